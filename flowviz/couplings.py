@@ -1,0 +1,42 @@
+"""Couplings: which noise is paired with which data point in a training batch.
+
+The coupling is not the path: "conditional OT" says how one pair is joined, "minibatch OT" which
+pairs are joined.
+
+References:
+    Tong et al. 2023, Improving and generalizing flow-based generative models with minibatch
+    optimal transport, https://arxiv.org/abs/2302.00482
+    Pooladian et al. 2023, Multisample flow matching, https://arxiv.org/abs/2304.14772
+"""
+
+from collections.abc import Callable
+
+import ot
+import torch
+from torch import Tensor
+
+from flowviz.registry import Registry
+
+__all__ = ["COUPLINGS", "Coupling"]
+
+Coupling = Callable[[Tensor, Tensor], Tensor]
+"""Noise x_0 and data x_1, both (B, *), to the data reordered so that row i belongs to x_0[i]."""
+
+COUPLINGS: Registry[Coupling] = Registry("coupling")
+
+
+@COUPLINGS.register("independent")
+def independent(x_0: Tensor, x_1: Tensor) -> Tensor:
+    """Pairs as drawn: noise and data know nothing of each other."""
+    return x_1
+
+
+@COUPLINGS.register("minibatch-ot")
+def minibatch_ot(x_0: Tensor, x_1: Tensor) -> Tensor:
+    """The pairing of least total squared distance within the batch, exact (POT's network simplex).
+
+    With equal weights an optimal plan is a permutation (Birkhoff), so that nothing is resampled.
+    """
+    cost = torch.cdist(x_0.flatten(1).double(), x_1.flatten(1).double()).square()
+    plan = ot.emd([], [], cost.cpu().numpy(), numItermax=1_000_000)
+    return x_1[torch.as_tensor(plan.argmax(axis=1), device=x_1.device)]

@@ -1,0 +1,87 @@
+r"""Learned velocity fields: a network, the path it was trained on and what it predicts.
+
+A preconditioned field writes the predicted quantity q = q_1 x_1 + q_0 x_0 as its best linear
+prediction from x_t plus a remainder of unit size that the network learns,
+
+    q(t, x) = A_t (x - alpha_t m) + q_1 m + B_t F(t, (x - alpha_t m) / r_t),    r_t^2 = alpha_t^2 s^2 + sigma_t^2,
+    A_t = (q_1 alpha_t s^2 + q_0 sigma_t) / r_t^2,    B_t = |q_1 sigma_t - q_0 alpha_t| s / r_t,
+
+for data of mean m and standard deviation s. This is the preconditioning of Karras et al. 2022
+(https://arxiv.org/abs/2206.00364, section 5), here derived for every affine path and objective. A
+plain field lets the network predict q itself, as Lipman et al. 2022 do.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from flowviz.objectives import Objective
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SIGMA_STOP, Coefficients
+
+__all__ = ["LearnedField"]
+
+
+class LearnedField(nn.Module):
+    """The velocity field v_t(x) of a network, with the call (t, x) of an exact field.
+
+    Args:
+        network: maps (clock, x) to x's shape; clock is (2,) or (B, 2), see `clock`.
+        path: the path that it was or will be trained on.
+        objective: what it predicts.
+        mean: m, the mean of the data, shape (D,).
+        std: s, the standard deviation of the data, one number for all dimensions.
+        preconditioned: whether the network predicts the remainder or the whole.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        path: AffinePath,
+        objective: Objective,
+        *,
+        mean: Tensor,
+        std: float,
+        preconditioned: bool = True,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.path = path
+        self.objective = objective
+        self.register_buffer("mean", mean, persistent=False)
+        self.std = std
+        self.preconditioned = preconditioned
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t of shape () or (B,) and x of shape (B, D), shape (B, D)."""
+        return self.objective.velocity(self.path, t, x, self.predict(t, x))
+
+    def predict(self, t: Tensor, x: Tensor) -> Tensor:
+        """The predicted quantity E[q | x_t = x], shape (B, D)."""
+        c = self.path.coefficients(t, x)
+        if not self.preconditioned:
+            return self.network(self.clock(t, c), x)
+        q_1, q_0 = self.objective.target(c)
+        spread = torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)
+        slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma) / spread**2
+        scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std / spread
+        offset = x - c.alpha * self.mean
+        remainder = self.network(self.clock(t, c), offset / spread)
+        return slope * offset + q_1 * self.mean + scale * remainder
+
+    def clock(self, t: Tensor, c: Coefficients) -> Tensor:
+        """t and log sigma_t, each scaled to about [-1, 1], shape (2,) or (B, 2)."""
+        level = torch.log(c.sigma).reshape(t.shape) / math.log(SIGMA_STOP)
+        return torch.stack([2 * t.to(level) - 1, 2 * level - 1], dim=-1)
+
+    def loss(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """The weighted squared error of each pair, averaged over dimensions, shape (B,).
+
+        For flow matching this is the conditional loss of Lipman et al. 2022, eq. 14, over D.
+        """
+        x_t = self.path.flow(t, x_0, x_1)
+        c = self.path.coefficients(t, x_t)
+        q_1, q_0 = self.objective.target(c)
+        error = self.predict(t, x_t) - (q_1 * x_1 + q_0 * x_0)
+        return (self.objective.weight(c) * error.square()).flatten(1).mean(dim=1)

@@ -1,0 +1,108 @@
+r"""The affine conditional path of a scheduler, and the conversions that it implies.
+
+Given noise x_0 ~ N(0, I) and data x_1, the conditional flow is x_t = alpha_t x_1 + sigma_t x_0. Its
+velocity is what flow matching regresses on (Lipman et al. 2022, eq. 13-15). On one path the
+marginal velocity u, score s, noise prediction E[x_0 | x_t] and data prediction E[x_1 | x_t]
+determine each other:
+
+    u = d_alpha m + d_sigma e,    x = alpha m + sigma e,    s = -e / sigma,
+
+with m = E[x_1 | x_t = x] and e = E[x_0 | x_t = x].
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from flowviz.schedulers import Coefficients, Scheduler
+
+__all__ = ["AffinePath"]
+
+
+@dataclass(frozen=True)
+class AffinePath:
+    """The Gaussian path of a scheduler; x has shape (B, *) and t has shape () or (B,).
+
+    Noise x_0 is standard normal here; a scheduler with sigma_0 != 1 scales it itself, so that its
+    state at t = 0 is sigma_0 x_0.
+    """
+
+    scheduler: Scheduler
+
+    @property
+    def t_max(self) -> float:
+        """The time at which the path stops."""
+        return self.scheduler.t_max
+
+    def start(self, x_0: Tensor) -> Tensor:
+        """The state at t = 0 of standard normal noise x_0: sigma_0 x_0, shape (B, *).
+
+        This neglects alpha_0 x_1, which is 0 for OT, 0.0066 x_1 for VP and x_1 for VE.
+        """
+        return self.scheduler.sigma_0 * x_0
+
+    def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """The conditional flow psi_t(x_0 | x_1), shape (B, *). Lipman et al. 2022, eq. 11."""
+        c = self.coefficients(t, x_1)
+        return c.alpha * x_1 + c.sigma * x_0
+
+    def target(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """The velocity of the conditional flow at psi_t(x_0 | x_1), shape (B, *). Eq. 13."""
+        c = self.coefficients(t, x_1)
+        return c.d_alpha * x_1 + c.d_sigma * x_0
+
+    def velocity(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
+        """The conditional velocity u_t(x | x_1), shape (B, *). Lipman et al. 2022, theorem 3."""
+        c = self.coefficients(t, x_1)
+        return c.d_sigma / c.sigma * (x - c.alpha * x_1) + c.d_alpha * x_1
+
+    def score(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
+        """The conditional score, the gradient of log p_t(x | x_1), shape (B, *)."""
+        c = self.coefficients(t, x_1)
+        return (c.alpha * x_1 - x) / c.sigma**2
+
+    def velocity_from_noise(self, t: Tensor, x: Tensor, noise: Tensor) -> Tensor:
+        """The marginal velocity from E[x_0 | x_t = x]; alpha_t must not be 0.
+
+        d_alpha x / alpha - D noise / alpha with D = d_alpha sigma - alpha d_sigma.
+        """
+        c = self.coefficients(t, x)
+        return (c.d_alpha * x - self._wronskian(c) * noise) / c.alpha
+
+    def velocity_from_score(self, t: Tensor, x: Tensor, score: Tensor) -> Tensor:
+        """The marginal velocity from the score of p_t (Lipman et al. 2022, eq. 46, true sign)."""
+        c = self.coefficients(t, x)
+        return self.velocity_from_noise(t, x, -c.sigma * score)
+
+    def velocity_from_data(self, t: Tensor, x: Tensor, data: Tensor) -> Tensor:
+        """The marginal velocity from E[x_1 | x_t = x]; sigma_t must not be 0."""
+        c = self.coefficients(t, x)
+        return (c.d_sigma * x + self._wronskian(c) * data) / c.sigma
+
+    def noise_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
+        """E[x_0 | x_t = x] from the marginal velocity, shape (B, *)."""
+        c = self.coefficients(t, x)
+        return (c.d_alpha * x - c.alpha * velocity) / self._wronskian(c)
+
+    def score_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
+        """The score of p_t from the marginal velocity, shape (B, *)."""
+        c = self.coefficients(t, x)
+        return -self.noise_from_velocity(t, x, velocity) / c.sigma
+
+    def data_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
+        """E[x_1 | x_t = x] from the marginal velocity, shape (B, *)."""
+        c = self.coefficients(t, x)
+        return (c.sigma * velocity - c.d_sigma * x) / self._wronskian(c)
+
+    def coefficients(self, t: Tensor, x: Tensor) -> Coefficients:
+        """The scheduler's coefficients at t, shaped to multiply x of shape (B, *)."""
+        if t.shape not in ((), x.shape[:1]):
+            raise ValueError(f"t must have shape () or ({len(x)},); got {tuple(t.shape)}.")
+        if t.device.type != "mps":  # which has no float64
+            t = t.double()  # 1 - t keeps its digits near the end
+        shape = t.shape + (1,) * (x.ndim - 1 if t.ndim else 0)
+        return Coefficients(*(s.to(x).reshape(shape) for s in self.scheduler(t)))
+
+    @staticmethod
+    def _wronskian(c: Coefficients) -> Tensor:
+        return c.d_alpha * c.sigma - c.alpha * c.d_sigma

@@ -1,0 +1,32 @@
+"""A dict that explains itself: the named choices of flowviz.
+
+Everything a visitor picks by name (a data set, a scheduler, a solver, a metric ...) is an entry of
+one `Registry`. An entry registered there appears in menus, URLs, the command line and the tests
+without a further edit.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import TypeVar
+
+__all__ = ["Registry"]
+
+T = TypeVar("T")
+
+
+class Registry(dict[str, T]):
+    """Entries of one kind by name. A name is also what URLs, cards and the command line show."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """A decorator that enters its argument under `name` and returns it unchanged."""
+        assert name not in self, f"there is a {self.kind} {name!r} already"
+        return lambda entry: self.setdefault(name, entry)
+
+    def __missing__(self, name: str) -> T:
+        near = get_close_matches(str(name), self, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"Unknown {self.kind} {name!r}.{hint} There are: {', '.join(self)}.")
