@@ -21,14 +21,24 @@ class MLP(nn.Module):
         depth: hidden layers.
         clocks: C, numbers that tell the time.
         octaves: position enters as x and as sin and cos of 2^k pi x / 2 for k < octaves.
+        generator: draws the weights; PyTorch's global one by default.
     """
 
     def __init__(
-        self, dim: int = 2, width: int = 128, depth: int = 3, clocks: int = 2, octaves: int = 5
+        self,
+        *,
+        dim: int = 2,
+        width: int = 128,
+        depth: int = 3,
+        clocks: int = 2,
+        octaves: int = 5,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         embedding = 64
-        self.register_buffer("x_rates", math.pi / 2 * 2.0 ** torch.arange(octaves), persistent=False)
+        self.register_buffer(
+            "x_rates", math.pi / 2 * 2.0 ** torch.arange(octaves), persistent=False
+        )
         self.register_buffer("t_rates", math.pi / 2 * 2.0 ** torch.arange(6), persistent=False)
         inputs = dim * (1 + 2 * octaves)
         self.clock = nn.Sequential(
@@ -39,7 +49,12 @@ class MLP(nn.Module):
             nn.Linear(inputs if i == 0 else width, width) for i in range(depth)
         )
         self.head = nn.Linear(width, dim)
-        nn.init.zeros_(self.head.weight)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                bound = module.in_features**-0.5
+                nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        nn.init.zeros_(self.head.weight)  # a new field is its linear part alone
         nn.init.zeros_(self.head.bias)
 
     def forward(self, clock: Tensor, x: Tensor) -> Tensor:

@@ -1,0 +1,293 @@
+"""Training a field of the plane: a generator of states, one a step.
+
+The caller decides what a step is for: it draws, logs, saves, stops or goes on. Two runs with one
+seed draw the same weights, data, noise and times whatever their path and objective, so that they
+can be compared pair by pair.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flowviz.couplings import COUPLINGS
+from flowviz.datasets import Dataset
+from flowviz.fields import LearnedField, exact_field
+from flowviz.networks import MLP
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+
+__all__ = [
+    "BOUNDS",
+    "TrainConfig",
+    "TrainState",
+    "build_field",
+    "irreducible_loss",
+    "steps_within",
+    "train",
+]
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "width": (8, 1024),
+    "depth": (1, 8),
+    "octaves": (0, 8),
+    "batch": (16, 65_536),
+    "lr": (1e-6, 1.0),
+    "steps": (1, 10_000_000),
+    "ema": (0.0, 0.99999),
+    "seed": (0, 2**31 - 1),
+}
+"""Least and greatest value of each number of a `TrainConfig`."""
+
+WARM_UP = 200
+"""Steps over which the learning rate rises, at most a tenth of all."""
+
+CLIP = 5.0
+"""Norm beyond which gradients are scaled down."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run: only names and numbers, so it can be a card, a cache key and a URL.
+
+    Attributes:
+        data: spec of the data set, as `flowviz.datasets.dataset` takes it.
+        path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
+        objective: name in OBJECTIVES.
+        coupling: name in COUPLINGS.
+        width: units of a hidden layer.
+        depth: hidden layers.
+        octaves: frequencies of the positional features.
+        batch: pairs a step.
+        lr: peak learning rate; it warms up, then falls linearly to 0 at the last step.
+        steps: optimiser steps of the whole run.
+        ema: decay of the moving average of the weights, a step.
+        preconditioned: see `flowviz.fields.learned`.
+        seed: of the weights and of every draw.
+    """
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    objective: str = "flow"
+    coupling: str = "independent"
+    width: int = 128
+    depth: int = 3
+    octaves: int = 5
+    batch: int = 512
+    lr: float = 2e-3
+    steps: int = 3000
+    ema: float = 0.999
+    preconditioned: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        chosen = scheduler(self.path)
+        objective, _ = OBJECTIVES[self.objective], COUPLINGS[self.coupling]
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be in [{least:g}, {most:g}]; got {value}.")
+        if objective.needs_alpha and chosen(torch.zeros(())).alpha == 0:
+            raise ValueError(
+                f"{objective.label} cannot give the velocity at t = 0 on the {chosen.label} path, "
+                "where alpha is 0; take the objective flow, or the path vp or ve."
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """The config of a card; names that this version does not know are refused."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"A training config has no {', '.join(sorted(unknown))}.")
+        return cls(**values)
+
+
+class TrainState:
+    """A training run after some steps; `train` advances it in place.
+
+    Attributes:
+        config: what is being trained.
+        step: optimiser steps done.
+        loss: the batch's loss at the last step, averaged over pairs and dimensions; a tensor ().
+        gradient_norm: of the last step, before clipping; a tensor ().
+        field: the field whose weights are being trained.
+        ema: the field with the moving average of the weights: the one to sample from.
+    """
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.field = build_field(config, dataset, self.generator).to(device)
+        self.ema = build_field(config, dataset).to(device).requires_grad_(False)
+        self.ema.load_state_dict(self.field.state_dict())
+        self.optimizer = torch.optim.Adam(
+            self.field.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
+        )
+        self.step = 0
+        self.loss = self.gradient_norm = torch.tensor(float("nan"))
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps have been made."""
+        return self.step >= self.config.steps
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the next step depends on, as named CPU tensors: weights, averages, RNG, step."""
+        named = {f"field.{name}": value for name, value in self.field.state_dict().items()}
+        named |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        for name, parameter in self.field.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                named[f"optimizer.{key}.{name}"] = value
+        named["generator"] = self.generator.get_state()
+        named["step"] = torch.tensor(self.step)
+        return {name: value.detach().cpu().clone() for name, value in named.items()}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Takes up where `tensors()` was called, to the bit.
+
+        Raises:
+            ValueError: the tensors are not those of a run with this config.
+        """
+        try:
+            self.field.load_state_dict(_under("field.", tensors))
+            self.ema.load_state_dict(_under("ema.", tensors))
+            for name, parameter in self.field.named_parameters():
+                moments = ("step", "exp_avg", "exp_avg_sq")
+                if f"optimizer.step.{name}" in tensors:
+                    self.optimizer.state[parameter] = {
+                        key: tensors[f"optimizer.{key}.{name}"].clone().to(self.device)
+                        for key in moments
+                    }
+            self.generator.set_state(tensors["generator"])
+            self.step = int(tensors["step"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(
+                "The saved training state must come from a run with the same network; "
+                "start afresh or give the settings of the saved run."
+            ) from error
+
+    def advance(self, dataset: Dataset) -> None:
+        """Makes one optimiser step."""
+        config, path = self.config, self.field.path
+        x_1 = dataset.sample(config.batch, self.generator)
+        x_0 = torch.randn(x_1.shape, generator=self.generator)
+        t = stratified(config.batch, self.generator) * path.t_max
+        x_1 = COUPLINGS[config.coupling](x_0, x_1)
+        loss = self.field.loss(t.to(self.device), x_0.to(self.device), x_1.to(self.device)).mean()
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * schedule(self.step, config.steps)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.gradient_norm = nn.utils.clip_grad_norm_(self.field.parameters(), CLIP)
+        self.optimizer.step()
+        self.step += 1
+        self.loss = loss.detach()
+        decay = min(config.ema, self.step / (self.step + 10))  # a short memory while young
+        averaged, current = list(self.ema.parameters()), list(self.field.parameters())
+        with torch.no_grad():
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+def train(
+    config: TrainConfig,
+    dataset: Dataset,
+    *,
+    device: torch.device | None = None,
+    tensors: dict[str, Tensor] | None = None,
+) -> Iterator[TrainState]:
+    """Yields the state after each optimiser step, the same object every time.
+
+    Args:
+        config: what to train.
+        dataset: the data set that `config.data` names.
+        device: where; the CPU by default.
+        tensors: what `TrainState.tensors` gave of an earlier run, to go on with that run.
+    """
+    state = TrainState(config, dataset, device or torch.device("cpu"))
+    if tensors is not None:
+        state.restore(tensors)
+    while not state.done:
+        state.advance(dataset)
+        yield state
+
+
+def build_field(
+    config: TrainConfig, dataset: Dataset, generator: torch.Generator | None = None
+) -> LearnedField:
+    """The untrained field of a config, its weights drawn by `generator`."""
+    network = MLP(
+        width=config.width, depth=config.depth, octaves=config.octaves, generator=generator
+    )
+    return LearnedField(
+        network,
+        AffinePath(scheduler(config.path)),
+        OBJECTIVES[config.objective],
+        mean=dataset.mean,
+        std=dataset.std,
+        preconditioned=config.preconditioned,
+    )
+
+
+def steps_within(
+    seconds: float, config: TrainConfig, dataset: Dataset, device: torch.device
+) -> int:
+    """How many steps of `config` this machine makes in `seconds`, by a trial of at most 2 s.
+
+    The learning rate needs to know the last step before the first is made.
+    """
+    state = TrainState(config, dataset, device)
+    for _ in range(3):
+        state.advance(dataset)
+    start, trial = time.perf_counter(), min(2.0, 0.1 * seconds)
+    made = 0
+    while (elapsed := time.perf_counter() - start) < trial or not made:
+        state.advance(dataset)
+        made += 1
+    return max(1, int(0.95 * made * (seconds - elapsed) / elapsed))
+
+
+def irreducible_loss(
+    config: TrainConfig, dataset: Dataset, n: int = 100_000, chunk: int = 10_000
+) -> float | None:
+    """The loss of the best possible field, to about 0.5% (one standard error at 100,000 pairs).
+
+    It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and the
+    marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling other
+    than independent.
+    """
+    if config.coupling != "independent":
+        return None
+    path, objective = AffinePath(scheduler(config.path)), OBJECTIVES[config.objective]
+    exact = exact_field(path, dataset.distribution)
+    generator = torch.Generator().manual_seed(0)
+    total = 0.0
+    for _ in range(0, n, chunk):
+        x_1 = dataset.sample(chunk, generator).double()
+        x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
+        t = stratified(chunk, generator) * path.t_max
+        x_t = path.flow(t, x_0, x_1)
+        c = path.coefficients(t, x_t)
+        q_1, q_0 = objective.target(c)
+        spread = q_1 * (x_1 - exact.data_mean(t, x_t)) + q_0 * (x_0 - exact.noise_mean(t, x_t))
+        total += (objective.weight(c) * spread.square()).mean().item()
+    return total / (n // chunk)
+
+
+def stratified(n: int, generator: torch.Generator) -> Tensor:
+    """n numbers in [0, 1), one in each n-th part, ascending, shape (n,), float64."""
+    return (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+
+
+def schedule(step: int, steps: int) -> float:
+    """The learning rate after `step` of `steps` steps, as a fraction of its peak."""
+    warm_up = max(1, min(WARM_UP, steps // 10))
+    return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up), 1.0)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
