@@ -1,0 +1,1 @@
+"""Experiments: a frozen flat config of names and numbers to a result of NumPy arrays."""

@@ -1,0 +1,1 @@
+"""Figures: arrays in documented shapes to Plotly figures. NumPy and Plotly only, no computing."""

@@ -1,0 +1,180 @@
+"""The colours and the look of every picture, defined once for Plotly and for the player.
+
+A colour means one thing on all pages: each path has its own, and so have noise, data and what is
+exact; what is learned is drawn in the colour of its path. Roles come from the palette of Okabe and
+Ito (https://jfly.uni-koeln.de/color/), which people with colour-vision deficiencies tell apart; the
+dark theme takes its lighter members. Ramps are ordered by lightness alone, so that they also read
+in grey, and stay clear of the roles' hues: density runs in neutral slate under coloured particles.
+"""
+
+import plotly.graph_objects as go
+
+__all__ = [
+    "DENSITY",
+    "DIFFERENCE",
+    "FONT",
+    "FRAME",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "ROLES",
+    "SIGNED",
+    "colour",
+    "path_colour",
+    "plotly_scale",
+    "ramp",
+    "rgba",
+    "template",
+]
+
+FRAME = 5.0
+"""The plane is drawn over [-FRAME, FRAME]^2 for every data set."""
+
+FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
+"""The font of figures: that of the page, or a relative of it where a figure is opened alone."""
+
+ROLES: dict[str, tuple[str, str]] = {
+    "ot": ("#0072B2", "#56B4E9"),
+    "vp": ("#D55E00", "#E69F00"),
+    "trig": ("#5B4B8A", "#B9A6E8"),
+    "ve": ("#7A6800", "#DCCB5A"),
+    "noise": ("#7A7F87", "#9AA1AB"),
+    "data": ("#009E73", "#2FC79B"),
+    "exact": ("#CC79A7", "#E39CC4"),
+}
+"""The colour of a role in the light and in the dark theme."""
+
+PAPER = ("#FFFFFF", "#11151A")
+"""The page behind a figure, light and dark; .streamlit/config.toml says the same."""
+
+INK = ("#1F2430", "#E6E9EE")
+"""Text and axes, light and dark."""
+
+MUTED = ("#5D6470", "#A3ABB8")
+"""Secondary text, light and dark; at least 4.5:1 against PAPER."""
+
+GRID = ("#E3E6EB", "#2A313B")
+"""Grid lines and borders, light and dark."""
+
+DENSITY: tuple[tuple[str, ...], tuple[str, ...]] = (
+    ("#FFFFFF", "#EEF0F4", "#D5D9E2", "#B1B8C6", "#858EA2", "#5A6379", "#333B50"),
+    ("#11151A", "#1D242D", "#2C3644", "#435064", "#64738B", "#93A2B8", "#D3DCE8"),
+)
+"""Probability density from zero to its largest, light and dark: zero is the page itself."""
+
+DIFFERENCE: tuple[tuple[str, ...], tuple[str, ...]] = (
+    ("#FFFFFF", "#F8E9F1", "#EBC7DC", "#D896BC", "#BA6495", "#8C3C6B", "#5A1F42"),
+    ("#11151A", "#2B1E29", "#4D2B42", "#793F63", "#A95F8C", "#D58FB8", "#F6D3E6"),
+)
+"""The size of an error, |learned - exact|, from zero up, light and dark."""
+
+SIGNED: tuple[tuple[str, ...], tuple[str, ...]] = (
+    ("#01665E", "#5AB4AC", "#C7EAE5", "#FFFFFF", "#F6E8C3", "#D8B365", "#8C510A"),
+    ("#6FD3C9", "#2F8F86", "#1B4A46", "#11151A", "#4E3A1C", "#A0762F", "#E8C27A"),
+)
+"""A signed difference, negative to positive about zero, light and dark."""
+
+
+def colour(role: str, *, dark: bool = False) -> str:
+    """The colour of a role in ROLES as #rrggbb."""
+    if role not in ROLES:
+        raise ValueError(f"Unknown role {role!r}. There are: {', '.join(ROLES)}.")
+    return ROLES[role][dark]
+
+
+def path_colour(path: str, *, dark: bool = False) -> str:
+    """The colour of a path given by its spec ("ot", "vp:beta_max=10") as #rrggbb.
+
+    A path that came after this table was written is drawn in ink.
+    """
+    name = path.split(":")[0]
+    return ROLES[name][dark] if name in ROLES else INK[dark]
+
+
+def rgba(colour: str, opacity: float) -> str:
+    """A colour #rrggbb with an opacity in [0, 1], in CSS."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity:g})"
+
+
+def ramp(
+    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY, *, dark: bool = False
+) -> tuple[str, ...]:
+    """The evenly spaced stops of a ramp in one theme, each #rrggbb."""
+    return stops[dark]
+
+
+def plotly_scale(
+    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY, *, dark: bool = False
+) -> list[tuple[float, str]]:
+    """A ramp as a Plotly colour scale."""
+    colours = ramp(stops, dark=dark)
+    return [(i / (len(colours) - 1), c) for i, c in enumerate(colours)]
+
+
+def template(*, dark: bool = False) -> go.layout.Template:
+    """The look of every figure: fonts, margins, grid, hover and legend, in one theme.
+
+    The paper is opaque, so that a downloaded picture looks as it did on the page.
+    """
+    ink, muted, grid, paper = INK[dark], MUTED[dark], GRID[dark], PAPER[dark]
+    axis = {
+        "gridcolor": grid,
+        "linecolor": grid,
+        "zeroline": False,
+        "showline": True,
+        "mirror": True,
+        "ticks": "outside",
+        "ticklen": 4,
+        "tickcolor": grid,
+        "tickfont": {"color": muted, "size": 12},
+        "title": {"font": {"color": ink, "size": 13}, "standoff": 8},
+        "automargin": True,
+    }
+    return go.layout.Template(
+        layout={
+            "font": {"family": FONT, "color": ink, "size": 13},
+            "paper_bgcolor": paper,
+            "plot_bgcolor": paper,
+            "colorway": [c[dark] for c in ROLES.values()],
+            "margin": {"l": 56, "r": 16, "t": 48, "b": 48},
+            "title": {
+                "font": {"size": 15, "color": ink},
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "pad": {"b": 12},
+                "automargin": True,
+            },
+            "xaxis": axis,
+            "yaxis": axis,
+            "hovermode": "closest",
+            "hoverlabel": {
+                "bgcolor": paper,
+                "bordercolor": grid,
+                "font": {"color": ink, "family": FONT, "size": 12},
+            },
+            "legend": {
+                "orientation": "h",
+                "x": 0,
+                "xanchor": "left",
+                "y": -0.16,
+                "yanchor": "top",
+                "font": {"size": 12, "color": ink},
+                "itemsizing": "constant",
+                "bgcolor": "rgba(0, 0, 0, 0)",
+            },
+            "modebar": {
+                "bgcolor": "rgba(0, 0, 0, 0)",
+                "color": muted,
+                "activecolor": ink,
+                "orientation": "h",
+            },
+            "colorscale": {"sequential": plotly_scale(DENSITY, dark=dark)},
+            "annotationdefaults": {"font": {"color": ink, "size": 13}},
+        }
+    )

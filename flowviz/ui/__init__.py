@@ -1,0 +1,1 @@
+"""The user interface: the only rooms of flowviz that know Streamlit."""
