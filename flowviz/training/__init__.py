@@ -1,0 +1,21 @@
+"""Training: generators of states, for fields of the plane and, beside them, of images."""
+
+from flowviz.training.plane import (
+    BOUNDS,
+    TrainConfig,
+    TrainState,
+    build_field,
+    irreducible_loss,
+    steps_within,
+    train,
+)
+
+__all__ = [
+    "BOUNDS",
+    "TrainConfig",
+    "TrainState",
+    "build_field",
+    "irreducible_loss",
+    "steps_within",
+    "train",
+]
