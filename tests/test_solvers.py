@@ -1,0 +1,270 @@
+"""Solvers: order, cost, real steps, failures in words."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS
+from flowviz.solvers import METHODS, SolveCancelled, SolveError, solve, steps_for
+
+FIXED = [name for name, method in METHODS.items() if not method.adaptive]
+ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
+ENDS = [1.0, 1 - 1e-5, 0.999, SCHEDULERS["trig"].t_max]
+
+
+def ends(*times):
+    return torch.tensor(times, dtype=torch.float64)
+
+
+def swing(t, x):
+    """dx/dt = cos(t) x, with the solution x_0 exp(sin t)."""
+    return torch.cos(t) * x
+
+
+def swung(t):
+    return math.exp(math.sin(t))
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_step_method_has_its_order_and_cost(name):
+    x_0, steps = torch.ones(1, 1, dtype=torch.float64), np.array([32, 64, 128])
+    solutions = [solve(swing, x_0, ends(0, 1), name, steps=n) for n in steps]
+    errors = [abs(s.states[-1].item() - swung(1)) for s in solutions]
+    slope, _ = np.polyfit(np.log(steps), np.log(errors), deg=1)
+    assert slope == pytest.approx(-METHODS[name].order, abs=0.2)
+    assert [s.nfe for s in solutions] == [METHODS[name].nfe(n) for n in steps]
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_weights_are_those_of_one_step(name):
+    """For dx/dt = g(t) a step adds dt times the weighted sum of g at the evaluations."""
+    seen = []
+
+    def field(t, x):
+        seen.append(t.item())
+        return torch.exp(t) * torch.ones_like(x)
+
+    steps = 2 if METHODS[name].last_euler else 1  # so that the first is a whole one
+    x_0 = torch.zeros(1, 1, dtype=torch.float64)
+    solution = solve(field, x_0, ends(0, 0.5 * steps), name, steps=steps)
+    stages = seen[: METHODS[name].stages]
+    expected = 0.5 * sum(
+        w * math.exp(t) for w, t in zip(METHODS[name].weights, stages, strict=True)
+    )
+    assert solution.step_states[1].item() == pytest.approx(expected, abs=1e-12)
+    assert METHODS[name].evaluates_end == (0.5 * steps in seen)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("name", FIXED)
+def test_steps_are_as_many_as_asked_for_and_real(name, end):
+    x_0 = torch.ones(2, 2)
+    for steps in [*range(1, 40), 49, 50, 100, 333]:
+        solution = solve(swing, x_0, ends(0, end), name, steps=steps)
+        assert solution.nfe == METHODS[name].nfe(steps)
+        assert steps_for(name, solution.nfe) == steps
+        assert len(solution.step_times) == len(solution.step_states) == steps + 1
+        assert solution.step_times[0] == 0 and solution.step_times[-1] == end
+        torch.testing.assert_close(solution.states[-1], solution.step_states[-1], rtol=0, atol=0)
+
+
+def test_states_lie_on_the_polygon_of_the_real_states():
+    times = torch.linspace(0, 1, 31, dtype=torch.float64)
+    solution = solve(swing, torch.ones(3, 2), times, "euler", steps=4)
+    x, polygon = torch.ones(3, 2, dtype=torch.float64), []
+    for k in range(4):  # Euler by hand
+        polygon.append(x)
+        x = x + 0.25 * swing(torch.tensor(k / 4), x)
+    polygon = torch.stack([*polygon, x])
+    torch.testing.assert_close(solution.step_states.double(), polygon, rtol=0, atol=1e-6)
+    expected = np.interp(times, np.linspace(0, 1, 5), polygon[:, 0, 0])
+    np.testing.assert_allclose(solution.states[:, 0, 0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("nfe", [7, 1, 10])
+def test_budget_that_a_method_cannot_meet_is_refused_with_the_nearest(nfe):
+    near = {7: "4 and 8", 1: "4", 10: "8 and 12"}[nfe]
+    with pytest.raises(ValueError, match=f"exactly {nfe} evaluations; .*: {near}\\."):
+        steps_for("rk4", nfe)
+    assert steps_for("edm", 35) == 18  # as Karras et al. 2022 count
+    with pytest.raises(ValueError, match="tolerance"):
+        steps_for("dopri5", 20)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_adaptive_method_keeps_its_tolerance_and_ends_at_the_end(name, dtype):
+    late = []
+
+    def field(t, x):
+        late.append(t.item())
+        return 6 * torch.cos(6 * t) * x
+
+    end, x_0 = 1 - 1e-5, torch.ones(4, 2, dtype=dtype)
+    errors, lengths = [], []
+    for tol in (1e-3, 1e-5):
+        times = torch.linspace(0, end, 7, dtype=torch.float64)
+        solution = solve(field, x_0, times, name, tol=tol)
+        expected = torch.exp(torch.sin(6 * times))[:, None, None]
+        errors.append((solution.states - expected).abs().max().item())
+        tries = len(solution.step_times) - 1 + len(solution.rejected)
+        assert solution.nfe == 2 + METHODS[name].evaluations * tries
+        assert solution.step_times[0] == 0 and solution.step_times[-1] == end
+        assert (solution.step_times.diff() > 0).all()
+        at_steps = torch.exp(torch.sin(6 * solution.step_times))[:, None, None]
+        # Fehlberg's estimate is of the first-order method, with a factor of 1/512.
+        bound = 1000 if name == "fehlberg2" else 50
+        assert (solution.step_states - at_steps).abs().max() < bound * tol
+        if len(solution.rejected):
+            t, dt = solution.rejected.T
+            assert (dt > 0).all() and torch.isin(t, solution.step_times).all()
+        lengths.append(len(solution.step_times))
+    assert errors[1] < errors[0] / 8 and errors[1] < 1e-2 and lengths[1] > lengths[0]
+    assert max(late) <= end
+
+
+def test_rejected_steps_are_reported_where_the_field_turns():
+    def field(t, x):
+        return torch.where(t < 0.5, 0.0, 40.0) * torch.cos(40 * t) * torch.ones_like(x)
+
+    solution = solve(field, torch.ones(1, 1), ends(0, 1), "dopri5", tol=1e-6)
+    t, dt = solution.rejected.T
+    assert len(t) > 0 and (t < 1).all() and ((t < 0.5) & (t + dt > 0.5)).any()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_backward_undoes_forward(name):
+    x_0 = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    there = {"tol": 1e-8} if METHODS[name].adaptive else {"steps": 200}
+    if METHODS[name].order == 2 and METHODS[name].adaptive:
+        there = {"tol": 1e-6}
+    forward = solve(swing, x_0, ends(0, 0.9), name, **there)
+    backward = solve(swing, forward.states[-1], ends(0.9, 0), name, **there)
+    assert backward.step_times[0] == 0.9 and backward.step_times[-1] == 0
+    assert (backward.step_times.diff() < 0).all() and (backward.rejected[:, 1] <= 0).all()
+    torch.testing.assert_close(
+        backward.states[-1], x_0, rtol=0, atol=2e-2 if name == "euler" else 1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["euler", "rk4", "dopri5"])
+@pytest.mark.parametrize("backward", [False, True])
+def test_time_reaches_the_field_in_float64_even_where_states_are_float32(name, backward):
+    seen, end = [], 1 - 1e-5
+
+    def field(t, x):
+        assert t.dtype == torch.float64 and t.shape == ()
+        seen.append(t.item())
+        return torch.zeros_like(x) + torch.cos(50 * t)
+
+    times = ends(end, 0) if backward else ends(0, end)
+    how = {"tol": 1e-5} if name == "dopri5" else {"steps": 1000}
+    solve(field, torch.ones(2, 2), times, name, **how)
+    assert seen[0] == times[0] and min(seen) >= 0 and max(seen) <= end
+    if name == "rk4":
+        left = 1 - np.array(seen[-4:] if not backward else seen[:4])
+        stages = np.array([3, 2, 1, 0]) / 3 * end / 1000 + 1e-5
+        np.testing.assert_allclose(np.sort(left), np.sort(stages), rtol=1e-6)
+
+
+def test_grid_sets_the_steps():
+    grid = ends(0, 0.1, 0.5, 1)
+    solution = solve(swing, torch.ones(1, 1), ends(0, 1), "midpoint", grid=grid)
+    assert solution.nfe == 6 and torch.equal(solution.step_times, grid)
+    with pytest.raises(ValueError, match="from the first of `times` to the last"):
+        solve(swing, torch.ones(1, 1), ends(0, 1), "midpoint", grid=ends(0, 0.5, 0.9))
+
+
+def test_exact_field_of_a_point_is_solved_to_the_end_of_vp():
+    """One data point: u_t(x | x_1), whose flow is psi_t; at t_max sigma is 1e-3."""
+    path = AffinePath(SCHEDULERS["vp"]())
+    x_0 = torch.randn(8, 2, generator=torch.Generator().manual_seed(1))
+    x_1 = torch.tensor([[2.0, -1.0]])
+    start = path.flow(torch.tensor(0.0), x_0, x_1)
+    solution = solve(
+        lambda t, x: path.velocity(t, x, x_1), start, ends(0, path.t_max), "dopri5", tol=1e-5
+    )
+    expected = path.flow(torch.tensor(path.t_max, dtype=torch.float64), x_0, x_1)
+    torch.testing.assert_close(solution.states[-1], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_fixed_blow_up_says_where_and_what_to_do(name):
+    """A field that is infinite from t = 1/2 on."""
+
+    def field(t, x):
+        return torch.where(t < 0.5 - 1e-9, 1.0, math.inf).to(x) * torch.ones_like(x)
+
+    with pytest.raises(
+        SolveError, match=r"step \d+ of 10, at t = 0\.[56]; take more steps"
+    ) as caught:
+        solve(field, torch.ones(2, 2), ends(0, 1), name, steps=10)
+    assert 0.4 < caught.value.t < 0.7
+    assert ("(midpoint" in str(caught.value)) == METHODS[name].evaluates_end
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_adaptive_blow_up_says_where_and_what_to_do(name):
+    """dx/dt = x^2 from 1 reaches infinity at t = 1."""
+    with pytest.raises(SolveError, match=r"tolerance") as caught:
+        solve(
+            lambda t, x: x * x, torch.ones(1, 1, dtype=torch.float64), ends(0, 2), name, tol=1e-2
+        )
+    assert 0.8 < caught.value.t < 1.5
+
+
+def test_a_solve_without_end_is_given_up(monkeypatch):
+    monkeypatch.setattr("flowviz.solvers.MAX_NFE", 500)
+    with pytest.raises(SolveError, match="after 500 evaluations, at t = 0"):
+        solve(lambda t, x: 1e4 * torch.cos(1e4 * t) * x, torch.ones(1, 1), ends(0, 1), "bosh3")
+
+
+@pytest.mark.parametrize("name", ["midpoint", "dopri5"])
+def test_solve_is_cancelled_before_the_next_evaluation(name):
+    asked = iter([False, False, False, True])
+    calls = []
+
+    def field(t, x):
+        calls.append(t)
+        return x
+
+    how = {} if name == "dopri5" else {"steps": 10}
+    with pytest.raises(SolveCancelled):
+        solve(field, torch.ones(1, 1), ends(0, 1), name, should_stop=lambda: next(asked), **how)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "match"),
+    [
+        ("eulr", {}, "Did you mean 'euler'"),
+        ("euler", {}, "needs `steps`"),
+        ("euler", {"steps": 0}, "1 or more; got 0"),
+        ("dopri5", {"steps": 3}, "give it `tol`"),
+        ("dopri5", {"tol": 0.0}, "tol must be positive"),
+    ],
+)
+def test_bad_arguments_are_refused(name, how, match):
+    with pytest.raises(ValueError, match=match):
+        solve(swing, torch.ones(1, 1), ends(0, 1), name, **how)
+
+
+def test_bad_times_and_states_are_refused():
+    for times in (ends(0), ends(0, 0), ends(0, 1, 0.5)):
+        with pytest.raises(ValueError, match="rising or falling"):
+            solve(swing, torch.ones(1, 1), times, "euler", steps=1)
+    with pytest.raises(ValueError, match="must be finite"):
+        solve(swing, torch.full((1, 1), math.nan), ends(0, 1), "euler", steps=1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_solve_repeats_to_the_bit_and_takes_states_of_any_shape(name):
+    x_0 = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(3))
+    how = {} if METHODS[name].adaptive else {"steps": 5}
+    times = torch.linspace(0, 1, 4)
+    first, second = (solve(swing, x_0, times, name, **how) for _ in range(2))
+    assert first.states.shape == (4, 3, 2, 4, 4) and first.states.dtype == torch.float32
+    assert torch.equal(first.states, second.states) and not first.states.requires_grad
