@@ -10,8 +10,8 @@ in grey, and stay clear of the roles' hues: density runs in neutral slate under 
 import plotly.graph_objects as go
 
 __all__ = [
-    "DENSITY",
-    "DIFFERENCE",
+    "DENSITY_RAMP",
+    "DIFFERENCE_RAMP",
     "FONT",
     "FRAME",
     "GRID",
@@ -19,7 +19,7 @@ __all__ = [
     "MUTED",
     "PAPER",
     "ROLES",
-    "SIGNED",
+    "SIGNED_RAMP",
     "colour",
     "path_colour",
     "plotly_scale",
@@ -45,33 +45,33 @@ ROLES: dict[str, tuple[str, str]] = {
 }
 """The colour of a role in the light and in the dark theme."""
 
-PAPER = ("#FFFFFF", "#11151A")
+PAPER = ("#FFFFFF", "#12171B")
 """The page behind a figure, light and dark; .streamlit/config.toml says the same."""
 
-INK = ("#1F2430", "#E6E9EE")
+INK = ("#1B2328", "#E6EBEE")
 """Text and axes, light and dark."""
 
 MUTED = ("#5D6470", "#A3ABB8")
 """Secondary text, light and dark; at least 4.5:1 against PAPER."""
 
-GRID = ("#E3E6EB", "#2A313B")
+GRID = ("#D9DFE3", "#323C43")
 """Grid lines and borders, light and dark."""
 
-DENSITY: tuple[tuple[str, ...], tuple[str, ...]] = (
+DENSITY_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#FFFFFF", "#EEF0F4", "#D5D9E2", "#B1B8C6", "#858EA2", "#5A6379", "#333B50"),
-    ("#11151A", "#1D242D", "#2C3644", "#435064", "#64738B", "#93A2B8", "#D3DCE8"),
+    ("#12171B", "#1D242D", "#2C3644", "#435064", "#64738B", "#93A2B8", "#D3DCE8"),
 )
 """Probability density from zero to its largest, light and dark: zero is the page itself."""
 
-DIFFERENCE: tuple[tuple[str, ...], tuple[str, ...]] = (
+DIFFERENCE_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#FFFFFF", "#F8E9F1", "#EBC7DC", "#D896BC", "#BA6495", "#8C3C6B", "#5A1F42"),
-    ("#11151A", "#2B1E29", "#4D2B42", "#793F63", "#A95F8C", "#D58FB8", "#F6D3E6"),
+    ("#12171B", "#2B1E29", "#4D2B42", "#793F63", "#A95F8C", "#D58FB8", "#F6D3E6"),
 )
 """The size of an error, |learned - exact|, from zero up, light and dark."""
 
-SIGNED: tuple[tuple[str, ...], tuple[str, ...]] = (
+SIGNED_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#01665E", "#5AB4AC", "#C7EAE5", "#FFFFFF", "#F6E8C3", "#D8B365", "#8C510A"),
-    ("#6FD3C9", "#2F8F86", "#1B4A46", "#11151A", "#4E3A1C", "#A0762F", "#E8C27A"),
+    ("#6FD3C9", "#2F8F86", "#1B4A46", "#12171B", "#4E3A1C", "#A0762F", "#E8C27A"),
 )
 """A signed difference, negative to positive about zero, light and dark."""
 
@@ -99,14 +99,14 @@ def rgba(colour: str, opacity: float) -> str:
 
 
 def ramp(
-    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY, *, dark: bool = False
+    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY_RAMP, *, dark: bool = False
 ) -> tuple[str, ...]:
     """The evenly spaced stops of a ramp in one theme, each #rrggbb."""
     return stops[dark]
 
 
 def plotly_scale(
-    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY, *, dark: bool = False
+    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY_RAMP, *, dark: bool = False
 ) -> list[tuple[float, str]]:
     """A ramp as a Plotly colour scale."""
     colours = ramp(stops, dark=dark)
@@ -174,7 +174,7 @@ def template(*, dark: bool = False) -> go.layout.Template:
                 "activecolor": ink,
                 "orientation": "h",
             },
-            "colorscale": {"sequential": plotly_scale(DENSITY, dark=dark)},
+            "colorscale": {"sequential": plotly_scale(DENSITY_RAMP, dark=dark)},
             "annotationdefaults": {"font": {"color": ink, "size": 13}},
         }
     )

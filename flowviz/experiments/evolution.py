@@ -1,0 +1,406 @@
+"""How noise becomes data along a path: what the Compare page shows.
+
+Two questions, asked and cached apart. A *flow* is where a solver takes particles, what that costs
+and how good they are; it depends on solver, budget and seed. A *scene* is what they move through:
+the density of the path, the field, and how far a learned field is from the exact one; it does not.
+The same seed gives the same noise x_0 whatever the path, so that two paths can be compared particle
+by particle.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from flowviz import checkpoints
+from flowviz.datasets import FRAME, Dataset, dataset
+from flowviz.fields import exact_field
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+from flowviz.solvers import METHODS, Field, solve, steps_for
+
+__all__ = [
+    "BUDGETS",
+    "EXACT",
+    "FlowConfig",
+    "FlowResult",
+    "Scene",
+    "SceneConfig",
+    "budgets",
+    "compute_flow",
+    "compute_scene",
+    "sliced_w2",
+]
+
+EXACT = "exact"
+"""The name of the closed-form field of a data set, in place of a checkpoint's name."""
+
+BUDGETS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    12,
+    14,
+    15,
+    16,
+    18,
+    20,
+    24,
+    28,
+    30,
+    32,
+    40,
+    50,
+    60,
+    80,
+    100,
+)
+"""Numbers of function evaluations that menus offer, of which each method can meet some."""
+
+ANGLES = 20
+"""Directions of the sliced distance, evenly over the half circle."""
+
+FLOOR_SETS = 4
+"""Fresh sets of data whose distance to the reference is averaged to a floor."""
+
+CHUNK = 4_096
+"""States that an exact field is asked for at once: a data set may have 10,000 components."""
+
+
+def budgets(method: str) -> list[int]:
+    """The numbers of BUDGETS that a fixed-step method can meet exactly, ascending."""
+    return [nfe for nfe in BUDGETS if _can_meet(method, nfe)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """One flow of particles: only names and numbers, so that it can be a cache key and a URL.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: EXACT, or the name of a checkpoint; a field that is handed over as an object is
+            named by its content, as "live:" and a hash.
+        method: name in METHODS.
+        nfe: evaluations that a fixed-step method spends; adaptive ones ignore it.
+        tol: tolerance of an adaptive method; fixed-step ones ignore it.
+        n: particles.
+        frames: moments, evenly from 0 to the path's t_max.
+        seed: of the noise.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    field: str = EXACT
+    method: str = "midpoint"
+    nfe: int = 20
+    tol: float = 1e-5
+    n: int = 2_000
+    frames: int = 41
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        if not METHODS[self.method].adaptive:
+            steps_for(self.method, self.nfe)
+        for name, low, high in (("n", 2, 100_000), ("frames", 2, 1_001), ("seed", 0, 2**31 - 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        if not 0 < self.tol < 1:
+            raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowResult:
+    """Where the particles went, what it cost, and how well they match the data.
+
+    Attributes:
+        times: (K,), evenly from 0 to the path's t_max.
+        states: (K, n, 2) float32, the particles at these times.
+        nfe: counted evaluations of the field.
+        step_times: (S + 1,), where the accepted steps begin and, last, end.
+        step_states: (S + 1, n, 2) float32, the particles there.
+        rejected: steps that an adaptive method tried and refused.
+        length: mean over particles of the length of their polygon through `step_states`.
+        displacement: mean over particles of the distance from their start to their end.
+        quality: (K,), the sliced 2-Wasserstein distance of the particles at `times` to fresh data.
+        quality_floor: the same distance of fresh data to that data, mean of FLOOR_SETS.
+        off_support: share of the final particles where the data has no mass; None where the data
+            has mass everywhere.
+        data: (n, 2) float32, the fresh data.
+    """
+
+    times: NDArray[np.float64]
+    states: NDArray[np.float32]
+    nfe: int
+    step_times: NDArray[np.float64]
+    step_states: NDArray[np.float32]
+    rejected: int
+    length: float
+    displacement: float
+    quality: NDArray[np.float64]
+    quality_floor: float
+    off_support: float | None
+    data: NDArray[np.float32]
+
+    @property
+    def accepted(self) -> int:
+        """Steps that were taken."""
+        return len(self.step_times) - 1
+
+    @property
+    def detour(self) -> float:
+        """Path length over displacement, at least 1; the ratio of the two means."""
+        return self.length / self.displacement if self.displacement else 1.0
+
+    @property
+    def end_quality(self) -> float:
+        """The sliced 2-Wasserstein distance of the final particles to fresh data."""
+        return float(self.quality[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig:
+    """What the particles move through, on grids over the frame; flat like `FlowConfig`.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: EXACT, the name of a checkpoint or of a live field.
+        frames: moments, evenly from 0 to the path's t_max.
+        cells: rows and columns of the density.
+        arrows: rows and columns of the field.
+        difference_cells: rows and columns of the difference.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    field: str = EXACT
+    frames: int = 41
+    cells: int = 96
+    arrows: int = 20
+    difference_cells: int = 48
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        bounds = {"frames": 1_001, "cells": 512, "arrows": 128, "difference_cells": 512}
+        for name, high in bounds.items():
+            if not 2 <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in 2..{high}; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """Density, field and error of a path over the frame; rows run along y, columns along x.
+
+    Attributes:
+        times: (K,), evenly from 0 to the path's t_max.
+        axis: (H,), the centres of the density's cells, along both axes.
+        density: (K, H, H) float32, the exact marginal density p_t per unit area.
+        arrow_axis: (G,), where the velocities stand, along both axes.
+        velocity: (K, G, G, 2) float32, of the field that moves the particles.
+        difference_axis: (D,), the centres of the difference's cells.
+        difference: (K, D, D) float32, |learned - exact| in units of speed; None for the exact field.
+        rms_difference: (K,), root mean square of the difference under the exact density: what a
+            particle meets; None for the exact field.
+    """
+
+    times: NDArray[np.float64]
+    axis: NDArray[np.float64]
+    density: NDArray[np.float32]
+    arrow_axis: NDArray[np.float64]
+    velocity: NDArray[np.float32]
+    difference_axis: NDArray[np.float64]
+    difference: NDArray[np.float32] | None
+    rms_difference: NDArray[np.float64] | None
+
+
+def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResult:
+    """Carries the particles of a config from noise to data.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file, e.g. one just trained.
+
+    Raises:
+        ValueError: a name is unknown, or the solver failed (SolveError says where).
+    """
+    target = dataset(config.data)
+    path = AffinePath(scheduler(config.path))
+    noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
+    times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
+    budget = (
+        {"tol": config.tol}
+        if METHODS[config.method].adaptive
+        else {"steps": steps_for(config.method, config.nfe)}
+    )
+    field = field or _field(config.field, path, target)
+    solution = solve(field, path.start(noise), times, config.method, **budget)
+    steps = solution.step_states
+    reference = _reference(config.data, config.n)
+    end = solution.states[-1]
+    inside = target.distribution.contains(end)
+    states = solution.states.numpy()
+    return FlowResult(
+        times=times.numpy(),
+        states=states,
+        nfe=solution.nfe,
+        step_times=solution.step_times.numpy(),
+        step_states=steps.numpy(),
+        rejected=len(solution.rejected),
+        length=torch.linalg.vector_norm(steps.diff(dim=0), dim=-1).sum(dim=0).mean().item(),
+        displacement=torch.linalg.vector_norm(steps[-1] - steps[0], dim=-1).mean().item(),
+        quality=sliced_w2(states, reference.quantiles),
+        quality_floor=reference.floor,
+        off_support=1 - inside.double().mean().item() if reference.bounded else None,
+        data=reference.points,
+    )
+
+
+@torch.no_grad()
+def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
+    """Density, field and difference over the frame at the times of a config.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file.
+    """
+    target = dataset(config.data)
+    path = AffinePath(scheduler(config.path))
+    exact = exact_field(path, target.distribution)
+    field = field or _field(config.field, path, target)
+    times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
+    axis = _centres(config.cells)
+    arrow_axis = _centres(config.arrows)
+    difference_axis = _centres(config.difference_cells)
+    density = torch.stack([exact.density_grid(t, axis, axis) for t in times])
+    velocity = _on_grid(field, times, arrow_axis)
+    difference = rms = None
+    if config.field != EXACT:
+        ours, true = (_on_grid(f, times, difference_axis) for f in (field, _chunked(exact)))
+        squares = (ours - true).square().sum(dim=-1).double()
+        difference = squares.sqrt()
+        mass = torch.stack(
+            [exact.density_grid(t, difference_axis, difference_axis).double() for t in times]
+        )
+        total = mass.sum(dim=(1, 2)).clamp_min(1e-300)
+        rms = ((squares * mass).sum(dim=(1, 2)) / total).sqrt()
+    return Scene(
+        times=times.numpy(),
+        axis=axis.numpy(),
+        density=density.float().numpy(),
+        arrow_axis=arrow_axis.numpy(),
+        velocity=velocity.numpy(),
+        difference_axis=difference_axis.numpy(),
+        difference=None if difference is None else difference.float().numpy(),
+        rms_difference=None if rms is None else rms.numpy(),
+    )
+
+
+def sliced_w2(states: NDArray, quantiles: NDArray) -> NDArray[np.float64]:
+    """The sliced 2-Wasserstein distance of each set of points to a reference, (K,).
+
+    Exact in each of ANGLES evenly spaced directions, where it is the distance of sorted
+    projections; the root of the mean square over directions (Bonneel et al. 2015).
+
+    Args:
+        states: sets of points, (K, n, 2).
+        quantiles: sorted projections of as many reference points, (ANGLES, n), from `_project`.
+    """
+    gaps = np.stack([_project(points) for points in states]) - quantiles
+    return np.sqrt(np.mean(np.square(gaps), axis=(1, 2), dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """Fresh data, its sorted projections, and how far other fresh data is from it."""
+
+    points: NDArray[np.float32]
+    quantiles: NDArray[np.float32]
+    floor: float
+    bounded: bool
+
+
+@lru_cache(maxsize=32)
+def _reference(data: str, n: int) -> _Reference:
+    target = dataset(data)
+    generator = Generator().manual_seed(1_000_003)  # apart from every seed of a menu
+    points = target.sample(n, generator)
+    quantiles = _project(points.numpy())
+    fresh = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])
+    far = torch.tensor([[1e6, 1e6]])
+    return _Reference(
+        points.numpy(),
+        quantiles,
+        float(sliced_w2(fresh, quantiles).mean()),
+        bounded=not bool(target.distribution.contains(far).all()),
+    )
+
+
+def _project(points: NDArray) -> NDArray[np.float32]:
+    """The sorted projections of points (n, 2) on ANGLES directions, (ANGLES, n) float32."""
+    angles = np.arange(ANGLES) * np.pi / ANGLES
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    projections = directions @ points.T.astype(np.float32)
+    projections.sort(axis=1)
+    return projections
+
+
+def _field(name: str, path: AffinePath, target: Dataset) -> Field:
+    """The field called `name`: the exact one of a data set, or that of a checkpoint."""
+    if name == EXACT:
+        return _chunked(exact_field(path, target.distribution))
+    field = checkpoints.load(name).field
+    if field.path != path:
+        raise ValueError(
+            f"Checkpoint {name!r} was trained on the path {field.path.scheduler}; "
+            f"got {path.scheduler}, so pick its own path or the exact field."
+        )
+    return field
+
+
+def _chunked(field: Field) -> Field:
+    """The same field, asked for at most CHUNK states at once."""
+
+    def chunked(t: Tensor, x: Tensor) -> Tensor:
+        if len(x) <= CHUNK:
+            return field(t, x)
+        return torch.cat([field(t, part) for part in x.split(CHUNK)])
+
+    return chunked
+
+
+def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
+    """A field at times (K,) over the square of an axis (G,), (K, G, G, 2) float32, rows along y."""
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    positions = torch.stack([x, y], dim=-1).reshape(-1, 2).float()
+    velocities = torch.stack([field(t, positions).float() for t in times])
+    return velocities.reshape(len(times), len(axis), len(axis), 2)
+
+
+def _centres(cells: int) -> Tensor:
+    """The centres of `cells` even cells over [-FRAME, FRAME], (cells,) float64."""
+    return (torch.arange(cells, dtype=torch.float64) + 0.5) * (2 * FRAME / cells) - FRAME
+
+
+def _can_meet(method: str, nfe: int) -> bool:
+    try:
+        steps_for(method, nfe)
+    except ValueError:
+        return False
+    return True

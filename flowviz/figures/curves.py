@@ -1,0 +1,147 @@
+"""Curves over training steps, time or cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from flowviz.figures import theme
+
+__all__ = ["Curve", "curves", "loss", "quality"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One line of a figure: y (n,) over x (n,), and the level that it cannot get below."""
+
+    label: str
+    colour: str
+    x: NDArray
+    y: NDArray
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 1 or self.x.shape != self.y.shape:
+            raise ValueError(
+                f"x and y must have the same shape (n,); got {self.x.shape} and {self.y.shape}."
+            )
+
+
+def curves(
+    lines: Sequence[Curve],
+    *,
+    x_title: str,
+    y_title: str,
+    floor_label: str = "floor",
+    log_x: bool = False,
+    log_y: bool = False,
+    markers: bool = False,
+    dark: bool = False,
+) -> go.Figure:
+    """Lines over one pair of axes, each with its floor as a dotted line of its colour."""
+    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
+    for line in lines:
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            mode="lines+markers" if markers else "lines",
+            line={"color": line.colour, "width": 2},
+            marker={"size": 5},
+            name=line.label,
+            hovertemplate=f"%{{x:.4g}}: %{{y:.4g}}<extra>{line.label}</extra>",
+        )
+    for level, colour, label in _floors(lines, floor_label, dark=dark):
+        ends = [min(line.x.min() for line in lines), max(line.x.max() for line in lines)]
+        figure.add_scatter(
+            x=ends,
+            y=[level, level],
+            mode="lines",
+            line={"color": colour, "width": 1.2, "dash": "dot"},
+            name=label,
+            hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
+        )
+    figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
+    figure.update_yaxes(title=y_title, type="log" if log_y else "linear")
+    if not log_y:
+        figure.update_yaxes(rangemode="tozero")
+    return figure.update_layout(margin={"t": 16, "b": 72})
+
+
+def quality(
+    lines: Sequence[Curve], *, t: float | None = None, metric: str, dark: bool = False
+) -> go.Figure:
+    """Distance of the particles from the data over time t, with a mark at the clock's t.
+
+    Each floor is the same distance between two fresh sets of data.
+    """
+    figure = curves(
+        lines,
+        x_title="time t  (0 noise, 1 data)",
+        y_title=metric,
+        floor_label="two fresh sets of data",
+        dark=dark,
+    )
+    if t is not None:
+        figure.add_vline(x=t, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
+    return figure.update_xaxes(range=[0, 1])
+
+
+def loss(
+    lines: Sequence[Curve], *, excess: bool = False, dark: bool = False, window: int = 51
+) -> go.Figure:
+    """Training loss over steps: faint as it came, firm as its running median over `window` steps.
+
+    Args:
+        lines: step, loss and irreducible floor of each run.
+        excess: the losses have had their floor taken off, so that the paths compare; log axis.
+        dark: the theme.
+        window: steps of the running median, odd.
+    """
+    smooth = [
+        Curve(
+            label=line.label,
+            colour=line.colour,
+            x=line.x,
+            y=_running_median(line.y, window),
+            floor=line.floor,
+        )
+        for line in lines
+    ]
+    figure = curves(
+        smooth,
+        x_title="training step",
+        y_title="loss − irreducible floor" if excess else "loss (squared error per dimension)",
+        floor_label="irreducible floor",
+        log_y=excess,
+        dark=dark,
+    )
+    for line in lines:
+        figure.add_scatter(
+            x=line.x,
+            y=line.y,
+            mode="lines",
+            line={"color": theme.rgba(line.colour, 0.25), "width": 1},
+            name=f"{line.label}, each step",
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    return figure
+
+
+def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[float, str, str]]:
+    """(level, colour, label) of each floor; one that all lines share is drawn once, muted."""
+    known = [line for line in lines if line.floor is not None]
+    if len({line.floor for line in known}) == 1 and len(known) > 1:
+        return [(known[0].floor, theme.MUTED[dark], label)]
+    return [(line.floor, line.colour, f"{label}, {line.label}") for line in known]
+
+
+def _running_median(values: NDArray, window: int) -> NDArray:
+    """The median over `window` neighbours, (n,); near the ends over those that there are."""
+    if len(values) < 3:
+        return values
+    half = min(window, len(values)) // 2
+    padded = np.pad(values, half, mode="reflect") if half < len(values) else values
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)

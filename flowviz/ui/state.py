@@ -1,0 +1,313 @@
+"""Controls that live in the URL: a link reproduces the view.
+
+Each control has a slug, which the URL carries, and a label, which the menu shows. When a page is
+opened, its link is read once and checked; a value that will not do falls back with one notice that
+says what came and what would be valid. From then on the controls are the truth and the URL follows
+them: a value that is the default leaves it, so that short links stay short. (Streamlit's own
+bind="query-params" would put labels in the URL and says nothing of a bad value.)
+
+A page that is left and opened again without a link finds its controls as they were.
+"""
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar
+
+import streamlit as st
+
+__all__ = [
+    "budget",
+    "integer",
+    "keep",
+    "number",
+    "read",
+    "segmented",
+    "select",
+    "text",
+    "toggle",
+    "visit",
+]
+
+T = TypeVar("T")
+
+
+def visit(page: str) -> None:
+    """Says which page is being shown; app.py calls it once a run, before the page's own code."""
+    if st.session_state.get("url:page") != page:
+        st.session_state["url:page"] = page
+        st.session_state["url:link"] = st.query_params.to_dict()
+        if st.session_state["url:link"]:
+            _kept().clear()  # what a link leaves out is at its default
+
+
+def select(
+    slug: str,
+    label: str,
+    options: Mapping[str, str],
+    default: str,
+    *,
+    help: str | None = None,
+) -> str:
+    """A menu; returns the chosen slug of `options`, which maps slugs to labels."""
+    key = _enter(slug, default, lambda raw: _one_of(raw, options))
+    if st.session_state[key] not in options:
+        st.session_state[key] = default if default in options else next(iter(options))
+    chosen = st.selectbox(
+        label, list(options), format_func=options.__getitem__, key=key, help=help
+    )
+    return _leave(slug, chosen, default)
+
+
+def segmented(
+    slug: str,
+    label: str,
+    options: Mapping[str, str],
+    default: str,
+    *,
+    help: str | None = None,
+    label_visibility: Literal["visible", "hidden", "collapsed"] = "visible",
+) -> str:
+    """A row of buttons, one of them pressed; for few options. Returns the chosen slug."""
+    key = _enter(slug, default, lambda raw: _one_of(raw, options))
+    if st.session_state[key] not in options:
+        st.session_state[key] = default if default in options else next(iter(options))
+    chosen = st.segmented_control(
+        label,
+        list(options),
+        format_func=options.__getitem__,
+        required=True,
+        key=key,
+        help=help,
+        label_visibility=label_visibility,
+    )
+    return _leave(slug, chosen or default, default)
+
+
+def budget(
+    slug: str, label: str, options: Sequence[int], default: int, *, help: str | None = None
+) -> int:
+    """A slider over the numbers that can be had; a choice that no longer can moves to the nearest.
+
+    Returns one of `options`, which ascend.
+    """
+
+    def parse(raw: str) -> int:
+        value = _whole(raw)
+        if value not in options:
+            near = _nearest(value, options)
+            others = ", ".join(map(str, options))
+            raise _Refused(f"{value} cannot be met here; possible are {others}", near)
+        return value
+
+    key = _enter(slug, default, parse)
+    if st.session_state[key] not in options:
+        st.session_state[key] = _nearest(st.session_state[key], options)
+    chosen = st.select_slider(label, list(options), key=key, help=help)
+    return _leave(slug, chosen, default)
+
+
+def integer(
+    slug: str,
+    label: str,
+    low: int,
+    high: int,
+    default: int,
+    *,
+    dice: bool = False,
+    help: str | None = None,
+    step: int = 1,
+) -> int:
+    """A box for a whole number in low..high; with `dice`, a button beside it draws one."""
+
+    def parse(raw: str) -> int:
+        value = _whole(raw)
+        if not low <= value <= high:
+            raise _Refused(
+                f"it must lie between {low} and {high}; got {value}", _clip(value, low, high)
+            )
+        return value
+
+    key = _enter(slug, default, parse)
+    st.session_state[key] = _clip(st.session_state[key], low, high)
+    box = {"min_value": low, "max_value": high, "step": step, "key": key, "help": help}
+    if not dice:
+        return _leave(slug, int(st.number_input(label, **box)), default)
+    left, right = st.columns([4, 1], vertical_alignment="bottom", gap="small")
+    with right:
+        st.button(
+            ":material/casino:",
+            key=f"{key}:dice",
+            help=f"Draw another {label.lower()}",
+            on_click=_roll,
+            args=(key, low, high),
+            width="stretch",
+        )
+    with left:
+        return _leave(slug, int(st.number_input(label, **box)), default)
+
+
+def number(
+    slug: str,
+    label: str,
+    low: float,
+    high: float,
+    default: float,
+    *,
+    format: str = "%g",
+    step: float | None = None,
+    help: str | None = None,
+) -> float:
+    """A box for a number in low..high."""
+
+    def parse(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            raise _Refused(f"{raw!r} is not a number") from None
+        if not (math.isfinite(value) and low <= value <= high):
+            raise _Refused(f"it must lie between {low:g} and {high:g}; got {value:g}")
+        return value
+
+    key = _enter(slug, default, parse)
+    st.session_state[key] = _clip(float(st.session_state[key]), low, high)
+    value = st.number_input(
+        label, min_value=low, max_value=high, step=step, format=format, key=key, help=help
+    )
+    return _leave(slug, float(value), default, write=lambda v: f"{v:g}")
+
+
+def toggle(slug: str, label: str, default: bool, *, help: str | None = None) -> bool:
+    """A switch; the URL says 1 or 0."""
+    key = _enter(slug, default, lambda raw: _one_of(raw, {"1": "on", "0": "off"}) == "1")
+    value = st.toggle(label, key=key, help=help)
+    return _leave(slug, bool(value), default, write=lambda v: "1" if v else "0")
+
+
+def text(
+    slug: str,
+    label: str,
+    default: str,
+    *,
+    longest: int = 40,
+    check: Callable[[str], object] | None = None,
+    help: str | None = None,
+    placeholder: str | None = None,
+) -> str:
+    """A line of text of at most `longest` characters; `check` raises ValueError to refuse a link's."""
+
+    def parse(raw: str) -> str:
+        if len(raw) > longest:
+            raise _Refused(f"it must have at most {longest} characters; got {len(raw)}")
+        if check is not None:
+            try:
+                check(raw)
+            except ValueError as error:
+                raise _Refused(str(error).rstrip(".")) from None
+        return raw
+
+    key = _enter(slug, default, parse)
+    value = st.text_input(label, max_chars=longest, key=key, help=help, placeholder=placeholder)
+    return _leave(slug, value, default)
+
+
+def read(slug: str, default: str, check: Callable[[str], object]) -> str:
+    """The value of a control that is made of several widgets, as a link or `keep` gave it last.
+
+    `check` raises ValueError to refuse a link's.
+    """
+
+    def parse(raw: str) -> str:
+        try:
+            check(raw)
+        except ValueError as error:
+            raise _Refused(str(error).rstrip(".")) from None
+        return raw
+
+    return st.session_state[_enter(slug, default, parse)]
+
+
+def keep(slug: str, value: str, default: str) -> str:
+    """Gives such a control its value, which the URL then says; returns the value."""
+    st.session_state[f"{st.session_state['url:page']}:{slug}"] = value
+    return _leave(slug, value, default)
+
+
+class _Refused(ValueError):
+    """A value of a link will not do: the reason, and what to show instead of the default."""
+
+    def __init__(self, reason: str, instead: Any = None) -> None:
+        super().__init__(reason)
+        self.instead = instead
+
+
+def _enter(slug: str, default: T, parse: Callable[[str], T]) -> str:
+    """Puts the control's value where its widget will find it; returns the widget's key."""
+    visit(st.session_state.get("url:page", ""))  # for a page that runs without app.py
+    key = f"{st.session_state['url:page']}:{slug}"
+    link = st.session_state["url:link"]
+    if slug in link:
+        raw = link.pop(slug)
+        try:
+            st.session_state[key] = parse(raw)
+        except _Refused as refused:
+            value = default if refused.instead is None else refused.instead
+            st.session_state[key] = value
+            st.toast(
+                f"**This link's `{slug}` will not do:** {refused}. Showing `{value}` instead.",
+                icon=":material/link_off:",
+                duration="infinite",
+            )
+    elif key not in st.session_state:
+        st.session_state[key] = _kept().get(slug, default)
+    return key
+
+
+def _leave(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
+    """Remembers the control's value and brings the URL up to it; returns the value."""
+    _kept()[slug] = value
+    wanted = None if value == default else write(value)
+    if st.query_params.get(slug) != wanted:
+        if wanted is None:
+            del st.query_params[slug]
+        else:
+            st.query_params[slug] = wanted
+    return value
+
+
+def _kept() -> dict[str, Any]:
+    """The values that the controls of this page had last."""
+    pages = st.session_state.setdefault("url:kept", {})
+    return pages.setdefault(st.session_state["url:page"], {})
+
+
+def _roll(key: str, low: int, high: int) -> None:
+    """Another number for the dice, and never the one that there was."""
+    span = min(high, low + 999) - low  # three digits are easier to say aloud than six
+    value = low + secrets.randbelow(span)
+    st.session_state[key] = value + (value >= st.session_state[key])
+
+
+def _one_of(raw: str, options: Mapping[str, str]) -> str:
+    if raw in options:
+        return raw
+    near = get_close_matches(raw, options, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    shown = raw if len(raw) <= 40 else raw[:40] + "…"
+    raise _Refused(f"there is no {shown!r}{hint}; there are {', '.join(options)}")
+
+
+def _whole(raw: str) -> int:
+    try:
+        return int(raw)
+    except ValueError:
+        raise _Refused(f"{raw[:40]!r} is not a whole number") from None
+
+
+def _nearest(value: int, options: Sequence[int]) -> int:
+    return min(options, key=lambda option: abs(option - value))
+
+
+def _clip(value: T, low: T, high: T) -> T:
+    return min(max(value, low), high)
