@@ -1,0 +1,34 @@
+"""Data sets of the plane: seeded samplers whose distribution is known in closed form.
+
+Every data set lives in one frame, the square [-FRAME, FRAME]^2, so that one noise N(0, I) suits
+all of them. A data set is named by a short text, its spec, which is what URLs, cards and the
+command line hold:
+
+    checkerboard                a built-in data set (see DATASETS)
+    mixture:-2,0;2,0@0.3        an even mixture of Gaussians: means by ";", then their std
+    word:FLOW                   a word, drawn with ink
+    points:3f2a...              points that a visitor uploaded, by the hash of their content
+    picture:9c41...             a picture that a visitor uploaded, likewise
+    drawing:77e0...             points that a visitor drew in the frame, likewise
+    measurements.csv, cat.png   a file on this machine
+
+To add a built-in data set, write one decorated function in `plane.py`.
+"""
+
+from flowviz.datasets import plane
+from flowviz.datasets.entry import DATASETS, FRAME, Dataset
+from flowviz.datasets.specs import dataset, is_linkable
+from flowviz.datasets.uploads import PICTURE_SUFFIXES, TABLE_SUFFIXES, draw, upload
+
+__all__ = [
+    "DATASETS",
+    "FRAME",
+    "PICTURE_SUFFIXES",
+    "TABLE_SUFFIXES",
+    "Dataset",
+    "dataset",
+    "draw",
+    "is_linkable",
+    "plane",
+    "upload",
+]

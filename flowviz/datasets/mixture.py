@@ -1,0 +1,80 @@
+"""An even mixture of Gaussians that the user places: mixture:-2,0;2,0@0.3."""
+
+import math
+
+import torch
+
+from flowviz.datasets.entry import FRAME, Dataset
+from flowviz.distributions import GaussianMixture
+
+__all__ = ["MOST_MEANS", "STD_RANGE", "mixture", "mixture_spec"]
+
+MOST_MEANS = 64
+STD_RANGE = (0.02, 2.0)
+EXAMPLE = "mixture:-2,0;2,0@0.3"
+
+
+def mixture_spec(means: list[tuple[float, float]], std: float) -> str:
+    """The spec of the even mixture of N(mean, std^2 I) over `means`, in frame coordinates."""
+    places = ";".join(f"{x:g},{y:g}" for x, y in means)
+    return f"mixture:{places}@{std:g}"
+
+
+def mixture(text: str) -> Dataset:
+    """The mixture that a spec gives after "mixture:", as a data set.
+
+    Raises:
+        ValueError: the text is not <x>,<y>;<x>,<y>...@<std>, or a number is out of its range.
+    """
+    places, at, width = text.partition("@")
+    if not at:
+        raise ValueError(
+            f"A mixture must end in @ and its standard deviation; got {text!r}. "
+            f"Write it like {EXAMPLE}."
+        )
+    means = [_mean(place) for place in places.split(";")]
+    std = _number(width, "The standard deviation of a mixture")
+    if len(means) > MOST_MEANS:
+        raise ValueError(
+            f"A mixture must have at most {MOST_MEANS} means; got {len(means)}. Remove some."
+        )
+    if not STD_RANGE[0] <= std <= STD_RANGE[1]:
+        raise ValueError(
+            f"The standard deviation of a mixture must be from {STD_RANGE[0]:g} to "
+            f"{STD_RANGE[1]:g}; got {std:g}."
+        )
+    distribution = GaussianMixture(torch.tensor(means, dtype=torch.float64), std)
+    count = "1 Gaussian" if len(means) == 1 else f"{len(means)} Gaussians"
+    return Dataset(
+        name=mixture_spec(means, std),
+        label="your Gaussians",
+        sentence=f"{count} of standard deviation {std:g} that you placed.",
+        sampler=distribution.sample,
+        distribution=distribution,
+    )
+
+
+def _mean(place: str) -> tuple[float, float]:
+    cells = place.split(",")
+    if len(cells) != 2:
+        raise ValueError(
+            f"Each mean of a mixture must be two numbers with a comma between; got {place!r}. "
+            f"Write it like {EXAMPLE}."
+        )
+    x, y = (_number(cell, "Each coordinate of a mixture's mean") for cell in cells)
+    if max(abs(x), abs(y)) > FRAME:
+        raise ValueError(
+            f"Each mean of a mixture must lie in the frame, from {-FRAME:g} to {FRAME:g}; "
+            f"got ({x:g}, {y:g})."
+        )
+    return x, y
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{what} must be a number; got {text!r}. Write it like {EXAMPLE}.")
+    return number

@@ -1,0 +1,303 @@
+r"""The built-in data sets of the plane, each about 8 wide and centred at the frame's origin.
+
+A set that is a curve c(s) with noise of standard deviation r has the density
+
+    p(x) = \int N(x; c(s), r^2 I) w(s) ds,
+
+where w is the density of the parameter s. With quadrature nodes along the curve no further apart
+than about 1.5 r that integral is a mixture of Gaussians to about 1e-4 of its peak. The mixture is
+what the exact fields take; a sampler draws from the curve itself.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from flowviz.datasets.entry import DATASETS, Dataset, Sampler
+from flowviz.distributions import Boxes, Distribution, GaussianMixture
+
+__all__: list[str] = []
+
+CELL = 20 / 9
+"""The side of a checkerboard's cell: 0.45^-1, as in the authors' later code (Meta, 2024)."""
+
+Curve = Callable[[Tensor], Tensor]
+"""Parameters (K,) to points (K, 2)."""
+
+
+def _enter(
+    name: str, label: str, sentence: str, distribution: Distribution
+) -> Callable[[Sampler], Sampler]:
+    """Enters the decorated sampler in DATASETS."""
+
+    def enter(sampler: Sampler) -> Sampler:
+        DATASETS.register(name)(Dataset(name, label, sentence, sampler, distribution))
+        return sampler
+
+    return enter
+
+
+def _along(
+    curve: Curve, low: float, high: float, nodes: int, weight: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Gauss-Legendre points on a curve over [low, high], (K, 2), and their weights, (K,)."""
+    s, w = (torch.from_numpy(a) for a in np.polynomial.legendre.leggauss(nodes))
+    s = (low + high) / 2 + (high - low) / 2 * s
+    w = w * weight(s)
+    return curve(s), w / w.sum()
+
+
+def _rotated(x: Tensor, angle: Tensor) -> Tensor:
+    """Points (B, 2), each turned about the origin by its angle, (B,)."""
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    return torch.stack(
+        [cosine * x[:, 0] - sine * x[:, 1], sine * x[:, 0] + cosine * x[:, 1]], dim=-1
+    )
+
+
+def _noisy_curve(means: tuple[Tensor, Tensor], std: float) -> GaussianMixture:
+    points, weights = means
+    return GaussianMixture(points, std, weights)
+
+
+def _both(first: tuple[Tensor, Tensor], second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two curves of equal mass whose nodes have equal weights."""
+    points, weights = first
+    return torch.cat([points, second]), torch.cat([weights, weights]) / 2
+
+
+def _noise(points: np.ndarray | Tensor, std: float, generator: Generator) -> Tensor:
+    """Points (n, 2) with independent Gaussian noise, float32."""
+    x = torch.as_tensor(points, dtype=torch.float32)
+    return x + std * torch.randn(x.shape, generator=generator)
+
+
+def _seed(generator: Generator) -> int:
+    """A seed for scikit-learn's generators, drawn from ours."""
+    return int(torch.randint(2**31, (), generator=generator))
+
+
+# ---- Checkerboard
+
+
+@_enter(
+    "checkerboard",
+    "checkerboard",
+    "Uniform on 8 of the 16 cells of a board: sharp edges, eight separate islands.",
+    Boxes(
+        CELL * torch.arange(-2, 3, dtype=torch.float64),
+        CELL * torch.arange(-2, 3, dtype=torch.float64),
+        torch.tensor([[1, 0, 1, 0], [0, 1, 0, 1]] * 2, dtype=torch.float64),
+    ),
+)
+def _checkerboard(n: int, generator: Generator) -> Tensor:
+    x = 4 * torch.rand(n, generator=generator) - 2
+    y = torch.rand(n, generator=generator) + 2 * torch.randint(2, (n,), generator=generator) - 2
+    return CELL * torch.stack([x, y + torch.floor(x) % 2], dim=-1)  # odd columns one cell higher
+
+
+# ---- Curves of scikit-learn
+#
+# make_moons and make_circles space their angles evenly, so that the points of one call are not
+# independent (of two, each is always a tip of its moon). Hence their curve is taken once, without
+# noise and finely, and points are drawn from it.
+
+CURVE_POINTS = 20_000
+
+MOONS_SCALE, MOONS_STD, MOONS_CENTER = 2.5, 0.15, (0.5, 0.25)
+
+
+def _upper_moon(angle: Tensor) -> Tensor:
+    points = torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+    return MOONS_SCALE * (points - torch.tensor(MOONS_CENTER, dtype=angle.dtype))
+
+
+_MOON = _along(_upper_moon, 0, math.pi, 80, torch.ones_like)
+
+
+@cache
+def _moons_curve() -> Tensor:
+    from sklearn.datasets import make_moons  # slow to import, and only some data sets need it
+
+    points, _ = make_moons(CURVE_POINTS, shuffle=False)
+    return torch.from_numpy(MOONS_SCALE * (points - MOONS_CENTER)).float()
+
+
+@_enter(
+    "moons",
+    "two moons",
+    "Two interleaved half circles with noise (scikit-learn's make_moons).",
+    _noisy_curve(_both(_MOON, -_MOON[0]), MOONS_STD),
+)
+def _moons(n: int, generator: Generator) -> Tensor:
+    curve = _moons_curve()
+    return _noise(
+        curve[torch.randint(len(curve), (n,), generator=generator)], MOONS_STD, generator
+    )
+
+
+CIRCLES_RADII, CIRCLES_STD = (3.8, 1.9), 0.12
+
+
+def _circle(radius: float, nodes: int) -> Tensor:
+    angle = 2 * math.pi / nodes * torch.arange(nodes, dtype=torch.float64)
+    return radius * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+
+
+@cache
+def _circles_curve() -> Tensor:
+    from sklearn.datasets import make_circles  # slow to import, and only some data sets need it
+
+    outer, inner = CIRCLES_RADII
+    points, _ = make_circles(CURVE_POINTS, shuffle=False, factor=inner / outer)
+    return torch.from_numpy(outer * points).float()
+
+
+@_enter(
+    "circles",
+    "two circles",
+    "Two concentric circles of equal mass with noise (scikit-learn's make_circles).",
+    GaussianMixture(
+        torch.cat([_circle(CIRCLES_RADII[0], 200), _circle(CIRCLES_RADII[1], 100)]),
+        CIRCLES_STD,
+        torch.cat([torch.full((200,), 1 / 400), torch.full((100,), 1 / 200)]).double(),
+    ),
+)
+def _circles(n: int, generator: Generator) -> Tensor:
+    curve = _circles_curve()
+    return _noise(
+        curve[torch.randint(len(curve), (n,), generator=generator)], CIRCLES_STD, generator
+    )
+
+
+ROLL_STD = 0.125
+ROLL_FROM, ROLL_TO = 1.5 * math.pi, 4.5 * math.pi  # scikit-learn's range of the angle
+ROLL_SCALE = 4 / ROLL_TO
+
+
+def _roll(square: Tensor) -> Tensor:
+    """The roll by the square of its angle, which is nearly proportional to arc length."""
+    angle = square.sqrt()
+    return ROLL_SCALE * angle[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+
+
+_ROLL = _along(_roll, ROLL_FROM**2, ROLL_TO**2, 200, lambda square: 0.5 / square.sqrt())
+
+
+@_enter(
+    "swissroll",
+    "double swiss roll",
+    "Two interleaved Swiss rolls (scikit-learn's make_swiss_roll, the second turned by 180°).",
+    _noisy_curve(_both(_ROLL, -_ROLL[0]), ROLL_STD),
+)
+def _swissroll(n: int, generator: Generator) -> Tensor:
+    from sklearn.datasets import make_swiss_roll  # slow to import, and only some sets need it
+
+    points, _ = make_swiss_roll(n, noise=ROLL_STD / ROLL_SCALE, random_state=_seed(generator))
+    sign = 1 - 2 * torch.randint(2, (n, 1), generator=generator)
+    return sign * torch.as_tensor(ROLL_SCALE * points[:, [0, 2]], dtype=torch.float32)
+
+
+S_SCALE, S_STD = 2.0, 0.15
+
+
+def _bend(angle: Tensor) -> Tensor:
+    return S_SCALE * torch.stack([torch.sin(angle), torch.cos(angle) - 1], dim=-1)
+
+
+_BEND = _along(_bend, 0, 1.5 * math.pi, 120, torch.ones_like)
+
+
+@_enter(
+    "scurve",
+    "S-curve",
+    "One long curve with two bends and noise (scikit-learn's make_s_curve, seen from its side).",
+    _noisy_curve(_both(_BEND, -_BEND[0]), S_STD),
+)
+def _scurve(n: int, generator: Generator) -> Tensor:
+    from sklearn.datasets import make_s_curve  # slow to import, and only some data sets need it
+
+    points, _ = make_s_curve(n, noise=S_STD / S_SCALE, random_state=_seed(generator))
+    return torch.as_tensor(S_SCALE * points[:, [0, 2]], dtype=torch.float32)
+
+
+# ---- Spirals
+
+SPIRAL_STD = 0.15
+SPIRAL_TURN = 3 * math.pi
+
+
+def _spiral(fraction: Tensor) -> Tensor:
+    """One arm by the fraction of its full angle; its radius grows from 0 to 4."""
+    angle = SPIRAL_TURN * fraction
+    return 4 * fraction[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+
+
+_SPIRAL = _along(_spiral, 0, 1, 200, lambda fraction: 2 * fraction)
+
+
+@_enter(
+    "spirals",
+    "two spirals",
+    "Two spiral arms that meet in the middle, with noise: neighbours belong to different arms.",
+    _noisy_curve(_both(_SPIRAL, -_SPIRAL[0]), SPIRAL_STD),
+)
+def _spirals(n: int, generator: Generator) -> Tensor:
+    arm = _spiral(torch.rand(n, generator=generator).sqrt())  # even along the arm, nearly
+    sign = 1 - 2 * torch.randint(2, (n, 1), generator=generator)
+    return _noise(sign * arm, SPIRAL_STD, generator)
+
+
+# ---- Gaussian mixtures
+
+
+def _enter_mixture(name: str, label: str, sentence: str, mixture: GaussianMixture) -> None:
+    _enter(name, label, sentence, mixture)(mixture.sample)
+
+
+_enter_mixture(
+    "8gaussians",
+    "8 Gaussians",
+    "Eight Gaussians in a ring, far apart: every noise sample must choose one.",
+    GaussianMixture(_circle(4.0, 8), 0.25),
+)
+
+_GRID = 2 * torch.arange(-2, 3, dtype=torch.float64)
+
+_enter_mixture(
+    "25gaussians",
+    "25 Gaussians",
+    "Twenty-five Gaussians on a 5 × 5 grid: many modes, some of them amid the others.",
+    GaussianMixture(torch.cartesian_prod(_GRID, _GRID), 0.2),
+)
+
+
+def _pinwheel(arms: int = 5, beads: int = 11, scale: float = 2.1) -> GaussianMixture:
+    """Arms of Gaussian beads along M. J. Johnson's pinwheel: angle = 0.25 exp(radius).
+
+    Each bead is the warp's linearisation of one Gaussian, radial std 0.12 and tangential std 0.1;
+    along an arm the beads weigh as a Gaussian of mean 1 and std 0.3.
+    """
+    radius = torch.linspace(0.3, 1.7, beads, dtype=torch.float64).repeat(arms)
+    arm = torch.arange(arms, dtype=torch.float64).repeat_interleave(beads)
+    angle = 2 * math.pi / arms * arm + 0.25 * torch.exp(radius)
+    means = _rotated(torch.stack([radius, torch.zeros_like(radius)], dim=-1), angle)
+    shear = radius * 0.25 * torch.exp(radius)  # d angle / d radius, times radius
+    radial = _rotated(torch.stack([torch.ones_like(radius), shear], dim=-1), angle)
+    tangential = _rotated(torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand_as(means), angle)
+    warp = torch.stack([0.12 * radial, 0.1 * tangential], dim=-1)  # columns
+    weights = torch.exp(-(((radius - 1) / 0.3) ** 2) / 2)
+    covariances = scale**2 * warp @ warp.mT
+    return GaussianMixture(scale * means, (covariances + covariances.mT) / 2, weights)
+
+
+_enter_mixture(
+    "pinwheel",
+    "pinwheel",
+    "Five bent arms that thin out outwards: each a chain of eleven slanted Gaussians.",
+    _pinwheel(),
+)

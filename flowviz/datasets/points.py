@@ -1,0 +1,226 @@
+"""Points that a user brings: a table of two numeric columns, or points drawn in the frame."""
+
+import codecs
+import csv
+import math
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Generator
+
+from flowviz.datasets.entry import FRAME, Dataset
+from flowviz.datasets.picture import REACH
+from flowviz.distributions import GaussianMixture
+
+__all__ = [
+    "COUNT",
+    "MOST_NODES",
+    "STD",
+    "check_drawing",
+    "check_points",
+    "drawing",
+    "parse_table",
+    "points",
+]
+
+COUNT = (20, 20_000)
+"""The fewest and most points."""
+
+MOST_NODES = 2_000
+"""The most points that a data set keeps: the exact field sums over all of them."""
+
+STD = 0.1
+"""The standard deviation, in the frame, of the Gaussian that widens each point."""
+
+LARGEST = 1e12
+
+
+def parse_table(content: bytes) -> NDArray[np.float64]:
+    """The points of a text table, (n, 2), in the user's coordinates.
+
+    Columns are separated by comma, semicolon, tab or blanks; a first row of words is a header;
+    rows that begin with # are comments. Between semicolons, tabs or blanks "1,5" is 1.5.
+
+    Raises:
+        ValueError: something is not two columns of finite numbers; says in which line.
+    """
+    lines = _text(content).splitlines()
+    filled = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not filled:
+        raise ValueError(
+            "The file must hold two numeric columns; this one is empty. Put one point a line, "
+            "such as 1.5,2."
+        )
+    if len(filled) > COUNT[1] + 1:  # before they are parsed, which takes time
+        raise _wrong_count(len(filled))
+    delimiter = next((mark for mark in ";\t," if mark in filled[-1]), None)
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        cells = _cells(line, delimiter, number)
+        if len(cells) != 2:
+            raise ValueError(
+                f"The file must have two columns; line {number} has {len(cells)}. "
+                "Remove the others or use another separator."
+            )
+        if (
+            not rows
+            and line is filled[0]
+            and all(_number(cell, delimiter) is None for cell in cells)
+        ):
+            continue
+        rows.append([_finite(cell, delimiter, number) for cell in cells])
+    return check_points(np.array(rows, dtype=np.float64).reshape(-1, 2))
+
+
+def check_points(x: ArrayLike) -> NDArray[np.float64]:
+    """The points as an array (n, 2), if a data set can be made of them.
+
+    Raises:
+        ValueError: their shape, number, size or spread does not allow it.
+    """
+    x = np.asarray(x, dtype=np.float64)
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"Points must have shape (n, 2); got {x.shape}.")
+    if not COUNT[0] <= len(x) <= COUNT[1]:
+        raise _wrong_count(len(x))
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise ValueError(
+            f"Every coordinate must be finite; point {row + 1} is {_pair(x[row])}. Remove it."
+        )
+    if np.abs(x).max() > LARGEST:
+        raise ValueError(
+            f"Every coordinate must be at most {LARGEST:g} in size; got {np.abs(x).max():g}. "
+            "Use larger units."
+        )
+    if np.ptp(x, axis=0).max() <= 1e-9 * np.abs(x).max():  # less has no digits left
+        raise ValueError(f"The points must differ; all {len(x):,} are {_pair(x[0])}. Add others.")
+    return x
+
+
+def check_drawing(x: ArrayLike) -> NDArray[np.float64]:
+    """The drawn points as an array (n, 2), if a data set can be made of them.
+
+    Raises:
+        ValueError: as `check_points`, or a point is outside the frame.
+    """
+    x = check_points(x)
+    if np.abs(x).max() > FRAME:
+        row = int(np.abs(x).max(axis=1).argmax())
+        raise ValueError(
+            f"Drawn points must lie in the frame, from {-FRAME:g} to {FRAME:g}; "
+            f"point {row + 1} is {_pair(x[row])}. Move or remove it."
+        )
+    return x
+
+
+def points(name: str, x: NDArray[np.float64]) -> Dataset:
+    """The data set of points (n, 2) in the user's coordinates, moved and scaled into the frame.
+
+    Both axes keep one scale. The mean goes to the origin and the farthest point to REACH.
+    """
+    center = x.mean(axis=0)
+    scale = float(np.abs(x - center).max() / REACH)
+    kept, sentence = _thinned(x)
+    return _widened(
+        name,
+        "your points",
+        f"{sentence}, each widened by a Gaussian of standard deviation {STD * scale:.3g}.",
+        (kept - center) / scale,
+        (float(center[0]), float(center[1])),
+        scale,
+    )
+
+
+def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
+    """The data set of points (n, 2) drawn in the frame, which stay where they were drawn."""
+    kept, sentence = _thinned(x)
+    return _widened(
+        name,
+        "your drawing",
+        f"{sentence}, each widened by a Gaussian of standard deviation {STD:g}.",
+        kept,
+        (0.0, 0.0),
+        1.0,
+    )
+
+
+def _thinned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+    """At most MOST_NODES of the points, always the same ones, and how many they are in words."""
+    if len(x) <= MOST_NODES:
+        return x, f"Your {len(x):,} points"
+    chosen = torch.randperm(len(x), generator=Generator().manual_seed(0))[:MOST_NODES]
+    return x[chosen.numpy()], f"{MOST_NODES:,} of your {len(x):,} points, chosen at random"
+
+
+def _widened(
+    name: str,
+    label: str,
+    sentence: str,
+    x: NDArray[np.float64],
+    center: tuple[float, float],
+    scale: float,
+) -> Dataset:
+    nodes, counts = np.unique(x, axis=0, return_counts=True)
+    distribution = GaussianMixture(
+        torch.from_numpy(nodes), STD, torch.from_numpy(counts / counts.sum())
+    )
+    return Dataset(name, label, sentence, distribution.sample, distribution, center, scale)
+
+
+def _text(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's Unicode text
+        return content.decode("utf-16", errors="replace")
+    if b"\0" in content:
+        raise ValueError(
+            "The file must be text with two numeric columns; this one is binary. "
+            "Save the table as CSV."
+        )
+    return content.decode("utf-8-sig", errors="replace")
+
+
+def _cells(line: str, delimiter: str | None, number: int) -> list[str]:
+    if delimiter is None:
+        return line.split()
+    try:
+        row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise ValueError(
+            f"Line {number} must be cells of a table; got {line[:40]!r} ({error})."
+        ) from None
+    return [cell.strip() for cell in row]
+
+
+def _number(cell: str, delimiter: str | None) -> float | None:
+    if delimiter != "," and "." not in cell:
+        cell = cell.replace(",", ".")
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _finite(cell: str, delimiter: str | None, line: int) -> float:
+    number = _number(cell, delimiter)
+    if number is None:
+        raise ValueError(
+            f"Every cell must be a number; line {line} has {cell[:40]!r}. Correct or remove it."
+        )
+    if not math.isfinite(number):
+        raise ValueError(
+            f"Every number must be finite; line {line} has {cell!r}. Remove the line."
+        )
+    return number
+
+
+def _wrong_count(count: int) -> ValueError:
+    few, many = COUNT
+    remedy = "Add some" if count < few else "Keep a part of them"
+    return ValueError(f"There must be {few} to {many:,} points; got {count:,}. {remedy}.")
+
+
+def _pair(x: NDArray[np.float64]) -> str:
+    return f"({x[0]:g}, {x[1]:g})"
