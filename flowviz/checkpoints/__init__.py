@@ -1,0 +1,49 @@
+"""Checkpoints of the plane: weights with a card that says all about them, read without trust.
+
+A checkpoint is ONE file, NAME.safetensors: tensors and, in its header, the card. NAME.json beside
+it is a copy of the card for people and other programs. Nothing is ever unpickled, and whatever is
+wrong with a file becomes one sentence, a `CheckpointError`.
+"""
+
+from flowviz.checkpoints.cards import (
+    FOLDER,
+    Card,
+    CheckpointError,
+    checkpoint_file,
+    find,
+    folders,
+    listing,
+    read_card,
+)
+from flowviz.checkpoints.runs import Run, load_run, run_file, save_run
+from flowviz.checkpoints.weights import (
+    Checkpoint,
+    describe,
+    dumps,
+    load,
+    load_bytes,
+    rewrite_quality,
+    save,
+)
+
+__all__ = [
+    "FOLDER",
+    "Card",
+    "Checkpoint",
+    "CheckpointError",
+    "Run",
+    "checkpoint_file",
+    "describe",
+    "dumps",
+    "find",
+    "folders",
+    "listing",
+    "load",
+    "load_bytes",
+    "load_run",
+    "read_card",
+    "rewrite_quality",
+    "run_file",
+    "save",
+    "save_run",
+]

@@ -1,0 +1,340 @@
+"""Cards: what a checkpoint says about itself, and where checkpoints are found by name."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+__all__ = ["FOLDER", "Card", "CheckpointError", "find", "folders", "listing", "read_card"]
+
+FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
+"""Where the shipped checkpoints lie."""
+
+KEY = "flowviz"
+"""The entry of a safetensors header that holds the card."""
+
+MOST_BYTES = 64 * 2**20
+"""Larger files are refused before they are read."""
+
+MOST_HEADER_BYTES = 2**20
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib"}
+NETWORK = {"width": (1, 4096), "depth": (1, 64), "octaves": (0, 24)}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be found, read, trusted or written; the message is one sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """All about a checkpoint but its weights: enough to use it, and to train it again.
+
+    Attributes:
+        name: how it is called; a file's own name wins over it.
+        data: spec of the data set.
+        path: spec of the path.
+        objective: name in OBJECTIVES.
+        network: kind ("mlp"), width, depth, octaves, preconditioned.
+        mean: the mean of the data in the frame, (2,).
+        std: the standard deviation of the data in the frame, one number for both dimensions.
+        center: the user's coordinates of the frame's origin, (2,).
+        scale: the user's units a unit of the frame.
+        shape: the shape of a sample.
+        training: the training config, by name; `flowviz train` takes each as an option.
+        plans: [step, steps] for every time a resumed run was given another number of steps.
+        steps: optimiser steps made.
+        seconds: of training.
+        quality: measured numbers, by name.
+        sha256: of the tensors' names, types, shapes and bytes.
+        commit: of flowviz, where it was trained; "" where that is unknown.
+        format: what this is.
+        version: of the format.
+    """
+
+    FORMAT: ClassVar[str] = "flowviz-2d"
+    VERSION: ClassVar[int] = 1
+
+    name: str
+    data: str
+    path: str
+    objective: str
+    network: dict[str, Any]
+    mean: tuple[float, float]
+    std: float
+    center: tuple[float, float] = (0.0, 0.0)
+    scale: float = 1.0
+    shape: tuple[int, ...] = (2,)
+    training: dict[str, Any] = field(default_factory=dict)
+    plans: tuple[tuple[int, int], ...] = ()
+    steps: int = 0
+    seconds: float = 0.0
+    quality: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    commit: str = ""
+    format: str = FORMAT
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The card as JSON with one entry a line."""
+        entries = {"format": self.format, "version": self.version} | asdict(self)
+        return json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str) -> "Card":
+        """The card written by `to_json`; `source` names it in errors.
+
+        Raises:
+            CheckpointError: it is no card, one of another version, or an entry is missing or bad.
+        """
+        try:
+            entries = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
+        if not isinstance(entries, dict) or entries.get("format") != cls.FORMAT:
+            raise CheckpointError(f"{source} is not a flowviz card: format is not {cls.FORMAT!r}.")
+        if entries.get("version") != cls.VERSION:
+            raise CheckpointError(
+                f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
+                f"version {cls.VERSION}."
+            )
+        known = {field.name for field in fields(cls)}
+        missing = [name for name in sorted(known) if name not in entries]
+        if missing:
+            raise CheckpointError(f"The card {source} lacks {', '.join(missing)}.")
+        card = cls(**{name: _frozen(entries[name]) for name in known})
+        card.check(source)
+        return card
+
+    def check(self, source: str) -> None:
+        """Refuses entries of the wrong type or range with a `CheckpointError`."""
+
+        def number(value: object) -> bool:
+            return (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and math.isfinite(value)
+            )
+
+        def pair(value: object) -> bool:
+            return isinstance(value, tuple) and len(value) == 2 and all(map(number, value))
+
+        def whole(value: object, least: int = 0, most: int = 2**53) -> bool:
+            return number(value) and isinstance(value, int) and least <= value <= most
+
+        network = self.network if isinstance(self.network, dict) else {}
+        holds = {
+            **{
+                name: isinstance(getattr(self, name), str)
+                for name in ("name", "data", "path", "objective", "sha256", "commit")
+            },
+            "network": network.get("kind") == "mlp"
+            and isinstance(network.get("preconditioned"), bool)
+            and all(whole(network.get(key), *bounds) for key, bounds in NETWORK.items()),
+            "mean": pair(self.mean),
+            "std": number(self.std) and self.std > 0,
+            "center": pair(self.center),
+            "scale": number(self.scale) and self.scale > 0,
+            "shape": self.shape == (2,),
+            "training": isinstance(self.training, dict),
+            "plans": isinstance(self.plans, tuple) and all(map(pair, self.plans)),
+            "steps": whole(self.steps),
+            "seconds": number(self.seconds) and self.seconds >= 0,
+            "quality": isinstance(self.quality, dict),
+        }
+        for name, good in holds.items():
+            if not good:
+                value = repr(getattr(self, name))
+                value = value if len(value) <= 80 else value[:77] + "..."
+                raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
+
+
+def folders() -> list[Path]:
+    """Where names are looked up, first to last: $FLOWVIZ_CHECKPOINTS, then the shipped folder."""
+    extra = os.environ.get("FLOWVIZ_CHECKPOINTS", "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in extra if folder] + [FOLDER]
+
+
+def names() -> dict[str, Path]:
+    """The weights' file of every name; where two folders share a name, the first folder's."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for file in sorted(folder.glob("*.safetensors")):
+            if NAME.fullmatch(file.stem) and file.is_file():
+                found.setdefault(file.stem, file)
+    return found
+
+
+def find(name: str) -> Path:
+    """The weights' file of a checkpoint by its name; a path is not a name.
+
+    Raises:
+        CheckpointError: no folder has it; the message tells the nearest name.
+    """
+    found = names()
+    if name in found:
+        return found[name]
+    near = get_close_matches(name, found, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    there = ", ".join(found) or f"none in {', '.join(map(str, folders()))}"
+    raise CheckpointError(f"Unknown checkpoint {name!r}.{hint} There are: {there}.")
+
+
+def locate(name: str | Path) -> Path:
+    """The weights' file of a name or of a path to a .safetensors file or to its card.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or the file is of another kind.
+    """
+    path = Path(name).expanduser()
+    text = str(name)
+    if path.suffix.lower() in PICKLES:
+        raise CheckpointError(_pickle_sentence(path.name))
+    if path.suffix == ".json":
+        path = path.with_suffix(".safetensors")
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise CheckpointError(f"There is no file {path}.")
+        return path
+    if not isinstance(name, Path) and text == path.name:
+        return find(text)
+    what = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
+    raise CheckpointError(f"{path} {what}; name a checkpoint's .safetensors file.")
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The weights' file to write for `path`, which may leave out the suffix .safetensors.
+
+    Raises:
+        CheckpointError: the suffix is that of another format, or the name is no name.
+    """
+    path = Path(path)
+    if path.suffix.lower() in PICKLES | {".json", ".run"}:
+        raise CheckpointError(
+            f"A checkpoint's file must end in .safetensors or nothing; got {path.name!r}."
+        )
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
+    if not NAME.fullmatch(path.stem):
+        raise CheckpointError(
+            "A checkpoint's name must be letters, digits, '-', '_' and '.', beginning with one of "
+            f"the first two; got {path.stem!r}."
+        )
+    return path
+
+
+def read_header(content: bytes, source: str) -> dict[str, Any]:
+    """The header of a safetensors file, from the file's beginning (all of it or more).
+
+    Raises:
+        CheckpointError: these are not the first bytes of a safetensors file.
+    """
+    if content[:2] == b"PK" or content[:1] == b"\x80":
+        raise CheckpointError(_pickle_sentence(source))
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or not 2 <= length <= MOST_HEADER_BYTES or content[8:9] != b"{":
+        raise CheckpointError(f"{source} is not a safetensors file.")
+    if len(content) < 8 + length:
+        raise CheckpointError(f"{source} is truncated: it ends within its header.")
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{source} is damaged: its header is not valid JSON.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
+        raise CheckpointError(
+            f"{source} is damaged: its header is not that of a safetensors file."
+        )
+    return header
+
+
+def card_within(content: bytes, source: str) -> Card | None:
+    """The card in the header of a safetensors file, None where it has none."""
+    text = read_header(content, source).get("__metadata__", {}).get(KEY)
+    return None if text is None else Card.from_json(text, f"inside {source}")
+
+
+def choose_card(inside: Card | None, beside: Card | None, source: str) -> Card:
+    """The card of a checkpoint from the one in its file and the one beside it, either optional.
+
+    Raises:
+        CheckpointError: there is none, or the two differ.
+    """
+    card = inside or beside
+    if card is None:
+        raise CheckpointError(
+            f"{source} has no card: there is none in its header and no .json file beside it."
+        )
+    if inside and beside and inside != replace(beside, name=inside.name):
+        differing = [
+            field.name
+            for field in fields(Card)
+            if field.name != "name" and getattr(inside, field.name) != getattr(beside, field.name)
+        ]
+        raise CheckpointError(
+            f"The card beside {source} differs from the one inside it in {', '.join(differing)}; "
+            "restore the .json file or delete it."
+        )
+    return card
+
+
+def read_card(name: str | Path) -> Card:
+    """The card of a checkpoint by name or path, without its weights; `name` is the file's.
+
+    Raises:
+        CheckpointError: there is no such checkpoint or no good card; weights are not looked at.
+    """
+    path = locate(name)
+    with path.open("rb") as file:
+        start = file.read(8 + MOST_HEADER_BYTES)
+    card = choose_card(card_within(start, path.name), card_beside(path), path.name)
+    return replace(card, name=path.stem)
+
+
+def card_beside(path: Path) -> Card | None:
+    """The card in the .json file beside a weights' file, None where there is no such file."""
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return None
+    if beside.stat().st_size > MOST_HEADER_BYTES:
+        raise CheckpointError(f"The card {beside.name} is larger than 1 MB.")
+    return Card.from_json(beside.read_bytes(), beside.name)
+
+
+def listing(on_damage: Callable[[CheckpointError], None] | None = None) -> list[Card]:
+    """The cards of all checkpoints that have names, in the order of `folders`, then by name.
+
+    Args:
+        on_damage: hears of each file that cannot be listed; without it the first one raises.
+    """
+    cards = []
+    for path in names().values():
+        try:
+            cards.append(read_card(path))
+        except CheckpointError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
+    return cards
+
+
+def _pickle_sentence(source: str) -> str:
+    return (
+        f"flowviz never unpickles a file, since a pickle can run any code: {source} is not a "
+        ".safetensors checkpoint."
+    )
+
+
+def _refuse_constant(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _frozen(value: object) -> object:
+    """JSON's lists as tuples, so that cards compare equal whichever way they came."""
+    if isinstance(value, list):
+        return tuple(_frozen(item) for item in value)
+    return value

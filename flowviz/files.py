@@ -1,0 +1,76 @@
+"""Files that are whole or absent: every file that flowviz writes comes from here.
+
+A file is written beside its final place and then moved there in one step, so that a reader (or a
+crash) never meets half of it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["check_target", "replacing", "write_array", "write_bytes", "write_text"]
+
+
+def check_target(path: str | Path) -> Path:
+    """`path`, after a check that a file can be written there: before long work, not after it.
+
+    Raises:
+        ValueError: the folder is missing or read-only, or `path` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        raise ValueError(f"The folder {path.parent} does not exist; create it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"The folder {path.parent} cannot be written to.")
+    return path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file in the folder of `path`, moved to `path` when the block succeeds.
+
+    Raises:
+        ValueError: see `check_target`.
+    """
+    path = check_target(path)
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        draft = Path(file.name)
+    try:
+        yield draft
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.chmod(mode)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes `content` to `path` in one step."""
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+
+
+def write_text(path: str | Path, content: str) -> None:
+    """Writes `content` to `path` as UTF-8 in one step."""
+    write_bytes(path, content.encode())
+
+
+def write_array(path: str | Path, array: NDArray) -> None:
+    """Writes `array` to `path` in NumPy's .npy format in one step, whatever the suffix."""
+    with replacing(path) as draft, draft.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
