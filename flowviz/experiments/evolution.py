@@ -3,8 +3,8 @@
 Two questions, asked and cached apart. A *flow* is where a solver takes particles, what that costs
 and how good they are; it depends on solver, budget and seed. A *scene* is what they move through:
 the density of the path, the field, and how far a learned field is from the exact one; it does not.
-The same seed gives the same noise x_0 whatever the path, so that two paths can be compared particle
-by particle.
+The same seed gives the same noise x_0 whatever the path, so that two paths can be compared
+particle by particle.
 """
 
 from dataclasses import dataclass
@@ -30,9 +30,11 @@ __all__ = [
     "FlowResult",
     "Scene",
     "SceneConfig",
+    "at_time",
     "budgets",
     "compute_flow",
     "compute_scene",
+    "last_step",
     "sliced_w2",
 ]
 
@@ -210,12 +212,12 @@ class Scene:
 
     Attributes:
         times: (K,), evenly from 0 to the path's t_max.
-        axis: (H,), the centres of the density's cells, along both axes.
+        axis: (H,), the coordinates of the density, along both axes.
         density: (K, H, H) float32, the exact marginal density p_t per unit area.
         arrow_axis: (G,), where the velocities stand, along both axes.
         velocity: (K, G, G, 2) float32, of the field that moves the particles.
-        difference_axis: (D,), the centres of the difference's cells.
-        difference: (K, D, D) float32, |learned - exact| in units of speed; None for the exact field.
+        difference_axis: (D,), the coordinates of the difference.
+        difference: (K, D, D) float32, the speed |learned - exact|; None for the exact field.
         rms_difference: (K,), root mean square of the difference under the exact density: what a
             particle meets; None for the exact field.
     """
@@ -285,9 +287,9 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     exact = exact_field(path, target.distribution)
     field = field or _field(config.field, path, target)
     times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
-    axis = _centres(config.cells)
-    arrow_axis = _centres(config.arrows)
-    difference_axis = _centres(config.difference_cells)
+    axis = _axis(config.cells)
+    arrow_axis = _axis(config.arrows)
+    difference_axis = _axis(config.difference_cells)
     density = torch.stack([exact.density_grid(t, axis, axis) for t in times])
     velocity = _on_grid(field, times, arrow_axis)
     difference = rms = None
@@ -310,6 +312,19 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         difference=None if difference is None else difference.float().numpy(),
         rms_difference=None if rms is None else rms.numpy(),
     )
+
+
+def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:
+    """values (K, *) at the time t, on the chord between the two frames around it, (*)."""
+    after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
+    start, end = times[after - 1], times[after]
+    weight = float(np.clip((t - start) / (end - start), 0, 1))
+    return (1 - weight) * values[after - 1] + weight * values[after]
+
+
+def last_step(times: NDArray, values: NDArray, t: float) -> NDArray:
+    """values (S + 1, *) of the last step that is not later than t, (*)."""
+    return values[max(int(np.searchsorted(times, t, side="right")) - 1, 0)]
 
 
 def sliced_w2(states: NDArray, quantiles: NDArray) -> NDArray[np.float64]:
@@ -386,16 +401,16 @@ def _chunked(field: Field) -> Field:
 
 
 def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
-    """A field at times (K,) over the square of an axis (G,), (K, G, G, 2) float32, rows along y."""
+    """A field at times (K,) over the square of an axis (G,), (K, G, G, 2) float32."""
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     positions = torch.stack([x, y], dim=-1).reshape(-1, 2).float()
     velocities = torch.stack([field(t, positions).float() for t in times])
     return velocities.reshape(len(times), len(axis), len(axis), 2)
 
 
-def _centres(cells: int) -> Tensor:
-    """The centres of `cells` even cells over [-FRAME, FRAME], (cells,) float64."""
-    return (torch.arange(cells, dtype=torch.float64) + 0.5) * (2 * FRAME / cells) - FRAME
+def _axis(nodes: int) -> Tensor:
+    """Even coordinates from -FRAME to FRAME, (nodes,) float64."""
+    return torch.linspace(-FRAME, FRAME, nodes, dtype=torch.float64)
 
 
 def _can_meet(method: str, nfe: int) -> bool:

@@ -196,8 +196,8 @@ def difference(
 ) -> go.Figure:
     """A map over the plane of how far two fields differ, at one scale over the panels.
 
-    Each panel's `density` holds the difference: |learned - exact| in units of speed, on a ramp from
-    zero; with `signed`, any difference, on a ramp diverging about zero.
+    Each panel's `density` holds the difference: the speed |learned - exact|, on a ramp from zero;
+    with `signed`, any difference, on a ramp diverging about zero.
     """
     figure = _canvas(panels, dark=dark)
     size = max(

@@ -2,9 +2,9 @@
 
 A colour means one thing on all pages: each path has its own, and so have noise, data and what is
 exact; what is learned is drawn in the colour of its path. Roles come from the palette of Okabe and
-Ito (https://jfly.uni-koeln.de/color/), which people with colour-vision deficiencies tell apart; the
-dark theme takes its lighter members. Ramps are ordered by lightness alone, so that they also read
-in grey, and stay clear of the roles' hues: density runs in neutral slate under coloured particles.
+Ito (https://jfly.uni-koeln.de/color/), which people with colour-vision deficiencies tell apart;
+the dark theme takes its lighter members. Ramps are ordered by lightness alone, so that they also
+read in grey, and stay clear of the roles' hues: density is slate under coloured particles.
 """
 
 import plotly.graph_objects as go

@@ -22,7 +22,6 @@ __all__ = [
     "integer",
     "keep",
     "number",
-    "read",
     "segmented",
     "select",
     "text",
@@ -40,6 +39,26 @@ def visit(page: str) -> None:
         st.session_state["url:link"] = st.query_params.to_dict()
         if st.session_state["url:link"]:
             _kept().clear()  # what a link leaves out is at its default
+
+
+def opened(slug: str, default: T, parse: Callable[[str], T]) -> T:
+    """The value with which a part that keeps its own state opens, e.g. the player's clock.
+
+    `parse` turns the link's text into a value or raises ValueError with a sentence.
+    """
+
+    def checked(raw: str) -> T:
+        try:
+            return parse(raw)
+        except ValueError as error:
+            raise _Refused(str(error).rstrip(".")) from None
+
+    return st.session_state[_enter(slug, default, checked)]
+
+
+def publish(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
+    """Brings the URL up to a value that a part reports of itself; returns the value."""
+    return _leave(slug, value, default, write)
 
 
 def select(
@@ -195,7 +214,10 @@ def text(
     help: str | None = None,
     placeholder: str | None = None,
 ) -> str:
-    """A line of text of at most `longest` characters; `check` raises ValueError to refuse a link's."""
+    """A line of text of at most `longest` characters.
+
+    `check` raises ValueError, with a sentence, on a text that a link must not bring.
+    """
 
     def parse(raw: str) -> str:
         if len(raw) > longest:
@@ -212,24 +234,8 @@ def text(
     return _leave(slug, value, default)
 
 
-def read(slug: str, default: str, check: Callable[[str], object]) -> str:
-    """The value of a control that is made of several widgets, as a link or `keep` gave it last.
-
-    `check` raises ValueError to refuse a link's.
-    """
-
-    def parse(raw: str) -> str:
-        try:
-            check(raw)
-        except ValueError as error:
-            raise _Refused(str(error).rstrip(".")) from None
-        return raw
-
-    return st.session_state[_enter(slug, default, parse)]
-
-
 def keep(slug: str, value: str, default: str) -> str:
-    """Gives such a control its value, which the URL then says; returns the value."""
+    """Gives a control made of several widgets, read by `opened`, its value; returns the value."""
     st.session_state[f"{st.session_state['url:page']}:{slug}"] = value
     return _leave(slug, value, default)
 

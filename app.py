@@ -1,0 +1,20 @@
+"""flowviz: `streamlit run app.py` opens the laboratory. Navigation only; each page is a file."""
+
+import streamlit as st
+
+from flowviz.ui import state
+
+PAGES = {
+    # file: (title, icon)
+    "compare": ("Compare", ":material/compare:"),
+}
+
+st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
+page = st.navigation(
+    [
+        st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "compare")
+        for name, (title, icon) in PAGES.items()
+    ]
+)
+state.visit(page.url_path)
+page.run()

@@ -1,0 +1,107 @@
+"""What the pages compute, once for everybody who asks the same.
+
+Results are kept by their flat configs and made without a spinner, for they take a blink. A field
+that was trained in a session has no file; it is named by its content and handed over beside the
+config.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+
+from flowviz import checkpoints
+from flowviz.device import limit_threads
+from flowviz.experiments import evolution
+from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
+from flowviz.fields import LearnedField
+from flowviz.ui import player as players
+
+__all__ = [
+    "adopt",
+    "adopted",
+    "cards",
+    "content_name",
+    "flow",
+    "in_parallel",
+    "packed_scene",
+    "panels",
+    "scene",
+]
+
+T = TypeVar("T")
+
+LISTED_SECONDS = 5
+"""How long a listing of checkpoints is taken to be fresh."""
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def flow(config: FlowConfig, _field: LearnedField | None = None) -> FlowResult:
+    """`evolution.compute_flow`; `_field` is the live field that `config.field` names."""
+    limit_threads()  # which holds for the calling thread
+    return evolution.compute_flow(config, field=_field)
+
+
+@st.cache_data(max_entries=24, show_spinner=False)
+def scene(config: SceneConfig, _field: LearnedField | None = None) -> Scene:
+    """`evolution.compute_scene`; `_field` is the live field that `config.field` names."""
+    limit_threads()
+    return evolution.compute_scene(config, field=_field)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def panels(configs: tuple[FlowConfig, ...], _panels: Sequence[players.Panel]) -> bytes:
+    """The player's payload of panels that follow from these configs."""
+    return players.pack(_panels)
+
+
+@st.cache_data(max_entries=24, show_spinner=False)
+def packed_scene(config: SceneConfig, _scene: players.Scene) -> bytes:
+    """The player's payload of the scene that follows from a config."""
+    return players.pack_scene(_scene)
+
+
+@st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
+def cards() -> dict[str, checkpoints.Card]:
+    """The checkpoints on this machine by name."""
+    return {card.name: card for card in checkpoints.listing()}
+
+
+def in_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of jobs that run beside each other, in order; the first error is raised."""
+    if len(jobs) == 1:
+        return [jobs[0]()]
+    context = get_script_run_ctx()
+    with ThreadPoolExecutor(
+        len(jobs), initializer=lambda: add_script_run_ctx(ctx=context)
+    ) as pool:
+        return [future.result() for future in [pool.submit(job) for job in jobs]]
+
+
+def content_name(field: LearnedField) -> str:
+    """A name that says what a field is: "live:" and a hash of its weights, path and objective."""
+    digest = hashlib.sha256(repr((field.path, field.objective.label, field.std)).encode())
+    for name, tensor in field.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().numpy().tobytes())
+    return f"live:{digest.hexdigest()[:16]}"
+
+
+def adopt(data: str, path: str, field: LearnedField) -> None:
+    """Keeps a field that was trained in this session for the Compare page.
+
+    Args:
+        data: spec of the data set that it was trained on.
+        path: spec of its path.
+        field: it must not change any more; hand over a copy of one in training.
+    """
+    fields = st.session_state.setdefault("live:fields", {})
+    fields[data, path] = (content_name(field), field)
+
+
+def adopted(data: str, path: str) -> tuple[str, LearnedField] | None:
+    """The name and the field that this session trained on a data set and a path, if any."""
+    return st.session_state.get("live:fields", {}).get((data, path))

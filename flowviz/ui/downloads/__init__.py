@@ -1,0 +1,71 @@
+"""A figure's downloads: PNG and SVG from the browser's own drawing, and its numbers as CSV."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+__all__ = ["csv_text", "row"]
+
+_HERE = Path(__file__).parent
+_pictures = st.components.v2.component(
+    "flowviz_downloads",
+    html=(_HERE / "downloads.html").read_text(encoding="utf-8"),
+    css=(_HERE / "downloads.css").read_text(encoding="utf-8"),
+    js=(_HERE / "downloads.js").read_text(encoding="utf-8"),
+)
+
+
+def row(
+    chart: str,
+    *,
+    title: str,
+    filename: str,
+    settings: Mapping[str, object],
+    columns: Callable[[], Mapping[str, NDArray]],
+) -> None:
+    """One compact line under the figure with the key `chart`: PNG, SVG, CSV.
+
+    The pictures are made in the browser without the server; the CSV is made when it is asked for,
+    from `columns`, arrays of equal length by name, under the `settings` as comment lines.
+    """
+    with st.container(
+        horizontal=True, gap="small", vertical_alignment="center", key=f"{chart}-downloads"
+    ):
+        _pictures(
+            key=f"{chart}-pictures",
+            data={"chart": chart, "filename": filename, "title": title},
+            width="content",
+            height="content",
+        )
+        st.download_button(
+            "CSV",
+            lambda: csv_text(settings, columns()),
+            f"{filename}.csv",
+            "text/csv",
+            key=f"{chart}-csv",
+            on_click="ignore",
+            type="tertiary",
+            help="The numbers behind the figure, with the settings on top",
+        )
+
+
+def csv_text(settings: Mapping[str, object], columns: Mapping[str, NDArray]) -> str:
+    """A table with a header line, the settings above it as "# name: value" lines."""
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"the columns of a table must be equally long; got {lengths}.")
+    out = io.StringIO()
+    for name, value in settings.items():
+        out.write(f"# {name}: {str(value).splitlines()[0] if str(value) else ''}\n")
+    out.write(",".join(columns) + "\n")
+    texts = [
+        np.asarray(v) if np.asarray(v).dtype.kind == "U" else np.char.mod("%.7g", v)
+        for v in columns.values()
+    ]
+    for line in zip(*texts, strict=True):
+        out.write(",".join(line) + "\n")
+    return out.getvalue()

@@ -1,0 +1,42 @@
+"""A figure on a page: the chart, its words for those who cannot see it, and its downloads."""
+
+from collections.abc import Callable, Mapping
+
+import plotly.graph_objects as go
+import streamlit as st
+from numpy.typing import NDArray
+
+from flowviz.ui import downloads
+
+__all__ = ["show"]
+
+CONFIG = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
+    "scrollZoom": False,
+}
+
+
+def show(
+    figure: go.Figure,
+    key: str,
+    *,
+    title: str,
+    alt: str,
+    settings: Mapping[str, object],
+    columns: Callable[[], Mapping[str, NDArray]],
+    filename: str | None = None,
+) -> None:
+    """Draws a figure with one line of downloads under it.
+
+    Args:
+        figure: in the theme of `flowviz.figures.theme`, which it keeps.
+        key: unique on the page; letters, digits and hyphens, for it also names a CSS class.
+        title: what the figure shows, in a few words.
+        alt: what is to be seen, in a sentence, for screen readers.
+        settings: all that one needs to make the figure again; heads the CSV.
+        columns: makes the numbers behind the figure, by name, all equally long.
+        filename: of downloads, without suffix; the key by default.
+    """
+    st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt)
+    downloads.row(key, title=title, filename=filename or key, settings=settings, columns=columns)

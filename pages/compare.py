@@ -1,0 +1,27 @@
+"""Two paths carry the same noise to the same data, side by side under one clock."""
+
+import streamlit as st
+
+from flowviz.ui import compare
+
+settings = compare.controls()
+try:
+    panels = compare.sides(settings)
+except ValueError as error:
+    st.error(f"This flow cannot be shown. {error}", icon=":material/error:")
+    st.stop()
+
+
+@st.fragment
+def pictures() -> None:
+    view = compare.player(settings, panels)
+    for side in panels:
+        if side.missing:
+            st.info(side.missing, icon=":material/info:")
+    st.markdown(compare.lesson(settings, panels))
+    compare.twin(settings, panels, view)
+
+
+st.header("From noise to data: two paths, one clock")
+pictures()
+compare.which_ot(panels)
