@@ -45,11 +45,14 @@ class Dataset:
 
     def to_user(self, x: Tensor) -> Tensor:
         """Points x of the frame, (B, 2), in the user's coordinates: center + scale x."""
-        return torch.as_tensor(self.center).to(x) + self.scale * x
+        return (self._origin(x) + self.scale * x.double()).to(x)
 
     def from_user(self, x: Tensor) -> Tensor:
         """Points x in the user's coordinates, (B, 2), in the frame; inverts `to_user`."""
-        return (x - torch.as_tensor(self.center).to(x)) / self.scale
+        return ((x.double() - self._origin(x)) / self.scale).to(x)
+
+    def _origin(self, x: Tensor) -> Tensor:
+        return torch.tensor(self.center, dtype=torch.float64, device=x.device)
 
     @property
     def mean(self) -> Tensor:

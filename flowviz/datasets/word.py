@@ -38,7 +38,7 @@ def word(text: str) -> Dataset:
         if not _is_drawable(letter):
             raise ValueError(
                 f"A word must be of letters that the font can draw; got {letter!r}. "
-                "Use Latin letters, digits and punctuation."
+                "Use Latin letters without accents, digits and punctuation."
             )
     letters = shrunk(_drawn("\n".join(_lines(text)))) >= 0.5
     return ink(f"word:{text}", f"“{text}”", f"Uniform on the letters of “{text}”.", letters)

@@ -1,0 +1,450 @@
+"""What visitors bring: every good form is taken, every bad one refused in one clear sentence."""
+
+import io
+import os
+import re
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import Generator
+
+from flowviz import datasets
+from flowviz.datasets import dataset, draw, is_linkable, upload
+from flowviz.datasets.mixture import MOST_MEANS, mixture_spec
+from flowviz.datasets.picture import LATTICE, parse_picture
+from flowviz.datasets.points import MOST_NODES, parse_table
+from flowviz.datasets.word import MOST_LETTERS
+
+POINTS = np.random.default_rng(0).normal([300, -20], [25, 5], size=(60, 2)).round(3)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "points"
+
+
+def seeded(seed):
+    return Generator().manual_seed(seed)
+
+
+def refuses(call, *parts):
+    """Checks that a call raises ValueError with one readable text that has all the parts."""
+    with pytest.raises(ValueError) as caught:
+        call()
+    message = str(caught.value)
+    for part in parts:
+        assert part in message
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+def table(rows=POINTS, separator=",", header=""):
+    return (header + "\n".join(separator.join(f"{v}" for v in row) for row in rows)).encode()
+
+
+def encoded(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def page(mode="L", size=(200, 100), ground=255, ink=0):
+    """A sheet with a bar in its upper left, 60 wide and 20 high."""
+    image = Image.new(mode, size, ground)
+    ImageDraw.Draw(image).rectangle((10, 10, 69, 29), fill=ink)
+    return image
+
+
+# ---- Tables
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(),
+        table(separator=", "),
+        table(separator=";"),
+        table(separator="\t"),
+        table(separator="   "),
+        table(header="height,weight\n"),
+        table(header="# measured on a Monday\n\n"),
+        table(header='"Größe",y\n'),
+        "größe;höhe\n".encode("latin-1") + table(separator=";"),
+        table().replace(b"\n", b"\r\n") + b"\r\n\r\n",
+        b"\xef\xbb\xbf" + table(header="x,y\n"),
+        table(separator="\t").decode().encode("utf-16"),
+        table(separator=";").replace(b".", b","),
+        table([[f'"{v}"' for v in row] for row in POINTS]),
+    ],
+    ids=[
+        "comma",
+        "comma and blank",
+        "semicolon",
+        "tab",
+        "blanks",
+        "header",
+        "comment",
+        "quoted header",
+        "latin-1 header",
+        "Windows lines",
+        "byte order mark",
+        "UTF-16",
+        "decimal comma",
+        "quoted cells",
+    ],
+)
+def test_table_is_read(content):
+    np.testing.assert_array_equal(parse_table(content), POINTS)
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["two numeric columns", "this one is empty", "one point a line"]),
+        (b"\n# only words\n\n", ["this one is empty"]),
+        (table(POINTS[:19]), ["20 to 20,000 points", "got 19", "Add some"]),
+        (b"x,y\n", ["20 to 20,000 points", "got 0"]),
+        (b"1,2\n" * 20_001, ["20 to 20,000 points", "got 20,001", "Keep a part"]),
+        (b"1,2\n" * 300_000, ["20 to 20,000 points", "got 300,000"]),
+        (b"1,2,3\n" * 30, ["two columns", "line 1 has 3", "Remove the others"]),
+        (b"1\n" * 30, ["two columns", "line 1 has 1"]),
+        (table() + b"\n1,2,3", ["two columns", "line 61 has 3"]),
+        (table() + b"\n1,two", ["must be a number", "line 61 has 'two'"]),
+        (table() + b"\n\n1,", ["must be a number", "line 62 has ''"]),
+        (table(header="x,1\n"), ["must be a number", "line 1 has 'x'"]),
+        (table(header="a,b\nc,d\n"), ["must be a number", "line 2 has 'c'"]),
+        (table() + b"\n1,nan", ["must be finite", "line 61 has 'nan'"]),
+        (table() + b"\n-inf,1", ["must be finite", "line 61 has '-inf'"]),
+        (table() + b"\n1e999,1", ["must be finite", "'1e999'"]),
+        (table() + b"\n1e200,1", ["at most 1e+12 in size", "got 1e+200"]),
+        (b"3,4\n" * 30, ["must differ", "all 30 are (3, 4)"]),
+        (b"PK\x03\x04\x00\x00" * 50, ["must be text", "binary", "Save the table as CSV"]),
+        (encoded(page()), ["must be text", "binary"]),
+        (b"\xff\xfe\xff", ["two columns"]),
+        (b"1," + b"2" * 200_000, ["must be cells of a table"]),
+    ],
+)
+def test_bad_table_is_refused(content, parts):
+    refuses(lambda: upload("t.csv", content), *parts)
+
+
+def test_points_fill_the_frame_and_come_back_in_their_own_coordinates():
+    data = dataset(upload("people.CSV", table()))
+    x = data.from_user(torch.from_numpy(POINTS))
+    assert x.abs().max().item() == pytest.approx(4)
+    torch.testing.assert_close(x.mean(dim=0), torch.zeros(2, dtype=torch.float64))
+    torch.testing.assert_close(data.to_user(x), torch.from_numpy(POINTS))
+    samples = data.to_user(data.sample(20_000, seeded(0)).double())
+    errors = samples.std(dim=0) / 20_000**0.5
+    assert ((samples.mean(dim=0) - torch.from_numpy(POINTS.mean(axis=0))).abs() < 5 * errors).all()
+    assert data.distribution.log_prob(x).isfinite().all()
+    assert f"{0.1 * data.scale:.3g}" in data.sentence
+    assert "Your 60 points" in data.sentence
+
+
+def test_repeated_points_weigh_more():
+    rows = [[0, 0]] * 30 + [[1, 0]] * 10
+    x = dataset(upload("t.csv", table(rows))).sample(10_000, seeded(0))
+    assert (x[:, 0] < 0).double().mean().item() == pytest.approx(0.75, abs=0.03)
+
+
+def test_many_points_are_thinned_the_same_way_each_time_and_say_so():
+    rows = np.random.default_rng(1).normal(size=(20_000, 2))
+    spec = upload("t.csv", table(rows))
+    data = dataset(spec)
+    assert len(data.distribution.weights) == MOST_NODES
+    assert "2,000 of your 20,000 points" in data.sentence
+    assert torch.equal(data.sample(9, seeded(0)), dataset(spec).sample(9, seeded(0)))
+
+
+# ---- Drawings
+
+
+def test_drawn_points_stay_where_they_were_drawn():
+    t = np.linspace(0, 3, 50)
+    data = dataset(draw(np.stack([t, t**2 / 3], axis=1)))
+    assert (data.center, data.scale) == ((0.0, 0.0), 1.0)
+    assert data.sample(20_000, seeded(0))[:, 0].mean().item() == pytest.approx(1.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("x", "parts"),
+    [
+        (np.zeros((5, 2)), ["20 to 20,000 points", "got 5"]),
+        (np.zeros((30, 2)), ["must differ", "(0, 0)"]),
+        (np.zeros((30, 3)), ["shape (n, 2)", "(30, 3)"]),
+        (np.zeros(30), ["shape (n, 2)", "(30,)"]),
+        (np.vstack([POINTS[:30] / 100, [[6, 0]]]), ["from -5 to 5", "point 31 is (6, 0)"]),
+        (np.vstack([POINTS[:30] / 100, [[np.nan, 0]]]), ["finite", "point 31 is (nan, 0)"]),
+    ],
+)
+def test_bad_drawing_is_refused(x, parts):
+    refuses(lambda: draw(x), *parts)
+
+
+# ---- Pictures
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.png", encoded(page())),
+        ("p.PNG", encoded(page("RGB", ground="white", ink="navy"))),
+        ("p.jpg", encoded(page("RGB", ground="white", ink="black"), "JPEG", quality=95)),
+        ("p.jpeg", encoded(page(), "JPEG", quality=95)),
+        ("p.webp", encoded(page("RGB", ground="white", ink="black"), "WEBP", lossless=True)),
+        ("p.gif", encoded(page(), "GIF")),
+        ("p.bmp", encoded(page("1", ground=1), "BMP")),
+        ("p.tif", encoded(page(), "TIFF")),
+        ("p.png", encoded(page("RGBA", ground=(0, 0, 0, 0), ink=(0, 0, 0, 255)))),
+        ("p.png", encoded(page("LA", ground=(0, 0), ink=(0, 255)))),
+        ("p.png", encoded(page("I;16", ground=65_535))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_picture_is_sampled_where_it_is_dark(name, content):
+    data = dataset(upload(name, content))
+    x = data.sample(4_000, seeded(0))
+    # The bar is three times as wide as it is high, and lies in the middle of the frame.
+    assert x[:, 0].abs().max().item() == pytest.approx(4, abs=0.02)
+    assert x[:, 1].abs().max().item() == pytest.approx(4 / 3, abs=0.15)
+    assert data.distribution.contains(x).all()
+
+
+def test_picture_stands_upright_and_weighs_by_darkness():
+    image = Image.new("L", (10, 20), 255)
+    image.paste(0, (0, 0, 10, 10))
+    image.paste(128, (0, 10, 10, 20))
+    darkness = parse_picture(encoded(image))
+    assert darkness.shape == (20, 10)
+    x = dataset(upload("p.png", encoded(image))).sample(20_000, seeded(0))
+    height = x[:, 1].max() - x[:, 1].min()
+    upper = x[:, 1] > x[:, 1].max() - height / 2
+    assert upper.double().mean().item() == pytest.approx(255 / (255 + 127), abs=0.02)
+
+
+def test_photograph_held_sideways_is_turned():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    darkness = parse_picture(encoded(page(), "PNG", exif=exif))
+    assert darkness.shape == (60, 20)
+
+
+def test_large_picture_is_shrunk_and_thin_lines_survive():
+    image = Image.new("L", (3_000, 1_500), 255)
+    ImageDraw.Draw(image).line((0, 0, 2_999, 1_499), fill=0, width=2)
+    darkness = parse_picture(encoded(image))
+    assert darkness.shape == (LATTICE // 2, LATTICE)
+    assert darkness.any(axis=0).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ["must be one of PNG, JPEG", "this file is none", "Save it as PNG"]),
+        (table(), ["this file is none"]),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ["this file is none"]),
+        (encoded(page())[:150], ["must be whole", "damaged", "Save it again"]),
+        (encoded(page(), "JPEG")[:700], ["must be whole", "damaged"]),
+        (encoded(Image.new("L", (50, 50), 255)), ["must have dark pixels", "dark ink"]),
+        (encoded(Image.new("L", (50, 50), 240)), ["must have dark pixels"]),
+        (encoded(Image.new("RGBA", (50, 50), (0, 0, 0, 0))), ["all white or transparent"]),
+        (encoded(Image.new("1", (6_000, 5_000))), ["25,000,000 pixels", "6000 x 5000", "smaller"]),
+        (encoded(Image.new("1", (10_000, 9_500))), ["25,000,000 pixels"]),
+        (encoded(Image.new("1", (20_000, 10_000))), ["25,000,000 pixels"]),
+    ],
+)
+@pytest.mark.parametrize("action", ["error", "ignore"])  # for Pillow's warning of large pictures
+def test_bad_picture_is_refused(content, parts, action):
+    with warnings.catch_warnings(action=action, category=Image.DecompressionBombWarning):
+        refuses(lambda: upload("p.png", content), *parts)
+
+
+# ---- Keeping and links
+
+
+def test_upload_is_kept_by_content_without_pickle(home):
+    spec = upload("a.csv", table())
+    assert re.fullmatch(r"points:[0-9a-f]{16}", spec)
+    assert upload("b.txt", table(separator=";", header="x;y\n")) == spec
+    assert upload("c.csv", table(POINTS[::-1])) != spec
+    (first, _) = sorted(home.iterdir(), key=os.path.getmtime)
+    np.testing.assert_array_equal(np.load(first, allow_pickle=False), POINTS)
+    assert is_linkable(spec)
+    assert dataset(spec).name == spec
+
+
+def test_refused_upload_leaves_nothing_and_loses_nothing(home):
+    spec = upload("a.csv", table())
+    before = sorted(home.iterdir())
+    refuses(lambda: upload("a.csv", b"1,2\n"))
+    assert sorted(home.iterdir()) == before
+    dataset(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"),
+    [
+        ("points:0123456789abcdef", ["This server must hold", "Upload them again"]),
+        ("points:../../etc/passwd", ["16 hexadecimal digits", "Copy the whole link"]),
+        ("picture:", ["16 hexadecimal digits", "got ''"]),
+        ("drawing:0123456789ABCDEF", ["16 hexadecimal digits"]),
+    ],
+)
+def test_link_to_nothing_is_refused(spec, parts):
+    refuses(lambda: dataset(spec), *parts)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "pickled", "empty", "archive"])
+def test_damaged_file_is_refused_and_mended_by_a_new_upload(home, damage):
+    spec = upload("a.csv", table())
+    (file,) = home.iterdir()
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-40])
+    elif damage == "changed":
+        np.save(file, POINTS + 1)
+    elif damage == "pickled":
+        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    elif damage == "empty":
+        file.write_bytes(b"")
+    else:
+        with file.open("wb") as archive:
+            np.savez(archive, POINTS)
+    refuses(lambda: dataset(spec), "they are damaged", "Upload them again")
+    assert upload("a.csv", table()) == spec
+    dataset(spec)
+
+
+def test_files_of_this_machine_are_read_but_never_linked(tmp_path):
+    (tmp_path / "t.csv").write_bytes(table())
+    (tmp_path / "p.png").write_bytes(encoded(page()))
+    for name in ("t.csv", "p.png"):
+        path = str(tmp_path / name)
+        assert dataset(path).name == path
+        assert not is_linkable(path)
+    assert is_linkable("checkerboard")
+    assert is_linkable("word:FLOW")
+    assert not is_linkable("C:\\data.csv")
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path):
+    refuses(lambda: dataset(str(tmp_path / "no.csv")), "No such file", "Correct its path")
+    refuses(lambda: upload("t.xlsx", table()), "a table (.csv", "a picture (.png", "'t.xlsx'")
+
+
+def test_large_files_are_refused_before_they_are_read(tmp_path):
+    refuses(lambda: upload("t.csv", b" " * 10_000_001), "at most 10 MB", "got 10.0 MB")
+    with (tmp_path / "t.csv").open("wb") as file:
+        file.truncate(50_000_000)
+    refuses(lambda: dataset(str(tmp_path / "t.csv")), "at most 10 MB", "got 50.0 MB")
+
+
+# ---- Words
+
+
+@pytest.mark.parametrize("text", ["FLOW", "I", "-", "x^2+y^2=1", "optimal transport"])
+def test_word_is_drawn_in_the_frame(text):
+    data = dataset(f"word:{text}")
+    x = data.sample(5_000, seeded(0))
+    assert x.abs().max() <= 4.001
+    assert x.abs().max() > 3.9
+    assert max(data.distribution.weights.shape) <= LATTICE
+    assert text in data.sentence
+
+
+def test_word_can_be_read():
+    # L is a column on the left and a row at the bottom; the rest is empty.
+    weights = dataset("word:L").distribution.weights  # (nx, ny), y upwards
+    nx, ny = weights.shape
+    assert (weights[1 : nx // 8, 1:-1] > 0).all()  # the corners are round
+    assert (weights[1:-1, 1 : ny // 16] > 0).all()
+    assert (weights[nx // 2 :, ny // 4 :] == 0).all()
+
+
+def test_long_words_take_several_lines():
+    one, two = (
+        dataset(f"word:{text}").distribution.weights.shape for text in ("mm", "mm mmmmmmm")
+    )
+    assert one[0] / one[1] > 2
+    assert two[0] / two[1] < 4
+
+
+def test_blanks_of_a_word_do_not_count():
+    assert dataset("word:  a \n b ").name == "word:a b"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["at least one letter", "got none", "such as FLOW"]),
+        (" \t\n", ["at least one letter"]),
+        ("a" * (MOST_LETTERS + 1), ["at most 24 letters", "got 25", "Shorten"]),
+        ("flow 流", ["the font can draw", "'流'", "Latin letters without accents"]),
+        ("Ärger", ["the font can draw", "'Ä'"]),
+        ("🙂", ["the font can draw"]),
+        ("a\u200bb", ["the font can draw"]),
+        ("a\x00", ["the font can draw"]),
+    ],
+)
+def test_bad_word_is_refused(text, parts):
+    refuses(lambda: dataset(f"word:{text}"), *parts)
+
+
+# ---- Mixtures
+
+
+def test_mixture_is_where_it_was_placed():
+    data = dataset("mixture: -2, 1 ;3,-1@0.30")
+    assert data.name == mixture_spec([(-2, 1), (3, -1)], 0.3) == "mixture:-2,1;3,-1@0.3"
+    assert data.distribution.means.tolist() == [[-2, 1], [3, -1]]
+    x = data.sample(10_000, seeded(0))
+    right = x[x[:, 0] > 0.5]
+    assert len(right) == pytest.approx(5_000, abs=250)
+    assert right.std(dim=0).tolist() == pytest.approx([0.3, 0.3], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["must end in @", "Write it like mixture:"]),
+        ("0,0", ["must end in @", "got '0,0'"]),
+        ("@0.3", ["two numbers with a comma", "got ''"]),
+        ("0,0;1@0.3", ["two numbers with a comma", "got '1'"]),
+        ("0,0;@0.3", ["two numbers with a comma", "got ''"]),
+        ("0,a@0.3", ["must be a number", "got 'a'"]),
+        ("0,nan@0.3", ["must be a number", "got 'nan'"]),
+        ("0,9@0.3", ["in the frame, from -5 to 5", "got (0, 9)"]),
+        ("0,0@", ["standard deviation", "must be a number", "got ''"]),
+        ("0,0@0", ["from 0.02 to 2", "got 0"]),
+        ("0,0@inf", ["must be a number", "got 'inf'"]),
+        ("0,0@-1", ["from 0.02 to 2", "got -1"]),
+        (";".join(["0,0"] * (MOST_MEANS + 1)) + "@1", ["at most 64 means", "got 65"]),
+    ],
+)
+def test_bad_mixture_is_refused(text, parts):
+    refuses(lambda: dataset(f"mixture:{text}"), *parts)
+
+
+def test_user_data_meet_the_contract_of_data_sets():
+    for spec in (
+        upload("t.csv", table()),
+        upload("p.png", encoded(page())),
+        draw(POINTS / 100),
+        "word:FLOW",
+        mixture_spec([(0, 0)], 1),
+    ):
+        data = dataset(spec)
+        x = data.sample(2_000, seeded(0))
+        assert x.shape == (2_000, 2)
+        assert x.dtype == torch.float32
+        assert torch.equal(x, dataset(spec).sample(2_000, seeded(0)))
+        assert data.distribution.log_prob(x).isfinite().all()
+        assert data.std > 0
+        assert (data.mean - x.mean(dim=0)).abs().max() < 0.3
+        assert data.name == spec
+        assert spec.split(":")[0] in datasets.__doc__
