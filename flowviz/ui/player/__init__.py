@@ -1,0 +1,171 @@
+"""The player: one canvas component that draws everything that moves, under one clock.
+
+    payload = pack([Panel(...), Panel(...)])            # particles: new with solver, seed
+    scenes = [pack_scene(Scene(...)), ...]              # planes: new with data set, path
+    seen = player(payload, scenes, key="compare")
+    seen.t                                              # the clock, told on release only
+
+All frames go to the browser once and every moment is drawn there. Scenes travel in elements of
+their own, so that Streamlit's message cache spares the ones that did not change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from flowviz.figures import theme
+from flowviz.ui.player.payload import (
+    FRAME,
+    Panel,
+    Readout,
+    Scene,
+    framed,
+    header_of,
+    pack,
+    pack_scene,
+)
+
+__all__ = [
+    "FRAME",
+    "LAYERS",
+    "LAYOUTS",
+    "MODES",
+    "SPEEDS",
+    "Panel",
+    "Readout",
+    "Scene",
+    "View",
+    "pack",
+    "pack_scene",
+    "player",
+]
+
+LAYERS = ("particles", "trails", "density", "field", "data", "difference")
+MODES = ("smooth", "steps")
+LAYOUTS = ("panels", "strip")
+SPEEDS = (0.25, 0.5, 1.0, 2.0)
+DENSITY_STOPS = 5
+"""Short of the density ramp's far end, for coloured particles must stand out on it."""
+
+_HERE = Path(__file__).parent
+_JS = (_HERE / "flow_player.js").read_text(encoding="utf-8")
+
+_player = st.components.v2.component(
+    "flowviz_player",
+    html=(_HERE / "flow_player.html").read_text(encoding="utf-8"),
+    css=(_HERE / "flow_player.css").read_text(encoding="utf-8"),
+    js=_JS,
+)
+_scene = st.components.v2.component(
+    "flowviz_scene", html='<i class="fv-scene" hidden></i>', js=_JS, isolate_styles=False
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a visitor sees of the payload: clock, layers, mode, layout and speed."""
+
+    t: float = 0.0
+    """The clock when it was last released, in [0, 1]."""
+    layers: tuple[str, ...] = ("particles", "density", "field")
+    mode: str = "smooth"
+    layout: str = "panels"
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuses what the player cannot show, in a sentence."""
+        if not 0 <= self.t <= 1:
+            raise ValueError(f"t must be in [0, 1]; got {self.t}.")
+        for name in self.layers:
+            if name not in LAYERS:
+                raise ValueError(f"A layer must be one of {', '.join(LAYERS)}; got {name!r}.")
+        for field, known in (("mode", MODES), ("layout", LAYOUTS), ("speed", SPEEDS)):
+            if getattr(self, field) not in known:
+                names = ", ".join(map(str, known))
+                raise ValueError(f"{field} must be one of {names}; got {getattr(self, field)!r}.")
+
+
+def player(
+    panels: bytes,
+    scenes: Sequence[bytes | None],
+    *,
+    key: str,
+    initial: View | None = None,
+    autoplay: bool = True,
+    reserve: int = 330,
+) -> View:
+    """Draws the panels over their scenes and returns the view as the visitor last left it.
+
+    Python hears of it when the clock is released (slider, pause, step) and when a layer, mode or
+    layout was switched, never while the clock runs. `scenes` holds one payload a panel (None for a
+    panel without). `initial` opens the first visit; afterwards the browser keeps its own, also
+    over new payloads. `autoplay` plays once from t = 0 unless the visitor's system asks for
+    reduced motion or `initial` starts elsewhere. `reserve` is the height in pixels that the page
+    and the controls need beside the planes, so that all fits in a window.
+    """
+    initial = initial or View()
+    # Sent as it was at first: else every release would change the payload and send it again.
+    opened = st.session_state.setdefault(f"{key}:opened", initial)
+    packed = header_of(panels, "panels")
+    names = [None if scene is None else header_of(scene, "scene")["name"] for scene in scenes]
+    if len(names) != len(packed["panels"]):
+        raise ValueError(
+            f"scenes must hold one entry for each of the {len(packed['panels'])} panels; "
+            f"got {len(names)}."
+        )
+    for i, (name, scene) in enumerate(zip(names, scenes, strict=True)):
+        if name is not None and name not in names[:i]:
+            _scene(key=f"{key}:scene{i}", data=scene, height="content")
+    header = {
+        "kind": "player",
+        "key": key,
+        "scenes": names,
+        "initial": asdict(opened),
+        "autoplay": autoplay and opened.t == 0,
+        "reserve": reserve,
+        "theme": _theme(),
+        "payload": packed["name"],
+        "panels": {"dtype": "u1", "shape": [len(panels)], "offset": 0},
+    }
+    data = framed(header, panels)
+    result = _player(key=key, data=data, on_view_change=_heard, default={"view": None})
+    return _reported(result.get("view"), initial)
+
+
+def _heard() -> None:
+    """Streamlit keeps a state value only if somebody listens."""
+
+
+def _reported(report: Any, initial: View) -> View:
+    """The browser's report as a View; a report from elsewhere than our player is not believed."""
+    if not isinstance(report, dict):
+        return initial
+    try:
+        return View(
+            t=float(report["t"]),
+            layers=tuple(report["layers"]),
+            mode=report["mode"],
+            layout=report["layout"],
+            speed=float(report["speed"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return initial
+
+
+def _theme() -> dict[str, Any]:
+    """The colours of both themes; the browser picks by the page's background."""
+    return {
+        name: {
+            "roles": {role: pair[i] for role, pair in theme.ROLES.items()},
+            "density": theme.DENSITY_RAMP[i][:DENSITY_STOPS],
+            "difference": theme.DIFFERENCE_RAMP[i],
+            "paper": theme.PAPER[i],
+            "ink": theme.INK[i],
+            "muted": theme.MUTED[i],
+            "grid": theme.GRID[i],
+        }
+        for i, name in enumerate(("light", "dark"))
+    }
