@@ -1,0 +1,92 @@
+"""The plan of the house: a room imports from floors below; only ui/ knows Streamlit."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FLOORS = [
+    ["registry", "device", "files"],
+    ["schedulers", "distributions", "couplings"],
+    ["paths", "datasets", "metrics", "networks"],
+    ["objectives", "solvers"],
+    ["fields", "densities"],
+    ["training", "checkpoints"],
+    ["experiments"],
+    ["ui", "cli"],
+    ["__main__"],
+]
+"""From the ground up. figures/ stands beside them; app.py and pages/ are the roof."""
+
+FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+MODULES = sorted((ROOT / "flowviz").rglob("*.py"))
+ROOF = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    """All that a file imports, by full name, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            if node.module == "flowviz":
+                names |= {f"flowviz.{alias.name}" for alias in node.names}
+            else:
+                names.add(node.module)
+    return names
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "flowviz").with_suffix("").parts[0]
+
+
+def rooms(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("flowviz.")} - {"__version__"}
+
+
+def outside(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names} - {"flowviz"} - sys.stdlib_module_names
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_module_imports_from_lower_floors_only(path):
+    room, names = room_of(path), imported(path)
+    if room == "__init__":
+        assert not names, "import flowviz must be cheap"
+    elif room == "figures":
+        assert rooms(names) <= {"figures"}
+        assert outside(names) <= {"numpy", "plotly"}
+    else:
+        assert room in FLOOR, f"{room} has no floor yet: give it one in FLOORS"
+        above = {other for other in rooms(names) - {room} if FLOOR.get(other, -1) >= FLOOR[room]}
+        assert not above, f"{room} imports {above} from its own floor or above"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_only_ui_imports_streamlit_and_only_figures_and_ui_draw(path):
+    foreign = outside(imported(path))
+    assert room_of(path) == "ui" or "streamlit" not in foreign
+    assert room_of(path) in ("ui", "figures") or "plotly" not in foreign
+    drawn = "figures" in rooms(imported(path)) and room_of(path) != "figures"
+    assert not drawn or room_of(path) == "ui"
+
+
+@pytest.mark.parametrize("path", ROOF, ids=name)
+def test_roof_only_composes(path):
+    names = imported(path)
+    assert outside(names) <= {"streamlit", "numpy"}, "pages compute and draw nothing themselves"
+    assert not rooms(names) & {"cli", "__main__"}
+
+
+def test_no_room_is_a_drawer_for_everything():
+    drawers = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
+    assert not [path for path in MODULES if path.stem in drawers or path.parent.name in drawers]
