@@ -1,0 +1,712 @@
+"""The command line: the engine without a browser, for scripts, GPU machines and tests.
+
+This file parses and prints; all else is the engine's. PyTorch is imported where a command needs
+it, so that --help answers at once.
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from flowviz import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowviz.checkpoints import Run
+    from flowviz.paths import AffinePath
+    from flowviz.solvers import Field
+    from flowviz.training import TrainConfig, TrainState
+
+__all__ = ["build_parser", "main"]
+
+MOST_SAMPLES = 10_000_000
+NFE = 20
+"""Field evaluations of a fixed-step solver that is given no number."""
+
+CHUNK = 4_096
+"""States that one fixed-step solve carries, so that a network's layers stay in a core's cache; an
+adaptive one takes all, as its steps depend on them."""
+
+SAVE_EVERY = 30.0
+"""Seconds between two saved states of a training run."""
+
+SPECS = """\
+what DATA, PATH and CHECKPOINT can be:
+  DATA         a built-in data set (`flowviz names`), mixture:-2,0;2,0@0.3 (means, then the
+               standard deviation), word:FLOW, or a file: a .csv with two columns of numbers, or
+               a picture whose dark pixels are sampled
+  PATH         ot, vp, trig or ve, with parameters where wanted: vp:beta_min=0.1,beta_max=10
+  CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
+               closed-form field, which needs no training
+
+Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own. Whatever
+is drawn at random follows --seed. Computation takes $FLOWVIZ_THREADS threads (1 by default, which
+is fastest for such small networks). Errors are one sentence, with exit code 2.
+"""
+
+TRAINING = {
+    "data": (str, "DATA", "data set to learn"),
+    "path": (str, "PATH", "conditional path"),
+    "objective": (str, "NAME", "what the network predicts: flow, noise or score"),
+    "coupling": (str, "NAME", "pairing of noise and data: independent or minibatch-ot"),
+    "batch": (int, "N", "pairs a step"),
+    "lr": (float, "X", "peak learning rate; it warms up, then falls linearly to 0"),
+    "width": (int, "N", "units of a hidden layer"),
+    "depth": (int, "N", "hidden layers"),
+    "octaves": (int, "N", "frequencies of the positional features"),
+    "ema": (float, "X", "decay of the averaged weights, which are the ones that are kept"),
+    "seed": (int, "N", "seed of the weights and of every draw"),
+}
+"""Options of `train` that are fields of a TrainConfig: type, metavar, help."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 2 after an error, 130 when interrupted."""
+    try:
+        options = build_parser().parse_args(arguments)
+        _start()
+        return options.command(options) or 0
+    except KeyboardInterrupt:
+        print("flowviz: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone; nothing more can be said on standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"flowviz: {error.strerror or error}{where}.", file=sys.stderr)
+        return 2
+    except ValueError as error:
+        print(f"flowviz: {error}", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; what it parses has `command`, the function to call with it."""
+    parser = _Parser(
+        prog="flowviz",
+        description="Flow matching and diffusion in the plane, without a browser.",
+        epilog=SPECS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"flowviz {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int | None], help: str, example: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=help,
+            description=f"{help[:1].upper()}{help[1:]}.",
+            epilog=f"example:\n  flowviz {name} {example}\n\n{SPECS}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(command=command)
+        return added
+
+    names = add(
+        "names", _names, "list all data sets, paths, solvers and other choices by name", "--json"
+    )
+    _add_json(names)
+
+    listed = add("checkpoints", _checkpoints, "list the checkpoints that have a name", "--json")
+    _add_json(listed)
+
+    data = add(
+        "data",
+        _data,
+        "draw fresh samples of a data set, (n, 2) float32",
+        "checkerboard -n 20000 --out x.npy",
+    )
+    data.add_argument("data", metavar="DATA", help="data set to draw from")
+    _add_draws(data, 10_000)
+    _add_out(data, "samples, in the data set's own coordinates")
+
+    training = add(
+        "train",
+        _train,
+        "train a field; an interrupted run goes on with --resume, to the bit",
+        "--data checkerboard --path ot --steps 3000 --out board.safetensors",
+    )
+    for key, (kind, metavar, text) in TRAINING.items():
+        training.add_argument(f"--{key}", type=kind, metavar=metavar, help=text)
+    training.add_argument(
+        "--preconditioned",
+        action=argparse.BooleanOptionalAction,
+        help="let the network predict the remainder of the best linear prediction",
+    )
+    length = training.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
+    length.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="as many steps as fit, found by a short trial at the start; the clock has the last "
+        "word, and --resume makes the steps that it cut off",
+    )
+    training.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
+    )
+    training.add_argument(
+        "--precision",
+        choices=["float16", "float32"],
+        default="float16",
+        help="of the stored weights (default: float16)",
+    )
+    training.add_argument(
+        "--no-quality",
+        action="store_true",
+        help="do not measure samples at the end, for the card",
+    )
+    training.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run saved beside FILE; options not given are that run's",
+    )
+    training.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="checkpoint to write: FILE.safetensors, its card FILE.json, FILE.run to resume from",
+    )
+
+    sample = add(
+        "sample",
+        _sample,
+        "draw samples of a checkpoint, (n, 2) float32, and print the evaluations it took (NFE)",
+        "checkerboard-ot --solver midpoint --nfe 20 -n 10000 --out samples.npy",
+    )
+    _add_checkpoint(sample)
+    _add_solver(sample, "midpoint", 20)
+    _add_draws(sample, 10_000)
+    _add_out(sample, "samples, in the data set's own coordinates")
+
+    evaluate = add(
+        "evaluate",
+        _evaluate,
+        "measure samples of a checkpoint at several numbers of evaluations (NFE)",
+        "checkerboard-ot --solver midpoint --nfe 4 8 10 20 --json",
+    )
+    _add_checkpoint(evaluate)
+    _add_solver(evaluate, "midpoint", [4, 8, 10, 20])
+    _add_draws(evaluate, 4_000)
+    evaluate.add_argument(
+        "--save", action="store_true", help="keep the numbers in the checkpoint's card, as quality"
+    )
+    _add_json(evaluate)
+
+    logprob = add(
+        "logprob",
+        _logprob,
+        "compute log-likelihoods of points in nats, by the exact divergence",
+        "checkerboard-ot points.npy --out logp.npy",
+    )
+    _add_checkpoint(logprob)
+    _add_points(logprob)
+    _add_solver(logprob, "dopri5", 20)
+    _add_out(logprob, "log-likelihoods, (n,), in the points' precision")
+
+    field = add(
+        "field",
+        _field,
+        "compute the exact marginal velocity at points, in their precision",
+        "--data checkerboard --path vp points.npy --t 0.5 --out u.npy",
+    )
+    field.add_argument("--data", required=True, metavar="DATA", help="data set at t = 1")
+    field.add_argument("--path", required=True, metavar="PATH", help="conditional path")
+    _add_points(field)
+    field.add_argument(
+        "--t", type=float, required=True, metavar="T", help="time: 0 is noise, 1 is data"
+    )
+    _add_out(field, "velocities, (n, 2)")
+    return parser
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="name, file or exact:DATA/PATH")
+
+
+def _add_points(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "points",
+        metavar="POINTS",
+        help=".npy of shape (n, 2), in the data set's own coordinates",
+    )
+
+
+def _add_draws(parser: argparse.ArgumentParser, n: int) -> None:
+    parser.add_argument(
+        "-n", type=int, default=n, metavar="N", help=f"number of samples (default: {n})"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+
+
+def _add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int]) -> None:
+    several = isinstance(nfe, list)
+    default = " ".join(map(str, nfe)) if several else str(nfe)
+    parser.add_argument(
+        "--solver",
+        default=solver,
+        metavar="NAME",
+        help=f"euler, midpoint, heun, rk4, dopri5 ... (`flowviz names`; default: {solver})",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--nfe",
+        type=int,
+        nargs="+" if several else None,
+        metavar="N",
+        help=f"field evaluations of a fixed-step solver (default: {default})",
+    )
+    budget.add_argument(
+        "--tol", type=float, metavar="X", help="tolerance of an adaptive solver (default: 1e-5)"
+    )
+    parser.set_defaults(default_nfe=nfe)
+
+
+def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+
+
+def _names(options: argparse.Namespace) -> None:
+    from flowviz.couplings import COUPLINGS
+    from flowviz.datasets import DATASETS
+    from flowviz.metrics import METRICS
+    from flowviz.objectives import OBJECTIVES
+    from flowviz.schedulers import SCHEDULERS
+    from flowviz.solvers import METHODS
+
+    registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, METRICS]
+    labels = {
+        registry.kind: {name: getattr(entry, "label", "") for name, entry in registry.items()}
+        for registry in registries
+    }
+    if options.json:
+        print(json.dumps(labels, indent=2, ensure_ascii=False))
+        return
+    for kind, entries in labels.items():
+        print(f"{kind}:")
+        width = max(map(len, entries))
+        for name, label in entries.items():
+            print(f"  {name:<{width}}  {label}".rstrip())
+
+
+def _checkpoints(options: argparse.Namespace) -> None:
+    from flowviz.checkpoints import find, listing
+
+    cards = listing(lambda error: print(f"flowviz: {error}", file=sys.stderr))
+    if options.json:
+        rows = [asdict(card) | {"file": str(find(card.name))} for card in cards]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    _table(
+        ["name", "data", "path", "objective", "steps", "file"],
+        [
+            [card.name, card.data, card.path, card.objective, card.steps, find(card.name)]
+            for card in cards
+        ],
+    )
+
+
+def _data(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.datasets import dataset
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    chosen = dataset(options.data)
+    generator = torch.Generator().manual_seed(_seed(options))
+    x_1 = chosen.sample(_count(options), generator)
+    write_array(out, chosen.to_user(x_1).float().numpy())
+    print(f"{len(x_1)} samples of {chosen.label} in {out}")
+
+
+def _train(options: argparse.Namespace) -> int:
+    from flowviz.checkpoints import checkpoint_file, describe, load_run, run_file, save
+    from flowviz.datasets import dataset
+    from flowviz.device import choose_device
+    from flowviz.files import check_target
+    from flowviz.training import TrainConfig, steps_within, train
+
+    out = check_target(checkpoint_file(options.out))
+    if options.seconds is not None and not options.seconds > 0:
+        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
+    device = choose_device(options.device)
+    given = {key: getattr(options, key) for key in (*TRAINING, "preconditioned", "steps")}
+    given = {key: value for key, value in given.items() if value is not None}
+    start = time.monotonic()
+    if options.resume:
+        run = load_run(run_file(out))
+        config, plans = _resumed(run, given)
+        chosen = dataset(config.data)
+        tensors, before = run.tensors, run.seconds
+    else:
+        if options.steps is None and options.seconds is None:
+            raise ValueError("How long to train must be given: --steps N or --seconds S.")
+        config, plans, tensors, before = TrainConfig(**given), (), None, 0.0
+        chosen = dataset(config.data)
+        if options.seconds is not None:
+            steps = steps_within(options.seconds, config, chosen, device)
+            config = TrainConfig(**given | {"steps": steps})
+
+    progress = _Progress("training")
+    stops: list[int] = []
+    state, saved, timed_out = None, start, False
+    with _signals(stops):
+        for state in train(config, chosen, device=device, tensors=tensors):
+            now = time.monotonic()
+            timed_out = options.seconds is not None and now - start >= options.seconds
+            last = stops or timed_out or state.done
+            saving = not last and now - saved >= SAVE_EVERY
+            if last or saving or progress.due() or state.step % 500 == 0:
+                loss = state.loss.item()
+                if not math.isfinite(loss):
+                    progress.end()
+                    raise ValueError(
+                        f"The training diverged by step {state.step}: its loss is not a number; "
+                        "take a smaller --lr."
+                    )
+                progress.show(state.step, config.steps, f"loss {loss:.4f}")
+            if saving:
+                saved = now
+                _save_run(out, state, before + now - start, plans)
+            if last:
+                break
+        progress.end()
+        if state is None:
+            print(f"The run has made all its {config.steps} steps already; nothing was done.")
+            return 0
+        seconds = before + time.monotonic() - start
+        _save_run(out, state, seconds, plans)
+        card = describe(
+            out.stem, asdict(config), chosen, steps=state.step, seconds=seconds, plans=plans
+        )
+        save(out, state.ema, card, precision=options.precision)
+    step = f"step {state.step} of {config.steps}"
+    if stops:
+        print(
+            f"flowviz: interrupted at {step}; all is saved, and --resume goes on.", file=sys.stderr
+        )
+        return 128 + stops[0]
+    if timed_out and not state.done:
+        print(f"The clock ran out at {step}; --resume makes the rest.")
+    print(f"{out}: step {state.step}, loss {loss:.4f}, {seconds:.1f} s")
+    if not options.no_quality:
+        _measure(out)
+    return 0
+
+
+def _resumed(
+    run: "Run", given: dict[str, Any]
+) -> tuple["TrainConfig", tuple[tuple[int, int], ...]]:
+    """The config of a run that goes on, and its plans; only the number of steps may be another."""
+    from flowviz.training import TrainConfig
+
+    for key, value in given.items():
+        if key != "steps" and run.training.get(key) != value:
+            raise ValueError(
+                f"A resumed run keeps its settings: {key} is {run.training.get(key)!r}, got "
+                f"{value!r}; leave the option out or train afresh."
+            )
+    steps, done = given.get("steps", run.training["steps"]), int(run.tensors["step"])
+    if steps == run.training["steps"]:
+        return TrainConfig.from_dict(run.training), run.plans
+    if steps < done:
+        raise ValueError(f"The run has made {done} steps; --steps must be more than that.")
+    # The learning rate falls to 0 at the last step, so that a new end is another run from here on.
+    print(
+        f"flowviz: the run was planned for {run.training['steps']} steps; from step {done} on the "
+        f"learning rate follows {steps}.",
+        file=sys.stderr,
+    )
+    plans = (*run.plans, (done, steps))
+    return TrainConfig.from_dict(run.training | {"steps": steps}), plans
+
+
+def _save_run(
+    out: Path, state: "TrainState", seconds: float, plans: tuple[tuple[int, int], ...]
+) -> None:
+    from flowviz.checkpoints import run_file, save_run
+
+    training = asdict(state.config)
+    save_run(run_file(out), training, state.tensors(), seconds=seconds, plans=plans)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.files import check_target, write_array
+    from flowviz.solvers import METHODS, solve
+
+    out = check_target(options.out)
+    n, generator = _count(options), torch.Generator().manual_seed(_seed(options))
+    budget = _budget(options)
+    source = _source(options.checkpoint)
+    x_0 = source.path.start(torch.randn(n, 2, generator=generator))
+    times = torch.tensor([0.0, source.path.t_max], dtype=torch.float64)
+    chunks = [x_0] if METHODS[options.solver].adaptive else x_0.split(CHUNK)
+    progress, done, states = _Progress("sampling"), 0, []
+    for chunk in chunks:
+        solution = solve(source.field, chunk, times, options.solver, **budget)
+        states.append(solution.states[-1])
+        done += len(chunk)
+        progress.show(done, n)
+    progress.end()
+    samples = source.to_user(torch.cat(states)).float()
+    write_array(out, samples.numpy())
+    print(f"{n} samples in {out}")
+    print(f"NFE {solution.nfe}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+def _measure(out: Path) -> None:
+    pass
+
+
+def _logprob(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.densities import log_prob, normal_log_prob
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    budget = _budget(options)
+    source = _source(options.checkpoint)
+    points = _points(options.points)
+    if isinstance(source.field, torch.nn.Module):
+        source.field.to(points.dtype)
+    answer = log_prob(
+        source.field,
+        source.from_user(points),
+        t_max=source.path.t_max,
+        method=options.solver,
+        log_prior=partial(normal_log_prob, std=source.path.scheduler.sigma_0),
+        **budget,
+    )
+    # A density a unit of area in the user's coordinates.
+    values = answer.log_prob - 2 * torch.tensor(source.scale, dtype=points.dtype).log()
+    write_array(out, values.numpy())
+    print(f"{len(values)} log-likelihoods in {out}, mean {values.mean().item():.4f} nats")
+    print(f"NFE {answer.nfe}")
+
+
+def _field(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    source = _exact(options.data, options.path)
+    t_max = source.path.t_max
+    if not 0 <= options.t <= t_max:
+        raise ValueError(
+            f"t must be in [0, {t_max:.10g}], where the path {options.path!r} has a velocity; "
+            f"got {options.t:g}."
+        )
+    points = _points(options.points)
+    t = torch.tensor(options.t, dtype=torch.float64)
+    u = source.scale * source.field(t, source.from_user(points))
+    write_array(out, u.numpy())
+    print(f"{len(u)} velocities at t = {options.t:g} in {out}")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What CHECKPOINT stands for: a field of the frame, and the user's coordinates of it."""
+
+    field: "Field"
+    path: "AffinePath"
+    data: str
+    center: tuple[float, float]
+    scale: float
+
+    def to_user(self, x: "torch.Tensor") -> "torch.Tensor":
+        """Points x of the frame in the user's coordinates, (B, 2)."""
+        return x.new_tensor(self.center) + self.scale * x
+
+    def from_user(self, x: "torch.Tensor") -> "torch.Tensor":
+        """Points x in the user's coordinates in the frame, (B, 2)."""
+        return (x - x.new_tensor(self.center)) / self.scale
+
+
+def _source(checkpoint: str) -> _Source:
+    """The field of a checkpoint by name or file, or exact:DATA/PATH."""
+    from flowviz.checkpoints import load
+
+    if checkpoint.startswith("exact:"):
+        data, _, path = checkpoint.removeprefix("exact:").rpartition("/")
+        if not data:
+            raise ValueError(
+                "An exact field must be written exact:DATA/PATH, such as exact:checkerboard/ot; "
+                f"got {checkpoint!r}."
+            )
+        return _exact(data, path)
+    loaded = load(checkpoint)
+    card = loaded.card
+    return _Source(loaded.field, loaded.field.path, card.data, card.center, card.scale)
+
+
+def _exact(data: str, path: str) -> _Source:
+    """The closed-form field of a data set on a path."""
+    from flowviz.datasets import dataset
+    from flowviz.fields import exact_field
+    from flowviz.paths import AffinePath
+    from flowviz.schedulers import scheduler
+
+    chosen, affine = dataset(data), AffinePath(scheduler(path))
+    field = exact_field(affine, chosen.distribution)
+    return _Source(field, affine, data, chosen.center, chosen.scale)
+
+
+def _budget(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of a solve: {"steps": ...} for a fixed-step method, else {"tol": ...}."""
+    from flowviz.solvers import METHODS, steps_for
+
+    if METHODS[options.solver].adaptive:
+        if options.nfe is not None:
+            raise ValueError(
+                f"{options.solver} chooses its own steps; give it --tol in place of --nfe."
+            )
+        tol = 1e-5 if options.tol is None else options.tol
+        if not 0 < tol < 1:
+            raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
+        return {"tol": tol}
+    if options.tol is not None:
+        raise ValueError(f"{options.solver} takes fixed steps; give it --nfe in place of --tol.")
+    nfe = NFE if options.nfe is None else options.nfe
+    return {"steps": steps_for(options.solver, nfe)}
+
+
+def _points(name: str) -> "torch.Tensor":
+    """The points of a .npy file, (n, 2), float32 or float64."""
+    import numpy as np
+    import torch
+
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path} must be a .npy file of numbers; it cannot be read as one."
+        ) from error
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+        raise ValueError(f"{path} must hold one array of real numbers.")
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise ValueError(f"{path} must hold points of shape (n, 2); got {points.shape}.")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{path} must hold finite points; some are infinite or not a number.")
+    kind = np.float32 if points.dtype in (np.float16, np.float32) else np.float64
+    return torch.from_numpy(points.astype(kind))
+
+
+def _count(options: argparse.Namespace) -> int:
+    if not 1 <= options.n <= MOST_SAMPLES:
+        raise ValueError(f"-n must be in [1, {MOST_SAMPLES}]; got {options.n}.")
+    return options.n
+
+
+def _seed(options: argparse.Namespace) -> int:
+    if not 0 <= options.seed < 2**63:
+        raise ValueError(f"--seed must be in [0, 2^63); got {options.seed}.")
+    return options.seed
+
+
+def _start() -> None:
+    from flowviz.device import limit_threads
+
+    limit_threads()
+
+
+@contextmanager
+def _signals(stops: list[int]) -> Iterator[None]:
+    """Within it the first SIGINT or SIGTERM is noted in `stops`; a second acts as ever."""
+
+    def note(number: int, frame: object) -> None:
+        stops.append(number)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    for kind in before:
+        signal.signal(kind, note)
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+class _Progress:
+    """A bar on standard error, where that is a terminal."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.shown = sys.stderr.isatty()
+        self.start = time.monotonic()
+        self.first: int | None = None
+        self.last = 0.0
+
+    def due(self) -> bool:
+        """Whether a tenth of a second has gone since the bar was drawn."""
+        return self.shown and time.monotonic() - self.last >= 0.1
+
+    def show(self, done: int, total: int, note: str = "") -> None:
+        """Draws the bar at `done` of `total`, with the time left at the rate so far."""
+        if not self.shown or (not self.due() and done < total):
+            return
+        self.last = now = time.monotonic()
+        self.first = done if self.first is None else self.first
+        rate = (done - self.first) / max(now - self.start, 1e-9)
+        left = f"{(total - done) / rate:.0f} s left" if rate else ""
+        full = 24 * done // max(1, total)
+        bar = "#" * full + "." * (24 - full)
+        line = f"{self.what} [{bar}] {done}/{total}  {note}  {left}".rstrip()
+        print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leaves the bar's line."""
+        if self.shown and self.first is not None:
+            print(file=sys.stderr)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints rows under a head, columns as wide as need be, numbers to the right."""
+    texts = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
+    print("  ".join(text.ljust(width) for text, width in zip(head, widths, strict=True)).rstrip())
+    for row, values in zip(texts, rows, strict=True):
+        cells = [
+            text.rjust(width) if isinstance(value, int | float) else text.ljust(width)
+            for text, width, value in zip(row, widths, values, strict=True)
+        ]
+        print("  ".join(cells).rstrip())
