@@ -1,0 +1,382 @@
+"""Training that is watched while it runs: one or two paths in lock-step, and what to show of them.
+
+Both paths make every step together from one seed, so that they see the same weights at the start,
+the same data in the same order, the same noise and the same times: what differs is the path.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flowviz.datasets import Dataset
+from flowviz.fields import ExactField, LearnedField, exact_field
+from flowviz.metrics import METRICS
+from flowviz.schedulers import scheduler
+from flowviz.solvers import SolveError, solve
+from flowviz.training import TrainConfig, TrainState, irreducible_loss, train
+from flowviz.training.plane import stratified
+
+__all__ = ["QUALITY", "LiveTraining", "Snapshot", "Trace"]
+
+T = TypeVar("T")
+
+QUALITY = "sliced-w2"
+"""The metric of the live samples, a name in METRICS."""
+NFE = 20
+"""Evaluations that a live sample takes, by the midpoint method."""
+POINTS = 400
+"""Points that a curve keeps; when they are full, neighbours are averaged."""
+FRAMES = 80
+"""Pictures of the training that are kept; when they are full, every second goes."""
+PROBES = 2_048
+"""Fixed states at which the network is held against the exact field."""
+PUBLISH = 0.25
+"""Seconds between snapshots."""
+RATED = 3.0
+"""Seconds over which the steps a second are counted."""
+CHUNK = 512
+"""States that an exact field is asked for at once: a data set may have 10,000 components."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was seen of one path; all arrays of one curve have the same length."""
+
+    path: str
+    """Spec of the path."""
+    label: str
+    """Its name in legends."""
+    steps: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    """The mean loss of the steps up to `steps`, since the point before."""
+    smoothed: NDArray[np.float64]
+    """`loss`, averaged over the last eighth of the run so far."""
+    gradient_norm: NDArray[np.float64]
+    floor: float | None
+    """The loss of the best possible field, where it is known (to about 2%)."""
+    probe_steps: NDArray[np.int64]
+    excess: NDArray[np.float64] | None
+    """Loss minus its floor of the averaged weights: their weighted squared distance to the exact
+    field at fixed states, which by theorem 2 of Lipman et al. 2022 is the same number without the
+    scatter of the pairs. None where the exact field is not known."""
+    quality_steps: NDArray[np.int64]
+    quality: NDArray[np.float64]
+    """The distance QUALITY of the live samples to data."""
+    samples: NDArray[np.float32] | None
+    """The newest live samples, (n, 2), from the same noise every time."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A training run at one moment, as plain numbers and arrays that nobody changes any more."""
+
+    step: int
+    steps: int
+    seconds: float
+    """Since the first step."""
+    rate: float
+    """Steps a second of late, all paths making one step together."""
+    remaining: float
+    """Seconds to go at this rate."""
+    traces: tuple[Trace, ...]
+    data: NDArray[np.float32]
+    """Points of the data set, (n, 2)."""
+    data_quality: float
+    """QUALITY between two fresh draws of the data: what a perfect sampler would score."""
+    frame_steps: tuple[int, ...]
+    frames: tuple[tuple[NDArray[np.float32], ...], ...]
+    """Live samples of the past: for each of `frame_steps` one array (n, 2) a path."""
+    trouble: str = ""
+    """Why there are no new samples, in one sentence; empty when there are."""
+
+
+class LiveTraining:
+    """One or two training runs that advance together and describe themselves.
+
+    Args:
+        configs: what to train; they must agree in data, seed, batch and steps.
+        dataset: the data set that they name.
+        device: where; the CPU by default.
+        particles: samples of a live picture.
+        interval: least seconds between live pictures.
+        share: most of the time that live pictures and curves may take.
+
+    Raises:
+        ValueError: the configs do not go together.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[TrainConfig],
+        dataset: Dataset,
+        *,
+        device: torch.device | None = None,
+        particles: int = 1_500,
+        interval: float = 1.0,
+        share: float = 0.2,
+    ) -> None:
+        shared = {(c.data, c.seed, c.batch, c.steps) for c in configs}
+        if len(shared) != 1:
+            raise ValueError(
+                "Runs in lock-step must have the same data, seed, batch and steps; "
+                f"got {len(configs)} that do not."
+            )
+        self.configs = tuple(configs)
+        self.dataset = dataset
+        self.interval, self.share = interval, share
+        generator = torch.Generator().manual_seed(configs[0].seed)
+        self.noise = torch.randn(particles, 2, generator=generator)
+        self.reference = dataset.sample(particles, generator)
+        fresh = dataset.sample(particles, generator)
+        self.data_quality = self._quality(fresh)
+        self._runs = [train(config, dataset, device=device) for config in configs]
+        self.states: tuple[TrainState, ...] = ()
+        self._watched = [_Watched(config, dataset) for config in configs]
+        self._frames = _Thinned[tuple[int, tuple[NDArray[np.float32], ...]]](FRAMES)
+        self._trouble = ""
+        self._start = self._published = self._next_picture = time.monotonic()
+        self._rate = 0.0
+        self._rated = (0, self._start)
+        self.step = 0
+        self.snapshot = self._describe()
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps have been made."""
+        return self.step >= self.configs[0].steps
+
+    @property
+    def fields(self) -> tuple[LearnedField, ...]:
+        """The fields to sample from, one a path; empty before the first step."""
+        return tuple(state.ema for state in self.states)
+
+    def advance(self) -> None:
+        """Makes one step of every path, and a new `snapshot` when one is due.
+
+        Raises:
+            ValueError: the loss of a path is no longer a number.
+        """
+        self.states = tuple(next(run) for run in self._runs)
+        self.step += 1
+        for watched, state in zip(self._watched, self.states, strict=True):
+            watched.see(state)
+        now = time.monotonic()
+        if now >= self._next_picture or self.done:
+            self.look()
+        elif now - self._published >= PUBLISH:
+            self._publish(now)
+
+    def look(self) -> None:
+        """Draws live samples, measures them, and makes a new `snapshot`."""
+        start = time.monotonic()
+        if self.states:
+            for watched, state in zip(self._watched, self.states, strict=True):
+                watched.probe(state)
+            try:
+                samples = tuple(self._sample(state.ema) for state in self.states)
+                self._trouble = ""
+            except SolveError as error:
+                self._trouble = f"No live samples at step {self.step}: {error}"
+            else:
+                for watched, drawn in zip(self._watched, samples, strict=True):
+                    watched.samples = drawn.numpy()
+                    watched.quality.add((self.step, self._quality(drawn)))
+                self._frames.add((self.step, tuple(drawn.numpy() for drawn in samples)))
+        now = time.monotonic()
+        self._next_picture = now + max(self.interval, (now - start) / self.share)
+        self._publish(now)
+
+    @torch.no_grad()
+    def _sample(self, field: LearnedField) -> Tensor:
+        x_0 = field.path.start(self.noise).to(field.mean.device)
+        times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
+        return solve(field, x_0, times, "midpoint", steps=NFE // 2).states[-1].cpu()
+
+    def _quality(self, samples: Tensor) -> float:
+        return METRICS[QUALITY].compute(samples, self.reference, self.dataset.distribution)
+
+    def _publish(self, now: float) -> None:
+        step, then = self._rated
+        if now - then >= RATED or not self._rate:
+            self._rate = (self.step - step) / max(now - then, 1e-9)
+            self._rated = (self.step, now)
+        self._published = now
+        self.snapshot = self._describe()
+
+    def _describe(self) -> Snapshot:
+        frames = self._frames.items()
+        return Snapshot(
+            step=self.step,
+            steps=self.configs[0].steps,
+            seconds=time.monotonic() - self._start,
+            rate=self._rate,
+            remaining=(self.configs[0].steps - self.step) / self._rate if self._rate else 0.0,
+            traces=tuple(watched.trace() for watched in self._watched),
+            data=self.reference.numpy(),
+            data_quality=self.data_quality,
+            frame_steps=tuple(step for step, _ in frames),
+            frames=tuple(samples for _, samples in frames),
+            trouble=self._trouble,
+        )
+
+
+class _Watched:
+    """What is remembered of one path."""
+
+    def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
+        self.config = config
+        self.samples: NDArray[np.float32] | None = None
+        self.quality = _Thinned[tuple[int, float]](POINTS)
+        self._excess = _Thinned[tuple[int, float]](POINTS)
+        self._averages = _Averages(POINTS)
+        self._floor = irreducible_loss(config, dataset, n=8_192, chunk=CHUNK)
+        self._dataset = dataset
+        self._probe: _Probe | None = None
+
+    def see(self, state: TrainState) -> None:
+        """Takes up the last step's loss."""
+        mean = self._averages.add(state.step, torch.stack([state.loss, state.gradient_norm]))
+        if mean is not None and not np.isfinite(mean[0]):
+            raise ValueError(
+                f"The loss of the {state.field.path.scheduler.label} path was no longer a number "
+                f"at step {state.step}; take a learning rate below {self.config.lr:g}."
+            )
+
+    def probe(self, state: TrainState) -> None:
+        """Holds the averaged weights against the exact field, where it is known."""
+        if self._floor is None:
+            return
+        self._probe = self._probe or _Probe(state.ema, self._dataset, self.config.seed)
+        self._excess.add((state.step, self._probe.excess(state.ema)))
+
+    def trace(self) -> Trace:
+        """What is shown of this path."""
+        steps, means = self._averages.items()
+        probe_steps, excess = _columns(self._excess.items())
+        quality_steps, quality = _columns(self.quality.items())
+        return Trace(
+            path=self.config.path,
+            label=scheduler(self.config.path).label,
+            steps=steps,
+            loss=means[:, 0],
+            smoothed=_smoothed(means[:, 0]),
+            gradient_norm=means[:, 1],
+            floor=self._floor,
+            probe_steps=probe_steps,
+            excess=None if self._floor is None else excess,
+            quality_steps=quality_steps,
+            quality=quality,
+            samples=self.samples,
+        )
+
+
+class _Probe:
+    """Fixed states of a path with the exact value of what a network predicts there."""
+
+    def __init__(self, field: LearnedField, dataset: Dataset, seed: int) -> None:
+        path, device = field.path, field.mean.device
+        exact = exact_field(path, dataset.distribution)
+        generator = torch.Generator().manual_seed(seed)
+        x_1 = dataset.sample(PROBES, generator)
+        x_0 = torch.randn(x_1.shape, generator=generator)
+        t = stratified(PROBES, generator) * path.t_max
+        x = path.flow(t, x_0, x_1).double()
+        c = path.coefficients(t, x)
+        q_1, q_0 = field.objective.target(c)
+        best = torch.cat([_best(exact, *part) for part in _chunks(t, x, q_1, q_0)])
+        self.t, self.x = t.to(device), x.float().to(device)
+        self.best, self.weight = best.to(device), field.objective.weight(c).to(device)
+
+    @torch.no_grad()
+    def excess(self, field: LearnedField) -> float:
+        """The mean weighted squared distance to the exact prediction, a dimension."""
+        error = field.predict(self.t, self.x) - self.best
+        return (self.weight * error.square()).mean().item()
+
+
+class _Thinned(Generic[T]):
+    """A series that never holds more than about `capacity` items: evenly spread, and the last."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._kept: list[T] = []
+        self._newest: T | None = None
+        self._every = 1
+        self._count = 0
+
+    def add(self, item: T) -> None:
+        """Takes up one more item."""
+        self._newest = item
+        if self._count % self._every == 0:
+            self._kept.append(item)
+            if len(self._kept) > self._capacity:
+                self._kept = self._kept[::2]
+                self._every *= 2
+        self._count += 1
+
+    def items(self) -> list[T]:
+        """The items that are left, in order."""
+        if self._kept and self._kept[-1] is not self._newest:
+            return [*self._kept, self._newest]
+        return list(self._kept)
+
+
+class _Averages:
+    """Means over equal stretches of steps, never more than `capacity` of them."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._ends: list[int] = []
+        self._means: list[NDArray[np.float64]] = []
+        self._every = 1
+        self._pending: list[Tensor] = []
+
+    def add(self, step: int, values: Tensor) -> NDArray[np.float64] | None:
+        """Takes up the values (2,) of a step; their mean (2,) where a stretch ends."""
+        self._pending.append(values)
+        if len(self._pending) < self._every:
+            return None
+        mean = torch.stack(self._pending).double().mean(dim=0).cpu().numpy()
+        self._pending = []
+        self._ends.append(step)
+        self._means.append(mean)
+        if len(self._means) >= self._capacity:
+            pairs = zip(self._means[::2], self._means[1::2], strict=True)
+            self._means = [(first + second) / 2 for first, second in pairs]
+            self._ends = self._ends[1::2]
+            self._every *= 2
+        return mean
+
+    def items(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The last step of each stretch (k,) and the means (k, 2)."""
+        return np.array(self._ends, dtype=np.int64), np.reshape(self._means, (-1, 2)).astype(float)
+
+
+def _best(exact: ExactField, t: Tensor, x: Tensor, q_1: Tensor, q_0: Tensor) -> Tensor:
+    return q_1 * exact.data_mean(t, x) + q_0 * exact.noise_mean(t, x)
+
+
+def _chunks(*tensors: Tensor) -> zip:
+    return zip(*(tensor.split(CHUNK) for tensor in tensors), strict=True)
+
+
+def _columns(pairs: list[tuple[int, float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    return (
+        np.array([step for step, _ in pairs], dtype=np.int64),
+        np.array([value for _, value in pairs], dtype=np.float64),
+    )
+
+
+def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean of the last eighth of the values up to each one: as long as the run is young the
+    loss falls fast, and a long window would hide it."""
+    ends = np.arange(1, len(values) + 1)
+    starts = ends - 1 - (ends - 1) // 8
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[ends] - sums[starts]) / (ends - starts)

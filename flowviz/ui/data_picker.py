@@ -1,0 +1,158 @@
+"""The choice of a data set: built-in, a word, placed Gaussians, an upload or a drawing.
+
+The URL carries the whole choice as one spec (see `flowviz.datasets`); what a visitor brings is
+kept by its content, so that a link finds it again on the same server.
+"""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from flowviz import datasets
+from flowviz.datasets import DATASETS, PICTURE_SUFFIXES, TABLE_SUFFIXES, Dataset, is_linkable
+from flowviz.datasets.mixture import MOST_MEANS, STD_RANGE, mixture_spec
+from flowviz.datasets.points import COUNT, MOST_NODES
+from flowviz.datasets.uploads import MOST_BYTES
+from flowviz.datasets.word import MOST_LETTERS
+from flowviz.ui import state
+from flowviz.ui.pad import draw_pad, means_pad
+
+__all__ = ["dataset", "pick"]
+
+SLUG = "data"
+WORD = "FLOW"
+MIXTURE = "mixture:-2.5,-1.5;2.5,-1.5;0,2.5@0.4"
+SHOWN_POINTS = 600
+"""Points of a kept drawing that lie beneath the pad."""
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def dataset(spec: str) -> Dataset:
+    """`flowviz.datasets.dataset`, kept for all visitors."""
+    return datasets.dataset(spec)
+
+
+def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
+    """Draws the controls and returns the spec of the chosen data set, which can be built.
+
+    What cannot be built is refused in a sentence, and the choice before it stays.
+    """
+    spec = state.opened(SLUG, default, _linked)
+    menu = _key("kind")
+    if st.session_state.get(_key("followed")) != spec or menu not in st.session_state:
+        st.session_state[menu] = _kind(spec)  # the choice came from a link, not from this menu
+        for part in ("word", "std"):
+            st.session_state.pop(_key(part), None)
+    kind = st.selectbox(
+        "Data set",
+        [*DATASETS, *_BROUGHT],
+        format_func=lambda name: _BROUGHT[name][0] if name in _BROUGHT else DATASETS[name].label,
+        key=menu,
+        help=help or "Where the particles are to arrive: the picture at t = 1.",
+    )
+    if kind in DATASETS:
+        chosen = kind
+    else:
+        try:
+            chosen = _BROUGHT[kind][1](spec)
+            dataset(chosen)
+        except ValueError as error:
+            st.error(str(error), icon=":material/error:")
+            chosen = spec
+    if _kind(chosen) != kind:
+        st.caption(f"Until then it stays with: {dataset(chosen).label}.")
+    else:
+        st.caption(dataset(chosen).sentence)
+    st.session_state[_key("followed")] = chosen
+    return state.keep(SLUG, chosen, default)
+
+
+def _linked(spec: str) -> str:
+    """The spec of a link, if it may stand in one and can be built here."""
+    if not is_linkable(spec):
+        names = ", ".join(DATASETS)
+        raise ValueError(
+            f"there is no data set {spec[:40]!r} that a link may name; there are {names}, and "
+            "word:, mixture:, points:, picture:, drawing:"
+        )
+    dataset(spec)
+    return spec
+
+
+def _word(spec: str) -> str:
+    text = st.text_input(
+        "Word",
+        spec.removeprefix("word:") if _kind(spec) == "word" else WORD,
+        max_chars=MOST_LETTERS,
+        key=_key("word"),
+        help=f"Up to {MOST_LETTERS} letters; samples fall on them evenly.",
+    )
+    return f"word:{' '.join(text.split())}"
+
+
+def _mixture(spec: str) -> str:
+    spec = spec if _kind(spec) == "mixture" else MIXTURE
+    places, std = spec.removeprefix("mixture:").split("@")
+    std = st.slider(
+        "Standard deviation",
+        *STD_RANGE,
+        float(std),
+        step=0.02,
+        key=_key("std"),
+        help="Of each Gaussian, the same in all directions.",
+    )
+    means = [tuple(map(float, place.split(","))) for place in places.split(";")]
+    moved = means_pad(means, std=std, most=MOST_MEANS, key=_key("means"))
+    st.caption("Click to add, drag to move, double click to remove.")
+    return mixture_spec([(round(x, 2), round(y, 2)) for x, y in moved or means], std)
+
+
+def _upload(spec: str) -> str:
+    file = st.file_uploader(
+        "CSV or picture",
+        [suffix.removeprefix(".") for suffix in TABLE_SUFFIXES + PICTURE_SUFFIXES],
+        key=_key("file"),
+        max_upload_size=MOST_BYTES // 1_000_000,
+        help=f"A table of two numeric columns with {COUNT[0]} to {COUNT[1]:,} rows, or a picture "
+        "whose dark pixels are sampled. It is moved and scaled into the frame.",
+    )
+    if file is None:
+        return spec
+    taken = st.session_state.get(_key("taken"), ("", "", ""))
+    if taken[0] != file.file_id:
+        try:
+            taken = (file.file_id, datasets.upload(file.name, file.getvalue()), "")
+        except ValueError as error:
+            taken = (file.file_id, "", str(error))
+        st.session_state[_key("taken")] = taken
+    if taken[2]:
+        raise ValueError(taken[2])
+    return taken[1]
+
+
+def _draw(spec: str) -> str:
+    beneath = []
+    if spec.startswith("drawing:"):
+        nodes = dataset(spec).distribution.means
+        beneath = nodes[:: max(1, -(-len(nodes) // SHOWN_POINTS))].tolist()
+    drawn = draw_pad(beneath, least=COUNT[0], most=MOST_NODES, key=_key("pad"))
+    return spec if drawn is None else datasets.draw(drawn)
+
+
+_BROUGHT: dict[str, tuple[str, Callable[[str], str]]] = {
+    "word": ("A word that you type", _word),
+    "mixture": ("Gaussians that you place", _mixture),
+    "upload": ("Your own file", _upload),
+    "draw": ("Your own drawing", _draw),
+}
+"""What a visitor brings: its name in the menu, and its controls, from the old spec to the new."""
+
+
+def _kind(spec: str) -> str:
+    """The menu's entry of a spec."""
+    kind = spec.partition(":")[0]
+    return {"points": "upload", "picture": "upload", "drawing": "draw"}.get(kind, kind)
+
+
+def _key(part: str) -> str:
+    return f"{st.session_state['url:page']}:{SLUG}:{part}"

@@ -1,0 +1,360 @@
+// The drawing pad. Two modes: "strokes", from which points are taken on Apply, and "means", the
+// centres of Gaussians, which Python hears of when one was placed, moved or removed.
+// Mouse, pen and touch draw; the arrow keys move a cursor that draws and places as well.
+
+const STEP = 0.25; // of the keyboard's cursor, in units of the frame
+const SPACING = 0.03; // between points along a stroke, at least
+const DOT = { points: 12, radius: 0.08 }; // what a click without a move leaves
+const REACH = 12; // px within which a mean is taken hold of
+const mounts = new WeakMap(); // survives new data: Streamlit keeps the node under a stable key
+
+const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+const rounded = (x) => Math.round(x * 1000) / 1000;
+
+export function strokeLength(stroke) {
+  let total = 0;
+  for (let i = 1; i < stroke.length; i++) total += distance(stroke[i - 1], stroke[i]);
+  return total;
+}
+
+// Points evenly along all strokes, at most `most`; a stroke without length leaves a small ring.
+export function sample(strokes, most) {
+  const dots = strokes.filter((s) => strokeLength(s) < SPACING);
+  const lines = strokes.filter((s) => strokeLength(s) >= SPACING);
+  const total = lines.reduce((sum, s) => sum + strokeLength(s), 0);
+  const spacing = Math.max(SPACING, total / Math.max(1, most - dots.length * DOT.points));
+  const points = [];
+  for (const [x, y] of dots.map((s) => s[0]))
+    for (let k = 0; k < DOT.points; k++) {
+      const angle = (2 * Math.PI * k) / DOT.points;
+      points.push([x + DOT.radius * Math.cos(angle), y + DOT.radius * Math.sin(angle)]);
+    }
+  let left = spacing / 2; // length until the next point, carried from stroke to stroke
+  for (const stroke of lines)
+    for (let i = 1; i < stroke.length; i++) {
+      const [a, b] = [stroke[i - 1], stroke[i]];
+      const length = distance(a, b);
+      let at = left;
+      for (; at < length; at += spacing)
+        points.push([a[0] + ((b[0] - a[0]) * at) / length, a[1] + ((b[1] - a[1]) * at) / length]);
+      left = at - length;
+    }
+  return points.slice(0, most).map(([x, y]) => [rounded(x), rounded(y)]);
+}
+
+class Pad {
+  constructor(root) {
+    this.root = root;
+    this.canvas = root.querySelector("canvas");
+    this.count = root.querySelector(".fp-count");
+    this.buttons = Object.fromEntries(
+      [...root.querySelectorAll("button")].map((button) => [button.dataset.act, button]),
+    );
+    this.strokes = [];
+    this.means = [];
+    this.past = []; // earlier states, for undo
+    this.stroke = null; // being drawn
+    this.held = -1; // the mean being dragged
+    this.cursor = null; // the keyboard's place, once the arrow keys were used
+    this.pen = false; // whether the keyboard's pen is down
+    this.frame = 0;
+    this.sizes = new ResizeObserver(() => this.redraw());
+    this.listen();
+  }
+
+  listen() {
+    const { canvas, root } = this;
+    canvas.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      event.preventDefault();
+      canvas.focus({ preventScroll: true });
+      canvas.setPointerCapture(event.pointerId);
+      this.cursor = null;
+      this.down(this.at(event));
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!canvas.hasPointerCapture(event.pointerId)) return;
+      const steps = event.getCoalescedEvents?.() || [];
+      for (const step of steps.length ? steps : [event]) this.move(this.at(step));
+    });
+    const up = () => this.up();
+    canvas.addEventListener("pointerup", up);
+    canvas.addEventListener("pointercancel", up);
+    canvas.addEventListener("dblclick", (event) => this.remove(this.at(event)));
+    canvas.addEventListener("keydown", (event) => this.key(event));
+    canvas.addEventListener("blur", () => {
+      if (this.pen) this.lift();
+      this.cursor = null;
+      this.redraw();
+    });
+    this.buttons.undo.addEventListener("click", () => this.undo());
+    this.buttons.clear.addEventListener("click", () => this.clear());
+    this.buttons.apply.addEventListener("click", () => this.apply());
+    root.querySelector(".fp-theme").addEventListener("transitionend", () => this.redraw());
+  }
+
+  show(data, send) {
+    this.sizes.observe(this.canvas);
+    this.send = send;
+    this.data = data;
+    if (data.mode === "means" && this.held < 0) this.means = data.means.map((m) => [...m]);
+    const strokes = data.mode === "strokes";
+    this.buttons.apply.hidden = !strokes;
+    this.canvas.setAttribute(
+      "aria-label",
+      strokes
+        ? "Pad for drawing data. Drag to draw. With the keyboard: arrows move, Space lowers or lifts the pen, Enter applies."
+        : "Pad for placing Gaussians. Click adds, drag moves, double click removes. With the keyboard: arrows move, Space adds or picks up, Delete removes.",
+    );
+    this.redraw();
+    this.root.dataset.ready = +(this.root.dataset.ready || 0) + 1;
+  }
+
+  // Frame coordinates of a pointer, kept inside the frame.
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const unit = (2 * this.data.frame) / box.width;
+    return this.inside([
+      (event.clientX - box.left) * unit - this.data.frame,
+      this.data.frame - (event.clientY - box.top) * unit,
+    ]);
+  }
+
+  inside([x, y]) {
+    const limit = this.data.frame;
+    const clip = (v) => rounded(Math.min(limit, Math.max(-limit, v)));
+    return [clip(x), clip(y)];
+  }
+
+  nearest(place) {
+    const reach = (REACH / this.canvas.clientWidth) * 2 * this.data.frame;
+    let best = -1;
+    this.means.forEach((mean, i) => {
+      const d = distance(mean, place);
+      if (d <= reach && (best < 0 || d < distance(this.means[best], place))) best = i;
+    });
+    return best;
+  }
+
+  remember() {
+    this.past.push(JSON.stringify([this.strokes, this.means]));
+    if (this.past.length > 100) this.past.shift();
+  }
+
+  down(place) {
+    if (this.data.mode === "strokes") {
+      this.remember();
+      this.stroke = [place];
+      this.strokes.push(this.stroke);
+    } else {
+      this.held = this.nearest(place);
+      if (this.held < 0 && this.means.length >= this.data.most) return;
+      this.remember();
+      if (this.held < 0) this.held = this.means.push(place) - 1;
+    }
+    this.redraw();
+  }
+
+  move(place) {
+    if (this.stroke && distance(this.stroke.at(-1), place) > 0.01) this.stroke.push(place);
+    if (this.held >= 0) this.means[this.held] = place;
+    this.redraw();
+  }
+
+  up() {
+    const moved = this.held >= 0;
+    this.stroke = null;
+    this.held = -1;
+    if (moved) this.tell();
+    this.redraw();
+  }
+
+  remove(place) {
+    if (this.data.mode !== "means") return;
+    const i = this.nearest(place);
+    if (i < 0 || this.means.length < 2) return; // a mixture has at least one mean
+    this.remember();
+    this.means.splice(i, 1);
+    this.tell();
+    this.redraw();
+  }
+
+  lift() {
+    this.pen = false;
+    this.up();
+  }
+
+  key(event) {
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const move = moves[event.key];
+    if (move) {
+      const step = event.shiftKey ? STEP / 5 : STEP;
+      const [x, y] = this.cursor || [0, 0];
+      this.cursor = this.cursor ? this.inside([x + move[0] * step, y + move[1] * step]) : [0, 0];
+      if (this.pen) this.move(this.cursor);
+    } else if (event.key === " ") {
+      if (this.pen) this.lift();
+      else {
+        this.cursor ||= [0, 0];
+        this.down(this.cursor);
+        this.pen = !!this.stroke || this.held >= 0;
+      }
+    } else if (event.key === "Enter") {
+      if (this.pen) this.lift();
+      this.apply();
+    } else if (event.key === "Delete" || event.key === "Backspace") {
+      if (this.cursor) this.remove(this.cursor);
+    } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) this.undo();
+    else return;
+    event.preventDefault();
+    this.redraw();
+  }
+
+  undo() {
+    if (!this.past.length) return;
+    [this.strokes, this.means] = JSON.parse(this.past.pop());
+    if (this.data.mode === "means") this.tell();
+    this.redraw();
+  }
+
+  clear() {
+    this.remember();
+    this.strokes = [];
+    if (this.data.mode === "means") {
+      this.means = [[0, 0]];
+      this.tell();
+    }
+    this.redraw();
+  }
+
+  tell() {
+    this.send("means", this.means);
+  }
+
+  apply() {
+    if (this.data.mode !== "strokes" || this.buttons.apply.disabled) return;
+    this.send("drawing", sample(this.strokes, this.data.most));
+  }
+
+  redraw() {
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      if (this.data && this.canvas.clientWidth) this.draw();
+    });
+  }
+
+  leave() {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    this.sizes.disconnect();
+  }
+
+  draw() {
+    const { canvas, data } = this;
+    const ratio = Math.min(2, devicePixelRatio || 1);
+    const size = canvas.clientWidth;
+    const pixels = Math.round(size * ratio);
+    if (canvas.width !== pixels) canvas.width = canvas.height = pixels;
+    const paper = getComputedStyle(this.root.querySelector(".fp-theme")).backgroundColor;
+    const [r, g, b] = (paper.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
+    const colours = data.theme[0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light"];
+    const c = canvas.getContext("2d");
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.fillStyle = paper;
+    c.fillRect(0, 0, size, size);
+    const scale = size / (2 * data.frame);
+    const X = (x) => size / 2 + x * scale;
+    const Y = (y) => size / 2 - y * scale;
+    c.strokeStyle = colours.grid;
+    c.lineWidth = 1;
+    c.beginPath();
+    for (let v = -Math.floor(data.frame) + 1; v < data.frame; v++) {
+      c.moveTo(Math.round(X(v)) + 0.5, 0);
+      c.lineTo(Math.round(X(v)) + 0.5, size);
+      c.moveTo(0, Math.round(Y(v)) + 0.5);
+      c.lineTo(size, Math.round(Y(v)) + 0.5);
+    }
+    c.stroke();
+    c.fillStyle = c.strokeStyle = colours.data;
+    if (data.mode === "strokes") this.drawStrokes(c, X, Y);
+    else this.drawMeans(c, X, Y, scale, paper);
+    if (this.cursor) {
+      c.globalAlpha = 1;
+      c.strokeStyle = colours.ink;
+      c.lineWidth = this.pen ? 2.5 : 1.2;
+      c.beginPath();
+      c.moveTo(X(this.cursor[0]) - 8, Y(this.cursor[1]));
+      c.lineTo(X(this.cursor[0]) + 8, Y(this.cursor[1]));
+      c.moveTo(X(this.cursor[0]), Y(this.cursor[1]) - 8);
+      c.lineTo(X(this.cursor[0]), Y(this.cursor[1]) + 8);
+      c.stroke();
+    }
+    if (data.hint && !this.strokes.length && data.mode === "strokes" && !this.cursor) {
+      c.fillStyle = colours.muted;
+      c.font = `13px ${getComputedStyle(this.root).fontFamily}`;
+      c.textAlign = "center";
+      c.fillText(data.hint, size / 2, size - 12);
+    }
+    this.words();
+  }
+
+  drawStrokes(c, X, Y) {
+    c.globalAlpha = 0.35;
+    for (const [x, y] of this.data.points) c.fillRect(X(x) - 1, Y(y) - 1, 2, 2);
+    c.globalAlpha = 1;
+    c.lineWidth = 4;
+    c.lineCap = c.lineJoin = "round";
+    for (const stroke of this.strokes) {
+      c.beginPath();
+      c.moveTo(X(stroke[0][0]), Y(stroke[0][1]));
+      for (const [x, y] of stroke) c.lineTo(X(x), Y(y));
+      if (stroke.length === 1) c.lineTo(X(stroke[0][0]) + 0.01, Y(stroke[0][1]));
+      c.stroke();
+    }
+  }
+
+  drawMeans(c, X, Y, scale, paper) {
+    this.means.forEach(([x, y], i) => {
+      for (const [times, alpha] of [[2, 0.14], [1, 0.22]]) {
+        c.globalAlpha = alpha;
+        c.beginPath();
+        c.arc(X(x), Y(y), Math.max(2, times * this.data.std * scale), 0, 2 * Math.PI);
+        c.fill();
+      }
+      c.globalAlpha = 1;
+      c.lineWidth = 2;
+      const edge = c.strokeStyle;
+      c.strokeStyle = paper;
+      c.beginPath();
+      c.arc(X(x), Y(y), i === this.held ? 7 : 5, 0, 2 * Math.PI);
+      c.fill();
+      c.stroke();
+      c.strokeStyle = edge;
+    });
+  }
+
+  words() {
+    const strokes = this.data.mode === "strokes";
+    const n = strokes ? sample(this.strokes, this.data.most).length : this.means.length;
+    this.count.textContent = strokes
+      ? n
+        ? `${n} point${n === 1 ? "" : "s"}`
+        : ""
+      : `${n} of at most ${this.data.most}`;
+    this.count.title = strokes && n < this.data.least ? `At least ${this.data.least} are needed.` : "";
+    this.buttons.undo.disabled = !this.past.length;
+    this.buttons.clear.disabled = strokes ? !this.strokes.length : this.means.length < 2;
+    this.buttons.apply.disabled = n < this.data.least || !!this.stroke;
+    this.root.dataset.count = n;
+  }
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".fp");
+  if (!root || !data) return;
+  let pad = mounts.get(root);
+  if (!pad) mounts.set(root, (pad = new Pad(root)));
+  pad.show(data, (name, value) => setTriggerValue(name, value));
+  return () => pad.leave(); // the strokes stay, for new data on the same node
+}

@@ -1,0 +1,504 @@
+"""The parts of the Train page: its controls, the job it watches, what becomes of the result."""
+
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from torch import Generator
+
+from flowviz import checkpoints
+from flowviz.checkpoints import Card, CheckpointError
+from flowviz.couplings import COUPLINGS
+from flowviz.experiments.live import NFE, QUALITY, Snapshot, Trace
+from flowviz.figures import curves, theme
+from flowviz.metrics import METRICS
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.training import TrainConfig
+from flowviz.ui import cache, data_picker, figure, state
+from flowviz.ui.jobs import Job, queue, session_is_here
+from flowviz.ui.monitor import MonitorState, monitor, pack
+from flowviz.ui.theme import is_dark
+
+__all__ = ["NOTE", "Settings", "board", "buttons", "controls", "figures", "job", "outcome"]
+
+DEFAULT = TrainConfig()
+NONE = "none"
+POLL = 0.5
+"""Seconds between looks at a job."""
+MOST_STEPS = 100_000
+MOST_WIDTH = 512
+MOST_BATCH = 4_096
+MOST_OT_BATCH = 1_024
+"""The exact assignment of a batch takes time that grows with the cube of its size."""
+DATA_POINTS = 1_500
+
+COUPLING_LABELS = {"independent": "independent", "minibatch-ot": "minibatch OT"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the sidebar says: one config a path, or why there is none."""
+
+    data: str
+    paths: tuple[str, ...]
+    steps: int
+    configs: tuple[TrainConfig, ...]
+    refusal: str = ""
+    """Why this cannot be trained, in a sentence; empty if it can."""
+
+
+def job() -> Job | None:
+    """The job that this session started last."""
+    return st.session_state.get("train:job")
+
+
+def controls() -> Settings:
+    """The sidebar: what is learned, along which paths, by which network and how."""
+    labels = {name: entry.label for name, entry in SCHEDULERS.items()}
+    with st.sidebar:
+        data = data_picker.pick(help="What the networks are to learn.")
+        left = state.select("left", "First path", labels, "ot", help=PATH_HELP)
+        right = state.select(
+            "right", "Second path", {**labels, NONE: "none: train one path"}, "vp", help=PATH_HELP
+        )
+        objective = state.select(
+            "objective",
+            "Objective",
+            {name: entry.label for name, entry in OBJECTIVES.items()},
+            DEFAULT.objective,
+            help="What the network predicts: the velocity (flow matching), the noise in a state, "
+            "or the score of the density. Each is turned into a velocity for sampling.",
+        )
+        coupling = state.select(
+            "coupling",
+            "Coupling",
+            {name: COUPLING_LABELS.get(name, name) for name in COUPLINGS},
+            DEFAULT.coupling,
+            help="Which noise is paired with which data point: any with any, or within each batch "
+            "so that the pairs are closest. That is another thing than the conditional OT path, "
+            "which says how a pair is joined.",
+        )
+        steps = state.integer(
+            "steps",
+            "Steps",
+            100,
+            MOST_STEPS,
+            DEFAULT.steps,
+            step=500,
+            help="Optimiser steps; the learning rate falls to zero at the last one.",
+        )
+        with st.expander("Network and optimiser"):
+            numbers = _numbers()
+    entries = {
+        "data": data,
+        "objective": objective,
+        "coupling": coupling,
+        "steps": steps,
+        **numbers,
+    }
+    paths = (left,) if right in (NONE, left) else (left, right)
+    try:
+        if coupling == "minibatch-ot" and numbers["batch"] > MOST_OT_BATCH:
+            raise ValueError(
+                f"Minibatch OT solves an assignment of the whole batch at every step, so that the "
+                f"batch must be at most {MOST_OT_BATCH:,} here; got {numbers['batch']:,}."
+            )
+        configs = tuple(TrainConfig(path=path, **entries) for path in paths)
+    except ValueError as error:
+        return Settings(data, paths, steps, (), str(error))
+    return Settings(data, paths, steps, configs)
+
+
+NOTE = (
+    "Both networks start from the same weights and see the same data, noise and times at every "
+    "step; what differs is the path. **Losses of two paths are not comparable**: each path has "
+    "its own velocities and its own floor, which no network can get below; the loss minus its "
+    "floor is the distance of the network from the exact field. Compare paths by their samples "
+    f"(midpoint, {NFE} evaluations, the averaged weights)."
+)
+
+PATH_HELP = "The road from noise to data along which the network learns the velocity."
+
+
+def _numbers() -> dict[str, int | float | bool]:
+    """The entries of a TrainConfig that have defaults which suit all data sets."""
+    return {
+        "width": state.integer(
+            "width", "Width", 8, MOST_WIDTH, DEFAULT.width, step=32, help="Units a hidden layer."
+        ),
+        "depth": state.integer(
+            "depth", "Depth", 1, 8, DEFAULT.depth, help="Hidden layers of the network."
+        ),
+        "batch": state.integer(
+            "batch",
+            "Batch",
+            16,
+            MOST_BATCH,
+            DEFAULT.batch,
+            step=128,
+            help="Pairs of noise and data a step.",
+        ),
+        "lr": state.number(
+            "lr",
+            "Learning rate",
+            1e-6,
+            1.0,
+            DEFAULT.lr,
+            step=5e-4,
+            help="At its peak: it warms up, then falls linearly to zero.",
+        ),
+        "preconditioned": state.toggle(
+            "preconditioned",
+            "Preconditioned",
+            DEFAULT.preconditioned,
+            help="The network learns what the best linear prediction leaves over, at unit scale "
+            "(Karras et al. 2022). Off: it predicts the whole, as in Lipman et al. 2022.",
+        ),
+        "seed": state.integer(
+            "seed",
+            "Seed",
+            0,
+            999_999,
+            DEFAULT.seed,
+            dice=True,
+            help="Of the weights, the data, the noise and the times: both paths see the same.",
+        ),
+    }
+
+
+def buttons(settings: Settings) -> None:
+    """Start and Cancel, and why Start is not to be had."""
+    current = job()
+    live = bool(current and current.live)
+    if settings.refusal:
+        st.error(settings.refusal, icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            "Start training",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=live or not settings.configs,
+            on_click=_start,
+            args=(settings.configs,),
+            key="train-start",
+        )
+        st.button(
+            "Cancel",
+            icon=":material/stop:",
+            disabled=not live,
+            on_click=_cancel,
+            key="train-cancel",
+        )
+        if current and not live and current.configs != settings.configs and settings.configs:
+            st.caption(f"Shown below: {_described(current)}. Start trains what the sidebar says.")
+
+
+def board(settings: Settings) -> None:
+    """Progress and the moving picture; runs again every POLL seconds while the job is live."""
+    current = job()
+    live = bool(current and current.live)
+    st.fragment(_watched, run_every=POLL if live else None)(settings, live)
+
+
+def _watched(settings: Settings, was_live: bool) -> None:
+    current = job()
+    st.progress(_share(current), text=_status(current, settings))
+    if current and current.state == "failed":
+        st.error(current.error, icon=":material/error:")
+    snapshot = current.snapshot if current else None
+    if snapshot and snapshot.trouble:
+        st.warning(snapshot.trouble, icon=":material/warning:")
+    monitor(_payload(current, settings), key="train-monitor")
+    if was_live and not (current and current.live):
+        st.rerun()  # the whole page once: polling ends, and there is a result to act on
+
+
+def _start(configs: tuple[TrainConfig, ...]) -> None:
+    st.session_state["train:job"] = queue().start(configs, session_is_here())
+
+
+def _cancel() -> None:
+    current = job()
+    if current:
+        current.cancel()
+
+
+def _share(current: Job | None) -> float:
+    snapshot = current.snapshot if current else None
+    return snapshot.step / snapshot.steps if snapshot else 0.0
+
+
+def _status(current: Job | None, settings: Settings) -> str:
+    if current is None:
+        return f"Ready: {settings.steps:,} steps."
+    seen = current.snapshot
+    match current.state:
+        case "waiting":
+            ahead = current.ahead
+            others = "1 training is" if ahead == 1 else f"{ahead} trainings are"
+            return f"Waiting for a free place: {others} ahead of yours."
+        case "running" if seen and seen.rate:
+            return (
+                f"Step {seen.step:,} of {seen.steps:,} · {seen.rate:,.0f} steps/s · "
+                f"{_duration(seen.remaining)} left"
+            )
+        case "done":
+            return f"Done: {seen.steps:,} steps in {_duration(seen.seconds)}."
+        case "cancelled" if seen and seen.step:
+            return f"Cancelled after {seen.step:,} steps; what was learned so far is kept."
+        case "cancelled":
+            return "Cancelled before the first step."
+        case "failed":
+            return "Training failed."
+    return "Getting ready …"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _payload(current: Job | None, settings: Settings) -> bytes:
+    """The monitor's payload; that of a job which has ended is made once."""
+    if current is None or current.snapshot is None:
+        data, paths, steps = settings.data, settings.paths, settings.steps
+        if current is not None:
+            data, steps = current.configs[0].data, current.configs[0].steps
+            paths = tuple(config.path for config in current.configs)
+        return pack(
+            None,
+            run=current.id if current else "",
+            state="empty",
+            panels=[(path, scheduler(path).label) for path in paths],
+            data=_points(data),
+            steps=steps,
+            message="Live samples appear here." if current is None else "Getting ready …",
+        )
+    snapshot = current.snapshot
+    shown: MonitorState = "live" if current.live else "ended"
+    kept = st.session_state.get("train:payload")
+    if kept and kept[0] == (current.id, shown) and kept[1] is snapshot:
+        return kept[2]
+    payload = pack(
+        snapshot,
+        run=current.id,
+        state=shown,
+        panels=[],
+        data=snapshot.data,
+        steps=snapshot.steps,
+        message="First samples in a moment …",
+    )
+    st.session_state["train:payload"] = ((current.id, shown), snapshot, payload)
+    return payload
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _points(data: str) -> NDArray[np.float32]:
+    """Points of a data set, (n, 2)."""
+    return data_picker.dataset(data).sample(DATA_POINTS, Generator().manual_seed(0)).numpy()
+
+
+def outcome() -> None:
+    """What to do with the trained fields: open them in Compare, save them, download them."""
+    current = job()
+    fields = current.fields if current else ()
+    with st.container(
+        horizontal=True, vertical_alignment="bottom", gap="small", key="train-outcome"
+    ):
+        if st.button(
+            "Open in Compare",
+            icon=":material/compare:",
+            disabled=not fields,
+            help="Shows these fields in the Compare page, in this session.",
+            key="train-open",
+        ):
+            _open_in_compare(current)
+        name = st.text_input(
+            "Name of the checkpoint",
+            _name(current) if fields else "",
+            max_chars=60,
+            disabled=not fields,
+            key=f"train-name-{current.id if fields else ''}",
+            width=260,
+        )
+        if st.button(
+            "Save",
+            icon=":material/save:",
+            disabled=not fields or not name.strip(),
+            help=f"Keeps the checkpoint in {save_folder()} on the server.",
+            key="train-save",
+        ):
+            _save(current, name.strip())
+        for i, path in enumerate(_paths(current)):
+            st.download_button(
+                scheduler(path).label,
+                lambda i=i: _content(current, i, name.strip()) if fields else b"",
+                f"{_file(name.strip(), current, i)}.safetensors" if fields else "",
+                "application/octet-stream",
+                icon=":material/download:",
+                on_click="ignore",
+                disabled=not fields,
+                help="Download the checkpoint: one file with the weights and all about them.",
+                key=f"train-download-{i}",
+            )
+
+
+def save_folder() -> Path:
+    """Where checkpoints of visitors are kept: FLOWVIZ_CHECKPOINTS, or beside their data."""
+    chosen = [f for f in os.environ.get("FLOWVIZ_CHECKPOINTS", "").split(os.pathsep) if f]
+    home = os.environ.get("FLOWVIZ_HOME")
+    kept = Path(home) if home else Path.home() / ".cache" / "flowviz"
+    return Path(chosen[0]).expanduser() if chosen else kept / "checkpoints"
+
+
+def _paths(current: Job | None) -> tuple[str, ...]:
+    return tuple(config.path for config in current.configs) if current else (DEFAULT.path,)
+
+
+def _open_in_compare(current: Job) -> None:
+    paths = _paths(current)
+    for config, field in zip(current.configs, current.fields, strict=True):
+        cache.adopt(config.data, config.path, field)
+    st.switch_page(
+        "pages/compare.py",
+        query_params={
+            "data": current.configs[0].data,
+            "left": paths[0],
+            "right": paths[-1],
+            "field": "learned",
+        },
+    )
+
+
+def _save(current: Job, name: str) -> None:
+    folder = save_folder()
+    files = [folder / f"{_file(name, current, i)}.safetensors" for i in range(len(current.fields))]
+    there = [file.stem for file in files if file.exists()]
+    if there:
+        st.toast(
+            f"There is a checkpoint {there[0]!r} already; nothing was overwritten. "
+            "Choose another name.",
+            icon=":material/error:",
+        )
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for i, (file, field) in enumerate(zip(files, current.fields, strict=True)):
+            checkpoints.save(file, field, _card(current, i, file.stem), precision="float32")
+    except (CheckpointError, OSError) as error:
+        st.toast(f"The checkpoint was not saved. {error}", icon=":material/error:")
+        return
+    names = " and ".join(f"`{file.stem}`" for file in files)
+    st.toast(f"Saved {names}.", icon=":material/check:")
+
+
+def _content(current: Job, i: int, name: str) -> bytes:
+    card = _card(current, i, _file(name, current, i))
+    return checkpoints.dumps(current.fields[i], card, precision="float32")[0]
+
+
+def _card(current: Job, i: int, name: str) -> Card:
+    config, seen = current.configs[i], current.snapshot
+    return checkpoints.describe(
+        name,
+        asdict(config),
+        data_picker.dataset(config.data),
+        steps=seen.step,
+        seconds=seen.seconds,
+        quality=_quality(seen.traces[i]),
+    )
+
+
+def _quality(trace: Trace) -> dict[str, float]:
+    """The last live measurement, with its protocol."""
+    if not len(trace.quality) or trace.samples is None:
+        return {}
+    return {
+        QUALITY: round(float(trace.quality[-1]), 5),
+        "nfe": NFE,
+        "method": "midpoint",
+        "samples": len(trace.samples),
+    }
+
+
+def _name(current: Job) -> str:
+    """A name to begin with."""
+    kind, _, text = current.configs[0].data.partition(":")
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", text if kind == "word" else kind).strip("-")
+    return f"my-{plain or kind}"
+
+
+def _file(name: str, current: Job, i: int) -> str:
+    path = current.configs[i].path.split(":")[0]
+    return f"{name}-{path}"
+
+
+def _described(current: Job) -> str:
+    config = current.configs[0]
+    labels = " and ".join(scheduler(path).label for path in _paths(current))
+    return f"{labels} on {data_picker.dataset(config.data).label}, {config.steps:,} steps"
+
+
+def figures() -> None:
+    """The curves of a training that has ended, as figures to read, zoom and take along."""
+    current = job()
+    seen = current.snapshot if current and not current.live else None
+    if seen is None or not seen.step:
+        return
+    st.subheader("The curves, to read and to take along")
+    known = all(trace.excess is not None for trace in seen.traces)
+    left, right = st.columns(2)
+    with left:
+        _curve(current, seen, "excess" if known else "loss")
+    with right:
+        _curve(current, seen, "quality")
+
+
+def _curve(current: Job, seen: Snapshot, what: str) -> None:
+    dark = is_dark()
+    metric = METRICS[QUALITY].label
+    x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[what]
+    y_of = {"excess": "excess", "loss": "smoothed", "quality": "quality"}[what]
+    title = {"excess": "loss − irreducible floor", "loss": "loss", "quality": metric}[what]
+    lines = [
+        curves.Curve(
+            label=trace.label,
+            colour=theme.path_colour(trace.path, dark=dark),
+            x=getattr(trace, x_of),
+            y=getattr(trace, y_of),
+            floor={"excess": None, "loss": trace.floor, "quality": seen.data_quality}[what],
+        )
+        for trace in seen.traces
+    ]
+    figure.show(
+        curves.curves(
+            lines,
+            x_title="training step",
+            y_title=title,
+            floor_label="two fresh sets of data" if what == "quality" else "irreducible floor",
+            log_y=True,
+            dark=dark,
+        ),
+        f"train-{what}",
+        title=f"{title} of {_described(current)}",
+        alt=f"{title} over training steps: "
+        + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
+        settings=asdict(current.configs[0]) | {"path": ", ".join(_paths(current))},
+        columns=lambda: _columns(lines),
+        filename=f"training-{what}",
+    )
+
+
+def _columns(lines: list[curves.Curve]) -> dict[str, NDArray]:
+    """The lines below each other: path, step and value."""
+    return {
+        "path": np.concatenate([np.full(len(line.x), line.label) for line in lines]),
+        "step": np.concatenate([line.x for line in lines]),
+        "value": np.concatenate([line.y for line in lines]),
+    }

@@ -1,0 +1,13 @@
+"""Two networks learn their velocity fields before your eyes."""
+
+import streamlit as st
+
+from flowviz.ui import train
+
+st.header("Train: watch a field being learned")
+settings = train.controls()
+train.buttons(settings)
+train.board(settings)
+train.outcome()
+st.caption(train.NOTE)
+train.figures()
