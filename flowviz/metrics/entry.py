@@ -1,0 +1,56 @@
+"""What a metric is, and the registry of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from flowviz.distributions import Distribution
+from flowviz.registry import Registry
+
+__all__ = ["METRICS", "Metric"]
+
+Compute = Callable[[Tensor, Tensor, Distribution | None], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of samples (n, 2), called with reference data (m, 2) and the data's distribution.
+
+    It draws no random number, so that equal samples have equal values.
+
+    Attributes:
+        label: what tables and axes show.
+        unit: of its values; "" where they have none.
+        sentence: what it measures.
+        compute: the measure.
+        needs: what it compares the samples with: reference "samples" or the "distribution".
+        limit: rows used, the first of each set; None takes all. Rows of a sample are exchangeable,
+            so that the first ones are a fair part of it.
+        best: which way is better.
+    """
+
+    label: str
+    unit: str
+    sentence: str
+    compute: Compute
+    needs: Literal["samples", "distribution"] = "samples"
+    limit: int | None = None
+    best: Literal["lowest", "highest"] = "lowest"
+
+    def __call__(
+        self, samples: Tensor, reference: Tensor, distribution: Distribution | None = None
+    ) -> float:
+        """The value for samples (n, 2) and reference data (m, 2), at most `limit` rows of each."""
+        for name, x in (("samples", samples), ("reference", reference)):
+            if x.ndim != 2 or x.shape[1] != 2 or not len(x):
+                raise ValueError(f"{name} must have shape (n, 2), n > 0; got {tuple(x.shape)}.")
+            if not x.isfinite().all():
+                raise ValueError(f"{name} must be finite; got infinite values or NaN.")
+        if self.needs == "distribution" and distribution is None:
+            raise ValueError(f"{self.label} needs the distribution of the data; got None.")
+        return self.compute(samples[: self.limit], reference[: self.limit], distribution)
+
+
+METRICS: Registry[Metric] = Registry("metric")

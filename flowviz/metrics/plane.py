@@ -1,0 +1,148 @@
+"""The measures of the plane. POT solves the exact transport problem; the rest is arithmetic."""
+
+import math
+
+import numpy as np
+import ot
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flowviz.distributions import Distribution
+from flowviz.metrics.entry import METRICS, Metric
+
+__all__ = ["HALF_WIDTH", "unbounded"]
+
+HALF_WIDTH = 5.0
+"""Histograms cover [-5, 5]^2, the frame of every data set, and count what lies outside."""
+
+BINS = 40
+"""Bins of a histogram along each axis: 0.25 wide."""
+
+ANGLES = 64
+"""Directions of the sliced distance, even over the half circle: better than random ones."""
+
+FAR = 1e9
+"""A coordinate that no bounded support reaches."""
+
+
+def _enter(name: str, label: str, unit: str, sentence: str, **options: object) -> object:
+    """A decorator that enters a function as the metric `name` and returns it unchanged."""
+
+    def enter(compute: object) -> object:
+        METRICS[name] = Metric(label, unit, sentence, compute, **options)
+        return compute
+
+    return enter
+
+
+@_enter(
+    "w2",
+    "Wasserstein-2",
+    "data units",
+    "Root mean square distance by which samples must be moved to become data, at best; exact.",
+    limit=4000,  # 2 s on one core; the network simplex takes about n^2
+)
+def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
+    """The Wasserstein-2 distance of two sets (n, 2) and (m, 2), by POT's network simplex."""
+    cost = torch.cdist(_float64(samples), _float64(reference)).square().numpy()
+    squared = ot.emd2([], [], cost, numItermax=10_000_000)
+    return math.sqrt(max(float(squared), 0.0))
+
+
+@_enter(
+    "sliced-w2",
+    "Sliced Wasserstein-2",
+    "data units",
+    f"Wasserstein-2 of the projections on {ANGLES} even directions, root mean square.",
+)
+def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
+    """The sliced Wasserstein-2 distance of two sets; of equally many rows, the smaller number."""
+    n = min(len(samples), len(reference))
+    angles = math.pi * (torch.arange(ANGLES, dtype=torch.float64) + 0.5) / ANGLES
+    directions = torch.stack([torch.cos(angles), torch.sin(angles)])
+    projected = (
+        np.sort((_float64(x[:n]) @ directions).numpy(), axis=0) for x in (samples, reference)
+    )
+    first, second = projected
+    return float(np.sqrt(np.mean((first - second) ** 2)))
+
+
+@_enter(
+    "energy",
+    "Energy distance",
+    "data units",
+    "Twice the mean distance between the sets less the mean distances within each.",
+    limit=4000,
+)
+def _energy(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
+    """2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), over all pairs of rows.
+
+    A row paired with itself counts, so that the value is never negative and 0 on equal sets.
+    """
+    x, y = _float64(samples), _float64(reference)
+    between, within_x, within_y = (torch.cdist(*p).mean().item() for p in ((x, y), (x, x), (y, y)))
+    return max(2 * between - within_x - within_y, 0.0)
+
+
+@_enter(
+    "mmd",
+    "Maximum mean discrepancy",
+    "",
+    "Distance of the mean features of Gaussian kernels of widths 0.25, 0.5, 1 and 2.",
+    limit=4000,
+)
+def _mmd(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
+    """The maximum mean discrepancy (Gretton et al. 2012), biased, hence never negative."""
+    x, y = _float64(samples), _float64(reference)
+
+    def similarity(a: Tensor, b: Tensor) -> float:
+        squares = torch.cdist(a, b).square()
+        widths = (0.25, 0.5, 1.0, 2.0)
+        return sum(torch.exp(squares / (-2 * w**2)).mean().item() for w in widths) / len(widths)
+
+    squared = similarity(x, x) + similarity(y, y) - 2 * similarity(x, y)
+    return math.sqrt(max(squared, 0.0))
+
+
+@_enter(
+    "off-support",
+    "Mass off the support",
+    "",
+    "Share of the samples where the data has no density; says nothing of unbounded data.",
+    needs="distribution",
+)
+def _off_support(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
+    """The share of the samples that lie outside the support of the data."""
+    assert distribution is not None  # Metric has seen to it
+    return 1 - distribution.contains(samples).double().mean().item()
+
+
+@_enter(
+    "histogram-tv",
+    "Histogram total variation",
+    "",
+    f"Half the summed difference of the {BINS} x {BINS} histograms; 1 where they do not overlap.",
+)
+def _histogram_tv(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
+    """The total variation distance of two histograms over the frame and what lies outside it."""
+    difference = _histogram(samples) - _histogram(reference)
+    return float(np.abs(difference).sum() / 2)
+
+
+def unbounded(distribution: Distribution) -> bool:
+    """Whether the support is the whole plane, so that no sample can lie off it."""
+    return bool(distribution.contains(torch.full((1, 2), FAR)).all())
+
+
+def _histogram(x: Tensor) -> NDArray[np.float64]:
+    """The shares of the rows of x in each bin and, last, outside, shape (BINS^2 + 1,)."""
+    edges = np.linspace(-HALF_WIDTH, HALF_WIDTH, BINS + 1)
+    points = _float64(x).numpy()
+    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=[edges, edges])
+    shares = counts.ravel() / len(points)
+    return np.append(shares, 1 - shares.sum())
+
+
+def _float64(x: Tensor) -> Tensor:
+    return x.detach().to("cpu", torch.float64)
