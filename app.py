@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from flowviz.ui import state
+from flowviz.ui import state, theme
 
 PAGES = {
     # file: (title, icon)
@@ -16,5 +16,6 @@ page = st.navigation(
         for name, (title, icon) in PAGES.items()
     ]
 )
+theme.dress()
 state.visit(page.url_path)
 page.run()

@@ -15,10 +15,7 @@ except ValueError as error:
 @st.fragment
 def pictures() -> None:
     view = compare.player(settings, panels)
-    for side in panels:
-        if side.missing:
-            st.info(side.missing, icon=":material/info:")
-    st.markdown(compare.lesson(settings, panels))
+    st.markdown(compare.lesson(panels))
     compare.twin(settings, panels, view)
 
 

@@ -26,6 +26,8 @@ __all__ = [
 ]
 
 TICKS = [-4, -2, 0, 2, 4]
+UNDER_PARTICLES = tuple(stops[:5] for stops in theme.DENSITY_RAMP)
+"""The density ramp short of its far end, since coloured particles must stand out on it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,51 +101,32 @@ def polyline(states: NDArray) -> NDArray:
 def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
     """Density, velocity field and particles at one time, a panel beside the other.
 
-    Density and arrows have one scale over the panels: the longest arrow spans a cell of its grid,
-    and a note says which speed that is.
+    Density and arrows have one scale over the panels. An arrow's length grows with its speed and
+    saturates at a cell of its grid, for near the data speeds differ by orders of magnitude; the
+    legend says which speed is half a cell long.
     """
     figure = _canvas(panels, dark=dark)
+    figure.update_layout(title=f"t = {t:.3f}")
     largest = max((np.max(p.density) for p in panels if p.density is not None), default=0.0)
-    speed = max(
-        (
-            _quantile(np.linalg.norm(p.velocities, axis=1))
-            for p in panels
-            if p.positions is not None
-        ),
-        default=0.0,
-    )
+    speeds = [_speeds(p.velocities) for p in panels if p.velocities is not None]
+    half = min((float(np.median(s)) for s in speeds), default=0.0) or 1.0
     for column, panel in enumerate(panels, start=1):
         _add_density(figure, panel, column, largest=largest, bar=column == len(panels), dark=dark)
         _add_data(figure, panel, column, dark=dark)
+        if panel.positions is not None:
+            _add_arrows(figure, panel, column, half=half, dark=dark)
         if panel.particles is not None:
             figure.add_scatter(
                 x=panel.particles[:, 0],
                 y=panel.particles[:, 1],
                 mode="markers",
-                marker={"size": 3, "color": panel.colour, "opacity": 0.75},
+                marker={"size": 3, "color": panel.colour, "opacity": 0.85},
                 name=f"particles, {panel.title}",
-                legendgroup=f"particles {column}",
                 hoverinfo="skip",
                 row=1,
                 col=column,
             )
-        if panel.positions is not None and speed > 0:
-            cell = _spacing(panel.positions)
-            clipped = _shorten(panel.velocities, speed)
-            line = arrows(panel.positions, clipped, scale=0.95 * cell / speed)
-            figure.add_scatter(
-                x=line[:, 0],
-                y=line[:, 1],
-                mode="lines",
-                line={"color": theme.rgba(theme.INK[dark], 0.6), "width": 1},
-                name=f"velocity, longest arrow |u| = {speed:.3g} per unit of time",
-                legendgroup="velocity",
-                showlegend=column == 1,
-                hoverinfo="skip",
-                row=1,
-                col=column,
-            )
-    return figure.update_layout(title=f"t = {t:.3f}")
+    return figure
 
 
 def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
@@ -215,12 +198,12 @@ def difference(
             zmax=size,
             colorscale=theme.plotly_scale(stops, dark=dark),
             showscale=column == len(panels),
-            colorbar=_bar("difference" if signed else "|learned − exact|<br>(speed)", dark=dark),
+            colorbar=_bar("difference" if signed else "|learned − exact| speed", dark=dark),
             hovertemplate="(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
             row=1,
             col=column,
         )
-    return figure.update_layout(title=f"t = {t:.3f}")
+    return figure
 
 
 def film_strip(
@@ -285,8 +268,9 @@ def _canvas(panels: Sequence[Plane], *, dark: bool) -> go.Figure:
         subplot_titles=[panel.title for panel in panels],
     )
     span = {"range": [-theme.FRAME, theme.FRAME], "tickvals": TICKS, "showgrid": False}
-    figure.update_xaxes(**span, title="x", constrain="domain", constraintoward="left", matches="x")
-    figure.update_yaxes(**span, title="y", constrain="domain", constraintoward="top", matches="y")
+    figure.update_xaxes(**span, title="<i>x</i><sub>1</sub>", constrain="domain", matches="x")
+    figure.update_yaxes(**span, title="<i>x</i><sub>2</sub>", constrain="domain", matches="y")
+    figure.update_yaxes(constraintoward="top")
     figure.update_yaxes(scaleanchor="x", row=1, col=1)
     for column, (annotation, panel) in enumerate(
         zip(figure.select_annotations(), panels, strict=True), start=1
@@ -302,8 +286,8 @@ def _canvas(panels: Sequence[Plane], *, dark: bool) -> go.Figure:
         )
     return figure.update_layout(
         template=theme.template(dark=dark),
-        height=520,
-        margin={"l": 56, "r": 16, "t": 72, "b": 64},
+        height=560,
+        margin={"l": 56, "r": 16, "t": 88, "b": 64},
     )
 
 
@@ -328,9 +312,9 @@ def _add_density(
         zmax=largest,
         zsmooth="best",
         opacity=opacity,
-        colorscale=theme.plotly_scale(theme.DENSITY_RAMP, dark=dark),
+        colorscale=theme.plotly_scale(UNDER_PARTICLES, dark=dark),
         showscale=bar,
-        colorbar=_bar("density p<sub>t</sub><br>(per unit area)", dark=dark),
+        colorbar=_bar("density <i>p<sub>t</sub></i> per unit area", dark=dark),
         hovertemplate="(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
         row=1,
         col=column,
@@ -345,6 +329,37 @@ def _add_density(
         showscale=False,
         showlegend=False,
         hoverinfo="skip",
+        row=1,
+        col=column,
+    )
+
+
+def _add_arrows(figure: go.Figure, panel: Plane, column: int, *, half: float, dark: bool) -> None:
+    """Arrows, and unseen marks at their feet that tell the velocity when one points there."""
+    speeds = _speeds(panel.velocities)[:, None]
+    lengths = _spacing(panel.positions) * panel.velocities / (speeds + half)
+    line = arrows(panel.positions, lengths, scale=1.0)
+    figure.add_scatter(
+        x=line[:, 0],
+        y=line[:, 1],
+        mode="lines",
+        line={"color": theme.rgba(theme.INK[dark], 0.55), "width": 1},
+        name=f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
+        legendgroup="velocity",
+        showlegend=column == 1,
+        hoverinfo="skip",
+        row=1,
+        col=column,
+    )
+    figure.add_scatter(
+        x=panel.positions[:, 0],
+        y=panel.positions[:, 1],
+        mode="markers",
+        marker={"size": 8, "opacity": 0},
+        customdata=np.column_stack([panel.velocities, speeds]),
+        hovertemplate="x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
+        "%{customdata[1]:.3g})<br>|u| = %{customdata[2]:.3g}<extra></extra>",
+        showlegend=False,
         row=1,
         col=column,
     )
@@ -368,15 +383,21 @@ def _add_data(figure: go.Figure, panel: Plane, column: int, *, dark: bool) -> No
 
 
 def _bar(title: str, *, dark: bool) -> dict[str, object]:
-    """A slim colour bar with its quantity above it."""
+    """A slim colour bar above the last panel, at the figure's right."""
     return {
-        "title": {"text": title, "font": {"size": 12, "color": theme.INK[dark]}},
-        "thickness": 10,
-        "len": 0.8,
+        "orientation": "h",
+        "title": {"text": title, "side": "right", "font": {"size": 12, "color": theme.INK[dark]}},
+        "thickness": 8,
+        "len": 0.34,
+        "nticks": 4,
         "outlinewidth": 0,
         "tickfont": {"size": 11, "color": theme.MUTED[dark]},
-        "x": 1.01,
-        "xpad": 4,
+        "x": 1,
+        "xanchor": "right",
+        "y": 1.09,
+        "yanchor": "bottom",
+        "xpad": 0,
+        "ypad": 0,
     }
 
 
@@ -385,10 +406,9 @@ def _quantile(values: NDArray) -> float:
     return float(np.quantile(values, 0.99))
 
 
-def _shorten(velocities: NDArray, speed: float) -> NDArray:
-    """The velocities, those above `speed` scaled down to it, (m, 2)."""
-    norms = np.linalg.norm(velocities, axis=1, keepdims=True)
-    return velocities * np.minimum(1, speed / np.maximum(norms, 1e-30))
+def _speeds(velocities: NDArray) -> NDArray:
+    """The lengths of velocities (m, 2), (m,)."""
+    return np.linalg.norm(velocities, axis=1)
 
 
 def _spacing(positions: NDArray) -> float:

@@ -1,0 +1,8 @@
+"""The parts of the Compare page: its sidebar, its two sides, its figures and its words."""
+
+from flowviz.ui.compare.controls import Settings, controls
+from flowviz.ui.compare.sides import Side, player, sides
+from flowviz.ui.compare.twin import twin
+from flowviz.ui.compare.words import lesson, which_ot
+
+__all__ = ["Settings", "Side", "controls", "lesson", "player", "sides", "twin", "which_ot"]

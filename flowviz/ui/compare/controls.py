@@ -1,0 +1,111 @@
+"""The sidebar of the Compare page."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from flowviz.datasets import DATASETS
+from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, budgets
+from flowviz.schedulers import SCHEDULERS
+from flowviz.solvers import METHODS
+from flowviz.ui import state
+
+__all__ = ["Settings", "controls"]
+
+DEFAULT = FlowConfig()
+TOLERANCES = {"0.001": "10⁻³", "0.0001": "10⁻⁴", "1e-05": "10⁻⁵", "1e-06": "10⁻⁶"}
+PATH_HELP = "The road from noise to data; its formula is in the note below the figures."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the sidebar says."""
+
+    data: str
+    paths: tuple[str, str]
+    field: str
+    """"learned" or "exact"."""
+    method: str
+    nfe: int
+    tol: float
+    seed: int
+
+    def flow(self, path: str, field: str) -> FlowConfig:
+        """The flow of one side."""
+        return FlowConfig(
+            data=self.data,
+            path=path,
+            field=field,
+            method=self.method,
+            nfe=self.nfe,
+            tol=self.tol,
+            seed=self.seed,
+        )
+
+    def scene(self, path: str, field: str) -> SceneConfig:
+        """The scene of one side, which solver, budget and seed do not touch."""
+        return SceneConfig(data=self.data, path=path, field=field)
+
+
+def controls() -> Settings:
+    """The sidebar: what is carried, along which paths, by which field and solver."""
+    with st.sidebar:
+        data = state.select(
+            "data",
+            "Data set",
+            {name: entry.label for name, entry in DATASETS.items()},
+            DEFAULT.data,
+            help="Where the particles are to arrive: the picture at t = 1.",
+        )
+        labels = {name: entry.label for name, entry in SCHEDULERS.items()}
+        left = state.select("left", "Left path", labels, "ot", help=PATH_HELP)
+        right = state.select("right", "Right path", labels, "vp", help=PATH_HELP)
+        field = state.segmented(
+            "field",
+            "Velocity field",
+            {"learned": "Learned", EXACT: "Exact"},
+            "learned",
+            help="Learned: a network trained on this data set and path. Exact: the closed form "
+            "that an infinitely good network would reach.",
+        )
+        method = state.select(
+            "solver",
+            "ODE solver",
+            {name: entry.label for name, entry in METHODS.items()},
+            DEFAULT.method,
+            help="How the particles follow the field. "
+            + " ".join(f"**{m.label}:** {m.sentence}" for m in METHODS.values()),
+        )
+        nfe, tol = DEFAULT.nfe, DEFAULT.tol
+        if METHODS[method].adaptive:
+            tol = float(
+                state.select(
+                    "tol",
+                    "Tolerance of a step",
+                    TOLERANCES,
+                    "1e-05",
+                    help="An adaptive solver picks its own steps so that each errs by less than "
+                    "this; the evaluations it spent stand under the panels.",
+                )
+            )
+        else:
+            nfe = state.budget(
+                "nfe",
+                "Budget: function evaluations (NFE)",
+                budgets(method),
+                DEFAULT.nfe,
+                help="How often a solve may ask for the velocity: what sampling costs. Only "
+                "budgets that this solver can spend exactly are offered.",
+            )
+        seed = state.integer(
+            "seed",
+            "Seed of the noise",
+            0,
+            999_999,
+            DEFAULT.seed,
+            dice=True,
+            help="Both paths start from this very noise, particle by particle.",
+        )
+    return Settings(
+        data=data, paths=(left, right), field=field, method=method, nfe=nfe, tol=tol, seed=seed
+    )
