@@ -199,7 +199,7 @@ class LiveTraining:
         return solve(field, x_0, times, "midpoint", steps=NFE // 2).states[-1].cpu()
 
     def _quality(self, samples: Tensor) -> float:
-        return METRICS[QUALITY].compute(samples, self.reference, self.dataset.distribution)
+        return METRICS[QUALITY](samples, self.reference, self.dataset.distribution)
 
     def _publish(self, now: float) -> None:
         step, then = self._rated

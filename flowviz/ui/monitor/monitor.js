@@ -232,7 +232,7 @@ class Monitor {
         const [k, f] = place(model.frame_steps, this.step);
         const next = frames[Math.min(k + 1, frames.length - 1)];
         plane.points = mixed(frames[k], next, f, new Float32Array(frames[k].length));
-      } else if (this.from?.[j]?.length === this.to[j]?.length && this.from[j]) {
+      } else if (this.from?.[j] && this.from[j].length === this.to[j]?.length) {
         const eased = share * (2 - share);
         plane.points = mixed(this.from[j], this.to[j], eased, new Float32Array(this.to[j].length));
       } else plane.points = this.to[j] || null;

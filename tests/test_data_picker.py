@@ -1,0 +1,137 @@
+"""The choice of a data set, driven as a script without a browser."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flowviz import datasets
+from flowviz.datasets import DATASETS
+from flowviz.ui.data_picker import _BROUGHT
+
+CSV = "\n".join(f"{i},{i * i}" for i in range(30))
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+
+    def script():
+        import streamlit as st
+
+        from flowviz.ui import data_picker, state
+
+        state.visit("test")
+        st.session_state["chosen"] = data_picker.pick()
+
+    return AppTest.from_function(script, default_timeout=30)
+
+
+def chosen(app):
+    assert not app.exception
+    return app.session_state["chosen"]
+
+
+def menu(app):
+    return app.selectbox[0]
+
+
+def test_begins_with_the_default(app):
+    app.run()
+    assert chosen(app) == "checkerboard"
+    assert list(menu(app).options)[: len(DATASETS)] == [d.label for d in DATASETS.values()]
+    assert DATASETS["checkerboard"].sentence in app.caption[0].value
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "checkerboard"])
+def test_every_built_in_can_be_chosen(app, name):
+    app.run()
+    menu(app).select(name).run()
+    assert chosen(app) == name
+    assert app.query_params["data"] == name
+
+
+def test_choice_is_kept_over_reruns(app):
+    app.run()
+    menu(app).select("moons").run()
+    app.run()
+    assert chosen(app) == "moons" and menu(app).value == "moons"
+
+
+def test_word(app):
+    app.run()
+    menu(app).select("word").run()
+    assert chosen(app) == "word:FLOW"
+    app.text_input[0].set_value("Ho  la").run()
+    assert chosen(app) == "word:Ho la"
+
+
+def test_word_that_cannot_be_drawn_is_refused_and_the_last_one_stays(app):
+    app.run()
+    menu(app).select("word").run()
+    app.text_input[0].set_value("   ").run()
+    assert chosen(app) == "word:FLOW"
+    assert "must have at least one letter" in app.error[0].value
+
+
+def test_gaussians(app):
+    app.run()
+    menu(app).select("mixture").run()
+    assert chosen(app).startswith("mixture:") and datasets.dataset(chosen(app))
+    app.slider[0].set_value(0.6).run()
+    assert chosen(app).endswith("@0.6")
+
+
+@pytest.mark.parametrize("kind", ["upload", "draw"])
+def test_until_something_is_brought_the_last_choice_stays(app, kind):
+    app.run()
+    menu(app).select("moons").run()
+    menu(app).select(kind).run()
+    assert chosen(app) == "moons"
+    assert "stays with" in app.caption[-1].value
+
+
+def test_upload(app):
+    app.run()
+    menu(app).select("upload").run()
+    app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
+    assert chosen(app) == datasets.upload("x.csv", CSV.encode())
+    assert "30 points" in app.caption[-1].value
+
+
+def test_bad_upload_is_one_sentence_and_nothing_is_lost(app):
+    app.run()
+    menu(app).select("upload").run()
+    app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
+    good = chosen(app)
+    app.file_uploader[0].set_value(("y.csv", b"1,2\n3,nan\n", "text/csv")).run()
+    assert chosen(app) == good and len(app.error) == 1
+    app.run()
+    assert chosen(app) == good and len(app.error) == 1, "the sentence stays with its file"
+
+
+@pytest.mark.parametrize(
+    ("spec", "entry"),
+    [("word:HI", "word"), ("mixture:0,0;1,1@0.5", "mixture"), ("spirals", "spirals")],
+)
+def test_link_opens_its_choice(app, spec, entry):
+    app.query_params["data"] = spec
+    app.run()
+    assert chosen(app) == spec and menu(app).value == entry
+
+
+def test_link_opens_what_was_uploaded(app):
+    spec = datasets.upload("x.csv", CSV.encode())
+    app.query_params["data"] = spec
+    app.run()
+    assert chosen(app) == spec and menu(app).value == "upload"
+
+
+@pytest.mark.parametrize("spec", ["chess", "points:../../etc", "/etc/passwd.csv", "word:", "no:x"])
+def test_bad_link_falls_back_with_a_notice(app, spec):
+    app.query_params["data"] = spec
+    app.run()
+    assert chosen(app) == "checkerboard"
+    assert "data" in app.toast[0].value
+
+
+def test_every_kind_has_a_name():
+    assert all(label and callable(controls) for label, controls in _BROUGHT.values())
