@@ -7,6 +7,7 @@ from flowviz.ui import state, theme
 PAGES = {
     # file: (title, icon)
     "compare": ("Compare", ":material/compare:"),
+    "train": ("Train", ":material/model_training:"),
 }
 
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
