@@ -12,7 +12,8 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -28,6 +29,8 @@ __all__ = [
     "Trigonometric",
     "VPDiffusion",
     "VarianceExploding",
+    "scheduler",
+    "spec_of",
 ]
 
 SIGMA_STOP = 1e-3
@@ -87,9 +90,11 @@ class CondOT:
 
     @property
     def t_max(self) -> float:
+        """The last time, at most 1, at which sigma_t is SIGMA_STOP or more."""
         return min(1.0, (1 - SIGMA_STOP) / (1 - self.sigma_min))
 
     def __call__(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t in [0, t_max], of any shape."""
         slope = 1 - self.sigma_min
         return Coefficients(t, 1 - slope * t, torch.ones_like(t), torch.full_like(t, -slope))
 
@@ -122,6 +127,7 @@ class VPDiffusion:
             )
 
     def __call__(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t in [0, t_max], of any shape."""
         s = 1 - t  # diffusion runs from data to noise
         beta = self.beta_min + s * (self.beta_max - self.beta_min)
         T = s * (self.beta_min + beta) / 2
@@ -146,6 +152,7 @@ class Trigonometric:
     sigma_0: ClassVar[float] = 1.0
 
     def __call__(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t in [0, t_max], of any shape."""
         angle, rate = math.pi / 2 * t, math.pi / 2
         sine, cosine = torch.sin(angle), torch.cos(angle)
         return Coefficients(sine, cosine, rate * cosine, -rate * sine)
@@ -156,9 +163,10 @@ class Trigonometric:
 class VarianceExploding:
     """Variance-exploding diffusion, run from noise to data (Lipman et al. 2022, eq. 16-17).
 
-    alpha_t = 1 and sigma_t falls geometrically from sigma_max to sigma_min, the schedule of Song et
-    al. 2021 (https://arxiv.org/abs/2011.13456); the paper states no constants. p_0 is N(x_1,
-    sigma_max^2 I), which the noise N(0, sigma_max^2 I) matches the better the larger sigma_max is.
+    alpha_t = 1 and sigma_t falls geometrically from sigma_max to sigma_min, the schedule of Song
+    et al. 2021 (https://arxiv.org/abs/2011.13456); the paper states no constants. p_0 is
+    N(x_1, sigma_max^2 I), which the noise N(0, sigma_max^2 I) matches the better the larger
+    sigma_max is.
     """
 
     sigma_min: float = SIGMA_STOP
@@ -178,9 +186,53 @@ class VarianceExploding:
 
     @property
     def sigma_0(self) -> float:
+        """sigma_max, the standard deviation of the noise at t = 0."""
         return self.sigma_max
 
     def __call__(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t in [0, t_max], of any shape."""
         rate = math.log(self.sigma_min / self.sigma_max)
         sigma = self.sigma_max * torch.exp(rate * t)
         return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
+
+
+def scheduler(spec: str) -> Scheduler:
+    """The scheduler that a spec such as "ot" or "vp:beta_min=0.1,beta_max=10" names."""
+    name, _, given = spec.partition(":")
+    kind = SCHEDULERS[name]
+    known = [f.name for f in fields(kind)]
+    values = {}
+    for item in given.split(",") if given else []:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise ValueError(
+                f"A path's parameters must read name=number; got {item!r} in {spec!r}."
+            )
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            has = f"There are: {', '.join(known)}." if known else "It has none."
+            raise ValueError(f"Unknown parameter {key!r} of path {name!r}.{hint} {has}")
+        if key in values:
+            raise ValueError(f"Each parameter of a path must be given once; got {spec!r}.")
+        values[key] = _number(key, text)
+    return kind(**values)
+
+
+def spec_of(scheduler: Scheduler) -> str:
+    """The shortest spec that names this scheduler, the inverse of `scheduler`."""
+    name = next(name for name, kind in SCHEDULERS.items() if type(scheduler) is kind)
+    values = {f.name: getattr(scheduler, f.name) for f in fields(scheduler)}
+    defaults = {f.name: f.default for f in fields(scheduler)}
+    changed = [f"{key}={value!r}" for key, value in values.items() if value != defaults[key]]
+    return f"{name}:{','.join(changed)}" if changed else name
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number; got {text!r}.")
+    return value

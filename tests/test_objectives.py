@@ -1,0 +1,65 @@
+"""Objectives: what they regress on, in the mean, is the exact field."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowviz.distributions import PointMasses
+from flowviz.fields import exact_field
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, scheduler
+
+CASES = [(path, objective) for path in SCHEDULERS for objective in OBJECTIVES]
+
+
+def draw(path: AffinePath) -> tuple[Tensor, Tensor, Tensor]:
+    """Times (B,), points x (B, 2) that are typical then, and data (K, 2), in float64."""
+    g = torch.Generator().manual_seed(1)
+    points = 2 * torch.randn(7, 2, generator=g, dtype=torch.float64)
+    t = 0.05 + 0.85 * torch.rand(40, generator=g, dtype=torch.float64)
+    x_0 = torch.randn(40, 2, generator=g, dtype=torch.float64)
+    return t, path.flow(t, x_0, points[torch.arange(40) % 7]), points
+
+
+@pytest.mark.parametrize(("path", "objective"), CASES)
+def test_mean_target_becomes_the_exact_velocity(path: str, objective: str) -> None:
+    own, affine = OBJECTIVES[objective], AffinePath(scheduler(path))
+    t, x, points = draw(affine)
+    c = affine.coefficients(t, x)
+    x_0 = (x[:, None] - c.alpha[..., None] * points) / c.sigma[..., None]  # (B, K, 2)
+    chance = torch.softmax(-x_0.square().sum(-1) / 2, dim=1)  # of each point, given x
+    q_1, q_0 = own.target(c)
+    target = q_1[..., None] * points + q_0[..., None] * x_0
+    mean = torch.einsum("bk,bkd->bd", chance, target)
+    velocity = own.velocity(affine, t, x, mean)
+    torch.testing.assert_close(velocity, exact_field(affine, PointMasses(points))(t, x))
+
+
+@pytest.mark.parametrize(("path", "objective"), CASES)
+def test_weight_and_target_follow_the_paper(path: str, objective: str) -> None:
+    # Lipman et al. 2022: eq. 14 (flow), eq. 45 (noise), eq. 42 with weight sigma^2 (score).
+    affine, own = AffinePath(scheduler(path)), OBJECTIVES[objective]
+    t, x, _ = draw(affine)
+    c = affine.coefficients(t, x)
+    g = torch.Generator().manual_seed(2)
+    x_0, x_1 = torch.randn(2, 40, 2, generator=g, dtype=torch.float64)
+    q_1, q_0 = own.target(c)
+    expected = {
+        "flow": affine.target(t, x_0, x_1),
+        "noise": x_0,
+        "score": affine.score(t, affine.flow(t, x_0, x_1), x_1),
+    }[objective]
+    torch.testing.assert_close(q_1 * x_1 + q_0 * x_0, expected)
+    weight = own.weight(c)
+    torch.testing.assert_close(weight, c.sigma**2 if objective == "score" else weight**0)
+
+
+@pytest.mark.parametrize("path", SCHEDULERS)
+def test_only_conversions_that_need_alpha_fail_where_it_is_0(path: str) -> None:
+    affine = AffinePath(scheduler(path))
+    x, start = torch.ones(1, 2, dtype=torch.float64), torch.tensor(0.0)
+    vanishes = affine.coefficients(start, x).alpha == 0
+    for own in OBJECTIVES.values():
+        finite = own.velocity(affine, start, x, x).isfinite().all()
+        assert finite == (not own.needs_alpha or not vanishes)
