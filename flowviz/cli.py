@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     import torch
 
     from flowviz.checkpoints import Run
+    from flowviz.datasets import Dataset
+    from flowviz.experiments.evaluate import EvaluateConfig, FlowField
     from flowviz.paths import AffinePath
-    from flowviz.solvers import Field
     from flowviz.training import TrainConfig, TrainState
 
 __all__ = ["build_parser", "main"]
@@ -33,6 +34,15 @@ __all__ = ["build_parser", "main"]
 MOST_SAMPLES = 10_000_000
 NFE = 20
 """Field evaluations of a fixed-step solver that is given no number."""
+
+NFES = [4, 8, 10, 20]
+"""Likewise of `evaluate`."""
+
+TOL = 1e-5
+"""Tolerance of an adaptive solver that is given none."""
+
+QUALITY_NFES = [20, 100]
+"""Field evaluations with which `train` measures what it trained, by the midpoint method."""
 
 CHUNK = 4_096
 """States that one fixed-step solve carries, so that a network's layers stay in a core's cache; an
@@ -174,9 +184,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the stored weights (default: float16)",
     )
     training.add_argument(
-        "--no-quality",
-        action="store_true",
-        help="do not measure samples at the end, for the card",
+        "--quality",
+        type=int,
+        default=2_000,
+        metavar="N",
+        help="samples to measure at the end, for the card; 0 for none (default: 2000)",
     )
     training.add_argument(
         "--resume",
@@ -197,7 +209,7 @@ def build_parser() -> argparse.ArgumentParser:
         "checkerboard-ot --solver midpoint --nfe 20 -n 10000 --out samples.npy",
     )
     _add_checkpoint(sample)
-    _add_solver(sample, "midpoint", 20)
+    _add_solver(sample, "midpoint", NFE)
     _add_draws(sample, 10_000)
     _add_out(sample, "samples, in the data set's own coordinates")
 
@@ -208,8 +220,15 @@ def build_parser() -> argparse.ArgumentParser:
         "checkerboard-ot --solver midpoint --nfe 4 8 10 20 --json",
     )
     _add_checkpoint(evaluate)
-    _add_solver(evaluate, "midpoint", [4, 8, 10, 20])
-    _add_draws(evaluate, 4_000)
+    _add_solver(evaluate, "midpoint", NFES)
+    _add_draws(evaluate, 20_000)
+    evaluate.add_argument(
+        "--likelihood",
+        type=int,
+        default=4_000,
+        metavar="N",
+        help="fresh data whose log-likelihood is taken; 0 for none (default: 4000)",
+    )
     evaluate.add_argument(
         "--save", action="store_true", help="keep the numbers in the checkpoint's card, as quality"
     )
@@ -223,7 +242,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(logprob)
     _add_points(logprob)
-    _add_solver(logprob, "dopri5", 20)
+    _add_solver(logprob, "dopri5", NFE)
     _add_out(logprob, "log-likelihoods, (n,), in the points' precision")
 
     field = add(
@@ -281,7 +300,6 @@ def _add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[in
     budget.add_argument(
         "--tol", type=float, metavar="X", help="tolerance of an adaptive solver (default: 1e-5)"
     )
-    parser.set_defaults(default_nfe=nfe)
 
 
 def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
@@ -347,15 +365,25 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from flowviz.checkpoints import checkpoint_file, describe, load_run, run_file, save
+    from flowviz.checkpoints import (
+        checkpoint_file,
+        describe,
+        load,
+        load_run,
+        rewrite_quality,
+        run_file,
+        save,
+    )
     from flowviz.datasets import dataset
     from flowviz.device import choose_device
+    from flowviz.experiments.evaluate import EvaluateConfig
     from flowviz.files import check_target
     from flowviz.training import TrainConfig, steps_within, train
 
     out = check_target(checkpoint_file(options.out))
     if options.seconds is not None and not options.seconds > 0:
         raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
+    quality = _number(options.quality, "--quality", least=0)
     device = choose_device(options.device)
     given = {key: getattr(options, key) for key in (*TRAINING, "preconditioned", "steps")}
     given = {key: value for key, value in given.items() if value is not None}
@@ -416,8 +444,10 @@ def _train(options: argparse.Namespace) -> int:
     if timed_out and not state.done:
         print(f"The clock ran out at {step}; --resume makes the rest.")
     print(f"{out}: step {state.step}, loss {loss:.4f}, {seconds:.1f} s")
-    if not options.no_quality:
-        _measure(out)
+    if quality:
+        configs = [EvaluateConfig(n=quality, nfe=nfe) for nfe in QUALITY_NFES]
+        field = load(out).field  # as written, rounding included
+        rewrite_quality(out, _judge(field, chosen, configs, min(quality, 4_000)))
     return 0
 
 
@@ -484,11 +514,75 @@ def _sample(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    raise NotImplementedError
+    from flowviz.checkpoints import rewrite_quality
+    from flowviz.datasets import dataset
+    from flowviz.experiments.evaluate import EvaluateConfig
+
+    if options.save and options.checkpoint.startswith("exact:"):
+        raise ValueError(
+            f"--save needs a checkpoint with a card; {options.checkpoint} is the exact field."
+        )
+    points = _number(options.likelihood, "--likelihood", least=0)
+    shared = {"method": options.solver, "n": _count(options), "seed": _seed(options)}
+    if _adaptive(options):
+        configs = [EvaluateConfig(**shared, nfe=None, tol=_tol(options))]
+    else:
+        configs = [EvaluateConfig(**shared, nfe=nfe) for nfe in options.nfe or NFES]
+    source = _source(options.checkpoint)
+    answer = _judge(source.field, dataset(source.data), configs, points)
+    if options.save:
+        rewrite_quality(options.checkpoint, answer)
+    if options.json:
+        about = {"checkpoint": options.checkpoint, "data": source.data}
+        print(json.dumps(about | answer, indent=2))
+        return
+    rows = answer["evaluations"]
+    _table(
+        ["nfe", "steps", *rows[0]["measures"]],
+        [
+            [row["nfe"], row["steps"], *map(_beside_floor, row["measures"].values())]
+            for row in rows
+        ],
+    )
+    print("In brackets: how many times that of fresh data, which a perfect sampler would reach.")
+    judged = answer["likelihood"]
+    if judged:
+        above = "" if judged["kl"] is None else f", KL(data || model) {judged['kl']:.4f}"
+        print(
+            f"-log p of {judged['n']} fresh data: {judged['nll']:.4f}{above} "
+            f"(standard error {judged['error']:.4f}) nats, NFE {judged['nfe']}"
+        )
+    elif points:
+        print(f"No likelihood: {answer['failure']}")
 
 
-def _measure(out: Path) -> None:
-    pass
+def _judge(
+    field: "FlowField", dataset: "Dataset", configs: "list[EvaluateConfig]", points: int
+) -> dict[str, Any]:
+    """What `evaluate` measures, as JSON takes it; `points` fresh data have their likelihood."""
+    from flowviz.experiments.evaluate import evaluations, likelihood
+    from flowviz.solvers import SolveError
+
+    progress, rows = _Progress("evaluating"), []
+    total = len(configs) + bool(points)
+    progress.show(0, total)
+    for row in evaluations(field, dataset, configs):
+        rows.append(asdict(row))
+        progress.show(len(rows), total)
+    judged, failure = None, ""
+    if points:
+        try:
+            judged = asdict(likelihood(field, dataset, n=points, seed=configs[0].seed))
+        except SolveError as error:
+            failure = str(error)
+        progress.show(total, total)
+    progress.end()
+    return {"evaluations": rows, "likelihood": judged, "failure": failure}
+
+
+def _beside_floor(measure: dict[str, Any]) -> str:
+    ratio = f" ({measure['ratio']:.2f}x)" if measure["ratio"] is not None else ""
+    return f"{measure['value']:.4g}{ratio}"
 
 
 def _logprob(options: argparse.Namespace) -> None:
@@ -542,7 +636,7 @@ def _field(options: argparse.Namespace) -> None:
 class _Source:
     """What CHECKPOINT stands for: a field of the frame, and the user's coordinates of it."""
 
-    field: "Field"
+    field: "FlowField"
     path: "AffinePath"
     data: str
     center: tuple[float, float]
@@ -588,21 +682,32 @@ def _exact(data: str, path: str) -> _Source:
 
 def _budget(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments of a solve: {"steps": ...} for a fixed-step method, else {"tol": ...}."""
-    from flowviz.solvers import METHODS, steps_for
+    from flowviz.solvers import steps_for
 
-    if METHODS[options.solver].adaptive:
-        if options.nfe is not None:
-            raise ValueError(
-                f"{options.solver} chooses its own steps; give it --tol in place of --nfe."
-            )
-        tol = 1e-5 if options.tol is None else options.tol
-        if not 0 < tol < 1:
-            raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
-        return {"tol": tol}
-    if options.tol is not None:
+    if _adaptive(options):
+        return {"tol": _tol(options)}
+    return {"steps": steps_for(options.solver, NFE if options.nfe is None else options.nfe)}
+
+
+def _adaptive(options: argparse.Namespace) -> bool:
+    """Whether --solver is adaptive, after a check that --nfe and --tol go with it."""
+    from flowviz.solvers import METHODS
+
+    adaptive = METHODS[options.solver].adaptive
+    if adaptive and options.nfe is not None:
+        raise ValueError(
+            f"{options.solver} chooses its own steps; give it --tol in place of --nfe."
+        )
+    if not adaptive and options.tol is not None:
         raise ValueError(f"{options.solver} takes fixed steps; give it --nfe in place of --tol.")
-    nfe = NFE if options.nfe is None else options.nfe
-    return {"steps": steps_for(options.solver, nfe)}
+    return adaptive
+
+
+def _tol(options: argparse.Namespace) -> float:
+    tol = TOL if options.tol is None else options.tol
+    if not 0 < tol < 1:
+        raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
+    return tol
 
 
 def _points(name: str) -> "torch.Tensor":
@@ -630,9 +735,13 @@ def _points(name: str) -> "torch.Tensor":
 
 
 def _count(options: argparse.Namespace) -> int:
-    if not 1 <= options.n <= MOST_SAMPLES:
-        raise ValueError(f"-n must be in [1, {MOST_SAMPLES}]; got {options.n}.")
-    return options.n
+    return _number(options.n, "-n", least=1)
+
+
+def _number(value: int, option: str, least: int) -> int:
+    if not least <= value <= MOST_SAMPLES:
+        raise ValueError(f"{option} must be in [{least}, {MOST_SAMPLES}]; got {value}.")
+    return value
 
 
 def _seed(options: argparse.Namespace) -> int:

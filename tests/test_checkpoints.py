@@ -111,6 +111,14 @@ def test_loads_by_path_to_either_file(saved, suffix):
     assert checkpoints.load(str(saved.with_suffix(suffix))).card.name == "tiny"
 
 
+def test_suffix_may_be_left_out(saved, trained, monkeypatch):
+    assert checkpoints.load(str(saved.with_suffix(""))).card.name == "tiny"
+    monkeypatch.chdir(saved.parent)
+    assert checkpoints.load("tiny").card.name == "tiny"
+    assert checkpoints.save("a.b", *trained).name == "a.b.safetensors"
+    assert checkpoints.load("a.b").card.name == "a.b"
+
+
 def test_one_file_alone_is_a_whole_checkpoint(trained, saved, tmp_path):
     expected = at_points(checkpoints.load(saved).field)
     saved.with_suffix(".json").unlink()

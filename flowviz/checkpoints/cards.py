@@ -188,6 +188,9 @@ def find(name: str) -> Path:
 def locate(name: str | Path) -> Path:
     """The weights' file of a name or of a path to a .safetensors file or to its card.
 
+    A path may leave out the suffix, as it may where a checkpoint is written. A name is looked for
+    in the folders first, then taken for such a path.
+
     Raises:
         CheckpointError: there is no such checkpoint, or the file is of another kind.
     """
@@ -201,7 +204,13 @@ def locate(name: str | Path) -> Path:
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}.")
         return path
-    if not isinstance(name, Path) and text == path.name:
+    is_name = text == path.name and not isinstance(name, Path)
+    beside = path.with_name(path.name + ".safetensors") if path.name else path
+    if is_name and text in names():
+        return find(text)
+    if beside.is_file():
+        return beside
+    if is_name:
         return find(text)
     what = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
     raise CheckpointError(f"{path} {what}; name a checkpoint's .safetensors file.")
