@@ -3,10 +3,13 @@ r"""Learned velocity fields: a network, the path it was trained on and what it p
 A preconditioned field writes the predicted quantity q = q_1 x_1 + q_0 x_0 as its best linear
 prediction from x_t plus a remainder of unit size that the network learns,
 
-    q(t, x) = A_t (x - alpha_t m) + q_1 m + B_t F(t, (x - alpha_t m) / r_t),    r_t^2 = alpha_t^2 s^2 + sigma_t^2,
+    q(t, x) = A_t (x - alpha_t m) + q_1 m + B_t F(t, (x - alpha_t m) / r_t),
     A_t = (q_1 alpha_t s^2 + q_0 sigma_t) / r_t^2,    B_t = |q_1 sigma_t - q_0 alpha_t| s / r_t,
+    r_t^2 = alpha_t^2 s^2 + sigma_t^2,
 
-for data of mean m and standard deviation s. This is the preconditioning of Karras et al. 2022
+for data of mean m and standard deviation s, where a hyperbolic tangent keeps F within +-6: a free
+network is arbitrary where there was no data, and one particle in 20,000 then ran away to infinity
+(seen on the checkerboard). This is the preconditioning of Karras et al. 2022
 (https://arxiv.org/abs/2206.00364, section 5), here derived for every affine path and objective. A
 plain field lets the network predict q itself, as Lipman et al. 2022 do.
 """
@@ -22,17 +25,22 @@ from flowviz.schedulers import SIGMA_STOP, Coefficients
 
 __all__ = ["LearnedField"]
 
+BOUND = 6.0
+"""The largest remainder, in standard deviations of the remainder."""
+
 
 class LearnedField(nn.Module):
     """The velocity field v_t(x) of a network, with the call (t, x) of an exact field.
 
     Args:
-        network: maps (clock, x) to x's shape; clock is (2,) or (B, 2), see `clock`.
+        network: maps (clock, x), or (clock, x, y) if it knows classes y (B,), to x's shape;
+            clock is (2,) or (B, 2), see `clock`.
         path: the path that it was or will be trained on.
         objective: what it predicts.
-        mean: m, the mean of the data, shape (D,).
+        mean: m, the mean of the data, of a shape that broadcasts with x.
         std: s, the standard deviation of the data, one number for all dimensions.
         preconditioned: whether the network predicts the remainder or the whole.
+        clocked: whether the network is told the time by `clock` or as t itself.
     """
 
     def __init__(
@@ -44,6 +52,7 @@ class LearnedField(nn.Module):
         mean: Tensor,
         std: float,
         preconditioned: bool = True,
+        clocked: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
@@ -52,22 +61,29 @@ class LearnedField(nn.Module):
         self.register_buffer("mean", mean, persistent=False)
         self.std = std
         self.preconditioned = preconditioned
+        self.clocked = clocked
 
-    def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """The velocity at t of shape () or (B,) and x of shape (B, D), shape (B, D)."""
-        return self.objective.velocity(self.path, t, x, self.predict(t, x))
+    def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *).
 
-    def predict(self, t: Tensor, x: Tensor) -> Tensor:
-        """The predicted quantity E[q | x_t = x], shape (B, D)."""
+        y, shape (B,), are classes, for a network that knows them.
+        """
+        return self.objective.velocity(self.path, t, x, self.predict(t, x, y))
+
+    def predict(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The predicted quantity E[q | x_t = x], given y or not, shape (B, *)."""
         c = self.path.coefficients(t, x)
+        time = self.clock(t, c) if self.clocked else t.to(x)
+        classes = () if y is None else (y,)
         if not self.preconditioned:
-            return self.network(self.clock(t, c), x)
+            return self.network(time, x, *classes)
         q_1, q_0 = self.objective.target(c)
         spread = torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)
         slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma) / spread**2
         scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std / spread
         offset = x - c.alpha * self.mean
-        remainder = self.network(self.clock(t, c), offset / spread)
+        free = self.network(time, offset / spread, *classes)
+        remainder = BOUND * torch.tanh(free / BOUND)
         return slope * offset + q_1 * self.mean + scale * remainder
 
     def clock(self, t: Tensor, c: Coefficients) -> Tensor:
@@ -75,7 +91,7 @@ class LearnedField(nn.Module):
         level = torch.log(c.sigma).reshape(t.shape) / math.log(SIGMA_STOP)
         return torch.stack([2 * t.to(level) - 1, 2 * level - 1], dim=-1)
 
-    def loss(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+    def loss(self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None = None) -> Tensor:
         """The weighted squared error of each pair, averaged over dimensions, shape (B,).
 
         For flow matching this is the conditional loss of Lipman et al. 2022, eq. 14, over D.
@@ -83,5 +99,5 @@ class LearnedField(nn.Module):
         x_t = self.path.flow(t, x_0, x_1)
         c = self.path.coefficients(t, x_t)
         q_1, q_0 = self.objective.target(c)
-        error = self.predict(t, x_t) - (q_1 * x_1 + q_0 * x_0)
+        error = self.predict(t, x_t, y) - (q_1 * x_1 + q_0 * x_0)
         return (self.objective.weight(c) * error.square()).flatten(1).mean(dim=1)
