@@ -30,6 +30,7 @@ __all__ = [
     "FlowResult",
     "Scene",
     "SceneConfig",
+    "affordable",
     "at_time",
     "budgets",
     "compute_flow",
@@ -41,34 +42,8 @@ __all__ = [
 EXACT = "exact"
 """The name of the closed-form field of a data set, in place of a checkpoint's name."""
 
-BUDGETS = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    10,
-    12,
-    14,
-    15,
-    16,
-    18,
-    20,
-    24,
-    28,
-    30,
-    32,
-    40,
-    50,
-    60,
-    80,
-    100,
-)
-"""Numbers of function evaluations that menus offer, of which each method can meet some."""
+BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
+"""Numbers of function evaluations that menus offer, as nearly as a method can spend them."""
 
 ANGLES = 20
 """Directions of the sliced distance, evenly over the half circle."""
@@ -80,9 +55,16 @@ CHUNK = 4_096
 """States that an exact field is asked for at once: a data set may have 10,000 components."""
 
 
+def affordable(method: str) -> list[int]:
+    """All budgets up to the last of BUDGETS that a fixed-step method can spend exactly."""
+    return [nfe for nfe in range(1, BUDGETS[-1] + 1) if _can_spend(method, nfe)]
+
+
 def budgets(method: str) -> list[int]:
-    """The numbers of BUDGETS that a fixed-step method can meet exactly, ascending."""
-    return [nfe for nfe in BUDGETS if _can_meet(method, nfe)]
+    """The affordable budgets nearest to BUDGETS, ascending: few, and denser where NFE is small."""
+    options = affordable(method)
+    nearest = {min(options, key=lambda nfe: (abs(nfe - wish), -nfe)) for wish in BUDGETS}
+    return sorted(nearest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +224,7 @@ def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResul
     Raises:
         ValueError: a name is unknown, or the solver failed (SolveError says where).
     """
-    target = dataset(config.data)
+    target = _dataset(config.data)
     path = AffinePath(scheduler(config.path))
     noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
     times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
@@ -282,7 +264,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         config: what to compute.
         field: a field that `config.field` names but that lies in no file.
     """
-    target = dataset(config.data)
+    target = _dataset(config.data)
     path = AffinePath(scheduler(config.path))
     exact = exact_field(path, target.distribution)
     field = field or _field(config.field, path, target)
@@ -351,9 +333,12 @@ class _Reference:
     bounded: bool
 
 
+_dataset = lru_cache(maxsize=16)(dataset)
+
+
 @lru_cache(maxsize=32)
 def _reference(data: str, n: int) -> _Reference:
-    target = dataset(data)
+    target = _dataset(data)
     generator = Generator().manual_seed(1_000_003)  # apart from every seed of a menu
     points = target.sample(n, generator)
     quantiles = _project(points.numpy())
@@ -413,7 +398,7 @@ def _axis(nodes: int) -> Tensor:
     return torch.linspace(-FRAME, FRAME, nodes, dtype=torch.float64)
 
 
-def _can_meet(method: str, nfe: int) -> bool:
+def _can_spend(method: str, nfe: int) -> bool:
     try:
         steps_for(method, nfe)
     except ValueError:

@@ -11,7 +11,7 @@ A page that is left and opened again without a link finds its controls as they w
 
 import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar
 
@@ -105,24 +105,33 @@ def segmented(
 
 
 def budget(
-    slug: str, label: str, options: Sequence[int], default: int, *, help: str | None = None
+    slug: str,
+    label: str,
+    options: Sequence[int],
+    default: int,
+    *,
+    also: Collection[int] = (),
+    help: str | None = None,
 ) -> int:
     """A slider over the numbers that can be had; a choice that no longer can moves to the nearest.
 
-    Returns one of `options`, which ascend.
+    Returns one of `options`, which ascend, or one of `also`, which a link may name too.
     """
 
     def parse(raw: str) -> int:
         value = _whole(raw)
-        if value not in options:
+        if value not in options and value not in also:
             near = _nearest(value, options)
             others = ", ".join(map(str, options))
-            raise _Refused(f"{value} cannot be met here; possible are {others}", near)
+            raise _Refused(f"{value} cannot be had here; on offer are {others}", near)
         return value
 
     key = _enter(slug, default, parse)
-    if st.session_state[key] not in options:
-        st.session_state[key] = _nearest(st.session_state[key], options)
+    chosen = st.session_state[key]
+    if chosen in also:
+        options = sorted({*options, chosen})
+    elif chosen not in options:
+        st.session_state[key] = _nearest(chosen, options)
     chosen = st.select_slider(label, list(options), key=key, help=help)
     return _leave(slug, chosen, default)
 
@@ -312,7 +321,7 @@ def _whole(raw: str) -> int:
 
 
 def _nearest(value: int, options: Sequence[int]) -> int:
-    return min(options, key=lambda option: abs(option - value))
+    return min(options, key=lambda option: (abs(option - value), -option))
 
 
 def _clip(value: T, low: T, high: T) -> T:

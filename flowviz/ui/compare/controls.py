@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from flowviz.datasets import DATASETS
-from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, budgets
+from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, affordable, budgets
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS
-from flowviz.ui import state
+from flowviz.ui import data_picker, state
 
 __all__ = ["Settings", "controls"]
 
@@ -50,13 +49,7 @@ class Settings:
 def controls() -> Settings:
     """The sidebar: what is carried, along which paths, by which field and solver."""
     with st.sidebar:
-        data = state.select(
-            "data",
-            "Data set",
-            {name: entry.label for name, entry in DATASETS.items()},
-            DEFAULT.data,
-            help="Where the particles are to arrive: the picture at t = 1.",
-        )
+        data = data_picker.pick(DEFAULT.data)
         labels = {name: entry.label for name, entry in SCHEDULERS.items()}
         left = state.select("left", "Left path", labels, "ot", help=PATH_HELP)
         right = state.select("right", "Right path", labels, "vp", help=PATH_HELP)
@@ -94,6 +87,7 @@ def controls() -> Settings:
                 "Budget: function evaluations (NFE)",
                 budgets(method),
                 DEFAULT.nfe,
+                also=affordable(method),
                 help="How often a solve may ask for the velocity: what sampling costs. Only "
                 "budgets that this solver can spend exactly are offered.",
             )

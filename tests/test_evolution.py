@@ -1,0 +1,185 @@
+"""Flows and scenes: counted, comparable, exact where something exact is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from flowviz.datasets import DATASETS, dataset
+from flowviz.experiments import evolution
+from flowviz.experiments.evolution import (
+    FlowConfig,
+    SceneConfig,
+    at_time,
+    budgets,
+    compute_flow,
+    compute_scene,
+    last_step,
+    sliced_w2,
+)
+from flowviz.fields import exact_field
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.solvers import METHODS
+
+SMALL = {"n": 300, "frames": 9}
+
+
+def flow(**changes):
+    return compute_flow(FlowConfig(**(SMALL | changes)))
+
+
+def test_defaults_are_those_of_the_page():
+    config = FlowConfig()
+    assert (config.data, config.path, config.method) == ("checkerboard", "ot", "midpoint")
+    assert (config.nfe, config.seed) == (20, 0)
+
+
+@pytest.mark.parametrize("config", [FlowConfig(), SceneConfig()])
+def test_configs_are_flat_and_can_be_cache_keys(config):
+    assert all(type(v) in (str, int, float) for v in dataclasses.asdict(config).values())
+    assert hash(config) == hash(dataclasses.replace(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"path": "otter"}, "otter"),
+        ({"method": "midpiont"}, "Did you mean 'midpoint'"),
+        ({"nfe": 21}, "20.*22"),
+        ({"n": 1}, "n must be in"),
+        ({"seed": -1}, "seed must be in"),
+        ({"method": "dopri5", "tol": 0.0}, "tol must lie"),
+    ],
+)
+def test_bad_configs_are_refused_in_a_sentence(changes, match):
+    with pytest.raises(ValueError, match=match):
+        FlowConfig(**changes)
+
+
+def test_adaptive_methods_ignore_the_budget():
+    assert FlowConfig(method="dopri5", nfe=21).nfe == 21
+
+
+@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if not m.adaptive])
+def test_offered_budgets_are_spent_exactly(method):
+    offered = budgets(method)
+    assert offered == sorted(set(offered)) and len(offered) >= 8
+    assert set(offered) <= set(evolution.affordable(method))
+    assert min(abs(nfe - 20) for nfe in offered) <= 2
+    for nfe in (offered[0], offered[len(offered) // 2]):
+        assert flow(method=method, nfe=nfe, data="8gaussians").nfe == nfe
+
+
+@pytest.mark.parametrize("path", SCHEDULERS)
+def test_every_path_starts_from_the_same_noise(path):
+    noise = flow().states[0]
+    start = AffinePath(scheduler(path)).start(torch.from_numpy(noise))
+    np.testing.assert_allclose(flow(path=path, nfe=2).states[0], start.numpy(), rtol=1e-6)
+
+
+def test_flow_is_what_its_config_says_and_nothing_else():
+    first, again, other = flow(seed=3), flow(seed=3), flow(seed=4)
+    assert np.array_equal(first.states, again.states)
+    assert not np.array_equal(first.states, other.states)
+    assert first.states.shape == (9, 300, 2) and first.states.dtype == np.float32
+    assert first.times.shape == first.quality.shape == (9,)
+    assert first.step_states.shape == (11, 300, 2)
+    assert first.accepted == 10 and first.rejected == 0
+    for value in dataclasses.asdict(first).values():
+        assert not isinstance(value, torch.Tensor)
+
+
+@pytest.mark.parametrize("data", DATASETS)
+def test_particles_reach_every_data_set(data):
+    result = flow(data=data, n=500)
+    assert result.quality[0] > 3 * result.quality_floor
+    assert result.end_quality < 2 * result.quality_floor
+    assert result.detour >= 1
+    assert result.off_support is None or result.off_support < 0.02
+
+
+def test_straight_ways_have_no_detour():
+    # A field that does not depend on x or t moves everything on straight lines.
+    result = compute_flow(
+        FlowConfig(field="live:test", **SMALL), field=lambda t, x: torch.full_like(x, 2.0)
+    )
+    assert result.detour == pytest.approx(1.0, abs=1e-6)
+    assert result.displacement == pytest.approx(np.sqrt(8) * result.times[-1], rel=1e-5)
+
+
+def test_a_turning_field_makes_the_detour_of_its_arc():
+    # Half a turn about the origin: the way is pi r, the displacement 2 r.
+    rate = np.pi / scheduler("ot").t_max
+    result = compute_flow(
+        FlowConfig(field="live:turn", method="rk4", nfe=100, **SMALL),
+        field=lambda t, x: rate * torch.stack([-x[:, 1], x[:, 0]], dim=1),
+    )
+    assert result.detour == pytest.approx(np.pi / 2, rel=2e-3)
+
+
+def test_off_support_counts_the_particles_that_missed():
+    # A field that stands still leaves the noise where it is; some of it lies on the board.
+    result = compute_flow(
+        FlowConfig(field="live:still", n=4_000, frames=3), field=lambda t, x: torch.zeros_like(x)
+    )
+    inside = dataset("checkerboard").distribution.contains(torch.from_numpy(result.states[-1]))
+    assert result.off_support == pytest.approx(1 - inside.double().mean().item())
+    assert 0.3 < result.off_support < 0.7
+
+
+def test_sliced_distance_of_a_shifted_set_is_the_shift_over_root_two():
+    # Along a direction at angle a the shift is |v| cos(a - b): mean square |v|^2 / 2.
+    points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    quantiles = evolution._project(points)
+    moved = np.stack([points, points + np.float32([3.0, 4.0])])
+    np.testing.assert_allclose(sliced_w2(moved, quantiles), [0, 5 / np.sqrt(2)], atol=1e-5)
+
+
+def test_sliced_distance_of_a_frame_does_not_know_the_order_of_its_points():
+    points = np.random.default_rng(1).normal(size=(1, 100, 2)).astype(np.float32)
+    quantiles = evolution._project(points[0, ::-1])
+    assert sliced_w2(points, quantiles)[0] < 1e-6
+
+
+def test_frames_are_met_and_joined_by_chords():
+    times, values = np.array([0.0, 0.5, 0.9]), np.array([[0.0], [1.0], [5.0]])
+    assert at_time(times, values, 0.25) == pytest.approx(0.5)
+    assert at_time(times, values, 0.5) == pytest.approx(1.0)
+    assert at_time(times, values, 1.0) == pytest.approx(5.0), "beyond the end stands the end"
+    assert last_step(times, values, 0.6) == 1.0
+    assert last_step(times, values, 0.0) == 0.0
+    assert last_step(times, values, 1.0) == 5.0
+
+
+@pytest.mark.parametrize("path", ["ot", "vp", "trig"])
+def test_scene_is_the_exact_density_and_field(path):
+    scene = compute_scene(SceneConfig(path=path, frames=4, cells=24, arrows=6))
+    assert scene.density.shape == (4, 24, 24) and scene.velocity.shape == (4, 6, 6, 2)
+    assert scene.difference is None and scene.rms_difference is None
+    field = exact_field(AffinePath(scheduler(path)), dataset("checkerboard").distribution)
+    t = torch.tensor(scene.times[2])
+    row, column = 5, 17  # rows run along y
+    x = torch.tensor([[scene.axis[column], scene.axis[row]]])
+    assert scene.density[2, row, column] == pytest.approx(
+        field.log_density(t, x).exp().item(), rel=1e-4
+    )
+    x = torch.tensor([[scene.arrow_axis[4], scene.arrow_axis[1]]])
+    np.testing.assert_allclose(scene.velocity[2, 1, 4], field(t, x)[0], rtol=1e-3, atol=1e-4)
+
+
+def test_difference_of_a_field_that_is_off_by_a_constant():
+    path = AffinePath(scheduler("ot"))
+    exact = exact_field(path, dataset("8gaussians").distribution)
+    scene = compute_scene(
+        SceneConfig(data="8gaussians", field="live:off", frames=3, difference_cells=8),
+        field=lambda t, x: exact(t, x) + torch.tensor([0.3, 0.4]),
+    )
+    np.testing.assert_allclose(scene.difference, 0.5, rtol=1e-3)
+    np.testing.assert_allclose(scene.rms_difference, 0.5, rtol=1e-3)
+
+
+def test_scenes_do_not_know_solver_budget_or_seed():
+    names = {f.name for f in dataclasses.fields(SceneConfig)}
+    assert not names & {"method", "nfe", "tol", "seed", "n"}

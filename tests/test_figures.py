@@ -1,0 +1,233 @@
+"""Figures say in their data what the arrays say; no pixels are looked at."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowviz.figures import curves, plane, theme
+from flowviz.schedulers import SCHEDULERS
+
+ROOT = Path(__file__).parents[1]
+RNG = np.random.default_rng(0)
+AXIS = np.linspace(-5, 5, 12)
+NODES = np.stack([g.ravel() for g in np.meshgrid(AXIS, AXIS)], axis=1)
+
+
+def panel(title="conditional OT", colour="#0072B2", **changes):
+    parts = {
+        "xs": AXIS,
+        "ys": AXIS,
+        "density": RNG.random((12, 12)),
+        "positions": NODES,
+        "velocities": -NODES,
+        "particles": RNG.normal(size=(30, 2)),
+        "states": RNG.normal(size=(6, 7, 2)),
+        "data": RNG.normal(size=(9, 2)),
+    }
+    return plane.Plane(title=title, colour=colour, **(parts | changes))
+
+
+PANELS = [panel(), panel("VP diffusion", "#D55E00")]
+FRAMES = [RNG.normal(size=(10, 8, 2)) for _ in PANELS]
+FIGURES = {
+    "snapshot": lambda dark: plane.snapshot(PANELS, t=0.5, dark=dark),
+    "trajectories": lambda dark: plane.trajectories(PANELS, dark=dark),
+    "difference": lambda dark: plane.difference(PANELS, t=0.5, dark=dark),
+    "film strip": lambda dark: plane.film_strip(PANELS, FRAMES, np.linspace(0, 1, 10), dark=dark),
+}
+LINES = [
+    curves.Curve(label="conditional OT", colour="#0072B2", x=AXIS, y=AXIS**2, floor=0.1),
+    curves.Curve(label="VP diffusion", colour="#D55E00", x=AXIS, y=AXIS**2 + 1, floor=0.1),
+]
+
+
+def of(figure, kind, **wanted):
+    return [
+        trace
+        for trace in figure.data
+        if trace.type == kind and all(getattr(trace, k) == v for k, v in wanted.items())
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", FIGURES)
+def test_plane_has_equal_axes_and_the_paper_of_its_theme(name, dark):
+    figure = FIGURES[name](dark)
+    layout = figure.layout
+    for axis in figure.select_yaxes():
+        anchored = axis.scaleanchor or (axis.matches and layout[_long(axis.matches)].scaleanchor)
+        assert anchored, "one unit must be as long along y as along x"
+    assert layout.template.layout.paper_bgcolor == theme.PAPER[dark]
+
+
+def _long(name):
+    return f"{name[0]}axis{name[1:]}"
+
+
+def test_snapshot_draws_each_panels_arrays():
+    figure = plane.snapshot(PANELS, t=0.25)
+    heatmaps = of(figure, "heatmap")
+    assert [np.array_equal(h.z, p.density) for h, p in zip(heatmaps, PANELS, strict=True)]
+    assert {h.zmax for h in heatmaps} == {max(p.density.max() for p in PANELS)}
+    particles = [t for t in of(figure, "scatter") if (t.name or "").startswith("particles")]
+    for trace, p in zip(particles, PANELS, strict=True):
+        assert np.array_equal(trace.x, p.particles[:, 0])
+        assert trace.marker.color == p.colour
+    assert "0.250" in figure.layout.title.text
+
+
+def test_axes_are_named():
+    for name in ("snapshot", "trajectories", "difference"):
+        figure = FIGURES[name](False)
+        assert all(axis.title.text for axis in figure.select_xaxes())
+        assert all(axis.title.text for axis in figure.select_yaxes())
+    figure = curves.quality(LINES, metric="sliced W2")
+    assert figure.layout.xaxis.title.text and figure.layout.yaxis.title.text == "sliced W2"
+
+
+def test_arrow_is_a_shaft_with_a_head_at_its_tip():
+    x, u = np.array([[1.0, 2.0]]), np.array([[3.0, 0.0]])
+    line = plane.arrows(x, u, scale=0.5)
+    tip = x + 0.5 * u
+    assert np.array_equal(line[:2], np.concatenate([x, tip]))
+    assert np.isnan(line[2]).all() and np.isnan(line[-1]).all()
+    assert (line == tip).all(axis=1).sum() == 3  # the shaft's end and the head, twice
+    assert (line[3:5, 0] <= tip[0, 0]).all()
+
+
+def test_arrows_saturate_at_a_cell():
+    fast = panel(velocities=-1e6 * NODES)
+    figure = plane.snapshot([panel(), fast], t=0.9)
+    lines = [t for t in of(figure, "scatter", mode="lines") if "velocity" in (t.name or "")]
+    cell = AXIS[1] - AXIS[0]
+    for line in lines:
+        xy = np.stack([line.x, line.y], axis=1).reshape(-1, 9, 2)
+        lengths = np.linalg.norm(xy[:, 1] - xy[:, 0], axis=1)
+        assert lengths.max() <= cell * (1 + 1e-9)
+    assert len(lines) == 2
+
+
+def test_polyline_keeps_every_way_apart():
+    states = RNG.normal(size=(4, 3, 2))
+    line = plane.polyline(states).reshape(3, 5, 2)
+    assert np.array_equal(line[:, :4], states.swapaxes(0, 1))
+    assert np.isnan(line[:, 4]).all()
+
+
+def test_trajectories_mark_start_and_end():
+    figure = plane.trajectories(PANELS)
+    for column, p in enumerate(PANELS):
+        start = [t for t in figure.data if t.name == "start: noise"][column]
+        end = next(t for t in figure.data if t.name == f"end, {p.title}")
+        assert np.array_equal(np.stack([start.x, start.y], 1), p.states[0])
+        assert np.array_equal(np.stack([end.x, end.y], 1), p.states[-1])
+        assert start.marker.line.color == theme.colour("noise")
+        assert end.marker.color == p.colour
+
+
+def test_difference_starts_at_zero_or_diverges_about_it():
+    plain = plane.difference(PANELS, t=0.1)
+    assert {h.zmin for h in of(plain, "heatmap")} == {0}
+    signed = of(plane.difference(PANELS, t=0.1, signed=True), "heatmap")[0]
+    assert signed.zmin == -signed.zmax
+
+
+def test_film_strip_has_a_row_a_path_and_says_the_times():
+    figure = FIGURES["film strip"](False)
+    assert len(figure.data) == 20
+    texts = [a.text for a in figure.layout.annotations]
+    assert "t = 0.00" in texts and "t = 1.00" in texts and "VP diffusion" in texts
+    assert np.array_equal(figure.data[13].x, FRAMES[1][3][:, 0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"particles": np.zeros((3, 3))}, r"particles must have shape \(n, 2\); got \(3, 3\)"),
+        ({"velocities": None}, "positions and velocities must be given together"),
+        ({"velocities": np.zeros((3, 2))}, "same shape"),
+        ({"density": np.zeros((3, 4))}, r"\(ny, nx\) = \(12, 12\); got \(3, 4\)"),
+        ({"states": np.zeros((3, 2))}, r"states must have shape \(S \+ 1, n, 2\)"),
+    ],
+)
+def test_wrong_shapes_are_refused_in_a_sentence(changes, match):
+    with pytest.raises(ValueError, match=match):
+        panel(**changes)
+
+
+def test_a_panel_without_particles_or_density_is_drawn():
+    bare = plane.Plane(title="a", colour="#000000")
+    assert len(plane.snapshot([bare], t=0.0).data) == 0
+    with pytest.raises(ValueError, match="at least one panel"):
+        plane.snapshot([], t=0.0)
+
+
+def test_curves_draw_their_numbers_and_one_shared_floor():
+    figure = curves.quality(LINES, t=0.4, metric="sliced W2")
+    assert [t.line.color for t in figure.data] == ["#0072B2", "#D55E00", theme.MUTED[0]]
+    assert np.array_equal(figure.data[0].y, AXIS**2)
+    assert set(figure.data[2].y) == {0.1}
+    assert figure.layout.shapes[0].x0 == 0.4
+
+
+def test_loss_is_drawn_faint_and_smoothed():
+    steps = np.arange(200)
+    loss = np.where(steps % 20 == 0, 50.0, 1.0)  # spikes that a median does not see
+    line = curves.Curve(label="a", colour="#0072B2", x=steps, y=loss)
+    figure = curves.loss([line])
+    smooth, raw = figure.data
+    assert np.all(smooth.y == 1.0) and np.array_equal(raw.y, loss)
+
+
+@pytest.mark.parametrize("path", SCHEDULERS)
+def test_every_path_has_its_own_colour(path):
+    assert path in theme.ROLES, "give the newcomer a colour in ROLES"
+    for dark in (False, True):
+        taken = [c[dark] for role, c in theme.ROLES.items() if role != path]
+        assert theme.path_colour(f"{path}:x=1", dark=dark) not in taken
+
+
+def _luminance(colour):
+    parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def _contrast(a, b):
+    high, low = sorted([_luminance(a), _luminance(b)], reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_colours_can_be_read(dark):
+    paper = theme.PAPER[dark]
+    for text in (theme.INK, theme.MUTED):
+        assert _contrast(text[dark], paper) >= 4.5
+    for role in theme.ROLES:
+        assert _contrast(theme.colour(role, dark=dark), paper) >= 2.5, role
+    for stops in (theme.DENSITY_RAMP, theme.DIFFERENCE_RAMP):
+        steps = np.diff([_luminance(c) for c in theme.ramp(stops, dark=dark)])
+        assert (steps > 0).all() if dark else (steps < 0).all()
+
+
+@pytest.mark.parametrize(("dark", "kind"), [(False, "light"), (True, "dark")])
+def test_figures_lie_on_the_page_that_streamlit_draws(dark, kind):
+    config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())["theme"][kind]
+    assert config["backgroundColor"] == theme.PAPER[dark]
+    assert config["textColor"] == theme.INK[dark]
+    assert config["borderColor"] == theme.GRID[dark]
+
+
+def test_unknown_role_is_refused():
+    with pytest.raises(ValueError, match="Unknown role 'blue'"):
+        theme.colour("blue")
+
+
+@pytest.mark.parametrize("module", ["plane", "curves", "theme"])
+def test_figures_need_no_torch(module):
+    script = f"import sys, flowviz.figures.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0

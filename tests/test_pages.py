@@ -1,0 +1,126 @@
+"""Every page opens: plainly, from a link, from bad links with a notice; and a control moves."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flowviz.ui import player
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "pages").glob("*.py"))
+
+LINKS = {
+    "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
+    "train": {"data": "moons", "left": "trig", "seed": "7"},
+}
+"""A link to each page, of parameters that it takes and values that are not the default."""
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+
+
+def opened(page, **link):
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in link.items():
+        app.query_params[name] = value
+    app.switch_page(f"pages/{page.name}") if page.stem != "compare" else None
+    app.run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_every_page_has_a_link_here():
+    assert {page.stem for page in PAGES} <= set(LINKS), "add the newcomer's link to LINKS"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_opens(page):
+    app = opened(page)
+    assert app.header or app.title
+    assert not app.toast and not app.error
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_opens_from_a_link_and_keeps_it(page):
+    app = opened(page, **LINKS[page.stem])
+    assert not app.toast
+    for name, value in LINKS[page.stem].items():
+        kept = app.query_params[name]
+        assert (kept if isinstance(kept, str) else kept[-1]) == value
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "-1", "1e999", "x" * 500, "<b>&'\"`*"])
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page_opens_from_bad_links_with_a_notice_each(page, value):
+    app = opened(page, **dict.fromkeys(LINKS[page.stem], value))
+    assert not app.error
+    told = " ".join(toast.value for toast in app.toast)
+    for name in LINKS[page.stem]:
+        assert f"`{name}`" in told
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_moved_control_is_shown(page):
+    app = opened(page)
+    left = next(box for box in app.selectbox if box.key.endswith(":left"))
+    left.select("trig").run()
+    assert not app.exception
+    assert "trig" in str(app.query_params["left"])
+
+
+COMPARE = next(page for page in PAGES if page.stem == "compare")
+
+
+def text_of(app):
+    return " ".join(element.value for element in [*app.markdown, *app.caption, *app.info])
+
+
+def test_compare_says_what_to_notice_and_which_ot():
+    app = opened(COMPARE)
+    assert "sliced W₂" in text_of(app) and "two fresh sets of data" in text_of(app)
+    assert any("Which OT" in expander.label for expander in app.expander)
+
+
+def test_compare_falls_back_to_the_exact_field_and_says_so():
+    app = opened(COMPARE, left="trig", field="learned")
+    assert "No network has been trained" in text_of(app)
+    assert "trigonometric" in text_of(app)
+    assert "No network" not in text_of(opened(COMPARE, left="trig", field="exact"))
+
+
+@pytest.mark.parametrize("figure", ["moment", "ways", "strip", "quality"])
+def test_compare_opens_every_figure_from_a_link(figure):
+    opened(COMPARE, figure=figure, t="0.4", mode="steps", layers="particles,trails")
+
+
+def test_compare_explains_a_solve_that_fails():
+    # Heun evaluates the last time, where the exact field of the board is stiff: it may blow up or
+    # merely miss, but never ends in a traceback.
+    opened(COMPARE, solver="heun", nfe="2", field="exact")
+
+
+def test_compare_offers_only_budgets_that_the_solver_can_spend():
+    app = opened(COMPARE, solver="rk4")
+    (slider,) = app.select_slider
+    assert all(int(option) % 4 == 0 for option in slider.options)
+    app = opened(COMPARE, solver="dopri5")
+    assert not app.select_slider
+    assert any(box.label.startswith("Tolerance") for box in app.selectbox)
+
+
+def test_compare_says_in_a_link_what_a_budget_cannot_be():
+    app = opened(COMPARE, nfe="21")
+    assert "21 cannot be had" in app.toast[0].value
+    assert not opened(COMPARE, nfe="22").toast, "affordable, though the menu does not offer it"
+
+
+def test_view_of_the_player_is_in_the_link(monkeypatch):
+    seen = player.View(t=0.25, layers=("particles", "trails"), mode="steps", layout="strip")
+    monkeypatch.setattr(player, "player", lambda *args, **kwargs: seen)
+    app = opened(COMPARE)
+    url = {name: str(value) for name, value in app.query_params.items()}
+    assert url["t"].strip("[']") == "0.25" and "particles,trails" in url["layers"]
+    assert "steps" in url["mode"] and "strip" in url["layout"]

@@ -1,0 +1,193 @@
+"""Controls in the URL: a link opens them, they write it back, and bad values are told."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+
+def script():
+    import streamlit as st
+
+    from flowviz.ui import state
+
+    state.visit(st.session_state.get("page", "one"))
+    seen = {
+        "data": state.select("data", "Data set", {"a-b": "The A", "c": "The C"}, "a-b"),
+        "field": state.segmented("field", "Field", {"x": "Ex", "y": "Why"}, "x"),
+        "nfe": state.budget("nfe", "Budget", st.session_state.get("budgets", [4, 8, 20]), 20),
+        "seed": state.integer("seed", "Seed", 0, 99, 0, dice=True),
+        "lr": state.number("lr", "Rate", 1e-5, 1.0, 1e-3),
+        "on": state.toggle("on", "On", True),
+        "word": state.text("word", "Word", "FLOW", longest=6, check=lambda raw: int(raw, 36)),
+        "t": state.opened("t", 0.0, float),
+    }
+    st.session_state["seen"] = seen
+    state.publish("t", st.session_state.get("clock", seen["t"]), 0.0)
+
+
+DEFAULTS = {
+    "data": "a-b",
+    "field": "x",
+    "nfe": 20,
+    "seed": 0,
+    "lr": 1e-3,
+    "on": True,
+    "word": "FLOW",
+    "t": 0.0,
+}
+LINK = {
+    "data": "c",
+    "field": "y",
+    "nfe": "8",
+    "seed": "7",
+    "lr": "0.01",
+    "on": "0",
+    "word": "NOISE",
+    "t": "0.5",
+}
+PARSED = {
+    "data": "c",
+    "field": "y",
+    "nfe": 8,
+    "seed": 7,
+    "lr": 0.01,
+    "on": False,
+    "word": "NOISE",
+    "t": 0.5,
+}
+
+
+def opened(**link):
+    app = AppTest.from_function(script, default_timeout=20)
+    for name, value in link.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def seen(app):
+    assert not app.exception
+    return app.session_state["seen"]
+
+
+def url(app):
+    values = app.query_params.items()
+    return {name: v if isinstance(v, str) else v[-1] for name, v in values}
+
+
+def test_without_a_link_all_is_at_its_default_and_the_url_is_empty():
+    app = opened()
+    assert seen(app) == DEFAULTS
+    assert url(app) == {}
+    assert not app.toast
+
+
+def test_a_link_opens_every_control_and_stays():
+    app = opened(**LINK)
+    assert seen(app) == PARSED
+    assert url(app) == LINK
+    assert not app.toast
+    assert seen(app.run()) == PARSED
+
+
+def test_defaults_leave_the_url():
+    app = opened(data="a-b", seed="00", nfe="20", lr="1e-3")
+    assert seen(app) == DEFAULTS
+    assert url(app) == {}
+
+
+def test_a_moved_control_writes_its_slug_and_not_its_label():
+    app = opened()
+    app.selectbox[0].select("c").run()
+    assert seen(app)["data"] == "c" and url(app) == {"data": "c"}
+    app.selectbox[0].select("a-b").run()
+    assert url(app) == {}
+
+
+def test_only_the_first_run_of_a_visit_reads_the_link():
+    app = opened(seed="7")
+    app.number_input[0].set_value(9)
+    app.query_params["seed"] = "7"  # what a browser still shows when the rerun starts
+    app.run()
+    assert seen(app)["seed"] == 9 and url(app) == {"seed": "9"}
+
+
+@pytest.mark.parametrize(
+    ("slug", "raw", "shown", "parts"),
+    [
+        ("data", "a_b", "a-b", ["a_b", "did you mean 'a-b'", "a-b, c"]),
+        ("field", "", "x", ["x, y"]),
+        ("nfe", "9", 8, ["9", "4, 8, 20"]),
+        ("nfe", "1e3", 20, ["1e3", "whole number"]),
+        ("seed", "100", 99, ["between 0 and 99", "100"]),
+        ("seed", "-1", 0, ["between 0 and 99", "-1"]),
+        ("seed", "zero", 0, ["zero", "whole number"]),
+        ("seed", "9" * 5000, 0, ["whole number"]),
+        ("lr", "nan", 1e-3, ["between 1e-05 and 1", "nan"]),
+        ("lr", "fast", 1e-3, ["fast", "not a number"]),
+        ("on", "yes", True, ["yes", "1, 0"]),
+        ("word", "LONGER THAN SIX", "FLOW", ["at most 6", "15"]),
+        ("word", "***", "FLOW", ["***"]),
+        ("t", "noon", 0.0, ["noon"]),
+    ],
+)
+def test_a_bad_value_falls_back_with_one_notice(slug, raw, shown, parts):
+    app = opened(**{slug: raw})
+    assert seen(app) == DEFAULTS | {slug: shown}
+    (notice,) = app.toast
+    for part in [f"`{slug}`", *parts]:
+        assert part in notice.value
+    assert not app.run().toast, "it is said once"
+
+
+def test_each_bad_value_is_told_and_good_ones_are_kept():
+    app = opened(data="nope", seed="nope", field="y")
+    assert seen(app) == DEFAULTS | {"field": "y"}
+    assert len(app.toast) == 2
+
+
+def test_a_choice_that_is_no_longer_offered_moves_to_the_nearest_without_a_notice():
+    app = opened(nfe="8")
+    app.session_state["budgets"] = [3, 6, 9]
+    app.run()
+    assert seen(app)["nfe"] == 9 and not app.toast
+
+
+def test_dice_draw_another_number_in_range():
+    app, drawn = opened(), {0}
+    for _ in range(5):
+        before = seen(app)["seed"]
+        app.button[0].click().run()
+        assert 0 <= seen(app)["seed"] <= 99
+        assert seen(app)["seed"] != before
+        drawn.add(seen(app)["seed"])
+    assert url(app)["seed"] == str(seen(app)["seed"])
+
+
+def test_a_page_that_is_opened_again_finds_its_controls_as_they_were():
+    app = opened(data="c")
+    app.session_state["page"] = "two"
+    app.query_params.clear()
+    app.run()
+    assert seen(app) == DEFAULTS
+    app.session_state["page"] = "one"
+    app.query_params.clear()
+    app.run()
+    assert seen(app) == DEFAULTS | {"data": "c"}
+    assert url(app) == {"data": "c"}
+
+
+def test_a_link_to_a_page_seen_before_wins_over_what_was_there():
+    app = opened(data="c", seed="7")
+    app.session_state["page"] = "two"
+    app.query_params.clear()
+    app.run()
+    app.session_state["page"] = "one"
+    app.query_params["seed"] = "8"
+    app.run()
+    assert seen(app) == DEFAULTS | {"seed": 8}
+
+
+def test_what_a_part_reports_is_in_the_url():
+    app = opened()
+    app.session_state["clock"] = 0.25
+    app.run()
+    assert url(app) == {"t": "0.25"}
