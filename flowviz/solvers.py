@@ -328,9 +328,13 @@ class _Recorded(_Counted):
         self, field: Field, times: Tensor, should_stop: Callable[[], bool] | None
     ) -> None:
         super().__init__(field, times, should_stop)
+        self.reached = times[0]
         self.leads: list[Tensor] = []
         self.states: list[Tensor] = []
         self.rejected: list[tuple[Tensor, Tensor]] = []
+
+    def callback_step(self, lead: Tensor, x: Tensor, dt: Tensor) -> None:
+        self.reached = self.latest + lead
 
     def callback_accept_step(self, lead: Tensor, x: Tensor, dt: Tensor) -> None:
         self.leads.append(lead)
@@ -392,7 +396,7 @@ def _adaptive(
             recorded, x_0, leads, rtol=tol, atol=tol, method=entry.solver, options=options
         )
     except AssertionError as error:  # how torchdiffeq says that its steps underflow
-        t = recorded.t.item()
+        t = recorded.reached.item()
         raise SolveError(
             f"{entry.label} got stuck at t = {t:.6g}: no step, however small, meets "
             f"tol = {tol:g} there; take a looser tolerance, float64 or a fixed-step method "
@@ -400,9 +404,10 @@ def _adaptive(
             t,
         ) from error
     if not states.isfinite().all():
-        t = recorded.t.item()
+        t = recorded.reached.item()
         raise SolveError(
-            f"{entry.label} left the finite numbers by t = {t:.6g}; take a tighter tolerance.", t
+            f"{entry.label} left the finite numbers after t = {t:.6g}; take a tighter tolerance.",
+            t,
         )
     direction = torch.sign(times[-1] - times[0])
     tried = [

@@ -1,0 +1,354 @@
+"""How good a field's samples and likelihoods are, at which cost: the numbers behind `evaluate`.
+
+Each measure stands beside its floor, the same measure between two fresh data sets of the same
+size, which is what a perfect sampler would reach. Draws come from the seed alone: the noise is
+that of `sample` with the same seed; the data and the floor have streams of their own.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from flowviz.datasets import Dataset
+from flowviz.densities import log_prob, normal_log_prob
+from flowviz.distributions import PointMasses
+from flowviz.metrics import METRICS, Metric, unbounded
+from flowviz.paths import AffinePath
+from flowviz.solvers import METHODS, SolveError, solve, steps_for
+
+__all__ = [
+    "EvaluateConfig",
+    "Evaluation",
+    "FlowField",
+    "Likelihood",
+    "Measure",
+    "Report",
+    "evaluate",
+    "evaluations",
+    "floors",
+    "likelihood",
+    "report",
+    "samples_of",
+]
+
+DATA, FLOOR, LIKELIHOOD = 1, 2, 3
+"""Streams of random numbers beside that of the noise."""
+
+
+class FlowField(Protocol):
+    """A learned or exact field: a velocity that knows its path."""
+
+    path: AffinePath
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t and x (B, 2), shape (B, 2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """One way to sample and how to judge it: only names and numbers.
+
+    Attributes:
+        method: name in METHODS.
+        nfe: evaluations that a fixed-step method takes; None of an adaptive one.
+        tol: tolerance of an adaptive method.
+        n: samples.
+        seed: of every draw.
+        draws: disjoint parts of the samples over which a measure with a limit is averaged.
+    """
+
+    method: str = "midpoint"
+    nfe: int | None = 20
+    tol: float = 1e-5
+    n: int = 20_000
+    seed: int = 0
+    draws: int = 4
+
+    def __post_init__(self) -> None:
+        if METHODS[self.method].adaptive:
+            if self.nfe is not None:
+                raise ValueError(
+                    f"{self.method} chooses its own NFE; give it tol, not nfe={self.nfe}."
+                )
+            if not 0 < self.tol < 1:
+                raise ValueError(f"tol must be between 0 and 1; got {self.tol}.")
+        elif self.nfe is None:
+            raise ValueError(f"{self.method} takes fixed steps; give it nfe, not a tolerance.")
+        else:
+            steps_for(self.method, self.nfe)
+        if self.n < 1 or self.draws < 1:
+            raise ValueError(f"n and draws must be at least 1; got {self.n} and {self.draws}.")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of the samples.
+
+    Attributes:
+        value: the mean over the draws.
+        error: the standard error of that mean, None with one draw.
+        floor: the same between two fresh data sets.
+        ratio: value over floor, None where the floor is 0.
+    """
+
+    value: float
+    error: float | None
+    floor: float
+    ratio: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one way to sample gives.
+
+    Attributes:
+        config: how it was done.
+        nfe: the counted evaluations of the field.
+        steps: the steps taken.
+        rejected: the steps that an adaptive method refused.
+        measures: by name in METRICS, those that apply to the data set.
+    """
+
+    config: EvaluateConfig
+    nfe: int
+    steps: int
+    rejected: int
+    measures: dict[str, Measure]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The likelihood of fresh data under the field's flow, in nats.
+
+    Attributes:
+        nll: mean of -log p(x), the cross-entropy.
+        kl: mean of log q(x) - log p(x), KL(data || model); None if q has no density.
+        error: standard error of `kl`, or of `nll` where kl is None.
+        entropy: of the data, below which no nll can be; None where no closed form is known.
+        n: points.
+        method: the solver.
+        tol: its tolerance.
+        nfe: the counted evaluations.
+    """
+
+    nll: float
+    kl: float | None
+    error: float
+    entropy: float | None
+    n: int
+    method: str
+    tol: float
+    nfe: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `evaluate` measures of one field.
+
+    Attributes:
+        data: spec of the data set.
+        evaluations: one for each way to sample.
+        likelihood: None if it was not asked for or failed.
+        failure: why the likelihood failed; "" if it did not.
+    """
+
+    data: str
+    evaluations: tuple[Evaluation, ...]
+    likelihood: Likelihood | None
+    failure: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Numbers, names, lists and dicts alone, as JSON takes them."""
+        return asdict(self) | {"evaluations": [asdict(each) for each in self.evaluations]}
+
+
+def report(
+    field: FlowField,
+    dataset: Dataset,
+    configs: Iterable[EvaluateConfig],
+    *,
+    likelihood_points: int = 4000,
+    should_stop: Callable[[], bool] | None = None,
+) -> Report:
+    """The evaluation of a field in each of the ways of `configs`, and its likelihood.
+
+    The likelihood is that of the converged flow (dopri5, tol 1e-5), whatever the sampler's NFE; it
+    takes the seed of the first config, and `likelihood_points` = 0 leaves it out.
+
+    Raises:
+        SolveError: a way to sample fails.
+        SolveCancelled: should_stop said so.
+    """
+    configs = tuple(configs)
+    found = tuple(evaluations(field, dataset, configs, should_stop=should_stop))
+    judged, failure = None, ""
+    if likelihood_points:
+        seed = configs[0].seed if configs else 0
+        try:
+            judged = likelihood(
+                field, dataset, n=likelihood_points, seed=seed, should_stop=should_stop
+            )
+        except SolveError as error:
+            failure = str(error)
+    return Report(dataset.name, found, judged, failure)
+
+
+def evaluations(
+    field: FlowField,
+    dataset: Dataset,
+    configs: Iterable[EvaluateConfig],
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[Evaluation]:
+    """One evaluation after the other, each as soon as it is there; floors are measured once."""
+    known: dict[tuple[int, int, int], dict[str, float]] = {}
+    for config in configs:
+        key = (config.n, config.seed, config.draws)
+        if key not in known:
+            known[key] = floors(dataset, n=config.n, seed=config.seed, draws=config.draws)
+        yield evaluate(field, dataset, config, floor=known[key], should_stop=should_stop)
+
+
+def evaluate(
+    field: FlowField,
+    dataset: Dataset,
+    config: EvaluateConfig,
+    *,
+    floor: dict[str, float] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """The measures of `config.n` samples of the field against as many fresh data.
+
+    Args:
+        field: the field.
+        dataset: the data that its samples should resemble.
+        config: how to sample.
+        floor: what `floors` returned for the same n, seed and draws, if known.
+        should_stop: asked before each evaluation of the field.
+    """
+    x_0 = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
+    states, nfe, steps, rejected = samples_of(field, x_0, config, should_stop=should_stop)
+    if floor is None:
+        floor = floors(dataset, n=config.n, seed=config.seed, draws=config.draws)
+    data = _data(dataset, config.n, config.seed, DATA)
+    measures = {}
+    for name, metric in _metrics(dataset).items():
+        values = _values(metric, states, data, dataset, config.draws)
+        value, error = _mean(values)
+        ratio = value / floor[name] if floor[name] > 0 else None
+        measures[name] = Measure(value, error, floor[name], ratio)
+    return Evaluation(config, nfe, steps, rejected, measures)
+
+
+def samples_of(
+    field: FlowField,
+    x_0: Tensor,
+    config: EvaluateConfig,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Tensor, int, int, int]:
+    """Samples (n, 2) from standard normal noise x_0 (n, 2), with NFE, steps and rejected steps."""
+    times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
+    steps = None if config.nfe is None else steps_for(config.method, config.nfe)
+    solution = solve(
+        field,
+        field.path.start(x_0),
+        times,
+        config.method,
+        steps=steps,
+        tol=config.tol,
+        should_stop=should_stop,
+    )
+    return (
+        solution.states[-1],
+        solution.nfe,
+        len(solution.step_times) - 1,
+        len(solution.rejected),
+    )
+
+
+def floors(dataset: Dataset, *, n: int, seed: int, draws: int) -> dict[str, float]:
+    """Each metric between two fresh data sets of n points, by name: what a perfect sampler has."""
+    first, second = (_data(dataset, n, seed, stream) for stream in (FLOOR, DATA))
+    return {
+        name: _mean(_values(metric, first, second, dataset, draws))[0]
+        for name, metric in _metrics(dataset).items()
+    }
+
+
+def likelihood(
+    field: FlowField,
+    dataset: Dataset,
+    *,
+    n: int = 4000,
+    seed: int = 0,
+    method: str = "dopri5",
+    tol: float = 1e-5,
+    should_stop: Callable[[], bool] | None = None,
+) -> Likelihood:
+    """The likelihood of n fresh data in nats (Lipman et al. 2022, eq. 27-33, exact divergence).
+
+    The density is that at the path's t_max, where a little noise is left in the samples.
+
+    Raises:
+        SolveError: the flow cannot be followed backward.
+    """
+    x_1 = _data(dataset, n, seed, LIKELIHOOD)
+    found = log_prob(
+        field,
+        x_1,
+        t_max=field.path.t_max,
+        method=method,
+        tol=tol,
+        log_prior=partial(normal_log_prob, std=field.path.scheduler.sigma_0),
+        should_stop=should_stop,
+    )
+    log_p = found.log_prob.double()
+    nll, error = _mean((-log_p).tolist())
+    kl = None
+    if not isinstance(dataset.distribution, PointMasses):
+        log_q = dataset.distribution.log_prob(x_1.double())
+        kl, error = _mean((log_q - log_p).tolist())
+    entropy = dataset.distribution.entropy
+    return Likelihood(nll, kl, error or 0.0, entropy, n, method, tol, found.nfe)
+
+
+def _metrics(dataset: Dataset) -> dict[str, Metric]:
+    """The metrics that say something of the data set."""
+    boundless = unbounded(dataset.distribution)
+    return {
+        name: metric
+        for name, metric in METRICS.items()
+        if not (boundless and metric.needs == "distribution")
+    }
+
+
+def _values(
+    metric: Metric, samples: Tensor, data: Tensor, dataset: Dataset, draws: int
+) -> list[float]:
+    """The metric on disjoint parts of its limit's size, or on all where it has none."""
+    size = min(metric.limit or len(samples), len(samples))
+    count = min(draws, len(samples) // size) if metric.limit else 1
+    return [
+        metric(samples[k * size :][:size], data[k * size :][:size], dataset.distribution)
+        for k in range(count)
+    ]
+
+
+def _data(dataset: Dataset, n: int, seed: int, stream: int) -> Tensor:
+    """n fresh data (n, 2); the streams of one seed are apart, from each other and the noise."""
+    return dataset.sample(n, Generator().manual_seed(1000 * seed + stream))
+
+
+def _mean(values: list[float]) -> tuple[float, float | None]:
+    """The mean and, of two values or more, its standard error."""
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return mean, None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, math.sqrt(variance / len(values))

@@ -1,0 +1,164 @@
+"""Evaluation: a perfect field reaches the floor, a bad one does not, and all of it is JSON."""
+
+import json
+
+import pytest
+import torch
+
+from flowviz.datasets import DATASETS, Dataset
+from flowviz.distributions import GaussianMixture, PointMasses
+from flowviz.experiments.evaluate import (
+    EvaluateConfig,
+    evaluate,
+    evaluations,
+    floors,
+    likelihood,
+    report,
+)
+from flowviz.fields import exact_field
+from flowviz.metrics import METRICS
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS
+from flowviz.solvers import SolveCancelled
+
+BOARD = DATASETS["checkerboard"]
+
+
+def small(**given):
+    return EvaluateConfig(**{"n": 1200, "draws": 3} | given)
+
+
+def made(distribution):
+    return Dataset("made", "made", "Made for a test.", distribution.sample, distribution)
+
+
+@pytest.fixture(scope="module")
+def field():
+    return exact_field(AffinePath(SCHEDULERS["ot"]()), BOARD.distribution)
+
+
+@pytest.fixture(scope="module")
+def found(field):
+    configs = [small(nfe=4), small(nfe=20)]
+    return report(field, BOARD, configs, likelihood_points=400)
+
+
+def test_exact_field_reaches_the_floor_with_many_evaluations(found):
+    few, many = found.evaluations
+    assert few.nfe == 4 and many.nfe == 20 and many.steps == 10 and many.rejected == 0
+    assert set(many.measures) == set(METRICS)
+    for name in ("w2", "sliced-w2", "energy", "histogram-tv"):
+        assert many.measures[name].floor == few.measures[name].floor > 0
+    assert many.measures["w2"].ratio < 1.25
+    assert few.measures["off-support"].value > 0.03 > many.measures["off-support"].value
+    assert few.measures["off-support"].floor == 0 and few.measures["off-support"].ratio is None
+
+
+def test_exact_field_has_no_divergence_from_the_data(found):
+    """At t_max the board is 0.1% smaller, where 1 point in 500 costs a few nats."""
+    judged = found.likelihood
+    assert found.failure == "" and judged.n == 400 and judged.nfe > 20
+    assert abs(judged.kl) < 0.02 + 5 * judged.error < 0.2
+    # Uniform data: -log q is the entropy at every point.
+    assert judged.nll - judged.entropy == pytest.approx(judged.kl, abs=1e-6)
+
+
+def test_likelihood_is_that_of_the_exact_density(field):
+    judged = likelihood(field, BOARD, n=200, seed=4, tol=1e-6)
+    x = BOARD.sample(200, torch.Generator().manual_seed(1000 * 4 + 3)).double()
+    t = torch.tensor(field.path.t_max, dtype=torch.float64)
+    assert judged.nll == pytest.approx(-field.log_density(t, x).mean().item(), abs=1e-3)
+
+
+def test_report_is_json_and_repeats(field, found):
+    text = json.dumps(found.as_dict(), allow_nan=False)
+    assert json.loads(text)["evaluations"][1]["measures"]["w2"]["value"] > 0
+    again = evaluate(field, BOARD, small(nfe=20))
+    assert again == found.evaluations[1]
+    other = evaluate(field, BOARD, small(nfe=20, seed=1))
+    assert other.measures["w2"].value != again.measures["w2"].value
+
+
+def test_floors_are_measured_once_for_one_seed(field, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "flowviz.experiments.evaluate.floors",
+        lambda *args, **given: calls.append(given) or floors(*args, **given),
+    )
+    configs = [small(n=200, nfe=nfe, seed=seed) for seed in (0, 1) for nfe in (4, 8)]
+    assert len(list(evaluations(field, BOARD, configs))) == 4
+    assert [call["seed"] for call in calls] == [0, 1]
+
+
+def test_adaptive_methods_are_judged_by_their_counted_evaluations(field):
+    result = evaluate(field, BOARD, small(n=200, method="bosh3", nfe=None, tol=1e-3))
+    assert result.nfe == 2 + 3 * (result.steps + result.rejected)
+
+
+def test_gaussian_data_has_no_support_to_miss_but_a_likelihood():
+    gaussian = made(GaussianMixture(torch.tensor([[1.0, -1.0]]), 0.5))
+    flow = exact_field(AffinePath(SCHEDULERS["vp"]()), gaussian.distribution)
+    result = evaluate(flow, gaussian, small(n=300))
+    assert "off-support" not in result.measures and result.measures["w2"].value > 0
+    assert abs(likelihood(flow, gaussian, n=200).kl) < 5e-3
+
+
+def test_points_have_no_density_to_compare_with():
+    points = made(PointMasses(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])))
+    flow = exact_field(AffinePath(SCHEDULERS["ot"]()), points.distribution)
+    judged = likelihood(flow, points, n=50)
+    assert judged.kl is None and judged.error >= 0
+
+
+class Still:
+    """A field that does not move."""
+
+    path = AffinePath(SCHEDULERS["ve"]())
+
+    def __call__(self, t, x):
+        return torch.zeros_like(x)
+
+
+def test_noise_of_another_width_is_where_samples_start():
+    """VE starts at sigma_max: unmoved, its samples are far wider than the board."""
+    result = evaluate(Still(), BOARD, small(n=500, method="euler", nfe=1))
+    assert result.measures["off-support"].value > 0.9
+    judged = likelihood(Still(), BOARD, n=100)
+    x = torch.tensor(0.0)
+    expected = -2 * torch.distributions.Normal(0.0, 25.0).log_prob(x).item()
+    assert judged.nll == pytest.approx(expected, abs=0.05)
+
+
+class Wall(Still):
+    """A field that ends in the middle of time."""
+
+    path = AffinePath(SCHEDULERS["ot"]())
+
+    def __call__(self, t, x):
+        return torch.where(t < 0.5, torch.nan, 0.0).to(x) * x
+
+
+def test_a_likelihood_that_fails_says_why():
+    result = report(Wall(), BOARD, [], likelihood_points=10)
+    assert result.likelihood is None and "got stuck at t = 0." in result.failure
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"method": "dopri5"}, "chooses its own NFE"),
+        ({"method": "dopri5", "nfe": None, "tol": 0.0}, "tol must be between"),
+        ({"method": "rk4", "nfe": 10}, "nearest that it can: 8 and 12"),
+        ({"nfe": None}, "give it nfe"),
+        ({"n": 0}, "at least 1"),
+        ({"method": "eulr"}, "Did you mean 'euler'"),
+    ],
+)
+def test_bad_configs_are_refused(given, match):
+    with pytest.raises(ValueError, match=match):
+        EvaluateConfig(**given)
+
+
+def test_evaluation_can_be_cancelled(field):
+    with pytest.raises(SolveCancelled):
+        evaluate(field, BOARD, small(n=50), floor={}, should_stop=lambda: True)
