@@ -577,7 +577,16 @@ def _judge(
             failure = str(error)
         progress.show(total, total)
     progress.end()
-    return {"evaluations": rows, "likelihood": judged, "failure": failure}
+    return _rounded({"evaluations": rows, "likelihood": judged, "failure": failure})
+
+
+def _rounded(value: object) -> Any:
+    """The same lists and dicts, their floats to six digits, which is more than a sample knows."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _beside_floor(measure: dict[str, Any]) -> str:
