@@ -110,7 +110,7 @@ export function keyMeaning(key, onButton = false) {
 
 /** "#rgb", "#rrggbb" or "rgb(r, g, b)" as [r, g, b]; anything else is black. */
 export function rgb(text) {
-  const hex = /^#([0-9a-f]{3}|[0-9a-f]{6})/i.exec(text.trim());
+  const hex = /^#([0-9a-f]{6}|[0-9a-f]{3})/i.exec(text.trim());
   if (hex) {
     const full = hex[1].length === 3 ? [...hex[1]].map((c) => c + c).join("") : hex[1];
     return [0, 2, 4].map((i) => parseInt(full.slice(i, i + 2), 16));
@@ -258,35 +258,41 @@ export function blended(grids, k, f, out) {
   return out;
 }
 
-/** Calls put(pixel index, value) over the pixels that a grid over [-frame, frame]^2 covers. */
-function sampled(s, grid, h, window, frame, row) {
+/** Where the pixels of a row lie among the h nodes of a grid, kept while the window stays. */
+function columns(s, h, window, frame) {
+  const stamp = `${h} ${window.x} ${window.y} ${window.r} ${frame}`;
+  const kept = (s.columns ??= new Map()).get(h);
+  if (kept?.stamp === stamp) return kept;
   const step = (2 * frame) / (h - 1), scale = (2 * window.r) / s.w;
-  const fx = new Float32Array(s.w), ix = new Int32Array(s.w);
-  let left = s.w, right = 0;
+  const made = kept ?? { fx: new Float32Array(s.w), ix: new Int32Array(s.w), rows: new Float32Array(s.w * h) };
+  Object.assign(made, { stamp, step, scale, left: s.w, right: 0 });
   for (let x = 0; x < s.w; x++) {
     const u = (window.x - window.r + (x + 0.5) * scale + frame) / step;
     if (u < 0 || u > h - 1) continue;
-    left = Math.min(left, x); right = x + 1;
-    ix[x] = Math.min(h - 2, Math.floor(u)); fx[x] = u - ix[x];
+    made.left = Math.min(made.left, x);
+    made.right = x + 1;
+    made.ix[x] = Math.min(h - 2, Math.floor(u));
+    made.fx[x] = u - made.ix[x];
   }
-  // Each grid row is stretched once; every pixel row then blends two of them.
-  const rows = new Map();
-  const stretched = (r) => {
-    let values = rows.get(r);
-    if (values) return values;
-    values = new Float32Array(s.w);
-    for (let x = left, base = r * h; x < right; x++) {
-      const a = grid[base + ix[x]];
-      values[x] = a + (grid[base + ix[x] + 1] - a) * fx[x];
-    }
-    rows.set(r, values);
-    return values;
-  };
+  s.columns.set(h, made);
+  return made;
+}
+
+/** Calls row(first pixel, row below, row above, share of the latter) for each row of pixels that a
+ *  grid over [-frame, frame]^2 covers; the rows are indices into `rows`, stretched to the width. */
+function sampled(s, grid, h, window, frame, row) {
+  const c = columns(s, h, window, frame), { fx, ix, rows, left, right } = c, { w } = s;
+  const node = (y) => (window.y + window.r - (y + 0.5) * c.scale + frame) / c.step;
+  const high = Math.min(h - 1, Math.ceil(node(0))), low = Math.max(0, Math.floor(node(s.h - 1)));
+  for (let r = low; r <= high; r++) for (let x = left, base = r * h, at = r * w; x < right; x++) {
+    const a = grid[base + ix[x]];
+    rows[at + x] = a + (grid[base + ix[x] + 1] - a) * fx[x];
+  }
   for (let y = 0; y < s.h; y++) {
-    const v = (window.y + window.r - (y + 0.5) * scale + frame) / step;
+    const v = node(y);
     if (v < 0 || v > h - 1) continue;
     const r = Math.min(h - 2, Math.floor(v));
-    row(y * s.w, stretched(r), stretched(r + 1), v - r, left, right);
+    row(y * w, rows, r * w, v - r, left, right);
   }
 }
 
@@ -294,17 +300,20 @@ function sampled(s, grid, h, window, frame, row) {
 export function paintDensity(s, grid, h, window, frame, colours) {
   s.px.fill(colours[0]);
   const scale = (colours.length - 1) / 255, { px } = s;
-  sampled(s, grid, h, window, frame, (base, a, b, f, left, right) => {
-    for (let x = left; x < right; x++) px[base + x] = colours[((a[x] + (b[x] - a[x]) * f) * scale) | 0];
+  sampled(s, grid, h, window, frame, (base, rows, a, f, left, right) => {
+    for (let x = left, b = a + s.w; x < right; x++) {
+      const value = rows[a + x];
+      px[base + x] = colours[((value + (rows[b + x] - value) * f) * scale) | 0];
+    }
   });
 }
 
 /** Lays values in 0..255 over what is there: the ramp's colour, the more opaque the larger. */
 export function layDifference(s, grid, h, window, frame, colours) {
   const scale = (colours.length - 1) / 255;
-  sampled(s, grid, h, window, frame, (base, a, b, f, left, right) => {
-    for (let x = left; x < right; x++) {
-      const value = a[x] + (b[x] - a[x]) * f;
+  sampled(s, grid, h, window, frame, (base, rows, a, f, left, right) => {
+    for (let x = left, b = a + s.w; x < right; x++) {
+      const value = rows[a + x] + (rows[b + x] - rows[a + x]) * f;
       if (value > 4) mix(s.px, base + x, colours[(value * scale) | 0], Math.min(225, value * 2.2) | 0);
     }
   });
@@ -348,11 +357,14 @@ function paintField(s, scene, k, f, window, frame, look, dot) {
   }
 }
 
+/** Of n particles every so many one leaves a trail. */
+const trailStride = (n) => Math.max(1, Math.floor(n / TRAILS));
+
 /** Trails of some of the particles: the way so far, with dots at the real steps if `dots`. */
 function paintTrails(s, states, limit, k, f, window, look, dot, dots) {
   const n = states.shape[1], { m, cx, cy } = decoding(projection(s, window), limit);
-  const stride = Math.max(1, Math.floor(n / TRAILS)), width = (dots ? 1.2 : 1.1) * dot;
-  const small = discMasks(1.5 * dot), opacity = dots ? 110 : 96;
+  const stride = trailStride(n), width = (dots ? 1.2 : 1.1) * dot;
+  const small = discMasks(1.35 * dot), opacity = dots ? 130 : 120;
   for (let i = 0; i < n; i += stride) {
     let x = states[2 * i] * m + cx, y = cy - states[2 * i + 1] * m;
     disc(s, x, y, small, look.noise, 200);
@@ -367,13 +379,14 @@ function paintTrails(s, states, limit, k, f, window, look, dot, dots) {
   }
 }
 
-function paintParticles(s, states, limit, k, f, window, look, dot) {
+/** Every particle or, beside their trails, every `stride`-th. */
+function paintParticles(s, states, limit, k, f, window, look, dot, stride, opacity) {
   const n = states.shape[1], { m, cx, cy } = decoding(projection(s, window), limit);
   const a = k * n * 2, b = f > 0 ? a + n * 2 : a;
   const mask = discMasks(look.radius * dot);
-  for (let i = 0; i < n; i++) {
+  for (let i = 0; i < n; i += stride) {
     const u = states[a + 2 * i], v = states[a + 2 * i + 1];
-    disc(s, (u + (states[b + 2 * i] - u) * f) * m + cx, cy - (v + (states[b + 2 * i + 1] - v) * f) * m, mask, look.role, look.opacity);
+    disc(s, (u + (states[b + 2 * i] - u) * f) * m + cx, cy - (v + (states[b + 2 * i + 1] - v) * f) * m, mask, look.role, opacity);
   }
 }
 
@@ -404,8 +417,19 @@ export function paint(s, panel, scene, { t, mode, layers, window, frame, dot, lo
   const steps = mode === "steps";
   const states = steps ? panel.step_states : panel.states;
   const { k, f } = steps ? { k: stepAt(panel.step_times, t), f: 0 } : locate(panel.times, t);
-  if (on("trails")) paintTrails(s, states, panel.limit, k, f, window, look, dot, steps);
-  if (on("particles")) paintParticles(s, states, panel.limit, k, f, window, look, dot);
+  const particles = (stride, opacity) => on("particles") && paintParticles(s, states, panel.limit, k, f, window, look, dot, stride, opacity);
+  if (!on("trails")) { particles(1, look.opacity); return; }
+  // The many step back, so that one sees the ways of the few.
+  particles(1, look.opacity * 0.3);
+  paintTrails(s, states, panel.limit, k, f, window, look, dot, steps);
+  particles(trailStride(states.shape[1]), 256);
+}
+
+/** Pixels along an edge, as a share of the screen's own, after frames [gap, paint] in ms. */
+export function qualityAfter(quality, frames, ratio) {
+  const middle = (i) => frames.map((f) => f[i]).sort((a, b) => a - b)[frames.length >> 1];
+  if (middle(0) > 23 && middle(1) > 6) return Math.max(ratio > 1 ? 0.5 : 0.7, quality - 0.25);
+  return middle(0) < 18 && middle(1) < 4 ? Math.min(1, quality + 0.25) : quality;
 }
 
 /** A read-out's text at time t: its number there, or the one it has for the whole run. */
@@ -489,6 +513,13 @@ const element = (tag, className, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
+
+/** A label such as "density p_t" with its index set low. */
+function indexed(text) {
+  const made = element("em");
+  text.split(/_(\w)/).forEach((part, i) => made.append(i % 2 ? element("sub", "", part) : part));
+  return made;
+}
 
 class Player {
   constructor(root) {
@@ -809,21 +840,19 @@ class Player {
     if (this.clock.playing) this.ask();
   }
 
-  /** Watches the frame gaps of a movement; slow machines get fewer pixels until it rests. */
+  /** Watches a movement's frames: where painting makes them late, it gets fewer pixels for now. */
   moving(gap) {
-    if (gap) this.gaps.push(gap);
+    if (gap) this.gaps.push([gap, this.paintTime]);
     if (this.gaps.length >= 16) {
-      const middle = this.gaps.sort((a, b) => a - b)[8];
+      this.quality = qualityAfter(this.quality, this.gaps, devicePixelRatio || 1);
       this.gaps = [];
-      if (middle > 23) this.quality = Math.max(0.5, this.quality - 0.25);
-      else if (middle < 17.5 && this.paintTime < 5) this.quality = Math.min(1, this.quality + 0.25);
     }
     this.resting = false;
     clearTimeout(this.settling);
     this.settling = setTimeout(() => {
       if (this.clock.playing) return;
       this.resting = true;
-      if (this.quality < 1) this.ask();
+      this.ask();
     }, 140);
   }
 
@@ -840,11 +869,15 @@ class Player {
     if (this.range.value !== shown) this.range.value = t;
     this.write(this.output, `t = ${shown}`);
     this.range.setAttribute("aria-valuetext", `t = ${shown}`);
-    this.body.panels.forEach((panel, i) => panel.readouts.forEach((readout, j) => {
-      this.write(this.cells[i].readouts[strip ? 1 : 0][j], readoutAt(readout, panel.times, t));
-    }));
     this.dressControls(playing, speed);
-    this.drawLegend(t);
+    // Nobody reads sixty numbers a second, and each new one costs the browser a layout.
+    if (!this.moved() || began - (this.wrote ?? 0) > 90) {
+      this.wrote = began;
+      this.body.panels.forEach((panel, i) => panel.readouts.forEach((readout, j) => {
+        this.write(this.cells[i].readouts[strip ? 1 : 0][j], readoutAt(readout, panel.times, t));
+      }));
+      this.drawLegend(t);
+    }
     this.drawn += 1;
     Object.assign(this.root.dataset, {
       t: shown, playing: String(playing), drawn: this.drawn, quality: this.quality,
@@ -905,7 +938,7 @@ class Player {
       if (!side) return;
       const w = Math.round(side * ratio), s = surface(w);
       shot.width = shot.height = w;
-      paint(s, this.body.panels[i], this.scenes[i], this.settings(i, t, ratio * clamp(side / 150, 0.55, 1), 1.3));
+      paint(s, this.body.panels[i], this.scenes[i], this.settings(i, t, ratio * clamp(side / 150, 0.6, 1), 1));
       cell.context(shot).putImageData(s.image, 0, 0);
     }));
     this.stripStale = false;
@@ -1010,13 +1043,13 @@ class Player {
       box.replaceChildren(...entries.map((e) => {
         const item = element("span");
         for (const colour of new Set(e.dots ?? [])) { item.append(e.tail ? "" : this.dot(colour)); }
-        if (e.arrow) item.append("↗");
-        item.append(e.text);
-        if (e.tail) item.append(this.dot(e.dots[0]), e.tail);
+        if (e.arrow) item.append(element("i", "fv-arrow", "↗"));
+        item.append(indexed(e.text));
+        if (e.tail) item.append(this.dot(e.dots[0]), element("em", "", e.tail));
         if (e.ramp) {
           const bar = element("i", "fv-ramp");
           bar.style.background = `linear-gradient(90deg, ${e.ramp.join(", ")})`;
-          item.append("0", bar, element("b"));
+          item.append(element("em", "", "0"), bar, element("b"));
         }
         return item;
       }));
@@ -1066,13 +1099,13 @@ class Player {
       }
       for (let j = 0; j < FRAMES; j++) {
         const at = x + j * (side + gap);
-        stamp(i, j / (FRAMES - 1), at, y, 1.5, 1.3);
+        stamp(i, j / (FRAMES - 1), at, y, 1.5, 1);
         c.strokeStyle = theme.grid;
         c.strokeRect(at - 0.5, y - 0.5, side + 1, side + 1);
         words(`t = ${j % 9 ? `${j}/9` : j / 9}`, at + side / 2, y + side + 26, `${size}px ${this.font}`, theme.muted, "center");
       }
     });
-    words(this.legend(this.clock.t).map((e) => e.text + (e.tail ? ` ${e.tail}` : "") + (e.ends ? ` 0 to ${e.ends}` : "")).join("   ·   "),
+    words(this.legend(this.clock.t).map((e) => e.text.replace("_t", "ₜ") + (e.tail ? ` ${e.tail}` : "") + (e.ends ? ` 0 to ${e.ends}` : "")).join("   ·   "),
       left, canvas.height - 22, `${size - 3}px ${this.font}`, theme.muted);
     return canvas;
   }

@@ -1,0 +1,190 @@
+"""The player's payload, read back by a parser of its own."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from flowviz.ui.player import Panel, Readout, Scene, View, pack, pack_scene
+from flowviz.ui.player.payload import PEAK, REACH, header_of
+
+K, N, S = 5, 40, 3
+TIMES = np.linspace(0, 0.99, K)
+
+
+def parsed(payload):
+    """Header and arrays, from the format's description alone."""
+    magic, version, length, zero = struct.unpack_from("<4sIII", payload)
+    assert (magic, version, zero, length % 8) == (b"FLOW", 1, 0, 0)
+    start = 16 + length
+
+    def filled(node):
+        if isinstance(node, dict) and "dtype" in node:
+            assert node["offset"] % 8 == 0
+            count = int(np.prod(node["shape"]))
+            array = np.frombuffer(payload, "<" + node["dtype"], count, start + node["offset"])
+            return array.reshape(node["shape"])
+        if isinstance(node, dict):
+            return {name: filled(value) for name, value in node.items()}
+        return [filled(value) for value in node] if isinstance(node, list) else node
+
+    return filled(json.loads(payload[16:start]))
+
+
+def panel(seed=0, scale=1.0, **changes):
+    r = np.random.default_rng(seed)
+    given = {
+        "title": "Conditional OT",
+        "role": "ot",
+        "times": TIMES,
+        "states": scale * r.normal(size=(K, N, 2)),
+        "step_times": np.linspace(0, 0.99, S + 1),
+        "step_states": scale * r.normal(size=(S + 1, N, 2)),
+    }
+    return Panel(**(given | changes))
+
+
+def scene(seed=0, h=16, g=6, d=7, **changes):
+    r = np.random.default_rng(seed)
+    given = {
+        "times": TIMES,
+        "density": r.exponential(size=(K, h, h)) * np.logspace(-3, 2, K)[:, None, None],
+        "velocity": r.normal(size=(K, g, g, 2)) * np.logspace(0, 4, K)[:, None, None, None],
+        "difference": r.exponential(size=(K, d, d)),
+        "data": r.normal(size=(30, 2)),
+    }
+    return Scene(**(given | changes))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+def test_points_come_back_within_half_a_step(scale):
+    given = panel(scale=scale)
+    back = parsed(pack([given]))["panels"][0]
+    step = 2 * back["limit"] / 65535
+    for name in ("states", "step_states"):
+        points = back[name] * step - back["limit"]
+        reachable = np.clip(getattr(given, name), -back["limit"], back["limit"])
+        # Half a step and the rounding of float32 on the way.
+        assert np.abs(points - reachable).max() <= step / 2 + 1e-6 * back["limit"]
+    np.testing.assert_allclose(back["times"], TIMES, atol=1e-7)
+    assert back["states"].shape == (K, N, 2)
+
+
+def test_points_far_out_are_moved_to_the_edge_and_cost_the_near_ones_nothing():
+    states = np.zeros((K, N, 2))
+    states[:, 0] = 1e6
+    back = parsed(pack([panel(states=states)]))["panels"][0]
+    assert back["limit"] == REACH * 5
+    assert back["states"][:, 0].min() == 65535
+
+
+def test_density_comes_back_within_half_a_step_of_its_root():
+    given = scene()
+    back = parsed(pack_scene(given))
+    peaks = np.quantile(given.density.reshape(K, -1), PEAK, axis=1)
+    np.testing.assert_allclose(back["density_peak"], peaks, rtol=1e-5)
+    root = np.sqrt(np.clip(given.density / peaks[:, None, None], 0, 1))
+    assert np.abs(back["density"] / 255 - root).max() <= 0.5 / 255 + 1e-5
+
+
+def test_velocity_comes_back_within_half_a_step_of_its_time():
+    given = scene()
+    back = parsed(pack_scene(given))
+    scale = back["velocity_scale"][:, None, None, None]
+    error = np.abs(back["velocity"] * scale - given.velocity)
+    assert np.all(error <= 0.501 * scale)
+    assert back["speed"] == pytest.approx(np.median(np.linalg.norm(given.velocity, axis=-1)))
+
+
+def test_difference_and_data_come_back():
+    given = scene()
+    back = parsed(pack_scene(given))
+    root = np.sqrt(np.clip(given.difference / back["difference_peak"], 0, 1))
+    assert np.abs(back["difference"] / 255 - root).max() <= 0.5 / 255 + 1e-5
+    step = 2 * back["data_limit"] / 65535
+    assert np.abs(back["data"] * step - back["data_limit"] - given.data).max() <= step
+
+
+def test_a_still_plane_has_no_zero_to_divide_by():
+    zeros = scene(
+        density=np.zeros((K, 4, 4)),
+        velocity=np.zeros((K, 4, 4, 2)),
+        difference=np.zeros((K, 4, 4)),
+    )
+    back = parsed(pack_scene(zeros))
+    assert not back["density"].any() and not back["velocity"].any()
+    assert back["speed"] == 1.0
+
+
+def test_layers_that_a_scene_lacks_are_left_out():
+    back = parsed(pack_scene(Scene(TIMES, data=np.zeros((3, 2)))))
+    assert not {"density", "velocity", "difference"} & set(back)
+
+
+def test_readouts_keep_their_numbers_and_dash_what_is_not_finite():
+    given = panel(readouts=(Readout("NFE", 20, 0), Readout("W2", [1, np.nan, 1 / 3, np.inf, 0])))
+    nfe, w2 = parsed(pack([given]))["panels"][0]["readouts"]
+    assert nfe["values"] == [20] and nfe["decimals"] == 0
+    assert w2["values"] == [1, None, 0.333333, None, 0]
+
+
+def test_equal_content_has_equal_names_and_other_content_others():
+    names = [header_of(pack([panel(seed)]), "panels")["name"] for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+    names = [header_of(pack_scene(scene(seed)), "scene")["name"] for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+
+
+def test_a_role_is_a_path_without_its_parameters():
+    assert parsed(pack([panel(role="vp:beta_max=10")]))["panels"][0]["role"] == "vp"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"states": np.zeros((K, N, 3))}, r"states of .* must have shape \(5, n, 2\); got \(5, 4"),
+        ({"states": np.zeros((K + 1, N, 2))}, r"must have shape \(5, n, 2\)"),
+        ({"step_states": np.zeros((S + 1, N + 1, 2))}, "must hold the 40 particles .* got 41"),
+        ({"states": np.full((K, N, 2), np.nan)}, "must be finite; got 400"),
+        ({"times": TIMES[::-1]}, "must be at least two rising numbers"),
+        ({"times": [0.0]}, "must be at least two rising numbers"),
+        ({"readouts": (Readout("W2", [1, 2]),)}, "'W2' .* must be one number or 5"),
+    ],
+)
+def test_bad_panels_are_refused_in_a_sentence(changes, message):
+    with pytest.raises(ValueError, match=message):
+        pack([panel(**changes)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"density": np.zeros((K, 4, 5))}, r"density must have shape \(5, h, h\)"),
+        ({"density": -np.ones((K, 4, 4))}, "density must be at least 0; got -1"),
+        ({"velocity": np.zeros((K, 4, 4))}, r"velocity must have shape \(5, h, h, 2\)"),
+        ({"velocity": np.full((K, 4, 4, 2), np.inf)}, "velocity must be finite"),
+        ({"difference": np.zeros((2, 4, 4))}, r"difference must have shape \(5, h, h\)"),
+        ({"data": np.zeros((3, 3))}, r"data of the scene must have shape"),
+    ],
+)
+def test_bad_scenes_are_refused_in_a_sentence(changes, message):
+    with pytest.raises(ValueError, match=message):
+        pack_scene(scene(**changes))
+
+
+def test_no_panels_and_foreign_bytes_are_refused():
+    with pytest.raises(ValueError, match="at least one panel"):
+        pack([])
+    with pytest.raises(ValueError, match=r"must be what pack\(\) returned"):
+        header_of(b"nothing of ours", "panels")
+    with pytest.raises(ValueError, match=r"must be what pack_scene\(\) returned"):
+        header_of(pack([panel()]), "scene")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"t": 2}, {"layers": ("fog",)}, {"mode": "fast"}, {"layout": "x"}, {"speed": 3}]
+)
+def test_a_view_holds_only_what_can_be_shown(changes):
+    with pytest.raises(ValueError, match="must be"):
+        View(**changes)
