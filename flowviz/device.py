@@ -24,7 +24,9 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind not in available:
         raise ValueError(f"Unknown device {name!r}. There are: auto, {', '.join(available)}.")
     if not available[kind]:
-        raise ValueError(f"This machine has no {kind} device that PyTorch can use; try --device cpu.")
+        raise ValueError(
+            f"This machine has no {kind} device that PyTorch can use; choose the device cpu."
+        )
     return torch.device(name)
 
 

@@ -1,7 +1,7 @@
 r"""The affine conditional path of a scheduler, and the conversions that it implies.
 
-Given noise x_0 ~ N(0, I) and data x_1, the conditional flow is x_t = alpha_t x_1 + sigma_t x_0. Its
-velocity is what flow matching regresses on (Lipman et al. 2022, eq. 13-15). On one path the
+Given noise x_0 ~ N(0, I) and data x_1, the conditional flow is x_t = alpha_t x_1 + sigma_t x_0.
+Its velocity is what flow matching regresses on (Lipman et al. 2022, eq. 13-15). On one path the
 marginal velocity u, score s, noise prediction E[x_0 | x_t] and data prediction E[x_1 | x_t]
 determine each other:
 

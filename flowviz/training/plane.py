@@ -137,7 +137,7 @@ class TrainState:
         return self.step >= self.config.steps
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that the next step depends on, as named CPU tensors: weights, averages, RNG, step."""
+        """All that the next step depends on, as named CPU tensors."""
         named = {f"field.{name}": value for name, value in self.field.state_dict().items()}
         named |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
         for name, parameter in self.field.named_parameters():
@@ -256,9 +256,9 @@ def irreducible_loss(
 ) -> float | None:
     """The loss of the best possible field, to about 0.5% (one standard error at 100,000 pairs).
 
-    It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and the
-    marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling other
-    than independent.
+    It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and
+    the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling
+    other than independent.
     """
     if config.coupling != "independent":
         return None
