@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowviz.experiments.live import Snapshot, Trace
-from flowviz.ui.monitor import pack
+from flowviz.ui.monitor import LOSS_TITLE, pack
 
 MONITOR = Path(__file__).parents[2] / "flowviz" / "ui" / "monitor"
 
@@ -136,14 +136,14 @@ def test_raw_loss_can_be_chosen_and_says_so(page):
     show(page, payload())
     page.get_by_role("button", name="raw").click()
     frame(page)
-    assert page.locator("[data-chart=loss] .fm-title").text_content() == "loss"
+    assert page.locator("[data-chart=loss] .fm-title").text_content() == LOSS_TITLE
     assert "3.01" in page.locator("[data-chart=loss] .fm-values").text_content()
 
 
 def test_without_a_known_floor_the_raw_loss_is_shown(page):
     show(page, payload(snapshot(trace("ot", "conditional OT", known=False))))
     assert page.get_by_role("button", name="minus floor").is_disabled()
-    assert page.locator("[data-chart=loss] .fm-title").text_content() == "loss"
+    assert page.locator("[data-chart=loss] .fm-title").text_content() == LOSS_TITLE
 
 
 def test_one_path_has_one_panel(page):

@@ -186,8 +186,12 @@ export function discMasks(r) {
     const cx = half - 0.5 + (s % 4) / 4 + 0.125, cy = half - 0.5 + (s >> 2) / 4 + 0.125;
     const mask = new Uint16Array(size * size);
     for (let i = 0; i < mask.length; i++) {
-      const d = Math.hypot((i % size) + 0.5 - cx, Math.floor(i / size) + 0.5 - cy);
-      mask[i] = Math.round(256 * clamp(r - d + 0.5, 0, 1));
+      let inside = 0; // of 8 x 8 points in the pixel
+      for (let q = 0; q < 64; q++) {
+        const x = (i % size) + ((q % 8) + 0.5) / 8, y = Math.floor(i / size) + ((q >> 3) + 0.5) / 8;
+        if (Math.hypot(x - cx, y - cy) < r) inside++;
+      }
+      mask[i] = inside * 4;
     }
     out.push(mask);
   }

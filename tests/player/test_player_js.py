@@ -1,0 +1,678 @@
+"""The player's JavaScript in Chromium: functions by themselves, then mounted without Streamlit."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flowviz.ui import player as players
+from flowviz.ui.player import Panel, Readout, Scene, View, pack, pack_scene
+from flowviz.ui.player.payload import framed, header_of
+
+HERE = Path(players.__file__).parent
+K, N = 11, 50
+TIMES = np.linspace(0, 1, K)
+URL = "http://player.test/"
+
+
+@pytest.fixture(scope="module")
+def blank(chromium):
+    """A page that holds the player's markup and can import its script."""
+    page = chromium.new_context(viewport={"width": 1000, "height": 800}).new_page()
+    css, html = ((HERE / f"flow_player.{kind}").read_text("utf-8") for kind in ("css", "html"))
+
+    def serve(route):
+        if route.request.url.endswith(".js"):
+            route.fulfill(path=HERE / "flow_player.js", content_type="text/javascript")
+        else:
+            body = f"<!doctype html><meta charset=utf-8><style>{css}</style><body>"
+            route.fulfill(body=body, content_type="text/html")
+
+    page.route(f"{URL}**", serve)
+    page.goto(URL)
+    page.evaluate(
+        """async ([url, html]) => {
+            window.fv = await import(url + "flow_player.js");
+            window.html = html;
+            window.bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+        }""",
+        [URL, html],
+    )
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def js(blank):
+    """Evaluates an expression in which `fv` is the module."""
+    return lambda expression, argument=None: blank.evaluate(f"(x) => {expression}", argument)
+
+
+@pytest.fixture
+def page(blank):
+    """The blank page with errors gathered and everything mounted taken away afterwards."""
+    noise = []
+    blank.on("pageerror", lambda error: noise.append(str(error)))
+    blank.emulate_media(reduced_motion="no-preference")
+    blank.evaluate(
+        "() => { document.body.replaceChildren(); document.documentElement.style = ''; told = [] }"
+    )
+    yield blank
+    blank.evaluate("() => document.body.replaceChildren()")
+    assert not noise
+
+
+def text(payload):
+    return base64.b64encode(payload).decode()
+
+
+def straight(seed=0, n=N, readouts=()):
+    """A panel whose particles move evenly from noise to their ends, in 4 real steps."""
+    r = np.random.default_rng(seed)
+    start, end = r.normal(size=(2, n, 2))
+
+    def at(times):
+        return start + times[:, None, None] * (end - start)
+
+    steps = np.linspace(0, 1, 5)
+    return Panel(f"Panel {seed}", "ot", TIMES, at(TIMES), steps, at(steps), readouts)
+
+
+def plane(h=24, **changes):
+    grid = np.linspace(-5, 5, h)
+    bump = np.exp(-((grid[:, None] - 2) ** 2 + (grid[None] + 1) ** 2) / 2)  # at x = -1, y = 2
+    given = {
+        "times": TIMES,
+        "density": np.broadcast_to(bump, (K, h, h)),
+        "velocity": np.broadcast_to([1.0, 0.0], (K, 6, 6, 2)),
+        "data": np.array([[3.0, 3.0]]),
+    }
+    return Scene(**(given | changes))
+
+
+KEYS = iter(range(10_000))
+
+
+def mounted(page, panels, scenes, view=None, autoplay=False, key=None):
+    """Mounts carriers and player as Streamlit would; returns the player's root and its key."""
+    key = key or f"key{next(KEYS)}"
+    packed, planes = pack(panels), [None if s is None else pack_scene(s) for s in scenes]
+    page.evaluate(
+        """([planes, key, envelope, html]) => {
+            for (const plane of planes) {
+                const box = document.createElement("div");
+                box.dataset.testid = "stElementContainer";
+                box.innerHTML = '<div><i class="fv-scene" hidden></i></div>';
+                document.body.append(box);
+                fv.default({ data: bytes(plane), parentElement: box.firstChild });
+            }
+            const host = document.createElement("div");
+            host.id = key;
+            host.attachShadow({ mode: "open" }).innerHTML =
+                `<style>${document.querySelector("style").textContent}</style>` + html;
+            document.body.append(host);
+            window.unmount = fv.default({
+                data: bytes(envelope), parentElement: host.shadowRoot,
+                setStateValue: (name, value) => told.push([name, value]),
+            });
+        }""",
+        [
+            [text(p) for p in planes if p],
+            key,
+            text(envelope(packed, planes, key, view, autoplay)),
+            (HERE / "flow_player.html").read_text("utf-8"),
+        ],
+    )
+    root = page.locator(f"#{key} .fv")
+    page.wait_for_function("(r) => Number(r.dataset.drawn) > 0", arg=root.element_handle())
+    return root, key
+
+
+def envelope(packed, planes, key, view=None, autoplay=False):
+    view = view or View()
+    header = {
+        "kind": "player",
+        "key": key,
+        "scenes": [p and header_of(p, "scene")["name"] for p in planes],
+        "initial": {f: getattr(view, f) for f in ("t", "layers", "mode", "layout", "speed")},
+        "autoplay": autoplay,
+        "reserve": 300,
+        "theme": players._theme(),
+        "payload": header_of(packed, "panels")["name"],
+        "panels": {"dtype": "u1", "shape": [len(packed)], "offset": 0},
+    }
+    return framed(header, packed)
+
+
+def settled(page, root, condition, argument=None):
+    page.wait_for_function(
+        f"([r, x]) => {condition}", arg=[root.element_handle(), argument], timeout=10_000
+    )
+
+
+def data(root, name):
+    return root.get_attribute(f"data-{name}")
+
+
+def colour_at(root, panel, x, y):
+    """The drawn colour at (x, y) of the unzoomed plane."""
+    return root.evaluate(
+        """(r, [panel, x, y]) => {
+            const c = r.querySelectorAll(".fv-plane canvas")[panel];
+            const at = (v) => Math.min(c.width - 1, Math.floor(v * c.width));
+            return [...c.getContext("2d").getImageData(at((x + 5) / 10), at((5 - y) / 10), 1, 1)
+                .data].slice(0, 3);
+        }""",
+        [panel, x, y],
+    )
+
+
+# ------------------------------------------------------------------------------------- functions
+
+
+def test_unpack_reads_what_python_packed(js):
+    panel = straight(readouts=(Readout("NFE", 8, 0),))
+    back = js(
+        """(() => {
+            const h = fv.unpack(bytes(x)), p = h.panels[0];
+            return { frame: h.frame, title: p.title, shape: p.states.shape, limit: p.limit,
+                     states: [...p.states], times: [...p.times], readout: p.readouts[0].values };
+        })()""",
+        text(pack([panel])),
+    )
+    points = np.array(back["states"]).reshape(K, N, 2) * 2 * back["limit"] / 65535 - back["limit"]
+    np.testing.assert_allclose(points, panel.states, atol=1e-4)
+    np.testing.assert_allclose(back["times"], TIMES, atol=1e-6)
+    assert (back["frame"], back["title"], back["shape"]) == (5, "Panel 0", [K, N, 2])
+    assert back["readout"] == [8]
+
+
+def test_unpack_takes_bytes_that_start_anywhere_and_refuses_others(js):
+    odd = """(() => {
+        const given = bytes(x), moved = new Uint8Array(given.length + 3);
+        moved.set(given, 3);
+        return fv.unpack(moved.subarray(3)).panels.length;
+    })()"""
+    assert js(odd, text(pack([straight()]))) == 1
+    assert "no flow payload" in js(
+        "(() => { try { fv.unpack(new Uint8Array(64)) } catch (e) { return e.message } })()"
+    )
+
+
+@pytest.mark.parametrize(
+    ("t", "k", "f"),
+    [(-1, 0, 0), (0, 0, 0), (0.25, 2, 0.5), (0.3, 3, 0), (0.95, 9, 0.5), (2, 10, 0)],
+)
+def test_locate_finds_the_frames_around_a_time(js, t, k, f):
+    found = js("fv.locate(x[0], x[1])", [[i / 10 for i in range(11)], t])
+    assert (found["k"], pytest.approx(found["f"], abs=1e-9)) == (k, f)
+
+
+def test_locate_agrees_with_numpy_on_uneven_times(js):
+    r = np.random.default_rng(0)
+    times, values = np.sort(r.random(30)), r.normal(size=30)
+    ts = r.uniform(times[0], times[-1], 200)
+    got = js(
+        """x.ts.map((t) => { const { k, f } = fv.locate(x.times, t);
+            return x.values[k] + (f > 0 ? (x.values[k + 1] - x.values[k]) * f : 0) })""",
+        {"ts": ts.tolist(), "times": times.tolist(), "values": values.tolist()},
+    )
+    np.testing.assert_allclose(got, np.interp(ts, times, values), atol=1e-9)
+
+
+def test_a_real_step_is_shown_from_its_time_on(js):
+    assert js("[0, 0.24, 0.25, 0.5, 0.99, 1].map((t) => fv.stepAt([0, 0.25, 0.5, 1], t))") == [
+        0, 0, 1, 2, 2, 3,
+    ]  # fmt: skip
+
+
+def test_stepping_takes_the_nearest_time_of_any_panel_and_ends_at_the_ends(js):
+    lists = [[0, 0.5, 1], [0, 0.4, 0.8]]
+    go = "fv.neighbour(x[0], x[1], x[2])"
+    assert [js(go, [lists, t, 1]) for t in (0, 0.4, 0.5, 0.8, 1)] == [0.4, 0.5, 0.8, 1, 1]
+    assert [js(go, [lists, t, -1]) for t in (1, 0.8, 0.5, 0.4, 0)] == [0.8, 0.5, 0.4, 0, 0]
+    assert js(go, [[[0, 0.99]], 0.99, 1]) == 1
+
+
+def test_the_clock_runs_a_sweep_in_its_time_and_stops_at_the_end(js):
+    run = """(() => {
+        let c = { t: 0, playing: false, speed: x }, n = 0;
+        c = fv.clockAfter(c, { type: "toggle" });
+        for (; c.playing && n < 9999; n++) c = fv.clockAfter(c, { type: "tick", seconds: 0.01 });
+        return [n * 0.01 * x / fv.SWEEP, c.t, c.playing, c.release];
+    })()"""
+    for speed in players.SPEEDS:
+        share, t, playing, release = js(run, speed)
+        assert share == pytest.approx(1, abs=0.02)
+        assert (t, playing, release) == (1, False, True)
+
+
+def test_the_clock_releases_only_when_it_rests(js):
+    after = "fv.clockAfter({ t: 0.5, playing: x[0], speed: 1 }, x[1])"
+    release = {
+        "tick": False, "scrub": False, "release": True, "jump": True, "toggle": True,
+    }  # fmt: skip
+    for kind, told in release.items():
+        clock = js(after, [True, {"type": kind, "t": 0.3, "seconds": 0.1}])
+        assert (kind, clock["release"]) == (kind, told)
+        assert clock["playing"] == (kind == "tick")
+    assert js(after, [False, {"type": "scrub", "t": 7}])["t"] == 1
+    assert not js(after, [False, {"type": "toggle"}])["release"]
+    from_end = js("fv.clockAfter({ t: 1, playing: false, speed: 1 }, { type: 'toggle' })")
+    assert (from_end["t"], from_end["playing"]) == (0, True)
+
+
+def test_keys_mean_what_the_help_says(js):
+    meaning = {
+        " ": {"act": "toggle"}, "ArrowLeft": {"act": "back"}, "ArrowRight": {"act": "forward"},
+        "Home": {"act": "start"}, "End": {"act": "end"}, "f": {"act": "layout"},
+        "S": {"act": "mode"}, "?": {"act": "help"}, "x": None, "7": None,
+    }  # fmt: skip
+    assert {key: js("fv.keyMeaning(x)", key) for key in meaning} == meaning
+    assert [js("fv.keyMeaning(x)", str(i + 1))["layer"] for i in range(6)] == list(players.LAYERS)
+    assert js("fv.keyMeaning(' ', true)") is None
+
+
+def test_javascript_and_python_name_the_same_layers_and_speeds(js):
+    assert js("fv.LAYERS") == list(players.LAYERS)
+    assert js("fv.SPEEDS") == list(players.SPEEDS)
+
+
+def test_a_ramp_runs_through_its_stops(js):
+    pixels = js("[...fv.ramp(['#000000', '#ff8000', '#fff'], 5)]")
+    colours = [(p & 255, p >> 8 & 255, p >> 16 & 255) for p in pixels]
+    assert colours == [(0, 0, 0), (128, 64, 0), (255, 128, 0), (255, 192, 128), (255, 255, 255)]
+
+
+def test_colours_are_read_however_they_are_written(js):
+    for written in ("#0072B2", "rgb(0, 114, 178)", "rgba(0, 114, 178, 0.5)"):
+        assert js("fv.rgb(x)", written) == [0, 114, 178]
+    assert js("fv.rgb('#fff')") == [255, 255, 255]
+    assert js("fv.luminance([17, 21, 26]) < 0.5 && fv.luminance([243, 245, 247]) > 0.5")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"),
+    [(-5, 5, [-4, -2, 0, 2, 4]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1.03, 1.27, None)],
+)
+def test_ticks_are_round_and_inside(js, low, high, wanted):
+    got = js("fv.ticks(x[0], x[1])", [low, high])
+    assert got == wanted or wanted is None
+    assert low <= got[0] and got[-1] <= high and 3 <= len(got) <= 7
+
+
+def test_zooming_keeps_the_point_under_the_pointer(js):
+    w = js("fv.zoomed({ x: 0, y: 0, r: 5 }, 0.5, 2, -1, 5)")
+    assert w["r"] == 2.5
+    # The point's share of the window's width and height stays.
+    assert ((2 - w["x"]) / w["r"], (-1 - w["y"]) / w["r"]) == pytest.approx((2 / 5, -1 / 5))
+    assert js("fv.zoomed({ x: 0, y: 0, r: 5 }, 1e6, 0, 0, 5)")["r"] == pytest.approx(8)
+    assert js("fv.zoomed({ x: 0, y: 0, r: 5 }, 1e-6, 0, 0, 5)")["r"] == pytest.approx(0.1)
+
+
+def test_arrows_grow_with_speed_and_stay_in_their_cell(js):
+    lengths = js("[0, 0.1, 1, 10, 1e9].map((v) => fv.arrowLength(v, 1, 20))")
+    assert lengths == sorted(lengths) and lengths[0] == 0 and lengths[-1] <= 19
+    assert lengths[2] == pytest.approx(9.5)
+
+
+PIXELS = "[...s.px].map((p) => p & 255)"
+
+
+@pytest.mark.parametrize("radius", [0.6, 1.75, 4])
+@pytest.mark.parametrize("at", [(10, 10), (10.37, 9.81), (9.5, 10.5)])
+def test_a_disc_has_its_area_and_centre(js, radius, at):
+    ink = np.array(
+        js(
+            f"""(() => {{ const s = fv.surface(20);
+            fv.disc(s, x[0], x[1], fv.discMasks(x[2]), 0xff0000ff); return {PIXELS} }})()""",
+            [*at, radius],
+        )
+    ).reshape(20, 20)
+    ink = ink / 255
+    assert ink.sum() == pytest.approx(np.pi * radius**2, rel=0.12)
+    centre = np.arange(20) + 0.5
+    # Offsets are kept to a quarter of a pixel.
+    assert (ink.sum(0) @ centre / ink.sum(), ink.sum(1) @ centre / ink.sum()) == pytest.approx(
+        at, abs=0.2
+    )
+
+
+@pytest.mark.parametrize(
+    "ends", [(2, 3, 17, 3), (5, 2, 5, 18), (2, 2, 17, 12), (16, 4, 3, 17), (3, 16, 12, 2)]
+)
+@pytest.mark.parametrize("width", [1, 2.4])
+def test_a_line_has_its_length_times_its_width(js, ends, width):
+    ink = js(
+        f"""(() => {{ const s = fv.surface(20); fv.line(s, ...x, 0xff0000ff);
+            return {PIXELS} }})()""",
+        [*ends, width],
+    )
+    length = np.hypot(ends[2] - ends[0], ends[3] - ends[1])
+    assert sum(ink) / 255 == pytest.approx(length * width, rel=0.05)
+
+
+def test_a_triangle_has_its_area_whichever_way_round(js):
+    for corners in ([3, 3, 17, 5, 6, 16], [3, 3, 6, 16, 17, 5]):
+        ink = js(
+            f"""(() => {{ const s = fv.surface(20); fv.triangle(s, ...x, 0xff0000ff);
+            return {PIXELS} }})()""",
+            corners,
+        )
+        assert sum(ink) / 255 == pytest.approx(0.5 * (14 * 13 - 2 * 3), rel=0.06)
+
+
+def test_marks_beyond_the_edge_touch_nothing(js):
+    assert js(
+        """(() => { const s = fv.surface(8), m = fv.discMasks(2);
+            for (const [a, b] of [[-9, 4], [4, 99], [1e7, 1e7], [-1e7, 3]]) fv.disc(s, a, b, m, 1);
+            fv.line(s, -1e6, -5, 1e6, -5, 1, 0xffffffff); fv.line(s, 30, 2, 90, 2, 1, 0xffffffff);
+            return s.px.some((p) => p) })()"""
+    ) is False  # fmt: skip
+
+
+def test_the_plane_is_bilinear_in_its_nodes(js):
+    r = np.random.default_rng(0)
+    h, w, window = 7, 40, (0.5, -0.3, 3.0)
+    grid = r.uniform(0, 250, (h, h))
+    drawn = np.array(
+        js(
+            """(() => { const s = fv.surface(x.w), grey = new Uint32Array(256).map((_, i) => i);
+                fv.paintDensity(s, Float32Array.from(x.grid), x.h,
+                    { x: x.window[0], y: x.window[1], r: x.window[2] }, 5, grey);
+                return [...s.px] })()""",
+            {"w": w, "h": h, "grid": grid.ravel().tolist(), "window": window},
+        )
+    ).reshape(w, w)
+    nodes = np.linspace(-5, 5, h)
+    offsets = (np.arange(w) + 0.5) / w * 2 - 1
+    xs, ys = window[0] + window[2] * offsets, window[1] - window[2] * offsets
+    rows = np.stack([np.interp(xs, nodes, row) for row in grid])
+    wanted = np.stack([np.interp(ys, nodes, column) for column in rows.T], axis=1)
+    assert np.abs(drawn - np.floor(wanted)).max() <= 1
+
+
+def test_a_readout_moves_with_the_clock(js):
+    at = "fv.readoutAt(x[0], [0, 0.5, 1], x[1])"
+    varying = {"values": [1, 2, None], "decimals": 2}
+    assert [js(at, [varying, t]) for t in (0, 0.25, 0.5, 1)] == ["1.00", "1.50", "2.00", "–"]
+    assert js(at, [{"values": [20], "decimals": 0}, 0.7]) == "20"
+
+
+def test_fewer_pixels_only_where_painting_is_what_is_late(js):
+    after = "fv.qualityAfter(x[0], Array(16).fill(x[1]), x[2])"
+    assert js(after, [1, [40, 20], 2]) == 0.75
+    assert js(after, [0.5, [40, 20], 2]) == 0.5
+    assert js(after, [1, [40, 2], 2]) == 1  # the machine is busy with something else
+    assert js(after, [0.75, [16.7, 2], 2]) == 1
+
+
+def test_scenes_nobody_carries_are_forgotten_oldest_first(js):
+    kept = js(
+        """(() => { const store = fv.sceneStore(3), carrier = {};
+            store.put("always", "a", () => "A");
+            for (const n of "bcdef") store.put(carrier, n, () => n.toUpperCase());
+            return [..."abcdef"].map((n) => store.get(n)) })()"""
+    )
+    assert kept == ["A", None, None, None, "E", "F"]
+
+
+# --------------------------------------------------------------------------------------- mounted
+
+
+def test_it_draws_the_density_where_it_is_and_the_data_where_they_are(page):
+    root, _ = mounted(page, [straight(), straight(1)], [plane(), None], View(layers=("density",)))
+    paper, peak = colour_at(root, 0, 4, -4), colour_at(root, 0, -1, 2)
+    assert paper == [255, 255, 255]
+    assert sum(peak) < sum(paper) - 150
+    assert colour_at(root, 0, 2, -1) == pytest.approx(paper, abs=12)  # rows are y, not x
+    assert colour_at(root, 1, -1, 2) == paper  # the second panel has no scene
+    root.focus()
+    page.keyboard.press("5")
+    settled(page, root, "r.querySelector('[data-layer=data]').ariaPressed === 'true'")
+    page.wait_for_timeout(100)
+    red, green, _ = colour_at(root, 0, 3, 3)
+    assert green > red + 30
+
+
+def test_carriers_take_no_room(page):
+    mounted(page, [straight()], [plane()])
+    assert page.locator("[data-testid=stElementContainer]").first.is_hidden()
+
+
+def test_particles_are_where_the_payload_says(page):
+    states = np.zeros((K, 1, 2))
+    states[:, 0, 0] = np.linspace(-3, 3, K)
+    one = Panel("One", "ot", TIMES, states, [0, 1], states[[0, -1]])
+    root, _ = mounted(page, [one], [None], View(t=0.55, layers=("particles",)))
+    blue = colour_at(root, 0, 0.3, 0)
+    assert blue[2] > blue[0] + 80
+    assert colour_at(root, 0, -3, 0) == [255, 255, 255]
+    root.focus()
+    page.keyboard.press("s")  # of the two real states, the first holds until the end
+    settled(page, root, "r.querySelector('[data-mode=steps]').ariaPressed === 'true'")
+    page.wait_for_timeout(100)
+    assert colour_at(root, 0, 0.3, 0) == [255, 255, 255]
+    assert colour_at(root, 0, -3, 0)[2] > colour_at(root, 0, -3, 0)[0] + 80
+
+
+def test_scrubbing_is_silent_and_release_tells_once(page):
+    root, _ = mounted(page, [straight()], [None])
+    page.evaluate(
+        """() => { window.i = document.querySelector("body > div:last-child").shadowRoot
+            .querySelector("input"); }"""
+    )
+    for t in (0.1, 0.2, 0.6):
+        page.evaluate("(t) => { i.value = t; i.dispatchEvent(new Event('input')) }", t)
+    settled(page, root, "r.dataset.t === '0.600'")
+    page.wait_for_timeout(400)
+    assert page.evaluate("told") == []
+    page.evaluate("() => i.dispatchEvent(new Event('change'))")
+    page.wait_for_function("told.length")
+    page.evaluate("() => i.dispatchEvent(new Event('change'))")
+    page.wait_for_timeout(100)
+    ((name, view),) = page.evaluate("told")
+    assert name == "view" and view["t"] == 0.6
+    assert players._reported(view, View()) == View(t=0.6)
+
+
+def test_keys_step_play_and_switch(page):
+    root, _ = mounted(page, [straight()], [plane()])
+    root.focus()
+    page.keyboard.press("ArrowRight")
+    settled(page, root, "r.dataset.t === '0.100'")
+    page.keyboard.press("s")
+    page.keyboard.press("ArrowRight")
+    settled(page, root, "r.dataset.t === '0.250'")
+    page.keyboard.press("End")
+    settled(page, root, "r.dataset.t === '1.000'")
+    page.keyboard.press("Home")
+    page.wait_for_timeout(400)
+    before = len(page.evaluate("told"))
+    page.keyboard.press(" ")
+    settled(page, root, "r.dataset.playing === 'true' && Number(r.dataset.t) > 0.05")
+    assert len(page.evaluate("told")) == before
+    page.keyboard.press(" ")
+    settled(page, root, "r.dataset.playing === 'false'")
+    page.wait_for_function("(n) => told.length > n", arg=before)
+    assert page.evaluate("told.at(-1)[1]")["mode"] == "steps"
+
+
+def test_new_particles_keep_node_clock_zoom_and_switches(page):
+    root, key = mounted(page, [straight()], [plane()], View(t=0.4))
+    root.focus()
+    page.keyboard.press("2")
+    box = root.locator(".fv-plane").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 60)
+    page.mouse.wheel(0, -300)
+    settled(page, root, "!r.querySelector('[data-act=home]').disabled")
+    ticks = "r => r.querySelector('.fv-axes').toDataURL()"
+    kept, canvas = root.evaluate(ticks), root.locator(".fv-plane canvas").element_handle()
+    packed, planes = pack([straight(7)]), [pack_scene(plane())]
+    page.evaluate(
+        """([key, envelope]) => fv.default({ data: bytes(envelope), setStateValue() {},
+            parentElement: document.getElementById(key).shadowRoot })""",
+        [key, text(envelope(packed, planes, key))],
+    )
+    settled(page, root, "r.dataset.payload === x", header_of(packed, "panels")["name"])
+    assert canvas.evaluate("c => c.isConnected")
+    assert data(root, "t") == "0.400"
+    assert root.evaluate(ticks) == kept
+    assert root.locator("[data-layer=trails]").get_attribute("aria-pressed") == "true"
+    assert root.locator("figcaption").first.inner_text().startswith("Panel 7")
+
+
+def test_a_new_scene_leaves_the_old_one_up_until_it_has_come(page):
+    root, key = mounted(page, [straight()], [plane()], View(layers=("density",)))
+    shown = colour_at(root, 0, -1, 2)
+    moved = pack_scene(plane(density=np.zeros((K, 24, 24))))
+    page.evaluate(
+        """([key, envelope]) => fv.default({ data: bytes(envelope), setStateValue() {},
+            parentElement: document.getElementById(key).shadowRoot })""",
+        [key, text(envelope(pack([straight()]), [moved], key))],
+    )
+    settled(page, root, "r.dataset.payload === ''")
+    assert colour_at(root, 0, -1, 2) == shown
+    page.evaluate(
+        """(plane) => { const box = document.createElement("div");
+            box.innerHTML = '<i class="fv-scene"></i>'; document.body.append(box);
+            fv.default({ data: bytes(plane), parentElement: box }) }""",
+        text(moved),
+    )
+    settled(page, root, "r.dataset.payload !== ''")
+    assert colour_at(root, 0, -1, 2) == [255, 255, 255]
+
+
+def test_a_superseded_call_s_clean_up_ends_nothing_and_unmounting_does(page):
+    root, key = mounted(page, [straight()], [None])
+    page.evaluate("() => unmount()")
+    page.wait_for_timeout(50)
+    root.focus()
+    page.keyboard.press("End")
+    settled(page, root, "r.dataset.t === '1.000'")
+    page.evaluate("(key) => document.getElementById(key).remove()", key)
+    page.evaluate("() => unmount()")
+    page.wait_for_timeout(50)
+
+
+def test_a_player_that_comes_back_is_as_it_was_left(page):
+    root, key = mounted(page, [straight()], [None], autoplay=True)
+    settled(page, root, "r.dataset.playing === 'true'")
+    root.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("f")
+    settled(page, root, "r.dataset.t === '1.000' && !r.querySelector('.fv-strip').hidden")
+    page.wait_for_timeout(350)
+    page.evaluate("(key) => document.getElementById(key).remove()", key)
+    root, _ = mounted(page, [straight()], [None], autoplay=True, key=key)
+    assert (data(root, "t"), data(root, "playing")) == ("1.000", "false")
+    assert root.locator(".fv-strip").is_visible()
+
+
+def test_reduced_motion_waits_for_the_visitor(page):
+    page.emulate_media(reduced_motion="reduce")
+    root, _ = mounted(page, [straight()], [None], autoplay=True)
+    page.wait_for_timeout(200)
+    assert (data(root, "t"), data(root, "playing")) == ("0.000", "false")
+
+
+def test_the_film_strip_has_ten_moments_a_panel_and_a_click_sets_the_clock(page):
+    root, _ = mounted(page, [straight(), straight(1)], [plane(), plane()], View(layout="strip"))
+    frames = root.locator(".fv-frame")
+    assert frames.count() == 20
+    assert not root.locator(".fv-panels").is_visible()
+    labels = [frames.nth(i).inner_text() for i in range(10)]
+    assert labels == ["t = 0", *(f"{i}/9" for i in range(1, 9)), "t = 1"]
+    frames.nth(3).click()
+    settled(page, root, "r.dataset.t === '0.333'")
+    assert frames.nth(3).get_attribute("aria-current") == "true"
+    assert frames.nth(13).get_attribute("aria-current") == "true"
+    drawn = root.evaluate(
+        """r => [...r.querySelectorAll(".fv-frame canvas")].every((c) => new Set(new Uint32Array(
+            c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer)).size > 5)"""
+    )
+    assert drawn
+
+
+def test_zoom_is_linked_and_a_double_click_undoes_it(page):
+    root, _ = mounted(page, [straight(), straight(1)], [plane(), plane()])
+    axes = "r => [...r.querySelectorAll('.fv-axes')].map((a) => a.toDataURL())"
+    before = root.evaluate(axes)
+    plane0 = root.locator(".fv-plane").first
+    box = plane0.bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.wheel(0, -240)
+    settled(page, root, "!r.querySelector('[data-act=home]').disabled")
+    page.wait_for_timeout(100)
+    after = root.evaluate(axes)
+    assert after[0] != before[0] and after[1] != before[1]
+    plane0.dblclick()
+    settled(page, root, "r.querySelector('[data-act=home]').disabled")
+    page.wait_for_timeout(100)
+    assert root.evaluate(axes) == before
+
+
+def test_the_theme_follows_the_page(page):
+    root, key = mounted(page, [straight()], [plane()], View(layers=("density",)))
+    assert (data(root, "theme"), colour_at(root, 0, 4, -4)) == ("light", [255, 255, 255])
+    page.evaluate(
+        "() => document.documentElement.style.setProperty('--st-background-color', '#12171B')"
+    )
+    again = envelope(pack([straight()]), [pack_scene(plane())], key)
+    page.evaluate(
+        """([key, envelope]) => fv.default({ data: bytes(envelope), setStateValue() {},
+            parentElement: document.getElementById(key).shadowRoot })""",
+        [key, text(again)],
+    )
+    settled(page, root, "r.dataset.theme === 'dark'")
+    page.wait_for_timeout(100)
+    assert sum(colour_at(root, 0, 4, -4)) < 120
+
+
+def test_layers_without_data_cannot_be_switched_on(page):
+    root, _ = mounted(page, [straight()], [plane()])
+    assert root.locator("[data-layer=difference]").is_disabled()
+    assert root.locator("[data-layer=density]").is_enabled()
+
+
+def test_readouts_and_legend_tell_the_numbers_at_the_clock(page):
+    readouts = (Readout("NFE used", 8, 0), Readout("W2", np.linspace(2, 1, K), 1, unit="plane"))
+    root, _ = mounted(page, [straight(readouts=readouts)], [plane()], View(t=0.5))
+    assert root.locator("figure .fv-readouts dd").all_inner_texts() == ["8", "1.5 plane"]
+    assert "exact density pt" in root.locator(".fv-legend").inner_text().replace("\n", "")
+
+
+def test_the_picture_is_a_png_of_its_view(page):
+    root, _ = mounted(page, [straight(), straight(1)], [plane(), plane()], View(t=0.5))
+    for layout, name in (("panels", "flowviz-t0.500.png"), ("strip", "flowviz-strip.png")):
+        root.locator(f"[data-layout={layout}]").click()
+        with page.expect_download() as download:
+            root.locator("[data-act=png]").click()
+        assert download.value.suggested_filename == name
+        assert Path(download.value.path()).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_help_opens_and_escapes(page):
+    root, _ = mounted(page, [straight()], [None])
+    root.focus()
+    page.keyboard.press("?")
+    assert root.locator(".fv-help").is_visible()
+    page.keyboard.press("Escape")
+    assert root.locator(".fv-help").is_hidden()
+
+
+def test_every_control_has_a_name(page):
+    root, _ = mounted(page, [straight(readouts=(Readout("NFE", 1, 0),))], [plane()])
+    nameless = root.evaluate(
+        """r => [...r.querySelectorAll("button, input, select")]
+            .filter((e) => !(e.ariaLabel || e.textContent.trim())).map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_reports_from_elsewhere_are_not_believed():
+    known = View(t=0.3)
+    for report in (None, 7, {}, {"t": "x"}, json.loads('{"t": 9, "layers": ["fog"]}')):
+        assert players._reported(report, known) == known
