@@ -7,11 +7,11 @@ coordinates xs (nx,) and ys (ny,), and its values have shape (ny, nx).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
 
@@ -105,73 +105,33 @@ def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Fig
     saturates at a cell of its grid, for near the data speeds differ by orders of magnitude; the
     legend says which speed is half a cell long.
     """
-    figure = _canvas(panels, dark=dark)
-    figure.update_layout(title=f"t = {t:.3f}")
-    largest = max((np.max(p.density) for p in panels if p.density is not None), default=0.0)
+    largest = _largest(panels)
     speeds = [_speeds(p.velocities) for p in panels if p.velocities is not None]
     half = min((float(np.median(s)) for s in speeds), default=0.0) or 1.0
-    for column, panel in enumerate(panels, start=1):
-        _add_density(figure, panel, column, largest=largest, bar=column == len(panels), dark=dark)
-        _add_data(figure, panel, column, dark=dark)
+    traces = []
+    for column, panel in enumerate(panels):
+        marks = _density(panel, largest=largest, bar=column == len(panels) - 1, dark=dark)
+        marks += _data(panel, dark=dark, first=column == 0)
         if panel.positions is not None:
-            _add_arrows(figure, panel, column, half=half, dark=dark)
+            marks += _arrows(panel, half=half, dark=dark, first=column == 0)
         if panel.particles is not None:
-            figure.add_scatter(
-                x=panel.particles[:, 0],
-                y=panel.particles[:, 1],
-                mode="markers",
-                marker={"size": 3, "color": panel.colour, "opacity": 0.85},
-                name=f"particles, {panel.title}",
-                hoverinfo="skip",
-                row=1,
-                col=column,
-            )
-    return figure
+            mark = {"size": 3, "color": panel.colour, "opacity": 0.85}
+            marks.append(_points(panel.particles, mark, f"particles, {panel.title}"))
+        traces += _on(column, marks)
+    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
 
 
 def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
     """The ways of particles from their start to their end through the solver's own states."""
-    figure = _canvas(panels, dark=dark)
-    largest = max((np.max(p.density) for p in panels if p.density is not None), default=0.0)
-    for column, panel in enumerate(panels, start=1):
-        _add_density(figure, panel, column, largest=largest, bar=False, dark=dark, opacity=0.5)
-        _add_data(figure, panel, column, dark=dark)
-        if panel.states is None:
-            continue
-        line, few = polyline(panel.states), len(panel.states) <= 41
-        figure.add_scatter(
-            x=line[:, 0],
-            y=line[:, 1],
-            mode="lines+markers" if few else "lines",
-            line={"color": theme.rgba(panel.colour, 0.55), "width": 1},
-            marker={"size": 2.5, "color": theme.rgba(panel.colour, 0.8)},
-            name=f"{len(panel.states) - 1} solver steps, {panel.title}",
-            hoverinfo="skip",
-            row=1,
-            col=column,
-        )
-        for states, name, mark in (
-            (panel.states[0], "start: noise", theme.colour("noise", dark=dark)),
-            (panel.states[-1], f"end, {panel.title}", panel.colour),
-        ):
-            start = name.startswith("start")
-            figure.add_scatter(
-                x=states[:, 0],
-                y=states[:, 1],
-                mode="markers",
-                marker={
-                    "size": 5,
-                    "color": theme.PAPER[dark] if start else mark,
-                    "line": {"width": 1.2 if start else 0, "color": mark},
-                },
-                name=name,
-                legendgroup=name,
-                showlegend=not start or column == 1,
-                hovertemplate="(%{x:.2f}, %{y:.2f})<extra>" + name + "</extra>",
-                row=1,
-                col=column,
-            )
-    return figure
+    largest = _largest(panels)
+    traces = []
+    for column, panel in enumerate(panels):
+        marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.5)
+        marks += _data(panel, dark=dark, first=column == 0)
+        if panel.states is not None:
+            marks += _ways(panel, panel.states, dark=dark, first=column == 0)
+        traces += _on(column, marks)
+    return _figure(panels, traces, dark=dark)
 
 
 def difference(
@@ -182,28 +142,27 @@ def difference(
     Each panel's `density` holds the difference: the speed |learned - exact|, on a ramp from zero;
     with `signed`, any difference, on a ramp diverging about zero.
     """
-    figure = _canvas(panels, dark=dark)
-    size = max(
-        (_quantile(np.abs(p.density)) for p in panels if p.density is not None), default=1.0
-    )
+    sizes = [_quantile(np.abs(p.density)) for p in panels if p.density is not None]
+    size = max(sizes, default=1.0)
     stops = theme.SIGNED_RAMP if signed else theme.DIFFERENCE_RAMP
-    for column, panel in enumerate(panels, start=1):
+    traces = []
+    for column, panel in enumerate(panels):
         if panel.density is None:
             continue
-        figure.add_heatmap(
-            x=panel.xs,
-            y=panel.ys,
-            z=panel.density,
-            zmin=-size if signed else 0,
-            zmax=size,
-            colorscale=theme.plotly_scale(stops, dark=dark),
-            showscale=column == len(panels),
-            colorbar=_bar("difference" if signed else "|learned − exact| speed", dark=dark),
-            hovertemplate="(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
-            row=1,
-            col=column,
-        )
-    return figure
+        heatmap = {
+            "type": "heatmap",
+            "x": panel.xs,
+            "y": panel.ys,
+            "z": panel.density,
+            "zmin": -size if signed else 0,
+            "zmax": size,
+            "colorscale": theme.plotly_scale(stops, dark=dark),
+            "showscale": column == len(panels) - 1,
+            "colorbar": _bar("difference" if signed else "|learned − exact| speed", dark=dark),
+            "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
+        }
+        traces += _on(column, [heatmap])
+    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
 
 
 def film_strip(
@@ -212,7 +171,7 @@ def film_strip(
     """Ten or so moments in a row per path, as in Fig. 4 of Lipman et al. 2022.
 
     Args:
-        rows: one per path; its title labels the row, and its `density`, if any, is not drawn.
+        rows: one per path; its title labels the row, and its colour is that of its particles.
         frames: per row the particles at each of `times`, (T, n, 2).
         times: the moments, (T,).
         dark: the theme.
@@ -222,167 +181,221 @@ def film_strip(
             f"film_strip needs {len(rows)} arrays of {len(times)} frames; "
             f"got {[f.shape for f in frames]}."
         )
-    figure = make_subplots(
-        rows=len(rows),
-        cols=len(times),
-        horizontal_spacing=0.006,
-        vertical_spacing=0.03,
-        column_titles=[f"t = {t:.2f}" for t in times],
-        row_titles=[row.title for row in rows],
-    )
-    for r, (row, states) in enumerate(zip(rows, frames, strict=True), start=1):
-        for c, points in enumerate(states, start=1):
-            figure.add_scatter(
-                x=points[:, 0],
-                y=points[:, 1],
-                mode="markers",
-                marker={"size": 2, "color": row.colour, "opacity": 0.7},
-                name=row.title,
-                legendgroup=row.title,
-                showlegend=False,
-                hoverinfo="skip",
-                row=r,
-                col=c,
-            )
-    figure.update_xaxes(range=[-theme.FRAME, theme.FRAME], showticklabels=False, ticks="")
-    figure.update_yaxes(range=[-theme.FRAME, theme.FRAME], showticklabels=False, ticks="")
-    for axis in figure.select_yaxes():
-        axis.update(scaleanchor=axis.anchor, constrain="domain")
-    figure.update_xaxes(constrain="domain")
-    figure.update_annotations(font={"size": 12, "color": theme.INK[dark]})
-    return figure.update_layout(
-        template=theme.template(dark=dark),
-        height=60 + 120 * len(rows),
-        margin={"l": 12, "r": 32, "t": 32, "b": 12},
-    )
+    axis = {
+        "range": [-theme.FRAME, theme.FRAME],
+        "showticklabels": False,
+        "ticks": "",
+        "showgrid": False,
+        "constrain": "domain",
+    }
+    traces, layout, labels = [], {}, []
+    wide, tall = 1 / len(times), 1 / len(rows)
+    for r, (row, states) in enumerate(zip(rows, frames, strict=True)):
+        for c, (t, points) in enumerate(zip(times, states, strict=True)):
+            i = r * len(times) + c
+            mark = {"size": 2, "color": row.colour, "opacity": 0.7}
+            traces += _on(i, [_points(points, mark, row.title) | {"showlegend": False}])
+            name = _suffix(i)
+            layout[f"xaxis{name}"] = axis | {
+                "domain": [c * wide + 0.003, (c + 1) * wide - 0.003],
+                "anchor": f"y{name}",
+            }
+            layout[f"yaxis{name}"] = axis | {
+                "domain": [1 - (r + 1) * tall + 0.015, 1 - r * tall - 0.015],
+                "anchor": f"x{name}",
+                "scaleanchor": f"x{name}",
+            }
+            if r == 0:
+                labels.append(_label(f"t = {t:.2f}", i, theme.INK[dark], y=1.03))
+            if c == 0:
+                label = _label(row.title, i, row.colour, x=-0.12, y=0.5)
+                labels.append(label | {"textangle": -90, "xanchor": "right", "yanchor": "middle"})
+    layout |= {
+        "template": theme.template(dark=dark),
+        "annotations": labels,
+        "height": 60 + 120 * len(rows),
+        "margin": {"l": 36, "r": 12, "t": 36, "b": 12},
+    }
+    return go.Figure({"data": traces, "layout": layout})
 
 
-def _canvas(panels: Sequence[Plane], *, dark: bool) -> go.Figure:
-    """Empty panels side by side: equal axes over the frame, linked, titled."""
+def _figure(
+    panels: Sequence[Plane], traces: list[dict[str, Any]], *, title: str = "", dark: bool
+) -> go.Figure:
+    """Traces on panels side by side: equal axes over the frame, linked, titled.
+
+    Made from one dictionary, since Plotly checks a figure anew at every change that is made to it.
+    """
     if not panels:
         raise ValueError("there must be at least one panel to draw; got none.")
-    figure = make_subplots(
-        rows=1,
-        cols=len(panels),
-        horizontal_spacing=0.06,
-        subplot_titles=[panel.title for panel in panels],
-    )
-    span = {"range": [-theme.FRAME, theme.FRAME], "tickvals": TICKS, "showgrid": False}
-    figure.update_xaxes(**span, title="<i>x</i><sub>1</sub>", constrain="domain", matches="x")
-    figure.update_yaxes(**span, title="<i>x</i><sub>2</sub>", constrain="domain", matches="y")
-    figure.update_yaxes(constraintoward="top")
-    figure.update_yaxes(scaleanchor="x", row=1, col=1)
-    for column, (annotation, panel) in enumerate(
-        zip(figure.select_annotations(), panels, strict=True), start=1
-    ):
-        axis = "" if column == 1 else str(column)
-        annotation.update(
-            text=f"<b>{panel.title}</b>",
-            font={"size": 14, "color": panel.colour},
-            xref=f"x{axis} domain",
-            yref=f"y{axis} domain",
-            x=0.5,
-            y=1.01,
-        )
-    return figure.update_layout(
-        template=theme.template(dark=dark),
-        height=560,
-        margin={"l": 56, "r": 16, "t": 88, "b": 64},
-    )
+    span = {
+        "range": [-theme.FRAME, theme.FRAME],
+        "tickvals": TICKS,
+        "showgrid": False,
+        "constrain": "domain",
+    }
+    layout: dict[str, Any] = {}
+    gap, wide = 0.06, (1 - 0.06 * (len(panels) - 1)) / len(panels)
+    for i in range(len(panels)):
+        name, start = _suffix(i), i * (wide + gap)
+        layout[f"xaxis{name}"] = span | {
+            "title": {"text": "<i>x</i><sub>1</sub>"},
+            "domain": [start, min(start + wide, 1)],
+            "anchor": f"y{name}",
+        }
+        layout[f"yaxis{name}"] = span | {
+            "title": {"text": "<i>x</i><sub>2</sub>"},
+            "anchor": f"x{name}",
+            "constraintoward": "top",
+        }
+        if i == 0:
+            layout["yaxis"]["scaleanchor"] = "x"
+        else:  # which links zoom and shift, and the scale with them
+            layout[f"xaxis{name}"]["matches"] = "x"
+            layout[f"yaxis{name}"]["matches"] = "y"
+    layout |= {
+        "template": theme.template(dark=dark),
+        "title": {"text": title},
+        "annotations": [
+            _label(f"<b>{panel.title}</b>", i, panel.colour) for i, panel in enumerate(panels)
+        ],
+        "height": 560,
+        "margin": {"l": 56, "r": 16, "t": 88, "b": 64},
+    }
+    return go.Figure({"data": traces, "layout": layout})
 
 
-def _add_density(
-    figure: go.Figure,
-    panel: Plane,
-    column: int,
-    *,
-    largest: float,
-    bar: bool,
-    dark: bool,
-    opacity: float = 1.0,
-) -> None:
+def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -> dict[str, Any]:
+    """A text at a place of the panel i, in parts of its width and height."""
+    return {
+        "text": text,
+        "font": {"size": 14 if text.startswith("<b>") else 12, "color": colour},
+        "xref": f"x{_suffix(i)} domain",
+        "yref": f"y{_suffix(i)} domain",
+        "x": x,
+        "y": y,
+        "xanchor": "center",
+        "yanchor": "bottom",
+        "showarrow": False,
+    }
+
+
+def _suffix(i: int) -> str:
+    """What Plotly puts behind the name of the axes of panel i."""
+    return "" if i == 0 else str(i + 1)
+
+
+def _on(i: int, traces: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Traces on the axes of panel i."""
+    return [trace | {"xaxis": f"x{_suffix(i)}", "yaxis": f"y{_suffix(i)}"} for trace in traces]
+
+
+def _points(points: NDArray, mark: dict[str, Any], name: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": points[:, 0],
+        "y": points[:, 1],
+        "mode": "markers",
+        "marker": mark,
+        "name": name,
+        "hoverinfo": "skip",
+    }
+
+
+def _line(line: NDArray, colour: str, name: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": line[:, 0],
+        "y": line[:, 1],
+        "mode": "lines",
+        "line": {"color": colour, "width": 1},
+        "name": name,
+        "hoverinfo": "skip",
+    }
+
+
+def _density(
+    panel: Plane, *, largest: float, bar: bool, dark: bool, opacity: float = 1.0
+) -> list[dict[str, Any]]:
     """A heatmap of the density with lines of equal density."""
     if panel.density is None or not largest > 0:
-        return
-    figure.add_heatmap(
-        x=panel.xs,
-        y=panel.ys,
-        z=panel.density,
-        zmin=0,
-        zmax=largest,
-        zsmooth="best",
-        opacity=opacity,
-        colorscale=theme.plotly_scale(UNDER_PARTICLES, dark=dark),
-        showscale=bar,
-        colorbar=_bar("density <i>p<sub>t</sub></i> per unit area", dark=dark),
-        hovertemplate="(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
-        row=1,
-        col=column,
-    )
-    figure.add_contour(
-        x=panel.xs,
-        y=panel.ys,
-        z=panel.density,
-        contours={"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"},
-        line={"width": 0.6, "color": theme.rgba(theme.INK[dark], 0.3)},
-        opacity=opacity,
-        showscale=False,
-        showlegend=False,
-        hoverinfo="skip",
-        row=1,
-        col=column,
-    )
+        return []
+    heatmap = {
+        "type": "heatmap",
+        "x": panel.xs,
+        "y": panel.ys,
+        "z": panel.density,
+        "zmin": 0,
+        "zmax": largest,
+        "zsmooth": "best",
+        "opacity": opacity,
+        "colorscale": theme.plotly_scale(UNDER_PARTICLES, dark=dark),
+        "showscale": bar,
+        "colorbar": _bar("density <i>p<sub>t</sub></i> per unit area", dark=dark),
+        "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
+    }
+    levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
+    contour = {
+        "type": "contour",
+        "x": panel.xs,
+        "y": panel.ys,
+        "z": panel.density,
+        "contours": levels,
+        "line": {"width": 0.6, "color": theme.rgba(theme.INK[dark], 0.3)},
+        "opacity": opacity,
+        "showscale": False,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+    return [heatmap, contour]
 
 
-def _add_arrows(figure: go.Figure, panel: Plane, column: int, *, half: float, dark: bool) -> None:
+def _data(panel: Plane, *, dark: bool, first: bool) -> list[dict[str, Any]]:
+    if panel.data is None:
+        return []
+    mark = {"size": 3, "color": theme.colour("data", dark=dark), "opacity": 0.35}
+    return [_points(panel.data, mark, "data") | {"legendgroup": "data", "showlegend": first}]
+
+
+def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> list[dict[str, Any]]:
     """Arrows, and unseen marks at their feet that tell the velocity when one points there."""
     speeds = _speeds(panel.velocities)[:, None]
     lengths = _spacing(panel.positions) * panel.velocities / (speeds + half)
-    line = arrows(panel.positions, lengths, scale=1.0)
-    figure.add_scatter(
-        x=line[:, 0],
-        y=line[:, 1],
-        mode="lines",
-        line={"color": theme.rgba(theme.INK[dark], 0.55), "width": 1},
-        name=f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
-        legendgroup="velocity",
-        showlegend=column == 1,
-        hoverinfo="skip",
-        row=1,
-        col=column,
+    drawn = _line(
+        arrows(panel.positions, lengths, scale=1.0),
+        theme.rgba(theme.INK[dark], 0.55),
+        f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
     )
-    figure.add_scatter(
-        x=panel.positions[:, 0],
-        y=panel.positions[:, 1],
-        mode="markers",
-        marker={"size": 8, "opacity": 0},
-        customdata=np.column_stack([panel.velocities, speeds]),
-        hovertemplate="x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
+    told = _points(panel.positions, {"size": 8, "opacity": 0}, "velocity") | {
+        "customdata": np.column_stack([panel.velocities, speeds]),
+        "hoverinfo": None,
+        "hovertemplate": "x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
         "%{customdata[1]:.3g})<br>|u| = %{customdata[2]:.3g}<extra></extra>",
-        showlegend=False,
-        row=1,
-        col=column,
+        "showlegend": False,
+    }
+    return [drawn | {"legendgroup": "velocity", "showlegend": first}, told]
+
+
+def _ways(panel: Plane, states: NDArray, *, dark: bool, first: bool) -> list[dict[str, Any]]:
+    """Lines through the states, with a mark at each step, at the start and at the end."""
+    steps = len(states) - 1
+    line = _line(
+        polyline(states), theme.rgba(panel.colour, 0.55), f"{steps} solver steps, {panel.title}"
     )
+    if steps <= 40:
+        line |= {
+            "mode": "lines+markers",
+            "marker": {"size": 2.5, "color": theme.rgba(panel.colour, 0.8)},
+        }
+    noise = theme.colour("noise", dark=dark)
+    hollow = {"size": 5, "color": theme.PAPER[dark], "line": {"width": 1.2, "color": noise}}
+    told = {"hoverinfo": None, "hovertemplate": "(%{x:.2f}, %{y:.2f})"}
+    start = _points(states[0], hollow, "start: noise") | told
+    end = _points(states[-1], {"size": 5, "color": panel.colour}, f"end, {panel.title}") | told
+    return [line, start | {"legendgroup": "start", "showlegend": first}, end]
 
 
-def _add_data(figure: go.Figure, panel: Plane, column: int, *, dark: bool) -> None:
-    if panel.data is None:
-        return
-    figure.add_scatter(
-        x=panel.data[:, 0],
-        y=panel.data[:, 1],
-        mode="markers",
-        marker={"size": 3, "color": theme.colour("data", dark=dark), "opacity": 0.35},
-        name="data",
-        legendgroup="data",
-        showlegend=column == 1,
-        hoverinfo="skip",
-        row=1,
-        col=column,
-    )
-
-
-def _bar(title: str, *, dark: bool) -> dict[str, object]:
+def _bar(title: str, *, dark: bool) -> dict[str, Any]:
     """A slim colour bar above the last panel, at the figure's right."""
     return {
         "orientation": "h",
@@ -399,6 +412,11 @@ def _bar(title: str, *, dark: bool) -> dict[str, object]:
         "xpad": 0,
         "ypad": 0,
     }
+
+
+def _largest(panels: Sequence[Plane]) -> float:
+    """The largest density of all panels, 0 if there is none."""
+    return max((float(np.max(p.density)) for p in panels if p.density is not None), default=0.0)
 
 
 def _quantile(values: NDArray) -> float:
