@@ -226,6 +226,18 @@ def test_quantities_agree_with_the_path_s_conversions(spec: str, name: str) -> N
 
 
 @EVERY
+def test_means_are_those_of_the_posterior(spec: str, name: str) -> None:
+    # The shorter way to them, tried from where it starts to the stop, and far away.
+    field = exact_field(path(spec), KINDS[name])
+    for t in torch.tensor([0.002, 0.01, 0.1, 0.5, 0.9, 0.99, 1]).double() * path(spec).t_max:
+        x = torch.cat([draw(spec, name, t), FAR])
+        c = path(spec).coefficients(t, x)
+        posterior = field.target.posterior(c.alpha, c.sigma, x)
+        torch.testing.assert_close(field.data_mean(t, x), posterior.data, rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(field.noise_mean(t, x), posterior.noise, rtol=1e-8, atol=1e-8)
+
+
+@EVERY
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_field_is_finite_from_start_to_stop_and_far_away(
     spec: str, name: str, dtype: torch.dtype

@@ -37,6 +37,8 @@ SERIES = 0.03
 """Intervals of z shorter than this, and than this over |z|, are treated by series."""
 FADED = -300.0
 """Log responsibilities below this are raised to it, lest their exponentials be denormal, slow."""
+PLAIN = 0.003
+"""Where every interval of z is longer, plain differences of probabilities keep 10 digits."""
 FLOOR = 1e-150
 """Factors of densities below this are set to 0, lest their products be denormal and slow."""
 
@@ -60,6 +62,9 @@ class Target(Protocol):
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """The posterior at x, (B, 2) float64; alpha and sigma have shape () or (B, 1)."""
 
+    def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior's data and noise alone, each (B, 2), where that is less work."""
+
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
 
@@ -78,8 +83,8 @@ class ExactField:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The marginal velocity, shape (B, 2). Lipman et al. 2022, eq. 8."""
-        c, posterior = self._posterior(t, x)
-        return (c.d_alpha * posterior.data + c.d_sigma * posterior.noise).to(x)
+        c, data, noise = self._means(t, x)
+        return (c.d_alpha * data + c.d_sigma * noise).to(x)
 
     def log_density(self, t: Tensor, x: Tensor) -> Tensor:
         """log p_t(x) in nats, shape (B,). Lipman et al. 2022, eq. 6."""
@@ -87,16 +92,16 @@ class ExactField:
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at x, shape (B, 2)."""
-        c, posterior = self._posterior(t, x)
-        return (-posterior.noise / c.sigma).to(x)
+        c, _, noise = self._means(t, x)
+        return (-noise / c.sigma).to(x)
 
     def data_mean(self, t: Tensor, x: Tensor) -> Tensor:
         """E[x_1 | x_t = x], shape (B, 2)."""
-        return self._posterior(t, x)[1].data.to(x)
+        return self._means(t, x)[1].to(x)
 
     def noise_mean(self, t: Tensor, x: Tensor) -> Tensor:
         """E[x_0 | x_t = x], shape (B, 2)."""
-        return self._posterior(t, x)[1].noise.to(x)
+        return self._means(t, x)[2].to(x)
 
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
         """The divergence of the marginal velocity at x, shape (B,)."""
@@ -120,11 +125,18 @@ class ExactField:
         return self.target.density_grid(c.alpha, c.sigma, fine_x, fine_y).to(xs)
 
     def _posterior(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Posterior]:
+        c, fine = self._coefficients(t, x)
+        return c, self.target.posterior(c.alpha, c.sigma, fine)
+
+    def _means(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor, Tensor]:
+        c, fine = self._coefficients(t, x)
+        return c, *self.target.means(c.alpha, c.sigma, fine)
+
+    def _coefficients(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor]:
         if x.ndim != 2 or x.shape[1] != 2:
             raise ValueError(f"x must have shape (B, 2); got {tuple(x.shape)}.")
         fine = _float64(x)
-        c = self.path.coefficients(t.to(fine.device), fine)
-        return c, self.target.posterior(c.alpha, c.sigma, fine)
+        return self.path.coefficients(t.to(fine.device), fine), fine
 
 
 def exact_field(path: AffinePath, distribution: Distribution) -> ExactField:
@@ -174,14 +186,14 @@ class SharedCovariance:
         self, means: Tensor, log_weights: Tensor, variances: Tensor, axes: Tensor
     ) -> None:
         self.center = (means.amin(0) + means.amax(0)) / 2  # small means lose fewer digits
-        self.means = (means - self.center) @ axes  # (K, 2), in the eigenbasis
+        self.locations = (means - self.center) @ axes  # (K, 2), in the eigenbasis
         self.log_weights = log_weights  # (K,)
         self.variances = variances  # (2,)
         self.axes = axes  # (2, 2), eigenvectors as columns
         ones = torch.ones(len(means), 1, dtype=torch.float64)
-        squares = self.means.square()
-        self.to_logits = torch.cat([self.means, squares, log_weights[:, None]], dim=1)
-        self.to_moments = torch.cat([ones, self.means, squares], dim=1).T.contiguous()
+        squares = self.locations.square()
+        self.to_logits = torch.cat([self.locations, squares, log_weights[:, None]], dim=1)
+        self.to_moments = torch.cat([ones, self.locations, squares], dim=1).T.contiguous()
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """The posterior at x, (B, 2) float64; alpha and sigma have shape () or (B, 1)."""
@@ -213,11 +225,18 @@ class SharedCovariance:
             (shrink * variances + shrink**2 * scatter).sum(-1),
         )
 
+    def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
+        posterior = self.posterior(alpha, sigma, x)
+        return posterior.data, posterior.noise
+
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
         if not torch.equal(self.axes, torch.eye(2, dtype=torch.float64)):
-            return _density_by_points(self, alpha, sigma, xs, ys)
-        means = alpha * (self.means + self.center).to(xs.device)
+            points = torch.cartesian_prod(ys, xs).flip(1)
+            log_density = self.posterior(alpha, sigma, points).log_density
+            return log_density.exp().reshape(len(ys), len(xs))
+        means = alpha * (self.locations + self.center).to(xs.device)
         spread = alpha**2 * self.variances.to(xs.device) + sigma**2
         along_x, along_y = (
             _floored((v[:, None] - m).square().div(-2 * s).exp() / torch.sqrt(2 * math.pi * s))
@@ -233,7 +252,7 @@ class OwnCovariances:
         self, means: Tensor, log_weights: Tensor, variances: Tensor, axes: Tensor
     ) -> None:
         self.center = (means.amin(0) + means.amax(0)) / 2  # small means lose fewer digits
-        self.means = torch.einsum("ki,kij->jk", means - self.center, axes)  # (2, K), in each's
+        self.locations = torch.einsum("ki,kij->jk", means - self.center, axes)  # (2, K), in each's
         self.log_weights = log_weights  # (K,)
         self.variances = variances.T.contiguous()  # (2, K)
         self.axes = axes.permute(2, 1, 0).contiguous()  # (2, 2, K): eigenvector, coordinate, k
@@ -245,7 +264,7 @@ class OwnCovariances:
 
     def _part(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         device = x.device
-        center, means, axes = (v.to(device) for v in (self.center, self.means, self.axes))
+        center, means, axes = (v.to(device) for v in (self.center, self.locations, self.axes))
         variances = self.variances.to(device)
         y = x - alpha * center
         logits, data, noise, inner = self.log_weights.to(device), [], [], 0.0
@@ -267,9 +286,33 @@ class OwnCovariances:
             inner = inner + (value - data_mean @ axis).square()
         return Posterior(log_density, center + data_mean, noise_mean, (weights * inner).sum(-1))
 
+    def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
+        posterior = self.posterior(alpha, sigma, x)
+        return posterior.data, posterior.noise
+
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
-        return _density_by_points(self, alpha, sigma, xs, ys)
+        device = xs.device
+        center, means, variances, axes = (
+            v.to(device) for v in (self.center, self.locations, self.variances, self.axes)
+        )
+        # log p_t of each component is a quadratic polynomial in x: a matrix product at one time.
+        spread = alpha**2 * variances + sigma**2  # (2, K)
+        precision = torch.einsum("eik,ejk,ek->ijk", axes, axes, 1 / spread)
+        pull = torch.einsum("eik,ek->ik", axes, alpha * means / spread)
+        level = self.log_weights.to(device) - LOG_2PI
+        level = level - (spread.log() + (alpha * means).square() / spread).sum(0) / 2
+        diagonal = precision.diagonal().T / -2
+        table = torch.cat([level[None], pull, diagonal, -precision[0, 1][None]]).T.contiguous()
+        points = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)  # (ny, nx, 2)
+        y = points.reshape(-1, 2) - alpha * center
+        features = torch.cat(
+            [torch.ones_like(y[:, :1]), y, y.square(), y.prod(1, keepdim=True)], dim=1
+        )
+        parts = features.split(max(1, CHUNK // len(table)))
+        density = [linear(part, table).clamp_(min=FADED).exp_().sum(1) for part in parts]
+        return torch.cat(density).reshape(points.shape[:2])
 
 
 class Lattice:
@@ -297,6 +340,43 @@ class Lattice:
             for a, s, p in _chunks(alpha, sigma, x, len(self.edges))
         ]
         return Posterior(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
+        narrowest = alpha * self.width.amin() / sigma
+        if (narrowest < PLAIN).any():  # as at t = 0
+            posterior = self.posterior(alpha, sigma, x)
+            return posterior.data, posterior.noise
+        parts = [self._means(*part) for part in _chunks(alpha, sigma, x, len(self.edges))]
+        noise = torch.cat(parts)
+        return (x - sigma * noise) / alpha, noise
+
+    def _means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Tensor:
+        """E[x_0 | x], (B, 2), by plain differences of probabilities where they suffice."""
+        weights, edges = self.weights.to(x.device), self.edges.to(x.device)[:, None]
+        a, s = alpha.squeeze(-1), sigma.squeeze(-1)
+        z = (a * edges - x.T[self.edge_axis.to(x.device)]) / s
+        tail = torch.special.erfc(z.abs() / math.sqrt(2)) / 2
+        phi = torch.exp(z.square() / -2) / math.sqrt(2 * math.pi)
+        below = z < 0
+        about = below[:-1] & ~below[1:]
+        chance = torch.where(about, 1 - tail[:-1] - tail[1:], (tail[:-1] - tail[1:]).abs())
+        # Row nx, between the last edge of x and the first of y, is no interval.
+        lengths = edges.diff(dim=0)
+        chance, slope = _floored(chance / lengths), (phi[:-1] - phi[1:]) / lengths
+        (chance_x, chance_y), (slope_x, slope_y) = (
+            (v[: self.nx], v[self.nx + 1 :]) for v in (chance, slope)
+        )
+        over_y, over_x = weights @ chance_y, weights.T @ chance_x
+        mass = (chance_x * over_y).sum(0)
+        lost = mass < 1e20 * FLOOR
+        moments = torch.stack([(slope_x * over_y).sum(0), (slope_y * over_x).sum(0)], dim=1)
+        if not lost.any():
+            return -moments / mass[:, None]
+        noise = -moments / torch.where(lost, 1.0, mass)[:, None]
+        where = lost.nonzero()[:, 0]
+        own = (v[where] if v.ndim else v for v in (alpha, sigma))
+        return noise.index_copy(0, where, self.posterior(*own, x[where]).noise)
 
     def _part(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         edges, low = self.edges.to(x.device)[:, None], self.low.to(x.device)
@@ -426,14 +506,6 @@ def _series(c: Tensor, h: Tensor) -> Truncated:
     place = -c * h / 12 * (1 - h2 / 30 - c2 * h2 / 60)
     variance = (1 - h2 / 30 - c2 * h2 / 20) / 12
     return Truncated(log_ratio - (c2 + LOG_2PI) / 2, c + h * place, place, variance)
-
-
-def _density_by_points(
-    target: Target, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor
-) -> Tensor:
-    points = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)  # (ny, nx, 2)
-    log_density = target.posterior(alpha, sigma, points.reshape(-1, 2)).log_density
-    return log_density.exp().reshape(points.shape[:2])
 
 
 def _chunks(
