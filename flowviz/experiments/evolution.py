@@ -36,6 +36,7 @@ __all__ = [
     "compute_flow",
     "compute_scene",
     "last_step",
+    "resolve",
     "sliced_w2",
 ]
 
@@ -224,8 +225,8 @@ def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResul
     Raises:
         ValueError: a name is unknown, or the solver failed (SolveError says where).
     """
-    target = _dataset(config.data)
-    path = AffinePath(scheduler(config.path))
+    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    field = field or named
     noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
     times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
     budget = (
@@ -233,7 +234,6 @@ def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResul
         if METHODS[config.method].adaptive
         else {"steps": steps_for(config.method, config.nfe)}
     )
-    field = field or _field(config.field, path, target)
     solution = solve(field, path.start(noise), times, config.method, **budget)
     steps = solution.step_states
     reference = _reference(config.data, config.n)
@@ -264,10 +264,9 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         config: what to compute.
         field: a field that `config.field` names but that lies in no file.
     """
-    target = _dataset(config.data)
-    path = AffinePath(scheduler(config.path))
+    target, path, named = resolve(config.data, config.path, None if field else config.field)
     exact = exact_field(path, target.distribution)
-    field = field or _field(config.field, path, target)
+    field = field or named
     times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
@@ -294,6 +293,16 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         difference=None if difference is None else difference.float().numpy(),
         rms_difference=None if rms is None else rms.numpy(),
     )
+
+
+def resolve(data: str, path: str, field: str | None) -> tuple[Dataset, AffinePath, Field | None]:
+    """The data set, the path and the field that the names of a config stand for.
+
+    `field` is EXACT, the name of a checkpoint of this very path, or None for no field.
+    """
+    target = _dataset(data)
+    affine = AffinePath(scheduler(path))
+    return target, affine, None if field is None else _field(field, affine, target)
 
 
 def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:
