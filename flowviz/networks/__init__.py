@@ -1,5 +1,6 @@
 """Networks: maps (t, x) -> (B, *) with free parameters, without a notion of path or objective."""
 
 from flowviz.networks.mlp import MLP
+from flowviz.networks.unet import UNETS, UNet, UNetShape
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "UNETS", "UNet", "UNetShape"]

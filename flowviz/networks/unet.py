@@ -1,0 +1,325 @@
+"""A U-Net for images, conditioned on time and, if asked, on a class.
+
+Written from the published behaviour of the guided-diffusion family, whose parameter names it keeps
+so that weights released for that family load as they are.
+
+References:
+    Dhariwal and Nichol 2021, Diffusion models beat GANs, https://arxiv.org/abs/2105.05233
+    Ho et al. 2020, Denoising diffusion probabilistic models, https://arxiv.org/abs/2006.11239
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flowviz.registry import Registry
+
+__all__ = ["UNETS", "UNet", "UNetShape"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetShape:
+    """The numbers that fix a U-Net, but for its images and classes.
+
+    Attributes:
+        model_channels: channels of the first level.
+        num_res_blocks: residual blocks of a level on the way down (one more on the way up).
+        channel_mult: channels of each level, in units of `model_channels`; resolution halves
+            from level to level.
+        attention_resolutions: heights of the feature maps whose blocks attend.
+        num_heads: heads of an attention, unless `num_head_channels` is given.
+        num_head_channels: channels of a head; 0 leaves it to `num_heads`.
+        use_scale_shift_norm: whether time scales and shifts a block's features or only shifts.
+        dropout: share of a block's features dropped in training.
+        conv_resample: whether resampling has weights: a strided convolution down and one after
+            the nearest-neighbour step up; otherwise pooling and the bare step.
+        groups: groups of the group norms.
+        patch: 2 folds each 2 x 2 pixels into channels first, so that the network works at half
+            the resolution; 1 leaves the image.
+        clocks: how time enters: 0 for t itself in the sinusoid of Ho et al. with periods up to
+            10,000, otherwise so many clocks in [-1, 1] with six octaves each.
+        heads_first: whether queries, keys and values lie head by head (the family's older order)
+            or all queries come first.
+    """
+
+    model_channels: int
+    num_res_blocks: int
+    channel_mult: tuple[int, ...]
+    attention_resolutions: tuple[int, ...]
+    num_heads: int = 1
+    num_head_channels: int = 0
+    use_scale_shift_norm: bool = False
+    dropout: float = 0.0
+    conv_resample: bool = True
+    groups: int = 32
+    patch: int = 1
+    clocks: int = 0
+    heads_first: bool = True
+
+
+UNETS: Registry[UNetShape] = Registry("U-Net")
+
+UNETS["small"] = UNetShape(
+    # 2.68 M parameters, 71 MMAC a pass, chosen among shapes on 16 x 16 folded pixels by the images
+    # that one busy core (EPYC, Zen 4) trains and draws a second, batch 64, channels-last, fp32:
+    #   32 channels x 1,2,2, attention at 4       1.20 M    158 and 415 (idle: 209, 623)
+    #   32 x 1,2,4, attention at 8 and 4          2.68 M    137 and 367   <- this one
+    #   the same with learned resampling          2.91 M    124 and 339
+    #   48 x 1,2,2, attention at 8 and 4          2.52 M     93 and 254
+    #   40 x 1,2,4, attention at 8 and 4          4.18 M     83 and 221
+    #   64 x 1,2,2, attention at 8 and 4          4.47 M     59 and 175
+    # So 3 million images take 5 to 6 hours of one core, and 16 guided images at NFE 20 less than
+    # 2 s. bfloat16 gains nothing at these sizes, torch.compile loses (170 against 209) after
+    # minutes of compiling. Measured by `python -m tools.image_throughput`.
+    model_channels=32,
+    num_res_blocks=1,
+    channel_mult=(1, 2, 4),
+    attention_resolutions=(8, 4),
+    num_heads=4,
+    use_scale_shift_norm=True,
+    conv_resample=False,
+    groups=8,
+    patch=2,
+    clocks=2,
+)
+UNETS["tiny"] = UNetShape(  # for digits, tests and a first try
+    model_channels=16,
+    num_res_blocks=1,
+    channel_mult=(1, 2),
+    attention_resolutions=(4,),
+    use_scale_shift_norm=True,
+    groups=4,
+    clocks=2,
+)
+UNETS["torchcfm"] = UNetShape(  # torchcfm's CIFAR-10 example: 35,746,307 parameters
+    model_channels=128,
+    num_res_blocks=2,
+    channel_mult=(1, 2, 2, 2),
+    attention_resolutions=(16,),
+    num_head_channels=64,
+    dropout=0.1,
+)
+UNETS["paper"] = UNetShape(  # Lipman et al. 2022, table 3, CIFAR-10
+    model_channels=256,
+    num_res_blocks=2,
+    channel_mult=(1, 2, 2, 2),
+    attention_resolutions=(16,),
+    num_head_channels=64,
+)
+
+
+class UNet(nn.Module):
+    """A network (time, x, y) -> x's shape for square images.
+
+    Args:
+        shape: the numbers of the architecture.
+        channels: C of the images.
+        size: height and width of the images.
+        num_classes: K; a class network knows K classes and the null class K, which says nothing
+            (for guidance). 0 makes a network without classes.
+        generator: draws the weights; PyTorch's global one by default.
+    """
+
+    def __init__(
+        self,
+        shape: UNetShape,
+        *,
+        channels: int = 3,
+        size: int = 32,
+        num_classes: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        smallest = shape.patch * 2 ** (len(shape.channel_mult) - 1)
+        if size % smallest:
+            raise ValueError(
+                f"Images of this U-Net must have a side divisible by {smallest}; got {size}."
+            )
+        self.shape = shape
+        self.num_classes = num_classes
+        width, folded = shape.model_channels, channels * shape.patch**2
+        if shape.clocks:
+            rates = math.pi / 2 * 2.0 ** torch.arange(6)
+            features = 2 * len(rates) * shape.clocks
+        else:
+            rates = 10_000.0 ** (-torch.arange(width // 2) / (width // 2))
+            features = width
+        self.register_buffer("rates", rates, persistent=False)
+        embedding = 4 * width
+        self.time_embed = nn.Sequential(
+            nn.Linear(features, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
+        )
+        if num_classes:
+            self.label_emb = nn.Embedding(num_classes + 1, embedding)
+
+        def block(inputs: int, outputs: int) -> _ResBlock:
+            return _ResBlock(inputs, outputs, embedding, shape)
+
+        side = size // shape.patch
+        here = width * shape.channel_mult[0]
+        self.input_blocks = nn.ModuleList([_Stage(nn.Conv2d(folded, here, 3, padding=1))])
+        skips = [here]
+        for level, factor in enumerate(shape.channel_mult):
+            for _ in range(shape.num_res_blocks):
+                stage = [block(here, width * factor)]
+                here = width * factor
+                if side in shape.attention_resolutions:
+                    stage.append(_Attention(here, shape))
+                self.input_blocks.append(_Stage(*stage))
+                skips.append(here)
+            if level < len(shape.channel_mult) - 1:
+                self.input_blocks.append(_Stage(_Downsample(here, shape.conv_resample)))
+                skips.append(here)
+                side //= 2
+        self.middle_block = _Stage(block(here, here), _Attention(here, shape), block(here, here))
+        self.output_blocks = nn.ModuleList()
+        for level, factor in reversed(list(enumerate(shape.channel_mult))):
+            for i in range(shape.num_res_blocks + 1):
+                stage = [block(here + skips.pop(), width * factor)]
+                here = width * factor
+                if side in shape.attention_resolutions:
+                    stage.append(_Attention(here, shape))
+                if level and i == shape.num_res_blocks:
+                    stage.append(_Upsample(here, shape.conv_resample))
+                    side *= 2
+                self.output_blocks.append(_Stage(*stage))
+        self.out = nn.Sequential(
+            nn.GroupNorm(shape.groups, here), nn.SiLU(), nn.Conv2d(here, folded, 3, padding=1)
+        )
+        self._draw(generator)
+
+    def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Maps time, x (B, C, H, W) and classes y (B,) to (B, C, H, W).
+
+        Args:
+            time: t of shape () or (B,); for a network of K clocks, (K,) or (B, K).
+            x: images.
+            y: classes as integers, `num_classes` for the null class; None is the null class for
+                all.
+        """
+        if y is not None and not self.num_classes:
+            raise ValueError("This network knows no classes; leave y out.")
+        angles = time.to(self.rates)[..., None] * self.rates
+        if self.shape.clocks:
+            angles = angles.flatten(-2)
+        e = self.time_embed(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))
+        e = e.expand(len(x), -1)
+        if self.num_classes:
+            e = e + (self.label_emb.weight[-1] if y is None else self.label_emb(y))
+        h = functional.pixel_unshuffle(x, self.shape.patch)
+        skips = []
+        for stage in self.input_blocks:
+            h = stage(h, e)
+            skips.append(h)
+        h = self.middle_block(h, e)
+        for stage in self.output_blocks:
+            h = stage(torch.cat([h, skips.pop()], dim=1), e)
+        return functional.pixel_shuffle(self.out(h), self.shape.patch)
+
+    def _draw(self, generator: torch.Generator | None) -> None:
+        """PyTorch's own initial distributions, but from `generator`; last layers are zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+                bound = module.weight[0].numel() ** -0.5
+                nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, generator=generator)
+        for module in self.modules():
+            if isinstance(module, _ResBlock):
+                last = module.out_layers[-1]
+            elif isinstance(module, _Attention):
+                last = module.proj_out
+            elif module is self:
+                last = self.out[-1]
+            else:
+                continue
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+
+class _Stage(nn.Sequential):
+    """Layers in a row, of which residual blocks are also told the embedding."""
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        for layer in self:
+            h = layer(h, e) if isinstance(layer, _ResBlock) else layer(h)
+        return h
+
+
+class _ResBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, embedding: int, shape: UNetShape) -> None:
+        super().__init__()
+        self.scaled = shape.use_scale_shift_norm
+        self.in_layers = nn.Sequential(
+            nn.GroupNorm(shape.groups, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+        )
+        self.emb_layers = nn.Sequential(
+            nn.SiLU(), nn.Linear(embedding, 2 * outputs if self.scaled else outputs)
+        )
+        self.out_layers = nn.Sequential(
+            nn.GroupNorm(shape.groups, outputs),
+            nn.SiLU(),
+            nn.Dropout(shape.dropout),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
+        )
+        self.skip_connection = (
+            nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        )
+
+    def forward(self, x: Tensor, e: Tensor) -> Tensor:
+        h = self.in_layers(x)
+        e = self.emb_layers(e)[:, :, None, None]
+        norm, rest = self.out_layers[0], self.out_layers[1:]
+        if self.scaled:
+            scale, shift = e.chunk(2, dim=1)
+            h = rest(norm(h) * (1 + scale) + shift)
+        else:
+            h = rest(norm(h + e))
+        return self.skip_connection(x) + h
+
+
+class _Attention(nn.Module):
+    def __init__(self, channels: int, shape: UNetShape) -> None:
+        super().__init__()
+        self.heads = (
+            channels // shape.num_head_channels if shape.num_head_channels else shape.num_heads
+        )
+        self.heads_first = shape.heads_first
+        self.norm = nn.GroupNorm(shape.groups, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, L, C), free in channels-last
+        # The convolutions hold the weights, as the family names and shapes them.
+        h = functional.linear(tokens, self.qkv.weight[:, :, 0], self.qkv.bias)
+        order = (self.heads, 3, -1) if self.heads_first else (3, self.heads, -1)
+        h = h.unflatten(-1, order)  # (B, L, ...)
+        q, k, v = h.movedim(3 if self.heads_first else 2, 0).transpose(2, 3)  # (B, heads, L, D)
+        h = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        h = functional.linear(h, self.proj_out.weight[:, :, 0], self.proj_out.bias)
+        return x + h.transpose(1, 2).reshape(x.shape)
+
+
+class _Downsample(nn.Module):
+    def __init__(self, channels: int, learned: bool) -> None:
+        super().__init__()
+        self.op = (
+            nn.Conv2d(channels, channels, 3, stride=2, padding=1) if learned else nn.AvgPool2d(2)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class _Upsample(nn.Module):
+    def __init__(self, channels: int, learned: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if learned else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))

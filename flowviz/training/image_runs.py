@@ -1,0 +1,250 @@
+"""A training run on images in a folder: it can be killed at any moment and goes on to the bit.
+
+config.json                     what is trained, and with which options
+log.jsonl                       a line every LOG_EVERY steps
+state-000012000.safetensors     all that the next step depends on; the last KEPT of them
+snapshot-005.safetensors        averaged weights in half precision after 5% of the steps
+grid-000012000.png              a row of samples a class, from the same noise every time
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from flowviz.datasets.images import ImageSet, image_set
+from flowviz.fields import LearnedField
+from flowviz.fields.guided import GuidedField
+from flowviz.files import write_bytes, write_text
+from flowviz.solvers import solve
+from flowviz.training.images import ImageTrainConfig, ImageTrainState
+
+__all__ = ["SNAPSHOTS", "read_config", "run_images", "sample_grid"]
+
+FORMAT = "flowviz-image-run"
+SNAPSHOTS = (5, 10, 25, 50, 100)
+"""After how many percent of the steps the averaged weights are kept."""
+KEPT = 2
+"""Saved states that stay; the older one is for the case that the newer cannot be read."""
+LOG_EVERY = 100
+"""Steps between two lines of the log."""
+GRID_ROWS = 10
+"""Most classes in a grid of samples."""
+
+
+def read_config(folder: str | Path) -> ImageTrainConfig:
+    """The config of the run in a folder.
+
+    Raises:
+        ValueError: there is no run, or its config cannot be read.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"There is no run to resume: {path} does not exist.")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is not JSON.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path} is not the config of a training run on images.")
+    try:
+        return ImageTrainConfig.from_dict(content["config"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: an entry is missing or wrong.") from error
+
+
+def run_images(
+    config: ImageTrainConfig,
+    folder: str | Path,
+    data: ImageSet | None = None,
+    *,
+    device: torch.device | None = None,
+    compiled: bool = False,
+    resume: bool = False,
+    save_every: float = 300.0,
+    grid_every: int = 100_000,
+) -> Iterator[ImageTrainState]:
+    """Yields the state of the run in `folder` after each step, keeping the folder up to date.
+
+    Closing the iterator between two steps saves the state; so does the last step. A run that is
+    killed at any other moment goes on from its last saved state, as if nothing had happened.
+
+    Args:
+        config: what to train.
+        folder: of this run alone; it is made if need be.
+        data: the image set of the config; read from its usual place by default.
+        device: where; the CPU by default.
+        compiled: see `train_images`. A run to be resumed to the bit keeps its choice.
+        resume: go on with the run in the folder, which must be of the same config.
+        save_every: seconds between two saved states.
+        grid_every: images between two grids of samples; 0 draws none.
+
+    Raises:
+        ValueError: the folder holds another run, or `resume` was not given.
+    """
+    folder = Path(folder)
+    if resume:
+        if read_config(folder) != config:
+            raise ValueError(f"The run in {folder} has another config; resume it with its own.")
+    elif (folder / "config.json").exists():
+        raise ValueError(f"There is a run in {folder} already; resume it or name another folder.")
+    data = data or image_set(config.data)
+    state = ImageTrainState(config, data, device or torch.device("cpu"), compiled=compiled)
+    progress = {"seconds": 0.0, "loss": 0.0}  # training time so far; losses since the last line
+    if resume:
+        saved = _latest(folder)
+        if saved is not None:
+            tensors, progress = saved
+            state.restore(tensors)
+            del tensors
+        _cut_log(folder / "log.jsonl", state.step)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"format": FORMAT, "version": 1, "config": asdict(config)}
+        write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
+    snapshots = {math.ceil(config.steps * percent / 100): percent for percent in SNAPSHOTS}
+    grid_steps = max(1, grid_every // config.batch)
+
+    saved_at = lap = time.perf_counter()
+    try:
+        while not state.done:
+            state.advance(data)
+            loss = state.loss.item()
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"The training diverged at step {state.step}: its loss is not a number; "
+                    "take a lower lr."
+                )
+            now = time.perf_counter()
+            progress["seconds"] += now - lap
+            progress["loss"] += loss
+            lap = now
+            if state.step % LOG_EVERY == 0 or state.done:
+                _log(folder / "log.jsonl", state, progress)
+                progress["loss"] = 0.0
+            if state.step in snapshots:
+                _snapshot(folder, state, snapshots[state.step])
+            if grid_every and (state.step % grid_steps == 0 or state.done):
+                write_bytes(folder / f"grid-{state.step:09d}.png", _png(sample_grid(state, data)))
+            if state.done or now - saved_at >= save_every:
+                _save(folder, state, progress)
+                saved_at = time.perf_counter()
+            lap = time.perf_counter()
+            yield state
+    except GeneratorExit:
+        _save(folder, state, progress)
+        raise
+
+
+@torch.no_grad()
+def sample_grid(
+    state: ImageTrainState, data: ImageSet, *, columns: int = 8, guidance: float = 2.0
+) -> Tensor:
+    """Samples of the averaged weights, (rows * (H + 2), columns * (W + 2), C) uint8.
+
+    Each row is a class where the network knows classes, guided; midpoint, NFE 20, one fixed noise.
+    """
+    rows = min(GRID_ROWS, len(data.classes))
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(
+        (rows * columns, data.channels, data.size, data.size), generator=generator
+    ).to(state.device)
+    field: LearnedField | GuidedField = state.ema
+    if state.config.classes:
+        y = torch.arange(rows, device=state.device).repeat_interleave(columns)
+        field = GuidedField(state.ema, y, guidance)
+    path = state.ema.path
+    times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    solution = solve(field, path.start(noise), times, "midpoint", steps=10)
+    images = data.from_unit(solution.states[-1].float().cpu())
+    framed = torch.nn.functional.pad(images, (1, 1, 1, 1), value=255)
+    framed = framed.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)
+    return framed.flatten(2, 3).flatten(0, 1)
+
+
+def _png(pixels: Tensor) -> bytes:
+    array = pixels.numpy()
+    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array))
+    buffer = BytesIO()
+    image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _save(folder: Path, state: ImageTrainState, progress: dict[str, float]) -> None:
+    about = {FORMAT: json.dumps({"version": 1, "progress": progress})}
+    content = safetensors.torch.save(state.tensors(), about)
+    write_bytes(folder / f"state-{state.step:09d}.safetensors", content)
+    for old in _states(folder)[KEPT:]:
+        old.unlink()
+
+
+def _latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, float]] | None:
+    """The newest saved state that can be read and its progress; None if none was saved yet."""
+    found = _states(folder)
+    for path in found:
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads(file.metadata()[FORMAT])
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
+            return tensors, {key: float(about["progress"][key]) for key in ("seconds", "loss")}
+        except (SafetensorError, KeyError, TypeError, ValueError):
+            continue  # an older one follows
+    if found:
+        raise ValueError(f"None of the saved states in {folder} can be read; start afresh.")
+    return None
+
+
+def _states(folder: Path) -> list[Path]:
+    """The saved states, newest first."""
+    return sorted(folder.glob("state-*.safetensors"), reverse=True)
+
+
+def _snapshot(folder: Path, state: ImageTrainState, percent: int) -> None:
+    weights = {
+        name: value.half().cpu().contiguous()
+        for name, value in state.ema.network.state_dict().items()
+    }
+    about: dict[str, Any] = {"step": state.step, "config": asdict(state.config)}
+    content = safetensors.torch.save(weights, {FORMAT: json.dumps(about)})
+    write_bytes(folder / f"snapshot-{percent:03d}.safetensors", content)
+
+
+def _log(path: Path, state: ImageTrainState, progress: dict[str, float]) -> None:
+    since = (state.step - 1) % LOG_EVERY + 1
+    line = {
+        "step": state.step,
+        "images": state.step * state.config.batch,
+        "loss": progress["loss"] / since,
+        "gradient_norm": state.gradient_norm.item(),
+        "lr": state.lr,
+        "seconds": round(progress["seconds"], 1),
+    }
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Drops the lines beyond `step` and a line cut short, which a killed run left behind."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except ValueError:
+            break
+        kept.append(line + "\n")
+    write_text(path, "".join(kept))

@@ -1,0 +1,304 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from flowviz.datasets.images import image_set
+from flowviz.fields import LearnedField
+from flowviz.fields.guided import GuidedField
+from flowviz.networks import UNETS, UNet
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.training import image_runs
+from flowviz.training.image_runs import read_config, run_images, sample_grid
+from flowviz.training.images import (
+    IMAGE_BOUNDS,
+    IMAGE_PRESETS,
+    TIMES,
+    ImageTrainConfig,
+    draw_batch,
+    train_images,
+)
+
+DIGITS = image_set("digits")
+
+
+def config(**changes):
+    short = {"images": 12 * 16, "batch": 16, "warm_up": 2, "ema": 0.9}
+    return ImageTrainConfig(**{"data": "digits", "network": "tiny"} | short | changes)
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0)
+
+
+def kept(states):
+    """The tensors of each state, copied, since a run advances them in place."""
+    return [{name: t.clone() for name, t in state.tensors().items()} for state in states]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """The tensors of a run after each of its 12 steps."""
+    return kept(train_images(config(), DIGITS))
+
+
+@pytest.mark.parametrize("step", [1, 5, 11])
+def test_run_goes_on_to_the_bit_from_any_step(uninterrupted, step):
+    rest = kept(train_images(config(), DIGITS, tensors=uninterrupted[step - 1]))
+    assert len(rest) == 12 - step
+    assert_same(rest[-1], uninterrupted[-1])
+
+
+def test_dropout_goes_on_to_the_bit_and_leaves_the_global_generator(monkeypatch):
+    monkeypatch.setitem(UNETS, "leaky", replace(UNETS["tiny"], dropout=0.5))
+    leaky = config(network="leaky", images=4 * 16)
+    whole = kept(train_images(leaky, DIGITS))
+    states = train_images(leaky, DIGITS, tensors=whole[0])
+    next(states)
+    before = torch.get_rng_state()
+    assert_same(kept(states)[-1], whole[-1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("objective", ["flow", "noise"])
+def test_training_lowers_the_loss_on_a_batch(objective):
+    few = replace(DIGITS, images=DIGITS.images[:16], labels=DIGITS.labels[:16])
+    vp = config(path="vp", objective=objective, images=40 * 16, lr=3e-3, flips=False)
+    losses = [state.loss.item() for state in train_images(vp, few)]
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+@pytest.mark.parametrize("path", SCHEDULERS)
+def test_every_path_sees_the_same_images_noise_and_classes(path):
+    one, other = draw_batch(config(), DIGITS, 3), draw_batch(config(path=path), DIGITS, 3)
+    for name in ("x_0", "x_1", "y"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
+    even = config(path=path, times="uniform")
+    t_max = AffinePath(scheduler(path)).t_max
+    first = draw_batch(config(times="uniform"), DIGITS, 3).t / AffinePath(scheduler("ot")).t_max
+    torch.testing.assert_close(first * t_max, draw_batch(even, DIGITS, 3).t)
+
+
+def test_level_times_give_every_path_the_same_ratios_and_ot_a_logit_normal_t():
+    n = 1000
+    u = (torch.arange(n) + 0.5).double() / n
+    ratios = {}
+    for name in ("ot", "vp", "trig"):
+        path = AffinePath(scheduler(name))
+        t = TIMES["level"](u, path)
+        assert ((t >= 0) & (t <= path.t_max)).all()
+        rest = torch.ones(n, dtype=torch.bool)
+        rest[9::10] = False  # the uniform tenth
+        torch.testing.assert_close(t[~rest], path.t_max * (torch.arange(100) + 0.5).double() / 100)
+        c = path.scheduler(t[rest])
+        ratios[name] = torch.log(c.sigma / c.alpha)
+        torch.testing.assert_close(ratios[name], ratios["ot"], rtol=1e-6, atol=1e-6)
+    logit = -ratios["ot"]  # log(t / (1 - t))
+    assert logit.diff().min() > 0
+    # Sample moments of 900 quantiles of N(0, 1.2^2): the outermost strata lose a little spread.
+    assert logit.mean().abs() < 1e-9
+    assert logit.std().item() == pytest.approx(1.2, rel=5e-3)
+
+
+def test_an_epoch_sees_every_image_once_and_the_next_in_another_order():
+    labels, classes = torch.arange(64), tuple(map(str, range(64)))
+    labelled = replace(DIGITS, images=DIGITS.images[:64], labels=labels, classes=classes)
+    run = config(drop_class=0.0)
+    epochs = [
+        torch.cat([draw_batch(run, labelled, 4 * e + k).y for k in range(4)]) for e in (0, 1)
+    ]
+    for seen in epochs:
+        assert sorted(seen.tolist()) == list(range(64))
+    assert not torch.equal(*epochs)
+
+
+def test_shares_of_null_classes_and_flips():
+    run = config(batch=4096, images=4096)
+    batch = draw_batch(run, DIGITS, 0)
+    # Shares of 4,096 draws, within five standard errors.
+    dropped = (batch.y == 10).double().mean().item()
+    assert dropped == pytest.approx(0.1, abs=5 * (0.09 / 4096) ** 0.5)
+    plain = draw_batch(config(batch=4096, images=4096, flips=False), DIGITS, 0)
+    flipped = (batch.x_1 != plain.x_1).flatten(1).any(1)
+    torch.testing.assert_close(batch.x_1[flipped], plain.x_1[flipped].flip(-1))
+    assert flipped.double().mean().item() == pytest.approx(0.5, abs=5 * (0.25 / 4096) ** 0.5)
+    assert draw_batch(config(classes=False), DIGITS, 0).y is None
+
+
+def test_accumulated_parts_give_the_step_of_the_whole_batch():
+    whole, parts = (
+        kept(train_images(config(images=2 * 16, accumulate=n), DIGITS))[-1] for n in (1, 4)
+    )
+    for name, tensor in whole.items():
+        if name.startswith("optimizer.exp_avg."):
+            torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-6)
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    rates = []
+    run = config(images=40, batch=1, warm_up=4)
+    for state in train_images(run, DIGITS):
+        rates.append(state.optimizer.param_groups[0]["lr"] / run.lr)
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[4:] == pytest.approx([(40 - k) / 36 for k in range(4, 40)])
+    assert state.lr == 0
+
+
+def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, uninterrupted):
+    monkeypatch.setattr(image_runs, "LOG_EVERY", 2)
+    options = {"save_every": 0.0, "grid_every": 0}
+    *_, state = run_images(config(), tmp_path / "whole", DIGITS, **options)
+    assert_same(state.tensors(), uninterrupted[-1])
+
+    # Killed: at step 7 the process is gone, and with it all since the state of step 4.
+    folder = tmp_path / "killed"
+    saved = {}
+    for state in run_images(config(), folder, DIGITS, **options):
+        if state.step == 4:
+            saved = {path.name: path.read_bytes() for path in folder.glob("state-*")}
+        if state.step == 7:
+            break
+    for path in folder.glob("state-*"):
+        path.unlink()
+    for name, content in saved.items():
+        (folder / name).write_bytes(content)
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"step": 8, "lo')
+    # Stopped: closed between two steps, it saves.
+    run = run_images(config(), folder, DIGITS, resume=True, save_every=1e9, grid_every=0)
+    assert [next(run).step for _ in range(3)] == [5, 6, 7]
+    run.close()
+    states = list(run_images(config(), folder, DIGITS, resume=True, **options))
+    assert len(states) == 5
+    assert_same(states[-1].tensors(), uninterrupted[-1])
+
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "killed")
+    ]
+    assert [line["step"] for line in logs[0]] == [2, 4, 6, 8, 10, 12]
+    for one, other in zip(*logs, strict=True):
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    for name in sorted(path.name for path in (tmp_path / "whole").glob("*.safetensors")):
+        ours, theirs = load_file(tmp_path / "whole" / name), load_file(folder / name)
+        assert_same(ours, theirs)
+
+
+def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
+    run = config(images=20 * 16)
+    *_, state = run_images(run, tmp_path, DIGITS, save_every=0.0, grid_every=160)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
+        *("config.json", "log.jsonl"),
+        *(f"state-{step:09d}.safetensors" for step in (19, 20)),
+        *(f"snapshot-{percent:03d}.safetensors" for percent in (5, 10, 25, 50, 100)),
+        *(f"grid-{step:09d}.png" for step in (10, 20)),
+    }
+    assert read_config(tmp_path) == run
+    last = load_file(tmp_path / "snapshot-100.safetensors")
+    assert {tensor.dtype for tensor in last.values()} == {torch.float16}
+    for name, tensor in state.ema.network.state_dict().items():
+        torch.testing.assert_close(last[name].float(), tensor, rtol=1e-3, atol=1e-4)
+
+
+def test_unreadable_state_gives_way_to_the_one_before(tmp_path, uninterrupted):
+    run = run_images(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
+    assert [next(run).step for _ in range(4)] == [1, 2, 3, 4]
+    run.close()
+    newest = max(tmp_path.glob("state-*"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    states = list(run_images(config(), tmp_path, DIGITS, resume=True, grid_every=0))
+    assert states[0].step == 12 and len(states) == 9
+    assert_same(states[-1].tensors(), uninterrupted[-1])
+    for path in tmp_path.glob("state-*"):
+        path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"None of the saved states in .* can be read"):
+        next(run_images(config(), tmp_path, DIGITS, resume=True))
+
+
+def test_folder_of_another_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="There is no run to resume"):
+        next(run_images(config(), tmp_path, DIGITS, resume=True))
+    next(run_images(config(), tmp_path, DIGITS, grid_every=0))
+    with pytest.raises(ValueError, match=r"There is a run in .* already"):
+        next(run_images(config(), tmp_path, DIGITS))
+    with pytest.raises(ValueError, match="has another config"):
+        next(run_images(config(seed=1), tmp_path, DIGITS, resume=True))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="is not JSON"):
+        read_config(tmp_path)
+
+
+def test_run_that_diverges_says_so_and_keeps_its_last_good_state(tmp_path, monkeypatch):
+    run = run_images(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
+    next(run)
+    loss = LearnedField.loss
+    monkeypatch.setattr(LearnedField, "loss", lambda *batch: float("nan") * loss(*batch))
+    with pytest.raises(ValueError, match="diverged at step 2"):
+        next(run)
+    assert [path.name for path in tmp_path.glob("state-*")] == ["state-000000001.safetensors"]
+
+
+@pytest.mark.parametrize("name", IMAGE_PRESETS)
+def test_preset_is_a_whole_recipe(name):
+    preset = IMAGE_PRESETS[name]
+    assert ImageTrainConfig.from_dict(vars(preset)) == preset
+    assert preset.steps * preset.batch >= preset.images
+
+
+@pytest.mark.parametrize("name", IMAGE_BOUNDS)
+def test_number_out_of_bounds_is_refused(name):
+    least, most = IMAGE_BOUNDS[name]
+    for value in (least - 1, most + 1):
+        with pytest.raises(ValueError, match=f"{name} must be in"):
+            config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"data": "cifar"}, "Unknown image set 'cifar'. Did you mean 'cifar10'?"),
+        ({"network": "smal"}, "Did you mean 'small'?"),
+        ({"times": "even"}, "Unknown distribution of times"),
+        ({"accumulate": 3}, "accumulate must divide batch; got 3 and 16."),
+        ({"decay": "cosine"}, "decay must be linear or constant"),
+        ({"objective": "noise"}, "take the objective flow"),
+        ({"network": "torchcfm"}, "set preconditioned to false"),
+    ],
+)
+def test_config_that_cannot_be_is_refused(changes, sentence):
+    with pytest.raises(ValueError) as caught:
+        config(**changes)
+    assert sentence in str(caught.value)
+
+
+def test_guidance_moves_from_the_plain_field_through_that_of_the_class():
+    field = LearnedField(
+        UNet(UNETS["tiny"], channels=1, size=8, num_classes=10),
+        AffinePath(scheduler("vp")),
+        OBJECTIVES["flow"],
+        mean=DIGITS.mean,
+        std=DIGITS.std,
+    )
+    for parameter in field.parameters():
+        torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
+    x, y = torch.randn(3, 1, 8, 8), torch.tensor([0, 1, 2])
+    for t in (torch.tensor(0.3, dtype=torch.float64), torch.tensor([0.1, 0.5, 0.9])):
+        free, given = (GuidedField(field, y, w)(t, x) for w in (0.0, 1.0))
+        torch.testing.assert_close(given, field(t, x, y))
+        torch.testing.assert_close(free, field(t, x))
+        assert (given - free).abs().max() > 1e-3
+        torch.testing.assert_close(GuidedField(field, y, 2.5)(t, x), free + 2.5 * (given - free))
+
+
+def test_grid_has_a_row_a_class_and_is_the_same_every_time():
+    state = next(train_images(config(), DIGITS))
+    grid = sample_grid(state, DIGITS, columns=2)
+    assert grid.shape == (10 * 10, 2 * 10, 1) and grid.dtype == torch.uint8
+    torch.testing.assert_close(grid, sample_grid(state, DIGITS, columns=2))
