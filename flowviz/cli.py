@@ -12,8 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -201,6 +201,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="checkpoint to write: FILE.safetensors, its card FILE.json, FILE.run to resume from",
     )
+    images = training.add_argument_group(
+        "images",
+        "--data cifar10 (its official binary files in $FLOWVIZ_DATA or ./data) or digits trains a "
+        "U-Net; FILE is then the folder of the run, and --seconds the length of this call alone",
+    )
+    images.add_argument(
+        "--preset", metavar="NAME", help="recipe: small, tiny, torchcfm or paper (default: small)"
+    )
+    images.add_argument("--images", type=int, metavar="N", help="images seen in the whole run")
+    images.add_argument(
+        "--compile",
+        action="store_true",
+        help="prepare the network by torch.compile, which pays on CUDA",
+    )
 
     sample = add(
         "sample",
@@ -365,6 +379,10 @@ def _data(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from flowviz.datasets.images import IMAGE_SETS
+
+    if options.preset is not None or options.images is not None or options.data in IMAGE_SETS:
+        return _train_images(options)
     from flowviz.checkpoints import (
         checkpoint_file,
         describe,
@@ -448,6 +466,60 @@ def _train(options: argparse.Namespace) -> int:
         configs = [EvaluateConfig(n=quality, nfe=nfe) for nfe in QUALITY_NFES]
         field = load(out).field  # as written, rounding included
         rewrite_quality(out, _judge(field, chosen, configs, min(quality, 4_000)))
+    return 0
+
+
+def _train_images(options: argparse.Namespace) -> int:
+    from flowviz.device import choose_device
+    from flowviz.training.image_runs import read_config, run_images
+    from flowviz.training.images import IMAGE_PRESETS, ImageTrainConfig
+
+    known = {field.name for field in fields(ImageTrainConfig)}
+    keys = (*TRAINING, "preconditioned", "steps", "images")
+    given = {key: getattr(options, key) for key in keys}
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given.keys() - known:
+        raise ValueError(f"--{key} is not for images; --preset and --images say how to train.")
+    if options.seconds is not None and not options.seconds > 0:
+        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
+    if options.resume:
+        config = read_config(options.out)
+        for key, value in given.items():
+            if getattr(config, key) != value:
+                raise ValueError(
+                    f"A resumed run keeps its settings: {key} is {getattr(config, key)!r}, got "
+                    f"{value!r}; leave the option out or train afresh."
+                )
+    else:
+        config = replace(IMAGE_PRESETS[options.preset or "small"], **given)
+    states = run_images(
+        config,
+        options.out,
+        device=choose_device(options.device),
+        compiled=options.compile,
+        resume=options.resume,
+    )
+    progress = _Progress("training")
+    stops: list[int] = []
+    state, start = None, time.monotonic()
+    with _signals(stops), closing(states):
+        for state in states:
+            if progress.due() or state.done:
+                progress.show(state.step, config.steps, f"loss {state.loss.item():.4f}")
+            late = options.seconds is not None and time.monotonic() - start >= options.seconds
+            if stops or late:
+                break
+    progress.end()
+    if state is None:
+        print(f"The run has made all its {config.steps} steps already; nothing was done.")
+        return 0
+    step = f"step {state.step} of {config.steps}"
+    if stops:
+        print(
+            f"flowviz: interrupted at {step}; all is saved, and --resume goes on.", file=sys.stderr
+        )
+        return 128 + stops[0]
+    print(f"{options.out}: {step}, loss {state.loss.item():.4f}")
     return 0
 
 
