@@ -25,7 +25,7 @@ BOARD = DATASETS["checkerboard"]
 
 
 def small(**given):
-    return EvaluateConfig(**{"n": 1200, "draws": 3} | given)
+    return EvaluateConfig(**{"n": 1000, "draws": 3} | given)
 
 
 def made(distribution):
@@ -49,7 +49,8 @@ def test_exact_field_reaches_the_floor_with_many_evaluations(found):
     assert set(many.measures) == set(METRICS)
     for name in ("w2", "sliced-w2", "energy", "histogram-tv"):
         assert many.measures[name].floor == few.measures[name].floor > 0
-    assert many.measures["w2"].ratio < 1.25
+    # One draw of 1,000 points; with the default of 4 of 4,000 the ratio is 1.07.
+    assert many.measures["w2"].ratio < 1.5
     assert few.measures["off-support"].value > 0.03 > many.measures["off-support"].value
     assert few.measures["off-support"].floor == 0 and few.measures["off-support"].ratio is None
 
@@ -73,21 +74,27 @@ def test_likelihood_is_that_of_the_exact_density(field):
 def test_report_is_json_and_repeats(field, found):
     text = json.dumps(found.as_dict(), allow_nan=False)
     assert json.loads(text)["evaluations"][1]["measures"]["w2"]["value"] > 0
-    again = evaluate(field, BOARD, small(nfe=20))
-    assert again == found.evaluations[1]
-    other = evaluate(field, BOARD, small(nfe=20, seed=1))
-    assert other.measures["w2"].value != again.measures["w2"].value
+    cheap = ("sliced-w2", "energy", "off-support")
+    again = evaluate(field, BOARD, small(nfe=20, metrics=cheap))
+    first = found.evaluations[1].measures
+    assert again.measures == {name: first[name] for name in cheap}
+    other = evaluate(field, BOARD, small(nfe=20, seed=1, metrics=cheap))
+    assert other.measures["energy"].value != again.measures["energy"].value
 
 
 def test_floors_are_measured_once_for_one_seed(field, monkeypatch):
     calls = []
     monkeypatch.setattr(
         "flowviz.experiments.evaluate.floors",
-        lambda *args, **given: calls.append(given) or floors(*args, **given),
+        lambda dataset, config: calls.append(config.seed) or floors(dataset, config),
     )
-    configs = [small(n=200, nfe=nfe, seed=seed) for seed in (0, 1) for nfe in (4, 8)]
-    assert len(list(evaluations(field, BOARD, configs))) == 4
-    assert [call["seed"] for call in calls] == [0, 1]
+    cheap = ("sliced-w2", "energy")
+    configs = [
+        small(n=200, nfe=nfe, seed=seed, metrics=cheap) for seed in (0, 1) for nfe in (4, 8)
+    ]
+    found = list(evaluations(field, BOARD, configs))
+    assert len(found) == 4 and all(tuple(each.measures) == cheap for each in found)
+    assert calls == [0, 1]
 
 
 def test_adaptive_methods_are_judged_by_their_counted_evaluations(field):
@@ -152,6 +159,7 @@ def test_a_likelihood_that_fails_says_why():
         ({"nfe": None}, "give it nfe"),
         ({"n": 0}, "at least 1"),
         ({"method": "eulr"}, "Did you mean 'euler'"),
+        ({"metrics": ("energie",)}, "Did you mean 'energy'"),
     ],
 )
 def test_bad_configs_are_refused(given, match):

@@ -60,6 +60,7 @@ class EvaluateConfig:
         n: samples.
         seed: of every draw.
         draws: disjoint parts of the samples over which a measure with a limit is averaged.
+        metrics: names in METRICS; those that say nothing of the data set are left out.
     """
 
     method: str = "midpoint"
@@ -68,6 +69,7 @@ class EvaluateConfig:
     n: int = 20_000
     seed: int = 0
     draws: int = 4
+    metrics: tuple[str, ...] = tuple(METRICS)
 
     def __post_init__(self) -> None:
         if METHODS[self.method].adaptive:
@@ -83,6 +85,7 @@ class EvaluateConfig:
             steps_for(self.method, self.nfe)
         if self.n < 1 or self.draws < 1:
             raise ValueError(f"n and draws must be at least 1; got {self.n} and {self.draws}.")
+        _ = [METRICS[name] for name in self.metrics]
 
 
 @dataclass(frozen=True)
@@ -206,11 +209,11 @@ def evaluations(
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[Evaluation]:
     """One evaluation after the other, each as soon as it is there; floors are measured once."""
-    known: dict[tuple[int, int, int], dict[str, float]] = {}
+    known: dict[tuple[Any, ...], dict[str, float]] = {}
     for config in configs:
-        key = (config.n, config.seed, config.draws)
+        key = (config.n, config.seed, config.draws, config.metrics)
         if key not in known:
-            known[key] = floors(dataset, n=config.n, seed=config.seed, draws=config.draws)
+            known[key] = floors(dataset, config)
         yield evaluate(field, dataset, config, floor=known[key], should_stop=should_stop)
 
 
@@ -228,16 +231,16 @@ def evaluate(
         field: the field.
         dataset: the data that its samples should resemble.
         config: how to sample.
-        floor: what `floors` returned for the same n, seed and draws, if known.
+        floor: what `floors` returned for the same n, seed, draws and metrics, if known.
         should_stop: asked before each evaluation of the field.
     """
     x_0 = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
     states, nfe, steps, rejected = samples_of(field, x_0, config, should_stop=should_stop)
     if floor is None:
-        floor = floors(dataset, n=config.n, seed=config.seed, draws=config.draws)
+        floor = floors(dataset, config)
     data = _data(dataset, config.n, config.seed, DATA)
     measures = {}
-    for name, metric in _metrics(dataset).items():
+    for name, metric in _metrics(dataset, config).items():
         values = _values(metric, states, data, dataset, config.draws)
         value, error = _mean(values)
         ratio = value / floor[name] if floor[name] > 0 else None
@@ -272,12 +275,12 @@ def samples_of(
     )
 
 
-def floors(dataset: Dataset, *, n: int, seed: int, draws: int) -> dict[str, float]:
+def floors(dataset: Dataset, config: EvaluateConfig) -> dict[str, float]:
     """Each metric between two fresh data sets of n points, by name: what a perfect sampler has."""
-    first, second = (_data(dataset, n, seed, stream) for stream in (FLOOR, DATA))
+    first, second = (_data(dataset, config.n, config.seed, s) for s in (FLOOR, DATA))
     return {
-        name: _mean(_values(metric, first, second, dataset, draws))[0]
-        for name, metric in _metrics(dataset).items()
+        name: _mean(_values(metric, first, second, dataset, config.draws))[0]
+        for name, metric in _metrics(dataset, config).items()
     }
 
 
@@ -318,14 +321,11 @@ def likelihood(
     return Likelihood(nll, kl, error or 0.0, entropy, n, method, tol, found.nfe)
 
 
-def _metrics(dataset: Dataset) -> dict[str, Metric]:
-    """The metrics that say something of the data set."""
+def _metrics(dataset: Dataset, config: EvaluateConfig) -> dict[str, Metric]:
+    """The metrics asked for that say something of the data set."""
     boundless = unbounded(dataset.distribution)
-    return {
-        name: metric
-        for name, metric in METRICS.items()
-        if not (boundless and metric.needs == "distribution")
-    }
+    chosen = {name: METRICS[name] for name in config.metrics}
+    return {n: m for n, m in chosen.items() if not (boundless and m.needs == "distribution")}
 
 
 def _values(
