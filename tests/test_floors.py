@@ -12,7 +12,7 @@ FLOORS = [
     ["registry", "device", "files"],
     ["schedulers", "distributions", "couplings"],
     ["paths", "datasets", "metrics", "networks"],
-    ["objectives", "solvers"],
+    ["objectives", "solvers", "grids"],
     ["fields", "densities"],
     ["training", "checkpoints"],
     ["experiments"],

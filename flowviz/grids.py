@@ -1,0 +1,120 @@
+r"""Time grids: where the steps of a fixed-step method begin and end.
+
+A path's clock is a choice: with exact fields and independent coupling every affine path carries
+x_0 to the same x_1 and differs only in when it gets there. What is common to all is the ratio of
+signal to noise, lambda = alpha_t / sigma_t. A grid that is even in a function of lambda spends its
+steps alike on any path, so that it shows how much of a path's handicap is its clock.
+
+References:
+    Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models,
+    https://arxiv.org/abs/2206.00364
+    Lu et al. 2022, DPM-Solver, https://arxiv.org/abs/2206.00927
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flowviz.paths import AffinePath
+from flowviz.registry import Registry
+
+__all__ = ["GRIDS", "Grid", "ratio", "time_of"]
+
+NOISIEST = 80.0
+"""sigma_t / alpha_t from which the grids in lambda count: EDM's sigma_max. Above it data is lost
+in noise, and the path that starts without any data has no lambda to count from."""
+
+RHO = 7.0
+"""EDM's exponent: steps shorten towards the data, though less than evenly in log lambda."""
+
+HALVINGS = 60
+"""Halvings of [0, t_max] after which a time has all the digits of a float64."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A rule for the times of a solve's steps.
+
+    Attributes:
+        label: what menus and legends show.
+        sentence: what it does.
+        place: maps a path and the shares k / steps (S + 1,) to times (S + 1,).
+    """
+
+    label: str
+    sentence: str
+    place: Callable[[AffinePath, Tensor], Tensor]
+
+    def __call__(self, path: AffinePath, steps: int) -> Tensor:
+        """steps + 1 rising times from 0 to path.t_max, both exact, float64, (steps + 1,)."""
+        if steps < 1:
+            raise ValueError(f"A grid needs 1 step or more; got {steps}.")
+        times = self.place(path, torch.arange(steps + 1, dtype=torch.float64) / steps)
+        times[0], times[-1] = 0.0, path.t_max
+        return times
+
+
+GRIDS: Registry[Grid] = Registry("time grid")
+
+
+def ratio(path: AffinePath, t: Tensor) -> Tensor:
+    """lambda = alpha_t / sigma_t at times t in [0, t_max], of t's shape."""
+    c = path.scheduler(t)
+    return c.alpha / c.sigma
+
+
+def time_of(path: AffinePath, wanted: Tensor) -> Tensor:
+    """The times in [0, t_max] at which alpha_t / sigma_t is `wanted` (S,), float64, (S,).
+
+    Found by halving, for it rises with t on every path; a ratio beyond the ends gives an end.
+    """
+    low = torch.zeros_like(wanted, dtype=torch.float64)
+    high = torch.full_like(low, path.t_max)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        before = ratio(path, middle) < wanted
+        low, high = torch.where(before, middle, low), torch.where(before, high, middle)
+    return (low + high) / 2
+
+
+def _entry(name: str, label: str, sentence: str) -> Callable[[Callable], Callable]:
+    """A decorator that enters a function as the grid `name` and returns it unchanged."""
+
+    def enter(place: Callable[[AffinePath, Tensor], Tensor]) -> Callable:
+        GRIDS[name] = Grid(label, sentence, place)
+        return place
+
+    return enter
+
+
+@_entry("uniform", "even in t", "Equal steps of the path's own clock.")
+def _uniform(path: AffinePath, shares: Tensor) -> Tensor:
+    return path.t_max * shares
+
+
+@_entry(
+    "log-snr",
+    "even in log(α/σ)",
+    "Each step multiplies the ratio of signal to noise by the same factor, whatever the path.",
+)
+def _log_snr(path: AffinePath, shares: Tensor) -> Tensor:
+    first, last = _ends(path)
+    return time_of(path, first * (last / first) ** shares)
+
+
+@_entry(
+    "edm",
+    "EDM's, even in (σ/α)^(1/7)",
+    "Between the two: the grid of Karras et al. 2022, eq. 5, with rho = 7.",
+)
+def _edm(path: AffinePath, shares: Tensor) -> Tensor:
+    first, last = (end ** (-1 / RHO) for end in _ends(path))
+    return time_of(path, (first + shares * (last - first)) ** -RHO)
+
+
+def _ends(path: AffinePath) -> tuple[Tensor, Tensor]:
+    """lambda where the grids begin to count and at t_max, each ()."""
+    first, last = ratio(path, torch.tensor([0.0, path.t_max], dtype=torch.float64))
+    return first.clamp_min(1 / NOISIEST), last
