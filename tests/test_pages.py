@@ -1,11 +1,14 @@
 """Every page opens: plainly, from a link, from bad links with a notice; and a control moves."""
 
+import copy
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from flowviz.ui import player
+from flowviz.datasets import dataset
+from flowviz.training import TrainConfig, build_field
+from flowviz.ui import cache, player
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -89,6 +92,27 @@ def test_compare_falls_back_to_the_exact_field_and_says_so():
     assert "No network has been trained" in text_of(app)
     assert "trigonometric" in text_of(app)
     assert "No network" not in text_of(opened(COMPARE, left="trig", field="exact"))
+
+
+def test_compare_shows_what_was_trained_in_the_session_and_its_difference():
+    field = build_field(TrainConfig(width=16, depth=1), dataset("checkerboard")).eval()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.session_state["live:fields"] = {
+        ("checkerboard", "ot"): (cache.content_name(field), field.requires_grad_(False))
+    }
+    app.query_params["figure"] = "difference"
+    app.run()
+    assert not app.exception and not app.toast
+    assert "Root mean square" in text_of(app) and "on conditional OT" in text_of(app)
+    assert "for VP diffusion" in text_of(app), "the right side has no network"
+
+
+def test_a_field_is_named_by_its_content():
+    field = build_field(TrainConfig(width=16, depth=1), dataset("moons"))
+    name = cache.content_name(field)
+    assert cache.content_name(copy.deepcopy(field)) == name
+    next(field.parameters()).data.flatten()[0] += 1
+    assert cache.content_name(field) != name
 
 
 @pytest.mark.parametrize("figure", ["moment", "ways", "strip", "quality"])

@@ -244,12 +244,11 @@ def _figure(
             "anchor": f"y{name}",
         }
         layout[f"yaxis{name}"] = span | {
-            "title": {"text": "<i>x</i><sub>2</sub>"},
             "anchor": f"x{name}",
             "constraintoward": "top",
         }
         if i == 0:
-            layout["yaxis"]["scaleanchor"] = "x"
+            layout["yaxis"] |= {"scaleanchor": "x", "title": {"text": "<i>x</i><sub>2</sub>"}}
         else:  # which links zoom and shift, and the scale with them
             layout[f"xaxis{name}"]["matches"] = "x"
             layout[f"yaxis{name}"]["matches"] = "y"

@@ -1,0 +1,54 @@
+"""What an end-to-end test does with a page: visit it, wait until it is at rest, count messages."""
+
+from playwright.sync_api import Page, expect
+
+IDLE = (
+    '[data-testid="stApp"][data-test-connection-state="CONNECTED"]'
+    '[data-test-script-state="notRunning"]'
+)
+CHART = ".js-plotly-plot .main-svg"
+CLOCK = ".fv-time"
+PLANE = ".fv-panels canvas:not(.fv-axes)"
+
+
+def settle(page: Page, timeout: float = 90_000) -> None:
+    """Connected, script idle, nothing stale, no exception shown."""
+    page.wait_for_selector(IDLE, timeout=timeout)
+    expect(page.locator('[data-stale="true"]')).to_have_count(0, timeout=timeout)
+    expect(page.locator('[data-testid="stSkeleton"]')).to_have_count(0, timeout=timeout)
+    expect(page.locator('[data-testid="stException"]')).to_have_count(0)
+
+
+def visit(page: Page, path: str) -> None:
+    """Opens a page of the app and waits until it is at rest."""
+    page.goto(path)
+    page.wait_for_selector('[data-testid="stHeading"]', timeout=90_000)
+    settle(page)
+
+
+def clock(page: Page) -> float:
+    """The player's time t."""
+    return float(page.locator(CLOCK).inner_text().split("=")[1])
+
+
+def at_rest(page: Page) -> None:
+    """Waits until the opening playback has run and its end has been told to the server."""
+    expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "false", timeout=60_000)
+    settle(page)
+
+
+def picture(page: Page, panel: int = 0) -> str:
+    """The pixels of a panel of the player, as a data URL."""
+    return page.locator(PLANE).nth(panel).evaluate("c => c.toDataURL()")
+
+
+class Socket:
+    """The websocket messages of a page, counted from when it is made; make it before a visit."""
+
+    def __init__(self, page: Page) -> None:
+        self.sent = self.received = 0
+        page.on("websocket", self._watch)
+
+    def _watch(self, socket) -> None:
+        socket.on("framesent", lambda _: setattr(self, "sent", self.sent + 1))
+        socket.on("framereceived", lambda _: setattr(self, "received", self.received + 1))

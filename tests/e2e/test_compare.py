@@ -1,0 +1,169 @@
+"""The Compare page as a visitor meets it, in Chromium."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from browsing import CHART, CLOCK, PLANE, Socket, at_rest, clock, picture, settle, visit
+from playwright.sync_api import expect
+
+
+def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(page):
+    visit(page, "/")
+    expect(page.locator(PLANE)).to_have_count(2)
+    first = picture(page)
+    at_rest(page)
+    assert picture(page) != first
+    assert clock(page) == pytest.approx(1, abs=1e-3)
+    expect(page.locator(CHART).first).to_be_visible()
+    expect(page.get_by_text("conditional OT", exact=True).first).to_be_visible()
+
+
+def test_plays_and_pauses(page):
+    visit(page, "/?t=0.2")
+    assert clock(page) == pytest.approx(0.2)
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_timeout(600)
+    page.locator(".fv-play").click()
+    paused = clock(page)
+    assert paused > 0.2
+    settle(page)
+    page.wait_for_timeout(300)
+    assert clock(page) == paused
+
+
+def test_scrubbing_asks_nothing_of_the_server_until_it_is_released(page):
+    socket = Socket(page)
+    visit(page, "/?t=0.3")
+    page.wait_for_timeout(1500)
+    track = page.locator(".fv-track input")
+    box = track.bounding_box()
+    before, seen = (socket.sent, socket.received), picture(page)
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    for i in range(20):
+        page.mouse.move(box["x"] + (0.3 + 0.02 * i) * box["width"], y)
+    page.wait_for_timeout(200)
+    assert picture(page) != seen, "the picture follows the hand"
+    assert (socket.sent, socket.received) == before
+    page.mouse.up()
+    settle(page)
+    expect(page.get_by_text(re.compile(r"At t = 0\.[67]"))).to_be_visible()
+    assert socket.sent > before[0], "the release is told"
+    assert "t=0." in page.url
+
+
+def test_another_seed_keeps_clock_and_zoom(page):
+    visit(page, "/?t=0.6")
+    home = page.get_by_role("button", name="Reset zoom")
+    expect(home).to_be_disabled()
+    page.locator(PLANE).first.hover()
+    page.mouse.wheel(0, -300)
+    expect(home).to_be_enabled()
+    before = picture(page)
+    seed = page.get_by_label("Seed of the noise", exact=True)
+    seed.fill("5")
+    seed.press("Enter")
+    page.wait_for_function("location.search.includes('seed=5')")
+    settle(page)
+    page.wait_for_timeout(500)
+    assert clock(page) == pytest.approx(0.6, abs=2e-3)
+    expect(home).to_be_enabled()
+    assert picture(page) != before
+    assert "seed=5" in page.url
+
+
+def test_a_link_reproduces_the_view(open_page):
+    link = "/?data=moons&left=trig&solver=euler&nfe=10&seed=7&t=0.5&figure=quality&mode=steps"
+    pictures = []
+    for _ in range(2):
+        page = open_page()
+        visit(page, link)
+        expect(page.locator(CHART).first).to_be_visible()
+        assert clock(page) == pytest.approx(0.5)
+        expect(page.get_by_label("Seed of the noise", exact=True)).to_have_value("7")
+        expect(page.get_by_text("trigonometric", exact=True).first).to_be_visible()
+        page.wait_for_timeout(500)
+        pictures.append(picture(page))
+        assert "seed=7" in page.url and "data=moons" in page.url
+    assert pictures[0] == pictures[1]
+
+
+def test_a_bad_link_shows_the_page_and_a_notice(page):
+    visit(page, "/?seed=minus&nfe=21&left=vpp")
+    toasts = page.locator('[data-testid="stToast"]')
+    expect(toasts).to_have_count(3)
+    text = " ".join(toasts.all_inner_texts())
+    assert all(part in text for part in ("seed", "minus", "nfe", "21", "vpp", "did you mean 'vp'"))
+    expect(page.locator(CHART).first).to_be_visible()
+
+
+def test_dark_theme_reaches_player_and_figure(open_page):
+    page = open_page(color_scheme="dark")
+    visit(page, "/?t=1")
+    background = page.locator('[data-testid="stApp"]').evaluate(
+        "e => getComputedStyle(e).backgroundColor"
+    )
+    expect(page.locator(CHART).first).to_be_visible()
+    paper = page.locator(".js-plotly-plot").first.evaluate("g => g._fullLayout.paper_bgcolor")
+    assert [int(paper[i : i + 2], 16) for i in (1, 3, 5)] == _numbers(background)
+    assert max(_numbers(background)) < 60
+    expect(page.locator("section.fv")).to_have_attribute("data-theme", "dark")
+
+
+def _numbers(css):
+    return [int(number) for number in re.findall(r"\d+", css)[:3]]
+
+
+def test_every_figure_downloads_as_png_svg_and_csv(page):
+    visit(page, "/?t=0.5&seed=3")
+    for name, column in (
+        ("At t = 0.50", "particle"),
+        ("Trajectories", "step"),
+        ("Ten moments", "t"),
+        ("Quality over time", "sliced_w2"),
+    ):
+        page.get_by_role("radio", name=name).click()
+        settle(page)
+        expect(page.locator(CHART).first).to_be_visible()
+        page.wait_for_timeout(300)
+        assert _download(page, "PNG").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert "<svg" in _download(page, "SVG").read_text()[:400]
+        lines = _download(page, "CSV").read_text().splitlines()
+        settings = [line for line in lines if line.startswith("#")]
+        assert "# seed: 3" in settings and "# data: checkerboard" in settings
+        rows = list(csv.DictReader(lines[len(settings) :]))
+        assert len(rows) > 50 and column in rows[0]
+        assert {row["path"] for row in rows} == {"ot", "vp"}
+
+
+def _download(page, kind):
+    with page.expect_download() as download:
+        name = re.compile(rf"as {kind}$") if kind != "CSV" else "CSV"
+        page.get_by_role("button", name=name, exact=kind == "CSV").first.click()
+    assert download.value.suggested_filename.endswith(f".{kind.lower()}")
+    return Path(download.value.path())
+
+
+def test_the_budget_is_met_and_shown(page):
+    visit(page, "/?nfe=8&t=1")
+    readouts = page.locator(".fv-panels")
+    expect(readouts).to_contain_text("NFE used")
+    expect(readouts).to_contain_text("8")
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])
+def test_nothing_hangs_over_the_edge(open_page, size):
+    page = open_page(viewport={"width": size[0], "height": size[1]})
+    visit(page, "/?t=1")
+    expect(page.locator(CHART).first).to_be_visible()
+    over = page.evaluate(
+        "() => { const main = document.querySelector('[data-testid=stMain]');"
+        " return main.scrollWidth - main.clientWidth; }"
+    )
+    assert over <= 0
+    box = page.locator("section.fv").bounding_box()
+    assert box["x"] + box["width"] <= size[0]
+    expect(page.locator(CLOCK)).to_be_in_viewport()

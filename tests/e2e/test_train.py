@@ -1,0 +1,158 @@
+"""The Train page as a visitor meets it, in Chromium."""
+
+import re
+from pathlib import Path
+
+import pytest
+from browsing import settle, visit
+from playwright.sync_api import expect
+
+from flowviz.checkpoints import load_bytes
+from flowviz.figures.theme import FRAME
+
+QUICK = "/train?width=8&depth=1&batch=16&steps=200"
+LONG = "/train?width=8&depth=1&batch=16&steps=100000"
+PATIENCE = 120_000
+"""Milliseconds that a busy machine may take; a quiet one needs a few seconds."""
+
+
+@pytest.fixture
+def page(page):
+    """A page of a server that knows its way about: a first visit may not be to a deep link."""
+    visit(page, "/")
+    return page
+
+
+def start(page, link):
+    visit(page, link)
+    page.get_by_role("button", name="Start training").click()
+
+
+def status(page):
+    return page.get_by_test_id("stProgress")
+
+
+def monitor(page):
+    return page.locator(".fm")
+
+
+def samples(page):
+    """The pixels of the first live picture, as a data URL."""
+    return page.locator(".fm-plane canvas").first.evaluate("c => c.toDataURL()")
+
+
+def test_trains_live_and_the_result_can_be_kept(page):
+    visit(page, QUICK)
+    before = samples(page)
+    page.get_by_role("button", name="Start training").click()
+    expect(page.locator(".fm-panels figcaption").first).to_contain_text(
+        re.compile(r"conditional OT.*\d"), timeout=PATIENCE
+    )
+    assert samples(page) != before
+    expect(status(page)).to_contain_text("Done: 200 steps", timeout=PATIENCE)
+    expect(monitor(page)).to_have_attribute("data-state", "ended", timeout=PATIENCE)
+    settle(page)
+    expect(page.locator(".js-plotly-plot")).to_have_count(2, timeout=PATIENCE)
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="VP diffusion").click()
+    checkpoint = load_bytes(Path(download.value.path()).read_bytes())
+    assert (checkpoint.card.path, checkpoint.card.steps) == ("vp", 200)
+
+    save = page.get_by_role("button", name="Save")
+    save.click()
+    expect(page.get_by_text("Saved my-checkerboard-ot")).to_be_visible(timeout=PATIENCE)
+    save.click()
+    expect(page.get_by_text("nothing was overwritten")).to_be_visible(timeout=PATIENCE)
+
+    page.get_by_role("button", name="Open in Compare").click()
+    expect(page.locator(".fv-panels figcaption").first).to_contain_text(
+        "learned", timeout=PATIENCE
+    )
+    settle(page)
+    assert "data=" in page.url or page.url.rstrip("/").count("/") == 2
+
+
+def test_is_cancelled_and_nothing_jumps(page):
+    visit(page, LONG)
+    place = monitor(page).bounding_box()
+    page.get_by_role("button", name="Start training").click()
+    expect(status(page)).to_contain_text(re.compile(r"Step \d.*steps/s"), timeout=PATIENCE)
+    assert monitor(page).bounding_box() == place
+    page.get_by_role("button", name="Cancel").click()
+    expect(status(page)).to_contain_text("Cancelled after", timeout=PATIENCE)
+    settle(page)
+    assert monitor(page).bounding_box() == place
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    expect(page.get_by_role("button", name="Open in Compare")).to_be_enabled()
+
+
+def test_training_goes_on_while_its_visitor_looks_elsewhere(page):
+    start(page, LONG)
+    expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
+    page.get_by_role("link", name="Compare").click()
+    expect(page.locator(".fv-panels figcaption").first).to_be_visible(timeout=PATIENCE)
+    settle(page)
+    page.get_by_role("link", name="Train").click()
+    expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
+    page.get_by_role("button", name="Cancel").click()
+    expect(status(page)).to_contain_text("Cancelled after", timeout=PATIENCE)
+
+
+def test_what_cannot_be_trained_is_explained(page):
+    visit(page, "/train?objective=score")
+    expect(page.get_by_test_id("stAlert")).to_contain_text("cannot give the velocity at t = 0")
+    expect(page.get_by_role("button", name="Start training")).to_be_disabled()
+
+
+def test_bad_link_falls_back_with_a_notice(page):
+    visit(page, "/train?data=chess&lr=fast&width=3")
+    expect(page.get_by_test_id("stToast").first).to_be_visible()
+    expect(page.get_by_test_id("stSidebar")).to_contain_text("checkerboard")
+
+
+def upload(page, name, content):
+    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
+        {"name": name, "mimeType": "text/csv", "buffer": content}
+    )
+
+
+def test_upload_good_and_bad(page):
+    spiral = "\n".join(f"{i / 10},{(i % 7) / 3}" for i in range(60)).encode()
+    visit(page, "/train")
+    page.get_by_role("combobox", name="Data set").click()
+    page.get_by_role("option", name="Your own file").click()
+    settle(page)
+    upload(page, "mine.csv", spiral)
+    expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
+    assert "data=points" in page.url
+    link = page.url
+    upload(page, "broken.csv", b"1,2\n3,oops\n")
+    expect(page.get_by_test_id("stAlert")).to_contain_text(
+        "Every cell must be a number; line 2 has 'oops'", timeout=PATIENCE
+    )
+    assert page.url == link, "the good upload is not lost"
+    visit(page, link)
+    expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
+
+
+def test_draw_and_apply(page):
+    visit(page, "/train")
+    page.get_by_role("combobox", name="Data set").click()
+    page.get_by_role("option", name="Your own drawing").click()
+    pad = page.locator(".fp canvas")
+    expect(pad).to_be_visible(timeout=PATIENCE)
+    settle(page)
+    before = samples(page)
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    unit = box["width"] / (2 * FRAME)
+    page.mouse.move(box["x"] + unit, box["y"] + unit)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 9 * unit, box["y"] + 9 * unit, steps=12)
+    page.mouse.up()
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("each widened by a Gaussian")).to_be_visible(timeout=PATIENCE)
+    settle(page)
+    assert "data=drawing" in page.url
+    assert samples(page) != before
