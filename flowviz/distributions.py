@@ -16,8 +16,8 @@ from torch import Generator, Tensor
 
 __all__ = ["Boxes", "Distribution", "GaussianMixture", "PointMasses"]
 
-CHUNK = 2**20
-"""The largest number of elements, points x components, that are held at once."""
+CHUNK = 2**16
+"""The largest number of elements, points x components, held at once: what a cache holds."""
 
 
 class Distribution(Protocol):
@@ -106,14 +106,18 @@ class GaussianMixture:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log density at x of shape (B, 2) in nats, shape (B,), in x's dtype."""
-        own = (t.to(x.device) for t in (self.means, self.variances, self.axes, self.weights))
-        means, variances, axes, weights = own
-        constant = weights.log() - math.log(2 * math.pi) - variances.log().sum(-1) / 2
+        fine = x.double()
+        variances = self.variances.to(fine)
+        constant = (
+            self.weights.to(fine).log() - math.log(2 * math.pi) - variances.log().sum(-1) / 2
+        )
         chunks = []
-        for part in x.double().split(max(1, CHUNK // (2 * len(means)))):
-            offset = torch.einsum("bki,kij->bkj", part[:, None] - means, axes)
-            distance = (offset.square() / variances).sum(-1)  # (b, K)
-            chunks.append(torch.logsumexp(constant - distance / 2, dim=-1))
+        for part in fine.split(max(1, CHUNK // len(variances))):
+            logits = constant
+            for axis, variance in zip(self.axes.to(fine).unbind(-1), variances.T, strict=True):
+                offset = part @ axis.T - (self.means.to(fine) * axis).sum(-1)  # (b, K)
+                logits = logits - offset.square() / (2 * variance)
+            chunks.append(torch.logsumexp(logits, dim=-1))
         return torch.cat(chunks).to(x.dtype)
 
     def contains(self, x: Tensor) -> Tensor:

@@ -344,6 +344,14 @@ def test_small_boxes_tend_to_points() -> None:
     torch.testing.assert_close(box(t, x), point(t, x), rtol=1e-6, atol=1e-6)
 
 
+def test_boxes_whose_edges_of_x_end_where_those_of_y_begin_have_gradients() -> None:
+    edges = torch.tensor([-1.0, 0.0])
+    field = exact_field(path("ot"), Boxes(edges, edges + 1, torch.ones(1, 1)))
+    t, x = torch.tensor(0.5).double(), draw("ot", "board", torch.tensor(0.5)).requires_grad_()
+    (gradient,) = torch.autograd.grad(field(t, x).sum(), x)
+    assert gradient.isfinite().all()
+
+
 def test_first_step_on_conditional_ot_goes_to_the_mean() -> None:
     # u_0(x) = E[x_1] - x.
     x, t = draw("ot", "boxes", torch.tensor(0.0)), torch.tensor(0.0)

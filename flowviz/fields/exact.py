@@ -33,6 +33,8 @@ CHUNK = 2**16
 """The largest number of elements, points x components, held at once: what a core's cache holds."""
 
 LOG_2PI = math.log(2 * math.pi)
+LOST = 1e-130
+"""A total below this may have lost terms to FLOOR."""
 SERIES = 0.03
 """Intervals of z shorter than this, and than this over |z|, are treated by series."""
 FADED = -300.0
@@ -288,31 +290,54 @@ class OwnCovariances:
 
     def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
-        posterior = self.posterior(alpha, sigma, x)
-        return posterior.data, posterior.noise
+        if alpha.ndim:  # one time each: no table serves all
+            posterior = self.posterior(alpha, sigma, x)
+            return posterior.data, posterior.noise
+        center, means, axes = (v.to(x.device) for v in (self.center, self.locations, self.axes))
+        variances = self.variances.to(x.device)
+        spread = alpha**2 * variances + sigma**2  # (2, K)
+        # Of each component, E[x_0 | x] and E[x_1 | x] - center are a matrix times y and a shift.
+        rows = [torch.ones_like(self.log_weights).to(x.device)]
+        for scale, shift in (
+            (sigma / spread, -alpha * sigma * means / spread),
+            (alpha * variances / spread, sigma**2 * means / spread),
+        ):
+            matrix = torch.einsum("eik,ejk,ek->ijk", axes, axes, scale)
+            rows += [matrix[0, 0], matrix[0, 1], matrix[1, 1]]
+            rows += torch.einsum("eik,ek->ik", axes, shift)
+        to_moments, y = torch.stack(rows), x - alpha * center
+        sums = []
+        for logits in self._logits(alpha, spread, y):
+            top = logits.detach().amax(dim=1, keepdim=True)
+            sums.append(linear(logits.sub_(top).clamp_(min=FADED).exp_(), to_moments))
+        total = torch.cat(sums)
+        _, *terms = (total / total[:, :1]).T
+        noise, data = (
+            torch.stack([xx * y[:, 0] + xy * y[:, 1] + u, xy * y[:, 0] + yy * y[:, 1] + v], dim=1)
+            for xx, xy, yy, u, v in (terms[:5], terms[5:])
+        )
+        return center + data, noise
 
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
-        device = xs.device
-        center, means, variances, axes = (
-            v.to(device) for v in (self.center, self.locations, self.variances, self.axes)
-        )
-        # log p_t of each component is a quadratic polynomial in x: a matrix product at one time.
-        spread = alpha**2 * variances + sigma**2  # (2, K)
+        points = torch.cartesian_prod(ys, xs).flip(1) - alpha * self.center.to(xs.device)
+        spread = alpha**2 * self.variances.to(xs.device) + sigma**2
+        parts = self._logits(alpha, spread, points)
+        density = [(part.clamp_(min=FADED)).exp_().sum(1) for part in parts]
+        return torch.cat(density).reshape(len(ys), len(xs)) / (2 * math.pi)
+
+    def _logits(self, alpha: Tensor, spread: Tensor, y: Tensor) -> Iterator[Tensor]:
+        """log (2 pi w_k p_t(x | k)) at one time, in chunks (b, K); quadratic in y = x - alpha c."""
+        axes, means = self.axes.to(y.device), alpha * self.locations.to(y.device)
         precision = torch.einsum("eik,ejk,ek->ijk", axes, axes, 1 / spread)
-        pull = torch.einsum("eik,ek->ik", axes, alpha * means / spread)
-        level = self.log_weights.to(device) - LOG_2PI
-        level = level - (spread.log() + (alpha * means).square() / spread).sum(0) / 2
-        diagonal = precision.diagonal().T / -2
-        table = torch.cat([level[None], pull, diagonal, -precision[0, 1][None]]).T.contiguous()
-        points = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)  # (ny, nx, 2)
-        y = points.reshape(-1, 2) - alpha * center
-        features = torch.cat(
-            [torch.ones_like(y[:, :1]), y, y.square(), y.prod(1, keepdim=True)], dim=1
-        )
-        parts = features.split(max(1, CHUNK // len(table)))
-        density = [linear(part, table).clamp_(min=FADED).exp_().sum(1) for part in parts]
-        return torch.cat(density).reshape(points.shape[:2])
+        pull = torch.einsum("eik,ek->ik", axes, means / spread)
+        level = (spread.log() + means.square() / spread).sum(0) / -2
+        level = self.log_weights.to(y.device) + level
+        table = [level, *pull, precision[0, 0] / -2, precision[1, 1] / -2, -precision[0, 1]]
+        to_logits = torch.stack(table, dim=1)
+        features = [torch.ones_like(y[:, :1]), y, y.square(), y[:, :1] * y[:, 1:]]
+        for part in torch.cat(features, dim=1).split(max(1, CHUNK // len(to_logits))):
+            yield linear(part, to_logits)
 
 
 class Lattice:
@@ -331,6 +356,8 @@ class Lattice:
         self.edge_axis = torch.tensor([0] * (self.nx + 1) + [1] * (self.ny + 1))
         self.width = self.edges[self.low + 1] - self.edges[self.low]
         self.middle = (self.edges[self.low + 1] + self.edges[self.low]) / 2
+        self.lengths = self.edges.diff()
+        self.lengths[self.nx] = 1  # no interval: from the last edge of x to the first of y
         self.filled = weights.nonzero().T  # (2, F)
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
@@ -361,15 +388,14 @@ class Lattice:
         below = z < 0
         about = below[:-1] & ~below[1:]
         chance = torch.where(about, 1 - tail[:-1] - tail[1:], (tail[:-1] - tail[1:]).abs())
-        # Row nx, between the last edge of x and the first of y, is no interval.
-        lengths = edges.diff(dim=0)
+        lengths = self.lengths.to(x.device)[:, None]
         chance, slope = _floored(chance / lengths), (phi[:-1] - phi[1:]) / lengths
         (chance_x, chance_y), (slope_x, slope_y) = (
             (v[: self.nx], v[self.nx + 1 :]) for v in (chance, slope)
         )
         over_y, over_x = weights @ chance_y, weights.T @ chance_x
         mass = (chance_x * over_y).sum(0)
-        lost = mass < 1e20 * FLOOR
+        lost = mass < LOST
         moments = torch.stack([(slope_x * over_y).sum(0), (slope_y * over_x).sum(0)], dim=1)
         if not lost.any():
             return -moments / mass[:, None]
@@ -396,12 +422,12 @@ class Lattice:
         weights = self.weights.to(log_ratio.device)
         rows, columns = log_ratio[: self.nx], log_ratio[self.nx :]
         top_x, top_y = rows.detach().amax(0), columns.detach().amax(0)
-        along_x, along_y = (rows - top_x).exp(), (columns - top_y).exp()
+        along_x, along_y = _floored((rows - top_x).exp()), _floored((columns - top_y).exp())
         share_x, share_y = along_x * (weights @ along_y), along_y * (weights.T @ along_x)
         mass = share_x.sum(0)
         # Far from the data both axes may favour intervals that meet in an empty cell, and what
         # remains may underflow. Those points are summed over the cells in logarithms.
-        lost = mass < 1e-200
+        lost = mass < LOST
         if not lost.any():
             return top_x + top_y + mass.log(), torch.cat([share_x, share_y]) / mass
         mass = torch.where(lost, 1, mass)
