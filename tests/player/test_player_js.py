@@ -614,6 +614,24 @@ def test_zoom_is_linked_and_a_double_click_undoes_it(page):
     assert root.evaluate(axes) == before
 
 
+def test_on_the_whole_plane_a_wheel_turned_down_scrolls_the_page(page):
+    root, _ = mounted(page, [straight()], [plane()])
+    home, axes = root.locator("[data-act=home]"), "r => r.querySelector('.fv-axes').toDataURL()"
+    whole = root.evaluate(axes)
+    box = root.locator(".fv-plane").bounding_box()
+    page.mouse.move(box["x"] + 80, box["y"] + 80)
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(150)
+    assert home.is_disabled()
+    root.focus()
+    page.keyboard.press("+")
+    settled(page, root, "!r.querySelector('[data-act=home]').disabled")
+    page.keyboard.press("-")  # on the way out it rests at the whole plane
+    settled(page, root, "r.querySelector('[data-act=home]').disabled")
+    page.wait_for_timeout(100)
+    assert root.evaluate(axes) == whole
+
+
 def test_the_theme_follows_the_page(page):
     root, key = mounted(page, [straight()], [plane()], View(layers=("density",)))
     assert (data(root, "theme"), colour_at(root, 0, 4, -4)) == ("light", [255, 255, 255])

@@ -117,8 +117,9 @@ def player(
             f"got {len(names)}."
         )
     for i, (name, scene) in enumerate(zip(names, scenes, strict=True)):
-        if name is not None and name not in names[:i]:
-            _scene(key=f"{key}:scene{i}", data=scene, height="content")
+        # One element a panel, whether it has something new to bring or not: were their number to
+        # change, the player would stand elsewhere on the page and be mounted anew.
+        _scene(key=f"{key}:scene{i}", data=None if name in names[:i] else scene)
     header = {
         "kind": "player",
         "key": key,

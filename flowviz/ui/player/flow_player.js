@@ -102,7 +102,7 @@ export function keyMeaning(key, onButton = false) {
   return {
     ArrowLeft: { act: "back" }, ArrowRight: { act: "forward" }, Home: { act: "start" },
     End: { act: "end" }, PageDown: { nudge: 0.1 }, PageUp: { nudge: -0.1 }, f: { act: "layout" },
-    s: { act: "mode" }, 0: { act: "home" }, "?": { act: "help" }, Escape: { act: "escape" },
+    s: { act: "mode" }, 0: { act: "home" }, "+": { zoom: 0.8 }, "-": { zoom: 1.25 }, "?": { act: "help" }, Escape: { act: "escape" },
   }[key.length === 1 ? key.toLowerCase() : key] ?? null;
 }
 
@@ -718,6 +718,7 @@ class Player {
       e.stopPropagation(); // Streamlit has single-key shortcuts of its own
       if (meaning.act) this.perform(meaning.act);
       else if (meaning.layer) this.toggleLayer(meaning.layer);
+      else if (meaning.zoom) this.zoom(meaning.zoom);
       else this.act({ type: "jump", t: this.clock.t + meaning.nudge });
     });
   }
@@ -733,10 +734,11 @@ class Player {
     };
     plane.addEventListener("wheel", (e) => {
       const { frame } = this.body;
-      if (e.deltaY > 0 && this.window.r >= frame * 1.6 - EPS) return; // nothing left to zoom: the page scrolls
+      // On the whole plane, a wheel turned down scrolls the page, as its reader expects.
+      if (e.deltaY > 0 && this.window.r >= frame && !e.ctrlKey) return;
       e.preventDefault();
       const { x, y } = place(e), pixels = e.deltaMode === 1 ? 33 * e.deltaY : e.deltaY;
-      this.look(zoomed(this.window, Math.exp(clamp(pixels, -240, 240) * 0.0015), x, y, frame));
+      this.zoom(Math.exp(clamp(pixels, -240, 240) * 0.0015), x, y);
     }, { passive: false });
     plane.addEventListener("pointerdown", (e) => {
       if (e.button) return;
@@ -750,6 +752,12 @@ class Player {
     });
     for (const end of ["pointerup", "pointercancel"]) plane.addEventListener(end, () => { this.drag = null; });
     plane.addEventListener("dblclick", () => this.perform("home"));
+  }
+
+  /** Zooms about a point; on the way out it rests at the whole plane. */
+  zoom(factor, x = this.window.x, y = this.window.y) {
+    const { frame } = this.body, next = zoomed(this.window, factor, x, y, frame);
+    this.look(this.window.r < frame && next.r >= frame ? { x: 0, y: 0, r: frame } : next);
   }
 
   look(window) {
@@ -1031,7 +1039,7 @@ class Player {
         const { k, f } = locate(s.times, t), p = s.density_peak;
         return short(f > 0 ? p[k] + (p[k + 1] - p[k]) * f : p[k]);
       });
-      out.push({ text: label("density"), ramp: this.theme.density, ends: [...new Set(peaks)].join(" | ") });
+      out.push({ text: label("density"), ramp: this.theme.density, ends: peaks.join(" | ") });
     }
     if (on("field", "velocity")) out.push({ text: `${label("field")} (length grows with speed, saturating)`, arrow: true });
     if (on("data", "data")) out.push({ text: label("data"), dots: [this.theme.roles.data] });
@@ -1053,7 +1061,9 @@ class Player {
         if (e.ramp) {
           const bar = element("i", "fv-ramp");
           bar.style.background = `linear-gradient(90deg, ${e.ramp.join(", ")})`;
-          item.append(element("em", "", "0"), bar, element("b"));
+          const end = element("b"); // as wide as its longest number, so that no line breaks anew
+          end.style.minWidth = `${6 * e.ends.split("|").length}ch`;
+          item.append(element("em", "", "0"), bar, end);
         }
         return item;
       }));
@@ -1144,6 +1154,7 @@ export default function mount({ data, parentElement, setStateValue }) {
 function carry(carrier, data) {
   const box = carrier.closest('[data-testid="stElementContainer"]');
   if (box) box.style.display = "none";
+  if (!data) return undefined; // another carrier brings what this panel shows
   const scene = unpack(data);
   shared.scenes.put(carrier, scene.name, () => scene);
   return once(carrier, () => shared.scenes.drop(carrier));
