@@ -327,7 +327,7 @@ class OwnCovariances:
         return torch.cat(density).reshape(len(ys), len(xs)) / (2 * math.pi)
 
     def _logits(self, alpha: Tensor, spread: Tensor, y: Tensor) -> Iterator[Tensor]:
-        """log (2 pi w_k p_t(x | k)) at one time, quadratic in y = x - alpha c, chunks of (b, K)."""
+        """log (2 pi w_k p_t(x | k)) at one time, quadratic in y = x - alpha c, (b, K) each."""
         axes, means = self.axes.to(y.device), alpha * self.locations.to(y.device)
         precision = torch.einsum("eik,ejk,ek->ijk", axes, axes, 1 / spread)
         pull = torch.einsum("eik,ek->ik", axes, means / spread)
