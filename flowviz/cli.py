@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flowviz.checkpoints import Run
     from flowviz.datasets import Dataset
     from flowviz.experiments.evaluate import EvaluateConfig, FlowField
-    from flowviz.paths import AffinePath
+    from flowviz.experiments.sources import Source
     from flowviz.training import TrainConfig, TrainState
 
 __all__ = ["build_parser", "main"]
@@ -224,6 +224,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(sample)
     _add_solver(sample, "midpoint", NFE)
+    _add_grid(sample)
     _add_draws(sample, 10_000)
     _add_out(sample, "samples, in the data set's own coordinates")
 
@@ -235,7 +236,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_checkpoint(evaluate)
     _add_solver(evaluate, "midpoint", NFES)
+    _add_grid(evaluate)
     _add_draws(evaluate, 20_000)
+    evaluate.add_argument(
+        "--error",
+        action="store_true",
+        help="measure the solver's error too: the distance of each sample from where the "
+        "converged flow of the same field (float64) carries its noise",
+    )
+    evaluate.add_argument(
+        "--trace",
+        action="store_true",
+        help="list the times of the steps, and the steps that an adaptive solver rejected",
+    )
     evaluate.add_argument(
         "--likelihood",
         type=int,
@@ -316,6 +329,16 @@ def _add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[in
     )
 
 
+def _add_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--grid",
+        default="uniform",
+        metavar="NAME",
+        help="where the steps of a fixed-step solver lie: uniform in t, log-snr or edm "
+        "(default: uniform)",
+    )
+
+
 def _add_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
 
@@ -327,12 +350,13 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def _names(options: argparse.Namespace) -> None:
     from flowviz.couplings import COUPLINGS
     from flowviz.datasets import DATASETS
+    from flowviz.grids import GRIDS
     from flowviz.metrics import METRICS
     from flowviz.objectives import OBJECTIVES
     from flowviz.schedulers import SCHEDULERS
     from flowviz.solvers import METHODS
 
-    registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, METRICS]
+    registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
     labels = {
         registry.kind: {name: getattr(entry, "label", "") for name, entry in registry.items()}
         for registry in registries
@@ -562,19 +586,18 @@ def _save_run(
 def _sample(options: argparse.Namespace) -> None:
     import torch
 
+    from flowviz.experiments.evaluate import noise, samples_of
     from flowviz.files import check_target, write_array
-    from flowviz.solvers import METHODS, solve
 
     out = check_target(options.out)
-    n, generator = _count(options), torch.Generator().manual_seed(_seed(options))
-    budget = _budget(options)
+    nfe = None if _adaptive(options) else NFE if options.nfe is None else options.nfe
+    n, config = _count(options), _config(options, nfe)
     source = _source(options.checkpoint)
-    x_0 = source.path.start(torch.randn(n, 2, generator=generator))
-    times = torch.tensor([0.0, source.path.t_max], dtype=torch.float64)
-    chunks = [x_0] if METHODS[options.solver].adaptive else x_0.split(CHUNK)
+    x_0 = noise(n, config.seed)
+    chunks = [x_0] if nfe is None else x_0.split(CHUNK)
     progress, done, states = _Progress("sampling"), 0, []
     for chunk in chunks:
-        solution = solve(source.field, chunk, times, options.solver, **budget)
+        solution = samples_of(source.field, chunk, config)
         states.append(solution.states[-1])
         done += len(chunk)
         progress.show(done, n)
@@ -587,21 +610,17 @@ def _sample(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from flowviz.checkpoints import rewrite_quality
-    from flowviz.datasets import dataset
-    from flowviz.experiments.evaluate import EvaluateConfig
 
     if options.save and options.checkpoint.startswith("exact:"):
         raise ValueError(
             f"--save needs a checkpoint with a card; {options.checkpoint} is the exact field."
         )
     points = _number(options.likelihood, "--likelihood", least=0)
-    shared = {"method": options.solver, "n": _count(options), "seed": _seed(options)}
-    if _adaptive(options):
-        configs = [EvaluateConfig(**shared, nfe=None, tol=_tol(options))]
-    else:
-        configs = [EvaluateConfig(**shared, nfe=nfe) for nfe in options.nfe or NFES]
+    budgets = [None] if _adaptive(options) else options.nfe or NFES
+    configs = [_config(options, nfe) for nfe in budgets]
     source = _source(options.checkpoint)
-    answer = _judge(source.field, dataset(source.data), configs, points)
+    double = source.double() if options.error else None
+    answer = _judge(source.field, source.dataset(), configs, points, double, trace=options.trace)
     if options.save:
         rewrite_quality(options.checkpoint, answer)
     if options.json:
@@ -609,13 +628,23 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(json.dumps(about | answer, indent=2))
         return
     rows = answer["evaluations"]
+    errors = [[f"{row['error']['mse']:.4g}"] if row["error"] else [] for row in rows]
     _table(
-        ["nfe", "steps", *rows[0]["measures"]],
+        ["nfe", "steps", *(["mse"] if options.error else []), *rows[0]["measures"]],
         [
-            [row["nfe"], row["steps"], *map(_beside_floor, row["measures"].values())]
-            for row in rows
+            [row["nfe"], row["steps"], *error, *map(_beside_floor, row["measures"].values())]
+            for row, error in zip(rows, errors, strict=True)
         ],
     )
+    if options.error:
+        print(
+            "mse: squared distance per dimension from the converged flow of the same field "
+            f"(float64, NFE {rows[0]['error']['reference_nfe']})."
+        )
+    for row in rows if options.trace else []:
+        print(f"steps: {' '.join(f'{t:.6g}' for t in row['step_times'])}")
+        for t, dt in row["refused"]:
+            print(f"rejected: t = {t:.6g}, dt = {dt:.3g}")
     print("In brackets: how many times that of fresh data, which a perfect sampler would reach.")
     judged = answer["likelihood"]
     if judged:
@@ -629,17 +658,30 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _judge(
-    field: "FlowField", dataset: "Dataset", configs: "list[EvaluateConfig]", points: int
+    field: "FlowField",
+    dataset: "Dataset",
+    configs: "list[EvaluateConfig]",
+    points: int,
+    double: "FlowField | None" = None,
+    *,
+    trace: bool = False,
 ) -> dict[str, Any]:
-    """What `evaluate` measures, as JSON takes it; `points` fresh data have their likelihood."""
+    """What `evaluate` measures, as JSON takes it.
+
+    `points` fresh data have their likelihood; `double` is the field in float64, from which the
+    solver's error is told; `trace` keeps the times of the steps.
+    """
     from flowviz.experiments.evaluate import evaluations, likelihood
     from flowviz.solvers import SolveError
 
     progress, rows = _Progress("evaluating"), []
     total = len(configs) + bool(points)
     progress.show(0, total)
-    for row in evaluations(field, dataset, configs):
-        rows.append(asdict(row))
+    for evaluation in evaluations(field, dataset, configs, double=double):
+        row = asdict(evaluation)
+        if not trace:
+            del row["step_times"], row["refused"]
+        rows.append(row)
         progress.show(len(rows), total)
     judged, failure = None, ""
     if points:
@@ -696,10 +738,11 @@ def _logprob(options: argparse.Namespace) -> None:
 def _field(options: argparse.Namespace) -> None:
     import torch
 
+    from flowviz.experiments.sources import exact_name
     from flowviz.files import check_target, write_array
 
     out = check_target(options.out)
-    source = _exact(options.data, options.path)
+    source = _source(exact_name(options.data, options.path))
     t_max = source.path.t_max
     if not 0 <= options.t <= t_max:
         raise ValueError(
@@ -713,52 +756,26 @@ def _field(options: argparse.Namespace) -> None:
     print(f"{len(u)} velocities at t = {options.t:g} in {out}")
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What CHECKPOINT stands for: a field of the frame, and the user's coordinates of it."""
-
-    field: "FlowField"
-    path: "AffinePath"
-    data: str
-    center: tuple[float, float]
-    scale: float
-
-    def to_user(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Points x of the frame in the user's coordinates, (B, 2)."""
-        return x.new_tensor(self.center) + self.scale * x
-
-    def from_user(self, x: "torch.Tensor") -> "torch.Tensor":
-        """Points x in the user's coordinates in the frame, (B, 2)."""
-        return (x - x.new_tensor(self.center)) / self.scale
-
-
-def _source(checkpoint: str) -> _Source:
+def _source(name: str) -> "Source":
     """The field of a checkpoint by name or file, or exact:DATA/PATH."""
-    from flowviz.checkpoints import load
+    from flowviz.experiments.sources import source
 
-    if checkpoint.startswith("exact:"):
-        data, _, path = checkpoint.removeprefix("exact:").rpartition("/")
-        if not data:
-            raise ValueError(
-                "An exact field must be written exact:DATA/PATH, such as exact:checkerboard/ot; "
-                f"got {checkpoint!r}."
-            )
-        return _exact(data, path)
-    loaded = load(checkpoint)
-    card = loaded.card
-    return _Source(loaded.field, loaded.field.path, card.data, card.center, card.scale)
+    return source(name)
 
 
-def _exact(data: str, path: str) -> _Source:
-    """The closed-form field of a data set on a path."""
-    from flowviz.datasets import dataset
-    from flowviz.fields import exact_field
-    from flowviz.paths import AffinePath
-    from flowviz.schedulers import scheduler
+def _config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfig":
+    """One way to sample: what the options say, at one number of evaluations."""
+    from flowviz.experiments.evaluate import EvaluateConfig
 
-    chosen, affine = dataset(data), AffinePath(scheduler(path))
-    field = exact_field(affine, chosen.distribution)
-    return _Source(field, affine, data, chosen.center, chosen.scale)
+    tol = _tol(options) if nfe is None else TOL
+    return EvaluateConfig(
+        method=options.solver,
+        nfe=nfe,
+        tol=tol,
+        grid=options.grid,
+        n=_count(options),
+        seed=_seed(options),
+    )
 
 
 def _budget(options: argparse.Namespace) -> dict[str, Any]:

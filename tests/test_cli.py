@@ -18,6 +18,7 @@ from flowviz.cli import main
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import DATASETS, dataset
 from flowviz.fields import exact_field
+from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
@@ -120,7 +121,7 @@ def test_help_of_the_module_answers_without_pytorch():
 def test_names_lists_every_registry(capsys):
     assert main(["names", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, METRICS]
+    registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
     assert {kind: list(names) for kind, names in listed.items()} == {
         registry.kind: list(registry) for registry in registries
     }

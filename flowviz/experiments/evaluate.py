@@ -14,12 +14,13 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor
 
-from flowviz.datasets import Dataset
+from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import log_prob, normal_log_prob
 from flowviz.distributions import PointMasses
+from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, Metric, unbounded
 from flowviz.paths import AffinePath
-from flowviz.solvers import METHODS, SolveError, solve, steps_for
+from flowviz.solvers import METHODS, Solution, SolveError, solve, steps_for
 
 __all__ = [
     "EvaluateConfig",
@@ -27,17 +28,32 @@ __all__ = [
     "FlowField",
     "Likelihood",
     "Measure",
+    "NumericalError",
+    "Reference",
     "Report",
     "evaluate",
     "evaluations",
     "floors",
     "likelihood",
+    "measures_of",
+    "noise",
+    "reference",
     "report",
     "samples_of",
 ]
 
 DATA, FLOOR, LIKELIHOOD = 1, 2, 3
 """Streams of random numbers beside that of the noise."""
+
+LOST = 2 * FRAME
+"""A sample with a coordinate beyond this was thrown out of the plane by its solver."""
+
+CONVERGED = ("dopri5", 1e-6)
+"""Method and tolerance of a reference, in float64: its root mean square error is about 1e-5 where
+the field is stiff (the exact ones of the board), measured against dopri8 at 1e-10."""
+
+CHUNK = 1_024
+"""States whose layers stay in a core's cache; a reference is solved in parts of this size."""
 
 
 class FlowField(Protocol):
@@ -57,6 +73,7 @@ class EvaluateConfig:
         method: name in METHODS.
         nfe: evaluations that a fixed-step method takes; None of an adaptive one.
         tol: tolerance of an adaptive method.
+        grid: name in GRIDS, where the steps of a fixed-step method lie; adaptive ones ignore it.
         n: samples.
         seed: of every draw.
         draws: disjoint parts of the samples over which a measure with a limit is averaged.
@@ -66,6 +83,7 @@ class EvaluateConfig:
     method: str = "midpoint"
     nfe: int | None = 20
     tol: float = 1e-5
+    grid: str = "uniform"
     n: int = 20_000
     seed: int = 0
     draws: int = 4
@@ -85,7 +103,7 @@ class EvaluateConfig:
             steps_for(self.method, self.nfe)
         if self.n < 1 or self.draws < 1:
             raise ValueError(f"n and draws must be at least 1; got {self.n} and {self.draws}.")
-        _ = [METRICS[name] for name in self.metrics]
+        _ = GRIDS[self.grid], [METRICS[name] for name in self.metrics]
 
 
 @dataclass(frozen=True)
@@ -106,6 +124,34 @@ class Measure:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Where the converged flow of a field ends.
+
+    Attributes:
+        states: (n, 2) float64.
+        nfe: the counted evaluations of the field, the most of any part.
+    """
+
+    states: Tensor
+    nfe: int
+
+
+@dataclass(frozen=True)
+class NumericalError:
+    """How far samples are from where the converged flow of the same field carries their noise.
+
+    Attributes:
+        mse: mean square per dimension, as in Fig. 7 (left) of Lipman et al. 2022.
+        rms: its root.
+        reference_nfe: the evaluations of the converged solve.
+    """
+
+    mse: float
+    rms: float
+    reference_nfe: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What one way to sample gives.
 
@@ -114,14 +160,22 @@ class Evaluation:
         nfe: the counted evaluations of the field.
         steps: the steps taken.
         rejected: the steps that an adaptive method refused.
+        lost: the share of the samples that were thrown farther than LOST.
         measures: by name in METRICS, those that apply to the data set.
+        error: of the solver; None if no reference was given.
+        step_times: where the steps taken begin and, last, end.
+        refused: start t and length dt of each rejected step.
     """
 
     config: EvaluateConfig
     nfe: int
     steps: int
     rejected: int
+    lost: float
     measures: dict[str, Measure]
+    error: NumericalError | None = None
+    step_times: tuple[float, ...] = ()
+    refused: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -206,15 +260,30 @@ def evaluations(
     dataset: Dataset,
     configs: Iterable[EvaluateConfig],
     *,
+    double: FlowField | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[Evaluation]:
-    """One evaluation after the other, each as soon as it is there; floors are measured once."""
+    """One evaluation after the other, each as soon as it is there; floors are measured once.
+
+    `double`, the same field in float64, has the numerical error measured too.
+    """
+    ends: dict[tuple[int, int], Reference] = {}
     known: dict[tuple[Any, ...], dict[str, float]] = {}
     for config in configs:
         key = (config.n, config.seed, config.draws, config.metrics)
         if key not in known:
             known[key] = floors(dataset, config)
-        yield evaluate(field, dataset, config, floor=known[key], should_stop=should_stop)
+        start = (config.n, config.seed)
+        if double is not None and start not in ends:
+            ends[start] = reference(double, *start, should_stop=should_stop)
+        yield evaluate(
+            field,
+            dataset,
+            config,
+            floor=known[key],
+            converged=ends.get(start),
+            should_stop=should_stop,
+        )
 
 
 def evaluate(
@@ -223,6 +292,7 @@ def evaluate(
     config: EvaluateConfig,
     *,
     floor: dict[str, float] | None = None,
+    converged: Reference | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """The measures of `config.n` samples of the field against as many fresh data.
@@ -232,20 +302,47 @@ def evaluate(
         dataset: the data that its samples should resemble.
         config: how to sample.
         floor: what `floors` returned for the same n, seed, draws and metrics, if known.
+        converged: what `reference` returned for the same field, n and seed, to tell the error.
         should_stop: asked before each evaluation of the field.
     """
-    x_0 = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
-    states, nfe, steps, rejected = samples_of(field, x_0, config, should_stop=should_stop)
+    x_0 = noise(config.n, config.seed)
+    solution = samples_of(field, x_0, config, should_stop=should_stop)
+    states = solution.states[-1]
+    error = None
+    if converged is not None:
+        mse = (states.double() - converged.states).square().mean().item()
+        error = NumericalError(mse, math.sqrt(mse), converged.nfe)
+    return Evaluation(
+        config,
+        solution.nfe,
+        len(solution.step_times) - 1,
+        len(solution.rejected),
+        (states.abs() > LOST).any(dim=1).double().mean().item(),
+        measures_of(states, dataset, config, floor=floor),
+        error,
+        tuple(solution.step_times.tolist()),
+        tuple((t, dt) for t, dt in solution.rejected.tolist()),
+    )
+
+
+def measures_of(
+    samples: Tensor,
+    dataset: Dataset,
+    config: EvaluateConfig,
+    *,
+    floor: dict[str, float] | None = None,
+) -> dict[str, Measure]:
+    """The measures of samples (n, 2) by name, whatever way they were made."""
     if floor is None:
         floor = floors(dataset, config)
     data = _data(dataset, config.n, config.seed, DATA)
     measures = {}
     for name, metric in _metrics(dataset, config).items():
-        values = _values(metric, states, data, dataset, config.draws)
+        values = _values(metric, samples, data, dataset, config.draws)
         value, error = _mean(values)
         ratio = value / floor[name] if floor[name] > 0 else None
         measures[name] = Measure(value, error, floor[name], ratio)
-    return Evaluation(config, nfe, steps, rejected, measures)
+    return measures
 
 
 def samples_of(
@@ -253,26 +350,49 @@ def samples_of(
     x_0: Tensor,
     config: EvaluateConfig,
     *,
+    times: Tensor | None = None,
     should_stop: Callable[[], bool] | None = None,
-) -> tuple[Tensor, int, int, int]:
-    """Samples (n, 2) from standard normal noise x_0 (n, 2), with NFE, steps and rejected steps."""
+) -> Solution:
+    """The flow of standard normal noise x_0 (n, 2), whose last states are the samples.
+
+    `times` (T,), from 0 to t_max, are where states are wanted; by default at these ends alone.
+    """
+    if times is None:
+        times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
+    budget: dict[str, Any] = {"tol": config.tol}
+    if config.nfe is not None:
+        steps = steps_for(config.method, config.nfe)
+        budget = {"grid": GRIDS[config.grid](field.path, steps)}
+    start = field.path.start(x_0)
+    return solve(field, start, times, config.method, should_stop=should_stop, **budget)
+
+
+def reference(
+    field: FlowField, n: int, seed: int, *, should_stop: Callable[[], bool] | None = None
+) -> Reference:
+    """Where the converged flow carries the noise of a seed.
+
+    Args:
+        field: it must take float64: `Source.double`.
+        n: samples.
+        seed: of the noise.
+        should_stop: asked before each evaluation of the field.
+
+    Raises:
+        SolveError: the field is too stiff for its flow to converge.
+    """
+    method, tol = CONVERGED
     times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
-    steps = None if config.nfe is None else steps_for(config.method, config.nfe)
-    solution = solve(
-        field,
-        field.path.start(x_0),
-        times,
-        config.method,
-        steps=steps,
-        tol=config.tol,
-        should_stop=should_stop,
-    )
-    return (
-        solution.states[-1],
-        solution.nfe,
-        len(solution.step_times) - 1,
-        len(solution.rejected),
-    )
+    parts = [
+        solve(field, field.path.start(part), times, method, tol=tol, should_stop=should_stop)
+        for part in noise(n, seed).double().split(CHUNK)
+    ]
+    return Reference(torch.cat([part.states[-1] for part in parts]), max(p.nfe for p in parts))
+
+
+def noise(n: int, seed: int) -> Tensor:
+    """The standard normal noise of a seed, (n, 2) float32: that of `sample` and of `evaluate`."""
+    return torch.randn(n, 2, generator=Generator().manual_seed(seed))
 
 
 def floors(dataset: Dataset, config: EvaluateConfig) -> dict[str, float]:
