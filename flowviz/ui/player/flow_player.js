@@ -1039,7 +1039,9 @@ class Player {
         const { k, f } = locate(s.times, t), p = s.density_peak;
         return short(f > 0 ? p[k] + (p[k + 1] - p[k]) * f : p[k]);
       });
-      out.push({ text: label("density"), ramp: this.theme.density, ends: peaks.join(" | ") });
+      // Each moment of a strip has a peak of its own.
+      const ends = this.view.layout === "strip" ? "each peak" : peaks.join(" | ");
+      out.push({ text: label("density"), ramp: this.theme.density, ends });
     }
     if (on("field", "velocity")) out.push({ text: `${label("field")} (length grows with speed, saturating)`, arrow: true });
     if (on("data", "data")) out.push({ text: label("data"), dots: [this.theme.roles.data] });
