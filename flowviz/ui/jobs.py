@@ -34,7 +34,7 @@ __all__ = ["GRACE", "Job", "JobQueue", "State", "queue", "session_is_here"]
 
 GRACE = 60.0
 """Seconds without its visitor after which a job ends: a lost connection may come back."""
-NICE = 10
+NICE = 5
 """How far a training thread stands behind the others (Linux)."""
 PULSE = 1.0
 """Seconds between looks whether the visitor is still there."""

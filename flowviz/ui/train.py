@@ -28,7 +28,7 @@ __all__ = ["NOTE", "Settings", "board", "buttons", "controls", "figures", "job",
 
 DEFAULT = TrainConfig()
 NONE = "none"
-POLL = 0.5
+POLL = 1.0
 """Seconds between looks at a job."""
 MOST_STEPS = 100_000
 MOST_WIDTH = 512
@@ -270,7 +270,7 @@ def _payload(current: Job | None, settings: Settings) -> bytes:
         data, paths, steps = settings.data, settings.paths, settings.steps
         if current is not None:
             data, steps = current.configs[0].data, current.configs[0].steps
-            paths = tuple(config.path for config in current.configs)
+            paths = _paths(current)
         return pack(
             None,
             run=current.id if current else "",
@@ -304,12 +304,12 @@ def _points(data: str) -> NDArray[np.float32]:
     return data_picker.dataset(data).sample(DATA_POINTS, Generator().manual_seed(0)).numpy()
 
 
-def outcome() -> None:
+def outcome(settings: Settings) -> None:
     """What to do with the trained fields: open them in Compare, save them, download them."""
     current = job()
     fields = current.fields if current else ()
     with st.container(
-        horizontal=True, vertical_alignment="bottom", gap="small", key="train-outcome"
+        horizontal=True, vertical_alignment="center", gap="small", key="train-outcome"
     ):
         if st.button(
             "Open in Compare",
@@ -325,7 +325,9 @@ def outcome() -> None:
             max_chars=60,
             disabled=not fields,
             key=f"train-name-{current.id if fields else ''}",
-            width=260,
+            placeholder="Name of the checkpoint",
+            label_visibility="collapsed",
+            width=240,
         )
         if st.button(
             "Save",
@@ -335,7 +337,7 @@ def outcome() -> None:
             key="train-save",
         ):
             _save(current, name.strip())
-        for i, path in enumerate(_paths(current)):
+        for i, path in enumerate(_paths(current) if current else settings.paths):
             st.download_button(
                 scheduler(path).label,
                 lambda i=i: _content(current, i, name.strip()) if fields else b"",
@@ -357,8 +359,8 @@ def save_folder() -> Path:
     return Path(chosen[0]).expanduser() if chosen else kept / "checkpoints"
 
 
-def _paths(current: Job | None) -> tuple[str, ...]:
-    return tuple(config.path for config in current.configs) if current else (DEFAULT.path,)
+def _paths(current: Job) -> tuple[str, ...]:
+    return tuple(config.path for config in current.configs)
 
 
 def _open_in_compare(current: Job) -> None:

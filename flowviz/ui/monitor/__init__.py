@@ -27,7 +27,7 @@ LIMIT = 7.5
 """Points further out are drawn at this distance, which the frame does not show."""
 RESERVE = 440
 """Height in pixels that a page needs beside the planes, so that all fits in a window."""
-LOSS_TITLE = "loss"
+LOSS_TITLE = "loss, not comparable between paths"
 EXCESS_TITLE = "loss − irreducible floor"
 FLOOR_LABEL = "two fresh sets of data"
 
