@@ -1,10 +1,13 @@
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from flowviz.cli import main
 from flowviz.datasets.images import image_set
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
@@ -19,6 +22,7 @@ from flowviz.training.images import (
     IMAGE_PRESETS,
     TIMES,
     ImageTrainConfig,
+    ImageTrainState,
     draw_batch,
     train_images,
 )
@@ -302,3 +306,48 @@ def test_grid_has_a_row_a_class_and_is_the_same_every_time():
     grid = sample_grid(state, DIGITS, columns=2)
     assert grid.shape == (10 * 10, 2 * 10, 1) and grid.dtype == torch.uint8
     torch.testing.assert_close(grid, sample_grid(state, DIGITS, columns=2))
+
+
+def command(folder, *options):
+    return main(["train", "--out", str(folder), *options])
+
+
+def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, capsys):
+    short = ("--data", "digits", "--preset", "tiny", "--images", "160", "--device", "cpu")
+    monkeypatch.setattr(image_runs, "sample_grid", lambda *_: torch.zeros(4, 4, 1).byte())
+    assert command(tmp_path / "whole", *short, "--path", "vp") == 0
+    assert "step 5 of 5" in capsys.readouterr().out
+
+    folder, advance = tmp_path / "stopped", ImageTrainState.advance
+
+    def terminated(self, data):
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        advance(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageTrainState, "advance", terminated)
+        assert command(folder, *short, "--path", "vp") == 128 + signal.SIGTERM
+    assert "interrupted at step 3 of 5" in capsys.readouterr().err
+    assert command(folder, "--data", "digits", "--resume", "--path", "ot") == 2
+    assert "keeps its settings: path is 'vp', got 'ot'" in capsys.readouterr().err
+    assert command(folder, *short) == 2
+    assert "There is a run in" in capsys.readouterr().err
+    # A clock that runs out ends a call after a step; the state is kept all the same.
+    assert command(folder, "--data", "digits", "--resume", "--seconds", "1e-9") == 0
+    assert "step 4 of 5" in capsys.readouterr().out
+    assert command(folder, "--data", "digits", "--resume") == 0
+    assert command(folder, "--data", "digits", "--resume") == 0
+    assert "nothing was done" in capsys.readouterr().out
+    name = "state-000000005.safetensors"
+    assert_same(load_file(folder / name), load_file(tmp_path / "whole" / name))
+
+
+def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
+    assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--width", "9") == 2
+    assert "--width is not for images" in capsys.readouterr().err
+    assert command(tmp_path / "run", "--preset", "smal") == 2
+    assert "Unknown preset 'smal'. Did you mean 'small'?" in capsys.readouterr().err
+    assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--seconds", "0") == 2
+    assert "--seconds must be positive" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
