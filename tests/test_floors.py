@@ -13,7 +13,7 @@ FLOORS = [
     ["schedulers", "distributions", "couplings"],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "solvers", "grids"],
-    ["fields", "densities"],
+    ["fields", "densities", "straightness"],
     ["training", "checkpoints"],
     ["experiments"],
     ["ui", "cli"],
