@@ -23,7 +23,7 @@ def config(**entries):
 
 
 def watched(*configs, **options):
-    options = {"particles": 32, "interval": 0.0, "share": 1.0, **options}
+    options = {"particles": 32, "measured": 64, "interval": 0.0, "share": 1.0, **options}
     return LiveTraining(configs, dataset(configs[0].data), **options)
 
 

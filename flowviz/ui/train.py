@@ -13,7 +13,7 @@ from torch import Generator
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, CheckpointError
 from flowviz.couplings import COUPLINGS
-from flowviz.experiments.live import NFE, QUALITY, Snapshot, Trace
+from flowviz.experiments.live import MEASURED, NFE, QUALITY, Snapshot, Trace
 from flowviz.figures import curves, theme
 from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES
@@ -266,6 +266,7 @@ def _duration(seconds: float) -> str:
 
 def _payload(current: Job | None, settings: Settings) -> bytes:
     """The monitor's payload; that of a job which has ended is made once."""
+    live = bool(current and current.live)  # asked first: what ends has its last snapshot by then
     if current is None or current.snapshot is None:
         data, paths, steps = settings.data, settings.paths, settings.steps
         if current is not None:
@@ -281,7 +282,7 @@ def _payload(current: Job | None, settings: Settings) -> bytes:
             message="Live samples appear here." if current is None else "Getting ready …",
         )
     snapshot = current.snapshot
-    shown: MonitorState = "live" if current.live else "ended"
+    shown: MonitorState = "live" if live else "ended"
     kept = st.session_state.get("train:payload")
     if kept and kept[0] == (current.id, shown) and kept[1] is snapshot:
         return kept[2]
@@ -425,7 +426,7 @@ def _quality(trace: Trace) -> dict[str, float]:
         QUALITY: round(float(trace.quality[-1]), 5),
         "nfe": NFE,
         "method": "midpoint",
-        "samples": len(trace.samples),
+        "samples": MEASURED,
     }
 
 

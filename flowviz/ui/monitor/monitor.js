@@ -150,7 +150,7 @@ class Monitor {
     if (this.planes.length !== model.panels.length) this.build();
     this.board.dataset.panels = model.panels.length;
     this.root.style.setProperty("--reserve", `${model.reserve}px`);
-    if (!before || before.run !== model.run || !ended) {
+    if (!ended || !before || before.run !== model.run || before.step !== model.step) {
       this.stop();
       this.step = model.step;
     }
