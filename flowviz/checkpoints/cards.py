@@ -155,9 +155,18 @@ class Card:
 
 
 def folders() -> list[Path]:
-    """Where names are looked up, first to last: $FLOWVIZ_CHECKPOINTS, then the shipped folder."""
+    """Where names are looked up, first to last.
+
+    These are $FLOWVIZ_CHECKPOINTS, the shipped folder, and what visitors of the app save where
+    that variable is not set: $FLOWVIZ_HOME/checkpoints, by default ~/.cache/flowviz/checkpoints.
+    """
     extra = os.environ.get("FLOWVIZ_CHECKPOINTS", "").split(os.pathsep)
-    return [Path(folder).expanduser() for folder in extra if folder] + [FOLDER]
+    home = Path(os.environ.get("FLOWVIZ_HOME") or Path.home() / ".cache" / "flowviz")
+    return [
+        *(Path(folder).expanduser() for folder in extra if folder),
+        FOLDER,
+        home / "checkpoints",
+    ]
 
 
 def names() -> dict[str, Path]:
