@@ -1,6 +1,5 @@
 """The parts of the Train page: its controls, the job it watches, what becomes of the result."""
 
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -353,11 +352,9 @@ def outcome(settings: Settings) -> None:
 
 
 def save_folder() -> Path:
-    """Where checkpoints of visitors are kept: FLOWVIZ_CHECKPOINTS, or beside their data."""
-    chosen = [f for f in os.environ.get("FLOWVIZ_CHECKPOINTS", "").split(os.pathsep) if f]
-    home = os.environ.get("FLOWVIZ_HOME")
-    kept = Path(home) if home else Path.home() / ".cache" / "flowviz"
-    return Path(chosen[0]).expanduser() if chosen else kept / "checkpoints"
+    """Where checkpoints of visitors are kept: $FLOWVIZ_CHECKPOINTS, or else beside their data."""
+    first, *_, home = checkpoints.folders()
+    return home if first == checkpoints.FOLDER else first
 
 
 def _paths(current: Job) -> tuple[str, ...]:
@@ -382,7 +379,7 @@ def _open_in_compare(current: Job) -> None:
 def _save(current: Job, name: str) -> None:
     folder = save_folder()
     files = [folder / f"{_file(name, current, i)}.safetensors" for i in range(len(current.fields))]
-    there = [file.stem for file in files if file.exists()]
+    there = [file.stem for file in files if file.exists() or file.stem in cache.cards()]
     if there:
         st.toast(
             f"There is a checkpoint {there[0]!r} already; nothing was overwritten. "
