@@ -2,6 +2,8 @@
 
 from playwright.sync_api import Page, expect
 
+expect.set_options(timeout=30_000)
+
 IDLE = (
     '[data-testid="stApp"][data-test-connection-state="CONNECTED"]'
     '[data-test-script-state="notRunning"]'

@@ -10,12 +10,13 @@ from playwright.sync_api import expect
 
 
 def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(page):
-    visit(page, "/")
-    expect(page.locator(PLANE)).to_have_count(2)
+    page.goto("/")
+    expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "true", timeout=90_000)
     first = picture(page)
     at_rest(page)
     assert picture(page) != first
     assert clock(page) == pytest.approx(1, abs=1e-3)
+    expect(page.locator(PLANE)).to_have_count(2)
     expect(page.locator(CHART).first).to_be_visible()
     expect(page.get_by_text("conditional OT", exact=True).first).to_be_visible()
 
