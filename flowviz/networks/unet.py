@@ -63,17 +63,19 @@ class UNetShape:
 UNETS: Registry[UNetShape] = Registry("U-Net")
 
 UNETS["small"] = UNetShape(
-    # 2.68 M parameters, 71 MMAC a pass, chosen among shapes on 16 x 16 folded pixels by the images
-    # that one busy core (EPYC, Zen 4) trains and draws a second, batch 64, channels-last, fp32:
-    #   32 channels x 1,2,2, attention at 4       1.20 M    158 and 415 (idle: 209, 623)
-    #   32 x 1,2,4, attention at 8 and 4          2.68 M    137 and 367   <- this one
-    #   the same with learned resampling          2.91 M    124 and 339
-    #   48 x 1,2,2, attention at 8 and 4          2.52 M     93 and 254
-    #   40 x 1,2,4, attention at 8 and 4          4.18 M     83 and 221
-    #   64 x 1,2,2, attention at 8 and 4          4.47 M     59 and 175
-    # So 3 million images take 5 to 6 hours of one core, and 16 guided images at NFE 20 less than
-    # 2 s. bfloat16 gains nothing at these sizes, torch.compile loses (170 against 209) after
-    # minutes of compiling. Measured by `python -m tools.image_throughput`.
+    # 2.68 M parameters, 71 MMAC a pass. Chosen among shapes on 16 x 16 folded pixels by the images
+    # that one core of an EPYC (Zen 4), beside other work, trains and draws a second (fp32, batch
+    # 64, channels-last, medians of processor time):
+    #   32 channels x 1,2,2, attention at 4       1.20 M    191 and 501
+    #   32 x 1,2,4, attention at 8 and 4          2.68 M    149 and 384   <- this one
+    #   the same with learned resampling          2.91 M    128 and 339
+    #   48 x 1,2,2, attention at 8 and 4          2.52 M    100 and 273
+    #   40 x 1,2,4, attention at 8 and 4          4.18 M     95 and 257
+    #   64 x 1,2,2, attention at 8 and 4          4.47 M     62 and 193
+    # So 3 million images take 5.6 hours of such a core, and 16 guided images at NFE 20 take 1.7 s
+    # of one. Of the first: without channels-last 190 in place of 209 (drawing 299 in place of
+    # 623), with torch.compile 170 after minutes of compiling; bfloat16 gains nothing below 64
+    # channels. Measured by `taskset -c 1 python -m tools.image_throughput`.
     model_channels=32,
     num_res_blocks=1,
     channel_mult=(1, 2, 4),

@@ -54,7 +54,7 @@ IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
 DECAYS = ("linear", "constant")
 
 LEVEL_SPREAD = 1.2
-"""Standard deviation of log(sigma_t / alpha_t) under `level` times."""
+"""Standard deviation of the logarithm of noise over data under `level` times, as in EDM."""
 
 UNIFORM_SHARE = 0.1
 """Share of `level` times that are uniform, so that a field is defined up to both ends of time."""
@@ -146,18 +146,20 @@ class ImageTrainConfig:
         return cls(**values)
 
 
-def uniform_times(u: Tensor, path: AffinePath) -> Tensor:
+def uniform_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
     """Times uniform on [0, t_max], as Lipman et al. 2022 draw them, from u uniform on [0, 1)."""
     return u * path.t_max
 
 
-def level_times(u: Tensor, path: AffinePath) -> Tensor:
-    """Times at which sigma_t / alpha_t is log-normal around 1, from u ascending on [0, 1).
+def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
+    """Times at which noise and data are log-normally alike, from u ascending on [0, 1).
 
-    On the OT path t is then logit-normal, as Esser et al. 2024 (https://arxiv.org/abs/2403.03206)
-    draw it; on any other path it is where the noise stands in the same ratio to the data, so that
-    every path spends the same effort on each level. A tenth is uniform. The loss is not divided by
-    the density of these times: they weigh the levels, which leaves the best field as it is.
+    The ratio sigma_t / (alpha_t std) of noise to data of standard deviation `std` is log-normal
+    around 1. On the OT path t is then logit-normal, as Esser et al. 2024
+    (https://arxiv.org/abs/2403.03206) draw it; on any other path it is where the noise stands in
+    the same ratio to the data, so that every path spends the same effort on each level. A tenth is
+    uniform. The loss is not divided by the density of these times: they weigh the levels, which
+    leaves the best field as it is.
     """
     even = round(UNIFORM_SHARE * len(u))
     ranks = torch.arange(len(u))
@@ -169,7 +171,7 @@ def level_times(u: Tensor, path: AffinePath) -> Tensor:
     rest = len(u) - even
     # From the noisiest level down, so that t ascends.
     share = 1 - (torch.arange(rest) + parts[~chosen]) / max(1, rest)
-    wanted = LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
+    wanted = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
     low, high = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
     for _ in range(50):  # the ratio falls with t on every path
         middle = (low + high) / 2
@@ -180,7 +182,7 @@ def level_times(u: Tensor, path: AffinePath) -> Tensor:
     return t
 
 
-TIMES: Registry[Callable[[Tensor, AffinePath], Tensor]] = Registry("distribution of times")
+TIMES: Registry[Callable[[Tensor, AffinePath, float], Tensor]] = Registry("distribution of times")
 TIMES["uniform"] = uniform_times
 TIMES["level"] = level_times
 
@@ -252,7 +254,7 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
     if config.classes:
         y = torch.where(dropped, len(data.classes), data.labels[chosen])
     u = (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
-    t = TIMES[config.times](u, AffinePath(scheduler(config.path)))
+    t = TIMES[config.times](u, AffinePath(scheduler(config.path)), data.std)
     return ImageBatch(t, torch.randn(x_1.shape, generator=generator), x_1, y)
 
 
