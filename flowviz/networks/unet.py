@@ -75,7 +75,7 @@ UNETS["small"] = UNetShape(
     # So 3 million images take 5.6 hours of such a core, and 16 guided images at NFE 20 take 1.7 s
     # of one. Of the first: without channels-last 190 in place of 209 (drawing 299 in place of
     # 623), with torch.compile 170 after minutes of compiling; bfloat16 gains nothing below 64
-    # channels. Measured by `taskset -c 1 python -m tools.image_throughput`.
+    # channels. Measured by `taskset -c 1 python tests/benchmarks/image_throughput.py`.
     model_channels=32,
     num_res_blocks=1,
     channel_mult=(1, 2, 4),

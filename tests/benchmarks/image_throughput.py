@@ -1,6 +1,6 @@
 """Images a second that one core trains and draws, for several shapes of the small U-Net.
 
-    OMP_NUM_THREADS=1 taskset -c 1 python -m tools.image_throughput [--rounds 5]
+    OMP_NUM_THREADS=1 taskset -c 1 python tests/benchmarks/image_throughput.py [--rounds 5]
 
 Prints medians of processor time, which a busy machine stretches least, and takes the shapes in
 turn, so that all meet the same neighbours. The choice in `flowviz.networks.unet` rests on it.
