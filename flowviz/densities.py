@@ -10,17 +10,29 @@ solved backward from x_T, states and integral as one system.
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from flowviz.solvers import METHODS, Field, solve
+from flowviz.device import limit_threads
+from flowviz.solvers import METHODS, Field, Solution, solve
 
-__all__ = ["LogProb", "divergence", "log_prob", "normal_log_prob", "velocity_and_divergence"]
+__all__ = [
+    "LogProb",
+    "Trail",
+    "divergence",
+    "draw_probes",
+    "log_prob",
+    "log_prob_along",
+    "normal_log_prob",
+    "velocity_and_divergence",
+]
 
-CHUNK = 4096
+CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
 
 
@@ -41,11 +53,46 @@ class LogProb:
         x_0: (B, *), the states at t = 0 that flow into the points.
         nfe: the counted evaluations of the field; if the points were solved in several chunks by
             an adaptive method, the most that a chunk took.
+        error: (B,) nats, the standard error of Hutchinson's estimate from several probes, which is
+            `log_prob`'s whole random error; None of the exact divergence or of a single probe.
+        jump: (B,) nats, the most that a single step added or took, which tells the points whose
+            steps are too long: off the data, where a network has seen nothing, divergences are
+            wild. None at t = 0.
     """
 
     log_prob: Tensor
     x_0: Tensor
     nfe: int
+    error: Tensor | None = None
+    jump: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Trail:
+    """What `log_prob_along` returns.
+
+    Attributes:
+        times: (S + 1,) float64, rising from 0, where the solver's steps begin and end.
+        states: (S + 1, B, *), the states there.
+        log_prob: (S + 1, B) nats, log p_t of these states.
+        nfe: the counted evaluations of the field.
+    """
+
+    times: Tensor
+    states: Tensor
+    log_prob: Tensor
+    nfe: int
+
+
+def draw_probes(x: Tensor, count: int, generator: Generator | None = None) -> Tensor:
+    """`count` random signs for each entry of x (B, *), in x's dtype, (count, B, *).
+
+    Of all entries with mean 0 and variance 1, signs give Hutchinson's estimate the least variance.
+    """
+    if count < 1:
+        raise ValueError(f"Hutchinson's estimate needs one probe or more; got {count}.")
+    signs = torch.randint(2, (count, *x.shape), generator=generator)
+    return (2 * signs - 1).to(x)
 
 
 def divergence(field: Field, t: Tensor, x: Tensor, *, probe: Tensor | None = None) -> Tensor:
@@ -63,18 +110,28 @@ def divergence(field: Field, t: Tensor, x: Tensor, *, probe: Tensor | None = Non
 def velocity_and_divergence(
     field: Field, t: Tensor, x: Tensor, *, probe: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The velocity (B, *) and its divergence (B,), see `divergence`; rows must not mix."""
+    """The velocity (B, *) and its divergence (B,), see `divergence`; rows must not mix.
+
+    With several probes (K, B, *) the divergence is that by each of them, (B, K).
+    """
     if probe is None and isinstance(field, ExactDivergence):
         return field(t, x), field.divergence(t, x)
     # Reverse mode: forward mode took twice as long through a network (see torch.func.jvp of silu).
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         velocity = field(t, x)
+        several = probe is not None and probe.ndim > x.ndim
         if not velocity.requires_grad:  # the field does not depend on x
-            return velocity, velocity.new_zeros(len(x))
+            shape = (len(x), len(probe)) if several else (len(x),)
+            return velocity, velocity.new_zeros(shape)
         if probe is not None:
-            (pulled,) = torch.autograd.grad(velocity, x, probe, materialize_grads=True)
-            return velocity.detach(), (pulled * probe).flatten(1).sum(dim=1)
+            traces = []
+            for z in probe if several else probe[None]:
+                (pulled,) = torch.autograd.grad(
+                    velocity, x, z, retain_graph=True, materialize_grads=True
+                )
+                traces.append((pulled * z).flatten(1).sum(dim=1))
+            return velocity.detach(), torch.stack(traces, dim=1) if several else traces[0]
         flat, trace = velocity.flatten(1), velocity.new_zeros(len(x))
         dim = flat.shape[1]
         for i in range(dim):
@@ -100,10 +157,12 @@ def log_prob(
     t_max: float,
     method: str = "dopri5",
     steps: int | None = None,
+    grid: Tensor | None = None,
     tol: float = 1e-5,
     log_prior: Callable[[Tensor], Tensor] = normal_log_prob,
     probe: Tensor | None = None,
     chunk: int = CHUNK,
+    workers: int = 1,
     should_stop: Callable[[], bool] | None = None,
 ) -> LogProb:
     """The log-density at time t_max of the flow from the prior, at x (B, *), in nats.
@@ -113,40 +172,83 @@ def log_prob(
         x: the states at t_max, shape (B, *).
         t_max: the path's last time, or any earlier one for the density there.
         method: a name in METHODS.
-        steps: how many steps a fixed-step method takes.
+        steps: how many equal steps a fixed-step method takes.
+        grid: in place of `steps`, where its steps begin and end, from t_max to 0, (S + 1,).
         tol: the tolerance of an adaptive method.
         log_prior: log p_0 of states (B, *) in nats, (B,); a path with sigma_0 != 1 needs
             `normal_log_prob` with that std.
-        probe: noise (B, *) for Hutchinson's estimate in place of the exact divergence, kept along
-            the trajectory so that the solver sees a smooth integrand.
+        probe: noise for Hutchinson's estimate in place of the exact divergence, kept along the
+            trajectory so that the solver sees a smooth integrand: (B, *), or (K, B, *) for the
+            mean of K estimates and its standard error; see `draw_probes`.
         chunk: points solved at once.
+        workers: chunks solved beside each other, each by one thread.
         should_stop: asked before each evaluation; if it says yes, SolveCancelled is raised.
 
     Raises:
         ValueError, SolveError, SolveCancelled: as `solve`.
     """
+    if t_max == 0:
+        return LogProb(log_prior(x), x, 0)
     times = torch.tensor([t_max, 0.0], dtype=torch.float64)
-    change, starts, nfe = [], [], 0
+    several = probe is not None and probe.ndim > x.ndim
     parts = x.split(chunk)
-    probes = [None] * len(parts) if probe is None else probe.split(chunk)
-    for part, part_probe in zip(parts, probes, strict=True):
-        joint = _Joint(field, part.shape[1:], METHODS[method].weights, part_probe)
-        start = torch.cat([part.flatten(1), torch.zeros_like(part.flatten(1)[:, :1])], dim=1)
-        solution = solve(
-            joint, start, times, method, steps=steps, tol=tol, should_stop=should_stop
+    probes = [None] * len(parts) if probe is None else probe.split(chunk, dim=int(several))
+
+    def solved(part: Tensor, noise: Tensor | None) -> Solution:
+        joint = _Joint(field, part.shape[1:], METHODS[method].weights, noise)
+        integrals = part.new_zeros(len(part), len(probe) if several else 1)
+        start = torch.cat([part.flatten(1), integrals], dim=1)
+        return solve(
+            joint, start, times, method, steps=steps, grid=grid, tol=tol, should_stop=should_stop
         )
-        starts.append(solution.states[-1, :, :-1].reshape(part.shape))
-        change.append(solution.states[-1, :, -1])
-        nfe = max(nfe, solution.nfe)
-    x_0 = torch.cat(starts)
-    return LogProb(log_prior(x_0) + torch.cat(change), x_0, nfe)
+
+    if workers > 1 and len(parts) > 1:
+        with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
+            solutions = list(pool.map(solved, parts, probes))
+    else:
+        solutions = [solved(*each) for each in zip(parts, probes, strict=True)]
+    ends = torch.cat([solution.states[-1] for solution in solutions])
+    dim = x[0].numel()
+    x_0, changes = ends[:, :dim].reshape(x.shape), ends[:, dim:]
+    error = changes.std(dim=1) / math.sqrt(len(probe)) if several and len(probe) > 1 else None
+    nfe = max(solution.nfe for solution in solutions)
+    steps_of = [solution.step_states[..., dim:].mean(dim=2).diff(dim=0) for solution in solutions]
+    jump = torch.cat([change.abs().amax(dim=0) for change in steps_of])
+    return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error, jump)
+
+
+@torch.no_grad()
+def log_prob_along(
+    field: Field,
+    x: Tensor,
+    *,
+    t_max: float,
+    method: str = "dopri5",
+    steps: int | None = None,
+    grid: Tensor | None = None,
+    tol: float = 1e-5,
+    log_prior: Callable[[Tensor], Tensor] = normal_log_prob,
+) -> Trail:
+    """The way that x (B, *) has come by time t_max, and the log-density all along it, in nats.
+
+    The arguments are those of `log_prob`.
+    """
+    joint = _Joint(field, x.shape[1:], METHODS[method].weights, None)
+    start = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)
+    times = torch.tensor([t_max, 0.0], dtype=torch.float64)
+    solution = solve(joint, start, times, method, steps=steps, grid=grid, tol=tol)
+    rows = solution.step_states.flip(0)
+    states = rows[..., :-1].reshape(-1, *x.shape)
+    # rows' last column is minus the integral from its time to t_max.
+    change = rows[0, :, -1] - rows[..., -1]
+    return Trail(solution.step_times.flip(0), states, log_prior(states[0]) + change, solution.nfe)
 
 
 class _Joint:
-    """States and the integral of their divergence as one field on rows (B, D + 1).
+    """States and the integrals of their divergence as one field on rows (B, D + 1) or (B, D + K).
 
-    The integral does not act back on the states, so that stages of weight 0 need no divergence:
-    half of the work of the midpoint method.
+    There is one integral, or one for each of K probes. It does not act back on the states, so
+    that stages of weight 0 need no divergence: more than half of the midpoint method's work.
     """
 
     def __init__(
@@ -165,9 +267,10 @@ class _Joint:
     def __call__(self, t: Tensor, rows: Tensor) -> Tensor:
         weight = self.weights[self.calls % len(self.weights)]
         self.calls += 1
-        x = rows[:, :-1].reshape(-1, *self.shape)
+        dim = self.shape.numel()
+        x = rows[:, :dim].reshape(-1, *self.shape)
         if weight:
             velocity, trace = velocity_and_divergence(self.field, t, x, probe=self.probe)
         else:
-            velocity, trace = self.field(t, x), rows.new_zeros(len(rows))
-        return torch.cat([velocity.flatten(1), trace[:, None]], dim=1)
+            velocity, trace = self.field(t, x), torch.zeros_like(rows[:, dim:])
+        return torch.cat([velocity.flatten(1), trace.reshape(len(rows), -1)], dim=1)

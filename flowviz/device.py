@@ -4,7 +4,7 @@ import os
 
 import torch
 
-__all__ = ["choose_device", "limit_threads"]
+__all__ = ["choose_device", "limit_threads", "processors"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -40,3 +40,10 @@ def limit_threads(threads: int | None = None) -> int:
     threads = threads or int(os.environ.get("FLOWVIZ_THREADS", "1"))
     torch.set_num_threads(threads)
     return threads
+
+
+def processors() -> int:
+    """How many processors this process may use, for work that is cut into independent pieces."""
+    if hasattr(os, "sched_getaffinity"):  # Linux, where a process may be held to a few of them
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
