@@ -178,6 +178,10 @@ def test_difference_of_a_field_that_is_off_by_a_constant():
     )
     np.testing.assert_allclose(scene.difference, 0.5, rtol=1e-3)
     np.testing.assert_allclose(scene.rms_difference, 0.5, rtol=1e-3)
+    # p_0 is a Gaussian, at 1% of its value next to the origin where r^2 has grown by 2 ln 100.
+    square = np.square(scene.difference_axis)
+    radii = square[:, None] + square
+    assert np.array_equal(scene.reached[0], radii <= radii.min() + 2 * np.log(100))
 
 
 def test_scenes_do_not_know_solver_budget_or_seed():

@@ -101,10 +101,11 @@ def test_compare_shows_what_was_trained_in_the_session_and_its_difference():
         ("checkerboard", "ot"): (cache.content_name(field), field.requires_grad_(False))
     }
     app.query_params["figure"] = "difference"
+    app.query_params["right"] = "trig"
     app.run()
     assert not app.exception and not app.toast
     assert "Root mean square" in text_of(app) and "on conditional OT" in text_of(app)
-    assert "for VP diffusion" in text_of(app), "the right side has no network"
+    assert "for trigonometric" in text_of(app), "the right side has no network"
 
 
 def test_a_field_is_named_by_its_content():

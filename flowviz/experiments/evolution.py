@@ -36,6 +36,7 @@ __all__ = [
     "compute_flow",
     "compute_scene",
     "last_step",
+    "nearest_time",
     "resolve",
     "sliced_w2",
 ]
@@ -51,6 +52,9 @@ ANGLES = 20
 
 FLOOR_SETS = 4
 """Fresh sets of data whose distance to the reference is averaged to a floor."""
+
+REACHED = 0.01
+"""The part of the largest density below which a place counts as one where no particle goes."""
 
 CHUNK = 4_096
 """States that an exact field is asked for at once: a data set may have 10,000 components."""
@@ -201,6 +205,8 @@ class Scene:
         velocity: (K, G, G, 2) float32, of the field that moves the particles.
         difference_axis: (D,), the coordinates of the difference.
         difference: (K, D, D) float32, the speed |learned - exact|; None for the exact field.
+        reached: (K, D, D), where the exact density is at least REACHED of its largest at that
+            time. Elsewhere a network has seen nothing, errs freely, and does no harm.
         rms_difference: (K,), root mean square of the difference under the exact density: what a
             particle meets; None for the exact field.
     """
@@ -212,6 +218,7 @@ class Scene:
     velocity: NDArray[np.float32]
     difference_axis: NDArray[np.float64]
     difference: NDArray[np.float32] | None
+    reached: NDArray[np.bool_] | None
     rms_difference: NDArray[np.float64] | None
 
 
@@ -273,7 +280,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     difference_axis = _axis(config.difference_cells)
     density = torch.stack([exact.density_grid(t, axis, axis) for t in times])
     velocity = _on_grid(field, times, arrow_axis)
-    difference = rms = None
+    difference = reached = rms = None
     if config.field != EXACT:
         ours, true = (_on_grid(f, times, difference_axis) for f in (field, _chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()
@@ -281,6 +288,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         mass = torch.stack(
             [exact.density_grid(t, difference_axis, difference_axis).double() for t in times]
         )
+        reached = (mass >= REACHED * mass.amax(dim=(1, 2), keepdim=True)).numpy()
         total = mass.sum(dim=(1, 2)).clamp_min(1e-300)
         rms = ((squares * mass).sum(dim=(1, 2)) / total).sqrt()
     return Scene(
@@ -291,6 +299,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         velocity=velocity.numpy(),
         difference_axis=difference_axis.numpy(),
         difference=None if difference is None else difference.float().numpy(),
+        reached=reached,
         rms_difference=None if rms is None else rms.numpy(),
     )
 
@@ -311,6 +320,11 @@ def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:
     start, end = times[after - 1], times[after]
     weight = float(np.clip((t - start) / (end - start), 0, 1))
     return (1 - weight) * values[after - 1] + weight * values[after]
+
+
+def nearest_time(times: NDArray, values: NDArray, t: float) -> NDArray:
+    """values (K, *) of the frame nearest to the time t, (*)."""
+    return values[int(np.abs(times - t).argmin())]
 
 
 def last_step(times: NDArray, values: NDArray, t: float) -> NDArray:

@@ -140,7 +140,7 @@ def difference(
     """A map over the plane of how far two fields differ, at one scale over the panels.
 
     Each panel's `density` holds the difference: the speed |learned - exact|, on a ramp from zero;
-    with `signed`, any difference, on a ramp diverging about zero.
+    with `signed`, any difference, on a ramp diverging about zero. NaN is left blank.
     """
     sizes = [_quantile(np.abs(p.density)) for p in panels if p.density is not None]
     size = max(sizes, default=1.0)
@@ -419,8 +419,8 @@ def _largest(panels: Sequence[Plane]) -> float:
 
 
 def _quantile(values: NDArray) -> float:
-    """The 99% quantile, so that one stiff corner does not shrink every other arrow."""
-    return float(np.quantile(values, 0.99))
+    """The 99% quantile, so that one stiff corner does not dim all else; NaN is not counted."""
+    return float(np.nanquantile(values, 0.99))
 
 
 def _speeds(velocities: NDArray) -> NDArray:

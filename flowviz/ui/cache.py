@@ -27,6 +27,7 @@ __all__ = [
     "content_name",
     "flow",
     "in_parallel",
+    "network",
     "packed_scene",
     "panels",
     "scene",
@@ -62,6 +63,12 @@ def panels(configs: tuple[FlowConfig, ...], _panels: Sequence[players.Panel]) ->
 def packed_scene(config: SceneConfig, _scene: players.Scene) -> bytes:
     """The player's payload of the scene that follows from a config."""
     return players.pack_scene(_scene)
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def network(name: str, sha256: str) -> LearnedField:
+    """The field of the checkpoint `name`; `sha256`, of its card, tells it from a later one."""
+    return checkpoints.load(name).field
 
 
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from flowviz.experiments.evolution import EXACT, FlowConfig, FlowResult, Scene, SceneConfig
 from flowviz.fields import LearnedField
 from flowviz.schedulers import scheduler
@@ -12,6 +14,9 @@ from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
 
 __all__ = ["Side", "player", "sides"]
+
+PEAK_DIFFERENCE = 0.98
+"""The quantile of the difference, where particles go, that the player's darkest colour means."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +71,11 @@ def _field(data: str, path: str, wanted: str) -> tuple[str, LearnedField | None]
     trained = cache.adopted(data, path)
     if trained is not None:
         return trained
-    name = f"{data}-{path}"
-    return (name if name in cache.cards() else EXACT), None
+    card = cache.cards().get(f"{data}-{path}")
+    if card is None:
+        return EXACT, None
+    # Named by its content too, so that a checkpoint made anew is computed anew.
+    return f"{card.name}@{card.sha256[:8]}", cache.network(card.name, card.sha256)
 
 
 def player(settings: Settings, panels: Sequence[Side]) -> players.View:
@@ -136,14 +144,20 @@ def _panel(side: Side) -> players.Panel:
 
 def _plane(side: Side) -> players.Scene:
     scene = side.scene
+    difference = scene.difference
+    if difference is not None:
+        # The last moments are stiff at the edges of the data, and would dim all others.
+        most = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
+        difference = np.where(scene.reached, np.minimum(difference, most), 0)
     kind = "exact" if side.exact else "learned"
     return players.Scene(
         times=scene.times,
         density=scene.density,
         velocity=scene.velocity,
-        difference=scene.difference,
+        difference=difference,
         data=side.flow.data,
         velocity_label=f"{kind} velocity",
+        difference_label="|learned − exact| velocity where particles go",
     )
 
 

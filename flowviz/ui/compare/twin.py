@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from flowviz.experiments.evolution import at_time, last_step
+from flowviz.experiments.evolution import REACHED, at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
 from flowviz.solvers import METHODS
 from flowviz.ui import figure, state
@@ -190,7 +190,11 @@ def _difference(settings: Settings, panels: Sequence[Side], view: players.View) 
             colour=theme.path_colour(side.path, dark=is_dark()),
             xs=side.scene.difference_axis,
             ys=side.scene.difference_axis,
-            density=at_time(side.scene.times, side.scene.difference, view.t),
+            density=np.where(
+                nearest_time(side.scene.times, side.scene.reached, view.t),
+                at_time(side.scene.times, side.scene.difference, view.t),
+                np.nan,
+            ),
         )
         for side in learned
     ]
@@ -220,7 +224,8 @@ def _difference(settings: Settings, panels: Sequence[Side], view: players.View) 
     )
     st.caption(
         f"Root mean square over the path's density, which is what particles meet: {errors}. "
-        "Where there is no mass, networks have seen nothing, and errors are large but harmless."
+        f"Blank where the density is below {REACHED:.0%} of its largest: no training sample has "
+        "been there, and errors are large but harmless."
     )
 
 
