@@ -23,7 +23,7 @@ from flowviz.ui.jobs import Job, queue, session_is_here
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.theme import is_dark
 
-__all__ = ["NOTE", "Settings", "board", "buttons", "controls", "figures", "job", "outcome"]
+__all__ = ["Settings", "board", "buttons", "controls", "figures", "job", "note", "outcome"]
 
 DEFAULT = TrainConfig()
 NONE = "none"
@@ -113,14 +113,6 @@ def controls() -> Settings:
     return Settings(data, paths, steps, configs)
 
 
-NOTE = (
-    "Both networks start from the same weights and see the same data, noise and times at every "
-    "step; what differs is the path. **Losses of two paths are not comparable**: each path has "
-    "its own velocities and its own floor, which no network can get below; the loss minus its "
-    "floor is the distance of the network from the exact field. Compare paths by their samples "
-    f"(midpoint, {NFE} evaluations, the averaged weights)."
-)
-
 PATH_HELP = "The road from noise to data along which the network learns the velocity."
 
 
@@ -170,12 +162,29 @@ def _numbers() -> dict[str, int | float | bool]:
     }
 
 
+def note(settings: Settings) -> str:
+    """What one must know to read the pictures; Markdown."""
+    how = f"Samples: midpoint, {NFE} evaluations, the averaged weights, the same noise every time."
+    floor = (
+        "**The floor** is the part of a loss that no network can get rid of; the loss minus its "
+        "floor is the distance of the network from the exact field."
+    )
+    if len(settings.paths) == 1:
+        return f"{floor} {how}"
+    return (
+        "Both networks start from the same weights and see the same data, noise and times at "
+        "every step; what differs is the path. **Losses of two paths are not comparable**, since "
+        f"each has its own velocities and its own floor: compare paths by their samples. {floor} "
+        f"{how}"
+    )
+
+
 def buttons(settings: Settings) -> None:
     """Start and Cancel, and why Start is not to be had."""
     current = job()
     live = bool(current and current.live)
     if settings.refusal:
-        st.error(settings.refusal, icon=":material/error:")
+        st.error(settings.refusal[:1].upper() + settings.refusal[1:], icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Start training",

@@ -192,6 +192,13 @@ def test_axes_hold_their_values(page):
     assert page.evaluate("monitor.logTicks(0.01, 1)") == pytest.approx(
         [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     )
+    assert page.evaluate("[0, 90, 300, 1500, 3000].map(s => monitor.axisEnd(s, 3000))") == [
+        pytest.approx(23.4375),
+        93.75,
+        375,
+        1500,
+        3000,
+    ]
     assert page.evaluate("monitor.logRange([NaN, -1])") == [0.01, 1]
     assert page.evaluate("[monitor.whole(1234567), monitor.short(0.01234)]") == [
         "1,234,567",

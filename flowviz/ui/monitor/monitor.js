@@ -71,6 +71,13 @@ export function logRange(values) {
   return high > low ? [low, high] : [low / 2, high * 2];
 }
 
+// Where the axis of steps ends: the whole run, halved as long as what was done so far fits.
+export function axisEnd(step, steps) {
+  let end = steps;
+  while (end / 2 >= Math.max(step, 20)) end /= 2;
+  return end;
+}
+
 export const whole = (n) => Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
 export const short = (v) =>
   v === 0 ? "0" : Math.abs(v) >= 0.001 && Math.abs(v) < 10000 ? `${+v.toPrecision(3)}` : v.toExponential(1);
@@ -123,7 +130,7 @@ class Monitor {
         const box = chart.canvas.getBoundingClientRect();
         const inner = box.width - MARGIN.left - MARGIN.right;
         const x = (event.clientX - box.left - MARGIN.left) / inner;
-        this.hover = x >= 0 && x <= 1 ? x * this.model.steps : null;
+        this.hover = x >= 0 && x <= 1 ? x * axisEnd(this.model.step, this.model.steps) : null;
         this.redraw();
       });
       chart.canvas.addEventListener("pointerleave", () => {
@@ -155,7 +162,7 @@ class Monitor {
       this.step = model.step;
     }
     this.range.disabled = this.play.disabled = !ended;
-    this.range.max = model.steps;
+    this.range.max = ended ? model.frame_steps.at(-1) : model.steps;
     const newest = model.panels.map((panel) => panel.frames.at(-1));
     const glides =
       before && before.run === model.run && !ended && !this.still.matches && !document.hidden;
@@ -186,8 +193,7 @@ class Monitor {
   }
 
   replay() {
-    if (this.step >= this.model.steps * 0.999 || this.step >= this.model.frame_steps.at(-1))
-      this.step = 0;
+    if (this.step >= this.model.frame_steps.at(-1)) this.step = 0;
     this.replaying = { from: this.step, at: performance.now() };
     this.pressed(true);
     this.redraw();
@@ -289,7 +295,8 @@ class Monitor {
     const inner = [MARGIN.left, MARGIN.top, w - MARGIN.left - MARGIN.right, h - MARGIN.top - MARGIN.bottom];
     const all = shown.lines.flatMap((l) => [...l.y, ...(l.floor ? [l.floor] : [])]);
     const [low, high] = logRange(shown.floor ? [...all, shown.floor] : all);
-    const X = (x) => inner[0] + (x / model.steps) * inner[2];
+    const end = axisEnd(model.step, model.steps);
+    const X = (x) => inner[0] + (x / end) * inner[2];
     const Y = (y) => inner[1] + inner[3] * (1 - Math.log(y / low) / Math.log(high / low));
     c.font = `12px ${getComputedStyle(this.root).fontFamily}`;
     c.strokeStyle = grid;
@@ -308,8 +315,8 @@ class Monitor {
       c.fillText(short(value), inner[0] - 6, y);
     }
     c.textBaseline = "alphabetic";
-    const step = niceStep(model.steps, Math.max(2, inner[2] / 80));
-    for (let x = 0; x <= model.steps * 1.0001; x += step) {
+    const step = niceStep(end, Math.max(2, inner[2] / 80));
+    for (let x = 0; x <= end * 1.0001; x += step) {
       c.textAlign = x === 0 ? "left" : X(x) > w - 30 ? "right" : "center";
       c.fillText(x === 0 ? "step 0" : whole(x), x === 0 ? inner[0] : Math.min(X(x), w - 2), h - 6);
     }
