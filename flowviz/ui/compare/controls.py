@@ -8,6 +8,7 @@ from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, afford
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS
 from flowviz.ui import data_picker, state
+from flowviz.ui.compare.networks import networks
 
 __all__ = ["Settings", "controls"]
 
@@ -24,6 +25,8 @@ class Settings:
     paths: tuple[str, str]
     field: str
     """"learned" or "exact"."""
+    networks: tuple[str, str]
+    """The network of each side, see `networks`; "" for none."""
     method: str
     nfe: int
     tol: float
@@ -61,6 +64,10 @@ def controls() -> Settings:
             help="Learned: a network trained on this data set and path. Exact: the closed form "
             "that an infinitely good network would reach.",
         )
+        chosen = [
+            _network(side, data, path) if field != EXACT else ""
+            for side, path in (("left", left), ("right", right))
+        ]
         method = state.select(
             "solver",
             "ODE solver",
@@ -101,5 +108,27 @@ def controls() -> Settings:
             help="Both paths start from this very noise, particle by particle.",
         )
     return Settings(
-        data=data, paths=(left, right), field=field, method=method, nfe=nfe, tol=tol, seed=seed
+        data=data,
+        paths=(left, right),
+        field=field,
+        networks=(chosen[0], chosen[1]),
+        method=method,
+        nfe=nfe,
+        tol=tol,
+        seed=seed,
+    )
+
+
+def _network(side: str, data: str, path: str) -> str:
+    """The network of a side; a menu only where there is a choice."""
+    found = networks(data, path)
+    if len(found) < 2:
+        return next(iter(found), "")
+    return state.select(
+        f"{side}-network",
+        f"{side.capitalize()} network",
+        found,
+        next(iter(found)),
+        help="Networks trained on this data set and path: by another objective, with another "
+        "coupling or by you.",
     )

@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 
 from flowviz.experiments.evolution import EXACT, FlowConfig, FlowResult, Scene, SceneConfig
-from flowviz.fields import LearnedField
 from flowviz.schedulers import scheduler
 from flowviz.ui import cache, state
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
+from flowviz.ui.compare.networks import choose
 
 __all__ = ["Side", "player", "sides"]
 
@@ -44,11 +44,12 @@ def sides(settings: Settings) -> list[Side]:
     Raises:
         ValueError: a solve failed; the message says where and what to do.
     """
-    return cache.in_parallel([partial(_side, settings, path) for path in settings.paths])
+    chosen = zip(settings.paths, settings.networks, strict=True)
+    return cache.in_parallel([partial(_side, settings, path, name) for path, name in chosen])
 
 
-def _side(settings: Settings, path: str) -> Side:
-    field, network = _field(settings.data, path, settings.field)
+def _side(settings: Settings, path: str, name: str) -> Side:
+    path, field, network = choose(settings.data, path, name)
     flow, scene = settings.flow(path, field), settings.scene(path, field)
     return Side(
         path=path,
@@ -59,23 +60,6 @@ def _side(settings: Settings, path: str) -> Side:
         scene=cache.scene(scene, network),
         untrained=field == EXACT != settings.field,
     )
-
-
-def _field(data: str, path: str, wanted: str) -> tuple[str, LearnedField | None]:
-    """The name of a side's field, and the field if it was trained here and has no file.
-
-    Where there is no network for a data set and a path, the exact field stands in.
-    """
-    if wanted == EXACT:
-        return EXACT, None
-    trained = cache.adopted(data, path)
-    if trained is not None:
-        return trained
-    card = cache.cards().get(f"{data}-{path}")
-    if card is None:
-        return EXACT, None
-    # Named by its content too, so that a checkpoint made anew is computed anew.
-    return f"{card.name}@{card.sha256[:8]}", cache.network(card.name, card.sha256)
 
 
 def player(settings: Settings, panels: Sequence[Side]) -> players.View:

@@ -1,0 +1,44 @@
+"""Which trained networks a side of the Compare page can show."""
+
+from flowviz.experiments.evolution import EXACT
+from flowviz.fields import LearnedField
+from flowviz.objectives import OBJECTIVES
+from flowviz.ui import cache
+
+__all__ = ["LIVE", "choose", "networks"]
+
+LIVE = "live"
+"""The network that this session trained."""
+
+
+def networks(data: str, path: str) -> dict[str, str]:
+    """The networks trained on a data set and a path, by slug with their labels, best first.
+
+    The session's own comes first, then the shipped one, then every other checkpoint whose path is
+    of this kind, whatever its parameters and its objective.
+    """
+    found = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
+    cards = [
+        card
+        for card in cache.cards().values()
+        if card.data == data and card.path.split(":")[0] == path
+    ]
+    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{path}", card.name)):
+        found[card.name] = f"{card.name} ({OBJECTIVES[card.objective].label})"
+    return found
+
+
+def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | None]:
+    """A side's path, the name of its field, and the field if it is at hand.
+
+    `name` is one of `networks`, or "" where there is none, so that the exact field stands in.
+    """
+    if name == LIVE:
+        trained = cache.adopted(data, path)
+        if trained is not None:
+            return path, *trained
+    card = cache.cards().get(name)
+    if card is None:
+        return path, EXACT, None
+    # Named by its content too, so that a checkpoint made anew is computed anew.
+    return card.path, f"{card.name}@{card.sha256[:8]}", cache.network(card.name, card.sha256)
