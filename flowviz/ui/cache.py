@@ -15,8 +15,20 @@ from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ct
 
 from flowviz import checkpoints
 from flowviz.device import limit_threads
-from flowviz.experiments import evolution
+from flowviz.experiments import evolution, figure4
+from flowviz.experiments import likelihood as likelihoods
+from flowviz.experiments.evaluate import Likelihood
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
+from flowviz.experiments.figure4 import HistogramConfig, HistogramResult
+from flowviz.experiments.likelihood import (
+    DensityConfig,
+    DensityResult,
+    GapConfig,
+    GapResult,
+    LikelihoodConfig,
+    PointConfig,
+    PointResult,
+)
 from flowviz.fields import LearnedField
 from flowviz.ui import player as players
 
@@ -25,11 +37,16 @@ __all__ = [
     "adopted",
     "cards",
     "content_name",
+    "density",
     "flow",
+    "gap",
+    "histograms",
     "in_parallel",
+    "likelihood",
     "network",
     "packed_scene",
     "panels",
+    "point",
     "scene",
 ]
 
@@ -51,6 +68,41 @@ def scene(config: SceneConfig, _field: LearnedField | None = None) -> Scene:
     """`evolution.compute_scene`; `_field` is the live field that `config.field` names."""
     limit_threads()
     return evolution.compute_scene(config, field=_field)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def density(config: DensityConfig, _field: LearnedField | None = None) -> DensityResult:
+    """`likelihood.compute_density`; `_field` is the live field that `config.field` names."""
+    limit_threads()
+    return likelihoods.compute_density(config, field=_field)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def gap(config: GapConfig, _field: LearnedField | None = None) -> GapResult:
+    """`likelihood.compute_gap`; `_field` is the live field that `config.field` names."""
+    limit_threads()
+    return likelihoods.compute_gap(config, field=_field)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def likelihood(config: LikelihoodConfig, _field: LearnedField | None = None) -> Likelihood:
+    """`likelihood.compute_likelihood`; `_field` is the live field that `config.field` names."""
+    limit_threads()
+    return likelihoods.compute_likelihood(config, field=_field)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def point(config: PointConfig, _field: LearnedField | None = None) -> PointResult:
+    """`likelihood.compute_point`; `_field` is the live field that `config.field` names."""
+    limit_threads()
+    return likelihoods.compute_point(config, field=_field)
+
+
+@st.cache_data(max_entries=48, show_spinner=False)
+def histograms(config: HistogramConfig) -> HistogramResult:
+    """`figure4.compute_histograms`."""
+    limit_threads()
+    return figure4.compute_histograms(config)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

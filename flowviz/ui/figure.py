@@ -26,6 +26,7 @@ def show(
     settings: Mapping[str, object],
     columns: Callable[[], Mapping[str, NDArray]],
     filename: str | None = None,
+    on_click: Callable[[], None] | None = None,
 ) -> None:
     """Draws a figure with one line of downloads under it.
 
@@ -37,6 +38,9 @@ def show(
         settings: all that one needs to make the figure again; heads the CSV.
         columns: makes the numbers behind the figure, by name, all equally long.
         filename: of downloads, without suffix; the key by default.
+        on_click: called after a click on a mark, which then is in the session's state of `key`.
     """
-    st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt)
+    sized = {} if figure.layout.width is None else {"width": "content"}
+    heard = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
+    st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **heard)
     downloads.row(key, title=title, filename=filename or key, settings=settings, columns=columns)

@@ -24,6 +24,7 @@ __all__ = [
     "number",
     "segmented",
     "select",
+    "several",
     "text",
     "toggle",
     "visit",
@@ -102,6 +103,38 @@ def segmented(
         label_visibility=label_visibility,
     )
     return _leave(slug, chosen or default, default)
+
+
+def several(
+    slug: str,
+    label: str,
+    options: Mapping[str, str],
+    default: Sequence[str],
+    *,
+    most: int = 6,
+    help: str | None = None,
+) -> tuple[str, ...]:
+    """A menu of which up to `most` may be chosen, or none; returns their slugs in their order."""
+
+    def parse(raw: str) -> list[str]:
+        chosen = list(dict.fromkeys(_one_of(part, options) for part in raw.split(",")))
+        if len(chosen) > most:
+            raise _Refused(f"at most {most} can be had at once; got {len(chosen)}", chosen[:most])
+        return chosen
+
+    key = _enter(slug, list(default), parse)
+    kept = [slug for slug in st.session_state[key] if slug in options]
+    if kept != list(st.session_state[key]):
+        st.session_state[key] = kept or list(default)
+    chosen = st.multiselect(
+        label,
+        list(options),
+        format_func=options.__getitem__,
+        max_selections=most,
+        key=key,
+        help=help,
+    )
+    return tuple(_leave(slug, list(chosen), list(default), write=",".join))
 
 
 def budget(
@@ -243,8 +276,11 @@ def text(
     return _leave(slug, value, default)
 
 
-def keep(slug: str, value: str, default: str) -> str:
-    """Gives a control made of several widgets, read by `opened`, its value; returns the value."""
+def keep(slug: str, value: T, default: T) -> T:
+    """Gives a control its value, where its own widget does not; returns the value.
+
+    That is one made of several widgets, read by `opened`, or one that a click elsewhere moves.
+    """
     st.session_state[f"{st.session_state['url:page']}:{slug}"] = value
     return _leave(slug, value, default)
 

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-__all__ = ["csv_text", "row"]
+__all__ = ["csv", "csv_text", "row"]
 
 _HERE = Path(__file__).parent
 _pictures = st.components.v2.component(
@@ -41,16 +41,27 @@ def row(
             width="content",
             height="content",
         )
-        st.download_button(
-            "CSV",
-            lambda: csv_text(settings, columns()),
-            f"{filename}.csv",
-            "text/csv",
-            key=f"{chart}-csv",
-            on_click="ignore",
-            type="tertiary",
-            help="The numbers behind the figure, with the settings on top",
-        )
+        csv(chart, filename=filename, settings=settings, columns=columns)
+
+
+def csv(
+    key: str,
+    *,
+    filename: str,
+    settings: Mapping[str, object],
+    columns: Callable[[], Mapping[str, NDArray]],
+) -> None:
+    """A button that makes the CSV of `row` when it is asked for."""
+    st.download_button(
+        "CSV",
+        lambda: csv_text(settings, columns()),
+        f"{filename}.csv",
+        "text/csv",
+        key=f"{key}-csv",
+        on_click="ignore",
+        type="tertiary",
+        help="The numbers behind the figure, with the settings on top",
+    )
 
 
 def csv_text(settings: Mapping[str, object], columns: Mapping[str, NDArray]) -> str:

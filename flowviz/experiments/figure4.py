@@ -1,0 +1,205 @@
+"""Figure 4 of Lipman et al. 2022, from our own networks: when each path shows the board, and how
+few evaluations it needs.
+
+The rows are score matching and flow matching on VP diffusion and flow matching on the conditional
+OT path, all on the paper's checkerboard (half-width 4.444 in a frame of +-5). To the left are ten
+densities over time, to the right samples by the midpoint method with NFE = 4, 8, 10, 20.
+"""
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from flowviz.datasets import FRAME
+from flowviz.densities import CHUNK
+from flowviz.device import limit_threads, processors
+from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.schedulers import scheduler
+from flowviz.solvers import solve, steps_for
+
+__all__ = [
+    "DATA",
+    "METHOD",
+    "NFES",
+    "ROWS",
+    "SAMPLES",
+    "TIMES",
+    "HistogramConfig",
+    "HistogramResult",
+    "Row",
+    "compute_histograms",
+    "half_way",
+    "pattern",
+]
+
+DATA = "checkerboard"
+METHOD = "midpoint"
+NFES = (4, 8, 10, 20)
+TIMES = tuple(np.linspace(0, 1, 10).tolist())
+SAMPLES = 50_000
+
+LONG = 90
+"""NFE of the solve whose histograms stand in for densities: ten steps between two of TIMES."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the figure: a path and what its network was trained to predict."""
+
+    label: str
+    path: str
+    suffix: str
+    """What a checkpoint's name has behind its data set."""
+
+    def field(self, known: Collection[str]) -> str:
+        """The name of the row's checkpoint among the known ones, else EXACT."""
+        name = f"{DATA}-{self.suffix}"
+        return name if name in known else EXACT
+
+
+ROWS: dict[str, Row] = {
+    "score": Row("score matching on VP", "vp", "vp-score"),
+    "noise": Row("noise matching on VP", "vp", "vp-noise"),
+    "vp": Row("flow matching on VP", "vp", "vp"),
+    "ot": Row("flow matching on OT", "ot", "ot"),
+}
+"""The rows from top to bottom; the paper's Fig. 4 lacks the one of noise matching."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramConfig:
+    """Samples of one field, counted on a grid; flat, so that it can be a cache key.
+
+    Attributes:
+        path: spec of the path.
+        field: EXACT or the name of a checkpoint.
+        method: name of a fixed-step method in METHODS.
+        nfe: evaluations that it spends.
+        frames: moments, evenly from 0 to the path's t_max; 1 for the end alone.
+        cells: rows and columns of the grid.
+        n: samples.
+        seed: of the noise.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = "ot"
+    field: str = EXACT
+    method: str = METHOD
+    nfe: int = LONG
+    frames: int = 1
+    cells: int = 100
+    n: int = SAMPLES
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        steps_for(self.method, self.nfe)
+        for name, low, high in (
+            ("frames", 1, 101),
+            ("cells", 2, 512),
+            ("n", 1, 1_000_000),
+            ("seed", 0, 2**31 - 1),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistogramResult:
+    """Densities as counts of samples; rows run along y, columns along x.
+
+    Attributes:
+        times: (T,), from 0 to 1, which stands for the path's t_max; a lone one is 1.
+        density: (T, H, H) float32 per unit area; samples outside the frame are missing in it.
+        on_support: the share of the last samples that lie where the data has mass.
+        nfe: counted evaluations of the field.
+    """
+
+    times: NDArray[np.float64]
+    density: NDArray[np.float32]
+    on_support: float
+    nfe: int
+
+
+def compute_histograms(config: HistogramConfig) -> HistogramResult:
+    """The histograms of a config's samples at its moments.
+
+    Raises:
+        SolveError: the solve failed.
+    """
+    target, path, field = resolve(DATA, config.path, config.field)
+    noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
+    frames = max(2, config.frames)
+    times = torch.linspace(0, path.t_max, frames, dtype=torch.float64)
+    kept = slice(-config.frames, None)
+
+    def solved(part: Tensor) -> tuple[Tensor, int]:
+        solution = solve(
+            field,
+            path.start(part),
+            times,
+            config.method,
+            steps=steps_for(config.method, config.nfe),
+        )
+        return solution.states[kept], solution.nfe
+
+    with ThreadPoolExecutor(processors(), initializer=partial(limit_threads, 1)) as pool:
+        parts = list(pool.map(solved, noise.split(CHUNK)))
+    states = torch.cat([part for part, _ in parts], dim=1)
+    inside = target.distribution.contains(states[-1])
+    return HistogramResult(
+        times=np.linspace(0, 1, frames)[kept],
+        density=np.stack([_histogram(points, config.cells) for points in states.numpy()]),
+        on_support=inside.double().mean().item(),
+        nfe=parts[0][1],
+    )
+
+
+def pattern(density: NDArray) -> NDArray[np.float64]:
+    """How much of a pattern densities (T, H, H) show, whatever its size and place, (T,).
+
+    It is the total variation, in [0, 1], between each and the Gaussian of its mean and covariance,
+    on the frame's grid: 0 for noise.
+    """
+    cells = density.shape[-1]
+    axis = (np.arange(cells) + 0.5) * (2 * FRAME / cells) - FRAME
+    points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    shares = density.reshape(len(density), -1).astype(np.float64)
+    shares /= shares.sum(axis=1, keepdims=True)
+    found = []
+    for share in shares:
+        mean = share @ points
+        offset = points - mean
+        covariance = (share[:, None] * offset).T @ offset
+        far = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(covariance), offset)
+        gaussian = np.exp(-far / 2)
+        found.append(np.abs(share - gaussian / gaussian.sum()).sum() / 2)
+    return np.array(found)
+
+
+def half_way(times: NDArray, values: NDArray) -> float:
+    """The time at which values (T,) have first risen half-way from the first to the last.
+
+    Between two times they are taken to rise evenly.
+    """
+    level = (values[0] + values[-1]) / 2
+    after = int(np.argmax(values >= level))
+    if after == 0:
+        return float(times[0])
+    share = (level - values[after - 1]) / (values[after] - values[after - 1])
+    return float(times[after - 1] + share * (times[after] - times[after - 1]))
+
+
+def _histogram(points: NDArray, cells: int) -> NDArray[np.float32]:
+    """The points (n, 2) a unit of area in each cell of the frame, over n, (H, H)."""
+    span = [[-FRAME, FRAME]] * 2
+    counts, *_ = np.histogram2d(points[:, 1], points[:, 0], bins=cells, range=span)
+    return (counts / (len(points) * (2 * FRAME / cells) ** 2)).astype(np.float32)

@@ -1,0 +1,484 @@
+"""What a field's flow makes of densities: p_t on a grid, its distance from the exact p_t, points.
+
+A learned field has no closed form of its density. It follows by the instantaneous change of
+variables (Lipman et al. 2022, eq. 27-33), solved backward from each point at each time t; the
+exact p_t of the path stands beside it. All is in nats a point and in the coordinates of the frame.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from flowviz.datasets import FRAME
+from flowviz.densities import draw_probes, log_prob, log_prob_along, normal_log_prob
+from flowviz.device import processors
+from flowviz.distributions import PointMasses
+from flowviz.experiments.evaluate import Likelihood, likelihood
+from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.fields import exact_field
+from flowviz.grids import GRIDS
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+from flowviz.solvers import METHODS, Field, solve, steps_for
+
+__all__ = [
+    "DIM",
+    "DensityConfig",
+    "DensityResult",
+    "GapConfig",
+    "GapResult",
+    "LikelihoodConfig",
+    "PointConfig",
+    "PointResult",
+    "bits_per_dim",
+    "compute_density",
+    "compute_gap",
+    "compute_likelihood",
+    "compute_point",
+]
+
+DIM = 2
+"""The dimensions of the plane, over which bits are shared out."""
+
+GAP = 4
+"""The stream of random numbers of `compute_gap`, beside those of `evaluate`."""
+
+PROBES = 5
+"""The stream of Hutchinson's probes."""
+
+CLOCK = "edm"
+"""The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
+
+JUMP, FAR, SEEN, FINER, ROUNDS = 1.0, 3.3, -10.0, 4, 3
+"""A point of the grid is followed again in steps FINER times finer if its log-density ends above
+SEEN and either moved by more than JUMP nats in one step or came from noise beyond FAR standard
+deviations, which holds 0.4% of the mass; then again while it jumps, up to ROUNDS times. Off the
+data a network has seen nothing and its divergence is wild: there long steps make densities up,
+rarely but hugely."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Backward:
+    """How a flow is followed backward; flat, so that it can be a cache key and a URL.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: EXACT, the name of a checkpoint or of a live field.
+        method: name in METHODS.
+        nfe: evaluations that a fixed-step method spends from the path's end, on the time grid
+            CLOCK; from an earlier t it takes the rest of them. Adaptive methods ignore it.
+        tol: tolerance of an adaptive method; fixed-step ones ignore it.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    field: str = EXACT
+    method: str = "midpoint"
+    nfe: int = 40
+    tol: float = 1e-5
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        if not METHODS[self.method].adaptive:
+            steps_for(self.method, self.nfe)
+        if not 0 < self.tol < 1:
+            raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
+
+    def budget(self, path: AffinePath, t: float, *, finer: int = 1) -> dict[str, Any]:
+        """The tolerance of a solve from t back to 0, or its grid, that of the path cut at t."""
+        if METHODS[self.method].adaptive:
+            return {"tol": self.tol}
+        grid = GRIDS[CLOCK](path, finer * steps_for(self.method, self.nfe))
+        end = torch.tensor([t], dtype=grid.dtype)
+        kept = grid[grid < t - 1e-9]
+        return {"grid": torch.cat([kept, end]).flip(0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityConfig(_Backward):
+    """One density p_t on a grid over the frame.
+
+    Attributes:
+        t: the time, from 0 (noise) to 1, which stands for the path's t_max.
+        cells: rows and columns of the grid.
+        probes: 0 for the exact divergence, else Hutchinson's probes.
+        seed: of the probes.
+    """
+
+    t: float = 1.0
+    cells: int = 90
+    probes: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_time(self.t)
+        for name, low, high in (("cells", 2, 512), ("probes", 0, 64), ("seed", 0, 2**31 - 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityResult:
+    """A density beside the exact one; rows run along y, columns along x.
+
+    Attributes:
+        t: the time.
+        axis: (H,), the centres of the cells, along both axes.
+        log_density: (H, H) float32 nats, by change of variables.
+        exact: (H, H) float32 per unit area, the path's exact p_t.
+        error: (H, H) float32 nats, the standard error of Hutchinson's estimate; None of the exact
+            divergence or of a single probe.
+        nfe: counted evaluations of the field, for all but the points of `refined`.
+        refined: the share of the points that needed finer steps.
+    """
+
+    t: float
+    axis: NDArray[np.float64]
+    log_density: NDArray[np.float32]
+    exact: NDArray[np.float32]
+    error: NDArray[np.float32] | None
+    nfe: int
+    refined: float
+
+    @property
+    def density(self) -> NDArray[np.float32]:
+        """The density per unit area, (H, H)."""
+        return np.exp(self.log_density)
+
+    @property
+    def mass(self) -> float:
+        """The integral of the density over the frame by the midpoint rule, 1 if nothing is lost.
+
+        A density that is narrower than a cell is not resolved by it.
+        """
+        return float(self.density.sum(dtype=np.float64) * self._area)
+
+    @property
+    def exact_mass(self) -> float:
+        """The same integral of the exact density, which shows what the grid does not resolve."""
+        return float(self.exact.sum(dtype=np.float64) * self._area)
+
+    @property
+    def kl(self) -> float:
+        """KL(exact || this) in nats over the frame's cells, both scaled to mass 1 there."""
+        p = self.exact.astype(np.float64) / self.exact.sum(dtype=np.float64)
+        log_q = self.log_density.astype(np.float64)
+        log_q = log_q - np.logaddexp.reduce(log_q, axis=None)
+        inside = p > 0
+        return float(np.sum(p[inside] * (np.log(p[inside]) - log_q[inside])))
+
+    @property
+    def _area(self) -> float:
+        return float(self.axis[1] - self.axis[0]) ** 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapConfig(_Backward):
+    """The distance of a field's p_t from the exact p_t at one time.
+
+    Attributes:
+        t: the time, from 0 (noise) to 1, which stands for the path's t_max.
+        n: Monte-Carlo points.
+        seed: of the points.
+    """
+
+    t: float = 1.0
+    n: int = 1_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_time(self.t)
+        for name, low, high in (("n", 2, 100_000), ("seed", 0, 2**31 - 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapResult:
+    """KL(exact p_t || the field's p_t) in nats by Monte Carlo, and its standard error.
+
+    Attributes:
+        t: the time.
+        kl: the mean of log p_t - log q_t over draws of the exact p_t.
+        error: its standard error.
+        nfe: counted evaluations of the field.
+    """
+
+    t: float
+    kl: float
+    error: float
+    nfe: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelihoodConfig:
+    """The likelihood of fresh data under one field; flat like the others.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: EXACT, the name of a checkpoint or of a live field.
+        n: points.
+        seed: of the points.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    field: str = EXACT
+    n: int = 2_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        if not 2 <= self.n <= 100_000:
+            raise ValueError(f"n must be in 2..100000; got {self.n}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointConfig(_Backward):
+    """One point of the plane at the path's end.
+
+    Attributes:
+        x: its first coordinate.
+        y: its second.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.x) and math.isfinite(self.y)):
+            raise ValueError(f"A point must be finite; got ({self.x}, {self.y}).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointResult:
+    """Where a point comes from, where that noise goes to, and the density along the way.
+
+    Attributes:
+        times: (S + 1,), rising, where the solver's steps begin and end.
+        backward: (S + 1, 2), the states of the solve back from the point, at `times`.
+        log_density: (S + 1,) nats, log p_t of the field's flow along it.
+        exact: (S + 1,) nats, the path's exact log p_t there.
+        forward_times: (R + 1,), of the solve forth from the noise.
+        forward: (R + 1, 2), its states: it ends at the point but for the solver's error.
+        log_prior: log p_0 of the noise in nats.
+        nfe: counted evaluations of the way back.
+    """
+
+    times: NDArray[np.float64]
+    backward: NDArray[np.float64]
+    log_density: NDArray[np.float64]
+    exact: NDArray[np.float64]
+    forward_times: NDArray[np.float64]
+    forward: NDArray[np.float64]
+    log_prior: float
+    nfe: int
+
+    @property
+    def noise(self) -> NDArray[np.float64]:
+        """The state at t = 0 that flows into the point, (2,)."""
+        return self.backward[0]
+
+    @property
+    def log_prob(self) -> float:
+        """The log-density at the point in nats."""
+        return float(self.log_density[-1])
+
+    @property
+    def miss(self) -> float:
+        """How far the way forth ends from the point: the solver's error, there and back."""
+        return float(np.linalg.norm(self.forward[-1] - self.backward[-1]))
+
+
+def bits_per_dim(nats: float) -> float:
+    """A negative log-likelihood of the plane, from nats to bits a dimension."""
+    return nats / (DIM * math.log(2))
+
+
+def compute_density(config: DensityConfig, *, field: Field | None = None) -> DensityResult:
+    """The density of a field's flow at one time on the frame's grid, beside the exact one.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file, e.g. one just trained.
+
+    Raises:
+        SolveError: the flow cannot be followed backward.
+    """
+    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    field = field or named
+    t = min(config.t, path.t_max)
+    axis = (torch.arange(config.cells, dtype=torch.float64) + 0.5) * (2 * FRAME / config.cells)
+    axis = axis - FRAME
+    points = torch.cartesian_prod(axis, axis).flip(1).float()
+    probe = None
+    if config.probes:
+        generator = Generator().manual_seed(1000 * config.seed + PROBES)
+        probe = draw_probes(points, config.probes, generator)
+    follow = partial(
+        log_prob,
+        field,
+        t_max=t,
+        method=config.method,
+        log_prior=_prior(path),
+        workers=processors(),
+    )
+    found = follow(points, probe=probe, **config.budget(path, t))
+    log_density, error, jump = found.log_prob, found.error, found.jump
+    coarse = torch.zeros(0, dtype=torch.long)
+    if jump is not None and not METHODS[config.method].adaptive:
+        far = found.x_0.norm(dim=1) > FAR * path.scheduler.sigma_0
+        coarse = (((jump > JUMP) | far) & (log_density > SEEN)).nonzero()[:, 0]
+    refined, finer, todo = len(coarse) / len(points), 1, coarse
+    for _ in range(ROUNDS):
+        if not len(todo):
+            break
+        finer *= FINER
+        noise = None if probe is None else probe[:, todo]
+        again = follow(points[todo], probe=noise, **config.budget(path, t, finer=finer))
+        log_density[todo] = again.log_prob
+        if error is not None:
+            error[todo] = again.error
+        todo = todo[(again.jump > JUMP) & (again.log_prob > SEEN)]
+    exact = exact_field(path, target.distribution)
+    shape = (config.cells, config.cells)
+    return DensityResult(
+        t=config.t,
+        axis=axis.numpy(),
+        log_density=log_density.reshape(shape).numpy(),
+        exact=exact.density_grid(torch.tensor(t, dtype=torch.float64), axis, axis).float().numpy(),
+        error=None if error is None else error.reshape(shape).numpy(),
+        nfe=found.nfe,
+        refined=refined,
+    )
+
+
+def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
+    """KL(exact p_t || the field's p_t) at one time, by draws of the exact p_t.
+
+    Every time takes the same data and noise, so that the curve over t is smooth in them.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file.
+
+    Raises:
+        SolveError: the flow cannot be followed backward.
+    """
+    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    field = field or named
+    generator = Generator().manual_seed(1000 * config.seed + GAP)
+    x_1 = target.sample(config.n, generator)
+    x_0 = torch.randn(config.n, 2, generator=generator)
+    t = torch.tensor(min(config.t, path.t_max), dtype=torch.float64)
+    x_t = path.flow(t, x_0, x_1)
+    found = log_prob(
+        field,
+        x_t,
+        t_max=t.item(),
+        method=config.method,
+        log_prior=_prior(path),
+        workers=processors(),
+        chunk=max(256, -(-config.n // processors())),
+        **config.budget(path, t.item()),
+    )
+    log_p = exact_field(path, target.distribution).log_density(t, x_t.double())
+    gaps = log_p - found.log_prob.double()
+    error = gaps.std().item() / math.sqrt(config.n)
+    return GapResult(t=config.t, kl=gaps.mean().item(), error=error, nfe=found.nfe)
+
+
+def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) -> Likelihood:
+    """The likelihood of fresh data in nats, as `evaluate` gives it for the same n and seed.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file.
+
+    Raises:
+        ValueError: the data set is a finite set of points, which has no density.
+        SolveError: the flow cannot be followed backward.
+    """
+    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    if isinstance(target.distribution, PointMasses):
+        raise ValueError("A finite set of points has no density and hence no entropy.")
+    judged = _OnPath(field or named, path)
+    return likelihood(judged, target, n=config.n, seed=config.seed)
+
+
+def compute_point(config: PointConfig, *, field: Field | None = None) -> PointResult:
+    """The way of a point back to its noise and forth again, in the precision of the field.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file.
+
+    Raises:
+        SolveError: the flow cannot be followed.
+    """
+    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    field = field or named
+    learned = isinstance(field, torch.nn.Module)
+    dtype = next(field.parameters()).dtype if learned else torch.float64
+    x = torch.tensor([[config.x, config.y]], dtype=dtype)
+    budget = config.budget(path, path.t_max)
+    back = log_prob_along(
+        field,
+        x,
+        t_max=path.t_max,
+        method=config.method,
+        log_prior=_prior(path),
+        **budget,
+    )
+    x_0 = back.states[0]
+    ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    forward = {name: value.flip(0) if name == "grid" else value for name, value in budget.items()}
+    forth = solve(field, x_0, ends, config.method, **forward)
+    exact = exact_field(path, target.distribution)
+    states = back.states[:, 0].double()
+    return PointResult(
+        times=back.times.numpy(),
+        backward=states.numpy(),
+        log_density=back.log_prob[:, 0].double().numpy(),
+        exact=exact.log_density(back.times, states).numpy(),
+        forward_times=forth.step_times.numpy(),
+        forward=forth.step_states[:, 0].double().numpy(),
+        log_prior=_prior(path)(x_0).item(),
+        nfe=back.nfe,
+    )
+
+
+@dataclass(frozen=True)
+class _OnPath:
+    """A velocity with its path, as `evaluate` asks for."""
+
+    field: Field
+    path: AffinePath
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.field(t, x)
+
+
+def _prior(path: AffinePath) -> partial[Tensor]:
+    """log p_0 in nats of the states from which the path's flow starts."""
+    return partial(normal_log_prob, std=path.scheduler.sigma_0)
+
+
+def _check_time(t: float) -> None:
+    if not 0 <= t <= 1:
+        raise ValueError(f"t must lie between 0 and 1; got {t}.")

@@ -1,0 +1,166 @@
+"""Log-densities: a map of the plane with one point's way, and distances over time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from flowviz.figures import theme
+from flowviz.figures.curves import Curve, curves
+
+__all__ = ["along", "gaps", "log_density_map"]
+
+DEPTH = 12.0
+"""Nats below the largest log-density at which the map's ramp begins."""
+
+CLICKS = 0.25
+"""The distance of the unseen nodes of the map that take a click."""
+
+
+def log_density_map(
+    axis: NDArray,
+    log_density: NDArray,
+    *,
+    backward: NDArray,
+    forward: NDArray,
+    colour: str,
+    dark: bool = False,
+) -> go.Figure:
+    """The log-density over the plane in nats, and a point's way from its noise and to it.
+
+    Unseen nodes over the map tell the log-density and take a click.
+
+    Args:
+        axis: coordinates along both axes, (H,).
+        log_density: nats, (H, H), rows along y.
+        backward: the way back from the point, rising in time, (S + 1, 2): it ends at the point.
+        forward: the way forth from the noise, (R + 1, 2).
+        colour: of the ways, #rrggbb.
+        dark: the theme.
+    """
+    top = float(np.max(log_density))
+    nodes = np.arange(-theme.FRAME + CLICKS / 2, theme.FRAME, CLICKS)
+    x, y = (v.ravel() for v in np.meshgrid(nodes, nodes))
+    columns, rows = (_nearest(axis, v) for v in (x, y))
+    unseen = {"marker": {"opacity": 0}}
+    noise = theme.colour("noise", dark=dark)
+    ink, paper = theme.INK[dark], theme.PAPER[dark]
+    traces = [
+        {
+            "type": "heatmap",
+            "x": axis,
+            "y": axis,
+            "z": log_density,
+            "zmin": top - DEPTH,
+            "zmax": top,
+            "zsmooth": "best",
+            "colorscale": theme.plotly_scale(dark=dark),
+            "colorbar": {
+                "title": {"text": "log <i>p</i> in nats", "side": "right"},
+                "thickness": 10,
+                "outlinewidth": 0,
+                "len": 0.8,
+                "tickfont": {"color": theme.MUTED[dark]},
+            },
+            "hoverinfo": "skip",
+        },
+        {
+            "type": "scatter",
+            "x": x,
+            "y": y,
+            "mode": "markers",
+            "marker": {"size": 10, "opacity": 0},
+            "selected": unseen,
+            "unselected": unseen,
+            "customdata": log_density[rows, columns],
+            "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>log p = %{customdata:.2f} nats"
+            "<extra>click to follow</extra>",
+            "showlegend": False,
+        },
+    ]
+    for way, name, dash in ((backward, "back to noise", "solid"), (forward, "and forth", "dot")):
+        traces.append(
+            {
+                "type": "scatter",
+                "x": way[:, 0],
+                "y": way[:, 1],
+                "mode": "lines+markers" if len(way) <= 61 else "lines",
+                "line": {"color": colour, "width": 2.5, "dash": dash},
+                "marker": {"size": 4, "color": colour},
+                "name": name,
+                "hoverinfo": "skip",
+            }
+        )
+    for at, name, fill, edge in (
+        (backward[0], "its noise", noise, paper),
+        (backward[-1], "the point", paper, colour),
+    ):
+        traces.append(
+            {
+                "type": "scatter",
+                "x": at[:1],
+                "y": at[1:],
+                "mode": "markers",
+                "marker": {"size": 12, "color": fill, "line": {"width": 2.5, "color": edge}},
+                "name": name,
+                "hovertemplate": "(%{x:.3f}, %{y:.3f})<extra>" + name + "</extra>",
+            }
+        )
+    span = {"range": [-theme.FRAME, theme.FRAME], "showgrid": False, "constrain": "domain"}
+    layout = {
+        "template": theme.template(dark=dark),
+        "height": 560,
+        "margin": {"l": 48, "r": 8, "t": 12, "b": 64},
+        "xaxis": span | {"title": {"text": "<i>x</i><sub>1</sub>"}},
+        "yaxis": span | {"title": {"text": "<i>x</i><sub>2</sub>"}, "scaleanchor": "x"},
+        "font": {"color": ink},
+        "legend": {"y": -0.1},
+    }
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def along(
+    times: NDArray, log_density: NDArray, exact: NDArray, *, colour: str, dark: bool = False
+) -> go.Figure:
+    """log p_t in nats along one way, (S + 1,) over times (S + 1,), beside the exact one."""
+    lines = [
+        Curve(label="by change of variables", colour=colour, x=times, y=log_density),
+        Curve(
+            label="exact log <i>p<sub>t</sub></i> there",
+            colour=theme.colour("exact", dark=dark),
+            x=times,
+            y=exact,
+        ),
+    ]
+    figure = curves(
+        lines,
+        x_title="time t  (0 noise, 1 data)",
+        y_title="log-density along the way (nats)",
+        dark=dark,
+    )
+    figure.data[1].line.dash = "dash"
+    figure.update_yaxes(rangemode="normal")
+    figure.update_layout(height=320, legend={"y": -0.28}, margin={"b": 80})
+    return figure.update_xaxes(range=[0, 1])
+
+
+def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = False) -> go.Figure:
+    """KL divergences in nats over time, each with its standard errors (n,) as bars."""
+    figure = curves(
+        lines,
+        x_title="time t  (0 noise, 1 data)",
+        y_title="KL(exact <i>p<sub>t</sub></i> ‖ learned <i>p<sub>t</sub></i>) in nats",
+        markers=True,
+        dark=dark,
+    )
+    for trace, error in zip(figure.data, errors, strict=False):
+        trace.error_y = {"type": "data", "array": error, "thickness": 1.2, "width": 3}
+    figure.add_hline(y=0, line={"color": theme.MUTED[dark], "width": 1})
+    return figure.update_xaxes(range=[-0.01, 1.02])
+
+
+def _nearest(axis: NDArray, values: NDArray) -> NDArray:
+    """The indices of the nodes of an even axis that lie nearest to values (n,)."""
+    step = axis[1] - axis[0]
+    return np.clip(np.rint((values - axis[0]) / step), 0, len(axis) - 1).astype(int)

@@ -1,0 +1,172 @@
+"""A sheet of small panels: densities over the plane, a row a method, a column a moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from flowviz.figures import theme
+
+__all__ = ["Strip", "sheet"]
+
+LABELS = 46
+"""Pixels for the rows' labels, at the left."""
+
+HEAD = 46
+"""Pixels for the columns' titles, at the top."""
+
+GAP = 4
+BREAK = 22
+"""Pixels between two panels, and between two groups of columns."""
+
+BRIGHT = 0.995
+"""The quantile of densities at which a ramp ends, lest one peak pale all the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """One row of a sheet.
+
+    Attributes:
+        label: what the row shows; <br> breaks it.
+        colour: of the label, #rrggbb.
+        panels: a density (H, H) a column, rows along y; None where there is none.
+    """
+
+    label: str
+    colour: str
+    panels: Sequence[NDArray | None]
+
+
+def sheet(
+    rows: Sequence[Strip],
+    columns: Sequence[str],
+    *,
+    groups: Sequence[tuple[str, int]],
+    panel: int = 74,
+    scale: Literal["panel", "column", "sheet"] = "panel",
+    dark: bool = False,
+) -> go.Figure:
+    """Densities over the frame in rows and columns, as in Fig. 4 of Lipman et al. 2022.
+
+    Args:
+        rows: from top to bottom.
+        columns: titles of the columns, as many as each row has panels.
+        groups: titles of groups of columns and how many columns each has, from left to right.
+        panel: the side of a panel in pixels.
+        scale: what shares one scale, from 0 to a high quantile of its densities.
+        dark: the theme.
+    """
+    if any(len(row.panels) != len(columns) for row in rows):
+        raise ValueError(
+            f"Each row must have {len(columns)} panels; got {[len(row.panels) for row in rows]}."
+        )
+    if sum(size for _, size in groups) != len(columns):
+        raise ValueError(f"The groups must hold {len(columns)} columns; got {list(groups)}.")
+    lefts = _lefts(groups, panel)
+    width = lefts[-1] + panel + 2
+    tops = [HEAD + r * (panel + GAP) for r in range(len(rows))]
+    height = tops[-1] + panel + 2
+    layout = {
+        "template": theme.template(dark=dark),
+        "width": width,
+        "height": height,
+        "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+        "showlegend": False,
+    }
+    tops_of = np.array([[_top(density) for density in row.panels] for row in rows])
+    if scale != "panel":
+        tops_of[:] = tops_of.max(axis=0 if scale == "column" else None)
+    traces, notes = [], _titles(groups, columns, lefts, width, height, panel, dark=dark)
+    for r, (row, top) in enumerate(zip(rows, tops, strict=True)):
+        notes.append(
+            _note(row.label, LABELS / 2 / width, 1 - (top + panel / 2) / height, 11, row.colour)
+            | {"textangle": -90}
+        )
+        for c, (density, left) in enumerate(zip(row.panels, lefts, strict=True)):
+            axis = "" if r == c == 0 else str(r * len(columns) + c + 1)
+            span = {"range": [-theme.FRAME, theme.FRAME], "showticklabels": False, "ticks": ""}
+            layout[f"xaxis{axis}"] = span | {
+                "domain": [left / width, (left + panel) / width],
+                "anchor": f"y{axis}",
+            }
+            layout[f"yaxis{axis}"] = span | {
+                "domain": [1 - (top + panel) / height, 1 - top / height],
+                "anchor": f"x{axis}",
+            }
+            if density is None:
+                continue
+            cell = 2 * theme.FRAME / len(density)
+            traces.append(
+                {
+                    "type": "heatmap",
+                    "z": density,
+                    "x0": cell / 2 - theme.FRAME,
+                    "dx": cell,
+                    "y0": cell / 2 - theme.FRAME,
+                    "dy": cell,
+                    "zmin": 0,
+                    "zmax": tops_of[r, c],
+                    "zsmooth": "fast",  # one pixel a cell, so that an export keeps them all
+                    "colorscale": theme.plotly_scale(dark=dark),
+                    "showscale": False,
+                    "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}"
+                    f"<extra>{columns[c]}</extra>",
+                    "xaxis": f"x{axis}",
+                    "yaxis": f"y{axis}",
+                }
+            )
+    return go.Figure({"data": traces, "layout": layout | {"annotations": notes}})
+
+
+def _lefts(groups: Sequence[tuple[str, int]], panel: int) -> list[int]:
+    """The left edges of the columns in pixels."""
+    lefts, left = [], LABELS
+    for _, size in groups:
+        lefts += [left + i * (panel + GAP) for i in range(size)]
+        left = lefts[-1] + panel + BREAK
+    return lefts
+
+
+def _titles(
+    groups: Sequence[tuple[str, int]],
+    columns: Sequence[str],
+    lefts: Sequence[int],
+    width: int,
+    height: int,
+    panel: int,
+    *,
+    dark: bool,
+) -> list[dict[str, object]]:
+    notes, first = [], 0
+    for title, size in groups:
+        middle = (lefts[first] + lefts[first + size - 1] + panel) / 2
+        notes.append(_note(title, middle / width, 1 - 13 / height, 12, theme.INK[dark]))
+        first += size
+    y = 1 - (HEAD - 10) / height
+    for title, left in zip(columns, lefts, strict=True):
+        notes.append(_note(title, (left + panel / 2) / width, y, 11, theme.MUTED[dark]))
+    return notes
+
+
+def _note(text: str, x: float, y: float, size: int, colour: str) -> dict[str, object]:
+    """A line of text about a point of the paper."""
+    return {
+        "text": text,
+        "x": x,
+        "y": y,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "center",
+        "yanchor": "middle",
+        "showarrow": False,
+        "font": {"size": size, "color": colour},
+    }
+
+
+def _top(density: NDArray | None) -> float:
+    """The density at which a panel's own ramp ends."""
+    return 0.0 if density is None else float(np.quantile(density, BRIGHT)) or float(density.max())

@@ -1,0 +1,216 @@
+"""The Figure 4 page: its controls, the sheet, and what it shows in words."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from flowviz.experiments import figure4
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.figure4 import HistogramConfig, HistogramResult, Row
+from flowviz.experiments.likelihood import DensityConfig
+from flowviz.figures import theme
+from flowviz.figures.sheet import Strip, sheet
+from flowviz.ui import cache, figure, state
+from flowviz.ui.pieces import gather
+from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
+from flowviz.ui.theme import is_dark
+
+__all__ = ["Settings", "Sheet", "controls", "drawn", "lesson", "made"]
+
+CELLS = {"54": "54 × 54, quick", "90": "90 × 90", "144": "144 × 144, for print"}
+"""Multiples of 18, so that no edge of the board cuts a cell in two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the controls say."""
+
+    noise: bool
+    densities: str
+    """"exact" or "histograms"."""
+    cells: int
+    seed: int
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows from top to bottom."""
+        return [row for name, row in figure4.ROWS.items() if self.noise or name != "noise"]
+
+    @property
+    def exact(self) -> bool:
+        """Whether densities are made by change of variables."""
+        return self.densities == "exact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """All panels of the figure.
+
+    Attributes:
+        fields: name of each row's field.
+        over_time: (R, T, H, H) densities.
+        few: of each row and each NFE.
+    """
+
+    fields: list[str]
+    over_time: NDArray
+    few: list[list[HistogramResult]]
+
+
+def controls() -> Settings:
+    """The controls in the sidebar."""
+    with st.sidebar:
+        densities = state.segmented(
+            "densities",
+            "Densities over time",
+            {"exact": "Change of variables", "histograms": "Histograms"},
+            "exact",
+            help="The density of the learned flow itself, by integrating its divergence "
+            f"(midpoint, NFE 40), or counts of {figure4.SAMPLES:,} samples. The panels with few "
+            "evaluations are always counts: they show what a sampler with few steps makes.",
+        )
+        noise = state.toggle(
+            "noise",
+            "Also noise matching",
+            False,
+            help="A row for the objective of DDPM, which the paper shows in its Fig. 9.",
+        )
+        cells = int(state.select("cells", "Cells of a panel", CELLS, "54"))
+        seed = state.integer(
+            "seed", "Seed of the noise", 0, 999_999, 0, dice=True, help="Of all samples."
+        )
+    return Settings(noise=noise, densities=densities, cells=cells, seed=seed)
+
+
+def made(settings: Settings) -> Sheet | None:
+    """The panels, with progress while they are being made; None if the visitor stopped it.
+
+    Raises:
+        ValueError: a solve failed; the message says where and what to do.
+    """
+    known = cache.cards()
+    fields = [row.field(known) for row in settings.rows]
+    untrained = [r.label for r, f in zip(settings.rows, fields, strict=True) if f == EXACT]
+    if untrained:
+        st.info(
+            f"No network is here for {' and '.join(untrained)}; the exact field stands in.",
+            icon=":material/info:",
+        )
+    pieces: list[Callable[[], object]] = []
+    for row, name in zip(settings.rows, fields, strict=True):
+        shared = {"path": row.path, "field": name, "cells": settings.cells}
+        drawn = partial(HistogramConfig, **shared, seed=settings.seed)
+        pieces += [partial(cache.histograms, drawn(nfe=nfe)) for nfe in figure4.NFES]
+        if settings.exact:
+            for t in figure4.TIMES:
+                config = DensityConfig(data=figure4.DATA, **shared, t=t)
+                pieces.append(partial(cache.density, config))
+        else:
+            pieces.append(partial(cache.histograms, drawn(frames=len(figure4.TIMES))))
+    found = gather("figure4", pieces, label="Painting the sheet", token=settings)
+    if found is None:
+        return None
+    each, few = len(found) // len(fields), len(figure4.NFES)
+    rows = [found[i : i + each] for i in range(0, len(found), each)]
+    over_time = [
+        [p.density for p in row[few:]] if settings.exact else row[few].density for row in rows
+    ]
+    return Sheet(fields=fields, over_time=np.array(over_time), few=[row[:few] for row in rows])
+
+
+def drawn(settings: Settings, panels: Sheet) -> None:
+    """The sheet with its downloads, PDF among them."""
+    strips = [
+        Strip(
+            label=row.label.replace(" on ", "<br>on "),
+            colour=theme.path_colour(row.path, dark=is_dark()),
+            panels=[*densities, *(result.density[0] for result in few)],
+        )
+        for row, densities, few in zip(settings.rows, panels.over_time, panels.few, strict=True)
+    ]
+    times = [f"<i>t</i> = {t:.2f}" for t in figure4.TIMES]
+    kind = "by change of variables" if settings.exact else f"{figure4.SAMPLES:,} samples"
+    groups = [
+        (f"density over time, {kind}", len(times)),
+        ("samples, midpoint", len(figure4.NFES)),
+    ]
+    columns = [*times, *(f"NFE = {nfe}" for nfe in figure4.NFES)]
+    picture = sheet(strips, columns, groups=groups, dark=is_dark())
+    about = {
+        "data": figure4.DATA,
+        "densities": settings.densities,
+        "cells": settings.cells,
+        "seed": settings.seed,
+        "samples": figure4.SAMPLES,
+    } | {f"field of {r.label}": f for r, f in zip(settings.rows, panels.fields, strict=True)}
+    figure.show(
+        picture,
+        "figure4",
+        title="the sheet",
+        alt="Rows: " + "; ".join(row.label for row in settings.rows) + ". Columns: densities at "
+        "ten times from noise to data, then samples with 4, 8, 10 and 20 evaluations.",
+        settings=about,
+        columns=partial(_table, settings, panels),
+        filename="flowviz-figure4",
+    )
+    st.download_button(
+        f"PDF for print, {WIDTH_MM:g} mm wide",
+        lambda: sheet_pdf(
+            sheet(strips, columns, groups=groups), title="Densities over time and few evaluations"
+        ),
+        "flowviz-figure4.pdf",
+        "application/pdf",
+        key="figure4-pdf",
+        icon=":material/picture_as_pdf:",
+        on_click="ignore",
+        help="Text as text, densities as pictures of one pixel a cell; in light colours.",
+    )
+
+
+def lesson(settings: Settings, panels: Sheet) -> str:
+    """What the sheet shows, from its numbers; Markdown."""
+    times = np.array(figure4.TIMES)
+    halves = [figure4.half_way(times, figure4.pattern(row)) for row in panels.over_time]
+    named = list(zip(settings.rows, halves, panels.few, strict=True))
+    first, half, _ = min(named, key=lambda item: item[1])
+    late = max(halves)
+    text = f"**{_sentence(first.label)} shows the pattern first**, half of it by t = {half:.2f}"
+    if late - half < 0.02:
+        text = f"**All show the pattern at about the same time**, half of it by t = {half:.2f}"
+    text += " (total variation from a Gaussian blur of the same mean and covariance): "
+    text += ", ".join(f"{row.label} {half:.2f}" for row, half, _ in named)
+    text += f". **Samples on the board** with NFE = {', '.join(map(str, figure4.NFES))}: "
+    return (
+        text
+        + "; ".join(
+            f"{row.label} {', '.join(f'{100 * result.on_support:.0f}' for result in few)} %"
+            for row, _, few in named
+        )
+        + ". Each panel has a scale of its own."
+    )
+
+
+def _sentence(label: str) -> str:
+    return label[:1].upper() + label[1:]
+
+
+def _table(settings: Settings, panels: Sheet) -> Mapping[str, NDArray]:
+    """The densities, one line a cell."""
+    cells = settings.cells
+    axis = (np.arange(cells) + 0.5) * (2 * theme.FRAME / cells) - theme.FRAME
+    x, y = (v.ravel() for v in np.meshgrid(axis, axis))
+    table: dict[str, list[NDArray]] = {
+        name: [] for name in ("row", "panel", "x1", "x2", "density")
+    }
+    for row, densities, few in zip(settings.rows, panels.over_time, panels.few, strict=True):
+        named = {f"t={t:.4f}": d for t, d in zip(figure4.TIMES, densities, strict=True)}
+        named |= {f"nfe={r.nfe}": r.density[0] for r in few}
+        for name, density in named.items():
+            values = (np.full(x.size, row.label), np.full(x.size, name), x, y, density.ravel())
+            for column, value in zip(table.values(), values, strict=True):
+                column.append(value)
+    return {name: np.concatenate(values) for name, values in table.items()}

@@ -1,0 +1,518 @@
+"""The Likelihood page: which field, how it is followed backward, and five ways to look at it."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from flowviz.experiments.evaluate import Likelihood
+from flowviz.experiments.evolution import EXACT, affordable, budgets
+from flowviz.experiments.likelihood import (
+    DensityConfig,
+    DensityResult,
+    GapConfig,
+    LikelihoodConfig,
+    PointConfig,
+    PointResult,
+    bits_per_dim,
+)
+from flowviz.fields import LearnedField
+from flowviz.figures import curves, sheet, theme
+from flowviz.figures import likelihood as figures
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.solvers import METHODS
+from flowviz.ui import cache, data_picker, downloads, figure, state
+from flowviz.ui.pieces import gather
+from flowviz.ui.theme import is_dark
+
+__all__ = ["VIEWS", "Model", "Settings", "controls", "show"]
+
+CELLS = {"54": "54 × 54", "90": "90 × 90", "126": "126 × 126"}
+"""Multiples of 18, so that no edge of the checkerboard cuts a cell in two."""
+TIMES = tuple(np.linspace(0, 1, 9).tolist())
+"""The moments of the evolution and of the KL divergence."""
+
+GAP_POINTS = 1_000
+TABLE_POINTS = 2_000
+BESIDE = 420
+"""The side in pixels of one of two panels beside each other."""
+
+POINT = (3.3, 3.3)
+"""The point that the page opens with: in the corner cell of the board."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A field that the page can look at: a network, or the exact field of a path."""
+
+    label: str
+    path: str
+    field: str
+    live: LearnedField | None = None
+    """The field if it was trained in this session and lies in no file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the sidebar says."""
+
+    data: str
+    slug: str
+    models: dict[str, Model]
+    method: str
+    nfe: int
+    tol: float
+    cells: int
+    probes: int
+    seed: int
+
+    @property
+    def model(self) -> Model:
+        """The field on show."""
+        return self.models[self.slug]
+
+    @property
+    def backward(self) -> dict[str, Any]:
+        """The entries that all configs of a solve backward share."""
+        return {
+            "data": self.data,
+            "path": self.model.path,
+            "field": self.model.field,
+            "method": self.method,
+            "nfe": self.nfe,
+            "tol": self.tol,
+        }
+
+    def density(self, t: float) -> DensityResult:
+        """The density at a time, from the cache if it was made before."""
+        config = DensityConfig(
+            **self.backward, t=t, cells=self.cells, probes=self.probes, seed=self.seed
+        )
+        return cache.density(config, self.model.live)
+
+    @property
+    def about(self) -> dict[str, object]:
+        """What one needs to make a figure again."""
+        budget = {"tol": self.tol} if METHODS[self.method].adaptive else {"nfe": self.nfe}
+        divergence = f"Hutchinson, {self.probes} probes" if self.probes else "exact"
+        return {
+            "data": self.data,
+            "path": self.model.path,
+            "field": self.model.field,
+            "solver": self.method,
+            **budget,
+            "divergence": divergence,
+            "cells": self.cells,
+            "seed": self.seed,
+        }
+
+
+def controls() -> Settings:
+    """The sidebar: which density, and how it is found."""
+    with st.sidebar:
+        data = data_picker.pick(help="Whose likelihood is asked for.")
+        models = _models(data)
+        slug = state.select(
+            "model",
+            "Field",
+            {name: model.label for name, model in models.items()},
+            next(iter(models)),
+            help="A network trained on this data set, or the closed form of a path, whose "
+            "change of variables must give the exact density: a check of the solver.",
+        )
+        method = state.select(
+            "solver",
+            "ODE solver",
+            {name: entry.label for name, entry in METHODS.items()},
+            "midpoint",
+            help="How points are followed back to their noise.",
+        )
+        nfe, tol = 40, 1e-5
+        if METHODS[method].adaptive:
+            tol = state.number("tol", "Tolerance of a step", 1e-9, 1e-1, tol, format="%.0e")
+        else:
+            nfe = state.budget(
+                "nfe",
+                "Budget: function evaluations (NFE)",
+                budgets(method),
+                nfe,
+                also=affordable(method),
+                help="From t = 1 back to 0, in steps that shorten towards the data (EDM's grid); "
+                "from an earlier t the rest of them.",
+            )
+        cells = int(state.select("cells", "Grid over the frame", CELLS, "90"))
+        probes = 0
+        kind = state.segmented(
+            "divergence",
+            "Divergence",
+            {"exact": "Exact", "hutchinson": "Hutchinson"},
+            "exact",
+            help="In the plane the exact divergence costs two derivatives. Hutchinson's estimate "
+            "costs one a probe in any dimension, which is how images are done, and is random.",
+        )
+        seed = 0
+        if kind == "hutchinson":
+            probes = state.integer("probes", "Probes a point", 1, 16, 4)
+            seed = state.integer("seed", "Seed of the probes", 0, 999_999, 0, dice=True)
+    return Settings(
+        data=data,
+        slug=slug,
+        models=models,
+        method=method,
+        nfe=nfe,
+        tol=tol,
+        cells=cells,
+        probes=probes,
+        seed=seed,
+    )
+
+
+def show(settings: Settings) -> None:
+    """The chosen view.
+
+    Raises:
+        ValueError: a solve failed; the message says where and what to do.
+    """
+    labels = {name: label for name, (label, _) in VIEWS.items()}
+    view = state.segmented("view", "View", labels, "point", label_visibility="collapsed")
+    VIEWS[view][1](settings)
+
+
+def _models(data: str) -> dict[str, Model]:
+    """The fields of a data set by slug: networks first, that of the OT path before others."""
+    models = {}
+    cards = [card for card in cache.cards().values() if card.data == data]
+    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{card.path}", card.name)):
+        label = f"{OBJECTIVES[card.objective].label} on {scheduler(card.path).label}"
+        if any(model.label == label for model in models.values()):
+            label = f"{label} ({card.name})"
+        models[card.name] = Model(label, card.path, card.name)
+    for path in SCHEDULERS:
+        trained = cache.adopted(data, path)
+        if trained is not None:
+            label = f"trained here on {SCHEDULERS[path].label}"
+            models[f"here-{path}"] = Model(label, path, *trained)
+    for path, entry in SCHEDULERS.items():
+        models[f"exact-{path}"] = Model(f"exact field on {entry.label}", path, EXACT)
+    return models
+
+
+def _point(settings: Settings) -> None:
+    left, right = st.columns([3, 2], gap="medium")
+    with right:
+        st.markdown("**Follow one point:** click the map, or give its coordinates.")
+        first, second = st.columns(2)
+        with first:
+            x = state.number("x", "x₁", -8.0, 8.0, POINT[0], step=0.1, format="%.3f")
+        with second:
+            y = state.number("y", "x₂", -8.0, 8.0, POINT[1], step=0.1, format="%.3f")
+    density = settings.density(1.0)
+    point = cache.point(PointConfig(**settings.backward, x=x, y=y), settings.model.live)
+    colour = theme.path_colour(settings.model.path, dark=is_dark())
+    with left:
+        figure.show(
+            figures.log_density_map(
+                density.axis,
+                density.log_density,
+                backward=point.backward,
+                forward=point.forward,
+                colour=colour,
+                dark=is_dark(),
+            ),
+            "log-density",
+            title="the log-density",
+            alt=f"Log-density of {settings.model.label} over the plane and the way of the point "
+            f"({x:.2f}, {y:.2f}) to its noise ({point.noise[0]:.2f}, {point.noise[1]:.2f}).",
+            settings=settings.about,
+            columns=partial(_grid, density),
+            filename=f"flowviz-{settings.data}-log-density",
+            on_click=_clicked,
+        )
+    with right:
+        _numbers(point, _error_at(density, x, y))
+        figure.show(
+            figures.along(
+                point.times, point.log_density, point.exact, colour=colour, dark=is_dark()
+            ),
+            "along",
+            title="log-density along the way",
+            alt="The log-density along the point's way from its noise, beside the exact one.",
+            settings=settings.about | {"x1": x, "x2": y},
+            columns=lambda: {
+                "t": point.times,
+                "x1": point.backward[:, 0],
+                "x2": point.backward[:, 1],
+                "log_p": point.log_density,
+                "exact_log_p": point.exact,
+            },
+            filename=f"flowviz-{settings.data}-along",
+        )
+    st.caption(_mass_sentence(settings, density))
+
+
+def _numbers(point: PointResult, error: float | None) -> None:
+    """What is known of the point, as a table."""
+    x_0 = point.noise
+    spread = "" if error is None else f" ± {error:.3f} (probes, at the next node)"
+    rows = {
+        "log-density": f"**{point.log_prob:.4f} nats**{spread}",
+        "the path's exact": f"{point.exact[-1]:.4f} nats",
+        "its noise x₀": f"({x_0[0]:.3f}, {x_0[1]:.3f}), {np.linalg.norm(x_0):.2f} from 0",
+        "log p₀ of the noise": f"{point.log_prior:.4f} nats",
+        "− ∫ div v dt": f"{point.log_prob - point.log_prior:+.4f} nats",
+        "back and forth misses by": f"{point.miss:.2g}",
+    }
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    st.markdown("\n".join([lines[0], "|:--|:--|", *lines[1:]]))
+
+
+def _error_at(density: DensityResult, x: float, y: float) -> float | None:
+    """Hutchinson's standard error in the cell of a point of the frame."""
+    if density.error is None or max(abs(x), abs(y)) >= theme.FRAME:
+        return None
+    column, row = (int((v + theme.FRAME) / (2 * theme.FRAME) * len(density.axis)) for v in (x, y))
+    return float(density.error[row, column])
+
+
+def _clicked() -> None:
+    """A click on the map moves the coordinates."""
+    points = st.session_state["log-density"].selection.points
+    if points:
+        state.keep("x", float(points[0]["x"]), POINT[0])
+        state.keep("y", float(points[0]["y"]), POINT[1])
+
+
+def _beside(settings: Settings) -> None:
+    t = state.number("t", "Time t", 0.0, 1.0, 1.0, step=0.05, format="%.3f")
+    density = settings.density(t)
+    exact = theme.colour("exact", dark=is_dark())
+    row = sheet.Strip(label="", colour=exact, panels=[density.density, density.exact])
+    titles = [settings.model.label, "exact, the path's own"]
+    figure.show(
+        sheet.sheet(
+            [row],
+            titles,
+            groups=[(f"density at t = {t:.3g}", len(titles))],
+            panel=BESIDE,
+            scale="sheet",
+            dark=is_dark(),
+        ),
+        "beside",
+        title=f"densities at t = {t:.2f}",
+        alt=f"Density by change of variables, left, and exact density, right, at t = {t:.2f}.",
+        settings=settings.about | {"t": t},
+        columns=partial(_grid, density),
+        filename=f"flowviz-{settings.data}-density-t{t:.2f}",
+    )
+    st.caption(
+        _mass_sentence(settings, density) + f" KL(exact ‖ this) on the grid is {density.kl:.4f} "
+        f"nats at t = {t:.2f}."
+    )
+
+
+def _evolution(settings: Settings) -> None:
+    pieces = [partial(settings.density, t) for t in TIMES]
+    label = f"Following {settings.cells**2:,} points back from each of {len(TIMES)} times"
+    found = gather("evolution", pieces, label=label, token=("evolution", settings.about))
+    if found is None:
+        return
+    rows = [
+        sheet.Strip(
+            label="by change<br>of variables",
+            colour=theme.path_colour(settings.model.path, dark=is_dark()),
+            panels=[result.density for result in found],
+        ),
+        sheet.Strip(
+            label="exact",
+            colour=theme.colour("exact", dark=is_dark()),
+            panels=[result.exact for result in found],
+        ),
+    ]
+    titles = [f"<i>t</i> = {t:.3g}" for t in TIMES]
+    groups = [(f"density over time: {settings.model.label}", len(TIMES))]
+    figure.show(
+        sheet.sheet(rows, titles, groups=groups, panel=112, scale="column", dark=is_dark()),
+        "evolution",
+        title="density over time",
+        alt="Densities by change of variables, above, and exact, below, from noise to data.",
+        settings=settings.about,
+        columns=lambda: _stacked([_grid(result) for result in found], "t", TIMES),
+        filename=f"flowviz-{settings.data}-evolution",
+    )
+    worst = max(found, key=lambda result: result.kl)
+    st.caption(
+        f"On the grid KL(exact ‖ this) is largest at t = {worst.t:.3g}: {worst.kl:.4f} nats; at "
+        f"t = 1 it is {found[-1].kl:.4f} nats. The masses in the frame lie between "
+        f"{min(r.mass for r in found):.3f} and {max(r.mass for r in found):.3f}. The columns "
+        "have a scale each."
+    )
+
+
+def _gap(settings: Settings) -> None:
+    pieces = [
+        partial(cache.gap, GapConfig(**settings.backward, t=t, n=GAP_POINTS), settings.model.live)
+        for t in TIMES
+    ]
+    label = f"Following {GAP_POINTS:,} draws back from each of {len(TIMES)} times"
+    found = gather("gap", pieces, label=label, token=("gap", settings.about))
+    if found is None:
+        return
+    line = curves.Curve(
+        label=settings.model.label,
+        colour=theme.path_colour(settings.model.path, dark=is_dark()),
+        x=np.array([result.t for result in found]),
+        y=np.array([result.kl for result in found]),
+    )
+    errors = np.array([result.error for result in found])
+    figure.show(
+        figures.gaps([line], [errors], dark=is_dark()),
+        "gaps",
+        title="KL over time",
+        alt="KL divergence of the field's density from the exact one over time.",
+        settings=settings.about | {"points": GAP_POINTS},
+        columns=lambda: {"t": line.x, "kl_nats": line.y, "standard_error": errors},
+        filename=f"flowviz-{settings.data}-kl",
+    )
+    last = found[-1]
+    st.caption(
+        f"Monte Carlo: the mean of log p_t − log q_t over {GAP_POINTS:,} draws of the exact p_t, "
+        "the same data and noise at every time, with the standard error as bars; an estimate "
+        f"can fall below 0 where the true KL is small. At t = 1: {last.kl:.4f} ± {last.error:.4f} "
+        f"nats, {bits_per_dim(last.kl):.4f} bits a dimension."
+    )
+
+
+def _table(settings: Settings) -> None:
+    learned = {n: m for n, m in settings.models.items() if m.field != EXACT}
+    shown = learned or {settings.slug: settings.model}
+    entropy = data_picker.dataset(settings.data).distribution.entropy
+    pieces = [
+        partial(
+            cache.likelihood,
+            LikelihoodConfig(
+                data=settings.data, path=model.path, field=model.field, n=TABLE_POINTS
+            ),
+            model.live,
+        )
+        for model in shown.values()
+    ]
+    label = f"Likelihood of {TABLE_POINTS:,} fresh data (dopri5, tol 10⁻⁵)"
+    found = gather("table", pieces, label=label, token=("table", settings.data, tuple(shown)))
+    if found is None:
+        return
+    rows = [_row(model.label, result) for model, result in zip(shown.values(), found, strict=True)]
+    floor = "entropy of the data: the floor"
+    if entropy is not None:
+        rows.append(
+            {
+                "field": floor,
+                "NLL, nats": f"{entropy:.4f}",
+                "bits / dim": f"{bits_per_dim(entropy):.4f}",
+                "KL(data ‖ model), nats": "0",
+                "NFE": "",
+            }
+        )
+    st.table(rows, border="horizontal")
+    columns = {
+        "field": np.array(list(shown)),
+        "nll_nats": np.array([r.nll for r in found]),
+        "bits_per_dim": np.array([bits_per_dim(r.nll) for r in found]),
+        "kl_nats": np.array([math.nan if r.kl is None else r.kl for r in found]),
+        "standard_error": np.array([r.error for r in found]),
+        "nfe": np.array([r.nfe for r in found]),
+    }
+    downloads.csv(
+        "likelihoods",
+        filename=f"flowviz-{settings.data}-likelihood",
+        settings={"data": settings.data, "points": TABLE_POINTS, "entropy": entropy, "seed": 0},
+        columns=lambda: columns,
+    )
+    st.caption(_verdict(dict(zip(shown.values(), found, strict=True)), entropy))
+
+
+def _row(label: str, result: Likelihood) -> dict[str, str]:
+    kl = "" if result.kl is None else f"{result.kl:.4f} ± {result.error:.4f}"
+    return {
+        "field": label,
+        "NLL, nats": f"{result.nll:.4f}",
+        "bits / dim": f"{bits_per_dim(result.nll):.4f}",
+        "KL(data ‖ model), nats": kl,
+        "NFE": f"{result.nfe}",
+    }
+
+
+def _verdict(found: Mapping[Model, Likelihood], entropy: float | None) -> str:
+    """What the table says, from its numbers."""
+    model, best = min(found.items(), key=lambda item: item[1].nll)
+    text = f"The likeliest is {model.label}: {best.nll:.4f} nats. "
+    if best.kl is not None:
+        text += f"It stands {best.kl:.4f} ± {best.error:.4f} nats above what any model can reach. "
+    text += "The ± is the standard error of KL, where data's own spread cancels. "
+    if entropy is not None:
+        text += (
+            "An NLL below the entropy is the luck of the draw, not of the model. "
+            if best.nll < entropy
+            else ""
+        )
+    return text + "The command `flowviz evaluate NAME --likelihood 2000` gives the same numbers."
+
+
+def _mass_sentence(settings: Settings, density: DensityResult) -> str:
+    text = (
+        f"The density integrates to {density.mass:.4f} over the frame (midpoint rule on "
+        f"{settings.cells}² cells; the exact one to {density.exact_mass:.4f}), for "
+        f"{density.nfe} evaluations a point"
+    )
+    if density.refined:
+        text += (
+            f"; {100 * density.refined:.1f} % of the points, off the data where the network has "
+            "seen nothing, needed more"
+        )
+    text += "."
+    if density.error is not None:
+        text += (
+            f" Hutchinson's standard error has the median {np.median(density.error):.3f} nats; "
+            "exp of a noisy log-density is biased upward, and so is the mass."
+        )
+    return text
+
+
+def _grid(density: DensityResult) -> Mapping[str, NDArray]:
+    """The grid as a table, one line a cell."""
+    x, y = (v.ravel() for v in np.meshgrid(density.axis, density.axis))
+    table = {
+        "x1": x,
+        "x2": y,
+        "log_p": density.log_density.ravel(),
+        "exact_p": density.exact.ravel(),
+    }
+    if density.error is not None:
+        table["standard_error"] = density.error.ravel()
+    return table
+
+
+def _stacked(
+    tables: list[Mapping[str, NDArray]], name: str, values: tuple[float, ...]
+) -> dict[str, NDArray]:
+    """Tables of the same columns one under the other, with a column that tells them apart."""
+    tables = [
+        {name: np.full(len(table["x1"]), value)} | dict(table)
+        for table, value in zip(tables, values, strict=True)
+    ]
+    return {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
+
+
+VIEWS: dict[str, tuple[str, Callable[[Settings], None]]] = {
+    "point": ("One point", _point),
+    "beside": ("Learned beside exact", _beside),
+    "evolution": ("Over time", _evolution),
+    "kl": ("KL over time", _gap),
+    "table": ("All fields of this data", _table),
+}
+"""The views: name in the menu, and what draws it."""

@@ -1,0 +1,149 @@
+"""Figure 4: histograms, the measure of a pattern, the sheet and its PDF."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from flowviz.experiments import figure4
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.figure4 import HistogramConfig, compute_histograms, half_way, pattern
+from flowviz.figures import theme
+from flowviz.figures.sheet import Strip, sheet
+from flowviz.schedulers import scheduler
+from flowviz.solvers import steps_for
+from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
+
+
+def test_histograms_are_densities_over_time():
+    config = HistogramConfig(path="ot", field=EXACT, nfe=18, frames=4, cells=18, n=3_000)
+    found = compute_histograms(config)
+    assert found.density.shape == (4, 18, 18) and found.nfe == 18
+    np.testing.assert_allclose(found.times, [0, 1 / 3, 2 / 3, 1])
+    area = (10 / 18) ** 2
+    np.testing.assert_allclose(found.density.sum(axis=(1, 2)) * area, 1, atol=2e-3)
+    assert found.on_support > 0.95
+    # y runs along the rows: the board's leftmost column is filled in its second row from the top.
+    axis = (np.arange(18) + 0.5) * 10 / 18 - 5
+    left = np.abs(axis + 3.3).argmin()
+    filled, empty = np.abs(axis - 1.1).argmin(), np.abs(axis - 3.3).argmin()
+    assert found.density[-1, filled, left] > 5 * found.density[-1, empty, left]
+
+
+def test_last_histogram_is_the_same_alone_and_the_seed_decides():
+    shared = {"path": "vp", "field": EXACT, "nfe": 4, "cells": 10, "n": 500}
+    alone = compute_histograms(HistogramConfig(**shared))
+    last = compute_histograms(HistogramConfig(**shared, frames=3))
+    assert alone.density.shape == (1, 10, 10) and alone.times.tolist() == [1.0]
+    assert np.array_equal(alone.density[0], last.density[-1])
+    other = compute_histograms(HistogramConfig(**shared, seed=1))
+    assert not np.array_equal(alone.density, other.density)
+
+
+def test_exact_fields_fill_the_board_as_in_the_facts():
+    """paper-facts D5, midpoint at NFE 4: 93% of OT's samples and 54% of VP's land on the board."""
+    for path, share in (("ot", 0.93), ("vp", 0.54)):
+        found = compute_histograms(HistogramConfig(path=path, field=EXACT, nfe=4, n=4_000))
+        assert found.on_support == pytest.approx(share, abs=0.04)
+
+
+def test_pattern_is_none_of_a_gaussian_and_keeps_with_scale():
+    axis = (np.arange(60) + 0.5) / 6 - 5
+    x, y = np.meshgrid(axis, axis)
+    gaussians = np.stack([np.exp(-(x**2 + y**2) / (2 * s**2)) for s in (0.7, 1.2)])
+    assert (pattern(gaussians) < 1e-2).all()
+    squares = np.stack([(np.maximum(abs(x), abs(y)) < h).astype(float) for h in (1.5, 3.0)])
+    small, large = pattern(squares)
+    assert small == pytest.approx(large, abs=0.02) and small > 0.15
+
+
+def test_half_way_lies_where_half_has_risen():
+    assert half_way(np.array([0, 0.5, 1]), np.array([0.0, 1.0, 4.0])) == pytest.approx(2 / 3)
+    assert half_way(np.array([0, 0.5, 1]), np.zeros(3)) == 0
+
+
+def test_rows_name_their_checkpoints_or_the_exact_field():
+    for row in figure4.ROWS.values():
+        scheduler(row.path)
+        name = f"checkerboard-{row.suffix}"
+        assert row.field({name}) == name
+        assert row.field(()) == EXACT
+    for nfe in (*figure4.NFES, HistogramConfig().nfe):
+        steps_for(figure4.METHOD, nfe)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"nfe": 5}, "cannot take exactly 5"),
+        ({"cells": 1}, "cells must be in"),
+        ({"frames": 0}, "frames must be in"),
+        ({"n": 0}, "n must be in"),
+        ({"path": "no"}, "Unknown path"),
+    ],
+)
+def test_configs_refuse_in_a_sentence(bad, message):
+    with pytest.raises(ValueError, match=message):
+        HistogramConfig(**bad)
+
+
+def rows_of(*panels):
+    return [Strip(label="a<br>row", colour="#0072B2", panels=panels)] * 2
+
+
+RISING = np.arange(36.0).reshape(6, 6)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_sheet_places_square_panels_with_their_densities(dark):
+    figure = sheet(
+        rows_of(RISING, None, 3 * RISING),
+        ["one", "two", "three"],
+        groups=[("times", 2), ("few", 1)],
+        dark=dark,
+    )
+    assert len(figure.data) == 4
+    assert np.array_equal(figure.data[0].z, RISING)
+    assert figure.data[0].x0 == pytest.approx(-5 + 5 / 6)
+    width, height = figure.layout.width, figure.layout.height
+    for trace in figure.data:
+        x = figure.layout[trace.xaxis.replace("x", "xaxis")].domain
+        y = figure.layout[trace.yaxis.replace("y", "yaxis")].domain
+        assert (x[1] - x[0]) * width == pytest.approx((y[1] - y[0]) * height)
+        assert 0 <= x[0] < x[1] <= 1 and 0 <= y[0] < y[1] <= 1
+    words = [note.text for note in figure.layout.annotations]
+    assert {"one", "two", "three", "times", "few", "a<br>row"} == set(words)
+    assert figure.layout.template.layout.paper_bgcolor == theme.PAPER[dark]
+
+
+@pytest.mark.parametrize(
+    ("scale", "tops"), [("panel", (1, 3)), ("column", (1, 3)), ("sheet", (3, 3))]
+)
+def test_sheet_scales(scale, tops):
+    rows = [
+        Strip(label="a", colour="#0072B2", panels=[RISING, 3 * RISING]),
+        Strip(label="b", colour="#0072B2", panels=[RISING / 2, RISING]),
+    ]
+    figure = sheet(rows, ["", ""], groups=[("", 2)], scale=scale)
+    ends = [trace.zmax for trace in figure.data]
+    top = np.quantile(RISING, 0.995)
+    assert ends[:2] == pytest.approx([top * share for share in tops])
+    below = {"panel": (0.5, 1), "column": (1, 3), "sheet": (3, 3)}[scale]
+    assert ends[2:] == pytest.approx([top * share for share in below])
+
+
+def test_sheet_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="must have 2 panels"):
+        sheet(rows_of(RISING), ["a", "b"], groups=[("", 2)])
+    with pytest.raises(ValueError, match="must hold 1 columns"):
+        sheet(rows_of(RISING), ["a"], groups=[("", 2)])
+
+
+def test_pdf_has_the_sheets_pictures_words_and_width():
+    figure = sheet(rows_of(RISING, RISING), ["<i>t</i> = 0", "end"], groups=[("x and y", 2)])
+    assert isinstance(figure, go.Figure)
+    found = sheet_pdf(figure, title="A sheet")
+    assert found.startswith(b"%PDF") and found.rstrip().endswith(b"%%EOF")
+    assert b"/Width 6" in found and b"/Helvetica" in found
+    box = found.split(b"/MediaBox [")[1].split(b"]")[0].split()
+    assert float(box[2]) == pytest.approx(WIDTH_MM * 72 / 25.4, rel=1e-3)
+    assert found == sheet_pdf(figure, title="A sheet"), "the same figure, the same file"
