@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,14 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """The URL of the app; its log must be free of tracebacks and deprecations at the end."""
-    home = tmp_path_factory.mktemp("home")
+    """The URL of the app."""
+    with serving(tmp_path_factory.mktemp("home")) as url:
+        yield url
+
+
+@contextmanager
+def serving(home):
+    """The URL of a server of its own; its log must be free of tracebacks and deprecations."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -113,6 +120,13 @@ def open_page(chromium, server):
         context.close()
     assert not outside, f"requests to the outside: {outside}"
     assert not noise, noise
+
+
+@pytest.fixture
+def fresh_server(tmp_path):
+    """The URL of a server that nobody has visited."""
+    with serving(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

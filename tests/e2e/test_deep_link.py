@@ -1,0 +1,13 @@
+"""A link leads where it says, even for a server's first visitor."""
+
+from browsing import visit
+from playwright.sync_api import expect
+
+
+def test_first_visitor_of_a_server_may_come_by_a_deep_link(chromium, fresh_server):
+    page = chromium.new_page(base_url=fresh_server)
+    visit(page, "/train?data=moons")
+    navigation = page.get_by_test_id("stSidebarNav")
+    expect(navigation.get_by_role("link", name="Compare")).to_be_visible()
+    expect(page.get_by_role("combobox").first).to_have_value("two moons")
+    page.close()
