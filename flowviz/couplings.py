@@ -10,17 +10,39 @@ References:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import ot
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from flowviz.registry import Registry
 
-__all__ = ["COUPLINGS", "Coupling"]
+__all__ = ["COUPLINGS", "Coupling", "Pairs"]
 
 Coupling = Callable[[Tensor, Tensor], Tensor]
 """Noise x_0 and data x_1, both (B, *), to the data reordered so that row i belongs to x_0[i]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """A coupling given by its pairs: noise x_0 (N, *) and what belongs to it, x_1 (N, *)."""
+
+    x_0: Tensor
+    x_1: Tensor
+
+    def __post_init__(self) -> None:
+        if self.x_0.shape != self.x_1.shape or not len(self.x_0):
+            raise ValueError(
+                "Pairs need noise and data of the same shape (N, *), N > 0; "
+                f"got {tuple(self.x_0.shape)} and {tuple(self.x_1.shape)}."
+            )
+
+    def draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """n pairs drawn with replacement, x_0 and x_1, each (n, *)."""
+        chosen = torch.randint(len(self.x_0), (n,), generator=generator)
+        return self.x_0[chosen], self.x_1[chosen]
+
 
 COUPLINGS: Registry[Coupling] = Registry("coupling")
 

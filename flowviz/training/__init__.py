@@ -9,6 +9,7 @@ from flowviz.training.plane import (
     steps_within,
     train,
 )
+from flowviz.training.reflow import reflow_pairs
 
 __all__ = [
     "BOUNDS",
@@ -16,6 +17,7 @@ __all__ = [
     "TrainState",
     "build_field",
     "irreducible_loss",
+    "reflow_pairs",
     "steps_within",
     "train",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowviz.couplings import COUPLINGS
+from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import Dataset
 from flowviz.fields import LearnedField, exact_field
 from flowviz.networks import MLP
@@ -118,9 +118,16 @@ class TrainState:
         ema: the field with the moving average of the weights: the one to sample from.
     """
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        device: torch.device,
+        pairs: Pairs | None = None,
+    ) -> None:
         self.config = config
         self.device = device
+        self.pairs = pairs
         self.generator = torch.Generator().manual_seed(config.seed)
         self.field = build_field(config, dataset, self.generator).to(device)
         self.ema = build_field(config, dataset).to(device).requires_grad_(False)
@@ -177,7 +184,10 @@ class TrainState:
         x_1 = dataset.sample(config.batch, self.generator)
         x_0 = torch.randn(x_1.shape, generator=self.generator)
         t = stratified(config.batch, self.generator) * path.t_max
-        x_1 = COUPLINGS[config.coupling](x_0, x_1)
+        if self.pairs is None:
+            x_1 = COUPLINGS[config.coupling](x_0, x_1)
+        else:
+            x_0, x_1 = self.pairs.draw(config.batch, self.generator)
         loss = self.field.loss(t.to(self.device), x_0.to(self.device), x_1.to(self.device)).mean()
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * schedule(self.step, config.steps)
@@ -199,6 +209,7 @@ def train(
     *,
     device: torch.device | None = None,
     tensors: dict[str, Tensor] | None = None,
+    pairs: Pairs | None = None,
 ) -> Iterator[TrainState]:
     """Yields the state after each optimiser step, the same object every time.
 
@@ -207,8 +218,9 @@ def train(
         dataset: the data set that `config.data` names.
         device: where; the CPU by default.
         tensors: what `TrainState.tensors` gave of an earlier run, to go on with that run.
+        pairs: in place of the coupling that the config names; see `flowviz.training.reflow`.
     """
-    state = TrainState(config, dataset, device or torch.device("cpu"))
+    state = TrainState(config, dataset, device or torch.device("cpu"), pairs)
     if tensors is not None:
         state.restore(tensors)
     while not state.done:
