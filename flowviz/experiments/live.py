@@ -244,7 +244,7 @@ class _Watched:
         self._averages = _Averages(POINTS)
         self._floor = irreducible_loss(config, dataset, n=8_192, chunk=CHUNK)
         self._dataset = dataset
-        self._probe: _Probe | None = None
+        self._probe: Probe | None = None
 
     def see(self, state: TrainState) -> None:
         """Takes up the last step's loss."""
@@ -259,7 +259,7 @@ class _Watched:
         """Holds the averaged weights against the exact field, where it is known."""
         if self._floor is None:
             return
-        self._probe = self._probe or _Probe(state.ema, self._dataset, self.config.seed)
+        self._probe = self._probe or Probe(state.ema, self._dataset, self.config.seed)
         self._excess.add((state.step, self._probe.excess(state.ema)))
 
     def trace(self) -> Trace:
@@ -283,7 +283,7 @@ class _Watched:
         )
 
 
-class _Probe:
+class Probe:
     """Fixed states of a path with the exact value of what a network predicts there."""
 
     def __init__(self, field: LearnedField, dataset: Dataset, seed: int) -> None:
@@ -299,12 +299,23 @@ class _Probe:
         best = torch.cat([_best(exact, *part) for part in _chunks(t, x, q_1, q_0)])
         self.t, self.x = t.to(device), x.float().to(device)
         self.best, self.weight = best.to(device), field.objective.weight(c).to(device)
+        self.velocity = field.objective.velocity(path, t, x, best).to(device)
 
     @torch.no_grad()
     def excess(self, field: LearnedField) -> float:
         """The mean weighted squared distance to the exact prediction, a dimension."""
         error = field.predict(self.t, self.x) - self.best
         return (self.weight * error.square()).mean().item()
+
+    @torch.no_grad()
+    def error(self, field: LearnedField) -> float:
+        """The root mean squared distance to the exact velocity, in units of its own."""
+        error = field(self.t, self.x) - self.velocity
+        return (error.square().mean() / self.velocity.square().mean()).sqrt().item()
+
+    def excess_of_nothing(self) -> float:
+        """The excess of a field that predicts 0 everywhere, as one that is plain begins."""
+        return (self.weight * self.best.square()).mean().item()
 
 
 class _Thinned(Generic[T]):
