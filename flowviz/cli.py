@@ -239,6 +239,19 @@ def build_parser() -> argparse.ArgumentParser:
     _add_grid(evaluate)
     _add_draws(evaluate, 20_000)
     evaluate.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="measures to take (`flowviz names`; default: all; w2 and mmd are slow)",
+    )
+    evaluate.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="add the curve that the app draws: N seeds from --seed on, with error, floors and "
+        "the NFE at which the solver arrives",
+    )
+    evaluate.add_argument(
         "--error",
         action="store_true",
         help="measure the solver's error too: the distance of each sample from where the "
@@ -623,6 +636,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     answer = _judge(source.field, source.dataset(), configs, points, double, trace=options.trace)
     if options.save:
         rewrite_quality(options.checkpoint, answer)
+    if options.seeds is not None:
+        answer["curve"] = _curve(options, configs)
     if options.json:
         about = {"checkpoint": options.checkpoint, "data": source.data}
         print(json.dumps(about | answer, indent=2))
@@ -636,16 +651,20 @@ def _evaluate(options: argparse.Namespace) -> None:
             for row, error in zip(rows, errors, strict=True)
         ],
     )
+    print("In brackets: how many times that of fresh data, which a perfect sampler would reach.")
     if options.error:
         print(
             "mse: squared distance per dimension from the converged flow of the same field "
             f"(float64, NFE {rows[0]['error']['reference_nfe']})."
         )
+    if options.seeds is not None:
+        for goal, reach in answer["curve"]["reach"].items():
+            arrived = "not reached" if reach is None else f"NFE {reach['nfe']:.4g}"
+            print(f"{goal} of {options.seeds} seeds: {arrived}")
     for row in rows if options.trace else []:
         print(f"steps: {' '.join(f'{t:.6g}' for t in row['step_times'])}")
         for t, dt in row["refused"]:
             print(f"rejected: t = {t:.6g}, dt = {dt:.3g}")
-    print("In brackets: how many times that of fresh data, which a perfect sampler would reach.")
     judged = answer["likelihood"]
     if judged:
         above = "" if judged["kl"] is None else f", KL(data || model) {judged['kl']:.4f}"
@@ -692,6 +711,24 @@ def _judge(
         progress.show(total, total)
     progress.end()
     return _rounded({"evaluations": rows, "likelihood": judged, "failure": failure})
+
+
+def _curve(options: argparse.Namespace, configs: "list[EvaluateConfig]") -> dict[str, Any]:
+    """The curve of the page of cost and quality, as JSON takes it."""
+    from flowviz.experiments.nfe_quality import CurveConfig, compute_curve
+
+    first = configs[0]
+    config = CurveConfig(
+        source=options.checkpoint,
+        method=first.method,
+        budgets=tuple(first.tol if each.nfe is None else each.nfe for each in configs),
+        grid=first.grid,
+        n=first.n,
+        seed=first.seed,
+        seeds=_number(options.seeds, "--seeds", least=1),
+        metrics=first.metrics,
+    )
+    return _rounded(compute_curve(config).as_dict())
 
 
 def _rounded(value: object) -> Any:
@@ -775,6 +812,7 @@ def _config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfig":
         grid=options.grid,
         n=_count(options),
         seed=_seed(options),
+        **({"metrics": tuple(options.metrics)} if getattr(options, "metrics", None) else {}),
     )
 
 

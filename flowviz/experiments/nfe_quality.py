@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Event
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,10 +36,11 @@ from flowviz.experiments.evaluate import (
     reference,
     samples_of,
 )
-from flowviz.experiments.sources import Source, exact_name, source
+from flowviz.experiments.evolution import affordable
+from flowviz.experiments.sources import PREFIX, Source, exact_name, source
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
-from flowviz.solvers import METHODS, SolveCancelled, SolveError, steps_for
+from flowviz.solvers import METHODS, SolveCancelled, SolveError
 
 __all__ = [
     "ERROR_LEVEL",
@@ -55,11 +56,12 @@ __all__ = [
     "compute_steps",
     "met_by",
     "nfe_to_reach",
+    "pairs",
     "sweep",
 ]
 
-NFES = (4, 6, 8, 10, 12, 16, 20, 30, 40, 60, 80, 100)
-"""Budgets of fixed-step methods; a method skips those that it cannot meet exactly."""
+NFES = (4, 8, 12, 16, 20, 40, 60, 100)
+"""Budgets of fixed-step methods, or the nearest that a method can meet exactly."""
 
 TOLERANCES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Tolerances of adaptive methods."""
@@ -143,7 +145,7 @@ class SweepConfig:
     Attributes:
         sources: fields by name.
         methods: names in METHODS.
-        nfes: budgets of fixed-step methods.
+        nfes: budgets of fixed-step methods; see `met_by`.
         tols: tolerances of adaptive ones.
         grid: name in GRIDS.
         n: samples a seed.
@@ -223,6 +225,20 @@ class Curve:
         """Where the solver failed or threw samples out of the plane, (P,)."""
         return np.array([bool(text) for text in self.failures]) | (self.lost > 0).any(axis=1)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Numbers, names, lists and dicts alone, as JSON takes them; None where it failed."""
+        tables = {name: _listed(getattr(self, name)) for name in ("nfe", "mse", "lost")}
+        measures = {
+            name: {key: _listed(value) for key, value in getattr(self, name).items()}
+            for name in ("values", "floor", "fresh", "limit")
+        }
+        goals = {f"mse <= {ERROR_LEVEL:g}": self.reach_error()} | {
+            f"{name} <= {self.target(name):.4g}": self.reach(name) for name in self.values
+        }
+        reach = {goal: found and found._asdict() for goal, found in goals.items()}
+        shared = {"failures": list(self.failures), "reference_nfe": self.reference_nfe}
+        return tables | measures | shared | {"exploded": self.exploded.tolist(), "reach": reach}
+
     def target(self, metric: str) -> float:
         """The value at which a sampler has arrived: MARGIN floors, or SHARE_LEVEL over 0."""
         fresh = self.fresh[metric].mean()
@@ -250,8 +266,18 @@ class Reach(NamedTuple):
 
 
 def met_by(method: str, nfes: Iterable[int]) -> tuple[int, ...]:
-    """Those of `nfes` that a fixed-step method can spend exactly."""
-    return tuple(nfe for nfe in nfes if _can_spend(method, nfe))
+    """For each of `nfes`, the nearest that a fixed-step method can spend exactly; no two equal."""
+    options = affordable(method)
+    return tuple(sorted({min(options, key=lambda n: (abs(n - nfe), -n)) for nfe in nfes}))
+
+
+def pairs(curves: Iterable[Curve]) -> list[tuple[Curve, Curve]]:
+    """Conditional OT beside VP diffusion: the first of each data set, solver and kind of field."""
+    found: dict[tuple[str, str, bool], dict[str, Curve]] = {}
+    for curve in curves:
+        kind = curve.data, curve.config.method, curve.config.source.startswith(PREFIX)
+        found.setdefault(kind, {}).setdefault(curve.path, curve)
+    return [(of["ot"], of["vp"]) for of in found.values() if {"ot", "vp"} <= of.keys()]
 
 
 def nfe_to_reach(nfe: NDArray, values: NDArray, target: float) -> Reach | None:
@@ -518,6 +544,11 @@ def _columns(rows: Sequence[dict[str, float]]) -> dict[str, NDArray[np.float64]]
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
+def _listed(values: NDArray) -> Any:
+    """An array as lists, None for NaN."""
+    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+
+
 def _results(futures: Sequence[Future[Curve]]) -> Iterator[Curve]:
     for future in as_completed(futures):
         yield future.result()
@@ -527,11 +558,3 @@ def _work(config: CurveConfig) -> float:
     """How many evaluations a curve takes, roughly."""
     adaptive = METHODS[config.method].adaptive
     return len(config.budgets) * ADAPTIVE_NFE if adaptive else sum(config.budgets)
-
-
-def _can_spend(method: str, nfe: int) -> bool:
-    try:
-        steps_for(method, nfe)
-    except ValueError:
-        return False
-    return True

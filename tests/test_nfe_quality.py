@@ -1,0 +1,308 @@
+"""Cost and quality: the guide's table, floors, what explodes; pages and command agree.
+
+The table is D5 of the guide's paper facts: exact field of the board of half-width 4.444, 3,000
+points, uniform steps, OT to 1 - 1e-3 and VP to 1 - 1e-5.
+"""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from flowviz.cli import main
+from flowviz.datasets import DATASETS
+from flowviz.experiments import nfe_quality
+from flowviz.experiments.evaluate import EvaluateConfig, evaluate, floors, reference
+from flowviz.experiments.nfe_quality import (
+    ERROR_LEVEL,
+    FRESH,
+    MARGIN,
+    SHARE_LEVEL,
+    CurveConfig,
+    Reach,
+    StepsConfig,
+    SweepConfig,
+    compute_curve,
+    compute_steps,
+    met_by,
+    nfe_to_reach,
+    pairs,
+    sweep,
+)
+from flowviz.experiments.sources import exact_name, source
+from flowviz.metrics import METRICS
+from flowviz.solvers import METHODS, SolveError
+
+BOARD = DATASETS["checkerboard"]
+OT, VP = exact_name("checkerboard", "ot"), exact_name("checkerboard", "vp")
+SETS = 4
+"""Sets of 3,000 points: one alone is a few particles near the cells' edges."""
+
+D5 = {
+    ("euler", "ot"): {4: (0.748, 0.92), 8: (0.228, 0.99), 10: (0.163, 0.99), 20: (0.057, 1.0)},
+    ("euler", "vp"): {4: (0.290, 0.64), 8: (0.117, 0.84), 10: (0.092, 0.89), 20: (0.041, 0.97)},
+    ("midpoint", "ot"): {4: (0.092, 0.93), 8: (0.012, 1.0), 10: (0.0055, 1.0), 20: (0.0006, 1.0)},
+    ("midpoint", "vp"): {4: (0.241, 0.54), 8: (0.05, 0.99), 10: (0.036, 0.99), 20: (0.0064, 0.99)},
+}
+"""By solver and path, at each NFE: squared error per dimension and share in filled cells."""
+
+
+@pytest.fixture(scope="module", params=["ot", "vp"])
+def converged(request):
+    origin = source(exact_name("checkerboard", request.param))
+    return request.param, origin, [reference(origin.double(), 3000, seed) for seed in range(SETS)]
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint"])
+def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, method):
+    """Within 15 %, or within 2.5 standard deviations of such a set: the guide drew one."""
+    path, origin, ends = converged
+    for nfe, (mse, filled) in D5[method, path].items():
+        found = [
+            evaluate(
+                origin.field,
+                BOARD,
+                EvaluateConfig(method=method, nfe=nfe, n=3000, seed=s, metrics=("off-support",)),
+                floor={"off-support": 0.0},
+                converged=ends[s],
+            )
+            for s in range(SETS)
+        ]
+        assert {each.nfe for each in found} == {nfe}
+        errors = np.array([each.error.mse for each in found])
+        inside = np.mean([1 - each.measures["off-support"].value for each in found])
+        assert inside == pytest.approx(filled, rel=0.15)
+        allowed = max(0.15 * mse, 2.5 * errors.std(ddof=1) * math.sqrt(1 + 1 / SETS))
+        assert errors.mean() == pytest.approx(mse, abs=allowed)
+
+
+def test_heun_explodes_on_the_exact_field_and_edm_s_last_step_does_not():
+    """D5: a squared error of 1e3 at NFE 4 on OT, of 1e7 on VP."""
+    for name, least in ((OT, 1e2), (VP, 1e5)):
+        heun = compute_curve(CurveConfig(source=name, method="heun", budgets=(4, 8), n=500))
+        edm = compute_curve(CurveConfig(source=name, method="edm", budgets=(3, 7), n=500))
+        assert heun.mse[0].max() > least and heun.exploded[0] and (heun.lost[0] > 0).any()
+        assert not edm.exploded.any() and edm.mse.max() < 2
+
+
+SMALL = {"n": 200, "seeds": 2}
+TINY = SweepConfig(
+    sources=(OT, VP), methods=("euler", "dopri5"), nfes=(4, 8), tols=(1e-2,), **SMALL
+)
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return list(sweep(TINY, workers=2))
+
+
+def test_sweep_yields_each_curve_with_its_counted_cost(curves):
+    assert {curve.config for curve in curves} == set(TINY.curves)
+    for curve in curves:
+        shape = len(curve.config.budgets), 2
+        for table in (curve.nfe, curve.mse, curve.lost, *curve.values.values()):
+            assert table.shape == shape and np.isfinite(table).all()
+        if curve.config.method == "euler":
+            assert curve.nfe.tolist() == [[4, 4], [8, 8]]
+        else:
+            assert (curve.nfe > 20).all() and (curve.mse < 0.05).all()
+        assert curve.reference_nfe > 100 and not curve.exploded.any()
+
+
+def test_floor_is_what_the_converged_exact_flow_has_whatever_the_path(curves):
+    of = {curve.path: curve for curve in curves}
+    for name in of["ot"].floor:
+        assert of["ot"].floor[name].tolist() == of["vp"].floor[name].tolist()
+        assert of["ot"].limit[name].tolist() == of["ot"].floor[name].tolist()
+        assert of["ot"].fresh[name].shape == (FRESH,)
+    # The paths' converged samples are the same up to 1e-2 (guide, D3).
+    assert of["vp"].limit["sliced-w2"] == pytest.approx(of["vp"].floor["sliced-w2"], rel=0.02)
+    assert of["ot"].target("sliced-w2") == MARGIN * of["ot"].floor["sliced-w2"].mean()
+    assert of["ot"].target("off-support") == SHARE_LEVEL
+
+
+@pytest.mark.parametrize("r", [0, 1])
+def test_curve_is_the_evaluation_with_each_seed(curves, r):
+    for curve in curves:
+        origin = source(curve.config.source)
+        config = curve.config.at(curve.config.budgets[-1], seed=r)
+        alone = evaluate(origin.field, BOARD, config, converged=reference(origin.double(), 200, r))
+        assert alone.nfe == curve.nfe[-1, r] and alone.error.mse == curve.mse[-1, r]
+        for name, measure in alone.measures.items():
+            assert measure.value == curve.values[name][-1, r]
+    band = [floors(BOARD, curve.config.at(curve.config.budgets[0], s)) for s in range(FRESH)]
+    assert curve.fresh["sliced-w2"].tolist() == [each["sliced-w2"] for each in band]
+
+
+def test_page_and_command_agree(curves, capsys):
+    """`evaluate` with a seed gives that seed's numbers, and with --seeds the whole curve."""
+    curve = next(c for c in curves if c.config.source == OT and c.config.method == "euler")
+    measures = list(curve.values)
+    command = ["evaluate", OT, "--solver", "euler", "--nfe", "4", "8", "-n", "200", "--json"]
+    command += ["--likelihood", "0", "--error", "--seeds", "2", "--metrics", *measures]
+    assert main(command) == 0
+    answer = json.loads(capsys.readouterr().out)
+    for p, row in enumerate(answer["evaluations"]):
+        assert row["nfe"] == curve.nfe[p, 0]
+        assert row["error"]["mse"] == pytest.approx(curve.mse[p, 0], rel=1e-5)
+        for name in measures:
+            assert row["measures"][name]["value"] == pytest.approx(curve.values[name][p, 0], 1e-5)
+    for name in measures:
+        assert np.array(answer["curve"]["values"][name]) == pytest.approx(curve.values[name], 1e-5)
+        assert answer["curve"]["floor"][name] == pytest.approx(curve.floor[name], rel=1e-5)
+    reach = answer["curve"]["reach"][f"mse <= {ERROR_LEVEL:g}"]
+    assert reach is None and curve.reach_error() is None, "8 evaluations of Euler are too few"
+
+
+def test_command_traces_the_steps_that_the_page_draws(capsys):
+    command = ["evaluate", VP, "--solver", "bosh3", "--tol", "0.01", "-n", "200", "--json"]
+    assert main([*command, "--trace", "--likelihood", "0", "--metrics", "off-support"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["evaluations"]
+    walked = compute_steps(StepsConfig(source=VP, method="bosh3", tol=0.01, n=200))
+    assert row["step_times"][:-1] == pytest.approx(walked.begin, abs=1e-5)
+    assert np.array(row["refused"]).reshape(-1, 2) == pytest.approx(walked.rejected, abs=1e-5)
+    assert walked.nfe == row["nfe"] and len(walked.size) == row["steps"]
+    assert walked.begin + walked.size == pytest.approx([*walked.begin[1:], walked.t_max])
+    assert walked.states.shape == (201, nfe_quality.SHOWN, 2)
+
+
+def test_known_curves_are_not_computed_again(curves, monkeypatch):
+    known = {curve.config: curve for curve in curves[:3]}
+    monkeypatch.setattr(nfe_quality, "compute_curve", lambda config, **_: curves[3])
+    found = list(sweep(TINY, known=known, workers=1))
+    assert set(found) == set(curves) and known[curves[3].config] is curves[3]
+
+
+def test_sweep_stops_when_told_and_when_left():
+    asked = []
+    config = SweepConfig(sources=(OT,), methods=("euler", "midpoint"), n=150, seeds=1)
+    assert list(sweep(config, should_stop=lambda: asked.append(1) or len(asked) > 300)) == []
+    running = sweep(config, workers=1)
+    first = next(running)
+    running.close()  # joins its threads
+    assert first.config in config.curves
+
+
+def test_failed_solves_are_points_and_not_gaps(monkeypatch):
+    """A solve that fails at one seed leaves its budget on the axis and its sentence beside it."""
+
+    def broken(field, dataset, config, **rest):
+        if config.nfe == 4 and config.seed == 1:
+            raise SolveError("Heun left the finite numbers.", 0.5)
+        return evaluate(field, dataset, config, **rest)
+
+    monkeypatch.setattr(nfe_quality, "evaluate", broken)
+    curve = compute_curve(CurveConfig(source=OT, method="heun", budgets=(4, 20), **SMALL))
+    assert curve.exploded[0] and curve.failures == ("Heun left the finite numbers.", "")
+    assert curve.cost.tolist() == [4, 20] and np.isnan(curve.mse[0, 1])
+    text = json.dumps(curve.as_dict(), allow_nan=False)
+    assert json.loads(text)["mse"][0][1] is None
+
+
+def test_reach_is_interpolated_on_logarithmic_axes():
+    nfe = np.array([4.0, 8.0, 16.0, 32.0])
+    power = nfe**-2.0
+    assert nfe_to_reach(nfe, power, 10.0**-2).nfe == pytest.approx(10)
+    assert nfe_to_reach(nfe, power, 1.0) == Reach(4, True)
+    assert nfe_to_reach(nfe, power, 1e-6) is None
+    rising = np.array([1e-3, 1.0, 1e-3, 1e-3])  # only what stays below counts
+    assert 8 < nfe_to_reach(nfe, rising, 1e-2).nfe < 16
+    failed = np.array([np.nan, np.nan, 1e-3, 0.0])
+    assert nfe_to_reach(nfe, failed, 1e-2) == Reach(16, False)
+    assert nfe_to_reach(nfe, np.array([1, 1, 1, 0.0]), 0.5) == Reach(32, False)
+
+
+@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.adaptive])
+def test_every_solver_has_budgets_that_it_can_meet(method):
+    budgets = met_by(method, nfe_quality.NFES)
+    assert len(budgets) > 4 and list(budgets) == sorted(set(budgets))
+    for nfe in budgets:
+        EvaluateConfig(method=method, nfe=nfe)
+
+
+def test_pairs_put_ot_beside_vp_of_one_solver_and_kind(curves):
+    beside = pairs(curves)
+    assert len(beside) == 2
+    for ot, vp in beside:
+        assert (ot.path, vp.path) == ("ot", "vp") and ot.config.method == vp.config.method
+    assert pairs([c for c in curves if c.path == "ot"]) == []
+
+
+def test_grid_even_in_log_snr_takes_the_handicap_of_the_clock():
+    """With exact fields the paths differ in their clocks alone (guide, D3), by total variation."""
+    shares = {}
+    for grid in ("uniform", "log-snr"):
+        config = SweepConfig(
+            sources=(OT, VP),
+            methods=("midpoint",),
+            nfes=(4, 6, 8, 10, 12, 14, 16, 20),
+            grid=grid,
+            metrics=("histogram-tv",),
+        )
+        ((ot, vp),) = pairs(sweep(config, workers=1))
+        shares[grid] = ot.reach("histogram-tv").nfe / vp.reach("histogram-tv").nfe
+    assert shares["uniform"] < 0.65 < 0.8 < shares["log-snr"] < 1.2
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"n": 1}, "n must be in"),
+        ({"seeds": 0}, "seeds must be in"),
+        ({"budgets": ()}, "needs one budget"),
+        ({"grid": "log"}, "Unknown time grid"),
+        ({"metrics": ("w3",)}, "Unknown metric 'w3'"),
+    ],
+)
+def test_bad_configs_are_refused(given, match):
+    with pytest.raises(ValueError, match=match):
+        CurveConfig(source=OT, **given)
+
+
+def test_steps_need_a_solver_that_chooses_them():
+    with pytest.raises(ValueError, match="one that chooses its steps: adaptive-heun"):
+        StepsConfig(source=OT, method="midpoint")
+
+
+def test_a_sweep_takes_every_measure_that_is_quick():
+    """Those with a limit compare all pairs of points, which takes a tenth of a second."""
+    assert set(nfe_quality.QUICK) == {name for name in METRICS if METRICS[name].limit is None}
+
+
+@pytest.mark.parametrize("name", ["exact:moons", "exact:/ot", "exact:checkerboard/to", "nothing"])
+def test_unknown_sources_are_refused_in_a_sentence(name):
+    with pytest.raises(ValueError, match=r"\.$"):
+        source(name)
+
+
+def test_source_in_float64_leaves_the_field_as_it_was(tmp_path):
+    """A network in float32 is copied, not changed; the exact field takes any precision."""
+    assert source(OT).double() is not None
+    assert (
+        main(
+            [
+                "train",
+                "--data",
+                "moons",
+                "--path",
+                "ot",
+                "--steps",
+                "3",
+                "--quality",
+                "0",
+                "--width",
+                "8",
+                "--depth",
+                "1",
+                "--out",
+                str(tmp_path / "m"),
+            ]
+        )
+        == 0
+    )
+    origin = source(str(tmp_path / "m.safetensors"))
+    fine = origin.double()
+    assert next(fine.parameters()).element_size() == 8
+    assert next(origin.field.parameters()).element_size() == 4
+    assert origin.data == "moons" and origin.path_spec == "ot" and not origin.exact
