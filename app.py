@@ -8,6 +8,7 @@ PAGES = {
     # file: (title, icon)
     "compare": ("Compare", ":material/compare:"),
     "train": ("Train", ":material/model_training:"),
+    "nfe_quality": ("Cost and quality", ":material/speed:"),
 }
 
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")

@@ -1,0 +1,516 @@
+"""What samples cost: error and quality against NFE, adaptive steps, and cost across data sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from flowviz.figures import theme
+
+__all__ = ["DASHES", "CostCurve", "Dumbbell", "StepRecord", "costs", "dumbbells", "steps"]
+
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+"""Dashes that solvers take in order; from the seventh on they come again."""
+
+SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
+"""Marks of the fields of one path, in order; those of exact fields are open."""
+
+DIGITS = ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1,))
+"""First digits of the ticks of a logarithmic axis, from short axes to long ones."""
+
+MOST_TICKS = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostCurve:
+    """One field under one solver: error and quality of P budgets, lowest, mean and highest seed.
+
+    Attributes:
+        field: the field's name in the legend.
+        solver: the solver's.
+        colour: of the field's path, #rrggbb.
+        symbol: of the field.
+        dash: of the solver.
+        nfe: (P,), mean of the counted evaluations.
+        error: (3, P), squared error per dimension.
+        quality: (3, P), the measure.
+        exploded: (P,), where the solver failed or threw samples out of the plane.
+        notes: P sentences for those that did.
+    """
+
+    field: str
+    solver: str
+    colour: str
+    symbol: str
+    dash: str
+    nfe: NDArray
+    error: NDArray
+    quality: NDArray
+    exploded: NDArray
+    notes: Sequence[str]
+
+    @property
+    def label(self) -> str:
+        """The curve's name."""
+        return f"{self.field}, {self.solver}"
+
+    def __post_init__(self) -> None:
+        wanted = (3, len(self.nfe))
+        for name in ("error", "quality"):
+            if getattr(self, name).shape != wanted:
+                raise ValueError(
+                    f"{name} must have shape {wanted}: lowest, mean and highest; "
+                    f"got {getattr(self, name).shape}."
+                )
+
+
+def costs(
+    curves: Sequence[CostCurve],
+    *,
+    measure: str,
+    floor: float,
+    band: tuple[float, float],
+    target: float,
+    level: float,
+    dark: bool = False,
+) -> go.Figure:
+    """Squared error (left) and a measure of quality (right) against NFE, on logarithmic axes.
+
+    The legend tells fields by colour and mark, and solvers by dash. What exploded is marked by a
+    cross, at the top edge where its value lies beyond it.
+
+    Args:
+        curves: fields and solvers in the order of the legend.
+        measure: the measure's name, for its axis.
+        floor: its value for a perfect sampler from the same noise.
+        band: its lowest and highest value between two fresh data sets.
+        target: the value at which a sampler has arrived.
+        level: the error at which costs are compared.
+        dark: the theme.
+    """
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        horizontal_spacing=0.11,
+        subplot_titles=["Numerical error", "Sample quality"],
+    )
+    figure.update_layout(template=theme.template(dark=dark), height=480)
+    for annotation in figure.select_annotations():
+        annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
+    for column, name in ((1, "error"), (2, "quality")):
+        low, top = _span([getattr(c, name) for c in curves], [c.exploded for c in curves])
+        room = 1.6 if column == 1 else 1.08
+        if column == 2 and floor > 0:
+            low = min(low, floor, *band)
+        low, top = low / room, top * room
+        for curve in curves:
+            _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top)
+        _add_exploded(figure, curves, name, column, top=top, dark=dark)
+        figure.update_yaxes(
+            range=[np.log10(low), np.log10(top) + 0.02], **_ticks(low, top), row=1, col=column
+        )
+    _add_legend(figure, curves, dark=dark)
+    costs_of_all = np.concatenate([c.nfe[np.isfinite(c.nfe)] for c in curves] or [[1, 100]])
+    ends = costs_of_all.min() / 1.15, costs_of_all.max() * 1.15
+    _add_levels(figure, ends, floor=floor, band=band, target=target, level=level, dark=dark)
+    figure.update_xaxes(
+        title="function evaluations (NFE), counted",
+        type="log",
+        range=[np.log10(end) for end in ends],
+        **_ticks(*ends),
+    )
+    figure.update_yaxes(type="log")
+    figure.update_yaxes(title="squared error per dimension", row=1, col=1)
+    figure.update_yaxes(title=measure, row=1, col=2)
+    return figure.update_layout(
+        margin={"l": 64, "r": 16, "t": 44, "b": 56},
+        legend={"y": -0.15, "itemclick": False, "itemdoubleclick": False},
+    )
+
+
+def _add_curve(
+    figure: go.Figure,
+    curve: CostCurve,
+    band: NDArray,
+    column: int,
+    *,
+    low: float,
+    top: float,
+) -> None:
+    least, mean, most = band
+    shown = np.where(mean > 0, mean, low)  # a share of 0 has its place at the bottom edge
+    figure.add_scatter(
+        x=curve.nfe,
+        y=shown,
+        error_y={
+            "type": "data",
+            "symmetric": False,
+            "array": np.where(most < top, most - mean, 0),
+            "arrayminus": np.where(least > 0, mean - least, 0),
+            "thickness": 1,
+            "width": 2,
+            "color": theme.rgba(curve.colour, 0.5),
+        },
+        customdata=np.column_stack([mean, np.sqrt(mean), least, most]),
+        mode="lines+markers",
+        line={"color": curve.colour, "width": 1.8, "dash": curve.dash},
+        marker={"size": 6, "symbol": curve.symbol, "color": curve.colour},
+        name=curve.label,
+        showlegend=False,
+        hovertemplate="NFE %{x:.4g}: %{customdata[0]:.4g}"
+        + ("<br>root mean square %{customdata[1]:.4g}" if column == 1 else "")
+        + "<br>seeds %{customdata[2]:.4g} to %{customdata[3]:.4g}"
+        + f"<extra>{curve.label}</extra>",
+        row=1,
+        col=column,
+    )
+
+
+def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -> None:
+    """Entries without data: one a field, by colour and mark, and one a solver, by dash."""
+    nowhere = {"x": [None], "y": [None], "hoverinfo": "skip"}
+    for curve in _first(curves, "field"):
+        figure.add_scatter(
+            **nowhere,
+            mode="lines+markers",
+            line={"color": curve.colour, "width": 2},
+            marker={"size": 8, "symbol": curve.symbol, "color": curve.colour},
+            name=curve.field,
+            legendrank=10,
+            row=1,
+            col=1,
+        )
+    for curve in _first(curves, "solver"):
+        figure.add_scatter(
+            **nowhere,
+            mode="lines",
+            line={"color": theme.INK[dark], "width": 2, "dash": curve.dash},
+            name=curve.solver,
+            legendrank=20,
+            row=1,
+            col=1,
+        )
+
+
+def _add_exploded(
+    figure: go.Figure,
+    curves: Sequence[CostCurve],
+    name: str,
+    column: int,
+    *,
+    top: float,
+    dark: bool,
+) -> None:
+    """One cross for each budget that exploded, over its curve or at the top edge."""
+    rows = [
+        (c.nfe[p], _finite(getattr(c, name)[1, p], top), c.colour, f"{c.label}: {c.notes[p]}")
+        for c in curves
+        for p in np.flatnonzero(c.exploded)
+    ]
+    if not rows:
+        return
+    nfe, values, colours, notes = zip(*rows, strict=True)
+    figure.add_scatter(
+        x=nfe,
+        y=values,
+        mode="markers",
+        marker={
+            "symbol": "x",
+            "size": 9,
+            "color": colours,
+            "line": {"width": 1, "color": theme.PAPER[dark]},
+        },
+        customdata=notes,
+        hovertemplate="NFE %{x:.4g}<br>%{customdata}<extra></extra>",
+        name="exploded",
+        legendrank=30,
+        showlegend=column == 1,
+        cliponaxis=False,
+        row=1,
+        col=column,
+    )
+
+
+def _add_levels(
+    figure: go.Figure,
+    ends: tuple[float, float],
+    *,
+    floor: float,
+    band: tuple[float, float],
+    target: float,
+    level: float,
+    dark: bool,
+) -> None:
+    """The floor with its band and the target under the quality, the level under the error."""
+    data, muted = theme.colour("data", dark=dark), theme.MUTED[dark]
+    if band[0] > 0:
+        figure.add_scatter(
+            x=[*ends, *ends[::-1]],
+            y=[band[0], band[0], band[1], band[1]],
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=theme.rgba(data, 0.14),
+            name="two fresh sets of data",
+            legendrank=40,
+            hoverinfo="skip",
+            row=1,
+            col=2,
+        )
+    lines = [
+        (2, target, muted, "dash", "arrived"),
+        (1, level, muted, "dash", "arrived"),
+    ]
+    if floor > 0:
+        lines.append((2, floor, data, "dot", "perfect sampler, same noise"))
+    for column, height, colour, dash, name in lines:
+        figure.add_scatter(
+            x=ends,
+            y=[height, height],
+            mode="lines",
+            line={"color": colour, "width": 1.2, "dash": dash},
+            name=name,
+            legendrank=50,
+            showlegend=column == 2,
+            hovertemplate=f"%{{y:.4g}}<extra>{name}</extra>",
+            row=1,
+            col=column,
+        )
+
+
+def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
+    """The first curve of each field or solver."""
+    found: dict[str, CostCurve] = {}
+    for curve in curves:
+        found.setdefault(getattr(curve, name), curve)
+    return list(found.values())
+
+
+def _span(bands: Sequence[NDArray], exploded: Sequence[NDArray]) -> tuple[float, float]:
+    """The least and the largest positive mean of what did not explode."""
+    tame = [b[1][~e] for b, e in zip(bands, exploded, strict=True)]
+    values = np.concatenate([*tame, [np.nan]])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return 1e-3, 10.0
+    return float(values.min()), float(values.max())
+
+
+def _finite(value: float, top: float) -> float:
+    return float(min(value, top)) if np.isfinite(value) else top
+
+
+def _ticks(low: float, high: float) -> dict[str, object]:
+    """Ticks of a logarithmic axis: round numbers where it is short, powers of ten where long."""
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    for digits in DIGITS:
+        values = [
+            d * 10.0**power for power in powers for d in digits if low <= d * 10.0**power <= high
+        ]
+        if len(values) <= MOST_TICKS:
+            break
+    texts = [f"{v:g}" if 1e-2 <= v < 1e4 else f"{v:.0e}" for v in values]
+    if digits == (1,):
+        texts = [f"10<sup>{round(np.log10(value))}</sup>" for value in values]
+    return {"tickvals": values, "ticktext": texts, "tickangle": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """How an adaptive solver walked along one path.
+
+    Attributes:
+        label: the panel's title.
+        colour: of the path.
+        begin: (S,), where its accepted steps begin.
+        size: (S,), their lengths.
+        rejected: (R, 2), start and length of those refused.
+        times: (T,).
+        states: (T, m, 2), particles at these times.
+        t_max: where it ends.
+    """
+
+    label: str
+    colour: str
+    begin: NDArray
+    size: NDArray
+    rejected: NDArray
+    times: NDArray
+    states: NDArray
+    t_max: float
+
+
+def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
+    """Particles' first coordinate over t above the sizes of the steps, one column a path.
+
+    A tick under the trajectories marks the start of each accepted step.
+    """
+    figure = make_subplots(
+        rows=2,
+        cols=len(records),
+        shared_xaxes=True,
+        vertical_spacing=0.06,
+        horizontal_spacing=0.07,
+        row_heights=[0.5, 0.5],
+        subplot_titles=[f"<b>{record.label}</b>" for record in records],
+    )
+    figure.update_layout(template=theme.template(dark=dark), height=560)
+    sizes = np.concatenate([np.concatenate([r.size, r.rejected[:, 1]]) for r in records])
+    low, high = sizes.min() / 1.6, sizes.max() * 1.6
+    for column, (annotation, record) in enumerate(
+        zip(figure.select_annotations(), records, strict=True), start=1
+    ):
+        annotation.update(font={"size": 14, "color": record.colour}, yshift=2)
+        _add_ways(figure, record, column)
+        _add_sizes(figure, record, column, dark=dark)
+    figure.update_xaxes(range=[-0.01, 1.01])
+    figure.update_xaxes(title="time t  (0 noise, 1 data)", row=2)
+    figure.update_yaxes(range=[-theme.FRAME - 1.1, theme.FRAME + 0.4], row=1)
+    figure.update_yaxes(
+        type="log", range=[np.log10(low), np.log10(high)], **_ticks(low, high), row=2
+    )
+    figure.update_yaxes(title="<i>x</i><sub>1</sub> of some particles", row=1, col=1)
+    figure.update_yaxes(title="step size", row=2, col=1)
+    return figure.update_layout(
+        margin={"l": 64, "r": 16, "t": 44, "b": 56}, legend={"y": -0.12, "tracegroupgap": 4}
+    )
+
+
+def _add_ways(figure: go.Figure, record: StepRecord, column: int) -> None:
+    ways = record.states[:, :, 0]
+    times, count = record.times, ways.shape[1]
+    gap = np.full((1, count), np.nan)  # lifts the pen between two particles
+    figure.add_scatter(
+        x=np.tile(np.append(times, np.nan), count),
+        y=np.concatenate([ways, gap]).T.ravel(),
+        mode="lines",
+        line={"color": theme.rgba(record.colour, 0.55), "width": 1},
+        hoverinfo="skip",
+        showlegend=False,
+        row=1,
+        col=column,
+    )
+    figure.add_scatter(
+        x=record.begin,
+        y=np.full(len(record.begin), -theme.FRAME - 0.6),
+        mode="markers",
+        marker={
+            "symbol": "line-ns",
+            "size": 9,
+            "line": {"width": 1.4, "color": record.colour},
+        },
+        hovertemplate="a step begins at t = %{x:.4g}<extra></extra>",
+        showlegend=False,
+        row=1,
+        col=column,
+    )
+
+
+def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool) -> None:
+    figure.add_scatter(
+        x=record.begin,
+        y=record.size,
+        mode="lines+markers",
+        line={"color": record.colour, "width": 1.4, "shape": "hv"},
+        marker={"size": 6, "color": record.colour},
+        name=f"accepted, {record.label}",
+        hovertemplate="t = %{x:.4g}: a step of %{y:.3g}<extra>accepted</extra>",
+        row=2,
+        col=column,
+    )
+    figure.add_scatter(
+        x=record.rejected[:, 0],
+        y=record.rejected[:, 1],
+        mode="markers",
+        marker={
+            "symbol": "x-thin",
+            "size": 8,
+            "line": {"width": 1.6, "color": theme.INK[dark]},
+        },
+        name="rejected",
+        legendgroup="rejected",
+        showlegend=column == 1,
+        hovertemplate="t = %{x:.4g}: a step of %{y:.3g} was refused<extra>rejected</extra>",
+        row=2,
+        col=column,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dumbbell:
+    """The cost of one data set on two paths; NaN where a path did not arrive."""
+
+    label: str
+    first: float
+    second: float
+
+
+def dumbbells(
+    groups: Sequence[tuple[str, Sequence[Dumbbell]]],
+    *,
+    labels: tuple[str, str],
+    colours: tuple[str, str],
+    dark: bool = False,
+) -> go.Figure:
+    """The NFE of two paths, one row a data set and one panel a goal, on logarithmic axes.
+
+    Args:
+        groups: the goal's title and its rows.
+        labels: of the two paths.
+        colours: of the two paths.
+        dark: the theme.
+    """
+    figure = make_subplots(
+        rows=1,
+        cols=len(groups),
+        shared_yaxes=True,
+        horizontal_spacing=0.06,
+        subplot_titles=[title for title, _ in groups],
+    )
+    most = max(len(rows) for _, rows in groups)
+    figure.update_layout(template=theme.template(dark=dark), height=150 + 34 * most)
+    for annotation in figure.select_annotations():
+        annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
+    every = [v for _, rows in groups for r in rows for v in (r.first, r.second)]
+    known = [value for value in every if np.isfinite(value)] or [4.0, 100.0]
+    ends = min(known) / 1.3, max(known) * 1.3
+    for column, (_, rows) in enumerate(groups, start=1):
+        names = [row.label for row in rows]
+        pairs = np.array([[row.first, row.second, np.nan] for row in rows])
+        figure.add_scatter(
+            x=pairs.ravel(),
+            y=np.repeat(names, 3),
+            mode="lines",
+            line={"color": theme.GRID[dark], "width": 4},
+            hoverinfo="skip",
+            showlegend=False,
+            row=1,
+            col=column,
+        )
+        for k in range(2):
+            figure.add_scatter(
+                x=pairs[:, k],
+                y=names,
+                mode="markers",
+                marker={"size": 11, "color": colours[k]},
+                name=labels[k],
+                legendgroup=labels[k],
+                showlegend=column == 1,
+                hovertemplate=f"%{{y}}: NFE %{{x:.3g}}<extra>{labels[k]}</extra>",
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(
+        title="function evaluations (NFE)",
+        type="log",
+        range=[np.log10(end) for end in ends],
+        **_ticks(*ends),
+    )
+    figure.update_yaxes(autorange="reversed", showgrid=False)
+    return figure.update_layout(
+        margin={"l": 64, "r": 16, "t": 44, "b": 56},
+        legend={"y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+    )
