@@ -55,16 +55,12 @@ class LogProb:
             an adaptive method, the most that a chunk took.
         error: (B,) nats, the standard error of Hutchinson's estimate from several probes, which is
             `log_prob`'s whole random error; None of the exact divergence or of a single probe.
-        jump: (B,) nats, the most that a single step added or took, which tells the points whose
-            steps are too long: off the data, where a network has seen nothing, divergences are
-            wild. None at t = 0.
     """
 
     log_prob: Tensor
     x_0: Tensor
     nfe: int
     error: Tensor | None = None
-    jump: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -212,9 +208,7 @@ def log_prob(
     x_0, changes = ends[:, :dim].reshape(x.shape), ends[:, dim:]
     error = changes.std(dim=1) / math.sqrt(len(probe)) if several and len(probe) > 1 else None
     nfe = max(solution.nfe for solution in solutions)
-    steps_of = [solution.step_states[..., dim:].mean(dim=2).diff(dim=0) for solution in solutions]
-    jump = torch.cat([change.abs().amax(dim=0) for change in steps_of])
-    return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error, jump)
+    return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error)
 
 
 @torch.no_grad()

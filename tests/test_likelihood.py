@@ -1,6 +1,7 @@
 """Likelihoods and densities of a flow: closed forms, mass, probes, points, agreement."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_density_by_change_of_variables_is_the_exact_one(path, t):
     result = compute_density(config)
     assert result.log_density.shape == result.exact.shape == (24, 24)
     # VP's noise lacks alpha_0 x_1.
-    np.testing.assert_allclose(result.density, result.exact, atol=1e-3 if path == "vp" else 2e-4)
+    np.testing.assert_allclose(result.density, result.exact, atol=2e-3 if path == "vp" else 2e-4)
     assert abs(result.kl) < 1e-3
     assert (result.nfe > 0) == (t > 0)
 
@@ -179,17 +180,46 @@ def test_point_goes_back_and_forth(path):
     assert np.array_equal(point.forward[0], point.backward[0])
     assert point.miss < 1e-3
     assert point.times[0] == 0 and (np.diff(point.times) > 0).all()
-    assert point.log_prob == pytest.approx(point.exact[-1], abs=2e-2 if path == "ve" else 1e-3)
+    assert point.log_prob == pytest.approx(point.exact[-1], abs=2e-2 if path == "ve" else 3e-3)
     assert point.log_density[0] == pytest.approx(point.log_prior)
 
 
+def test_points_that_do_not_come_back_are_followed_in_finer_steps():
+    """Off the middle this field is steep: long steps leap over its shells and make density up."""
+
+    def shells(t, x):
+        radius = x.norm(dim=1, keepdim=True)
+        return x * (0.3 + 4 * torch.sin(8 * radius) * (radius > 2))
+
+    config = DensityConfig(data=GAUSSIAN, path="ot", field="live:shells", cells=36, nfe=20)
+    found = compute_density(config, field=shells)
+    assert found.refined > 0.05 and found.nfe == 20
+    path = AffinePath(scheduler("ot"))
+    axis = torch.from_numpy(found.axis).float()
+    points = torch.cartesian_prod(axis, axis).flip(1)
+    coarse, fine = (
+        log_prob(
+            shells,
+            points,
+            t_max=path.t_max,
+            method="midpoint",
+            **replace(config, nfe=nfe).budget(path, path.t_max),
+        ).log_prob.reshape(36, 36)
+        for nfe in (20, 5_120)
+    )
+    assert (torch.from_numpy(found.density) - fine.exp()).abs().max() < 2e-3
+    assert (coarse.exp() - fine.exp()).abs().max() > 1e-2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
     """Issue 3, 5.5: within 2%."""
     card = next(card for card in checkpoints.listing() if card.name == name)
     result = compute_density(
-        DensityConfig(data=card.data, path=card.path, field=name, cells=54, nfe=80)
+        DensityConfig(data=card.data, path=card.path, field=name, cells=72, nfe=80)
     )
+    assert result.exact_mass == pytest.approx(1, abs=5e-3), "the grid resolves the data"
     assert result.mass == pytest.approx(1, abs=0.02)
     assert np.isfinite(result.kl) and result.kl > -1e-3
 

@@ -1,12 +1,15 @@
 """Every page opens: plainly, from a link, from bad links with a notice; and a control moves."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from flowviz.datasets import dataset
+from flowviz.experiments import figure4, likelihood
+from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player
 
@@ -16,13 +19,40 @@ PAGES = sorted((ROOT / "pages").glob("*.py"))
 LINKS = {
     "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
     "train": {"data": "moons", "left": "trig", "seed": "7"},
+    "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
+    "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""
+
+MOVES = {
+    "compare": ("left", "trig"),
+    "train": ("left", "trig"),
+    "likelihood": ("solver", "heun3"),
+    "figure4": ("cells", "90"),
+    "nfe_quality": ("grid", "log-snr"),
+}
+"""A menu of each page, and an entry of it that is not the default."""
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def small_densities(monkeypatch):
+    """Pages are opened here to see that they open; how densities come out is tested elsewhere."""
+    for module, name, smaller in (
+        (likelihood, "compute_density", {"cells": 18}),
+        (likelihood, "compute_likelihood", {"n": 50}),
+        (likelihood, "compute_gap", {"n": 50}),
+        (figure4, "compute_histograms", {"cells": 18, "n": 500}),
+    ):
+        monkeypatch.setattr(module, name, _smaller(getattr(module, name), smaller))
+
+
+def _smaller(compute, smaller):
+    return lambda config, **more: compute(replace(config, **smaller), **more)
 
 
 def opened(page, **link):
@@ -68,10 +98,11 @@ def test_page_opens_from_bad_links_with_a_notice_each(page, value):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_moved_control_is_shown(page):
     app = opened(page)
-    left = next(box for box in app.selectbox if box.key.endswith(":left"))
-    left.select("trig").run()
+    slug, value = MOVES[page.stem]
+    menu = next(box for box in app.selectbox if box.key.endswith(f":{slug}"))
+    menu.select(value).run()
     assert not app.exception
-    assert "trig" in str(app.query_params["left"])
+    assert value in str(app.query_params[slug])
 
 
 COMPARE = next(page for page in PAGES if page.stem == "compare")
@@ -149,3 +180,64 @@ def test_view_of_the_player_is_in_the_link(monkeypatch):
     url = {name: str(value) for name, value in app.query_params.items()}
     assert url["t"].strip("[']") == "0.25" and "particles,trails" in url["layers"]
     assert "steps" in url["mode"] and "strip" in url["layout"]
+
+
+LIKELIHOOD = next(page for page in PAGES if page.stem == "likelihood")
+
+
+@pytest.mark.parametrize("view", ["point", "beside", "evolution", "kl", "table"])
+@pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
+def test_likelihood_opens_every_view_from_a_link(view, divergence):
+    app = opened(LIKELIHOOD, view=view, divergence=divergence, data="mixture:1,0@0.8")
+    assert not app.error and not app.toast
+    assert "nats" in text_of(app) or app.table
+
+
+def test_likelihood_follows_the_point_of_a_link():
+    app = opened(LIKELIHOOD, data="mixture:1,0@0.8", x="0.25", y="-1.5")
+    assert [box.value for box in app.number_input if box.key.endswith((":x", ":y"))] == [
+        0.25,
+        -1.5,
+    ]
+    assert "log-density" in text_of(app) and "its noise" in text_of(app)
+
+
+def test_likelihood_explains_a_solve_that_fails(monkeypatch):
+    def fails(config, **more):
+        raise SolveError("It left the finite numbers at t = 0.5.", 0.5)
+
+    monkeypatch.setattr(likelihood, "compute_density", fails)
+    app = opened(LIKELIHOOD, data="mixture:0.5,0@0.7")
+    assert "left the finite numbers" in app.error[0].value
+
+
+FIGURE4 = next(page for page in PAGES if page.stem == "figure4")
+
+
+@pytest.mark.parametrize("densities", ["exact", "histograms"])
+def test_figure4_says_what_the_sheet_shows(densities):
+    app = opened(FIGURE4, densities=densities)
+    assert "shows the pattern first" in text_of(app) or "about the same time" in text_of(app)
+    assert "NFE = 4, 8, 10, 20" in text_of(app)
+
+
+def test_stopped_work_goes_on_where_it_was():
+    def script():
+        import streamlit as st
+
+        from flowviz.ui.pieces import gather
+
+        made = st.session_state.setdefault("made", [])
+        found = gather(
+            "work", [lambda i=i: made.append(i) or i for i in range(3)], label="Work", token="a"
+        )
+        st.text(str(found))
+
+    app = AppTest.from_function(script).run()
+    assert app.text[0].value == "[0, 1, 2]"
+    app.session_state["work:stopped"] = "a"
+    app.run()
+    assert app.text[0].value == "None" and "Stopped" in app.info[0].value
+    assert len(app.session_state["made"]) == 3
+    app.button(key="work:go").click().run()
+    assert app.text[0].value == "[0, 1, 2]" and not app.info

@@ -7,22 +7,19 @@ densities over time, to the right samples by the midpoint method with NFE = 4, 8
 """
 
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Generator
 
 from flowviz.datasets import FRAME
-from flowviz.densities import CHUNK
-from flowviz.device import limit_threads, processors
 from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.experiments.likelihood import carry
 from flowviz.schedulers import scheduler
-from flowviz.solvers import solve, steps_for
+from flowviz.solvers import steps_for
 
 __all__ = [
     "DATA",
@@ -138,28 +135,16 @@ def compute_histograms(config: HistogramConfig) -> HistogramResult:
     target, path, field = resolve(DATA, config.path, config.field)
     noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
     frames = max(2, config.frames)
-    times = torch.linspace(0, path.t_max, frames, dtype=torch.float64)
-    kept = slice(-config.frames, None)
-
-    def solved(part: Tensor) -> tuple[Tensor, int]:
-        solution = solve(
-            field,
-            path.start(part),
-            times,
-            config.method,
-            steps=steps_for(config.method, config.nfe),
-        )
-        return solution.states[kept], solution.nfe
-
-    with ThreadPoolExecutor(processors(), initializer=partial(limit_threads, 1)) as pool:
-        parts = list(pool.map(solved, noise.split(CHUNK)))
-    states = torch.cat([part for part, _ in parts], dim=1)
+    times = np.linspace(0, path.t_max, frames)
+    steps = steps_for(config.method, config.nfe)
+    states, nfe = carry(field, path.start(noise), times, config.method, steps=steps)
+    states = states[-config.frames :]
     inside = target.distribution.contains(states[-1])
     return HistogramResult(
-        times=np.linspace(0, 1, frames)[kept],
+        times=np.linspace(0, 1, frames)[-config.frames :],
         density=np.stack([_histogram(points, config.cells) for points in states.numpy()]),
         on_support=inside.double().mean().item(),
-        nfe=parts[0][1],
+        nfe=nfe,
     )
 
 

@@ -6,6 +6,8 @@ exact p_t of the path stands beside it. All is in nats a point and in the coordi
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -16,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from flowviz.datasets import FRAME
-from flowviz.densities import draw_probes, log_prob, log_prob_along, normal_log_prob
-from flowviz.device import processors
+from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, normal_log_prob
+from flowviz.device import limit_threads, processors
 from flowviz.distributions import PointMasses
 from flowviz.experiments.evaluate import Likelihood, likelihood
 from flowviz.experiments.evolution import EXACT, resolve
@@ -37,6 +39,7 @@ __all__ = [
     "PointConfig",
     "PointResult",
     "bits_per_dim",
+    "carry",
     "compute_density",
     "compute_gap",
     "compute_likelihood",
@@ -55,12 +58,11 @@ PROBES = 5
 CLOCK = "edm"
 """The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
 
-JUMP, FAR, SEEN, FINER, ROUNDS = 1.0, 3.3, -10.0, 4, 3
-"""A point of the grid is followed again in steps FINER times finer if its log-density ends above
-SEEN and either moved by more than JUMP nats in one step or came from noise beyond FAR standard
-deviations, which holds 0.4% of the mass; then again while it jumps, up to ROUNDS times. Off the
-data a network has seen nothing and its divergence is wild: there long steps make densities up,
-rarely but hugely."""
+MISS, SEEN, FINER, ROUNDS = 0.05, -10.0, 4, 3
+"""A point of the grid whose log-density ends above SEEN must come back to within MISS when it is
+carried forth again from its noise; else it is followed in steps FINER times finer, up to ROUNDS
+times. Off the data a network has seen nothing and its field is wild: there long steps leap over
+walls and make densities up, at a hundredth of the points, and hugely."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,23 +340,23 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
         log_prior=_prior(path),
         workers=processors(),
     )
-    found = follow(points, probe=probe, **config.budget(path, t))
-    log_density, error, jump = found.log_prob, found.error, found.jump
-    coarse = torch.zeros(0, dtype=torch.long)
-    if jump is not None and not METHODS[config.method].adaptive:
-        far = found.x_0.norm(dim=1) > FAR * path.scheduler.sigma_0
-        coarse = (((jump > JUMP) | far) & (log_density > SEEN)).nonzero()[:, 0]
-    refined, finer, todo = len(coarse) / len(points), 1, coarse
-    for _ in range(ROUNDS):
+    budget = config.budget(path, t)
+    found = follow(points, probe=probe, **budget)
+    log_density, error, x_0 = found.log_prob, found.error, found.x_0
+    todo, finer = torch.arange(len(points)), 1
+    refined = 0.0
+    while t > 0 and not METHODS[config.method].adaptive and finer < FINER**ROUNDS:
+        todo = todo[log_density[todo] > SEEN]
+        back, _ = carry(field, x_0[todo], [0, t], config.method, **_forward(budget))
+        todo = todo[(back[-1] - points[todo]).norm(dim=1) > MISS]
         if not len(todo):
             break
-        finer *= FINER
-        noise = None if probe is None else probe[:, todo]
-        again = follow(points[todo], probe=noise, **config.budget(path, t, finer=finer))
-        log_density[todo] = again.log_prob
+        refined, finer = max(refined, len(todo) / len(points)), FINER * finer
+        budget = config.budget(path, t, finer=finer)
+        again = follow(points[todo], probe=None if probe is None else probe[:, todo], **budget)
+        log_density[todo], x_0[todo] = again.log_prob, again.x_0
         if error is not None:
             error[todo] = again.error
-        todo = todo[(again.jump > JUMP) & (again.log_prob > SEEN)]
     exact = exact_field(path, target.distribution)
     shape = (config.cells, config.cells)
     return DensityResult(
@@ -447,8 +449,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
     )
     x_0 = back.states[0]
     ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
-    forward = {name: value.flip(0) if name == "grid" else value for name, value in budget.items()}
-    forth = solve(field, x_0, ends, config.method, **forward)
+    forth = solve(field, x_0, ends, config.method, **_forward(budget))
     exact = exact_field(path, target.distribution)
     states = back.states[:, 0].double()
     return PointResult(
@@ -461,6 +462,23 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
         log_prior=_prior(path)(x_0).item(),
         nfe=back.nfe,
     )
+
+
+def carry(
+    field: Field, x_0: Tensor, times: Sequence[float], method: str, **budget: Any
+) -> tuple[Tensor, int]:
+    """The states (T, B, *) of x_0 (B, *) at `times`, by all processors, and the counted NFE."""
+    at = torch.tensor(times, dtype=torch.float64)
+    with ThreadPoolExecutor(processors(), initializer=partial(limit_threads, 1)) as pool:
+        solved = partial(solve, field, times=at, method=method, **budget)
+        solutions = list(pool.map(solved, x_0.split(CHUNK)))
+    states = torch.cat([solution.states for solution in solutions], dim=1)
+    return states, max(solution.nfe for solution in solutions)
+
+
+def _forward(budget: Mapping[str, Any]) -> dict[str, Any]:
+    """The budget of a solve backward for the same way forth."""
+    return {k: v.flip(0) if k == "grid" else v for k, v in budget.items()}
 
 
 @dataclass(frozen=True)

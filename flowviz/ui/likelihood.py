@@ -472,7 +472,7 @@ def _mass_sentence(settings: Settings, density: DensityResult) -> str:
     if density.refined:
         text += (
             f"; {100 * density.refined:.1f} % of the points, off the data where the network has "
-            "seen nothing, needed more"
+            "seen nothing, needed finer steps"
         )
     text += "."
     if density.error is not None:
