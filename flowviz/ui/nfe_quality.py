@@ -34,7 +34,16 @@ from flowviz.solvers import METHODS
 from flowviz.ui import cache, data_picker, figure, state, sweeps
 from flowviz.ui.theme import is_dark
 
-__all__ = ["Settings", "controls", "show"]
+__all__ = [
+    "FIXED",
+    "Settings",
+    "controls",
+    "draw_all",
+    "goal_of",
+    "opening_pair",
+    "show",
+    "streamed",
+]
 
 PAPER = "about 60 %"
 """What Lipman et al. 2022 say of OT's NFE against diffusion's (section 6.2, Fig. 7)."""
@@ -211,10 +220,10 @@ def _curves(settings: Settings) -> None:
     if not settings.sources or not settings.methods:
         st.info("Choose one field and one solver or more in the sidebar.")
         return
-    _streamed("nfe-sweep", settings, settings.sweep, _drawn)
+    streamed("nfe-sweep", settings, settings.sweep, _drawn)
 
 
-def _streamed(key: str, settings: Settings, config: SweepConfig, draw: object) -> None:
+def streamed(key: str, settings: Settings, config: SweepConfig, draw: object) -> None:
     """Starts a sweep where curves are missing, and draws what is there until all is."""
     done, running = sweeps.store().of(config), sweeps.current(key)
     ours = running is not None and running.config == config
@@ -440,7 +449,7 @@ def _clock(settings: Settings, curves: Sequence[Curve]) -> str:
         told = []
         for goal, reach in (
             ("the same error", Curve.reach_error),
-            (_goal(settings, ot), partial(_reach_of, settings.measure)),
+            (goal_of(settings, ot), partial(_reach_of, settings.measure)),
         ):
             ratios = [_ratio(reach(a), reach(b)) for a, b in ((ot, vp), before)]
             told.append(f"{ratios[0]} for {goal} (even in t: {ratios[1]})")
@@ -463,7 +472,7 @@ def _reached(settings: Settings, curves: Sequence[Curve]) -> None:
     """The NFE to arrive at an error and at a quality, and OT : VP, one row a solver."""
     goals = [
         (f"squared error ≤ {ERROR_LEVEL:g}", Curve.reach_error),
-        (_goal(settings, curves[0]), partial(_reach_of, settings.measure)),
+        (goal_of(settings, curves[0]), partial(_reach_of, settings.measure)),
     ]
     sources = [name for name in settings.sources if any(c.config.source == name for c in curves)]
     heads = [*(settings.labels[name] for name in sources), "OT : VP"]
@@ -507,7 +516,8 @@ def _reach_of(measure: str, curve: Curve) -> Reach | None:
     return curve.reach(measure)
 
 
-def _goal(settings: Settings, curve: Curve) -> str:
+def goal_of(settings: Settings, curve: Curve) -> str:
+    """Where a curve has arrived, in terms of the measure."""
     label = METRICS[settings.measure].label
     if curve.fresh[settings.measure].mean() > 0:
         return f"{label} ≤ {MARGIN:g} × floor"
@@ -633,7 +643,7 @@ def _all(settings: Settings) -> None:
         help="One sweep of both paths for every data set, with what the sidebar says of grid, "
         "measure and seeds.",
     )
-    config = settings.over([name for data in DATASETS for name in _pair(data)], (method,))
+    config = settings.over([name for data in DATASETS for name in opening_pair(data)], (method,))
     key = "nfe-all"
     missing = len(config.curves) - len(sweeps.store().of(config))
     started = sweeps.current(key)
@@ -651,14 +661,16 @@ def _all(settings: Settings) -> None:
             args=(key, config),
         )
         return
-    _streamed(key, settings, config, _drawn_all)
+    streamed(key, settings, config, draw_all)
 
 
-def _pair(data: str) -> list[str]:
+def opening_pair(data: str) -> list[str]:
+    """The sources of OT and VP with which a data set is opened: networks where both are there."""
     return _opening(data, _fields(data))
 
 
-def _drawn_all(settings: Settings, curves: Sequence[Curve]) -> None:
+def draw_all(settings: Settings, curves: Sequence[Curve]) -> None:
+    """What OT and VP need on each data set of which there are curves: figure, claim and table."""
     measure = settings.measure
     beside = [(ot, vp) for ot, vp in pairs(curves) if measure in ot.values]
     if not beside:
@@ -666,7 +678,7 @@ def _drawn_all(settings: Settings, curves: Sequence[Curve]) -> None:
         return
     goals = [
         (f"squared error ≤ {ERROR_LEVEL:g}", Curve.reach_error),
-        (_goal(settings, beside[0][0]), partial(_reach_of, measure)),
+        (goal_of(settings, beside[0][0]), partial(_reach_of, measure)),
     ]
     rows = [[(ot.data, reach(ot), reach(vp)) for ot, vp in beside] for _, reach in goals]
     figure.show(
