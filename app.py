@@ -9,6 +9,8 @@ PAGES = {
     "compare": ("Compare", ":material/compare:"),
     "train": ("Train", ":material/model_training:"),
     "nfe_quality": ("Cost and quality", ":material/speed:"),
+    "likelihood": ("Likelihood", ":material/landscape:"),
+    "figure4": ("The paper's Fig. 4", ":material/grid_on:"),
 }
 
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
