@@ -1,0 +1,77 @@
+"""Likelihood and Figure 4 as a visitor meets them, in Chromium."""
+
+import re
+from pathlib import Path
+
+import pytest
+from browsing import settle, visit
+from playwright.sync_api import expect
+
+PATIENCE = 180_000
+"""Milliseconds that a busy machine may take; a quiet one needs seconds."""
+
+GAUSSIAN = "data=mixture:1,0@0.8&model=exact-ot&cells=54"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm(chromium, server):
+    """A server that was visited at its front door."""
+    page = chromium.new_page(base_url=server)
+    visit(page, "/")
+    page.close()
+
+
+def coordinates(page):
+    return [float(page.get_by_label(name).input_value()) for name in ("x₁", "x₂")]
+
+
+def test_click_on_the_map_follows_that_point(page):
+    visit(page, f"/likelihood?{GAUSSIAN}&x=0.5&y=0.25")
+    assert coordinates(page) == [0.5, 0.25]
+    plane = page.locator(".st-key-log-density .nsewdrag").first
+    expect(plane).to_be_visible(timeout=PATIENCE)
+    box = plane.bounding_box()
+    # A quarter from the left and a quarter from the top: (-2.5, 2.5), and nodes every 0.25.
+    plane.click(position={"x": box["width"] / 4, "y": box["height"] / 4})
+    expect(page).to_have_url(re.compile(r"x=-2\.\d+&y=2\.\d+"), timeout=PATIENCE)
+    settle(page)
+    x, y = coordinates(page)
+    assert abs(x + 2.5) < 0.3 and abs(y - 2.5) < 0.3
+    expect(page.get_by_test_id("stTable").or_(page.locator("table")).first).to_contain_text("nats")
+
+
+def test_point_can_be_given_by_the_keyboard(page):
+    visit(page, f"/likelihood?{GAUSSIAN}")
+    box = page.get_by_label("x₁")
+    box.fill("-1.5")
+    box.press("Enter")
+    expect(page).to_have_url(re.compile(r"x=-1\.5"), timeout=PATIENCE)
+    settle(page)
+
+
+@pytest.mark.parametrize("view", ["beside", "evolution", "kl", "table"])
+def test_views_are_drawn(page, view):
+    visit(page, f"/likelihood?{GAUSSIAN}&view={view}&nfe=10")
+    shown = page.locator("table" if view == "table" else ".js-plotly-plot .main-svg").first
+    expect(shown).to_be_visible(timeout=PATIENCE)
+    settle(page, PATIENCE)
+
+
+def test_sheet_is_painted_and_printed(page):
+    visit(page, "/figure4?densities=histograms&seed=3")
+    sheet = page.locator(".st-key-figure4 .js-plotly-plot")
+    expect(sheet).to_be_visible(timeout=PATIENCE)
+    settle(page, PATIENCE)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PDF for print").click()
+    content = Path(download.value.path()).read_bytes()
+    assert content.startswith(b"%PDF") and len(content) > 10_000
+
+
+def test_painting_can_be_cancelled_and_go_on(page):
+    page.goto("/figure4?densities=histograms&seed=4&cells=90")
+    page.get_by_role("button", name="Cancel").click(timeout=PATIENCE)
+    expect(page.get_by_text("Stopped: Painting the sheet")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator(".st-key-figure4 .js-plotly-plot")).to_be_visible(timeout=PATIENCE)
+    settle(page, PATIENCE)
