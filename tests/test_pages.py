@@ -11,7 +11,7 @@ from flowviz.datasets import dataset
 from flowviz.experiments import figure4, likelihood
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
-from flowviz.ui import cache, player
+from flowviz.ui import cache, player, sweeps
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -21,6 +21,7 @@ LINKS = {
     "train": {"data": "moons", "left": "trig", "seed": "7"},
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
     "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
+    "nfe_quality": {"data": "moons", "fields": "exact-trig", "solvers": "rk4", "seeds": "2"},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""
 
@@ -37,6 +38,12 @@ MOVES = {
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def no_sweeps(monkeypatch):
+    """A sweep takes seconds; what the page makes of its curves is tested in test_nfe_page."""
+    monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
 
 
 @pytest.fixture(autouse=True)

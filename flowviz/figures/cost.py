@@ -148,7 +148,7 @@ def _add_curve(
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": np.where(most < top, most - mean, 0),
+            "array": np.clip(np.minimum(most, top) - mean, 0, None),
             "arrayminus": np.where(least > 0, mean - least, 0),
             "thickness": 1,
             "width": 2,
@@ -471,7 +471,7 @@ def dumbbells(
         subplot_titles=[title for title, _ in groups],
     )
     most = max(len(rows) for _, rows in groups)
-    figure.update_layout(template=theme.template(dark=dark), height=150 + 34 * most)
+    figure.update_layout(template=theme.template(dark=dark), height=160 + 34 * most)
     for annotation in figure.select_annotations():
         annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
     every = [v for _, rows in groups for r in rows for v in (r.first, r.second)]
@@ -511,6 +511,6 @@ def dumbbells(
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(
-        margin={"l": 64, "r": 16, "t": 44, "b": 56},
-        legend={"y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        margin={"l": 64, "r": 16, "t": 44, "b": 76},
+        legend={"y": 0, "yref": "container", "yanchor": "bottom"},
     )

@@ -1,6 +1,6 @@
 """The NFE page: what samples cost, curve by curve, and what the numbers say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -223,7 +223,12 @@ def _curves(settings: Settings) -> None:
     streamed("nfe-sweep", settings, settings.sweep, _drawn)
 
 
-def streamed(key: str, settings: Settings, config: SweepConfig, draw: object) -> None:
+def streamed(
+    key: str,
+    settings: Settings,
+    config: SweepConfig,
+    draw: Callable[[Settings, Sequence[Curve]], None],
+) -> None:
     """Starts a sweep where curves are missing, and draws what is there until all is."""
     done, running = sweeps.store().of(config), sweeps.current(key)
     ours = running is not None and running.config == config
@@ -718,7 +723,7 @@ def _dumbbell(data: str, first: Reach | None, second: Reach | None) -> cost.Dumb
 
 
 def _claim(
-    goals: Sequence[tuple[str, object]],
+    goals: Sequence[tuple[str, Callable[[Curve], Reach | None]]],
     rows: Sequence[Sequence[tuple[str, Reach | None, Reach | None]]],
     solver: str,
 ) -> str:
@@ -731,9 +736,10 @@ def _claim(
             if first and second and not (first.at_first or second.at_first)
         ]
         if ratios:
+            where = f"the median of {len(ratios)} data sets" if len(ratios) > 1 else "one data set"
             parts.append(
-                f"for {title}, OT needs **{np.median(ratios):.0f} %** of VP's evaluations at the "
-                f"median of {len(ratios)} data sets ({min(ratios):.0f} to {max(ratios):.0f} %)"
+                f"for {title}, OT needs **{np.median(ratios):.0f} %** of VP's evaluations at "
+                f"{where} ({min(ratios):.0f} to {max(ratios):.0f} %)"
             )
         else:
             parts.append(f"for {title}, no data set had both paths arrive between two budgets")
