@@ -9,6 +9,7 @@ PAGES = {
     "compare": ("Compare", ":material/compare:"),
     "train": ("Train", ":material/model_training:"),
     "nfe_quality": ("Cost and quality", ":material/speed:"),
+    "straighter": ("Is straighter better?", ":material/straighten:"),
     "likelihood": ("Likelihood", ":material/landscape:"),
     "figure4": ("The paper's Fig. 4", ":material/grid_on:"),
 }

@@ -21,7 +21,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.grids import GRIDS
@@ -58,7 +60,7 @@ class Straightness:
         arc_over_chord: mean length of the ways over the mean length of their chords, at least 1.
         acceleration: mean square of the acceleration up to LATEST, the residual of Burgers'
             equation.
-        times: (K,) float64, rising from 0 to 1.
+        times: (K,), rising from 0 to 1.
         deviations: (K,), E |(z_1 - z_0) - v_t|^2 at these times, whose integral is S.
     """
 
@@ -67,8 +69,8 @@ class Straightness:
     energy: float
     arc_over_chord: float
     acceleration: float
-    times: Tensor
-    deviations: Tensor
+    times: NDArray[np.float64]
+    deviations: NDArray[np.float64]
 
     @property
     def relative(self) -> float:
@@ -123,8 +125,8 @@ def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness
         acceleration=(
             torch.trapezoid(_squares(turning[early]).mean(dim=1), clock[early]) / LATEST
         ).item(),
-        times=clock,
-        deviations=deviations,
+        times=clock.numpy(),
+        deviations=deviations.numpy(),
     )
 
 

@@ -14,13 +14,19 @@ __all__ = ["Curve", "curves", "loss", "quality"]
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line of a figure: y (n,) over x (n,), and the level that it cannot get below."""
+    """One line of a figure: y (n,) over x (n,), and the level that it cannot get below.
+
+    `band` is what lies about the line, the lowest and highest y of several runs, each (n,); `dash`
+    tells lines of one colour apart.
+    """
 
     label: str
     colour: str
     x: NDArray
     y: NDArray
     floor: float | None = None
+    band: tuple[NDArray, NDArray] | None = None
+    dash: str = "solid"
 
     def __post_init__(self) -> None:
         if self.x.ndim != 1 or self.x.shape != self.y.shape:
@@ -43,11 +49,23 @@ def curves(
     """Lines over one pair of axes, each with its floor as a dotted line of its colour."""
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
     for line in lines:
+        if line.band is not None:
+            figure.add_scatter(
+                x=np.concatenate([line.x, line.x[::-1]]),
+                y=np.concatenate([line.band[0], line.band[1][::-1]]),
+                mode="lines",
+                line={"width": 0},
+                fill="toself",
+                fillcolor=theme.rgba(line.colour, 0.15),
+                hoverinfo="skip",
+                showlegend=False,
+            )
+    for line in lines:
         figure.add_scatter(
             x=line.x,
             y=line.y,
             mode="lines+markers" if markers else "lines",
-            line={"color": line.colour, "width": 2},
+            line={"color": line.colour, "width": 2, "dash": line.dash},
             marker={"size": 5},
             name=line.label,
             hovertemplate=f"%{{x:.4g}}: %{{y:.4g}}<extra>{line.label}</extra>",

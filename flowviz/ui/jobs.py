@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 from streamlit import runtime
@@ -30,7 +30,7 @@ from flowviz.experiments.live import LiveTraining, Snapshot
 from flowviz.fields import LearnedField
 from flowviz.training import TrainConfig
 
-__all__ = ["GRACE", "Job", "JobQueue", "State", "queue", "session_is_here"]
+__all__ = ["GRACE", "Job", "JobQueue", "State", "Task", "queue", "session_is_here"]
 
 GRACE = 60.0
 """Seconds without its visitor after which a job ends: a lost connection may come back."""
@@ -136,6 +136,32 @@ class Job:
         return "done" if live.done else "cancelled"
 
 
+class Task(Job):
+    """Any generator in the background; made by `JobQueue.run`. Its `snapshot` is what came last.
+
+    It is cancelled between two items, so that a generator should yield often.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[], Iterator[Any]],
+        home: "JobQueue",
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._work = work
+        super().__init__((), home, is_wanted)
+
+    def _train(self) -> State:
+        self.state = "starting"
+        limit_threads()
+        for item in self._work():
+            self.snapshot = item
+            self.state = "running"
+            if self.must_stop():
+                return "cancelled"
+        return "done"
+
+
 class JobQueue:
     """Jobs in the order in which they came, of which the first `limit` run."""
 
@@ -159,6 +185,20 @@ class JobQueue:
             job = Job(configs, self, is_wanted)
             self._jobs.append(job)
             return job
+
+    def run(
+        self, work: Callable[[], Iterator[Any]], is_wanted: Callable[[], bool] = lambda: True
+    ) -> Task:
+        """A new task at the end of the queue.
+
+        Args:
+            work: makes the generator, in the task's thread.
+            is_wanted: whether the visitor is still there; called from the task's thread.
+        """
+        with self._change:
+            task = Task(work, self, is_wanted)
+            self._jobs.append(task)
+            return task
 
     def ahead(self, job: Job) -> int:
         """How many jobs must end before `job` begins."""

@@ -1,0 +1,420 @@
+"""The third claim: where exact flows end, how straight they run, what straightens them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from flowviz.device import limit_threads
+from flowviz.experiments import endpoints as ends
+from flowviz.experiments import straightening, unlimited
+from flowviz.experiments.endpoints import EndpointsConfig, EndpointsResult
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.straightening import (
+    ENTRANTS,
+    NFES,
+    StraighteningConfig,
+    StraighteningResult,
+)
+from flowviz.experiments.unlimited import (
+    MEASURE,
+    LeftConfig,
+    LeftResult,
+    StraightnessConfig,
+    StraightnessResult,
+)
+from flowviz.figures import curves, straightness, theme
+from flowviz.grids import GRIDS
+from flowviz.metrics import METRICS
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import scheduler
+from flowviz.solvers import METHODS
+from flowviz.straightness import LATEST, Straightness
+from flowviz.ui import cache, figure, nfe_quality, state
+from flowviz.ui.straighter import verdicts
+from flowviz.ui.straighter.board import board, finished
+from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence, verdict
+from flowviz.ui.theme import is_dark
+
+__all__ = ["section"]
+
+DEFAULT = EndpointsConfig()
+SHOWN = 120
+"""Particles whose ends are drawn."""
+
+DRAWN = ("ot", "vp", "trig")
+"""Paths whose straightness is drawn; VE's is another order of magnitude, and in the table."""
+
+ORDER = {name: k for k, name in enumerate(n for n in ENTRANTS if ENTRANTS[n].path == "ot")}
+
+
+def section(data: str) -> None:
+    """Exact fields at once; couplings and learned fields behind buttons; the verdict."""
+    config, trained = _controls(data)
+    found = _ended(config)
+    _endpoints(config, found)
+    straight = _straight(StraightnessConfig(data=data, seed=config.seed))
+    _straightness(StraightnessConfig(data=data, seed=config.seed), straight)
+    st.subheader("What does straighten a flow: the coupling")
+    board(
+        "straighter-couplings",
+        trained,
+        partial(straightening.straighten, trained),
+        partial(_couplings, trained),
+        start="Train the couplings",
+        invite=f"{len(ENTRANTS)} small networks, {trained.steps:,} steps each: independent pairs "
+        "on VP and OT, minibatch OT within each batch, and reflow, which trains on the pairs that "
+        f"a trained flow makes, once and twice. About {trained.steps / 40:.0f} s of computing.",
+        doing=lambda result: result.doing,
+    )
+    st.subheader("What is left when sampling costs nothing")
+    names = _names(data)
+    left = LeftConfig(data=data, names=names, seed=config.seed)
+    if names:
+        board(
+            "straighter-left",
+            left,
+            partial(unlimited.left_over, left),
+            partial(_left, left),
+            start="Follow the learned fields",
+            invite=f"The shipped networks at NFE {left.nfe:,}, from the same noise as the exact "
+            f"flow: about {7 * len(names)} s of computing.",
+            doing=lambda result: f"{result.share:.0%} of the solves",
+        )
+    else:
+        st.markdown("There is no trained network for this data set; train one on the Train page.")
+    verdict(verdicts.unlimited(found, straight, finished(left)))
+
+
+def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
+    with st.sidebar:
+        method = state.select("solver", "ODE solver", nfe_quality.FIXED, DEFAULT.method)
+        grid = state.select(
+            "grid",
+            "Its steps lie",
+            {name: entry.label for name, entry in GRIDS.items()},
+            DEFAULT.grid,
+            help=" ".join(f"**{entry.label}:** {entry.sentence}" for entry in GRIDS.values()),
+        )
+        matched = state.toggle(
+            "matched",
+            "Start every path on the way",
+            DEFAULT.matched,
+            help="VP and VE start with a little data in the noise, and samplers start them as if "
+            "there were none. On: they start where the OT flow is at their own ratio of signal to "
+            "noise, and then all paths end in the same points.",
+        )
+        seed = state.integer("seed", "Seed", 0, 999_999, DEFAULT.seed, dice=True)
+        steps = state.integer(
+            "steps", "Steps of the couplings' trainings", 200, 20_000, 2_000, step=500
+        )
+    return (
+        EndpointsConfig(data=data, method=method, grid=grid, matched=matched, seed=seed),
+        StraighteningConfig(data=data, steps=steps, seed=seed),
+    )
+
+
+@st.cache_data(max_entries=32, show_spinner="Following the same noise on every path …")
+def _ended(config: EndpointsConfig) -> EndpointsResult:
+    limit_threads()
+    return ends.compute_endpoints(config)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _straight(config: StraightnessConfig) -> StraightnessResult:
+    limit_threads()
+    return unlimited.compute_straightness(config)
+
+
+def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
+    st.subheader("The same noise ends in the same points")
+    left, right = st.columns([5, 6])
+    labels = [scheduler(path).label for path in found.paths]
+    with left:
+        figure.show(
+            straightness.endpoints(
+                found.start[:SHOWN],
+                [
+                    straightness.Ends(
+                        label=label,
+                        colour=theme.path_colour(path, dark=is_dark()),
+                        points=points[:SHOWN],
+                    )
+                    for path, label, points in zip(found.paths, labels, found.ends, strict=True)
+                ],
+                dark=is_dark(),
+            ),
+            "straighter-ends",
+            title="ends of the exact flows",
+            alt=f"{SHOWN} draws of noise and where the exact flow of each path carries them: the "
+            "marks of all paths lie in each other.",
+            settings=asdict(config),
+            columns=lambda: {
+                "path": np.repeat(found.paths, len(found.start)),
+                "particle": np.tile(np.arange(len(found.start)), len(found.paths)),
+                "noise_x1": np.tile(found.start[:, 0], len(found.paths)),
+                "noise_x2": np.tile(found.start[:, 1], len(found.paths)),
+                "end_x1": found.ends[:, :, 0].ravel(),
+                "end_x2": found.ends[:, :, 1].ravel(),
+            },
+        )
+    lines = [
+        line(label, path, found.nfe.astype(float), row, floor=level or None)
+        for path, label, row, level in zip(
+            found.paths, labels, found.distance, found.floor, strict=True
+        )
+    ]
+    with right:
+        plot = curves.curves(
+            lines,
+            x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
+            y_title="RMS distance from the converged OT ends",
+            floor_label="converged",
+            log_x=True,
+            log_y=True,
+            markers=True,
+            dark=is_dark(),
+        )
+        figure.show(
+            plot.update_layout(height=520).update_yaxes(range=[-8, 1], exponentformat="power"),
+            "straighter-distance",
+            title="distance of the ends against NFE",
+            alt="Distance of each path's ends from the converged ends of conditional OT, falling "
+            "with the number of evaluations to its floor.",
+            settings=asdict(config),
+            columns=partial(columns_of, lines, "nfe", "distance"),
+        )
+    sentence(verdicts.endpoints(found))
+
+
+def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None:
+    st.subheader("How straight: pair by pair, and as a whole")
+    drawn = [(p, k) for k, p in enumerate(found.paths) if p in DRAWN]
+    left, right = st.columns([6, 5])
+    with left:
+        plot = straightness.pairs(
+            [
+                straightness.Pair(
+                    label=scheduler(p).label,
+                    colour=theme.path_colour(p, dark=is_dark()),
+                    conditional=_two(found.conditional[k]),
+                    marginal=_two(found.marginal[k]),
+                )
+                for p, k in drawn
+            ],
+            ("S ÷ mean squared distance", "arc ÷ chord"),
+            dark=is_dark(),
+        )
+        figure.show(
+            plot.update_layout(height=330),
+            "straighter-pairs",
+            title="straightness of conditional and marginal flows",
+            alt="Straightness of each path's conditional flows, hollow, and marginal flow, full.",
+            settings=asdict(config),
+            columns=lambda: _table(found),
+        )
+    lines = [
+        line(
+            scheduler(p).label,
+            p,
+            found.marginal[k].times,
+            found.marginal[k].deviations / found.marginal[k].displacement,
+        )
+        for p, k in drawn
+    ]
+    with right:
+        plot = curves.curves(
+            lines,
+            x_title="time t  (0 noise, 1 data)",
+            y_title="off the chord's velocity (area = S ÷ distance²)",
+            log_y=True,
+            dark=is_dark(),
+        )
+        figure.show(
+            plot.update_layout(height=330),
+            "straighter-deviations",
+            title="where the marginal flow leaves its chord",
+            alt="Mean squared difference of velocity and chord over time for each marginal flow.",
+            settings=asdict(config),
+            columns=partial(columns_of, lines, "t", "deviation"),
+        )
+    sentence(verdicts.straightness(found))
+    with st.expander("All measures, for VE diffusion too"):
+        st.dataframe(_shown(found), hide_index=True)
+        st.caption(
+            "S is Liu's, E∫|(z₁ − z₀) − v|² dt, summed over both dimensions, which equals the "
+            "kinetic energy less E|z₁ − z₀|². The Burgers residual is the mean squared "
+            f"acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time: later on it grows without "
+            "bound on VP. Time runs from 0 to 1 where the path stops. VE starts from noise of "
+            "standard deviation 25, hence its numbers."
+        )
+
+
+def _two(measured: Straightness) -> tuple[float, float]:
+    return measured.relative, measured.arc_over_chord
+
+
+def _table(found: StraightnessResult) -> dict[str, np.ndarray]:
+    """Every measure, a row a flow."""
+    rows = [
+        (path, kind, each)
+        for kind in ("conditional", "marginal")
+        for path, each in zip(found.paths, getattr(found, kind), strict=True)
+    ]
+    names = ("deviation", "relative", "arc_over_chord", "energy", "displacement", "acceleration")
+    return {
+        "path": np.array([path for path, _, _ in rows]),
+        "flow": np.array([kind for _, kind, _ in rows]),
+    } | {name: np.array([getattr(each, name) for _, _, each in rows]) for name in names}
+
+
+def _shown(found: StraightnessResult) -> dict[str, Sequence[str]]:
+    """The table with headings and few digits."""
+    table = _table(found)
+    heads = {
+        "deviation": "S",
+        "relative": "S ÷ E|z₁ − z₀|²",
+        "arc_over_chord": "arc ÷ chord",
+        "energy": "kinetic energy",
+        "displacement": "E|z₁ − z₀|²",
+        "acceleration": "Burgers residual",
+    }
+    shown = {
+        "Path": [scheduler(path).label for path in table["path"]],
+        "Flow": table["flow"].tolist(),
+    }
+    return shown | {
+        head: [f"{0 if value < 1e-9 else value:.4g}" for value in table[name]]
+        for name, head in heads.items()
+    }
+
+
+def _couplings(config: StraighteningConfig, found: StraighteningResult) -> None:
+    if not found.outcomes:
+        return
+    quality, off = [], []
+    for each in found.outcomes:
+        entrant = ENTRANTS[each.entrant]
+        dash = DASHES[ORDER.get(each.entrant, 0)]
+        label = entrant.label
+        quality.append(line(label, entrant.path, each.nfe.astype(float), each.quality, dash=dash))
+        measured = each.straightness
+        off.append(line(label, entrant.path, measured.times, measured.deviations, dash=dash))
+    left, right = st.columns(2)
+    metric = METRICS[straightening.METRIC].label
+    with left:
+        plot = curves.curves(
+            quality,
+            x_title="function evaluations (NFE), Euler",
+            y_title=f"{metric} to data",
+            log_x=True,
+            log_y=True,
+            markers=True,
+            dark=is_dark(),
+        )
+        plot.add_hline(
+            y=found.floor,
+            line={"color": theme.MUTED[is_dark()], "width": 1.2, "dash": "dot"},
+        )
+        plot.update_xaxes(tickvals=NFES)
+        figure.show(
+            plot,
+            "straighter-coupling-quality",
+            title="quality against NFE by coupling",
+            alt="Distance of samples to data against Euler's evaluations for each coupling.",
+            settings=asdict(config) | {"floor": f"{found.floor:.6g}"},
+            columns=partial(columns_of, quality, "nfe", "sliced_w2"),
+        )
+    with right:
+        figure.show(
+            curves.curves(
+                off,
+                x_title="time t  (0 noise, 1 data)",
+                y_title="off the chord's velocity (area = S)",
+                log_y=True,
+                dark=is_dark(),
+            ),
+            "straighter-coupling-deviations",
+            title="where learned flows leave their chord",
+            alt="Mean squared difference of velocity and chord over time for each coupling.",
+            settings=asdict(config),
+            columns=partial(columns_of, off, "t", "deviation"),
+        )
+    sentence(verdicts.couplings(found))
+    st.dataframe(
+        {
+            "Trained with": [ENTRANTS[each.entrant].label for each in found.outcomes],
+            "S": [f"{each.straightness.deviation:.3g}" for each in found.outcomes],
+            "S falls by": [_gain(found, each.entrant) for each in found.outcomes],
+            "arc ÷ chord": [f"{each.straightness.arc_over_chord:.3f}" for each in found.outcomes],
+        }
+        | {
+            f"NFE {nfe}": [f"{each.quality[NFES.index(nfe)]:.3f}" for each in found.outcomes]
+            for nfe in (1, 2, 4, 16, 64)
+        }
+        | {
+            "in the limit": [f"{each.limit:.3f}" for each in found.outcomes],
+            "seconds of training": [f"{each.seconds:.0f}" for each in found.outcomes],
+        },
+        hide_index=True,
+    )
+    st.caption(
+        f"{metric} to data by Euler's method; two fresh sets of data are {found.floor:.3f} apart. "
+        "In the limit: an adaptive solver. Minibatch OT and reflow are on the conditional OT "
+        "path: a coupling says which pairs are joined, a path how."
+    )
+
+
+def _gain(found: StraighteningResult, entrant: str) -> str:
+    gain = found.gain(entrant)
+    return "–" if gain is None else f"{gain:.3g}×"
+
+
+def _names(data: str) -> tuple[str, ...]:
+    """The checkpoints of a data set, the paths' own first."""
+    return tuple(
+        f"{data}-{suffix}"
+        for suffix in ("ot", "vp", *(f"vp-{name}" for name in OBJECTIVES))
+        if f"{data}-{suffix}" in cache.cards()
+    )
+
+
+def _left(config: LeftConfig, found: LeftResult) -> None:
+    learned = [each for each in found.fields if each.name != EXACT]
+    if not learned:
+        return
+    figure.show(
+        straightness.dots(
+            [
+                straightness.Runs(
+                    label=f"{scheduler(each.path).label}, {each.objective}",
+                    colour=theme.path_colour(each.path, dark=is_dark()),
+                    values=each.distance,
+                )
+                for each in learned
+            ],
+            x_title=f"RMS distance from the exact flow's ends at NFE {config.nfe:,}, a dot a seed",
+            dark=is_dark(),
+        ),
+        "straighter-left-figure",
+        title="what learned fields err by",
+        alt="Distance of each learned flow's ends from those of the exact flow.",
+        settings=asdict(config),
+        columns=lambda: {
+            "field": np.repeat([each.name for each in found.fields], config.seeds),
+            "distance": np.concatenate([each.distance for each in found.fields]),
+            MEASURE.replace("-", "_"): np.concatenate([each.quality for each in found.fields]),
+        },
+    )
+    sentence(verdicts.left_over(found))
+    perfect = found.fields[0].quality.mean()
+    told = ", ".join(
+        f"{scheduler(each.path).label}, {each.objective} {np.nanmean(each.quality):.3f}"
+        for each in learned
+    )
+    st.caption(
+        f"{METRICS[MEASURE].label} to data: {told}; the exact flow from the same noise has "
+        f"{perfect:.3f}, two fresh sets of data {found.floor:.3f}."
+    )
