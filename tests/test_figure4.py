@@ -61,12 +61,10 @@ def test_half_way_lies_where_half_has_risen():
     assert half_way(np.array([0, 0.5, 1]), np.zeros(3)) == 0
 
 
-def test_rows_name_their_checkpoints_or_the_exact_field():
+def test_rows_have_paths_and_budgets():
     for row in figure4.ROWS.values():
         scheduler(row.path)
-        name = f"checkerboard-{row.suffix}"
-        assert row.field({name}) == name
-        assert row.field(()) == EXACT
+        assert row.checkpoint.startswith(f"checkerboard-{row.path}")
     for nfe in (*figure4.NFES, HistogramConfig().nfe):
         steps_for(figure4.METHOD, nfe)
 

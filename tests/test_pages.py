@@ -154,7 +154,7 @@ def test_a_field_is_named_by_its_content():
     assert cache.content_name(field) != name
 
 
-@pytest.mark.parametrize("figure", ["moment", "ways", "strip", "quality"])
+@pytest.mark.parametrize("figure", ["moment", "ways", "strip", "quality", "density"])
 def test_compare_opens_every_figure_from_a_link(figure):
     opened(COMPARE, figure=figure, t="0.4", mode="steps", layers="particles,trails")
 

@@ -6,7 +6,6 @@ OT path, all on the paper's checkerboard (half-width 4.444 in a frame of +-5). T
 densities over time, to the right samples by the midpoint method with NFE = 4, 8, 10, 20.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from flowviz.datasets import FRAME
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.experiments.likelihood import carry
 from flowviz.schedulers import scheduler
-from flowviz.solvers import steps_for
+from flowviz.solvers import Field, steps_for
 
 __all__ = [
     "DATA",
@@ -55,10 +54,10 @@ class Row:
     suffix: str
     """What a checkpoint's name has behind its data set."""
 
-    def field(self, known: Collection[str]) -> str:
-        """The name of the row's checkpoint among the known ones, else EXACT."""
-        name = f"{DATA}-{self.suffix}"
-        return name if name in known else EXACT
+    @property
+    def checkpoint(self) -> str:
+        """The name of the row's checkpoint."""
+        return f"{DATA}-{self.suffix}"
 
 
 ROWS: dict[str, Row] = {
@@ -126,13 +125,18 @@ class HistogramResult:
     nfe: int
 
 
-def compute_histograms(config: HistogramConfig) -> HistogramResult:
+def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -> HistogramResult:
     """The histograms of a config's samples at its moments.
+
+    Args:
+        config: what to compute.
+        field: the field that `config.field` names, if it is at hand.
 
     Raises:
         SolveError: the solve failed.
     """
-    target, path, field = resolve(DATA, config.path, config.field)
+    target, path, named = resolve(DATA, config.path, None if field else config.field)
+    field = field or named
     noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
     frames = max(2, config.frames)
     times = np.linspace(0, path.t_max, frames)

@@ -99,10 +99,10 @@ def point(config: PointConfig, _field: LearnedField | None = None) -> PointResul
 
 
 @st.cache_data(max_entries=48, show_spinner=False)
-def histograms(config: HistogramConfig) -> HistogramResult:
-    """`figure4.compute_histograms`."""
+def histograms(config: HistogramConfig, _field: LearnedField | None = None) -> HistogramResult:
+    """`figure4.compute_histograms`; `_field` is the field that `config.field` names."""
     limit_threads()
-    return figure4.compute_histograms(config)
+    return figure4.compute_histograms(config, field=_field)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -15,6 +15,7 @@ from flowviz.experiments.likelihood import DensityConfig
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.ui import cache, figure, state
+from flowviz.ui.compare.networks import choose
 from flowviz.ui.pieces import gather
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 from flowviz.ui.theme import is_dark
@@ -92,8 +93,8 @@ def made(settings: Settings) -> Sheet | None:
     Raises:
         ValueError: a solve failed; the message says where and what to do.
     """
-    known = cache.cards()
-    fields = [row.field(known) for row in settings.rows]
+    chosen = [choose(figure4.DATA, row.path, row.checkpoint) for row in settings.rows]
+    fields = [field for _, field, _ in chosen]
     untrained = [r.label for r, f in zip(settings.rows, fields, strict=True) if f == EXACT]
     if untrained:
         st.info(
@@ -101,16 +102,16 @@ def made(settings: Settings) -> Sheet | None:
             icon=":material/info:",
         )
     pieces: list[Callable[[], object]] = []
-    for row, name in zip(settings.rows, fields, strict=True):
-        shared = {"path": row.path, "field": name, "cells": settings.cells}
+    for path, name, network in chosen:
+        shared = {"path": path, "field": name, "cells": settings.cells}
         drawn = partial(HistogramConfig, **shared, seed=settings.seed)
-        pieces += [partial(cache.histograms, drawn(nfe=nfe)) for nfe in figure4.NFES]
+        pieces += [partial(cache.histograms, drawn(nfe=nfe), network) for nfe in figure4.NFES]
         if settings.exact:
             for t in figure4.TIMES:
                 config = DensityConfig(data=figure4.DATA, **shared, t=t)
-                pieces.append(partial(cache.density, config))
+                pieces.append(partial(cache.density, config, network))
         else:
-            pieces.append(partial(cache.histograms, drawn(frames=len(figure4.TIMES))))
+            pieces.append(partial(cache.histograms, drawn(frames=len(figure4.TIMES)), network))
     found = gather("figure4", pieces, label="Painting the sheet", token=settings)
     if found is None:
         return None

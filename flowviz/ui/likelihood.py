@@ -28,6 +28,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.solvers import METHODS
 from flowviz.ui import cache, data_picker, downloads, figure, state
+from flowviz.ui.compare.networks import LIVE, choose, networks
 from flowviz.ui.pieces import gather
 from flowviz.ui.theme import is_dark
 
@@ -53,9 +54,30 @@ class Model:
 
     label: str
     path: str
-    field: str
-    live: LearnedField | None = None
-    """The field if it was trained in this session and lies in no file."""
+    name: str
+    """One of `compare.networks`, or EXACT."""
+    data: str
+
+    @property
+    def exact(self) -> bool:
+        """Whether this is the closed form."""
+        return self.name == EXACT
+
+    @property
+    def field(self) -> str:
+        """The name of the field that says its content too."""
+        return self._chosen[1]
+
+    @property
+    def live(self) -> LearnedField | None:
+        """The network itself, kept loaded."""
+        return self._chosen[2]
+
+    @property
+    def _chosen(self) -> tuple[str, str, LearnedField | None]:
+        if self.exact:
+            return self.path, EXACT, None
+        return choose(self.data, self.path, self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,19 +209,18 @@ def show(settings: Settings) -> None:
 def _models(data: str) -> dict[str, Model]:
     """The fields of a data set by slug: networks first, that of the OT path before others."""
     models = {}
-    cards = [card for card in cache.cards().values() if card.data == data]
-    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{card.path}", card.name)):
-        label = f"{OBJECTIVES[card.objective].label} on {scheduler(card.path).label}"
-        if any(model.label == label for model in models.values()):
-            label = f"{label} ({card.name})"
-        models[card.name] = Model(label, card.path, card.name)
-    for path in SCHEDULERS:
-        trained = cache.adopted(data, path)
-        if trained is not None:
-            label = f"trained here on {SCHEDULERS[path].label}"
-            models[f"here-{path}"] = Model(label, path, *trained)
     for path, entry in SCHEDULERS.items():
-        models[f"exact-{path}"] = Model(f"exact field on {entry.label}", path, EXACT)
+        for name in networks(data, path):
+            card = cache.cards().get(name)
+            label = f"trained here on {entry.label}"
+            if card is not None:
+                label = f"{OBJECTIVES[card.objective].label} on {scheduler(card.path).label}"
+            if any(model.label == label for model in models.values()):
+                label = f"{label} ({name})"
+            slug = f"{LIVE}-{path}" if name == LIVE else name
+            models[slug] = Model(label, path if card is None else card.path, name, data)
+    for path, entry in SCHEDULERS.items():
+        models[f"exact-{path}"] = Model(f"exact field on {entry.label}", path, EXACT, data)
     return models
 
 
@@ -342,7 +363,9 @@ def _evolution(settings: Settings) -> None:
         title="density over time",
         alt="Densities by change of variables, above, and exact, below, from noise to data.",
         settings=settings.about,
-        columns=lambda: _stacked([_grid(result) for result in found], "t", TIMES),
+        columns=lambda: downloads.stacked(
+            [{"t": np.full(r.density.size, r.t)} | _grid(r) for r in found]
+        ),
         filename=f"flowviz-{settings.data}-evolution",
     )
     worst = max(found, key=lambda result: result.kl)
@@ -389,7 +412,7 @@ def _gap(settings: Settings) -> None:
 
 
 def _table(settings: Settings) -> None:
-    learned = {n: m for n, m in settings.models.items() if m.field != EXACT}
+    learned = {n: m for n, m in settings.models.items() if not m.exact}
     shown = learned or {settings.slug: settings.model}
     entropy = data_picker.dataset(settings.data).distribution.entropy
     pieces = [
@@ -495,17 +518,6 @@ def _grid(density: DensityResult) -> Mapping[str, NDArray]:
     if density.error is not None:
         table["standard_error"] = density.error.ravel()
     return table
-
-
-def _stacked(
-    tables: list[Mapping[str, NDArray]], name: str, values: tuple[float, ...]
-) -> dict[str, NDArray]:
-    """Tables of the same columns one under the other, with a column that tells them apart."""
-    tables = [
-        {name: np.full(len(table["x1"]), value)} | dict(table)
-        for table, value in zip(tables, values, strict=True)
-    ]
-    return {key: np.concatenate([table[key] for table in tables]) for key in tables[0]}
 
 
 VIEWS: dict[str, tuple[str, Callable[[Settings], None]]] = {

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from flowviz.experiments.evolution import REACHED, at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
 from flowviz.solvers import METHODS
-from flowviz.ui import figure, state
+from flowviz.ui import downloads, figure, state
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
+from flowviz.ui.compare.learned import learned_density
 from flowviz.ui.compare.sides import Side
 from flowviz.ui.theme import is_dark
 
@@ -39,6 +40,8 @@ def twin(settings: Settings, panels: Sequence[Side], view: players.View) -> None
     }
     if any(side.scene.difference is not None for side in panels):
         options["difference"] = "Learned − exact"
+    if not all(side.exact for side in panels):
+        options["density"] = "Learned density"
     chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
     FIGURES[chosen](settings, panels, view)
 
@@ -60,7 +63,7 @@ def _moment(settings: Settings, panels: Sequence[Side], view: players.View) -> N
     ]
 
     def columns() -> Mapping[str, NDArray]:
-        return _stacked(
+        return downloads.stacked(
             [
                 {"path": side.path, "particle": np.arange(len(m.particles))} | _xy(m.particles)
                 for side, m in zip(panels, moments, strict=True)
@@ -105,7 +108,7 @@ def _ways(settings: Settings, panels: Sequence[Side], view: players.View) -> Non
                 }
                 | _xy(ways.states.reshape(-1, 2))
             )
-        return _stacked(tables)
+        return downloads.stacked(tables)
 
     figure.show(
         plane.trajectories(drawn, dark=is_dark()),
@@ -131,7 +134,7 @@ def _strip(settings: Settings, panels: Sequence[Side], view: players.View) -> No
     ]
 
     def columns() -> Mapping[str, NDArray]:
-        return _stacked(
+        return downloads.stacked(
             [
                 {
                     "path": side.path,
@@ -172,7 +175,7 @@ def _quality(settings: Settings, panels: Sequence[Side], view: players.View) -> 
         alt="Sliced 2-Wasserstein distance of the particles to fresh data over time, for both "
         "paths, with the distance of two fresh sets of data as the floor.",
         settings=_settings(settings, panels, floor=f"{panels[0].flow.quality_floor:.6g}"),
-        columns=lambda: _stacked(
+        columns=lambda: downloads.stacked(
             [
                 {"path": side.path, "t": side.flow.times, "sliced_w2": side.flow.quality}
                 for side in panels
@@ -200,7 +203,7 @@ def _difference(settings: Settings, panels: Sequence[Side], view: players.View) 
     ]
 
     def columns() -> Mapping[str, NDArray]:
-        return _stacked(
+        return downloads.stacked(
             [
                 {"path": side.path}
                 | _xy(_nodes(side.scene.difference_axis))
@@ -235,6 +238,7 @@ FIGURES: dict[str, Callable[[Settings, Sequence[Side], players.View], None]] = {
     "strip": _strip,
     "quality": _quality,
     "difference": _difference,
+    "density": learned_density,
 }
 
 
@@ -252,15 +256,6 @@ def _settings(settings: Settings, panels: Sequence[Side], **more: object) -> Map
         "seed": settings.seed,
         **more,
     }
-
-
-def _stacked(tables: Sequence[Mapping[str, NDArray | str]]) -> dict[str, NDArray]:
-    """Tables of the same columns one under the other; a lone text fills its column."""
-    filled = []
-    for table in tables:
-        rows = max(len(v) for v in table.values() if not isinstance(v, str))
-        filled.append({k: np.full(rows, v) if isinstance(v, str) else v for k, v in table.items()})
-    return {name: np.concatenate([table[name] for table in filled]) for name in filled[0]}
 
 
 def _xy(points: NDArray) -> dict[str, NDArray]:

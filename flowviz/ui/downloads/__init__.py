@@ -1,14 +1,14 @@
 """A figure's downloads: PNG and SVG from the browser's own drawing, and its numbers as CSV."""
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-__all__ = ["csv", "csv_text", "row"]
+__all__ = ["csv", "csv_text", "row", "stacked"]
 
 _HERE = Path(__file__).parent
 _pictures = st.components.v2.component(
@@ -80,3 +80,12 @@ def csv_text(settings: Mapping[str, object], columns: Mapping[str, NDArray]) -> 
     for line in zip(*texts, strict=True):
         out.write(",".join(line) + "\n")
     return out.getvalue()
+
+
+def stacked(tables: Sequence[Mapping[str, NDArray | str]]) -> dict[str, NDArray]:
+    """Tables of the same columns one under the other; a lone text fills its column."""
+    filled = []
+    for table in tables:
+        rows = max(len(v) for v in table.values() if not isinstance(v, str))
+        filled.append({k: np.full(rows, v) if isinstance(v, str) else v for k, v in table.items()})
+    return {name: np.concatenate([table[name] for table in filled]) for name in filled[0]}
