@@ -234,17 +234,23 @@ def streamed(
     ours = running is not None and running.config == config
     if len(done) < len(config.curves) and not ours:
         running, ours = sweeps.start(key, config), True
-    live = ours and running.live
+    live = _is_live(key, config)
 
     def board() -> None:
         curves = sweeps.store().of(config)
         _status(key, config, len(curves), running if ours else None)
         if curves:
             draw(settings, curves)
-        if live and not running.live:
-            st.rerun()  # the whole page once: polling ends
+        if live != _is_live(key, config):
+            st.rerun()  # the whole page once: polling ends, or begins
 
     st.fragment(board, run_every=POLL if live else None)()
+
+
+def _is_live(key: str, config: SweepConfig) -> bool:
+    """Whether this session's sweep of a config waits or works."""
+    running = sweeps.current(key)
+    return running is not None and running.config == config and running.live
 
 
 def _status(key: str, config: SweepConfig, done: int, running: sweeps.Sweep | None) -> None:
