@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from flowviz.datasets import dataset
-from flowviz.experiments import figure4, likelihood
+from flowviz.experiments import endpoints, figure4, likelihood, race, unlimited
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
@@ -22,6 +22,7 @@ LINKS = {
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
     "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
     "nfe_quality": {"data": "moons", "fields": "exact-trig", "solvers": "rk4", "seeds": "2"},
+    "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""
 
@@ -31,6 +32,7 @@ MOVES = {
     "likelihood": ("solver", "heun3"),
     "figure4": ("cells", "90"),
     "nfe_quality": ("grid", "log-snr"),
+    "straighter": ("width", "128"),
 }
 """A menu of each page, and an entry of it that is not the default."""
 
@@ -54,6 +56,9 @@ def small_densities(monkeypatch):
         (likelihood, "compute_likelihood", {"n": 50}),
         (likelihood, "compute_gap", {"n": 50}),
         (figure4, "compute_histograms", {"cells": 18, "n": 500}),
+        (endpoints, "compute_endpoints", {"doublings": 1, "n": 20}),
+        (race, "compute_targets", {"times": 3, "n": 20}),
+        (unlimited, "compute_straightness", {"n": 20}),
     ):
         monkeypatch.setattr(module, name, _smaller(getattr(module, name), smaller))
 

@@ -15,9 +15,9 @@ __all__ = ["Ends", "Pair", "Runs", "dots", "endpoints", "pairs", "rates"]
 
 NESTED = (
     ("circle", 5, 0.0),
-    ("circle-open", 10, 1.6),
-    ("square-open", 14, 1.4),
-    ("diamond-open", 21, 1.4),
+    ("circle-open", 9, 1.6),
+    ("square-open", 12, 1.2),
+    ("diamond-open", 18, 1.2),
 )
 """Symbol, size and line width of each path's marks: they fit into each other where they agree."""
 

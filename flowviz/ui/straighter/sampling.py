@@ -1,17 +1,22 @@
 """The second claim: the cost of samples on all data sets, from the sweeps of the NFE page."""
 
 from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from flowviz.datasets import DATASETS
 from flowviz.experiments.nfe_quality import Curve, Reach, pairs
+from flowviz.figures import curves
 from flowviz.metrics import METRICS
+from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
-from flowviz.ui import nfe_quality, state, sweeps
+from flowviz.ui import figure, nfe_quality, state, sweeps
 from flowviz.ui.nfe_quality import Settings
 from flowviz.ui.straighter import verdicts
-from flowviz.ui.straighter.parts import verdict
+from flowviz.ui.straighter.parts import columns_of, line, verdict
+from flowviz.ui.theme import is_dark
 
 __all__ = ["section"]
 
@@ -41,12 +46,16 @@ def section(data: str) -> None:
             )
             st.markdown(f"{missing} curves more, a second or two each.")
 
-    def draw(settings: Settings, curves: Sequence[Curve]) -> None:
+    wanted = everywhere if asked or not missing else here
+
+    def draw(settings: Settings, found: Sequence[Curve]) -> None:
         known = kept.of(everywhere)
         nfe_quality.draw_all(settings, known)
+        if len(found) == len(wanted.curves):  # drawn once, and not anew with each curve
+            _curves(settings, known, method)
         verdict(_verdict(settings, known, method))
 
-    nfe_quality.streamed(KEY, settings, everywhere if asked or not missing else here, draw)
+    nfe_quality.streamed(KEY, settings, wanted, draw)
 
 
 def _controls(data: str) -> tuple[Settings, str]:
@@ -75,8 +84,58 @@ def _controls(data: str) -> tuple[Settings, str]:
     return settings, method
 
 
-def _verdict(settings: Settings, curves: Sequence[Curve], method: str) -> str:
-    beside = pairs(curves)
+def _curves(settings: Settings, known: Sequence[Curve], method: str) -> None:
+    """Error, and quality over its floor, against NFE: a line a data set in its path's colour."""
+    label, beside = METRICS[settings.measure].label, [c for pair in pairs(known) for c in pair]
+    beside = [each for each in beside if settings.measure in each.values]
+    drawn = {
+        "error": ("squared error per dimension", [each.mse for each in beside]),
+        "quality": (
+            f"{label} ÷ its floor",
+            [each.values[settings.measure] / each.floor[settings.measure] for each in beside],
+        ),
+    }
+    for place, (name, (title, values)) in zip(st.columns(2), drawn.items(), strict=True):
+        lines = [
+            line(
+                f"{scheduler(each.path).label}, {DATASETS[each.data].label}",
+                each.path,
+                each.cost,
+                np.where(each.exploded, np.nan, value.mean(axis=1)),
+            )
+            for each, value in zip(beside, values, strict=True)
+        ]
+        plot = curves.curves(
+            lines,
+            x_title=f"function evaluations (NFE), {METHODS[method].label}",
+            y_title=title,
+            log_x=True,
+            log_y=True,
+            markers=True,
+            dark=is_dark(),
+        )
+        paths = [each.path for each in beside]
+        for k, (trace, path) in enumerate(zip(plot.data, paths, strict=True)):
+            trace.update(
+                name=scheduler(path).label,
+                legendgroup=path,
+                showlegend=paths.index(path) == k,
+                line_width=1.4,
+            )
+        with place:
+            figure.show(
+                plot,
+                f"straighter-nfe-{name}",
+                title=title,
+                alt=f"{title} against function evaluations, a line a data set and path.",
+                settings=settings.about | {"data": "all", "solver": method},
+                columns=partial(columns_of, lines, "nfe", name),
+                filename=f"flowviz-all-{name}",
+            )
+
+
+def _verdict(settings: Settings, known: Sequence[Curve], method: str) -> str:
+    beside = pairs(known)
     if not beside:
         return "No data set is through yet."
     rows = [

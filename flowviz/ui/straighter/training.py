@@ -36,6 +36,8 @@ DASH = {
 }
 """Solid, dash, dot ... within a path's colour."""
 
+WIDTHS = ("16", "32", "64", "128", "256")
+
 BESIDE = {
     "error": ("Field error", "distance from the exact field, share of the velocity"),
     "excess": ("Loss minus floor", "loss − irreducible floor, each in its own units"),
@@ -84,7 +86,14 @@ def _controls(data: str) -> tuple[RaceConfig, SweepConfig]:
             "seeds", "Seeds", 1, 8, DEFAULT.seeds, help="Runs of each entrant, for the bands."
         )
         lr = state.number("lr", "Learning rate", 1e-5, 1.0, DEFAULT.lr, step=1e-3)
-        width = state.integer("width", "Width", 8, 256, DEFAULT.width, step=32)
+        width = int(
+            state.select(
+                "width",
+                "Width of the networks",
+                {width: f"{width} units a layer" for width in WIDTHS},
+                str(DEFAULT.width),
+            )
+        )
         preconditioned = state.toggle(
             "preconditioned",
             "Preconditioned",
@@ -123,7 +132,10 @@ def _targets(data: str) -> None:
     for place, name, title, log in zip(
         st.columns(2),
         ("share", "size"),
-        ("share of the target that x_t determines", "size of the best prediction (RMS)"),
+        (
+            "share of the target that <i>x<sub>t</sub></i> determines",
+            "size of the best prediction (RMS)",
+        ),
         (False, True),
         strict=True,
     ):
@@ -148,8 +160,8 @@ def _targets(data: str) -> None:
                     dark=is_dark(),
                 ),
                 f"straighter-{name}",
-                title=title,
-                alt=f"{title} over time for the four objectives.",
+                title=name,
+                alt=f"The {name} of each objective's target over time.",
                 settings=asdict(config),
                 columns=partial(columns_of, lines, "t", name),
             )

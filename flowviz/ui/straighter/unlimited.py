@@ -5,6 +5,7 @@ from dataclasses import asdict
 from functools import partial
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from flowviz.device import limit_threads
@@ -41,8 +42,11 @@ from flowviz.ui.theme import is_dark
 __all__ = ["section"]
 
 DEFAULT = EndpointsConfig()
-SHOWN = 120
+SHOWN = 64
 """Particles whose ends are drawn."""
+
+LOW = {"height": 370, "margin_b": 110, "legend_y": -0.3}
+"""Room under low figures for a legend of one column, which narrow windows make of it."""
 
 DRAWN = ("ot", "vp", "trig")
 """Paths whose straightness is drawn; VE's is another order of magnitude, and in the table."""
@@ -108,7 +112,7 @@ def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
         )
         seed = state.integer("seed", "Seed", 0, 999_999, DEFAULT.seed, dice=True)
         steps = state.integer(
-            "steps", "Steps of the couplings' trainings", 200, 20_000, 2_000, step=500
+            "pair-steps", "Steps of the couplings' trainings", 100, 20_000, 2_000, step=500
         )
     return (
         EndpointsConfig(data=data, method=method, grid=grid, matched=matched, seed=seed),
@@ -178,7 +182,7 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
             dark=is_dark(),
         )
         figure.show(
-            plot.update_layout(height=520).update_yaxes(range=[-8, 1], exponentformat="power"),
+            _one_floor(plot).update_yaxes(range=[-8, 1], exponentformat="power"),
             "straighter-distance",
             title="distance of the ends against NFE",
             alt="Distance of each path's ends from the converged ends of conditional OT, falling "
@@ -187,6 +191,14 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
             columns=partial(columns_of, lines, "nfe", "distance"),
         )
     sentence(verdicts.endpoints(found))
+
+
+def _one_floor(plot: go.Figure) -> go.Figure:
+    """The floors of all lines under one entry of the legend: each has its line's colour."""
+    floors = [trace for trace in plot.data if (trace.name or "").startswith("converged")]
+    for k, trace in enumerate(floors):
+        trace.update(showlegend=k == 0, name="converged, in each path's colour")
+    return plot.update_layout(height=520)
 
 
 def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None:
@@ -204,11 +216,11 @@ def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None
                 )
                 for p, k in drawn
             ],
-            ("S ÷ mean squared distance", "arc ÷ chord"),
+            ("S ÷ distance²", "arc ÷ chord"),
             dark=is_dark(),
         )
         figure.show(
-            plot.update_layout(height=330),
+            plot.update_layout(**LOW),
             "straighter-pairs",
             title="straightness of conditional and marginal flows",
             alt="Straightness of each path's conditional flows, hollow, and marginal flow, full.",
@@ -233,7 +245,7 @@ def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None
             dark=is_dark(),
         )
         figure.show(
-            plot.update_layout(height=330),
+            plot.update_layout(**LOW),
             "straighter-deviations",
             title="where the marginal flow leaves its chord",
             alt="Mean squared difference of velocity and chord over time for each marginal flow.",
