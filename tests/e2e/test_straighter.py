@@ -1,0 +1,83 @@
+"""The page on the three claims as a visitor meets it, in Chromium."""
+
+import re
+from pathlib import Path
+
+import pytest
+from browsing import settle, visit
+from playwright.sync_api import expect
+
+PATIENCE = 240_000
+"""Milliseconds that a busy machine may take; a quiet one needs a few seconds."""
+
+SMALL = "/straighter?data=8gaussians&steps=100&seeds=1&width=16"
+
+
+@pytest.fixture
+def page(page):
+    page.set_default_timeout(PATIENCE)
+    return page
+
+
+def charts(page):
+    return page.locator(".js-plotly-plot")
+
+
+def test_exact_results_are_there_without_a_click(page):
+    visit(page, "/straighter?claim=unlimited")
+    expect(charts(page)).to_have_count(4, timeout=PATIENCE)
+    expect(page.get_by_text("carry the same noise to the same data")).to_be_visible()
+    expect(page.get_by_text("Better with unlimited compute? For exact fields no")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").nth(1).click()
+    text = Path(download.value.path()).read_text()
+    assert "# data: checkerboard" in text and "# method: midpoint" in text
+    assert "line,nfe,distance" in text and "trigonometric" in text
+
+
+def test_start_on_the_way_makes_all_paths_agree(page):
+    visit(page, "/straighter?claim=unlimited&data=8gaussians&matched=1")
+    expect(page.get_by_text("all paths carry the same noise to the same data")).to_be_visible(
+        timeout=PATIENCE
+    )
+
+
+def test_race_is_run_and_kept(page, open_page):
+    visit(page, SMALL)
+    expect(page.get_by_text("Not tried yet")).to_be_visible(timeout=PATIENCE)
+    page.get_by_role("button", name="Start the race").click()
+    expect(page.get_by_text("After 100 steps the distance to data")).to_be_visible(
+        timeout=PATIENCE
+    )
+    settle(page)
+    other = open_page()
+    visit(other, SMALL)
+    expect(other.get_by_text("After 100 steps the distance to data")).to_be_visible(
+        timeout=PATIENCE
+    )
+
+
+def test_race_is_cancelled(page):
+    visit(page, SMALL.replace("steps=100", "steps=20000"))
+    page.get_by_role("button", name="Start the race").click()
+    expect(page.get_by_test_id("stProgress")).to_contain_text(
+        re.compile(r"Step \d"), timeout=PATIENCE
+    )
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Start the race again")).to_be_visible(timeout=PATIENCE)
+
+
+def test_claim_is_in_the_link(page):
+    visit(page, "/straighter")
+    page.get_by_role("radio", name=re.compile("Better with unlimited")).click()
+    expect(page.get_by_text("The same noise ends in the same points")).to_be_visible(
+        timeout=PATIENCE
+    )
+    settle(page)
+    assert "claim=unlimited" in page.url
+
+
+def test_bad_link_falls_back_with_a_notice(page):
+    visit(page, "/straighter?claim=all&lr=fast")
+    expect(page.get_by_test_id("stToast").first).to_be_visible()
+    expect(page.get_by_text("Before any training")).to_be_visible(timeout=PATIENCE)
