@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ __all__ = [
     "pairs",
     "sweep",
 ]
+
+T = TypeVar("T")
 
 NFES = (4, 8, 12, 16, 20, 40, 60, 100)
 """Budgets of fixed-step methods, or the nearest that a method can meet exactly."""
@@ -330,9 +332,11 @@ def sweep(
     try:
         # Curves of one field share what they are judged by: it is found once, before them.
         leaders = {each.source: each for each in reversed(wanted)}
-        grounds = [pool.submit(_ground, each, stopped) for each in leaders.values()]
-        for ground in as_completed(grounds):
-            ground.result()
+        needed = dict.fromkeys(start for each in leaders.values() for start in _starts(each))
+        for _ in _results([pool.submit(_converged, *start, stopped) for start in needed]):
+            pass
+        for _ in _results([pool.submit(_ground, each, stopped) for each in leaders.values()]):
+            pass
         longest_first = sorted(wanted, key=_work, reverse=True)
         curves = [pool.submit(compute_curve, each, should_stop=stopped) for each in longest_first]
         for curve in _results(curves):
@@ -490,11 +494,8 @@ def _ground(config: CurveConfig, should_stop: Callable[[], bool] | None) -> _Gro
     origin = _source(config.source)
     perfect = exact_name(origin.data, PERFECT)
     seeds = range(config.seed, config.seed + config.seeds)
-    for seed in seeds:  # the long part, between whose pieces one can stop
-        for name in (config.source, perfect):
-            if should_stop is not None and should_stop():
-                raise SolveCancelled(f"The sweep was cancelled before {name} had converged.")
-            _reference(name, config.n, seed)
+    for start in _starts(config):  # the long part, between whose pieces one can stop
+        _converged(*start, should_stop)
     shared = config.n, config.seed, config.seeds, config.metrics
     return _Ground(
         source=origin,
@@ -504,6 +505,19 @@ def _ground(config: CurveConfig, should_stop: Callable[[], bool] | None) -> _Gro
         fresh=_fresh(origin.data, config.n, config.seed, config.metrics),
         limit=_limits(config.source, *shared),
     )
+
+
+def _starts(config: CurveConfig) -> list[tuple[str, int, int]]:
+    """Field, n and seed of each converged flow that a curve is judged by."""
+    names = (config.source, exact_name(_source(config.source).data, PERFECT))
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [(name, config.n, seed) for name in names for seed in seeds]
+
+
+def _converged(name: str, n: int, seed: int, should_stop: Callable[[], bool] | None) -> Reference:
+    if should_stop is not None and should_stop():
+        raise SolveCancelled(f"The sweep was cancelled before {name} had converged.")
+    return _reference(name, n, seed)
 
 
 _source = lru_cache(maxsize=32)(source)
@@ -549,7 +563,7 @@ def _listed(values: NDArray) -> Any:
     return np.where(np.isfinite(values), values.astype(object), None).tolist()
 
 
-def _results(futures: Sequence[Future[Curve]]) -> Iterator[Curve]:
+def _results(futures: Sequence[Future[T]]) -> Iterator[T]:
     for future in as_completed(futures):
         yield future.result()
 

@@ -553,13 +553,15 @@ def _method(settings: Settings, curves: Sequence[Curve]) -> str:
     limits = {c.config.source: c.limit[settings.measure].mean() for c in curves}
     floor = curves[0].floor[settings.measure].mean()
     left = ", ".join(f"{settings.labels[name]} {value:.4g}" for name, value in limits.items())
+    learned = [name for name in limits if not name.startswith(PREFIX)]
+    networks = "; what exceeds the floor is a network's own error" if learned else ""
     return (
         f"{settings.seeds} seeds of {settings.n:,} samples; bars run from the lowest seed to the "
         f"highest. Error: against {_reference(curves)}, same field and noise. Between budgets, "
         "curves are taken as straight on these axes; a solver has arrived at the budget from "
-        "which on it stays below the dashed line. The dotted floor is a perfect sampler from the "
-        f"same noise ({floor:.4g}); the band is the spread between fresh data sets. With "
-        f"unlimited NFE: {left}; what exceeds the floor is the network's own error."
+        "which on it stays below the dashed line. The floor is a perfect sampler from the same "
+        f"noise ({floor:.4g}); the band is the spread between fresh data sets. With unlimited "
+        f"NFE: {left}{networks}."
     )
 
 
