@@ -1,5 +1,6 @@
 """The player's picture as Plotly figures: to read, zoom and take away."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -17,6 +18,9 @@ from flowviz.ui.compare.sides import Side
 from flowviz.ui.theme import is_dark
 
 __all__ = ["twin"]
+
+HEAD_START = 0.15
+"""Seconds that the player has to draw before a new Plotly figure keeps the browser busy."""
 
 METRIC = "sliced W₂ to fresh data"
 """What a quality number on this page is; its unit is that of the plane."""
@@ -43,6 +47,7 @@ def twin(settings: Settings, panels: Sequence[Side], view: players.View) -> None
     if not all(side.exact for side in panels):
         options["density"] = "Learned density"
     chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
+    time.sleep(HEAD_START)
     FIGURES[chosen](settings, panels, view)
 
 

@@ -1,0 +1,76 @@
+"""Speed as the visitor meets it, with two panels of 2,000 particles, density and field."""
+
+import statistics
+
+from browsing import Socket, at_rest, settle, visit
+
+PLAYER = ".fv"
+
+FRAMES = """async (player, seconds) => {
+    const times = [];
+    const end = performance.now() + 1000 * seconds;
+    let drawn = player.dataset.drawn;
+    while (performance.now() < end) {
+        await new Promise(requestAnimationFrame);
+        if (player.dataset.drawn === drawn) continue;
+        drawn = player.dataset.drawn;
+        times.push(performance.now());
+    }
+    return times.slice(1).map((t, i) => t - times[i]);
+}"""
+"""Milliseconds between the pictures that the player drew."""
+
+REDRAW = """player => {
+    const before = player.dataset.payload;
+    window.redrawn = new Promise(done => {
+        let start = null;
+        const began = event => { start ??= event.timeStamp; };
+        addEventListener('pointerdown', began, {capture: true});
+        addEventListener('keydown', began, {capture: true});
+        const watch = () => player.dataset.payload && player.dataset.payload !== before
+            ? requestAnimationFrame(() => done(performance.now() - start))
+            : requestAnimationFrame(watch);
+        watch();
+    });
+}"""
+"""Promises the milliseconds from the next press of a key or button to the new particles."""
+
+
+def test_plays_at_40_frames_a_second_without_a_word_to_the_server(page):
+    socket = Socket(page)
+    visit(page, "/?t=0.1")
+    at_rest(page)
+    page.get_by_label("Speed").select_option("0.5")
+    settle(page)
+    page.get_by_role("button", name="Play", exact=True).click()
+    page.wait_for_timeout(300)
+    sent = socket.sent
+    gaps = page.locator(PLAYER).evaluate(FRAMES, 3)
+    assert socket.sent == sent
+    assert 1000 / statistics.median(gaps) >= 40, statistics.quantiles(gaps)
+
+
+def test_solver_budget_and_seed_redraw_within_half_a_second(page):
+    visit(page, "/?t=0.6")
+    at_rest(page)
+    page.wait_for_timeout(2000)
+    taken = []
+
+    def measure(press):
+        page.locator(PLAYER).evaluate(REDRAW)
+        press()
+        taken.append(page.evaluate("() => window.redrawn"))
+        settle(page)
+
+    budget = page.locator(
+        "[data-testid=stSlider] input[type=range], [data-testid=stSlider] [role=slider]"
+    )
+    for _ in range(4):
+        measure(lambda: page.get_by_test_id("stNumberInputStepUp").click())
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        measure(lambda key=key: budget.press(key))
+    for solver in ("Euler", "Heun"):
+        page.get_by_role("combobox", name="ODE solver").click()
+        option = page.get_by_role("option", name=solver, exact=True)
+        measure(option.click)
+    assert statistics.median(taken) <= 500, taken
