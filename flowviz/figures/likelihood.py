@@ -58,9 +58,15 @@ def log_density_map(
             "colorscale": theme.plotly_scale(dark=dark),
             "colorbar": {
                 "title": {"text": "log <i>p</i> in nats", "side": "right"},
-                "thickness": 10,
+                "orientation": "h",
+                "thickness": 8,
                 "outlinewidth": 0,
-                "len": 0.8,
+                "len": 0.5,
+                "x": 1,
+                "xanchor": "right",
+                "y": 1.01,
+                "yanchor": "bottom",
+                "nticks": 5,
                 "tickfont": {"color": theme.MUTED[dark]},
             },
             "hoverinfo": "skip",
@@ -111,9 +117,11 @@ def log_density_map(
     layout = {
         "template": theme.template(dark=dark),
         "height": 560,
-        "margin": {"l": 48, "r": 8, "t": 12, "b": 64},
+        "margin": {"l": 48, "r": 8, "t": 48, "b": 72},
         "xaxis": span | {"title": {"text": "<i>x</i><sub>1</sub>"}},
-        "yaxis": span | {"title": {"text": "<i>x</i><sub>2</sub>"}, "scaleanchor": "x"},
+        "yaxis": span
+        | {"title": {"text": "<i>x</i><sub>2</sub>"}, "scaleanchor": "x"}
+        | {"constraintoward": "top"},
         "font": {"color": ink},
         "legend": {"y": -0.1},
     }

@@ -46,7 +46,7 @@ def sheet(
     columns: Sequence[str],
     *,
     groups: Sequence[tuple[str, int]],
-    panel: int = 74,
+    panel: int = 66,
     scale: Literal["panel", "column", "sheet"] = "panel",
     dark: bool = False,
 ) -> go.Figure:
@@ -88,7 +88,13 @@ def sheet(
         )
         for c, (density, left) in enumerate(zip(row.panels, lefts, strict=True)):
             axis = "" if r == c == 0 else str(r * len(columns) + c + 1)
-            span = {"range": [-theme.FRAME, theme.FRAME], "showticklabels": False, "ticks": ""}
+            # Where the page is narrower than the sheet, panels stay square.
+            span = {
+                "range": [-theme.FRAME, theme.FRAME],
+                "constrain": "domain",
+                "showticklabels": False,
+                "ticks": "",
+            }
             layout[f"xaxis{axis}"] = span | {
                 "domain": [left / width, (left + panel) / width],
                 "anchor": f"y{axis}",
@@ -96,6 +102,7 @@ def sheet(
             layout[f"yaxis{axis}"] = span | {
                 "domain": [1 - (top + panel) / height, 1 - top / height],
                 "anchor": f"x{axis}",
+                "scaleanchor": f"x{axis}",
             }
             if density is None:
                 continue

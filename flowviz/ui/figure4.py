@@ -127,7 +127,7 @@ def drawn(settings: Settings, panels: Sheet) -> None:
     """The sheet with its downloads, PDF among them."""
     strips = [
         Strip(
-            label=row.label.replace(" on ", "<br>on "),
+            label=row.label.replace(" ", "<br>", 1).replace(" on ", "<br>on "),
             colour=theme.path_colour(row.path, dark=is_dark()),
             panels=[*densities, *(result.density[0] for result in few)],
         )
