@@ -12,7 +12,6 @@ References:
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import ot
 import torch
 from torch import Generator, Tensor
 
@@ -60,5 +59,7 @@ def minibatch_ot(x_0: Tensor, x_1: Tensor) -> Tensor:
     With equal weights an optimal plan is a permutation (Birkhoff), so that nothing is resampled.
     """
     cost = torch.cdist(x_0.flatten(1).double(), x_1.flatten(1).double()).square()
+    import ot  # nearly a third of what the app imports, for few of its pages
+
     plan = ot.emd([], [], cost.cpu().numpy(), numItermax=1_000_000)
     return x_1[torch.as_tensor(plan.argmax(axis=1), device=x_1.device)]

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import ot
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -46,6 +45,8 @@ def _enter(name: str, label: str, unit: str, sentence: str, **options: object) -
 def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The Wasserstein-2 distance of two sets (n, 2) and (m, 2), by POT's network simplex."""
     cost = torch.cdist(_float64(samples), _float64(reference)).square().numpy()
+    import ot  # nearly a third of what the app imports, for few of its pages
+
     squared = ot.emd2([], [], cost, numItermax=10_000_000)
     return math.sqrt(max(float(squared), 0.0))
 

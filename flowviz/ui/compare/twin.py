@@ -19,8 +19,9 @@ from flowviz.ui.theme import is_dark
 
 __all__ = ["twin"]
 
-HEAD_START = 0.15
-"""Seconds that the player has to draw before a new Plotly figure keeps the browser busy."""
+HEAD_START, FIRST_START = 0.15, 1.2
+"""Seconds that the player has to draw before a new Plotly figure keeps the browser busy; more at a
+visitor's first, when the browser has to load and read all of Plotly."""
 
 METRIC = "sliced W₂ to fresh data"
 """What a quality number on this page is; its unit is that of the plane."""
@@ -47,7 +48,8 @@ def twin(settings: Settings, panels: Sequence[Side], view: players.View) -> None
     if not all(side.exact for side in panels):
         options["density"] = "Learned density"
     chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
-    time.sleep(HEAD_START)
+    time.sleep(HEAD_START if st.session_state.get("twin:shown") else FIRST_START)
+    st.session_state["twin:shown"] = True
     FIGURES[chosen](settings, panels, view)
 
 
