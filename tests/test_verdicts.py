@@ -85,6 +85,11 @@ class TestTraining:
         assert "less than the seeds" in verdicts.race(raced(0.3, 0.31, seeds=1))
         assert "is ahead" in verdicts.race(raced(0.2, 0.31, seeds=1))
 
+    def test_two_seeds_that_scatter_settle_nothing(self):
+        found = raced(0.3, 0.33, seeds=2)
+        found.quality[0, :, 0] = 0.27, 0.32
+        assert "less than the seeds" in verdicts.race(found)
+
     def test_race_that_has_not_begun_or_was_lost(self):
         nothing = raced(0.2, 0.3)
         unseen = replace(nothing, seconds=np.full_like(nothing.seconds, np.nan))

@@ -81,10 +81,10 @@ def curves(
             hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
         )
     figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
-    figure.update_yaxes(title=y_title, type="log" if log_y else "linear")
+    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", exponentformat="power")
     if not log_y:
         figure.update_yaxes(rangemode="tozero")
-    return figure.update_layout(margin={"t": 16, "b": 72})
+    return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
 
 
 def quality(

@@ -182,7 +182,7 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
             dark=is_dark(),
         )
         figure.show(
-            _one_floor(plot).update_yaxes(range=[-8, 1], exponentformat="power"),
+            _one_floor(plot).update_yaxes(range=[-8, 1]),
             "straighter-distance",
             title="distance of the ends against NFE",
             alt="Distance of each path's ends from the converged ends of conditional OT, falling "
@@ -198,7 +198,7 @@ def _one_floor(plot: go.Figure) -> go.Figure:
     floors = [trace for trace in plot.data if (trace.name or "").startswith("converged")]
     for k, trace in enumerate(floors):
         trace.update(showlegend=k == 0, name="converged, in each path's colour")
-    return plot.update_layout(height=520)
+    return plot.update_layout(height=520, legend_y=-0.12)
 
 
 def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None:
