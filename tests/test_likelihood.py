@@ -217,7 +217,7 @@ def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
     """Issue 3, 5.5: within 2%."""
     card = next(card for card in checkpoints.listing() if card.name == name)
     result = compute_density(
-        DensityConfig(data=card.data, path=card.path, field=name, cells=54, method="rk4", nfe=80)
+        DensityConfig(data=card.data, path=card.path, field=name, cells=72, nfe=160)
     )
     assert result.exact_mass == pytest.approx(1, abs=5e-3), "the grid resolves the data"
     assert result.mass == pytest.approx(1, abs=0.02)
