@@ -283,6 +283,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_checkpoint(logprob)
     _add_points(logprob)
     _add_solver(logprob, "dopri5", NFE)
+    _add_idle_seed(logprob)
     _add_out(logprob, "log-likelihoods, (n,), in the points' precision")
 
     field = add(
@@ -297,6 +298,7 @@ def build_parser() -> argparse.ArgumentParser:
     field.add_argument(
         "--t", type=float, required=True, metavar="T", help="time: 0 is noise, 1 is data"
     )
+    _add_idle_seed(field)
     _add_out(field, "velocities, (n, 2)")
     return parser
 
@@ -318,6 +320,15 @@ def _add_draws(parser: argparse.ArgumentParser, n: int) -> None:
         "-n", type=int, default=n, metavar="N", help=f"number of samples (default: {n})"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+
+
+def _add_idle_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="taken so that a script can give every command its seed; nothing is drawn here",
+    )
 
 
 def _add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int]) -> None:
@@ -881,8 +892,8 @@ def _number(value: int, option: str, least: int) -> int:
 
 
 def _seed(options: argparse.Namespace) -> int:
-    if not 0 <= options.seed < 2**63:
-        raise ValueError(f"--seed must be in [0, 2^63); got {options.seed}.")
+    if not 0 <= options.seed < 2**53:
+        raise ValueError(f"--seed must be in [0, 2^53); got {options.seed}.")
     return options.seed
 
 

@@ -289,6 +289,11 @@ def solve(
         grid = grid.to(times)
         if not _monotone(grid) or grid[0] != times[0] or grid[-1] != times[-1]:
             raise ValueError("grid must rise or fall from the first of `times` to the last.")
+    if entry.nfe(len(grid) - 1) > MAX_NFE:
+        raise ValueError(
+            f"A solve takes at most {MAX_NFE} evaluations; {len(grid) - 1} steps of {method} "
+            f"would take {entry.nfe(len(grid) - 1)}: ask for fewer."
+        )
     return _fixed(method, field, x_0, times, grid, should_stop)
 
 

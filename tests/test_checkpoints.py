@@ -208,6 +208,13 @@ def test_listing_reads_no_weights_and_reports_what_is_damaged(saved, tmp_path, m
         checkpoints.listing()
 
 
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "", "a/../../b"])
+def test_a_name_never_leads_out_of_its_folder(tmp_path, name):
+    with pytest.raises(CheckpointError, match="name"):
+        checkpoints.file_in(tmp_path, name)
+    assert checkpoints.file_in(tmp_path, "mine") == tmp_path / "mine.safetensors"
+
+
 @pytest.mark.parametrize("card", checkpoints.listing(), ids=lambda card: card.name)
 def test_shipped_checkpoint_agrees_with_its_card(card):
     loaded = checkpoints.load(card.name)

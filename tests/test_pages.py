@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from flowviz.datasets import dataset
@@ -105,6 +106,21 @@ def test_page_opens_from_bad_links_with_a_notice_each(page, value):
     told = " ".join(toast.value for toast in app.toast)
     for name in LINKS[page.stem]:
         assert f"`{name}`" in told
+
+
+def test_a_picture_in_a_bad_link_stays_text():
+    app = opened(PAGES[0], **{next(iter(LINKS[PAGES[0].stem])): "![](//host/a.png)"})
+    assert "![](" not in app.toast[0].value
+
+
+def test_a_damaged_checkpoint_costs_a_notice_and_no_page(tmp_path, monkeypatch):
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing of the kind")
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    st.cache_data.clear()
+    app = opened(next(page for page in PAGES if page.stem == "compare"))
+    assert ["broken.safetensors" in toast.value for toast in app.toast] == [True]
+    monkeypatch.undo()
+    st.cache_data.clear()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

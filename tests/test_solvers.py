@@ -268,3 +268,10 @@ def test_solve_repeats_to_the_bit_and_takes_states_of_any_shape(name):
     first, second = (solve(swing, x_0, times, name, **how) for _ in range(2))
     assert first.states.shape == (4, 3, 2, 4, 4) and first.states.dtype == torch.float32
     assert torch.equal(first.states, second.states) and not first.states.requires_grad
+
+
+def test_more_evaluations_than_any_solve_takes_are_refused_before_the_first():
+    with pytest.raises(ValueError, match="at most 20000 evaluations; 500000 steps of midpoint"):
+        solve(
+            lambda t, x: x, torch.ones(1, 2), torch.tensor([0.0, 1.0]), "midpoint", steps=500_000
+        )

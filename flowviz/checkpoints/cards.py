@@ -10,6 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import scheduler
+
 __all__ = ["FOLDER", "Card", "CheckpointError", "find", "folders", "listing", "read_card"]
 
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -152,6 +155,10 @@ class Card:
                 value = repr(getattr(self, name))
                 value = value if len(value) <= 80 else value[:77] + "..."
                 raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
+        try:
+            _ = OBJECTIVES[self.objective], scheduler(self.path)
+        except ValueError as error:
+            raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
 
 
 def folders() -> list[Path]:
@@ -244,6 +251,20 @@ def checkpoint_file(path: str | Path) -> Path:
             f"the first two; got {path.stem!r}."
         )
     return path
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """The weights' file of the checkpoint `name` in a folder, never one outside of it.
+
+    Raises:
+        CheckpointError: the name is no name.
+    """
+    file = checkpoint_file(name or "-")  # "-" is no name either
+    if file.name != str(file):
+        raise CheckpointError(
+            f"A checkpoint's name must not lead to another folder; got {name!r}."
+        )
+    return folder / file
 
 
 def read_header(content: bytes, source: str) -> dict[str, Any]:

@@ -252,15 +252,16 @@ def steps_within(
 
     The learning rate needs to know the last step before the first is made.
     """
+    start, trial = time.perf_counter(), min(2.0, 0.1 * seconds)
     state = TrainState(config, dataset, device)
     for _ in range(3):
-        state.advance(dataset)
-    start, trial = time.perf_counter(), min(2.0, 0.1 * seconds)
-    made = 0
-    while (elapsed := time.perf_counter() - start) < trial or not made:
+        state.advance(dataset)  # the first are slow
+    begun, made = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - begun) < trial or not made:
         state.advance(dataset)
         made += 1
-    return max(1, int(0.95 * made * (seconds - elapsed) / elapsed))
+    left = seconds - (time.perf_counter() - start)
+    return max(1, int(0.9 * made * left / elapsed))
 
 
 def irreducible_loss(

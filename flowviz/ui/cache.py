@@ -123,10 +123,21 @@ def network(name: str, sha256: str) -> LearnedField:
     return checkpoints.load(name).field
 
 
-@st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
 def cards() -> dict[str, checkpoints.Card]:
-    """The checkpoints on this machine by name."""
-    return {card.name: card for card in checkpoints.listing()}
+    """The checkpoints on this machine by name; a damaged file is passed over with one notice."""
+    found, damages = _listing()
+    for damage in damages:
+        if damage not in st.session_state.setdefault("cards:told", set()):
+            st.session_state["cards:told"].add(damage)
+            st.toast(f"A checkpoint was passed over. {damage}", icon=":material/error:")
+    return found
+
+
+@st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
+def _listing() -> tuple[dict[str, checkpoints.Card], list[str]]:
+    damages: list[str] = []
+    listed = checkpoints.listing(lambda error: damages.append(str(error)))
+    return {card.name: card for card in listed}, damages
 
 
 def in_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:

@@ -387,7 +387,12 @@ def _open_in_compare(current: Job) -> None:
 
 def _save(current: Job, name: str) -> None:
     folder = save_folder()
-    files = [folder / f"{_file(name, current, i)}.safetensors" for i in range(len(current.fields))]
+    names = [_file(name, current, i) for i in range(len(current.fields))]
+    try:
+        files = [checkpoints.file_in(folder, name) for name in names]
+    except CheckpointError as error:
+        st.toast(f"The checkpoint was not saved. {error}", icon=":material/error:")
+        return
     there = [file.stem for file in files if file.exists() or file.stem in cache.cards()]
     if there:
         st.toast(

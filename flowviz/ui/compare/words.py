@@ -20,13 +20,14 @@ def lesson(panels: Sequence[Side]) -> str:
         f"{right.flow.end_quality:.3f} (right) from the data in sliced W₂; two fresh sets of "
         f"data are {left.flow.quality_floor:.3f} apart. "
     )
-    if left.path == right.path:
-        text += "Both sides show one path, so that they agree to the last digit."
+    if left.config == right.config:
+        text += "Both sides show one flow, so that they agree to the last digit. "
     else:
         apart = np.linalg.norm(left.flow.states[-1] - right.flow.states[-1], axis=1).mean()
         text += (
             f"**The same noise ends {apart:.2f} from its twin on the other side** (mean over "
-            "particles); exact fields and enough steps bring that to nearly 0 on any two paths. "
+            "particles); exact fields and enough steps bring that to nearly 0 for any two paths "
+            "but VE, whose start neglects the data that is in its noise. "
         )
     halves = [_halfway(side.flow) for side in panels]
     if abs(halves[0] - halves[1]) >= 0.05:
@@ -47,7 +48,8 @@ def lesson(panels: Sequence[Side]) -> str:
 def _halfway(flow: FlowResult) -> float:
     """The time at which the distance to the data has fallen half-way from start to end."""
     level = (flow.quality[0] + flow.quality[-1]) / 2
-    return float(flow.times[np.argmax(flow.quality <= level)])
+    reached = flow.quality[-1] < flow.quality[0]
+    return float(flow.times[np.argmax(flow.quality <= level) if reached else -1])
 
 
 def which_ot(panels: Sequence[Side]) -> None:
@@ -58,8 +60,9 @@ def which_ot(panels: Sequence[Side]) -> None:
             "is the optimal map to one point. The flow that all these make together, the one "
             "you see, is *not* an optimal transport of noise to data, and its ways may bend. "
             "**Minibatch OT** is something else: a choice of *which* noise meets which data in "
-            "training (Train page). Given exact fields and enough steps, every path here "
-            "carries each particle to the *same* place; paths differ in when they move and "
+            "training (Train page). Given exact fields and enough steps, conditional OT, VP and "
+            "the trigonometric path carry each particle to the *same* place (VE nearly so: its "
+            "start neglects the data in its noise); paths differ in when they move and "
             "hence in what a small budget or a network gets wrong."
         )
         for path in dict.fromkeys(side.path for side in panels):
