@@ -113,9 +113,10 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None):
             host.attachShadow({ mode: "open" }).innerHTML =
                 `<style>${document.querySelector("style").textContent}</style>` + html;
             document.body.append(host);
+            const here = told;  // what an earlier test's player still has to say stays with it
             window.unmount = fv.default({
                 data: bytes(envelope), parentElement: host.shadowRoot,
-                setStateValue: (name, value) => told.push([name, value]),
+                setStateValue: (name, value) => here.push([name, value]),
             });
         }""",
         [
