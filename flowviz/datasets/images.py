@@ -23,7 +23,7 @@ from flowviz.registry import Registry
 
 __all__ = ["CIFAR10_MD5", "IMAGE_SETS", "ImageSet", "cifar10", "digits", "image_set"]
 
-CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d13530"
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 """The checksum of cifar-10-binary.tar.gz that its authors publish."""
 
 ARCHIVE = "cifar-10-binary.tar.gz"
