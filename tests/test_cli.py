@@ -15,6 +15,8 @@ import torch
 
 from flowviz import checkpoints, cli
 from flowviz.cli import main
+from flowviz.cli.printing import Progress
+from flowviz.cli.train import TRAINING
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import DATASETS, dataset
 from flowviz.fields import exact_field
@@ -101,7 +103,7 @@ def test_every_option_is_explained():
 
 def test_every_setting_of_a_training_run_is_an_option():
     fields = set(TrainConfig.__dataclass_fields__)
-    assert {*cli.TRAINING, "preconditioned", "steps"} == fields
+    assert {*TRAINING, "preconditioned", "steps"} == fields
 
 
 def test_help_of_the_module_answers_without_pytorch():
@@ -374,7 +376,7 @@ def test_many_samples_are_the_first_of_more(tmp_path, monkeypatch, trained):
     out = [tmp_path / "whole.npy", tmp_path / "chunks.npy"]
     arguments = ["sample", str(trained), "-n", "64", "--out"]
     assert main([*arguments, str(out[0])]) == 0
-    monkeypatch.setattr(cli, "CHUNK", 10)
+    monkeypatch.setattr("flowviz.cli.sample.CHUNK", 10)
     assert main([*arguments, str(out[1])]) == 0
     np.testing.assert_allclose(*map(np.load, out), rtol=0, atol=1e-5)
 
@@ -660,12 +662,12 @@ def test_error_in_a_process_of_its_own(tmp_path):
 
 
 def test_bar_is_drawn_on_a_terminal_alone(capsys, monkeypatch):
-    silent = cli._Progress("training")
+    silent = Progress("training")
     silent.show(1, 2)
     silent.end()
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    bar = cli._Progress("training")
+    bar = Progress("training")
     bar.show(1, 2, "loss 0.5")
     bar.last = 0.0
     bar.show(2, 2, "loss 0.4")

@@ -1,0 +1,236 @@
+"""What several commands take: their shared options, and the reading and checking of values."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+if TYPE_CHECKING:
+    import torch
+
+    from flowviz.experiments.evaluate import EvaluateConfig
+
+MOST_SAMPLES = 10_000_000
+
+NFE = 20
+"""Field evaluations of a fixed-step solver that is given no number."""
+
+NFES = [4, 8, 10, 20]
+"""Likewise of `evaluate`."""
+
+TOL = 1e-5
+"""Tolerance of an adaptive solver that is given none."""
+
+SPECS = """\
+what DATA, PATH and CHECKPOINT can be:
+  DATA         a built-in data set (`flowviz names`), mixture:-2,0;2,0@0.3 (means, then the
+               standard deviation), word:FLOW, or a file: a .csv with two columns of numbers, or
+               a picture whose dark pixels are sampled
+  PATH         ot, vp, trig or ve, with parameters where wanted: vp:beta_min=0.1,beta_max=10
+  CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
+               closed-form field, which needs no training
+
+Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own. Whatever
+is drawn at random follows --seed. Computation takes $FLOWVIZ_THREADS threads (1 by default, which
+is fastest for such small networks). Errors are one sentence, with exit code 2.
+"""
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Where a module's `add` puts its commands."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises a ValueError: the complaint, and where help is."""
+        raise ValueError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    command: Callable[[argparse.Namespace], int | None],
+    help: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    """A new command's parser, still without options; what it parses is given to `command`.
+
+    `command` returns an exit code, or None for 0; a ValueError of its is told in one sentence.
+    """
+    added = commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[:1].upper()}{help[1:]}.",
+        epilog=f"example:\n  flowviz {name} {example}\n\n{SPECS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.set_defaults(command=command)
+    return added
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """CHECKPOINT, by name, file or exact:DATA/PATH."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="name, file or exact:DATA/PATH")
+
+
+def add_points(parser: argparse.ArgumentParser) -> None:
+    """POINTS, a file for `read_points`."""
+    parser.add_argument(
+        "points",
+        metavar="POINTS",
+        help=".npy of shape (n, 2), in the data set's own coordinates",
+    )
+
+
+def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
+    """-n, by default `n`, and --seed."""
+    parser.add_argument(
+        "-n", type=int, default=n, metavar="N", help=f"number of samples (default: {n})"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+
+
+def add_idle_seed(parser: argparse.ArgumentParser) -> None:
+    """--seed of a command that draws nothing."""
+    parser.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="taken so that a script can give every command its seed; nothing is drawn here",
+    )
+
+
+def add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int]) -> None:
+    """--solver with --nfe, one or several as the default is, or --tol."""
+    several = isinstance(nfe, list)
+    default = " ".join(map(str, nfe)) if several else str(nfe)
+    parser.add_argument(
+        "--solver",
+        default=solver,
+        metavar="NAME",
+        help=f"euler, midpoint, heun, rk4, dopri5 ... (`flowviz names`; default: {solver})",
+    )
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument(
+        "--nfe",
+        type=int,
+        nargs="+" if several else None,
+        metavar="N",
+        help=f"field evaluations of a fixed-step solver (default: {default})",
+    )
+    budget.add_argument(
+        "--tol", type=float, metavar="X", help="tolerance of an adaptive solver (default: 1e-5)"
+    )
+
+
+def add_grid(parser: argparse.ArgumentParser) -> None:
+    """--grid of a fixed-step solver."""
+    parser.add_argument(
+        "--grid",
+        default="uniform",
+        metavar="NAME",
+        help="where the steps of a fixed-step solver lie: uniform in t, log-snr or edm "
+        "(default: uniform)",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, what: str) -> None:
+    """--out, the file to write; `what` says what it will hold."""
+    parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """--json."""
+    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+
+
+def solve_config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfig":
+    """One way to sample: what the options say, at one number of evaluations."""
+    from flowviz.experiments.evaluate import EvaluateConfig
+
+    tol = tolerance(options) if nfe is None else TOL
+    return EvaluateConfig(
+        method=options.solver,
+        nfe=nfe,
+        tol=tol,
+        grid=options.grid,
+        n=sample_count(options),
+        seed=checked_seed(options),
+        **({"metrics": tuple(options.metrics)} if getattr(options, "metrics", None) else {}),
+    )
+
+
+def solve_budget(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of a solve: {"steps": ...} for a fixed-step method, else {"tol": ...}."""
+    from flowviz.solvers import steps_for
+
+    if is_adaptive(options):
+        return {"tol": tolerance(options)}
+    return {"steps": steps_for(options.solver, NFE if options.nfe is None else options.nfe)}
+
+
+def is_adaptive(options: argparse.Namespace) -> bool:
+    """Whether --solver is adaptive, after a check that --nfe and --tol go with it."""
+    from flowviz.solvers import METHODS
+
+    adaptive = METHODS[options.solver].adaptive
+    if adaptive and options.nfe is not None:
+        raise ValueError(
+            f"{options.solver} chooses its own steps; give it --tol in place of --nfe."
+        )
+    if not adaptive and options.tol is not None:
+        raise ValueError(f"{options.solver} takes fixed steps; give it --nfe in place of --tol.")
+    return adaptive
+
+
+def tolerance(options: argparse.Namespace) -> float:
+    """--tol, checked, or TOL."""
+    tol = TOL if options.tol is None else options.tol
+    if not 0 < tol < 1:
+        raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
+    return tol
+
+
+def read_points(name: str) -> "torch.Tensor":
+    """The points of a .npy file, (n, 2), float32 or float64."""
+    import numpy as np
+    import torch
+
+    path = Path(name)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    try:
+        points = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path} must be a .npy file of numbers; it cannot be read as one."
+        ) from error
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+        raise ValueError(f"{path} must hold one array of real numbers.")
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        raise ValueError(f"{path} must hold points of shape (n, 2); got {points.shape}.")
+    if not np.isfinite(points).all():
+        raise ValueError(f"{path} must hold finite points; some are infinite or not a number.")
+    kind = np.float32 if points.dtype in (np.float16, np.float32) else np.float64
+    return torch.from_numpy(points.astype(kind))
+
+
+def sample_count(options: argparse.Namespace) -> int:
+    """-n, checked."""
+    return checked_number(options.n, "-n", least=1)
+
+
+def checked_number(value: int, option: str, least: int) -> int:
+    """The value of an option that must be in [least, MOST_SAMPLES]."""
+    if not least <= value <= MOST_SAMPLES:
+        raise ValueError(f"{option} must be in [{least}, {MOST_SAMPLES}]; got {value}.")
+    return value
+
+
+def checked_seed(options: argparse.Namespace) -> int:
+    """--seed, checked."""
+    if not 0 <= options.seed < 2**53:
+        raise ValueError(f"--seed must be in [0, 2^53); got {options.seed}.")
+    return options.seed

@@ -1,0 +1,40 @@
+"""data: fresh samples of a data set."""
+
+import argparse
+
+from flowviz.cli.arguments import (
+    Commands,
+    add_command,
+    add_draws,
+    add_out,
+    checked_seed,
+    sample_count,
+)
+
+
+def add(commands: Commands) -> None:
+    """Adds `data`."""
+    data = add_command(
+        commands,
+        "data",
+        _data,
+        "draw fresh samples of a data set, (n, 2) float32",
+        "checkerboard -n 20000 --out x.npy",
+    )
+    data.add_argument("data", metavar="DATA", help="data set to draw from")
+    add_draws(data, 10_000)
+    add_out(data, "samples, in the data set's own coordinates")
+
+
+def _data(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.datasets import dataset
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    chosen = dataset(options.data)
+    generator = torch.Generator().manual_seed(checked_seed(options))
+    x_1 = chosen.sample(sample_count(options), generator)
+    write_array(out, chosen.to_user(x_1).float().numpy())
+    print(f"{len(x_1)} samples of {chosen.label} in {out}")

@@ -1,0 +1,191 @@
+"""evaluate: how good the samples of a checkpoint are, and what they cost."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flowviz.cli.arguments import (
+    NFES,
+    Commands,
+    add_checkpoint,
+    add_command,
+    add_draws,
+    add_grid,
+    add_json,
+    add_solver,
+    checked_number,
+    is_adaptive,
+    solve_config,
+)
+from flowviz.cli.printing import Progress, rounded, table
+
+if TYPE_CHECKING:
+    from flowviz.datasets import Dataset
+    from flowviz.experiments.evaluate import EvaluateConfig, FlowField
+
+
+def add(commands: Commands) -> None:
+    """Adds `evaluate`."""
+    evaluate = add_command(
+        commands,
+        "evaluate",
+        _evaluate,
+        "measure samples of a checkpoint at several numbers of evaluations (NFE)",
+        "checkerboard-ot --solver midpoint --nfe 4 8 10 20 --json",
+    )
+    add_checkpoint(evaluate)
+    add_solver(evaluate, "midpoint", NFES)
+    add_grid(evaluate)
+    add_draws(evaluate, 20_000)
+    evaluate.add_argument(
+        "--metrics",
+        nargs="+",
+        metavar="NAME",
+        help="measures to take (`flowviz names`; default: all; w2 and mmd are slow)",
+    )
+    evaluate.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="add the curve that the app draws: N seeds from --seed on, with error, floors and "
+        "the NFE at which the solver arrives",
+    )
+    evaluate.add_argument(
+        "--error",
+        action="store_true",
+        help="measure the solver's error too: the distance of each sample from where the "
+        "converged flow of the same field (float64) carries its noise",
+    )
+    evaluate.add_argument(
+        "--trace",
+        action="store_true",
+        help="list the times of the steps, and the steps that an adaptive solver rejected",
+    )
+    evaluate.add_argument(
+        "--likelihood",
+        type=int,
+        default=4_000,
+        metavar="N",
+        help="fresh data whose log-likelihood is taken; 0 for none (default: 4000)",
+    )
+    evaluate.add_argument(
+        "--save", action="store_true", help="keep the numbers in the checkpoint's card, as quality"
+    )
+    add_json(evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from flowviz.checkpoints import rewrite_quality
+    from flowviz.experiments.sources import source as source_of
+
+    if options.save and options.checkpoint.startswith("exact:"):
+        raise ValueError(
+            f"--save needs a checkpoint with a card; {options.checkpoint} is the exact field."
+        )
+    points = checked_number(options.likelihood, "--likelihood", least=0)
+    budgets = [None] if is_adaptive(options) else options.nfe or NFES
+    configs = [solve_config(options, nfe) for nfe in budgets]
+    source = source_of(options.checkpoint)
+    double = source.double() if options.error else None
+    answer = judge(source.field, source.dataset(), configs, points, double, trace=options.trace)
+    if options.save:
+        rewrite_quality(options.checkpoint, answer)
+    if options.seeds is not None:
+        answer["curve"] = _curve(options, configs)
+    if options.json:
+        about = {"checkpoint": options.checkpoint, "data": source.data}
+        print(json.dumps(about | answer, indent=2))
+        return
+    rows = answer["evaluations"]
+    errors = [[f"{row['error']['mse']:.4g}"] if row["error"] else [] for row in rows]
+    table(
+        ["nfe", "steps", *(["mse"] if options.error else []), *rows[0]["measures"]],
+        [
+            [row["nfe"], row["steps"], *error, *map(_beside_floor, row["measures"].values())]
+            for row, error in zip(rows, errors, strict=True)
+        ],
+    )
+    print("In brackets: how many times that of fresh data, which a perfect sampler would reach.")
+    if options.error:
+        print(
+            "mse: squared distance per dimension from the converged flow of the same field "
+            f"(float64, NFE {rows[0]['error']['reference_nfe']})."
+        )
+    if options.seeds is not None:
+        for goal, reach in answer["curve"]["reach"].items():
+            arrived = "not reached" if reach is None else f"NFE {reach['nfe']:.4g}"
+            print(f"{goal} of {options.seeds} seeds: {arrived}")
+    for row in rows if options.trace else []:
+        print(f"steps: {' '.join(f'{t:.6g}' for t in row['step_times'])}")
+        for t, dt in row["refused"]:
+            print(f"rejected: t = {t:.6g}, dt = {dt:.3g}")
+    judged = answer["likelihood"]
+    if judged:
+        above = "" if judged["kl"] is None else f", KL(data || model) {judged['kl']:.4f}"
+        print(
+            f"-log p of {judged['n']} fresh data: {judged['nll']:.4f}{above} "
+            f"(standard error {judged['error']:.4f}) nats, NFE {judged['nfe']}"
+        )
+    elif points:
+        print(f"No likelihood: {answer['failure']}")
+
+
+def judge(
+    field: "FlowField",
+    dataset: "Dataset",
+    configs: "list[EvaluateConfig]",
+    points: int,
+    double: "FlowField | None" = None,
+    *,
+    trace: bool = False,
+) -> dict[str, Any]:
+    """What `evaluate` measures, as JSON takes it.
+
+    `points` fresh data have their likelihood; `double` is the field in float64, from which the
+    solver's error is told; `trace` keeps the times of the steps.
+    """
+    from flowviz.experiments.evaluate import evaluations, likelihood
+    from flowviz.solvers import SolveError
+
+    progress, rows = Progress("evaluating"), []
+    total = len(configs) + bool(points)
+    progress.show(0, total)
+    for evaluation in evaluations(field, dataset, configs, double=double):
+        row = asdict(evaluation)
+        if not trace:
+            del row["step_times"], row["refused"]
+        rows.append(row)
+        progress.show(len(rows), total)
+    judged, failure = None, ""
+    if points:
+        try:
+            judged = asdict(likelihood(field, dataset, n=points, seed=configs[0].seed))
+        except SolveError as error:
+            failure = str(error)
+        progress.show(total, total)
+    progress.end()
+    return rounded({"evaluations": rows, "likelihood": judged, "failure": failure})
+
+
+def _curve(options: argparse.Namespace, configs: "list[EvaluateConfig]") -> dict[str, Any]:
+    """The curve of the page of cost and quality, as JSON takes it."""
+    from flowviz.experiments.nfe_quality import CurveConfig, compute_curve
+
+    first = configs[0]
+    config = CurveConfig(
+        source=options.checkpoint,
+        method=first.method,
+        budgets=tuple(first.tol if each.nfe is None else each.nfe for each in configs),
+        grid=first.grid,
+        n=first.n,
+        seed=first.seed,
+        seeds=checked_number(options.seeds, "--seeds", least=1),
+        metrics=first.metrics,
+    )
+    return rounded(compute_curve(config).as_dict())
+
+
+def _beside_floor(measure: dict[str, Any]) -> str:
+    ratio = f" ({measure['ratio']:.2f}x)" if measure["ratio"] is not None else ""
+    return f"{measure['value']:.4g}{ratio}"

@@ -1,0 +1,67 @@
+"""names, checkpoints: what there is to choose from."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+
+from flowviz.cli.arguments import Commands, add_command, add_json
+from flowviz.cli.printing import table
+
+
+def add(commands: Commands) -> None:
+    """Adds `names` and `checkpoints`."""
+    names = add_command(
+        commands,
+        "names",
+        _names,
+        "list all data sets, paths, solvers and other choices by name",
+        "--json",
+    )
+    add_json(names)
+
+    listed = add_command(
+        commands, "checkpoints", _checkpoints, "list the checkpoints that have a name", "--json"
+    )
+    add_json(listed)
+
+
+def _names(options: argparse.Namespace) -> None:
+    from flowviz.couplings import COUPLINGS
+    from flowviz.datasets import DATASETS
+    from flowviz.grids import GRIDS
+    from flowviz.metrics import METRICS
+    from flowviz.objectives import OBJECTIVES
+    from flowviz.schedulers import SCHEDULERS
+    from flowviz.solvers import METHODS
+
+    registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
+    labels = {
+        registry.kind: {name: getattr(entry, "label", "") for name, entry in registry.items()}
+        for registry in registries
+    }
+    if options.json:
+        print(json.dumps(labels, indent=2, ensure_ascii=False))
+        return
+    for kind, entries in labels.items():
+        print(f"{kind}:")
+        width = max(map(len, entries))
+        for name, label in entries.items():
+            print(f"  {name:<{width}}  {label}".rstrip())
+
+
+def _checkpoints(options: argparse.Namespace) -> None:
+    from flowviz.checkpoints import find, listing
+
+    cards = listing(lambda error: print(f"flowviz: {error}", file=sys.stderr))
+    if options.json:
+        rows = [asdict(card) | {"file": str(find(card.name))} for card in cards]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    table(
+        ["name", "data", "path", "objective", "steps", "file"],
+        [
+            [card.name, card.data, card.path, card.objective, card.steps, find(card.name)]
+            for card in cards
+        ],
+    )

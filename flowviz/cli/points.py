@@ -1,0 +1,99 @@
+"""logprob, field: what a field says at given points."""
+
+import argparse
+from functools import partial
+
+from flowviz.cli.arguments import (
+    NFE,
+    Commands,
+    add_checkpoint,
+    add_command,
+    add_idle_seed,
+    add_out,
+    add_points,
+    add_solver,
+    read_points,
+    solve_budget,
+)
+
+
+def add(commands: Commands) -> None:
+    """Adds `logprob` and `field`."""
+    logprob = add_command(
+        commands,
+        "logprob",
+        _logprob,
+        "compute log-likelihoods of points in nats, by the exact divergence",
+        "checkerboard-ot points.npy --out logp.npy",
+    )
+    add_checkpoint(logprob)
+    add_points(logprob)
+    add_solver(logprob, "dopri5", NFE)
+    add_idle_seed(logprob)
+    add_out(logprob, "log-likelihoods, (n,), in the points' precision")
+
+    field = add_command(
+        commands,
+        "field",
+        _field,
+        "compute the exact marginal velocity at points, in their precision",
+        "--data checkerboard --path vp points.npy --t 0.5 --out u.npy",
+    )
+    field.add_argument("--data", required=True, metavar="DATA", help="data set at t = 1")
+    field.add_argument("--path", required=True, metavar="PATH", help="conditional path")
+    add_points(field)
+    field.add_argument(
+        "--t", type=float, required=True, metavar="T", help="time: 0 is noise, 1 is data"
+    )
+    add_idle_seed(field)
+    add_out(field, "velocities, (n, 2)")
+
+
+def _logprob(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.densities import log_prob, normal_log_prob
+    from flowviz.experiments.sources import source as source_of
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    budget = solve_budget(options)
+    source = source_of(options.checkpoint)
+    points = read_points(options.points)
+    if isinstance(source.field, torch.nn.Module):
+        source.field.to(points.dtype)
+    answer = log_prob(
+        source.field,
+        source.from_user(points),
+        t_max=source.path.t_max,
+        method=options.solver,
+        log_prior=partial(normal_log_prob, std=source.path.scheduler.sigma_0),
+        **budget,
+    )
+    # A density a unit of area in the user's coordinates.
+    values = answer.log_prob - 2 * torch.tensor(source.scale, dtype=points.dtype).log()
+    write_array(out, values.numpy())
+    print(f"{len(values)} log-likelihoods in {out}, mean {values.mean().item():.4f} nats")
+    print(f"NFE {answer.nfe}")
+
+
+def _field(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.experiments.sources import exact_name
+    from flowviz.experiments.sources import source as source_of
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    source = source_of(exact_name(options.data, options.path))
+    t_max = source.path.t_max
+    if not 0 <= options.t <= t_max:
+        raise ValueError(
+            f"t must be in [0, {t_max:.10g}], where the path {options.path!r} has a velocity; "
+            f"got {options.t:g}."
+        )
+    points = read_points(options.points)
+    t = torch.tensor(options.t, dtype=torch.float64)
+    u = source.scale * source.field(t, source.from_user(points))
+    write_array(out, u.numpy())
+    print(f"{len(u)} velocities at t = {options.t:g} in {out}")

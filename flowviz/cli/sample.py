@@ -1,0 +1,64 @@
+"""sample: draws of a checkpoint."""
+
+import argparse
+
+from flowviz.cli.arguments import (
+    NFE,
+    Commands,
+    add_checkpoint,
+    add_command,
+    add_draws,
+    add_grid,
+    add_out,
+    add_solver,
+    is_adaptive,
+    sample_count,
+    solve_config,
+)
+from flowviz.cli.printing import Progress
+
+CHUNK = 4_096
+"""States that one fixed-step solve carries, so that a network's layers stay in a core's cache; an
+adaptive one takes all, as its steps depend on them."""
+
+
+def add(commands: Commands) -> None:
+    """Adds `sample`."""
+    sample = add_command(
+        commands,
+        "sample",
+        _sample,
+        "draw samples of a checkpoint, (n, 2) float32, and print the evaluations it took (NFE)",
+        "checkerboard-ot --solver midpoint --nfe 20 -n 10000 --out samples.npy",
+    )
+    add_checkpoint(sample)
+    add_solver(sample, "midpoint", NFE)
+    add_grid(sample)
+    add_draws(sample, 10_000)
+    add_out(sample, "samples, in the data set's own coordinates")
+
+
+def _sample(options: argparse.Namespace) -> None:
+    import torch
+
+    from flowviz.experiments.evaluate import noise, samples_of
+    from flowviz.experiments.sources import source as source_of
+    from flowviz.files import check_target, write_array
+
+    out = check_target(options.out)
+    nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
+    n, config = sample_count(options), solve_config(options, nfe)
+    source = source_of(options.checkpoint)
+    x_0 = noise(n, config.seed)
+    chunks = [x_0] if nfe is None else x_0.split(CHUNK)
+    progress, done, states = Progress("sampling"), 0, []
+    for chunk in chunks:
+        solution = samples_of(source.field, chunk, config)
+        states.append(solution.states[-1])
+        done += len(chunk)
+        progress.show(done, n)
+    progress.end()
+    samples = source.to_user(torch.cat(states)).float()
+    write_array(out, samples.numpy())
+    print(f"{n} samples in {out}")
+    print(f"NFE {solution.nfe}")
