@@ -406,7 +406,7 @@ class Lattice:
 
     def _part(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         edges, low = self.edges.to(x.device)[:, None], self.low.to(x.device)
-        z = _truncated(alpha, sigma, edges, x.T[self.edge_axis.to(x.device)], low)
+        z = truncated(alpha, sigma, edges, x.T[self.edge_axis.to(x.device)], low)
         width, middle = self.width.to(x.device)[:, None], self.middle.to(x.device)[:, None]
         log_density, share = self._shares(z.log_ratio)
         place = middle + width * z.place  # E[x_1 | x, interval], one row an interval
@@ -459,7 +459,7 @@ class Lattice:
         along = []
         for edges, x in ((self.edges[:split], xs), (self.edges[split:], ys)):
             low = torch.arange(len(edges) - 1, device=device)
-            z = _truncated(alpha, sigma, edges[:, None].to(device), x, low)
+            z = truncated(alpha, sigma, edges[:, None].to(device), x, low)
             along.append(_floored(z.log_ratio.exp() / sigma))
         return along[1].T @ self.weights.T.to(device) @ along[0]
 
@@ -477,7 +477,7 @@ class Truncated(NamedTuple):
     """Var[z] / h^2, in [0, 1/12]."""
 
 
-def _truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tensor) -> Truncated:
+def truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tensor) -> Truncated:
     """z = (alpha x_1 - x) / sigma ~ N(0, 1) within edges[low] <= x_1 <= edges[low + 1].
 
     edges (E, 1) and x (E, B) or (B,) give (C, B) for low of shape (C,). An interval beside 0 is
