@@ -77,7 +77,7 @@ def describe(
         steps=steps,
         seconds=round(seconds, 3),
         quality=dict(quality or {}),
-        commit=_commit(),
+        commit=commit(),
     )
 
 
@@ -268,7 +268,7 @@ def _size_sentence(source: str, size: int) -> str:
     )
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the working copy that flowviz runs from, "" outside of one."""
     try:
         answer = subprocess.run(

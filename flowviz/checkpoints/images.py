@@ -1,0 +1,575 @@
+"""Checkpoints of images: a U-Net's field or a classifier in one .safetensors file with its card.
+
+They lie in the folder `images` of each checkpoint folder, NAME.safetensors with a readable copy of
+the card, NAME.json, as those of the plane do. What was measured of them once and for all lies in
+NAME.quality.json. Nothing is ever unpickled.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from flowviz.checkpoints.cards import NAME, CheckpointError, folders, read_header
+from flowviz.checkpoints.weights import PRECISIONS, commit, digest, read_tensors
+from flowviz.datasets.images import ImageSet, image_set
+from flowviz.fields import LearnedField
+from flowviz.files import write_bytes, write_text
+from flowviz.networks import UNet, UNetShape
+from flowviz.networks.classifier import Classifier
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+
+__all__ = [
+    "FOLDER_NAME",
+    "ImageCard",
+    "ImageCheckpoint",
+    "find_images",
+    "image_checkpoints",
+    "load_classifier",
+    "load_images",
+    "read_quality",
+    "save_images",
+    "snapshot_checkpoint",
+    "write_quality",
+]
+
+FOLDER_NAME = "images"
+"""The folder of image checkpoints within each checkpoint folder."""
+
+KEY = "flowviz"
+RUN_KEY = "flowviz-image-run"
+"""The header's entry of a training run's snapshot, which has no card."""
+
+MOST_BYTES = 2**30
+"""Larger files are refused before they are read."""
+
+MOST_NUMBER = 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCard:
+    """All about a checkpoint of images but its weights.
+
+    Attributes:
+        name: how it is called; a file's own name wins over it.
+        kind: "field" or "classifier".
+        data: name of the image set it was trained on.
+        classes: the names of the classes.
+        channels: C of the images.
+        size: their height and width in pixels.
+        network: of a field, the entries of its UNetShape, and conditional (whether it is told
+            classes), preconditioned, clocked; of a classifier, stem and widths.
+        path: spec of a field's path; "" of a classifier.
+        objective: name in OBJECTIVES of what a field's network predicts; "" of a classifier.
+        mean: of each channel of the data in [-1, 1], (C,).
+        std: of the data about `mean`, one number for all channels.
+        training: the training config, by name.
+        images: seen in training.
+        planned: images of the whole run; more than `images` where it has not ended.
+        seconds: of training.
+        quality: measured numbers, by name.
+        sha256: of the tensors' names, types, shapes and bytes.
+        commit: of flowviz, where the file was written; "" where that is unknown.
+        format: what this is.
+        version: of the format.
+    """
+
+    FORMAT: ClassVar[str] = "flowviz-images"
+    VERSION: ClassVar[int] = 1
+
+    name: str
+    kind: str
+    data: str
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    network: dict[str, Any]
+    path: str = ""
+    objective: str = ""
+    mean: tuple[float, ...] = ()
+    std: float = 1.0
+    training: dict[str, Any] = field(default_factory=dict)
+    images: int = 0
+    planned: int = 0
+    seconds: float = 0.0
+    quality: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    commit: str = ""
+    format: str = FORMAT
+    version: int = VERSION
+
+    def to_json(self) -> str:
+        """The card as JSON with one entry a line."""
+        entries = {"format": self.format, "version": self.version} | asdict(self)
+        return json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str) -> "ImageCard":
+        """The card written by `to_json`; `source` names it in errors.
+
+        Raises:
+            CheckpointError: it is no card, one of another version, or an entry is missing or bad.
+        """
+        try:
+            entries = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
+        if not isinstance(entries, dict) or entries.get("format") != cls.FORMAT:
+            raise CheckpointError(
+                f"{source} is not a checkpoint of images: format is not {cls.FORMAT!r}."
+            )
+        if entries.get("version") != cls.VERSION:
+            raise CheckpointError(
+                f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
+                f"version {cls.VERSION}."
+            )
+        missing = [entry.name for entry in fields(cls) if entry.name not in entries]
+        if missing:
+            raise CheckpointError(f"The card {source} lacks {', '.join(missing)}.")
+        lists = ("classes", "mean")
+        for name in lists:
+            if not isinstance(entries[name], list):
+                raise CheckpointError(f"The card {source} has a bad entry {name!r}.")
+        values = {entry.name: entries[entry.name] for entry in fields(cls)}
+        card = cls(**values | {name: tuple(entries[name]) for name in lists})
+        card.check(source)
+        return card
+
+    def check(self, source: str) -> None:
+        """Refuses entries of the wrong type or range with a `CheckpointError`."""
+
+        def number(value: object) -> bool:
+            real = isinstance(value, int | float) and not isinstance(value, bool)
+            return real and math.isfinite(value)
+
+        def whole(value: object, least: int = 0, most: int = 2**53) -> bool:
+            return type(value) is int and least <= value <= most
+
+        is_field = self.kind == "field"
+        holds = {
+            "kind": self.kind in ("field", "classifier"),
+            **{
+                name: isinstance(getattr(self, name), str)
+                for name in ("name", "data", "path", "objective", "sha256", "commit")
+            },
+            "classes": len(self.classes) <= MOST_NUMBER
+            and all(isinstance(name, str) for name in self.classes),
+            "channels": whole(self.channels, 1, 16),
+            "size": whole(self.size, 1, 1024),
+            "network": isinstance(self.network, dict),
+            "mean": all(map(number, self.mean)) and len(self.mean) in (self.channels, 0),
+            "std": number(self.std) and self.std > 0,
+            **{name: whole(getattr(self, name)) for name in ("images", "planned")},
+            "seconds": number(self.seconds) and self.seconds >= 0,
+            "training": isinstance(self.training, dict),
+            "quality": isinstance(self.quality, dict),
+        }
+        for name, good in holds.items():
+            if not good:
+                value = repr(getattr(self, name))
+                value = value if len(value) <= 80 else value[:77] + "..."
+                raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
+        try:
+            _ = unet_shape(self) if is_field else classifier_sizes(self)
+            if is_field:
+                _ = OBJECTIVES[self.objective], scheduler(self.path)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
+
+
+@dataclass(frozen=True)
+class ImageCheckpoint:
+    """A learned field of images in float32 on the CPU, ready to sample from, with its card."""
+
+    card: ImageCard
+    field: LearnedField
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        return (self.card.channels, self.card.size, self.card.size)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the network is told classes, so that they can be chosen and guided."""
+        return self.field.network.num_classes > 0
+
+    @property
+    def label(self) -> str:
+        """The path and how far the training went, for legends: "ot, 0.30 of 3.00 M images"."""
+        card = self.card
+        if not card.images:
+            return card.path
+        seen = f"{card.images / 1e6:.2f}"
+        if card.planned > card.images:
+            seen += f" of {card.planned / 1e6:.2f}"
+        return f"{card.path}, {seen} M images"
+
+
+def find_images(kind: str | None = None) -> dict[str, Path]:
+    """The file of every named image checkpoint, of one kind or both; damaged ones are left out."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for file in sorted((folder / FOLDER_NAME).glob("*.safetensors")):
+            if NAME.fullmatch(file.stem):
+                found.setdefault(file.stem, file)
+    if kind is None:
+        return found
+    return {name: file for name, file in found.items() if _kind(file) == kind}
+
+
+def image_checkpoints(
+    on_damage: Callable[[CheckpointError], None] | None = None,
+) -> list[ImageCard]:
+    """The cards of all image checkpoints that have names, fields and classifiers, by name.
+
+    Args:
+        on_damage: hears of each file that cannot be listed; without it the first one raises.
+    """
+    cards = []
+    for path in find_images().values():
+        try:
+            cards.append(_card_of(path))
+        except CheckpointError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
+    return cards
+
+
+def is_images(name: str | Path) -> bool:
+    """Whether a name or a .safetensors file is a checkpoint of images, by its header alone."""
+    try:
+        path = locate_images(name)
+    except CheckpointError:
+        return False
+    return _kind(path) is not None
+
+
+def locate_images(name: str | Path) -> Path:
+    """The file of an image checkpoint by name or path.
+
+    Raises:
+        CheckpointError: there is none; the message tells the nearest name.
+    """
+    text, path = str(name), Path(name).expanduser()
+    if path.suffix == ".json":
+        path = path.with_suffix(".safetensors")
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise CheckpointError(f"There is no file {path}.")
+        return path
+    found = find_images()
+    if text in found:
+        return found[text]
+    near = get_close_matches(text, found, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise CheckpointError(
+        f"Unknown checkpoint of images {text!r}.{hint} There are: {', '.join(found) or 'none'}."
+    )
+
+
+def load_images(name: str | Path) -> ImageCheckpoint:
+    """The field of an image checkpoint by name or file, or of a training run's snapshot.
+
+    Raises:
+        CheckpointError: it is not there, damaged, or not a field of images.
+    """
+    path = locate_images(name)
+    content = _read(path)
+    metadata = read_header(content, path.name).get("__metadata__", {})
+    if RUN_KEY in metadata and KEY not in metadata:
+        return snapshot_checkpoint(path)
+    card = _card_within(content, path.name)
+    if card.kind != "field":
+        raise CheckpointError(
+            f"{path.name} is a {card.kind}; name a checkpoint that draws images."
+        )
+    tensors = _checked(read_tensors(content, path.name), card, path.name)
+    return ImageCheckpoint(replace(card, name=path.stem), _field(card, tensors, path.name))
+
+
+def load_classifier(name: str | Path = "cifar10-classifier") -> tuple[ImageCard, Classifier]:
+    """The card and network of a classifier by name or file.
+
+    Raises:
+        CheckpointError: it is not there, damaged, or not a classifier.
+    """
+    path = locate_images(name)
+    content = _read(path)
+    card = _card_within(content, path.name)
+    if card.kind != "classifier":
+        raise CheckpointError(f"{path.name} is a {card.kind}, not a classifier.")
+    tensors = _checked(read_tensors(content, path.name), card, path.name)
+    sizes = classifier_sizes(card)
+    with torch.device("meta"):
+        wanted = _shapes(Classifier(**sizes))
+    _fit(wanted, tensors, path.name)
+    network = Classifier(**sizes)
+    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
+    network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return replace(card, name=path.stem), network
+
+
+def snapshot_checkpoint(path: str | Path, data: ImageSet | None = None) -> ImageCheckpoint:
+    """The field of a snapshot that a training run on images wrote, with a card made for it.
+
+    Args:
+        path: snapshot-005.safetensors or the like.
+        data: the image set of the run, whose moments the field needs; read by default.
+
+    Raises:
+        CheckpointError: the file is damaged or no snapshot.
+        ValueError: the image set is not here.
+    """
+    path = Path(path)
+    content = _read(path)
+    text = read_header(content, path.name).get("__metadata__", {}).get(RUN_KEY)
+    try:
+        about = json.loads(text or "null")
+        training, step = dict(about["config"]), int(about["step"])
+        chosen = data or image_set(training["data"])
+        card = describe_field(path.stem, training, chosen, images=step * int(training["batch"]))
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path.name} is not a snapshot of a run on images.") from error
+    tensors = read_tensors(content, path.name)
+    return ImageCheckpoint(card, _field(card, tensors, path.name))
+
+
+def describe_field(
+    name: str,
+    training: Mapping[str, Any],
+    data: ImageSet,
+    *,
+    images: int,
+    seconds: float = 0.0,
+    quality: Mapping[str, Any] | None = None,
+) -> ImageCard:
+    """The card of a field trained on `data`; `training` has the entries of its config."""
+    from flowviz.networks import UNETS
+
+    shape = UNETS[training["network"]]
+    return ImageCard(
+        name=name,
+        kind="field",
+        data=data.name,
+        classes=data.classes,
+        channels=data.channels,
+        size=data.size,
+        network=asdict(shape)
+        | {
+            "conditional": bool(training["classes"]),
+            "preconditioned": bool(training["preconditioned"]),
+            "clocked": bool(shape.clocks),
+        },
+        path=training["path"],
+        objective=training["objective"],
+        mean=tuple(data.mean.flatten().tolist()),
+        std=data.std,
+        training=dict(training),
+        images=images,
+        planned=int(training["images"]),
+        seconds=round(seconds, 1),
+        quality=dict(quality or {}),
+        commit=commit(),
+    )
+
+
+def save_images(
+    path: str | Path, network: nn.Module, card: ImageCard, *, precision: str = "float16"
+) -> Path:
+    """Writes path.safetensors and the readable card path.json; returns the weights' file.
+
+    Args:
+        path: folder and name, with or without the suffix .safetensors.
+        network: the U-Net or classifier whose weights and running moments to keep.
+        card: all else; its name becomes the file's, its sha256 that of the weights.
+        precision: "float16" or "float32".
+
+    Raises:
+        CheckpointError: a weight is not finite in that precision, or the card is bad.
+    """
+    path = Path(path)
+    path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+    tensors = {
+        name: value.detach().to("cpu", PRECISIONS[precision]).contiguous()
+        for name, value in network.state_dict().items()
+        if value.is_floating_point()
+    }
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"The weights {name} are not finite in {precision}.")
+    card = replace(card, name=path.stem, sha256=digest(tensors))
+    card = ImageCard.from_json(card.to_json(), "to write")
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_bytes(path, safetensors.torch.save(tensors, {KEY: card.to_json()}))
+    write_text(path.with_suffix(".json"), card.to_json())
+    return path
+
+
+def read_quality(name: str | Path) -> dict[str, Any]:
+    """What NAME.quality.json keeps of a checkpoint's measurements; empty where there is none.
+
+    Raises:
+        CheckpointError: the file is damaged or belongs to other weights.
+    """
+    path = locate_images(name)
+    beside = path.with_suffix(".quality.json")
+    if not beside.is_file():
+        return {}
+    try:
+        content = json.loads(beside.read_text())
+        owner = content["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{beside.name} is damaged.") from error
+    if owner != _card_of(path).sha256:
+        raise CheckpointError(
+            f"{beside.name} was measured of other weights than {path.name}'s; measure again."
+        )
+    return content
+
+
+def write_quality(name: str | Path, quality: Mapping[str, Any]) -> Path:
+    """Keeps measurements beside a checkpoint, marked with its sha256; returns their file."""
+    path = locate_images(name)
+    beside = path.with_suffix(".quality.json")
+    content = {"sha256": _card_of(path).sha256} | dict(quality)
+    write_text(beside, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return beside
+
+
+def unet_shape(card: ImageCard) -> UNetShape:
+    """The U-Net's shape in a field's card, checked as far as needed to build it on "meta"."""
+    entries = dict(card.network)
+    for key in ("conditional", "preconditioned", "clocked"):
+        if not isinstance(entries.pop(key), bool):
+            raise ValueError(f"{key} must be true or false.")
+    for key in ("channel_mult", "attention_resolutions"):
+        entries[key] = tuple(int(value) for value in entries[key])
+    shape = UNetShape(**entries)
+    numbers = [shape.model_channels, shape.num_res_blocks, shape.groups, shape.patch]
+    numbers += [shape.num_heads, *shape.channel_mult]
+    if not all(type(n) is int and 1 <= n <= 4096 for n in numbers) or len(numbers) > 16:
+        raise ValueError("the network's numbers must be whole and from 1 to 4096.")
+    return shape
+
+
+def classifier_sizes(card: ImageCard) -> dict[str, Any]:
+    """The arguments of a classifier in its card."""
+    stem, widths = card.network["stem"], tuple(card.network["widths"])
+    if not all(type(n) is int and 1 <= n <= 4096 for n in (stem, *widths)) or len(widths) > 8:
+        raise ValueError("the classifier's numbers must be whole and from 1 to 4096.")
+    return {
+        "channels": card.channels,
+        "num_classes": len(card.classes),
+        "stem": stem,
+        "widths": widths,
+    }
+
+
+def _field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> LearnedField:
+    """The field of a card and its weights, once they are known to fit."""
+    shape = unet_shape(card)
+    sizes = {
+        "channels": card.channels,
+        "size": card.size,
+        "num_classes": len(card.classes) if card.network["conditional"] else 0,
+    }
+    try:
+        with torch.device("meta"):  # shapes alone, so that a lying card costs no memory
+            wanted = _shapes(UNet(shape, **sizes))
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise CheckpointError(f"The card of {source} describes no network: {error}") from error
+    _fit(wanted, tensors, source)
+    network = UNet(shape, **sizes)
+    network.load_state_dict({key: value.float() for key, value in tensors.items()})
+    mean = torch.tensor(card.mean or (0.0,) * card.channels)[:, None, None]
+    field = LearnedField(
+        network,
+        AffinePath(scheduler(card.path)),
+        OBJECTIVES[card.objective],
+        mean=mean,
+        std=card.std,
+        preconditioned=card.network["preconditioned"],
+        clocked=card.network["clocked"],
+    )
+    return field.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _fit(wanted: dict[str, tuple[int, ...]], tensors: dict[str, Tensor], source: str) -> None:
+    if set(wanted) != set(tensors):
+        odd = sorted(set(wanted) ^ set(tensors))[0]
+        what = "lacks" if odd in wanted else "has an unknown tensor"
+        raise CheckpointError(
+            f"{source} {what} {odd!r}: its weights are not of the card's network."
+        )
+    for key, shape in wanted.items():
+        tensor = tensors[key]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(
+                f"{source} has {key!r} of shape {tuple(tensor.shape)} where the card's network "
+                f"has {shape}."
+            )
+        if tensor.dtype not in PRECISIONS.values() or not tensor.isfinite().all():
+            raise CheckpointError(f"{source} has {key!r} that is not finite float16 or float32.")
+
+
+def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    named = network.state_dict().items()
+    return {key: tuple(value.shape) for key, value in named if value.is_floating_point()}
+
+
+def _checked(tensors: dict[str, Tensor], card: ImageCard, source: str) -> dict[str, Tensor]:
+    if digest(tensors) != card.sha256:
+        raise CheckpointError(
+            f"The weights in {source} do not have the sha256 that the card states: the file was "
+            "changed or damaged."
+        )
+    return tensors
+
+
+def _read(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise CheckpointError(
+            f"{path.name} has {size / 2**20:.0f} MB; a checkpoint of images has at most "
+            f"{MOST_BYTES // 2**20} MB."
+        )
+    return path.read_bytes()
+
+
+def _card_within(content: bytes, source: str) -> ImageCard:
+    text = read_header(content, source).get("__metadata__", {}).get(KEY)
+    if text is None:
+        raise CheckpointError(f"{source} has no card in its header.")
+    return ImageCard.from_json(text, f"inside {source}")
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        start = file.read(8)
+        return start + file.read(min(int.from_bytes(start, "little"), 2**21))
+
+
+def _card_of(path: Path) -> ImageCard:
+    return replace(_card_within(_start(path), path.name), name=path.stem)
+
+
+def _kind(path: Path) -> str | None:
+    """ "field" or "classifier"; None of a file of the plane or a damaged one."""
+    try:
+        metadata = read_header(_start(path), path.name).get("__metadata__", {})
+        if RUN_KEY in metadata and KEY not in metadata:
+            return "field"
+        return _card_of(path).kind
+    except CheckpointError:
+        return None
