@@ -1,0 +1,254 @@
+r"""A learnable forward process and the flow that undoes it (neural flow diffusion).
+
+Bartosh et al. 2024 (https://arxiv.org/abs/2404.12940) let a network choose the way that joins noise
+to a data point, in place of a fixed schedule. Their time runs from data (0) to noise (1); here, as
+everywhere in flowviz, t = 0 is noise and t = 1 is data. The forward process is Gaussian,
+
+    x_t = F(x_0, t, x_1) = m(t, x_1) + s(t, x_1) x_0,    x_0 ~ N(0, I),
+    m = alpha_t x_1 + S sum_k a_k(x_1) sin(k pi t) / k,
+    log s = log sigma_t + sum_k b_k(x_1) sin(k pi t) / k,
+
+about the conditional OT path with sigma_min = 0.01: S is the data's standard deviation, and a
+network maps x_1 to the coefficients a and b. The sines vanish at both ends, so that noise at t = 0
+and data at t = 1 are built in, and the derivative by t is exact. (The authors' notebook has
+t (1 - t) times a network of time in place of the sines; this form is ours.) Then
+
+    velocity  f(t, x | x_1) = d_m + d_s (x - m) / s,      score  g(t, x | x_1) = (m - x) / s^2.
+
+What remains unknown of x_1 at t is predicted: a second network gives h(t, x), and the flow that is
+sampled follows f(t, x | h(t, x)). Both are trained by one bound, without simulation. Between
+times t and t + dt the process given x_1 and the model are diffusions of one strength nu(t),
+learned too, with drifts f + nu^2/2 g at x_1 and at h(t, x). By Girsanov's theorem
+
+    -log p(x_1) <= E int |f - f_h + nu^2/2 (g - g_h)|^2 / (2 nu^2) dt
+                   + KL(N(m_0, s_0^2) || N(0, I)) + E[-log N(x_1; x_{t_max}, s_{t_max}^2)],
+
+the last two being the prior and the reconstruction term. The form of the first one is confirmed by
+the authors' notebook; the derivation here, the forms of prior and reconstruction, and the bound's
+optimum in closed form for fixed paths (in the tests) are ours. It bounds the likelihood of the
+diffusion; that of the flow, which shares its velocity alone, is measured by
+`flowviz.densities.log_prob` and may be on either side of it.
+
+A penalty on the curvature of the generative ways makes them straight: the mean square of the
+acceleration d/dt f_h(t, x_t) along the flow. That this is the authors' penalty (their NFDM-OT) is
+recalled and not verified; here the total derivative is a difference quotient along the flow's own
+step.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flowviz.fields.learned import LearnedField
+from flowviz.networks import Bend
+from flowviz.objectives import Objective
+from flowviz.paths import AffinePath
+
+__all__ = ["Bound", "Conditional", "ForwardProcess", "LearnedPathField"]
+
+DATA = Objective(
+    "data prediction",
+    target=lambda c: (torch.ones_like(c.alpha), torch.zeros_like(c.alpha)),
+    weight=lambda c: torch.ones_like(c.alpha),
+    velocity=AffinePath.velocity_from_data,
+)
+"""What the second network predicts. Not in OBJECTIVES, where each loss has a weight that makes it
+comparable to the others; here the bound weights it."""
+
+MOST_BEND = 1.5
+"""The largest coefficient of the log scale."""
+
+STEP = 0.01
+"""The time over which the acceleration's difference quotient is taken."""
+
+TIDES = 6
+"""Cosines of time in the logarithm of the diffusion's strength."""
+
+
+class Conditional(NamedTuple):
+    """The Gaussian p_t(x | x_1) and its change in time, each (B, D)."""
+
+    mean: Tensor
+    scale: Tensor
+    d_mean: Tensor
+    d_scale: Tensor
+
+    def velocity(self, x: Tensor) -> Tensor:
+        """f(t, x | x_1), shape (B, D)."""
+        return self.d_mean + self.d_scale / self.scale * (x - self.mean)
+
+    def score(self, x: Tensor) -> Tensor:
+        """The gradient of log p_t(x | x_1) by x, shape (B, D)."""
+        return (self.mean - x) / self.scale**2
+
+
+class ForwardProcess(nn.Module):
+    """The learnable way F from noise x_0 (B, D) to data x_1 (B, D); t has shape () or (B,).
+
+    Args:
+        network: maps x_1, centred and scaled, to the coefficients a and b, each (B, K, D); None
+            for the reference path itself.
+        path: the reference path, which has the same ends.
+        mean: the mean of the data, (D,).
+        std: the standard deviation of the data, one number for all dimensions.
+    """
+
+    def __init__(
+        self, network: Bend | None, path: AffinePath, *, mean: Tensor, std: float
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.path = path
+        self.register_buffer("mean", mean, persistent=False)
+        self.std = std
+
+    def conditional(self, t: Tensor, x_1: Tensor) -> Conditional:
+        """The Gaussian of x_t given x_1 and its change in time."""
+        c = self.path.coefficients(t, x_1)
+        mean, d_mean = c.alpha * x_1, c.d_alpha * x_1
+        log_scale, d_log_scale = torch.log(c.sigma), c.d_sigma / c.sigma
+        if self.network is not None:
+            a, b = self.network((x_1 - self.mean) / self.std)
+            b = MOST_BEND * torch.tanh(b / MOST_BEND)
+            order = torch.arange(1, a.shape[1] + 1, device=a.device)
+            rates = math.pi * order / self.path.t_max
+            angles = rates.double() * t.double()[..., None]  # (K,) or (B, K)
+            sines = (torch.sin(angles) / order).to(a)[..., None]
+            cosines = (torch.cos(angles) * (math.pi / self.path.t_max)).to(a)[..., None]
+            mean = mean + self.std * (a * sines).sum(dim=1)
+            d_mean = d_mean + self.std * (a * cosines).sum(dim=1)
+            log_scale = log_scale + (b * sines).sum(dim=1)
+            d_log_scale = d_log_scale + (b * cosines).sum(dim=1)
+        scale = torch.exp(log_scale).expand_as(mean)
+        return Conditional(mean, scale, d_mean, d_log_scale * scale)
+
+    def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """F(x_0, t, x_1), shape (B, D)."""
+        given = self.conditional(t, x_1)
+        return given.mean + given.scale * x_0
+
+    def target(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """The derivative of F by t, shape (B, D)."""
+        given = self.conditional(t, x_1)
+        return given.d_mean + given.d_scale * x_0
+
+    def noise(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
+        """The x_0 with F(x_0, t, x_1) = x, shape (B, D)."""
+        given = self.conditional(t, x_1)
+        return (x - given.mean) / given.scale
+
+    def velocity(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
+        """f(t, x | x_1), shape (B, D): that of the way which is at x at time t."""
+        return self.conditional(t, x_1).velocity(x)
+
+    def score(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
+        """The gradient of log p_t(x | x_1) by x, shape (B, D)."""
+        return self.conditional(t, x_1).score(x)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The bound's parts at one draw of times and noise for each data point, in nats, each (B,).
+
+    Attributes:
+        diffusion: the integrand at the drawn time, to be weighted by one over its density.
+        prior: KL of p_0(x | x_1) to the noise.
+        reconstruction: -log N(x_1; x_{t_max}, s_{t_max}^2) in expectation.
+        velocity: f_h at the drawn state, (B, D).
+        state: the drawn state, (B, D).
+    """
+
+    diffusion: Tensor
+    prior: Tensor
+    reconstruction: Tensor
+    velocity: Tensor
+    state: Tensor
+
+
+class LearnedPathField(nn.Module):
+    """The velocity field f(t, x | h(t, x)) of a learned path, with the call of every field.
+
+    Args:
+        forward_process: the learnable way from noise to data.
+        network: predicts the data at (clock, x), see `LearnedField`.
+    """
+
+    def __init__(self, forward_process: ForwardProcess, network: nn.Module) -> None:
+        super().__init__()
+        self.forward_process = forward_process
+        self.reverse = LearnedField(
+            network,
+            forward_process.path,
+            DATA,
+            mean=forward_process.mean,
+            std=forward_process.std,
+        )
+        self.strength = nn.Parameter(torch.zeros(TIDES))
+        self.std = forward_process.std
+
+    @property
+    def path(self) -> AffinePath:
+        """The reference path, whose ends, clock and last time are the learned one's too."""
+        return self.forward_process.path
+
+    @property
+    def objective(self) -> Objective:
+        """What the network predicts."""
+        return DATA
+
+    def predict(self, t: Tensor, x: Tensor) -> Tensor:
+        """h(t, x), the data predicted from x at t of shape () or (B,), shape (B, D)."""
+        return self.reverse.predict(t, x)
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t of shape () or (B,) and x (B, D), shape (B, D)."""
+        return self.forward_process.velocity(t, x, self.predict(t, x))
+
+    def variance(self, t: Tensor, x: Tensor) -> Tensor:
+        """nu(t)^2, the diffusion's rate, shaped to multiply x.
+
+        It begins at 2 sigma (d_alpha sigma - alpha d_sigma) / alpha, where the bound of the
+        reference path is least (alpha is kept from 0).
+        """
+        c = self.path.coefficients(t, x)
+        least = 2 * c.sigma * (c.d_alpha * c.sigma - c.alpha * c.d_sigma) / (c.alpha + 0.01)
+        order = torch.arange(TIDES, device=x.device)
+        angles = math.pi / self.path.t_max * order.double() * t.double()[..., None]
+        tides = (torch.cos(angles).to(x) * self.strength.to(x)).sum(dim=-1)
+        return least * torch.exp(tides).reshape(c.alpha.shape)
+
+    def bound(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Bound:
+        """The parts of the bound for data x_1 (B, D) at times t (B,) and noise x_0 (B, D)."""
+        given = self.forward_process.conditional(t, x_1)
+        x = given.mean + given.scale * x_0
+        guess = self.forward_process.conditional(t, self.predict(t, x))
+        variance = self.variance(t, x)
+        velocity = guess.velocity(x)
+        gap = given.velocity(x) - velocity
+        gap = gap + variance / 2 * (given.score(x) - guess.score(x))
+        diffusion = (gap.square() / (2 * variance)).sum(dim=1)
+        first, last = (
+            self.path.coefficients(x.new_tensor(end), x_1) for end in (0.0, self.path.t_max)
+        )
+        dim = x.shape[1]
+        prior = (
+            (first.alpha * x_1).square().sum(dim=1)
+            + dim * (first.sigma**2 - 1 - torch.log(first.sigma**2))
+        ) / 2
+        missed = ((1 - last.alpha) * x_1 / last.sigma).square().sum(dim=1)
+        reconstruction = (
+            dim * (math.log(2 * math.pi) + 1) / 2 + dim * torch.log(last.sigma) + missed / 2
+        )
+        return Bound(diffusion, prior, reconstruction, velocity, x)
+
+    def acceleration(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
+        """d/dt of the velocity along the flow at t (B,) and x (B, D), shape (B, D).
+
+        A forward difference over STEP, cut at the path's last time; `velocity` is this field's.
+        """
+        t = torch.minimum(t, t.new_tensor(self.path.t_max - STEP))
+        after = self(t + STEP, x + STEP * velocity)
+        return (after - velocity) / STEP

@@ -1,0 +1,59 @@
+"""A network that says how the way to a data point departs from a reference way."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from flowviz.networks.mlp import waves
+
+__all__ = ["Bend"]
+
+
+class Bend(nn.Module):
+    """A network of `depth` hidden layers of `width` SiLU units: a data point to coefficients.
+
+    For each of K sines of time and each of D dimensions there is one coefficient of the mean and
+    one of the logarithm of the scale. A new network gives zeros.
+
+    Args:
+        dim: D, the dimension of x.
+        sines: K.
+        width: units of a hidden layer.
+        depth: hidden layers.
+        octaves: position enters as x and as sin and cos of 2^k pi x / 2 for k < octaves.
+        generator: draws the weights; PyTorch's global one by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int = 2,
+        sines: int = 4,
+        width: int = 64,
+        depth: int = 2,
+        octaves: int = 2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.dim, self.sines = dim, sines
+        self.register_buffer(
+            "x_rates", math.pi / 2 * 2.0 ** torch.arange(octaves), persistent=False
+        )
+        sizes = [dim * (1 + 2 * octaves), *[width] * depth]
+        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self.head = nn.Linear(width, 2 * sines * dim)
+        for module in self.layers:
+            bound = module.in_features**-0.5
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Coefficients of the mean and of the log scale at x (B, D), each (B, K, D)."""
+        h = waves(x, self.x_rates)
+        for layer in self.layers:
+            h = nn.functional.silu(layer(h))
+        mean, scale = self.head(h).reshape(-1, 2, self.sines, self.dim).unbind(dim=1)
+        return mean, scale
