@@ -14,6 +14,8 @@ References:
 import math
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import lru_cache
+from itertools import pairwise
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch
@@ -26,6 +28,7 @@ __all__ = [
     "Coefficients",
     "CondOT",
     "Scheduler",
+    "Shaped",
     "Trigonometric",
     "VPDiffusion",
     "VarianceExploding",
@@ -196,6 +199,95 @@ class VarianceExploding:
         return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
 
 
+@SCHEDULERS.register("shaped")
+@dataclass(frozen=True)
+class Shaped:
+    """A schedule of one's own: monotone cubics through alpha and sigma at four inner times.
+
+    alpha rises from 0 to 1 and sigma falls from 1 to 0 through the values at KNOTS, as piecewise
+    cubics with continuous derivative and the slopes of Fritsch and Butland 1984 (PCHIP), which add
+    no bump; at the ends they are kept from 0, so that conversions exist at t = 0 and sigma reaches
+    0 like a line. The defaults set out slowly, which OT does not, and arrive gently.
+
+    Attributes:
+        a1: alpha at t = 0.2; a2, a3 and a4 are those at 0.4, 0.6 and 0.8.
+        s1: sigma at t = 0.2; s2, s3 and s4 are those at 0.4, 0.6 and 0.8.
+
+    Raises:
+        ValueError: alpha does not rise or sigma does not fall by LEAST_STEP from knot to knot, or
+            sigma ends before alpha has arrived.
+    """
+
+    a1: float = 0.1
+    a2: float = 0.35
+    a3: float = 0.65
+    a4: float = 0.9
+    s1: float = 0.95
+    s2: float = 0.8
+    s3: float = 0.5
+    s4: float = 0.2
+    label: ClassVar[str] = "your own schedule"
+    symbol: ClassVar[str] = (
+        r"\alpha_t, \sigma_t \text{ monotone cubics through values at } t = 0.2, 0.4, 0.6, 0.8"
+    )
+    sigma_0: ClassVar[float] = 1.0
+
+    KNOTS: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
+    """The times of the values that are given."""
+    LEAST_STEP: ClassVar[float] = 0.01
+    """What alpha rises and sigma falls at least by from one knot to the next, ends included."""
+    LEAST_ALPHA: ClassVar[float] = 0.99
+    """What alpha must have reached where the path stops."""
+
+    def __post_init__(self) -> None:
+        for name, way, values in (
+            ("alpha", "rise", self._alphas),
+            ("sigma", "fall", self._sigmas),
+        ):
+            sign = 1 if way == "rise" else -1
+            steps = [sign * (b - a) for a, b in pairwise(values)]
+            if not min(steps) >= self.LEAST_STEP - 1e-9:
+                raise ValueError(
+                    f"{name} must {way} by {self.LEAST_STEP} or more from each of t = 0, 0.2, "
+                    f"0.4, 0.6, 0.8, 1 to the next; got {', '.join(f'{v:g}' for v in values)}."
+                )
+        t = self.t_max
+        arrived = self(torch.tensor(t, dtype=torch.float64)).alpha.item()
+        if arrived < self.LEAST_ALPHA:
+            raise ValueError(
+                f"alpha must have reached {self.LEAST_ALPHA} where sigma falls to {SIGMA_STOP}; "
+                f"got {arrived:.3f} at t = {t:.3f}: raise sigma or alpha at 0.8."
+            )
+
+    @property
+    def t_max(self) -> float:
+        """The time at which sigma_t is SIGMA_STOP, in the last of the five intervals."""
+        return _falls_to(self._sigmas, SIGMA_STOP)
+
+    @property
+    def values(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """alpha and sigma at KNOTS."""
+        return self._alphas[1:-1], self._sigmas[1:-1]
+
+    @property
+    def _alphas(self) -> tuple[float, ...]:
+        return (0.0, self.a1, self.a2, self.a3, self.a4, 1.0)
+
+    @property
+    def _sigmas(self) -> tuple[float, ...]:
+        return (1.0, self.s1, self.s2, self.s3, self.s4, 0.0)
+
+    def __call__(self, t: Tensor) -> Coefficients:
+        """The coefficients at times t in [0, t_max], of any shape."""
+        count = len(self.KNOTS) + 1
+        at = (t.detach() * count).long().clamp(0, count - 1)
+        h = t * count - at
+        (alpha, d_alpha), (sigma, d_sigma) = (
+            _cubic(t.new_tensor(_pieces(values))[at], h) for values in (self._alphas, self._sigmas)
+        )
+        return Coefficients(alpha, sigma, count * d_alpha, count * d_sigma)
+
+
 def scheduler(spec: str) -> Scheduler:
     """The scheduler that a spec such as "ot" or "vp:beta_min=0.1,beta_max=10" names."""
     name, _, given = spec.partition(":")
@@ -226,6 +318,49 @@ def spec_of(scheduler: Scheduler) -> str:
     defaults = {f.name: f.default for f in fields(scheduler)}
     changed = [f"{key}={value!r}" for key, value in values.items() if value != defaults[key]]
     return f"{name}:{','.join(changed)}" if changed else name
+
+
+def _cubic(pieces: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Cubics and their derivatives at h in [0, 1]; pieces (*, 4) rise in powers of h."""
+    a, b, c, d = pieces.unbind(-1)
+    return a + h * (b + h * (c + h * d)), b + h * (2 * c + 3 * h * d)
+
+
+@lru_cache(maxsize=256)
+def _pieces(values: tuple[float, ...]) -> list[list[float]]:
+    """The monotone cubic through values at even knots, (intervals, 4), in powers of h.
+
+    h runs from 0 to 1 in each interval. Slopes are a knot's harmonic mean of those of the chords
+    beside it, and at the ends those of the parabola through three knots, kept between 1/4 and
+    3/2 of the chord's: Fritsch and Butland 1984, SIAM J. Sci. Stat. Comput. 5.
+    """
+    chords = [b - a for a, b in pairwise(values)]
+    inner = [2 * a * b / (a + b) for a, b in pairwise(chords)]
+    slopes = [_end_slope(*chords[:2]), *inner, _end_slope(*chords[:-3:-1])]
+    return [
+        [value, slope, 3 * chord - 2 * slope - after, slope + after - 2 * chord]
+        for value, chord, slope, after in zip(
+            values[:-1], chords, slopes[:-1], slopes[1:], strict=True
+        )
+    ]
+
+
+def _end_slope(chord: float, beside: float) -> float:
+    wanted = (3 * chord - beside) / 2
+    return math.copysign(max(abs(chord) / 4, wanted * math.copysign(1, chord)), chord)
+
+
+@lru_cache(maxsize=256)
+def _falls_to(values: tuple[float, ...], level: float) -> float:
+    """The last time at which the cubic through falling values is `level` or more."""
+    pieces = torch.tensor(_pieces(values)[-1], dtype=torch.float64)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        above = _cubic(pieces, torch.tensor(middle, dtype=torch.float64))[0].item() >= level
+        low, high = (middle, high) if above else (low, middle)
+    count = len(values) - 1
+    return (count - 1 + low) / count
 
 
 def _number(name: str, text: str) -> float:

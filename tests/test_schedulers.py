@@ -4,10 +4,30 @@ import math
 
 import pytest
 import torch
+from scipy.interpolate import PchipInterpolator
 
-from flowviz.schedulers import SCHEDULERS, SIGMA_STOP, CondOT, VPDiffusion, scheduler, spec_of
+from flowviz.schedulers import (
+    SCHEDULERS,
+    SIGMA_STOP,
+    CondOT,
+    Shaped,
+    VPDiffusion,
+    scheduler,
+    spec_of,
+)
 
-SPECS = [*SCHEDULERS, "ot:sigma_min=0.1", "vp:beta_min=0.5,beta_max=30.0", "ve:sigma_max=9.0"]
+SHAPES = [
+    "shaped:a1=0.2,a2=0.4,a3=0.6,a4=0.8,s1=0.8,s2=0.6,s3=0.4",  # conditional OT
+    "shaped:a1=0.01,a2=0.02,a3=0.03,a4=0.97,s1=0.99,s2=0.98,s3=0.97,s4=0.96",
+    "shaped:a1=0.96,a2=0.97,a3=0.98,a4=0.99,s1=0.5,s2=0.49,s3=0.48,s4=0.47",
+]
+SPECS = [
+    *SCHEDULERS,
+    "ot:sigma_min=0.1",
+    "vp:beta_min=0.5,beta_max=30.0",
+    "ve:sigma_max=9.0",
+    *SHAPES,
+]
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -89,6 +109,16 @@ def test_spec_round_trips(spec: str) -> None:
         ("ot:sigma_min=1", r"sigma_min must be in \[0, 1\); got 1.0"),
         ("vp:beta_min=30", "beta_min must be positive and at most beta_max"),
         ("ve:sigma_min=0", "sigma_min must be positive and below sigma_max"),
+        ("shaped:a2=0.05", "alpha must rise by 0.01 or more .* got 0, 0.1, 0.05, 0.65, 0.9, 1"),
+        ("shaped:a4=1", "alpha must rise"),
+        ("shaped:a1=0", "alpha must rise"),
+        ("shaped:s1=1", "sigma must fall by 0.01 or more"),
+        ("shaped:s3=0.1", "sigma must fall .* got 1, 0.95, 0.8, 0.1, 0.2, 0"),
+        (
+            "shaped:a2=0.2,a3=0.3,a4=0.4,s4=0.01",
+            "alpha must have reached 0.99 where sigma falls to 0.001; got 0.794 at t = 0.950",
+        ),
+        ("shaped:a1=nan", "a1 must be a finite number"),
     ],
 )
 def test_bad_spec_is_refused_in_words(spec: str, message: str | None) -> None:
@@ -97,3 +127,35 @@ def test_bad_spec_is_refused_in_words(spec: str, message: str | None) -> None:
         return
     with pytest.raises(ValueError, match=message):
         scheduler(spec)
+
+
+@pytest.mark.parametrize("spec", ["shaped", *SHAPES])
+def test_a_shape_goes_through_its_points_and_turns_nowhere(spec: str) -> None:
+    own = scheduler(spec)
+    assert isinstance(own, Shaped)
+    knots = own(torch.tensor(own.KNOTS, dtype=torch.float64))
+    assert knots.alpha.tolist() == pytest.approx(own.values[0], abs=1e-14)
+    assert knots.sigma.tolist() == pytest.approx(own.values[1], abs=1e-14)
+    fine = own(torch.linspace(0, own.t_max, 20_001, dtype=torch.float64))
+    assert (fine.d_alpha > 0).all() and (fine.d_sigma < 0).all()
+    # Continuous: over a step of 5e-5 a derivative moves by no more than the second one allows.
+    assert fine.d_alpha.diff().abs().max() < 0.02 and fine.d_sigma.diff().abs().max() < 0.02
+    assert fine.sigma[-1].item() == pytest.approx(SIGMA_STOP, rel=1e-9)
+
+
+def test_a_shape_has_the_slopes_of_pchip_between_its_ends() -> None:
+    own = Shaped()
+    knots = [0.0, *own.KNOTS, 1.0]
+    t = torch.linspace(0.2, 0.8, 301, dtype=torch.float64)
+    for ours, ends, values in (
+        (own(t).alpha, (0, 1), own.values[0]),
+        (own(t).sigma, (1, 0), own.values[1]),
+    ):
+        theirs = PchipInterpolator(knots, [ends[0], *values, ends[1]])(t.numpy())
+        torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-12, rtol=0)
+
+
+def test_a_shape_through_the_points_of_ot_is_ot() -> None:
+    t = torch.linspace(0, 0.999, 101, dtype=torch.float64)
+    for ours, theirs in zip(scheduler(SHAPES[0])(t), CondOT()(t), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)

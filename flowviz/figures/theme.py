@@ -39,6 +39,7 @@ ROLES: dict[str, tuple[str, str]] = {
     "vp": ("#D55E00", "#E69F00"),
     "trig": ("#5B4B8A", "#B9A6E8"),
     "ve": ("#7A6800", "#DCCB5A"),
+    "shaped": ("#B00020", "#FF7B72"),
     "noise": ("#7A7F87", "#9AA1AB"),
     "data": ("#009E73", "#2FC79B"),
     "exact": ("#CC79A7", "#E39CC4"),
