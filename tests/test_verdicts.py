@@ -1,19 +1,28 @@
 """Each sentence of the page on the three claims, in each of the ways that numbers can turn out."""
 
+import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 
 from flowviz.experiments.endpoints import EndpointsResult
 from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.nfe_quality import Reach
 from flowviz.experiments.race import ENTRANTS, RaceResult, SweepResult, Targets
 from flowviz.experiments.straightening import NFES, Outcome, StraighteningResult
 from flowviz.experiments.unlimited import Left, LeftResult, StraightnessResult
+from flowviz.schedulers import scheduler
 from flowviz.straightness import Straightness
 from flowviz.ui.straighter import verdicts
 
 NAMES = tuple(ENTRANTS)
+
+
+def assert_plain(text):
+    """A sentence with its end, and without what computers call a missing number."""
+    assert text.endswith(".") and not re.search(r"\b(nan|inf)\b", text), text
 
 
 def raced(ot, vp, *, others=0.4, looks=1, seeds=3):
@@ -70,7 +79,7 @@ class TestTraining:
         [
             (0.2, 0.3, "conditional OT is ahead", "held"),
             (0.3, 0.2, "conditional OT is behind", "failed"),
-            (0.3, 0.3, "less than the seeds do", "did not show"),
+            (0.3, 0.3, "cannot be told apart", "did not show"),
         ],
     )
     def test_race_says_who_is_ahead(self, ot, vp, said, claim):
@@ -82,13 +91,13 @@ class TestTraining:
         assert "after 400 (4.0× sooner)" in verdicts.race(found)
 
     def test_race_of_one_seed_needs_five_percent(self):
-        assert "less than the seeds" in verdicts.race(raced(0.3, 0.31, seeds=1))
+        assert "cannot be told apart" in verdicts.race(raced(0.3, 0.31, seeds=1))
         assert "is ahead" in verdicts.race(raced(0.2, 0.31, seeds=1))
 
     def test_two_seeds_that_scatter_settle_nothing(self):
         found = raced(0.3, 0.33, seeds=2)
         found.quality[0, :, 0] = 0.27, 0.32
-        assert "less than the seeds" in verdicts.race(found)
+        assert "cannot be told apart" in verdicts.race(found)
 
     def test_race_that_has_not_begun_or_was_lost(self):
         nothing = raced(0.2, 0.3)
@@ -97,15 +106,15 @@ class TestTraining:
         assert "Not tried yet" in verdicts.training(unseen, None)
         lost = raced(np.nan, 0.3)
         assert "cannot be measured" in verdicts.race(lost)
-        assert "left the plane" in verdicts.training(lost, None)
+        assert "cannot be measured" in verdicts.training(lost, None)
 
     @pytest.mark.parametrize(
         ("diverged", "said", "claim"),
         [
-            ([0, 0, 0, 0], "None of the four diverged up to a learning rate of 1", "as many"),
-            ([1, 1, 1, 1], "All four bear a learning rate of 0.1", "as many"),
-            ([3, 3, 3, 3], "All four diverged at every learning rate", "as many"),
-            ([1, 2, 2, 2], "most has flow matching, conditional OT", "broke flow matching, cond"),
+            ([0, 0, 0, 0], "None diverged at any learning rate", "none diverged at any of the 3"),
+            ([1, 1, 1, 1], "All bear learning rates up to 0.1", "diverged at 1 of the 3"),
+            ([3, 3, 3, 3], "All diverged at every learning rate", "diverged at 3 of the 3"),
+            ([1, 2, 2, 2], "conditional OT bears the most", "broke flow matching, cond"),
             ([3, 2, 0, 2], "flow matching, conditional OT none", "broke score matching"),
         ],
     )
@@ -113,28 +122,112 @@ class TestTraining:
         assert said in verdicts.rates(swept(diverged))
         assert claim in verdicts.training(raced(0.2, 0.3), swept(diverged))
 
+    @pytest.mark.parametrize("marks", list(product((False, True), repeat=6)))
+    def test_rates_rank_by_the_first_that_broke(self, marks):
+        """Of two entrants at three rates, whatever breaks: gaps and ties among them."""
+        broke = np.array(marks).reshape(2, 3)
+        found = replace(
+            swept([0, 0, 0, 0]),
+            entrants=NAMES[:2],
+            diverged=broke,
+            error=np.full((2, 3), np.nan),
+            quality=np.where(broke, np.nan, 0.5),
+        )
+        text = verdicts.rates(found)
+        borne = [next((k for k, b in enumerate(row) if b), 3) for row in broke]
+        assert ("All diverged at every learning rate" in text) == broke.all()
+        assert ("None diverged at any" in text) == (not broke.any())
+        assert ("All diverged at the lowest" in text) == (borne == [0, 0] and not broke.all())
+        for entrant, ours, theirs in zip(NAMES, borne, reversed(borne), strict=False):
+            assert (f"**{ENTRANTS[entrant].label} bears the most" in text) == (ours > theirs)
+        assert_plain(text)
+
+    @pytest.mark.parametrize(
+        ("standing", "said"),
+        [
+            ("", "Not tried yet"),
+            ("waiting", "waits for its turn"),
+            ("starting", "is running"),
+            ("running", "is running"),
+            ("cancelled", "was stopped before"),
+            ("failed", "failed before"),
+        ],
+    )
+    def test_training_says_how_the_race_stands(self, standing, said):
+        assert said in verdicts.training(None, None, standing)
+        begun = raced(0.2, 0.3, looks=3)
+        nothing = replace(begun, seconds=np.full_like(begun.seconds, np.nan))
+        assert said in verdicts.training(nothing, None, standing)
+        half = begun.seconds.copy()
+        half[:, :, 2] = np.nan
+        text = verdicts.training(replace(begun, seconds=half), None, standing)
+        assert "Not tried" not in text and "after 400 steps of 1,600 (" in text
+        assert ("stopped there" in text) == (standing == "cancelled")
+
+    @pytest.mark.parametrize("ot", [0.2, np.nan])
+    @pytest.mark.parametrize("vp", [0.2, 0.3, np.nan])
+    @pytest.mark.parametrize("others", [0.2, np.nan])
+    @pytest.mark.parametrize("seeds", [1, 3])
+    def test_what_was_lost_is_named(self, ot, vp, others, seeds):
+        found = raced(ot, vp, others=others, seeds=seeds)
+        found.error[0] = ot
+        for text in (verdicts.race(found), verdicts.training(found)):
+            assert ("cannot be measured" in text) >= np.isnan([ot, vp]).any()
+            assert_plain(text)
+
     def test_rates_that_are_not_through(self):
         found = swept([1, 1, 1, 1])
-        found = replace(found, error=np.full_like(found.error, np.nan))
+        unseen = np.full_like(found.error, np.nan)
+        found = replace(found, error=unseen, quality=unseen)
         assert verdicts.rates(found) == "4 of 12 trainings are through."
+
+
+FIRST, SIX, TEN, TWENTY = (
+    Reach(4.0, True),
+    *(Reach(float(n), False) for n in (6, 10, 20)),
+)
+
+OUTCOMES = list(product(product((None, FIRST, SIX, TEN), repeat=2), repeat=2))
 
 
 class TestSampling:
     @pytest.mark.parametrize(
         ("rows", "said"),
         [
-            ([("a", 6.0, 10.0), ("b", 5.0, 10.0)], "**holds** here"),
-            ([("a", 6.0, 10.0), ("b", 20.0, 10.0)], "**holds on some** here"),
-            ([("a", 20.0, 10.0)], "**fails** here"),
-            ([("a", 6.0, None)], "only conditional OT arrives at less than 1 (a)"),
-            ([("a", None, 6.0), ("b", None, None)], "no data set had both"),
-            ([("a", 6.0, 10.0)], "about the paper's 60%"),
-            ([("a", 2.0, 10.0)], "less than the paper's 60%"),
-            ([("a", 9.0, 10.0)], "more than the paper's 60%"),
+            ([("a", SIX, TEN), ("b", SIX, TEN)], "**holds** here"),
+            ([("a", SIX, TEN), ("b", TWENTY, TEN)], "**holds on some** here"),
+            ([("a", SIX, TEN), ("b", TEN, TEN)], "**holds on some** here"),
+            ([("a", TWENTY, TEN)], "**fails** here"),
+            ([("a", FIRST, FIRST)], "**is not settled** here"),
+            ([("a", None, None)], "on 0 of 1 data set and VP diffusion on 0."),
+            ([("a", SIX, None), ("b", SIX, TEN)], "on 2 of 2 data sets and VP diffusion on 1"),
+            ([("a", SIX, None), ("b", SIX, TEN)], "of the 1 where both do, OT needs fewer"),
+            ([("a", None, SIX), ("b", None, None)], "on 0 of 2 data sets and VP diffusion on 1."),
+            ([("a", SIX, TEN)], "60% of VP's on one, about the paper's 60%"),
+            ([("a", SIX, TWENTY)], "less than the paper's 60%"),
+            ([("a", TWENTY, TEN)], "more than the paper's 60%"),
+            ([], "No data set is through yet."),
         ],
     )
-    def test_says_on_how_many_data_sets(self, rows, said):
+    def test_says_on_how_many_data_sets_each_arrives(self, rows, said):
         assert said in verdicts.sampling(rows, "less than 1", "midpoint")
+
+    def test_every_outcome_is_counted(self):
+        for pairs in OUTCOMES:
+            text = verdicts.sampling([("a", *pairs[0]), ("b", *pairs[1])], "less than 1", "Euler")
+            arrived = [sum(pair[side] is not None for pair in pairs) for side in (0, 1)]
+            assert f"on {arrived[0]} of 2 data sets and VP diffusion on {arrived[1]}" in text
+            cost = [
+                [np.inf if each is None else each.nfe for each in pair]
+                for pair in pairs
+                if pair != (None, None) and pair != (FIRST, FIRST)
+            ]
+            fewer, more = sum(ot < vp for ot, vp in cost), sum(ot > vp for ot, vp in cost)
+            assert ("**holds** here" in text) == (fewer == 2)
+            assert ("**holds on some** here" in text) == (fewer == 1)
+            assert ("**fails** here" in text) == (not fewer and more > 0)
+            assert ("of VP's" in text) == any(None not in p and FIRST not in p for p in pairs)
+            assert_plain(text)
 
 
 def measured(deviation, arc=1.1, displacement=1.0):
@@ -146,6 +239,18 @@ def measured(deviation, arc=1.1, displacement=1.0):
         acceleration=1.0,
         times=np.array([0.0, 1.0]),
         deviations=np.array([deviation, deviation]),
+    )
+
+
+def outcome(name, s, first, last):
+    return Outcome(
+        entrant=name,
+        straightness=measured(s),
+        nfe=np.array(NFES),
+        quality=np.full(len(NFES), first),
+        limit=last,
+        limit_nfe=100,
+        seconds=1.0,
     )
 
 
@@ -180,50 +285,92 @@ class TestUnlimited:
         )
         text = verdicts.endpoints(ended(4e-4, ve=0.08))
         assert "conditional OT, VP diffusion and trigonometric carry" in text
-        assert "VE diffusion starts where there is data in the noise already (λ = 0.04)" in text
-        assert "4·10⁻⁴" in text and "10⁻⁸" in text
+        assert "VE diffusion does not (it starts where there is data in the noise" in text
+        assert "(λ = 0.04)" in text and "4·10⁻⁴" in text and "10⁻⁸" in text
+
+    @pytest.mark.parametrize("matched", [False, True])
+    @pytest.mark.parametrize("far", list(product((1e-6, 0.5, np.nan), repeat=3)))
+    def test_endpoints_name_each_path_that_is_apart_and_a_cause_that_is_there(self, far, matched):
+        found = replace(ended(0.0), floor=np.array([0.0, *far]))
+        text = verdicts.endpoints(found, matched=matched)
+        labels = [scheduler(spec).label for spec in found.paths[1:]]
+        for label, d, first in zip(labels, far, found.first_ratio[1:], strict=True):
+            assert (f"{label} could not be followed" in text) == bool(np.isnan(d))
+            assert (f"{label} does not (" in text) == (d > 0.02)
+            blamed = f"{label} does not (it starts where there is data in the noise already"
+            assert (blamed in text) == (d > 0.02 and first > 0 and not matched)
+        assert ("all paths carry" in text) == all(d < 0.02 for d in far)
+        assert ("no other path ends where" in text) == (not any(d < 0.02 for d in far))
+        assert_plain(text)
+
+    def test_descriptions_for_who_cannot_see_follow_the_numbers(self):
+        found = ended(0.5, ve=np.nan)
+        found.distance[0, 0] = np.nan
+        assert "VP diffusion 0.5, trigonometric 1·10⁻⁸, VE diffusion (lost)" in verdicts.distances(
+            found
+        )
+        text = verdicts.falls(found)
+        assert "conditional OT failed at every budget" in text
+        assert "VP diffusion 0.5 at NFE 1 and 0.5 at NFE 1" in text
 
     @pytest.mark.parametrize(
         ("ot", "vp", "trig", "said"),
         [
             ((0.1, 1.0), (1, 1.1), (1, 1.1), "conditional OT is the straightest, pair by pair"),
-            ((0.1, 1.2), (1, 1.1), (1, 1.15), "as a whole only by S**; by the bends it is VP"),
-            ((2, 1.0), (1, 1.1), (3, 1.15), "as a whole only by the bends**; by S it is VP"),
-            ((2, 1.2), (3, 1.1), (1, 1.1), "as a whole it is not: trigonometric is** (by the"),
-            ((2, 1.2), (3, 1.1), (1, 1.05), "as a whole it is not: trigonometric is**."),
+            (
+                (0.1, 1.2),
+                (1, 1.1),
+                (1, 1.15),
+                "conditional OT is the straightest by S, and VP",
+            ),
+            (
+                (2, 1.0),
+                (1, 1.1),
+                (3, 1.15),
+                "VP diffusion is the straightest by S, and cond",
+            ),
+            (
+                (2, 1.2),
+                (3, 1.1),
+                (1, 1.1),
+                "by S, and VP diffusion and trigonometric are equally",
+            ),
+            ((2, 1.2), (3, 1.1), (1, 1.05), "as a whole trigonometric is the straightest**"),
+            ((2, 1.1), (2, 1.1), (2, 1.1), "trigonometric are equally straight**"),
+            ((np.nan, 1.1), (2, 1.1), (2, 1.1), "not all could be measured"),
         ],
     )
     def test_straightness_pair_by_pair_and_as_a_whole(self, ot, vp, trig, said):
         assert said in verdicts.straightness(straight(ot, vp, trig))
 
-    @pytest.mark.parametrize(
-        ("limit", "said"),
-        [(0.1, "is better, too"), (0.3, "all of them are worse"), (0.2, "next to nothing")],
-    )
-    def test_couplings_say_what_is_bought(self, limit, said):
-        def outcome(name, s, first, last):
-            quality = np.linspace(first, last, len(NFES))
-            return Outcome(
-                entrant=name,
-                straightness=measured(s),
-                nfe=np.array(NFES),
-                quality=quality,
-                limit=last,
-                limit_nfe=100,
-                seconds=1.0,
-            )
-
+    def test_couplings_that_are_not_through(self):
         none = StraighteningResult(outcomes=(), floor=0.1, share=0.0, doing="")
         assert "0 of 5 trainings" in verdicts.couplings(none)
-        found = replace(
-            none,
-            outcomes=(
-                outcome("independent", 2.0, 2.5, 0.2),
-                outcome("minibatch-ot", 0.02, 0.5, limit),
-            ),
+        only = replace(none, outcomes=(outcome("reflow-1", 1.0, 1.0, 1.0),))
+        assert "1 of 5 trainings" in verdicts.couplings(only)
+
+    @pytest.mark.parametrize("s", [0.02, 0.5, 2.0, 2.01, 6.0, 0.0, np.nan])
+    @pytest.mark.parametrize("first", [0.5, 2.5, 3.5, np.nan])
+    @pytest.mark.parametrize("limit", [0.1, 0.2, 0.3, np.nan])
+    def test_couplings_say_what_is_bought(self, s, first, limit):
+        base = outcome("independent", 2.0, 2.5, 0.2)
+        found = StraighteningResult(
+            outcomes=(base, outcome("minibatch-ot", s, first, limit)),
+            floor=0.1,
+            share=0.4,
+            doing="",
         )
         text = verdicts.couplings(found)
-        assert "minibatch OT 100×" in text and "from 2.50 to 0.50" in text and said in text
+        size = {0.02: "100× smaller", 0.5: "4.0× smaller", 6.0: "3.0× larger"}
+        size |= {2.0: "the same", 2.01: "the same"}
+        assert f"S is minibatch OT {size.get(s, 'not comparable')}" in text
+        moves = {0.5: "falls from 2.50 to 0.50", 3.5: "rises from 2.50 to 3.50"}
+        moves |= {2.5: "stays, rounded, from 2.50 to 2.50"}
+        assert moves.get(first, "S is") in text and ("evaluation" in text) == (first in moves)
+        ends = {0.1: "minibatch OT is better", 0.3: "independent pairs are better"}
+        ends |= {0.2: "differs by less than a tenth"}
+        assert ends.get(limit, "S is") in text and ("in the limit" in text) == (limit in ends)
+        assert_plain(text)
 
     def test_left_over_says_whose_samples_are_worse(self):
         def field(name, path, distance, quality):
@@ -245,9 +392,21 @@ class TestUnlimited:
         assert "none gives samples that can be told to be worse" in fine
         whole = replace(found, fields=(exact, ot, vp))
         assert "**VP diffusion, flow matching gives worse" in verdicts.left_over(whole)
+        lost = field("a-vp", "vp", np.nan, np.nan)
+        for fields in ((exact, lost), (exact, ot, lost), (lost,), (exact, vp, vp)):
+            assert_plain(verdicts.left_over(replace(found, fields=fields)))
+        assert "none of their samples could be judged" in verdicts.left_over(
+            replace(found, fields=(exact, lost))
+        )
+        assert "flow matching give worse" in verdicts.left_over(
+            replace(found, fields=(exact, vp, vp))
+        )
         run = ended(4e-4), straight((2, 1.1), (4, 1.1), (1, 1.1))
         assert "conditional OT nearer" in verdicts.unlimited(*run, whole)
-        assert "neither nearer" in verdicts.unlimited(
+        assert "training leaves" not in verdicts.unlimited(
+            *run, replace(found, fields=(exact, ot, lost))
+        )
+        assert "neither told nearer" in verdicts.unlimited(
             *run, replace(found, fields=(exact, ot, replace(vp, distance=ot.distance)))
         )
 
@@ -255,8 +414,12 @@ class TestUnlimited:
         ("vp", "s", "said"),
         [
             (4e-4, 4, "**no**: VP diffusion ends 4·10⁻⁴ from"),
-            (4e-4, 4, "VP diffusion's flow is 2.0× as far from straight"),
-            (4e-4, 1, "conditional OT's flow is 2.0× as far from straight"),
+            (4e-4, 4, "VP diffusion's is 2× as far from straight"),
+            (4e-4, 1, "conditional OT's is 2× as far from straight"),
+            (4e-4, 2, "neither is straighter"),
+            (4e-4, 0, "only conditional OT's is not straight"),
+            (4e-4, np.nan, "not both are measured"),
+            (np.nan, 4, "**not settled by this run**: VP diffusion ends (lost)"),
             (0.3, 4, "**not settled by this run**"),
         ],
     )

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from flowviz.datasets import DATASETS
-from flowviz.experiments.nfe_quality import Curve, Reach, pairs
+from flowviz.experiments.nfe_quality import Curve, pairs
 from flowviz.figures import curves
 from flowviz.metrics import METRICS
 from flowviz.schedulers import scheduler
@@ -139,13 +139,9 @@ def _verdict(settings: Settings, known: Sequence[Curve], method: str) -> str:
     if not beside:
         return "No data set is through yet."
     rows = [
-        (DATASETS[ot.data].label, *(_nfe(each.reach(settings.measure)) for each in (ot, vp)))
+        (DATASETS[ot.data].label, *(each.reach(settings.measure) for each in (ot, vp)))
         for ot, vp in beside
     ]
     return verdicts.sampling(
         rows, nfe_quality.goal_of(settings, beside[0][0]), METHODS[method].label
     )
-
-
-def _nfe(reach: Reach | None) -> float | None:
-    return None if reach is None else reach.nfe

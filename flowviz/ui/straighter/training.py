@@ -22,8 +22,8 @@ from flowviz.figures import curves, straightness, theme
 from flowviz.metrics import METRICS
 from flowviz.ui import figure, state
 from flowviz.ui.straighter import verdicts
-from flowviz.ui.straighter.board import board, finished
-from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence, verdict
+from flowviz.ui.straighter.board import board, conclusion, standing
+from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
 from flowviz.ui.theme import is_dark
 
 __all__ = ["section"]
@@ -76,7 +76,12 @@ def section(data: str) -> None:
         "exact field than one that always says 0.",
         doing=lambda found: f"{found.share:.0%} of the trainings",
     )
-    verdict(verdicts.training(finished(config), finished(swept)))
+
+    def told() -> str:
+        raced, where = standing("straighter-race", config)
+        return verdicts.training(raced, standing("straighter-rates", swept)[0], where)
+
+    conclusion({"straighter-race": config, "straighter-rates": swept}, told)
 
 
 def _controls(data: str) -> tuple[RaceConfig, SweepConfig]:
@@ -161,7 +166,8 @@ def _targets(data: str) -> None:
                 ),
                 f"straighter-{name}",
                 title=name,
-                alt=f"The {name} of each objective's target over time.",
+                alt=f"The {name} of each objective's target, first and last in time: "
+                + "; ".join(f"{each.label} {each.y[0]:.2g}, {each.y[-1]:.2g}" for each in lines),
                 settings=asdict(config),
                 columns=partial(columns_of, lines, "t", name),
             )
@@ -229,7 +235,8 @@ def _rates(config: SweepConfig, found: SweepResult) -> None:
         ),
         "straighter-rates-figure",
         title="quality over learning rates",
-        alt="Distance of samples to data over learning rates; crosses mark what diverged.",
+        alt="Distance of samples to data over learning rates; crosses mark what diverged. "
+        + verdicts.rates(found).replace("*", ""),
         settings=asdict(config),
         columns=lambda: {
             "entrant": np.repeat(found.entrants, len(found.lrs)),

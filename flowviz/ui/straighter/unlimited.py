@@ -35,8 +35,8 @@ from flowviz.solvers import METHODS
 from flowviz.straightness import LATEST, Straightness
 from flowviz.ui import cache, figure, nfe_quality, state
 from flowviz.ui.straighter import verdicts
-from flowviz.ui.straighter.board import board, finished
-from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence, verdict
+from flowviz.ui.straighter.board import board, conclusion, standing
+from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
 from flowviz.ui.theme import is_dark
 
 __all__ = ["section"]
@@ -89,7 +89,10 @@ def section(data: str) -> None:
         )
     else:
         st.markdown("There is no trained network for this data set; train one on the Train page.")
-    verdict(verdicts.unlimited(found, straight, finished(left)))
+    conclusion(
+        {"straighter-left": left},
+        lambda: verdicts.unlimited(found, straight, standing("straighter-left", left)[0]),
+    )
 
 
 def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
@@ -152,8 +155,8 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
             ),
             "straighter-ends",
             title="ends of the exact flows",
-            alt=f"{SHOWN} draws of noise and where the exact flow of each path carries them: the "
-            "marks of all paths lie in each other.",
+            alt=f"{len(found.start[:SHOWN])} draws of noise and where the exact flow of each path "
+            f"carries them; off the ends of {labels[0]} by {verdicts.distances(found)}.",
             settings=asdict(config),
             columns=lambda: {
                 "path": np.repeat(found.paths, len(found.start)),
@@ -174,7 +177,7 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
         plot = curves.curves(
             lines,
             x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
-            y_title="RMS distance from the converged OT ends",
+            y_title=f"RMS distance from {labels[0]}'s converged ends",
             floor_label="converged",
             log_x=True,
             log_y=True,
@@ -185,12 +188,12 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
             _one_floor(plot).update_yaxes(range=[-8, 1]),
             "straighter-distance",
             title="distance of the ends against NFE",
-            alt="Distance of each path's ends from the converged ends of conditional OT, falling "
-            "with the number of evaluations to its floor.",
+            alt=f"Distance of each path's ends from the converged ends of {labels[0]}: "
+            f"{verdicts.falls(found)}.",
             settings=asdict(config),
             columns=partial(columns_of, lines, "nfe", "distance"),
         )
-    sentence(verdicts.endpoints(found))
+    sentence(verdicts.endpoints(found, matched=config.matched))
 
 
 def _one_floor(plot: go.Figure) -> go.Figure:

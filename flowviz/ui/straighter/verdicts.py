@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from flowviz.experiments.endpoints import EndpointsResult
 from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.nfe_quality import Reach
 from flowviz.experiments.race import ENTRANTS as RACERS
 from flowviz.experiments.race import RaceResult, SweepResult, Targets
 from flowviz.experiments.straightening import ENTRANTS as COUPLED
@@ -16,7 +17,9 @@ from flowviz.schedulers import scheduler
 
 __all__ = [
     "couplings",
+    "distances",
     "endpoints",
+    "falls",
     "left_over",
     "race",
     "rates",
@@ -58,131 +61,200 @@ def race(found: RaceResult) -> str:
     look = _last(found)
     if look is None:
         return "No run has been measured yet."
-    last = {
-        name: found.quality[e, :, look]
-        for e, name in enumerate(found.entrants)
-        if np.isfinite(found.quality[e, :, look]).all()
-    }
+    last = _measured(found, look)
+    lost = [_racer(name) for name in found.entrants if name not in last]
     if not {"ot", "vp"} <= set(last):
         return (
-            f"After {found.steps[look]:,} steps the samples of "
-            f"{_listed(_lost(found, last))} cannot be measured."
+            f"After {found.steps[look]:,} steps the samples of {_listed(lost)} cannot be measured."
         )
     ranked = ", ".join(f"{_racer(name)} {_mean(last[name])}" for name in last)
-    order = _compared(last["ot"], last["vp"])
-    sooner = _reached(found, look)
+    if lost:
+        ranked += f" (those of {_listed(lost)} cannot be measured)"
     told = {
-        -1: f"conditional OT is ahead of VP diffusion under flow matching{sooner}",
-        0: "conditional OT and VP diffusion under flow matching differ by less than the seeds do",
+        -1: f"conditional OT is ahead of VP diffusion under flow matching{_reached(found, look)}",
+        0: "conditional OT and VP diffusion under flow matching cannot be told apart",
         1: "conditional OT is behind VP diffusion under flow matching",
-    }[order]
-    errors = {
-        name: found.error[found.entrants.index(name), :, look].mean() for name in ("ot", "vp")
+    }[_compared(last["ot"], last["vp"])]
+    off = {
+        name: float(found.error[found.entrants.index(name), :, look].mean())
+        for name in ("ot", "vp")
     }
+    errors = (
+        f"; the learned field is off the exact one by {off['ot']:.0%} of the velocity on "
+        f"conditional OT and {off['vp']:.0%} on VP diffusion"
+        if np.isfinite(list(off.values())).all()
+        else ""
+    )
     return (
         f"After {found.steps[look]:,} steps the distance to data is {ranked}, with "
-        f"{found.floor:.3f} between two sets of data: **{told}**; the learned field is off the "
-        f"exact one by {errors['ot']:.0%} of the velocity on conditional OT and "
-        f"{errors['vp']:.0%} on VP diffusion."
+        f"{found.floor:.3f} between two sets of data: **{told}**{errors}."
     )
 
 
 def rates(found: SweepResult) -> str:
-    """Which learning rates each entrant bears."""
-    tried = np.isfinite(found.error) | found.diverged
-    if not tried.all():
-        return f"{tried.sum()} of {tried.size} trainings are through."
-    bears = {}
-    for e, name in enumerate(found.entrants):
-        broke = np.flatnonzero(found.diverged[e])
-        bears[name] = found.lrs[broke[0] - 1] if len(broke) and broke[0] else None
-        if not len(broke):
-            bears[name] = np.inf
-    if all(rate == np.inf for rate in bears.values()):
-        return f"None of the four diverged up to a learning rate of {found.lrs[-1]:g}."
-    limits = set(bears.values())
-    if len(limits) == 1:
-        (limit,) = limits
-        if limit is None:
-            return f"All four diverged at every learning rate from {found.lrs[0]:g} on."
+    """Which learning rates each entrant bears, up to the lowest at which it diverged."""
+    through = _through(found)
+    if not through.all():
+        return f"{through.sum()} of {through.size} trainings are through."
+    low, high = f"{found.lrs[0]:g}", f"{found.lrs[-1]:g}"
+    if found.diverged.all():
+        return f"All diverged at every learning rate that was tried, from {low} to {high}."
+    if not found.diverged.any():
+        return f"None diverged at any learning rate that was tried, from {low} to {high}."
+    # How many rates from the lowest on each bears.
+    borne = {
+        name: int(row.argmax()) if row.any() else len(row)
+        for name, row in zip(found.entrants, found.diverged, strict=True)
+    }
+    if len(set(borne.values())) == 1:
+        (count,) = set(borne.values())
+        if not count:
+            return f"All diverged at the lowest learning rate that was tried, {low}."
         return (
-            f"All four bear a learning rate of {limit:g} and diverge at the next that was tried: "
-            "**on this data the straighter path is not the more stable one**, nor the less."
+            f"All bear learning rates up to {found.lrs[count - 1]:g} and diverge at the next that "
+            "was tried: **here the straighter path is neither more stable nor less**."
         )
-    told = "; ".join(f"{_racer(name)} {_borne(limit)}" for name, limit in bears.items())
-    most = max(bears, key=lambda name: bears[name] or 0.0)
-    return f"Which learning rates they bear differs ({told}): **most has {_racer(most)}**."
+    told = "; ".join(f"{_racer(name)} {_borne(count, found.lrs)}" for name, count in borne.items())
+    most = [_racer(name) for name, count in borne.items() if count == max(borne.values())]
+    return (
+        "Which learning rates they bear, before the first at which they diverge, differs "
+        f"({told}): **{_listed(most)} {'bears' if len(most) == 1 else 'bear'} the most**."
+    )
 
 
-def training(found: RaceResult | None, swept: SweepResult | None) -> str:
-    """The first claim, from what has been run."""
+def training(
+    found: RaceResult | None, swept: SweepResult | None = None, standing: str = ""
+) -> str:
+    """The first claim, from what has been run.
+
+    Args:
+        found: the race so far.
+        swept: the sweep of learning rates so far.
+        standing: of the race: "" where it was never begun, else a state of `jobs.State`.
+    """
     look = None if found is None else _last(found)
     if found is None or look is None:
-        return "Not tried yet: start the race above."
-    ot, vp = (found.quality[found.entrants.index(name), :, look] for name in ("ot", "vp"))
-    if not (np.isfinite(ot).all() and np.isfinite(vp).all()):
-        return "Samples of this run left the plane, so that it says nothing of speed."
-    order = _compared(ot, vp)
-    faster = {-1: "held", 0: "did not show", 1: "failed"}[order]
-    stable = ""
-    if swept is not None and (np.isfinite(swept.error) | swept.diverged).all():
-        count = swept.diverged.sum(axis=1)
-        of = dict(zip(swept.entrants, count.tolist(), strict=True))
-        least = _listed([_racer(name) for name in of if of[name] == min(of.values())])
-        stable = (
-            ", and all four diverged at as many learning rates"
-            if len(set(of.values())) == 1
-            else f", and the fewest learning rates broke {least}"
+        return {
+            "": "Not tried yet: start the race above.",
+            "waiting": "The race waits for its turn; nothing is measured yet.",
+            "cancelled": "The race was stopped before anything was measured.",
+            "failed": "The race failed before anything was measured.",
+        }.get(standing, "The race is running; nothing is measured yet.")
+    steps, of = int(found.steps[look]), int(found.steps[-1])
+    after = f"after {steps:,} steps"
+    if steps < of:
+        ended = {"cancelled": "stopped there", "failed": "failed there"}
+        after += f" of {of:,} ({ended.get(standing, 'it goes on')})"
+    last = _measured(found, look)
+    lost = [name for name in ("ot", "vp") if name not in last]
+    if lost:
+        return (
+            f"{after.capitalize()} the samples of {_listed([_racer(name) for name in lost])} "
+            "cannot be measured, so that this run says nothing of speed."
         )
+    faster = {-1: "held", 0: "did not show", 1: "failed"}[_compared(last["ot"], last["vp"])]
+    stable = ""
+    if swept is not None and _through(swept).all():
+        count = dict(zip(swept.entrants, swept.diverged.sum(axis=1).tolist(), strict=True))
+        least = [_racer(name) for name in count if count[name] == min(count.values())]
+        tried = f"of the {len(swept.lrs)} learning rates of the sweep"
+        if len(set(count.values())) > 1:
+            stable = f", and the fewest {tried} broke {_listed(least)}"
+        elif min(count.values()):
+            stable = f", and each of the entrants diverged at {min(count.values())} {tried}"
+        else:
+            stable = f", and none diverged at any {tried}"
     return (
-        f"“Trains faster” **{faster}** in this run: after {found.steps[look]:,} steps conditional "
-        f"OT stands {_mean(ot)} from the data and VP diffusion {_mean(vp)} under the same "
+        f"“Trains faster” **{faster}** in this run: {after} conditional OT stands "
+        f"{_mean(last['ot'])} from the data and VP diffusion {_mean(last['vp'])} under the same "
         f"objective{stable}."
     )
 
 
 def sampling(
-    rows: Sequence[tuple[str, float | None, float | None]], goal: str, solver: str
+    rows: Sequence[tuple[str, Reach | None, Reach | None]], goal: str, solver: str
 ) -> str:
-    """The second claim, from the NFE of OT and VP on each data set; None where not reached."""
-    both = [(ot, vp) for _, ot, vp in rows if ot is not None and vp is not None]
-    only = [name for name, ot, vp in rows if ot is not None and vp is None]
-    if not both:
-        if only:
-            return f"With {solver}, only conditional OT arrives at {goal} ({_listed(only)})."
-        return f"With {solver}, no data set had both paths arrive at {goal} yet."
-    ratios = np.array([ot / vp for ot, vp in both])
-    fewer, median = int((ratios < 1).sum()), float(np.median(ratios))
-    holds = "holds" if fewer == len(ratios) else "holds on some" if fewer else "fails"
-    beside = "less than" if median < CLAIMED else "more than"
-    beside = "about" if abs(median - CLAIMED) < 0.1 else beside
-    return (
-        f"“Samples faster” **{holds}** here: with {solver}, conditional OT needs fewer "
-        f"evaluations than VP diffusion for {goal} on {fewer} of {len(ratios)} data sets, "
-        f"{median:.0%} of them at the median, {beside} the paper's {CLAIMED:.0%}."
+    """The second claim, from where OT and VP arrive on each data set; None where they do not."""
+    if not rows:
+        return "No data set is through yet."
+    won = [_cheaper(ot, vp) for _, ot, vp in rows]
+    better, worse = won.count(-1), won.count(1)
+    if better == len(rows):
+        holds = "holds"
+    elif better:
+        holds = "holds on some"
+    else:
+        holds = "fails" if worse else "is not settled"
+    arrived = [sum(row[side] is not None for row in rows) for side in (1, 2)]
+    sets = f"{len(rows)} data set{'s' if len(rows) > 1 else ''}"
+    text = (
+        f"“Samples faster” **{holds}** here: with {solver}, conditional OT arrives at {goal} on "
+        f"{arrived[0]} of {sets} and VP diffusion on {arrived[1]}"
     )
+    both = [k for k, (_, ot, vp) in enumerate(rows) if ot is not None and vp is not None]
+    if both:
+        of = [won[k] for k in both]
+        text += (
+            f"; of the {len(both)} where both do, OT needs fewer evaluations on {of.count(-1)}, "
+            f"more on {of.count(1)}"
+        )
+        if None in of:
+            text += f", and on {of.count(None)} both are there at the fewest that were tried"
+        if 0 in of:
+            text += f", and as many on {of.count(0)}"
+    ratios = [
+        ot.nfe / vp.nfe for _, ot, vp in rows if ot and vp and not (ot.at_first or vp.at_first)
+    ]
+    if ratios:
+        median = float(np.median(ratios))
+        beside = "less than" if median < CLAIMED else "more than"
+        beside = "about" if abs(median - CLAIMED) < 0.1 else beside
+        where = f"at the median of {len(ratios)} data sets" if len(ratios) > 1 else "on one"
+        text += f"; it needs {median:.0%} of VP's {where}, {beside} the paper's {CLAIMED:.0%}"
+    return text + "."
 
 
-def endpoints(found: EndpointsResult) -> str:
-    """Where the exact flows of all paths end."""
-    others = dict(zip(found.paths, found.floor, strict=True))
-    first = found.paths[0]
-    off = {spec: d for spec, d in others.items() if spec != first}
-    told = ", ".join(f"{_path(spec)} {_small(d)}" for spec, d in off.items())
-    worst = max(off, key=off.get)
-    if off[worst] < AGREE:
+def distances(found: EndpointsResult) -> str:
+    """How far each path's ends are from those of the first, a path after the other."""
+    told = zip(found.paths[1:], found.floor[1:], strict=True)
+    return ", ".join(f"{_path(spec)} {_small(d)}" for spec, d in told)
+
+
+def falls(found: EndpointsResult) -> str:
+    """Each path's first and last distance that could be had over the evaluations, in words."""
+    told = []
+    for spec, row in zip(found.paths, found.distance, strict=True):
+        had = np.flatnonzero(np.isfinite(row))
+        if not len(had):
+            told.append(f"{_path(spec)} failed at every budget")
+            continue
+        first, last = had[0], had[-1]
+        told.append(
+            f"{_path(spec)} {_small(row[first])} at NFE {found.nfe[first]} and "
+            f"{_small(row[last])} at NFE {found.nfe[last]}"
+        )
+    return "; ".join(told)
+
+
+def endpoints(found: EndpointsResult, *, matched: bool = False) -> str:
+    """Where the exact flows of all paths end; `matched` as in `EndpointsConfig`."""
+    first, *others = found.paths
+    if not others:
+        return f"Only {_path(first)} was followed."
+    off = dict(zip(found.paths, found.floor, strict=True))
+    same = [first, *(spec for spec in others if off[spec] < AGREE)]
+    apart = [spec for spec in others if not off[spec] < AGREE]
+    if not apart:
         end = "**all paths carry the same noise to the same data**"
     else:
-        same = [spec for spec, d in off.items() if d < AGREE]
         end = (
-            f"**{_listed([_path(s) for s in (first, *same)])} carry the same noise to the same "
-            f"data**; {_path(worst)} starts where there is data in the noise already (λ = "
-            f"{found.first_ratio[found.paths.index(worst)]:.2g}) and is started as if there were "
-            "none, which is all that it differs by"
-        )
+            f"**{_listed([_path(s) for s in same])} carry the same noise to the same data**, "
+            if len(same) > 1
+            else f"**no other path ends where {_path(first)} does**: "
+        ) + "; ".join(_apart(found, spec, matched) for spec in apart)
     return (
-        f"Solved to the end, the ends are off those of {_path(first)} by {told} (root mean "
-        f"square), so that {end}."
+        f"Solved to the end, the ends are off those of {_path(first)} by {distances(found)} (root "
+        f"mean square), so that {end}."
     )
 
 
@@ -191,25 +263,23 @@ def straightness(found: StraightnessResult) -> str:
     pick = [p for p in found.paths if p != "ve"]
     alone = {p: found.conditional[found.paths.index(p)].relative for p in pick}
     whole = {p: found.marginal[found.paths.index(p)] for p in pick}
-    by_s = min(whole, key=lambda p: whole[p].deviation)
-    by_arc = min(whole, key=lambda p: whole[p].arc_over_chord)
-    straight = min(alone, key=alone.get)
+    pairs = _least(alone, ".3g")
+    by_s = _least({p: whole[p].deviation for p in pick}, ".3g")
+    by_arc = _least({p: whole[p].arc_over_chord for p in pick}, ".3f")
     numbers = ", ".join(
         f"{_path(p)} S = {whole[p].deviation:.3g}, arc/chord {whole[p].arc_over_chord:.3f}"
         for p in pick
     )
-    if straight == by_s == by_arc:
-        end = f"**{_path(straight)} is the straightest, pair by pair and as a whole**"
-    elif straight in (by_s, by_arc):
-        other = by_arc if straight == by_s else by_s
-        what = "S" if straight == by_s else "the bends"
-        end = f"**pair by pair {_path(straight)} is straightest, as a whole only by {what}**"
-        end += f"; by {'the bends' if what == 'S' else 'S'} it is {_path(other)}"
+    if not (pairs and by_s and by_arc):
+        return f"Of the marginal flows, {numbers}: not all could be measured."
+    if pairs == by_s == by_arc:
+        end = f"**{_straightest(pairs)}, pair by pair and as a whole**"
+    elif by_s == by_arc:
+        end = f"**pair by pair {_straightest(pairs)}, as a whole {_straightest(by_s)}**"
     else:
-        also = "" if by_s == by_arc else f" (by the bends alone {_path(by_arc)})"
         end = (
-            f"**pair by pair {_path(straight)} is straightest, as a whole it is not: "
-            f"{_path(by_s)} is**{also}"
+            f"**pair by pair {_straightest(pairs)}; as a whole {_straightest(by_s)} by S, and "
+            f"{_straightest(by_arc)} by the bends**"
         )
     return f"Of the marginal flows, {numbers}: {end}."
 
@@ -220,39 +290,49 @@ def couplings(found: StraighteningResult) -> str:
     done = [each for each in found.outcomes if each.entrant not in (INDEPENDENT, "vp")]
     if base is None or not done:
         return f"{len(found.outcomes)} of {len(COUPLED)} trainings are through."
+    s = base.straightness.deviation
     gains = ", ".join(
-        f"{COUPLED[each.entrant].label.split(', ')[1]} {found.gain(each.entrant):.0f}×"
+        f"{_coupled(each.entrant)} {_times_smaller(each.straightness.deviation, s)}"
         for each in done
     )
-    one = min(done, key=lambda each: each.quality[0])
-    limit = min((each for each in done), key=lambda each: each.limit)
-    slack = 0.1 * base.limit
-    if limit.limit < base.limit - slack:
-        end = f"in the limit {_coupled(limit.entrant)} is better, too"
-    elif limit.limit > base.limit + slack:
-        end = "in the limit all of them are worse"
-    else:
-        end = "in the limit they buy next to nothing"
-    return (
-        f"S falls against independent pairs by {gains}; with {NFES[0]} evaluation the distance to "
-        f"data falls from {base.quality[0]:.2f} to {one.quality[0]:.2f} "
-        f"({_coupled(one.entrant)}), and **{end}** ({limit.limit:.3f} against {base.limit:.3f})."
-    )
+    text = f"Against independent pairs S is {gains}"
+    cheap = [each for each in done if np.isfinite(each.quality[0])]
+    if cheap and np.isfinite(base.quality[0]):
+        one = min(cheap, key=lambda each: each.quality[0])
+        moved = _moved(base.quality[0], one.quality[0])
+        text += (
+            f"; with {NFES[0]} evaluation the distance to data {moved} from {base.quality[0]:.2f} "
+            f"to {one.quality[0]:.2f} with the best of them ({_coupled(one.entrant)})"
+        )
+    ends = [each for each in done if np.isfinite(each.limit)]
+    if ends and np.isfinite(base.limit):
+        best, slack = min(ends, key=lambda each: each.limit), 0.1 * base.limit
+        if best.limit < base.limit - slack:
+            end = f"in the limit {_coupled(best.entrant)} is better by more than a tenth"
+        elif best.limit > base.limit + slack:
+            end = "in the limit independent pairs are better by more than a tenth"
+        else:
+            end = "in the limit the best of them differs by less than a tenth"
+        text += f"; **{end}** ({best.limit:.3f} against {base.limit:.3f})"
+    return text + "."
 
 
 def left_over(found: LeftResult) -> str:
     """What learned fields err by when the solver has all the evaluations it likes."""
     learned = [each for each in found.fields if each.name != EXACT]
-    if not learned:
+    perfect = next((each for each in found.fields if each.name == EXACT), None)
+    if not learned or perfect is None:
         return "No learned field is through yet."
-    perfect = next(each for each in found.fields if each.name == EXACT)
     far = ", ".join(f"{_field(each)} {_mean(each.distance)}" for each in learned)
-    worse = [_field(e) for e in learned if _compared(e.quality, perfect.quality) > 0]
-    end = (
-        f"**{_listed(worse)} gives worse samples than the exact flow from the same noise**"
-        if worse
-        else "**none gives samples that can be told to be worse than the exact flow's**"
-    )
+    judged = [each for each in learned if np.isfinite(each.quality - perfect.quality).any()]
+    worse = [_field(e) for e in judged if _compared(e.quality, perfect.quality) > 0]
+    if worse:
+        give = "gives" if len(worse) == 1 else "give"
+        end = f"**{_listed(worse)} {give} worse samples than the exact flow from the same noise**"
+    elif judged:
+        end = "**none gives samples that can be told to be worse than the exact flow's**"
+    else:
+        end = "none of their samples could be judged"
     return f"Off the exact flow's ends by {far}: what is left is learning, and {end}."
 
 
@@ -262,28 +342,111 @@ def unlimited(
     """The third claim, from exact fields and, if measured, from learned ones."""
     far = float(ends.floor[ends.paths.index("vp")])
     answer = "no" if far < AGREE else "not settled by this run"
-    ratio = straight.marginal[straight.paths.index("vp")].deviation / (
-        straight.marginal[straight.paths.index("ot")].deviation or np.inf
-    )
-    bent = (
-        f"VP diffusion's flow is {ratio:.1f}× as far from straight"
-        if ratio >= 1
-        else f"conditional OT's flow is {1 / ratio:.1f}× as far from straight"
+    bent = _bent(
+        *(straight.marginal[straight.paths.index(path)].deviation for path in ("ot", "vp"))
     )
     text = (
         f"Better with unlimited compute? For exact fields **{answer}**: VP diffusion ends "
-        f"{_small(far)} from conditional OT, though {bent}"
+        f"{_small(far)} from conditional OT; of the two marginal flows {bent}"
     )
     rows = [] if learned is None else [each for each in learned.fields if each.name != EXACT]
-    by = {each.path: each for each in reversed(rows) if each.objective == "flow matching"}
+    by = {
+        each.path: each
+        for each in reversed(rows)
+        if each.objective == "flow matching" and np.isfinite(each.distance).any()
+    }
     if {"ot", "vp"} <= set(by):
         order = _compared(by["ot"].distance, by["vp"].distance)
-        near = {-1: "conditional OT nearer", 0: "neither nearer", 1: "VP diffusion nearer"}[order]
+        near = {-1: "conditional OT nearer", 0: "neither told nearer", 1: "VP diffusion nearer"}
         text += (
             f"; what training leaves is {_mean(by['ot'].distance)} on OT and "
-            f"{_mean(by['vp'].distance)} on VP, {near} to the truth"
+            f"{_mean(by['vp'].distance)} on VP, {near[order]} to the truth"
         )
     return text + "."
+
+
+def _cheaper(ot: Reach | None, vp: Reach | None) -> int | None:
+    """-1 where OT is the cheaper one, 1 where VP is, 0 where equal, None where it is not seen.
+
+    To arrive is cheaper than not to. What arrives at the smallest budget may need less still.
+    """
+    if ot is None or vp is None:
+        return None if ot is vp else (1 if ot is None else -1)
+    if ot.at_first and vp.at_first:
+        return None
+    return int(np.sign(ot.nfe - vp.nfe))
+
+
+def _apart(found: EndpointsResult, spec: str, matched: bool) -> str:
+    """That a path ends elsewhere, and what is known of the reason."""
+    if not np.isfinite(found.floor[found.paths.index(spec)]):
+        return f"{_path(spec)} could not be followed"
+    first = found.first_ratio[found.paths.index(spec)]
+    if matched:
+        why = "though it starts on the same way, so that the solve is left to explain it"
+    elif first > found.first_ratio[0]:
+        why = (
+            f"it starts where there is data in the noise already (λ = {first:.2g}) as if there "
+            "were none; the switch “Start every path on the way” shows what that makes"
+        )
+    else:
+        why = "though it starts there, too, so that the solve is left to explain it"
+    return f"{_path(spec)} does not ({why})"
+
+
+def _least(values: Mapping[str, float], digits: str) -> list[str]:
+    """The names of the smallest values; equal are those that print the same."""
+    known = {name: value for name, value in values.items() if np.isfinite(value)}
+    if len(known) < len(values) or not known:
+        return []
+    least = format(min(known.values()), digits)
+    return [name for name, value in known.items() if format(value, digits) == least]
+
+
+def _straightest(specs: Sequence[str]) -> str:
+    is_, straight = ("is", "the straightest") if len(specs) == 1 else ("are", "equally straight")
+    return f"{_listed([_path(spec) for spec in specs])} {is_} {straight}"
+
+
+def _times_smaller(value: float, base: float) -> str:
+    """How many times a number is smaller or larger than another, in words."""
+    if not (np.isfinite([value, base]).all() and value > 0 and base > 0):
+        return "not comparable"
+    ratio = max(base / value, value / base)
+    text = f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.1f}"
+    if text == "1.0":
+        return "the same"
+    return f"{text}× {'smaller' if value < base else 'larger'}"
+
+
+def _moved(before: float, after: float) -> str:
+    """The verb of a change, as far as two digits show it."""
+    gap = round(float(after), 2) - round(float(before), 2)
+    return "falls" if gap < 0 else "rises" if gap > 0 else "stays, rounded,"
+
+
+def _bent(ot: float, vp: float) -> str:
+    """Which of two marginal flows is further from straight, and how much."""
+    if not np.isfinite([ot, vp]).all():
+        return "not both are measured"
+    if f"{ot:.3g}" == f"{vp:.3g}":
+        return "neither is straighter"
+    name = "VP diffusion's" if vp > ot else "conditional OT's"
+    low, high = sorted((ot, vp))
+    if low <= 0:
+        return f"only {name} is not straight"
+    return f"{name} is {high / low:.3g}× as far from straight"
+
+
+def _measured(found: RaceResult, look: int) -> dict[str, NDArray]:
+    """The quality (R,) at a look of each entrant of which all seeds have one."""
+    rows = zip(found.entrants, found.quality[:, :, look], strict=True)
+    return {name: row for name, row in rows if np.isfinite(row).all()}
+
+
+def _through(found: SweepResult) -> NDArray:
+    """Which trainings of a sweep have ended, (E, F)."""
+    return np.isfinite(found.error) | np.isfinite(found.quality) | found.diverged
 
 
 def _last(found: RaceResult) -> int | None:
@@ -303,10 +466,6 @@ def _reached(found: RaceResult, look: int) -> str:
         return ""
     steps = found.steps[there[0]]
     return f" and was where that is now after {steps:,} ({found.steps[look] / steps:.1f}× sooner)"
-
-
-def _lost(found: RaceResult, there: Mapping[str, NDArray]) -> list[str]:
-    return [_racer(name) for name in found.entrants if name not in there]
 
 
 def _compared(first: NDArray, second: NDArray) -> int:
@@ -335,19 +494,21 @@ def _mean(values: NDArray) -> str:
     return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
-def _borne(limit: float | None) -> str:
-    if limit is None:
+def _borne(count: int, lrs: NDArray) -> str:
+    if not count:
         return "none"
-    return "all" if limit == np.inf else f"up to {limit:g}"
+    return "all" if count == len(lrs) else f"up to {lrs[count - 1]:g}"
 
 
 def _small(value: float) -> str:
     """A small number in words of powers of ten."""
+    if not np.isfinite(value):
+        return "(lost)"
     if value == 0 or value >= 1e-2:
         return f"{value:.2g}"
-    power = int(np.floor(np.log10(value)))
-    raised = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value / 10**power:.0f}·10{raised}"
+    digits, power = f"{value:.0e}".split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits}·10{raised}"
 
 
 def _path(spec: str) -> str:
