@@ -24,9 +24,11 @@ from torch import Tensor
 from flowviz.registry import Registry
 
 __all__ = [
+    "LEARNED",
     "SCHEDULERS",
     "Coefficients",
     "CondOT",
+    "LearnedReference",
     "Scheduler",
     "Shaped",
     "Trigonometric",
@@ -288,10 +290,30 @@ class Shaped:
         return Coefficients(alpha, sigma, count * d_alpha, count * d_sigma)
 
 
+@dataclass(frozen=True)
+class LearnedReference(CondOT):
+    """The clock and the ends of a learned path, which are those of OT with sigma_min = 0.01.
+
+    What lies between is not of the form alpha_t x_1 + sigma_t x_0 and belongs to the field, see
+    `flowviz.fields.learned_path`. Hence it has a spec but is not in SCHEDULERS: no other field can
+    be trained on it, and none is known exactly.
+    """
+
+    sigma_min: float = 0.01
+    label: ClassVar[str] = "learned path"
+    symbol: ClassVar[str] = (
+        r"x_t = m_\varphi(t, x_1) + s_\varphi(t, x_1)\,x_0 \text{ with learned } m, s"
+    )
+
+
+LEARNED = "learned"
+"""The spec of a LearnedReference."""
+
+
 def scheduler(spec: str) -> Scheduler:
     """The scheduler that a spec such as "ot" or "vp:beta_min=0.1,beta_max=10" names."""
     name, _, given = spec.partition(":")
-    kind = SCHEDULERS[name]
+    kind = LearnedReference if name == LEARNED else SCHEDULERS[name]
     known = [f.name for f in fields(kind)]
     values = {}
     for item in given.split(",") if given else []:
@@ -313,7 +335,8 @@ def scheduler(spec: str) -> Scheduler:
 
 def spec_of(scheduler: Scheduler) -> str:
     """The shortest spec that names this scheduler, the inverse of `scheduler`."""
-    name = next(name for name, kind in SCHEDULERS.items() if type(scheduler) is kind)
+    kinds = {**SCHEDULERS, LEARNED: LearnedReference}
+    name = next(name for name, kind in kinds.items() if type(scheduler) is kind)
     values = {f.name: getattr(scheduler, f.name) for f in fields(scheduler)}
     defaults = {f.name: f.default for f in fields(scheduler)}
     changed = [f"{key}={value!r}" for key, value in values.items() if value != defaults[key]]

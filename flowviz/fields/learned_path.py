@@ -1,8 +1,8 @@
 r"""A learnable forward process and the flow that undoes it (neural flow diffusion).
 
-Bartosh et al. 2024 (https://arxiv.org/abs/2404.12940) let a network choose the way that joins noise
-to a data point, in place of a fixed schedule. Their time runs from data (0) to noise (1); here, as
-everywhere in flowviz, t = 0 is noise and t = 1 is data. The forward process is Gaussian,
+Bartosh et al. 2024 (https://arxiv.org/abs/2404.12940) let a network choose the way that joins
+noise to a data point, in place of a fixed schedule. Their time runs from data (0) to noise (1);
+here, as everywhere in flowviz, t = 0 is noise and t = 1 is data. The forward process is Gaussian,
 
     x_t = F(x_0, t, x_1) = m(t, x_1) + s(t, x_1) x_0,    x_0 ~ N(0, I),
     m = alpha_t x_1 + S sum_k a_k(x_1) sin(k pi t) / k,

@@ -1,7 +1,8 @@
 """Networks: maps (t, x) -> (B, *) with free parameters, without a notion of path or objective."""
 
+from flowviz.networks.bend import Bend
 from flowviz.networks.discrete import DiscreteTime
 from flowviz.networks.mlp import MLP
 from flowviz.networks.unet import UNETS, UNet, UNetShape
 
-__all__ = ["MLP", "UNETS", "DiscreteTime", "UNet", "UNetShape"]
+__all__ = ["MLP", "UNETS", "Bend", "DiscreteTime", "UNet", "UNetShape"]

@@ -6,8 +6,9 @@ can be compared pair by pair.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from flowviz.schedulers import scheduler
 
 __all__ = [
     "BOUNDS",
+    "Descent",
     "TrainConfig",
     "TrainState",
     "build_field",
@@ -106,13 +108,13 @@ class TrainConfig:
         return cls(**values)
 
 
-class TrainState:
-    """A training run after some steps; `train` advances it in place.
+class Descent:
+    """A field in training: its weights, their moving average, the optimiser and the draws.
 
     Attributes:
-        config: what is being trained.
+        config: what is being trained; it has lr, steps, ema and seed.
         step: optimiser steps done.
-        loss: the batch's loss at the last step, averaged over pairs and dimensions; a tensor ().
+        loss: the batch's loss at the last step; a tensor ().
         gradient_norm: of the last step, before clipping; a tensor ().
         field: the field whose weights are being trained.
         ema: the field with the moving average of the weights: the one to sample from.
@@ -120,17 +122,15 @@ class TrainState:
 
     def __init__(
         self,
-        config: TrainConfig,
-        dataset: Dataset,
+        config: Any,
+        build: Callable[[torch.Generator | None], nn.Module],
         device: torch.device,
-        pairs: Pairs | None = None,
     ) -> None:
         self.config = config
         self.device = device
-        self.pairs = pairs
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.field = build_field(config, dataset, self.generator).to(device)
-        self.ema = build_field(config, dataset).to(device).requires_grad_(False)
+        self.field = build(self.generator).to(device)
+        self.ema = build(None).to(device).requires_grad_(False)
         self.ema.load_state_dict(self.field.state_dict())
         self.optimizer = torch.optim.Adam(
             self.field.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
@@ -178,17 +178,9 @@ class TrainState:
                 "start afresh or give the settings of the saved run."
             ) from error
 
-    def advance(self, dataset: Dataset) -> None:
-        """Makes one optimiser step."""
-        config, path = self.config, self.field.path
-        x_1 = dataset.sample(config.batch, self.generator)
-        x_0 = torch.randn(x_1.shape, generator=self.generator)
-        t = stratified(config.batch, self.generator) * path.t_max
-        if self.pairs is None:
-            x_1 = COUPLINGS[config.coupling](x_0, x_1)
-        else:
-            x_0, x_1 = self.pairs.draw(config.batch, self.generator)
-        loss = self.field.loss(t.to(self.device), x_0.to(self.device), x_1.to(self.device)).mean()
+    def descend(self, loss: Tensor) -> None:
+        """Makes one optimiser step down a loss ()."""
+        config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.lr * schedule(self.step, config.steps)
         self.optimizer.zero_grad()
@@ -201,6 +193,36 @@ class TrainState:
         averaged, current = list(self.ema.parameters()), list(self.field.parameters())
         with torch.no_grad():
             torch._foreach_lerp_(averaged, current, 1 - decay)
+
+
+class TrainState(Descent):
+    """A training run after some steps, see `Descent`; `train` advances it in place.
+
+    Its loss is averaged over pairs and dimensions.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        dataset: Dataset,
+        device: torch.device,
+        pairs: Pairs | None = None,
+    ) -> None:
+        super().__init__(config, partial(build_field, config, dataset), device)
+        self.pairs = pairs
+
+    def advance(self, dataset: Dataset) -> None:
+        """Makes one optimiser step."""
+        config, path = self.config, self.field.path
+        x_1 = dataset.sample(config.batch, self.generator)
+        x_0 = torch.randn(x_1.shape, generator=self.generator)
+        t = stratified(config.batch, self.generator) * path.t_max
+        if self.pairs is None:
+            x_1 = COUPLINGS[config.coupling](x_0, x_1)
+        else:
+            x_0, x_1 = self.pairs.draw(config.batch, self.generator)
+        loss = self.field.loss(t.to(self.device), x_0.to(self.device), x_1.to(self.device))
+        self.descend(loss.mean())
 
 
 def train(
