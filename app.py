@@ -2,25 +2,36 @@
 
 import streamlit as st
 
-from flowviz.ui import state, theme
+from flowviz.ui import lecture, state, theme
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu; sections: See, Understand, Measure
     "compare": ("See", "Compare", ":material/compare:"),
+    "lecture": ("See", "Lectures", ":material/slideshow:"),
     "train": ("See", "Train", ":material/model_training:"),
+    "why": ("Understand", "One path, all paths", ":material/alt_route:"),
+    "cfm": ("Understand", "CFM = FM", ":material/balance:"),
+    "which_ot": ("Understand", "Which OT?", ":material/conversion_path:"),
     "nfe_quality": ("Measure", "Cost and quality", ":material/speed:"),
     "straighter": ("Measure", "Is straighter better?", ":material/straighten:"),
     "likelihood": ("Measure", "Likelihood", ":material/landscape:"),
     "figure4": ("Measure", "The paper's Fig. 4", ":material/grid_on:"),
 }
 
+now = lecture.running()
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
-sections: dict[str, list] = {"See": [], "Understand": [], "Measure": []}
+menu: dict[str, list] = {"See": [], "Understand": [], "Measure": []}
 for name, (section, title, icon) in PAGES.items():
-    sections[section].append(
+    menu[section].append(
         st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "compare")
     )
-page = st.navigation({name: pages for name, pages in sections.items() if pages}, position="top")
+page = st.navigation(
+    {section: pages for section, pages in menu.items() if pages},
+    position="hidden" if now else "top",
+)
 theme.dress()
-state.visit(page.url_path)
+state.visit(page.url_path or "compare")
+state.restrict(show=None)
+if now:
+    lecture.banner(now)
 page.run()

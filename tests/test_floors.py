@@ -9,11 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["registry", "device", "files"],
+    ["registry", "device", "files", "lectures"],
     ["schedulers", "distributions", "couplings"],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "solvers", "grids"],
-    ["fields", "densities", "straightness"],
+    ["fields", "densities", "straightness", "stochastic"],
     ["training", "checkpoints"],
     ["experiments"],
     ["ui", "cli"],

@@ -38,6 +38,8 @@ def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
     What cannot be built is refused in a sentence, and the choice before it stays.
     """
     spec = state.opened(SLUG, default, _linked)
+    if not state.is_drawn(SLUG):
+        return state.keep(SLUG, spec, default)
     menu = _key("kind")
     if st.session_state.get(_key("followed")) != spec or menu not in st.session_state:
         st.session_state[menu] = _kind(spec)  # the choice came from a link, not from this menu

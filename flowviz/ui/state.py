@@ -23,6 +23,8 @@ __all__ = [
     "integer",
     "keep",
     "number",
+    "reopen",
+    "restrict",
     "segmented",
     "select",
     "several",
@@ -33,6 +35,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+NONE = "none"
+"""What a link says of a menu of which nothing is chosen: an empty value would be lost."""
+
 
 def visit(page: str) -> None:
     """Says which page is being shown; app.py calls it once a run, before the page's own code."""
@@ -41,6 +46,47 @@ def visit(page: str) -> None:
         st.session_state["url:link"] = st.query_params.to_dict()
         if st.session_state["url:link"]:
             _kept().clear()  # what a link leaves out is at its default
+
+
+def reopen(page: str) -> None:
+    """Forgets how the controls of a page stood, so that its next link is read as a first one is.
+
+    `page` is what `visit` is given.
+    """
+    for key in [key for key in st.session_state if str(key).startswith(f"{page}:")]:
+        del st.session_state[key]
+    st.session_state.get("url:kept", {}).pop(page, None)
+    st.session_state["url:page"] = None
+    st.session_state["url:opening"] = opening() + 1
+
+
+def opening() -> int:
+    """How often a page was opened anew; a part that keeps a state of its own is keyed by it."""
+    return st.session_state.get("url:opening", 0)
+
+
+def restrict(show: Collection[str] | None, lock: Collection[str] = ()) -> None:
+    """Draws only the controls in `show` (None: all) and `lock`; those in `lock` cannot be moved.
+
+    A control that is not drawn keeps the value that its link or its default gives it.
+    """
+    st.session_state["url:show"] = None if show is None else {*show, *lock}
+    st.session_state["url:lock"] = set(lock)
+
+
+def is_restricted() -> bool:
+    """Whether `restrict` is in force, as it is in a lecture."""
+    return st.session_state.get("url:show") is not None
+
+
+def is_drawn(slug: str) -> bool:
+    """Whether a control is to be drawn, see `restrict`."""
+    show = st.session_state.get("url:show")
+    return show is None or slug in show
+
+
+def _is_locked(slug: str) -> bool:
+    return slug in st.session_state.get("url:lock", ())
 
 
 def opened(slug: str, default: T, parse: Callable[[str], T]) -> T:
@@ -75,8 +121,15 @@ def select(
     key = _enter(slug, default, lambda raw: _one_of(raw, options))
     if st.session_state[key] not in options:
         st.session_state[key] = default if default in options else next(iter(options))
+    if not is_drawn(slug):
+        return _leave(slug, st.session_state[key], default)
     chosen = st.selectbox(
-        label, list(options), format_func=options.__getitem__, key=key, help=help
+        label,
+        list(options),
+        format_func=options.__getitem__,
+        key=key,
+        help=help,
+        disabled=_is_locked(slug),
     )
     return _leave(slug, chosen, default)
 
@@ -94,6 +147,8 @@ def segmented(
     key = _enter(slug, default, lambda raw: _one_of(raw, options))
     if st.session_state[key] not in options:
         st.session_state[key] = default if default in options else next(iter(options))
+    if not is_drawn(slug):
+        return _leave(slug, st.session_state[key], default)
     chosen = st.segmented_control(
         label,
         list(options),
@@ -102,6 +157,7 @@ def segmented(
         key=key,
         help=help,
         label_visibility=label_visibility,
+        disabled=_is_locked(slug),
     )
     return _leave(slug, chosen or default, default)
 
@@ -116,8 +172,11 @@ def several(
     help: str | None = None,
 ) -> tuple[str, ...]:
     """A menu of which up to `most` may be chosen, or none; returns their slugs in their order."""
+    assert NONE not in options, f"{NONE!r} is how a link says that nothing is chosen"
 
     def parse(raw: str) -> list[str]:
+        if raw == NONE:
+            return []
         chosen = list(dict.fromkeys(_one_of(part, options) for part in raw.split(",")))
         if len(chosen) > most:
             raise _Refused(f"at most {most} can be had at once; got {len(chosen)}", chosen[:most])
@@ -127,6 +186,8 @@ def several(
     kept = [slug for slug in st.session_state[key] if slug in options]
     if kept != list(st.session_state[key]):
         st.session_state[key] = kept or list(default)
+    if not is_drawn(slug):
+        return tuple(_leave(slug, list(st.session_state[key]), list(default), write=_several))
     chosen = st.multiselect(
         label,
         list(options),
@@ -134,8 +195,9 @@ def several(
         max_selections=most,
         key=key,
         help=help,
+        disabled=_is_locked(slug),
     )
-    return tuple(_leave(slug, list(chosen), list(default), write=",".join))
+    return tuple(_leave(slug, list(chosen), list(default), write=_several))
 
 
 def budget(
@@ -166,7 +228,9 @@ def budget(
         options = sorted({*options, chosen})
     elif chosen not in options:
         st.session_state[key] = _nearest(chosen, options)
-    chosen = st.select_slider(label, list(options), key=key, help=help)
+    if not is_drawn(slug):
+        return _leave(slug, st.session_state[key], default)
+    chosen = st.select_slider(label, list(options), key=key, help=help, disabled=_is_locked(slug))
     return _leave(slug, chosen, default)
 
 
@@ -193,7 +257,10 @@ def integer(
 
     key = _enter(slug, default, parse)
     st.session_state[key] = _clip(st.session_state[key], low, high)
+    if not is_drawn(slug):
+        return _leave(slug, st.session_state[key], default)
     box = {"min_value": low, "max_value": high, "step": step, "key": key, "help": help}
+    box["disabled"] = _is_locked(slug)
     if not dice:
         return _leave(slug, int(st.number_input(label, **box)), default)
     left, right = st.columns([4, 1], vertical_alignment="bottom", gap="small")
@@ -205,6 +272,7 @@ def integer(
             on_click=_roll,
             args=(key, low, high),
             width="stretch",
+            disabled=_is_locked(slug),
         )
     with left:
         return _leave(slug, int(st.number_input(label, **box)), default)
@@ -234,16 +302,28 @@ def number(
 
     key = _enter(slug, default, parse)
     st.session_state[key] = _clip(float(st.session_state[key]), low, high)
-    value = st.number_input(
-        label, min_value=low, max_value=high, step=step, format=format, key=key, help=help
-    )
-    return _leave(slug, float(value), default, write=lambda v: f"{v:g}")
+    value = st.session_state[key]
+    if is_drawn(slug):
+        value = st.number_input(
+            label,
+            min_value=low,
+            max_value=high,
+            step=step,
+            format=format,
+            key=key,
+            help=help,
+            disabled=_is_locked(slug),
+        )
+    return _leave(slug, float(value), default, write=_exact)
 
 
 def toggle(slug: str, label: str, default: bool, *, help: str | None = None) -> bool:
     """A switch; the URL says 1 or 0."""
     key = _enter(slug, default, lambda raw: _one_of(raw, {"1": "on", "0": "off"}) == "1")
-    value = st.toggle(label, key=key, help=help)
+    if is_drawn(slug):
+        value = st.toggle(label, key=key, help=help, disabled=_is_locked(slug))
+    else:
+        value = st.session_state[key]
     return _leave(slug, bool(value), default, write=lambda v: "1" if v else "0")
 
 
@@ -273,7 +353,16 @@ def text(
         return raw
 
     key = _enter(slug, default, parse)
-    value = st.text_input(label, max_chars=longest, key=key, help=help, placeholder=placeholder)
+    if not is_drawn(slug):
+        return _leave(slug, st.session_state[key], default)
+    value = st.text_input(
+        label,
+        max_chars=longest,
+        key=key,
+        help=help,
+        placeholder=placeholder,
+        disabled=_is_locked(slug),
+    )
     return _leave(slug, value, default)
 
 
@@ -367,6 +456,16 @@ def _whole(raw: str) -> int:
 
 def _nearest(value: int, options: Sequence[int]) -> int:
     return min(options, key=lambda option: (abs(option - value), -option))
+
+
+def _exact(value: float) -> str:
+    """The shortest text that is read as this very number."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _several(chosen: Sequence[str]) -> str:
+    return ",".join(chosen) or NONE
 
 
 def _clip(value: T, low: T, high: T) -> T:

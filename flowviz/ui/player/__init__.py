@@ -17,6 +17,7 @@ from typing import Any
 import streamlit as st
 
 from flowviz.figures import theme
+from flowviz.ui import state
 from flowviz.ui.player.payload import (
     FRAME,
     Panel,
@@ -26,9 +27,11 @@ from flowviz.ui.player.payload import (
     header_of,
     pack,
     pack_scene,
+    peaks_of,
 )
 
 __all__ = [
+    "DENSITIES",
     "FRAME",
     "LAYERS",
     "LAYOUTS",
@@ -40,13 +43,17 @@ __all__ = [
     "View",
     "pack",
     "pack_scene",
+    "peaks_of",
     "player",
 ]
 
+DENSITIES = ("exact", "learned")
 LAYERS = ("particles", "trails", "density", "field", "data", "difference")
 MODES = ("smooth", "steps")
 LAYOUTS = ("panels", "strip")
 SPEEDS = (0.25, 0.5, 1.0, 2.0)
+LECTURE = 110
+"""Height in pixels that a lecture's words and its row of controls need beside a page's own."""
 DENSITY_STOPS = 5
 """Short of the density ramp's far end, for coloured particles must stand out on it."""
 
@@ -71,6 +78,8 @@ class View:
     t: float = 0.0
     """The clock when it was last released, in [0, 1]."""
     layers: tuple[str, ...] = ("particles", "density", "field")
+    density: str = "exact"
+    """Which density the layer of that name shows where a panel has a learned one."""
     mode: str = "smooth"
     layout: str = "panels"
     speed: float = 1.0
@@ -82,7 +91,8 @@ class View:
         for name in self.layers:
             if name not in LAYERS:
                 raise ValueError(f"A layer must be one of {', '.join(LAYERS)}; got {name!r}.")
-        for field, known in (("mode", MODES), ("layout", LAYOUTS), ("speed", SPEEDS)):
+        fields = {"density": DENSITIES, "mode": MODES, "layout": LAYOUTS, "speed": SPEEDS}
+        for field, known in fields.items():
             if getattr(self, field) not in known:
                 names = ", ".join(map(str, known))
                 raise ValueError(f"{field} must be one of {names}; got {getattr(self, field)!r}.")
@@ -93,6 +103,7 @@ def player(
     scenes: Sequence[bytes | None],
     *,
     key: str,
+    learned: Sequence[bytes | None] | None = None,
     initial: View | None = None,
     autoplay: bool = True,
     reserve: int = 330,
@@ -101,12 +112,16 @@ def player(
 
     Python hears of it when the clock is released (slider, pause, step) and when a layer, mode or
     layout was switched, never while the clock runs. `scenes` holds one payload a panel (None for a
-    panel without). `initial` opens the first visit; afterwards the browser keeps its own, also
-    over new payloads. `autoplay` plays once from t = 0 unless the visitor's system asks for
-    reduced motion or `initial` starts elsewhere. `reserve` is the height in pixels that the page
-    and the controls need beside the planes, so that all fits in a window.
+    panel without). `learned` is None where no density of a learned flow is on offer; else it holds
+    for each panel a scene of that density alone, or None while there is none. `initial` opens the
+    first visit; afterwards the browser keeps its own, also over new payloads. `autoplay` plays
+    once from t = 0 unless the visitor's system asks for reduced motion or `initial` starts
+    elsewhere. `reserve` is the height in pixels that the page and the controls need beside the
+    planes, so that all fits in a window.
     """
     initial = initial or View()
+    if state.opening():  # the browser's own state is of before
+        key = f"{key}-{state.opening()}"
     # Sent as it was at first: else every release would change the payload and send it again.
     opened = st.session_state.setdefault(f"{key}:opened", initial)
     packed = header_of(panels, "panels")
@@ -116,17 +131,24 @@ def player(
             f"scenes must hold one entry for each of the {len(packed['panels'])} panels; "
             f"got {len(names)}."
         )
-    for i, (name, scene) in enumerate(zip(names, scenes, strict=True)):
-        # One element a panel, whether it has something new to bring or not: were their number to
-        # change, the player would stand elsewhere on the page and be mounted anew.
-        _scene(key=f"{key}:scene{i}", data=None if name in names[:i] else scene)
+    densities = learned or [None] * len(names)
+    if len(densities) != len(names):
+        raise ValueError(f"learned must hold {len(names)} entries; got {len(densities)}.")
+    carried = [*scenes, *densities]
+    called = [None if each is None else header_of(each, "scene")["name"] for each in carried]
+    for i, (name, scene) in enumerate(zip(called, carried, strict=True)):
+        # Two elements a panel, whether they have something new to bring or not: were their number
+        # to change, the player would stand elsewhere on the page and be mounted anew.
+        _scene(key=f"{key}:scene{i}", data=None if name in called[:i] else scene)
     header = {
         "kind": "player",
         "key": key,
-        "scenes": names,
+        "scenes": called[: len(names)],
+        "learned": called[len(names) :],
+        "learnable": learned is not None,
         "initial": asdict(opened),
         "autoplay": autoplay and opened.t == 0,
-        "reserve": reserve,
+        "reserve": reserve + (LECTURE if state.is_restricted() else 0),
         "theme": _theme(),
         "payload": packed["name"],
         "panels": {"dtype": "u1", "shape": [len(panels)], "offset": 0},
@@ -148,6 +170,7 @@ def _reported(report: Any, initial: View) -> View:
         return View(
             t=float(report["t"]),
             layers=tuple(report["layers"]),
+            density=report["density"],
             mode=report["mode"],
             layout=report["layout"],
             speed=float(report["speed"]),

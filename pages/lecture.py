@@ -1,0 +1,14 @@
+"""Lectures: numbered steps through the pages, for a projector and a keyboard."""
+
+import streamlit as st
+
+from flowviz.ui.lecture import desk
+
+st.header("Lectures")
+st.markdown(
+    "Each step opens a page in a given state, with a paragraph and its equation. "
+    "**→** and **←** (or a presenter's clicker) go on and back; the player has keys of its own, "
+    "and **?** lists them."
+)
+desk.shelf()
+desk.own()

@@ -1,0 +1,58 @@
+"""Lectures: the built-in ones lead where there is something, and a bad file gets a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from flowviz.lectures import MOST_BYTES, lectures, parse
+
+PAGES = {path.stem for path in (Path(__file__).parents[1] / "pages").glob("*.py")}
+
+GOOD = 'title = "A"\nsentence = "B"\n[[step]]\ntitle = "C"\nopen = "compare?nfe=4"\ntext = "D"\n'
+
+BUILT_IN = lectures()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_lectures_open_pages_that_exist(name):
+    assert {step.page for step in BUILT_IN[name].steps} <= PAGES
+
+
+def test_the_two_lectures_are_there():
+    assert {name: len(lecture.steps) for name, lecture in BUILT_IN.items()} == {
+        "ten-steps": 10,
+        "three-claims": 6,
+    }
+
+
+def test_a_step_is_a_page_and_its_state():
+    (step,) = parse(GOOD + 'show = ["nfe"]\nlock = ["seed"]\n').steps
+    assert (step.page, step.link) == ("compare", {"nfe": "4"})
+    assert (step.show, step.lock) == (("nfe",), ("seed",))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("title = ", "must be a TOML file"),
+        ('title = "A"\nsentence = "B"\n', "1 to 60 tables"),
+        (GOOD.replace('text = "D"', ""), "Step 1 must have a text"),
+        (GOOD.replace('title = "A"', ""), "head must have a title"),
+        (GOOD.replace("text", "txt"), "must have a text"),
+        (GOOD + 'locked = ["nfe"]\n', "Did you mean 'lock'"),
+        (GOOD + 'show = "nfe"\n', "must be a list of texts"),
+        (GOOD.replace('"compare?nfe=4"', '"../secret?a=1"'), "must be a page and its state"),
+        (GOOD.replace('"D"', "7"), "text must be a text; got 7"),
+        ("a = '" + "x" * MOST_BYTES + "'", "at most 200,000 bytes"),
+    ],
+)
+def test_a_file_that_is_no_lecture_is_refused_in_a_sentence(text, sentence):
+    with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
+        parse(text)
+
+
+def test_lectures_of_a_folder_join_the_built_in_ones(tmp_path, monkeypatch):
+    (tmp_path / "mine.toml").write_text(GOOD)
+    (tmp_path / "broken.toml").write_text("title = ")
+    monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
+    assert set(lectures()) == {*BUILT_IN, "mine"}
