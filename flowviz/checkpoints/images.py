@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from flowviz.checkpoints.cards import NAME, CheckpointError, folders, read_header
@@ -32,11 +33,16 @@ __all__ = [
     "FOLDER_NAME",
     "ImageCard",
     "ImageCheckpoint",
+    "describe_classifier",
+    "describe_field",
     "find_images",
     "image_checkpoints",
+    "is_images",
     "load_classifier",
     "load_images",
+    "locate_images",
     "read_quality",
+    "run_checkpoint",
     "save_images",
     "snapshot_checkpoint",
     "write_quality",
@@ -48,6 +54,9 @@ FOLDER_NAME = "images"
 KEY = "flowviz"
 RUN_KEY = "flowviz-image-run"
 """The header's entry of a training run's snapshot, which has no card."""
+
+AVERAGED = "ema.network."
+"""How the averaged weights' names begin in a run's saved state."""
 
 MOST_BYTES = 2**30
 """Larger files are refused before they are read."""
@@ -345,6 +354,41 @@ def snapshot_checkpoint(path: str | Path, data: ImageSet | None = None) -> Image
     return ImageCheckpoint(card, _field(card, tensors, path.name))
 
 
+def run_checkpoint(folder: str | Path, data: ImageSet | None = None) -> ImageCheckpoint:
+    """The field with the averaged weights of a training run's newest saved state.
+
+    Args:
+        folder: of the run, see `flowviz.training.image_runs`.
+        data: the image set of the run, whose moments the field needs; read by default.
+
+    Raises:
+        CheckpointError: there is no run, or no state of it that can be read.
+        ValueError: the image set is not here.
+    """
+    folder = Path(folder)
+    states = sorted(folder.glob("state-*.safetensors"), reverse=True)
+    if not (folder / "config.json").is_file() or not states:
+        raise CheckpointError(f"{folder} has no saved training run on images.")
+    try:
+        training = dict(json.loads((folder / "config.json").read_text())["config"])
+        chosen = data or image_set(training["data"])
+        with safe_open(states[0], "pt") as file:
+            about = json.loads(file.metadata()[RUN_KEY])
+            names = [name for name in file.keys() if name.startswith(AVERAGED)]  # noqa: SIM118
+            tensors = {name.removeprefix(AVERAGED): file.get_tensor(name) for name in names}
+            step = int(file.get_tensor("step"))
+        card = describe_field(
+            folder.name,
+            training,
+            chosen,
+            images=step * int(training["batch"]),
+            seconds=float(about["progress"]["seconds"]),
+        )
+    except (SafetensorError, KeyError, TypeError, OSError) as error:
+        raise CheckpointError(f"The newest state in {folder} cannot be read.") from error
+    return ImageCheckpoint(card, _field(card, tensors, states[0].name))
+
+
 def describe_field(
     name: str,
     training: Mapping[str, Any],
@@ -378,6 +422,33 @@ def describe_field(
         training=dict(training),
         images=images,
         planned=int(training["images"]),
+        seconds=round(seconds, 1),
+        quality=dict(quality or {}),
+        commit=commit(),
+    )
+
+
+def describe_classifier(
+    name: str,
+    training: Mapping[str, Any],
+    data: ImageSet,
+    *,
+    images: int,
+    seconds: float = 0.0,
+    quality: Mapping[str, Any] | None = None,
+) -> ImageCard:
+    """The card of a classifier trained on `data`; `training` has the entries of its config."""
+    return ImageCard(
+        name=name,
+        kind="classifier",
+        data=data.name,
+        classes=data.classes,
+        channels=data.channels,
+        size=data.size,
+        network={"stem": training["stem"], "widths": list(training["widths"])},
+        training=dict(training),
+        images=images,
+        planned=images,
         seconds=round(seconds, 1),
         quality=dict(quality or {}),
         commit=commit(),

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from flowviz import __version__
-from flowviz.cli import data, evaluate, listing, points, sample, train
+from flowviz.cli import data, evaluate, images, listing, points, sample, train
 from flowviz.cli.arguments import SPECS, Parser
 
 __all__ = ["GROUPS", "build_parser", "main"]
 
-GROUPS = (listing, data, train, sample, evaluate, points)
+GROUPS = (listing, data, train, sample, evaluate, points, images)
 """The modules of commands, in the order of --help; each has `add(commands)`."""
 
 

@@ -18,11 +18,15 @@ from flowviz.cli.arguments import (
     is_adaptive,
     solve_config,
 )
+from flowviz.cli.images import add_drawing, add_judging, draws_images, evaluate_images
 from flowviz.cli.printing import Progress, rounded, table
 
 if TYPE_CHECKING:
     from flowviz.datasets import Dataset
     from flowviz.experiments.evaluate import EvaluateConfig, FlowField
+
+SAMPLES = 20_000
+"""Points that are drawn if no number is given."""
 
 
 def add(commands: Commands) -> None:
@@ -37,7 +41,10 @@ def add(commands: Commands) -> None:
     add_checkpoint(evaluate)
     add_solver(evaluate, "midpoint", NFES)
     add_grid(evaluate)
-    add_draws(evaluate, 20_000)
+    add_draws(evaluate, SAMPLES)
+    evaluate.set_defaults(n=None)  # images are fewer
+    add_drawing(evaluate)
+    add_judging(evaluate)
     evaluate.add_argument(
         "--metrics",
         nargs="+",
@@ -76,6 +83,10 @@ def add(commands: Commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    if draws_images(options.checkpoint):
+        evaluate_images(options)
+        return
+    options.n = SAMPLES if options.n is None else options.n
     from flowviz.checkpoints import rewrite_quality
     from flowviz.experiments.sources import source as source_of
 

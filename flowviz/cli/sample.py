@@ -15,7 +15,11 @@ from flowviz.cli.arguments import (
     sample_count,
     solve_config,
 )
+from flowviz.cli.images import add_drawing, draws_images, sample_images
 from flowviz.cli.printing import Progress
+
+SAMPLES = 10_000
+"""Points that are drawn if no number is given."""
 
 CHUNK = 4_096
 """States that one fixed-step solve carries, so that a network's layers stay in a core's cache; an
@@ -28,17 +32,23 @@ def add(commands: Commands) -> None:
         commands,
         "sample",
         _sample,
-        "draw samples of a checkpoint, (n, 2) float32, and print the evaluations it took (NFE)",
+        "draw samples of a checkpoint, (n, 2) float32 or images (n, C, H, W) uint8, and print the "
+        "evaluations it took (NFE)",
         "checkerboard-ot --solver midpoint --nfe 20 -n 10000 --out samples.npy",
     )
     add_checkpoint(sample)
     add_solver(sample, "midpoint", NFE)
     add_grid(sample)
-    add_draws(sample, 10_000)
-    add_out(sample, "samples, in the data set's own coordinates")
+    add_draws(sample, SAMPLES)
+    sample.set_defaults(n=None)  # images are fewer
+    add_out(sample, "samples, in the data set's own coordinates; images also as .npz or .png")
+    add_drawing(sample)
 
 
 def _sample(options: argparse.Namespace) -> None:
+    if draws_images(options.checkpoint):
+        sample_images(options)
+        return
     import torch
 
     from flowviz.experiments.evaluate import noise, samples_of
@@ -46,6 +56,7 @@ def _sample(options: argparse.Namespace) -> None:
     from flowviz.files import check_target, write_array
 
     out = check_target(options.out)
+    options.n = SAMPLES if options.n is None else options.n
     nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
     n, config = sample_count(options), solve_config(options, nfe)
     source = source_of(options.checkpoint)

@@ -32,6 +32,7 @@ __all__ = [
     "accuracy",
     "read_classifier_config",
     "run_classifier",
+    "saved_classifier",
 ]
 
 FORMAT = "flowviz-classifier-run"
@@ -234,6 +235,18 @@ def read_classifier_config(folder: str | Path) -> ClassifierConfig:
         raise ValueError(f"{path} is not the config of a classifier's run ({error}).") from error
 
 
+def saved_classifier(
+    config: ClassifierConfig, folder: str | Path, data: ImageSet
+) -> tuple[ClassifierState, float]:
+    """The state that the run in a folder saved last, and the seconds that it had trained.
+
+    Raises:
+        ValueError: nothing was saved, it cannot be read, or it is of another config.
+    """
+    state = ClassifierState(config, data)
+    return state, _load(Path(folder) / "state.safetensors", state)
+
+
 def run_classifier(
     config: ClassifierConfig,
     folder: str | Path,
@@ -355,7 +368,7 @@ def _load(path: Path, state: ClassifierState) -> float:
             about = json.loads(file.metadata()[FORMAT])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         seconds = float(about["seconds"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read; start afresh.") from error
     state.restore(tensors)
     return seconds

@@ -1,0 +1,649 @@
+"""Images: what `sample` and `evaluate` do with them, and the commands that are theirs alone."""
+
+import argparse
+import json
+import math
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flowviz.cli.arguments import (
+    NFE,
+    TOL,
+    Commands,
+    add_command,
+    add_json,
+    checked_number,
+    checked_seed,
+    is_adaptive,
+)
+from flowviz.cli.printing import Progress, rounded, signals, table
+
+if TYPE_CHECKING:
+    from flowviz.checkpoints.images import ImageCheckpoint
+    from flowviz.experiments.image_quality import Judge
+    from flowviz.experiments.images import ImageConfig
+
+SAMPLES = 64
+"""Images that `sample` draws if it is given no number."""
+
+JUDGED = 1_000
+"""Likewise `evaluate`."""
+
+IMAGE_NFES = [2, 5, 10, 20, 50, 100]
+"""Evaluations at which `evaluate` judges if it is given none."""
+
+SCALE = 2
+"""Pixels of a picture's file for one of an image."""
+
+
+def add(commands: Commands) -> None:
+    """Adds `train-classifier`, `pack`, `nearest` and `bpd`."""
+    training = add_command(
+        commands,
+        "train-classifier",
+        _train_classifier,
+        "train the classifier that judges images; --resume goes on with an interrupted run",
+        "--data cifar10 --out checkpoints/images/cifar10-classifier",
+    )
+    training.add_argument("--data", default="cifar10", metavar="NAME", help="cifar10 or digits")
+    training.add_argument("--epochs", type=int, metavar="N", help="passes over the images")
+    training.add_argument("--seed", type=int, metavar="N", help="of the weights and all draws")
+    training.add_argument(
+        "--seconds", type=float, metavar="S", help="end this call then; --resume makes the rest"
+    )
+    training.add_argument(
+        "--resume", action="store_true", help="go on with the run in FILE.run, as it was begun"
+    )
+    training.add_argument(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="FILE.safetensors with its card FILE.json, and FILE.reference.npz with the moments "
+        "of the real images; the run is kept in the folder FILE.run",
+    )
+
+    packed = add_command(
+        commands,
+        "pack",
+        _pack,
+        "make a checkpoint in half precision of a training run on images, ended or not",
+        "runs/cifar10-ot --out checkpoints/images/cifar10-ot",
+    )
+    packed.add_argument("run", metavar="RUN", help="folder of the run")
+    packed.add_argument(
+        "--snapshots",
+        action="store_true",
+        help="also of each snapshot, FILE-005.safetensors after 5%% of the training and so on",
+    )
+    packed.add_argument(
+        "--out", required=True, metavar="FILE", help="FILE.safetensors, FILE.json, FILE.log.jsonl"
+    )
+
+    near = add_command(
+        commands,
+        "nearest",
+        _nearest,
+        "find the training images nearest to samples, to see whether they are copies",
+        "samples.npy --data cifar10 --json",
+    )
+    near.add_argument("samples", metavar="SAMPLES", help=".npy of uint8 images (n, C, H, W)")
+    near.add_argument("--data", default="cifar10", metavar="NAME", help="cifar10 or digits")
+    near.add_argument(
+        "--classifier", metavar="NAME", help="look by this classifier's features as well"
+    )
+    add_json(near)
+
+    bits = add_command(
+        commands,
+        "bpd",
+        _bits,
+        "bound the bits per dimension of real images under a checkpoint, by Hutchinson's estimate",
+        "cifar10-ot -n 64 --probes 4",
+    )
+    bits.add_argument("checkpoint", metavar="CHECKPOINT", help="name or file")
+    bits.add_argument("--data", metavar="NAME", help="image set (default: the checkpoint's)")
+    bits.add_argument("--split", default="test", metavar="NAME", help="test or train")
+    bits.add_argument("-n", type=int, default=16, metavar="N", help="images (default: 16)")
+    bits.add_argument(
+        "--probes", type=int, default=1, metavar="K", help="random probes a solve (default: 1)"
+    )
+    bits.add_argument(
+        "--draws", type=int, default=1, metavar="K", help="dequantisations an image (default: 1)"
+    )
+    bits.add_argument(
+        "--labels", action="store_true", help="tell the network the class of each image"
+    )
+    bits.add_argument("--tol", type=float, metavar="X", help="of dopri5 (default: 1e-5)")
+    bits.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+    add_json(bits)
+
+
+def add_drawing(parser: argparse.ArgumentParser) -> None:
+    """The options with which an image checkpoint draws."""
+    group = parser.add_argument_group("images", "for a checkpoint of images")
+    group.add_argument(
+        "--class",
+        dest="classes",
+        nargs="+",
+        metavar="K",
+        help="class of the images by number or name; of several each in turn; all for every class",
+    )
+    group.add_argument(
+        "--guidance",
+        type=float,
+        metavar="W",
+        help="classifier-free guidance: 1 is the plain class, more overstates it (default: 2)",
+    )
+    group.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
+    )
+
+
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    """The options with which images are judged."""
+    group = parser.add_argument_group(
+        "judging images",
+        "by the Frechet distance in a classifier's features and the classes that it names; FID "
+        "proper needs the standard Inception network",
+    )
+    group.add_argument(
+        "--classifier", metavar="NAME", help="name or file (default: cifar10-classifier)"
+    )
+    group.add_argument(
+        "--snapshots",
+        metavar="RUN",
+        help="judge each snapshot in this run's folder too, with the first of the numbers of "
+        "evaluations",
+    )
+    group.add_argument(
+        "--ways",
+        type=int,
+        metavar="N",
+        help="add the steps of an adaptive solve of N images and how straight their ways are",
+    )
+    group.add_argument(
+        "--fid",
+        metavar="FILE",
+        help="inception-2015-12-05.pt: a program that is RUN, so give only a file you trust",
+    )
+    group.add_argument(
+        "--fid-stats",
+        metavar="FILE",
+        help=".npz with mu and sigma of the real images; by default they are computed",
+    )
+    group.add_argument(
+        "--resize",
+        default="inception",
+        metavar="NAME",
+        help="for FID: inception (bilinear within the network) or clean (clean-fid's bicubic)",
+    )
+
+
+def draws_images(name: str) -> bool:
+    """Whether a checkpoint, by name or file, is of images, our own or another's."""
+    from flowviz.checkpoints.cards import PICKLES
+    from flowviz.checkpoints.images import is_images
+
+    path = Path(name)
+    foreign = path.suffix.lower() in PICKLES or (path / "config.json").is_file()
+    return (foreign and path.exists()) or is_images(name)
+
+
+def sample_images(options: argparse.Namespace) -> None:
+    """`sample` of a checkpoint of images."""
+    import numpy as np
+
+    from flowviz.device import choose_device
+    from flowviz.experiments.images import sample
+    from flowviz.files import check_target
+
+    out = check_target(options.out)
+    if out.suffix not in (".npy", ".npz", ".png"):
+        raise ValueError(f"Images are written as .npy, .npz or .png; got {out.name!r}.")
+    options.n = SAMPLES if options.n is None else options.n
+    checkpoint = _load(options.checkpoint)
+    config = _config(options, checkpoint, NFE if options.nfe is None else options.nfe)
+    device = choose_device(options.device)
+    progress, parts = Progress("drawing"), []
+    for part in sample(checkpoint, config, device=device):
+        parts.append(part)
+        progress.show(part.start + len(part.images), config.n)
+    progress.end()
+    images = np.concatenate([part.images for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    _write(out, images, labels, config)
+    nfes = [part.nfe for part in parts]
+    passes = sum(part.passes * len(part.images) for part in parts) / len(images)
+    print(f"{len(images)} images in {out}")
+    nfe = f"{nfes[0]}" if len(set(nfes)) == 1 else f"{min(nfes)} to {max(nfes)} by batches"
+    print(f"NFE {nfe}: network passes for each image {passes:g}")
+
+
+def evaluate_images(options: argparse.Namespace) -> None:
+    """`evaluate` of a checkpoint of images."""
+    from flowviz.checkpoints.images import read_quality, write_quality
+    from flowviz.device import choose_device
+    from flowviz.experiments.image_quality import (
+        CLASSIFIER,
+        classifier_judge,
+        merged,
+        nfe_configs,
+        points_from,
+        quality_sweep,
+        training_quality,
+        ways_of,
+    )
+
+    _refuse(options, ("metrics", "seeds", "error", "trace"))
+    options.n = JUDGED if options.n is None else options.n
+    nfes = options.nfe or IMAGE_NFES
+    checkpoint = _load(options.checkpoint)
+    if options.classes is None and checkpoint.conditional:
+        options.classes = ["all"]
+    first = _config(options, checkpoint, nfes[0], exact=False)
+    configs = [first] if first.adaptive else nfe_configs(first, nfes)
+    progress = Progress("looking at real images")
+    judge = classifier_judge(options.classifier or CLASSIFIER, on_batch=progress.show)
+    progress.end()
+    fid = _fid(options, checkpoint)
+    quality = read_quality(options.checkpoint) if options.save else {}
+    known = points_from(quality)
+    device = choose_device(options.device)
+
+    def keep() -> None:
+        if options.save:
+            write_quality(options.checkpoint, quality)
+
+    quality["protocol"] = _protocol(judge)
+    points = []
+    progress = Progress("drawing")
+    sweep = quality_sweep(
+        checkpoint,
+        configs,
+        judge,
+        known=known,
+        on_batch=lambda done: progress.show(done, first.n),
+        device=device,
+        **fid,
+    )
+    for point in sweep:
+        points.append(point)
+        quality = merged(quality, [point])
+        keep()
+    if options.snapshots:
+        files = sorted(Path(options.snapshots).glob("snapshot-*.safetensors"))
+        if not files:
+            raise ValueError(f"There are no snapshots in {options.snapshots}.")
+        history = []
+        for images, point in training_quality(files, configs[0], judge):
+            history.append({"images": images} | asdict(point))
+        now = {"images": checkpoint.card.images} | asdict(points[0])
+        later = [now] if history[-1]["images"] < now["images"] else []
+        quality["training"] = history + later
+        keep()
+    if options.ways:
+        few = replace(configs[0], n=checked_number(options.ways, "--ways", least=1))
+        steps, straight = ways_of(checkpoint, few)
+        quality["steps"] = steps
+        quality["straightness"] = {
+            "n": few.n,
+            "guidance": steps["guidance"],
+            "tol": steps["tol"],
+            "deviation": straight.deviation,
+            "displacement": straight.displacement,
+            "relative": straight.relative,
+            "arc_over_chord": straight.arc_over_chord,
+        }
+        keep()
+    progress.end()
+    _print_quality(options, quality, points)
+
+
+def _print_quality(
+    options: argparse.Namespace, quality: dict[str, Any], points: list[Any]
+) -> None:
+    if options.json:
+        answer = {"checkpoint": options.checkpoint} | quality
+        answer["points"] = [asdict(point) for point in points]
+        print(json.dumps(rounded(answer), indent=2))
+        return
+    fid = any(point.fid is not None for point in points)
+    table(
+        ["solver", "nfe", "passes", "guidance", "n", "frechet", "floor", "right class"]
+        + (["FID"] if fid else []),
+        [
+            [
+                point.solver,
+                point.nfe,
+                point.passes,
+                "-" if point.guidance is None else point.guidance,
+                point.n,
+                point.frechet,
+                "-" if point.floor is None else point.floor,
+                "-" if point.accuracy is None else f"{point.accuracy:.1%}",
+                *([point.fid] if fid else []),
+            ]
+            for point in points
+        ],
+    )
+    print(quality["protocol"]["frechet"])
+    if fid:
+        print(f"FID: {points[0].fid_protocol}.")
+    for entry in quality.get("training", []) if options.snapshots else []:
+        right = "" if entry["accuracy"] is None else f", right class {entry['accuracy']:.1%}"
+        print(f"after {entry['images']:,} images: frechet {entry['frechet']:.4g}{right}")
+    if options.ways:
+        way = quality["straightness"]
+        print(
+            f"S {way['deviation']:.4g}, {way['relative']:.3f} of E|x1 - x0|^2; arc/chord "
+            f"{way['arc_over_chord']:.3f}; dopri5 at {way['tol']:g} took {quality['steps']['nfe']}"
+        )
+
+
+def _protocol(judge: "Judge") -> dict[str, Any]:
+    """What the numbers are, for whoever reads them later."""
+    features, real = judge.reference.mean.size, judge.reference.n
+    return {
+        "classifier": judge.card.name,
+        "classifier_sha256": judge.card.sha256,
+        "frechet": (
+            f"frechet: Frechet distance of the {features} features of {judge.card.name} from "
+            f"those of {real} training images; floor: the same of as many test images. It is not "
+            "FID."
+        ),
+        "floors": {str(n): value for n, value in judge.floors.items()},
+    }
+
+
+def _fid(options: argparse.Namespace, checkpoint: "ImageCheckpoint") -> dict[str, Any]:
+    """The arguments of FID proper; none where it was not asked for."""
+    if options.fid is None:
+        if options.fid_stats is not None:
+            raise ValueError("--fid-stats goes with --fid, the Inception network.")
+        return {}
+    from flowviz.datasets.images import image_set
+    from flowviz.device import choose_device
+    from flowviz.experiments.image_quality import fid_reference
+    from flowviz.metrics.images import Inception, load_moments
+
+    device = choose_device(options.device)
+    inception = Inception(options.fid, resize=options.resize, device=device)
+    if options.fid_stats is not None:
+        real, name = load_moments(options.fid_stats), Path(options.fid_stats).name
+    else:
+        data = image_set(checkpoint.card.data)
+        progress = Progress("real images through Inception")
+        real = fid_reference(inception, data, on_batch=lambda done: progress.show(done, len(data)))
+        progress.end()
+        name = f"{data.label} train"
+    return {"inception": inception, "fid_moments": real, "fid_name": name}
+
+
+def _train_classifier(options: argparse.Namespace) -> int:
+    from flowviz.checkpoints.images import describe_classifier, load_classifier, save_images
+    from flowviz.datasets.images import image_set
+    from flowviz.experiments.image_quality import measure_reference, save_reference
+    from flowviz.files import check_target
+    from flowviz.training.classifier import (
+        ClassifierConfig,
+        accuracy,
+        read_classifier_config,
+        run_classifier,
+        saved_classifier,
+    )
+
+    out = Path(options.out).with_suffix(".safetensors")
+    check_target(out)
+    run = out.with_suffix(".run")
+    if options.seconds is not None and not options.seconds > 0:
+        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
+    given = {"data": options.data, "epochs": options.epochs, "seed": options.seed}
+    given = {key: value for key, value in given.items() if value is not None}
+    config = read_classifier_config(run) if options.resume else ClassifierConfig(**given)
+    train, test = image_set(config.data, "train"), image_set(config.data, "test")
+    states = run_classifier(config, run, train, test, resume=options.resume)
+    progress, stops, state, start = Progress("training"), [], None, time.monotonic()
+    with signals(stops), closing(states):
+        for state in states:
+            if progress.due() or state.done:
+                progress.show(state.step, state.steps, f"loss {state.loss.item():.4f}")
+            late = options.seconds is not None and time.monotonic() - start >= options.seconds
+            if stops or late:
+                break
+    progress.end()
+    if state is not None and not state.done:
+        where = f"step {state.step} of {state.steps}"
+        print(f"flowviz: stopped at {where}; all is saved, and --resume goes on.", file=sys.stderr)
+        return 128 + stops[0] if stops else 0
+    state, seconds = saved_classifier(config, run, train)
+    right = accuracy(state.ema, test)
+    card = describe_classifier(
+        out.stem,
+        asdict(config),
+        train,
+        images=state.step * config.batch,
+        seconds=seconds,
+        quality={"test_accuracy": right, "test_images": len(test)},
+    )
+    save_images(out, state.ema, card)
+    progress = Progress("looking at real images")
+    card, network = load_classifier(out)  # as written, rounding included
+    save_reference(out, measure_reference(card, network, train, test, on_batch=progress.show))
+    progress.end()
+    print(f"{out}: {right:.2%} of {len(test)} test images")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> None:
+    from flowviz.checkpoints.images import run_checkpoint, save_images, snapshot_checkpoint
+    from flowviz.files import check_target, write_bytes
+
+    run = Path(options.run)
+    out = Path(options.out).with_suffix(".safetensors")
+    check_target(out)
+    checkpoint = run_checkpoint(run)
+    save_images(out, checkpoint.field.network, checkpoint.card)
+    log = run / "log.jsonl"
+    if log.is_file():
+        write_bytes(out.with_suffix(".log.jsonl"), log.read_bytes())
+    print(f"{out}: {checkpoint.label}, {out.stat().st_size / 1e6:.1f} MB")
+    for path in sorted(run.glob("snapshot-*.safetensors")) if options.snapshots else []:
+        early = snapshot_checkpoint(path)
+        place = out.with_name(f"{out.stem}-{path.stem.removeprefix('snapshot-')}.safetensors")
+        save_images(place, early.field.network, early.card)
+        print(f"{place}: {early.label}")
+
+
+def _nearest(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from flowviz.datasets.images import image_set
+    from flowviz.experiments.image_quality import classifier_judge, nearest_training
+
+    path = Path(options.samples)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    try:
+        images = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} must be a .npy file of images; it cannot be read.") from error
+    train, test = image_set(options.data, "train"), image_set(options.data, "test")
+    shape = tuple(train.images.shape[1:])
+    wrong = not isinstance(images, np.ndarray) or images.dtype != np.uint8
+    if wrong or images.ndim != 4 or images.shape[1:] != shape or not len(images):
+        raise ValueError(f"{path} must hold uint8 images (n, {', '.join(map(str, shape))}).")
+    judge = classifier_judge(options.classifier) if options.classifier else None
+    progress = Progress("looking at training images")
+    found = nearest_training(
+        images,
+        train,
+        test,
+        judge=judge,
+        on_batch=lambda done: progress.show(done, len(train)),
+    )
+    progress.end()
+    answer = {key: None if v is None else v.tolist() for key, v in asdict(found).items()}
+    answer["least"] = float(found.pixel_distance.min())
+    answer["least_of_test"] = float(found.floor.min())
+    if options.json:
+        print(json.dumps(rounded(answer), indent=2))
+        return
+    order = np.argsort(found.pixel_distance)[:10]
+    table(
+        ["sample", "training image", "difference"],
+        [[int(i), int(found.pixel_index[i]), float(found.pixel_distance[i])] for i in order],
+    )
+    print(
+        "difference: root mean square, in levels of 0..255; the median of the samples is "
+        f"{np.median(found.pixel_distance):.1f}, of {len(found.floor)} real test images "
+        f"{np.median(found.floor):.1f} (least {found.floor.min():.1f})."
+    )
+
+
+def _bits(options: argparse.Namespace) -> None:
+    from flowviz.datasets.images import image_set
+    from flowviz.experiments.image_quality import bits_per_dimension
+
+    checkpoint = _load(options.checkpoint)
+    data = image_set(options.data or checkpoint.card.data, options.split)
+    n = min(checked_number(options.n, "-n", least=1), len(data))
+    tol = TOL if options.tol is None else options.tol
+    if not 0 < tol < 1:
+        raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
+    if options.labels and not checkpoint.conditional:
+        raise ValueError(f"{checkpoint.card.name} was trained without classes.")
+    progress = Progress("solving")
+    result = bits_per_dimension(
+        checkpoint,
+        data.images[:n],
+        data.labels[:n] if options.labels else None,
+        probes=options.probes,
+        draws=options.draws,
+        tol=tol,
+        seed=checked_seed(options),
+        on_batch=lambda done: progress.show(done, n * options.draws),
+    )
+    progress.end()
+    probes = None if result.probe_error is None else math.hypot(*result.probe_error) / n
+    if options.json:
+        answer = {
+            "checkpoint": options.checkpoint,
+            "data": f"{data.name} {options.split}",
+            "n": n,
+            "probes": options.probes,
+            "draws": options.draws,
+            "tol": tol,
+            "bits_per_dimension": result.mean,
+            "standard_error": None if math.isnan(result.error) else result.error,
+            "standard_error_of_probes": probes,
+            "nfe": result.nfe,
+        }
+        print(json.dumps(rounded(answer), indent=2))
+        return
+    of_probes = "" if probes is None else f", of which the probes make {probes:.4f}"
+    print(
+        f"{result.mean:.4f} bits per dimension of {n} {data.label} {options.split} images, at "
+        f"most (standard error {result.error:.4f}{of_probes}); NFE {result.nfe}, "
+        f"{options.probes} probes, {options.draws} uniform dequantisations, dopri5 at {tol:g}"
+    )
+
+
+def _load(name: str) -> "ImageCheckpoint":
+    """A checkpoint of images, our own or another's."""
+    from flowviz.checkpoints.images import is_images, load_images
+
+    if is_images(name):
+        return load_images(name)
+    from flowviz.checkpoints.foreign import load_any
+
+    return load_any(name).checkpoint
+
+
+def _config(
+    options: argparse.Namespace,
+    checkpoint: "ImageCheckpoint",
+    nfe: int,
+    *,
+    exact: bool = True,
+) -> "ImageConfig":
+    """What the options say about drawing images.
+
+    A number of evaluations that the solver cannot take exactly is an error, or, if not `exact`,
+    left to be rounded down.
+    """
+    from flowviz.experiments.images import ImageConfig
+    from flowviz.solvers import steps_for
+
+    adaptive = is_adaptive(options)
+    if exact and not adaptive:
+        steps_for(options.solver, nfe)
+    classes = _classes(options.classes, checkpoint)
+    if options.guidance is not None and not classes:
+        raise ValueError("--guidance needs --class, what to guide to.")
+    return ImageConfig(
+        solver=options.solver,
+        nfe=ImageConfig.nfe if adaptive else nfe,
+        tol=TOL if options.tol is None else options.tol,
+        grid=options.grid,
+        classes=classes,
+        guidance=ImageConfig.guidance if options.guidance is None else options.guidance,
+        n=options.n,
+        seed=checked_seed(options),
+    )
+
+
+def _classes(given: list[str] | None, checkpoint: "ImageCheckpoint") -> tuple[int, ...]:
+    """The classes named by numbers or names, () of none."""
+    if given is None:
+        return ()
+    names = checkpoint.card.classes
+    if given == ["all"]:
+        return tuple(range(len(names)))
+    chosen = []
+    for text in given:
+        if text in names:
+            chosen.append(names.index(text))
+        elif text.isdecimal():
+            chosen.append(int(text))
+        else:
+            raise ValueError(
+                f"{checkpoint.card.name} has no class {text!r}. There are: "
+                f"{', '.join(names) or 'none'}."
+            )
+    return tuple(chosen)
+
+
+def _refuse(options: argparse.Namespace, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise ValueError(f"--{name} is for checkpoints of the plane; leave it out.")
+
+
+def _write(out: Path, images: Any, labels: Any, config: "ImageConfig") -> None:
+    """Images as the suffix says: an array, arrays with what was asked for, or a picture."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from flowviz.experiments.images import montage
+    from flowviz.files import replacing, write_array, write_bytes
+
+    if out.suffix == ".npy":
+        write_array(out, images)
+    elif out.suffix == ".npz":
+        about = json.dumps(asdict(config))
+        with replacing(out) as draft, draft.open("wb") as file:
+            np.savez_compressed(file, images=images, labels=labels, config=np.array(about))
+    else:
+        columns = len(config.classes) if len(config.classes) > 1 else math.ceil(len(images) ** 0.5)
+        sheet = montage(images, columns)
+        picture = Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet)
+        size = (SCALE * picture.width, SCALE * picture.height)
+        buffer = io.BytesIO()
+        picture.resize(size, Image.Resampling.NEAREST).save(buffer, "PNG")
+        write_bytes(out, buffer.getvalue())
