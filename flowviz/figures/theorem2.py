@@ -1,0 +1,102 @@
+"""The picture of theorem 2: the conditional loss over the marginal one, of many networks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from flowviz.figures import theme
+
+__all__ = ["Losses", "losses"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Both losses of K networks on one path, and the constant that should lie between them."""
+
+    label: str
+    colour: str
+    names: Sequence[str]
+    marginal: NDArray
+    conditional: NDArray
+    error: NDArray
+    """Standard errors of conditional - marginal."""
+    floor: float
+
+    def __post_init__(self) -> None:
+        shapes = {v.shape for v in (self.marginal, self.conditional, self.error)}
+        if shapes != {(len(self.names),)}:
+            raise ValueError(
+                f"marginal, conditional and error must have shape ({len(self.names)},); "
+                f"got {sorted(shapes)}."
+            )
+
+
+def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
+    """Marks of all networks, on each path's line of slope 1, that lies its floor above y = x."""
+    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 400})
+    most = 1.08 * max(float(row.marginal.max()) for row in rows)
+    ends = np.array([0.0, most])
+    figure.add_scatter(
+        x=ends,
+        y=ends,
+        mode="lines",
+        line={"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"},
+        name="no gap",
+        hoverinfo="skip",
+    )
+    for k, row in enumerate(rows):
+        figure.add_scatter(
+            x=ends,
+            y=ends + row.floor,
+            mode="lines",
+            line={"color": row.colour, "width": 1.5},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=row.marginal,
+            y=row.conditional,
+            mode="markers",
+            marker={
+                "size": 11,
+                "color": theme.rgba(row.colour, 0.75),
+                "line": {"width": 1.2, "color": theme.PAPER[dark]},
+            },
+            error_y={"array": row.error, "color": row.colour, "thickness": 1, "width": 3},
+            customdata=np.column_stack([row.names, np.round(row.conditional - row.marginal, 3)]),
+            name=row.label,
+            hovertemplate="%{customdata[0]}<br>L<sub>FM</sub> = %{x:.3f}, L<sub>CFM</sub> = "
+            "%{y:.3f}<br>gap %{customdata[1]}<extra>" + row.label + "</extra>",
+        )
+        at = most * (0.62 + 0.16 * k)
+        figure.add_annotation(
+            x=at,
+            y=at + row.floor,
+            ax=at,
+            ay=at,
+            axref="x",
+            ayref="y",
+            showarrow=True,
+            arrowside="end+start",
+            arrowhead=2,
+            arrowsize=0.9,
+            arrowwidth=1.3,
+            arrowcolor=row.colour,
+            text="",
+        )
+        figure.add_annotation(
+            x=at,
+            y=at + row.floor * 0.45,
+            text=f"<b>{row.floor:.3g}</b>",
+            font={"color": row.colour, "size": 14},
+            bgcolor=theme.PAPER[dark],
+            borderpad=2,
+            showarrow=False,
+        )
+    top = most + 1.08 * max(row.floor for row in rows)
+    figure.update_xaxes(title="marginal loss <i>L</i><sub>FM</sub>", range=[-0.02 * most, most])
+    figure.update_yaxes(title="conditional loss <i>L</i><sub>CFM</sub>", range=[0, top])
+    return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.19)
