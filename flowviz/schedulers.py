@@ -313,7 +313,9 @@ LEARNED = "learned"
 def scheduler(spec: str) -> Scheduler:
     """The scheduler that a spec such as "ot" or "vp:beta_min=0.1,beta_max=10" names."""
     name, _, given = spec.partition(":")
-    kind = LearnedReference if name == LEARNED else SCHEDULERS[name]
+    if spec == LEARNED:
+        return LearnedReference()
+    kind = SCHEDULERS[name]
     known = [f.name for f in fields(kind)]
     values = {}
     for item in given.split(",") if given else []:

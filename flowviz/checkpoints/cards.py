@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
+from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.objectives import OBJECTIVES
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, scheduler
 
 __all__ = ["FOLDER", "Card", "CheckpointError", "find", "folders", "listing", "read_card"]
 
@@ -28,6 +29,9 @@ MOST_HEADER_BYTES = 2**20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib"}
 NETWORK = {"width": (1, 4096), "depth": (1, 64), "octaves": (0, 24)}
+LEARNED_NETWORK = NETWORK | {"sines": (1, 64), "bend_width": (1, 4096), "bend_depth": (1, 64)}
+KINDS = {"mlp": NETWORK, "learned-path": LEARNED_NETWORK}
+"""Of each kind of network, its sizes with their least and greatest value."""
 
 
 class CheckpointError(ValueError):
@@ -42,8 +46,8 @@ class Card:
         name: how it is called; a file's own name wins over it.
         data: spec of the data set.
         path: spec of the path.
-        objective: name in OBJECTIVES.
-        network: kind ("mlp"), width, depth, octaves, preconditioned.
+        objective: name in OBJECTIVES; "bound" of a learned path.
+        network: kind, preconditioned, and the sizes that KINDS names.
         mean: the mean of the data in the frame, (2,).
         std: the standard deviation of the data in the frame, one number for both dimensions.
         center: the user's coordinates of the frame's origin, (2,).
@@ -82,6 +86,18 @@ class Card:
     commit: str = ""
     format: str = FORMAT
     version: int = VERSION
+
+    @property
+    def is_learned_path(self) -> bool:
+        """Whether the path was learned too, see `flowviz.fields.learned_path`."""
+        return self.path == LEARNED
+
+    @property
+    def method(self) -> str:
+        """How it was trained, in a few words for menus."""
+        if not self.is_learned_path:
+            return OBJECTIVES[self.objective].label
+        return "bound and curvature penalty" if self.training.get("penalty") else "bound alone"
 
     def to_json(self) -> str:
         """The card as JSON with one entry a line."""
@@ -136,9 +152,9 @@ class Card:
                 name: isinstance(getattr(self, name), str)
                 for name in ("name", "data", "path", "objective", "sha256", "commit")
             },
-            "network": network.get("kind") == "mlp"
+            "network": network.get("kind") == ("learned-path" if self.is_learned_path else "mlp")
             and isinstance(network.get("preconditioned"), bool)
-            and all(whole(network.get(key), *bounds) for key, bounds in NETWORK.items()),
+            and all(whole(network.get(k), *b) for k, b in KINDS[network["kind"]].items()),
             "mean": pair(self.mean),
             "std": number(self.std) and self.std > 0,
             "center": pair(self.center),
@@ -156,7 +172,13 @@ class Card:
                 value = value if len(value) <= 80 else value[:77] + "..."
                 raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
         try:
-            _ = OBJECTIVES[self.objective], scheduler(self.path)
+            scheduler(self.path)
+            if not self.is_learned_path:
+                _ = OBJECTIVES[self.objective]
+            elif self.objective != OBJECTIVE:
+                raise ValueError(
+                    f"A learned path's objective must be {OBJECTIVE!r}; got {self.objective!r}."
+                )
         except ValueError as error:
             raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
 

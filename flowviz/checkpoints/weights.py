@@ -16,6 +16,7 @@ from torch import Tensor
 from flowviz.checkpoints.cards import (
     FOLDER,
     KEY,
+    KINDS,
     MOST_BYTES,
     MOST_HEADER_BYTES,
     Card,
@@ -28,11 +29,12 @@ from flowviz.checkpoints.cards import (
     read_header,
 )
 from flowviz.fields import LearnedField
+from flowviz.fields.learned_path import LearnedPathField, build_learned_path
 from flowviz.files import write_bytes, write_text
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, scheduler
 
 if TYPE_CHECKING:
     from flowviz.datasets import Dataset
@@ -47,7 +49,7 @@ class Checkpoint:
     """A learned field in float32 on the CPU, ready to sample from, with its card."""
 
     card: Card
-    field: LearnedField
+    field: LearnedField | LearnedPathField
 
 
 def describe(
@@ -66,8 +68,7 @@ def describe(
         data=training["data"],
         path=training["path"],
         objective=training["objective"],
-        network={"kind": "mlp"}
-        | {key: training[key] for key in ("width", "depth", "octaves", "preconditioned")},
+        network=_network(training),
         mean=tuple(dataset.mean.tolist()),
         std=float(dataset.std),
         center=tuple(map(float, dataset.center)),
@@ -81,7 +82,9 @@ def describe(
     )
 
 
-def dumps(field: LearnedField, card: Card, *, precision: str = "float16") -> tuple[bytes, Card]:
+def dumps(
+    field: LearnedField | LearnedPathField, card: Card, *, precision: str = "float16"
+) -> tuple[bytes, Card]:
     """A whole checkpoint as the bytes of one .safetensors file, and the card as it stands in it.
 
     Args:
@@ -96,7 +99,7 @@ def dumps(field: LearnedField, card: Card, *, precision: str = "float16") -> tup
         raise CheckpointError(f"precision must be float16 or float32; got {precision!r}.")
     tensors = {
         name: tensor.detach().to("cpu", PRECISIONS[precision]).contiguous()
-        for name, tensor in field.network.state_dict().items()
+        for name, tensor in _weights(field).items()
     }
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
@@ -106,7 +109,13 @@ def dumps(field: LearnedField, card: Card, *, precision: str = "float16") -> tup
     return safetensors.torch.save(tensors, {KEY: card.to_json()}), card
 
 
-def save(path: str | Path, field: LearnedField, card: Card, *, precision: str = "float16") -> Path:
+def save(
+    path: str | Path,
+    field: LearnedField | LearnedPathField,
+    card: Card,
+    *,
+    precision: str = "float16",
+) -> Path:
     """Writes path.safetensors and its readable card path.json; returns the weights' file.
 
     Args:
@@ -210,11 +219,11 @@ def _assemble(content: bytes, beside: Card | None, source: str, name: str) -> Ch
     return Checkpoint(replace(card, name=name), _field(card, tensors, source))
 
 
-def _field(card: Card, tensors: dict[str, Tensor], source: str) -> LearnedField:
+def _field(card: Card, tensors: dict[str, Tensor], source: str) -> LearnedField | LearnedPathField:
     """The field of a card and its weights, once they are known to fit."""
-    sizes = {key: card.network[key] for key in ("width", "depth", "octaves")}
     with torch.device("meta"):  # shapes alone, so that a lying card costs no memory
-        wanted = {key: tuple(value.shape) for key, value in MLP(**sizes).state_dict().items()}
+        blank = _weights(_blank(card, torch.zeros(2), source))
+        wanted = {key: tuple(value.shape) for key, value in blank.items()}
     if set(wanted) != set(tensors):
         odd = sorted(set(wanted) ^ set(tensors))[0]
         what = "lacks" if odd in wanted else "has an unknown tensor"
@@ -235,21 +244,40 @@ def _field(card: Card, tensors: dict[str, Tensor], source: str) -> LearnedField:
             )
         if not tensor.isfinite().all():
             raise CheckpointError(f"{source} has weights {key!r} that are not finite.")
+    field = _blank(card, torch.tensor(card.mean), source)
+    weights = {key: tensor.float() for key, tensor in tensors.items()}
+    (field if card.is_learned_path else field.network).load_state_dict(weights)
+    return field.eval().requires_grad_(False)
+
+
+def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathField:
+    """The field of a card with other weights."""
+    sizes = {key: card.network[key] for key in KINDS[card.network["kind"]]}
+    if card.is_learned_path:
+        return build_learned_path(sizes, mean, card.std)
     try:
         path, objective = AffinePath(scheduler(card.path)), OBJECTIVES[card.objective]
     except ValueError as error:
         raise CheckpointError(f"The card of {source} cannot be followed: {error}") from error
-    network = MLP(**sizes)
-    network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
-    field = LearnedField(
-        network,
-        path,
-        objective,
-        mean=torch.tensor(card.mean),
-        std=card.std,
-        preconditioned=card.network["preconditioned"],
+    preconditioned = card.network["preconditioned"]
+    return LearnedField(
+        MLP(**sizes), path, objective, mean=mean, std=card.std, preconditioned=preconditioned
     )
-    return field.eval().requires_grad_(False)
+
+
+def _weights(field: LearnedField | LearnedPathField) -> dict[str, Tensor]:
+    """What of a field is kept, by name: a learned path is more than its network."""
+    return (field if isinstance(field, LearnedPathField) else field.network).state_dict()
+
+
+def _network(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A card's entry `network`, from the entries of a training config."""
+    if training["path"] == LEARNED:
+        kind, preconditioned = "learned-path", True
+    else:
+        kind, preconditioned = "mlp", training["preconditioned"]
+    sizes = {key: training[key] for key in KINDS[kind]}
+    return {"kind": kind} | sizes | {"preconditioned": preconditioned}
 
 
 def _has_offsets(entry: Mapping[str, Any]) -> bool:

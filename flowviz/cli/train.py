@@ -15,7 +15,7 @@ from flowviz.cli.printing import Progress, signals
 
 if TYPE_CHECKING:
     from flowviz.checkpoints import Run
-    from flowviz.training import TrainConfig, TrainState
+    from flowviz.training import Descent, NfdmConfig, TrainConfig
 
 QUALITY_NFES = [20, 100]
 """Field evaluations with which `train` measures what it trained, by the midpoint method."""
@@ -25,7 +25,7 @@ SAVE_EVERY = 30.0
 
 TRAINING = {
     "data": (str, "DATA", "data set to learn"),
-    "path": (str, "PATH", "conditional path"),
+    "path": (str, "PATH", "conditional path; learned: it is trained together with its field"),
     "objective": (str, "NAME", "what the network predicts: flow, noise or score"),
     "coupling": (str, "NAME", "pairing of noise and data: independent or minibatch-ot"),
     "batch": (int, "N", "pairs a step"),
@@ -35,8 +35,10 @@ TRAINING = {
     "octaves": (int, "N", "frequencies of the positional features"),
     "ema": (float, "X", "decay of the averaged weights, which are the ones that are kept"),
     "seed": (int, "N", "seed of the weights and of every draw"),
+    "penalty": (float, "X", "of a learned path: weight of the curvature of its flow's ways"),
+    "sines": (int, "N", "of a learned path: sines of time in its mean and scale"),
 }
-"""Options of `train` that are fields of a TrainConfig: type, metavar, help."""
+"""Options of `train` that are fields of a TrainConfig or NfdmConfig: type, metavar, help."""
 
 
 def add(commands: Commands) -> None:
@@ -125,7 +127,7 @@ def _train(options: argparse.Namespace) -> int:
     from flowviz.device import choose_device
     from flowviz.experiments.evaluate import EvaluateConfig
     from flowviz.files import check_target
-    from flowviz.training import TrainConfig, steps_within, train
+    from flowviz.training import kind_of, steps_within
 
     out = check_target(checkpoint_file(options.out))
     if options.seconds is not None and not options.seconds > 0:
@@ -143,11 +145,13 @@ def _train(options: argparse.Namespace) -> int:
     else:
         if options.steps is None and options.seconds is None:
             raise ValueError("How long to train must be given: --steps N or --seconds S.")
-        config, plans, tensors, before = TrainConfig(**given), (), None, 0.0
+        config, plans, tensors, before = _config(given), (), None, 0.0
         chosen = dataset(config.data)
         if options.seconds is not None:
-            steps = steps_within(options.seconds, config, chosen, device)
-            config = TrainConfig(**given | {"steps": steps})
+            trial = kind_of(config.path).state(config, chosen, device)
+            steps = steps_within(options.seconds, trial, chosen)
+            config = _config(given | {"steps": steps})
+    train = kind_of(config.path).train
 
     progress = Progress("training")
     stops: list[int] = []
@@ -252,12 +256,24 @@ def _train_images(options: argparse.Namespace) -> int:
     return 0
 
 
+def _config(given: dict[str, Any]) -> "TrainConfig | NfdmConfig":
+    """The config that the options of `train` say."""
+    from flowviz.training import TrainConfig, kind_of
+
+    path = given.get("path", TrainConfig.path)
+    kind = kind_of(path)
+    for key in given.keys() - {field.name for field in fields(kind.config)}:
+        raise ValueError(f"--{key} is not for the path {path}; leave it out.")
+    return kind.config(**given)
+
+
 def _resumed(
     run: "Run", given: dict[str, Any]
-) -> tuple["TrainConfig", tuple[tuple[int, int], ...]]:
+) -> tuple["TrainConfig | NfdmConfig", tuple[tuple[int, int], ...]]:
     """The config of a run that goes on, and its plans; only the number of steps may be another."""
-    from flowviz.training import TrainConfig
+    from flowviz.training import kind_of
 
+    config = kind_of(str(run.training.get("path"))).config
     for key, value in given.items():
         if key != "steps" and run.training.get(key) != value:
             raise ValueError(
@@ -266,7 +282,7 @@ def _resumed(
             )
     steps, done = given.get("steps", run.training["steps"]), int(run.tensors["step"])
     if steps == run.training["steps"]:
-        return TrainConfig.from_dict(run.training), run.plans
+        return config.from_dict(run.training), run.plans
     if steps < done:
         raise ValueError(f"The run has made {done} steps; --steps must be more than that.")
     # The learning rate falls to 0 at the last step, so that a new end is another run from here on.
@@ -276,11 +292,11 @@ def _resumed(
         file=sys.stderr,
     )
     plans = (*run.plans, (done, steps))
-    return TrainConfig.from_dict(run.training | {"steps": steps}), plans
+    return config.from_dict(run.training | {"steps": steps}), plans
 
 
 def _save_run(
-    out: Path, state: "TrainState", seconds: float, plans: tuple[tuple[int, int], ...]
+    out: Path, state: "Descent", seconds: float, plans: tuple[tuple[int, int], ...]
 ) -> None:
     from flowviz.checkpoints import run_file, save_run
 

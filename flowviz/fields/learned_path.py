@@ -37,17 +37,25 @@ step.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from flowviz.fields.learned import LearnedField
-from flowviz.networks import Bend
+from flowviz.networks import MLP, Bend
 from flowviz.objectives import Objective
 from flowviz.paths import AffinePath
+from flowviz.schedulers import LEARNED, scheduler
 
-__all__ = ["Bound", "Conditional", "ForwardProcess", "LearnedPathField"]
+__all__ = [
+    "OBJECTIVE",
+    "Bound",
+    "Conditional",
+    "ForwardProcess",
+    "LearnedPathField",
+    "build_learned_path",
+]
 
 DATA = Objective(
     "data prediction",
@@ -57,6 +65,9 @@ DATA = Objective(
 )
 """What the second network predicts. Not in OBJECTIVES, where each loss has a weight that makes it
 comparable to the others; here the bound weights it."""
+
+OBJECTIVE = "bound"
+"""What cards say of how a learned path was trained."""
 
 MOST_BEND = 1.5
 """The largest coefficient of the log scale."""
@@ -252,3 +263,21 @@ class LearnedPathField(nn.Module):
         t = torch.minimum(t, t.new_tensor(self.path.t_max - STEP))
         after = self(t + STEP, x + STEP * velocity)
         return (after - velocity) / STEP
+
+
+def build_learned_path(
+    network: dict[str, Any], mean: Tensor, std: float, generator: Generator | None = None
+) -> LearnedPathField:
+    """The untrained field of given sizes for data of a mean (2,) and a standard deviation.
+
+    Its path is the reference path itself, for its networks give zeros.
+    """
+    bend = Bend(
+        sines=network["sines"],
+        width=network["bend_width"],
+        depth=network["bend_depth"],
+        generator=generator,
+    )
+    way = ForwardProcess(bend, AffinePath(scheduler(LEARNED)), mean=mean, std=std)
+    sizes = {name: network[name] for name in ("width", "depth", "octaves")}
+    return LearnedPathField(way, MLP(**sizes, generator=generator))

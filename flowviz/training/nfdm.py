@@ -15,23 +15,18 @@ import torch
 from torch import Generator, Tensor
 
 from flowviz.datasets import Dataset
-from flowviz.fields.learned_path import ForwardProcess, LearnedPathField
-from flowviz.networks import MLP, Bend
+from flowviz.fields.learned_path import OBJECTIVE, LearnedPathField, build_learned_path
 from flowviz.paths import AffinePath
-from flowviz.schedulers import LEARNED, scheduler
+from flowviz.schedulers import LEARNED
 from flowviz.training.plane import BOUNDS, Descent, stratified
 
 __all__ = [
     "NfdmConfig",
     "NfdmState",
     "bound_of",
-    "build_learned_path",
     "draw_times",
     "train_path",
 ]
-
-OBJECTIVE = "bound"
-"""What cards say of how it was trained."""
 
 MORE_BOUNDS: dict[str, tuple[float, float]] = {
     "penalty": (0.0, 100.0),
@@ -70,12 +65,12 @@ class NfdmConfig:
     sines: int = 4
     bend_width: int = 64
     bend_depth: int = 2
-    width: int = 96
+    width: int = 128
     depth: int = 3
     octaves: int = 5
     batch: int = 512
     lr: float = 4e-3
-    steps: int = 6000
+    steps: int = 8000
     ema: float = 0.999
     seed: int = 0
     path: str = LEARNED
@@ -84,8 +79,8 @@ class NfdmConfig:
     def __post_init__(self) -> None:
         if (self.path, self.objective) != (LEARNED, OBJECTIVE):
             raise ValueError(
-                f"A learned path is trained with path {LEARNED!r} and objective {OBJECTIVE!r}; got "
-                f"{self.path!r} and {self.objective!r}."
+                f"A learned path has the path {LEARNED!r} and the objective {OBJECTIVE!r}; "
+                f"got {self.path!r} and {self.objective!r}."
             )
         for name in (field.name for field in fields(self)):
             bounds = (MORE_BOUNDS | BOUNDS).get(name)
@@ -167,24 +162,6 @@ def train_path(
     while not state.done:
         state.advance(dataset)
         yield state
-
-
-def build_learned_path(
-    network: dict[str, Any], mean: Tensor, std: float, generator: Generator | None = None
-) -> LearnedPathField:
-    """The untrained field of given sizes for data of a mean (2,) and a standard deviation.
-
-    Its path is the reference path itself, for its networks give zeros.
-    """
-    bend = Bend(
-        sines=network["sines"],
-        width=network["bend_width"],
-        depth=network["bend_depth"],
-        generator=generator,
-    )
-    way = ForwardProcess(bend, AffinePath(scheduler(LEARNED)), mean=mean, std=std)
-    sizes = {name: network[name] for name in ("width", "depth", "octaves")}
-    return LearnedPathField(way, MLP(**sizes, generator=generator))
 
 
 def draw_times(n: int, path: AffinePath, generator: Generator) -> tuple[Tensor, Tensor]:

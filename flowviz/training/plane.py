@@ -20,7 +20,7 @@ from flowviz.fields import LearnedField, exact_field
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, scheduler
 
 __all__ = [
     "BOUNDS",
@@ -87,6 +87,11 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.path == LEARNED:
+            raise ValueError(
+                f"The path {LEARNED!r} is trained together with its field, by "
+                "`flowviz.training.nfdm`; take ot, vp or another path here."
+            )
         chosen = scheduler(self.path)
         objective, _ = OBJECTIVES[self.objective], COUPLINGS[self.coupling]
         for name, (least, most) in BOUNDS.items():
@@ -178,6 +183,10 @@ class Descent:
                 "start afresh or give the settings of the saved run."
             ) from error
 
+    def advance(self, dataset: Dataset) -> None:
+        """Makes one optimiser step on a fresh batch; each kind of training has its own loss."""
+        raise NotImplementedError
+
     def descend(self, loss: Tensor) -> None:
         """Makes one optimiser step down a loss ()."""
         config = self.config
@@ -267,15 +276,17 @@ def build_field(
     )
 
 
-def steps_within(
-    seconds: float, config: TrainConfig, dataset: Dataset, device: torch.device
-) -> int:
-    """How many steps of `config` this machine makes in `seconds`, by a trial of at most 2 s.
+def steps_within(seconds: float, state: Descent, dataset: Dataset) -> int:
+    """How many steps this machine makes in `seconds`, by a trial of at most 2 s.
 
     The learning rate needs to know the last step before the first is made.
+
+    Args:
+        seconds: how long the training may take, the trial included.
+        state: a fresh run of any length; it is used up.
+        dataset: its data set.
     """
     start, trial = time.perf_counter(), min(2.0, 0.1 * seconds)
-    state = TrainState(config, dataset, device)
     for _ in range(3):
         state.advance(dataset)  # the first are slow
     begun, made = time.perf_counter(), 0
