@@ -23,6 +23,7 @@ from flowviz.registry import Registry
 
 __all__ = [
     "METHODS",
+    "Counted",
     "Field",
     "Method",
     "Solution",
@@ -297,8 +298,12 @@ def solve(
     return _fixed(method, field, x_0, times, grid, should_stop)
 
 
-class _Counted:
-    """The field as torchdiffeq calls it: counted, and with its time measured from the latest."""
+class Counted:
+    """The field as torchdiffeq calls it: counted, and with its time measured from the latest.
+
+    Attributes:
+        nfe: the evaluations so far.
+    """
 
     def __init__(
         self, field: Field, times: Tensor, should_stop: Callable[[], bool] | None
@@ -311,6 +316,7 @@ class _Counted:
         self.nfe = 0
 
     def __call__(self, lead: Tensor, x: Tensor) -> Tensor:
+        """The velocity at the time `lead` after the latest of `times`, which is negative."""
         if self.should_stop is not None and self.should_stop():
             raise SolveCancelled(f"The solve was cancelled at t = {self.t.item():.4g}.")
         if self.nfe:  # the first evaluation is at times[0], without round-off
@@ -326,7 +332,7 @@ class _Counted:
         return self.field(self.t, x)
 
 
-class _Recorded(_Counted):
+class _Recorded(Counted):
     """The same for adaptive methods, which report the steps that they accept and reject."""
 
     def __init__(
@@ -358,7 +364,7 @@ def _fixed(
     should_stop: Callable[[], bool] | None,
 ) -> Solution:
     entry = METHODS[method]
-    counted = _Counted(field, times, should_stop)
+    counted = Counted(field, times, should_stop)
     leads = grid - counted.latest
     # torchdiffeq steps on the times that it is asked for: no step size, hence no step too many.
     if not entry.last_euler:
