@@ -1,0 +1,162 @@
+"""Pictures of a learned path: its ways beside those of fixed paths, and what straightness costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from flowviz.figures import theme
+from flowviz.figures.plane import TICKS, polyline
+
+__all__ = ["Column", "Spot", "trade", "ways"]
+
+ROWS = ("ways given the data point", "ways of the flow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One path: its name, its colour, K states of P conditional ways and of n particles."""
+
+    label: str
+    colour: str
+    conditional: NDArray
+    """(K, P, 2)."""
+    flow: NDArray
+    """(K, n, 2)."""
+
+    def __post_init__(self) -> None:
+        for name in ("conditional", "flow"):
+            states = getattr(self, name)
+            if states.ndim != 3 or states.shape[2] != 2:
+                raise ValueError(f"{name} must have shape (K, n, 2); got {states.shape}.")
+
+
+def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.Figure:
+    """Conditional ways (above) and those of the flow (below), a column a path, on equal axes.
+
+    Data (m, 2) lie faintly beneath.
+    """
+    count = len(columns)
+    figure = make_subplots(
+        rows=2,
+        cols=count,
+        shared_xaxes=True,
+        shared_yaxes=True,
+        horizontal_spacing=0.012,
+        vertical_spacing=0.03,
+        column_titles=[column.label for column in columns],
+    )
+    figure.update_layout(
+        template=theme.template(dark=dark), height=170 + 2 * 1000 // max(count, 3)
+    )
+    for annotation in figure.select_annotations():
+        annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=2)
+    noise, ground = theme.colour("noise", dark=dark), theme.colour("data", dark=dark)
+    for k, column in enumerate(columns, start=1):
+        for row, states in enumerate((column.conditional, column.flow), start=1):
+            first = k == 1 and row == 1
+            place = {"row": row, "col": k}
+            figure.add_scatter(
+                x=data[:, 0],
+                y=data[:, 1],
+                mode="markers",
+                marker={"size": 2.5, "color": ground, "opacity": 0.3},
+                name="data",
+                showlegend=first,
+                hoverinfo="skip",
+                **place,
+            )
+            line = polyline(states)
+            figure.add_scatter(
+                x=line[:, 0],
+                y=line[:, 1],
+                mode="lines",
+                line={"color": theme.rgba(column.colour, 0.8 if row == 1 else 0.6), "width": 1.3},
+                showlegend=False,
+                hoverinfo="skip",
+                **place,
+            )
+            for name, points, mark in (
+                (
+                    "noise",
+                    states[0],
+                    {
+                        "size": 5,
+                        "color": theme.PAPER[dark],
+                        "line": {"width": 1.2, "color": noise},
+                    },
+                ),
+                ("end", states[-1], {"size": 4.5, "color": theme.INK[dark]}),
+            ):
+                figure.add_scatter(
+                    x=points[:, 0],
+                    y=points[:, 1],
+                    mode="markers",
+                    marker=mark,
+                    name=name,
+                    showlegend=first,
+                    hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}})<extra>{column.label}</extra>",
+                    **place,
+                )
+    span = {
+        "range": [-theme.FRAME, theme.FRAME],
+        "tickvals": TICKS,
+        "showgrid": False,
+        "constrain": "domain",
+    }
+    figure.update_xaxes(**span)
+    figure.update_yaxes(**span)
+    for k in range(count):
+        for row in range(2):
+            number = row * count + k + 1
+            axis = "" if number == 1 else str(number)
+            figure.update_yaxes(scaleanchor=f"x{axis}", row=row + 1, col=k + 1)
+    figure.update_xaxes(title="<i>x</i><sub>1</sub>", row=2)
+    for row, name in enumerate(ROWS, start=1):
+        figure.update_yaxes(title=f"<b>{name}</b><br><i>x</i><sub>2</sub>", row=row, col=1)
+    return figure.update_layout(
+        margin={"l": 72, "r": 8, "t": 40, "b": 72}, legend={"y": -0.11, "x": 0}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """One flow: how straight, and how far from the data, with a standard error."""
+
+    label: str
+    colour: str
+    straightness: float
+    excess: float
+    error: float
+    symbol: str = "circle"
+
+
+def trade(spots: Sequence[Spot], *, y_title: str, dark: bool = False) -> go.Figure:
+    """Excess in nats over straightness S on a logarithmic axis; lower left is better on both."""
+    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
+    for spot in spots:
+        figure.add_scatter(
+            x=[spot.straightness],
+            y=[spot.excess],
+            error_y={"type": "data", "array": [2 * spot.error], "thickness": 1.2, "width": 5},
+            mode="markers",
+            marker={"size": 12, "color": spot.colour, "symbol": spot.symbol},
+            name=spot.label,
+            hovertemplate="S %{x:.3g}<br>%{y:.4f} nats<extra>" + spot.label + "</extra>",
+        )
+    values = np.array([spot.straightness for spot in spots])
+    low, high = values.min() / 1.6, values.max() * 1.6
+    ticks = [d * 10.0**k for k in range(-4, 4) for d in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    figure.update_xaxes(
+        title="S of the flow (0: straight, at constant speed)",
+        type="log",
+        range=[np.log10(low), np.log10(high)],
+        tickvals=ticks,
+        ticktext=[f"{tick:g}" for tick in ticks],
+    )
+    figure.update_yaxes(title=y_title, rangemode="tozero")
+    return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
