@@ -19,6 +19,7 @@ from torch import Generator, Tensor
 from flowviz import checkpoints
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.fields import exact_field
+from flowviz.fields.learned_path import LearnedPathField
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
@@ -55,6 +56,12 @@ FLOOR_SETS = 4
 
 REACHED = 0.01
 """The part of the largest density below which a place counts as one where no particle goes."""
+
+MIXED = 2_000
+"""Data points whose conditional densities stand for the marginal one of a learned path."""
+
+BLUR = 0.12
+"""The standard deviation by which these are blurred: near t = 1 they are dots."""
 
 CHUNK = 4_096
 """States that an exact field is asked for at once: a data set may have 10,000 components."""
@@ -200,11 +207,13 @@ class Scene:
     Attributes:
         times: (K,), evenly from 0 to the path's t_max.
         axis: (H,), the coordinates of the density, along both axes.
-        density: (K, H, H) float32, the exact marginal density p_t per unit area.
+        density: (K, H, H) float32, the exact marginal density p_t per unit area; of a learned path
+            the mean over MIXED data points of its conditional densities, blurred by BLUR.
         arrow_axis: (G,), where the velocities stand, along both axes.
         velocity: (K, G, G, 2) float32, of the field that moves the particles.
         difference_axis: (D,), the coordinates of the difference.
-        difference: (K, D, D) float32, the speed |learned - exact|; None for the exact field.
+        difference: (K, D, D) float32, the speed |learned - exact|; None for the exact field and
+            on a learned path, whose exact field is not known.
         reached: (K, D, D), where the exact density is at least REACHED of its largest at that
             time. Elsewhere a network has seen nothing, errs freely, and does no harm.
         rms_difference: (K,), root mean square of the difference under the exact density: what a
@@ -272,16 +281,20 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         field: a field that `config.field` names but that lies in no file.
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
-    exact = exact_field(path, target.distribution)
     field = field or named
     times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
     difference_axis = _axis(config.difference_cells)
-    density = torch.stack([exact.density_grid(t, axis, axis) for t in times])
+    learned_path = isinstance(field, LearnedPathField)
+    if learned_path:
+        density = _mixed(field, target, times, axis)
+    else:
+        exact = exact_field(path, target.distribution)
+        density = torch.stack([exact.density_grid(t, axis, axis) for t in times])
     velocity = _on_grid(field, times, arrow_axis)
     difference = reached = rms = None
-    if config.field != EXACT:
+    if config.field != EXACT and not learned_path:
         ours, true = (_on_grid(f, times, difference_axis) for f in (field, _chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()
         difference = squares.sqrt()
@@ -414,6 +427,13 @@ def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
     positions = torch.stack([x, y], dim=-1).reshape(-1, 2).float()
     velocities = torch.stack([field(t, positions).float() for t in times])
     return velocities.reshape(len(times), len(axis), len(axis), 2)
+
+
+def _mixed(field: LearnedPathField, target: Dataset, times: Tensor, axis: Tensor) -> Tensor:
+    """The density of a learned path at times (K,) over the square of an axis (H,), (K, H, H)."""
+    points = target.sample(MIXED, Generator().manual_seed(0))
+    process = field.forward_process
+    return torch.stack([process.density_grid(t, points, axis, axis, blur=BLUR) for t in times])
 
 
 def _axis(nodes: int) -> Tensor:

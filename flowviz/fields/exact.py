@@ -25,7 +25,7 @@ from torch.nn.functional import linear
 
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
 from flowviz.paths import AffinePath
-from flowviz.schedulers import Coefficients
+from flowviz.schedulers import Coefficients, LearnedReference
 
 __all__ = ["ExactField", "exact_field"]
 
@@ -142,7 +142,15 @@ class ExactField:
 
 
 def exact_field(path: AffinePath, distribution: Distribution) -> ExactField:
-    """The exact marginal field of a path to a Gaussian mixture, to points or to boxes."""
+    """The exact marginal field of a path to a Gaussian mixture, to points or to boxes.
+
+    Raises:
+        ValueError: the path is learned.
+    """
+    if isinstance(path.scheduler, LearnedReference):
+        raise ValueError(
+            "A learned path has no field in closed form; take the field that was learned with it."
+        )
     return ExactField(path, distribution, _target(distribution))
 
 

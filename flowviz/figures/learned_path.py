@@ -1,4 +1,4 @@
-"""Pictures of a learned path: its ways beside those of fixed paths, and what straightness costs."""
+"""Pictures of a learned path: its ways beside fixed ones, and what straightness costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

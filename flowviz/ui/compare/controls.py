@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, affordable, budgets
-from flowviz.schedulers import SCHEDULERS
+from flowviz.schedulers import LEARNED, SCHEDULERS, LearnedReference
 from flowviz.solvers import METHODS
 from flowviz.ui import data_picker, state
 from flowviz.ui.compare.networks import networks
@@ -54,6 +54,8 @@ def controls() -> Settings:
     with st.sidebar:
         data = data_picker.pick(DEFAULT.data)
         labels = {name: entry.label for name, entry in SCHEDULERS.items()}
+        if networks(data, LEARNED):
+            labels[LEARNED] = LearnedReference.label
         left = state.select("left", "Left path", labels, "ot", help=PATH_HELP)
         right = state.select("right", "Right path", labels, "vp", help=PATH_HELP)
         field = state.segmented(
@@ -65,7 +67,7 @@ def controls() -> Settings:
             "that an infinitely good network would reach.",
         )
         chosen = [
-            _network(side, data, path) if field != EXACT else ""
+            _network(side, data, path) if field != EXACT or path == LEARNED else ""
             for side, path in (("left", left), ("right", right))
         ]
         method = state.select(
