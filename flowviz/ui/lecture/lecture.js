@@ -51,9 +51,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     event.stopPropagation();
     go(where);
   };
+  document.documentElement.dataset.lecture = ""; // a player leaves the arrows to it
   document.addEventListener("keydown", onKey, true);
   document.addEventListener("keydown", onKey);
   return () => {
+    delete document.documentElement.dataset.lecture;
     document.removeEventListener("keydown", onKey, true);
     document.removeEventListener("keydown", onKey);
   };
