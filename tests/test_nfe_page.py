@@ -2,16 +2,22 @@
 
 import gc
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
-from flowviz.experiments.nfe_quality import SweepConfig
-from flowviz.experiments.sources import exact_name
+from flowviz import checkpoints
+from flowviz.datasets import DATASETS
+from flowviz.experiments.nfe_quality import Curve, SweepConfig, sweep
+from flowviz.experiments.sources import exact_name, pinned, source
 from flowviz.figures import cost
-from flowviz.ui import sweeps
+from flowviz.solvers import METHODS
+from flowviz.training import TrainConfig, build_field
+from flowviz.ui import cache, nfe_quality, sweeps
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"fields": "exact-ot,exact-vp", "solvers": "euler,heun", "seeds": "2", "n": "500"}
@@ -134,6 +140,131 @@ def test_store_keeps_the_newest(monkeypatch):
     for config in LONG.curves[:3]:
         store[config] = None
     assert list(store) == list(LONG.curves[1:3])
+
+
+def saved(folder, seed):
+    """The card of a network of random weights called "mine" in a folder."""
+    config = TrainConfig(data="8gaussians", width=8, depth=1, seed=seed)
+    board = DATASETS["8gaussians"]
+    card = checkpoints.describe("mine", asdict(config), board, steps=0, seconds=0.0)
+    folder.mkdir(exist_ok=True)
+    field, generator = build_field(config, board), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in field.parameters():  # the last layer begins at 0, and with it the field
+            weights += 0.1 * torch.randn(weights.shape, generator=generator)
+    file = checkpoints.save(folder / "mine", field, card)
+    cache._listing.clear()
+    return checkpoints.read_card(file)
+
+
+def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    known, found, names = sweeps.Store(), [], []
+    for seed in (0, 1):
+        names.append(pinned(saved(tmp_path / "checkpoints", seed)))
+        assert names[-1] in nfe_quality._fields("8gaussians")
+        assert nfe_quality._slug(names[-1]) == "mine"
+        config = SweepConfig(sources=(names[-1],), methods=("euler",), nfes=(2,), n=20, seeds=1)
+        found += sweep(config, known=known)
+    assert names[0] != names[1] and len(known) == 2
+    first, second = (curve.limit["sliced-w2"] for curve in found)
+    assert abs(first - second) > 1e-6, "the converged flow, too, is that of the new weights"
+    with pytest.raises(ValueError, match="it was made anew"):
+        source(names[0])
+
+
+def made(source, path, method="euler", budgets=(4, 8), **changes):
+    """A made-up curve of two budgets."""
+    config = SweepConfig(sources=(source,), methods=(method,)).curves[0]
+    column = np.array([[0.5], [0.001]])
+    parts = {
+        "config": replace(config, budgets=budgets),
+        "data": "checkerboard",
+        "path": path,
+        "nfe": np.array([[4.0], [8.0]]),
+        "mse": column,
+        "lost": np.zeros((2, 1)),
+        "values": {"histogram-tv": column},
+        "failures": ("", ""),
+        "floor": {"histogram-tv": np.array([0.1])},
+        "fresh": {"histogram-tv": np.array([0.1, 0.1])},
+        "limit": {},
+        "reference_nfe": 1,
+    }
+    return Curve(**(parts | changes))
+
+
+class TestSentences:
+    def test_a_failed_adaptive_solve_is_told_by_its_tolerance(self):
+        nothing = np.full((2, 1), np.nan)
+        wild = made(
+            "a", "ot", "dopri5", (0.1, 0.01), nfe=nothing, lost=nothing, failures=("x",) * 2
+        )
+        text = nfe_quality._crosses([wild])
+        assert (
+            "the solve broke off by Dormand-Prince 5(4), adaptive at tolerance 0.1, 0.01" in text
+        )
+        assert "nan" not in text and "left the plane" not in text and "EDM" not in text
+
+    @pytest.mark.parametrize(
+        ("method", "asks"),
+        [
+            ("euler", ""),
+            ("midpoint", ""),
+            ("heun", "Heun asks"),
+            ("rk4", "Runge-Kutta 4 (3/8 rule) asks"),
+        ],
+    )
+    def test_the_remedy_is_offered_to_those_who_need_it(self, method, asks):
+        lost = np.array([[0.1], [0.0]])
+        text = nfe_quality._crosses([made("a", "ot", method, lost=lost)])
+        assert (
+            f"samples left the plane, over 10 from its centre, by {METHODS[method].label} at"
+            in text
+        )
+        assert "broke off" not in text and "NFE 4." in text
+        assert ("EDM's remedy" in text) == bool(asks) and asks in text
+
+    def test_nothing_wild_is_no_sentence(self):
+        assert nfe_quality._crosses([made("a", "ot")]) == ""
+
+    def test_steps_take_ot_and_vp_by_what_they_are(self):
+        labels = nfe_quality._fields("checkerboard")
+        chosen = [exact_name("checkerboard", path) for path in ("vp", "trig", "ot")]
+        settings = nfe_quality.Settings(
+            data="checkerboard",
+            labels=labels,
+            sources=tuple(chosen),
+            methods=(),
+            grid="uniform",
+            measure="histogram-tv",
+            n=100,
+            seed=0,
+            seeds=1,
+        )
+        assert nfe_quality._ot_and_vp(settings) == [chosen[2], chosen[0]]
+        learned = nfe_quality._opening("checkerboard", labels)
+        alone = replace(settings, sources=(chosen[0], chosen[1]))
+        assert nfe_quality._ot_and_vp(alone) == [learned[0], chosen[0]]
+        assert nfe_quality._ot_and_vp(replace(settings, sources=())) == learned
+
+    def test_the_clock_promises_only_what_it_can_compare(self):
+        settings = nfe_quality.Settings(
+            data="checkerboard",
+            labels={},
+            sources=("a", "b"),
+            methods=(),
+            grid="log-snr",
+            measure="histogram-tv",
+            n=100,
+            seed=0,
+            seeds=1,
+        )
+        pair = [made("a", "ot"), made("b", "vp")]
+        assert "will compare the two" in nfe_quality._clock(settings, pair)
+        assert nfe_quality._clock(settings, pair[:1]) == ""
+        adaptive = [made(s, p, "dopri5", (0.1, 0.01)) for s, p in (("a", "ot"), ("b", "vp"))]
+        assert nfe_quality._clock(settings, adaptive) == ""
 
 
 # Figures

@@ -3,6 +3,8 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from flowviz.ui import state
+
 
 def script():
     import streamlit as st
@@ -191,3 +193,48 @@ def test_what_a_part_reports_is_in_the_url():
     app.session_state["clock"] = 0.25
     app.run()
     assert url(app) == {"t": "0.25"}
+
+
+def choices():
+    import streamlit as st
+
+    from flowviz.ui import state
+
+    state.visit("page")
+    seen = {
+        "pick": state.several("pick", "Pick", {"a": "A", "b": "B"}, ["a"]),
+        "rate": state.number("rate", "Rate", 0.0, 1e9, 0.5),
+    }
+    st.session_state["seen"] = seen
+
+
+def reopened(app):
+    """A visit by the link that an app wrote."""
+    again = AppTest.from_function(choices, default_timeout=20)
+    for name, value in url(app).items():
+        again.query_params[name] = value
+    again.run()
+    assert not again.toast
+    return again
+
+
+def test_a_link_that_says_that_nothing_is_chosen_comes_back():
+    app = AppTest.from_function(choices, default_timeout=20).run()
+    app.multiselect[0].set_value([]).run()
+    assert seen(app)["pick"] == () and url(app) == {"pick": "none"}
+    assert seen(reopened(app))["pick"] == ()
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1 / 3, 123456789.125, 1e-5, 0.0])
+def test_a_number_comes_back_to_the_last_digit(value):
+    app = AppTest.from_function(choices, default_timeout=20).run()
+    app.number_input[0].set_value(value).run()
+    assert seen(app)["rate"] == value
+    assert seen(reopened(app))["rate"] == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.5, "0.5"), (1.0, "1"), (0.1 + 0.2, repr(0.1 + 0.2))]
+)
+def test_a_number_is_written_as_short_as_it_can_be(value, text):
+    assert state._exact(value) == text

@@ -1,21 +1,31 @@
-"""What a field is called by: a checkpoint's name or file, or exact:DATA/PATH."""
+"""What a field is called by: a checkpoint's name or file, or exact:DATA/PATH.
 
+NAME@ and the first digits of a card's sha256 say the content too: whatever keeps results by that
+name cannot show those of an earlier checkpoint of the same name.
+"""
+
+import copy
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from flowviz import checkpoints
+from flowviz.checkpoints import Card
 from flowviz.datasets import Dataset, dataset
 from flowviz.experiments.evaluate import FlowField
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler, spec_of
 
-__all__ = ["PREFIX", "Source", "exact_name", "source"]
+__all__ = ["PREFIX", "Source", "exact_name", "pinned", "source"]
 
 PREFIX = "exact:"
 """How the names of exact fields begin."""
+
+PIN = 12
+"""Digits of a sha256 that say a checkpoint's content."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +74,15 @@ class Source:
         """The same field in float64: exact fields are in any precision, networks are copied."""
         if not isinstance(self.field, torch.nn.Module):
             return self.field
-        return checkpoints.load(self.name).field.double()
+        return copy.deepcopy(self.field).double()
 
 
 def source(name: str) -> Source:
     """The field called `name`.
 
     Raises:
-        ValueError: there is no such data set, path or checkpoint, or its file is damaged.
+        ValueError: there is no such data set, path or checkpoint, its file is damaged, or it no
+            longer has the content that the name says.
     """
     if name.startswith(PREFIX):
         data, _, path = name.removeprefix(PREFIX).rpartition("/")
@@ -83,11 +94,24 @@ def source(name: str) -> Source:
         chosen, affine = dataset(data), AffinePath(scheduler(path))
         field = exact_field(affine, chosen.distribution)
         return Source(name, field, affine, data, chosen.center, chosen.scale)
-    loaded = checkpoints.load(name)
+    called, _, pin = name.rpartition("@")
+    if not (called and re.fullmatch(f"[0-9a-f]{{{PIN}}}", pin)):
+        called, pin = name, ""
+    loaded = checkpoints.load(called)
     card = loaded.card
+    if not card.sha256.startswith(pin):
+        raise ValueError(
+            f"Checkpoint {called!r} must have the content {pin}; it was made anew and has "
+            f"{card.sha256[:PIN]}: ask again by its name alone."
+        )
     return Source(name, loaded.field, loaded.field.path, card.data, card.center, card.scale)
 
 
 def exact_name(data: str, path: str) -> str:
     """What the exact field of a data set on a path is called by."""
     return f"{PREFIX}{data}/{path}"
+
+
+def pinned(card: Card) -> str:
+    """What the field of a checkpoint with this very content is called by."""
+    return f"{card.name}@{card.sha256[:PIN]}"

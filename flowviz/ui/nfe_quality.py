@@ -1,6 +1,6 @@
 """The NFE page: what samples cost, curve by curve, and what the numbers say."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flowviz.datasets import DATASETS
 from flowviz.device import limit_threads
 from flowviz.experiments import nfe_quality
+from flowviz.experiments.evaluate import LOST
 from flowviz.experiments.nfe_quality import (
     ERROR_LEVEL,
     MARGIN,
@@ -24,11 +25,10 @@ from flowviz.experiments.nfe_quality import (
     SweepConfig,
     pairs,
 )
-from flowviz.experiments.sources import PREFIX, exact_name, source
+from flowviz.experiments.sources import PREFIX, exact_name, pinned, source
 from flowviz.figures import cost, theme
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, unbounded
-from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.solvers import METHODS
 from flowviz.ui import cache, data_picker, figure, state, sweeps
@@ -195,9 +195,10 @@ def _fields(data: str) -> dict[str, str]:
     labels = {}
     cards = [card for card in cache.cards().values() if card.data == data]
     for card in sorted(cards, key=lambda card: (card.name != f"{data}-{card.path}", card.name)):
-        kind = "" if card.objective == "flow" else f", {OBJECTIVES[card.objective].label}"
+        kind = "" if card.objective == "flow" else f", {card.method}"
         label = f"{scheduler(card.path).label}{kind}"
-        labels[card.name] = f"{label} ({card.name})" if label in labels.values() else label
+        shown = f"{label} ({card.name})" if label in labels.values() else label
+        labels[pinned(card)] = shown
     for path, entry in SCHEDULERS.items():
         labels[exact_name(data, path)] = f"{entry.label}, exact"
     return labels
@@ -205,15 +206,18 @@ def _fields(data: str) -> dict[str, str]:
 
 def _opening(data: str, labels: Mapping[str, str]) -> list[str]:
     """OT and VP, learned where networks of both are shipped, else exact."""
+    by_slug = {_slug(name): name for name in labels}
     learned = [f"{data}-{path}" for path in ("ot", "vp")]
-    if all(name in labels for name in learned):
-        return learned
+    if all(slug in by_slug for slug in learned):
+        return [by_slug[slug] for slug in learned]
     return [exact_name(data, path) for path in ("ot", "vp")]
 
 
 def _slug(name: str) -> str:
     """A source in the URL, beside the data set: a checkpoint's name, or exact-PATH."""
-    return f"exact-{name.rpartition('/')[2]}" if name.startswith(PREFIX) else name
+    if name.startswith(PREFIX):
+        return f"exact-{name.rpartition('/')[2]}"
+    return name.rpartition("@")[0]
 
 
 def _curves(settings: Settings) -> None:
@@ -350,7 +354,7 @@ def _note(curve: Curve, p: int) -> str:
         return curve.failures[p]
     lost = curve.lost[p].mean()
     return (
-        f"{100 * lost:.2g} % of the samples were thrown out of the plane; squared error "
+        f"{100 * lost:.2g} % of the samples left the plane; squared error "
         f"{curve.mse[p].mean():.3g}"
     )
 
@@ -434,18 +438,40 @@ def _crosses(curves: Sequence[Curve]) -> str:
     wild = [curve for curve in curves if curve.exploded.any()]
     if not wild:
         return ""
-    told = []
-    for method in dict.fromkeys(curve.config.method for curve in wild):
-        most = max(c.cost[c.exploded].max() for c in wild if c.config.method == method)
-        told.append(f"{METHODS[method].label} up to NFE {most:.0f}")
-    text = f"**Crosses:** samples were thrown out of the plane by {', '.join(told)}."
-    if any(METHODS[curve.config.method].evaluates_end for curve in wild):
+    failed, lost = {}, {}
+    for curve in wild:
+        broke = np.array([bool(text) for text in curve.failures])
+        for told, where in ((failed, broke), (lost, curve.exploded & ~broke)):
+            at = np.array(curve.config.budgets)[where].tolist()
+            told.setdefault(curve.config.method, set()).update(at)
+    parts = [
+        f"{what} by {'; '.join(_budgets(name, at) for name, at in told.items() if at)}"
+        for what, told in (
+            ("the solve broke off", failed),
+            (f"samples left the plane, over {LOST:g} from its centre,", lost),
+        )
+        if any(told.values())
+    ]
+    text = f"**Crosses:** {', and '.join(parts)}."
+    ends = [
+        METHODS[name].label
+        for name in dict.fromkeys(curve.config.method for curve in wild)
+        if METHODS[name].evaluates_end and not METHODS[name].adaptive
+    ]
+    if ends:
         text += (
-            " Heun and Runge-Kutta 4 ask for the velocity at the last time, where the field of "
-            "sharp data is stiff; EDM's remedy, a last step by Euler, is the solver "
-            f"“{METHODS['edm'].label}”."
+            f" {' and '.join(ends)} {'asks' if len(ends) == 1 else 'ask'} for the velocity at the "
+            "last time, where the field of sharp data is stiff; EDM's remedy, a last step by "
+            f"Euler, is the solver “{METHODS['edm'].label}”."
         )
     return text
+
+
+def _budgets(method: str, budgets: Collection[float]) -> str:
+    """A method and at which of its budgets something was: NFE, or tolerances."""
+    entry = METHODS[method]
+    told = ", ".join(f"{each:g}" for each in sorted(budgets, reverse=entry.adaptive))
+    return f"{entry.label} at {'tolerance' if entry.adaptive else 'NFE'} {told}"
 
 
 def _clock(settings: Settings, curves: Sequence[Curve]) -> str:
@@ -463,12 +489,23 @@ def _clock(settings: Settings, curves: Sequence[Curve]) -> str:
             (goal_of(settings, ot), partial(_reach_of, settings.measure)),
         ):
             ratios = [_ratio(reach(a), reach(b)) for a, b in ((ot, vp), before)]
-            told.append(f"{ratios[0]} for {goal} (even in t: {ratios[1]})")
+            if "–" not in ratios:
+                told.append(f"{ratios[0]} for {goal} (even in t: {ratios[1]})")
+        if not told:
+            continue
         return (
             f"**The clock:** with {METHODS[ot.config.method].label} and steps "
             f"{GRIDS[settings.grid].label}, OT needs of VP's evaluations {' and '.join(told)}. "
             "What a path owes to its clock, a grid can give to the other."
         )
+    open_ = [
+        ot
+        for ot, vp in pairs(curves)
+        if not METHODS[ot.config.method].adaptive
+        and not all(replace(c.config, grid="uniform") in kept for c in (ot, vp))
+    ]
+    if not open_:
+        return ""
     return (
         f"**The clock:** steps are {GRIDS[settings.grid].label}; look at the grid even in t, too, "
         "and this line will compare the two."
@@ -571,8 +608,7 @@ def _steps(settings: Settings) -> None:
         method = state.select("adaptive", "Adaptive solver", ADAPTIVE, "dopri5")
     with right:
         tol = float(state.select("tol", "Tolerance of a step", TOLERANCES, "0.001"))
-    names = [name for name in settings.sources if source_path(name) in ("ot", "vp")][:2]
-    names = names if len(names) == 2 else _opening(settings.data, settings.labels)
+    names = _ot_and_vp(settings)
     configs = [
         StepsConfig(source=name, method=method, tol=tol, n=settings.n, seed=settings.seed)
         for name in names
@@ -601,12 +637,20 @@ def _steps(settings: Settings) -> None:
         f"t = {np.median(s.begin):.2f}"
         for n, s in zip(names, found, strict=True)
     )
-    st.markdown(
-        f"{told}. The solver asks for short steps where the velocity turns quickly; on VP "
-        "diffusion that is a narrow stretch near t = 1, for its clock does most of the work there."
-        if np.median(found[-1].begin) > np.median(found[0].begin)
-        else f"{told}."
-    )
+    told += ". The solver asks for short steps where the velocity turns quickly"
+    if np.median(found[1].begin) > np.median(found[0].begin):
+        told += ", which on VP diffusion is later: its clock does most of the work near t = 1"
+    st.markdown(f"{told}.")
+
+
+def _ot_and_vp(settings: Settings) -> list[str]:
+    """The first chosen field on OT and the first on VP; what is missing as when opened."""
+    opening = _opening(settings.data, settings.labels)
+    found = []
+    for path, default in zip(("ot", "vp"), opening, strict=True):
+        of_path = (name for name in settings.sources if source_path(name) == path)
+        found.append(next(of_path, default))
+    return found
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -1,8 +1,8 @@
 """Which trained networks a side of the Compare page can show."""
 
 from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.sources import pinned
 from flowviz.fields import LearnedField
-from flowviz.objectives import OBJECTIVES
 from flowviz.ui import cache
 
 __all__ = ["LIVE", "choose", "networks"]
@@ -24,7 +24,7 @@ def networks(data: str, path: str) -> dict[str, str]:
         if card.data == data and card.path.split(":")[0] == path
     ]
     for card in sorted(cards, key=lambda card: (card.name != f"{data}-{path}", card.name)):
-        found[card.name] = f"{card.name} ({OBJECTIVES[card.objective].label})"
+        found[card.name] = f"{card.name} ({card.method})"
     return found
 
 
@@ -41,4 +41,4 @@ def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | No
     if card is None:
         return path, EXACT, None
     # Named by its content too, so that a checkpoint made anew is computed anew.
-    return card.path, f"{card.name}@{card.sha256[:8]}", cache.network(card.name, card.sha256)
+    return card.path, pinned(card), cache.network(card.name, card.sha256)

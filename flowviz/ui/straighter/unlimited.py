@@ -13,6 +13,7 @@ from flowviz.experiments import endpoints as ends
 from flowviz.experiments import straightening, unlimited
 from flowviz.experiments.endpoints import EndpointsConfig, EndpointsResult
 from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.sources import pinned
 from flowviz.experiments.straightening import (
     ENTRANTS,
     NFES,
@@ -388,12 +389,10 @@ def _gain(found: StraighteningResult, entrant: str) -> str:
 
 
 def _names(data: str) -> tuple[str, ...]:
-    """The checkpoints of a data set, the paths' own first."""
-    return tuple(
-        f"{data}-{suffix}"
-        for suffix in ("ot", "vp", *(f"vp-{name}" for name in OBJECTIVES))
-        if f"{data}-{suffix}" in cache.cards()
-    )
+    """The checkpoints of a data set by name and content, the paths' own first."""
+    cards = cache.cards()
+    wanted = [f"{data}-{suffix}" for suffix in ("ot", "vp", *(f"vp-{n}" for n in OBJECTIVES))]
+    return tuple(pinned(cards[name]) for name in wanted if name in cards)
 
 
 def _left(config: LeftConfig, found: LeftResult) -> None:
