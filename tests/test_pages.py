@@ -4,15 +4,19 @@ import copy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from flowviz import lectures
 from flowviz.datasets import dataset
 from flowviz.experiments import endpoints, figure4, likelihood, race, unlimited
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
+from flowviz.ui.compare import learned
+from flowviz.ui.player.payload import header_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -24,6 +28,7 @@ LINKS = {
     "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
     "nfe_quality": {"data": "moons", "fields": "exact-trig", "solvers": "rk4", "seeds": "2"},
     "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
+    "lecture": {},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""
 
@@ -123,7 +128,26 @@ def test_a_damaged_checkpoint_costs_a_notice_and_no_page(tmp_path, monkeypatch):
     st.cache_data.clear()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+LECTURES = lectures.lectures()
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [(name, i + 1) for name, found in LECTURES.items() for i in range(len(found.steps))],
+)
+def test_a_lecture_opens_each_page_in_a_state_that_it_takes(name, number):
+    step = LECTURES[name].steps[number - 1]
+    page = next(page for page in PAGES if page.stem == step.page)
+    app = opened(page, **step.link, lecture=name, step=str(number))
+    assert not app.toast and not app.error
+    assert any(step.title in words.value for words in app.markdown)
+    drawn = {box.key.rpartition(":")[2] for box in (*app.selectbox, *app.select_slider)}
+    assert drawn <= {*step.show, *step.lock}, "a lecture hides what it does not name"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem != "lecture"], ids=lambda page: page.stem
+)
 def test_a_moved_control_is_shown(page):
     app = opened(page)
     slug, value = MOVES[page.stem]
@@ -208,6 +232,35 @@ def test_view_of_the_player_is_in_the_link(monkeypatch):
     url = {name: str(value) for name, value in app.query_params.items()}
     assert url["t"].strip("[']") == "0.25" and "particles,trails" in url["layers"]
     assert "steps" in url["mode"] and "strip" in url["layout"]
+
+
+def test_learned_density_is_made_when_asked_for_and_told_in_words(monkeypatch):
+    handed = []
+    real = player.player
+    monkeypatch.setattr(learned, "TIMES", np.array([0.0, 0.6, 1.0]))
+    monkeypatch.setattr(
+        player,
+        "player",
+        lambda *args, **more: handed.append(more["learned"]) or real(*args, **more),
+    )
+    app = opened(COMPARE, density="learned", t="0.5")
+    assert handed[0] == [None, None], "nothing is there before it is asked for"
+    scene = header_of(handed[-1][0], "scene")
+    assert scene["labels"]["density"] == "learned density p_t"
+    assert scene["density"]["shape"] == [3, 19, 19], "corners of the cells of small_densities"
+    text = text_of(app)
+    assert "Learned density at t = 0.50: on conditional OT KL(exact ‖ learned) is" in text
+    assert not app.error
+
+
+def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
+    handed = []
+    seen = player.View(density="learned")
+    monkeypatch.setattr(
+        player, "player", lambda *args, **more: handed.append(more["learned"]) or seen
+    )
+    opened(COMPARE, field="exact")
+    assert handed == [None]
 
 
 LIKELIHOOD = next(page for page in PAGES if page.stem == "likelihood")
