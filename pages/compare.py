@@ -14,7 +14,8 @@ except ValueError as error:
 
 @st.fragment
 def pictures() -> None:
-    view = compare.player(settings, panels)
+    view = compare.player(panels, compare.planes(panels))
+    compare.learn(settings, panels, view)
     st.markdown(compare.lesson(panels))
     compare.twin(settings, panels, view)
 

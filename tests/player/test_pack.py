@@ -173,6 +173,18 @@ def test_bad_scenes_are_refused_in_a_sentence(changes, message):
         pack_scene(scene(**changes))
 
 
+def test_two_scenes_can_share_the_scale_of_their_densities():
+    shared = np.linspace(1, 2, len(scene().times))
+    head = header_of(pack_scene(scene(density_peaks=shared)), "scene")
+    raw = pack_scene(scene(density_peaks=shared))
+    start = len(raw) - len(raw[16:]) + struct.unpack_from("<I", raw, 8)[0]
+    entry = head["density_peak"]
+    kept = np.frombuffer(raw, "<f4", len(shared), start + entry["offset"])
+    np.testing.assert_allclose(kept, shared, rtol=1e-6)
+    with pytest.raises(ValueError, match="one number a time"):
+        pack_scene(scene(density_peaks=[1.0]))
+
+
 def test_no_panels_and_foreign_bytes_are_refused():
     with pytest.raises(ValueError, match="at least one panel"):
         pack([])
@@ -183,7 +195,15 @@ def test_no_panels_and_foreign_bytes_are_refused():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"t": 2}, {"layers": ("fog",)}, {"mode": "fast"}, {"layout": "x"}, {"speed": 3}]
+    "changes",
+    [
+        {"t": 2},
+        {"layers": ("fog",)},
+        {"mode": "fast"},
+        {"layout": "x"},
+        {"speed": 3},
+        {"density": "?"},
+    ],
 )
 def test_a_view_holds_only_what_can_be_shown(changes):
     with pytest.raises(ValueError, match="must be"):

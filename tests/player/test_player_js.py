@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -95,10 +96,11 @@ def plane(h=24, **changes):
 KEYS = iter(range(10_000))
 
 
-def mounted(page, panels, scenes, view=None, autoplay=False, key=None):
+def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=None):
     """Mounts carriers and player as Streamlit would; returns the player's root and its key."""
     key = key or f"key{next(KEYS)}"
     packed, planes = pack(panels), [None if s is None else pack_scene(s) for s in scenes]
+    more = learned and [None if s is None else pack_scene(s) for s in learned]
     page.evaluate(
         """([planes, key, envelope, html]) => {
             for (const plane of planes) {
@@ -120,9 +122,9 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None):
             });
         }""",
         [
-            [text(p) for p in planes if p],
+            [text(p) for p in [*planes, *(more or [])] if p],
             key,
-            text(envelope(packed, planes, key, view, autoplay)),
+            text(envelope(packed, planes, key, view, autoplay, more)),
             (HERE / "flow_player.html").read_text("utf-8"),
         ],
     )
@@ -131,13 +133,15 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None):
     return root, key
 
 
-def envelope(packed, planes, key, view=None, autoplay=False):
+def envelope(packed, planes, key, view=None, autoplay=False, learned=None):
     view = view or View()
     header = {
         "kind": "player",
         "key": key,
         "scenes": [p and header_of(p, "scene")["name"] for p in planes],
-        "initial": {f: getattr(view, f) for f in ("t", "layers", "mode", "layout", "speed")},
+        "learned": [p and header_of(p, "scene")["name"] for p in learned or [None] * len(planes)],
+        "learnable": learned is not None,
+        "initial": asdict(view),
         "autoplay": autoplay,
         "reserve": 300,
         "theme": players._theme(),
@@ -269,7 +273,7 @@ def test_keys_mean_what_the_help_says(js):
     meaning = {
         " ": {"act": "toggle"}, "ArrowLeft": {"act": "back"}, "ArrowRight": {"act": "forward"},
         "Home": {"act": "start"}, "End": {"act": "end"}, "f": {"act": "layout"},
-        "S": {"act": "mode"}, "?": {"act": "help"}, "x": None, "7": None,
+        "S": {"act": "mode"}, "d": {"act": "density"}, "?": {"act": "help"}, "x": None, "7": None,
     }  # fmt: skip
     assert {key: js("fv.keyMeaning(x)", key) for key in meaning} == meaning
     assert [js("fv.keyMeaning(x)", str(i + 1))["layer"] for i in range(6)] == list(players.LAYERS)
@@ -654,6 +658,58 @@ def test_layers_without_data_cannot_be_switched_on(page):
     root, _ = mounted(page, [straight()], [plane()])
     assert root.locator("[data-layer=difference]").is_disabled()
     assert root.locator("[data-layer=density]").is_enabled()
+
+
+def elsewhere(h=18, **changes):
+    """A scene of a learned density alone: at x = 2, y = -3, at three times, on another's scale."""
+    grid = np.linspace(-5, 5, h)
+    bump = np.exp(-((grid[:, None] + 3) ** 2 + (grid[None] - 2) ** 2) / 2)
+    given = {
+        "times": [0, 0.9, 1],
+        "density": np.stack([bump, bump, bump]),
+        "density_label": "learned density p_t",
+    }
+    return Scene(**(given | changes))
+
+
+def test_learned_density_takes_the_place_of_the_exact_when_asked_for(page):
+    view = View(layers=("density",))
+    root, _ = mounted(
+        page, [straight(0), straight(1)], [plane()] * 2, view, learned=[elsewhere(), None]
+    )
+    ground = colour_at(root, 0, -4, -4)
+    at = {"exact": (-1, 2), "learned": (2, -3)}
+
+    def shown(panel):
+        return {kind for kind, place in at.items() if colour_at(root, panel, *place) != ground}
+
+    legend = root.locator(".fv-legend")
+    assert shown(0) == shown(1) == {"exact"} and "learned" not in legend.inner_text()
+    root.locator("[data-density=learned]").click()
+    settled(page, root, "r.querySelector('[data-density=learned]').ariaPressed === 'true'")
+    assert shown(0) == {"learned"} and shown(1) == {"exact"}, "a side without one keeps the exact"
+    assert "learned density pt | exact density pt" in legend.inner_text().replace("\n", "")
+    page.wait_for_function("told.at(-1)?.[1].density === 'learned'")
+    root.press("d")
+    settled(page, root, "r.querySelector('[data-density=exact]').ariaPressed === 'true'")
+    assert shown(0) == {"exact"}
+
+
+def test_choosing_a_density_shows_its_layer(page):
+    root, _ = mounted(page, [straight()], [plane()], View(layers=("data",)), learned=[None])
+    root.press("d")
+    settled(page, root, "r.querySelector('[data-layer=density]').ariaPressed === 'true'")
+    assert "exact density" in root.locator(".fv-legend").inner_text(), (
+        "until the learned one comes"
+    )
+
+
+def test_no_density_is_to_be_chosen_where_no_field_is_learned(page):
+    root, _ = mounted(page, [straight()], [plane()])
+    assert not root.locator(".fv-densities").is_visible()
+    root.press("d")
+    page.wait_for_timeout(50)
+    assert page.evaluate("told.length") == 0
 
 
 def test_readouts_and_legend_tell_the_numbers_at_the_clock(page):

@@ -62,11 +62,15 @@ def _side(settings: Settings, path: str, name: str) -> Side:
     )
 
 
-def player(settings: Settings, panels: Sequence[Side]) -> players.View:
-    """The moving picture of both panels under one clock; returns what the visitor looks at."""
+def player(panels: Sequence[Side], learned: Sequence[bytes | None] | None = None) -> players.View:
+    """The moving picture of both panels under one clock; returns what the visitor looks at.
+
+    `learned` is what `compare.planes` returns.
+    """
     initial = players.View(
         t=state.opened("t", 0.0, _time),
         layers=state.opened("layers", players.View().layers, _layers),
+        density=state.opened("density", "exact", partial(_one_of, players.DENSITIES)),
         mode=state.opened("mode", "smooth", partial(_one_of, players.MODES)),
         layout=state.opened("layout", "panels", partial(_one_of, players.LAYOUTS)),
     )
@@ -74,10 +78,12 @@ def player(settings: Settings, panels: Sequence[Side]) -> players.View:
         cache.panels(tuple(side.config for side in panels), [_panel(side) for side in panels]),
         [cache.packed_scene(side.scene_config, _plane(side)) for side in panels],
         key="compare",
+        learned=learned,
         initial=initial,
     )
     state.publish("t", round(view.t, 3), 0.0)
     state.publish("layers", view.layers, players.View().layers, write=",".join)
+    state.publish("density", view.density, "exact")
     state.publish("mode", view.mode, "smooth")
     state.publish("layout", view.layout, "panels")
     return view

@@ -13,7 +13,7 @@ from flowviz.solvers import METHODS
 from flowviz.ui import downloads, figure, state
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
-from flowviz.ui.compare.learned import learned_density
+from flowviz.ui.compare.learned import layer_of
 from flowviz.ui.compare.sides import Side
 from flowviz.ui.theme import is_dark
 
@@ -45,8 +45,6 @@ def twin(settings: Settings, panels: Sequence[Side], view: players.View) -> None
     }
     if any(side.scene.difference is not None for side in panels):
         options["difference"] = "Learned − exact"
-    if not all(side.exact for side in panels):
-        options["density"] = "Learned density"
     chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
     time.sleep(HEAD_START if st.session_state.get("twin:shown") else FIRST_START)
     st.session_state["twin:shown"] = True
@@ -54,19 +52,26 @@ def twin(settings: Settings, panels: Sequence[Side], view: players.View) -> None
 
 
 def _moment(settings: Settings, panels: Sequence[Side], view: players.View) -> None:
-    axes = [side.scene.axis for side in panels]
+    layers = layer_of(panels, view)
+    grids = [
+        (side.scene.axis, side.scene.times, side.scene.density)
+        if layer is None
+        else (layer.axis, layer.times, layer.density)
+        for side, layer in zip(panels, layers, strict=True)
+    ]
+    kinds = ["exact" if layer is None else "learned" for layer in layers]
     moments = [
         plane.Plane(
             title=side.label,
             colour=theme.path_colour(side.path, dark=is_dark()),
             xs=axis,
             ys=axis,
-            density=at_time(side.scene.times, side.scene.density, view.t),
+            density=at_time(times, density, view.t),
             positions=_nodes(side.scene.arrow_axis),
             velocities=at_time(side.scene.times, side.scene.velocity, view.t).reshape(-1, 2),
             particles=_particles(side, view),
         )
-        for side, axis in zip(panels, axes, strict=True)
+        for side, (axis, times, density) in zip(panels, grids, strict=True)
     ]
 
     def columns() -> Mapping[str, NDArray]:
@@ -81,9 +86,9 @@ def _moment(settings: Settings, panels: Sequence[Side], view: players.View) -> N
         plane.snapshot(moments, t=view.t, dark=is_dark()),
         "moment",
         title=f"the plane at t = {view.t:.2f}",
-        alt=f"Exact density, velocity field and particles at t = {view.t:.2f} of "
-        f"{panels[0].label}, left, and {panels[1].label}, right.",
-        settings=_settings(settings, panels, t=f"{view.t:.4f}"),
+        alt=f"Density ({' and '.join(dict.fromkeys(kinds))}), velocity field and particles at "
+        f"t = {view.t:.2f} of {panels[0].label}, left, and {panels[1].label}, right.",
+        settings=_settings(settings, panels, t=f"{view.t:.4f}", density=" | ".join(kinds)),
         columns=columns,
         filename=f"flowviz-{settings.data}-t{view.t:.2f}",
     )
@@ -245,7 +250,6 @@ FIGURES: dict[str, Callable[[Settings, Sequence[Side], players.View], None]] = {
     "strip": _strip,
     "quality": _quality,
     "difference": _difference,
-    "density": learned_density,
 }
 
 

@@ -10,6 +10,8 @@
  */
 
 export const LAYERS = ["particles", "trails", "density", "field", "data", "difference"];
+/** Which density the layer of that name shows; a panel without a learned one shows the exact. */
+export const DENSITIES = ["exact", "learned"];
 export const SPEEDS = [0.25, 0.5, 1, 2];
 /** Seconds from noise to data at speed 1. */
 export const SWEEP = 4;
@@ -101,7 +103,7 @@ export function keyMeaning(key, onButton = false) {
   if (key >= "1" && key <= "6") return { layer: LAYERS[+key - 1] };
   return {
     ArrowLeft: { act: "back" }, ArrowRight: { act: "forward" }, Home: { act: "start" },
-    End: { act: "end" }, PageDown: { nudge: 0.1 }, PageUp: { nudge: -0.1 }, f: { act: "layout" },
+    End: { act: "end" }, d: { act: "density" }, PageDown: { nudge: 0.1 }, PageUp: { nudge: -0.1 }, f: { act: "layout" },
     s: { act: "mode" }, 0: { act: "home" }, "+": { zoom: 0.8 }, "-": { zoom: 1.25 }, "?": { act: "help" }, Escape: { act: "escape" },
   }[key.length === 1 ? key.toLowerCase() : key] ?? null;
 }
@@ -401,14 +403,16 @@ function paintData(s, scene, window, look, dot) {
 }
 
 /** One panel at time t into a surface: everything but axes and words.
+ *  `learned` is a scene of its own, with its own times, whose density takes the place of the exact.
  *  look: {role, noise, data, arrow (pixels), density, difference (ramps), speed, radius, opacity}. */
-export function paint(s, panel, scene, { t, mode, layers, window, frame, dot, look }) {
+export function paint(s, panel, scene, { t, mode, layers, window, frame, dot, look, learned = null }) {
   const on = (name) => layers.includes(name);
   const at = scene ? locate(scene.times, t) : null;
-  if (on("density") && scene?.density) {
-    const h = scene.density.shape[1];
-    scene.scratch ??= new Float32Array(h * h);
-    paintDensity(s, blended(scene.density, at.k, at.f, scene.scratch), h, window, frame, look.density);
+  const shown = learned ?? scene;
+  if (on("density") && shown?.density) {
+    const h = shown.density.shape[1], { k, f } = locate(shown.times, t);
+    shown.scratch ??= new Float32Array(h * h);
+    paintDensity(s, blended(shown.density, k, f, shown.scratch), h, window, frame, look.density);
   } else s.px.fill(look.density[0]);
   if (on("difference") && scene?.difference) {
     const h = scene.difference.shape[1], k = (scene.difference_peak || 1) / look.differencePeak;
@@ -525,16 +529,23 @@ function indexed(text) {
   return made;
 }
 
+/** Players on the page: where nothing has the focus, keys go to the first. */
+const alive = new Set();
+
+/** While a lecture runs, arrows and a clicker's keys turn its steps unless a player has the focus. */
+const belongsToLecture = (key) => "lecture" in document.documentElement.dataset && /^(Arrow|Page)/.test(key);
+
 class Player {
   constructor(root) {
     this.root = root;
     this.find = (selector) => root.querySelector(selector);
     this.clock = { t: 0, playing: false, speed: 1 };
-    this.view = { layers: ["particles", "density", "field"], mode: "smooth", layout: "panels" };
+    this.view = { layers: ["particles", "density", "field"], density: "exact", mode: "smooth", layout: "panels" };
     this.quality = 1;
     this.gaps = [];
     this.cells = [];
     this.drawn = 0;
+    alive.add(this);
     this.bind();
     this.unwatch = shared.scenes.watch(() => this.adopt());
     this.sizes = new ResizeObserver(() => { this.axesStale = this.stripStale = true; this.ask(); });
@@ -542,6 +553,8 @@ class Player {
   }
 
   destroy() {
+    alive.delete(this);
+    document.removeEventListener("keydown", this.onPage);
     cancelAnimationFrame(this.request);
     clearTimeout(this.reporting);
     clearTimeout(this.settling);
@@ -589,11 +602,14 @@ class Player {
     const scenes = this.head.scenes.map((name) => name && shared.scenes.get(name));
     // While a new scene is under way the old one stays, so that no panel blinks.
     this.scenes = this.body.panels.map((_, i) => scenes[i] ?? (this.head.scenes[i] ? this.scenes?.[i] ?? null : null));
+    const learned = this.head.learned.map((name) => name && shared.scenes.get(name));
+    this.learned = this.body.panels.map((_, i) => learned[i] ?? null);
+    this.find(".fv-densities").hidden = !this.head.learnable;
     const known = this.scenes.filter(Boolean);
     const speeds = known.filter((s) => s.speed).map((s) => s.speed);
     this.speed = speeds.reduce((a, b) => a + b, 0) / (speeds.length || 1) || 1;
     this.differencePeak = Math.max(EPS, ...known.map((s) => s.difference_peak ?? 0));
-    this.complete = this.head.scenes.every((name) => !name || shared.scenes.get(name));
+    this.complete = [...this.head.scenes, ...this.head.learned].every((name) => !name || shared.scenes.get(name));
     for (const button of this.root.querySelectorAll("[data-layer]")) {
       const field = { density: "density", field: "velocity", data: "data", difference: "difference" }[button.dataset.layer];
       button.disabled = Boolean(field) && !known.some((s) => s[field]);
@@ -704,23 +720,31 @@ class Player {
     range.addEventListener("input", () => this.act({ type: "scrub", t: +range.value }));
     range.addEventListener("change", () => this.act({ type: "release" }));
     root.addEventListener("click", (e) => {
-      const { act, mode, layout, layer } = e.target.closest("button")?.dataset ?? {};
+      const { act, mode, layout, layer, density } = e.target.closest("button")?.dataset ?? {};
       if (act) this.perform(act);
       else if (layer) this.toggleLayer(layer);
+      else if (density) this.pick(density);
       else if (mode) this.set({ mode });
       else if (layout) this.set({ layout });
     });
-    root.addEventListener("keydown", (e) => {
-      if (e.ctrlKey || e.metaKey || e.altKey || e.target.tagName === "SELECT") return;
-      const meaning = keyMeaning(e.key, e.target.tagName === "BUTTON");
-      if (!meaning) return;
-      e.preventDefault();
-      e.stopPropagation(); // Streamlit has single-key shortcuts of its own
-      if (meaning.act) this.perform(meaning.act);
-      else if (meaning.layer) this.toggleLayer(meaning.layer);
-      else if (meaning.zoom) this.zoom(meaning.zoom);
-      else this.act({ type: "jump", t: this.clock.t + meaning.nudge });
+    root.addEventListener("keydown", (e) => this.onKey(e));
+    document.addEventListener("keydown", this.onPage = (e) => {
+      const first = [...alive].find((player) => player.root.isConnected);
+      if (first !== this || document.activeElement !== document.body || e.defaultPrevented) return;
+      if (!belongsToLecture(e.key)) this.onKey(e);
     });
+  }
+
+  onKey(e) {
+    if (e.ctrlKey || e.metaKey || e.altKey || e.target.tagName === "SELECT") return;
+    const meaning = keyMeaning(e.key, e.target.tagName === "BUTTON");
+    if (!meaning) return;
+    e.preventDefault();
+    e.stopPropagation(); // Streamlit has single-key shortcuts of its own
+    if (meaning.act) this.perform(meaning.act);
+    else if (meaning.layer) this.toggleLayer(meaning.layer);
+    else if (meaning.zoom) this.zoom(meaning.zoom);
+    else this.act({ type: "jump", t: this.clock.t + meaning.nudge });
   }
 
   bindPlane(plane) {
@@ -781,6 +805,7 @@ class Player {
       end: () => this.act({ type: "jump", t: 1 }),
       mode: () => this.set({ mode: view.mode === "steps" ? "smooth" : "steps" }),
       layout: () => this.set({ layout: view.layout === "strip" ? "panels" : "strip" }),
+      density: () => this.head.learnable && this.pick(view.density === "learned" ? "exact" : "learned"),
       home: () => this.look({ x: 0, y: 0, r: body.frame }),
       png: () => this.download(),
       help: () => this.help(this.find(".fv-help").hidden),
@@ -792,6 +817,15 @@ class Player {
     this.find(".fv-help").hidden = !shown;
     this.find('[data-act="help"]').setAttribute("aria-expanded", shown);
   }
+
+  /** Chooses a density and shows its layer. */
+  pick(density) {
+    const { layers } = this.view;
+    this.set({ density, layers: LAYERS.filter((l) => l === "density" || layers.includes(l)) });
+  }
+
+  /** The learned density of panel i, if it is asked for and here. */
+  learnedOf(i) { return this.view.density === "learned" ? this.learned[i] : null; }
 
   toggleLayer(name) {
     if (this.find(`[data-layer="${name}"]`).disabled) return;
@@ -904,7 +938,7 @@ class Player {
     look.speed = this.speed;
     look.differencePeak = this.differencePeak;
     look.radius = radius;
-    return { t, mode: this.view.mode, layers: this.view.layers, window: this.window, frame: this.body.frame, dot, look };
+    return { t, mode: this.view.mode, layers: this.view.layers, window: this.window, frame: this.body.frame, dot, look, learned: this.learnedOf(i) };
   }
 
   drawPanels() {
@@ -983,6 +1017,7 @@ class Player {
     if (stamp === this.dressed) return;
     this.dressed = stamp;
     for (const b of this.root.querySelectorAll("[data-layer]")) pressed(b, this.view.layers.includes(b.dataset.layer));
+    for (const b of this.root.querySelectorAll("[data-density]")) pressed(b, this.view.density === b.dataset.density);
     for (const b of this.root.querySelectorAll("[data-mode]")) pressed(b, this.view.mode === b.dataset.mode);
     for (const b of this.root.querySelectorAll("[data-layout]")) pressed(b, this.view.layout === b.dataset.layout);
     this.find("select").value = speed;
@@ -1035,13 +1070,14 @@ class Player {
     if (on("particles")) out.push({ text: mode === "steps" ? "particles at their last real step" : "particles, noise to data", dots: this.colours });
     if (on("trails")) out.push({ text: mode === "steps" ? "steps taken so far, from" : "way so far, from", dots: [this.theme.roles.noise], tail: "noise" });
     if (on("density", "density")) {
-      const peaks = scenes.filter((s) => s.density).map((s) => {
+      const shown = this.scenes.map((s, i) => this.learnedOf(i) ?? s).filter((s) => s?.density);
+      const peaks = shown.map((s) => {
         const { k, f } = locate(s.times, t), p = s.density_peak;
         return short(f > 0 ? p[k] + (p[k + 1] - p[k]) * f : p[k]);
       });
       // Each moment of a strip has a peak of its own.
       const ends = this.view.layout === "strip" ? "each peak" : peaks.join(" | ");
-      out.push({ text: label("density"), ramp: this.theme.density, ends });
+      out.push({ text: [...new Set(shown.map((s) => s.labels.density))].join(" | "), ramp: this.theme.density, ends });
     }
     if (on("field", "velocity")) out.push({ text: `${label("field")} (length grows with speed, saturating)`, arrow: true });
     if (on("data", "data")) out.push({ text: label("data"), dots: [this.theme.roles.data] });
@@ -1121,7 +1157,7 @@ class Player {
         words(`t = ${j % 9 ? `${j}/9` : j / 9}`, at + side / 2, y + side + 26, `${size}px ${this.font}`, theme.muted, "center");
       }
     });
-    words(this.legend(this.clock.t).map((e) => e.text.replace("_t", "ₜ") + (e.tail ? ` ${e.tail}` : "") + (e.ends ? ` 0 to ${e.ends}` : "")).join("   ·   "),
+    words(this.legend(this.clock.t).map((e) => e.text.replaceAll("_t", "ₜ") + (e.tail ? ` ${e.tail}` : "") + (e.ends ? ` 0 to ${e.ends}` : "")).join("   ·   "),
       left, canvas.height - 22, `${size - 3}px ${this.font}`, theme.muted);
     return canvas;
   }

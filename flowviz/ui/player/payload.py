@@ -32,6 +32,7 @@ __all__ = [
     "header_of",
     "pack",
     "pack_scene",
+    "peaks_of",
 ]
 
 MAGIC = b"FLOW"
@@ -84,6 +85,9 @@ class Scene:
     times: ArrayLike
     density: ArrayLike | None = None
     """(K, h, h), at least 0."""
+    density_peaks: ArrayLike | None = None
+    """(K,), the densities of the ramp's far end, so that two scenes can share a scale; None: the
+    PEAK quantile of each time's own."""
     velocity: ArrayLike | None = None
     """(K, g, g, 2)."""
     difference: ArrayLike | None = None
@@ -148,7 +152,14 @@ def pack_scene(scene: Scene, *, frame: float = FRAME) -> bytes:
     if scene.density is not None:
         density = _grid(scene.density, len(times), "density")
         # Each time has its own peak: the peak of p_t moves over orders of magnitude with t.
-        peaks = np.quantile(density.reshape(len(times), -1), PEAK, axis=1).astype("<f4")
+        peaks = scene.density_peaks
+        if peaks is None:
+            peaks = peaks_of(density)
+        peaks = np.asarray(peaks, "<f4")
+        if peaks.shape != times.shape:
+            raise ValueError(
+                f"density_peaks must hold one number a time, ({len(times)},); got {peaks.shape}."
+            )
         header["density"] = blob.add(_rooted(density, peaks))
         header["density_peak"] = blob.add(peaks)
     if scene.velocity is not None:
@@ -169,6 +180,12 @@ def pack_scene(scene: Scene, *, frame: float = FRAME) -> bytes:
         header["data_limit"] = _limit(frame, data)
         header["data"] = blob.add(_quantised(data, header["data_limit"]))
     return blob.bytes(header)
+
+
+def peaks_of(density: ArrayLike) -> NDArray[np.float64]:
+    """What the ramp's far end stands for at each time of densities (K, h, h), (K,)."""
+    grids = np.asarray(density)
+    return np.quantile(grids.reshape(len(grids), -1), PEAK, axis=1)
 
 
 class _Blob:
