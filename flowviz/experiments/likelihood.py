@@ -23,7 +23,7 @@ from flowviz.device import limit_threads, processors
 from flowviz.distributions import PointMasses
 from flowviz.experiments.evaluate import Likelihood, likelihood
 from flowviz.experiments.evolution import EXACT, resolve
-from flowviz.fields import exact_field
+from flowviz.fields import LearnedField, exact_field
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
@@ -353,7 +353,12 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
             break
         refined, finer = max(refined, len(todo) / len(points)), FINER * finer
         budget = config.budget(path, t, finer=finer)
-        again = follow(points[todo], probe=None if probe is None else probe[:, todo], **budget)
+        again = follow(
+            points[todo],
+            probe=None if probe is None else probe[:, todo],
+            chunk=_share(len(todo)),
+            **budget,
+        )
         log_density[todo], x_0[todo] = again.log_prob, again.x_0
         if error is not None:
             error[todo] = again.error
@@ -396,7 +401,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         method=config.method,
         log_prior=_prior(path),
         workers=processors(),
-        chunk=max(256, -(-config.n // processors())),
+        chunk=_share(config.n),
         **config.budget(path, t.item()),
     )
     log_p = exact_field(path, target.distribution).log_density(t, x_t.double())
@@ -419,7 +424,9 @@ def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) 
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     if isinstance(target.distribution, PointMasses):
         raise ValueError("A finite set of points has no density and hence no entropy.")
-    judged = _OnPath(field or named, path)
+    judged = field or named
+    if not isinstance(judged, LearnedField):  # which knows its path, and its divergence faster
+        judged = _OnPath(judged, path)
     return likelihood(judged, target, n=config.n, seed=config.seed)
 
 
@@ -474,6 +481,11 @@ def carry(
         solutions = list(pool.map(solved, x_0.split(CHUNK)))
     states = torch.cat([solution.states for solution in solutions], dim=1)
     return states, max(solution.nfe for solution in solutions)
+
+
+def _share(points: int) -> int:
+    """Points that a processor takes of so many, and no more than CHUNK at once."""
+    return min(CHUNK, max(256, -(-points // processors())))
 
 
 def _forward(budget: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,30 @@ class LearnedField(nn.Module):
         """
         return self.objective.velocity(self.path, t, x, self.predict(t, x, y))
 
+    @torch.no_grad()
+    def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The velocity (B, D) and its divergence (B,), together, at t () or (B,) and x (B, D).
+
+        None if the network cannot tell the diagonal of its Jacobian.
+        """
+        if not hasattr(self.network, "with_diagonal"):
+            return None
+        c = self.path.coefficients(t, x)
+        time = self.clock(t, c) if self.clocked else t.to(x)
+        if self.preconditioned:
+            slope, scale, spread, offset = self._linear(c, x)
+            free, diagonal = self.network.with_diagonal(time, offset / spread)
+            bent = torch.tanh(free / BOUND)
+            q = slope * offset + self.objective.target(c)[0] * self.mean + scale * BOUND * bent
+            diagonal = slope + scale / spread * (1 - bent.square()) * diagonal
+        else:
+            q, diagonal = self.network.with_diagonal(time, x)
+        # The velocity is a x + b q with numbers a and b that depend on t alone.
+        one = x.new_ones(len(x) if t.ndim else 1, 1)
+        a = self.objective.velocity(self.path, t, one, torch.zeros_like(one))
+        b = self.objective.velocity(self.path, t, torch.zeros_like(one), one)
+        return self.objective.velocity(self.path, t, x, q), (a + b * diagonal).sum(dim=1)
+
     def predict(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The predicted quantity E[q | x_t = x], given y or not, shape (B, *)."""
         c = self.path.coefficients(t, x)
@@ -77,14 +101,18 @@ class LearnedField(nn.Module):
         classes = () if y is None else (y,)
         if not self.preconditioned:
             return self.network(time, x, *classes)
+        slope, scale, spread, offset = self._linear(c, x)
+        free = self.network(time, offset / spread, *classes)
+        remainder = BOUND * torch.tanh(free / BOUND)
+        return slope * offset + self.objective.target(c)[0] * self.mean + scale * remainder
+
+    def _linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A_t, B_t, r_t and x_t - alpha_t m of a preconditioned field."""
         q_1, q_0 = self.objective.target(c)
         spread = torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)
         slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma) / spread**2
         scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std / spread
-        offset = x - c.alpha * self.mean
-        free = self.network(time, offset / spread, *classes)
-        remainder = BOUND * torch.tanh(free / BOUND)
-        return slope * offset + q_1 * self.mean + scale * remainder
+        return slope, scale, spread, x - c.alpha * self.mean
 
     def clock(self, t: Tensor, c: Coefficients) -> Tensor:
         """t and log sigma_t, each scaled to about [-1, 1], shape (2,) or (B, 2)."""

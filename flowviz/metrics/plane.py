@@ -47,7 +47,8 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
     cost = torch.cdist(_float64(samples), _float64(reference)).square().numpy()
     import ot  # nearly a third of what the app imports, for few of its pages
 
-    squared = ot.emd2([], [], cost, numItermax=10_000_000)
+    # Of even weights there is nothing to check.
+    squared = ot.emd2([], [], cost, numItermax=10_000_000, check_marginals=False)
     return math.sqrt(max(float(squared), 0.0))
 
 

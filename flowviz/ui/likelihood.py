@@ -24,7 +24,6 @@ from flowviz.experiments.likelihood import (
 from flowviz.fields import LearnedField
 from flowviz.figures import curves, sheet, theme
 from flowviz.figures import likelihood as figures
-from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.solvers import METHODS
 from flowviz.ui import cache, data_picker, downloads, figure, state
@@ -34,8 +33,8 @@ from flowviz.ui.theme import is_dark
 
 __all__ = ["VIEWS", "Model", "Settings", "controls", "show"]
 
-CELLS = {"54": "54 × 54", "90": "90 × 90", "126": "126 × 126"}
-"""Multiples of 18, so that no edge of the checkerboard cuts a cell in two."""
+CELLS = {"54": "54 × 54", "90": "90 × 90", "126": "126 × 126", "128": "128 × 128"}
+"""Multiples of 18, so that no edge of the checkerboard cuts a cell in two, and the usual 128."""
 TIMES = tuple(np.linspace(0, 1, 9).tolist())
 """The moments of the evolution and of the KL divergence."""
 
@@ -217,7 +216,7 @@ def _models(data: str) -> dict[str, Model]:
             card = cache.cards().get(name)
             label = f"trained here on {entry.label}"
             if card is not None:
-                label = f"{OBJECTIVES[card.objective].label} on {scheduler(card.path).label}"
+                label = f"{card.method} on {scheduler(card.path).label}"
             if any(model.label == label for model in models.values()):
                 label = f"{label} ({name})"
             slug = f"{LIVE}-{path}" if name == LIVE else name
@@ -382,7 +381,11 @@ def _evolution(settings: Settings) -> None:
 
 def _gap(settings: Settings) -> None:
     pieces = [
-        partial(cache.gap, GapConfig(**settings.backward, t=t, n=GAP_POINTS), settings.model.live)
+        partial(
+            cache.gap,
+            GapConfig(**settings.backward | CONVERGED, t=t, n=GAP_POINTS),
+            settings.model.live,
+        )
         for t in TIMES
     ]
     label = f"Following {GAP_POINTS:,} draws back from each of {len(TIMES)} times"
