@@ -1,0 +1,469 @@
+r"""From one conditional path to the marginal flow: what the page "One path, all paths" shows.
+
+Three questions: what pulls at a point (`compute_touch` prepares it for the browser, which answers
+while one drags), what conditional scores, fields and trajectories look like (Lipman et al. 2022,
+Figures 2, 3 and 8), and how velocity, score, noise and data prediction become each other.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from flowviz.datasets import dataset
+from flowviz.datasets.entry import FRAME
+from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
+from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.fields import LearnedField, exact_field
+from flowviz.paths import AffinePath
+from flowviz.schedulers import Coefficients, scheduler
+
+__all__ = [
+    "FACTORS",
+    "PANEL_TIMES",
+    "ConditionalConfig",
+    "ConditionalResult",
+    "ConversionConfig",
+    "ConversionResult",
+    "Factor",
+    "Parts",
+    "TouchConfig",
+    "TouchResult",
+    "Way",
+    "compute_conditional",
+    "compute_conversions",
+    "compute_touch",
+    "parts_of",
+]
+
+ROWS = 501
+"""Rows of the table of coefficients: the positions of the slider."""
+PANEL_TIMES = (0.0, 1 / 3, 2 / 3, 1.0)
+"""The moments of Figures 2 and 8, each at most t_max."""
+STATES = 401
+"""Moments of a conditional trajectory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TouchConfig:
+    """What pulls at a point: only names and numbers.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        n: points drawn from it.
+        seed: of the draw.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    n: int = 1_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        if not 2 <= self.n <= 2_000:
+            raise ValueError(f"n must be in 2..2000; got {self.n}.")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A distribution as arrays: K Gaussians (points have variances 0), or K boxes of a lattice."""
+
+    kind: str
+    """"gaussians" or "boxes"."""
+    weights: NDArray[np.float64]
+    """(K,), positive, of sum 1."""
+    means: NDArray[np.float64]
+    """(K, 2); the middles of boxes."""
+    variances: NDArray[np.float64] | None = None
+    """(K, 2), along the axes."""
+    axes: NDArray[np.float64] | None = None
+    """(K, 2, 2), the eigenvectors of the covariances as columns."""
+    edges: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+    """Edges of the lattice along x and y, (nx + 1,) and (ny + 1,)."""
+    cells: NDArray[np.int64] | None = None
+    """(K, 2), which cell of the lattice each box is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TouchResult:
+    """The drawn points, the distribution and the path, ready for the browser.
+
+    Attributes:
+        points: (n, 2), drawn from the data set.
+        parts: its distribution.
+        times: (T,), from 0 to t_max in steps of the slider.
+        coefficients: (4, T): alpha, sigma, d_alpha, d_sigma at these times.
+        speed: (T,), root mean square of the conditional velocities, for the arrows' scale.
+    """
+
+    points: NDArray[np.float64]
+    parts: Parts
+    times: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    speed: NDArray[np.float64]
+
+
+def compute_touch(config: TouchConfig) -> TouchResult:
+    """The points, the distribution and the table of coefficients of a config."""
+    data, own = dataset(config.data), scheduler(config.path)
+    points = data.sample(config.n, Generator().manual_seed(config.seed)).double()
+    times = torch.linspace(0, 1, ROWS, dtype=torch.float64).clamp(max=own.t_max)
+    c = own(times)
+    square = points.square().sum(dim=1).mean()
+    return TouchResult(
+        points=points.numpy(),
+        parts=parts_of(data.distribution),
+        times=times.numpy(),
+        coefficients=torch.stack(c).numpy(),
+        speed=(c.d_alpha.square() * square + 2 * c.d_sigma.square()).sqrt().numpy(),
+    )
+
+
+def parts_of(distribution: Distribution) -> Parts:
+    """The parts of a distribution as arrays, those of weight 0 left out, in their order."""
+    kept = distribution.weights > 0
+    weights = distribution.weights[kept].numpy()
+    if isinstance(distribution, Boxes):
+        cells = distribution.weights.nonzero()
+        edges = distribution.edges_x, distribution.edges_y
+        middle = [(e[:-1] + e[1:])[i] / 2 for e, i in zip(edges, cells.T, strict=True)]
+        return Parts(
+            "boxes",
+            weights,
+            torch.stack(middle, dim=1).numpy(),
+            edges=(edges[0].numpy(), edges[1].numpy()),
+            cells=cells.numpy(),
+        )
+    if isinstance(distribution, PointMasses):
+        points = distribution.points[kept].numpy()
+        axes = np.broadcast_to(np.eye(2), (len(points), 2, 2))
+        return Parts("gaussians", weights, points, np.zeros_like(points), axes)
+    assert isinstance(distribution, GaussianMixture)
+    return Parts(
+        "gaussians",
+        weights,
+        distribution.means[kept].numpy(),
+        distribution.variances[kept].numpy(),
+        distribution.axes[kept].numpy(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionalConfig:
+    """Conditional fields and trajectories towards one data point, on two or three paths.
+
+    Attributes:
+        paths: specs of the paths, separated by spaces, the diffusion path first.
+        x: first coordinate of the data point.
+        y: second coordinate of the data point.
+        n: trajectories.
+        seed: of their noise.
+        arrows: rows and columns of the fields.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    paths: str = "vp ot"
+    x: float = 1.6
+    y: float = 0.8
+    n: int = 24
+    seed: int = 0
+    arrows: int = 15
+
+    def __post_init__(self) -> None:
+        if not self.paths.split():
+            raise ValueError("paths must name at least one path; got none.")
+        for path in self.paths.split():
+            scheduler(path)
+        if max(abs(self.x), abs(self.y)) > FRAME:
+            raise ValueError(
+                f"The data point must lie in [-{FRAME:g}, {FRAME:g}]^2; got ({self.x}, {self.y})."
+            )
+
+
+@dataclass(frozen=True)
+class Way:
+    """The conditional flow of one path towards one data point, x_1.
+
+    Attributes:
+        path: its spec.
+        label: its name.
+        times: (4,), PANEL_TIMES, each at most t_max.
+        field: (4, m, 2), u_t(x | x_1) at the grid.
+        score: (4, m, 2), the gradient of log p_t(x | x_1) at the grid.
+        field_turn: mean angle in degrees between the field's direction at t = 0 and at the end.
+        score_turn: the same of the score.
+        clock: (S,), the times of the trajectories.
+        states: (S, n, 2), conditional trajectories, from noise to x_1.
+        progress: (S, n), how far along the straight way to its end each trajectory is, 1 at its
+            end. More is an overshoot.
+        overshoot: (n,), how much farther than its end each trajectory goes, in lengths of the
+            plane; 0 if it never does.
+        detour: (n,), length of each trajectory over the distance between its ends.
+    """
+
+    path: str
+    label: str
+    times: NDArray[np.float64]
+    field: NDArray[np.float64]
+    score: NDArray[np.float64]
+    field_turn: float
+    score_turn: float
+    clock: NDArray[np.float64]
+    states: NDArray[np.float64]
+    progress: NDArray[np.float64]
+    overshoot: NDArray[np.float64]
+    detour: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ConditionalResult:
+    """The ways of the paths of a config, and where their fields were looked at.
+
+    Attributes:
+        positions: (m, 2), the grid of the fields.
+        end: (2,), the data point.
+        ways: one a path.
+    """
+
+    positions: NDArray[np.float64]
+    end: NDArray[np.float64]
+    ways: tuple[Way, ...]
+
+
+def compute_conditional(config: ConditionalConfig) -> ConditionalResult:
+    """Conditional scores, fields and trajectories of a config, in closed form."""
+    axis = torch.linspace(-FRAME, FRAME, config.arrows, dtype=torch.float64) * 0.93
+    positions = torch.cartesian_prod(axis, axis).flip(1)
+    end = torch.tensor([config.x, config.y], dtype=torch.float64)
+    noise = torch.randn(
+        config.n, 2, dtype=torch.float64, generator=Generator().manual_seed(config.seed)
+    )
+    ways = tuple(_way(path, positions, end, noise) for path in config.paths.split())
+    return ConditionalResult(positions.numpy(), end.numpy(), ways)
+
+
+def _way(spec: str, positions: Tensor, end: Tensor, noise: Tensor) -> Way:
+    path = AffinePath(scheduler(spec))
+    times = torch.tensor(PANEL_TIMES, dtype=torch.float64).clamp(max=path.t_max)
+    x_1 = end.expand_as(positions)
+    fields = torch.stack([path.velocity(t, positions, x_1) for t in times])
+    scores = torch.stack([path.score(t, positions, x_1) for t in times])
+    clock = torch.linspace(0, 1, STATES, dtype=torch.float64).clamp(max=path.t_max)
+    ends = end.expand_as(noise)
+    states = torch.stack([path.flow(t, noise, ends) for t in clock])
+    chord = states[-1] - states[0]
+    length = torch.linalg.vector_norm(chord, dim=-1)
+    progress = ((states - states[0]) * chord).sum(-1) / length.square()
+    arc = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(0)
+    return Way(
+        path=spec,
+        label=path.scheduler.label,
+        times=times.numpy(),
+        field=fields.numpy(),
+        score=scores.numpy(),
+        field_turn=_turn(fields),
+        score_turn=_turn(scores),
+        clock=clock.numpy(),
+        states=states.numpy(),
+        progress=progress.numpy(),
+        overshoot=((progress.amax(0) - 1).clamp(min=0) * length).numpy(),
+        detour=(arc / length).numpy(),
+    )
+
+
+def _turn(vectors: Tensor) -> float:
+    """The mean angle in degrees between the first and the last of vectors (T, m, 2)."""
+    first, last = (torch.nn.functional.normalize(v, dim=-1) for v in (vectors[0], vectors[-1]))
+    return torch.rad2deg(torch.acos((first * last).sum(-1).clamp(-1, 1))).mean().item()
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A conversion between two predictions of one field: to = by from + offset x."""
+
+    source: str
+    to: str
+    symbol: str
+    """What multiplies the source, in TeX."""
+    by: Callable[[Coefficients], Tensor]
+    """The factor: how much an error of the source is magnified."""
+    offset: Callable[[Coefficients], Tensor]
+    """What multiplies x."""
+
+
+def _det(c: Coefficients) -> Tensor:
+    """D = d_alpha sigma - alpha d_sigma."""
+    return c.d_alpha * c.sigma - c.alpha * c.d_sigma
+
+
+def _none(c: Coefficients) -> Tensor:
+    return torch.zeros_like(c.alpha)
+
+
+FACTORS = (
+    Factor(
+        "score",
+        "velocity",
+        r"\sigma D/\alpha",
+        lambda c: c.sigma * _det(c) / c.alpha,
+        lambda c: c.d_alpha / c.alpha,
+    ),
+    Factor(
+        "noise",
+        "velocity",
+        r"-D/\alpha",
+        lambda c: -_det(c) / c.alpha,
+        lambda c: c.d_alpha / c.alpha,
+    ),
+    Factor(
+        "data",
+        "velocity",
+        r"D/\sigma",
+        lambda c: _det(c) / c.sigma,
+        lambda c: c.d_sigma / c.sigma,
+    ),
+    Factor(
+        "velocity",
+        "score",
+        r"\alpha/(\sigma D)",
+        lambda c: c.alpha / (c.sigma * _det(c)),
+        lambda c: -c.d_alpha / (c.sigma * _det(c)),
+    ),
+    Factor(
+        "velocity",
+        "noise",
+        r"-\alpha/D",
+        lambda c: -c.alpha / _det(c),
+        lambda c: c.d_alpha / _det(c),
+    ),
+    Factor(
+        "velocity",
+        "data",
+        r"\sigma/D",
+        lambda c: c.sigma / _det(c),
+        lambda c: -c.d_sigma / _det(c),
+    ),
+    Factor("noise", "score", r"-1/\sigma", lambda c: -1 / c.sigma, _none),
+    Factor(
+        "noise", "data", r"-\sigma/\alpha", lambda c: -c.sigma / c.alpha, lambda c: 1 / c.alpha
+    ),
+)
+"""With D = d_alpha sigma - alpha d_sigma, positive on every path; all follow from
+u = d_alpha m + d_sigma e, x = alpha m + sigma e and s = -e / sigma."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversionConfig:
+    """One field in four predictions: only names and numbers.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: EXACT, the name of a checkpoint or of a live field.
+        t: the moment; at most the path's t_max is taken.
+        arrows: rows and columns of the fields.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    field: str = EXACT
+    t: float = 0.5
+    arrows: int = 15
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        if not 0 <= self.t <= 1:
+            raise ValueError(f"t must be in [0, 1]; got {self.t}.")
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """Four predictions of one field at a moment, and what lies between them over time.
+
+    Attributes:
+        t: the moment.
+        positions: (m, 2).
+        predictions: of velocity, score, noise and data, each (m, 2), all from the velocity.
+        error: root mean square of the difference of these to the exact ones where the density is
+            at least 1 % of its largest, by name; all 0 but for rounding if the field is exact.
+        times: (T,), where the factors were taken.
+        factors: (len(FACTORS), T), infinite where they divide by 0.
+    """
+
+    t: float
+    positions: NDArray[np.float64]
+    predictions: dict[str, NDArray[np.float64]]
+    error: dict[str, float]
+    times: NDArray[np.float64]
+    factors: NDArray[np.float64]
+
+    def factor(self, t: float) -> NDArray[np.float64]:
+        """All factors at the time nearest to t, (len(FACTORS),)."""
+        return self.factors[:, np.abs(self.times - t).argmin()]
+
+
+@torch.no_grad()
+def compute_conversions(
+    config: ConversionConfig, *, field: LearnedField | None = None
+) -> ConversionResult:
+    """The four predictions of a config's field on a grid, and the factors between them.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file.
+    """
+    data, path, named = resolve(config.data, config.path, None if field else config.field)
+    velocity = field or named
+    axis = torch.linspace(-FRAME, FRAME, config.arrows, dtype=torch.float64) * 0.93
+    x = torch.cartesian_prod(axis, axis).flip(1)
+    t = torch.tensor(min(config.t, path.t_max), dtype=torch.float64)
+    exact = exact_field(path, data.distribution)
+    u = velocity(t, x) if config.field == EXACT else velocity(t.float(), x.float()).double()
+    predictions = {
+        "velocity": u,
+        "score": path.score_from_velocity(t, x, u),
+        "noise": path.noise_from_velocity(t, x, u),
+        "data": path.data_from_velocity(t, x, u),
+    }
+    truth = {
+        "velocity": exact(t, x),
+        "score": exact.score(t, x),
+        "noise": exact.noise_mean(t, x),
+        "data": exact.data_mean(t, x),
+    }
+    log_density = exact.log_density(t, x)
+    seen = log_density > log_density.max() + math.log(0.01)
+    times = _factor_times(path.t_max)
+    c = path.scheduler(times)
+    return ConversionResult(
+        t=t.item(),
+        positions=x.numpy(),
+        predictions={name: value.numpy() for name, value in predictions.items()},
+        error={
+            name: (value - truth[name])[seen].square().sum(-1).mean().sqrt().item()
+            for name, value in predictions.items()
+        },
+        times=times.numpy(),
+        factors=torch.stack([f.by(c) for f in FACTORS]).numpy(),
+    )
+
+
+def _factor_times(t_max: float) -> Tensor:
+    """Times from 0 to t_max, close together near both ends, where factors are steep."""
+    near = torch.logspace(-4, -2, 41, dtype=torch.float64)
+    middle = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+    ends = torch.tensor([0.0, t_max], dtype=torch.float64)
+    times = torch.cat([near, middle, 1 - near, ends])
+    return torch.unique(times[times <= t_max])

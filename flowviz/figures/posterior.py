@@ -1,0 +1,285 @@
+"""Pictures of conditional flows (Lipman et al. 2022, Figures 2, 3 and 8) and of one field's four
+predictions.
+
+Positions have shape (m, 2), on a square grid; vectors of several moments (T, m, 2).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from flowviz.figures import theme
+from flowviz.figures.plane import TICKS, arrows, polyline
+
+__all__ = ["FieldRow", "Ways", "conditional_fields", "conditional_ways", "predictions", "progress"]
+
+PANEL = 190
+"""The side of a panel of fields in pixels."""
+STAR = {"symbol": "star", "size": 13}
+FIRM, FAINT = 0.9, 0.3
+"""Opacity of the trajectories that overshoot and of the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldRow:
+    """A row of panels: one quantity at several moments.
+
+    `label` names it, `colour` is that of its path, `times` (T,) are the moments and `vectors`
+    (T, m, 2) its values.
+    """
+
+    label: str
+    colour: str
+    times: NDArray
+    vectors: NDArray
+
+
+def conditional_fields(
+    rows: Sequence[FieldRow], positions: NDArray, end: NDArray, *, dark: bool = False
+) -> go.Figure:
+    """Directions as arrows of one length over their size as shades, a row a quantity.
+
+    Each panel's shades run over its own sizes on a log scale, the darker the larger; its title
+    tells the range. The star is the data point `end`, (2,).
+    """
+    if not rows or any(row.vectors.shape[1:] != positions.shape for row in rows):
+        raise ValueError(
+            f"every row's vectors must have shape (T, {len(positions)}, 2); "
+            f"got {[row.vectors.shape for row in rows]}."
+        )
+    moments = len(rows[0].times)
+    figure = make_subplots(
+        rows=len(rows),
+        cols=moments,
+        horizontal_spacing=0.015,
+        vertical_spacing=0.3 / (1 + 2 * len(rows)),
+        subplot_titles=[
+            f"<i>t</i> = {t:.3g}   {_range(v)}"
+            for row in rows
+            for t, v in zip(row.times, row.vectors, strict=True)
+        ],
+    )
+    figure.update_annotations(font={"size": 12, "color": theme.MUTED[dark]})
+    axis = np.unique(positions[:, 0])
+    step = axis[1] - axis[0]
+    for r, row in enumerate(rows, start=1):
+        for c, vectors in enumerate(row.vectors, start=1):
+            size = np.linalg.norm(vectors, axis=1)
+            unit = vectors / np.maximum(size, 1e-300)[:, None]
+            heat = {
+                "x": axis,
+                "y": axis,
+                "z": np.log10(np.maximum(size, 1e-12)).reshape(len(axis), -1),
+                "customdata": size.reshape(len(axis), -1),
+                "colorscale": [
+                    (i / 3, colour) for i, colour in enumerate(theme.DENSITY_RAMP[dark][:4])
+                ],
+                "showscale": False,
+                "hovertemplate": "(%{x:.2f}, %{y:.2f}): %{customdata:.3g}<extra></extra>",
+            }
+            figure.add_heatmap(**heat, row=r, col=c)
+            drawn = arrows(positions - 0.4 * step * unit, unit, scale=0.8 * step)
+            figure.add_scatter(
+                **_line(drawn, theme.rgba(row.colour, 0.95), 1.2), showlegend=False, row=r, col=c
+            )
+            figure.add_scatter(**_star(end, dark=dark), showlegend=False, row=r, col=c)
+        first = f"x{(r - 1) * moments + 1 if r > 1 else ''}"
+        figure.add_annotation(
+            text=f"<b>{row.label}</b>",
+            font={"size": 13, "color": row.colour},
+            textangle=-90,
+            xref=f"{first} domain",
+            yref=f"y{first[1:]} domain",
+            x=-0.06,
+            y=0.5,
+            xanchor="right",
+            yanchor="middle",
+            showarrow=False,
+        )
+    _bare(figure)
+    return figure.update_layout(
+        template=theme.template(dark=dark),
+        height=len(rows) * (PANEL + 36) + 20,
+        margin={"l": 44, "r": 8, "t": 30, "b": 8},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """Conditional trajectories of one path.
+
+    `states` (S, n, 2) run from noise to the data point; `clock` (S,) are their times, `progress`
+    (S, n) how far along the straight way they are, `overshoot` (n,) by how much they pass its end.
+    """
+
+    label: str
+    colour: str
+    clock: NDArray
+    states: NDArray
+    progress: NDArray
+    overshoot: NDArray
+
+
+def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) -> go.Figure:
+    """Trajectories from noise to the star `end` (2,), a panel a path; firm ones overshoot."""
+    titles = [f"<b>{way.label}</b>" for way in ways]
+    figure = make_subplots(
+        rows=1, cols=len(ways), horizontal_spacing=0.04, subplot_titles=titles, shared_yaxes=True
+    )
+    for annotation, way in zip(figure.select_annotations(), ways, strict=True):
+        annotation.update(font={"size": 14, "color": way.colour})
+    noise = theme.colour("noise", dark=dark)
+    for c, way in enumerate(ways, start=1):
+        over = way.overshoot > 1e-3
+        for part, opacity, width in ((~over, FAINT, 1.2), (over, FIRM, 1.8)):
+            if part.any():
+                drawn = _line(polyline(way.states[:, part]), way.colour, width)
+                figure.add_scatter(**drawn, opacity=opacity, showlegend=False, row=1, col=c)
+        start = way.states[0]
+        figure.add_scatter(
+            x=start[:, 0],
+            y=start[:, 1],
+            mode="markers",
+            marker={"size": 6, "color": noise},
+            name="noise, t = 0",
+            hoverinfo="skip",
+            showlegend=c == 1,
+            row=1,
+            col=c,
+        )
+        star = _star(end, dark=dark) | {"name": "the data point, t = 1"}
+        figure.add_scatter(**star, showlegend=c == 1, row=1, col=c)
+    shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in ways])
+    reach = min(theme.FRAME, 1.08 * np.quantile(np.abs(shown), 0.995))
+    span = {"range": [-reach, reach], "showgrid": False, "constrain": "domain"}
+    figure.update_xaxes(title="<i>x</i><sub>1</sub>", **span)
+    figure.update_yaxes(**span)
+    for i in range(len(ways)):
+        name = "" if i == 0 else str(i + 1)
+        figure.layout[f"yaxis{name}"].scaleanchor = f"x{name}"
+    figure.layout.yaxis.title.text = "<i>x</i><sub>2</sub>"
+    return figure.update_layout(
+        template=theme.template(dark=dark),
+        height=480,
+        margin={"t": 40, "b": 76},
+        legend={"y": -0.15},
+    )
+
+
+def progress(ways: Sequence[Ways], *, dark: bool = False) -> go.Figure:
+    """How far along its straight way each trajectory is over t; above 1 it has overshot."""
+    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 340})
+    for way in ways:
+        n = way.progress.shape[1]
+        line = polyline(np.stack([np.tile(way.clock, (n, 1)).T, way.progress], axis=-1))
+        figure.add_scatter(**_line(line, way.colour, 1.2), opacity=0.75, name=way.label)
+    figure.add_hline(y=1, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
+    figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[0, 1])
+    figure.update_yaxes(title="share of the straight way done")
+    return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.25)
+
+
+def predictions(
+    positions: NDArray,
+    panels: dict[str, NDArray],
+    colours: Sequence[str],
+    *,
+    data: NDArray,
+    dark: bool = False,
+) -> go.Figure:
+    """Four vector fields over one frame, two by two, each at a scale of its own.
+
+    An arrow's length grows with the vector's and saturates at a cell of the grid; each panel's
+    title says which size is half a cell long. `data` (n, 2) is drawn faintly beneath.
+    """
+    step = np.diff(np.unique(np.round(positions[:, 0], 9))).min()
+    sizes = {name: np.linalg.norm(v, axis=1) for name, v in panels.items()}
+    halves = {name: float(np.median(s)) or 1.0 for name, s in sizes.items()}
+    figure = make_subplots(
+        rows=2,
+        cols=2,
+        horizontal_spacing=0.03,
+        vertical_spacing=0.07,
+        subplot_titles=[f"<b>{name}</b>   half a cell: {halves[name]:.3g}" for name in panels],
+    )
+    for annotation, colour in zip(figure.select_annotations(), colours, strict=True):
+        annotation.update(font={"size": 13, "color": colour})
+    for i, (name, vectors) in enumerate(panels.items()):
+        at = {"row": i // 2 + 1, "col": i % 2 + 1}
+        size = sizes[name][:, None]
+        figure.add_scatter(
+            x=data[:, 0],
+            y=data[:, 1],
+            mode="markers",
+            marker={"size": 2.5, "color": theme.colour("data", dark=dark), "opacity": 0.35},
+            hoverinfo="skip",
+            showlegend=False,
+            **at,
+        )
+        drawn = arrows(positions, step * vectors / (size + halves[name]), scale=1.0)
+        figure.add_scatter(**_line(drawn, colours[i], 1.3), showlegend=False, **at)
+        figure.add_scatter(
+            x=positions[:, 0],
+            y=positions[:, 1],
+            mode="markers",
+            marker={"size": 8, "opacity": 0},
+            customdata=np.column_stack([vectors, size]),
+            hovertemplate="x = (%{x:.2f}, %{y:.2f})<br>(%{customdata[0]:.3g}, "
+            "%{customdata[1]:.3g}), size %{customdata[2]:.3g}<extra></extra>",
+            showlegend=False,
+            **at,
+        )
+    _bare(figure)
+    return figure.update_layout(
+        template=theme.template(dark=dark),
+        height=640,
+        margin={"l": 8, "r": 8, "t": 30, "b": 8},
+    )
+
+
+def _bare(figure: go.Figure) -> None:
+    """Square panels over the whole frame, without numbers at their axes."""
+    span = {
+        "range": [-theme.FRAME, theme.FRAME],
+        "tickvals": TICKS,
+        "showticklabels": False,
+        "ticks": "",
+        "showgrid": False,
+        "constrain": "domain",
+    }
+    figure.update_xaxes(**span)
+    figure.update_yaxes(**span)
+    for axis in figure.select_yaxes():
+        axis.scaleanchor = axis.anchor
+
+
+def _range(vectors: NDArray) -> str:
+    size = np.linalg.norm(vectors, axis=1)
+    return f"{size.min():.2g} … {size.max():.2g}"
+
+
+def _line(line: NDArray, colour: str, width: float) -> dict[str, Any]:
+    return {
+        "x": line[:, 0],
+        "y": line[:, 1],
+        "mode": "lines",
+        "line": {"color": colour, "width": width},
+        "hoverinfo": "skip",
+    }
+
+
+def _star(end: NDArray, *, dark: bool) -> dict[str, Any]:
+    colour = theme.colour("data", dark=dark)
+    mark = STAR | {"color": colour, "line": {"color": theme.PAPER[dark], "width": 1}}
+    return {
+        "x": [end[0]],
+        "y": [end[1]],
+        "mode": "markers",
+        "marker": mark,
+        "hovertemplate": "x₁ = (%{x:.2f}, %{y:.2f})<extra></extra>",
+    }

@@ -1,0 +1,208 @@
+"""What pulls at a point: the component that computes while one drags, and what Python tells it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult
+from flowviz.figures import theme
+from flowviz.schedulers import scheduler
+from flowviz.ui import data_picker, state
+from flowviz.ui.why import results
+
+__all__ = ["LAYERS", "TouchView", "payload", "section"]
+
+LAYERS = ("paths", "arrows", "density")
+MOST_PARTS = 2_500
+"""Parts that a browser sums over at display rate, in time to spare."""
+DENSITY_STOPS = 4
+"""Short of the density ramp's far end, for lines and points must stand out on it."""
+RESERVE = 345
+"""The height in pixels that the page and the controls need beside the plane."""
+
+_HERE = Path(__file__).parent
+_touch = st.components.v2.component(
+    "flowviz_why",
+    html=(_HERE / "touch.html").read_text(encoding="utf-8"),
+    css=(_HERE / "touch.css").read_text(encoding="utf-8"),
+    js=(_HERE / "touch.js").read_text(encoding="utf-8"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TouchView:
+    """What a visitor looks at: the time, the point and the layers."""
+
+    t: float = 0.6
+    x: float = 1.0
+    y: float = 0.4
+    layers: tuple[str, ...] = LAYERS
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.t <= 1:
+            raise ValueError(f"t must be in [0, 1]; got {self.t:g}.")
+        for name in ("x", "y"):
+            if not abs(getattr(self, name)) <= theme.FRAME:
+                raise ValueError(
+                    f"{name} must lie between -{theme.FRAME:g} and {theme.FRAME:g}; "
+                    f"got {getattr(self, name):g}."
+                )
+        for name in self.layers:
+            if name not in LAYERS:
+                raise ValueError(f"A layer must be one of {', '.join(LAYERS)}; got {name!r}.")
+
+
+DEFAULT = TouchView()
+
+
+def section(data: str, path: str) -> None:
+    """The controls of the sidebar and the component."""
+    distribution = results.touch(TouchConfig(data=data, path=path)).parts
+    one, many = _names(distribution)
+    with st.sidebar:
+        over = "points"
+        if len(distribution.weights) <= MOST_PARTS:
+            over = state.segmented(
+                "over",
+                "Posterior over",
+                {"points": "Drawn points", "parts": many.capitalize()},
+                "points",
+                help="Drawn points: what training sees; the sum over them is the exact field of "
+                f"this finite set. {many.capitalize()}: the parts of the distribution itself, "
+                "each with its mean conditional velocity; their mean is the closed form.",
+            )
+        n, seed = TouchConfig().n, TouchConfig().seed
+        if over == "points":
+            n = int(state.select("n", "Points", {str(k): f"{k:,}" for k in COUNTS}, str(n)))
+            seed = state.integer("seed", "Seed of the points", 0, 999_999, seed, dice=True)
+    result = results.touch(TouchConfig(data=data, path=path, n=n, seed=seed))
+    opened = TouchView(
+        t=state.opened("t", DEFAULT.t, _time),
+        x=state.opened("x", DEFAULT.x, _x),
+        y=state.opened("y", DEFAULT.y, _y),
+        layers=state.opened("layers", DEFAULT.layers, _layers),
+    )
+    words = {
+        "data": data_picker.dataset(data).label,
+        "part": one,
+        "parts": many,
+    }
+    # Sent as it was at first: else every release would change the payload and send it again.
+    first = st.session_state.setdefault(FIRST, opened)
+    shown = payload(result, path=path, over=over, words=words) | {"initial": asdict(first)}
+    heard = _touch(key="why", data=shown, on_view_change=_heard, default={"view": None})
+    view = _reported(heard.get("view"), opened)
+    state.keep("t", round(view.t, 3), DEFAULT.t)
+    state.keep("x", round(view.x, 2), DEFAULT.x)
+    state.keep("y", round(view.y, 2), DEFAULT.y)
+    state.publish("layers", view.layers, DEFAULT.layers, write=",".join)
+    st.caption(
+        "**What is exact.** "
+        + (
+            f"The sum over the {n:,} drawn points is the exact marginal velocity of just these "
+            "points. "
+            if over == "points"
+            else f"The sum over the {len(distribution.weights):,} {many} is the marginal "
+            "velocity of the distribution: each arrow is the mean of $u_t(x \\mid x_1)$ within "
+            f"one {one}, and its path is that of the mean. "
+        )
+        + f"The thin arrow is the closed form for {words['data']} itself, which no drawing of "
+        "points touches. All arrows of a moment have one scale, so that the tip of the strong "
+        "arrow is the centre of mass of the others' tips. Of more than 160 paths, 160 are drawn, "
+        "each with a chance that grows with its weight."
+    )
+
+
+FIRST = "why:opened"
+COUNTS = (20, 100, 500, 1_000, 2_000)
+
+
+def payload(result: TouchResult, *, path: str, over: str, words: dict[str, str]) -> dict[str, Any]:
+    """What the component draws, but for where it opens."""
+    alpha, sigma, d_alpha, d_sigma = result.coefficients.tolist()
+    return {
+        "points": result.points.ravel().tolist(),
+        "distribution": _distribution(result.parts),
+        "times": result.times.tolist(),
+        "alpha": alpha,
+        "sigma": sigma,
+        "d_alpha": d_alpha,
+        "d_sigma": d_sigma,
+        "speed": result.speed.tolist(),
+        "over": over,
+        "words": words,
+        "path": scheduler(path).label,
+        "frame": theme.FRAME,
+        "reserve": RESERVE,
+        "theme": {
+            name: {
+                "role": theme.path_colour(path, dark=bool(dark)),
+                "noise": theme.ROLES["noise"][dark],
+                "data": theme.ROLES["data"][dark],
+                "exact": theme.ROLES["exact"][dark],
+                "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
+                "paper": theme.PAPER[dark],
+                "ink": theme.INK[dark],
+                "muted": theme.MUTED[dark],
+            }
+            for dark, name in enumerate(("light", "dark"))
+        },
+    }
+
+
+def _distribution(parts: Parts) -> dict[str, Any]:
+    shown: dict[str, Any] = {"kind": parts.kind, "weights": parts.weights.tolist()}
+    if parts.kind == "boxes":
+        edges_x, edges_y = parts.edges
+        return shown | {
+            "edges_x": edges_x.tolist(),
+            "edges_y": edges_y.tolist(),
+            "cells": parts.cells.ravel().tolist(),
+        }
+    return shown | {
+        name: getattr(parts, name).ravel().tolist() for name in ("means", "variances", "axes")
+    }
+
+
+def _names(parts: Parts) -> tuple[str, str]:
+    """One part of a distribution, and many."""
+    if parts.kind == "boxes":
+        return "box", "boxes"
+    return ("Gaussian", "Gaussians") if parts.variances.any() else ("point", "points")
+
+
+def _heard() -> None:
+    """Streamlit keeps a state value only if somebody listens."""
+
+
+def _reported(report: Any, opened: TouchView) -> TouchView:
+    """The browser's report as a view; a report from elsewhere than ours is not believed."""
+    if not isinstance(report, dict):
+        return opened
+    try:
+        return TouchView(
+            t=float(report["t"]),
+            x=float(report["x"]),
+            y=float(report["y"]),
+            layers=tuple(report["layers"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return opened
+
+
+def _time(raw: str) -> float:
+    return TouchView(t=float(raw)).t
+
+
+def _x(raw: str) -> float:
+    return TouchView(x=float(raw)).x
+
+
+def _y(raw: str) -> float:
+    return TouchView(y=float(raw)).y
+
+
+def _layers(raw: str) -> tuple[str, ...]:
+    return TouchView(layers=tuple(name for name in raw.split(",") if name)).layers

@@ -1,0 +1,12 @@
+"""One path, all paths: why a network may regress on conditional velocities."""
+
+import streamlit as st
+
+from flowviz.ui import why
+
+st.header("One path, all paths")
+section, data, path = why.choose()
+try:
+    why.show(section, data, path)
+except ValueError as error:
+    st.error(f"This cannot be shown. {error}", icon=":material/error:")
