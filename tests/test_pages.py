@@ -24,7 +24,9 @@ PAGES = sorted((ROOT / "pages").glob("*.py"))
 LINKS = {
     "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
     "train": {"data": "moons", "left": "trig", "seed": "7"},
+    "why": {"data": "moons", "path": "trig", "t": "0.25", "x": "-1.5", "n": "500"},
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
+    "particles": {"data": "moons", "path": "trig", "sampler": "ancestral", "noise": "50"},
     "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
     "nfe_quality": {"data": "moons", "fields": "exact-trig", "solvers": "rk4", "seeds": "2"},
     "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
@@ -35,7 +37,9 @@ LINKS = {
 MOVES = {
     "compare": ("left", "trig"),
     "train": ("left", "trig"),
+    "why": ("path", "trig"),
     "likelihood": ("solver", "heun3"),
+    "particles": ("path", "trig"),
     "figure4": ("cells", "90"),
     "nfe_quality": ("grid", "log-snr"),
     "straighter": ("width", "128"),
