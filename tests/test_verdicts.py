@@ -229,6 +229,15 @@ class TestSampling:
             assert ("of VP's" in text) == any(None not in p and FIRST not in p for p in pairs)
             assert_plain(text)
 
+    def test_equal_nfe_counts_what_could_be_measured(self):
+        low, high, lost = np.array([0.1, 0.1]), np.array([0.2, 0.1]), np.array([np.nan, 0.3])
+        rows = [(low, high, high, low), (lost, high, low, lost)]
+        text = verdicts.at_equal_nfe(rows, np.array([4.0, 20.0]), "Sliced W₂")
+        assert "With 4 evaluations conditional OT has the lower error on 1 of 1 data" in text
+        assert "and the lower Sliced W₂ on 0 of 1; with 20 evaluations" in text
+        assert "the lower error on 0 of 2 data sets and the lower Sliced W₂ on 1 of 2." in text
+        assert_plain(text)
+
 
 def measured(deviation, arc=1.1, displacement=1.0):
     return Straightness(

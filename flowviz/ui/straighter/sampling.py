@@ -15,7 +15,7 @@ from flowviz.solvers import METHODS
 from flowviz.ui import figure, nfe_quality, state, sweeps
 from flowviz.ui.nfe_quality import Settings
 from flowviz.ui.straighter import verdicts
-from flowviz.ui.straighter.parts import columns_of, line, verdict
+from flowviz.ui.straighter.parts import columns_of, line, sentence, verdict
 from flowviz.ui.theme import is_dark
 
 __all__ = ["section"]
@@ -132,6 +132,10 @@ def _curves(settings: Settings, known: Sequence[Curve], method: str) -> None:
                 columns=partial(columns_of, lines, "nfe", name),
                 filename=f"flowviz-all-{name}",
             )
+    error, quality = ([value.mean(axis=1) for value in values] for _, values in drawn.values())
+    rows = [(*error[k : k + 2], *quality[k : k + 2]) for k in range(0, len(beside), 2)]
+    if rows:
+        sentence(verdicts.at_equal_nfe(rows, beside[0].cost, f"{label} ÷ its floor"))
 
 
 def _verdict(settings: Settings, known: Sequence[Curve], method: str) -> str:

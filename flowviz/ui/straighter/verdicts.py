@@ -16,6 +16,7 @@ from flowviz.experiments.unlimited import Left, LeftResult, StraightnessResult
 from flowviz.schedulers import scheduler
 
 __all__ = [
+    "at_equal_nfe",
     "couplings",
     "distances",
     "endpoints",
@@ -212,6 +213,31 @@ def sampling(
         where = f"at the median of {len(ratios)} data sets" if len(ratios) > 1 else "on one"
         text += f"; it needs {median:.0%} of VP's {where}, {beside} the paper's {CLAIMED:.0%}"
     return text + "."
+
+
+def at_equal_nfe(
+    rows: Sequence[tuple[NDArray, NDArray, NDArray, NDArray]], nfe: NDArray, measure: str
+) -> str:
+    """On how many data sets OT errs less than VP with the fewest and the most evaluations.
+
+    Args:
+        rows: of each data set the error of OT and of VP, and the quality of both, each (P,).
+        nfe: the evaluations, (P,), of all of them.
+        measure: what the quality is.
+    """
+    told = []
+    for p in dict.fromkeys((0, len(nfe) - 1)):
+        counts = []
+        for first, second in ((0, 1), (2, 3)):
+            both = [(row[first][p], row[second][p]) for row in rows]
+            both = [pair for pair in both if np.isfinite(pair).all()]
+            counts.append(f"{sum(ot < vp for ot, vp in both)} of {len(both)}")
+        told.append(
+            f"with {nfe[p]:.0f} evaluations conditional OT has the lower error on {counts[0]} "
+            f"data sets and the lower {measure} on {counts[1]}"
+        )
+    text = "; ".join(told)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def distances(found: EndpointsResult) -> str:
