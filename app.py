@@ -12,6 +12,7 @@ PAGES = {
     "why": ("Understand", "One path, all paths", ":material/alt_route:"),
     "cfm": ("Understand", "CFM = FM", ":material/balance:"),
     "which_ot": ("Understand", "Which OT?", ":material/conversion_path:"),
+    "learned_path": ("Understand", "A learned path", ":material/route:"),
     "nfe_quality": ("Measure", "Cost and quality", ":material/speed:"),
     "straighter": ("Measure", "Is straighter better?", ":material/straighten:"),
     "likelihood": ("Measure", "Likelihood", ":material/landscape:"),
