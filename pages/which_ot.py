@@ -2,4 +2,14 @@
 
 import streamlit as st
 
-st.header("Which “OT”?")
+from flowviz.ui import which_ot
+
+st.header("Which “OT”? A path, a coupling, a map")
+config = which_ot.controls()
+which_ot.meanings()
+try:
+    which_ot.pairs(config)
+    which_ot.flows(config)
+    which_ot.costs(config)
+except ValueError as error:
+    st.error(f"This cannot be shown. {error}", icon=":material/error:")

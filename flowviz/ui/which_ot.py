@@ -1,0 +1,336 @@
+"""The page "Which OT?": path, coupling, map and reflow on the same two samples."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from flowviz.device import limit_threads
+from flowviz.experiments import pairings as experiment
+from flowviz.experiments.pairings import (
+    ALL,
+    PAIRS,
+    REFLOW,
+    SIZES,
+    STD,
+    CostConfig,
+    CostResult,
+    MarginalConfig,
+    MarginalResult,
+    PairingsConfig,
+    PairingsResult,
+)
+from flowviz.figures import curves, theme
+from flowviz.figures.pairings import Panel, panels
+from flowviz.ui import data_picker, figure, state
+from flowviz.ui.downloads import stacked
+from flowviz.ui.pieces import gather
+from flowviz.ui.theme import is_dark
+
+__all__ = ["controls", "costs", "flows", "meanings", "pairs"]
+
+DEFAULT = PairingsConfig()
+SLUGS = ("independent", "minibatch OT", "optimal transport", "reflow")
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """One measure of couplings, by batch size."""
+
+    values: NDArray
+    errors: NDArray
+    reflow: float
+
+
+def controls() -> PairingsConfig:
+    """The sidebar: the two samples and the size of a minibatch."""
+    with st.sidebar:
+        data = data_picker.pick(help="What noise is joined to.")
+        n = int(
+            state.select(
+                "n",
+                "Points of each sample",
+                {str(n): str(n) for n in (32, 64, 128)},
+                str(DEFAULT.n),
+                help="Of noise and of data, in the pictures; the curves below take "
+                f"{PAIRS:,} pairs.",
+            )
+        )
+        batch = int(
+            state.select(
+                "batch",
+                "Minibatch",
+                {str(n): f"{n} pairs" for n in (4, 8, 16, 32)},
+                str(DEFAULT.batch),
+                help="Within how many pairs optimal transport may choose. In training that is "
+                "the batch of a step.",
+            )
+        )
+        seed = state.integer("seed", "Seed", 0, 999_999, 0, dice=True, help="Of both samples.")
+    return PairingsConfig(data=data, n=n, batch=batch, seed=seed)
+
+
+def meanings() -> None:
+    """What is optimal in each, in a table."""
+    st.markdown(
+        "| | chooses | optimal is | |\n|---|---|---|---|\n"
+        "| **Conditional OT path** | *how* a pair is joined, $x_t = (1-t)\\,x_0 + t\\,x_1$ | the "
+        "map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
+        "| **Minibatch-OT coupling** | *which* pairs are joined, within a batch | the pairing of "
+        "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
+        "| **Optimal transport map** | which noise goes to which data, of all | the cost "
+        "$\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2$ | Brenier 1991 |\n"
+        "| **Reflow** | which pairs: those that a flow made | nothing, yet no cost rises | Liu et "
+        "al. 2022, thm 3.5 |\n"
+    )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _pairings(config: PairingsConfig) -> PairingsResult:
+    limit_threads()
+    return experiment.compute_pairings(config)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _cost(config: CostConfig) -> CostResult:
+    limit_threads()
+    return experiment.compute_cost(config)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _marginal(config: MarginalConfig) -> MarginalResult:
+    limit_threads()
+    return experiment.compute_marginal(config)
+
+
+def pairs(config: PairingsConfig) -> None:
+    """The four pairings as segments, with their crossings."""
+    st.subheader("The pairs that are joined")
+    found = _pairings(config)
+    shown = [
+        Panel(
+            title=title,
+            lines=(
+                f"E|x₁ − x₀|² = {each.cost:.1f}",
+                f"{len(each.crossings.apart)} crossings, {each.crossings.at_once.sum()} at once",
+            ),
+            colour=theme.colour("ot", dark=is_dark()),
+            states=np.stack([found.noise, each.ends]),
+            crossings=each.crossings.places,
+            at_once=each.crossings.at_once,
+        )
+        for title, each in zip(_titles(config), found.pairings, strict=True)
+    ]
+    figure.show(
+        panels(shown, ends="data x<sub>1</sub>", dark=is_dark()),
+        "which-ot-pairs",
+        title="pairings of the same samples",
+        alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
+        "optimal transport and reflow, with their crossings marked.",
+        settings=asdict(config),
+        columns=lambda: stacked(
+            [
+                {
+                    "coupling": name,
+                    "noise_x1": found.noise[:, 0],
+                    "noise_x2": found.noise[:, 1],
+                    "data_x1": each.ends[:, 0],
+                    "data_x2": each.ends[:, 1],
+                }
+                for name, each in zip(SLUGS, found.pairings, strict=True)
+            ]
+        ),
+    )
+    alone, batch, whole, reflow = found.pairings
+    st.markdown(
+        f"**All four join their pairs by the conditional OT path**, so that “OT” says nothing "
+        f"yet of who is joined to whom. Where lines cross and both particles are there at nearly "
+        f"the same time, one field cannot serve both: {alone.crossings.at_once.sum()} such places "
+        f"with independent pairs, {batch.crossings.at_once.sum()} with minibatches of "
+        f"{config.batch}, {whole.crossings.at_once.sum()} with optimal transport of the "
+        f"{config.n} points and {reflow.crossings.at_once.sum()} with reflow. (Lines of an "
+        "optimal pairing may cross in the plane, but never at the same time. “At once”: less "
+        f"than {experiment.AT_ONCE:g} apart. Reflow's data are the ends of the exact flow.)"
+    )
+
+
+def flows(config: PairingsConfig) -> None:
+    """The marginal flows that the four couplings make, from the same noise."""
+    st.subheader("The marginal flow that they make")
+    wanted = (1, config.batch, ALL, REFLOW)
+    found = gather(
+        "which-ot-flows",
+        [partial(_marginal, _marginal_config(config, batch)) for batch in wanted],
+        label="Following the marginal flows",
+        token=config,
+    )
+    if found is None:
+        return
+    shown = [
+        Panel(
+            title=title,
+            lines=(
+                f"S = {each.straightness.deviation:.2g}",
+                f"arc ÷ chord {each.straightness.arc_over_chord:.3f}",
+            ),
+            colour=theme.colour("ot", dark=is_dark()),
+            states=each.states[:, : config.n],
+        )
+        for title, each in zip(_titles(config), found, strict=True)
+    ]
+    figure.show(
+        panels(shown, ends="ends of the flow", dark=is_dark()),
+        "which-ot-flows",
+        title="marginal flows of the couplings",
+        alt="Ways of the same noise in the marginal flow of each coupling: bent for independent "
+        "pairs, straight for optimal transport and reflow.",
+        settings=asdict(config),
+        columns=lambda: stacked(
+            [_ways(name, each) for name, each in zip(SLUGS, found, strict=True)]
+        ),
+    )
+    alone, batch, whole, reflow = (each.straightness.deviation for each in found)
+    st.markdown(
+        f"**The path is the same, the flow is not**: Liu's S falls from {alone:.2f} with "
+        f"independent pairs to {batch:.2g} with minibatches of {config.batch}, {whole:.2g} with "
+        f"optimal transport (of {ALL:,} points) and {reflow:.2g} with reflow, whose pairs hardly "
+        "ever meet. Nothing is trained: the field of independent pairs is "
+        f"the closed form, each other one is the exact field of {PAIRS:,} pairs smoothed by "
+        f"{STD:g} (Tong et al. 2023, eq. 14), where a particle beside all of them follows the "
+        "nearest; an S near 0.01 is that smoothing's own. What small "
+        "networks make of the same couplings is on the page *Is straighter better?*, claim 3."
+    )
+
+
+def costs(config: PairingsConfig) -> None:
+    """Transport cost and S over the size of the minibatch, and reflow's."""
+    st.subheader("From independent pairs to the optimal map: larger minibatches")
+    left, right = st.columns(2)
+    with left:
+        each = gather(
+            "which-ot-costs",
+            [
+                partial(_cost, CostConfig(data=config.data, batch=batch, seed=config.seed))
+                for batch in (*SIZES, REFLOW)
+            ],
+            label="Pairing larger minibatches",
+            token=config,
+        )
+        if each is not None:
+            *sized, last = each
+            cost = _Curve(
+                np.array([one.cost for one in sized]),
+                np.array([one.error for one in sized]),
+                last.cost,
+            )
+            least = ("no coupling is cheaper (Gelbrich's bound)", last.least)
+            _curve(
+                config,
+                "cost",
+                "transport cost E|<i>x</i><sub>1</sub> − <i>x</i><sub>0</sub>|²",
+                cost,
+                least,
+            )
+            st.markdown(_cost_words(cost, last))
+    with right:
+        found = gather(
+            "which-ot-s",
+            [partial(_marginal, _marginal_config(config, n)) for n in (*SIZES, REFLOW)],
+            label="Following the marginal flows",
+            token=config,
+        )
+        if found is not None:
+            values = np.array([one.straightness.deviation for one in found])
+            bend = _Curve(values[:-1], np.zeros(len(SIZES)), values[-1])
+            _curve(config, "s", "S of the marginal flow", bend, log_y=True)
+            at = SIZES.index(64)
+            st.markdown(
+                f"**Small minibatches straighten most of it**: batches of 64 bring S to 1/"
+                f"{values[0] / values[at]:.0f} of that of independent pairs, whatever is left of "
+                "the cost. A straight flow is right after one Euler step; a bent one is not."
+            )
+
+
+def _curve(
+    config: PairingsConfig,
+    name: str,
+    title: str,
+    curve: _Curve,
+    *others: tuple[str, float],
+    log_y: bool = False,
+) -> None:
+    """A measure over batch sizes with its error, reflow's level and others as horizontals."""
+    sizes, dark = np.array(SIZES, dtype=float), is_dark()
+    lines = [
+        curves.Curve(
+            label="optimal transport within minibatches",
+            colour=theme.colour("ot", dark=dark),
+            x=sizes,
+            y=curve.values,
+            band=(curve.values - curve.errors, curve.values + curve.errors),
+        )
+    ]
+    plot = curves.curves(
+        lines,
+        x_title="pairs of a minibatch (1: independent)",
+        y_title=title,
+        log_x=True,
+        log_y=log_y,
+        markers=True,
+        dark=dark,
+    )
+    levels = [("reflow", curve.reflow, "dash", theme.INK[dark])]
+    levels += [(label, value, "dot", theme.MUTED[dark]) for label, value in others]
+    for label, value, dash, colour in levels:
+        plot.add_scatter(
+            x=sizes[[0, -1]],
+            y=[value, value],
+            mode="lines",
+            line={"color": colour, "width": 1.4, "dash": dash},
+            name=label,
+            hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
+        )
+    plot.update_xaxes(tickvals=SIZES, ticktext=[f"{n:,}" for n in SIZES])
+    figure.show(
+        plot,
+        f"which-ot-{name}",
+        title=f"{name} over minibatch size",
+        alt=f"{title} over the size of the minibatch, falling to near that of reflow.",
+        settings=asdict(config) | {label: f"{value:.6g}" for label, value, *_ in levels},
+        columns=lambda: {"batch": sizes, name: curve.values, f"{name}_error": curve.errors},
+    )
+
+
+def _cost_words(cost: _Curve, last: CostResult) -> str:
+    alone, whole = cost.values[0], cost.values[-1]
+    text = (
+        f"**From {alone:.1f} to {whole:.2f}**: the larger the minibatch, the nearer to W₂². Two "
+        f"samples of {ALL:,} still lie above it, since they must also pay for their own chance; "
+    )
+    return text + (
+        f"reflow costs {last.cost:.2f} ± {last.error:.2f}, and no map can cost less than W₂², "
+        f"which so lies between {last.least:.2f} and about {min(last.cost, whole):.2f}."
+    )
+
+
+def _ways(name: str, found: MarginalResult) -> Mapping[str, NDArray | str]:
+    """The states, one line a particle and moment."""
+    moments, count, _ = found.states.shape
+    return {
+        "coupling": name,
+        "particle": np.tile(np.arange(count), moments),
+        "t": np.repeat(np.linspace(0, 1, moments), count),
+        "x1": found.states[:, :, 0].ravel(),
+        "x2": found.states[:, :, 1].ravel(),
+    }
+
+
+def _titles(config: PairingsConfig) -> Sequence[str]:
+    return ("independent", f"minibatch OT, {config.batch}", "optimal transport", "reflow")
+
+
+def _marginal_config(config: PairingsConfig, batch: int) -> MarginalConfig:
+    return MarginalConfig(data=config.data, batch=batch, seed=config.seed)

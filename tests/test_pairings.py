@@ -1,0 +1,173 @@
+"""Which OT: crossings by hand, optimal pairings by brute force, the exact field of given pairs."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+
+from flowviz.couplings import Pairs
+from flowviz.experiments.pairings import (
+    ALL,
+    REFLOW,
+    SIZES,
+    CostConfig,
+    MarginalConfig,
+    PairingsConfig,
+    compute_cost,
+    compute_marginal,
+    compute_pairings,
+    crossings,
+    least_cost,
+)
+from flowviz.fields.paired import PairedField
+from flowviz.figures.pairings import Panel, panels
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, scheduler
+
+GAUSSIAN = "mixture:1,-2@0.5"
+
+
+def noise(n, seed=0):
+    return torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+class TestCrossings:
+    def test_of_a_cross_is_its_middle_at_one_time(self):
+        found = crossings(np.array([[0.0, 0], [1, 0]]), np.array([[1.0, 1], [0, 1]]))
+        np.testing.assert_allclose(found.places, [[0.5, 0.5]])
+        assert found.apart == pytest.approx([0]) and found.at_once.all()
+
+    def test_knows_at_which_times_both_pass(self):
+        """The first is there at 0.25, the second at 0.75."""
+        found = crossings(np.array([[0.0, 0], [1, -3]]), np.array([[4.0, 0], [1, 1]]))
+        np.testing.assert_allclose(found.places, [[1, 0]])
+        assert found.apart == pytest.approx([0.5]) and not found.at_once.any()
+
+    def test_needs_both_segments_to_reach_it(self):
+        found = crossings(np.array([[0.0, 0], [1, -3]]), np.array([[4.0, 0], [1, -1]]))
+        assert len(found.places) == len(found.apart) == 0
+
+    def test_of_parallels_and_of_one_line_twice_is_none(self):
+        start = np.array([[0.0, 0], [0, 1], [0, 0]])
+        assert len(crossings(start, start + np.array([2, 1])).places) == 0
+
+
+def test_optimal_pairings_are_those_of_brute_force():
+    found = compute_pairings(PairingsConfig(n=6, batch=3))
+    alone, batch, whole, _ = found.pairings
+    ways = (np.square(found.data[list(p)] - found.noise).sum() / 6 for p in permutations(range(6)))
+    assert whole.cost == pytest.approx(min(ways))
+    halves = sum(
+        min(
+            np.square(found.data[part][list(p)] - found.noise[part]).sum()
+            for p in permutations(range(3))
+        )
+        for part in (slice(0, 3), slice(3, 6))
+    )
+    assert batch.cost == pytest.approx(halves / 6)
+    assert whole.cost <= batch.cost <= alone.cost
+
+
+def test_optimal_pairing_is_monotone_so_that_no_two_meet():
+    """(x - x') . (y - y') >= 0 for all pairs, which keeps them apart at every time."""
+    found = compute_pairings(PairingsConfig(n=128, batch=8))
+    alone, batch, whole, reflow = found.pairings
+    ends, start = whole.ends, found.noise
+    products = ((start[:, None] - start) * (ends[:, None] - ends)).sum(-1)
+    assert products.min() >= -1e-9
+    near = [each.crossings.at_once.sum() for each in (alone, batch, whole, reflow)]
+    assert near[0] > 2 * near[1] > 4 * max(near[2:])
+    assert np.array_equal(alone.ends, found.data)
+    assert np.array_equal(np.sort(ends, axis=0), np.sort(found.data, axis=0))
+
+
+def test_cost_falls_with_the_minibatch_and_never_below_the_bound():
+    costs = [compute_cost(CostConfig(batch=batch)) for batch in SIZES if batch < ALL]
+    values = [each.cost for each in costs]
+    assert values == sorted(values, reverse=True)
+    assert all(each.cost > each.least and each.error > 0 for each in costs)
+    reflow = compute_cost(CostConfig(batch=REFLOW))
+    assert costs[0].least < reflow.cost < costs[0].cost / 2
+
+
+def test_bound_is_the_cost_between_gaussians():
+    """W_2^2 = |m|^2 + d (s - 1)^2; the exact flow towards a Gaussian is that very map."""
+    assert least_cost(torch.tensor([1.0, -2.0]), torch.eye(2) / 4) == pytest.approx(5.5)
+    found = compute_cost(CostConfig(data=GAUSSIAN, batch=REFLOW))
+    assert found.cost == pytest.approx(5.5, rel=0.02)
+    assert found.least == pytest.approx(5.5, rel=0.02)
+
+
+@pytest.mark.parametrize("spec", [name for name in SCHEDULERS if name != "ve"])
+def test_field_of_pairs_carries_their_density(spec):
+    """The continuity equation, d_t p + div (p u) = 0, by autograd in float64."""
+    pairs, std = Pairs(noise(7), 3 * noise(7, 1)), 0.6
+    field = PairedField(AffinePath(scheduler(spec)), pairs, std)
+
+    def density(t, x):
+        places = field.path.flow(t, pairs.x_0, pairs.x_1)
+        return torch.exp(-(x - places).square().sum(dim=1) / (2 * std**2)).mean()
+
+    def flux(t, x):
+        return density(t, x) * field(t, x[None])[0]
+
+    t = torch.tensor(0.4, dtype=torch.float64)
+    for x in 2 * noise(5, 2):
+        rate = torch.func.grad(density)(t, x)
+        divergence = torch.func.jacrev(flux, argnums=1)(t, x).trace()
+        assert (rate + divergence).abs() < 1e-12
+
+
+def test_field_of_pairs_needs_a_cloud():
+    with pytest.raises(ValueError, match="std must be positive"):
+        PairedField(AffinePath(scheduler("ot")), Pairs(noise(2), noise(2)), 0.0)
+
+
+def test_couplings_straighten_the_marginal_flow():
+    """The independent one is that of paper-facts D3, S = 2.34 on this board."""
+    found = [compute_marginal(MarginalConfig(batch=batch)) for batch in (1, 16, 256)]
+    alone, few, many = (each.straightness for each in found)
+    assert alone.deviation == pytest.approx(2.34, rel=0.06)
+    assert alone.deviation > 8 * few.deviation > 40 * many.deviation
+    assert 1 <= many.arc_over_chord < few.arc_over_chord < alone.arc_over_chord
+    start, *_ = (each.states[0] for each in found)
+    assert all(np.array_equal(each.states[0], start) for each in found), "the same noise"
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PairingsConfig(n=64, batch=9), "batch must divide n = 64; got 9"),
+        (lambda: PairingsConfig(n=1, batch=1), "n must be in 2..512"),
+        (lambda: CostConfig(batch=3), "batch must be a power of 2 up to 2048"),
+        (lambda: MarginalConfig(batch=4_096), "batch must be a power of 2 up to 2048"),
+    ],
+)
+def test_what_cannot_be_paired_is_refused_in_a_sentence(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_panels_hold_the_segments_and_the_crossings(dark):
+    found = compute_pairings(PairingsConfig(n=32))
+    shown = [
+        Panel(
+            title=str(k),
+            lines=("one",),
+            colour="#0072B2",
+            states=np.stack([found.noise, each.ends]),
+            crossings=each.crossings.places,
+            at_once=each.crossings.at_once,
+        )
+        for k, each in enumerate(found.pairings)
+    ]
+    figure = panels(shown, ends="data", dark=dark)
+    last = [trace for trace in figure.data if trace.xaxis == "x4"]
+    assert len(figure.data) == 5 * len(shown) and len(last) == 5
+    first = [trace for trace in figure.data if trace.xaxis == "x"]
+    assert len(first[0].x) == 3 * 32, "a segment, and a gap where the pen is lifted"
+    crossed = sum(len(trace.x) for trace in first[3:])
+    assert crossed == len(found.pairings[0].crossings.apart)
+    assert [note.text for note in figure.layout.annotations][1] == "<b>1</b><br>one"
