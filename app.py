@@ -10,6 +10,8 @@ PAGES = {
     "lecture": ("See", "Lectures", ":material/slideshow:"),
     "train": ("See", "Train", ":material/model_training:"),
     "why": ("Understand", "One path, all paths", ":material/alt_route:"),
+    "schedules": ("Understand", "Schedules", ":material/timeline:"),
+    "particles": ("Understand", "ODE or SDE", ":material/grain:"),
     "cfm": ("Understand", "CFM = FM", ":material/balance:"),
     "which_ot": ("Understand", "Which OT?", ":material/conversion_path:"),
     "learned_path": ("Understand", "A learned path", ":material/route:"),

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz import lectures
 from flowviz.datasets import dataset
-from flowviz.experiments import endpoints, figure4, likelihood, race, unlimited
+from flowviz.experiments import endpoints, figure4, likelihood, pairings, race, theorem2, unlimited
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
@@ -26,10 +26,13 @@ LINKS = {
     "train": {"data": "moons", "left": "trig", "seed": "7"},
     "why": {"data": "moons", "path": "trig", "t": "0.25", "x": "-1.5", "n": "500"},
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
+    "schedules": {"axis": "log-snr", "paths": "ot,shaped", "shape": "a1=0.2"},
     "particles": {"data": "moons", "path": "trig", "sampler": "ancestral", "noise": "50"},
     "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
     "nfe_quality": {"data": "moons", "fields": "exact-trig", "solvers": "rk4", "seeds": "2"},
     "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
+    "cfm": {"data": "moons", "paths": "trig", "network": "trained", "batch": "16", "seeds": "2"},
+    "which_ot": {"data": "moons", "n": "32", "batch": "4", "seed": "7"},
     "lecture": {},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""
@@ -39,10 +42,13 @@ MOVES = {
     "train": ("left", "trig"),
     "why": ("path", "trig"),
     "likelihood": ("solver", "heun3"),
+    "schedules": ("axis", "log-snr"),
     "particles": ("path", "trig"),
     "figure4": ("cells", "90"),
     "nfe_quality": ("grid", "log-snr"),
     "straighter": ("width", "128"),
+    "cfm": ("batch", "16"),
+    "which_ot": ("batch", "16"),
 }
 """A menu of each page, and an entry of it that is not the default."""
 
@@ -69,6 +75,12 @@ def small_densities(monkeypatch):
         (endpoints, "compute_endpoints", {"doublings": 1, "n": 20}),
         (race, "compute_targets", {"times": 3, "n": 20}),
         (unlimited, "compute_straightness", {"n": 20}),
+        (theorem2, "compute_gradients", {"pairs": 2_048}),
+        (theorem2, "compute_gaps", {"pairs": 64}),
+        (theorem2, "compute_target", {"n": 8}),
+        (theorem2, "compute_coupling", {"pairs": 256, "nodes": 3}),
+        (pairings, "compute_cost", {"batch": 1}),
+        (pairings, "compute_marginal", {"batch": 1}),
     ):
         monkeypatch.setattr(module, name, _smaller(getattr(module, name), smaller))
 

@@ -1,0 +1,208 @@
+"""One path, three ways to run it: by pairs, by the flow and by a diffusion of the same densities.
+
+A *pair* is joined by the conditional path x_t = alpha x_1 + sigma x_0. The *flow* moves each
+state by the marginal velocity alone. The *diffusion* adds noise and takes it out by the score. At
+every t all three have the density p_t; what differs is which particle is where, and how it came.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
+from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.metrics import METRICS
+from flowviz.schedulers import scheduler
+from flowviz.solvers import Field, solve, steps_for
+from flowviz.stochastic import SAMPLERS, rate, sample
+
+__all__ = [
+    "CHECKED",
+    "FLOW",
+    "PAIRS",
+    "TOLERANCE",
+    "ParticlesConfig",
+    "ParticlesResult",
+    "compute_noise",
+    "compute_particles",
+]
+
+PAIRS = "pairs"
+"""The conditional path of fixed pairs, in place of a sampler's name."""
+
+FLOW = "midpoint"
+"""The flow, in place of a sampler's name: the method in METHODS that follows it."""
+
+CHECKED = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""The times, as shares of t_max, at which particles are held against draws of p_t."""
+
+FLOOR_SETS = 8
+"""Pairs of fresh sets whose distances say what a perfect sampler would have."""
+
+TOLERANCE = 2.0
+"""How many times the largest distance of fresh sets is more than chance."""
+
+FRESH = 2_000_003
+"""The seed of fresh draws of p_t, apart from every seed of a menu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParticlesConfig:
+    """One way to run a path: only names and numbers.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: EXACT, or the name of a checkpoint or of a live field; pairs need none.
+        way: PAIRS, FLOW or a name in SAMPLERS.
+        noise: the noise level of a sampler; 0 otherwise.
+        nfe: evaluations, even; pairs take none.
+        n: particles.
+        seed: of the noise at t = 0, which all ways share, of the data and of the noise on the way.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "8gaussians"
+    path: str = "ot"
+    field: str = EXACT
+    way: str = PAIRS
+    noise: float = 0.0
+    nfe: int = 100
+    n: int = 600
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        if self.way == FLOW:
+            steps_for(FLOW, self.nfe)
+        elif self.way != PAIRS:
+            _ = SAMPLERS[self.way]
+        for name, low, high in (("nfe", 2, 1_000), ("n", 2, 5_000), ("seed", 0, 2**31 - 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParticlesResult:
+    """Where the particles went.
+
+    Attributes:
+        times: (K,), from 0 to the path's t_max.
+        states: (K, n, 2) float32.
+        nfe: counted evaluations of the field.
+        energy: (5,), the energy distance to fresh draws of p_t at CHECKED.
+        floor: (5,), that of two fresh sets, mean of FLOOR_SETS.
+        highest: (5,), the largest of these.
+        length: (n,), of each particle's way.
+        displacement: (n,), from its start to its end.
+    """
+
+    times: NDArray[np.float64]
+    states: NDArray[np.float32]
+    nfe: int
+    energy: NDArray[np.float64]
+    floor: NDArray[np.float64]
+    highest: NDArray[np.float64]
+    length: NDArray[np.float64]
+    displacement: NDArray[np.float64]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the densities are p_t, as far as so many particles tell.
+
+        That is at no time more than TOLERANCE times as far from it as any of the fresh sets: the
+        five distances hang together, for one draw of noise leads to all of them.
+        """
+        return bool((self.energy <= TOLERANCE * self.highest).all())
+
+
+@torch.no_grad()
+def compute_particles(config: ParticlesConfig, *, field: Field | None = None) -> ParticlesResult:
+    """Runs a path one way.
+
+    Args:
+        config: what to compute.
+        field: a field that `config.field` names but that lies in no file.
+
+    Raises:
+        ValueError: a name is unknown, or the solver failed (SolveError says where).
+    """
+    needs = config.way != PAIRS and field is None
+    target, path, named = resolve(config.data, config.path, config.field if needs else None)
+    field = field or named
+    x_0 = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
+    # Frames at the steps of a sampler, so that none of its noise is smoothed away.
+    grid = torch.linspace(0, path.t_max, config.nfe + 1, dtype=torch.float64)
+    if config.way == PAIRS:
+        x_1 = target.sample(config.n, Generator().manual_seed(config.seed + 1))
+        states, nfe = torch.stack([path.flow(t, x_0, x_1) for t in grid]), 0
+    elif config.way == FLOW:
+        steps = steps_for(FLOW, config.nfe)
+        solution = solve(field, path.start(x_0), grid, FLOW, steps=steps)
+        states, nfe = solution.states, solution.nfe
+    else:
+        solution = sample(
+            field,
+            path,
+            path.start(x_0),
+            grid,
+            config.way,
+            noise=config.noise,
+            generator=Generator().manual_seed(config.seed + 2),
+        )
+        states, nfe = solution.states, solution.nfe
+    truth = _truth(config.data, config.path, config.n)
+    at = [round(share * config.nfe) for share in CHECKED]
+    ways = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
+    return ParticlesResult(
+        times=grid.numpy(),
+        states=states.numpy(),
+        nfe=nfe,
+        energy=_energies(states[at], truth.points),
+        floor=truth.floors.mean(axis=0),
+        highest=truth.floors.max(axis=0),
+        length=ways.double().numpy(),
+        displacement=torch.linalg.vector_norm(states[-1] - states[0], dim=-1).double().numpy(),
+    )
+
+
+def compute_noise(path: str, times: NDArray, noise: float) -> NDArray[np.float64]:
+    """g_t of the stochastic differential equation at times (K,), (K,)."""
+    t = torch.from_numpy(np.asarray(times, np.float64))
+    _, affine, _ = resolve("8gaussians", path, None)
+    return (noise * (2 * rate(affine, t)).sqrt() * affine.scheduler(t).sigma).numpy()
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Fresh draws of p_t at CHECKED, (5, n, 2), and how far two fresh sets are apart."""
+
+    points: Tensor
+    floors: NDArray[np.float64]
+    """(FLOOR_SETS, 5)."""
+
+
+@lru_cache(maxsize=32)
+def _truth(data: str, path: str, n: int) -> _Truth:
+    target, affine, _ = resolve(data, path, None)
+    generator = Generator().manual_seed(FRESH)
+
+    def fresh() -> Tensor:
+        x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)
+        times = affine.t_max * torch.tensor(CHECKED, dtype=torch.float64)
+        return torch.stack([affine.flow(t, x_0, x_1) for t in times])
+
+    sets = [fresh() for _ in range(FLOOR_SETS + 1)]
+    floors = [_energies(first, second) for first, second in zip(sets[1:], sets, strict=False)]
+    return _Truth(sets[0], np.array(floors))
+
+
+def _energies(first: Tensor, second: Tensor) -> NDArray[np.float64]:
+    """The energy distance of sets (T, n, 2) and (T, n, 2), pair by pair, (T,)."""
+    energy = METRICS["energy"].compute
+    return np.array([energy(x, y, None) for x, y in zip(first, second, strict=True)])

@@ -1,0 +1,149 @@
+"""What a path's schedule does over time: signal, noise, their rates and their ratio."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from flowviz.figures import theme
+
+__all__ = ["Schedule", "schedules"]
+
+PANELS = (
+    ("signal α<sub>t</sub>", "alpha"),
+    ("noise σ<sub>t</sub>", "sigma"),
+    ("log-SNR  2 log(α/σ)", "log_snr"),
+    ("dα/dt", "d_alpha"),
+    ("dσ/dt", "d_sigma"),
+    ("σ against α", "plane"),
+)
+"""Title of each panel and what it shows, row by row."""
+
+REACH = {"alpha": (-0.04, 1.04), "sigma": (-0.06, 1.6), "log_snr": (-12.5, 14.5)}
+"""The ranges of axes on which one path would dwarf the others."""
+
+STEEPEST = 6.0
+"""The largest rate that the panels of derivatives show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The coefficients of one path over time, each (T,).
+
+    Attributes:
+        label: in the legend.
+        colour: #rrggbb.
+        t: in [0, t_max].
+        alpha: of the data in x_t.
+        sigma: of the noise in x_t.
+        d_alpha: d alpha / dt.
+        d_sigma: d sigma / dt.
+        wide: whether the line is drawn stronger than others.
+    """
+
+    label: str
+    colour: str
+    t: NDArray
+    alpha: NDArray
+    sigma: NDArray
+    d_alpha: NDArray
+    d_sigma: NDArray
+    wide: bool = False
+
+    @property
+    def log_snr(self) -> NDArray:
+        """2 log(alpha / sigma), (T,); NaN where there is no signal."""
+        ratio = np.divide(
+            self.alpha, self.sigma, out=np.full_like(self.alpha, np.nan), where=self.alpha > 0
+        )
+        return 2 * np.log(ratio)
+
+
+def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = False) -> go.Figure:
+    """Six panels over one pair of axes each: signal, noise, log-SNR, both rates, sigma by alpha.
+
+    Args:
+        lines: the paths.
+        against: "t", or "log-snr" for a clock that all paths share; then the third panel shows t.
+        dark: the theme.
+    """
+    titles = [_title(title, name, against) for title, name in PANELS]
+    figure = make_subplots(
+        rows=2,
+        cols=3,
+        subplot_titles=titles,
+        horizontal_spacing=0.07,
+        vertical_spacing=0.17,
+    )
+    for place, (_, name) in enumerate(PANELS):
+        where = {"row": place // 3 + 1, "col": place % 3 + 1}
+        for line in lines:
+            x, y = _points(line, name, against)
+            figure.add_scatter(
+                x=x,
+                y=y,
+                mode="lines",
+                line={"color": line.colour, "width": 3 if line.wide else 1.8},
+                name=line.label,
+                legendgroup=line.label,
+                showlegend=place == 0,
+                hovertemplate=f"%{{x:.3g}}: %{{y:.4g}}<extra>{line.label}</extra>",
+                **where,
+            )
+        figure.update_yaxes(range=_range(lines, name, against), **where)
+        clock = {"t": [0, 1], "log-snr": list(REACH["log_snr"])}[against]
+        figure.update_xaxes(range=list(REACH["alpha"]) if name == "plane" else clock, **where)
+    for column in (1, 2):
+        figure.update_xaxes(title=_clock(against), row=2, col=column)
+    figure.update_xaxes(title=_clock(against), row=1, col=3)
+    figure.update_xaxes(title="signal α<sub>t</sub>", row=2, col=3)
+    if against == "t":
+        figure.add_hline(
+            y=0, line={"color": theme.MUTED[dark], "width": 1, "dash": "dot"}, row=1, col=3
+        )
+    figure.update_annotations(font={"size": 13, "color": theme.INK[dark]}, yshift=2)
+    return figure.update_layout(
+        template=theme.template(dark=dark),
+        height=540,
+        margin={"t": 34, "b": 84, "l": 40, "r": 8},
+        legend={"y": -0.15},
+    )
+
+
+def _title(title: str, name: str, against: str) -> str:
+    return "time t" if name == "log_snr" and against != "t" else title
+
+
+def _clock(against: str) -> str:
+    return {"t": "time t  (0 noise, 1 data)", "log-snr": "log-SNR"}[against]
+
+
+def _points(line: Schedule, name: str, against: str) -> tuple[NDArray, NDArray]:
+    if name == "plane":
+        return line.alpha, line.sigma
+    if against == "t":
+        return line.t, getattr(line, name)
+    return line.log_snr, line.t if name == "log_snr" else getattr(line, name)
+
+
+def _range(lines: Sequence[Schedule], name: str, against: str) -> list[float]:
+    """The ends of a panel's vertical axis."""
+    if name == "log_snr":
+        return [0, 1] if against != "t" else list(REACH[name])
+    if name == "plane":
+        return list(REACH["sigma"]) if _exploding(lines) else list(REACH["alpha"])
+    if name == "sigma":
+        return list(REACH["sigma"]) if _exploding(lines) else list(REACH["alpha"])
+    if name == "alpha":
+        return list(REACH["alpha"])
+    rates = np.concatenate([getattr(line, name) for line in lines])
+    low, high = max(rates.min(), -STEEPEST), min(rates.max(), STEEPEST)
+    margin = 0.06 * max(high - low, 0.5)
+    return [low - margin, high + margin]
+
+
+def _exploding(lines: Sequence[Schedule]) -> bool:
+    return any(line.sigma.max() > 1.1 for line in lines)

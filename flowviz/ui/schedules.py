@@ -1,0 +1,229 @@
+"""The parts of the page "Schedules": the visitor's own shape, the curves of all, and the words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+
+from flowviz.figures import schedules as figures
+from flowviz.figures import theme
+from flowviz.figures.schedules import Schedule
+from flowviz.grids import time_of
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
+from flowviz.ui import downloads, figure, paths, state
+from flowviz.ui.shaper import Values, shaper
+from flowviz.ui.theme import is_dark
+
+__all__ = ["show"]
+
+POINTS = 401
+SHOWN = ("ot", "vp", "trig", "shaped")
+"""The paths that are drawn at first."""
+
+PRESETS = {"ease": "easy start and end", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
+"""Shapes to start from; "ease" is the one that everybody begins with."""
+
+MIXED = 10.0
+"""alpha and sigma closer than by this factor count as mixed, neither being lost in the other."""
+
+
+def show() -> None:
+    """The page: the shape beside the curves of all paths, then what they say."""
+    own = paths.shape()
+    left, right = st.columns([5, 12], gap="medium")
+    with left:
+        st.markdown("**Your own schedule**")
+        own = _shaped(own)
+        _use(own)
+    with right:
+        first, second = st.columns([3, 2], vertical_alignment="bottom")
+        with first:
+            chosen = state.several("paths", "Paths", paths.labels(), SHOWN)
+        with second:
+            against = state.select(
+                "axis",
+                "Horizontal axis",
+                {"t": "time t", "log-snr": "log-SNR, the clock that all share"},
+                "t",
+                help="Against log-SNR one sees what is left of a path when its clock is taken "
+                "away: VP and the trigonometric path become one.",
+            )
+        if not chosen:
+            st.info("Choose one path or more.")
+            return
+        specs = [paths.spec(name) for name in chosen]
+        _curves(specs, against)
+    facts = [_facts(spec) for spec in specs]
+    st.markdown(_lesson(facts))
+    _table(facts)
+
+
+def _shaped(own: Shaped) -> Shaped:
+    """The plot to drag in; returns the schedule as it is now."""
+    moved = shaper(own, _presets(), key="shaper")
+    if moved is None:
+        return own
+    alpha, sigma = moved
+    names = [f"{letter}{i}" for letter in "as" for i in range(1, 5)]
+    text = ",".join(f"{n}={v!r}" for n, v in zip(names, (*alpha, *sigma), strict=True))
+    try:
+        return paths.shape_into(text)
+    except ValueError as error:
+        st.error(f"This shape cannot be used. {error}", icon=":material/error:")
+        return own
+
+
+@st.cache_data(show_spinner=False)
+def _presets() -> dict[str, Values]:
+    """What the buttons under the plot start from, by label."""
+    found = {PRESETS["ease"]: Shaped().values}
+    knots = torch.tensor(Shaped.KNOTS, dtype=torch.float64)
+    for name in ("ot", "vp", "trig"):
+        c = SCHEDULERS[name]()(knots)
+        found[PRESETS[name]] = (_spaced(c.alpha.tolist(), 0.0), _spaced(c.sigma.tolist(), 1.0))
+    return found
+
+
+def _spaced(values: list[float], first: float) -> tuple[float, ...]:
+    """Values rounded to the least step, and moved apart where they are closer than that."""
+    step, last = Shaped.LEAST_STEP, 1 - first
+    sign = 1 if last > first else -1
+    placed = []
+    for k, value in enumerate(values):
+        before = placed[-1] if placed else first
+        room = sign * (last - before) - (len(values) - k) * step
+        rise = min(max(sign * (value - before), step), room)
+        placed.append(round(before + sign * rise, 2))
+    return tuple(placed)
+
+
+def _use(own: Shaped) -> None:
+    """Where to go with the schedule."""
+    st.caption(
+        "Every menu of paths in the app offers it as *your own schedule*, with exact fields at "
+        "once; the link carries it."
+    )
+    with st.container(horizontal=True, gap="small"):
+        for label, icon, page, link in (
+            (
+                "See it beside OT",
+                ":material/compare:",
+                "compare",
+                {"field": "exact", **paths.link(left="ot", right=spec_of(own))},
+            ),
+            (
+                "Train on it",
+                ":material/model_training:",
+                "train",
+                paths.link(left="ot", right=spec_of(own)),
+            ),
+        ):
+            if st.button(label, icon=icon, key=f"schedules-{page}"):
+                st.switch_page(f"pages/{page}.py", query_params=link)
+
+
+def _schedule(spec: str) -> Schedule:
+    entry = scheduler(spec)
+    # Denser towards the ends, where VP's noise falls like a root.
+    share = np.linspace(0, np.pi, POINTS)
+    t = entry.t_max * (1 - np.cos(share)) / 2
+    c = entry(torch.from_numpy(t))
+    return Schedule(
+        label=entry.label,
+        colour=theme.path_colour(spec, dark=is_dark()),
+        t=t,
+        alpha=c.alpha.numpy(),
+        sigma=c.sigma.numpy(),
+        d_alpha=c.d_alpha.numpy(),
+        d_sigma=c.d_sigma.numpy(),
+        wide=paths.name_of(spec) == paths.OWN,
+    )
+
+
+def _curves(specs: list[str], against: str) -> None:
+    lines = [_schedule(spec) for spec in specs]
+    figure.show(
+        figures.schedules(lines, against=against, dark=is_dark()),
+        "schedules",
+        title="schedules",
+        alt="Signal, noise, log signal-to-noise ratio and both rates over time, and noise against "
+        f"signal, for {', '.join(line.label for line in lines)}.",
+        settings={"paths": " ".join(specs)},
+        columns=lambda: downloads.stacked(
+            [
+                {"path": spec, "t": line.t, "alpha": line.alpha, "sigma": line.sigma}
+                | {"d_alpha": line.d_alpha, "d_sigma": line.d_sigma, "log_snr": line.log_snr}
+                for spec, line in zip(specs, lines, strict=True)
+            ]
+        ),
+        filename="flowviz-schedules",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What the caption and the table say of a path."""
+
+    label: str
+    even: float
+    """The time at which alpha = sigma."""
+    window: tuple[float, float]
+    """The times between which alpha and sigma are within a factor of MIXED of each other."""
+    circle: float
+    """The largest distance of alpha^2 + sigma^2 from 1."""
+    fastest: float
+    """The largest rate of alpha or sigma over the path."""
+
+    @property
+    def share(self) -> float:
+        """Of the time, in which they are."""
+        return self.window[1] - self.window[0]
+
+
+def _facts(spec: str) -> _Facts:
+    path, line = AffinePath(scheduler(spec)), _schedule(spec)
+    wanted = torch.tensor([1 / MIXED, 1.0, MIXED], dtype=torch.float64)
+    low, even, high = time_of(path, wanted).tolist()
+    return _Facts(
+        label=line.label,
+        even=even,
+        window=(low, high),
+        circle=float(np.abs(line.alpha**2 + line.sigma**2 - 1).max()),
+        fastest=float(np.abs([line.d_alpha, line.d_sigma]).max()),
+    )
+
+
+def _lesson(facts: list[_Facts]) -> str:
+    """One caption that says, from the numbers, what to notice; Markdown."""
+    early, late = min(facts, key=lambda f: f.even), max(facts, key=lambda f: f.even)
+    text = f"Signal and noise are equal (SNR = 1) at t = {early.even:.2f} on {early.label}"
+    if late.even - early.even >= 0.005:
+        text += f", and only at t = {late.even:.2f} on {late.label}"
+    long, short = max(facts, key=lambda f: f.share), min(facts, key=lambda f: f.share)
+    text += (
+        f". **They are within a factor of {MIXED:g} of each other, neither lost in the other, "
+        f"for {long.share:.0%} of the time on {long.label}**"
+    )
+    if long.share - short.share >= 0.005:
+        text += f" and for {short.share:.0%} on {short.label}"
+    text += ": steps that are even in t are spent well or idly accordingly. "
+    round_ones = [f.label for f in facts if f.circle < 1e-6]
+    if len(round_ones) > 1:
+        text += (
+            f"{' and '.join(round_ones)} keep α² + σ² = 1 and run along the same quarter circle: "
+            "they are one path with two clocks. "
+        )
+    return text
+
+
+def _table(facts: list[_Facts]) -> None:
+    heads = "| Path | α = σ at t | within a factor of ten | largest rate | α² + σ² |"
+    rows = [
+        f"| {f.label} | {f.even:.3f} | t = {f.window[0]:.2f} to {f.window[1]:.2f}, "
+        f"{f.share:.0%} of the time | {f.fastest:.3g} | "
+        f"{'1 throughout' if f.circle < 1e-6 else f'up to {f.circle:.3g} from 1'} |"
+        for f in facts
+    ]
+    st.markdown("\n".join([heads, "|:--|--:|--:|--:|--:|", *rows]))

@@ -1,0 +1,72 @@
+"""The plot in which a visitor shapes a schedule, by dragging its points or with the keyboard."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from flowviz.figures import theme
+from flowviz.schedulers import Shaped
+
+__all__ = ["Values", "shaper"]
+
+Values = tuple[tuple[float, ...], tuple[float, ...]]
+"""alpha and sigma at `Shaped.KNOTS`."""
+
+_HERE = Path(__file__).parent
+_shaper = st.components.v2.component(
+    "flowviz_shaper",
+    html=(_HERE / "shaper.html").read_text(encoding="utf-8"),
+    css=(_HERE / "shaper.css").read_text(encoding="utf-8"),
+    js=(_HERE / "shaper.js").read_text(encoding="utf-8"),
+)
+
+
+def shaper(shape: Shaped, presets: Mapping[str, Values], *, key: str) -> Values | None:
+    """The values in the run that follows a change of theirs, else None.
+
+    Args:
+        shape: where the points stand.
+        presets: values to start from, by the label of their button.
+        key: unique on the page.
+    """
+    alpha, sigma = shape.values
+    shown = {
+        "alpha": alpha,
+        "sigma": sigma,
+        "least": Shaped.LEAST_STEP,
+        "presets": [
+            {"label": label, "alpha": values[0], "sigma": values[1]}
+            for label, values in presets.items()
+        ],
+        "theme": {
+            name: {
+                "own": theme.colour("shaped", dark=bool(dark)),
+                "noise": theme.colour("noise", dark=bool(dark)),
+                "ink": theme.INK[dark],
+                "muted": theme.MUTED[dark],
+                "grid": theme.GRID[dark],
+            }
+            for dark, name in enumerate(("light", "dark"))
+        },
+    }
+    result = _shaper(key=key, data=shown, on_shape_change=_heard)
+    return _values(result.get("shape"))
+
+
+def _heard() -> None:
+    """Streamlit delivers a trigger only if somebody listens."""
+
+
+def _values(report: Any) -> Values | None:
+    """The browser's report as values; what is not twice four numbers is not believed."""
+    try:
+        alpha, sigma = (tuple(float(v) for v in report[name]) for name in ("alpha", "sigma"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (alpha, sigma) if _fits(alpha) and _fits(sigma) else None
+
+
+def _fits(values: Sequence[float]) -> bool:
+    return len(values) == len(Shaped.KNOTS)
