@@ -43,6 +43,13 @@ class UNetShape:
             10,000, otherwise so many clocks in [-1, 1] with six octaves each.
         heads_first: whether queries, keys and values lie head by head (the family's older order)
             or all queries come first.
+        resblock_updown: whether residual blocks change the resolution, in the place of the plain
+            layers of `conv_resample`.
+        pad_after: whether the strided convolution pads to the right and below alone, as DDPM's
+            first code does, or on all sides.
+        frequency_shift: 1 spreads the frequencies of the sinusoid over both ends of their range,
+            as DDPM's first code does; 0 leaves the last one out.
+        eps: what the group norms add to the variance.
     """
 
     model_channels: int
@@ -58,6 +65,10 @@ class UNetShape:
     patch: int = 1
     clocks: int = 0
     heads_first: bool = True
+    resblock_updown: bool = False
+    pad_after: bool = False
+    frequency_shift: int = 0
+    eps: float = 1e-5
 
 
 UNETS: Registry[UNetShape] = Registry("U-Net")
@@ -147,7 +158,9 @@ class UNet(nn.Module):
             rates = math.pi / 2 * 2.0 ** torch.arange(6)
             features = 2 * len(rates) * shape.clocks
         else:
-            rates = 10_000.0 ** (-torch.arange(width // 2) / (width // 2))
+            # As the family computes it: a time of hundreds shows the last digit of a rate.
+            powers = -math.log(10_000) * torch.arange(width // 2, dtype=torch.float32)
+            rates = torch.exp(powers / (width // 2 - shape.frequency_shift))
             features = width
         self.register_buffer("rates", rates, persistent=False)
         embedding = 4 * width
@@ -157,8 +170,18 @@ class UNet(nn.Module):
         if num_classes:
             self.label_emb = nn.Embedding(num_classes + 1, embedding)
 
-        def block(inputs: int, outputs: int) -> _ResBlock:
-            return _ResBlock(inputs, outputs, embedding, shape)
+        def block(inputs: int, outputs: int, resample: nn.Module | None = None) -> _ResBlock:
+            return _ResBlock(inputs, outputs, embedding, shape, resample)
+
+        def down(channels: int) -> nn.Module:
+            if shape.resblock_updown:
+                return block(channels, channels, _Downsample(channels, False))
+            return _Downsample(channels, shape.conv_resample, shape.pad_after)
+
+        def up(channels: int) -> nn.Module:
+            if shape.resblock_updown:
+                return block(channels, channels, _Upsample(channels, False))
+            return _Upsample(channels, shape.conv_resample)
 
         side = size // shape.patch
         here = width * shape.channel_mult[0]
@@ -173,7 +196,7 @@ class UNet(nn.Module):
                 self.input_blocks.append(_Stage(*stage))
                 skips.append(here)
             if level < len(shape.channel_mult) - 1:
-                self.input_blocks.append(_Stage(_Downsample(here, shape.conv_resample)))
+                self.input_blocks.append(_Stage(down(here)))
                 skips.append(here)
                 side //= 2
         self.middle_block = _Stage(block(here, here), _Attention(here, shape), block(here, here))
@@ -185,11 +208,13 @@ class UNet(nn.Module):
                 if side in shape.attention_resolutions:
                     stage.append(_Attention(here, shape))
                 if level and i == shape.num_res_blocks:
-                    stage.append(_Upsample(here, shape.conv_resample))
+                    stage.append(up(here))
                     side *= 2
                 self.output_blocks.append(_Stage(*stage))
         self.out = nn.Sequential(
-            nn.GroupNorm(shape.groups, here), nn.SiLU(), nn.Conv2d(here, folded, 3, padding=1)
+            nn.GroupNorm(shape.groups, here, shape.eps),
+            nn.SiLU(),
+            nn.Conv2d(here, folded, 3, padding=1),
         )
         self._draw(generator)
 
@@ -253,17 +278,27 @@ class _Stage(nn.Sequential):
 
 
 class _ResBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int, embedding: int, shape: UNetShape) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        embedding: int,
+        shape: UNetShape,
+        resample: nn.Module | None,
+    ) -> None:
         super().__init__()
         self.scaled = shape.use_scale_shift_norm
+        self.resample = resample  # without weights
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(shape.groups, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1)
+            nn.GroupNorm(shape.groups, inputs, shape.eps),
+            nn.SiLU(),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
         )
         self.emb_layers = nn.Sequential(
             nn.SiLU(), nn.Linear(embedding, 2 * outputs if self.scaled else outputs)
         )
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(shape.groups, outputs),
+            nn.GroupNorm(shape.groups, outputs, shape.eps),
             nn.SiLU(),
             nn.Dropout(shape.dropout),
             nn.Conv2d(outputs, outputs, 3, padding=1),
@@ -273,7 +308,11 @@ class _ResBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        h = self.in_layers(x)
+        if self.resample is None:
+            h = self.in_layers(x)
+        else:
+            h = self.in_layers[2](self.resample(self.in_layers[:2](x)))
+            x = self.resample(x)
         e = self.emb_layers(e)[:, :, None, None]
         norm, rest = self.out_layers[0], self.out_layers[1:]
         if self.scaled:
@@ -291,7 +330,7 @@ class _Attention(nn.Module):
             channels // shape.num_head_channels if shape.num_head_channels else shape.num_heads
         )
         self.heads_first = shape.heads_first
-        self.norm = nn.GroupNorm(shape.groups, channels)
+        self.norm = nn.GroupNorm(shape.groups, channels, shape.eps)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
@@ -308,14 +347,17 @@ class _Attention(nn.Module):
 
 
 class _Downsample(nn.Module):
-    def __init__(self, channels: int, learned: bool) -> None:
+    def __init__(self, channels: int, learned: bool, pad_after: bool = False) -> None:
         super().__init__()
+        self.pad = (0, 1, 0, 1) if learned and pad_after else None
         self.op = (
-            nn.Conv2d(channels, channels, 3, stride=2, padding=1) if learned else nn.AvgPool2d(2)
+            nn.Conv2d(channels, channels, 3, stride=2, padding=0 if pad_after else 1)
+            if learned
+            else nn.AvgPool2d(2)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.op(x)
+        return self.op(x if self.pad is None else functional.pad(x, self.pad))
 
 
 class _Upsample(nn.Module):

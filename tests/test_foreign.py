@@ -1,0 +1,457 @@
+"""Other people's checkpoints by the documented names, and files that must be refused."""
+
+import argparse
+import copy
+import io
+import json
+import os
+import pickle
+import warnings
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+
+from flowviz.checkpoints import CheckpointError, foreign
+from flowviz.checkpoints.foreign import (
+    foreign_files,
+    load_any,
+    load_foreign,
+    load_foreign_bytes,
+)
+from flowviz.networks import DiscreteTime, UNet, UNetShape
+from flowviz.schedulers import scheduler
+
+SMALL = {"model_channels": 32, "num_res_blocks": 1, "channel_mult": (1, 2)}
+SHAPES = {
+    "torchcfm": UNetShape(**SMALL, attention_resolutions=(16,)),
+    "flow_matching": UNetShape(
+        **SMALL,
+        attention_resolutions=(16,),
+        use_scale_shift_norm=True,
+        conv_resample=False,
+        heads_first=False,
+    ),
+}
+
+
+def network(shape, seed=0, **sizes):
+    made = UNet(shape, generator=torch.Generator().manual_seed(seed), **sizes)
+    generator = torch.Generator().manual_seed(seed + 1)
+    for parameter in made.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.1, generator=generator)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def averages():
+    return {name: network(shape) for name, shape in SHAPES.items()}
+
+
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+
+
+def assert_field_of(loaded, wanted, *y):
+    field = loaded.checkpoint.field
+    assert not field.training and not any(p.requires_grad for p in field.parameters())
+    field, wanted = (copy.deepcopy(network).double() for network in (field, wanted))
+    t, x = torch.tensor([0.25, 0.75], dtype=torch.float64), X.double()
+    with torch.no_grad():
+        torch.testing.assert_close(field(t, x, *y), wanted(t, x, *y), rtol=1e-9, atol=1e-9)
+
+
+def saved_as(path, content):
+    torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("wrapping", ["", "module.", "module._orig_mod."])
+def test_torchcfm_file_gives_its_moving_average(tmp_path, averages, wrapping):
+    average = averages["torchcfm"]
+    weights = {wrapping + key: value for key, value in average.state_dict().items()}
+    others = {key: value + 1 for key, value in weights.items()}
+    content = {"net_model": others, "ema_model": weights, "sched": {}, "optim": {}, "step": 3}
+    loaded = load_foreign(saved_as(tmp_path / "otcfm.pt", content))
+    assert loaded.origin == "torchcfm" and loaded.checkpoint.card.path == "ot"
+    assert_field_of(loaded, average)
+
+
+def test_flow_matching_file_gives_the_averages_in_the_order_of_the_parameters(tmp_path, averages):
+    average = averages["flow_matching"]
+    raw = network(SHAPES["flow_matching"], seed=7)
+    # A file whose names lie in another order than the model's must not lead to other weights.
+    names = sorted(raw.state_dict(), reverse=True)
+    weights = {f"model.{key}": raw.state_dict()[key] for key in names}
+    weights |= {f"shadow_params.{i}": p for i, p in enumerate(average.parameters())}
+    weights["num_updates"] = torch.tensor(9)
+    options = argparse.Namespace(dataset="cifar10", use_ema=True)
+    file = saved_as(tmp_path / "checkpoint.pth", {"model": weights, "epoch": 1, "args": options})
+    loaded = load_foreign(file)
+    assert loaded.origin == "flow_matching" and "shadow_params" in loaded.about
+    assert_field_of(loaded, average)
+    bare = saved_as(tmp_path / "bare.pth", {"model": raw.state_dict(), "args": options})
+    assert_field_of(load_foreign(bare), raw)
+
+
+@pytest.mark.parametrize("changes", [{}, {"resblock_updown": True}])
+def test_classes_with_a_null_class_are_kept(tmp_path, changes):
+    shape = UNetShape(
+        model_channels=64,
+        num_res_blocks=1,
+        channel_mult=(1, 2),
+        attention_resolutions=(16,),
+        num_head_channels=64 if changes else 0,
+        use_scale_shift_norm=True,
+        conv_resample=False,
+        heads_first=False,
+        **changes,
+    )
+    made = network(shape, num_classes=4)
+    loaded = load_foreign(saved_as(tmp_path / "m.pth", {"model": made.state_dict()}))
+    assert loaded.checkpoint.conditional and loaded.checkpoint.card.classes == tuple("0123")
+    assert_field_of(loaded, made)
+    assert_field_of(loaded, made, torch.tensor([1, 3]))
+
+
+def test_bare_weights_are_read_from_both_formats_and_from_an_upload(tmp_path, averages):
+    average = averages["torchcfm"]
+    loaded = load_foreign(saved_as(tmp_path / "bare.pt", average.state_dict()))
+    assert loaded.origin == "torchcfm"
+    assert_field_of(loaded, average)
+    file = tmp_path / "bare.safetensors"
+    safetensors.torch.save_file(average.state_dict(), file)
+    assert_field_of(load_any(file), average)
+    assert_field_of(load_foreign_bytes(file.read_bytes(), file.name), average)
+    content = (tmp_path / "bare.pt").read_bytes()
+    assert_field_of(load_foreign_bytes(content, "bare.pt"), average)
+
+
+def test_half_precision_is_read_as_float32(tmp_path, averages):
+    average = averages["torchcfm"]
+    half = {key: value.bfloat16() for key, value in average.state_dict().items()}
+    loaded = load_foreign(saved_as(tmp_path / "half.pt", half))
+    assert {p.dtype for p in loaded.checkpoint.field.parameters()} == {torch.float32}
+
+
+def diffusers_names(shape):
+    """The names that diffusers documents for a network of two levels with attention at the 2nd."""
+    resnet = {
+        "in_layers.0": "norm1",
+        "in_layers.2": "conv1",
+        "emb_layers.1": "time_emb_proj",
+        "out_layers.0": "norm2",
+        "out_layers.3": "conv2",
+        "skip_connection": "conv_shortcut",
+    }
+    blocks = {
+        "input_blocks.1.0": "down_blocks.0.resnets.0",
+        "input_blocks.3.0": "down_blocks.1.resnets.0",
+        "middle_block.0": "mid_block.resnets.0",
+        "middle_block.2": "mid_block.resnets.1",
+        **{f"output_blocks.{i}.0": f"up_blocks.{i // 2}.resnets.{i % 2}" for i in range(4)},
+    }
+    attentions = {
+        "input_blocks.3.1": "down_blocks.1.attentions.0",
+        "middle_block.1": "mid_block.attentions.0",
+        "output_blocks.0.1": "up_blocks.0.attentions.0",
+        "output_blocks.1.1": "up_blocks.0.attentions.1",
+    }
+    names = {
+        "time_embed.0": "time_embedding.linear_1",
+        "time_embed.2": "time_embedding.linear_2",
+        "input_blocks.0.0": "conv_in",
+        "input_blocks.2.0.op": "down_blocks.0.downsamplers.0.conv",
+        "output_blocks.1.2.conv": "up_blocks.0.upsamplers.0.conv",
+        "out.0": "conv_norm_out",
+        "out.2": "conv_out",
+    }
+    for ours, theirs in blocks.items():
+        names |= {f"{ours}.{a}": f"{theirs}.{b}" for a, b in resnet.items()}
+    for ours, theirs in attentions.items():
+        names |= {f"{ours}.norm": f"{theirs}.group_norm"}
+    return names, attentions
+
+
+DDPM = UNetShape(
+    **SMALL,
+    attention_resolutions=(16,),
+    heads_first=False,
+    pad_after=True,
+    frequency_shift=1,
+    eps=1e-6,
+)
+CONFIG = {
+    "_class_name": "UNet2DModel",
+    "sample_size": 32,
+    "attention_head_dim": None,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    "downsample_padding": 0,
+    "flip_sin_to_cos": False,
+    "freq_shift": 1,
+    "layers_per_block": 1,
+    "norm_eps": 1e-6,
+}
+
+
+def ddpm_folder(folder, made, *, old=False, config=CONFIG, levels=None):
+    """The network as a folder of diffusers, with the names of today or of its first versions."""
+    names, attentions = diffusers_names(DDPM)
+    weights = {}
+    projections = ("query", "key", "value") if old else ("to_q", "to_k", "to_v")
+    for key, value in made.state_dict().items():
+        module, _, end = key.rpartition(".")
+        owner, _, last = module.rpartition(".")
+        if owner in attentions and last == "qkv":
+            for name, part in zip(projections, value.squeeze(-1).chunk(3), strict=True):
+                weights[f"{attentions[owner]}.{name}.{end}"] = part.contiguous()
+        elif owner in attentions and last == "proj_out":
+            last = "proj_attn" if old else "to_out.0"
+            weights[f"{attentions[owner]}.{last}.{end}"] = value.squeeze(-1)
+        else:
+            weights[f"{names[module]}.{end}"] = value
+    cosines, sines = weights["time_embedding.linear_1.weight"].chunk(2, dim=1)
+    weights["time_embedding.linear_1.weight"] = torch.cat([sines, cosines], dim=1)
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    safetensors.torch.save_file(weights, folder / "diffusion_pytorch_model.safetensors")
+    if levels is not None:
+        (folder / "scheduler_config.json").write_text(json.dumps(levels))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ddpm():
+    return network(DDPM)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_diffusers_folder_gives_the_velocity_of_its_noise(tmp_path, ddpm, old):
+    loaded = load_foreign(ddpm_folder(tmp_path / "ddpm", ddpm, old=old))
+    field, path = loaded.checkpoint.field, scheduler("vp")
+    assert loaded.origin == "diffusers" and loaded.checkpoint.card.path == "vp"
+    assert "between the integers" in loaded.about
+    t = torch.tensor([0.3, 0.8], dtype=torch.float64)
+    c = path(t)
+    n = field.network.number(t)
+    with torch.no_grad():
+        noise = ddpm(n.float(), X)
+        # u = (beta / 2) (x - noise / sigma), by the chain rule on the VP path.
+        beta = 0.1 + (1 - t) * 19.9
+        rate, sigma = (v.float()[:, None, None, None] for v in (beta / 2, c.sigma))
+        torch.testing.assert_close(field(t, X), rate * (X - noise / sigma), rtol=1e-3, atol=1e-3)
+
+
+def test_time_becomes_the_level_with_the_same_noise():
+    betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    bar_alphas = torch.cumprod(1 - betas, 0)
+    levels = DiscreteTime(torch.nn.Identity(), scheduler("vp"), bar_alphas)
+    t = torch.linspace(0, levels.scheduler.t_max, 200, dtype=torch.float64)
+    n = levels.number(t)
+    assert n.max() <= 999 and n.min() == 0 and (n.diff() <= 0).all()
+    inside = (n > 0) & (n < 999)
+    low = n[inside].floor().long()
+    share = n[inside] - low
+    between = torch.lerp(bar_alphas.log()[low], bar_alphas.log()[low + 1], share)
+    torch.testing.assert_close(torch.exp(between / 2), levels.scheduler(t[inside]).alpha)
+    # The continuous path is the limit of the discrete one: n is nearly 1000 (1 - t) - 1.
+    assert (n - (1000 * (1 - t) - 1)).abs().max() < 5
+    with pytest.raises(ValueError, match="noise levels must be"):
+        DiscreteTime(torch.nn.Identity(), scheduler("vp"), bar_alphas.flip(0))
+
+
+@pytest.mark.parametrize(
+    ("config", "levels", "sentence"),
+    [
+        ({"_class_name": "UNet2DConditionModel"}, None, "UNet2DModel alone"),
+        ({"act_fn": "gelu"}, None, "act_fn = 'gelu'"),
+        ({"block_out_channels": [32, 48]}, None, "no multiples of the first"),
+        ({"block_out_channels": "wide"}, None, "config that flowviz cannot follow"),
+        ({"up_block_types": ["UpBlock2D", "AttnUpBlock2D"]}, None, "down and up do not match"),
+        ({"num_class_embeds": 10}, None, "num_class_embeds = 10"),
+        ({"sample_size": None}, None, "cannot follow"),
+        ({"block_out_channels": [64, 128]}, None, "of shape"),
+        ({}, {"prediction_type": "v_prediction"}, "predict the noise"),
+        ({}, {"beta_schedule": "laplace"}, "beta_schedule is 'laplace'"),
+        ({}, {"beta_end": 2.0}, "between 0 and 1"),
+    ],
+)
+def test_diffusers_folder_that_cannot_be_followed_is_refused(
+    tmp_path, ddpm, config, levels, sentence
+):
+    folder = ddpm_folder(tmp_path / "ddpm", ddpm, config=CONFIG | config, levels=levels)
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        load_foreign(folder)
+    assert_one_sentence(caught)
+
+
+def test_diffusers_folder_with_missing_or_damaged_parts_is_refused(tmp_path, ddpm):
+    folder = ddpm_folder(tmp_path / "ddpm", ddpm)
+    weights = folder / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-100])
+    with pytest.raises(CheckpointError, match="truncated"):
+        load_foreign(folder)
+    weights.write_bytes(whole)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not JSON"):
+        load_foreign(folder)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="is not a folder of diffusers"):
+        load_foreign(folder)
+    with pytest.raises(CheckpointError, match="preserves the variance"):
+        load_foreign(ddpm_folder(tmp_path / "again", ddpm), path="ot")
+
+
+def assert_one_sentence(caught):
+    text = str(caught.value)
+    assert "\n" not in text and text.endswith(".") and len(text) < 400
+
+
+class Attack:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.target}",))
+
+
+def attacks(target, weights):
+    """Files that would run code if anybody unpickled them, by name."""
+    zipped, nested, script = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    torch.save({"ema_model": Attack(target)}, zipped)
+    torch.save({"ema_model": weights, "optim": {"state": [Attack(target)]}}, nested)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), script)
+    return {
+        "zipped.pt": zipped.getvalue(),
+        "nested.pt": nested.getvalue(),
+        "bare.pkl": pickle.dumps({"ema_model": Attack(target)}),
+        "legacy.pt": pickle.dumps(Attack(target), protocol=2),
+        "script.pt": script.getvalue(),
+    }
+
+
+def test_attack_does_run_where_it_is_unpickled(tmp_path):
+    """So that the tests below would see it."""
+    pickle.loads(pickle.dumps(Attack(tmp_path / "made")))
+    assert (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("name", ["zipped.pt", "nested.pt", "bare.pkl", "legacy.pt", "script.pt"])
+def test_file_that_would_run_code_is_refused_and_nothing_is_executed(tmp_path, averages, name):
+    target = tmp_path / "made"
+    content = attacks(target, averages["torchcfm"].state_dict())[name]
+    file = tmp_path / name
+    file.write_bytes(content)
+    for load in (
+        lambda: load_foreign(file),
+        lambda: load_any(file),
+        lambda: load_foreign_bytes(content, name),
+    ):
+        with pytest.raises(CheckpointError, match=r"code|unpickles") as caught:
+            load()
+        assert_one_sentence(caught)
+    assert not target.exists()
+    assert file.read_bytes() == content
+
+
+def test_corrupt_and_truncated_files_are_refused(tmp_path, averages):
+    file = saved_as(tmp_path / "whole.pt", {"ema_model": averages["torchcfm"].state_dict()})
+    whole = file.read_bytes()
+    names = zipfile.ZipFile(file).namelist()
+    inside = whole.index(b"ema_model")
+    damaged = {
+        "empty": b"",
+        "text": b"no weights at all",
+        "cut at the end": whole[:-1000],
+        "cut at the start": whole[1000:],
+        "half": whole[: len(whole) // 2],
+        "no keys": whole[:inside] + bytes(200) + whole[inside + 200 :],
+    }
+    assert any(name.endswith("data.pkl") for name in names)
+    for what, content in damaged.items():
+        file.write_bytes(content)
+        for load in (load_foreign, lambda f: load_foreign_bytes(f.read_bytes(), f.name)):
+            with pytest.raises(CheckpointError) as caught:
+                load(file)
+            assert_one_sentence(caught), what
+    packed = tmp_path / "packed.pt"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10**6))
+    with pytest.raises(CheckpointError, match="is compressed"):
+        load_foreign(packed)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_flipped_bytes_give_a_field_or_one_sentence(tmp_path, averages, seed):
+    """In the names and numbers of the archive, where a byte can mean anything."""
+    buffer = io.BytesIO()
+    torch.save({"ema_model": averages["torchcfm"].state_dict()}, buffer)
+    content = bytearray(buffer.getvalue())
+    end = content.index(b"data/0") if b"data/0" in content else 20_000
+    generator = torch.Generator().manual_seed(seed)
+    for place in torch.randint(60, min(end, 20_000), (3,), generator=generator).tolist():
+        content[place] ^= 1 << (seed % 8)
+    try:
+        load_foreign_bytes(bytes(content), "flipped.pt")
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+
+
+def tampered(weights, **changes):
+    return {"ema_model": weights | changes}
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path, averages):
+    weights = dict(averages["torchcfm"].state_dict())
+    less = dict(weights)
+    del less["middle_block.0.in_layers.2.bias"]
+    odd = weights["out.2.weight"][:, :7].contiguous()
+    cases = [
+        (tampered(weights, extra=torch.zeros(3)), "unknown tensor 'extra'"),
+        ({"ema_model": less}, r"lacks 'middle_block\.0\.in_layers\.2\.bias'"),
+        (tampered(weights, **{"out.2.weight": odd}), "of shape"),
+        (tampered(weights, **{"out.2.bias": torch.tensor([0.0, float("nan"), 0.0])}), "finite"),
+        (tampered(weights, **{"out.2.bias": torch.zeros(3).long()}), "not real numbers"),
+        (tampered(weights, **{"out.2.bias": [0.0, 0.0, 0.0]}), "not a plain tensor"),
+        (tampered(weights, **{"label_emb.weight": torch.zeros(10, 128)}), "no null class"),
+        ({"ema_model": {"layer.weight": torch.zeros(3)}}, "of no kind that flowviz knows"),
+        ({"model": {"shadow_params.0": torch.zeros(3)}}, "by number alone"),
+        ({"step": 3}, "plain tensor"),
+        ([1, 2, 3], "holds no weights by name"),
+        # A tensor that is one number in the file and terabytes by its shape.
+        (
+            tampered(weights, **{"time_embed.0.weight": torch.zeros(1).expand(10**6, 10**6)}),
+            "claims more weights than it holds",
+        ),
+    ]
+    for content, sentence in cases:
+        with pytest.raises(CheckpointError, match=sentence) as caught:
+            load_foreign(saved_as(tmp_path / "bad.pt", content))
+        assert_one_sentence(caught)
+
+
+def test_upload_has_a_limit(monkeypatch):
+    monkeypatch.setattr(foreign, "MOST_UPLOAD", 2**20)
+    with pytest.raises(CheckpointError, match="more than the 1 MB of an upload"):
+        load_foreign_bytes(bytes(2**20 + 1), "large.pt")
+
+
+def test_files_are_found_by_name_in_the_checkpoint_folders(tmp_path, monkeypatch, averages, ddpm):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    average = averages["torchcfm"]
+    saved_as(tmp_path / "otcfm.pt", {"ema_model": average.state_dict()})
+    safetensors.torch.save_file(average.state_dict(), tmp_path / "bare.safetensors")
+    ddpm_folder(tmp_path / "ddpm", ddpm)
+    (tmp_path / "readme.txt").write_text("")
+    assert set(foreign_files()) == {"otcfm.pt", "bare.safetensors", "ddpm"}
+    assert_field_of(load_any("otcfm.pt"), average)
+    with pytest.raises(CheckpointError, match=r"Did you mean 'otcfm\.pt'"):
+        load_foreign("otcfn.pt")
