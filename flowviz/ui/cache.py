@@ -8,7 +8,8 @@ config.
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
@@ -19,16 +20,8 @@ from flowviz.experiments import evolution, figure4
 from flowviz.experiments import likelihood as likelihoods
 from flowviz.experiments.evaluate import Likelihood
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
-from flowviz.experiments.figure4 import HistogramConfig, HistogramResult
-from flowviz.experiments.likelihood import (
-    DensityConfig,
-    DensityResult,
-    GapConfig,
-    GapResult,
-    LikelihoodConfig,
-    PointConfig,
-    PointResult,
-)
+from flowviz.experiments.figure4 import HistogramResult
+from flowviz.experiments.likelihood import DensityResult, GapResult, PointResult
 from flowviz.fields import LearnedField
 from flowviz.ui import player as players
 
@@ -56,53 +49,28 @@ LISTED_SECONDS = 5
 """How long a listing of checkpoints is taken to be fresh."""
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def flow(config: FlowConfig, _field: LearnedField | None = None) -> FlowResult:
-    """`evolution.compute_flow`; `_field` is the live field that `config.field` names."""
-    limit_threads()  # which holds for the calling thread
-    return evolution.compute_flow(config, field=_field)
+def _kept(room: ModuleType, name: str, most: int) -> Callable[..., Any]:
+    """The function `name` of a room of experiments, of which the last `most` results are kept.
+
+    It takes a config, which is the key, and the live field that `config.field` names, if any.
+    """
+
+    def compute(config: Any, _field: LearnedField | None = None) -> Any:
+        limit_threads()  # which holds for the calling thread
+        return getattr(room, name)(config, field=_field)
+
+    # Streamlit tells caches apart by the functions' names.
+    compute.__name__ = compute.__qualname__ = f"{room.__name__}.{name}"
+    return st.cache_data(max_entries=most, show_spinner=False)(compute)
 
 
-@st.cache_data(max_entries=24, show_spinner=False)
-def scene(config: SceneConfig, _field: LearnedField | None = None) -> Scene:
-    """`evolution.compute_scene`; `_field` is the live field that `config.field` names."""
-    limit_threads()
-    return evolution.compute_scene(config, field=_field)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def density(config: DensityConfig, _field: LearnedField | None = None) -> DensityResult:
-    """`likelihood.compute_density`; `_field` is the live field that `config.field` names."""
-    limit_threads()
-    return likelihoods.compute_density(config, field=_field)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def gap(config: GapConfig, _field: LearnedField | None = None) -> GapResult:
-    """`likelihood.compute_gap`; `_field` is the live field that `config.field` names."""
-    limit_threads()
-    return likelihoods.compute_gap(config, field=_field)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def likelihood(config: LikelihoodConfig, _field: LearnedField | None = None) -> Likelihood:
-    """`likelihood.compute_likelihood`; `_field` is the live field that `config.field` names."""
-    limit_threads()
-    return likelihoods.compute_likelihood(config, field=_field)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def point(config: PointConfig, _field: LearnedField | None = None) -> PointResult:
-    """`likelihood.compute_point`; `_field` is the live field that `config.field` names."""
-    limit_threads()
-    return likelihoods.compute_point(config, field=_field)
-
-
-@st.cache_data(max_entries=48, show_spinner=False)
-def histograms(config: HistogramConfig, _field: LearnedField | None = None) -> HistogramResult:
-    """`figure4.compute_histograms`; `_field` is the field that `config.field` names."""
-    limit_threads()
-    return figure4.compute_histograms(config, field=_field)
+flow: Callable[..., FlowResult] = _kept(evolution, "compute_flow", 64)
+scene: Callable[..., Scene] = _kept(evolution, "compute_scene", 24)
+density: Callable[..., DensityResult] = _kept(likelihoods, "compute_density", 256)
+gap: Callable[..., GapResult] = _kept(likelihoods, "compute_gap", 256)
+likelihood: Callable[..., Likelihood] = _kept(likelihoods, "compute_likelihood", 256)
+point: Callable[..., PointResult] = _kept(likelihoods, "compute_point", 256)
+histograms: Callable[..., HistogramResult] = _kept(figure4, "compute_histograms", 48)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
