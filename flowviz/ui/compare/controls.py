@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, affordable, budgets
-from flowviz.schedulers import LEARNED, SCHEDULERS, LearnedReference
+from flowviz.schedulers import LEARNED, LearnedReference
 from flowviz.solvers import METHODS
-from flowviz.ui import data_picker, state
+from flowviz.ui import data_picker, paths, state
 from flowviz.ui.compare.networks import networks
 
 __all__ = ["Settings", "controls"]
@@ -53,11 +53,9 @@ def controls() -> Settings:
     """The sidebar: what is carried, along which paths, by which field and solver."""
     with st.sidebar:
         data = data_picker.pick(DEFAULT.data)
-        labels = {name: entry.label for name, entry in SCHEDULERS.items()}
-        if networks(data, LEARNED):
-            labels[LEARNED] = LearnedReference.label
-        left = state.select("left", "Left path", labels, "ot", help=PATH_HELP)
-        right = state.select("right", "Right path", labels, "vp", help=PATH_HELP)
+        learned = {LEARNED: LearnedReference.label} if networks(data, LEARNED) else {}
+        left = paths.select("left", "Left path", "ot", more=learned, help=PATH_HELP)
+        right = paths.select("right", "Right path", "vp", more=learned, help=PATH_HELP)
         field = state.segmented(
             "field",
             "Velocity field",

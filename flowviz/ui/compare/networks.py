@@ -3,7 +3,7 @@
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.sources import pinned
 from flowviz.fields import LearnedField
-from flowviz.ui import cache
+from flowviz.ui import cache, paths
 
 __all__ = ["LIVE", "choose", "networks"]
 
@@ -15,17 +15,24 @@ def networks(data: str, path: str) -> dict[str, str]:
     """The networks trained on a data set and a path, by slug with their labels, best first.
 
     The session's own comes first, then the shipped one, then every other checkpoint whose path is
-    of this kind, whatever its parameters and its objective.
+    of this kind, whatever its parameters and its objective. Of a shaped schedule it must be this
+    very shape.
     """
     found = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
     cards = [
         card
         for card in cache.cards().values()
-        if card.data == data and card.path.split(":")[0] == path
+        if card.data == data and path in (card.path, _kind(card.path))
     ]
     for card in sorted(cards, key=lambda card: (card.name != f"{data}-{path}", card.name)):
         found[card.name] = f"{card.name} ({card.method})"
     return found
+
+
+def _kind(path: str) -> str:
+    """What a path's spec is found by: its name, or all of it where the name says no shape."""
+    name = path.split(":")[0]
+    return path if name == paths.OWN else name
 
 
 def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | None]:
