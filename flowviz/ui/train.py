@@ -16,9 +16,10 @@ from flowviz.experiments.live import MEASURED, NFE, QUALITY, Snapshot, Trace
 from flowviz.figures import curves, theme
 from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES
-from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
 from flowviz.ui import cache, data_picker, figure, state
+from flowviz.ui import paths as path_menus
 from flowviz.ui.jobs import Job, queue, session_is_here
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.theme import is_dark
@@ -58,12 +59,11 @@ def job() -> Job | None:
 
 def controls() -> Settings:
     """The sidebar: what is learned, along which paths, by which network and how."""
-    labels = {name: entry.label for name, entry in SCHEDULERS.items()}
     with st.sidebar:
         data = data_picker.pick(help="What the networks are to learn.")
-        left = state.select("left", "First path", labels, "ot", help=PATH_HELP)
-        right = state.select(
-            "right", "Second path", {**labels, NONE: "none: train one path"}, "vp", help=PATH_HELP
+        left = path_menus.select("left", "First path", "ot", help=PATH_HELP)
+        right = path_menus.select(
+            "right", "Second path", "vp", more={NONE: "none: train one path"}, help=PATH_HELP
         )
         objective = state.select(
             "objective",
@@ -378,9 +378,8 @@ def _open_in_compare(current: Job) -> None:
         "pages/compare.py",
         query_params={
             "data": current.configs[0].data,
-            "left": paths[0],
-            "right": paths[-1],
             "field": "learned",
+            **path_menus.link(left=paths[0], right=paths[-1]),
         },
     )
 
