@@ -11,7 +11,16 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz import lectures
 from flowviz.datasets import dataset
-from flowviz.experiments import endpoints, figure4, likelihood, pairings, race, theorem2, unlimited
+from flowviz.experiments import (
+    endpoints,
+    figure4,
+    learned_path,
+    likelihood,
+    pairings,
+    race,
+    theorem2,
+    unlimited,
+)
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
@@ -33,6 +42,7 @@ LINKS = {
     "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
     "cfm": {"data": "moons", "paths": "trig", "network": "trained", "batch": "16", "seeds": "2"},
     "which_ot": {"data": "moons", "n": "32", "batch": "4", "seed": "7"},
+    "learned_path": {"data": "moons", "solver": "heun3", "measure": "energy", "seed": "7"},
     "lecture": {},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""
@@ -49,6 +59,7 @@ MOVES = {
     "straighter": ("width", "128"),
     "cfm": ("batch", "16"),
     "which_ot": ("batch", "16"),
+    "learned_path": ("solver", "midpoint"),
 }
 """A menu of each page, and an entry of it that is not the default."""
 
@@ -79,6 +90,8 @@ def small_densities(monkeypatch):
         (theorem2, "compute_gaps", {"pairs": 64}),
         (theorem2, "compute_target", {"n": 8}),
         (theorem2, "compute_coupling", {"pairs": 256, "nodes": 3}),
+        (learned_path, "compute_ways", {"n": 5}),
+        (learned_path, "compute_bending", {"n": 10, "draws": 100}),
         (pairings, "compute_cost", {"batch": 1}),
         (pairings, "compute_marginal", {"batch": 1}),
     ):
