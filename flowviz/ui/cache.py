@@ -35,6 +35,7 @@ __all__ = [
     "gap",
     "histograms",
     "in_parallel",
+    "kept",
     "likelihood",
     "network",
     "packed_scene",
@@ -49,7 +50,7 @@ LISTED_SECONDS = 5
 """How long a listing of checkpoints is taken to be fresh."""
 
 
-def _kept(room: ModuleType, name: str, most: int) -> Callable[..., Any]:
+def kept(room: ModuleType, name: str, most: int) -> Callable[..., Any]:
     """The function `name` of a room of experiments, of which the last `most` results are kept.
 
     It takes a config, which is the key, and the live field that `config.field` names, if any.
@@ -57,20 +58,21 @@ def _kept(room: ModuleType, name: str, most: int) -> Callable[..., Any]:
 
     def compute(config: Any, _field: LearnedField | None = None) -> Any:
         limit_threads()  # which holds for the calling thread
-        return getattr(room, name)(config, field=_field)
+        given = {} if _field is None else {"field": _field}
+        return getattr(room, name)(config, **given)
 
     # Streamlit tells caches apart by the functions' names.
     compute.__name__ = compute.__qualname__ = f"{room.__name__}.{name}"
     return st.cache_data(max_entries=most, show_spinner=False)(compute)
 
 
-flow: Callable[..., FlowResult] = _kept(evolution, "compute_flow", 64)
-scene: Callable[..., Scene] = _kept(evolution, "compute_scene", 24)
-density: Callable[..., DensityResult] = _kept(likelihoods, "compute_density", 256)
-gap: Callable[..., GapResult] = _kept(likelihoods, "compute_gap", 256)
-likelihood: Callable[..., Likelihood] = _kept(likelihoods, "compute_likelihood", 256)
-point: Callable[..., PointResult] = _kept(likelihoods, "compute_point", 256)
-histograms: Callable[..., HistogramResult] = _kept(figure4, "compute_histograms", 48)
+flow: Callable[..., FlowResult] = kept(evolution, "compute_flow", 64)
+scene: Callable[..., Scene] = kept(evolution, "compute_scene", 24)
+density: Callable[..., DensityResult] = kept(likelihoods, "compute_density", 256)
+gap: Callable[..., GapResult] = kept(likelihoods, "compute_gap", 256)
+likelihood: Callable[..., Likelihood] = kept(likelihoods, "compute_likelihood", 256)
+point: Callable[..., PointResult] = kept(likelihoods, "compute_point", 256)
+histograms: Callable[..., HistogramResult] = kept(figure4, "compute_histograms", 48)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
