@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from flowviz.device import limit_threads
 from flowviz.experiments import theorem2 as experiment
 from flowviz.experiments.theorem2 import (
     BATCHES,
@@ -29,6 +28,7 @@ from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme, theorem2
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.ui import data_picker, figure, state
+from flowviz.ui.cache import kept
 from flowviz.ui.compare.networks import choose, networks
 from flowviz.ui.downloads import stacked
 from flowviz.ui.pieces import gather
@@ -107,28 +107,10 @@ def theorem() -> None:
     )
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
-def _gradients(config: GradientConfig, _field: LearnedField | None) -> GradientResult:
-    limit_threads()
-    return experiment.compute_gradients(config, field=_field)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _gaps(config: GapConfig, _field: LearnedField | None) -> GapResult:
-    limit_threads()
-    return experiment.compute_gaps(config, field=_field)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _target(config: TargetConfig) -> TargetResult:
-    limit_threads()
-    return experiment.compute_target(config)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _coupling(config: CouplingConfig) -> CouplingResult:
-    limit_threads()
-    return experiment.compute_coupling(config)
+_gradients: Callable[..., GradientResult] = kept(experiment, "compute_gradients", 256)
+_gaps: Callable[..., GapResult] = kept(experiment, "compute_gaps", 64)
+_target: Callable[..., TargetResult] = kept(experiment, "compute_target", 64)
+_coupling: Callable[..., CouplingResult] = kept(experiment, "compute_coupling", 256)
 
 
 def losses(settings: Settings) -> None:

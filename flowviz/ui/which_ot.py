@@ -1,6 +1,6 @@
 """The page "Which OT?": path, coupling, map and reflow on the same two samples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -8,7 +8,6 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from flowviz.device import limit_threads
 from flowviz.experiments import pairings as experiment
 from flowviz.experiments.pairings import (
     ALL,
@@ -26,6 +25,7 @@ from flowviz.experiments.pairings import (
 from flowviz.figures import curves, theme
 from flowviz.figures.pairings import Panel, panels
 from flowviz.ui import data_picker, figure, state
+from flowviz.ui.cache import kept
 from flowviz.ui.downloads import stacked
 from flowviz.ui.pieces import gather
 from flowviz.ui.theme import is_dark
@@ -88,22 +88,9 @@ def meanings() -> None:
     )
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _pairings(config: PairingsConfig) -> PairingsResult:
-    limit_threads()
-    return experiment.compute_pairings(config)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _cost(config: CostConfig) -> CostResult:
-    limit_threads()
-    return experiment.compute_cost(config)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _marginal(config: MarginalConfig) -> MarginalResult:
-    limit_threads()
-    return experiment.compute_marginal(config)
+_pairings: Callable[..., PairingsResult] = kept(experiment, "compute_pairings", 64)
+_cost: Callable[..., CostResult] = kept(experiment, "compute_cost", 256)
+_marginal: Callable[..., MarginalResult] = kept(experiment, "compute_marginal", 256)
 
 
 def pairs(config: PairingsConfig) -> None:
