@@ -3,8 +3,9 @@
 import streamlit as st
 
 from flowviz.ui import cfm
+from flowviz.ui.ot_note import headed
 
-st.header("CFM = FM: why one may regress on a single pair")
+headed("CFM = FM: why one may regress on a single pair")
 settings = cfm.controls()
 cfm.theorem()
 try:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from flowviz.ui import compare
+from flowviz.ui.ot_note import headed
 
 settings = compare.controls()
 try:
@@ -20,6 +21,6 @@ def pictures() -> None:
     compare.twin(settings, panels, view)
 
 
-st.header("From noise to data: two paths, one clock")
+headed("From noise to data: two paths, one clock")
 pictures()
 compare.which_ot(panels)

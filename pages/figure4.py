@@ -3,8 +3,9 @@
 import streamlit as st
 
 from flowviz.ui import figure4
+from flowviz.ui.ot_note import headed
 
-st.header("The paper's Figure 4, live")
+headed("The paper's Figure 4, live")
 settings = figure4.controls()
 try:
     panels = figure4.made(settings)

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from flowviz.ui import likelihood
+from flowviz.ui.ot_note import headed
 
-st.header("Likelihood: what density does a flow make?")
+headed("Likelihood: what density does a flow make?")
 settings = likelihood.controls()
 try:
     likelihood.show(settings)

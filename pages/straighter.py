@@ -3,8 +3,9 @@
 import streamlit as st
 
 from flowviz.ui import straighter
+from flowviz.ui.ot_note import headed
 
-st.header("Is straighter better?")
+headed("Is straighter better?")
 data, claim = straighter.choose()
 try:
     straighter.show(data, claim)

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from flowviz.ui import train
+from flowviz.ui.ot_note import headed
 
-st.header("Train: watch a field being learned")
+headed("Train: watch a field being learned")
 settings = train.controls()
 train.buttons(settings)
 train.board(settings)

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from flowviz.ui import why
+from flowviz.ui.ot_note import headed
 
-st.header("One path, all paths")
+headed("One path, all paths")
 section, data, path = why.choose()
 try:
     why.show(section, data, path)

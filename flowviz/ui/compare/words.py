@@ -8,6 +8,7 @@ import streamlit as st
 from flowviz.experiments.evolution import FlowResult
 from flowviz.schedulers import scheduler
 from flowviz.ui.compare.sides import Side
+from flowviz.ui.ot_note import SHORT
 
 __all__ = ["lesson", "which_ot"]
 
@@ -56,14 +57,10 @@ def which_ot(panels: Sequence[Side]) -> None:
     """A folded note on what "OT" means, with the formulas of the paths on show."""
     with st.expander("Which OT? What the paths are, and what they are not"):
         st.markdown(
-            "**Conditional OT** moves each noise sample straight to *its own* data point, which "
-            "is the optimal map to one point. The flow that all these make together, the one "
-            "you see, is *not* an optimal transport of noise to data, and its ways may bend. "
-            "**Minibatch OT** is something else: a choice of *which* noise meets which data in "
-            "training (Train page). Given exact fields and enough steps, conditional OT, VP and "
-            "the trigonometric path carry each particle to the *same* place (VE nearly so: its "
-            "start neglects the data in its noise); paths differ in when they move and "
-            "hence in what a small budget or a network gets wrong."
+            f"{SHORT}\n\nGiven exact fields and enough steps, conditional OT, VP and the "
+            "trigonometric path carry each particle to the *same* place (VE nearly so: its start "
+            "neglects the data in its noise); paths differ in when they move and hence in what a "
+            "small budget or a network gets wrong."
         )
         for path in dict.fromkeys(side.path for side in panels):
             entry = scheduler(path)
