@@ -30,7 +30,8 @@ from flowviz.training import TrainConfig, TrainState
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--width", "16", "--depth", "2", "--octaves", "2", "--batch", "32"]
-COMMANDS = ["names", "checkpoints", "data", "train", "sample", "evaluate", "logprob", "field"]
+PARSERS = cli.build_parser()._subparsers._group_actions[0].choices
+COMMANDS = list(PARSERS)
 
 
 @pytest.fixture(scope="module")
@@ -95,9 +96,9 @@ def test_help_is_complete(capsys, command):
 
 
 def test_every_option_is_explained():
-    subparsers = cli.build_parser()._subparsers._group_actions[0].choices
-    assert list(subparsers) == COMMANDS
-    for parser in subparsers.values():
+    needed = {"names", "checkpoints", "data", "train", "sample", "evaluate", "logprob", "field"}
+    assert needed <= PARSERS.keys()
+    for parser in PARSERS.values():
         assert all(action.help for action in parser._actions)
 
 

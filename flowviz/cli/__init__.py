@@ -11,19 +11,23 @@ import sys
 from collections.abc import Sequence
 
 from flowviz import __version__
-from flowviz.cli import data, evaluate, images, listing, points, sample, train
+from flowviz.cli import data, evaluate, experiment, images, listing, points, sample, train
 from flowviz.cli.arguments import SPECS, Parser
 
 __all__ = ["GROUPS", "build_parser", "main"]
 
-GROUPS = (listing, data, train, sample, evaluate, points, images)
+GROUPS = (listing, data, train, sample, evaluate, experiment, points, images)
 """The modules of commands, in the order of --help; each has `add(commands)`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 after an error, 130 when interrupted."""
     try:
-        options = build_parser().parse_args(arguments)
+        options, unknown = build_parser().parse_known_args(arguments)
+        if unknown:
+            raise ValueError(
+                f"Unrecognized arguments: {' '.join(unknown)}; see `{options.prog} --help`."
+            )
         from flowviz.device import limit_threads
 
         limit_threads()

@@ -66,7 +66,7 @@ def add_command(
         epilog=f"example:\n  flowviz {name} {example}\n\n{SPECS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    added.set_defaults(command=command)
+    added.set_defaults(command=command, prog=added.prog)
     return added
 
 

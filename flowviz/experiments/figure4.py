@@ -6,6 +6,7 @@ OT path, all on the paper's checkerboard (half-width 4.444 in a frame of +-5). T
 densities over time, to the right samples by the midpoint method with NFE = 4, 8, 10, 20.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from torch import Generator
 
 from flowviz.datasets import FRAME
 from flowviz.experiments.evolution import EXACT, resolve
-from flowviz.experiments.likelihood import carry
+from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
 from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, steps_for
 
@@ -30,7 +31,10 @@ __all__ = [
     "HistogramConfig",
     "HistogramResult",
     "Row",
+    "SheetConfig",
+    "SheetResult",
     "compute_histograms",
+    "compute_sheet",
     "half_way",
     "pattern",
 ]
@@ -123,6 +127,101 @@ class HistogramResult:
     density: NDArray[np.float32]
     on_support: float
     nfe: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetConfig:
+    """The whole figure, from the shipped networks; flat like `HistogramConfig`.
+
+    Attributes:
+        densities: over time: "exact" by change of variables, or "histograms" of samples.
+        noise: whether there is a row for noise matching too.
+        cells: rows and columns of a panel.
+        seed: of the noise of all samples.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    densities: str = "exact"
+    noise: bool = False
+    cells: int = 54
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.densities not in ("exact", "histograms"):
+            raise ValueError(f'densities must be "exact" or "histograms"; got {self.densities!r}.')
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows from top to bottom."""
+        return [row for name, row in ROWS.items() if self.noise or name != "noise"]
+
+    def few(self, row: Row, field: str) -> list[HistogramConfig]:
+        """A row's panels with few evaluations, its network called `field`: one each of NFES."""
+        shared = {"path": row.path, "field": field, "cells": self.cells, "seed": self.seed}
+        return [HistogramConfig(**shared, nfe=nfe) for nfe in NFES]
+
+    def over_time(self, row: Row, field: str) -> list[DensityConfig] | list[HistogramConfig]:
+        """A row's densities at TIMES: a config each, or one of histograms at all of them."""
+        shared = {"path": row.path, "field": field, "cells": self.cells}
+        if self.densities == "exact":
+            return [DensityConfig(data=DATA, **shared, t=t) for t in TIMES]
+        return [HistogramConfig(**shared, seed=self.seed, frames=len(TIMES))]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SheetResult:
+    """The rows that are through, R of them.
+
+    Attributes:
+        rows: their labels.
+        times: (T,), from 0 to 1.
+        over_time: (R, T, H, H) densities per unit area, rows along y, columns along x.
+        half: (R,), when half of the pattern is there, see `pattern` and `half_way`.
+        nfe: (R, K), counted evaluations of the panels with few of them.
+        few: (R, K, H, H) densities of their samples.
+        on_support: (R, K), the share of these samples that lie on the board.
+        share: of the work that is done, in [0, 1].
+    """
+
+    rows: tuple[str, ...]
+    times: NDArray[np.float64]
+    over_time: NDArray[np.float32]
+    half: NDArray[np.float64]
+    nfe: NDArray[np.int64]
+    few: NDArray[np.float32]
+    on_support: NDArray[np.float64]
+    share: float
+
+
+def compute_sheet(config: SheetConfig) -> Iterator[SheetResult]:
+    """Makes one row after the other, each of the row's checkpoint; yields after each.
+
+    Raises:
+        ValueError: a checkpoint is not there, or a solve failed (SolveError says where).
+    """
+    labels, sheets, counted = [], [], []
+    times = np.array(TIMES)
+    for row in config.rows:
+        found = [compute_histograms(each) for each in config.few(row, row.checkpoint)]
+        over = config.over_time(row, row.checkpoint)
+        if config.densities == "exact":
+            densities = np.stack([compute_density(each).density for each in over])
+        else:
+            densities = compute_histograms(over[0]).density
+        labels.append(row.label)
+        sheets.append(densities)
+        counted.append(found)
+        yield SheetResult(
+            rows=tuple(labels),
+            times=times,
+            over_time=np.stack(sheets),
+            half=np.array([half_way(times, pattern(each)) for each in sheets]),
+            nfe=np.array([[each.nfe for each in few] for few in counted]),
+            few=np.stack([[each.density[0] for each in few] for few in counted]),
+            on_support=np.array([[each.on_support for each in few] for few in counted]),
+            share=len(labels) / len(config.rows),
+        )
 
 
 def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -> HistogramResult:

@@ -52,12 +52,14 @@ __all__ = [
     "Steps",
     "StepsConfig",
     "SweepConfig",
+    "SweepResult",
     "compute_curve",
     "compute_steps",
     "met_by",
     "nfe_to_reach",
     "pairs",
     "sweep",
+    "sweep_curves",
 ]
 
 T = TypeVar("T")
@@ -347,6 +349,23 @@ def sweep(
     finally:
         ended.set()
         pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SweepResult:
+    """The curves that are there, and the share of all, in [0, 1]."""
+
+    curves: tuple[Curve, ...]
+    share: float
+
+
+def sweep_curves(config: SweepConfig) -> Iterator[SweepResult]:
+    """The curves of a sweep so far, after each new one; in the end all, in the config's order."""
+    found: dict[CurveConfig, Curve] = {}
+    for curve in sweep(config):
+        found[curve.config] = curve
+        curves = tuple(found[each] for each in config.curves if each in found)
+        yield SweepResult(curves=curves, share=len(found) / len(config.curves))
 
 
 def compute_curve(config: CurveConfig, *, should_stop: Callable[[], bool] | None = None) -> Curve:

@@ -209,7 +209,17 @@ def race(config: RaceConfig, entrants: tuple[str, ...] = tuple(ENTRANTS)) -> Ite
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """The same entrants at every learning rate of LRS, one seed each; see `RaceConfig`."""
+    """The same entrants at every learning rate of LRS, one seed each; see `RaceConfig`.
+
+    Attributes:
+        data: spec of the data set.
+        steps: optimiser steps of every run.
+        width: units of a hidden layer.
+        depth: hidden layers.
+        batch: pairs a step.
+        preconditioned: whether networks learn the remainder of the best linear prediction.
+        seed: of every run.
+    """
 
     VERSION: ClassVar[int] = 1
 

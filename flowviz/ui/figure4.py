@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from flowviz.experiments import figure4
 from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.figure4 import HistogramConfig, HistogramResult, Row
-from flowviz.experiments.likelihood import DensityConfig
+from flowviz.experiments.figure4 import HistogramResult, Row, SheetConfig
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.ui import cache, figure, state
@@ -37,9 +36,16 @@ class Settings:
     seed: int
 
     @property
+    def sheet(self) -> SheetConfig:
+        """The same for `flowviz experiment figure4`."""
+        return SheetConfig(
+            densities=self.densities, noise=self.noise, cells=self.cells, seed=self.seed
+        )
+
+    @property
     def rows(self) -> list[Row]:
         """The rows from top to bottom."""
-        return [row for name, row in figure4.ROWS.items() if self.noise or name != "noise"]
+        return self.sheet.rows
 
     @property
     def exact(self) -> bool:
@@ -102,16 +108,12 @@ def made(settings: Settings) -> Sheet | None:
             icon=":material/info:",
         )
     pieces: list[Callable[[], object]] = []
-    for path, name, network in chosen:
-        shared = {"path": path, "field": name, "cells": settings.cells}
-        drawn = partial(HistogramConfig, **shared, seed=settings.seed)
-        pieces += [partial(cache.histograms, drawn(nfe=nfe), network) for nfe in figure4.NFES]
-        if settings.exact:
-            for t in figure4.TIMES:
-                config = DensityConfig(data=figure4.DATA, **shared, t=t)
-                pieces.append(partial(cache.density, config, network))
-        else:
-            pieces.append(partial(cache.histograms, drawn(frames=len(figure4.TIMES)), network))
+    for row, (_, name, network) in zip(settings.rows, chosen, strict=True):
+        pieces += [
+            partial(cache.histograms, each, network) for each in settings.sheet.few(row, name)
+        ]
+        draw = cache.density if settings.exact else cache.histograms
+        pieces += [partial(draw, each, network) for each in settings.sheet.over_time(row, name)]
     found = gather("figure4", pieces, label="Painting the sheet", token=settings)
     if found is None:
         return None

@@ -1,0 +1,151 @@
+"""All that pages draw, by name: the config that they build and the function that they call.
+
+An entry of EXPERIMENTS is found by `python -m flowviz experiment`, whose options are the fields of
+the config. A page and the command agree because nothing else stands between the config and the
+numbers.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from flowviz.experiments import (
+    endpoints,
+    figure4,
+    likelihood,
+    nfe_quality,
+    race,
+    straightening,
+    unlimited,
+)
+from flowviz.registry import Registry
+
+__all__ = ["EXPERIMENTS", "Experiment", "plain", "run"]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question with its config and its answer.
+
+    Attributes:
+        label: what is drawn, and on which page.
+        config: a frozen dataclass of names and numbers.
+        compute: a config to its result, or to an iterator of ever more complete ones, each with
+            the `share` of the work that is done.
+    """
+
+    label: str
+    config: type
+    compute: Callable[[Any], Any]
+
+
+EXPERIMENTS: Registry[Experiment] = Registry("experiment")
+
+EXPERIMENTS["nfe-quality"] = Experiment(
+    "error and quality against NFE, field by field and solver by solver (NFE and quality; the "
+    "second claim of Is straighter better?)",
+    nfe_quality.SweepConfig,
+    nfe_quality.sweep_curves,
+)
+EXPERIMENTS["steps"] = Experiment(
+    "accepted and rejected steps of an adaptive solver (NFE and quality)",
+    nfe_quality.StepsConfig,
+    nfe_quality.compute_steps,
+)
+EXPERIMENTS["targets"] = Experiment(
+    "what each objective asks of a network over time (Is straighter better?)",
+    race.TargetsConfig,
+    race.compute_targets,
+)
+EXPERIMENTS["race"] = Experiment(
+    "quality, error, loss and gradient norm over training (Is straighter better?)",
+    race.RaceConfig,
+    race.race,
+)
+EXPERIMENTS["learning-rates"] = Experiment(
+    "quality and divergence over learning rates (Is straighter better?)",
+    race.SweepConfig,
+    race.sweep_rates,
+)
+EXPERIMENTS["endpoints"] = Experiment(
+    "where the exact flows of all paths carry the same noise (Is straighter better?)",
+    endpoints.EndpointsConfig,
+    endpoints.compute_endpoints,
+)
+EXPERIMENTS["straightness"] = Experiment(
+    "how straight conditional and marginal flows are (Is straighter better?)",
+    unlimited.StraightnessConfig,
+    unlimited.compute_straightness,
+)
+EXPERIMENTS["couplings"] = Experiment(
+    "minibatch OT and reflow beside independent pairs (Is straighter better?)",
+    straightening.StraighteningConfig,
+    straightening.straighten,
+)
+EXPERIMENTS["left-over"] = Experiment(
+    "what learned fields err by at NFE 1,000 (Is straighter better?)",
+    unlimited.LeftConfig,
+    unlimited.left_over,
+)
+EXPERIMENTS["density"] = Experiment(
+    "p_t on a grid by change of variables beside the exact one (Likelihood)",
+    likelihood.DensityConfig,
+    likelihood.compute_density,
+)
+EXPERIMENTS["kl"] = Experiment(
+    "KL(exact p_t || the field's p_t) at a time (Likelihood, by dopri5)",
+    likelihood.GapConfig,
+    likelihood.compute_gap,
+)
+EXPERIMENTS["likelihood"] = Experiment(
+    "negative log-likelihood, KL and entropy of fresh data (Likelihood, its table)",
+    likelihood.LikelihoodConfig,
+    likelihood.compute_likelihood,
+)
+EXPERIMENTS["point"] = Experiment(
+    "a point's noise, its way and the density along it (Likelihood)",
+    likelihood.PointConfig,
+    likelihood.compute_point,
+)
+EXPERIMENTS["figure4"] = Experiment(
+    "densities over time and samples of few evaluations (The paper's Fig. 4)",
+    figure4.SheetConfig,
+    figure4.compute_sheet,
+)
+
+
+def run(name: str, config: object) -> Iterator[object]:
+    """The results of an experiment, of which the last is complete."""
+    found = EXPERIMENTS[name].compute(config)
+    if isinstance(found, Iterator):
+        yield from found
+    else:
+        yield found
+
+
+def plain(value: object) -> Any:
+    """A result as JSON takes it: its fields and public properties, arrays as lists, NaN as None.
+
+    A result that has `as_dict` says itself what it adds.
+    """
+    if is_dataclass(value):
+        names = [each.name for each in fields(value)]
+        names += [
+            name
+            for kind in type(value).__mro__
+            for name, entry in vars(kind).items()
+            if isinstance(entry, property) and not name.startswith("_")
+        ]
+        found = {name: plain(getattr(value, name)) for name in names}
+        return found | (value.as_dict() if hasattr(value, "as_dict") else {})
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
