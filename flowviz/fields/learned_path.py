@@ -124,11 +124,11 @@ class ForwardProcess(nn.Module):
         if self.network is not None:
             a, b = self.network((x_1 - self.mean) / self.std)
             b = MOST_BEND * torch.tanh(b / MOST_BEND)
-            order = torch.arange(1, a.shape[1] + 1, device=a.device)
-            rates = math.pi * order / self.path.t_max
-            angles = rates.double() * t.double()[..., None]  # (K,) or (B, K)
+            order = _fine(torch.arange(1, a.shape[1] + 1, device=a.device))
+            rate = math.pi / self.path.t_max
+            angles = rate * order * _fine(t)[..., None]  # (K,) or (B, K)
             sines = (torch.sin(angles) / order).to(a)[..., None]
-            cosines = (torch.cos(angles) * (math.pi / self.path.t_max)).to(a)[..., None]
+            cosines = (rate * torch.cos(angles)).to(a)[..., None]
             mean = mean + self.std * (a * sines).sum(dim=1)
             d_mean = d_mean + self.std * (a * cosines).sum(dim=1)
             log_scale = log_scale + (b * sines).sum(dim=1)
@@ -243,8 +243,8 @@ class LearnedPathField(nn.Module):
         """
         c = self.path.coefficients(t, x)
         least = 2 * c.sigma * (c.d_alpha * c.sigma - c.alpha * c.d_sigma) / (c.alpha + 0.01)
-        order = torch.arange(TIDES, device=x.device)
-        angles = math.pi / self.path.t_max * order.double() * t.double()[..., None]
+        order = _fine(torch.arange(TIDES, device=x.device))
+        angles = math.pi / self.path.t_max * order * _fine(t)[..., None]
         tides = (torch.cos(angles).to(x) * self.strength.to(x)).sum(dim=-1)
         return least * torch.exp(tides).reshape(c.alpha.shape)
 
@@ -298,3 +298,8 @@ def build_learned_path(
     way = ForwardProcess(bend, AffinePath(scheduler(LEARNED)), mean=mean, std=std)
     sizes = {name: network[name] for name in ("width", "depth", "octaves")}
     return LearnedPathField(way, MLP(**sizes, generator=generator))
+
+
+def _fine(times: Tensor) -> Tensor:
+    """In float64, where the device has it, that sines vanish where they should."""
+    return times.float() if times.device.type == "mps" else times.double()
