@@ -197,18 +197,11 @@ def log_prob(
     """
     if t_max == 0:
         return LogProb(log_prior(x), x, 0)
-    times = torch.tensor([t_max, 0.0], dtype=torch.float64)
     several = probe is not None and probe.ndim > x.ndim
     parts = x.split(chunk)
     probes = [None] * len(parts) if probe is None else probe.split(chunk, dim=int(several))
-
-    def solved(part: Tensor, noise: Tensor | None) -> Solution:
-        joint = _Joint(field, part.shape[1:], METHODS[method].weights, noise)
-        integrals = part.new_zeros(len(part), len(probe) if several else 1)
-        start = torch.cat([part.flatten(1), integrals], dim=1)
-        return solve(
-            joint, start, times, method, steps=steps, grid=grid, tol=tol, should_stop=should_stop
-        )
+    budget = {"steps": steps, "grid": grid, "tol": tol, "should_stop": should_stop}
+    solved = partial(_backward, field, t_max=t_max, method=method, **budget)
 
     if workers > 1 and len(parts) > 1:
         with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
@@ -239,15 +232,24 @@ def log_prob_along(
 
     The arguments are those of `log_prob`.
     """
-    joint = _Joint(field, x.shape[1:], METHODS[method].weights, None)
-    start = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)
-    times = torch.tensor([t_max, 0.0], dtype=torch.float64)
-    solution = solve(joint, start, times, method, steps=steps, grid=grid, tol=tol)
+    budget = {"steps": steps, "grid": grid, "tol": tol}
+    solution = _backward(field, x, None, t_max=t_max, method=method, **budget)
     rows = solution.step_states.flip(0)
     states = rows[..., :-1].reshape(-1, *x.shape)
     # rows' last column is minus the integral from its time to t_max.
     change = rows[0, :, -1] - rows[..., -1]
     return Trail(solution.step_times.flip(0), states, log_prior(states[0]) + change, solution.nfe)
+
+
+def _backward(
+    field: Field, x: Tensor, probe: Tensor | None, *, t_max: float, method: str, **budget: object
+) -> Solution:
+    """The rows of `_Joint` from x (B, *) at t_max back to t = 0, integrals from 0 on."""
+    integrals = len(probe) if probe is not None and probe.ndim > x.ndim else 1
+    start = torch.cat([x.flatten(1), x.new_zeros(len(x), integrals)], dim=1)
+    times = torch.tensor([t_max, 0.0], dtype=torch.float64)
+    joint = _Joint(field, x.shape[1:], METHODS[method].weights, probe)
+    return solve(joint, start, times, method, **budget)
 
 
 class _Joint:

@@ -140,6 +140,7 @@ def test_names_lists_every_registry(capsys):
     [
         ([], "COMMAND"),
         (["samples"], "invalid choice: 'samples'"),
+        (["names", "--all"], "arguments: --all; see `flowviz names --help`"),
         (["data"], "required: DATA, --out"),
         (["data", "checkerboard", "-n", "many", "--out", "x"], "invalid int value: 'many'"),
         (["sample", "x", "--nfe", "2", "--tol", "1e-3", "--out", "y"], "not allowed with"),
@@ -574,6 +575,15 @@ def test_field_refuses_times_beyond_the_path(capsys, points, tmp_path, t, path, 
     arguments = ["field", "--data", "moons", "--path", path, points, f"--t={t}"]
     err = refused(capsys, *arguments, "--out", tmp_path / "u.npy")
     assert sentence in err
+
+
+def test_field_beyond_the_numbers_is_refused(capsys, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[0.0, 0.0], [1e200, 3.0]]))
+    out = tmp_path / "u.npy"
+    arguments = ["field", "--data", "checkerboard", "--path", "ot", "--t", "0.5"]
+    err = refused(capsys, *arguments, tmp_path / "x.npy", "--out", out)
+    assert "at point 2, (1e+200, 3)" in err and "float64" in err
+    assert not out.exists()
 
 
 # points

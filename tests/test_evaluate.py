@@ -1,6 +1,8 @@
 """Evaluation: a perfect field reaches the floor, a bad one does not, and all of it is JSON."""
 
 import json
+import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -8,18 +10,19 @@ import torch
 from flowviz.datasets import DATASETS, Dataset
 from flowviz.distributions import GaussianMixture, PointMasses
 from flowviz.experiments.evaluate import (
+    PAIRS,
     EvaluateConfig,
     evaluate,
     evaluations,
     floors,
+    floors_of_pairs,
     likelihood,
-    report,
 )
 from flowviz.fields import exact_field
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
-from flowviz.solvers import SolveCancelled
+from flowviz.solvers import SolveCancelled, SolveError
 
 BOARD = DATASETS["checkerboard"]
 
@@ -39,26 +42,26 @@ def field():
 
 @pytest.fixture(scope="module")
 def found(field):
-    configs = [small(nfe=4), small(nfe=20)]
-    return report(field, BOARD, configs, likelihood_points=400)
+    return list(evaluations(field, BOARD, [small(nfe=4), small(nfe=20)]))
 
 
 def test_exact_field_reaches_the_floor_with_many_evaluations(found):
-    few, many = found.evaluations
+    few, many = found
     assert few.nfe == 4 and many.nfe == 20 and many.steps == 10 and many.rejected == 0
     assert set(many.measures) == set(METRICS)
     for name in ("w2", "sliced-w2", "energy", "histogram-tv"):
         assert many.measures[name].floor == few.measures[name].floor > 0
+        assert 0 < many.measures[name].floor_error < many.measures[name].floor
     # One draw of 1,000 points; with the default of 4 of 4,000 the ratio is 1.07.
     assert many.measures["w2"].ratio < 1.5
     assert few.measures["off-support"].value > 0.03 > many.measures["off-support"].value
     assert few.measures["off-support"].floor == 0 and few.measures["off-support"].ratio is None
 
 
-def test_exact_field_has_no_divergence_from_the_data(found):
+def test_exact_field_has_no_divergence_from_the_data(field):
     """At t_max the board is 0.1% smaller, where 1 point in 500 costs a few nats."""
-    judged = found.likelihood
-    assert found.failure == "" and judged.n == 400 and judged.nfe > 20
+    judged = likelihood(field, BOARD, n=400)
+    assert judged.n == 400 and judged.nfe > 20
     assert abs(judged.kl) < 0.02 + 5 * judged.error < 0.2
     # Uniform data: -log q is the entropy at every point.
     assert judged.nll - judged.entropy == pytest.approx(judged.kl, abs=1e-6)
@@ -71,13 +74,13 @@ def test_likelihood_is_that_of_the_exact_density(field):
     assert judged.nll == pytest.approx(-field.log_density(t, x).mean().item(), abs=1e-3)
 
 
-def test_report_is_json_and_repeats(field, found):
-    text = json.dumps(found.as_dict(), allow_nan=False)
-    assert json.loads(text)["evaluations"][1]["measures"]["w2"]["value"] > 0
+def test_evaluation_is_json_and_repeats(field, found):
+    text = json.dumps(asdict(found[1]), allow_nan=False)
+    assert json.loads(text)["measures"]["w2"]["value"] > 0
     cheap = ("sliced-w2", "energy", "off-support")
     again = evaluate(field, BOARD, small(nfe=20, metrics=cheap))
-    first = found.evaluations[1].measures
-    assert again.measures == {name: first[name] for name in cheap}
+    first = found[1].measures
+    assert {k: m.value for k, m in again.measures.items()} == {k: first[k].value for k in cheap}
     other = evaluate(field, BOARD, small(nfe=20, seed=1, metrics=cheap))
     assert other.measures["energy"].value != again.measures["energy"].value
 
@@ -85,8 +88,8 @@ def test_report_is_json_and_repeats(field, found):
 def test_floors_are_measured_once_for_one_seed(field, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        "flowviz.experiments.evaluate.floors",
-        lambda dataset, config: calls.append(config.seed) or floors(dataset, config),
+        "flowviz.experiments.evaluate.floors_of_pairs",
+        lambda dataset, config: calls.append(config.seed) or floors_of_pairs(dataset, config),
     )
     cheap = ("sliced-w2", "energy")
     configs = [
@@ -95,6 +98,18 @@ def test_floors_are_measured_once_for_one_seed(field, monkeypatch):
     found = list(evaluations(field, BOARD, configs))
     assert len(found) == 4 and all(tuple(each.measures) == cheap for each in found)
     assert calls == [0, 1]
+
+
+def test_floor_of_several_pairs_begins_with_the_pair_of_one():
+    config = small(n=300, metrics=("sliced-w2",))
+    one, (mean, error) = floors(BOARD, config), floors_of_pairs(BOARD, config)["sliced-w2"]
+    assert abs(one["sliced-w2"] - mean) < 5 * error * math.sqrt(PAIRS)
+    alone = floors_of_pairs(BOARD, small(n=300 * PAIRS, metrics=("off-support",)))
+    assert alone["off-support"] == (0.0, 0.0)
+
+
+def test_one_point_has_no_error(field):
+    assert likelihood(field, BOARD, n=1).error is None
 
 
 def test_adaptive_methods_are_judged_by_their_counted_evaluations(field):
@@ -146,8 +161,8 @@ class Wall(Still):
 
 
 def test_a_likelihood_that_fails_says_why():
-    result = report(Wall(), BOARD, [], likelihood_points=10)
-    assert result.likelihood is None and "got stuck at t = 0." in result.failure
+    with pytest.raises(SolveError, match=r"got stuck at t = 0\."):
+        likelihood(Wall(), BOARD, n=10)
 
 
 @pytest.mark.parametrize(

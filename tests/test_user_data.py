@@ -115,6 +115,7 @@ def test_table_is_read(content):
         (b"1\n" * 30, ["two columns", "line 1 has 1"]),
         (table() + b"\n1,2,3", ["two columns", "line 61 has 3"]),
         (table() + b"\n1,two", ["must be a number", "line 61 has 'two'"]),
+        (table() + b"\n1_000,1", ["must be a number", "line 61 has '1_000'"]),
         (table() + b"\n\n1,", ["must be a number", "line 62 has ''"]),
         (table(header="x,1\n"), ["must be a number", "line 1 has 'x'"]),
         (table(header="a,b\nc,d\n"), ["must be a number", "line 2 has 'c'"]),

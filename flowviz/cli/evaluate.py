@@ -117,7 +117,15 @@ def _evaluate(options: argparse.Namespace) -> None:
             for row, error in zip(rows, errors, strict=True)
         ],
     )
-    print("In brackets: how many times that of fresh data, which a perfect sampler would reach.")
+    spreads = [
+        f"{name} {measure['floor']:.4g} +- {measure['floor_error']:.1g}"
+        for name, measure in rows[0]["measures"].items()
+        if measure["floor"]
+    ]
+    print(
+        "In brackets: how many times that of fresh data, which a perfect sampler would reach; "
+        f"mean of several pairs: {', '.join(spreads)}."
+    )
     if options.error:
         print(
             "mse: squared distance per dimension from the converged flow of the same field "
@@ -134,9 +142,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     judged = answer["likelihood"]
     if judged:
         above = "" if judged["kl"] is None else f", KL(data || model) {judged['kl']:.4f}"
+        spread = judged["error"]
+        known = "no standard error of one" if spread is None else f"standard error {spread:.4f}"
         print(
             f"-log p of {judged['n']} fresh data: {judged['nll']:.4f}{above} "
-            f"(standard error {judged['error']:.4f}) nats, NFE {judged['nfe']}"
+            f"({known}) nats, NFE {judged['nfe']}"
         )
     elif points:
         print(f"No likelihood: {answer['failure']}")

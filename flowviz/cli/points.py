@@ -23,7 +23,9 @@ def add(commands: Commands) -> None:
         commands,
         "logprob",
         _logprob,
-        "compute log-likelihoods of points in nats, by the exact divergence",
+        "compute log-likelihoods of points in nats, by the exact divergence; an adaptive solver "
+        "shares its steps among up to 2,048 points in the file's order, so that a value varies by "
+        "some times --tol with the others in the file, and not at all with fixed steps",
         "checkerboard-ot points.npy --out logp.npy",
     )
     add_checkpoint(logprob)
@@ -95,5 +97,12 @@ def _field(options: argparse.Namespace) -> None:
     points = read_points(options.points)
     t = torch.tensor(options.t, dtype=torch.float64)
     u = source.scale * source.field(t, source.from_user(points))
+    if not u.isfinite().all():
+        row = int((~u.isfinite().all(dim=1)).int().argmax())
+        raise ValueError(
+            f"The velocity must be a number everywhere; at point {row + 1}, "
+            f"({', '.join(f'{v:g}' for v in points[row].tolist())}), it is beyond what "
+            f"{str(points.dtype).removeprefix('torch.')} holds: leave such points out."
+        )
     write_array(out, u.numpy())
     print(f"{len(u)} velocities at t = {options.t:g} in {out}")

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from flowviz.distributions import Distribution
 from flowviz.registry import Registry
 
-__all__ = ["DATASETS", "FRAME", "Dataset", "Sampler"]
+__all__ = ["DATASETS", "FRAME", "Dataset", "Sampler", "from_frame", "to_frame"]
 
 FRAME = 5.0
 """The plane is drawn over [-FRAME, FRAME]^2 for every data set."""
@@ -45,14 +45,11 @@ class Dataset:
 
     def to_user(self, x: Tensor) -> Tensor:
         """Points x of the frame, (B, 2), in the user's coordinates: center + scale x."""
-        return (self._origin(x) + self.scale * x.double()).to(x)
+        return from_frame(x, self.center, self.scale)
 
     def from_user(self, x: Tensor) -> Tensor:
         """Points x in the user's coordinates, (B, 2), in the frame; inverts `to_user`."""
-        return ((x.double() - self._origin(x)) / self.scale).to(x)
-
-    def _origin(self, x: Tensor) -> Tensor:
-        return torch.tensor(self.center, dtype=torch.float64, device=x.device)
+        return to_frame(x, self.center, self.scale)
 
     @property
     def mean(self) -> Tensor:
@@ -71,6 +68,21 @@ class Dataset:
     def _moments(self) -> tuple[Tensor, float]:
         x = self.sample(100_000, Generator().manual_seed(0)).double()
         return x.mean(dim=0).float(), (x - x.mean(dim=0)).square().mean().sqrt().item()
+
+
+def from_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
+    """Points x of the frame, (B, 2), where its origin is `center` and its unit `scale` long.
+
+    It is computed in float64: a table far from 0 has no digits to lose.
+    """
+    origin = torch.tensor(center, dtype=torch.float64, device=x.device)
+    return (origin + scale * x.double()).to(x)
+
+
+def to_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
+    """Points x (B, 2) in the frame; inverts `from_frame`."""
+    origin = torch.tensor(center, dtype=torch.float64, device=x.device)
+    return ((x.double() - origin) / scale).to(x)
 
 
 DATASETS: Registry[Dataset] = Registry("data set")

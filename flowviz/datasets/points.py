@@ -198,7 +198,7 @@ def _number(cell: str, delimiter: str | None) -> float | None:
     if delimiter != "," and "." not in cell:
         cell = cell.replace(",", ".")
     try:
-        return float(cell)
+        return None if "_" in cell else float(cell)  # Python reads 1_000, tables do not
     except ValueError:
         return None
 

@@ -7,7 +7,7 @@ that of `sample` with the same seed; the data and the floor have streams of thei
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from flowviz.distributions import PointMasses
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, Metric, unbounded
 from flowviz.paths import AffinePath
-from flowviz.solvers import METHODS, Solution, SolveError, solve, steps_for
+from flowviz.solvers import METHODS, Solution, solve, steps_for
 
 __all__ = [
     "EvaluateConfig",
@@ -30,20 +30,23 @@ __all__ = [
     "Measure",
     "NumericalError",
     "Reference",
-    "Report",
     "evaluate",
     "evaluations",
     "floors",
+    "floors_of_pairs",
     "likelihood",
     "measures_of",
     "noise",
     "reference",
-    "report",
     "samples_of",
 ]
 
-DATA, FLOOR, LIKELIHOOD = 1, 2, 3
-"""Streams of random numbers beside that of the noise."""
+DATA, FLOOR, LIKELIHOOD, PAIR = 1, 2, 3, 10
+"""Streams of random numbers beside that of the noise; those from PAIR on are of more floors."""
+
+PAIRS = 6
+"""Pairs of fresh data sets, at the least, over which the floor of an evaluation is averaged: one
+alone can be half or twice another where data lies on thin curves."""
 
 LOST = 2 * FRAME
 """A sample with a coordinate beyond this was thrown out of the plane by its solver."""
@@ -115,12 +118,14 @@ class Measure:
         error: the standard error of that mean, None with one draw.
         floor: the same between two fresh data sets.
         ratio: value over floor, None where the floor is 0.
+        floor_error: the standard error of a floor that is a mean over pairs, else None.
     """
 
     value: float
     error: float | None
     floor: float
     ratio: float | None
+    floor_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ class Likelihood:
     Attributes:
         nll: mean of -log p(x), the cross-entropy.
         kl: mean of log q(x) - log p(x), KL(data || model); None if q has no density.
-        error: standard error of `kl`, or of `nll` where kl is None.
+        error: standard error of `kl`, or of `nll` where kl is None; None of a single point.
         entropy: of the data, below which no nll can be; None where no closed form is known.
         n: points.
         method: the solver.
@@ -195,64 +200,12 @@ class Likelihood:
 
     nll: float
     kl: float | None
-    error: float
+    error: float | None
     entropy: float | None
     n: int
     method: str
     tol: float
     nfe: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that `evaluate` measures of one field.
-
-    Attributes:
-        data: spec of the data set.
-        evaluations: one for each way to sample.
-        likelihood: None if it was not asked for or failed.
-        failure: why the likelihood failed; "" if it did not.
-    """
-
-    data: str
-    evaluations: tuple[Evaluation, ...]
-    likelihood: Likelihood | None
-    failure: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Numbers, names, lists and dicts alone, as JSON takes them."""
-        return asdict(self) | {"evaluations": [asdict(each) for each in self.evaluations]}
-
-
-def report(
-    field: FlowField,
-    dataset: Dataset,
-    configs: Iterable[EvaluateConfig],
-    *,
-    likelihood_points: int = 4000,
-    should_stop: Callable[[], bool] | None = None,
-) -> Report:
-    """The evaluation of a field in each of the ways of `configs`, and its likelihood.
-
-    The likelihood is that of the converged flow (dopri5, tol 1e-5), whatever the sampler's NFE; it
-    takes the seed of the first config, and `likelihood_points` = 0 leaves it out.
-
-    Raises:
-        SolveError: a way to sample fails.
-        SolveCancelled: should_stop said so.
-    """
-    configs = tuple(configs)
-    found = tuple(evaluations(field, dataset, configs, should_stop=should_stop))
-    judged, failure = None, ""
-    if likelihood_points:
-        seed = configs[0].seed if configs else 0
-        try:
-            judged = likelihood(
-                field, dataset, n=likelihood_points, seed=seed, should_stop=should_stop
-            )
-        except SolveError as error:
-            failure = str(error)
-    return Report(dataset.name, found, judged, failure)
 
 
 def evaluations(
@@ -268,21 +221,28 @@ def evaluations(
     `double`, the same field in float64, has the numerical error measured too.
     """
     ends: dict[tuple[int, int], Reference] = {}
-    known: dict[tuple[Any, ...], dict[str, float]] = {}
+    known: dict[tuple[Any, ...], dict[str, tuple[float, float | None]]] = {}
     for config in configs:
         key = (config.n, config.seed, config.draws, config.metrics)
         if key not in known:
-            known[key] = floors(dataset, config)
+            known[key] = floors_of_pairs(dataset, config)
         start = (config.n, config.seed)
         if double is not None and start not in ends:
             ends[start] = reference(double, *start, should_stop=should_stop)
-        yield evaluate(
+        found = evaluate(
             field,
             dataset,
             config,
-            floor=known[key],
+            floor={name: mean for name, (mean, _) in known[key].items()},
             converged=ends.get(start),
             should_stop=should_stop,
+        )
+        yield replace(
+            found,
+            measures={
+                name: replace(measure, floor_error=known[key][name][1])
+                for name, measure in found.measures.items()
+            },
         )
 
 
@@ -404,6 +364,25 @@ def floors(dataset: Dataset, config: EvaluateConfig) -> dict[str, float]:
     }
 
 
+def floors_of_pairs(
+    dataset: Dataset, config: EvaluateConfig
+) -> dict[str, tuple[float, float | None]]:
+    """The mean of each metric over PAIRS pairs of fresh data sets or more, and its standard error.
+
+    The first pair is that of `floors`.
+    """
+    sets = [(FLOOR, DATA), *((PAIR + 2 * k, PAIR + 2 * k + 1) for k in range(PAIRS - 1))]
+    found = {}
+    for name, metric in _metrics(dataset, config).items():
+        values: list[float] = []
+        for streams in sets:
+            if len(values) < PAIRS:
+                first, second = (_data(dataset, config.n, config.seed, s) for s in streams)
+                values += _values(metric, first, second, dataset, config.draws)
+        found[name] = _mean(values)
+    return found
+
+
 def likelihood(
     field: FlowField,
     dataset: Dataset,
@@ -438,7 +417,7 @@ def likelihood(
         log_q = dataset.distribution.log_prob(x_1.double())
         kl, error = _mean((log_q - log_p).tolist())
     entropy = dataset.distribution.entropy
-    return Likelihood(nll, kl, error or 0.0, entropy, n, method, tol, found.nfe)
+    return Likelihood(nll, kl, error, entropy, n, method, tol, found.nfe)
 
 
 def _metrics(dataset: Dataset, config: EvaluateConfig) -> dict[str, Metric]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from flowviz import checkpoints
 from flowviz.checkpoints import Card
 from flowviz.datasets import Dataset, dataset
+from flowviz.datasets.entry import from_frame, to_frame
 from flowviz.experiments.evaluate import FlowField
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
@@ -64,11 +65,11 @@ class Source:
 
     def to_user(self, x: Tensor) -> Tensor:
         """Points x of the frame in the user's coordinates, (B, 2)."""
-        return x.new_tensor(self.center) + self.scale * x
+        return from_frame(x, self.center, self.scale)
 
     def from_user(self, x: Tensor) -> Tensor:
         """Points x in the user's coordinates in the frame, (B, 2)."""
-        return (x - x.new_tensor(self.center)) / self.scale
+        return to_frame(x, self.center, self.scale)
 
     def double(self) -> FlowField:
         """The same field in float64: exact fields are in any precision, networks are copied."""

@@ -18,7 +18,8 @@ Compute = Callable[[Tensor, Tensor, Distribution | None], float]
 class Metric:
     """A measure of samples (n, 2), called with reference data (m, 2) and the data's distribution.
 
-    It draws no random number, so that equal samples have equal values.
+    The smaller, the better, down to what two draws of the data differ by. It draws no random
+    number, so that equal samples have equal values.
 
     Attributes:
         label: what tables and axes show.
@@ -28,7 +29,6 @@ class Metric:
         needs: what it compares the samples with: reference "samples" or the "distribution".
         limit: rows used, the first of each set; None takes all. Rows of a sample are exchangeable,
             so that the first ones are a fair part of it.
-        best: which way is better.
     """
 
     label: str
@@ -37,7 +37,6 @@ class Metric:
     compute: Compute
     needs: Literal["samples", "distribution"] = "samples"
     limit: int | None = None
-    best: Literal["lowest", "highest"] = "lowest"
 
     def __call__(
         self, samples: Tensor, reference: Tensor, distribution: Distribution | None = None

@@ -78,38 +78,43 @@ class MLP(nn.Module):
         shifts = self.shift(self.clock(waves(clock, self.t_rates)))
         rows = x.split(ROWS)
         own = shifts.split(ROWS) if clock.ndim > 1 else [shifts] * len(rows)
-        parts = [self._with_diagonal(*each) for each in zip(own, rows, strict=True)]
+        # Written over by every part: memory that is new each time costs as much as the sums.
+        room = x.new_empty(2, (x.shape[1] + 1) * len(rows[0]) * self.head.in_features)
+        parts = [self._with_diagonal(*each, room) for each in zip(own, rows, strict=True)]
         values, diagonals = zip(*parts, strict=True)
         return torch.cat(values), torch.cat(diagonals)
 
-    def _with_diagonal(self, shifts: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _with_diagonal(self, shifts: Tensor, x: Tensor, room: Tensor) -> tuple[Tensor, Tensor]:
         first, *others = self.layers
         shift, *later = shifts.chunk(len(self.layers), dim=-1)
-        dim, octaves = x.shape[1], len(self.x_rates)
-        before = first(waves(x, self.x_rates)) + shift  # the activation
+        rows, dim = x.shape
+        size = (dim + 1, rows, self.head.in_features)
+        bent, joint = (each[: math.prod(size)].view(size) for each in room)
         # Of the inputs only x_d and its own waves change with x_d.
         angles = x.T[..., None] * self.x_rates
         turned = [torch.cos(angles) * self.x_rates, -torch.sin(angles) * self.x_rates]
         by_own = torch.cat([torch.ones_like(x.T)[..., None], *turned], dim=2)
-        plain, waving = first.weight.T.split([dim, 2 * dim * octaves])
-        sines, cosines = waving.reshape(2, dim, octaves, -1)
-        slopes = torch.bmm(by_own, torch.cat([plain[:, None], sines, cosines], dim=1))  # (D, B, W)
+        plain, waving = first.weight.T.split([dim, 2 * dim * len(self.x_rates)])
+        sines, cosines = waving.reshape(2, dim, len(self.x_rates), -1)
+        weights = torch.cat([plain[:, None], sines, cosines], dim=1)
+        torch.addmm(first.bias, waves(x, self.x_rates), first.weight.T, out=joint[0])
+        torch.bmm(by_own, weights, out=joint[1:])
+        joint[0] += shift
         for layer, shift in zip(others, later, strict=True):
-            rows = x.new_empty(dim + 1, *before.shape)
-            gate = torch.sigmoid(before)
-            torch.mul(before, gate, out=rows[0])
-            torch.mul(slopes, _slope(gate, before), out=rows[1:])
-            rows = rows @ layer.weight.T
-            before, slopes = rows[0].add_(layer.bias + shift), rows[1:]
-        gate = torch.sigmoid(before)
-        value = self.head(before * gate)
-        slopes = slopes * _slope(gate, before)
-        return value, torch.bmm(slopes, self.head.weight[..., None])[..., 0].T
+            _bend(joint, bent)
+            torch.mm(bent.flatten(0, 1), layer.weight.T, out=joint.flatten(0, 1))
+            joint[0] += layer.bias + shift
+        _bend(joint, bent)
+        diagonal = (bent[1:] * self.head.weight[:, None]).sum(dim=2).T
+        return self.head(bent[0]), diagonal
 
 
-def _slope(gate: Tensor, before: Tensor) -> Tensor:
-    """The derivative of SiLU, gate = sigmoid(before): gate (1 + before (1 - gate))."""
-    return (1 - gate).mul_(before).add_(1).mul_(gate)
+def _bend(joint: Tensor, out: Tensor) -> None:
+    """SiLU of the first row of `joint` (1 + D, B, W), and its derivative times the others."""
+    gate = torch.sigmoid(joint[0])
+    torch.mul(joint[0], gate, out=out[0])
+    slope = torch.addcmul(gate, out[0], gate, value=-1).add_(out[0])
+    torch.mul(joint[1:], slope, out=out[1:])
 
 
 def waves(x: Tensor, rates: Tensor) -> Tensor:
