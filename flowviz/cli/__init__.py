@@ -11,12 +11,22 @@ import sys
 from collections.abc import Sequence
 
 from flowviz import __version__
-from flowviz.cli import data, evaluate, experiment, images, listing, points, sample, train
+from flowviz.cli import (
+    data,
+    download,
+    evaluate,
+    experiment,
+    images,
+    listing,
+    points,
+    sample,
+    train,
+)
 from flowviz.cli.arguments import SPECS, Parser
 
 __all__ = ["GROUPS", "build_parser", "main"]
 
-GROUPS = (listing, data, train, sample, evaluate, experiment, points, images)
+GROUPS = (listing, data, download, train, sample, evaluate, experiment, points, images)
 """The modules of commands, in the order of --help; each has `add(commands)`."""
 
 

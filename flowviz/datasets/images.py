@@ -21,7 +21,15 @@ from torch import Tensor
 
 from flowviz.registry import Registry
 
-__all__ = ["CIFAR10_MD5", "IMAGE_SETS", "ImageSet", "cifar10", "digits", "image_set"]
+__all__ = [
+    "CIFAR10_MD5",
+    "IMAGE_SETS",
+    "ImageSet",
+    "cifar10",
+    "digits",
+    "folder_of_data",
+    "image_set",
+]
 
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 """The checksum of cifar-10-binary.tar.gz that its authors publish."""
@@ -177,16 +185,21 @@ def digits(split: str = "train", folder: Path | None = None) -> ImageSet:
     )
 
 
+def folder_of_data() -> Path:
+    """Where image sets are looked for: $FLOWVIZ_DATA, by default ./data."""
+    return Path(os.environ.get("FLOWVIZ_DATA") or "data").expanduser()
+
+
 def _find(folder: Path | None) -> Path:
     """The folder of the binary files, or the archive."""
-    roots = [folder] if folder else [Path(os.environ.get("FLOWVIZ_DATA") or "data")]
-    for root in roots:
-        for place in (root, root / FOLDER, root / ARCHIVE, root / "cifar10" / FOLDER):
-            if place.is_file() or (place / FILES["test"][0]).is_file():
-                return place
+    root = folder or folder_of_data()
+    for place in (root, root / FOLDER, root / ARCHIVE, root / "cifar10" / FOLDER):
+        if place.is_file() or (place / FILES["test"][0]).is_file():
+            return place
     raise ValueError(
-        f"CIFAR-10 must be in {roots[0]}, as the folder {FOLDER} or the archive {ARCHIVE} "
-        "(https://www.cs.toronto.edu/~kriz/cifar.html, binary version); it is not there."
+        f"CIFAR-10 must be in {root}, as the folder {FOLDER} or the archive {ARCHIVE} "
+        "(https://www.cs.toronto.edu/~kriz/cifar.html, binary version); it is not there. "
+        "`python -m flowviz download cifar10` fetches it."
     )
 
 
