@@ -40,7 +40,7 @@ FLOW = "midpoint"
 CHECKED = (0.2, 0.4, 0.6, 0.8, 1.0)
 """The times, as shares of t_max, at which particles are held against draws of p_t."""
 
-FLOOR_SETS = 8
+FLOOR_SETS = 20
 """Pairs of fresh sets whose distances say what a perfect sampler would have."""
 
 TOLERANCE = 2.0

@@ -35,7 +35,7 @@ DEFAULT = ParticlesConfig()
 BUDGETS = (4, 6, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400)
 """Even, for the midpoint method takes two evaluations a step."""
 
-SHOWN = {"1": "One", "12": "A dozen", "600": "A crowd"}
+SHOWN = {"1": "One", "6": "A few", "600": "A crowd"}
 FEW = players.View(layers=("particles", "trails", "density"))
 """How the player opens: the ways are what this page is about."""
 
@@ -82,7 +82,7 @@ def controls() -> Settings:
         levels = range(0, round(100 * SAMPLERS[sampler].most) + 1, 10)
         noise = state.budget(
             "noise",
-            "Noise level η, % of the reverse diffusion",
+            "Noise level η of the SDE, %",
             levels,
             100,
             help="How much noise the SDE adds, and takes out again by the score. At 0 it is the "
@@ -103,7 +103,7 @@ def controls() -> Settings:
             help="The score is computed from the velocity of this field, so that a network that "
             "was trained for the flow drives the SDE too.",
         )
-        shown = state.segmented("shown", "Particles on show", SHOWN, "12")
+        shown = state.segmented("shown", "Particles on show", SHOWN, "6")
         seed = state.integer("seed", "Seed", 0, 999_999, DEFAULT.seed, dice=True)
     return Settings(
         data=data,
@@ -306,7 +306,7 @@ def _marginals(settings: Settings, ways: Sequence[Way]) -> None:
         curves.curves(
             [fresh, *lines],
             x_title="time t  (0 noise, 1 data)",
-            y_title="energy distance to p_t",
+            y_title="energy distance to p<sub>t</sub>",
             markers=True,
             dark=is_dark(),
         ),
@@ -349,7 +349,7 @@ def _noise(settings: Settings, ways: Sequence[Way]) -> None:
         curves.curves(
             lines,
             x_title="time t  (0 noise, 1 data)",
-            y_title="noise g_t",
+            y_title="noise g<sub>t</sub>",
             dark=is_dark(),
         ),
         "noise",

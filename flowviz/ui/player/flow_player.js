@@ -18,6 +18,7 @@ export const SWEEP = 4;
 /** Moments of the film strip, as in Fig. 4 of Lipman et al. 2022. */
 export const FRAMES = 10;
 const TRAILS = 160;
+const FEW = 24; // particles that are drawn larger, for each is to be followed
 const EPS = 1e-6;
 
 // ---------------------------------------------------------------------------------------- payload
@@ -937,7 +938,7 @@ class Player {
     const look = this.looks[i];
     look.speed = this.speed;
     look.differencePeak = this.differencePeak;
-    look.radius = radius;
+    look.radius = this.body.panels[i].states.shape[1] <= FEW ? 2.2 * radius : radius;
     return { t, mode: this.view.mode, layers: this.view.layers, window: this.window, frame: this.body.frame, dot, look, learned: this.learnedOf(i) };
   }
 

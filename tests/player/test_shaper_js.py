@@ -1,0 +1,93 @@
+"""The schedule's plot, in Chromium without Streamlit: its curves are Python's, its points obey."""
+
+import base64
+from pathlib import Path
+
+import pytest
+import torch
+
+from flowviz.schedulers import Shaped
+
+SHAPER = Path(__file__).parents[2] / "flowviz" / "ui" / "shaper"
+SHAPES = [Shaped(), Shaped(a1=0.02, a2=0.9, a3=0.92, a4=0.97, s1=0.99, s2=0.98, s3=0.3, s4=0.29)]
+
+MOUNT = """
+async ([source, html, css, data]) => {
+  document.body.innerHTML = `<div id="host" style="width:400px">${html}</div>`;
+  const style = document.createElement("style");
+  style.textContent = css;
+  document.head.append(style);
+  window.shaper = await import("data:text/javascript;base64," + source);
+  window.sent = [];
+  window.shaper.default({
+    data, parentElement: document.querySelector("#host"),
+    setTriggerValue: (name, value) => window.sent.push([name, value]),
+  });
+  await new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)));
+}
+"""
+
+
+@pytest.fixture
+def opened(chromium):
+    page = chromium.new_page(viewport={"width": 500, "height": 600})
+    noise = []
+    page.on("console", lambda m: m.type == "error" and noise.append(m.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    alpha, sigma = Shaped().values
+    colours = dict.fromkeys(("own", "noise", "ink", "muted", "grid"), "#5D6470")
+    data = {
+        "alpha": alpha,
+        "sigma": sigma,
+        "least": Shaped.LEAST_STEP,
+        "presets": [{"label": "OT", "alpha": [0.2, 0.4, 0.6, 0.8], "sigma": [0.8, 0.6, 0.4, 0.2]}],
+        "theme": {"light": colours, "dark": colours},
+    }
+    source = base64.b64encode((SHAPER / "shaper.js").read_bytes()).decode()
+    html, css = ((SHAPER / f"shaper.{kind}").read_text() for kind in ("html", "css"))
+    page.evaluate(MOUNT, [source, html, css, data])
+    yield page
+    page.close()
+    assert not noise, noise
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_curves_are_those_that_python_computes(opened, shape: Shaped) -> None:
+    t = torch.linspace(0, shape.t_max, 97, dtype=torch.float64)
+    wanted = shape(t)
+    for values, ends, curve in zip(
+        shape.values, ((0, 1), (1, 0)), (wanted.alpha, wanted.sigma), strict=True
+    ):
+        drawn = opened.evaluate(
+            "([v, t]) => t.map((s) => shaper.valueAt(shaper.pieces(v), s))",
+            [[ends[0], *values, ends[1]], t.tolist()],
+        )
+        assert drawn == pytest.approx(curve.tolist(), abs=1e-12)
+
+
+def place(page, t: float, value: float) -> tuple[float, float]:
+    box = page.locator("canvas").bounding_box()
+    width, height = box["width"] - 46, box["height"] - 46
+    return box["x"] + 34 + t * width, box["y"] + 12 + (1 - value) * height
+
+
+def test_a_dragged_point_stays_between_its_neighbours_and_is_told_once(opened) -> None:
+    opened.mouse.move(*place(opened, 0.4, 0.35))
+    opened.mouse.down()
+    opened.mouse.move(*place(opened, 0.4, 0.99), steps=6)
+    assert opened.evaluate("sent.length") == 0
+    opened.mouse.up()
+    assert opened.evaluate("sent") == [
+        ["shape", {"alpha": [0.1, 0.64, 0.65, 0.9], "sigma": [0.95, 0.8, 0.5, 0.2]}]
+    ]
+
+
+def test_keys_move_points_and_a_button_brings_a_known_path(opened) -> None:
+    canvas = opened.locator("canvas")
+    canvas.focus()
+    for key in ("ArrowRight", "ArrowRight", "Space", "ArrowUp", "Shift+ArrowDown"):
+        opened.keyboard.press(key)
+    assert opened.evaluate("sent.at(-1)[1].sigma") == [0.95, 0.84, 0.5, 0.2]
+    assert "σ at t = 0.4: 0.84" in opened.locator(".fh-read").inner_text()
+    opened.get_by_role("button", name="OT").click()
+    assert opened.evaluate("sent.at(-1)[1].alpha") == [0.2, 0.4, 0.6, 0.8]

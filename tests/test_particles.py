@@ -1,0 +1,68 @@
+"""Pairs, flow and diffusion of one path: the same start, the same densities, counted NFE."""
+
+import numpy as np
+import pytest
+import torch
+
+from flowviz.experiments.particles import (
+    FLOW,
+    PAIRS,
+    ParticlesConfig,
+    compute_noise,
+    compute_particles,
+)
+from flowviz.stochastic import SAMPLERS
+
+WAYS = (PAIRS, FLOW, *SAMPLERS)
+
+
+def run(**entries):
+    return compute_particles(ParticlesConfig(**{"n": 300, "nfe": 60, **entries}))
+
+
+@pytest.mark.parametrize("path", ["ot", "vp", "shaped:a1=0.2"])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_starts_from_the_same_noise_and_has_the_densities(path, way) -> None:
+    found, pairs = run(path=path, way=way, noise=0.5), run(path=path)
+    assert found.states.shape == (61, 300, 2) and found.times.shape == (61,)
+    # VP's pairs start with 0.0066 of their data.
+    np.testing.assert_allclose(found.states[0], pairs.states[0], atol=0.04)
+    assert found.nfe == (0 if way == PAIRS else 60)
+    assert found.agrees
+
+
+def test_pairs_run_straight_and_a_diffusion_does_not() -> None:
+    pairs, flow, noisy = run(), run(way=FLOW), run(way="euler-maruyama", noise=1.0)
+    np.testing.assert_allclose(pairs.length, pairs.displacement, rtol=1e-4)
+    assert flow.length.mean() < 1.2 * flow.displacement.mean()
+    assert noisy.length.mean() > 3 * noisy.displacement.mean()
+
+
+def test_few_noisy_steps_are_told_from_the_density() -> None:
+    assert not run(way="euler-maruyama", noise=1.0, nfe=4).agrees
+
+
+def test_the_noise_of_vp_is_that_of_song() -> None:
+    t = np.linspace(0, 0.99, 12)
+    wanted = 0.5 * np.sqrt(0.1 + (1 - t) * 19.9)
+    np.testing.assert_allclose(compute_noise("vp", t, 0.5), wanted, rtol=1e-9)
+
+
+def test_a_field_that_is_handed_over_moves_the_particles() -> None:
+    config = ParticlesConfig(way=FLOW, field="live:test", n=20, nfe=4)
+    found = compute_particles(config, field=lambda t, x: torch.ones_like(x))
+    moved = found.states[-1] - found.states[0]
+    np.testing.assert_allclose(moved, found.times[-1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"way": "walk"}, "Unknown stochastic sampler 'walk'"),
+        ({"way": FLOW, "nfe": 7}, "cannot take exactly 7 evaluations"),
+        ({"n": 1}, r"n must be in 2\.\.5000"),
+    ],
+)
+def test_bad_configs_are_refused_in_words(entries, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        ParticlesConfig(**entries)

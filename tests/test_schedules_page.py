@@ -1,0 +1,78 @@
+"""The page of schedules: its figure, its words, and a shape that all pages then use."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from flowviz.figures import schedules as figures
+from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
+from flowviz.ui import paths, schedules
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_presets_are_shapes_near_the_paths_that_they_are_named_after() -> None:
+    for label, (alpha, sigma) in schedules._presets().items():
+        made = Shaped(*alpha, *sigma)
+        name = next(name for name, text in schedules.PRESETS.items() if text == label)
+        if name == "ease":
+            assert made == Shaped()
+            continue
+        t = np.array(Shaped.KNOTS)
+        own = scheduler(name)(torch.from_numpy(t))
+        np.testing.assert_allclose(alpha, own.alpha, atol=0.02)
+        np.testing.assert_allclose(sigma, own.sigma, atol=0.03)
+
+
+@pytest.mark.parametrize("spec", SCHEDULERS)
+def test_what_is_said_of_a_path_is_true_of_it(spec: str) -> None:
+    facts = schedules._facts(spec)
+    assert 0 < facts.window[0] < facts.even < facts.window[1] < 1
+    assert (facts.circle < 1e-6) == (spec in ("vp", "trig"))
+    if spec == "ot":
+        assert facts.even == pytest.approx(0.5)
+        assert facts.window == pytest.approx((1 / 11, 10 / 11))
+    if spec == "trig":
+        assert facts.fastest == pytest.approx(math.pi / 2)
+
+
+@pytest.mark.parametrize("against", ["t", "log-snr"])
+def test_the_figure_holds_every_path_in_every_panel(against: str) -> None:
+    lines = [schedules._schedule(spec) for spec in ("ot", "vp", "shaped")]
+    drawn = figures.schedules(lines, against=against)
+    assert len(drawn.data) == 6 * len(lines)
+    assert [trace.name for trace in drawn.data if trace.showlegend] == [
+        "conditional OT", "VP diffusion", "your own schedule"
+    ]  # fmt: skip
+    assert drawn.data[0].line.color != drawn.data[1].line.color
+    assert max(trace.line.width for trace in drawn.data) == drawn.data[2].line.width
+    if against == "log-snr":  # of two variance-preserving paths nothing is left but the clock
+        vp, trig = (schedules._schedule(spec) for spec in ("vp", "trig"))
+        inside = (vp.log_snr > -9) & (vp.log_snr < 9)
+        moved = np.interp(vp.log_snr[inside], trig.log_snr[1:], trig.alpha[1:])
+        np.testing.assert_allclose(moved, vp.alpha[inside], atol=1e-3)
+
+
+def test_links_name_the_kind_of_path_and_its_shape_apart() -> None:
+    assert paths.link(left="ot", right="vp") == {"left": "ot", "right": "vp"}
+    assert paths.link(left="ot", right="shaped") == {"left": "ot", "right": "shaped"}
+    linked = paths.link(left="shaped:a1=0.2,s4=0.3", right="ot")
+    assert linked == {"left": "shaped", "right": "ot", "shape": "a1=0.2,s4=0.3"}
+
+
+def test_a_shape_is_used_on_every_page_at_once() -> None:
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params["shape"] = "a1=0.25"
+    app.switch_page("pages/schedules.py").run()
+    assert not app.exception and not app.toast
+    assert app.query_params["shape"] in ("a1=0.25", ["a1=0.25"])
+    app.query_params.clear()
+    app.switch_page("pages/particles.py").run()
+    menu = next(box for box in app.selectbox if box.key.endswith(":path"))
+    menu.select("shaped").run()
+    assert not app.exception
+    assert app.query_params["shape"] in ("a1=0.25", ["a1=0.25"])
