@@ -73,4 +73,6 @@ def choose() -> tuple[str, str, str]:
 def show(section: str, data: str, path: str) -> None:
     """A section with its own controls."""
     st.markdown(SECTIONS[section].sentence)
+    if section != "touch":
+        st.session_state.pop(touch.FIRST, None)  # it is mounted anew, as the controls then stand
     SECTIONS[section].draw(data, path)

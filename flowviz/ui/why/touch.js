@@ -21,7 +21,7 @@ const ROOT_2PI = Math.sqrt(2 * Math.PI);
 
 // ------------------------------------------------------------------------------------------ maths
 
-/* Chebyshev coefficients of erfcx(y) / s in 2 s - 1, s = 1 / (1 + y / 2), relative error 2e-15. */
+/* Chebyshev coefficients of erfcx(y) / s in 2 s - 1, s = 1 / (1 + y / 2), relative error 3e-14. */
 const ERFCX = [
   0.5770337386164696, 0.35543692127049886, 0.06509515882878616, 0.003671142395836997, -0.0011128447433529864,
   -0.00016075829915343197, 3.278031574138873e-5, 5.442441645840391e-6, -1.515466555644207e-6, -1.4297608149398564e-7,
@@ -166,8 +166,9 @@ export function ranks(n) {
  *  threshold). Returns [{i, w}], lightest first, w of all together about 1. */
 export function chosen(weights, rank, most) {
   const kept = [];
-  let light = 0;
-  for (let i = 0; i < weights.length; i++) if (weights[i] > 1e-4 / weights.length) kept.push(i);
+  let light = 0, top = 0;
+  for (const w of weights) if (w > top) top = w;
+  for (let i = 0; i < weights.length; i++) if (weights[i] > 2e-3 * top) kept.push(i);
   if (kept.length > most) {
     kept.sort((a, b) => weights[b] / rank[b] - weights[a] / rank[a]);
     light = weights[kept[most]] / rank[kept[most]];
@@ -214,7 +215,7 @@ const degrees = (u, v) => `${Math.round((Math.atan2(v, u) * 180) / Math.PI).toSt
 export const short = (v) => (v >= 1e5 ? v.toExponential(1) : v >= 99.5 ? v.toFixed(0) : v >= 9.95 ? v.toFixed(1) : v.toFixed(2));
 
 /** What to notice at this t and x, in HTML of our own words and numbers.
- *  seen: {n, over, drawn (what is summed over), exact (the closed form)}; words: of data and parts. */
+ *  seen: {n, over, drawn (what is summed over), exact (the closed form)}; words: of parts. */
 export function notice({ n, over, drawn, exact, words, heaviest }) {
   const part = over === "parts" ? words.part : "point", parts = over === "parts" ? words.parts : "points";
   const share = drawn.effective / n, gap = Math.hypot(drawn.u - exact.u, drawn.v - exact.v) / Math.max(exact.speed, drawn.speed, 1e-12);
@@ -230,9 +231,9 @@ export function notice({ n, over, drawn, exact, words, heaviest }) {
       `Their arrows differ from u by ${short(drawn.spread)} in the root mean square, yet a network that regresses on single arrows learns their mean.`);
   }
   if (over === "parts") out.push("The mean over the parts is the closed form: both arrows are one.");
-  else if (gap < 0.02) out.push(`The drawn points give the closed form of ${words.data} to ${percent(gap)}.`);
-  else if (drawn.effective < 3) out.push(`The closed form, of ${words.data} itself, differs by ${percent(gap)}: the exact field of a finite set heads for its own points. It memorises; the distribution's own field does not.`);
-  else out.push(`The closed form, of ${words.data} itself, differs by ${percent(gap)}: the error of an average over so few points.`);
+  else if (gap < 0.02) out.push(`The drawn points give the distribution's closed form to ${percent(gap)}.`);
+  else if (drawn.effective < 3) out.push(`The distribution's closed form differs by ${percent(gap)}: the exact field of a finite set heads for its own points. It memorises; the closed form does not.`);
+  else out.push(`The distribution's closed form differs by ${percent(gap)}: the error of an average over so few points.`);
   return out.join(" ");
 }
 
@@ -246,6 +247,8 @@ const element = (tag, className, text) => {
 };
 const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
 const mounts = new WeakMap();
+/** What was last seen, by the component's key, for a page that is left and opened again. */
+const memory = (globalThis[Symbol.for("flowviz.why")] ??= new Map());
 
 class Touch {
   constructor(root) {
@@ -268,9 +271,10 @@ class Touch {
     this.rank = { points: ranks(this.points.length / 2), parts: ranks(parts) };
     this.room = { points: room(this.points.length / 2), parts: room(parts) };
     if (first) {
-      Object.assign(this, { x: data.initial.x, y: data.initial.y, ride: false, playing: false });
-      this.layers = new Set(data.initial.layers);
-      this.k = this.nearest(data.initial.t);
+      const known = memory.get(data.key), { t, x, y, layers } = known?.initial === JSON.stringify(data.initial) ? known.seen : data.initial;
+      Object.assign(this, { x, y, ride: false, playing: false });
+      this.layers = new Set(layers);
+      this.k = this.nearest(t);
       this.told = JSON.stringify(this.seen);
       this.build();
     }
@@ -400,7 +404,8 @@ class Touch {
       const seen = JSON.stringify(this.seen);
       if (this.playing || this.held || seen === this.told) return;
       this.told = seen;
-      this.tell(JSON.parse(seen));
+      memory.set(this.data.key, { initial: JSON.stringify(this.data.initial), seen: this.seen });
+      this.tell(this.seen);
     }, wait);
   }
 
@@ -427,7 +432,8 @@ class Touch {
   draw() {
     const began = performance.now(), { data, canvas } = this, c = this.coefficients();
     const ratio = Math.min(2, devicePixelRatio || 1), size = canvas.clientWidth;
-    if (canvas.width !== Math.round(size * ratio)) canvas.width = canvas.height = Math.round(size * ratio);
+    const pixels = Math.round(size * ratio);
+    if (canvas.width !== pixels || canvas.height !== pixels) canvas.width = canvas.height = pixels;
     const context = canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const view = this.compute(c);
@@ -724,12 +730,12 @@ const put = (node, text) => { if (node.textContent !== text) node.textContent = 
 /** "#rrggbb" as [r, g, b]. */
 const rgb = (text) => [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16));
 
-/** Six groups of like weight, each drawn in one go: [{alpha, items}], faint ones first. */
+/** Eight groups of like weight, each drawn in one go: [{alpha, items}], faint ones first. */
 export function grouped(shown) {
   const groups = new Map();
   for (const item of shown) {
-    const level = Math.ceil(6 * Math.sqrt(Math.min(1, item.w)));
-    if (!groups.has(level)) groups.set(level, { alpha: 0.1 + (0.85 * level) / 6, items: [] });
+    const level = Math.ceil(8 * Math.sqrt(Math.min(1, item.w)));
+    if (!groups.has(level)) groups.set(level, { alpha: 0.1 + (0.85 * level) / 8, items: [] });
     groups.get(level).items.push(item);
   }
   return [...groups.entries()].sort(([a], [b]) => a - b).map(([, group]) => group);

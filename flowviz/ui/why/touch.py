@@ -9,10 +9,10 @@ import streamlit as st
 from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
-from flowviz.ui import data_picker, state
+from flowviz.ui import state
 from flowviz.ui.why import results
 
-__all__ = ["LAYERS", "TouchView", "payload", "section"]
+__all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
 
 LAYERS = ("paths", "arrows", "density")
 MOST_PARTS = 2_500
@@ -84,15 +84,13 @@ def section(data: str, path: str) -> None:
         y=state.opened("y", DEFAULT.y, _y),
         layers=state.opened("layers", DEFAULT.layers, _layers),
     )
-    words = {
-        "data": data_picker.dataset(data).label,
-        "part": one,
-        "parts": many,
-    }
+    words = {"part": one, "parts": many}
+    key = f"why-{state.opening()}" if state.opening() else "why"  # as a lecture's step opens it
     # Sent as it was at first: else every release would change the payload and send it again.
-    first = st.session_state.setdefault(FIRST, opened)
-    shown = payload(result, path=path, over=over, words=words) | {"initial": asdict(first)}
-    heard = _touch(key="why", data=shown, on_view_change=_heard, default={"view": None})
+    first = st.session_state.setdefault(FIRST, {}).setdefault(key, opened)
+    shown = payload(result, path=path, over=over, words=words)
+    shown |= {"initial": asdict(first), "key": key}
+    heard = _touch(key=key, data=shown, on_view_change=_heard, default={"view": None})
     view = _reported(heard.get("view"), opened)
     state.keep("t", round(view.t, 3), DEFAULT.t)
     state.keep("x", round(view.x, 2), DEFAULT.x)
@@ -108,14 +106,15 @@ def section(data: str, path: str) -> None:
             "velocity of the distribution: each arrow is the mean of $u_t(x \\mid x_1)$ within "
             f"one {one}, and its path is that of the mean. "
         )
-        + f"The thin arrow is the closed form for {words['data']} itself, which no drawing of "
-        "points touches. All arrows of a moment have one scale, so that the tip of the strong "
-        "arrow is the centre of mass of the others' tips. Of more than 160 paths, 160 are drawn, "
-        "each with a chance that grows with its weight."
+        + "The thin arrow is the closed form of the distribution itself, whatever points were "
+        "drawn. All arrows of a moment have one scale, so that the tip of the strong arrow is the "
+        "weighted centre of the others' tips. At most 160 paths and 60 arrows are drawn, each "
+        "with a chance that grows with its weight."
     )
 
 
-FIRST = "why:opened"
+FIRST = "why-opened"
+"""Where the session keeps how each mounting of the component was opened."""
 COUNTS = (20, 100, 500, 1_000, 2_000)
 
 
@@ -193,15 +192,22 @@ def _reported(report: Any, opened: TouchView) -> TouchView:
 
 
 def _time(raw: str) -> float:
-    return TouchView(t=float(raw)).t
+    return TouchView(t=_number(raw)).t
 
 
 def _x(raw: str) -> float:
-    return TouchView(x=float(raw)).x
+    return TouchView(x=_number(raw)).x
 
 
 def _y(raw: str) -> float:
-    return TouchView(y=float(raw)).y
+    return TouchView(y=_number(raw)).y
+
+
+def _number(raw: str) -> float:
+    try:
+        return float(raw)
+    except ValueError:
+        raise ValueError(f"it must be a number; got {raw[:40]!r}") from None
 
 
 def _layers(raw: str) -> tuple[str, ...]:
