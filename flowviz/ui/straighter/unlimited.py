@@ -74,6 +74,12 @@ def section(data: str) -> None:
         f"a trained flow makes, once and twice. About {trained.steps / 40:.0f} s of computing.",
         doing=lambda result: result.doing,
     )
+    st.page_link(
+        "pages/learned_path.py",
+        label="A path can be learned to be straight, too: its straightness, likelihood and cost",
+        icon=":material/route:",
+        query_params={"data": data},
+    )
     st.subheader("What is left when sampling costs nothing")
     names = _names(data)
     left = LeftConfig(data=data, names=names, seed=config.seed)
