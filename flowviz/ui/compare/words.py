@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from flowviz.experiments.evolution import FlowResult
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, scheduler
 from flowviz.ui.compare.sides import Side
 from flowviz.ui.ot_note import SHORT
 
@@ -64,6 +64,5 @@ def which_ot(panels: Sequence[Side]) -> None:
         )
         for path in dict.fromkeys(side.path for side in panels):
             entry = scheduler(path)
-            st.markdown(
-                f"**{entry.label}:** $x_t = \\alpha_t x_1 + \\sigma_t x_0$ with ${entry.symbol}$"
-            )
+            form = "" if path == LEARNED else "$x_t = \\alpha_t x_1 + \\sigma_t x_0$ with "
+            st.markdown(f"**{entry.label}:** {form}${entry.symbol}$")
