@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.metrics import METRICS
+from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, solve, steps_for
 from flowviz.stochastic import SAMPLERS, rate, sample
@@ -174,7 +175,7 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
 def compute_noise(path: str, times: NDArray, noise: float) -> NDArray[np.float64]:
     """g_t of the stochastic differential equation at times (K,), (K,)."""
     t = torch.from_numpy(np.asarray(times, np.float64))
-    _, affine, _ = resolve("8gaussians", path, None)
+    affine = AffinePath(scheduler(path))
     return (noise * (2 * rate(affine, t)).sqrt() * affine.scheduler(t).sigma).numpy()
 
 

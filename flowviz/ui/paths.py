@@ -12,7 +12,7 @@ import streamlit as st
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
 from flowviz.ui import state
 
-__all__ = ["OWN", "labels", "link", "name_of", "select", "shape", "shape_into", "spec"]
+__all__ = ["OWN", "SLUG", "labels", "link", "name_of", "select", "shape", "shape_into", "spec"]
 
 OWN = "shaped"
 """The name of the visitor's schedule in SCHEDULERS, in menus and in links."""

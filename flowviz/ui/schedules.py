@@ -25,6 +25,9 @@ SHOWN = ("ot", "vp", "trig", "shaped")
 PRESETS = {"ease": "easy start and end", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
 """Shapes to start from; "ease" is the one that everybody begins with."""
 
+REFUSED = "schedules:refused"
+"""Where the session keeps why the last shape was refused."""
+
 MIXED = 10.0
 """alpha and sigma closer than by this factor count as mixed, neither being lost in the other."""
 
@@ -32,11 +35,13 @@ MIXED = 10.0
 def show() -> None:
     """The page: the shape beside the curves of all paths, then what they say."""
     own = paths.shape()
-    left, right = st.columns([5, 12], gap="medium")
-    with left:
-        st.markdown("**Your own schedule**")
-        own = _shaped(own)
-        _use(own)
+    right = st.container()
+    if state.is_drawn(paths.SLUG):
+        left, right = st.columns([5, 12], gap="medium")
+        with left:
+            st.markdown("**Your own schedule**")
+            _plot(own)
+            _use(own)
     with right:
         first, second = st.columns([3, 2], vertical_alignment="bottom")
         with first:
@@ -60,19 +65,22 @@ def show() -> None:
     _table(facts)
 
 
-def _shaped(own: Shaped) -> Shaped:
-    """The plot to drag in; returns the schedule as it is now."""
-    moved = shaper(own, _presets(), key="shaper")
-    if moved is None:
-        return own
-    alpha, sigma = moved
+def _plot(own: Shaped) -> None:
+    """The plot to drag in, and why a shape was refused."""
+    shaper(own, _presets(), key="shaper", on_change=_moved)
+    refused = st.session_state.pop(REFUSED, "")
+    if refused:
+        st.error(f"This shape cannot be used. {refused}", icon=":material/error:")
+
+
+def _moved(values: Values) -> None:
+    alpha, sigma = values
     names = [f"{letter}{i}" for letter in "as" for i in range(1, 5)]
     text = ",".join(f"{n}={v!r}" for n, v in zip(names, (*alpha, *sigma), strict=True))
     try:
-        return paths.shape_into(text)
+        paths.shape_into(text)
     except ValueError as error:
-        st.error(f"This shape cannot be used. {error}", icon=":material/error:")
-        return own
+        st.session_state[REFUSED] = str(error)
 
 
 @st.cache_data(show_spinner=False)
@@ -209,6 +217,9 @@ def _lesson(facts: list[_Facts]) -> str:
     if long.share - short.share >= 0.005:
         text += f" and for {short.share:.0%} on {short.label}"
     text += ": steps that are even in t are spent well or idly accordingly. "
+    beyond = [f.label for f in facts if f.circle > 2]
+    if beyond:
+        text += f"{' and '.join(beyond)} begins with noise beyond the frame of the figure. "
     round_ones = [f.label for f in facts if f.circle < 1e-6]
     if len(round_ones) > 1:
         text += (

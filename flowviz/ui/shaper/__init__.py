@@ -1,6 +1,6 @@
 """The plot in which a visitor shapes a schedule, by dragging its points or with the keyboard."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ _shaper = st.components.v2.component(
 )
 
 
-def shaper(shape: Shaped, presets: Mapping[str, Values], *, key: str) -> Values | None:
-    """The values in the run that follows a change of theirs, else None.
+def shaper(
+    shape: Shaped, presets: Mapping[str, Values], *, key: str, on_change: Callable[[Values], None]
+) -> None:
+    """Draws the plot; a point that is let go calls `on_change` before the page runs again.
 
     Args:
         shape: where the points stand.
         presets: values to start from, by the label of their button.
         key: unique on the page.
+        on_change: told all the values.
     """
     alpha, sigma = shape.values
     shown = {
@@ -51,12 +54,13 @@ def shaper(shape: Shaped, presets: Mapping[str, Values], *, key: str) -> Values 
             for dark, name in enumerate(("light", "dark"))
         },
     }
-    result = _shaper(key=key, data=shown, on_shape_change=_heard)
-    return _values(result.get("shape"))
 
+    def heard() -> None:
+        values = _values(st.session_state[key].get("shape"))
+        if values is not None:
+            on_change(values)
 
-def _heard() -> None:
-    """Streamlit delivers a trigger only if somebody listens."""
+    _shaper(key=key, data=shown, on_shape_change=heard)
 
 
 def _values(report: Any) -> Values | None:

@@ -152,6 +152,7 @@ class Shaper {
       this.move(this.picked, this.curves[name][i] + step);
       this.tell();
     } else return;
+    event.stopPropagation();
     event.preventDefault();
     this.redraw();
   }
