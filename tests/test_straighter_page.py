@@ -100,7 +100,7 @@ def test_couplings_run_and_tell_what_they_buy(monkeypatch):
     app = opened(**{"claim": "unlimited", "pair-steps": 100, "data": "8gaussians"})
     app.button(key="straighter-couplings-start").click().run()
     app = until_through(app, "straighter-couplings")
-    assert "S falls against independent pairs by" in text_of(app)
+    assert "Against independent pairs S is reflow once" in text_of(app)
 
 
 def test_work_can_be_stopped_and_started_again(monkeypatch):
@@ -125,6 +125,8 @@ def test_work_can_be_stopped_and_started_again(monkeypatch):
     app.run()
     assert "again" in app.button(key="straighter-race-start").label
     assert "No run has been measured yet." in text_of(app)
+    assert "The race was stopped before anything was measured." in text_of(app)
+    assert "Not tried yet" not in text_of(app)
 
 
 def race_of_nothing():
