@@ -36,6 +36,7 @@ __all__ = [
     "budgets",
     "compute_flow",
     "compute_scene",
+    "density_of",
     "last_step",
     "nearest_time",
     "resolve",
@@ -57,10 +58,10 @@ FLOOR_SETS = 4
 REACHED = 0.01
 """The part of the largest density below which a place counts as one where no particle goes."""
 
-MIXED = 2_000
+MIXED = 4_000
 """Data points whose conditional densities stand for the marginal one of a learned path."""
 
-BLUR = 0.12
+BLUR = 0.1
 """The standard deviation by which these are blurred: near t = 1 they are dots."""
 
 CHUNK = 4_096
@@ -286,15 +287,11 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
     difference_axis = _axis(config.difference_cells)
-    learned_path = isinstance(field, LearnedPathField)
-    if learned_path:
-        density = _mixed(field, target, times, axis)
-    else:
-        exact = exact_field(path, target.distribution)
-        density = torch.stack([exact.density_grid(t, axis, axis) for t in times])
+    density = density_of(target, path, field, times, axis)
     velocity = _on_grid(field, times, arrow_axis)
     difference = reached = rms = None
-    if config.field != EXACT and not learned_path:
+    if config.field != EXACT and not isinstance(field, LearnedPathField):
+        exact = exact_field(path, target.distribution)
         ours, true = (_on_grid(f, times, difference_axis) for f in (field, _chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()
         difference = squares.sqrt()
@@ -325,6 +322,22 @@ def resolve(data: str, path: str, field: str | None) -> tuple[Dataset, AffinePat
     target = _dataset(data)
     affine = AffinePath(scheduler(path))
     return target, affine, None if field is None else _field(field, affine, target)
+
+
+def density_of(
+    target: Dataset, path: AffinePath, field: Field, times: Tensor, axis: Tensor, n: int = MIXED
+) -> Tensor:
+    """The density p_t of a path at times (K,) over the square of an axis (H,), (K, H, H).
+
+    Exact, but for a learned path: that of `field` is the mean over n data points of its
+    conditional densities, blurred by BLUR.
+    """
+    if not isinstance(field, LearnedPathField):
+        exact = exact_field(path, target.distribution)
+        return torch.stack([exact.density_grid(t, axis, axis) for t in times])
+    points = target.sample(n, Generator().manual_seed(0))
+    process = field.forward_process
+    return torch.stack([process.density_grid(t, points, axis, axis, blur=BLUR) for t in times])
 
 
 def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:
@@ -427,13 +440,6 @@ def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
     positions = torch.stack([x, y], dim=-1).reshape(-1, 2).float()
     velocities = torch.stack([field(t, positions).float() for t in times])
     return velocities.reshape(len(times), len(axis), len(axis), 2)
-
-
-def _mixed(field: LearnedPathField, target: Dataset, times: Tensor, axis: Tensor) -> Tensor:
-    """The density of a learned path at times (K,) over the square of an axis (H,), (K, H, H)."""
-    points = target.sample(MIXED, Generator().manual_seed(0))
-    process = field.forward_process
-    return torch.stack([process.density_grid(t, points, axis, axis, blur=BLUR) for t in times])
 
 
 def _axis(nodes: int) -> Tensor:

@@ -22,7 +22,7 @@ from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, norm
 from flowviz.device import limit_threads, processors
 from flowviz.distributions import PointMasses
 from flowviz.experiments.evaluate import Likelihood, likelihood
-from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.experiments.evolution import EXACT, density_of, resolve
 from flowviz.fields import LearnedField, exact_field
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
@@ -54,6 +54,9 @@ GAP = 4
 
 PROBES = 5
 """The stream of Hutchinson's probes."""
+
+MIXED = 20_000
+"""Data points that stand for the marginal density of a learned path."""
 
 CLOCK = "edm"
 """The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
@@ -137,7 +140,8 @@ class DensityResult:
         t: the time.
         axis: (H,), the centres of the cells, along both axes.
         log_density: (H, H) float32 nats, by change of variables.
-        exact: (H, H) float32 per unit area, the path's exact p_t.
+        exact: (H, H) float32 per unit area, the path's exact p_t; of a learned path, whose p_t
+            has no closed form, the estimate of `evolution.density_of` from MIXED data points.
         error: (H, H) float32 nats, the standard error of Hutchinson's estimate; None of the exact
             divergence or of a single probe.
         nfe: counted evaluations of the field, for all but the points of `refined`.
@@ -362,13 +366,14 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
         log_density[todo], x_0[todo] = again.log_prob, again.x_0
         if error is not None:
             error[todo] = again.error
-    exact = exact_field(path, target.distribution)
+    moment = torch.tensor([t], dtype=torch.float64)
+    exact = density_of(target, path, field, moment, axis, n=MIXED)[0]
     shape = (config.cells, config.cells)
     return DensityResult(
         t=config.t,
         axis=axis.numpy(),
         log_density=log_density.reshape(shape).numpy(),
-        exact=exact.density_grid(torch.tensor(t, dtype=torch.float64), axis, axis).float().numpy(),
+        exact=exact.float().numpy(),
         error=None if error is None else error.reshape(shape).numpy(),
         nfe=found.nfe,
         refined=refined,
