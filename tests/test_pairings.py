@@ -126,13 +126,12 @@ def test_field_of_pairs_needs_a_cloud():
 
 def test_couplings_straighten_the_marginal_flow():
     """The independent one is that of paper-facts D3, S = 2.34 on this board."""
-    found = [compute_marginal(MarginalConfig(batch=batch)) for batch in (1, 16, 256)]
-    alone, few, many = (each.straightness for each in found)
+    found = [compute_marginal(MarginalConfig(batch=batch)) for batch in (1, 64)]
+    alone, many = (each.straightness for each in found)
     assert alone.deviation == pytest.approx(2.34, rel=0.06)
-    assert alone.deviation > 8 * few.deviation > 40 * many.deviation
-    assert 1 <= many.arc_over_chord < few.arc_over_chord < alone.arc_over_chord
-    start, *_ = (each.states[0] for each in found)
-    assert all(np.array_equal(each.states[0], start) for each in found), "the same noise"
+    assert alone.deviation > 30 * many.deviation
+    assert 1 <= many.arc_over_chord < 1.01 < alone.arc_over_chord
+    assert np.array_equal(found[0].states[0], found[1].states[0]), "the same noise"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def path(spec):
 
 @pytest.mark.parametrize("spec", ["ot", "vp"])
 def test_gradients_come_together_as_one_over_the_root_of_the_batch(spec):
-    found = [compute_gradients(GradientConfig(path=spec, seed=k)) for k in range(6)]
+    found = [compute_gradients(GradientConfig(path=spec, seed=k, pairs=8_192)) for k in range(6)]
     fitted = slope(found)
     assert fitted.value == pytest.approx(-0.5, abs=0.05)
     assert 0 < fitted.error < 0.025
@@ -96,13 +96,15 @@ def board(half_width):
     )
 
 
-FLOORS = {  # half-width of the board, path: paper-facts D5, which is good to 0.5 %
+FLOORS = {  # half-width of the board, path: paper-facts D5, good to 0.5 % but for the last
     (4.444, "ot"): 3.754,
     (4.0, "ot"): 3.378,
     (1.0, "ot"): 0.845,
     (4.444, "vp"): 6.40,
     (4.0, "vp"): 6.00,
-    (1.0, "vp"): 2.20,
+    # The table has 2.20, a plain mean with too few draws of a tail like 1 / (1 - t) for its 3 %;
+    # the mean over 1.2 million pairs is 2.289 +- 0.013.
+    (1.0, "vp"): 2.275,
 }
 
 
@@ -123,6 +125,13 @@ def test_variance_of_a_gaussian_target_is_its_closed_form(spec):
     wronskian = c.d_alpha * c.sigma - c.alpha * c.d_sigma
     wanted = (wronskian * 0.5) ** 2 / ((0.5 * c.alpha) ** 2 + c.sigma**2)
     np.testing.assert_allclose(found.variance, wanted.numpy(), rtol=1e-6)
+    left = torch.logspace(-5, 0, 20_001, dtype=torch.float64)  # 1 - t, densest at the end
+    left = left[left >= 1 - path(spec).t_max]
+    c = path(spec).coefficients(1 - left, torch.zeros(len(left), dtype=torch.double))
+    wronskian = c.d_alpha * c.sigma - c.alpha * c.d_sigma
+    values = (wronskian * 0.5) ** 2 / ((0.5 * c.alpha) ** 2 + c.sigma**2)
+    wanted = torch.trapezoid(values, left).item() / path(spec).t_max
+    assert found.floor == pytest.approx(wanted, rel=1e-3)
     if spec == "ot":
         assert found.floor == pytest.approx(math.pi * 0.5 / 2, rel=3e-3)
 
@@ -146,8 +155,10 @@ def test_variance_is_what_the_posterior_mean_leaves(spec):
         assert variance == pytest.approx(factor * (whole - kept), rel=0.06)
 
 
-@pytest.mark.parametrize("spec", ["ot", "vp"])
-def test_all_fields_have_one_gap_and_it_is_the_floor(spec):
+@pytest.mark.parametrize(("spec", "half_width"), [("ot", 4.444), ("vp", 1.0)])
+def test_all_fields_have_one_gap_and_it_is_the_floor(spec, half_width, monkeypatch):
+    target = board(half_width)
+    monkeypatch.setattr(theorem2, "resolve", lambda data, spec, name: (target, path(spec), None))
     found, known = compute_gaps(GapConfig(path=spec)), compute_target(TargetConfig(path=spec))
     gaps = [each.gap for each in found.gaps]
     losses = [each.marginal for each in found.gaps]
@@ -159,8 +170,8 @@ def test_all_fields_have_one_gap_and_it_is_the_floor(spec):
 
 
 def test_minibatch_transport_takes_variance_out_of_the_target():
-    found = [compute_coupling(CouplingConfig(batch=batch, nodes=17)) for batch in (1, 16, 256)]
-    assert found[0].floor == pytest.approx(compute_target(TargetConfig()).floor, rel=0.03)
+    found = [compute_coupling(CouplingConfig(batch=batch, nodes=13)) for batch in (1, 16, 256)]
+    assert found[0].floor == pytest.approx(FLOORS[4.444, "ot"], rel=0.03)
     assert found[0].floor > 3 * found[1].floor > 9 * found[2].floor
     assert found[0].cost > found[1].cost > found[2].cost
     (_, first), (_, other) = (coupled_pairs("checkerboard", batch, 8_192, 0) for batch in (1, 16))

@@ -181,11 +181,11 @@ def crossings(start: NDArray, end: NDArray) -> Crossings:
     i, j = np.triu_indices(len(start), k=1)
     offset = start[j] - start[i]
     area = _cross(along[i], along[j])
-    with np.errstate(divide="ignore", invalid="ignore"):  # parallel segments do not cross
-        first = _cross(offset, along[j]) / area
-        second = _cross(offset, along[i]) / area
+    some = area != 0  # parallel segments do not cross
+    i, j, offset, area = i[some], j[some], offset[some], area[some]
+    first, second = (_cross(offset, along[k]) / area for k in (j, i))
     inside = (first > 0) & (first < 1) & (second > 0) & (second < 1)
-    places = start[i] + np.where(inside, first, 0)[:, None] * along[i]
+    places = start[i] + first[:, None] * along[i]
     return Crossings(places=places[inside], apart=np.abs(first - second)[inside])
 
 

@@ -178,7 +178,7 @@ def compute_gradients(
     scatter, apart = sums / len(ends)
     return GradientResult(
         apart=apart,
-        scatter=scatter - whole,
+        scatter=np.maximum(scatter - whole, 0),  # rounding, where the pool is one batch
         whole=whole,
         pairs=config.pairs,
         parameters=sum(value.numel() for value in weights.values()),
