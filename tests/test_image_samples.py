@@ -1,0 +1,400 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flowviz.checkpoints import CheckpointError
+from flowviz.checkpoints.images import (
+    ImageCheckpoint,
+    describe_field,
+    find_images,
+    image_checkpoints,
+    is_images,
+    load_classifier,
+    load_images,
+    read_quality,
+    run_checkpoint,
+    save_images,
+    snapshot_checkpoint,
+    write_quality,
+)
+from flowviz.cli import main
+from flowviz.datasets.images import ImageSet, image_set
+from flowviz.experiments.images import (
+    STUDY_NFES,
+    ImageConfig,
+    all_classes,
+    field_of,
+    film,
+    guidance_sweep,
+    image_noise,
+    interpolation,
+    montage,
+    nearest_nfe,
+    nfe_grid,
+    pixel_straightness,
+    sample,
+    sample_all,
+    spherical,
+)
+from flowviz.solvers import METHODS, SolveCancelled
+from flowviz.training.image_runs import run_images
+from flowviz.training.images import ImageTrainConfig, build_image_field
+
+DIGITS = image_set("digits")
+
+
+def config(path="ot", images=64, **changes):
+    return ImageTrainConfig(data="digits", network="tiny", path=path, images=images, **changes)
+
+
+def checkpoint(path="ot", *, classes=True, gaussian=False):
+    """An untrained field; `gaussian` leaves it at the best linear prediction."""
+    training = config(path, classes=classes)
+    field = build_image_field(training, DIGITS, torch.Generator().manual_seed(1))
+    if not gaussian:
+        generator = torch.Generator().manual_seed(2)
+        for weight in field.network.parameters():
+            if not weight.any():  # last layers are zero before training
+                weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
+    field.eval().requires_grad_(False)
+    return ImageCheckpoint(describe_field(path, vars(training), DIGITS, images=64), field)
+
+
+OT, VP = checkpoint("ot"), checkpoint("vp")
+FEW = ImageConfig(nfe=4, classes=(3, 7), n=4)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where checkpoints of images are looked up, with one in it."""
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    place = tmp_path / "images"
+    place.mkdir()
+    save_images(place / "tiny-ot", OT.field.network, OT.card)
+    return place
+
+
+def test_noise_of_an_image_does_not_depend_on_how_many_are_drawn():
+    few, many = (image_noise(OT.shape, n, 5) for n in (3, 40))
+    assert torch.equal(few, many[:3])
+    assert not torch.equal(few, image_noise(OT.shape, 3, 6))
+
+
+def test_batches_are_parts_of_the_whole():
+    whole = sample_all(OT, FEW, batch=4)
+    parts = list(sample(OT, FEW, batch=3))
+    assert [part.start for part in parts] == [0, 3]
+    joined = np.concatenate([part.images for part in parts]).astype(int)
+    assert np.abs(joined - whole.images).max() <= 1  # the last digits depend on the batch
+    assert whole.images.dtype == np.uint8 and whole.images.shape == (4, 1, 8, 8)
+    assert whole.labels.tolist() == [3, 7, 3, 7]
+
+
+@pytest.mark.parametrize(
+    ("changes", "passes"),
+    [
+        ({}, 8),
+        ({"guidance": 1.0}, 4),
+        ({"guidance": 0.0}, 4),
+        ({"classes": ()}, 4),
+        ({"solver": "euler"}, 8),
+        ({"solver": "edm", "nfe": 5}, 10),
+    ],
+)
+def test_evaluations_and_network_passes_are_counted(changes, passes):
+    drawn = sample_all(OT, replace(FEW, **changes))
+    assert drawn.nfe == changes.get("nfe", 4)
+    assert drawn.passes == passes
+
+
+def test_adaptive_solver_reports_its_steps():
+    (part,) = sample(OT, replace(FEW, solver="dopri5", tol=1e-2))
+    assert part.nfe > 6 and part.passes == 2 * part.nfe
+    assert part.step_times[0] == 0 and part.step_times[-1] == OT.field.path.t_max
+    assert (np.diff(part.step_times) > 0).all()
+
+
+def test_class_and_guidance_matter_and_no_guidance_is_no_class():
+    plain = sample_all(OT, replace(FEW, classes=()))
+    assert plain.labels.tolist() == [-1] * 4
+    ignored = sample_all(OT, replace(FEW, guidance=0.0))
+    assert np.array_equal(plain.images, ignored.images)
+    strong = sample_all(OT, replace(FEW, guidance=4.0))
+    assert not np.array_equal(sample_all(OT, FEW).images, strong.images)
+
+
+@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.adaptive])
+def test_nearest_nfe_can_be_taken_and_is_the_nearest_below(method):
+    for wanted in range(1, 30):
+        nfe = nearest_nfe(method, wanted)
+        drawn = sample_all(OT, ImageConfig(solver=method, nfe=nfe, n=1)) if wanted < 6 else None
+        assert drawn is None or drawn.nfe == nfe
+        assert nfe <= wanted or nfe == nearest_nfe(method, 1)
+        assert nearest_nfe(method, nfe) == nfe
+
+
+def test_grid_over_nfe_goes_row_by_row_from_one_noise():
+    rows = list(nfe_grid([OT, VP], replace(FEW, nfe=1), (2, 5)))
+    assert [(row.side, row.wanted, row.nfe) for row in rows] == [
+        *((0, 2, 2), (1, 2, 2)),
+        *((0, 5, 4), (1, 5, 4)),
+    ]
+    assert np.array_equal(rows[2].images, sample_all(OT, FEW).images)
+    assert [row.passes for row in rows] == [4, 4, 8, 8]
+    assert STUDY_NFES == (2, 5, 10, 20, 50, 100)
+    with pytest.raises(ValueError, match="chooses its own NFE"):
+        next(nfe_grid([OT], replace(FEW, solver="dopri5")))
+
+
+@pytest.mark.parametrize("path", ["ot", "vp"])
+def test_film_of_normal_data_predicts_what_is_known_in_closed_form(path):
+    normal = checkpoint(path, gaussian=True)
+    shown = film(normal, ImageConfig(nfe=40, n=2), frames=5)
+    field = normal.field
+    c = field.path.scheduler(torch.from_numpy(shown.times))
+    gain = (c.alpha * field.std**2 / (c.alpha**2 * field.std**2 + c.sigma**2)).numpy()
+    wanted = ImageSet.to_unit(torch.from_numpy(shown.states)).numpy()
+    mean = field.mean.numpy()
+    alpha = c.alpha.numpy()[:, None, None, None, None]
+    predicted = mean + gain[:, None, None, None, None] * (wanted - alpha * mean)
+    got = ImageSet.to_unit(torch.from_numpy(shown.predictions)).numpy()
+    inside = (np.abs(wanted) < 0.98) & (np.abs(predicted) < 0.98)  # pixels that were not cut
+    assert inside.mean() > 0.3
+    assert np.abs(got - predicted)[inside].max() < 0.02
+    assert shown.noise[0] > 0.99 and shown.noise[-1] < 0.02
+    assert (np.diff(shown.noise) < 0).all()
+    assert shown.remaining[-1].max() < 0.02 < shown.remaining[0].min()
+    assert shown.nfe == 40
+
+
+def test_film_ends_in_the_sample():
+    shown = film(OT, FEW, frames=3)
+    assert np.array_equal(shown.states[-1], sample_all(OT, FEW, batch=4).images)
+    with pytest.raises(ValueError, match="two frames"):
+        film(OT, FEW, frames=1)
+
+
+def test_arc_keeps_length_and_ends():
+    a, b = torch.eye(2, dtype=torch.float64)[:, None]
+    (arc,) = spherical(a, b, torch.tensor([0.0, 1 / 3, 0.5, 1.0]))
+    assert torch.allclose(arc[0], a[0]) and torch.allclose(arc[-1], b[0])
+    assert torch.allclose(arc.norm(dim=1), torch.ones(4, dtype=torch.float64))
+    assert arc[1, 0] == pytest.approx(math.cos(math.pi / 6))
+    assert torch.allclose(spherical(a, a, torch.tensor([0.3]))[0, 0], a[0])
+
+
+def test_interpolation_joins_the_samples_of_its_seeds():
+    strip = interpolation(OT, FEW, to_seed=9, steps=3)
+    assert strip.shape == (4, 3, 1, 8, 8)
+    for column, seed in ((0, FEW.seed), (-1, 9)):
+        ends = sample_all(OT, replace(FEW, seed=seed)).images.astype(int)
+        assert np.abs(strip[:, column] - ends).max() <= 1
+
+
+def test_all_classes_share_a_noise_and_a_sweep_shares_it_too():
+    table = all_classes(OT, replace(FEW, n=2))
+    assert table.shape == (2, 10, 1, 8, 8)
+    third = sample_all(OT, replace(FEW, n=2, classes=(3,))).images.astype(int)
+    assert np.abs(table[:, 3] - third).max() <= 1
+    sweep = list(guidance_sweep(OT, FEW, (1.0, 2.0)))
+    assert np.array_equal(sweep[1], sample_all(OT, FEW, batch=4).images)
+    with pytest.raises(ValueError, match="needs a class"):
+        next(guidance_sweep(OT, replace(FEW, classes=())))
+
+
+def test_straightness_of_normal_data_is_known_in_closed_form():
+    normal = checkpoint("ot", gaussian=True)
+    found = pixel_straightness(normal, ImageConfig(n=50), tol=1e-3)
+    dims = math.prod(normal.shape)
+    assert found.deviation == pytest.approx(dims * normal.field.std * (2 - math.pi / 2), rel=0.05)
+
+
+def test_solve_can_be_cancelled():
+    asked = iter([False, False, True])
+    with pytest.raises(SolveCancelled):
+        sample_all(OT, FEW, should_stop=lambda: next(asked))
+
+
+def test_counting_leaves_the_checkpoint_as_it_was():
+    field = field_of(OT, torch.tensor([1]), 2.0)
+    x = torch.zeros((1, *OT.shape))
+    with torch.no_grad():
+        field(torch.tensor(0.5, dtype=torch.float64), x)
+    assert (field.nfe, field.rows) == (1, 2)
+    assert not any("Counted" in type(module).__name__ for module in OT.field.modules())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"nfe": 0}, "nfe must be in"),
+        ({"n": 0}, "n must be in"),
+        ({"guidance": -1.0}, "guidance must be in"),
+        ({"tol": 2.0}, "tol must be in"),
+        ({"solver": "dopri"}, "Unknown solver"),
+        ({"grid": "even"}, "Unknown time grid"),
+        ({"classes": (-1,)}, "class must be 0"),
+    ],
+)
+def test_config_that_cannot_be_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ImageConfig(**changes)
+
+
+def test_class_that_the_network_does_not_know_is_refused():
+    with pytest.raises(ValueError, match="0 to 9; got 10"):
+        sample_all(OT, replace(FEW, classes=(10,)))
+    plain = checkpoint(classes=False)
+    with pytest.raises(ValueError, match="without classes"):
+        sample_all(plain, FEW)
+    with pytest.raises(ValueError, match="without classes"):
+        all_classes(plain, FEW)
+    assert sample_all(plain, replace(FEW, classes=())).passes == 4
+
+
+def test_montage_frames_every_image():
+    images = np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 2, 2), np.uint8)
+    sheet = montage(images, 2)
+    assert sheet.shape == (7, 7, 3)
+    assert sheet[1, 1, 0] == 0 and sheet[1, 4, 0] == 1 and sheet[4, 1, 0] == 2
+    assert (sheet[0] == 255).all() and (sheet[4:6, 4:6] == 255).all()
+
+
+def test_checkpoint_makes_the_round_trip_in_half_precision(folder):
+    assert set(find_images("field")) == {"tiny-ot"} and is_images("tiny-ot")
+    found = load_images("tiny-ot")
+    assert found.card.name == "tiny-ot" and found.card.classes == tuple("0123456789")
+    for key, value in found.field.network.state_dict().items():
+        assert torch.equal(value, OT.field.network.state_dict()[key].half().float())
+    assert torch.equal(found.field.mean, OT.field.mean) and found.field.std == OT.field.std
+    assert (folder / "tiny-ot.json").read_text() == replace(found.card, name="tiny-ot").to_json()
+    assert [card.name for card in image_checkpoints()] == ["tiny-ot"]
+
+
+def damage(content, card):
+    """Files that must not be read, and what is said of them."""
+    middle = len(content) // 2
+    other = json.loads(card)
+    yield content[:middle], "truncated"
+    yield content[:-8] + bytes(8), "sha256"
+    yield b"\x80\x04" + content, "never unpickles"
+    yield b"", "not a safetensors file"
+    for entry, value in (
+        ("kind", "field?"),
+        ("channels", -1),
+        ("std", 0.0),
+        ("path", "nowhere"),
+        ("network", other["network"] | {"model_channels": 10**9}),
+        ("network", other["network"] | {"model_channels": 8}),
+        ("network", other["network"] | {"surprise": 1}),
+        ("network", {}),
+        ("mean", [0.0, 0.0]),
+        ("format", "flowviz-2d"),
+        ("version", 99),
+    ):
+        text = json.dumps(other | {entry: value})
+        yield content, text, entry
+
+
+def test_damaged_checkpoints_are_one_sentence(folder):
+    path = folder / "tiny-ot.safetensors"
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    for case in damage(content, header["__metadata__"]["flowviz"]):
+        if len(case) == 2:
+            bad, sentence = case
+        else:
+            sentence = "inside tiny-ot|tiny-ot.safetensors"
+            changed = header | {"__metadata__": {"flowviz": case[1]}}
+            text = json.dumps(changed).encode()
+            bad = len(text).to_bytes(8, "little") + text + content[8 + length :]
+        path.write_bytes(bad)
+        with pytest.raises(CheckpointError, match=sentence) as error:
+            load_images("tiny-ot")
+        assert "\n" not in str(error.value)
+    errors = []
+    assert image_checkpoints(errors.append) == [] and len(errors) == 1
+
+
+def test_unknown_names_and_other_kinds_are_refused(folder):
+    with pytest.raises(CheckpointError, match="Did you mean 'tiny-ot'"):
+        load_images("tiny-o")
+    with pytest.raises(CheckpointError, match="no file"):
+        load_images(folder / "absent.safetensors")
+    with pytest.raises(CheckpointError, match="not a classifier"):
+        load_classifier("tiny-ot")
+    assert not is_images("checkerboard-ot") and not is_images("nowhere")
+
+
+def test_quality_belongs_to_its_weights(folder):
+    assert read_quality("tiny-ot") == {}
+    write_quality("tiny-ot", {"points": []})
+    assert read_quality("tiny-ot")["points"] == []
+    other = checkpoint("ot", gaussian=True)
+    save_images(folder / "tiny-ot", other.field.network, other.card)
+    with pytest.raises(CheckpointError, match="other weights"):
+        read_quality("tiny-ot")
+
+
+def test_run_and_snapshots_become_checkpoints(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    run, place = tmp_path / "run", tmp_path / "images"
+    place.mkdir()
+    *_, state = run_images(config(images=64 * 3), run, DIGITS, grid_every=0)
+    packed = run_checkpoint(run, DIGITS)
+    for key, value in packed.field.network.state_dict().items():
+        assert torch.equal(value, state.ema.network.state_dict()[key])
+    assert packed.card.images == packed.card.planned == 192
+    early = snapshot_checkpoint(run / "snapshot-050.safetensors", DIGITS)
+    assert early.card.images == 128 and early.card.planned == 192
+    assert main(["pack", str(run), "--snapshots", "--out", str(place / "d")]) == 0
+    assert "0.00 M images" in capsys.readouterr().out
+    assert {"d", "d-050", "d-100"} <= set(find_images())
+    assert (place / "d.log.jsonl").read_bytes() == (run / "log.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="no saved training run"):
+        run_checkpoint(place)
+
+
+def draw(capsys, *options):
+    code = main(["sample", "tiny-ot", "--nfe", "4", *map(str, options)])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
+    out = tmp_path / "s.npy"
+    code, said = draw(capsys, "-n", 6, "--class", 3, "--guidance", 2, "--out", out)
+    assert code == 0 and "NFE 4: network passes for each image 8" in said
+    images = np.load(out)
+    wanted = sample_all(load_images("tiny-ot"), ImageConfig(nfe=4, classes=(3,), n=6))
+    assert np.array_equal(images, wanted.images)
+    assert draw(capsys, "-n", 12, "--class", "all", "--out", tmp_path / "s.png")[0] == 0
+    with Image.open(tmp_path / "s.png") as picture:
+        assert picture.size == (2 * (10 * 9 + 1), 2 * (2 * 9 + 1))
+    assert draw(capsys, "-n", 4, "--class", "3", "7", "--out", tmp_path / "s.npz")[0] == 0
+    with np.load(tmp_path / "s.npz") as file:
+        assert file["labels"].tolist() == [3, 7, 3, 7] and file["images"].shape == (4, 1, 8, 8)
+    main(["sample", "tiny-ot", "--nfe", "2", "--out", str(out)])
+    assert np.load(out).shape == (64, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--class", "cat"], "no class 'cat'"),
+        (["--class", "11"], "0 to 9"),
+        (["--guidance", "2"], "needs --class"),
+        (["--solver", "dopri5"], "chooses its own steps"),
+        (["--solver", "rk4", "--nfe", "6"], "cannot take exactly 6"),
+        (["--out", "x.jpg"], "as .npy, .npz or .png"),
+    ],
+)
+def test_command_refuses_in_one_sentence(folder, tmp_path, capsys, options, sentence):
+    code, said = draw(capsys, "-n", 2, "--out", tmp_path / "s.npy", *options)
+    assert code == 2 and sentence in said and said.count("\n") == 1
