@@ -24,6 +24,7 @@ from flowviz.cli.printing import Progress, rounded, signals, table
 
 if TYPE_CHECKING:
     from flowviz.checkpoints.images import ImageCheckpoint
+    from flowviz.distributed import Processes
     from flowviz.experiments.image_quality import Judge
     from flowviz.experiments.images import ImageConfig
 
@@ -185,20 +186,17 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
 
 def draws_images(name: str) -> bool:
     """Whether a checkpoint, by name or file, is of images, our own or another's."""
-    from flowviz.checkpoints.cards import PICKLES
+    from flowviz.checkpoints.foreign import is_foreign
     from flowviz.checkpoints.images import is_images
 
-    path = Path(name)
-    foreign = path.suffix.lower() in PICKLES or (path / "config.json").is_file()
-    return (foreign and path.exists()) or is_images(name)
+    return is_foreign(name) or is_images(name)
 
 
 def sample_images(options: argparse.Namespace) -> None:
-    """`sample` of a checkpoint of images."""
-    import numpy as np
-
+    """`sample` of a checkpoint of images; torchrun shares its batches between processes."""
     from flowviz.device import choose_device
-    from flowviz.experiments.images import sample
+    from flowviz.distributed import processes
+    from flowviz.experiments.images import sample_all
     from flowviz.files import check_target
 
     out = check_target(options.out)
@@ -207,26 +205,33 @@ def sample_images(options: argparse.Namespace) -> None:
     options.n = SAMPLES if options.n is None else options.n
     checkpoint = _load(options.checkpoint)
     config = _config(options, checkpoint, NFE if options.nfe is None else options.nfe)
-    device = choose_device(options.device)
-    progress, parts = Progress("drawing"), []
-    for part in sample(checkpoint, config, device=device):
-        parts.append(part)
-        progress.show(part.start + len(part.images), config.n)
-    progress.end()
-    images = np.concatenate([part.images for part in parts])
-    labels = np.concatenate([part.labels for part in parts])
-    _write(out, images, labels, config)
-    nfes = [part.nfe for part in parts]
-    passes = sum(part.passes * len(part.images) for part in parts) / len(images)
-    print(f"{len(images)} images in {out}")
-    nfe = f"{nfes[0]}" if len(set(nfes)) == 1 else f"{min(nfes)} to {max(nfes)} by batches"
-    print(f"NFE {nfe}: network passes for each image {passes:g}")
+    progress = Progress("drawing")
+    with processes(choose_device(options.device)) as group:
+        drawn = sample_all(
+            checkpoint,
+            config,
+            device=group.device,
+            on_batch=lambda done: progress.show(done, config.n),
+        )
+        progress.end()
+        if group.first:
+            _write(out, drawn.images, drawn.labels, config)
+            print(f"{len(drawn.images)} images in {out}")
+            mean = "" if drawn.nfe == round(drawn.nfe) else " on average over the batches"
+            print(f"NFE {drawn.nfe:g}{mean}: network passes for each image {drawn.passes:g}")
 
 
 def evaluate_images(options: argparse.Namespace) -> None:
-    """`evaluate` of a checkpoint of images."""
-    from flowviz.checkpoints.images import read_quality, write_quality
+    """`evaluate` of a checkpoint of images; torchrun shares its batches between processes."""
     from flowviz.device import choose_device
+    from flowviz.distributed import processes
+
+    with processes(choose_device(options.device)) as group:
+        _evaluate_images(options, group)
+
+
+def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
+    from flowviz.checkpoints.images import write_quality
     from flowviz.experiments.image_quality import (
         CLASSIFIER,
         classifier_judge,
@@ -250,12 +255,11 @@ def evaluate_images(options: argparse.Namespace) -> None:
     judge = classifier_judge(options.classifier or CLASSIFIER, on_batch=progress.show)
     progress.end()
     fid = _fid(options, checkpoint)
-    quality = read_quality(options.checkpoint) if options.save else {}
+    quality = _kept(options.checkpoint, judge) if options.save else {}
     known = points_from(quality)
-    device = choose_device(options.device)
 
     def keep() -> None:
-        if options.save:
+        if options.save and group.first:
             write_quality(options.checkpoint, quality)
 
     quality["protocol"] = _protocol(judge)
@@ -267,7 +271,7 @@ def evaluate_images(options: argparse.Namespace) -> None:
         judge,
         known=known,
         on_batch=lambda done: progress.show(done, first.n),
-        device=device,
+        device=group.device,
         **fid,
     )
     for point in sweep:
@@ -300,7 +304,21 @@ def evaluate_images(options: argparse.Namespace) -> None:
         }
         keep()
     progress.end()
-    _print_quality(options, quality, points)
+    if group.first:
+        _print_quality(options, quality, points)
+
+
+def _kept(name: str, judge: "Judge") -> dict[str, Any]:
+    """What was measured before of these weights by this classifier; empty otherwise."""
+    from flowviz.checkpoints import CheckpointError
+    from flowviz.checkpoints.images import read_quality
+
+    try:
+        quality = read_quality(name)
+    except CheckpointError:
+        return {}
+    same = quality.get("protocol", {}).get("classifier_sha256") == judge.card.sha256
+    return quality if same else {}
 
 
 def _print_quality(

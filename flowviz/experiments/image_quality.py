@@ -70,7 +70,7 @@ __all__ = [
 CLASSIFIER = "cifar10-classifier"
 """The shipped classifier."""
 
-FLOOR_SIZES = (250, 500, 1000, 2000, 5000, 10_000)
+FLOOR_SIZES = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Numbers of test images for which the floor is kept beside the classifier."""
 
 BATCH = 64
@@ -87,13 +87,24 @@ class Judge:
         card: of the classifier.
         network: the classifier.
         reference: moments of the features of the training images.
-        floors: Frechet distance of n real test images from `reference`, by n.
+        floors: Frechet distance of n real test images from `reference`, by n; see `floor`.
     """
 
     card: ImageCard
     network: Classifier
     reference: Moments
     floors: Mapping[int, float]
+
+    def floor(self, n: int) -> float | None:
+        """The distance of n real test images from the training images.
+
+        Between two kept numbers it is interpolated in 1/n, with which the bias of a covariance of
+        n rows goes; None beyond them.
+        """
+        sizes = sorted(self.floors, reverse=True)
+        if not sizes or not sizes[-1] <= n <= sizes[0]:
+            return None
+        return float(np.interp(1 / n, [1 / m for m in sizes], [self.floors[m] for m in sizes]))
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The features of images (n, C, H, W), (n, F)."""
@@ -338,7 +349,7 @@ def judge_samples(
         nfe=drawn.nfe,
         passes=drawn.passes,
         frechet=frechet(moments(features), judge.reference),
-        floor=judge.floors.get(config.n),
+        floor=judge.floor(config.n),
         accuracy=accuracy,
         fid=fid,
         fid_protocol=protocol,
