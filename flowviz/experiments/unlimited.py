@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from flowviz.datasets import dataset
+from flowviz.experiments.endpoints import OWN, specs
 from flowviz.experiments.evaluate import (
     EvaluateConfig,
     Reference,
@@ -28,7 +29,6 @@ from flowviz.experiments.evaluate import (
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.experiments.sources import exact_name, source
 from flowviz.fields import exact_field
-from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import SolveError
 from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
 
@@ -46,6 +46,9 @@ __all__ = [
 MEASURE = "histogram-tv"
 """A name in METRICS: the measure that varies least from draw to draw."""
 
+STRAIGHT = 6
+"""The stream of the data of conditional flows, apart from that of their noise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StraightnessConfig:
@@ -53,13 +56,15 @@ class StraightnessConfig:
 
     Attributes:
         data: spec of the data set.
+        own: spec of the shaped schedule.
         n: particles.
         seed: of their noise and data.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     data: str = "checkerboard"
+    own: str = OWN
     n: int = 800
     seed: int = 0
 
@@ -87,13 +92,15 @@ def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
     """The straightness of every path's conditional flows and of its exact marginal flow."""
     x_0 = noise(config.n, config.seed).double()
     conditional, marginal = [], []
-    for spec in SCHEDULERS:
+    paths = specs(config.own)
+    for spec in paths:
         target, path, _ = resolve(config.data, spec, None)
-        x_1 = target.sample(config.n, Generator().manual_seed(config.seed)).double()
+        stream = Generator().manual_seed(1000 * config.seed + STRAIGHT)
+        x_1 = target.sample(config.n, stream).double()
         conditional.append(conditional_straightness(path, x_0, x_1))
         marginal.append(marginal_straightness(exact_field(path, target.distribution), x_0))
     return StraightnessResult(
-        paths=tuple(SCHEDULERS), conditional=tuple(conditional), marginal=tuple(marginal)
+        paths=paths, conditional=tuple(conditional), marginal=tuple(marginal)
     )
 
 

@@ -31,7 +31,7 @@ from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, unbounded
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.solvers import METHODS
-from flowviz.ui import cache, data_picker, figure, state, sweeps
+from flowviz.ui import cache, data_picker, figure, paths, state, sweeps
 from flowviz.ui.theme import is_dark
 
 __all__ = [
@@ -199,8 +199,8 @@ def _fields(data: str) -> dict[str, str]:
         label = f"{scheduler(card.path).label}{kind}"
         shown = f"{label} ({card.name})" if label in labels.values() else label
         labels[pinned(card)] = shown
-    for path, entry in SCHEDULERS.items():
-        labels[exact_name(data, path)] = f"{entry.label}, exact"
+    for path, label in paths.labels().items():
+        labels[exact_name(data, paths.spec(path))] = f"{label}, exact"
     return labels
 
 
@@ -216,7 +216,7 @@ def _opening(data: str, labels: Mapping[str, str]) -> list[str]:
 def _slug(name: str) -> str:
     """A source in the URL, beside the data set: a checkpoint's name, or exact-PATH."""
     if name.startswith(PREFIX):
-        return f"exact-{name.rpartition('/')[2]}"
+        return f"exact-{paths.name_of(name.rpartition('/')[2])}"
     return name.rpartition("@")[0]
 
 

@@ -34,7 +34,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
 from flowviz.straightness import LATEST, Straightness
-from flowviz.ui import cache, figure, nfe_quality, state
+from flowviz.ui import cache, figure, nfe_quality, paths, state
 from flowviz.ui.straighter import verdicts
 from flowviz.ui.straighter.board import board, conclusion, standing
 from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
@@ -60,8 +60,9 @@ def section(data: str) -> None:
     config, trained = _controls(data)
     found = _ended(config)
     _endpoints(config, found)
-    straight = _straight(StraightnessConfig(data=data, seed=config.seed))
-    _straightness(StraightnessConfig(data=data, seed=config.seed), straight)
+    straighter = StraightnessConfig(data=data, own=config.own, seed=config.seed)
+    straight = _straight(straighter)
+    _straightness(straighter, straight)
     st.subheader("What does straighten a flow: the coupling")
     board(
         "straighter-couplings",
@@ -125,7 +126,14 @@ def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
             "pair-steps", "Steps of the couplings' trainings", 100, 20_000, 2_000, step=500
         )
     return (
-        EndpointsConfig(data=data, method=method, grid=grid, matched=matched, seed=seed),
+        EndpointsConfig(
+            data=data,
+            own=paths.spec(paths.OWN),
+            method=method,
+            grid=grid,
+            matched=matched,
+            seed=seed,
+        ),
         StraighteningConfig(data=data, steps=steps, seed=seed),
     )
 
