@@ -24,9 +24,9 @@ from flowviz.experiments.likelihood import (
 from flowviz.fields import LearnedField
 from flowviz.figures import curves, sheet, theme
 from flowviz.figures import likelihood as figures
-from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
-from flowviz.ui import cache, data_picker, downloads, figure, state
+from flowviz.ui import cache, data_picker, downloads, figure, paths, state
 from flowviz.ui.compare.networks import LIVE, choose, networks
 from flowviz.ui.pieces import gather
 from flowviz.ui.theme import is_dark
@@ -211,18 +211,19 @@ def show(settings: Settings) -> None:
 def _models(data: str) -> dict[str, Model]:
     """The fields of a data set by slug: networks first, that of the OT path before others."""
     models = {}
-    for path, entry in SCHEDULERS.items():
+    for kind, path_label in paths.labels().items():
+        path = paths.spec(kind)
         for name in networks(data, path):
             card = cache.cards().get(name)
-            label = f"trained here on {entry.label}"
+            label = f"trained here on {path_label}"
             if card is not None:
                 label = f"{card.method} on {scheduler(card.path).label}"
             if any(model.label == label for model in models.values()):
                 label = f"{label} ({name})"
-            slug = f"{LIVE}-{path}" if name == LIVE else name
+            slug = f"{LIVE}-{kind}" if name == LIVE else name
             models[slug] = Model(label, path if card is None else card.path, name, data)
-    for path, entry in SCHEDULERS.items():
-        models[f"exact-{path}"] = Model(f"exact field on {entry.label}", path, EXACT, data)
+    for kind, label in paths.labels().items():
+        models[f"exact-{kind}"] = Model(f"exact field on {label}", paths.spec(kind), EXACT, data)
     return models
 
 
