@@ -123,7 +123,7 @@ def log_density_map(
         | {"title": {"text": "<i>x</i><sub>2</sub>"}, "scaleanchor": "x"}
         | {"constraintoward": "top"},
         "font": {"color": ink},
-        "legend": {"y": -0.1},
+        "legend": {"y": -0.13},
     }
     return go.Figure({"data": traces, "layout": layout})
 

@@ -12,8 +12,8 @@ from flowviz.figures import theme
 
 __all__ = ["Strip", "sheet"]
 
-LABELS = 46
-"""Pixels for the rows' labels, at the left."""
+LABELS = 66
+"""Pixels for the rows' labels, at the left: three lines, also on a page a third narrower."""
 
 HEAD = 46
 """Pixels for the columns' titles, at the top."""

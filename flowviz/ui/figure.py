@@ -1,6 +1,8 @@
 """A figure on a page: the chart, its words for those who cannot see it, and its downloads."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from typing import Literal
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -27,6 +29,7 @@ def show(
     columns: Callable[[], Mapping[str, NDArray]],
     filename: str | None = None,
     on_click: Callable[[], None] | None = None,
+    squares: Literal[0, 1, 2] = 0,
 ) -> None:
     """Draws a figure with one line of downloads under it.
 
@@ -38,9 +41,15 @@ def show(
         settings: all that one needs to make the figure again; heads the CSV.
         columns: makes the numbers behind the figure, by name, all equally long.
         filename: of downloads, without suffix; the key by default.
+        squares: how many square panels stand side by side, so that the figure is as high as they
+            are wide, whatever the page's width; 0 for a figure of a height of its own.
         on_click: called after a click on a mark, which then is in the session's state of `key`.
     """
     sized = {} if figure.layout.width is None else {"width": "content"}
     heard = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
-    st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **heard)
+    if squares:
+        figure.layout.height = None
+        sized = {"height": "stretch"}
+    with st.container(key=f"{key}-squares{squares}") if squares else nullcontext():
+        st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **heard)
     downloads.row(key, title=title, filename=filename or key, settings=settings, columns=columns)

@@ -91,6 +91,7 @@ def _moment(settings: Settings, panels: Sequence[Side], view: players.View) -> N
         settings=_settings(settings, panels, t=f"{view.t:.4f}", density=" | ".join(kinds)),
         columns=columns,
         filename=f"flowviz-{settings.data}-t{view.t:.2f}",
+        squares=2,
     )
 
 
@@ -130,6 +131,7 @@ def _ways(settings: Settings, panels: Sequence[Side], view: players.View) -> Non
         settings=_settings(settings, panels, particles=SHOWN_WAYS),
         columns=columns,
         filename=f"flowviz-{settings.data}-trajectories",
+        squares=2,
     )
 
 
@@ -232,6 +234,7 @@ def _difference(settings: Settings, panels: Sequence[Side], view: players.View) 
         settings=_settings(settings, panels, t=f"{view.t:.4f}"),
         columns=columns,
         filename=f"flowviz-{settings.data}-difference-t{view.t:.2f}",
+        squares=2 if len(maps) == 2 else 0,
     )
     errors = " and ".join(
         f"{at_time(side.scene.times, side.scene.rms_difference, view.t):.3g} on {side.label}"
