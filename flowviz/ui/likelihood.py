@@ -228,7 +228,7 @@ def _models(data: str) -> dict[str, Model]:
 
 
 def _point(settings: Settings) -> None:
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([5, 3], gap="medium")
     with right:
         st.markdown("**Follow one point:** click the map, or give its coordinates.")
         first, second = st.columns(2)
@@ -256,6 +256,7 @@ def _point(settings: Settings) -> None:
             settings=settings.about,
             columns=partial(_grid, density),
             filename=f"flowviz-{settings.data}-log-density",
+            squares=1,
             on_click=_clicked,
         )
     with right:
