@@ -52,10 +52,16 @@ def _names(options: argparse.Namespace) -> None:
 
 def _checkpoints(options: argparse.Namespace) -> None:
     from flowviz.checkpoints import find, listing
+    from flowviz.checkpoints.images import find_images, image_checkpoints
 
-    cards = listing(lambda error: print(f"flowviz: {error}", file=sys.stderr))
+    def complain(error: ValueError) -> None:
+        print(f"flowviz: {error}", file=sys.stderr)
+
+    cards, images = listing(complain), image_checkpoints(complain)
+    files = find_images()
     if options.json:
         rows = [asdict(card) | {"file": str(find(card.name))} for card in cards]
+        rows += [asdict(card) | {"file": str(files[card.name])} for card in images]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     table(
@@ -65,3 +71,12 @@ def _checkpoints(options: argparse.Namespace) -> None:
             for card in cards
         ],
     )
+    if images:
+        print()
+        table(
+            ["images", "data", "kind", "path", "images seen", "file"],
+            [
+                [card.name, card.data, card.kind, card.path or "-", card.images, files[card.name]]
+                for card in images
+            ],
+        )

@@ -1,0 +1,431 @@
+import json
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from torch import Tensor, nn
+
+from flowviz.checkpoints.images import (
+    ImageCheckpoint,
+    describe_classifier,
+    describe_field,
+    load_classifier,
+    read_quality,
+    save_images,
+)
+from flowviz.cli import main
+from flowviz.datasets.images import image_set
+from flowviz.experiments.image_quality import (
+    Judge,
+    QualityPoint,
+    bits_per_dimension,
+    classifier_judge,
+    judge_samples,
+    load_reference,
+    measure_reference,
+    merged,
+    nearest_training,
+    nfe_configs,
+    points_from,
+    quality_sweep,
+    save_reference,
+    training_quality,
+    ways_of,
+)
+from flowviz.experiments.images import ImageConfig, sample_all
+from flowviz.metrics.images import (
+    Inception,
+    Moments,
+    features_of,
+    frechet,
+    load_moments,
+    moments,
+    nearest,
+)
+from flowviz.networks.classifier import Classifier
+from flowviz.training.classifier import (
+    ClassifierConfig,
+    ClassifierState,
+    accuracy,
+    read_classifier_config,
+    run_classifier,
+    saved_classifier,
+)
+from flowviz.training.images import ImageTrainConfig, build_image_field
+
+TRAIN, TEST = image_set("digits"), image_set("digits", "test")
+SMALL = ClassifierConfig(data="digits", stem=8, widths=(16, 24), epochs=2, batch=64, shift=1)
+RANDOM = np.random.default_rng(0)
+
+
+def gaussian_field(path="ot"):
+    """The untrained preconditioned field, which is exact for normal data of the set's moments."""
+    training = ImageTrainConfig(data="digits", network="tiny", path=path, images=64)
+    field = build_image_field(training, TRAIN, torch.Generator().manual_seed(0))
+    card = describe_field(f"normal-{path}", vars(training), TRAIN, images=64)
+    return ImageCheckpoint(card, field.eval().requires_grad_(False))
+
+
+NORMAL = gaussian_field()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A classifier of digits in a folder of checkpoints, with its reference."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "images").mkdir()
+    states = run_classifier(replace(SMALL, epochs=5), home / "run", TRAIN, TEST)
+    *_, state = states
+    path = home / "images" / "digits-classifier"
+    card = describe_classifier(path.name, asdict(state.config), TRAIN, images=1)
+    save_images(path, state.ema, card)
+    file = path.with_suffix(".safetensors")
+    card, network = load_classifier(file)
+    save_reference(file, measure_reference(card, network, TRAIN, TEST))
+    save_images(home / "images" / "normal-ot", NORMAL.field.network, NORMAL.card)
+    return home
+
+
+@pytest.fixture
+def judge(trained, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(trained))
+    return classifier_judge("digits-classifier")
+
+
+def spd(size, rank=None):
+    root = RANDOM.normal(size=(size, rank or size))
+    return root @ root.T / size
+
+
+def test_distance_of_normal_distributions_is_that_of_the_formula():
+    a, b = Moments(np.zeros(2), np.diag([1.0, 4.0]), 9), Moments(np.ones(2), np.eye(2), 9)
+    assert frechet(a, b) == pytest.approx(2 + 0 + (2 - 1) ** 2)
+    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
+    for rank in (6, 2):  # of full rank, and of less
+        a, b = (Moments(RANDOM.normal(size=6), spd(6, rank), 9) for _ in range(2))
+        root = sqrtm(a.covariance @ b.covariance).real
+        wanted = np.square(a.mean - b.mean).sum()
+        wanted += np.trace(a.covariance + b.covariance - 2 * root)
+        assert frechet(a, b) == pytest.approx(wanted, abs=1e-5)
+        assert frechet(a, b) == pytest.approx(frechet(b, a))
+    with pytest.raises(ValueError, match="equally many"):
+        frechet(a, Moments(np.zeros(2), np.eye(2), 9))
+
+
+def test_moments_are_numpys_and_come_back_from_a_file(tmp_path):
+    x = RANDOM.normal(size=(50, 3)) + 100
+    found = moments(x)
+    assert np.allclose(found.mean, x.mean(axis=0))
+    assert np.allclose(found.covariance, np.cov(x.T))
+    np.savez(tmp_path / "m.npz", mu=found.mean, sigma=found.covariance)
+    assert frechet(load_moments(tmp_path / "m.npz"), found) == pytest.approx(0, abs=1e-9)
+    np.savez(tmp_path / "m.npz", mu=found.mean, sigma=found.covariance[:2])
+    with pytest.raises(ValueError, match="sigma"):
+        load_moments(tmp_path / "m.npz")
+    (tmp_path / "m.npz").write_bytes(b"no")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_moments(tmp_path / "m.npz")
+    with pytest.raises(ValueError, match="n > 1"):
+        moments(x[:1])
+    with pytest.raises(ValueError, match="finite"):
+        moments(x * np.nan)
+
+
+def test_nearest_is_that_of_all_pairs(monkeypatch):
+    monkeypatch.setattr("flowviz.metrics.images.BLOCK", 7)
+    samples, reference = RANDOM.normal(size=(5, 4)), RANDOM.normal(size=(30, 4))
+    distance, place = nearest(samples, reference)
+    pairs = np.linalg.norm(samples[:, None] - reference, axis=2)
+    assert (place == pairs.argmin(axis=1)).all()
+    assert np.allclose(distance, pairs.min(axis=1))
+
+
+class Layers(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.mean(dim=(2, 3)), x.flatten(1)[:, :2]], dim=1)[:, :, None, None]
+
+
+class StandIn(nn.Module):
+    """What NVIDIA's Inception file looks like from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = Layers()
+
+    def forward(self, img: Tensor, return_features: bool = False) -> Tensor:
+        x = (img.to(torch.float32) - 128) / 128
+        features = self.layers(x).flatten(1)
+        return features if return_features else features[:, :1]
+
+
+@pytest.fixture
+def script(tmp_path):
+    torch.jit.script(StandIn()).save(str(tmp_path / "inception.pt"))
+    return tmp_path / "inception.pt"
+
+
+IGNORED = "ignore:.torch.jit:DeprecationWarning"
+
+
+@pytest.mark.filterwarnings(IGNORED)
+def test_inception_takes_images_in_both_ways(script):
+    images = torch.full((3, 3, 32, 32), 192, dtype=torch.uint8)
+    for resize in ("inception", "clean"):
+        network = Inception(script, resize=resize)
+        assert torch.allclose(network(images), torch.full((3, 5), 0.5))
+        assert network.protocol
+    seen = features_of(Inception(script), images, batch=2)
+    assert seen.shape == (3, 5) and seen.dtype == np.float32
+    with pytest.raises(ValueError, match="takes uint8 images"):
+        Inception(script)(images.float())
+
+
+@pytest.mark.filterwarnings(IGNORED)
+def test_inception_of_another_kind_is_refused(tmp_path, script):
+    images = torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
+    torch.jit.script(nn.Conv2d(3, 1, 3)).save(str(tmp_path / "other.pt"))
+    for resize in ("inception", "clean"):
+        with pytest.raises(ValueError, match="this one does not"):
+            Inception(tmp_path / "other.pt", resize=resize)(images)
+    (tmp_path / "text.pt").write_text("no network")
+    with pytest.raises(ValueError, match="not a TorchScript"):
+        Inception(tmp_path / "text.pt")
+    with pytest.raises(ValueError, match="no file"):
+        Inception(tmp_path / "absent.pt")
+    with pytest.raises(ValueError, match="inception or clean"):
+        Inception(script, resize="bicubic")
+
+
+@pytest.mark.parametrize("path", ["ot", "vp"])
+def test_bits_of_normal_data_are_known_in_closed_form(path):
+    checkpoint = gaussian_field(path)
+    found = bits_per_dimension(checkpoint, TEST.images[:4], probes=2, tol=1e-6, seed=3)
+    generator = torch.Generator().manual_seed(3)
+    spread = TEST.images[:4].double()
+    spread += torch.rand(spread.shape, generator=generator).double() - 0.5
+    field = checkpoint.field
+    c = field.path.scheduler(torch.tensor(field.path.t_max, dtype=torch.float64))
+    std = torch.hypot(c.alpha * field.std, c.sigma)
+    z = (spread / 127.5 - 1 - c.alpha * field.mean) / std
+    nats = (z.square() / 2 + torch.log(std * math.sqrt(2 * math.pi))).flatten(1).mean(dim=1)
+    wanted = nats / math.log(2) + math.log2(127.5)
+    assert np.allclose(found.bits, wanted.numpy(), atol=2e-3)
+    # The Jacobian is a multiple of the identity, on which signs make no error at all.
+    assert np.abs(found.probe_error).max() < 1e-5
+    assert found.error == pytest.approx(found.bits.std(ddof=1) / 2)
+
+
+def test_bits_of_several_draws_are_below_their_mean():
+    image = TEST.images[:2]
+    several = bits_per_dimension(NORMAL, image, draws=4, tol=1e-2, batch=8)
+    generator = torch.Generator().manual_seed(0)
+    assert several.probe_error is None and several.bits.shape == (2,)
+    singles = [
+        bits_per_dimension(NORMAL, image, tol=1e-2, seed=int(s)).bits
+        for s in torch.randint(100, (4,), generator=generator)
+    ]
+    assert (several.bits < np.mean(singles, axis=0) + np.std(singles, axis=0)).all()
+
+
+def test_bits_refuse_other_images():
+    with pytest.raises(ValueError, match="uint8 of shape"):
+        bits_per_dimension(NORMAL, TEST.images.float())
+    with pytest.raises(ValueError, match="probes and draws"):
+        bits_per_dimension(NORMAL, TEST.images[:1], probes=0)
+
+
+def test_classifier_goes_on_to_the_bit(tmp_path):
+    whole = ClassifierState(SMALL, TRAIN)
+    while not whole.done:
+        whole.advance(TRAIN)
+    states = run_classifier(SMALL, tmp_path / "run", TRAIN, TEST)
+    for _ in range(9):
+        state = next(states)
+    states.close()
+    with pytest.raises(ValueError, match="resume it or name another"):
+        next(run_classifier(SMALL, tmp_path / "run", TRAIN, TEST))
+    assert read_classifier_config(tmp_path / "run") == SMALL
+    *_, state = run_classifier(SMALL, tmp_path / "run", TRAIN, TEST, resume=True)
+    for name, value in whole.tensors().items():
+        assert torch.equal(value, state.tensors()[name]), name
+    again, seconds = saved_classifier(SMALL, tmp_path / "run", TRAIN)
+    assert again.done and seconds > 0
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [line["step"] for line in lines if "test_accuracy" in line] == [23, 46]
+    with pytest.raises(ValueError, match="another config"):
+        next(run_classifier(replace(SMALL, seed=1), tmp_path / "run", TRAIN, TEST, resume=True))
+    (tmp_path / "run" / "state.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match="cannot be read"):
+        saved_classifier(SMALL, tmp_path / "run", TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"smoothing": 1.0}, "smoothing must be in"),
+        ({"widths": ()}, "widths must be positive"),
+        ({"data": "mnist"}, "Unknown image set"),
+    ],
+)
+def test_classifier_config_that_cannot_be_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ClassifierConfig(**changes)
+
+
+def test_classifier_learns_digits_and_its_features_are_what_the_head_sees(judge):
+    assert accuracy(judge.network, TEST) > 0.8
+    features = judge.features(TEST.images.numpy())
+    assert features.shape == (len(TEST), 24)
+    assert (judge.classes(features) == TEST.labels.numpy()).mean() == accuracy(judge.network, TEST)
+
+
+def test_untrained_classifier_has_logits_of_both_shapes():
+    network = Classifier(channels=1, stem=4, widths=(8,), num_classes=3)
+    assert network(torch.zeros((2, 1, 8, 8))).shape == (2, 3)
+    assert network.features(torch.zeros((2, 1, 8, 8))).shape == (2, 8)
+
+
+def test_reference_is_kept_with_floors_that_fall(judge, trained, tmp_path):
+    floors = judge.floors
+    assert list(floors) == sorted(floors) and floors[50] > floors[100] > floors[len(TEST)] > 0
+    assert floors[100] > judge.floor(150) > floors[200]
+    assert judge.floor(100) == floors[100]
+    assert judge.floor(49) is None and judge.floor(10**6) is None
+    kept = trained / "images" / "digits-classifier.reference.npz"
+    with pytest.raises(ValueError, match="another classifier"):
+        load_reference(kept, "")
+    real = moments(judge.features(TRAIN.images.numpy()))
+    assert frechet(real, judge.reference) == pytest.approx(0, abs=1e-3)
+
+
+def test_real_images_are_near_and_noise_is_far(judge):
+    held = moments(judge.features(TEST.images.numpy()))
+    noise = RANDOM.integers(0, 256, TEST.images.shape, dtype=np.uint8)
+    far = frechet(moments(judge.features(noise)), judge.reference)
+    assert far > 5 * frechet(held, judge.reference)
+
+
+def test_samples_are_judged_at_their_floor_and_class(judge):
+    config = ImageConfig(nfe=4, classes=(3, 5), n=60)
+    point = judge_samples(NORMAL, config, judge)
+    drawn = sample_all(NORMAL, config)
+    features = judge.features(drawn.images)
+    assert point.frechet == pytest.approx(frechet(moments(features), judge.reference), rel=1e-3)
+    assert point.accuracy == pytest.approx((judge.classes(features) == drawn.labels).mean())
+    assert (point.nfe, point.passes, point.floor) == (4, 8, judge.floor(60))
+    assert judge_samples(NORMAL, replace(config, classes=()), judge).accuracy is None
+    other = Judge(replace(judge.card, size=32), judge.network, judge.reference, {})
+    with pytest.raises(ValueError, match="judges images of"):
+        judge_samples(NORMAL, config, other)
+
+
+def test_sweep_takes_over_what_is_known(judge):
+    config = ImageConfig(solver="midpoint", classes=(1,), n=20)
+    configs = nfe_configs(config, (1, 2, 3, 4))
+    assert [c.nfe for c in configs] == [2, 4]
+    points = list(quality_sweep(NORMAL, configs, judge))
+    marked = replace(points[0], frechet=-1.0)
+    again = list(quality_sweep(NORMAL, configs, judge, known=[marked]))
+    assert again == [marked, points[1]]
+    kept = merged({"points": [asdict(marked)], "other": 1}, points)
+    assert points_from(kept) == points and kept["other"] == 1
+    assert points_from({"points": [{"solver": "euler"}]}) == []
+    assert points_from(json.loads(json.dumps(kept))) == points
+
+
+@pytest.mark.filterwarnings(IGNORED)
+def test_fid_states_its_protocol(judge, script):
+    class Grey:
+        protocol = Inception(script).protocol
+
+        def __call__(self, images):
+            return Inception(script)(images.expand(-1, 3, -1, -1))
+
+    real = moments(features_of(Grey(), TRAIN.images))
+    config = ImageConfig(nfe=2, n=60)
+    point = judge_samples(
+        NORMAL, config, judge, inception=Grey(), fid_moments=real, fid_name="digits train"
+    )
+    drawn = sample_all(NORMAL, config)
+    seen = moments(features_of(Grey(), torch.from_numpy(drawn.images)))
+    assert point.fid == pytest.approx(frechet(seen, real), rel=1e-3)
+    assert "60 samples against digits train (1498)" in point.fid_protocol
+    assert "bilinear" in point.fid_protocol
+
+
+def test_copies_of_training_images_are_found(judge):
+    images = TRAIN.images[[5, 77]].numpy()
+    found = nearest_training(images, TRAIN, TEST, judge=judge, floor=50)
+    assert found.pixel_index.tolist() == [5, 77] and (found.pixel_distance == 0).all()
+    assert found.feature_index.tolist() == [5, 77]
+    assert len(found.floor) == 50 and found.floor.min() > 0
+    plain = nearest_training(TEST.images[:3].numpy(), TRAIN, TEST, floor=3)
+    assert plain.feature_index is None and np.array_equal(plain.pixel_distance, plain.floor)
+
+
+def test_steps_and_straightness_of_the_ways():
+    steps, straight = ways_of(NORMAL, ImageConfig(n=3, classes=(2,), guidance=1.0), tol=1e-2)
+    assert steps["nfe"] > 6 and steps["times"][0] == 0 and steps["n"] == 3
+    assert straight.arc_over_chord >= 1
+
+
+def test_training_is_judged_snapshot_by_snapshot(judge, tmp_path):
+    from flowviz.training.image_runs import run_images
+
+    config = ImageTrainConfig(data="digits", network="tiny", images=64 * 2, batch=64)
+    for _ in run_images(config, tmp_path / "run", TRAIN, grid_every=0):
+        pass
+    files = sorted((tmp_path / "run").glob("snapshot-*"))
+    draw = ImageConfig(nfe=2, n=20, classes=(1,))
+    history = list(training_quality(files, draw, judge, data=TRAIN))
+    assert [images for images, _ in history] == [64, 128]  # of two steps
+    assert all(isinstance(point, QualityPoint) for _, point in history)
+
+
+def run(capsys, *options):
+    code = main([str(option) for option in options])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
+    words = ("evaluate", "normal-ot", "--classifier", "digits-classifier", "-n", 50)
+    code, said, _ = run(capsys, *words, "--nfe", 2, 4, "--guidance", 1, "--save", "--ways", 2)
+    assert code == 0 and "It is not FID" in said and "S " in said
+    kept = read_quality("normal-ot")
+    assert [point["nfe"] for point in kept["points"]] == [2, 4] and "straightness" in kept
+    code, said, _ = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--json")
+    answer = json.loads(said)
+    assert answer["points"][0]["frechet"] == pytest.approx(kept["points"][0]["frechet"], rel=1e-4)
+    code, said, _ = run(
+        capsys, "bpd", "normal-ot", "-n", 4, "--probes", 2, "--tol", 1e-2, "--json"
+    )
+    answer = json.loads(said)
+    assert 3 < answer["bits_per_dimension"] < 12 and answer["standard_error"] > 0
+    np.save(tmp_path / "s.npy", TRAIN.images[:2].numpy())
+    code, said, _ = run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits", "--json")
+    assert json.loads(said)["least"] == 0
+    np.save(tmp_path / "s.npy", np.zeros((2, 3, 4)))
+    assert run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits")[0] == 2
+    code, _, said = run(capsys, *words, "--metrics", "w2")
+    assert code == 2 and "for checkpoints of the plane" in said
+    code, _, said = run(capsys, *words, "--fid-stats", "x.npz")
+    assert code == 2 and "goes with --fid" in said
+
+
+def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):
+    out = tmp_path / "digits-classifier"
+    words = ("train-classifier", "--data", "digits", "--epochs", 1, "--out", out)
+    code, _, said = run(capsys, *words, "--seconds", 1e-9)
+    assert code == 0 and "step 1 of 11" in said and not out.with_suffix(".safetensors").exists()
+    code, said, _ = run(capsys, *words, "--resume")
+    assert code == 0 and "of 299 test images" in said
+    card, _ = load_classifier(out.with_suffix(".safetensors"))
+    assert card.images == 11 * 128 and 0 <= card.quality["test_accuracy"] <= 1
+    assert classifier_judge(out.with_suffix(".safetensors")).reference.n == len(TRAIN)
+    assert run(capsys, *words, "--resume")[0] == 0  # a finished run is only written again
