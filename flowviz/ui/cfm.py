@@ -26,8 +26,8 @@ from flowviz.experiments.theorem2 import (
 )
 from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme, theorem2
-from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.ui import data_picker, figure, state
+from flowviz.schedulers import scheduler
+from flowviz.ui import data_picker, figure, paths, state
 from flowviz.ui.cache import kept
 from flowviz.ui.compare.networks import choose, networks
 from flowviz.ui.downloads import stacked
@@ -57,10 +57,10 @@ def controls() -> Settings:
     """The sidebar: which data and paths, which network is differentiated, how often."""
     with st.sidebar:
         data = data_picker.pick(help="What x₁ is drawn from.")
-        paths = state.several(
+        chosen = state.several(
             "paths",
             "Paths",
-            {name: entry.label for name, entry in SCHEDULERS.items()},
+            paths.labels(),
             ("ot", "vp"),
             most=3,
             help="On each the conditional loss has a floor of its own.",
@@ -89,7 +89,12 @@ def controls() -> Settings:
         )
         seed = state.integer("seed", "First seed", 0, 999_999, 0, dice=True)
     return Settings(
-        data=data, paths=paths or ("ot",), network=network, batch=batch, seeds=seeds, seed=seed
+        data=data,
+        paths=tuple(paths.spec(name) for name in chosen) or ("ot",),
+        network=network,
+        batch=batch,
+        seeds=seeds,
+        seed=seed,
     )
 
 
