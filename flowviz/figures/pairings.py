@@ -22,7 +22,7 @@ class Panel:
 
     Attributes:
         title: its name.
-        lines: what is said of it, one or two short lines.
+        lines: what is said of it, up to three short lines.
         colour: of segments or ways.
         states: (T, n, 2): noise, data, and what lies between; segments have T = 2.
         crossings: (C, 2), where they cross; None where that is not marked.
@@ -91,9 +91,10 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
     layout |= {
         "template": theme.template(dark=dark),
         "annotations": notes,
-        "height": 380,
-        "margin": {"l": 32, "r": 8, "t": 64, "b": 56},
-        "legend": {"y": -0.1},
+        "height": 392,
+        "margin": {"l": 32, "r": 8, "t": 108, "b": 24},
+        # Above, since in a narrow window the panels end high above the figure's bottom.
+        "legend": {"y": 1, "yref": "container", "yanchor": "top"},
     }
     return go.Figure({"data": traces, "layout": layout})
 

@@ -71,7 +71,7 @@ def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
             hovertemplate="%{customdata[0]}<br>L<sub>FM</sub> = %{x:.3f}, L<sub>CFM</sub> = "
             "%{y:.3f}<br>gap %{customdata[1]}<extra>" + row.label + "</extra>",
         )
-        at = most * (0.62 + 0.16 * k)
+        at = most * (0.28 + 0.14 * k)
         figure.add_annotation(
             x=at,
             y=at + row.floor,

@@ -102,7 +102,8 @@ def pairs(config: PairingsConfig) -> None:
             title=title,
             lines=(
                 f"E|x₁ − x₀|² = {each.cost:.1f}",
-                f"{len(each.crossings.apart)} crossings, {each.crossings.at_once.sum()} at once",
+                f"{len(each.crossings.apart)} crossings",
+                f"{each.crossings.at_once.sum()} at once",
             ),
             colour=theme.colour("ot", dark=is_dark()),
             states=np.stack([found.noise, each.ends]),
