@@ -16,6 +16,7 @@ import torch
 from flowviz.checkpoints import CheckpointError, foreign
 from flowviz.checkpoints.foreign import (
     foreign_files,
+    is_foreign,
     load_any,
     load_foreign,
     load_foreign_bytes,
@@ -451,7 +452,10 @@ def test_files_are_found_by_name_in_the_checkpoint_folders(tmp_path, monkeypatch
     safetensors.torch.save_file(average.state_dict(), tmp_path / "bare.safetensors")
     ddpm_folder(tmp_path / "ddpm", ddpm)
     (tmp_path / "readme.txt").write_text("")
+    (tmp_path / "other.safetensors").write_bytes(safetensors.torch.save({"a": torch.zeros(1)}))
     assert set(foreign_files()) == {"otcfm.pt", "bare.safetensors", "ddpm"}
+    assert is_foreign("ddpm") and is_foreign(tmp_path / "bare.safetensors")
+    assert not is_foreign("checkerboard-ot") and not is_foreign(tmp_path / "other.safetensors")
     assert_field_of(load_any("otcfm.pt"), average)
     with pytest.raises(CheckpointError, match=r"Did you mean 'otcfm\.pt'"):
         load_foreign("otcfn.pt")

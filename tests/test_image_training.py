@@ -257,6 +257,36 @@ def test_preset_is_a_whole_recipe(name):
     assert preset.steps * preset.batch >= preset.images
 
 
+def rates(run, steps):
+    """The learning rates of some steps, without training."""
+    state = ImageTrainState.__new__(ImageTrainState)
+    state.config = run
+    made = []
+    for state.step in steps:
+        made.append(state.lr)
+    return made
+
+
+def test_published_recipes_have_their_hyperparameters():
+    # torchcfm's examples/images/cifar10/train_cifar10.py: Adam at 2e-4 after 5,000 steps of rise,
+    # gradients clipped at 1, EMA 0.9999, batch 128, 400,001 steps, flips, dropout 0.1, fp32.
+    run = IMAGE_PRESETS["torchcfm"]
+    assert (run.steps, run.batch, run.clip, run.ema) == (400_001, 128, 1.0, 0.9999)
+    assert run.flips and not run.mixed and not run.classes and run.weight_decay == 0
+    assert UNETS[run.network].dropout == 0.1
+    assert rates(run, [0, 2_499, 4_999, 400_000]) == pytest.approx([4e-8, 1e-4, 2e-4, 2e-4])
+    # Lipman et al. 2022, table 3: Adam, peak 5e-4, 45,000 steps of rise, then linearly down.
+    run = IMAGE_PRESETS["paper"]
+    assert (run.steps, run.batch, run.clip, run.ema) == (391_000, 256, 0.0, 0.0)
+    assert not run.flips and not run.mixed and not run.classes and run.weight_decay == 0
+    shape = UNETS[run.network]
+    assert (shape.model_channels, shape.num_res_blocks, shape.dropout) == (256, 2, 0.0)
+    assert (shape.channel_mult, shape.attention_resolutions) == ((1, 2, 2, 2), (16,))
+    assert rates(run, [44_999, 218_000]) == pytest.approx([5e-4, 2.5e-4])
+    for preset in ("torchcfm", "paper"):
+        assert not IMAGE_PRESETS[preset].preconditioned and IMAGE_PRESETS[preset].path == "ot"
+
+
 @pytest.mark.parametrize("name", IMAGE_BOUNDS)
 def test_number_out_of_bounds_is_refused(name):
     least, most = IMAGE_BOUNDS[name]

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from flowviz.checkpoints import diffusers
 from flowviz.checkpoints.cards import PICKLES, CheckpointError, folders, read_header
-from flowviz.checkpoints.images import ImageCard, ImageCheckpoint, is_images, load_images
+from flowviz.checkpoints.images import ImageCard, ImageCheckpoint, load_images
 from flowviz.checkpoints.pickled import check_tensors, read_pickled
 from flowviz.checkpoints.weights import read_tensors
 from flowviz.fields import LearnedField
@@ -35,6 +35,7 @@ __all__ = [
     "MOST_UPLOAD",
     "ForeignCheckpoint",
     "foreign_files",
+    "is_foreign",
     "load_any",
     "load_foreign",
     "load_foreign_bytes",
@@ -79,10 +80,15 @@ def foreign_files() -> dict[str, Path]:
         if not folder.is_dir():
             continue
         for path in sorted(folder.iterdir()):
-            weights = path.suffix.lower() in PICKLES and path.is_file()
-            if weights or diffusers.is_folder(path) or _is_foreign_safetensors(path):
+            if _looks_foreign(path):
                 found.setdefault(path.name, path)
     return found
+
+
+def is_foreign(name: str | Path) -> bool:
+    """Whether a path, or a name among `foreign_files`, looks like another project's file."""
+    path = Path(name).expanduser()
+    return _looks_foreign(path) if path.exists() else str(name) in foreign_files()
 
 
 def load_any(name: str | Path, *, size: int = 32) -> ForeignCheckpoint:
@@ -91,9 +97,9 @@ def load_any(name: str | Path, *, size: int = 32) -> ForeignCheckpoint:
     Raises:
         CheckpointError: it is not there, damaged, or of no known kind.
     """
-    if Path(name).suffix.lower() not in PICKLES and is_images(name):
-        return ForeignCheckpoint(load_images(name), "flowviz", "flowviz's own checkpoint.")
-    return load_foreign(name, size=size)
+    if is_foreign(name):
+        return load_foreign(name, size=size)
+    return ForeignCheckpoint(load_images(name), "flowviz", "flowviz's own checkpoint.")
 
 
 def load_foreign(
@@ -408,8 +414,13 @@ def _card(
     )
 
 
-def _is_foreign_safetensors(path: Path) -> bool:
-    if path.suffix != ".safetensors" or not path.is_file():
+def _looks_foreign(path: Path) -> bool:
+    """By the suffix, the names of a folder's files, or the names in a safetensors header."""
+    if path.is_dir():
+        return diffusers.is_folder(path)
+    if not path.is_file() or path.suffix.lower() in PICKLES:
+        return path.is_file()
+    if path.suffix != ".safetensors":
         return False
     with path.open("rb") as file:
         start = file.read(8)
@@ -418,5 +429,5 @@ def _is_foreign_safetensors(path: Path) -> bool:
         header = read_header(start, path.name)
     except CheckpointError:
         return False
-    metadata = header.get("__metadata__", {})
-    return not any(key.startswith("flowviz") for key in metadata)
+    ours = any(key.startswith("flowviz") for key in header.get("__metadata__", {}))
+    return not ours and any(key.endswith("time_embed.0.weight") for key in header)

@@ -1,5 +1,6 @@
 """What commands say while they work and when they end: a bar, tables, JSON's numbers."""
 
+import os
 import signal
 import sys
 import time
@@ -32,7 +33,8 @@ class Progress:
 
     def __init__(self, what: str) -> None:
         self.what = what
-        self.shown = sys.stderr.isatty()
+        # Of several processes at one terminal the first alone draws.
+        self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
         self.start = time.monotonic()
         self.first: int | None = None
         self.last = 0.0

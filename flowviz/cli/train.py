@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from flowviz.cli.printing import Progress, signals
 if TYPE_CHECKING:
     from flowviz.checkpoints import Run
     from flowviz.training import Descent, NfdmConfig, TrainConfig
+    from flowviz.training.images import ImageTrainState
 
 QUALITY_NFES = [20, 100]
 """Field evaluations with which `train` measures what it trained, by the midpoint method."""
@@ -96,10 +98,15 @@ def add(commands: Commands) -> None:
     images = training.add_argument_group(
         "images",
         "--data cifar10 (its official binary files in $FLOWVIZ_DATA or ./data) or digits trains a "
-        "U-Net; FILE is then the folder of the run, and --seconds the length of this call alone",
+        "U-Net; FILE is then the folder of the run, and --seconds the length of this call alone. "
+        "`torchrun --nproc-per-node N -m flowviz train ...` shares each batch between N processes",
     )
     images.add_argument(
-        "--preset", metavar="NAME", help="recipe: small, tiny, torchcfm or paper (default: small)"
+        "--preset",
+        metavar="NAME",
+        help="recipe with every hyperparameter: small (the shipped ones), tiny (a first try), "
+        "torchcfm or paper, as published; the last two have not been run to the end here "
+        "(default: small)",
     )
     images.add_argument("--images", type=int, metavar="N", help="images seen in the whole run")
     images.add_argument(
@@ -204,6 +211,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _train_images(options: argparse.Namespace) -> int:
     from flowviz.device import choose_device
+    from flowviz.distributed import processes
     from flowviz.training.image_runs import read_config, run_images
     from flowviz.training.images import IMAGE_PRESETS, ImageTrainConfig
 
@@ -225,35 +233,43 @@ def _train_images(options: argparse.Namespace) -> int:
                 )
     else:
         config = replace(IMAGE_PRESETS[options.preset or "small"], **given)
-    states = run_images(
-        config,
-        options.out,
-        device=choose_device(options.device),
-        compiled=options.compile,
-        resume=options.resume,
-    )
     progress = Progress("training")
     stops: list[int] = []
     state, start = None, time.monotonic()
-    with signals(stops), closing(states):
-        for state in states:
-            if progress.due() or state.done:
-                progress.show(state.step, config.steps, f"loss {state.loss.item():.4f}")
-            late = options.seconds is not None and time.monotonic() - start >= options.seconds
-            if stops or late:
-                break
-    progress.end()
+    with processes(choose_device(options.device)) as group:
+        states = run_images(
+            config,
+            options.out,
+            device=group.device,
+            compiled=options.compile,
+            resume=options.resume,
+            processes=group,
+        )
+        with signals(stops), closing(states):
+            for state in states:
+                if group.first and (progress.due() or state.done):
+                    progress.show(state.step, config.steps, f"loss {state.loss.item():.4f}")
+                late = options.seconds is not None and time.monotonic() - start >= options.seconds
+                if group.any(bool(stops or late)):
+                    break
+        if group.first:
+            progress.end()
+            _report(options.out, state, config.steps, stops)
+    return 128 + stops[0] if stops and state is not None else 0
+
+
+def _report(out: str, state: "ImageTrainState | None", steps: int, stops: Sequence[int]) -> None:
+    """Prints how a run on images ended."""
     if state is None:
-        print(f"The run has made all its {config.steps} steps already; nothing was done.")
-        return 0
-    step = f"step {state.step} of {config.steps}"
+        print(f"The run has made all its {steps} steps already; nothing was done.")
+        return
+    step = f"step {state.step} of {steps}"
     if stops:
         print(
             f"flowviz: interrupted at {step}; all is saved, and --resume goes on.", file=sys.stderr
         )
-        return 128 + stops[0]
-    print(f"{options.out}: {step}, loss {state.loss.item():.4f}")
-    return 0
+        return
+    print(f"{out}: {step}, loss {state.loss.item():.4f}")
 
 
 def _config(given: dict[str, Any]) -> "TrainConfig | NfdmConfig":

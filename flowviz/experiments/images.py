@@ -10,8 +10,10 @@ Costs are counted, never computed. `nfe` counts evaluations of the velocity fiel
 where guidance needs the class and the null class both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +23,8 @@ from torch import Tensor, nn
 
 from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.datasets.images import ImageSet
+from flowviz.device import limit_threads
+from flowviz.distributed import current
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.grids import GRIDS
@@ -285,6 +289,7 @@ def sample(
     batch: int = BATCH,
     device: torch.device | None = None,
     should_stop: Callable[[], bool] | None = None,
+    starts: Sequence[int] | None = None,
 ) -> Iterator[SampleBatch]:
     """Images of a checkpoint, batch after batch.
 
@@ -294,6 +299,7 @@ def sample(
         batch: images drawn together; the steps of an adaptive solver depend on it.
         device: where; the checkpoint's own by default.
         should_stop: asked before each evaluation; if it says yes, SolveCancelled is raised.
+        starts: where the batches to draw begin, of 0, batch, 2 batch ...; all by default.
 
     Raises:
         ValueError: the config does not fit the checkpoint.
@@ -304,7 +310,7 @@ def sample(
     if device is not None:
         checkpoint.field.to(device)
     here = next(checkpoint.field.parameters()).device
-    for start in range(0, config.n, batch):
+    for start in starts if starts is not None else range(0, config.n, batch):
         part = slice(start, start + batch)
         own = None if y is None else y[part].to(here)
         field = field_of(checkpoint, own, config.guidance)
@@ -330,19 +336,42 @@ def sample_all(
     should_stop: Callable[[], bool] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Samples:
-    """All images of `sample` together; `on_batch` hears how many are drawn."""
-    parts = []
-    for part in sample(checkpoint, config, batch=batch, device=device, should_stop=should_stop):
+    """All images of `sample` together; `on_batch` hears how many are drawn.
+
+    Processes that torchrun started draw them batch by batch between them; each gets all.
+    """
+    group = current()
+    if not config.adaptive:  # whose steps do not depend on the batch
+        batch = min(batch, -(-config.n // group.world))
+    starts = range(0, config.n, batch)
+    starts = starts[group.share(len(starts))]
+    parts = [_nothing(checkpoint)]
+    for part in sample(
+        checkpoint, config, batch=batch, device=device, should_stop=should_stop, starts=starts
+    ):
         parts.append(part)
         if on_batch is not None:
-            on_batch(part.start + len(part.images))
-    weights = [len(part.images) for part in parts]
+            on_batch(min(config.n, group.world * (part.start + len(part.images) - starts[0])))
+
+    def together(values: Iterable[NDArray]) -> NDArray:
+        return group.gather(torch.from_numpy(np.concatenate(list(values)))).numpy()
+
+    def mean(values: Iterable[float]) -> float:
+        pairs = zip(parts, values, strict=True)
+        return float(together(np.full(len(part.images), float(v)) for part, v in pairs).mean())
+
     return Samples(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-        float(np.average([part.nfe for part in parts], weights=weights)),
-        float(np.average([part.passes for part in parts], weights=weights)),
+        together(part.images for part in parts),
+        together(part.labels for part in parts),
+        mean(part.nfe for part in parts),
+        mean(part.passes for part in parts),
     )
+
+
+def _nothing(checkpoint: ImageCheckpoint) -> SampleBatch:
+    """A batch of no images, for a process that has none to draw."""
+    images, labels = np.empty((0, *checkpoint.shape), np.uint8), np.empty(0, np.int64)
+    return SampleBatch(0, images, labels, 0, 0.0, np.empty(0), np.empty(0))
 
 
 def nfe_grid(
@@ -350,24 +379,38 @@ def nfe_grid(
     config: ImageConfig,
     nfes: Sequence[int] = STUDY_NFES,
     *,
+    workers: int = 1,
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[GridRow]:
     """The study's grid, row after row from the least NFE on: each row of all checkpoints in turn.
 
     Column i starts from the same noise, in all rows and on all sides.
 
+    Args:
+        checkpoints: the sides.
+        config: how images are drawn; its `nfe` is replaced.
+        nfes: the rows.
+        workers: sides drawn beside each other, each by one thread (`flowviz.device.processors`).
+        should_stop: asked before each evaluation; if it says yes, SolveCancelled is raised.
+
     Raises:
         ValueError: the solver is adaptive, so that it cannot be told an NFE.
     """
     if config.adaptive:
         raise ValueError(f"{config.solver} chooses its own NFE; take a solver of fixed steps.")
-    for wanted in nfes:
-        budget = nearest_nfe(config.solver, wanted)
-        for side, checkpoint in enumerate(checkpoints):
-            drawn = sample_all(
-                checkpoint, replace(config, nfe=budget), batch=config.n, should_stop=should_stop
-            )
-            yield GridRow(side, wanted, round(drawn.nfe), drawn.passes, drawn.images)
+    rows = [replace(config, nfe=nearest_nfe(config.solver, wanted)) for wanted in nfes]
+
+    def drawn(row: ImageConfig, checkpoint: ImageCheckpoint) -> Samples:
+        return sample_all(checkpoint, row, batch=row.n, should_stop=should_stop)
+
+    with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
+        for wanted, row in zip(nfes, rows, strict=True):
+            if workers > 1:
+                sides = pool.map(partial(drawn, row), checkpoints)
+            else:
+                sides = map(partial(drawn, row), checkpoints)
+            for side, samples in enumerate(sides):
+                yield GridRow(side, wanted, round(samples.nfe), samples.passes, samples.images)
 
 
 def film(

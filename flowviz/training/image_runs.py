@@ -5,6 +5,8 @@ log.jsonl                       a line every LOG_EVERY steps
 state-000012000.safetensors     all that the next step depends on; the last KEPT of them
 snapshot-005.safetensors        averaged weights in half precision after 5% of the steps
 grid-000012000.png              a row of samples a class, from the same noise every time
+
+Of several processes at one run the first writes and all resume; how many there are may change.
 """
 
 import json
@@ -24,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from flowviz.datasets.images import ImageSet, image_set
+from flowviz.distributed import ALONE, Processes
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.files import write_bytes, write_text
@@ -74,6 +77,7 @@ def run_images(
     resume: bool = False,
     save_every: float = 300.0,
     grid_every: int = 100_000,
+    processes: Processes = ALONE,
 ) -> Iterator[ImageTrainState]:
     """Yields the state of the run in `folder` after each step, keeping the folder up to date.
 
@@ -89,6 +93,7 @@ def run_images(
         resume: go on with the run in the folder, which must be of the same config.
         save_every: seconds between two saved states.
         grid_every: images between two grids of samples; 0 draws none.
+        processes: this one and those at the same run, which see the same folder.
 
     Raises:
         ValueError: the folder holds another run, or `resume` was not given.
@@ -99,8 +104,11 @@ def run_images(
             raise ValueError(f"The run in {folder} has another config; resume it with its own.")
     elif (folder / "config.json").exists():
         raise ValueError(f"There is a run in {folder} already; resume it or name another folder.")
+    processes.wait()  # until all have seen the folder as it was
     data = data or image_set(config.data)
-    state = ImageTrainState(config, data, device or torch.device("cpu"), compiled=compiled)
+    state = ImageTrainState(
+        config, data, device or torch.device("cpu"), compiled=compiled, processes=processes
+    )
     progress = {"seconds": 0.0, "loss": 0.0}  # training time so far; losses since the last line
     if resume:
         saved = _latest(folder)
@@ -108,8 +116,10 @@ def run_images(
             tensors, progress = saved
             state.restore(tensors)
             del tensors
+    processes.wait()  # until all have read what the first may replace
+    if resume and processes.first:
         _cut_log(folder / "log.jsonl", state.step)
-    else:
+    elif processes.first:
         folder.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "version": 1, "config": asdict(config)}
         write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
@@ -131,19 +141,23 @@ def run_images(
             progress["loss"] += loss
             lap = now
             if state.step % LOG_EVERY == 0 or state.done:
-                _log(folder / "log.jsonl", state, progress)
+                if processes.first:
+                    _log(folder / "log.jsonl", state, progress)
                 progress["loss"] = 0.0
-            if state.step in snapshots:
-                _snapshot(folder, state, snapshots[state.step])
-            if grid_every and (state.step % grid_steps == 0 or state.done):
-                write_bytes(folder / f"grid-{state.step:09d}.png", _png(sample_grid(state, data)))
-            if state.done or now - saved_at >= save_every:
-                _save(folder, state, progress)
-                saved_at = time.perf_counter()
+            if processes.first:
+                if state.step in snapshots:
+                    _snapshot(folder, state, snapshots[state.step])
+                if grid_every and (state.step % grid_steps == 0 or state.done):
+                    grid = _png(sample_grid(state, data))
+                    write_bytes(folder / f"grid-{state.step:09d}.png", grid)
+                if state.done or now - saved_at >= save_every:
+                    _save(folder, state, progress)
+                    saved_at = time.perf_counter()
             lap = time.perf_counter()
             yield state
     except GeneratorExit:
-        _save(folder, state, progress)
+        if processes.first:
+            _save(folder, state, progress)
         raise
 
 

@@ -5,19 +5,25 @@ seed and on k alone. So a run goes on to the bit from its weights and its step n
 with one seed see the same images beside the same noise whatever their path. With `times="level"`
 they even see them at the same ratio of noise to data, so that they differ in the path alone: in
 which velocity is to be learned and in how the path's own loss weighs the levels.
+
+Several processes (`flowviz.distributed`) each draw the whole batch and keep their rows of it, so
+that they make the steps of one process, but for the order in which gradients are summed.
 """
 
 import hashlib
 import math
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
+from flowviz.distributed import ALONE, Processes
 from flowviz.fields import LearnedField
 from flowviz.networks import UNETS, UNet
 from flowviz.objectives import OBJECTIVES
@@ -77,7 +83,7 @@ class ImageTrainConfig:
         accumulate: parts in which a batch is computed, to save memory; it must divide `batch`.
         lr: peak learning rate.
         weight_decay: AdamW's.
-        warm_up: steps over which the learning rate rises, at most a tenth of all.
+        warm_up: steps over which the learning rate rises, at most a fifth of all.
         decay: "linear" to 0 at the last step, or "constant".
         clip: norm beyond which gradients are scaled down; 0 leaves them.
         ema: decay of the moving average of the weights, a step.
@@ -187,11 +193,19 @@ TIMES["uniform"] = uniform_times
 TIMES["level"] = level_times
 
 IMAGE_PRESETS: Registry[ImageTrainConfig] = Registry("preset")
+"""Whole recipes by name. `small` is that of the shipped fields and `tiny` a first try on digits.
+
+`torchcfm` and `paper` have every hyperparameter as published (torchcfm's CIFAR-10 script; Lipman
+et al. 2022, table 3 and appendix E), the dropout with the network of the same name. They have NOT
+been run to the end here, so that nothing is claimed of what they reach. Where they differ from
+their originals: times are stratified over a batch and stop at the path's t_max, and the moving
+average forgets its first steps faster. The paper mentions no average, flips or clipping, and so
+its recipe has none.
+"""
 IMAGE_PRESETS["small"] = ImageTrainConfig()
 IMAGE_PRESETS["tiny"] = ImageTrainConfig(
     data="digits", network="tiny", images=200_000, batch=32, warm_up=100, ema=0.999, flips=False
 )
-# The two recipes below are as published; they have not been run to their ends here.
 IMAGE_PRESETS["torchcfm"] = ImageTrainConfig(
     network="torchcfm",
     classes=False,
@@ -203,10 +217,13 @@ IMAGE_PRESETS["torchcfm"] = ImageTrainConfig(
     weight_decay=0.0,
     warm_up=5000,
     decay="constant",
+    clip=1.0,
     ema=0.9999,
+    flips=True,
     drop_class=0.0,
+    mixed=False,
 )
-IMAGE_PRESETS["paper"] = ImageTrainConfig(  # Lipman et al. 2022, table 3 and appendix E
+IMAGE_PRESETS["paper"] = ImageTrainConfig(
     network="paper",
     classes=False,
     preconditioned=False,
@@ -238,7 +255,7 @@ class ImageBatch(NamedTuple):
 
 
 def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatch:
-    """The whole batch of a step, the same in every process; processes would share it by rows."""
+    """The whole batch of a step, the same in every process; processes share it by rows."""
     n = config.batch
     positions = range(step * n, (step + 1) * n)
     chosen = torch.tensor(
@@ -277,9 +294,16 @@ class ImageTrainState:
         device: torch.device,
         *,
         compiled: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
+        if config.batch % (config.accumulate * processes.world):
+            raise ValueError(
+                f"A batch of {config.batch} must divide by processes and parts; got "
+                f"{processes.world} processes of {config.accumulate} parts."
+            )
         self.config = config
         self.device = device
+        self.processes = processes
         generator = _generator(config.seed, "weights", 0)
         self.field = build_image_field(config, data, generator).to(device)
         self.ema = build_image_field(config, data).to(device).requires_grad_(False).eval()
@@ -288,6 +312,9 @@ class ImageTrainState:
             field.to(memory_format=torch.channels_last)
         if compiled:
             self.field.network.compile(dynamic=False)
+        self._mean_loss: nn.Module = _MeanLoss(self.field)
+        if processes.world > 1:
+            self._mean_loss = DistributedDataParallel(self._mean_loss)
         self.optimizer = torch.optim.AdamW(
             self.field.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
@@ -303,7 +330,7 @@ class ImageTrainState:
     def lr(self) -> float:
         """The learning rate of the next step."""
         config = self.config
-        warm_up = max(1, min(config.warm_up, config.steps // 10))
+        warm_up = max(1, min(config.warm_up, config.steps // 5))
         rising = (self.step + 1) / warm_up
         falling = (config.steps - self.step) / max(1, config.steps - warm_up)
         return config.lr * min(1.0, rising, falling if config.decay == "linear" else 1.0)
@@ -346,11 +373,12 @@ class ImageTrainState:
         """Makes one optimiser step."""
         config = self.config
         batch = draw_batch(config, data, self.step)
-        # The one place for several processes: each would keep its rows of the batch here, and
-        # divide by their number where gradients are summed.
+        own = self.processes.share(config.batch)
         parts = zip(
             *(
-                value.chunk(config.accumulate) if value is not None else [None] * config.accumulate
+                [None] * config.accumulate
+                if value is None
+                else value[own].chunk(config.accumulate)
                 for value in batch
             ),
             strict=True,
@@ -358,13 +386,16 @@ class ImageTrainState:
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         self.field.train()
-        # Dropout draws from the global generators; it, too, shall depend on the step alone.
+        # Dropout draws from the global generators; it, too, shall depend on the step alone, but
+        # differ between processes.
         devices = [self.device] if self.device.type == "cuda" else []
+        purpose = f"dropout/{self.processes.rank}" if self.processes.rank else "dropout"
         with torch.random.fork_rng(devices):
-            torch.manual_seed(_seed(config.seed, "dropout", self.step))
-            for t, x_0, x_1, y in parts:
-                loss = self._loss(ImageBatch(t, x_0, x_1, y)) / config.accumulate
-                loss.backward()
+            torch.manual_seed(_seed(config.seed, purpose, self.step))
+            for i, (t, x_0, x_1, y) in enumerate(parts):
+                with self._summing(last=i == config.accumulate - 1):
+                    loss = self._loss(ImageBatch(t, x_0, x_1, y)) / config.accumulate
+                    loss.backward()
                 total += loss.detach()
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
@@ -373,7 +404,7 @@ class ImageTrainState:
         )
         self.optimizer.step()
         self.step += 1
-        self.loss = total
+        self.loss = self.processes.mean(total)
         decay = min(config.ema, self.step / (self.step + 10))  # a short memory while young
         averaged, current = list(self.ema.parameters()), list(self.field.parameters())
         with torch.no_grad():
@@ -387,7 +418,24 @@ class ImageTrainState:
         x_1 = x_1.contiguous(memory_format=torch.channels_last)
         mixed = self.config.mixed and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            return self.field.loss(t, x_0, x_1, y).mean()
+            return self._mean_loss(t, x_0, x_1, y)
+
+    def _summing(self, *, last: bool) -> AbstractContextManager:
+        """Where gradients of a part are taken: those of the processes meet at the last part."""
+        if last or not isinstance(self._mean_loss, DistributedDataParallel):
+            return nullcontext()
+        return self._mean_loss.no_sync()
+
+
+class _MeanLoss(nn.Module):
+    """The loss of a batch as a module's call, which is where processes join their gradients."""
+
+    def __init__(self, field: LearnedField) -> None:
+        super().__init__()
+        self.field = field
+
+    def forward(self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None) -> Tensor:
+        return self.field.loss(t, x_0, x_1, y).mean()
 
 
 def train_images(
@@ -397,6 +445,7 @@ def train_images(
     device: torch.device | None = None,
     tensors: dict[str, Tensor] | None = None,
     compiled: bool = False,
+    processes: Processes = ALONE,
 ) -> Iterator[ImageTrainState]:
     """Yields the state after each optimiser step, the same object every time.
 
@@ -407,8 +456,11 @@ def train_images(
         tensors: what `ImageTrainState.tensors` gave of an earlier run, to go on with that run.
         compiled: whether torch.compile prepares the network; the weights then differ in the last
             digits from those of a run without.
+        processes: this one and those that train with it.
     """
-    state = ImageTrainState(config, data, device or torch.device("cpu"), compiled=compiled)
+    state = ImageTrainState(
+        config, data, device or torch.device("cpu"), compiled=compiled, processes=processes
+    )
     if tensors is not None:
         state.restore(tensors)
     while not state.done:

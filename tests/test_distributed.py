@@ -1,0 +1,144 @@
+"""Several processes do the work of one: their shares, their rows together, runs by torchrun."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from flowviz.cli import main
+from flowviz.datasets.images import image_set
+from flowviz.distributed import ALONE, Processes, processes
+from flowviz.training.image_runs import run_images
+from flowviz.training.images import (
+    IMAGE_PRESETS,
+    ImageTrainConfig,
+    ImageTrainState,
+    train_images,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 64, 1000])
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+def test_shares_are_contiguous_disjoint_and_even(n, world):
+    rows = list(range(n))
+    shares = [rows[Processes(rank, world).share(n)] for rank in range(world)]
+    assert [row for share in shares for row in share] == rows
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_process_alone_keeps_everything(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with processes(torch.device("cpu")) as group:
+        assert group == ALONE and group.first
+        rows = torch.arange(6.0).reshape(3, 2)
+        torch.testing.assert_close(group.gather(rows[group.share(3)]), rows)
+        torch.testing.assert_close(group.mean(rows), rows)
+        assert group.any(True) and not group.any(False)
+
+
+def test_batch_that_processes_cannot_share_is_refused():
+    config = ImageTrainConfig(data="digits", network="tiny", batch=16, images=16)
+    with pytest.raises(ValueError, match="must divide by processes and parts; got 3 processes"):
+        ImageTrainState(
+            config, image_set("digits"), torch.device("cpu"), processes=Processes(0, 3)
+        )
+
+
+def torchrun(*command):
+    """What two processes of this Python on the CPU print, at a port that is free."""
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    run = subprocess.run(
+        [sys.executable, *launch, *map(str, command)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def assert_same_run(folder, alone):
+    """That a folder's last state is that of a run of one process, but for rounding.
+
+    Gradients are summed in another order; what that adds in some hundred steps stays small beside
+    the weights.
+    """
+    end = load_file(folder / f"state-{alone.step:09d}.safetensors")
+    for name, value in alone.tensors().items():
+        if name.startswith("ema."):
+            assert (end[name] - value).norm() <= 1e-2 * value.norm() + 1e-4, name
+
+
+@pytest.mark.slow
+def test_torchrun_trains_with_the_loss_curve_of_one_process(tmp_path):
+    run = replace(IMAGE_PRESETS["tiny"], images=200 * 32)
+    *_, alone = run_images(run, tmp_path / "alone", grid_every=0)
+    folder = tmp_path / "pair"
+    preset = ("--data", "digits", "--preset", "tiny", "--images", run.images)
+    out = torchrun("-m", "flowviz", "train", *preset, "--device", "cpu", "--out", folder)
+    assert out.count("step 200 of 200") == 1  # process 0 alone reports
+    one, other = log_of(tmp_path / "alone"), log_of(folder)
+    assert [line["step"] for line in other] == [100, 200]
+    for ours, theirs in zip(one, other, strict=True):
+        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
+    assert_same_run(folder, alone)
+
+
+SCRIPT = """
+import os, signal, sys
+from flowviz.cli import main
+from flowviz.training.images import ImageTrainState
+
+advance = ImageTrainState.advance
+
+
+def interrupted(self, data):
+    advance(self, data)
+    if self.step == 3 and self.processes.rank == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+folder, drawn = sys.argv[1:]
+train = ["train", "--data", "digits", "--device", "cpu", "--out", folder]
+ImageTrainState.advance = interrupted
+main([*train, "--preset", "tiny", "--images", "320"])
+ImageTrainState.advance = advance
+assert os.listdir(folder).count("state-000000003.safetensors") == 1
+assert main([*train, "--resume"]) == 0
+assert main([*train, "--preset", "tiny"]) == 2  # there is a run already, as every process hears
+snapshot = os.path.join(folder, "snapshot-100.safetensors")
+assert main(["sample", snapshot, *os.environ["OPTIONS"].split(), "--out", drawn]) == 0
+"""
+
+
+@pytest.mark.slow
+def test_processes_stop_at_a_signal_to_one_go_on_and_draw_together(tmp_path, monkeypatch):
+    options = "--solver midpoint --nfe 4 -n 7 --class 3 --device cpu"
+    monkeypatch.setenv("OPTIONS", options)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    folder, drawn = tmp_path / "pair", tmp_path / "pair.npy"
+    out = torchrun(tmp_path / "script.py", folder, drawn)
+    assert out.count("step 10 of 10") == 1
+    assert out.count("7 images in") == 1 and out.count("NFE 4") == 1
+    *_, alone = train_images(replace(IMAGE_PRESETS["tiny"], images=320), image_set("digits"))
+    assert_same_run(folder, alone)
+    snapshot = str(folder / "snapshot-100.safetensors")
+    assert main(["sample", snapshot, *options.split(), "--out", str(tmp_path / "one.npy")]) == 0
+    one, other = (np.load(file).astype(int) for file in (tmp_path / "one.npy", drawn))
+    assert one.shape == (7, 1, 8, 8)
+    assert np.abs(one - other).max() <= 1  # the last digits depend on the batch
