@@ -36,7 +36,7 @@ from flowviz.solvers import METHODS, SolveError
 
 BOARD = DATASETS["checkerboard"]
 OT, VP = exact_name("checkerboard", "ot"), exact_name("checkerboard", "vp")
-SETS = 4
+SETS = 8
 """Sets of 3,000 points: one alone is a few particles near the cells' edges."""
 
 D5 = {
@@ -48,6 +48,13 @@ D5 = {
 """By solver and path, at each NFE: squared error per dimension and share in filled cells."""
 
 
+ONE_DRAW = {("midpoint", "ot"): {8, 10, 20}, ("midpoint", "vp"): {20}}
+"""Cells of the table where a set of 3,000 points decides little: a handful of particles near the
+edges of cells make the whole error, which varies by 17 to 80 % from set to set, and the guide drew
+one. Over 40 sets OT has 0.0090 +- 0.0004, 0.0040 +- 0.0002 and 0.00064 +- 0.00008 here; 7, 15 and
+45 % of the single sets reach the guide's number. VP has 0.0037 +- 0.0005 over 8."""
+
+
 @pytest.fixture(scope="module", params=["ot", "vp"])
 def converged(request):
     origin = source(exact_name("checkerboard", request.param))
@@ -56,7 +63,7 @@ def converged(request):
 
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
 def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, method):
-    """Within 15 %, or within 2.5 standard deviations of such a set: the guide drew one."""
+    """Within 15 %; in cells of ONE_DRAW as far as one such set can be from the mean of ours."""
     path, origin, ends = converged
     for nfe, (mse, filled) in D5[method, path].items():
         found = [
@@ -73,7 +80,10 @@ def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, me
         errors = np.array([each.error.mse for each in found])
         inside = np.mean([1 - each.measures["off-support"].value for each in found])
         assert inside == pytest.approx(filled, rel=0.15)
-        allowed = max(0.15 * mse, 2.5 * errors.std(ddof=1) * math.sqrt(1 + 1 / SETS))
+        allowed = 0.15 * mse
+        if nfe in ONE_DRAW.get((method, path), ()):
+            assert errors.std(ddof=1) > 0.15 * errors.mean()
+            allowed = 2.5 * errors.std(ddof=1) * math.sqrt(1 + 1 / SETS)
         assert errors.mean() == pytest.approx(mse, abs=allowed)
 
 
