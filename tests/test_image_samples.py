@@ -146,6 +146,11 @@ def test_grid_over_nfe_goes_row_by_row_from_one_noise():
     ]
     assert np.array_equal(rows[2].images, sample_all(OT, FEW).images)
     assert [row.passes for row in rows] == [4, 4, 8, 8]
+    beside = list(nfe_grid([OT, VP], FEW, (2, 5), workers=2))
+    assert all(
+        np.array_equal(one.images, two.images) and one[:4] == two[:4]
+        for one, two in zip(rows, beside, strict=True)
+    )
     assert STUDY_NFES == (2, 5, 10, 20, 50, 100)
     with pytest.raises(ValueError, match="chooses its own NFE"):
         next(nfe_grid([OT], replace(FEW, solver="dopri5")))
