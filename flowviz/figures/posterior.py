@@ -18,7 +18,7 @@ from flowviz.figures.plane import TICKS, arrows, polyline
 
 __all__ = ["FieldRow", "Ways", "conditional_fields", "conditional_ways", "predictions", "progress"]
 
-PANEL = 190
+PANEL = 205
 """The side of a panel of fields in pixels."""
 STAR = {"symbol": "star", "size": 13}
 FIRM, FAINT = 0.9, 0.3
@@ -161,11 +161,11 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
     figure.update_yaxes(**span)
     for i in range(len(ways)):
         name = "" if i == 0 else str(i + 1)
-        figure.layout[f"yaxis{name}"].scaleanchor = f"x{name}"
+        figure.layout[f"yaxis{name}"].update(scaleanchor=f"x{name}", constraintoward="top")
     figure.layout.yaxis.title.text = "<i>x</i><sub>2</sub>"
     return figure.update_layout(
         template=theme.template(dark=dark),
-        height=480,
+        height=440,
         margin={"t": 40, "b": 76},
         legend={"y": -0.15},
     )

@@ -21,13 +21,14 @@ __all__ = ["section"]
 
 LARGE = 100.0
 """A factor above this is marked: it turns an error of 1 % into one of the whole."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TABLE = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 DASHES = {"velocity": "solid", "score": "dot", "noise": "dash", "data": "dash"}
 NAMES = {
     "velocity": "velocity u",
     "score": "score s",
-    "noise": "noise ε̂ = E[x₀ | x]",
-    "data": "data m = E[x₁ | x], drawn as m − x",
+    "noise": "noise ε̂",
+    "data": "data m, as m − x",
 }
 SYMBOLS = {"velocity": "u", "score": "s", "noise": "ε̂", "data": "m"}
 
@@ -100,11 +101,11 @@ def _lesson(found: ConversionResult, label: str, *, exact: bool) -> str:
     into = {source: abs(now[source, "velocity"]) for source in ("score", "noise", "data")}
     worst, best = max(into, key=into.get), min(into, key=into.get)
     lines = [
-        f"**At t = {found.t:.3g} on {label}** noise and score point the same way, apart from the "
-        "sign and one number, 1/σ. Data prediction is what is left of *x* when the noise is taken "
-        "off.",
-        f"An error of 0.01 in the {worst} prediction becomes one of **{_big(0.01 * into[worst])}**"
-        f" in the velocity, one of 0.01 in the {best} prediction **{_big(0.01 * into[best])}**. "
+        f"**At t = {found.t:.3g} on {label}** the score is the noise times "
+        f"{_cell(now['noise', 'score'])}: the same arrows turned round. Data prediction is what "
+        "is left of *x* when the noise is taken off, and the velocity leads from noise to data.",
+        f"An error of 0.01 in the {worst} prediction becomes one of "
+        f"**{_cell(0.01 * into[worst])}** in the velocity, one of 0.01 in the {best} prediction **{_cell(0.01 * into[best])}**. "
         "So the three ways to train are one regression with different weights.",
     ]
     ends = []
@@ -195,10 +196,11 @@ def _curves(found: ConversionResult, config: ConversionConfig, label: str) -> No
 
 
 def _cell(value: float) -> str:
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return _big(value).replace("-", "−")
-
-
-def _big(value: float) -> str:
-    return "∞" if math.isinf(value) else f"{value:.3g}"
+    """A number to three digits, such as −0.52, 50,100, 2.0·10⁻⁵ or ∞."""
+    sign, size = "−" if value < 0 else "", abs(value)
+    if math.isinf(size):
+        return f"{sign}∞"
+    if size >= 1e6 or 0 < size < 1e-3:
+        digits, power = f"{size:.1e}".split("e")
+        return f"{sign}{digits}·10{str(int(power)).translate(RAISED)}"
+    return f"{sign}{float(f'{size:.3g}'):,g}" if size < 1e3 else f"{sign}{size:,.0f}"

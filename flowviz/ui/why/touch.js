@@ -509,7 +509,7 @@ class Touch {
     }
     g.strokeStyle = g.fillStyle = look.exact;
     arrows(g, [truth], 2.2 * dot, 9 * dot);
-    diamond(g, X(drawn.mx), Y(drawn.my), 7 * dot, look.data, look.paper);
+    diamond(g, X(drawn.mx), Y(drawn.my), 5.5 * dot, look.data, look.paper);
     g.beginPath(); g.arc(mean[0], mean[1], 6 * dot, 0, 7);
     g.fillStyle = look.paper; g.strokeStyle = look.ink; g.lineWidth = 2.2 * dot;
     g.fill(); g.stroke();

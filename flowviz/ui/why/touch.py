@@ -36,8 +36,8 @@ class TouchView:
     """What a visitor looks at: the time, the point and the layers."""
 
     t: float = 0.6
-    x: float = 1.0
-    y: float = 0.4
+    x: float = 2.2
+    y: float = 1.0
     layers: tuple[str, ...] = LAYERS
 
     def __post_init__(self) -> None:
