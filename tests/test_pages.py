@@ -292,6 +292,25 @@ def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
     assert handed == [None]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_says_which_ot_is_meant(page):
+    """By the one note, but for the page that it leads to and those that show no page's title."""
+    assert page.stem in ("lecture", "which_ot") or "\nheaded(" in page.read_text()
+
+
+def test_theorem2_is_told_in_numbers():
+    app = opened(next(page for page in PAGES if page.stem == "cfm"))
+    text = text_of(app)
+    assert "one gap a path" in text and "conditional OT" in text
+    assert "times the pairs" in text and "Minibatch OT takes the chance out" in text
+
+
+def test_which_ot_tells_of_crossings_cost_and_straightness():
+    text = text_of(opened(next(page for page in PAGES if page.stem == "which_ot")))
+    assert "147 such places with independent pairs, 43 with minibatches of 8" in text
+    assert "Liu's S falls from" in text and "W₂²" in text
+
+
 LIKELIHOOD = next(page for page in PAGES if page.stem == "likelihood")
 
 
