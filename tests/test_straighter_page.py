@@ -199,7 +199,7 @@ def test_sampling_judges_the_curves_that_are_there(monkeypatch):
 class TestFigures:
     def test_endpoints_nest_one_mark_a_path(self):
         start = np.zeros((5, 2))
-        ends = [figures.Ends(label=str(k), colour="#000000", points=start + k) for k in range(4)]
+        ends = [figures.Ends(label=str(k), colour="#000000", points=start + k) for k in range(5)]
         figure = figures.endpoints(start, ends, dark=True)
         sizes = [t.marker.size for t in figure.data if t.name and t.name.startswith("end")]
         assert sizes == sorted(sizes, reverse=True), "the largest lie undermost"
@@ -207,7 +207,7 @@ class TestFigures:
 
     def test_endpoints_of_other_particles_are_refused(self):
         ends = [figures.Ends(label="a", colour="#000000", points=np.zeros((4, 2)))]
-        with pytest.raises(ValueError, match="at most 4 paths of shape"):
+        with pytest.raises(ValueError, match="at most 5 paths of shape"):
             figures.endpoints(np.zeros((5, 2)), ends)
 
     def test_rates_put_what_diverged_at_the_top(self):

@@ -18,6 +18,7 @@ NESTED = (
     ("circle-open", 9, 1.6),
     ("square-open", 12, 1.2),
     ("diamond-open", 18, 1.2),
+    ("octagon-open", 23, 1.2),
 )
 """Symbol, size and line width of each path's marks: they fit into each other where they agree."""
 
