@@ -28,7 +28,8 @@ what DATA, PATH and CHECKPOINT can be:
                a picture whose dark pixels are sampled
   PATH         ot, vp, trig or ve, with parameters where wanted: vp:beta_min=0.1,beta_max=10
   CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
-               closed-form field, which needs no training
+               closed-form field, which needs no training; of images also another project's: a
+               .pt or .pth file of torchcfm or flow_matching, or a folder of diffusers' UNet2DModel
 
 Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own. Whatever
 is drawn at random follows --seed. Computation takes $FLOWVIZ_THREADS threads (1 by default, which
