@@ -403,3 +403,8 @@ def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
 def test_command_refuses_in_one_sentence(folder, tmp_path, capsys, options, sentence):
     code, said = draw(capsys, "-n", 2, "--out", tmp_path / "s.npy", *options)
     assert code == 2 and sentence in said and said.count("\n") == 1
+
+
+def test_points_command_points_to_that_of_images(folder, tmp_path, capsys):
+    assert main(["logprob", "tiny-ot", "p.npy", "--out", str(tmp_path / "l.npy")]) == 2
+    assert "flowviz bpd" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from flowviz.cli.arguments import (
     read_points,
     solve_budget,
 )
+from flowviz.cli.images import draws_images
 
 
 def add(commands: Commands) -> None:
@@ -58,6 +59,8 @@ def _logprob(options: argparse.Namespace) -> None:
     from flowviz.experiments.sources import source as source_of
     from flowviz.files import check_target, write_array
 
+    if draws_images(options.checkpoint):
+        raise ValueError(f"{options.checkpoint} is of images; ask `flowviz bpd` for its bits.")
     out = check_target(options.out)
     budget = solve_budget(options)
     source = source_of(options.checkpoint)

@@ -1,0 +1,34 @@
+"""Processor seconds that one core takes for a checkpoint's images: what the app makes visitors wait.
+
+    OMP_NUM_THREADS=1 taskset -c 1 python tests/benchmarks/image_drawing.py cifar10-ot
+
+Prints the time of 16 guided images at NFE 20 (asked: under 2 s on two cores), then of the study's
+grid of five columns, six rows and two sides, row by row (asked: the first within 1 s, all within
+12 s on two cores, which draw a side each).
+"""
+
+import argparse
+import time
+
+from flowviz.checkpoints.images import load_images
+from flowviz.device import limit_threads
+from flowviz.experiments.images import ImageConfig, nfe_grid, sample_all
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", help="name or file of a field of images with classes")
+    limit_threads(1)
+    checkpoint = load_images(parser.parse_args().checkpoint)
+    classes = tuple(range(len(checkpoint.card.classes)))
+    for _ in range(3):
+        start = time.process_time()
+        drawn = sample_all(checkpoint, ImageConfig(classes=classes, n=16, nfe=20))
+        print(f"16 images, NFE {drawn.nfe:g}: {time.process_time() - start:.2f} s")
+    start = time.process_time()
+    for row in nfe_grid([checkpoint, checkpoint], ImageConfig(classes=classes[::2], n=5)):
+        print(f"row NFE {row.nfe}, side {row.side}: after {time.process_time() - start:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
