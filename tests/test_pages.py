@@ -167,11 +167,8 @@ LECTURES = lectures.lectures()
 def test_a_lecture_opens_each_page_in_a_state_that_it_takes(name, number):
     step = LECTURES[name].steps[number - 1]
     page = next(page for page in PAGES if page.stem == step.page)
-    app = opened(page, **step.link, lecture=name, step=str(number))
+    app = opened(page, **step.link)
     assert not app.toast and not app.error
-    assert any(step.title in words.value for words in app.markdown)
-    drawn = {box.key.rpartition(":")[2] for box in (*app.selectbox, *app.select_slider)}
-    assert drawn <= {*step.show, *step.lock}, "a lecture hides what it does not name"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ def script():
 
     from flowviz.ui import state
 
+    if st.session_state.pop("again", False):
+        state.reopen("one")
     state.visit(st.session_state.get("page", "one"))
+    state.restrict(*st.session_state.get("restricted", (None,)))
     seen = {
         "data": state.select("data", "Data set", {"a-b": "The A", "c": "The C"}, "a-b"),
         "field": state.segmented("field", "Field", {"x": "Ex", "y": "Why"}, "x"),
@@ -238,3 +241,26 @@ def test_a_number_comes_back_to_the_last_digit(value):
 )
 def test_a_number_is_written_as_short_as_it_can_be(value, text):
     assert state._exact(value) == text
+
+
+def test_a_hidden_control_keeps_what_its_link_says_and_a_locked_one_is_shown():
+    app = AppTest.from_function(script, default_timeout=20)
+    for name, value in LINK.items():
+        app.query_params[name] = value
+    app.session_state["restricted"] = (("nfe",), ("data",))
+    app.run()
+    assert seen(app) == PARSED and url(app) == LINK
+    assert [box.key for box in app.selectbox] == ["one:data"] and app.selectbox[0].disabled
+    assert [box.key for box in app.select_slider] == ["one:nfe"]
+    assert not app.select_slider[0].disabled
+    assert not (app.number_input or app.toggle or app.text_input or app.button)
+
+
+def test_a_page_that_is_opened_anew_reads_its_link_and_forgets_the_rest():
+    app = opened(**LINK)
+    app.session_state["again"] = True
+    for name in LINK:
+        del app.query_params[name]
+    app.query_params["seed"] = "5"
+    app.run()
+    assert seen(app) == DEFAULTS | {"seed": 5}
