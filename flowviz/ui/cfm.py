@@ -121,9 +121,18 @@ _coupling: Callable[..., CouplingResult] = kept(experiment, "compute_coupling", 
 def losses(settings: Settings) -> None:
     """Both losses of several networks: the same gap for all, which is the floor."""
     st.subheader("The losses differ by one constant")
+    chosen = [_chosen(settings, path) for path in settings.paths]
+    if settings.network == TRAINED and any(name == NEW for _, name, _ in chosen):
+        lacking = [
+            p for p, (_, name, _) in zip(settings.paths, chosen, strict=True) if name == NEW
+        ]
+        st.info(
+            f"No network is trained on this data for "
+            f"{' and '.join(scheduler(path).label for path in lacking)}; a new one stands in.",
+            icon=":material/info:",
+        )
     pieces: list[Callable[[], object]] = []
-    for path in settings.paths:
-        spec, name, field = _chosen(settings, path)
+    for spec, name, field in chosen:
         pieces.append(partial(_target, TargetConfig(data=settings.data, path=spec)))
         config = GapConfig(data=settings.data, path=spec, field=name, seed=settings.seed)
         pieces.append(partial(_gaps, config, field))
@@ -250,7 +259,7 @@ def _gradient_words(
     costs = []
     for path, each in zip(settings.paths, pools, strict=True):
         apart, scatter = pooled(each)[0], pooled(each, "scatter")[0]
-        costs.append(f"{1 + (apart / scatter) ** 2:.1f} on {scheduler(path).label}")
+        costs.append(f"{1 + (apart / scatter) ** 2:.3g} ({scheduler(path).label})")
     held = all(abs(value + 0.5) <= 0.05 for value in slopes)
     text = (
         "**Four times the pairs, half the difference** (1/√n): it has mean 0 and is no bias."
@@ -260,7 +269,7 @@ def _gradient_words(
     return (
         f"{text} The dotted level is the gradient that all pairs have in common: left of where a "
         "line meets it, a batch is mostly chance. The price of not knowing u: for a gradient as "
-        f"steady as the marginal loss's one needs {' and '.join(costs)} times the pairs. "
+        f"steady as the marginal loss's one needs {', '.join(costs)} times the pairs. "
         f"{pools[0][0].parameters:,} weights."
     )
 
