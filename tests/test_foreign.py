@@ -274,6 +274,7 @@ def test_time_becomes_the_level_with_the_same_noise():
         ({"up_block_types": ["UpBlock2D", "AttnUpBlock2D"]}, None, "down and up do not match"),
         ({"num_class_embeds": 10}, None, "num_class_embeds = 10"),
         ({"sample_size": None}, None, "cannot follow"),
+        ({"sample_size": float("inf")}, None, "cannot follow"),
         ({"block_out_channels": [64, 128]}, None, "of shape"),
         ({}, {"prediction_type": "v_prediction"}, "predict the noise"),
         ({}, {"beta_schedule": "laplace"}, "beta_schedule is 'laplace'"),
@@ -390,7 +391,7 @@ def test_corrupt_and_truncated_files_are_refused(tmp_path, averages):
         load_foreign(packed)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(16))
 def test_flipped_bytes_give_a_field_or_one_sentence(tmp_path, averages, seed):
     """In the names and numbers of the archive, where a byte can mean anything."""
     buffer = io.BytesIO()

@@ -216,7 +216,7 @@ def _shape(config: dict[str, Any], name: str) -> tuple[UNetShape, int, int]:
             frequency_shift=int(config["freq_shift"]),
             eps=float(config["norm_eps"]),
         )
-    except (TypeError, ValueError, ZeroDivisionError, IndexError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise CheckpointError(
             f"{name} has a config that flowviz cannot follow ({error})."
         ) from error
@@ -335,7 +335,7 @@ def _levels(folder: Path, inner: Path, name: str) -> tuple[Tensor, str, str]:
             raise ValueError(f"its beta_schedule is {str(kind)[:60]!r}")
         if betas.ndim != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
             raise ValueError("betas must be two or more numbers between 0 and 1")
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{name} has a scheduler that flowviz cannot follow ({error})."
         ) from error
