@@ -31,9 +31,10 @@ what DATA, PATH and CHECKPOINT can be:
                closed-form field, which needs no training; of images also another project's: a
                .pt or .pth file of torchcfm or flow_matching, or a folder of diffusers' UNet2DModel
 
-Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own. Whatever
-is drawn at random follows --seed. Computation takes $FLOWVIZ_THREADS threads (1 by default, which
-is fastest for such small networks). Errors are one sentence, with exit code 2.
+Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own; those of
+images in the folder `images` of each. Whatever is drawn at random follows --seed. Computation
+takes $FLOWVIZ_THREADS threads (1 by default, which is fastest for such small networks). Errors are
+one sentence, with exit code 2.
 """
 
 

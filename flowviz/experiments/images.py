@@ -309,7 +309,7 @@ def sample(
     y = labels_of(checkpoint, config)
     if device is not None:
         checkpoint.field.to(device)
-    here = next(checkpoint.field.parameters()).device
+    here = _device(checkpoint)
     for start in starts if starts is not None else range(0, config.n, batch):
         part = slice(start, start + batch)
         own = None if y is None else y[part].to(here)
@@ -431,10 +431,9 @@ def film(
     """
     if frames < 2:
         raise ValueError(f"A film needs two frames or more; got {frames}.")
-    field = field_of(checkpoint, labels_of(checkpoint, config), config.guidance)
+    field, x_0 = _started(checkpoint, config)
     path = field.path
     times = torch.linspace(0, 1, frames, dtype=torch.float64) * path.t_max
-    x_0 = image_noise(checkpoint.shape, config.n, config.seed)
     solution = _solve(field, x_0, config, times=times, should_stop=should_stop)
     predicted = []
     with torch.no_grad():
@@ -448,7 +447,7 @@ def film(
         _pixels(solution.states),
         _pixels(predictions),
         (c.sigma / torch.hypot(c.alpha * checkpoint.field.std, c.sigma)).numpy(),
-        away.double().square().flatten(2).mean(dim=2).sqrt().numpy(),
+        away.double().square().flatten(2).mean(dim=2).sqrt().cpu().numpy(),
         solution.nfe,
     )
 
@@ -550,8 +549,7 @@ def pixel_straightness(
     Raises:
         ValueError, SolveError, SolveCancelled: as `sample`.
     """
-    field = field_of(checkpoint, labels_of(checkpoint, config), config.guidance)
-    noise = image_noise(checkpoint.shape, config.n, config.seed)
+    field, noise = _started(checkpoint, config)
     return marginal_straightness(field, noise, tol=tol, should_stop=should_stop)
 
 
@@ -567,6 +565,17 @@ def montage(images: NDArray[np.uint8], columns: int, *, gap: int = 1) -> NDArray
     return sheet
 
 
+def _device(checkpoint: ImageCheckpoint) -> torch.device:
+    return next(checkpoint.field.parameters()).device
+
+
+def _started(checkpoint: ImageCheckpoint, config: ImageConfig) -> tuple[ClassField, Tensor]:
+    """The field of all of the config's images together and their noise, on its device."""
+    here, y = _device(checkpoint), labels_of(checkpoint, config)
+    field = field_of(checkpoint, None if y is None else y.to(here), config.guidance)
+    return field, image_noise(checkpoint.shape, config.n, config.seed).to(here)
+
+
 def _draw(
     checkpoint: ImageCheckpoint,
     config: ImageConfig,
@@ -576,11 +585,12 @@ def _draw(
     should_stop: Callable[[], bool] | None,
 ) -> NDArray[np.uint8]:
     """The images of noises (B, C, H, W) with their classes, batch by batch."""
+    here = _device(checkpoint)
     drawn = []
     for start in range(0, len(noise), BATCH):
         part = slice(start, start + BATCH)
-        field = field_of(checkpoint, None if y is None else y[part], guidance)
-        solution = _solve(field, noise[part], config, should_stop=should_stop)
+        field = field_of(checkpoint, None if y is None else y[part].to(here), guidance)
+        solution = _solve(field, noise[part].to(here), config, should_stop=should_stop)
         drawn.append(_pixels(solution.states[-1]))
     return np.concatenate(drawn)
 

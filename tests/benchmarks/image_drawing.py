@@ -1,4 +1,4 @@
-"""Processor seconds that one core takes for a checkpoint's images: what the app makes visitors wait.
+"""Processor seconds that one core takes to draw a checkpoint's images: what visitors wait for.
 
     OMP_NUM_THREADS=1 taskset -c 1 python tests/benchmarks/image_drawing.py cifar10-ot
 
