@@ -360,6 +360,8 @@ def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, cap
         patch.setattr(ImageTrainState, "advance", terminated)
         assert command(folder, *short, "--path", "vp") == 128 + signal.SIGTERM
     assert "interrupted at step 3 of 5" in capsys.readouterr().err
+    assert command(folder, "--data", "digits", "--resume", "--accumulate", "2") == 2
+    assert "keeps its settings: accumulate is 1, got 2" in capsys.readouterr().err
     assert command(folder, "--data", "digits", "--resume", "--path", "ot") == 2
     assert "keeps its settings: path is 'vp', got 'ot'" in capsys.readouterr().err
     assert command(folder, *short) == 2

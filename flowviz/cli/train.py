@@ -110,6 +110,12 @@ def add(commands: Commands) -> None:
     )
     images.add_argument("--images", type=int, metavar="N", help="images seen in the whole run")
     images.add_argument(
+        "--accumulate",
+        type=int,
+        metavar="N",
+        help="parts in which a process computes its share of a batch, to save memory (default: 1)",
+    )
+    images.add_argument(
         "--compile",
         action="store_true",
         help="prepare the network by torch.compile, which pays on CUDA",
@@ -119,7 +125,8 @@ def add(commands: Commands) -> None:
 def _train(options: argparse.Namespace) -> int:
     from flowviz.datasets.images import IMAGE_SETS
 
-    if options.preset is not None or options.images is not None or options.data in IMAGE_SETS:
+    of_images = (options.preset, options.images, options.accumulate)
+    if any(value is not None for value in of_images) or options.data in IMAGE_SETS:
         return _train_images(options)
     from flowviz.checkpoints import (
         checkpoint_file,
@@ -216,7 +223,7 @@ def _train_images(options: argparse.Namespace) -> int:
     from flowviz.training.images import IMAGE_PRESETS, ImageTrainConfig
 
     known = {field.name for field in fields(ImageTrainConfig)}
-    keys = (*TRAINING, "preconditioned", "steps", "images")
+    keys = (*TRAINING, "preconditioned", "steps", "images", "accumulate")
     given = {key: getattr(options, key) for key in keys}
     given = {key: value for key, value in given.items() if value is not None}
     for key in given.keys() - known:
