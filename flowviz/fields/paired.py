@@ -2,7 +2,7 @@ r"""The exact marginal field of given pairs of noise and data, whatever coupled 
 
 A pair (x_0, x_1) moves along psi_t = alpha_t x_1 + sigma_t x_0, and about it lies a small Gaussian
 cloud that moves with it: p_t(x | pair) = N(psi_t, s^2 I) with the velocity psi'_t, as in Tong et
-al. 2023 (https://arxiv.org/abs/2302.00482, eq. 14-15). Of N pairs, each as likely, the marginal
+al. 2023 (https://arxiv.org/abs/2302.00482). Of N pairs, each as likely, the marginal
 velocity (Lipman et al. 2022, eq. 8, with pairs in the place of data) is
 
     u_t(x) = sum_i w_i psi'_t,i,    w_i proportional to exp(-|x - psi_t,i|^2 / (2 s^2)).

@@ -187,7 +187,7 @@ def flows(config: PairingsConfig) -> None:
         f"optimal transport (of {ALL:,} points) and {reflow:.2g} with reflow, whose pairs hardly "
         "ever meet. Nothing is trained: the field of independent pairs is "
         f"the closed form, each other one is the exact field of {PAIRS:,} pairs smoothed by "
-        f"{STD:g} (Tong et al. 2023, eq. 14), where a particle beside all of them follows the "
+        f"{STD:g} (as Tong et al. 2023 do), where a particle beside all of them follows the "
         "nearest; an S near 0.01 is that smoothing's own. What small "
         "networks make of the same couplings is on the page *Is straighter better?*, claim 3."
     )
