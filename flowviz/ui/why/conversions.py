@@ -105,7 +105,8 @@ def _lesson(found: ConversionResult, label: str, *, exact: bool) -> str:
         f"{_cell(now['noise', 'score'])}: the same arrows turned round. Data prediction is what "
         "is left of *x* when the noise is taken off, and the velocity leads from noise to data.",
         f"An error of 0.01 in the {worst} prediction becomes one of "
-        f"**{_cell(0.01 * into[worst])}** in the velocity, one of 0.01 in the {best} prediction **{_cell(0.01 * into[best])}**. "
+        f"**{_cell(0.01 * into[worst])}** in the velocity, one of 0.01 in the "
+        f"{best} prediction **{_cell(0.01 * into[best])}**. "
         "So the three ways to train are one regression with different weights.",
     ]
     ends = []
