@@ -207,8 +207,8 @@ class Shaped:
     """A schedule of one's own: monotone cubics through alpha and sigma at four inner times.
 
     alpha rises from 0 to 1 and sigma falls from 1 to 0 through the values at KNOTS, as piecewise
-    cubics with continuous derivative and the slopes of Fritsch and Butland 1984 (PCHIP), which add
-    no bump; at the ends they are kept from 0, so that conversions exist at t = 0 and sigma reaches
+    cubics with continuous derivative and slopes that keep them monotone (Fritsch and Carlson
+    1980); at the ends slopes are kept from 0, so that conversions exist at t = 0 and sigma reaches
     0 like a line. The defaults set out slowly, which OT does not, and arrive gently.
 
     Attributes:
@@ -355,12 +355,15 @@ def _cubic(pieces: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 def _pieces(values: tuple[float, ...]) -> list[list[float]]:
     """The monotone cubic through values at even knots, (intervals, 4), in powers of h.
 
-    h runs from 0 to 1 in each interval. Slopes are a knot's harmonic mean of those of the chords
-    beside it, and at the ends those of the parabola through three knots, kept between 1/4 and
-    3/2 of the chord's: Fritsch and Butland 1984, SIAM J. Sci. Stat. Comput. 5.
+    h runs from 0 to 1 in each interval. A knot's slope is the mean of those of the chords beside
+    it but at most twice the lesser (van Leer 1977), and at the ends that of the parabola through
+    three knots, kept between 1/4 and 3/2 of the chord's: within twice the chords' all derivatives
+    keep their sign (Fritsch and Carlson 1980, SIAM J. Numer. Anal. 17).
     """
     chords = [b - a for a, b in pairwise(values)]
-    inner = [2 * a * b / (a + b) for a, b in pairwise(chords)]
+    inner = [
+        math.copysign(min(abs(a + b) / 2, 2 * abs(a), 2 * abs(b)), a) for a, b in pairwise(chords)
+    ]
     slopes = [_end_slope(*chords[:2]), *inner, _end_slope(*chords[:-3:-1])]
     return [
         [value, slope, 3 * chord - 2 * slope - after, slope + after - 2 * chord]

@@ -86,7 +86,11 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
                 x=x,
                 y=y,
                 mode="lines",
-                line={"color": line.colour, "width": 3 if line.wide else 1.8},
+                line={
+                    "color": line.colour,
+                    "width": 3 if line.wide else 1.8,
+                    "simplify": False,  # a wide line shows the corners that it leaves
+                },
                 name=line.label,
                 legendgroup=line.label,
                 showlegend=place == 0,

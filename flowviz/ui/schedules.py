@@ -22,7 +22,7 @@ POINTS = 401
 SHOWN = ("ot", "vp", "trig", "shaped")
 """The paths that are drawn at first."""
 
-PRESETS = {"ease": "easy start and end", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
+PRESETS = {"ease": "S-curve", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
 """Shapes to start from; "ease" is the one that everybody begins with."""
 
 REFUSED = "schedules:refused"

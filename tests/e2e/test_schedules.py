@@ -12,7 +12,7 @@ def test_a_dragged_point_shapes_the_path_that_compare_then_shows(page) -> None:
     plot = page.locator(".fh canvas")
     box = plot.bounding_box()
     x = box["x"] + 34 + 0.4 * (box["width"] - 46)
-    y = [box["y"] + 12 + (1 - value) * (box["height"] - 46) for value in (0.35, 0.5)]
+    y = [box["y"] + 12 + (1 - value) * (box["height"] - 52) for value in (0.35, 0.5)]
     page.mouse.move(x, y[0])
     page.mouse.down()
     page.mouse.move(x, y[1], steps=5)

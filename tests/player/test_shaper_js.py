@@ -67,7 +67,7 @@ def test_the_curves_are_those_that_python_computes(opened, shape: Shaped) -> Non
 
 def place(page, t: float, value: float) -> tuple[float, float]:
     box = page.locator("canvas").bounding_box()
-    width, height = box["width"] - 46, box["height"] - 46
+    width, height = box["width"] - 46, box["height"] - 52
     return box["x"] + 34 + t * width, box["y"] + 12 + (1 - value) * height
 
 

@@ -3,7 +3,7 @@
 
 const STEP = 0.05; // of the arrow keys; with Shift the least step
 const REACH = 18; // px within which a point is taken hold of
-const PAD = { left: 34, right: 12, top: 12, bottom: 34 };
+const PAD = { left: 34, right: 12, top: 12, bottom: 40 };
 const mounts = new WeakMap(); // survives new data: Streamlit keeps the node under a stable key
 
 const rounded = (x) => Math.round(x * 100) / 100;
@@ -13,9 +13,10 @@ export function pieces(values) {
   const chords = values.slice(1).map((v, i) => v - values[i]);
   const end = (chord, beside) =>
     Math.sign(chord) * Math.max(Math.abs(chord) / 4, Math.sign(chord) * (1.5 * chord - beside / 2));
+  const inner = (a, b) => Math.sign(a) * Math.min(Math.abs(a + b) / 2, 2 * Math.abs(a), 2 * Math.abs(b));
   const slopes = [
     end(chords[0], chords[1]),
-    ...chords.slice(1).map((b, i) => (2 * chords[i] * b) / (chords[i] + b)),
+    ...chords.slice(1).map((b, i) => inner(chords[i], b)),
     end(chords.at(-1), chords.at(-2)),
   ];
   return chords.map((chord, i) => [
@@ -197,11 +198,7 @@ class Shaper {
       c.setLineDash([]);
       this.line(c, (t) => valueAt(cubics, t), colour, 2.5);
       this.curves[name].forEach((value, i) => this.point(c, name, i, value, colour, paper, colours));
-      const t = name === "alpha" ? 0.93 : 0.05, above = name === "alpha" ? -10 : -8;
-      c.fillStyle = colour;
-      c.font = `600 14px ${getComputedStyle(this.root).fontFamily}`;
-      c.textAlign = name === "alpha" ? "right" : "left";
-      c.fillText(name === "alpha" ? "α data" : "σ noise", this.X(t), this.Y(valueAt(cubics, t)) + (name === "alpha" ? 20 : 18));
+      this.root.querySelector(`.fh-${name}`).style.color = colour;
     }
     this.words();
   }
@@ -224,7 +221,7 @@ class Shaper {
     }
     c.stroke();
     c.textAlign = "center";
-    c.fillText("time t  (0 noise, 1 data)", this.X(0.5), this.Y(0) + 31);
+    c.fillText("time t  (0 noise, 1 data)", this.X(0.5), this.Y(0) + 35);
   }
 
   line(c, f, colour, width) {
