@@ -91,7 +91,7 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
     layout |= {
         "template": theme.template(dark=dark),
         "annotations": notes,
-        "height": 392,
+        "height": 372,
         "margin": {"l": 32, "r": 8, "t": 108, "b": 24},
         # Above, since in a narrow window the panels end high above the figure's bottom.
         "legend": {"y": 1, "yref": "container", "yanchor": "top"},

@@ -103,12 +103,12 @@ def theorem() -> None:
     st.markdown(
         "Training wants the **marginal** velocity $u_t(x)$, but each draw tells only its own "
         "pair's velocity $\\dot x_t$. Theorem 2 of Lipman et al. (2022): regressing on the pair's "
-        "is the same up to a constant, since $u_t(x) = \\mathbb E[\\dot x_t \\mid x_t = x]$,\n\n"
-        "$$\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
+        "is the same up to a constant, since $u_t(x) = \\mathbb E[\\dot x_t \\mid x_t = x]$, so "
+        "that $\\nabla L_{\\mathrm{CFM}} = \\nabla L_{\\mathrm{FM}}$:\n\n"
+        "$${\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
         "_{L_{\\mathrm{CFM}}(\\theta)} = \\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - "
         "u_t(x_t)\\rVert^2}_{L_{\\mathrm{FM}}(\\theta)} + \\underbrace{\\mathbb E\\,"
-        "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{the floor: no }\\theta},"
-        "\\qquad \\nabla L_{\\mathrm{CFM}} = \\nabla L_{\\mathrm{FM}}.$$"
+        "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{the floor: no }\\theta}}$$"
     )
 
 
@@ -377,7 +377,7 @@ def _over_batch(
     ]
     plot = curves.curves(
         lines,
-        x_title="pairs within which optimal transport chooses (1: independent)",
+        x_title="pairs of a minibatch (1: independent)",
         y_title="floor: mean variance of the target",
         floor_label="independent, closed form",
         log_x=True,

@@ -77,12 +77,12 @@ def meanings() -> None:
     """What is optimal in each, in a table."""
     st.markdown(
         "| | chooses | optimal is | |\n|---|---|---|---|\n"
-        "| **Conditional OT path** | *how* a pair is joined, $x_t = (1-t)\\,x_0 + t\\,x_1$ | the "
-        "map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
+        "| **Conditional OT path** | *how* a pair is joined, ${x_t = (1-t)\\,x_0 + t\\,x_1}$ | "
+        "the map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
         "| **Minibatch-OT coupling** | *which* pairs are joined, within a batch | the pairing of "
         "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
         "| **Optimal transport map** | which noise goes to which data, of all | the cost "
-        "$\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2$ | Brenier 1991 |\n"
+        "${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ | Brenier 1991 |\n"
         "| **Reflow** | which pairs: those that a flow made | nothing, yet no cost rises | Liu et "
         "al. 2022, thm 3.5 |\n"
     )
