@@ -16,7 +16,7 @@ from flowviz.checkpoints.weights import digest
 from flowviz.datasets import dataset
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
-from flowviz.training import TrainConfig, build_field, train
+from flowviz.training import TrainConfig, build_field, kind_of, train
 
 TINY = {"width": 16, "depth": 2, "octaves": 2, "batch": 32, "steps": 20}
 PAIRS = [
@@ -219,13 +219,14 @@ def test_a_name_never_leads_out_of_its_folder(tmp_path, name):
 def test_shipped_checkpoint_agrees_with_its_card(card):
     loaded = checkpoints.load(card.name)
     assert loaded.card == card
-    config = TrainConfig.from_dict(card.training)
+    config = kind_of(card.path).config.from_dict(card.training)
     assert (card.data, card.path, card.objective) == (config.data, config.path, config.objective)
     assert card.steps == config.steps, "training was not finished"
     assert card.quality
     chosen = dataset(card.data)
     assert (*chosen.mean.tolist(), chosen.std) == pytest.approx((*card.mean, card.std))
-    suffix = "" if card.objective == "flow" else f"-{card.objective}"
+    suffix = "" if card.objective in ("flow", "bound") else f"-{card.objective}"
+    suffix = "-straight" if card.training.get("penalty") else suffix
     assert card.name == f"{card.data}-{card.path.split(':')[0]}{suffix}"
     assert at_points(loaded.field).isfinite().all()
 
