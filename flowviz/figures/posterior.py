@@ -59,7 +59,7 @@ def conditional_fields(
         horizontal_spacing=0.015,
         vertical_spacing=0.3 / (1 + 2 * len(rows)),
         subplot_titles=[
-            f"<i>t</i> = {t:.3g}   {_range(v)}"
+            f"<i>t</i> = {t:.3g},  size {_range(v)}"
             for row in rows
             for t, v in zip(row.times, row.vectors, strict=True)
         ],
@@ -155,7 +155,7 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
         star = _star(end, dark=dark) | {"name": "the data point, t = 1"}
         figure.add_scatter(**star, showlegend=c == 1, row=1, col=c)
     shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in ways])
-    reach = min(theme.FRAME, 1.08 * np.quantile(np.abs(shown), 0.995))
+    reach = min(theme.FRAME, 1.06 * np.abs(shown).max())
     span = {"range": [-reach, reach], "showgrid": False, "constrain": "domain"}
     figure.update_xaxes(title="<i>x</i><sub>1</sub>", **span)
     figure.update_yaxes(**span)

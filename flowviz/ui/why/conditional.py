@@ -173,4 +173,4 @@ def _fields(found: ConditionalResult, about: dict[str, object]) -> None:
 
 
 def _degrees(angle: float) -> str:
-    return "0°, never" if angle < STILL else f"{angle:.0f}°"
+    return "nothing" if angle < STILL else f"{angle:.0f}°"

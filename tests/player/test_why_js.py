@@ -1,0 +1,216 @@
+"""The browser's posterior on "One path, all paths", against Python's, without Streamlit."""
+
+import base64
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flowviz.datasets import dataset
+from flowviz.distributions import PointMasses
+from flowviz.experiments.posterior import TouchConfig, compute_touch
+from flowviz.fields import exact_field
+from flowviz.fields.posterior import part_posterior
+from flowviz.figures.theme import FRAME
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.ui.why.touch import payload
+
+WHY = Path(__file__).parents[2] / "flowviz" / "ui" / "why"
+WORDS = {"part": "part", "parts": "parts"}
+AT = [[1.0, 0.4], [-3.2, 2.1], [4.9, -4.9], [0.0, 0.0]]
+ROWS = [0, 5, 250, 450, 499, 500]
+
+ASK = """([data, rows, at]) => {
+  const points = Float64Array.from(data.points), out = [];
+  for (const k of rows) for (const [x, y] of at) {
+    const c = {};
+    for (const name of ["alpha", "sigma", "d_alpha", "d_sigma"]) c[name] = data[name][k];
+    const read = (p) => {
+      const { u, v, mx, my, effective, spread } = why.summary(p, c);
+      return { u: [u, v], mean: [mx, my], effective, spread, log: p.logDensity, w: [...p.w] };
+    };
+    const parts = why.overParts(data.distribution, c, x, y);
+    out.push([read(why.overPoints(points, c, x, y)), read(parts)]);
+  }
+  return out;
+}"""
+
+MOUNT = """([html, css, data]) => {
+  document.body.innerHTML = `<div id="host" style="width:900px">${html}</div>`;
+  const style = document.createElement("style");
+  style.textContent = css;
+  document.head.append(style);
+  window.said = [];
+  why.default({ data, parentElement: document.querySelector("#host"),
+    setStateValue: (name, value) => window.said.push([name, value]) });
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(chromium):
+    page = chromium.new_page(viewport={"width": 940, "height": 800})
+    noise = []
+    page.on("console", lambda m: m.type == "error" and noise.append(m.text))
+    page.on("pageerror", lambda error: noise.append(str(error)))
+    source = base64.b64encode((WHY / "touch.js").read_bytes()).decode()
+    page.evaluate(
+        "async (s) => { window.why = await import('data:text/javascript;base64,' + s); }", source
+    )
+    yield page
+    page.close()
+    assert not noise, noise
+
+
+def sent(data, path, n=200, over="points"):
+    return payload(
+        compute_touch(TouchConfig(data=data, path=path, n=n)), path=path, over=over, words=WORDS
+    )
+
+
+@pytest.mark.parametrize("data", ["checkerboard", "8gaussians", "pinwheel", "word:FM"])
+@pytest.mark.parametrize("path", SCHEDULERS)
+def test_browser_computes_what_python_computes(page, path, data):
+    shown = sent(data, path)
+    answers = page.evaluate(ASK, [shown, ROWS, AT])
+    affine, law = AffinePath(scheduler(path)), dataset(data).distribution
+    drawn = PointMasses(torch.tensor(shown["points"], dtype=torch.float64).reshape(-1, 2))
+    x = torch.tensor(AT, dtype=torch.float64)
+    for r, row in enumerate(ROWS):
+        t = torch.tensor(shown["times"][row], dtype=torch.float64)
+        for which, source in enumerate((drawn, law)):
+            field, found = exact_field(affine, source), part_posterior(affine, source, t, x)
+            own = [answers[len(AT) * r + i][which] for i in range(len(AT))]
+            for name, wanted in (
+                ("u", field(t, x)),
+                ("mean", field.data_mean(t, x)),
+                ("effective", found.effective),
+                ("log", field.log_density(t, x)),
+            ):
+                got = torch.tensor([a[name] for a in own], dtype=torch.float64)
+                torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
+            w = torch.tensor([a["w"] for a in own], dtype=torch.float64)
+            torch.testing.assert_close(w, found.weights, rtol=0, atol=1e-8)
+            got = torch.tensor([a["spread"] for a in own], dtype=torch.float64)
+            torch.testing.assert_close(got, found.spread, rtol=1e-6, atol=1e-5)
+
+
+def test_erfcx_over_its_range(page):
+    y = [0.0, 1e-9, 0.3, 1.0, 2.7, 8.0, 30.0, 1e3, 1e8]
+    got = page.evaluate("(y) => y.map(why.erfcx)", y)
+    wanted = torch.special.erfcx(torch.tensor(y, dtype=torch.float64))
+    torch.testing.assert_close(torch.tensor(got, dtype=torch.float64), wanted, rtol=5e-14, atol=0)
+
+
+@pytest.mark.parametrize("data", ["checkerboard", "8gaussians", "pinwheel"])
+def test_density_behind_the_point_is_the_exact_one(page, data):
+    shown, n, row = sent(data, "ot", n=2), 24, 300
+    grid = page.evaluate(
+        """([data, k, frame, n]) => [...why.densityGrid(data.distribution, {
+        alpha: data.alpha[k], sigma: data.sigma[k] }, frame, n)]""",
+        [shown, row, FRAME, n],
+    )
+    axis = torch.tensor(-FRAME + (np.arange(n) + 0.5) * 2 * FRAME / n)
+    t = torch.tensor(shown["times"][row], dtype=torch.float64)
+    field = exact_field(AffinePath(scheduler("ot")), dataset(data).distribution)
+    wanted = field.density_grid(t, axis, axis).flip(0)  # row 0 is on top
+    got = torch.tensor(grid, dtype=torch.float64).reshape(n, n)
+    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_drawn_paths_stand_for_all_and_stay_while_weights_shift(page):
+    choose = "([w, most]) => why.chosen(w, why.ranks(w.length), most)"
+    w = np.random.default_rng(0).dirichlet(np.full(1000, 0.3))
+    shown = page.evaluate(choose, [w.tolist(), 160])
+    assert len(shown) == 160
+    assert sum(part["w"] for part in shown) == pytest.approx(1, abs=0.1)
+    heaviest = set(np.argsort(w)[-30:].tolist())
+    assert heaviest <= {part["i"] for part in shown}, "whoever weighs much is there"
+    moved = w * np.exp(0.05 * np.random.default_rng(1).normal(size=1000))
+    again = page.evaluate(choose, [(moved / moved.sum()).tolist(), 160])
+    same = {p["i"] for p in shown} & {p["i"] for p in again}
+    assert len(same) > 145, "or paths would flicker while one drags"
+    one = np.zeros(50)
+    one[7] = 1
+    assert page.evaluate(choose, [one.tolist(), 160]) == [{"i": 7, "w": 1}]
+
+
+@pytest.mark.parametrize(
+    ("effective", "over", "u", "words"),
+    [
+        (900, "points", 1.0, "Everybody pulls."),
+        (40, "points", 1.2, "error of an average"),
+        (1.1, "points", 2.0, "memorises"),
+        (40, "points", 1.001, "give the distribution's closed form"),
+        (3, "parts", 1.0, "both arrows are one"),
+    ],
+)
+def test_notice_follows_the_numbers(page, effective, over, u, words):
+    seen = {"effective": effective, "speed": u, "u": u, "v": 0, "spread": 0.5}
+    exact = seen | {"u": 1.0, "speed": 1.0}
+    text = page.evaluate(
+        "(a) => why.notice(a)",
+        {
+            "n": 1000,
+            "over": over,
+            "drawn": seen,
+            "exact": exact,
+            "words": WORDS,
+            "heaviest": 1 / effective,
+        },
+    )
+    assert words in text
+
+
+def frame(page):
+    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+
+
+def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
+    data = sent("checkerboard", "vp") | {
+        "initial": {"t": 0.5, "x": 1.0, "y": 0.5, "layers": ["paths", "arrows", "density"]}
+    }
+    page.evaluate(MOUNT, [(WHY / "touch.html").read_text(), (WHY / "touch.css").read_text(), data])
+    frame(page)
+    root, plane = page.locator(".fw"), page.locator(".fw-plot canvas")
+    assert root.get_attribute("data-t") == "0.500"
+    box = plane.bounding_box()
+    page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"], steps=5)
+    frame(page)
+    assert float(root.get_attribute("data-x")) > 1.5
+    assert page.evaluate("said") == []
+    page.mouse.up()
+    page.wait_for_timeout(50)
+    [[name, seen]] = page.evaluate("said")
+    assert name == "view" and seen["x"] == pytest.approx(
+        float(root.get_attribute("data-x")), abs=1e-3
+    )
+    plane.press("ArrowLeft")
+    frame(page)
+    assert float(root.get_attribute("data-x")) == pytest.approx(seen["x"] - 0.1, abs=2e-3)
+    before = plane.evaluate("c => c.toDataURL()")
+    page.get_by_role("button", name="Paths").click()
+    frame(page)
+    assert plane.evaluate("c => c.toDataURL()") != before
+
+
+def test_a_ride_goes_back_the_way_it_came(page):
+    data = sent("8gaussians", "ot", over="parts") | {
+        "initial": {"t": 0.0, "x": 0.5, "y": 0.25, "layers": []}
+    }
+    page.evaluate(MOUNT, [(WHY / "touch.html").read_text(), (WHY / "touch.css").read_text(), data])
+    frame(page)
+    root, slider = page.locator(".fw"), page.locator(".fw input")
+    page.get_by_role("button", name="Ride the flow").click()
+    slider.fill("500")
+    frame(page)
+    place = [float(root.get_attribute(f"data-{name}")) for name in "xy"]
+    x = torch.tensor([place])
+    nearest = (dataset("8gaussians").distribution.means - x).norm(dim=1).min().item()
+    assert nearest < 1.0, "the flow ends in one of the Gaussians"
+    slider.fill("0")
+    frame(page)
+    assert [root.get_attribute("data-x"), root.get_attribute("data-y")] == ["0.500", "0.250"]
