@@ -23,9 +23,9 @@ class _Section:
 SECTIONS = {
     "touch": _Section(
         "Through one point",
-        "**Why may one regress on conditional velocities?** Through a point *x* at time *t* runs "
-        "one conditional path for every data point. Each pulls in its own direction; weighted by "
-        "how probable its data point is given *x*, they average to the marginal velocity "
+        "**Why may one regress on conditional velocities?** Through *x* at time *t* runs one "
+        "conditional path for every data point. Weighted by how probable each is given *x*, their "
+        "velocities average to the marginal one, "
         "$u_t(x) = \\mathbb E[u_t(x \\mid x_1) \\mid x_t = x]$ (eq. 8). Drag *x*, move *t*.",
         touch.section,
     ),

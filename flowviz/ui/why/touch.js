@@ -643,7 +643,7 @@ class Touch {
       ["heaviest weight", (100 * post.w[drawn.best]).toFixed(post.w[drawn.best] < 0.0995 ? 2 : 1), "%", "The largest posterior probability p(x₁ | x_t = x)."],
       ["|u|, their mean", sharp(drawn.speed), degrees(drawn.u, drawn.v), "Length and direction of the weighted mean of the conditional velocities."],
       ["|u|, closed form", sharp(exact.speed), degrees(exact.u, exact.v), "The marginal velocity of the distribution itself."],
-      ["spread of the arrows", sharp(drawn.spread), "", "Root mean square distance of the conditional velocities from their mean. Its square is the part of the loss at (t, x) that no network can remove."],
+      ["spread of arrows", sharp(drawn.spread), "", "Root mean square distance of the conditional velocities from their mean. Its square is the part of the loss at (t, x) that no network can remove."],
       ["mean − closed form", sharp(gap), "", "Length of the difference of the two strong arrows."],
     ]);
     const text = notice({ n: post.n, over, drawn, exact, words, heaviest: post.w[drawn.best] });
