@@ -33,7 +33,7 @@ PAGES = sorted((ROOT / "pages").glob("*.py"))
 LINKS = {
     "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
     "train": {"data": "moons", "left": "trig", "seed": "7"},
-    "why": {"data": "moons", "path": "trig", "t": "0.25", "x": "-1.5", "n": "500"},
+    "why": {"data": "moons", "path": "trig", "t": "0.25", "n": "500"},
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
     "schedules": {"axis": "log-snr", "paths": "ot,shaped", "shape": "a1=0.2"},
     "particles": {"data": "moons", "path": "trig", "sampler": "ancestral", "noise": "50"},
