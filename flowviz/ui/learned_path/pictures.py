@@ -87,6 +87,7 @@ def show(settings: Settings) -> None:
     Raises:
         ValueError: a flow cannot be followed; the message says where.
     """
+    training.adopt(settings.training)
     shown = flows(settings.data)
     found = _measured(settings, shown)
     if found is not None:

@@ -13,16 +13,16 @@ from flowviz.schedulers import LEARNED
 from flowviz.training import NfdmConfig
 from flowviz.ui import cache, data_picker, figure, state
 from flowviz.ui.learned_path.flows import points
-from flowviz.ui.straighter.board import board
+from flowviz.ui.straighter.board import board, finished
 from flowviz.ui.theme import is_dark
 
-__all__ = ["controls", "section"]
+__all__ = ["adopt", "controls", "section"]
 
 DEFAULT = NfdmConfig(steps=3_000, width=96)
 """Smaller than what is shipped: a minute, to be watched."""
 
-RATE = 80
-"""Steps a second of one core with the penalty on, for the invitation."""
+RATES = {False: 120, True: 75}
+"""Steps a second of one core without and with the penalty, for the invitation."""
 
 
 def controls(data: str) -> NfdmConfig:
@@ -53,11 +53,18 @@ def controls(data: str) -> NfdmConfig:
     )
 
 
+def adopt(config: NfdmConfig) -> None:
+    """Lets this session show what the training of a config led to, if somebody has had it made."""
+    found = finished(config)
+    if found is not None:
+        cache.adopt(config.data, LEARNED, found.learned)
+
+
 def section(config: NfdmConfig) -> None:
     """A button, progress with Cancel, and what was learned, which Compare then shows too."""
     st.subheader("Learn a path here")
     target = data_picker.dataset(config.data)
-    seconds = config.steps / RATE
+    seconds = config.steps / RATES[config.penalty > 0]
     kind = f"with λ = {config.penalty:g}" if config.penalty else "by the bound alone"
     board(
         "learned-path-training",

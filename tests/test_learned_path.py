@@ -1,0 +1,366 @@
+"""A learned path: its ends and derivatives, its bound against closed forms, what is shipped."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from torch import Generator
+
+from flowviz import checkpoints
+from flowviz.__main__ import main
+from flowviz.checkpoints import CheckpointError
+from flowviz.datasets import dataset
+from flowviz.experiments.evaluate import noise
+from flowviz.experiments.learned_path import (
+    BendingConfig,
+    WaysConfig,
+    compute_bending,
+    compute_ways,
+    learn,
+)
+from flowviz.fields import exact_field, learned_path
+from flowviz.fields.learned_path import ForwardProcess, LearnedPathField, build_learned_path
+from flowviz.networks import MLP, Bend
+from flowviz.paths import AffinePath
+from flowviz.schedulers import LEARNED, LearnedReference, scheduler, spec_of
+from flowviz.straightness import marginal_straightness
+from flowviz.training import NfdmConfig, TrainConfig, kind_of, steps_within
+from flowviz.training.nfdm import bound_of, draw_times, train_path
+from flowviz.ui.learned_path.words import Told, ability, claim, straightness
+
+DIM, DELTA = 2, 0.01
+SIZES = {"width": 16, "depth": 1, "octaves": 2, "sines": 3, "bend_width": 16, "bend_depth": 1}
+SHIPPED = ("8gaussians", "checkerboard")
+
+
+def bent(path=LEARNED, seed=0):
+    """A field whose networks are not zero, in float64."""
+    generator = Generator().manual_seed(seed)
+    bend = Bend(sines=3, width=16, depth=1, generator=generator)
+    process = ForwardProcess(bend, AffinePath(scheduler(path)), mean=torch.zeros(2), std=1.5)
+    field = LearnedPathField(process, MLP(width=16, depth=1, octaves=2, generator=generator))
+    for head in (bend.head, field.reverse.network.head):
+        torch.nn.init.normal_(head.weight, std=0.3, generator=generator)
+    torch.nn.init.normal_(field.strength, std=0.3, generator=generator)
+    return field.double().requires_grad_(False)
+
+
+def pairs(n=64):
+    generator = Generator().manual_seed(1)
+    x_0, x_1 = torch.randn(2, n, DIM, generator=generator, dtype=torch.float64)
+    return torch.rand(n, generator=generator, dtype=torch.float64), x_0, 2 * x_1
+
+
+def test_process_is_noise_at_0_and_data_at_1_whatever_the_network():
+    process = bent().forward_process
+    _, x_0, x_1 = pairs()
+    start, middle, end = (
+        process.flow(torch.tensor(t, dtype=torch.float64), x_0, x_1) for t in (0.0, 0.5, 1.0)
+    )
+    torch.testing.assert_close(start, x_0, rtol=0, atol=1e-12)
+    torch.testing.assert_close(end, x_1 + DELTA * x_0, rtol=0, atol=1e-12)
+    reference = AffinePath(LearnedReference()).flow(torch.tensor(0.5).double(), x_0, x_1)
+    assert (middle - reference).abs().max() > 0.1, "the network must bend something"
+
+
+def test_velocity_is_the_time_derivative_of_the_process():
+    process = bent().forward_process
+    t, x_0, x_1 = pairs()
+    x_t, dx_t = torch.func.jvp(lambda t: process.flow(t, x_0, x_1), (t,), (torch.ones_like(t),))
+    torch.testing.assert_close(process.target(t, x_0, x_1), dx_t)
+    torch.testing.assert_close(process.velocity(t, x_t, x_1), dx_t)
+    torch.testing.assert_close(process.noise(t, x_t, x_1), x_0)
+
+
+def test_score_is_the_gradient_of_the_conditional_log_density():
+    process = bent().forward_process
+    t, x_0, x_1 = pairs()
+    x = process.flow(t, x_0, x_1).requires_grad_()
+    given = process.conditional(t, x_1)
+    log_density = torch.distributions.Normal(given.mean, given.scale).log_prob(x).sum()
+    (gradient,) = torch.autograd.grad(log_density, x)
+    torch.testing.assert_close(process.score(t, x.detach(), x_1), gradient)
+
+
+def test_untrained_path_is_its_reference_path():
+    field = build_learned_path(SIZES, torch.tensor([0.3, -0.2]), 1.5).double()
+    t, x_0, x_1 = pairs()
+    path = AffinePath(LearnedReference())
+    x = path.flow(t, x_0, x_1)
+    torch.testing.assert_close(field.forward_process.flow(t, x_0, x_1), x)
+    wanted = path.velocity_from_data(t, x, field.predict(t, x))
+    torch.testing.assert_close(field(t, x), wanted)
+
+
+def test_acceleration_is_the_total_derivative_of_the_velocity_along_the_flow(monkeypatch):
+    field = bent()
+    t, x_0, x_1 = pairs()
+    t = 0.9 * t
+    x = field.forward_process.flow(t, x_0, x_1)
+    velocity, wanted = torch.func.jvp(field, (t, x), (torch.ones_like(t), field(t, x)))
+    monkeypatch.setattr(learned_path, "STEP", 1e-6)
+    found = field.acceleration(t, x, velocity)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+def gaussian_field(path, std, *, best=True):
+    """A fixed path to N(0, std^2 I) with the best prediction and, where `best`, strength."""
+    affine = AffinePath(scheduler(path))
+    process = ForwardProcess(None, affine, mean=torch.zeros(2), std=std)
+    field = LearnedPathField(process, MLP(width=8, depth=1)).double().requires_grad_(False)
+
+    def predict(t, x):
+        c = affine.coefficients(t, x)
+        return c.alpha * std**2 / (c.alpha**2 * std**2 + c.sigma**2) * x
+
+    def variance(t, x):
+        c = affine.coefficients(t, x)
+        return 2 * c.sigma * (c.d_alpha * c.sigma - c.alpha * c.d_sigma) / c.alpha
+
+    field.predict = predict
+    if best:
+        field.variance = variance
+    return field
+
+
+def best_bound(path, std):
+    """Of a fixed path to N(0, std^2 I), the least bound: our derivation.
+
+    With nu^2 = 2 sigma D / alpha the integrand is d(alpha^2 / sigma^2)/dt / 2 times the mean
+    square error of the prediction, std^2 / (1 + ratio std^2) a dimension, whose integral is a
+    logarithm.
+    """
+    affine = AffinePath(scheduler(path))
+    first, last = (
+        [float(v) for v in affine.scheduler(torch.tensor(t, dtype=torch.float64))[:2]]
+        for t in (0.0, affine.t_max)
+    )
+    diffusion = math.log1p((last[0] / last[1] * std) ** 2)
+    diffusion -= math.log1p((first[0] / first[1] * std) ** 2)
+    prior = (first[0] * std) ** 2 + first[1] ** 2 - 1 - math.log(first[1] ** 2)
+    missed = ((1 - last[0]) * std / last[1]) ** 2
+    reconstruction = math.log(2 * math.pi * math.e * last[1] ** 2) + missed
+    return DIM / 2 * (diffusion + prior + reconstruction)
+
+
+def mean_and_error(field, std, n=200_000):
+    generator = Generator().manual_seed(2)
+    x_1 = std * torch.randn(n, DIM, generator=generator, dtype=torch.float64)
+    values = bound_of(field, x_1, generator)
+    return values.mean().item(), values.std().item() / math.sqrt(n)
+
+
+@pytest.mark.parametrize("path", [LEARNED, "ot:sigma_min=0.1", "vp"])
+@pytest.mark.parametrize("std", [0.5, 2.0])
+def test_bound_of_a_fixed_path_to_a_gaussian_is_the_closed_form(path, std):
+    mean, error = mean_and_error(gaussian_field(path, std), std)
+    assert error < 0.15
+    assert mean == pytest.approx(best_bound(path, std), abs=4 * error)
+    entropy = DIM / 2 * math.log(2 * math.pi * math.e * std**2)
+    assert entropy < best_bound(path, std) < entropy + 0.05
+
+
+def test_bound_is_above_the_entropy_and_least_at_the_best_prediction_and_strength():
+    std = 1.5
+    best, _ = mean_and_error(gaussian_field("ot:sigma_min=0.1", std), std)
+    other, _ = mean_and_error(gaussian_field("ot:sigma_min=0.1", std, best=False), std)
+    worse = gaussian_field("ot:sigma_min=0.1", std)
+    worse.predict = partial(lambda inner, t, x: 0.9 * inner(t, x), worse.predict)
+    assert best < other, "the same draws, so that no error stands between the two"
+    assert best < mean_and_error(worse, std)[0]
+    mean, error = mean_and_error(bent(), std, n=20_000)
+    assert mean > math.log(2 * math.pi * math.e * std**2) + 3 * error
+
+
+@pytest.mark.parametrize("path", [LEARNED, "vp"])
+def test_times_are_drawn_with_the_stated_density(path):
+    affine = AffinePath(scheduler(path))
+    t, weight = draw_times(20_000, affine, Generator().manual_seed(0))
+    assert t.min() >= 0 and t.max() <= affine.t_max
+    for power in (0, 1, 3):
+        wanted = affine.t_max ** (power + 1) / (power + 1)
+        assert (weight * t**power).mean().item() == pytest.approx(wanted, rel=2e-3)
+
+
+def test_density_of_the_process_has_mass_one_and_begins_as_noise():
+    process = bent().forward_process
+    _, _, x_1 = pairs(200)
+    axis = torch.linspace(-8, 8, 161, dtype=torch.float64)
+    for t in (0.0, 0.5, 0.9):
+        density = process.density_grid(torch.tensor(t).double(), x_1, axis, axis, blur=0.1 * t)
+        assert density.sum().item() * 0.01 == pytest.approx(1, abs=0.02)
+        if t == 0:
+            normal = torch.exp(-axis.square() / 2) / math.sqrt(2 * math.pi)
+            torch.testing.assert_close(density, normal[:, None] * normal)
+
+
+def test_spec_of_a_learned_path_is_known_but_no_exact_field_and_no_other_training():
+    assert spec_of(scheduler(LEARNED)) == LEARNED
+    with pytest.raises(ValueError, match="no field in closed form"):
+        exact_field(AffinePath(scheduler(LEARNED)), dataset("moons").distribution)
+    with pytest.raises(ValueError, match="together with its field"):
+        TrainConfig(path=LEARNED)
+    with pytest.raises(ValueError, match="learned"):
+        scheduler(f"{LEARNED}:sigma_min=0.1")
+    with pytest.raises(ValueError, match="penalty must be in"):
+        NfdmConfig(penalty=-1.0)
+    with pytest.raises(ValueError, match="objective"):
+        NfdmConfig(objective="flow")
+
+
+TINY = NfdmConfig(width=16, depth=1, octaves=2, batch=32, steps=6, bend_width=16)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.01])
+def test_training_goes_on_to_the_bit(penalty):
+    config = NfdmConfig(**{**vars(TINY), "penalty": penalty})
+    target = dataset(config.data)
+    saved = None
+    for state in train_path(config, target):
+        if state.step == 3:
+            saved = state.tensors()
+    *_, again = train_path(config, target, tensors=saved)
+    for name, tensor in state.tensors().items():
+        torch.testing.assert_close(again.tensors()[name], tensor, rtol=0, atol=0)
+    assert math.isfinite(state.bound.item())
+    assert math.isfinite(state.curvature.item()) == bool(penalty)
+
+
+@pytest.mark.slow
+def test_training_lowers_the_bound_and_the_penalty_straightens():
+    target = dataset("8gaussians")
+    fields = {}
+    for penalty in (0.0, 0.1):
+        config = NfdmConfig(penalty=penalty, width=48, steps=400, seed=1)
+        bounds = []
+        for state in train_path(config, target):
+            bounds.append(state.bound)
+        fields[penalty] = state.ema
+        assert torch.stack(bounds[-50:]).mean() < torch.stack(bounds[:20]).mean() - 2
+    plain, straight = (
+        marginal_straightness(field, noise(200, 0), tol=1e-3).deviation
+        for field in fields.values()
+    )
+    assert straight < plain / 3
+
+
+def test_live_training_reports_its_last_step_and_hands_over_a_field():
+    *_, last = learn(TINY, dataset(TINY.data))
+    assert last.share == 1 and last.steps[-1] == TINY.steps
+    assert len(last.steps) == len(last.bound) == len(last.curvature)
+    assert last.ways is None or last.ways.flow.shape[2] == 2
+    assert not last.learned.training
+
+
+def test_seconds_are_told_for_any_kind_of_training():
+    target = dataset(TINY.data)
+    kind = kind_of(LEARNED)
+    state = kind.state(kind.config(**vars(TINY)), target, torch.device("cpu"))
+    assert steps_within(0.5, state, target) > 1
+
+
+def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):
+    out = tmp_path / "bendy"
+    command = [
+        "train",
+        "--data",
+        "moons",
+        "--path",
+        "learned",
+        "--penalty",
+        "0.1",
+        "--width",
+        "16",
+    ]
+    assert (
+        main([*command, "--depth", "1", "--steps", "3", "--quality", "0", "--out", str(out)]) == 0
+    )
+    loaded = checkpoints.load(out)
+    card = loaded.card
+    assert (card.path, card.objective, card.network["kind"]) == (
+        "learned",
+        "bound",
+        "learned-path",
+    )
+    assert card.method == "bound and curvature penalty"
+    x = torch.randn(20, 2, generator=Generator().manual_seed(0))
+    again = checkpoints.load_bytes(checkpoints.dumps(loaded.field, card, precision="float32")[0])
+    torch.testing.assert_close(
+        again.field(torch.tensor(0.4), x), loaded.field(torch.tensor(0.4), x)
+    )
+    for other in (["--objective", "score"], ["--no-preconditioned"]):
+        assert main([*command, "--steps", "3", "--out", str(out), *other]) == 2
+    assert (
+        main(["train", "--path", "ot", "--penalty", "1", "--steps", "3", "--out", str(out)]) == 2
+    )
+    assert "--penalty is not for the path ot" in capsys.readouterr().err
+    text = (tmp_path / "bendy.json").read_text().replace('"learned-path"', '"mlp"')
+    with pytest.raises(CheckpointError, match="bad entry 'network'"):
+        checkpoints.load_bytes((tmp_path / "bendy.safetensors").read_bytes(), text.encode())
+
+
+@pytest.mark.parametrize("data", SHIPPED)
+def test_shipped_learned_paths_are_straighter_than_ot_with_the_penalty(data):
+    measured = {}
+    for name in ("ot", "learned", "learned-straight"):
+        field = checkpoints.load(f"{data}-{name}").field
+        measured[name] = marginal_straightness(field, noise(300, 0), tol=1e-3).deviation
+    assert measured["learned-straight"] < measured["ot"] / 2, measured
+    assert measured["learned-straight"] < measured["learned"] / 2, measured
+
+
+@pytest.mark.parametrize("data", SHIPPED)
+def test_cards_of_shipped_learned_paths_tell_the_likelihood_beside_ot(data):
+    cards = {name: checkpoints.read_card(f"{data}-{name}") for name in ("ot", "learned")}
+    cards["straight"] = checkpoints.read_card(f"{data}-learned-straight")
+    assert cards["learned"].training["penalty"] == 0 < cards["straight"].training["penalty"]
+    for card in cards.values():
+        judged = card.quality["likelihood"]
+        assert judged["n"] >= 4_000 and judged["kl"] < 0.3
+    assert (checkpoints.FOLDER / f"{data}-learned.safetensors").stat().st_size < 200_000
+
+
+def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
+    asked = {"data": "8gaussians", "n": 20, "draws": 200}
+    learned = compute_bending(BendingConfig(**asked, field="8gaussians-learned-straight"))
+    other = compute_bending(BendingConfig(**asked, path="ot", field="8gaussians-ot"))
+    assert learned.bound is not None and learned.bound_error > 0
+    assert other.bound is None
+    ways = compute_ways(WaysConfig(field="8gaussians-learned-straight", n=7))
+    fixed = compute_ways(WaysConfig(path="ot", field="8gaussians-ot", n=7))
+    assert ways.flow.shape[1:] == (7, 2)
+    # The same noise and the same data points on every path.
+    torch.testing.assert_close(ways.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(ways.flow[0], fixed.flow[0])
+
+
+OT = Told(label="OT", learned=False, deviation=2.0, nll=2.1, error=0.01, few=1.0, limit=(0.2, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("few", "limit", "words"),
+    [
+        (0.5, (0.3, 0.4), "made them worse"),
+        (0.5, (0.1, 0.4), "gained nothing that can be told"),
+        (0.5, (0.1, 0.2), "against the study's doubt"),
+        (1.5, (0.1, 0.2), "better only in the limit"),
+        (1.5, (0.3, 0.4), "did not help"),
+    ],
+)
+def test_claim_follows_the_numbers(few, limit, words):
+    path = Told(label="it", learned=True, deviation=0.5, nll=2.3, error=0.01, few=few, limit=limit)
+    assert words in claim([OT, path], 2, "W2", "Euler")
+
+
+def test_words_follow_the_numbers():
+    path = Told(label="it", learned=True, deviation=0.5, nll=2.3, error=0.01)
+    assert "4.0 times as straight" in straightness([OT, path])
+    assert "worse than that of OT by 0.200" in straightness([OT, path])
+    assert "cannot be told" in ability(OT, Told(label="", learned=True, deviation=1, nll=2.11))
+    assert "better" in ability(OT, Told(label="", learned=True, deviation=1, nll=1.9))
+    bends = Told(label="it", learned=True, deviation=3.0, few=0.1, limit=(0.1, 0.1))
+    assert "No learned path is straighter" in straightness([OT, bends])
+    assert "says nothing of it" in claim([OT, bends], 2, "W2", "Euler")
+    assert "No learned path is here" in straightness([OT])
+    assert claim([OT], 2, "W2", "Euler") == ""
