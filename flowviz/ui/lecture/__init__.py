@@ -132,9 +132,12 @@ def _way(now: Running) -> str | None:
         width="content",
         height="content",
     )
-    asked = result.get("go")
+    wish = result.get("go")
+    if not isinstance(wish, dict) or wish.get("from") != now.number:
+        return None  # asked twice, or not by our buttons
+    where = wish.get("where")
     first, last = now.number == 1, now.number == len(now.lecture.steps)
-    return None if (asked == "previous" and first) or (asked == "next" and last) else asked
+    return None if (where == "previous" and first) or (where == "next" and last) else where
 
 
 def _heard() -> None:

@@ -18,45 +18,79 @@ const element = (tag, className, text) => {
   return node;
 };
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".fl");
-  if (!root || !data) return undefined;
-  const go = (where) => {
-    if (where === "next" && data.number === data.count) return;
-    if (where === "previous" && data.number === 1) return;
-    setTriggerValue("go", where);
-  };
-  const button = (where, text, title, disabled = false) => {
+/** Milliseconds after which a wish is told again. */
+const PATIENCE = 1500;
+
+/** The buttons of a lecture, and what its keys do. */
+class Way {
+  constructor(root) {
+    this.root = root;
+    this.onKey = this.onKey.bind(this);
+    document.documentElement.dataset.lecture = ""; // a player leaves the arrows to it
+    document.addEventListener("keydown", this.onKey, true);
+    document.addEventListener("keydown", this.onKey);
+  }
+
+  leave() {
+    clearTimeout(this.asking);
+    document.removeEventListener("keydown", this.onKey, true);
+    document.removeEventListener("keydown", this.onKey);
+    delete document.documentElement.dataset.lecture;
+  }
+
+  show({ number, count }, tell) {
+    this.tell = tell;
+    if (number !== this.number) clearTimeout(this.asking);
+    Object.assign(this, { number, count });
+    this.root.replaceChildren(
+      this.button("previous", "‹", "Previous step (←, Page Up)", number === 1),
+      element("output", "fl-where", `${number} / ${count}`),
+      this.button("next", "›", "Next step (→, Page Down)", number === count),
+      this.button("leave", "Leave", "Leave the lecture, stay on this page"),
+    );
+  }
+
+  button(where, text, title, disabled = false) {
     const node = element("button", `fl-${where}`, text);
     Object.assign(node, { type: "button", title, disabled });
     node.setAttribute("aria-label", title);
-    node.addEventListener("click", () => { node.blur(); go(where); });
+    node.addEventListener("click", () => { node.blur(); this.go(where); });
     return node;
-  };
-  root.replaceChildren(
-    button("previous", "‹", "Previous step (←, Page Up)", data.number === 1),
-    element("output", "fl-where", `${data.number} / ${data.count}`),
-    button("next", "›", "Next step (→, Page Down)", data.number === data.count),
-    button("leave", "Leave", "Leave the lecture, stay on this page"),
-  );
-  const onKey = (event) => {
+  }
+
+  onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey || event.defaultPrevented) return;
     const where = asked(event.key, event.composedPath()[0]);
     if (!where) return;
     // A clicker's keys are the lecture's even where the player has the focus; arrows are not.
-    if (event.eventPhase === Event.CAPTURING_PHASE || event.target === document) {
-      if (!event.key.startsWith("Page")) return;
-    }
+    if (event.eventPhase === Event.CAPTURING_PHASE && !event.key.startsWith("Page")) return;
     event.preventDefault();
     event.stopPropagation();
-    go(where);
-  };
-  document.documentElement.dataset.lecture = ""; // a player leaves the arrows to it
-  document.addEventListener("keydown", onKey, true);
-  document.addEventListener("keydown", onKey);
-  return () => {
-    delete document.documentElement.dataset.lecture;
-    document.removeEventListener("keydown", onKey, true);
-    document.removeEventListener("keydown", onKey);
-  };
+    this.go(where);
+  }
+
+  /** Streamlit drops a wish where another part of the page reports within the same moment, so it
+   *  is told again; the server believes only what is asked from the step that it shows. */
+  go(where, times = 3) {
+    if (where === "previous" && this.number === 1) return;
+    if (where === "next" && this.number === this.count) return;
+    clearTimeout(this.asking);
+    this.tell("go", { from: this.number, where });
+    if (times) this.asking = setTimeout(() => this.go(where, times - 1), PATIENCE);
+  }
+}
+
+const ways = new WeakMap();
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".fl");
+  if (!root || !data) return undefined;
+  if (!ways.has(root)) ways.set(root, new Way(root));
+  ways.get(root).show(data, setTriggerValue);
+  // Streamlit runs the clean-up of a superseded call too: only a root that left ends a lecture.
+  return () => setTimeout(() => {
+    if (root.isConnected) return;
+    ways.get(root)?.leave();
+    ways.delete(root);
+  }, 0);
 }
