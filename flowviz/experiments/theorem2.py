@@ -88,7 +88,7 @@ TOGETHER = 32
 CHUNK = 2_048
 """States that a network is asked for at once."""
 
-DISTURBED = (0.4, 0.2)
+DISTURBED = (0.2, 0.1)
 """Parts of themselves by which a trained network's weights are moved at random."""
 
 
