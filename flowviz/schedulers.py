@@ -254,7 +254,7 @@ class Shaped:
                     f"0.4, 0.6, 0.8, 1 to the next; got {', '.join(f'{v:g}' for v in values)}."
                 )
         t = self.t_max
-        arrived = self(torch.tensor(t, dtype=torch.float64)).alpha.item()
+        arrived = _value(self._alphas, t)
         if arrived < self.LEAST_ALPHA:
             raise ValueError(
                 f"alpha must have reached {self.LEAST_ALPHA} where sigma falls to {SIGMA_STOP}; "
@@ -378,17 +378,25 @@ def _end_slope(chord: float, beside: float) -> float:
     return math.copysign(max(abs(chord) / 4, wanted * math.copysign(1, chord)), chord)
 
 
+def _value(values: tuple[float, ...], t: float) -> float:
+    """The cubic through values at even knots, at one t in [0, 1].
+
+    In Python's numbers, for schedulers are also built where tensors have no values (meta).
+    """
+    count = len(values) - 1
+    at = min(int(t * count), count - 1)
+    (a, b, c, d), h = _pieces(values)[at], t * count - at
+    return a + h * (b + h * (c + h * d))
+
+
 @lru_cache(maxsize=256)
 def _falls_to(values: tuple[float, ...], level: float) -> float:
     """The last time at which the cubic through falling values is `level` or more."""
-    pieces = torch.tensor(_pieces(values)[-1], dtype=torch.float64)
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
-        above = _cubic(pieces, torch.tensor(middle, dtype=torch.float64))[0].item() >= level
-        low, high = (middle, high) if above else (low, middle)
-    count = len(values) - 1
-    return (count - 1 + low) / count
+        low, high = (middle, high) if _value(values, middle) >= level else (low, middle)
+    return low
 
 
 def _number(name: str, text: str) -> float:

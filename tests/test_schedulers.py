@@ -163,3 +163,9 @@ def test_a_shape_through_the_points_of_ot_is_ot() -> None:
     t = torch.linspace(0, 0.999, 101, dtype=torch.float64)
     for ours, theirs in zip(scheduler(SHAPES[0])(t), CondOT()(t), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+
+
+def test_a_shape_is_built_where_tensors_have_no_values() -> None:
+    with torch.device("meta"):  # as checkpoints are read
+        own = scheduler("shaped:a1=0.123")
+        assert own.t_max == scheduler("shaped:a1=0.123").t_max

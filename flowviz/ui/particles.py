@@ -135,12 +135,12 @@ def ways(settings: Settings) -> list[Way]:
         nfe=settings.nfe,
         seed=settings.seed,
     )
-    kind = "exact field" if field == EXACT else "learned field"
-    label = SAMPLERS[settings.sampler].label
+    kind = "exact" if field == EXACT else "learned"
+    label = SAMPLERS[settings.sampler].label.partition(" (")[0]
     return [
         Way(title=title, note=note, config=config, result=_particles(config, network))
         for title, note, config in (
-            ("Path samples", "pairs of noise and data", make(field=EXACT, way=PAIRS)),
+            ("Path samples", "fixed pairs", make(field=EXACT, way=PAIRS)),
             ("ODE: the flow", f"{kind}, midpoint", make(way=FLOW)),
             (
                 f"SDE, η = {settings.noise:g}",
@@ -325,7 +325,7 @@ def _marginals(settings: Settings, ways: Sequence[Way]) -> None:
         filename=f"flowviz-{settings.data.partition(':')[0]}-marginals",
     )
     st.caption(
-        f"{DEFAULT.n} particles against {DEFAULT.n} fresh draws of p_t from pairs. What lies in "
+        f"{DEFAULT.n} particles against {DEFAULT.n} fresh draws of $p_t$ from pairs. What lies in "
         "the shaded range is what two samples of one density differ by."
     )
 
@@ -360,9 +360,10 @@ def _noise(settings: Settings, ways: Sequence[Way]) -> None:
         filename="flowviz-noise",
     )
     st.caption(
-        f"g_t = η σ_t √(2 d log(α/σ)/dt) at η = {settings.noise:g}. On VP that is η √β(1−t), the "
-        "noise of the reverse diffusion. OT's would be infinite at t = 0, where all is noise and "
-        f"its renewal changes nothing: d log α/dt counts for at most {RENEWAL:g}."
+        r"$g_t = \eta\,\sigma_t \sqrt{2\,\tfrac{\mathrm d}{\mathrm dt}\log(\alpha_t/\sigma_t)}$ at "
+        rf"$\eta$ = {settings.noise:g}. On VP that is $\eta \sqrt{{\beta(1-t)}}$, the noise of the "
+        "reverse diffusion. OT's would be infinite at t = 0, where all is noise and its renewal "
+        rf"changes nothing: $\dot\alpha_t/\alpha_t$ counts for at most {RENEWAL:g}."
     )
 
 
