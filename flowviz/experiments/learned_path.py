@@ -48,7 +48,8 @@ FRAMES = 41
 BEAT = 1.0
 """Seconds between two looks at a training."""
 
-TOL = 1e-5
+TOL = 1e-4
+"""Of the flows whose straightness is measured: S changes by less than 0.1 % below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +104,7 @@ class BendingConfig:
     data: str = "8gaussians"
     path: str = LEARNED
     field: str = ""
-    n: int = 1_000
+    n: int = 500
     draws: int = 20_000
     seed: int = 0
 

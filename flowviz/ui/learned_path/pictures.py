@@ -120,9 +120,8 @@ def _measured(
     pieces: list[Callable[[], object]] = []
     for each in shown:
         asked = {"data": settings.data, "path": each.path, "field": each.field}
-        asked["seed"] = settings.seed
         pieces += [
-            partial(_ways_of, WaysConfig(**asked), each.network),
+            partial(_ways_of, WaysConfig(**asked, seed=settings.seed), each.network),
             partial(_bending_of, BendingConfig(**asked), each.network),
             partial(_likely, settings.data, each),
         ]
