@@ -362,8 +362,8 @@ def _noise(settings: Settings, ways: Sequence[Way]) -> None:
     st.caption(
         r"$g_t = \eta\,\sigma_t \sqrt{2\,\tfrac{\mathrm d}{\mathrm dt}\log(\alpha_t/\sigma_t)}$ "
         rf"at $\eta$ = {settings.noise:g}. On VP that is $\eta \sqrt{{\beta(1-t)}}$, the noise of "
-        "the reverse diffusion. OT's would be infinite at t = 0, where all is noise and its renewal "
-        rf"changes nothing: $\dot\alpha_t/\alpha_t$ counts for at most {RENEWAL:g}."
+        "the reverse diffusion. OT's would be infinite at t = 0, where all is noise and its "
+        rf"renewal changes nothing: $\dot\alpha_t/\alpha_t$ counts for at most {RENEWAL:g}."
     )
 
 
