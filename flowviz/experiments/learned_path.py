@@ -105,7 +105,7 @@ class BendingConfig:
     path: str = LEARNED
     field: str = ""
     n: int = 500
-    draws: int = 20_000
+    draws: int = 60_000
     seed: int = 0
 
 

@@ -203,32 +203,35 @@ def _table(
     likely: Sequence[_Likely | None],
 ) -> None:
     """The numbers, and straightness against likelihood."""
-    left, right = st.columns([3, 2], gap="medium")
+    st.subheader("How straight, how likely")
+    st.dataframe(
+        {
+            "flow": [each.label for each in shown],
+            "S": [round(b.deviation, 3) for b in bent],
+            "S ÷ distance²": [round(b.relative, 3) for b in bent],
+            "arc ÷ chord": [round(b.arc_over_chord, 3) for b in bent],
+            "−log p, nats": [_cell(each and each.nll) for each in likely],
+            "KL(data ‖ flow), nats": [
+                "–" if each is None or each.kl is None else f"{each.kl:.3f} ± {each.error:.3f}"
+                for each in likely
+            ],
+            "bound, nats": [
+                "–" if b.bound is None else f"{b.bound:.2f} ± {b.bound_error:.2f}" for b in bent
+            ],
+        },
+        hide_index=True,
+    )
+    left, right = st.columns([2, 3], gap="medium")
     with left:
-        st.subheader("How straight, how likely")
-        st.dataframe(
-            {
-                "flow": [each.label for each in shown],
-                "S": [round(b.deviation, 3) for b in bent],
-                "S ÷ distance²": [round(b.relative, 3) for b in bent],
-                "arc ÷ chord": [round(b.arc_over_chord, 3) for b in bent],
-                "−log p, nats": [_cell(each and each.nll) for each in likely],
-                "KL(data ‖ flow)": [
-                    "–" if each is None or each.kl is None else f"{each.kl:.3f} ± {each.error:.3f}"
-                    for each in likely
-                ],
-                "bound, nats": [
-                    "–" if b.bound is None else f"{b.bound:.2f} ± {b.bound_error:.2f}"
-                    for b in bent
-                ],
-            },
-            hide_index=True,
-        )
         st.caption(
             f"S: mean square difference of the velocity from the chord, of {BendingConfig.n:,} "
             "particles, summed over dimensions. −log p: of fresh data, by the change of variables "
-            "along the converged flow, ± standard error. The bound is on the diffusion that "
-            "shares the flow's velocity, so that −log p may lie on either side of it."
+            "along the converged flow, ± standard error."
+        )
+        st.caption(
+            "The bound holds for the diffusion that has the flow's velocity and the predicted "
+            "score beside it, so that −log p of the flow may lie on either side: where the two "
+            "disagree, velocity and score are not those of one density."
         )
     spots = [
         figures.Spot(

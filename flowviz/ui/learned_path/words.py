@@ -48,7 +48,10 @@ def straightness(rows: Sequence[Told]) -> str:
         text = f"**The flow of the {best.label} is {times:.1f} times as straight** ({against})."
     else:
         text = f"**No learned path is straighter than {base.label} here** ({against})."
-    return f"{text} {ability(base, best)}"
+    return (
+        f"{text} {ability(base, best)} Conditional OT is the reverse: straight given the data "
+        "point (above), bent in its flow (below)."
+    )
 
 
 def ability(base: Told, other: Told) -> str:
