@@ -64,6 +64,7 @@ def conditional_fields(
             for t, v in zip(row.times, row.vectors, strict=True)
         ],
     )
+    _titled(figure)
     figure.update_annotations(font={"size": 12, "color": theme.MUTED[dark]})
     axis = np.unique(positions[:, 0])
     step = axis[1] - axis[0]
@@ -131,6 +132,7 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
     figure = make_subplots(
         rows=1, cols=len(ways), horizontal_spacing=0.04, subplot_titles=titles, shared_yaxes=True
     )
+    _titled(figure)
     for annotation, way in zip(figure.select_annotations(), ways, strict=True):
         annotation.update(font={"size": 14, "color": way.colour})
     noise = theme.colour("noise", dark=dark)
@@ -207,6 +209,7 @@ def predictions(
         vertical_spacing=0.07,
         subplot_titles=[f"<b>{name}</b>   half a cell: {halves[name]:.3g}" for name in panels],
     )
+    _titled(figure)
     for annotation, colour in zip(figure.select_annotations(), colours, strict=True):
         annotation.update(font={"size": 13, "color": colour})
     for i, (name, vectors) in enumerate(panels.items()):
@@ -237,7 +240,7 @@ def predictions(
     _bare(figure)
     return figure.update_layout(
         template=theme.template(dark=dark),
-        height=640,
+        height=580,
         margin={"l": 8, "r": 8, "t": 30, "b": 8},
     )
 
@@ -255,7 +258,14 @@ def _bare(figure: go.Figure) -> None:
     figure.update_xaxes(**span)
     figure.update_yaxes(**span)
     for axis in figure.select_yaxes():
-        axis.scaleanchor = axis.anchor
+        axis.update(scaleanchor=axis.anchor, constraintoward="top")
+
+
+def _titled(figure: go.Figure) -> None:
+    """Ties the titles to their panels, which shrink to squares where the page is narrow."""
+    for i, annotation in enumerate(figure.select_annotations()):
+        name = "" if i == 0 else str(i + 1)
+        annotation.update(xref=f"x{name} domain", yref=f"y{name} domain", x=0.5, y=1.01)
 
 
 def _range(vectors: NDArray) -> str:

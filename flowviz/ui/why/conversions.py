@@ -130,17 +130,18 @@ def _lesson(found: ConversionResult, label: str, *, exact: bool) -> str:
 
 def _table(found: ConversionResult) -> None:
     times = [min(t, found.times[-1]) for t in TABLE]
-    head = ["from → to", "factor", *(f"t = {t:.6g}" for t in times)]
+    head = ["from → to", "factor", "t = 0", *(f"{t:.6g}" for t in times[1:])]
     rows = [head, ["---", "---", *["---:"] * len(times)]]
     values = np.stack([found.factor(t) for t in times], axis=1)
     for factor, own in zip(FACTORS, values, strict=True):
         cells = [f"**{_cell(v)}**" if not abs(v) < LARGE else _cell(v) for v in own]
-        cells = [f":red[{c} ▲]" if "**" in c else c for c in cells]
-        names = f"{factor.source} → {factor.to}"
+        cells = [f":red[{c}\u00a0▲]" if "**" in c else c for c in cells]
+        names = f"{SYMBOLS[factor.source]}\u00a0→\u00a0{SYMBOLS[factor.to]}"
         rows.append([names, f"${factor.symbol}$", *cells])
     st.markdown("\n".join("| " + " | ".join(row) + " |" for row in rows))
     st.caption(
-        "▲ marks a factor of 100 or more: α → 0 at t = 0, σ → 0 at t = 1. Here "
+        "u velocity, s score, ε̂ noise, m data. ▲ marks a factor of 100 or more: α → 0 at t = 0, "
+        "σ → 0 at t = 1. Here "
         "$D = \\dot\\alpha\\sigma - \\alpha\\dot\\sigma$, 1 on conditional OT; each conversion "
         "also adds a multiple of *x*, which has no error."
     )
