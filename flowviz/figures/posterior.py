@@ -18,7 +18,7 @@ from flowviz.figures.plane import TICKS, arrows, polyline
 
 __all__ = ["FieldRow", "Ways", "conditional_fields", "conditional_ways", "predictions", "progress"]
 
-PANEL = 205
+PANEL = 185
 """The side of a panel of fields in pixels."""
 STAR = {"symbol": "star", "size": 13}
 FIRM, FAINT = 0.9, 0.3
@@ -59,13 +59,13 @@ def conditional_fields(
         horizontal_spacing=0.015,
         vertical_spacing=0.3 / (1 + 2 * len(rows)),
         subplot_titles=[
-            f"<i>t</i> = {t:.3g},  size {_range(v)}"
+            f"<i>t</i> = {t:.3g}:  {_range(v)}"
             for row in rows
             for t, v in zip(row.times, row.vectors, strict=True)
         ],
     )
     _titled(figure)
-    figure.update_annotations(font={"size": 12, "color": theme.MUTED[dark]})
+    figure.update_annotations(font={"size": 11.5, "color": theme.MUTED[dark]})
     axis = np.unique(positions[:, 0])
     step = axis[1] - axis[0]
     for r, row in enumerate(rows, start=1):
@@ -167,7 +167,7 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
     figure.layout.yaxis.title.text = "<i>x</i><sub>2</sub>"
     return figure.update_layout(
         template=theme.template(dark=dark),
-        height=440,
+        height=410,
         margin={"t": 40, "b": 76},
         legend={"y": -0.15},
     )
@@ -270,7 +270,7 @@ def _titled(figure: go.Figure) -> None:
 
 def _range(vectors: NDArray) -> str:
     size = np.linalg.norm(vectors, axis=1)
-    return f"{size.min():.2g} … {size.max():.2g}"
+    return f"{size.min():.2g}…{size.max():.2g}".replace("e+0", "e")
 
 
 def _line(line: NDArray, colour: str, width: float) -> dict[str, Any]:
