@@ -1,16 +1,20 @@
 """A learned path: its ends and derivatives, its bound against closed forms, what is shipped."""
 
 import math
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 from torch import Generator
 
 from flowviz import checkpoints
 from flowviz.__main__ import main
 from flowviz.checkpoints import CheckpointError
 from flowviz.datasets import dataset
+from flowviz.experiments import learned_path as experiments
 from flowviz.experiments.evaluate import noise
 from flowviz.experiments.learned_path import (
     BendingConfig,
@@ -27,6 +31,7 @@ from flowviz.schedulers import LEARNED, LearnedReference, scheduler, spec_of
 from flowviz.straightness import marginal_straightness
 from flowviz.training import NfdmConfig, TrainConfig, kind_of, steps_within
 from flowviz.training.nfdm import bound_of, draw_times, train_path
+from flowviz.ui import sweeps
 from flowviz.ui.learned_path.words import Told, ability, claim, straightness
 
 DIM, DELTA = 2, 0.01
@@ -341,7 +346,7 @@ OT = Told(label="OT", learned=False, deviation=2.0, nll=2.1, error=0.01, few=1.0
 @pytest.mark.parametrize(
     ("few", "limit", "words"),
     [
-        (0.5, (0.3, 0.4), "made them worse"),
+        (0.5, (0.3, 0.4), "made samples worse"),
         (0.5, (0.1, 0.4), "gained nothing that can be told"),
         (0.5, (0.1, 0.2), "against the study's doubt"),
         (1.5, (0.1, 0.2), "better only in the limit"),
@@ -364,3 +369,23 @@ def test_words_follow_the_numbers():
     assert "says nothing of it" in claim([OT, bends], 2, "W2", "Euler")
     assert "No learned path is here" in straightness([OT])
     assert claim([OT], 2, "W2", "Euler") == ""
+
+
+def test_page_tells_of_the_shipped_paths_beside_fixed_ones(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
+    for name, smaller in (("compute_ways", {"n": 5}), ("compute_bending", {"n": 50})):
+        monkeypatch.setattr(experiments, name, _smaller(getattr(experiments, name), smaller))
+    app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
+    app.query_params["data"] = "8gaussians"
+    app.switch_page("pages/learned_path.py").run()
+    assert not app.exception and not app.error
+    flows = list(app.dataframe[0].value["flow"])
+    learned = ["learned path, bound alone", "learned path, penalty 0.01"]
+    assert flows == ["conditional OT", "VP diffusion", *learned]
+    assert any("times as straight" in each.value for each in app.markdown)
+    assert any(button.label == "Learn the path" for button in app.button)
+
+
+def _smaller(compute, smaller):
+    return lambda config, **more: compute(replace(config, **smaller), **more)

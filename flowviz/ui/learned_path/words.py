@@ -90,7 +90,7 @@ def claim(rows: Sequence[Told], nfe: int, measure: str, solver: str) -> str:
     if not straighter:
         head = "This run says nothing of it: the learned path is not the straighter one"
     elif pays and holds >= 0:
-        with_all = "it made them worse" if holds > 0 else "it gained nothing that can be told"
+        with_all = "it made samples worse" if holds > 0 else "it gained nothing that can be told"
         head = (
             "In this run straightness helped where evaluations are few, and with as many as one "
             f"likes {with_all}, which is what the study's third claim suspects"
