@@ -3,9 +3,13 @@
 import os
 
 import pytest
+import torch
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+
+
+torch.set_num_threads(1)  # the workers share the cores; threads of two would wait on each other
 
 
 @pytest.fixture(scope="session")
