@@ -13,12 +13,14 @@ from flowviz.checkpoints.images import (
     describe_classifier,
     describe_field,
     load_classifier,
+    locate_images,
     read_quality,
     save_images,
 )
 from flowviz.cli import main
 from flowviz.datasets.images import image_set
 from flowviz.experiments.image_quality import (
+    CLASSIFIER,
     Judge,
     QualityPoint,
     bits_per_dimension,
@@ -429,3 +431,13 @@ def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):
     assert card.images == 11 * 128 and 0 <= card.quality["test_accuracy"] <= 1
     assert classifier_judge(out.with_suffix(".safetensors")).reference.n == len(TRAIN)
     assert run(capsys, *words, "--resume")[0] == 0  # a finished run is only written again
+
+
+def test_shipped_classifier_is_small_good_and_has_its_reference(monkeypatch):
+    monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
+    card, _ = load_classifier()
+    assert card.quality["test_accuracy"] >= 0.88 and card.quality["test_images"] == 10_000
+    assert locate_images(CLASSIFIER).stat().st_size <= 3_000_000
+    judge = classifier_judge()
+    assert judge.reference.n == 50_000 and judge.reference.mean.shape == (192,)
+    assert 0 < judge.floor(10_000) < judge.floor(2_000) < judge.floor(500)
