@@ -19,8 +19,8 @@ from flowviz.ui.why import results
 
 __all__ = ["section"]
 
-LARGE = 100.0
-"""A factor above this is marked: it turns an error of 1 % into one of the whole."""
+LARGE = 99.5
+"""A factor of this, written 100, or more is marked: it makes an error of 1 % one of the whole."""
 RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TABLE = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 DASHES = {"velocity": "solid", "score": "dot", "noise": "dash", "data": "dash"}
