@@ -175,6 +175,7 @@ def _ways(settings: Settings, shown: Sequence[Shown], found: Sequence[Ways]) -> 
         | {f"field {k}": each.field for k, each in enumerate(shown)},
         columns=partial(_way_columns, shown, found),
         filename="flowviz-learned-path-ways",
+        squares=2 if len(shown) > 3 else 1,  # two rows of them
     )
 
 
@@ -208,7 +209,6 @@ def _table(
         {
             "flow": [each.label for each in shown],
             "S": [round(b.deviation, 3) for b in bent],
-            "S ÷ distance²": [round(b.relative, 3) for b in bent],
             "arc ÷ chord": [round(b.arc_over_chord, 3) for b in bent],
             "−log p, nats": [_cell(each and each.nll) for each in likely],
             "KL(data ‖ flow), nats": [
@@ -322,18 +322,21 @@ def _curves(
                     dash=each.dash,
                 )
             )
+        plot = curves.curves(
+            lines,
+            x_title=f"function evaluations (NFE), {solver}",
+            y_title=title,
+            floor_label="a perfect sampler, same noise",
+            log_x=True,
+            log_y=True,
+            markers=True,
+            dark=is_dark(),
+        )
+        budgets = sorted({round(nfe) for curve in found for nfe in curve.cost})
+        plot.update_xaxes(tickvals=budgets, ticktext=[f"{nfe}" for nfe in budgets])
         with place:
             figure.show(
-                curves.curves(
-                    lines,
-                    x_title=f"function evaluations (NFE), {solver}",
-                    y_title=title,
-                    floor_label="a perfect sampler, same noise",
-                    log_x=True,
-                    log_y=True,
-                    markers=True,
-                    dark=is_dark(),
-                ),
+                plot,
                 f"learned-path-{name}",
                 title=title,
                 alt=f"{title} against function evaluations: "
