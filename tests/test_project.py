@@ -93,8 +93,12 @@ def test_package_metadata():
     assert flowviz.__version__ == "0.1.0"
     assert project["project"]["license"] == "MIT"
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
-    patterns = project["tool"]["setuptools"]["package-data"]["flowviz.ui"]
-    packed = {file for pattern in patterns for file in (ROOT / "flowviz/ui").glob(pattern)}
+    packed = {
+        file
+        for package, patterns in project["tool"]["setuptools"]["package-data"].items()
+        for pattern in patterns
+        for file in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
     static = {
         file
         for file in (ROOT / "flowviz").rglob("*")
