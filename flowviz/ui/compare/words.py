@@ -27,8 +27,8 @@ def lesson(panels: Sequence[Side]) -> str:
         apart = np.linalg.norm(left.flow.states[-1] - right.flow.states[-1], axis=1).mean()
         text += (
             f"**The same noise ends {apart:.2f} from its twin on the other side** (mean over "
-            "particles); exact fields and enough steps bring that to nearly 0 for any two fixed paths "
-            "but VE, whose start neglects the data that is in its noise. "
+            "particles); exact fields and enough steps bring that to nearly 0 for any two fixed "
+            "paths but VE, whose start neglects the data that is in its noise. "
         )
     halves = [_halfway(side.flow) for side in panels]
     if abs(halves[0] - halves[1]) >= 0.05:
