@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from flowviz.experiments.evolution import EXACT, FlowConfig, FlowResult, Scene, SceneConfig
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, scheduler
 from flowviz.ui import cache, state
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
@@ -140,7 +140,9 @@ def _plane(side: Side) -> players.Scene:
         most = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
         difference = np.where(scene.reached, np.minimum(difference, most), 0)
     kind = "exact" if side.exact else "learned"
+    estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
     return players.Scene(
+        **estimated,
         times=scene.times,
         density=scene.density,
         velocity=scene.velocity,
