@@ -42,6 +42,14 @@ def test_few_noisy_steps_are_told_from_the_density() -> None:
     assert not run(way="euler-maruyama", noise=1.0, nfe=4).agrees
 
 
+@pytest.mark.parametrize("nfe", [4, 6])
+def test_few_steps_are_held_against_the_densities_of_their_own_times(nfe) -> None:
+    few = run(nfe=nfe, n=600)
+    at = np.searchsorted(few.times, few.checked)
+    np.testing.assert_allclose(few.times[at], few.checked)
+    assert (few.energy < few.highest).all()  # pairs have the density at every time, exactly
+
+
 def test_the_noise_of_vp_is_that_of_song() -> None:
     t = np.linspace(0, 0.99, 12)
     wanted = 0.5 * np.sqrt(0.1 + (1 - t) * 19.9)

@@ -39,7 +39,7 @@ FLOW = "midpoint"
 """The flow, in place of a sampler's name: the method in METHODS that follows it."""
 
 CHECKED = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""The times, as shares of t_max, at which particles are held against draws of p_t."""
+"""The times, as shares of t_max, near which particles are held against draws of p_t."""
 
 FLOOR_SETS = 20
 """Pairs of fresh sets whose distances say what a perfect sampler would have."""
@@ -96,7 +96,8 @@ class ParticlesResult:
         times: (K,), from 0 to the path's t_max.
         states: (K, n, 2) float32.
         nfe: counted evaluations of the field.
-        energy: (5,), the energy distance to fresh draws of p_t at CHECKED.
+        checked: (5,), the times of the steps nearest to CHECKED.
+        energy: (5,), the energy distance to fresh draws of p_t at these.
         floor: (5,), that of two fresh sets, mean of FLOOR_SETS.
         highest: (5,), the largest of these.
         length: (n,), of each particle's way.
@@ -106,6 +107,7 @@ class ParticlesResult:
     times: NDArray[np.float64]
     states: NDArray[np.float32]
     nfe: int
+    checked: NDArray[np.float64]
     energy: NDArray[np.float64]
     floor: NDArray[np.float64]
     highest: NDArray[np.float64]
@@ -157,13 +159,14 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
             generator=Generator().manual_seed(config.seed + 2),
         )
         states, nfe = solution.states, solution.nfe
-    truth = _truth(config.data, config.path, config.n)
     at = [round(share * config.nfe) for share in CHECKED]
+    truth = _truth(config.data, config.path, config.n, tuple(grid[at].tolist()))
     ways = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
     return ParticlesResult(
         times=grid.numpy(),
         states=states.numpy(),
         nfe=nfe,
+        checked=grid[at].numpy(),
         energy=_energies(states[at], truth.points),
         floor=truth.floors.mean(axis=0),
         highest=truth.floors.max(axis=0),
@@ -181,7 +184,7 @@ def compute_noise(path: str, times: NDArray, noise: float) -> NDArray[np.float64
 
 @dataclass(frozen=True)
 class _Truth:
-    """Fresh draws of p_t at CHECKED, (5, n, 2), and how far two fresh sets are apart."""
+    """Fresh draws of p_t at five times, (5, n, 2), and how far two fresh sets are apart."""
 
     points: Tensor
     floors: NDArray[np.float64]
@@ -189,14 +192,14 @@ class _Truth:
 
 
 @lru_cache(maxsize=32)
-def _truth(data: str, path: str, n: int) -> _Truth:
+def _truth(data: str, path: str, n: int, times: tuple[float, ...]) -> _Truth:
     target, affine, _ = resolve(data, path, None)
     generator = Generator().manual_seed(FRESH)
 
     def fresh() -> Tensor:
         x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)
-        times = affine.t_max * torch.tensor(CHECKED, dtype=torch.float64)
-        return torch.stack([affine.flow(t, x_0, x_1) for t in times])
+        moments = torch.tensor(times, dtype=torch.float64)
+        return torch.stack([affine.flow(t, x_0, x_1) for t in moments])
 
     sets = [fresh() for _ in range(FLOOR_SETS + 1)]
     floors = [_energies(first, second) for first, second in zip(sets[1:], sets, strict=False)]

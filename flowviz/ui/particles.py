@@ -12,7 +12,6 @@ from flowviz.device import limit_threads
 from flowviz.experiments import particles as experiment
 from flowviz.experiments.evolution import EXACT, SceneConfig
 from flowviz.experiments.particles import (
-    CHECKED,
     FLOW,
     PAIRS,
     TOLERANCE,
@@ -282,8 +281,8 @@ def figures(settings: Settings, ways: Sequence[Way]) -> None:
 def _marginals(settings: Settings, ways: Sequence[Way]) -> None:
     colour = theme.path_colour(ways[1].config.path, dark=is_dark())
     muted = theme.MUTED[is_dark()]
-    times = np.array(CHECKED) * ways[1].result.times[-1]
     first = ways[1].result
+    times = first.checked
     lines = [
         curves.Curve(
             label=way.title,
