@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from flowviz.lectures import MOST_BYTES, lectures, parse
+from flowviz.ui import lecture
 
 PAGES = {path.stem for path in (Path(__file__).parents[1] / "pages").glob("*.py")}
 
@@ -56,3 +58,18 @@ def test_lectures_of_a_folder_join_the_built_in_ones(tmp_path, monkeypatch):
     (tmp_path / "broken.toml").write_text("title = ")
     monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
     assert set(lectures()) == {*BUILT_IN, "mine"}
+
+
+def test_a_lecture_that_a_link_opened_without_a_step_can_be_left(monkeypatch):
+    def app():
+        from flowviz.ui import lecture
+
+        now = lecture.running()
+        if now:
+            lecture.banner(now)
+
+    monkeypatch.setattr(lecture, "_way", lambda now: "leave")
+    test = AppTest.from_function(app)
+    test.query_params["lecture"] = "ten-steps"
+    test.run()
+    assert not test.exception and "lecture" not in test.query_params

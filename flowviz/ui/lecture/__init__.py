@@ -114,7 +114,8 @@ def banner(now: Running) -> None:
         else:
             st.markdown(step.text)
     if go == "leave":
-        del st.query_params["lecture"], st.query_params["step"]
+        for name in ("lecture", "step"):
+            st.query_params.pop(name, None)  # a link may leave out the first step's number
         st.rerun()
     elif go in ("next", "previous"):
         try:
