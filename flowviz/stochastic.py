@@ -48,7 +48,7 @@ from flowviz.solvers import Counted, Field, Solution, SolveError
 __all__ = ["SAMPLERS", "Sampler", "rate", "sample"]
 
 RENEWAL = 12.0
-"""The most that d_alpha / alpha counts for in the rate: VP's is largest at t = 0, 10.025."""
+"""The most that d_alpha / alpha counts for in the rate: VP's is largest at t = 0, 10."""
 
 
 @dataclass(frozen=True)
