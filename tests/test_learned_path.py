@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ from flowviz.straightness import marginal_straightness
 from flowviz.training import NfdmConfig, TrainConfig, kind_of, steps_within
 from flowviz.training.nfdm import bound_of, draw_times, train_path
 from flowviz.ui import sweeps
+from flowviz.ui.learned_path import pictures
 from flowviz.ui.learned_path.words import Told, ability, claim, straightness
 
 DIM, DELTA = 2, 0.01
@@ -389,3 +391,18 @@ def test_page_tells_of_the_shipped_paths_beside_fixed_ones(tmp_path, monkeypatch
 
 def _smaller(compute, smaller):
     return lambda config, **more: compute(replace(config, **smaller), **more)
+
+
+def test_likelihoods_of_other_draws_are_told_apart_by_what_is_above_the_datas_own():
+    measured = [
+        pictures._told(
+            SimpleNamespace(label=label, learned=label != "OT"),
+            SimpleNamespace(deviation=1.0),
+            pictures._Likely(nll=nll, kl=kl, error=0.003),
+        )
+        for label, nll, kl in (
+            ("OT", 2.17, 0.012),
+            ("it", 2.21, 0.013),
+        )  # the draws differ
+    ]
+    assert "cannot be told" in ability(*measured)

@@ -147,7 +147,8 @@ def _told(each: Shown, bent: Bending, likely: _Likely | None) -> Told:
         label=each.label,
         learned=each.learned,
         deviation=bent.deviation,
-        nll=None if likely is None else likely.nll,
+        # Less the data's own chance: flows may have been judged by other draws.
+        nll=None if likely is None else likely.nll if likely.kl is None else likely.kl,
         error=0.0 if likely is None else likely.error,
     )
 
@@ -340,7 +341,9 @@ def _curves(
                 f"learned-path-{name}",
                 title=title,
                 alt=f"{title} against function evaluations: "
-                + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines),
+                + "; ".join(
+                    f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)
+                ),
                 settings=asked.about | {"solver": settings.method},
                 columns=partial(_cost_columns, lines, name),
                 filename=f"flowviz-learned-path-{name}",

@@ -15,8 +15,9 @@ class Told:
         label: its name.
         learned: whether its path is.
         deviation: S.
-        nll: negative log-likelihood of fresh data by the converged flow, in nats.
-        error: its standard error, or that of its distance to the data's entropy.
+        nll: negative log-likelihood of fresh data by the converged flow in nats, less that by the
+            data's own density where this is known.
+        error: its standard error.
         few: quality of samples with few evaluations, lower is better.
         limit: quality of samples of the converged flow, a value a seed.
     """
