@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from flowviz.figures import schedules as figures
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
 from flowviz.ui import paths, schedules
+from flowviz.ui.why import conversions
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,3 +77,16 @@ def test_a_shape_is_used_on_every_page_at_once() -> None:
     menu.select("shaped").run()
     assert not app.exception
     assert app.query_params["shape"] in ("a1=0.25", ["a1=0.25"])
+
+
+def test_conversions_offer_networks_of_the_very_shape_and_of_no_other(monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(conversions, "networks", lambda data, path: asked.append(path) or {})
+
+    def app():
+        from flowviz.ui.why import conversions
+
+        conversions.section("8gaussians", "shaped:a1=0.2")
+
+    assert not AppTest.from_function(app).run(timeout=30).exception
+    assert asked == ["shaped:a1=0.2"]

@@ -13,7 +13,6 @@ from flowviz.figures import posterior as figures
 from flowviz.schedulers import scheduler
 from flowviz.ui import figure, state
 from flowviz.ui.compare.networks import choose, networks
-from flowviz.ui.paths import name_of
 from flowviz.ui.theme import is_dark
 from flowviz.ui.why import results
 
@@ -36,7 +35,7 @@ SYMBOLS = {"velocity": "u", "score": "s", "noise": "ε̂", "data": "m"}
 def section(data: str, path: str) -> None:
     """The field and the time of the sidebar, the four fields, and the factors."""
     with st.sidebar:
-        options = {EXACT: "exact", **networks(data, name_of(path))}
+        options = {EXACT: "exact", **networks(data, path)}
         name = EXACT
         if len(options) > 1:
             name = state.select(
@@ -49,7 +48,7 @@ def section(data: str, path: str) -> None:
         t = state.number("t", "Time t", 0.0, 1.0, 0.6, step=0.05, format="%.3g")
     field, network = EXACT, None
     if name != EXACT:
-        path, field, network = choose(data, name_of(path), name)
+        path, field, network = choose(data, path, name)
     config = ConversionConfig(data=data, path=path, field=field, t=t)
     found = results.conversions(config, network)
     label = scheduler(path).label
