@@ -116,7 +116,9 @@ def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness
     speeds = _squares(velocity)
     (turning,) = torch.gradient(velocity, spacing=(clock,), dim=0)
     early = clock <= LATEST
-    arc = torch.trapezoid(speeds.sqrt(), clock, dim=0).mean()
+    # Of a straight way the quadrature may find less than its chord; a polyline never has less.
+    polyline = _squares(states.double().flatten(2).diff(dim=0)).sqrt().sum(dim=0)
+    arc = torch.maximum(torch.trapezoid(speeds.sqrt(), clock, dim=0), polyline).mean()
     return Straightness(
         deviation=torch.trapezoid(deviations, clock).item(),
         displacement=_squares(chord).mean().item(),
