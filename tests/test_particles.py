@@ -12,6 +12,7 @@ from flowviz.experiments.particles import (
     compute_particles,
 )
 from flowviz.stochastic import SAMPLERS
+from flowviz.ui import particles as page
 
 WAYS = (PAIRS, FLOW, *SAMPLERS)
 
@@ -74,3 +75,24 @@ def test_a_field_that_is_handed_over_moves_the_particles() -> None:
 def test_bad_configs_are_refused_in_words(entries, message) -> None:
     with pytest.raises(ValueError, match=message):
         ParticlesConfig(**entries)
+
+
+@pytest.mark.parametrize(
+    ("noise", "words"), [(0.0, "is the flow itself"), (1.0, "different ways")]
+)
+def test_without_noise_no_other_ways_are_told_of(noise, words) -> None:
+    settings = page.Settings(
+        data="8gaussians",
+        path="ot",
+        field="exact",
+        sampler="euler-maruyama",
+        noise=noise,
+        nfe=60,
+        shown=6,
+        seed=0,
+    )
+    ways = []
+    for way, level in ((PAIRS, 0.0), (FLOW, 0.0), ("euler-maruyama", noise)):
+        config = ParticlesConfig(way=way, noise=level, nfe=60, n=300)
+        ways.append(page.Way(title="", note="", config=config, result=compute_particles(config)))
+    assert words in page.lesson(settings, ways)

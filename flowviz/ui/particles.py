@@ -241,6 +241,8 @@ def lesson(settings: Settings, ways: Sequence[Way]) -> str:
         verdict = (
             "**The same densities at five times, by entirely different ways**: no sample tells "
             "which of the two made it. "
+            if settings.noise
+            else "**Without noise the SDE is the flow itself**, in steps of another kind. "
         )
     else:
         names = [name for name, good in zip(("ODE", "SDE"), within, strict=True) if not good]
