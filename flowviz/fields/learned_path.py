@@ -275,7 +275,8 @@ class LearnedPathField(nn.Module):
     def acceleration(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
         """d/dt of the velocity along the flow at t (B,) and x (B, D), shape (B, D).
 
-        A forward difference over STEP, cut at the path's last time; `velocity` is this field's.
+        A forward difference over STEP; `velocity` is this field's. In the last STEP the time
+        stays at its beginning, since the path ends: there it is not exact.
         """
         t = torch.minimum(t, t.new_tensor(self.path.t_max - STEP))
         after = self(t + STEP, x + STEP * velocity)
