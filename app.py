@@ -7,6 +7,7 @@ from flowviz.ui import lecture, state, theme
 PAGES = {
     # file: (section, title, icon), in the order of the menu; sections: See, Understand, Measure
     "compare": ("See", "Compare", ":material/compare:"),
+    "images": ("See", "Images", ":material/image:"),
     "lecture": ("See", "Lectures", ":material/slideshow:"),
     "train": ("See", "Train", ":material/model_training:"),
     "why": ("Understand", "One path, all paths", ":material/alt_route:"),

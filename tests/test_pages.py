@@ -25,6 +25,7 @@ from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
 from flowviz.ui.compare import learned
+from flowviz.ui.images import work
 from flowviz.ui.player.payload import header_of
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +33,7 @@ PAGES = sorted((ROOT / "pages").glob("*.py"))
 
 LINKS = {
     "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
+    "images": {"view": "film", "class": "none", "guidance": "3", "solver": "heun3"},
     "train": {"data": "moons", "left": "trig", "seed": "7"},
     "why": {"data": "moons", "path": "trig", "t": "0.25", "n": "500"},
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
@@ -49,6 +51,7 @@ LINKS = {
 
 MOVES = {
     "compare": ("left", "trig"),
+    "images": ("solver", "heun3"),
     "train": ("left", "trig"),
     "why": ("path", "trig"),
     "likelihood": ("solver", "heun3"),
@@ -73,6 +76,12 @@ def own_home(tmp_path, monkeypatch):
 def no_sweeps(monkeypatch):
     """A sweep takes seconds; what the page makes of its curves is tested in test_nfe_page."""
     monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
+
+
+@pytest.fixture(autouse=True)
+def no_images(monkeypatch):
+    """Images take seconds; what the page makes of them is tested in test_images_page."""
+    monkeypatch.setattr(work, "worked", lambda *_, **__: iter(()))
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,194 @@
+"""The sidebar of the page on images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import streamlit as st
+
+from flowviz.checkpoints.images import ImageCard
+from flowviz.experiments.evolution import affordable, budgets
+from flowviz.experiments.images import ImageConfig
+from flowviz.solvers import METHODS
+from flowviz.ui import state
+from flowviz.ui.images import sources
+from flowviz.ui.images.sources import Source
+
+__all__ = ["VIEWS", "Settings", "controls"]
+
+DEFAULT = ImageConfig()
+TOLERANCES = {"0.1": "10⁻¹", "0.01": "10⁻²", "0.001": "10⁻³", "0.0001": "10⁻⁴"}
+ALL, NONE = "all", "none"
+
+VIEWS = {
+    "samples": "Samples",
+    "nfe": "Grid over NFE",
+    "film": "Film strip",
+    "noises": "Between two noises",
+    "classes": "All classes",
+    "guidance": "Guidance",
+    "ways": "Straightness",
+    "quality": "Quality",
+}
+"""What the page shows, by slug."""
+
+GUIDED = 10.0
+"""The largest guidance on offer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the sidebar says.
+
+    Attributes:
+        sides: names of the checkpoints, one or two.
+        chosen: a class by name, ALL for all in turn, or NONE.
+        guidance: see `ImageConfig`.
+        solver: name in METHODS.
+        nfe: of a fixed-step solver.
+        tol: of an adaptive one.
+        seed: of the noise.
+    """
+
+    sides: tuple[str, ...]
+    chosen: str
+    guidance: float
+    solver: str
+    nfe: int
+    tol: float
+    seed: int
+
+    def config(self, source: Source, n: int, **changes: object) -> ImageConfig:
+        """How a side draws its first n images; without a class where it knows none."""
+        known = source.card.classes if source.checkpoint.conditional else ()
+        classes: tuple[int, ...] = ()
+        if known and self.chosen == ALL:
+            classes = tuple(range(len(known)))
+        elif self.chosen in known:
+            classes = (known.index(self.chosen),)
+        values = {
+            "solver": self.solver,
+            "nfe": self.nfe,
+            "tol": self.tol,
+            "classes": classes,
+            "guidance": self.guidance if classes else 1.0,
+            "n": n,
+            "seed": self.seed,
+        }
+        return ImageConfig(**values | changes)
+
+
+def controls() -> Settings:
+    """The sidebar: which checkpoints, which class, and how their noise is carried to images."""
+    menu, cards = sources.names(), sources.cards()
+    with st.sidebar:
+        sides: list[str] = []
+        if menu:
+            left, right = _defaults(menu, cards)
+            sides.append(
+                state.select(
+                    "left",
+                    "Left checkpoint",
+                    menu,
+                    left,
+                    help="A velocity field of images with its path. Files of torchcfm, "
+                    "flow_matching and diffusers in a folder of FLOWVIZ_CHECKPOINTS are listed.",
+                )
+            )
+            other = {NONE: "none"} | menu
+            second = state.select(
+                "right",
+                "Right checkpoint",
+                other,
+                right,
+                help="It starts from the very same noise, image by image.",
+            )
+            sides += [second] if second != NONE else []
+        known = _classes(sides, cards)
+        chosen = state.select(
+            "class",
+            "Class",
+            {ALL: "all in turn"} | {name: name for name in known} | {NONE: "none"},
+            ALL,
+            help="What a class-conditional network is told. With none it takes its null class.",
+        )
+        guidance = state.number(
+            "guidance",
+            "Guidance w",
+            0.0,
+            GUIDED,
+            DEFAULT.guidance,
+            step=0.5,
+            help="Classifier-free guidance: the velocity is u(no class) + w (u(class) − u(no "
+            "class)). 1 is the plain class and costs one network pass an evaluation, others two.",
+        )
+        solver = state.select(
+            "solver",
+            "ODE solver",
+            {name: entry.label for name, entry in METHODS.items()},
+            DEFAULT.solver,
+            help="How noise follows the field. "
+            + " ".join(f"**{m.label}:** {m.sentence}" for m in METHODS.values()),
+        )
+        nfe, tol = DEFAULT.nfe, DEFAULT.tol
+        if METHODS[solver].adaptive:
+            tol = float(
+                state.select(
+                    "tol",
+                    "Tolerance of a step",
+                    TOLERANCES,
+                    "0.001",
+                    help="An adaptive solver picks its own steps so that each errs by less than "
+                    "this, over all images of a batch together.",
+                )
+            )
+        else:
+            nfe = state.budget(
+                "nfe",
+                "Budget: function evaluations (NFE)",
+                budgets(solver),
+                DEFAULT.nfe,
+                also=affordable(solver),
+                help="How often a solve may ask for the velocity: what an image costs. Only "
+                "budgets that this solver can spend exactly are offered.",
+            )
+        seed = state.integer(
+            "seed",
+            "Seed of the noise",
+            0,
+            999_999,
+            DEFAULT.seed,
+            dice=True,
+            help="Both sides start from this very noise; image i has the same noise in all views.",
+        )
+        with st.expander("Open another checkpoint", icon=":material/folder_open:"):
+            sources.uploader()
+    return Settings(
+        sides=tuple(sides),
+        chosen=chosen,
+        guidance=guidance,
+        solver=solver,
+        nfe=nfe,
+        tol=tol,
+        seed=seed,
+    )
+
+
+def _defaults(menu: Mapping[str, str], cards: Mapping[str, ImageCard]) -> tuple[str, str]:
+    """The first checkpoint on conditional OT and the first on VP of the same data, if any."""
+    first = next(iter(menu))
+    left = next((name for name, card in cards.items() if card.path == "ot"), first)
+    data = cards[left].data if left in cards else None
+    right = next(
+        (name for name, card in cards.items() if card.path == "vp" and card.data == data), NONE
+    )
+    return left, right if right != left else NONE
+
+
+def _classes(sides: list[str], cards: Mapping[str, ImageCard]) -> tuple[str, ...]:
+    """The classes that the first side which knows any can be told."""
+    for name in sides:
+        if name not in cards:
+            continue
+        if cards[name].network.get("conditional"):
+            return cards[name].classes
+    return ()

@@ -1,0 +1,442 @@
+"""Numbers about images: how straight their ways are, and how good they are for what they cost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from flowviz.checkpoints import CheckpointError
+from flowviz.experiments import image_quality as experiment
+from flowviz.experiments.image_quality import Judge, QualityPoint
+from flowviz.experiments.images import ImageConfig, nearest_nfe
+from flowviz.figures import curves
+from flowviz.figures.images import Steps, step_sizes
+from flowviz.solvers import METHODS
+from flowviz.straightness import Straightness
+from flowviz.ui import figure, state
+from flowviz.ui.downloads import stacked
+from flowviz.ui.images import sources
+from flowviz.ui.images.controls import Settings
+from flowviz.ui.images.sources import Source
+from flowviz.ui.images.work import Piece, draw, store
+from flowviz.ui.theme import is_dark
+
+__all__ = ["quality", "quality_words", "ways"]
+
+FEW = 4
+"""Images whose ways are followed."""
+NFES = (2, 5, 10, 20, 50)
+"""Budgets at which the page measures quality."""
+JUDGED = (200, 500, 1_000)
+SECONDS = 0.0026
+"""Of one processor for a pass of the shipped networks, one image."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+MEASURES = {
+    "frechet": "Fréchet distance in classifier features",
+    "accuracy": "share of images of the class asked for",
+    "fid": "FID",
+}
+
+Way = tuple[dict[str, Any], Straightness]
+
+
+# ---- straightness
+
+
+def ways(settings: Settings, sides: Sequence[Source]) -> None:
+    """Straightness in pixel space and the steps of an adaptive solver, for a few images."""
+    pieces = [
+        Piece(
+            ("ways", side.key, config, settings.tol),
+            partial(_walk, side, config, settings.tol),
+            260,
+        )
+        for side in sides
+        for config in [settings.config(side, FEW)]
+    ]
+
+    def show(found: list[Way | None]) -> None:
+        if any(each is None for each in found):
+            return
+        st.markdown(_ways_words(sides, found, settings.tol))
+        left, right = st.columns(2)
+        with left:
+            st.markdown("##### How far the velocity is from the chord")
+            _deviations(settings, sides, [straight for _, straight in found])
+        with right:
+            st.markdown("##### Steps of Dormand and Prince's method")
+            _steps(settings, sides, [steps for steps, _ in found], "images-steps")
+        st.table(
+            {
+                "path": [side.path for side in sides],
+                "S, sum over pixels": [f"{s.deviation:.1f}" for _, s in found],
+                "S ÷ E|x₁ − x₀|²": [f"{s.relative:.4f}" for _, s in found],
+                "arc ÷ chord": [f"{s.arc_over_chord:.4f}" for _, s in found],
+                f"NFE of dopri5 at {settings.tol:g}": [f"{steps['nfe']}" for steps, _ in found],
+            },
+            hide_index=True,
+        )
+
+    draw(pieces, show, label="Following the ways to a few images")
+
+
+def _walk(side: Source, config: ImageConfig, tol: float, should_stop: Callable[[], bool]) -> Way:
+    return experiment.ways_of(side.checkpoint, config, tol=tol, should_stop=should_stop)
+
+
+def _ways_words(sides: Sequence[Source], found: Sequence[Way], tol: float) -> str:
+    told = [
+        f"on {side.path} the ways are {100 * (s.arc_over_chord - 1):.1f} % longer than their "
+        f"chords and S is {s.relative:.3f} of the squared chord"
+        for side, (_, s) in zip(sides, found, strict=True)
+    ]
+    text = (
+        f"**How straight are ways through {FEW} images' pixels?** "
+        f"{'; '.join(told)[0].upper()}{'; '.join(told)[1:]}."
+    )
+    if len(found) == 2:
+        nfe = [steps["nfe"] for steps, _ in found]
+        text += (
+            f" At a tolerance of {tol:g} the adaptive solver needs {nfe[0]} evaluations on "
+            f"{sides[0].path} and {nfe[1]} on {sides[1].path}."
+        )
+    return text + " Guidance changes the field, and so its straightness, too."
+
+
+def _deviations(
+    settings: Settings, sides: Sequence[Source], found: Sequence[Straightness]
+) -> None:
+    dark = is_dark()
+    lines = [
+        curves.Curve(
+            label=side.path,
+            colour=side.colours[dark],
+            x=s.times,
+            y=s.deviations / s.displacement,
+        )
+        for side, s in zip(sides, found, strict=True)
+    ]
+    figure.show(
+        curves.curves(
+            lines,
+            x_title="time t  (0 noise, 1 data)",
+            y_title="E|(x₁ − x₀) − v|² ÷ E|x₁ − x₀|²",
+            log_y=True,
+            dark=dark,
+        ),
+        "images-deviations",
+        title="deviation from the chord over time",
+        alt="Squared difference of velocity and chord over time, for each path.",
+        settings=asdict(settings),
+        columns=lambda: stacked(
+            [
+                {"path": side.card.path, "t": s.times, "deviation": s.deviations}
+                for side, s in zip(sides, found, strict=True)
+            ]
+        ),
+    )
+
+
+def _steps(
+    settings: Settings, sides: Sequence[Source], found: Sequence[Mapping[str, Any]], key: str
+) -> None:
+    dark = is_dark()
+    solves = [
+        Steps(
+            label=f"{side.path}, NFE {steps['nfe']}",
+            colour=side.colours[dark],
+            times=np.asarray(steps["times"], dtype=float),
+            rejected=np.asarray(steps["rejected"], dtype=float).reshape(-1, 2),
+        )
+        for side, steps in zip(sides, found, strict=True)
+    ]
+    figure.show(
+        step_sizes(solves, dark=dark),
+        key,
+        title="adaptive step sizes over time",
+        alt="Step size of an adaptive solver over time, for each path; crosses were refused.",
+        settings=asdict(settings) | {"tol": found[0]["tol"]},
+        columns=lambda: stacked(
+            [
+                {"path": side.card.path, "t": one.times[:-1], "size": np.diff(one.times)}
+                for side, one in zip(sides, solves, strict=True)
+            ]
+        ),
+    )
+
+
+# ---- quality
+
+
+def quality(settings: Settings, sides: Sequence[Source]) -> None:
+    """Quality against NFE and training images, as stored beside the checkpoints or measured."""
+    st.caption(
+        "**Fréchet distance in the features of the shipped CIFAR-10 classifier**: smaller is "
+        "better, it falls with the number of images, and it is on another scale than FID. The "
+        "floor is that of as many real test images."
+    )
+    kept = [_stored(side) for side in sides]
+    judged, pieces = _to_measure(settings, sides)
+    token = tuple(piece.key for piece in pieces)
+
+    def show(found: list[QualityPoint | None]) -> None:
+        points = []
+        for i, stored in enumerate(kept):
+            own = {p.key: p for p in experiment.points_from(stored)}
+            own |= {p.key: p for p in found[i :: len(sides)] if p is not None}
+            points.append(list(own.values()))
+        if any(points):
+            _against_nfe(settings, sides, points)
+        else:
+            st.info(
+                "No measurements are stored beside these checkpoints; measure them below.",
+                icon=":material/monitoring:",
+            )
+
+    if st.session_state.get("images:measuring") == token and pieces:
+        draw(pieces, show, label="Drawing and judging images")
+    else:
+        show([store().get(key) for key in token])
+    _measure_button(settings, sides, pieces, judged)
+    _over_training(settings, sides, kept)
+    walked = [(side, s["steps"]) for side, s in zip(sides, kept, strict=True) if s.get("steps")]
+    if walked:
+        st.markdown("##### Stored steps of Dormand and Prince's method")
+        _steps(settings, [w[0] for w in walked], [w[1] for w in walked], "images-stored-steps")
+
+
+def _stored(side: Source) -> dict[str, Any]:
+    try:
+        return sources.quality(side)
+    except CheckpointError as error:
+        st.warning(str(error), icon=":material/error:")
+        return {}
+
+
+@st.cache_resource(show_spinner="Reading the classifier")
+def _judge() -> Judge:
+    return experiment.classifier_judge()
+
+
+def _to_measure(settings: Settings, sides: Sequence[Source]) -> tuple[int, list[Piece]]:
+    """How many images a point takes, and the points that can be measured here."""
+    with st.sidebar:
+        judged = int(
+            state.select(
+                "judged",
+                "Images a point",
+                {str(n): f"{n:,}" for n in JUDGED},
+                str(JUDGED[0]),
+                help="Of the measurement on demand; the distance's own bias falls with it.",
+            )
+        )
+    solver = settings.solver
+    budgets = [settings.nfe] if METHODS[solver].adaptive else NFES
+    nfes = dict.fromkeys(
+        nfe if METHODS[solver].adaptive else nearest_nfe(solver, nfe) for nfe in budgets
+    )
+    return judged, [
+        Piece(
+            ("quality", side.key, config),
+            partial(_judged, side, config),
+            (60 if config.adaptive else config.nfe) * -(-judged // experiment.BATCH),
+        )
+        for nfe in nfes
+        for side in sides
+        for config in [settings.config(side, judged, nfe=nfe)]
+    ]
+
+
+def _judged(side: Source, config: ImageConfig, should_stop: Callable[[], bool]) -> QualityPoint:
+    return experiment.judge_samples(side.checkpoint, config, _judge(), should_stop=should_stop)
+
+
+def _measure_button(
+    settings: Settings, sides: Sequence[Source], pieces: Sequence[Piece], judged: int
+) -> None:
+    if all(piece.key in store() for piece in pieces):
+        return
+    try:
+        card = _judge().card
+    except ValueError as error:
+        st.caption(f"New points cannot be measured here. {error}")
+        return
+    if sides[0].checkpoint.shape != (card.channels, card.size, card.size):
+        st.caption(
+            f"New points cannot be measured: the classifier judges images of {card.size} × "
+            f"{card.size}, not of {sides[0].card.size} × {sides[0].card.size}."
+        )
+        return
+    guided = settings.config(sides[0], 1)
+    passes = 2 if guided.classes and guided.guidance != 1 else 1
+    seconds = sum(p.asks for p in pieces) * experiment.BATCH * passes * SECONDS / 2
+    about = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    st.button(
+        f"Measure {judged} images a point at these settings (about {about} on two cores)",
+        icon=":material/monitoring:",
+        key="images:measure",
+        on_click=_measure,
+        args=(tuple(piece.key for piece in pieces),),
+    )
+
+
+def _measure(token: tuple[Any, ...]) -> None:
+    st.session_state["images:measuring"] = token
+
+
+def _against_nfe(
+    settings: Settings, sides: Sequence[Source], points: Sequence[Sequence[QualityPoint]]
+) -> None:
+    kinds = sorted({_kind(p) for own in points for p in own}, key=str)
+    st.markdown(quality_words([side.path for side in sides], points))
+    named = [
+        name
+        for name in MEASURES
+        if any(getattr(p, name) is not None for own in points for p in own)
+    ]
+    for place, name in zip(st.columns(max(2, len(named))), named, strict=False):
+        with place:
+            _measure_curves(settings, sides, points, kinds, name)
+
+
+def _kind(point: QualityPoint) -> tuple[str, float | None, int]:
+    """What points of one curve share: solver, guidance, number of images."""
+    return point.solver, point.guidance, point.n
+
+
+def _measure_curves(
+    settings: Settings,
+    sides: Sequence[Source],
+    points: Sequence[Sequence[QualityPoint]],
+    kinds: Sequence[tuple[str, float | None, int]],
+    name: str,
+) -> None:
+    dark, lines = is_dark(), []
+    for side, own in zip(sides, points, strict=True):
+        for k, kind in enumerate(kinds):
+            along = sorted(
+                (p for p in own if _kind(p) == kind and getattr(p, name) is not None),
+                key=lambda p: p.nfe,
+            )
+            if along:
+                solver, guidance, n = kind
+                told = "no class" if guidance is None else f"w = {guidance:g}"
+                lines.append(
+                    curves.Curve(
+                        label=f"{side.path}, {solver}, {told}, {n:,} images",
+                        colour=side.colours[dark],
+                        x=np.array([p.nfe for p in along], dtype=float),
+                        y=np.array([getattr(p, name) for p in along], dtype=float),
+                        floor=along[0].floor if name == "frechet" else None,
+                        dash=DASHES[k % len(DASHES)],
+                    )
+                )
+    plot = curves.curves(
+        lines,
+        x_title="function evaluations (NFE), counted",
+        y_title=MEASURES[name],
+        floor_label="real test images",
+        log_x=True,
+        log_y=name != "accuracy",
+        markers=True,
+        dark=dark,
+    )
+    ticks = [1, 2, 5, 10, 20, 50, 100, 200]
+    plot.update_xaxes(tickvals=ticks, ticktext=[str(t) for t in ticks])
+    if name == "accuracy":
+        plot.update_yaxes(range=[0, 1], tickformat=".0%")
+    plot.update_layout(height=380 + 14 * len(lines))
+    figure.show(
+        plot,
+        f"images-{name}",
+        title=f"{MEASURES[name]} against NFE",
+        alt=f"{MEASURES[name]} against function evaluations, for each path.",
+        settings=asdict(settings),
+        columns=lambda: stacked(
+            [
+                {
+                    "path": side.card.path,
+                    "solver": np.array([p.solver for p in own]),
+                    "guidance": np.array(
+                        [np.nan if p.guidance is None else p.guidance for p in own]
+                    ),
+                    "images": np.array([p.n for p in own]),
+                    "nfe": np.array([p.nfe for p in own]),
+                    name: np.array(
+                        [np.nan if getattr(p, name) is None else getattr(p, name) for p in own]
+                    ),
+                }
+                for side, own in zip(sides, points, strict=True)
+                if own
+            ]
+        ),
+    )
+
+
+def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]) -> str:
+    """What the points say: the best of each side beside its floor, and who leads at a low NFE."""
+    told = []
+    for path, own in zip(paths, points, strict=True):
+        if own:
+            best = min(own, key=lambda p: p.frechet)
+            floor = f", real images {best.floor:.2f}" if best.floor else ""
+            right = "" if best.accuracy is None else f", {100 * best.accuracy:.0f} % of the class"
+            told.append(f"{path} gets to {best.frechet:.2f} at NFE {best.nfe:.0f}{right}{floor}")
+    text = f"**Best of what is measured**: {'; '.join(told)}."
+    if len(points) == 2:
+        left, right = (
+            {(*_kind(p), round(p.nfe)): p for p in own if p.nfe <= 12} for own in points
+        )
+        shared = sorted(set(left) & set(right), key=str)
+        if shared:
+            key = shared[-1]
+            a, b = left[key].frechet, right[key].frechet
+            ahead = paths[0] if a < b else paths[1]
+            nfe, near = key[-1], min(a, b)
+            text += (
+                f" With few evaluations (NFE {nfe}) {ahead} is ahead: {near:.2f} against "
+                f"{max(a, b):.2f}."
+            )
+    return text
+
+
+def _over_training(
+    settings: Settings, sides: Sequence[Source], kept: Sequence[Mapping[str, Any]]
+) -> None:
+    dark, lines = is_dark(), []
+    for side, stored in zip(sides, kept, strict=True):
+        history = sorted(stored.get("training", []), key=lambda entry: entry["images"])
+        if history:
+            lines.append(
+                curves.Curve(
+                    label=f"{side.path}, NFE {history[-1]['nfe']:.0f}",
+                    colour=side.colours[dark],
+                    x=np.array([entry["images"] / 1e6 for entry in history]),
+                    y=np.array([entry["frechet"] for entry in history]),
+                    floor=history[-1].get("floor"),
+                )
+            )
+    if not lines:
+        return
+    st.markdown("##### Quality while training")
+    figure.show(
+        curves.curves(
+            lines,
+            x_title="training images, millions",
+            y_title=MEASURES["frechet"],
+            floor_label="real test images",
+            log_y=True,
+            markers=True,
+            dark=dark,
+        ),
+        "images-training",
+        title="quality against training images",
+        alt="Fréchet distance in classifier features against training images, for each path.",
+        settings=asdict(settings),
+        columns=lambda: stacked(
+            [{"run": one.label, "million_images": one.x, "frechet": one.y} for one in lines]
+        ),
+    )

@@ -1,0 +1,13 @@
+"""Images from noise: two paths from the same noise, what they cost and when a picture forms."""
+
+import streamlit as st
+
+from flowviz.ui import images
+from flowviz.ui.ot_note import headed
+
+headed("Images from noise")
+settings = images.controls()
+try:
+    images.show(settings)
+except ValueError as error:
+    st.error(f"These images cannot be drawn. {error}", icon=":material/error:")
