@@ -178,8 +178,8 @@ def losses(settings: Settings) -> None:
     )
     nets = len(rows[0].names)
     st.markdown(
-        f"**{nets} fields, good and bad, and one gap a path**: the floor, from the variance of the "
-        f"exact posterior: {told} (per dimension; all fields see the same pairs, so that they "
+        f"**{nets} fields, good and bad, and one gap a path**: the floor, from the variance of "
+        f"the exact posterior: {told} (per dimension; all fields see the same pairs, so that they "
         "err together). So raw losses of different paths do not compare, and a loss that no "
         "longer falls may have arrived."
     )
