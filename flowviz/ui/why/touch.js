@@ -223,7 +223,7 @@ export function notice({ n, over, drawn, exact, words, heaviest }) {
   const out = [];
   if (n > 1 && share > 0.5) {
     out.push(`<b>Everybody pulls.</b> ${Math.round(drawn.effective).toLocaleString("en")} of ${n.toLocaleString("en")} ${parts} have a say: ` +
-      `x tells little of where it will end, so that u points to the middle of them all (◆). One conditional arrow is off by ${short(drawn.spread)} in the root mean square.`);
+      `x tells little of where it will end, so that all u knows of the data is the middle of them (◆). One conditional arrow is off by ${short(drawn.spread)} in the root mean square.`);
   } else if (n > 1 && drawn.effective < 1.5) {
     out.push(`<b>One ${part} has won</b> with ${percent(heaviest)} of the weight: u is its conditional velocity but for ${short(drawn.spread)}.`);
   } else {
