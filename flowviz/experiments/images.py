@@ -29,7 +29,7 @@ from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
-from flowviz.solvers import METHODS, Solution, solve, steps_for
+from flowviz.solvers import METHODS, Solution, SolveCancelled, solve, steps_for
 from flowviz.straightness import Straightness, marginal_straightness
 
 __all__ = [
@@ -438,6 +438,8 @@ def film(
     predicted = []
     with torch.no_grad():
         for t, x in zip(times, solution.states, strict=True):
+            if should_stop is not None and should_stop():
+                raise SolveCancelled
             predicted.append(field.data(t, x))
     predictions = torch.stack(predicted)
     c = path.scheduler(times)
