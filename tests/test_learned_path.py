@@ -368,6 +368,7 @@ def test_words_follow_the_numbers():
     assert "better" in ability(OT, Told(label="", learned=True, deviation=1, nll=1.9))
     bends = Told(label="it", learned=True, deviation=3.0, few=0.1, limit=(0.1, 0.1))
     assert "No learned path is straighter" in straightness([OT, bends])
+    assert "reverse" not in straightness([OT, bends])
     assert "says nothing of it" in claim([OT, bends], 2, "W2", "Euler")
     assert "No learned path is here" in straightness([OT])
     assert claim([OT], 2, "W2", "Euler") == ""
