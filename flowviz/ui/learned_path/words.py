@@ -50,8 +50,8 @@ def straightness(rows: Sequence[Told]) -> str:
     else:
         text = f"**No learned path is straighter than {base.label} here** ({against})."
     return (
-        f"{text} {ability(base, best)} Conditional OT is straight given the data point (above) and "
-        "bent in its flow (below)."
+        f"{text} {ability(base, best)} Conditional OT is straight given the data point (above) "
+        "and bent in its flow (below)."
     )
 
 
