@@ -17,6 +17,7 @@ from flowviz.checkpoints import CheckpointError
 from flowviz.datasets import dataset
 from flowviz.experiments import learned_path as experiments
 from flowviz.experiments.evaluate import noise
+from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.learned_path import (
     BendingConfig,
     WaysConfig,
@@ -340,6 +341,15 @@ def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
     # The same noise and the same data points on every path.
     torch.testing.assert_close(ways.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
     torch.testing.assert_close(ways.flow[0], fixed.flow[0])
+
+
+def test_an_exact_field_has_ways_and_a_straightness_too():
+    """Of data without networks, which visitors bring: S = d s (2 - pi / 2), paper-facts D4."""
+    asked = {"data": "mixture:0,0@0.4", "path": "ot", "field": EXACT}
+    assert compute_ways(WaysConfig(**asked, n=7)).flow.shape[1:] == (7, 2)
+    found = compute_bending(BendingConfig(**asked, n=2_000))
+    assert found.bound is None
+    assert found.deviation == pytest.approx(2 * 0.4 * (2 - math.pi / 2), rel=0.05)
 
 
 OT = Told(label="OT", learned=False, deviation=2.0, nll=2.1, error=0.01, few=1.0, limit=(0.2, 0.3))

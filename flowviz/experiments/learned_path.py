@@ -19,7 +19,8 @@ from torch import Generator, Tensor
 
 from flowviz.datasets import Dataset
 from flowviz.experiments.evaluate import noise
-from flowviz.experiments.evolution import resolve
+from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.schedulers import LEARNED
 from flowviz.solvers import Field, SolveError, solve
@@ -59,7 +60,7 @@ class WaysConfig:
     Attributes:
         data: spec of the data set.
         path: spec of the path.
-        field: the name of a checkpoint or of a live field.
+        field: EXACT, the name of a checkpoint or of a live field.
         n: particles of the flow.
         seed: of noise and data, the same for every path.
     """
@@ -93,7 +94,7 @@ class BendingConfig:
     Attributes:
         data: spec of the data set.
         path: spec of the path.
-        field: the name of a checkpoint or of a live field.
+        field: EXACT, the name of a checkpoint or of a live field.
         n: particles.
         draws: data points for the bound.
         seed: of all.
@@ -166,8 +167,8 @@ def compute_ways(config: WaysConfig, *, field: Field | None = None) -> Ways:
         config: what to compute.
         field: a field that `config.field` names but that lies in no file.
     """
-    target, _, named = resolve(config.data, config.path, None if field else config.field)
-    return _ways(field or named, target, config.n, config.seed)
+    target, flow = _flow(config, field)
+    return _ways(flow, target, config.n, config.seed)
 
 
 @torch.no_grad()
@@ -178,8 +179,7 @@ def compute_bending(config: BendingConfig, *, field: Field | None = None) -> Ben
         config: what to compute.
         field: a field that `config.field` names but that lies in no file.
     """
-    target, _, named = resolve(config.data, config.path, None if field else config.field)
-    judged = field or named
+    target, judged = _flow(config, field)
     found = marginal_straightness(judged, noise(config.n, config.seed), tol=TOL)
     bound = error = None
     if isinstance(judged, LearnedPathField):
@@ -221,6 +221,13 @@ def learn(config: NfdmConfig, target: Dataset) -> Iterator[Learning]:
             ways=ways,
             learned=learned,
         )
+
+
+def _flow(config: WaysConfig | BendingConfig, field: Field | None) -> tuple[Dataset, Field]:
+    """The data set and the field of a config, which knows its path."""
+    unnamed = field is not None or config.field == EXACT
+    target, path, named = resolve(config.data, config.path, None if unnamed else config.field)
+    return target, field or named or exact_field(path, target.distribution)
 
 
 @torch.no_grad()
