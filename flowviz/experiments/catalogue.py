@@ -1,4 +1,5 @@
-"""All that pages draw, by name: the config that they build and the function that they call.
+"""All that the pages which measure draw, by name: the config that they build and the function that
+they call.
 
 An entry of EXPERIMENTS is found by `python -m flowviz experiment`, whose options are the fields of
 the config. A page and the command agree because nothing else stands between the config and the
