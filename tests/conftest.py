@@ -1,15 +1,46 @@
 """What several rooms of tests share."""
 
+import fcntl
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
+from flowviz.checkpoints.images import describe_field, save_images
+from flowviz.datasets.images import image_set
+from flowviz.training.images import ImageTrainConfig, build_image_field
+
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 
 
 torch.set_num_threads(1)  # the workers share the cores; threads of two would wait on each other
+
+
+@pytest.fixture(autouse=True)
+def company(request):
+    """Tests that measure time run alone; the other worker waits meanwhile.
+
+    Every test passes the gate and shares the house; one that is marked `alone` keeps the gate shut
+    until all others have left the house, and has it to itself.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        yield
+        return
+    alone = request.node.get_closest_marker("alone") is not None
+    place = Path(tempfile.gettempdir()) / f"flowviz-{run}"
+    with (
+        place.with_suffix(".gate").open("w") as gate,
+        place.with_suffix(".house").open("w") as house,
+    ):
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(house, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +53,16 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory):
+    """A folder of checkpoints: untrained fields of digits, tiny-ot and tiny-vp."""
+    folder, digits = tmp_path_factory.mktemp("checkpoints"), image_set("digits")
+    (folder / "images").mkdir()
+    for path, images in (("ot", 64), ("vp", 32)):
+        training = ImageTrainConfig(data="digits", network="tiny", path=path, images=64)
+        field = build_image_field(training, digits, torch.Generator().manual_seed(1))
+        card = describe_field(path, vars(training), digits, images=images)
+        save_images(folder / "images" / f"tiny-{path}", field.network, card)
+    return folder

@@ -58,7 +58,7 @@ def test_views_are_drawn(page, view):
 
 
 def test_sheet_is_painted_and_printed(page):
-    visit(page, "/figure4?densities=histograms&seed=3")
+    page.goto("/figure4?densities=histograms&seed=3")
     sheet = page.locator(".st-key-figure4 .js-plotly-plot")
     expect(sheet).to_be_visible(timeout=PATIENCE)
     settle(page, PATIENCE)

@@ -2,7 +2,10 @@
 
 import statistics
 
+import pytest
 from browsing import Socket, at_rest, settle, visit
+
+pytestmark = pytest.mark.alone
 
 PLAYER = ".fv"
 

@@ -37,6 +37,7 @@ DRAG = """(canvas, seconds) => new Promise((done) => {
 """Drags x around in a circle, a move a frame: faster than a hand and the harness could."""
 
 
+@pytest.mark.alone
 def test_dragging_redraws_at_30_frames_a_second_without_a_word_to_the_server(page):
     socket = Socket(page)
     visit(page, "/why?path=vp&n=2000&t=0.7")

@@ -29,8 +29,9 @@ from flowviz.ui.theme import is_dark
 __all__ = ["Settings", "controls", "show"]
 
 DEFAULT = NfdmConfig()
-POINTS = 2_000
-"""Fresh data whose likelihood is measured where a card does not tell it."""
+POINTS, FEWER = 2_000, 250
+"""Fresh data whose likelihood is measured where a card does not tell it: of a network, and of an
+exact field, each point of which costs more."""
 
 NFES = (2, 4, 8, 16, 32, 64)
 MEASURES = ("sliced-w2", "histogram-tv", "energy")
@@ -137,7 +138,8 @@ def _likely(data: str, each: Shown) -> _Likely | None:
     kept = (each.card.quality.get("likelihood") if each.card else None) or {}
     if kept.get("n", 0) >= POINTS:
         return _Likely(nll=kept["nll"], kl=kept["kl"], error=kept["error"])
-    config = LikelihoodConfig(data=data, path=each.path, field=each.field, n=POINTS)
+    n = POINTS if each.network is not None else FEWER
+    config = LikelihoodConfig(data=data, path=each.path, field=each.field, n=n)
     made = cache.likelihood(config, each.network)
     return _Likely(nll=made.nll, kl=made.kl, error=made.error)
 
