@@ -11,3 +11,4 @@ try:
     images.show(settings)
 except ValueError as error:
     st.error(f"These images cannot be drawn. {error}", icon=":material/error:")
+images.opener()

@@ -160,8 +160,6 @@ def controls() -> Settings:
             dice=True,
             help="Both sides start from this very noise; image i has the same noise in all views.",
         )
-        with st.expander("Open another checkpoint", icon=":material/folder_open:"):
-            sources.uploader()
     return Settings(
         sides=tuple(sides),
         chosen=chosen,

@@ -8,7 +8,7 @@
 const SWEEP = 5;
 /** Largest height of an image on a sheet and in a film, in CSS pixels. */
 const MOST = { sheet: 128, film: 224, strip: 76 };
-const GAP = { panels: 20, film: 14 };
+const GAP = { panels: 16, film: 14 };
 /** Moments in the strips. */
 const MOMENTS = 11;
 /** Height in CSS pixels of what stands above the images. */
@@ -189,11 +189,16 @@ class Gallery {
     this.find(".fi-panels").replaceChildren(...data.sides.map((side, i) => {
       const figure = element("figure", "fi-film");
       figure.append(this.caption(side, i), canvas(), canvas());
-      for (const text of ["state xₜ, noise ", "predicted data E[x₁ | xₜ], "]) {
-        const what = element("span", "fi-what", text);
-        what.append(element("b"));
-        if (text.startsWith("pred")) what.append(element("span", "", " from the end"));
-        else what.append(element("span", "", " of it"));
+      for (const [name, number, help] of [
+        ["state xₜ", "noise", "The share of noise in the state, by standard deviation."],
+        ["E[x₁ | xₜ]", "to go", "Root mean square distance of the prediction from the final image, in units of [-1, 1]."],
+      ]) {
+        const what = element("span", "fi-what"), left = element("span"), right = element("span", "", `${number} `);
+        what.title = help;
+        right.append(element("b"));
+        if (number === "to go") left.append(element("span", "fi-long", "predicted data "));
+        left.append(name);
+        what.append(left, right);
         figure.append(what);
       }
       return figure;
@@ -358,7 +363,7 @@ class Gallery {
     const room = (width - GAP.panels * (count - 1)) / count;
     const big = Math.max(zoom(96, h, ratio), Math.min(zoom(MOST.film, h, ratio), zoom((room - GAP.film) / 2, w, ratio)));
     this.root.querySelectorAll(".fi-film canvas").forEach((c) => { c.style.width = `${(w * big) / ratio}px`; c.style.height = `${(h * big) / ratio}px`; });
-    this.root.querySelectorAll(".fi-film .fi-what").forEach((n) => { n.style.maxWidth = `${(w * big) / ratio}px`; });
+    this.root.querySelectorAll(".fi-film .fi-what").forEach((n) => { n.style.width = `${(w * big) / ratio}px`; });
     const name = Math.max(...[...this.root.querySelectorAll(".fi-name")].map((n) => n.getBoundingClientRect().width));
     const small = Math.min(zoom(MOST.strip, h, ratio), zoom((width - name - 8) / MOMENTS - 4, w, ratio));
     this.root.querySelectorAll(".fi-strip canvas").forEach((c) => { c.style.width = `${(w * small) / ratio}px`; c.style.height = `${(h * small) / ratio}px`; });

@@ -33,6 +33,10 @@ NFES = (2, 5, 10, 20, 50)
 JUDGED = (200, 500, 1_000)
 SECONDS = 0.0026
 """Of one processor for a pass of the shipped networks, one image."""
+LOW = (4, 5, 9, 10)
+"""What counts as few evaluations."""
+SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MEASURES = {
     "frechet": "Fréchet distance in classifier features",
@@ -52,7 +56,7 @@ def ways(settings: Settings, sides: Sequence[Source]) -> None:
         Piece(
             ("ways", side.key, config, settings.tol),
             partial(_walk, side, config, settings.tol),
-            260,
+            150,
         )
         for side in sides
         for config in [settings.config(side, FEW)]
@@ -314,7 +318,7 @@ def _measure_curves(
     kinds: Sequence[tuple[str, float | None, int]],
     name: str,
 ) -> None:
-    dark, lines = is_dark(), []
+    dark, lines, marks = is_dark(), [], []
     for side, own in zip(sides, points, strict=True):
         for k, kind in enumerate(kinds):
             along = sorted(
@@ -322,6 +326,7 @@ def _measure_curves(
                 key=lambda p: p.nfe,
             )
             if along:
+                marks.append(SYMBOLS[k % len(SYMBOLS)])
                 solver, guidance, n = kind
                 told = "no class" if guidance is None else f"w = {guidance:g}"
                 lines.append(
@@ -344,11 +349,19 @@ def _measure_curves(
         markers=True,
         dark=dark,
     )
-    ticks = [1, 2, 5, 10, 20, 50, 100, 200]
-    plot.update_xaxes(tickvals=ticks, ticktext=[str(t) for t in ticks])
+    symbols = dict(zip([line.label for line in lines], marks, strict=True))
+    plot.for_each_trace(
+        lambda trace: trace.update(marker={"symbol": symbols[trace.name], "size": 7}),
+        selector=lambda trace: trace.name in symbols,
+    )
+    plot.update_xaxes(tickvals=TICKS, ticktext=[str(tick) for tick in TICKS])
     if name == "accuracy":
         plot.update_yaxes(range=[0, 1], tickformat=".0%")
-    plot.update_layout(height=380 + 14 * len(lines))
+    else:
+        ticks = [tick / 100 for tick in TICKS[:-1]] + [*TICKS]
+        plot.update_yaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    below = 70 + 20 * (len(lines) + 1)  # the legend, which so leaves all plots one height
+    plot.update_layout(height=300 + below, margin_b=below, legend_y=-0.2)
     figure.show(
         plot,
         f"images-{name}",
@@ -382,24 +395,28 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     for path, own in zip(paths, points, strict=True):
         if own:
             best = min(own, key=lambda p: p.frechet)
-            floor = f", real images {best.floor:.2f}" if best.floor else ""
-            right = "" if best.accuracy is None else f", {100 * best.accuracy:.0f} % of the class"
-            told.append(f"{path} gets to {best.frechet:.2f} at NFE {best.nfe:.0f}{right}{floor}")
-    text = f"**Best of what is measured**: {'; '.join(told)}."
-    if len(points) == 2:
-        left, right = (
-            {(*_kind(p), round(p.nfe)): p for p in own if p.nfe <= 12} for own in points
-        )
-        shared = sorted(set(left) & set(right), key=str)
-        if shared:
-            key = shared[-1]
-            a, b = left[key].frechet, right[key].frechet
-            ahead = paths[0] if a < b else paths[1]
-            nfe, near = key[-1], min(a, b)
-            text += (
-                f" With few evaluations (NFE {nfe}) {ahead} is ahead: {near:.2f} against "
-                f"{max(a, b):.2f}."
-            )
+            notes = [] if best.guidance is None else [f"w = {best.guidance:g}"]
+            if best.accuracy is not None:
+                notes.append(f"{100 * best.accuracy:.0f} % of its images are of their class")
+            if best.floor is not None:
+                notes.append(f"real test images: {best.floor:.2f}")
+            about = f" ({', '.join(notes)})" if notes else ""
+            told.append(f"{path} {best.frechet:.2f} at NFE {best.nfe:.0f}{about}")
+    text = f"**The least distances measured**: {'; '.join(told)}."
+    if len(points) < 2:
+        return text
+    left, right = ({(_kind(p), round(p.nfe)): p.frechet for p in own} for own in points)
+    shared = set(left) & set(right)
+    few = [
+        (nfe, kind) for kind, nfe in sorted(shared, key=lambda k: (k[1], str(k[0]))) if nfe in LOW
+    ]
+    leads = []
+    for nfe, kind in few:
+        a, b = left[kind, nfe], right[kind, nfe]
+        ahead = paths[0] if a < b else paths[1]
+        leads.append(f"at NFE {nfe} {ahead} is ahead, {min(a, b):.2f} against {max(a, b):.2f}")
+    if leads:
+        text += f" With few evaluations: {'; '.join(dict.fromkeys(leads))}."
     return text
 
 

@@ -29,7 +29,7 @@ from flowviz.device import choose_device
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
 
-__all__ = ["MISSING", "Source", "cards", "load", "names", "quality", "uploader"]
+__all__ = ["MISSING", "Source", "cards", "load", "names", "opener", "quality"]
 
 LISTED_SECONDS = 5
 """How long a listing of files is taken to be fresh."""
@@ -151,8 +151,16 @@ def quality(source: Source) -> dict[str, Any]:
     return read_quality(source.name) if source.name in _listing()[0] else {}
 
 
-def uploader() -> None:
-    """The box for a file of one's own; a file that will not do is refused and changes nothing."""
+def opener() -> None:
+    """The sidebar's box for a file of one's own, below the controls of a view.
+
+    A file that will not do is refused in one sentence and changes nothing.
+    """
+    with st.sidebar, st.expander("Open another checkpoint", icon=":material/folder_open:"):
+        _uploader()
+
+
+def _uploader() -> None:
     file = st.file_uploader(
         "Open a checkpoint of images",
         SUFFIXES,

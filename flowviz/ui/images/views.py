@@ -33,7 +33,7 @@ ROWS = 3
 SHARES = 9
 """Images from one noise to another."""
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0)
-SWEPT = 8
+SWEPT = 5
 """Noises of the sweep over guidance."""
 
 
@@ -382,7 +382,7 @@ def _film(settings: Settings, sides: Sequence[Source]) -> None:
         Piece(
             ("film", side.key, config),
             partial(_filmed, side, config),
-            _asks(config, config.nfe),
+            _asks(config, config.nfe) + FRAMES,
         )
         for side, config in zip(sides, configs, strict=True)
     ]

@@ -147,9 +147,9 @@ def draw(
 
     def body() -> None:
         found = [known.get(key) for key in token]
-        if run is not None and any(each is None for each in found):
-            _status(run, label)
         show(found)
+        if run is not None and any(each is None for each in found):
+            _status(run, label)  # below, where it moves nothing when it goes
         now = st.session_state.get(RUN)
         if now is not run or live != (run is not None and run.job.live):
             st.rerun()  # the whole page once: polling ends, or begins

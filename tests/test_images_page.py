@@ -1,0 +1,309 @@
+"""The page on images: what its views say, what the browser is sent, and files that are refused."""
+
+import base64
+import io
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from flowviz.checkpoints import CheckpointError
+from flowviz.checkpoints.images import write_quality
+from flowviz.experiments.image_quality import QualityPoint
+from flowviz.figures.images import Steps, step_sizes
+from flowviz.solvers import SolveCancelled
+from flowviz.ui.images import downloads, gallery, measures, sources, words
+from flowviz.ui.images.controls import VIEWS
+from flowviz.ui.images.gallery import FilmSide, FilmView, Sheet
+from flowviz.ui.images.work import RUN, Piece, Store, worked
+
+ROOT = Path(__file__).parents[1]
+COLOURS = ("#000000", "#ffffff")
+
+
+@pytest.fixture
+def tiny(tiny_images, monkeypatch):
+    """Where the page looks for checkpoints: the folder of the tiny ones."""
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tiny_images))
+    st.cache_data.clear()
+    yield tiny_images
+    st.cache_data.clear()
+
+
+def opened(**link):
+    """The page once its images are there."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for name, value in link.items():
+        app.query_params[name] = value
+    app.switch_page("pages/images.py")
+    app.run()
+    for _ in range(20):
+        assert not app.exception, app.exception
+        run = app.session_state.get(RUN, None)
+        if run is None or not run.job.live:
+            break
+        run.job.wait(30)
+        app.run()
+    return app.run()
+
+
+def text_of(app):
+    return " ".join(element.value for element in [*app.markdown, *app.caption, *app.info])
+
+
+def test_page_without_a_checkpoint_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(sources, "_listing", lambda: ({}, [], []))
+    app = opened(view="nfe")
+    assert len(app.info) == 1 and "python -m flowviz train" in app.info[0].value
+    assert not app.error and not app.toast
+
+
+LESSONS = {
+    "samples": "16 images a side from the same noise",
+    "nfe": "root mean square from the row NFE 100",
+    "film": "decided in the last tenth of t",
+    "noises": "along the great arc",
+    "classes": "What the noise keeps",
+    "guidance": "Guidance sharpens",
+    "ways": "How straight are ways",
+    "quality": "No measurements are stored",
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_view_says_what_to_notice_in_numbers(tiny, view):
+    app = opened(view=view, nfe="4", left="tiny-ot", right="tiny-vp")
+    assert not app.error and not app.toast
+    assert LESSONS[view] in text_of(app)
+    assert "were not trained equally long" in text_of(app)
+
+
+def test_stored_quality_is_drawn_and_told(tiny):
+    def point(nfe, value):
+        passes = 2.0 * nfe
+        return vars(
+            QualityPoint("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, passes, value, 0.4, 0.5)
+        )
+
+    path = tiny / "images" / "tiny-ot.safetensors"
+    walked = {"tol": 1e-3, "nfe": 14, "times": [0, 0.4, 1], "rejected": [[0.4, 0.6]]}
+    beside = write_quality(path, {"points": [point(4, 9.0), point(20, 5.0)], "steps": walked})
+    try:
+        app = opened(view="quality", left="tiny-ot", right="none")
+    finally:
+        beside.unlink()
+    assert "5.00 at NFE 20 (w = 2, 50 % of its images are of their class" in text_of(app)
+    assert "New points cannot be measured" in text_of(app), "digits are no CIFAR-10"
+    assert not app.error
+
+
+def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
+    def point(nfe, value):
+        return QualityPoint("midpoint", nfe, "uniform", None, 200, 0, nfe, nfe, value, None, None)
+
+    better, worse = [point(10, 3.0), point(50, 9.0)], [point(10, 4.0), point(50, 2.0)]
+    text = measures.quality_words(["OT", "VP"], [better, worse])
+    assert "at NFE 10 OT is ahead, 3.00 against 4.00" in text and "VP 2.00 at NFE 50" in text
+    assert "at NFE 10 VP is ahead" in measures.quality_words(["OT", "VP"], [worse, better])
+
+
+def test_sizes_that_differ_are_refused_in_a_sentence(tiny, monkeypatch):
+    load = sources.load
+
+    def wide(name):
+        source = load(name)
+        if name == "tiny-vp":
+            object.__setattr__(source.card, "size", 16)
+        return source
+
+    monkeypatch.setattr(sources, "load", wide)
+    app = opened(left="tiny-ot", right="tiny-vp")
+    sources._loaded.clear()
+    assert "Both sides must draw images of one size" in app.error[0].value
+
+
+class Upload:
+    """A file as st.file_uploader hands it over."""
+
+    def __init__(self, name, content):
+        self.name, self.content, self.file_id = name, content, f"{name}-{len(content)}"
+
+    def getvalue(self):
+        return self.content
+
+
+def test_an_upload_joins_the_menus_or_is_refused_and_changes_nothing(tiny, monkeypatch):
+    content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
+    files = [Upload("mine.safetensors", content), Upload("bad.pt", b"\x80\x04cos\nsystem\n.")]
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: files[0])
+    app = opened(nfe="4", right="none")
+    menu = next(box for box in app.selectbox if box.key.endswith(":left"))
+    assert "mine.safetensors (upload)" in menu.options and not app.error
+    files.pop(0)
+    app.run()
+    assert [error.value.count("bad.pt") for error in app.error] == [1]
+    menu = next(box for box in app.selectbox if box.key.endswith(":left"))
+    assert "mine.safetensors (upload)" in menu.options and not app.exception
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10" + bytes(7) + b'{"a": 1}'])
+def test_uploads_of_no_known_kind_are_one_sentence(content):
+    with pytest.raises(CheckpointError) as error:
+        sources._opened("../x/file.safetensors", content)
+    assert "\n" not in str(error.value) and "../" not in str(error.value)
+
+
+# ---- work
+
+
+def test_known_pieces_are_not_done_again_and_their_share_rises():
+    known, done = Store(), []
+    known["a"] = 1
+
+    def work(should_stop):
+        done.append(should_stop())
+        return 2
+
+    shares = list(worked([Piece("a", work, 1), Piece("b", work, 1)], known, workers=2))
+    assert done == [False] and known["b"] == 2
+    assert shares[-1] == pytest.approx(1)
+
+
+def test_closing_work_stops_it_before_its_next_evaluation():
+    known, begun, ended = Store(), threading.Event(), threading.Event()
+
+    def work(should_stop):
+        begun.set()
+        while not should_stop():
+            time.sleep(0.01)
+        ended.set()
+        raise SolveCancelled
+
+    going = worked([Piece(i, work, 10) for i in range(3)], known, workers=1)
+    next(going)
+    assert begun.wait(5)
+    going.close()
+    assert ended.wait(5) and not known
+
+
+def test_what_a_piece_refuses_is_raised():
+    def work(should_stop):
+        raise ValueError("A class must be known.")
+
+    with pytest.raises(ValueError, match="A class must be known"):
+        list(worked([Piece("a", work, 1)], Store(), workers=1))
+
+
+# ---- what the browser is sent
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def test_sheet_carries_the_images_that_have_come():
+    row = images(3, 3, 4, 5)
+    sent = gallery.sheet_payload([Sheet("OT", COLOURS, [row, None], 3, (4, 5))])
+    (panel,) = json.loads(json.dumps(sent))["panels"]
+    cells = np.frombuffer(base64.b64decode(panel["cells"]), np.uint8).reshape(2, 3, 4, 5, 3)
+    np.testing.assert_array_equal(cells[0], row.transpose(0, 2, 3, 1))
+    assert panel["have"] == [True] * 3 + [False] * 3 and panel["shape"] == [2, 3, 4, 5]
+
+
+def test_grey_images_are_sent_in_colour():
+    row = images(2, 1, 4, 4)
+    (panel,) = gallery.sheet_payload([Sheet("OT", COLOURS, [row], 2, (4, 4))])["panels"]
+    cells = np.frombuffer(base64.b64decode(panel["cells"]), np.uint8).reshape(2, 4, 4, 3)
+    np.testing.assert_array_equal(cells, np.repeat(row, 3, axis=1).transpose(0, 2, 3, 1))
+
+
+def film_side(count):
+    states, times = images(5, count, 3, 4, 4), np.linspace(0, 1, 5)
+    return FilmSide("OT", COLOURS, times, states, states[::-1], 1 - times, np.ones((5, count)))
+
+
+def test_film_carries_every_moment_of_every_image():
+    side = film_side(2)
+    sent = json.loads(json.dumps(gallery.film_payload([side], ["a", "b"], FilmView())))
+    frames = np.frombuffer(base64.b64decode(sent["sides"][0]["predictions"]), np.uint8)
+    np.testing.assert_array_equal(
+        frames.reshape(5, 2, 4, 4, 3), side.predictions.transpose(0, 1, 3, 4, 2)
+    )
+    assert sent["shape"] == [2, 4, 4] and len(sent["sides"][0]["times"]) == 5
+
+
+def test_films_of_different_numbers_share_no_clock():
+    with pytest.raises(ValueError, match="one number and size"):
+        gallery.film_payload([film_side(2), film_side(3)], ["a", "b"], FilmView())
+
+
+@pytest.mark.parametrize(
+    "report", [None, 3, {}, {"t": 2, "image": 0}, {"t": "x", "image": 0}, {"t": 0.1, "image": 9}]
+)
+def test_a_report_from_elsewhere_is_not_believed(report):
+    assert gallery._reported(report, FilmView(0.3, 1), count=2) == FilmView(0.3, 1)
+
+
+def test_png_enlarges_every_pixel_to_a_square():
+    sheet = images(3, 5, 3)
+    drawn = np.asarray(Image.open(io.BytesIO(downloads.png(sheet))))
+    np.testing.assert_array_equal(drawn[2::4, 1::4], sheet)
+    assert drawn.shape == (12, 20, 3)
+
+
+def test_npz_has_the_arrays_and_what_made_them():
+    values = images(2, 3, 4, 4)
+    with np.load(io.BytesIO(downloads.npz({"images": values}, {"seed": 7}))) as file:
+        np.testing.assert_array_equal(file["images"], values)
+        assert json.loads(str(file["settings"])) == {"seed": 7}
+
+
+# ---- words
+
+
+def test_a_prediction_that_moves_evenly_has_a_tenth_left():
+    times = np.linspace(0, 0.999, 41)
+    even = np.repeat((1 - times / 0.999)[:, None], 3, axis=1)
+    assert words.last_tenth(times, even) == pytest.approx(0.1)
+    assert words.last_tenth(times, even**2) == pytest.approx(0.01, abs=1e-3)
+
+
+def test_half_of_the_variance_is_noise_where_signal_and_noise_are_equal():
+    t = np.linspace(0, 1, 2001)
+    share = (1 - t) / np.hypot(0.5 * t, 1 - t)  # conditional OT to data of deviation 0.5
+    assert words.half_noise(t, share) == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_images_of_one_noise_are_told_from_others():
+    left = images(6, 3, 4, 4)
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    own, others = words.kinship(left, left, labels)
+    assert own == 0
+    assert others == pytest.approx(255 / np.sqrt(6), rel=0.15), "of independent uniform values"
+    assert words.kinship(left, left, np.arange(6))[1] > 0, "no class twice: over all"
+
+
+def test_rows_are_compared_by_neighbours_classes_and_noises():
+    row = np.full((1, 3, 1, 2, 2), 10, np.uint8)
+    row[0, 2] = 40
+    assert words.largest_step(row) == (15, 30)
+    sheet = np.zeros((2, 2, 1, 2, 2), np.uint8)
+    sheet[:, 1] = 8  # the class alone decides
+    assert words.between_and_within(sheet) == (8, 0)
+    assert words.clipped([sheet, row]) == [0.5, 0]
+
+
+def test_steps_of_an_adaptive_solver_are_drawn_with_those_refused():
+    steps = Steps(
+        label="OT", colour="#0072B2", times=np.array([0, 0.1, 1]), rejected=np.array([[0.1, 0.5]])
+    )
+    taken, refused = step_sizes([steps]).data
+    assert list(taken.y) == pytest.approx([0.1, 0.9, 0.9]) and list(refused.y) == [0.5]
+    with pytest.raises(ValueError, match="times must rise"):
+        Steps(label="", colour="#000000", times=np.array([0.0, 0.0]), rejected=np.empty((0, 2)))
