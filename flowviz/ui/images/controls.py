@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import ImageCard
 from flowviz.experiments.evolution import affordable, budgets
 from flowviz.experiments.images import ImageConfig
@@ -185,8 +186,10 @@ def _defaults(menu: Mapping[str, str], cards: Mapping[str, ImageCard]) -> tuple[
 def _classes(sides: list[str], cards: Mapping[str, ImageCard]) -> tuple[str, ...]:
     """The classes that the first side which knows any can be told."""
     for name in sides:
-        if name not in cards:
-            continue
-        if cards[name].network.get("conditional"):
-            return cards[name].classes
+        try:
+            card = cards[name] if name in cards else sources.load(name).card
+        except CheckpointError:
+            continue  # the page says why
+        if card.network.get("conditional"):
+            return card.classes
     return ()

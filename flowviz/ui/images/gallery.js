@@ -344,14 +344,19 @@ class Gallery {
     const { beside, k } = arranged({
       width, height: innerHeight - RESERVE, count: panels.length, rows: first[0], cols: first[1], h: first[2], w: first[3], label, ratio,
     });
-    this.find(".fi-panels").style.flexDirection = beside ? "row" : "column";
+    const { style } = this.find(".fi-panels");
+    style.flexDirection = beside ? "row" : "column";
+    style.flexWrap = beside ? "nowrap" : "wrap";
     this.root.querySelectorAll(".fi-sheet").forEach((sheet, i) => {
       const [rows, cols, h, w] = panels[i].shape, px = (n) => `${(n * k) / ratio}px`, canvas = sheet.querySelector("canvas");
       canvas.style.width = px(cols * (w + 1) - 1);
       canvas.style.height = px(rows * (h + 1) - 1);
       sheet.querySelector(".fi-rows").style.gridTemplateRows = `repeat(${rows}, ${px(h + 1)})`;
       const columns = sheet.querySelector(".fi-columns");
-      if (columns) columns.style.gridTemplateColumns = `repeat(${cols}, ${px(w + 1)})`;
+      if (columns) {
+        columns.style.gridTemplateColumns = `repeat(${cols}, ${px(w + 1)})`;
+        columns.style.marginRight = px(-1); // the last image has no gap after it
+      }
       const figure = sheet.closest("figure");
       figure.style.maxWidth = `${width}px`;
     });

@@ -94,7 +94,8 @@ def _walk(side: Source, config: ImageConfig, tol: float, should_stop: Callable[[
 def _ways_words(sides: Sequence[Source], found: Sequence[Way], tol: float) -> str:
     told = [
         f"on {side.path} the ways are {100 * (s.arc_over_chord - 1):.1f} % longer than their "
-        f"chords and S is {s.relative:.3f} of the squared chord"
+        f"chords and S is {s.relative:.3f} of the squared chord, {100 * _last_tenth(s):.0f} % of "
+        "which the last tenth of t makes"
         for side, (_, s) in zip(sides, found, strict=True)
     ]
     text = (
@@ -108,6 +109,13 @@ def _ways_words(sides: Sequence[Source], found: Sequence[Way], tol: float) -> st
             f"{sides[0].path} and {nfe[1]} on {sides[1].path}."
         )
     return text + " Guidance changes the field, and so its straightness, too."
+
+
+def _last_tenth(straight: Straightness) -> float:
+    """The share of S that is made after t = 0.9."""
+    times, d = straight.times, straight.deviations
+    made = np.concatenate([[0.0], np.cumsum(np.diff(times) * (d[1:] + d[:-1]) / 2)])
+    return float(1 - np.interp(0.9, times, made) / max(made[-1], 1e-300))
 
 
 def _deviations(

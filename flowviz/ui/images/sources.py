@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from flowviz.checkpoints.images import (
     locate_images,
     read_quality,
 )
+from flowviz.datasets.images import CLASSES
 from flowviz.device import choose_device
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
@@ -56,11 +57,13 @@ class Source:
         name: in menus and links.
         key: tells its weights from all others'.
         loaded: the checkpoint, where it comes from and what was assumed.
+        label: what tells it from the other side where both are on one path; else "".
     """
 
     name: str
     key: str
     loaded: ForeignCheckpoint
+    label: str = ""
 
     @property
     def checkpoint(self) -> ImageCheckpoint:
@@ -74,8 +77,8 @@ class Source:
 
     @property
     def path(self) -> str:
-        """The label of its path."""
-        return scheduler(self.card.path).label
+        """The label of its path, or its own where that does not tell the sides apart."""
+        return self.label or scheduler(self.card.path).label
 
     @property
     def colours(self) -> tuple[str, str]:
@@ -205,7 +208,11 @@ def _opened(name: str, content: bytes) -> Source:
 
 
 def _placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
-    """The checkpoint on the device that draws: CUDA where it is, else the processor."""
+    """The checkpoint on the device that draws, its classes called as CIFAR-10's where they are."""
+    card = loaded.checkpoint.card
+    if card.data == "cifar10" and len(card.classes) == len(CLASSES):
+        checkpoint = replace(loaded.checkpoint, card=replace(card, classes=CLASSES))
+        loaded = replace(loaded, checkpoint=checkpoint)
     device = choose_device()
     if device.type == "cuda":  # other accelerators lack float64, in which times are kept
         loaded.checkpoint.field.to(device)

@@ -1,7 +1,7 @@
 """What is seen of images: samples, grids, films, sweeps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flowviz.experiments import images as experiment
 from flowviz.experiments.images import BATCH, STUDY_NFES, Film, ImageConfig, SampleBatch
 from flowviz.figures import curves
+from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
 from flowviz.ui import figure, state
 from flowviz.ui.images import downloads, gallery, measures, sources, words
@@ -48,9 +49,13 @@ def show(settings: Settings) -> None:
         st.info(sources.MISSING, icon=":material/image_search:")
         return
     sides = [sources.load(name) for name in dict.fromkeys(settings.sides)]
+    if len({side.path for side in sides}) < len(sides):
+        sides = [replace(side, label=side.name) for side in sides]
     if len({side.checkpoint.shape for side in sides}) > 1:
         sizes = " and ".join("×".join(map(str, side.checkpoint.shape)) for side in sides)
         raise ValueError(f"Both sides must draw images of one size; got {sizes}. Choose others.")
+    if view == "quality":
+        _origin(sides)  # first, for it says whether the two can be compared
     {
         "samples": _samples,
         "nfe": _nfe_grid,
@@ -61,12 +66,17 @@ def show(settings: Settings) -> None:
         "ways": measures.ways,
         "quality": measures.quality,
     }[view](settings, sides)
-    _origin(sides)
+    if view != "quality":
+        _origin(sides)
 
 
 def _origin(sides: Sequence[Source]) -> None:
     """Whose weights these are and how far they were trained; what was assumed of others'."""
-    told = [f"**{side.name}** ({side.path}): {side.progress}" for side in sides if side.progress]
+    told = [
+        f"**{side.name}** ({scheduler(side.card.path).label}): {side.progress}"
+        for side in sides
+        if side.progress
+    ]
     seen = {side.card.images for side in sides if side.card.images}
     text = "; ".join(told) + ("." if told else "")
     if len(sides) == 2 and len(seen) == 2 and max(seen) > 1.05 * min(seen):
@@ -77,10 +87,6 @@ def _origin(sides: Sequence[Source]) -> None:
     others = [f"**{s.name}**: {s.loaded.about}" for s in sides if s.loaded.origin != "flowviz"]
     if text or others:
         st.caption(" ".join([text, *others]).strip())
-
-
-def _titled(side: Source) -> str:
-    return f"{side.path}, {side.name}"
 
 
 def _plainly(settings: Settings) -> str:
@@ -163,13 +169,14 @@ def _samples(settings: Settings, sides: Sequence[Source]) -> None:
         _downloads("samples", settings, sides, {"images": images, "labels": labels}, columns)
         text = (
             f"**{n} images a side from the same noise** ({_plainly(settings)}; "
-            f"{_told(settings, configs[0])}). {_passes(whole[0])}"
+            f"{' and '.join(dict.fromkeys(_told(settings, c) for c in configs))}). "
+            f"{_passes(whole[0])}"
         )
         if len(images) == 2:
             own, others = words.kinship(*images, labels[0])
             near = "resemble each other" if own < 0.8 * others else "are hardly related"
             text += (
-                f" Images from the same noise {near} on the two paths: they differ by {own:.0f} "
+                f" Images from the same noise {near} on the two sides: they differ by {own:.0f} "
                 f"of 255 (root mean square), images from different noises by {others:.0f}."
             )
         st.markdown(text)
@@ -232,7 +239,7 @@ def _sheet(
         images=rows,
         columns=columns,
         size=side.checkpoint.shape[1:],
-        note=" · ".join(part for part in (side.name, note) if part),
+        note=" · ".join(part for part in (side.name, note) if part and part != side.path),
         row_labels=row_labels,
         column_labels=column_labels,
         tips=tips,
