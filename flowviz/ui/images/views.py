@@ -170,7 +170,7 @@ def _samples(settings: Settings, sides: Sequence[Source]) -> None:
         text = (
             f"**{n} images a side from the same noise** ({_plainly(settings)}; "
             f"{' and '.join(dict.fromkeys(_told(settings, c) for c in configs))}). "
-            f"{_passes(whole[0])}"
+            f"{_passes([batch for part in whole for batch in part])}"
         )
         if len(images) == 2:
             own, others = words.kinship(*images, labels[0])
@@ -217,6 +217,8 @@ def _passes(batches: Sequence[SampleBatch]) -> str:
     passes = np.mean([b.passes for b in batches])
     if passes <= nfe:
         return f"Each took {passes:.0f} network passes."
+    if passes < 2 * nfe:
+        return f"Each took {nfe:.0f} evaluations of the field; guided ones cost two passes each."
     return (
         f"Each took {nfe:.0f} evaluations of the field, {passes:.0f} passes of the network: "
         "guidance needs the class and the null class both."
@@ -367,7 +369,9 @@ def _nfe_grid(settings: Settings, sides: Sequence[Source]) -> None:
         pieces,
         columns=COLUMNS,
         row_labels=[str(nfe) for nfe in nfes],
-        column_labels=_names(sides[0], _drawn_classes(config)),
+        column_labels=_names(sides[0], _drawn_classes(config))
+        if config.classes
+        else [f"noise {i + 1}" for i in range(COLUMNS)],
         label="Drawing the grid, row after row",
         lesson=lesson,
         row_title="NFE",
