@@ -21,8 +21,8 @@ from flowviz.ui import jobs
 
 __all__ = ["Piece", "Store", "draw", "store", "worked"]
 
-MOST = 2_000
-"""Results that are kept; the largest, a film, has two megabytes, most have a tenth of one."""
+MOST = 300
+"""Results that are kept; the largest, a film, has 1.3 megabytes, most have a tenth of that."""
 POLL = 0.25
 """Seconds between looks at work in the background."""
 PATIENCE = 0.15
