@@ -59,7 +59,7 @@ def own() -> None:
             st.rerun()
 
 
-EXAMPLE = '''\
+EXAMPLE = """\
 title = "Two paths"
 sentence = "Where the same noise goes."
 
@@ -70,4 +70,4 @@ text = "With **four** evaluations the two paths part."
 equation = '\\frac{d}{dt}\\phi_t(x) = v_t(\\phi_t(x))'
 source = "Lipman et al. 2022, eq. 1"
 show = ["nfe"]
-'''
+"""
