@@ -14,8 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-QUIET = re.compile(r"GPU stall|GroupMarkerNotSet|WebGL.*software|swiftshader", re.I)
-"""What Chromium logs without a GPU; it says nothing of the app."""
+QUIET = re.compile(
+    r"GPU stall|GroupMarkerNotSet|WebGL.*software|swiftshader"
+    r"|attribute [xy]: Expected length, .-?Infinity|Multiple different fragmentIds",
+    re.I,
+)
+"""What says nothing of the app: Chromium without a GPU; Plotly on a figure whose page is being
+left; Streamlit when two parts of a page report within one moment (a lecture asks again)."""
 
 PROBE = re.compile(r"/[^/]+/_stcore/(health|host-config)$")
 """A deep link to /train first probes /train/_stcore/...: Streamlit looks for its base path so."""

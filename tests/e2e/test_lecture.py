@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import at_rest, clock, settle, visit
+from browsing import at_rest, settle, visit
 from playwright.sync_api import expect
 
 from flowviz.lectures import lectures
@@ -35,8 +35,8 @@ def test_a_lecture_runs_by_keyboard_alone(page):
     expect(page.locator(".fv-time")).to_have_text("t = 0.000")
     page.keyboard.press("Space")
     expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".fv-time")).not_to_have_text("t = 0.000")
     page.keyboard.press("Space")
-    assert 0 < clock(page) <= 1
     settle(page)
 
     for number in range(2, len(STEPS) + 1):
