@@ -28,6 +28,11 @@ def visit(page: Page, path: str) -> None:
     settle(page)
 
 
+def linked(page: Page, *parts: str) -> None:
+    """Waits until the link holds each part: a page that was just told is for a moment at rest."""
+    page.wait_for_function("parts => parts.every((p) => location.search.includes(p))", arg=parts)
+
+
 def clock(page: Page) -> float:
     """The player's time t."""
     return float(page.locator(CLOCK).inner_text().split("=")[1])

@@ -1,8 +1,6 @@
 """A schedule that is shaped by dragging a point is at once a path of the other pages."""
 
-from urllib.parse import parse_qs, urlparse
-
-from browsing import CHART, at_rest, settle, visit
+from browsing import CHART, at_rest, linked, settle, visit
 from playwright.sync_api import expect
 
 
@@ -18,11 +16,10 @@ def test_a_dragged_point_shapes_the_path_that_compare_then_shows(page) -> None:
     page.mouse.move(x, y[1], steps=5)
     page.mouse.up()
     expect(page.locator(".fh")).to_have_attribute("data-alpha", "0.1,0.5,0.65,0.9")
+    linked(page, "shape=a2%3D0.5")
     settle(page)
-    assert parse_qs(urlparse(page.url).query)["shape"] == ["a2=0.5"]
     page.get_by_role("button", name="See it beside OT").click()
     expect(page.locator(".fv-panels").first).to_be_visible(timeout=60_000)
     at_rest(page)
-    link = parse_qs(urlparse(page.url).query)
-    assert link["right"] == ["shaped"] and link["shape"] == ["a2=0.5"]
+    linked(page, "right=shaped", "shape=a2%3D0.5")
     expect(page.locator(".fv-panels")).to_contain_text("your own schedule")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browsing import settle, visit
+from browsing import linked, settle, visit
 from playwright.sync_api import expect
 
 PATIENCE = 240_000
@@ -74,7 +74,7 @@ def test_claim_is_in_the_link(page):
         timeout=PATIENCE
     )
     settle(page)
-    assert "claim=unlimited" in page.url
+    linked(page, "claim=unlimited")
 
 
 def test_bad_link_falls_back_with_a_notice(page):

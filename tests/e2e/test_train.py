@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browsing import settle, visit
+from browsing import linked, settle, visit
 from playwright.sync_api import expect
 
 from flowviz.checkpoints import load_bytes
@@ -128,7 +128,7 @@ def test_upload_good_and_bad(page):
     settle(page)
     upload(page, "mine.csv", spiral)
     expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
-    assert "data=points" in page.url
+    linked(page, "data=points")
     link = page.url
     upload(page, "broken.csv", b"1,2\n3,oops\n")
     expect(page.get_by_test_id("stAlert")).to_contain_text(
@@ -157,5 +157,5 @@ def test_draw_and_apply(page):
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("each widened by a Gaussian")).to_be_visible(timeout=PATIENCE)
     settle(page)
-    assert "data=drawing" in page.url
+    linked(page, "data=drawing")
     assert samples(page) != before

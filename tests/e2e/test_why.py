@@ -4,7 +4,7 @@ import statistics
 from itertools import pairwise
 
 import pytest
-from browsing import CHART, Socket, settle, visit
+from browsing import CHART, Socket, linked, settle, visit
 
 TOUCH, PLANE = ".fw", ".fw-plot canvas"
 
@@ -51,7 +51,7 @@ def test_dragging_redraws_at_30_frames_a_second_without_a_word_to_the_server(pag
     assert socket.sent - sent <= 1, "the server hears of x when it is let go"
     assert 1000 / statistics.median(gaps) >= 30, statistics.quantiles(gaps)
     settle(page)
-    assert "x=" in page.url and "y=" in page.url and "t=0.7" in page.url
+    linked(page, "x=", "y=", "t=0.7")
 
 
 def test_a_link_opens_the_point_and_the_other_sections_draw(page):
