@@ -24,7 +24,7 @@ from flowviz.checkpoints import diffusers
 from flowviz.checkpoints.cards import PICKLES, CheckpointError, folders, read_header
 from flowviz.checkpoints.images import ImageCard, ImageCheckpoint, load_images
 from flowviz.checkpoints.pickled import check_tensors, read_pickled
-from flowviz.checkpoints.weights import read_tensors
+from flowviz.checkpoints.weights import check_fit, read_tensors
 from flowviz.fields import LearnedField
 from flowviz.networks import DiscreteTime, UNet, UNetShape
 from flowviz.objectives import OBJECTIVES
@@ -350,20 +350,11 @@ def _outputs(weights: Mapping[str, Tensor], block: str) -> int:
 
 def _filled(shape: UNetShape, weights: Mapping[str, Tensor], name: str, **sizes: int) -> UNet:
     """The network of a shape with the weights, once they are known to fit."""
-    blank = _blank(shape, name, **sizes)
-    wanted = {key: tuple(value.shape) for key, value in blank.state_dict().items()}
-    odd = sorted(set(wanted) ^ set(weights))
-    if odd:
-        what = "lacks" if odd[0] in wanted else "has an unknown tensor"
-        raise CheckpointError(f"{name} {what} {odd[0]!r}: it is not a U-Net that flowviz knows.")
-    for key, wants in wanted.items():
-        if tuple(weights[key].shape) != wants:
-            raise CheckpointError(
-                f"{name} has {key!r} of shape {tuple(weights[key].shape)} where the network has "
-                f"{wants}."
-            )
+    weights = {key: value.float() for key, value in weights.items()}
+    blank = _blank(shape, name, **sizes).state_dict()
+    check_fit(blank, weights, name, network="the U-Net that it describes")
     network = UNet(shape, **sizes)
-    network.load_state_dict({key: value.float() for key, value in weights.items()})
+    network.load_state_dict(weights)
     return network
 
 

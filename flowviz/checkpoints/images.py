@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from flowviz.checkpoints.cards import NAME, CheckpointError, folders, read_header
-from flowviz.checkpoints.weights import PRECISIONS, commit, digest, read_tensors
+from flowviz.checkpoints.weights import PRECISIONS, check_fit, commit, digest, read_tensors
 from flowviz.datasets.images import ImageSet, image_set
 from flowviz.fields import LearnedField
 from flowviz.files import write_bytes, write_text
@@ -321,8 +321,8 @@ def load_classifier(name: str | Path = "cifar10-classifier") -> tuple[ImageCard,
     tensors = _checked(read_tensors(content, path.name), card, path.name)
     sizes = classifier_sizes(card)
     with torch.device("meta"):
-        wanted = _shapes(Classifier(**sizes))
-    _fit(wanted, tensors, path.name)
+        blank = Classifier(**sizes).state_dict()
+    check_fit(blank, tensors, path.name)
     network = Classifier(**sizes)
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
     network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -557,10 +557,10 @@ def _field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> LearnedF
     }
     try:
         with torch.device("meta"):  # shapes alone, so that a lying card costs no memory
-            wanted = _shapes(UNet(shape, **sizes))
+            blank = UNet(shape, **sizes).state_dict()
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
         raise CheckpointError(f"The card of {source} describes no network: {error}") from error
-    _fit(wanted, tensors, source)
+    check_fit(blank, tensors, source)
     network = UNet(shape, **sizes)
     network.load_state_dict({key: value.float() for key, value in tensors.items()})
     mean = torch.tensor(card.mean or (0.0,) * card.channels)[:, None, None]
@@ -574,29 +574,6 @@ def _field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> LearnedF
         clocked=card.network["clocked"],
     )
     return field.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-def _fit(wanted: dict[str, tuple[int, ...]], tensors: dict[str, Tensor], source: str) -> None:
-    if set(wanted) != set(tensors):
-        odd = sorted(set(wanted) ^ set(tensors))[0]
-        what = "lacks" if odd in wanted else "has an unknown tensor"
-        raise CheckpointError(
-            f"{source} {what} {odd!r}: its weights are not of the card's network."
-        )
-    for key, shape in wanted.items():
-        tensor = tensors[key]
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(
-                f"{source} has {key!r} of shape {tuple(tensor.shape)} where the card's network "
-                f"has {shape}."
-            )
-        if tensor.dtype not in PRECISIONS.values() or not tensor.isfinite().all():
-            raise CheckpointError(f"{source} has {key!r} that is not finite float16 or float32.")
-
-
-def _shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    named = network.state_dict().items()
-    return {key: tuple(value.shape) for key, value in named if value.is_floating_point()}
 
 
 def _checked(tensors: dict[str, Tensor], card: ImageCard, source: str) -> dict[str, Tensor]:

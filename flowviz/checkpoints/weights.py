@@ -198,6 +198,45 @@ def read_tensors(content: bytes, source: str) -> dict[str, Tensor]:
         raise CheckpointError(f"{source} is damaged ({reason}).") from error
 
 
+def check_fit(
+    wanted: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    source: str,
+    *,
+    network: str = "the card's network",
+) -> None:
+    """Refuses tensors that are not finite weights of the wanted names and shapes.
+
+    Args:
+        wanted: the state of a network, which may be on "meta"; its counters, which are no real
+            numbers, are in no file.
+        tensors: read from a file, in float16 or float32.
+        source: names the file in errors.
+        network: names the network in errors.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, of another shape or type, or not finite.
+    """
+    shapes = {key: tuple(v.shape) for key, v in wanted.items() if v.is_floating_point()}
+    odd = sorted(shapes.keys() ^ tensors.keys())
+    if odd:
+        what = "lacks" if odd[0] in shapes else "has an unknown tensor"
+        raise CheckpointError(f"{source} {what} {odd[0]!r}: its weights are not of {network}.")
+    for key, shape in shapes.items():
+        tensor = tensors[key]
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(
+                f"{source} has {key!r} of shape {tuple(tensor.shape)} where {network} has {shape}."
+            )
+        if tensor.dtype not in PRECISIONS.values():
+            raise CheckpointError(
+                f"{source} has {key!r} of type {str(tensor.dtype).removeprefix('torch.')}; "
+                "weights must be float16 or float32."
+            )
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{source} has weights {key!r} that are not finite.")
+
+
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """The sha256 over name, type, shape and bytes of each tensor, in the order of names."""
     total = hashlib.sha256()
@@ -223,27 +262,7 @@ def _field(card: Card, tensors: dict[str, Tensor], source: str) -> LearnedField 
     """The field of a card and its weights, once they are known to fit."""
     with torch.device("meta"):  # shapes alone, so that a lying card costs no memory
         blank = _weights(_blank(card, torch.zeros(2), source))
-        wanted = {key: tuple(value.shape) for key, value in blank.items()}
-    if set(wanted) != set(tensors):
-        odd = sorted(set(wanted) ^ set(tensors))[0]
-        what = "lacks" if odd in wanted else "has an unknown tensor"
-        raise CheckpointError(
-            f"{source} {what} {odd!r}: its weights are not of the card's network."
-        )
-    for key, shape in wanted.items():
-        tensor = tensors[key]
-        if tuple(tensor.shape) != shape:
-            raise CheckpointError(
-                f"{source} has {key!r} of shape {tuple(tensor.shape)} where the card's network "
-                f"has {shape}."
-            )
-        if tensor.dtype not in PRECISIONS.values():
-            raise CheckpointError(
-                f"{source} has {key!r} of type {str(tensor.dtype).removeprefix('torch.')}; "
-                "weights must be float16 or float32."
-            )
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"{source} has weights {key!r} that are not finite.")
+    check_fit(blank, tensors, source)
     field = _blank(card, torch.tensor(card.mean), source)
     weights = {key: tensor.float() for key, tensor in tensors.items()}
     (field if card.is_learned_path else field.network).load_state_dict(weights)
