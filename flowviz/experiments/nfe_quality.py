@@ -337,7 +337,8 @@ def sweep(
         needed = dict.fromkeys(start for each in leaders.values() for start in _starts(each))
         for _ in _results([pool.submit(_converged, *start, stopped) for start in needed]):
             pass
-        for _ in _results([pool.submit(_ground, each, stopped) for each in leaders.values()]):
+        judges = dict.fromkeys(each for leader in leaders.values() for each in _judges(leader))
+        for _ in _results([pool.submit(find, *of) for find, *of in judges]):
             pass
         longest_first = sorted(wanted, key=_work, reverse=True)
         curves = [pool.submit(compute_curve, each, should_stop=stopped) for each in longest_first]
@@ -511,18 +512,28 @@ class _Ground:
 def _ground(config: CurveConfig, should_stop: Callable[[], bool] | None) -> _Ground:
     """What the curves of a field are judged by; found once for all its solvers."""
     origin = _source(config.source)
-    perfect = exact_name(origin.data, PERFECT)
     seeds = range(config.seed, config.seed + config.seeds)
     for start in _starts(config):  # the long part, between whose pieces one can stop
         _converged(*start, should_stop)
-    shared = config.n, config.seed, config.seeds, config.metrics
+    floor, fresh, limit = (find(*of) for find, *of in _judges(config))
     return _Ground(
         source=origin,
         dataset=_dataset(origin.data),
         references=tuple(_reference(config.source, config.n, seed) for seed in seeds),
-        floor=_limits(perfect, *shared),
-        fresh=_fresh(origin.data, config.n, config.seed, config.metrics),
-        limit=_limits(config.source, *shared),
+        floor=floor,
+        fresh=fresh,
+        limit=limit,
+    )
+
+
+def _judges(config: CurveConfig) -> tuple[tuple[Any, ...], ...]:
+    """How floor, fresh and limit are found: a cached function and what it is of, each."""
+    data = _source(config.source).data
+    shared = config.n, config.seed, config.seeds, config.metrics
+    return (
+        (_limits, exact_name(data, PERFECT), *shared),
+        (_fresh, data, config.n, config.seed, config.metrics),
+        (_limits, config.source, *shared),
     )
 
 
