@@ -1,14 +1,14 @@
 """Cards: what a checkpoint says about itself, and where checkpoints are found by name."""
 
 import json
-import math
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.objectives import OBJECTIVES
@@ -38,8 +38,71 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be found, read, trusted or written; the message is one sentence."""
 
 
+class Entries:
+    """What the cards of all kinds share: they are JSON, and bad entries get one sentence.
+
+    A kind is a frozen dataclass whose fields are the entries, format and version among them.
+    """
+
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[int]
+
+    def to_json(self) -> str:
+        """The card as JSON with one entry a line."""
+        entries = {"format": self.FORMAT, "version": self.VERSION} | asdict(self)
+        return json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str) -> Self:
+        """The card written by `to_json`; `source` names it in errors.
+
+        Raises:
+            CheckpointError: it is no card, one of another version, or an entry is missing or bad.
+        """
+        try:
+            entries = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
+        if not isinstance(entries, dict) or entries.get("format") != cls.FORMAT:
+            raise CheckpointError(f"{source} is not a flowviz card: format is not {cls.FORMAT!r}.")
+        if entries.get("version") != cls.VERSION:
+            raise CheckpointError(
+                f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
+                f"version {cls.VERSION}."
+            )
+        known = {field.name for field in fields(cls)}
+        missing = [name for name in sorted(known) if name not in entries]
+        if missing:
+            raise CheckpointError(f"The card {source} lacks {', '.join(missing)}.")
+        card = cls(**{name: _frozen(entries[name]) for name in known})
+        for name, good in card.holds().items():
+            if not good:
+                value = repr(entries[name])
+                value = value if len(value) <= 80 else value[:77] + "..."
+                raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
+        try:
+            card.follow()
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
+        return card
+
+    @classmethod
+    def within(cls, content: bytes, source: str) -> Self | None:
+        """The card in the header of a safetensors file, None where it has none."""
+        text = read_header(content, source).get("__metadata__", {}).get(KEY)
+        return None if text is None else cls.from_json(text, f"inside {source}")
+
+    def holds(self) -> dict[str, bool]:
+        """Whether an entry has the right type and range, by name; what is free is left out."""
+        raise NotImplementedError
+
+    def follow(self) -> None:
+        """Raises ValueError, KeyError or TypeError where the entries name what there is not."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Card(Entries):
     """All about a checkpoint but its weights: enough to use it, and to train it again.
 
     Attributes:
@@ -99,88 +162,52 @@ class Card:
             return OBJECTIVES[self.objective].label
         return "bound and curvature penalty" if self.training.get("penalty") else "bound alone"
 
-    def to_json(self) -> str:
-        """The card as JSON with one entry a line."""
-        entries = {"format": self.format, "version": self.version} | asdict(self)
-        return json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes, source: str) -> "Card":
-        """The card written by `to_json`; `source` names it in errors.
-
-        Raises:
-            CheckpointError: it is no card, one of another version, or an entry is missing or bad.
-        """
-        try:
-            entries = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
-        if not isinstance(entries, dict) or entries.get("format") != cls.FORMAT:
-            raise CheckpointError(f"{source} is not a flowviz card: format is not {cls.FORMAT!r}.")
-        if entries.get("version") != cls.VERSION:
-            raise CheckpointError(
-                f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
-                f"version {cls.VERSION}."
-            )
-        known = {field.name for field in fields(cls)}
-        missing = [name for name in sorted(known) if name not in entries]
-        if missing:
-            raise CheckpointError(f"The card {source} lacks {', '.join(missing)}.")
-        card = cls(**{name: _frozen(entries[name]) for name in known})
-        card.check(source)
-        return card
-
-    def check(self, source: str) -> None:
-        """Refuses entries of the wrong type or range with a `CheckpointError`."""
-
-        def number(value: object) -> bool:
-            return (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and math.isfinite(value)
-            )
+    def holds(self) -> dict[str, bool]:
+        """See `Entries.holds`."""
 
         def pair(value: object) -> bool:
-            return isinstance(value, tuple) and len(value) == 2 and all(map(number, value))
-
-        def whole(value: object, least: int = 0, most: int = 2**53) -> bool:
-            return number(value) and isinstance(value, int) and least <= value <= most
+            return isinstance(value, tuple) and len(value) == 2 and all(map(is_number, value))
 
         network = self.network if isinstance(self.network, dict) else {}
-        holds = {
+        return {
             **{
                 name: isinstance(getattr(self, name), str)
                 for name in ("name", "data", "path", "objective", "sha256", "commit")
             },
             "network": network.get("kind") == ("learned-path" if self.is_learned_path else "mlp")
             and isinstance(network.get("preconditioned"), bool)
-            and all(whole(network.get(k), *b) for k, b in KINDS[network["kind"]].items()),
+            and all(is_whole(network.get(k), *b) for k, b in KINDS[network["kind"]].items()),
             "mean": pair(self.mean),
-            "std": number(self.std) and self.std > 0,
+            "std": is_number(self.std) and self.std > 0,
             "center": pair(self.center),
-            "scale": number(self.scale) and self.scale > 0,
+            "scale": is_number(self.scale) and self.scale > 0,
             "shape": self.shape == (2,),
             "training": isinstance(self.training, dict),
             "plans": isinstance(self.plans, tuple) and all(map(pair, self.plans)),
-            "steps": whole(self.steps),
-            "seconds": number(self.seconds) and self.seconds >= 0,
+            "steps": is_whole(self.steps),
+            "seconds": is_number(self.seconds) and self.seconds >= 0,
             "quality": isinstance(self.quality, dict),
         }
-        for name, good in holds.items():
-            if not good:
-                value = repr(getattr(self, name))
-                value = value if len(value) <= 80 else value[:77] + "..."
-                raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
-        try:
-            scheduler(self.path)
-            if not self.is_learned_path:
-                _ = OBJECTIVES[self.objective]
-            elif self.objective != OBJECTIVE:
-                raise ValueError(
-                    f"A learned path's objective must be {OBJECTIVE!r}; got {self.objective!r}."
-                )
-        except ValueError as error:
-            raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
+
+    def follow(self) -> None:
+        """See `Entries.follow`."""
+        scheduler(self.path)
+        if not self.is_learned_path:
+            _ = OBJECTIVES[self.objective]
+        elif self.objective != OBJECTIVE:
+            raise ValueError(
+                f"A learned path's objective must be {OBJECTIVE!r}; got {self.objective!r}."
+            )
+
+
+def is_number(value: object) -> bool:
+    """Whether an entry is a finite number."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def is_whole(value: object, least: int = 0, most: int = 2**53) -> bool:
+    """Whether an entry is a whole number in least..most."""
+    return type(value) is int and least <= value <= most
 
 
 def folders() -> list[Path]:
@@ -313,12 +340,6 @@ def read_header(content: bytes, source: str) -> dict[str, Any]:
     return header
 
 
-def card_within(content: bytes, source: str) -> Card | None:
-    """The card in the header of a safetensors file, None where it has none."""
-    text = read_header(content, source).get("__metadata__", {}).get(KEY)
-    return None if text is None else Card.from_json(text, f"inside {source}")
-
-
 def choose_card(inside: Card | None, beside: Card | None, source: str) -> Card:
     """The card of a checkpoint from the one in its file and the one beside it, either optional.
 
@@ -352,7 +373,7 @@ def read_card(name: str | Path) -> Card:
     path = locate(name)
     with path.open("rb") as file:
         start = file.read(8 + MOST_HEADER_BYTES)
-    card = choose_card(card_within(start, path.name), card_beside(path), path.name)
+    card = choose_card(Card.within(start, path.name), card_beside(path), path.name)
     return replace(card, name=path.stem)
 
 

@@ -6,9 +6,8 @@ NAME.quality.json. Nothing is ever unpickled.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +17,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from flowviz.checkpoints.cards import NAME, CheckpointError, folders, read_header
+from flowviz.checkpoints.cards import (
+    KEY,
+    NAME,
+    CheckpointError,
+    Entries,
+    folders,
+    is_number,
+    is_whole,
+    read_header,
+)
 from flowviz.checkpoints.weights import PRECISIONS, check_fit, commit, digest, read_tensors
 from flowviz.datasets.images import ImageSet, image_set
 from flowviz.fields import LearnedField
@@ -51,7 +59,6 @@ __all__ = [
 FOLDER_NAME = "images"
 """The folder of image checkpoints within each checkpoint folder."""
 
-KEY = "flowviz"
 RUN_KEY = "flowviz-image-run"
 """The header's entry of a training run's snapshot, which has no card."""
 
@@ -65,7 +72,7 @@ MOST_NUMBER = 2**16
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageCard:
+class ImageCard(Entries):
     """All about a checkpoint of images but its weights.
 
     Attributes:
@@ -116,83 +123,36 @@ class ImageCard:
     format: str = FORMAT
     version: int = VERSION
 
-    def to_json(self) -> str:
-        """The card as JSON with one entry a line."""
-        entries = {"format": self.format, "version": self.version} | asdict(self)
-        return json.dumps(entries, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes, source: str) -> "ImageCard":
-        """The card written by `to_json`; `source` names it in errors.
-
-        Raises:
-            CheckpointError: it is no card, one of another version, or an entry is missing or bad.
-        """
-        try:
-            entries = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
-        if not isinstance(entries, dict) or entries.get("format") != cls.FORMAT:
-            raise CheckpointError(
-                f"{source} is not a checkpoint of images: format is not {cls.FORMAT!r}."
-            )
-        if entries.get("version") != cls.VERSION:
-            raise CheckpointError(
-                f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
-                f"version {cls.VERSION}."
-            )
-        missing = [entry.name for entry in fields(cls) if entry.name not in entries]
-        if missing:
-            raise CheckpointError(f"The card {source} lacks {', '.join(missing)}.")
-        lists = ("classes", "mean")
-        for name in lists:
-            if not isinstance(entries[name], list):
-                raise CheckpointError(f"The card {source} has a bad entry {name!r}.")
-        values = {entry.name: entries[entry.name] for entry in fields(cls)}
-        card = cls(**values | {name: tuple(entries[name]) for name in lists})
-        card.check(source)
-        return card
-
-    def check(self, source: str) -> None:
-        """Refuses entries of the wrong type or range with a `CheckpointError`."""
-
-        def number(value: object) -> bool:
-            real = isinstance(value, int | float) and not isinstance(value, bool)
-            return real and math.isfinite(value)
-
-        def whole(value: object, least: int = 0, most: int = 2**53) -> bool:
-            return type(value) is int and least <= value <= most
-
-        is_field = self.kind == "field"
-        holds = {
+    def holds(self) -> dict[str, bool]:
+        """See `Entries.holds`."""
+        return {
             "kind": self.kind in ("field", "classifier"),
             **{
                 name: isinstance(getattr(self, name), str)
                 for name in ("name", "data", "path", "objective", "sha256", "commit")
             },
-            "classes": len(self.classes) <= MOST_NUMBER
+            "classes": isinstance(self.classes, tuple)
+            and len(self.classes) <= MOST_NUMBER
             and all(isinstance(name, str) for name in self.classes),
-            "channels": whole(self.channels, 1, 16),
-            "size": whole(self.size, 1, 1024),
+            "channels": is_whole(self.channels, 1, 16),
+            "size": is_whole(self.size, 1, 1024),
             "network": isinstance(self.network, dict),
-            "mean": all(map(number, self.mean)) and len(self.mean) in (self.channels, 0),
-            "std": number(self.std) and self.std > 0,
-            **{name: whole(getattr(self, name)) for name in ("images", "planned")},
-            "seconds": number(self.seconds) and self.seconds >= 0,
+            "mean": isinstance(self.mean, tuple)
+            and all(map(is_number, self.mean))
+            and len(self.mean) in (self.channels, 0),
+            "std": is_number(self.std) and self.std > 0,
+            **{name: is_whole(getattr(self, name)) for name in ("images", "planned")},
+            "seconds": is_number(self.seconds) and self.seconds >= 0,
             "training": isinstance(self.training, dict),
             "quality": isinstance(self.quality, dict),
         }
-        for name, good in holds.items():
-            if not good:
-                value = repr(getattr(self, name))
-                value = value if len(value) <= 80 else value[:77] + "..."
-                raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
-        try:
-            _ = unet_shape(self) if is_field else classifier_sizes(self)
-            if is_field:
-                _ = OBJECTIVES[self.objective], scheduler(self.path)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
+
+    def follow(self) -> None:
+        """See `Entries.follow`."""
+        if self.kind == "field":
+            _ = unet_shape(self), OBJECTIVES[self.objective], scheduler(self.path)
+        else:
+            _ = classifier_sizes(self)
 
 
 @dataclass(frozen=True)
@@ -596,10 +556,10 @@ def _read(path: Path) -> bytes:
 
 
 def _card_within(content: bytes, source: str) -> ImageCard:
-    text = read_header(content, source).get("__metadata__", {}).get(KEY)
-    if text is None:
+    card = ImageCard.within(content, source)
+    if card is None:
         raise CheckpointError(f"{source} has no card in its header.")
-    return ImageCard.from_json(text, f"inside {source}")
+    return card
 
 
 def _start(path: Path) -> bytes:

@@ -22,7 +22,6 @@ from flowviz.checkpoints.cards import (
     Card,
     CheckpointError,
     card_beside,
-    card_within,
     checkpoint_file,
     choose_card,
     locate,
@@ -248,7 +247,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _assemble(content: bytes, beside: Card | None, source: str, name: str) -> Checkpoint:
-    card = choose_card(card_within(content, source), beside, source)
+    card = choose_card(Card.within(content, source), beside, source)
     tensors = read_tensors(content, source)
     if digest(tensors) != card.sha256:
         raise CheckpointError(
