@@ -12,7 +12,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
-import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -27,10 +26,10 @@ from flowviz.checkpoints.cards import (
     is_whole,
     read_header,
 )
-from flowviz.checkpoints.weights import PRECISIONS, check_fit, commit, digest, read_tensors
+from flowviz.checkpoints.weights import check_fit, commit, digest, pack, read_tensors, write
 from flowviz.datasets.images import ImageSet, image_set
 from flowviz.fields import LearnedField
-from flowviz.files import write_bytes, write_text
+from flowviz.files import write_text
 from flowviz.networks import UNet, UNetShape
 from flowviz.networks.classifier import Classifier
 from flowviz.objectives import OBJECTIVES
@@ -431,19 +430,8 @@ def save_images(
     """
     path = Path(path)
     path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
-    tensors = {
-        name: value.detach().to("cpu", PRECISIONS[precision]).contiguous()
-        for name, value in network.state_dict().items()
-        if value.is_floating_point()
-    }
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"The weights {name} are not finite in {precision}.")
-    card = replace(card, name=path.stem, sha256=digest(tensors))
-    card = ImageCard.from_json(card.to_json(), "to write")
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, safetensors.torch.save(tensors, {KEY: card.to_json()}))
-    write_text(path.with_suffix(".json"), card.to_json())
+    weights = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    write(path, *pack(weights, replace(card, name=path.stem), precision))
     return path
 
 

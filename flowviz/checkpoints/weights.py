@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -21,6 +21,7 @@ from flowviz.checkpoints.cards import (
     MOST_HEADER_BYTES,
     Card,
     CheckpointError,
+    Entries,
     card_beside,
     checkpoint_file,
     choose_card,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from flowviz.datasets import Dataset
 
 __all__ = ["Checkpoint", "describe", "dumps", "load", "load_bytes", "rewrite_quality", "save"]
+
+C = TypeVar("C", bound=Entries)
 
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 
@@ -94,18 +97,7 @@ def dumps(
     Raises:
         CheckpointError: a weight is not finite in that precision, or the card is bad.
     """
-    if precision not in PRECISIONS:
-        raise CheckpointError(f"precision must be float16 or float32; got {precision!r}.")
-    tensors = {
-        name: tensor.detach().to("cpu", PRECISIONS[precision]).contiguous()
-        for name, tensor in _weights(field).items()
-    }
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(f"The weights {name} are not finite in {precision}.")
-    card = replace(card, sha256=digest(tensors))
-    card = Card.from_json(card.to_json(), "to write")
-    return safetensors.torch.save(tensors, {KEY: card.to_json()}), card
+    return pack(_weights(field), card, precision)
 
 
 def save(
@@ -124,11 +116,7 @@ def save(
         precision: "float16" or "float32".
     """
     path = checkpoint_file(path)
-    content, card = dumps(field, replace(card, name=path.stem), precision=precision)
-    # Between the two writes there is no card beside the weights, never one of other weights.
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, content)
-    write_text(path.with_suffix(".json"), card.to_json())
+    write(path, *dumps(field, replace(card, name=path.stem), precision=precision))
     return path
 
 
@@ -167,10 +155,36 @@ def rewrite_quality(name: str | Path, quality: Mapping[str, Any]) -> Card:
     card = replace(checkpoint.card, quality=dict(quality))
     card = Card.from_json(card.to_json(), "to write")
     tensors = safetensors.torch.load(path.read_bytes())
-    path.with_suffix(".json").unlink(missing_ok=True)
-    write_bytes(path, safetensors.torch.save(tensors, {KEY: card.to_json()}))
-    write_text(path.with_suffix(".json"), card.to_json())
+    write(path, safetensors.torch.save(tensors, {KEY: card.to_json()}), card)
     return card
+
+
+def pack(weights: Mapping[str, Tensor], card: C, precision: str) -> tuple[bytes, C]:
+    """The bytes of the .safetensors file of weights and card, and the card as it stands in it.
+
+    Raises:
+        CheckpointError: a weight is not finite in that precision, or the card is bad.
+    """
+    if precision not in PRECISIONS:
+        raise CheckpointError(f"precision must be float16 or float32; got {precision!r}.")
+    tensors = {
+        name: tensor.detach().to("cpu", PRECISIONS[precision]).contiguous()
+        for name, tensor in weights.items()
+    }
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"The weights {name} are not finite in {precision}.")
+    card = replace(card, sha256=digest(tensors))
+    card = card.from_json(card.to_json(), "to write")
+    return safetensors.torch.save(tensors, {KEY: card.to_json()}), card
+
+
+def write(path: Path, content: bytes, card: Entries) -> None:
+    """Writes a weights' file and its readable card beside it."""
+    # Between the two writes there is no card beside the weights, never one of other weights.
+    path.with_suffix(".json").unlink(missing_ok=True)
+    write_bytes(path, content)
+    write_text(path.with_suffix(".json"), card.to_json())
 
 
 def read_tensors(content: bytes, source: str) -> dict[str, Tensor]:
