@@ -101,15 +101,45 @@ def test_untrained_path_is_its_reference_path():
     torch.testing.assert_close(field(t, x), wanted)
 
 
-def test_acceleration_is_the_total_derivative_of_the_velocity_along_the_flow(monkeypatch):
-    field = bent()
-    t, x_0, x_1 = pairs()
-    t = 0.9 * t
+def times_to_the_ends():
+    """Times in float64 from 0 to 1, a third of them within a step of an end."""
+    inner, near = torch.linspace(0, 1, 44, dtype=torch.float64).split([22, 22])
+    step = learned_path.STEP
+    edge = torch.linspace(0, 1.5 * step, 11, dtype=torch.float64)
+    return torch.cat([edge, inner, near, 1 - edge])
+
+
+def test_acceleration_is_the_velocitys_total_derivative_to_second_order_up_to_the_ends(
+    monkeypatch,
+):
+    field, t = bent(), times_to_the_ends()
+    _, x_0, x_1 = pairs(len(t))
     x = field.forward_process.flow(t, x_0, x_1)
     velocity, wanted = torch.func.jvp(field, (t, x), (torch.ones_like(t), field(t, x)))
-    monkeypatch.setattr(learned_path, "STEP", 1e-6)
+    step, off = learned_path.STEP, []
+    for part in (1, 2):
+        monkeypatch.setattr(learned_path, "STEP", step / part)
+        off.append((field.acceleration(t, x, velocity) - wanted).norm(dim=1))
+    ends = (t < step / 2) | (t > 1 - step / 2)  # where both differences are one-sided
+    for part in (ends, (t > step) & (t < 1 - step)):
+        assert off[0][part].norm() < 0.02 * wanted[part].norm()
+        assert off[1][part].norm() < 0.3 * off[0][part].norm()
+
+
+def test_acceleration_to_a_gaussian_is_the_closed_form_up_to_the_end():
+    """The flow to N(0, std^2 I) is x_t = (r_t / r_0) x_0 with r^2 = alpha^2 std^2 + sigma^2."""
+    std = 0.5
+    field, t = gaussian_field(LEARNED, std), times_to_the_ends().requires_grad_()
+    _, x, _ = pairs(len(t))
+    c = field.path.scheduler(t)
+    r = torch.sqrt((c.alpha * std) ** 2 + c.sigma**2)
+    (d_r,) = torch.autograd.grad(r.sum(), t, create_graph=True)
+    (dd_r,) = torch.autograd.grad(d_r.sum(), t)
+    t, r, d_r = (value.detach() for value in (t, r, d_r))
+    velocity = field(t, x)
+    torch.testing.assert_close(velocity, (d_r / r)[:, None] * x)
     found = field.acceleration(t, x, velocity)
-    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found, (dd_r / r)[:, None] * x, rtol=1e-4, atol=1e-4)
 
 
 def gaussian_field(path, std, *, best=True):

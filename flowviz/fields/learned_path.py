@@ -31,8 +31,8 @@ diffusion; that of the flow, which shares its velocity alone, is measured by
 
 A penalty on the curvature of the generative ways makes them straight: the mean square of the
 acceleration d/dt f_h(t, x_t) along the flow. That this is the authors' penalty (their NFDM-OT) is
-recalled and not verified; here the total derivative is a difference quotient along the flow's own
-step.
+recalled and not verified; here the total derivative is a difference quotient of second order along
+the flow's tangent.
 """
 
 import math
@@ -72,8 +72,10 @@ OBJECTIVE = "bound"
 MOST_BEND = 1.5
 """The largest coefficient of the log scale."""
 
-STEP = 0.01
-"""The time over which the acceleration's difference quotient is taken."""
+STEP = 3e-4
+"""The time between the points of the acceleration's difference quotient. Measured on fields that
+were trained with it: 0.5 % off for its length and 1 % for rounding in float32. With 0.01, networks
+learned to bend between the points."""
 
 TIDES = 6
 """Cosines of time in the logarithm of the diffusion's strength."""
@@ -275,12 +277,21 @@ class LearnedPathField(nn.Module):
     def acceleration(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
         """d/dt of the velocity along the flow at t (B,) and x (B, D), shape (B, D).
 
-        A forward difference over STEP; `velocity` is this field's. In the last STEP the time
-        stays at its beginning, since the path ends: there it is not exact.
+        By three points of the tangent x + s velocity, STEP apart: about t, and within STEP of an
+        end of the path all on one side. Of second order in STEP everywhere; `velocity` is this
+        field's at t. (Forward differentiation is exact, and made a training step take three times
+        as long.)
         """
-        t = torch.minimum(t, t.new_tensor(self.path.t_max - STEP))
-        after = self(t + STEP, x + STEP * velocity)
-        return (after - velocity) / STEP
+        step = torch.full_like(t, STEP)
+        early, late = t < step, t > self.path.t_max - step
+        first = torch.where(early, step, torch.where(late, -2 * step, -step))
+        last = torch.where(early, 2 * step, torch.where(late, -step, step))
+        beside = torch.cat([first, last])
+        along = torch.cat([x, x]) + beside.to(x)[:, None] * torch.cat([velocity, velocity])
+        changes = self(torch.cat([t, t]) + beside, along) - torch.cat([velocity, velocity])
+        # The slope at 0 of the parabola through 0, `first` and `last`.
+        apart = torch.cat([last / (first * (last - first)), first / (last * (first - last))])
+        return torch.stack((apart.to(x)[:, None] * changes).chunk(2)).sum(dim=0)
 
 
 def build_learned_path(
