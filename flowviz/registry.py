@@ -5,7 +5,7 @@ one `Registry`. An entry registered there appears in menus, URLs, the command li
 without a further edit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -25,6 +25,16 @@ class Registry(dict[str, T]):
         """A decorator that enters its argument under `name` and returns it unchanged."""
         assert name not in self, f"there is a {self.kind} {name!r} already"
         return lambda entry: self.setdefault(name, entry)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What menus show of entries that have a label, by name."""
+        return {name: entry.label for name, entry in self.items()}
+
+    def sentences(self, names: Iterable[str] | None = None) -> str:
+        """What the help of a menu says of entries that have a sentence, all or some; Markdown."""
+        entries = [self[name] for name in names or self]
+        return " ".join(f"**{entry.label}:** {entry.sentence}" for entry in entries)
 
     def __missing__(self, name: str) -> T:
         near = get_close_matches(str(name), self, n=1)

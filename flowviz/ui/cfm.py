@@ -87,7 +87,7 @@ def controls() -> Settings:
         seeds = state.integer(
             "seeds", "Pools of pairs", 2, 16, 6, help="Each of 16,384 pairs; for the error bars."
         )
-        seed = state.integer("seed", "First seed", 0, 999_999, 0, dice=True)
+        seed = state.seed("First seed")
     return Settings(
         data=data,
         paths=tuple(paths.spec(name) for name in chosen) or ("ot",),

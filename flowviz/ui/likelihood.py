@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.experiments.evaluate import Likelihood
-from flowviz.experiments.evolution import EXACT, affordable, budgets
+from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.likelihood import (
     DensityConfig,
     DensityResult,
@@ -25,10 +25,10 @@ from flowviz.fields import LearnedField
 from flowviz.figures import curves, sheet, theme
 from flowviz.figures import likelihood as figures
 from flowviz.schedulers import scheduler
-from flowviz.solvers import METHODS
-from flowviz.ui import cache, data_picker, downloads, figure, paths, state
+from flowviz.ui import cache, data_picker, downloads, figure, paths, solver_picker, state
 from flowviz.ui.compare.networks import LIVE, choose, networks
 from flowviz.ui.pieces import gather
+from flowviz.ui.solver_picker import Solver, spent
 from flowviz.ui.theme import is_dark
 
 __all__ = ["VIEWS", "Model", "Settings", "controls", "show"]
@@ -123,14 +123,13 @@ class Settings:
     @property
     def about(self) -> dict[str, object]:
         """What one needs to make a figure again."""
-        budget = {"tol": self.tol} if METHODS[self.method].adaptive else {"nfe": self.nfe}
         divergence = f"Hutchinson, {self.probes} probes" if self.probes else "exact"
         return {
             "data": self.data,
             "path": self.model.path,
             "field": self.model.field,
             "solver": self.method,
-            **budget,
+            **spent(self.method, self.nfe, self.tol),
             "divergence": divergence,
             "cells": self.cells,
             "seed": self.seed,
@@ -150,26 +149,12 @@ def controls() -> Settings:
             help="A network trained on this data set, or the closed form of a path, whose "
             "change of variables must give the exact density: a check of the solver.",
         )
-        method = state.select(
-            "solver",
-            "ODE solver",
-            {name: entry.label for name, entry in METHODS.items()},
-            "midpoint",
+        solver = solver_picker.pick(
+            Solver("midpoint", 40, 1e-5),
             help="How points are followed back to their noise.",
+            nfe_help="From t = 1 back to 0, in steps that shorten towards the data (EDM's grid); "
+            "from an earlier t the rest of them.",
         )
-        nfe, tol = 40, 1e-5
-        if METHODS[method].adaptive:
-            tol = state.number("tol", "Tolerance of a step", 1e-9, 1e-1, tol, format="%.0e")
-        else:
-            nfe = state.budget(
-                "nfe",
-                "Budget: function evaluations (NFE)",
-                budgets(method),
-                nfe,
-                also=affordable(method),
-                help="From t = 1 back to 0, in steps that shorten towards the data (EDM's grid); "
-                "from an earlier t the rest of them.",
-            )
         cells = int(state.select("cells", "Grid over the frame", CELLS, "90"))
         probes = 0
         kind = state.segmented(
@@ -183,14 +168,12 @@ def controls() -> Settings:
         seed = 0
         if kind == "hutchinson":
             probes = state.integer("probes", "Probes a point", 1, 16, 4)
-            seed = state.integer("seed", "Seed of the probes", 0, 999_999, 0, dice=True)
+            seed = state.seed("Seed of the probes")
     return Settings(
         data=data,
         slug=slug,
         models=models,
-        method=method,
-        nfe=nfe,
-        tol=tol,
+        **vars(solver),
         cells=cells,
         probes=probes,
         seed=seed,

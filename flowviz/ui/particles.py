@@ -74,9 +74,9 @@ def controls() -> Settings:
         sampler = state.select(
             "sampler",
             "Sampler of the SDE",
-            {name: entry.label for name, entry in SAMPLERS.items()},
+            SAMPLERS.labels,
             "euler-maruyama",
-            help=" ".join(f"**{entry.label}:** {entry.sentence}" for entry in SAMPLERS.values()),
+            help=SAMPLERS.sentences(),
         )
         levels = range(0, round(100 * SAMPLERS[sampler].most) + 1, 10)
         noise = state.budget(
@@ -103,7 +103,7 @@ def controls() -> Settings:
             "was trained for the flow drives the SDE too.",
         )
         shown = state.segmented("shown", "Particles on show", SHOWN, "6")
-        seed = state.integer("seed", "Seed", 0, 999_999, DEFAULT.seed, dice=True)
+        seed = state.seed("Seed", DEFAULT.seed)
     return Settings(
         data=data,
         path=path,

@@ -25,6 +25,7 @@ __all__ = [
     "number",
     "reopen",
     "restrict",
+    "seed",
     "segmented",
     "select",
     "several",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+MOST_SEED = 999_999
 
 NONE = "none"
 """What a link says of a menu of which nothing is chosen: an empty value would be lost."""
@@ -276,6 +279,18 @@ def integer(
         )
     with left:
         return _leave(slug, int(st.number_input(label, **box)), default)
+
+
+def seed(
+    label: str = "Seed of the noise",
+    default: int = 0,
+    *,
+    slug: str = "seed",
+    dice: bool = True,
+    help: str | None = None,
+) -> int:
+    """A box for the seed of a random draw, with a button that draws another."""
+    return integer(slug, label, 0, MOST_SEED, default, dice=dice, help=help)
 
 
 def number(

@@ -68,7 +68,7 @@ def controls() -> Settings:
         objective = state.select(
             "objective",
             "Objective",
-            {name: entry.label for name, entry in OBJECTIVES.items()},
+            OBJECTIVES.labels,
             DEFAULT.objective,
             help="What the network predicts: the velocity (flow matching), the noise in a state, "
             "or the score of the density. Each is turned into a velocity for sampling.",
@@ -150,13 +150,9 @@ def _numbers() -> dict[str, int | float | bool]:
             help="The network learns what the best linear prediction leaves over, at unit scale "
             "(Karras et al. 2022). Off: it predicts the whole, as in Lipman et al. 2022.",
         ),
-        "seed": state.integer(
-            "seed",
+        "seed": state.seed(
             "Seed",
-            0,
-            999_999,
             DEFAULT.seed,
-            dice=True,
             help="Of the weights, the data, the noise and the times: both paths see the same.",
         ),
     }

@@ -24,7 +24,7 @@ from flowviz.experiments.pairings import (
 )
 from flowviz.figures import curves, theme
 from flowviz.figures.pairings import Panel, panels
-from flowviz.ui import data_picker, figure, state
+from flowviz.ui import data_picker, figure, paths, state
 from flowviz.ui.cache import kept
 from flowviz.ui.downloads import stacked
 from flowviz.ui.pieces import gather
@@ -45,8 +45,8 @@ class _Curve:
     reflow: float
 
 
-def controls() -> PairingsConfig:
-    """The sidebar: the two samples and the size of a minibatch."""
+def controls() -> tuple[PairingsConfig, str]:
+    """The sidebar: the two samples and the size of a minibatch; and the path of the pairs."""
     with st.sidebar:
         data = data_picker.pick(help="What noise is joined to.")
         n = int(
@@ -69,8 +69,18 @@ def controls() -> PairingsConfig:
                 "the batch of a step.",
             )
         )
-        seed = state.integer("seed", "Seed", 0, 999_999, 0, dice=True, help="Of both samples.")
-    return PairingsConfig(data=data, n=n, batch=batch, seed=seed)
+        path = paths.spec(
+            state.select(
+                "path",
+                "Conditional path of the pairs",
+                {name: paths.labels()[name] for name in ("ot", paths.OWN)},
+                "ot",
+                help="How each pair is joined in the marginal flows and in S. Which pairs there "
+                "are, and what they cost, is the same on both. Shape your own under *Schedules*.",
+            )
+        )
+        seed = state.seed("Seed", help="Of both samples.")
+    return PairingsConfig(data=data, n=n, batch=batch, seed=seed), path
 
 
 def meanings() -> None:
@@ -134,7 +144,7 @@ def pairs(config: PairingsConfig) -> None:
     )
     alone, batch, whole, reflow = found.pairings
     st.markdown(
-        f"**All four join their pairs by the conditional OT path**, so that “OT” says nothing "
+        "**Here all four join their pairs by the conditional OT path**, so that “OT” says nothing "
         f"yet of who is joined to whom. Where lines cross and both particles are there at nearly "
         f"the same time, one field cannot serve both: {alone.crossings.at_once.sum()} such places "
         f"with independent pairs, {batch.crossings.at_once.sum()} with minibatches of "
@@ -145,15 +155,15 @@ def pairs(config: PairingsConfig) -> None:
     )
 
 
-def flows(config: PairingsConfig) -> None:
+def flows(config: PairingsConfig, path: str) -> None:
     """The marginal flows that the four couplings make, from the same noise."""
     st.subheader("The marginal flow that they make")
     wanted = (1, config.batch, ALL, REFLOW)
     found = gather(
         "which-ot-flows",
-        [partial(_marginal, _marginal_config(config, batch)) for batch in wanted],
+        [partial(_marginal, _marginal_config(config, path, batch)) for batch in wanted],
         label="Following the marginal flows",
-        token=config,
+        token=(config, path),
     )
     if found is None:
         return
@@ -164,7 +174,7 @@ def flows(config: PairingsConfig) -> None:
                 f"S = {each.straightness.deviation:.2g}",
                 f"arc ÷ chord {each.straightness.arc_over_chord:.3f}",
             ),
-            colour=theme.colour("ot", dark=is_dark()),
+            colour=theme.path_colour(path, dark=is_dark()),
             states=each.states[:, : config.n],
         )
         for title, each in zip(_titles(config), found, strict=True)
@@ -175,11 +185,14 @@ def flows(config: PairingsConfig) -> None:
         title="marginal flows of the couplings",
         alt="Ways of the same noise in the marginal flow of each coupling: bent for independent "
         "pairs, straight for optimal transport and reflow.",
-        settings=asdict(config),
+        settings=asdict(config) | {"path": path},
         columns=lambda: stacked(
             [_ways(name, each) for name, each in zip(SLUGS, found, strict=True)]
         ),
     )
+    if path != "ot":
+        st.markdown(_own_words(config, found))
+        return
     alone, batch, whole, reflow = (each.straightness.deviation for each in found)
     st.markdown(
         f"**The path is the same, the flow is not**: Liu's S falls from {alone:.2f} with "
@@ -193,7 +206,23 @@ def flows(config: PairingsConfig) -> None:
     )
 
 
-def costs(config: PairingsConfig) -> None:
+def _own_words(config: PairingsConfig, found: Sequence[MarginalResult]) -> str:
+    """What couplings do on a path whose single pairs have an S of their own."""
+    first, batch, whole, reflow = (each.straightness.deviation for each in found)
+    return (
+        "**On your own schedule a coupling takes away only what comes of crossing**: S is "
+        f"{first:.2f} with independent pairs, {batch:.2g} with minibatches of {config.batch}, "
+        f"{whole:.2g} with optimal transport (of {ALL:,} points) and {reflow:.2g} with reflow. A "
+        f"pair that moves alone has an S already, {found[2].alone:.2g} for the pairs of optimal "
+        f"transport and {found[3].alone:.2g} for reflow's, since it speeds up and slows down, or "
+        "leaves its line, as the schedule says: on conditional OT that part is 0. Nothing is "
+        "trained: independent pairs have the closed form, the others the exact field of "
+        f"{PAIRS:,} pairs smoothed by {STD:g}. Reflow's pairs are those of the OT flow: the exact "
+        "flow of your schedule has the same ends."
+    )
+
+
+def costs(config: PairingsConfig, path: str) -> None:
     """Transport cost and S over the size of the minibatch, and reflow's."""
     st.subheader("From independent pairs to the optimal map: larger minibatches")
     left, right = st.columns(2)
@@ -226,17 +255,26 @@ def costs(config: PairingsConfig) -> None:
     with right:
         found = gather(
             "which-ot-s",
-            [partial(_marginal, _marginal_config(config, n)) for n in (*SIZES, REFLOW)],
+            [partial(_marginal, _marginal_config(config, path, n)) for n in (*SIZES, REFLOW)],
             label="Following the marginal flows",
-            token=config,
+            token=(config, path),
         )
         if found is not None:
             values = np.array([one.straightness.deviation for one in found])
             bend = _Curve(values[:-1], np.zeros(len(SIZES)), values[-1])
-            _curve(config, "s", "S of the marginal flow", bend, log_y=True)
+            others = []
+            if path != "ot":
+                floor = found[len(SIZES) - 1].alone
+                others.append(("these pairs alone, on your own schedule", floor))
+            title = "S of the marginal flow"
+            _curve(config, "s", title, bend, *others, log_y=True, path=path)
             at = SIZES.index(64)
             st.markdown(
-                f"**Small minibatches straighten most of it**: batches of 64 bring S to 1/"
+                f"**Minibatches take S from {values[0]:.2f} to {values[-2]:.2f}**: what is left is "
+                "your own schedule's, under which no pair moves straight and evenly "
+                f"({floor:.2f} for these pairs alone), whoever is joined to whom."
+                if path != "ot"
+                else f"**Small minibatches straighten most of it**: batches of 64 bring S to 1/"
                 f"{values[0] / values[at]:.0f} of that of independent pairs. Where S is 0, one "
                 "Euler step from noise to data is exact. Near 0.01 the smoothing takes over."
             )
@@ -249,13 +287,14 @@ def _curve(
     curve: _Curve,
     *others: tuple[str, float],
     log_y: bool = False,
+    path: str = "ot",
 ) -> None:
     """A measure over batch sizes with its error, reflow's level and others as horizontals."""
     sizes, dark = np.array(SIZES, dtype=float), is_dark()
     lines = [
         curves.Curve(
             label="optimal transport within minibatches",
-            colour=theme.colour("ot", dark=dark),
+            colour=theme.path_colour(path, dark=dark),
             x=sizes,
             y=curve.values,
             band=(curve.values - curve.errors, curve.values + curve.errors),
@@ -287,7 +326,9 @@ def _curve(
         f"which-ot-{name}",
         title=f"{name} over minibatch size",
         alt=f"{title} over the size of the minibatch, falling to near that of reflow.",
-        settings=asdict(config) | {label: f"{value:.6g}" for label, value, *_ in levels},
+        settings=asdict(config)
+        | {"path": path}
+        | {label: f"{value:.6g}" for label, value, *_ in levels},
         columns=lambda: {"batch": sizes, name: curve.values, f"{name}_error": curve.errors},
     )
 
@@ -320,5 +361,5 @@ def _titles(config: PairingsConfig) -> Sequence[str]:
     return ("independent", f"minibatch OT, {config.batch}", "optimal transport", "reflow")
 
 
-def _marginal_config(config: PairingsConfig, batch: int) -> MarginalConfig:
-    return MarginalConfig(data=config.data, batch=batch, seed=config.seed)
+def _marginal_config(config: PairingsConfig, path: str, batch: int) -> MarginalConfig:
+    return MarginalConfig(data=config.data, batch=batch, seed=config.seed, path=path)

@@ -4,16 +4,15 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig, affordable, budgets
+from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
 from flowviz.schedulers import LEARNED, LearnedReference
-from flowviz.solvers import METHODS
-from flowviz.ui import data_picker, paths, state
+from flowviz.ui import data_picker, paths, solver_picker, state
 from flowviz.ui.compare.networks import networks
+from flowviz.ui.solver_picker import Solver
 
 __all__ = ["Settings", "controls"]
 
 DEFAULT = FlowConfig()
-TOLERANCES = {"0.001": "10⁻³", "0.0001": "10⁻⁴", "1e-05": "10⁻⁵", "1e-06": "10⁻⁶"}
 PATH_HELP = "The road from noise to data; its formula is in the note below the figures."
 
 
@@ -68,43 +67,17 @@ def controls() -> Settings:
             _network(side, data, path) if field != EXACT or path == LEARNED else ""
             for side, path in (("left", left), ("right", right))
         ]
-        method = state.select(
-            "solver",
-            "ODE solver",
-            {name: entry.label for name, entry in METHODS.items()},
-            DEFAULT.method,
-            help="How the particles follow the field. "
-            + " ".join(f"**{m.label}:** {m.sentence}" for m in METHODS.values()),
+        solver = solver_picker.pick(
+            Solver(DEFAULT.method, DEFAULT.nfe, DEFAULT.tol),
+            tolerances=range(3, 7),
+            help="How the particles follow the field.",
+            nfe_help="How often a solve may ask for the velocity: what sampling costs. Only "
+            "budgets that this solver can spend exactly are offered.",
+            tol_help="An adaptive solver picks its own steps so that each errs by less than this; "
+            "the evaluations it spent stand under the panels.",
         )
-        nfe, tol = DEFAULT.nfe, DEFAULT.tol
-        if METHODS[method].adaptive:
-            tol = float(
-                state.select(
-                    "tol",
-                    "Tolerance of a step",
-                    TOLERANCES,
-                    "1e-05",
-                    help="An adaptive solver picks its own steps so that each errs by less than "
-                    "this; the evaluations it spent stand under the panels.",
-                )
-            )
-        else:
-            nfe = state.budget(
-                "nfe",
-                "Budget: function evaluations (NFE)",
-                budgets(method),
-                DEFAULT.nfe,
-                also=affordable(method),
-                help="How often a solve may ask for the velocity: what sampling costs. Only "
-                "budgets that this solver can spend exactly are offered.",
-            )
-        seed = state.integer(
-            "seed",
-            "Seed of the noise",
-            0,
-            999_999,
-            DEFAULT.seed,
-            dice=True,
+        seed = state.seed(
+            default=DEFAULT.seed,
             help="Both paths start from this very noise, particle by particle.",
         )
     return Settings(
@@ -112,9 +85,7 @@ def controls() -> Settings:
         paths=(left, right),
         field=field,
         networks=(chosen[0], chosen[1]),
-        method=method,
-        nfe=nfe,
-        tol=tol,
+        **vars(solver),
         seed=seed,
     )
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from flowviz.experiments.evolution import REACHED, at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
-from flowviz.solvers import METHODS
 from flowviz.ui import downloads, figure, state
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
 from flowviz.ui.compare.learned import layer_of
 from flowviz.ui.compare.sides import Side
+from flowviz.ui.solver_picker import spent
 from flowviz.ui.theme import is_dark
 
 __all__ = ["twin"]
@@ -263,8 +263,7 @@ def _particles(side: Side, view: players.View) -> NDArray:
 
 
 def _settings(settings: Settings, panels: Sequence[Side], **more: object) -> Mapping[str, object]:
-    method = METHODS[settings.method]
-    budget = {"tol": settings.tol} if method.adaptive else {"nfe": settings.nfe}
+    budget = spent(settings.method, settings.nfe, settings.tol)
     fields = {f"field on {side.path}": side.config.field for side in panels}
     return {"data": settings.data, **fields, "solver": settings.method, **budget} | {
         "seed": settings.seed,

@@ -7,17 +7,15 @@ import streamlit as st
 
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import ImageCard
-from flowviz.experiments.evolution import affordable, budgets
 from flowviz.experiments.images import ImageConfig
-from flowviz.solvers import METHODS
-from flowviz.ui import state
+from flowviz.ui import solver_picker, state
 from flowviz.ui.images import sources
 from flowviz.ui.images.sources import Source
+from flowviz.ui.solver_picker import Solver
 
 __all__ = ["VIEWS", "Settings", "controls"]
 
 DEFAULT = ImageConfig()
-TOLERANCES = {"0.1": "10⁻¹", "0.01": "10⁻²", "0.001": "10⁻³", "0.0001": "10⁻⁴"}
 ALL, NONE = "all", "none"
 
 VIEWS = {
@@ -122,52 +120,26 @@ def controls() -> Settings:
             help="Classifier-free guidance: the velocity is u(no class) + w (u(class) − u(no "
             "class)). 1 is the plain class and costs one network pass an evaluation, others two.",
         )
-        solver = state.select(
-            "solver",
-            "ODE solver",
-            {name: entry.label for name, entry in METHODS.items()},
-            DEFAULT.solver,
-            help="How noise follows the field. "
-            + " ".join(f"**{m.label}:** {m.sentence}" for m in METHODS.values()),
+        solver = solver_picker.pick(
+            Solver(DEFAULT.solver, DEFAULT.nfe, DEFAULT.tol),
+            tolerances=range(1, 5),
+            help="How noise follows the field.",
+            nfe_help="How often a solve may ask for the velocity: what an image costs. Only "
+            "budgets that this solver can spend exactly are offered.",
+            tol_help="An adaptive solver picks its own steps so that each errs by less than this, "
+            "over all images of a batch together.",
         )
-        nfe, tol = DEFAULT.nfe, DEFAULT.tol
-        if METHODS[solver].adaptive:
-            tol = float(
-                state.select(
-                    "tol",
-                    "Tolerance of a step",
-                    TOLERANCES,
-                    "0.001",
-                    help="An adaptive solver picks its own steps so that each errs by less than "
-                    "this, over all images of a batch together.",
-                )
-            )
-        else:
-            nfe = state.budget(
-                "nfe",
-                "Budget: function evaluations (NFE)",
-                budgets(solver),
-                DEFAULT.nfe,
-                also=affordable(solver),
-                help="How often a solve may ask for the velocity: what an image costs. Only "
-                "budgets that this solver can spend exactly are offered.",
-            )
-        seed = state.integer(
-            "seed",
-            "Seed of the noise",
-            0,
-            999_999,
-            DEFAULT.seed,
-            dice=True,
+        seed = state.seed(
+            default=DEFAULT.seed,
             help="Both sides start from this very noise; image i has the same noise in all views.",
         )
     return Settings(
         sides=tuple(sides),
         chosen=chosen,
         guidance=guidance,
-        solver=solver,
-        nfe=nfe,
-        tol=tol,
+        solver=solver.method,
+        nfe=solver.nfe,
+        tol=solver.tol,
         seed=seed,
     )
 

@@ -24,7 +24,7 @@ def section(data: str, path: str) -> None:
         x = state.number("end-x", "Data point ★, x₁", -4.0, 4.0, DEFAULT.x, step=0.2)
         y = state.number("end-y", "Data point ★, x₂", -4.0, 4.0, DEFAULT.y, step=0.2)
         n = int(state.select("ways", "Trajectories", {"12": "12", "24": "24", "60": "60"}, "24"))
-        seed = state.integer("seed", "Seed of the noise", 0, 999_999, 0, dice=True)
+        seed = state.seed()
     paths = list(dict.fromkeys(["vp", "ot", path]))
     found = results.conditional(ConditionalConfig(paths=" ".join(paths), x=x, y=y, n=n, seed=seed))
     about = {"paths": " ".join(paths), "data point": f"{x:g},{y:g}", "seed": seed}

@@ -76,7 +76,7 @@ def section(data: str, path: str) -> None:
         n, seed = TouchConfig().n, TouchConfig().seed
         if over == "points":
             n = int(state.select("n", "Points", {str(k): f"{k:,}" for k in COUNTS}, str(n)))
-            seed = state.integer("seed", "Seed of the points", 0, 999_999, seed, dice=True)
+            seed = state.seed("Seed of the points", seed)
     result = results.touch(TouchConfig(data=data, path=path, n=n, seed=seed))
     opened = TouchView(
         t=state.opened("t", DEFAULT.t, _time),
