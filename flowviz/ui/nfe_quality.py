@@ -37,6 +37,7 @@ from flowviz.ui.theme import is_dark
 __all__ = [
     "FIXED",
     "Settings",
+    "cell",
     "controls",
     "draw_all",
     "goal_of",
@@ -408,8 +409,8 @@ def _price(curves: Sequence[Curve]) -> str:
     if not worth:
         return ""
     return (
-        f"**At equal error** ({ERROR_LEVEL:g} per dimension) conditional OT needs of VP "
-        f"diffusion's evaluations: {'; '.join(worth)}. The paper says {PAPER} (Fig. 7, images)."
+        f"**At equal error** ({ERROR_LEVEL:g} per dimension) conditional OT needs this share of "
+        f"VP diffusion's evaluations: {'; '.join(worth)}. The paper says {PAPER} (Fig. 7, images)."
     )
 
 
@@ -495,8 +496,8 @@ def _clock(settings: Settings, curves: Sequence[Curve]) -> str:
             continue
         return (
             f"**The clock:** with {METHODS[ot.config.method].label} and steps "
-            f"{GRIDS[settings.grid].label}, OT needs of VP's evaluations {' and '.join(told)}. "
-            "What a path owes to its clock, a grid can give to the other."
+            f"{GRIDS[settings.grid].label}, OT needs this share of VP's evaluations: "
+            f"{' and '.join(told)}. What a path owes to its clock, a grid can give to the other."
         )
     open_ = [
         ot
@@ -529,7 +530,7 @@ def _reached(settings: Settings, curves: Sequence[Curve]) -> None:
         of = {c.config.source: c for c in curves if c.config.method == method}
         cells = []
         for _, reach in goals:
-            cells += [_cell(reach(of[name])) if name in of else "…" for name in sources]
+            cells += [cell(reach(of[name])) if name in of else "…" for name in sources]
             ratios = [_ratio(reach(ot), reach(vp)) for ot, vp in pairs(of.values())]
             cells.append(", ".join(ratios) or "–")
         rows.append((METHODS[method].label, cells))
@@ -572,7 +573,8 @@ def goal_of(settings: Settings, curve: Curve) -> str:
     return f"{label} ≤ {100 * SHARE_LEVEL:g} %"
 
 
-def _cell(reach: Reach | None) -> str:
+def cell(reach: Reach | None) -> str:
+    """Where a curve arrives, as tables say it."""
     if reach is None:
         return "not reached"
     return f"≤ {reach.nfe:.0f}" if reach.at_first else f"{reach.nfe:.1f}"
@@ -763,7 +765,7 @@ def draw_all(settings: Settings, curves: Sequence[Curve]) -> None:
     for (data, *error), (_, *quality) in zip(*rows, strict=True):
         cells = []
         for first, second in (error, quality):
-            cells += [_cell(first), _cell(second), _ratio(first, second)]
+            cells += [cell(first), cell(second), _ratio(first, second)]
         table.append((DATASETS[data].label, cells))
     heads = [SCHEDULERS["ot"].label, SCHEDULERS["vp"].label, "OT : VP"]
     st.html(_two_goals("Data set", [goal for goal, _ in goals], heads, table))
