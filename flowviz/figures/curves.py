@@ -44,9 +44,13 @@ def curves(
     log_x: bool = False,
     log_y: bool = False,
     markers: bool = False,
+    x_ticks: Sequence[float] | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Lines over one pair of axes, each with its floor as a dotted line of its colour."""
+    """Lines over one pair of axes, each with its floor as a dotted line of its colour.
+
+    With `x_ticks` the x axis is marked there, in full numbers; without, where Plotly likes.
+    """
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
     for line in lines:
         if line.band is not None:
@@ -81,6 +85,8 @@ def curves(
             hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
         )
     figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
+    if x_ticks is not None:
+        figure.update_xaxes(tickvals=list(x_ticks), ticktext=[f"{tick:,g}" for tick in x_ticks])
     figure.update_yaxes(title=y_title, type="log" if log_y else "linear", exponentformat="power")
     if not log_y:
         figure.update_yaxes(rangemode="tozero")

@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from flowviz.figures import theme
+from flowviz.figures.curves import Curve, curves
 from flowviz.figures.plane import TICKS, polyline
 
-__all__ = ["Panel", "panels"]
+__all__ = ["Panel", "over_minibatch", "panels"]
 
 GAP = 0.025
 """Between two panels, as a part of the figure's width."""
@@ -39,6 +40,29 @@ class Panel:
     def __post_init__(self) -> None:
         if self.states.ndim != 3 or self.states.shape[2] != 2 or len(self.states) < 2:
             raise ValueError(f"states must have shape (T, n, 2), T > 1; got {self.states.shape}.")
+
+
+def over_minibatch(
+    lines: Sequence[Curve],
+    *,
+    sizes: Sequence[int],
+    y_title: str,
+    floor_label: str = "",
+    log_y: bool = False,
+    dark: bool = False,
+) -> go.Figure:
+    """Measures of couplings over the size of the minibatch within which pairs are chosen."""
+    return curves(
+        lines,
+        x_title="pairs of a minibatch (1: independent)",
+        y_title=y_title,
+        floor_label=floor_label,
+        log_x=True,
+        log_y=log_y,
+        markers=True,
+        x_ticks=sizes,
+        dark=dark,
+    )
 
 
 def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figure:

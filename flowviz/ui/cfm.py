@@ -26,6 +26,7 @@ from flowviz.experiments.theorem2 import (
 )
 from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme, theorem2
+from flowviz.figures.pairings import over_minibatch
 from flowviz.schedulers import scheduler
 from flowviz.ui import data_picker, figure, paths, state
 from flowviz.ui.cache import kept
@@ -74,15 +75,14 @@ def controls() -> Settings:
             "Trained: the best that there is for this data and path; its marginal gradient is "
             "almost 0, so that what a batch shows is nearly all chance.",
         )
-        batch = int(
-            state.select(
-                "batch",
-                "Minibatch of optimal transport",
-                {str(n): f"{n} pairs" for n in DRAWN},
-                "64",
-                help="Within how many pairs noise and data are matched, in the left of the two "
-                "lower figures.",
-            )
+        batch = state.count(
+            "batch",
+            "Minibatch of optimal transport",
+            DRAWN,
+            64,
+            text="{} pairs",
+            help="Within how many pairs noise and data are matched, in the left of the two lower "
+            "figures.",
         )
         seeds = state.integer(
             "seeds", "Pools of pairs", 2, 16, 6, help="Each of 16,384 pairs; for the error bars."
@@ -224,14 +224,14 @@ def gradients(settings: Settings) -> None:
         log_x=True,
         log_y=True,
         markers=True,
+        x_ticks=SIZES,
         dark=is_dark(),
     )
     for trace in plot.data:
         if trace.line.dash == "dot":
             trace.name = trace.name.split(":")[0]
-    plot.update_xaxes(tickvals=SIZES, ticktext=[str(n) for n in SIZES]).update_yaxes(dtick="D2")
     figure.show(
-        plot.update_layout(height=400, legend_y=-0.19),
+        plot.update_yaxes(dtick="D2").update_layout(height=400, legend_y=-0.19),
         "cfm-gradients",
         title="difference of the gradients over batch size",
         alt="Root mean square difference of conditional and marginal gradient over batch size, "
@@ -375,17 +375,14 @@ def _over_batch(
         )
         for path, exact, each in zip(settings.paths, known, coupled, strict=True)
     ]
-    plot = curves.curves(
+    plot = over_minibatch(
         lines,
-        x_title="pairs of a minibatch (1: independent)",
+        sizes=BATCHES,
         y_title="floor: mean variance of the target",
         floor_label="independent, closed form",
-        log_x=True,
         log_y=True,
-        markers=True,
         dark=is_dark(),
     )
-    plot.update_xaxes(tickvals=BATCHES, ticktext=[str(n) for n in BATCHES])
     levels = [trace for trace in plot.data if trace.line.dash == "dot"]
     for k, trace in enumerate(levels):
         trace.update(showlegend=k == 0, name="independent pairs, in closed form")

@@ -33,7 +33,7 @@ from flowviz.ui.theme import is_dark
 
 __all__ = ["VIEWS", "Model", "Settings", "controls", "show"]
 
-CELLS = {"54": "54 × 54", "90": "90 × 90", "126": "126 × 126", "128": "128 × 128"}
+CELLS = (54, 90, 126, 128)
 """Multiples of 18, so that no edge of the checkerboard cuts a cell in two, and the usual 128."""
 TIMES = tuple(np.linspace(0, 1, 9).tolist())
 """The moments of the evolution and of the KL divergence."""
@@ -155,7 +155,7 @@ def controls() -> Settings:
             nfe_help="From t = 1 back to 0, in steps that shorten towards the data (EDM's grid); "
             "from an earlier t the rest of them.",
         )
-        cells = int(state.select("cells", "Grid over the frame", CELLS, "90"))
+        cells = state.count("cells", "Grid over the frame", CELLS, 90, text="{0} × {0}")
         probes = 0
         kind = state.segmented(
             "divergence",

@@ -20,6 +20,7 @@ import streamlit as st
 
 __all__ = [
     "budget",
+    "count",
     "integer",
     "keep",
     "number",
@@ -135,6 +136,20 @@ def select(
         disabled=_is_locked(slug),
     )
     return _leave(slug, chosen, default)
+
+
+def count(
+    slug: str,
+    label: str,
+    options: Sequence[int],
+    default: int,
+    *,
+    text: str = "{:,}",
+    help: str | None = None,
+) -> int:
+    """A menu of whole numbers, each shown as `text` puts it; returns the chosen one."""
+    shown = {str(n): text.format(n) for n in options}
+    return int(select(slug, label, shown, str(default), help=help))
 
 
 def segmented(

@@ -23,7 +23,7 @@ from flowviz.experiments.pairings import (
     PairingsResult,
 )
 from flowviz.figures import curves, theme
-from flowviz.figures.pairings import Panel, panels
+from flowviz.figures.pairings import Panel, over_minibatch, panels
 from flowviz.ui import data_picker, figure, paths, state
 from flowviz.ui.cache import kept
 from flowviz.ui.downloads import stacked
@@ -49,25 +49,21 @@ def controls() -> tuple[PairingsConfig, str]:
     """The sidebar: the two samples and the size of a minibatch; and the path of the pairs."""
     with st.sidebar:
         data = data_picker.pick(help="What noise is joined to.")
-        n = int(
-            state.select(
-                "n",
-                "Points of each sample",
-                {str(n): str(n) for n in (32, 64, 128)},
-                str(DEFAULT.n),
-                help="Of noise and of data, in the pictures; the curves below take "
-                f"{PAIRS:,} pairs.",
-            )
+        n = state.count(
+            "n",
+            "Points of each sample",
+            (32, 64, 128),
+            DEFAULT.n,
+            help=f"Of noise and of data, in the pictures; the curves below take {PAIRS:,} pairs.",
         )
-        batch = int(
-            state.select(
-                "batch",
-                "Minibatch",
-                {str(n): f"{n} pairs" for n in (4, 8, 16, 32)},
-                str(DEFAULT.batch),
-                help="Within how many pairs optimal transport may choose. In training that is "
-                "the batch of a step.",
-            )
+        batch = state.count(
+            "batch",
+            "Minibatch",
+            (4, 8, 16, 32),
+            DEFAULT.batch,
+            text="{} pairs",
+            help="Within how many pairs optimal transport may choose. In training that is the "
+            "batch of a step.",
         )
         path = paths.spec(
             state.select(
@@ -262,22 +258,25 @@ def costs(config: PairingsConfig, path: str) -> None:
         if found is not None:
             values = np.array([one.straightness.deviation for one in found])
             bend = _Curve(values[:-1], np.zeros(len(SIZES)), values[-1])
-            others = []
-            if path != "ot":
-                floor = found[len(SIZES) - 1].alone
-                others.append(("these pairs alone, on your own schedule", floor))
-            title = "S of the marginal flow"
-            _curve(config, "s", title, bend, *others, log_y=True, path=path)
-            at = SIZES.index(64)
-            st.markdown(
-                f"**Minibatches take S from {values[0]:.2f} to {values[-2]:.2f}**: what is left is "
-                "your own schedule's, under which no pair moves straight and evenly "
-                f"({floor:.2f} for these pairs alone), whoever is joined to whom."
-                if path != "ot"
-                else f"**Small minibatches straighten most of it**: batches of 64 bring S to 1/"
-                f"{values[0] / values[at]:.0f} of that of independent pairs. Where S is 0, one "
-                "Euler step from noise to data is exact. Near 0.01 the smoothing takes over."
-            )
+            alone = found[len(SIZES) - 1].alone
+            others = [] if path == "ot" else [(f"the pairs of {ALL:,} alone", alone)]
+            _curve(config, "s", "S of the marginal flow", bend, *others, log_y=True, path=path)
+            st.markdown(_s_words(path, values, alone))
+
+
+def _s_words(path: str, values: NDArray, alone: float) -> str:
+    """What larger minibatches do to S, and what they leave of it."""
+    if path != "ot":
+        return (
+            f"**Minibatches take S from {values[0]:.2f} to {values[len(SIZES) - 1]:.2f}**: what "
+            "is left is your own schedule's, under which no pair moves straight and evenly "
+            f"({alone:.2f} for these pairs alone), whoever is joined to whom."
+        )
+    return (
+        "**Small minibatches straighten most of it**: batches of 64 bring S to 1/"
+        f"{values[0] / values[SIZES.index(64)]:.0f} of that of independent pairs. Where S is 0, "
+        "one Euler step from noise to data is exact. Near 0.01 the smoothing takes over."
+    )
 
 
 def _curve(
@@ -300,15 +299,7 @@ def _curve(
             band=(curve.values - curve.errors, curve.values + curve.errors),
         )
     ]
-    plot = curves.curves(
-        lines,
-        x_title="pairs of a minibatch (1: independent)",
-        y_title=title,
-        log_x=True,
-        log_y=log_y,
-        markers=True,
-        dark=dark,
-    )
+    plot = over_minibatch(lines, sizes=SIZES, y_title=title, log_y=log_y, dark=dark)
     levels = [("reflow", curve.reflow, "dash", theme.INK[dark])]
     levels += [(label, value, "dot", theme.MUTED[dark]) for label, value in others]
     for label, value, dash, colour in levels:
@@ -320,7 +311,6 @@ def _curve(
             name=label,
             hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
         )
-    plot.update_xaxes(tickvals=SIZES, ticktext=[f"{n:,}" for n in SIZES])
     figure.show(
         plot,
         f"which-ot-{name}",

@@ -236,14 +236,12 @@ def _judge() -> Judge:
 def _to_measure(settings: Settings, sides: Sequence[Source]) -> tuple[int, list[Piece]]:
     """How many images a point takes, and the points that can be measured here."""
     with st.sidebar:
-        judged = int(
-            state.select(
-                "judged",
-                "Images a point",
-                {str(n): f"{n:,}" for n in JUDGED},
-                str(JUDGED[0]),
-                help="Of the measurement on demand; the distance's own bias falls with it.",
-            )
+        judged = state.count(
+            "judged",
+            "Images a point",
+            JUDGED,
+            JUDGED[0],
+            help="Of the measurement on demand; the distance's own bias falls with it.",
         )
     solver = settings.solver
     budgets = [settings.nfe] if METHODS[solver].adaptive else NFES
@@ -355,6 +353,7 @@ def _measure_curves(
         log_x=True,
         log_y=name != "accuracy",
         markers=True,
+        x_ticks=TICKS,
         dark=dark,
     )
     symbols = dict(zip([line.label for line in lines], marks, strict=True))
@@ -362,7 +361,6 @@ def _measure_curves(
         lambda trace: trace.update(marker={"symbol": symbols[trace.name], "size": 7}),
         selector=lambda trace: trace.name in symbols,
     )
-    plot.update_xaxes(tickvals=TICKS, ticktext=[str(tick) for tick in TICKS])
     if name == "accuracy":
         plot.update_yaxes(range=[0, 1], tickformat=".0%")
     else:

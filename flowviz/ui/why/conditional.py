@@ -23,7 +23,7 @@ def section(data: str, path: str) -> None:
     with st.sidebar:
         x = state.number("end-x", "Data point ★, x₁", -4.0, 4.0, DEFAULT.x, step=0.2)
         y = state.number("end-y", "Data point ★, x₂", -4.0, 4.0, DEFAULT.y, step=0.2)
-        n = int(state.select("ways", "Trajectories", {"12": "12", "24": "24", "60": "60"}, "24"))
+        n = state.count("ways", "Trajectories", (12, 24, 60), 24)
         seed = state.seed()
     paths = list(dict.fromkeys(["vp", "ot", path]))
     found = results.conditional(ConditionalConfig(paths=" ".join(paths), x=x, y=y, n=n, seed=seed))

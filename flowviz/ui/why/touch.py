@@ -75,7 +75,7 @@ def section(data: str, path: str) -> None:
             )
         n, seed = TouchConfig().n, TouchConfig().seed
         if over == "points":
-            n = int(state.select("n", "Points", {str(k): f"{k:,}" for k in COUNTS}, str(n)))
+            n = state.count("n", "Points", COUNTS, n)
             seed = state.seed("Seed of the points", seed)
     result = results.touch(TouchConfig(data=data, path=path, n=n, seed=seed))
     opened = TouchView(
