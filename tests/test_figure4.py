@@ -1,12 +1,20 @@
 """Figure 4: histograms, the measure of a pattern, the sheet and its PDF."""
 
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
 from flowviz.experiments import figure4
 from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.figure4 import HistogramConfig, compute_histograms, half_way, pattern
+from flowviz.experiments.figure4 import (
+    HistogramConfig,
+    SheetConfig,
+    compute_histograms,
+    half_way,
+    pattern,
+)
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.schedulers import scheduler
@@ -67,6 +75,23 @@ def test_rows_have_paths_and_budgets():
         assert row.checkpoint.startswith(f"checkerboard-{row.path}")
     for nfe in (*figure4.NFES, HistogramConfig().nfe):
         steps_for(figure4.METHOD, nfe)
+
+
+def test_a_row_of_ones_own_says_what_its_field_is():
+    *shipped, own = SheetConfig(own="shaped:a1=0.2").rows
+    assert shipped == SheetConfig().rows
+    assert (own.label, own.path, own.checkpoint) == (
+        "exact field on your own schedule",
+        "shaped:a1=0.2",
+        "exact",
+    )
+    few = SheetConfig(own=own.path, cells=18).few(own, own.checkpoint)
+    found = compute_histograms(replace(few[-1], n=500))
+    assert (found.nfe, few[-1].path) == (20, own.path) and found.on_support > 0.9
+    trained = SheetConfig(own=own.path, own_field="mine").rows[-1]
+    assert trained.label == "flow matching on your own schedule"
+    with pytest.raises(ValueError, match="own must be a schedule of one's own"):
+        SheetConfig(own="trig")
 
 
 @pytest.mark.parametrize(

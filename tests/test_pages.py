@@ -39,11 +39,11 @@ LINKS = {
     "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
     "schedules": {"axis": "log-snr", "paths": "ot,shaped", "shape": "a1=0.2"},
     "particles": {"data": "moons", "path": "trig", "sampler": "ancestral", "noise": "50"},
-    "figure4": {"densities": "histograms", "noise": "1", "seed": "7"},
+    "figure4": {"densities": "histograms", "noise": "1", "own": "1"},
     "nfe_quality": {"data": "moons", "fields": "exact-trig", "solvers": "rk4", "seeds": "2"},
     "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
     "cfm": {"data": "moons", "paths": "trig", "network": "trained", "batch": "16", "seeds": "2"},
-    "which_ot": {"data": "moons", "n": "32", "batch": "4", "seed": "7"},
+    "which_ot": {"data": "moons", "n": "32", "path": "shaped", "seed": "7"},
     "learned_path": {"data": "moons", "solver": "heun3", "measure": "energy", "seed": "7"},
     "lecture": {},
 }

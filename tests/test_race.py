@@ -9,6 +9,7 @@ from flowviz.experiments import race as races
 from flowviz.experiments.race import (
     ENTRANTS,
     LRS,
+    OWN,
     RaceConfig,
     SweepConfig,
     TargetsConfig,
@@ -107,6 +108,28 @@ def test_targets_are_those_of_the_exact_field():
     size, share = rows["ot"]
     wrong = (size**2 / np.where(share > 0, share, np.nan)) * (1 - share)
     assert np.nanmean(wrong[1:]) == pytest.approx(floor, rel=0.1)
+
+
+def test_a_schedule_of_ones_own_joins_race_sweep_and_targets():
+    own = "shaped:a1=0.2"
+    config = RaceConfig(**SMALL, steps=20, seeds=1, own=own)
+    assert config.training(OWN, 0).path == own
+    assert SweepConfig(**SMALL, own=own).race(1e-3).own == own
+    end = last(race(config))
+    assert end.entrants == (*ENTRANTS, OWN) and np.isfinite(end.quality[-1, 0, -1])
+    assert not np.array_equal(end.quality[-1], end.quality[0]), "another path, another network"
+    found = compute_targets(TargetsConfig(data="8gaussians", own=own, n=4_000, times=33))
+    assert found.entrants == end.entrants
+    # What x_t does not tell of the velocity is the irreducible loss, as on every path.
+    floor = irreducible_loss(config.training(OWN, 0), dataset("8gaussians"), n=20_000)
+    size, share = found.size[-1], found.share[-1]
+    wrong = (size**2 / np.where(share > 0, share, np.nan)) * (1 - share)
+    assert np.nanmean(wrong[1:]) == pytest.approx(floor, rel=0.15)
+
+
+def test_only_a_schedule_of_ones_own_may_join():
+    with pytest.raises(ValueError, match="own must be a schedule of one's own"):
+        RaceConfig(own="trig")
 
 
 @pytest.mark.parametrize("seeds", [0, 11])

@@ -13,6 +13,7 @@ from flowviz.datasets import DATASETS
 from flowviz.experiments import endpoints, race, straightening, unlimited
 from flowviz.experiments.evaluate import EvaluateConfig, floors
 from flowviz.experiments.nfe_quality import Curve
+from flowviz.experiments.sources import exact_name
 from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
 from flowviz.ui import jobs, sweeps
@@ -87,6 +88,29 @@ def test_race_runs_in_the_background_and_is_kept_for_the_next_visitor():
     again = opened(**SMALL, over="seconds", beside="gradient")
     assert "After 100 steps" in text_of(again)
     assert not [b for b in again.button if b.key == "straighter-race-start"]
+
+
+def test_own_schedule_joins_race_and_sweep_where_asked(monkeypatch):
+    app = opened(**SMALL, own=1, shape="a1=0.2")
+    assert "on your own schedule" in text_of(app) and "5 networks × 1 seeds" in text_of(app)
+    data = "checkerboard"
+    made = [
+        replace(curve(exact_name(data, path), data, path, values), limit={"histogram-tv": 0.1})
+        for path, values in (
+            ("ot", (0.5, 0.05, 5e-5)),
+            ("vp", (0.5, 0.5, 0.05)),
+            ("shaped:a1=0.2", (0.5, 5e-5, 5e-5)),
+        )
+    ]
+    wanted = []
+    monkeypatch.setattr(sweeps.Store, "of", lambda store, config: wanted.append(config) or made)
+    app = opened(claim="sampling", own=1, shape="a1=0.2", data=data)
+    assert {name for config in wanted for name in config.sources} == {
+        exact_name(each, path) for each in DATASETS for path in ("ot", "vp", "shaped:a1=0.2")
+    }, "like with like"
+    assert "your own schedule needs fewer evaluations than conditional OT on 1 of 1" in (
+        text_of(app)
+    )
 
 
 def test_couplings_run_and_tell_what_they_buy(monkeypatch):

@@ -3,7 +3,9 @@ few evaluations it needs.
 
 The rows are score matching and flow matching on VP diffusion and flow matching on the conditional
 OT path, all on the paper's checkerboard (half-width 4.444 in a frame of +-5). To the left are ten
-densities over time, to the right samples by the midpoint method with NFE = 4, 8, 10, 20.
+densities over time, to the right samples by the midpoint method with NFE = 4, 8, 10, 20. Another
+row may show a schedule of one's own, for which no network is shipped: by its exact field, or by a
+network that was trained on it.
 """
 
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from torch import Generator
 from flowviz.datasets import FRAME
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import Shaped, scheduler
 from flowviz.solvers import Field, steps_for
 
 __all__ = [
@@ -55,20 +57,15 @@ class Row:
 
     label: str
     path: str
-    suffix: str
-    """What a checkpoint's name has behind its data set."""
-
-    @property
-    def checkpoint(self) -> str:
-        """The name of the row's checkpoint."""
-        return f"{DATA}-{self.suffix}"
+    checkpoint: str
+    """The name of the row's checkpoint, or EXACT."""
 
 
 ROWS: dict[str, Row] = {
-    "score": Row("score matching on VP", "vp", "vp-score"),
-    "noise": Row("noise matching on VP", "vp", "vp-noise"),
-    "vp": Row("flow matching on VP", "vp", "vp"),
-    "ot": Row("flow matching on OT", "ot", "ot"),
+    "score": Row("score matching on VP", "vp", f"{DATA}-vp-score"),
+    "noise": Row("noise matching on VP", "vp", f"{DATA}-vp-noise"),
+    "vp": Row("flow matching on VP", "vp", f"{DATA}-vp"),
+    "ot": Row("flow matching on OT", "ot", f"{DATA}-ot"),
 }
 """The rows from top to bottom; the paper's Fig. 4 lacks the one of noise matching."""
 
@@ -138,6 +135,8 @@ class SheetConfig:
         noise: whether there is a row for noise matching too.
         cells: rows and columns of a panel.
         seed: of the noise of all samples.
+        own: spec of a schedule of one's own, which has the last row; empty for none.
+        own_field: its field: EXACT, or the name of a checkpoint that was trained on this schedule.
     """
 
     VERSION: ClassVar[int] = 1
@@ -146,15 +145,25 @@ class SheetConfig:
     noise: bool = False
     cells: int = 54
     seed: int = 0
+    own: str = ""
+    own_field: str = EXACT
 
     def __post_init__(self) -> None:
+        if self.own and not isinstance(scheduler(self.own), Shaped):
+            raise ValueError(
+                f"own must be a schedule of one's own, such as shaped:a1=0.2; got {self.own!r}."
+            )
         if self.densities not in ("exact", "histograms"):
             raise ValueError(f'densities must be "exact" or "histograms"; got {self.densities!r}.')
 
     @property
     def rows(self) -> list[Row]:
         """The rows from top to bottom."""
-        return [row for name, row in ROWS.items() if self.noise or name != "noise"]
+        rows = [row for name, row in ROWS.items() if self.noise or name != "noise"]
+        if self.own:
+            kind = "exact field" if self.own_field == EXACT else "flow matching"
+            rows.append(Row(f"{kind} on your own schedule", self.own, self.own_field))
+        return rows
 
     def few(self, row: Row, field: str) -> list[HistogramConfig]:
         """A row's panels with few evaluations, its network called `field`: one each of NFES."""

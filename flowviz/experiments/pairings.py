@@ -10,10 +10,11 @@ r"""Which OT: three things that are called optimal transport, and reflow, on the
 - Reflow pairs each noise with where the exact flow of independent pairs carries it (Liu et al.
   2022): not optimal, but never dearer than the pairs that it started from (theorem 3.5).
 
-All pairs are joined by the conditional OT path. What each coupling makes of the marginal flow is
-seen from its exact field: in closed form for independent pairs, for the others that of a finite
-set of pairs smoothed by STD (`flowviz.fields.paired`), so that nothing has to be trained. An S
-below about 0.01 is that smoothing's own.
+Pairs are joined by the conditional OT path, or by another one: then a pair's own way has an S
+already, which no coupling takes away. What each coupling makes of the marginal flow is seen from
+its exact field: in closed form for independent pairs, for the others that of a finite set of pairs
+smoothed by STD (`flowviz.fields.paired`), so that nothing has to be trained. An S below about 0.01
+is that smoothing's own.
 """
 
 from dataclasses import dataclass
@@ -33,7 +34,11 @@ from flowviz.fields.paired import PairedField
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
-from flowviz.straightness import Straightness, marginal_straightness
+from flowviz.straightness import (
+    Straightness,
+    conditional_straightness,
+    marginal_straightness,
+)
 from flowviz.training import reflow_pairs
 
 __all__ = [
@@ -253,47 +258,61 @@ def least_cost(mean: Tensor, covariance: Tensor) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class MarginalConfig:
-    """The marginal flow of one coupling: only names and numbers; see `CostConfig`."""
+    """The marginal flow of one coupling: only names and numbers.
 
-    VERSION: ClassVar[int] = 1
+    Attributes:
+        data: spec of the data set.
+        batch: pairs of a minibatch, a divisor of PAIRS up to ALL; 1 for independent ones, REFLOW
+            for those of the exact flow.
+        seed: of the points.
+        path: spec of the path that joins each pair.
+    """
+
+    VERSION: ClassVar[int] = 2
 
     data: str = "checkerboard"
     batch: int = 1
     seed: int = 0
+    path: str = "ot"
 
     def __post_init__(self) -> None:
+        scheduler(self.path)
         CostConfig(data=self.data, batch=self.batch, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MarginalResult:
-    """The marginal flow of one coupling on the conditional OT path.
+    """The marginal flow of one coupling on a path.
 
     Attributes:
         straightness: of PROBES particles.
+        alone: S of the pairs' own ways, each moved along the path as if it were alone: 0 on the
+            conditional OT path.
         states: (FRAMES, PROBES, 2) float32, their states evenly in time.
     """
 
     straightness: Straightness
+    alone: float
     states: NDArray[np.float32]
 
 
 @torch.no_grad()
 def compute_marginal(config: MarginalConfig) -> MarginalResult:
     """The marginal flow of a coupling's exact field, from the noise of `compute_pairings`."""
-    path = AffinePath(scheduler("ot"))
+    path = AffinePath(scheduler(config.path))
     x_0 = noise(PROBES, config.seed).double()
+    # Other pairs than those that the particles start with, lest each meet its own.
+    pairs = _pairs(config.data, config.batch, PAIRS, config.seed + 1)
     if config.batch == 1:
         field = exact_field(path, _dataset(config.data).distribution)
         tol = 1e-5
     else:
-        # Other pairs than those that the particles start with, lest each meet its own.
-        pairs = _pairs(config.data, config.batch, PAIRS, config.seed + 1)
         field, tol = PairedField(path, pairs, STD), TOL
     times = torch.linspace(0, path.t_max, FRAMES, dtype=torch.float64)
     states = solve(field, path.start(x_0), times, "dopri5", tol=tol).states
     return MarginalResult(
         straightness=marginal_straightness(field, x_0, tol=tol),
+        alone=conditional_straightness(path, pairs.x_0, pairs.x_1).deviation,
         states=states.float().numpy(),
     )
 

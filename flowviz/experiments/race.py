@@ -2,8 +2,8 @@
 
 Four networks start from the same weights and see the same data, noise and times at every step:
 flow matching on the conditional OT path and on VP diffusion, score matching and noise matching on
-VP diffusion (the rows of the paper's Table 1). Several seeds run beside each other. What they are
-compared by:
+VP diffusion (the rows of the paper's Table 1). A fifth may join them, flow matching on a schedule
+of one's own. Several seeds run beside each other. What they are compared by:
 
 - quality: sliced W2 of samples to data. The solver takes enough steps, evenly in log-SNR, that
   what is seen is the training and not the discretisation.
@@ -32,7 +32,7 @@ from flowviz.experiments.live import Probe
 from flowviz.fields import exact_field
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import Shaped, scheduler
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, TrainState, train
 
@@ -40,6 +40,7 @@ __all__ = [
     "ENTRANTS",
     "LRS",
     "METRIC",
+    "OWN",
     "Entrant",
     "RaceConfig",
     "RaceResult",
@@ -48,6 +49,7 @@ __all__ = [
     "Targets",
     "TargetsConfig",
     "compute_targets",
+    "entrant",
     "race",
     "sweep_rates",
 ]
@@ -82,10 +84,43 @@ ENTRANTS: dict[str, Entrant] = {
     "vp-score": Entrant("score matching, VP diffusion", "vp", "score"),
     "vp-noise": Entrant("noise matching, VP diffusion", "vp", "noise"),
 }
+"""Those of every race."""
+
+OWN = "own"
+"""The name of the one that joins them on a schedule of one's own."""
+
+
+def entrant(name: str, own: str = "shaped") -> Entrant:
+    """The entrant of a name in ENTRANTS, or OWN: flow matching on the path of the spec `own`."""
+    if name == OWN:
+        return Entrant(f"flow matching, {Shaped.label}", own, "flow")
+    return ENTRANTS[name]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RaceConfig:
+class _Entry:
+    """Who takes part; flat, so that it can be a cache key.
+
+    Attributes:
+        own: spec of a schedule of one's own, on which one more network learns; empty for none.
+    """
+
+    own: str = ""
+
+    def __post_init__(self) -> None:
+        if self.own and not isinstance(scheduler(self.own), Shaped):
+            raise ValueError(
+                f"own must be a schedule of one's own, such as shaped:a1=0.2; got {self.own!r}."
+            )
+
+    @property
+    def entrants(self) -> dict[str, Entrant]:
+        """All that take part, by name."""
+        return ENTRANTS | ({OWN: entrant(OWN, self.own)} if self.own else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceConfig(_Entry):
     """One race: only names and numbers.
 
     Attributes:
@@ -113,13 +148,14 @@ class RaceConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.seeds <= 10:
             raise ValueError(f"seeds must be in 1..10; got {self.seeds}.")
         self.training("ot", 0)
 
     def training(self, entrant: str, run: int) -> TrainConfig:
         """The training of an entrant with the run-th seed."""
-        chosen = ENTRANTS[entrant]
+        chosen = self.entrants[entrant]
         shared = {
             key: getattr(self, key)
             for key in ("data", "steps", "width", "depth", "batch", "lr", "preconditioned")
@@ -134,7 +170,7 @@ class RaceResult:
     """What was seen so far: E entrants by R seeds by L looks; NaN where a run has not come yet.
 
     Attributes:
-        entrants: keys in ENTRANTS, E.
+        entrants: their names, E; see `entrant`.
         steps: (L,), the steps after which runs are measured.
         seconds: (E, R, L), of computing that training took until then.
         quality: METRIC of the samples.
@@ -165,8 +201,14 @@ class RaceResult:
         return self.step / int(self.steps[-1])
 
 
-def race(config: RaceConfig, entrants: tuple[str, ...] = tuple(ENTRANTS)) -> Iterator[RaceResult]:
-    """Runs all entrants and seeds in lock-step; yields every BEAT steps and after each look."""
+def race(config: RaceConfig, entrants: tuple[str, ...] = ()) -> Iterator[RaceResult]:
+    """Runs all entrants and seeds in lock-step; yields every BEAT steps and after each look.
+
+    Args:
+        config: the race.
+        entrants: names of those that run; all of the config's if empty.
+    """
+    entrants = entrants or tuple(config.entrants)
     target = dataset(config.data)
     judged = _judged(config.seed)
     floor = floors(target, judged)[METRIC]
@@ -208,7 +250,7 @@ def race(config: RaceConfig, entrants: tuple[str, ...] = tuple(ENTRANTS)) -> Ite
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepConfig:
+class SweepConfig(_Entry):
     """The same entrants at every learning rate of LRS, one seed each; see `RaceConfig`.
 
     Attributes:
@@ -232,13 +274,23 @@ class SweepConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.race(LRS[0])
 
     def race(self, lr: float) -> RaceConfig:
         """The race at one learning rate."""
         shared = {
             key: getattr(self, key)
-            for key in ("data", "steps", "width", "depth", "batch", "preconditioned", "seed")
+            for key in (
+                "data",
+                "steps",
+                "width",
+                "depth",
+                "batch",
+                "preconditioned",
+                "seed",
+                "own",
+            )
         }
         return RaceConfig(lr=lr, seeds=1, **shared)
 
@@ -248,7 +300,7 @@ class SweepResult:
     """What became of E entrants at F learning rates; NaN where one has not come yet.
 
     Attributes:
-        entrants: keys in ENTRANTS, E.
+        entrants: their names, E; see `entrant`.
         lrs: (F,), the learning rates.
         quality: (E, F), METRIC of the samples in the end.
         error: (E, F), relative distance to the exact velocity in the end.
@@ -270,9 +322,16 @@ class SweepResult:
 def sweep_rates(
     config: SweepConfig,
     lrs: tuple[float, ...] = LRS,
-    entrants: tuple[str, ...] = tuple(ENTRANTS),
+    entrants: tuple[str, ...] = (),
 ) -> Iterator[SweepResult]:
-    """Trains every entrant at every learning rate; yields every BEAT steps and after each run."""
+    """Trains every entrant at every learning rate; yields every BEAT steps and after each run.
+
+    Args:
+        config: the sweep.
+        lrs: the learning rates.
+        entrants: names of those that run; all of the config's if empty.
+    """
+    entrants = entrants or tuple(config.entrants)
     target = dataset(config.data)
     judged = _judged(config.seed)
     shape = len(entrants), len(lrs)
@@ -307,7 +366,7 @@ def sweep_rates(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetsConfig:
+class TargetsConfig(_Entry):
     """What the exact field says of each regression, before any training.
 
     Attributes:
@@ -328,7 +387,7 @@ class Targets:
     """What each entrant's network is asked for, at T times.
 
     Attributes:
-        entrants: keys in ENTRANTS, E.
+        entrants: their names, E; see `entrant`.
         times: (E, T).
         size: (E, T), root mean square per dimension of what the best network says.
         share: (E, T), how much of the target's variance x_t determines; the rest is what makes
@@ -349,8 +408,8 @@ def compute_targets(config: TargetsConfig) -> Targets:
     x_1 = target.sample(config.n, generator).double()
     x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
     times, sizes, shares = [], [], []
-    for entrant in ENTRANTS.values():
-        path, objective = AffinePath(scheduler(entrant.path)), OBJECTIVES[entrant.objective]
+    for each in config.entrants.values():
+        path, objective = AffinePath(scheduler(each.path)), OBJECTIVES[each.objective]
         exact = exact_field(path, target.distribution)
         clock = torch.linspace(0, path.t_max, config.times, dtype=torch.float64)
         rows = []
@@ -367,7 +426,7 @@ def compute_targets(config: TargetsConfig) -> Targets:
         sizes.append(size)
         shares.append(np.clip(share, 0, 1))
     return Targets(
-        entrants=tuple(ENTRANTS),
+        entrants=tuple(config.entrants),
         times=np.array(times),
         size=np.array(sizes),
         share=np.array(shares),

@@ -13,8 +13,8 @@ from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.figure4 import HistogramResult, Row, SheetConfig
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
-from flowviz.ui import cache, figure, state
-from flowviz.ui.compare.networks import choose
+from flowviz.ui import cache, figure, paths, state
+from flowviz.ui.compare.networks import choose, networks
 from flowviz.ui.pieces import gather
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 from flowviz.ui.theme import is_dark
@@ -34,12 +34,20 @@ class Settings:
     """"exact" or "histograms"."""
     cells: int
     seed: int
+    own: str = ""
+    """Spec of the visitor's schedule, if it has a row."""
+    own_field: str = EXACT
 
     @property
     def sheet(self) -> SheetConfig:
         """The same for `flowviz experiment figure4`."""
         return SheetConfig(
-            densities=self.densities, noise=self.noise, cells=self.cells, seed=self.seed
+            densities=self.densities,
+            noise=self.noise,
+            cells=self.cells,
+            seed=self.seed,
+            own=self.own,
+            own_field=self.own_field,
         )
 
     @property
@@ -90,7 +98,20 @@ def controls() -> Settings:
         seed = state.integer(
             "seed", "Seed of the noise", 0, 999_999, 0, dice=True, help="Of all samples."
         )
-    return Settings(noise=noise, densities=densities, cells=cells, seed=seed)
+        own = paths.also_own(
+            help="A further row: flow matching on your own schedule if you have trained a network "
+            "on it (page *Train*, on the checkerboard), else its exact field, and the row says "
+            "which."
+        )
+    field = choose(figure4.DATA, own, _network(own))[1] if own else EXACT
+    return Settings(
+        noise=noise, densities=densities, cells=cells, seed=seed, own=own, own_field=field
+    )
+
+
+def _network(path: str) -> str:
+    """The best network that there is for the board on a path; "" if there is none."""
+    return next(iter(networks(figure4.DATA, path)), "")
 
 
 def made(settings: Settings) -> Sheet | None:
@@ -99,9 +120,20 @@ def made(settings: Settings) -> Sheet | None:
     Raises:
         ValueError: a solve failed; the message says where and what to do.
     """
-    chosen = [choose(figure4.DATA, row.path, row.checkpoint) for row in settings.rows]
+    chosen = [
+        choose(
+            figure4.DATA,
+            row.path,
+            _network(row.path) if row.path == settings.own else row.checkpoint,
+        )
+        for row in settings.rows
+    ]
     fields = [field for _, field, _ in chosen]
-    untrained = [r.label for r, f in zip(settings.rows, fields, strict=True) if f == EXACT]
+    untrained = [
+        row.label
+        for row, field in zip(settings.rows, fields, strict=True)
+        if field == EXACT and row.checkpoint != EXACT  # the own row's label says so itself
+    ]
     if untrained:
         st.info(
             f"No network is here for {' and '.join(untrained)}; the exact field stands in.",
@@ -129,7 +161,7 @@ def drawn(settings: Settings, panels: Sheet) -> None:
     """The sheet with its downloads, PDF among them."""
     strips = [
         Strip(
-            label=row.label.replace(" ", "<br>", 1).replace(" on ", "<br>on "),
+            label=_short(row),
             colour=theme.path_colour(row.path, dark=is_dark()),
             panels=[*densities, *(result.density[0] for result in few)],
         )
@@ -195,6 +227,14 @@ def lesson(settings: Settings, panels: Sheet) -> str:
         )
         + ". Each panel has a scale of its own."
     )
+
+
+def _short(row: Row) -> str:
+    """A row's label in three lines."""
+    if paths.name_of(row.path) == paths.OWN:
+        kind = "exact field" if row.checkpoint == EXACT else "learned"
+        return f"your own<br>schedule,<br>{kind}"
+    return row.label.replace(" ", "<br>", 1).replace(" on ", "<br>on ")
 
 
 def _sentence(label: str) -> str:

@@ -12,7 +12,18 @@ import streamlit as st
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
 from flowviz.ui import state
 
-__all__ = ["OWN", "SLUG", "labels", "link", "name_of", "select", "shape", "shape_into", "spec"]
+__all__ = [
+    "OWN",
+    "SLUG",
+    "also_own",
+    "labels",
+    "link",
+    "name_of",
+    "select",
+    "shape",
+    "shape_into",
+    "spec",
+]
 
 OWN = "shaped"
 """The name of the visitor's schedule in SCHEDULERS, in menus and in links."""
@@ -57,6 +68,16 @@ def select(
         help: what a path is here.
     """
     return spec(state.select(slug, label, {**labels(), **(more or {})}, default, help=help))
+
+
+def also_own(*, label: str = "Your own schedule, too", help: str) -> str:
+    """A switch, off at first, that adds the visitor's schedule to what a page shows.
+
+    Returns:
+        Its full spec, or "" while the switch is off.
+    """
+    help += " Shape it under *Schedules*; the link carries it."
+    return spec(OWN) if state.toggle("own", label, False, help=help) else ""
 
 
 def shape() -> Shaped:

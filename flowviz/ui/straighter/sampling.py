@@ -7,12 +7,13 @@ import numpy as np
 import streamlit as st
 
 from flowviz.datasets import DATASETS
-from flowviz.experiments.nfe_quality import Curve, pairs
+from flowviz.experiments.nfe_quality import ERROR_LEVEL, Curve, pairs
+from flowviz.experiments.sources import exact_name
 from flowviz.figures import curves
 from flowviz.metrics import METRICS
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
-from flowviz.ui import figure, nfe_quality, state, sweeps
+from flowviz.ui import figure, nfe_quality, paths, state, sweeps
 from flowviz.ui.nfe_quality import Settings
 from flowviz.ui.straighter import verdicts
 from flowviz.ui.straighter.parts import columns_of, line, sentence, verdict
@@ -26,10 +27,10 @@ KEY = "straighter-nfe"
 
 def section(data: str) -> None:
     """The chosen data set at once, all of them behind a button; the verdict."""
-    settings, method = _controls(data)
+    settings, method, own = _controls(data)
     opened = data if data in DATASETS else next(iter(DATASETS))
-    here = settings.over(nfe_quality.opening_pair(opened), (method,))
-    names = [name for each in DATASETS for name in nfe_quality.opening_pair(each)]
+    here = settings.over(_sources(opened, own), (method,))
+    names = [name for each in DATASETS for name in _sources(each, own)]
     everywhere = settings.over(names, (method,))
     kept = sweeps.store()
     missing = len(everywhere.curves) - len(kept.of(everywhere))
@@ -52,13 +53,23 @@ def section(data: str) -> None:
         known = kept.of(everywhere)
         nfe_quality.draw_all(settings, known)
         if len(found) == len(wanted.curves):  # drawn once, and not anew with each curve
-            _curves(settings, known, method)
+            _curves(settings, known, method, own)
+            if own:
+                _beside(settings, known, own)
         verdict(_verdict(settings, known, method))
 
     nfe_quality.streamed(KEY, settings, wanted, draw)
 
 
-def _controls(data: str) -> tuple[Settings, str]:
+def _sources(data: str, own: str) -> list[str]:
+    """What is measured of a data set: OT and VP as they open, or all three by exact fields."""
+    if not own:
+        return nfe_quality.opening_pair(data)
+    return [exact_name(data, path) for path in ("ot", "vp", own)]
+
+
+def _controls(data: str) -> tuple[Settings, str, str]:
+    """The settings, the solver, and the spec of one's own schedule if it is measured too."""
     with st.sidebar:
         method = state.select("solver", "ODE solver", nfe_quality.FIXED, "midpoint")
         measure = state.select(
@@ -70,6 +81,12 @@ def _controls(data: str) -> tuple[Settings, str]:
         )
         seeds = state.integer("seeds", "Seeds", 1, 8, 3, help="For error bars.")
         seed = state.integer("seed", "First seed", 0, 999_999, 0)
+        own = paths.also_own(
+            label="Your own schedule, too (exact fields)",
+            help="No network was trained on your own schedule for all data sets, so that all "
+            "three paths are then measured by their exact fields: like with like. What networks "
+            "err by drops out.",
+        )
     settings = Settings(
         data=data,
         labels={},
@@ -81,13 +98,15 @@ def _controls(data: str) -> tuple[Settings, str]:
         seed=seed,
         seeds=seeds,
     )
-    return settings, method
+    return settings, method, own
 
 
-def _curves(settings: Settings, known: Sequence[Curve], method: str) -> None:
+def _curves(settings: Settings, known: Sequence[Curve], method: str, own: str) -> None:
     """Error, and quality over its floor, against NFE: a line a data set in its path's colour."""
     label, beside = METRICS[settings.measure].label, [c for pair in pairs(known) for c in pair]
     beside = [each for each in beside if settings.measure in each.values]
+    paired = len(beside)
+    beside += [each for each in known if each.path == own and settings.measure in each.values]
     drawn = {
         "error": ("squared error per dimension", [each.mse for each in beside]),
         "quality": (
@@ -114,12 +133,12 @@ def _curves(settings: Settings, known: Sequence[Curve], method: str) -> None:
             markers=True,
             dark=is_dark(),
         )
-        paths = [each.path for each in beside]
-        for k, (trace, path) in enumerate(zip(plot.data, paths, strict=True)):
+        specs = [each.path for each in beside]
+        for k, (trace, path) in enumerate(zip(plot.data, specs, strict=True)):
             trace.update(
                 name=scheduler(path).label,
                 legendgroup=path,
-                showlegend=paths.index(path) == k,
+                showlegend=specs.index(path) == k,
                 line_width=1.4,
             )
         with place:
@@ -133,9 +152,39 @@ def _curves(settings: Settings, known: Sequence[Curve], method: str) -> None:
                 filename=f"flowviz-all-{name}",
             )
     error, quality = ([value.mean(axis=1) for value in values] for _, values in drawn.values())
-    rows = [(*error[k : k + 2], *quality[k : k + 2]) for k in range(0, len(beside), 2)]
+    rows = [(*error[k : k + 2], *quality[k : k + 2]) for k in range(0, paired, 2)]
     if rows:
         sentence(verdicts.at_equal_nfe(rows, beside[0].cost, f"{label} ÷ its floor"))
+
+
+def _beside(settings: Settings, known: Sequence[Curve], own: str) -> None:
+    """What one's own schedule needs on each data set beside conditional OT; table and sentence."""
+    by_data: dict[str, dict[str, Curve]] = {}
+    for each in known:
+        if each.config.source == exact_name(each.data, each.path):
+            by_data.setdefault(each.data, {})[each.path] = each
+    both = [of for of in by_data.values() if {"ot", own} <= of.keys()]
+    if not both:
+        return
+    goals = {
+        f"squared error ≤ {ERROR_LEVEL:g}": [
+            (of["ot"].reach_error(), of[own].reach_error()) for of in both
+        ],
+        nfe_quality.goal_of(settings, both[0]["ot"]): [
+            (of["ot"].reach(settings.measure), of[own].reach(settings.measure)) for of in both
+        ],
+    }
+    labels = [scheduler(path).label for path in ("ot", own)]
+    st.dataframe(
+        {"data set": [DATASETS[of["ot"].data].label for of in both]}
+        | {
+            f"{label}, NFE to {goal}": [nfe_quality.cell(row[side]) for row in rows]
+            for goal, rows in goals.items()
+            for side, label in enumerate(labels)
+        },
+        hide_index=True,
+    )
+    sentence(verdicts.own_schedule(goals))
 
 
 def _verdict(settings: Settings, known: Sequence[Curve], method: str) -> str:

@@ -11,16 +11,18 @@ from flowviz.experiments import race as races
 from flowviz.experiments.race import (
     ENTRANTS,
     METRIC,
+    OWN,
     RaceConfig,
     RaceResult,
     SweepConfig,
     SweepResult,
     Targets,
     TargetsConfig,
+    entrant,
 )
 from flowviz.figures import curves, straightness, theme
 from flowviz.metrics import METRICS
-from flowviz.ui import figure, state
+from flowviz.ui import figure, paths, state
 from flowviz.ui.straighter import verdicts
 from flowviz.ui.straighter.board import board, conclusion, standing
 from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
@@ -33,7 +35,7 @@ DEFAULT = RaceConfig()
 DASH = {
     name: DASHES[[n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name)]
     for name, entry in ENTRANTS.items()
-}
+} | {OWN: DASHES[0]}
 """Solid, dash, dot ... within a path's colour."""
 
 WIDTHS = ("16", "32", "64", "128", "256")
@@ -50,7 +52,7 @@ BESIDE = {
 def section(data: str) -> None:
     """Targets at once; the race and the sweep behind buttons; the verdict."""
     config, swept = _controls(data)
-    _targets(data)
+    _targets(TargetsConfig(data=data, own=config.own))
     st.subheader("The race")
     axes = _axes()
     board(
@@ -59,9 +61,9 @@ def section(data: str) -> None:
         partial(races.race, config),
         partial(_race, config, *axes),
         start="Start the race",
-        invite=f"{len(ENTRANTS)} networks × {config.seeds} seeds learn in lock-step, "
+        invite=f"{len(config.entrants)} networks × {config.seeds} seeds learn in lock-step, "
         f"{config.steps:,} steps each: about "
-        f"{len(ENTRANTS) * config.seeds * config.steps / 300:.0f} s of computing.",
+        f"{len(config.entrants) * config.seeds * config.steps / 300:.0f} s of computing.",
         doing=lambda found: f"Step {found.step:,} of {config.steps:,}",
     )
     st.subheader("Which learning rates do they bear?")
@@ -108,7 +110,12 @@ def _controls(data: str) -> tuple[RaceConfig, SweepConfig]:
             "matching on one path are the same regression.",
         )
         seed = state.integer("seed", "First seed", 0, 999_999, DEFAULT.seed)
+        own = paths.also_own(
+            help="One more network learns the velocity on your own schedule (flow matching), from "
+            "the same weights, data, noise and times as the others."
+        )
     shared = {"data": data, "width": width, "preconditioned": preconditioned, "seed": seed}
+    shared |= {"own": own}
     return RaceConfig(steps=steps, seeds=seeds, lr=lr, **shared), SweepConfig(**shared)
 
 
@@ -130,8 +137,7 @@ def _computed(config: TargetsConfig) -> Targets:
     return races.compute_targets(config)
 
 
-def _targets(data: str) -> None:
-    config = TargetsConfig(data=data)
+def _targets(config: TargetsConfig) -> None:
     found = _computed(config)
     st.subheader("Before any training: what each network is asked for")
     for place, name, title, log in zip(
@@ -147,13 +153,13 @@ def _targets(data: str) -> None:
         values = getattr(found, name)
         lines = [
             line(
-                ENTRANTS[entrant].label,
-                ENTRANTS[entrant].path,
+                entrant(racer).label,
+                entrant(racer).path,
                 found.times[e],
                 values[e] if name == "share" else np.where(values[e] > 0, values[e], np.nan),
-                dash=DASH[entrant],
+                dash=DASH[racer],
             )
-            for e, entrant in enumerate(found.entrants)
+            for e, racer in enumerate(found.entrants)
         ]
         with place:
             figure.show(
@@ -207,11 +213,11 @@ def _race(config: RaceConfig, over: str, beside: str, found: RaceResult) -> None
 
 
 def _raced(found: RaceResult, e: int, over: str, name: str) -> curves.Curve:
-    entrant = ENTRANTS[found.entrants[e]]
+    racer = entrant(found.entrants[e])
     x = found.steps if over == "steps" else found.seconds[e].mean(axis=0)
     return line(
-        entrant.label,
-        entrant.path,
+        racer.label,
+        racer.path,
         x.astype(float),
         getattr(found, name)[e],
         dash=DASH[found.entrants[e]],
@@ -220,11 +226,11 @@ def _raced(found: RaceResult, e: int, over: str, name: str) -> curves.Curve:
 
 
 def _rates(config: SweepConfig, found: SweepResult) -> None:
-    entrants = [ENTRANTS[name] for name in found.entrants]
+    racers = [entrant(name) for name in found.entrants]
     figure.show(
         straightness.rates(
-            [entrant.label for entrant in entrants],
-            [theme.path_colour(entrant.path, dark=is_dark()) for entrant in entrants],
+            [each.label for each in racers],
+            [theme.path_colour(each.path, dark=is_dark()) for each in racers],
             [DASH[name] for name in found.entrants],
             found.lrs,
             found.quality,

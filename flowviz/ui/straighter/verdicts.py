@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from flowviz.experiments.endpoints import EndpointsResult
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.nfe_quality import Reach
-from flowviz.experiments.race import ENTRANTS as RACERS
-from flowviz.experiments.race import RaceResult, SweepResult, Targets
+from flowviz.experiments.race import OWN, RaceResult, SweepResult, Targets, entrant
 from flowviz.experiments.straightening import ENTRANTS as COUPLED
 from flowviz.experiments.straightening import INDEPENDENT, NFES, StraighteningResult
 from flowviz.experiments.unlimited import Left, LeftResult, StraightnessResult
@@ -22,6 +21,7 @@ __all__ = [
     "endpoints",
     "falls",
     "left_over",
+    "own_schedule",
     "race",
     "rates",
     "sampling",
@@ -44,13 +44,17 @@ CLAIMED = 0.6
 
 
 def targets(found: Targets) -> str:
-    """What the regression targets of the four objectives say, without training."""
+    """What the regression targets of the entrants say, without training."""
     share = dict(zip(found.entrants, found.share.mean(axis=1), strict=True))
     size = dict(zip(found.entrants, found.size.max(axis=1), strict=True))
-    clear, dim = sorted(("ot", "vp"), key=lambda name: -share[name])
+    flows = {"ot": _path("ot"), "vp": _path("vp")}
+    flows |= {OWN: _path("shaped")} if OWN in share else {}
+    clear, *others = sorted(flows, key=lambda name: -share[name])
+    rest = _listed([f"{share[name]:.0%} on {flows[name]}" for name in others])
+    rest = f"{',' if len(others) > 1 else ' and'} {rest}"
     return (
         f"Over time, $x_t$ determines **{share[clear]:.0%} of the velocity that a pair asks for "
-        f"on {_path(clear)} and {share[dim]:.0%} on {_path(dim)}**: the rest is noise in every "
+        f"on {flows[clear]}{rest}**: the rest is noise in every "
         f"gradient; the network must reach a size of {size['ot']:.2g} for the velocity on "
         f"conditional OT, {size['vp']:.2g} on VP diffusion, {size['vp-noise']:.2g} for the noise "
         f"and {size['vp-score']:.2g} for the score."
@@ -86,9 +90,16 @@ def race(found: RaceResult) -> str:
         if np.isfinite(list(off.values())).all()
         else ""
     )
+    own = ""
+    if OWN in last:
+        beside = {-1: "is ahead of", 0: "cannot be told apart from", 1: "is behind"}
+        own = (
+            f"; flow matching on your own schedule {beside[_compared(last[OWN], last['ot'])]} "
+            "that on conditional OT"
+        )
     return (
         f"After {found.steps[look]:,} steps the distance to data is {ranked}, with "
-        f"{found.floor:.3f} between two sets of data: **{told}**{errors}."
+        f"{found.floor:.3f} between two sets of data: **{told}**{own}{errors}."
     )
 
 
@@ -238,6 +249,32 @@ def at_equal_nfe(
         )
     text = "; ".join(told)
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def own_schedule(goals: Mapping[str, Sequence[tuple[Reach | None, Reach | None]]]) -> str:
+    """What one's own schedule needs against conditional OT, both by exact fields.
+
+    Args:
+        goals: by the goal, where OT and one's own schedule arrive on each data set.
+    """
+    told = []
+    for goal, rows in goals.items():
+        won = [_cheaper(own, ot) for ot, own in rows]
+        text = (
+            f"for {goal} your own schedule needs fewer evaluations than conditional OT on "
+            f"{won.count(-1)} of {len(rows)} data sets, more on {won.count(1)}"
+        )
+        ratios = [
+            own.nfe / ot.nfe
+            for ot, own in rows
+            if ot and own and not (ot.at_first or own.at_first)
+        ]
+        told.append(text + (f" ({np.median(ratios):.0%} at the median)" if ratios else ""))
+    text = "; ".join(told)
+    return (
+        f"{text[:1].upper()}{text[1:]}. By exact fields, whose flows end in the same points: what "
+        "is compared is what a solver's steps make of each schedule, not what networks learn."
+    )
 
 
 def distances(found: EndpointsResult) -> str:
@@ -542,7 +579,7 @@ def _path(spec: str) -> str:
 
 
 def _racer(name: str) -> str:
-    return RACERS[name].label
+    return entrant(name).label
 
 
 def _coupled(name: str) -> str:
