@@ -44,7 +44,7 @@ LINKS = {
     "straighter": {"data": "moons", "claim": "unlimited", "seed": "7"},
     "cfm": {"data": "moons", "paths": "trig", "network": "trained", "batch": "16", "seeds": "2"},
     "which_ot": {"data": "moons", "n": "32", "path": "shaped", "seed": "7"},
-    "learned_path": {"data": "moons", "solver": "heun3", "measure": "energy", "seed": "7"},
+    "learned_path": {"data": "moons", "solver": "heun3", "measure": "energy", "own": "1"},
     "lecture": {},
 }
 """A link to each page, of parameters that it takes and values that are not the default."""

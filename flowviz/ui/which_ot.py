@@ -179,8 +179,11 @@ def flows(config: PairingsConfig, path: str) -> None:
         panels(shown, ends="ends of the flow", dark=is_dark()),
         "which-ot-flows",
         title="marginal flows of the couplings",
-        alt="Ways of the same noise in the marginal flow of each coupling: bent for independent "
-        "pairs, straight for optimal transport and reflow.",
+        alt="Ways of the same noise in the marginal flow of each coupling, with "
+        + "; ".join(
+            f"S {each.straightness.deviation:.2g} for {t}"
+            for t, each in zip(_titles(config), found, strict=True)
+        ),
         settings=asdict(config) | {"path": path},
         columns=lambda: stacked(
             [_ways(name, each) for name, each in zip(SLUGS, found, strict=True)]

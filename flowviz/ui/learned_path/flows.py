@@ -14,7 +14,7 @@ from flowviz.fields.learned_path import LearnedPathField
 from flowviz.figures import theme
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.ui import cache, data_picker
-from flowviz.ui.compare.networks import LIVE, choose
+from flowviz.ui.compare.networks import LIVE, choose, networks
 from flowviz.ui.theme import is_dark
 
 __all__ = ["Shown", "flows", "points"]
@@ -67,16 +67,21 @@ class Shown:
         return exact_name(data, self.path) if self.network is None else None
 
 
-def flows(data: str) -> list[Shown]:
+def flows(data: str, own: str = "") -> list[Shown]:
     """Conditional OT, VP diffusion, the learned paths of a data set, and the session's own.
 
     A fixed path without a network is shown by its exact field.
+
+    Args:
+        data: spec of the data set.
+        own: spec of the visitor's schedule, if it stands beside them.
     """
     cards = cache.cards()
     found = []
-    for path in FIXED:
-        name = f"{data}-{path}"
-        spec, field, network = choose(data, path, name if name in cards else "")
+    named = [(path, f"{data}-{path}") for path in FIXED]
+    named += [(own, next(iter(networks(data, own)), ""))] if own else []
+    for path, name in named:
+        spec, field, network = choose(data, path, name if name in {LIVE, *cards} else "")
         label = scheduler(path).label
         exact = "" if network is not None else ", exact"
         found.append(

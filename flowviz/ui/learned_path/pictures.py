@@ -19,7 +19,7 @@ from flowviz.figures import learned_path as figures
 from flowviz.metrics import METRICS
 from flowviz.solvers import METHODS
 from flowviz.training import NfdmConfig
-from flowviz.ui import cache, data_picker, downloads, figure, nfe_quality, state
+from flowviz.ui import cache, data_picker, downloads, figure, nfe_quality, paths, state
 from flowviz.ui.learned_path import training, words
 from flowviz.ui.learned_path.flows import Shown, flows, points
 from flowviz.ui.learned_path.words import Told
@@ -45,6 +45,8 @@ class Settings:
     method: str
     measure: str
     seed: int
+    own: str
+    """Spec of the visitor's schedule, if it stands beside the others."""
     training: NfdmConfig
 
 
@@ -78,8 +80,12 @@ def controls() -> Settings:
         seed = state.integer(
             "seed", "Seed of the noise", 0, 999_999, 0, dice=True, help="The same on every path."
         )
+        own = paths.also_own(
+            help="Your own schedule beside OT and VP: by the network that you trained on it for "
+            "this data set (page *Train*), else by its exact field, and the label says which."
+        )
         config = training.controls(data)
-    return Settings(data=data, method=method, measure=measure, seed=seed, training=config)
+    return Settings(data=data, method=method, measure=measure, seed=seed, own=own, training=config)
 
 
 def show(settings: Settings) -> None:
@@ -89,7 +95,7 @@ def show(settings: Settings) -> None:
         ValueError: a flow cannot be followed; the message says where.
     """
     training.adopt(settings.training)
-    shown = flows(settings.data)
+    shown = flows(settings.data, settings.own)
     found = _measured(settings, shown)
     if found is not None:
         ways, bent, likely = found
