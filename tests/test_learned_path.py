@@ -233,6 +233,23 @@ def test_density_of_the_process_has_mass_one_and_begins_as_noise():
             torch.testing.assert_close(density, normal[:, None] * normal)
 
 
+def test_log_density_of_the_process_is_the_closed_form_to_a_gaussian_and_knows_its_error():
+    std, generator = 1.5, Generator().manual_seed(3)
+    process = gaussian_field("ot:sigma_min=0.01", std).forward_process
+    x_1 = std * torch.randn(20_000, DIM, generator=generator, dtype=torch.float64)
+    x = std * torch.randn(300, DIM, generator=generator, dtype=torch.float64)
+    errors = []
+    for t in (0.0, 0.5, 0.85, 1.0):
+        c = process.path.scheduler(torch.tensor(t, dtype=torch.float64))
+        spread = torch.sqrt((c.alpha * std) ** 2 + c.sigma**2)
+        wanted = torch.distributions.Normal(0, spread).log_prob(x).sum(dim=1)
+        found, error = process.log_density(torch.tensor(t, dtype=torch.float64), x, x_1)
+        sure = error < 0.3
+        assert ((found - wanted).abs() < 5 * error + 1e-9)[sure].all()
+        errors.append(error.square().mean().sqrt().item())
+    assert errors[0] < 1e-9 and errors == sorted(errors) and errors[-1] > 0.2
+
+
 def test_spec_of_a_learned_path_is_known_but_no_exact_field_and_no_other_training():
     assert spec_of(scheduler(LEARNED)) == LEARNED
     with pytest.raises(ValueError, match="no field in closed form"):

@@ -26,7 +26,7 @@ from flowviz.experiments.likelihood import (
 )
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
-from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.schedulers import SCHEDULERS, CondOT, scheduler
 
 GAUSSIAN = "mixture:1,-0.5@0.8"
 """One Gaussian, N((1, -0.5), 0.8^2 I)."""
@@ -160,6 +160,32 @@ def test_gap_sees_another_data_sets_field():
     s2, m2 = 0.64, 1.25
     expected = (2 * s2 + m2 - 2 - 2 * math.log(s2)) / 2
     assert abs(gap.kl - expected) < 5 * gap.error
+
+
+def test_learned_path_is_held_against_its_own_densities():
+    """Noise at t = 0; data at t = 1, where KL is the card's; between them a mean over data."""
+    name = "8gaussians-learned-straight"
+    learned = {"data": "8gaussians", "path": "learned", "field": name}
+    solver = {"method": "dopri5", "tol": 1e-4}
+    start, middle, end = (
+        compute_gap(GapConfig(**learned, **solver, t=t, n=200)) for t in (0.0, 0.6, 1.0)
+    )
+    assert start.kl == pytest.approx(0, abs=1e-5)
+    told = checkpoints.read_card(name).quality["likelihood"]
+    assert abs(end.kl - told["kl"]) < 4 * math.hypot(end.error, told["error"])
+    assert -4 * middle.error < middle.kl < end.kl + 4 * middle.error
+    with pytest.raises(ValueError, match="mean over 20,000 data points"):
+        compute_gap(GapConfig(**learned, **solver, t=0.995, n=20))
+
+    point = compute_point(PointConfig(**learned, x=4.0, y=0.0))
+    known = np.isfinite(point.exact)
+    assert known[0] and known[-1] and known[: len(known) // 2].all()
+    assert point.exact[0] == pytest.approx(point.log_prior, abs=1e-5)
+    reference = AffinePath(CondOT(sigma_min=0.01))
+    exact = exact_field(reference, dataset("8gaussians").distribution)
+    one = torch.tensor([1.0], dtype=torch.float64)
+    at = torch.tensor([[4.0, 0.0]], dtype=torch.float64)
+    assert point.exact[-1] == pytest.approx(exact.log_density(one, at).item(), abs=1e-9)
 
 
 def test_likelihood_is_that_of_evaluate():

@@ -21,7 +21,7 @@ from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import CondOT, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "compute_flow",
     "compute_scene",
     "density_of",
+    "ends_of",
     "last_step",
     "nearest_time",
     "resolve",
@@ -209,7 +210,8 @@ class Scene:
         times: (K,), evenly from 0 to the path's t_max.
         axis: (H,), the coordinates of the density, along both axes.
         density: (K, H, H) float32, the exact marginal density p_t per unit area; of a learned path
-            the mean over MIXED data points of its conditional densities, blurred by BLUR.
+            before its end the mean over MIXED data points of its conditional densities, blurred
+            by BLUR.
         arrow_axis: (G,), where the velocities stand, along both axes.
         velocity: (K, G, G, 2) float32, of the field that moves the particles.
         difference_axis: (D,), the coordinates of the difference.
@@ -329,15 +331,27 @@ def density_of(
 ) -> Tensor:
     """The density p_t of a path at times (K,) over the square of an axis (H,), (K, H, H).
 
-    Exact, but for a learned path: that of `field` is the mean over n data points of its
-    conditional densities, blurred by BLUR.
+    Exact, but for a learned path before its end: there that of `field` is the mean over n data
+    points of its conditional densities, blurred by BLUR.
     """
     if not isinstance(field, LearnedPathField):
         exact = exact_field(path, target.distribution)
         return torch.stack([exact.density_grid(t, axis, axis) for t in times])
     points = target.sample(n, Generator().manual_seed(0))
-    process = field.forward_process
-    return torch.stack([process.density_grid(t, points, axis, axis, blur=BLUR) for t in times])
+    process, ends = field.forward_process, exact_field(ends_of(path), target.distribution)
+    return torch.stack(
+        [
+            ends.density_grid(t, axis, axis)
+            if t >= path.t_max
+            else process.density_grid(t, points, axis, axis, blur=BLUR)
+            for t in times
+        ]
+    )
+
+
+def ends_of(path: AffinePath) -> AffinePath:
+    """An affine path with the ends of a learned one, hence with its p_t at t = 0 and t_max."""
+    return AffinePath(CondOT(sigma_min=path.scheduler.sigma_min))
 
 
 def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:

@@ -2,7 +2,8 @@
 
 A learned field has no closed form of its density. It follows by the instantaneous change of
 variables (Lipman et al. 2022, eq. 27-33), solved backward from each point at each time t; the
-exact p_t of the path stands beside it. All is in nats a point and in the coordinates of the frame.
+exact p_t of the path stands beside it; that of a learned path, which has no closed form before its
+end, is a mean over data points. All is in nats a point and in the coordinates of the frame.
 """
 
 import math
@@ -17,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from flowviz.datasets import FRAME
+from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, normal_log_prob
 from flowviz.device import limit_threads, processors
 from flowviz.distributions import PointMasses
 from flowviz.experiments.evaluate import Likelihood, likelihood
-from flowviz.experiments.evolution import EXACT, density_of, resolve
+from flowviz.experiments.evolution import EXACT, density_of, ends_of, resolve
 from flowviz.fields import LearnedField, exact_field
+from flowviz.fields.learned_path import LearnedPathField
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
@@ -31,6 +33,7 @@ from flowviz.solvers import METHODS, Field, solve, steps_for
 
 __all__ = [
     "DIM",
+    "MIXED",
     "DensityConfig",
     "DensityResult",
     "GapConfig",
@@ -57,6 +60,9 @@ PROBES = 5
 
 MIXED = 20_000
 """Data points that stand for the marginal density of a learned path."""
+
+SURE = 0.25
+"""The greatest standard error, in nats, with which such a density is shown."""
 
 CLOCK = "edm"
 """The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
@@ -141,7 +147,8 @@ class DensityResult:
         axis: (H,), the centres of the cells, along both axes.
         log_density: (H, H) float32 nats, by change of variables.
         exact: (H, H) float32 per unit area, the path's exact p_t; of a learned path, whose p_t
-            has no closed form, the estimate of `evolution.density_of` from MIXED data points.
+            has no closed form before its end, the estimate of `evolution.density_of` from MIXED
+            data points.
         error: (H, H) float32 nats, the standard error of Hutchinson's estimate; None of the exact
             divergence or of a single probe.
         nfe: counted evaluations of the field, for all but the points of `refined`.
@@ -279,7 +286,8 @@ class PointResult:
         times: (S + 1,), rising, where the solver's steps begin and end.
         backward: (S + 1, 2), the states of the solve back from the point, at `times`.
         log_density: (S + 1,) nats, log p_t of the field's flow along it.
-        exact: (S + 1,) nats, the path's exact log p_t there.
+        exact: (S + 1,) nats, the path's exact log p_t there; of a learned path the estimate from
+            MIXED data points, NaN where its standard error is above SURE.
         forward_times: (R + 1,), of the solve forth from the noise.
         forward: (R + 1, 2), its states: it ends at the point but for the solver's error.
         log_prior: log p_0 of the noise in nats.
@@ -390,6 +398,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         field: a field that `config.field` names but that lies in no file.
 
     Raises:
+        ValueError: the density of a learned path cannot be told at this time.
         SolveError: the flow cannot be followed backward.
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
@@ -398,7 +407,14 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
     x_1 = target.sample(config.n, generator)
     x_0 = torch.randn(config.n, 2, generator=generator)
     t = torch.tensor(min(config.t, path.t_max), dtype=torch.float64)
-    x_t = path.flow(t, x_0, x_1)
+    learned = isinstance(field, LearnedPathField)
+    x_t = (field.forward_process if learned else path).flow(t, x_0, x_1)
+    log_p, unsure = _path_log_density(target, path, field, t, x_t)
+    if not unsure.square().mean().sqrt() < SURE:
+        raise ValueError(
+            f"Before its end the density of a learned path is a mean over {MIXED:,} data points, "
+            f"of which too few are near each place at t = {config.t:g}; take t = 1 or less."
+        )
     found = log_prob(
         field,
         x_t,
@@ -409,7 +425,6 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         chunk=_share(config.n),
         **config.budget(path, t.item()),
     )
-    log_p = exact_field(path, target.distribution).log_density(t, x_t.double())
     gaps = log_p - found.log_prob.double()
     error = gaps.std().item() / math.sqrt(config.n)
     return GapResult(t=config.t, kl=gaps.mean().item(), error=error, nfe=found.nfe)
@@ -462,13 +477,12 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
     x_0 = back.states[0]
     ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
     forth = solve(field, x_0, ends, config.method, **_forward(budget))
-    exact = exact_field(path, target.distribution)
     states = back.states[:, 0].double()
     return PointResult(
         times=back.times.numpy(),
         backward=states.numpy(),
         log_density=back.log_prob[:, 0].double().numpy(),
-        exact=exact.log_density(back.times, states).numpy(),
+        exact=_log_density_along(target, path, field, back.times, states).numpy(),
         forward_times=forth.step_times.numpy(),
         forward=forth.step_states[:, 0].double().numpy(),
         log_prior=_prior(path)(x_0).item(),
@@ -486,6 +500,32 @@ def carry(
         solutions = list(pool.map(solved, x_0.split(CHUNK)))
     states = torch.cat([solution.states for solution in solutions], dim=1)
     return states, max(solution.nfe for solution in solutions)
+
+
+def _path_log_density(
+    target: Dataset, path: AffinePath, field: Field, t: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The path's own log p_t at t and x (B, 2), and the standard error of what is estimated."""
+    if not isinstance(field, LearnedPathField):
+        return exact_field(path, target.distribution).log_density(t, x.double()), torch.zeros(1)
+    if t >= path.t_max:
+        ends = exact_field(ends_of(path), target.distribution)
+        return ends.log_density(t, x.double()), torch.zeros(1)
+    points = target.sample(MIXED, Generator().manual_seed(0))
+    return field.forward_process.log_density(t, x, points)
+
+
+def _log_density_along(
+    target: Dataset, path: AffinePath, field: Field, times: Tensor, states: Tensor
+) -> Tensor:
+    """The path's own log p_t at times (S + 1,) and states (S + 1, 2), NaN where it is not sure."""
+    if not isinstance(field, LearnedPathField):
+        return exact_field(path, target.distribution).log_density(times, states)
+    found = []
+    for t, x in zip(times, states, strict=True):
+        log_p, error = _path_log_density(target, path, field, t, x[None])
+        found.append(log_p[0] if error[0] < SURE else log_p.new_tensor(math.nan))
+    return torch.stack(found)
 
 
 def _share(points: int) -> int:

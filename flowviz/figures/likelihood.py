@@ -129,13 +129,22 @@ def log_density_map(
 
 
 def along(
-    times: NDArray, log_density: NDArray, exact: NDArray, *, colour: str, dark: bool = False
+    times: NDArray,
+    log_density: NDArray,
+    exact: NDArray,
+    *,
+    colour: str,
+    exact_label: str = "exact log <i>p<sub>t</sub></i> there",
+    dark: bool = False,
 ) -> go.Figure:
-    """log p_t in nats along one way, (S + 1,) over times (S + 1,), beside the exact one."""
+    """log p_t in nats along one way, (S + 1,) over times (S + 1,), beside the path's own.
+
+    `exact` may be NaN where it is not known.
+    """
     lines = [
         Curve(label="by change of variables", colour=colour, x=times, y=log_density),
         Curve(
-            label="exact log <i>p<sub>t</sub></i> there",
+            label=exact_label,
             colour=theme.colour("exact", dark=dark),
             x=times,
             y=exact,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flowviz.experiments.evaluate import Likelihood
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.likelihood import (
+    MIXED,
     DensityConfig,
     DensityResult,
     GapConfig,
@@ -22,9 +23,10 @@ from flowviz.experiments.likelihood import (
     bits_per_dim,
 )
 from flowviz.fields import LearnedField
+from flowviz.fields.learned_path import LearnedPathField
 from flowviz.figures import curves, sheet, theme
 from flowviz.figures import likelihood as figures
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.ui import cache, data_picker, downloads, figure, paths, solver_picker, state
 from flowviz.ui.compare.networks import LIVE, choose, networks
 from flowviz.ui.pieces import gather
@@ -71,12 +73,23 @@ class Model:
         return self._chosen[1]
 
     @property
-    def live(self) -> LearnedField | None:
+    def learned_path(self) -> bool:
+        """Whether the path is learned too, so that its own p_t has no closed form before t = 1."""
+        return self.path == LEARNED
+
+    def own(self, t: float) -> str:
+        """What the density is at t that stands beside the field's."""
+        if self.learned_path and 0 < t < 1:
+            return f"the path's own, from {MIXED:,} data points"
+        return "exact, the path's own"
+
+    @property
+    def live(self) -> LearnedField | LearnedPathField | None:
         """The network itself, kept loaded."""
         return self._chosen[2]
 
     @property
-    def _chosen(self) -> tuple[str, str, LearnedField | None]:
+    def _chosen(self) -> tuple[str, str, LearnedField | LearnedPathField | None]:
         if self.exact:
             return self.path, EXACT, None
         return choose(self.data, self.path, self.name)
@@ -147,7 +160,9 @@ def controls() -> Settings:
             {name: model.label for name, model in models.items()},
             next(iter(models)),
             help="A network trained on this data set, or the closed form of a path, whose "
-            "change of variables must give the exact density: a check of the solver.",
+            "change of variables must give the exact density: a check of the solver. A learned "
+            "path has a closed form at t = 0 and 1 alone; what it is held against in between is "
+            f"the mean of what it makes of {MIXED:,} data points.",
         )
         solver = solver_picker.pick(
             Solver("midpoint", 40, 1e-5),
@@ -194,13 +209,15 @@ def show(settings: Settings) -> None:
 def _models(data: str) -> dict[str, Model]:
     """The fields of a data set by slug: networks first, that of the OT path before others."""
     models = {}
-    for kind, path_label in paths.labels().items():
+    for kind, path_label in (paths.labels() | {LEARNED: LearnedReference.label}).items():
         path = paths.spec(kind)
         for name in networks(data, path):
             card = cache.cards().get(name)
             label = f"trained here on {path_label}"
             if card is not None:
                 label = f"{card.method} on {scheduler(card.path).label}"
+            if kind == LEARNED:
+                label = f"{path_label}, {'trained here' if card is None else card.method}"
             if any(model.label == label for model in models.values()):
                 label = f"{label} ({name})"
             slug = f"{LIVE}-{kind}" if name == LIVE else name
@@ -246,7 +263,14 @@ def _point(settings: Settings) -> None:
         _numbers(point, _error_at(density, x, y))
         figure.show(
             figures.along(
-                point.times, point.log_density, point.exact, colour=colour, dark=is_dark()
+                point.times,
+                point.log_density,
+                point.exact,
+                colour=colour,
+                exact_label="log <i>p<sub>t</sub></i> there, from data points"
+                if settings.model.learned_path
+                else "exact log <i>p<sub>t</sub></i> there",
+                dark=is_dark(),
             ),
             "along",
             title="log-density along the way",
@@ -301,7 +325,7 @@ def _beside(settings: Settings) -> None:
     density = settings.density(t)
     exact = theme.colour("exact", dark=is_dark())
     row = sheet.Strip(label="", colour=exact, panels=[density.density, density.exact])
-    titles = [settings.model.label, "exact, the path's own"]
+    titles = [settings.model.label, settings.model.own(t)]
     figure.show(
         sheet.sheet(
             [row],
@@ -313,7 +337,7 @@ def _beside(settings: Settings) -> None:
         ),
         "beside",
         title=f"densities at t = {t:.2f}",
-        alt=f"Density by change of variables, left, and exact density, right, at t = {t:.2f}.",
+        alt=f"Density by change of variables, left, and {titles[1]}, right, at t = {t:.2f}.",
         settings=settings.about | {"t": t},
         columns=partial(_grid, density),
         filename=f"flowviz-{settings.data}-density-t{t:.2f}",
@@ -337,7 +361,7 @@ def _evolution(settings: Settings) -> None:
             panels=[result.density for result in found],
         ),
         sheet.Strip(
-            label="exact",
+            label="from data<br>points" if settings.model.learned_path else "exact",
             colour=theme.colour("exact", dark=is_dark()),
             panels=[result.exact for result in found],
         ),
@@ -360,7 +384,7 @@ def _evolution(settings: Settings) -> None:
         f"On the grid KL(exact ‖ this) is largest at t = {worst.t:.3g}: {worst.kl:.4f} nats; at "
         f"t = 1 it is {found[-1].kl:.4f} nats. The masses in the frame lie between "
         f"{min(r.mass for r in found):.3f} and {max(r.mass for r in found):.3f}. The columns "
-        "have a scale each."
+        "have a scale each." + _estimated(settings.model)
     )
 
 
@@ -401,7 +425,17 @@ def _gap(settings: Settings) -> None:
         f"log p_t − log q_t over {GAP_POINTS:,} draws of the exact p_t, "
         "the same data and noise at every time, with the standard error as bars; an estimate "
         f"can fall below 0 where the true KL is small. At t = 1: {last.kl:.4f} ± {last.error:.4f} "
-        f"nats, {bits_per_dim(last.kl):.4f} bits a dimension."
+        f"nats, {bits_per_dim(last.kl):.4f} bits a dimension." + _estimated(settings.model)
+    )
+
+
+def _estimated(model: Model) -> str:
+    """Of a learned path, what stands for its exact density."""
+    if not model.learned_path:
+        return ""
+    return (
+        " Between t = 0 and 1 the density of a learned path has no closed form: exact is here "
+        f"the mean of what the path makes of {MIXED:,} data points."
     )
 
 
