@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from flowviz.experiments.live import Snapshot, Trace
+from flowviz.ui.canvas import sources
 from flowviz.ui.monitor import LOSS_TITLE, pack
 
-MONITOR = Path(__file__).parents[2] / "flowviz" / "ui" / "monitor"
+MONITOR = Path(__file__).parents[2] / "flowviz" / "ui" / "monitor" / "monitor"
 
 MOUNT = """
 async ([source, html, css]) => {
@@ -82,8 +83,8 @@ def page(chromium):
     noise = []
     page.on("console", lambda m: m.type == "error" and noise.append(m.text))
     page.on("pageerror", lambda error: noise.append(str(error)))
-    source = base64.b64encode((MONITOR / "monitor.js").read_bytes()).decode()
-    html, css = (MONITOR / "monitor.html").read_text(), (MONITOR / "monitor.css").read_text()
+    html, css, js = sources(MONITOR).values()
+    source = base64.b64encode(js.encode()).decode()
     page.evaluate(MOUNT, [source, html, css])
     yield page
     page.close()

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flowviz.figures import theme
+from flowviz.ui.canvas import sources
 
-PAD = Path(__file__).parents[2] / "flowviz" / "ui" / "pad"
+PAD = Path(__file__).parents[2] / "flowviz" / "ui" / "pad" / "pad"
 
 MOUNT = """
 async ([source, html, css, data]) => {
@@ -51,8 +52,8 @@ def open_pad(chromium):
     page.on("pageerror", lambda error: page.noise.append(str(error)))
 
     def mount(**entries):
-        source = base64.b64encode((PAD / "pad.js").read_bytes()).decode()
-        html, css = (PAD / "pad.html").read_text(), (PAD / "pad.css").read_text()
+        html, css, js = sources(PAD).values()
+        source = base64.b64encode(js.encode()).decode()
         page.evaluate(MOUNT, [source, html, css, data(**entries)])
         frame(page)
         return page

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from flowviz.ui import player as players
+from flowviz.ui.canvas import sources
 from flowviz.ui.player import Panel, Readout, Scene, View, pack, pack_scene
 from flowviz.ui.player.payload import framed, header_of
 
-HERE = Path(players.__file__).parent
+FILES = sources(Path(players.__file__).parent / "flow_player")
 K, N = 11, 50
 TIMES = np.linspace(0, 1, K)
 URL = "http://player.test/"
@@ -22,13 +23,12 @@ URL = "http://player.test/"
 def blank(chromium):
     """A page that holds the player's markup and can import its script."""
     page = chromium.new_context(viewport={"width": 1000, "height": 800}).new_page()
-    css, html = ((HERE / f"flow_player.{kind}").read_text("utf-8") for kind in ("css", "html"))
 
     def serve(route):
         if route.request.url.endswith(".js"):
-            route.fulfill(path=HERE / "flow_player.js", content_type="text/javascript")
+            route.fulfill(body=FILES["js"], content_type="text/javascript; charset=utf-8")
         else:
-            body = f"<!doctype html><meta charset=utf-8><style>{css}</style><body>"
+            body = f"<!doctype html><meta charset=utf-8><style>{FILES['css']}</style><body>"
             route.fulfill(body=body, content_type="text/html")
 
     page.route(f"{URL}**", serve)
@@ -39,7 +39,7 @@ def blank(chromium):
             window.html = html;
             window.bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
         }""",
-        [URL, html],
+        [URL, FILES["html"]],
     )
     yield page
     page.context.close()
@@ -125,7 +125,7 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=N
             [text(p) for p in [*planes, *(more or [])] if p],
             key,
             text(envelope(packed, planes, key, view, autoplay, more)),
-            (HERE / "flow_player.html").read_text("utf-8"),
+            FILES["html"],
         ],
     )
     root = page.locator(f"#{key} .fv")

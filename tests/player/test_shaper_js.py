@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from flowviz.schedulers import Shaped
+from flowviz.ui.canvas import sources
 
-SHAPER = Path(__file__).parents[2] / "flowviz" / "ui" / "shaper"
+SHAPER = Path(__file__).parents[2] / "flowviz" / "ui" / "shaper" / "shaper"
 SHAPES = [Shaped(), Shaped(a1=0.02, a2=0.9, a3=0.92, a4=0.97, s1=0.99, s2=0.98, s3=0.3, s4=0.29)]
 
 MOUNT = """
@@ -43,8 +44,8 @@ def opened(chromium):
         "presets": [{"label": "OT", "alpha": [0.2, 0.4, 0.6, 0.8], "sigma": [0.8, 0.6, 0.4, 0.2]}],
         "theme": {"light": colours, "dark": colours},
     }
-    source = base64.b64encode((SHAPER / "shaper.js").read_bytes()).decode()
-    html, css = ((SHAPER / f"shaper.{kind}").read_text() for kind in ("html", "css"))
+    html, css, js = sources(SHAPER).values()
+    source = base64.b64encode(js.encode()).decode()
     page.evaluate(MOUNT, [source, html, css, data])
     yield page
     page.close()

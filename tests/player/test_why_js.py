@@ -15,9 +15,10 @@ from flowviz.fields.posterior import part_posterior
 from flowviz.figures.theme import FRAME
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.ui.canvas import sources
 from flowviz.ui.why.touch import payload
 
-WHY = Path(__file__).parents[2] / "flowviz" / "ui" / "why"
+FILES = sources(Path(__file__).parents[2] / "flowviz" / "ui" / "why" / "touch")
 WORDS = {"part": "part", "parts": "parts"}
 AT = [[1.0, 0.4], [-3.2, 2.1], [4.9, -4.9], [0.0, 0.0]]
 ROWS = [0, 5, 250, 450, 499, 500]
@@ -54,7 +55,7 @@ def page(chromium):
     noise = []
     page.on("console", lambda m: m.type == "error" and noise.append(m.text))
     page.on("pageerror", lambda error: noise.append(str(error)))
-    source = base64.b64encode((WHY / "touch.js").read_bytes()).decode()
+    source = base64.b64encode(FILES["js"].encode()).decode()
     page.evaluate(
         "async (s) => { window.why = await import('data:text/javascript;base64,' + s); }", source
     )
@@ -171,7 +172,7 @@ def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
     data = sent("checkerboard", "vp") | {
         "initial": {"t": 0.5, "x": 1.0, "y": 0.5, "layers": ["paths", "arrows", "density"]}
     }
-    page.evaluate(MOUNT, [(WHY / "touch.html").read_text(), (WHY / "touch.css").read_text(), data])
+    page.evaluate(MOUNT, [FILES["html"], FILES["css"], data])
     frame(page)
     root, plane = page.locator(".fw"), page.locator(".fw-plot canvas")
     assert root.get_attribute("data-t") == "0.500"
@@ -201,7 +202,7 @@ def test_a_ride_goes_back_the_way_it_came(page):
     data = sent("8gaussians", "ot", over="parts") | {
         "initial": {"t": 0.0, "x": 0.5, "y": 0.25, "layers": []}
     }
-    page.evaluate(MOUNT, [(WHY / "touch.html").read_text(), (WHY / "touch.css").read_text(), data])
+    page.evaluate(MOUNT, [FILES["html"], FILES["css"], data])
     frame(page)
     root, slider = page.locator(".fw"), page.locator(".fw input")
     page.get_by_role("button", name="Ride the flow").click()

@@ -8,15 +8,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from flowviz.ui.canvas import component
+
 __all__ = ["csv", "csv_text", "row", "stacked"]
 
-_HERE = Path(__file__).parent
-_pictures = st.components.v2.component(
-    "flowviz_downloads",
-    html=(_HERE / "downloads.html").read_text(encoding="utf-8"),
-    css=(_HERE / "downloads.css").read_text(encoding="utf-8"),
-    js=(_HERE / "downloads.js").read_text(encoding="utf-8"),
-)
+_pictures = component("flowviz_downloads", Path(__file__).parent / "downloads")
 
 
 def row(

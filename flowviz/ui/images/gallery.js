@@ -14,8 +14,6 @@ const MOMENTS = 11;
 /** Height in CSS pixels of what stands above the images. */
 const RESERVE = 250;
 
-export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
-
 /** Bytes of a base64 text. */
 export function bytes(text) {
   const raw = atob(text), out = new Uint8Array(raw.length);
@@ -54,13 +52,6 @@ export function nearest(times, t) {
   return best;
 }
 
-const element = (tag, name = "", text = "") => {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  if (text) node.textContent = text;
-  return node;
-};
-
 /** Puts RGB pixels of an image, `at` in the bytes, at (x, y) of a 2D context. */
 function stamp(c, rgb, at, w, h, x = 0, y = 0) {
   const image = c.createImageData(w, h), out = image.data;
@@ -70,38 +61,24 @@ function stamp(c, rgb, at, w, h, x = 0, y = 0) {
   c.putImageData(image, x, y);
 }
 
-const dark = (root) => {
-  const c = element("canvas"); c.width = c.height = 1;
-  const g = c.getContext("2d");
-  g.fillStyle = getComputedStyle(root).getPropertyValue("--st-background-color").trim() || "#fff";
-  g.fillRect(0, 0, 1, 1);
-  const [r, gr, b] = g.getImageData(0, 0, 1, 1).data;
-  return 0.2126 * r + 0.7152 * gr + 0.0722 * b < 128;
-};
-
 /** Where films stand, kept while the page lives. */
 const clocks = new Map();
 
-class Gallery {
+class Gallery extends Drawn {
   constructor(root) {
-    this.root = root;
-    this.find = (selector) => root.querySelector(selector);
-    this.sizes = new ResizeObserver(() => this.lay());
-    this.sizes.observe(root);
-    this.find(".fi-theme").addEventListener("transitionend", () => this.dress());
+    super(root);
     this.find("input").addEventListener("input", (e) => this.move(Number(e.target.value)));
     this.find("input").addEventListener("change", () => this.report());
     this.find('[data-act="play"]').addEventListener("click", () => this.toggle());
     root.addEventListener("keydown", (e) => this.key(e));
   }
 
-  leave() {
-    this.sizes.disconnect();
-    cancelAnimationFrame(this.request);
-  }
+  resized() { this.lay(); }
+  themed() { this.dress(); }
 
-  show(data, tell) {
-    this.tell = tell;
+  show(data, { setStateValue }) {
+    this.sizes.observe(this.root);
+    this.tell = (view) => setStateValue("view", view);
     const film = data.kind === "film";
     const stamp = JSON.stringify(film ? [data.sides.map((s) => s.states.length + s.states.slice(0, 4000) + s.predictions.slice(-4000)), data.labels] : data);
     if (stamp === this.stamp) { this.data = data; this.dress(); return; }
@@ -114,8 +91,8 @@ class Gallery {
   }
 
   dress() {
-    const night = dark(this.root);
-    this.root.dataset.theme = night ? "dark" : "light";
+    const [, theme] = paperOf(this.root), night = theme === "dark";
+    this.root.dataset.theme = theme;
     const entries = this.data?.panels ?? this.data?.sides ?? [];
     this.root.querySelectorAll("[data-side]").forEach((node) =>
       node.style.setProperty("--role", entries[Number(node.dataset.side)].colours[night ? 1 : 0]));
@@ -277,15 +254,15 @@ class Gallery {
       this.last = now;
       if (this.clock.t >= 1) { this.clock.t = 1; this.stop(); this.report(); }
       this.draw();
-      if (this.playing) this.request = requestAnimationFrame(tick);
+      if (this.playing) this.frame = requestAnimationFrame(tick);
     };
-    this.request = requestAnimationFrame(tick);
+    this.frame = requestAnimationFrame(tick);
     this.draw();
   }
 
   stop() {
     this.playing = false;
-    cancelAnimationFrame(this.request);
+    cancelAnimationFrame(this.frame);
     this.draw();
   }
 
@@ -381,14 +358,4 @@ class Gallery {
   }
 }
 
-const mounts = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".fi");
-  if (!root || !data) return undefined;
-  if (!mounts.has(root)) mounts.set(root, new Gallery(root));
-  const gallery = mounts.get(root);
-  gallery.show(data, (view) => setStateValue("view", view));
-  // Streamlit runs the clean-up of a superseded call too: only a root that left the page is gone.
-  return () => setTimeout(() => { if (!root.isConnected) { gallery.leave(); mounts.delete(root); } }, 0);
-}
+export default mounting(".fi", Gallery);

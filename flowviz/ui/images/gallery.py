@@ -15,16 +15,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.ui import state
+from flowviz.ui.canvas import component
 
 __all__ = ["FilmSide", "FilmView", "Sheet", "film", "film_payload", "sheet_payload", "sheets"]
 
-_HERE = Path(__file__).parent
-_gallery = st.components.v2.component(
-    "flowviz_images",
-    html=(_HERE / "gallery.html").read_text(encoding="utf-8"),
-    css=(_HERE / "gallery.css").read_text(encoding="utf-8"),
-    js=(_HERE / "gallery.js").read_text(encoding="utf-8"),
-)
+_gallery = component("flowviz_images", Path(__file__).parent / "gallery")
 
 
 @dataclass(frozen=True)

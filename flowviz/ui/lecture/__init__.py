@@ -13,6 +13,7 @@ import streamlit as st
 
 from flowviz.lectures import Lecture, Step, lectures
 from flowviz.ui import state
+from flowviz.ui.canvas import component
 
 __all__ = ["Running", "banner", "bring", "brought", "check_pages", "open_step", "running"]
 
@@ -22,12 +23,7 @@ OWN = "own"
 _HERE = Path(__file__).parent
 _PAGES = Path(__file__).parents[3] / "pages"
 _LOOK = (_HERE / "presenter.css").read_text(encoding="utf-8")
-_keys = st.components.v2.component(
-    "flowviz_lecture",
-    html='<nav class="fl" aria-label="Lecture"></nav>',
-    css=(_HERE / "lecture.css").read_text(encoding="utf-8"),
-    js=(_HERE / "lecture.js").read_text(encoding="utf-8"),
-)
+_keys = component("flowviz_lecture", _HERE / "lecture")
 
 
 @dataclass(frozen=True)

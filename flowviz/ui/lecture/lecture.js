@@ -11,13 +11,6 @@ export function asked(key, target = null) {
   return { ArrowRight: "next", ArrowLeft: "previous" }[key] ?? null;
 }
 
-const element = (tag, className, text) => {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-};
-
 /** Milliseconds after which a wish is told again. */
 const PATIENCE = 1500;
 
@@ -38,8 +31,8 @@ class Way {
     delete document.documentElement.dataset.lecture;
   }
 
-  show({ number, count }, tell) {
-    this.tell = tell;
+  show({ number, count }, { setTriggerValue }) {
+    this.tell = setTriggerValue;
     if (number !== this.number) clearTimeout(this.asking);
     Object.assign(this, { number, count });
     this.root.replaceChildren(
@@ -80,17 +73,4 @@ class Way {
   }
 }
 
-const ways = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".fl");
-  if (!root || !data) return undefined;
-  if (!ways.has(root)) ways.set(root, new Way(root));
-  ways.get(root).show(data, setTriggerValue);
-  // Streamlit runs the clean-up of a superseded call too: only a root that left ends a lecture.
-  return () => setTimeout(() => {
-    if (root.isConnected) return;
-    ways.get(root)?.leave();
-    ways.delete(root);
-  }, 0);
-}
+export default mounting(".fl", Way);

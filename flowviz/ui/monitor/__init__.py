@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.experiments.live import QUALITY, Snapshot, Trace
 from flowviz.figures import theme
 from flowviz.metrics import METRICS
+from flowviz.ui.canvas import component
 
 __all__ = ["EXCESS_TITLE", "LOSS_TITLE", "MonitorState", "monitor", "pack"]
 
@@ -33,13 +33,7 @@ FLOOR_LABEL = "two fresh sets of data"
 
 MonitorState = Literal["empty", "live", "ended"]
 
-_HERE = Path(__file__).parent
-_monitor = st.components.v2.component(
-    "flowviz_monitor",
-    html=(_HERE / "monitor.html").read_text(encoding="utf-8"),
-    css=(_HERE / "monitor.css").read_text(encoding="utf-8"),
-    js=(_HERE / "monitor.js").read_text(encoding="utf-8"),
-)
+_monitor = component("flowviz_monitor", Path(__file__).parent / "monitor")
 
 
 def monitor(payload: bytes, *, key: str) -> None:

@@ -4,7 +4,6 @@
 const GLIDE = 450; // ms from one live picture to the next
 const REPLAY = 5000; // ms of a replay of the whole training
 const MARGIN = { left: 46, right: 10, top: 8, bottom: 24 };
-const mounts = new WeakMap(); // survives new payloads: Streamlit keeps the node under a stable key
 
 export function parse(bytes) {
   const raw = bytes instanceof Uint8Array ? bytes : new Uint8Array(bytes);
@@ -82,16 +81,15 @@ export const whole = (n) => Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g,
 export const short = (v) =>
   v === 0 ? "0" : Math.abs(v) >= 0.001 && Math.abs(v) < 10000 ? `${+v.toPrecision(3)}` : v.toExponential(1);
 
-const el = (tag, name, text) => {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
+function cleared(canvas) {
+  const [c, w, h] = sized(canvas);
+  c.clearRect(0, 0, w, h);
+  return [c, w, h];
+}
 
-class Monitor {
+class Monitor extends Drawn {
   constructor(root) {
-    this.root = root;
+    super(root);
     this.board = root.querySelector(".fm-board");
     this.panels = root.querySelector(".fm-panels");
     this.range = root.querySelector("input");
@@ -107,7 +105,6 @@ class Monitor {
     this.loss = "excess";
     this.hover = null;
     this.planes = [];
-    this.frame = 0;
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.listen();
   }
@@ -130,7 +127,7 @@ class Monitor {
         const box = chart.canvas.getBoundingClientRect();
         const inner = box.width - MARGIN.left - MARGIN.right;
         const x = (event.clientX - box.left - MARGIN.left) / inner;
-        this.hover = x >= 0 && x <= 1 ? x * axisEnd(this.model.step, this.model.steps) : null;
+        this.hover = x >= 0 && x <= 1 ? x * axisEnd(this.data.step, this.data.steps) : null;
         this.redraw();
       });
       chart.canvas.addEventListener("pointerleave", () => {
@@ -138,21 +135,17 @@ class Monitor {
         this.redraw();
       });
     }
-    this.root.querySelector(".fm-theme").addEventListener("transitionend", () => this.redraw());
-    this.sizes = new ResizeObserver(() => this.redraw());
   }
 
   leave() {
     this.stop();
-    cancelAnimationFrame(this.frame);
-    this.frame = 0;
-    this.sizes.disconnect();
+    super.leave();
   }
 
   show(bytes) {
     this.sizes.observe(this.root);
-    const before = this.model;
-    const model = (this.model = parse(bytes));
+    const before = this.data;
+    const model = (this.data = parse(bytes));
     const ended = model.state === "ended" && model.frame_steps.length > 1;
     if (this.planes.length !== model.panels.length) this.build();
     this.board.dataset.panels = model.panels.length;
@@ -176,15 +169,15 @@ class Monitor {
   }
 
   build() {
-    this.planes = this.model.panels.map(() => {
-      const figure = el("figure");
-      const caption = el("figcaption");
-      const plane = { name: el("span"), note: el("span", "fm-note"), figure, points: null };
+    this.planes = this.data.panels.map(() => {
+      const figure = element("figure");
+      const caption = element("figcaption");
+      const plane = { name: element("span"), note: element("span", "fm-note"), figure, points: null };
       caption.append(plane.name, plane.note);
-      const box = el("div", "fm-plane");
-      plane.canvas = el("canvas");
+      const box = element("div", "fm-plane");
+      plane.canvas = element("canvas");
       plane.canvas.setAttribute("role", "img");
-      plane.message = el("p");
+      plane.message = element("p");
       box.append(plane.canvas, plane.message);
       figure.append(caption, box);
       return plane;
@@ -193,7 +186,7 @@ class Monitor {
   }
 
   replay() {
-    if (this.step >= this.model.frame_steps.at(-1)) this.step = 0;
+    if (this.step >= this.data.frame_steps.at(-1)) this.step = 0;
     this.replaying = { from: this.step, at: performance.now() };
     this.pressed(true);
     this.redraw();
@@ -209,19 +202,9 @@ class Monitor {
     this.play.setAttribute("aria-label", on ? "Pause" : "Replay the training");
   }
 
-  redraw() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame((now) => {
-      this.frame = 0;
-      if (this.model) this.draw(now);
-    });
-  }
-
   draw(now) {
-    const model = this.model;
-    const paper = getComputedStyle(this.root.querySelector(".fm-theme")).backgroundColor;
-    const [r, g, b] = (paper.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
-    this.colours = model.theme[0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light"];
+    const model = this.data;
+    this.colours = model.theme[paperOf(this.root)[1]];
     const ended = !this.range.disabled;
     let moving = false;
     if (this.replaying) {
@@ -254,8 +237,8 @@ class Monitor {
 
   plane(plane, panel) {
     const { canvas } = plane;
-    const [c, size] = this.sized(canvas);
-    const scale = size / (2 * this.model.frame);
+    const [c, size] = cleared(canvas);
+    const scale = size / (2 * this.data.frame);
     const { roles } = this.colours;
     const dots = (points, colour, alpha, side) => {
       c.fillStyle = colour;
@@ -265,14 +248,14 @@ class Monitor {
       c.globalAlpha = 1;
     };
     const unit = Math.max(1, size / 300);
-    dots(this.model.data, roles.data, plane.points ? 0.38 : 0.6, 1.5 * unit);
+    dots(this.data.data, roles.data, plane.points ? 0.38 : 0.6, 1.5 * unit);
     if (plane.points) dots(plane.points, this.colour(panel.role), 0.8, 1.7 * unit);
     plane.figure.style.setProperty("--role", this.colour(panel.role));
     plane.name.textContent = panel.label;
-    const line = this.model.charts.quality.lines.find((l) => l.role === panel.role && l.label === panel.label);
+    const line = this.data.charts.quality.lines.find((l) => l.role === panel.role && l.label === panel.label);
     const at = line && this.at(line, this.range.disabled ? Infinity : this.step);
-    plane.note.textContent = at == null ? "" : `${this.model.metric} ${short(at)}`;
-    plane.message.textContent = plane.points ? "" : this.model.message;
+    plane.note.textContent = at == null ? "" : `${this.data.metric} ${short(at)}`;
+    plane.message.textContent = plane.points ? "" : this.data.message;
     canvas.setAttribute(
       "aria-label",
       `${panel.label}: ${plane.points ? "live samples over " : ""}points of the data. ${plane.note.textContent}`,
@@ -280,7 +263,7 @@ class Monitor {
   }
 
   chart(chart) {
-    const model = this.model;
+    const model = this.data;
     const excess = model.charts.excess;
     const isLoss = chart.name === "loss";
     const shown = !isLoss ? model.charts.quality : this.loss === "excess" && excess ? excess : model.charts.loss;
@@ -290,7 +273,7 @@ class Monitor {
         button.setAttribute("aria-pressed", button.dataset.loss === (shown === excess ? "excess" : "loss"));
       }
     if (chart.title.textContent !== shown.title) chart.title.textContent = chart.title.title = shown.title;
-    const [c, w, h] = this.sized(chart.canvas);
+    const [c, w, h] = cleared(chart.canvas);
     const { ink, muted, grid } = this.colours;
     const inner = [MARGIN.left, MARGIN.top, w - MARGIN.left - MARGIN.right, h - MARGIN.top - MARGIN.bottom];
     const all = shown.lines.flatMap((l) => [...l.y, ...(l.floor ? [l.floor] : [])]);
@@ -372,10 +355,10 @@ class Monitor {
     chart.text = text;
     chart.values.replaceChildren(
       ...parts.map(([colour, label, value, dotted]) => {
-        const span = el("span");
-        const key = el("i", dotted);
+        const span = element("span");
+        const key = element("i", dotted);
         key.style.setProperty("--role", colour);
-        span.append(key, label, el("b", "", value));
+        span.append(key, label, element("b", "", value));
         return span;
       }),
     );
@@ -392,27 +375,7 @@ class Monitor {
   colour(role) {
     return this.colours.roles[role] || this.colours.ink;
   }
-
-  sized(canvas) {
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const w = canvas.clientWidth;
-    const h = canvas.clientHeight;
-    if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) {
-      canvas.width = Math.round(w * ratio);
-      canvas.height = Math.round(h * ratio);
-    }
-    const c = canvas.getContext("2d");
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.clearRect(0, 0, w, h);
-    return [c, w, h];
-  }
 }
 
-export default function ({ data, parentElement }) {
-  const root = parentElement.querySelector(".fm");
-  if (!root || !data) return;
-  let monitor = mounts.get(root);
-  if (!monitor) mounts.set(root, (monitor = new Monitor(root)));
-  monitor.show(data);
-  return () => monitor.leave(); // what it knows stays, for the next payload on the same node
-}
+// What it knows stays, for the next payload on the same node.
+export default mounting(".fm", Monitor);

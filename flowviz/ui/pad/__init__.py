@@ -4,21 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import streamlit as st
-
 from flowviz.figures import theme
+from flowviz.ui.canvas import component
 
 __all__ = ["draw_pad", "means_pad"]
 
 Points = list[tuple[float, float]]
 
-_HERE = Path(__file__).parent
-_pad = st.components.v2.component(
-    "flowviz_pad",
-    html=(_HERE / "pad.html").read_text(encoding="utf-8"),
-    css=(_HERE / "pad.css").read_text(encoding="utf-8"),
-    js=(_HERE / "pad.js").read_text(encoding="utf-8"),
-)
+_pad = component("flowviz_pad", Path(__file__).parent / "pad")
 
 
 def draw_pad(

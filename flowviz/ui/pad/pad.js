@@ -6,7 +6,6 @@ const STEP = 0.25; // of the keyboard's cursor, in units of the frame
 const SPACING = 0.03; // between points along a stroke, at least
 const DOT = { points: 12, radius: 0.08 }; // what a click without a move leaves
 const REACH = 12; // px within which a mean is taken hold of
-const mounts = new WeakMap(); // survives new data: Streamlit keeps the node under a stable key
 
 const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
 const rounded = (x) => Math.round(x * 1000) / 1000;
@@ -42,11 +41,10 @@ export function sample(strokes, most) {
   return points.slice(0, most).map(([x, y]) => [rounded(x), rounded(y)]);
 }
 
-class Pad {
+class Pad extends Held {
   constructor(root) {
-    this.root = root;
-    this.canvas = root.querySelector("canvas");
-    this.count = root.querySelector(".fp-count");
+    super(root);
+    this.count = this.find(".fp-count");
     this.buttons = Object.fromEntries(
       [...root.querySelectorAll("button")].map((button) => [button.dataset.act, button]),
     );
@@ -57,45 +55,31 @@ class Pad {
     this.held = -1; // the mean being dragged
     this.cursor = null; // the keyboard's place, once the arrow keys were used
     this.pen = false; // whether the keyboard's pen is down
-    this.frame = 0;
-    this.sizes = new ResizeObserver(() => this.redraw());
-    this.listen();
+    this.canvas.addEventListener("dblclick", (event) => this.remove(this.at(event)));
+    for (const act of ["undo", "clear", "apply"])
+      this.buttons[act].addEventListener("click", () => this[act]());
   }
 
-  listen() {
-    const { canvas, root } = this;
-    canvas.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      event.preventDefault();
-      canvas.focus({ preventScroll: true });
-      canvas.setPointerCapture(event.pointerId);
-      this.cursor = null;
-      this.down(this.at(event));
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!canvas.hasPointerCapture(event.pointerId)) return;
-      const steps = event.getCoalescedEvents?.() || [];
-      for (const step of steps.length ? steps : [event]) this.move(this.at(step));
-    });
-    const up = () => this.up();
-    canvas.addEventListener("pointerup", up);
-    canvas.addEventListener("pointercancel", up);
-    canvas.addEventListener("dblclick", (event) => this.remove(this.at(event)));
-    canvas.addEventListener("keydown", (event) => this.key(event));
-    canvas.addEventListener("blur", () => {
-      if (this.pen) this.lift();
-      this.cursor = null;
-      this.redraw();
-    });
-    this.buttons.undo.addEventListener("click", () => this.undo());
-    this.buttons.clear.addEventListener("click", () => this.clear());
-    this.buttons.apply.addEventListener("click", () => this.apply());
-    root.querySelector(".fp-theme").addEventListener("transitionend", () => this.redraw());
+  grasp(event) {
+    this.cursor = null;
+    this.down(this.at(event));
+    return true;
   }
 
-  show(data, send) {
+  drag(event) {
+    if (!this.canvas.hasPointerCapture(event.pointerId)) return;
+    const steps = event.getCoalescedEvents?.() || [];
+    for (const step of steps.length ? steps : [event]) this.move(this.at(step));
+  }
+
+  blur() {
+    if (this.pen) this.drop();
+    this.cursor = null;
+  }
+
+  show(data, { setTriggerValue }) {
     this.sizes.observe(this.canvas);
-    this.send = send;
+    this.send = setTriggerValue;
     this.data = data;
     if (data.mode === "means" && this.held < 0) this.means = data.means.map((m) => [...m]);
     const strokes = data.mode === "strokes";
@@ -107,7 +91,6 @@ class Pad {
         : "Pad for placing Gaussians. Click adds, drag moves, double click removes. With the keyboard: arrows move, Space adds or picks up, Delete removes.",
     );
     this.redraw();
-    this.root.dataset.ready = +(this.root.dataset.ready || 0) + 1;
   }
 
   // Frame coordinates of a pointer, kept inside the frame.
@@ -122,8 +105,7 @@ class Pad {
 
   inside([x, y]) {
     const limit = this.data.frame;
-    const clip = (v) => rounded(Math.min(limit, Math.max(-limit, v)));
-    return [clip(x), clip(y)];
+    return [rounded(clamp(x, -limit, limit)), rounded(clamp(y, -limit, limit))];
   }
 
   nearest(place) {
@@ -161,8 +143,9 @@ class Pad {
     this.redraw();
   }
 
-  up() {
+  drop() {
     const moved = this.held >= 0;
+    this.pen = false;
     this.stroke = null;
     this.held = -1;
     if (moved) this.tell();
@@ -179,11 +162,6 @@ class Pad {
     this.redraw();
   }
 
-  lift() {
-    this.pen = false;
-    this.up();
-  }
-
   key(event) {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
     const move = moves[event.key];
@@ -193,21 +171,20 @@ class Pad {
       this.cursor = this.cursor ? this.inside([x + move[0] * step, y + move[1] * step]) : [0, 0];
       if (this.pen) this.move(this.cursor);
     } else if (event.key === " ") {
-      if (this.pen) this.lift();
+      if (this.pen) this.drop();
       else {
         this.cursor ||= [0, 0];
         this.down(this.cursor);
         this.pen = !!this.stroke || this.held >= 0;
       }
     } else if (event.key === "Enter") {
-      if (this.pen) this.lift();
+      if (this.pen) this.drop();
       this.apply();
     } else if (event.key === "Delete" || event.key === "Backspace") {
       if (this.cursor) this.remove(this.cursor);
     } else if (event.key.toLowerCase() === "z" && (event.ctrlKey || event.metaKey)) this.undo();
-    else return;
-    event.preventDefault();
-    this.redraw();
+    else return false;
+    return true;
   }
 
   undo() {
@@ -236,31 +213,11 @@ class Pad {
     this.send("drawing", sample(this.strokes, this.data.most));
   }
 
-  redraw() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
-      if (this.data && this.canvas.clientWidth) this.draw();
-    });
-  }
-
-  leave() {
-    cancelAnimationFrame(this.frame);
-    this.frame = 0;
-    this.sizes.disconnect();
-  }
-
   draw() {
-    const { canvas, data } = this;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const size = canvas.clientWidth;
-    const pixels = Math.round(size * ratio);
-    if (canvas.width !== pixels) canvas.width = canvas.height = pixels;
-    const paper = getComputedStyle(this.root.querySelector(".fp-theme")).backgroundColor;
-    const [r, g, b] = (paper.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
-    const colours = data.theme[0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light"];
-    const c = canvas.getContext("2d");
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const { data } = this;
+    const [c, size] = sized(this.canvas);
+    const [paper, theme] = paperOf(this.root);
+    const colours = data.theme[theme];
     c.fillStyle = paper;
     c.fillRect(0, 0, size, size);
     const scale = size / (2 * data.frame);
@@ -350,11 +307,5 @@ class Pad {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".fp");
-  if (!root || !data) return;
-  let pad = mounts.get(root);
-  if (!pad) mounts.set(root, (pad = new Pad(root)));
-  pad.show(data, (name, value) => setTriggerValue(name, value));
-  return () => pad.leave(); // the strokes stay, for new data on the same node
-}
+// The strokes stay, for new data on the same node.
+export default mounting(".fp", Pad);

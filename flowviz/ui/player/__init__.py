@@ -18,6 +18,7 @@ import streamlit as st
 
 from flowviz.figures import theme
 from flowviz.ui import state
+from flowviz.ui.canvas import component, sources
 from flowviz.ui.player.payload import (
     FRAME,
     Panel,
@@ -57,17 +58,13 @@ LECTURE = 110
 DENSITY_STOPS = 5
 """Short of the density ramp's far end, for coloured particles must stand out on it."""
 
-_HERE = Path(__file__).parent
-_JS = (_HERE / "flow_player.js").read_text(encoding="utf-8")
-
-_player = st.components.v2.component(
-    "flowviz_player",
-    html=(_HERE / "flow_player.html").read_text(encoding="utf-8"),
-    css=(_HERE / "flow_player.css").read_text(encoding="utf-8"),
-    js=_JS,
-)
+_STEM = Path(__file__).parent / "flow_player"
+_player = component("flowviz_player", _STEM)
 _scene = st.components.v2.component(
-    "flowviz_scene", html='<i class="fv-scene" hidden></i>', js=_JS, isolate_styles=False
+    "flowviz_scene",
+    html='<i class="fv-scene" hidden></i>',
+    js=sources(_STEM)["js"],
+    isolate_styles=False,
 )
 
 

@@ -49,7 +49,6 @@ export function unpack(bytes) {
 
 // ------------------------------------------------------------------------------------------- time
 
-export const clamp = (x, low, high) => Math.min(high, Math.max(low, x));
 
 /** Between which two frames t lies: {k, f} with f in [0, 1) the way from frame k to k + 1. */
 export function locate(times, t) {
@@ -515,13 +514,6 @@ const shared = (globalThis[Symbol.for("flowviz.player")] ??= { scenes: sceneStor
 
 const NAMES = { particles: "Particles", trails: "Trails", density: "Density", field: "Field", data: "Data", difference: "Difference" };
 const EDGE = { left: 28, right: 1, top: 1, bottom: 20 };
-
-const element = (tag, className, text) => {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
 
 /** A label such as "density p_t" with its index set low. */
 function indexed(text) {

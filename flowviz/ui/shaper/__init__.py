@@ -8,19 +8,14 @@ import streamlit as st
 
 from flowviz.figures import theme
 from flowviz.schedulers import Shaped
+from flowviz.ui.canvas import component
 
 __all__ = ["Values", "shaper"]
 
 Values = tuple[tuple[float, ...], tuple[float, ...]]
 """alpha and sigma at `Shaped.KNOTS`."""
 
-_HERE = Path(__file__).parent
-_shaper = st.components.v2.component(
-    "flowviz_shaper",
-    html=(_HERE / "shaper.html").read_text(encoding="utf-8"),
-    css=(_HERE / "shaper.css").read_text(encoding="utf-8"),
-    js=(_HERE / "shaper.js").read_text(encoding="utf-8"),
-)
+_shaper = component("flowviz_shaper", Path(__file__).parent / "shaper")
 
 
 def shaper(

@@ -4,7 +4,6 @@
 const STEP = 0.05; // of the arrow keys; with Shift the least step
 const REACH = 18; // px within which a point is taken hold of
 const PAD = { left: 34, right: 12, top: 12, bottom: 40 };
-const mounts = new WeakMap(); // survives new data: Streamlit keeps the node under a stable key
 
 const rounded = (x) => Math.round(x * 100) / 100;
 
@@ -37,61 +36,47 @@ export function valueAt(cubics, t) {
 // Where a knot may lie between its neighbours, `least` from each.
 export function between(values, i, wanted, least) {
   const [low, high] = [values[i - 1], values[i + 1]].sort((a, b) => a - b);
-  return rounded(Math.min(high - least, Math.max(low + least, wanted)));
+  return rounded(clamp(wanted, low + least, high - least));
 }
 
-class Shaper {
+class Shaper extends Held {
   constructor(root) {
-    this.root = root;
-    this.canvas = root.querySelector("canvas");
-    this.read = root.querySelector(".fh-read");
-    this.bar = root.querySelector(".fh-bar");
+    super(root);
+    this.read = this.find(".fh-read");
+    this.bar = this.find(".fh-bar");
     this.curves = { alpha: [0, 0.2, 0.4, 0.6, 0.8, 1], sigma: [1, 0.8, 0.6, 0.4, 0.2, 0] };
     this.held = null; // [curve, knot] being dragged
     this.picked = null; // [curve, knot] of the keyboard or under the pointer
-    this.frame = 0;
-    this.sizes = new ResizeObserver(() => this.redraw());
-    this.listen();
   }
 
-  listen() {
-    const { canvas, root } = this;
-    canvas.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      event.preventDefault();
-      canvas.focus({ preventScroll: true });
-      this.held = this.picked = this.nearest(event);
-      if (this.held) canvas.setPointerCapture(event.pointerId);
-      this.redraw();
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (this.held) this.move(this.held, this.place(event)[1]);
-      else this.picked = this.nearest(event);
-      canvas.classList.toggle("near", !!this.picked);
-      this.redraw();
-    });
-    const up = () => {
-      if (this.held) this.tell();
-      this.held = null;
-    };
-    canvas.addEventListener("pointerup", up);
-    canvas.addEventListener("pointercancel", up);
-    canvas.addEventListener("keydown", (event) => this.key(event));
-    canvas.addEventListener("blur", () => {
-      this.picked = null;
-      this.redraw();
-    });
-    root.querySelector(".fh-theme").addEventListener("transitionend", () => this.redraw());
+  grasp(event) {
+    this.held = this.picked = this.nearest(event);
+    return this.held;
   }
 
-  show(data, send) {
+  drag(event) {
+    if (this.held) this.move(this.held, this.place(event)[1]);
+    else this.picked = this.nearest(event);
+    this.canvas.classList.toggle("near", !!this.picked);
+    this.redraw();
+  }
+
+  drop() {
+    if (this.held) this.tell();
+    this.held = null;
+  }
+
+  blur() {
+    this.picked = null;
+  }
+
+  show(data, { setTriggerValue }) {
     this.sizes.observe(this.canvas);
-    this.send = send;
+    this.send = setTriggerValue;
     this.data = data;
     if (!this.held) this.set(data);
     this.bar.replaceChildren("Start from", ...data.presets.map((preset) => this.button(preset)));
     this.redraw();
-    this.root.dataset.ready = +(this.root.dataset.ready || 0) + 1;
   }
 
   set({ alpha, sigma }) {
@@ -99,9 +84,8 @@ class Shaper {
   }
 
   button(preset) {
-    const button = document.createElement("button");
+    const button = element("button", "", preset.label);
     button.type = "button";
-    button.textContent = preset.label;
     button.addEventListener("click", () => {
       this.set(preset);
       this.tell();
@@ -152,41 +136,18 @@ class Shaper {
     else if (step && this.picked) {
       this.move(this.picked, this.curves[name][i] + step);
       this.tell();
-    } else return;
-    event.stopPropagation();
-    event.preventDefault();
-    this.redraw();
+    } else return false;
+    return true;
   }
 
   tell() {
     this.send("shape", { alpha: this.curves.alpha.slice(1, 5), sigma: this.curves.sigma.slice(1, 5) });
   }
 
-  redraw() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
-      if (this.data && this.canvas.clientWidth) this.draw();
-    });
-  }
-
-  leave() {
-    cancelAnimationFrame(this.frame);
-    this.frame = 0;
-    this.sizes.disconnect();
-  }
-
   draw() {
-    const { canvas, data } = this;
-    const ratio = Math.min(2, devicePixelRatio || 1);
-    const [w, h] = [canvas.clientWidth, canvas.clientHeight];
-    if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio))
-      [canvas.width, canvas.height] = [Math.round(w * ratio), Math.round(h * ratio)];
-    const paper = getComputedStyle(this.root.querySelector(".fh-theme")).backgroundColor;
-    const [r, g, b] = (paper.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
-    const colours = data.theme[0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light"];
-    const c = canvas.getContext("2d");
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const [c, w, h] = sized(this.canvas);
+    const [paper, theme] = paperOf(this.root);
+    const colours = this.data.theme[theme];
     c.fillStyle = paper;
     c.fillRect(0, 0, w, h);
     c.font = `12px ${getComputedStyle(this.root).fontFamily}`;
@@ -198,7 +159,7 @@ class Shaper {
       c.setLineDash([]);
       this.line(c, (t) => valueAt(cubics, t), colour, 2.5);
       this.curves[name].forEach((value, i) => this.point(c, name, i, value, colour, paper, colours));
-      this.root.querySelector(`.fh-${name}`).style.color = colour;
+      this.find(`.fh-${name}`).style.color = colour;
     }
     this.words();
   }
@@ -255,11 +216,5 @@ class Shaper {
   }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".fh");
-  if (!root || !data) return;
-  let shaper = mounts.get(root);
-  if (!shaper) mounts.set(root, (shaper = new Shaper(root)));
-  shaper.show(data, (name, value) => setTriggerValue(name, value));
-  return () => shaper.leave(); // the curves stay, for new data on the same node
-}
+// The curves stay, for new data on the same node.
+export default mounting(".fh", Shaper);

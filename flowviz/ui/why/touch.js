@@ -239,31 +239,21 @@ export function notice({ n, over, drawn, exact, words, heaviest }) {
 
 // ---------------------------------------------------------------------------------------- element
 
-const element = (tag, className, text) => {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-const clamp = (v, low, high) => Math.min(high, Math.max(low, v));
-const mounts = new WeakMap();
 /** What was last seen, by the component's key, for a page that is left and opened again. */
 const memory = (globalThis[Symbol.for("flowviz.why")] ??= new Map());
 
-class Touch {
+class Touch extends Drawn {
   constructor(root) {
-    this.root = root;
-    this.find = (selector) => root.querySelector(selector);
+    super(root);
     this.canvas = this.find(".fw-plot canvas");
     this.range = this.find("input");
     this.drawn = 0;
     this.trail = new Map(); // where x was at the rows of the table on this ride
     this.bind();
-    this.sizes = new ResizeObserver(() => this.ask());
   }
 
-  show(data, tell) {
-    this.tell = tell;
+  show(data, { setStateValue }) {
+    this.tell = (seen) => setStateValue("view", seen);
     const first = !this.data;
     this.data = data;
     this.points = Float64Array.from(data.points);
@@ -286,7 +276,7 @@ class Touch {
     this.trail.clear();
     this.legend();
     this.sizes.observe(this.canvas);
-    this.ask();
+    this.redraw();
   }
 
   nearest(t) {
@@ -320,7 +310,7 @@ class Touch {
     root.addEventListener("click", (e) => {
       const { act, layer } = e.target.closest("button")?.dataset ?? {};
       if (act) this[act]();
-      else if (layer) { if (!this.layers.delete(layer)) this.layers.add(layer); this.report(300); this.ask(); }
+      else if (layer) { if (!this.layers.delete(layer)) this.layers.add(layer); this.report(300); this.redraw(); }
     });
     range.addEventListener("input", () => { this.stop(); this.move(+range.value); });
     range.addEventListener("change", () => this.report());
@@ -345,7 +335,11 @@ class Touch {
       e.preventDefault();
       e.stopPropagation(); // Streamlit has single-key shortcuts of its own
     });
-    this.find(".fw-theme").addEventListener("transitionend", () => { this.legend(); this.ask(); });
+  }
+
+  themed() {
+    this.legend();
+    this.redraw();
   }
 
   put(x, y) {
@@ -353,7 +347,7 @@ class Touch {
     this.x = clamp(x, -frame, frame);
     this.y = clamp(y, -frame, frame);
     this.trail.clear();
-    this.ask();
+    this.redraw();
   }
 
   /** To row k of the table; on a ride x goes along, by Heun's method between the rows, and back by
@@ -373,7 +367,7 @@ class Touch {
       this.k = next;
     }
     this.k = aim;
-    this.ask();
+    this.redraw();
   }
 
   velocity(k, x, y) {
@@ -391,11 +385,11 @@ class Touch {
     this.playing = true;
     this.last = undefined;
     this.clock = this.t;
-    this.ask();
+    this.redraw();
   }
 
   stop() { this.playing = false; }
-  toggleRide() { this.ride = !this.ride; this.trail.clear(); this.ask(); }
+  toggleRide() { this.ride = !this.ride; this.trail.clear(); this.redraw(); }
 
   /** Tells the server what is seen, once things are quiet; never while they move. */
   report(wait = 0) {
@@ -411,13 +405,7 @@ class Touch {
 
   // ---- drawing
 
-  ask() {
-    if (this.request) return;
-    this.request = requestAnimationFrame((now) => { this.request = 0; this.tick(now); });
-  }
-
-  tick(now) {
-    if (!this.data || !this.canvas.clientWidth) return;
+  draw(now) {
     if (this.playing) {
       const gap = this.last === undefined ? 0 : Math.min(250, now - this.last) / 1000, end = this.data.times.length - 1;
       this.last = now;
@@ -425,17 +413,12 @@ class Touch {
       this.move(this.nearest(this.clock));
       if (this.k === end) { this.playing = false; this.report(); }
     }
-    this.draw();
-    if (this.playing) this.ask();
+    this.render();
+    if (this.playing) this.redraw();
   }
 
-  draw() {
-    const began = performance.now(), { data, canvas } = this, c = this.coefficients();
-    const ratio = Math.min(2, devicePixelRatio || 1), size = canvas.clientWidth;
-    const pixels = Math.round(size * ratio);
-    if (canvas.width !== pixels || canvas.height !== pixels) canvas.width = canvas.height = pixels;
-    const context = canvas.getContext("2d");
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  render() {
+    const began = performance.now(), c = this.coefficients(), [context, size] = sized(this.canvas);
     const view = this.compute(c);
     this.paint(context, size, c, view);
     this.write(view);
@@ -459,9 +442,7 @@ class Touch {
   }
 
   get colours() {
-    const paper = getComputedStyle(this.find(".fw-theme")).backgroundColor;
-    const [r, g, b] = (paper.match(/[\d.]+/g) ?? [255, 255, 255]).map(Number);
-    const name = 0.299 * r + 0.587 * g + 0.114 * b < 128 ? "dark" : "light";
+    const [, name] = paperOf(this.root);
     this.root.dataset.theme = name;
     return { ...this.data.theme[name], dark: name === "dark" };
   }
@@ -634,7 +615,7 @@ class Touch {
     this.range.setAttribute("aria-valuetext", `t = ${this.t.toFixed(3)}`);
     // Nobody reads sixty numbers a second, and each new one costs the browser a layout.
     clearTimeout(this.writing);
-    if (now - (this.wrote ?? 0) < 80) { this.writing = setTimeout(() => this.ask(), 90); return; }
+    if (now - (this.wrote ?? 0) < 80) { this.writing = setTimeout(() => this.redraw(), 90); return; }
     this.wrote = now;
     const what = over === "parts" ? words.parts : "points", sharp = (v) => short(v);
     const gap = Math.hypot(drawn.u - exact.u, drawn.v - exact.v);
@@ -710,11 +691,9 @@ class Touch {
   }
 
   leave() {
-    cancelAnimationFrame(this.request);
+    super.leave();
     clearTimeout(this.reporting);
     clearTimeout(this.writing);
-    this.request = 0;
-    this.sizes.disconnect();
   }
 }
 /** Rows of the table between which a conditional path is drawn: both ends where it is straight. */
@@ -768,12 +747,4 @@ function diamond(g, x, y, r, fill, edge) {
   g.stroke(); g.fill();
 }
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".fw");
-  if (!root || !data) return undefined;
-  if (!mounts.has(root)) mounts.set(root, new Touch(root));
-  const touch = mounts.get(root);
-  touch.show(data, (seen) => setStateValue("view", seen));
-  // Streamlit runs the clean-up of a superseded call too: only a root that left the page is gone.
-  return () => setTimeout(() => { if (!root.isConnected) { touch.leave(); mounts.delete(root); } }, 0);
-}
+export default mounting(".fw", Touch);

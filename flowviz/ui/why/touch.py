@@ -10,6 +10,7 @@ from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
 from flowviz.ui import state
+from flowviz.ui.canvas import component
 from flowviz.ui.why import results
 
 __all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
@@ -22,13 +23,7 @@ DENSITY_STOPS = 4
 RESERVE = 345
 """The height in pixels that the page and the controls need beside the plane."""
 
-_HERE = Path(__file__).parent
-_touch = st.components.v2.component(
-    "flowviz_why",
-    html=(_HERE / "touch.html").read_text(encoding="utf-8"),
-    css=(_HERE / "touch.css").read_text(encoding="utf-8"),
-    js=(_HERE / "touch.js").read_text(encoding="utf-8"),
-)
+_touch = component("flowviz_why", Path(__file__).parent / "touch")
 
 
 @dataclass(frozen=True, kw_only=True)
