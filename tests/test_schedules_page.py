@@ -8,6 +8,7 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from flowviz.experiments.schedules import SchedulesConfig, compute_schedules
 from flowviz.figures import schedules as figures
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
 from flowviz.ui import paths, schedules
@@ -31,7 +32,7 @@ def test_presets_are_shapes_near_the_paths_that_they_are_named_after() -> None:
 
 @pytest.mark.parametrize("spec", SCHEDULERS)
 def test_what_is_said_of_a_path_is_true_of_it(spec: str) -> None:
-    facts = schedules._facts(spec)
+    (facts,) = compute_schedules(SchedulesConfig(paths=(spec,))).courses
     assert 0 < facts.window[0] < facts.even < facts.window[1] < 1
     assert (facts.circle < 1e-6) == (spec in ("vp", "trig"))
     if spec == "ot":
@@ -43,7 +44,8 @@ def test_what_is_said_of_a_path_is_true_of_it(spec: str) -> None:
 
 @pytest.mark.parametrize("against", ["t", "log-snr"])
 def test_the_figure_holds_every_path_in_every_panel(against: str) -> None:
-    lines = [schedules._schedule(spec) for spec in ("ot", "vp", "shaped")]
+    found = compute_schedules(SchedulesConfig(paths=("ot", "vp", "shaped", "trig"))).courses
+    *lines, trig = [schedules._schedule(each) for each in found]
     drawn = figures.schedules(lines, against=against)
     assert len(drawn.data) == 6 * len(lines)
     assert [trace.name for trace in drawn.data if trace.showlegend] == [
@@ -52,7 +54,7 @@ def test_the_figure_holds_every_path_in_every_panel(against: str) -> None:
     assert drawn.data[0].line.color != drawn.data[1].line.color
     assert max(trace.line.width for trace in drawn.data) == drawn.data[2].line.width
     if against == "log-snr":  # of two variance-preserving paths nothing is left but the clock
-        vp, trig = (schedules._schedule(spec) for spec in ("vp", "trig"))
+        vp = lines[1]
         inside = (vp.log_snr > -9) & (vp.log_snr < 9)
         moved = np.interp(vp.log_snr[inside], trig.log_snr[1:], trig.alpha[1:])
         np.testing.assert_allclose(moved, vp.alpha[inside], atol=1e-3)

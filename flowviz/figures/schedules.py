@@ -41,6 +41,7 @@ class Schedule:
         sigma: of the noise in x_t.
         d_alpha: d alpha / dt.
         d_sigma: d sigma / dt.
+        log_snr: 2 log(alpha / sigma); NaN where there is no signal.
         wide: whether the line is drawn stronger than others.
     """
 
@@ -51,15 +52,8 @@ class Schedule:
     sigma: NDArray
     d_alpha: NDArray
     d_sigma: NDArray
+    log_snr: NDArray
     wide: bool = False
-
-    @property
-    def log_snr(self) -> NDArray:
-        """2 log(alpha / sigma), (T,); NaN where there is no signal."""
-        ratio = np.divide(
-            self.alpha, self.sigma, out=np.full_like(self.alpha, np.nan), where=self.alpha > 0
-        )
-        return 2 * np.log(ratio)
 
 
 def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = False) -> go.Figure:

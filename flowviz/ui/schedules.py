@@ -1,24 +1,21 @@
 """The parts of the page "Schedules": the visitor's own shape, the curves of all, and the words."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import numpy as np
 import streamlit as st
 import torch
 
+from flowviz.experiments.schedules import MIXED, Course, SchedulesConfig, compute_schedules
 from flowviz.figures import schedules as figures
 from flowviz.figures import theme
 from flowviz.figures.schedules import Schedule
-from flowviz.grids import time_of
-from flowviz.paths import AffinePath
-from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
+from flowviz.schedulers import SCHEDULERS, Shaped, spec_of
 from flowviz.ui import downloads, figure, paths, state
 from flowviz.ui.shaper import Values, shaper
 from flowviz.ui.theme import is_dark
 
 __all__ = ["show"]
 
-POINTS = 401
 SHOWN = ("ot", "vp", "trig", "shaped")
 """The paths that are drawn at first."""
 
@@ -27,9 +24,6 @@ PRESETS = {"ease": "S-curve", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
 
 REFUSED = "schedules:refused"
 """Where the session keeps why the last shape was refused."""
-
-MIXED = 10.0
-"""alpha and sigma closer than by this factor count as mixed, neither being lost in the other."""
 
 
 def show() -> None:
@@ -58,11 +52,11 @@ def show() -> None:
         if not chosen:
             st.info("Choose one path or more.")
             return
-        specs = [paths.spec(name) for name in chosen]
-        _curves(specs, against)
-    facts = [_facts(spec) for spec in specs]
-    st.markdown(_lesson(facts))
-    _table(facts)
+        config = SchedulesConfig(paths=tuple(paths.spec(name) for name in chosen))
+        courses = compute_schedules(config).courses
+        _curves(courses, against)
+    st.markdown(_lesson(courses))
+    _table(courses)
 
 
 def _plot(own: Shaped) -> None:
@@ -132,78 +126,42 @@ def _use(own: Shaped) -> None:
                 st.switch_page(f"pages/{page}.py", query_params=link)
 
 
-def _schedule(spec: str) -> Schedule:
-    entry = scheduler(spec)
-    # Denser towards the ends, where VP's noise falls like a root.
-    share = np.linspace(0, np.pi, POINTS)
-    t = entry.t_max * (1 - np.cos(share)) / 2
-    c = entry(torch.from_numpy(t))
+def _schedule(course: Course) -> Schedule:
+    """A course as it is drawn."""
     return Schedule(
-        label=entry.label,
-        colour=theme.path_colour(spec, dark=is_dark()),
-        t=t,
-        alpha=c.alpha.numpy(),
-        sigma=c.sigma.numpy(),
-        d_alpha=c.d_alpha.numpy(),
-        d_sigma=c.d_sigma.numpy(),
-        wide=paths.name_of(spec) == paths.OWN,
+        label=course.label,
+        colour=theme.path_colour(course.path, dark=is_dark()),
+        t=course.t,
+        alpha=course.alpha,
+        sigma=course.sigma,
+        d_alpha=course.d_alpha,
+        d_sigma=course.d_sigma,
+        log_snr=course.log_snr,
+        wide=paths.name_of(course.path) == paths.OWN,
     )
 
 
-def _curves(specs: list[str], against: str) -> None:
-    lines = [_schedule(spec) for spec in specs]
+def _curves(courses: Sequence[Course], against: str) -> None:
+    lines = [_schedule(course) for course in courses]
     figure.show(
         figures.schedules(lines, against=against, dark=is_dark()),
         "schedules",
         title="schedules",
         alt="Signal, noise, log signal-to-noise ratio and both rates over time, and noise against "
         f"signal, for {', '.join(line.label for line in lines)}.",
-        settings={"paths": " ".join(specs)},
+        settings={"paths": " ".join(course.path for course in courses)},
         columns=lambda: downloads.stacked(
             [
-                {"path": spec, "t": line.t, "alpha": line.alpha, "sigma": line.sigma}
-                | {"d_alpha": line.d_alpha, "d_sigma": line.d_sigma, "log_snr": line.log_snr}
-                for spec, line in zip(specs, lines, strict=True)
+                {"path": each.path, "t": each.t, "alpha": each.alpha, "sigma": each.sigma}
+                | {"d_alpha": each.d_alpha, "d_sigma": each.d_sigma, "log_snr": each.log_snr}
+                for each in courses
             ]
         ),
         filename="flowviz-schedules",
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Facts:
-    """What the caption and the table say of a path."""
-
-    label: str
-    even: float
-    """The time at which alpha = sigma."""
-    window: tuple[float, float]
-    """The times between which alpha and sigma are within a factor of MIXED of each other."""
-    circle: float
-    """The largest distance of alpha^2 + sigma^2 from 1."""
-    fastest: float
-    """The largest rate of alpha or sigma over the path."""
-
-    @property
-    def share(self) -> float:
-        """Of the time, in which they are."""
-        return self.window[1] - self.window[0]
-
-
-def _facts(spec: str) -> _Facts:
-    path, line = AffinePath(scheduler(spec)), _schedule(spec)
-    wanted = torch.tensor([1 / MIXED, 1.0, MIXED], dtype=torch.float64)
-    low, even, high = time_of(path, wanted).tolist()
-    return _Facts(
-        label=line.label,
-        even=even,
-        window=(low, high),
-        circle=float(np.abs(line.alpha**2 + line.sigma**2 - 1).max()),
-        fastest=float(np.abs([line.d_alpha, line.d_sigma]).max()),
-    )
-
-
-def _lesson(facts: list[_Facts]) -> str:
+def _lesson(facts: Sequence[Course]) -> str:
     """One caption that says, from the numbers, what to notice; Markdown."""
     early, late = min(facts, key=lambda f: f.even), max(facts, key=lambda f: f.even)
     text = f"Signal and noise are equal (SNR = 1) at t = {early.even:.2f} on {early.label}"
@@ -229,7 +187,7 @@ def _lesson(facts: list[_Facts]) -> str:
     return text
 
 
-def _table(facts: list[_Facts]) -> None:
+def _table(facts: Sequence[Course]) -> None:
     heads = "| Path | α = σ at t | within a factor of ten | largest rate | α² + σ² |"
     rows = [
         f"| {f.label} | {f.even:.3f} | t = {f.window[0]:.2f} to {f.window[1]:.2f}, "

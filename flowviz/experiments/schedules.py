@@ -1,0 +1,119 @@
+"""How signal and noise trade places on each path: what the page "Schedules" shows."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flowviz.grids import time_of
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+
+__all__ = ["MIXED", "Course", "SchedulesConfig", "SchedulesResult", "compute_schedules"]
+
+MIXED = 10.0
+"""alpha and sigma closer than by this factor count as mixed, neither being lost in the other."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulesConfig:
+    """The schedules of several paths: only names and numbers.
+
+    Attributes:
+        paths: specs of the paths.
+        points: times of each, denser towards both ends.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    paths: tuple[str, ...] = ("ot", "vp", "trig", "shaped")
+    points: int = 401
+
+    def __post_init__(self) -> None:
+        for path in self.paths:
+            scheduler(path)
+        if not self.paths:
+            raise ValueError("paths must name at least one path; got none.")
+        if not 2 <= self.points <= 100_001:
+            raise ValueError(f"points must be in 2..100001; got {self.points}.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """The schedule of one path at T times, and what is said of it.
+
+    Attributes:
+        path: its spec.
+        label: its name.
+        t: (T,), from 0 to the path's t_max.
+        alpha: (T,).
+        sigma: (T,).
+        d_alpha: (T,), the time derivative of alpha.
+        d_sigma: (T,), that of sigma.
+        even: the time at which alpha = sigma.
+        window: the times between which they are within a factor of MIXED of each other.
+        circle: the largest distance of alpha^2 + sigma^2 from 1.
+        fastest: the largest rate of alpha or sigma.
+    """
+
+    path: str
+    label: str
+    t: NDArray[np.float64]
+    alpha: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    d_alpha: NDArray[np.float64]
+    d_sigma: NDArray[np.float64]
+    even: float
+    window: tuple[float, float]
+    circle: float
+    fastest: float
+
+    @property
+    def log_snr(self) -> NDArray[np.float64]:
+        """2 log(alpha / sigma), (T,); NaN where there is no signal."""
+        ratio = np.divide(
+            self.alpha, self.sigma, out=np.full_like(self.alpha, np.nan), where=self.alpha > 0
+        )
+        return 2 * np.log(ratio)
+
+    @property
+    def share(self) -> float:
+        """Of the time, that in which signal and noise are mixed."""
+        return self.window[1] - self.window[0]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SchedulesResult:
+    """The courses of a config's paths, in their order."""
+
+    courses: tuple[Course, ...]
+
+
+def compute_schedules(config: SchedulesConfig) -> SchedulesResult:
+    """The schedules of a config's paths in closed form."""
+    return SchedulesResult(courses=tuple(_course(path, config.points) for path in config.paths))
+
+
+def _course(spec: str, points: int) -> Course:
+    path = AffinePath(scheduler(spec))
+    # Denser towards the ends, where VP's noise falls like a root.
+    share = np.linspace(0, np.pi, points)
+    t = path.t_max * (1 - np.cos(share)) / 2
+    alpha, sigma, d_alpha, d_sigma = (v.numpy() for v in path.scheduler(torch.from_numpy(t)))
+    wanted = torch.tensor([1 / MIXED, 1.0, MIXED], dtype=torch.float64)
+    low, even, high = time_of(path, wanted).tolist()
+    return Course(
+        path=spec,
+        label=path.scheduler.label,
+        t=t,
+        alpha=alpha,
+        sigma=sigma,
+        d_alpha=d_alpha,
+        d_sigma=d_sigma,
+        even=even,
+        window=(low, high),
+        circle=float(np.abs(alpha**2 + sigma**2 - 1).max()),
+        fastest=float(np.abs([d_alpha, d_sigma]).max()),
+    )
