@@ -25,6 +25,7 @@ from torch.nn import functional
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.files import write_bytes, write_text
 from flowviz.networks.classifier import Classifier
+from flowviz.training import rest
 
 __all__ = [
     "ClassifierConfig",
@@ -38,6 +39,8 @@ __all__ = [
 FORMAT = "flowviz-classifier-run"
 LOG_EVERY = 50
 """Steps between two lines of the log."""
+MOMENTS = {"momentum_buffer": "momentum."}
+"""See `rest.tensors_of`."""
 BATCH = 500
 """Images that one evaluation of the test set takes at a time."""
 
@@ -137,9 +140,7 @@ class ClassifierState:
     @property
     def lr(self) -> float:
         """The learning rate of the next step."""
-        rising = (self.step + 1) / max(1, self.steps // 5)
-        falling = (self.steps - self.step) / max(1, self.steps - self.steps // 5)
-        return self.config.lr * min(1.0, rising, falling)
+        return self.config.lr * rest.schedule(self.step, self.steps, self.steps // 5)
 
     def advance(self, data: ImageSet) -> None:
         """Makes one optimiser step."""
@@ -154,21 +155,11 @@ class ClassifierState:
         self.optimizer.step()
         self.step += 1
         self.loss = loss.detach()
-        decay = min(config.ema, self.step / (self.step + 10))
-        with torch.no_grad():
-            averaged, current = _floats(self.ema), _floats(self.network)
-            torch._foreach_lerp_(list(averaged.values()), list(current.values()), 1 - decay)
+        rest.average(_floats(self.ema), _floats(self.network), self.step, config.ema)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on, by name."""
-        named = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        named |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            buffer = self.optimizer.state.get(parameter, {}).get("momentum_buffer")
-            if buffer is not None:
-                named[f"momentum.{name}"] = buffer
-        named["step"] = torch.tensor(self.step)
-        return {name: value.detach().contiguous() for name, value in named.items()}
+        return rest.tensors_of(self._parts, self.optimizer, self.step, moments=MOMENTS)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes up where `tensors()` was called, to the bit.
@@ -176,20 +167,11 @@ class ClassifierState:
         Raises:
             ValueError: the tensors are not those of a run with this config.
         """
-        try:
-            for prefix, network in (("network.", self.network), ("ema.", self.ema)):
-                own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-                network.load_state_dict(own)
-            for name, parameter in self.network.named_parameters():
-                if f"momentum.{name}" in tensors:
-                    buffer = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
-                    self.optimizer.state[parameter] = {"momentum_buffer": buffer}
-            self.step = int(tensors["step"])
-        except (KeyError, RuntimeError) as error:
-            raise ValueError(
-                "The saved training state must come from a run with the same network; "
-                "start afresh or give the settings of the saved run."
-            ) from error
+        self.step = rest.restore(tensors, self._parts, self.optimizer, moments=MOMENTS)
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"network": self.network, "ema": self.ema}
 
 
 def build_classifier(
@@ -279,7 +261,7 @@ def run_classifier(
             raise ValueError(f"The run in {folder} has another config; resume it with its own.")
         if (folder / "state.safetensors").is_file():
             seconds = _load(folder / "state.safetensors", state)
-        _cut_log(folder / "log.jsonl", state.step)
+        rest.cut_log(folder / "log.jsonl", state.step)
     else:
         if (folder / "config.json").exists():
             raise ValueError(f"There is a run in {folder}; resume it or name another folder.")
@@ -340,9 +322,9 @@ def _batch(config: ClassifierConfig, data: ImageSet, step: int) -> tuple[Tensor,
     return x.contiguous(memory_format=torch.channels_last), data.labels[chosen]
 
 
-def _floats(network: nn.Module) -> dict[str, Tensor]:
+def _floats(network: nn.Module) -> list[Tensor]:
     """Weights and running moments, without the counters of batches."""
-    return {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    return [value for value in network.state_dict().values() if value.is_floating_point()]
 
 
 def _generator(seed: int, purpose: int, n: int) -> torch.Generator:
@@ -372,11 +354,3 @@ def _load(path: Path, state: ClassifierState) -> float:
         raise ValueError(f"{path} cannot be read; start afresh.") from error
     state.restore(tensors)
     return seconds
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drops the lines beyond `step`, which a killed run left behind."""
-    if path.exists():
-        lines = [line for line in path.read_text().splitlines() if line.endswith("}")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
-        write_text(path, "".join(line + "\n" for line in kept))

@@ -31,6 +31,7 @@ from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.files import write_bytes, write_text
 from flowviz.solvers import solve
+from flowviz.training import rest
 from flowviz.training.images import ImageTrainConfig, ImageTrainState
 
 __all__ = ["SNAPSHOTS", "read_config", "run_images", "sample_grid"]
@@ -118,7 +119,7 @@ def run_images(
             del tensors
     processes.wait()  # until all have read what the first may replace
     if resume and processes.first:
-        _cut_log(folder / "log.jsonl", state.step)
+        rest.cut_log(folder / "log.jsonl", state.step)
     elif processes.first:
         folder.mkdir(parents=True, exist_ok=True)
         content = {"format": FORMAT, "version": 1, "config": asdict(config)}
@@ -247,18 +248,3 @@ def _log(path: Path, state: ImageTrainState, progress: dict[str, float]) -> None
     }
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drops the lines beyond `step` and a line cut short, which a killed run left behind."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except ValueError:
-            break
-        kept.append(line + "\n")
-    write_text(path, "".join(kept))

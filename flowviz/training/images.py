@@ -30,6 +30,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import scheduler
+from flowviz.training import rest
 
 __all__ = [
     "IMAGE_BOUNDS",
@@ -330,20 +331,13 @@ class ImageTrainState:
     def lr(self) -> float:
         """The learning rate of the next step."""
         config = self.config
-        warm_up = max(1, min(config.warm_up, config.steps // 5))
-        rising = (self.step + 1) / warm_up
-        falling = (config.steps - self.step) / max(1, config.steps - warm_up)
-        return config.lr * min(1.0, rising, falling if config.decay == "linear" else 1.0)
+        warm_up = min(config.warm_up, config.steps // 5)
+        falls = config.decay == "linear"
+        return config.lr * rest.schedule(self.step, config.steps, warm_up, falls=falls)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on, as named CPU tensors: weights, averages, step."""
-        named = {f"field.{name}": value for name, value in self.field.state_dict().items()}
-        named |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        for name, parameter in self.field.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                named[f"optimizer.{key}.{name}"] = value
-        named["step"] = torch.tensor(self.step)
-        return {name: value.detach().cpu().contiguous() for name, value in named.items()}
+        return rest.tensors_of(self._parts, self.optimizer, self.step)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes up where `tensors()` was called, to the bit.
@@ -351,23 +345,11 @@ class ImageTrainState:
         Raises:
             ValueError: the tensors are not those of a run with this config.
         """
-        try:
-            for prefix, field in (("field.", self.field), ("ema.", self.ema)):
-                own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-                field.load_state_dict(own)
-            for name, parameter in self.field.named_parameters():
-                if f"optimizer.step.{name}" in tensors:
-                    # Moments lie in memory as the weights do, or the fused step would be another.
-                    self.optimizer.state[parameter] = {
-                        key: torch.empty_like(parameter).copy_(tensors[f"optimizer.{key}.{name}"])
-                        for key in ("exp_avg", "exp_avg_sq")
-                    } | {"step": tensors[f"optimizer.step.{name}"].to(self.device)}
-            self.step = int(tensors["step"])
-        except (KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(
-                "The saved training state must come from a run with the same network; "
-                "start afresh or give the settings of the saved run."
-            ) from error
+        self.step = rest.restore(tensors, self._parts, self.optimizer)
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"field": self.field, "ema": self.ema}
 
     def advance(self, data: ImageSet) -> None:
         """Makes one optimiser step."""
@@ -405,10 +387,7 @@ class ImageTrainState:
         self.optimizer.step()
         self.step += 1
         self.loss = self.processes.mean(total)
-        decay = min(config.ema, self.step / (self.step + 10))  # a short memory while young
-        averaged, current = list(self.ema.parameters()), list(self.field.parameters())
-        with torch.no_grad():
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+        rest.average(self.ema.parameters(), self.field.parameters(), self.step, config.ema)
 
     def _loss(self, batch: ImageBatch) -> Tensor:
         t, x_0, x_1, y = (

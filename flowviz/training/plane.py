@@ -21,6 +21,7 @@ from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
+from flowviz.training import rest
 
 __all__ = [
     "BOUNDS",
@@ -150,14 +151,7 @@ class Descent:
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on, as named CPU tensors."""
-        named = {f"field.{name}": value for name, value in self.field.state_dict().items()}
-        named |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
-        for name, parameter in self.field.named_parameters():
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                named[f"optimizer.{key}.{name}"] = value
-        named["generator"] = self.generator.get_state()
-        named["step"] = torch.tensor(self.step)
-        return {name: value.detach().cpu().clone() for name, value in named.items()}
+        return rest.tensors_of(self._parts, self.optimizer, self.step, self.generator)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Takes up where `tensors()` was called, to the bit.
@@ -165,23 +159,11 @@ class Descent:
         Raises:
             ValueError: the tensors are not those of a run with this config.
         """
-        try:
-            self.field.load_state_dict(_under("field.", tensors))
-            self.ema.load_state_dict(_under("ema.", tensors))
-            for name, parameter in self.field.named_parameters():
-                moments = ("step", "exp_avg", "exp_avg_sq")
-                if f"optimizer.step.{name}" in tensors:
-                    self.optimizer.state[parameter] = {
-                        key: tensors[f"optimizer.{key}.{name}"].clone().to(self.device)
-                        for key in moments
-                    }
-            self.generator.set_state(tensors["generator"])
-            self.step = int(tensors["step"])
-        except (KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(
-                "The saved training state must come from a run with the same network; "
-                "start afresh or give the settings of the saved run."
-            ) from error
+        self.step = rest.restore(tensors, self._parts, self.optimizer, self.generator)
+
+    @property
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"field": self.field, "ema": self.ema}
 
     def advance(self, dataset: Dataset) -> None:
         """Makes one optimiser step on a fresh batch; each kind of training has its own loss."""
@@ -190,18 +172,16 @@ class Descent:
     def descend(self, loss: Tensor) -> None:
         """Makes one optimiser step down a loss ()."""
         config = self.config
+        warm_up = min(WARM_UP, config.steps // 10)
         for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * schedule(self.step, config.steps)
+            group["lr"] = config.lr * rest.schedule(self.step, config.steps, warm_up)
         self.optimizer.zero_grad()
         loss.backward()
         self.gradient_norm = nn.utils.clip_grad_norm_(self.field.parameters(), CLIP)
         self.optimizer.step()
         self.step += 1
         self.loss = loss.detach()
-        decay = min(config.ema, self.step / (self.step + 10))  # a short memory while young
-        averaged, current = list(self.ema.parameters()), list(self.field.parameters())
-        with torch.no_grad():
-            torch._foreach_lerp_(averaged, current, 1 - decay)
+        rest.average(self.ema.parameters(), self.field.parameters(), self.step, config.ema)
 
 
 class TrainState(Descent):
@@ -327,13 +307,3 @@ def irreducible_loss(
 def stratified(n: int, generator: torch.Generator) -> Tensor:
     """n numbers in [0, 1), one in each n-th part, ascending, shape (n,), float64."""
     return (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
-
-
-def schedule(step: int, steps: int) -> float:
-    """The learning rate after `step` of `steps` steps, as a fraction of its peak."""
-    warm_up = max(1, min(WARM_UP, steps // 10))
-    return min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up), 1.0)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
