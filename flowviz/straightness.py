@@ -49,6 +49,16 @@ class PathField(Protocol):
         """The velocity at t () and x (B, *), shape (B, *)."""
 
 
+class Process(Protocol):
+    """What joins noise to data: a path, or the forward process of a learned one."""
+
+    def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """The states at t () between x_0 and x_1, each (B, *)."""
+
+    def target(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
+        """Their velocities, (B, *)."""
+
+
 @dataclass(frozen=True)
 class Straightness:
     """Averages over the particles of a flow, sums over dimensions, time from 0 to 1.
@@ -98,11 +108,17 @@ def marginal_straightness(
     return _measured(times, states, velocities)
 
 
-def conditional_straightness(path: AffinePath, x_0: Tensor, x_1: Tensor) -> Straightness:
-    """The straightness of the conditional flows that join noise x_0 to data x_1, each (B, *)."""
-    times = GRIDS["log-snr"](path, NODES - 1)
-    states = torch.stack([path.flow(t, x_0, x_1) for t in times])
-    velocities = torch.stack([path.target(t, x_0, x_1) for t in times])
+@torch.no_grad()
+def conditional_straightness(
+    path: AffinePath, x_0: Tensor, x_1: Tensor, *, process: Process | None = None
+) -> Straightness:
+    """The straightness of the conditional flows that join noise x_0 to data x_1, each (B, *).
+
+    `process` is the learned one that has the clock and the ends of `path`, if it is not the path.
+    """
+    times, joined = GRIDS["log-snr"](path, NODES - 1), process or path
+    states = torch.stack([joined.flow(t, x_0, x_1) for t in times])
+    velocities = torch.stack([joined.target(t, x_0, x_1) for t in times])
     return _measured(times, states, velocities)
 
 

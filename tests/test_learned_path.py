@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -16,6 +17,7 @@ from flowviz.__main__ import main
 from flowviz.checkpoints import CheckpointError
 from flowviz.datasets import dataset
 from flowviz.experiments import learned_path as experiments
+from flowviz.experiments import unlimited
 from flowviz.experiments.evaluate import noise
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.learned_path import (
@@ -30,7 +32,7 @@ from flowviz.fields.learned_path import ForwardProcess, LearnedPathField, build_
 from flowviz.networks import MLP, Bend
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler, spec_of
-from flowviz.straightness import marginal_straightness
+from flowviz.straightness import conditional_straightness, marginal_straightness
 from flowviz.training import NfdmConfig, TrainConfig, kind_of, steps_within
 from flowviz.training.nfdm import bound_of, draw_times, train_path
 from flowviz.ui import sweeps
@@ -388,6 +390,29 @@ def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
     # The same noise and the same data points on every path.
     torch.testing.assert_close(ways.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
     torch.testing.assert_close(ways.flow[0], fixed.flow[0])
+
+
+def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs():
+    name, n = "8gaussians-learned-straight", 60
+    asked = unlimited.StraightnessConfig(data="8gaussians", learned=(name,), n=n)
+    (learned,) = unlimited.compute_straightness(asked).learned
+    field = checkpoints.load(name).field
+    assert learned.method == "bound and curvature penalty"
+    wanted = marginal_straightness(field, noise(n, 0), tol=1e-4).deviation
+    assert learned.marginal.deviation == wanted
+    # Against the speed of its own ways: S = kinetic energy less the square of the chord.
+    alone = learned.conditional
+    assert alone.deviation == pytest.approx(alone.energy - alone.displacement, rel=1e-2, abs=0.02)
+    reference = LearnedPathField(ForwardProcess(None, field.path, mean=None, std=1.0), MLP())
+    x_0, x_1 = torch.randn(2, 9, DIM, generator=Generator().manual_seed(0))
+    fixed = conditional_straightness(field.path, x_0, x_1, process=reference.forward_process)
+    assert fixed.deviation == pytest.approx(0, abs=1e-6), "the reference's ways are straight"
+
+    config = unlimited.LeftConfig(data="8gaussians", names=(name,), nfe=8, n=50, seeds=2)
+    *_, found = unlimited.left_over(config)
+    exact, own = found.fields
+    assert found.share == 1 and (exact.distance == 0).all()
+    assert np.isnan(own.distance).all() and np.isfinite(own.quality).all()
 
 
 def test_an_exact_field_has_ways_and_a_straightness_too():

@@ -12,7 +12,12 @@ from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.nfe_quality import Reach
 from flowviz.experiments.race import ENTRANTS, RaceResult, SweepResult, Targets
 from flowviz.experiments.straightening import NFES, Outcome, StraighteningResult
-from flowviz.experiments.unlimited import Left, LeftResult, StraightnessResult
+from flowviz.experiments.unlimited import (
+    LearnedStraightness,
+    Left,
+    LeftResult,
+    StraightnessResult,
+)
 from flowviz.schedulers import scheduler
 from flowviz.straightness import Straightness
 from flowviz.ui.straighter import verdicts
@@ -381,6 +386,17 @@ class TestUnlimited:
         assert ends.get(limit, "S is") in text and ("in the limit" in text) == (limit in ends)
         assert_plain(text)
 
+    def test_learned_paths_are_told_beside_the_exact_flows(self):
+        found = straight((2, 1.1), (4, 1.1), (1, 1.1))
+        assert "learned" not in verdicts.straightness(found)
+        bent = LearnedStraightness(
+            name="a", method="bound alone", conditional=measured(1.0), marginal=measured(0.5)
+        )
+        told = verdicts.straightness(replace(found, learned=(bent,)))
+        assert "bound alone 0.5 (4.0× smaller)" in told
+        assert_plain(told)
+        assert verdicts.learned_name(bent) == "learned path, bound alone"
+
     def test_left_over_says_whose_samples_are_worse(self):
         def field(name, path, distance, quality):
             objective = "" if name == EXACT else "flow matching"
@@ -410,6 +426,11 @@ class TestUnlimited:
         assert "flow matching give worse" in verdicts.left_over(
             replace(found, fields=(exact, vp, vp))
         )
+        bent = replace(field("a-learned", "learned", np.nan, 0.6), objective="bound alone")
+        told = verdicts.left_over(replace(found, fields=(exact, ot, bent)))
+        assert "(lost)" not in told, "a learned path's distance is not lost but not known"
+        assert "learned path, bound alone gives worse" in told
+        assert_plain(verdicts.left_over(replace(found, fields=(exact, bent))))
         run = ended(4e-4), straight((2, 1.1), (4, 1.1), (1, 1.1))
         assert "conditional OT nearer" in verdicts.unlimited(*run, whole)
         assert "training leaves" not in verdicts.unlimited(

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
+from flowviz import checkpoints
 from flowviz.datasets import dataset
 from flowviz.experiments.endpoints import OWN, specs
 from flowviz.experiments.evaluate import (
@@ -29,11 +30,13 @@ from flowviz.experiments.evaluate import (
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.experiments.sources import exact_name, source
 from flowviz.fields import exact_field
+from flowviz.schedulers import LEARNED
 from flowviz.solvers import SolveError
 from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
 
 __all__ = [
     "MEASURE",
+    "LearnedStraightness",
     "Left",
     "LeftConfig",
     "LeftResult",
@@ -46,6 +49,9 @@ __all__ = [
 MEASURE = "histogram-tv"
 """A name in METRICS: the measure that varies least from draw to draw."""
 
+LEARNED_TOL = 1e-4
+"""Of the flows of learned paths, which are in float32: S changes by less than 0.1 % below it."""
+
 STRAIGHT = 6
 """The stream of the data of conditional flows, apart from that of their noise."""
 
@@ -57,14 +63,16 @@ class StraightnessConfig:
     Attributes:
         data: spec of the data set.
         own: spec of the shaped schedule.
+        learned: checkpoints of learned paths of this data set.
         n: particles.
         seed: of their noise and data.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     data: str = "checkerboard"
     own: str = OWN
+    learned: tuple[str, ...] = ()
     n: int = 800
     seed: int = 0
 
@@ -81,15 +89,34 @@ class StraightnessResult:
         paths: specs, P.
         conditional: of pairs of noise and data that know nothing of each other, P.
         marginal: of the exact field, P.
+        learned: of learned paths, whose marginal flow is that of their network.
     """
 
     paths: tuple[str, ...]
     conditional: tuple[Straightness, ...]
     marginal: tuple[Straightness, ...]
+    learned: tuple["LearnedStraightness", ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedStraightness:
+    """How straight a learned path is.
+
+    Attributes:
+        name: of the checkpoint.
+        method: how it was trained, in a few words.
+        conditional: of its forward process.
+        marginal: of its flow.
+    """
+
+    name: str
+    method: str
+    conditional: Straightness
+    marginal: Straightness
 
 
 def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
-    """The straightness of every path's conditional flows and of its exact marginal flow."""
+    """The straightness of every path's conditional flows and of its marginal flow."""
     x_0 = noise(config.n, config.seed).double()
     conditional, marginal = [], []
     paths = specs(config.own)
@@ -100,8 +127,29 @@ def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
         conditional.append(conditional_straightness(path, x_0, x_1))
         marginal.append(marginal_straightness(exact_field(path, target.distribution), x_0))
     return StraightnessResult(
-        paths=paths, conditional=tuple(conditional), marginal=tuple(marginal)
+        paths=paths,
+        conditional=tuple(conditional),
+        marginal=tuple(marginal),
+        learned=tuple(_learned(name, config) for name in config.learned),
     )
+
+
+def _learned(name: str, config: StraightnessConfig) -> LearnedStraightness:
+    field = source(name).field
+    x_0 = noise(config.n, config.seed)
+    stream = Generator().manual_seed(1000 * config.seed + STRAIGHT)
+    x_1 = dataset(config.data).sample(config.n, stream)
+    return LearnedStraightness(
+        name=name,
+        method=_method(name),
+        conditional=conditional_straightness(field.path, x_0, x_1, process=field.forward_process),
+        marginal=marginal_straightness(field, x_0, tol=LEARNED_TOL),
+    )
+
+
+def _method(name: str) -> str:
+    """How a learned path was trained, by the card of a checkpoint's pinned name."""
+    return checkpoints.read_card(name.partition("@")[0]).method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +186,10 @@ class Left:
     Attributes:
         name: of the checkpoint; EXACT for the exact flow.
         path: spec of its path.
-        objective: label of what the network predicts; "" for the exact flow.
-        distance: RMS distance of its ends from those of the exact flow on the same path.
+        objective: label of what the network predicts; how a learned path was trained; "" for the
+            exact flow.
+        distance: RMS distance of its ends from those of the exact flow on the same path; NaN of a
+            learned path, whose exact flow is not known.
         quality: MEASURE of its samples.
     """
 
@@ -171,7 +221,7 @@ def left_over(config: LeftConfig) -> Iterator[LeftResult]:
     target = dataset(config.data)
     seeds = range(config.seed, config.seed + config.seeds)
     floor = float(np.mean([floors(target, config.at(seed))[MEASURE] for seed in seeds]))
-    ends: dict[str, list[Reference]] = {}
+    ends: dict[str, list[Reference | None]] = {}
     total = (len(config.names) + 1) * config.seeds
     result = LeftResult(fields=(), floor=floor, share=0.0)
     done = 0
@@ -179,8 +229,10 @@ def left_over(config: LeftConfig) -> Iterator[LeftResult]:
         origin = source(exact_name(config.data, "ot") if name == EXACT else name)
         path = origin.path_spec
         if path not in ends:
-            exact = source(exact_name(config.data, path)).field
-            ends[path] = [reference(exact, config.n, seed) for seed in seeds]
+            ends[path] = [None] * config.seeds
+            if path != LEARNED:
+                exact = source(exact_name(config.data, path)).field
+                ends[path] = [reference(exact, config.n, seed) for seed in seeds]
         rows = []
         for seed, true in zip(seeds, ends[path], strict=True):
             rows.append(_row(config.at(seed), name, origin.field, target, true))
@@ -188,15 +240,17 @@ def left_over(config: LeftConfig) -> Iterator[LeftResult]:
             yield replace(result, share=done / total)
         distance, quality = np.array(rows).T
         objective = "" if name == EXACT else origin.field.objective.label
+        if path == LEARNED:
+            objective = _method(name)
         found = Left(name=name, path=path, objective=objective, distance=distance, quality=quality)
         result = replace(result, fields=(*result.fields, found), share=done / total)
         yield result
 
 
 def _row(
-    judged: EvaluateConfig, name: str, field: object, target: object, true: Reference
+    judged: EvaluateConfig, name: str, field: object, target: object, true: Reference | None
 ) -> tuple[float, float]:
-    """Distance to the true ends, and MEASURE."""
+    """Distance to the true ends where they are known, and MEASURE."""
     if name == EXACT:
         ends = true.states.float()
         return 0.0, measures_of(ends, target, judged, floor={MEASURE: 0.0})[MEASURE].value
@@ -204,4 +258,5 @@ def _row(
         found = evaluate(field, target, judged, floor={MEASURE: 0.0}, converged=true)
     except SolveError:
         return float("nan"), float("nan")
-    return float(np.sqrt(2) * found.error.rms), found.measures[MEASURE].value
+    distance = float("nan") if found.error is None else float(np.sqrt(2) * found.error.rms)
+    return distance, found.measures[MEASURE].value

@@ -27,7 +27,8 @@ CLAIMS = {
         "more stable than diffusion paths and their objectives. Here each network starts from the "
         "same weights and sees the same data, noise and times. Raw losses of different paths or "
         "objectives are not comparable, so what is compared is samples and distance from the "
-        "exact field.",
+        "exact field. A learned path is trained with its field by a bound of its own: it is not "
+        "in this race, and has a page.",
         training.section,
     ),
     "sampling": _Claim(

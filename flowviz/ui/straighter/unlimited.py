@@ -1,7 +1,7 @@
 """The third claim: where exact flows end, how straight they run, what straightens them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
@@ -22,6 +22,7 @@ from flowviz.experiments.straightening import (
 )
 from flowviz.experiments.unlimited import (
     MEASURE,
+    Left,
     LeftConfig,
     LeftResult,
     StraightnessConfig,
@@ -31,7 +32,7 @@ from flowviz.figures import curves, straightness, theme
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import LEARNED, scheduler
 from flowviz.solvers import METHODS
 from flowviz.straightness import LATEST, Straightness
 from flowviz.ui import cache, figure, nfe_quality, paths, state
@@ -60,7 +61,9 @@ def section(data: str) -> None:
     config, trained = _controls(data)
     found = _ended(config)
     _endpoints(config, found)
-    straighter = StraightnessConfig(data=data, own=config.own, seed=config.seed)
+    straighter = StraightnessConfig(
+        data=data, own=config.own, learned=_learned_names(data), seed=config.seed
+    )
     straight = _straight(straighter)
     _straightness(straighter, straight)
     st.subheader("What does straighten a flow: the coupling")
@@ -221,18 +224,18 @@ def _one_floor(plot: go.Figure) -> go.Figure:
 
 def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None:
     st.subheader("How straight: pair by pair, and as a whole")
-    drawn = [(p, k) for k, p in enumerate(found.paths) if p in DRAWN]
+    drawn = _flows(found)
     left, right = st.columns([6, 5])
     with left:
         plot = straightness.pairs(
             [
                 straightness.Pair(
-                    label=scheduler(p).label,
-                    colour=theme.path_colour(p, dark=is_dark()),
-                    conditional=_two(found.conditional[k]),
-                    marginal=_two(found.marginal[k]),
+                    label=each.label.replace(", ", ",<br>"),
+                    colour=theme.path_colour(each.path, dark=is_dark()),
+                    conditional=_two(each.conditional),
+                    marginal=_two(each.marginal),
                 )
-                for p, k in drawn
+                for each in drawn
             ],
             ("S ÷ distance²", "arc ÷ chord"),
             dark=is_dark(),
@@ -247,12 +250,13 @@ def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None
         )
     lines = [
         line(
-            scheduler(p).label,
-            p,
-            found.marginal[k].times,
-            found.marginal[k].deviations / found.marginal[k].displacement,
+            each.label,
+            each.path,
+            each.marginal.times,
+            each.marginal.deviations / each.marginal.displacement,
+            dash=each.dash,
         )
-        for p, k in drawn
+        for each in drawn
     ]
     with right:
         plot = curves.curves(
@@ -278,8 +282,41 @@ def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None
             "kinetic energy less E|z₁ − z₀|². The Burgers residual is the mean squared "
             f"acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time: later on it grows without "
             "bound on VP. Time runs from 0 to 1 where the path stops. VE starts from noise of "
-            "standard deviation 25, hence its numbers."
+            "standard deviation 25, hence its numbers. A learned path has no exact field: its "
+            "marginal flow is that of the network that was trained with it."
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Flow:
+    """One flow of the figures."""
+
+    label: str
+    path: str
+    conditional: Straightness
+    marginal: Straightness
+    dash: str = DASHES[0]
+
+
+def _flows(found: StraightnessResult, drawn: Sequence[str] = DRAWN) -> list[_Flow]:
+    """The flows of some paths by exact fields, and of all learned paths by their networks."""
+    rows = zip(found.paths, found.conditional, found.marginal, strict=True)
+    exact = [
+        _Flow(label=scheduler(path).label, path=path, conditional=pairs, marginal=whole)
+        for path, pairs, whole in rows
+        if path in drawn
+    ]
+    learned = [
+        _Flow(
+            label=verdicts.learned_name(each),
+            path=LEARNED,
+            conditional=each.conditional,
+            marginal=each.marginal,
+            dash=DASHES[k % len(DASHES)],
+        )
+        for k, each in enumerate(found.learned)
+    ]
+    return exact + learned
 
 
 def _two(measured: Straightness) -> tuple[float, float]:
@@ -289,9 +326,9 @@ def _two(measured: Straightness) -> tuple[float, float]:
 def _table(found: StraightnessResult) -> dict[str, np.ndarray]:
     """Every measure, a row a flow."""
     rows = [
-        (path, kind, each)
+        (each.label, kind, getattr(each, kind))
         for kind in ("conditional", "marginal")
-        for path, each in zip(found.paths, getattr(found, kind), strict=True)
+        for each in _flows(found, found.paths)
     ]
     names = ("deviation", "relative", "arc_over_chord", "energy", "displacement", "acceleration")
     return {
@@ -312,7 +349,7 @@ def _shown(found: StraightnessResult) -> dict[str, Sequence[str]]:
         "acceleration": "Burgers residual",
     }
     shown = {
-        "Path": [scheduler(path).label for path in table["path"]],
+        "Path": table["path"].tolist(),
         "Flow": table["flow"].tolist(),
     }
     return shown | {
@@ -406,13 +443,43 @@ def _names(data: str) -> tuple[str, ...]:
     """The checkpoints of a data set by name and content, the paths' own first."""
     cards = cache.cards()
     wanted = [f"{data}-{suffix}" for suffix in ("ot", "vp", *(f"vp-{n}" for n in OBJECTIVES))]
-    return tuple(pinned(cards[name]) for name in wanted if name in cards)
+    return tuple(pinned(cards[name]) for name in wanted if name in cards) + _learned_names(data)
+
+
+def _learned_names(data: str) -> tuple[str, ...]:
+    """The checkpoints of the learned paths of a data set, the least bent last."""
+    learned = [c for c in cache.cards().values() if c.is_learned_path and c.data == data]
+    learned.sort(key=lambda card: (card.training.get("penalty", 0), card.name))
+    return tuple(pinned(card) for card in learned)
 
 
 def _left(config: LeftConfig, found: LeftResult) -> None:
     learned = [each for each in found.fields if each.name != EXACT]
     if not learned:
         return
+    known = [each for each in learned if each.path != LEARNED]
+    if known:
+        _left_figure(config, found, known)
+    sentence(verdicts.left_over(found))
+    perfect = found.fields[0].quality.mean()
+    told = ", ".join(
+        f"{scheduler(each.path).label}, {each.objective} {np.nanmean(each.quality):.3f}"
+        for each in learned
+    )
+    st.caption(
+        f"{METRICS[MEASURE].label} to data: {told}; the exact flow from the same noise has "
+        f"{perfect:.3f}, two fresh sets of data {found.floor:.3f}."
+        + (
+            " A learned path is not of the form α x₁ + σ x₀: its exact flow is not known and may "
+            "end elsewhere, so that its samples alone are judged."
+            if len(known) < len(learned)
+            else ""
+        )
+    )
+
+
+def _left_figure(config: LeftConfig, found: LeftResult, known: Sequence[Left]) -> None:
+    """The distance from the exact flow's ends of the fields of which it is known."""
     figure.show(
         straightness.dots(
             [
@@ -421,7 +488,7 @@ def _left(config: LeftConfig, found: LeftResult) -> None:
                     colour=theme.path_colour(each.path, dark=is_dark()),
                     values=each.distance,
                 )
-                for each in learned
+                for each in known
             ],
             x_title=f"RMS distance from the exact flow's ends at NFE {config.nfe:,}, a dot a seed",
             dark=is_dark(),
@@ -435,14 +502,4 @@ def _left(config: LeftConfig, found: LeftResult) -> None:
             "distance": np.concatenate([each.distance for each in found.fields]),
             MEASURE.replace("-", "_"): np.concatenate([each.quality for each in found.fields]),
         },
-    )
-    sentence(verdicts.left_over(found))
-    perfect = found.fields[0].quality.mean()
-    told = ", ".join(
-        f"{scheduler(each.path).label}, {each.objective} {np.nanmean(each.quality):.3f}"
-        for each in learned
-    )
-    st.caption(
-        f"{METRICS[MEASURE].label} to data: {told}; the exact flow from the same noise has "
-        f"{perfect:.3f}, two fresh sets of data {found.floor:.3f}."
     )

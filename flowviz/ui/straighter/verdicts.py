@@ -11,8 +11,13 @@ from flowviz.experiments.nfe_quality import Reach
 from flowviz.experiments.race import OWN, RaceResult, SweepResult, Targets, entrant
 from flowviz.experiments.straightening import ENTRANTS as COUPLED
 from flowviz.experiments.straightening import INDEPENDENT, NFES, StraighteningResult
-from flowviz.experiments.unlimited import Left, LeftResult, StraightnessResult
-from flowviz.schedulers import scheduler
+from flowviz.experiments.unlimited import (
+    LearnedStraightness,
+    Left,
+    LeftResult,
+    StraightnessResult,
+)
+from flowviz.schedulers import LEARNED, scheduler
 
 __all__ = [
     "at_equal_nfe",
@@ -20,6 +25,7 @@ __all__ = [
     "distances",
     "endpoints",
     "falls",
+    "learned_name",
     "left_over",
     "own_schedule",
     "race",
@@ -344,7 +350,25 @@ def straightness(found: StraightnessResult) -> str:
             f"**pair by pair {_straightest(pairs)}; as a whole {_straightest(by_s)} by S, and "
             f"{_straightest(by_arc)} by the bends**"
         )
-    return f"Of the marginal flows, {numbers}: {end}."
+    return f"Of the marginal flows, {numbers}: {end}.{_straightened(found)}"
+
+
+def learned_name(each: LearnedStraightness) -> str:
+    """The name of a learned path in legends."""
+    return f"{_path(LEARNED)}, {each.method}"
+
+
+def _straightened(found: StraightnessResult) -> str:
+    """What learning the path made of S, against conditional OT's exact flow."""
+    if not found.learned:
+        return ""
+    base = found.marginal[found.paths.index("ot")].deviation
+    told = ", ".join(
+        f"{each.method} {each.marginal.deviation:.3g} "
+        f"({_times_smaller(each.marginal.deviation, base)})"
+        for each in found.learned
+    )
+    return f" Of learned paths, S against conditional OT's: {told}."
 
 
 def couplings(found: StraighteningResult) -> str:
@@ -386,7 +410,8 @@ def left_over(found: LeftResult) -> str:
     perfect = next((each for each in found.fields if each.name == EXACT), None)
     if not learned or perfect is None:
         return "No learned field is through yet."
-    far = ", ".join(f"{_field(each)} {_mean(each.distance)}" for each in learned)
+    known = [each for each in learned if each.path != LEARNED]
+    far = ", ".join(f"{_field(each)} {_mean(each.distance)}" for each in known)
     judged = [each for each in learned if np.isfinite(each.quality - perfect.quality).any()]
     worse = [_field(e) for e in judged if _compared(e.quality, perfect.quality) > 0]
     if worse:
@@ -396,7 +421,8 @@ def left_over(found: LeftResult) -> str:
         end = "**none gives samples that can be told to be worse than the exact flow's**"
     else:
         end = "none of their samples could be judged"
-    return f"Off the exact flow's ends by {far}: what is left is learning, and {end}."
+    off = f"Off the exact flow's ends by {far}: what" if known else "What"
+    return f"{off} is left is learning, and {end}."
 
 
 def unlimited(
