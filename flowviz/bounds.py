@@ -1,0 +1,20 @@
+"""The bounds of a config's numbers: one sentence for whatever lies beyond them."""
+
+__all__ = ["MOST_SEED", "check_bounds"]
+
+MOST_SEED = 2**31 - 1
+"""The largest seed that every generator takes."""
+
+
+def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
+    """Refuses a config with a number beyond its bounds, given as name=(least, most).
+
+    Raises:
+        ValueError: it names the entry, its bounds (least..most of whole numbers) and its value.
+    """
+    for name, (least, most) in bounds.items():
+        value = getattr(config, name)
+        if not least <= value <= most:
+            whole = isinstance(least, int) and isinstance(most, int)
+            span = f"{least}..{most}" if whole else f"[{least:g}, {most:g}]"
+            raise ValueError(f"{name} must be in {span}; got {value}.")
