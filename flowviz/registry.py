@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "hint_at"]
 
 T = TypeVar("T")
 
@@ -37,6 +37,11 @@ class Registry(dict[str, T]):
         return " ".join(f"**{entry.label}:** {entry.sentence}" for entry in entries)
 
     def __missing__(self, name: str) -> T:
-        near = get_close_matches(str(name), self, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = hint_at(str(name), self)
         raise ValueError(f"Unknown {self.kind} {name!r}.{hint} There are: {', '.join(self)}.")
+
+
+def hint_at(name: str, known: Iterable[str]) -> str:
+    """The sentence " Did you mean 'x'?" of the known name nearest to an unknown one, or ""."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -13,7 +13,6 @@ References:
 
 import math
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar, NamedTuple, Protocol
@@ -21,7 +20,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from flowviz.registry import Registry
+from flowviz.registry import Registry, hint_at
 
 __all__ = [
     "LEARNED",
@@ -325,8 +324,7 @@ def scheduler(spec: str) -> Scheduler:
                 f"A path's parameters must read name=number; got {item!r} in {spec!r}."
             )
         if key not in known:
-            near = get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = hint_at(key, known)
             has = f"There are: {', '.join(known)}." if known else "It has none."
             raise ValueError(f"Unknown parameter {key!r} of path {name!r}.{hint} {has}")
         if key in values:

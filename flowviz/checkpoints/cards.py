@@ -4,14 +4,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.objectives import OBJECTIVES
+from flowviz.registry import hint_at
 from flowviz.schedulers import LEARNED, scheduler
 
 __all__ = ["FOLDER", "Card", "CheckpointError", "find", "folders", "listing", "read_card"]
@@ -32,6 +32,9 @@ NETWORK = {"width": (1, 4096), "depth": (1, 64), "octaves": (0, 24)}
 LEARNED_NETWORK = NETWORK | {"sines": (1, 64), "bend_width": (1, 4096), "bend_depth": (1, 64)}
 KINDS = {"mlp": NETWORK, "learned-path": LEARNED_NETWORK}
 """Of each kind of network, its sizes with their least and greatest value."""
+
+
+C = TypeVar("C", bound="Entries")
 
 
 class CheckpointError(ValueError):
@@ -244,8 +247,7 @@ def find(name: str) -> Path:
     found = names()
     if name in found:
         return found[name]
-    near = get_close_matches(name, found, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = hint_at(name, found)
     there = ", ".join(found) or f"none in {', '.join(map(str, folders()))}"
     raise CheckpointError(f"Unknown checkpoint {name!r}.{hint} There are: {there}.")
 
@@ -393,10 +395,19 @@ def listing(on_damage: Callable[[CheckpointError], None] | None = None) -> list[
     Args:
         on_damage: hears of each file that cannot be listed; without it the first one raises.
     """
+    return listed(names().values(), read_card, on_damage)
+
+
+def listed(
+    paths: Iterable[Path],
+    read: Callable[[Path], C],
+    on_damage: Callable[[CheckpointError], None] | None,
+) -> list[C]:
+    """The cards of files in order; `on_damage` hears of each that cannot be read, or it raises."""
     cards = []
-    for path in names().values():
+    for path in paths:
         try:
-            cards.append(read_card(path))
+            cards.append(read(path))
         except CheckpointError as error:
             if on_damage is None:
                 raise

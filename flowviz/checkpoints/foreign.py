@@ -13,7 +13,6 @@ the published recipe, and the sentence `about` says so. Nothing of a file is exe
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from flowviz.fields import LearnedField
 from flowviz.networks import DiscreteTime, UNet, UNetShape
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
+from flowviz.registry import hint_at
 from flowviz.schedulers import scheduler
 
 __all__ = [
@@ -119,8 +119,7 @@ def load_foreign(
     if not file.exists():
         found = foreign_files()
         if str(name) not in found:
-            near = get_close_matches(str(name), found, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = hint_at(str(name), found)
             raise CheckpointError(f"There is no file {name}.{hint}")
         file = found[str(name)]
     if file.is_dir():

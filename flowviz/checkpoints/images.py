@@ -8,7 +8,6 @@ NAME.quality.json. Nothing is ever unpickled.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from flowviz.checkpoints.cards import (
     folders,
     is_number,
     is_whole,
+    listed,
     read_header,
 )
 from flowviz.checkpoints.weights import check_fit, commit, digest, pack, read_tensors, write
@@ -34,6 +34,7 @@ from flowviz.networks import UNet, UNetShape
 from flowviz.networks.classifier import Classifier
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
+from flowviz.registry import hint_at
 from flowviz.schedulers import scheduler
 
 __all__ = [
@@ -203,15 +204,7 @@ def image_checkpoints(
     Args:
         on_damage: hears of each file that cannot be listed; without it the first one raises.
     """
-    cards = []
-    for path in find_images().values():
-        try:
-            cards.append(_card_of(path))
-        except CheckpointError as error:
-            if on_damage is None:
-                raise
-            on_damage(error)
-    return cards
+    return listed(find_images().values(), _card_of, on_damage)
 
 
 def is_images(name: str | Path) -> bool:
@@ -239,8 +232,7 @@ def locate_images(name: str | Path) -> Path:
     found = find_images()
     if text in found:
         return found[text]
-    near = get_close_matches(text, found, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = hint_at(text, found)
     raise CheckpointError(
         f"Unknown checkpoint of images {text!r}.{hint} There are: {', '.join(found) or 'none'}."
     )

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -19,6 +19,7 @@ from flowviz.checkpoints.cards import (
     KINDS,
     MOST_BYTES,
     MOST_HEADER_BYTES,
+    C,
     Card,
     CheckpointError,
     Entries,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from flowviz.datasets import Dataset
 
 __all__ = ["Checkpoint", "describe", "dumps", "load", "load_bytes", "rewrite_quality", "save"]
-
-C = TypeVar("C", bound=Entries)
 
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 

@@ -5,13 +5,13 @@ state of the page, as always. So a step is a link, and "back" in the browser goe
 """
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from flowviz.lectures import Lecture, Step, lectures
+from flowviz.registry import hint_at
 from flowviz.ui import state
 from flowviz.ui.canvas import component
 
@@ -81,8 +81,7 @@ def check_pages(*steps: Step) -> None:
     known = sorted(path.stem for path in _PAGES.glob("*.py"))
     for step in steps:
         if step.page not in known:
-            near = get_close_matches(step.page, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = hint_at(step.page, known)
             raise ValueError(
                 f"Step {step.title!r} opens the page {step.page!r}.{hint} "
                 f"There are: {', '.join(known)}."
