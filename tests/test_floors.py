@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["registry", "device", "distributed", "files", "lectures"],
+    ["registry", "bounds", "device", "distributed", "files", "lectures"],
     ["schedulers", "distributions", "couplings"],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "solvers", "grids"],

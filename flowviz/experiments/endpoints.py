@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flowviz.bounds import check_bounds
 from flowviz.experiments.evaluate import noise
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.grids import GRIDS, ratio, time_of
@@ -86,9 +87,7 @@ class EndpointsConfig:
         if METHODS[self.method].adaptive:
             raise ValueError(f"{self.method} takes no number of steps; pick a fixed-step method.")
         _ = GRIDS[self.grid]
-        for name, low, high in (("doublings", 0, 12), ("n", 2, 20_000)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, doublings=(0, 12), n=(2, 20_000))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from flowviz import checkpoints
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
@@ -114,9 +115,7 @@ class FlowConfig:
         scheduler(self.path)
         if not METHODS[self.method].adaptive:
             steps_for(self.method, self.nfe)
-        for name, low, high in (("n", 2, 100_000), ("frames", 2, 1_001), ("seed", 0, 2**31 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, n=(2, 100_000), frames=(2, 1_001), seed=(0, MOST_SEED))
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
 

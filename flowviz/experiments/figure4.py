@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator
 
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
@@ -99,14 +100,7 @@ class HistogramConfig:
     def __post_init__(self) -> None:
         scheduler(self.path)
         steps_for(self.method, self.nfe)
-        for name, low, high in (
-            ("frames", 1, 101),
-            ("cells", 2, 512),
-            ("n", 1, 1_000_000),
-            ("seed", 0, 2**31 - 1),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, frames=(1, 101), cells=(2, 512), n=(1, 1_000_000), seed=(0, MOST_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flowviz.bounds import check_bounds
 from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.datasets.images import ImageSet
 from flowviz.device import limit_threads
@@ -90,16 +91,13 @@ class ImageConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("nfe", 1, 10_000),
-            ("n", 1, MOST_IMAGES),
-            ("seed", 0, 2**53 - 1),
-            ("guidance", 0.0, 100.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(
-                    f"{name} must be in [{low:g}, {high:g}]; got {getattr(self, name)}."
-                )
+        check_bounds(
+            self,
+            nfe=(1, 10_000),
+            n=(1, MOST_IMAGES),
+            seed=(0, 2**53 - 1),
+            guidance=(0.0, 100.0),
+        )
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must be in (0, 1); got {self.tol:g}.")
         _ = METHODS[self.solver], GRIDS[self.grid]

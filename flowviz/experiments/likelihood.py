@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, normal_log_prob
 from flowviz.device import limit_threads, processors
@@ -133,9 +134,7 @@ class DensityConfig(_Backward):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_time(self.t)
-        for name, low, high in (("cells", 2, 512), ("probes", 0, 64), ("seed", 0, 2**31 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, cells=(2, 512), probes=(0, 64), seed=(0, MOST_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +211,7 @@ class GapConfig(_Backward):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_time(self.t)
-        for name, low, high in (("n", 2, 100_000), ("seed", 0, 2**31 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, n=(2, 100_000), seed=(0, MOST_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)

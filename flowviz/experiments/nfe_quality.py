@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import Dataset, dataset
 from flowviz.device import limit_threads
 from flowviz.experiments.evaluate import (
@@ -121,9 +122,7 @@ class CurveConfig:
     metrics: tuple[str, ...] = QUICK
 
     def __post_init__(self) -> None:
-        for name, low, high in (("n", 10, 20_000), ("seeds", 1, 20), ("seed", 0, 2**31 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, n=(10, 20_000), seeds=(1, 20), seed=(0, MOST_SEED))
         if not self.budgets:
             raise ValueError(f"{self.method} needs one budget or more; got none.")
         _ = GRIDS[self.grid], [METRICS[name] for name in self.metrics]

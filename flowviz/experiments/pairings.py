@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from flowviz.bounds import check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import dataset
 from flowviz.experiments.evaluate import noise
@@ -108,8 +109,7 @@ class PairingsConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.n <= 512:
-            raise ValueError(f"n must be in 2..512; got {self.n}.")
+        check_bounds(self, n=(2, 512))
         if not 1 <= self.batch <= self.n or self.n % self.batch:
             raise ValueError(f"batch must divide n = {self.n}; got {self.batch}.")
 

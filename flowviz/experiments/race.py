@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from flowviz.bounds import check_bounds
 from flowviz.datasets import Dataset, dataset
 from flowviz.experiments.evaluate import EvaluateConfig, evaluate, floors
 from flowviz.experiments.live import Probe
@@ -149,8 +150,7 @@ class RaceConfig(_Entry):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.seeds <= 10:
-            raise ValueError(f"seeds must be in 1..10; got {self.seeds}.")
+        check_bounds(self, seeds=(1, 10))
         self.training("ot", 0)
 
     def training(self, entrant: str, run: int) -> TrainConfig:

@@ -11,10 +11,10 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import safetensors.torch
 import torch
@@ -46,7 +46,7 @@ BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierConfig:
+class ClassifierConfig(rest.Config):
     """One training run of a classifier: only names and numbers, so it can be a card.
 
     Attributes:
@@ -64,6 +64,8 @@ class ClassifierConfig:
         ema: decay of the moving average of the weights, a step.
         seed: of the weights and of every draw.
     """
+
+    WHAT: ClassVar[str] = "A classifier's config"
 
     data: str = "cifar10"
     stem: int = 24
@@ -90,14 +92,6 @@ class ClassifierConfig:
                 raise ValueError(f"{name} must be in [0, 1); got {getattr(self, name)}.")
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths must be positive; got {self.widths}.")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ClassifierConfig":
-        """The config of a card; names that this version does not know are refused."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"A classifier's config has no {', '.join(sorted(unknown))}.")
-        return cls(**values)
 
 
 class ClassifierState:

@@ -14,14 +14,15 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.distributed import ALONE, Processes
 from flowviz.fields import LearnedField
@@ -54,7 +55,7 @@ IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
     "clip": (0.0, 1e6),
     "ema": (0.0, 0.999999),
     "drop_class": (0.0, 1.0),
-    "seed": (0, 2**31 - 1),
+    "seed": (0, MOST_SEED),
 }
 """Least and greatest value of each number of an `ImageTrainConfig`."""
 
@@ -68,7 +69,7 @@ UNIFORM_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTrainConfig:
+class ImageTrainConfig(rest.Config):
     """One training run on images: only names and numbers, so it can be a card.
 
     Attributes:
@@ -94,6 +95,8 @@ class ImageTrainConfig:
         seed: of the weights and of every draw.
     """
 
+    WHAT: ClassVar[str] = "An image training config"
+
     data: str = "cifar10"
     path: str = "ot"
     objective: str = "flow"
@@ -118,10 +121,7 @@ class ImageTrainConfig:
     def __post_init__(self) -> None:
         _ = IMAGE_SETS[self.data], UNETS[self.network], TIMES[self.times]
         objective, chosen = OBJECTIVES[self.objective], scheduler(self.path)
-        for name, (least, most) in IMAGE_BOUNDS.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be in [{least:g}, {most:g}]; got {value}.")
+        check_bounds(self, **IMAGE_BOUNDS)
         if self.batch % self.accumulate:
             raise ValueError(
                 f"accumulate must divide batch; got {self.accumulate} and {self.batch}."
@@ -143,14 +143,6 @@ class ImageTrainConfig:
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
         return math.ceil(self.images / self.batch)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "ImageTrainConfig":
-        """The config of a card; names that this version does not know are refused."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"An image training config has no {', '.join(sorted(unknown))}.")
-        return cls(**values)
 
 
 def uniform_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
@@ -175,9 +167,9 @@ def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
     parts = u * len(u) - ranks  # where u lies in its stratum
     t = torch.empty_like(u)
     t[chosen] = (torch.arange(even) + parts[chosen]) / max(1, even) * path.t_max
-    rest = len(u) - even
+    others = len(u) - even
     # From the noisiest level down, so that t ascends.
-    share = 1 - (torch.arange(rest) + parts[~chosen]) / max(1, rest)
+    share = 1 - (torch.arange(others) + parts[~chosen]) / max(1, others)
     wanted = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
     low, high = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
     for _ in range(50):  # the ratio falls with t on every path

@@ -7,17 +7,19 @@ It is a generator of states like `flowviz.training.plane`; for the model see
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
+from flowviz.bounds import check_bounds
 from flowviz.datasets import Dataset
 from flowviz.fields.learned_path import OBJECTIVE, LearnedPathField, build_learned_path
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED
+from flowviz.training import rest
 from flowviz.training.plane import BOUNDS, Descent, stratified
 
 __all__ = [
@@ -38,7 +40,7 @@ MORE_BOUNDS: dict[str, tuple[float, float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NfdmConfig:
+class NfdmConfig(rest.Config):
     """One training of a learned path: only names and numbers, so that it can be a card.
 
     Attributes:
@@ -59,6 +61,8 @@ class NfdmConfig:
         path: always "learned".
         objective: always "bound".
     """
+
+    WHAT: ClassVar[str] = "A learned path's config"
 
     data: str = "8gaussians"
     penalty: float = 0.01
@@ -82,20 +86,7 @@ class NfdmConfig:
                 f"A learned path has the path {LEARNED!r} and the objective {OBJECTIVE!r}; "
                 f"got {self.path!r} and {self.objective!r}."
             )
-        for name in (field.name for field in fields(self)):
-            bounds = (MORE_BOUNDS | BOUNDS).get(name)
-            if bounds and not bounds[0] <= getattr(self, name) <= bounds[1]:
-                raise ValueError(
-                    f"{name} must be in [{bounds[0]:g}, {bounds[1]:g}]; got {getattr(self, name)}."
-                )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "NfdmConfig":
-        """The config of a card; names that this version does not know are refused."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"A learned path's config has no {', '.join(sorted(unknown))}.")
-        return cls(**values)
+        check_bounds(self, **MORE_BOUNDS | BOUNDS)
 
     @property
     def network(self) -> dict[str, Any]:

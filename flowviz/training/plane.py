@@ -7,13 +7,14 @@ can be compared pair by pair.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import Dataset
 from flowviz.fields import LearnedField, exact_field
@@ -42,7 +43,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "lr": (1e-6, 1.0),
     "steps": (1, 10_000_000),
     "ema": (0.0, 0.99999),
-    "seed": (0, 2**31 - 1),
+    "seed": (0, MOST_SEED),
 }
 """Least and greatest value of each number of a `TrainConfig`."""
 
@@ -54,7 +55,7 @@ CLIP = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(rest.Config):
     """One training run: only names and numbers, so it can be a card, a cache key and a URL.
 
     Attributes:
@@ -72,6 +73,8 @@ class TrainConfig:
         preconditioned: see `flowviz.fields.learned`.
         seed: of the weights and of every draw.
     """
+
+    WHAT: ClassVar[str] = "A training config"
 
     data: str = "checkerboard"
     path: str = "ot"
@@ -95,23 +98,12 @@ class TrainConfig:
             )
         chosen = scheduler(self.path)
         objective, _ = OBJECTIVES[self.objective], COUPLINGS[self.coupling]
-        for name, (least, most) in BOUNDS.items():
-            value = getattr(self, name)
-            if not least <= value <= most:
-                raise ValueError(f"{name} must be in [{least:g}, {most:g}]; got {value}.")
+        check_bounds(self, **BOUNDS)
         if objective.needs_alpha and chosen(torch.zeros(())).alpha == 0:
             raise ValueError(
                 f"{objective.label} cannot give the velocity at t = 0 on the {chosen.label} path, "
                 "where alpha is 0; take the objective flow, or the path vp or ve."
             )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """The config of a card; names that this version does not know are refused."""
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"A training config has no {', '.join(sorted(unknown))}.")
-        return cls(**values)
 
 
 class Descent:

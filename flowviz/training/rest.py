@@ -1,4 +1,4 @@
-"""What all trainings share: a run at rest, its learning rate and the average of its weights.
+"""What all trainings share: configs, a run at rest, the learning rate, averages of weights.
 
 At rest a run is named tensors, "PART.NAME" of each network and one prefix for each moment of its
 optimiser, from which it goes on to the bit. Files of such runs exist: the names must stay.
@@ -6,14 +6,32 @@ optimiser, from which it goes on to the bit. Files of such runs exist: the names
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from flowviz.files import write_text
 
-__all__ = ["ADAM", "average", "cut_log", "restore", "schedule", "tensors_of"]
+__all__ = ["ADAM", "Config", "average", "cut_log", "restore", "schedule", "tensors_of"]
+
+
+class Config:
+    """What the configs of all trainings share; each is a frozen dataclass of names and numbers."""
+
+    WHAT: ClassVar[str]
+    """What errors call such a config."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of a card; names that this version does not know are refused."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"{cls.WHAT} has no {', '.join(sorted(unknown))}.")
+        return cls(**values)
+
 
 ADAM = {key: f"optimizer.{key}." for key in ("step", "exp_avg", "exp_avg_sq")}
 """What Adam remembers of a weight, and how the names of it begin."""
