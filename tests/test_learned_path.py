@@ -37,7 +37,7 @@ from flowviz.training import NfdmConfig, TrainConfig, kind_of, steps_within
 from flowviz.training.nfdm import bound_of, draw_times, train_path
 from flowviz.ui import sweeps
 from flowviz.ui.learned_path import pictures
-from flowviz.ui.learned_path.words import Told, ability, claim, straightness
+from flowviz.ui.learned_path.words import SEEDS, Told, ability, claim, seeds, straightness
 
 DIM, DELTA = 2, 0.01
 SIZES = {"width": 16, "depth": 1, "octaves": 2, "sines": 3, "bend_width": 16, "bend_depth": 1}
@@ -365,6 +365,18 @@ def test_shipped_learned_paths_are_straighter_than_ot_with_the_penalty(data):
         measured[name] = marginal_straightness(field, noise(300, 0), tol=1e-3).deviation
     assert measured["learned-straight"] < measured["ot"] / 2, measured
     assert measured["learned-straight"] < measured["learned"] / 2, measured
+
+
+@pytest.mark.parametrize("data", SHIPPED)
+def test_numbers_of_three_seeds_begin_with_those_of_the_shipped_path(data):
+    """So that they are measured anew with it."""
+    name = f"{data}-learned-straight"
+    found = marginal_straightness(checkpoints.load(name).field, noise(500, 0), tol=1e-4)
+    s, kl = SEEDS[data]
+    assert found.deviation == pytest.approx(s[0], rel=5e-3)
+    told = checkpoints.read_card(name).quality["likelihood"]
+    assert told["kl"] == pytest.approx(kl[0], abs=4 * math.sqrt(2) * told["error"])
+    assert f"S {sum(s) / 3:.3f} ± " in seeds(data) and seeds("moons") == ""
 
 
 @pytest.mark.parametrize("data", SHIPPED)

@@ -1,10 +1,19 @@
 """What the page on a learned path says, computed from what was measured."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Told", "ability", "claim", "straightness"]
+__all__ = ["SEEDS", "Told", "ability", "claim", "seeds", "straightness"]
+
+SEEDS = {
+    "8gaussians": ((0.467, 0.461, 0.436), (0.161, 0.141, 0.145)),
+    "checkerboard": ((0.550, 0.534, 0.535), (0.110, 0.108, 0.114)),
+}
+"""S and KL(data || flow) in nats of the path with penalty 0.01, trained from the seeds 0 (which is
+shipped), 1 and 2: `flowviz train --data NAME --path learned --penalty 0.01 --steps 8000 --seed K`;
+S of 500 particles, KL of 2,000 fresh data, its standard error 0.014 and 0.009 for each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +61,19 @@ def straightness(rows: Sequence[Told]) -> str:
     return (
         f"{text} {ability(base, best)} Conditional OT is straight given the data point (above) "
         "and bent in its flow (below)."
+    )
+
+
+def seeds(data: str) -> str:
+    """How much of a shipped path's numbers hangs on the seed of its training; "" if not known."""
+    if data not in SEEDS:
+        return ""
+    s, kl = (
+        f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in SEEDS[data]
+    )
+    return (
+        f"Trained from three seeds, the path with penalty 0.01 has S {s} and KL {kl} nats: mean "
+        "± standard deviation between trainings. The one that is shown is one of the three."
     )
 
 
