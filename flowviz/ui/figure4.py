@@ -95,9 +95,7 @@ def controls() -> Settings:
             help="A row for the objective of DDPM, which the paper shows in its Fig. 9.",
         )
         cells = int(state.select("cells", "Cells of a panel", CELLS, "54"))
-        seed = state.integer(
-            "seed", "Seed of the noise", 0, 999_999, 0, dice=True, help="Of all samples."
-        )
+        seed = state.seed(help="Of all samples.")
         own = paths.also_own(
             help="A further row: flow matching on your own schedule if you have trained a network "
             "on it (page *Train*, on the checkerboard), else its exact field, and the row says "

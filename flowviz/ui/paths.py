@@ -37,7 +37,7 @@ HELD = "paths:shape"
 
 def labels() -> dict[str, str]:
     """The label of each path by its name, in the order of menus."""
-    return {name: entry.label for name, entry in SCHEDULERS.items()}
+    return SCHEDULERS.labels
 
 
 def spec(name: str) -> str:

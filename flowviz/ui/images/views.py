@@ -516,8 +516,8 @@ def _image(raw: str) -> int:
 
 def _noises(settings: Settings, sides: Sequence[Source]) -> None:
     with st.sidebar:
-        to = state.integer(
-            "to", "Seed of the other noise", 0, 999_999, 1, help="Where each row ends."
+        to = state.seed(
+            "Seed of the other noise", 1, slug="to", dice=False, help="Where each row ends."
         )
     config = settings.config(sides[0], ROWS)
     pieces = [

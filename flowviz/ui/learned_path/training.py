@@ -47,7 +47,7 @@ def controls(data: str) -> NfdmConfig:
             DEFAULT.sines,
             help="In the mean and in the scale of the forward process: how much it may bend.",
         )
-        seed = state.integer("train-seed", "Seed of the training", 0, 999_999, 0)
+        seed = state.seed("Seed of the training", slug="train-seed", dice=False)
     return NfdmConfig(
         data=data, penalty=penalty, steps=steps, sines=sines, width=DEFAULT.width, seed=seed
     )

@@ -1,12 +1,12 @@
 """The first claim: what each network is asked for, the race, and the learning rates it bears."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from flowviz.device import limit_threads
 from flowviz.experiments import race as races
 from flowviz.experiments.race import (
     ENTRANTS,
@@ -22,7 +22,7 @@ from flowviz.experiments.race import (
 )
 from flowviz.figures import curves, straightness, theme
 from flowviz.metrics import METRICS
-from flowviz.ui import figure, paths, state
+from flowviz.ui import cache, figure, paths, state
 from flowviz.ui.straighter import verdicts
 from flowviz.ui.straighter.board import board, conclusion, standing
 from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
@@ -38,7 +38,7 @@ DASH = {
 } | {OWN: DASHES[0]}
 """Solid, dash, dot ... within a path's colour."""
 
-WIDTHS = ("16", "32", "64", "128", "256")
+WIDTHS = (16, 32, 64, 128, 256)
 
 BESIDE = {
     "error": ("Field error", "distance from the exact field, share of the velocity"),
@@ -93,13 +93,8 @@ def _controls(data: str) -> tuple[RaceConfig, SweepConfig]:
             "seeds", "Seeds", 1, 8, DEFAULT.seeds, help="Runs of each entrant, for the bands."
         )
         lr = state.number("lr", "Learning rate", 1e-5, 1.0, DEFAULT.lr, step=1e-3)
-        width = int(
-            state.select(
-                "width",
-                "Width of the networks",
-                {width: f"{width} units a layer" for width in WIDTHS},
-                str(DEFAULT.width),
-            )
+        width = state.count(
+            "width", "Width of the networks", WIDTHS, DEFAULT.width, text="{} units a layer"
         )
         preconditioned = state.toggle(
             "preconditioned",
@@ -109,7 +104,7 @@ def _controls(data: str) -> tuple[RaceConfig, SweepConfig]:
             "it says what the best linear prediction leaves over, and then score and noise "
             "matching on one path are the same regression.",
         )
-        seed = state.integer("seed", "First seed", 0, 999_999, DEFAULT.seed)
+        seed = state.seed("First seed", DEFAULT.seed, dice=False)
         own = paths.also_own(
             help="One more network learns the velocity on your own schedule (flow matching), from "
             "the same weights, data, noise and times as the others."
@@ -131,10 +126,7 @@ def _axes() -> tuple[str, str]:
     return over, beside
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _computed(config: TargetsConfig) -> Targets:
-    limit_threads()
-    return races.compute_targets(config)
+_computed: Callable[[TargetsConfig], Targets] = cache.kept(races, "compute_targets", 16)
 
 
 def _targets(config: TargetsConfig) -> None:

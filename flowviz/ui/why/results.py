@@ -1,38 +1,13 @@
 """What the sections compute, kept by its config."""
 
-import streamlit as st
+from collections.abc import Callable
 
-from flowviz.device import limit_threads
 from flowviz.experiments import posterior
-from flowviz.experiments.posterior import (
-    ConditionalConfig,
-    ConditionalResult,
-    ConversionConfig,
-    ConversionResult,
-    TouchConfig,
-    TouchResult,
-)
-from flowviz.fields import LearnedField
+from flowviz.experiments.posterior import ConditionalResult, ConversionResult, TouchResult
+from flowviz.ui.cache import kept
 
 __all__ = ["conditional", "conversions", "touch"]
 
-
-@st.cache_data(max_entries=48, show_spinner=False)
-def touch(config: TouchConfig) -> TouchResult:
-    """`posterior.compute_touch`."""
-    limit_threads()
-    return posterior.compute_touch(config)
-
-
-@st.cache_data(max_entries=48, show_spinner=False)
-def conditional(config: ConditionalConfig) -> ConditionalResult:
-    """`posterior.compute_conditional`."""
-    limit_threads()
-    return posterior.compute_conditional(config)
-
-
-@st.cache_data(max_entries=96, show_spinner=False)
-def conversions(config: ConversionConfig, _field: LearnedField | None = None) -> ConversionResult:
-    """`posterior.compute_conversions`; `_field` is the live field that `config.field` names."""
-    limit_threads()
-    return posterior.compute_conversions(config, field=_field)
+touch: Callable[..., TouchResult] = kept(posterior, "compute_touch", 48)
+conditional: Callable[..., ConditionalResult] = kept(posterior, "compute_conditional", 48)
+conversions: Callable[..., ConversionResult] = kept(posterior, "compute_conversions", 96)
