@@ -242,6 +242,8 @@ def _table(
             "score beside it, so that −log p of the flow may lie on either side: where the two "
             "disagree, velocity and score are not those of one density."
         )
+        if any(each.learned and each.card for each in shown):
+            st.caption(words.seeds(settings.data))
     spots = [
         figures.Spot(
             label=each.label,
