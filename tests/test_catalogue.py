@@ -1,20 +1,30 @@
 """The command `experiment`: every setting explained; what it computes is what pages draw."""
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import numpy as np
 import pytest
 
 from flowviz.cli import main
-from flowviz.experiments import figure4, likelihood, nfe_quality
+from flowviz.experiments import figure4, likelihood, nfe_quality, posterior, theorem2
 from flowviz.experiments.catalogue import EXPERIMENTS, plain, run
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
+from flowviz.experiments.pairings import PairingsConfig
+from flowviz.experiments.particles import NoiseConfig
+from flowviz.experiments.schedules import SchedulesConfig
 from flowviz.experiments.sources import exact_name
+from flowviz.experiments.theorem2 import NEW, SIZES, GradientResult, SlopeConfig, slope
+from flowviz.training import NfdmConfig
+from flowviz.ui import cfm, which_ot
 from flowviz.ui import figure4 as figure4_page
 from flowviz.ui import likelihood as likelihood_page
 from flowviz.ui import nfe_quality as nfe_page
+from flowviz.ui import particles as particles_page
+from flowviz.ui.learned_path import pictures as learned_page
+from flowviz.ui.learned_path.flows import flows
 from flowviz.ui.straighter import training, unlimited
+from flowviz.ui.why import results
 
 PAIR = (exact_name("moons", "ot"), exact_name("moons", "vp"))
 
@@ -32,7 +42,7 @@ def test_every_setting_is_explained(capsys, name):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for field in fields(EXPERIMENTS[name].config):
-        assert f"--{field.name}" in text
+        assert f"--{field.name.replace('_', '-')}" in text
 
 
 def test_without_a_name_all_are_listed(capsys):
@@ -105,6 +115,126 @@ def test_figure_4_of_the_page_is_the_command_s():
     assert [each.t for each in exact] == list(figure4.TIMES)
 
 
+GAUSSIAN = "mixture:1,0@0.8"
+"""On which closed forms are quick."""
+
+THEOREM = cfm.Settings(
+    data=GAUSSIAN, paths=("ot", "shaped:a1=0.2"), network=NEW, batch=16, seeds=2, seed=3
+)
+PAIRED = PairingsConfig(data=GAUSSIAN, n=32, batch=4, seed=3), "shaped:a1=0.2"
+
+
+def learned_flows():
+    """What the page of learned paths measures where no path was learned."""
+    settings = learned_page.Settings(
+        data=GAUSSIAN,
+        method="euler",
+        measure="energy",
+        seed=3,
+        own="shaped:a1=0.2",
+        training=NfdmConfig(data=GAUSSIAN),
+    )
+    return learned_page._measured(settings, flows(GAUSSIAN, settings.own))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "draw", "which"),
+    [
+        ("losses", cfm, lambda: cfm.losses(THEOREM), 1),
+        ("target-variance", cfm, lambda: cfm.target(THEOREM), 1),
+        ("coupled-variance", cfm, lambda: cfm.target(THEOREM), 5),
+        ("transport-cost", which_ot, lambda: which_ot.costs(*PAIRED), 1),
+        ("coupled-flow", which_ot, lambda: which_ot.flows(*PAIRED), 0),
+        ("learned-ways", learned_page, learned_flows, 2),
+        ("learned-straightness", learned_page, learned_flows, 2),
+    ],
+)
+def test_a_piece_of_a_page_is_the_command_s(monkeypatch, capsys, name, module, draw, which):
+    """Of all that a page computes for its figure, the `which`-th of this experiment's configs."""
+    seen = []
+    monkeypatch.setattr(module, "gather", lambda key, pieces, **_: seen.extend(pieces))
+    draw()
+    kind = EXPERIMENTS[name].config
+    piece = [each for each in seen if type(each.args[0]) is kind][which]
+    agrees(capsys, name, piece.args[0], piece())
+
+
+def test_gradients_of_the_page_are_the_command_s(monkeypatch):
+    seen = []
+    monkeypatch.setattr(cfm, "gather", lambda key, pieces, **_: seen.extend(pieces))
+    cfm.gradients(THEOREM)
+    wanted = [
+        each
+        for path in THEOREM.paths
+        for each in SlopeConfig(data=GAUSSIAN, path=path, seeds=2, seed=3).pools
+    ]
+    assert [piece.args[0] for piece in seen] == wanted
+
+
+def test_slope_is_that_of_the_pools(monkeypatch):
+    monkeypatch.setattr(theorem2, "compute_gradients", lambda config: made[config.seed])
+    rng, sizes = np.random.default_rng(0), np.array(SIZES)
+    made = [
+        GradientResult(
+            apart=(1 + 0.1 * rng.random(len(sizes))) / sizes,
+            scatter=1 / sizes,
+            whole=1.0,
+            pairs=16_384,
+            parameters=7,
+        )
+        for _ in range(3)
+    ]
+    *_, last = run("gradients", SlopeConfig(seeds=3))
+    assert last.share == 1 and last.slope == slope(made).value == pytest.approx(-0.5, abs=0.02)
+    assert (last.lowest <= last.apart).all() and (last.apart <= last.highest).all()
+    json.dumps(plain(last), allow_nan=False)
+
+
+def test_particles_of_the_page_are_the_command_s(capsys):
+    settings = particles_page.Settings(
+        data=GAUSSIAN,
+        path="shaped:a1=0.2",
+        field=EXACT,
+        sampler="ancestral",
+        noise=0.5,
+        nfe=4,
+        shown=6,
+        seed=3,
+    )
+    way = particles_page.ways(settings)[-1]
+    agrees(capsys, "particles", way.config, way.result)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "compute"),
+    [
+        ("schedules", SchedulesConfig(paths=("ot", "shaped:a1=0.2"), points=9), None),
+        ("sde-noise", NoiseConfig(path="trig", noise=0.5, points=9), None),
+        ("pairings", PAIRED[0], which_ot._pairings),
+        ("touch", posterior.TouchConfig(data=GAUSSIAN, n=9, seed=3), results.touch),
+        ("conditional", posterior.ConditionalConfig(paths="vp ot", n=3), results.conditional),
+        ("conversions", posterior.ConversionConfig(data=GAUSSIAN, t=0.2), results.conversions),
+        ("flow", FlowConfig(data=GAUSSIAN, nfe=4, n=9, frames=3), None),
+        ("scene", SceneConfig(data=GAUSSIAN, frames=2), None),
+    ],
+)
+def test_what_else_pages_draw_is_the_command_s(capsys, name, config, compute):
+    """`compute` is the page's own function, where it keeps results."""
+    agrees(capsys, name, config, (compute or EXPERIMENTS[name].compute)(config))
+
+
+def agrees(capsys, name, config, result):
+    """Asks the command for a page's config: it must tell of that config, and the same numbers."""
+    given = {k: v for k, v in asdict(config).items() if v not in ((), "")}
+    settings = [
+        [f"--{key.replace('_', '-')}", *(value if isinstance(value, tuple) else (value,))]
+        for key, value in given.items()
+    ]
+    (answer,) = asked(capsys, name, *(part for setting in settings for part in setting))
+    assert type(config)(**_tupled(answer["config"])) == config
+    assert answer["result"] == json.loads(json.dumps(plain(result), allow_nan=False))
+
+
 def test_defaults_of_the_command_are_those_of_the_pages():
     assert EXPERIMENTS["endpoints"].config() == unlimited.DEFAULT
     assert EXPERIMENTS["race"].config() == training.DEFAULT
@@ -123,6 +253,14 @@ def test_trainings_report_until_they_are_complete():
     told = plain(last)
     assert told["steps"][-1] == 20 and told["entrants"] == list(last.entrants)
     assert told["quality"][0][0][-1] == last.quality[0, 0, -1]
+    json.dumps(told, allow_nan=False)
+
+
+def test_a_learned_path_is_told_without_its_network():
+    small = {"steps": 2, "width": 8, "depth": 1, "bend_width": 8, "bend_depth": 1, "batch": 16}
+    *_, last = run("learned-training", NfdmConfig(data=GAUSSIAN, **small))
+    told = plain(last)
+    assert told["steps"][-1] == 2 and "learned" not in told and told["bound"][-1] is not None
     json.dumps(told, allow_nan=False)
 
 

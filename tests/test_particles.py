@@ -7,6 +7,7 @@ import torch
 from flowviz.experiments.particles import (
     FLOW,
     PAIRS,
+    NoiseConfig,
     ParticlesConfig,
     compute_noise,
     compute_particles,
@@ -52,9 +53,9 @@ def test_few_steps_are_held_against_the_densities_of_their_own_times(nfe) -> Non
 
 
 def test_the_noise_of_vp_is_that_of_song() -> None:
-    t = np.linspace(0, 0.99, 12)
-    wanted = 0.5 * np.sqrt(0.1 + (1 - t) * 19.9)
-    np.testing.assert_allclose(compute_noise("vp", t, 0.5), wanted, rtol=1e-9)
+    found = compute_noise(NoiseConfig(path="vp", noise=0.5, points=12))
+    wanted = 0.5 * np.sqrt(0.1 + (1 - found.times) * 19.9)
+    np.testing.assert_allclose(found.g, wanted, rtol=1e-9)
 
 
 def test_a_field_that_is_handed_over_moves_the_particles() -> None:

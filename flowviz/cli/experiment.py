@@ -106,6 +106,7 @@ def _combined(kind: type, given: dict[str, Any]) -> list[dict[str, Any]]:
     """The settings of each config: every value of one setting with every value of the others."""
     from flowviz.experiments.evolution import EXACT
     from flowviz.experiments.sources import source
+    from flowviz.experiments.theorem2 import NEW
 
     hints = get_type_hints(kind)
     choices = {
@@ -117,7 +118,7 @@ def _combined(kind: type, given: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for values in itertools.product(*choices.values()):
         row = flags | dict(zip(choices, values, strict=True))
-        if row.get("field", EXACT) != EXACT:
+        if row.get("field", EXACT) not in (EXACT, NEW):
             origin = source(row["field"])
             row = {"data": origin.data, "path": origin.path_spec} | row
         rows.append(row)

@@ -11,17 +11,27 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
+from flowviz.datasets import dataset
 from flowviz.experiments import (
     endpoints,
+    evolution,
     figure4,
+    learned_path,
     likelihood,
     nfe_quality,
+    pairings,
+    particles,
+    posterior,
     race,
+    schedules,
     straightening,
+    theorem2,
     unlimited,
 )
 from flowviz.registry import Registry
+from flowviz.training import NfdmConfig
 
 __all__ = ["EXPERIMENTS", "Experiment", "plain", "run"]
 
@@ -44,6 +54,99 @@ class Experiment:
 
 EXPERIMENTS: Registry[Experiment] = Registry("experiment")
 
+EXPERIMENTS["flow"] = Experiment(
+    "particles on their way from noise to data, what they cost and how good they are (Compare)",
+    evolution.FlowConfig,
+    evolution.compute_flow,
+)
+EXPERIMENTS["scene"] = Experiment(
+    "density and velocity over the frame, and where a network errs (Compare)",
+    evolution.SceneConfig,
+    evolution.compute_scene,
+)
+EXPERIMENTS["touch"] = Experiment(
+    "the data points, the path's coefficients and the scale of the arrows (One path, all paths)",
+    posterior.TouchConfig,
+    posterior.compute_touch,
+)
+EXPERIMENTS["conditional"] = Experiment(
+    "conditional scores, fields and trajectories towards one data point (One path, all paths: the "
+    "paper's Figures 2, 3 and 8)",
+    posterior.ConditionalConfig,
+    posterior.compute_conditional,
+)
+EXPERIMENTS["conversions"] = Experiment(
+    "velocity, score, noise and data prediction of one field, and the factors between them (One "
+    "path, all paths)",
+    posterior.ConversionConfig,
+    posterior.compute_conversions,
+)
+EXPERIMENTS["schedules"] = Experiment(
+    "signal, noise, their rates and their ratio over time (Schedules)",
+    schedules.SchedulesConfig,
+    schedules.compute_schedules,
+)
+EXPERIMENTS["particles"] = Experiment(
+    "one path run by pairs, by the flow or by a stochastic sampler (ODE or SDE)",
+    particles.ParticlesConfig,
+    particles.compute_particles,
+)
+EXPERIMENTS["sde-noise"] = Experiment(
+    "the noise that the stochastic differential equation adds over time (ODE or SDE)",
+    particles.NoiseConfig,
+    particles.compute_noise,
+)
+EXPERIMENTS["losses"] = Experiment(
+    "conditional and marginal loss of several networks, which differ by one constant (CFM = FM)",
+    theorem2.GapConfig,
+    theorem2.compute_gaps,
+)
+EXPERIMENTS["gradients"] = Experiment(
+    "how far both losses' gradients are apart over the batch size (CFM = FM)",
+    theorem2.SlopeConfig,
+    theorem2.compute_slope,
+)
+EXPERIMENTS["target-variance"] = Experiment(
+    "the variance of the regression target over time, in closed form (CFM = FM)",
+    theorem2.TargetConfig,
+    theorem2.compute_target,
+)
+EXPERIMENTS["coupled-variance"] = Experiment(
+    "the same where pairs are chosen by optimal transport within a minibatch (CFM = FM)",
+    theorem2.CouplingConfig,
+    theorem2.compute_coupling,
+)
+EXPERIMENTS["pairings"] = Experiment(
+    "the same noise paired in four ways, and where the lines cross (Which OT?)",
+    pairings.PairingsConfig,
+    pairings.compute_pairings,
+)
+EXPERIMENTS["transport-cost"] = Experiment(
+    "the transport cost of a coupling, by the size of its minibatch (Which OT?)",
+    pairings.CostConfig,
+    pairings.compute_cost,
+)
+EXPERIMENTS["coupled-flow"] = Experiment(
+    "the marginal flow that a coupling makes, and its S (Which OT?)",
+    pairings.MarginalConfig,
+    pairings.compute_marginal,
+)
+EXPERIMENTS["learned-ways"] = Experiment(
+    "the ways of a forward process and of its flow, of a learned path or a fixed one (A learned "
+    "path)",
+    learned_path.WaysConfig,
+    learned_path.compute_ways,
+)
+EXPERIMENTS["learned-straightness"] = Experiment(
+    "how straight such a flow is, and the bound of a learned path (A learned path)",
+    learned_path.BendingConfig,
+    learned_path.compute_bending,
+)
+EXPERIMENTS["learned-training"] = Experiment(
+    "bound and acceleration over the training of a learned path (A learned path)",
+    NfdmConfig,
+    lambda config: learned_path.learn(config, dataset(config.data)),
+)
 EXPERIMENTS["nfe-quality"] = Experiment(
     "error and quality against NFE, field by field and solver by solver (NFE and quality; the "
     "second claim of Is straighter better?)",
@@ -129,6 +232,8 @@ def run(name: str, config: object) -> Iterator[object]:
 def plain(value: object) -> Any:
     """A result as JSON takes it: its fields and public properties, arrays as lists, NaN as None.
 
+    Networks are left out: they have weights, and no numbers that are drawn.
+
     A result that has `as_dict` says itself what it adds.
     """
     if is_dataclass(value):
@@ -139,7 +244,8 @@ def plain(value: object) -> Any:
             for name, entry in vars(kind).items()
             if isinstance(entry, property) and not name.startswith("_")
         ]
-        found = {name: plain(getattr(value, name)) for name in names}
+        values = {name: getattr(value, name) for name in names}
+        found = {name: plain(v) for name, v in values.items() if not isinstance(v, nn.Module)}
         return found | (value.as_dict() if hasattr(value, "as_dict") else {})
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}

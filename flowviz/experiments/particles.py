@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
@@ -26,6 +27,8 @@ __all__ = [
     "FLOW",
     "PAIRS",
     "TOLERANCE",
+    "NoiseConfig",
+    "NoiseResult",
     "ParticlesConfig",
     "ParticlesResult",
     "compute_noise",
@@ -83,9 +86,7 @@ class ParticlesConfig:
             steps_for(FLOW, self.nfe)
         elif self.way != PAIRS:
             _ = SAMPLERS[self.way]
-        for name, low, high in (("nfe", 2, 1_000), ("n", 2, 5_000), ("seed", 0, 2**31 - 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in {low}..{high}; got {getattr(self, name)}.")
+        check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MOST_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +176,46 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
     )
 
 
-def compute_noise(path: str, times: NDArray, noise: float) -> NDArray[np.float64]:
-    """g_t of the stochastic differential equation at times (K,), (K,)."""
-    t = torch.from_numpy(np.asarray(times, np.float64))
-    affine = AffinePath(scheduler(path))
-    return (noise * (2 * rate(affine, t)).sqrt() * affine.scheduler(t).sigma).numpy()
+@dataclass(frozen=True, kw_only=True)
+class NoiseConfig:
+    """How much noise the stochastic differential equation adds: only names and numbers.
+
+    Attributes:
+        path: spec of the path.
+        noise: the noise level.
+        points: times, evenly from 0 to the path's t_max.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    path: str = "ot"
+    noise: float = 1.0
+    points: int = 301
+
+    def __post_init__(self) -> None:
+        scheduler(self.path)
+        check_bounds(self, points=(2, 100_001))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseResult:
+    """The noise over time.
+
+    Attributes:
+        times: (K,), from 0 to the path's t_max.
+        g: (K,), the strength g_t of the noise.
+    """
+
+    times: NDArray[np.float64]
+    g: NDArray[np.float64]
+
+
+def compute_noise(config: NoiseConfig) -> NoiseResult:
+    """g_t of the stochastic differential equation over time."""
+    path = AffinePath(scheduler(config.path))
+    t = torch.linspace(0, path.t_max, config.points, dtype=torch.float64)
+    g = config.noise * (2 * rate(path, t)).sqrt() * path.scheduler(t).sigma
+    return NoiseResult(times=t.numpy(), g=g.numpy())
 
 
 @dataclass(frozen=True)

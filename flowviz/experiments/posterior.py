@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from flowviz.bounds import check_bounds
 from flowviz.datasets import dataset
 from flowviz.datasets.entry import FRAME
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
@@ -69,8 +70,7 @@ class TouchConfig:
 
     def __post_init__(self) -> None:
         scheduler(self.path)
-        if not 2 <= self.n <= 2_000:
-            raise ValueError(f"n must be in 2..2000; got {self.n}.")
+        check_bounds(self, n=(2, 2_000))
 
 
 @dataclass(frozen=True)
@@ -384,8 +384,7 @@ class ConversionConfig:
 
     def __post_init__(self) -> None:
         scheduler(self.path)
-        if not 0 <= self.t <= 1:
-            raise ValueError(f"t must be in [0, 1]; got {self.t}.")
+        check_bounds(self, t=(0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -408,6 +407,11 @@ class ConversionResult:
     error: dict[str, float]
     times: NDArray[np.float64]
     factors: NDArray[np.float64]
+
+    @property
+    def conversions(self) -> tuple[str, ...]:
+        """What each of the factors converts, such as "score to velocity"."""
+        return tuple(f"{factor.source} to {factor.to}" for factor in FACTORS)
 
     def factor(self, t: float) -> NDArray[np.float64]:
         """All factors at the time nearest to t, (len(FACTORS),)."""

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flowviz.bounds import check_bounds
 from flowviz.grids import time_of
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
@@ -36,8 +37,7 @@ class SchedulesConfig:
             scheduler(path)
         if not self.paths:
             raise ValueError("paths must name at least one path; got none.")
-        if not 2 <= self.points <= 100_001:
-            raise ValueError(f"points must be in 2..100001; got {self.points}.")
+        check_bounds(self, points=(2, 100_001))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

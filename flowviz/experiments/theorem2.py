@@ -24,7 +24,7 @@ References:
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
+from flowviz.bounds import check_bounds
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import Dataset
 from flowviz.experiments.evolution import resolve
@@ -55,11 +56,14 @@ __all__ = [
     "GradientConfig",
     "GradientResult",
     "Slope",
+    "SlopeConfig",
+    "SlopeResult",
     "TargetConfig",
     "TargetResult",
     "compute_coupling",
     "compute_gaps",
     "compute_gradients",
+    "compute_slope",
     "compute_target",
     "coupled_pairs",
     "pooled",
@@ -223,6 +227,88 @@ def slope(found: Sequence[GradientResult]) -> Slope:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SlopeConfig:
+    """The gradients of several pools of pairs: only names and numbers.
+
+    Attributes:
+        data: spec of the data set.
+        path: spec of the path.
+        field: NEW or the name of a checkpoint.
+        seeds: pools, with seeds from `seed` on; at least 2.
+        seed: the first one.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    data: str = "checkerboard"
+    path: str = "ot"
+    field: str = NEW
+    seeds: int = 6
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_bounds(self, seeds=(2, 64))
+        _ = self.pools
+
+    @property
+    def pools(self) -> list[GradientConfig]:
+        """The config of each pool."""
+        shared = {"data": self.data, "path": self.path, "field": self.field}
+        return [GradientConfig(**shared, seed=self.seed + k) for k in range(self.seeds)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SlopeResult:
+    """How far the gradients are apart over the batch size, by all pools.
+
+    Attributes:
+        sizes: (K,), the batch sizes.
+        apart: (K,), root mean square of |g_CFM - g_FM|.
+        lowest: (K,), that of the pool where it is least.
+        highest: (K,), that of the pool where it is most.
+        scatter: (K,), root mean square of |g_FM - G|.
+        signal: |G|, see `signal`.
+        slope: of log `apart` over log n.
+        slope_error: its standard error.
+        parameters: of the network.
+        share: of the pools that are through, in [0, 1].
+    """
+
+    sizes: NDArray[np.int64]
+    apart: NDArray[np.float64]
+    lowest: NDArray[np.float64]
+    highest: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+    signal: float
+    slope: float
+    slope_error: float
+    parameters: int
+    share: float
+
+
+def compute_slope(config: SlopeConfig) -> Iterator[SlopeResult]:
+    """Measures a pool after the other; yields after each from the second on."""
+    found: list[GradientResult] = []
+    for each in config.pools:
+        found.append(compute_gradients(each))
+        if len(found) < 2:
+            continue
+        runs, fitted = np.sqrt([pool.apart for pool in found]), slope(found)
+        yield SlopeResult(
+            sizes=np.array(SIZES),
+            apart=pooled(found),
+            lowest=runs.min(axis=0),
+            highest=runs.max(axis=0),
+            scatter=pooled(found, "scatter"),
+            signal=signal(found),
+            slope=fitted.value,
+            slope_error=fitted.error,
+            parameters=found[0].parameters,
+            share=len(found) / config.seeds,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetConfig:
     """The variance of the regression target on one path: only names and numbers.
 
@@ -244,10 +330,7 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         scheduler(self.path)
-        if not 3 <= self.nodes <= 1_000 or not 2 <= self.n <= 1_000_000:
-            raise ValueError(
-                f"nodes must be in 3..1000 and n in 2..1000000; got {self.nodes} and {self.n}."
-            )
+        check_bounds(self, nodes=(3, 1_000), n=(2, 1_000_000))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -319,8 +402,7 @@ class GapConfig:
 
     def __post_init__(self) -> None:
         scheduler(self.path)
-        if not 16 <= self.pairs <= 10_000_000:
-            raise ValueError(f"pairs must be in 16..10000000; got {self.pairs}.")
+        check_bounds(self, pairs=(16, 10_000_000))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.datasets import DATASETS
-from flowviz.device import limit_threads
 from flowviz.experiments import nfe_quality
 from flowviz.experiments.evaluate import LOST
 from flowviz.experiments.nfe_quality import (
@@ -37,7 +36,7 @@ from flowviz.ui.theme import is_dark
 __all__ = [
     "FIXED",
     "Settings",
-    "cell",
+    "arrivals",
     "controls",
     "draw_all",
     "goal_of",
@@ -72,7 +71,7 @@ TABLE_STYLE = """<style>
 </style>"""
 """Markdown has no table with two rows of heads."""
 
-SIZES = {"500": "500", "1000": "1,000", "2000": "2,000", "4000": "4,000"}
+SIZES = (500, 1_000, 2_000, 4_000)
 TOLERANCES = {"0.1": "10⁻¹", "0.01": "10⁻²", "0.001": "10⁻³", "0.0001": "10⁻⁴", "1e-05": "10⁻⁵"}
 ADAPTIVE = {name: entry.label for name, entry in METHODS.items() if entry.adaptive}
 FIXED = {name: entry.label for name, entry in METHODS.items() if not entry.adaptive}
@@ -138,7 +137,7 @@ def controls() -> Settings:
         methods = state.several(
             "solvers",
             "ODE solvers",
-            {name: entry.label for name, entry in METHODS.items()},
+            METHODS.labels,
             DEFAULT.methods,
             help="Fixed-step solvers spend exactly the NFE that they are given. Adaptive ones are "
             "given tolerances, 0.1 to 0.00001, and their NFE is counted.",
@@ -146,9 +145,9 @@ def controls() -> Settings:
         grid = state.select(
             "grid",
             "Steps of fixed-step solvers",
-            {name: entry.label for name, entry in GRIDS.items()},
+            GRIDS.labels,
             DEFAULT.grid,
-            help=" ".join(f"**{entry.label}:** {entry.sentence}" for entry in GRIDS.values()),
+            help=GRIDS.sentences(),
         )
         boundless = unbounded(data_picker.dataset(data).distribution)
         measures = {
@@ -162,15 +161,15 @@ def controls() -> Settings:
             measures,
             MEASURE,
             help="Lower is better. "
-            + " ".join(f"**{METRICS[name].label}:** {METRICS[name].sentence}" for name in measures)
+            + METRICS.sentences(measures)
             + " What is slow (exact Wasserstein-2, MMD) takes some 20 seconds more.",
         )
-        n = int(state.select("n", "Samples a seed", SIZES, str(DEFAULT.n)))
+        n = state.count("n", "Samples a seed", SIZES, DEFAULT.n)
         left, right = st.columns(2)
         with left:
             seeds = state.integer("seeds", "Seeds", 1, 8, DEFAULT.seeds, help="For error bars.")
         with right:
-            seed = state.integer("seed", "First seed", 0, 999_999, DEFAULT.seed)
+            seed = state.seed("First seed", DEFAULT.seed, dice=False)
     return Settings(
         data=data,
         labels=labels,
@@ -530,7 +529,7 @@ def _reached(settings: Settings, curves: Sequence[Curve]) -> None:
         of = {c.config.source: c for c in curves if c.config.method == method}
         cells = []
         for _, reach in goals:
-            cells += [cell(reach(of[name])) if name in of else "…" for name in sources]
+            cells += [_cell(reach(of[name])) if name in of else "…" for name in sources]
             ratios = [_ratio(reach(ot), reach(vp)) for ot, vp in pairs(of.values())]
             cells.append(", ".join(ratios) or "–")
         rows.append((METHODS[method].label, cells))
@@ -573,8 +572,7 @@ def goal_of(settings: Settings, curve: Curve) -> str:
     return f"{label} ≤ {100 * SHARE_LEVEL:g} %"
 
 
-def cell(reach: Reach | None) -> str:
-    """Where a curve arrives, as tables say it."""
+def _cell(reach: Reach | None) -> str:
     if reach is None:
         return "not reached"
     return f"≤ {reach.nfe:.0f}" if reach.at_first else f"{reach.nfe:.1f}"
@@ -655,10 +653,7 @@ def _ot_and_vp(settings: Settings) -> list[str]:
     return found
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _walked(config: StepsConfig) -> Steps:
-    limit_threads()
-    return nfe_quality.compute_steps(config)
+_walked: Callable[[StepsConfig], Steps] = cache.kept(nfe_quality, "compute_steps", 64)
 
 
 def _record(label: str, walked: Steps) -> cost.StepRecord:
@@ -761,14 +756,29 @@ def draw_all(settings: Settings, curves: Sequence[Curve]) -> None:
         filename="flowviz-all-nfe",
     )
     st.markdown(_claim(goals, rows, METHODS[beside[0][0].config.method].label))
+    heads = [SCHEDULERS[path].label for path in ("ot", "vp")]
+    st.html(arrivals([goal for goal, _ in goals], [*heads, "OT : VP"], rows))
+
+
+def arrivals(
+    goals: Sequence[str],
+    heads: Sequence[str],
+    rows: Sequence[Sequence[tuple[str, Reach | None, Reach | None]]],
+) -> str:
+    """A table in HTML of where two paths arrive on each data set.
+
+    Args:
+        goals: what is to be reached.
+        heads: the names of both paths and of the ratio of the first to the second.
+        rows: of each goal a data set's name and where both arrive.
+    """
     table = []
-    for (data, *error), (_, *quality) in zip(*rows, strict=True):
+    for line in zip(*rows, strict=True):
         cells = []
-        for first, second in (error, quality):
-            cells += [cell(first), cell(second), _ratio(first, second)]
-        table.append((DATASETS[data].label, cells))
-    heads = [SCHEDULERS["ot"].label, SCHEDULERS["vp"].label, "OT : VP"]
-    st.html(_two_goals("Data set", [goal for goal, _ in goals], heads, table))
+        for _, first, second in line:
+            cells += [_cell(first), _cell(second), _ratio(first, second)]
+        table.append((DATASETS[line[0][0]].label, cells))
+    return _two_goals("Data set", goals, heads, table)
 
 
 def _dumbbell(data: str, first: Reach | None, second: Reach | None) -> cost.Dumbbell:

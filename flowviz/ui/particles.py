@@ -1,6 +1,6 @@
 """The parts of the page "ODE or SDE": its sidebar, its three panels, its words and figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,18 +8,17 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from flowviz.device import limit_threads
 from flowviz.experiments import particles as experiment
 from flowviz.experiments.evolution import EXACT, SceneConfig
 from flowviz.experiments.particles import (
     FLOW,
     PAIRS,
     TOLERANCE,
+    NoiseConfig,
     ParticlesConfig,
     ParticlesResult,
     compute_noise,
 )
-from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme
 from flowviz.schedulers import scheduler
 from flowviz.stochastic import RENEWAL, SAMPLERS
@@ -150,10 +149,7 @@ def ways(settings: Settings) -> list[Way]:
     ]
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _particles(config: ParticlesConfig, _field: LearnedField | None) -> ParticlesResult:
-    limit_threads()
-    return experiment.compute_particles(config, field=_field)
+_particles: Callable[..., ParticlesResult] = cache.kept(experiment, "compute_particles", 64)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -336,13 +332,13 @@ def _noise(settings: Settings, ways: Sequence[Way]) -> None:
     shown = dict.fromkeys([path, "ot", "vp", "trig"])
     lines = []
     for spec in shown:
-        times = np.linspace(0, scheduler(spec).t_max, 301)
+        found = compute_noise(NoiseConfig(path=spec, noise=settings.noise))
         lines.append(
             curves.Curve(
                 label=scheduler(spec).label,
                 colour=theme.path_colour(spec, dark=is_dark()),
-                x=times,
-                y=compute_noise(spec, times, settings.noise),
+                x=found.times,
+                y=found.g,
                 dash="solid" if spec == path else "dot",
             )
         )

@@ -77,10 +77,10 @@ def _controls(data: str) -> tuple[Settings, str, str]:
             "Sample quality",
             {name: METRICS[name].label for name in MEASURES},
             "histogram-tv",
-            help=" ".join(f"**{METRICS[n].label}:** {METRICS[n].sentence}" for n in MEASURES),
+            help=METRICS.sentences(MEASURES),
         )
         seeds = state.integer("seeds", "Seeds", 1, 8, 3, help="For error bars.")
-        seed = state.integer("seed", "First seed", 0, 999_999, 0)
+        seed = state.seed("First seed", dice=False)
         own = paths.also_own(
             label="Your own schedule, too (exact fields)",
             help="No network was trained on your own schedule for all data sets, so that all "
@@ -167,24 +167,19 @@ def _beside(settings: Settings, known: Sequence[Curve], own: str) -> None:
     if not both:
         return
     goals = {
-        f"squared error ≤ {ERROR_LEVEL:g}": [
-            (of["ot"].reach_error(), of[own].reach_error()) for of in both
-        ],
-        nfe_quality.goal_of(settings, both[0]["ot"]): [
-            (of["ot"].reach(settings.measure), of[own].reach(settings.measure)) for of in both
-        ],
+        f"squared error ≤ {ERROR_LEVEL:g}": Curve.reach_error,
+        nfe_quality.goal_of(settings, both[0]["ot"]): partial(
+            Curve.reach, metric=settings.measure
+        ),
     }
-    labels = [scheduler(path).label for path in ("ot", own)]
-    st.dataframe(
-        {"data set": [DATASETS[of["ot"].data].label for of in both]}
-        | {
-            f"{label}, NFE to {goal}": [nfe_quality.cell(row[side]) for row in rows]
-            for goal, rows in goals.items()
-            for side, label in enumerate(labels)
-        },
-        hide_index=True,
-    )
-    sentence(verdicts.own_schedule(goals))
+    rows = [
+        [(of["ot"].data, reach(of[own]), reach(of["ot"])) for of in both]
+        for reach in goals.values()
+    ]
+    heads = [scheduler(path).label for path in (own, "ot")]
+    st.html(nfe_quality.arrivals(list(goals), [*heads, "own : OT"], rows))
+    pairs_of = [[(ot, mine) for _, mine, ot in found] for found in rows]
+    sentence(verdicts.own_schedule(dict(zip(goals, pairs_of, strict=True))))
 
 
 def _verdict(settings: Settings, known: Sequence[Curve], method: str) -> str:
