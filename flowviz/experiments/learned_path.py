@@ -69,7 +69,7 @@ class WaysConfig:
 
     data: str = "8gaussians"
     path: str = LEARNED
-    field: str = ""
+    field: str = "8gaussians-learned"
     n: int = 60
     seed: int = 0
 
@@ -104,7 +104,7 @@ class BendingConfig:
 
     data: str = "8gaussians"
     path: str = LEARNED
-    field: str = ""
+    field: str = "8gaussians-learned"
     n: int = 500
     draws: int = 60_000
     seed: int = 0

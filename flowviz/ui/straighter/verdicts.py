@@ -275,7 +275,7 @@ def own_schedule(goals: Mapping[str, Sequence[tuple[Reach | None, Reach | None]]
             for ot, own in rows
             if ot and own and not (ot.at_first or own.at_first)
         ]
-        told.append(text + (f" ({np.median(ratios):.0%} at the median)" if ratios else ""))
+        told.append(text + (f" ({np.median(ratios):.0%} of OT's at the median)" if ratios else ""))
     text = "; ".join(told)
     return (
         f"{text[:1].upper()}{text[1:]}. By exact fields, whose flows end in the same points: what "
