@@ -1,30 +1,14 @@
 """The training monitor's own script, in Chromium without Streamlit, on payloads made by Python."""
 
 import base64
-from pathlib import Path
 
 import numpy as np
 import pytest
+from mounting import component, frame
 
 from flowviz.experiments.live import Snapshot, Trace
-from flowviz.ui.canvas import sources
 from flowviz.ui.monitor import LOSS_TITLE, pack
 
-MONITOR = Path(__file__).parents[2] / "flowviz" / "ui" / "monitor" / "monitor"
-
-MOUNT = """
-async ([source, html, css]) => {
-  document.body.innerHTML = `<div id="host">${html}</div>`;
-  const style = document.createElement("style");
-  style.textContent = css;
-  document.head.append(style);
-  window.monitor = await import("data:text/javascript;base64," + source);
-  window.show = (text) => window.monitor.default({
-    data: Uint8Array.from(atob(text), c => c.charCodeAt(0)),
-    parentElement: document.querySelector("#host"),
-  });
-}
-"""
 NOISE = np.random.default_rng(0).normal(size=(200, 2)).astype("f4")
 
 
@@ -79,25 +63,14 @@ def payload(seen=BOTH, state="live", run="a", **entries):
 
 @pytest.fixture
 def page(chromium):
-    page = chromium.new_page(viewport={"width": 1100, "height": 800})
-    noise = []
-    page.on("console", lambda m: m.type == "error" and noise.append(m.text))
-    page.on("pageerror", lambda error: noise.append(str(error)))
-    html, css, js = sources(MONITOR).values()
-    source = base64.b64encode(js.encode()).decode()
-    page.evaluate(MOUNT, [source, html, css])
-    yield page
-    page.close()
-    assert not noise, noise
+    with component(chromium, "monitor/monitor", width=1000, height=800) as page:
+        page.evaluate("mount", None)
+        yield page
 
 
 def show(page, content):
-    page.evaluate("content => { window.show(content); }", content)
+    page.evaluate("t => { show(Uint8Array.from(atob(t), c => c.charCodeAt(0))); }", content)
     frame(page)
-
-
-def frame(page):
-    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
 
 
 def is_blank(page, selector):

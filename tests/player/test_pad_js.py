@@ -1,32 +1,12 @@
 """The drawing pad's own script, in Chromium without Streamlit."""
 
-import base64
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from mounting import component, frame
 
 from flowviz.figures import theme
-from flowviz.ui.canvas import sources
-
-PAD = Path(__file__).parents[2] / "flowviz" / "ui" / "pad" / "pad"
-
-MOUNT = """
-async ([source, html, css, data]) => {
-  document.body.innerHTML = `<div id="host" style="width:300px">${html}</div>`;
-  const style = document.createElement("style");
-  style.textContent = css;
-  document.head.append(style);
-  window.pad = await import("data:text/javascript;base64," + source);
-  window.sent = [];
-  window.show = (data) => window.pad.default({
-    data, parentElement: document.querySelector("#host"),
-    setTriggerValue: (name, value) => window.sent.push([name, value]),
-  });
-  window.leave = window.show(data);
-}
-"""
 
 
 def data(**entries):
@@ -46,26 +26,14 @@ def data(**entries):
 
 @pytest.fixture
 def open_pad(chromium):
-    page = chromium.new_page(viewport={"width": 400, "height": 500})
-    page.noise = []
-    page.on("console", lambda m: m.type == "error" and page.noise.append(m.text))
-    page.on("pageerror", lambda error: page.noise.append(str(error)))
+    with component(chromium, "pad/pad", width=300, height=500) as page:
 
-    def mount(**entries):
-        html, css, js = sources(PAD).values()
-        source = base64.b64encode(js.encode()).decode()
-        page.evaluate(MOUNT, [source, html, css, data(**entries)])
-        frame(page)
-        return page
+        def mount(**entries):
+            page.evaluate("mount", data(**entries))
+            frame(page)
+            return page
 
-    yield mount
-    noise = page.noise
-    page.close()
-    assert not noise, noise
-
-
-def frame(page):
-    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        yield mount
 
 
 def at(page, x, y):

@@ -1,40 +1,16 @@
 """The schedule's plot, in Chromium without Streamlit: its curves are Python's, its points obey."""
 
-import base64
-from pathlib import Path
-
 import pytest
 import torch
+from mounting import component, frame
 
 from flowviz.schedulers import Shaped
-from flowviz.ui.canvas import sources
 
-SHAPER = Path(__file__).parents[2] / "flowviz" / "ui" / "shaper" / "shaper"
 SHAPES = [Shaped(), Shaped(a1=0.02, a2=0.9, a3=0.92, a4=0.97, s1=0.99, s2=0.98, s3=0.3, s4=0.29)]
-
-MOUNT = """
-async ([source, html, css, data]) => {
-  document.body.innerHTML = `<div id="host" style="width:400px">${html}</div>`;
-  const style = document.createElement("style");
-  style.textContent = css;
-  document.head.append(style);
-  window.shaper = await import("data:text/javascript;base64," + source);
-  window.sent = [];
-  window.shaper.default({
-    data, parentElement: document.querySelector("#host"),
-    setTriggerValue: (name, value) => window.sent.push([name, value]),
-  });
-  await new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)));
-}
-"""
 
 
 @pytest.fixture
 def opened(chromium):
-    page = chromium.new_page(viewport={"width": 500, "height": 600})
-    noise = []
-    page.on("console", lambda m: m.type == "error" and noise.append(m.text))
-    page.on("pageerror", lambda error: noise.append(str(error)))
     alpha, sigma = Shaped().values
     colours = dict.fromkeys(("own", "noise", "ink", "muted", "grid"), "#5D6470")
     data = {
@@ -44,12 +20,10 @@ def opened(chromium):
         "presets": [{"label": "OT", "alpha": [0.2, 0.4, 0.6, 0.8], "sigma": [0.8, 0.6, 0.4, 0.2]}],
         "theme": {"light": colours, "dark": colours},
     }
-    html, css, js = sources(SHAPER).values()
-    source = base64.b64encode(js.encode()).decode()
-    page.evaluate(MOUNT, [source, html, css, data])
-    yield page
-    page.close()
-    assert not noise, noise
+    with component(chromium, "shaper/shaper", width=400, height=600) as page:
+        page.evaluate("mount", data)
+        frame(page)
+        yield page
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,11 +1,9 @@
 """The browser's posterior on "One path, all paths", against Python's, without Streamlit."""
 
-import base64
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from mounting import component, frame
 
 from flowviz.datasets import dataset
 from flowviz.distributions import PointMasses
@@ -15,10 +13,8 @@ from flowviz.fields.posterior import part_posterior
 from flowviz.figures.theme import FRAME
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.ui.canvas import sources
 from flowviz.ui.why.touch import payload
 
-FILES = sources(Path(__file__).parents[2] / "flowviz" / "ui" / "why" / "touch")
 WORDS = {"part": "part", "parts": "parts"}
 AT = [[1.0, 0.4], [-3.2, 2.1], [4.9, -4.9], [0.0, 0.0]]
 ROWS = [0, 5, 250, 450, 499, 500]
@@ -29,39 +25,20 @@ ASK = """([data, rows, at]) => {
     const c = {};
     for (const name of ["alpha", "sigma", "d_alpha", "d_sigma"]) c[name] = data[name][k];
     const read = (p) => {
-      const { u, v, mx, my, effective, spread } = why.summary(p, c);
+      const { u, v, mx, my, effective, spread } = touch.summary(p, c);
       return { u: [u, v], mean: [mx, my], effective, spread, log: p.logDensity, w: [...p.w] };
     };
-    const parts = why.overParts(data.distribution, c, x, y);
-    out.push([read(why.overPoints(points, c, x, y)), read(parts)]);
+    const parts = touch.overParts(data.distribution, c, x, y);
+    out.push([read(touch.overPoints(points, c, x, y)), read(parts)]);
   }
   return out;
-}"""
-
-MOUNT = """([html, css, data]) => {
-  document.body.innerHTML = `<div id="host" style="width:900px">${html}</div>`;
-  const style = document.createElement("style");
-  style.textContent = css;
-  document.head.append(style);
-  window.said = [];
-  why.default({ data, parentElement: document.querySelector("#host"),
-    setStateValue: (name, value) => window.said.push([name, value]) });
 }"""
 
 
 @pytest.fixture(scope="module")
 def page(chromium):
-    page = chromium.new_page(viewport={"width": 940, "height": 800})
-    noise = []
-    page.on("console", lambda m: m.type == "error" and noise.append(m.text))
-    page.on("pageerror", lambda error: noise.append(str(error)))
-    source = base64.b64encode(FILES["js"].encode()).decode()
-    page.evaluate(
-        "async (s) => { window.why = await import('data:text/javascript;base64,' + s); }", source
-    )
-    yield page
-    page.close()
-    assert not noise, noise
+    with component(chromium, "why/touch", width=900, height=800) as page:
+        yield page
 
 
 def sent(data, path, n=200, over="points"):
@@ -99,7 +76,7 @@ def test_browser_computes_what_python_computes(page, path, data):
 
 def test_erfcx_over_its_range(page):
     y = [0.0, 1e-9, 0.3, 1.0, 2.7, 8.0, 30.0, 1e3, 1e8]
-    got = page.evaluate("(y) => y.map(why.erfcx)", y)
+    got = page.evaluate("(y) => y.map(touch.erfcx)", y)
     wanted = torch.special.erfcx(torch.tensor(y, dtype=torch.float64))
     torch.testing.assert_close(torch.tensor(got, dtype=torch.float64), wanted, rtol=5e-14, atol=0)
 
@@ -108,7 +85,7 @@ def test_erfcx_over_its_range(page):
 def test_density_behind_the_point_is_the_exact_one(page, data):
     shown, n, row = sent(data, "ot", n=2), 24, 300
     grid = page.evaluate(
-        """([data, k, frame, n]) => [...why.densityGrid(data.distribution, {
+        """([data, k, frame, n]) => [...touch.densityGrid(data.distribution, {
         alpha: data.alpha[k], sigma: data.sigma[k] }, frame, n)]""",
         [shown, row, FRAME, n],
     )
@@ -121,7 +98,7 @@ def test_density_behind_the_point_is_the_exact_one(page, data):
 
 
 def test_drawn_paths_stand_for_all_and_stay_while_weights_shift(page):
-    choose = "([w, most]) => why.chosen(w, why.ranks(w.length), most)"
+    choose = "([w, most]) => touch.chosen(w, touch.ranks(w.length), most)"
     w = np.random.default_rng(0).dirichlet(np.full(1000, 0.3))
     shown = page.evaluate(choose, [w.tolist(), 160])
     assert len(shown) == 160
@@ -151,7 +128,7 @@ def test_notice_follows_the_numbers(page, effective, over, u, words):
     seen = {"effective": effective, "speed": u, "u": u, "v": 0, "spread": 0.5}
     exact = seen | {"u": 1.0, "speed": 1.0}
     text = page.evaluate(
-        "(a) => why.notice(a)",
+        "(a) => touch.notice(a)",
         {
             "n": 1000,
             "over": over,
@@ -164,15 +141,11 @@ def test_notice_follows_the_numbers(page, effective, over, u, words):
     assert words in text
 
 
-def frame(page):
-    page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
-
-
 def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
     data = sent("checkerboard", "vp") | {
         "initial": {"t": 0.5, "x": 1.0, "y": 0.5, "layers": ["paths", "arrows", "density"]}
     }
-    page.evaluate(MOUNT, [FILES["html"], FILES["css"], data])
+    page.evaluate("mount", data)
     frame(page)
     root, plane = page.locator(".fw"), page.locator(".fw-plot canvas")
     assert root.get_attribute("data-t") == "0.500"
@@ -182,10 +155,10 @@ def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
     page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"], steps=5)
     frame(page)
     assert float(root.get_attribute("data-x")) > 1.5
-    assert page.evaluate("said") == []
+    assert page.evaluate("sent") == []
     page.mouse.up()
     page.wait_for_timeout(50)
-    [[name, seen]] = page.evaluate("said")
+    [[name, seen]] = page.evaluate("sent")
     assert name == "view" and seen["x"] == pytest.approx(
         float(root.get_attribute("data-x")), abs=1e-3
     )
@@ -202,7 +175,7 @@ def test_a_ride_goes_back_the_way_it_came(page):
     data = sent("8gaussians", "ot", over="parts") | {
         "initial": {"t": 0.0, "x": 0.5, "y": 0.25, "layers": []}
     }
-    page.evaluate(MOUNT, [FILES["html"], FILES["css"], data])
+    page.evaluate("mount", data)
     frame(page)
     root, slider = page.locator(".fw"), page.locator(".fw input")
     page.get_by_role("button", name="Ride the flow").click()
