@@ -14,6 +14,7 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import streamlit as st
@@ -122,20 +123,7 @@ def select(
     help: str | None = None,
 ) -> str:
     """A menu; returns the chosen slug of `options`, which maps slugs to labels."""
-    key = _enter(slug, default, lambda raw: _one_of(raw, options))
-    if st.session_state[key] not in options:
-        st.session_state[key] = default if default in options else next(iter(options))
-    if not is_drawn(slug):
-        return _leave(slug, st.session_state[key], default)
-    chosen = st.selectbox(
-        label,
-        list(options),
-        format_func=options.__getitem__,
-        key=key,
-        help=help,
-        disabled=_is_locked(slug),
-    )
-    return _leave(slug, chosen, default)
+    return _choice(slug, options, default, partial(st.selectbox, label, help=help))
 
 
 def count(
@@ -162,22 +150,14 @@ def segmented(
     label_visibility: Literal["visible", "hidden", "collapsed"] = "visible",
 ) -> str:
     """A row of buttons, one of them pressed; for few options. Returns the chosen slug."""
-    key = _enter(slug, default, lambda raw: _one_of(raw, options))
-    if st.session_state[key] not in options:
-        st.session_state[key] = default if default in options else next(iter(options))
-    if not is_drawn(slug):
-        return _leave(slug, st.session_state[key], default)
-    chosen = st.segmented_control(
+    draw = partial(
+        st.segmented_control,
         label,
-        list(options),
-        format_func=options.__getitem__,
         required=True,
-        key=key,
         help=help,
         label_visibility=label_visibility,
-        disabled=_is_locked(slug),
     )
-    return _leave(slug, chosen or default, default)
+    return _choice(slug, options, default, draw)
 
 
 def several(
@@ -403,6 +383,20 @@ def keep(slug: str, value: T, default: T) -> T:
     """
     st.session_state[f"{st.session_state['url:page']}:{slug}"] = value
     return _leave(slug, value, default)
+
+
+def _choice(
+    slug: str, options: Mapping[str, str], default: str, draw: Callable[..., str | None]
+) -> str:
+    """The slug chosen of `options` with the widget that `draw` makes."""
+    key = _enter(slug, default, lambda raw: _one_of(raw, options))
+    if st.session_state[key] not in options:
+        st.session_state[key] = default if default in options else next(iter(options))
+    chosen = st.session_state[key]
+    if is_drawn(slug):
+        shown = {"options": list(options), "format_func": options.__getitem__}
+        chosen = draw(**shown, key=key, disabled=_is_locked(slug))
+    return _leave(slug, chosen or default, default)
 
 
 class _Refused(ValueError):
