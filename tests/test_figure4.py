@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from flowviz.experiments import figure4
 from flowviz.experiments.evolution import EXACT
@@ -92,6 +93,26 @@ def test_a_row_of_ones_own_says_what_its_field_is():
     assert trained.label == "flow matching on your own schedule"
     with pytest.raises(ValueError, match="own must be a schedule of one's own"):
         SheetConfig(own="trig")
+
+
+@pytest.mark.parametrize("here", [False, True])
+def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here):
+    def script():
+        import streamlit as st
+
+        from flowviz.ui import figure4
+
+        st.session_state["found"] = figure4.controls()
+
+    app = AppTest.from_function(script)
+    app.query_params["own"], app.query_params["shape"] = "1", "a1=0.2"
+    trained = {("checkerboard", "shaped:a1=0.2"): ("live:x", None)}
+    app.session_state["live:fields"] = trained if here else {}
+    app.run(timeout=30)
+    assert not app.exception
+    own = app.session_state["found"].rows[-1]
+    assert own.checkpoint == ("live:x" if here else EXACT) and own.path == "shaped:a1=0.2"
+    assert own.label.startswith("flow matching" if here else "exact field")
 
 
 @pytest.mark.parametrize(

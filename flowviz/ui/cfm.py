@@ -16,8 +16,8 @@ from flowviz.experiments.theorem2 import (
     CouplingResult,
     GapConfig,
     GapResult,
-    GradientConfig,
     GradientResult,
+    SlopeConfig,
     TargetConfig,
     TargetResult,
     pooled,
@@ -189,13 +189,11 @@ def gradients(settings: Settings) -> None:
     """How far the two gradients are apart on one batch, over its size."""
     st.subheader("The gradients differ by chance alone")
     pieces = [
-        partial(
-            _gradients,
-            GradientConfig(data=settings.data, path=spec, field=name, seed=settings.seed + k),
-            field,
-        )
+        partial(_gradients, pool, field)
         for spec, name, field in (_chosen(settings, path) for path in settings.paths)
-        for k in range(settings.seeds)
+        for pool in SlopeConfig(
+            data=settings.data, path=spec, field=name, seeds=settings.seeds, seed=settings.seed
+        ).pools
     ]
     found = gather("cfm-gradients", pieces, label="Differentiating both losses", token=settings)
     if found is None:

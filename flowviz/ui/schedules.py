@@ -105,7 +105,7 @@ def _use(own: Shaped) -> None:
     """Where to go with the schedule."""
     st.caption(
         "Every menu of paths in the app offers it as *your own schedule*, with exact fields at "
-        "once; the link carries it."
+        "once, and pages that compare given paths have a switch for it; the link carries it."
     )
     with st.container(horizontal=True, gap="small"):
         for label, icon, page, link in (
