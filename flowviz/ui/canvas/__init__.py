@@ -5,13 +5,15 @@ neighbours to import from, so that `canvas.js` and `canvas.css` are put in front
 A root of the class `ground` has the look, an element `ground-theme` in it tells of a new theme.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-__all__ = ["component", "sources"]
+from flowviz.figures import theme
+
+__all__ = ["component", "sources", "themes"]
 
 _SHARED = Path(__file__).parent / "canvas"
 
@@ -28,6 +30,24 @@ def sources(stem: Path) -> dict[str, str]:
         "html": html,
         "css": f"{_text(_SHARED, 'css')}\n{css}",
         "js": f"{_text(_SHARED, 'js')}\n{js}",
+    }
+
+
+def themes(more: Callable[[bool], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The colours of both themes by name, between which a component chooses by the page's own.
+
+    Args:
+        more: what a component needs besides the colours of all figures, given whether it is dark.
+    """
+    return {
+        name: {
+            "paper": theme.PAPER[dark],
+            "ink": theme.INK[dark],
+            "muted": theme.MUTED[dark],
+            "grid": theme.GRID[dark],
+            **more(dark),
+        }
+        for name, dark in (("light", False), ("dark", True))
     }
 
 

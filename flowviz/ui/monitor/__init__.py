@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from flowviz.experiments.live import QUALITY, Snapshot, Trace
 from flowviz.figures import theme
 from flowviz.metrics import METRICS
-from flowviz.ui.canvas import component
+from flowviz.ui.canvas import component, themes
 
 __all__ = ["EXCESS_TITLE", "LOSS_TITLE", "MonitorState", "monitor", "pack"]
 
@@ -92,15 +92,9 @@ def pack(
             )
         ],
         "charts": _charts(snapshot, traces),
-        "theme": {
-            name: {
-                "roles": {role: pair[dark] for role, pair in theme.ROLES.items()},
-                "ink": theme.INK[dark],
-                "muted": theme.MUTED[dark],
-                "grid": theme.GRID[dark],
-            }
-            for dark, name in enumerate(("light", "dark"))
-        },
+        "theme": themes(
+            lambda dark: {"roles": {role: pair[dark] for role, pair in theme.ROLES.items()}}
+        ),
     }
     text = json.dumps(head, ensure_ascii=False, allow_nan=False).encode()
     return b"".join([struct.pack("<I", len(text)), text, *blobs])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flowviz.figures import theme
-from flowviz.ui.canvas import component
+from flowviz.ui.canvas import component, themes
 
 __all__ = ["draw_pad", "means_pad"]
 
@@ -47,15 +47,7 @@ def means_pad(means: Points, *, std: float, most: int, key: str) -> Points | Non
 
 def _mounted(key: str, shown: dict[str, Any]) -> Any:
     shown["frame"] = theme.FRAME
-    shown["theme"] = {
-        name: {
-            "data": theme.ROLES["data"][dark],
-            "ink": theme.INK[dark],
-            "muted": theme.MUTED[dark],
-            "grid": theme.GRID[dark],
-        }
-        for dark, name in enumerate(("light", "dark"))
-    }
+    shown["theme"] = themes(lambda dark: {"data": theme.colour("data", dark=dark)})
     return _pad(key=key, data=shown, on_drawing_change=_heard, on_means_change=_heard)
 
 

@@ -18,7 +18,7 @@ import streamlit as st
 
 from flowviz.figures import theme
 from flowviz.ui import state
-from flowviz.ui.canvas import component, sources
+from flowviz.ui.canvas import component, sources, themes
 from flowviz.ui.player.payload import (
     FRAME,
     Panel,
@@ -177,16 +177,11 @@ def _reported(report: Any, initial: View) -> View:
 
 
 def _theme() -> dict[str, Any]:
-    """The colours of both themes; the browser picks by the page's background."""
-    return {
-        name: {
-            "roles": {role: pair[i] for role, pair in theme.ROLES.items()},
-            "density": theme.DENSITY_RAMP[i][:DENSITY_STOPS],
-            "difference": theme.DIFFERENCE_RAMP[i],
-            "paper": theme.PAPER[i],
-            "ink": theme.INK[i],
-            "muted": theme.MUTED[i],
-            "grid": theme.GRID[i],
+    """The colours of both themes."""
+    return themes(
+        lambda dark: {
+            "roles": {role: pair[dark] for role, pair in theme.ROLES.items()},
+            "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
+            "difference": theme.DIFFERENCE_RAMP[dark],
         }
-        for i, name in enumerate(("light", "dark"))
-    }
+    )

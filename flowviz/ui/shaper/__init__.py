@@ -8,7 +8,7 @@ import streamlit as st
 
 from flowviz.figures import theme
 from flowviz.schedulers import Shaped
-from flowviz.ui.canvas import component
+from flowviz.ui.canvas import component, themes
 
 __all__ = ["Values", "shaper"]
 
@@ -38,16 +38,12 @@ def shaper(
             {"label": label, "alpha": values[0], "sigma": values[1]}
             for label, values in presets.items()
         ],
-        "theme": {
-            name: {
-                "own": theme.colour("shaped", dark=bool(dark)),
-                "noise": theme.colour("noise", dark=bool(dark)),
-                "ink": theme.INK[dark],
-                "muted": theme.MUTED[dark],
-                "grid": theme.GRID[dark],
+        "theme": themes(
+            lambda dark: {
+                "own": theme.colour("shaped", dark=dark),
+                "noise": theme.colour("noise", dark=dark),
             }
-            for dark, name in enumerate(("light", "dark"))
-        },
+        ),
     }
 
     def heard() -> None:

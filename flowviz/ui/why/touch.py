@@ -10,7 +10,7 @@ from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
 from flowviz.ui import state
-from flowviz.ui.canvas import component
+from flowviz.ui.canvas import component, themes
 from flowviz.ui.why import results
 
 __all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
@@ -130,19 +130,13 @@ def payload(result: TouchResult, *, path: str, over: str, words: dict[str, str])
         "path": scheduler(path).label,
         "frame": theme.FRAME,
         "reserve": RESERVE,
-        "theme": {
-            name: {
-                "role": theme.path_colour(path, dark=bool(dark)),
-                "noise": theme.ROLES["noise"][dark],
-                "data": theme.ROLES["data"][dark],
-                "exact": theme.ROLES["exact"][dark],
+        "theme": themes(
+            lambda dark: {
+                "role": theme.path_colour(path, dark=dark),
+                **{name: theme.colour(name, dark=dark) for name in ("noise", "data", "exact")},
                 "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
-                "paper": theme.PAPER[dark],
-                "ink": theme.INK[dark],
-                "muted": theme.MUTED[dark],
             }
-            for dark, name in enumerate(("light", "dark"))
-        },
+        ),
     }
 
 
