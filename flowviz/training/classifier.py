@@ -199,16 +199,7 @@ def read_classifier_config(folder: str | Path) -> ClassifierConfig:
     Raises:
         ValueError: there is no run, or its config cannot be read.
     """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise ValueError(f"There is no run to resume: {path} does not exist.")
-    try:
-        content = json.loads(path.read_text())
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is not {FORMAT!r}")
-        return ClassifierConfig.from_dict(content["config"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not the config of a classifier's run ({error}).") from error
+    return rest.config_in(folder, ClassifierConfig, FORMAT)
 
 
 def saved_classifier(

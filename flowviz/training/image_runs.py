@@ -53,19 +53,7 @@ def read_config(folder: str | Path) -> ImageTrainConfig:
     Raises:
         ValueError: there is no run, or its config cannot be read.
     """
-    path = Path(folder) / "config.json"
-    if not path.is_file():
-        raise ValueError(f"There is no run to resume: {path} does not exist.")
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: it is not JSON.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ValueError(f"{path} is not the config of a training run on images.")
-    try:
-        return ImageTrainConfig.from_dict(content["config"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged: an entry is missing or wrong.") from error
+    return rest.config_in(folder, ImageTrainConfig, FORMAT)
 
 
 def run_images(

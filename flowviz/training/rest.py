@@ -8,14 +8,23 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from flowviz.files import write_text
 
-__all__ = ["ADAM", "Config", "average", "cut_log", "restore", "schedule", "tensors_of"]
+__all__ = [
+    "ADAM",
+    "Config",
+    "average",
+    "config_in",
+    "cut_log",
+    "restore",
+    "schedule",
+    "tensors_of",
+]
 
 
 class Config:
@@ -32,6 +41,8 @@ class Config:
             raise ValueError(f"{cls.WHAT} has no {', '.join(sorted(unknown))}.")
         return cls(**values)
 
+
+C = TypeVar("C", bound=Config)
 
 ADAM = {key: f"optimizer.{key}." for key in ("step", "exp_avg", "exp_avg_sq")}
 """What Adam remembers of a weight, and how the names of it begin."""
@@ -125,6 +136,27 @@ def average(
     """Moves averages of weights on after the `step`-th step; their memory is short while young."""
     decay = min(decay, step / (step + 10))
     torch._foreach_lerp_(list(averages), list(weights), 1 - decay)
+
+
+def config_in(folder: str | Path, kind: type[C], form: str) -> C:
+    """The config of the run in a folder; `form` is the format that its config.json states.
+
+    Raises:
+        ValueError: there is no run, or its config cannot be read.
+    """
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise ValueError(f"There is no run to resume: {path} does not exist.")
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is not JSON.") from error
+    if not isinstance(content, dict) or content.get("format") != form:
+        raise ValueError(f"{path} is not of such a run: its format is not {form!r}.")
+    try:
+        return kind.from_dict(content["config"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: an entry is missing or wrong.") from error
 
 
 def cut_log(path: Path, step: int) -> None:
