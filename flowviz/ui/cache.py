@@ -6,7 +6,7 @@ config.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any, TypeVar
@@ -40,6 +40,7 @@ __all__ = [
     "network",
     "packed_scene",
     "panels",
+    "pass_over",
     "point",
     "scene",
 ]
@@ -96,11 +97,17 @@ def network(name: str, sha256: str) -> LearnedField:
 def cards() -> dict[str, checkpoints.Card]:
     """The checkpoints on this machine by name; a damaged file is passed over with one notice."""
     found, damages = _listing()
-    for damage in damages:
-        if damage not in st.session_state.setdefault("cards:told", set()):
-            st.session_state["cards:told"].add(damage)
-            st.toast(f"A checkpoint was passed over. {damage}", icon=":material/error:")
+    pass_over(damages)
     return found
+
+
+def pass_over(damages: Iterable[str]) -> None:
+    """Tells this visitor of each damaged checkpoint, once."""
+    told = st.session_state.setdefault("cards:told", set())
+    for damage in damages:
+        if damage not in told:
+            told.add(damage)
+            st.toast(f"A checkpoint was passed over. {damage}", icon=":material/error:")
 
 
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)

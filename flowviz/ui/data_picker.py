@@ -6,7 +6,10 @@ kept by its content, so that a link finds it again on the same server.
 
 from collections.abc import Callable
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
+from torch import Generator
 
 from flowviz import datasets
 from flowviz.datasets import DATASETS, PICTURE_SUFFIXES, TABLE_SUFFIXES, Dataset, is_linkable
@@ -17,7 +20,7 @@ from flowviz.datasets.word import MOST_LETTERS
 from flowviz.ui import state
 from flowviz.ui.pad import draw_pad, means_pad
 
-__all__ = ["dataset", "pick"]
+__all__ = ["dataset", "pick", "points"]
 
 SLUG = "data"
 WORD = "FLOW"
@@ -30,6 +33,12 @@ SHOWN_POINTS = 600
 def dataset(spec: str) -> Dataset:
     """`flowviz.datasets.dataset`, kept for all visitors."""
     return datasets.dataset(spec)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def points(spec: str, n: int) -> NDArray[np.float32]:
+    """n points of a data set, (n, 2), the same ones every time."""
+    return dataset(spec).sample(n, Generator().manual_seed(0)).numpy()
 
 
 def pick(default: str = "checkerboard", *, help: str | None = None) -> str:

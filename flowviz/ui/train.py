@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from torch import Generator
 
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, CheckpointError
@@ -281,7 +280,7 @@ def _payload(current: Job | None, settings: Settings) -> bytes:
             run=current.id if current else "",
             state="empty",
             panels=[(path, scheduler(path).label) for path in paths],
-            data=_points(data),
+            data=data_picker.points(data, DATA_POINTS),
             steps=steps,
             message="Live samples appear here." if current is None else "Getting ready …",
         )
@@ -301,12 +300,6 @@ def _payload(current: Job | None, settings: Settings) -> bytes:
     )
     st.session_state["train:payload"] = ((current.id, shown), snapshot, payload)
     return payload
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _points(data: str) -> NDArray[np.float32]:
-    """Points of a data set, (n, 2)."""
-    return data_picker.dataset(data).sample(DATA_POINTS, Generator().manual_seed(0)).numpy()
 
 
 def outcome(settings: Settings) -> None:

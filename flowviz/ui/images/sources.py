@@ -29,11 +29,9 @@ from flowviz.datasets.images import CLASSES
 from flowviz.device import choose_device
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
+from flowviz.ui.cache import LISTED_SECONDS, pass_over
 
 __all__ = ["MISSING", "Source", "cards", "load", "names", "opener", "quality"]
-
-LISTED_SECONDS = 5
-"""How long a listing of files is taken to be fresh."""
 
 HELD = "images:uploads"
 """Where the session keeps what it uploaded, by name."""
@@ -105,10 +103,7 @@ def _listing() -> tuple[dict[str, ImageCard], list[str], list[str]]:
 def cards() -> dict[str, ImageCard]:
     """The cards of our own fields of images; a damaged file is passed over with one notice."""
     found, _, damages = _listing()
-    for damage in damages:
-        if damage not in st.session_state.setdefault("images:told", set()):
-            st.session_state["images:told"].add(damage)
-            st.toast(f"A checkpoint was passed over. {damage}", icon=":material/error:")
+    pass_over(damages)
     return found
 
 

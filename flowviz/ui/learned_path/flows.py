@@ -2,23 +2,20 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-import streamlit as st
-from numpy.typing import NDArray
-from torch import Generator
-
 from flowviz.checkpoints import Card
 from flowviz.experiments.sources import exact_name, pinned
 from flowviz.fields import LearnedField
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.figures import theme
 from flowviz.schedulers import LEARNED, scheduler
-from flowviz.ui import cache, data_picker
+from flowviz.ui import cache
 from flowviz.ui.compare.networks import LIVE, choose, networks
 from flowviz.ui.theme import is_dark
 
-__all__ = ["Shown", "flows", "points"]
+__all__ = ["DATA_POINTS", "Shown", "flows"]
 
+DATA_POINTS = 600
+"""Points of the data in the pictures."""
 FIXED = ("ot", "vp")
 """The paths that a learned one is held against."""
 
@@ -113,12 +110,6 @@ def flows(data: str, own: str = "") -> list[Shown]:
             )
         )
     return found
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def points(data: str) -> NDArray[np.float32]:
-    """Points of a data set, (n, 2)."""
-    return data_picker.dataset(data).sample(600, Generator().manual_seed(0)).numpy()
 
 
 def _kind(card: Card) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from flowviz.device import limit_threads
 from flowviz.distributions import PointMasses
 from flowviz.experiments import learned_path as experiments
 from flowviz.experiments.learned_path import Bending, BendingConfig, Ways, WaysConfig
@@ -21,7 +20,7 @@ from flowviz.solvers import METHODS
 from flowviz.training import NfdmConfig
 from flowviz.ui import cache, data_picker, downloads, figure, nfe_quality, paths, state
 from flowviz.ui.learned_path import training, words
-from flowviz.ui.learned_path.flows import Shown, flows, points
+from flowviz.ui.learned_path.flows import DATA_POINTS, Shown, flows
 from flowviz.ui.learned_path.words import Told
 from flowviz.ui.pieces import gather
 from flowviz.ui.theme import is_dark
@@ -75,11 +74,9 @@ def controls() -> Settings:
             "Sample quality",
             {name: METRICS[name].label for name in MEASURES},
             MEASURES[0],
-            help=" ".join(f"**{METRICS[n].label}:** {METRICS[n].sentence}" for n in MEASURES),
+            help=METRICS.sentences(MEASURES),
         )
-        seed = state.integer(
-            "seed", "Seed of the noise", 0, 999_999, 0, dice=True, help="The same on every path."
-        )
+        seed = state.seed(help="The same on every path.")
         own = paths.also_own(
             help="Your own schedule beside OT and VP: by the network that you trained on it for "
             "this data set (page *Train*), else by its exact field, and the label says which."
@@ -108,16 +105,8 @@ def show(settings: Settings) -> None:
     training.section(settings.training)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _ways_of(config: WaysConfig, _field: object) -> Ways:
-    limit_threads()
-    return experiments.compute_ways(config, field=_field)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _bending_of(config: BendingConfig, _field: object) -> Bending:
-    limit_threads()
-    return experiments.compute_bending(config, field=_field)
+_ways_of: Callable[..., Ways] = cache.kept(experiments, "compute_ways", 64)
+_bending_of: Callable[..., Bending] = cache.kept(experiments, "compute_bending", 64)
 
 
 def _measured(
@@ -173,7 +162,7 @@ def _ways(settings: Settings, shown: Sequence[Shown], found: Sequence[Ways]) -> 
                 )
                 for each, ways in zip(shown, found, strict=True)
             ],
-            points(settings.data),
+            data_picker.points(settings.data, DATA_POINTS),
             dark=is_dark(),
         ),
         "learned-path-ways",
@@ -341,10 +330,9 @@ def _curves(
             log_x=True,
             log_y=True,
             markers=True,
+            x_ticks=sorted({round(nfe) for curve in found for nfe in curve.cost}),
             dark=is_dark(),
         )
-        budgets = sorted({round(nfe) for curve in found for nfe in curve.cost})
-        plot.update_xaxes(tickvals=budgets, ticktext=[f"{nfe}" for nfe in budgets])
         with place:
             figure.show(
                 plot,

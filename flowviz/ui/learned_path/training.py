@@ -12,7 +12,7 @@ from flowviz.figures import learned_path as figures
 from flowviz.schedulers import LEARNED
 from flowviz.training import NfdmConfig
 from flowviz.ui import cache, data_picker, figure, state
-from flowviz.ui.learned_path.flows import points
+from flowviz.ui.learned_path.flows import DATA_POINTS
 from flowviz.ui.straighter.board import board, finished
 from flowviz.ui.theme import is_dark
 
@@ -96,7 +96,7 @@ def _drawn(config: NfdmConfig, found: Learning) -> None:
                             flow=found.ways.flow,
                         )
                     ],
-                    points(config.data),
+                    data_picker.points(config.data, DATA_POINTS),
                     dark=is_dark(),
                 ),
                 theme=None,
