@@ -253,8 +253,7 @@ class LikelihoodConfig:
 
     def __post_init__(self) -> None:
         scheduler(self.path)
-        if not 2 <= self.n <= 100_000:
-            raise ValueError(f"n must be in 2..100000; got {self.n}.")
+        check_bounds(self, n=(2, 100_000))
 
 
 @dataclass(frozen=True, kw_only=True)

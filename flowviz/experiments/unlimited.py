@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Generator
 
 from flowviz import checkpoints
+from flowviz.bounds import check_bounds
 from flowviz.datasets import dataset
 from flowviz.experiments.endpoints import OWN, specs
 from flowviz.experiments.evaluate import (
@@ -77,8 +78,7 @@ class StraightnessConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.n <= 20_000:
-            raise ValueError(f"n must be in 2..20000; got {self.n}.")
+        check_bounds(self, n=(2, 20_000))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
