@@ -340,7 +340,7 @@ def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):
         "bound",
         "learned-path",
     )
-    assert card.method == "bound and curvature penalty"
+    assert card.method == "curvature penalty"
     x = torch.randn(20, 2, generator=Generator().manual_seed(0))
     again = checkpoints.load_bytes(checkpoints.dumps(loaded.field, card, precision="float32")[0])
     torch.testing.assert_close(
@@ -409,7 +409,7 @@ def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs()
     asked = unlimited.StraightnessConfig(data="8gaussians", learned=(name,), n=n)
     (learned,) = unlimited.compute_straightness(asked).learned
     field = checkpoints.load(name).field
-    assert learned.method == "bound and curvature penalty"
+    assert learned.method == "curvature penalty"
     wanted = marginal_straightness(field, noise(n, 0), tol=1e-4).deviation
     assert learned.marginal.deviation == wanted
     # Against the speed of its own ways: S = kinetic energy less the square of the chord.

@@ -163,7 +163,7 @@ class Card(Entries):
         """How it was trained, in a few words for menus."""
         if not self.is_learned_path:
             return OBJECTIVES[self.objective].label
-        return "bound and curvature penalty" if self.training.get("penalty") else "bound alone"
+        return "curvature penalty" if self.training.get("penalty") else "bound alone"
 
     def holds(self) -> dict[str, bool]:
         """See `Entries.holds`."""

@@ -26,6 +26,7 @@ from flowviz.schedulers import CondOT, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
 
 __all__ = [
+    "BLUR",
     "BUDGETS",
     "EXACT",
     "FlowConfig",

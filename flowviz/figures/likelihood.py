@@ -139,15 +139,16 @@ def along(
 ) -> go.Figure:
     """log p_t in nats along one way, (S + 1,) over times (S + 1,), beside the path's own.
 
-    `exact` may be NaN where it is not known.
+    Where `exact` is not known it is NaN, and its line goes straight on to where it is.
     """
+    known = np.isfinite(exact)
     lines = [
         Curve(label="by change of variables", colour=colour, x=times, y=log_density),
         Curve(
             label=exact_label,
             colour=theme.colour("exact", dark=dark),
-            x=times,
-            y=exact,
+            x=times[known],
+            y=exact[known],
         ),
     ]
     figure = curves(

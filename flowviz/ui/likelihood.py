@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.experiments.evaluate import Likelihood
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.evolution import BLUR, EXACT
 from flowviz.experiments.likelihood import (
     MIXED,
     DensityConfig,
@@ -344,7 +344,7 @@ def _beside(settings: Settings) -> None:
     )
     st.caption(
         _mass_sentence(settings, density) + f" KL(exact ‖ this) on the grid is {density.kl:.4f} "
-        f"nats at t = {t:.2f}."
+        f"nats at t = {t:.2f}." + _estimated(settings.model, blur=BLUR)
     )
 
 
@@ -384,7 +384,7 @@ def _evolution(settings: Settings) -> None:
         f"On the grid KL(exact ‖ this) is largest at t = {worst.t:.3g}: {worst.kl:.4f} nats; at "
         f"t = 1 it is {found[-1].kl:.4f} nats. The masses in the frame lie between "
         f"{min(r.mass for r in found):.3f} and {max(r.mass for r in found):.3f}. The columns "
-        "have a scale each." + _estimated(settings.model)
+        "have a scale each." + _estimated(settings.model, blur=BLUR)
     )
 
 
@@ -429,13 +429,14 @@ def _gap(settings: Settings) -> None:
     )
 
 
-def _estimated(model: Model) -> str:
-    """Of a learned path, what stands for its exact density."""
+def _estimated(model: Model, *, blur: float = 0.0) -> str:
+    """Of a learned path, what stands for its exact density, blurred by a Gaussian or not."""
     if not model.learned_path:
         return ""
+    blurred = f", blurred by {blur:g}" if blur else ""
     return (
         " Between t = 0 and 1 the density of a learned path has no closed form: exact is here "
-        f"the mean of what the path makes of {MIXED:,} data points."
+        f"the mean of what the path makes of {MIXED:,} data points{blurred}."
     )
 
 

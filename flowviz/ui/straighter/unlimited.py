@@ -1,6 +1,6 @@
 """The third claim: where exact flows end, how straight they run, what straightens them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -47,8 +47,8 @@ DEFAULT = EndpointsConfig()
 SHOWN = 64
 """Particles whose ends are drawn."""
 
-LOW = {"height": 370, "margin_b": 110, "legend_y": -0.3}
-"""Room under low figures for a legend of one column, which narrow windows make of it."""
+LEGEND = 24
+"""Pixels of a line of a legend of one column, which narrow windows make of it."""
 
 DRAWN = ("ot", "vp", "trig")
 """Paths whose straightness is drawn; VE's is another order of magnitude, and in the table."""
@@ -112,9 +112,9 @@ def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
         grid = state.select(
             "grid",
             "Its steps lie",
-            {name: entry.label for name, entry in GRIDS.items()},
+            GRIDS.labels,
             DEFAULT.grid,
-            help=" ".join(f"**{entry.label}:** {entry.sentence}" for entry in GRIDS.values()),
+            help=GRIDS.sentences(),
         )
         matched = state.toggle(
             "matched",
@@ -124,7 +124,7 @@ def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
             "there were none. On: they start where the OT flow is at their own ratio of signal to "
             "noise, and then all paths end in the same points.",
         )
-        seed = state.integer("seed", "Seed", 0, 999_999, DEFAULT.seed, dice=True)
+        seed = state.seed("Seed", DEFAULT.seed)
         steps = state.integer(
             "pair-steps", "Steps of the couplings' trainings", 100, 20_000, 2_000, step=500
         )
@@ -147,10 +147,7 @@ def _ended(config: EndpointsConfig) -> EndpointsResult:
     return ends.compute_endpoints(config)
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _straight(config: StraightnessConfig) -> StraightnessResult:
-    limit_threads()
-    return unlimited.compute_straightness(config)
+_straight: Callable[..., StraightnessResult] = cache.kept(unlimited, "compute_straightness", 32)
 
 
 def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
@@ -225,6 +222,8 @@ def _one_floor(plot: go.Figure) -> go.Figure:
 def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None:
     st.subheader("How straight: pair by pair, and as a whole")
     drawn = _flows(found)
+    legend = LEGEND * len(drawn)
+    low = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
     left, right = st.columns([6, 5])
     with left:
         plot = straightness.pairs(
@@ -241,7 +240,7 @@ def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None
             dark=is_dark(),
         )
         figure.show(
-            plot.update_layout(**LOW),
+            plot.update_layout(**low),
             "straighter-pairs",
             title="straightness of conditional and marginal flows",
             alt="Straightness of each path's conditional flows, hollow, and marginal flow, full.",
@@ -267,7 +266,7 @@ def _straightness(config: StraightnessConfig, found: StraightnessResult) -> None
             dark=is_dark(),
         )
         figure.show(
-            plot.update_layout(**LOW),
+            plot.update_layout(**low),
             "straighter-deviations",
             title="where the marginal flow leaves its chord",
             alt="Mean squared difference of velocity and chord over time for each marginal flow.",
