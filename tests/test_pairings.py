@@ -132,8 +132,8 @@ def test_couplings_straighten_the_marginal_flow():
     assert alone.deviation > 30 * many.deviation
     assert 1 <= many.arc_over_chord < 1.01 < alone.arc_over_chord
     assert np.array_equal(found[0].states[0], found[1].states[0]), "the same noise"
-    # On another path they leave what each pair has alone; smoothing takes a little of that, and
-    # crossings that are left add to it.
+    # On another path they come to what each pair has alone, but for smoothing and what still
+    # crosses.
     own = compute_marginal(MarginalConfig(batch=64, path="shaped"))
     assert found[1].alone < 1e-9 and own.alone > 1
     assert own.straightness.deviation == pytest.approx(own.alone, rel=0.15)
