@@ -484,6 +484,22 @@ def test_page_tells_of_the_shipped_paths_beside_fixed_ones(tmp_path, monkeypatch
     assert any(button.label == "Learn the path" for button in app.button)
 
 
+def test_likelihood_lists_learned_paths_and_says_what_they_are_held_against(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
+    for name, value in (("data", "8gaussians"), ("model", "8gaussians-learned-straight")):
+        app.query_params[name] = value
+    app.query_params["view"] = "beside"
+    app.query_params["t"] = "0.5"
+    app.query_params["cells"] = "54"
+    app.switch_page("pages/likelihood.py").run()
+    assert not app.exception and not app.error
+    (menu,) = (each for each in app.selectbox if each.label == "Field")
+    assert {"learned path, bound alone", "learned path, curvature penalty"} <= set(menu.options)
+    assert menu.value == "8gaussians-learned-straight"
+    assert any("20,000 data points, blurred by 0.1" in each.value for each in app.caption)
+
+
 def _smaller(compute, smaller):
     return lambda config, **more: compute(replace(config, **smaller), **more)
 
