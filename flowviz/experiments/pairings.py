@@ -11,10 +11,10 @@ r"""Which OT: three things that are called optimal transport, and reflow, on the
   2022): not optimal, but never dearer than the pairs that it started from (theorem 3.5).
 
 Pairs are joined by the conditional OT path, or by another one: then a pair's own way has an S
-already, and that is what the best coupling comes to. What each coupling makes of the marginal flow is seen from
-its exact field: in closed form for independent pairs, for the others that of a finite set of pairs
-smoothed by STD (`flowviz.fields.paired`), so that nothing has to be trained. An S below about 0.01
-is that smoothing's own.
+already, and that is what the best coupling comes to. What each coupling makes of the marginal flow
+is seen from its exact field: in closed form for independent pairs, for the others that of a finite
+set of pairs smoothed by STD (`flowviz.fields.paired`), so that nothing has to be trained. An S
+below about 0.01 is that smoothing's own.
 """
 
 from dataclasses import dataclass

@@ -211,13 +211,13 @@ def _own_words(config: PairingsConfig, found: Sequence[MarginalResult]) -> str:
     return (
         "**Where pairs hardly cross, each particle moves as its pair does, and on your own "
         f"schedule that has an S already**: S goes from {first:.2f} with independent pairs and "
-        f"{batch:.2f} with minibatches of {config.batch} to {whole:.2f} with optimal transport (of "
-        f"{ALL:,} points) and {reflow:.2f} with reflow, and the pairs of these two, each moved "
-        f"alone, have {found[2].alone:.2f} and {found[3].alone:.2f}: they speed up and slow down, "
-        "or leave their line, as the schedule says. On conditional OT that is 0. Nothing is "
-        "trained: independent pairs have the closed form, the others the exact field of "
-        f"{PAIRS:,} pairs smoothed by {STD:g}. Reflow's pairs are those of the OT flow: the exact "
-        "flow of your schedule has the same ends."
+        f"{batch:.2f} with minibatches of {config.batch} to {whole:.2f} with optimal transport "
+        f"(of {ALL:,} points) and {reflow:.2f} with reflow, and the pairs of these two, "
+        f"moved alone, have {found[2].alone:.2f} and {found[3].alone:.2f}: they speed up and "
+        "slow down, or leave their line, as the schedule says. On conditional OT that is 0. "
+        "Nothing is trained: independent pairs have the closed form, the others the exact field "
+        f"of {PAIRS:,} pairs smoothed by {STD:g}. Reflow's pairs are those of the OT flow: the "
+        "exact flow of your schedule has the same ends."
     )
 
 
@@ -271,9 +271,9 @@ def _s_words(path: str, values: NDArray, alone: float) -> str:
     """What larger minibatches do to S, and what they leave of it."""
     if path != "ot":
         return (
-            f"**Minibatches take S from {values[0]:.2f} to {values[len(SIZES) - 1]:.2f}**, "
-            f"towards {alone:.2f}, which these pairs have alone: on your own schedule this, and "
-            "not 0, is what the best coupling comes to."
+            f"**Minibatches take S from {values[0]:.2f} to {values[len(SIZES) - 1]:.2f}**; these "
+            f"pairs have {alone:.2f} alone: on your own schedule that, and not 0, is what "
+            "the best coupling comes to, but for the smoothing."
         )
     return (
         "**Small minibatches straighten most of it**: batches of 64 bring S to 1/"

@@ -210,7 +210,7 @@ def _table(
             "arc ÷ chord": [round(b.arc_over_chord, 3) for b in bent],
             "−log p, nats": [_cell(each and each.nll) for each in likely],
             "KL(data ‖ flow), nats": [
-                "–" if each is None or each.kl is None else f"{each.kl:.3f} ± {each.error:.3f}"
+                "–" if each is None or each.kl is None else f"{each.kl:z.3f} ± {each.error:.3f}"
                 for each in likely
             ],
             "bound, nats": [
