@@ -73,9 +73,10 @@ MOST_BEND = 1.5
 """The largest coefficient of the log scale."""
 
 STEP = 3e-4
-"""The time between the points of the acceleration's difference quotient. Measured on fields that
-were trained with it: 0.5 % off for its length and 1 % for rounding in float32. With 0.01, networks
-learned to bend between the points."""
+"""The time between the points of the acceleration's difference quotient. Of the shipped fields,
+against automatic differentiation: 0.4 % off for its length and 1.2 % for rounding in float32, in
+the last hundredth of the time 1.2 % and 3.4 %. With 0.01, networks learned to bend between the
+points: 60 % and more of the acceleration was not seen."""
 
 AT_ONCE = 200
 """Points whose density is found together, each a sum over all data."""
