@@ -8,7 +8,7 @@ st.header("Which “OT”? A path, a coupling, a map")
 config, path = which_ot.controls()
 which_ot.meanings()
 try:
-    which_ot.pairs(config)
+    which_ot.pairs(config, path)
     which_ot.flows(config, path)
     which_ot.costs(config, path)
 except ValueError as error:

@@ -220,7 +220,8 @@ def lesson(settings: Settings, panels: Sheet) -> str:
     return (
         text
         + "; ".join(
-            f"{row.label} {', '.join(f'{100 * result.on_support:.0f}' for result in few)} %"
+            f"{row.label} {', '.join(f'{100 * result.on_support:.0f}' for result in few)}"
+            "\N{NO-BREAK SPACE}%"
             for row, _, few in named
         )
         + ". Each panel has a scale of its own."

@@ -99,8 +99,8 @@ _cost: Callable[..., CostResult] = kept(experiment, "compute_cost", 256)
 _marginal: Callable[..., MarginalResult] = kept(experiment, "compute_marginal", 256)
 
 
-def pairs(config: PairingsConfig) -> None:
-    """The four pairings as segments, with their crossings."""
+def pairs(config: PairingsConfig, path: str) -> None:
+    """The four pairings as segments, with their crossings; `path` carries the flows after them."""
     st.subheader("The pairs that are joined")
     found = _pairings(config)
     shown = [
@@ -139,10 +139,11 @@ def pairs(config: PairingsConfig) -> None:
         ),
     )
     alone, batch, whole, reflow = found.pairings
+    elsewhere = "" if path == "ot" else " (your own schedule carries the flows below)"
     st.markdown(
-        "**Here all four join their pairs by the conditional OT path**, so that “OT” says nothing "
-        f"yet of who is joined to whom. Where lines cross and both particles are there at nearly "
-        f"the same time, one field cannot serve both: {alone.crossings.at_once.sum()} such places "
+        f"**Here all four join their pairs by the conditional OT path**{elsewhere}, so that “OT” "
+        f"says nothing yet of who is joined to whom. Where lines cross and both particles are "
+        f"there at nearly the same time, one field cannot serve both: {alone.crossings.at_once.sum()} such places "
         f"with independent pairs, {batch.crossings.at_once.sum()} with minibatches of "
         f"{config.batch}, {whole.crossings.at_once.sum()} with optimal transport of the "
         f"{config.n} points and {reflow.crossings.at_once.sum()} with reflow. (Lines of an "
