@@ -143,8 +143,8 @@ def pairs(config: PairingsConfig, path: str) -> None:
     st.markdown(
         f"**Here all four join their pairs by the conditional OT path**{elsewhere}, so that “OT” "
         f"says nothing yet of who is joined to whom. Where lines cross and both particles are "
-        f"there at nearly the same time, one field cannot serve both: {alone.crossings.at_once.sum()} such places "
-        f"with independent pairs, {batch.crossings.at_once.sum()} with minibatches of "
+        f"there at nearly the same time, one field cannot serve both: "
+        f"{alone.crossings.at_once.sum()} such places with independent pairs, {batch.crossings.at_once.sum()} with minibatches of "
         f"{config.batch}, {whole.crossings.at_once.sum()} with optimal transport of the "
         f"{config.n} points and {reflow.crossings.at_once.sum()} with reflow. (Lines of an "
         "optimal pairing may cross in the plane, but never at the same time. “At once”: less "
