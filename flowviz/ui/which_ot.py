@@ -142,11 +142,12 @@ def pairs(config: PairingsConfig, path: str) -> None:
     elsewhere = "" if path == "ot" else " (your own schedule carries the flows below)"
     st.markdown(
         f"**Here all four join their pairs by the conditional OT path**{elsewhere}, so that “OT” "
-        f"says nothing yet of who is joined to whom. Where lines cross and both particles are "
-        f"there at nearly the same time, one field cannot serve both: "
-        f"{alone.crossings.at_once.sum()} such places with independent pairs, {batch.crossings.at_once.sum()} with minibatches of "
-        f"{config.batch}, {whole.crossings.at_once.sum()} with optimal transport of the "
-        f"{config.n} points and {reflow.crossings.at_once.sum()} with reflow. (Lines of an "
+        "says nothing yet of who is joined to whom. Where lines cross and both particles are "
+        "there at nearly the same time, one field cannot serve both: "
+        f"{alone.crossings.at_once.sum()} such places with independent pairs, "
+        f"{batch.crossings.at_once.sum()} with minibatches of {config.batch}, "
+        f"{whole.crossings.at_once.sum()} with optimal transport of the {config.n} points and "
+        f"{reflow.crossings.at_once.sum()} with reflow. (Lines of an "
         "optimal pairing may cross in the plane, but never at the same time. “At once”: less "
         f"than {experiment.AT_ONCE:g} apart. Reflow's data are the ends of the exact flow.)"
     )
