@@ -1,5 +1,6 @@
 """The page on the three claims: each opens, runs in the background, is kept and can be stopped."""
 
+import csv
 import threading
 import time
 from dataclasses import replace
@@ -16,7 +17,7 @@ from flowviz.experiments.nfe_quality import Curve
 from flowviz.experiments.sources import exact_name
 from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
-from flowviz.ui import jobs, sweeps
+from flowviz.ui import downloads, jobs, sweeps
 from flowviz.ui.straighter import board
 
 ROOT = Path(__file__).parents[1]
@@ -271,3 +272,11 @@ def test_floor_of_the_race_is_that_of_evaluate():
     first = next(race.race(config))
     judged = EvaluateConfig(n=race.SAMPLES, seed=0, metrics=(race.METRIC,))
     assert first.floor == floors(DATASETS["8gaussians"], judged)[race.METRIC]
+
+
+def test_a_label_with_a_comma_is_one_cell_of_the_download():
+    label = "learned path, curvature penalty"
+    text = downloads.csv_text({"data": "moons"}, {"path": np.array([label]), "S": np.ones(1)})
+    head, *table = text.splitlines()
+    assert head == "# data: moons"
+    assert list(csv.reader(table)) == [["path", "S"], [label, "1"]]

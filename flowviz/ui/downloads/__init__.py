@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from csv import writer
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +69,13 @@ def csv_text(settings: Mapping[str, object], columns: Mapping[str, NDArray]) -> 
     out = io.StringIO()
     for name, value in settings.items():
         out.write(f"# {name}: {str(value).splitlines()[0] if str(value) else ''}\n")
-    out.write(",".join(columns) + "\n")
+    table = writer(out, lineterminator="\n")  # it quotes labels with a comma in them
+    table.writerow(columns)
     texts = [
         np.asarray(v) if np.asarray(v).dtype.kind == "U" else np.char.mod("%.7g", v)
         for v in columns.values()
     ]
-    for line in zip(*texts, strict=True):
-        out.write(",".join(line) + "\n")
+    table.writerows(zip(*texts, strict=True))
     return out.getvalue()
 
 
