@@ -409,7 +409,8 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
     if not unsure.square().mean().sqrt() < SURE:
         raise ValueError(
             f"Before its end the density of a learned path is a mean over {MIXED:,} data points, "
-            f"of which too few are near each place at t = {config.t:g}; take t = 1 or less."
+            f"of which too few are near each place at t = {config.t:g}; take t = 1 or "
+            "an earlier time."
         )
     found = log_prob(
         field,
