@@ -121,7 +121,7 @@ def _measured(
             partial(_bending_of, BendingConfig(**asked), each.network),
             partial(_likely, settings.data, each),
         ]
-    token = (settings.data, settings.seed, tuple(each.field for each in shown))
+    token = (settings.data, settings.seed, tuple((each.path, each.field) for each in shown))
     found = gather("learned-path", pieces, label="Following the flows", token=token)
     return None if found is None else (found[::3], found[1::3], found[2::3])
 
@@ -231,8 +231,9 @@ def _table(
             "score beside it, so that −log p of the flow may lie on either side: where the two "
             "disagree, velocity and score are not those of one density."
         )
-        if any(each.learned and each.card for each in shown):
-            st.caption(words.seeds(settings.data))
+        varied = words.seeds(settings.data)
+        if varied and any(each.learned and each.card for each in shown):
+            st.caption(varied)
     spots = [
         figures.Spot(
             label=each.label,
