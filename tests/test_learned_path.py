@@ -396,6 +396,8 @@ def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
     other = compute_bending(BendingConfig(**asked, path="ot", field="8gaussians-ot"))
     assert learned.bound is not None and learned.bound_error > 0
     assert other.bound is None
+    with pytest.raises(ValueError, match="leads to '8gaussians'; got the data 'moons'"):
+        compute_bending(BendingConfig(data="moons"))
     ways = compute_ways(WaysConfig(field="8gaussians-learned-straight", n=7))
     fixed = compute_ways(WaysConfig(path="ot", field="8gaussians-ot", n=7))
     assert ways.flow.shape[1:] == (7, 2)

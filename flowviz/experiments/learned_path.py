@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from flowviz import checkpoints
 from flowviz.datasets import Dataset
 from flowviz.experiments.evaluate import noise
 from flowviz.experiments.evolution import EXACT, resolve
@@ -226,6 +227,12 @@ def learn(config: NfdmConfig, target: Dataset) -> Iterator[Learning]:
 def _flow(config: WaysConfig | BendingConfig, field: Field | None) -> tuple[Dataset, Field]:
     """The data set and the field of a config, which knows its path."""
     unnamed = field is not None or config.field == EXACT
+    of = config.data if unnamed else checkpoints.read_card(config.field).data
+    if of != config.data:
+        raise ValueError(
+            f"Checkpoint {config.field!r} leads to {of!r}; got the data {config.data!r}, so name "
+            "a field of that data, or exact and a fixed path."
+        )
     target, path, named = resolve(config.data, config.path, None if unnamed else config.field)
     return target, field or named or exact_field(path, target.distribution)
 
