@@ -102,7 +102,8 @@ class NfdmState(Descent):
 
     Attributes:
         bound: the batch's estimate of the bound at the last step, in nats; a tensor ().
-        curvature: the batch's mean square acceleration, unweighted; NaN without a penalty.
+        curvature: the mean square acceleration of half the batch, unweighted; NaN without a
+            penalty.
     """
 
     field: LearnedPathField
