@@ -93,6 +93,8 @@ def test_a_row_of_ones_own_says_what_its_field_is():
     assert trained.label == "flow matching on your own schedule"
     with pytest.raises(ValueError, match="own must be a schedule of one's own"):
         SheetConfig(own="trig")
+    with pytest.raises(ValueError, match="own_field is the field of own"):
+        SheetConfig(own_field="mine")
 
 
 @pytest.mark.parametrize("here", [False, True])

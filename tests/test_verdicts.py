@@ -395,7 +395,12 @@ class TestUnlimited:
         told = verdicts.straightness(replace(found, learned=(bent,)))
         assert "bound alone 0.5 (4.0× smaller)" in told
         assert_plain(told)
-        assert verdicts.learned_name(bent) == "learned path, bound alone"
+        assert verdicts.learned_name(bent, [bent]) == "learned path, bound alone"
+        alike = replace(bent, name="b")
+        assert verdicts.learned_name(bent, [bent, alike]) == "learned path, bound alone (a)"
+        assert "bound alone (b) 0.5" in verdicts.straightness(
+            replace(found, learned=(bent, alike))
+        )
 
     def test_left_over_says_whose_samples_are_worse(self):
         def field(name, path, distance, quality):

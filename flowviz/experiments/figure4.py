@@ -147,6 +147,11 @@ class SheetConfig:
             raise ValueError(
                 f"own must be a schedule of one's own, such as shaped:a1=0.2; got {self.own!r}."
             )
+        if self.own_field != EXACT and not self.own:
+            raise ValueError(
+                f"own_field is the field of own, which must be given with it, such as "
+                f"shaped:a1=0.2; got {self.own_field!r} alone."
+            )
         if self.densities not in ("exact", "histograms"):
             raise ValueError(f'densities must be "exact" or "histograms"; got {self.densities!r}.')
 

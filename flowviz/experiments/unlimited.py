@@ -8,6 +8,7 @@ the exact flow from the same noise, and its samples against those of a perfect s
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -130,15 +131,18 @@ def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
         paths=paths,
         conditional=tuple(conditional),
         marginal=tuple(marginal),
-        learned=tuple(_learned(name, config) for name in config.learned),
+        learned=tuple(
+            _learned(name, config.data, config.n, config.seed) for name in config.learned
+        ),
     )
 
 
-def _learned(name: str, config: StraightnessConfig) -> LearnedStraightness:
+@lru_cache(maxsize=32)  # whatever one's own schedule is, which the config has too
+def _learned(name: str, data: str, n: int, seed: int) -> LearnedStraightness:
     field = source(name).field
-    x_0 = noise(config.n, config.seed)
-    stream = Generator().manual_seed(1000 * config.seed + STRAIGHT)
-    x_1 = dataset(config.data).sample(config.n, stream)
+    x_0 = noise(n, seed)
+    stream = Generator().manual_seed(1000 * seed + STRAIGHT)
+    x_1 = dataset(data).sample(n, stream)
     return LearnedStraightness(
         name=name,
         method=_method(name),

@@ -152,11 +152,15 @@ def config_in(folder: str | Path, kind: type[C], form: str) -> C:
     except ValueError as error:
         raise ValueError(f"{path} is damaged: it is not JSON.") from error
     if not isinstance(content, dict) or content.get("format") != form:
-        raise ValueError(f"{path} is not of such a run: its format is not {form!r}.")
+        raise ValueError(
+            f"{path} is not the config of a run of this kind: its format is not {form!r}."
+        )
     try:
         return kind.from_dict(content["config"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged: an entry is missing or wrong.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} will not do. {error}") from error
 
 
 def cut_log(path: Path, step: int) -> None:

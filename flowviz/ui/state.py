@@ -38,7 +38,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-MOST_SEED = 999_999
+BOX_SEED = 999_999
+"""The largest seed of a box and of its link."""
 
 NONE = "none"
 """What a link says of a menu of which nothing is chosen: an empty value would be lost."""
@@ -285,7 +286,7 @@ def seed(
     help: str | None = None,
 ) -> int:
     """A box for the seed of a random draw, with a button that draws another."""
-    return integer(slug, label, 0, MOST_SEED, default, dice=dice, help=help)
+    return integer(slug, label, 0, BOX_SEED, default, dice=dice, help=help)
 
 
 def number(

@@ -320,7 +320,8 @@ def _curve(
         plot,
         f"which-ot-{name}",
         title=f"{name} over minibatch size",
-        alt=f"{title} over the size of the minibatch, falling to near that of reflow.",
+        alt=f"{title} over the size of the minibatch, with lines at "
+        f"{', '.join(f'{label} ({value:.3g})' for label, value, *_ in levels)}.",
         settings=asdict(config)
         | {"path": path}
         | {label: f"{value:.6g}" for label, value, *_ in levels},

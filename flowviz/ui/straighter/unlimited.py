@@ -64,7 +64,8 @@ def section(data: str) -> None:
     straighter = StraightnessConfig(
         data=data, own=config.own, learned=_learned_names(data), seed=config.seed
     )
-    straight = _straight(straighter)
+    with st.spinner("Measuring how straight the flows are …"):
+        straight = _straight(straighter)
     _straightness(straighter, straight)
     st.subheader("What does straighten a flow: the coupling")
     board(
@@ -94,7 +95,7 @@ def section(data: str) -> None:
             partial(unlimited.left_over, left),
             partial(_left, left),
             start="Follow the learned fields",
-            invite=f"The shipped networks at NFE {left.nfe:,}, from the same noise as the exact "
+            invite=f"The trained networks at NFE {left.nfe:,}, from the same noise as the exact "
             f"flow: about {7 * len(names)} s of computing.",
             doing=lambda result: f"{result.share:.0%} of the solves",
         )
@@ -307,7 +308,7 @@ def _flows(found: StraightnessResult, drawn: Sequence[str] = DRAWN) -> list[_Flo
     ]
     learned = [
         _Flow(
-            label=verdicts.learned_name(each),
+            label=verdicts.learned_name(each, found.learned),
             path=LEARNED,
             conditional=each.conditional,
             marginal=each.marginal,
@@ -325,13 +326,14 @@ def _two(measured: Straightness) -> tuple[float, float]:
 def _table(found: StraightnessResult) -> dict[str, np.ndarray]:
     """Every measure, a row a flow."""
     rows = [
-        (each.label, kind, getattr(each, kind))
+        (each, kind, getattr(each, kind))
         for kind in ("conditional", "marginal")
         for each in _flows(found, found.paths)
     ]
     names = ("deviation", "relative", "arc_over_chord", "energy", "displacement", "acceleration")
     return {
-        "path": np.array([path for path, _, _ in rows]),
+        "path": np.array([each.path for each, _, _ in rows]),
+        "label": np.array([each.label for each, _, _ in rows]),
         "flow": np.array([kind for _, kind, _ in rows]),
     } | {name: np.array([getattr(each, name) for _, _, each in rows]) for name in names}
 
@@ -348,7 +350,7 @@ def _shown(found: StraightnessResult) -> dict[str, Sequence[str]]:
         "acceleration": "Burgers residual",
     }
     shown = {
-        "Path": table["path"].tolist(),
+        "Path": table["label"].tolist(),
         "Flow": table["flow"].tolist(),
     }
     return shown | {

@@ -353,9 +353,15 @@ def straightness(found: StraightnessResult) -> str:
     return f"Of the marginal flows, {numbers}: {end}.{_straightened(found)}"
 
 
-def learned_name(each: LearnedStraightness) -> str:
-    """The name of a learned path in legends."""
-    return f"{_path(LEARNED)}, {each.method}"
+def learned_name(each: LearnedStraightness, among: Sequence[LearnedStraightness]) -> str:
+    """The name of a learned path in legends, beside others that may be trained alike."""
+    return f"{_path(LEARNED)}, {_told_apart(each, among)}"
+
+
+def _told_apart(each: LearnedStraightness, among: Sequence[LearnedStraightness]) -> str:
+    """How a learned path was trained; by which checkpoint, if others were trained so too."""
+    alike = [other.method for other in among].count(each.method) > 1
+    return f"{each.method} ({each.name.partition('@')[0]})" if alike else each.method
 
 
 def _straightened(found: StraightnessResult) -> str:
@@ -364,7 +370,7 @@ def _straightened(found: StraightnessResult) -> str:
         return ""
     base = found.marginal[found.paths.index("ot")].deviation
     told = ", ".join(
-        f"{each.method} {each.marginal.deviation:.3g} "
+        f"{_told_apart(each, found.learned)} {each.marginal.deviation:.3g} "
         f"({_times_smaller(each.marginal.deviation, base)})"
         for each in found.learned
     )
