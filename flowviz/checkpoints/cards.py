@@ -48,6 +48,8 @@ class Entries:
     """
 
     FORMAT: ClassVar[str]
+    OF: ClassVar[str]
+    """What such a checkpoint makes, in errors."""
     VERSION: ClassVar[int]
 
     def to_json(self) -> str:
@@ -66,8 +68,12 @@ class Entries:
             entries = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
-        if not isinstance(entries, dict) or entries.get("format") != cls.FORMAT:
-            raise CheckpointError(f"{source} is not a flowviz card: format is not {cls.FORMAT!r}.")
+        got = entries.get("format") if isinstance(entries, dict) else None
+        if got != cls.FORMAT:
+            raise CheckpointError(
+                f"{source} is not a flowviz card of {cls.OF}: its format must be {cls.FORMAT!r}; "
+                f"got {got!r}."
+            )
         if entries.get("version") != cls.VERSION:
             raise CheckpointError(
                 f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
@@ -131,6 +137,7 @@ class Card(Entries):
     """
 
     FORMAT: ClassVar[str] = "flowviz-2d"
+    OF: ClassVar[str] = "points"
     VERSION: ClassVar[int] = 1
 
     name: str

@@ -100,6 +100,7 @@ class ImageCard(Entries):
     """
 
     FORMAT: ClassVar[str] = "flowviz-images"
+    OF: ClassVar[str] = "images"
     VERSION: ClassVar[int] = 1
 
     name: str
