@@ -1,0 +1,74 @@
+"""The shipped CIFAR-10 fields: two that differ in their path alone, small and recognisable."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flowviz.checkpoints import FOLDER
+from flowviz.checkpoints.images import load_images, locate_images, read_quality
+from flowviz.cli import main
+from flowviz.experiments.image_quality import classifier_judge, judge_samples
+from flowviz.experiments.images import ImageConfig
+
+NAMES = ("cifar10-ot", "cifar10-vp")
+LARGEST = 12_000_000
+
+
+@pytest.fixture(autouse=True)
+def shipped_alone(monkeypatch):
+    monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
+
+
+def points(name):
+    return read_quality(name)["points"]
+
+
+def test_the_two_differ_in_their_path_alone():
+    ot, vp = (load_images(name).card for name in NAMES)
+    assert (ot.path, vp.path) == ("ot", "vp")
+    assert dict(ot.training, path="") == dict(vp.training, path="")
+    assert ot.images == vp.images > 0 and ot.planned == vp.planned
+    same = {"name": "", "path": "", "training": {}, "sha256": "", "commit": "", "seconds": 0.0}
+    same["quality"] = {}
+    assert replace(ot, **same) == replace(vp, **same)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_small_and_comes_with_its_log_and_its_measurements(name):
+    file = locate_images(name)
+    assert file.is_relative_to(FOLDER) and file.stat().st_size <= LARGEST
+    log = [json.loads(line) for line in file.with_suffix(".log.jsonl").read_text().splitlines()]
+    images = [entry["images"] for entry in log]
+    card = load_images(name).card
+    assert images == sorted(images) and 0 <= card.images - images[-1] < 100 * 64
+    judged = {(p["solver"], p["nfe"], p["guidance"]): p for p in points(name)}
+    for nfe in (20, 100):
+        assert judged["midpoint", nfe, 2.0]["n"] == 1_000
+    for nfe in (2, 4, 10, 20, 50, 100):
+        assert judged["midpoint", nfe, 1.0]["frechet"] > judged["midpoint", nfe, 1.0]["floor"] > 0
+    for nfe in (5, 10):
+        assert judged["euler", nfe, 1.0]["n"] == 1_000
+
+
+def test_classes_are_recognised_in_guided_samples():
+    """Issue 4, 5.3: at least 60 % of 1,000 at NFE 20, as measured; here a few, drawn anew."""
+    kept = [p for p in points("cifar10-ot") if (p["nfe"], p["guidance"]) == (20, 2.0)]
+    assert kept and all(p["accuracy"] >= 0.6 for p in kept)
+    config = ImageConfig(nfe=10, n=50, classes=tuple(range(10)), guidance=2.0, seed=7)
+    found = judge_samples(load_images("cifar10-ot"), config, classifier_judge())
+    assert found.accuracy >= 0.5  # of 50: 0.72 of them, +- 0.06, are expected
+    assert found.passes == 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample_writes_images_of_a_class(name, tmp_path, capsys):
+    out = tmp_path / "s.npy"
+    words = ["sample", name, "--solver", "midpoint", "--nfe", "4", "-n", "64", "--class", "3"]
+    assert main([*words, "--out", str(out)]) == 0, capsys.readouterr().err
+    images = np.load(out)
+    assert (images.shape, images.dtype) == ((64, 3, 32, 32), np.uint8)
+    judge = classifier_judge()
+    cats = judge.classes(judge.features(images)) == judge.card.classes.index("cat")
+    assert cats.mean() > 0.3, "chance is 0.1"
