@@ -337,6 +337,7 @@ def test_sweep_takes_over_what_is_known(judge):
     kept = merged({"points": [asdict(marked)], "other": 1}, points)
     assert points_from(kept) == points and kept["other"] == 1
     assert points_from({"points": [{"solver": "euler"}]}) == []
+    assert points_from({"points": [kept["points"][0] | {"solver": "unheard-of"}]}) == []
     assert points_from(json.loads(json.dumps(kept))) == points
 
 

@@ -46,6 +46,7 @@ from flowviz.metrics.images import (
     nearest,
 )
 from flowviz.networks.classifier import Classifier
+from flowviz.solvers import METHODS
 from flowviz.straightness import Straightness
 
 __all__ = [
@@ -567,9 +568,11 @@ def points_from(quality: Mapping[str, Any]) -> list[QualityPoint]:
     points = []
     for entry in quality.get("points", []):
         try:
-            points.append(QualityPoint(**entry))
+            point = QualityPoint(**entry)
         except TypeError:
             continue
+        if point.solver in METHODS:
+            points.append(point)
     return points
 
 

@@ -337,7 +337,7 @@ def _measure_curves(
                 told = "no class" if guidance is None else f"w = {guidance:g}"
                 lines.append(
                     curves.Curve(
-                        label=f"{side.path}, {solver}, {told}, {n:,} images",
+                        label=f"{side.path}, {METHODS[solver].label}, {told}, {n:,} images",
                         colour=side.colours[dark],
                         x=np.array([p.nfe for p in along], dtype=float),
                         y=np.array([getattr(p, name) for p in along], dtype=float),
@@ -416,11 +416,15 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     few = [
         (nfe, kind) for kind, nfe in sorted(shared, key=lambda k: (k[1], str(k[0]))) if nfe in LOW
     ]
-    leads = []
+    leads, several = [], len({kind[1] for _, kind in few}) > 1
     for nfe, kind in few:
         a, b = left[kind, nfe], right[kind, nfe]
+        solver, guidance, _ = kind
         ahead = paths[0] if a < b else paths[1]
-        leads.append(f"at NFE {nfe} {ahead} is ahead, {min(a, b):.2f} against {max(a, b):.2f}")
+        leads.append(
+            f"with {METHODS[solver].label} at NFE {nfe} {ahead} is ahead, {min(a, b):.2f} "
+            f"against {max(a, b):.2f}" + (f" (w = {guidance:g})" if several and guidance else "")
+        )
     if leads:
         text += f" With few evaluations: {'; '.join(dict.fromkeys(leads))}."
     return text
