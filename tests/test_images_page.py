@@ -70,7 +70,7 @@ LESSONS = {
     "film": "decided in the last tenth of t",
     "noises": "along the great arc",
     "classes": "What the noise keeps",
-    "guidance": "Guidance sharpens",
+    "guidance": "at black or full brightness at w = 0, 1",
     "ways": "How straight are ways",
     "quality": "No measurements are stored",
 }

@@ -90,7 +90,10 @@ def _check_archive(content: Path | BytesIO, name: str) -> None:
                 "bare pickle, not an archive of torch.save (PyTorch 1.6 or newer)."
             ) from error
         what = "damaged or truncated" if start == b"PK" else "not a file of weights"
-        raise CheckpointError(f"{name} is {what}.") from error
+        raise CheckpointError(
+            f"{name} is {what}: torch.save or safetensors must have written it; save a state_dict "
+            "once more."
+        ) from error
     if any("/code/" in entry.filename for entry in entries):
         raise CheckpointError(
             f"{name} is a TorchScript archive, which is code; flowviz reads weights alone."

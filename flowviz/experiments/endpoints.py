@@ -62,7 +62,7 @@ class EndpointsConfig:
 
     Attributes:
         data: spec of the data set.
-        own: spec of the shaped schedule.
+        own: spec of the shaped schedule; empty to leave it out.
         method: a fixed-step one in METHODS.
         grid: name in GRIDS, where its steps lie.
         doublings: it takes 1, 2, 4 ... 2^doublings steps.
@@ -83,7 +83,8 @@ class EndpointsConfig:
     matched: bool = False
 
     def __post_init__(self) -> None:
-        scheduler(self.own)
+        if self.own:
+            scheduler(self.own)
         if METHODS[self.method].adaptive:
             raise ValueError(f"{self.method} takes no number of steps; pick a fixed-step method.")
         _ = GRIDS[self.grid]
@@ -154,8 +155,11 @@ def compute_endpoints(config: EndpointsConfig) -> EndpointsResult:
 
 
 def specs(own: str) -> tuple[str, ...]:
-    """The specs of PATHS with that of the visitor's own schedule in place of its name."""
-    return tuple(own if name == OWN else name for name in PATHS)
+    """The specs of PATHS with that of the visitor's own schedule in place of its name.
+
+    If it is empty, there is none of one's own.
+    """
+    return tuple(own if name == OWN else name for name in PATHS if own or name != OWN)
 
 
 def _end(

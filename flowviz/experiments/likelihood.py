@@ -34,6 +34,7 @@ from flowviz.solvers import METHODS, Field, solve, steps_for
 
 __all__ = [
     "DIM",
+    "MISS",
     "MIXED",
     "DensityConfig",
     "DensityResult",

@@ -64,7 +64,7 @@ class StraightnessConfig:
 
     Attributes:
         data: spec of the data set.
-        own: spec of the shaped schedule.
+        own: spec of the shaped schedule; empty to leave it out.
         learned: checkpoints of learned paths of this data set.
         n: particles.
         seed: of their noise and data.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from flowviz.experiments.evaluate import Likelihood
 from flowviz.experiments.evolution import BLUR, EXACT
 from flowviz.experiments.likelihood import (
+    MISS,
     MIXED,
     DensityConfig,
     DensityResult,
@@ -291,17 +292,25 @@ def _point(settings: Settings) -> None:
 def _numbers(point: PointResult, error: float | None) -> None:
     """What is known of the point, as a table."""
     x_0 = point.noise
-    spread = "" if error is None else f" ± {error:.3f} (probes, at the next node)"
     rows = {
-        "log-density": f"**{point.log_prob:.4f} nats**{spread}",
+        "log-density, exact divergence": f"**{point.log_prob:.4f} nats**",
         "the path's exact": f"{point.exact[-1]:.4f} nats",
         "its noise x₀": f"({x_0[0]:.3f}, {x_0[1]:.3f}), {np.linalg.norm(x_0):.2f} from 0",
         "log p₀ of the noise": f"{point.log_prior:.4f} nats",
         "− ∫ div v dt": f"{point.log_prob - point.log_prior:+.4f} nats",
         "back and forth misses by": f"{point.miss:.2g}",
     }
+    if error is not None:
+        rows["the map's probes, at the next node, err by"] = f"± {error:.3f} nats"
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     st.markdown("\n".join([lines[0], "|:--|:--|", *lines[1:]]))
+    if point.miss > MISS:
+        st.warning(
+            f"Followed back and forth again, the point ends {point.miss:.2g} from where it began: "
+            "the steps are too coarse for the field there, and the log-density is not to be "
+            "trusted. Take more evaluations, or a point where data is.",
+            icon=":material/warning:",
+        )
 
 
 def _error_at(density: DensityResult, x: float, y: float) -> float | None:

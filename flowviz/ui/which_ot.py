@@ -68,7 +68,7 @@ def controls() -> tuple[PairingsConfig, str]:
         path = paths.spec(
             state.select(
                 "path",
-                "Conditional path of the pairs",
+                "Conditional path of the flows",
                 {name: paths.labels()[name] for name in ("ot", paths.OWN)},
                 "ot",
                 help="How each pair is joined in the marginal flows and in S. Which pairs there "

@@ -48,6 +48,10 @@ def test_a_lecture_runs_by_keyboard_alone(page):
         expect(page.get_by_test_id("stToast")).to_have_count(0)
         for slug in STEPS[number - 1].show:
             expect(page.locator(f'[class*="{slug}"]').first).to_be_visible()
+        expect(page.locator(".st-key-lecture-banner h3")).to_be_in_viewport()
+        if STEPS[number - 1].show:
+            controls = page.get_by_test_id("stSidebar").bounding_box()
+            assert controls["height"] < page.viewport_size["height"] / 3, "they leave the picture"
     page.keyboard.press("ArrowRight")  # there is none
     page.keyboard.press("ArrowLeft")
     heading(page, len(STEPS) - 1)

@@ -405,7 +405,7 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
             if best.accuracy is not None:
                 notes.append(f"{100 * best.accuracy:.0f} % of its images are of their class")
             if best.floor is not None:
-                notes.append(f"real test images: {best.floor:.2f}")
+                notes.append(f"floor {best.floor:.2f}")
             about = f" ({', '.join(notes)})" if notes else ""
             told.append(f"{path} {best.frechet:.2f} at NFE {best.nfe:.0f}{about}")
     text = f"**The least distances measured**: {'; '.join(told)}."

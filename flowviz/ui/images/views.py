@@ -672,16 +672,19 @@ def _guidance(settings: Settings, sides: Sequence[Source]) -> None:
     ]
 
     def lesson(parts: list[list[NDArray[np.uint8]]]) -> str:
-        told = []
+        told, rises = [], []
         for side, rows in zip(able, parts, strict=True):
             shares = words.clipped(rows)
+            rises.append(max(shares[len(shares) // 2 :]) > 1.5 * min(shares))
             values = ", ".join(f"{100 * s:.0f} %" for s in shares)
             told.append(f"on {side.path} {values}")
         weights = ", ".join(f"{w:g}" for w in WEIGHTS)
+        effect = "pulls every image towards its class"
+        if all(rises):
+            effect = "sharpens what makes the class, and overdoes it when it is large"
         return (
-            "**Guidance sharpens what makes the class, and overdoes it when it is large**: the "
-            f"channel values at black or full brightness at w = {weights} are "
-            f"{'; '.join(told)}. At w = 0 the class is not heard at all."
+            f"**Guidance {effect}**: the channel values at black or full brightness at "
+            f"w = {weights} are {'; '.join(told)}. At w = 0 the class is not heard at all."
         )
 
     _lines(

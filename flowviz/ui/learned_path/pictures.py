@@ -224,7 +224,7 @@ def _table(
         st.caption(
             f"S: mean square difference of the velocity from the chord, of {BendingConfig.n:,} "
             "particles, summed over dimensions. −log p: of fresh data, by the change of variables "
-            "along the converged flow, ± standard error."
+            "along the converged flow."
         )
         st.caption(
             "The bound holds for the diffusion that has the flow's velocity and the predicted "

@@ -50,7 +50,7 @@ SHOWN = 64
 LEGEND = 24
 """Pixels of a line of a legend of one column, which narrow windows make of it."""
 
-DRAWN = ("ot", "vp", "trig")
+DRAWN = ("ot", "vp", "trig", paths.OWN)
 """Paths whose straightness is drawn; VE's is another order of magnitude, and in the table."""
 
 ORDER = {name: k for k, name in enumerate(n for n in ENTRANTS if ENTRANTS[n].path == "ot")}
@@ -125,6 +125,7 @@ def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
             "there were none. On: they start where the OT flow is at their own ratio of signal to "
             "noise, and then all paths end in the same points.",
         )
+        own = paths.also_own(help="Its exact flow, beside those of the other paths.")
         seed = state.seed("Seed", DEFAULT.seed)
         steps = state.integer(
             "pair-steps", "Steps of the couplings' trainings", 100, 20_000, 2_000, step=500
@@ -132,7 +133,7 @@ def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
     return (
         EndpointsConfig(
             data=data,
-            own=paths.spec(paths.OWN),
+            own=own,
             method=method,
             grid=grid,
             matched=matched,
@@ -304,7 +305,7 @@ def _flows(found: StraightnessResult, drawn: Sequence[str] = DRAWN) -> list[_Flo
     exact = [
         _Flow(label=scheduler(path).label, path=path, conditional=pairs, marginal=whole)
         for path, pairs, whole in rows
-        if path in drawn
+        if path in drawn or paths.name_of(path) in drawn
     ]
     learned = [
         _Flow(

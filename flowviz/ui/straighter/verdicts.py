@@ -336,11 +336,12 @@ def straightness(found: StraightnessResult) -> str:
     by_s = _least({p: whole[p].deviation for p in pick}, ".3g")
     by_arc = _least({p: whole[p].arc_over_chord for p in pick}, ".3f")
     numbers = ", ".join(
-        f"{_path(p)} S = {whole[p].deviation:.3g}, arc/chord {whole[p].arc_over_chord:.3f}"
+        f"{_path(p)} S = {whole[p].deviation:.3g} ({whole[p].relative:.2g} of the squared chord), "
+        f"arc/chord {whole[p].arc_over_chord:.3f}"
         for p in pick
     )
     if not (pairs and by_s and by_arc):
-        return f"Of the marginal flows, {numbers}: not all could be measured."
+        return f"Of the exact marginal flows, {numbers}: not all could be measured."
     if pairs == by_s == by_arc:
         end = f"**{_straightest(pairs)}, pair by pair and as a whole**"
     elif by_s == by_arc:
@@ -350,7 +351,7 @@ def straightness(found: StraightnessResult) -> str:
             f"**pair by pair {_straightest(pairs)}; as a whole {_straightest(by_s)} by S, and "
             f"{_straightest(by_arc)} by the bends**"
         )
-    return f"Of the marginal flows, {numbers}: {end}.{_straightened(found)}"
+    return f"Of the exact marginal flows, {numbers}: {end}.{_straightened(found)}"
 
 
 def learned_name(each: LearnedStraightness, among: Sequence[LearnedStraightness]) -> str:
