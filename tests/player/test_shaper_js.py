@@ -63,6 +63,7 @@ def test_keys_move_points_and_a_button_brings_a_known_path(opened) -> None:
     for key in ("ArrowRight", "ArrowRight", "Space", "ArrowUp", "Shift+ArrowDown"):
         opened.keyboard.press(key)
     assert opened.evaluate("sent.at(-1)[1].sigma") == [0.95, 0.84, 0.5, 0.2]
+    frame(opened)
     assert "σ at t = 0.4: 0.84" in opened.locator(".fh-read").inner_text()
     opened.get_by_role("button", name="OT").click()
     assert opened.evaluate("sent.at(-1)[1].alpha") == [0.2, 0.4, 0.6, 0.8]
