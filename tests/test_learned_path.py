@@ -289,13 +289,12 @@ def test_training_lowers_the_bound_and_the_penalty_straightens():
     target = dataset("8gaussians")
     fields = {}
     for penalty in (0.0, 0.1):
-        config = NfdmConfig(penalty=penalty, width=48, steps=400, seed=1)
+        config = NfdmConfig(penalty=penalty, width=48, steps=600, seed=1)
         bounds = []
         for state in train_path(config, target):
             bounds.append(state.bound)
         fields[penalty] = state.ema
-        # By 1.95 with the penalty, which holds it up, and by more without.
-        assert torch.stack(bounds[-50:]).mean() < torch.stack(bounds[:20]).mean() - 1.5
+        assert torch.stack(bounds[-50:]).mean() < torch.stack(bounds[:20]).mean() - 2
     plain, straight = (
         marginal_straightness(field, noise(200, 0), tol=1e-3).deviation
         for field in fields.values()
