@@ -6,9 +6,10 @@ from flowviz.ui import images
 from flowviz.ui.ot_note import headed
 
 headed("Images from noise")
-settings = images.controls()
+view = images.pick_view()
+settings = images.controls(view)
 try:
-    images.show(settings)
+    images.show(view, settings)
 except ValueError as error:
     st.error(f"These images cannot be drawn. {error}", icon=":material/error:")
 images.opener()

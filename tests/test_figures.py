@@ -111,6 +111,15 @@ def test_arrows_saturate_at_a_cell():
     assert len(lines) == 2
 
 
+@pytest.mark.parametrize(
+    ("farthest", "half"), [(0.0, 5.0), (4.89, 5.0), (5.2, 5.5), (6.33, 6.5), (40.0, 7.0)]
+)
+def test_a_frame_grows_with_the_ways_that_leave_it(farthest, half):
+    states = np.zeros((3, 5, 2))
+    states[1, 2, 0] = -farthest
+    assert plane.reach(np.zeros((2, 4, 2)), states) == half
+
+
 def test_polyline_keeps_every_way_apart():
     states = RNG.normal(size=(4, 3, 2))
     line = plane.polyline(states).reshape(3, 5, 2)

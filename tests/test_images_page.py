@@ -84,6 +84,27 @@ def test_view_says_what_to_notice_in_numbers(tiny, view):
     assert "were not trained equally long" in text_of(app)
 
 
+@pytest.mark.parametrize(
+    ("link", "fixed"),
+    [
+        ({"view": "samples"}, set()),
+        ({"view": "samples", "class": "none"}, {"guidance"}),
+        ({"view": "nfe"}, {"nfe"}),
+        ({"view": "nfe", "class": "none"}, {"nfe", "guidance"}),
+        ({"view": "nfe", "solver": "dopri5"}, {"tol"}),
+        ({"view": "classes", "class": "none"}, {"class"}),
+        ({"view": "guidance"}, {"guidance"}),
+        ({"view": "ways"}, {"nfe"}),
+        ({"view": "quality"}, {"nfe"}),
+    ],
+)
+def test_what_a_view_does_not_use_cannot_be_moved(tiny, link, fixed):
+    app = opened(**link, left="tiny-ot", right="none")
+    controls = [*app.selectbox, *app.number_input, *app.select_slider]
+    assert {box.key.rpartition(":")[2] for box in controls if box.disabled} == fixed
+    assert not app.error and not app.toast
+
+
 def test_stored_quality_is_drawn_and_told(tiny):
     def point(nfe, value):
         passes = 2.0 * nfe

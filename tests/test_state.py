@@ -15,6 +15,8 @@ def script():
         state.reopen("one")
     state.visit(st.session_state.get("page", "one"))
     state.restrict(*st.session_state.get("restricted", (None,)))
+    if "aside" in st.session_state and st.session_state.get("page", "one") == "one":
+        state.set_aside(st.session_state["aside"])
     seen = {
         "data": state.select("data", "Data set", {"a-b": "The A", "c": "The C"}, "a-b"),
         "field": state.segmented("field", "Field", {"x": "Ex", "y": "Why"}, "x"),
@@ -254,6 +256,20 @@ def test_a_hidden_control_keeps_what_its_link_says_and_a_locked_one_is_shown():
     assert [box.key for box in app.select_slider] == ["one:nfe"]
     assert not app.select_slider[0].disabled
     assert not (app.number_input or app.toggle or app.text_input or app.button)
+
+
+def test_a_control_set_aside_stands_still_says_why_and_is_free_on_the_next_page():
+    app = AppTest.from_function(script, default_timeout=20)
+    app.session_state["aside"] = {"nfe": "One row each.", "lr": "Not trained."}
+    app.run()
+    assert [box.disabled for box in app.select_slider] == [True]
+    assert app.select_slider[0].help == "One row each."
+    rate = next(box for box in app.number_input if box.key == "one:lr")
+    assert rate.disabled and not app.selectbox[0].disabled
+    assert seen(app)["nfe"] == 20
+    app.session_state["page"] = "two"
+    app.run()
+    assert [box.disabled for box in app.select_slider] == [False]
 
 
 def test_a_page_that_is_opened_anew_reads_its_link_and_forgets_the_rest():

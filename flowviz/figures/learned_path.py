@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
-from flowviz.figures.plane import TICKS, polyline
+from flowviz.figures.plane import TICKS, polyline, reach
 
 __all__ = ["Column", "Spot", "trade", "ways"]
 
@@ -101,8 +101,9 @@ def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.
                     hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}})<extra>{column.label}</extra>",
                     **place,
                 )
+    half = reach(*(states for c in columns for states in (c.conditional, c.flow)))
     span = {
-        "range": [-theme.FRAME, theme.FRAME],
+        "range": [-half, half],
         "tickvals": TICKS,
         "showgrid": False,
         "constrain": "domain",

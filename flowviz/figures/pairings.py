@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 from flowviz.figures.curves import Curve, curves
-from flowviz.figures.plane import TICKS, polyline
+from flowviz.figures.plane import TICKS, polyline, reach
 
 __all__ = ["Panel", "over_minibatch", "panels"]
 
@@ -72,13 +72,14 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
     """
     if not shown:
         raise ValueError("There must be at least one panel to draw; got none.")
+    half = reach(*(panel.states for panel in shown))
     wide = (1 - GAP * (len(shown) - 1)) / len(shown)
     layout: dict[str, Any] = {}
     traces, notes = [], []
     for i, panel in enumerate(shown):
         axis, left = "" if i == 0 else str(i + 1), i * (wide + GAP)
         span = {
-            "range": [-theme.FRAME, theme.FRAME],
+            "range": [-half, half],
             "tickvals": TICKS,
             "showgrid": False,
             "constrain": "domain",

@@ -5,6 +5,7 @@ that two paths are compared at one scale. Positions have shape (n, 2); a grid is
 coordinates xs (nx,) and ys (ny,), and its values have shape (ny, nx).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,13 @@ __all__ = [
     "difference",
     "film_strip",
     "polyline",
+    "reach",
     "snapshot",
     "trajectories",
 ]
 
+WIDEST = 1.4 * theme.FRAME
+"""The most that one way far out may shrink all others."""
 TICKS = [-4, -2, 0, 2, 4]
 UNDER_PARTICLES = tuple(stops[:5] for stops in theme.DENSITY_RAMP)
 """The density ramp short of its far end, since coloured particles must stand out on it."""
@@ -96,6 +100,15 @@ def polyline(states: NDArray) -> NDArray:
     """Ways (S + 1, n, 2) as one line whose pen NaN lifts between particles, ((S + 2) n, 2)."""
     gap = np.full_like(states[:1], np.nan)
     return np.concatenate([states, gap]).swapaxes(0, 1).reshape(-1, 2)
+
+
+def reach(*states: NDArray) -> float:
+    """Half the side of a frame around states (..., 2): FRAME, or more if they leave it, to WIDEST.
+
+    In half steps, so that figures of nearly the same ways have one frame.
+    """
+    largest = max(float(np.abs(one).max(initial=0.0)) for one in states)
+    return min(max(theme.FRAME, math.ceil(2 * (largest + 0.1)) / 2), WIDEST)
 
 
 def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:

@@ -70,7 +70,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
         cols=3,
         subplot_titles=titles,
         horizontal_spacing=0.07,
-        vertical_spacing=0.17,
+        vertical_spacing=0.21,
     )
     for place, (_, name) in enumerate(PANELS):
         where = {"row": place // 3 + 1, "col": place % 3 + 1}
@@ -105,7 +105,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
     figure.update_annotations(font={"size": 13, "color": theme.INK[dark]}, yshift=2)
     return figure.update_layout(
         template=theme.template(dark=dark),
-        height=540,
+        height=564,
         margin={"t": 34, "b": 84, "l": 40, "r": 8},
         legend={"y": -0.15},
     )

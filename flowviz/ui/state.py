@@ -30,6 +30,7 @@ __all__ = [
     "seed",
     "segmented",
     "select",
+    "set_aside",
     "several",
     "text",
     "toggle",
@@ -91,8 +92,27 @@ def is_drawn(slug: str) -> bool:
     return show is None or slug in show
 
 
-def _is_locked(slug: str) -> bool:
-    return slug in st.session_state.get("url:lock", ())
+def set_aside(reasons: Mapping[str, str]) -> None:
+    """Shows the controls of these slugs on this page, but unmovable, each with its reason.
+
+    That is what the view at hand does not use; it holds until the page says otherwise.
+    """
+    st.session_state["url:aside"] = (st.session_state.get("url:page", ""), dict(reasons))
+
+
+def _aside(slug: str) -> str | None:
+    """Why the control of this page is set aside; None if it is not."""
+    page, reasons = st.session_state.get("url:aside", ("", {}))
+    return reasons.get(slug) if page == st.session_state.get("url:page", "") else None
+
+
+def _is_fixed(slug: str) -> bool:
+    return slug in st.session_state.get("url:lock", ()) or _aside(slug) is not None
+
+
+def _help(slug: str, help: str | None) -> str | None:
+    """The help of a control, after the reason why it is set aside, if it is."""
+    return " ".join(part for part in (_aside(slug), help) if part) or None
 
 
 def opened(slug: str, default: T, parse: Callable[[str], T]) -> T:
@@ -124,7 +144,8 @@ def select(
     help: str | None = None,
 ) -> str:
     """A menu; returns the chosen slug of `options`, which maps slugs to labels."""
-    return _choice(slug, options, default, partial(st.selectbox, label, help=help))
+    draw = partial(st.selectbox, label, help=_help(slug, help))
+    return _choice(slug, options, default, draw)
 
 
 def count(
@@ -194,7 +215,7 @@ def several(
         max_selections=most,
         key=key,
         help=help,
-        disabled=_is_locked(slug),
+        disabled=_is_fixed(slug),
     )
     return tuple(_leave(slug, list(chosen), list(default), write=_several))
 
@@ -229,7 +250,9 @@ def budget(
         st.session_state[key] = _nearest(chosen, options)
     if not is_drawn(slug):
         return _leave(slug, st.session_state[key], default)
-    chosen = st.select_slider(label, list(options), key=key, help=help, disabled=_is_locked(slug))
+    chosen = st.select_slider(
+        label, list(options), key=key, help=_help(slug, help), disabled=_is_fixed(slug)
+    )
     return _leave(slug, chosen, default)
 
 
@@ -259,7 +282,7 @@ def integer(
     if not is_drawn(slug):
         return _leave(slug, st.session_state[key], default)
     box = {"min_value": low, "max_value": high, "step": step, "key": key, "help": help}
-    box["disabled"] = _is_locked(slug)
+    box["disabled"] = _is_fixed(slug)
     if not dice:
         return _leave(slug, int(st.number_input(label, **box)), default)
     left, right = st.columns([4, 1], vertical_alignment="bottom", gap="small")
@@ -271,7 +294,7 @@ def integer(
             on_click=_roll,
             args=(key, low, high),
             width="stretch",
-            disabled=_is_locked(slug),
+            disabled=_is_fixed(slug),
         )
     with left:
         return _leave(slug, int(st.number_input(label, **box)), default)
@@ -322,8 +345,8 @@ def number(
             step=step,
             format=format,
             key=key,
-            help=help,
-            disabled=_is_locked(slug),
+            help=_help(slug, help),
+            disabled=_is_fixed(slug),
         )
     return _leave(slug, float(value), default, write=_exact)
 
@@ -332,7 +355,7 @@ def toggle(slug: str, label: str, default: bool, *, help: str | None = None) -> 
     """A switch; the URL says 1 or 0."""
     key = _enter(slug, default, lambda raw: _one_of(raw, {"1": "on", "0": "off"}) == "1")
     if is_drawn(slug):
-        value = st.toggle(label, key=key, help=help, disabled=_is_locked(slug))
+        value = st.toggle(label, key=key, help=help, disabled=_is_fixed(slug))
     else:
         value = st.session_state[key]
     return _leave(slug, bool(value), default, write=lambda v: "1" if v else "0")
@@ -372,7 +395,7 @@ def text(
         key=key,
         help=help,
         placeholder=placeholder,
-        disabled=_is_locked(slug),
+        disabled=_is_fixed(slug),
     )
     return _leave(slug, value, default)
 
@@ -396,7 +419,7 @@ def _choice(
     chosen = st.session_state[key]
     if is_drawn(slug):
         shown = {"options": list(options), "format_func": options.__getitem__}
-        chosen = draw(**shown, key=key, disabled=_is_locked(slug))
+        chosen = draw(**shown, key=key, disabled=_is_fixed(slug))
     return _leave(slug, chosen or default, default)
 
 

@@ -13,7 +13,7 @@ from flowviz.ui.images import sources
 from flowviz.ui.images.sources import Source
 from flowviz.ui.solver_picker import Solver
 
-__all__ = ["VIEWS", "Settings", "controls"]
+__all__ = ["VIEWS", "Settings", "controls", "pick_view"]
 
 DEFAULT = ImageConfig()
 ALL, NONE = "all", "none"
@@ -29,6 +29,18 @@ VIEWS = {
     "quality": "Quality",
 }
 """What the page shows, by slug."""
+
+UNUSED: dict[str, dict[str, str]] = {
+    "nfe": {
+        "nfe": "This view has a row for each NFE.",
+        "tol": "This view has a row for each NFE.",
+    },
+    "classes": {"class": "This view has a column for each class."},
+    "guidance": {"guidance": "This view has a row for each w."},
+    "ways": {"nfe": "This view follows the ways with Dormand and Prince's method."},
+    "quality": {"nfe": "This view measures at several NFE."},
+}
+"""The controls that a view does not use, and why."""
 
 GUIDED = 10.0
 """The largest guidance on offer."""
@@ -76,8 +88,18 @@ class Settings:
         return ImageConfig(**values | changes)
 
 
-def controls() -> Settings:
-    """The sidebar: which checkpoints, which class, and how their noise is carried to images."""
+def pick_view() -> str:
+    """The row of buttons over the page; returns the slug of what it is to show."""
+    return state.segmented("view", "What to see", VIEWS, "samples", label_visibility="collapsed")
+
+
+def controls(view: str) -> Settings:
+    """The sidebar: which checkpoints, which class, and how their noise is carried to images.
+
+    Args:
+        view: what the page shows, in VIEWS; what it does not use cannot be moved.
+    """
+    state.set_aside(UNUSED.get(view, {}))
     menu, cards = sources.names(), sources.cards()
     with st.sidebar:
         sides: list[str] = []
@@ -110,6 +132,8 @@ def controls() -> Settings:
             ALL,
             help="What a class-conditional network is told. With none it takes its null class.",
         )
+        if chosen == NONE and view != "classes":
+            state.set_aside(UNUSED.get(view, {}) | {"guidance": "Guidance needs a class."})
         guidance = state.number(
             "guidance",
             "Guidance w",

@@ -16,7 +16,7 @@ from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
 from flowviz.ui import figure, state
 from flowviz.ui.images import downloads, gallery, measures, sources, words
-from flowviz.ui.images.controls import ALL, VIEWS, Settings
+from flowviz.ui.images.controls import ALL, Settings
 from flowviz.ui.images.gallery import FilmSide, FilmView, Sheet
 from flowviz.ui.images.sources import Source
 from flowviz.ui.images.work import Piece, draw
@@ -38,13 +38,12 @@ SWEPT = 5
 """Noises of the sweep over guidance."""
 
 
-def show(settings: Settings) -> None:
+def show(view: str, settings: Settings) -> None:
     """The view that the visitor chose, of the checkpoints of the sidebar.
 
     Raises:
         ValueError: a checkpoint cannot be read, or the two cannot be compared.
     """
-    view = state.segmented("view", "What to see", VIEWS, "samples", label_visibility="collapsed")
     if not settings.sides:
         st.info(sources.MISSING, icon=":material/image_search:")
         return

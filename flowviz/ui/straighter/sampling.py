@@ -45,7 +45,10 @@ def section(data: str) -> None:
                 on_click=st.session_state.__setitem__,
                 args=(f"{KEY}:all", everywhere),
             )
-            st.markdown(f"{missing} curves more, a second or two each.")
+            st.markdown(
+                f"Until then the verdict is on one data set; {missing} curves more, a second or "
+                "two each."
+            )
 
     wanted = everywhere if asked or not missing else here
 

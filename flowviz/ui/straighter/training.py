@@ -41,9 +41,9 @@ DASH = {
 WIDTHS = (16, 32, 64, 128, 256)
 
 BESIDE = {
-    "error": ("Field error", "distance from the exact field, share of the velocity"),
-    "excess": ("Loss minus floor", "loss − irreducible floor, each in its own units"),
-    "gradient": ("Gradient norm", "gradient norm before clipping, of its own loss"),
+    "error": ("Field error", "field error, share of the velocity"),
+    "excess": ("Loss minus floor", "loss − floor, each in its own units"),
+    "gradient": ("Gradient norm", "gradient norm before clipping"),
     "loss": ("Raw loss", "raw loss: not comparable between lines"),
 }
 """What is drawn beside the quality: name of the choice and of the axis."""
