@@ -8,7 +8,8 @@
 const SWEEP = 5;
 /** Largest height of an image on a sheet and in a film, in CSS pixels. */
 const MOST = { sheet: 128, film: 224, strip: 76 };
-const GAP = { panels: 16, film: 14 };
+/** Between sheets or films, at least between sheets, and between a film's two images. */
+const GAP = { panels: 16, least: 4, film: 14 };
 /** Moments in the strips. */
 const MOMENTS = 11;
 /** Height in CSS pixels of what stands above the images. */
@@ -25,17 +26,21 @@ export function bytes(text) {
 export const zoom = (room, pixels, ratio) => Math.max(1, Math.floor((room * ratio) / pixels + 1e-6));
 
 /** How sheets lie: beside each other where that leaves images large enough, else stacked.
- *  Gives {beside, k} with k screen pixels for an image pixel. */
-export function arranged({ width, height, count, cols, rows, h, w, label, ratio }) {
+ *  Of those that lie beside each other `labels` have names of rows, `label` wide. Gives
+ *  {beside, k, gap} with k screen pixels for an image pixel and `gap` between sheets. */
+export function arranged({ width, height, count, cols, rows, h, w, label, labels = count, ratio }) {
   const most = zoom(MOST.sheet, h, ratio), nativeW = cols * (w + 1) - 1, nativeH = rows * (h + 1) - 1;
-  const fit = (wide) => Math.min(most, zoom(wide - label, nativeW, ratio));
-  const beside = fit((width - GAP.panels * (count - 1)) / count);
-  const stacked = fit(width);
+  const free = width - labels * label;
+  const beside = Math.min(most, zoom((free - GAP.least * (count - 1)) / count, nativeW, ratio));
+  const stacked = Math.min(most, zoom(width - label, nativeW, ratio));
   const tall = (k) => (k * nativeH) / ratio;
-  if (count === 1) return { beside: true, k: limit(stacked, tall, height) };
+  const gap = (k) => clamp((free - (count * k * nativeW) / ratio) / (count - 1), GAP.least, GAP.panels);
+  if (count === 1) return { beside: true, k: limit(stacked, tall, height), gap: GAP.panels };
   // Stacked only where that makes images larger by half and both still fit below each other.
   const below = limit(stacked, tall, height / count);
-  return below > 1.5 * beside ? { beside: false, k: below } : { beside: true, k: limit(beside, tall, height) };
+  if (below > 1.5 * beside) return { beside: false, k: below, gap: GAP.panels };
+  const k = limit(beside, tall, height);
+  return { beside: true, k, gap: gap(k) };
 }
 
 /** The largest zoom up to k whose height fits, but no less than half of k: pages can scroll. */
@@ -318,10 +323,13 @@ class Gallery extends Drawn {
     if (this.data.kind === "film") { this.layFilm(width, ratio); return; }
     const { panels } = this.data, first = panels[0].shape;
     const label = Math.max(0, ...[...this.root.querySelectorAll(".fi-rows, .fi-corner")].map((n) => n.getBoundingClientRect().width));
-    const { beside, k } = arranged({
-      width, height: innerHeight - RESERVE, count: panels.length, rows: first[0], cols: first[1], h: first[2], w: first[3], label, ratio,
+    const alike = panels.every((p) => JSON.stringify(p.rows) === JSON.stringify(panels[0].rows));
+    const { beside, k, gap } = arranged({
+      width, height: innerHeight - RESERVE, count: panels.length, rows: first[0], cols: first[1], h: first[2], w: first[3], label, labels: alike ? 1 : panels.length, ratio,
     });
-    const { style } = this.find(".fi-panels");
+    const { style, classList } = this.find(".fi-panels");
+    classList.toggle("fi-once", beside && alike); // the first sheet names the rows of all
+    style.columnGap = `${gap}px`;
     style.flexDirection = beside ? "row" : "column";
     style.flexWrap = beside ? "nowrap" : "wrap";
     this.root.querySelectorAll(".fi-sheet").forEach((sheet, i) => {

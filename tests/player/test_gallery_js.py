@@ -1,0 +1,62 @@
+"""The script that draws sheets of images, in Chromium without Streamlit."""
+
+import numpy as np
+import pytest
+from mounting import component, frame
+
+from flowviz.ui.images.gallery import Sheet, sheet_payload
+
+RNG = np.random.default_rng(0)
+PROJECTOR = 692
+"""What a page leaves beside its controls in a window of 1024 pixels."""
+
+
+def sheet(title, rows, columns, labels):
+    images = RNG.integers(0, 255, (rows, columns, 3, 32, 32), dtype=np.uint8)
+    return Sheet(
+        title=title,
+        colours=("#000000", "#ffffff"),
+        images=list(images),
+        columns=columns,
+        size=(32, 32),
+        row_labels=labels,
+        column_labels=[f"noise {i + 1}" for i in range(columns)],
+    )
+
+
+@pytest.fixture
+def drawn(chromium):
+    with component(chromium, "images/gallery", width=PROJECTOR, height=768) as page:
+
+        def mount(*sheets):
+            page.evaluate("mount", sheet_payload(sheets, row_title="NFE") | {"key": "k"})
+            frame(page)
+            canvases = page.locator(".fi-sheet canvas").all()
+            return page, [canvas.bounding_box() for canvas in canvases]
+
+        yield mount
+
+
+NFES = ["2", "4", "10", "20", "50", "100"]
+
+
+def test_the_studys_grid_has_both_paths_beside_each_other_on_a_projector(drawn):
+    page, (left, right) = drawn(*(sheet(name, 6, 5, NFES) for name in ("OT", "VP")))
+    assert left["y"] == right["y"] and left["width"] == right["width"] == 2 * (5 * 33 - 1)
+    assert 4 <= right["x"] - left["x"] - left["width"] <= 16
+    edge = page.locator("#host").bounding_box()
+    assert right["x"] + right["width"] <= edge["x"] + edge["width"]
+    shown = [rows.bounding_box()["width"] for rows in page.locator(".fi-rows").all()]
+    assert shown[0] > 10 and shown[1] == 0, "rows are named once"
+
+
+def test_sheets_with_rows_of_their_own_name_them_all(drawn):
+    page, _ = drawn(sheet("OT", 2, 2, ["cat", "dog"]), sheet("VP", 2, 2, ["car", "ship"]))
+    assert all(rows.bounding_box()["width"] > 10 for rows in page.locator(".fi-rows").all())
+
+
+def test_wide_sheets_lie_below_each_other_and_both_name_their_rows(drawn):
+    page, (above, below) = drawn(*(sheet(name, 3, 9, ["a", "b", "c"]) for name in ("OT", "VP")))
+    assert above["x"] == below["x"] and above["y"] + above["height"] < below["y"]
+    assert above["width"] == 2 * (9 * 33 - 1), "whole screen pixels for each of an image"
+    assert all(rows.bounding_box()["width"] > 5 for rows in page.locator(".fi-rows").all())
