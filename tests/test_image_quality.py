@@ -13,12 +13,13 @@ from flowviz.checkpoints.images import (
     describe_classifier,
     describe_field,
     load_classifier,
+    load_images,
     locate_images,
     read_quality,
     save_images,
 )
 from flowviz.cli import main
-from flowviz.datasets.images import image_set
+from flowviz.datasets.images import CLASSES, IMAGE_SETS, ImageSet, image_set
 from flowviz.experiments.image_quality import (
     CLASSIFIER,
     Judge,
@@ -56,6 +57,7 @@ from flowviz.training.classifier import (
     run_classifier,
     saved_classifier,
 )
+from flowviz.training.image_runs import run_images
 from flowviz.training.images import ImageTrainConfig, build_image_field
 
 TRAIN, TEST = image_set("digits"), image_set("digits", "test")
@@ -72,6 +74,7 @@ def gaussian_field(path="ot"):
 
 
 NORMAL = gaussian_field()
+TEN = tuple(range(10))
 
 
 @pytest.fixture(scope="module")
@@ -319,7 +322,9 @@ def test_samples_are_judged_at_their_floor_and_class(judge):
     features = judge.features(drawn.images)
     assert point.frechet == pytest.approx(frechet(moments(features), judge.reference), rel=1e-3)
     assert point.accuracy == pytest.approx((judge.classes(features) == drawn.labels).mean())
-    assert (point.nfe, point.passes, point.floor) == (4, 8, judge.floor(60))
+    assert (point.nfe, point.passes, point.classes, point.floor) == (4, 8, (3, 5), None)
+    whole = judge_samples(NORMAL, replace(config, classes=TEN), judge)
+    assert whole.classes == () and whole.floor == judge.floor(60)
     assert judge_samples(NORMAL, replace(config, classes=()), judge).accuracy is None
     other = Judge(replace(judge.card, size=32), judge.network, judge.reference, {})
     with pytest.raises(ValueError, match="judges images of"):
@@ -341,6 +346,16 @@ def test_sweep_takes_over_what_is_known(judge):
     assert points_from(json.loads(json.dumps(kept))) == points
 
 
+def test_points_of_some_classes_and_of_all_are_not_taken_for_each_other(judge):
+    some = ImageConfig(nfe=2, classes=(3,), n=20)
+    whole = replace(some, classes=TEN)
+    known = [replace(p, frechet=-1.0) for p in quality_sweep(NORMAL, [whole], judge)]
+    found = list(quality_sweep(NORMAL, [some], judge, known=known))
+    assert found[0].frechet > 0 and found[0].classes == (3,)
+    kept = merged({"points": [asdict(known[0])]}, found)
+    assert set(points_from(kept)) == {*known, *found}
+
+
 @pytest.mark.filterwarnings(IGNORED)
 def test_fid_states_its_protocol(judge, script):
     class Grey:
@@ -359,6 +374,13 @@ def test_fid_states_its_protocol(judge, script):
     assert point.fid == pytest.approx(frechet(seen, real), rel=1e-3)
     assert "60 samples against digits train (1498)" in point.fid_protocol
     assert "bilinear" in point.fid_protocol
+    fid = {"inception": Grey(), "fid_moments": real, "fid_name": "digits train"}
+    marked = replace(point, frechet=-1.0)
+    assert list(quality_sweep(NORMAL, [config], judge, known=[marked], **fid)) == [marked]
+    plain = replace(marked, fid=None, fid_protocol="")
+    for known, name in ((plain, "digits train"), (marked, "other numbers")):
+        (anew,) = quality_sweep(NORMAL, [config], judge, known=[known], **fid | {"fid_name": name})
+        assert anew.frechet == point.frechet and name in anew.fid_protocol
 
 
 def test_copies_of_training_images_are_found(judge):
@@ -378,8 +400,6 @@ def test_steps_and_straightness_of_the_ways():
 
 
 def test_training_is_judged_snapshot_by_snapshot(judge, tmp_path):
-    from flowviz.training.image_runs import run_images
-
     config = ImageTrainConfig(data="digits", network="tiny", images=64 * 2, batch=64)
     for _ in run_images(config, tmp_path / "run", TRAIN, grid_every=0):
         pass
@@ -419,6 +439,76 @@ def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
     assert code == 2 and "for checkpoints of the plane" in said
     code, _, said = run(capsys, *words, "--fid-stats", "x.npz")
     assert code == 2 and "goes with --fid" in said
+
+
+@pytest.fixture
+def coloured(tmp_path, monkeypatch):
+    """The name of an untrained field of a small set of coloured images of CIFAR-10's shape."""
+
+    def drawn(split, folder):
+        generator = torch.Generator().manual_seed(len(split))
+        images = torch.randint(256, (24, 3, 32, 32), generator=generator, dtype=torch.uint8)
+        return ImageSet("coloured", "Coloured", images, torch.arange(24) % 10, CLASSES)
+
+    monkeypatch.setitem(IMAGE_SETS, "coloured", drawn)
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    data = image_set("coloured")
+    training = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)
+    field = build_image_field(training, data, torch.Generator().manual_seed(2))
+    (tmp_path / "images").mkdir()
+    card = describe_field("colour", vars(training), data, images=128)
+    save_images(tmp_path / "images" / "colour", field.network, card)
+    return "colour"
+
+
+@pytest.mark.filterwarnings(IGNORED)
+def test_command_measures_fid_by_each_protocol(coloured, script, tmp_path, capsys):
+    words = (
+        "evaluate",
+        coloured,
+        "-n",
+        12,
+        "--nfe",
+        2,
+        "--guidance",
+        1,
+        "--save",
+        "--fid",
+        script,
+    )
+    code, said, error = run(capsys, *words)
+    assert code == 0, error
+    assert "FID: 12 samples against Coloured train (24)" in said and "bilinear" in said
+    (first,) = read_quality(coloured)["points"]
+    real = moments(features_of(Inception(script), image_set("coloured").images))
+    seen = sample_all(load_images(coloured), ImageConfig(nfe=2, n=12, guidance=1.0, classes=TEN))
+    own = moments(features_of(Inception(script), torch.from_numpy(seen.images)))
+    assert first["fid"] == pytest.approx(frechet(own, real), rel=1e-3)
+    code, said, error = run(capsys, *words, "--resize", "clean")
+    assert code == 0 and "bicubic" in said and "bilinear" not in said, error
+    (second,) = read_quality(coloured)["points"]
+    assert second["fid_protocol"] != first["fid_protocol"]
+    np.savez(tmp_path / "real.npz", mu=real.mean + 1, sigma=real.covariance)
+    code, said, error = run(capsys, *words, "--fid-stats", tmp_path / "real.npz")
+    assert code == 0 and "against real.npz;" in said, error
+    (third,) = read_quality(coloured)["points"]
+    assert third["fid"] > first["fid"] + 1 and third["frechet"] == first["frechet"]
+
+
+def test_command_judges_snapshots(coloured, tmp_path, capsys):
+    config = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)
+    for _ in run_images(config, tmp_path / "run", image_set("coloured"), grid_every=0):
+        pass
+    words = ("evaluate", coloured, "-n", 10, "--nfe", 2, "--guidance", 1, "--save")
+    code, said, error = run(capsys, *words, "--snapshots", tmp_path / "run")
+    assert code == 0, error
+    assert "after 64 images" in said and "after 128 images" in said
+    history = read_quality(coloured)["training"]
+    assert [entry["images"] for entry in history] == [64, 128]
+    assert all(entry["nfe"] == 2 and entry["frechet"] > 0 for entry in history)
+    (tmp_path / "empty").mkdir()
+    code, _, error = run(capsys, *words, "--snapshots", tmp_path / "empty")
+    assert code == 2 and "no snapshots" in error
 
 
 def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):

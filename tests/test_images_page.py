@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from flowviz.checkpoints import CheckpointError
-from flowviz.checkpoints.images import write_quality
-from flowviz.experiments.image_quality import QualityPoint
+from flowviz.checkpoints.images import describe_classifier, write_quality
+from flowviz.datasets.images import image_set
+from flowviz.experiments.image_quality import QualityPoint, measure_reference
 from flowviz.figures.images import Steps, step_sizes
 from flowviz.solvers import SolveCancelled
+from flowviz.training.classifier import ClassifierConfig, ClassifierState
+from flowviz.ui import figure
 from flowviz.ui.images import downloads, gallery, measures, sources, words
 from flowviz.ui.images.controls import VIEWS
 from flowviz.ui.images.gallery import FilmSide, FilmView, Sheet
@@ -42,7 +46,11 @@ def opened(**link):
     for name, value in link.items():
         app.query_params[name] = value
     app.switch_page("pages/images.py")
-    app.run()
+    return finished(app.run())
+
+
+def finished(app):
+    """The page after its work in the background."""
     for _ in range(20):
         assert not app.exception, app.exception
         run = app.session_state.get(RUN, None)
@@ -122,6 +130,55 @@ def test_stored_quality_is_drawn_and_told(tiny):
     assert "5.00 at NFE 20 (w = 2, 50 % of its images are of their class" in text_of(app)
     assert "New points cannot be measured" in text_of(app), "digits are no CIFAR-10"
     assert not app.error
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that the page draws, by key."""
+    shown = {}
+    monkeypatch.setattr(figure, "show", lambda plot, key, **_: shown.__setitem__(key, plot))
+    return shown
+
+
+def test_measuring_draws_the_class_asked_for_as_a_curve_of_its_own(tiny, figures, monkeypatch):
+    config = ClassifierConfig(data="digits", stem=8, widths=(16, 24))
+    train, test = image_set("digits"), image_set("digits", "test")
+    card = describe_classifier("digits-classifier", asdict(config), train, images=1)
+    judge = measure_reference(card, ClassifierState(config, train).ema, train, test)
+    monkeypatch.setattr(measures, "_judge", lambda: judge)
+    monkeypatch.setattr(measures, "JUDGED", (20,))
+    monkeypatch.setattr(measures, "NFES", (2, 4))
+    app = opened(view="quality", left="tiny-ot", right="none", **{"class": "3"})
+    assert "images-frechet" not in figures
+    (button,) = [each for each in app.button if each.key == "images:measure"]
+    assert "Measure 20 images a point" in button.label
+    button.click()
+    app.run()
+    finished(app)
+    assert "The least distances measured" in text_of(app) and not app.error
+    (curve,) = figures["images-frechet"].data
+    assert curve.name.endswith("midpoint, 3, w = 2, 20 images") and list(curve.x) == [2, 4]
+    assert not [each for each in app.button if each.key == "images:measure"], "all is measured"
+
+
+def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
+    def point(nfe, fid, protocol):
+        asked = ("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, 2.0 * nfe)
+        return asdict(QualityPoint(*asked, 5.0, 0.4, 0.5, fid, protocol))
+
+    path = tiny / "images" / "tiny-ot.safetensors"
+    ways = ["500 samples against A; bilinear", "500 samples against B; bicubic"]
+    for told, labels in ((ways[:1], ["500 images"]), (ways, ["protocol 1", "protocol 2"])):
+        points = [point(4 + i, 30.0 + i, way) for i, way in enumerate(told)]
+        beside = write_quality(path, {"points": points})
+        try:
+            app = opened(view="quality", left="tiny-ot", right="none")
+        finally:
+            beside.unlink()
+        assert not app.error
+        plot = figures["images-fid"]
+        assert [trace.name.rpartition(", ")[2] for trace in plot.data] == labels
+        assert all(way in plot.layout.annotations[0].text for way in told)
 
 
 def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():

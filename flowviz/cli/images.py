@@ -102,7 +102,7 @@ def add(commands: Commands) -> None:
         commands,
         "bpd",
         _bits,
-        "bound the bits per dimension of real images under a checkpoint, by Hutchinson's estimate",
+        "estimate the bits per dimension of real images under a checkpoint, by Hutchinson",
         "cifar10-ot -n 64 --probes 4",
     )
     bits.add_argument("checkpoint", metavar="CHECKPOINT", help="name or file")
@@ -119,6 +119,9 @@ def add(commands: Commands) -> None:
         "--labels", action="store_true", help="tell the network the class of each image"
     )
     bits.add_argument("--tol", type=float, metavar="X", help="of dopri5 (default: 1e-5)")
+    bits.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)"
+    )
     bits.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
     add_json(bits)
 
@@ -283,7 +286,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
         if not files:
             raise ValueError(f"There are no snapshots in {options.snapshots}.")
         history = []
-        for images, point in training_quality(files, configs[0], judge):
+        for images, point in training_quality(files, configs[0], judge, device=group.device):
             history.append({"images": images} | asdict(point))
         now = {"images": checkpoint.card.images} | asdict(points[0])
         later = [now] if history[-1]["images"] < now["images"] else []
@@ -349,8 +352,8 @@ def _print_quality(
         ],
     )
     print(quality["protocol"]["frechet"])
-    if fid:
-        print(f"FID: {points[0].fid_protocol}.")
+    for protocol in dict.fromkeys(point.fid_protocol for point in points if point.fid_protocol):
+        print(f"FID: {protocol}.")
     for entry in quality.get("training", []) if options.snapshots else []:
         right = "" if entry["accuracy"] is None else f", right class {entry['accuracy']:.1%}"
         print(f"after {entry['images']:,} images: frechet {entry['frechet']:.4g}{right}")
@@ -524,6 +527,7 @@ def _nearest(options: argparse.Namespace) -> None:
 
 def _bits(options: argparse.Namespace) -> None:
     from flowviz.datasets.images import image_set
+    from flowviz.device import choose_device
     from flowviz.experiments.image_quality import bits_per_dimension
 
     checkpoint = _load(options.checkpoint)
@@ -543,6 +547,7 @@ def _bits(options: argparse.Namespace) -> None:
         draws=options.draws,
         tol=tol,
         seed=checked_seed(options),
+        device=choose_device(options.device),
         on_batch=lambda done: progress.show(done, n * options.draws),
     )
     progress.end()
@@ -563,11 +568,14 @@ def _bits(options: argparse.Namespace) -> None:
         print(json.dumps(rounded(answer), indent=2))
         return
     of_probes = "" if probes is None else f", of which the probes make {probes:.4f}"
+    bound = ", a bound from above" if options.draws == 1 else ""
     print(
-        f"{result.mean:.4f} bits per dimension of {n} {data.label} {options.split} images, at "
-        f"most (standard error {result.error:.4f}{of_probes}); NFE {result.nfe}, "
+        f"{result.mean:.4f} bits per dimension of {n} {data.label} {options.split} images{bound} "
+        f"(standard error {result.error:.4f}{of_probes}); NFE {result.nfe}, "
         f"{options.probes} probes, {options.draws} uniform dequantisations, dopri5 at {tol:g}"
     )
+    if options.draws > 1 and options.probes == 1:
+        print("Probes' errors pull it down where there are several draws; take more --probes.")
 
 
 def _load(name: str) -> "ImageCheckpoint":

@@ -126,12 +126,14 @@ class QualityPoint:
         budget: what the solver was given: NFE, or the tolerance of an adaptive one.
         grid: name in GRIDS.
         guidance: see `ImageConfig`; None without classes.
+        classes: those asked for in turn; () for all, or for none where guidance is None.
         n: samples.
         seed: of the noise.
         nfe: evaluations counted; of an adaptive solver their mean over the images.
         passes: network passes for each image.
         frechet: distance in the classifier's features from the training images.
-        floor: the same of as many real test images; None where it is not known.
+        floor: the same of as many real test images of all classes; None where it is not known, or
+            some classes alone were asked for.
         accuracy: share of samples whose class is the one asked for; None without classes.
         fid: FID proper, where it was asked for.
         fid_protocol: how it was measured; "" without it.
@@ -150,11 +152,16 @@ class QualityPoint:
     accuracy: float | None
     fid: float | None = None
     fid_protocol: str = ""
+    classes: tuple[int, ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells this point from others of the same checkpoint."""
-        return (self.solver, self.budget, self.grid, self.guidance, self.n, self.seed)
+        return tuple(getattr(self, name) for name in _ASKED)
+
+
+_ASKED = ("solver", "budget", "grid", "guidance", "classes", "n", "seed")
+"""The attributes of a point that say what was drawn."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +185,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Bits:
-    """A bound on the code length of real images under a flow.
+    """Bits per dimension of real images under a flow, see `bits_per_dimension`.
 
     Attributes:
         bits: (n,) bits per dimension of each image.
@@ -330,6 +337,7 @@ def judge_samples(
         should_stop=should_stop,
         on_batch=on_batch,
     )
+    asked = _asked(checkpoint, config)
     features = judge.features(drawn.images)
     accuracy = None
     if config.classes:
@@ -338,23 +346,39 @@ def judge_samples(
     if inception is not None and fid_moments is not None:
         seen = features_of(inception, torch.from_numpy(drawn.images), batch=50)
         fid = frechet(moments(seen), fid_moments)
-        count = f" ({fid_moments.n})" if fid_moments.n else ""
-        protocol = f"{config.n} samples against {fid_name}{count}; {inception.protocol}"
+        protocol = _fid_protocol(config, inception, fid_moments, fid_name)
     return QualityPoint(
-        solver=config.solver,
-        budget=config.tol if config.adaptive else config.nfe,
-        grid="" if config.adaptive else config.grid,
-        guidance=config.guidance if config.classes else None,
-        n=config.n,
-        seed=config.seed,
+        **asked,
         nfe=drawn.nfe,
         passes=drawn.passes,
         frechet=frechet(moments(features), judge.reference),
-        floor=judge.floor(config.n),
+        floor=None if asked["classes"] else judge.floor(config.n),
         accuracy=accuracy,
         fid=fid,
         fid_protocol=protocol,
     )
+
+
+def _asked(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
+    """What a config asks of a checkpoint, by the names in _ASKED."""
+    everything = config.classes == tuple(range(len(checkpoint.card.classes)))
+    return {
+        "solver": config.solver,
+        "budget": config.tol if config.adaptive else config.nfe,
+        "grid": "" if config.adaptive else config.grid,
+        "guidance": config.guidance if config.classes else None,
+        "classes": () if everything else config.classes,
+        "n": config.n,
+        "seed": config.seed,
+    }
+
+
+def _fid_protocol(
+    config: ImageConfig, inception: Inception, fid_moments: Moments, fid_name: str
+) -> str:
+    """How FID is measured, in words."""
+    count = f" ({fid_moments.n})" if fid_moments.n else ""
+    return f"{config.n} samples against {fid_name}{count}; {inception.protocol}"
 
 
 def quality_sweep(
@@ -363,27 +387,42 @@ def quality_sweep(
     judge: Judge,
     *,
     known: Sequence[QualityPoint] = (),
+    inception: Inception | None = None,
+    fid_moments: Moments | None = None,
+    fid_name: str = "",
+    device: torch.device | None = None,
     should_stop: Callable[[], bool] | None = None,
     on_batch: Callable[[int], None] | None = None,
-    **fid: Any,
 ) -> Iterator[QualityPoint]:
     """Each config's point in turn; one of `known` is taken over where it is the same.
 
-    `fid` are the arguments of `judge_samples` for FID proper; with them nothing is taken over
-    that has no FID.
+    Args:
+        checkpoint: whose images.
+        configs: how to draw them.
+        judge: the classifier with its reference.
+        known: points measured before.
+        inception, fid_moments, fid_name: as in `judge_samples`; with them nothing is taken over
+            whose FID is of another protocol, or that has none.
+        device: where images are drawn.
+        should_stop: asked before each evaluation.
+        on_batch: hears how many images of a point are drawn.
     """
-    have = {point.key: point for point in known if not fid or point.fid is not None}
+    have = {point.key: point for point in known}
     for config in configs:
-        key = (
-            config.solver,
-            config.tol if config.adaptive else config.nfe,
-            "" if config.adaptive else config.grid,
-            config.guidance if config.classes else None,
-            config.n,
-            config.seed,
-        )
-        yield have.get(key) or judge_samples(
-            checkpoint, config, judge, should_stop=should_stop, on_batch=on_batch, **fid
+        point = have.get(tuple(_asked(checkpoint, config).values()))
+        if point is not None and inception is not None and fid_moments is not None:
+            wanted = _fid_protocol(config, inception, fid_moments, fid_name)
+            point = point if point.fid_protocol == wanted else None
+        yield point or judge_samples(
+            checkpoint,
+            config,
+            judge,
+            inception=inception,
+            fid_moments=fid_moments,
+            fid_name=fid_name,
+            device=device,
+            should_stop=should_stop,
+            on_batch=on_batch,
         )
 
 
@@ -399,6 +438,7 @@ def training_quality(
     judge: Judge,
     *,
     data: ImageSet | None = None,
+    device: torch.device | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[int, QualityPoint]]:
     """Images seen in training and the quality then, snapshot after snapshot.
@@ -408,11 +448,12 @@ def training_quality(
         config: how images are drawn of each.
         judge: the classifier with its reference.
         data: the image set of the run; read by default.
+        device: where images are drawn.
         should_stop: asked before each evaluation.
     """
     for path in snapshots:
         checkpoint = snapshot_checkpoint(path, data)
-        point = judge_samples(checkpoint, config, judge, should_stop=should_stop)
+        point = judge_samples(checkpoint, config, judge, device=device, should_stop=should_stop)
         yield checkpoint.card.images, point
 
 
@@ -471,17 +512,20 @@ def bits_per_dimension(
     tol: float = 1e-5,
     seed: int = 0,
     batch: int = 16,
+    device: torch.device | None = None,
     should_stop: Callable[[], bool] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Bits:
-    r"""A bound on the bits per dimension of images under the flow (Lipman et al. 2022, app. C).
+    r"""Bits per dimension of images under the flow (Lipman et al. 2022, app. C).
 
     Each pixel of 0..255 is spread uniformly over its level, u in [0, 1)^d, and the density of the
     flow at t_max is taken there, its divergence estimated by Hutchinson's `probes`:
 
         -log2(1/K sum_k p((x + u_k - 1/2) / 127.5 - 1)) / d + log2(127.5)
 
-    with K = `draws` (eq. 47). At t_max the path still holds a noise far below one level.
+    with K = `draws` (eq. 47). At t_max the path still holds a noise far below one level. With one
+    draw the mean over images bounds the code length from above; more draws bring it nearer, but
+    then the probes' errors, of which the sum favours the lucky ones, pull it down.
 
     Args:
         checkpoint: whose flow.
@@ -492,6 +536,7 @@ def bits_per_dimension(
         tol: of Dormand and Prince's method, relative and absolute.
         seed: of dequantisation and probes.
         batch: draws solved together, on whose states the steps depend.
+        device: where; the checkpoint's own by default.
         should_stop: asked before each evaluation.
         on_batch: hears how many draws are done.
     """
@@ -508,21 +553,24 @@ def bits_per_dimension(
     x = spread / 127.5 - 1
     y = None if labels is None else labels.repeat_interleave(draws)
     path = checkpoint.field.path
+    if device is not None:
+        checkpoint.field.to(device)
+    here = next(checkpoint.field.parameters()).device
     logs, errors, most = [], [], 0
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
-        field = field_of(checkpoint, None if y is None else y[part], 1.0)
+        field = field_of(checkpoint, None if y is None else y[part].to(here), 1.0)
         result = log_prob(
             field,
-            x[part],
+            x[part].to(here),
             t_max=path.t_max,
             tol=tol,
             log_prior=partial(normal_log_prob, std=path.scheduler.sigma_0),
-            probe=draw_probes(x[part], probes, generator),
+            probe=draw_probes(x[part], probes, generator).to(here),
             should_stop=should_stop,
         )
-        logs.append(result.log_prob.double())
-        errors.append(result.error)
+        logs.append(result.log_prob.cpu().double())
+        errors.append(None if result.error is None else result.error.cpu())
         most = max(most, result.nfe)
         if on_batch is not None:
             on_batch(min(start + batch, len(x)))
@@ -568,8 +616,8 @@ def points_from(quality: Mapping[str, Any]) -> list[QualityPoint]:
     points = []
     for entry in quality.get("points", []):
         try:
-            point = QualityPoint(**entry)
-        except TypeError:
+            point = QualityPoint(**entry | {"classes": tuple(entry.get("classes", ()))})
+        except (TypeError, AttributeError):
             continue
         if point.solver in METHODS:
             points.append(point)

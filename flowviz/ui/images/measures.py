@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from flowviz.checkpoints import CheckpointError
@@ -45,6 +47,8 @@ MEASURES = {
 }
 
 Way = tuple[dict[str, Any], Straightness]
+Kind = tuple[str, float | None, tuple[int, ...], int]
+"""What points of one curve share: solver, guidance, classes, number of images."""
 
 
 # ---- straightness
@@ -217,6 +221,7 @@ def quality(settings: Settings, sides: Sequence[Source]) -> None:
     walked = [(side, s["steps"]) for side, s in zip(sides, kept, strict=True) if s.get("steps")]
     if walked:
         st.markdown("##### Stored steps of Dormand and Prince's method")
+        st.caption("*Straightness* takes these steps anew, at the settings in the sidebar.")
         _steps(settings, [w[0] for w in walked], [w[1] for w in walked], "images-stored-steps")
 
 
@@ -312,32 +317,50 @@ def _against_nfe(
             _measure_curves(settings, sides, points, kinds, name)
 
 
-def _kind(point: QualityPoint) -> tuple[str, float | None, int]:
-    """What points of one curve share: solver, guidance, number of images."""
-    return point.solver, point.guidance, point.n
+def _kind(point: QualityPoint) -> Kind:
+    return point.solver, point.guidance, point.classes, point.n
+
+
+def _told(kind: Kind, names: Sequence[str]) -> str:
+    """What was asked of the points of a curve, in a few words."""
+    _, guidance, classes, n = kind
+    chosen = " and ".join(names[k] if k < len(names) else f"class {k}" for k in classes)
+    asked = "no class" if guidance is None else f"w = {guidance:g}"
+    return ", ".join(part for part in (chosen, asked, f"{n:,} images") if part)
 
 
 def _measure_curves(
     settings: Settings,
     sides: Sequence[Source],
     points: Sequence[Sequence[QualityPoint]],
-    kinds: Sequence[tuple[str, float | None, int]],
+    kinds: Sequence[Kind],
     name: str,
 ) -> None:
     dark, lines, marks = is_dark(), [], []
+    protocols = sorted({p.fid_protocol for own in points for p in own if p.fid is not None})
     for side, own in zip(sides, points, strict=True):
-        for k, kind in enumerate(kinds):
+        # FIDs of two protocols are not to be compared: they are curves of their own.
+        for k, (kind, protocol) in enumerate(
+            product(kinds, protocols if name == "fid" else [None])
+        ):
             along = sorted(
-                (p for p in own if _kind(p) == kind and getattr(p, name) is not None),
+                (
+                    p
+                    for p in own
+                    if _kind(p) == kind
+                    and getattr(p, name) is not None
+                    and protocol in (None, p.fid_protocol)
+                ),
                 key=lambda p: p.nfe,
             )
             if along:
                 marks.append(SYMBOLS[k % len(SYMBOLS)])
-                solver, guidance, n = kind
-                told = "no class" if guidance is None else f"w = {guidance:g}"
+                told = _told(kind, side.card.classes)
+                if protocol and len(protocols) > 1:
+                    told += f", protocol {protocols.index(protocol) + 1}"
                 lines.append(
                     curves.Curve(
-                        label=f"{side.path}, {METHODS[solver].label}, {told}, {n:,} images",
+                        label=f"{side.path}, {METHODS[kind[0]].label}, {told}",
                         colour=side.colours[dark],
                         x=np.array([p.nfe for p in along], dtype=float),
                         y=np.array([getattr(p, name) for p in along], dtype=float),
@@ -368,6 +391,8 @@ def _measure_curves(
         plot.update_yaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     below = 70 + 20 * (len(lines) + 1)  # the legend, which so leaves all plots one height
     plot.update_layout(height=300 + below, margin_b=below, legend_y=-0.2)
+    if name == "fid":
+        _state(plot, protocols)
     figure.show(
         plot,
         f"images-{name}",
@@ -382,6 +407,7 @@ def _measure_curves(
                     "guidance": np.array(
                         [np.nan if p.guidance is None else p.guidance for p in own]
                     ),
+                    "classes": np.array([" ".join(map(str, p.classes)) for p in own]),
                     "images": np.array([p.n for p in own]),
                     "nfe": np.array([p.nfe for p in own]),
                     name: np.array(
@@ -419,7 +445,7 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     leads, several = [], len({kind[1] for _, kind in few}) > 1
     for nfe, kind in few:
         a, b = left[kind, nfe], right[kind, nfe]
-        solver, guidance, _ = kind
+        solver, guidance, _, _ = kind
         ahead = paths[0] if a < b else paths[1]
         leads.append(
             f"with {METHODS[solver].label} at NFE {nfe} {ahead} is ahead, {min(a, b):.2f} "
@@ -428,6 +454,27 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     if leads:
         text += f" With few evaluations: {'; '.join(dict.fromkeys(leads))}."
     return text
+
+
+def _state(plot: go.Figure, protocols: Sequence[str]) -> None:
+    """Writes over the curves how FID was measured."""
+    told = [
+        f"{f'{i + 1}: ' if len(protocols) > 1 else ''}{protocol}"
+        for i, protocol in enumerate(protocols)
+    ]
+    plot.add_annotation(
+        text="<br>".join(told),
+        x=0,
+        y=1,
+        xref="paper",
+        yref="paper",
+        xanchor="left",
+        yanchor="bottom",
+        align="left",
+        showarrow=False,
+        font_size=11,
+    )
+    plot.update_layout(margin_t=16 + 16 * len(told), height=plot.layout.height + 16 * len(told))
 
 
 def _over_training(
@@ -449,6 +496,11 @@ def _over_training(
     if not lines:
         return
     st.markdown("##### Quality while training")
+    st.caption(
+        "Of the snapshots that the training kept. `python -m flowviz evaluate NAME --snapshots "
+        "RUN --save` measures them anew; `pack RUN --snapshots` makes checkpoints of them, which "
+        "the menus then offer."
+    )
     figure.show(
         curves.curves(
             lines,
