@@ -66,18 +66,18 @@ class Entries:
         """
         try:
             entries = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise CheckpointError(f"The card {source} is not valid JSON ({error}).") from error
         got = entries.get("format") if isinstance(entries, dict) else None
         if got != cls.FORMAT:
             raise CheckpointError(
                 f"{source} is not a flowviz card of {cls.OF}: its format must be {cls.FORMAT!r}; "
-                f"got {got!r}."
+                f"got {shown(got)}."
             )
         if entries.get("version") != cls.VERSION:
             raise CheckpointError(
-                f"The card {source} has version {entries.get('version')!r}; this flowviz reads "
-                f"version {cls.VERSION}."
+                f"The card {source} has version {shown(entries.get('version'))}; this flowviz "
+                f"reads version {cls.VERSION}."
             )
         known = {field.name for field in fields(cls)}
         missing = [name for name in sorted(known) if name not in entries]
@@ -86,9 +86,9 @@ class Entries:
         card = cls(**{name: _frozen(entries[name]) for name in known})
         for name, good in card.holds().items():
             if not good:
-                value = repr(entries[name])
-                value = value if len(value) <= 80 else value[:77] + "..."
-                raise CheckpointError(f"The card {source} has a bad entry {name!r}: {value}.")
+                raise CheckpointError(
+                    f"The card {source} has a bad entry {name!r}: {shown(entries[name])}."
+                )
         try:
             card.follow()
         except (KeyError, TypeError, ValueError) as error:
@@ -208,6 +208,12 @@ class Card(Entries):
             raise ValueError(
                 f"A learned path's objective must be {OBJECTIVE!r}; got {self.objective!r}."
             )
+
+
+def shown(value: object) -> str:
+    """What a sentence shows of a value from a file: on one line, at most 80 characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def is_number(value: object) -> bool:

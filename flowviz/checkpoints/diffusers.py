@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.cards import MOST_HEADER_BYTES, CheckpointError
+from flowviz.checkpoints.cards import MOST_HEADER_BYTES, CheckpointError, shown
 from flowviz.checkpoints.weights import read_tensors
 from flowviz.networks import UNetShape
 
@@ -122,11 +122,12 @@ def is_folder(path: Path) -> bool:
     return path.is_dir() and _model_folder(path) is not None
 
 
-def read_folder(folder: Path) -> DiffusersModel:
-    """The model in a folder.
+def read_folder(folder: Path, most: int) -> DiffusersModel:
+    """The model in a folder, whose weights' file may have `most` bytes.
 
     Raises:
-        CheckpointError: it is no such folder, damaged, or of a kind that our U-Net cannot follow.
+        CheckpointError: it is no such folder, damaged, too large, or of a kind that our U-Net
+            cannot follow.
     """
     name = folder.name
     inner = _model_folder(folder)
@@ -135,19 +136,30 @@ def read_folder(folder: Path) -> DiffusersModel:
             f"{name} is not a folder of diffusers' UNet2DModel: it has no config.json with "
             f"{WEIGHTS} beside it."
         )
+    file = inner / WEIGHTS
+    check_size(file, name, most)
     entries = _json(inner / "config.json", name)
     if entries.get("_class_name", "UNet2DModel") != "UNet2DModel":
         raise CheckpointError(
-            f"{name} holds a {str(entries['_class_name'])[:60]}; flowviz reads diffusers' "
-            "UNet2DModel alone."
+            f"{name} holds a model of class {shown(entries['_class_name'])}; flowviz reads "
+            "diffusers' UNet2DModel alone."
         )
     config = MODEL | {key: value for key, value in entries.items() if key in MODEL}
     shape, channels, size = _shape(config, name)
-    file = inner / WEIGHTS
     content = file.read_bytes()
     weights = _renamed(read_tensors(content, name), config, name)
     bar_alphas, path, schedule = _levels(folder, inner, name)
     return DiffusersModel(shape, channels, size, weights, bar_alphas, path, schedule, len(content))
+
+
+def check_size(file: Path, name: str, most: int) -> None:
+    """Refuses a file of more than `most` bytes, unread; `name` names it.
+
+    Raises:
+        CheckpointError: it is larger.
+    """
+    if file.stat().st_size > most:
+        raise CheckpointError(f"{name} is larger than {most / 2**30:.0f} GB.")
 
 
 def _model_folder(folder: Path) -> Path | None:
@@ -175,7 +187,7 @@ def _shape(config: dict[str, Any], name: str) -> tuple[UNetShape, int, int]:
         if config[key] not in values:
             wanted = " or ".join(map(str, values))
             raise CheckpointError(
-                f"{name} has {key} = {repr(config[key])[:60]}; flowviz follows {wanted}."
+                f"{name} has {key} = {shown(config[key])}; flowviz follows {wanted}."
             )
     scaled = config["resnet_time_scale_shift"] == "scale_shift"
     if scaled and config["attn_norm_num_groups"] != config["norm_num_groups"]:
@@ -227,7 +239,7 @@ def _attends(kind: str, way: str) -> bool:
     """Whether a level of this kind attends."""
     known = {f"{way}Block2D": False, f"Attn{way}Block2D": True}
     if kind not in known:
-        raise ValueError(f"blocks are of kind {str(kind)[:60]!r}")
+        raise ValueError(f"blocks are of kind {shown(kind)}")
     return known[kind]
 
 
@@ -298,7 +310,7 @@ def _renamed(theirs: dict[str, Tensor], config: dict[str, Any], name: str) -> di
         ) from error
     if left:
         raise CheckpointError(
-            f"{name} has weights {sorted(left)[0]!r} that its config does not describe."
+            f"{name} has weights {shown(sorted(left)[0])} that its config does not describe."
         )
     return ours
 
@@ -311,7 +323,7 @@ def _levels(folder: Path, inner: Path, name: str) -> tuple[Tensor, str, str]:
     config = SCHEDULER | {key: value for key, value in entries.items() if key in SCHEDULER}
     if config["prediction_type"] != "epsilon" or config["rescale_betas_zero_snr"]:
         raise CheckpointError(
-            f"{name} predicts {str(config['prediction_type'])[:60]!r}; flowviz reads networks "
+            f"{name} predicts {shown(config['prediction_type'])}; flowviz reads networks "
             "that predict the noise (epsilon), with noise levels as they are."
         )
     kind = config["beta_schedule"]
@@ -332,14 +344,17 @@ def _levels(folder: Path, inner: Path, name: str) -> tuple[Tensor, str, str]:
             share = torch.cos(angle) ** 2
             betas = (1 - share[1:] / share[:-1]).clamp(max=0.999)
         else:
-            raise ValueError(f"its beta_schedule is {str(kind)[:60]!r}")
+            raise ValueError(f"its beta_schedule is {shown(kind)}")
         if betas.ndim != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
             raise ValueError("betas must be two or more numbers between 0 and 1")
+        exponents = -torch.cumsum(torch.log1p(-betas), 0)
+        bar_alphas = torch.exp(-exponents)
+        if not ((bar_alphas.diff() < 0).all() and bar_alphas[0] < 1 and bar_alphas[-1] > 0):
+            raise ValueError("its betas are too small or too large to tell its levels apart")
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise CheckpointError(
             f"{name} has a scheduler that flowviz cannot follow ({error})."
         ) from error
-    exponents = -torch.cumsum(torch.log1p(-betas), 0)
     n = len(betas)
     low = n * betas[0].item()
     # A linear schedule is that of the continuous path; any other gets the path that ends alike.
@@ -351,4 +366,4 @@ def _levels(folder: Path, inner: Path, name: str) -> tuple[Tensor, str, str]:
     levels = f"beta {kind}"
     if kind == "linear":
         levels += f" from {first:g} to {last:g}"
-    return torch.exp(-exponents), path, levels
+    return bar_alphas, path, levels

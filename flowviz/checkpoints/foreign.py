@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from flowviz.checkpoints import diffusers
-from flowviz.checkpoints.cards import PICKLES, CheckpointError, folders, read_header
+from flowviz.checkpoints.cards import PICKLES, CheckpointError, folders, read_header, shown
 from flowviz.checkpoints.images import ImageCard, ImageCheckpoint, load_images
 from flowviz.checkpoints.pickled import check_tensors, read_pickled
 from flowviz.checkpoints.weights import check_fit, read_tensors
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 MOST_UPLOAD = 200 * 2**20
-"""Most bytes of a file that comes through the browser; larger ones are named by their path."""
+"""Most bytes of an uploaded file; larger ones go into a folder named by $FLOWVIZ_CHECKPOINTS."""
 
 MOST_BYTES = 8 * 2**30
 """Larger files are refused before they are read."""
@@ -125,8 +125,7 @@ def load_foreign(
     if file.is_dir():
         return _from_folder(file, path)
     length = file.stat().st_size
-    if length > MOST_BYTES:
-        raise CheckpointError(f"{file.name} is larger than {MOST_BYTES / 2**30:.0f} GB.")
+    diffusers.check_size(file, file.name, MOST_BYTES)
     with file.open("rb") as opened:
         safe = opened.read(9)[8:] == b"{"
     saved = read_tensors(file.read_bytes(), file.name) if safe else read_pickled(file, file.name)
@@ -140,7 +139,8 @@ def load_foreign_bytes(
     if len(content) > MOST_UPLOAD:
         raise CheckpointError(
             f"{name} has {len(content) / 2**20:.0f} MB, more than the {MOST_UPLOAD // 2**20} MB "
-            "of an upload; put it on the server's disk and give its path."
+            "of an upload; put it into a folder named by FLOWVIZ_CHECKPOINTS on the server, and "
+            "choose it from the menu by its name."
         )
     safe = content[8:9] == b"{"
     saved = read_tensors(content, name) if safe else read_pickled(content, name)
@@ -159,13 +159,13 @@ def _from_saved(
         origin, weights = "flow_matching", saved["model"]
     else:
         origin, weights = "", dict(saved)
-    weights = _unwrapped(weights)
+    weights = _unwrapped(weights, name)
     if any(key.startswith("shadow_params.") for key in weights):
         origin = "flow_matching"
         raw = {k.removeprefix("model."): v for k, v in weights.items() if k.startswith("model.")}
         shadow = {k: v for k, v in weights.items() if k.startswith("shadow_params.")}
         raw, shadow = check_tensors(raw, length, name), check_tensors(shadow, length, name)
-        weights = _averaged(_unwrapped(raw), shadow, name, size)
+        weights = _averaged(_unwrapped(raw, name), shadow, name, size)
         about.append("The moving average (shadow_params) of a flow_matching training.")
     weights = check_tensors(weights, length, name)
     if "time_embed.0.weight" not in weights or "out.2.weight" not in weights:
@@ -204,9 +204,7 @@ def _from_saved(
 
 def _from_folder(folder: Path, path: str | None) -> ForeignCheckpoint:
     """The field of a diffusers folder."""
-    model = diffusers.read_folder(folder)
-    if model.length > MOST_BYTES:
-        raise CheckpointError(f"{folder.name} is larger than {MOST_BYTES / 2**30:.0f} GB.")
+    model = diffusers.read_folder(folder, MOST_BYTES)
     name = folder.name
     weights = check_tensors(model.weights, model.length, name)
     bare = _filled(model.shape, weights, name, channels=model.channels, size=model.size)
@@ -230,14 +228,23 @@ def _from_folder(folder: Path, path: str | None) -> ForeignCheckpoint:
     return ForeignCheckpoint(ImageCheckpoint(card, field), "diffusers", about)
 
 
-def _unwrapped(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what wrappers put before every name."""
+def _unwrapped(weights: Mapping[Any, Any], name: str) -> dict[str, Any]:
+    """Without what wrappers put before every name.
+
+    Raises:
+        CheckpointError: a weight has another name than a string.
+    """
+    odd = [key for key in weights if not isinstance(key, str)]
+    if odd:
+        raise CheckpointError(
+            f"{name} names its weights by other things than words, such as {shown(odd[0])}."
+        )
     weights = dict(weights)
     changed = bool(weights)
     while changed:
         changed = False
         for wrapping in WRAPPINGS:
-            if weights and all(str(key).startswith(wrapping) for key in weights):
+            if weights and all(key.startswith(wrapping) for key in weights):
                 weights = {key.removeprefix(wrapping): value for key, value in weights.items()}
                 changed = True
     return weights

@@ -7,7 +7,7 @@ NAME.quality.json. Nothing is ever unpickled.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +25,10 @@ from flowviz.checkpoints.cards import (
     is_whole,
     listed,
     read_header,
+    shown,
 )
 from flowviz.checkpoints.weights import check_fit, commit, digest, pack, read_tensors, write
-from flowviz.datasets.images import ImageSet, image_set
+from flowviz.datasets.images import IMAGE_SETS, ImageSet, image_set
 from flowviz.fields import LearnedField
 from flowviz.files import write_text
 from flowviz.networks import UNet, UNetShape
@@ -69,6 +70,21 @@ MOST_BYTES = 2**30
 """Larger files are refused before they are read."""
 
 MOST_NUMBER = 2**16
+MOST_WIDTH = 4096
+MOST_MOMENT = 1 + 1e-6
+"""Greatest mean and standard deviation of images in [-1, 1], after rounding."""
+
+FLAGS = ("conditional", "preconditioned", "clocked")
+"""What a field's card says of its network beside the entries of a `UNetShape`."""
+TRAINING = {
+    **dict.fromkeys(("data", "network", "path", "objective"), str),
+    **dict.fromkeys(("classes", "preconditioned"), bool),
+    **dict.fromkeys(("images", "batch"), int),
+}
+"""What a card is made of in a run's config, by type."""
+
+CLOCKS = 2
+"""Clocks of a network that a `LearnedField` tells the time by its clock."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +155,9 @@ class ImageCard(Entries):
             "size": is_whole(self.size, 1, 1024),
             "network": isinstance(self.network, dict),
             "mean": isinstance(self.mean, tuple)
-            and all(map(is_number, self.mean))
+            and all(is_number(mean) and abs(mean) <= MOST_MOMENT for mean in self.mean)
             and len(self.mean) in (self.channels, 0),
-            "std": is_number(self.std) and self.std > 0,
+            "std": is_number(self.std) and 0 < self.std <= MOST_MOMENT,
             **{name: is_whole(getattr(self, name)) for name in ("images", "planned")},
             "seconds": is_number(self.seconds) and self.seconds >= 0,
             "training": isinstance(self.training, dict),
@@ -151,7 +167,8 @@ class ImageCard(Entries):
     def follow(self) -> None:
         """See `Entries.follow`."""
         if self.kind == "field":
-            _ = unet_shape(self), OBJECTIVES[self.objective], scheduler(self.path)
+            _ = unet_shape(self)
+            _check_path(self.path, self.objective)
         else:
             _ = classifier_sizes(self)
 
@@ -190,7 +207,7 @@ def find_images(kind: str | None = None) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders():
         for file in sorted((folder / FOLDER_NAME).glob("*.safetensors")):
-            if NAME.fullmatch(file.stem):
+            if NAME.fullmatch(file.stem) and file.is_file():
                 found.setdefault(file.stem, file)
     if kind is None:
         return found
@@ -295,13 +312,9 @@ def snapshot_checkpoint(path: str | Path, data: ImageSet | None = None) -> Image
     path = Path(path)
     content = _read(path)
     text = read_header(content, path.name).get("__metadata__", {}).get(RUN_KEY)
-    try:
-        about = json.loads(text or "null")
-        training, step = dict(about["config"]), int(about["step"])
-        chosen = data or image_set(training["data"])
-        card = describe_field(path.stem, training, chosen, images=step * int(training["batch"]))
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path.name} is not a snapshot of a run on images.") from error
+    about = _parsed(text, path.name)
+    training = _training(about, path.name)
+    card = _card_of_run(path.stem, training, about.get("step"), path.name, data)
     tensors = read_tensors(content, path.name)
     return ImageCheckpoint(card, _field(card, tensors, path.name))
 
@@ -321,24 +334,20 @@ def run_checkpoint(folder: str | Path, data: ImageSet | None = None) -> ImageChe
     states = sorted(folder.glob("state-*.safetensors"), reverse=True)
     if not (folder / "config.json").is_file() or not states:
         raise CheckpointError(f"{folder} has no saved training run on images.")
+    source = states[0].name
+    place = f"config.json of {folder}"
+    training = _training(_parsed((folder / "config.json").read_bytes(), place), place)
     try:
-        training = dict(json.loads((folder / "config.json").read_text())["config"])
-        chosen = data or image_set(training["data"])
         with safe_open(states[0], "pt") as file:
-            about = json.loads(file.metadata()[RUN_KEY])
+            about = _parsed((file.metadata() or {}).get(RUN_KEY), source)
             names = [name for name in file.keys() if name.startswith(AVERAGED)]  # noqa: SIM118
             tensors = {name.removeprefix(AVERAGED): file.get_tensor(name) for name in names}
-            step = int(file.get_tensor("step"))
-        card = describe_field(
-            folder.name,
-            training,
-            chosen,
-            images=step * int(training["batch"]),
-            seconds=float(about["progress"]["seconds"]),
-        )
-    except (SafetensorError, KeyError, TypeError, OSError) as error:
+            step = file.get_tensor("step").tolist()
+        seconds = float(about["progress"]["seconds"])
+    except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, OSError) as error:
         raise CheckpointError(f"The newest state in {folder} cannot be read.") from error
-    return ImageCheckpoint(card, _field(card, tensors, states[0].name))
+    card = _card_of_run(folder.name, training, step, source, data, seconds=seconds)
+    return ImageCheckpoint(card, _field(card, tensors, source))
 
 
 def describe_field(
@@ -460,32 +469,146 @@ def write_quality(name: str | Path, quality: Mapping[str, Any]) -> Path:
 
 
 def unet_shape(card: ImageCard) -> UNetShape:
-    """The U-Net's shape in a field's card, checked as far as needed to build it on "meta"."""
+    """The U-Net's shape in a field's card, which a `LearnedField` can tell the time.
+
+    Raises:
+        ValueError: an entry is missing, unknown or bad.
+    """
     entries = dict(card.network)
-    for key in ("conditional", "preconditioned", "clocked"):
-        if not isinstance(entries.pop(key), bool):
-            raise ValueError(f"{key} must be true or false.")
-    for key in ("channel_mult", "attention_resolutions"):
-        entries[key] = tuple(int(value) for value in entries[key])
+    numbers = {entry.name: entry.default is MISSING for entry in fields(UNetShape)}
+    needed = {*FLAGS, *(name for name, must in numbers.items() if must)}
+    _check_entries(entries, needed, needed | numbers.keys())
+    flags = {name: entries.pop(name) for name in FLAGS}
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise ValueError(f"{name} must be true or false; got {shown(flag)}.")
+    for name, value in entries.items():
+        entries[name] = tuple(value) if isinstance(value, list) else value
     shape = UNetShape(**entries)
-    numbers = [shape.model_channels, shape.num_res_blocks, shape.groups, shape.patch]
-    numbers += [shape.num_heads, *shape.channel_mult]
-    if not all(type(n) is int and 1 <= n <= 4096 for n in numbers) or len(numbers) > 16:
-        raise ValueError("the network's numbers must be whole and from 1 to 4096.")
+    clocks = CLOCKS if flags["clocked"] else 0
+    if shape.clocks != clocks:
+        raise ValueError(
+            f"clocks must be {clocks} where clocked is {str(flags['clocked']).lower()}; "
+            f"got {shape.clocks}."
+        )
     return shape
 
 
 def classifier_sizes(card: ImageCard) -> dict[str, Any]:
-    """The arguments of a classifier in its card."""
-    stem, widths = card.network["stem"], tuple(card.network["widths"])
-    if not all(type(n) is int and 1 <= n <= 4096 for n in (stem, *widths)) or len(widths) > 8:
-        raise ValueError("the classifier's numbers must be whole and from 1 to 4096.")
+    """The arguments of a classifier in its card.
+
+    Raises:
+        ValueError: an entry is missing, unknown or bad.
+    """
+    _check_entries(card.network, {"stem", "widths"}, {"stem", "widths"})
+    stem, widths = card.network["stem"], card.network["widths"]
+    if not is_whole(stem, 1, MOST_WIDTH):
+        raise ValueError(f"stem must be a whole number in 1..{MOST_WIDTH}; got {shown(stem)}.")
+    if (
+        not isinstance(widths, list | tuple)
+        or len(widths) > 8
+        or not all(is_whole(width, 1, MOST_WIDTH) for width in widths)
+    ):
+        raise ValueError(
+            f"widths must be at most 8 whole numbers in 1..{MOST_WIDTH}; got {shown(widths)}."
+        )
+    if not card.classes or card.size < 2 ** len(widths):
+        raise ValueError(
+            "a classifier must have classes, and images that can be halved as often as it has "
+            f"widths; got {len(card.classes)} classes, size {card.size}, {len(widths)} widths."
+        )
     return {
         "channels": card.channels,
         "num_classes": len(card.classes),
         "stem": stem,
-        "widths": widths,
+        "widths": tuple(widths),
     }
+
+
+def _check_path(path: str, objective: str) -> None:
+    """Refuses a path that has no finite coefficients, or on which an objective has no velocity.
+
+    Raises:
+        ValueError: so it is, or there is no such path or objective.
+    """
+    chosen, target = scheduler(path), OBJECTIVES[objective]
+    try:
+        ends = torch.stack(chosen(torch.tensor([0.0, chosen.t_max], dtype=torch.float64)))
+    except (ValueError, ArithmeticError):
+        ends = torch.tensor(torch.nan)
+    if not ends.isfinite().all():
+        raise ValueError(f"The path {shown(path)} has coefficients that are not finite.")
+    if target.needs_alpha and ends[0, 0] == 0:
+        raise ValueError(
+            f"The objective {objective!r} needs a path that does not start at alpha = 0; got "
+            f"{shown(path)}."
+        )
+
+
+def _check_entries(entries: Mapping[str, Any], needed: set[str], known: set[str]) -> None:
+    lacking, unknown = sorted(needed - entries.keys()), sorted(entries.keys() - known)
+    if lacking:
+        raise ValueError(f"The entry network lacks {', '.join(lacking)}.")
+    if unknown:
+        raise ValueError(f"The entry network has an unknown {shown(unknown[0])}.")
+
+
+def _parsed(text: str | bytes | None, source: str) -> dict[str, Any]:
+    """The JSON object that a training run wrote."""
+    try:
+        about = json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{source} is not of a training run on images, or it is damaged."
+        ) from error
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{source} is not of a training run on images.")
+    return about
+
+
+def _training(about: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The config of a run, with the entries that a card is made of checked for their types."""
+    training = about.get("config")
+    if not isinstance(training, dict):
+        raise CheckpointError(f"{source} has no config of a training run on images.")
+    for name, kind in TRAINING.items():
+        if type(training.get(name)) is not kind:
+            raise CheckpointError(
+                f"The run's config in {source} has a bad entry {name!r}: "
+                f"{shown(training.get(name))}."
+            )
+    return training
+
+
+def _card_of_run(
+    name: str,
+    training: dict[str, Any],
+    step: object,
+    source: str,
+    data: ImageSet | None,
+    *,
+    seconds: float = 0.0,
+) -> ImageCard:
+    """The card of a run's config, as good as that of a file must be.
+
+    Raises:
+        CheckpointError: the config cannot be followed.
+        ValueError: the image set is not here.
+    """
+    if not is_whole(step):
+        raise CheckpointError(f"{source} has a bad number of steps: {shown(step)}.")
+    if data is None and training["data"] not in IMAGE_SETS:
+        raise CheckpointError(f"{source} is of an unknown image set {shown(training['data'])}.")
+    data = data or image_set(training["data"])
+    images = step * training["batch"]
+    try:
+        card = describe_field(name, training, data, images=images, seconds=seconds)
+        text = card.to_json()
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise CheckpointError(f"The run's config in {source} is bad: {reason}.") from error
+    _ = ImageCard.from_json(text, f"of {source}")
+    return card
 
 
 def _field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> LearnedField:

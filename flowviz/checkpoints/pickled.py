@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.cards import CheckpointError
+from flowviz.checkpoints.cards import CheckpointError, shown
 
 __all__ = ["check_tensors", "read_pickled"]
 
@@ -66,14 +66,14 @@ def check_tensors(tensors: dict[str, Any], size: int, name: str) -> dict[str, Te
     """
     for key, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            raise CheckpointError(f"{name} has an entry {key!r} that is not a plain tensor.")
+            raise CheckpointError(f"{name} has an entry {shown(key)} that is not a plain tensor.")
         if not tensor.is_floating_point() or tensor.device.type != "cpu":
-            raise CheckpointError(f"{name} has weights {key!r} that are not real numbers.")
+            raise CheckpointError(f"{name} has weights {shown(key)} that are not real numbers.")
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > size:
         raise CheckpointError(f"{name} claims more weights than it holds.")
     for key, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise CheckpointError(f"{name} has weights {key!r} that are not finite.")
+            raise CheckpointError(f"{name} has weights {shown(key)} that are not finite.")
     return tensors
 
 

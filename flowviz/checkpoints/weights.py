@@ -28,6 +28,7 @@ from flowviz.checkpoints.cards import (
     choose_card,
     locate,
     read_header,
+    shown,
 )
 from flowviz.fields import LearnedField
 from flowviz.fields.learned_path import LearnedPathField, build_learned_path
@@ -233,20 +234,23 @@ def check_fit(
     odd = sorted(shapes.keys() ^ tensors.keys())
     if odd:
         what = "lacks" if odd[0] in shapes else "has an unknown tensor"
-        raise CheckpointError(f"{source} {what} {odd[0]!r}: its weights are not of {network}.")
+        raise CheckpointError(
+            f"{source} {what} {shown(odd[0])}: its weights are not of {network}."
+        )
     for key, shape in shapes.items():
         tensor = tensors[key]
         if tuple(tensor.shape) != shape:
             raise CheckpointError(
-                f"{source} has {key!r} of shape {tuple(tensor.shape)} where {network} has {shape}."
+                f"{source} has {shown(key)} of shape {shown(tuple(tensor.shape))} where {network} "
+                f"has {shape}."
             )
         if tensor.dtype not in PRECISIONS.values():
             raise CheckpointError(
-                f"{source} has {key!r} of type {str(tensor.dtype).removeprefix('torch.')}; "
+                f"{source} has {shown(key)} of type {str(tensor.dtype).removeprefix('torch.')}; "
                 "weights must be float16 or float32."
             )
         if not tensor.isfinite().all():
-            raise CheckpointError(f"{source} has weights {key!r} that are not finite.")
+            raise CheckpointError(f"{source} has weights {shown(key)} that are not finite.")
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

@@ -9,7 +9,7 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,22 @@ from torch.nn import functional
 from flowviz.registry import Registry
 
 __all__ = ["UNETS", "UNet", "UNetShape"]
+
+WHOLE = {
+    "model_channels": (1, 4096),
+    "num_res_blocks": (1, 32),
+    "num_heads": (1, 4096),
+    "num_head_channels": (0, 4096),
+    "groups": (1, 4096),
+    "patch": (1, 64),
+    "clocks": (0, 16),
+    "frequency_shift": (0, 1),
+}
+REAL = {"dropout": (0.0, 1.0), "eps": (1e-12, 1.0)}
+SERIES = {"channel_mult": (1, 10), "attention_resolutions": (0, 32)}
+"""Of each number of a `UNetShape`, its least and greatest value; of each series of numbers from 1
+to 4096, its least and greatest length. A shape may come from anybody's file, so that what could
+not be built or run is refused here, and what would take hours to build."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +66,10 @@ class UNetShape:
         frequency_shift: 1 spreads the frequencies of the sinusoid over both ends of their range,
             as DDPM's first code does; 0 leaves the last one out.
         eps: what the group norms add to the variance.
+
+    Raises:
+        ValueError: an entry is of another type or out of its range, or numbers do not go together.
+            What depends on the images too is refused by `UNet`.
     """
 
     model_channels: int
@@ -69,6 +89,41 @@ class UNetShape:
     pad_after: bool = False
     frequency_shift: int = 0
     eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if entry.name in WHOLE:
+                least, most = WHOLE[entry.name]
+                good, wanted = _is_whole(value, least, most), f"a whole number in {least}..{most}"
+            elif entry.name in REAL:
+                low, high = REAL[entry.name]
+                good = type(value) in (int, float) and low <= value <= high
+                wanted = f"a number in [{low:g}, {high:g}]"
+            elif entry.name in SERIES:
+                least, most = SERIES[entry.name]
+                good = isinstance(value, tuple) and least <= len(value) <= most
+                good = good and all(_is_whole(number, 1, 4096) for number in value)
+                wanted = f"{least} to {most} whole numbers in 1..4096"
+            else:
+                good, wanted = isinstance(value, bool), "true or false"
+            if not good:
+                raise ValueError(f"{entry.name} must be {wanted}; got {repr(value)[:60]}.")
+        for factor in self.channel_mult:
+            if self.model_channels * factor % self.groups:
+                raise ValueError(
+                    f"groups must divide the {self.model_channels * factor} channels of each "
+                    f"level; got {self.groups}."
+                )
+        if not self.clocks and (self.model_channels % 2 or self.model_channels < 4):
+            raise ValueError(
+                "model_channels must be even and 4 or more where clocks is 0, for the sinusoid of "
+                f"t; got {self.model_channels}."
+            )
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
 
 
 UNETS: Registry[UNetShape] = Registry("U-Net")
@@ -147,7 +202,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         smallest = shape.patch * 2 ** (len(shape.channel_mult) - 1)
-        if size % smallest:
+        if size < 1 or size % smallest:
             raise ValueError(
                 f"Images of this U-Net must have a side divisible by {smallest}; got {size}."
             )
@@ -326,9 +381,13 @@ class _ResBlock(nn.Module):
 class _Attention(nn.Module):
     def __init__(self, channels: int, shape: UNetShape) -> None:
         super().__init__()
-        self.heads = (
-            channels // shape.num_head_channels if shape.num_head_channels else shape.num_heads
-        )
+        entry = "num_head_channels" if shape.num_head_channels else "num_heads"
+        divisor = getattr(shape, entry)
+        if channels % divisor:
+            raise ValueError(
+                f"{entry} must divide the {channels} channels of an attention; got {divisor}."
+            )
+        self.heads = channels // divisor if shape.num_head_channels else divisor
         self.heads_first = shape.heads_first
         self.norm = nn.GroupNorm(shape.groups, channels, shape.eps)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
