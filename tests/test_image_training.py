@@ -3,10 +3,13 @@ import math
 import os
 import signal
 from dataclasses import replace
+from functools import partialmethod
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from flowviz.cli import main
 from flowviz.datasets.images import image_set
@@ -240,6 +243,53 @@ def test_folder_of_another_run_is_refused(tmp_path):
         read_config(tmp_path)
 
 
+@pytest.mark.slow
+def test_compiled_run_has_the_same_losses_and_goes_on_compiled(tmp_path, monkeypatch):
+    # Without the last stage, which writes and compiles C++ for a minute: what is ours is that the
+    # network is captured whole, with its gradients, and that its weights keep their names.
+    graphs = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(UNet, "compile", partialmethod(nn.Module.compile, backend=graphs))
+    plain = [state.loss.item() for state in train_images(config(), DIGITS)]
+    assert graphs.frame_count == 0
+    run = run_images(config(), tmp_path, DIGITS, compiled=True, grid_every=0)
+    losses = [next(run).loss.item() for _ in range(5)]
+    run.close()
+    assert graphs.frame_count == 1
+    for state in run_images(config(), tmp_path, DIGITS, resume=True, grid_every=0):
+        losses.append(state.loss.item())
+    assert losses == pytest.approx(plain, rel=1e-5)
+    *_, whole = train_images(config(), DIGITS, compiled=True)
+    assert_same(state.tensors(), whole.tensors())
+
+
+def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(UNet, "compile", lambda self, **_: calls.append(1))
+
+    def steps(folder, **options):
+        run = run_images(config(), tmp_path / folder, DIGITS, grid_every=0, **options)
+        next(run)
+        run.close()
+        return len(calls)
+
+    assert steps("plain") == 0 and steps("compiled", compiled=True) == 1
+    assert steps("plain", resume=True) == 1 and steps("compiled", resume=True) == 2
+    assert steps("compiled", resume=True, compiled=True) == 3
+    with pytest.raises(ValueError, match="compiled is True, got False"):
+        steps("compiled", resume=True, compiled=False)
+    # A run from before this was kept, which is not compiled.
+    file = tmp_path / "plain" / "config.json"
+    early = json.loads(file.read_text())
+    assert early.pop("compiled") is False
+    file.write_text(json.dumps(early))
+    assert steps("plain", resume=True) == 3
+    with pytest.raises(ValueError, match="compiled is False, got True"):
+        steps("plain", resume=True, compiled=True)
+    file.write_text(json.dumps(early | {"compiled": "no"}))
+    with pytest.raises(ValueError, match="compiled must be true or false; got 'no'"):
+        steps("plain", resume=True)
+
+
 def test_run_that_diverges_says_so_and_keeps_its_last_good_state(tmp_path, monkeypatch):
     run = run_images(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
     next(run)
@@ -364,13 +414,17 @@ def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, cap
     assert "keeps its settings: accumulate is 1, got 2" in capsys.readouterr().err
     assert command(folder, "--data", "digits", "--resume", "--path", "ot") == 2
     assert "keeps its settings: path is 'vp', got 'ot'" in capsys.readouterr().err
+    assert command(folder, "--data", "digits", "--resume", "--preset", "tiny") == 2
+    assert "which are not those of the preset tiny" in capsys.readouterr().err
+    assert command(folder, "--resume", "--compile") == 2
+    assert "keeps its settings: compiled is False, got True" in capsys.readouterr().err
     assert command(folder, *short) == 2
     assert "There is a run in" in capsys.readouterr().err
     # A clock that runs out ends a call after a step; the state is kept all the same.
     assert command(folder, "--data", "digits", "--resume", "--seconds", "1e-9") == 0
     assert "step 4 of 5" in capsys.readouterr().out
-    assert command(folder, "--data", "digits", "--resume") == 0
-    assert command(folder, "--data", "digits", "--resume") == 0
+    assert command(folder, "--resume") == 0  # that the run is of images is seen by its folder
+    assert command(folder, *short, "--path", "vp", "--resume") == 0  # the whole command again
     assert "nothing was done" in capsys.readouterr().out
     name = "state-000000005.safetensors"
     assert_same(load_file(folder / name), load_file(tmp_path / "whole" / name))
@@ -379,6 +433,11 @@ def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, cap
 def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
     assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--width", "9") == 2
     assert "--width is not for images" in capsys.readouterr().err
+    for option in (("--precision", "float32"), ("--quality", "10")):
+        assert command(tmp_path / "run", "--preset", "tiny", *option) == 2
+        assert f"{option[0]} is not for images" in capsys.readouterr().err
+    assert command(tmp_path / "run", "--data", "checkerboard", "--steps", "1", "--compile") == 2
+    assert "Unknown image set 'checkerboard'" in capsys.readouterr().err
     assert command(tmp_path / "run", "--preset", "smal") == 2
     assert "Unknown preset 'smal'. Did you mean 'small'?" in capsys.readouterr().err
     assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--seconds", "0") == 2

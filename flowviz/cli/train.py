@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 QUALITY_NFES = [20, 100]
 """Field evaluations with which `train` measures what it trained, by the midpoint method."""
 
+QUALITY_SAMPLES = 2_000
+"""Samples that it draws for that if it is given no number."""
+
+PRECISION = "float16"
+"""Of the weights that it stores if it is given none."""
+
 SAVE_EVERY = 30.0
 """Seconds between two saved states of a training run."""
 
@@ -74,20 +80,21 @@ def add(commands: Commands) -> None:
     training.add_argument(
         "--precision",
         choices=["float16", "float32"],
-        default="float16",
-        help="of the stored weights (default: float16)",
+        help=f"of the stored weights (default: {PRECISION})",
     )
     training.add_argument(
         "--quality",
         type=int,
-        default=2_000,
         metavar="N",
-        help="samples to measure at the end, for the card; 0 for none (default: 2000)",
+        help="samples to measure at the end, for the card; 0 for none "
+        f"(default: {QUALITY_SAMPLES})",
     )
     training.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run saved beside FILE; options not given are that run's",
+        help="go on with the run saved beside FILE: options not given are that run's, and one "
+        "that differs is refused, but for a new number of --steps. --device and --seconds are "
+        "this call's; on another device it goes on, but not to the bit",
     )
     training.add_argument(
         "--out",
@@ -105,7 +112,8 @@ def add(commands: Commands) -> None:
         "--preset",
         metavar="NAME",
         help="recipe with every hyperparameter: small (the shipped ones), tiny (a first try), "
-        "torchcfm or paper, as published; the last two have not been run to the end here "
+        "torchcfm or paper, as published, torchcfm without its default pairing by minibatch OT "
+        "(its --model icfm, not otcfm); these two have not been run to the end here "
         "(default: small)",
     )
     images.add_argument("--images", type=int, metavar="N", help="images seen in the whole run")
@@ -118,16 +126,23 @@ def add(commands: Commands) -> None:
     images.add_argument(
         "--compile",
         action="store_true",
-        help="prepare the network by torch.compile, which pays on CUDA",
+        default=None,
+        help="prepare the network by torch.compile, which a run keeps. On a core of a CPU a "
+        "U-Net of about the size of small trained a fifth slower so, after minutes of compiling; "
+        "on CUDA it has not been measured here",
     )
 
 
 def _train(options: argparse.Namespace) -> int:
     from flowviz.datasets.images import IMAGE_SETS
 
-    of_images = (options.preset, options.images, options.accumulate)
+    of_images = (options.preset, options.images, options.accumulate, options.compile)
     if any(value is not None for value in of_images) or options.data in IMAGE_SETS:
+        if options.data is not None:
+            _ = IMAGE_SETS[options.data]  # what it is not is said before what follows from it
         return _train_images(options)
+    if options.resume and options.data is None and (Path(options.out) / "config.json").exists():
+        return _train_images(options)  # a run on images is a folder
     from flowviz.checkpoints import (
         checkpoint_file,
         describe,
@@ -146,7 +161,8 @@ def _train(options: argparse.Namespace) -> int:
     out = check_target(checkpoint_file(options.out))
     if options.seconds is not None and not options.seconds > 0:
         raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
-    quality = checked_number(options.quality, "--quality", least=0)
+    quality = QUALITY_SAMPLES if options.quality is None else options.quality
+    quality = checked_number(quality, "--quality", least=0)
     device = choose_device(options.device)
     given = {key: getattr(options, key) for key in (*TRAINING, "preconditioned", "steps")}
     given = {key: value for key, value in given.items() if value is not None}
@@ -199,7 +215,7 @@ def _train(options: argparse.Namespace) -> int:
         card = describe(
             out.stem, asdict(config), chosen, steps=state.step, seconds=seconds, plans=plans
         )
-        save(out, state.ema, card, precision=options.precision)
+        save(out, state.ema, card, precision=options.precision or PRECISION)
     step = f"step {state.step} of {config.steps}"
     if stops:
         print(
@@ -223,7 +239,8 @@ def _train_images(options: argparse.Namespace) -> int:
     from flowviz.training.images import IMAGE_PRESETS, ImageTrainConfig
 
     known = {field.name for field in fields(ImageTrainConfig)}
-    keys = (*TRAINING, "preconditioned", "steps", "images", "accumulate")
+    of_plane = ("steps", "precision", "quality")
+    keys = (*TRAINING, "preconditioned", "images", "accumulate", *of_plane)
     given = {key: getattr(options, key) for key in keys}
     given = {key: value for key, value in given.items() if value is not None}
     for key in given.keys() - known:
@@ -238,6 +255,12 @@ def _train_images(options: argparse.Namespace) -> int:
                     f"A resumed run keeps its settings: {key} is {getattr(config, key)!r}, got "
                     f"{value!r}; leave the option out or train afresh."
                 )
+        preset = options.preset
+        if preset is not None and replace(IMAGE_PRESETS[preset], **given) != config:
+            raise ValueError(
+                f"A resumed run keeps its settings, which are not those of the preset {preset}; "
+                "leave --preset out or train afresh."
+            )
     else:
         config = replace(IMAGE_PRESETS[options.preset or "small"], **given)
     progress = Progress("training")

@@ -1,12 +1,13 @@
 """A training run on images in a folder: it can be killed at any moment and goes on to the bit.
 
-config.json                     what is trained, and with which options
+config.json                     what is trained, and whether torch.compile prepares the network
 log.jsonl                       a line every LOG_EVERY steps
 state-000012000.safetensors     all that the next step depends on; the last KEPT of them
 snapshot-005.safetensors        averaged weights in half precision after 5% of the steps
 grid-000012000.png              a row of samples a class, from the same noise every time
 
-Of several processes at one run the first writes and all resume; how many there are may change.
+Of several processes at one run the first writes and all resume. How many there are may change, and
+so may the device, neither of which is kept; the run then goes on but for the last digits.
 """
 
 import json
@@ -62,7 +63,7 @@ def run_images(
     data: ImageSet | None = None,
     *,
     device: torch.device | None = None,
-    compiled: bool = False,
+    compiled: bool | None = None,
     resume: bool = False,
     save_every: float = 300.0,
     grid_every: int = 100_000,
@@ -78,7 +79,8 @@ def run_images(
         folder: of this run alone; it is made if need be.
         data: the image set of the config; read from its usual place by default.
         device: where; the CPU by default.
-        compiled: see `train_images`. A run to be resumed to the bit keeps its choice.
+        compiled: see `train_images`; by default not, or what a resumed run was begun with, which
+            it must keep to go on to the bit.
         resume: go on with the run in the folder, which must be of the same config.
         save_every: seconds between two saved states.
         grid_every: images between two grids of samples; 0 draws none.
@@ -91,12 +93,19 @@ def run_images(
     if resume:
         if read_config(folder) != config:
             raise ValueError(f"The run in {folder} has another config; resume it with its own.")
+        kept = _compiled(folder)
+        if compiled is not None and compiled != kept:
+            raise ValueError(
+                f"A resumed run keeps its settings: compiled is {kept}, got {compiled}; leave the "
+                "option out or train afresh."
+            )
+        compiled = kept
     elif (folder / "config.json").exists():
         raise ValueError(f"There is a run in {folder} already; resume it or name another folder.")
     processes.wait()  # until all have seen the folder as it was
     data = data or image_set(config.data)
     state = ImageTrainState(
-        config, data, device or torch.device("cpu"), compiled=compiled, processes=processes
+        config, data, device or torch.device("cpu"), compiled=bool(compiled), processes=processes
     )
     progress = {"seconds": 0.0, "loss": 0.0}  # training time so far; losses since the last line
     if resume:
@@ -110,7 +119,8 @@ def run_images(
         rest.cut_log(folder / "log.jsonl", state.step)
     elif processes.first:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"format": FORMAT, "version": 1, "config": asdict(config)}
+        about = {"format": FORMAT, "version": 1, "compiled": bool(compiled)}
+        content = about | {"config": asdict(config)}
         write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
     snapshots = {math.ceil(config.steps * percent / 100): percent for percent in SNAPSHOTS}
     grid_steps = max(1, grid_every // config.batch)
@@ -174,6 +184,15 @@ def sample_grid(
     framed = torch.nn.functional.pad(images, (1, 1, 1, 1), value=255)
     framed = framed.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)
     return framed.flatten(2, 3).flatten(0, 1)
+
+
+def _compiled(folder: Path) -> bool:
+    """Whether the run in a folder, whose config can be read, is compiled; early ones are not."""
+    path = folder / "config.json"
+    kept = json.loads(path.read_text()).get("compiled", False)
+    if not isinstance(kept, bool):
+        raise ValueError(f"{path} is damaged: compiled must be true or false; got {kept!r}.")
+    return kept
 
 
 def _png(pixels: Tensor) -> bytes:

@@ -3,8 +3,10 @@
 What step k draws (the images, their flips, the classes left out, noise and times) depends on the
 seed and on k alone. So a run goes on to the bit from its weights and its step number, and two runs
 with one seed see the same images beside the same noise whatever their path. With `times="level"`
-they even see them at the same ratio of noise to data, so that they differ in the path alone: in
-which velocity is to be learned and in how the path's own loss weighs the levels.
+nine tenths of them even stand at the same ratio of noise to data, wherever a path reaches it, and
+differ in the path alone: in which velocity is to be learned and in how the path's own loss weighs
+the levels. The times of the other tenth are uniform: the same share of each path's own time, where
+the ratios differ (a quarter of the way its logarithm is 1.1 on the OT path and 2.8 on VP).
 
 Several processes (`flowviz.distributed`) each draw the whole batch and keep their rows of it, so
 that they make the steps of one process, but for the order in which gradients are summed.
@@ -191,9 +193,13 @@ IMAGE_PRESETS: Registry[ImageTrainConfig] = Registry("preset")
 `torchcfm` and `paper` have every hyperparameter as published (torchcfm's CIFAR-10 script; Lipman
 et al. 2022, table 3 and appendix E), the dropout with the network of the same name. They have NOT
 been run to the end here, so that nothing is claimed of what they reach. Where they differ from
-their originals: times are stratified over a batch and stop at the path's t_max, and the moving
-average forgets its first steps faster. The paper mentions no average, flips or clipping, and so
-its recipe has none.
+their originals: times are stratified over a batch and stop at the path's t_max, the learning rate
+rises one step ahead of torchcfm's, and the moving average forgets its first steps faster. The
+paper mentions no average, flips or clipping, and so its recipe has none.
+
+Noise and images are paired as they are drawn, which makes `torchcfm` that script's `--model icfm`,
+one of those whose weights are released. It is not the script's default, `otcfm`, which first pairs
+a batch by optimal transport: training on images has no such coupling here.
 """
 IMAGE_PRESETS["small"] = ImageTrainConfig()
 IMAGE_PRESETS["tiny"] = ImageTrainConfig(
