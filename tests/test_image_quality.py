@@ -39,6 +39,7 @@ from flowviz.experiments.image_quality import (
     ways_of,
 )
 from flowviz.experiments.images import ImageConfig, sample_all
+from flowviz.fields import LearnedField
 from flowviz.metrics.images import (
     Inception,
     Moments,
@@ -49,6 +50,9 @@ from flowviz.metrics.images import (
     nearest,
 )
 from flowviz.networks.classifier import Classifier
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
 from flowviz.training.classifier import (
     ClassifierConfig,
     ClassifierState,
@@ -221,6 +225,56 @@ def test_bits_of_normal_data_are_known_in_closed_form(path):
     # The Jacobian is a multiple of the identity, on which signs make no error at all.
     assert np.abs(found.probe_error).max() < 1e-5
     assert found.error == pytest.approx(found.bits.std(ddof=1) / 2)
+
+
+class Mixing(nn.Module):
+    """The linear velocity A x over all pixels, channel by channel, laid out as a U-Net's."""
+
+    num_classes = 0
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(matrix, requires_grad=False)
+
+    def forward(self, time: Tensor, x: Tensor) -> Tensor:
+        mixed = (x.flatten(1) @ self.matrix.T).reshape(x.shape)
+        return mixed.contiguous(memory_format=torch.channels_last)
+
+
+def test_bits_of_a_flow_that_mixes_all_pixels_are_known_in_closed_form():
+    generator = torch.Generator().manual_seed(0)
+    size = 3 * 2 * 2
+    matrix = 0.5 * torch.eye(size) + 0.2 * torch.randn(size, size, generator=generator)
+    matrix = matrix + 0.15 * torch.ones(size, size).triu(1)
+    field = LearnedField(
+        Mixing(matrix),
+        AffinePath(scheduler("ot")),
+        OBJECTIVES["flow"],
+        mean=torch.zeros(()),
+        std=1.0,
+        preconditioned=False,
+        clocked=False,
+    )
+    card = replace(NORMAL.card, channels=3, size=2, mean=())
+    images = torch.randint(256, (3, 3, 2, 2), generator=generator, dtype=torch.uint8)
+    count = 256
+    found = bits_per_dimension(ImageCheckpoint(card, field), images, probes=count, seed=3)
+
+    generator = torch.Generator().manual_seed(3)
+    spread = images + torch.rand(images.shape, generator=generator) - 0.5
+    x = (spread / 127.5 - 1).double().flatten(1)
+    rate, t_max = matrix.double(), field.path.t_max
+    x_0 = x @ torch.linalg.matrix_exp(-t_max * rate).T
+    nats = x_0.square().sum(dim=1) / 2 + size * math.log(2 * math.pi) / 2 + t_max * rate.trace()
+    unit = size * math.log(2)
+    wanted = (nats / unit + math.log2(127.5)).numpy()
+    # The variance of z^T A z over signs z is twice that of the symmetric part off the diagonal.
+    mixed = (rate + rate.T) / 2
+    variance = 2 * (mixed.square().sum() - mixed.diagonal().square().sum())
+    error = t_max * math.sqrt(variance / count) / unit
+    assert found.probe_error == pytest.approx(np.full(3, error), rel=0.25)
+    assert np.abs(found.bits - wanted).max() < 4 * error  # of three images
+    assert rate.trace() / unit > 20 * error  # so that a wrong divergence is far outside
 
 
 def test_bits_of_several_draws_are_below_their_mean():
