@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from flowviz.checkpoints.images import describe_classifier, load_classifier, save_images
 from flowviz.cli import main
 from flowviz.datasets.images import image_set
 from flowviz.distributed import ALONE, Processes, processes
+from flowviz.experiments.image_quality import measure_reference, save_reference
+from flowviz.networks.classifier import Classifier
+from flowviz.training.classifier import ClassifierConfig
 from flowviz.training.image_runs import run_images
 from flowviz.training.images import (
     IMAGE_PRESETS,
@@ -100,7 +105,7 @@ def test_torchrun_trains_with_the_loss_curve_of_one_process(tmp_path):
 
 
 SCRIPT = """
-import os, signal, sys
+import contextlib, os, signal, sys
 from flowviz.cli import main
 from flowviz.training.images import ImageTrainState
 
@@ -113,7 +118,7 @@ def interrupted(self, data):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-folder, drawn = sys.argv[1:]
+folder, drawn, judged = sys.argv[1:]
 train = ["train", "--data", "digits", "--device", "cpu", "--out", folder]
 ImageTrainState.advance = interrupted
 main([*train, "--preset", "tiny", "--images", "320"])
@@ -123,16 +128,38 @@ assert main([*train, "--resume"]) == 0
 assert main([*train, "--preset", "tiny"]) == 2  # there is a run already, as every process hears
 snapshot = os.path.join(folder, "snapshot-100.safetensors")
 assert main(["sample", snapshot, *os.environ["OPTIONS"].split(), "--out", drawn]) == 0
+with open(judged + os.environ["RANK"], "w") as file, contextlib.redirect_stdout(file):
+    assert main(["evaluate", *os.environ["JUDGING"].split()]) == 0
 """
 
 
+def saved_classifier(path):
+    """The file of an untrained classifier of digits, with its reference."""
+    config = ClassifierConfig(data="digits", stem=4, widths=(8, 8))
+    generator = torch.Generator().manual_seed(0)
+    network = Classifier(channels=1, stem=4, widths=(8, 8), generator=generator).eval()
+    train = image_set("digits")
+    save_images(path, network, describe_classifier(path.name, asdict(config), train, images=0))
+    file = path.with_suffix(".safetensors")
+    save_reference(
+        file, measure_reference(*load_classifier(file), train, image_set("digits", "test"))
+    )
+    return file
+
+
 @pytest.mark.slow
-def test_processes_stop_at_a_signal_to_one_go_on_and_draw_together(tmp_path, monkeypatch):
+def test_processes_stop_at_a_signal_to_one_go_on_and_draw_and_judge_together(
+    tmp_path, monkeypatch, capsys, tiny_images
+):
     options = "--solver midpoint --nfe 4 -n 7 --class 3 --device cpu"
+    classifier = saved_classifier(tmp_path / "classifier")
+    field = Path(shutil.copytree(tiny_images / "images", tmp_path / "images"), "tiny-ot")
+    judging = f"{field}.safetensors --classifier {classifier} --nfe 2 4 -n 61 --device cpu --json"
     monkeypatch.setenv("OPTIONS", options)
+    monkeypatch.setenv("JUDGING", f"{judging} --save")
     (tmp_path / "script.py").write_text(SCRIPT)
-    folder, drawn = tmp_path / "pair", tmp_path / "pair.npy"
-    out = torchrun(tmp_path / "script.py", folder, drawn)
+    folder, drawn, judged = tmp_path / "pair", tmp_path / "pair.npy", tmp_path / "judged"
+    out = torchrun(tmp_path / "script.py", folder, drawn, judged)
     assert out.count("step 10 of 10") == 1
     assert out.count("7 images in") == 1 and out.count("NFE 4") == 1
     *_, alone = train_images(replace(IMAGE_PRESETS["tiny"], images=320), image_set("digits"))
@@ -142,3 +169,15 @@ def test_processes_stop_at_a_signal_to_one_go_on_and_draw_together(tmp_path, mon
     one, other = (np.load(file).astype(int) for file in (tmp_path / "one.npy", drawn))
     assert one.shape == (7, 1, 8, 8)
     assert np.abs(one - other).max() <= 1  # the last digits depend on the batch
+    capsys.readouterr()
+    assert main(["evaluate", *judging.split()]) == 0
+    first, second = ((tmp_path / f"judged{rank}").read_text() for rank in (0, 1))
+    assert not second  # process 0 alone reports
+    one, other = json.loads(capsys.readouterr().out)["points"], json.loads(first)["points"]
+    kept = json.loads(field.with_suffix(".quality.json").read_text())["points"]
+    assert [(point["nfe"], point["n"]) for point in kept] == [(2, 61), (4, 61)]
+    for key in ("nfe", "passes", "n", "frechet", "floor", "accuracy"):
+        alone, pair, saved = ([point[key] for point in points] for points in (one, other, kept))
+        one_image = 1.01 / 61 if key == "accuracy" else 0  # whose class the last digits may move
+        assert pair == pytest.approx(alone, rel=1e-3, abs=one_image)
+        assert saved == pytest.approx(pair, rel=1e-3)  # what is printed is rounded
