@@ -13,7 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from flowviz.checkpoints import CheckpointError, foreign
+from flowviz.checkpoints import CheckpointError, diffusers, foreign
 from flowviz.checkpoints.foreign import (
     foreign_files,
     is_foreign,
@@ -308,6 +308,134 @@ def test_diffusers_folder_with_missing_or_damaged_parts_is_refused(tmp_path, ddp
         load_foreign(ddpm_folder(tmp_path / "again", ddpm), path="ot")
 
 
+WRONG = [None, "x", -1, 0, 3, 1000, 0.5, 1e300, float("inf"), True, [], [0.5, "x"], {}, {"x": 1}]
+
+
+def works_or_says_so(load):
+    """Whether a field comes and answers; otherwise it is refused in one sentence, by its name."""
+    try:
+        field = load().checkpoint.field
+    except CheckpointError as error:
+        text = str(error)
+        assert "bad" in text and "\n" not in text and text.endswith(".") and len(text) < 400, text
+        return False
+    with torch.no_grad():
+        assert field(torch.tensor(0.5), X[:1, :, :16, :16]).shape == (1, 3, 16, 16)
+    return True
+
+
+@pytest.mark.parametrize("entry", ["_class_name", *diffusers.MODEL])
+def test_wrong_entry_of_a_diffusers_config_is_followed_or_refused(tmp_path, ddpm, entry):
+    folder = ddpm_folder(tmp_path / "bad", ddpm)
+    for value in [*WRONG, "two\nlines", 10**400]:
+        (folder / "config.json").write_text(json.dumps(CONFIG | {entry: value}))
+        works_or_says_so(lambda: load_foreign(folder))
+
+
+@pytest.mark.parametrize("entry", diffusers.SCHEDULER)
+def test_wrong_entry_of_a_diffusers_scheduler_is_followed_or_refused(tmp_path, ddpm, entry):
+    folder = ddpm_folder(tmp_path / "bad", ddpm)
+    wrong = [*WRONG, "two\nlines", 10**400, "squaredcos_cap_v2", "scaled_linear", 0.9, 1e-20]
+    wrong += [[0.1, 0.2], [0.1, 1e-20], [1e-20, 0.1], [0.9] * 1000, [[0.1, 0.2]], [0.1, True]]
+    for value in wrong:
+        (folder / "scheduler_config.json").write_text(json.dumps({entry: value}))
+        works_or_says_so(lambda: load_foreign(folder))
+    for text in ("", "{", "[]", "5", "[" * 10_000):
+        (folder / "scheduler_config.json").write_text(text)
+        assert not works_or_says_so(lambda: load_foreign(folder))
+
+
+def test_wrong_weights_of_a_diffusers_folder_are_refused(tmp_path, ddpm):
+    folder = ddpm_folder(tmp_path / "bad", ddpm)
+    file = folder / diffusers.WEIGHTS
+    weights = safetensors.torch.load_file(file)
+    attention = "mid_block.attentions.0"
+    names = ["conv_in.weight", "time_embedding.linear_1.weight", f"{attention}.to_q.weight"]
+    for name in [*names, f"{attention}.to_out.0.weight"]:
+        for wrong in odd_tensors(weights[name]):
+            changed = weights | {name: wrong} if wrong is not None else dict(weights)
+            if wrong is None:
+                del changed[name]
+            safetensors.torch.save_file(changed, file)
+            assert not works_or_says_so(lambda: load_foreign(folder))
+
+
+def odd_tensors(good):
+    """In the place of a good tensor of weights; None leaves it out."""
+    wrong = torch.full_like(good, float("nan"))
+    empty = [torch.zeros(0), torch.zeros(0, 5), torch.zeros(1, 0), torch.tensor(1.0)]
+    bits = [good.to(kind) for kind in (torch.float8_e4m3fn, torch.int8, torch.bool)]
+    return [None, wrong, good[None], good[:1].contiguous(), torch.zeros(3), *empty, *bits]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("time_embed.0.weight", "input_blocks.0.0.weight", "out.2.weight"),
+        *("input_blocks.1.0.emb_layers.1.weight", "input_blocks.2.0.op.weight"),
+        *("middle_block.0.out_layers.3.weight", "input_blocks.3.1.qkv.weight"),
+    ],
+)
+@pytest.mark.parametrize("safe", [True, False])
+def test_wrong_tensor_of_a_foreign_file_is_refused(tmp_path, averages, name, safe):
+    weights = averages["torchcfm"].state_dict()
+    file = tmp_path / ("bad.safetensors" if safe else "bad.pt")
+    for wrong in odd_tensors(weights[name]):
+        changed = {key: value for key, value in weights.items() if key != name}
+        if wrong is not None:
+            changed[name] = wrong
+        if safe:
+            safetensors.torch.save_file(changed, file)
+        else:
+            torch.save({"ema_model": changed}, file)
+        assert not works_or_says_so(lambda: load_foreign(file))
+        is_foreign(file)
+
+
+def test_names_and_kinds_that_are_none_are_refused(tmp_path, averages):
+    weights = dict(averages["torchcfm"].state_dict())
+    zero = torch.zeros(3)
+    stage = {f"input_blocks.{i}.0.x": zero for i in ("x", "-1", "999999", "", "9" * 5000)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nested = torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])
+    contents = [
+        *({key: {0: zero}} for key in ("model", "ema_model")),
+        *({key: {zero: zero}} for key in ("model", "ema_model")),
+        *({key: {("module.", 1): zero, "module.a": zero}} for key in ("model", "ema_model")),
+        *({key: value} for key in ("model", "ema_model") for value in ({}, [], None, 5, zero)),
+        *({"ema_model": weights | {key: value}} for key, value in stage.items()),
+        *({"ema_model": weights | {"x": value}} for value in (nested, torch.eye(3).to_sparse())),
+        {"ema_model": weights | {"x\ny" * 1000: zero}},
+        {"ema_model": {f"module.{key}": value for key, value in weights.items()} | {"": zero}},
+        {
+            "model": {f"model.{key}": value for key, value in weights.items()}
+            | {"shadow_params.x": zero}
+        },
+        {"model": {"shadow_params.0": zero, 5: zero}},
+        {"model": {"model.x": 5, "shadow_params.0": zero}},
+        {"label_emb.weight": torch.zeros(10**6, 0)} | weights,
+        {},
+    ]
+    for content in contents:
+        file = saved_as(tmp_path / "bad.pt", content)
+        assert not works_or_says_so(lambda file=file: load_foreign(file))
+    file = saved_as(tmp_path / "bad.pt", {"ema_model": weights})
+    for size in (0, -2, 1, 31):
+        assert not works_or_says_so(lambda size=size: load_foreign(file, size=size))
+
+
+def test_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch, ddpm):
+    """Sparse files of a terabyte, which nobody could read."""
+    folder = ddpm_folder(tmp_path / "bad", ddpm)
+    for place in (folder / diffusers.WEIGHTS, tmp_path / "bad.pt", tmp_path / "bad.safetensors"):
+        with place.open("wb") as file:
+            file.truncate(2**40)
+        with pytest.raises(CheckpointError, match=r"bad.* is larger than 8 GB") as caught:
+            load_foreign(folder if place.parent == folder else place)
+        assert_one_sentence(caught)
+
+
 def assert_one_sentence(caught):
     text = str(caught.value)
     assert "\n" not in text and text.endswith(".") and len(text) < 400
@@ -442,7 +570,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, averages):
 
 def test_upload_has_a_limit(monkeypatch):
     monkeypatch.setattr(foreign, "MOST_UPLOAD", 2**20)
-    with pytest.raises(CheckpointError, match="more than the 1 MB of an upload"):
+    with pytest.raises(
+        CheckpointError, match=r"more than the 1 MB of an upload.*FLOWVIZ_CHECKPOINTS"
+    ):
         load_foreign_bytes(bytes(2**20 + 1), "large.pt")
 
 

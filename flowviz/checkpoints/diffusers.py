@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from flowviz.checkpoints.cards import MOST_HEADER_BYTES, CheckpointError, shown
+from flowviz.checkpoints.pickled import check_tensors
 from flowviz.checkpoints.weights import read_tensors
 from flowviz.networks import UNetShape
 
@@ -56,6 +57,7 @@ MODEL: dict[str, Any] = {
 FIXED = {
     "center_input_sample": (False,),
     "time_embedding_type": ("positional",),
+    "flip_sin_to_cos": (True, False),
     "mid_block_type": ("UNetMidBlock2D",),
     "mid_block_scale_factor": (1,),
     "downsample_padding": (0, 1),
@@ -104,7 +106,6 @@ class DiffusersModel:
         bar_alphas: the noise levels, (N,) float64, falling: the data's share of the variance.
         path: spec of the VP path whose noise follows these levels.
         schedule: the levels in words.
-        length: bytes of the weights' file.
     """
 
     shape: UNetShape
@@ -114,7 +115,6 @@ class DiffusersModel:
     bar_alphas: Tensor
     path: str
     schedule: str
-    length: int
 
 
 def is_folder(path: Path) -> bool:
@@ -147,9 +147,10 @@ def read_folder(folder: Path, most: int) -> DiffusersModel:
     config = MODEL | {key: value for key, value in entries.items() if key in MODEL}
     shape, channels, size = _shape(config, name)
     content = file.read_bytes()
-    weights = _renamed(read_tensors(content, name), config, name)
+    theirs = check_tensors(read_tensors(content, name), len(content), name)
+    weights = _renamed(theirs, config, name)
     bar_alphas, path, schedule = _levels(folder, inner, name)
-    return DiffusersModel(shape, channels, size, weights, bar_alphas, path, schedule, len(content))
+    return DiffusersModel(shape, channels, size, weights, bar_alphas, path, schedule)
 
 
 def check_size(file: Path, name: str, most: int) -> None:
@@ -190,10 +191,14 @@ def _shape(config: dict[str, Any], name: str) -> tuple[UNetShape, int, int]:
                 f"{name} has {key} = {shown(config[key])}; flowviz follows {wanted}."
             )
     scaled = config["resnet_time_scale_shift"] == "scale_shift"
-    if scaled and config["attn_norm_num_groups"] != config["norm_num_groups"]:
+    groups = config["norm_num_groups"]
+    own = config["attn_norm_num_groups"]
+    own = groups if own is None and not scaled else own
+    if own != groups:
         raise CheckpointError(
-            f"{name} has a middle attention without a norm of its own "
-            "(resnet_time_scale_shift = 'scale_shift'), which flowviz does not follow."
+            f"{name} has a middle attention with {'no' if own is None else 'another'} norm "
+            f"(attn_norm_num_groups = {shown(own)}, norm_num_groups = {shown(groups)}), which "
+            "flowviz does not follow."
         )
     try:
         widths = [int(value) for value in config["block_out_channels"]]

@@ -206,8 +206,7 @@ def _from_folder(folder: Path, path: str | None) -> ForeignCheckpoint:
     """The field of a diffusers folder."""
     model = diffusers.read_folder(folder, MOST_BYTES)
     name = folder.name
-    weights = check_tensors(model.weights, model.length, name)
-    bare = _filled(model.shape, weights, name, channels=model.channels, size=model.size)
+    bare = _filled(model.shape, model.weights, name, channels=model.channels, size=model.size)
     path = path or model.path
     chosen = scheduler(path)
     ends = chosen(torch.tensor([0.0, 0.5], dtype=torch.float64))

@@ -22,6 +22,9 @@ DAMAGE = (
 )
 """What PyTorch's restricted reader raises on bytes that it did not write."""
 
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types of weights; PyTorch cannot tell of all others whether they are finite."""
+
 GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -65,10 +68,12 @@ def check_tensors(tensors: dict[str, Any], size: int, name: str) -> dict[str, Te
         CheckpointError: an entry is something else, or they claim more memory than the file has.
     """
     for key, tensor in tensors.items():
-        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+        if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_nested:
             raise CheckpointError(f"{name} has an entry {shown(key)} that is not a plain tensor.")
-        if not tensor.is_floating_point() or tensor.device.type != "cpu":
-            raise CheckpointError(f"{name} has weights {shown(key)} that are not real numbers.")
+        if tensor.dtype not in REAL or tensor.device.type != "cpu":
+            raise CheckpointError(
+                f"{name} has weights {shown(key)} that are not real numbers of 16 bits or more."
+            )
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > size:
         raise CheckpointError(f"{name} claims more weights than it holds.")
     for key, tensor in tensors.items():
