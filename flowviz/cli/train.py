@@ -128,7 +128,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         default=None,
         help="prepare the network by torch.compile, which a run keeps. On a core of a CPU a "
-        "U-Net of about the size of small trained a fifth slower so, after minutes of compiling; "
+        "U-Net of half the size of small trained a fifth slower so, after minutes of compiling; "
         "on CUDA it has not been measured here",
     )
 
