@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from torch._dynamo.testing import CompileCounterWithBackend
 
 from flowviz.cli import main
 from flowviz.datasets.images import image_set
@@ -247,6 +246,8 @@ def test_folder_of_another_run_is_refused(tmp_path):
 def test_compiled_run_has_the_same_losses_and_goes_on_compiled(tmp_path, monkeypatch):
     # Without the last stage, which writes and compiles C++ for a minute: what is ours is that the
     # network is captured whole, with its gradients, and that its weights keep their names.
+    from torch._dynamo.testing import CompileCounterWithBackend  # takes a second, here alone
+
     graphs = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(UNet, "compile", partialmethod(nn.Module.compile, backend=graphs))
     plain = [state.loss.item() for state in train_images(config(), DIGITS)]
