@@ -560,6 +560,10 @@ def test_command_judges_snapshots(coloured, tmp_path, capsys):
     history = read_quality(coloured)["training"]
     assert [entry["images"] for entry in history] == [64, 128]
     assert all(entry["nfe"] == 2 and entry["frechet"] > 0 for entry in history)
+    code, said, error = run(
+        capsys, words[0], tmp_path / "run/snapshot-100.safetensors", *words[2:]
+    )
+    assert (code, said) == (2, "") and "has no card" in error and "drawing" not in error
     (tmp_path / "empty").mkdir()
     code, _, error = run(capsys, *words, "--snapshots", tmp_path / "empty")
     assert code == 2 and "no snapshots" in error

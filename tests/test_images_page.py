@@ -237,6 +237,12 @@ def test_uploads_of_no_known_kind_are_one_sentence(content):
     assert "\n" not in str(error.value) and "../" not in str(error.value)
 
 
+def test_a_damaged_upload_of_ours_is_called_as_the_visitor_calls_it(tiny):
+    content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match=r"mine\.safetensors"):
+        sources._opened("mine.safetensors", content[:-10])
+
+
 # ---- work
 
 

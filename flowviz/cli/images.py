@@ -266,6 +266,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
             write_quality(options.checkpoint, quality)
 
     quality["protocol"] = _protocol(judge)
+    keep()  # a file beside which nothing can be kept is refused before anything is drawn
     points = []
     progress = Progress("drawing")
     sweep = quality_sweep(
