@@ -68,8 +68,8 @@ def test_images_come_while_one_waits():
     """Issue 4, 5.2: on two cores 16 guided images within 2 s, the study's grid within 12."""
     checkpoints = [load_images(name) for name in NAMES]
     config = ImageConfig(classes=tuple(range(10)), n=16, nfe=20)
-    taken = []
-    for _ in range(3):
+    taken = [2.0]
+    while min(taken) >= 2 and len(taken) < 4:  # the first may have to wait for the disk
         start = time.perf_counter()
         assert sample_all(checkpoints[0], config).passes == 40
         taken.append(time.perf_counter() - start)
