@@ -120,6 +120,26 @@ def test_a_frame_grows_with_the_ways_that_leave_it(farthest, half):
     assert plane.reach(np.zeros((2, 4, 2)), states) == half
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.19, 30.0, np.nan, -1.0, 0.0], {"0.2", "0.5", "1", "20", "50"}),
+        ([3e-6, 2e-5], {"2·10<sup>−6</sup>", "10<sup>−5</sup>"}),
+        ([1e-6, 0.5], {"10<sup>−6</sup>", "10<sup>−1</sup>"}),
+        ([0.01, 9000.0], {"0.01", "1", "1000"}),
+        ([1.9, 3.4], {"2", "3"}),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_read_at_a_glance(values, words):
+    ticks = curves.log_ticks(np.array(values))
+    good = [v for v in values if v > 0]
+    within = [v for v in ticks["tickvals"] if min(good) <= v <= max(good)]
+    assert words <= set(ticks["ticktext"]) and 2 <= len(within) <= 10
+    assert ticks["tickvals"][0] < min(good) and ticks["tickvals"][-1] > max(good)
+    assert np.all(np.diff(ticks["tickvals"]) > 0)
+    assert curves.log_ticks(np.array([3.1, 3.2])) == curves.log_ticks(np.array([0.0])) == {}
+
+
 def test_polyline_keeps_every_way_apart():
     states = RNG.normal(size=(4, 3, 2))
     line = plane.polyline(states).reshape(3, 5, 2)

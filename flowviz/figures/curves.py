@@ -1,5 +1,6 @@
 """Curves over training steps, time or cost."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,11 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 
-__all__ = ["Curve", "curves", "loss", "quality"]
+__all__ = ["Curve", "curves", "log_ticks", "loss", "quality"]
+
+ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
+"""Decades up to which a logarithmic axis is left to Plotly, names most digits, names 1, 2 and 5,
+and names every power of ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +90,49 @@ def curves(
             hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
         )
     figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
-    if x_ticks is not None:
+    if x_ticks is None and log_x:
+        figure.update_xaxes(**log_ticks(np.concatenate([*(line.x for line in lines), []])))
+    elif x_ticks is not None:
         figure.update_xaxes(tickvals=list(x_ticks), ticktext=[f"{tick:,g}" for tick in x_ticks])
-    figure.update_yaxes(title=y_title, type="log" if log_y else "linear", exponentformat="power")
-    if not log_y:
-        figure.update_yaxes(rangemode="tozero")
+    if log_y:
+        levels = [[line.floor] for line in lines if line.floor is not None]
+        drawn = np.concatenate([*(line.y for line in lines), *levels, []]).astype(float)
+        figure.update_yaxes(title=y_title, type="log", **log_ticks(drawn))
+    else:
+        figure.update_yaxes(title=y_title, rangemode="tozero")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
+
+
+def log_ticks(values: NDArray) -> dict[str, list]:
+    """Ticks of a logarithmic axis for values (n,), of which only positive finite ones are drawn.
+
+    Over a few decades they are 1, 2, 5, 10 and so on, over more the powers of ten alone; Plotly
+    would print every digit, and is left to itself only where the values are nearly alike. They
+    reach a decade beyond the values, for who zooms out.
+    """
+    values = values[np.isfinite(values) & (values > 0)]
+    low, high = np.log10(values.min(initial=1e300)), np.log10(values.max(initial=1e-300))
+    decades = high - low
+    if decades < ALIKE:
+        return {}
+    steps = (1, 1.5, 2, 3, 4, 5, 7) if decades < NEAR else (1, 2, 5) if decades <= FINE else (1,)
+    stride = 1 if decades <= MANY else 2
+    first = math.floor(low / stride) * stride - stride
+    powers = range(first, math.ceil(high) + stride + 1, stride)
+    plain = low >= -3 and high < 5
+    ticks = [(step, power) for power in powers for step in steps]
+    return {
+        "tickvals": [step * 10.0**power for step, power in ticks],
+        "ticktext": [
+            f"{step * 10.0**power:g}" if plain else _power(step, power) for step, power in ticks
+        ],
+    }
+
+
+def _power(step: float, power: int) -> str:
+    """step 10^power as an axis says it."""
+    size = f"10<sup>{power}</sup>".replace("-", "−")
+    return size if step == 1 else f"{step:g}·{size}"
 
 
 def quality(

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from flowviz.figures import theme
+from flowviz.figures.curves import log_ticks
 
 __all__ = ["Steps", "step_sizes"]
 
@@ -59,6 +60,7 @@ def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
                 name=f"refused, {solve.label}",
                 hovertemplate="t = %{x:.3f}: %{y:.3g} was refused<extra></extra>",
             )
+    taken = np.concatenate([*(np.diff(solve.times) for solve in solves), []])
     figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[-0.01, 1.01])
-    figure.update_yaxes(title="step size", type="log", exponentformat="power", dtick=1)
+    figure.update_yaxes(title="step size", type="log", **log_ticks(taken))
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
+from flowviz.figures.curves import log_ticks
 from flowviz.figures.plane import TICKS, polyline, reach
 
 __all__ = ["Column", "Spot", "trade", "ways"]
@@ -150,14 +151,11 @@ def trade(spots: Sequence[Spot], *, y_title: str, dark: bool = False) -> go.Figu
         )
     values = np.array([spot.straightness for spot in spots])
     low, high = values.min() / 1.6, values.max() * 1.6
-    ticks = [d * 10.0**k for k in range(-4, 4) for d in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
     figure.update_xaxes(
         title="S of the flow (0: straight, at constant speed)",
         type="log",
         range=[np.log10(low), np.log10(high)],
-        tickvals=ticks,
-        ticktext=[f"{tick:g}" for tick in ticks],
+        **log_ticks(np.array([low, high])),
     )
     figure.update_yaxes(title=y_title, rangemode="tozero")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)

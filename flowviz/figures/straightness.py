@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
+from flowviz.figures.curves import log_ticks
 from flowviz.figures.plane import TICKS, polyline
 
 __all__ = ["Ends", "Pair", "Runs", "dots", "endpoints", "pairs", "rates"]
@@ -239,12 +240,7 @@ def dots(rows: Sequence[Runs], *, x_title: str, dark: bool = False) -> go.Figure
     known = known[known > 0]
     if len(known):
         low, high = known.min() / 1.6, known.max() * 1.6
-        values = [d * 10.0**k for k in range(-6, 4) for d in (1, 2, 5)]
-        figure.update_xaxes(
-            range=[np.log10(low), np.log10(high)],
-            tickvals=[v for v in values if low <= v <= high],
-            ticktext=[f"{v:g}" for v in values if low <= v <= high],
-        )
+        figure.update_xaxes(range=[np.log10(low), np.log10(high)], **log_ticks(known))
     figure.update_xaxes(title=x_title, type="log")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(margin={"l": 64, "r": 16, "t": 16, "b": 56})

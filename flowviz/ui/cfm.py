@@ -229,7 +229,7 @@ def gradients(settings: Settings) -> None:
         if trace.line.dash == "dot":
             trace.name = trace.name.split(":")[0]
     figure.show(
-        plot.update_yaxes(dtick="D2").update_layout(height=400, legend_y=-0.19),
+        plot.update_layout(height=400, legend_y=-0.19),
         "cfm-gradients",
         title="difference of the gradients over batch size",
         alt="Root mean square difference of conditional and marginal gradient over batch size, "
@@ -384,7 +384,6 @@ def _over_batch(
     levels = [trace for trace in plot.data if trace.line.dash == "dot"]
     for k, trace in enumerate(levels):
         trace.update(showlegend=k == 0, name="independent pairs, in closed form")
-    plot.update_yaxes(dtick="D2")
     figure.show(
         plot,
         "cfm-batch",

@@ -386,9 +386,6 @@ def _measure_curves(
     )
     if name == "accuracy":
         plot.update_yaxes(range=[0, 1], tickformat=".0%")
-    else:
-        ticks = [tick / 100 for tick in TICKS[:-1]] + [*TICKS]
-        plot.update_yaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     below = 70 + 20 * (len(lines) + 1)  # the legend, which so leaves all plots one height
     plot.update_layout(height=300 + below, margin_b=below, legend_y=-0.2)
     if name == "fid":
