@@ -1,6 +1,6 @@
 """The bounds of a config's numbers: one sentence for whatever lies beyond them."""
 
-__all__ = ["MOST_SEED", "check_bounds"]
+__all__ = ["MOST_SEED", "check_bounds", "is_whole"]
 
 MOST_SEED = 2**31 - 1
 """The largest seed that every generator takes."""
@@ -18,3 +18,8 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
             whole = isinstance(least, int) and isinstance(most, int)
             span = f"{least}..{most}" if whole else f"[{least:g}, {most:g}]"
             raise ValueError(f"{name} must be in {span}; got {value}.")
+
+
+def is_whole(value: object, least: int = 0, most: int = 2**53) -> bool:
+    """Whether a value from anywhere, a file say, is a whole number in least..most."""
+    return type(value) is int and least <= value <= most

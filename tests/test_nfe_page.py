@@ -332,13 +332,6 @@ def test_a_share_of_zero_stands_at_the_bottom_edge():
     assert not named(figure, "two fresh sets of data")
 
 
-@pytest.mark.parametrize("ends", [(0.3, 0.9), (4, 100), (1e-9, 10), (3e-5, 2e-4)])
-def test_ticks_are_few_and_round(ends):
-    ticks = cost._ticks(*ends)
-    assert 2 <= len(ticks["tickvals"]) <= 12 and len(ticks["ticktext"]) == len(ticks["tickvals"])
-    assert all(ends[0] <= value <= ends[1] for value in ticks["tickvals"])
-
-
 def test_costs_need_three_rows():
     with pytest.raises(ValueError, match=r"must have shape \(3, 3\)"):
         line(error=np.ones((2, 3)))

@@ -68,17 +68,20 @@ def test_images_come_while_one_waits():
     """Issue 4, 5.2: on two cores 16 guided images within 2 s, the study's grid within 12."""
     checkpoints = [load_images(name) for name in NAMES]
     config = ImageConfig(classes=tuple(range(10)), n=16, nfe=20)
-    taken = [2.0]
-    while min(taken) >= 2 and len(taken) < 4:  # the first may have to wait for the disk
+    five = replace(config, classes=config.classes[::2], n=5)
+    tries = []
+    for _ in range(3):  # of which one must not have had to wait for others
         start = time.perf_counter()
         assert sample_all(checkpoints[0], config).passes == 40
-        taken.append(time.perf_counter() - start)
-    assert min(taken) < 2, taken
-    start = time.perf_counter()
-    rows = nfe_grid(checkpoints, ImageConfig(classes=tuple(range(0, 10, 2)), n=5), workers=2)
-    came = [(row.nfe, time.perf_counter() - start) for row in rows]
-    assert len(came) == 2 * 6 and {nfe for nfe, _ in came} == {2, 4, 10, 20, 50, 100}
-    assert came[1][1] < 1 and came[-1][1] < 12, came
+        taken = [time.perf_counter() - start]
+        start = time.perf_counter()
+        rows = nfe_grid(checkpoints, five, workers=2)
+        came = [(row.nfe, time.perf_counter() - start) for row in rows]
+        assert len(came) == 2 * 6 and {nfe for nfe, _ in came} == {2, 4, 10, 20, 50, 100}
+        tries.append([*taken, came[1][1], came[-1][1]])
+        if tries[-1][0] < 2 and tries[-1][1] < 1 and tries[-1][2] < 12:
+            return
+    pytest.fail(f"16 images, the first row and the grid took {tries} s")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+from flowviz.bounds import is_whole
 from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.objectives import OBJECTIVES
 from flowviz.registry import hint_at
@@ -221,9 +222,14 @@ def is_number(value: object) -> bool:
     return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
-def is_whole(value: object, least: int = 0, most: int = 2**53) -> bool:
-    """Whether an entry is a whole number in least..most."""
-    return type(value) is int and least <= value <= most
+def check_size(file: Path, name: str, most: int) -> None:
+    """Refuses a file of more than `most` bytes, unread; `name` names it.
+
+    Raises:
+        CheckpointError: it is larger.
+    """
+    if file.stat().st_size > most:
+        raise CheckpointError(f"{name} is larger than {most / 2**30:.0f} GB.")
 
 
 def folders() -> list[Path]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.cards import MOST_HEADER_BYTES, CheckpointError, shown
+from flowviz.checkpoints.cards import MOST_HEADER_BYTES, CheckpointError, check_size, shown
 from flowviz.checkpoints.pickled import check_tensors
 from flowviz.checkpoints.weights import read_tensors
 from flowviz.networks import UNetShape
@@ -151,16 +151,6 @@ def read_folder(folder: Path, most: int) -> DiffusersModel:
     weights = _renamed(theirs, config, name)
     bar_alphas, path, schedule = _levels(folder, inner, name)
     return DiffusersModel(shape, channels, size, weights, bar_alphas, path, schedule)
-
-
-def check_size(file: Path, name: str, most: int) -> None:
-    """Refuses a file of more than `most` bytes, unread; `name` names it.
-
-    Raises:
-        CheckpointError: it is larger.
-    """
-    if file.stat().st_size > most:
-        raise CheckpointError(f"{name} is larger than {most / 2**30:.0f} GB.")
 
 
 def _model_folder(folder: Path) -> Path | None:

@@ -20,7 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from flowviz.checkpoints import diffusers
-from flowviz.checkpoints.cards import PICKLES, CheckpointError, folders, read_header, shown
+from flowviz.checkpoints.cards import (
+    PICKLES,
+    CheckpointError,
+    check_size,
+    folders,
+    read_header,
+    shown,
+)
 from flowviz.checkpoints.images import ImageCard, ImageCheckpoint, load_images
 from flowviz.checkpoints.pickled import check_tensors, read_pickled
 from flowviz.checkpoints.weights import check_fit, read_tensors
@@ -125,7 +132,7 @@ def load_foreign(
     if file.is_dir():
         return _from_folder(file, path)
     length = file.stat().st_size
-    diffusers.check_size(file, file.name, MOST_BYTES)
+    check_size(file, file.name, MOST_BYTES)
     with file.open("rb") as opened:
         safe = opened.read(9)[8:] == b"{"
     saved = read_tensors(file.read_bytes(), file.name) if safe else read_pickled(file, file.name)

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from flowviz.bounds import is_whole
 from flowviz.checkpoints.cards import (
     KEY,
     NAME,
@@ -22,7 +23,6 @@ from flowviz.checkpoints.cards import (
     Entries,
     folders,
     is_number,
-    is_whole,
     listed,
     read_header,
     shown,
@@ -50,6 +50,7 @@ __all__ = [
     "load_classifier",
     "load_images",
     "locate_images",
+    "quality_file",
     "read_quality",
     "run_checkpoint",
     "save_images",
@@ -437,6 +438,17 @@ def save_images(
     return path
 
 
+def quality_file(name: str | Path) -> Path:
+    """Where measurements of a checkpoint are kept, NAME.quality.json beside its weights.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it has no card.
+    """
+    path = locate_images(name)
+    _card_of(path)
+    return path.with_suffix(".quality.json")
+
+
 def read_quality(name: str | Path) -> dict[str, Any]:
     """What NAME.quality.json keeps of a checkpoint's measurements; empty where there is none.
 
@@ -461,9 +473,8 @@ def read_quality(name: str | Path) -> dict[str, Any]:
 
 def write_quality(name: str | Path, quality: Mapping[str, Any]) -> Path:
     """Keeps measurements beside a checkpoint, marked with its sha256; returns their file."""
-    path = locate_images(name)
-    beside = path.with_suffix(".quality.json")
-    content = {"sha256": _card_of(path).sha256} | dict(quality)
+    beside = quality_file(name)
+    content = {"sha256": _card_of(locate_images(name)).sha256} | dict(quality)
     write_text(beside, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return beside
 

@@ -234,7 +234,7 @@ def evaluate_images(options: argparse.Namespace) -> None:
 
 
 def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
-    from flowviz.checkpoints.images import write_quality
+    from flowviz.checkpoints.images import quality_file, write_quality
     from flowviz.experiments.image_quality import (
         CLASSIFIER,
         classifier_judge,
@@ -247,6 +247,8 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
     )
 
     _refuse(options, ("metrics", "seeds", "error", "trace"))
+    if options.save:
+        quality_file(options.checkpoint)  # before anything is drawn
     options.n = JUDGED if options.n is None else options.n
     nfes = options.nfe or IMAGE_NFES
     checkpoint = _load(options.checkpoint)
@@ -266,7 +268,6 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
             write_quality(options.checkpoint, quality)
 
     quality["protocol"] = _protocol(judge)
-    keep()  # a file beside which nothing can be kept is refused before anything is drawn
     points = []
     progress = Progress("drawing")
     sweep = quality_sweep(

@@ -259,7 +259,7 @@ def _train_images(options: argparse.Namespace) -> int:
         if preset is not None and replace(IMAGE_PRESETS[preset], **given) != config:
             raise ValueError(
                 f"A resumed run keeps its settings, which are not those of the preset {preset}; "
-                "leave --preset out or train afresh."
+                "leave --preset out, repeat the whole command, or train afresh."
             )
     else:
         config = replace(IMAGE_PRESETS[options.preset or "small"], **given)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
+from flowviz.figures.curves import log_ticks
 
 __all__ = ["DASHES", "CostCurve", "Dumbbell", "StepRecord", "costs", "dumbbells", "steps"]
 
@@ -17,11 +18,6 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
 """Marks of the fields of one path, in order; those of exact fields are open."""
-
-DIGITS = ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1,))
-"""First digits of the ticks of a logarithmic axis, from short axes to long ones."""
-
-MOST_TICKS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +106,10 @@ def costs(
             _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top)
         _add_exploded(figure, curves, name, column, top=top, dark=dark)
         figure.update_yaxes(
-            range=[np.log10(low), np.log10(top) + 0.02], **_ticks(low, top), row=1, col=column
+            range=[np.log10(low), np.log10(top) + 0.02],
+            **log_ticks(np.array([low, top])),
+            row=1,
+            col=column,
         )
     _add_legend(figure, curves, dark=dark)
     costs_of_all = np.concatenate([c.nfe[np.isfinite(c.nfe)] for c in curves] or [[1, 100]])
@@ -120,7 +119,8 @@ def costs(
         title="function evaluations (NFE), counted",
         type="log",
         range=[np.log10(end) for end in ends],
-        **_ticks(*ends),
+        tickangle=0,
+        **log_ticks(np.array(ends)),
     )
     figure.update_yaxes(type="log")
     figure.update_yaxes(title="squared error per dimension", row=1, col=1)
@@ -303,21 +303,6 @@ def _finite(value: float, top: float) -> float:
     return float(min(value, top)) if np.isfinite(value) else top
 
 
-def _ticks(low: float, high: float) -> dict[str, object]:
-    """Ticks of a logarithmic axis: round numbers where it is short, powers of ten where long."""
-    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    for digits in DIGITS:
-        values = [
-            d * 10.0**power for power in powers for d in digits if low <= d * 10.0**power <= high
-        ]
-        if len(values) <= MOST_TICKS:
-            break
-    texts = [f"{v:g}" if 1e-2 <= v < 1e4 else f"{v:.0e}" for v in values]
-    if digits == (1,):
-        texts = [f"10<sup>{round(np.log10(value))}</sup>" for value in values]
-    return {"tickvals": values, "ticktext": texts, "tickangle": 0}
-
-
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """How an adaptive solver walked along one path.
@@ -370,7 +355,10 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
     figure.update_xaxes(title="time t  (0 noise, 1 data)", row=2)
     figure.update_yaxes(range=[-theme.FRAME - 1.1, theme.FRAME + 0.4], row=1)
     figure.update_yaxes(
-        type="log", range=[np.log10(low), np.log10(high)], **_ticks(low, high), row=2
+        type="log",
+        range=[np.log10(low), np.log10(high)],
+        **log_ticks(np.array([low, high])),
+        row=2,
     )
     figure.update_yaxes(title="<i>x</i><sub>1</sub> of some particles", row=1, col=1)
     figure.update_yaxes(title="step size", row=2, col=1)
@@ -507,7 +495,8 @@ def dumbbells(
         title="function evaluations (NFE)",
         type="log",
         range=[np.log10(end) for end in ends],
-        **_ticks(*ends),
+        tickangle=0,
+        **log_ticks(np.array(ends)),
     )
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(

@@ -119,14 +119,18 @@ def log_ticks(values: NDArray) -> dict[str, list]:
     stride = 1 if decades <= MANY else 2
     first = math.floor(low / stride) * stride - stride
     powers = range(first, math.ceil(high) + stride + 1, stride)
-    plain = low >= -3 and high < 5
+    plain = -3 <= low < high < 5
     ticks = [(step, power) for power in powers for step in steps]
     return {
         "tickvals": [step * 10.0**power for step, power in ticks],
         "ticktext": [
-            f"{step * 10.0**power:g}" if plain else _power(step, power) for step, power in ticks
+            _plain(step * 10.0**power) if plain else _power(step, power) for step, power in ticks
         ],
     }
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _power(step: float, power: int) -> str:

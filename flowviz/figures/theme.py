@@ -132,6 +132,7 @@ def template(*, dark: bool = False) -> go.layout.Template:
         "tickfont": {"color": muted, "size": 12},
         "title": {"font": {"color": ink, "size": 13}, "standoff": 8},
         "automargin": True,
+        "exponentformat": "power",
     }
     return go.layout.Template(
         layout={

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from flowviz.bounds import is_whole
 from flowviz.registry import Registry
 
 __all__ = ["UNETS", "UNet", "UNetShape"]
@@ -95,7 +96,7 @@ class UNetShape:
             value = getattr(self, entry.name)
             if entry.name in WHOLE:
                 least, most = WHOLE[entry.name]
-                good, wanted = _is_whole(value, least, most), f"a whole number in {least}..{most}"
+                good, wanted = is_whole(value, least, most), f"a whole number in {least}..{most}"
             elif entry.name in REAL:
                 low, high = REAL[entry.name]
                 good = type(value) in (int, float) and low <= value <= high
@@ -103,7 +104,7 @@ class UNetShape:
             elif entry.name in SERIES:
                 least, most = SERIES[entry.name]
                 good = isinstance(value, tuple) and least <= len(value) <= most
-                good = good and all(_is_whole(number, 1, 4096) for number in value)
+                good = good and all(is_whole(number, 1, 4096) for number in value)
                 wanted = f"{least} to {most} whole numbers in 1..4096"
             else:
                 good, wanted = isinstance(value, bool), "true or false"
@@ -120,10 +121,6 @@ class UNetShape:
                 "model_channels must be even and 4 or more where clocks is 0, for the sinusoid of "
                 f"t; got {self.model_channels}."
             )
-
-
-def _is_whole(value: object, least: int, most: int) -> bool:
-    return type(value) is int and least <= value <= most
 
 
 UNETS: Registry[UNetShape] = Registry("U-Net")

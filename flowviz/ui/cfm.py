@@ -340,8 +340,9 @@ def _over_time(
         log_y=True,
         dark=is_dark(),
     )
-    low = min(float(line.y.min()) for line in lines)
-    plot.update_yaxes(range=[np.log10(0.7 * max(low, 1e-3)), np.log10(HIGH)])
+    low = 0.7 * max(min(float(line.y.min()) for line in lines), 1e-3)
+    ends = np.array([low, HIGH])
+    plot.update_yaxes(range=np.log10(ends), **curves.log_ticks(ends))
     figure.show(
         plot.update_xaxes(range=[0, 1]),
         "cfm-target",

@@ -176,7 +176,7 @@ def segmented(
         st.segmented_control,
         label,
         required=True,
-        help=help,
+        help=_help(slug, help),
         label_visibility=label_visibility,
     )
     return _choice(slug, options, default, draw)
@@ -214,7 +214,7 @@ def several(
         format_func=options.__getitem__,
         max_selections=most,
         key=key,
-        help=help,
+        help=_help(slug, help),
         disabled=_is_fixed(slug),
     )
     return tuple(_leave(slug, list(chosen), list(default), write=_several))
@@ -281,8 +281,8 @@ def integer(
     st.session_state[key] = _clip(st.session_state[key], low, high)
     if not is_drawn(slug):
         return _leave(slug, st.session_state[key], default)
-    box = {"min_value": low, "max_value": high, "step": step, "key": key, "help": help}
-    box["disabled"] = _is_fixed(slug)
+    box = {"min_value": low, "max_value": high, "step": step, "key": key}
+    box |= {"help": _help(slug, help), "disabled": _is_fixed(slug)}
     if not dice:
         return _leave(slug, int(st.number_input(label, **box)), default)
     left, right = st.columns([4, 1], vertical_alignment="bottom", gap="small")
@@ -355,7 +355,7 @@ def toggle(slug: str, label: str, default: bool, *, help: str | None = None) -> 
     """A switch; the URL says 1 or 0."""
     key = _enter(slug, default, lambda raw: _one_of(raw, {"1": "on", "0": "off"}) == "1")
     if is_drawn(slug):
-        value = st.toggle(label, key=key, help=help, disabled=_is_fixed(slug))
+        value = st.toggle(label, key=key, help=_help(slug, help), disabled=_is_fixed(slug))
     else:
         value = st.session_state[key]
     return _leave(slug, bool(value), default, write=lambda v: "1" if v else "0")
@@ -393,7 +393,7 @@ def text(
         label,
         max_chars=longest,
         key=key,
-        help=help,
+        help=_help(slug, help),
         placeholder=placeholder,
         disabled=_is_fixed(slug),
     )

@@ -322,6 +322,7 @@ class Gallery extends Drawn {
     this.ratio = ratio;
     if (this.data.kind === "film") { this.layFilm(width, ratio); return; }
     const { panels } = this.data, first = panels[0].shape;
+    this.find(".fi-panels").classList.remove("fi-once"); // which would hide labels from the measure
     const label = Math.max(0, ...[...this.root.querySelectorAll(".fi-rows, .fi-corner")].map((n) => n.getBoundingClientRect().width));
     const alike = panels.every((p) => JSON.stringify(p.rows) === JSON.stringify(panels[0].rows));
     const { beside, k, gap } = arranged({

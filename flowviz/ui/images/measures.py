@@ -340,9 +340,8 @@ def _measure_curves(
     protocols = sorted({p.fid_protocol for own in points for p in own if p.fid is not None})
     for side, own in zip(sides, points, strict=True):
         # FIDs of two protocols are not to be compared: they are curves of their own.
-        for k, (kind, protocol) in enumerate(
-            product(kinds, protocols if name == "fid" else [None])
-        ):
+        told_apart = protocols if name == "fid" else [None]
+        for (k, kind), protocol in product(enumerate(kinds), told_apart):
             along = sorted(
                 (
                     p
@@ -421,6 +420,7 @@ def _measure_curves(
 def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]) -> str:
     """What the points say: the best of each side beside its floor, and who leads at a low NFE."""
     told = []
+    points = [[p for p in own if not p.classes] or own for own in points]
     for path, own in zip(paths, points, strict=True):
         if own:
             best = min(own, key=lambda p: p.frechet)

@@ -193,7 +193,8 @@ def _opened(name: str, content: bytes) -> Source:
     """The checkpoint in an uploaded file, ours or another's."""
     name = Path(name).name
     with tempfile.TemporaryDirectory() as folder:
-        path = (Path(folder) / name).with_suffix(".safetensors")  # whose name errors say
+        # Errors say its name, of which a file system takes only so much.
+        path = Path(folder) / f"{Path(name).stem[:60]}.safetensors"
         path.write_bytes(content)
         if is_images(path):
             loaded = ForeignCheckpoint(load_images(path), "flowviz", "flowviz's own checkpoint.")

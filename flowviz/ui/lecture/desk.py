@@ -45,7 +45,10 @@ def own() -> None:
                 f"Copy of {path.name}", path.read_bytes(), path.name, "application/toml"
             )
     brought = st.file_uploader(
-        "Bring a lecture (TOML); it is kept for this visit", type="toml", key="lecture-file"
+        "Bring a lecture (TOML); it is kept for this visit",
+        type="toml",
+        key="lecture-file",
+        max_upload_size=1,
     )
     if brought is not None:
         try:

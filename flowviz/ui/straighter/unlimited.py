@@ -202,7 +202,9 @@ def _endpoints(config: EndpointsConfig, found: EndpointsResult) -> None:
             dark=is_dark(),
         )
         figure.show(
-            _one_floor(plot).update_yaxes(range=[-8, 1]),
+            _one_floor(plot).update_yaxes(
+                range=[-8, 1], **curves.log_ticks(np.array([1e-8, 10.0]))
+            ),
             "straighter-distance",
             title="distance of the ends against NFE",
             alt=f"Distance of each path's ends from the converged ends of {labels[0]}: "
@@ -381,13 +383,13 @@ def _couplings(config: StraighteningConfig, found: StraighteningResult) -> None:
             log_x=True,
             log_y=True,
             markers=True,
+            x_ticks=NFES,
             dark=is_dark(),
         )
         plot.add_hline(
             y=found.floor,
             line={"color": theme.MUTED[is_dark()], "width": 1.2, "dash": "dot"},
         )
-        plot.update_xaxes(tickvals=NFES)
         figure.show(
             plot,
             "straighter-coupling-quality",
