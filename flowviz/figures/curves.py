@@ -115,7 +115,9 @@ def log_ticks(values: NDArray) -> dict[str, list]:
     decades = high - low
     if decades < ALIKE:
         return {}
-    steps = (1, 1.5, 2, 3, 4, 5, 7) if decades < NEAR else (1, 2, 5) if decades <= FINE else (1,)
+    steps = (
+        (1, 1.5, 2, 3, 4, 5, 6, 7, 8) if decades < NEAR else (1, 2, 5) if decades <= FINE else (1,)
+    )
     stride = 1 if decades <= MANY else 2
     first = math.floor(low / stride) * stride - stride
     powers = range(first, math.ceil(high) + stride + 1, stride)
