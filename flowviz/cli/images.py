@@ -120,7 +120,7 @@ def add(commands: Commands) -> None:
     )
     bits.add_argument("--tol", type=float, metavar="X", help="of dopri5 (default: 1e-5)")
     bits.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto)"
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
     )
     bits.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
     add_json(bits)

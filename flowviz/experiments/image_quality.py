@@ -157,11 +157,13 @@ class QualityPoint:
     @property
     def key(self) -> tuple[object, ...]:
         """What tells this point from others of the same checkpoint."""
-        return tuple(getattr(self, name) for name in _ASKED)
+        return _key(vars(self))
 
 
-_ASKED = ("solver", "budget", "grid", "guidance", "classes", "n", "seed")
-"""The attributes of a point that say what was drawn."""
+def _key(asked: Mapping[str, Any]) -> tuple[object, ...]:
+    """What tells points apart, of their attributes or of what `_asked` says of a config."""
+    names = ("solver", "budget", "grid", "guidance", "classes", "n", "seed")
+    return tuple(asked[name] for name in names)
 
 
 @dataclass(frozen=True)
@@ -360,7 +362,7 @@ def judge_samples(
 
 
 def _asked(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
-    """What a config asks of a checkpoint, by the names in _ASKED."""
+    """What a config asks of a checkpoint, by the names of a point's attributes."""
     everything = config.classes == tuple(range(len(checkpoint.card.classes)))
     return {
         "solver": config.solver,
@@ -409,7 +411,7 @@ def quality_sweep(
     """
     have = {point.key: point for point in known}
     for config in configs:
-        point = have.get(tuple(_asked(checkpoint, config).values()))
+        point = have.get(_key(_asked(checkpoint, config)))
         if point is not None and inception is not None and fid_moments is not None:
             wanted = _fid_protocol(config, inception, fid_moments, fid_name)
             point = point if point.fid_protocol == wanted else None
