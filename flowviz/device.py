@@ -4,7 +4,7 @@ import os
 
 import torch
 
-__all__ = ["choose_device", "limit_threads", "processors"]
+__all__ = ["choose_device", "finest_float", "limit_threads", "processors"]
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -28,6 +28,11 @@ def choose_device(name: str = "auto") -> torch.device:
             f"This machine has no {kind} device that PyTorch can use; choose the device cpu."
         )
     return torch.device(name)
+
+
+def finest_float(device: torch.device) -> torch.dtype:
+    """The float type in which times are kept on a device: float64, which Metal (MPS) lacks."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def limit_threads(threads: int | None = None) -> int:

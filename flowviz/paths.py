@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from flowviz.device import finest_float
 from flowviz.schedulers import Coefficients, Scheduler
 
 __all__ = ["AffinePath"]
@@ -98,8 +99,7 @@ class AffinePath:
         """The scheduler's coefficients at t, shaped to multiply x of shape (B, *)."""
         if t.shape not in ((), x.shape[:1]):
             raise ValueError(f"t must have shape () or ({len(x)},); got {tuple(t.shape)}.")
-        if t.device.type != "mps":  # which has no float64
-            t = t.double()  # 1 - t keeps its digits near the end
+        t = t.to(finest_float(t.device))  # 1 - t keeps its digits near the end
         shape = t.shape + (1,) * (x.ndim - 1 if t.ndim else 0)
         return Coefficients(*(s.to(x).reshape(shape) for s in self.scheduler(t)))
 

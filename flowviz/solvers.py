@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from flowviz.device import finest_float
 from flowviz.registry import Registry
 
 __all__ = [
@@ -267,9 +268,7 @@ def solve(
         SolveCancelled: should_stop said so.
     """
     entry = METHODS[method]
-    # Metal has no float64.
-    clock = torch.float32 if x_0.device.type == "mps" else torch.float64
-    times = times.to(x_0.device, clock)
+    times = times.to(x_0.device, finest_float(x_0.device))
     if times.ndim != 1 or len(times) < 2 or not _monotone(times):
         raise ValueError(f"times must be two or more, rising or falling; got {times.tolist()}.")
     if not x_0.isfinite().all():

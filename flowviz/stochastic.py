@@ -41,6 +41,7 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
+from flowviz.device import finest_float
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.solvers import Counted, Field, Solution, SolveError
@@ -124,7 +125,7 @@ def sample(
         raise ValueError(
             f"The noise level of {entry.label} must be in 0..{entry.most:g}; got {noise}."
         )
-    grid = grid.to(x_0.device, torch.float32 if x_0.device.type == "mps" else torch.float64)
+    grid = grid.to(x_0.device, finest_float(x_0.device))
     if grid.ndim != 1 or len(grid) < 2 or not (grid.diff() > 0).all():
         raise ValueError(f"grid must be two or more rising times; got {grid.tolist()}.")
     if grid[0] < 0 or grid[-1] > path.t_max:

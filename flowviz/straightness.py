@@ -105,7 +105,7 @@ def marginal_straightness(
     start = path.start(x_0)
     states = solve(field, start, times, "dopri5", tol=tol, should_stop=should_stop).states
     velocities = torch.stack([field(t, x) for t, x in zip(times, states, strict=True)])
-    return _measured(times, states, velocities)
+    return _measured(times, states.cpu(), velocities.cpu())
 
 
 @torch.no_grad()

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from flowviz.cli import main
+from flowviz.datasets import dataset
 from flowviz.datasets.images import image_set
+from flowviz.device import finest_float
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.networks import UNETS, UNet
@@ -29,6 +31,8 @@ from flowviz.training.images import (
     draw_batch,
     train_images,
 )
+from flowviz.training.nfdm import NfdmConfig, NfdmState
+from flowviz.training.plane import TrainConfig, TrainState
 
 DIGITS = image_set("digits")
 
@@ -444,3 +448,35 @@ def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
     assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--seconds", "0") == 2
     assert "--seconds must be positive" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("module", ["plane", "images", "nfdm"])
+def test_times_go_to_the_device_in_a_float_type_that_it_has(monkeypatch, module):
+    """As on Metal, which lacks float64: a tensor of it cannot even be moved there."""
+    assert finest_float(torch.device("mps")) is torch.float32
+    assert finest_float(torch.device("cpu")) is torch.float64
+    monkeypatch.setattr(f"flowviz.training.{module}.finest_float", lambda _: torch.float32)
+    seen, moons = [], dataset("moons")
+    if module == "images":
+        state = ImageTrainState(config(), DIGITS, torch.device("cpu"))
+        monkeypatch.setattr(state, "_mean_loss", watched(state._mean_loss, seen))
+        state.advance(DIGITS)
+    elif module == "plane":
+        state = TrainState(TrainConfig(data="moons", steps=2), moons, torch.device("cpu"))
+        monkeypatch.setattr(state.field, "loss", watched(state.field.loss, seen))
+        state.advance(moons)
+    else:
+        state = NfdmState(NfdmConfig(data="moons"), moons, torch.device("cpu"))
+        monkeypatch.setattr(state.field, "bound", watched(state.field.bound, seen))
+        state.advance(moons)
+    assert seen == [torch.float32]
+
+
+def watched(loss, seen):
+    """`loss`, which notes the type of its times."""
+
+    def noted(t, *rest):
+        seen.append(t.dtype)
+        return loss(t, *rest)
+
+    return noted

@@ -42,6 +42,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from flowviz.device import finest_float
 from flowviz.fields.learned import LearnedField
 from flowviz.networks import MLP, Bend
 from flowviz.objectives import Objective
@@ -343,4 +344,4 @@ def build_learned_path(
 
 def _fine(times: Tensor) -> Tensor:
     """In float64, where the device has it, that sines vanish where they should."""
-    return times.float() if times.device.type == "mps" else times.double()
+    return times.to(finest_float(times.device))

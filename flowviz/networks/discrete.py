@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from flowviz.device import finest_float
 from flowviz.schedulers import Scheduler
 
 __all__ = ["DiscreteTime"]
@@ -46,8 +47,7 @@ class DiscreteTime(nn.Module):
 
     def number(self, time: Tensor) -> Tensor:
         """The real n in [0, N - 1] of the noise level at t, of t's shape."""
-        if time.device.type != "mps":  # which has no float64
-            time = time.double()
+        time = time.to(finest_float(time.device))
         wanted = -2 * torch.log(self.scheduler(time).alpha)
         levels = self.exponents.to(wanted)
         above = torch.searchsorted(levels, wanted.contiguous()).clamp(1, len(levels) - 1)

@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
+from flowviz.device import finest_float
 from flowviz.distributed import ALONE, Processes
 from flowviz.fields import LearnedField
 from flowviz.networks import UNETS, UNet
@@ -388,8 +389,10 @@ class ImageTrainState:
         rest.average(self.ema.parameters(), self.field.parameters(), self.step, config.ema)
 
     def _loss(self, batch: ImageBatch) -> Tensor:
-        t, x_0, x_1, y = (
-            None if value is None else value.to(self.device, non_blocking=True) for value in batch
+        t = batch.t.to(self.device, finest_float(self.device), non_blocking=True)
+        x_0, x_1, y = (
+            None if value is None else value.to(self.device, non_blocking=True)
+            for value in batch[1:]
         )
         x_0 = x_0.contiguous(memory_format=torch.channels_last)
         x_1 = x_1.contiguous(memory_format=torch.channels_last)

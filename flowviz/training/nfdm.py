@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from flowviz.bounds import check_bounds
 from flowviz.datasets import Dataset
+from flowviz.device import finest_float
 from flowviz.fields.learned_path import OBJECTIVE, LearnedPathField, build_learned_path
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED
@@ -120,8 +121,9 @@ class NfdmState(Descent):
         x_1 = dataset.sample(config.batch, self.generator)
         x_0 = torch.randn(x_1.shape, generator=self.generator)
         t, weight = draw_times(config.batch, self.field.path, self.generator)
-        x_1, x_0, t, weight = (value.to(self.device) for value in (x_1, x_0, t, weight))
-        weight = weight.to(x_1)
+        t = t.to(self.device, finest_float(self.device))
+        x_1, x_0 = x_1.to(self.device), x_0.to(self.device)
+        weight = weight.float().to(self.device)
         parts = self.field.bound(t, x_0, x_1)
         loss = (parts.diffusion * weight + parts.prior + parts.reconstruction).mean()
         self.bound = loss.detach()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import Dataset
+from flowviz.device import finest_float
 from flowviz.fields import LearnedField, exact_field
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
@@ -202,7 +203,8 @@ class TrainState(Descent):
             x_1 = COUPLINGS[config.coupling](x_0, x_1)
         else:
             x_0, x_1 = self.pairs.draw(config.batch, self.generator)
-        loss = self.field.loss(t.to(self.device), x_0.to(self.device), x_1.to(self.device))
+        t = t.to(self.device, finest_float(self.device))
+        loss = self.field.loss(t, x_0.to(self.device), x_1.to(self.device))
         self.descend(loss.mean())
 
 
