@@ -6,8 +6,10 @@ import io
 import json
 import os
 import pickle
+import time
 import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import safetensors.torch
@@ -76,6 +78,7 @@ def test_torchcfm_file_gives_its_moving_average(tmp_path, averages, wrapping):
     content = {"net_model": others, "ema_model": weights, "sched": {}, "optim": {}, "step": 3}
     loaded = load_foreign(saved_as(tmp_path / "otcfm.pt", content))
     assert loaded.origin == "torchcfm" and loaded.checkpoint.card.path == "ot"
+    assert loaded.checkpoint.field.std == pytest.approx(0.4993, abs=0.01), "of CIFAR-10's pixels"
     assert_field_of(loaded, average)
 
 
@@ -94,6 +97,25 @@ def test_flow_matching_file_gives_the_averages_in_the_order_of_the_parameters(tm
     assert_field_of(loaded, average)
     bare = saved_as(tmp_path / "bare.pth", {"model": raw.state_dict(), "args": options})
     assert_field_of(load_foreign(bare), raw)
+
+
+def test_files_are_read_one_at_a_time(tmp_path, averages, monkeypatch):
+    """What PyTorch's reader is let make holds for the whole process, and ends with a reading."""
+    weights = averages["flow_matching"].state_dict()
+    content = {"model": weights, "args": argparse.Namespace(dataset="cifar10")}
+    file, inside, most, load = saved_as(tmp_path / "it.pth", content), [], [], torch.load
+
+    def slow(*args, **options):
+        inside.append(1)
+        time.sleep(0.05)
+        most.append(len(inside))
+        inside.pop()
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", slow)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(load_foreign, [file] * 4))
+    assert len(found) == 4 and max(most) == 1
 
 
 @pytest.mark.parametrize("changes", [{}, {"resblock_updown": True}])

@@ -61,6 +61,10 @@ WRAPPINGS = ("module.", "_orig_mod.")
 DEFAULT_HEAD = 64
 """Channels of a head in torchcfm's CIFAR-10 recipe and flow_matching's ImageNet ones."""
 
+IMAGE_STD = 0.5
+"""Standard deviation of natural images in [-1, 1], which these files do not tell; CIFAR-10's
+is 0.499."""
+
 
 @dataclass(frozen=True)
 class ForeignCheckpoint:
@@ -386,7 +390,7 @@ def _plain_field(network: nn.Module, path: str, objective: str, channels: int) -
         AffinePath(scheduler(path)),
         OBJECTIVES[objective],
         mean=torch.zeros(channels, 1, 1),  # of no effect on a plain field, nor has std
-        std=1.0,
+        std=IMAGE_STD,
         preconditioned=False,
         clocked=False,
     )

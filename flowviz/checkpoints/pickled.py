@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import threading
 import warnings
 import zipfile
 from io import BytesIO
@@ -25,6 +26,12 @@ DAMAGE = (
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Types of weights; PyTorch cannot tell of all others whether they are finite."""
 
+ALLOWED = [argparse.Namespace]
+"""What the reader is let make beyond its own list."""
+
+LOCK = threading.Lock()
+"""Held by the one reader at a time: what it is let make is told to PyTorch for the process."""
+
 GLOBAL = re.compile(r"GLOBAL (\S+)")
 
 
@@ -46,7 +53,7 @@ def read_pickled(source: Path | bytes, name: str) -> dict[str, Any]:
             content.seek(0)
         # The reader warns of pickles that torch.save did not write; they are judged by what is
         # in them, as all are.
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+        with LOCK, warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED):
             warnings.simplefilter("ignore")
             saved = torch.load(
                 content,
