@@ -17,6 +17,7 @@ from flowviz.checkpoints.images import (
     locate_images,
     read_quality,
     save_images,
+    write_quality,
 )
 from flowviz.cli import main
 from flowviz.datasets.images import CLASSES, IMAGE_SETS, ImageSet, image_set
@@ -479,6 +480,12 @@ def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
     code, said, _ = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--json")
     answer = json.loads(said)
     assert answer["points"][0]["frechet"] == pytest.approx(kept["points"][0]["frechet"], rel=1e-4)
+    protocol = kept["protocol"] | {"classifier_sha256": "0" * 64}
+    beside = write_quality("normal-ot", kept | {"protocol": protocol})
+    code, _, said = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--save")
+    assert code == 2 and "the numbers of another classifier" in said
+    assert len(json.loads(beside.read_text())["points"]) == 2, "nothing is lost"
+    write_quality("normal-ot", kept)
     code, said, _ = run(
         capsys, "bpd", "normal-ot", "-n", 4, "--probes", 2, "--tol", 1e-2, "--json"
     )
@@ -490,6 +497,8 @@ def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
     np.save(tmp_path / "s.npy", np.zeros((2, 3, 4)))
     assert run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits")[0] == 2
     code, _, said = run(capsys, *words, "--metrics", "w2")
+    assert code == 2 and "for checkpoints of the plane" in said
+    code, _, said = run(capsys, *words, "--likelihood", 10)
     assert code == 2 and "for checkpoints of the plane" in said
     code, _, said = run(capsys, *words, "--fid-stats", "x.npz")
     assert code == 2 and "goes with --fid" in said
@@ -567,6 +576,12 @@ def test_command_judges_snapshots(coloured, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     code, _, error = run(capsys, *words, "--snapshots", tmp_path / "empty")
     assert code == 2 and "no snapshots" in error
+    other = tmp_path / "other"
+    for _ in run_images(replace(config, path="vp"), other, image_set("coloured"), grid_every=0):
+        pass
+    code, _, error = run(capsys, *words, "--snapshots", other)
+    assert code == 2 and "must be of the run that made colour" in error
+    assert read_quality(coloured)["training"] == history
 
 
 def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):

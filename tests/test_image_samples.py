@@ -30,7 +30,6 @@ from flowviz.experiments.images import (
     all_classes,
     field_of,
     film,
-    guidance_sweep,
     image_noise,
     interpolation,
     montage,
@@ -203,15 +202,11 @@ def test_interpolation_joins_the_samples_of_its_seeds():
         assert np.abs(strip[:, column] - ends).max() <= 1
 
 
-def test_all_classes_share_a_noise_and_a_sweep_shares_it_too():
+def test_all_classes_share_a_noise():
     table = all_classes(OT, replace(FEW, n=2))
     assert table.shape == (2, 10, 1, 8, 8)
     third = sample_all(OT, replace(FEW, n=2, classes=(3,))).images.astype(int)
     assert np.abs(table[:, 3] - third).max() <= 1
-    sweep = list(guidance_sweep(OT, FEW, (1.0, 2.0)))
-    assert np.array_equal(sweep[1], sample_all(OT, FEW, batch=4).images)
-    with pytest.raises(ValueError, match="needs a class"):
-        next(guidance_sweep(OT, replace(FEW, classes=())))
 
 
 def test_straightness_of_normal_data_is_known_in_closed_form():
@@ -343,10 +338,13 @@ def test_quality_belongs_to_its_weights(folder):
     assert read_quality("tiny-ot") == {}
     write_quality("tiny-ot", {"points": []})
     assert read_quality("tiny-ot")["points"] == []
+    measured = read_quality("tiny-ot")["sha256"]
     other = checkpoint("ot", gaussian=True)
     save_images(folder / "tiny-ot", other.field.network, other.card)
     with pytest.raises(CheckpointError, match="other weights"):
         read_quality("tiny-ot")
+    with pytest.raises(CheckpointError, match="was replaced by other weights"):
+        write_quality("tiny-ot", {"points": [], "sha256": measured})
 
 
 def test_run_and_snapshots_become_checkpoints(tmp_path, capsys, monkeypatch):
@@ -364,6 +362,8 @@ def test_run_and_snapshots_become_checkpoints(tmp_path, capsys, monkeypatch):
     assert "0.00 M images" in capsys.readouterr().out
     assert {"d", "d-050", "d-100"} <= set(find_images())
     assert (place / "d.log.jsonl").read_bytes() == (run / "log.jsonl").read_bytes()
+    assert main(["pack", str(run), "--out", str(place / "d-1.5M")]) == 0
+    assert "d-1.5M" in find_images() and (place / "d-1.5M.log.jsonl").is_file()
     with pytest.raises(CheckpointError, match="no saved training run"):
         run_checkpoint(place)
 

@@ -472,9 +472,18 @@ def read_quality(name: str | Path) -> dict[str, Any]:
 
 
 def write_quality(name: str | Path, quality: Mapping[str, Any]) -> Path:
-    """Keeps measurements beside a checkpoint, marked with its sha256; returns their file."""
+    """Keeps measurements beside a checkpoint, marked with its sha256; returns their file.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or `quality` has the sha256 of other weights.
+    """
     beside = quality_file(name)
-    content = {"sha256": _card_of(locate_images(name)).sha256} | dict(quality)
+    owner = _card_of(locate_images(name)).sha256
+    if quality.get("sha256", owner) != owner:
+        raise CheckpointError(
+            f"{name} was replaced by other weights while it was measured; measure again."
+        )
+    content = {"sha256": owner} | dict(quality)
     write_text(beside, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return beside
 

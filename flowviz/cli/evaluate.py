@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SAMPLES = 20_000
 """Points that are drawn if no number is given."""
 
+JUDGED = 4_000
+"""Fresh data whose log-likelihood is taken if no number is given."""
+
 
 def add(commands: Commands) -> None:
     """Adds `evaluate`."""
@@ -72,12 +75,14 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--likelihood",
         type=int,
-        default=4_000,
         metavar="N",
-        help="fresh data whose log-likelihood is taken; 0 for none (default: 4000)",
+        help=f"fresh data whose log-likelihood is taken; 0 for none (default: {JUDGED})",
     )
     evaluate.add_argument(
-        "--save", action="store_true", help="keep the numbers in the checkpoint's card, as quality"
+        "--save",
+        action="store_true",
+        help="keep the numbers: in the checkpoint's card, as quality; of images in "
+        "NAME.quality.json beside it",
     )
     add_json(evaluate)
 
@@ -94,7 +99,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--save needs a checkpoint with a card; {options.checkpoint} is the exact field."
         )
-    points = checked_number(options.likelihood, "--likelihood", least=0)
+    wanted = JUDGED if options.likelihood is None else options.likelihood
+    points = checked_number(wanted, "--likelihood", least=0)
     budgets = [None] if is_adaptive(options) else options.nfe or NFES
     configs = [solve_config(options, nfe) for nfe in budgets]
     source = source_of(options.checkpoint)

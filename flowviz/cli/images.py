@@ -246,7 +246,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
         ways_of,
     )
 
-    _refuse(options, ("metrics", "seeds", "error", "trace"))
+    _refuse(options, ("metrics", "seeds", "error", "trace", "likelihood"))
     if options.save:
         quality_file(options.checkpoint)  # before anything is drawn
     options.n = JUDGED if options.n is None else options.n
@@ -254,6 +254,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
     checkpoint = _load(options.checkpoint)
     if options.classes is None and checkpoint.conditional:
         options.classes = ["all"]
+    snapshots = _snapshots(options, checkpoint)
     first = _config(options, checkpoint, nfes[0], exact=False)
     configs = [first] if first.adaptive else nfe_configs(first, nfes)
     progress = Progress("looking at real images")
@@ -267,7 +268,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
         if options.save and group.first:
             write_quality(options.checkpoint, quality)
 
-    quality["protocol"] = _protocol(judge)
+    quality |= {"sha256": checkpoint.card.sha256, "protocol": _protocol(judge)}
     points = []
     progress = Progress("drawing")
     sweep = quality_sweep(
@@ -283,12 +284,9 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
         points.append(point)
         quality = merged(quality, [point])
         keep()
-    if options.snapshots:
-        files = sorted(Path(options.snapshots).glob("snapshot-*.safetensors"))
-        if not files:
-            raise ValueError(f"There are no snapshots in {options.snapshots}.")
+    if snapshots:
         history = []
-        for images, point in training_quality(files, configs[0], judge, device=group.device):
+        for images, point in training_quality(snapshots, configs[0], judge, device=group.device):
             history.append({"images": images} | asdict(point))
         now = {"images": checkpoint.card.images} | asdict(points[0])
         later = [now] if history[-1]["images"] < now["images"] else []
@@ -313,17 +311,42 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
         _print_quality(options, quality, points)
 
 
+def _snapshots(options: argparse.Namespace, checkpoint: "ImageCheckpoint") -> list[Path]:
+    """The files of --snapshots, which must be of the run that the checkpoint is of."""
+    from flowviz.checkpoints.images import snapshot_checkpoint
+
+    if options.snapshots is None:
+        return []
+    files = sorted(Path(options.snapshots).glob("snapshot-*.safetensors"))
+    if not files:
+        raise ValueError(f"There are no snapshots in {options.snapshots}.")
+    if snapshot_checkpoint(files[0]).card.training != dict(checkpoint.card.training):
+        raise ValueError(
+            f"The snapshots must be of the run that made {options.checkpoint}; those in "
+            f"{options.snapshots} were trained otherwise."
+        )
+    return files
+
+
 def _kept(name: str, judge: "Judge") -> dict[str, Any]:
-    """What was measured before of these weights by this classifier; empty otherwise."""
+    """What was measured before of these weights; empty without any.
+
+    Raises:
+        ValueError: another classifier measured it, whose numbers cannot be compared.
+    """
     from flowviz.checkpoints import CheckpointError
-    from flowviz.checkpoints.images import read_quality
+    from flowviz.checkpoints.images import quality_file, read_quality
 
     try:
         quality = read_quality(name)
     except CheckpointError:
-        return {}
-    same = quality.get("protocol", {}).get("classifier_sha256") == judge.card.sha256
-    return quality if same else {}
+        return {}  # of weights that are gone
+    if quality.get("points") and not judge.measured(quality):
+        raise ValueError(
+            f"{quality_file(name).name} has the numbers of another classifier than "
+            f"{judge.card.name}, which --save would lose; move it away, or leave --save out."
+        )
+    return quality
 
 
 def _print_quality(
@@ -407,6 +430,7 @@ def _fid(options: argparse.Namespace, checkpoint: "ImageCheckpoint") -> dict[str
 
 
 def _train_classifier(options: argparse.Namespace) -> int:
+    from flowviz.checkpoints import checkpoint_file
     from flowviz.checkpoints.images import describe_classifier, load_classifier, save_images
     from flowviz.datasets.images import image_set
     from flowviz.experiments.image_quality import measure_reference, save_reference
@@ -419,7 +443,7 @@ def _train_classifier(options: argparse.Namespace) -> int:
         saved_classifier,
     )
 
-    out = Path(options.out).with_suffix(".safetensors")
+    out = checkpoint_file(options.out)
     check_target(out)
     run = out.with_suffix(".run")
     if options.seconds is not None and not options.seconds > 0:
@@ -462,11 +486,12 @@ def _train_classifier(options: argparse.Namespace) -> int:
 
 
 def _pack(options: argparse.Namespace) -> None:
+    from flowviz.checkpoints import checkpoint_file
     from flowviz.checkpoints.images import run_checkpoint, save_images, snapshot_checkpoint
     from flowviz.files import check_target, write_bytes
 
     run = Path(options.run)
-    out = Path(options.out).with_suffix(".safetensors")
+    out = checkpoint_file(options.out)
     check_target(out)
     checkpoint = run_checkpoint(run)
     save_images(out, checkpoint.field.network, checkpoint.card)

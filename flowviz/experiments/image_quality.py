@@ -107,6 +107,10 @@ class Judge:
             return None
         return float(np.interp(1 / n, [1 / m for m in sizes], [self.floors[m] for m in sizes]))
 
+    def measured(self, quality: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint's stored quality has the numbers of this classifier."""
+        return quality.get("protocol", {}).get("classifier_sha256") == self.card.sha256
+
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The features of images (n, C, H, W), (n, F)."""
         return features_of(partial(_features, self.network), torch.from_numpy(images))

@@ -45,7 +45,6 @@ __all__ = [
     "all_classes",
     "field_of",
     "film",
-    "guidance_sweep",
     "image_noise",
     "interpolation",
     "montage",
@@ -509,29 +508,6 @@ def all_classes(
     y = torch.arange(known).repeat(config.n)
     images = _draw(checkpoint, config, wide, y, config.guidance, should_stop)
     return images.reshape(config.n, known, *checkpoint.shape)
-
-
-def guidance_sweep(
-    checkpoint: ImageCheckpoint,
-    config: ImageConfig,
-    weights: Sequence[float] = (0.0, 1.0, 2.0, 3.0, 5.0),
-    *,
-    should_stop: Callable[[], bool] | None = None,
-) -> Iterator[NDArray[np.uint8]]:
-    """The config's images at one guidance after another, each (n, C, H, W), from one noise.
-
-    Raises:
-        ValueError: the config names no class, or the checkpoint knows none.
-    """
-    if not config.classes:
-        raise ValueError("Guidance needs a class; choose one or more.")
-    for weight in weights:
-        yield sample_all(
-            checkpoint,
-            replace(config, guidance=weight),
-            batch=config.n,
-            should_stop=should_stop,
-        ).images
 
 
 def pixel_straightness(
