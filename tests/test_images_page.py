@@ -5,8 +5,9 @@ import io
 import json
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,12 +18,12 @@ from streamlit.testing.v1 import AppTest
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import describe_classifier, write_quality
 from flowviz.datasets.images import image_set
-from flowviz.experiments.image_quality import QualityPoint, measure_reference
+from flowviz.experiments.image_quality import Judge, QualityPoint, measure_reference
 from flowviz.figures.images import Steps, step_sizes
 from flowviz.solvers import SolveCancelled
 from flowviz.training.classifier import ClassifierConfig, ClassifierState
 from flowviz.ui import figure
-from flowviz.ui.images import downloads, gallery, measures, sources, words
+from flowviz.ui.images import downloads, gallery, measures, sources, words, work
 from flowviz.ui.images.controls import VIEWS
 from flowviz.ui.images.gallery import FilmSide, FilmView, Sheet
 from flowviz.ui.images.work import RUN, Piece, Store, worked
@@ -189,6 +190,52 @@ def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
     text = measures.quality_words(["OT", "VP"], [better, worse])
     assert "at NFE 10 OT is ahead, 3.00 against 4.00" in text and "VP 2.00 at NFE 50" in text
     assert "at NFE 10 VP is ahead" in measures.quality_words(["OT", "VP"], [worse, better])
+    assert "at NFE 10 both are at 3.00" in measures.quality_words(["OT", "VP"], [better, better])
+    other_seed = [replace(each, seed=5) for each in worse]
+    assert "few evaluations" not in measures.quality_words(["OT", "VP"], [better, other_seed])
+    many = [replace(point(10, 1.0), n=1_000), *better]
+    text = measures.quality_words(["OT", "VP"], [many, worse])
+    assert "of 200 images a point" in text and "OT 3.00" in text
+    text = measures.quality_words(["OT", "VP"], [many[:1], worse])
+    assert "OT 1.00 at NFE 10 (1,000 images)" in text and "VP 2.00 at NFE 50 (200 images)" in text
+
+
+def test_points_of_two_seeds_are_two_curves(tiny, figures):
+    path = tiny / "images" / "tiny-ot.safetensors"
+    points = [
+        asdict(
+            QualityPoint("midpoint", nfe, "uniform", 2.0, 50, seed, nfe, 2 * nfe, 5.0, 0.4, 0.5)
+        )
+        for seed in (0, 5)
+        for nfe in (4, 10)
+    ]
+    beside = write_quality(path, {"points": points})
+    try:
+        app = opened(view="quality", left="tiny-ot", right="none")
+    finally:
+        beside.unlink()
+    assert not app.error
+    names = [trace.name for trace in figures["images-accuracy"].data]
+    assert len(names) == 2 and "seed 0" in names[0] and "seed 5" in names[1]
+
+
+def test_numbers_of_another_classifier_are_left_out(tiny, monkeypatch):
+    card = SimpleNamespace(sha256="a")
+    monkeypatch.setattr(measures, "_judge", lambda: Judge(card, None, None, {}))
+    stored = {
+        "points": [1],
+        "training": [2],
+        "steps": 3,
+        "protocol": {"classifier_sha256": "b", "classifier": "mine"},
+    }
+    monkeypatch.setattr(sources, "quality", lambda _: stored)
+    told = []
+    monkeypatch.setattr(st, "warning", lambda text, **_: told.append(text))
+    side = SimpleNamespace(name="tiny-ot")
+    kept = measures._stored(side)
+    assert kept.keys() == {"steps", "protocol"} and "another classifier" in told[0]
+    card.sha256 = "b"
+    assert measures._stored(side) == stored and len(told) == 1
 
 
 def test_sizes_that_differ_are_refused_in_a_sentence(tiny, monkeypatch):
@@ -230,6 +277,35 @@ def test_an_upload_joins_the_menus_or_is_refused_and_changes_nothing(tiny, monke
     assert "mine.safetensors (upload)" in menu.options and not app.exception
 
 
+def test_newest_uploads_are_held_and_none_takes_the_name_of_another(tiny, monkeypatch):
+    content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
+    names = ["tiny-ot", "b.safetensors", "c.safetensors", "d.safetensors"]
+    shown = []
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: shown[0])
+    shown.append(Upload(names[0], content))
+    app = opened(nfe="4", right="none")
+    for name in names[1:]:
+        menu = next(box for box in app.selectbox if box.key.endswith(":left"))
+        assert "uploaded tiny-ot (upload)" in menu.options and "tiny-ot" in menu.options
+        shown[0] = Upload(name, content)
+        app.run()
+    assert list(app.session_state[sources.HELD]) == names[1:]
+    assert not app.exception and not app.error
+
+
+def test_file_that_memory_cannot_hold_is_refused_once_and_for_all(tiny, monkeypatch):
+    def full(name, content):
+        raise MemoryError
+
+    monkeypatch.setattr(sources, "_opened", full)
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: Upload("big.pt", b"x"))
+    app = opened(nfe="4", right="none")
+    for _ in range(2):
+        assert ["larger than this server can hold" in error.value for error in app.error] == [True]
+        assert not app.exception
+        app.run()
+
+
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10" + bytes(7) + b'{"a": 1}'])
 def test_uploads_of_no_known_kind_are_one_sentence(content):
     with pytest.raises(CheckpointError) as error:
@@ -257,6 +333,35 @@ def test_known_pieces_are_not_done_again_and_their_share_rises():
     shares = list(worked([Piece("a", work, 1), Piece("b", work, 1)], known, workers=2))
     assert done == [False] and known["b"] == 2
     assert shares[-1] == pytest.approx(1)
+
+
+def test_results_that_others_displaced_are_made_again(tiny):
+    app = opened(left="tiny-ot", right="none", nfe="2")
+    work.store().clear()
+    app.run()
+    assert not app.info and not app.exception and work.store()
+
+
+def test_newest_results_are_kept_as_far_as_memory_goes(monkeypatch):
+    monkeypatch.setattr(work, "MOST_BYTES", 100)
+    known = Store()
+    for i in range(3):
+        known[i] = (np.zeros(40, np.uint8), "more")
+    assert list(known) == [1, 2]
+    known[3] = np.zeros(400, np.uint8)
+    assert list(known) == [3], "the newest stays, whatever its size"
+
+
+def test_piece_that_came_meanwhile_is_not_made_again():
+    known, done = Store(), []
+
+    def first(should_stop):
+        known["b"] = "another visitor's"
+        return 1
+
+    pieces = [Piece("a", first, 1), Piece("b", lambda _: done.append(1), 1)]
+    list(worked(pieces, known, workers=1))
+    assert not done and known["b"] == "another visitor's"
 
 
 def test_closing_work_stops_it_before_its_next_evaluation():

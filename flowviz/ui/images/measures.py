@@ -4,18 +4,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
 from flowviz.checkpoints import CheckpointError
+from flowviz.checkpoints.images import unet_shape
 from flowviz.experiments import image_quality as experiment
 from flowviz.experiments.image_quality import Judge, QualityPoint
 from flowviz.experiments.images import ImageConfig, nearest_nfe
 from flowviz.figures import curves
 from flowviz.figures.images import Steps, step_sizes
+from flowviz.networks import UNETS
 from flowviz.solvers import METHODS
 from flowviz.straightness import Straightness
 from flowviz.ui import figure, state
@@ -47,8 +49,17 @@ MEASURES = {
 }
 
 Way = tuple[dict[str, Any], Straightness]
-Kind = tuple[str, float | None, tuple[int, ...], int]
-"""What points of one curve share: solver, guidance, classes, number of images."""
+
+
+class Kind(NamedTuple):
+    """What the points of one curve share; see `QualityPoint`."""
+
+    solver: str
+    guidance: float | None
+    classes: tuple[int, ...]
+    n: int
+    grid: str
+    seed: int
 
 
 # ---- straightness
@@ -226,11 +237,25 @@ def quality(settings: Settings, sides: Sequence[Source]) -> None:
 
 
 def _stored(side: Source) -> dict[str, Any]:
+    """What is stored beside a checkpoint, without the numbers of another classifier."""
     try:
-        return sources.quality(side)
+        stored = sources.quality(side)
     except CheckpointError as error:
         st.warning(str(error), icon=":material/error:")
         return {}
+    try:
+        alien = bool(stored.get("protocol")) and not _judge().measured(stored)
+    except ValueError:
+        return stored  # without a classifier nothing is measured beside it
+    if not alien:
+        return stored
+    st.warning(
+        f"The numbers stored beside **{side.name}** are left out: they are those of another "
+        f"classifier than the shipped one. `python -m flowviz evaluate {side.name} --save` "
+        "measures anew, once they are moved away.",
+        icon=":material/error:",
+    )
+    return {name: value for name, value in stored.items() if name not in ("points", "training")}
 
 
 @st.cache_resource(show_spinner="Reading the classifier")
@@ -285,17 +310,25 @@ def _measure_button(
             f"{card.size}, not of {sides[0].card.size} × {sides[0].card.size}."
         )
         return
-    guided = settings.config(sides[0], 1)
-    passes = 2 if guided.classes and guided.guidance != 1 else 1
-    seconds = sum(p.asks for p in pieces) * experiment.BATCH * passes * SECONDS / 2
-    about = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
     st.button(
-        f"Measure {judged} images a point at these settings (about {about} on two cores)",
+        f"Measure {judged} images a point at these settings{_duration(settings, sides, pieces)}",
         icon=":material/monitoring:",
         key="images:measure",
         on_click=_measure,
         args=(tuple(piece.key for piece in pieces),),
     )
+
+
+def _duration(settings: Settings, sides: Sequence[Source], pieces: Sequence[Piece]) -> str:
+    """About how long pieces take that are not there yet; "" for networks that were not timed."""
+    if any(unet_shape(side.card) != UNETS["small"] for side in sides):
+        return ""
+    guided = settings.config(sides[0], 1)
+    passes = 2 if guided.classes and guided.guidance != 1 else 1
+    asks = sum(piece.asks for piece in pieces if piece.key not in store())
+    seconds = asks * experiment.BATCH * passes * SECONDS / 2
+    about = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    return f" (about {about} on two cores)"
 
 
 def _measure(token: tuple[Any, ...]) -> None:
@@ -318,15 +351,20 @@ def _against_nfe(
 
 
 def _kind(point: QualityPoint) -> Kind:
-    return point.solver, point.guidance, point.classes, point.n
+    return Kind(point.solver, point.guidance, point.classes, point.n, point.grid, point.seed)
 
 
-def _told(kind: Kind, names: Sequence[str]) -> str:
-    """What was asked of the points of a curve, in a few words."""
-    _, guidance, classes, n = kind
-    chosen = " and ".join(names[k] if k < len(names) else f"class {k}" for k in classes)
-    asked = "no class" if guidance is None else f"w = {guidance:g}"
-    return ", ".join(part for part in (chosen, asked, f"{n:,} images") if part)
+def _told(kind: Kind, kinds: Sequence[Kind], names: Sequence[str]) -> str:
+    """What was asked of the points of a curve, in a few words that tell it from other kinds."""
+    chosen = " and ".join(names[k] if k < len(names) else f"class {k}" for k in kind.classes)
+    parts = [
+        chosen,
+        "no class" if kind.guidance is None else f"w = {kind.guidance:g}",
+        f"{kind.grid} grid" if len({k.grid for k in kinds if k.grid}) > 1 and kind.grid else "",
+        f"seed {kind.seed}" if len({k.seed for k in kinds}) > 1 else "",
+        f"{kind.n:,} images",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _measure_curves(
@@ -354,12 +392,12 @@ def _measure_curves(
             )
             if along:
                 marks.append(SYMBOLS[k % len(SYMBOLS)])
-                told = _told(kind, side.card.classes)
+                told = _told(kind, kinds, side.card.classes)
                 if protocol and len(protocols) > 1:
                     told += f", protocol {protocols.index(protocol) + 1}"
                 lines.append(
                     curves.Curve(
-                        label=f"{side.path}, {METHODS[kind[0]].label}, {told}",
+                        label=f"{side.path}, {METHODS[kind.solver].label}, {told}",
                         colour=side.colours[dark],
                         x=np.array([p.nfe for p in along], dtype=float),
                         y=np.array([getattr(p, name) for p in along], dtype=float),
@@ -405,6 +443,8 @@ def _measure_curves(
                     ),
                     "classes": np.array([" ".join(map(str, p.classes)) for p in own]),
                     "images": np.array([p.n for p in own]),
+                    "grid": np.array([p.grid for p in own]),
+                    "seed": np.array([p.seed for p in own]),
                     "nfe": np.array([p.nfe for p in own]),
                     name: np.array(
                         [np.nan if getattr(p, name) is None else getattr(p, name) for p in own]
@@ -421,17 +461,22 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     """What the points say: the best of each side beside its floor, and who leads at a low NFE."""
     told = []
     points = [[p for p in own if not p.classes] or own for own in points]
+    # The distance falls with the number of images, so that the sides are told of equally many.
+    shared_sizes = set.intersection(*({p.n for p in own} for own in points if own))
     for path, own in zip(paths, points, strict=True):
         if own:
-            best = min(own, key=lambda p: p.frechet)
+            n = max(shared_sizes or {p.n for p in own})
+            best = min((p for p in own if p.n == n), key=lambda p: p.frechet)
             notes = [] if best.guidance is None else [f"w = {best.guidance:g}"]
+            notes += [] if shared_sizes else [f"{n:,} images"]
             if best.accuracy is not None:
                 notes.append(f"{100 * best.accuracy:.0f} % of its images are of their class")
             if best.floor is not None:
                 notes.append(f"floor {best.floor:.2f}")
             about = f" ({', '.join(notes)})" if notes else ""
             told.append(f"{path} {best.frechet:.2f} at NFE {best.nfe:.0f}{about}")
-    text = f"**The least distances measured**: {'; '.join(told)}."
+    of = f", of {max(shared_sizes):,} images a point" if shared_sizes else ""
+    text = f"**The least distances measured**{of}: {'; '.join(told)}."
     if len(points) < 2:
         return text
     left, right = ({(_kind(p), round(p.nfe)): p.frechet for p in own} for own in points)
@@ -439,15 +484,15 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     few = [
         (nfe, kind) for kind, nfe in sorted(shared, key=lambda k: (k[1], str(k[0]))) if nfe in LOW
     ]
-    leads, several = [], len({kind[1] for _, kind in few}) > 1
+    leads, several = [], len({kind.guidance for _, kind in few}) > 1
     for nfe, kind in few:
-        a, b = left[kind, nfe], right[kind, nfe]
-        solver, guidance, _, _ = kind
-        ahead = paths[0] if a < b else paths[1]
-        leads.append(
-            f"with {METHODS[solver].label} at NFE {nfe} {ahead} is ahead, {min(a, b):.2f} "
-            f"against {max(a, b):.2f}" + (f" (w = {guidance:g})" if several and guidance else "")
-        )
+        a, b = (f"{side[kind, nfe]:.2f}" for side in (left, right))
+        ahead, behind = (0, 1) if left[kind, nfe] < right[kind, nfe] else (1, 0)
+        found = f"{paths[ahead]} is ahead, {(a, b)[ahead]} against {(a, b)[behind]}"
+        if a == b:
+            found = f"both are at {a}"
+        weight = f" (w = {kind.guidance:g})" if several and kind.guidance else ""
+        leads.append(f"with {METHODS[kind.solver].label} at NFE {nfe} {found}{weight}")
     if leads:
         text += f" With few evaluations: {'; '.join(dict.fromkeys(leads))}."
     return text

@@ -34,7 +34,10 @@ from flowviz.ui.cache import LISTED_SECONDS, pass_over
 __all__ = ["MISSING", "Source", "cards", "load", "names", "opener", "quality"]
 
 HELD = "images:uploads"
-"""Where the session keeps what it uploaded, by name."""
+"""Where the session keeps what it uploaded, by name, the newest last."""
+
+MOST_HELD = 3
+"""Uploads that a session keeps; each may take MOST_UPLOAD bytes of memory or more."""
 
 SUFFIXES = ["safetensors", "pt", "pth", "ckpt", "bin"]
 
@@ -174,19 +177,33 @@ def _uploader() -> None:
     uploads: dict[str, Source] = st.session_state.setdefault(HELD, {})
     refused: dict[str, str] = st.session_state.setdefault("images:refused", {})
     if file.file_id not in refused:
-        refused[file.file_id] = ""
         try:
             source = _opened(file.name, file.getvalue())
         except (CheckpointError, ValueError) as error:
             refused[file.file_id] = str(error)
+        except (MemoryError, OSError):
+            refused[file.file_id] = (
+                f"{file.name} is larger than this server can hold now; put it into a folder named "
+                "in FLOWVIZ_CHECKPOINTS, or try again later."
+            )
         else:
+            refused[file.file_id] = ""
+            uploads.pop(source.name, None)
             uploads[source.name] = source
+            while len(uploads) > MOST_HELD:
+                del uploads[next(iter(uploads))]
             st.rerun()  # whose menus lie above
     if refused[file.file_id]:
         st.error(refused[file.file_id], icon=":material/error:")
-        return
-    opened = uploads[Path(file.name).name]
-    st.caption(f"**{opened.name}** is in the menus now. {opened.loaded.about}")
+    elif opened := uploads.get(_free_name(file.name)):
+        st.caption(f"**{opened.name}** is in the menus now. {opened.loaded.about}")
+
+
+def _free_name(file_name: str) -> str:
+    """The name of an upload in the menus: that of its file, which none on the server may have."""
+    name = Path(file_name).name
+    own, foreign, _ = _listing()
+    return f"uploaded {name}" if name in own or name in foreign else name
 
 
 def _opened(name: str, content: bytes) -> Source:
@@ -200,7 +217,7 @@ def _opened(name: str, content: bytes) -> Source:
             loaded = ForeignCheckpoint(load_images(path), "flowviz", "flowviz's own checkpoint.")
         else:
             loaded = load_foreign_bytes(content, name)
-    return Source(name, hashlib.sha256(content).hexdigest(), _placed(loaded))
+    return Source(_free_name(name), hashlib.sha256(content).hexdigest(), _placed(loaded))
 
 
 def _placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:

@@ -253,8 +253,12 @@ def _downloads(
     sides: Sequence[Source],
     arrays: dict[str, list[NDArray]],
     columns: int,
+    **others: object,
 ) -> None:
-    """PNG and .npz of a view; `arrays["images"]` has the images of each side, flat or in rows."""
+    """PNG and .npz of a view; `arrays["images"]` has the images of each side, flat or in rows.
+
+    `others` are settings that the view has beside the sidebar's, or in place of them.
+    """
 
     def sheet() -> NDArray[np.uint8]:
         montages = []
@@ -277,7 +281,9 @@ def _downloads(
         filename=f"flowviz-{view}-" + "-".join(side.card.path.split(":")[0] for side in sides),
         sheet=sheet,
         arrays=named,
-        settings={"view": view, "sha256": [side.card.sha256 for side in sides]} | asdict(settings),
+        settings={"view": view, "weights": [side.key for side in sides]}
+        | asdict(settings)
+        | others,
     )
 
 
@@ -293,6 +299,7 @@ def _lines(
     label: str,
     lesson: Callable[[list[list[NDArray[np.uint8]]]], str],
     row_title: str = "",
+    **others: object,
 ) -> None:
     """Sheets that come row after row: `lines` has the pieces of each row, side by side."""
 
@@ -320,7 +327,7 @@ def _lines(
         if any(row is None for row in found):
             return
         images = [np.stack(rows) for rows in parts]
-        _downloads(view, settings, sides, {"images": images}, columns)
+        _downloads(view, settings, sides, {"images": images}, columns, **others)
         st.markdown(lesson(parts))
 
     draw(lines, show, label=label)
@@ -374,6 +381,8 @@ def _nfe_grid(settings: Settings, sides: Sequence[Source]) -> None:
         label="Drawing the grid, row after row",
         lesson=lesson,
         row_title="NFE",
+        solver=solver,
+        nfe=nfes,
     )
 
 
@@ -538,6 +547,7 @@ def _noises(settings: Settings, sides: Sequence[Source]) -> None:
         column_labels=[s if len(s) <= 4 else f"{float(s):.2f}" for s in shares],
         label="Drawing the images between two noises",
         lesson=lambda found: _noises_words(sides, found, settings.seed, to),
+        to=to,
     )
 
 
@@ -628,6 +638,7 @@ def _sweeps(
     column_labels: Sequence[str],
     label: str,
     lesson: Callable[[list[NDArray[np.uint8]]], str],
+    **others: object,
 ) -> None:
     """Sheets that come side after side; a piece's result is (rows, columns, C, H, W)."""
     rows, columns = len(row_labels), len(column_labels)
@@ -649,7 +660,7 @@ def _sweeps(
         )
         there: list[Any] = [images for images in found if images is not None]
         if len(there) == len(sides):
-            _downloads(view, settings, sides, {"images": there}, columns)
+            _downloads(view, settings, sides, {"images": there}, columns, **others)
             st.markdown(lesson(there))
 
     draw(pieces, show, label=label)
@@ -697,4 +708,5 @@ def _guidance(settings: Settings, sides: Sequence[Source]) -> None:
         label="Drawing one guidance after another",
         lesson=lesson,
         row_title="w",
+        guidance=WEIGHTS,
     )

@@ -1,8 +1,8 @@
 """Images in the making: pieces of work in the background, shown as they come.
 
-Each piece is kept by its key for all visitors, so that nothing is drawn twice and work that was
-stopped goes on where it was. The pieces of a view are spread over the processors; they stop before
-their next evaluation when the visitor cancels, moves a control or leaves.
+Each piece is kept by its key for all visitors, so that what is there is not drawn again and work
+that was stopped goes on where it was. The pieces of a view are spread over the processors; they
+stop before their next evaluation when the visitor cancels, moves a control or leaves.
 """
 
 import queue
@@ -10,9 +10,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from flowviz.device import limit_threads, processors
@@ -22,7 +23,9 @@ from flowviz.ui import jobs
 __all__ = ["Piece", "Store", "draw", "store", "worked"]
 
 MOST = 300
-"""Results that are kept; the largest, a film, has 1.3 megabytes, most have a tenth of that."""
+"""Results that are kept; of the shipped checkpoints the largest, a film, has 1.3 megabytes."""
+MOST_BYTES = 500_000_000
+"""Of the kept results together, whose images may be those of larger networks."""
 POLL = 0.25
 """Seconds between looks at work in the background."""
 PATIENCE = 0.15
@@ -47,12 +50,28 @@ class Piece:
 
 
 class Store(OrderedDict[Hashable, Any]):
-    """The newest MOST results by key."""
+    """The newest results by key, MOST of them and MOST_BYTES together, but always the newest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
 
     def __setitem__(self, key: Hashable, value: Any) -> None:
-        super().__setitem__(key, value)
-        while len(self) > MOST:
-            self.popitem(last=False)
+        with self._lock:
+            super().__setitem__(key, value)
+            held = sum(map(_bytes, self.values()))
+            while len(self) > MOST or (len(self) > 1 and held > MOST_BYTES):
+                _, oldest = self.popitem(last=False)
+                held -= _bytes(oldest)
+
+
+def _bytes(value: Any) -> int:
+    """The memory of the arrays in a result: an array, or a tuple or dataclass with arrays."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if is_dataclass(value):
+        value = tuple(vars(value).values())
+    return sum(map(_bytes, value)) if isinstance(value, tuple) else 0
 
 
 @st.cache_resource(show_spinner=False)
@@ -85,7 +104,8 @@ def worked(pieces: Sequence[Piece], known: Store, *, workers: int) -> Iterator[f
                 return stop.is_set()
 
             try:
-                known[piece.key] = piece.work(should_stop)
+                if piece.key not in known:  # another visitor may have asked for it meanwhile
+                    known[piece.key] = piece.work(should_stop)
             except SolveCancelled:
                 return
             except (ValueError, RuntimeError, MemoryError) as error:
@@ -135,6 +155,8 @@ def draw(
     if run is not None and run.token != token:
         run.job.cancel()
         run = None
+    if run is not None and run.job.state == "done" and any(key not in known for key in token):
+        run = None  # it was finished, and others' results have taken its place
     if run is None and any(key not in known for key in token):
         count = min(workers or processors(), len(pieces))
         job = jobs.queue().run(
