@@ -1,6 +1,7 @@
 """Figure 4: histograms, the measure of a pattern, the sheet and its PDF."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -20,6 +21,7 @@ from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.schedulers import scheduler
 from flowviz.solvers import steps_for
+from flowviz.ui import figure4 as page
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 
 
@@ -90,7 +92,7 @@ def test_a_row_of_ones_own_says_what_its_field_is():
     found = compute_histograms(replace(few[-1], n=500))
     assert (found.nfe, few[-1].path) == (20, own.path) and found.on_support > 0.9
     trained = SheetConfig(own=own.path, own_field="mine").rows[-1]
-    assert trained.label == "flow matching on your own schedule"
+    assert trained.label == "learned field on your own schedule"
     with pytest.raises(ValueError, match="own must be a schedule of one's own"):
         SheetConfig(own="trig")
     with pytest.raises(ValueError, match="own_field is the field of own"):
@@ -193,3 +195,27 @@ def test_pdf_has_the_sheets_pictures_words_and_width():
     box = found.split(b"/MediaBox [")[1].split(b"]")[0].split()
     assert float(box[2]) == pytest.approx(WIDTH_MM * 72 / 25.4, rel=1e-3)
     assert found == sheet_pdf(figure, title="A sheet"), "the same figure, the same file"
+
+
+@pytest.mark.parametrize(
+    ("fields", "shares", "said"),
+    [
+        (("a", "b"), ((0, 0.5, 1.0), (0, 0.1, 1.0)), "**OT shows the pattern first**, half of"),
+        (
+            ("a", "b"),
+            ((0, 0.5, 1.0), (0, 0.5, 1.0)),
+            "**The rows that are ranked show",
+        ),
+        # Half of a faint pattern is there early, and an exact field had nothing to learn.
+        (("a", "b"), ((0, 0.2, 1.0), (0, 0.1, 0.1)), "VP 0.05 (not ranked: it learned less)"),
+        (("a", "b"), ((0, 0.2, 1.0), (0, 0.1, 0.1)), "**OT shows the pattern**"),
+        (("a", EXACT), ((0, 0.2, 1.0), (0, 0.9, 1.0)), "VP 0.06 (not ranked: exact)"),
+        ((EXACT, EXACT), ((0, 0.2, 1.0), (0, 0.9, 1.0)), "**VP shows the pattern first**"),
+    ],
+)
+def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said):
+    monkeypatch.setattr(figure4, "TIMES", (0.0, 0.1, 1.0))
+    monkeypatch.setattr(figure4, "pattern", np.asarray)
+    settings = SimpleNamespace(rows=[SimpleNamespace(label="OT"), SimpleNamespace(label="VP")])
+    panels = page.Sheet(fields=list(fields), over_time=np.array(shares), few=[[], []])
+    assert said in page.lesson(settings, panels)

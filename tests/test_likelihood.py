@@ -11,7 +11,7 @@ from flowviz import checkpoints
 from flowviz.datasets import dataset
 from flowviz.densities import draw_probes, log_prob, log_prob_along
 from flowviz.distributions import GaussianMixture
-from flowviz.experiments.evaluate import likelihood
+from flowviz.experiments.evaluate import Likelihood, likelihood
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.likelihood import (
     DensityConfig,
@@ -27,6 +27,7 @@ from flowviz.experiments.likelihood import (
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, CondOT, scheduler
+from flowviz.ui.likelihood import Model, verdict
 
 GAUSSIAN = "mixture:1,-0.5@0.8"
 """One Gaussian, N((1, -0.5), 0.8^2 I)."""
@@ -266,3 +267,14 @@ def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
 def test_configs_refuse_in_a_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_the_likeliest_is_named_only_where_it_can_be_told():
+    def told(**nlls):
+        models = [Model(label, "ot", label, "moons") for label in nlls]
+        results = [Likelihood(n, n - 1, 0.01, 1.0, 100, "dopri5", 1e-5, 50) for n in nlls.values()]
+        return verdict(dict(zip(models, results, strict=True)), 1.0)
+
+    assert told(A=1.2).startswith("A gives the data 1.2000 nats")
+    assert told(A=1.5, B=1.2).startswith("The likeliest is B: 1.2000 nats")
+    assert "not to be told apart, are A and B: 1.2000" in told(A=1.21, B=1.2, C=1.5)

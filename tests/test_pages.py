@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from flowviz.experiments import (
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
-from flowviz.ui.compare import learned
+from flowviz.ui.compare import learned, words
 from flowviz.ui.images import work
 from flowviz.ui.player.payload import header_of
 
@@ -205,6 +206,15 @@ def test_compare_says_what_to_notice_and_which_ot():
     assert any("Which OT" in expander.label for expander in app.expander)
 
 
+@pytest.mark.parametrize(
+    ("quality", "when"),
+    [((4, 3, 2, 1, 0.1), 0.5), ((4, 4, 4, 3, 3), None), ((4, 9, 9, 9, 9), None)],
+)
+def test_compare_says_when_a_flow_is_half_way_if_it_ever_is(quality, when):
+    flow = SimpleNamespace(times=np.linspace(0, 1, 5), quality=np.array(quality, dtype=float))
+    assert words.half_way(flow) == (when if when is None else pytest.approx(when))
+
+
 def test_compare_falls_back_to_the_exact_field_and_says_so():
     app = opened(COMPARE, left="trig", field="learned")
     assert "No network has been trained" in text_of(app)
@@ -314,7 +324,7 @@ def test_theorem2_is_told_in_numbers():
 def test_which_ot_tells_of_crossings_cost_and_straightness():
     text = text_of(opened(next(page for page in PAGES if page.stem == "which_ot")))
     assert "147 such places with independent pairs, 43 with minibatches of 8" in text
-    assert "Liu's S falls from" in text and "W₂²" in text
+    assert "Liu's S is" in text and "W₂²" in text
 
 
 LIKELIHOOD = next(page for page in PAGES if page.stem == "likelihood")

@@ -19,6 +19,7 @@ from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
 from flowviz.ui import downloads, jobs, sweeps
 from flowviz.ui.straighter import board
+from flowviz.ui.straighter.training import once
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"data": "8gaussians", "width": 16, "steps": 100, "seeds": 1}
@@ -280,3 +281,18 @@ def test_a_label_with_a_comma_is_one_cell_of_the_download():
     head, *table = text.splitlines()
     assert head == "# data: moons"
     assert list(csv.reader(table)) == [["path", "S"], [label, "1"]]
+
+
+def test_lines_that_are_one_are_drawn_once():
+    x = np.linspace(0, 1, 3)
+    noise, score, other, blue = (
+        lines_of.Curve(label=label, colour=colour, x=x, y=y)
+        for label, colour, y in (
+            ("noise", "red", x),
+            ("score", "red", x + 1e-9),
+            ("velocity", "red", 1 - x),
+            ("OT", "blue", x),
+        )
+    )
+    drawn = once([noise, score, other, blue])
+    assert [line.label for line in drawn] == ["noise and score", "velocity", "OT"]

@@ -425,6 +425,8 @@ class TestUnlimited:
         lost = field("a-vp", "vp", np.nan, np.nan)
         for fields in ((exact, lost), (exact, ot, lost), (lost,), (exact, vp, vp)):
             assert_plain(verdicts.left_over(replace(found, fields=fields)))
+        part = verdicts.left_over(replace(found, fields=(exact, ot, lost)))
+        assert "those of VP diffusion, flow matching could not be judged" in part
         assert "none of their samples could be judged" in verdicts.left_over(
             replace(found, fields=(exact, lost))
         )

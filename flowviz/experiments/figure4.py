@@ -160,8 +160,8 @@ class SheetConfig:
         """The rows from top to bottom."""
         rows = [row for name, row in ROWS.items() if self.noise or name != "noise"]
         if self.own:
-            kind = "exact field" if self.own_field == EXACT else "flow matching"
-            rows.append(Row(f"{kind} on your own schedule", self.own, self.own_field))
+            kind = "exact" if self.own_field == EXACT else "learned"
+            rows.append(Row(f"{kind} field on your own schedule", self.own, self.own_field))
         return rows
 
     def few(self, row: Row, field: str) -> list[HistogramConfig]:

@@ -24,6 +24,9 @@ __all__ = ["Settings", "Sheet", "controls", "drawn", "lesson", "made"]
 CELLS = {"54": "54 × 54, quick", "90": "90 × 90", "144": "144 × 144, for print"}
 """Multiples of 18, so that no edge of the board cuts a cell in two."""
 
+ENOUGH = 0.8
+"""Of the best pattern, for a learned row to be ranked."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -97,9 +100,9 @@ def controls() -> Settings:
         cells = int(state.select("cells", "Cells of a panel", CELLS, "54"))
         seed = state.seed(help="Of all samples.")
         own = paths.also_own(
-            help="A further row: flow matching on your own schedule if you have trained a network "
-            "on it (page *Train*, on the checkerboard), else its exact field, and the row says "
-            "which."
+            help="A further row: the learned field of your own schedule if you have trained a "
+            "network on it (page *Train*, on the checkerboard), else its exact field, and the row "
+            "says which."
         )
     field = choose(figure4.DATA, own, _network(own))[1] if own else EXACT
     return Settings(
@@ -205,24 +208,43 @@ def drawn(settings: Settings, panels: Sheet) -> None:
 
 
 def lesson(settings: Settings, panels: Sheet) -> str:
-    """What the sheet shows, from its numbers; Markdown."""
+    """What the sheet shows, from its numbers; Markdown.
+
+    Learned fields are ranked among each other, as far as they learned: the exact field is ahead of
+    what it stands for, and half of a faint pattern is there early.
+    """
     times = np.array(figure4.TIMES)
-    halves = [figure4.half_way(times, figure4.pattern(row)) for row in panels.over_time]
-    named = list(zip(settings.rows, halves, panels.few, strict=True))
-    first, half, _ = min(named, key=lambda item: item[1])
-    late = max(halves)
-    text = f"**{_sentence(first.label)} shows the pattern first**, half of it by t = {half:.2f}"
-    if late - half < 0.02:
-        text = f"**All show the pattern at about the same time**, half of it by t = {half:.2f}"
+    shown = [figure4.pattern(row) for row in panels.over_time]
+    halves = [figure4.half_way(times, shares) for shares in shown]
+    ends = [shares[-1] for shares in shown]
+    learned = [k for k, field in enumerate(panels.fields) if field != EXACT]
+    ranked = learned or list(range(len(ends)))
+    ranked = [k for k in ranked if ends[k] >= ENOUGH * max(ends[j] for j in ranked)]
+    half = min(halves[k] for k in ranked)
+    first = [settings.rows[k].label for k in ranked if halves[k] - half < 0.02]
+    if len(ranked) == 1:
+        head = f"{_sentence(first[0])} shows the pattern"
+    elif len(first) == len(ranked):
+        head = "The rows that are ranked show the pattern at about the same time"
+    else:
+        verb = "shows" if len(first) == 1 else "show"
+        head = f"{_sentence(' and '.join(first))} {verb} the pattern first"
+    text = f"**{head}**, half of it by t = {half:.2f}"
     text += " (total variation from a Gaussian blur of the same mean and covariance): "
-    text += ", ".join(f"{row.label} {half:.2f}" for row, half, _ in named)
+    told = []
+    for k, row in enumerate(settings.rows):
+        note = ""
+        if k not in ranked:
+            note = " (not ranked: it learned less)" if k in learned else " (not ranked: exact)"
+        told.append(f"{row.label} {halves[k]:.2f}{note}")
+    text += ", ".join(told)
     text += f". **Samples on the board** with NFE = {', '.join(map(str, figure4.NFES))}: "
     return (
         text
         + "; ".join(
             f"{row.label} {', '.join(f'{100 * result.on_support:.0f}' for result in few)}"
             "\N{NO-BREAK SPACE}%"
-            for row, _, few in named
+            for row, few in zip(settings.rows, panels.few, strict=True)
         )
         + ". Each panel has a scale of its own."
     )

@@ -34,7 +34,7 @@ from flowviz.ui.pieces import gather
 from flowviz.ui.solver_picker import Solver, spent
 from flowviz.ui.theme import is_dark
 
-__all__ = ["VIEWS", "Model", "Settings", "controls", "show"]
+__all__ = ["VIEWS", "Model", "Settings", "controls", "show", "verdict"]
 
 CELLS = (54, 90, 126, 128)
 """Multiples of 18, so that no edge of the checkerboard cuts a cell in two, and the usual 128."""
@@ -498,7 +498,7 @@ def _table(settings: Settings) -> None:
         settings={"data": settings.data, "points": TABLE_POINTS, "entropy": entropy, "seed": 0},
         columns=lambda: columns,
     )
-    st.caption(_verdict(dict(zip(shown.values(), found, strict=True)), entropy))
+    st.caption(verdict(dict(zip(shown.values(), found, strict=True)), entropy))
 
 
 def _row(label: str, result: Likelihood) -> dict[str, str]:
@@ -512,10 +512,19 @@ def _row(label: str, result: Likelihood) -> dict[str, str]:
     }
 
 
-def _verdict(found: Mapping[Model, Likelihood], entropy: float | None) -> str:
+def verdict(found: Mapping[Model, Likelihood], entropy: float | None) -> str:
     """What the table says, from its numbers."""
-    model, best = min(found.items(), key=lambda item: item[1].nll)
-    text = f"The likeliest is {model.label}: {best.nll:.4f} nats. "
+    best = min(found.values(), key=lambda result: result.nll)
+    # The error is that of one model's KL, which is no less than that of a gap on the same data.
+    near = [m.label for m, r in found.items() if r.nll <= best.nll + 2 * (best.error or 0)]
+    if len(found) == 1:
+        text = f"{near[0]} gives the data {best.nll:.4f} nats. "
+    elif len(near) == 1:
+        text = f"The likeliest is {near[0]}: {best.nll:.4f} nats. "
+    else:
+        text = (
+            f"The likeliest, not to be told apart, are {' and '.join(near)}: {best.nll:.4f} nats. "
+        )
     if best.kl is not None:
         text += f"It stands {best.kl:.4f} ± {best.error:.4f} nats above what any model can reach. "
     text += "The ± is the standard error of KL, where data's own spread cancels. "
@@ -525,7 +534,9 @@ def _verdict(found: Mapping[Model, Likelihood], entropy: float | None) -> str:
             if best.nll < entropy
             else ""
         )
-    return text + "The command `flowviz evaluate NAME --likelihood 2000` gives the same numbers."
+    return text + (
+        "`python -m flowviz evaluate NAME --likelihood 2000` gives the same of a checkpoint."
+    )
 
 
 def _mass_sentence(settings: Settings, density: DensityResult) -> str:

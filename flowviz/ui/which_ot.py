@@ -196,9 +196,9 @@ def flows(config: PairingsConfig, path: str) -> None:
         return
     alone, batch, whole, reflow = (each.straightness.deviation for each in found)
     st.markdown(
-        f"**The path is the same, the flow is not**: Liu's S falls from {alone:.2f} with "
-        f"independent pairs to {batch:.2g} with minibatches of {config.batch}, {whole:.2g} with "
-        f"optimal transport (of {ALL:,} points) and {reflow:.2g} with reflow, whose pairs hardly "
+        f"**The path is the same, the flow is not**: Liu's S is {alone:.2g} with independent "
+        f"pairs, {batch:.2g} with minibatches of {config.batch}, {whole:.2g} with optimal "
+        f"transport (of {ALL:,} points) and {reflow:.2g} with reflow, whose pairs hardly "
         "ever meet. Nothing is trained: the field of independent pairs is "
         f"the closed form, each other one is the exact field of {PAIRS:,} pairs smoothed by "
         f"{STD:g} (as Tong et al. 2023 do), where a particle beside all of them follows the "
@@ -277,10 +277,12 @@ def _s_words(path: str, values: NDArray, alone: float) -> str:
             f"pairs have {alone:.2f} alone: on your own schedule that, and not 0, is what "
             "the best coupling comes to, but for the smoothing."
         )
+    small = values[SIZES.index(64)]
+    head = "straighten most of it" if small < values[0] / 2 else "change little of it here"
     return (
-        "**Small minibatches straighten most of it**: batches of 64 bring S to 1/"
-        f"{values[0] / values[SIZES.index(64)]:.0f} of that of independent pairs. Where S is 0, "
-        "one Euler step from noise to data is exact. Near 0.01 the smoothing takes over."
+        f"**Small minibatches {head}**: with batches of 64 S is {small:.2g}, with independent "
+        f"pairs {values[0]:.2g}. Where S is 0, one Euler step from noise to data is exact. Near "
+        "0.01 the smoothing takes over."
     )
 
 

@@ -30,8 +30,8 @@ def lesson(panels: Sequence[Side]) -> str:
             "particles); exact fields and enough steps bring that to nearly 0 for any two fixed "
             "paths but VE, whose start neglects the data that is in its noise. "
         )
-    halves = [_halfway(side.flow) for side in panels]
-    if abs(halves[0] - halves[1]) >= 0.05:
+    halves = [half_way(side.flow) for side in panels]
+    if None not in halves and abs(halves[0] - halves[1]) >= 0.05:
         late = int(halves[1] > halves[0])
         text += (
             f"Watch *when* it happens: {panels[1 - late].label} is half-way to the data by "
@@ -46,11 +46,15 @@ def lesson(panels: Sequence[Side]) -> str:
     return text
 
 
-def _halfway(flow: FlowResult) -> float:
-    """The time at which the distance to the data has fallen half-way from start to end."""
-    level = (flow.quality[0] + flow.quality[-1]) / 2
-    reached = flow.quality[-1] < flow.quality[0]
-    return float(flow.times[np.argmax(flow.quality <= level) if reached else -1])
+def half_way(flow: FlowResult) -> float | None:
+    """When the distance to the data has fallen half-way from start to end; None if it never falls.
+
+    Nor does it say anything of a flow that ends no nearer than half of its way.
+    """
+    start, end = flow.quality[0], flow.quality[-1]
+    if not end < start / 2:
+        return None
+    return float(flow.times[np.argmax(flow.quality <= (start + end) / 2)])
 
 
 def which_ot(panels: Sequence[Side]) -> None:

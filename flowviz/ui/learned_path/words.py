@@ -108,7 +108,8 @@ def claim(rows: Sequence[Told], nfe: int, measure: str, solver: str) -> str:
         f"{measure} with NFE {nfe} ({solver}) {best.few:.3f} against {base.few:.3f}, in the limit "
         f"{_mean(best.limit):.3f} against {_mean(base.limit):.3f}"
     )
-    pays, holds = best.few < base.few, _compared(best.limit, base.limit)
+    # With few evaluations there is one seed, of which a gain below 5 % is not told.
+    pays, holds = best.few < 0.95 * base.few, _compared(best.limit, base.limit)
     straighter = best.deviation < base.deviation
     if not straighter:
         head = "This run says nothing of it: the learned path is not the straighter one"

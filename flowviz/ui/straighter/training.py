@@ -1,7 +1,7 @@
 """The first claim: what each network is asked for, the race, and the learning rates it bears."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -28,7 +28,7 @@ from flowviz.ui.straighter.board import board, conclusion, standing
 from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
 from flowviz.ui.theme import is_dark
 
-__all__ = ["section"]
+__all__ = ["once", "section"]
 
 DEFAULT = RaceConfig()
 
@@ -156,7 +156,7 @@ def _targets(config: TargetsConfig) -> None:
         with place:
             figure.show(
                 curves.curves(
-                    lines,
+                    once(lines),
                     x_title="time t  (0 noise, 1 data)",
                     y_title=title,
                     log_y=log,
@@ -170,6 +170,20 @@ def _targets(config: TargetsConfig) -> None:
                 columns=partial(columns_of, lines, "t", name),
             )
     sentence(verdicts.targets(found))
+
+
+def once(lines: Sequence[curves.Curve]) -> list[curves.Curve]:
+    """The lines, those that are one as one line with the labels of all."""
+    kept: list[curves.Curve] = []
+    for each in lines:
+        same = [k for k, other in enumerate(kept) if other.colour == each.colour]
+        same = [k for k in same if np.allclose(kept[k].y, each.y, atol=1e-6, equal_nan=True)]
+        if same:
+            (k, *_) = same
+            kept[k] = replace(kept[k], label=f"{kept[k].label} and {each.label}")
+        else:
+            kept.append(each)
+    return kept
 
 
 def _race(config: RaceConfig, over: str, beside: str, found: RaceResult) -> None:

@@ -428,6 +428,9 @@ def left_over(found: LeftResult) -> str:
         end = "**none gives samples that can be told to be worse than the exact flow's**"
     else:
         end = "none of their samples could be judged"
+    lost = [_field(e) for e in learned if not np.isfinite(e.quality - perfect.quality).any()]
+    if judged and lost:
+        end += f"; those of {_listed(lost)} could not be judged"
     off = f"Off the exact flow's ends by {far}: what" if known else "What"
     return f"{off} is left is learning, and {end}."
 
