@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Generator
 
 from flowviz import datasets
-from flowviz.datasets import dataset, draw, is_linkable, upload
+from flowviz.datasets import dataset, draw, is_linkable, upload, uploads
 from flowviz.datasets.mixture import MOST_MEANS, mixture_spec
 from flowviz.datasets.picture import LATTICE, parse_picture
 from flowviz.datasets.points import MOST_NODES, parse_table
@@ -278,6 +278,18 @@ def test_upload_is_kept_by_content_without_pickle(home):
     np.testing.assert_array_equal(np.load(first, allow_pickle=False), POINTS)
     assert is_linkable(spec)
     assert dataset(spec).name == spec
+
+
+def test_what_was_used_longest_ago_makes_room(home, monkeypatch):
+    old, used = upload("a.csv", table()), upload("b.csv", table(POINTS[::-1]))
+    for k, spec in enumerate((used, old)):
+        os.utime(home / f"{spec.replace(':', '-')}.npy", (k, k))
+    dataset(used)  # which is the newer one from now on
+    monkeypatch.setattr(uploads, "MOST_KEPT", 2.5 * (POINTS.nbytes + 128))
+    new = upload("c.csv", table(POINTS + 0.5))
+    assert len(list(home.iterdir())) == 2
+    dataset(used), dataset(new)
+    refuses(lambda: dataset(old), "Upload them again")
 
 
 def test_refused_upload_leaves_nothing_and_loses_nothing(home):

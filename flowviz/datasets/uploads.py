@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 MOST_BYTES = 10_000_000
+
+MOST_KEPT = 500_000_000
+"""Bytes of all that is kept, about 1,600 of the largest tables."""
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -110,6 +114,8 @@ def recall(kind: str, key: str) -> Dataset:
         raise _damaged(path) from None
     if _key(array) != key:
         raise _damaged(path)
+    with suppress(OSError):  # a folder that can only be read is not pruned either
+        os.utime(path)
     return BUILDERS[kind](spec, array)
 
 
@@ -133,7 +139,23 @@ def _keep(kind: str, array: NDArray) -> str:
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_array(folder / f"{kind}-{key}.npy", array)
+    _forget(folder)
     return f"{kind}:{key}"
+
+
+def _forget(folder: Path) -> None:
+    """Deletes what was used longest ago of more than MOST_KEPT bytes; a link to it says so."""
+    kept = []
+    for file in folder.glob("*-*.npy"):
+        with suppress(OSError):  # another process may have deleted it
+            about = file.stat()
+            kept.append((about.st_mtime_ns, about.st_size, file))
+    total = 0
+    for _, size, file in sorted(kept, reverse=True):
+        total += size
+        if total > MOST_KEPT:
+            with suppress(OSError):
+                file.unlink()
 
 
 def _key(array: NDArray) -> str:
