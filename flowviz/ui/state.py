@@ -216,6 +216,7 @@ def several(
         key=key,
         help=_help(slug, help),
         disabled=_is_fixed(slug),
+        wrap=True,
     )
     return tuple(_leave(slug, list(chosen), list(default), write=_several))
 
