@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from flowviz.checkpoints.images import describe_field, save_images
 from flowviz.datasets.images import image_set
 from flowviz.training.images import ImageTrainConfig, build_image_field
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next(
+    filter(None, map(shutil.which, BROWSERS)), "chromium"
+)
 
 torch.set_num_threads(1)  # the workers share the cores; threads of two would wait on each other
 

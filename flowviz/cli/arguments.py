@@ -26,7 +26,8 @@ what DATA, PATH and CHECKPOINT can be:
   DATA         a built-in data set (`flowviz names`), mixture:-2,0;2,0@0.3 (means, then the
                standard deviation), word:FLOW, or a file: a .csv with two columns of numbers, or
                a picture whose dark pixels are sampled
-  PATH         ot, vp, trig or ve, with parameters where wanted: vp:beta_min=0.1,beta_max=10
+  PATH         ot, vp, trig, ve or shaped, with parameters where wanted: vp:beta_max=10,
+               shaped:a1=0.2; in `train` also learned
   CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
                closed-form field, which needs no training; of images also another project's: a
                .pt or .pth file of torchcfm or flow_matching, or a folder of diffusers' UNet2DModel
@@ -65,7 +66,7 @@ def add_command(
         name,
         help=help,
         description=f"{help[:1].upper()}{help[1:]}.",
-        epilog=f"example:\n  flowviz {name} {example}\n\n{SPECS}",
+        epilog=f"example:\n  python -m flowviz {name} {example}\n\n{SPECS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     added.set_defaults(command=command, prog=added.prog)

@@ -59,7 +59,7 @@ def add(commands: Commands) -> None:
         type=int,
         metavar="N",
         help="add the curve that the app draws: N seeds from --seed on, with error, floors and "
-        "the NFE at which the solver arrives; all else that pages draw: `flowviz experiment`",
+        "the NFE at which the solver arrives; what else pages of the plane draw: `experiment`",
     )
     evaluate.add_argument(
         "--error",

@@ -148,13 +148,13 @@ EXPERIMENTS["learned-training"] = Experiment(
     lambda config: learned_path.learn(config, dataset(config.data)),
 )
 EXPERIMENTS["nfe-quality"] = Experiment(
-    "error and quality against NFE, field by field and solver by solver (NFE and quality; the "
+    "error and quality against NFE, field by field and solver by solver (Cost and quality; the "
     "second claim of Is straighter better?)",
     nfe_quality.SweepConfig,
     nfe_quality.sweep_curves,
 )
 EXPERIMENTS["steps"] = Experiment(
-    "accepted and rejected steps of an adaptive solver (NFE and quality)",
+    "accepted and rejected steps of an adaptive solver (Cost and quality)",
     nfe_quality.StepsConfig,
     nfe_quality.compute_steps,
 )
