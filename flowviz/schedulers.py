@@ -33,6 +33,7 @@ __all__ = [
     "Trigonometric",
     "VPDiffusion",
     "VarianceExploding",
+    "refuse_learned",
     "scheduler",
     "spec_of",
 ]
@@ -331,6 +332,19 @@ def scheduler(spec: str) -> Scheduler:
             raise ValueError(f"Each parameter of a path must be given once; got {spec!r}.")
         values[key] = _number(key, text)
     return kind(**values)
+
+
+def refuse_learned(spec: str) -> None:
+    """Refuses a spec whose x_t is not alpha_t x_1 + sigma_t x_0 with numbers alpha and sigma.
+
+    Raises:
+        ValueError: it is the learned path, or names none.
+    """
+    if isinstance(scheduler(spec), LearnedReference):
+        raise ValueError(
+            f"The path must be given by its schedule, as ot and vp are; got {spec}, whose pairs "
+            "move as a network says."
+        )
 
 
 def spec_of(scheduler: Scheduler) -> str:

@@ -1,6 +1,6 @@
 r"""How straight a flow is: of the marginal flow of a field, and of the conditional one of a path.
 
-Particles z_t move from z_0 to z_1 with velocity v_t. Liu et al. 2022 (definition 3.2) measure
+Particles z_t move from z_0 to z_1 with velocity v_t. Liu et al. 2022 (arXiv 2209.03003) measure
 
     S = E int |(z_1 - z_0) - v_t|^2 dt = KE - E |z_1 - z_0|^2,    KE = E int |v_t|^2 dt,
 
@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flowviz.device import finest_float
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
 from flowviz.solvers import solve
@@ -104,7 +105,8 @@ def marginal_straightness(
     times = GRIDS["log-snr"](path, NODES - 1)
     start = path.start(x_0)
     states = solve(field, start, times, "dopri5", tol=tol, should_stop=should_stop).states
-    velocities = torch.stack([field(t, x) for t, x in zip(times, states, strict=True)])
+    moments = times.to(states.device, finest_float(states.device))
+    velocities = torch.stack([field(t, x) for t, x in zip(moments, states, strict=True)])
     return _measured(times, states.cpu(), velocities.cpu())
 
 
@@ -119,7 +121,7 @@ def conditional_straightness(
     times, joined = GRIDS["log-snr"](path, NODES - 1), process or path
     states = torch.stack([joined.flow(t, x_0, x_1) for t in times])
     velocities = torch.stack([joined.target(t, x_0, x_1) for t in times])
-    return _measured(times, states, velocities)
+    return _measured(times, states.cpu(), velocities.cpu())
 
 
 def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness:

@@ -1,5 +1,6 @@
 """Which OT: crossings by hand, optimal pairings by brute force, the exact field of given pairs."""
 
+import math
 from itertools import permutations
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from flowviz.couplings import Pairs
 from flowviz.experiments.pairings import (
     ALL,
+    PAIRS,
     REFLOW,
     SIZES,
     CostConfig,
@@ -89,6 +91,14 @@ def test_cost_falls_with_the_minibatch_and_never_below_the_bound():
     assert all(each.cost > each.least and each.error > 0 for each in costs)
     reflow = compute_cost(CostConfig(batch=REFLOW))
     assert costs[0].least < reflow.cost < costs[0].cost / 2
+
+
+def test_error_of_the_largest_batch_is_that_of_its_potentials():
+    """sqrt((Var f + Var g) / n) with the Kantorovich potentials f = (1 - s) |x|^2 of N(0, I) and
+    g = (1 - 1 / s) |y|^2 of N(0, s^2 I), since the pairs of one batch depend on each other."""
+    s = 0.5
+    found = compute_cost(CostConfig(data=f"mixture:0,0@{s}", batch=ALL))
+    assert found.error == pytest.approx(2 * (1 - s) * math.sqrt((1 + s**2) / PAIRS), rel=0.4)
 
 
 def test_bound_is_the_cost_between_gaussians():

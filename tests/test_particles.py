@@ -70,6 +70,7 @@ def test_a_field_that_is_handed_over_moves_the_particles() -> None:
     [
         ({"way": "walk"}, "Unknown stochastic sampler 'walk'"),
         ({"way": FLOW, "nfe": 7}, "cannot take exactly 7 evaluations"),
+        ({"path": "learned"}, "given by its schedule"),
         ({"n": 1}, r"n must be in 2\.\.5000"),
     ],
 )

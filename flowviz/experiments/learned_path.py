@@ -120,7 +120,7 @@ class Bending:
         relative: S over the mean squared distance travelled.
         arc_over_chord: length of the ways over that of their chords, at least 1.
         bound: on the negative log-likelihood of the data in nats; None of a fixed path.
-        bound_error: its standard error.
+        bound_error: its standard error, at most: times are stratified.
     """
 
     deviation: float

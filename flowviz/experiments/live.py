@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.datasets import Dataset
+from flowviz.device import finest_float
 from flowviz.fields import ExactField, LearnedField, exact_field
 from flowviz.metrics import METRICS
 from flowviz.schedulers import scheduler
@@ -297,9 +298,11 @@ class Probe:
         c = path.coefficients(t, x)
         q_1, q_0 = field.objective.target(c)
         best = torch.cat([_best(exact, *part) for part in _chunks(t, x, q_1, q_0)])
-        self.t, self.x = t.to(device), x.float().to(device)
-        self.best, self.weight = best.to(device), field.objective.weight(c).to(device)
-        self.velocity = field.objective.velocity(path, t, x, best).to(device)
+        velocity, weight = field.objective.velocity(path, t, x, best), field.objective.weight(c)
+        self.x = x.float().to(device)
+        self.t, self.best, self.velocity, self.weight = (
+            value.to(device, finest_float(device)) for value in (t, best, velocity, weight)
+        )
 
     @torch.no_grad()
     def excess(self, field: LearnedField) -> float:
@@ -360,7 +363,7 @@ class _Averages:
         self._pending.append(values)
         if len(self._pending) < self._every:
             return None
-        mean = torch.stack(self._pending).double().mean(dim=0).cpu().numpy()
+        mean = torch.stack(self._pending).cpu().double().mean(dim=0).numpy()
         self._pending = []
         self._ends.append(step)
         self._means.append(mean)

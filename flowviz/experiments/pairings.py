@@ -33,7 +33,7 @@ from flowviz.experiments.evaluate import noise
 from flowviz.fields import exact_field
 from flowviz.fields.paired import PairedField
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.solvers import solve
 from flowviz.straightness import (
     Straightness,
@@ -73,6 +73,9 @@ SIZES = (1, 4, 16, 64, 256, ALL)
 
 PAIRS = 2 * ALL
 """Pairs of a coupling, from which its cost and its field are had."""
+
+SPREAD = 256
+"""Pairs of the largest minibatches whose spread tells the error of a cost."""
 
 STD = 0.15
 """Standard deviation of the cloud about each pair's state."""
@@ -205,7 +208,7 @@ class CostConfig:
         seed: of the points.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     data: str = "checkerboard"
     batch: int = 1
@@ -225,7 +228,9 @@ class CostResult:
 
     Attributes:
         cost: the mean.
-        error: its standard error, from the spread of minibatches.
+        error: its standard error, from the spread of minibatches of `batch` pairs, but of no more
+            than SPREAD: of larger ones there are too few, and the error of the mean over as many
+            pairs hardly depends on how large they are.
         least: a lower bound on the cost of every coupling, see `least_cost`.
     """
 
@@ -237,14 +242,22 @@ class CostResult:
 def compute_cost(config: CostConfig) -> CostResult:
     """The transport cost of a coupling of noise and data."""
     pairs = _pairs(config.data, config.batch, PAIRS, config.seed)
-    squares = (pairs.x_1 - pairs.x_0).double().square().sum(dim=1)
-    # Pairs of one batch depend on each other, batches do not; of the largest there are but two.
-    means = squares.unflatten(0, (-1, min(max(config.batch, 1), PAIRS // 16))).mean(dim=1)
+    squares = _squares(pairs)
+    # Pairs of one batch depend on each other, batches do not.
+    apart = squares
+    if config.batch > SPREAD:
+        apart = _squares(_pairs(config.data, SPREAD, PAIRS, config.seed))
+    means = apart.unflatten(0, (-1, min(max(config.batch, 1), SPREAD))).mean(dim=1)
     return CostResult(
         cost=squares.mean().item(),
         error=means.std().item() / len(means) ** 0.5,
         least=_least(config.data),
     )
+
+
+def _squares(pairs: Pairs) -> Tensor:
+    """|x_1 - x_0|^2 of each pair, (n,) float64."""
+    return (pairs.x_1 - pairs.x_0).double().square().sum(dim=1)
 
 
 def least_cost(mean: Tensor, covariance: Tensor) -> float:
@@ -276,7 +289,7 @@ class MarginalConfig:
     path: str = "ot"
 
     def __post_init__(self) -> None:
-        scheduler(self.path)
+        refuse_learned(self.path)
         CostConfig(data=self.data, batch=self.batch, seed=self.seed)
 
 

@@ -18,7 +18,7 @@ from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.solvers import Field, solve, steps_for
 from flowviz.stochastic import SAMPLERS, rate, sample
 
@@ -81,7 +81,7 @@ class ParticlesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        scheduler(self.path)
+        refuse_learned(self.path)
         if self.way == FLOW:
             steps_for(FLOW, self.nfe)
         elif self.way != PAIRS:

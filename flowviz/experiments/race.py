@@ -2,8 +2,8 @@
 
 Four networks start from the same weights and see the same data, noise and times at every step:
 flow matching on the conditional OT path and on VP diffusion, score matching and noise matching on
-VP diffusion (the rows of the paper's Table 1). A fifth may join them, flow matching on a schedule
-of one's own. Several seeds run beside each other. What they are compared by:
+VP diffusion (the rows of the paper's Table 1 but for ScoreFlow). A fifth may join them, flow
+matching on a schedule of one's own. Several seeds run beside each other. They are compared by:
 
 - quality: sliced W2 of samples to data. The solver takes enough steps, evenly in log-SNR, that
   what is seen is the training and not the discretisation.

@@ -41,7 +41,7 @@ from flowviz.datasets import Dataset
 from flowviz.experiments.evolution import resolve
 from flowviz.fields import ExactField, LearnedField, exact_field
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.training import TrainConfig, build_field
 
 __all__ = [
@@ -413,7 +413,7 @@ class Gap:
         label: what it is, in a few words.
         marginal: L_FM.
         conditional: L_CFM.
-        error: the standard error of their difference.
+        error: the standard error of their difference, at most: times are stratified.
     """
 
     label: str
@@ -495,7 +495,7 @@ class CouplingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        scheduler(self.path)
+        refuse_learned(self.path)
         if not 1 <= self.batch <= self.pairs or self.pairs % self.batch:
             raise ValueError(
                 f"pairs must be a multiple of batch, which is at least 1; got {self.pairs} pairs "

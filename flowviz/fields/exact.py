@@ -8,8 +8,8 @@ divergence follow,
     u = d_alpha m + d_sigma e,    s = -e / sigma,
     div u = 2 d_sigma / sigma + (D alpha / sigma^3) tr Cov[x_1 | x_t = x],
 
-with D = d_alpha sigma - alpha d_sigma. Nothing is divided by alpha, so that all holds at t = 0,
-and nothing is found as a difference of large numbers, so that it holds as sigma -> 0 and far from
+with D = d_alpha sigma - alpha d_sigma. All holds at t = 0 (what divides by alpha is used only
+where alpha is large enough) and, with the digits that float64 leaves, as sigma -> 0 and far from
 the data. All is computed in float64 and returned in x's dtype.
 """
 

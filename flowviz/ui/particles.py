@@ -292,7 +292,7 @@ def _marginals(settings: Settings, ways: Sequence[Way]) -> None:
         for way in ways
     ]
     fresh = curves.Curve(
-        label="two fresh sets: mean and range",
+        label="two fresh sets: mean, and up to the largest",
         colour=theme.colour("exact", dark=is_dark()),
         x=times,
         y=first.floor,
@@ -323,7 +323,7 @@ def _marginals(settings: Settings, ways: Sequence[Way]) -> None:
     )
     st.caption(
         f"{DEFAULT.n} particles against {DEFAULT.n} fresh draws of $p_t$ from pairs. What lies in "
-        "the shaded range is what two samples of one density differ by."
+        "the shaded range is no more than two samples of one density differ by."
     )
 
 
