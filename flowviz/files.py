@@ -13,7 +13,16 @@ from tempfile import NamedTemporaryFile
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["check_target", "replacing", "write_array", "write_bytes", "write_text"]
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
+
+__all__ = ["check_target", "held", "replacing", "write_array", "write_bytes", "write_text"]
+
+UMASK = os.umask(0)
+"""What files are not permitted, read once: reading it sets it, for all threads."""
+os.umask(UMASK)
 
 
 def check_target(path: str | Path) -> Path:
@@ -33,6 +42,30 @@ def check_target(path: str | Path) -> Path:
 
 
 @contextmanager
+def held(path: str | Path) -> Iterator[None]:
+    """Holds a file for the block: no other process can, where the system knows such locks.
+
+    The system lets go of it when the process ends, however it ends.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    path = Path(path)
+    with path.open() as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"Another process is at work in {path.parent}; end it first, or wait until it "
+                    "has saved."
+                ) from None
+            except OSError:
+                pass  # some network file systems have no locks
+        yield
+
+
+@contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file in the folder of `path`, moved to `path` when the block succeeds.
 
@@ -40,7 +73,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         ValueError: see `check_target`.
     """
     path = check_target(path)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~UMASK
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         draft = Path(file.name)
     try:
@@ -68,9 +101,3 @@ def write_array(path: str | Path, array: NDArray) -> None:
     """Writes `array` to `path` in NumPy's .npy format in one step, whatever the suffix."""
     with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from flowviz import checkpoints, cli
-from flowviz.cli import main
-from flowviz.cli.printing import Progress
+from flowviz.cli import main, printing
+from flowviz.cli.printing import Progress, signals
 from flowviz.cli.train import TRAINING
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import DATASETS, dataset
@@ -244,6 +244,10 @@ def test_interrupted_training_resumes_to_the_bit(trained, tmp_path, capsys, monk
     assert (resumed.steps, resumed.plans) == (20, ())
     assert main(["train", "--resume", "--out", str(out)]) == 0
     assert "all its 20 steps already" in capsys.readouterr().out
+    out.unlink()  # as if the machine had failed between the run's last step and its checkpoint
+    assert main(["train", "--resume", "--quality", "0", "--out", str(out)]) == 0
+    assert "step 20, " in capsys.readouterr().out
+    assert checkpoints.load(out).card.sha256 == resumed.sha256
 
 
 def test_resumed_run_keeps_its_settings_but_may_be_made_longer(capsys, tmp_path):
@@ -254,6 +258,7 @@ def test_resumed_run_keeps_its_settings_but_may_be_made_longer(capsys, tmp_path)
     err = refused(capsys, *start, "--resume", "--lr", "0.5")
     assert "lr is 0.002, got 0.5" in err
     assert "must be more" in refused(capsys, *start, "--resume", "--steps", "5")
+    assert main([*map(str, start), "--resume", "--steps", "10"]) == 0  # as it was planned
     assert main([*map(str, start), "--resume", "--steps", "12"]) == 0
     assert "planned for 10 steps; from step 10 on" in capsys.readouterr().err
     card = checkpoints.load(out).card
@@ -700,3 +705,15 @@ def test_interrupt_is_130(monkeypatch, capsys):
     monkeypatch.setattr("flowviz.device.limit_threads", stop)
     assert main(["checkpoints"]) == 130
     assert capsys.readouterr().err == "flowviz: interrupted.\n"
+
+
+def test_a_signal_told_twice_is_one_wish_and_a_later_one_ends(monkeypatch):
+    stops = []
+    with signals(stops):
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        assert stops == [signal.SIGINT]
+        monkeypatch.setattr(printing, "SAME_WISH", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -450,6 +450,17 @@ def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_two_processes_at_one_run_are_kept_apart(tmp_path):
+    first = run_images(config(), tmp_path / "run", DIGITS, grid_every=0)
+    next(first)
+    with pytest.raises(ValueError, match="Another process is at work"):
+        next(run_images(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True))
+    next(first)
+    first.close()
+    *_, last = run_images(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True)
+    assert last.done
+
+
 @pytest.mark.parametrize("module", ["plane", "images", "nfdm"])
 def test_times_go_to_the_device_in_a_float_type_that_it_has(monkeypatch, module):
     """As on Metal, which lacks float64: a tensor of it cannot even be moved there."""

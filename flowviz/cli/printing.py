@@ -8,15 +8,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+SAME_WISH = 2.0
+"""Seconds after a signal within which another one asks for nothing more."""
+
 
 @contextmanager
 def signals(stops: list[int]) -> Iterator[None]:
-    """Within it the first SIGINT or SIGTERM is noted in `stops`; a second acts as ever."""
+    """Within it the first SIGINT or SIGTERM is noted in `stops`; a later one acts as ever.
+
+    One within SAME_WISH seconds is the same wish told twice, as by torchrun and by the manager
+    that ended it.
+    """
+    first: list[float] = []
 
     def note(number: int, frame: object) -> None:
-        stops.append(number)
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        now = time.monotonic()
+        if not first:
+            first.append(now)
+            stops.append(number)
+        elif now - first[0] > SAME_WISH:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+            signal.raise_signal(number)
 
     before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
     for kind in before:

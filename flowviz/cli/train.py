@@ -93,8 +93,9 @@ def add(commands: Commands) -> None:
         "--resume",
         action="store_true",
         help="go on with the run saved beside FILE: options not given are that run's, and one "
-        "that differs is refused, but for a new number of --steps. --device and --seconds are "
-        "this call's; on another device it goes on, but not to the bit",
+        "that differs is refused, but for a new number of --steps. --device, --seconds, "
+        "--precision and --quality are this call's; on another device it goes on, but not to the "
+        "bit",
     )
     training.add_argument(
         "--out",
@@ -185,7 +186,7 @@ def _train(options: argparse.Namespace) -> int:
 
     progress = Progress("training")
     stops: list[int] = []
-    state, saved, timed_out = None, start, False
+    state, loss, saved, timed_out = None, None, start, False
     with signals(stops):
         for state in train(config, chosen, device=device, tensors=tensors):
             now = time.monotonic()
@@ -208,8 +209,12 @@ def _train(options: argparse.Namespace) -> int:
                 break
         progress.end()
         if state is None:
-            print(f"The run has made all its {config.steps} steps already; nothing was done.")
-            return 0
+            if _is_saved(out, config.steps):
+                print(f"The run has made all its {config.steps} steps already; nothing was done.")
+                return 0
+            # It was ended after its last step and before its checkpoint was there.
+            state = kind_of(config.path).state(config, chosen, device)
+            state.restore(tensors)
         seconds = before + time.monotonic() - start
         _save_run(out, state, seconds, plans)
         card = describe(
@@ -224,7 +229,8 @@ def _train(options: argparse.Namespace) -> int:
         return 128 + stops[0]
     if timed_out and not state.done:
         print(f"The clock ran out at {step}; --resume makes the rest.")
-    print(f"{out}: step {state.step}, loss {loss:.4f}, {seconds:.1f} s")
+    told = "" if loss is None else f", loss {loss:.4f}"
+    print(f"{out}: step {state.step}{told}, {seconds:.1f} s")
     if quality:
         configs = [EvaluateConfig(n=quality, nfe=nfe) for nfe in QUALITY_NFES]
         field = load(out).field  # as written, rounding included
@@ -313,6 +319,16 @@ def _config(given: dict[str, Any]) -> "TrainConfig | NfdmConfig":
     return kind.config(**given)
 
 
+def _is_saved(out: Path, steps: int) -> bool:
+    """Whether the checkpoint of a run's last step is there."""
+    from flowviz.checkpoints import CheckpointError, load
+
+    try:
+        return load(out).card.steps == steps
+    except CheckpointError:
+        return False
+
+
 def _resumed(
     run: "Run", given: dict[str, Any]
 ) -> tuple["TrainConfig | NfdmConfig", tuple[tuple[int, int], ...]]:
@@ -329,7 +345,7 @@ def _resumed(
     steps, done = given.get("steps", run.training["steps"]), int(run.tensors["step"])
     if steps == run.training["steps"]:
         return config.from_dict(run.training), run.plans
-    if steps < done:
+    if steps <= done:
         raise ValueError(f"The run has made {done} steps; --steps must be more than that.")
     # The learning rate falls to 0 at the last step, so that a new end is another run from here on.
     print(

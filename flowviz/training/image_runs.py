@@ -14,6 +14,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +31,7 @@ from flowviz.datasets.images import ImageSet, image_set
 from flowviz.distributed import ALONE, Processes
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
-from flowviz.files import write_bytes, write_text
+from flowviz.files import held, write_bytes, write_text
 from flowviz.solvers import solve
 from flowviz.training import rest
 from flowviz.training.images import ImageTrainConfig, ImageTrainState
@@ -102,26 +103,46 @@ def run_images(
         compiled = kept
     elif (folder / "config.json").exists():
         raise ValueError(f"There is a run in {folder} already; resume it or name another folder.")
+    place = folder / "config.json"
     processes.wait()  # until all have seen the folder as it was
-    data = data or image_set(config.data)
-    state = ImageTrainState(
-        config, data, device or torch.device("cpu"), compiled=bool(compiled), processes=processes
-    )
-    progress = {"seconds": 0.0, "loss": 0.0}  # training time so far; losses since the last line
-    if resume:
-        saved = _latest(folder)
-        if saved is not None:
-            tensors, progress = saved
-            state.restore(tensors)
-            del tensors
-    processes.wait()  # until all have read what the first may replace
-    if resume and processes.first:
-        rest.cut_log(folder / "log.jsonl", state.step)
-    elif processes.first:
-        folder.mkdir(parents=True, exist_ok=True)
-        about = {"format": FORMAT, "version": 1, "compiled": bool(compiled)}
-        content = about | {"config": asdict(config)}
-        write_text(folder / "config.json", json.dumps(content, indent=2) + "\n")
+    with ExitStack() as stack:
+        if resume and processes.first:
+            stack.enter_context(held(place))
+        data = data or image_set(config.data)
+        device = device or torch.device("cpu")
+        state = ImageTrainState(config, data, device, compiled=bool(compiled), processes=processes)
+        progress = {
+            "seconds": 0.0,
+            "loss": 0.0,
+        }  # training time so far; losses since the last line
+        if resume:
+            saved = _latest(folder)
+            if saved is not None:
+                tensors, progress = saved
+                state.restore(tensors)
+                del tensors
+        processes.wait()  # until all have read what the first may replace
+        if resume and processes.first:
+            rest.cut_log(folder / "log.jsonl", state.step)
+        elif processes.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            about = {"format": FORMAT, "version": 1, "compiled": bool(compiled)}
+            content = about | {"config": asdict(config)}
+            write_text(place, json.dumps(content, indent=2) + "\n")
+            stack.enter_context(held(place))
+        yield from _advanced(state, folder, data, progress, save_every, grid_every)
+
+
+def _advanced(
+    state: ImageTrainState,
+    folder: Path,
+    data: ImageSet,
+    progress: dict[str, float],
+    save_every: float,
+    grid_every: int,
+) -> Iterator[ImageTrainState]:
+    """The state after each further step, the folder kept up to date by the first process."""
+    config, processes = state.config, state.processes
     snapshots = {math.ceil(config.steps * percent / 100): percent for percent in SNAPSHOTS}
     grid_steps = max(1, grid_every // config.batch)
 
@@ -208,7 +229,7 @@ def _save(folder: Path, state: ImageTrainState, progress: dict[str, float]) -> N
     content = safetensors.torch.save(state.tensors(), about)
     write_bytes(folder / f"state-{state.step:09d}.safetensors", content)
     for old in _states(folder)[KEPT:]:
-        old.unlink()
+        old.unlink(missing_ok=True)
 
 
 def _latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, float]] | None:
