@@ -1,17 +1,23 @@
 """Live training in lock-step, and jobs in threads with their queue."""
 
+import os
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from streamlit.testing.v1 import AppTest
 
 from flowviz.datasets import dataset
 from flowviz.experiments import live
 from flowviz.experiments.live import LiveTraining
 from flowviz.training import TrainConfig, train
 from flowviz.ui import jobs
+from flowviz.ui import train as page
+from flowviz.ui.images.sources import HELD
+from flowviz.ui.images.work import RUN
 from flowviz.ui.jobs import JobQueue
 
 SMALL = {"data": "8gaussians", "width": 8, "depth": 1, "octaves": 0, "batch": 16}
@@ -213,3 +219,47 @@ class TestJobs:
     def test_queue_needs_room(self):
         with pytest.raises(ValueError, match="got a limit of 0"):
             JobQueue(0)
+
+    def test_a_thread_never_comes_before_what_the_server_was_started_at(self):
+        """The server itself may run at nice 10, from which only root can come back to 5."""
+        seen = []
+
+        def work():
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+            jobs.stand_back()
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert seen == [10]
+
+    def test_a_second_click_does_not_lose_the_first_ones_job(self, monkeypatch):
+        def script():
+            from flowviz.ui import train
+
+            for _ in range(2):
+                train._start(())
+
+        started = []
+        busy = SimpleNamespace(start=lambda *_: started.append(1) or SimpleNamespace(live=True))
+        monkeypatch.setattr(page, "queue", lambda: busy)
+        assert not AppTest.from_function(script).run().exception
+        assert len(started) == 1
+
+    def test_a_lecture_s_step_keeps_what_the_session_works_on(self):
+        def script():
+            import streamlit as st
+
+            from flowviz.ui import state, train
+            from flowviz.ui.images import sources, work
+
+            for key in (train.JOB, work.RUN, sources.HELD):
+                st.session_state[key] = "kept"
+            st.session_state["train:lr"] = 1
+            for name in ("train", "images"):
+                state.reopen(name)
+
+        app = AppTest.from_function(script).run()
+        assert not app.exception and "train:lr" not in app.session_state
+        assert [app.session_state[key] for key in (page.JOB, RUN, HELD)] == ["kept"] * 3

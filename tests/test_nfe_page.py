@@ -121,6 +121,15 @@ def test_a_sweep_ends_with_its_visitor():
     assert not thread.is_alive()
 
 
+def test_a_sweep_ends_when_its_visitor_has_been_gone_for_long(monkeypatch):
+    """Of a closed tab Streamlit may keep the session, which holds the sweep, for hours."""
+    monkeypatch.setattr("flowviz.ui.jobs.GRACE", 0.05)
+    monkeypatch.setattr(sweeps, "PULSE", 0.01)
+    sweep = sweeps.Sweep(LONG, sweeps.Store(), lambda: False)
+    sweep.wait(20)
+    assert not sweep.live and sweep.cancelled
+
+
 def test_one_sweep_runs_at_a_time_and_a_failed_one_says_why():
     with sweeps._turn:
         waiting = sweeps.Sweep(LONG, sweeps.Store())

@@ -30,14 +30,28 @@ from flowviz.experiments.live import LiveTraining, Snapshot
 from flowviz.fields import LearnedField
 from flowviz.training import TrainConfig
 
-__all__ = ["GRACE", "Job", "JobQueue", "State", "Task", "queue", "session_is_here"]
+__all__ = [
+    "FAILURES",
+    "GRACE",
+    "Job",
+    "JobQueue",
+    "State",
+    "Task",
+    "queue",
+    "sentence",
+    "session_is_here",
+    "stand_back",
+]
 
 GRACE = 60.0
 """Seconds without its visitor after which a job ends: a lost connection may come back."""
 NICE = 5
-"""How far a training thread stands behind the others (Linux)."""
+"""How far a thread in the background stands behind the others (Linux)."""
 PULSE = 1.0
 """Seconds between looks whether the visitor is still there."""
+
+FAILURES = (ValueError, RuntimeError, ArithmeticError, MemoryError)
+"""What work in the background may end with; the page says it."""
 
 State = Literal["waiting", "starting", "running", "done", "cancelled", "failed"]
 
@@ -111,13 +125,12 @@ class Job:
         return self._stop.is_set()
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where each thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             with self._home.turn(self) as granted:
+                stand_back()
                 self.state = self._train() if granted else "cancelled"
-        except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
-            self.error = _sentence(error)
+        except FAILURES as error:
+            self.error = sentence(error)
             self.state = "failed"
 
     def _train(self) -> State:
@@ -244,7 +257,14 @@ def session_is_here() -> Callable[[], bool]:
     return lambda: server.is_active_session(session)
 
 
-def _sentence(error: BaseException) -> str:
+def stand_back() -> None:
+    """Lets the pages' threads go before this one and those that it starts (Linux)."""
+    if sys.platform == "linux":  # where each thread has a priority of its own
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICE, os.getpriority(os.PRIO_PROCESS, thread)))
+
+
+def sentence(error: BaseException) -> str:
     """The first line of an error's message, or of its kind where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else f"Training failed: {type(error).__name__}."

@@ -267,7 +267,7 @@ def _status(key: str, config: SweepConfig, done: int, running: sweeps.Sweep | No
     with st.container(horizontal=True, vertical_alignment="center"):
         text = f"{done} of {total} curves"
         if running.waiting:
-            text = "Waiting for another visitor's sweep to end …"
+            text = "Waiting for the sweep before it to end …"
         elif running.live:
             text += " · each is judged over all seeds before it is drawn"
         elif running.cancelled:

@@ -3,24 +3,24 @@
 A page starts a sweep and then only reads: the curves that are there lie in the store, by their
 flat configs, so that what one visitor has computed nobody waits for again. One sweep runs at a
 time in the whole server, for it takes every processor. A sweep ends by itself, when it is
-cancelled, or when nobody holds it any more: its session has gone or wants another one.
+cancelled, or when nobody wants it any more: its session wants another one, or has been gone for
+GRACE seconds.
 """
 
-import os
-import sys
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 import streamlit as st
 
 from flowviz.experiments.nfe_quality import Curve, CurveConfig, SweepConfig, sweep
+from flowviz.ui import jobs
 
 __all__ = ["Store", "Sweep", "current", "start", "store"]
 
 MOST = 512
 """Curves that are kept; a curve takes some kilobytes."""
-NICE = 5
-"""How far the threads of a sweep stand behind those of the pages (Linux)."""
 PULSE = 0.2
 """Seconds between looks whether a sweep's turn has come."""
 
@@ -43,10 +43,23 @@ class Store(OrderedDict[CurveConfig, Curve]):
 class _Progress:
     """What the thread of a sweep tells and is told; it must not hold the sweep itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self.stop = threading.Event()
         self.begun = False
         self.error = ""
+        self._is_wanted = is_wanted
+        self._wanted_at = self._looked_at = time.monotonic()
+
+    def must_stop(self) -> bool:
+        """Whether it was cancelled or its visitor has gone; may be asked from several threads."""
+        now = time.monotonic()
+        if now - self._looked_at >= PULSE:
+            self._looked_at = now
+            if self._is_wanted():
+                self._wanted_at = now
+            elif now - self._wanted_at > jobs.GRACE:
+                self.stop.set()
+        return self.stop.is_set()
 
 
 class Sweep:
@@ -56,9 +69,11 @@ class Sweep:
         config: what is computed.
     """
 
-    def __init__(self, config: SweepConfig, known: Store) -> None:
+    def __init__(
+        self, config: SweepConfig, known: Store, is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         self.config = config
-        self._progress = _Progress()
+        self._progress = _Progress(is_wanted)
         self._thread = threading.Thread(
             target=_run, args=(config, known, self._progress), name="flowviz-sweep", daemon=True
         )
@@ -74,7 +89,7 @@ class Sweep:
 
     @property
     def waiting(self) -> bool:
-        """Whether another visitor's sweep runs before it."""
+        """Whether another sweep runs before it."""
         return self.live and not self._progress.begun
 
     @property
@@ -97,17 +112,16 @@ class Sweep:
 
 
 def _run(config: SweepConfig, known: Store, progress: _Progress) -> None:
-    if sys.platform == "linux":  # where each thread has a priority, which its own threads inherit
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    jobs.stand_back()
     while not _turn.acquire(timeout=PULSE):
-        if progress.stop.is_set():
+        if progress.must_stop():
             return
     try:
         progress.begun = True
-        for _ in sweep(config, known=known, should_stop=progress.stop.is_set):
+        for _ in sweep(config, known=known, should_stop=progress.must_stop):
             pass
-    except ValueError as error:  # a solve that failed, too
-        progress.error = str(error)
+    except jobs.FAILURES as error:  # a solve that failed, too
+        progress.error = jobs.sentence(error)
     finally:
         _turn.release()
 
@@ -128,5 +142,5 @@ def start(key: str, config: SweepConfig) -> Sweep:
     before = current(key)
     if before is not None:
         before.cancel()
-    st.session_state[key] = Sweep(config, store())
+    st.session_state[key] = Sweep(config, store(), jobs.session_is_here())
     return st.session_state[key]

@@ -27,6 +27,9 @@ __all__ = ["Settings", "board", "buttons", "controls", "figures", "job", "note",
 
 DEFAULT = TrainConfig()
 NONE = "none"
+JOB = "job:train"
+PAYLOAD = "payload:train"
+"""Where the session keeps its work; not among the page's controls, which a lecture sets anew."""
 POLL = 1.0
 """Seconds between looks at a job."""
 MOST_STEPS = 100_000
@@ -53,7 +56,7 @@ class Settings:
 
 def job() -> Job | None:
     """The job that this session started last."""
-    return st.session_state.get("train:job")
+    return st.session_state.get(JOB)
 
 
 def controls() -> Settings:
@@ -222,7 +225,9 @@ def _watched(settings: Settings, was_live: bool) -> None:
 
 
 def _start(configs: tuple[TrainConfig, ...]) -> None:
-    st.session_state["train:job"] = queue().start(configs, session_is_here())
+    current = job()
+    if current is None or not current.live:  # a second click must not lose the first one's job
+        st.session_state[JOB] = queue().start(configs, session_is_here())
 
 
 def _cancel() -> None:
@@ -286,7 +291,7 @@ def _payload(current: Job | None, settings: Settings) -> bytes:
         )
     snapshot = current.snapshot
     shown: MonitorState = "live" if live else "ended"
-    kept = st.session_state.get("train:payload")
+    kept = st.session_state.get(PAYLOAD)
     if kept and kept[0] == (current.id, shown) and kept[1] is snapshot:
         return kept[2]
     payload = pack(
@@ -298,7 +303,7 @@ def _payload(current: Job | None, settings: Settings) -> bytes:
         steps=snapshot.steps,
         message="First samples in a moment …",
     )
-    st.session_state["train:payload"] = ((current.id, shown), snapshot, payload)
+    st.session_state[PAYLOAD] = ((current.id, shown), snapshot, payload)
     return payload
 
 

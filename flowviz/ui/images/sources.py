@@ -33,7 +33,7 @@ from flowviz.ui.cache import LISTED_SECONDS, pass_over
 
 __all__ = ["MISSING", "Source", "cards", "load", "names", "opener", "quality"]
 
-HELD = "images:uploads"
+HELD = "uploads:images"
 """Where the session keeps what it uploaded, by name, the newest last."""
 
 MOST_HELD = 3
@@ -175,7 +175,7 @@ def _uploader() -> None:
     if file is None:
         return
     uploads: dict[str, Source] = st.session_state.setdefault(HELD, {})
-    refused: dict[str, str] = st.session_state.setdefault("images:refused", {})
+    refused: dict[str, str] = st.session_state.setdefault("refused:images", {})
     if file.file_id not in refused:
         try:
             source = _opened(file.name, file.getvalue())

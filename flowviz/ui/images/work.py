@@ -30,7 +30,7 @@ POLL = 0.25
 """Seconds between looks at work in the background."""
 PATIENCE = 0.15
 """Seconds for which a page waits before it says that something is being made."""
-RUN = "images:run"
+RUN = "work:images"
 """Where the session keeps its work; one at a time."""
 
 
