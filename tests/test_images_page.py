@@ -200,6 +200,17 @@ def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
     assert "OT 1.00 at NFE 10 (1,000 images)" in text and "VP 2.00 at NFE 50 (200 images)" in text
 
 
+def test_a_solver_that_the_end_of_the_path_spoils_is_named_with_the_reason():
+    def point(solver, value):
+        return QualityPoint(solver, 20, "uniform", 1.0, 1_000, 0, 20, 20, value, 0.2, 0.5)
+
+    far, near = ([point("midpoint", 4.0), point("rk4", rk4)] for rk4 in (32.0, 5.0))
+    text = measures.end_words(["OT", "VP"], ["ot", "vp"], [near, far])
+    assert "**Runge-Kutta 4 (3/8 rule) on VP** is 8 times as far as midpoint with NFE 20" in text
+    assert "dσ/dt is -50" in text and "on OT" not in text
+    assert not measures.end_words(["VP"], ["vp"], [[point("midpoint", 4.0), point("euler", 32.0)]])
+
+
 def test_points_of_two_seeds_are_two_curves(tiny, figures):
     path = tiny / "images" / "tiny-ot.safetensors"
     points = [

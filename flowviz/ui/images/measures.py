@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
+import torch
 
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import unet_shape
@@ -18,6 +19,8 @@ from flowviz.experiments.images import ImageConfig, nearest_nfe
 from flowviz.figures import curves
 from flowviz.figures.images import Steps, step_sizes
 from flowviz.networks import UNETS
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
 from flowviz.straightness import Straightness
 from flowviz.ui import figure, state
@@ -28,7 +31,7 @@ from flowviz.ui.images.sources import Source
 from flowviz.ui.images.work import Piece, draw, store
 from flowviz.ui.theme import is_dark
 
-__all__ = ["quality", "quality_words", "ways"]
+__all__ = ["end_words", "quality", "quality_words", "ways"]
 
 FEW = 4
 """Images whose ways are followed."""
@@ -37,6 +40,8 @@ NFES = (2, 5, 10, 20, 50)
 JUDGED = (200, 500, 1_000)
 SECONDS = 0.0026
 """Of one processor for a pass of the shipped networks, one image."""
+SPOILED = 2.0
+"""How many times as far as midpoint's images those of a solver are that the path's end spoils."""
 LOW = (4, 5, 9, 10)
 """What counts as few evaluations."""
 SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
@@ -339,7 +344,9 @@ def _against_nfe(
     settings: Settings, sides: Sequence[Source], points: Sequence[Sequence[QualityPoint]]
 ) -> None:
     kinds = sorted({_kind(p) for own in points for p in own}, key=str)
-    st.markdown(quality_words([side.path for side in sides], points))
+    specs = [side.card.path for side in sides]
+    labels = [side.path for side in sides]
+    st.markdown(quality_words(labels, points) + end_words(labels, specs, points))
     named = [
         name
         for name in MEASURES
@@ -496,6 +503,42 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     if leads:
         text += f" With few evaluations: {'; '.join(dict.fromkeys(leads))}."
     return text
+
+
+def end_words(
+    labels: Sequence[str], specs: Sequence[str], points: Sequence[Sequence[QualityPoint]]
+) -> str:
+    """Of the solvers that the end of a path spoils: by how much, and why; "" without any.
+
+    Args:
+        labels: of each side.
+        specs: of each side's path, see `flowviz.schedulers.scheduler`.
+        points: of each side.
+    """
+    told = []
+    for label, spec, own in zip(labels, specs, points, strict=True):
+        safe = {(_kind(p)._replace(solver=""), p.nfe): p for p in own if p.solver == "midpoint"}
+        for solver in dict.fromkeys(p.solver for p in own):
+            method = METHODS[solver]
+            if method.adaptive or not method.evaluates_end:
+                continue
+            ratios = {
+                p.nfe: p.frechet / safe[key].frechet
+                for p in own
+                if p.solver == solver
+                for key in [(_kind(p)._replace(solver=""), p.nfe)]
+                if key in safe
+            }
+            nfe = max(ratios, default=0)
+            if ratios and ratios[nfe] > SPOILED:
+                path = AffinePath(scheduler(spec))
+                end = path.scheduler(torch.tensor(path.t_max, dtype=torch.float64))
+                told.append(
+                    f" **{method.label} on {label}** is {ratios[nfe]:.0f} times as far as "
+                    f"midpoint with NFE {nfe:.0f}: its last stage takes the velocity at the "
+                    f"path's end, where dσ/dt is {end.d_sigma:.0f}, for a whole part of a step."
+                )
+    return "".join(told)
 
 
 def _state(plot: go.Figure, protocols: Sequence[str]) -> None:
