@@ -207,7 +207,7 @@ def test_a_solver_that_the_end_of_the_path_spoils_is_named_with_the_reason():
     far, near = ([point("midpoint", 4.0), point("rk4", rk4)] for rk4 in (32.0, 5.0))
     text = measures.end_words(["OT", "VP"], ["ot", "vp"], [near, far])
     assert "**Runge-Kutta 4 (3/8 rule) on VP** is 8 times as far as midpoint with NFE 20" in text
-    assert "dσ/dt is -50" in text and "on OT" not in text
+    assert "dσ/dt is −50" in text and "on OT" not in text
     assert not measures.end_words(["VP"], ["vp"], [[point("midpoint", 4.0), point("euler", 32.0)]])
 
 

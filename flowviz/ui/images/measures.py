@@ -369,7 +369,7 @@ def _told(kind: Kind, kinds: Sequence[Kind], names: Sequence[str]) -> str:
         "no class" if kind.guidance is None else f"w = {kind.guidance:g}",
         f"{kind.grid} grid" if len({k.grid for k in kinds if k.grid}) > 1 and kind.grid else "",
         f"seed {kind.seed}" if len({k.seed for k in kinds}) > 1 else "",
-        f"{kind.n:,} images",
+        f"{kind.n:,} images" if len(kinds) == 1 or len({k.n for k in kinds}) > 1 else "",
     ]
     return ", ".join(part for part in parts if part)
 
@@ -536,7 +536,7 @@ def end_words(
                 told.append(
                     f" **{method.label} on {label}** is {ratios[nfe]:.0f} times as far as "
                     f"midpoint with NFE {nfe:.0f}: its last stage takes the velocity at the "
-                    f"path's end, where dσ/dt is {end.d_sigma:.0f}, for a whole part of a step."
+                    f"path's end, where dσ/dt is −{-end.d_sigma:.0f}, too steep for such a step."
                 )
     return "".join(told)
 
