@@ -116,7 +116,7 @@ def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here):
     assert not app.exception
     own = app.session_state["found"].rows[-1]
     assert own.checkpoint == ("live:x" if here else EXACT) and own.path == "shaped:a1=0.2"
-    assert own.label.startswith("flow matching" if here else "exact field")
+    assert own.label.startswith("learned field" if here else "exact field")
 
 
 @pytest.mark.parametrize(

@@ -294,5 +294,6 @@ def test_lines_that_are_one_are_drawn_once():
             ("OT", "blue", x),
         )
     )
-    drawn = once([noise, score, other, blue])
-    assert [line.label for line in drawn] == ["noise and score", "velocity", "OT"]
+    longer = lines_of.Curve(label="own", colour="red", x=np.linspace(0, 1, 4), y=np.zeros(4))
+    drawn = once([noise, score, other, blue, longer])
+    assert [line.label for line in drawn] == ["noise and score", "velocity", "OT", "own"]

@@ -135,7 +135,7 @@ UNETS["small"] = UNetShape(
     #   48 x 1,2,2, attention at 8 and 4          2.52 M    100 and 273
     #   40 x 1,2,4, attention at 8 and 4          4.18 M     95 and 257
     #   64 x 1,2,2, attention at 8 and 4          4.47 M     62 and 193
-    # So 3 million images take 5.6 hours of such a core, and 16 guided images at NFE 20 take 1.7 s
+    # So 3 million images take 5.6 hours of such a core alone, and 16 guided images at NFE 20 1.7 s
     # of one. Of the first: without channels-last 190 in place of 209 (drawing 299 in place of
     # 623), with torch.compile 170 after minutes of compiling; bfloat16 gains nothing below 64
     # channels. Measured by `taskset -c 1 python tests/benchmarks/image_throughput.py`.

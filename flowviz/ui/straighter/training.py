@@ -176,14 +176,20 @@ def once(lines: Sequence[curves.Curve]) -> list[curves.Curve]:
     """The lines, those that are one as one line with the labels of all."""
     kept: list[curves.Curve] = []
     for each in lines:
-        same = [k for k, other in enumerate(kept) if other.colour == each.colour]
-        same = [k for k in same if np.allclose(kept[k].y, each.y, atol=1e-6, equal_nan=True)]
-        if same:
-            (k, *_) = same
-            kept[k] = replace(kept[k], label=f"{kept[k].label} and {each.label}")
+        for k, other in enumerate(kept):
+            if other.colour == each.colour and _are_one(other, each):
+                kept[k] = replace(other, label=f"{other.label} and {each.label}")
+                break
         else:
             kept.append(each)
     return kept
+
+
+def _are_one(a: curves.Curve, b: curves.Curve) -> bool:
+    return all(
+        p.shape == q.shape and np.allclose(p, q, atol=1e-6, equal_nan=True)
+        for p, q in ((a.x, b.x), (a.y, b.y))
+    )
 
 
 def _race(config: RaceConfig, over: str, beside: str, found: RaceResult) -> None:
