@@ -296,4 +296,4 @@ def test_lines_that_are_one_are_drawn_once():
     )
     longer = lines_of.Curve(label="own", colour="red", x=np.linspace(0, 1, 4), y=np.zeros(4))
     drawn = once([noise, score, other, blue, longer])
-    assert [line.label for line in drawn] == ["noise and score", "velocity", "OT", "own"]
+    assert [line.label for line in drawn] == ["noise<br>and score", "velocity", "OT", "own"]

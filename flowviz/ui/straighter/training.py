@@ -178,7 +178,7 @@ def once(lines: Sequence[curves.Curve]) -> list[curves.Curve]:
     for each in lines:
         for k, other in enumerate(kept):
             if other.colour == each.colour and _are_one(other, each):
-                kept[k] = replace(other, label=f"{other.label} and {each.label}")
+                kept[k] = replace(other, label=f"{other.label}<br>and {each.label}")
                 break
         else:
             kept.append(each)
