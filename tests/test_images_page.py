@@ -50,6 +50,15 @@ def opened(**link):
     return finished(app.run())
 
 
+def opened_with(folder, quality):
+    """The page's view of quality, while these numbers are stored beside the one checkpoint."""
+    beside = write_quality(folder / "images" / "tiny-ot.safetensors", quality)
+    try:
+        return opened(view="quality", left="tiny-ot", right="none")
+    finally:
+        beside.unlink()
+
+
 def finished(app):
     """The page after its work in the background."""
     for _ in range(20):
@@ -121,13 +130,8 @@ def test_stored_quality_is_drawn_and_told(tiny):
             QualityPoint("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, passes, value, 0.4, 0.5)
         )
 
-    path = tiny / "images" / "tiny-ot.safetensors"
     walked = {"tol": 1e-3, "nfe": 14, "times": [0, 0.4, 1], "rejected": [[0.4, 0.6]]}
-    beside = write_quality(path, {"points": [point(4, 9.0), point(20, 5.0)], "steps": walked})
-    try:
-        app = opened(view="quality", left="tiny-ot", right="none")
-    finally:
-        beside.unlink()
+    app = opened_with(tiny, {"points": [point(4, 9.0), point(20, 5.0)], "steps": walked})
     assert "5.00 at NFE 20 (w = 2, 50 % of its images are of their class" in text_of(app)
     assert "New points cannot be measured" in text_of(app), "digits are no CIFAR-10"
     assert not app.error
@@ -167,15 +171,10 @@ def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
         asked = ("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, 2.0 * nfe)
         return asdict(QualityPoint(*asked, 5.0, 0.4, 0.5, fid, protocol))
 
-    path = tiny / "images" / "tiny-ot.safetensors"
     ways = ["500 samples against A; bilinear", "500 samples against B; bicubic"]
     for told, labels in ((ways[:1], ["500 images"]), (ways, ["protocol 1", "protocol 2"])):
         points = [point(4 + i, 30.0 + i, way) for i, way in enumerate(told)]
-        beside = write_quality(path, {"points": points})
-        try:
-            app = opened(view="quality", left="tiny-ot", right="none")
-        finally:
-            beside.unlink()
+        app = opened_with(tiny, {"points": points})
         assert not app.error
         plot = figures["images-fid"]
         assert [trace.name.rpartition(", ")[2] for trace in plot.data] == labels
@@ -212,7 +211,6 @@ def test_a_solver_that_the_end_of_the_path_spoils_is_named_with_the_reason():
 
 
 def test_points_of_two_seeds_are_two_curves(tiny, figures):
-    path = tiny / "images" / "tiny-ot.safetensors"
     points = [
         asdict(
             QualityPoint("midpoint", nfe, "uniform", 2.0, 50, seed, nfe, 2 * nfe, 5.0, 0.4, 0.5)
@@ -220,11 +218,7 @@ def test_points_of_two_seeds_are_two_curves(tiny, figures):
         for seed in (0, 5)
         for nfe in (4, 10)
     ]
-    beside = write_quality(path, {"points": points})
-    try:
-        app = opened(view="quality", left="tiny-ot", right="none")
-    finally:
-        beside.unlink()
+    app = opened_with(tiny, {"points": points})
     assert not app.error
     names = [trace.name for trace in figures["images-accuracy"].data]
     assert len(names) == 2 and "seed 0" in names[0] and "seed 5" in names[1]

@@ -124,7 +124,7 @@ def test_a_sweep_ends_with_its_visitor():
 def test_a_sweep_ends_when_its_visitor_has_been_gone_for_long(monkeypatch):
     """Of a closed tab Streamlit may keep the session, which holds the sweep, for hours."""
     monkeypatch.setattr("flowviz.ui.jobs.GRACE", 0.05)
-    monkeypatch.setattr(sweeps, "PULSE", 0.01)
+    monkeypatch.setattr("flowviz.ui.jobs.PULSE", 0.01)
     sweep = sweeps.Sweep(LONG, sweeps.Store(), lambda: False)
     sweep.wait(20)
     assert not sweep.live and sweep.cancelled

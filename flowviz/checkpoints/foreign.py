@@ -389,7 +389,7 @@ def _plain_field(network: nn.Module, path: str, objective: str, channels: int) -
         network,
         AffinePath(scheduler(path)),
         OBJECTIVES[objective],
-        mean=torch.zeros(channels, 1, 1),  # of no effect on a plain field, nor has std
+        mean=torch.zeros(channels, 1, 1),  # neither matters to a plain field's velocity
         std=IMAGE_STD,
         preconditioned=False,
         clocked=False,

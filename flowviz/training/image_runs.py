@@ -111,10 +111,8 @@ def run_images(
         data = data or image_set(config.data)
         device = device or torch.device("cpu")
         state = ImageTrainState(config, data, device, compiled=bool(compiled), processes=processes)
-        progress = {
-            "seconds": 0.0,
-            "loss": 0.0,
-        }  # training time so far; losses since the last line
+        # Training time so far; losses since the last line.
+        progress = {"seconds": 0.0, "loss": 0.0}
         if resume:
             saved = _latest(folder)
             if saved is not None:

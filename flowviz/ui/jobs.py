@@ -36,6 +36,7 @@ __all__ = [
     "Job",
     "JobQueue",
     "State",
+    "Stop",
     "Task",
     "queue",
     "sentence",
@@ -54,6 +55,37 @@ FAILURES = (ValueError, RuntimeError, ArithmeticError, MemoryError)
 """What work in the background may end with; the page says it."""
 
 State = Literal["waiting", "starting", "running", "done", "cancelled", "failed"]
+
+
+class Stop:
+    """The wish that work in the background ends: it was told, or its visitor has gone.
+
+    The visitor has gone when `is_wanted` has said no for GRACE seconds.
+    """
+
+    def __init__(self, is_wanted: Callable[[], bool]) -> None:
+        self._told = threading.Event()
+        self._is_wanted = is_wanted
+        self._wanted_at = self._looked_at = time.monotonic()
+
+    def tell(self) -> None:
+        """Asks the work to end; returns at once."""
+        self._told.set()
+
+    def is_told(self) -> bool:
+        """Whether it was told or found to be wanted no more."""
+        return self._told.is_set()
+
+    def must_stop(self) -> bool:
+        """The same after a look at the visitor; the work's threads ask it, however many."""
+        now = time.monotonic()
+        if now - self._looked_at >= PULSE:
+            self._looked_at = now
+            if self._is_wanted():
+                self._wanted_at = now
+            elif now - self._wanted_at > GRACE:
+                self._told.set()
+        return self._told.is_set()
 
 
 class Job:
@@ -77,9 +109,7 @@ class Job:
         self.error = ""
         self._fields: tuple[LearnedField, ...] = ()
         self._home = home
-        self._is_wanted = is_wanted
-        self._wanted_at = self._looked_at = time.monotonic()
-        self._stop = threading.Event()
+        self._stop = Stop(is_wanted)
         self._thread = threading.Thread(
             target=self._run, name=f"flowviz-train-{self.id}", daemon=True
         )
@@ -106,7 +136,7 @@ class Job:
 
     def cancel(self) -> None:
         """Asks the job to end after the step that it is making; returns at once."""
-        self._stop.set()
+        self._stop.tell()
         self._home.wake()
 
     def wait(self, timeout: float | None = None) -> None:
@@ -115,14 +145,7 @@ class Job:
 
     def must_stop(self) -> bool:
         """Whether it was cancelled or its visitor has gone."""
-        now = time.monotonic()
-        if now - self._looked_at >= PULSE:
-            self._looked_at = now
-            if self._is_wanted():
-                self._wanted_at = now
-            elif now - self._wanted_at > GRACE:
-                self._stop.set()
-        return self._stop.is_set()
+        return self._stop.must_stop()
 
     def _run(self) -> None:
         try:

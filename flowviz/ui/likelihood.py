@@ -515,7 +515,7 @@ def _row(label: str, result: Likelihood) -> dict[str, str]:
 def verdict(found: Mapping[Model, Likelihood], entropy: float | None) -> str:
     """What the table says, from its numbers."""
     best = min(found.values(), key=lambda result: result.nll)
-    # The error is that of one model's KL, which is no less than that of a gap on the same data.
+    # The error is that of the best one's KL, which stands for that of a gap on the same data.
     near = [m.label for m, r in found.items() if r.nll <= best.nll + 2 * (best.error or 0)]
     if len(found) == 1:
         text = f"{near[0]} gives the data {best.nll:.4f} nats. "

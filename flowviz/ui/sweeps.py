@@ -8,7 +8,6 @@ GRACE seconds.
 """
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -44,22 +43,9 @@ class _Progress:
     """What the thread of a sweep tells and is told; it must not hold the sweep itself."""
 
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
-        self.stop = threading.Event()
+        self.stop = jobs.Stop(is_wanted)
         self.begun = False
         self.error = ""
-        self._is_wanted = is_wanted
-        self._wanted_at = self._looked_at = time.monotonic()
-
-    def must_stop(self) -> bool:
-        """Whether it was cancelled or its visitor has gone; may be asked from several threads."""
-        now = time.monotonic()
-        if now - self._looked_at >= PULSE:
-            self._looked_at = now
-            if self._is_wanted():
-                self._wanted_at = now
-            elif now - self._wanted_at > jobs.GRACE:
-                self.stop.set()
-        return self.stop.is_set()
 
 
 class Sweep:
@@ -80,7 +66,7 @@ class Sweep:
         self._thread.start()
 
     def __del__(self) -> None:
-        self._progress.stop.set()
+        self._progress.stop.tell()
 
     @property
     def live(self) -> bool:
@@ -95,7 +81,7 @@ class Sweep:
     @property
     def cancelled(self) -> bool:
         """Whether it was told to end."""
-        return self._progress.stop.is_set()
+        return self._progress.stop.is_told()
 
     @property
     def error(self) -> str:
@@ -104,7 +90,7 @@ class Sweep:
 
     def cancel(self) -> None:
         """Ends it before the next evaluation of a field; what was found is kept."""
-        self._progress.stop.set()
+        self._progress.stop.tell()
 
     def wait(self, timeout: float | None = None) -> None:
         """Returns when the sweep has ended, or after `timeout` seconds."""
@@ -114,11 +100,11 @@ class Sweep:
 def _run(config: SweepConfig, known: Store, progress: _Progress) -> None:
     jobs.stand_back()
     while not _turn.acquire(timeout=PULSE):
-        if progress.must_stop():
+        if progress.stop.must_stop():
             return
     try:
         progress.begun = True
-        for _ in sweep(config, known=known, should_stop=progress.must_stop):
+        for _ in sweep(config, known=known, should_stop=progress.stop.must_stop):
             pass
     except jobs.FAILURES as error:  # a solve that failed, too
         progress.error = jobs.sentence(error)
