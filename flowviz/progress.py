@@ -1,0 +1,91 @@
+"""Progress of long work: one object that the caller passes in.
+
+The numerics report to it and ask it whether to stop; a front end derives from `Progress` and
+shows a bar, keeps partial results or cancels.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from threading import Event
+from typing import Any, TypeVar
+
+from flowviz.device import limit_threads, processors
+
+__all__ = ["Progress", "Stopped"]
+
+T = TypeVar("T")
+
+
+class Stopped(RuntimeError):
+    """The work ended early because a stop was requested."""
+
+
+class Progress:
+    """Progress that nobody watches: reports go nowhere, no stop is requested, nothing is cached.
+
+    Attributes:
+        share: the reported share of the work, in [0, 1].
+        doing: what is being done, in a few words.
+    """
+
+    def __init__(self) -> None:
+        self.share = 0.0
+        self.doing = ""
+
+    def report(self, share: float, doing: str = "") -> None:
+        """Reports that `share` of the work, in [0, 1], is done.
+
+        Raises:
+            Stopped: a stop was requested.
+        """
+        self.share, self.doing = share, doing or self.doing
+        if self.should_stop():
+            raise Stopped("The work was stopped on request.")
+
+    def should_stop(self) -> bool:
+        """Whether a stop was requested; any thread may ask."""
+        return False
+
+    def cached(self, compute: Callable[..., T], config: Any, **given: Any) -> T:
+        """`compute(config, **given)`, or the result of an earlier call with an equal config.
+
+        Args:
+            compute: a pure function.
+            config: hashable; it identifies the result among those of `compute`.
+            given: further arguments that follow from the config, such as a loaded network.
+        """
+        return compute(config, **given)
+
+    def in_parallel(
+        self, pieces: Sequence[Callable[[], T]], *, doing: str = "", workers: int | None = None
+    ) -> Iterator[tuple[int, T]]:
+        """Computes pieces of work in threads; yields index and result of each as it ends.
+
+        The share of the finished pieces is reported after each. All pieces end early when the
+        caller closes the iterator or a stop is requested between two pieces.
+
+        Args:
+            pieces: functions without arguments, the longest first.
+            doing: what is being done, in a few words.
+            workers: number of threads; the number of processors by default.
+
+        Raises:
+            Stopped: a stop was requested.
+        """
+        ended = Event()
+
+        def run(piece: Callable[[], T]) -> T:
+            if ended.is_set() or self.should_stop():
+                raise Stopped("The work was stopped on request.")
+            return piece()
+
+        pool = ThreadPoolExecutor(workers or processors(), initializer=limit_threads)
+        try:
+            places = {pool.submit(run, piece): k for k, piece in enumerate(pieces)}
+            for done, future in enumerate(as_completed(places), start=1):
+                result = future.result()
+                self.report(done / len(pieces), doing)
+                yield places[future], result
+        finally:
+            ended.set()
+            pool.shutdown(cancel_futures=True)

@@ -1,0 +1,168 @@
+"""The settings of a study: one declaration for control, URL, command line and validation.
+
+A study's config is a frozen dataclass that derives from `Config` and whose fields are made by
+`setting`. The metadata of a field says what a page shows (label, help, unit), what a link carries
+(slug), what the command line offers (`--name` and its help) and what is valid (bounds, choices).
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from flowviz.bounds import check_bounds
+from flowviz.registry import Registry, hint_at
+
+__all__ = ["Choices", "Config", "Kind", "Setting", "setting", "settings"]
+
+Kind = Literal["value", "data", "path", "field", "seed"]
+"""What a setting holds. Each kind but "value" has a control of its own on the pages."""
+
+Choices = Registry[Any] | Mapping[Any, str] | Callable[[], Mapping[Any, str]]
+"""Valid values with their labels; a registry or a function is read anew each time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is declared of one field of a config.
+
+    Attributes:
+        label: text above the control.
+        help: one or two sentences; they may use Markdown.
+        bounds: smallest and largest valid number; None for no bounds.
+        choices: see `options`.
+        offered: valid values that a menu offers; None for all choices.
+        unit: unit of the number, such as "steps".
+        slug: parameter of the URL; "" for the name of the field.
+        kind: what the setting holds.
+        max_chosen: number of values that the menu of a tuple accepts.
+        display: whether the setting changes only the drawing, not the computed result.
+        advanced: whether only the command line offers the setting, not the page.
+        name: name of the field; `settings` fills it in.
+        type: type of the value, or of one element of a tuple; `settings` fills it in.
+        several: whether the field is a tuple; `settings` fills it in.
+        default: default value, or MISSING; `settings` fills it in.
+    """
+
+    label: str
+    help: str = ""
+    bounds: tuple[float, float] | None = None
+    choices: Choices | None = None
+    offered: tuple[Any, ...] | None = None
+    unit: str = ""
+    slug: str = ""
+    kind: Kind = "value"
+    max_chosen: int = 6
+    display: bool = False
+    advanced: bool = False
+    name: str = ""
+    type: type = object
+    several: bool = False
+    default: Any = MISSING
+
+    @property
+    def options(self) -> Mapping[Any, str] | None:
+        """The valid values with their labels, in the order of a menu; None if any value is."""
+        if self.choices is None:
+            return None
+        if isinstance(self.choices, Registry):
+            return self.choices.labels
+        return self.choices() if callable(self.choices) else self.choices
+
+    @property
+    def flag(self) -> str:
+        """The option of the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def check(self, config: object) -> None:
+        """Validates this field of a config.
+
+        Raises:
+            ValueError: a value is out of bounds or not one of the choices.
+        """
+        value = getattr(config, self.name)
+        values = value if self.several else (value,)
+        if not values:
+            raise ValueError(f"{self.name} needs one value or more; got none.")
+        for each in values:
+            if self.bounds is not None:
+                check_bounds(SimpleNamespace(**{self.name: each}), **{self.name: self.bounds})
+            options = self.options
+            if options is not None and each not in options:
+                hint = hint_at(str(each), map(str, options))
+                known = ", ".join(map(str, options))
+                raise ValueError(f"Unknown {self.name} {each!r}.{hint} There are: {known}.")
+
+
+def setting(default: Any = MISSING, label: str = "", **declared: Any) -> Any:
+    """A field of a config with its declaration.
+
+    Args:
+        default: default value; without it the value must be given.
+        label: text above the control.
+        declared: further attributes of `Setting`.
+    """
+    return field(default=default, metadata={"setting": Setting(label=label, **declared)})
+
+
+@cache
+def settings(kind: type) -> Mapping[str, Setting]:
+    """The settings of a config class by the names of its fields, in their order."""
+    hints = get_type_hints(kind)
+    return {each.name: _complete(each, hints[each.name]) for each in fields(kind)}
+
+
+def _complete(of: Field[Any], hint: Any) -> Setting:
+    declared: Setting = of.metadata["setting"]
+    several = get_origin(hint) is tuple
+    return replace(
+        declared,
+        name=of.name,
+        slug=declared.slug or of.name,
+        type=get_args(hint)[0] if several else hint,
+        several=several,
+        default=of.default,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base class of the configs of studies: names and numbers only, validated once.
+
+    A config is hashable; it serves as a cache key, a URL and a command line. A subclass that
+    validates more extends `__post_init__` and calls it here first.
+
+    Raises:
+        ValueError: a value is not valid; one sentence says what must hold and what was given.
+    """
+
+    def __post_init__(self) -> None:
+        for each in settings(type(self)).values():
+            each.check(self)
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> Self:
+        """A config from those of `values` that it has; all others keep their defaults."""
+        return cls(**{name: values[name] for name in settings(cls) if name in values})
+
+    @property
+    def computed(self) -> Self:
+        """This config with the default of each setting that changes only the drawing."""
+        return replace(self, **{s.name: s.default for s in self._display()})
+
+    @property
+    def key(self) -> str:
+        """A name of the computed result, the same in every process: 16 hexadecimal digits."""
+        named = {"study": type(self).__qualname__, **asdict(self.computed)}
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
+
+    def changed(self) -> dict[str, Any]:
+        """The settings that are not at their defaults, by name."""
+        found = {s.name: (getattr(self, s.name), s) for s in settings(type(self)).values()}
+        return {name: value for name, (value, s) in found.items() if value != s.default}
+
+    def _display(self) -> Iterator[Setting]:
+        return (s for s in settings(type(self)).values() if s.display and s.default is not MISSING)

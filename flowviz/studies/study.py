@@ -1,0 +1,191 @@
+"""What a study is: a question with its settings, its numbers, its figures, its table, its words.
+
+A page, the command line, a notebook and an export show a study by the same object, so that they
+show the same thing. A study knows no front end: numbers are NumPy arrays, figures are Plotly's.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from flowviz.progress import Progress
+from flowviz.settings import Config
+
+if TYPE_CHECKING:
+    from flowviz.fields import LearnedField
+
+__all__ = [
+    "Columns",
+    "Finding",
+    "LiveFields",
+    "NamedFigure",
+    "Study",
+    "Summary",
+    "Verdict",
+    "stacked",
+    "to_json",
+]
+
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+"""A table: columns by name, all of the same length."""
+
+LiveFields: TypeAlias = "Mapping[str, LearnedField]"
+"""Fields without a file, such as one just trained, by the name that a config gives them."""
+
+Verdict = Literal["", "supported", "not supported", "undecided"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One sentence that follows from the numbers of a result.
+
+    Attributes:
+        text: the sentence, plain text without Markdown.
+        lead: two or three words in front of it, such as "At equal error"; may be empty.
+        numbers: the numbers that the sentence rests on, by name.
+        verdict: whether the numbers support the claim in question; "" if none is judged.
+        detail: whether it explains the method; pages show such findings small, at the end.
+    """
+
+    text: str
+    lead: str = ""
+    numbers: Mapping[str, float] = ()  # type: ignore[assignment]
+    verdict: Verdict = ""
+    detail: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "numbers", dict(self.numbers))
+
+    def __str__(self) -> str:
+        """Lead, text and verdict in one line."""
+        said = f"{self.lead}: {self.text}" if self.lead else self.text
+        return f"{said} [{self.verdict}]" if self.verdict else said
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedFigure:
+    """A figure with what is needed to show and to export it.
+
+    Attributes:
+        name: letters, digits and hyphens; unique among the figures of the study.
+        title: what the figure shows, in a few words.
+        alt: what one sees, in one sentence, for screen readers.
+        figure: the Plotly figure, in the theme of `flowviz.figures.theme`.
+        squares: number of square panels side by side, so that the height follows the width; 0 for
+            a figure with a height of its own.
+        half: whether it may share a row with the next figure.
+    """
+
+    name: str
+    title: str
+    alt: str
+    figure: go.Figure
+    squares: Literal[0, 1, 2] = 0
+    half: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A small table to read, in contrast to the table of all numbers.
+
+    Attributes:
+        title: what it compares, in one line.
+        heads: heads of the columns, the first over the rows' names.
+        rows: the cells as text.
+    """
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question that can be computed, drawn, tabulated and put into words.
+
+    `draw`, `table`, `say` and `summarise` depend on the config and the result alone.
+
+    Attributes:
+        name: name on the command line and in links; its file has the same name, with underscores.
+        title: the question, in a few words.
+        config: frozen dataclass that derives from `Config`.
+        compute: `compute(config, *, field=None, progress=None)` yields ever more complete results
+            (dataclasses of NumPy arrays), of which the last is complete; `field` are live fields.
+        draw: `draw(config, result, *, dark=False)` returns the figures.
+        table: `table(config, result)` returns all numbers behind the figures as columns.
+        say: `say(config, result)` returns the findings.
+        summarise: `summarise(config, result)` returns a small table to read; None for none.
+        page: name of the page that shows the study; "study" is the page that shows any study.
+        seconds: typical time of the default config on two cores. Pages ask before they start work
+            of more than a few seconds.
+        smallest: settings of a config that is computed within a second or two, for tests.
+    """
+
+    name: str
+    title: str
+    config: type[Config]
+    compute: Callable[..., Iterator[Any]]
+    draw: Callable[..., list[NamedFigure]]
+    table: Callable[[Any, Any], Columns]
+    say: Callable[[Any, Any], list[Finding]]
+    summarise: Callable[[Any, Any], Summary | None] | None = None
+    page: str = "study"
+    seconds: float = 1.0
+    smallest: Mapping[str, Any] = ()  # type: ignore[assignment]
+
+    def result(
+        self, config: Config, *, field: LiveFields | None = None, progress: Progress | None = None
+    ) -> Any:
+        """The complete result of a config.
+
+        Raises:
+            ValueError: the config asks for something that does not exist or that diverges.
+            Stopped: a stop was requested through `progress`.
+        """
+        *_, result = self.compute(config, field=field, progress=progress)
+        return result
+
+
+def stacked(tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Tables with the same columns, one below the other; a single value fills its column."""
+    columns: dict[str, list[NDArray[Any]]] = {}
+    for each in tables:
+        rows = max(np.size(value) for value in each.values())
+        for name, value in each.items():
+            columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value), (rows,)))
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
+def to_json(value: Any) -> Any:
+    """A result as JSON stores it: fields and public properties, arrays as lists, NaN as None.
+
+    Live objects such as networks are left out.
+    """
+    if is_dataclass(value):
+        names = [each.name for each in fields(value)]
+        names += [
+            name
+            for kind in type(value).__mro__
+            for name, entry in vars(kind).items()
+            if isinstance(entry, property) and not name.startswith("_")
+        ]
+        found = {name: getattr(value, name) for name in names}
+        return {key: to_json(each) for key, each in found.items() if _is_plain(each)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(each) for key, each in value.items() if _is_plain(each)}
+    if isinstance(value, tuple | list):
+        return [to_json(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return to_json(value.tolist())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    plain = (type(None), bool, int, float, str, tuple, list, Mapping, np.ndarray, np.generic)
+    return isinstance(value, plain) or is_dataclass(value)
