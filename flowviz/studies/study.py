@@ -18,6 +18,11 @@ from flowviz.settings import Config
 if TYPE_CHECKING:
     from flowviz.fields import LearnedField
 
+    LiveFields: TypeAlias = Mapping[str, LearnedField]
+    """Fields without a file, such as one just trained, by the name that a config gives them."""
+else:  # the import of a study's module must not import PyTorch for an annotation
+    LiveFields: TypeAlias = Mapping
+
 __all__ = [
     "Columns",
     "Finding",
@@ -32,9 +37,6 @@ __all__ = [
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 """A table: columns by name, all of the same length."""
-
-LiveFields: TypeAlias = "Mapping[str, LearnedField]"
-"""Fields without a file, such as one just trained, by the name that a config gives them."""
 
 Verdict = Literal["", "supported", "not supported", "undecided"]
 
