@@ -20,6 +20,7 @@ PAGES = {
     "straighter": ("Measure", "Is straighter better?", ":material/straighten:"),
     "likelihood": ("Measure", "Likelihood", ":material/landscape:"),
     "figure4": ("Measure", "The paper's Fig. 4", ":material/grid_on:"),
+    "study": ("Measure", "All studies", ":material/list:"),
 }
 
 now = lecture.running()

@@ -61,7 +61,7 @@ class Setting:
     name: str = ""
     type: type = object
     several: bool = False
-    default: Any = MISSING
+    default: Any = None
 
     @property
     def options(self) -> Mapping[Any, str] | None:
@@ -85,7 +85,7 @@ class Setting:
         """
         value = getattr(config, self.name)
         values = value if self.several else (value,)
-        if not values:
+        if not values and self.default != ():
             raise ValueError(f"{self.name} needs one value or more; got none.")
         for each in values:
             if self.bounds is not None:
@@ -148,15 +148,13 @@ class Config:
         """A config from those of `values` that it has; all others keep their defaults."""
         return cls(**{name: values[name] for name in settings(cls) if name in values})
 
-    @property
     def computed(self) -> Self:
         """This config with the default of each setting that changes only the drawing."""
         return replace(self, **{s.name: s.default for s in self._display()})
 
-    @property
     def key(self) -> str:
         """A name of the computed result, the same in every process: 16 hexadecimal digits."""
-        named = {"study": type(self).__qualname__, **asdict(self.computed)}
+        named = {"study": type(self).__qualname__, **asdict(self.computed())}
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
     def changed(self) -> dict[str, Any]:

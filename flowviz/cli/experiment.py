@@ -1,18 +1,26 @@
-"""experiment: what the pages draw, by the same configs and the same code."""
+"""experiment: the studies that the pages show, with the same findings, figures and numbers."""
 
 import argparse
-import inspect
-import itertools
 import json
-import re
-from dataclasses import MISSING, asdict, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from flowviz.cli.arguments import Commands, Parser, add_command, add_json
-from flowviz.cli.printing import Progress, table
+from flowviz.cli.printing import Progress as Bar
+from flowviz.cli.printing import table
+from flowviz.files import check_target, write_bytes, write_text
+from flowviz.progress import Progress
 
-PARTS = 100
-"""Of a bar, for each config."""
+if TYPE_CHECKING:
+    from flowviz.settings import Config, Setting
+    from flowviz.studies import Study
+
+PARTS = 1_000
+"""Resolution of the progress bar."""
+
+SMALL_FILE = {"csv": None, "figure": None, "width": None, "json": False}
+"""Options of every study beside its settings, with their defaults."""
 
 
 def add(commands: Commands) -> None:
@@ -21,138 +29,149 @@ def add(commands: Commands) -> None:
         commands,
         "experiment",
         _experiment,
-        "compute the numbers that a page draws, from the same config by the same code",
-        "density --field checkerboard-ot --t 0 0.5 1 --json",
+        "compute a study that a page shows: findings, figures, table and numbers",
+        "nfe-quality --data checkerboard --figure nfe.svg --csv nfe.csv",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="experiment; without, all of them")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="study; without it, the list")
     parser.add_argument(
         "settings",
         nargs=argparse.REMAINDER,
         metavar="...",
-        help="its settings, which `flowviz experiment NAME --help` explains",
+        help="settings of the study, see `flowviz experiment NAME --help`",
     )
     add_json(parser)
 
 
+class _BarProgress(Progress):
+    """Progress that draws a bar on standard error and remembers partial results."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.bar = Bar(label)
+        self._known: dict[Any, Any] = {}
+
+    def report(self, share: float, doing: str = "") -> None:
+        super().report(share, doing)
+        self.bar.show(int(PARTS * share), PARTS, self.doing)
+
+    def cached(self, compute: Any, config: Any, **given: Any) -> Any:
+        key = compute, config
+        if key not in self._known:
+            self._known[key] = compute(config, **given)
+        return self._known[key]
+
+
 def _experiment(options: argparse.Namespace) -> None:
-    from flowviz.experiments.catalogue import EXPERIMENTS, plain, run
+    from flowviz.studies import STUDIES
 
     if options.name is None:
-        labels = {name: entry.label for name, entry in EXPERIMENTS.items()}
+        titles = {name: study.title for name, study in STUDIES.items()}
         if options.json:
-            print(json.dumps(labels, indent=2, ensure_ascii=False))
+            print(json.dumps(titles, indent=2, ensure_ascii=False))
         else:
-            table(["name", "what it computes (page)"], [list(row) for row in labels.items()])
+            table(["name", "what it shows"], [list(row) for row in titles.items()])
         return
-    kind = EXPERIMENTS[options.name].config
-    given = vars(_settings(options.name, kind).parse_args(options.settings))
-    as_json = given.pop("json") or options.json
-    configs = [kind(**each) for each in _combined(kind, given)]
-    progress, answers = Progress(options.name), []
-    for k, config in enumerate(configs):
-        for result in run(options.name, config):
-            share = getattr(result, "share", 1.0)
-            progress.show(PARTS * k + int(PARTS * share), PARTS * len(configs))
-        answers.append({"config": asdict(config), "result": plain(result)})
-    progress.end()
-    if as_json:
-        print(json.dumps({"experiment": options.name, "results": answers}, allow_nan=False))
-        return
-    for answer in answers:
-        changed = ", ".join(f"{k} {v}" for k, v in answer["config"].items() if k in given)
-        print(f"{options.name}{': ' if changed else ''}{changed}")
-        for name, value in _leaves(answer["result"]):
-            print(f"  {name}: {value}")
+    study = STUDIES[options.name]
+    given = vars(_parser(study).parse_args(options.settings))
+    out = {name: given.pop(name, default) for name, default in SMALL_FILE.items()}
+    config = study.config(**given)
+    for name in ("csv", "figure"):
+        if out[name]:
+            check_target(out[name])
+    progress = _BarProgress(study.name)
+    result = study.result(config, progress=progress)
+    progress.bar.end()
+    if out["csv"]:
+        from flowviz.studies.export import csv_text
+
+        settings = {"study": study.name, **asdict(config)}
+        write_text(out["csv"], csv_text(settings, study.table(config, result)))
+    if out["figure"]:
+        _write_figures(study, config, result, Path(out["figure"]), out["width"])
+    _print(study, config, result, as_json=out["json"] or options.json)
 
 
-def _settings(name: str, kind: type) -> argparse.ArgumentParser:
-    """The parser of an experiment's settings, one a field of its config."""
-    from flowviz.experiments.catalogue import EXPERIMENTS
+def _parser(study: "Study") -> argparse.ArgumentParser:
+    """The parser of a study: one option for each setting, and those of the output."""
+    from flowviz.settings import settings
 
     parser = Parser(
-        prog=f"flowviz experiment {name}",
-        description=f"Computes {EXPERIMENTS[name].label}.",
-        epilog="A setting of one value may be given several: each is computed. A field that is a "
-        "checkpoint brings its own data and path. Of the results all numbers, arrays as lists.",
+        prog=f"flowviz experiment {study.name}",
+        description=f"{study.title}.",
         argument_default=argparse.SUPPRESS,
     )
-    helps, hints = _helps(kind), get_type_hints(kind)
-    for field in fields(kind):
-        hint, flag = hints[field.name], f"--{field.name.replace('_', '-')}"
-        text = helps[field.name].replace("%", "%%")
-        default = field.default
-        if default is not MISSING:
-            shown = " ".join(map(str, default)) if isinstance(default, tuple) else default
-            text += f" (default: {shown})"
-        if hint is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-            continue
-        several = get_origin(hint) is tuple
-        parser.add_argument(
-            flag,
-            nargs="+",
-            type=get_args(hint)[0] if several else hint,
-            metavar="NAME" if hint is str or str in get_args(hint) else "X",
-            required=default is MISSING,
-            help=text,
-        )
+    for each in settings(study.config).values():
+        _add_option(parser, each)
+    parser.add_argument("--csv", metavar="FILE", help="write the table of all numbers")
     parser.add_argument(
-        "--json", action="store_true", default=False, help="print JSON, in place of what is short"
+        "--figure",
+        metavar="FILE",
+        help=".svg, .png, .pdf or .html; of several figures each has its name before the suffix",
     )
+    parser.add_argument("--width", type=float, metavar="MM", help="printed width, such as 85")
+    parser.add_argument("--json", action="store_true", help="print config, findings and numbers")
     return parser
 
 
-def _combined(kind: type, given: dict[str, Any]) -> list[dict[str, Any]]:
-    """The settings of each config: every value of one setting with every value of the others."""
-    from flowviz.experiments.evolution import EXACT
-    from flowviz.experiments.sources import source
-    from flowviz.experiments.theorem2 import NEW
-
-    hints = get_type_hints(kind)
-    choices = {
-        name: [tuple(value)] if get_origin(hints[name]) is tuple else value
-        for name, value in given.items()
-        if hints[name] is not bool
-    }
-    flags = {name: value for name, value in given.items() if hints[name] is bool}
-    rows = []
-    for values in itertools.product(*choices.values()):
-        row = flags | dict(zip(choices, values, strict=True))
-        if row.get("field", EXACT) not in (EXACT, NEW):
-            origin = source(row["field"])
-            row = {"data": origin.data, "path": origin.path_spec} | row
-        rows.append(row)
-    return rows
-
-
-def _helps(kind: type) -> dict[str, str]:
-    """What the docstrings of a config and its bases say of each field."""
-    found: dict[str, str] = {}
-    for each in reversed(kind.__mro__):
-        _, _, text = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
-        entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", text, flags=re.MULTILINE)
-        found |= {name: " ".join(said.split()).rstrip(".") for name, said in entries}
-    return found
+def _add_option(parser: argparse.ArgumentParser, of: "Setting") -> None:
+    text = " ".join(filter(None, [of.label.rstrip(".") + ".", of.help]))
+    if of.options is not None:
+        text += f" One of: {', '.join(map(str, of.options))}."
+    if of.bounds is not None:
+        text += f" Range: {of.bounds[0]:g} to {of.bounds[1]:g}."
+    if of.default is not MISSING:
+        shown = " ".join(map(str, of.default)) if of.several else of.default
+        text += f" (default: {shown})"
+    text = text.replace("%", "%%")
+    if of.type is bool:
+        parser.add_argument(of.flag, action=argparse.BooleanOptionalAction, help=text)
+        return
+    parser.add_argument(
+        of.flag,
+        type=of.type,
+        metavar="NAME" if of.type is str else "X",
+        required=of.default is MISSING,
+        help=text,
+        **({"nargs": "+", "action": _Tuple} if of.several else {}),
+    )
 
 
-def _leaves(value: object, name: str = "") -> list[tuple[str, str]]:
-    """The numbers and names of a result by their place, and of arrays the shape alone."""
-    if isinstance(value, dict):
-        pairs = value.items()
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        pairs = enumerate(value)
-    elif isinstance(value, list):
-        shape, inner = [], value
-        while isinstance(inner, list):
-            shape.append(len(inner))
-            inner = inner[0] if inner else None
-        short = len(shape) == 1 and len(value) <= 8
-        told = " ".join(map(_brief, value)) if short else f"array {' x '.join(map(str, shape))}"
-        return [(name, told)]
-    else:
-        return [(name, _brief(value))]
-    return [leaf for key, item in pairs for leaf in _leaves(item, f"{name}.{key}".lstrip("."))]
+class _Tuple(argparse.Action):
+    """Stores several values as a tuple."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, tuple(values))
 
 
-def _brief(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _write_figures(
+    study: "Study", config: "Config", result: object, path: Path, width_mm: float | None
+) -> None:
+    from flowviz.studies.export import figure_bytes
+
+    figures = study.draw(config, result)
+    for each in figures:
+        target = path if len(figures) == 1 else path.with_stem(f"{path.stem}-{each.name}")
+        write_bytes(target, figure_bytes(each.figure, path.suffix[1:], width_mm=width_mm))
+
+
+def _print(study: "Study", config: "Config", result: object, *, as_json: bool) -> None:
+    said = study.say(config, result)
+    if as_json:
+        from flowviz.studies.study import to_json
+
+        answer = {
+            "experiment": study.name,
+            "config": to_json(config),
+            "findings": to_json(said),
+            "result": to_json(result),
+        }
+        print(json.dumps(answer, allow_nan=False, ensure_ascii=False))
+        return
+    changed = ", ".join(f"{name} {value}" for name, value in config.changed().items())
+    print(f"{study.title}{f' ({changed})' if changed else ''}")
+    summary = None if study.summarise is None else study.summarise(config, result)
+    if summary is not None:
+        print(f"\n{summary.title}")
+        table(summary.heads, [list(row) for row in summary.rows])
+    for finding in said:
+        print(f"\n{finding}")

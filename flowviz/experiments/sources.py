@@ -20,7 +20,7 @@ from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler, spec_of
 
-__all__ = ["PREFIX", "Source", "exact_name", "pinned", "source"]
+__all__ = ["PREFIX", "Source", "exact_name", "pinned", "source", "trained_name"]
 
 PREFIX = "exact:"
 """How the names of exact fields begin."""
@@ -116,3 +116,10 @@ def exact_name(data: str, path: str) -> str:
 def pinned(card: Card) -> str:
     """What the field of a checkpoint with this very content is called by."""
     return f"{card.name}@{card.sha256[:PIN]}"
+
+
+def trained_name(data: str, path: str) -> str | None:
+    """The name of the checkpoint `DATA-PATH` with its content, or None if there is none."""
+    name = f"{data}-{path}"
+    cards = checkpoints.listing(lambda error: None)
+    return next((pinned(card) for card in cards if card.name == name), None)

@@ -21,7 +21,7 @@ __all__ = [
     "Summary",
 ]
 
-_NO_STUDIES = {"study"}
+_NO_STUDIES = {"export", "study"}
 """Modules of this package that hold no study; so are those that begin with an underscore."""
 
 

@@ -30,8 +30,8 @@ from flowviz.figures.pairings import over_minibatch
 from flowviz.schedulers import scheduler
 from flowviz.ui import data_picker, figure, paths, state
 from flowviz.ui.cache import kept
-from flowviz.ui.compare.networks import choose, networks
 from flowviz.ui.downloads import stacked
+from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.pieces import gather
 from flowviz.ui.theme import is_dark
 

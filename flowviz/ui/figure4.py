@@ -14,7 +14,7 @@ from flowviz.experiments.figure4 import HistogramResult, Row, SheetConfig
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.ui import cache, figure, paths, state
-from flowviz.ui.compare.networks import choose, networks
+from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.pieces import gather
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 from flowviz.ui.theme import is_dark

@@ -29,7 +29,7 @@ from flowviz.figures import curves, sheet, theme
 from flowviz.figures import likelihood as figures
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.ui import cache, data_picker, downloads, figure, paths, solver_picker, state
-from flowviz.ui.compare.networks import LIVE, choose, networks
+from flowviz.ui.field_picker import LIVE, choose, networks
 from flowviz.ui.pieces import gather
 from flowviz.ui.solver_picker import Solver, spent
 from flowviz.ui.theme import is_dark

@@ -24,7 +24,7 @@ from flowviz.schedulers import scheduler
 from flowviz.stochastic import RENEWAL, SAMPLERS
 from flowviz.ui import cache, data_picker, downloads, figure, paths, state
 from flowviz.ui import player as players
-from flowviz.ui.compare.networks import choose, networks
+from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.theme import is_dark
 
 __all__ = ["Settings", "Way", "controls", "equations", "figures", "lesson", "player", "ways"]

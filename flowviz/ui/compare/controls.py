@@ -7,7 +7,7 @@ import streamlit as st
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
 from flowviz.schedulers import LEARNED, LearnedReference
 from flowviz.ui import data_picker, paths, solver_picker, state
-from flowviz.ui.compare.networks import networks
+from flowviz.ui.field_picker import networks
 from flowviz.ui.solver_picker import Solver
 
 __all__ = ["Settings", "controls"]

@@ -22,8 +22,8 @@ from flowviz.schedulers import scheduler
 from flowviz.ui import cache
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
-from flowviz.ui.compare.networks import choose
 from flowviz.ui.compare.sides import Side
+from flowviz.ui.field_picker import choose
 from flowviz.ui.pieces import gather
 
 __all__ = ["CELLS", "TIMES", "Layer", "layer_of", "learn", "planes"]

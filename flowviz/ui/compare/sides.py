@@ -11,7 +11,7 @@ from flowviz.schedulers import LEARNED, scheduler
 from flowviz.ui import cache, state
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
-from flowviz.ui.compare.networks import choose
+from flowviz.ui.field_picker import choose
 
 __all__ = ["Side", "player", "sides"]
 

@@ -9,7 +9,7 @@ from flowviz.fields.learned_path import LearnedPathField
 from flowviz.figures import theme
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.ui import cache
-from flowviz.ui.compare.networks import LIVE, choose, networks
+from flowviz.ui.field_picker import LIVE, choose, networks
 from flowviz.ui.theme import is_dark
 
 __all__ = ["DATA_POINTS", "Shown", "flows"]

@@ -12,7 +12,7 @@ from flowviz.figures import curves, theme
 from flowviz.figures import posterior as figures
 from flowviz.schedulers import scheduler
 from flowviz.ui import figure, state
-from flowviz.ui.compare.networks import choose, networks
+from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.theme import is_dark
 from flowviz.ui.why import results
 

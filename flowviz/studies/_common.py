@@ -1,0 +1,37 @@
+"""Settings and small parts that several studies share."""
+
+from typing import Any
+
+from flowviz.bounds import MOST_SEED
+from flowviz.settings import setting
+
+__all__ = ["data_setting", "path_setting", "paths_setting", "seed_setting", "signed"]
+
+SEED_HELP = "The same seed gives the same random numbers, hence the same result."
+
+
+def data_setting(default: str = "checkerboard", help: str = "Distribution at t = 1.") -> Any:
+    """The data set, as a spec of `flowviz.datasets`."""
+    return setting(default, "Data set", kind="data", help=help)
+
+
+def path_setting(default: str = "ot", help: str = "How noise becomes data.", **more: Any) -> Any:
+    """One probability path, as a spec of `flowviz.schedulers`."""
+    return setting(default, "Path", kind="path", help=help, **more)
+
+
+def paths_setting(
+    default: tuple[str, ...] = ("ot", "vp"), help: str = "Paths to compare.", **more: Any
+) -> Any:
+    """Several probability paths."""
+    return setting(default, "Paths", kind="path", help=help, **more)
+
+
+def seed_setting(label: str = "Seed", help: str = SEED_HELP, **more: Any) -> Any:
+    """The seed of the random numbers."""
+    return setting(0, label, kind="seed", bounds=(0, MOST_SEED), help=help, **more)
+
+
+def signed(value: float) -> str:
+    """A number to three decimals with a true minus sign."""
+    return f"{value:.3f}".replace("-", "−")

@@ -1,0 +1,77 @@
+"""Results of studies as files: figures as SVG, PNG, PDF or HTML, tables as CSV."""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from flowviz.studies.study import Columns
+
+__all__ = ["FORMATS", "csv_text", "figure_bytes"]
+
+FORMATS = ("svg", "png", "pdf", "html")
+"""Suffixes of figure files."""
+
+WIDTH_PIXELS = 900
+"""Default width of an exported figure."""
+
+PIXELS_PER_MM = 96 / 25.4
+"""CSS pixels per millimetre, by which PDF and SVG have their printed size."""
+
+PNG_SCALE = 3
+"""Image pixels per CSS pixel of a PNG file, about 290 per inch."""
+
+
+def figure_bytes(figure: go.Figure, suffix: str, *, width_mm: float | None = None) -> bytes:
+    """A figure as the content of a file.
+
+    Args:
+        figure: the figure; it is not changed.
+        suffix: one of FORMATS. HTML needs no further package; the others need kaleido and Chrome
+            or Chromium.
+        width_mm: printed width in millimetres; the figure's own, or WIDTH_PIXELS, by default.
+
+    Raises:
+        ValueError: the suffix is unknown, or kaleido or the browser is missing.
+    """
+    if suffix not in FORMATS:
+        raise ValueError(f"A figure file must end in .{', .'.join(FORMATS)}; got .{suffix}.")
+    if suffix == "html":
+        return figure.to_html(include_plotlyjs=True, full_html=True).encode()
+    width = WIDTH_PIXELS if width_mm is None else round(width_mm * PIXELS_PER_MM)
+    if width_mm is None and figure.layout.width is not None:
+        width = figure.layout.width
+    scale = PNG_SCALE if suffix == "png" else 1
+    try:
+        return figure.to_image(suffix, width=width, height=figure.layout.height, scale=scale)
+    except Exception as error:  # kaleido has no common base of its errors
+        raise ValueError(
+            f"A .{suffix} figure needs the package kaleido (pip install 'flowviz[figures]') and "
+            f"Chrome or Chromium; got {type(error).__name__}. A .html figure needs neither."
+        ) from error
+
+
+def csv_text(settings: Mapping[str, object], columns: Columns) -> str:
+    """A table with a header line, the settings above it as "# name: value" lines.
+
+    Raises:
+        ValueError: the columns have different lengths.
+    """
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"The columns of a table must have one length; got {lengths}.")
+    out = io.StringIO()
+    for name, value in settings.items():
+        out.write(f"# {name}: {str(value).splitlines()[0] if str(value) else ''}\n")
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(columns)
+    rows.writerows(zip(*map(_texts, columns.values()), strict=True))
+    return out.getvalue()
+
+
+def _texts(values: Any) -> Any:
+    values = np.asarray(values)
+    return values if values.dtype.kind in "UOb" else np.char.mod("%.7g", values)

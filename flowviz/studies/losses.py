@@ -1,0 +1,190 @@
+"""Do the conditional and the marginal loss differ by one constant? Theorem 2, measured.
+
+Lipman et al. 2022, theorem 2: for every field v, L_CFM(v) = L_FM(v) + E tr Cov[x'_t | x_t], where
+the last term does not depend on v.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.experiments.sources import trained_name
+from flowviz.experiments.theorem2 import (
+    NEW,
+    GapConfig,
+    GapResult,
+    TargetConfig,
+    TargetResult,
+    compute_gaps,
+    compute_target,
+)
+from flowviz.figures import theme, theorem2
+from flowviz.progress import Progress
+from flowviz.schedulers import scheduler
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, paths_setting, seed_setting
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "LossesConfig", "LossesResult", "network_names"]
+
+TRAINED = "trained"
+"""The network that is trained for the data set and the path, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossesConfig(Config):
+    """Both losses of several networks on each path."""
+
+    data: str = data_setting(help="Distribution of the data points x₁.")
+    paths: tuple[str, ...] = paths_setting(
+        help="The conditional loss has a minimum of its own on each path.", max_chosen=3
+    )
+    network: str = setting(
+        NEW,
+        "Network v",
+        choices={NEW: "new: random weights", TRAINED: "trained"},
+        help="Theorem 2 holds for any weights. New: a small network before training. Trained: the "
+        "checkpoint of this data set and path, if there is one.",
+    )
+    networks: tuple[str, ...] = setting(
+        (),
+        "Names of the networks",
+        advanced=True,
+        help="A checkpoint for each path, in place of `network`.",
+    )
+    pairs: int = setting(
+        131_072, "Pairs", bounds=(16, 10_000_000), advanced=True, help="Pairs for each path."
+    )
+    seed: int = seed_setting("First seed")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LossesResult:
+    """The losses and the variance of the target on the paths measured so far."""
+
+    gaps: tuple[GapResult, ...]
+    targets: tuple[TargetResult, ...]
+
+
+def network_names(config: LossesConfig) -> list[str]:
+    """The name of the network of each path: NEW where no network is trained."""
+    if config.networks:
+        return list(config.networks)
+    if config.network == NEW:
+        return [NEW] * len(config.paths)
+    return [trained_name(config.data, path) or NEW for path in config.paths]
+
+
+def compute(
+    config: LossesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[LossesResult]:
+    """Measures one path after the other; yields after each."""
+    progress = progress or Progress()
+    gaps: list[GapResult] = []
+    targets: list[TargetResult] = []
+    for path, name in zip(config.paths, network_names(config), strict=True):
+        targets.append(progress.cached(compute_target, TargetConfig(data=config.data, path=path)))
+        asked = GapConfig(
+            data=config.data, path=path, field=name, pairs=config.pairs, seed=config.seed
+        )
+        gaps.append(progress.cached(compute_gaps, asked, field=(field or {}).get(name)))
+        progress.report(len(gaps) / len(config.paths), scheduler(path).label)
+        yield LossesResult(gaps=tuple(gaps), targets=tuple(targets))
+
+
+def draw(config: LossesConfig, result: LossesResult, *, dark: bool = False) -> list[NamedFigure]:
+    """The conditional loss over the marginal loss of each network."""
+    rows = [
+        theorem2.Losses(
+            label=scheduler(path).label,
+            colour=theme.path_colour(path, dark=dark),
+            names=[each.label for each in gaps.gaps],
+            marginal=np.array([each.marginal for each in gaps.gaps]),
+            conditional=np.array([each.conditional for each in gaps.gaps]),
+            error=np.array([each.error for each in gaps.gaps]),
+            floor=target.floor,
+        )
+        for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False)
+    ]
+    return [
+        NamedFigure(
+            name="losses",
+            title="conditional over marginal loss",
+            alt="Conditional loss over marginal loss of several networks; those of each path lie "
+            "on a line of slope 1.",
+            figure=theorem2.losses(rows, dark=dark),
+        )
+    ]
+
+
+def table(config: LossesConfig, result: LossesResult) -> Columns:
+    """One row for each path and network."""
+    return stacked(
+        [
+            {
+                "path": path,
+                "network": np.array([each.label for each in gaps.gaps]),
+                "loss_fm": np.array([each.marginal for each in gaps.gaps]),
+                "loss_cfm": np.array([each.conditional for each in gaps.gaps]),
+                "gap": np.array([each.gap for each in gaps.gaps]),
+                "gap_error": np.array([each.error for each in gaps.gaps]),
+                "floor": target.floor,
+            }
+            for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False)
+        ]
+    )
+
+
+def say(config: LossesConfig, result: LossesResult) -> list[Finding]:
+    """Whether all networks of a path show the same gap."""
+    found = []
+    for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False):
+        label, error = scheduler(path).label, max(each.error for each in gaps.gaps)
+        spread = max(abs(each.gap - target.floor) / each.error for each in gaps.gaps)
+        found.append(
+            Finding(
+                lead=label,
+                text=f"the {len(gaps.gaps)} fields have one gap between the two losses: "
+                f"{gaps.mean:.3f} ± {error:.3f} per dimension, measured; {target.floor:.3f} from "
+                "the variance of the exact posterior.",
+                numbers={"gap": gaps.mean, "floor": target.floor, "standard_errors": spread},
+                verdict="supported" if spread < 4 else "not supported",
+            )
+        )
+    missing = [
+        scheduler(path).label
+        for path, name in zip(config.paths, network_names(config), strict=True)
+        if config.network == TRAINED and name == NEW
+    ]
+    if missing:
+        found.append(
+            Finding(
+                lead="No checkpoint",
+                text=f"there is no network for this data set on {' and '.join(missing)}; a new "
+                "network with random weights is shown.",
+            )
+        )
+    found.append(
+        Finding(
+            text="The gap is the smallest value that the conditional loss can reach. Losses of "
+            "different paths are therefore not comparable, and a loss that no longer falls may be "
+            "at its minimum. All fields see the same pairs, so their errors are correlated.",
+            detail=True,
+        )
+    )
+    return found
+
+
+STUDY = Study(
+    name="losses",
+    title="Conditional and marginal loss",
+    config=LossesConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="cfm",
+    seconds=3.0,
+    smallest={"paths": ("ot",), "pairs": 256},
+)

@@ -1,0 +1,108 @@
+"""The choice of velocity fields: the networks of this session, checkpoints and exact fields."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.sources import PREFIX, exact_name, pinned, source
+from flowviz.fields import LearnedField
+from flowviz.schedulers import scheduler
+from flowviz.settings import Setting
+from flowviz.ui import cache, paths, state
+
+__all__ = ["LIVE", "choose", "labels", "networks", "path_of", "pick", "preferred", "slug"]
+
+LIVE = "live"
+"""The network that this session trained."""
+
+
+def networks(data: str, path: str) -> dict[str, str]:
+    """The networks trained on a data set and a path, by slug with their labels, best first.
+
+    The session's own comes first, then the shipped one, then every other checkpoint whose path is
+    of this kind, whatever its parameters and its objective. A shaped schedule must be this very
+    shape.
+    """
+    found = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
+    cards = [
+        card
+        for card in cache.cards().values()
+        if card.data == data and path in (card.path, _kind(card.path))
+    ]
+    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{path}", card.name)):
+        found[card.name] = f"{card.name} ({card.method})"
+    return found
+
+
+def _kind(path: str) -> str:
+    """The name of a path's spec; the whole spec where the name leaves the shape open."""
+    name = path.split(":")[0]
+    return path if name == paths.OWN else name
+
+
+def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | None]:
+    """Path spec, field name and, if it is loaded, the field of one of `networks`.
+
+    Without such a network ("" for `name`) this is the exact field.
+    """
+    if name == LIVE:
+        trained = cache.adopted(data, path)
+        if trained is not None:
+            return path, *trained
+    card = cache.cards().get(name)
+    if card is None:
+        return path, EXACT, None
+    # The name includes the content, so that a checkpoint made anew is computed anew.
+    return card.path, pinned(card), cache.network(card.name, card.sha256)
+
+
+def labels(data: str) -> dict[str, str]:
+    """The label of each field of a data set by its name: networks first, then exact fields."""
+    found = {}
+    cards = [card for card in cache.cards().values() if card.data == data]
+    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{card.path}", card.name)):
+        kind = "" if card.objective == "flow" else f", {card.method}"
+        label = f"{scheduler(card.path).label}{kind}"
+        found[pinned(card)] = f"{label} ({card.name})" if label in found.values() else label
+    for path, label in paths.labels().items():
+        found[exact_name(data, paths.spec(path))] = f"{label}, exact"
+    return found
+
+
+def preferred(data: str) -> list[str]:
+    """The fields of conditional OT and VP diffusion: networks where both exist, else exact."""
+    by_slug = {slug(name): name for name in labels(data)}
+    learned = [f"{data}-{path}" for path in ("ot", "vp")]
+    if all(each in by_slug for each in learned):
+        return [by_slug[each] for each in learned]
+    return [exact_name(data, path) for path in ("ot", "vp")]
+
+
+def slug(name: str) -> str:
+    """A field in the URL, where the data set stands already: a checkpoint, or exact-PATH."""
+    if name.startswith(PREFIX):
+        return f"exact-{paths.name_of(name.rpartition('/')[2])}"
+    return name.rpartition("@")[0]
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def path_of(name: str) -> str:
+    """The spec of the path of a field."""
+    return source(name).path_spec
+
+
+def pick(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+    """The control of a setting that names one field, or several, of the data set in `values`."""
+    data = values["data"]
+    known = labels(data)
+    slugs = {slug(name): name for name in known}
+    options = {each: known[name] for each, name in slugs.items()}
+    opening: Sequence[str] = [slug(name) for name in preferred(data)]
+    if not of.several:
+        return slugs[state.select(of.slug, of.label, options, opening[0], help=of.help or None)]
+    chosen = state.several(
+        of.slug, of.label, options, opening, most=of.max_chosen, help=of.help or None
+    )
+    return tuple(slugs[each] for each in chosen)

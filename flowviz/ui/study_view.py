@@ -1,0 +1,125 @@
+"""A study on a page: its figures, findings and tables, with downloads, computed in background."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from flowviz.settings import Config
+from flowviz.studies import Finding, LiveFields, Study, Summary
+from flowviz.ui import figure, work
+from flowviz.ui.theme import is_dark
+
+__all__ = ["ASK_SECONDS", "findings", "show"]
+
+ASK_SECONDS = 5.0
+"""Typical time of a study from which on a page asks before it starts the work."""
+
+ICONS = {
+    "supported": ":material/check_circle:",
+    "not supported": ":material/cancel:",
+    "undecided": ":material/help:",
+}
+
+
+def show(
+    study: Study,
+    config: Config,
+    *,
+    live: LiveFields | None = None,
+    place: str = "",
+    invite: str | None = None,
+    filename: str = "",
+) -> None:
+    """Shows a study: the stored result, or work with partial results; see `work.show`.
+
+    Args:
+        study: what to show.
+        config: its settings.
+        live: fields without a file that the config names.
+        place: unique on the page; the study's name by default.
+        invite: sentence above the button that starts the work; by default one is made for studies
+            of more than ASK_SECONDS, and none for others. "" starts at once.
+        filename: of downloads, without suffix; made from study and data set by default.
+    """
+    if invite is None:
+        asks = study.seconds > ASK_SECONDS
+        invite = f"Takes about {study.seconds:.0f} s with the default settings." if asks else ""
+    work.show(
+        place or study.name,
+        (study.name, config.computed()),
+        partial(_compute, study, config.computed(), live),
+        partial(_draw, study, config, place or study.name, filename),
+        label=study.title,
+        invite=invite,
+        lane="long" if study.seconds > 60 else "short",
+    )
+
+
+def _compute(study: Study, config: Config, live: LiveFields | None, progress: Any) -> Any:
+    return study.compute(config, field=live, progress=progress)
+
+
+def _draw(study: Study, config: Config, place: str, filename: str, result: Any) -> None:
+    settings = _written(config)
+    figures = study.draw(config, result, dark=is_dark())
+    data = str(settings.get("data", "")).partition(":")[0]
+    row: list[Any] = []
+    for k, each in enumerate(figures):
+        if each.half and not row and k + 1 < len(figures):
+            row = list(st.columns(2))
+        with row.pop(0) if row else st.container():
+            figure.show(
+                each.figure,
+                f"{place}-{each.name}",
+                title=each.title,
+                alt=each.alt,
+                settings={"study": study.name, **settings},
+                columns=partial(study.table, config, result),
+                filename=filename or "-".join(filter(None, ["flowviz", data, each.name])),
+                squares=each.squares,
+            )
+    said = study.say(config, result)
+    findings([each for each in said if not each.detail])
+    if study.summarise is not None:
+        summary = study.summarise(config, result)
+        if summary is not None:
+            _summary(summary)
+    for each in said:
+        if each.detail:
+            st.caption(str(each))
+
+
+def findings(said: list[Finding]) -> None:
+    """Findings as a list, each with its lead in bold and a mark for its verdict."""
+    lines = []
+    for each in said:
+        mark = f"{ICONS[each.verdict]} " if each.verdict else ""
+        lead = f"**{each.lead}:** " if each.lead else ""
+        verdict = f" *[{each.verdict}]*" if each.verdict else ""
+        lines.append(f"- {mark}{lead}{_escaped(each.text)}{verdict}")
+    if lines:
+        st.markdown("\n".join(lines))
+
+
+def _summary(summary: Summary) -> None:
+    cells = [summary.heads, *summary.rows]
+    rows = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in cells]
+    line = "|" + ":--|" + "--:|" * (len(summary.heads) - 1)
+    st.markdown("\n".join([f"**{_escaped(summary.title)}**", "", rows[0], line, *rows[1:]]))
+
+
+def _escaped(text: str) -> str:
+    for sign in "\\`*_[]<>$|":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace(":material", "\\:material")
+
+
+def _written(config: Config) -> Mapping[str, object]:
+    """The settings as texts, in the head of a CSV file."""
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in asdict(config).items()
+    }

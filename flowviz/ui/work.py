@@ -1,0 +1,488 @@
+"""Work in the background: one queue, one store of results, one strip with progress and Cancel.
+
+A page calls `show`: the result is drawn at once if it is stored; else the work runs in a thread
+that never calls Streamlit, the page draws each partial result and polls until the end. Everything
+that may take longer than a second goes through it.
+
+Work ends by itself, on Cancel, when the same place of the page starts other work, or when its
+visitor has left: the browser's tab is closed and has not come back for GRACE_SECONDS. Another page
+of the app is not leaving, since the session goes on.
+
+Two lanes share the server. "short" is the work of pages; "long" is training, which must not keep
+short work waiting. In each lane the first works in the order of arrival run, others wait. Work
+leaves the pages responsive: PyTorch uses one thread per operation (see `flowviz.device`), and on
+Linux these threads have a lower priority than those of the pages.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
+
+import numpy as np
+import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from flowviz.device import limit_threads, processors
+from flowviz.progress import Progress, Stopped
+from flowviz.solvers import SolveCancelled
+
+__all__ = [
+    "FAILURES",
+    "GRACE_SECONDS",
+    "Lane",
+    "Queue",
+    "Store",
+    "Work",
+    "cached",
+    "cancel_all",
+    "current",
+    "lower_priority",
+    "queue",
+    "session_is_open",
+    "show",
+    "start",
+    "store",
+    "strip",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+GRACE_SECONDS = 60.0
+"""Time without a connection after which a visitor has left; a lost connection may come back."""
+PULSE_SECONDS = 1.0
+"""Time between two checks whether the visitor is connected."""
+POLL_SECONDS = 0.5
+"""Time between two looks of a page at its work."""
+PATIENCE_SECONDS = 0.25
+"""Time for which a page waits before it shows progress."""
+NICENESS = 5
+"""Priority of background threads (Linux), as by the command `nice`."""
+MAX_ENTRIES = 1_024
+"""Number of stored results."""
+MAX_BYTES = 400_000_000
+"""Memory of all stored results together."""
+
+FAILURES = (ValueError, RuntimeError, ArithmeticError, MemoryError)
+"""Errors with which work may end; the page shows their first line."""
+
+State = Literal["waiting", "running", "done", "cancelled", "failed"]
+Lane = Literal["short", "long"]
+
+
+class Store:
+    """The most recently used results by key, at most MAX_ENTRIES and MAX_BYTES together."""
+
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
+        self.max_entries, self.max_bytes = max_entries, max_bytes
+        self.bytes = 0
+        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable) -> Any:
+        """The result of a key, or None."""
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+
+    def put(self, key: Hashable, result: Any) -> None:
+        """Stores a result; the least recently used ones make room, the new one always stays."""
+        size = _size(result)
+        with self._lock:
+            _, before = self._entries.pop(key, (None, 0))
+            self._entries[key] = (result, size)
+            self.bytes += size - before
+            while len(self._entries) > 1 and (
+                len(self._entries) > self.max_entries or self.bytes > self.max_bytes
+            ):
+                _, (_, removed) = self._entries.popitem(last=False)
+                self.bytes -= removed
+
+    def clear(self) -> None:
+        """Removes all results."""
+        with self._lock:
+            self._entries.clear()
+            self.bytes = 0
+
+
+def _size(value: Any) -> int:
+    """Memory of the arrays, texts and bytes in a result, in bytes."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, bytes | str):
+        return len(value)
+    if is_dataclass(value):
+        return sum(_size(getattr(value, each.name)) for each in fields(value))
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    if isinstance(value, tuple | list):
+        return sum(map(_size, value))
+    return 64
+
+
+@st.cache_resource(show_spinner=False)
+def store() -> Store:
+    """The server's store of results, shared by all visitors."""
+    return Store()
+
+
+def _key(compute: Callable[..., Any], config: Hashable) -> Hashable:
+    return f"{compute.__module__}.{compute.__qualname__}", config
+
+
+def cached(compute: Callable[P, R]) -> Callable[P, R]:
+    """`compute`, whose results are stored by its first argument, a config.
+
+    Further arguments must follow from the config, such as the field that it names.
+    """
+
+    @wraps(compute)
+    def recalled(*args: P.args, **given: P.kwargs) -> R:
+        limit_threads()  # a setting of the calling thread
+        key = _key(compute, args[0])
+        found = store().get(key)
+        if found is None:
+            found = compute(*args, **given)
+            store().put(key, found)
+        return found
+
+    return recalled
+
+
+class Work(Progress):
+    """One piece of background work; made by `Queue.run`.
+
+    Attributes:
+        state: where it stands; the last three are final.
+        result: the newest partial result, or the complete one; None before the first.
+        error: why it failed, in one sentence; empty if it did not.
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[Progress], Iterator[Any]],
+        home: "Queue",
+        lane: Lane,
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        super().__init__()
+        self.state: State = "waiting"
+        self.result: Any = None
+        self.error = ""
+        self.lane: Lane = lane
+        self.started = 0.0
+        self._compute, self._home, self._is_wanted = compute, home, is_wanted
+        self._stop = threading.Event()
+        self._wanted_at = self._checked_at = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name=f"flowviz-{lane}", daemon=True)
+
+    @property
+    def live(self) -> bool:
+        """Whether it waits or runs."""
+        ended = self.state in ("done", "cancelled", "failed")
+        if not ended and self._thread.ident is not None and not self._thread.is_alive():
+            self.error = "The work ended by an internal error; the server's log has the details."
+            self.state, ended = "failed", True
+        return not ended
+
+    @property
+    def ahead(self) -> int:
+        """Number of works that must end before this one starts."""
+        return self._home.ahead(self)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated remaining time; None within the first seconds, when it would be a guess."""
+        spent = time.monotonic() - self.started
+        if self.state != "running" or spent < 5 or self.share <= 0:
+            return None
+        return spent * (1 - self.share) / self.share
+
+    def start(self) -> None:
+        """Starts the thread; `Queue.run` calls it."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Requests a stop and returns at once; the newest result stays."""
+        self._stop.set()
+        self._home.wake()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns when the work has ended, or after `timeout` seconds."""
+        self._thread.join(timeout)
+
+    def should_stop(self) -> bool:
+        """Whether a stop was requested, or the visitor left GRACE_SECONDS ago."""
+        now = time.monotonic()
+        if now - self._checked_at >= PULSE_SECONDS:
+            self._checked_at = now
+            if self._is_wanted():
+                self._wanted_at = now
+            elif now - self._wanted_at > GRACE_SECONDS:
+                self._stop.set()
+        return self._stop.is_set()
+
+    def cached(self, compute: Callable[..., R], config: Any, **given: Any) -> R:
+        """`compute(config, **given)` from the server's store; see `Progress.cached`."""
+        return cached(compute)(config, **given)
+
+    def _run(self) -> None:
+        try:
+            with self._home.turn(self) as granted:
+                lower_priority()
+                limit_threads()
+                self.state = self._work() if granted else "cancelled"
+        except (Stopped, SolveCancelled):
+            self.state = "cancelled"
+        except FAILURES as error:
+            lines = str(error).strip().splitlines()
+            self.error = lines[0] if lines else f"The work failed: {type(error).__name__}."
+            self.state = "failed"
+
+    def _work(self) -> State:
+        self.state, self.started = "running", time.monotonic()
+        for result in self._compute(self):
+            self.result = result
+            if self.should_stop():
+                return "cancelled"
+        self.share = 1.0
+        return "done"
+
+
+class Queue:
+    """Works in the order of arrival; in each lane the first `limits[lane]` run."""
+
+    def __init__(self, short: int, long: int) -> None:
+        if min(short, long) < 1:
+            raise ValueError(f"Each lane must run at least one work; got {short} and {long}.")
+        self.limits: dict[Lane, int] = {"short": short, "long": long}
+        self._works: list[Work] = []
+        self._change = threading.Condition()
+
+    def run(
+        self,
+        compute: Callable[[Progress], Iterator[Any]],
+        *,
+        lane: Lane = "short",
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> Work:
+        """Adds work at the end of a lane and returns at once.
+
+        Args:
+            compute: makes the generator of results, in the thread of the work.
+            lane: "long" for minutes of training, else "short".
+            is_wanted: whether the visitor is connected; called from the thread of the work.
+        """
+        work = Work(compute, self, lane, is_wanted)
+        with self._change:
+            self._works.append(work)
+        work.start()
+        return work
+
+    def ahead(self, work: Work) -> int:
+        """Number of works that must end before `work` starts."""
+        with self._change:
+            return max(0, self._place(work) + 1 - self.limits[work.lane])
+
+    def wake(self) -> None:
+        """Makes waiting works check again whether they must wait."""
+        with self._change:
+            self._change.notify_all()
+
+    @contextmanager
+    def turn(self, work: Work) -> Iterator[bool]:
+        """Waits for the turn of a work; the block gets False if a stop was requested before."""
+        try:
+            yield self._enter(work)
+        finally:
+            with self._change:
+                self._works.remove(work)
+                self._change.notify_all()
+
+    def _enter(self, work: Work) -> bool:
+        with self._change:
+            while not work.should_stop():
+                if self._place(work) < self.limits[work.lane]:
+                    return True
+                self._change.wait(PULSE_SECONDS)
+            return False
+
+    def _place(self, work: Work) -> int:
+        lane = [each for each in self._works if each.lane == work.lane]
+        return lane.index(work) if work in lane else 0
+
+
+@st.cache_resource(show_spinner=False)
+def queue() -> Queue:
+    """The server's queue; FLOWVIZ_JOBS sets how many works of each lane run at once.
+
+    Raises:
+        ValueError: FLOWVIZ_JOBS is not a positive whole number.
+    """
+    text = os.environ.get("FLOWVIZ_JOBS") or str(processors())
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"FLOWVIZ_JOBS must be a positive whole number; got {text!r}.")
+    return Queue(short=int(text), long=int(text))
+
+
+def session_is_open() -> Callable[[], bool]:
+    """A function that says, in any thread, whether this script's session is still connected."""
+    context = get_script_run_ctx()
+    if context is None or not runtime.exists():
+        return lambda: True
+    server, session = runtime.get_instance(), context.session_id
+    return lambda: server.is_active_session(session)
+
+
+def lower_priority() -> None:
+    """Lowers the priority of this thread and of those that it starts (Linux)."""
+    if sys.platform == "linux":  # where each thread has a priority of its own
+        thread = threading.get_native_id()
+        niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+
+
+@dataclass
+class _Placed:
+    """The work of one place of a page."""
+
+    token: Hashable
+    work: Work
+
+
+def current(place: str, token: Hashable) -> Work | None:
+    """The work that this session started at a place of a page for this token, if any."""
+    placed: _Placed | None = st.session_state.get(f"work:{place}")
+    return placed.work if placed is not None and placed.token == token else None
+
+
+def start(
+    place: str,
+    token: Hashable,
+    compute: Callable[[Progress], Iterator[Any]],
+    *,
+    lane: Lane = "short",
+) -> Work:
+    """Starts work at a place of a page; other work of this session at that place is cancelled.
+
+    The complete result is stored under `token`, for all visitors.
+    """
+    placed: _Placed | None = st.session_state.get(f"work:{place}")
+    if placed is not None:
+        placed.work.cancel()
+
+    def storing(progress: Progress) -> Iterator[Any]:
+        result = None
+        for result in compute(progress):
+            yield result
+        if result is not None:
+            shared.put(token, result)
+
+    shared = store()
+    work = queue().run(storing, lane=lane, is_wanted=session_is_open())
+    st.session_state[f"work:{place}"] = _Placed(token, work)
+    return work
+
+
+def cancel_all() -> None:
+    """Cancels all work of this session."""
+    for key, value in st.session_state.items():
+        if str(key).startswith("work:") and isinstance(value, _Placed):
+            value.work.cancel()
+
+
+def show(
+    place: str,
+    token: Hashable,
+    compute: Callable[[Progress], Iterator[R]],
+    draw: Callable[[R], None],
+    *,
+    label: str,
+    invite: str = "",
+    button: str = "Compute",
+    lane: Lane = "short",
+) -> None:
+    """Draws a result, stored or in the making; partial results as soon as there are any.
+
+    Args:
+        place: unique on the page; one place holds one work of a session.
+        token: hashable; everything that the result depends on.
+        compute: makes a generator of ever more complete results.
+        draw: draws a result, complete or not.
+        label: what is being made, in a few words.
+        invite: what will be computed and how long it takes, in one sentence; if given, work
+            starts only after a click.
+        button: text of that button.
+        lane: "long" for minutes of training, else "short".
+    """
+    known = store().get(token)
+    if known is not None:
+        draw(known)
+        return
+    work = current(place, token)
+    if work is None and not invite:
+        work = start(place, token, compute, lane=lane)
+        work.wait(PATIENCE_SECONDS)
+    if work is None:
+        st.markdown(invite)
+    if work is None or (not work.live and work.state != "done"):
+        text = button if work is None else "Try again" if work.state == "failed" else "Go on"
+        st.button(
+            text,
+            type="primary",
+            icon=":material/play_arrow:",
+            key=f"{place}-start",
+            on_click=start,
+            args=(place, token, compute),
+            kwargs={"lane": lane},
+        )
+    if work is None:
+        return
+    live = work.live
+
+    def watched() -> None:
+        strip(place, work, label)
+        if work.result is not None:
+            draw(work.result)
+        if live and not work.live:
+            st.rerun()  # the whole page once: polling ends
+
+    st.fragment(watched, run_every=POLL_SECONDS if live else None)()
+
+
+def strip(place: str, work: Work, label: str) -> None:
+    """One line about work: place in the queue or progress and time left, and Cancel."""
+    if work.state == "failed":
+        st.error(work.error, icon=":material/error:")
+    elif work.state == "cancelled":
+        st.info(f"Stopped: {label}. Finished parts are kept.", icon=":material/pause_circle:")
+    if not work.live:
+        return
+    text = label if not work.doing else f"{label}: {work.doing}"
+    if work.ahead:
+        text = f"{label}: waiting, {work.ahead} ahead in the queue"
+    elif work.seconds_left is not None:
+        text += f" · about {_duration(work.seconds_left)} left"
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{place}-progress"):
+        st.progress(min(max(work.share, 0.0), 1.0), text=text)
+        st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=work.cancel)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

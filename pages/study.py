@@ -1,0 +1,19 @@
+"""Any study by its name, with a control for each of its settings."""
+
+import streamlit as st
+
+from flowviz.studies import STUDIES
+from flowviz.ui import controls, state, study_view
+from flowviz.ui.ot_note import headed
+
+titles = {name: STUDIES[name].title for name in STUDIES}
+headed("All studies")
+with st.sidebar:
+    name = state.select("name", "Study", titles, next(iter(titles)))
+    study = STUDIES[name]
+    values = controls.pick(study.config)
+st.subheader(study.title)
+try:
+    study_view.show(study, study.config.build(values))
+except ValueError as error:
+    st.error(f"This study cannot be shown. {error}", icon=":material/error:")

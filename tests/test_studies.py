@@ -1,0 +1,135 @@
+"""Every study keeps the contract of `flowviz.studies.study`, on the command line too."""
+
+import dataclasses
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from flowviz.cli import main
+from flowviz.progress import Progress, Stopped
+from flowviz.settings import Config, setting, settings
+from flowviz.studies import STUDIES, Finding, NamedFigure, Study
+from flowviz.studies.study import stacked, to_json
+
+NAMES = list(STUDIES)
+
+
+def smallest(study):
+    return study.config.build(dict(study.smallest))
+
+
+@pytest.fixture(scope="module")
+def results():
+    found = {}
+
+    def result(name):
+        if name not in found:
+            study = STUDIES[name]
+            found[name] = study.result(smallest(study))
+        return found[name]
+
+    return result
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestEveryStudy:
+    def test_it_draws_tabulates_and_speaks(self, name, results):
+        study, result = STUDIES[name], results(name)
+        config = smallest(study)
+        for dark in (False, True):
+            figures = study.draw(config, result, dark=dark)
+            assert figures and len({each.name for each in figures}) == len(figures)
+            for each in figures:
+                assert isinstance(each.figure, go.Figure) and each.figure.data
+                assert each.title and each.alt.endswith(".")
+        lengths = {len(values) for values in study.table(config, result).values()}
+        assert len(lengths) == 1 and lengths.pop() > 0
+        said = study.say(config, result)
+        assert said
+        for finding in said:
+            assert finding.text and not any(mark in finding.text for mark in ("**", "$", "\n"))
+            assert finding.verdict in ("", "supported", "not supported", "undecided")
+            assert all(isinstance(value, int | float) for value in finding.numbers.values())
+            assert finding.numbers or not finding.verdict, "a verdict rests on numbers"
+
+    def test_every_setting_is_declared(self, name):
+        for each in settings(STUDIES[name].config).values():
+            assert each.label and (each.help or each.options)
+
+    def test_the_command_prints_the_findings_and_writes_the_table(
+        self, name, results, capsys, tmp_path
+    ):
+        study, config = STUDIES[name], smallest(STUDIES[name])
+        given = []
+        for key, value in dict(study.smallest).items():
+            flag = settings(study.config)[key].flag
+            if isinstance(value, bool):
+                given.append(flag if value else flag.replace("--", "--no-", 1))
+            else:
+                many = isinstance(value, tuple)
+                given += [flag, *(map(str, value) if many else [str(value)])]
+        file = tmp_path / "table.csv"
+        assert main(["experiment", name, *given, "--json", "--csv", str(file)]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        said = study.say(config, results(name))
+        assert [each["lead"] for each in answer["findings"]] == [each.lead for each in said]
+        assert answer["config"] == to_json(config)
+        assert file.read_text().startswith(f"# study: {name}\n")
+
+    def test_it_stops_on_request(self, name):
+        class Stopping(Progress):
+            def should_stop(self):
+                return True
+
+        study = STUDIES[name]
+        config = smallest(study)
+        try:
+            seen = list(study.compute(config, progress=Stopping()))
+        except Stopped:
+            return
+        assert len(seen) <= 1, "a stop is noticed between two results"
+
+
+def test_a_new_study_is_one_object(capsys):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class EchoConfig(Config):
+        """A number."""
+
+        number: int = setting(1, "Number", bounds=(0, 9), help="Any digit.")
+
+    figure = go.Figure().add_scatter(x=[0], y=[0])
+    study = Study(
+        name="echo",
+        title="Echo",
+        config=EchoConfig,
+        compute=lambda config, *, field=None, progress=None: iter([config]),
+        draw=lambda config, result, *, dark=False: [
+            NamedFigure(name="dot", title="a dot", alt="A dot.", figure=figure)
+        ],
+        table=lambda config, result: {"number": np.array([config.number])},
+        say=lambda config, result: [Finding(text=f"the number is {config.number}")],
+    )
+    STUDIES.add(study)
+    try:
+        assert main(["experiment"]) == 0 and "echo" in capsys.readouterr().out
+        assert main(["experiment", "echo", "--number", "7"]) == 0
+        assert "the number is 7" in capsys.readouterr().out
+        assert main(["experiment", "echo", "--number", "12"]) == 2
+        assert "number must be in 0..9; got 12." in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(["experiment", "echo", "--help"])
+        assert "Any digit. Range: 0 to 9. (default: 1)" in capsys.readouterr().out
+    finally:
+        STUDIES.remove("echo")
+
+
+def test_an_unknown_study_gets_a_hint(capsys):
+    assert main(["experiment", "lossses"]) == 2
+    assert "Did you mean 'losses'?" in capsys.readouterr().err
+
+
+def test_stacked_fills_single_values():
+    table = stacked([{"a": "x", "b": np.array([1, 2])}, {"a": "y", "b": np.array([3])}])
+    assert table["a"].tolist() == ["x", "x", "y"] and table["b"].tolist() == [1, 2, 3]
