@@ -16,6 +16,7 @@ PAGES = {
     "cfm": ("Understand", "CFM = FM", ":material/balance:"),
     "which_ot": ("Understand", "Which OT?", ":material/conversion_path:"),
     "learned_path": ("Understand", "A learned path", ":material/route:"),
+    "glossary": ("Understand", "Glossary", ":material/dictionary:"),
     "nfe_quality": ("Measure", "Cost and quality", ":material/speed:"),
     "straighter": ("Measure", "Is straighter better?", ":material/straighten:"),
     "likelihood": ("Measure", "Likelihood", ":material/landscape:"),

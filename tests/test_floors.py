@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     ["registry", "bounds", "device", "distributed", "files", "lectures"],
-    ["schedulers", "distributions", "couplings", "settings", "progress"],
+    ["glossary", "schedulers", "distributions", "couplings", "settings", "progress"],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "solvers", "grids"],
     ["fields", "densities", "straightness", "stochastic"],

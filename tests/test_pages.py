@@ -47,8 +47,10 @@ LINKS = {
     "which_ot": {"data": "moons", "n": "32", "path": "shaped", "seed": "7"},
     "learned_path": {"data": "moons", "solver": "heun3", "measure": "energy", "own": "1"},
     "lecture": {},
+    "glossary": {},
 }
-"""A link to each page, of parameters that it takes and values that are not the default."""
+"""A link to each page, of parameters that it takes and values that are not the default; the search
+of the glossary takes any text."""
 
 MOVES = {
     "compare": ("left", "trig"),
@@ -182,7 +184,9 @@ def test_a_lecture_opens_each_page_in_a_state_that_it_takes(name, number):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.stem != "lecture"], ids=lambda page: page.stem
+    "page",
+    [page for page in PAGES if page.stem not in ("lecture", "glossary")],
+    ids=lambda page: page.stem,
 )
 def test_a_moved_control_is_shown(page):
     app = opened(page)
@@ -310,8 +314,16 @@ def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_says_which_ot_is_meant(page):
-    """By the one note, but for the page that it leads to and those that show no page's title."""
-    assert page.stem in ("lecture", "which_ot") or "\nheaded(" in page.read_text()
+    """By the one note, but for the page that it leads to and those without figures."""
+    assert page.stem in ("lecture", "glossary", "which_ot") or "\nheaded(" in page.read_text()
+
+
+def test_glossary_lists_what_the_search_finds():
+    page = next(page for page in PAGES if page.stem == "glossary")
+    assert len(opened(page).markdown) >= 40
+    app = opened(page, search="wasserstein")
+    assert 2 <= len(app.markdown) < 6 and "Wasserstein-2" in text_of(app)
+    assert "No term" in opened(page, search="xyzzy").info[0].value
 
 
 def test_theorem2_is_told_in_numbers():

@@ -1,0 +1,61 @@
+"""The glossary: what each technical term means, in one sentence.
+
+The terms are data, in `glossary.toml`. Tooltips, the glossary page and the README show the same
+sentences.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from flowviz.registry import Registry
+
+__all__ = ["Term", "glossary", "term", "tooltip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One entry of the glossary.
+
+    Attributes:
+        term: the term as text shows it.
+        sentence: its meaning in one sentence.
+        more: further text, Markdown; "" for none.
+        unit: the unit of a quantity; "" for none.
+    """
+
+    term: str
+    sentence: str
+    more: str = ""
+    unit: str = ""
+
+
+@cache
+def glossary() -> Registry[Term]:
+    """All terms by id, in the order of the file."""
+    terms: Registry[Term] = Registry("glossary term")
+    text = Path(__file__).with_name("glossary.toml").read_text(encoding="utf-8")
+    for name, table in tomllib.loads(text).items():
+        terms[name] = Term(**table)
+    return terms
+
+
+def term(name: str) -> Term:
+    """The term with this id.
+
+    Raises:
+        ValueError: there is no such term; the message names the nearest one.
+    """
+    return glossary()[name]
+
+
+def tooltip(name: str) -> str:
+    """The text of a tooltip for the term with this id, Markdown.
+
+    Raises:
+        ValueError: there is no such term; the message names the nearest one.
+    """
+    found = term(name)
+    unit = f" Unit: {found.unit}." if found.unit else ""
+    return f"**{found.term}:** {found.sentence}{unit}"

@@ -1,0 +1,52 @@
+"""The glossary: complete entries, one voice, and the same sentences in the README."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flowviz.glossary import glossary, term, tooltip
+
+ROOT = Path(__file__).parents[1]
+TERMS = glossary()
+PRIVATE = re.compile(
+    r"\b(lest|beside|whereat|hence|bear|wish|told|stands in|asked for|of late|ways?|roads?)\b",
+    re.I,
+)
+"""Words that CONTRIBUTING rules out, and those for which there is a standard term."""
+
+
+@pytest.mark.parametrize("entry", TERMS.values(), ids=TERMS)
+def test_entry_is_one_short_sentence_in_standard_words(entry):
+    sentence = entry.sentence
+    assert sentence.endswith(".") and not re.search(r"\. [A-Z]", sentence)
+    assert len(sentence) <= 130 and sentence[0].isupper()
+    assert not PRIVATE.search(f"{sentence} {entry.more}")
+
+
+def test_ids_and_terms_are_unique_and_can_be_keys():
+    assert len(TERMS) >= 40
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in TERMS)
+    assert len({entry.term.casefold() for entry in TERMS.values()}) == len(TERMS)
+
+
+def test_tooltip_has_term_sentence_and_unit():
+    assert tooltip("nats") == (
+        "**Nat:** The unit of information with the natural logarithm; 1 nat is 1.44 bits."
+    )
+    assert tooltip("w2").endswith("become another. Unit: data units.")
+
+
+def test_unknown_term_is_an_error_that_names_the_nearest():
+    with pytest.raises(
+        ValueError, match=r"Unknown glossary term 'solvers'\. Did you mean 'solver'"
+    ):
+        term("solvers")
+
+
+def test_readme_has_the_same_sentences():
+    words = (ROOT / "README.md").read_text().split("\n## Words\n")[1].split("\n## ")[0]
+    stated = dict(re.findall(r"^- \*\*(.+?)\*\*: (.+)$", words, re.M))
+    sentences = {entry.term: entry.sentence for entry in TERMS.values()}
+    assert len(stated) >= 10
+    assert stated == {name: sentences.get(name) for name in stated}
