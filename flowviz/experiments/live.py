@@ -5,7 +5,7 @@ the same data in the same order, the same noise and the same times: what differs
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,16 +14,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.datasets import Dataset
-from flowviz.device import finest_float
+from flowviz.datasets import Dataset, dataset
+from flowviz.device import choose_device, finest_float
 from flowviz.fields import ExactField, LearnedField, exact_field
 from flowviz.metrics import METRICS
+from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.solvers import SolveError, solve
 from flowviz.training import TrainConfig, TrainState, irreducible_loss, train
 from flowviz.training.plane import stratified
 
-__all__ = ["MEASURED", "NFE", "QUALITY", "LiveTraining", "Snapshot", "Trace"]
+__all__ = [
+    "MEASURED",
+    "NFE",
+    "QUALITY",
+    "LiveResult",
+    "LiveTraining",
+    "Snapshot",
+    "Trace",
+    "train_live",
+]
 
 T = TypeVar("T")
 
@@ -232,6 +242,45 @@ class LiveTraining:
             frames=tuple(samples for _, samples in frames),
             trouble=self._trouble,
         )
+
+
+@dataclass(frozen=True)
+class LiveResult:
+    """Training at one moment.
+
+    Attributes:
+        configs: what is trained, one config for each path.
+        snapshot: curves and samples.
+        fields: the trained fields on the CPU, one for each path; empty before the end.
+    """
+
+    configs: tuple[TrainConfig, ...]
+    snapshot: Snapshot
+    fields: tuple[LearnedField, ...] = ()
+
+
+def train_live(
+    configs: Sequence[TrainConfig], *, progress: Progress | None = None
+) -> Iterator[LiveResult]:
+    """Trains one or two paths in lock-step; yields each new snapshot, and last the fields.
+
+    After a stop request the fields of the steps so far are yielded.
+
+    Raises:
+        ValueError: the configs do not agree, or the loss of a path is no longer a number.
+    """
+    progress, configs = progress or Progress(), tuple(configs)
+    live = LiveTraining(configs, dataset(configs[0].data), device=choose_device())
+    shown = None
+    while not live.done and not progress.should_stop():
+        if live.snapshot is not shown:
+            shown = live.snapshot
+            yield LiveResult(configs, shown)
+        live.advance()
+        progress.share = live.step / configs[0].steps
+    if live.states and not live.done:
+        live.look()  # the last samples are of the last step
+    yield LiveResult(configs, live.snapshot, tuple(field.cpu().eval() for field in live.fields))
 
 
 class _Watched:

@@ -1,7 +1,9 @@
-"""The parts of the Train page: its controls, the job it watches, what becomes of the result."""
+"""The parts of the Train page: controls, the running training, its result."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +13,39 @@ from numpy.typing import NDArray
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, CheckpointError
 from flowviz.couplings import COUPLINGS
-from flowviz.experiments.live import MEASURED, NFE, QUALITY, Snapshot, Trace
+from flowviz.experiments.live import (
+    MEASURED,
+    NFE,
+    QUALITY,
+    LiveResult,
+    Snapshot,
+    Trace,
+    train_live,
+)
+from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme
 from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES
+from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
-from flowviz.ui import cache, data_picker, figure, state
+from flowviz.ui import cache, data_picker, figure, state, work
 from flowviz.ui import paths as path_menus
-from flowviz.ui.jobs import Job, queue, session_is_here
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.theme import is_dark
+from flowviz.ui.work import Placed
 
-__all__ = ["Settings", "board", "buttons", "controls", "figures", "job", "note", "outcome"]
+__all__ = ["Settings", "board", "buttons", "controls", "figures", "note", "outcome", "training"]
 
 DEFAULT = TrainConfig()
 NONE = "none"
-JOB = "job:train"
+PLACE = "train"
 PAYLOAD = "payload:train"
-"""Where the session keeps its work; not among the page's controls, which a lecture sets anew."""
+"""Where the session keeps its work, apart from the page's controls, which a lecture resets."""
 POLL = 1.0
-"""Seconds between looks at a job."""
+"""Seconds between two looks at a training."""
+SURE_SECONDS = 5.0
+"""Time before which an estimate of the remaining time would be a guess."""
 MOST_STEPS = 100_000
 MOST_WIDTH = 512
 MOST_BATCH = 4_096
@@ -54,9 +68,19 @@ class Settings:
     """Why this cannot be trained, in a sentence; empty if it can."""
 
 
-def job() -> Job | None:
-    """The job that this session started last."""
-    return st.session_state.get(JOB)
+def training() -> Placed | None:
+    """The training that this session started last: its token are the configs."""
+    return work.latest(PLACE)
+
+
+def _snapshot(current: Placed | None) -> Snapshot | None:
+    return current.work.result.snapshot if current and current.work.result else None
+
+
+def _fields(current: Placed | None) -> tuple[LearnedField, ...]:
+    if current is None or current.work.live or current.work.result is None:
+        return ()
+    return current.work.result.fields
 
 
 def controls() -> Settings:
@@ -179,8 +203,8 @@ def note(settings: Settings) -> str:
 
 def buttons(settings: Settings) -> None:
     """Start and Cancel, and why Start is not to be had."""
-    current = job()
-    live = bool(current and current.live)
+    current = training()
+    live = bool(current and current.work.live)
     if settings.refusal:
         st.error(settings.refusal[:1].upper() + settings.refusal[1:], icon=":material/error:")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -200,61 +224,62 @@ def buttons(settings: Settings) -> None:
             on_click=_cancel,
             key="train-cancel",
         )
-        if current and not live and current.configs != settings.configs and settings.configs:
+        if current and not live and current.token != settings.configs and settings.configs:
             st.caption(f"Shown below: {_described(current)}. Start trains what the sidebar says.")
 
 
 def board(settings: Settings) -> None:
-    """Progress and the moving picture; runs again every POLL seconds while the job is live."""
-    current = job()
-    live = bool(current and current.live)
+    """Progress and the moving picture; runs again every POLL seconds while it is live."""
+    current = training()
+    live = bool(current and current.work.live)
     st.fragment(_watched, run_every=POLL if live else None)(settings, live)
 
 
 def _watched(settings: Settings, was_live: bool) -> None:
-    current = job()
+    current = training()
     st.progress(_share(current), text=_status(current, settings))
-    if current and current.state == "failed":
-        st.error(current.error, icon=":material/error:")
-    snapshot = current.snapshot if current else None
+    if current and current.work.state == "failed":
+        st.error(current.work.error, icon=":material/error:")
+    snapshot = _snapshot(current)
     if snapshot and snapshot.trouble:
         st.warning(snapshot.trouble, icon=":material/warning:")
     monitor(_payload(current, settings), key="train-monitor")
-    if was_live and not (current and current.live):
+    if was_live and not (current and current.work.live):
         st.rerun()  # the whole page once: polling ends, and there is a result to act on
 
 
 def _start(configs: tuple[TrainConfig, ...]) -> None:
-    current = job()
-    if current is None or not current.live:  # a second click must not lose the first one's job
-        st.session_state[JOB] = queue().start(configs, session_is_here())
+    current = training()
+    if current is None or not current.work.live:  # the second of two clicks is ignored
+        work.start(PLACE, configs, partial(_train, configs), lane="long", share=False)
+
+
+def _train(configs: tuple[TrainConfig, ...], progress: Progress) -> Iterator[LiveResult]:
+    return train_live(configs, progress=progress)
 
 
 def _cancel() -> None:
-    current = job()
+    current = training()
     if current:
-        current.cancel()
+        current.work.cancel()
 
 
-def _share(current: Job | None) -> float:
-    snapshot = current.snapshot if current else None
+def _share(current: Placed | None) -> float:
+    snapshot = _snapshot(current)
     return snapshot.step / snapshot.steps if snapshot else 0.0
 
 
-def _status(current: Job | None, settings: Settings) -> str:
+def _status(current: Placed | None, settings: Settings) -> str:
     if current is None:
         return f"Ready: {settings.steps:,} steps."
-    seen = current.snapshot
-    match current.state:
+    seen = _snapshot(current)
+    match current.work.state:
         case "waiting":
-            ahead = current.ahead
-            others = "1 training is" if ahead == 1 else f"{ahead} trainings are"
-            return f"Waiting for a free place: {others} ahead of yours."
+            ahead = current.work.ahead
+            return f"Waiting: {ahead} ahead in the queue." if ahead else "Starting …"
         case "running" if seen and seen.rate:
-            return (
-                f"Step {seen.step:,} of {seen.steps:,} · {seen.rate:,.0f} steps/s · "
-                f"{_duration(seen.remaining)} left"
-            )
+            left = f" · {_duration(seen.remaining)} left" if seen.seconds > SURE_SECONDS else ""
+            return f"Step {seen.step:,} of {seen.steps:,} · {seen.rate:,.0f} steps/s{left}"
         case "done":
             return f"Done: {seen.steps:,} steps in {_duration(seen.seconds)}."
         case "cancelled" if seen and seen.step:
@@ -272,45 +297,45 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _payload(current: Job | None, settings: Settings) -> bytes:
-    """The monitor's payload; that of a job which has ended is made once."""
-    live = bool(current and current.live)  # asked first: what ends has its last snapshot by then
-    if current is None or current.snapshot is None:
+def _payload(current: Placed | None, settings: Settings) -> bytes:
+    """The monitor's payload; after the end it is made once."""
+    live = bool(current and current.work.live)  # before the snapshot, which is then final
+    if current is None or _snapshot(current) is None:
         data, paths, steps = settings.data, settings.paths, settings.steps
         if current is not None:
-            data, steps = current.configs[0].data, current.configs[0].steps
+            data, steps = current.token[0].data, current.token[0].steps
             paths = _paths(current)
         return pack(
             None,
-            run=current.id if current else "",
+            run=current.work.id if current else "",
             state="empty",
             panels=[(path, scheduler(path).label) for path in paths],
             data=data_picker.points(data, DATA_POINTS),
             steps=steps,
             message="Live samples appear here." if current is None else "Getting ready …",
         )
-    snapshot = current.snapshot
+    snapshot = _snapshot(current)
     shown: MonitorState = "live" if live else "ended"
     kept = st.session_state.get(PAYLOAD)
-    if kept and kept[0] == (current.id, shown) and kept[1] is snapshot:
+    if kept and kept[0] == (current.work.id, shown) and kept[1] is snapshot:
         return kept[2]
     payload = pack(
         snapshot,
-        run=current.id,
+        run=current.work.id,
         state=shown,
         panels=[],
         data=snapshot.data,
         steps=snapshot.steps,
         message="First samples in a moment …",
     )
-    st.session_state[PAYLOAD] = ((current.id, shown), snapshot, payload)
+    st.session_state[PAYLOAD] = ((current.work.id, shown), snapshot, payload)
     return payload
 
 
 def outcome(settings: Settings) -> None:
     """What to do with the trained fields: open them in Compare, save them, download them."""
-    current = job()
-    fields = current.fields if current else ()
+    current = training()
+    fields = _fields(current)
     with st.container(
         horizontal=True, vertical_alignment="center", gap="small", key="train-outcome"
     ):
@@ -327,7 +352,7 @@ def outcome(settings: Settings) -> None:
             _name(current) if fields else "",
             max_chars=60,
             disabled=not fields,
-            key=f"train-name-{current.id if fields else ''}",
+            key=f"train-name-{current.work.id if fields else ''}",
             placeholder="Name of the checkpoint",
             label_visibility="collapsed",
             width=240,
@@ -360,27 +385,27 @@ def save_folder() -> Path:
     return home if first == checkpoints.FOLDER else first
 
 
-def _paths(current: Job) -> tuple[str, ...]:
-    return tuple(config.path for config in current.configs)
+def _paths(current: Placed) -> tuple[str, ...]:
+    return tuple(config.path for config in current.token)
 
 
-def _open_in_compare(current: Job) -> None:
+def _open_in_compare(current: Placed) -> None:
     paths = _paths(current)
-    for config, field in zip(current.configs, current.fields, strict=True):
+    for config, field in zip(current.token, _fields(current), strict=True):
         cache.adopt(config.data, config.path, field)
     st.switch_page(
         "pages/compare.py",
         query_params={
-            "data": current.configs[0].data,
+            "data": current.token[0].data,
             "field": "learned",
             **path_menus.link(left=paths[0], right=paths[-1]),
         },
     )
 
 
-def _save(current: Job, name: str) -> None:
+def _save(current: Placed, name: str) -> None:
     folder = save_folder()
-    names = [_file(name, current, i) for i in range(len(current.fields))]
+    names = [_file(name, current, i) for i in range(len(_fields(current)))]
     try:
         files = [checkpoints.file_in(folder, name) for name in names]
     except CheckpointError as error:
@@ -396,7 +421,7 @@ def _save(current: Job, name: str) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for i, (file, field) in enumerate(zip(files, current.fields, strict=True)):
+        for i, (file, field) in enumerate(zip(files, _fields(current), strict=True)):
             checkpoints.save(file, field, _card(current, i, file.stem), precision="float32")
     except (CheckpointError, OSError) as error:
         st.toast(f"The checkpoint was not saved. {error}", icon=":material/error:")
@@ -405,13 +430,13 @@ def _save(current: Job, name: str) -> None:
     st.toast(f"Saved {names}.", icon=":material/check:")
 
 
-def _content(current: Job, i: int, name: str) -> bytes:
+def _content(current: Placed, i: int, name: str) -> bytes:
     card = _card(current, i, _file(name, current, i))
-    return checkpoints.dumps(current.fields[i], card, precision="float32")[0]
+    return checkpoints.dumps(_fields(current)[i], card, precision="float32")[0]
 
 
-def _card(current: Job, i: int, name: str) -> Card:
-    config, seen = current.configs[i], current.snapshot
+def _card(current: Placed, i: int, name: str) -> Card:
+    config, seen = current.token[i], _snapshot(current)
     return checkpoints.describe(
         name,
         asdict(config),
@@ -434,28 +459,28 @@ def _quality(trace: Trace) -> dict[str, float]:
     }
 
 
-def _name(current: Job) -> str:
+def _name(current: Placed) -> str:
     """A name to begin with."""
-    kind, _, text = current.configs[0].data.partition(":")
+    kind, _, text = current.token[0].data.partition(":")
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text if kind == "word" else kind).strip("-")
     return f"my-{plain or kind}"
 
 
-def _file(name: str, current: Job, i: int) -> str:
-    path = current.configs[i].path.split(":")[0]
+def _file(name: str, current: Placed, i: int) -> str:
+    path = current.token[i].path.split(":")[0]
     return f"{name}-{path}"
 
 
-def _described(current: Job) -> str:
-    config = current.configs[0]
+def _described(current: Placed) -> str:
+    config = current.token[0]
     labels = " and ".join(scheduler(path).label for path in _paths(current))
     return f"{labels} on {data_picker.dataset(config.data).label}, {config.steps:,} steps"
 
 
 def figures() -> None:
     """The curves of a training that has ended, as figures to read, zoom and take along."""
-    current = job()
-    seen = current.snapshot if current and not current.live else None
+    current = training()
+    seen = None if current is None or current.work.live else _snapshot(current)
     if seen is None or not seen.step:
         return
     st.subheader("The curves, to read and to take along")
@@ -467,7 +492,7 @@ def figures() -> None:
         _curve(current, seen, "quality")
 
 
-def _curve(current: Job, seen: Snapshot, what: str) -> None:
+def _curve(current: Placed, seen: Snapshot, what: str) -> None:
     dark = is_dark()
     metric = METRICS[QUALITY].label
     x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[what]
@@ -496,7 +521,7 @@ def _curve(current: Job, seen: Snapshot, what: str) -> None:
         title=f"{title} of {_described(current)}",
         alt=f"{title} over training steps: "
         + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
-        settings=asdict(current.configs[0]) | {"path": ", ".join(_paths(current))},
+        settings=asdict(current.token[0]) | {"path": ", ".join(_paths(current))},
         columns=lambda: _columns(lines),
         filename=f"training-{what}",
     )

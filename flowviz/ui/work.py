@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -38,14 +39,17 @@ __all__ = [
     "FAILURES",
     "GRACE_SECONDS",
     "Lane",
+    "Placed",
     "Queue",
     "Store",
     "Work",
     "cached",
     "cancel_all",
     "current",
+    "latest",
     "lower_priority",
     "queue",
+    "result_of",
     "session_is_open",
     "show",
     "start",
@@ -169,6 +173,8 @@ class Work(Progress):
     """One piece of background work; made by `Queue.run`.
 
     Attributes:
+        id: a name that no other work has.
+        lane: the lane of the queue.
         state: where it stands; the last three are final.
         result: the newest partial result, or the complete one; None before the first.
         error: why it failed, in one sentence; empty if it did not.
@@ -186,6 +192,7 @@ class Work(Progress):
         self.result: Any = None
         self.error = ""
         self.lane: Lane = lane
+        self.id = uuid.uuid4().hex[:12]
         self.started = 0.0
         self._compute, self._home, self._is_wanted = compute, home, is_wanted
         self._stop = threading.Event()
@@ -257,10 +264,14 @@ class Work(Progress):
 
     def _work(self) -> State:
         self.state, self.started = "running", time.monotonic()
+        stopping = False
         for result in self._compute(self):
             self.result = result
-            if self.should_stop():
-                return "cancelled"
+            if stopping:  # after a request the generator may yield what it has, once
+                break
+            stopping = self.should_stop()
+        if self._stop.is_set():
+            return "cancelled"
         self.share = 1.0
         return "done"
 
@@ -359,16 +370,21 @@ def lower_priority() -> None:
 
 
 @dataclass
-class _Placed:
-    """The work of one place of a page."""
+class Placed:
+    """The work of one place of a page and the token it was started for."""
 
     token: Hashable
     work: Work
 
 
+def latest(place: str) -> Placed | None:
+    """The work that this session started last at a place of a page, if any."""
+    return st.session_state.get(f"work:{place}")
+
+
 def current(place: str, token: Hashable) -> Work | None:
-    """The work that this session started at a place of a page for this token, if any."""
-    placed: _Placed | None = st.session_state.get(f"work:{place}")
+    """The same if it was started for this token."""
+    placed = latest(place)
     return placed.work if placed is not None and placed.token == token else None
 
 
@@ -378,12 +394,13 @@ def start(
     compute: Callable[[Progress], Iterator[Any]],
     *,
     lane: Lane = "short",
+    share: bool = True,
 ) -> Work:
     """Starts work at a place of a page; other work of this session at that place is cancelled.
 
-    The complete result is stored under `token`, for all visitors.
+    With `share` the complete result is stored under `token`, for all visitors.
     """
-    placed: _Placed | None = st.session_state.get(f"work:{place}")
+    placed = latest(place)
     if placed is not None:
         placed.work.cancel()
 
@@ -391,19 +408,19 @@ def start(
         result = None
         for result in compute(progress):
             yield result
-        if result is not None:
-            shared.put(token, result)
+        if share and result is not None:
+            results.put(token, result)
 
-    shared = store()
+    results = store()
     work = queue().run(storing, lane=lane, is_wanted=session_is_open())
-    st.session_state[f"work:{place}"] = _Placed(token, work)
+    st.session_state[f"work:{place}"] = Placed(token, work)
     return work
 
 
 def cancel_all() -> None:
     """Cancels all work of this session."""
     for key, value in st.session_state.items():
-        if str(key).startswith("work:") and isinstance(value, _Placed):
+        if str(key).startswith("work:") and isinstance(value, Placed):
             value.work.cancel()
 
 
@@ -464,6 +481,48 @@ def show(
             st.rerun()  # the whole page once: polling ends
 
     st.fragment(watched, run_every=POLL_SECONDS if live else None)()
+
+
+def result_of(
+    place: str,
+    token: Hashable,
+    compute: Callable[[Progress], Iterator[R]],
+    *,
+    label: str,
+    patience: float = 20.0,
+) -> R | None:
+    """A complete result, stored or computed now in the queue; None while the page must wait.
+
+    For pages whose picture needs the whole result. Within `patience` seconds the page simply
+    waits; after it, it shows a strip with progress and runs again at the end.
+
+    Raises:
+        ValueError: the work failed; the message says why.
+    """
+    known = store().get(token)
+    if known is not None:
+        return known
+    work = current(place, token)
+    if work is None or work.state == "done":
+        work = start(place, token, compute)
+    work.wait(patience)
+    if work.state == "done":
+        return work.result
+    if work.state == "failed":
+        st.session_state.pop(f"work:{place}", None)
+        raise ValueError(work.error)
+    if work.state == "cancelled":
+        strip(place, work, label)
+        st.button("Go on", key=f"{place}-go", on_click=start, args=(place, token, compute))
+        return None
+
+    def watched() -> None:
+        strip(place, work, label)
+        if not work.live:
+            st.rerun()
+
+    st.fragment(watched, run_every=POLL_SECONDS)()
+    return None
 
 
 def strip(place: str, work: Work, label: str) -> None:

@@ -1,9 +1,8 @@
-"""Live training in lock-step, and jobs in threads with their queue."""
+"""Live training in lock-step, and work in threads with its queue and its store."""
 
 import os
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +11,14 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz.datasets import dataset
 from flowviz.experiments import live
-from flowviz.experiments.live import LiveTraining
+from flowviz.experiments.live import LiveTraining, train_live
+from flowviz.progress import Progress, Stopped
 from flowviz.training import TrainConfig, train
-from flowviz.ui import jobs
 from flowviz.ui import train as page
+from flowviz.ui import work
 from flowviz.ui.images.sources import HELD
 from flowviz.ui.images.work import RUN
-from flowviz.ui.jobs import JobQueue
+from flowviz.ui.work import Queue, Store
 
 SMALL = {"data": "8gaussians", "width": 8, "depth": 1, "octaves": 0, "batch": 16}
 MANY = 1_000_000
@@ -146,47 +146,53 @@ class TestLiveTraining:
         assert live._smoothed(np.full(100, 3.0)) == pytest.approx(3.0)
 
 
-class TestJobs:
-    def test_job_runs_to_its_end(self):
-        job = JobQueue(1).start([config(path="ot"), config(path="vp")])
-        job.wait(60)
-        assert job.state == "done" and not job.live and not job.error
-        assert job.snapshot.step == 8 and len(job.fields) == 2
+def training(home, *configs, **options):
+    return home.run(lambda progress: train_live(configs, progress=progress), **options)
+
+
+class TestTrainingInTheQueue:
+    def test_training_runs_to_its_end(self):
+        run = training(Queue(1, 1), config(path="ot"), config(path="vp"), lane="long")
+        run.wait(60)
+        assert run.state == "done" and not run.live and not run.error
+        assert run.result.snapshot.step == 8 and len(run.result.fields) == 2
         x = torch.zeros(4, 2)
-        assert job.fields[0](torch.tensor(0.5), x).shape == x.shape
+        assert run.result.fields[0](torch.tensor(0.5), x).shape == x.shape
 
-    def test_job_is_cancelled_between_steps(self):
-        job = JobQueue(1).start([config(steps=MANY)])
-        until(lambda: job.snapshot and job.snapshot.step)
-        job.cancel()
-        job.wait(30)
-        assert job.state == "cancelled" and 0 < job.snapshot.step < MANY
-        assert len(job.fields) == 1
-
-    def test_no_fields_while_it_runs(self):
-        job = JobQueue(1).start([config(steps=MANY)])
-        until(lambda: job.snapshot and job.snapshot.step)
-        assert job.fields == () and job.live
-        job.cancel()
-        job.wait(30)
+    def test_a_cancelled_training_keeps_the_fields_of_its_steps(self):
+        run = training(Queue(1, 1), config(steps=MANY))
+        until(lambda: run.result and run.result.snapshot.step)
+        assert run.result.fields == () and run.live
+        run.cancel()
+        run.wait(30)
+        assert run.state == "cancelled" and 0 < run.result.snapshot.step < MANY
+        assert len(run.result.fields) == 1
 
     def test_error_becomes_a_sentence(self):
-        job = JobQueue(1).start([config(data="points:0123456789abcdef")])
-        job.wait(30)
-        assert job.state == "failed" and not job.live
-        assert job.error.startswith("This server must hold the data of points:0123456789abcdef")
+        run = training(Queue(1, 1), config(data="points:0123456789abcdef"))
+        run.wait(30)
+        assert run.state == "failed" and not run.live
+        assert run.error.startswith("This server must hold the data of points:0123456789abcdef")
 
+
+def counting(progress):
+    for k in range(MANY):
+        progress.report(k / MANY, f"number {k}")
+        time.sleep(0.001)
+        yield k
+
+
+class TestQueue:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-    def test_our_own_mistake_ends_the_job_too(self, monkeypatch):
-        """What is no known error goes to the server's log, and the page hears that it did."""
-        monkeypatch.setattr(jobs, "dataset", lambda spec: {}["a mistake"])
-        job = JobQueue(1).start([config()])
-        job.wait(30)
-        assert not job.live and job.state == "failed" and "server's log" in job.error
+    def test_an_internal_error_ends_the_work_too(self):
+        """An unexpected error goes to the server's log, and the page says so."""
+        run = Queue(1, 1).run(lambda progress: iter([{}["a mistake"]]))
+        run.wait(30)
+        assert not run.live and run.state == "failed" and "server's log" in run.error
 
-    def test_jobs_beyond_the_limit_wait_their_turn(self):
-        home = JobQueue(1)
-        first, second, third = (home.start([config(steps=MANY)]) for _ in range(3))
+    def test_work_beyond_the_limit_waits(self):
+        home = Queue(1, 1)
+        first, second, third = (home.run(counting) for _ in range(3))
         until(lambda: first.state == "running")
         assert [first.ahead, second.ahead, third.ahead] == [0, 1, 2]
         assert second.state == third.state == "waiting"
@@ -198,63 +204,122 @@ class TestJobs:
         third.cancel()
         third.wait(30)
 
-    def test_job_ends_when_its_visitor_is_gone(self, monkeypatch):
-        monkeypatch.setattr(jobs, "GRACE", 0.05)
-        monkeypatch.setattr(jobs, "PULSE", 0.01)
-        here = threading.Event()
-        here.set()
-        job = JobQueue(1).start([config(steps=MANY)], here.is_set)
-        until(lambda: job.state == "running")
-        here.clear()
-        job.wait(30)
-        assert job.state == "cancelled"
+    def test_long_work_does_not_delay_short_work(self):
+        home = Queue(1, 1)
+        long = home.run(counting, lane="long")
+        until(lambda: long.state == "running")
+        short = home.run(lambda progress: iter([7]))
+        short.wait(30)
+        assert short.state == "done" and short.result == 7 and long.live
+        long.cancel()
+        long.wait(30)
 
-    def test_short_absence_does_not_end_it(self, monkeypatch):
-        monkeypatch.setattr(jobs, "PULSE", 0.0)
-        here = iter([False] * 20)
-        job = JobQueue(1).start([config()], lambda: next(here, True))
-        job.wait(60)
-        assert job.state == "done"
+    def test_work_ends_after_its_visitor_has_left(self, monkeypatch):
+        monkeypatch.setattr(work, "GRACE_SECONDS", 0.05)
+        monkeypatch.setattr(work, "PULSE_SECONDS", 0.01)
+        connected = threading.Event()
+        connected.set()
+        run = Queue(1, 1).run(counting, is_wanted=connected.is_set)
+        until(lambda: run.state == "running")
+        connected.clear()
+        run.wait(30)
+        assert run.state == "cancelled"
 
-    def test_queue_needs_room(self):
-        with pytest.raises(ValueError, match="got a limit of 0"):
-            JobQueue(0)
+    def test_a_short_absence_does_not_end_it(self, monkeypatch):
+        monkeypatch.setattr(work, "PULSE_SECONDS", 0.0)
+        connected = iter([False] * 20)
+        run = training(Queue(1, 1), config(), is_wanted=lambda: next(connected, True))
+        run.wait(60)
+        assert run.state == "done"
 
-    def test_a_thread_never_comes_before_what_the_server_was_started_at(self):
+    def test_each_lane_runs_at_least_one_work(self):
+        with pytest.raises(ValueError, match="got 0 and 1"):
+            Queue(0, 1)
+
+    @pytest.mark.parametrize("text", ["0", "abc", "-1"])
+    def test_the_number_of_jobs_is_checked(self, monkeypatch, text):
+        monkeypatch.setenv("FLOWVIZ_JOBS", text)
+        work.queue.clear()
+        with pytest.raises(ValueError, match="FLOWVIZ_JOBS must be a positive whole number"):
+            work.queue()
+        work.queue.clear()
+
+    def test_a_thread_keeps_a_lower_priority_of_the_server(self):
         """The server itself may run at nice 10, from which only root can come back to 5."""
         seen = []
 
-        def work():
+        def run():
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-            jobs.stand_back()
+            work.lower_priority()
             seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(target=run)
         thread.start()
         thread.join()
         assert seen == [10]
 
-    def test_a_second_click_does_not_lose_the_first_ones_job(self, monkeypatch):
+
+class TestStore:
+    def test_the_least_recently_used_results_make_room(self):
+        store = Store(max_entries=2)
+        for key in "ab":
+            store.put(key, key)
+        store.get("a")
+        store.put("c", "c")
+        assert "b" not in store and store.get("a") == "a" and store.get("c") == "c"
+
+    def test_memory_is_bounded_but_the_newest_stays(self):
+        store = Store(max_bytes=1_000)
+        store.put("small", np.zeros(50))
+        store.put("large", (np.zeros(500),))
+        assert "small" not in store and "large" in store and store.bytes == 4_000
+        store.put("large", np.zeros(1))
+        assert store.bytes == 8
+
+
+class TestProgress:
+    def test_pieces_come_back_with_their_index(self):
+        progress = Progress()
+        found = dict(progress.in_parallel([lambda k=k: k * k for k in range(5)], workers=2))
+        assert found == {k: k * k for k in range(5)} and progress.share == 1.0
+
+    def test_a_stop_request_ends_the_pieces(self):
+        class Stopping(Progress):
+            def should_stop(self):
+                return True
+
+        with pytest.raises(Stopped):
+            list(Stopping().in_parallel([lambda: 1] * 4))
+
+
+class TestPages:
+    def test_a_second_click_keeps_the_first_training(self, monkeypatch):
         def script():
+            from flowviz.training import TrainConfig
             from flowviz.ui import train
 
             for _ in range(2):
-                train._start(())
+                train._start((TrainConfig(steps=100_000, width=8, depth=1),))
 
         started = []
-        busy = SimpleNamespace(start=lambda *_: started.append(1) or SimpleNamespace(live=True))
-        monkeypatch.setattr(page, "queue", lambda: busy)
+        run = Queue.run
+        monkeypatch.setattr(
+            Queue, "run", lambda *a, **k: started.append(run(*a, **k)) or started[-1]
+        )
         assert not AppTest.from_function(script).run().exception
+        for each in started:
+            each.cancel()
+            each.wait(30)
         assert len(started) == 1
 
-    def test_a_lecture_s_step_keeps_what_the_session_works_on(self):
+    def test_a_step_of_a_lecture_keeps_the_work_of_the_session(self):
         def script():
             import streamlit as st
 
-            from flowviz.ui import state, train
+            from flowviz.ui import state
             from flowviz.ui.images import sources, work
 
-            for key in (train.JOB, work.RUN, sources.HELD):
+            for key in ("work:train", work.RUN, sources.HELD):
                 st.session_state[key] = "kept"
             st.session_state["train:lr"] = 1
             for name in ("train", "images"):
@@ -262,4 +327,5 @@ class TestJobs:
 
         app = AppTest.from_function(script).run()
         assert not app.exception and "train:lr" not in app.session_state
-        assert [app.session_state[key] for key in (page.JOB, RUN, HELD)] == ["kept"] * 3
+        kept = [app.session_state[key] for key in (f"work:{page.PLACE}", RUN, HELD)]
+        assert kept == ["kept"] * 3
