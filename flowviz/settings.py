@@ -18,7 +18,7 @@ from flowviz.registry import Registry, hint_at
 
 __all__ = ["Choices", "Config", "Kind", "Setting", "setting", "settings"]
 
-Kind = Literal["value", "data", "path", "field", "seed"]
+Kind = Literal["value", "data", "path", "own", "field", "seed"]
 """What a setting holds. Each kind but "value" has a control of its own on the pages."""
 
 Choices = Registry[Any] | Mapping[Any, str] | Callable[[], Mapping[Any, str]]

@@ -5,7 +5,14 @@ from typing import Any
 from flowviz.bounds import MOST_SEED
 from flowviz.settings import setting
 
-__all__ = ["data_setting", "path_setting", "paths_setting", "seed_setting", "signed"]
+__all__ = [
+    "data_setting",
+    "own_setting",
+    "path_setting",
+    "paths_setting",
+    "seed_setting",
+    "signed",
+]
 
 SEED_HELP = "The same seed gives the same random numbers, hence the same result."
 
@@ -25,6 +32,11 @@ def paths_setting(
 ) -> Any:
     """Several probability paths."""
     return setting(default, "Paths", kind="path", help=help, **more)
+
+
+def own_setting(help: str, label: str = "Your own schedule, too") -> Any:
+    """The spec of the user's own schedule, such as shaped:a1=0.2; "" leaves it out."""
+    return setting("", label, kind="own", help=help)
 
 
 def seed_setting(label: str = "Seed", help: str = SEED_HELP, **more: Any) -> Any:

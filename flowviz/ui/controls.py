@@ -66,6 +66,10 @@ def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     return tuple(paths.spec(name) for name in chosen) or tuple(default)
 
 
+def _own(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
+    return paths.also_own(label=of.label, help=of.help)
+
+
 def _field(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     return field_picker.pick(of, default, values)
 
@@ -120,6 +124,7 @@ def _text(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
 _KINDS: dict[str, Callable[[Setting, Any, Mapping[str, Any]], Any]] = {
     "data": _data,
     "path": _path,
+    "own": _own,
     "field": _field,
     "seed": _seed,
 }
