@@ -91,7 +91,7 @@ def _entry(name: str, label: str, sentence: str) -> Callable[[Callable], Callabl
 
 @_entry("uniform", "even in t", "Equal steps of the path's own clock.")
 def _uniform(path: AffinePath, shares: Tensor) -> Tensor:
-    return path.t_max * shares
+    return path.time(shares)
 
 
 @_entry(

@@ -11,13 +11,17 @@ with m = E[x_1 | x_t = x] and e = E[x_0 | x_t = x].
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from flowviz.device import finest_float
 from flowviz.schedulers import Coefficients, Scheduler
 
 __all__ = ["AffinePath"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,20 @@ class AffinePath:
 
     @property
     def t_max(self) -> float:
-        """The time at which the path stops."""
+        """The time at which the path stops, at most 1."""
         return self.scheduler.t_max
+
+    def time(self, share: T) -> T:
+        """The path time of a clock's share in [0, 1], of any shape: share * t_max.
+
+        All that takes a time from 0 to 1 (a slider, a config) is computed at this time, and what
+        was computed at a time of the path is drawn at that time.
+        """
+        return share * self.t_max
+
+    def clock(self, count: int) -> Tensor:
+        """`count` even times from 0 to t_max, both exact, float64, (count,)."""
+        return torch.linspace(0, self.t_max, count, dtype=torch.float64)
 
     def start(self, x_0: Tensor) -> Tensor:
         """The state at t = 0 of standard normal noise x_0: sigma_0 x_0, shape (B, *).

@@ -20,6 +20,7 @@ from flowviz.cli.printing import Progress, signals
 from flowviz.cli.train import TRAINING
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import DATASETS, dataset
+from flowviz.draws import stream
 from flowviz.fields import exact_field
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
@@ -176,9 +177,7 @@ def test_data_is_reproducible(tmp_path, name):
     assert first.dtype == np.float32
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
-    np.testing.assert_array_equal(
-        first, dataset(name).sample(100, torch.Generator().manual_seed(4)).numpy()
-    )
+    np.testing.assert_array_equal(first, dataset(name).sample(100, stream(4, "data")).numpy())
 
 
 def test_data_of_a_table_is_in_its_coordinates(tmp_path, table):

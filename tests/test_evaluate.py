@@ -9,6 +9,7 @@ import torch
 
 from flowviz.datasets import DATASETS, Dataset
 from flowviz.distributions import GaussianMixture, PointMasses
+from flowviz.draws import stream
 from flowviz.experiments.evaluate import (
     PAIRS,
     EvaluateConfig,
@@ -69,7 +70,7 @@ def test_exact_field_has_no_divergence_from_the_data(field):
 
 def test_likelihood_is_that_of_the_exact_density(field):
     judged = likelihood(field, BOARD, n=200, seed=4, tol=1e-6)
-    x = BOARD.sample(200, torch.Generator().manual_seed(1000 * 4 + 3)).double()
+    x = BOARD.sample(200, stream(4, "likelihood")).double()
     t = torch.tensor(field.path.t_max, dtype=torch.float64)
     assert judged.nll == pytest.approx(-field.log_density(t, x).mean().item(), abs=1e-3)
 

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["registry", "bounds", "device", "distributed", "files", "lectures"],
+    ["registry", "bounds", "draws", "device", "distributed", "files", "lectures"],
     ["glossary", "schedulers", "distributions", "couplings", "settings", "progress"],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "solvers", "grids"],

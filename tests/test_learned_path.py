@@ -16,9 +16,9 @@ from flowviz import checkpoints
 from flowviz.__main__ import main
 from flowviz.checkpoints import CheckpointError
 from flowviz.datasets import dataset
+from flowviz.draws import noise
 from flowviz.experiments import learned_path as experiments
 from flowviz.experiments import unlimited
-from flowviz.experiments.evaluate import noise
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.learned_path import (
     BendingConfig,

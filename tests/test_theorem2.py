@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from flowviz.draws import stream
 from flowviz.datasets import Dataset, dataset
 from flowviz.distributions import Boxes
 from flowviz.experiments import theorem2
@@ -62,7 +63,7 @@ def test_gradients_are_those_of_the_losses_as_they_are_written():
     config = GradientConfig(data="8gaussians", pairs=SIZES[-1], seed=3)
     found = compute_gradients(config)
     target, ot, field = theorem2._network(config.data, "ot", "new", None)
-    generator = torch.Generator().manual_seed(3)
+    generator = stream(3, "gradients")
     x_1 = target.sample(config.pairs, generator)
     x_0 = torch.randn(x_1.shape, generator=generator)
     t = torch.rand(config.pairs, generator=generator, dtype=torch.float64) * ot.t_max

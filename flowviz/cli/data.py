@@ -27,14 +27,12 @@ def add(commands: Commands) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
-    import torch
-
     from flowviz.datasets import dataset
+    from flowviz.draws import stream
     from flowviz.files import check_target, write_array
 
     out = check_target(options.out)
     chosen = dataset(options.data)
-    generator = torch.Generator().manual_seed(checked_seed(options))
-    x_1 = chosen.sample(sample_count(options), generator)
+    x_1 = chosen.sample(sample_count(options), stream(checked_seed(options), "data"))
     write_array(out, chosen.to_user(x_1).float().numpy())
     print(f"{len(x_1)} samples of {chosen.label} in {out}")

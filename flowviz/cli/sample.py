@@ -51,7 +51,8 @@ def _sample(options: argparse.Namespace) -> None:
         return
     import torch
 
-    from flowviz.experiments.evaluate import noise, samples_of
+    from flowviz.draws import noise
+    from flowviz.experiments.evaluate import samples_of
     from flowviz.experiments.sources import source as source_of
     from flowviz.files import check_target, write_array
 

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from flowviz.distributions import Distribution
+from flowviz.draws import stream
 from flowviz.registry import Registry
 
 __all__ = ["DATASETS", "FRAME", "Dataset", "Sampler", "from_frame", "to_frame"]
@@ -66,7 +67,7 @@ class Dataset:
 
     @cached_property
     def _moments(self) -> tuple[Tensor, float]:
-        x = self.sample(100_000, Generator().manual_seed(0)).double()
+        x = self.sample(100_000, stream(0, "moments")).double()
         return x.mean(dim=0).float(), (x - x.mean(dim=0)).square().mean().sqrt().item()
 
 

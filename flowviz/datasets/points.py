@@ -7,11 +7,11 @@ import math
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import Generator
 
 from flowviz.datasets.entry import FRAME, Dataset
 from flowviz.datasets.picture import REACH
 from flowviz.distributions import GaussianMixture
+from flowviz.draws import stream
 
 __all__ = [
     "COUNT",
@@ -152,7 +152,7 @@ def _thinned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
     """At most MOST_NODES of the points, always the same ones, and how many they are in words."""
     if len(x) <= MOST_NODES:
         return x, f"Your {len(x):,} points"
-    chosen = torch.randperm(len(x), generator=Generator().manual_seed(0))[:MOST_NODES]
+    chosen = torch.randperm(len(x), generator=stream(0, "subset"))[:MOST_NODES]
     return x[chosen.numpy()], f"{MOST_NODES:,} of your {len(x):,} points, chosen at random"
 
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.bounds import check_bounds
-from flowviz.experiments.evaluate import noise
+from flowviz.draws import noise
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.grids import GRIDS, ratio, time_of
 from flowviz.paths import AffinePath
@@ -166,7 +166,7 @@ def _end(
     path: AffinePath, field: Field, start: Tensor, method: str, **budget: object
 ) -> tuple[Tensor, int]:
     """x / alpha at the path's stop, and the evaluations."""
-    times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    times = path.clock(2)
     solution = solve(field, start, times, method, **budget)
     return solution.states[-1] / path.coefficients(times[-1], start).alpha, solution.nfe
 

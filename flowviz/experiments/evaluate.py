@@ -1,8 +1,8 @@
 """How good a field's samples and likelihoods are, at which cost: the numbers behind `evaluate`.
 
-Each measure stands beside its floor, the same measure between two fresh data sets of the same
-size, which is what a perfect sampler would reach. Draws come from the seed alone: the noise is
-that of `sample` with the same seed; the data and the floor have streams of their own.
+Each measure comes with its floor: the same measure between two fresh data sets of the same size,
+which is what a perfect sampler would reach. All random numbers follow from the seed: the noise is
+that of `sample` with the same seed; the data and the floor have their own streams.
 """
 
 import math
@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import log_prob, normal_log_prob
 from flowviz.distributions import PointMasses
+from flowviz.draws import noise, stream
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, Metric, unbounded
 from flowviz.paths import AffinePath
@@ -36,13 +37,9 @@ __all__ = [
     "floors_of_pairs",
     "likelihood",
     "measures_of",
-    "noise",
     "reference",
     "samples_of",
 ]
-
-DATA, FLOOR, LIKELIHOOD, PAIR = 1, 2, 3, 10
-"""Streams of random numbers beside that of the noise; those from PAIR on are of more floors."""
 
 PAIRS = 6
 """Pairs of fresh data sets, at the least, over which the floor of an evaluation is averaged: one
@@ -295,7 +292,7 @@ def measures_of(
     """The measures of samples (n, 2) by name, whatever way they were made."""
     if floor is None:
         floor = floors(dataset, config)
-    data = _data(dataset, config.n, config.seed, DATA)
+    data = dataset.sample(config.n, stream(config.seed, "reference"))
     measures = {}
     for name, metric in _metrics(dataset, config).items():
         values = _values(metric, samples, data, dataset, config.draws)
@@ -318,7 +315,7 @@ def samples_of(
     `times` (T,), from 0 to t_max, are where states are wanted; by default at these ends alone.
     """
     if times is None:
-        times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
+        times = field.path.clock(2)
     budget: dict[str, Any] = {"tol": config.tol}
     if config.nfe is not None:
         steps = steps_for(config.method, config.nfe)
@@ -342,7 +339,7 @@ def reference(
         SolveError: the field is too stiff for its flow to converge.
     """
     method, tol = CONVERGED
-    times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
+    times = field.path.clock(2)
     parts = [
         solve(field, field.path.start(part), times, method, tol=tol, should_stop=should_stop)
         for part in noise(n, seed).double().split(CHUNK)
@@ -350,18 +347,9 @@ def reference(
     return Reference(torch.cat([part.states[-1] for part in parts]), max(p.nfe for p in parts))
 
 
-def noise(n: int, seed: int) -> Tensor:
-    """The standard normal noise of a seed, (n, 2) float32: that of `sample` and of `evaluate`."""
-    return torch.randn(n, 2, generator=Generator().manual_seed(seed))
-
-
 def floors(dataset: Dataset, config: EvaluateConfig) -> dict[str, float]:
     """Each metric between two fresh data sets of n points, by name: what a perfect sampler has."""
-    first, second = (_data(dataset, config.n, config.seed, s) for s in (FLOOR, DATA))
-    return {
-        name: _mean(_values(metric, first, second, dataset, config.draws))[0]
-        for name, metric in _metrics(dataset, config).items()
-    }
+    return {name: values[0] for name, values in _floors(dataset, config, 1).items()}
 
 
 def floors_of_pairs(
@@ -371,14 +359,24 @@ def floors_of_pairs(
 
     The first pair is that of `floors`.
     """
-    sets = [(FLOOR, DATA), *((PAIR + 2 * k, PAIR + 2 * k + 1) for k in range(PAIRS - 1))]
+    return _floors(dataset, config, PAIRS)
+
+
+def _floors(
+    dataset: Dataset, config: EvaluateConfig, count: int
+) -> dict[str, tuple[float, float | None]]:
+    """The mean over at least `count` values of each metric, and its standard error."""
     found = {}
     for name, metric in _metrics(dataset, config).items():
         values: list[float] = []
-        for streams in sets:
-            if len(values) < PAIRS:
-                first, second = (_data(dataset, config.n, config.seed, s) for s in streams)
-                values += _values(metric, first, second, dataset, config.draws)
+        pair = 0
+        while len(values) < count:
+            first, second = (
+                dataset.sample(config.n, stream(config.seed, *key))
+                for key in (("floor", pair), ("floor-reference", pair) if pair else ("reference",))
+            )
+            values += _values(metric, first, second, dataset, config.draws)
+            pair += 1
         found[name] = _mean(values)
     return found
 
@@ -400,7 +398,7 @@ def likelihood(
     Raises:
         SolveError: the flow cannot be followed backward.
     """
-    x_1 = _data(dataset, n, seed, LIKELIHOOD)
+    x_1 = dataset.sample(n, stream(seed, "likelihood"))
     found = log_prob(
         field,
         x_1,
@@ -437,11 +435,6 @@ def _values(
         metric(samples[k * size :][:size], data[k * size :][:size], dataset.distribution)
         for k in range(count)
     ]
-
-
-def _data(dataset: Dataset, n: int, seed: int, stream: int) -> Tensor:
-    """n fresh data (n, 2); the streams of one seed are apart, from each other and the noise."""
-    return dataset.sample(n, Generator().manual_seed(1000 * seed + stream))
 
 
 def _mean(values: list[float]) -> tuple[float, float | None]:

@@ -14,11 +14,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz import checkpoints
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
+from flowviz.draws import noise, stream
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.paths import AffinePath
@@ -246,14 +247,14 @@ def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResul
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     field = field or named
-    noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
-    times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
+    times = path.clock(config.frames)
     budget = (
         {"tol": config.tol}
         if METHODS[config.method].adaptive
         else {"steps": steps_for(config.method, config.nfe)}
     )
-    solution = solve(field, path.start(noise), times, config.method, **budget)
+    start = path.start(noise(config.n, config.seed))
+    solution = solve(field, start, times, config.method, **budget)
     steps = solution.step_states
     reference = _reference(config.data, config.n)
     end = solution.states[-1]
@@ -285,7 +286,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     field = field or named
-    times = torch.linspace(0, path.t_max, config.frames, dtype=torch.float64)
+    times = path.clock(config.frames)
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
     difference_axis = _axis(config.difference_cells)
@@ -337,7 +338,7 @@ def density_of(
     if not isinstance(field, LearnedPathField):
         exact = exact_field(path, target.distribution)
         return torch.stack([exact.density_grid(t, axis, axis) for t in times])
-    points = target.sample(n, Generator().manual_seed(0))
+    points = target.sample(n, stream(0, "mixture"))
     process, ends = field.forward_process, exact_field(ends_of(path), target.distribution)
     return torch.stack(
         [
@@ -402,7 +403,7 @@ _dataset = lru_cache(maxsize=16)(dataset)
 @lru_cache(maxsize=32)
 def _reference(data: str, n: int) -> _Reference:
     target = _dataset(data)
-    generator = Generator().manual_seed(1_000_003)  # apart from every seed of a menu
+    generator = stream(0, "reference")
     points = target.sample(n, generator)
     quantiles = _project(points.numpy())
     fresh = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])

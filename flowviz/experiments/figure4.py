@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Generator
 
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME
+from flowviz.draws import noise
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
 from flowviz.schedulers import Shaped, scheduler
@@ -108,7 +107,7 @@ class HistogramResult:
     """Densities as counts of samples; rows run along y, columns along x.
 
     Attributes:
-        times: (T,), from 0 to 1, which stands for the path's t_max; a lone one is 1.
+        times: (T,), evenly from 0 to the path's t_max; a single one is t_max.
         density: (T, H, H) float32 per unit area; samples outside the frame are missing in it.
         on_support: the share of the last samples that lie where the data has mass.
         nfe: counted evaluations of the field.
@@ -244,15 +243,15 @@ def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -
     """
     target, path, named = resolve(DATA, config.path, None if field else config.field)
     field = field or named
-    noise = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
     frames = max(2, config.frames)
-    times = np.linspace(0, path.t_max, frames)
+    times = path.clock(frames)
     steps = steps_for(config.method, config.nfe)
-    states, nfe = carry(field, path.start(noise), times, config.method, steps=steps)
+    start = path.start(noise(config.n, config.seed))
+    states, nfe = carry(field, start, times, config.method, steps=steps)
     states = states[-config.frames :]
     inside = target.distribution.contains(states[-1])
     return HistogramResult(
-        times=np.linspace(0, 1, frames)[-config.frames :],
+        times=times[-config.frames :].numpy(),
         density=np.stack([_histogram(points, config.cells) for points in states.numpy()]),
         on_support=inside.double().mean().item(),
         nfe=nfe,

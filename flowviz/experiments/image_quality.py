@@ -27,6 +27,7 @@ from flowviz.checkpoints.images import (
 )
 from flowviz.datasets.images import ImageSet, image_set
 from flowviz.densities import draw_probes, log_prob, normal_log_prob
+from flowviz.draws import stream
 from flowviz.experiments.images import (
     ImageConfig,
     field_of,
@@ -553,7 +554,7 @@ def bits_per_dimension(
         )
     if probes < 1 or draws < 1:
         raise ValueError(f"probes and draws must be 1 or more; got {probes} and {draws}.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "dequantisation")
     wide = images.repeat_interleave(draws, dim=0).float()
     spread = wide + torch.rand(wide.shape, generator=generator) - 0.5
     x = spread / 127.5 - 1

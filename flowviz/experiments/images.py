@@ -26,6 +26,7 @@ from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.datasets.images import ImageSet
 from flowviz.device import limit_threads
 from flowviz.distributed import current
+from flowviz.draws import noise
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.grids import GRIDS
@@ -242,8 +243,7 @@ def image_noise(shape: tuple[int, int, int], n: int, seed: int) -> Tensor:
 
     Image i has the same noise whatever n is.
     """
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn((n, *shape), generator=generator)
+    return noise(n, seed, shape)
 
 
 def labels_of(checkpoint: ImageCheckpoint, config: ImageConfig) -> Tensor | None:
@@ -430,7 +430,7 @@ def film(
         raise ValueError(f"A film needs two frames or more; got {frames}.")
     field, x_0 = _started(checkpoint, config)
     path = field.path
-    times = torch.linspace(0, 1, frames, dtype=torch.float64) * path.t_max
+    times = path.clock(frames)
     solution = _solve(field, x_0, config, times=times, should_stop=should_stop)
     predicted = []
     with torch.no_grad():
@@ -582,7 +582,7 @@ def _solve(
     """The solve from noise (B, C, H, W) to the path's last time that the config describes."""
     path = field.path
     if times is None:
-        times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+        times = path.clock(2)
     start = path.start(noise).contiguous(memory_format=torch.channels_last)
     if config.adaptive:
         return solve(field, start, times, config.solver, tol=config.tol, should_stop=should_stop)

@@ -15,11 +15,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz import checkpoints
 from flowviz.datasets import Dataset
-from flowviz.experiments.evaluate import noise
+from flowviz.draws import noise, stream
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
@@ -184,7 +184,7 @@ def compute_bending(config: BendingConfig, *, field: Field | None = None) -> Ben
     found = marginal_straightness(judged, noise(config.n, config.seed), tol=TOL)
     bound = error = None
     if isinstance(judged, LearnedPathField):
-        generator = Generator().manual_seed(config.seed)
+        generator = stream(config.seed, "bound")
         values = bound_of(judged, target.sample(config.draws, generator), generator).double()
         bound, error = values.mean().item(), values.std().item() / math.sqrt(config.draws)
     return Bending(
@@ -240,8 +240,8 @@ def _flow(config: WaysConfig | BendingConfig, field: Field | None) -> tuple[Data
 @torch.no_grad()
 def _ways(flow: Field, target: Dataset, n: int, seed: int) -> Ways:
     path = flow.path
-    times = torch.linspace(0, path.t_max, FRAMES, dtype=torch.float64)
-    generator = Generator().manual_seed(seed)
+    times = path.clock(FRAMES)
+    generator = stream(seed, "pairs")
     x_1 = _apart(target.sample(200, generator)).repeat_interleave(EACH, dim=0)
     x_0 = torch.randn(x_1.shape, generator=generator)
     process = flow.forward_process if isinstance(flow, LearnedPathField) else path

@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, normal_log_prob
 from flowviz.device import limit_threads, processors
 from flowviz.distributions import PointMasses
+from flowviz.draws import stream
 from flowviz.experiments.evaluate import Likelihood, likelihood
 from flowviz.experiments.evolution import EXACT, density_of, ends_of, resolve
 from flowviz.fields import LearnedField, exact_field
@@ -53,12 +54,6 @@ __all__ = [
 
 DIM = 2
 """The dimensions of the plane, over which bits are shared out."""
-
-GAP = 4
-"""The stream of random numbers of `compute_gap`, beside those of `evaluate`."""
-
-PROBES = 5
-"""The stream of Hutchinson's probes."""
 
 MIXED = 20_000
 """Data points that stand for the marginal density of a learned path."""
@@ -121,7 +116,7 @@ class DensityConfig(_Backward):
     """One density p_t on a grid over the frame.
 
     Attributes:
-        t: the time, from 0 (noise) to 1, which stands for the path's t_max.
+        t: the time as a share of the path's t_max, from 0 (noise) to 1 (data).
         cells: rows and columns of the grid.
         probes: 0 for the exact divergence, else Hutchinson's probes.
         seed: of the probes.
@@ -143,7 +138,7 @@ class DensityResult:
     """A density beside the exact one; rows run along y, columns along x.
 
     Attributes:
-        t: the time.
+        t: the path's time.
         axis: (H,), the centres of the cells, along both axes.
         log_density: (H, H) float32 nats, by change of variables.
         exact: (H, H) float32 per unit area, the path's exact p_t; of a learned path, whose p_t
@@ -200,7 +195,7 @@ class GapConfig(_Backward):
     """The distance of a field's p_t from the exact p_t at one time.
 
     Attributes:
-        t: the time, from 0 (noise) to 1, which stands for the path's t_max.
+        t: the time as a share of the path's t_max, from 0 (noise) to 1 (data).
         n: Monte-Carlo points.
         seed: of the points.
     """
@@ -220,7 +215,7 @@ class GapResult:
     """KL(exact p_t || the field's p_t) in nats by Monte Carlo, and its standard error.
 
     Attributes:
-        t: the time.
+        t: the path's time.
         kl: the mean of log p_t - log q_t over draws of the exact p_t.
         error: its standard error.
         nfe: counted evaluations of the field.
@@ -333,13 +328,13 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     field = field or named
-    t = min(config.t, path.t_max)
+    t = path.time(config.t)
     axis = (torch.arange(config.cells, dtype=torch.float64) + 0.5) * (2 * FRAME / config.cells)
     axis = axis - FRAME
     points = torch.cartesian_prod(axis, axis).flip(1).float()
     probe = None
     if config.probes:
-        generator = Generator().manual_seed(1000 * config.seed + PROBES)
+        generator = stream(config.seed, "signs")
         probe = draw_probes(points, config.probes, generator)
     follow = partial(
         log_prob,
@@ -375,7 +370,7 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     exact = density_of(target, path, field, moment, axis, n=MIXED)[0]
     shape = (config.cells, config.cells)
     return DensityResult(
-        t=config.t,
+        t=t,
         axis=axis.numpy(),
         log_density=log_density.reshape(shape).numpy(),
         exact=exact.float().numpy(),
@@ -400,10 +395,10 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     field = field or named
-    generator = Generator().manual_seed(1000 * config.seed + GAP)
+    generator = stream(config.seed, "pairs")
     x_1 = target.sample(config.n, generator)
     x_0 = torch.randn(config.n, 2, generator=generator)
-    t = torch.tensor(min(config.t, path.t_max), dtype=torch.float64)
+    t = torch.tensor(path.time(config.t), dtype=torch.float64)
     learned = isinstance(field, LearnedPathField)
     x_t = (field.forward_process if learned else path).flow(t, x_0, x_1)
     log_p, unsure = _path_log_density(target, path, field, t, x_t)
@@ -425,7 +420,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
     )
     gaps = log_p - found.log_prob.double()
     error = gaps.std().item() / math.sqrt(config.n)
-    return GapResult(t=config.t, kl=gaps.mean().item(), error=error, nfe=found.nfe)
+    return GapResult(t=t.item(), kl=gaps.mean().item(), error=error, nfe=found.nfe)
 
 
 def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) -> Likelihood:
@@ -473,8 +468,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
         **budget,
     )
     x_0 = back.states[0]
-    ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
-    forth = solve(field, x_0, ends, config.method, **_forward(budget))
+    forth = solve(field, x_0, path.clock(2), config.method, **_forward(budget))
     states = back.states[:, 0].double()
     return PointResult(
         times=back.times.numpy(),
@@ -492,7 +486,7 @@ def carry(
     field: Field, x_0: Tensor, times: Sequence[float], method: str, **budget: Any
 ) -> tuple[Tensor, int]:
     """The states (T, B, *) of x_0 (B, *) at `times`, by all processors, and the counted NFE."""
-    at = torch.tensor(times, dtype=torch.float64)
+    at = torch.as_tensor(times, dtype=torch.float64)
     with ThreadPoolExecutor(processors(), initializer=partial(limit_threads, 1)) as pool:
         solved = partial(solve, field, times=at, method=method, **budget)
         solutions = list(pool.map(solved, x_0.split(CHUNK)))
@@ -509,7 +503,7 @@ def _path_log_density(
     if t >= path.t_max:
         ends = exact_field(ends_of(path), target.distribution)
         return ends.log_density(t, x.double()), torch.zeros(1)
-    points = target.sample(MIXED, Generator().manual_seed(0))
+    points = target.sample(MIXED, stream(0, "mixture"))
     return field.forward_process.log_density(t, x, points)
 
 

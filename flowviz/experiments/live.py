@@ -16,6 +16,7 @@ from torch import Tensor
 
 from flowviz.datasets import Dataset, dataset
 from flowviz.device import choose_device, finest_float
+from flowviz.draws import noise, stream
 from flowviz.fields import ExactField, LearnedField, exact_field
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
@@ -146,11 +147,11 @@ class LiveTraining:
         self.configs = tuple(configs)
         self.dataset = dataset
         self.interval, self.share = interval, share
-        generator = torch.Generator().manual_seed(configs[0].seed)
+        seed = configs[0].seed
         self.particles = min(particles, measured)
-        self.noise = torch.randn(measured, 2, generator=generator)
-        self.reference = dataset.sample(measured, generator)
-        fresh = dataset.sample(measured, generator)
+        self.noise = noise(measured, seed)
+        self.reference = dataset.sample(measured, stream(seed, "reference"))
+        fresh = dataset.sample(measured, stream(seed, "floor"))
         self.data_quality = self._quality(fresh)
         self._runs = [train(config, dataset, device=device) for config in configs]
         self.states: tuple[TrainState, ...] = ()
@@ -213,7 +214,7 @@ class LiveTraining:
     @torch.no_grad()
     def _sample(self, field: LearnedField) -> Tensor:
         x_0 = field.path.start(self.noise).to(field.mean.device)
-        times = torch.tensor([0.0, field.path.t_max], dtype=torch.float64)
+        times = field.path.clock(2)
         return solve(field, x_0, times, "midpoint", steps=NFE // 2).states[-1].cpu()
 
     def _quality(self, samples: Tensor) -> float:
@@ -339,10 +340,10 @@ class Probe:
     def __init__(self, field: LearnedField, dataset: Dataset, seed: int) -> None:
         path, device = field.path, field.mean.device
         exact = exact_field(path, dataset.distribution)
-        generator = torch.Generator().manual_seed(seed)
+        generator = stream(seed, "probes")
         x_1 = dataset.sample(PROBES, generator)
         x_0 = torch.randn(x_1.shape, generator=generator)
-        t = stratified(PROBES, generator) * path.t_max
+        t = path.time(stratified(PROBES, generator))
         x = path.flow(t, x_0, x_1).double()
         c = path.coefficients(t, x)
         q_1, q_0 = field.objective.target(c)

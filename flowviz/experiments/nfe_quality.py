@@ -21,19 +21,18 @@ from threading import Event
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import Dataset, dataset
 from flowviz.device import limit_threads
+from flowviz.draws import noise
 from flowviz.experiments.evaluate import (
     EvaluateConfig,
     Reference,
     evaluate,
     floors,
     measures_of,
-    noise,
     reference,
     samples_of,
 )
@@ -478,7 +477,7 @@ def compute_steps(config: StepsConfig) -> Steps:
         ValueError: a name is unknown, or the solve failed (SolveError says where).
     """
     origin = source(config.source)
-    times = torch.linspace(0, origin.path.t_max, config.frames, dtype=torch.float64)
+    times = origin.path.clock(config.frames)
     way = EvaluateConfig(
         method=config.method, nfe=None, tol=config.tol, n=config.n, seed=config.seed
     )

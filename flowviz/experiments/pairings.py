@@ -24,12 +24,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz.bounds import check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import dataset
-from flowviz.experiments.evaluate import noise
+from flowviz.draws import noise, stream
 from flowviz.fields import exact_field
 from flowviz.fields.paired import PairedField
 from flowviz.paths import AffinePath
@@ -314,14 +314,14 @@ def compute_marginal(config: MarginalConfig) -> MarginalResult:
     """The marginal flow of a coupling's exact field, from the noise of `compute_pairings`."""
     path = AffinePath(scheduler(config.path))
     x_0 = noise(PROBES, config.seed).double()
-    # Other pairs than those that the particles start with, lest each meet its own.
-    pairs = _pairs(config.data, config.batch, PAIRS, config.seed + 1)
+    # Not the pairs of the particles: each particle would meet its own pair again.
+    pairs = _pairs(config.data, config.batch, PAIRS, config.seed, "field-")
     if config.batch == 1:
         field = exact_field(path, _dataset(config.data).distribution)
         tol = 1e-5
     else:
         field, tol = PairedField(path, pairs, STD), TOL
-    times = torch.linspace(0, path.t_max, FRAMES, dtype=torch.float64)
+    times = path.clock(FRAMES)
     states = solve(field, path.start(x_0), times, "dopri5", tol=tol).states
     return MarginalResult(
         straightness=marginal_straightness(field, x_0, tol=tol),
@@ -333,19 +333,19 @@ def compute_marginal(config: MarginalConfig) -> MarginalResult:
 _dataset = lru_cache(maxsize=16)(dataset)
 
 
-def _samples(data: str, n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise and data of a seed, each (n, 2) float32."""
-    generator = Generator().manual_seed(seed + 1_000_003)  # apart from that of the noise
-    return noise(n, seed), _dataset(data).sample(n, generator)
+def _samples(data: str, n: int, seed: int, prefix: str = "") -> tuple[Tensor, Tensor]:
+    """Noise and data, each (n, 2) float32, from the streams of a seed with this prefix."""
+    x_0 = torch.randn(n, 2, generator=stream(seed, f"{prefix}noise"))
+    return x_0, _dataset(data).sample(n, stream(seed, f"{prefix}data"))
 
 
 @lru_cache(maxsize=32)
-def _pairs(data: str, batch: int, n: int, seed: int) -> Pairs:
-    """n pairs of a seed's noise by one coupling; all have the same noise."""
+def _pairs(data: str, batch: int, n: int, seed: int, prefix: str = "") -> Pairs:
+    """n pairs of a seed's noise by one coupling; every coupling has the same noise."""
     if batch == REFLOW:
         field = exact_field(AffinePath(scheduler("ot")), _dataset(data).distribution)
-        return reflow_pairs(field, n, Generator().manual_seed(seed))
-    x_0, x_1 = _samples(data, n, seed)
+        return reflow_pairs(field, n, stream(seed, f"{prefix}noise"))
+    x_0, x_1 = _samples(data, n, seed, prefix)
     return Pairs(x_0, _coupled(x_0, x_1, batch))
 
 
@@ -359,7 +359,7 @@ def _coupled(x_0: Tensor, x_1: Tensor, batch: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _least(data: str) -> float:
-    x = _dataset(data).sample(100_000, Generator().manual_seed(0)).double()
+    x = _dataset(data).sample(100_000, stream(0, "moments")).double()
     return least_cost(x.mean(dim=0), x.T.cov())
 
 

@@ -12,9 +12,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.draws import noise, stream
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
@@ -49,9 +50,6 @@ FLOOR_SETS = 20
 
 TOLERANCE = 2.0
 """How many times the largest distance of fresh sets is more than chance."""
-
-FRESH = 2_000_003
-"""The seed of fresh draws of p_t, apart from every seed of a menu."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +137,11 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
     needs = config.way != PAIRS and field is None
     target, path, named = resolve(config.data, config.path, config.field if needs else None)
     field = field or named
-    x_0 = torch.randn(config.n, 2, generator=Generator().manual_seed(config.seed))
+    x_0 = noise(config.n, config.seed)
     # Frames at the steps of a sampler, so that none of its noise is smoothed away.
-    grid = torch.linspace(0, path.t_max, config.nfe + 1, dtype=torch.float64)
+    grid = path.clock(config.nfe + 1)
     if config.way == PAIRS:
-        x_1 = target.sample(config.n, Generator().manual_seed(config.seed + 1))
+        x_1 = target.sample(config.n, stream(config.seed, "data"))
         states, nfe = torch.stack([path.flow(t, x_0, x_1) for t in grid]), 0
     elif config.way == FLOW:
         steps = steps_for(FLOW, config.nfe)
@@ -157,7 +155,7 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
             grid,
             config.way,
             noise=config.noise,
-            generator=Generator().manual_seed(config.seed + 2),
+            generator=stream(config.seed, "increments"),
         )
         states, nfe = solution.states, solution.nfe
     at = [round(share * config.nfe) for share in CHECKED]
@@ -213,7 +211,7 @@ class NoiseResult:
 def compute_noise(config: NoiseConfig) -> NoiseResult:
     """g_t of the stochastic differential equation over time."""
     path = AffinePath(scheduler(config.path))
-    t = torch.linspace(0, path.t_max, config.points, dtype=torch.float64)
+    t = path.clock(config.points)
     g = config.noise * (2 * rate(path, t)).sqrt() * path.scheduler(t).sigma
     return NoiseResult(times=t.numpy(), g=g.numpy())
 
@@ -230,7 +228,7 @@ class _Truth:
 @lru_cache(maxsize=32)
 def _truth(data: str, path: str, n: int, times: tuple[float, ...]) -> _Truth:
     target, affine, _ = resolve(data, path, None)
-    generator = Generator().manual_seed(FRESH)
+    generator = stream(0, "reference")
 
     def fresh() -> Tensor:
         x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)

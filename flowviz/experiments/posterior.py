@@ -13,12 +13,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz.bounds import check_bounds
 from flowviz.datasets import dataset
 from flowviz.datasets.entry import FRAME
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
+from flowviz.draws import noise, stream
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.fields import LearnedField, exact_field
 from flowviz.paths import AffinePath
@@ -45,7 +46,7 @@ __all__ = [
 ROWS = 501
 """Rows of the table of coefficients: the positions of the slider."""
 PANEL_TIMES = (0.0, 1 / 3, 2 / 3, 1.0)
-"""The moments of Figures 2 and 8, each at most t_max."""
+"""The moments of Figures 2 and 8, as shares of t_max."""
 STATES = 401
 """Moments of a conditional trajectory."""
 
@@ -115,8 +116,8 @@ class TouchResult:
 def compute_touch(config: TouchConfig) -> TouchResult:
     """The points, the distribution and the table of coefficients of a config."""
     data, own = dataset(config.data), scheduler(config.path)
-    points = data.sample(config.n, Generator().manual_seed(config.seed)).double()
-    times = torch.linspace(0, 1, ROWS, dtype=torch.float64).clamp(max=own.t_max)
+    points = data.sample(config.n, stream(config.seed, "data")).double()
+    times = AffinePath(own).clock(ROWS)
     c = own(times)
     square = points.square().sum(dim=1).mean()
     return TouchResult(
@@ -197,7 +198,7 @@ class Way:
     Attributes:
         path: its spec.
         label: its name.
-        times: (4,), PANEL_TIMES, each at most t_max.
+        times: (4,), the path's times at the shares PANEL_TIMES.
         field: (4, m, 2), u_t(x | x_1) at the grid.
         score: (4, m, 2), the gradient of log p_t(x | x_1) at the grid.
         field_turn: mean angle in degrees between the field's direction at t = 0 and at the end.
@@ -245,20 +246,18 @@ def compute_conditional(config: ConditionalConfig) -> ConditionalResult:
     axis = torch.linspace(-FRAME, FRAME, config.arrows, dtype=torch.float64) * 0.93
     positions = torch.cartesian_prod(axis, axis).flip(1)
     end = torch.tensor([config.x, config.y], dtype=torch.float64)
-    noise = torch.randn(
-        config.n, 2, dtype=torch.float64, generator=Generator().manual_seed(config.seed)
-    )
-    ways = tuple(_way(path, positions, end, noise) for path in config.paths.split())
+    x_0 = noise(config.n, config.seed).double()
+    ways = tuple(_way(path, positions, end, x_0) for path in config.paths.split())
     return ConditionalResult(positions.numpy(), end.numpy(), ways)
 
 
 def _way(spec: str, positions: Tensor, end: Tensor, noise: Tensor) -> Way:
     path = AffinePath(scheduler(spec))
-    times = torch.tensor(PANEL_TIMES, dtype=torch.float64).clamp(max=path.t_max)
+    times = path.time(torch.tensor(PANEL_TIMES, dtype=torch.float64))
     x_1 = end.expand_as(positions)
     fields = torch.stack([path.velocity(t, positions, x_1) for t in times])
     scores = torch.stack([path.score(t, positions, x_1) for t in times])
-    clock = torch.linspace(0, 1, STATES, dtype=torch.float64).clamp(max=path.t_max)
+    clock = path.clock(STATES)
     ends = end.expand_as(noise)
     states = torch.stack([path.flow(t, noise, ends) for t in clock])
     chord = states[-1] - states[0]
@@ -370,7 +369,7 @@ class ConversionConfig:
         data: spec of the data set.
         path: spec of the path.
         field: EXACT, the name of a checkpoint or of a live field.
-        t: the moment; at most the path's t_max is taken.
+        t: the moment, a share of the path's t_max in [0, 1].
         arrows: rows and columns of the fields.
     """
 
@@ -392,7 +391,7 @@ class ConversionResult:
     """Four predictions of one field at a moment, and what lies between them over time.
 
     Attributes:
-        t: the moment.
+        t: the path's time.
         positions: (m, 2).
         predictions: of velocity, score, noise and data, each (m, 2), all from the velocity.
         error: root mean square of the difference of these to the exact ones where the density is
@@ -432,7 +431,7 @@ def compute_conversions(
     velocity = field or named
     axis = torch.linspace(-FRAME, FRAME, config.arrows, dtype=torch.float64) * 0.93
     x = torch.cartesian_prod(axis, axis).flip(1)
-    t = torch.tensor(min(config.t, path.t_max), dtype=torch.float64)
+    t = torch.tensor(path.time(config.t), dtype=torch.float64)
     exact = exact_field(path, data.distribution)
     u = velocity(t, x) if config.field == EXACT else velocity(t.float(), x.float()).double()
     predictions = {

@@ -24,10 +24,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator, Tensor
+from torch import Tensor
 
 from flowviz.bounds import check_bounds
 from flowviz.datasets import Dataset, dataset
+from flowviz.draws import stream
 from flowviz.experiments.evaluate import EvaluateConfig, evaluate, floors
 from flowviz.experiments.live import Probe
 from flowviz.fields import exact_field
@@ -404,14 +405,14 @@ class Targets:
 def compute_targets(config: TargetsConfig) -> Targets:
     """Sizes and predictable shares of the regression targets, in closed form but for the mean."""
     target = dataset(config.data)
-    generator = Generator().manual_seed(0)
+    generator = stream(0, "targets")
     x_1 = target.sample(config.n, generator).double()
     x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
     times, sizes, shares = [], [], []
     for each in config.entrants.values():
         path, objective = AffinePath(scheduler(each.path)), OBJECTIVES[each.objective]
         exact = exact_field(path, target.distribution)
-        clock = torch.linspace(0, path.t_max, config.times, dtype=torch.float64)
+        clock = path.clock(config.times)
         rows = []
         for t in clock:
             x = path.flow(t, x_0, x_1)

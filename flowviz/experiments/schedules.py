@@ -100,7 +100,7 @@ def _course(spec: str, points: int) -> Course:
     path = AffinePath(scheduler(spec))
     # Denser towards the ends, where VP's noise falls like a root.
     share = np.linspace(0, np.pi, points)
-    t = path.t_max * (1 - np.cos(share)) / 2
+    t = path.time((1 - np.cos(share)) / 2)
     alpha, sigma, d_alpha, d_sigma = (v.numpy() for v in path.scheduler(torch.from_numpy(t)))
     wanted = torch.tensor([1 / MIXED, 1.0, MIXED], dtype=torch.float64)
     low, even, high = time_of(path, wanted).tolist()

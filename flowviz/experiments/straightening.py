@@ -15,11 +15,11 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Generator
 
 from flowviz.couplings import Pairs
 from flowviz.datasets import dataset
-from flowviz.experiments.evaluate import EvaluateConfig, evaluations, floors, noise
+from flowviz.draws import noise, stream
+from flowviz.experiments.evaluate import EvaluateConfig, evaluations, floors
 from flowviz.fields import LearnedField
 from flowviz.straightness import Straightness, marginal_straightness
 from flowviz.training import TrainConfig, reflow_pairs, train
@@ -183,7 +183,7 @@ def straighten(
         pairs: Pairs | None = None
         if entrant.follows:
             yield replace(result, doing=f"Making the pairs of {entrant.label}")
-            generator = Generator().manual_seed(config.seed + done)
+            generator = stream(config.seed, "reflow", done)
             pairs = reflow_pairs(fields[entrant.follows], PAIRS, generator)
         start = time.thread_time()
         for state in train(config.training(name), target, pairs=pairs):

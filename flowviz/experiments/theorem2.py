@@ -38,6 +38,7 @@ from torch.func import functional_call, vjp, vmap
 from flowviz.bounds import check_bounds
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import Dataset
+from flowviz.draws import stream
 from flowviz.experiments.evolution import resolve
 from flowviz.fields import ExactField, LearnedField, exact_field
 from flowviz.paths import AffinePath
@@ -151,9 +152,9 @@ def compute_gradients(
         field: the field that `config.field` names, if it is at hand.
     """
     target, path, field = _network(config.data, config.path, config.field, field)
-    generator = Generator().manual_seed(config.seed)
+    generator = stream(config.seed, "gradients")
     x_0, x_1 = _pairs(target, config.pairs, generator)
-    t = torch.rand(config.pairs, generator=generator, dtype=torch.float64) * path.t_max
+    t = path.time(torch.rand(config.pairs, generator=generator, dtype=torch.float64))
     x, velocity, marginal = _targets(exact_field(path, target.distribution), t, x_0, x_1)
     weights = {name: value.detach() for name, value in field.named_parameters()}
 
@@ -360,7 +361,7 @@ def compute_target(config: TargetConfig) -> TargetResult:
     exact = exact_field(path, target.distribution)
     shares = torch.linspace(0, 1, config.nodes, dtype=torch.float64)
     times, widths = _clock(path, shares)
-    generator = Generator().manual_seed(config.seed)
+    generator = stream(config.seed, "variance")
     means, errors = [], []
     for t in times:
         x_0, x_1 = (v.double() for v in _pairs(target, config.n, generator))
@@ -447,7 +448,7 @@ def compute_gaps(config: GapConfig, *, field: LearnedField | None = None) -> Gap
     means are those of evenly drawn times, with less chance in them.
     """
     target, path, field = _network(config.data, config.path, config.field, field)
-    generator = Generator().manual_seed(config.seed)
+    generator = stream(config.seed, "losses")
     x_0, x_1 = _pairs(target, config.pairs, generator)
     shares = torch.rand(config.pairs, generator=generator, dtype=torch.float64)
     shares = (torch.arange(config.pairs) + shares) / config.pairs
@@ -558,7 +559,7 @@ def coupled_pairs(data: str, batch: int, pairs: int, seed: int) -> tuple[Tensor,
     Every batch size has the same points, so that only the pairing differs.
     """
     target, _, _ = resolve(data, "ot", None)
-    x_0, x_1 = _pairs(target, pairs, Generator().manual_seed(seed))
+    x_0, x_1 = _pairs(target, pairs, stream(seed, "pairs"))
     if batch > 1:
         parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
         x_1 = torch.cat([COUPLINGS["minibatch-ot"](*part) for part in parts])
@@ -585,7 +586,7 @@ def _network(
 ) -> tuple[Dataset, AffinePath, LearnedField]:
     """The data set, the path and the network of a config, its weights as they are."""
     target, affine, named = resolve(data, path, None if field or name == NEW else name)
-    return target, affine, field or named or _new(path, target, Generator().manual_seed(0))
+    return target, affine, field or named or _new(path, target, stream(0, "weights"))
 
 
 def _new(path: str, target: Dataset, generator: Generator, size: float = 1.0) -> LearnedField:
@@ -637,7 +638,7 @@ def _clock(path: AffinePath, shares: Tensor) -> tuple[Tensor, Tensor]:
     end = path.t_max
     e = max(1 - end, 1e-5)
     span = math.log((1 + e) / (1 - end + e))
-    even = torch.linspace(0, end, 2_049, dtype=torch.float64)
+    even = path.clock(2_049)
     late = 1 + e - (1 + e) * torch.exp(-torch.linspace(0, span, 2_049, dtype=torch.float64))
     t = torch.cat([even, late]).sort().values.clamp(0, end)
     share = t / (2 * end) + torch.log((1 + e) / (1 - t + e)) / (2 * span)

@@ -14,11 +14,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Generator
 
 from flowviz import checkpoints
 from flowviz.bounds import check_bounds
 from flowviz.datasets import dataset
+from flowviz.draws import noise, stream
 from flowviz.experiments.endpoints import OWN, specs
 from flowviz.experiments.evaluate import (
     EvaluateConfig,
@@ -26,7 +26,6 @@ from flowviz.experiments.evaluate import (
     evaluate,
     floors,
     measures_of,
-    noise,
     reference,
 )
 from flowviz.experiments.evolution import EXACT, resolve
@@ -53,9 +52,6 @@ MEASURE = "histogram-tv"
 
 LEARNED_TOL = 1e-4
 """Of the flows of learned paths, which are in float32: S changes by less than 0.1 % below it."""
-
-STRAIGHT = 6
-"""The stream of the data of conditional flows, apart from that of their noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +119,7 @@ def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
     paths = specs(config.own)
     for spec in paths:
         target, path, _ = resolve(config.data, spec, None)
-        stream = Generator().manual_seed(1000 * config.seed + STRAIGHT)
-        x_1 = target.sample(config.n, stream).double()
+        x_1 = target.sample(config.n, stream(config.seed, "data")).double()
         conditional.append(conditional_straightness(path, x_0, x_1))
         marginal.append(marginal_straightness(exact_field(path, target.distribution), x_0))
     return StraightnessResult(
@@ -141,8 +136,7 @@ def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
 def _learned(name: str, data: str, n: int, seed: int) -> LearnedStraightness:
     field = source(name).field
     x_0 = noise(n, seed)
-    stream = Generator().manual_seed(1000 * seed + STRAIGHT)
-    x_1 = dataset(data).sample(n, stream)
+    x_1 = dataset(data).sample(n, stream(seed, "data"))
     return LearnedStraightness(
         name=name,
         method=_method(name),

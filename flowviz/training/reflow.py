@@ -34,7 +34,7 @@ def reflow_pairs(
     The ends are scaled by 1 / alpha, since a path stops before 1.
     """
     path = field.path
-    times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    times = path.clock(2)
     x_0 = torch.randn(n, 2, generator=generator)
     ends = [
         solve(

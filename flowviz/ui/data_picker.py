@@ -9,7 +9,6 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from torch import Generator
 
 from flowviz import datasets
 from flowviz.datasets import DATASETS, PICTURE_SUFFIXES, TABLE_SUFFIXES, Dataset, is_linkable
@@ -17,6 +16,7 @@ from flowviz.datasets.mixture import MOST_MEANS, STD_RANGE, mixture_spec
 from flowviz.datasets.points import COUNT, MOST_NODES
 from flowviz.datasets.uploads import MOST_BYTES
 from flowviz.datasets.word import MOST_LETTERS
+from flowviz.draws import stream
 from flowviz.ui import state
 from flowviz.ui.pad import draw_pad, means_pad
 
@@ -38,7 +38,7 @@ def dataset(spec: str) -> Dataset:
 @st.cache_data(max_entries=32, show_spinner=False)
 def points(spec: str, n: int) -> NDArray[np.float32]:
     """n points of a data set, (n, 2), the same ones every time."""
-    return dataset(spec).sample(n, Generator().manual_seed(0)).numpy()
+    return dataset(spec).sample(n, stream(0, "preview")).numpy()
 
 
 def pick(default: str = "checkerboard", *, help: str | None = None) -> str:

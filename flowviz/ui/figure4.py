@@ -271,7 +271,7 @@ def _table(settings: Settings, panels: Sheet) -> Mapping[str, NDArray]:
         name: [] for name in ("row", "panel", "x1", "x2", "density")
     }
     for row, densities, few in zip(settings.rows, panels.over_time, panels.few, strict=True):
-        named = {f"t={t:.4f}": d for t, d in zip(figure4.TIMES, densities, strict=True)}
+        named = {f"t={t:.2f}": d for t, d in zip(figure4.TIMES, densities, strict=True)}
         named |= {f"nfe={r.nfe}": r.density[0] for r in few}
         for name, density in named.items():
             values = (np.full(x.size, row.label), np.full(x.size, name), x, y, density.ravel())

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from flowviz.experiments.evolution import at_time
 from flowviz.experiments.likelihood import DensityConfig, DensityResult
 from flowviz.figures.theme import FRAME
-from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
 from flowviz.ui import cache
 from flowviz.ui import player as players
 from flowviz.ui.compare.controls import Settings
@@ -122,7 +120,7 @@ def _kept(panels: Sequence[Side]) -> list[Layer | None]:
 def _layer(side: Side, found: Sequence[DensityResult]) -> Layer:
     density = _at_nodes(np.stack([result.density for result in found]))
     return Layer(
-        times=TIMES * AffinePath(scheduler(side.path)).t_max,
+        times=np.array([result.t for result in found]),
         axis=np.linspace(-FRAME, FRAME, density.shape[1]),
         density=density,
         peaks=players.peaks_of(_at_nodes(np.stack([result.exact for result in found]))),
