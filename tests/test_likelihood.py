@@ -24,6 +24,7 @@ from flowviz.experiments.likelihood import (
     compute_likelihood,
     compute_point,
 )
+from flowviz.experiments.posterior import ConversionConfig, compute_conversions
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, CondOT, scheduler
@@ -31,6 +32,9 @@ from flowviz.ui.likelihood import Model, verdict
 
 GAUSSIAN = "mixture:1,-0.5@0.8"
 """One Gaussian, N((1, -0.5), 0.8^2 I)."""
+
+EARLY = "shaped:s4=0.02"
+"""A path that stops early, at t = 0.9698."""
 
 CARDS = [card.name for card in checkpoints.listing() if card.steps > 0]
 
@@ -73,6 +77,26 @@ def test_density_by_change_of_variables_is_the_exact_one(path, t):
     np.testing.assert_allclose(result.density, result.exact, atol=2e-3 if path == "vp" else 2e-4)
     assert abs(result.kl) < 1e-3
     assert (result.nfe > 0) == (t > 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
+def test_what_is_computed_at_t_is_shown_at_t(share):
+    """Times from 0 to 1 in a config are shares of t_max, here 0.97."""
+    path = AffinePath(scheduler(EARLY))
+    assert path.t_max < 0.975
+    exact = exact_field(path, dataset(GAUSSIAN).distribution)
+    density = compute_density(
+        DensityConfig(data=GAUSSIAN, path=EARLY, t=share, cells=8, method="dopri5")
+    )
+    axis = torch.from_numpy(density.axis)
+    at_shown = exact.density_grid(torch.tensor(density.t, dtype=torch.float64), axis, axis)
+    assert density.t == path.time(share)
+    np.testing.assert_allclose(density.exact, at_shown.float())
+    np.testing.assert_allclose(density.density, at_shown, atol=1e-3)
+    gap = compute_gap(GapConfig(data=GAUSSIAN, path=EARLY, t=share, n=10, method="dopri5"))
+    assert gap.t == path.time(share) and abs(gap.kl) < 1e-3
+    found = compute_conversions(ConversionConfig(data=GAUSSIAN, path=EARLY, t=share, arrows=4))
+    assert found.t == path.time(share)
 
 
 @pytest.mark.parametrize("workers", [2, 3])

@@ -19,6 +19,15 @@ def draw(spec: str, n: int = 32) -> tuple[AffinePath, Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("spec", SPECS)
+def test_a_share_of_the_clock_is_a_time_of_the_path(spec: str) -> None:
+    path = AffinePath(scheduler(spec))
+    assert path.time(0.0) == 0 and path.time(1.0) == path.t_max
+    shares = torch.linspace(0, 1, 7, dtype=torch.float64)
+    torch.testing.assert_close(path.time(shares), path.clock(7), rtol=1e-15, atol=1e-15)
+    assert path.clock(2).tolist() == [0.0, path.t_max]
+
+
+@pytest.mark.parametrize("spec", SPECS)
 def test_velocity_is_the_time_derivative_of_the_flow(spec: str) -> None:
     path, t, x_0, x_1 = draw(spec)
     x_t, dx_t = torch.func.jvp(lambda t: path.flow(t, x_0, x_1), (t,), (torch.ones_like(t),))

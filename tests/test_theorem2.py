@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from flowviz.draws import stream
 from flowviz.datasets import Dataset, dataset
 from flowviz.distributions import Boxes
+from flowviz.draws import stream
 from flowviz.experiments import theorem2
 from flowviz.experiments.theorem2 import (
     SIZES,
