@@ -2,18 +2,38 @@
 
 import streamlit as st
 
-from flowviz.ui import cfm
+from flowviz.studies import STUDIES
+from flowviz.ui import controls, field_picker, study_view
 from flowviz.ui.ot_note import headed
 
-headed("CFM = FM: why one may regress on a single pair")
-settings = cfm.controls()
-cfm.theorem()
+losses, gradients, variance = (STUDIES[n] for n in ("losses", "gradients", "target-variance"))
+
+headed("CFM = FM: why training on single pairs works")
+with st.sidebar:
+    values = controls.pick(gradients.config, variance.config, losses.config)
+st.markdown(
+    "Training needs the **marginal** velocity $u_t(x)$, but each sample gives only the velocity "
+    "$\\dot x_t$ of its own pair. Theorem 2 of Lipman et al. (2022): the two losses differ by a "
+    "constant, since $u_t(x) = \\mathbb E[\\dot x_t \\mid x_t = x]$, so that "
+    "$\\nabla L_{\\mathrm{CFM}} = \\nabla L_{\\mathrm{FM}}$:\n\n"
+    "$${\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
+    "_{L_{\\mathrm{CFM}}(\\theta)} = \\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - "
+    "u_t(x_t)\\rVert^2}_{L_{\\mathrm{FM}}(\\theta)} + \\underbrace{\\mathbb E\\,"
+    "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{does not depend on }\\theta}}$$"
+)
 try:
+    if values["network"] == "trained":
+        more, live = field_picker.trained(values["data"], values["paths"])
+    else:
+        more, live = {}, {}
     left, right = st.columns(2)
     with left:
-        cfm.losses(settings)
+        st.subheader("The losses differ by one constant")
+        study_view.show(losses, losses.config.build(values | more), live=live)
     with right:
-        cfm.gradients(settings)
-    cfm.target(settings)
+        st.subheader("The gradients differ only by noise")
+        study_view.show(gradients, gradients.config.build(values | more), live=live)
+    st.subheader("The constant is the variance of the target, and minibatch OT lowers it")
+    study_view.show(variance, variance.config.build(values))
 except ValueError as error:
     st.error(f"This cannot be measured. {error}", icon=":material/error:")

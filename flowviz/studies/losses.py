@@ -9,50 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowviz.experiments.sources import trained_name
-from flowviz.experiments.theorem2 import (
-    NEW,
-    GapConfig,
-    GapResult,
-    TargetConfig,
-    TargetResult,
-    compute_gaps,
-    compute_target,
-)
+from flowviz.experiments.losses import GapConfig, GapResult, compute_gaps
+from flowviz.experiments.target_variance import TargetConfig, TargetResult, compute_target
 from flowviz.figures import theme, theorem2
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
-from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, paths_setting, seed_setting
+from flowviz.settings import setting
+from flowviz.studies._common import seed_setting
+from flowviz.studies._theorem2 import NetworkConfig, missing_networks, network_names
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "LossesConfig", "LossesResult", "network_names"]
-
-TRAINED = "trained"
-"""The network that is trained for the data set and the path, where there is one."""
+__all__ = ["STUDY", "LossesConfig", "LossesResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossesConfig(Config):
+class LossesConfig(NetworkConfig):
     """Both losses of several networks on each path."""
 
-    data: str = data_setting(help="Distribution of the data points x₁.")
-    paths: tuple[str, ...] = paths_setting(
-        help="The conditional loss has a minimum of its own on each path.", max_chosen=3
-    )
-    network: str = setting(
-        NEW,
-        "Network v",
-        choices={NEW: "new: random weights", TRAINED: "trained"},
-        help="Theorem 2 holds for any weights. New: a small network before training. Trained: the "
-        "checkpoint of this data set and path, if there is one.",
-    )
-    networks: tuple[str, ...] = setting(
-        (),
-        "Names of the networks",
-        advanced=True,
-        help="A checkpoint for each path, in place of `network`.",
-    )
     pairs: int = setting(
         131_072, "Pairs", bounds=(16, 10_000_000), advanced=True, help="Pairs for each path."
     )
@@ -65,15 +38,6 @@ class LossesResult:
 
     gaps: tuple[GapResult, ...]
     targets: tuple[TargetResult, ...]
-
-
-def network_names(config: LossesConfig) -> list[str]:
-    """The name of the network of each path: NEW where no network is trained."""
-    if config.networks:
-        return list(config.networks)
-    if config.network == NEW:
-        return [NEW] * len(config.paths)
-    return [trained_name(config.data, path) or NEW for path in config.paths]
 
 
 def compute(
@@ -152,19 +116,7 @@ def say(config: LossesConfig, result: LossesResult) -> list[Finding]:
                 verdict="supported" if spread < 4 else "not supported",
             )
         )
-    missing = [
-        scheduler(path).label
-        for path, name in zip(config.paths, network_names(config), strict=True)
-        if config.network == TRAINED and name == NEW
-    ]
-    if missing:
-        found.append(
-            Finding(
-                lead="No checkpoint",
-                text=f"there is no network for this data set on {' and '.join(missing)}; a new "
-                "network with random weights is shown.",
-            )
-        )
+    found += missing_networks(config)
     found.append(
         Finding(
             text="The gap is the smallest value that the conditional loss can reach. Losses of "

@@ -7,12 +7,23 @@ import streamlit as st
 
 from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.sources import PREFIX, exact_name, pinned, source
+from flowviz.experiments.theorem2 import NEW
 from flowviz.fields import LearnedField
 from flowviz.schedulers import scheduler
 from flowviz.settings import Setting
 from flowviz.ui import cache, paths, state
 
-__all__ = ["LIVE", "choose", "labels", "networks", "path_of", "pick", "preferred", "slug"]
+__all__ = [
+    "LIVE",
+    "choose",
+    "labels",
+    "networks",
+    "path_of",
+    "pick",
+    "preferred",
+    "slug",
+    "trained",
+]
 
 LIVE = "live"
 """The network that this session trained."""
@@ -56,6 +67,21 @@ def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | No
         return path, EXACT, None
     # The name includes the content, so that a checkpoint made anew is computed anew.
     return card.path, pinned(card), cache.network(card.name, card.sha256)
+
+
+def trained(
+    data: str, paths: Sequence[str]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, LearnedField]]:
+    """The best network of each path, as settings `paths` and `networks`, and the loaded fields.
+
+    The name of a path without a network is NEW.
+    """
+    found = [choose(data, path, next(iter(networks(data, path)), "")) for path in paths]
+    named = {
+        "paths": tuple(spec for spec, _, _ in found),
+        "networks": tuple(NEW if field is None else name for _, name, field in found),
+    }
+    return named, {name: field for _, name, field in found if field is not None}
 
 
 def labels(data: str) -> dict[str, str]:
