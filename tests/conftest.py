@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,25 @@ def tiny_images(tmp_path_factory):
         card = describe_field(path, vars(training), digits, images=images)
         save_images(folder / "images" / f"tiny-{path}", field.network, card)
     return folder
+
+
+@pytest.fixture
+def small_studies(monkeypatch):
+    """Studies on pages with the sizes of their smallest configs: those of advanced settings."""
+    from flowviz.settings import settings
+    from flowviz.ui import study_view, work
+
+    compute = study_view._compute
+
+    def smaller(study, config, live, progress):
+        declared = settings(study.config)
+        sizes = {k: v for k, v in dict(study.smallest).items() if declared[k].advanced}
+        return compute(study, replace(config, **sizes), live, progress)
+
+    monkeypatch.setattr(study_view, "_compute", smaller)
+    yield
+    works = list(work.queue()._works)
+    for each in works:
+        each.cancel()
+    for each in works:  # threads in native code abort the interpreter when it ends
+        each.wait(60)

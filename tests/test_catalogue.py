@@ -7,20 +7,19 @@ import numpy as np
 import pytest
 
 from flowviz.cli import main
-from flowviz.experiments import figure4, likelihood, nfe_quality, posterior, theorem2
+from flowviz.experiments import figure4, likelihood, nfe_quality, posterior
 from flowviz.experiments.catalogue import EXPERIMENTS, plain, run
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
 from flowviz.experiments.pairings import PairingsConfig
 from flowviz.experiments.particles import NoiseConfig
 from flowviz.experiments.schedules import SchedulesConfig
 from flowviz.experiments.sources import exact_name
-from flowviz.experiments.theorem2 import NEW, SIZES, GradientResult, SlopeConfig, slope
 from flowviz.training import NfdmConfig
-from flowviz.ui import cfm, which_ot
 from flowviz.ui import figure4 as figure4_page
 from flowviz.ui import likelihood as likelihood_page
 from flowviz.ui import nfe_quality as nfe_page
 from flowviz.ui import particles as particles_page
+from flowviz.ui import which_ot
 from flowviz.ui.learned_path import pictures as learned_page
 from flowviz.ui.learned_path.flows import flows
 from flowviz.ui.straighter import training, unlimited
@@ -118,9 +117,6 @@ def test_figure_4_of_the_page_is_the_command_s():
 GAUSSIAN = "mixture:1,0@0.8"
 """On which closed forms are quick."""
 
-THEOREM = cfm.Settings(
-    data=GAUSSIAN, paths=("ot", "shaped:a1=0.2"), network=NEW, batch=16, seeds=2, seed=3
-)
 PAIRED = PairingsConfig(data=GAUSSIAN, n=32, batch=4, seed=3), "shaped:a1=0.2"
 
 
@@ -140,9 +136,6 @@ def learned_flows():
 @pytest.mark.parametrize(
     ("name", "module", "draw", "which"),
     [
-        ("losses", cfm, lambda: cfm.losses(THEOREM), 1),
-        ("target-variance", cfm, lambda: cfm.target(THEOREM), 1),
-        ("coupled-variance", cfm, lambda: cfm.target(THEOREM), 5),
         ("transport-cost", which_ot, lambda: which_ot.costs(*PAIRED), 1),
         ("coupled-flow", which_ot, lambda: which_ot.flows(*PAIRED), 0),
         ("learned-ways", learned_page, learned_flows, 2),
@@ -157,37 +150,6 @@ def test_a_piece_of_a_page_is_the_command_s(monkeypatch, capsys, name, module, d
     kind = EXPERIMENTS[name].config
     piece = [each for each in seen if type(each.args[0]) is kind][which]
     agrees(capsys, name, piece.args[0], piece())
-
-
-def test_gradients_of_the_page_are_the_command_s(monkeypatch):
-    seen = []
-    monkeypatch.setattr(cfm, "gather", lambda key, pieces, **_: seen.extend(pieces))
-    cfm.gradients(THEOREM)
-    wanted = [
-        each
-        for path in THEOREM.paths
-        for each in SlopeConfig(data=GAUSSIAN, path=path, seeds=2, seed=3).pools
-    ]
-    assert [piece.args[0] for piece in seen] == wanted
-
-
-def test_slope_is_that_of_the_pools(monkeypatch):
-    monkeypatch.setattr(theorem2, "compute_gradients", lambda config: made[config.seed])
-    rng, sizes = np.random.default_rng(0), np.array(SIZES)
-    made = [
-        GradientResult(
-            apart=(1 + 0.1 * rng.random(len(sizes))) / sizes,
-            scatter=1 / sizes,
-            whole=1.0,
-            pairs=16_384,
-            parameters=7,
-        )
-        for _ in range(3)
-    ]
-    *_, last = run("gradients", SlopeConfig(seeds=3))
-    assert last.share == 1 and last.slope == slope(made).value == pytest.approx(-0.5, abs=0.02)
-    assert (last.lowest <= last.apart).all() and (last.apart <= last.highest).all()
-    json.dumps(plain(last), allow_nan=False)
 
 
 def test_particles_of_the_page_are_the_command_s(capsys):

@@ -9,25 +9,32 @@ import torch
 from flowviz.datasets import Dataset, dataset
 from flowviz.distributions import Boxes
 from flowviz.draws import stream
-from flowviz.experiments import theorem2
-from flowviz.experiments.theorem2 import (
+from flowviz.experiments import gradients, target_variance, theorem2
+from flowviz.experiments.gradients import (
     SIZES,
-    CouplingConfig,
-    GapConfig,
     GradientConfig,
-    TargetConfig,
-    compute_coupling,
-    compute_gaps,
+    GradientResult,
     compute_gradients,
-    compute_target,
-    coupled_pairs,
     pooled,
     signal,
     slope,
 )
+from flowviz.experiments.losses import GapConfig, compute_gaps
+from flowviz.experiments.target_variance import (
+    CouplingConfig,
+    TargetConfig,
+    compute_coupling,
+    compute_target,
+    coupled_pairs,
+)
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
+from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
+from flowviz.studies import STUDIES
+from flowviz.studies.gradients import GradientsConfig, GradientsResult
+from flowviz.studies.losses import LossesConfig
+from flowviz.studies.target_variance import VarianceConfig, VarianceResult
 
 GAUSSIAN = "mixture:1,-2@0.5"
 
@@ -49,11 +56,10 @@ def test_slope_tells_a_bias_from_chance(monkeypatch):
     """A marginal velocity that is off by half leaves what no batch averages out."""
 
     def biased(exact, *pairs):
-        x, velocity, marginal = _targets(exact, *pairs)
+        x, velocity, marginal = theorem2.targets(exact, *pairs)
         return x, velocity, 1.5 * marginal
 
-    _targets = theorem2._targets
-    monkeypatch.setattr(theorem2, "_targets", biased)
+    monkeypatch.setattr(gradients, "targets", biased)
     found = [compute_gradients(GradientConfig(seed=k, pairs=8_192)) for k in range(2)]
     assert slope(found).value > -0.4
 
@@ -62,7 +68,7 @@ def test_gradients_are_those_of_the_losses_as_they_are_written():
     """One batch of the largest size: both losses, differentiated by autograd one by one."""
     config = GradientConfig(data="8gaussians", pairs=SIZES[-1], seed=3)
     found = compute_gradients(config)
-    target, ot, field = theorem2._network(config.data, "ot", "new", None)
+    target, ot, field = theorem2.network(config.data, "ot", "new", None)
     generator = stream(3, "gradients")
     x_1 = target.sample(config.pairs, generator)
     x_0 = torch.randn(x_1.shape, generator=generator)
@@ -112,7 +118,9 @@ FLOORS = {  # half-width of the board, path: paper-facts D5, good to 0.5 % but f
 @pytest.mark.parametrize(("half_width", "spec"), FLOORS)
 def test_floors_are_those_of_the_table(half_width, spec, monkeypatch):
     target = board(half_width)
-    monkeypatch.setattr(theorem2, "resolve", lambda data, spec, name: (target, path(spec), None))
+    resolved = lambda data, spec, name: (target, path(spec), None)  # noqa: E731
+    for module in (theorem2, target_variance):
+        monkeypatch.setattr(module, "resolve", resolved)
     found = compute_target(TargetConfig(path=spec))
     assert found.floor == pytest.approx(FLOORS[half_width, spec], rel=0.01)
     assert found.error < 0.003 * found.floor
@@ -159,7 +167,9 @@ def test_variance_is_what_the_posterior_mean_leaves(spec):
 @pytest.mark.parametrize(("spec", "half_width"), [("ot", 4.444), ("vp", 1.0)])
 def test_all_fields_have_one_gap_and_it_is_the_floor(spec, half_width, monkeypatch):
     target = board(half_width)
-    monkeypatch.setattr(theorem2, "resolve", lambda data, spec, name: (target, path(spec), None))
+    resolved = lambda data, spec, name: (target, path(spec), None)  # noqa: E731
+    for module in (theorem2, target_variance):
+        monkeypatch.setattr(module, "resolve", resolved)
     found, known = compute_gaps(GapConfig(path=spec)), compute_target(TargetConfig(path=spec))
     gaps = [each.gap for each in found.gaps]
     losses = [each.marginal for each in found.gaps]
@@ -182,7 +192,7 @@ def test_minibatch_transport_takes_variance_out_of_the_target():
 def test_clock_covers_the_time_of_each_path():
     for spec in ("ot", "vp", "trig", "ve"):
         shares = torch.linspace(0, 1, 2_001, dtype=torch.float64)
-        times, widths = theorem2._clock(path(spec), shares)
+        times, widths = theorem2.late_times(path(spec), shares)
         assert times[0] == 0 and times[-1].item() == pytest.approx(path(spec).t_max, abs=1e-9)
         assert (times.diff() > 0).all()
         assert torch.trapezoid(widths, shares).item() == pytest.approx(path(spec).t_max, rel=1e-3)
@@ -200,3 +210,81 @@ def test_clock_covers_the_time_of_each_path():
 def test_what_cannot_be_measured_is_refused_in_a_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def pool(rng, power=-0.5):
+    """A pool whose gradients are apart by about n to this power."""
+    sizes = np.array(SIZES)
+    return GradientResult(
+        apart=(1 + 0.1 * rng.random(len(sizes))) * sizes ** (2 * power),
+        scatter=1 / sizes,
+        whole=1.0,
+        pairs=16_384,
+        parameters=7,
+    )
+
+
+class TestGradientsStudy:
+    study = STUDIES["gradients"]
+
+    @pytest.mark.parametrize(("power", "verdict"), [(-0.5, "supported"), (-0.3, "undecided")])
+    def test_the_verdict_follows_the_slope_of_the_pools(self, power, verdict):
+        rng = np.random.default_rng(0)
+        pools = tuple(pool(rng, power) for _ in range(3))
+        config, result = GradientsConfig(paths=("ot",)), GradientsResult(pools=(pools,))
+        first, price, _ = self.study.say(config, result)
+        assert first.verdict == verdict and first.numbers["slope"] == slope(pools).value
+        assert price.numbers["conditional OT"] == pytest.approx(
+            1 + (pooled(pools)[0] / pooled(pools, "scatter")[0]) ** 2
+        )
+        band, line, *_ = self.study.draw(config, result)[0].figure.data
+        assert list(line.y) == list(pooled(pools))
+        runs = np.sqrt([each.apart for each in pools])
+        assert list(band.y[: len(SIZES)]) == list(runs.min(axis=0))
+
+    def test_all_paths_are_measured_pool_by_pool_and_shown_from_two_on(self):
+        asked = []
+
+        class Noting(Progress):
+            def cached(self, compute, config, **given):
+                asked.append(config)
+                return pool(np.random.default_rng(config.seed))
+
+        config = GradientsConfig(paths=("ot", "trig"), seeds=3, seed=5, data=GAUSSIAN)
+        results = list(self.study.compute(config, progress=Noting()))
+        assert [(each.path, each.seed) for each in asked] == [
+            (path, 5 + k) for k in range(3) for path in ("ot", "trig")
+        ]
+        assert [len(each.pools[1]) for each in results] == [2, 3]
+
+    def test_each_path_has_a_network_of_its_own(self):
+        with pytest.raises(ValueError, match="one checkpoint for each of the 2 paths; got 1"):
+            GradientsConfig(networks=("checkerboard-ot",))
+        config = LossesConfig(data="moons", paths=("trig",), network="trained")
+        result = STUDIES["losses"].result(config.build(vars(config) | {"pairs": 16}))
+        said = STUDIES["losses"].say(config, result)
+        assert [each.lead for each in said] == ["trigonometric", "No checkpoint", ""]
+
+
+def test_variance_study_compares_couplings_with_the_closed_form():
+    study = STUDIES["target-variance"]
+    config = VarianceConfig(data=GAUSSIAN, paths=("ot",), pairs=512, nodes=9, batch=16)
+    *partial, result = study.compute(config)
+    assert [len(each.coupled[0]) for each in partial] == [0, 1, 2, 3, 4]
+    exact, coupled = result.exact[0], result.coupled[0]
+    finding, detail = study.say(config, result)
+    assert finding.verdict == "supported"
+    assert finding.numbers["coupled"] == coupled[-1].floor < exact.floor
+    assert detail.numbers["largest_difference"] == abs(coupled[0].floor / exact.floor - 1) < 0.3
+    over_time, over_batch = (each.figure for each in study.draw(config, result))
+    assert [trace.name for trace in over_time.data] == [
+        "conditional OT",
+        "conditional OT, OT within 16",
+    ]
+    assert list(over_time.data[1].y) == list(coupled[2].variance)
+    assert list(over_batch.data[0].y) == [each.floor for each in coupled]
+    dearer = VarianceResult(exact=(exact,), coupled=(coupled[::-1],))
+    assert study.say(config, dearer)[0].verdict == (
+        "supported" if coupled[0].floor < exact.floor else "not supported"
+    )
+    assert study.draw(config, partial[0])[0].figure.data, "the first partial result is drawn"

@@ -27,7 +27,6 @@ from flowviz.experiments import (
     race,
     schedules,
     straightening,
-    theorem2,
     unlimited,
 )
 from flowviz.registry import Registry
@@ -95,26 +94,6 @@ EXPERIMENTS["sde-noise"] = Experiment(
     "the noise that the stochastic differential equation adds over time (ODE or SDE)",
     particles.NoiseConfig,
     particles.compute_noise,
-)
-EXPERIMENTS["losses"] = Experiment(
-    "conditional and marginal loss of several networks, which differ by one constant (CFM = FM)",
-    theorem2.GapConfig,
-    theorem2.compute_gaps,
-)
-EXPERIMENTS["gradients"] = Experiment(
-    "how far both losses' gradients are apart over the batch size (CFM = FM)",
-    theorem2.SlopeConfig,
-    theorem2.compute_slope,
-)
-EXPERIMENTS["target-variance"] = Experiment(
-    "the variance of the regression target over time, in closed form (CFM = FM)",
-    theorem2.TargetConfig,
-    theorem2.compute_target,
-)
-EXPERIMENTS["coupled-variance"] = Experiment(
-    "the same where pairs are chosen by optimal transport within a minibatch (CFM = FM)",
-    theorem2.CouplingConfig,
-    theorem2.compute_coupling,
 )
 EXPERIMENTS["pairings"] = Experiment(
     "the same noise paired in four ways, and where the lines cross (Which OT?)",

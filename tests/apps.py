@@ -1,0 +1,18 @@
+"""Pages in tests: what `streamlit.testing` does not know of background work."""
+
+import time
+
+
+def settled(app, timeout=120):
+    """The app, run again after all background work of its session has ended."""
+    deadline = time.monotonic() + timeout
+    while works := [each for each in _works(app) if each.live]:
+        assert time.monotonic() < deadline, f"still running: {[each.doing for each in works]}"
+        works[0].wait(0.5)
+    assert not any(each.error for each in _works(app)), [each.error for each in _works(app)]
+    app.run()
+    return app
+
+
+def _works(app):
+    return [app.session_state[key].work for key in app.session_state if key.startswith("work:")]
