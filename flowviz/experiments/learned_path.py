@@ -26,7 +26,7 @@ from flowviz.fields.learned_path import LearnedPathField
 from flowviz.schedulers import LEARNED
 from flowviz.solvers import Field, SolveError, solve
 from flowviz.straightness import marginal_straightness
-from flowviz.training import NfdmConfig, train_path
+from flowviz.training import NfdmConfig, train
 from flowviz.training.nfdm import bound_of
 
 __all__ = [
@@ -200,7 +200,7 @@ def learn(config: NfdmConfig, target: Dataset) -> Iterator[Learning]:
     """Trains a learned path; yields what there is every BEAT seconds, and at the last step."""
     curve, since = _Curve(), _Sums()
     start = looked = time.monotonic()
-    for state in train_path(config, target):
+    for state in train(config, target):
         since.add(state.bound, state.curvature)
         now = time.monotonic()
         if now - looked < BEAT and not state.done and state.step > 1:

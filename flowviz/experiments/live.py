@@ -22,8 +22,8 @@ from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.solvers import SolveError, solve
-from flowviz.training import TrainConfig, TrainState, irreducible_loss, train
-from flowviz.training.plane import stratified
+from flowviz.training import PlaneRun, TrainConfig, irreducible_loss, train
+from flowviz.training.times import stratified
 
 __all__ = [
     "MEASURED",
@@ -154,7 +154,7 @@ class LiveTraining:
         fresh = dataset.sample(measured, stream(seed, "floor"))
         self.data_quality = self._quality(fresh)
         self._runs = [train(config, dataset, device=device) for config in configs]
-        self.states: tuple[TrainState, ...] = ()
+        self.states: tuple[PlaneRun, ...] = ()
         self._watched = [_Watched(config, dataset) for config in configs]
         self._frames = _Thinned[tuple[int, tuple[NDArray[np.float32], ...]]](FRAMES)
         self._trouble = ""
@@ -297,16 +297,16 @@ class _Watched:
         self._dataset = dataset
         self._probe: Probe | None = None
 
-    def see(self, state: TrainState) -> None:
+    def see(self, state: PlaneRun) -> None:
         """Takes up the last step's loss."""
         mean = self._averages.add(state.step, torch.stack([state.loss, state.gradient_norm]))
         if mean is not None and not np.isfinite(mean[0]):
             raise ValueError(
-                f"The loss of the {state.field.path.scheduler.label} path was no longer a number "
+                f"The loss of the {state.model.path.scheduler.label} path was no longer a number "
                 f"at step {state.step}; take a learning rate below {self.config.lr:g}."
             )
 
-    def probe(self, state: TrainState) -> None:
+    def probe(self, state: PlaneRun) -> None:
         """Holds the averaged weights against the exact field, where it is known."""
         if self._floor is None:
             return

@@ -36,7 +36,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Shaped, scheduler
 from flowviz.solvers import SolveError
-from flowviz.training import TrainConfig, TrainState, train
+from flowviz.training import PlaneRun, TrainConfig, train
 
 __all__ = [
     "ENTRANTS",
@@ -442,7 +442,7 @@ class _Run:
     target: Dataset
     seconds: float = 0.0
     broken: int = 0
-    state: TrainState | None = None
+    state: PlaneRun | None = None
     since: list[Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -484,7 +484,7 @@ class _Run:
         """Whether training has done worse than nothing; known after a look."""
         if self.broken or self.probe is None or self.state is None:
             return bool(self.broken)
-        return self.probe.excess(self.state.field) > self.probe.excess_of_nothing()
+        return self.probe.excess(self.state.model) > self.probe.excess_of_nothing()
 
 
 def _judged(seed: int) -> EvaluateConfig:

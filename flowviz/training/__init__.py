@@ -1,50 +1,40 @@
-"""Training: generators of states, for fields of the plane and, beside them, of images."""
+"""Training of fields: one loop (`run`), and the loss of each kind of model.
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+Fields of the plane are here; those of images are in `training.images`, the classifier in
+`training.classifier`, and runs that keep themselves in a folder in `training.folder`.
+"""
 
 from flowviz.schedulers import LEARNED
-from flowviz.training.nfdm import NfdmConfig, NfdmState, train_path
+from flowviz.training.nfdm import NfdmConfig, NfdmRun
 from flowviz.training.plane import (
     BOUNDS,
-    Descent,
+    PlaneRun,
     TrainConfig,
-    TrainState,
     build_field,
     irreducible_loss,
     steps_within,
-    train,
 )
 from flowviz.training.reflow import reflow_pairs
+from flowviz.training.run import TrainingConfig, TrainingRun, start, train
 
 __all__ = [
     "BOUNDS",
-    "Descent",
-    "Kind",
     "NfdmConfig",
-    "NfdmState",
+    "NfdmRun",
+    "PlaneRun",
     "TrainConfig",
-    "TrainState",
+    "TrainingConfig",
+    "TrainingRun",
     "build_field",
+    "config_class",
     "irreducible_loss",
-    "kind_of",
     "reflow_pairs",
+    "start",
     "steps_within",
     "train",
-    "train_path",
 ]
 
 
-class Kind(NamedTuple):
-    """A kind of training in the plane: its config, its fresh state, its generator of states."""
-
-    config: type[TrainConfig] | type[NfdmConfig]
-    state: type[TrainState] | type[NfdmState]
-    train: Callable[..., Iterator[Descent]]
-
-
-def kind_of(path: str) -> Kind:
-    """How a field on the path of a spec is trained: a learned path has a way of its own."""
-    if path == LEARNED:
-        return Kind(NfdmConfig, NfdmState, train_path)
-    return Kind(TrainConfig, TrainState, train)
+def config_class(path: str) -> type[TrainConfig] | type[NfdmConfig]:
+    """The training config of fields of the plane on the path of a spec."""
+    return NfdmConfig if path == LEARNED else TrainConfig

@@ -1,27 +1,27 @@
-"""Training a field of images: a generator of states, one a step.
+"""Training of a field of images.
 
-What step k draws (the images, their flips, the classes left out, noise and times) depends on the
-seed and on k alone. So a run goes on to the bit from its weights and its step number, and two runs
-with one seed see the same images beside the same noise whatever their path. With `times="level"`
-nine tenths of them even stand at the same ratio of noise to data, wherever a path reaches it, and
-differ in the path alone: in which velocity is to be learned and in how the path's own loss weighs
-the levels. The times of the other tenth are uniform: the same share of each path's own time, where
-the ratios differ (a quarter of the way its logarithm is 1.1 on the OT path and 2.8 on VP).
+The draws of step k (images, flips, dropped classes, noise and times) depend on the seed and on k
+alone. A run therefore continues bit for bit from its weights and step number, and two runs with
+the same seed pair the same images with the same noise whatever their path. With `times="level"`
+nine tenths of the times even have the same ratio of noise to data on every path, so that only the
+velocity to be learned and the path's weighting of the levels differ. The other tenth is uniform in
+each path's own time, where the ratios differ (at t = 1/4 its logarithm is 1.1 on the OT path and
+2.8 on VP).
 
-Several processes (`flowviz.distributed`) each draw the whole batch and keep their rows of it, so
-that they make the steps of one process, but for the order in which gradients are summed.
+Each of several processes (`flowviz.distributed`) draws the whole batch and keeps its rows, so that
+they make the steps of one process but for the order in which gradients are summed.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flowviz.bounds import MOST_SEED, check_bounds
@@ -34,18 +34,19 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import scheduler
-from flowviz.training import rest
+from flowviz.training.image_files import SNAPSHOTS, png, sample_grid, snapshot
+from flowviz.training.plane import check_velocity_at_start
+from flowviz.training.run import TrainingConfig, TrainingRun
+from flowviz.training.times import TIMES
 
 __all__ = [
     "IMAGE_BOUNDS",
     "IMAGE_PRESETS",
-    "TIMES",
     "ImageBatch",
+    "ImageRun",
     "ImageTrainConfig",
-    "ImageTrainState",
     "build_image_field",
     "draw_batch",
-    "train_images",
 ]
 
 IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
@@ -60,45 +61,46 @@ IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
     "drop_class": (0.0, 1.0),
     "seed": (0, MOST_SEED),
 }
-"""Least and greatest value of each number of an `ImageTrainConfig`."""
+"""Minimum and maximum of each number of an `ImageTrainConfig`."""
 
 DECAYS = ("linear", "constant")
 
-LEVEL_SPREAD = 1.2
-"""Standard deviation of the logarithm of noise over data under `level` times, as in EDM."""
-
-UNIFORM_SHARE = 0.1
-"""Share of `level` times that are uniform, so that a field is defined up to both ends of time."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class ImageTrainConfig(rest.Config):
-    """One training run on images: only names and numbers, so it can be a card.
+class ImageTrainConfig(TrainingConfig):
+    """A training of a field of images.
 
     Attributes:
         data: name in IMAGE_SETS.
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
-        network: name in UNETS.
-        classes: whether the network is told the class of each image.
+        network: name in IMAGE_NETWORKS.
+        classes: whether the network is conditioned on the class of each image.
         preconditioned: see `flowviz.fields.learned`.
         times: name in TIMES: how the times of a batch are drawn.
-        images: images seen in the whole run, flips and repetitions counted; rounded up to batches.
-        batch: images a step, all processes together.
-        accumulate: parts in which a batch is computed, to save memory; it must divide `batch`.
+        images: number of images seen in the whole run, flips and repetitions included; rounded up
+            to batches.
+        batch: number of images per step, of all processes together.
+        accumulate: number of parts in which a batch is computed, to save memory; it must divide
+            `batch`.
         lr: peak learning rate.
         weight_decay: AdamW's.
-        warm_up: steps over which the learning rate rises, at most a fifth of all.
+        warm_up: number of steps over which the learning rate rises, at most a fifth of all.
         decay: "linear" to 0 at the last step, or "constant".
-        clip: norm beyond which gradients are scaled down; 0 leaves them.
-        ema: decay of the moving average of the weights, a step.
+        clip: maximum norm of a gradient; 0 for no maximum.
+        ema: decay of the moving average of the weights per step.
         flips: whether half of the images are mirrored left to right.
         drop_class: share of images whose class is replaced by the null class, for guidance.
-        mixed: whether the network computes in bfloat16 on CUDA; elsewhere it never does.
-        seed: of the weights and of every draw.
+        mixed: whether the network computes in bfloat16 on CUDA; it never does elsewhere.
+        seed: of the weights and of all draws.
+
+    Raises:
+        ValueError: an entry is unknown or out of its bounds, or entries do not go together.
     """
 
-    WHAT: ClassVar[str] = "An image training config"
+    LABEL: ClassVar[str] = "An image training config"
+    FORMAT: ClassVar[str] = "flowviz-image-run"
+    MAX_WARM_UP: ClassVar[float] = 0.2
 
     data: str = "cifar10"
     path: str = "ot"
@@ -123,7 +125,6 @@ class ImageTrainConfig(rest.Config):
 
     def __post_init__(self) -> None:
         _ = IMAGE_SETS[self.data], UNETS[self.network], TIMES[self.times]
-        objective, chosen = OBJECTIVES[self.objective], scheduler(self.path)
         check_bounds(self, **IMAGE_BOUNDS)
         if self.batch % self.accumulate:
             raise ValueError(
@@ -131,76 +132,32 @@ class ImageTrainConfig(rest.Config):
             )
         if self.decay not in DECAYS:
             raise ValueError(f"decay must be {' or '.join(DECAYS)}; got {self.decay!r}.")
-        if objective.needs_alpha and chosen(torch.zeros(())).alpha == 0:
-            raise ValueError(
-                f"{objective.label} cannot give the velocity at t = 0 on the {chosen.label} path, "
-                "where alpha is 0; take the objective flow, or the path vp or ve."
-            )
+        check_velocity_at_start(self.path, self.objective)
         if self.preconditioned and not UNETS[self.network].clocks:
             raise ValueError(
-                f"The U-Net {self.network!r} is told t alone, which suits a plain field; "
-                "set preconditioned to false."
+                f"The U-Net {self.network!r} takes t itself, which suits a plain field; set "
+                "preconditioned to false."
             )
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Number of optimiser steps."""
         return math.ceil(self.images / self.batch)
 
 
-def uniform_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
-    """Times uniform on [0, t_max], as Lipman et al. 2022 draw them, from u uniform on [0, 1)."""
-    return u * path.t_max
-
-
-def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
-    """Times at which noise and data are log-normally alike, from u ascending on [0, 1).
-
-    The ratio sigma_t / (alpha_t std) of noise to data of standard deviation `std` is log-normal
-    around 1. On the OT path t is then logit-normal, as Esser et al. 2024
-    (https://arxiv.org/abs/2403.03206) draw it; on any other path it is where the noise stands in
-    the same ratio to the data, so that every path spends the same effort on each level. A tenth is
-    uniform. The loss is not divided by the density of these times: they weigh the levels, which
-    leaves the best field as it is.
-    """
-    even = round(UNIFORM_SHARE * len(u))
-    ranks = torch.arange(len(u))
-    # Every tenth stratum, stretched over all of time; the others share the levels between them.
-    chosen = (ranks + 1) * even // len(u) > ranks * even // len(u)
-    parts = u * len(u) - ranks  # where u lies in its stratum
-    t = torch.empty_like(u)
-    t[chosen] = (torch.arange(even) + parts[chosen]) / max(1, even) * path.t_max
-    others = len(u) - even
-    # From the noisiest level down, so that t ascends.
-    share = 1 - (torch.arange(others) + parts[~chosen]) / max(1, others)
-    wanted = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
-    low, high = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
-    for _ in range(50):  # the ratio falls with t on every path
-        middle = (low + high) / 2
-        c = path.scheduler(middle)
-        noisier = torch.log(c.sigma) - torch.log(c.alpha) > wanted
-        low, high = torch.where(noisier, middle, low), torch.where(noisier, high, middle)
-    t[~chosen] = (low + high) / 2
-    return t
-
-
-TIMES: Registry[Callable[[Tensor, AffinePath, float], Tensor]] = Registry("distribution of times")
-TIMES["uniform"] = uniform_times
-TIMES["level"] = level_times
-
 IMAGE_PRESETS: Registry[ImageTrainConfig] = Registry("preset")
-"""Whole recipes by name. `small` is that of the shipped fields and `tiny` a first try on digits.
+"""Complete configs by name: `small` is that of the shipped fields, `tiny` a first try on digits.
 
-`torchcfm` and `paper` have every hyperparameter as published (torchcfm's CIFAR-10 script; Lipman
-et al. 2022, table 3 and appendix E), the dropout with the network of the same name. They have NOT
-been run to the end here, so that nothing is claimed of what they reach. Where they differ from
-their originals: times are stratified over a batch and stop at the path's t_max, the learning rate
-rises one step ahead of torchcfm's, and the moving average forgets its first steps faster. The
-paper mentions no average, flips or clipping, and so its recipe has none.
+`torchcfm` and `paper` have all hyperparameters as published (torchcfm's CIFAR-10 script; Lipman
+et al. 2022, table 3 and appendix E); the dropout is part of the network of the same name. They
+have NOT been run to the end here, so their quality is unknown. They differ from the originals in
+that times are stratified over a batch and end at the path's t_max, the learning rate rises one
+step ahead of torchcfm's, and the moving average forgets its first steps faster. The paper mentions
+no moving average, flips or clipping, so its preset has none.
 
-Noise and images are paired as they are drawn, which makes `torchcfm` that script's `--model icfm`,
-one of those whose weights are released. It is not the script's default, `otcfm`, which first pairs
-a batch by optimal transport: training on images has no such coupling here.
+Noise and images are paired independently, so `torchcfm` is that script's `--model icfm`, one of
+those with released weights, and not its default, `otcfm`, which pairs a batch by optimal
+transport: there is no such coupling for images here.
 """
 IMAGE_PRESETS["small"] = ImageTrainConfig()
 IMAGE_PRESETS["tiny"] = ImageTrainConfig(
@@ -242,20 +199,20 @@ IMAGE_PRESETS["paper"] = ImageTrainConfig(
 
 
 class ImageBatch(NamedTuple):
-    """What one step trains on."""
+    """The data of one step."""
 
     t: Tensor
-    """Times, (B,) float64, ascending but for the uniform ones."""
+    """Times, (B,) float64, ascending except the uniform ones."""
     x_0: Tensor
     """Noise, (B, C, H, W) float32."""
     x_1: Tensor
     """Images in [-1, 1], (B, C, H, W) float32."""
     y: Tensor | None
-    """Classes or the null class, (B,) int64; None if the network is told none."""
+    """Classes or the null class, (B,) int64; None without class conditioning."""
 
 
 def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatch:
-    """The whole batch of a step, the same in every process; processes share it by rows."""
+    """The whole batch of a step, the same in every process."""
     n = config.batch
     positions = range(step * n, (step + 1) * n)
     chosen = torch.tensor(
@@ -275,118 +232,92 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
     return ImageBatch(t, torch.randn(x_1.shape, generator=generator), x_1, y)
 
 
-class ImageTrainState:
-    """A training run after some steps; `train_images` advances it in place.
+class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
+    """A field of images in training, see `TrainingRun`; its loss is the mean over all pixels.
 
-    Attributes:
-        config: what is being trained.
-        step: optimiser steps done.
-        loss: the batch's loss at the last step, averaged over images and dimensions; a tensor ().
-        gradient_norm: of the last step, before clipping; a tensor ().
-        field: the field whose weights are being trained.
-        ema: the field with the moving average of the weights: the one to sample from.
+    Args:
+        config: what to train.
+        data: the image set that `config.data` names.
+        device: where to compute; the CPU by default.
+        compiled: see `TrainingRun`.
+        processes: see `TrainingRun`; each computes its rows of a batch.
+        grid_every: number of images between two grids of samples in the run's folder; 0 for none.
+
+    Raises:
+        ValueError: the batch cannot be divided between the processes and parts.
     """
+
+    model: LearnedField
+    ema: LearnedField
+    DRAWS_BY_STEP = True
 
     def __init__(
         self,
         config: ImageTrainConfig,
         data: ImageSet,
-        device: torch.device,
+        device: torch.device | None = None,
         *,
         compiled: bool = False,
         processes: Processes = ALONE,
+        grid_every: int = 100_000,
     ) -> None:
         if config.batch % (config.accumulate * processes.world):
             raise ValueError(
                 f"A batch of {config.batch} must divide by processes and parts; got "
                 f"{processes.world} processes of {config.accumulate} parts."
             )
-        self.config = config
-        self.device = device
-        self.processes = processes
-        generator = _generator(config.seed, "weights", 0)
-        self.field = build_image_field(config, data, generator).to(device)
-        self.ema = build_image_field(config, data).to(device).requires_grad_(False).eval()
-        self.ema.load_state_dict(self.field.state_dict())
-        for field in (self.field, self.ema):
-            field.to(memory_format=torch.channels_last)
-        if compiled:
-            self.field.network.compile(dynamic=False)
-        self._mean_loss: nn.Module = _MeanLoss(self.field)
+        super().__init__(config, data, device, compiled=compiled, processes=processes)
+        self.grid_every = grid_every
+        self._mean_loss: nn.Module = _MeanLoss(self.model)
         if processes.world > 1:
             self._mean_loss = DistributedDataParallel(self._mean_loss)
-        self.optimizer = torch.optim.AdamW(
-            self.field.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+
+    def build_generator(self) -> Generator:
+        """See `TrainingRun.build_generator`."""
+        return _generator(self.config.seed, "weights", 0)
+
+    def build(self, generator: Generator | None) -> nn.Module:
+        """See `TrainingRun.build`."""
+        field = build_image_field(self.config, self.data, generator)
+        return field.to(memory_format=torch.channels_last)
+
+    def build_optimizer(self) -> torch.optim.Optimizer:
+        """See `TrainingRun.build_optimizer`."""
+        config = self.config
+        return torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
         )
-        self.step = 0
-        self.loss = self.gradient_norm = torch.tensor(float("nan"))
 
-    @property
-    def done(self) -> bool:
-        """Whether all steps have been made."""
-        return self.step >= self.config.steps
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-        config = self.config
-        warm_up = min(config.warm_up, config.steps // 5)
-        falls = config.decay == "linear"
-        return config.lr * rest.schedule(self.step, config.steps, warm_up, falls=falls)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that the next step depends on, as named CPU tensors: weights, averages, step."""
-        return rest.tensors_of(self._parts, self.optimizer, self.step)
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up where `tensors()` was called, to the bit.
-
-        Raises:
-            ValueError: the tensors are not those of a run with this config.
-        """
-        self.step = rest.restore(tensors, self._parts, self.optimizer)
-
-    @property
-    def _parts(self) -> dict[str, nn.Module]:
-        return {"field": self.field, "ema": self.ema}
-
-    def advance(self, data: ImageSet) -> None:
-        """Makes one optimiser step."""
-        config = self.config
-        batch = draw_batch(config, data, self.step)
+    def losses(self) -> Iterator[Tensor]:
+        """See `TrainingRun.losses`: `config.accumulate` parts."""
+        config, n = self.config, self.config.accumulate
+        batch = draw_batch(config, self.data, self.step)
         own = self.processes.share(config.batch)
-        parts = zip(
-            *(
-                [None] * config.accumulate
-                if value is None
-                else value[own].chunk(config.accumulate)
-                for value in batch
-            ),
-            strict=True,
-        )
-        self.optimizer.zero_grad()
-        total = torch.zeros((), device=self.device)
-        self.field.train()
-        # Dropout draws from the global generators; it, too, shall depend on the step alone, but
-        # differ between processes.
+        parts = ([None] * n if value is None else value[own].chunk(n) for value in batch)
+        # Dropout draws from the global generators; its draws, too, must depend on the step alone,
+        # but differ between processes.
         devices = [self.device] if self.device.type == "cuda" else []
         purpose = f"dropout/{self.processes.rank}" if self.processes.rank else "dropout"
         with torch.random.fork_rng(devices):
             torch.manual_seed(_seed(config.seed, purpose, self.step))
-            for i, (t, x_0, x_1, y) in enumerate(parts):
-                with self._summing(last=i == config.accumulate - 1):
-                    loss = self._loss(ImageBatch(t, x_0, x_1, y)) / config.accumulate
-                    loss.backward()
-                total += loss.detach()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        self.gradient_norm = nn.utils.clip_grad_norm_(
-            self.field.parameters(), config.clip or math.inf
-        )
-        self.optimizer.step()
-        self.step += 1
-        self.loss = self.processes.mean(total)
-        rest.average(self.ema.parameters(), self.field.parameters(), self.step, config.ema)
+            for i, part in enumerate(zip(*parts, strict=True)):
+                with self._summing(last=i == n - 1):
+                    yield self._loss(ImageBatch(*part)) / n
+
+    def log_entry(self) -> dict[str, int]:
+        """See `TrainingRun.log_entry`: the number of images seen."""
+        return {"images": self.step * self.config.batch}
+
+    def outputs(self) -> dict[str, bytes]:
+        """See `TrainingRun.outputs`: snapshots of the averaged weights, and grids of samples."""
+        found = {}
+        for percent in SNAPSHOTS:
+            if self.step == math.ceil(self.steps * percent / 100):
+                found[f"snapshot-{percent:03d}.safetensors"] = snapshot(self)
+        every = max(1, self.grid_every // self.config.batch)
+        if self.grid_every and (self.step % every == 0 or self.done):
+            found[f"grid-{self.step:09d}.png"] = png(sample_grid(self))
+        return found
 
     def _loss(self, batch: ImageBatch) -> Tensor:
         t = batch.t.to(self.device, finest_float(self.device), non_blocking=True)
@@ -401,14 +332,14 @@ class ImageTrainState:
             return self._mean_loss(t, x_0, x_1, y)
 
     def _summing(self, *, last: bool) -> AbstractContextManager:
-        """Where gradients of a part are taken: those of the processes meet at the last part."""
+        """The context of a part: processes sum their gradients during the last one."""
         if last or not isinstance(self._mean_loss, DistributedDataParallel):
             return nullcontext()
         return self._mean_loss.no_sync()
 
 
 class _MeanLoss(nn.Module):
-    """The loss of a batch as a module's call, which is where processes join their gradients."""
+    """The mean loss of a batch as a module, as DistributedDataParallel needs it."""
 
     def __init__(self, field: LearnedField) -> None:
         super().__init__()
@@ -418,38 +349,8 @@ class _MeanLoss(nn.Module):
         return self.field.loss(t, x_0, x_1, y).mean()
 
 
-def train_images(
-    config: ImageTrainConfig,
-    data: ImageSet,
-    *,
-    device: torch.device | None = None,
-    tensors: dict[str, Tensor] | None = None,
-    compiled: bool = False,
-    processes: Processes = ALONE,
-) -> Iterator[ImageTrainState]:
-    """Yields the state after each optimiser step, the same object every time.
-
-    Args:
-        config: what to train.
-        data: the image set that `config.data` names.
-        device: where; the CPU by default.
-        tensors: what `ImageTrainState.tensors` gave of an earlier run, to go on with that run.
-        compiled: whether torch.compile prepares the network; the weights then differ in the last
-            digits from those of a run without.
-        processes: this one and those that train with it.
-    """
-    state = ImageTrainState(
-        config, data, device or torch.device("cpu"), compiled=compiled, processes=processes
-    )
-    if tensors is not None:
-        state.restore(tensors)
-    while not state.done:
-        state.advance(data)
-        yield state
-
-
 def build_image_field(
-    config: ImageTrainConfig, data: ImageSet, generator: torch.Generator | None = None
+    config: ImageTrainConfig, data: ImageSet, generator: Generator | None = None
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
     shape = UNETS[config.network]
@@ -472,16 +373,16 @@ def build_image_field(
 
 
 def _seed(seed: int, purpose: str, n: int) -> int:
-    """A seed of its own for the n-th draw of a purpose."""
+    """The seed of the n-th draw of a purpose."""
     digest = hashlib.sha256(f"{seed}/{purpose}/{n}".encode()).digest()
     return int.from_bytes(digest[:7])
 
 
-def _generator(seed: int, purpose: str, n: int) -> torch.Generator:
-    return torch.Generator().manual_seed(_seed(seed, purpose, n))
+def _generator(seed: int, purpose: str, n: int) -> Generator:
+    return Generator().manual_seed(_seed(seed, purpose, n))
 
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, n: int) -> list[int]:
-    """The order in which an epoch sees its n images."""
+    """The order of the n images in an epoch."""
     return torch.randperm(n, generator=_generator(seed, "order", epoch)).tolist()

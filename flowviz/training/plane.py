@@ -1,15 +1,12 @@
-"""Training a field of the plane: a generator of states, one a step.
+"""Training of a field of the plane.
 
-The caller decides what a step is for: it draws, logs, saves, stops or goes on. Two runs with one
-seed draw the same weights, data, noise and times whatever their path and objective, so that they
-can be compared pair by pair.
+Two runs with the same seed draw the same weights, data, noise and times whatever their path and
+objective, so that they can be compared pair by pair.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,17 +20,17 @@ from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
-from flowviz.training import rest
+from flowviz.training.run import TrainingConfig, TrainingRun
+from flowviz.training.times import stratified
 
 __all__ = [
     "BOUNDS",
-    "Descent",
+    "PlaneRun",
     "TrainConfig",
-    "TrainState",
     "build_field",
+    "check_velocity_at_start",
     "irreducible_loss",
     "steps_within",
-    "train",
 ]
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -46,36 +43,32 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "ema": (0.0, 0.99999),
     "seed": (0, MOST_SEED),
 }
-"""Least and greatest value of each number of a `TrainConfig`."""
-
-WARM_UP = 200
-"""Steps over which the learning rate rises, at most a tenth of all."""
-
-CLIP = 5.0
-"""Norm beyond which gradients are scaled down."""
+"""Minimum and maximum of each number of a `TrainConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig(rest.Config):
-    """One training run: only names and numbers, so it can be a card, a cache key and a URL.
+class TrainConfig(TrainingConfig):
+    """A training of a field of the plane.
 
     Attributes:
         data: spec of the data set, as `flowviz.datasets.dataset` takes it.
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
         coupling: name in COUPLINGS.
-        width: units of a hidden layer.
-        depth: hidden layers.
-        octaves: frequencies of the positional features.
-        batch: pairs a step.
-        lr: peak learning rate; it warms up, then falls linearly to 0 at the last step.
-        steps: optimiser steps of the whole run.
-        ema: decay of the moving average of the weights, a step.
+        width: number of units of a hidden layer.
+        depth: number of hidden layers.
+        octaves: number of frequencies of the positional features.
+        batch: number of pairs per step.
+        lr: peak learning rate; it rises linearly, then falls linearly to 0 at the last step.
+        steps: number of optimiser steps.
+        ema: decay of the moving average of the weights per step.
         preconditioned: see `flowviz.fields.learned`.
-        seed: of the weights and of every draw.
-    """
+        seed: of the weights and of all draws.
 
-    WHAT: ClassVar[str] = "A training config"
+    Raises:
+        ValueError: an entry is unknown or out of its bounds, or path and objective do not go
+            together.
+    """
 
     data: str = "checkerboard"
     path: str = "ot"
@@ -94,143 +87,67 @@ class TrainConfig(rest.Config):
     def __post_init__(self) -> None:
         if self.path == LEARNED:
             raise ValueError(
-                f"The path {LEARNED!r} is trained together with its field, by "
-                "`flowviz.training.nfdm`; take ot, vp or another path here."
+                f"The path {LEARNED!r} is trained together with its field and needs an "
+                "NfdmConfig; use ot, vp or another path here."
             )
-        chosen = scheduler(self.path)
-        objective, _ = OBJECTIVES[self.objective], COUPLINGS[self.coupling]
+        _ = COUPLINGS[self.coupling]
         check_bounds(self, **BOUNDS)
-        if objective.needs_alpha and chosen(torch.zeros(())).alpha == 0:
-            raise ValueError(
-                f"{objective.label} cannot give the velocity at t = 0 on the {chosen.label} path, "
-                "where alpha is 0; take the objective flow, or the path vp or ve."
-            )
+        check_velocity_at_start(self.path, self.objective)
 
 
-class Descent:
-    """A field in training: its weights, their moving average, the optimiser and the draws.
+class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
+    """A field of the plane in training, see `TrainingRun`.
 
-    Attributes:
-        config: what is being trained; it has lr, steps, ema and seed.
-        step: optimiser steps done.
-        loss: the batch's loss at the last step; a tensor ().
-        gradient_norm: of the last step, before clipping; a tensor ().
-        field: the field whose weights are being trained.
-        ema: the field with the moving average of the weights: the one to sample from.
-    """
+    Its loss is the mean over pairs and dimensions.
 
-    def __init__(
-        self,
-        config: Any,
-        build: Callable[[torch.Generator | None], nn.Module],
-        device: torch.device,
-    ) -> None:
-        self.config = config
-        self.device = device
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.field = build(self.generator).to(device)
-        self.ema = build(None).to(device).requires_grad_(False)
-        self.ema.load_state_dict(self.field.state_dict())
-        self.optimizer = torch.optim.Adam(
-            self.field.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True
-        )
-        self.step = 0
-        self.loss = self.gradient_norm = torch.tensor(float("nan"))
-
-    @property
-    def done(self) -> bool:
-        """Whether all steps have been made."""
-        return self.step >= self.config.steps
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that the next step depends on, as named CPU tensors."""
-        return rest.tensors_of(self._parts, self.optimizer, self.step, self.generator)
-
-    def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Takes up where `tensors()` was called, to the bit.
-
-        Raises:
-            ValueError: the tensors are not those of a run with this config.
-        """
-        self.step = rest.restore(tensors, self._parts, self.optimizer, self.generator)
-
-    @property
-    def _parts(self) -> dict[str, nn.Module]:
-        return {"field": self.field, "ema": self.ema}
-
-    def advance(self, dataset: Dataset) -> None:
-        """Makes one optimiser step on a fresh batch; each kind of training has its own loss."""
-        raise NotImplementedError
-
-    def descend(self, loss: Tensor) -> None:
-        """Makes one optimiser step down a loss ()."""
-        config = self.config
-        warm_up = min(WARM_UP, config.steps // 10)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * rest.schedule(self.step, config.steps, warm_up)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.gradient_norm = nn.utils.clip_grad_norm_(self.field.parameters(), CLIP)
-        self.optimizer.step()
-        self.step += 1
-        self.loss = loss.detach()
-        rest.average(self.ema.parameters(), self.field.parameters(), self.step, config.ema)
-
-
-class TrainState(Descent):
-    """A training run after some steps, see `Descent`; `train` advances it in place.
-
-    Its loss is averaged over pairs and dimensions.
+    Args:
+        config: what to train.
+        data: the data set that `config.data` names.
+        device: where to compute; the CPU by default.
+        pairs: of noise and data, instead of the config's coupling; see `flowviz.training.reflow`.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        dataset: Dataset,
-        device: torch.device,
+        data: Dataset,
+        device: torch.device | None = None,
+        *,
         pairs: Pairs | None = None,
     ) -> None:
-        super().__init__(config, partial(build_field, config, dataset), device)
+        super().__init__(config, data, device)
         self.pairs = pairs
 
-    def advance(self, dataset: Dataset) -> None:
-        """Makes one optimiser step."""
-        config, path = self.config, self.field.path
-        x_1 = dataset.sample(config.batch, self.generator)
+    def build(self, generator: torch.Generator | None) -> nn.Module:
+        """See `TrainingRun.build`."""
+        return build_field(self.config, self.data, generator)
+
+    def losses(self) -> Iterator[Tensor]:
+        """See `TrainingRun.losses`."""
+        config = self.config
+        x_1 = self.data.sample(config.batch, self.generator)
         x_0 = torch.randn(x_1.shape, generator=self.generator)
-        t = stratified(config.batch, self.generator) * path.t_max
+        t = stratified(config.batch, self.generator) * self.model.path.t_max
         if self.pairs is None:
             x_1 = COUPLINGS[config.coupling](x_0, x_1)
         else:
             x_0, x_1 = self.pairs.draw(config.batch, self.generator)
         t = t.to(self.device, finest_float(self.device))
-        loss = self.field.loss(t, x_0.to(self.device), x_1.to(self.device))
-        self.descend(loss.mean())
+        yield self.model.loss(t, x_0.to(self.device), x_1.to(self.device)).mean()
 
 
-def train(
-    config: TrainConfig,
-    dataset: Dataset,
-    *,
-    device: torch.device | None = None,
-    tensors: dict[str, Tensor] | None = None,
-    pairs: Pairs | None = None,
-) -> Iterator[TrainState]:
-    """Yields the state after each optimiser step, the same object every time.
+def check_velocity_at_start(path: str, objective: str) -> None:
+    """Checks that the velocity at t = 0 follows from what the network predicts.
 
-    Args:
-        config: what to train.
-        dataset: the data set that `config.data` names.
-        device: where; the CPU by default.
-        tensors: what `TrainState.tensors` gave of an earlier run, to go on with that run.
-        pairs: in place of the coupling that the config names; see `flowviz.training.reflow`.
+    Raises:
+        ValueError: it does not, or the path or objective is unknown.
     """
-    state = TrainState(config, dataset, device or torch.device("cpu"), pairs)
-    if tensors is not None:
-        state.restore(tensors)
-    while not state.done:
-        state.advance(dataset)
-        yield state
+    chosen, predicted = scheduler(path), OBJECTIVES[objective]
+    if predicted.needs_alpha and chosen(torch.zeros(())).alpha == 0:
+        raise ValueError(
+            f"{predicted.label} does not determine the velocity at t = 0 on the {chosen.label} "
+            "path, where alpha is 0; use the objective flow, or the path vp or ve."
+        )
 
 
 def build_field(
@@ -250,22 +167,21 @@ def build_field(
     )
 
 
-def steps_within(seconds: float, state: Descent, dataset: Dataset) -> int:
-    """How many steps this machine makes in `seconds`, by a trial of at most 2 s.
+def steps_within(seconds: float, run: TrainingRun) -> int:
+    """How many steps this machine makes in `seconds`, estimated by a trial of at most 2 s.
 
-    The learning rate needs to know the last step before the first is made.
+    The learning rate depends on the number of steps, so it must be known before the first.
 
     Args:
-        seconds: how long the training may take, the trial included.
-        state: a fresh run of any length; it is used up.
-        dataset: its data set.
+        seconds: time for the training, the trial included.
+        run: a new run of any length, which the trial consumes.
     """
     start, trial = time.perf_counter(), min(2.0, 0.1 * seconds)
     for _ in range(3):
-        state.advance(dataset)  # the first are slow
+        run.advance()  # the first are slow
     begun, made = time.perf_counter(), 0
     while (elapsed := time.perf_counter() - begun) < trial or not made:
-        state.advance(dataset)
+        run.advance()
         made += 1
     left = seconds - (time.perf_counter() - start)
     return max(1, int(0.9 * made * left / elapsed))
@@ -296,8 +212,3 @@ def irreducible_loss(
         spread = q_1 * (x_1 - exact.data_mean(t, x_t)) + q_0 * (x_0 - exact.noise_mean(t, x_t))
         total += (objective.weight(c) * spread.square()).mean().item()
     return total / (n // chunk)
-
-
-def stratified(n: int, generator: torch.Generator) -> Tensor:
-    """n numbers in [0, 1), one in each n-th part, ascending, shape (n,), float64."""
-    return (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n

@@ -1,0 +1,83 @@
+"""How the times of a training batch are drawn.
+
+Each distribution of TIMES maps strata u in [0, 1), see `stratified`, to times of a path.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from flowviz.paths import AffinePath
+from flowviz.registry import Registry
+
+__all__ = ["TIMES", "level_times", "stratified", "uniform_times", "weighted_times"]
+
+LEVEL_SPREAD = 1.2
+"""Standard deviation of log(noise / data) under `level` times, as in EDM."""
+
+UNIFORM_SHARE = 0.1
+"""Share of `level` times that are uniform, so that a field is trained up to both ends of time."""
+
+
+def stratified(n: int, generator: Generator) -> Tensor:
+    """n numbers in [0, 1), one in each n-th part, ascending, shape (n,), float64."""
+    return (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+
+
+def uniform_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
+    """Times uniform on [0, t_max] (Lipman et al. 2022), for u uniform on [0, 1)."""
+    return u * path.t_max
+
+
+def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
+    """Times with a log-normal ratio of noise to data, for u ascending on [0, 1).
+
+    The ratio sigma_t / (alpha_t std), with the data's standard deviation `std`, is log-normal
+    around 1. On the OT path t is then logit-normal (Esser et al. 2024,
+    https://arxiv.org/abs/2403.03206); on any other path it is the time of the same ratio, so that
+    all paths train equally on each noise level. A tenth of the times is uniform. The loss is not
+    divided by the density of these times: this weighs noise levels but does not change the optimal
+    field.
+    """
+    even = round(UNIFORM_SHARE * len(u))
+    ranks = torch.arange(len(u))
+    # Every tenth stratum, stretched over all of time; the others share the levels between them.
+    chosen = (ranks + 1) * even // len(u) > ranks * even // len(u)
+    parts = u * len(u) - ranks  # position of u within its stratum
+    t = torch.empty_like(u)
+    t[chosen] = (torch.arange(even) + parts[chosen]) / max(1, even) * path.t_max
+    others = len(u) - even
+    # From the highest noise level down, so that t ascends.
+    share = 1 - (torch.arange(others) + parts[~chosen]) / max(1, others)
+    wanted = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
+    for _ in range(50):  # the ratio falls with t on every path
+        middle = (low + high) / 2
+        c = path.scheduler(middle)
+        noisier = torch.log(c.sigma) - torch.log(c.alpha) > wanted
+        low, high = torch.where(noisier, middle, low), torch.where(noisier, high, middle)
+    t[~chosen] = (low + high) / 2
+    return t
+
+
+TIMES: Registry[Callable[[Tensor, AffinePath, float], Tensor]] = Registry("distribution of times")
+TIMES["uniform"] = uniform_times
+TIMES["level"] = level_times
+
+
+def weighted_times(n: int, path: AffinePath, generator: Generator) -> tuple[Tensor, Tensor]:
+    """n times in [0, t_max] and 1 / their density, each (n,) float64.
+
+    Half are uniform in t, half in log sigma_t of a path with linear sigma: the integrand of a
+    likelihood bound grows like 1 / sigma_t, while the velocity matters at all times.
+    """
+    ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    first, last = path.scheduler(ends).sigma.tolist()
+    depth, slope = math.log(first / last), (first - last) / path.t_max
+    even = path.t_max * stratified(n // 2, generator)
+    late = first * (1 - torch.exp(-depth * stratified(n - n // 2, generator))) / slope
+    t = torch.cat([even, late.clamp(max=path.t_max)])
+    density = 0.5 / path.t_max + 0.5 * slope / (depth * (first - slope * t))
+    return t, 1 / density
