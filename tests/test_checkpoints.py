@@ -16,7 +16,7 @@ from flowviz.checkpoints.weights import digest
 from flowviz.datasets import dataset
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
-from flowviz.training import TrainConfig, build_field, kind_of, train
+from flowviz.training import TrainConfig, build_field, config_class, train
 
 TINY = {"width": 16, "depth": 2, "octaves": 2, "batch": 32, "steps": 20}
 PAIRS = [
@@ -219,7 +219,7 @@ def test_a_name_never_leads_out_of_its_folder(tmp_path, name):
 def test_shipped_checkpoint_agrees_with_its_card(card):
     loaded = checkpoints.load(card.name)
     assert loaded.card == card
-    config = kind_of(card.path).config.from_dict(card.training)
+    config = config_class(card.path).from_dict(card.training)
     assert (card.data, card.path, card.objective) == (config.data, config.path, config.objective)
     assert card.steps == config.steps, "training was not finished"
     assert card.quality
@@ -436,16 +436,16 @@ def test_run_goes_on_to_the_bit(board, tmp_path):
         if state.step == 8:
             break
     file = checkpoints.run_file(tmp_path / "tiny.safetensors")
-    checkpoints.save_run(file, asdict(config), state.tensors(), seconds=1.5, plans=((3, 20),))
+    checkpoints.save_run(file, asdict(config), state.saved_state(), seconds=1.5, plans=((3, 20),))
     run = checkpoints.load_run(file)
     assert (TrainConfig.from_dict(run.training), run.seconds, run.plans) == (
         config,
         1.5,
         ((3, 20),),
     )
-    *_, resumed = train(config, board, tensors=run.tensors)
-    for name, tensor in straight.tensors().items():
-        torch.testing.assert_close(resumed.tensors()[name], tensor, rtol=0, atol=0)
+    *_, resumed = train(config, board, saved_state=run.tensors)
+    for name, tensor in straight.saved_state().items():
+        torch.testing.assert_close(resumed.saved_state()[name], tensor, rtol=0, atol=0)
 
 
 def test_bad_runs_are_refused(saved, board, tmp_path):
@@ -455,7 +455,7 @@ def test_bad_runs_are_refused(saved, board, tmp_path):
         checkpoints.load_run(saved)
     file = tmp_path / "tiny.run"
     state = next(train(TrainConfig(**TINY), board))
-    checkpoints.save_run(file, asdict(state.config), state.tensors(), seconds=0.0)
+    checkpoints.save_run(file, asdict(state.config), state.saved_state(), seconds=0.0)
     flip_last_bit(file)
     with pytest.raises(CheckpointError, match="do not have the stated sha256"):
         checkpoints.load_run(file)

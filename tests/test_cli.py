@@ -28,7 +28,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS
-from flowviz.training import TrainConfig, TrainState
+from flowviz.training import PlaneRun, TrainConfig
 from flowviz.training.nfdm import NfdmConfig
 
 ROOT = Path(__file__).parents[1]
@@ -224,14 +224,14 @@ def test_training_is_reproducible(trained, tmp_path):
 
 def test_interrupted_training_resumes_to_the_bit(trained, tmp_path, capsys, monkeypatch):
     out = tmp_path / "cut.safetensors"
-    advance = TrainState.advance
+    advance = PlaneRun.advance
 
-    def interrupt(state, chosen):
-        advance(state, chosen)
+    def interrupt(state):
+        advance(state)
         if state.step == 7:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("flowviz.training.TrainState.advance", interrupt)
+    monkeypatch.setattr("flowviz.training.PlaneRun.advance", interrupt)
     options = ["--data", "checkerboard", "--path", "ot", "--steps", "20", "--quality", "0"]
     assert main(["train", *options, *TINY, "--out", str(out)]) == 130
     assert "interrupted at step 7 of 20" in capsys.readouterr().err
@@ -242,7 +242,7 @@ def test_interrupted_training_resumes_to_the_bit(trained, tmp_path, capsys, monk
     assert resumed.sha256 == checkpoints.load(trained).card.sha256
     assert (resumed.steps, resumed.plans) == (20, ())
     assert main(["train", "--resume", "--out", str(out)]) == 0
-    assert "all its 20 steps already" in capsys.readouterr().out
+    assert "all its 20 steps" in capsys.readouterr().out
     out.unlink()  # as if the machine had failed between the run's last step and its checkpoint
     assert main(["train", "--resume", "--quality", "0", "--out", str(out)]) == 0
     assert "step 20, " in capsys.readouterr().out
@@ -270,7 +270,7 @@ def test_seconds_are_kept_by_the_clock(tmp_path, capsys, monkeypatch):
     start = time.monotonic()
     assert main(["train", *TINY, "--seconds", "0.5", "--quality", "0", "--out", str(out)]) == 0
     assert time.monotonic() - start < 20
-    assert "The clock ran out at step" in capsys.readouterr().out
+    assert "The time is over at step" in capsys.readouterr().out
     assert 0 < checkpoints.load(out).card.steps < 10_000_000
 
 
@@ -284,13 +284,13 @@ def test_seconds_choose_the_number_of_steps(tmp_path):
 def test_diverged_training_saves_nothing(capsys, tmp_path):
     out = tmp_path / "x.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        advance = TrainState.advance
+        advance = PlaneRun.advance
 
-        def spoil(state, chosen):
-            advance(state, chosen)
+        def spoil(state):
+            advance(state)
             state.loss = torch.tensor(math.nan)
 
-        patch.setattr("flowviz.training.TrainState.advance", spoil)
+        patch.setattr("flowviz.training.PlaneRun.advance", spoil)
         err = refused(capsys, "train", *TINY, "--steps", "3", "--out", out)
     assert "diverged by step 3" in err
     assert not list(tmp_path.iterdir())
@@ -305,7 +305,10 @@ def test_diverged_training_saves_nothing(capsys, tmp_path):
         (["--steps", "5", "--data", "mons"], "Did you mean 'moons'?"),
         (["--steps", "5", "--path", "vpp"], "vpp"),
         (["--steps", "5", "--path", "vp:beta=3"], "beta"),
-        (["--steps", "5", "--objective", "noise", "--path", "ot"], "cannot give the velocity"),
+        (
+            ["--steps", "5", "--objective", "noise", "--path", "ot"],
+            "cannot give the velocity",
+        ),
         (["--steps", "5", "--coupling", "ot"], "Unknown coupling 'ot'"),
         (["--steps", "5", "--device", "tpu"], "Unknown device 'tpu'"),
         (["--steps", "5", "--batch", "1"], "batch must be in"),
@@ -336,7 +339,7 @@ def test_training_stops_and_saves_when_the_machine_ends_it(tmp_path):
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
-        assert "all is saved" in process.stderr.read()
+        assert "the state is saved" in process.stderr.read()
     assert checkpoints.load(out).card.steps > 0
 
 

@@ -22,9 +22,9 @@ from flowviz.checkpoints.images import (
 )
 from flowviz.datasets.images import image_set
 from flowviz.experiments.images import ImageConfig, sample_all
-from flowviz.networks import UNETS, UNet, UNetShape
+from flowviz.networks import IMAGE_NETWORKS, UNet, UNetShape
 from flowviz.networks.classifier import Classifier
-from flowviz.training.image_runs import run_images
+from flowviz.training.folder import train_in_folder
 from flowviz.training.images import ImageTrainConfig
 
 DIGITS = image_set("digits")
@@ -215,7 +215,7 @@ def snapshot(network):
 
 @pytest.mark.parametrize("entry", ["step", "config", "lr", *TRAINING])
 def test_snapshot_with_a_wrong_entry_draws_or_is_refused(tmp_path, entry):
-    content = snapshot(UNet(UNETS["tiny"], channels=1, size=8, num_classes=10))
+    content = snapshot(UNet(IMAGE_NETWORKS["tiny"], channels=1, size=8, num_classes=10))
     about = json.loads(metadata(content)[RUN_KEY])
     place = (entry,) if entry in about else ("config", entry)
     file = tmp_path / "snapshot-050.safetensors"
@@ -230,7 +230,7 @@ def test_snapshot_with_a_wrong_entry_draws_or_is_refused(tmp_path, entry):
     "text", ["{", "", "[]", "null", "5", '"x"', "[" * 10_000, "{}", None, 5, {}]
 )
 def test_snapshot_with_a_wrong_header_is_refused(tmp_path, text):
-    content = snapshot(UNet(UNETS["tiny"], channels=1, size=8, num_classes=10))
+    content = snapshot(UNet(IMAGE_NETWORKS["tiny"], channels=1, size=8, num_classes=10))
     file = tmp_path / "snapshot-050.safetensors"
     file.write_bytes(with_text(content, RUN_KEY, text))
     assert not works_or_says_so(lambda: snapshot_checkpoint(file, DIGITS), draw, file.name)
@@ -241,7 +241,7 @@ def test_snapshot_with_a_wrong_header_is_refused(tmp_path, text):
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     training = ImageTrainConfig(data="digits", network="tiny", images=64)
-    *_, _ = run_images(training, folder, DIGITS, grid_every=0)
+    *_, _ = train_in_folder(training, folder, DIGITS, grid_every=0)
     return folder
 
 

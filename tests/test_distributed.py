@@ -19,13 +19,13 @@ from flowviz.datasets.images import image_set
 from flowviz.distributed import ALONE, Processes, processes
 from flowviz.experiments.image_quality import measure_reference, save_reference
 from flowviz.networks.classifier import Classifier
+from flowviz.training import train
 from flowviz.training.classifier import ClassifierConfig
-from flowviz.training.image_runs import run_images
+from flowviz.training.folder import train_in_folder
 from flowviz.training.images import (
     IMAGE_PRESETS,
+    ImageRun,
     ImageTrainConfig,
-    ImageTrainState,
-    train_images,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -53,9 +53,7 @@ def test_process_alone_keeps_everything(monkeypatch):
 def test_batch_that_processes_cannot_share_is_refused():
     config = ImageTrainConfig(data="digits", network="tiny", batch=16, images=16)
     with pytest.raises(ValueError, match="must divide by processes and parts; got 3 processes"):
-        ImageTrainState(
-            config, image_set("digits"), torch.device("cpu"), processes=Processes(0, 3)
-        )
+        ImageRun(config, image_set("digits"), torch.device("cpu"), processes=Processes(0, 3))
 
 
 def torchrun(*command):
@@ -84,7 +82,7 @@ def assert_same_run(folder, alone):
     the weights.
     """
     end = load_file(folder / f"state-{alone.step:09d}.safetensors")
-    for name, value in alone.tensors().items():
+    for name, value in alone.saved_state().items():
         if name.startswith("ema."):
             assert (end[name] - value).norm() <= 1e-2 * value.norm() + 1e-4, name
 
@@ -92,7 +90,7 @@ def assert_same_run(folder, alone):
 @pytest.mark.slow
 def test_torchrun_trains_with_the_loss_curve_of_one_process(tmp_path):
     run = replace(IMAGE_PRESETS["tiny"], images=120 * 16, batch=16)
-    *_, alone = run_images(run, tmp_path / "alone", grid_every=0)
+    *_, alone = train_in_folder(run, tmp_path / "alone", image_set("digits"), grid_every=0)
     folder = tmp_path / "pair"
     preset = ("--data", "digits", "--preset", "tiny", "--images", run.images, "--batch", 16)
     out = torchrun("-m", "flowviz", "train", *preset, "--device", "cpu", "--out", folder)
@@ -107,22 +105,22 @@ def test_torchrun_trains_with_the_loss_curve_of_one_process(tmp_path):
 SCRIPT = """
 import contextlib, os, signal, sys
 from flowviz.cli import main
-from flowviz.training.images import ImageTrainState
+from flowviz.training.images import ImageRun
 
-advance = ImageTrainState.advance
+advance = ImageRun.advance
 
 
-def interrupted(self, data):
-    advance(self, data)
+def interrupted(self):
+    advance(self)
     if self.step == 3 and self.processes.rank == 1:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 folder, drawn, judged = sys.argv[1:]
 train = ["train", "--data", "digits", "--device", "cpu", "--out", folder]
-ImageTrainState.advance = interrupted
+ImageRun.advance = interrupted
 main([*train, "--preset", "tiny", "--images", "320"])
-ImageTrainState.advance = advance
+ImageRun.advance = advance
 assert os.listdir(folder).count("state-000000003.safetensors") == 1
 assert main([*train, "--resume"]) == 0
 assert main([*train, "--preset", "tiny"]) == 2  # there is a run already, as every process hears
@@ -162,7 +160,7 @@ def test_processes_stop_at_a_signal_to_one_go_on_and_draw_and_judge_together(
     out = torchrun(tmp_path / "script.py", folder, drawn, judged)
     assert out.count("step 10 of 10") == 1
     assert out.count("7 images in") == 1 and out.count("NFE 4") == 1
-    *_, alone = train_images(replace(IMAGE_PRESETS["tiny"], images=320), image_set("digits"))
+    *_, alone = train(replace(IMAGE_PRESETS["tiny"], images=320), image_set("digits"))
     assert_same_run(folder, alone)
     snapshot = str(folder / "snapshot-100.safetensors")
     assert main(["sample", snapshot, *options.split(), "--out", str(tmp_path / "one.npy")]) == 0

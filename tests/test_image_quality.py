@@ -54,15 +54,12 @@ from flowviz.networks.classifier import Classifier
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
+from flowviz.training import train
 from flowviz.training.classifier import (
     ClassifierConfig,
-    ClassifierState,
     accuracy,
-    read_classifier_config,
-    run_classifier,
-    saved_classifier,
 )
-from flowviz.training.image_runs import run_images
+from flowviz.training.folder import read_config, saved_run, train_in_folder
 from flowviz.training.images import ImageTrainConfig, build_image_field
 
 TRAIN, TEST = image_set("digits"), image_set("digits", "test")
@@ -87,7 +84,7 @@ def trained(tmp_path_factory):
     """A classifier of digits in a folder of checkpoints, with its reference."""
     home = tmp_path_factory.mktemp("home")
     (home / "images").mkdir()
-    states = run_classifier(replace(SMALL, epochs=5), home / "run", TRAIN, TEST)
+    states = train_in_folder(replace(SMALL, epochs=5), home / "run", TRAIN, test=TEST)
     *_, state = states
     path = home / "images" / "digits-classifier"
     card = describe_classifier(path.name, asdict(state.config), TRAIN, images=1)
@@ -298,35 +295,38 @@ def test_bits_refuse_other_images():
 
 
 def test_classifier_goes_on_to_the_bit(tmp_path):
-    whole = ClassifierState(SMALL, TRAIN)
-    while not whole.done:
-        whole.advance(TRAIN)
-    states = run_classifier(SMALL, tmp_path / "run", TRAIN, TEST)
+    *_, whole = train(SMALL, TRAIN)
+    states = train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST)
     for _ in range(9):
         state = next(states)
     states.close()
     with pytest.raises(ValueError, match="resume it or name another"):
-        next(run_classifier(SMALL, tmp_path / "run", TRAIN, TEST))
-    assert read_classifier_config(tmp_path / "run") == SMALL
-    *_, state = run_classifier(SMALL, tmp_path / "run", TRAIN, TEST, resume=True)
-    for name, value in whole.tensors().items():
-        assert torch.equal(value, state.tensors()[name]), name
-    again, seconds = saved_classifier(SMALL, tmp_path / "run", TRAIN)
+        next(train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST))
+    assert read_config(tmp_path / "run", ClassifierConfig) == SMALL
+    *_, state = train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST, resume=True)
+    for name, value in whole.saved_state().items():
+        assert torch.equal(value, state.saved_state()[name]), name
+    again, seconds = saved_run(SMALL, tmp_path / "run", TRAIN)
     assert again.done and seconds > 0
     log = (tmp_path / "run" / "log.jsonl").read_text()
     lines = [json.loads(line) for line in log.splitlines()]
     assert [line["step"] for line in lines if "test_accuracy" in line] == [23, 46]
     with pytest.raises(ValueError, match="another config"):
-        next(run_classifier(replace(SMALL, seed=1), tmp_path / "run", TRAIN, TEST, resume=True))
-    (tmp_path / "run" / "state.safetensors").write_bytes(b"half")
-    with pytest.raises(ValueError, match="cannot be read"):
-        saved_classifier(SMALL, tmp_path / "run", TRAIN)
+        next(
+            train_in_folder(
+                replace(SMALL, seed=1), tmp_path / "run", TRAIN, test=TEST, resume=True
+            )
+        )
+    for path in (tmp_path / "run").glob("state-*"):
+        path.write_bytes(b"half")
+    with pytest.raises(ValueError, match="can be read"):
+        saved_run(SMALL, tmp_path / "run", TRAIN)
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 0}, "epochs must be in 1.."),
         ({"smoothing": 1.0}, "smoothing must be in"),
         ({"widths": ()}, "widths must be positive"),
         ({"data": "mnist"}, "Unknown image set"),
@@ -456,7 +456,7 @@ def test_steps_and_straightness_of_the_ways():
 
 def test_training_is_judged_snapshot_by_snapshot(judge, tmp_path):
     config = ImageTrainConfig(data="digits", network="tiny", images=64 * 2, batch=64)
-    for _ in run_images(config, tmp_path / "run", TRAIN, grid_every=0):
+    for _ in train_in_folder(config, tmp_path / "run", TRAIN, grid_every=0):
         pass
     files = sorted((tmp_path / "run").glob("snapshot-*"))
     draw = ImageConfig(nfe=2, n=20, classes=(1,))
@@ -560,7 +560,7 @@ def test_command_measures_fid_by_each_protocol(coloured, script, tmp_path, capsy
 
 def test_command_judges_snapshots(coloured, tmp_path, capsys):
     config = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)
-    for _ in run_images(config, tmp_path / "run", image_set("coloured"), grid_every=0):
+    for _ in train_in_folder(config, tmp_path / "run", image_set("coloured"), grid_every=0):
         pass
     words = ("evaluate", coloured, "-n", 10, "--nfe", 2, "--guidance", 1, "--save")
     code, said, error = run(capsys, *words, "--snapshots", tmp_path / "run")
@@ -577,7 +577,9 @@ def test_command_judges_snapshots(coloured, tmp_path, capsys):
     code, _, error = run(capsys, *words, "--snapshots", tmp_path / "empty")
     assert code == 2 and "no snapshots" in error
     other = tmp_path / "other"
-    for _ in run_images(replace(config, path="vp"), other, image_set("coloured"), grid_every=0):
+    for _ in train_in_folder(
+        replace(config, path="vp"), other, image_set("coloured"), grid_every=0
+    ):
         pass
     code, _, error = run(capsys, *words, "--snapshots", other)
     assert code == 2 and "must be of the run that made colour" in error
@@ -587,7 +589,7 @@ def test_command_judges_snapshots(coloured, tmp_path, capsys):
 def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):
     out = tmp_path / "digits-classifier"
     words = ("train-classifier", "--data", "digits", "--epochs", 1, "--out", out)
-    code, _, said = run(capsys, *words, "--seconds", 1e-9)
+    code, said, _ = run(capsys, *words, "--seconds", 1e-9)
     assert code == 0 and "step 1 of 11" in said and not out.with_suffix(".safetensors").exists()
     code, said, _ = run(capsys, *words, "--resume")
     assert code == 0 and "of 299 test images" in said

@@ -41,7 +41,7 @@ from flowviz.experiments.images import (
     spherical,
 )
 from flowviz.solvers import METHODS, SolveCancelled
-from flowviz.training.image_runs import run_images
+from flowviz.training.folder import train_in_folder
 from flowviz.training.images import ImageTrainConfig, build_image_field
 
 DIGITS = image_set("digits")
@@ -351,7 +351,7 @@ def test_run_and_snapshots_become_checkpoints(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
     run, place = tmp_path / "run", tmp_path / "images"
     place.mkdir()
-    *_, state = run_images(config(images=64 * 3), run, DIGITS, grid_every=0)
+    *_, state = train_in_folder(config(images=64 * 3), run, DIGITS, grid_every=0)
     packed = run_checkpoint(run, DIGITS)
     for key, value in packed.field.network.state_dict().items():
         assert torch.equal(value, state.ema.network.state_dict()[key])

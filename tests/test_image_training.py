@@ -16,23 +16,23 @@ from flowviz.datasets.images import image_set
 from flowviz.device import finest_float
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
-from flowviz.networks import UNETS, UNet
+from flowviz.networks import IMAGE_NETWORKS, UNet
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.training import image_runs
-from flowviz.training.image_runs import read_config, run_images, sample_grid
+from flowviz.training import train
+from flowviz.training.folder import read_config, train_in_folder
+from flowviz.training.image_files import sample_grid
 from flowviz.training.images import (
     IMAGE_BOUNDS,
     IMAGE_PRESETS,
-    TIMES,
+    ImageRun,
     ImageTrainConfig,
-    ImageTrainState,
     draw_batch,
-    train_images,
 )
-from flowviz.training.nfdm import NfdmConfig, NfdmState
-from flowviz.training.plane import TrainConfig, TrainState
+from flowviz.training.nfdm import NfdmConfig, NfdmRun
+from flowviz.training.plane import PlaneRun, TrainConfig
+from flowviz.training.times import TIMES
 
 DIGITS = image_set("digits")
 
@@ -50,27 +50,27 @@ def assert_same(one, other):
 
 def kept(states):
     """The tensors of each state, copied, since a run advances them in place."""
-    return [{name: t.clone() for name, t in state.tensors().items()} for state in states]
+    return [{name: t.clone() for name, t in state.saved_state().items()} for state in states]
 
 
 @pytest.fixture(scope="module")
 def uninterrupted():
     """The tensors of a run after each of its 12 steps."""
-    return kept(train_images(config(), DIGITS))
+    return kept(train(config(), DIGITS))
 
 
 @pytest.mark.parametrize("step", [1, 5, 11])
 def test_run_goes_on_to_the_bit_from_any_step(uninterrupted, step):
-    rest = kept(train_images(config(), DIGITS, tensors=uninterrupted[step - 1]))
+    rest = kept(train(config(), DIGITS, saved_state=uninterrupted[step - 1]))
     assert len(rest) == 12 - step
     assert_same(rest[-1], uninterrupted[-1])
 
 
 def test_dropout_goes_on_to_the_bit_and_leaves_the_global_generator(monkeypatch):
-    monkeypatch.setitem(UNETS, "leaky", replace(UNETS["tiny"], dropout=0.5))
+    monkeypatch.setitem(IMAGE_NETWORKS, "leaky", replace(IMAGE_NETWORKS["tiny"], dropout=0.5))
     leaky = config(network="leaky", images=4 * 16)
-    whole = kept(train_images(leaky, DIGITS))
-    states = train_images(leaky, DIGITS, tensors=whole[0])
+    whole = kept(train(leaky, DIGITS))
+    states = train(leaky, DIGITS, saved_state=whole[0])
     next(states)
     before = torch.get_rng_state()
     assert_same(kept(states)[-1], whole[-1])
@@ -81,7 +81,7 @@ def test_dropout_goes_on_to_the_bit_and_leaves_the_global_generator(monkeypatch)
 def test_training_lowers_the_loss_on_a_batch(objective):
     few = replace(DIGITS, images=DIGITS.images[:16], labels=DIGITS.labels[:16])
     vp = config(path="vp", objective=objective, images=80 * 16, lr=3e-3, flips=False)
-    losses = [state.loss.item() for state in train_images(vp, few)]
+    losses = [state.loss.item() for state in train(vp, few)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
@@ -143,9 +143,7 @@ def test_shares_of_null_classes_and_flips():
 
 
 def test_accumulated_parts_give_the_step_of_the_whole_batch():
-    whole, parts = (
-        kept(train_images(config(images=2 * 16, accumulate=n), DIGITS))[-1] for n in (1, 4)
-    )
+    whole, parts = (kept(train(config(images=2 * 16, accumulate=n), DIGITS))[-1] for n in (1, 4))
     for name, tensor in whole.items():
         if name.startswith("optimizer.exp_avg."):
             torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-6)
@@ -154,7 +152,7 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch():
 def test_learning_rate_warms_up_and_falls_to_zero():
     rates = []
     run = config(images=40, batch=1, warm_up=4)
-    for state in train_images(run, DIGITS):
+    for state in train(run, DIGITS):
         rates.append(state.optimizer.param_groups[0]["lr"] / run.lr)
     assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert rates[4:] == pytest.approx([(40 - k) / 36 for k in range(4, 40)])
@@ -162,15 +160,15 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 
 
 def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, uninterrupted):
-    monkeypatch.setattr(image_runs, "LOG_EVERY", 2)
+    monkeypatch.setattr(ImageRun, "log_every", 2)
     options = {"save_every": 0.0, "grid_every": 0}
-    *_, state = run_images(config(), tmp_path / "whole", DIGITS, **options)
-    assert_same(state.tensors(), uninterrupted[-1])
+    *_, state = train_in_folder(config(), tmp_path / "whole", DIGITS, **options)
+    assert_same(state.saved_state(), uninterrupted[-1])
 
     # Killed: at step 7 the process is gone, and with it all since the state of step 4.
     folder = tmp_path / "killed"
     saved = {}
-    for state in run_images(config(), folder, DIGITS, **options):
+    for state in train_in_folder(config(), folder, DIGITS, **options):
         if state.step == 4:
             saved = {path.name: path.read_bytes() for path in folder.glob("state-*")}
         if state.step == 7:
@@ -182,12 +180,12 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, un
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"step": 8, "lo')
     # Stopped: closed between two steps, it saves.
-    run = run_images(config(), folder, DIGITS, resume=True, save_every=1e9, grid_every=0)
+    run = train_in_folder(config(), folder, DIGITS, resume=True, save_every=1e9, grid_every=0)
     assert [next(run).step for _ in range(3)] == [5, 6, 7]
     run.close()
-    states = list(run_images(config(), folder, DIGITS, resume=True, **options))
+    states = list(train_in_folder(config(), folder, DIGITS, resume=True, **options))
     assert len(states) == 5
-    assert_same(states[-1].tensors(), uninterrupted[-1])
+    assert_same(states[-1].saved_state(), uninterrupted[-1])
 
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
@@ -203,7 +201,7 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, un
 
 def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
     run = config(images=20 * 16)
-    *_, state = run_images(run, tmp_path, DIGITS, save_every=0.0, grid_every=160)
+    *_, state = train_in_folder(run, tmp_path, DIGITS, save_every=0.0, grid_every=160)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         *("config.json", "log.jsonl"),
@@ -211,7 +209,7 @@ def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
         *(f"snapshot-{percent:03d}.safetensors" for percent in (5, 10, 25, 50, 100)),
         *(f"grid-{step:09d}.png" for step in (10, 20)),
     }
-    assert read_config(tmp_path) == run
+    assert read_config(tmp_path, ImageTrainConfig) == run
     last = load_file(tmp_path / "snapshot-100.safetensors")
     assert {tensor.dtype for tensor in last.values()} == {torch.float16}
     for name, tensor in state.ema.network.state_dict().items():
@@ -219,31 +217,31 @@ def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
 
 
 def test_unreadable_state_gives_way_to_the_one_before(tmp_path, uninterrupted):
-    run = run_images(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
+    run = train_in_folder(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
     assert [next(run).step for _ in range(4)] == [1, 2, 3, 4]
     run.close()
     newest = max(tmp_path.glob("state-*"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    states = list(run_images(config(), tmp_path, DIGITS, resume=True, grid_every=0))
+    states = list(train_in_folder(config(), tmp_path, DIGITS, resume=True, grid_every=0))
     assert states[0].step == 12 and len(states) == 9
-    assert_same(states[-1].tensors(), uninterrupted[-1])
+    assert_same(states[-1].saved_state(), uninterrupted[-1])
     for path in tmp_path.glob("state-*"):
         path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"None of the saved states in .* can be read"):
-        next(run_images(config(), tmp_path, DIGITS, resume=True))
+        next(train_in_folder(config(), tmp_path, DIGITS, resume=True))
 
 
 def test_folder_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="There is no run to resume"):
-        next(run_images(config(), tmp_path, DIGITS, resume=True))
-    next(run_images(config(), tmp_path, DIGITS, grid_every=0))
+        next(train_in_folder(config(), tmp_path, DIGITS, resume=True))
+    next(train_in_folder(config(), tmp_path, DIGITS, grid_every=0))
     with pytest.raises(ValueError, match=r"There is a run in .* already"):
-        next(run_images(config(), tmp_path, DIGITS))
+        next(train_in_folder(config(), tmp_path, DIGITS))
     with pytest.raises(ValueError, match="has another config"):
-        next(run_images(config(seed=1), tmp_path, DIGITS, resume=True))
+        next(train_in_folder(config(seed=1), tmp_path, DIGITS, resume=True))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="is not JSON"):
-        read_config(tmp_path)
+        read_config(tmp_path, ImageTrainConfig)
 
 
 @pytest.mark.slow
@@ -254,17 +252,17 @@ def test_compiled_run_has_the_same_losses_and_goes_on_compiled(tmp_path, monkeyp
 
     graphs = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(UNet, "compile", partialmethod(nn.Module.compile, backend=graphs))
-    plain = [state.loss.item() for state in train_images(config(), DIGITS)]
+    plain = [state.loss.item() for state in train(config(), DIGITS)]
     assert graphs.frame_count == 0
-    run = run_images(config(), tmp_path, DIGITS, compiled=True, grid_every=0)
+    run = train_in_folder(config(), tmp_path, DIGITS, compiled=True, grid_every=0)
     losses = [next(run).loss.item() for _ in range(5)]
     run.close()
     assert graphs.frame_count == 1
-    for state in run_images(config(), tmp_path, DIGITS, resume=True, grid_every=0):
+    for state in train_in_folder(config(), tmp_path, DIGITS, resume=True, grid_every=0):
         losses.append(state.loss.item())
     assert losses == pytest.approx(plain, rel=1e-5)
-    *_, whole = train_images(config(), DIGITS, compiled=True)
-    assert_same(state.tensors(), whole.tensors())
+    *_, whole = train(config(), DIGITS, compiled=True)
+    assert_same(state.saved_state(), whole.saved_state())
 
 
 def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
@@ -272,7 +270,7 @@ def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr(UNet, "compile", lambda self, **_: calls.append(1))
 
     def steps(folder, **options):
-        run = run_images(config(), tmp_path / folder, DIGITS, grid_every=0, **options)
+        run = train_in_folder(config(), tmp_path / folder, DIGITS, grid_every=0, **options)
         next(run)
         run.close()
         return len(calls)
@@ -296,7 +294,7 @@ def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
 
 
 def test_run_that_diverges_says_so_and_keeps_its_last_good_state(tmp_path, monkeypatch):
-    run = run_images(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
+    run = train_in_folder(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
     next(run)
     loss = LearnedField.loss
     monkeypatch.setattr(LearnedField, "loss", lambda *batch: float("nan") * loss(*batch))
@@ -314,7 +312,7 @@ def test_preset_is_a_whole_recipe(name):
 
 def rates(run, steps):
     """The learning rates of some steps, without training."""
-    state = ImageTrainState.__new__(ImageTrainState)
+    state = ImageRun.__new__(ImageRun)
     state.config = run
     made = []
     for state.step in steps:
@@ -328,13 +326,13 @@ def test_published_recipes_have_their_hyperparameters():
     run = IMAGE_PRESETS["torchcfm"]
     assert (run.steps, run.batch, run.clip, run.ema) == (400_001, 128, 1.0, 0.9999)
     assert run.flips and not run.mixed and not run.classes and run.weight_decay == 0
-    assert UNETS[run.network].dropout == 0.1
+    assert IMAGE_NETWORKS[run.network].dropout == 0.1
     assert rates(run, [0, 2_499, 4_999, 400_000]) == pytest.approx([4e-8, 1e-4, 2e-4, 2e-4])
     # Lipman et al. 2022, table 3: Adam, peak 5e-4, 45,000 steps of rise, then linearly down.
     run = IMAGE_PRESETS["paper"]
     assert (run.steps, run.batch, run.clip, run.ema) == (391_000, 256, 0.0, 0.0)
     assert not run.flips and not run.mixed and not run.classes and run.weight_decay == 0
-    shape = UNETS[run.network]
+    shape = IMAGE_NETWORKS[run.network]
     assert (shape.model_channels, shape.num_res_blocks, shape.dropout) == (256, 2, 0.0)
     assert (shape.channel_mult, shape.attention_resolutions) == ((1, 2, 2, 2), (16,))
     assert rates(run, [44_999, 218_000]) == pytest.approx([5e-4, 2.5e-4])
@@ -358,7 +356,7 @@ def test_number_out_of_bounds_is_refused(name):
         ({"times": "even"}, "Unknown distribution of times"),
         ({"accumulate": 3}, "accumulate must divide batch; got 3 and 16."),
         ({"decay": "cosine"}, "decay must be linear or constant"),
-        ({"objective": "noise"}, "take the objective flow"),
+        ({"objective": "noise"}, "use the objective flow"),
         ({"network": "torchcfm"}, "set preconditioned to false"),
     ],
 )
@@ -370,7 +368,7 @@ def test_config_that_cannot_be_is_refused(changes, sentence):
 
 def test_guidance_moves_from_the_plain_field_through_that_of_the_class():
     field = LearnedField(
-        UNet(UNETS["tiny"], channels=1, size=8, num_classes=10),
+        UNet(IMAGE_NETWORKS["tiny"], channels=1, size=8, num_classes=10),
         AffinePath(scheduler("vp")),
         OBJECTIVES["flow"],
         mean=DIGITS.mean,
@@ -388,10 +386,10 @@ def test_guidance_moves_from_the_plain_field_through_that_of_the_class():
 
 
 def test_grid_has_a_row_a_class_and_is_the_same_every_time():
-    state = next(train_images(config(), DIGITS))
-    grid = sample_grid(state, DIGITS, columns=2)
+    state = next(train(config(), DIGITS))
+    grid = sample_grid(state, columns=2)
     assert grid.shape == (10 * 10, 2 * 10, 1) and grid.dtype == torch.uint8
-    torch.testing.assert_close(grid, sample_grid(state, DIGITS, columns=2))
+    torch.testing.assert_close(grid, sample_grid(state, columns=2))
 
 
 def command(folder, *options):
@@ -400,19 +398,21 @@ def command(folder, *options):
 
 def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, capsys):
     short = ("--data", "digits", "--preset", "tiny", "--images", "160", "--device", "cpu")
-    monkeypatch.setattr(image_runs, "sample_grid", lambda *_: torch.zeros(4, 4, 1).byte())
+    monkeypatch.setattr(
+        "flowviz.training.images.sample_grid", lambda _: torch.zeros(4, 4, 1).byte()
+    )
     assert command(tmp_path / "whole", *short, "--path", "vp") == 0
     assert "step 5 of 5" in capsys.readouterr().out
 
-    folder, advance = tmp_path / "stopped", ImageTrainState.advance
+    folder, advance = tmp_path / "stopped", ImageRun.advance
 
-    def terminated(self, data):
+    def terminated(self):
         if self.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        advance(self, data)
+        advance(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ImageTrainState, "advance", terminated)
+        patch.setattr(ImageRun, "advance", terminated)
         assert command(folder, *short, "--path", "vp") == 128 + signal.SIGTERM
     assert "interrupted at step 3 of 5" in capsys.readouterr().err
     assert command(folder, "--data", "digits", "--resume", "--accumulate", "2") == 2
@@ -437,10 +437,10 @@ def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, cap
 
 def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
     assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--width", "9") == 2
-    assert "--width is not for images" in capsys.readouterr().err
+    assert "--width is not an option of images" in capsys.readouterr().err
     for option in (("--precision", "float32"), ("--quality", "10")):
         assert command(tmp_path / "run", "--preset", "tiny", *option) == 2
-        assert f"{option[0]} is not for images" in capsys.readouterr().err
+        assert f"{option[0]} is not an option of images" in capsys.readouterr().err
     assert command(tmp_path / "run", "--data", "checkerboard", "--steps", "1", "--compile") == 2
     assert "Unknown image set 'checkerboard'" in capsys.readouterr().err
     assert command(tmp_path / "run", "--preset", "smal") == 2
@@ -451,13 +451,13 @@ def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
 
 
 def test_two_processes_at_one_run_are_kept_apart(tmp_path):
-    first = run_images(config(), tmp_path / "run", DIGITS, grid_every=0)
+    first = train_in_folder(config(), tmp_path / "run", DIGITS, grid_every=0)
     next(first)
     with pytest.raises(ValueError, match="Another process is at work"):
-        next(run_images(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True))
+        next(train_in_folder(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True))
     next(first)
     first.close()
-    *_, last = run_images(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True)
+    *_, last = train_in_folder(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True)
     assert last.done
 
 
@@ -469,17 +469,17 @@ def test_times_go_to_the_device_in_a_float_type_that_it_has(monkeypatch, module)
     monkeypatch.setattr(f"flowviz.training.{module}.finest_float", lambda _: torch.float32)
     seen, moons = [], dataset("moons")
     if module == "images":
-        state = ImageTrainState(config(), DIGITS, torch.device("cpu"))
+        state = ImageRun(config(), DIGITS)
         monkeypatch.setattr(state, "_mean_loss", watched(state._mean_loss, seen))
-        state.advance(DIGITS)
+        state.advance()
     elif module == "plane":
-        state = TrainState(TrainConfig(data="moons", steps=2), moons, torch.device("cpu"))
-        monkeypatch.setattr(state.field, "loss", watched(state.field.loss, seen))
-        state.advance(moons)
+        state = PlaneRun(TrainConfig(data="moons", steps=2), moons)
+        monkeypatch.setattr(state.model, "loss", watched(state.model.loss, seen))
+        state.advance()
     else:
-        state = NfdmState(NfdmConfig(data="moons"), moons, torch.device("cpu"))
-        monkeypatch.setattr(state.field, "bound", watched(state.field.bound, seen))
-        state.advance(moons)
+        state = NfdmRun(NfdmConfig(data="moons"), moons)
+        monkeypatch.setattr(state.model, "bound", watched(state.model.bound, seen))
+        state.advance()
     assert seen == [torch.float32]
 
 

@@ -21,7 +21,7 @@ from flowviz.datasets.images import image_set
 from flowviz.experiments.image_quality import Judge, QualityPoint, measure_reference
 from flowviz.figures.images import Steps, step_sizes
 from flowviz.solvers import SolveCancelled
-from flowviz.training.classifier import ClassifierConfig, ClassifierState
+from flowviz.training.classifier import ClassifierConfig, ClassifierRun
 from flowviz.ui import figure
 from flowviz.ui.images import downloads, gallery, measures, sources, words, work
 from flowviz.ui.images.controls import VIEWS
@@ -149,7 +149,7 @@ def test_measuring_draws_the_class_asked_for_as_a_curve_of_its_own(tiny, figures
     config = ClassifierConfig(data="digits", stem=8, widths=(16, 24))
     train, test = image_set("digits"), image_set("digits", "test")
     card = describe_classifier("digits-classifier", asdict(config), train, images=1)
-    judge = measure_reference(card, ClassifierState(config, train).ema, train, test)
+    judge = measure_reference(card, ClassifierRun(config, train).ema, train, test)
     monkeypatch.setattr(measures, "_judge", lambda: judge)
     monkeypatch.setattr(measures, "JUDGED", (20,))
     monkeypatch.setattr(measures, "NFES", (2, 4))

@@ -33,8 +33,9 @@ from flowviz.networks import MLP, Bend
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler, spec_of
 from flowviz.straightness import conditional_straightness, marginal_straightness
-from flowviz.training import NfdmConfig, TrainConfig, kind_of, steps_within
-from flowviz.training.nfdm import bound_of, draw_times, train_path
+from flowviz.training import NfdmConfig, TrainConfig, start, steps_within, train
+from flowviz.training.nfdm import bound_of
+from flowviz.training.times import weighted_times
 from flowviz.ui import sweeps
 from flowviz.ui.learned_path import pictures
 from flowviz.ui.learned_path.words import SEEDS, Told, ability, claim, seeds, straightness
@@ -216,7 +217,7 @@ def test_bound_is_above_the_entropy_and_least_at_the_best_prediction_and_strengt
 @pytest.mark.parametrize("path", [LEARNED, "vp"])
 def test_times_are_drawn_with_the_stated_density(path):
     affine = AffinePath(scheduler(path))
-    t, weight = draw_times(20_000, affine, Generator().manual_seed(0))
+    t, weight = weighted_times(20_000, affine, Generator().manual_seed(0))
     assert t.min() >= 0 and t.max() <= affine.t_max
     for power in (0, 1, 3):
         wanted = affine.t_max ** (power + 1) / (power + 1)
@@ -274,12 +275,12 @@ def test_training_goes_on_to_the_bit(penalty):
     config = NfdmConfig(**{**vars(TINY), "penalty": penalty})
     target = dataset(config.data)
     saved = None
-    for state in train_path(config, target):
+    for state in train(config, target):
         if state.step == 3:
-            saved = state.tensors()
-    *_, again = train_path(config, target, tensors=saved)
-    for name, tensor in state.tensors().items():
-        torch.testing.assert_close(again.tensors()[name], tensor, rtol=0, atol=0)
+            saved = state.saved_state()
+    *_, again = train(config, target, saved_state=saved)
+    for name, tensor in state.saved_state().items():
+        torch.testing.assert_close(again.saved_state()[name], tensor, rtol=0, atol=0)
     assert math.isfinite(state.bound.item())
     assert math.isfinite(state.curvature.item()) == bool(penalty)
 
@@ -291,7 +292,7 @@ def test_training_lowers_the_bound_and_the_penalty_straightens():
     for penalty in (0.0, 0.1):
         config = NfdmConfig(penalty=penalty, width=48, steps=600, seed=1)
         bounds = []
-        for state in train_path(config, target):
+        for state in train(config, target):
             bounds.append(state.bound)
         fields[penalty] = state.ema
         assert torch.stack(bounds[-50:]).mean() < torch.stack(bounds[:20]).mean() - 2
@@ -312,9 +313,7 @@ def test_live_training_reports_its_last_step_and_hands_over_a_field():
 
 def test_seconds_are_told_for_any_kind_of_training():
     target = dataset(TINY.data)
-    kind = kind_of(LEARNED)
-    state = kind.state(kind.config(**vars(TINY)), target, torch.device("cpu"))
-    assert steps_within(0.5, state, target) > 1
+    assert steps_within(0.5, start(TINY, target)) > 1
 
 
 def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):

@@ -75,7 +75,9 @@ def test_training_on_pairs_resumes_to_the_bit():
     for state in train(config, target, pairs=pairs):
         if state.step == 7:
             break
-    again = last(train(config, target, pairs=pairs, tensors=state.tensors())).ema.state_dict()
+    again = last(
+        train(config, target, pairs=pairs, saved_state=state.saved_state())
+    ).ema.state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 

@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 import torch
 
-from flowviz.networks import UNETS, UNet, UNetShape
+from flowviz.networks import IMAGE_NETWORKS, UNet, UNetShape
 
-TINY = UNETS["tiny"]
+TINY = IMAGE_NETWORKS["tiny"]
 
 
 def build(shape, **options):
@@ -24,7 +24,7 @@ def awake(network, seed=0):
 
 def test_torchcfm_preset_has_the_names_and_shapes_of_the_released_weights():
     # Read off torchcfm's own CIFAR-10 model: 304 tensors, 35,746,307 parameters, no buffers.
-    weights = build(UNETS["torchcfm"]).state_dict()
+    weights = build(IMAGE_NETWORKS["torchcfm"]).state_dict()
     assert sum(value.numel() for value in weights.values()) == 35_746_307
     assert len(weights) == 304
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
@@ -60,9 +60,9 @@ def test_class_covers_the_film_variant_of_the_family():
     assert len(network.input_blocks) == len(network.output_blocks) == 15
 
 
-@pytest.mark.parametrize("name", UNETS)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_shape_of_the_answer_is_that_of_the_images(name):
-    shape = UNETS[name]
+    shape = IMAGE_NETWORKS[name]
     time = torch.zeros(2, shape.clocks or 1, device="meta")
     network = build(shape, num_classes=10)
     x = torch.zeros(2, 3, 32, 32, device="meta")
@@ -133,7 +133,7 @@ def test_attention_is_softmax_of_scaled_products(heads_first):
 
 
 def test_memory_format_leaves_the_answer():
-    network = awake(UNet(UNETS["small"], num_classes=10)).double()
+    network = awake(UNet(IMAGE_NETWORKS["small"], num_classes=10)).double()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     clock, y = torch.rand(2, 2, dtype=torch.float64), torch.tensor([1, 2])
     before = network(clock, x, y)
@@ -143,4 +143,4 @@ def test_memory_format_leaves_the_answer():
 
 def test_side_that_cannot_be_halved_is_refused():
     with pytest.raises(ValueError, match="divisible by 8; got 28"):
-        UNet(UNETS["small"], size=28)
+        UNet(IMAGE_NETWORKS["small"], size=28)

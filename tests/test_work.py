@@ -107,7 +107,7 @@ class TestLiveTraining:
         run = watched(config(path="ot"))
         run.advance()
         with torch.no_grad():
-            next(run.states[0].field.parameters()).fill_(float("nan"))
+            next(run.states[0].model.parameters()).fill_(float("nan"))
         with pytest.raises(ValueError, match="conditional OT path was no longer a number"):
             run.advance()
 

@@ -361,9 +361,9 @@ def describe_field(
     quality: Mapping[str, Any] | None = None,
 ) -> ImageCard:
     """The card of a field trained on `data`; `training` has the entries of its config."""
-    from flowviz.networks import UNETS
+    from flowviz.networks import IMAGE_NETWORKS
 
-    shape = UNETS[training["network"]]
+    shape = IMAGE_NETWORKS[training["network"]]
     return ImageCard(
         name=name,
         kind="field",

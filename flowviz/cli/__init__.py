@@ -21,12 +21,16 @@ from flowviz.cli import (
     points,
     sample,
     train,
+    train_images,
 )
 from flowviz.cli.arguments import SPECS, Parser
 
 __all__ = ["GROUPS", "build_parser", "main"]
 
-GROUPS = (listing, data, download, train, sample, evaluate, experiment, points, images)
+GROUPS = (
+    *(listing, data, download, train, sample, evaluate, experiment, points),
+    *(train_images, images),
+)
 """The modules of commands, in the order of --help; each has `add(commands)`."""
 
 

@@ -1,7 +1,9 @@
 """What several commands take: their shared options, and the reading and checking of values."""
 
 import argparse
-from collections.abc import Callable
+import importlib
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
@@ -144,6 +146,18 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
 
 
+def add_device(parser: argparse._ActionsContainer) -> None:
+    """--device."""
+    parser.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
+    )
+
+
+def add_seconds(parser: argparse._ActionsContainer, help: str) -> None:
+    """--seconds of a training, see `deadline`."""
+    parser.add_argument("--seconds", type=float, metavar="S", help=help)
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """--json."""
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
@@ -186,6 +200,48 @@ def is_adaptive(options: argparse.Namespace) -> bool:
     if not adaptive and options.tol is not None:
         raise ValueError(f"{options.solver} takes fixed steps; give it --nfe in place of --tol.")
     return adaptive
+
+
+def deadline(options: argparse.Namespace) -> float | None:
+    """When --seconds, checked, have passed from now, in `time.monotonic()` seconds."""
+    if options.seconds is None:
+        return None
+    if not options.seconds > 0:
+        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
+    return time.monotonic() + options.seconds
+
+
+def given_options(options: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The options of these names that were given a value."""
+    return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+
+def check_kept(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+    """Checks that options given to a resumed run are those it was started with."""
+    for key, value in given.items():
+        if saved.get(key) != value:
+            raise ValueError(
+                f"A resumed run keeps its settings: {key} is {saved.get(key)!r}, got {value!r}; "
+                "omit the option or start a new run."
+            )
+
+
+class NamesHelp(str):
+    """Help text in which %(names)s is the names of a registry, imported when help is printed."""
+
+    registry: tuple[str, str]
+
+    def __new__(cls, text: str, module: str, registry: str) -> "NamesHelp":
+        """Text with the names of `module.registry`."""
+        help = super().__new__(cls, text)
+        help.registry = module, registry
+        return help
+
+    def __mod__(self, params: Mapping[str, Any]) -> str:
+        """The text as argparse formats it."""
+        module, registry = self.registry
+        names = getattr(importlib.import_module(module), registry)
+        return str(self) % {**params, "names": ", ".join(names)}
 
 
 def tolerance(options: argparse.Namespace) -> float:

@@ -3,9 +3,6 @@
 import argparse
 import json
 import math
-import sys
-import time
-from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +17,7 @@ from flowviz.cli.arguments import (
     checked_seed,
     is_adaptive,
 )
-from flowviz.cli.printing import Progress, rounded, signals, table
+from flowviz.cli.printing import Progress, rounded, table
 
 if TYPE_CHECKING:
     from flowviz.checkpoints.images import ImageCheckpoint
@@ -42,48 +39,7 @@ SCALE = 2
 
 
 def add(commands: Commands) -> None:
-    """Adds `train-classifier`, `pack`, `nearest` and `bpd`."""
-    training = add_command(
-        commands,
-        "train-classifier",
-        _train_classifier,
-        "train the classifier that judges images; --resume goes on with an interrupted run",
-        "--data cifar10 --out checkpoints/images/cifar10-classifier",
-    )
-    training.add_argument("--data", default="cifar10", metavar="NAME", help="cifar10 or digits")
-    training.add_argument("--epochs", type=int, metavar="N", help="passes over the images")
-    training.add_argument("--seed", type=int, metavar="N", help="of the weights and all draws")
-    training.add_argument(
-        "--seconds", type=float, metavar="S", help="end this call then; --resume makes the rest"
-    )
-    training.add_argument(
-        "--resume", action="store_true", help="go on with the run in FILE.run, as it was begun"
-    )
-    training.add_argument(
-        "--out",
-        required=True,
-        metavar="FILE",
-        help="FILE.safetensors with its card FILE.json, and FILE.reference.npz with the moments "
-        "of the real images; the run is kept in the folder FILE.run",
-    )
-
-    packed = add_command(
-        commands,
-        "pack",
-        _pack,
-        "make a checkpoint in half precision of a training run on images, ended or not",
-        "runs/cifar10-ot --out checkpoints/images/cifar10-ot",
-    )
-    packed.add_argument("run", metavar="RUN", help="folder of the run")
-    packed.add_argument(
-        "--snapshots",
-        action="store_true",
-        help="also of each snapshot, FILE-005.safetensors after 5%% of the training and so on",
-    )
-    packed.add_argument(
-        "--out", required=True, metavar="FILE", help="FILE.safetensors, FILE.json, FILE.log.jsonl"
-    )
-
+    """Adds `nearest` and `bpd`."""
     near = add_command(
         commands,
         "nearest",
@@ -427,83 +383,6 @@ def _fid(options: argparse.Namespace, checkpoint: "ImageCheckpoint") -> dict[str
         progress.end()
         name = f"{data.label} train"
     return {"inception": inception, "fid_moments": real, "fid_name": name}
-
-
-def _train_classifier(options: argparse.Namespace) -> int:
-    from flowviz.checkpoints import checkpoint_file
-    from flowviz.checkpoints.images import describe_classifier, load_classifier, save_images
-    from flowviz.datasets.images import image_set
-    from flowviz.experiments.image_quality import measure_reference, save_reference
-    from flowviz.files import check_target
-    from flowviz.training.classifier import (
-        ClassifierConfig,
-        accuracy,
-        read_classifier_config,
-        run_classifier,
-        saved_classifier,
-    )
-
-    out = checkpoint_file(options.out)
-    check_target(out)
-    run = out.with_suffix(".run")
-    if options.seconds is not None and not options.seconds > 0:
-        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
-    given = {"data": options.data, "epochs": options.epochs, "seed": options.seed}
-    given = {key: value for key, value in given.items() if value is not None}
-    config = read_classifier_config(run) if options.resume else ClassifierConfig(**given)
-    train, test = image_set(config.data, "train"), image_set(config.data, "test")
-    states = run_classifier(config, run, train, test, resume=options.resume)
-    progress, stops, state, start = Progress("training"), [], None, time.monotonic()
-    with signals(stops), closing(states):
-        for state in states:
-            if progress.due() or state.done:
-                progress.show(state.step, state.steps, f"loss {state.loss.item():.4f}")
-            late = options.seconds is not None and time.monotonic() - start >= options.seconds
-            if stops or late:
-                break
-    progress.end()
-    if state is not None and not state.done:
-        where = f"step {state.step} of {state.steps}"
-        print(f"flowviz: stopped at {where}; all is saved, and --resume goes on.", file=sys.stderr)
-        return 128 + stops[0] if stops else 0
-    state, seconds = saved_classifier(config, run, train)
-    right = accuracy(state.ema, test)
-    card = describe_classifier(
-        out.stem,
-        asdict(config),
-        train,
-        images=state.step * config.batch,
-        seconds=seconds,
-        quality={"test_accuracy": right, "test_images": len(test)},
-    )
-    save_images(out, state.ema, card)
-    progress = Progress("looking at real images")
-    card, network = load_classifier(out)  # as written, rounding included
-    save_reference(out, measure_reference(card, network, train, test, on_batch=progress.show))
-    progress.end()
-    print(f"{out}: {right:.2%} of {len(test)} test images")
-    return 0
-
-
-def _pack(options: argparse.Namespace) -> None:
-    from flowviz.checkpoints import checkpoint_file
-    from flowviz.checkpoints.images import run_checkpoint, save_images, snapshot_checkpoint
-    from flowviz.files import check_target, write_bytes
-
-    run = Path(options.run)
-    out = checkpoint_file(options.out)
-    check_target(out)
-    checkpoint = run_checkpoint(run)
-    save_images(out, checkpoint.field.network, checkpoint.card)
-    log = run / "log.jsonl"
-    if log.is_file():
-        write_bytes(out.with_suffix(".log.jsonl"), log.read_bytes())
-    print(f"{out}: {checkpoint.label}, {out.stat().st_size / 1e6:.1f} MB")
-    for path in sorted(run.glob("snapshot-*.safetensors")) if options.snapshots else []:
-        early = snapshot_checkpoint(path)
-        place = out.with_name(f"{out.stem}-{path.stem.removeprefix('snapshot-')}.safetensors")
-        save_images(place, early.field.network, early.card)
-        print(f"{place}: {early.label}")
 
 
 def _nearest(options: argparse.Namespace) -> None:

@@ -1,23 +1,26 @@
-"""What commands say while they work and when they end: a bar, tables, JSON's numbers."""
+"""Output of commands: progress bars, tables, numbers for JSON; and the loop of a training."""
 
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
-SAME_WISH = 2.0
-"""Seconds after a signal within which another one asks for nothing more."""
+if TYPE_CHECKING:
+    from flowviz.training import TrainingRun
+
+SAME_REQUEST = 2.0
+"""Seconds after a signal during which further ones are ignored as repetitions of it."""
 
 
 @contextmanager
 def signals(stops: list[int]) -> Iterator[None]:
-    """Within it the first SIGINT or SIGTERM is noted in `stops`; a later one acts as ever.
+    """A context in which the first SIGINT or SIGTERM is appended to `stops` and nothing else.
 
-    One within SAME_WISH seconds is the same wish told twice, as by torchrun and by the manager
-    that ended it.
+    Signals within SAME_REQUEST seconds of it are ignored, since torchrun repeats that of the
+    manager that ended it; later ones have their usual effect.
     """
     first: list[float] = []
 
@@ -26,7 +29,7 @@ def signals(stops: list[int]) -> Iterator[None]:
         if not first:
             first.append(now)
             stops.append(number)
-        elif now - first[0] > SAME_WISH:
+        elif now - first[0] > SAME_REQUEST:
             for kind, handler in before.items():
                 signal.signal(kind, handler)
             signal.raise_signal(number)
@@ -42,18 +45,24 @@ def signals(stops: list[int]) -> Iterator[None]:
 
 
 class Progress:
-    """A bar on standard error, where that is a terminal."""
+    """A progress bar on standard error, shown if that is a terminal."""
 
     def __init__(self, what: str) -> None:
         self.what = what
-        # Of several processes at one terminal the first alone draws.
+        # Of several processes only the first shows it.
         self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
         self.start = time.monotonic()
         self.first: int | None = None
         self.last = 0.0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
+
     def due(self) -> bool:
-        """Whether a tenth of a second has gone since the bar was drawn."""
+        """Whether the bar is shown and was drawn at least 0.1 s ago."""
         return self.shown and time.monotonic() - self.last >= 0.1
 
     def show(self, done: int, total: int, note: str = "") -> None:
@@ -70,13 +79,49 @@ class Progress:
         print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leaves the bar's line."""
+        """Ends the line of the bar."""
         if self.shown and self.first is not None:
             print(file=sys.stderr)
 
 
+def supervise(
+    runs: "Generator[TrainingRun]",
+    *,
+    deadline: float | None,
+    on_step: "Callable[[TrainingRun, bool], None] | None" = None,
+) -> "tuple[TrainingRun | None, int]":
+    """Advances a training until its last step, SIGINT, SIGTERM or the deadline.
+
+    Args:
+        runs: yields the run after each step; closed at the end.
+        deadline: in `time.monotonic()` seconds; None for no limit.
+        on_step: called with the run and whether this step is the last of the call.
+
+    Returns:
+        The run, None if there was no step left, and the exit code, 128 + N after signal N.
+    """
+    progress, stops, run = Progress("training"), [], None
+    with signals(stops), closing(runs), progress:
+        for run in runs:
+            late = deadline is not None and time.monotonic() >= deadline
+            last = run.processes.any(bool(stops or late)) or run.done
+            if last or progress.due():
+                progress.show(run.step, run.steps, f"loss {run.loss.item():.4f}")
+            if on_step is not None:
+                on_step(run, last)
+            if last:
+                break
+    if run is not None and stops and run.processes.first:
+        print(
+            f"flowviz: interrupted at step {run.step} of {run.steps}; the state is saved, and "
+            "--resume continues the run.",
+            file=sys.stderr,
+        )
+    return run, 128 + stops[0] if stops and run is not None else 0
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints rows under a head, columns as wide as need be, numbers to the right."""
+    """Prints rows under a header in aligned columns, numbers to the right."""
     texts = [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
     print("  ".join(text.ljust(width) for text, width in zip(head, widths, strict=True)).rstrip())
@@ -89,7 +134,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def rounded(value: object) -> Any:
-    """The same lists and dicts, their floats to six digits, which is more than a sample knows."""
+    """The same lists and dicts with floats rounded to six significant digits."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):

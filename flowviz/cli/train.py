@@ -1,50 +1,63 @@
-"""train: a field of the plane or of images, until its steps, the clock or a signal ends it."""
+"""train: a field of the plane or of images, for a number of steps or seconds."""
 
 import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flowviz.cli.arguments import Commands, add_command, checked_number
+from flowviz.cli.arguments import (
+    Commands,
+    NamesHelp,
+    add_command,
+    add_device,
+    add_seconds,
+    check_kept,
+    checked_number,
+    deadline,
+    given_options,
+)
 from flowviz.cli.evaluate import judge
-from flowviz.cli.printing import Progress, signals
+from flowviz.cli.printing import supervise
+from flowviz.cli.train_images import train_images
 
 if TYPE_CHECKING:
-    from flowviz.checkpoints import Run
-    from flowviz.training import Descent, NfdmConfig, TrainConfig
-    from flowviz.training.images import ImageTrainState
+    import torch
+
+    from flowviz.datasets import Dataset
+    from flowviz.training import NfdmConfig, TrainConfig, TrainingRun
 
 QUALITY_NFES = [20, 100]
-"""Field evaluations with which `train` measures what it trained, by the midpoint method."""
+"""NFE at which the trained field is measured, by the midpoint method."""
 
 QUALITY_SAMPLES = 2_000
-"""Samples that it draws for that if it is given no number."""
+"""Default number of samples for that."""
 
 PRECISION = "float16"
-"""Of the weights that it stores if it is given none."""
+"""Default precision of the stored weights."""
 
 SAVE_EVERY = 30.0
-"""Seconds between two saved states of a training run."""
+"""Seconds between two saved states."""
+
+CHECK_EVERY = 100
+"""Steps between two checks that the loss is finite."""
 
 TRAINING = {
     "data": (str, "DATA", "data set to learn"),
-    "path": (str, "PATH", "conditional path; learned: it is trained together with its field"),
+    "path": (str, "PATH", "conditional path; learned: trained together with its field"),
     "objective": (str, "NAME", "what the network predicts: flow, noise or score"),
     "coupling": (str, "NAME", "pairing of noise and data: independent or minibatch-ot"),
-    "batch": (int, "N", "pairs a step"),
-    "lr": (float, "X", "peak learning rate; it warms up, then falls linearly to 0"),
-    "width": (int, "N", "units of a hidden layer"),
-    "depth": (int, "N", "hidden layers"),
-    "octaves": (int, "N", "frequencies of the positional features"),
-    "ema": (float, "X", "decay of the averaged weights, which are the ones that are kept"),
-    "seed": (int, "N", "seed of the weights and of every draw"),
-    "penalty": (float, "X", "of a learned path: weight of the curvature of its flow's ways"),
-    "sines": (int, "N", "of a learned path: sines of time in its mean and scale"),
+    "batch": (int, "N", "number of pairs per step"),
+    "lr": (float, "X", "peak learning rate; it rises, then falls linearly to 0"),
+    "width": (int, "N", "number of units of a hidden layer"),
+    "depth": (int, "N", "number of hidden layers"),
+    "octaves": (int, "N", "number of frequencies of the positional features"),
+    "ema": (float, "X", "decay of the moving average of the weights, which is what is stored"),
+    "seed": (int, "N", "seed of the weights and of all draws"),
+    "penalty": (float, "X", "of a learned path: weight of the curvature of its trajectories"),
+    "sines": (int, "N", "of a learned path: number of sines of time in its mean and scale"),
 }
 """Options of `train` that are fields of a TrainConfig or NfdmConfig: type, metavar, help."""
 
@@ -55,7 +68,7 @@ def add(commands: Commands) -> None:
         commands,
         "train",
         _train,
-        "train a field; an interrupted run goes on with --resume, to the bit",
+        "train a field; an interrupted run continues bit for bit with --resume",
         "--data checkerboard --path ot --steps 3000 --out board.safetensors",
     )
     for key, (kind, metavar, text) in TRAINING.items():
@@ -66,17 +79,13 @@ def add(commands: Commands) -> None:
         help="let the network predict the remainder of the best linear prediction",
     )
     length = training.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
-    length.add_argument(
-        "--seconds",
-        type=float,
-        metavar="S",
-        help="as many steps as fit, found by a short trial at the start; the clock has the last "
-        "word, and --resume makes the steps that it cut off",
+    length.add_argument("--steps", type=int, metavar="N", help="number of optimiser steps")
+    add_seconds(
+        length,
+        "as many steps as fit, estimated by a short trial; training ends after S seconds in any "
+        "case, and --resume makes the missing steps",
     )
-    training.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
-    )
+    add_device(training)
     training.add_argument(
         "--precision",
         choices=["float16", "float32"],
@@ -86,281 +95,219 @@ def add(commands: Commands) -> None:
         "--quality",
         type=int,
         metavar="N",
-        help="samples to measure at the end, for the card; 0 for none "
+        help="number of samples measured at the end, for the card; 0 for none "
         f"(default: {QUALITY_SAMPLES})",
     )
     training.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run saved beside FILE: options not given are that run's, and one "
-        "that differs is refused, but for a new number of --steps. --device, --seconds, "
-        "--precision and --quality are this call's; on another device it goes on, but not to the "
-        "bit",
+        help="continue the run saved beside FILE with its settings; only --steps may differ. "
+        "--device, --seconds, --precision and --quality apply to this call; on another device the "
+        "last digits differ",
     )
     training.add_argument(
         "--out",
         required=True,
         metavar="FILE",
-        help="checkpoint to write: FILE.safetensors, its card FILE.json, FILE.run to resume from",
+        help="checkpoint to write: FILE.safetensors, its card FILE.json, and FILE.run to resume "
+        "from; of images the folder of the run",
     )
+    _add_images(training)
+
+
+def _add_images(training: argparse.ArgumentParser) -> None:
     images = training.add_argument_group(
         "images",
-        "--data cifar10 (its official binary files in $FLOWVIZ_DATA or ./data) or digits trains a "
-        "U-Net; FILE is then the folder of the run, and --seconds the length of this call alone. "
-        "`torchrun --nproc-per-node N -m flowviz train ...` shares each batch between N processes",
+        NamesHelp(
+            "--data %(names)s trains a network in the folder FILE; --seconds is then the length "
+            "of this call. The files of a set are in $FLOWVIZ_DATA or ./data. `torchrun "
+            "--nproc-per-node N -m %(prog)s ...` divides each batch between N processes",
+            "flowviz.datasets.images",
+            "IMAGE_SETS",
+        ),
     )
     images.add_argument(
         "--preset",
         metavar="NAME",
-        help="recipe with every hyperparameter: small (the shipped ones), tiny (a first try), "
-        "torchcfm or paper, as published, torchcfm without its default pairing by minibatch OT "
-        "(its --model icfm, not otcfm); these two have not been run to the end here "
-        "(default: small)",
+        help=NamesHelp(
+            "complete config: %(names)s (default: small, as the shipped fields; tiny is a first "
+            "try; torchcfm, as its --model icfm, and paper are as published, untested here)",
+            "flowviz.training.images",
+            "IMAGE_PRESETS",
+        ),
     )
-    images.add_argument("--images", type=int, metavar="N", help="images seen in the whole run")
+    images.add_argument(
+        "--network",
+        metavar="NAME",
+        help=NamesHelp(
+            "network: %(names)s (default: the preset's)", "flowviz.networks", "IMAGE_NETWORKS"
+        ),
+    )
+    images.add_argument(
+        "--images", type=int, metavar="N", help="number of images seen in the whole run"
+    )
     images.add_argument(
         "--accumulate",
         type=int,
         metavar="N",
-        help="parts in which a process computes its share of a batch, to save memory (default: 1)",
+        help="number of parts in which a process computes its share of a batch, to save memory "
+        "(default: 1)",
     )
     images.add_argument(
         "--compile",
         action="store_true",
         default=None,
-        help="prepare the network by torch.compile, which a run keeps. On a core of a CPU a "
-        "U-Net of half the size of small trained a fifth slower so, after minutes of compiling; "
-        "on CUDA it has not been measured here",
+        help="prepare the network by torch.compile, for the whole run. On one CPU core a small "
+        "U-Net trained a fifth slower, after minutes of compiling; not measured on CUDA",
     )
+
+
+@dataclass
+class _Training:
+    """What a call of `train` does: which run, from which saved state, into which file."""
+
+    config: "TrainConfig | NfdmConfig"
+    data: "Dataset"
+    out: Path
+    precision: str
+    saved_state: "dict[str, torch.Tensor] | None" = None
+    plans: tuple[tuple[int, int], ...] = ()
+    seconds: float = 0.0
+    """Training time of earlier calls."""
+    start: float = 0.0
+    saved_at: float = 0.0
+
+    def on_step(self, run: "TrainingRun", last: bool) -> None:
+        """Saves the state from time to time, and state and checkpoint after the last step."""
+        saving = last or time.monotonic() - self.saved_at >= SAVE_EVERY
+        checked = saving or run.step % CHECK_EVERY == 0
+        if checked and not math.isfinite(run.loss.item()):
+            raise ValueError(
+                f"The training diverged by step {run.step}: its loss is not finite; use a "
+                "smaller --lr."
+            )
+        if saving:
+            self.save(run, checkpoint=last)
+
+    def save(self, run: "TrainingRun", *, checkpoint: bool) -> float:
+        """Writes the saved state and, if wanted, the checkpoint; returns the training time."""
+        from flowviz.checkpoints import describe, run_file, save, save_run
+
+        self.saved_at = time.monotonic()
+        seconds, training = self.seconds + self.saved_at - self.start, asdict(run.config)
+        about = {"seconds": seconds, "plans": self.plans}
+        save_run(run_file(self.out), training, run.saved_state(), **about)
+        if checkpoint:
+            card = describe(self.out.stem, training, self.data, steps=run.step, **about)
+            save(self.out, run.ema, card, precision=self.precision)
+        return seconds
 
 
 def _train(options: argparse.Namespace) -> int:
-    from flowviz.datasets.images import IMAGE_SETS
-
-    of_images = (options.preset, options.images, options.accumulate, options.compile)
-    if any(value is not None for value in of_images) or options.data in IMAGE_SETS:
-        if options.data is not None:
-            _ = IMAGE_SETS[options.data]  # what it is not is said before what follows from it
-        return _train_images(options)
-    if options.resume and options.data is None and (Path(options.out) / "config.json").exists():
-        return _train_images(options)  # a run on images is a folder
-    from flowviz.checkpoints import (
-        checkpoint_file,
-        describe,
-        load,
-        load_run,
-        rewrite_quality,
-        run_file,
-        save,
-    )
-    from flowviz.datasets import dataset
+    if _is_of_images(options):
+        return train_images(options)
+    from flowviz.checkpoints import checkpoint_file, load, rewrite_quality
     from flowviz.device import choose_device
     from flowviz.experiments.evaluate import EvaluateConfig
     from flowviz.files import check_target
-    from flowviz.training import kind_of, steps_within
+    from flowviz.training import start, train
 
     out = check_target(checkpoint_file(options.out))
-    if options.seconds is not None and not options.seconds > 0:
-        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
+    begun, end = time.monotonic(), deadline(options)
     quality = QUALITY_SAMPLES if options.quality is None else options.quality
     quality = checked_number(quality, "--quality", least=0)
     device = choose_device(options.device)
-    given = {key: getattr(options, key) for key in (*TRAINING, "preconditioned", "steps")}
-    given = {key: value for key, value in given.items() if value is not None}
-    start = time.monotonic()
-    if options.resume:
-        run = load_run(run_file(out))
-        config, plans = _resumed(run, given)
-        chosen = dataset(config.data)
-        tensors, before = run.tensors, run.seconds
-    else:
-        if options.steps is None and options.seconds is None:
-            raise ValueError("How long to train must be given: --steps N or --seconds S.")
-        config, plans, tensors, before = _config(given), (), None, 0.0
-        chosen = dataset(config.data)
-        if options.seconds is not None:
-            trial = kind_of(config.path).state(config, chosen, device)
-            steps = steps_within(options.seconds, trial, chosen)
-            config = _config(given | {"steps": steps})
-    train = kind_of(config.path).train
-
-    progress = Progress("training")
-    stops: list[int] = []
-    state, loss, saved, timed_out = None, None, start, False
-    with signals(stops):
-        for state in train(config, chosen, device=device, tensors=tensors):
-            now = time.monotonic()
-            timed_out = options.seconds is not None and now - start >= options.seconds
-            last = stops or timed_out or state.done
-            saving = not last and now - saved >= SAVE_EVERY
-            if last or saving or progress.due() or state.step % 500 == 0:
-                loss = state.loss.item()
-                if not math.isfinite(loss):
-                    progress.end()
-                    raise ValueError(
-                        f"The training diverged by step {state.step}: its loss is not a number; "
-                        "take a smaller --lr."
-                    )
-                progress.show(state.step, config.steps, f"loss {loss:.4f}")
-            if saving:
-                saved = now
-                _save_run(out, state, before + now - start, plans)
-            if last:
-                break
-        progress.end()
-        if state is None:
-            if _is_saved(out, config.steps):
-                print(f"The run has made all its {config.steps} steps already; nothing was done.")
-                return 0
-            # It was ended after its last step and before its checkpoint was there.
-            state = kind_of(config.path).state(config, chosen, device)
-            state.restore(tensors)
-        seconds = before + time.monotonic() - start
-        _save_run(out, state, seconds, plans)
-        card = describe(
-            out.stem, asdict(config), chosen, steps=state.step, seconds=seconds, plans=plans
-        )
-        save(out, state.ema, card, precision=options.precision or PRECISION)
-    step = f"step {state.step} of {config.steps}"
-    if stops:
-        print(
-            f"flowviz: interrupted at {step}; all is saved, and --resume goes on.", file=sys.stderr
-        )
-        return 128 + stops[0]
-    if timed_out and not state.done:
-        print(f"The clock ran out at {step}; --resume makes the rest.")
-    told = "" if loss is None else f", loss {loss:.4f}"
-    print(f"{out}: step {state.step}{told}, {seconds:.1f} s")
+    job = _resumed(options, out) if options.resume else _new(options, out, device)
+    job.start = job.saved_at = begun
+    runs = train(job.config, job.data, device=device, saved_state=job.saved_state)
+    run, code = supervise(runs, deadline=end, on_step=job.on_step)
+    if run is None:
+        if _is_written(out, job.config.steps):
+            print(f"The run has made all its {job.config.steps} steps; nothing was done.")
+            return 0
+        # It ended after its last step and before its checkpoint was written.
+        run = start(job.config, job.data, device)
+        run.restore(job.saved_state)
+        job.save(run, checkpoint=True)
+    if code:
+        return code
+    if not run.done:
+        print(f"The time is over at step {run.step} of {run.steps}; --resume makes the rest.")
+    loss = f", loss {run.loss.item():.4f}" if math.isfinite(run.loss.item()) else ""
+    seconds = job.seconds + job.saved_at - begun
+    print(f"{out}: step {run.step}{loss}, {seconds:.1f} s")
     if quality:
         configs = [EvaluateConfig(n=quality, nfe=nfe) for nfe in QUALITY_NFES]
-        field = load(out).field  # as written, rounding included
-        rewrite_quality(out, judge(field, chosen, configs, min(quality, 4_000)))
+        field = load(out).field  # as stored, rounding included
+        rewrite_quality(out, judge(field, job.data, configs, min(quality, 4_000)))
     return 0
 
 
-def _train_images(options: argparse.Namespace) -> int:
-    from flowviz.device import choose_device
-    from flowviz.distributed import processes
-    from flowviz.training.image_runs import read_config, run_images
-    from flowviz.training.images import IMAGE_PRESETS, ImageTrainConfig
+def _is_of_images(options: argparse.Namespace) -> bool:
+    """Whether the options are those of a training on images.
 
-    known = {field.name for field in fields(ImageTrainConfig)}
-    of_plane = ("steps", "precision", "quality")
-    keys = (*TRAINING, "preconditioned", "images", "accumulate", *of_plane)
-    given = {key: getattr(options, key) for key in keys}
-    given = {key: value for key, value in given.items() if value is not None}
-    for key in given.keys() - known:
-        raise ValueError(f"--{key} is not for images; --preset and --images say how to train.")
-    if options.seconds is not None and not options.seconds > 0:
-        raise ValueError(f"--seconds must be positive; got {options.seconds:g}.")
-    if options.resume:
-        config = read_config(options.out)
-        for key, value in given.items():
-            if getattr(config, key) != value:
-                raise ValueError(
-                    f"A resumed run keeps its settings: {key} is {getattr(config, key)!r}, got "
-                    f"{value!r}; leave the option out or train afresh."
-                )
-        preset = options.preset
-        if preset is not None and replace(IMAGE_PRESETS[preset], **given) != config:
-            raise ValueError(
-                f"A resumed run keeps its settings, which are not those of the preset {preset}; "
-                "leave --preset out, repeat the whole command, or train afresh."
-            )
-    else:
-        config = replace(IMAGE_PRESETS[options.preset or "small"], **given)
-    progress = Progress("training")
-    stops: list[int] = []
-    state, start = None, time.monotonic()
-    with processes(choose_device(options.device)) as group:
-        states = run_images(
-            config,
-            options.out,
-            device=group.device,
-            compiled=options.compile,
-            resume=options.resume,
-            processes=group,
-        )
-        with signals(stops), closing(states):
-            for state in states:
-                if group.first and (progress.due() or state.done):
-                    progress.show(state.step, config.steps, f"loss {state.loss.item():.4f}")
-                late = options.seconds is not None and time.monotonic() - start >= options.seconds
-                if group.any(bool(stops or late)):
-                    break
-        if group.first:
-            progress.end()
-            _report(options.out, state, config.steps, stops)
-    return 128 + stops[0] if stops and state is not None else 0
+    Raises:
+        ValueError: they are, but the data set is not one of images.
+    """
+    from flowviz.datasets.images import IMAGE_SETS
+
+    if given_options(options, ("preset", "network", "images", "accumulate", "compile")):
+        return options.data is None or IMAGE_SETS[options.data] is not None
+    if options.data is None:  # a run on images is a folder
+        return options.resume and (Path(options.out) / "config.json").exists()
+    return options.data in IMAGE_SETS
 
 
-def _report(out: str, state: "ImageTrainState | None", steps: int, stops: Sequence[int]) -> None:
-    """Prints how a run on images ended."""
-    if state is None:
-        print(f"The run has made all its {steps} steps already; nothing was done.")
-        return
-    step = f"step {state.step} of {steps}"
-    if stops:
-        print(
-            f"flowviz: interrupted at {step}; all is saved, and --resume goes on.", file=sys.stderr
-        )
-        return
-    print(f"{out}: {step}, loss {state.loss.item():.4f}")
+def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Training:
+    """A new run."""
+    from flowviz.datasets import dataset
+    from flowviz.training import TrainConfig, config_class, start, steps_within
 
-
-def _config(given: dict[str, Any]) -> "TrainConfig | NfdmConfig":
-    """The config that the options of `train` say."""
-    from flowviz.training import TrainConfig, kind_of
-
+    given = given_options(options, (*TRAINING, "preconditioned", "steps"))
+    if options.steps is None and options.seconds is None:
+        raise ValueError("The length of the training must be given: --steps N or --seconds S.")
     path = given.get("path", TrainConfig.path)
-    kind = kind_of(path)
-    for key in given.keys() - {field.name for field in fields(kind.config)}:
-        raise ValueError(f"--{key} is not for the path {path}; leave it out.")
-    return kind.config(**given)
+    kind = config_class(path)
+    for key in given.keys() - {field.name for field in fields(kind)}:
+        raise ValueError(f"--{key} is not an option of the path {path}; omit it.")
+    config = kind(**given)
+    data = dataset(config.data)
+    if options.seconds is not None:
+        trial = start(config, data, device)
+        config = kind(**given | {"steps": steps_within(options.seconds, trial)})
+    return _Training(config, data, out, options.precision or PRECISION)
 
 
-def _is_saved(out: Path, steps: int) -> bool:
-    """Whether the checkpoint of a run's last step is there."""
+def _resumed(options: argparse.Namespace, out: Path) -> _Training:
+    """The run saved beside a checkpoint; only its number of steps may change."""
+    from flowviz.checkpoints import load_run, run_file
+    from flowviz.datasets import dataset
+    from flowviz.training import config_class
+
+    run = load_run(run_file(out))
+    training, plans = dict(run.training), run.plans
+    check_kept(given_options(options, (*TRAINING, "preconditioned")), training)
+    done, planned = int(run.tensors["step"]), training["steps"]
+    if options.steps not in (None, planned):
+        if options.steps <= done:
+            raise ValueError(f"The run has made {done} steps; --steps must be more than that.")
+        # The learning rate falls to 0 at the last step, so the run differs from here on.
+        print(
+            f"flowviz: the run was planned for {planned} steps; from step {done} on the learning "
+            f"rate follows {options.steps}.",
+            file=sys.stderr,
+        )
+        training["steps"], plans = options.steps, (*plans, (done, options.steps))
+    config = config_class(str(training.get("path"))).from_dict(training)
+    data, precision = dataset(config.data), options.precision or PRECISION
+    return _Training(config, data, out, precision, run.tensors, plans, run.seconds)
+
+
+def _is_written(out: Path, steps: int) -> bool:
+    """Whether the checkpoint of a run's last step exists."""
     from flowviz.checkpoints import CheckpointError, load
 
     try:
         return load(out).card.steps == steps
     except CheckpointError:
         return False
-
-
-def _resumed(
-    run: "Run", given: dict[str, Any]
-) -> tuple["TrainConfig | NfdmConfig", tuple[tuple[int, int], ...]]:
-    """The config of a run that goes on, and its plans; only the number of steps may be another."""
-    from flowviz.training import kind_of
-
-    config = kind_of(str(run.training.get("path"))).config
-    for key, value in given.items():
-        if key != "steps" and run.training.get(key) != value:
-            raise ValueError(
-                f"A resumed run keeps its settings: {key} is {run.training.get(key)!r}, got "
-                f"{value!r}; leave the option out or train afresh."
-            )
-    steps, done = given.get("steps", run.training["steps"]), int(run.tensors["step"])
-    if steps == run.training["steps"]:
-        return config.from_dict(run.training), run.plans
-    if steps <= done:
-        raise ValueError(f"The run has made {done} steps; --steps must be more than that.")
-    # The learning rate falls to 0 at the last step, so that a new end is another run from here on.
-    print(
-        f"flowviz: the run was planned for {run.training['steps']} steps; from step {done} on the "
-        f"learning rate follows {steps}.",
-        file=sys.stderr,
-    )
-    plans = (*run.plans, (done, steps))
-    return config.from_dict(run.training | {"steps": steps}), plans
-
-
-def _save_run(
-    out: Path, state: "Descent", seconds: float, plans: tuple[tuple[int, int], ...]
-) -> None:
-    from flowviz.checkpoints import run_file, save_run
-
-    training = asdict(state.config)
-    save_run(run_file(out), training, state.tensors(), seconds=seconds, plans=plans)

@@ -3,6 +3,6 @@
 from flowviz.networks.bend import Bend
 from flowviz.networks.discrete import DiscreteTime
 from flowviz.networks.mlp import MLP
-from flowviz.networks.unet import UNETS, UNet, UNetShape
+from flowviz.networks.unet import IMAGE_NETWORKS, UNet, UNetShape
 
-__all__ = ["MLP", "UNETS", "Bend", "DiscreteTime", "UNet", "UNetShape"]
+__all__ = ["IMAGE_NETWORKS", "MLP", "Bend", "DiscreteTime", "UNet", "UNetShape"]

@@ -12,13 +12,13 @@ import math
 from dataclasses import dataclass, fields
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from flowviz.bounds import is_whole
 from flowviz.registry import Registry
 
-__all__ = ["UNETS", "UNet", "UNetShape"]
+__all__ = ["IMAGE_NETWORKS", "UNet", "UNetShape"]
 
 WHOLE = {
     "model_channels": (1, 4096),
@@ -122,10 +122,18 @@ class UNetShape:
                 f"t; got {self.model_channels}."
             )
 
+    def build(
+        self, *, channels: int, size: int, num_classes: int, generator: Generator | None = None
+    ) -> "UNet":
+        """A new network of this shape; for the arguments see `UNet`."""
+        sizes = {"channels": channels, "size": size, "num_classes": num_classes}
+        return UNet(self, **sizes, generator=generator)
 
-UNETS: Registry[UNetShape] = Registry("U-Net")
 
-UNETS["small"] = UNetShape(
+IMAGE_NETWORKS: Registry[UNetShape] = Registry("network")
+"""Shapes of networks for images by name; each has `clocks` and `build`."""
+
+IMAGE_NETWORKS["small"] = UNetShape(
     # 2.68 M parameters, 71 MMAC a pass. Chosen among shapes on 16 x 16 folded pixels by the images
     # that one core of an EPYC (Zen 4), beside other work, trains and draws a second (fp32, batch
     # 64, channels-last, medians of processor time):
@@ -150,7 +158,7 @@ UNETS["small"] = UNetShape(
     patch=2,
     clocks=2,
 )
-UNETS["tiny"] = UNetShape(  # for digits, tests and a first try
+IMAGE_NETWORKS["tiny"] = UNetShape(  # for digits, tests and a first try
     model_channels=16,
     num_res_blocks=1,
     channel_mult=(1, 2),
@@ -159,7 +167,7 @@ UNETS["tiny"] = UNetShape(  # for digits, tests and a first try
     groups=4,
     clocks=2,
 )
-UNETS["torchcfm"] = UNetShape(  # torchcfm's CIFAR-10 example: 35,746,307 parameters
+IMAGE_NETWORKS["torchcfm"] = UNetShape(  # torchcfm's CIFAR-10 example: 35,746,307 parameters
     model_channels=128,
     num_res_blocks=2,
     channel_mult=(1, 2, 2, 2),
@@ -167,7 +175,7 @@ UNETS["torchcfm"] = UNetShape(  # torchcfm's CIFAR-10 example: 35,746,307 parame
     num_head_channels=64,
     dropout=0.1,
 )
-UNETS["paper"] = UNetShape(  # Lipman et al. 2022, table 3, CIFAR-10
+IMAGE_NETWORKS["paper"] = UNetShape(  # Lipman et al. 2022, table 3, CIFAR-10
     model_channels=256,
     num_res_blocks=2,
     channel_mult=(1, 2, 2, 2),
@@ -195,7 +203,7 @@ class UNet(nn.Module):
         channels: int = 3,
         size: int = 32,
         num_classes: int = 0,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
     ) -> None:
         super().__init__()
         smallest = shape.patch * 2 ** (len(shape.channel_mult) - 1)
@@ -298,7 +306,7 @@ class UNet(nn.Module):
             h = stage(torch.cat([h, skips.pop()], dim=1), e)
         return functional.pixel_shuffle(self.out(h), self.shape.patch)
 
-    def _draw(self, generator: torch.Generator | None) -> None:
+    def _draw(self, generator: Generator | None) -> None:
         """PyTorch's own initial distributions, but from `generator`; last layers are zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):

@@ -29,7 +29,7 @@ from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.device import finest_float
 from flowviz.distributed import ALONE, Processes
 from flowviz.fields import LearnedField
-from flowviz.networks import UNETS, UNet
+from flowviz.networks import IMAGE_NETWORKS
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
@@ -124,7 +124,7 @@ class ImageTrainConfig(TrainingConfig):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _ = IMAGE_SETS[self.data], UNETS[self.network], TIMES[self.times]
+        _ = IMAGE_SETS[self.data], IMAGE_NETWORKS[self.network], TIMES[self.times]
         check_bounds(self, **IMAGE_BOUNDS)
         if self.batch % self.accumulate:
             raise ValueError(
@@ -133,7 +133,7 @@ class ImageTrainConfig(TrainingConfig):
         if self.decay not in DECAYS:
             raise ValueError(f"decay must be {' or '.join(DECAYS)}; got {self.decay!r}.")
         check_velocity_at_start(self.path, self.objective)
-        if self.preconditioned and not UNETS[self.network].clocks:
+        if self.preconditioned and not IMAGE_NETWORKS[self.network].clocks:
             raise ValueError(
                 f"The U-Net {self.network!r} takes t itself, which suits a plain field; set "
                 "preconditioned to false."
@@ -311,9 +311,9 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     def outputs(self) -> dict[str, bytes]:
         """See `TrainingRun.outputs`: snapshots of the averaged weights, and grids of samples."""
         found = {}
-        for percent in SNAPSHOTS:
-            if self.step == math.ceil(self.steps * percent / 100):
-                found[f"snapshot-{percent:03d}.safetensors"] = snapshot(self)
+        due = {math.ceil(self.steps * percent / 100): percent for percent in SNAPSHOTS}
+        if self.step in due:
+            found[f"snapshot-{due[self.step]:03d}.safetensors"] = snapshot(self)
         every = max(1, self.grid_every // self.config.batch)
         if self.grid_every and (self.step % every == 0 or self.done):
             found[f"grid-{self.step:09d}.png"] = png(sample_grid(self))
@@ -353,9 +353,8 @@ def build_image_field(
     config: ImageTrainConfig, data: ImageSet, generator: Generator | None = None
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
-    shape = UNETS[config.network]
-    network = UNet(
-        shape,
+    shape = IMAGE_NETWORKS[config.network]
+    network = shape.build(
         channels=data.channels,
         size=data.size,
         num_classes=len(data.classes) if config.classes else 0,

@@ -145,7 +145,7 @@ def check_velocity_at_start(path: str, objective: str) -> None:
     chosen, predicted = scheduler(path), OBJECTIVES[objective]
     if predicted.needs_alpha and chosen(torch.zeros(())).alpha == 0:
         raise ValueError(
-            f"{predicted.label} does not determine the velocity at t = 0 on the {chosen.label} "
+            f"{predicted.label} cannot give the velocity at t = 0 on the {chosen.label} "
             "path, where alpha is 0; use the objective flow, or the path vp or ve."
         )
 

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import torch
 
-from flowviz.networks import UNETS, UNet
+from flowviz.networks import IMAGE_NETWORKS, UNet
 
 BATCH, DRAWN = 64, 32  # 16 guided images are 32 passes
 
-SMALL = UNETS["small"]
+SMALL = IMAGE_NETWORKS["small"]
 SHAPES = {
     "small": SMALL,
     "small, learned resampling": replace(SMALL, conv_resample=True),

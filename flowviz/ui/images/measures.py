@@ -18,7 +18,7 @@ from flowviz.experiments.image_quality import Judge, QualityPoint
 from flowviz.experiments.images import ImageConfig, nearest_nfe
 from flowviz.figures import curves
 from flowviz.figures.images import Steps, step_sizes
-from flowviz.networks import UNETS
+from flowviz.networks import IMAGE_NETWORKS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
@@ -326,7 +326,7 @@ def _measure_button(
 
 def _duration(settings: Settings, sides: Sequence[Source], pieces: Sequence[Piece]) -> str:
     """About how long pieces take that are not there yet; "" for networks that were not timed."""
-    if any(unet_shape(side.card) != UNETS["small"] for side in sides):
+    if any(unet_shape(side.card) != IMAGE_NETWORKS["small"] for side in sides):
         return ""
     guided = settings.config(sides[0], 1)
     passes = 2 if guided.classes and guided.guidance != 1 else 1
