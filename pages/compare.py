@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from flowviz.ui import compare
+from flowviz.ui import compare, study_view
 from flowviz.ui.ot_note import headed
 
-settings = compare.controls()
 try:
-    panels = compare.sides(settings)
+    page = compare.pick()
+    result = compare.sides(page)
 except ValueError as error:
     st.error(f"This flow cannot be shown. {error}", icon=":material/error:")
     st.stop()
@@ -15,12 +15,13 @@ except ValueError as error:
 
 @st.fragment
 def pictures() -> None:
-    view = compare.player(panels, compare.planes(panels))
-    compare.learn(settings, panels, view)
-    st.markdown(compare.lesson(panels))
-    compare.twin(settings, panels, view)
+    view = compare.player(result, compare.known_densities(page, result))
+    compare.densities(page, result, view)
+    study_view.findings(compare.FLOW.say(page.config, result))
+    compare.figures(page, result, view)
 
 
 headed("From noise to data: two paths, one clock")
-pictures()
-compare.which_ot(panels)
+if result is not None:
+    pictures()
+    compare.note(result)

@@ -22,9 +22,9 @@ from flowviz.experiments import (
     unlimited,
 )
 from flowviz.solvers import SolveError
+from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
-from flowviz.ui.compare import learned, words
 from flowviz.ui.images import work
 from flowviz.ui.player.payload import header_of
 from tests.apps import settled
@@ -207,7 +207,7 @@ def text_of(app):
 
 def test_compare_says_what_to_notice_and_which_ot():
     app = opened(COMPARE)
-    assert "sliced W₂" in text_of(app) and "two fresh sets of data" in text_of(app)
+    assert "sliced W₂" in text_of(app) and "two random samples of the data" in text_of(app)
     assert any("Which OT" in expander.label for expander in app.expander)
 
 
@@ -217,13 +217,12 @@ def test_compare_says_what_to_notice_and_which_ot():
 )
 def test_compare_says_when_a_flow_is_half_way_if_it_ever_is(quality, when):
     flow = SimpleNamespace(times=np.linspace(0, 1, 5), quality=np.array(quality, dtype=float))
-    assert words.half_way(flow) == (when if when is None else pytest.approx(when))
+    assert half_way(flow) == (when if when is None else pytest.approx(when))
 
 
 def test_compare_falls_back_to_the_exact_field_and_says_so():
     app = opened(COMPARE, left="trig", field="learned")
-    assert "No network has been trained" in text_of(app)
-    assert "trigonometric" in text_of(app)
+    assert "there is no network for this data set on trigonometric" in text_of(app)
     assert "No network" not in text_of(opened(COMPARE, left="trig", field="exact"))
 
 
@@ -238,7 +237,7 @@ def test_compare_shows_what_was_trained_in_the_session_and_its_difference():
     app.run()
     assert not app.exception and not app.toast
     assert "Root mean square" in text_of(app) and "on conditional OT" in text_of(app)
-    assert "for trigonometric" in text_of(app), "the right side has no network"
+    assert "set on trigonometric" in text_of(app), "the right side has no network"
 
 
 def test_a_field_is_named_by_its_content():
@@ -287,7 +286,6 @@ def test_view_of_the_player_is_in_the_link(monkeypatch):
 def test_learned_density_is_made_when_asked_for_and_told_in_words(monkeypatch):
     handed = []
     real = player.player
-    monkeypatch.setattr(learned, "TIMES", np.array([0.0, 0.6, 1.0]))
     monkeypatch.setattr(
         player,
         "player",

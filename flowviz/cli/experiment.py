@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PARTS = 1_000
 """Resolution of the progress bar."""
 
-SMALL_FILE = {"csv": None, "figure": None, "width": None, "json": False}
-"""Options of every study beside its settings, with their defaults."""
+OUTPUT = {"csv": None, "figure": None, "width": None, "json": False}
+"""Options of every study, with their defaults; no setting may have these names."""
 
 
 def add(commands: Commands) -> None:
@@ -73,7 +73,7 @@ def _experiment(options: argparse.Namespace) -> None:
         return
     study = STUDIES[options.name]
     given = vars(_parser(study).parse_args(options.settings))
-    out = {name: given.pop(name, default) for name, default in SMALL_FILE.items()}
+    out = {name: given.pop(name, default) for name, default in OUTPUT.items()}
     config = study.config(**given)
     for name in ("csv", "figure"):
         if out[name]:

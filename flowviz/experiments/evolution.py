@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz import checkpoints
 from flowviz.bounds import MOST_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.draws import noise, stream
+from flowviz.experiments.sources import source
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.paths import AffinePath
@@ -429,7 +429,7 @@ def _field(name: str, path: AffinePath, target: Dataset) -> Field:
     """The field called `name`: the exact one of a data set, or that of a checkpoint."""
     if name == EXACT:
         return _chunked(exact_field(path, target.distribution))
-    field = checkpoints.load(name).field
+    field = source(name).field
     if field.path != path:
         raise ValueError(
             f"Checkpoint {name!r} was trained on the path {field.path.scheduler}; "

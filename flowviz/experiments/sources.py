@@ -6,7 +6,8 @@ name cannot show those of an earlier checkpoint of the same name.
 
 import copy
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -79,33 +80,48 @@ class Source:
 
 
 def source(name: str) -> Source:
-    """The field called `name`.
+    """The field called `name`; the same object as long as the content is the same.
 
     Raises:
         ValueError: there is no such data set, path or checkpoint, its file is damaged, or it no
-            longer has the content that the name says.
+            longer has the content that the name states.
     """
     if name.startswith(PREFIX):
-        data, _, path = name.removeprefix(PREFIX).rpartition("/")
-        if not data:
-            raise ValueError(
-                "An exact field must be written exact:DATA/PATH, such as exact:checkerboard/ot; "
-                f"got {name!r}."
-            )
-        chosen, affine = dataset(data), AffinePath(scheduler(path))
-        field = exact_field(affine, chosen.distribution)
-        return Source(name, field, affine, data, chosen.center, chosen.scale)
-    called, _, pin = name.rpartition("@")
-    if not (called and re.fullmatch(f"[0-9a-f]{{{PIN}}}", pin)):
-        called, pin = name, ""
-    loaded = checkpoints.load(called)
-    card = loaded.card
-    if not card.sha256.startswith(pin):
+        return _exact(name)
+    called, pin = _parts(name)
+    sha256 = checkpoints.read_card(called).sha256
+    if not sha256.startswith(pin):
         raise ValueError(
             f"Checkpoint {called!r} must have the content {pin}; it was made anew and has "
-            f"{card.sha256[:PIN]}: ask again by its name alone."
+            f"{sha256[:PIN]}: use its name alone."
         )
-    return Source(name, loaded.field, loaded.field.path, card.data, card.center, card.scale)
+    return replace(_loaded(called, sha256), name=name)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """A checkpoint's name and the first digits of its content; "" if the name states none."""
+    called, _, pin = name.rpartition("@")
+    return (called, pin) if called and re.fullmatch(f"[0-9a-f]{{{PIN}}}", pin) else (name, "")
+
+
+@lru_cache(maxsize=64)
+def _loaded(called: str, sha256: str) -> Source:
+    loaded = checkpoints.load(called)
+    card = loaded.card
+    return Source(called, loaded.field, loaded.field.path, card.data, card.center, card.scale)
+
+
+@lru_cache(maxsize=64)
+def _exact(name: str) -> Source:
+    data, _, path = name.removeprefix(PREFIX).rpartition("/")
+    if not data:
+        raise ValueError(
+            "An exact field must be written exact:DATA/PATH, such as exact:checkerboard/ot; "
+            f"got {name!r}."
+        )
+    chosen, affine = dataset(data), AffinePath(scheduler(path))
+    field = exact_field(affine, chosen.distribution)
+    return Source(name, field, affine, data, chosen.center, chosen.scale)
 
 
 def exact_name(data: str, path: str) -> str:

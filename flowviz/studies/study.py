@@ -80,6 +80,7 @@ class NamedFigure:
         squares: number of square panels side by side, so that the height follows the width; 0 for
             a figure with a height of its own.
         half: whether it may share a row with the next figure.
+        columns: the numbers behind this figure; None for the table of the study.
     """
 
     name: str
@@ -88,6 +89,7 @@ class NamedFigure:
     figure: go.Figure
     squares: Literal[0, 1, 2] = 0
     half: bool = False
+    columns: Columns | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

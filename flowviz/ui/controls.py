@@ -1,6 +1,6 @@
 """Controls for the settings of studies: one widget for each declared setting, kept in the URL."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING
 from typing import Any, TypeVar
 
@@ -12,7 +12,12 @@ __all__ = ["pick"]
 C = TypeVar("C", bound=Config)
 
 
-def pick(*kinds: type[Config], hide: tuple[str, ...] = (), **defaults: Any) -> dict[str, Any]:
+def pick(
+    *kinds: type[Config],
+    hide: Collection[str] = (),
+    only: Collection[str] | None = None,
+    **defaults: Any,
+) -> dict[str, Any]:
     """Draws one control for each setting of one or several configs, in the order of the fields.
 
     A setting that several configs have is drawn once; the first declaration holds. A config is
@@ -21,6 +26,7 @@ def pick(*kinds: type[Config], hide: tuple[str, ...] = (), **defaults: Any) -> d
     Args:
         kinds: classes of configs.
         hide: settings without a control; they keep their defaults.
+        only: the settings with a control; all by default.
         defaults: other defaults than those of the configs, by name.
 
     Returns:
@@ -29,7 +35,7 @@ def pick(*kinds: type[Config], hide: tuple[str, ...] = (), **defaults: Any) -> d
     declared: dict[str, Setting] = {}
     for kind in kinds:
         for name, each in settings(kind).items():
-            if not each.advanced and name not in hide:
+            if not each.advanced and name not in hide and (only is None or name in only):
                 declared.setdefault(name, each)
     values: dict[str, Any] = {}
     for name, each in declared.items():

@@ -1,18 +1,19 @@
 """A study on a page: its figures, findings and tables, with downloads, computed in background."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 import streamlit as st
 
+from flowviz.progress import Progress
 from flowviz.settings import Config
-from flowviz.studies import Finding, LiveFields, Study, Summary
+from flowviz.studies import Columns, Finding, LiveFields, NamedFigure, Study, Summary
 from flowviz.ui import figure, work
 from flowviz.ui.theme import is_dark
 
-__all__ = ["ASK_SECONDS", "findings", "show"]
+__all__ = ["ASK_SECONDS", "computation", "draw", "findings", "show"]
 
 ASK_SECONDS = 5.0
 """Typical time of a study from which on a page asks before it starts the work."""
@@ -50,7 +51,7 @@ def show(
     work.show(
         place or study.name,
         (study.name, config.computed()),
-        partial(_compute, study, config.computed(), live),
+        computation(study, config, live),
         partial(_draw, study, config, place or study.name, filename),
         label=study.title,
         invite=invite,
@@ -58,11 +59,27 @@ def show(
     )
 
 
-def _compute(study: Study, config: Config, live: LiveFields | None, progress: Any) -> Any:
+def computation(
+    study: Study, config: Config, live: LiveFields | None = None
+) -> Callable[[Progress], Iterator[Any]]:
+    """The work that makes the result of a study, for `work.show` and `work.result_of`."""
+    return lambda progress: _compute(study, config.computed(), live, progress)
+
+
+def _compute(
+    study: Study, config: Config, live: LiveFields | None, progress: Progress
+) -> Iterator[Any]:
     return study.compute(config, field=live, progress=progress)
 
 
 def _draw(study: Study, config: Config, place: str, filename: str, result: Any) -> None:
+    draw(study, config, result, place=place, filename=filename)
+
+
+def draw(
+    study: Study, config: Config, result: Any, *, place: str, filename: str = "", say: bool = True
+) -> None:
+    """Draws figures, findings and tables of a result; without `say` only figures and details."""
     settings = _written(config)
     figures = study.draw(config, result, dark=is_dark())
     data = str(settings.get("data", "")).partition(":")[0]
@@ -77,12 +94,13 @@ def _draw(study: Study, config: Config, place: str, filename: str, result: Any) 
                 title=each.title,
                 alt=each.alt,
                 settings={"study": study.name, **settings},
-                columns=partial(study.table, config, result),
+                columns=partial(_columns, study, config, result, each),
                 filename=filename or "-".join(filter(None, ["flowviz", data, each.name])),
                 squares=each.squares,
             )
     said = study.say(config, result)
-    findings([each for each in said if not each.detail])
+    if say:
+        findings([each for each in said if not each.detail])
     if study.summarise is not None:
         summary = study.summarise(config, result)
         if summary is not None:
@@ -90,6 +108,10 @@ def _draw(study: Study, config: Config, place: str, filename: str, result: Any) 
     for each in said:
         if each.detail:
             st.caption(str(each))
+
+
+def _columns(study: Study, config: Config, result: Any, of: NamedFigure) -> Columns:
+    return study.table(config, result) if of.columns is None else of.columns
 
 
 def findings(said: list[Finding]) -> None:

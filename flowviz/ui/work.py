@@ -186,6 +186,7 @@ class Work(Progress):
         home: "Queue",
         lane: Lane,
         is_wanted: Callable[[], bool],
+        yields: bool,
     ) -> None:
         super().__init__()
         self.state: State = "waiting"
@@ -195,6 +196,7 @@ class Work(Progress):
         self.id = uuid.uuid4().hex[:12]
         self.started = 0.0
         self._compute, self._home, self._is_wanted = compute, home, is_wanted
+        self._yields = yields
         self._stop = threading.Event()
         self._wanted_at = self._checked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"flowviz-{lane}", daemon=True)
@@ -252,7 +254,8 @@ class Work(Progress):
     def _run(self) -> None:
         try:
             with self._home.turn(self) as granted:
-                lower_priority()
+                if self._yields:
+                    lower_priority()
                 limit_threads()
                 self.state = self._work() if granted else "cancelled"
         except (Stopped, SolveCancelled):
@@ -292,6 +295,7 @@ class Queue:
         *,
         lane: Lane = "short",
         is_wanted: Callable[[], bool] = lambda: True,
+        yields: bool = True,
     ) -> Work:
         """Adds work at the end of a lane and returns at once.
 
@@ -299,8 +303,9 @@ class Queue:
             compute: makes the generator of results, in the thread of the work.
             lane: "long" for minutes of training, else "short".
             is_wanted: whether the visitor is connected; called from the thread of the work.
+            yields: whether the work has a lower priority than pages; False if a page waits for it.
         """
-        work = Work(compute, self, lane, is_wanted)
+        work = Work(compute, self, lane, is_wanted, yields)
         with self._change:
             self._works.append(work)
         work.start()
@@ -395,6 +400,7 @@ def start(
     *,
     lane: Lane = "short",
     share: bool = True,
+    yields: bool = True,
 ) -> Work:
     """Starts work at a place of a page; other work of this session at that place is cancelled.
 
@@ -412,7 +418,7 @@ def start(
             results.put(token, result)
 
     results = store()
-    work = queue().run(storing, lane=lane, is_wanted=session_is_open())
+    work = queue().run(storing, lane=lane, is_wanted=session_is_open(), yields=yields)
     st.session_state[f"work:{place}"] = Placed(token, work)
     return work
 
@@ -504,7 +510,7 @@ def result_of(
         return known
     work = current(place, token)
     if work is None or work.state == "done":
-        work = start(place, token, compute)
+        work = start(place, token, compute, yields=False)
     work.wait(patience)
     if work.state == "done":
         return work.result

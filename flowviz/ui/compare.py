@@ -1,0 +1,316 @@
+"""The Compare page: two flows in the player, and what the player shows as Plotly figures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import streamlit as st
+
+from flowviz.experiments.density_evolution import DensityEvolution
+from flowviz.experiments.evolution import EXACT
+from flowviz.fields import LearnedField
+from flowviz.schedulers import LEARNED, LearnedReference, scheduler
+from flowviz.studies import STUDIES
+from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
+from flowviz.studies.flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
+from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
+from flowviz.ui import player as players
+from flowviz.ui.field_picker import choose, networks
+from flowviz.ui.ot_note import SHORT
+from flowviz.ui.solver_picker import Solver
+from flowviz.ui.solver_picker import pick as pick_solver
+
+__all__ = [
+    "Comparison",
+    "densities",
+    "figures",
+    "known_densities",
+    "note",
+    "pick",
+    "player",
+    "sides",
+]
+
+FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
+PEAK_DIFFERENCE = 0.98
+"""Quantile of the error, where particles go, that the darkest colour stands for."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The settings of the page and the fields of this session that they name."""
+
+    config: CompareConfig
+    live: Mapping[str, LearnedField]
+
+
+def pick() -> Comparison:
+    """Draws the sidebar."""
+    default = CompareConfig()
+    with st.sidebar:
+        data = data_picker.pick(default.data)
+        more = {LEARNED: LearnedReference.label} if networks(data, LEARNED) else {}
+        help = "How noise becomes data; the formula is in the note at the end of the page."
+        left = paths.select("left", "Left path", default.left, more=more, help=help)
+        right = paths.select("right", "Right path", default.right, more=more, help=help)
+        field = controls.pick(CompareConfig, only=("field",))["field"]
+        names: list[str] = []
+        live: dict[str, LearnedField] = {}
+        chosen = []
+        for side, path in (("left", left), ("right", right)):
+            wanted = field != EXACT or path == LEARNED
+            network = _network(side, data, path) if wanted else ""
+            spec, name, found = choose(data, path, network)
+            chosen.append(spec)
+            names.append(NO_NETWORK if name == EXACT else name)
+            if name.startswith("live:"):
+                live[name] = found
+        solver = pick_solver(
+            Solver(default.method, default.nfe, default.tol),
+            tolerances=range(3, 7),
+            help="How the particles follow the field.",
+            nfe_help="Number of function evaluations: how often the solver computes the velocity, "
+            "hence the cost of a sample. The menu has the numbers that this solver can use.",
+            tol_help="Largest error of one step; the NFE is counted and stands under the panels.",
+        )
+        seed = controls.pick(CompareConfig, only=("seed",))["seed"]
+    config = CompareConfig(
+        data=data,
+        left=chosen[0],
+        right=chosen[1],
+        field=field,
+        left_network=names[0],
+        right_network=names[1],
+        **vars(solver),
+        seed=seed,
+    )
+    return Comparison(config, live)
+
+
+def _network(side: str, data: str, path: str) -> str:
+    """The network of a side; a menu only where there is a choice."""
+    found = networks(data, path)
+    if len(found) < 2:
+        return next(iter(found), "")
+    return state.select(
+        f"{side}-network",
+        f"{side.capitalize()} network",
+        found,
+        next(iter(found)),
+        help="Networks trained on this data set and path: by another objective, with another "
+        "coupling or by you.",
+    )
+
+
+def sides(page: Comparison) -> CompareResult | None:
+    """Both flows; None while they are being computed and the page shows the progress.
+
+    Raises:
+        ValueError: a solve failed; the message says where and what to do.
+    """
+    config = page.config.computed()
+    return work.result_of(
+        "compare",
+        (FLOW.name, config),
+        study_view.computation(FLOW, config, page.live),
+        label=f"Computing both flows to {data_picker.dataset(config.data).label}",
+    )
+
+
+def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) -> players.View:
+    """The moving picture of both panels; returns what the visitor looks at.
+
+    `learned` has the learned density of each side, where it is known.
+    """
+    initial = players.View(
+        t=state.opened("t", 0.0, _time),
+        layers=state.opened("layers", players.View().layers, _layers),
+        density=state.opened("density", "exact", partial(_one_of, players.DENSITIES)),
+        mode=state.opened("mode", "smooth", partial(_one_of, players.MODES)),
+        layout=state.opened("layout", "panels", partial(_one_of, players.LAYOUTS)),
+    )
+    learnable = not all(side.exact for side in result.sides)
+    view = players.player(
+        cache.panels(
+            tuple(side.config for side in result.sides), [_panel(side) for side in result.sides]
+        ),
+        [cache.packed_scene(side.scene_config, _scene(side)) for side in result.sides],
+        key="compare",
+        learned=[None if each is None else _density(each) for each in learned]
+        if learnable
+        else None,
+        initial=initial,
+    )
+    state.publish("t", round(view.t, 3), 0.0)
+    state.publish("layers", view.layers, players.View().layers, write=",".join)
+    state.publish("density", view.density, "exact")
+    state.publish("mode", view.mode, "smooth")
+    state.publish("layout", view.layout, "panels")
+    return view
+
+
+def _panel(side: Side) -> players.Panel:
+    flow = side.flow
+    readouts = [
+        players.Readout(
+            "NFE used", flow.nfe, 0, help="Number of function evaluations, counted in the solve."
+        ),
+        players.Readout(
+            "Path length ÷ displacement",
+            flow.detour,
+            3,
+            help="Mean length of the trajectories over the mean distance from start to end; 1 is "
+            "straight.",
+        ),
+        players.Readout(
+            "Sliced W₂ to data",
+            flow.quality,
+            3,
+            help="Distance of the particles at time t to the data; about "
+            f"{flow.quality_floor:.3f} would be perfect, since two random samples of "
+            f"{len(flow.data):,} data points differ that much.",
+        ),
+    ]
+    if flow.off_support is not None:
+        readouts.append(
+            players.Readout(
+                "Off the data at the end",
+                100 * flow.off_support,
+                1,
+                unit="%",
+                help="Share of the final particles where the data has no mass.",
+            )
+        )
+    return players.Panel(
+        title=side.label,
+        role=side.path.split(":")[0],
+        times=flow.times,
+        states=flow.states,
+        step_times=flow.step_times,
+        step_states=flow.step_states,
+        readouts=tuple(readouts),
+        note="exact field (no network for this path)"
+        if side.untrained
+        else f"{'exact' if side.exact else 'learned'} field",
+    )
+
+
+def _scene(side: Side) -> players.Scene:
+    scene, difference = side.scene, side.scene.difference
+    if difference is not None:
+        # Errors of the last times, at the edges of the data, would make all others invisible.
+        most = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
+        difference = np.where(scene.reached, np.minimum(difference, most), 0)
+    estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
+    return players.Scene(
+        **estimated,
+        times=scene.times,
+        density=scene.density,
+        velocity=scene.velocity,
+        difference=difference,
+        data=side.flow.data,
+        velocity_label=f"{'exact' if side.exact else 'learned'} velocity",
+        difference_label="|learned − exact| velocity where particles go",
+    )
+
+
+def _density(evolution: DensityEvolution) -> bytes:
+    return players.pack_scene(
+        players.Scene(
+            times=evolution.times,
+            density=evolution.density,
+            density_peaks=players.peaks_of(evolution.exact),
+            density_label="learned density p_t",
+        )
+    )
+
+
+def _density_config(page: Comparison, result: CompareResult) -> DensityEvolutionConfig | None:
+    """The learned densities of the sides that have a network."""
+    learned = [side for side in result.sides if not side.exact]
+    if not learned:
+        return None
+    return DensityEvolutionConfig(
+        data=page.config.data,
+        paths=tuple(side.path for side in learned),
+        networks=tuple(side.config.field for side in learned),
+    )
+
+
+def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvolution | None]:
+    """The learned density of each side as far as it was computed."""
+    config = _density_config(page, result)
+    found = None if config is None else work.store().get((DENSITY.name, config))
+    each = iter(found.evolutions if found is not None else ())
+    return [None if side.exact else next(each, None) for side in result.sides]
+
+
+def densities(page: Comparison, result: CompareResult, view: players.View) -> None:
+    """Computes the learned densities where the player asks for them; says what they show."""
+    config = _density_config(page, result)
+    if config is None or view.density != "learned":
+        return
+    token = (DENSITY.name, config)
+    was_known = work.store().get(token) is not None
+
+    def draw(found: DensityEvolutionResult) -> None:
+        if len(found.evolutions) == len(config.paths) and not was_known:
+            return  # the page runs again, so that the player gets the densities
+        study_view.findings(DENSITY.say(replace(config, t=view.t), found))
+
+    work.show(
+        "density",
+        token,
+        study_view.computation(DENSITY, config, page.live),
+        draw,
+        label="Computing the learned density",
+    )
+
+
+def figures(page: Comparison, result: CompareResult, view: players.View) -> None:
+    """The findings, and what the player shows as figures to read, zoom and export."""
+    options = dict(PICTURES)
+    options["moment"] = f"At t = {view.t:.2f}"
+    if all(side.scene.difference is None for side in result.sides):
+        del options["difference"]
+    chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
+    if view.density == "learned":
+        result = replace(result, densities=tuple(known_densities(page, result)))
+    config = replace(page.config, t=view.t, mode=view.mode, picture=chosen)
+    study_view.draw(FLOW, config, result, place="compare", say=False)
+
+
+def note(result: CompareResult) -> None:
+    """What "OT" means, with the formulas of both paths."""
+    with st.expander("Which OT? What the paths are, and what they are not"):
+        st.markdown(
+            f"{SHORT}\n\nWith exact fields and enough steps, conditional OT, VP and the "
+            "trigonometric path carry each particle to the *same* place (VE nearly so, because "
+            "its start neglects the data in its noise). The paths differ in when they move, hence "
+            "in the errors of few steps and of a network."
+        )
+        for path in dict.fromkeys(side.path for side in result.sides):
+            entry = scheduler(path)
+            form = "" if path == LEARNED else "$x_t = \\alpha_t x_1 + \\sigma_t x_0$ with "
+            st.markdown(f"**{entry.label}:** {form}${entry.symbol}$")
+
+
+def _time(raw: str) -> float:
+    t = float(raw)
+    if not 0 <= t <= 1:
+        raise ValueError(f"t must lie between 0 and 1; got {raw}")
+    return t
+
+
+def _layers(raw: str) -> tuple[str, ...]:
+    names = tuple(name for name in raw.split(",") if name)
+    for name in names:
+        _one_of(players.LAYERS, name)
+    return names
+
+
+def _one_of(known: Sequence[str], raw: str) -> str:
+    if raw not in known:
+        raise ValueError(f"there is no {raw!r}; there are {', '.join(known)}")
+    return raw
