@@ -139,7 +139,8 @@ def say(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> list[
         )
     found.append(
         Finding(
-            text=f"By the change of variables on {config.cells} × {config.cells} cells at {config.times} times, "
+            text=f"By the change of variables on {config.cells} × {config.cells} cells at "
+            f"{config.times} times, "
             "with the midpoint method and NFE 40, whichever solver moves the particles; "
             "interpolated in between, on the color scale of the exact density.",
             numbers={"times": config.times},
