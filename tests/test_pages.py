@@ -298,7 +298,7 @@ def test_learned_density_is_computed_on_request_and_described(monkeypatch):
     settled(app)
     scene = header_of(handed[-1][0], "scene")
     assert scene["labels"]["density"] == "learned density p_t"
-    assert scene["density"]["shape"] == [13, 55, 55] or scene["density"]["shape"] == [3, 10, 10]
+    assert scene["density"]["shape"][0] == 3, "the times of the smallest config"
     assert "at t = 0.50 KL(exact ‖ learned) is" in text_of(app)
     assert not app.error
 
