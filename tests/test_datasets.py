@@ -231,7 +231,7 @@ def test_user_coordinates_come_back():
     [
         ("chequerboard", "Unknown data set 'chequerboard'. Did you mean 'checkerboard'?"),
         ("", "Unknown data set ''. There are: checkerboard"),
-        ("wrod:FLOW", "Before the colon of a data set there must be one of mixture, word"),
+        ("wrod:FLOW", "before the colon, must be one of mixture, word"),
     ],
 )
 def test_unknown_names_are_refused_in_a_sentence(spec, message):

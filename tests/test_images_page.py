@@ -499,5 +499,5 @@ def test_steps_of_an_adaptive_solver_are_drawn_with_those_refused():
     )
     taken, refused = step_sizes([steps]).data
     assert list(taken.y) == pytest.approx([0.1, 0.9, 0.9]) and list(refused.y) == [0.5]
-    with pytest.raises(ValueError, match="times must rise"):
+    with pytest.raises(ValueError, match="times must increase"):
         Steps(label="", colour="#000000", times=np.array([0.0, 0.0]), rejected=np.empty((0, 2)))

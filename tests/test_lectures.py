@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from flowviz.lectures import MOST_BYTES, lectures, parse
+from flowviz.lectures import MAX_BYTES, lectures, parse
 from flowviz.ui import lecture
 
 PAGES = {path.stem for path in (Path(__file__).parents[1] / "pages").glob("*.py")}
@@ -36,16 +36,16 @@ def test_a_step_is_a_page_and_its_state():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("title = ", "must be a TOML file"),
+        ("title = ", "must be a valid TOML file"),
         ('title = "A"\nsentence = "B"\n', "1 to 60 tables"),
         (GOOD.replace('text = "D"', ""), "Step 1 must have a text"),
-        (GOOD.replace('title = "A"', ""), "head must have a title"),
+        (GOOD.replace('title = "A"', ""), "head of the lecture must have a title"),
         (GOOD.replace("text", "txt"), "must have a text"),
         (GOOD + 'locked = ["nfe"]\n', "Did you mean 'lock'"),
-        (GOOD + 'show = "nfe"\n', "must be a list of texts"),
+        (GOOD + 'show = "nfe"\n', "must be a list of strings"),
         (GOOD.replace('"compare?nfe=4"', '"../secret?a=1"'), "must be a page and its state"),
-        (GOOD.replace('"D"', "7"), "text must be a text; got 7"),
-        ("a = '" + "x" * MOST_BYTES + "'", "at most 200,000 bytes"),
+        (GOOD.replace('"D"', "7"), "text must be a string; got 7"),
+        ("a = '" + "x" * MAX_BYTES + "'", "at most 200,000 bytes"),
     ],
 )
 def test_a_file_that_is_no_lecture_is_refused_in_a_sentence(text, sentence):

@@ -316,10 +316,10 @@ def test_costs_tell_fields_by_colour_and_solvers_by_dash():
     top = 10 ** figure.layout.yaxis.range[1]
     assert left.error_y.array.tolist() == pytest.approx([top - 1, 0.1, 1e-3], abs=0.1)
     assert figure.layout.xaxis.type == figure.layout.yaxis2.type == "log"
-    assert named(figure, "two fresh sets of data")[0].y == (0.25, 0.25, 0.4, 0.4)
+    assert named(figure, "two samples of the data")[0].y == (0.25, 0.25, 0.4, 0.4)
 
 
-def test_what_exploded_is_a_cross_within_the_axes_and_does_not_stretch_them():
+def test_what_diverged_is_a_cross_within_the_axes_and_does_not_stretch_them():
     huge = np.array([1e9, np.nan, 1e-3])
     wild = line(
         error=np.stack([huge] * 3),
@@ -328,7 +328,7 @@ def test_what_exploded_is_a_cross_within_the_axes_and_does_not_stretch_them():
     )
     figure = drawn([line(), wild])
     top = 10 ** figure.layout.yaxis.range[1]
-    crosses = named(figure, "exploded")[0]
+    crosses = named(figure, "diverged")[0]
     assert top < 10 and all(0 < y <= top for y in crosses.y)
     assert [note.rpartition(": ")[2] for note in crosses.customdata] == ["thrown out", "failed"]
     assert named(figure, "conditional OT, Euler")[1].y[0] == 1e9, "the line keeps its value"
@@ -338,7 +338,7 @@ def test_a_share_of_zero_stands_at_the_bottom_edge():
     none = line(quality=np.zeros((3, 3)))
     figure = drawn([none], floor=0.0, band=(0.0, 0.0))
     assert (np.array(named(figure, "conditional OT, Euler")[1].y) > 0).all()
-    assert not named(figure, "two fresh sets of data")
+    assert not named(figure, "two samples of the data")
 
 
 def test_costs_need_three_rows():

@@ -13,10 +13,10 @@ from torch import Generator
 
 from flowviz import datasets
 from flowviz.datasets import dataset, draw, is_linkable, upload, uploads
-from flowviz.datasets.mixture import MOST_MEANS, mixture_spec
+from flowviz.datasets.mixture import MAX_MEANS, mixture_spec
 from flowviz.datasets.picture import LATTICE, parse_picture
-from flowviz.datasets.points import MOST_NODES, parse_table
-from flowviz.datasets.word import MOST_LETTERS
+from flowviz.datasets.points import MAX_NODES, parse_table
+from flowviz.datasets.word import MAX_LETTERS
 
 POINTS = np.random.default_rng(0).normal([300, -20], [25, 5], size=(60, 2)).round(3)
 
@@ -105,12 +105,12 @@ def test_table_is_read(content):
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"", ["two numeric columns", "this one is empty", "one point a line"]),
-        (b"\n# only words\n\n", ["this one is empty"]),
-        (table(POINTS[:19]), ["20 to 20,000 points", "got 19", "Add some"]),
-        (b"x,y\n", ["20 to 20,000 points", "got 0"]),
-        (b"1,2\n" * 20_001, ["20 to 20,000 points", "got 20,001", "Keep a part"]),
-        (b"1,2\n" * 300_000, ["20 to 20,000 points", "got 300,000"]),
+        (b"", ["two numeric columns", "this file is empty", "one point per line"]),
+        (b"\n# only words\n\n", ["this file is empty"]),
+        (table(POINTS[:19]), ["must be 20 to 20,000", "got 19", "Add points"]),
+        (b"x,y\n", ["must be 20 to 20,000", "got 0"]),
+        (b"1,2\n" * 20_001, ["must be 20 to 20,000", "got 20,001", "Use fewer points"]),
+        (b"1,2\n" * 300_000, ["must be 20 to 20,000", "got 300,000"]),
         (b"1,2,3\n" * 30, ["two columns", "line 1 has 3", "Remove the others"]),
         (b"1\n" * 30, ["two columns", "line 1 has 1"]),
         (table() + b"\n1,2,3", ["two columns", "line 61 has 3"]),
@@ -123,11 +123,11 @@ def test_table_is_read(content):
         (table() + b"\n-inf,1", ["must be finite", "line 61 has '-inf'"]),
         (table() + b"\n1e999,1", ["must be finite", "'1e999'"]),
         (table() + b"\n1e200,1", ["at most 1e+12 in size", "got 1e+200"]),
-        (b"3,4\n" * 30, ["must differ", "all 30 are (3, 4)"]),
+        (b"3,4\n" * 30, ["must be different", "all 30 are (3, 4)"]),
         (b"PK\x03\x04\x00\x00" * 50, ["must be text", "binary", "Save the table as CSV"]),
         (encoded(page()), ["must be text", "binary"]),
         (b"\xff\xfe\xff", ["two columns"]),
-        (b"1," + b"2" * 200_000, ["must be cells of a table"]),
+        (b"1," + b"2" * 200_000, ["must be a row of a table"]),
     ],
 )
 def test_bad_table_is_refused(content, parts):
@@ -158,7 +158,7 @@ def test_many_points_are_thinned_the_same_way_each_time_and_say_so():
     rows = np.random.default_rng(1).normal(size=(20_000, 2))
     spec = upload("t.csv", table(rows))
     data = dataset(spec)
-    assert len(data.distribution.weights) == MOST_NODES
+    assert len(data.distribution.weights) == MAX_NODES
     assert "2,000 of your 20,000 points" in data.sentence
     assert torch.equal(data.sample(9, seeded(0)), dataset(spec).sample(9, seeded(0)))
 
@@ -176,8 +176,8 @@ def test_drawn_points_stay_where_they_were_drawn():
 @pytest.mark.parametrize(
     ("x", "parts"),
     [
-        (np.zeros((5, 2)), ["20 to 20,000 points", "got 5"]),
-        (np.zeros((30, 2)), ["must differ", "(0, 0)"]),
+        (np.zeros((5, 2)), ["must be 20 to 20,000", "got 5"]),
+        (np.zeros((30, 2)), ["must be different", "(0, 0)"]),
         (np.zeros((30, 3)), ["shape (n, 2)", "(30, 3)"]),
         (np.zeros(30), ["shape (n, 2)", "(30,)"]),
         (np.vstack([POINTS[:30] / 100, [[6, 0]]]), ["from -5 to 5", "point 31 is (6, 0)"]),
@@ -247,14 +247,14 @@ def test_large_picture_is_shrunk_and_thin_lines_survive():
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"", ["must be one of PNG, JPEG", "this file is none", "Save it as PNG"]),
-        (table(), ["this file is none"]),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ["this file is none"]),
-        (encoded(page())[:150], ["must be whole", "damaged", "Save it again"]),
-        (encoded(page(), "JPEG")[:700], ["must be whole", "damaged"]),
-        (encoded(Image.new("L", (50, 50), 255)), ["must have dark pixels", "dark ink"]),
+        (b"", ["one of the formats PNG, JPEG", "this file is not", "Save it as PNG"]),
+        (table(), ["this file is not"]),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", ["this file is not"]),
+        (encoded(page())[:150], ["must not be damaged", "damaged", "Save it again"]),
+        (encoded(page(), "JPEG")[:700], ["must not be damaged", "damaged"]),
+        (encoded(Image.new("L", (50, 50), 255)), ["must have dark pixels", "dark lines"]),
         (encoded(Image.new("L", (50, 50), 240)), ["must have dark pixels"]),
-        (encoded(Image.new("RGBA", (50, 50), (0, 0, 0, 0))), ["all white or transparent"]),
+        (encoded(Image.new("RGBA", (50, 50), (0, 0, 0, 0))), ["white or transparent everywhere"]),
         (encoded(Image.new("1", (6_000, 5_000))), ["25,000,000 pixels", "6000 x 5000", "smaller"]),
         (encoded(Image.new("1", (10_000, 9_500))), ["25,000,000 pixels"]),
         (encoded(Image.new("1", (20_000, 10_000))), ["25,000,000 pixels"]),
@@ -285,7 +285,7 @@ def test_what_was_used_longest_ago_makes_room(home, monkeypatch):
     for k, spec in enumerate((used, old)):
         os.utime(home / f"{spec.replace(':', '-')}.npy", (k, k))
     dataset(used)  # which is the newer one from now on
-    monkeypatch.setattr(uploads, "MOST_KEPT", 2.5 * (POINTS.nbytes + 128))
+    monkeypatch.setattr(uploads, "MAX_STORED", 2.5 * (POINTS.nbytes + 128))
     new = upload("c.csv", table(POINTS + 0.5))
     assert len(list(home.iterdir())) == 2
     dataset(used), dataset(new)
@@ -303,7 +303,7 @@ def test_refused_upload_leaves_nothing_and_loses_nothing(home):
 @pytest.mark.parametrize(
     ("spec", "parts"),
     [
-        ("points:0123456789abcdef", ["This server must hold", "Upload them again"]),
+        ("points:0123456789abcdef", ["must be stored on this server", "Upload them again"]),
         ("points:../../etc/passwd", ["16 hexadecimal digits", "Copy the whole link"]),
         ("picture:", ["16 hexadecimal digits", "got ''"]),
         ("drawing:0123456789ABCDEF", ["16 hexadecimal digits"]),
@@ -328,7 +328,7 @@ def test_damaged_file_is_refused_and_mended_by_a_new_upload(home, damage):
     else:
         with file.open("wb") as archive:
             np.savez(archive, POINTS)
-    refuses(lambda: dataset(spec), "they are damaged", "Upload them again")
+    refuses(lambda: dataset(spec), "must not be damaged", "Upload them again")
     assert upload("a.csv", table()) == spec
     dataset(spec)
 
@@ -396,12 +396,12 @@ def test_blanks_of_a_word_do_not_count():
     [
         ("", ["at least one letter", "got none", "such as FLOW"]),
         (" \t\n", ["at least one letter"]),
-        ("a" * (MOST_LETTERS + 1), ["at most 24 letters", "got 25", "Shorten"]),
-        ("flow 流", ["the font can draw", "'流'", "Latin letters without accents"]),
-        ("Ärger", ["the font can draw", "'Ä'"]),
-        ("🙂", ["the font can draw"]),
-        ("a\u200bb", ["the font can draw"]),
-        ("a\x00", ["the font can draw"]),
+        ("a" * (MAX_LETTERS + 1), ["at most 24 letters", "got 25", "Shorten"]),
+        ("flow 流", ["the font contains", "'流'", "Latin letters without accents"]),
+        ("Ärger", ["the font contains", "'Ä'"]),
+        ("🙂", ["the font contains"]),
+        ("a\u200bb", ["the font contains"]),
+        ("a\x00", ["the font contains"]),
     ],
 )
 def test_bad_word_is_refused(text, parts):
@@ -424,11 +424,11 @@ def test_mixture_is_where_it_was_placed():
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("", ["must end in @", "Write it like mixture:"]),
+        ("", ["must end in @", "Write it as in mixture:"]),
         ("0,0", ["must end in @", "got '0,0'"]),
-        ("@0.3", ["two numbers with a comma", "got ''"]),
-        ("0,0;1@0.3", ["two numbers with a comma", "got '1'"]),
-        ("0,0;@0.3", ["two numbers with a comma", "got ''"]),
+        ("@0.3", ["two numbers separated by a comma", "got ''"]),
+        ("0,0;1@0.3", ["two numbers separated by a comma", "got '1'"]),
+        ("0,0;@0.3", ["two numbers separated by a comma", "got ''"]),
         ("0,a@0.3", ["must be a number", "got 'a'"]),
         ("0,nan@0.3", ["must be a number", "got 'nan'"]),
         ("0,9@0.3", ["in the frame, from -5 to 5", "got (0, 9)"]),
@@ -436,7 +436,7 @@ def test_mixture_is_where_it_was_placed():
         ("0,0@0", ["from 0.02 to 2", "got 0"]),
         ("0,0@inf", ["must be a number", "got 'inf'"]),
         ("0,0@-1", ["from 0.02 to 2", "got -1"]),
-        (";".join(["0,0"] * (MOST_MEANS + 1)) + "@1", ["at most 64 means", "got 65"]),
+        (";".join(["0,0"] * (MAX_MEANS + 1)) + "@1", ["at most 64 means", "got 65"]),
     ],
 )
 def test_bad_mixture_is_refused(text, parts):

@@ -172,7 +172,7 @@ class TestTrainingInTheQueue:
         run = training(Queue(1, 1), config(data="points:0123456789abcdef"))
         run.wait(30)
         assert run.state == "failed" and not run.live
-        assert run.error.startswith("This server must hold the data of points:0123456789abcdef")
+        assert run.error.startswith("The data of points:0123456789abcdef must be stored")
 
 
 def counting(progress):

@@ -1,4 +1,4 @@
-"""What a data set is, and the registry of those that are built in."""
+"""The data set class, and the registry of built-in data sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,29 +14,29 @@ from flowviz.registry import Registry
 __all__ = ["DATASETS", "FRAME", "Dataset", "Sampler", "from_frame", "to_frame"]
 
 FRAME = 5.0
-"""The plane is drawn over [-FRAME, FRAME]^2 for every data set."""
+"""Figures show [-FRAME, FRAME]^2, for every data set."""
 
 Sampler = Callable[[int, Generator], Tensor]
-"""A number n and a generator to n independent samples, (n, 2) float32."""
+"""A function of a number n and a generator that returns n independent samples, (n, 2) float32."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A seeded sampler in the frame with its exact distribution."""
+    """A data set in the plane: a sampler and its exact distribution."""
 
     name: str
-    """The spec: `dataset(name)` gives this data set again."""
+    """The spec: `dataset(name)` returns this data set."""
     label: str
-    """What menus and legends show."""
+    """The text for menus and legends."""
     sentence: str
-    """What it is, for help texts and captions."""
+    """A description, for help texts and captions."""
     sampler: Sampler
     distribution: Distribution
-    """The law of one sample, in closed form."""
+    """The distribution of one sample, in closed form."""
     center: tuple[float, float] = (0.0, 0.0)
-    """The user's coordinates of the frame's origin."""
+    """The origin of the frame in the user's coordinates."""
     scale: float = 1.0
-    """The length in the user's coordinates of one unit of the frame."""
+    """The length of one unit of the frame in the user's coordinates."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples in the frame, (n, 2) float32."""
@@ -45,23 +45,23 @@ class Dataset:
         return self.sampler(n, generator)
 
     def to_user(self, x: Tensor) -> Tensor:
-        """Points x of the frame, (B, 2), in the user's coordinates: center + scale x."""
+        """Converts points of the frame, (B, 2), to the user's coordinates: center + scale * x."""
         return from_frame(x, self.center, self.scale)
 
     def from_user(self, x: Tensor) -> Tensor:
-        """Points x in the user's coordinates, (B, 2), in the frame; inverts `to_user`."""
+        """Converts points in the user's coordinates, (B, 2), to the frame; inverts `to_user`."""
         return to_frame(x, self.center, self.scale)
 
     @property
     def mean(self) -> Tensor:
-        """The mean of one sample, (2,) float32, as estimated from a fixed draw."""
+        """The mean of a sample, (2,) float32, estimated from a fixed random sample."""
         return self._moments[0]
 
     @property
     def std(self) -> float:
-        """The root mean square over samples and dimensions of a sample less its mean.
+        """The root mean square deviation from the mean, over samples and dimensions.
 
-        Like `mean` it comes from a fixed draw, so that it is the same in every process.
+        Estimated like `mean`, so it is the same in every process.
         """
         return self._moments[1]
 
@@ -72,16 +72,16 @@ class Dataset:
 
 
 def from_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
-    """Points x of the frame, (B, 2), where its origin is `center` and its unit `scale` long.
+    """Converts points of the frame, (B, 2), to the user's coordinates: center + scale * x.
 
-    It is computed in float64: a table far from 0 has no digits to lose.
+    Computed in float64, because float32 is too coarse for a table far from 0.
     """
     origin = torch.tensor(center, dtype=torch.float64, device=x.device)
     return (origin + scale * x.double()).to(x)
 
 
 def to_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
-    """Points x (B, 2) in the frame; inverts `from_frame`."""
+    """Converts points in the user's coordinates, (B, 2), to the frame; inverts `from_frame`."""
     origin = torch.tensor(center, dtype=torch.float64, device=x.device)
     return ((x.double() - origin) / scale).to(x)
 

@@ -1,4 +1,4 @@
-"""An even mixture of Gaussians that the user places: mixture:-2,0;2,0@0.3."""
+"""A mixture of equally weighted Gaussians at given means: mixture:-2,0;2,0@0.3."""
 
 import math
 
@@ -7,36 +7,36 @@ import torch
 from flowviz.datasets.entry import FRAME, Dataset
 from flowviz.distributions import GaussianMixture
 
-__all__ = ["MOST_MEANS", "STD_RANGE", "mixture", "mixture_spec"]
+__all__ = ["MAX_MEANS", "STD_RANGE", "mixture", "mixture_spec"]
 
-MOST_MEANS = 64
+MAX_MEANS = 64
 STD_RANGE = (0.02, 2.0)
 EXAMPLE = "mixture:-2,0;2,0@0.3"
 
 
 def mixture_spec(means: list[tuple[float, float]], std: float) -> str:
-    """The spec of the even mixture of N(mean, std^2 I) over `means`, in frame coordinates."""
+    """The spec of the equal mixture of N(mean, std^2 I) over `means`, in frame coordinates."""
     places = ";".join(f"{x:g},{y:g}" for x, y in means)
     return f"mixture:{places}@{std:g}"
 
 
 def mixture(text: str) -> Dataset:
-    """The mixture that a spec gives after "mixture:", as a data set.
+    """The data set of a mixture; `text` is the part of the spec after "mixture:".
 
     Raises:
-        ValueError: the text is not <x>,<y>;<x>,<y>...@<std>, or a number is out of its range.
+        ValueError: `text` is not <x>,<y>;<x>,<y>...@<std>, or a number is out of range.
     """
     places, at, width = text.partition("@")
     if not at:
         raise ValueError(
             f"A mixture must end in @ and its standard deviation; got {text!r}. "
-            f"Write it like {EXAMPLE}."
+            f"Write it as in {EXAMPLE}."
         )
     means = [_mean(place) for place in places.split(";")]
     std = _number(width, "The standard deviation of a mixture")
-    if len(means) > MOST_MEANS:
+    if len(means) > MAX_MEANS:
         raise ValueError(
-            f"A mixture must have at most {MOST_MEANS} means; got {len(means)}. Remove some."
+            f"A mixture must have at most {MAX_MEANS} means; got {len(means)}. Remove some."
         )
     if not STD_RANGE[0] <= std <= STD_RANGE[1]:
         raise ValueError(
@@ -58,8 +58,8 @@ def _mean(place: str) -> tuple[float, float]:
     cells = place.split(",")
     if len(cells) != 2:
         raise ValueError(
-            f"Each mean of a mixture must be two numbers with a comma between; got {place!r}. "
-            f"Write it like {EXAMPLE}."
+            f"Each mean of a mixture must be two numbers separated by a comma; got {place!r}. "
+            f"Write it as in {EXAMPLE}."
         )
     x, y = (_number(cell, "Each coordinate of a mixture's mean") for cell in cells)
     if max(abs(x), abs(y)) > FRAME:
@@ -76,5 +76,5 @@ def _number(text: str, what: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{what} must be a number; got {text!r}. Write it like {EXAMPLE}.")
+        raise ValueError(f"{what} must be a number; got {text!r}. Write it as in {EXAMPLE}.")
     return number

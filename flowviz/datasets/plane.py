@@ -1,12 +1,12 @@
-r"""The built-in data sets of the plane, each about 8 wide and centred at the frame's origin.
+r"""The built-in data sets in the plane, about 8 units wide and centred at the origin.
 
-A set that is a curve c(s) with noise of standard deviation r has the density
+A data set that is a curve c(s) with noise of standard deviation r has the density
 
     p(x) = \int N(x; c(s), r^2 I) w(s) ds,
 
-where w is the density of the parameter s. With quadrature nodes along the curve no further apart
-than about 1.5 r that integral is a mixture of Gaussians to about 1e-4 of its peak. The mixture is
-what the exact fields take; a sampler draws from the curve itself.
+where w is the density of the parameter s. With quadrature nodes at most about 1.5 r apart, the
+integral is a mixture of Gaussians, with an error of about 1e-4 of its maximum. Exact fields use
+the mixture; samplers use the curve itself.
 """
 
 import math
@@ -23,16 +23,16 @@ from flowviz.distributions import Boxes, Distribution, GaussianMixture
 __all__: list[str] = []
 
 CELL = 20 / 9
-"""The side of a checkerboard's cell: 0.45^-1, as in the authors' later code (Meta, 2024)."""
+"""The side of a cell of the checkerboard: 1 / 0.45, as in Meta's library flow_matching (2024)."""
 
 Curve = Callable[[Tensor], Tensor]
-"""Parameters (K,) to points (K, 2)."""
+"""A function from parameters (K,) to points (K, 2)."""
 
 
 def _enter(
     name: str, label: str, sentence: str, distribution: Distribution
 ) -> Callable[[Sampler], Sampler]:
-    """Enters the decorated sampler in DATASETS."""
+    """A decorator that registers a sampler in DATASETS."""
 
     def enter(sampler: Sampler) -> Sampler:
         DATASETS.register(name)(Dataset(name, label, sentence, sampler, distribution))
@@ -52,7 +52,7 @@ def _along(
 
 
 def _rotated(x: Tensor, angle: Tensor) -> Tensor:
-    """Points (B, 2), each turned about the origin by its angle, (B,)."""
+    """Points (B, 2), each rotated about the origin by its angle, (B,)."""
     cosine, sine = torch.cos(angle), torch.sin(angle)
     return torch.stack(
         [cosine * x[:, 0] - sine * x[:, 1], sine * x[:, 0] + cosine * x[:, 1]], dim=-1
@@ -65,19 +65,19 @@ def _noisy_curve(means: tuple[Tensor, Tensor], std: float) -> GaussianMixture:
 
 
 def _both(first: tuple[Tensor, Tensor], second: Tensor) -> tuple[Tensor, Tensor]:
-    """Two curves of equal mass whose nodes have equal weights."""
+    """Nodes and weights of two curves with equal mass and equal node weights."""
     points, weights = first
     return torch.cat([points, second]), torch.cat([weights, weights]) / 2
 
 
 def _noise(points: np.ndarray | Tensor, std: float, generator: Generator) -> Tensor:
-    """Points (n, 2) with independent Gaussian noise, float32."""
+    """Points (n, 2) plus independent Gaussian noise, float32."""
     x = torch.as_tensor(points, dtype=torch.float32)
     return x + std * torch.randn(x.shape, generator=generator)
 
 
 def _seed(generator: Generator) -> int:
-    """A seed for scikit-learn's generators, drawn from ours."""
+    """A random seed for scikit-learn, from the given generator."""
     return int(torch.randint(2**31, (), generator=generator))
 
 
@@ -87,7 +87,7 @@ def _seed(generator: Generator) -> int:
 @_enter(
     "checkerboard",
     "checkerboard",
-    "Uniform on 8 of the 16 cells of a board: sharp edges, eight separate islands.",
+    "Uniform on 8 of the 16 cells of a board: sharp edges, eight separate squares.",
     Boxes(
         CELL * torch.arange(-2, 3, dtype=torch.float64),
         CELL * torch.arange(-2, 3, dtype=torch.float64),
@@ -97,14 +97,15 @@ def _seed(generator: Generator) -> int:
 def _checkerboard(n: int, generator: Generator) -> Tensor:
     x = 4 * torch.rand(n, generator=generator) - 2
     y = torch.rand(n, generator=generator) + 2 * torch.randint(2, (n,), generator=generator) - 2
-    return CELL * torch.stack([x, y + torch.floor(x) % 2], dim=-1)  # odd columns one cell higher
+    # Odd columns are one cell higher.
+    return CELL * torch.stack([x, y + torch.floor(x) % 2], dim=-1)
 
 
 # ---- Curves of scikit-learn
 #
-# make_moons and make_circles space their angles evenly, so that the points of one call are not
-# independent (of two, each is always a tip of its moon). Hence their curve is taken once, without
-# noise and finely, and points are drawn from it.
+# make_moons and make_circles use equally spaced angles, so the points of one call are not
+# independent (two points are always the tips of the moons). Therefore the curve is computed once,
+# with many points and without noise, and samples are drawn from it.
 
 CURVE_POINTS = 20_000
 
@@ -180,7 +181,7 @@ ROLL_SCALE = 4 / ROLL_TO
 
 
 def _roll(square: Tensor) -> Tensor:
-    """The roll by the square of its angle, which is nearly proportional to arc length."""
+    """The roll as a function of its squared angle, which is nearly proportional to arc length."""
     angle = square.sqrt()
     return ROLL_SCALE * angle[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
 
@@ -232,7 +233,7 @@ SPIRAL_TURN = 3 * math.pi
 
 
 def _spiral(fraction: Tensor) -> Tensor:
-    """One arm by the fraction of its full angle; its radius grows from 0 to 4."""
+    """One arm as a function of the fraction of its angle; the radius grows from 0 to 4."""
     angle = SPIRAL_TURN * fraction
     return 4 * fraction[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
 
@@ -243,11 +244,11 @@ _SPIRAL = _along(_spiral, 0, 1, 200, lambda fraction: 2 * fraction)
 @_enter(
     "spirals",
     "two spirals",
-    "Two spiral arms that meet in the middle, with noise: neighbours belong to different arms.",
+    "Two spiral arms that meet in the middle, with noise: nearby points belong to different arms.",
     _noisy_curve(_both(_SPIRAL, -_SPIRAL[0]), SPIRAL_STD),
 )
 def _spirals(n: int, generator: Generator) -> Tensor:
-    arm = _spiral(torch.rand(n, generator=generator).sqrt())  # even along the arm, nearly
+    arm = _spiral(torch.rand(n, generator=generator).sqrt())  # nearly uniform along the arm
     sign = 1 - 2 * torch.randint(2, (n, 1), generator=generator)
     return _noise(sign * arm, SPIRAL_STD, generator)
 
@@ -262,7 +263,7 @@ def _enter_mixture(name: str, label: str, sentence: str, mixture: GaussianMixtur
 _enter_mixture(
     "8gaussians",
     "8 Gaussians",
-    "Eight Gaussians in a ring, far apart: every noise sample must choose one.",
+    "Eight Gaussians on a circle, far apart: each particle must move to one of them.",
     GaussianMixture(_circle(4.0, 8), 0.25),
 )
 
@@ -271,16 +272,16 @@ _GRID = 2 * torch.arange(-2, 3, dtype=torch.float64)
 _enter_mixture(
     "25gaussians",
     "25 Gaussians",
-    "Twenty-five Gaussians on a 5 × 5 grid: many modes, some of them amid the others.",
+    "Twenty-five Gaussians on a 5 × 5 grid: many modes, some surrounded by others.",
     GaussianMixture(torch.cartesian_prod(_GRID, _GRID), 0.2),
 )
 
 
 def _pinwheel(arms: int = 5, beads: int = 11, scale: float = 2.1) -> GaussianMixture:
-    """Arms of Gaussian beads along M. J. Johnson's pinwheel: angle = 0.25 exp(radius).
+    """Arms of Gaussians along M. J. Johnson's pinwheel: angle = 0.25 exp(radius).
 
-    Each bead is the warp's linearisation of one Gaussian, radial std 0.12 and tangential std 0.1;
-    along an arm the beads weigh as a Gaussian of mean 1 and std 0.3.
+    Each Gaussian is the linearised warp of a Gaussian with radial std 0.12 and tangential std 0.1.
+    The weights along an arm follow a Gaussian of mean 1 and std 0.3.
     """
     radius = torch.linspace(0.3, 1.7, beads, dtype=torch.float64).repeat(arms)
     arm = torch.arange(arms, dtype=torch.float64).repeat_interleave(beads)
@@ -298,6 +299,6 @@ def _pinwheel(arms: int = 5, beads: int = 11, scale: float = 2.1) -> GaussianMix
 _enter_mixture(
     "pinwheel",
     "pinwheel",
-    "Five bent arms that thin out outwards: each a chain of eleven slanted Gaussians.",
+    "Five bent arms, which become thinner outwards: each is a chain of eleven tilted Gaussians.",
     _pinwheel(),
 )

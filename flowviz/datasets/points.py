@@ -1,4 +1,4 @@
-"""Points that a user brings: a table of two numeric columns, or points drawn in the frame."""
+"""Point sets as data sets: a table with two numeric columns, or points drawn in the frame."""
 
 import codecs
 import csv
@@ -15,7 +15,7 @@ from flowviz.draws import stream
 
 __all__ = [
     "COUNT",
-    "MOST_NODES",
+    "MAX_NODES",
     "STD",
     "check_drawing",
     "check_points",
@@ -25,34 +25,34 @@ __all__ = [
 ]
 
 COUNT = (20, 20_000)
-"""The fewest and most points."""
+"""The minimum and the maximum number of points."""
 
-MOST_NODES = 2_000
-"""The most points that a data set keeps: the exact field sums over all of them."""
+MAX_NODES = 2_000
+"""The maximum number of points of a data set, because the exact field sums over all points."""
 
 STD = 0.1
-"""The standard deviation, in the frame, of the Gaussian that widens each point."""
+"""The standard deviation of the Gaussian at each point, in frame coordinates."""
 
-LARGEST = 1e12
+MAX_COORDINATE = 1e12
 
 
 def parse_table(content: bytes) -> NDArray[np.float64]:
     """The points of a text table, (n, 2), in the user's coordinates.
 
-    Columns are separated by comma, semicolon, tab or blanks; a first row of words is a header;
-    rows that begin with # are comments. Between semicolons, tabs or blanks "1,5" is 1.5.
+    Columns are separated by commas, semicolons, tabs or spaces. A first row of words is a header.
+    Rows that start with # are comments. If the separator is not a comma, "1,5" is read as 1.5.
 
     Raises:
-        ValueError: something is not two columns of finite numbers; says in which line.
+        ValueError: the table is not two columns of finite numbers; the message names the line.
     """
     lines = _text(content).splitlines()
     filled = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not filled:
         raise ValueError(
-            "The file must hold two numeric columns; this one is empty. Put one point a line, "
-            "such as 1.5,2."
+            "The file must have two numeric columns; this file is empty. Write one point per "
+            "line, such as 1.5,2."
         )
-    if len(filled) > COUNT[1] + 1:  # before they are parsed, which takes time
+    if len(filled) > COUNT[1] + 1:  # before parsing, which takes time
         raise _wrong_count(len(filled))
     delimiter = next((mark for mark in ";\t," if mark in filled[-1]), None)
     rows = []
@@ -76,10 +76,10 @@ def parse_table(content: bytes) -> NDArray[np.float64]:
 
 
 def check_points(x: ArrayLike) -> NDArray[np.float64]:
-    """The points as an array (n, 2), if a data set can be made of them.
+    """Checks points and returns them as an array, (n, 2) float64.
 
     Raises:
-        ValueError: their shape, number, size or spread does not allow it.
+        ValueError: the shape, the number, the size or the spread of the points is invalid.
     """
     x = np.asarray(x, dtype=np.float64)
     if x.ndim != 2 or x.shape[1] != 2:
@@ -91,18 +91,20 @@ def check_points(x: ArrayLike) -> NDArray[np.float64]:
         raise ValueError(
             f"Every coordinate must be finite; point {row + 1} is {_pair(x[row])}. Remove it."
         )
-    if np.abs(x).max() > LARGEST:
+    if np.abs(x).max() > MAX_COORDINATE:
         raise ValueError(
-            f"Every coordinate must be at most {LARGEST:g} in size; got {np.abs(x).max():g}. "
-            "Use larger units."
+            f"Every coordinate must be at most {MAX_COORDINATE:g} in size; "
+            f"got {np.abs(x).max():g}. Use larger units."
         )
-    if np.ptp(x, axis=0).max() <= 1e-9 * np.abs(x).max():  # less has no digits left
-        raise ValueError(f"The points must differ; all {len(x):,} are {_pair(x[0])}. Add others.")
+    if np.ptp(x, axis=0).max() <= 1e-9 * np.abs(x).max():  # a smaller spread is lost to rounding
+        raise ValueError(
+            f"The points must be different; all {len(x):,} are {_pair(x[0])}. Add other points."
+        )
     return x
 
 
 def check_drawing(x: ArrayLike) -> NDArray[np.float64]:
-    """The drawn points as an array (n, 2), if a data set can be made of them.
+    """Checks points drawn in the frame and returns them as an array, (n, 2) float64.
 
     Raises:
         ValueError: as `check_points`, or a point is outside the frame.
@@ -118,9 +120,9 @@ def check_drawing(x: ArrayLike) -> NDArray[np.float64]:
 
 
 def points(name: str, x: NDArray[np.float64]) -> Dataset:
-    """The data set of points (n, 2) in the user's coordinates, moved and scaled into the frame.
+    """The data set of points (n, 2) in the user's coordinates, shifted and scaled to the frame.
 
-    Both axes keep one scale. The mean goes to the origin and the farthest point to REACH.
+    Both axes have the same scale. The mean moves to the origin, the largest coordinate to REACH.
     """
     center = x.mean(axis=0)
     scale = float(np.abs(x - center).max() / REACH)
@@ -128,7 +130,7 @@ def points(name: str, x: NDArray[np.float64]) -> Dataset:
     return _widened(
         name,
         "your points",
-        f"{sentence}, each widened by a Gaussian of standard deviation {STD * scale:.3g}.",
+        f"{sentence}, each with Gaussian noise of standard deviation {STD * scale:.3g}.",
         (kept - center) / scale,
         (float(center[0]), float(center[1])),
         scale,
@@ -136,12 +138,12 @@ def points(name: str, x: NDArray[np.float64]) -> Dataset:
 
 
 def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
-    """The data set of points (n, 2) drawn in the frame, which stay where they were drawn."""
+    """The data set of points (n, 2) drawn in the frame; their positions do not change."""
     kept, sentence = _thinned(x)
     return _widened(
         name,
         "your drawing",
-        f"{sentence}, each widened by a Gaussian of standard deviation {STD:g}.",
+        f"{sentence}, each with Gaussian noise of standard deviation {STD:g}.",
         kept,
         (0.0, 0.0),
         1.0,
@@ -149,11 +151,11 @@ def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
 
 
 def _thinned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
-    """At most MOST_NODES of the points, always the same ones, and how many they are in words."""
-    if len(x) <= MOST_NODES:
+    """At most MAX_NODES of the points, always the same ones, and a description of their number."""
+    if len(x) <= MAX_NODES:
         return x, f"Your {len(x):,} points"
-    chosen = torch.randperm(len(x), generator=stream(0, "subset"))[:MOST_NODES]
-    return x[chosen.numpy()], f"{MOST_NODES:,} of your {len(x):,} points, chosen at random"
+    chosen = torch.randperm(len(x), generator=stream(0, "subset"))[:MAX_NODES]
+    return x[chosen.numpy()], f"{MAX_NODES:,} of your {len(x):,} points, chosen at random"
 
 
 def _widened(
@@ -172,7 +174,7 @@ def _widened(
 
 
 def _text(content: bytes) -> str:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Excel's Unicode text
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Unicode text of Excel
         return content.decode("utf-16", errors="replace")
     if b"\0" in content:
         raise ValueError(
@@ -189,7 +191,7 @@ def _cells(line: str, delimiter: str | None, number: int) -> list[str]:
         row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
     except csv.Error as error:
         raise ValueError(
-            f"Line {number} must be cells of a table; got {line[:40]!r} ({error})."
+            f"Line {number} must be a row of a table; got {line[:40]!r} ({error})."
         ) from None
     return [cell.strip() for cell in row]
 
@@ -198,7 +200,7 @@ def _number(cell: str, delimiter: str | None) -> float | None:
     if delimiter != "," and "." not in cell:
         cell = cell.replace(",", ".")
     try:
-        return None if "_" in cell else float(cell)  # Python reads 1_000, tables do not
+        return None if "_" in cell else float(cell)  # Python accepts 1_000, tables do not
     except ValueError:
         return None
 
@@ -218,8 +220,8 @@ def _finite(cell: str, delimiter: str | None, line: int) -> float:
 
 def _wrong_count(count: int) -> ValueError:
     few, many = COUNT
-    remedy = "Add some" if count < few else "Keep a part of them"
-    return ValueError(f"There must be {few} to {many:,} points; got {count:,}. {remedy}.")
+    remedy = "Add points" if count < few else "Use fewer points"
+    return ValueError(f"The number of points must be {few} to {many:,}; got {count:,}. {remedy}.")
 
 
 def _pair(x: NDArray[np.float64]) -> str:

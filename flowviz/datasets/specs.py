@@ -1,4 +1,4 @@
-"""From a data set's spec to the data set."""
+"""Data sets by their spec."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,16 +15,16 @@ KINDS: dict[str, Callable[[str], Dataset]] = {
     "word": word,
     **{kind: partial(recall, kind) for kind in BUILDERS},
 }
-"""By what stands before the colon: what makes a data set of the text after it."""
+"""The function that makes a data set from the text after the colon, by the kind before it."""
 
 
 def dataset(spec: str) -> Dataset:
-    """The data set that a spec names; see `flowviz.datasets` for the forms.
+    """The data set with the given spec; see `flowviz.datasets` for the forms.
 
-    A spec from a link must pass `is_linkable` first, since this also reads files.
+    Check a spec from a link with `is_linkable` first, because this function also reads files.
 
     Raises:
-        ValueError: there is none, and why.
+        ValueError: there is no such data set; the message gives the reason.
     """
     kind, colon, text = spec.partition(":")
     if colon and kind in KINDS:
@@ -33,13 +33,13 @@ def dataset(spec: str) -> Dataset:
         return read(spec)
     if spec not in DATASETS and colon:
         raise ValueError(
-            "Before the colon of a data set there must be one of "
+            "The kind of a data set, before the colon, must be one of "
             f"{', '.join(KINDS)}; got {kind!r}."
         )
     return DATASETS[spec]
 
 
 def is_linkable(spec: str) -> bool:
-    """Whether a link may hold this spec: all but paths, which would show a server's own files."""
+    """Whether a link may have this spec; file paths would show files of the server."""
     kind, colon, _ = spec.partition(":")
     return spec in DATASETS or bool(colon and kind in KINDS)

@@ -1,6 +1,6 @@
-"""What visitors bring, kept by the hash of its content, so that a link finds it again.
+"""Uploaded data, stored under the hash of its content, so that links keep working.
 
-Files are plain .npy arrays in FLOWVIZ_HOME/points, by default ~/.cache/flowviz/points.
+The files are .npy arrays in FLOWVIZ_HOME/points, by default ~/.cache/flowviz/points.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from flowviz.files import write_array
 
 __all__ = [
     "BUILDERS",
-    "MOST_BYTES",
+    "MAX_BYTES",
     "PICTURE_SUFFIXES",
     "TABLE_SUFFIXES",
     "draw",
@@ -30,10 +30,10 @@ __all__ = [
     "upload",
 ]
 
-MOST_BYTES = 10_000_000
+MAX_BYTES = 10_000_000
 
-MOST_KEPT = 500_000_000
-"""Bytes of all that is kept, about 1,600 of the largest tables."""
+MAX_STORED = 500_000_000
+"""The maximum size of all stored files in bytes, about 1,600 of the largest tables."""
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -43,29 +43,29 @@ BUILDERS: dict[str, Callable[[str, NDArray], Dataset]] = {
     "picture": picture,
     "drawing": drawing,
 }
-"""By kind: the spec and the stored array to the data set."""
+"""The function that makes a data set from its spec and the stored array, by kind."""
 
 
 def upload(filename: str, content: bytes) -> str:
-    """Keeps an uploaded table or picture and returns its spec, such as points:3f2a...
+    """Stores an uploaded table or picture and returns its spec, such as points:3f2a...
 
     Raises:
-        ValueError: the file is too large, or no data set can be made of it.
+        ValueError: the file is too large or invalid.
     """
-    return _keep(*_parsed(filename, content))
+    return _store(*_parsed(filename, content))
 
 
 def draw(x: ArrayLike) -> str:
-    """Keeps points drawn in the frame, (n, 2), and returns their spec.
+    """Stores points drawn in the frame, (n, 2), and returns their spec.
 
     Raises:
-        ValueError: there are too few or too many, or one is outside the frame.
+        ValueError: the number of points is invalid, or a point is outside the frame.
     """
-    return _keep("drawing", check_drawing(x))
+    return _store("drawing", check_drawing(x))
 
 
 def is_file(spec: str) -> bool:
-    """Whether a spec is the path of a table or picture, by its suffix."""
+    """Whether a spec is the path of a table or a picture, judged by its suffix."""
     return PurePath(spec).suffix.lower() in TABLE_SUFFIXES + PICTURE_SUFFIXES
 
 
@@ -73,33 +73,33 @@ def read(spec: str) -> Dataset:
     """The data set of a table or picture on this machine.
 
     Raises:
-        ValueError: there is no such file, or no data set can be made of it.
+        ValueError: there is no such file, or it is invalid.
     """
     path = Path(spec)
     try:
         size = path.stat().st_size
-        content = path.read_bytes() if size <= MOST_BYTES else b""
+        content = path.read_bytes() if size <= MAX_BYTES else b""
     except OSError as error:
         raise ValueError(
-            f"The data must be a file that can be read; {spec} is not ({error.strerror}). "
+            f"The data must be a readable file; {spec} is not ({error.strerror}). "
             "Correct its path."
         ) from None
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise _too_large(size)
     kind, array = _parsed(path.name, content)
     return BUILDERS[kind](spec, array)
 
 
 def recall(kind: str, key: str) -> Dataset:
-    """The data set that was kept as <kind>:<key>.
+    """The stored data set with the spec <kind>:<key>.
 
     Raises:
-        ValueError: the key is malformed, unknown here, or its file is damaged.
+        ValueError: the key is malformed or unknown, or its file is damaged.
     """
     spec = f"{kind}:{key}"
-    if not re.fullmatch(r"[0-9a-f]{16}", key):  # which also keeps paths out
+    if not re.fullmatch(r"[0-9a-f]{16}", key):  # also excludes file paths
         raise ValueError(
-            f"What follows {kind}: must be 16 hexadecimal digits; got {key[:40]!r}. "
+            f"The key after {kind}: must be 16 hexadecimal digits; got {key[:40]!r}. "
             "Copy the whole link, or upload the data again."
         )
     path = _folder() / f"{kind}-{key}.npy"
@@ -108,20 +108,20 @@ def recall(kind: str, key: str) -> Dataset:
             array = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError:
         raise ValueError(
-            f"This server must hold the data of {spec}, and it does not. Upload them again."
+            f"The data of {spec} must be stored on this server, but are not. Upload them again."
         ) from None
     except (OSError, ValueError):
         raise _damaged(path) from None
     if _key(array) != key:
         raise _damaged(path)
-    with suppress(OSError):  # a folder that can only be read is not pruned either
+    with suppress(OSError):  # a read-only folder is not pruned either
         os.utime(path)
     return BUILDERS[kind](spec, array)
 
 
 def _parsed(filename: str, content: bytes) -> tuple[str, NDArray]:
-    """The kind and the array of a file's content."""
-    if len(content) > MOST_BYTES:
+    """The kind of a file and its content as an array."""
+    if len(content) > MAX_BYTES:
         raise _too_large(len(content))
     suffix = PurePath(filename).suffix.lower()
     if suffix in PICTURE_SUFFIXES:
@@ -134,32 +134,32 @@ def _parsed(filename: str, content: bytes) -> tuple[str, NDArray]:
     )
 
 
-def _keep(kind: str, array: NDArray) -> str:
+def _store(kind: str, array: NDArray) -> str:
     key = _key(array)
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_array(folder / f"{kind}-{key}.npy", array)
-    _forget(folder)
+    _prune(folder)
     return f"{kind}:{key}"
 
 
-def _forget(folder: Path) -> None:
-    """Deletes what was used longest ago of more than MOST_KEPT bytes; a link to it says so."""
-    kept = []
+def _prune(folder: Path) -> None:
+    """Deletes the least recently used files beyond MAX_STORED bytes."""
+    files = []
     for file in folder.glob("*-*.npy"):
         with suppress(OSError):  # another process may have deleted it
             about = file.stat()
-            kept.append((about.st_mtime_ns, about.st_size, file))
+            files.append((about.st_mtime_ns, about.st_size, file))
     total = 0
-    for _, size, file in sorted(kept, reverse=True):
+    for _, size, file in sorted(files, reverse=True):
         total += size
-        if total > MOST_KEPT:
+        if total > MAX_STORED:
             with suppress(OSError):
                 file.unlink()
 
 
 def _key(array: NDArray) -> str:
-    """The hash of an array's shape, type and content."""
+    """The hash of the shape, the type and the content of an array."""
     head = f"{array.shape} {array.dtype.str} ".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
@@ -171,13 +171,12 @@ def _folder() -> Path:
 
 def _too_large(size: int) -> ValueError:
     return ValueError(
-        f"A file must have at most {MOST_BYTES / 1e6:g} MB; got {size / 1e6:.1f} MB. "
-        "Keep a part of the points, or make the picture smaller."
+        f"A file must have at most {MAX_BYTES / 1e6:g} MB; got {size / 1e6:.1f} MB. "
+        "Use fewer points or a smaller picture."
     )
 
 
 def _damaged(path: Path) -> ValueError:
     return ValueError(
-        f"The kept data in {path.name} must be as they were written; they are damaged. "
-        "Upload them again."
+        f"The stored data in {path.name} must not be damaged, but they are. Upload them again."
     )

@@ -1,4 +1,4 @@
-"""A word as a data set: samples fall on its letters."""
+"""A word as a data set: the density is uniform on its letters."""
 
 import textwrap
 import unicodedata
@@ -11,33 +11,33 @@ from PIL import Image, ImageDraw, ImageFont
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import ink, shrunk
 
-__all__ = ["MOST_LETTERS", "word"]
+__all__ = ["MAX_LETTERS", "word"]
 
-MOST_LETTERS = 24
+MAX_LETTERS = 24
 LINE = 9
-"""The most letters a line: on 64 pixels longer lines cannot be read."""
+"""The maximum number of letters per line; longer lines are unreadable at 64 pixels."""
 
 SIZE = 160
-"""The size in pixels at which letters are drawn before they are shrunk to the lattice."""
+"""The font size in pixels, before letters are scaled down to the lattice."""
 
 
 def word(text: str) -> Dataset:
-    """The data set uniform on the letters of a text, one line for up to 9 of them.
+    """The data set with a uniform density on the letters of a text, at most 9 per line.
 
     Raises:
-        ValueError: the text is empty or too long, or the font lacks one of its letters.
+        ValueError: the text is empty or too long, or has a letter that the font lacks.
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
     if not text:
         raise ValueError("A word must have at least one letter; got none. Type one, such as FLOW.")
-    if len(text) > MOST_LETTERS:
+    if len(text) > MAX_LETTERS:
         raise ValueError(
-            f"A word must have at most {MOST_LETTERS} letters; got {len(text)}. Shorten it."
+            f"A word must have at most {MAX_LETTERS} letters; got {len(text)}. Shorten it."
         )
     for letter in text.replace(" ", ""):
         if not _is_drawable(letter):
             raise ValueError(
-                f"A word must be of letters that the font can draw; got {letter!r}. "
+                f"A word must have only letters that the font contains; got {letter!r}. "
                 "Use Latin letters without accents, digits and punctuation."
             )
     letters = shrunk(_drawn("\n".join(_lines(text)))) >= 0.5
@@ -45,7 +45,7 @@ def word(text: str) -> Dataset:
 
 
 def _lines(text: str) -> list[str]:
-    """The text in lines of at most LINE letters; longer words are cut into even parts."""
+    """The text in lines of at most LINE letters; longer words are split into equal parts."""
     parts = []
     for part in text.split():
         pieces = -(-len(part) // LINE)
@@ -54,7 +54,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _drawn(text: str) -> NDArray[np.float32]:
-    """The text as darkness from 0 to 1, cut to its letters, (height, width)."""
+    """The text as darkness from 0 to 1 without margins, (height, width)."""
     style = {"font": _font(), "align": "center", "spacing": SIZE // 8, "stroke_width": SIZE // 40}
     measure = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = measure.multiline_textbbox((0, 0), text, **style)
@@ -69,6 +69,6 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 def _is_drawable(letter: str) -> bool:
-    """Whether the font has the letter: others are drawn blank or as one and the same box."""
+    """Whether the font has the letter; a missing letter is drawn blank or as a fixed box."""
     missing = bytes(_font().getmask("\U0010ffff"))
     return letter.isprintable() and bytes(_font().getmask(letter)) not in (b"", missing)

@@ -1,1 +1,1 @@
-"""Figures: arrays in documented shapes to Plotly figures. NumPy and Plotly only, no computing."""
+"""Plotly figures as pure functions of NumPy arrays. The figures compute no results themselves."""

@@ -1,4 +1,4 @@
-"""What samples cost: error and quality against NFE, adaptive steps, and cost across data sets."""
+"""Cost of sampling: error and quality against NFE, adaptive steps, and cost across data sets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ from flowviz.figures.curves import log_ticks
 __all__ = ["DASHES", "CostCurve", "Dumbbell", "StepRecord", "costs", "dumbbells", "steps"]
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-"""Dashes that solvers take in order; from the seventh on they come again."""
+"""Line styles of solvers, in order. The seventh solver starts again with the first style."""
 
 SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
-"""Marks of the fields of one path, in order; those of exact fields are open."""
+"""Markers of the fields of one path, in order. Markers of exact fields are open."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostCurve:
-    """One field under one solver: error and quality of P budgets, lowest, mean and highest seed.
+    """Error and quality of one field and one solver for P budgets: lowest, mean and highest seed.
 
     Attributes:
-        field: the field's name in the legend.
-        solver: the solver's.
-        colour: of the field's path, #rrggbb.
-        symbol: of the field.
-        dash: of the solver.
-        nfe: (P,), mean of the counted evaluations.
-        error: (3, P), squared error per dimension.
-        quality: (3, P), the measure.
-        exploded: (P,), where the solver failed or threw samples out of the plane.
-        notes: P sentences for those that did.
+        field: name of the field in the legend.
+        solver: the solver's name in the legend.
+        colour: colour of the path, #rrggbb.
+        symbol: marker of the field.
+        dash: line style of the solver.
+        nfe: mean number of function evaluations, (P,).
+        error: squared error per dimension, (3, P).
+        quality: values of the metric, (3, P).
+        exploded: where the solver failed or moved samples out of the plane, (P,).
+        notes: P sentences, which explain the points that diverged.
     """
 
     field: str
@@ -50,7 +50,7 @@ class CostCurve:
 
     @property
     def label(self) -> str:
-        """The curve's name."""
+        """Name of the curve."""
         return f"{self.field}, {self.solver}"
 
     def __post_init__(self) -> None:
@@ -75,17 +75,17 @@ def costs(
 ) -> go.Figure:
     """Squared error (left) and a measure of quality (right) against NFE, on logarithmic axes.
 
-    The legend tells fields by colour and mark, and solvers by dash. What exploded is marked by a
-    cross, at the top edge where its value lies beyond it.
+    The legend shows fields by colour and marker, and solvers by line style. A cross marks a point
+    that diverged. It is drawn at the top edge if its value lies above.
 
     Args:
-        curves: fields and solvers in the order of the legend.
-        measure: the measure's name, for its axis.
-        floor: its value for a perfect sampler from the same noise.
-        band: its lowest and highest value between two fresh data sets.
-        target: the value at which a sampler has arrived.
+        curves: one curve per field and solver, in the order of the legend.
+        measure: name of the metric, for its axis.
+        floor: its value for the exact flow from the same noise, which is the best possible one.
+        band: its lowest and highest value between two random samples of the data.
+        target: the value below which a sampler has reached the target.
         level: the error at which costs are compared.
-        dark: the theme.
+        dark: whether to use the dark theme.
     """
     figure = make_subplots(
         rows=1,
@@ -141,7 +141,7 @@ def _add_curve(
     top: float,
 ) -> None:
     least, mean, most = band
-    shown = np.where(mean > 0, mean, low)  # a share of 0 has its place at the bottom edge
+    shown = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
     figure.add_scatter(
         x=curve.nfe,
         y=shown,
@@ -170,7 +170,7 @@ def _add_curve(
 
 
 def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -> None:
-    """Entries without data: one a field, by colour and mark, and one a solver, by dash."""
+    """Adds legend entries without data: one per field and one per solver."""
     nowhere = {"x": [None], "y": [None], "hoverinfo": "skip"}
     for curve in _first(curves, "field"):
         figure.add_scatter(
@@ -204,7 +204,7 @@ def _add_exploded(
     top: float,
     dark: bool,
 ) -> None:
-    """One cross for each budget that exploded, over its curve or at the top edge."""
+    """Adds a cross for each budget that diverged, on its curve or at the top edge."""
     rows = [
         (c.nfe[p], _finite(getattr(c, name)[1, p], top), c.colour, f"{c.label}: {c.notes[p]}")
         for c in curves
@@ -225,7 +225,7 @@ def _add_exploded(
         },
         customdata=notes,
         hovertemplate="NFE %{x:.4g}<br>%{customdata}<extra></extra>",
-        name="exploded",
+        name="diverged",
         legendrank=30,
         showlegend=column == 1,
         cliponaxis=False,
@@ -244,7 +244,7 @@ def _add_levels(
     level: float,
     dark: bool,
 ) -> None:
-    """The floor with its band and the target under the quality, the level under the error."""
+    """Adds the floor, its band and the target to the quality, and the level to the error."""
     data, muted = theme.colour("data", dark=dark), theme.MUTED[dark]
     if band[0] > 0:
         figure.add_scatter(
@@ -254,18 +254,18 @@ def _add_levels(
             line={"width": 0},
             fill="toself",
             fillcolor=theme.rgba(data, 0.14),
-            name="two fresh sets of data",
+            name="two samples of the data",
             legendrank=40,
             hoverinfo="skip",
             row=1,
             col=2,
         )
     lines = [
-        (2, target, muted, "dash", "arrived"),
-        (1, level, muted, "dash", "arrived"),
+        (2, target, muted, "dash", "target reached"),
+        (1, level, muted, "dash", "target reached"),
     ]
     if floor > 0:
-        lines.append((2, floor, data, "dot", "perfect sampler, same noise"))
+        lines.append((2, floor, data, "dot", "best possible, same noise"))
     for column, height, colour, dash, name in lines:
         figure.add_scatter(
             x=ends,
@@ -282,7 +282,7 @@ def _add_levels(
 
 
 def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
-    """The first curve of each field or solver."""
+    """Returns the first curve of each field or solver."""
     found: dict[str, CostCurve] = {}
     for curve in curves:
         found.setdefault(getattr(curve, name), curve)
@@ -290,9 +290,9 @@ def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
 
 
 def _span(bands: Sequence[NDArray], exploded: Sequence[NDArray]) -> tuple[float, float]:
-    """The least and the largest positive mean of what did not explode."""
-    tame = [b[1][~e] for b, e in zip(bands, exploded, strict=True)]
-    values = np.concatenate([*tame, [np.nan]])
+    """Returns the smallest and the largest positive mean of the points that did not diverge."""
+    finite = [b[1][~e] for b, e in zip(bands, exploded, strict=True)]
+    values = np.concatenate([*finite, [np.nan]])
     values = values[np.isfinite(values) & (values > 0)]
     if not len(values):
         return 1e-3, 10.0
@@ -305,17 +305,17 @@ def _finite(value: float, top: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """How an adaptive solver walked along one path.
+    """Steps and states of one solve with an adaptive solver.
 
     Attributes:
-        label: the panel's title.
-        colour: of the path.
-        begin: (S,), where its accepted steps begin.
-        size: (S,), their lengths.
-        rejected: (R, 2), start and length of those refused.
-        times: (T,).
-        states: (T, m, 2), particles at these times.
-        t_max: where it ends.
+        label: title of the panel.
+        colour: colour of the path.
+        begin: start times of the accepted steps, (S,).
+        size: sizes of the accepted steps, (S,).
+        rejected: start time and size of each rejected step, (R, 2).
+        times: times of the states, (T,).
+        states: particles at these times, (T, m, 2).
+        t_max: the end time.
     """
 
     label: str
@@ -329,7 +329,7 @@ class StepRecord:
 
 
 def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
-    """Particles' first coordinate over t above the sizes of the steps, one column a path.
+    """First coordinate of particles over t, above the step sizes; one column per path.
 
     A tick under the trajectories marks the start of each accepted step.
     """
@@ -349,7 +349,7 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
         zip(figure.select_annotations(), records, strict=True), start=1
     ):
         annotation.update(font={"size": 14, "color": record.colour}, yshift=2)
-        _add_ways(figure, record, column)
+        _add_trajectories(figure, record, column)
         _add_sizes(figure, record, column, dark=dark)
     figure.update_xaxes(range=[-0.01, 1.01])
     figure.update_xaxes(title="time t  (0 noise, 1 data)", row=2)
@@ -367,13 +367,13 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
     )
 
 
-def _add_ways(figure: go.Figure, record: StepRecord, column: int) -> None:
-    ways = record.states[:, :, 0]
-    times, count = record.times, ways.shape[1]
-    gap = np.full((1, count), np.nan)  # lifts the pen between two particles
+def _add_trajectories(figure: go.Figure, record: StepRecord, column: int) -> None:
+    tracks = record.states[:, :, 0]
+    times, count = record.times, tracks.shape[1]
+    gap = np.full((1, count), np.nan)  # separates the lines of two particles
     figure.add_scatter(
         x=np.tile(np.append(times, np.nan), count),
-        y=np.concatenate([ways, gap]).T.ravel(),
+        y=np.concatenate([tracks, gap]).T.ravel(),
         mode="lines",
         line={"color": theme.rgba(record.colour, 0.55), "width": 1},
         hoverinfo="skip",
@@ -390,7 +390,7 @@ def _add_ways(figure: go.Figure, record: StepRecord, column: int) -> None:
             "size": 9,
             "line": {"width": 1.4, "color": record.colour},
         },
-        hovertemplate="a step begins at t = %{x:.4g}<extra></extra>",
+        hovertemplate="step starts at t = %{x:.4g}<extra></extra>",
         showlegend=False,
         row=1,
         col=column,
@@ -405,7 +405,7 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
         line={"color": record.colour, "width": 1.4, "shape": "hv"},
         marker={"size": 6, "color": record.colour},
         name=f"accepted, {record.label}",
-        hovertemplate="t = %{x:.4g}: a step of %{y:.3g}<extra>accepted</extra>",
+        hovertemplate="t = %{x:.4g}: step size %{y:.3g}<extra>accepted</extra>",
         row=2,
         col=column,
     )
@@ -421,7 +421,7 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
         name="rejected",
         legendgroup="rejected",
         showlegend=column == 1,
-        hovertemplate="t = %{x:.4g}: a step of %{y:.3g} was refused<extra>rejected</extra>",
+        hovertemplate="t = %{x:.4g}: step size %{y:.3g}<extra>rejected</extra>",
         row=2,
         col=column,
     )
@@ -429,7 +429,7 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
 
 @dataclass(frozen=True, kw_only=True)
 class Dumbbell:
-    """The cost of one data set on two paths; NaN where a path did not arrive."""
+    """NFE of one data set on two paths; NaN for a path that did not reach the target."""
 
     label: str
     first: float
@@ -443,13 +443,13 @@ def dumbbells(
     colours: tuple[str, str],
     dark: bool = False,
 ) -> go.Figure:
-    """The NFE of two paths, one row a data set and one panel a goal, on logarithmic axes.
+    """NFE of two paths, one row per data set and one panel per target, on logarithmic axes.
 
     Args:
-        groups: the goal's title and its rows.
-        labels: of the two paths.
-        colours: of the two paths.
-        dark: the theme.
+        groups: title and rows of each target.
+        labels: names of the two paths.
+        colours: colours of the two paths.
+        dark: whether to use the dark theme.
     """
     figure = make_subplots(
         rows=1,

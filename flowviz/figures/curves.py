@@ -1,4 +1,4 @@
-"""Curves over training steps, time or cost."""
+"""Line plots over training steps, time or cost."""
 
 import math
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ from flowviz.figures import theme
 __all__ = ["Curve", "curves", "log_ticks", "loss", "quality"]
 
 ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
-"""Decades up to which a logarithmic axis is left to Plotly, names most digits, names 1, 2 and 5,
-and names every power of ten."""
+"""Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
+and 5, and at every power of ten."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One line of a figure: y (n,) over x (n,), and the level that it cannot get below.
+    """One line of a figure: y (n,) over x (n,), and the smallest value that it can reach.
 
-    `band` is what lies about the line, the lowest and highest y of several runs, each (n,); `dash`
-    tells lines of one colour apart.
+    `band` has the lowest and the highest y of several runs, each (n,). `dash` distinguishes lines
+    of the same colour.
     """
 
     label: str
@@ -52,9 +52,9 @@ def curves(
     x_ticks: Sequence[float] | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """Lines over one pair of axes, each with its floor as a dotted line of its colour.
+    """Lines over one pair of axes, each with its floor as a dotted line of the same colour.
 
-    With `x_ticks` the x axis is marked there, in full numbers; without, where Plotly likes.
+    `x_ticks` are the ticks of the x axis; without them, Plotly chooses.
     """
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
     for line in lines:
@@ -104,11 +104,11 @@ def curves(
 
 
 def log_ticks(values: NDArray) -> dict[str, list]:
-    """Ticks of a logarithmic axis for values (n,), of which only positive finite ones are drawn.
+    """Ticks of a logarithmic axis for values (n,), of which positive finite ones are drawn.
 
-    Over a few decades they are 1, 2, 5, 10 and so on, over more the powers of ten alone; Plotly
-    would print every digit, and is left to itself only where the values are nearly alike. They
-    reach a decade beyond the values, for who zooms out.
+    The ticks are 1, 2, 5, 10, ... over a few decades and the powers of ten over more. Plotly would
+    print every digit, so its own ticks are used only where the values are nearly equal. The ticks
+    extend one decade beyond the values, for users who zoom out.
     """
     values = values[np.isfinite(values) & (values > 0)]
     low, high = np.log10(values.min(initial=1e300)), np.log10(values.max(initial=1e-300))
@@ -136,7 +136,7 @@ def _plain(value: float) -> str:
 
 
 def _power(step: float, power: int) -> str:
-    """step 10^power as an axis says it."""
+    """The label of step * 10^power."""
     size = f"10<sup>{power}</sup>".replace("-", "−")
     return size if step == 1 else f"{step:g}·{size}"
 
@@ -144,15 +144,15 @@ def _power(step: float, power: int) -> str:
 def quality(
     lines: Sequence[Curve], *, t: float | None = None, metric: str, dark: bool = False
 ) -> go.Figure:
-    """Distance of the particles from the data over time t, with a mark at the clock's t.
+    """Distance of the particles from the data over time, with a mark at the current time t.
 
-    Each floor is the same distance between two fresh sets of data.
+    Each floor is the same distance between two random samples of the data.
     """
     figure = curves(
         lines,
         x_title="time t  (0 noise, 1 data)",
         y_title=metric,
-        floor_label="two fresh sets of data",
+        floor_label="two samples of the data",
         dark=dark,
     )
     if t is not None:
@@ -163,13 +163,14 @@ def quality(
 def loss(
     lines: Sequence[Curve], *, excess: bool = False, dark: bool = False, window: int = 51
 ) -> go.Figure:
-    """Training loss over steps: faint as it came, firm as its running median over `window` steps.
+    """Training loss over steps: each step in a faint line, the running median in a strong line.
 
     Args:
-        lines: step, loss and irreducible floor of each run.
-        excess: the losses have had their floor taken off, so that the paths compare; log axis.
-        dark: the theme.
-        window: steps of the running median, odd.
+        lines: steps, loss and floor of each run.
+        excess: whether the floor was subtracted from the losses, so that paths can be compared;
+            the axis is logarithmic then.
+        dark: whether to use the dark theme.
+        window: number of steps of the running median, odd.
     """
     smooth = [
         Curve(
@@ -203,7 +204,7 @@ def loss(
 
 
 def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[float, str, str]]:
-    """(level, colour, label) of each floor; one that all lines share is drawn once, muted."""
+    """(level, colour, label) of each floor; a floor shared by all lines is drawn once, in grey."""
     known = [line for line in lines if line.floor is not None]
     if len({line.floor for line in known}) == 1 and len(known) > 1:
         return [(known[0].floor, theme.MUTED[dark], label)]
@@ -211,7 +212,7 @@ def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[flo
 
 
 def _running_median(values: NDArray, window: int) -> NDArray:
-    """The median over `window` neighbours, (n,); near the ends over those that there are."""
+    """The running median over `window` values, (n,); the ends are padded by reflection."""
     if len(values) < 3:
         return values
     half = min(window, len(values)) // 2

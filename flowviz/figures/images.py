@@ -1,4 +1,4 @@
-"""How an adaptive solver walks from noise to images."""
+"""Step sizes of adaptive solvers on images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Steps:
     """One solve by an adaptive solver.
 
     Attributes:
-        label: in the legend.
-        colour: of the path, #rrggbb.
-        times: (S + 1,), where the accepted steps begin and, last, end.
-        rejected: (R, 2), start and length of those refused.
+        label: name in the legend.
+        colour: colour of the path, #rrggbb.
+        times: start times of the accepted steps, then the end time, (S + 1,).
+        rejected: start time and size of each rejected step, (R, 2).
     """
 
     label: str
@@ -32,13 +32,13 @@ class Steps:
     def __post_init__(self) -> None:
         if self.times.ndim != 1 or len(self.times) < 2 or not (np.diff(self.times) > 0).all():
             raise ValueError(
-                f"times must rise and have the shape (S + 1,) with S of at least 1; got "
+                f"times must increase and have shape (S + 1,) with S >= 1; got "
                 f"{self.times.tolist()}."
             )
 
 
 def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
-    """The length of the step that covers each t, on a logarithmic axis; crosses were refused."""
+    """Step size over t, on a logarithmic axis; crosses mark rejected steps."""
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
     for solve in solves:
         sizes = np.diff(solve.times)
@@ -49,7 +49,7 @@ def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
             line={"color": solve.colour, "width": 2, "shape": "hv"},
             marker={"size": 6},
             name=solve.label,
-            hovertemplate="t = %{x:.3f}: a step of %{y:.3g}<extra>" + solve.label + "</extra>",
+            hovertemplate="t = %{x:.3f}: step size %{y:.3g}<extra>" + solve.label + "</extra>",
         )
         if len(solve.rejected):
             figure.add_scatter(
@@ -57,8 +57,8 @@ def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
                 y=solve.rejected[:, 1],
                 mode="markers",
                 marker={"color": solve.colour, "symbol": "x-thin-open", "size": 9},
-                name=f"refused, {solve.label}",
-                hovertemplate="t = %{x:.3f}: %{y:.3g} was refused<extra></extra>",
+                name=f"rejected, {solve.label}",
+                hovertemplate="t = %{x:.3f}: step size %{y:.3g}, rejected<extra></extra>",
             )
     taken = np.concatenate([*(np.diff(solve.times) for solve in solves), []])
     figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[-0.01, 1.01])

@@ -1,4 +1,4 @@
-"""Pictures of a learned path: its ways beside fixed ones, and what straightness costs."""
+"""Figures of learned paths: trajectories, and straightness against quality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from flowviz.figures.plane import TICKS, polyline, reach
 
 __all__ = ["Column", "Spot", "trade", "ways"]
 
-ROWS = ("ways given the data point", "ways of the flow")
+ROWS = ("conditional trajectories", "trajectories of the flow")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One path: its name, its colour, K states of P conditional ways and of n particles."""
+    """One path: label, colour, and K states of P conditional and n marginal trajectories."""
 
     label: str
     colour: str
@@ -36,9 +36,9 @@ class Column:
 
 
 def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.Figure:
-    """Conditional ways (above) and those of the flow (below), a column a path, on equal axes.
+    """Conditional trajectories (top) and those of the flow (bottom), one column per path.
 
-    Data (m, 2) lie faintly beneath.
+    All panels have equal axes. Data points (m, 2) are drawn faintly below.
     """
     count = len(columns)
     figure = make_subplots(
@@ -126,7 +126,7 @@ def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.
 
 @dataclass(frozen=True, kw_only=True)
 class Spot:
-    """One flow: how straight, and how far from the data, with a standard error."""
+    """One flow: its straightness S, and its excess in nats with a standard error."""
 
     label: str
     colour: str
@@ -137,7 +137,7 @@ class Spot:
 
 
 def trade(spots: Sequence[Spot], *, y_title: str, dark: bool = False) -> go.Figure:
-    """Excess in nats over straightness S on a logarithmic axis; lower left is better on both."""
+    """Excess in nats over straightness S, on a logarithmic axis; lower left is better in both."""
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
     for spot in spots:
         figure.add_scatter(

@@ -1,4 +1,4 @@
-"""Log-densities: a map of the plane with one point's way, and distances over time."""
+"""Figures of log-densities: a map with one trajectory, and KL divergence over time."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from flowviz.figures.curves import Curve, curves
 __all__ = ["along", "gaps", "log_density_map"]
 
 DEPTH = 12.0
-"""Nats below the largest log-density at which the map's ramp begins."""
+"""Nats below the largest log-density at which the colour scale of the map starts."""
 
 CLICKS = 0.25
-"""The distance of the unseen nodes of the map that take a click."""
+"""Distance of the invisible points of the map that users can click."""
 
 
 def log_density_map(
@@ -27,17 +27,17 @@ def log_density_map(
     colour: str,
     dark: bool = False,
 ) -> go.Figure:
-    """The log-density over the plane in nats, and a point's way from its noise and to it.
+    """The log-density over the plane in nats, and the trajectory of one point back and forward.
 
-    Unseen nodes over the map tell the log-density and take a click.
+    Invisible points over the map show the log-density on hover and react to a click.
 
     Args:
         axis: coordinates along both axes, (H,).
         log_density: nats, (H, H), rows along y.
-        backward: the way back from the point, rising in time, (S + 1, 2): it ends at the point.
-        forward: the way forth from the noise, (R + 1, 2).
-        colour: of the ways, #rrggbb.
-        dark: the theme.
+        backward: the trajectory solved back from the point, in increasing time, (S + 1, 2).
+        forward: the trajectory solved forward from the noise, (R + 1, 2).
+        colour: colour of the trajectories, #rrggbb.
+        dark: whether to use the dark theme.
     """
     top = float(np.max(log_density))
     nodes = np.arange(-theme.FRAME + CLICKS / 2, theme.FRAME, CLICKS)
@@ -81,17 +81,20 @@ def log_density_map(
             "unselected": unseen,
             "customdata": log_density[rows, columns],
             "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>log p = %{customdata:.2f} nats"
-            "<extra>click to follow</extra>",
+            "<extra>click to select</extra>",
             "showlegend": False,
         },
     ]
-    for way, name, dash in ((backward, "back to noise", "solid"), (forward, "and forth", "dot")):
+    for track, name, dash in (
+        (backward, "back to noise", "solid"),
+        (forward, "forward to data", "dot"),
+    ):
         traces.append(
             {
                 "type": "scatter",
-                "x": way[:, 0],
-                "y": way[:, 1],
-                "mode": "lines+markers" if len(way) <= 61 else "lines",
+                "x": track[:, 0],
+                "y": track[:, 1],
+                "mode": "lines+markers" if len(track) <= 61 else "lines",
                 "line": {"color": colour, "width": 2.5, "dash": dash},
                 "marker": {"size": 4, "color": colour},
                 "name": name,
@@ -134,12 +137,12 @@ def along(
     exact: NDArray,
     *,
     colour: str,
-    exact_label: str = "exact log <i>p<sub>t</sub></i> there",
+    exact_label: str = "exact log <i>p<sub>t</sub></i>",
     dark: bool = False,
 ) -> go.Figure:
-    """log p_t in nats along one way, (S + 1,) over times (S + 1,), beside the path's own.
+    """log p_t in nats along one trajectory and its exact value, (S + 1,) over times (S + 1,).
 
-    Where `exact` is not known it is NaN, and its line goes straight on to where it is.
+    `exact` is NaN where it is unknown; its line skips these times.
     """
     known = np.isfinite(exact)
     lines = [
@@ -154,7 +157,7 @@ def along(
     figure = curves(
         lines,
         x_title="time t  (0 noise, 1 data)",
-        y_title="log-density along the way (nats)",
+        y_title="log-density along the trajectory (nats)",
         dark=dark,
     )
     figure.data[1].line.dash = "dash"
@@ -164,7 +167,7 @@ def along(
 
 
 def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = False) -> go.Figure:
-    """KL divergences in nats over time, each with its standard errors (n,) as bars."""
+    """KL divergences in nats over time, with standard errors (n,) as error bars."""
     figure = curves(
         lines,
         x_title="time t  (0 noise, 1 data)",
@@ -179,6 +182,6 @@ def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = Fals
 
 
 def _nearest(axis: NDArray, values: NDArray) -> NDArray:
-    """The indices of the nodes of an even axis that lie nearest to values (n,)."""
+    """Indices of the points of a uniform axis that are nearest to values (n,)."""
     step = axis[1] - axis[0]
     return np.clip(np.rint((values - axis[0]) / step), 0, len(axis) - 1).astype(int)

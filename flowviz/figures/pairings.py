@@ -1,4 +1,4 @@
-"""Pictures of couplings: segments from noise to data with their crossings, and the ways made."""
+"""Figures of couplings: lines from noise to data with their crossings, and trajectories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from flowviz.figures.plane import TICKS, polyline, reach
 __all__ = ["Panel", "over_minibatch", "panels"]
 
 GAP = 0.025
-"""Between two panels, as a part of the figure's width."""
+"""Space between two panels, as a fraction of the width of the figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,12 @@ class Panel:
     """One coupling.
 
     Attributes:
-        title: its name.
-        lines: what is said of it, up to three short lines.
-        colour: of segments or ways.
-        states: (T, n, 2): noise, data, and what lies between; segments have T = 2.
-        crossings: (C, 2), where they cross; None where that is not marked.
-        at_once: (C,), which crossings two particles pass at nearly the same time.
+        title: name of the coupling.
+        lines: up to three short lines of text below the title.
+        colour: colour of the lines or trajectories.
+        states: from noise to data, (T, n, 2); straight lines have T = 2.
+        crossings: positions where lines cross, (C, 2); None to draw no crossings.
+        at_once: crossings that two particles pass at nearly the same time, (C,) bool.
     """
 
     title: str
@@ -51,10 +51,10 @@ def over_minibatch(
     log_y: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """Measures of couplings over the size of the minibatch within which pairs are chosen."""
+    """Metrics of couplings over the size of the minibatch in which pairs are chosen."""
     return curves(
         lines,
-        x_title="pairs of a minibatch (1: independent)",
+        x_title="minibatch size in pairs (1: independent)",
         y_title=y_title,
         floor_label=floor_label,
         log_x=True,
@@ -66,9 +66,9 @@ def over_minibatch(
 
 
 def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figure:
-    """Panels beside each other on linked equal axes, `ends` being what the last states are called.
+    """Panels side by side on linked equal axes; `ends` is the legend entry of the last states.
 
-    Made from one dictionary, since Plotly checks a figure anew at every change that is made to it.
+    The figure is built from one dictionary, because Plotly validates it again at every change.
     """
     if not shown:
         raise ValueError("There must be at least one panel to draw; got none.")
@@ -94,7 +94,7 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
             "constraintoward": "top",
             "scaleanchor": f"x{axis}",
         }
-        if i:  # which links zoom and shift
+        if i:  # links zoom and pan
             layout[f"xaxis{axis}"]["matches"] = "x"
             layout[f"yaxis{axis}"] |= {"matches": "y"}
         on = {"xaxis": f"x{axis}", "yaxis": f"y{axis}"}
@@ -118,14 +118,14 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
         "annotations": notes,
         "height": 372,
         "margin": {"l": 32, "r": 8, "t": 108, "b": 24},
-        # Above, since in a narrow window the panels end high above the figure's bottom.
+        # At the top: in a narrow window the panels end far above the bottom of the figure.
         "legend": {"y": 1, "yref": "container", "yanchor": "top"},
     }
     return go.Figure({"data": traces, "layout": layout})
 
 
 def _marks(panel: Panel, ends: str, *, first: bool, dark: bool) -> list[dict[str, Any]]:
-    """The lines, their ends and their crossings; only the first panel's are in the legend."""
+    """Lines, end points and crossings; only those of the first panel are in the legend."""
     line = polyline(panel.states)
     noise, data = (theme.colour(role, dark=dark) for role in ("noise", "data"))
     shared = {"type": "scatter", "hoverinfo": "skip", "showlegend": first}
@@ -163,7 +163,7 @@ def _marks(panel: Panel, ends: str, *, first: bool, dark: bool) -> list[dict[str
             ~panel.at_once,
             {"size": 3.5, "color": theme.PAPER[dark], "line": {"width": 0.8, "color": muted}},
         ),
-        ("and both are there at nearly the same time", panel.at_once, {"size": 4, "color": ink}),
+        ("lines cross at nearly the same time", panel.at_once, {"size": 4, "color": ink}),
     ):
         points = panel.crossings[chosen]
         found.append(

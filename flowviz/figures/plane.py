@@ -1,8 +1,8 @@
-"""Pictures of the plane: densities, velocity fields, particles and their ways.
+"""Figures of the plane: densities, velocity fields, particles and trajectories.
 
-Every function takes one `Plane` a panel and draws the panels side by side on linked equal axes, so
-that two paths are compared at one scale. Positions have shape (n, 2); a grid is given by its
-coordinates xs (nx,) and ys (ny,), and its values have shape (ny, nx).
+Each function takes one `Plane` per panel and draws the panels side by side on linked equal axes.
+Positions have shape (n, 2). A grid has coordinates xs (nx,) and ys (ny,), and its values have
+shape (ny, nx).
 """
 
 import math
@@ -28,19 +28,19 @@ __all__ = [
 ]
 
 WIDEST = 1.4 * theme.FRAME
-"""The most that one way far out may shrink all others."""
+"""The largest half side of a frame: one far trajectory must not make all others small."""
 TICKS = [-4, -2, 0, 2, 4]
 UNDER_PARTICLES = tuple(stops[:5] for stops in theme.DENSITY_RAMP)
-"""The density ramp short of its far end, since coloured particles must stand out on it."""
+"""The density ramp without its strongest colours, so that coloured particles stay visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """What one panel shows; what is None is not drawn."""
+    """Content of one panel; entries that are None are not drawn."""
 
     title: str
     colour: str
-    """Of its particles and ways, #rrggbb: that of its path."""
+    """Colour of the path, for particles and trajectories, #rrggbb."""
     xs: NDArray | None = None
     """Coordinates of the density's columns, (nx,)."""
     ys: NDArray | None = None
@@ -48,15 +48,15 @@ class Plane:
     density: NDArray | None = None
     """Probability per unit area, (ny, nx)."""
     positions: NDArray | None = None
-    """Where the velocities stand, (m, 2)."""
+    """Positions of the velocities, (m, 2)."""
     velocities: NDArray | None = None
     """Velocities at these positions, (m, 2)."""
     particles: NDArray | None = None
     """Positions of particles, (n, 2)."""
     states: NDArray | None = None
-    """The ways of particles, one state a solver step, (S + 1, n, 2)."""
+    """Trajectories of particles, one state per solver step, (S + 1, n, 2)."""
     data: NDArray | None = None
-    """Samples of the data, drawn faintly, (n, 2)."""
+    """Data points, drawn faintly, (n, 2)."""
 
     def __post_init__(self) -> None:
         for name in ("positions", "velocities", "particles", "data"):
@@ -83,10 +83,11 @@ class Plane:
 
 
 def arrows(positions: NDArray, velocities: NDArray, *, scale: float) -> NDArray:
-    """Arrows from x to x + scale u as one line whose pen NaN lifts, (9 m, 2).
+    """Arrows from x to x + scale u as one line with NaN between its parts, (9 m, 2).
 
-    Each arrow is a shaft of three rows and a head of five and a gap; positions and velocities have
-    shape (m, 2). A head is a third of its arrow long, so that a short arrow keeps its direction.
+    Each arrow is a shaft of three rows, a head of five rows and a gap. Positions and velocities
+    have shape (m, 2). A head has a third of the length of its arrow, so that the direction of a
+    short arrow stays visible.
     """
     along = scale * velocities
     tip = positions + along
@@ -97,26 +98,26 @@ def arrows(positions: NDArray, velocities: NDArray, *, scale: float) -> NDArray:
 
 
 def polyline(states: NDArray) -> NDArray:
-    """Ways (S + 1, n, 2) as one line whose pen NaN lifts between particles, ((S + 2) n, 2)."""
+    """Trajectories (S + 1, n, 2) as one line with NaN between particles, ((S + 2) n, 2)."""
     gap = np.full_like(states[:1], np.nan)
     return np.concatenate([states, gap]).swapaxes(0, 1).reshape(-1, 2)
 
 
 def reach(*states: NDArray) -> float:
-    """Half the side of a frame around states (..., 2): FRAME, or more if they leave it, to WIDEST.
+    """Half the side of a frame around states (..., 2), from FRAME to WIDEST.
 
-    In half steps, so that figures of nearly the same ways have one frame.
+    Rounded up to multiples of 0.5, so that figures of similar trajectories have the same frame.
     """
     largest = max(float(np.abs(one).max(initial=0.0)) for one in states)
     return min(max(theme.FRAME, math.ceil(2 * (largest + 0.1)) / 2), WIDEST)
 
 
 def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
-    """Density, velocity field and particles at one time, a panel beside the other.
+    """Density, velocity field and particles at one time, panels side by side.
 
-    Density and arrows have one scale over the panels. An arrow's length grows with its speed and
-    saturates at a cell of its grid, for near the data speeds differ by orders of magnitude; the
-    legend says which speed is half a cell long.
+    All panels share one scale of densities and arrows. The length of an arrow grows with the speed
+    and saturates at one grid cell, because speeds near the data differ by orders of magnitude. The
+    legend gives the speed of an arrow of half a cell.
     """
     largest = _largest(panels)
     speeds = [_speeds(p.velocities) for p in panels if p.velocities is not None]
@@ -135,14 +136,14 @@ def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Fig
 
 
 def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
-    """The ways of particles from their start to their end through the solver's own states."""
+    """Trajectories of particles through the states of the solver."""
     largest = _largest(panels)
     traces = []
     for column, panel in enumerate(panels):
         marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.5)
         marks += _data(panel, dark=dark, first=column == 0)
         if panel.states is not None:
-            marks += _ways(panel, panel.states, dark=dark, first=column == 0)
+            marks += _trajectories(panel, panel.states, dark=dark, first=column == 0)
         traces += _on(column, marks)
     return _figure(panels, traces, dark=dark)
 
@@ -150,10 +151,10 @@ def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
 def difference(
     panels: Sequence[Plane], *, t: float, dark: bool = False, signed: bool = False
 ) -> go.Figure:
-    """A map over the plane of how far two fields differ, at one scale over the panels.
+    """A map of the difference of two fields; all panels share one scale.
 
-    Each panel's `density` holds the difference: the speed |learned - exact|, on a ramp from zero;
-    with `signed`, any difference, on a ramp diverging about zero. NaN is left blank.
+    The `density` of each panel is the difference: the speed |learned - exact| on a ramp from zero,
+    or with `signed` any difference on a ramp that diverges from zero. NaN is left blank.
     """
     sizes = [_quantile(np.abs(p.density)) for p in panels if p.density is not None]
     size = max(sizes, default=1.0)
@@ -181,13 +182,13 @@ def difference(
 def film_strip(
     rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray, *, dark: bool = False
 ) -> go.Figure:
-    """Ten or so moments in a row per path, as in Fig. 4 of Lipman et al. 2022.
+    """About ten times in a row per path, as in Fig. 4 of Lipman et al. 2022.
 
     Args:
-        rows: one per path; its title labels the row, and its colour is that of its particles.
-        frames: per row the particles at each of `times`, (T, n, 2).
-        times: the moments, (T,).
-        dark: the theme.
+        rows: one per path, with the title of the row and the colour of its particles.
+        frames: particles of each row at `times`, (T, n, 2).
+        times: times of the columns, (T,).
+        dark: whether to use the dark theme.
     """
     if len(rows) != len(frames) or any(len(f) != len(times) for f in frames):
         raise ValueError(
@@ -235,9 +236,9 @@ def film_strip(
 def _figure(
     panels: Sequence[Plane], traces: list[dict[str, Any]], *, title: str = "", dark: bool
 ) -> go.Figure:
-    """Traces on panels side by side: equal axes over the frame, linked, titled.
+    """Traces on panels side by side, with titles and linked equal axes over the frame.
 
-    Made from one dictionary, since Plotly checks a figure anew at every change that is made to it.
+    The figure is built from one dictionary, because Plotly validates it again at every change.
     """
     if not panels:
         raise ValueError("there must be at least one panel to draw; got none.")
@@ -262,7 +263,7 @@ def _figure(
         }
         if i == 0:
             layout["yaxis"] |= {"scaleanchor": "x", "title": {"text": "<i>x</i><sub>2</sub>"}}
-        else:  # which links zoom and shift, and the scale with them
+        else:  # links zoom, pan and scale
             layout[f"xaxis{name}"]["matches"] = "x"
             layout[f"yaxis{name}"]["matches"] = "y"
     layout |= {
@@ -278,7 +279,7 @@ def _figure(
 
 
 def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -> dict[str, Any]:
-    """A text at a place of the panel i, in parts of its width and height."""
+    """A text in panel i, at a position in fractions of its width and height."""
     return {
         "text": text,
         "font": {"size": 14 if text.startswith("<b>") else 12, "color": colour},
@@ -293,7 +294,7 @@ def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -
 
 
 def _suffix(i: int) -> str:
-    """What Plotly puts behind the name of the axes of panel i."""
+    """The suffix of the axis names of panel i in Plotly."""
     return "" if i == 0 else str(i + 1)
 
 
@@ -329,7 +330,7 @@ def _line(line: NDArray, colour: str, name: str) -> dict[str, Any]:
 def _density(
     panel: Plane, *, largest: float, bar: bool, dark: bool, opacity: float = 1.0
 ) -> list[dict[str, Any]]:
-    """A heatmap of the density with lines of equal density."""
+    """A heatmap of the density with contour lines."""
     if panel.density is None or not largest > 0:
         return []
     heatmap = {
@@ -370,7 +371,7 @@ def _data(panel: Plane, *, dark: bool, first: bool) -> list[dict[str, Any]]:
 
 
 def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> list[dict[str, Any]]:
-    """Arrows, and unseen marks at their feet that tell the velocity when one points there."""
+    """Arrows, and invisible markers at their starts that show the velocity on hover."""
     speeds = _speeds(panel.velocities)[:, None]
     lengths = _spacing(panel.positions) * panel.velocities / (speeds + half)
     drawn = _line(
@@ -378,18 +379,20 @@ def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> list[dict[
         theme.rgba(theme.INK[dark], 0.55),
         f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
     )
-    told = _points(panel.positions, {"size": 8, "opacity": 0}, "velocity") | {
+    hover = _points(panel.positions, {"size": 8, "opacity": 0}, "velocity") | {
         "customdata": np.column_stack([panel.velocities, speeds]),
         "hoverinfo": None,
         "hovertemplate": "x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
         "%{customdata[1]:.3g})<br>|u| = %{customdata[2]:.3g}<extra></extra>",
         "showlegend": False,
     }
-    return [drawn | {"legendgroup": "velocity", "showlegend": first}, told]
+    return [drawn | {"legendgroup": "velocity", "showlegend": first}, hover]
 
 
-def _ways(panel: Plane, states: NDArray, *, dark: bool, first: bool) -> list[dict[str, Any]]:
-    """Lines through the states, with a mark at each step, at the start and at the end."""
+def _trajectories(
+    panel: Plane, states: NDArray, *, dark: bool, first: bool
+) -> list[dict[str, Any]]:
+    """Lines through the states, with a marker at each step, at the start and at the end."""
     steps = len(states) - 1
     line = _line(
         polyline(states), theme.rgba(panel.colour, 0.55), f"{steps} solver steps, {panel.title}"
@@ -401,14 +404,14 @@ def _ways(panel: Plane, states: NDArray, *, dark: bool, first: bool) -> list[dic
         }
     noise = theme.colour("noise", dark=dark)
     hollow = {"size": 5, "color": theme.PAPER[dark], "line": {"width": 1.2, "color": noise}}
-    told = {"hoverinfo": None, "hovertemplate": "(%{x:.2f}, %{y:.2f})"}
-    start = _points(states[0], hollow, "start: noise") | told
-    end = _points(states[-1], {"size": 5, "color": panel.colour}, f"end, {panel.title}") | told
+    hover = {"hoverinfo": None, "hovertemplate": "(%{x:.2f}, %{y:.2f})"}
+    start = _points(states[0], hollow, "start: noise") | hover
+    end = _points(states[-1], {"size": 5, "color": panel.colour}, f"end, {panel.title}") | hover
     return [line, start | {"legendgroup": "start", "showlegend": first}, end]
 
 
 def _bar(title: str, *, dark: bool) -> dict[str, Any]:
-    """A slim colour bar above the last panel, at the figure's right."""
+    """A thin colour bar above the last panel, at the right of the figure."""
     return {
         "orientation": "h",
         "title": {"text": title, "side": "right", "font": {"size": 12, "color": theme.INK[dark]}},
@@ -432,7 +435,7 @@ def _largest(panels: Sequence[Plane]) -> float:
 
 
 def _quantile(values: NDArray) -> float:
-    """The 99% quantile, so that one stiff corner does not dim all else; NaN is not counted."""
+    """The 99% quantile without NaN: one very large value must not make all others pale."""
     return float(np.nanquantile(values, 0.99))
 
 
@@ -442,6 +445,6 @@ def _speeds(velocities: NDArray) -> NDArray:
 
 
 def _spacing(positions: NDArray) -> float:
-    """The distance of neighbours in a grid of positions (m, 2)."""
+    """Grid spacing of positions (m, 2)."""
     columns = np.unique(np.round(positions[:, 0], 6))
     return float(np.diff(columns).min()) if len(columns) > 1 else 1.0

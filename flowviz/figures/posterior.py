@@ -1,7 +1,6 @@
-"""Pictures of conditional flows (Lipman et al. 2022, Figures 2, 3 and 8) and of one field's four
-predictions.
+"""Figures of conditional flows (Lipman et al. 2022, Figures 2, 3 and 8) and of predictions.
 
-Positions have shape (m, 2), on a square grid; vectors of several moments (T, m, 2).
+Positions have shape (m, 2), on a square grid. Vectors at several times have shape (T, m, 2).
 """
 
 from collections.abc import Sequence
@@ -21,16 +20,16 @@ __all__ = ["FieldRow", "Ways", "conditional_fields", "conditional_ways", "predic
 PANEL = 185
 """The side of a panel of fields in pixels."""
 STAR = {"symbol": "star", "size": 13}
-FIRM, FAINT = 0.9, 0.3
+STRONG, FAINT = 0.9, 0.3
 """Opacity of the trajectories that overshoot and of the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldRow:
-    """A row of panels: one quantity at several moments.
+    """A row of panels: one quantity at several times.
 
-    `label` names it, `colour` is that of its path, `times` (T,) are the moments and `vectors`
-    (T, m, 2) its values.
+    `label` is its name, `colour` the colour of its path, `times` (T,) are the times and `vectors`
+    (T, m, 2) the values.
     """
 
     label: str
@@ -42,10 +41,10 @@ class FieldRow:
 def conditional_fields(
     rows: Sequence[FieldRow], positions: NDArray, end: NDArray, *, dark: bool = False
 ) -> go.Figure:
-    """Directions as arrows of one length over their size as shades, a row a quantity.
+    """Directions as arrows of equal length, magnitudes as shades; one row per quantity.
 
-    Each panel's shades run over its own sizes on a log scale, the darker the larger; its title
-    tells the range. The star is the data point `end`, (2,).
+    The shades of each panel are on a log scale of its own, darker for larger magnitudes. Its title
+    gives the range. The star is the data point `end`, (2,).
     """
     if not rows or any(row.vectors.shape[1:] != positions.shape for row in rows):
         raise ValueError(
@@ -114,8 +113,9 @@ def conditional_fields(
 class Ways:
     """Conditional trajectories of one path.
 
-    `states` (S, n, 2) run from noise to the data point; `clock` (S,) are their times, `progress`
-    (S, n) how far along the straight way they are, `overshoot` (n,) by how much they pass its end.
+    `states` (S, n, 2) lead from noise to the data point at the times `clock` (S,). `progress`
+    (S, n) is the covered fraction of the straight line, `overshoot` (n,) the largest distance
+    beyond its end.
     """
 
     label: str
@@ -127,7 +127,7 @@ class Ways:
 
 
 def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) -> go.Figure:
-    """Trajectories from noise to the star `end` (2,), a panel a path; firm ones overshoot."""
+    """Trajectories from noise to the star `end` (2,), a panel per path; strong lines overshoot."""
     titles = [f"<b>{way.label}</b>" for way in ways]
     figure = make_subplots(
         rows=1, cols=len(ways), horizontal_spacing=0.04, subplot_titles=titles, shared_yaxes=True
@@ -138,7 +138,7 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
     noise = theme.colour("noise", dark=dark)
     for c, way in enumerate(ways, start=1):
         over = way.overshoot > 1e-3
-        for part, opacity, width in ((~over, FAINT, 1.2), (over, FIRM, 1.8)):
+        for part, opacity, width in ((~over, FAINT, 1.2), (over, STRONG, 1.8)):
             if part.any():
                 drawn = _line(polyline(way.states[:, part]), way.colour, width)
                 figure.add_scatter(**drawn, opacity=opacity, showlegend=False, row=1, col=c)
@@ -174,7 +174,7 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
 
 
 def progress(ways: Sequence[Ways], *, dark: bool = False) -> go.Figure:
-    """How far along its straight way each trajectory is over t; above 1 it has overshot."""
+    """Covered fraction of the straight line over t, per trajectory; above 1 it overshoots."""
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 340})
     for way in ways:
         n = way.progress.shape[1]
@@ -182,7 +182,7 @@ def progress(ways: Sequence[Ways], *, dark: bool = False) -> go.Figure:
         figure.add_scatter(**_line(line, way.colour, 1.2), opacity=0.75, name=way.label)
     figure.add_hline(y=1, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
     figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[0, 1])
-    figure.update_yaxes(title="share of the straight way done")
+    figure.update_yaxes(title="fraction of the straight line covered")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.25)
 
 
@@ -194,10 +194,10 @@ def predictions(
     data: NDArray,
     dark: bool = False,
 ) -> go.Figure:
-    """Four vector fields over one frame, two by two, each at a scale of its own.
+    """Four vector fields over one frame, two by two, each with its own scale.
 
-    An arrow's length grows with the vector's and saturates at a cell of the grid; each panel's
-    title says which size is half a cell long. `data` (n, 2) is drawn faintly beneath.
+    The length of an arrow grows with the vector and saturates at one grid cell. The title of each
+    panel gives the magnitude of an arrow of half a cell. `data` (n, 2) is drawn faintly below.
     """
     step = np.diff(np.unique(np.round(positions[:, 0], 9))).min()
     sizes = {name: np.linalg.norm(v, axis=1) for name, v in panels.items()}
@@ -246,7 +246,7 @@ def predictions(
 
 
 def _bare(figure: go.Figure) -> None:
-    """Square panels over the whole frame, without numbers at their axes."""
+    """Makes all panels square, over the whole frame, without tick labels."""
     span = {
         "range": [-theme.FRAME, theme.FRAME],
         "tickvals": TICKS,
@@ -262,7 +262,7 @@ def _bare(figure: go.Figure) -> None:
 
 
 def _titled(figure: go.Figure) -> None:
-    """Ties the titles to their panels, which shrink to squares where the page is narrow."""
+    """Anchors titles to their panels, which become smaller squares on a narrow page."""
     for i, annotation in enumerate(figure.select_annotations()):
         name = "" if i == 0 else str(i + 1)
         annotation.update(xref=f"x{name} domain", yref=f"y{name} domain", x=0.5, y=1.01)

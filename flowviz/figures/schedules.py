@@ -1,4 +1,4 @@
-"""What a path's schedule does over time: signal, noise, their rates and their ratio."""
+"""Figures of schedules: alpha, sigma, their derivatives and log-SNR over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ PANELS = (
     ("dσ/dt", "d_sigma"),
     ("σ against α", "plane"),
 )
-"""Title of each panel and what it shows, row by row."""
+"""Title and quantity of each panel, row by row."""
 
 REACH = {"alpha": (-0.04, 1.04), "sigma": (-0.06, 1.6), "log_snr": (-12.5, 14.5)}
-"""The ranges of axes on which one path would dwarf the others."""
+"""Axis ranges of quantities for which one path would make the others small."""
 
 STEEPEST = 6.0
-"""The largest rate that the panels of derivatives show."""
+"""The largest derivative that the panels show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +34,15 @@ class Schedule:
     """The coefficients of one path over time, each (T,).
 
     Attributes:
-        label: in the legend.
+        label: name in the legend.
         colour: #rrggbb.
-        t: in [0, t_max].
-        alpha: of the data in x_t.
-        sigma: of the noise in x_t.
+        t: times in [0, t_max].
+        alpha: coefficient of the data in x_t.
+        sigma: coefficient of the noise in x_t.
         d_alpha: d alpha / dt.
         d_sigma: d sigma / dt.
-        log_snr: 2 log(alpha / sigma); NaN where there is no signal.
-        wide: whether the line is drawn stronger than others.
+        log_snr: 2 log(alpha / sigma); NaN where alpha is 0.
+        wide: whether the line is wider than the others.
     """
 
     label: str
@@ -57,12 +57,13 @@ class Schedule:
 
 
 def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = False) -> go.Figure:
-    """Six panels over one pair of axes each: signal, noise, log-SNR, both rates, sigma by alpha.
+    """Six panels: alpha, sigma, log-SNR, both derivatives, and sigma against alpha.
 
     Args:
-        lines: the paths.
-        against: "t", or "log-snr" for a clock that all paths share; then the third panel shows t.
-        dark: the theme.
+        lines: one schedule per path.
+        against: "t" or "log-snr", which compares paths at equal noise levels; the third panel
+            shows t then.
+        dark: whether to use the dark theme.
     """
     titles = [_title(title, name, against) for title, name in PANELS]
     figure = make_subplots(
@@ -83,7 +84,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
                 line={
                     "color": line.colour,
                     "width": 3 if line.wide else 1.8,
-                    "simplify": False,  # a wide line shows the corners that it leaves
+                    "simplify": False,  # simplification leaves visible corners in a wide line
                 },
                 name=line.label,
                 legendgroup=line.label,
@@ -128,7 +129,7 @@ def _points(line: Schedule, name: str, against: str) -> tuple[NDArray, NDArray]:
 
 
 def _range(lines: Sequence[Schedule], name: str, against: str) -> list[float]:
-    """The ends of a panel's vertical axis."""
+    """The range of the vertical axis of a panel."""
     if name == "log_snr":
         return [0, 1] if against != "t" else list(REACH[name])
     if name == "plane":

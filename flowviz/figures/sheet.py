@@ -1,4 +1,4 @@
-"""A sheet of small panels: densities over the plane, a row a method, a column a moment."""
+"""A sheet of small density panels: one row per method, one column per time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,18 @@ from flowviz.figures import theme
 __all__ = ["Strip", "sheet"]
 
 LABELS = 66
-"""Pixels for the rows' labels, at the left: three lines, also on a page a third narrower."""
+"""Pixels for the labels of rows: three lines, also on a page that is a third narrower."""
 
 HEAD = 46
-"""Pixels for the columns' titles, at the top."""
+"""Pixels for the titles of columns."""
 
 GAP = 4
 BREAK = 22
 """Pixels between two panels, and between two groups of columns."""
 
 BRIGHT = 0.995
-"""The quantile of densities at which a ramp ends, lest one peak pale all the rest."""
+"""The quantile of densities at which the colour ramp ends, so that one peak does not make the
+rest pale."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,9 @@ class Strip:
     """One row of a sheet.
 
     Attributes:
-        label: what the row shows; <br> breaks it.
-        colour: of the label, #rrggbb.
-        panels: a density (H, H) a column, rows along y; None where there is none.
+        label: text of the row; <br> starts a new line.
+        colour: colour of the label, #rrggbb.
+        panels: one density (H, H) per column, rows along y; None for an empty panel.
     """
 
     label: str
@@ -57,8 +58,8 @@ def sheet(
         columns: titles of the columns, as many as each row has panels.
         groups: titles of groups of columns and how many columns each has, from left to right.
         panel: the side of a panel in pixels.
-        scale: what shares one scale, from 0 to a high quantile of its densities.
-        dark: the theme.
+        scale: which panels share one scale, from 0 to a high quantile of their densities.
+        dark: whether to use the dark theme.
     """
     if any(len(row.panels) != len(columns) for row in rows):
         raise ValueError(
@@ -88,7 +89,7 @@ def sheet(
         )
         for c, (density, left) in enumerate(zip(row.panels, lefts, strict=True)):
             axis = "" if r == c == 0 else str(r * len(columns) + c + 1)
-            # Where the page is narrower than the sheet, panels stay square.
+            # Panels stay square where the page is narrower than the sheet.
             span = {
                 "range": [-theme.FRAME, theme.FRAME],
                 "constrain": "domain",
@@ -117,7 +118,7 @@ def sheet(
                     "dy": cell,
                     "zmin": 0,
                     "zmax": tops_of[r, c],
-                    "zsmooth": "fast",  # one pixel a cell, so that an export keeps them all
+                    "zsmooth": "fast",  # one pixel per cell, so that an export keeps all of them
                     "colorscale": theme.plotly_scale(dark=dark),
                     "showscale": False,
                     "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}"
@@ -160,7 +161,7 @@ def _titles(
 
 
 def _note(text: str, x: float, y: float, size: int, colour: str) -> dict[str, object]:
-    """A line of text about a point of the paper."""
+    """A line of text centred at a point in paper coordinates."""
     return {
         "text": text,
         "x": x,
@@ -175,5 +176,5 @@ def _note(text: str, x: float, y: float, size: int, colour: str) -> dict[str, ob
 
 
 def _top(density: NDArray | None) -> float:
-    """The density at which a panel's own ramp ends."""
+    """The density at which the ramp of a panel ends."""
     return 0.0 if density is None else float(np.quantile(density, BRIGHT)) or float(density.max())

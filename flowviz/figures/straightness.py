@@ -1,4 +1,4 @@
-"""Pictures of the third claim: endpoints of all paths overlaid, and how straight flows are."""
+"""Figures of endpoints and of straightness, for the claim about unlimited compute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ NESTED = (
     ("diamond-open", 18, 1.2),
     ("octagon-open", 23, 1.2),
 )
-"""Symbol, size and line width of each path's marks: they fit into each other where they agree."""
+"""Symbol, size and line width of the markers of each path; markers at one point are nested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """Where a path carries the noise: points (n, 2), a row a particle."""
+    """Endpoints of one path, (n, 2), one row per particle."""
 
     label: str
     colour: str
@@ -34,9 +34,9 @@ class Ends:
 
 
 def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go.Figure:
-    """Each particle's noise (n, 2), joined to where the first path takes it, and all ends.
+    """Start points (n, 2), joined to the endpoints of the first path, and the endpoints of all.
 
-    Marks are nested, so that where all paths agree one sees one target and no mark beside it.
+    Markers are nested: where all paths agree, they form one target.
     """
     if len(ends) > len(NESTED) or any(each.points.shape != start.shape for each in ends):
         raise ValueError(
@@ -44,11 +44,11 @@ def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go
             f"got {[each.points.shape for each in ends]}."
         )
     noise = theme.colour("noise", dark=dark)
-    ways = polyline(np.stack([start, ends[0].points]))
+    lines = polyline(np.stack([start, ends[0].points]))
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 520})
     figure.add_scatter(
-        x=ways[:, 0],
-        y=ways[:, 1],
+        x=lines[:, 0],
+        y=lines[:, 1],
         mode="lines",
         line={"color": theme.rgba(noise, 0.35), "width": 1},
         hoverinfo="skip",
@@ -59,7 +59,7 @@ def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go
         y=start[:, 1],
         mode="markers",
         marker={"size": 4, "color": noise, "opacity": 0.7},
-        name="the same noise",
+        name="shared noise",
         hoverinfo="skip",
     )
     for each, (symbol, size, width) in reversed(list(zip(ends, NESTED, strict=False))):
@@ -89,7 +89,7 @@ def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two values of one row, of the conditional and of the marginal flow, in each panel."""
+    """Two values per panel of one row: of the conditional and of the marginal flow."""
 
     label: str
     colour: str
@@ -98,12 +98,12 @@ class Pair:
 
 
 def pairs(rows: Sequence[Pair], titles: Sequence[str], *, dark: bool = False) -> go.Figure:
-    """One row a path, one panel a measure: hollow of conditional flows, full of marginal ones.
+    """One row per path, one panel per metric; open markers: conditional, filled: marginal flow.
 
     Args:
-        rows: with as many values as there are titles.
-        titles: of the panels; the values of each lie on an axis of its own from its least.
-        dark: the theme.
+        rows: one per path, with one value per title.
+        titles: titles of the panels; each panel has its own axis.
+        dark: whether to use the dark theme.
     """
     figure = make_subplots(
         rows=1, cols=len(titles), shared_yaxes=True, horizontal_spacing=0.06, subplot_titles=titles
@@ -157,14 +157,14 @@ def rates(
     floor: float | None = None,
     dark: bool = False,
 ) -> go.Figure:
-    """A measure over learning rates (F,), one line a row of values (E, F); × where it diverged.
+    """A metric over learning rates (F,), one line per row of values (E, F).
 
-    What diverged stands at the top edge, whatever its value.
+    A run that diverged is drawn as × at the top edge.
     """
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
-    tame = values[~diverged & np.isfinite(values)]
-    top = 2 * float(tame.max()) if len(tame) else 1.0
-    least = min(float(tame.min()) if len(tame) else top / 10, floor or np.inf)
+    finite = values[~diverged & np.isfinite(values)]
+    top = 2 * float(finite.max()) if len(finite) else 1.0
+    lowest = min(float(finite.min()) if len(finite) else top / 10, floor or np.inf)
     for k, (label, colour, dash) in enumerate(zip(labels, colours, dashes, strict=True)):
         shown = np.where(diverged[k], top, values[k])
         figure.add_scatter(
@@ -188,20 +188,20 @@ def rates(
             y=[floor, floor],
             mode="lines",
             line={"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"},
-            name="two fresh sets of data",
-            hovertemplate="%{y:.4g}<extra>two fresh sets of data</extra>",
+            name="two samples of the data",
+            hovertemplate="%{y:.4g}<extra>two samples of the data</extra>",
         )
     ticks = [f"{lr:g}" for lr in lrs]
     figure.update_xaxes(title="learning rate", type="log", tickvals=lrs, ticktext=ticks)
     figure.update_yaxes(
-        title=y_title, type="log", range=[np.log10(0.85 * least), np.log10(1.08 * top)]
+        title=y_title, type="log", range=[np.log10(0.85 * lowest), np.log10(1.08 * top)]
     )
     return figure.update_layout(margin={"t": 20, "b": 72})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """One row of dots: a value a run, (R,)."""
+    """One row of dots: one value per run, (R,)."""
 
     label: str
     colour: str
@@ -209,7 +209,7 @@ class Runs:
 
 
 def dots(rows: Sequence[Runs], *, x_title: str, dark: bool = False) -> go.Figure:
-    """The values of several runs, one row each, with a bar at their mean; logarithmic."""
+    """Values of several runs on a logarithmic axis, one row each, with a bar at their mean."""
     figure = go.Figure(
         layout={"template": theme.template(dark=dark), "height": 120 + 46 * len(rows)}
     )

@@ -1,10 +1,10 @@
-"""The colours and the look of every picture, defined once for Plotly and for the player.
+"""Colours and templates of all figures, for Plotly and for the player.
 
-A colour means one thing on all pages: each path has its own, and so have noise, data and what is
-exact; what is learned is drawn in the colour of its path. Roles come from the palette of Okabe and
-Ito (https://jfly.uni-koeln.de/color/), which people with colour-vision deficiencies tell apart;
-the dark theme takes its lighter members. Ramps are ordered by lightness alone, so that they also
-read in grey, and stay clear of the roles' hues: density is slate under coloured particles.
+A colour has one meaning on all pages. Each path, noise, data and exact values have their own
+colour; learned quantities have the colour of their path. The colours are from the palette of Okabe
+and Ito (https://jfly.uni-koeln.de/color/), which people with colour-vision deficiencies can
+distinguish. The dark theme uses its lighter colours. Ramps are ordered by lightness, so that they
+are readable in grey, and avoid the hues of the roles: density is slate below coloured particles.
 """
 
 import plotly.graph_objects as go
@@ -29,10 +29,10 @@ __all__ = [
 ]
 
 FRAME = 5.0
-"""The plane is drawn over [-FRAME, FRAME]^2 for every data set."""
+"""Figures show the plane over [-FRAME, FRAME]^2, for every data set."""
 
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
-"""The font of figures: that of the page, or a relative of it where a figure is opened alone."""
+"""Font of figures: the font of the page, or a similar one where a figure is opened alone."""
 
 ROLES: dict[str, tuple[str, str]] = {
     "ot": ("#0072B2", "#56B4E9"),
@@ -47,7 +47,7 @@ ROLES: dict[str, tuple[str, str]] = {
 """The colour of a role in the light and in the dark theme."""
 
 PAPER = ("#FFFFFF", "#12171B")
-"""The page behind a figure, light and dark; .streamlit/config.toml says the same."""
+"""Background, light and dark; the same as in .streamlit/config.toml."""
 
 INK = ("#1B2328", "#E6EBEE")
 """Text and axes, light and dark."""
@@ -62,19 +62,19 @@ DENSITY_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#FFFFFF", "#EEF0F4", "#D5D9E2", "#B1B8C6", "#858EA2", "#5A6379", "#333B50"),
     ("#12171B", "#1D242D", "#2C3644", "#435064", "#64738B", "#93A2B8", "#D3DCE8"),
 )
-"""Probability density from zero to its largest, light and dark: zero is the page itself."""
+"""Probability density from zero to its maximum, light and dark; zero has the background colour."""
 
 DIFFERENCE_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#FFFFFF", "#F8E9F1", "#EBC7DC", "#D896BC", "#BA6495", "#8C3C6B", "#5A1F42"),
     ("#12171B", "#2B1E29", "#4D2B42", "#793F63", "#A95F8C", "#D58FB8", "#F6D3E6"),
 )
-"""The size of an error, |learned - exact|, from zero up, light and dark."""
+"""Magnitude of an error, |learned - exact|, from zero, light and dark."""
 
 SIGNED_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#01665E", "#5AB4AC", "#C7EAE5", "#FFFFFF", "#F6E8C3", "#D8B365", "#8C510A"),
     ("#6FD3C9", "#2F8F86", "#1B4A46", "#12171B", "#4E3A1C", "#A0762F", "#E8C27A"),
 )
-"""A signed difference, negative to positive about zero, light and dark."""
+"""A signed difference, from negative to positive, light and dark."""
 
 
 def colour(role: str, *, dark: bool = False) -> str:
@@ -87,7 +87,7 @@ def colour(role: str, *, dark: bool = False) -> str:
 def path_colour(path: str, *, dark: bool = False) -> str:
     """The colour of a path given by its spec ("ot", "vp:beta_max=10") as #rrggbb.
 
-    A path that came after this table was written is drawn in ink.
+    A path without an entry in ROLES has the colour of text.
     """
     name = path.split(":")[0]
     return ROLES[name][dark] if name in ROLES else INK[dark]
@@ -115,9 +115,9 @@ def plotly_scale(
 
 
 def template(*, dark: bool = False) -> go.layout.Template:
-    """The look of every figure: fonts, margins, grid, hover and legend, in one theme.
+    """Template of all figures: fonts, margins, grid, hover labels and legend.
 
-    The paper is opaque, so that a downloaded picture looks as it did on the page.
+    The background is opaque, so that a downloaded figure looks as on the page.
     """
     ink, muted, grid, paper = INK[dark], MUTED[dark], GRID[dark], PAPER[dark]
     axis = {

@@ -1,4 +1,4 @@
-"""The picture of theorem 2: the conditional loss over the marginal one, of many networks."""
+"""Figure of theorem 2: the conditional loss over the marginal loss, for several networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["Losses", "losses"]
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Both losses of K networks on one path, and the constant that should lie between them."""
+    """Both losses of K networks on one path, and their expected difference."""
 
     label: str
     colour: str
@@ -35,10 +35,10 @@ class Losses:
 
 
 def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
-    """Marks of all networks, on each path's line of slope 1, that lies its floor above y = x."""
+    """Losses of all networks; those of one path are on a line of slope 1, shifted by its floor."""
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 400})
-    most = 1.08 * max(float(row.marginal.max()) for row in rows)
-    ends = np.array([0.0, most])
+    right = 1.08 * max(float(row.marginal.max()) for row in rows)
+    ends = np.array([0.0, right])
     figure.add_scatter(
         x=ends,
         y=ends,
@@ -71,7 +71,7 @@ def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
             hovertemplate="%{customdata[0]}<br>L<sub>FM</sub> = %{x:.3f}, L<sub>CFM</sub> = "
             "%{y:.3f}<br>gap %{customdata[1]}<extra>" + row.label + "</extra>",
         )
-        at = most * (0.28 + 0.14 * k)
+        at = right * (0.28 + 0.14 * k)
         figure.add_annotation(
             x=at,
             y=at + row.floor,
@@ -96,7 +96,7 @@ def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
             borderpad=2,
             showarrow=False,
         )
-    top = most + 1.08 * max(row.floor for row in rows)
-    figure.update_xaxes(title="marginal loss <i>L</i><sub>FM</sub>", range=[-0.02 * most, most])
+    top = right + 1.08 * max(row.floor for row in rows)
+    figure.update_xaxes(title="marginal loss <i>L</i><sub>FM</sub>", range=[-0.02 * right, right])
     figure.update_yaxes(title="conditional loss <i>L</i><sub>CFM</sub>", range=[0, top])
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.19)

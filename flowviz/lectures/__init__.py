@@ -1,7 +1,7 @@
-"""Lectures: numbered steps in a plain TOML file, each of which opens a page in a given state.
+"""Lectures: numbered steps in a TOML file. Each step opens a page in a given state.
 
     title = "Two paths"
-    sentence = "What a listener will have seen."
+    sentence = "What the audience will see."
 
     [[step]]
     title = "The same noise"
@@ -9,11 +9,11 @@
     text = "One paragraph, in Markdown."
     equation = '\\frac{d}{dt}\\phi_t(x) = v_t(\\phi_t(x))'   # TeX, optional
     source = "Lipman et al. 2022, eq. 1"                    # optional
-    show = ["nfe", "seed"]     # controls that can be moved; all others are hidden
-    lock = ["solver"]          # controls that are shown but cannot be moved
+    show = ["nfe", "seed"]     # controls that can be changed; all others are hidden
+    lock = ["solver"]          # controls that are shown but cannot be changed
 
-Built-in lectures are the TOML files beside this one; more are read from the folder that the
-environment variable FLOWVIZ_LECTURES names.
+The built-in lectures are the TOML files in this folder. More lectures are read from the folder in
+the environment variable FLOWVIZ_LECTURES.
 """
 
 import os
@@ -26,30 +26,30 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-__all__ = ["MOST_BYTES", "Lecture", "Step", "lectures", "parse"]
+__all__ = ["MAX_BYTES", "Lecture", "Step", "lectures", "parse"]
 
-MOST_BYTES = 200_000
-"""Of a lecture's file: the longest built-in one has 8,000."""
+MAX_BYTES = 200_000
+"""The maximum size of a lecture file; the largest built-in one has 8,000 bytes."""
 
-MOST_STEPS = 60
+MAX_STEPS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step: what is said, and the page and its state that are shown meanwhile."""
+    """One step of a lecture: its text, and the page and state that it shows."""
 
     title: str
     open: str
-    """A page's name and its state, as in its address: "compare?data=moons&nfe=4"."""
+    """The name and the state of a page, as in its URL: "compare?data=moons&nfe=4"."""
     text: str
     equation: str = ""
-    """In TeX, "" for none."""
+    """TeX; "" for none."""
     source: str = ""
-    """Where the equation stands, e.g. "Lipman et al. 2022, eq. 9"."""
+    """The source of the equation, e.g. "Lipman et al. 2022, eq. 9"."""
     show: tuple[str, ...] = ()
-    """Controls, by their names in the address, that the audience sees and the speaker can move."""
+    """Controls that are shown and can be changed, by their names in the URL."""
     lock: tuple[str, ...] = ()
-    """Controls that are seen and cannot be moved."""
+    """Controls that are shown but cannot be changed."""
 
     @property
     def page(self) -> str:
@@ -58,7 +58,7 @@ class Step:
 
     @property
     def link(self) -> dict[str, str]:
-        """The state of the page by the names of its controls."""
+        """The state of the page: the value of each control, by its name in the URL."""
         return dict(parse_qsl(self.open.partition("?")[2], keep_blank_values=True))
 
 
@@ -72,42 +72,39 @@ class Lecture:
 
 
 def parse(text: str) -> Lecture:
-    """The lecture that a TOML text describes.
+    """Parses a lecture from TOML.
 
     Raises:
-        ValueError: the text is no lecture; the sentence says which step and what must hold.
+        ValueError: the text is not a valid lecture; the message names the step and the rule.
     """
-    if len(text.encode()) > MOST_BYTES:
+    if len(text.encode()) > MAX_BYTES:
         raise ValueError(
-            f"A lecture's file must have at most {MOST_BYTES:,} bytes; got {len(text.encode()):,}."
+            f"A lecture file must have at most {MAX_BYTES:,} bytes; got {len(text.encode()):,}."
         )
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"A lecture must be a TOML file; it cannot be read: {error}.") from None
+        raise ValueError(f"A lecture must be a valid TOML file; got: {error}.") from None
     steps = table.pop("step", [])
-    if not isinstance(steps, list) or not 1 <= len(steps) <= MOST_STEPS:
-        raise ValueError(f"A lecture must have 1 to {MOST_STEPS} tables [[step]].")
-    head = _checked(table, ("title", "sentence"), {"title", "sentence"}, "The lecture's head")
+    if not isinstance(steps, list) or not 1 <= len(steps) <= MAX_STEPS:
+        raise ValueError(f"A lecture must have 1 to {MAX_STEPS} tables [[step]].")
+    head = _checked(table, ("title", "sentence"), {"title", "sentence"}, "The head of the lecture")
     return Lecture(**head, steps=tuple(_step(i, step) for i, step in enumerate(steps, start=1)))
 
 
 def lectures() -> dict[str, Lecture]:
-    """All lectures of this installation by name, the built-in ones first.
-
-    A file that is no lecture is left out.
-    """
+    """All lectures by name, the built-in ones first; invalid files are skipped."""
     found = {}
     folders = [Path(__file__).parent]
     if os.environ.get("FLOWVIZ_LECTURES"):
         folders.append(Path(os.environ["FLOWVIZ_LECTURES"]))
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
-            if path.stat().st_size <= MOST_BYTES:
+            if path.stat().st_size <= MAX_BYTES:
                 try:
                     found.setdefault(path.stem, parse(path.read_text(encoding="utf-8")))
                 except ValueError:
-                    continue  # UnicodeDecodeError is one
+                    continue  # includes UnicodeDecodeError
     return found
 
 
@@ -128,7 +125,7 @@ def _step(number: int, table: Any) -> Step:
 def _checked(
     table: Mapping[str, Any], needed: tuple[str, ...], known: set[str], where: str
 ) -> dict[str, Any]:
-    """The table's texts and lists of texts, after a check of names and types."""
+    """The entries of a table, after a check of their names and types."""
     for name in needed:
         if not table.get(name):
             raise ValueError(f"{where} must have a {name}.")
@@ -147,6 +144,6 @@ def _checked(
         elif not lists and isinstance(value, str):
             values[name] = value.strip()
         else:
-            kind = "a list of texts" if lists else "a text"
+            kind = "a list of strings" if lists else "a string"
             raise ValueError(f"{where}: {name} must be {kind}; got {value!r:.60}.")
     return values

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from flowviz import datasets
 from flowviz.datasets import DATASETS, PICTURE_SUFFIXES, TABLE_SUFFIXES, Dataset, is_linkable
-from flowviz.datasets.mixture import MOST_MEANS, STD_RANGE, mixture_spec
-from flowviz.datasets.points import COUNT, MOST_NODES
-from flowviz.datasets.uploads import MOST_BYTES
-from flowviz.datasets.word import MOST_LETTERS
+from flowviz.datasets.mixture import MAX_MEANS, STD_RANGE, mixture_spec
+from flowviz.datasets.points import COUNT, MAX_NODES
+from flowviz.datasets.uploads import MAX_BYTES
+from flowviz.datasets.word import MAX_LETTERS
 from flowviz.draws import stream
 from flowviz.ui import state
 from flowviz.ui.pad import draw_pad, means_pad
@@ -94,9 +94,9 @@ def _word(spec: str) -> str:
     text = st.text_input(
         "Word",
         spec.removeprefix("word:") if _kind(spec) == "word" else WORD,
-        max_chars=MOST_LETTERS,
+        max_chars=MAX_LETTERS,
         key=_key("word"),
-        help=f"Up to {MOST_LETTERS} letters; samples fall on them evenly.",
+        help=f"Up to {MAX_LETTERS} letters; samples fall on them evenly.",
     )
     return f"word:{' '.join(text.split())}"
 
@@ -113,7 +113,7 @@ def _mixture(spec: str) -> str:
         help="Of each Gaussian, the same in all directions.",
     )
     means = [tuple(map(float, place.split(","))) for place in places.split(";")]
-    moved = means_pad(means, std=std, most=MOST_MEANS, key=_key("means"))
+    moved = means_pad(means, std=std, most=MAX_MEANS, key=_key("means"))
     st.caption("Click to add, drag to move, double click to remove.")
     return mixture_spec([(round(x, 2), round(y, 2)) for x, y in moved or means], std)
 
@@ -123,7 +123,7 @@ def _upload(spec: str) -> str:
         "CSV or picture",
         [suffix.removeprefix(".") for suffix in TABLE_SUFFIXES + PICTURE_SUFFIXES],
         key=_key("file"),
-        max_upload_size=MOST_BYTES // 1_000_000,
+        max_upload_size=MAX_BYTES // 1_000_000,
         help=f"A table of two numeric columns with {COUNT[0]} to {COUNT[1]:,} rows, or a picture "
         "whose dark pixels are sampled. It is moved and scaled into the frame.",
     )
@@ -146,7 +146,7 @@ def _draw(spec: str) -> str:
     if spec.startswith("drawing:"):
         nodes = dataset(spec).distribution.means
         beneath = nodes[:: max(1, -(-len(nodes) // SHOWN_POINTS))].tolist()
-    drawn = draw_pad(beneath, least=COUNT[0], most=MOST_NODES, key=_key("pad"))
+    drawn = draw_pad(beneath, least=COUNT[0], most=MAX_NODES, key=_key("pad"))
     return spec if drawn is None else datasets.draw(drawn)
 
 

@@ -23,7 +23,7 @@ def test_curves_stream_in_and_say_what_they_show(page):
     expect(page.get_by_text("At equal error")).to_be_visible()
     expect(page.get_by_text("Error is not quality")).to_be_visible()
     expect(page.locator(".fv-goals")).to_contain_text("OT : VP")
-    expect(page.get_by_text("exploded", exact=True).first).to_be_visible()
+    expect(page.get_by_text("diverged", exact=True).first).to_be_visible()
     expect(page.locator(".fv-goals tbody tr")).to_have_count(2)
 
 
