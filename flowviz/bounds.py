@@ -1,9 +1,15 @@
 """The bounds of a config's numbers: one sentence for whatever lies beyond them."""
 
-__all__ = ["MOST_SEED", "check_bounds", "is_whole"]
+__all__ = ["FRAME", "MAX_SAMPLES", "MAX_SEED", "check_bounds", "is_whole"]
 
-MOST_SEED = 2**31 - 1
-"""The largest seed that every generator takes."""
+MAX_SEED = 2**31 - 1
+"""The largest seed: the same for every command, page and file."""
+
+MAX_SAMPLES = 10_000_000
+"""The largest number of samples of one command."""
+
+FRAME = 5.0
+"""Figures show the plane over [-FRAME, FRAME]^2, for every data set."""
 
 
 def check_bounds(config: object, **bounds: tuple[float, float]) -> None:

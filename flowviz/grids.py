@@ -19,6 +19,7 @@ from torch import Tensor
 
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
+from flowviz.roots import bisect
 
 __all__ = ["GRIDS", "Grid", "ratio", "time_of"]
 
@@ -28,9 +29,6 @@ in noise, and the path that starts without any data has no lambda to count from.
 
 RHO = 7.0
 """EDM's exponent: steps shorten towards the data, though less than evenly in log lambda."""
-
-HALVINGS = 60
-"""Halvings of [0, t_max] after which a time has all the digits of a float64."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,12 @@ def ratio(path: AffinePath, t: Tensor) -> Tensor:
 def time_of(path: AffinePath, wanted: Tensor) -> Tensor:
     """The times in [0, t_max] at which alpha_t / sigma_t is `wanted` (S,), float64, (S,).
 
-    Found by halving, for it rises with t on every path; a ratio beyond the ends gives an end.
+    Found by bisection, since the ratio increases with t on every path; for a ratio beyond the
+    ends it is the nearer end.
     """
-    low = torch.zeros_like(wanted, dtype=torch.float64)
-    high = torch.full_like(low, path.t_max)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        before = ratio(path, middle) < wanted
-        low, high = torch.where(before, middle, low), torch.where(before, high, middle)
-    return (low + high) / 2
+    first = torch.zeros_like(wanted, dtype=torch.float64)
+    last = torch.full_like(first, path.t_max)
+    return bisect(lambda t: ratio(path, t) < wanted, first, last)
 
 
 def _entry(name: str, label: str, sentence: str) -> Callable[[Callable], Callable]:

@@ -84,7 +84,7 @@ class AffinePath:
         d_alpha x / alpha - D noise / alpha with D = d_alpha sigma - alpha d_sigma.
         """
         c = self.coefficients(t, x)
-        return (c.d_alpha * x - self._wronskian(c) * noise) / c.alpha
+        return (c.d_alpha * x - c.wronskian * noise) / c.alpha
 
     def velocity_from_score(self, t: Tensor, x: Tensor, score: Tensor) -> Tensor:
         """The marginal velocity from the score of p_t (Lipman et al. 2022, eq. 46, true sign)."""
@@ -94,12 +94,12 @@ class AffinePath:
     def velocity_from_data(self, t: Tensor, x: Tensor, data: Tensor) -> Tensor:
         """The marginal velocity from E[x_1 | x_t = x]; sigma_t must not be 0."""
         c = self.coefficients(t, x)
-        return (c.d_sigma * x + self._wronskian(c) * data) / c.sigma
+        return (c.d_sigma * x + c.wronskian * data) / c.sigma
 
     def noise_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
         """E[x_0 | x_t = x] from the marginal velocity, shape (B, *)."""
         c = self.coefficients(t, x)
-        return (c.d_alpha * x - c.alpha * velocity) / self._wronskian(c)
+        return (c.d_alpha * x - c.alpha * velocity) / c.wronskian
 
     def score_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
         """The score of p_t from the marginal velocity, shape (B, *)."""
@@ -109,7 +109,7 @@ class AffinePath:
     def data_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
         """E[x_1 | x_t = x] from the marginal velocity, shape (B, *)."""
         c = self.coefficients(t, x)
-        return (c.sigma * velocity - c.d_sigma * x) / self._wronskian(c)
+        return (c.sigma * velocity - c.d_sigma * x) / c.wronskian
 
     def coefficients(self, t: Tensor, x: Tensor) -> Coefficients:
         """The scheduler's coefficients at t, shaped to multiply x of shape (B, *)."""
@@ -118,7 +118,3 @@ class AffinePath:
         t = t.to(finest_float(t.device))  # 1 - t keeps its digits near the end
         shape = t.shape + (1,) * (x.ndim - 1 if t.ndim else 0)
         return Coefficients(*(s.to(x).reshape(shape) for s in self.scheduler(t)))
-
-    @staticmethod
-    def _wronskian(c: Coefficients) -> Tensor:
-        return c.d_alpha * c.sigma - c.alpha * c.d_sigma

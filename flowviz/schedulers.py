@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from flowviz.registry import Registry, hint_at
+from flowviz.roots import bisect
 
 __all__ = [
     "LEARNED",
@@ -49,6 +50,11 @@ class Coefficients(NamedTuple):
     sigma: Tensor
     d_alpha: Tensor
     d_sigma: Tensor
+
+    @property
+    def wronskian(self) -> Tensor:
+        """d_alpha sigma - alpha d_sigma, positive on every path."""
+        return self.d_alpha * self.sigma - self.alpha * self.d_sigma
 
 
 class Scheduler(Protocol):
@@ -254,7 +260,7 @@ class Shaped:
                     f"0.4, 0.6, 0.8, 1 to the next; got {', '.join(f'{v:g}' for v in values)}."
                 )
         t = self.t_max
-        arrived = _value(self._alphas, t)
+        arrived = self(torch.tensor(t, dtype=torch.float64, device="cpu")).alpha.item()
         if arrived < self.LEAST_ALPHA:
             raise ValueError(
                 f"alpha must have reached {self.LEAST_ALPHA} where sigma falls to {SIGMA_STOP}; "
@@ -281,13 +287,9 @@ class Shaped:
 
     def __call__(self, t: Tensor) -> Coefficients:
         """The coefficients at times t in [0, t_max], of any shape."""
-        count = len(self.KNOTS) + 1
-        at = (t.detach() * count).long().clamp(0, count - 1)
-        h = t * count - at
-        (alpha, d_alpha), (sigma, d_sigma) = (
-            _cubic(t.new_tensor(_pieces(values))[at], h) for values in (self._alphas, self._sigmas)
-        )
-        return Coefficients(alpha, sigma, count * d_alpha, count * d_sigma)
+        alpha, d_alpha = _spline(self._alphas, t)
+        sigma, d_sigma = _spline(self._sigmas, t)
+        return Coefficients(alpha, sigma, d_alpha, d_sigma)
 
 
 @dataclass(frozen=True)
@@ -390,25 +392,20 @@ def _end_slope(chord: float, beside: float) -> float:
     return math.copysign(max(abs(chord) / 4, wanted * math.copysign(1, chord)), chord)
 
 
-def _value(values: tuple[float, ...], t: float) -> float:
-    """The cubic through values at even knots, at one t in [0, 1].
-
-    In Python's numbers, for schedulers are also built where tensors have no values (meta).
-    """
+def _spline(values: tuple[float, ...], t: Tensor) -> tuple[Tensor, Tensor]:
+    """The monotone cubic through values at even knots, and its derivative, at t in [0, 1]."""
     count = len(values) - 1
-    at = min(int(t * count), count - 1)
-    (a, b, c, d), h = _pieces(values)[at], t * count - at
-    return a + h * (b + h * (c + h * d))
+    at = (t.detach() * count).long().clamp(0, count - 1)
+    value, slope = _cubic(t.new_tensor(_pieces(values))[at], t * count - at)
+    return value, count * slope
 
 
 @lru_cache(maxsize=256)
 def _falls_to(values: tuple[float, ...], level: float) -> float:
     """The last time at which the cubic through falling values is `level` or more."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _value(values, middle) >= level else (low, middle)
-    return low
+    # On the CPU explicitly: schedulers are also built where tensors have no values (meta).
+    low, high = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
+    return bisect(lambda t: _spline(values, t)[0] >= level, low, high).item()
 
 
 def _number(name: str, text: str) -> float:

@@ -173,7 +173,7 @@ def test_a_likelihood_that_fails_says_why():
         ({"method": "dopri5", "nfe": None, "tol": 0.0}, "tol must be between"),
         ({"method": "rk4", "nfe": 10}, "nearest that it can: 8 and 12"),
         ({"nfe": None}, "give it nfe"),
-        ({"n": 0}, "at least 1"),
+        ({"n": 0}, r"n must be in 1\.\."),
         ({"method": "eulr"}, "Did you mean 'euler'"),
         ({"metrics": ("energie",)}, "Did you mean 'energy'"),
     ],

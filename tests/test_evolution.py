@@ -16,9 +16,9 @@ from flowviz.experiments.evolution import (
     compute_flow,
     compute_scene,
     last_step,
-    sliced_w2,
 )
 from flowviz.fields import exact_field
+from flowviz.metrics import projections, sliced_w2
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.solvers import METHODS
@@ -132,14 +132,14 @@ def test_off_support_counts_the_particles_that_missed():
 def test_sliced_distance_of_a_shifted_set_is_the_shift_over_root_two():
     # Along a direction at angle a the shift is |v| cos(a - b): mean square |v|^2 / 2.
     points = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
-    quantiles = evolution._project(points)
+    quantiles = projections(points)
     moved = np.stack([points, points + np.float32([3.0, 4.0])])
     np.testing.assert_allclose(sliced_w2(moved, quantiles), [0, 5 / np.sqrt(2)], atol=1e-5)
 
 
 def test_sliced_distance_of_a_frame_does_not_know_the_order_of_its_points():
     points = np.random.default_rng(1).normal(size=(1, 100, 2)).astype(np.float32)
-    quantiles = evolution._project(points[0, ::-1])
+    quantiles = projections(points[0, ::-1])
     assert sliced_w2(points, quantiles)[0] < 1e-6
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from flowviz.distributions import Boxes, GaussianMixture
-from flowviz.metrics import METRICS, unbounded
+from flowviz.metrics import METRICS, projections, sliced_w2, unbounded
 
 BOARD = Boxes(
     torch.tensor([-4.0, 0.0, 4.0]),
@@ -111,3 +111,10 @@ def test_histogram_counts_what_lies_outside():
 
 def test_unbounded_supports_are_known():
     assert unbounded(GaussianMixture(torch.zeros(1, 2), 1.0)) and not unbounded(BOARD)
+
+
+def test_sliced_distance_is_one_number_for_tables_and_pictures():
+    """The metric and the distance that the Compare page shows over time are one function."""
+    x, y = (BOARD.sample(500, torch.Generator().manual_seed(k)) for k in (5, 6))
+    shown = sliced_w2(torch.stack([x, y]).numpy(), projections(y.numpy()))
+    assert shown.tolist() == pytest.approx([METRICS["sliced-w2"](x, y), 0], rel=1e-5, abs=1e-12)

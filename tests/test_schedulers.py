@@ -169,3 +169,13 @@ def test_a_shape_is_built_where_tensors_have_no_values() -> None:
     with torch.device("meta"):  # as checkpoints are read
         own = scheduler("shaped:a1=0.123")
         assert own.t_max == scheduler("shaped:a1=0.123").t_max
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_wronskian_is_positive_and_that_of_the_coefficients(spec: str) -> None:
+    path = scheduler(spec)
+    c = path(torch.linspace(0.001, path.t_max, 50, dtype=torch.float64))
+    assert (c.wronskian > 0).all()
+    # It is alpha sigma times the rate at which log(alpha / sigma) rises.
+    rate = c.d_alpha / c.alpha - c.d_sigma / c.sigma
+    torch.testing.assert_close(c.wronskian, c.alpha * c.sigma * rate)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from flowviz.bounds import MAX_SAMPLES, MAX_SEED
+
 if TYPE_CHECKING:
     import torch
 
     from flowviz.experiments.evaluate import EvaluateConfig
-
-MOST_SAMPLES = 10_000_000
 
 NFE = 20
 """Field evaluations of a fixed-step solver that is given no number."""
@@ -282,14 +282,14 @@ def sample_count(options: argparse.Namespace) -> int:
 
 
 def checked_number(value: int, option: str, least: int) -> int:
-    """The value of an option that must be in [least, MOST_SAMPLES]."""
-    if not least <= value <= MOST_SAMPLES:
-        raise ValueError(f"{option} must be in [{least}, {MOST_SAMPLES}]; got {value}.")
+    """The value of an option that must be in [least, MAX_SAMPLES]."""
+    if not least <= value <= MAX_SAMPLES:
+        raise ValueError(f"{option} must be in [{least}, {MAX_SAMPLES}]; got {value}.")
     return value
 
 
 def checked_seed(options: argparse.Namespace) -> int:
     """--seed, checked."""
-    if not 0 <= options.seed < 2**53:
-        raise ValueError(f"--seed must be in [0, 2^53); got {options.seed}.")
+    if not 0 <= options.seed <= MAX_SEED:
+        raise ValueError(f"--seed must be in 0..{MAX_SEED}; got {options.seed}.")
     return options.seed

@@ -7,14 +7,12 @@ from functools import cached_property
 import torch
 from torch import Generator, Tensor
 
+from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
 from flowviz.draws import stream
 from flowviz.registry import Registry
 
 __all__ = ["DATASETS", "FRAME", "Dataset", "Sampler", "from_frame", "to_frame"]
-
-FRAME = 5.0
-"""Figures show [-FRAME, FRAME]^2, for every data set."""
 
 Sampler = Callable[[int, Generator], Tensor]
 """A function of a number n and a generator that returns n independent samples, (n, 2) float32."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from flowviz.bounds import MAX_SAMPLES, MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import log_prob, normal_log_prob
 from flowviz.distributions import PointMasses
@@ -101,8 +102,7 @@ class EvaluateConfig:
             raise ValueError(f"{self.method} takes fixed steps; give it nfe, not a tolerance.")
         else:
             steps_for(self.method, self.nfe)
-        if self.n < 1 or self.draws < 1:
-            raise ValueError(f"n and draws must be at least 1; got {self.n} and {self.draws}.")
+        check_bounds(self, n=(1, MAX_SAMPLES), draws=(1, MAX_SAMPLES), seed=(0, MAX_SEED))
         _ = GRIDS[self.grid], [METRICS[name] for name in self.metrics]
 
 

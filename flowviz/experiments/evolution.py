@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.draws import noise, stream
 from flowviz.experiments.sources import source
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
+from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
 from flowviz.schedulers import CondOT, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
@@ -44,7 +45,6 @@ __all__ = [
     "last_step",
     "nearest_time",
     "resolve",
-    "sliced_w2",
 ]
 
 EXACT = "exact"
@@ -52,9 +52,6 @@ EXACT = "exact"
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
 """Numbers of function evaluations that menus offer, as nearly as a method can spend them."""
-
-ANGLES = 20
-"""Directions of the sliced distance, evenly over the half circle."""
 
 FLOOR_SETS = 4
 """Fresh sets of data whose distance to the reference is averaged to a floor."""
@@ -117,7 +114,7 @@ class FlowConfig:
         scheduler(self.path)
         if not METHODS[self.method].adaptive:
             steps_for(self.method, self.nfe)
-        check_bounds(self, n=(2, 100_000), frames=(2, 1_001), seed=(0, MOST_SEED))
+        check_bounds(self, n=(2, 100_000), frames=(2, 1_001), seed=(0, MAX_SEED))
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
 
@@ -373,20 +370,6 @@ def last_step(times: NDArray, values: NDArray, t: float) -> NDArray:
     return values[max(int(np.searchsorted(times, t, side="right")) - 1, 0)]
 
 
-def sliced_w2(states: NDArray, quantiles: NDArray) -> NDArray[np.float64]:
-    """The sliced 2-Wasserstein distance of each set of points to a reference, (K,).
-
-    Exact in each of ANGLES evenly spaced directions, where it is the distance of sorted
-    projections; the root of the mean square over directions (Bonneel et al. 2015).
-
-    Args:
-        states: sets of points, (K, n, 2).
-        quantiles: sorted projections of as many reference points, (ANGLES, n), from `_project`.
-    """
-    gaps = np.stack([_project(points) for points in states]) - quantiles
-    return np.sqrt(np.mean(np.square(gaps), axis=(1, 2), dtype=np.float64))
-
-
 @dataclass(frozen=True)
 class _Reference:
     """Fresh data, its sorted projections, and how far other fresh data is from it."""
@@ -405,24 +388,14 @@ def _reference(data: str, n: int) -> _Reference:
     target = _dataset(data)
     generator = stream(0, "reference")
     points = target.sample(n, generator)
-    quantiles = _project(points.numpy())
+    quantiles = projections(points.numpy())
     fresh = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])
-    far = torch.tensor([[1e6, 1e6]])
     return _Reference(
         points.numpy(),
         quantiles,
         float(sliced_w2(fresh, quantiles).mean()),
-        bounded=not bool(target.distribution.contains(far).all()),
+        bounded=not unbounded(target.distribution),
     )
-
-
-def _project(points: NDArray) -> NDArray[np.float32]:
-    """The sorted projections of points (n, 2) on ANGLES directions, (ANGLES, n) float32."""
-    angles = np.arange(ANGLES) * np.pi / ANGLES
-    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    projections = directions @ points.T.astype(np.float32)
-    projections.sort(axis=1)
-    return projections
 
 
 def _field(name: str, path: AffinePath, target: Dataset) -> Field:

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME
 from flowviz.draws import noise
 from flowviz.experiments.evolution import EXACT, resolve
@@ -99,7 +99,7 @@ class HistogramConfig:
     def __post_init__(self) -> None:
         scheduler(self.path)
         steps_for(self.method, self.nfe)
-        check_bounds(self, frames=(1, 101), cells=(2, 512), n=(1, 1_000_000), seed=(0, MOST_SEED))
+        check_bounds(self, frames=(1, 101), cells=(2, 512), n=(1, 1_000_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)

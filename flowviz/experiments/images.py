@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flowviz.bounds import check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.datasets.images import ImageSet
 from flowviz.device import limit_threads
@@ -95,7 +95,7 @@ class ImageConfig:
             self,
             nfe=(1, 10_000),
             n=(1, MOST_IMAGES),
-            seed=(0, 2**53 - 1),
+            seed=(0, MAX_SEED),
             guidance=(0.0, 100.0),
         )
         if not 0 < self.tol < 1:

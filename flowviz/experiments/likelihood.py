@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, normal_log_prob
 from flowviz.device import limit_threads, processors
@@ -130,7 +130,7 @@ class DensityConfig(_Backward):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_time(self.t)
-        check_bounds(self, cells=(2, 512), probes=(0, 64), seed=(0, MOST_SEED))
+        check_bounds(self, cells=(2, 512), probes=(0, 64), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +207,7 @@ class GapConfig(_Backward):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_time(self.t)
-        check_bounds(self, n=(2, 100_000), seed=(0, MOST_SEED))
+        check_bounds(self, n=(2, 100_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import Dataset, dataset
 from flowviz.device import limit_threads
 from flowviz.draws import noise
@@ -121,7 +121,8 @@ class CurveConfig:
     metrics: tuple[str, ...] = QUICK
 
     def __post_init__(self) -> None:
-        check_bounds(self, n=(10, 20_000), seeds=(1, 20), seed=(0, MOST_SEED))
+        check_bounds(self, n=(10, 20_000), seeds=(1, 20))
+        check_bounds(self, seed=(0, MAX_SEED - self.seeds + 1))
         if not self.budgets:
             raise ValueError(f"{self.method} needs one budget or more; got none.")
         _ = GRIDS[self.grid], [METRICS[name] for name in self.metrics]

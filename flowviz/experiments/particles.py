@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.draws import noise, stream
 from flowviz.experiments.evolution import EXACT, resolve
 from flowviz.metrics import METRICS
@@ -84,7 +84,7 @@ class ParticlesConfig:
             steps_for(FLOW, self.nfe)
         elif self.way != PAIRS:
             _ = SAMPLERS[self.way]
-        check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MOST_SEED))
+        check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -300,11 +300,6 @@ class Factor:
     """What multiplies x."""
 
 
-def _det(c: Coefficients) -> Tensor:
-    """D = d_alpha sigma - alpha d_sigma."""
-    return c.d_alpha * c.sigma - c.alpha * c.d_sigma
-
-
 def _none(c: Coefficients) -> Tensor:
     return torch.zeros_like(c.alpha)
 
@@ -314,43 +309,43 @@ FACTORS = (
         "score",
         "velocity",
         r"\sigma D/\alpha",
-        lambda c: c.sigma * _det(c) / c.alpha,
+        lambda c: c.sigma * c.wronskian / c.alpha,
         lambda c: c.d_alpha / c.alpha,
     ),
     Factor(
         "noise",
         "velocity",
         r"-D/\alpha",
-        lambda c: -_det(c) / c.alpha,
+        lambda c: -c.wronskian / c.alpha,
         lambda c: c.d_alpha / c.alpha,
     ),
     Factor(
         "data",
         "velocity",
         r"D/\sigma",
-        lambda c: _det(c) / c.sigma,
+        lambda c: c.wronskian / c.sigma,
         lambda c: c.d_sigma / c.sigma,
     ),
     Factor(
         "velocity",
         "score",
         r"\alpha/(\sigma D)",
-        lambda c: c.alpha / (c.sigma * _det(c)),
-        lambda c: -c.d_alpha / (c.sigma * _det(c)),
+        lambda c: c.alpha / (c.sigma * c.wronskian),
+        lambda c: -c.d_alpha / (c.sigma * c.wronskian),
     ),
     Factor(
         "velocity",
         "noise",
         r"-\alpha/D",
-        lambda c: -c.alpha / _det(c),
-        lambda c: c.d_alpha / _det(c),
+        lambda c: -c.alpha / c.wronskian,
+        lambda c: c.d_alpha / c.wronskian,
     ),
     Factor(
         "velocity",
         "data",
         r"\sigma/D",
-        lambda c: c.sigma / _det(c),
-        lambda c: -c.d_sigma / _det(c),
+        lambda c: c.sigma / c.wronskian,
+        lambda c: -c.d_sigma / c.wronskian,
     ),
     Factor("noise", "score", r"-1/\sigma", lambda c: -1 / c.sigma, _none),
     Factor(

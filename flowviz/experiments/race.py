@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import Dataset, dataset
 from flowviz.draws import stream
 from flowviz.experiments.evaluate import EvaluateConfig, evaluate, floors
@@ -152,6 +152,7 @@ class RaceConfig(_Entry):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_bounds(self, seeds=(1, 10))
+        check_bounds(self, seed=(0, MAX_SEED - self.seeds + 1))
         self.training("ot", 0)
 
     def training(self, entrant: str, run: int) -> TrainConfig:

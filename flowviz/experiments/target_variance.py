@@ -96,7 +96,7 @@ def compute_target(config: TargetConfig) -> TargetResult:
         x_0, x_1 = (v.double() for v in draw_pairs(target, config.n, generator))
         x = path.flow(t, x_0, x_1)
         c = path.coefficients(t, x)
-        factor = ((c.d_alpha * c.sigma - c.alpha * c.d_sigma) / c.sigma) ** 2 / 2
+        factor = (c.wronskian / c.sigma) ** 2 / 2
         values = factor * exact.target.posterior(c.alpha, c.sigma, x).variance
         means.append(values.mean().item())
         errors.append(values.std().item() / math.sqrt(config.n))

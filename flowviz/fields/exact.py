@@ -108,9 +108,9 @@ class ExactField:
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
         """The divergence of the marginal velocity at x, shape (B,)."""
         c, posterior = self._posterior(t, x)
-        alpha, sigma, d_alpha, d_sigma = (value.squeeze(-1) for value in c)
-        wronskian = d_alpha * sigma - alpha * d_sigma
-        return (2 * d_sigma / sigma + wronskian * alpha / sigma**3 * posterior.variance).to(x)
+        c = Coefficients(*(value.squeeze(-1) for value in c))
+        gain = c.wronskian * c.alpha / c.sigma**3
+        return (2 * c.d_sigma / c.sigma + gain * posterior.variance).to(x)
 
     def density_grid(self, t: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,) at one time t (), shape (ny, nx), in xs' dtype.

@@ -274,7 +274,7 @@ class LearnedPathField(nn.Module):
         reference path is least (alpha is kept from 0).
         """
         c = self.path.coefficients(t, x)
-        least = 2 * c.sigma * (c.d_alpha * c.sigma - c.alpha * c.d_sigma) / (c.alpha + 0.01)
+        least = 2 * c.sigma * c.wronskian / (c.alpha + 0.01)
         order = _fine(torch.arange(TIDES, device=x.device))
         angles = math.pi / self.path.t_max * order * _fine(t)[..., None]
         tides = (torch.cos(angles).to(x) * self.strength.to(x)).sum(dim=-1)

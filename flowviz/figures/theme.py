@@ -9,6 +9,8 @@ are readable in grey, and avoid the hues of the roles: density is slate below co
 
 import plotly.graph_objects as go
 
+from flowviz.bounds import FRAME
+
 __all__ = [
     "DENSITY_RAMP",
     "DIFFERENCE_RAMP",
@@ -28,8 +30,6 @@ __all__ = [
     "template",
 ]
 
-FRAME = 5.0
-"""Figures show the plane over [-FRAME, FRAME]^2, for every data set."""
 
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
 """Font of figures: the font of the page, or a similar one where a figure is opened alone."""

@@ -1,6 +1,6 @@
 """Measures of how well samples of the plane agree with data."""
 
 from flowviz.metrics.entry import METRICS, Metric
-from flowviz.metrics.plane import HALF_WIDTH, unbounded
+from flowviz.metrics.plane import projections, sliced_w2, unbounded
 
-__all__ = ["HALF_WIDTH", "METRICS", "Metric", "unbounded"]
+__all__ = ["METRICS", "Metric", "projections", "sliced_w2", "unbounded"]

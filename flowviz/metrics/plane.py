@@ -7,19 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
 from flowviz.metrics.entry import METRICS, Metric
 
-__all__ = ["HALF_WIDTH", "unbounded"]
-
-HALF_WIDTH = 5.0
-"""Histograms cover [-5, 5]^2, the frame of every data set, and count what lies outside."""
+__all__ = ["projections", "sliced_w2", "unbounded"]
 
 BINS = 40
 """Bins of a histogram along each axis: 0.25 wide."""
 
 ANGLES = 64
-"""Directions of the sliced distance, even over the half circle: better than random ones."""
+"""Directions of the sliced distance, evenly over the half circle, which beats random ones."""
 
 FAR = 1e9
 """A coordinate that no bounded support reaches."""
@@ -61,13 +59,8 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
 def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The sliced Wasserstein-2 distance of two sets; of equally many rows, the smaller number."""
     n = min(len(samples), len(reference))
-    angles = math.pi * (torch.arange(ANGLES, dtype=torch.float64) + 0.5) / ANGLES
-    directions = torch.stack([torch.cos(angles), torch.sin(angles)])
-    projected = (
-        np.sort((_float64(x[:n]) @ directions).numpy(), axis=0) for x in (samples, reference)
-    )
-    first, second = projected
-    return float(np.sqrt(np.mean((first - second) ** 2)))
+    first, second = (_float64(x[:n]).numpy() for x in (samples, reference))
+    return float(sliced_w2(first, projections(second)))
 
 
 @_enter(
@@ -153,6 +146,29 @@ def _histogram_kl(samples: Tensor, reference: Tensor, distribution: Distribution
     return max(float(np.sum(data * np.log(data / model))), 0.0)
 
 
+def projections(points: NDArray) -> NDArray:
+    """The sorted projections of points (..., n, 2) on ANGLES directions, (..., ANGLES, n)."""
+    angles = np.pi * (np.arange(ANGLES) + 0.5) / ANGLES
+    directions = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(points.dtype)
+    projected = directions @ points.swapaxes(-1, -2)
+    projected.sort(axis=-1)
+    return projected
+
+
+def sliced_w2(points: NDArray, reference: NDArray) -> NDArray[np.float64]:
+    """The sliced 2-Wasserstein distance of points (..., n, 2) to a reference, (...,).
+
+    It is exact in each direction, where it is the distance of sorted projections; the result is
+    the root mean square over directions (Bonneel et al. 2015).
+
+    Args:
+        points: one or several sets of n points.
+        reference: the `projections` of n reference points, (ANGLES, n).
+    """
+    gaps = projections(points) - reference
+    return np.sqrt(np.mean(np.square(gaps), axis=(-2, -1), dtype=np.float64))
+
+
 def unbounded(distribution: Distribution) -> bool:
     """Whether the support is the whole plane, so that no sample can lie off it."""
     return bool(distribution.contains(torch.full((1, 2), FAR)).all())
@@ -160,7 +176,7 @@ def unbounded(distribution: Distribution) -> bool:
 
 def _histogram(x: Tensor) -> NDArray[np.float64]:
     """The shares of the rows of x in each bin and, last, outside, shape (BINS^2 + 1,)."""
-    edges = np.linspace(-HALF_WIDTH, HALF_WIDTH, BINS + 1)
+    edges = np.linspace(-FRAME, FRAME, BINS + 1)
     points = _float64(x).numpy()
     counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=[edges, edges])
     shares = counts.ravel() / len(points)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowviz.bounds import MOST_SEED
+from flowviz.bounds import MAX_SEED
 from flowviz.settings import setting
 
 __all__ = [
@@ -41,7 +41,7 @@ def own_setting(help: str, label: str = "Your own schedule, too") -> Any:
 
 def seed_setting(label: str = "Seed", help: str = SEED_HELP, **more: Any) -> Any:
     """The seed of the random numbers."""
-    return setting(0, label, kind="seed", bounds=(0, MOST_SEED), help=help, **more)
+    return setting(0, label, kind="seed", bounds=(0, MAX_SEED), help=help, **more)
 
 
 def signed(value: float) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.distributed import ALONE, Processes
 from flowviz.networks.classifier import Classifier
@@ -33,7 +33,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "smoothing": (0.0, 0.999),
     "shift": (0, 64),
     "ema": (0.0, 0.999999),
-    "seed": (0, MOST_SEED),
+    "seed": (0, MAX_SEED),
 }
 """Minimum and maximum of each number of a `ClassifierConfig`."""
 

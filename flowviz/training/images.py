@@ -24,7 +24,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.device import finest_float
 from flowviz.distributed import ALONE, Processes
@@ -59,7 +59,7 @@ IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
     "clip": (0.0, 1e6),
     "ema": (0.0, 0.999999),
     "drop_class": (0.0, 1.0),
-    "seed": (0, MOST_SEED),
+    "seed": (0, MAX_SEED),
 }
 """Minimum and maximum of each number of an `ImageTrainConfig`."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flowviz.bounds import MOST_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import Dataset
 from flowviz.device import finest_float
@@ -41,7 +41,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "lr": (1e-6, 1.0),
     "steps": (1, 10_000_000),
     "ema": (0.0, 0.99999),
-    "seed": (0, MOST_SEED),
+    "seed": (0, MAX_SEED),
 }
 """Minimum and maximum of each number of a `TrainConfig`."""
 

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeVar
 
 import streamlit as st
 
+from flowviz.bounds import MAX_SEED
+
 __all__ = [
     "budget",
     "count",
@@ -38,9 +40,6 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-
-BOX_SEED = 999_999
-"""The largest seed of a box and of its link."""
 
 NONE = "none"
 """What a link says of a menu of which nothing is chosen: an empty value would be lost."""
@@ -293,7 +292,7 @@ def integer(
             key=f"{key}:dice",
             help=f"Draw another {label.lower()}",
             on_click=_roll,
-            args=(key, low, high),
+            args=(key, low, min(high, 999_999)),
             width="stretch",
             disabled=_is_fixed(slug),
         )
@@ -310,7 +309,7 @@ def seed(
     help: str | None = None,
 ) -> int:
     """A box for the seed of a random draw, with a button that draws another."""
-    return integer(slug, label, 0, BOX_SEED, default, dice=dice, help=help)
+    return integer(slug, label, 0, MAX_SEED, default, dice=dice, help=help)
 
 
 def number(

@@ -1,0 +1,26 @@
+"""Bisection: where a monotone condition changes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+__all__ = ["bisect"]
+
+HALVINGS = 60
+"""After as many halvings an interval of length 1 has all the digits of a float64."""
+
+
+def bisect(before: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
+    """The points in [low, high] up to which `before` holds, elementwise, of low's shape.
+
+    Args:
+        before: maps points to bool, of the same shape; true below some point and false above it.
+        low: lower ends, float64.
+        high: upper ends, likewise.
+    """
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        below = before(middle)
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
