@@ -116,7 +116,7 @@ class Settings:
         return {
             "data": self.data,
             "time grid": self.grid,
-            "samples a seed": self.n,
+            "samples per seed": self.n,
             "seeds": f"{self.seed} to {self.seed + self.seeds - 1}",
         }
 
@@ -164,7 +164,7 @@ def controls() -> Settings:
             + METRICS.sentences(measures)
             + " What is slow (exact Wasserstein-2, MMD) takes some 20 seconds more.",
         )
-        n = state.count("n", "Samples a seed", SIZES, DEFAULT.n)
+        n = state.count("n", "Samples per seed", SIZES, DEFAULT.n)
         left, right = st.columns(2)
         with left:
             seeds = state.integer("seeds", "Seeds", 1, 8, DEFAULT.seeds, help="For error bars.")
@@ -269,7 +269,7 @@ def _status(key: str, config: SweepConfig, done: int, running: sweeps.Sweep | No
         if running.waiting:
             text = "Waiting for the sweep before it to end …"
         elif running.live:
-            text += " · each is judged over all seeds before it is drawn"
+            text += " · a curve appears when all its seeds are done"
         elif running.cancelled:
             text += ": stopped, and kept"
         st.progress(done / total, text=text)
@@ -595,10 +595,10 @@ def _method(settings: Settings, curves: Sequence[Curve]) -> str:
     return (
         f"{settings.seeds} seeds of {settings.n:,} samples; bars run from the lowest seed to the "
         f"highest. Error: against {_reference(curves)}, same field and noise. Between budgets, "
-        "curves are taken as straight on these axes; a solver has arrived at the budget from "
-        "which on it stays below the dashed line. The floor is a perfect sampler from the same "
-        f"noise ({floor:.4g}); the band is the spread between fresh data sets. With unlimited "
-        f"NFE: {left}{networks}."
+        "curves are interpolated linearly on these axes; a solver reaches the target at the "
+        "NFE from which it stays below the dashed line. The floor is the best possible value, by "
+        f"the exact flow from the same noise ({floor:.4g}); the band is the spread between two "
+        f"samples of the data. With unlimited NFE: {left}{networks}."
     )
 
 

@@ -216,7 +216,7 @@ def _panel(way: Way, shown: int) -> players.Panel:
                 result.energy[-1],
                 3,
                 help=f"At t = 1, of {len(result.displacement)} particles to as many fresh data; "
-                f"two fresh sets are {result.floor[-1]:.3f} apart, at most "
+                f"two samples of the data are {result.floor[-1]:.3f} apart, at most "
                 f"{result.highest[-1]:.3f}.",
             ),
         ),
@@ -230,7 +230,7 @@ def lesson(settings: Settings, ways: Sequence[Way]) -> str:
     within = [flow.agrees, noisy.agrees]
     ends = (
         f"ODE and SDE end {flow.energy[-1]:.3f} and {noisy.energy[-1]:.3f} from the data in "
-        f"energy distance; two fresh sets of data are {flow.floor[-1]:.3f} apart on average and "
+        f"energy distance; two samples of the data are {flow.floor[-1]:.3f} apart on average and "
         f"up to {flow.highest[-1]:.3f}. "
     )
     if all(within):
@@ -292,7 +292,7 @@ def _marginals(settings: Settings, ways: Sequence[Way]) -> None:
         for way in ways
     ]
     fresh = curves.Curve(
-        label="two fresh sets: mean, and up to the largest",
+        label="two samples of the data: mean, and up to the largest",
         colour=theme.colour("exact", dark=is_dark()),
         x=times,
         y=first.floor,

@@ -174,7 +174,7 @@ def _lesson(facts: Sequence[Course]) -> str:
     )
     if long.share - short.share >= 0.005:
         text += f" and for {short.share:.0%} on {short.label}"
-    text += ": steps that are even in t are spent well or idly accordingly. "
+    text += ", so equal time steps are partly wasted where the noise hardly changes. "
     beyond = [f.label for f in facts if f.circle > 2]
     if beyond:
         text += f"{' and '.join(beyond)} begins with noise beyond the frame of the figure. "

@@ -513,7 +513,7 @@ def _curve(current: Placed, seen: Snapshot, what: str) -> None:
             lines,
             x_title="training step",
             y_title=title,
-            floor_label="two fresh sets of data" if what == "quality" else "irreducible floor",
+            floor_label="two samples of the data" if what == "quality" else "irreducible floor",
             log_y=True,
             dark=dark,
         ),

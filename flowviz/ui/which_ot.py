@@ -89,8 +89,8 @@ def meanings() -> None:
         "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
         "| **Optimal transport map** | which noise goes to which data, of all | the cost "
         "${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ | Brenier 1991 |\n"
-        "| **Reflow** | which pairs: those that a flow made | nothing, yet no cost rises | Liu et "
-        "al. 2022, thm 3.5 |\n"
+        "| **Reflow** | which pairs: those that a flow made | not optimal, but never worse | "
+        "Liu et al. 2022, thm 3.5 |\n"
     )
 
 
@@ -335,7 +335,8 @@ def _cost_words(cost: _Curve, last: CostResult) -> str:
     alone, whole = cost.values[0], cost.values[-1]
     text = (
         f"**From {alone:.1f} to {whole:.2f}**: the larger the minibatch, the nearer to W₂². Two "
-        f"samples of {ALL:,} still lie above it, since they must also pay for their own chance; "
+        f"samples of {ALL:,} still lie above it, since small samples cost a little extra by "
+        "chance; "
     )
     return text + (
         f"reflow costs {last.cost:.2f} ± {last.error:.2f}, and no map can cost less than W₂², "

@@ -327,7 +327,7 @@ def _curves(
             lines,
             x_title=f"function evaluations (NFE), {solver}",
             y_title=title,
-            floor_label="a perfect sampler, same noise",
+            floor_label="best possible, same noise",
             log_x=True,
             log_y=True,
             markers=True,

@@ -29,7 +29,7 @@ RESERVE = 440
 """Height in pixels that a page needs beside the planes, so that all fits in a window."""
 LOSS_TITLE = "loss, not comparable between paths"
 EXCESS_TITLE = "loss − irreducible floor"
-FLOOR_LABEL = "two fresh sets of data"
+FLOOR_LABEL = "two samples of the data"
 
 MonitorState = Literal["empty", "live", "ended"]
 

@@ -66,7 +66,7 @@ def section(data: str) -> None:
         f"{len(config.entrants) * config.seeds * config.steps / 300:.0f} s of computing.",
         doing=lambda found: f"Step {found.step:,} of {config.steps:,}",
     )
-    st.subheader("Which learning rates do they bear?")
+    st.subheader("Which learning rates still work?")
     board(
         "straighter-rates",
         swept,
@@ -207,7 +207,7 @@ def _race(config: RaceConfig, over: str, beside: str, found: RaceResult) -> None
                     lines,
                     x_title=x_title,
                     y_title=title,
-                    floor_label="two fresh sets of data",
+                    floor_label="two samples of the data",
                     log_x=True,
                     log_y=True,
                     markers=True,

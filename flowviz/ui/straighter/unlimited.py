@@ -432,9 +432,9 @@ def _couplings(config: StraighteningConfig, found: StraighteningResult) -> None:
         hide_index=True,
     )
     st.caption(
-        f"{metric} to data by Euler's method; two fresh sets of data are {found.floor:.3f} apart. "
-        "In the limit: an adaptive solver. Minibatch OT and reflow are on the conditional OT "
-        "path: a coupling says which pairs are joined, a path how."
+        f"{metric} to data by Euler's method; two samples of the data are {found.floor:.3f} "
+        "apart. In the limit: an adaptive solver. Minibatch OT and reflow are on the conditional "
+        "OT path: a coupling says which pairs are joined, a path how."
     )
 
 
@@ -472,7 +472,7 @@ def _left(config: LeftConfig, found: LeftResult) -> None:
     )
     st.caption(
         f"{METRICS[MEASURE].label} to data: {told}; the exact flow from the same noise has "
-        f"{perfect:.3f}, two fresh sets of data {found.floor:.3f}."
+        f"{perfect:.3f}, two samples of the data {found.floor:.3f}."
         + (
             " A learned path is not of the form α x₁ + σ x₀: its exact flow is not known and may "
             "end elsewhere, so that its samples alone are judged."

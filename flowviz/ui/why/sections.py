@@ -23,7 +23,7 @@ class _Section:
 SECTIONS = {
     "touch": _Section(
         "Through one point",
-        "**Why may one regress on conditional velocities?** Through *x* at time *t* runs one "
+        "**Why can the network learn from single pairs?** Through *x* at time *t* runs one "
         "conditional path for every data point. Weighted by how probable each is given *x*, their "
         "velocities average to the marginal one, "
         "$u_t(x) = \\mathbb E[u_t(x \\mid x_1) \\mid x_t = x]$ (eq. 8). Drag *x*, move *t*.",
