@@ -1,6 +1,9 @@
 """The bounds of a config's numbers: one sentence for whatever lies beyond them."""
 
-__all__ = ["FRAME", "MAX_SAMPLES", "MAX_SEED", "check_bounds", "is_whole"]
+__all__ = ["FRAME", "MAX_SAMPLES", "MAX_SEED", "check_bounds", "is_whole", "shortened"]
+
+MAX_MESSAGE = 300
+"""Characters of an error message, which may quote names from a file or an argument."""
 
 MAX_SEED = 2**31 - 1
 """The largest seed: the same for every command, page and file."""
@@ -29,3 +32,9 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
 def is_whole(value: object, least: int = 0, most: int = 2**53) -> bool:
     """Whether a value from anywhere, a file say, is a whole number in least..most."""
     return type(value) is int and least <= value <= most
+
+
+def shortened(message: str) -> str:
+    """The message on one line of at most MAX_MESSAGE characters, cut at its end if longer."""
+    text = " ".join(message.split())
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 2].rstrip(" .") + "…."

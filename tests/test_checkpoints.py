@@ -180,7 +180,7 @@ def test_quality_is_rewritten_in_both_cards_and_weights_stay(saved):
 def test_names_are_looked_up_in_the_folders_of_the_environment_first(saved, tmp_path, monkeypatch):
     shipped = tmp_path / "shipped"
     shipped.mkdir()
-    monkeypatch.setattr("flowviz.checkpoints.cards.FOLDER", shipped)
+    monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", shipped)
     monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
     with pytest.raises(CheckpointError, match=f"none in {shipped}"):
         checkpoints.load("tiny")
@@ -198,7 +198,7 @@ def test_names_are_looked_up_in_the_folders_of_the_environment_first(saved, tmp_
 
 
 def test_listing_reads_no_weights_and_reports_what_is_damaged(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("flowviz.checkpoints.cards.FOLDER", tmp_path)
+    monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", tmp_path)
     monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     heard = []

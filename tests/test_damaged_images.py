@@ -308,7 +308,7 @@ def test_classifier_with_a_wrong_entry_judges_or_is_refused(tmp_path, classifier
 
 
 def test_listing_passes_over_damaged_files_and_folders(tmp_path, monkeypatch, field_file):
-    monkeypatch.setattr("flowviz.checkpoints.cards.FOLDER", tmp_path)
+    monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", tmp_path)
     monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
     place = tmp_path / "images"
     (place / "folder.safetensors").mkdir(parents=True)

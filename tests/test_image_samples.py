@@ -71,7 +71,7 @@ FEW = ImageConfig(nfe=4, classes=(3, 7), n=4)
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Where checkpoints of images are looked up, with one in it and none shipped."""
-    monkeypatch.setattr("flowviz.checkpoints.cards.FOLDER", tmp_path / "shipped")
+    monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", tmp_path / "shipped")
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
     place = tmp_path / "images"

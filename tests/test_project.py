@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from test_floors import MODULES, ROOF, imported, outside
 
 import flowviz
-from flowviz.checkpoints.foreign import MOST_UPLOAD
+from flowviz.checkpoints.foreign import MAX_UPLOAD
 from flowviz.cli import build_parser
 from flowviz.figures import theme
 
@@ -114,7 +114,7 @@ def test_streamlit_tells_nobody_and_has_both_themes():
     assert config["client"]["toolbarMode"] == "viewer"
     assert config["client"]["showErrorLinks"] is False
     # Streamlit refuses a larger body before the page can say its sentence.
-    assert config["server"]["maxUploadSize"] * 2**20 >= MOST_UPLOAD + 2**20
+    assert config["server"]["maxUploadSize"] * 2**20 >= MAX_UPLOAD + 2**20
     taken = {
         colour.lower()
         for colour in re.findall(r"#[0-9A-Fa-f]{6}", Path(theme.__file__).read_text())

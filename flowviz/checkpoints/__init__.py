@@ -1,14 +1,14 @@
-"""Checkpoints of the plane: weights with a card that says all about them, read without trust.
+"""Checkpoints of the plane: weights with a card, read from files that are not trusted.
 
-A checkpoint is ONE file, NAME.safetensors: tensors and, in its header, the card. NAME.json beside
-it is a copy of the card for people and other programs. Nothing is ever unpickled, and whatever is
-wrong with a file becomes one sentence, a `CheckpointError`.
+A checkpoint is one file, NAME.safetensors, with the tensors and, in its header, the card.
+NAME.json beside it is a copy of the card for people and other programs. Nothing is unpickled. An
+invalid file raises `CheckpointError` with one sentence.
 """
 
-from flowviz.checkpoints.cards import (
+from flowviz.checkpoints.cards import Card
+from flowviz.checkpoints.errors import CheckpointError
+from flowviz.checkpoints.lookup import (
     FOLDER,
-    Card,
-    CheckpointError,
     checkpoint_file,
     file_in,
     find,

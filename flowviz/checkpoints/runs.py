@@ -1,4 +1,4 @@
-"""Runs: a training run on disk, to go on with to the bit."""
+"""Saved training states of the plane, from which a run resumes to the same bits."""
 
 import json
 from collections.abc import Mapping
@@ -6,29 +6,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from torch import Tensor
 
-from flowviz.checkpoints.cards import CheckpointError, read_header
-from flowviz.checkpoints.weights import digest, read_tensors
-from flowviz.files import write_bytes
+from flowviz.checkpoints.container import digest, read_header, read_tensors, write_tensors
+from flowviz.checkpoints.errors import CheckpointError
 
 __all__ = ["Run", "load_run", "run_file", "save_run"]
 
 FORMAT = "flowviz-run"
 KEY = "flowviz-run"
 SUFFIX = ".run"
-"""Not .safetensors, so that a run is not listed as a checkpoint; inside it is that format."""
+"""Of a file in the safetensors format that is not listed as a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run at rest.
+    """Saved training state.
 
     Attributes:
-        training: the entries of its training config.
-        tensors: its state, by name.
-        seconds: of training so far.
+        training: entries of the training config.
+        tensors: of the state, by name.
+        seconds: training time so far.
         plans: see `Card.plans`.
     """
 
@@ -39,7 +37,7 @@ class Run:
 
 
 def run_file(path: str | Path) -> Path:
-    """The file of the run whose checkpoint is `path`, with or without .safetensors."""
+    """The file of the run with the checkpoint `path`, which may omit .safetensors."""
     path = Path(path)
     stem = path.stem if path.suffix == ".safetensors" else path.name
     return path.with_name(stem + SUFFIX)
@@ -53,7 +51,11 @@ def save_run(
     seconds: float,
     plans: tuple[tuple[int, int], ...] = (),
 ) -> None:
-    """Writes a run to `path` in one step."""
+    """Writes a run to `path` in one step, after it has been read back.
+
+    Raises:
+        CheckpointError: the file differs when it is read back; an old one is kept.
+    """
     about = {
         "format": FORMAT,
         "version": 1,
@@ -62,15 +64,14 @@ def save_run(
         "plans": plans,
         "sha256": digest(tensors),
     }
-    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(contiguous, {KEY: json.dumps(about)}))
+    write_tensors(path, tensors, {KEY: json.dumps(about)})
 
 
 def load_run(path: str | Path) -> Run:
     """The run that `save_run` wrote to `path`.
 
     Raises:
-        CheckpointError: it is not there, damaged, or something else.
+        CheckpointError: the file is missing, damaged, or not a saved run.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,8 +1,8 @@
 """Networks: maps (t, x) -> (B, *) with free parameters, without a notion of path or objective."""
 
 from flowviz.networks.bend import Bend
-from flowviz.networks.discrete import DiscreteTime
+from flowviz.networks.discrete import DiscreteTime, Retimed
 from flowviz.networks.mlp import MLP
 from flowviz.networks.unet import IMAGE_NETWORKS, UNet, UNetShape
 
-__all__ = ["IMAGE_NETWORKS", "MLP", "Bend", "DiscreteTime", "UNet", "UNetShape"]
+__all__ = ["IMAGE_NETWORKS", "MLP", "Bend", "DiscreteTime", "Retimed", "UNet", "UNetShape"]

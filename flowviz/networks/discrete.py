@@ -1,4 +1,6 @@
-"""A network that was trained on numbered noise levels, told a continuous time."""
+"""Networks trained with another clock, as networks of the time t in [0, 1]."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +8,7 @@ from torch import Tensor, nn
 from flowviz.device import finest_float
 from flowviz.schedulers import Scheduler
 
-__all__ = ["DiscreteTime"]
+__all__ = ["DiscreteTime", "Retimed"]
 
 
 class DiscreteTime(nn.Module):
@@ -54,3 +56,33 @@ class DiscreteTime(nn.Module):
         below = levels[above - 1]
         n = above - 1 + (wanted - below) / (levels[above] - below)
         return n.clamp(0, len(levels) - 1)
+
+
+class Retimed(nn.Module):
+    """The network sign * F(clock(t), x, y) of a network F(c, x, y) with another time.
+
+    A time that runs from data to noise is one such clock; a velocity then changes its sign.
+
+    Args:
+        network: maps (c, x) or (c, x, y), with c of shape () or (B,).
+        clock: maps t of shape () or (B,) to the network's time, of t's shape.
+        sign: 1, or -1 for a velocity against the network's time.
+    """
+
+    def __init__(
+        self, network: nn.Module, clock: Callable[[Tensor], Tensor], *, sign: int = 1
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.clock = clock
+        self.sign = sign
+
+    @property
+    def num_classes(self) -> int:
+        """K of the network, 0 if it knows no classes."""
+        return self.network.num_classes
+
+    def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Maps t of shape () or (B,), x (B, *) and classes y (B,) to x's shape."""
+        clock = self.clock(time.to(finest_float(time.device))).to(x)
+        return self.sign * self.network(clock, x, *(() if y is None else (y,)))

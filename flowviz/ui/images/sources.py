@@ -10,7 +10,7 @@ import streamlit as st
 
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.foreign import (
-    MOST_UPLOAD,
+    MAX_UPLOAD,
     ForeignCheckpoint,
     foreign_files,
     load_any,
@@ -37,7 +37,7 @@ HELD = "uploads:images"
 """Where the session keeps what it uploaded, by name, the newest last."""
 
 MOST_HELD = 3
-"""Uploads that a session keeps; each may take MOST_UPLOAD bytes of memory or more."""
+"""Uploads that a session keeps; each may take MAX_UPLOAD bytes of memory or more."""
 
 SUFFIXES = ["safetensors", "pt", "pth", "ckpt", "bin"]
 
@@ -166,7 +166,7 @@ def _uploader() -> None:
         "Open a checkpoint of images",
         SUFFIXES,
         key="images:file",
-        max_upload_size=MOST_UPLOAD // 2**20,
+        max_upload_size=MAX_UPLOAD // 2**20,
         help="flowviz's own (.safetensors), torchcfm's CIFAR-10 weights or those of "
         "flow_matching's image example, told apart by the names of their tensors. Nothing in a "
         "file is executed. Larger files and folders of diffusers' UNet2DModel go into a folder "

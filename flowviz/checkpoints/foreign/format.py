@@ -1,0 +1,110 @@
+"""What a format of foreign weights is: how it is recognised, and what it is read into."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from flowviz.checkpoints.container import check_fit
+from flowviz.checkpoints.errors import CheckpointError
+from flowviz.checkpoints.foreign.assumptions import Assumptions
+from flowviz.networks import UNet, UNetShape
+from flowviz.registry import Registry
+
+__all__ = ["FORMATS", "Format", "Found", "Model", "blank", "fill"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The weights that were taken from a file or folder.
+
+    Attributes:
+        source: names the file in errors.
+        weights: by name.
+        averages: moving averages of `weights` by their position among the parameters, to take in
+            their place.
+        sets: names of all sets of weights in the file.
+        config: of the network, from config.json; None without that file.
+        scheduler: its noise schedule, from scheduler_config.json; None without that file.
+    """
+
+    source: str
+    weights: dict[str, Tensor]
+    averages: dict[int, Tensor] | None = None
+    sets: frozenset[str] = frozenset()
+    config: Mapping[str, Any] | None = None
+    scheduler: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """Foreign weights as a network of flowviz.
+
+    Attributes:
+        network: maps (t, x) or (t, x, y) to the predicted quantity.
+        shape: of its U-Net.
+        channels: C of the images.
+        size: height and width of the images.
+        path: spec of the path on which it was trained.
+        objective: name in OBJECTIVES of what it predicts.
+        about: what was read and assumed, in sentences.
+        classes: names of the classes.
+    """
+
+    network: nn.Module
+    shape: UNetShape
+    channels: int
+    size: int
+    path: str
+    objective: str
+    about: str
+    classes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of foreign weights.
+
+    Attributes:
+        label: what messages call it.
+        recognises: whether weights are of this format, by their names and shapes, without prefix.
+        read: the model of weights; raises CheckpointError if they are invalid.
+    """
+
+    label: str
+    recognises: Callable[[Mapping[str, Any]], bool]
+    read: Callable[[Found, Assumptions], Model]
+
+
+FORMATS: Registry[Format] = Registry("format of weights")
+"""Each module in `flowviz.checkpoints.foreign.formats` adds one entry; the first match reads."""
+
+
+def fill(shape: UNetShape, weights: Mapping[str, Tensor], source: str, **sizes: int) -> UNet:
+    """The U-Net of a shape with weights, which are read as float32.
+
+    Raises:
+        CheckpointError: the shape is impossible, or the weights do not fit it.
+    """
+    weights = {key: value.float() for key, value in weights.items()}
+    state = blank(shape, source, **sizes).state_dict()
+    check_fit(state, weights, source, network="the U-Net that it describes")
+    network = UNet(shape, **sizes)
+    network.load_state_dict(weights)
+    return network
+
+
+def blank(shape: UNetShape, source: str, **sizes: int) -> UNet:
+    """The U-Net of a shape on the meta device, without memory for its weights.
+
+    Raises:
+        CheckpointError: the shape is impossible.
+    """
+    try:
+        with torch.device("meta"):
+            return UNet(shape, **sizes)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        reason = str(error).strip().rstrip(".")
+        raise CheckpointError(f"{source} describes no valid network: {reason}.") from error

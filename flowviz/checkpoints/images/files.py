@@ -1,0 +1,189 @@
+"""Files of image checkpoints: found by name, loaded and saved.
+
+They are in the folder `images` of each checkpoint folder: NAME.safetensors with a readable copy of
+the card, NAME.json. Nothing is unpickled.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from flowviz.checkpoints.cards import KEY
+from flowviz.checkpoints.container import (
+    card_within,
+    pack,
+    read_header,
+    read_start,
+    read_tensors,
+    write,
+)
+from flowviz.checkpoints.errors import CheckpointError
+from flowviz.checkpoints.images.cards import ImageCard
+from flowviz.checkpoints.images.fields import (
+    ImageCheckpoint,
+    build_classifier,
+    build_field,
+    check_digest,
+    read_content,
+)
+from flowviz.checkpoints.images.runs import RUN_KEY, snapshot_checkpoint
+from flowviz.checkpoints.lookup import NAME, folders, listed
+from flowviz.networks.classifier import Classifier
+from flowviz.registry import hint_at
+
+__all__ = [
+    "FOLDER_NAME",
+    "find_images",
+    "image_checkpoints",
+    "is_images",
+    "load_classifier",
+    "load_images",
+    "locate_images",
+    "read_image_card",
+    "save_images",
+]
+
+FOLDER_NAME = "images"
+"""The folder of image checkpoints within each checkpoint folder."""
+
+
+def find_images(kind: str | None = None) -> dict[str, Path]:
+    """The file of each named image checkpoint by name.
+
+    With a kind, "field" or "classifier", only those of that kind; damaged files are left out then.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for file in sorted((folder / FOLDER_NAME).glob("*.safetensors")):
+            if NAME.fullmatch(file.stem) and file.is_file():
+                found.setdefault(file.stem, file)
+    if kind is None:
+        return found
+    return {name: file for name, file in found.items() if _kind(file) == kind}
+
+
+def image_checkpoints(
+    on_damage: Callable[[CheckpointError], None] | None = None,
+) -> list[ImageCard]:
+    """The cards of all named image checkpoints, fields and classifiers, in the order of names.
+
+    Args:
+        on_damage: is called with the error of each damaged file; by default the first one raises.
+    """
+    return listed(find_images().values(), read_image_card, on_damage)
+
+
+def is_images(name: str | Path) -> bool:
+    """Whether a name or a .safetensors file is a checkpoint of images, by its header."""
+    try:
+        path = locate_images(name)
+    except CheckpointError:
+        return False
+    return _kind(path) is not None
+
+
+def locate_images(name: str | Path) -> Path:
+    """The file of an image checkpoint by name or path.
+
+    Raises:
+        CheckpointError: there is none; the message suggests the nearest name.
+    """
+    text, path = str(name), Path(name).expanduser()
+    if path.suffix == ".json":
+        path = path.with_suffix(".safetensors")
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise CheckpointError(f"There is no file {path}.")
+        return path
+    found = find_images()
+    if text in found:
+        return found[text]
+    hint = hint_at(text, found)
+    raise CheckpointError(
+        f"Unknown checkpoint of images {text!r}.{hint} There are: {', '.join(found) or 'none'}."
+    )
+
+
+def load_images(name: str | Path) -> ImageCheckpoint:
+    """The field of an image checkpoint by name or file, or of a snapshot of a training run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a field of images.
+    """
+    path = locate_images(name)
+    content = read_content(path)
+    metadata = read_header(content, path.name).get("__metadata__", {})
+    if RUN_KEY in metadata and KEY not in metadata:
+        return snapshot_checkpoint(path)
+    card = _card_within(content, path.name)
+    if card.kind != "field":
+        raise CheckpointError(
+            f"{path.name} is a {card.kind}; name a checkpoint that generates images."
+        )
+    tensors = check_digest(read_tensors(content, path.name), card, path.name)
+    return ImageCheckpoint(replace(card, name=path.stem), build_field(card, tensors, path.name))
+
+
+def load_classifier(name: str | Path = "cifar10-classifier") -> tuple[ImageCard, Classifier]:
+    """The card and network of a classifier by name or file.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or not a classifier.
+    """
+    path = locate_images(name)
+    content = read_content(path)
+    card = _card_within(content, path.name)
+    if card.kind != "classifier":
+        raise CheckpointError(f"{path.name} is a {card.kind}, not a classifier.")
+    tensors = check_digest(read_tensors(content, path.name), card, path.name)
+    return replace(card, name=path.stem), build_classifier(card, tensors, path.name)
+
+
+def save_images(
+    path: str | Path, network: nn.Module, card: ImageCard, *, precision: str = "float16"
+) -> Path:
+    """Writes path.safetensors and its readable card path.json; returns the weights file.
+
+    Args:
+        path: folder and name, with or without the suffix .safetensors.
+        network: U-Net or classifier with the weights and running moments to save.
+        card: everything else; its name becomes the file's, its sha256 that of the weights.
+        precision: "float16" or "float32".
+
+    Raises:
+        CheckpointError: a weight is not finite in that precision, or the card is invalid.
+    """
+    path = Path(path)
+    path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+    weights = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
+    write(path, *pack(weights, replace(card, name=path.stem), precision))
+    return path
+
+
+def read_image_card(path: Path) -> ImageCard:
+    """The card in a file's header, named as the file.
+
+    Raises:
+        CheckpointError: the file is damaged or has no card.
+    """
+    return replace(_card_within(read_start(path), path.name), name=path.stem)
+
+
+def _card_within(content: bytes, source: str) -> ImageCard:
+    card = card_within(ImageCard, content, source)
+    if card is None:
+        raise CheckpointError(f"{source} has no card in its header.")
+    return card
+
+
+def _kind(path: Path) -> str | None:
+    """ "field" or "classifier"; None for a file of the plane or a damaged one."""
+    try:
+        metadata = read_header(read_start(path), path.name).get("__metadata__", {})
+        if RUN_KEY in metadata and KEY not in metadata:
+            return "field"
+        return read_image_card(path).kind
+    except (CheckpointError, OSError):
+        return None

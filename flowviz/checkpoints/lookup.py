@@ -1,0 +1,233 @@
+"""Where checkpoints are stored, and how they are found by name."""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+from flowviz.checkpoints.cards import Card
+from flowviz.checkpoints.container import (
+    MAX_HEADER_BYTES,
+    card_within,
+    pickle_sentence,
+    read_start,
+)
+from flowviz.checkpoints.errors import CheckpointError
+from flowviz.registry import hint_at
+
+__all__ = [
+    "FOLDER",
+    "NAME",
+    "PICKLES",
+    "checkpoint_file",
+    "file_in",
+    "find",
+    "folders",
+    "listed",
+    "listing",
+    "locate",
+    "read_card",
+]
+
+FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
+"""The folder of the shipped checkpoints."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib"}
+
+T = TypeVar("T")
+
+
+def folders() -> list[Path]:
+    """The folders in which names are looked up, in this order.
+
+    These are those in $FLOWVIZ_CHECKPOINTS, the shipped folder, and $FLOWVIZ_HOME/checkpoints (by
+    default ~/.cache/flowviz/checkpoints), where the app saves if the first variable is not set.
+    """
+    extra = os.environ.get("FLOWVIZ_CHECKPOINTS", "").split(os.pathsep)
+    home = Path(os.environ.get("FLOWVIZ_HOME") or Path.home() / ".cache" / "flowviz")
+    return [
+        *(Path(folder).expanduser() for folder in extra if folder),
+        FOLDER,
+        home / "checkpoints",
+    ]
+
+
+def names() -> dict[str, Path]:
+    """The weights file of each name; if two folders share a name, that of the first folder."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for file in sorted(folder.glob("*.safetensors")):
+            if NAME.fullmatch(file.stem) and file.is_file():
+                found.setdefault(file.stem, file)
+    return found
+
+
+def find(name: str) -> Path:
+    """The weights file of a checkpoint by its name; a path is not a name.
+
+    Raises:
+        CheckpointError: no folder has it; the message suggests the nearest name.
+    """
+    found = names()
+    if name in found:
+        return found[name]
+    hint = hint_at(name, found)
+    there = ", ".join(found) or f"none in {', '.join(map(str, folders()))}"
+    raise CheckpointError(f"Unknown checkpoint {name!r}.{hint} There are: {there}.")
+
+
+def locate(name: str | Path) -> Path:
+    """The weights file of a name, or of a path to a .safetensors file or to its card.
+
+    A path may omit the suffix. A name is looked up in the folders first, then read as a path.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or the file is of another kind.
+    """
+    path = Path(name).expanduser()
+    text = str(name)
+    if path.suffix.lower() in PICKLES:
+        raise CheckpointError(pickle_sentence(path.name))
+    if path.suffix == ".json":
+        path = path.with_suffix(".safetensors")
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise CheckpointError(f"There is no file {path}.")
+        return path
+    is_name = text == path.name and not isinstance(name, Path)
+    beside = path.with_name(path.name + ".safetensors") if path.name else path
+    if is_name and text in names():
+        return find(text)
+    if beside.is_file():
+        return beside
+    if is_name:
+        return find(text)
+    what = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
+    raise CheckpointError(f"{path} {what}; name a checkpoint's .safetensors file.")
+
+
+def checkpoint_file(path: str | Path) -> Path:
+    """The weights file to write for `path`, which may omit the suffix .safetensors.
+
+    Raises:
+        CheckpointError: the suffix is that of another format, or the name is invalid.
+    """
+    path = Path(path)
+    if path.suffix.lower() in PICKLES | {".json", ".run"}:
+        raise CheckpointError(
+            f"A checkpoint's file must end in .safetensors or nothing; got {path.name!r}."
+        )
+    if path.suffix != ".safetensors":
+        path = path.with_name(path.name + ".safetensors")
+    if not NAME.fullmatch(path.stem):
+        raise CheckpointError(
+            "A checkpoint's name must be letters, digits, '-', '_' and '.', beginning with one of "
+            f"the first two; got {path.stem!r}."
+        )
+    return path
+
+
+def file_in(folder: Path, name: str) -> Path:
+    """The weights file of the checkpoint `name` in a folder, never one outside of it.
+
+    Raises:
+        CheckpointError: the name is invalid.
+    """
+    file = checkpoint_file(name or "-")  # "-" is no valid name either
+    if file.name != str(file):
+        raise CheckpointError(
+            f"A checkpoint's name must not lead to another folder; got {name!r}."
+        )
+    return folder / file
+
+
+def choose_card(inside: Card | None, beside: Card | None, source: str) -> Card:
+    """The card of a checkpoint, from its file or from the .json file beside it.
+
+    Raises:
+        CheckpointError: there is no card, or the two differ.
+    """
+    card = inside or beside
+    if card is None:
+        raise CheckpointError(
+            f"{source} has no card: there is none in its header and no .json file beside it."
+        )
+    if inside and beside and inside != replace(beside, name=inside.name):
+        differing = [
+            field.name
+            for field in fields(Card)
+            if field.name != "name" and getattr(inside, field.name) != getattr(beside, field.name)
+        ]
+        raise CheckpointError(
+            f"The card beside {source} differs from the one inside it in {', '.join(differing)}; "
+            "restore the .json file or delete it."
+        )
+    return card
+
+
+def read_card(name: str | Path) -> Card:
+    """The card of a checkpoint by name or path, without its weights, named as the file.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or its card is missing or invalid. The
+            weights are not read.
+    """
+    path = locate(name)
+    inside = card_within(Card, read_start(path), path.name)
+    card = choose_card(inside, card_beside(path), path.name)
+    return replace(card, name=path.stem)
+
+
+def card_beside(path: Path) -> Card | None:
+    """The card in the .json file beside a weights file; None without such a file."""
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return None
+    if beside.stat().st_size > MAX_HEADER_BYTES:
+        raise CheckpointError(f"The card {beside.name} is larger than 1 MB.")
+    return Card.from_json(beside.read_bytes(), beside.name)
+
+
+def listing(on_damage: Callable[[CheckpointError], None] | None = None) -> list[Card]:
+    """The cards of all named checkpoints, in the order of `folders`, then by name.
+
+    Args:
+        on_damage: is called with the error of each damaged file; by default the first one raises.
+    """
+    return listed(names().values(), read_card, on_damage)
+
+
+def listed(
+    paths: Iterable[Path],
+    read: Callable[[Path], T],
+    on_damage: Callable[[CheckpointError], None] | None,
+) -> list[T]:
+    """The cards of files, in order. One damaged or unreadable file does not affect the others.
+
+    Args:
+        paths: of the files.
+        read: the card of a file.
+        on_damage: is called with the error of each damaged file; by default the first one raises.
+    """
+    cards = []
+    for path in paths:
+        try:
+            try:
+                cards.append(read(path))
+            except OSError as error:
+                reason = error.strerror or error
+                raise CheckpointError(
+                    f"{path.name} cannot be read ({reason}); check its permissions."
+                ) from error
+            except RecursionError as error:
+                raise CheckpointError(
+                    f"{path.name} has a card that is nested too deep."
+                ) from error
+        except CheckpointError as error:
+            if on_damage is None:
+                raise
+            on_damage(error)
+    return cards
