@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from flowviz import __version__
+from flowviz.bounds import shortened
 from flowviz.cli import (
     data,
     download,
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"flowviz: {error.strerror or error}{where}.", file=sys.stderr)
         return 2
     except ValueError as error:
-        print(f"flowviz: {error}", file=sys.stderr)
+        print(f"flowviz: {shortened(str(error))}", file=sys.stderr)
         return 2
 
 

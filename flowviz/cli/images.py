@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,15 @@ IMAGE_NFES = [2, 5, 10, 20, 50, 100]
 
 SCALE = 2
 """Pixels of a picture's file for one of an image."""
+
+ASSUMPTIONS = {
+    "weights": (str, "set of weights to take from the file, such as ema_model"),
+    "path": (str, "path on which the network was trained (default: as the file says, or ot)"),
+    "predicts": (str, "what the network predicts: flow, noise or score"),
+    "size": (int, "height and width of the images in pixels"),
+    "time_reversed": (bool, "the network was trained with data at t = 0 and noise at t = 1"),
+}
+"""Type and help of the options that are fields of `flowviz.checkpoints.foreign.Assumptions`."""
 
 
 def add(commands: Commands) -> None:
@@ -101,6 +111,16 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps (default: auto)"
     )
+    foreign = parser.add_argument_group(
+        "foreign checkpoints", "what the weights of another project do not state"
+    )
+    for name, (kind, text) in ASSUMPTIONS.items():
+        flag = "--" + name.replace("_", "-")
+        if kind is bool:
+            foreign.add_argument(flag, action="store_true", help=text)
+        else:
+            mark = "N" if kind is int else "NAME"
+            foreign.add_argument(flag, type=kind, metavar=mark, help=text)
 
 
 def add_judging(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +182,7 @@ def sample_images(options: argparse.Namespace) -> None:
     if out.suffix not in (".npy", ".npz", ".png"):
         raise ValueError(f"Images are written as .npy, .npz or .png; got {out.name!r}.")
     options.n = SAMPLES if options.n is None else options.n
-    checkpoint = _load(options.checkpoint)
+    checkpoint = _load(options)
     config = _config(options, checkpoint, NFE if options.nfe is None else options.nfe)
     progress = Progress("drawing")
     with processes(choose_device(options.device)) as group:
@@ -207,7 +227,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
         quality_file(options.checkpoint)  # before anything is drawn
     options.n = JUDGED if options.n is None else options.n
     nfes = options.nfe or IMAGE_NFES
-    checkpoint = _load(options.checkpoint)
+    checkpoint = _load(options)
     if options.classes is None and checkpoint.conditional:
         options.classes = ["all"]
     snapshots = _snapshots(options, checkpoint)
@@ -436,7 +456,7 @@ def _bits(options: argparse.Namespace) -> None:
     from flowviz.device import choose_device
     from flowviz.experiments.image_quality import bits_per_dimension
 
-    checkpoint = _load(options.checkpoint)
+    checkpoint = _load(options)
     data = image_set(options.data or checkpoint.card.data, options.split)
     n = min(checked_number(options.n, "-n", least=1), len(data))
     tol = TOL if options.tol is None else options.tol
@@ -484,15 +504,15 @@ def _bits(options: argparse.Namespace) -> None:
         print("Probes' errors pull it down where there are several draws; take more --probes.")
 
 
-def _load(name: str) -> "ImageCheckpoint":
-    """A checkpoint of images, our own or another's."""
-    from flowviz.checkpoints.images import is_images, load_images
+def _load(options: argparse.Namespace) -> "ImageCheckpoint":
+    """A checkpoint of images, flowviz's own or another's, with the options that correct it."""
+    from flowviz.checkpoints.foreign import Assumptions, load_any
 
-    if is_images(name):
-        return load_images(name)
-    from flowviz.checkpoints.foreign import load_any
-
-    return load_any(name).checkpoint
+    given = {name: getattr(options, name) for name in ASSUMPTIONS if hasattr(options, name)}
+    loaded = load_any(options.checkpoint, Assumptions(**given))
+    if loaded.origin != "flowviz":
+        print(f"flowviz: {loaded.about}", file=sys.stderr)
+    return loaded.checkpoint
 
 
 def _config(
