@@ -5,14 +5,13 @@ import streamlit as st
 from flowviz.ui import particles
 from flowviz.ui.ot_note import headed
 
-headed("ODE or SDE: different ways, the same densities")
-settings = particles.controls()
+headed("ODE or SDE: different trajectories, the same densities")
+page = particles.pick()
 try:
-    ways = particles.ways(settings)
+    found = particles.result(page)
+    if found is not None:
+        particles.player(page, found)
+        particles.figures(page, found)
 except ValueError as error:
     st.error(f"These particles cannot be shown. {error}", icon=":material/error:")
-    st.stop()
-particles.player(settings, ways)
-st.markdown(particles.lesson(settings, ways))
-particles.figures(settings, ways)
-particles.equations(settings)
+particles.equations(page.config.path)

@@ -13,7 +13,7 @@ from flowviz.experiments.particles import (
     compute_particles,
 )
 from flowviz.stochastic import SAMPLERS
-from flowviz.ui import particles as page
+from flowviz.studies import STUDIES
 
 WAYS = (PAIRS, FLOW, *SAMPLERS)
 
@@ -79,22 +79,10 @@ def test_bad_configs_are_refused_in_words(entries, message) -> None:
         ParticlesConfig(**entries)
 
 
-@pytest.mark.parametrize(
-    ("noise", "words"), [(0.0, "is the flow itself"), (1.0, "different ways")]
-)
-def test_without_noise_no_other_ways_are_told_of(noise, words) -> None:
-    settings = page.Settings(
-        data="8gaussians",
-        path="ot",
-        field="exact",
-        sampler="euler-maruyama",
-        noise=noise,
-        nfe=60,
-        shown=6,
-        seed=0,
-    )
-    ways = []
-    for way, level in ((PAIRS, 0.0), (FLOW, 0.0), ("euler-maruyama", noise)):
-        config = ParticlesConfig(way=way, noise=level, nfe=60, n=300)
-        ways.append(page.Way(title="", note="", config=config, result=compute_particles(config)))
-    assert words in page.lesson(settings, ways)
+@pytest.mark.parametrize(("noise", "text"), [(0, "is the flow"), (100, "times as long")])
+def test_the_finding_names_the_flow_where_there_is_no_noise(noise, text) -> None:
+    study = STUDIES["particles"]
+    config = study.config(noise=noise, nfe=60)
+    said = {each.lead: each for each in study.say(config, study.result(config))}
+    assert said["Same densities"].verdict == "supported"
+    assert text in said["Different trajectories"].text

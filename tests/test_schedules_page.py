@@ -9,8 +9,8 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from flowviz.experiments.schedules import SchedulesConfig, compute_schedules
-from flowviz.figures import schedules as figures
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
+from flowviz.studies import STUDIES
 from flowviz.ui import paths, schedules
 from flowviz.ui.why import conversions
 
@@ -44,9 +44,12 @@ def test_what_is_said_of_a_path_is_true_of_it(spec: str) -> None:
 
 @pytest.mark.parametrize("against", ["t", "log-snr"])
 def test_the_figure_holds_every_path_in_every_panel(against: str) -> None:
-    found = compute_schedules(SchedulesConfig(paths=("ot", "vp", "shaped", "trig"))).courses
-    *lines, trig = [schedules._schedule(each) for each in found]
-    drawn = figures.schedules(lines, against=against)
+    study = STUDIES["schedules"]
+    config = study.config(paths=("ot", "vp", "shaped"), axis=against)
+    result = study.result(config)
+    (named,) = study.draw(config, result)
+    drawn, lines = named.figure, result.courses
+    (trig,) = compute_schedules(SchedulesConfig(paths=("trig",))).courses
     assert len(drawn.data) == 6 * len(lines)
     assert [trace.name for trace in drawn.data if trace.showlegend] == [
         "conditional OT", "VP diffusion", "your own schedule"

@@ -1,0 +1,274 @@
+"""Do an ODE and an SDE make the same densities? One path run by pairs, by its flow and by noise.
+
+The flow dx = u_t dt and the SDE dx = (u_t + g^2/2 grad log p_t) dt + g dW have the same marginal
+densities p_t for every g (Song et al. 2021, section 4.3).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.particles import (
+    FLOW,
+    PAIRS,
+    TOLERANCE,
+    ParticlesResult,
+    compute_particles,
+)
+from flowviz.experiments.particles import ParticlesConfig as Piece
+from flowviz.experiments.sources import source, trained_name
+from flowviz.figures import curves, theme
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.stochastic import SAMPLERS
+from flowviz.studies._common import data_setting, path_setting, seed_setting
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["BUDGETS", "STUDY", "Particles", "ParticlesConfig", "ParticlesStudyResult"]
+
+DEFAULT = Piece()
+LEARNED = "learned"
+BUDGETS = (4, 6, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400)
+"""Even numbers, because the midpoint method takes two evaluations a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParticlesConfig(Config):
+    """One path, sampled by pairs, by the ODE and by an SDE."""
+
+    data: str = data_setting(DEFAULT.data)
+    path: str = path_setting(DEFAULT.path, help="The conditional path of all three panels.")
+    sampler: str = setting(
+        "euler-maruyama", "Sampler of the SDE", choices=SAMPLERS, help="How the SDE is solved."
+    )
+    noise: int = setting(
+        100,
+        "Noise level η of the SDE, %",
+        bounds=(0, 200),
+        help="How much noise the SDE adds and removes by the score. At 0% it is the flow; at "
+        "100% it is the reverse of the diffusion that turns data into noise.",
+    )
+    nfe: int = setting(
+        DEFAULT.nfe,
+        "NFE",
+        bounds=(2, 2_000),
+        offered=BUDGETS,
+        help="Number of function evaluations of the flow (midpoint, two a step) and of the SDE "
+        "(one a step).",
+    )
+    field: str = setting(
+        EXACT,
+        "Velocity field",
+        choices={LEARNED: "Learned", EXACT: "Exact"},
+        help="The score of the SDE is computed from this velocity field, so a network trained for "
+        "the flow drives the SDE, too.",
+    )
+    network: str = setting(
+        "", "Network", advanced=True, help="A checkpoint; by default DATA-PATH."
+    )
+    seed: int = seed_setting()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Particles:
+    """One of the three panels.
+
+    Attributes:
+        title: how the path is run.
+        note: field and solver.
+        config: what was computed.
+        result: the particles.
+    """
+
+    title: str
+    note: str
+    config: Piece
+    result: ParticlesResult
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ParticlesStudyResult:
+    """The panels computed so far: pairs, ODE, SDE."""
+
+    panels: tuple[Particles, ...]
+
+    @property
+    def path(self) -> str:
+        """The spec of the path."""
+        return self.panels[-1].config.path
+
+
+def compute(
+    config: ParticlesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[ParticlesStudyResult]:
+    """Computes the three panels one after the other; yields after each.
+
+    Raises:
+        ValueError: a solve failed; the message says where and what to do.
+    """
+    progress, live, path, name = progress or Progress(), field or {}, config.path, EXACT
+    if config.field != EXACT:
+        name = config.network or trained_name(config.data, path) or EXACT
+        if name != EXACT and name not in live:
+            path = source(name).path_spec
+    kind, noise = "exact" if name == EXACT else "learned", config.noise / 100
+    label = SAMPLERS[config.sampler].label.partition(" (")[0]
+    shared = {"data": config.data, "path": path, "nfe": config.nfe, "seed": config.seed}
+    pieces = (
+        ("Path samples", "fixed pairs", Piece(field=EXACT, way=PAIRS, **shared)),
+        ("ODE: the flow", f"{kind}, midpoint", Piece(field=name, way=FLOW, **shared)),
+        (
+            f"SDE, η = {noise:g}",
+            f"{kind}, {label}",
+            Piece(field=name, way=config.sampler, noise=noise, **shared),
+        ),
+    )
+    panels: list[Particles] = []
+    for title, note, piece in pieces:
+        given = live.get(piece.field)
+        result = progress.cached(compute_particles, piece, field=given)
+        panels.append(Particles(title=title, note=note, config=piece, result=result))
+        progress.report(len(panels) / len(pieces), title)
+        yield ParticlesStudyResult(panels=tuple(panels))
+
+
+def draw(
+    config: ParticlesConfig, result: ParticlesStudyResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Energy distance of each panel to the density of the path at five times."""
+    colour, first = theme.path_colour(result.path, dark=dark), result.panels[0].result
+    lines = [
+        curves.Curve(
+            label="two random samples: mean, and up to the largest",
+            colour=theme.colour("exact", dark=dark),
+            x=first.checked,
+            y=first.floor,
+            band=(np.zeros_like(first.floor), first.highest),
+            dash="dash",
+        )
+    ]
+    lines += [
+        curves.Curve(
+            label=each.title,
+            colour=theme.MUTED[dark] if each.config.way == PAIRS else colour,
+            x=each.result.checked,
+            y=each.result.energy,
+            dash="dot" if each.config.way == config.sampler else "solid",
+        )
+        for each in result.panels
+    ]
+    return [
+        NamedFigure(
+            name="marginals",
+            title="distance of the densities over time",
+            alt="Energy distance of the particles of each panel to random samples of the path's "
+            "density at five times, with the distance between random samples as the floor.",
+            figure=curves.curves(
+                lines,
+                x_title="time t  (0 noise, 1 data)",
+                y_title="energy distance to p<sub>t</sub>",
+                markers=True,
+                dark=dark,
+            ),
+        )
+    ]
+
+
+def table(config: ParticlesConfig, result: ParticlesStudyResult) -> Columns:
+    """One row for each panel and time."""
+    return stacked(
+        [
+            {
+                "sampler": each.config.way,
+                "t": each.result.checked,
+                "energy": each.result.energy,
+                "floor_mean": each.result.floor,
+                "floor_highest": each.result.highest,
+            }
+            for each in result.panels
+        ]
+    )
+
+
+def say(config: ParticlesConfig, result: ParticlesStudyResult) -> list[Finding]:
+    """Whether ODE and SDE have the densities of the path, and how far they carry a particle."""
+    if len(result.panels) < 3:
+        return [Finding(text="the ODE and the SDE are compared when both are computed.")]
+    pairs, flow, noisy = (each.result for each in result.panels)
+    agree = flow.agrees and noisy.agrees
+    numbers = {
+        "ode": float(flow.energy[-1]),
+        "sde": float(noisy.energy[-1]),
+        "floor": float(flow.floor[-1]),
+        "highest": float(flow.highest[-1]),
+    }
+    text = (
+        f"at t = 1 ODE and SDE are {numbers['ode']:.3f} and {numbers['sde']:.3f} from the data in "
+        f"energy distance; two random samples of the data differ by {numbers['floor']:.3f} on "
+        f"average and by up to {numbers['highest']:.3f}"
+    )
+    if not agree:
+        names = [n for n, r in (("ODE", flow), ("SDE", noisy)) if not r.agrees]
+        text += (
+            f"; with NFE {config.nfe} the {' and the '.join(names)} is at some time more than "
+            f"{TOLERANCE:g} times as far from the density as any random sample, and smaller steps"
+            f"{'' if result.panels[1].config.field == EXACT else ' or a better field'} would help"
+        )
+    found = [
+        Finding(
+            lead="Same densities",
+            text=f"{text}.",
+            numbers=numbers,
+            verdict="supported" if agree else "not supported",
+        )
+    ]
+    far, apart = float(noisy.displacement.mean()), float(pairs.displacement.mean())
+    near = float(flow.displacement.mean())
+    text = (
+        f"the flow moves a particle {near:.2f} on average from start to end, the SDE {far:.2f} on "
+        f"a trajectory {noisy.length.mean() / far:.1f} times as long; independent pairs are "
+        f"{apart:.2f} apart"
+    )
+    if not config.noise:
+        text = "without noise the SDE is the flow, solved in other steps"
+    elif far > 0.9 * apart:
+        text += ", so with this much noise a particle forgets where it started"
+    found.append(
+        Finding(
+            lead="Different trajectories",
+            text=f"{text}.",
+            numbers={"ode": near, "sde": far, "pairs": apart},
+        )
+    )
+    if config.field != EXACT and result.panels[1].config.field == EXACT:
+        found.append(
+            Finding(
+                lead="No network",
+                text="there is no network for this data set and path; the exact field is shown. "
+                "The Train page trains one.",
+            )
+        )
+    found.append(
+        Finding(
+            text=f"{DEFAULT.n} particles against as many random samples of p_t. A line inside the "
+            "shaded range differs no more than two samples of one density do.",
+            detail=True,
+        )
+    )
+    return found
+
+
+STUDY = Study(
+    name="particles",
+    title="ODE or SDE: the same densities?",
+    config=ParticlesConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="particles",
+    seconds=2.0,
+    smallest={"nfe": 10},
+)

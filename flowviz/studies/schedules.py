@@ -1,0 +1,181 @@
+"""When does signal take over from noise? The coefficients of each path over time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flowviz.experiments.schedules import (
+    MIXED,
+    Course,
+    SchedulesResult,
+    compute_schedules,
+)
+from flowviz.experiments.schedules import SchedulesConfig as Piece
+from flowviz.figures import schedules as figures
+from flowviz.figures import theme
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import paths_setting
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    stacked,
+)
+
+__all__ = ["STUDY", "SchedulesConfig"]
+
+ROUND = 1e-6
+"""Deviation of alpha^2 + sigma^2 from 1 below which a path keeps to the unit circle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulesConfig(Config):
+    """The schedules to compare."""
+
+    paths: tuple[str, ...] = paths_setting(
+        ("ot", "vp", "trig", "shaped"), help="Schedules to draw."
+    )
+    axis: str = setting(
+        "t",
+        "Horizontal axis",
+        choices={"t": "time t", "log-snr": "log-SNR, a time that all paths share"},
+        help="Over log-SNR the choice of time drops out of a path: VP and the trigonometric path "
+        "become one curve.",
+        display=True,
+    )
+
+
+def compute(
+    config: SchedulesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[SchedulesResult]:
+    """Evaluates all schedules at once."""
+    progress = progress or Progress()
+    yield progress.cached(compute_schedules, Piece(paths=config.paths))
+
+
+def draw(
+    config: SchedulesConfig, result: SchedulesResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Signal, noise, log-SNR and rates of each path."""
+    lines = [
+        figures.Schedule(
+            label=each.label,
+            colour=theme.path_colour(each.path, dark=dark),
+            t=each.t,
+            alpha=each.alpha,
+            sigma=each.sigma,
+            d_alpha=each.d_alpha,
+            d_sigma=each.d_sigma,
+            log_snr=each.log_snr,
+            wide=each.path.startswith("shaped"),
+        )
+        for each in result.courses
+    ]
+    return [
+        NamedFigure(
+            name="schedules",
+            title="schedules",
+            alt="Signal, noise, log signal-to-noise ratio and both rates over time, and noise "
+            f"against signal, for {', '.join(line.label for line in lines)}.",
+            figure=figures.schedules(lines, against=config.axis, dark=dark),
+        )
+    ]
+
+
+def table(config: SchedulesConfig, result: SchedulesResult) -> Columns:
+    """One row for each path and time."""
+    return stacked(
+        [
+            {
+                "path": each.path,
+                "t": each.t,
+                "alpha": each.alpha,
+                "sigma": each.sigma,
+                "d_alpha": each.d_alpha,
+                "d_sigma": each.d_sigma,
+                "log_snr": each.log_snr,
+            }
+            for each in result.courses
+        ]
+    )
+
+
+def say(config: SchedulesConfig, result: SchedulesResult) -> list[Finding]:
+    """When signal and noise are equal, how long both matter, and which paths are one."""
+    courses = result.courses
+    early, late = min(courses, key=_even), max(courses, key=_even)
+    text = f"t = {early.even:.2f} on {early.label}"
+    if late.even - early.even >= 0.005:
+        text += f", only at t = {late.even:.2f} on {late.label}"
+    numbers = {f"equal on {each.label}": each.even for each in courses}
+    found = [Finding(lead="Signal and noise are equal at", text=f"{text}.", numbers=numbers)]
+    long, short = max(courses, key=_share), min(courses, key=_share)
+    text = (
+        f"signal and noise are within a factor of {MIXED:g} of each other for {long.share:.0%} of "
+        f"the time on {long.label}"
+    )
+    if long.share - short.share >= 0.005:
+        text += (
+            f" and for {short.share:.0%} on {short.label}; equal time steps outside of that "
+            "window do little"
+        )
+    shares = {f"share on {each.label}": each.share for each in courses}
+    found.append(Finding(lead="How long both matter", text=f"{text}.", numbers=shares))
+    round_ones = [each.label for each in courses if each.circle < ROUND]
+    if len(round_ones) > 1:
+        found.append(
+            Finding(
+                text=f"{' and '.join(round_ones)} keep α² + σ² = 1, so they are the same path at "
+                "different times."
+            )
+        )
+    large = [each.label for each in courses if each.circle > 2]
+    if large:
+        found.append(
+            Finding(text=f"{' and '.join(large)} starts with noise outside of the figure's frame.")
+        )
+    return found
+
+
+def summarise(config: SchedulesConfig, result: SchedulesResult) -> Summary:
+    """The numbers of each path."""
+    return Summary(
+        title="Schedules in numbers",
+        heads=("Path", "α = σ at t", f"within a factor of {MIXED:g}", "largest rate", "α² + σ²"),
+        rows=[
+            (
+                each.label,
+                f"{each.even:.3f}",
+                f"t = {each.window[0]:.2f} to {each.window[1]:.2f}, {each.share:.0%} of the time",
+                f"{each.fastest:.3g}",
+                "always 1" if each.circle < ROUND else f"up to {each.circle:.3g} from 1",
+            )
+            for each in result.courses
+        ],
+    )
+
+
+def _even(course: Course) -> float:
+    return course.even
+
+
+def _share(course: Course) -> float:
+    return course.share
+
+
+STUDY = Study(
+    name="schedules",
+    title="Schedules: when signal takes over from noise",
+    config=SchedulesConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="schedules",
+    seconds=0.1,
+    smallest={"paths": ("ot", "trig", "vp")},
+)
