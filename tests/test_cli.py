@@ -399,8 +399,8 @@ def test_many_samples_are_the_first_of_more(tmp_path, monkeypatch, trained):
     [
         (["--solver", "midpoint", "--nfe", "21"], "20 and 22"),
         (["--solver", "rk4", "--nfe", "2"], "4"),
-        (["--solver", "dopri5", "--nfe", "20"], "--tol in place of --nfe"),
-        (["--solver", "euler", "--tol", "1e-3"], "--nfe in place of --tol"),
+        (["--solver", "dopri5", "--nfe", "20"], "--tol instead of --nfe"),
+        (["--solver", "euler", "--tol", "1e-3"], "--nfe instead of --tol"),
         (["--solver", "dopri5", "--tol", "-1"], "--tol must be"),
         (["--solver", "dopri6"], "Unknown solver 'dopri6'. Did you mean"),
         (["-n", "0"], "-n must be"),
@@ -477,7 +477,7 @@ def test_evaluate_saves_quality_in_the_card(trained, capsys):
     [
         (["exact:moons/ot", "--save"], "is the exact field"),
         (["exact:moons/ot", "--nfe", "4", "7"], "6 and 8"),
-        (["exact:moons/ot", "--solver", "dopri5", "--nfe", "4"], "--tol in place of --nfe"),
+        (["exact:moons/ot", "--solver", "dopri5", "--nfe", "4"], "--tol instead of --nfe"),
         (["exact:moons/ot", "--likelihood", "-1"], "--likelihood must be"),
         (["exact:moons/ot", "-n", "0"], "-n must be"),
     ],
@@ -613,16 +613,16 @@ def write_points(tmp_path, content):
     ("content", "sentence"),
     [
         (None, "There is no file"),
-        (b"", "must be a .npy file of numbers"),
-        (b"x,y\n1,2\n", "must be a .npy file of numbers"),
-        (b"PK\x05\x06" + b"\0" * 18, "must hold one array of real numbers"),
+        (b"", "must be a valid .npy file of numbers"),
+        (b"x,y\n1,2\n", "must be a valid .npy file of numbers"),
+        (b"PK\x05\x06" + b"\0" * 18, "must have one array of real numbers"),
         (np.zeros((3, 3)), "shape (n, 2); got (3, 3)"),
         (np.zeros((0, 2)), "shape (n, 2); got (0, 2)"),
         (np.zeros(4), "shape (n, 2); got (4,)"),
-        (np.array([[1.0, np.nan]]), "must hold finite points"),
-        (np.array([["a", "b"]]), "must hold one array of real numbers"),
-        (np.array([[1j, 2]]), "must hold one array of real numbers"),
-        (np.array([[None, {}]]), "must be a .npy file of numbers"),
+        (np.array([[1.0, np.nan]]), "must have finite points"),
+        (np.array([["a", "b"]]), "must have one array of real numbers"),
+        (np.array([[1j, 2]]), "must have one array of real numbers"),
+        (np.array([[None, {}]]), "must be a valid .npy file of numbers"),
     ],
 )
 def test_bad_points_are_one_sentence(capsys, tmp_path, content, sentence):
@@ -715,7 +715,7 @@ def test_a_signal_told_twice_is_one_wish_and_a_later_one_ends(monkeypatch):
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
         assert stops == [signal.SIGINT]
-        monkeypatch.setattr(printing, "SAME_WISH", 0.0)
+        monkeypatch.setattr(printing, "REPEAT_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

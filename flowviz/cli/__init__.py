@@ -1,8 +1,8 @@
-"""The command line: the engine without a browser, for scripts, GPU machines and tests.
+"""The command line, for scripts, GPU machines and tests.
 
-A command lives in the module of its group. To add one: write its function, give it its options in
-the module's `add`, and list a new module in GROUPS. Modules parse and print; all else is the
-engine's. PyTorch is imported where a command needs it, so that --help answers at once.
+Each module defines a group of commands. To add a command, write its function, define its options
+in `add`, and list a new module in GROUPS. These modules only parse and print. Commands import
+PyTorch when they run, so that --help is fast.
 """
 
 import argparse
@@ -32,7 +32,7 @@ GROUPS = (
     *(listing, data, download, train, sample, evaluate, experiment, points),
     *(train_images, images),
 )
-"""The modules of commands, in the order of --help; each has `add(commands)`."""
+"""The modules with commands, in the order of --help; each has a function `add(commands)`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("flowviz: interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) has gone; nothing more can be said on standard output.
+        # The reading process (head, less) has ended, so standard output is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -64,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; what it parses has `command`, the function to call with it."""
+    """The parser of all commands; parsed options have `command`, the function to call."""
     parser = Parser(
         prog="flowviz",
-        description="Flow matching and diffusion in the plane, without a browser.",
+        description="Flow matching and diffusion: train, sample and evaluate without a browser.",
         epilog=SPECS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

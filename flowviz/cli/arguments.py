@@ -1,4 +1,4 @@
-"""What several commands take: their shared options, and the reading and checking of values."""
+"""Options that several commands share, and functions that read and check their values."""
 
 import argparse
 import importlib
@@ -15,41 +15,41 @@ if TYPE_CHECKING:
     from flowviz.experiments.evaluate import EvaluateConfig
 
 NFE = 20
-"""Field evaluations of a fixed-step solver that is given no number."""
+"""Default number of function evaluations of a fixed-step solver."""
 
 NFES = [4, 8, 10, 20]
-"""Likewise of `evaluate`."""
+"""Default numbers of function evaluations of `evaluate`."""
 
 TOL = 1e-5
-"""Tolerance of an adaptive solver that is given none."""
+"""Default tolerance of an adaptive solver."""
 
 SPECS = """\
 what DATA, PATH and CHECKPOINT can be:
   DATA         a built-in data set (`flowviz names`), mixture:-2,0;2,0@0.3 (means, then the
                standard deviation), word:FLOW, or a file: a .csv with two columns of numbers, or
                a picture whose dark pixels are sampled
-  PATH         ot, vp, trig, ve or shaped, with parameters where wanted: vp:beta_max=10,
+  PATH         ot, vp, trig, ve or shaped, optionally with parameters: vp:beta_max=10,
                shaped:a1=0.2; in `train` also learned
   CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
                closed-form field, which needs no training; of images also another project's: a
                .pt or .pth file of torchcfm or flow_matching, or a folder of diffusers' UNet2DModel
 
 Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own; those of
-images in the folder `images` of each. Whatever is drawn at random follows --seed. Computation
-takes $FLOWVIZ_THREADS threads (1 by default, which is fastest for such small networks). Errors are
-one sentence, with exit code 2.
+images in the folder `images` of each. --seed fixes all random numbers. The computation uses
+$FLOWVIZ_THREADS threads (default: 1, which is fastest for small networks). An error prints one
+sentence and returns exit code 2.
 """
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-"""Where a module's `add` puts its commands."""
+"""The collection to which `add` of a module adds its commands."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaint is one sentence."""
+    """A parser that reports an error in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises a ValueError: the complaint, and where help is."""
+        """Raises a ValueError with the error and a hint to --help."""
         raise ValueError(f"{message[:1].upper()}{message[1:]}; see `{self.prog} --help`.")
 
 
@@ -60,9 +60,10 @@ def add_command(
     help: str,
     example: str,
 ) -> argparse.ArgumentParser:
-    """A new command's parser, still without options; what it parses is given to `command`.
+    """Adds a command and returns its parser, without options.
 
-    `command` returns an exit code, or None for 0; a ValueError of its is told in one sentence.
+    The parsed options are passed to `command`, which returns an exit code, or None for 0. Its
+    ValueErrors are printed in one sentence.
     """
     added = commands.add_parser(
         name,
@@ -76,12 +77,12 @@ def add_command(
 
 
 def add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    """CHECKPOINT, by name, file or exact:DATA/PATH."""
+    """Adds CHECKPOINT: a name, a file or exact:DATA/PATH."""
     parser.add_argument("checkpoint", metavar="CHECKPOINT", help="name, file or exact:DATA/PATH")
 
 
 def add_points(parser: argparse.ArgumentParser) -> None:
-    """POINTS, a file for `read_points`."""
+    """Adds POINTS: a file for `read_points`."""
     parser.add_argument(
         "points",
         metavar="POINTS",
@@ -90,7 +91,7 @@ def add_points(parser: argparse.ArgumentParser) -> None:
 
 
 def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
-    """-n, by default `n`, and --seed."""
+    """Adds -n, with default `n`, and --seed."""
     parser.add_argument(
         "-n", type=int, default=n, metavar="N", help=f"number of samples (default: {n})"
     )
@@ -98,17 +99,17 @@ def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
 
 
 def add_idle_seed(parser: argparse.ArgumentParser) -> None:
-    """--seed of a command that draws nothing."""
+    """Adds --seed to a command without random numbers."""
     parser.add_argument(
         "--seed",
         type=int,
         metavar="N",
-        help="taken so that a script can give every command its seed; nothing is drawn here",
+        help="accepted for scripts that pass a seed to each command; it has no effect here",
     )
 
 
 def add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int]) -> None:
-    """--solver with --nfe, one or several as the default is, or --tol."""
+    """Adds --solver, --nfe (one or several values, as in the default) and --tol."""
     several = isinstance(nfe, list)
     default = " ".join(map(str, nfe)) if several else str(nfe)
     parser.add_argument(
@@ -123,7 +124,7 @@ def add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int
         type=int,
         nargs="+" if several else None,
         metavar="N",
-        help=f"field evaluations of a fixed-step solver (default: {default})",
+        help=f"number of function evaluations of a fixed-step solver (default: {default})",
     )
     budget.add_argument(
         "--tol", type=float, metavar="X", help="tolerance of an adaptive solver (default: 1e-5)"
@@ -131,18 +132,17 @@ def add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int
 
 
 def add_grid(parser: argparse.ArgumentParser) -> None:
-    """--grid of a fixed-step solver."""
+    """Adds --grid, for fixed-step solvers."""
     parser.add_argument(
         "--grid",
         default="uniform",
         metavar="NAME",
-        help="where the steps of a fixed-step solver lie: uniform in t, log-snr or edm "
-        "(default: uniform)",
+        help="time grid of a fixed-step solver: uniform (in t), log-snr or edm (default: uniform)",
     )
 
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:
-    """--out, the file to write; `what` says what it will hold."""
+    """Adds --out, the file to write; `what` describes its content."""
     parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
 
 
@@ -159,12 +159,12 @@ def add_seconds(parser: argparse._ActionsContainer, help: str) -> None:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """--json."""
-    parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    """Adds --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def solve_config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfig":
-    """One way to sample: what the options say, at one number of evaluations."""
+    """The config of one evaluation with the given options and number of function evaluations."""
     from flowviz.experiments.evaluate import EvaluateConfig
 
     tol = tolerance(options) if nfe is None else TOL
@@ -189,16 +189,14 @@ def solve_budget(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def is_adaptive(options: argparse.Namespace) -> bool:
-    """Whether --solver is adaptive, after a check that --nfe and --tol go with it."""
+    """Whether --solver is adaptive; checks that --nfe and --tol fit it."""
     from flowviz.solvers import METHODS
 
     adaptive = METHODS[options.solver].adaptive
     if adaptive and options.nfe is not None:
-        raise ValueError(
-            f"{options.solver} chooses its own steps; give it --tol in place of --nfe."
-        )
+        raise ValueError(f"{options.solver} chooses its own steps; use --tol instead of --nfe.")
     if not adaptive and options.tol is not None:
-        raise ValueError(f"{options.solver} takes fixed steps; give it --nfe in place of --tol.")
+        raise ValueError(f"{options.solver} takes fixed steps; use --nfe instead of --tol.")
     return adaptive
 
 
@@ -245,7 +243,7 @@ class NamesHelp(str):
 
 
 def tolerance(options: argparse.Namespace) -> float:
-    """--tol, checked, or TOL."""
+    """The checked value of --tol, or TOL."""
     tol = TOL if options.tol is None else options.tol
     if not 0 < tol < 1:
         raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
@@ -264,20 +262,20 @@ def read_points(name: str) -> "torch.Tensor":
         points = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
-            f"{path} must be a .npy file of numbers; it cannot be read as one."
+            f"{path} must be a valid .npy file of numbers; it cannot be read."
         ) from error
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
-        raise ValueError(f"{path} must hold one array of real numbers.")
+        raise ValueError(f"{path} must have one array of real numbers.")
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-        raise ValueError(f"{path} must hold points of shape (n, 2); got {points.shape}.")
+        raise ValueError(f"{path} must have points of shape (n, 2); got {points.shape}.")
     if not np.isfinite(points).all():
-        raise ValueError(f"{path} must hold finite points; some are infinite or not a number.")
+        raise ValueError(f"{path} must have finite points; some are infinite or NaN.")
     kind = np.float32 if points.dtype in (np.float16, np.float32) else np.float64
     return torch.from_numpy(points.astype(kind))
 
 
 def sample_count(options: argparse.Namespace) -> int:
-    """-n, checked."""
+    """The checked value of -n."""
     return checked_number(options.n, "-n", least=1)
 
 
@@ -289,7 +287,7 @@ def checked_number(value: int, option: str, least: int) -> int:
 
 
 def checked_seed(options: argparse.Namespace) -> int:
-    """--seed, checked."""
+    """The checked value of --seed."""
     if not 0 <= options.seed <= MAX_SEED:
         raise ValueError(f"--seed must be in 0..{MAX_SEED}; got {options.seed}.")
     return options.seed

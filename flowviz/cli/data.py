@@ -1,4 +1,4 @@
-"""data: fresh samples of a data set."""
+"""data: draw samples of a data set."""
 
 import argparse
 
@@ -18,10 +18,10 @@ def add(commands: Commands) -> None:
         commands,
         "data",
         _data,
-        "draw fresh samples of a data set, (n, 2) float32",
+        "draw samples of a data set, (n, 2) float32",
         "checkerboard -n 20000 --out x.npy",
     )
-    data.add_argument("data", metavar="DATA", help="data set to draw from")
+    data.add_argument("data", metavar="DATA", help="data set to sample")
     add_draws(data, 10_000)
     add_out(data, "samples, in the data set's own coordinates")
 

@@ -1,4 +1,4 @@
-"""names, checkpoints: what there is to choose from."""
+"""names, checkpoints: list named choices and checkpoints."""
 
 import argparse
 import json
@@ -21,7 +21,7 @@ def add(commands: Commands) -> None:
     add_json(names)
 
     listed = add_command(
-        commands, "checkpoints", _checkpoints, "list the checkpoints that have a name", "--json"
+        commands, "checkpoints", _checkpoints, "list all checkpoints with a name", "--json"
     )
     add_json(listed)
 
@@ -54,10 +54,10 @@ def _checkpoints(options: argparse.Namespace) -> None:
     from flowviz.checkpoints import find, listing
     from flowviz.checkpoints.images import find_images, image_checkpoints
 
-    def complain(error: ValueError) -> None:
+    def report(error: ValueError) -> None:
         print(f"flowviz: {error}", file=sys.stderr)
 
-    cards, images = listing(complain), image_checkpoints(complain)
+    cards, images = listing(report), image_checkpoints(report)
     files = find_images()
     if options.json:
         rows = [asdict(card) | {"file": str(find(card.name))} for card in cards]

@@ -1,4 +1,4 @@
-"""logprob, field: what a field says at given points."""
+"""logprob, field: log-likelihoods and velocities at given points."""
 
 import argparse
 from functools import partial
@@ -24,9 +24,9 @@ def add(commands: Commands) -> None:
         commands,
         "logprob",
         _logprob,
-        "compute log-likelihoods of points in nats, by the exact divergence; an adaptive solver "
-        "shares its steps among up to 2,048 points in the file's order, so that a value varies by "
-        "some times --tol with the others in the file, and not at all with fixed steps",
+        "compute log-likelihoods of points in nats, with the exact divergence; an adaptive solver "
+        "uses the same steps for up to 2,048 consecutive points, so a value depends on the other "
+        "points in the file by a few times --tol; with fixed steps it does not",
         "checkerboard-ot points.npy --out logp.npy",
     )
     add_checkpoint(logprob)
@@ -60,7 +60,7 @@ def _logprob(options: argparse.Namespace) -> None:
     from flowviz.files import check_target, write_array
 
     if draws_images(options.checkpoint):
-        raise ValueError(f"{options.checkpoint} is of images; ask `flowviz bpd` for its bits.")
+        raise ValueError(f"{options.checkpoint} is a model of images; use `flowviz bpd`.")
     out = check_target(options.out)
     budget = solve_budget(options)
     source = source_of(options.checkpoint)
@@ -75,7 +75,7 @@ def _logprob(options: argparse.Namespace) -> None:
         log_prior=partial(normal_log_prob, std=source.path.scheduler.sigma_0),
         **budget,
     )
-    # A density a unit of area in the user's coordinates.
+    # Density per unit area in the user's coordinates.
     values = answer.log_prob - 2 * torch.tensor(source.scale, dtype=points.dtype).log()
     write_array(out, values.numpy())
     print(f"{len(values)} log-likelihoods in {out}, mean {values.mean().item():.4f} nats")

@@ -66,7 +66,7 @@ class Progress:
         return self.shown and time.monotonic() - self.last >= 0.1
 
     def show(self, done: int, total: int, note: str = "") -> None:
-        """Draws the bar at `done` of `total`, with the time left at the rate so far."""
+        """Draws the bar at `done` of `total`, with an estimate of the remaining time."""
         if not self.shown or (not self.due() and done < total):
             return
         self.last = now = time.monotonic()

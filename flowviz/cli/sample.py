@@ -1,4 +1,4 @@
-"""sample: draws of a checkpoint."""
+"""sample: draw samples of a checkpoint."""
 
 import argparse
 
@@ -19,11 +19,11 @@ from flowviz.cli.images import add_drawing, draws_images, sample_images
 from flowviz.cli.printing import Progress
 
 SAMPLES = 10_000
-"""Points that are drawn if no number is given."""
+"""Default number of samples in the plane."""
 
 CHUNK = 4_096
-"""States that one fixed-step solve carries, so that a network's layers stay in a core's cache; an
-adaptive one takes all, as its steps depend on them."""
+"""Batch size of fixed-step solves, so that activations fit into the cache of a core. An adaptive
+solver uses one batch, because its steps depend on all states."""
 
 
 def add(commands: Commands) -> None:
@@ -33,14 +33,14 @@ def add(commands: Commands) -> None:
         "sample",
         _sample,
         "draw samples of a checkpoint, (n, 2) float32 or images (n, C, H, W) uint8, and print the "
-        "evaluations it took (NFE)",
+        "number of function evaluations (NFE)",
         "checkerboard-ot --solver midpoint --nfe 20 -n 10000 --out samples.npy",
     )
     add_checkpoint(sample)
     add_solver(sample, "midpoint", NFE)
     add_grid(sample)
     add_draws(sample, SAMPLES)
-    sample.set_defaults(n=None)  # images are fewer
+    sample.set_defaults(n=None)  # images have a smaller default
     add_out(sample, "samples, in the data set's own coordinates; images also as .npz or .png")
     add_drawing(sample)
 
