@@ -20,7 +20,7 @@ FLOORS = [
     ["ui", "cli"],
     ["__main__"],
 ]
-"""From the ground up. figures/ stands beside them; app.py and pages/ are the roof."""
+"""From the ground up. figures/ and canvases/ stand beside them; app.py and pages/ are the roof."""
 
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 MODULES = sorted((ROOT / "flowviz").rglob("*.py"))
@@ -66,6 +66,9 @@ def test_module_imports_from_lower_floors_only(path):
     elif room == "figures":
         assert rooms(names) <= {"figures", "bounds"}
         assert outside(names) <= {"numpy", "plotly"}
+    elif room == "canvases":
+        assert rooms(names) <= {"canvases", "figures"}
+        assert outside(names) <= {"numpy"}
     else:
         assert room in FLOOR, f"{room} has no floor yet: give it one in FLOORS"
         above = {other for other in rooms(names) - {room} if FLOOR.get(other, -1) >= FLOOR[room]}
@@ -77,8 +80,8 @@ def test_only_ui_imports_streamlit_and_only_floors_above_experiments_draw(path):
     foreign = outside(imported(path))
     assert room_of(path) == "ui" or "streamlit" not in foreign
     assert room_of(path) in ("ui", "cli", "studies", "figures") or "plotly" not in foreign
-    drawn = "figures" in rooms(imported(path)) and room_of(path) != "figures"
-    assert not drawn or room_of(path) in ("ui", "cli", "studies")
+    drawn = rooms(imported(path)) & {"figures", "canvases"} - {room_of(path)}
+    assert not drawn or room_of(path) in ("ui", "cli", "studies", "canvases")
 
 
 @pytest.mark.parametrize("path", ROOF, ids=name)

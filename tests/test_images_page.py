@@ -1,6 +1,5 @@
 """The page on images: what its views say, what the browser is sent, and files that are refused."""
 
-import base64
 import io
 import json
 import threading
@@ -15,6 +14,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from flowviz.canvases.images import FilmView
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import describe_classifier, write_quality
 from flowviz.datasets.images import image_set
@@ -25,7 +25,6 @@ from flowviz.training.classifier import ClassifierConfig, ClassifierRun
 from flowviz.ui import figure
 from flowviz.ui.images import downloads, gallery, measures, sources, words, work
 from flowviz.ui.images.controls import VIEWS
-from flowviz.ui.images.gallery import FilmSide, FilmView, Sheet
 from flowviz.ui.images.work import RUN, Piece, Store, worked
 
 ROOT = Path(__file__).parents[1]
@@ -394,47 +393,8 @@ def test_what_a_piece_refuses_is_raised():
         list(worked([Piece("a", work, 1)], Store(), workers=1))
 
 
-# ---- what the browser is sent
-
-
 def images(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def test_sheet_carries_the_images_that_have_come():
-    row = images(3, 3, 4, 5)
-    sent = gallery.sheet_payload([Sheet("OT", COLOURS, [row, None], 3, (4, 5))])
-    (panel,) = json.loads(json.dumps(sent))["panels"]
-    cells = np.frombuffer(base64.b64decode(panel["cells"]), np.uint8).reshape(2, 3, 4, 5, 3)
-    np.testing.assert_array_equal(cells[0], row.transpose(0, 2, 3, 1))
-    assert panel["have"] == [True] * 3 + [False] * 3 and panel["shape"] == [2, 3, 4, 5]
-
-
-def test_grey_images_are_sent_in_colour():
-    row = images(2, 1, 4, 4)
-    (panel,) = gallery.sheet_payload([Sheet("OT", COLOURS, [row], 2, (4, 4))])["panels"]
-    cells = np.frombuffer(base64.b64decode(panel["cells"]), np.uint8).reshape(2, 4, 4, 3)
-    np.testing.assert_array_equal(cells, np.repeat(row, 3, axis=1).transpose(0, 2, 3, 1))
-
-
-def film_side(count):
-    states, times = images(5, count, 3, 4, 4), np.linspace(0, 1, 5)
-    return FilmSide("OT", COLOURS, times, states, states[::-1], 1 - times, np.ones((5, count)))
-
-
-def test_film_carries_every_moment_of_every_image():
-    side = film_side(2)
-    sent = json.loads(json.dumps(gallery.film_payload([side], ["a", "b"], FilmView())))
-    frames = np.frombuffer(base64.b64decode(sent["sides"][0]["predictions"]), np.uint8)
-    np.testing.assert_array_equal(
-        frames.reshape(5, 2, 4, 4, 3), side.predictions.transpose(0, 1, 3, 4, 2)
-    )
-    assert sent["shape"] == [2, 4, 4] and len(sent["sides"][0]["times"]) == 5
-
-
-def test_films_of_different_numbers_share_no_clock():
-    with pytest.raises(ValueError, match="one number and size"):
-        gallery.film_payload([film_side(2), film_side(3)], ["a", "b"], FilmView())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from flowviz import lectures
+from flowviz.canvases.player import View
+from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
 from flowviz.experiments import (
     endpoints,
@@ -26,7 +28,6 @@ from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, sweeps
 from flowviz.ui.images import work
-from flowviz.ui.player.payload import header_of
 from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
@@ -277,7 +278,7 @@ def test_compare_says_in_a_link_what_a_budget_cannot_be():
 
 
 def test_view_of_the_player_is_in_the_link(monkeypatch):
-    seen = player.View(t=0.25, layers=("particles", "trails"), mode="steps", layout="strip")
+    seen = View(t=0.25, layers=("particles", "trails"), mode="steps", layout="strip")
     monkeypatch.setattr(player, "player", lambda *args, **kwargs: seen)
     app = opened(COMPARE)
     url = {name: str(value) for name, value in app.query_params.items()}
@@ -305,7 +306,7 @@ def test_learned_density_is_computed_on_request_and_described(monkeypatch):
 
 def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
     handed = []
-    seen = player.View(density="learned")
+    seen = View(density="learned")
     monkeypatch.setattr(
         player, "player", lambda *args, **more: handed.append(more["learned"]) or seen
     )

@@ -15,6 +15,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 from flowviz import checkpoints
+from flowviz.canvases import player as players
 from flowviz.device import limit_threads
 from flowviz.experiments import evolution, figure4
 from flowviz.experiments import likelihood as likelihoods
@@ -23,7 +24,6 @@ from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneCo
 from flowviz.experiments.figure4 import HistogramResult
 from flowviz.experiments.likelihood import DensityResult, GapResult, PointResult
 from flowviz.fields import LearnedField
-from flowviz.ui import player as players
 
 __all__ = [
     "adopt",

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
+from flowviz.canvases import player as players
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.evolution import EXACT
 from flowviz.fields import LearnedField
@@ -15,7 +16,7 @@ from flowviz.studies import STUDIES
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
 from flowviz.studies.flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
-from flowviz.ui import player as players
+from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.ot_note import SHORT
 from flowviz.ui.solver_picker import Solver
@@ -131,7 +132,7 @@ def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) ->
         layout=state.opened("layout", "panels", partial(_one_of, players.LAYOUTS)),
     )
     learnable = not all(side.exact for side in result.sides)
-    view = players.player(
+    view = player_mount.player(
         cache.panels(
             tuple(side.config for side in result.sides), [_panel(side) for side in result.sides]
         ),

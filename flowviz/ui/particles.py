@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from flowviz.canvases import player as players
 from flowviz.experiments.evolution import EXACT, SceneConfig
 from flowviz.experiments.particles import PAIRS
 from flowviz.fields import LearnedField
@@ -19,7 +20,7 @@ from flowviz.studies.particles import (
 )
 from flowviz.studies.sde_noise import SdeNoiseConfig
 from flowviz.ui import cache, controls, state, study_view, work
-from flowviz.ui import player as players
+from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
 
 __all__ = ["Page", "equations", "figures", "pick", "player", "result"]
@@ -98,7 +99,7 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
         t=state.opened("t", 0.0, lambda raw: players.View(t=float(raw)).t),
         layers=state.opened("layers", OPENING.layers, _layers),
     )
-    view = players.player(
+    view = player_mount.player(
         _packed(page.config.computed(), page.shown, found),
         [packed] * len(found.panels),
         key="particles",

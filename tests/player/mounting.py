@@ -1,53 +1,93 @@
-"""A component in Chromium without Streamlit, from its own files."""
+"""Canvases in Chromium without Streamlit: their modules, and the built script on its own HTML."""
 
 import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowviz.ui.canvas import sources
+from flowviz import canvases
 
-UI = Path(__file__).parents[2] / "flowviz" / "ui"
+JS = Path(canvases.__file__).parent / "js"
+URL = "http://canvases.test/"
 
 LOAD = """
-async ([name, html, css, source, width]) => {
+async ([url, html, css, source, modules]) => {
   const style = document.createElement("style");
   style.textContent = css;
   document.head.append(style);
-  window[name] = await import("data:text/javascript;base64," + source);
-  const tell = (...told) => window.sent.push(told);
-  const call = { setTriggerValue: tell, setStateValue: tell };
-  window.show = (data) => window.leave = window[name].default({
-    data, parentElement: document.querySelector("#host"), ...call,
+  window.html = html;
+  window.bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  window.canvas = (await import("data:text/javascript;base64," + source)).default;
+  for (const path of modules) {
+    const name = path.split("/").pop().replace(".js", "");
+    window[name] = await import(url + path);
+  }
+}
+"""
+
+MOUNT = """
+(width) => {
+  window.sent = [];
+  const report = (...args) => window.sent.push(args);
+  window.show = (data) => window.leave = canvas({
+    data: typeof data === "string" ? bytes(data) : data,
+    parentElement: document.querySelector("#host"),
+    setTriggerValue: report, setStateValue: report,
   });
   window.mount = (data) => {
     document.body.innerHTML = `<div id="host" style="width:${width}px">${html}</div>`;
     window.sent = [];
-    window.show(data);
+    show(data);
   };
 }
 """
 
 
-@contextmanager
-def component(chromium, stem: str, *, width: int, height: int) -> Iterator:
-    """A page whose `mount(data)` puts the component there, anew; it must not complain.
+def text(payload: bytes) -> str:
+    """A payload as a text, which `show` and `mount` decode."""
+    return base64.b64encode(payload).decode()
 
-    In the page the script's exports are an object named like the file, `show(data)` brings new
-    data to the same place, and what the component tells its server gathers in `sent`.
+
+@contextmanager
+def loaded(chromium, name: str, *modules: str, width: int, height: int) -> Iterator:
+    """A page with the built canvas `name` as `canvas`, which must not log errors.
+
+    Each of `modules`, files below flowviz/canvases/js, is an object named like the file;
+    `bytes` decodes base64 and `html` is the canvas's own.
     """
-    page = chromium.new_page(viewport={"width": width + 100, "height": height})
+    page = chromium.new_page(viewport={"width": width, "height": height})
     noise = []
     page.on("console", lambda m: m.type == "error" and noise.append(m.text))
     page.on("pageerror", lambda error: noise.append(str(error)))
-    html, css, js = sources(UI / stem).values()
-    source = base64.b64encode(js.encode()).decode()
-    page.evaluate(LOAD, [Path(stem).name, html, css, source, width])
+
+    def serve(route):
+        path = route.request.url.removeprefix(URL)
+        if path.endswith(".js"):
+            body = (JS / path).read_text(encoding="utf-8")
+            route.fulfill(body=body, content_type="text/javascript; charset=utf-8")
+        else:
+            route.fulfill(body="<!doctype html><meta charset=utf-8>", content_type="text/html")
+
+    page.route(f"{URL}**", serve)
+    page.goto(URL)
+    files = canvases.assets(name)
+    page.evaluate(LOAD, [URL, files["html"], files["css"], text(files["js"].encode()), modules])
     yield page
     page.close()
     assert not noise, noise
 
 
+@contextmanager
+def component(chromium, name: str, *modules: str, width: int, height: int) -> Iterator:
+    """A page as of `loaded` whose `mount(data)` puts the canvas there, anew.
+
+    `show(data)` gives new data to the same canvas, and `sent` holds what it has reported.
+    """
+    with loaded(chromium, name, *modules, width=width + 100, height=height) as page:
+        page.evaluate(MOUNT, width)
+        yield page
+
+
 def frame(page) -> None:
-    """Waits until what was asked for has been drawn."""
+    """Waits until the next picture has been drawn."""
     page.evaluate("() => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")

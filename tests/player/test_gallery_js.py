@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from mounting import component, frame
+from mounting import component, frame, text
 
-from flowviz.ui.images.gallery import Sheet, sheet_payload
+from flowviz.canvases.images import Sheet, pack_sheets
 
 RNG = np.random.default_rng(0)
 PROJECTOR = 692
@@ -26,10 +26,10 @@ def sheet(title, rows, columns, labels):
 
 @pytest.fixture
 def drawn(chromium):
-    with component(chromium, "images/gallery", width=PROJECTOR, height=768) as page:
+    with component(chromium, "gallery", width=PROJECTOR, height=768) as page:
 
         def mount(*sheets):
-            page.evaluate("mount", sheet_payload(sheets, row_title="NFE") | {"key": "k"})
+            page.evaluate("mount", text(pack_sheets(sheets, key="k", row_title="NFE")))
             frame(page)
             canvases = page.locator(".fi-sheet canvas").all()
             return page, [canvas.bounding_box() for canvas in canvases]

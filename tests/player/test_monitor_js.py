@@ -1,10 +1,8 @@
-"""The training monitor's own script, in Chromium without Streamlit, on payloads made by Python."""
-
-import base64
+"""The training monitor in Chromium without Streamlit, on payloads made by Python."""
 
 import numpy as np
 import pytest
-from mounting import component, frame
+from mounting import component, frame, text
 
 from flowviz.experiments.live import Snapshot, Trace
 from flowviz.ui.monitor import LOSS_TITLE, pack
@@ -58,18 +56,21 @@ def payload(seen=BOTH, state="live", run="a", **entries):
         steps=200,
         **entries,
     )
-    return base64.b64encode(content).decode()
+    return text(content)
+
+
+MODULES = ("base/wire.js", "base/numbers.js", "monitor/chart.js")
 
 
 @pytest.fixture
 def page(chromium):
-    with component(chromium, "monitor/monitor", width=1000, height=800) as page:
+    with component(chromium, "monitor", *MODULES, width=1000, height=800) as page:
         page.evaluate("mount", None)
         yield page
 
 
 def show(page, content):
-    page.evaluate("t => { show(Uint8Array.from(atob(t), c => c.charCodeAt(0))); }", content)
+    page.evaluate("(content) => { show(content); }", content)
     frame(page)
 
 
@@ -81,12 +82,13 @@ def is_blank(page, selector):
 
 def test_points_come_back_to_a_thousandth(page):
     back = page.evaluate(
-        """text => { const m = monitor.parse(Uint8Array.from(atob(text), c => c.charCodeAt(0)));
-        return [Array.from(m.data), m.panels.map(p => Array.from(p.frames[0]))]; }""",
+        """text => { const m = wire.decode(bytes(text));
+        return [m.data, ...m.panels.map(p => p.frames)].map(
+            (words) => Array.from(wire.dequantised(words, m.limit))); }""",
         payload(),
     )
     assert np.allclose(np.reshape(back[0], (-1, 2)), NOISE, atol=2e-4)
-    assert np.allclose(np.reshape(back[1][1], (-1, 2)), NOISE / 2, atol=2e-4)
+    assert np.allclose(np.reshape(back[2], (-1, 2)), NOISE / 2, atol=2e-4)
 
 
 def test_before_training_there_are_data_and_a_word(page):
@@ -154,27 +156,26 @@ def test_replay_moves_and_stops(page):
     assert page.locator(".fm-step").text_content() == before
 
 
-def test_place_is_within_its_frames(page):
-    assert page.evaluate("monitor.place([1, 50, 100], 75)") == [1, 0.5]
-    assert page.evaluate("monitor.place([1, 50, 100], 0)") == [0, 0]
-    assert page.evaluate("monitor.place([1, 50, 100], 500)") == [1, 1]
-    assert page.evaluate("monitor.place([1], 500)") == [0, 0]
+def test_a_curve_is_read_at_its_last_point_that_is_not_later(page):
+    read = "(step) => chart.curveAt({ x: [10, 20, 30], y: [3, 2, 1] }, step)"
+    assert [page.evaluate(read, step) for step in (0, 10, 19, 20, 99)] == [3, 3, 3, 2, 1]
+    assert page.evaluate("chart.curveAt({ x: [], y: [] }, 5)") is None
 
 
 def test_axes_hold_their_values(page):
-    assert page.evaluate("monitor.logRange([0.013, 0.8])") == pytest.approx([0.01, 1])
-    assert page.evaluate("monitor.logTicks(0.01, 1)") == pytest.approx(
+    assert page.evaluate("numbers.logRange([0.013, 0.8])") == pytest.approx([0.01, 1])
+    assert page.evaluate("numbers.logTicks(0.01, 1)") == pytest.approx(
         [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     )
-    assert page.evaluate("[0, 90, 300, 1500, 3000].map(s => monitor.axisEnd(s, 3000))") == [
+    assert page.evaluate("[0, 90, 300, 1500, 3000].map(s => chart.axisEnd(s, 3000))") == [
         pytest.approx(23.4375),
         93.75,
         375,
         1500,
         3000,
     ]
-    assert page.evaluate("monitor.logRange([NaN, -1])") == [0.01, 1]
-    assert page.evaluate("[monitor.whole(1234567), monitor.short(0.01234)]") == [
+    assert page.evaluate("numbers.logRange([NaN, -1])") == [0.01, 1]
+    assert page.evaluate("[numbers.whole(1234567), numbers.short(0.01234)]") == [
         "1,234,567",
         "0.0123",
     ]

@@ -1,4 +1,4 @@
-"""The player's payload, read back by a parser of its own."""
+"""Payloads of the canvases, read back by a parser of the tests' own."""
 
 import json
 import struct
@@ -6,8 +6,9 @@ import struct
 import numpy as np
 import pytest
 
-from flowviz.ui.player import Panel, Readout, Scene, View, pack, pack_scene
-from flowviz.ui.player.payload import PEAK, REACH, header_of
+from flowviz.canvases.images import FilmSide, FilmView, Sheet, pack_film, pack_sheets
+from flowviz.canvases.player import PEAK, REACH, Panel, Readout, Scene, View, pack, pack_scene
+from flowviz.canvases.wire import encode, header_of
 
 K, N, S = 5, 40, 3
 TIMES = np.linspace(0, 0.99, K)
@@ -147,8 +148,8 @@ def test_a_role_is_a_path_without_its_parameters():
         ({"states": np.zeros((K + 1, N, 2))}, r"must have shape \(5, n, 2\)"),
         ({"step_states": np.zeros((S + 1, N + 1, 2))}, "must hold the 40 particles .* got 41"),
         ({"states": np.full((K, N, 2), np.nan)}, "must be finite; got 400"),
-        ({"times": TIMES[::-1]}, "must be at least two rising numbers"),
-        ({"times": [0.0]}, "must be at least two rising numbers"),
+        ({"times": TIMES[::-1]}, "must be at least two increasing numbers"),
+        ({"times": [0.0]}, "must be at least two increasing numbers"),
         ({"readouts": (Readout("W2", [1, 2]),)}, "'W2' .* must be one number or 5"),
     ],
 )
@@ -181,17 +182,31 @@ def test_two_scenes_can_share_the_scale_of_their_densities():
     entry = head["density_peak"]
     kept = np.frombuffer(raw, "<f4", len(shared), start + entry["offset"])
     np.testing.assert_allclose(kept, shared, rtol=1e-6)
-    with pytest.raises(ValueError, match="one number a time"):
+    with pytest.raises(ValueError, match="one number per time"):
         pack_scene(scene(density_peaks=[1.0]))
 
 
 def test_no_panels_and_foreign_bytes_are_refused():
     with pytest.raises(ValueError, match="at least one panel"):
         pack([])
-    with pytest.raises(ValueError, match=r"must be what pack\(\) returned"):
+    with pytest.raises(ValueError, match="must be of the kind 'panels'; got other bytes"):
         header_of(b"nothing of ours", "panels")
-    with pytest.raises(ValueError, match=r"must be what pack_scene\(\) returned"):
+    with pytest.raises(ValueError, match="must be of the kind 'scene'; got other bytes"):
         header_of(pack([panel()]), "scene")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8", ">f4"])
+def test_arrays_come_back_from_any_depth(dtype):
+    array = np.arange(12).reshape(3, 4).astype(dtype)
+    back = parsed(encode({"a": [{"b": array.T}, 7, None], "c": "ü"}))
+    np.testing.assert_array_equal(back["a"][0]["b"], array.T)
+    assert (back["a"][1:], back["c"], len(back["name"])) == ([7, None], "ü", 16)
+
+
+@pytest.mark.parametrize("value", [np.zeros(3, "i8"), {1, 2}, np.array(["a"])])
+def test_what_the_format_cannot_hold_is_refused(value):
+    with pytest.raises(TypeError, match="A payload holds arrays of u1, u2, i2, f4, f8; got"):
+        encode({"a": value})
 
 
 @pytest.mark.parametrize(
@@ -208,3 +223,46 @@ def test_no_panels_and_foreign_bytes_are_refused():
 def test_a_view_holds_only_what_can_be_shown(changes):
     with pytest.raises(ValueError, match="must be"):
         View(**changes)
+
+
+def images(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def sheet_of(row, columns, size):
+    content = parsed(pack_sheets([Sheet("OT", ("#000000", "#ffffff"), row, columns, size)]))
+    return content["panels"][0]
+
+
+def test_a_sheet_holds_the_images_that_are_available():
+    row = images(3, 3, 4, 5)
+    panel = sheet_of([row, None], 3, (4, 5))
+    assert panel["cells"].shape == (2, 3, 4, 5, 3)
+    np.testing.assert_array_equal(panel["cells"][0], row.transpose(0, 2, 3, 1))
+    assert panel["present"] == [True] * 3 + [False] * 3
+
+
+def test_grey_images_are_sent_in_colour():
+    row = images(2, 1, 4, 4)
+    cells = sheet_of([row], 2, (4, 4))["cells"][0]
+    np.testing.assert_array_equal(cells, np.repeat(row, 3, axis=1).transpose(0, 2, 3, 1))
+
+
+def film_side(count):
+    states, times = images(5, count, 3, 4, 4), np.linspace(0, 1, 5)
+    colours = ("#000000", "#ffffff")
+    return FilmSide("OT", colours, times, states, states[::-1], 1 - times, np.ones((5, count)))
+
+
+def test_a_film_holds_every_moment_of_every_image():
+    side = film_side(2)
+    sent = parsed(pack_film([side], ["a", "b"], FilmView()))["sides"][0]
+    for name in ("states", "predictions"):
+        np.testing.assert_array_equal(sent[name], getattr(side, name).transpose(0, 1, 3, 4, 2))
+    np.testing.assert_allclose(sent["noise"], side.noise, atol=1e-6)
+    assert sent["remaining"].shape == (5, 2) and len(sent["times"]) == 5
+
+
+def test_films_of_different_numbers_share_no_clock():
+    with pytest.raises(ValueError, match="one number and size"):
+        pack_film([film_side(2), film_side(3)], ["a", "b"], FilmView())

@@ -26,7 +26,7 @@ def data(**entries):
 
 @pytest.fixture
 def open_pad(chromium):
-    with component(chromium, "pad/pad", width=300, height=500) as page:
+    with component(chromium, "pad", "pad.js", width=300, height=500) as page:
 
         def mount(**entries):
             page.evaluate("mount", data(**entries))

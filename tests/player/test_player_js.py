@@ -1,53 +1,44 @@
-"""The player's JavaScript in Chromium: functions by themselves, then mounted without Streamlit."""
+"""The player's modules in Chromium, one by one; then the built player without Streamlit."""
 
-import base64
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mounting import loaded, text
 
-from flowviz.ui import player as players
-from flowviz.ui.canvas import sources
-from flowviz.ui.player import Panel, Readout, Scene, View, pack, pack_scene
-from flowviz.ui.player.payload import framed, header_of
+from flowviz import canvases
+from flowviz.canvases import player as players
+from flowviz.canvases.player import Panel, Readout, Scene, View, pack, pack_scene
+from flowviz.canvases.wire import header_of
+from flowviz.ui import player as mounts
 
-FILES = sources(Path(players.__file__).parent / "flow_player")
 K, N = 11, 50
 TIMES = np.linspace(0, 1, K)
-URL = "http://player.test/"
+MODULES = (
+    *("base/wire.js", "base/clock.js", "base/colour.js", "base/numbers.js"),
+    *("player/geometry.js", "player/pixels.js", "player/grids.js", "player/layers.js"),
+    *("player/keys.js", "player/panels.js", "player/resolution.js", "player/scenes.js"),
+)
 
 
 @pytest.fixture(scope="module")
 def blank(chromium):
-    """A page that holds the player's markup and can import its script."""
-    page = chromium.new_context(viewport={"width": 1000, "height": 800}).new_page()
-
-    def serve(route):
-        if route.request.url.endswith(".js"):
-            route.fulfill(body=FILES["js"], content_type="text/javascript; charset=utf-8")
-        else:
-            body = f"<!doctype html><meta charset=utf-8><style>{FILES['css']}</style><body>"
-            route.fulfill(body=body, content_type="text/html")
-
-    page.route(f"{URL}**", serve)
-    page.goto(URL)
-    page.evaluate(
-        """async ([url, html]) => {
-            window.fv = await import(url + "flow_player.js");
-            window.html = html;
-            window.bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-        }""",
-        [URL, FILES["html"]],
-    )
-    yield page
-    page.context.close()
+    """A page with the player's modules and the built scripts of player and scene."""
+    with loaded(chromium, "player", *MODULES, width=1000, height=800) as page:
+        source = text(canvases.assets("scene")["js"].encode())
+        page.evaluate(
+            """async (source) => {
+                window.carry = (await import("data:text/javascript;base64," + source)).default;
+            }""",
+            source,
+        )
+        yield page
 
 
 @pytest.fixture
 def js(blank):
-    """Evaluates an expression in which `fv` is the module."""
+    """Evaluates an expression in which each module is an object of its name."""
     return lambda expression, argument=None: blank.evaluate(f"(x) => {expression}", argument)
 
 
@@ -63,10 +54,6 @@ def page(blank):
     yield blank
     blank.evaluate("() => document.body.replaceChildren()")
     assert not noise
-
-
-def text(payload):
-    return base64.b64encode(payload).decode()
 
 
 def straight(seed=0, n=N, readouts=()):
@@ -102,13 +89,13 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=N
     packed, planes = pack(panels), [None if s is None else pack_scene(s) for s in scenes]
     more = learned and [None if s is None else pack_scene(s) for s in learned]
     page.evaluate(
-        """([planes, key, envelope, html]) => {
+        """([planes, key, envelope]) => {
             for (const plane of planes) {
                 const box = document.createElement("div");
                 box.dataset.testid = "stElementContainer";
                 box.innerHTML = '<div><i class="fv-scene" hidden></i></div>';
                 document.body.append(box);
-                fv.default({ data: bytes(plane), parentElement: box.firstChild });
+                carry({ data: bytes(plane), parentElement: box.firstChild });
             }
             const host = document.createElement("div");
             host.id = key;
@@ -116,7 +103,7 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=N
                 `<style>${document.querySelector("style").textContent}</style>` + html;
             document.body.append(host);
             const here = told;  // what an earlier test's player still has to say stays with it
-            window.unmount = fv.default({
+            window.unmount = canvas({
                 data: bytes(envelope), parentElement: host.shadowRoot,
                 setStateValue: (name, value) => here.push([name, value]),
             });
@@ -125,7 +112,6 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=N
             [text(p) for p in [*planes, *(more or [])] if p],
             key,
             text(envelope(packed, planes, key, view, autoplay, more)),
-            FILES["html"],
         ],
     )
     root = page.locator(f"#{key} .fv")
@@ -135,20 +121,8 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=N
 
 def envelope(packed, planes, key, view=None, autoplay=False, learned=None):
     view = view or View()
-    header = {
-        "kind": "player",
-        "key": key,
-        "scenes": [p and header_of(p, "scene")["name"] for p in planes],
-        "learned": [p and header_of(p, "scene")["name"] for p in learned or [None] * len(planes)],
-        "learnable": learned is not None,
-        "initial": asdict(view),
-        "autoplay": autoplay,
-        "reserve": 300,
-        "theme": players._theme(),
-        "payload": header_of(packed, "panels")["name"],
-        "panels": {"dtype": "u1", "shape": [len(packed)], "offset": 0},
-    }
-    return framed(header, packed)
+    options = {"key": key, "learned": learned, "view": view, "autoplay": autoplay, "reserve": 300}
+    return players.envelope(packed, planes, **options)[0]
 
 
 def settled(page, root, condition, argument=None):
@@ -181,7 +155,7 @@ def test_unpack_reads_what_python_packed(js):
     panel = straight(readouts=(Readout("NFE", 8, 0),))
     back = js(
         """(() => {
-            const h = fv.unpack(bytes(x)), p = h.panels[0];
+            const h = wire.decode(bytes(x)), p = h.panels[0];
             return { frame: h.frame, title: p.title, shape: p.states.shape, limit: p.limit,
                      states: [...p.states], times: [...p.times], readout: p.readouts[0].values };
         })()""",
@@ -198,11 +172,11 @@ def test_unpack_takes_bytes_that_start_anywhere_and_refuses_others(js):
     odd = """(() => {
         const given = bytes(x), moved = new Uint8Array(given.length + 3);
         moved.set(given, 3);
-        return fv.unpack(moved.subarray(3)).panels.length;
+        return wire.decode(moved.subarray(3)).panels.length;
     })()"""
     assert js(odd, text(pack([straight()]))) == 1
-    assert "no flow payload" in js(
-        "(() => { try { fv.unpack(new Uint8Array(64)) } catch (e) { return e.message } })()"
+    assert "Not a flowviz payload" in js(
+        "(() => { try { wire.decode(new Uint8Array(64)) } catch (e) { return e.message } })()"
     )
 
 
@@ -211,7 +185,7 @@ def test_unpack_takes_bytes_that_start_anywhere_and_refuses_others(js):
     [(-1, 0, 0), (0, 0, 0), (0.25, 2, 0.5), (0.3, 3, 0), (0.95, 9, 0.5), (2, 10, 0)],
 )
 def test_locate_finds_the_frames_around_a_time(js, t, k, f):
-    found = js("fv.locate(x[0], x[1])", [[i / 10 for i in range(11)], t])
+    found = js("clock.locate(x[0], x[1])", [[i / 10 for i in range(11)], t])
     assert (found["k"], pytest.approx(found["f"], abs=1e-9)) == (k, f)
 
 
@@ -220,7 +194,7 @@ def test_locate_agrees_with_numpy_on_uneven_times(js):
     times, values = np.sort(r.random(30)), r.normal(size=30)
     ts = r.uniform(times[0], times[-1], 200)
     got = js(
-        """x.ts.map((t) => { const { k, f } = fv.locate(x.times, t);
+        """x.ts.map((t) => { const { k, f } = clock.locate(x.times, t);
             return x.values[k] + (f > 0 ? (x.values[k + 1] - x.values[k]) * f : 0) })""",
         {"ts": ts.tolist(), "times": times.tolist(), "values": values.tolist()},
     )
@@ -228,14 +202,14 @@ def test_locate_agrees_with_numpy_on_uneven_times(js):
 
 
 def test_a_real_step_is_shown_from_its_time_on(js):
-    assert js("[0, 0.24, 0.25, 0.5, 0.99, 1].map((t) => fv.stepAt([0, 0.25, 0.5, 1], t))") == [
+    assert js("[0, 0.24, 0.25, 0.5, 0.99, 1].map((t) => clock.stepAt([0, 0.25, 0.5, 1], t))") == [
         0, 0, 1, 2, 2, 3,
     ]  # fmt: skip
 
 
 def test_stepping_takes_the_nearest_time_of_any_panel_and_ends_at_the_ends(js):
     lists = [[0, 0.5, 1], [0, 0.4, 0.8]]
-    go = "fv.neighbour(x[0], x[1], x[2])"
+    go = "clock.neighbour(x[0], x[1], x[2])"
     assert [js(go, [lists, t, 1]) for t in (0, 0.4, 0.5, 0.8, 1)] == [0.4, 0.5, 0.8, 1, 1]
     assert [js(go, [lists, t, -1]) for t in (1, 0.8, 0.5, 0.4, 0)] == [0.8, 0.5, 0.4, 0, 0]
     assert js(go, [[[0, 0.99]], 0.99, 1]) == 1
@@ -244,9 +218,10 @@ def test_stepping_takes_the_nearest_time_of_any_panel_and_ends_at_the_ends(js):
 def test_the_clock_runs_a_sweep_in_its_time_and_stops_at_the_end(js):
     run = """(() => {
         let c = { t: 0, playing: false, speed: x }, n = 0;
-        c = fv.clockAfter(c, { type: "toggle" });
-        for (; c.playing && n < 9999; n++) c = fv.clockAfter(c, { type: "tick", seconds: 0.01 });
-        return [n * 0.01 * x / fv.SWEEP, c.t, c.playing, c.release];
+        c = clock.clockAfter(c, { type: "toggle" }, 4);
+        const tick = { type: "tick", seconds: 0.01 };
+        for (; c.playing && n < 9999; n++) c = clock.clockAfter(c, tick, 4);
+        return [n * 0.01 * x / 4, c.t, c.playing, c.release];
     })()"""
     for speed in players.SPEEDS:
         share, t, playing, release = js(run, speed)
@@ -255,7 +230,7 @@ def test_the_clock_runs_a_sweep_in_its_time_and_stops_at_the_end(js):
 
 
 def test_the_clock_releases_only_when_it_rests(js):
-    after = "fv.clockAfter({ t: 0.5, playing: x[0], speed: 1 }, x[1])"
+    after = "clock.clockAfter({ t: 0.5, playing: x[0], speed: 1 }, x[1], 4)"
     release = {
         "tick": False, "scrub": False, "release": True, "jump": True, "toggle": True,
     }  # fmt: skip
@@ -265,7 +240,7 @@ def test_the_clock_releases_only_when_it_rests(js):
         assert clock["playing"] == (kind == "tick")
     assert js(after, [False, {"type": "scrub", "t": 7}])["t"] == 1
     assert not js(after, [False, {"type": "toggle"}])["release"]
-    from_end = js("fv.clockAfter({ t: 1, playing: false, speed: 1 }, { type: 'toggle' })")
+    from_end = js("clock.clockAfter({ t: 1, playing: false, speed: 1 }, { type: 'toggle' }, 4)")
     assert (from_end["t"], from_end["playing"]) == (0, True)
 
 
@@ -275,27 +250,29 @@ def test_keys_mean_what_the_help_says(js):
         "Home": {"act": "start"}, "End": {"act": "end"}, "f": {"act": "layout"},
         "S": {"act": "mode"}, "d": {"act": "density"}, "?": {"act": "help"}, "x": None, "7": None,
     }  # fmt: skip
-    assert {key: js("fv.keyMeaning(x)", key) for key in meaning} == meaning
-    assert [js("fv.keyMeaning(x)", str(i + 1))["layer"] for i in range(6)] == list(players.LAYERS)
-    assert js("fv.keyMeaning(' ', true)") is None
+    assert {key: js("keys.keyMeaning(x)", key) for key in meaning} == meaning
+    assert [js("keys.keyMeaning(x)", str(i + 1))["layer"] for i in range(6)] == list(
+        players.LAYERS
+    )
+    assert js("keys.keyMeaning(' ', true)") is None
 
 
 def test_javascript_and_python_name_the_same_layers_and_speeds(js):
-    assert js("fv.LAYERS") == list(players.LAYERS)
-    assert js("fv.SPEEDS") == list(players.SPEEDS)
+    assert js("layers.LAYERS") == list(players.LAYERS)
+    assert js("clock.SPEEDS") == list(players.SPEEDS)
 
 
 def test_a_ramp_runs_through_its_stops(js):
-    pixels = js("[...fv.ramp(['#000000', '#ff8000', '#fff'], 5)]")
+    pixels = js("[...colour.ramp(['#000000', '#ff8000', '#fff'], 5)]")
     colours = [(p & 255, p >> 8 & 255, p >> 16 & 255) for p in pixels]
     assert colours == [(0, 0, 0), (128, 64, 0), (255, 128, 0), (255, 192, 128), (255, 255, 255)]
 
 
 def test_colours_are_read_however_they_are_written(js):
     for written in ("#0072B2", "rgb(0, 114, 178)", "rgba(0, 114, 178, 0.5)"):
-        assert js("fv.rgb(x)", written) == [0, 114, 178]
-    assert js("fv.rgb('#fff')") == [255, 255, 255]
-    assert js("fv.luminance([17, 21, 26]) < 0.5 && fv.luminance([243, 245, 247]) > 0.5")
+        assert js("colour.rgb(x)", written) == [0, 114, 178]
+    assert js("colour.rgb('#fff')") == [255, 255, 255]
+    assert js("colour.luminance([17, 21, 26]) < 0.5 && colour.luminance([243, 245, 247]) > 0.5")
 
 
 @pytest.mark.parametrize(
@@ -303,22 +280,22 @@ def test_colours_are_read_however_they_are_written(js):
     [(-5, 5, [-4, -2, 0, 2, 4]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1.03, 1.27, None)],
 )
 def test_ticks_are_round_and_inside(js, low, high, wanted):
-    got = js("fv.ticks(x[0], x[1])", [low, high])
+    got = js("numbers.ticks(x[0], x[1])", [low, high])
     assert got == wanted or wanted is None
     assert low <= got[0] and got[-1] <= high and 3 <= len(got) <= 7
 
 
 def test_zooming_keeps_the_point_under_the_pointer(js):
-    w = js("fv.zoomed({ x: 0, y: 0, r: 5 }, 0.5, 2, -1, 5)")
+    w = js("geometry.zoomed({ x: 0, y: 0, r: 5 }, 0.5, 2, -1, 5)")
     assert w["r"] == 2.5
     # The point's share of the window's width and height stays.
     assert ((2 - w["x"]) / w["r"], (-1 - w["y"]) / w["r"]) == pytest.approx((2 / 5, -1 / 5))
-    assert js("fv.zoomed({ x: 0, y: 0, r: 5 }, 1e6, 0, 0, 5)")["r"] == pytest.approx(8)
-    assert js("fv.zoomed({ x: 0, y: 0, r: 5 }, 1e-6, 0, 0, 5)")["r"] == pytest.approx(0.1)
+    assert js("geometry.zoomed({ x: 0, y: 0, r: 5 }, 1e6, 0, 0, 5)")["r"] == pytest.approx(8)
+    assert js("geometry.zoomed({ x: 0, y: 0, r: 5 }, 1e-6, 0, 0, 5)")["r"] == pytest.approx(0.1)
 
 
 def test_arrows_grow_with_speed_and_stay_in_their_cell(js):
-    lengths = js("[0, 0.1, 1, 10, 1e9].map((v) => fv.arrowLength(v, 1, 20))")
+    lengths = js("[0, 0.1, 1, 10, 1e9].map((v) => geometry.arrowLength(v, 1, 20))")
     assert lengths == sorted(lengths) and lengths[0] == 0 and lengths[-1] <= 19
     assert lengths[2] == pytest.approx(9.5)
 
@@ -331,8 +308,8 @@ PIXELS = "[...s.px].map((p) => p & 255)"
 def test_a_disc_has_its_area_and_centre(js, radius, at):
     ink = np.array(
         js(
-            f"""(() => {{ const s = fv.surface(20);
-            fv.disc(s, x[0], x[1], fv.discMasks(x[2]), 0xff0000ff); return {PIXELS} }})()""",
+            f"""(() => {{ const s = pixels.surface(20), mask = pixels.discMasks(x[2]);
+            pixels.disc(s, x[0], x[1], mask, 0xff0000ff); return {PIXELS} }})()""",
             [*at, radius],
         )
     ).reshape(20, 20)
@@ -351,7 +328,7 @@ def test_a_disc_has_its_area_and_centre(js, radius, at):
 @pytest.mark.parametrize("width", [1, 2.4])
 def test_a_line_has_its_length_times_its_width(js, ends, width):
     ink = js(
-        f"""(() => {{ const s = fv.surface(20); fv.line(s, ...x, 0xff0000ff);
+        f"""(() => {{ const s = pixels.surface(20); pixels.line(s, ...x, 0xff0000ff);
             return {PIXELS} }})()""",
         [*ends, width],
     )
@@ -362,7 +339,7 @@ def test_a_line_has_its_length_times_its_width(js, ends, width):
 def test_a_triangle_has_its_area_whichever_way_round(js):
     for corners in ([3, 3, 17, 5, 6, 16], [3, 3, 6, 16, 17, 5]):
         ink = js(
-            f"""(() => {{ const s = fv.surface(20); fv.triangle(s, ...x, 0xff0000ff);
+            f"""(() => {{ const s = pixels.surface(20); pixels.triangle(s, ...x, 0xff0000ff);
             return {PIXELS} }})()""",
             corners,
         )
@@ -371,9 +348,10 @@ def test_a_triangle_has_its_area_whichever_way_round(js):
 
 def test_marks_beyond_the_edge_touch_nothing(js):
     assert js(
-        """(() => { const s = fv.surface(8), m = fv.discMasks(2);
-            for (const [a, b] of [[-9, 4], [4, 99], [1e7, 1e7], [-1e7, 3]]) fv.disc(s, a, b, m, 1);
-            fv.line(s, -1e6, -5, 1e6, -5, 1, 0xffffffff); fv.line(s, 30, 2, 90, 2, 1, 0xffffffff);
+        """(() => { const { surface, disc, discMasks, line } = pixels, s = surface(8);
+            for (const [a, b] of [[-9, 4], [4, 99], [1e7, 1e7], [-1e7, 3]])
+                disc(s, a, b, discMasks(2), 1);
+            line(s, -1e6, -5, 1e6, -5, 1, 0xffffffff); line(s, 30, 2, 90, 2, 1, 0xffffffff);
             return s.px.some((p) => p) })()"""
     ) is False  # fmt: skip
 
@@ -384,8 +362,9 @@ def test_the_plane_is_bilinear_in_its_nodes(js):
     grid = r.uniform(0, 250, (h, h))
     drawn = np.array(
         js(
-            """(() => { const s = fv.surface(x.w), grey = new Uint32Array(256).map((_, i) => i);
-                fv.paintDensity(s, Float32Array.from(x.grid), x.h,
+            """(() => { const s = pixels.surface(x.w);
+                const grey = new Uint32Array(256).map((_, i) => i);
+                grids.paintDensity(s, Float32Array.from(x.grid), x.h,
                     { x: x.window[0], y: x.window[1], r: x.window[2] }, 5, grey);
                 return [...s.px] })()""",
             {"w": w, "h": h, "grid": grid.ravel().tolist(), "window": window},
@@ -400,14 +379,14 @@ def test_the_plane_is_bilinear_in_its_nodes(js):
 
 
 def test_a_readout_moves_with_the_clock(js):
-    at = "fv.readoutAt(x[0], [0, 0.5, 1], x[1])"
+    at = "panels.readoutAt(x[0], [0, 0.5, 1], x[1])"
     varying = {"values": [1, 2, None], "decimals": 2}
     assert [js(at, [varying, t]) for t in (0, 0.25, 0.5, 1)] == ["1.00", "1.50", "2.00", "–"]
     assert js(at, [{"values": [20], "decimals": 0}, 0.7]) == "20"
 
 
 def test_fewer_pixels_only_where_painting_is_what_is_late(js):
-    after = "fv.qualityAfter(x[0], Array(16).fill(x[1]), x[2])"
+    after = "resolution.qualityAfter(x[0], Array(16).fill(x[1]), x[2])"
     assert js(after, [1, [40, 20], 2]) == 0.75
     assert js(after, [0.5, [40, 20], 2]) == 0.5
     assert js(after, [1, [40, 2], 2]) == 1  # the machine is busy with something else
@@ -416,9 +395,9 @@ def test_fewer_pixels_only_where_painting_is_what_is_late(js):
 
 def test_scenes_nobody_carries_are_forgotten_oldest_first(js):
     kept = js(
-        """(() => { const store = fv.sceneStore(3), carrier = {};
-            store.put("always", "a", () => "A");
-            for (const n of "bcdef") store.put(carrier, n, () => n.toUpperCase());
+        """(() => { const store = scenes.sceneStore(3), carrier = {};
+            store.put("always", "a", "A");
+            for (const n of "bcdef") store.put(carrier, n, n.toUpperCase());
             return [..."abcdef"].map((n) => store.get(n)) })()"""
     )
     assert kept == ["A", None, None, None, "E", "F"]
@@ -480,7 +459,7 @@ def test_scrubbing_is_silent_and_release_tells_once(page):
     page.wait_for_timeout(100)
     ((name, view),) = page.evaluate("told")
     assert name == "view" and view["t"] == 0.6
-    assert players._reported(view, View()) == View(t=0.6)
+    assert mounts._reported(view, View()) == View(t=0.6)
 
 
 def test_keys_step_play_and_switch(page):
@@ -517,7 +496,7 @@ def test_new_particles_keep_node_clock_zoom_and_switches(page):
     kept, canvas = root.evaluate(ticks), root.locator(".fv-plane canvas").element_handle()
     packed, planes = pack([straight(7)]), [pack_scene(plane())]
     page.evaluate(
-        """([key, envelope]) => fv.default({ data: bytes(envelope), setStateValue() {},
+        """([key, envelope]) => canvas({ data: bytes(envelope), setStateValue() {},
             parentElement: document.getElementById(key).shadowRoot })""",
         [key, text(envelope(packed, planes, key))],
     )
@@ -534,7 +513,7 @@ def test_a_new_scene_leaves_the_old_one_up_until_it_has_come(page):
     shown = colour_at(root, 0, -1, 2)
     moved = pack_scene(plane(density=np.zeros((K, 24, 24))))
     page.evaluate(
-        """([key, envelope]) => fv.default({ data: bytes(envelope), setStateValue() {},
+        """([key, envelope]) => canvas({ data: bytes(envelope), setStateValue() {},
             parentElement: document.getElementById(key).shadowRoot })""",
         [key, text(envelope(pack([straight()]), [moved], key))],
     )
@@ -543,7 +522,7 @@ def test_a_new_scene_leaves_the_old_one_up_until_it_has_come(page):
     page.evaluate(
         """(plane) => { const box = document.createElement("div");
             box.innerHTML = '<i class="fv-scene"></i>'; document.body.append(box);
-            fv.default({ data: bytes(plane), parentElement: box }) }""",
+            carry({ data: bytes(plane), parentElement: box }) }""",
         text(moved),
     )
     settled(page, root, "r.dataset.payload !== ''")
@@ -645,7 +624,7 @@ def test_the_theme_follows_the_page(page):
     )
     again = envelope(pack([straight()]), [pack_scene(plane())], key)
     page.evaluate(
-        """([key, envelope]) => fv.default({ data: bytes(envelope), setStateValue() {},
+        """([key, envelope]) => canvas({ data: bytes(envelope), setStateValue() {},
             parentElement: document.getElementById(key).shadowRoot })""",
         [key, text(again)],
     )
@@ -750,4 +729,4 @@ def test_every_control_has_a_name(page):
 def test_reports_from_elsewhere_are_not_believed():
     known = View(t=0.3)
     for report in (None, 7, {}, {"t": "x"}, json.loads('{"t": 9, "layers": ["fog"]}')):
-        assert players._reported(report, known) == known
+        assert mounts._reported(report, known) == known

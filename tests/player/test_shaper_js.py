@@ -20,7 +20,7 @@ def opened(chromium):
         "presets": [{"label": "OT", "alpha": [0.2, 0.4, 0.6, 0.8], "sigma": [0.8, 0.6, 0.4, 0.2]}],
         "theme": {"light": colours, "dark": colours},
     }
-    with component(chromium, "shaper/shaper", width=400, height=600) as page:
+    with component(chromium, "shaper", "shaper.js", width=400, height=600) as page:
         page.evaluate("mount", data)
         frame(page)
         yield page

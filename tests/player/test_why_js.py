@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from mounting import component, frame
+from mounting import component, frame, text
 
 from flowviz.datasets import dataset
 from flowviz.distributions import PointMasses
@@ -13,23 +13,30 @@ from flowviz.fields.posterior import part_posterior
 from flowviz.figures.theme import FRAME
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.ui.why.touch import payload
+from flowviz.ui.why.touch import TouchView, payload
 
 WORDS = {"part": "part", "parts": "parts"}
 AT = [[1.0, 0.4], [-3.2, 2.1], [4.9, -4.9], [0.0, 0.0]]
 ROWS = [0, 5, 250, 450, 499, 500]
 
-ASK = """([data, rows, at]) => {
-  const points = Float64Array.from(data.points), out = [];
+MODULES = (
+    "base/wire.js",
+    "touch/posterior.js",
+    "touch/selection.js",
+    "touch/notice.js",
+)
+
+ASK = """([payload, rows, at]) => {
+  const data = wire.decode(bytes(payload)), { points } = data, out = [];
   for (const k of rows) for (const [x, y] of at) {
     const c = {};
     for (const name of ["alpha", "sigma", "d_alpha", "d_sigma"]) c[name] = data[name][k];
     const read = (p) => {
-      const { u, v, mx, my, effective, spread } = touch.summary(p, c);
+      const { u, v, mx, my, effective, spread } = posterior.summary(p, c);
       return { u: [u, v], mean: [mx, my], effective, spread, log: p.logDensity, w: [...p.w] };
     };
-    const parts = touch.overParts(data.distribution, c, x, y);
-    out.push([read(touch.overPoints(points, c, x, y)), read(parts)]);
+    const parts = posterior.overParts(data.distribution, c, x, y);
+    out.push([read(posterior.overPoints(points, c, x, y)), read(parts)]);
   }
   return out;
 }"""
@@ -37,26 +44,28 @@ ASK = """([data, rows, at]) => {
 
 @pytest.fixture(scope="module")
 def page(chromium):
-    with component(chromium, "why/touch", width=900, height=800) as page:
+    with component(chromium, "touch", *MODULES, width=900, height=800) as page:
         yield page
 
 
-def sent(data, path, n=200, over="points"):
-    return payload(
-        compute_touch(TouchConfig(data=data, path=path, n=n)), path=path, over=over, words=WORDS
+def sent(data, path, n=200, over="points", **view):
+    result = compute_touch(TouchConfig(data=data, path=path, n=n))
+    content = payload(
+        result, path=path, over=over, words=WORDS, view=TouchView(**view), key=f"{data} {view}"
     )
+    return text(content), result
 
 
 @pytest.mark.parametrize("data", ["checkerboard", "8gaussians", "pinwheel", "word:FM"])
 @pytest.mark.parametrize("path", SCHEDULERS)
 def test_browser_computes_what_python_computes(page, path, data):
-    shown = sent(data, path)
+    shown, result = sent(data, path)
     answers = page.evaluate(ASK, [shown, ROWS, AT])
     affine, law = AffinePath(scheduler(path)), dataset(data).distribution
-    drawn = PointMasses(torch.tensor(shown["points"], dtype=torch.float64).reshape(-1, 2))
+    drawn = PointMasses(torch.tensor(result.points))
     x = torch.tensor(AT, dtype=torch.float64)
     for r, row in enumerate(ROWS):
-        t = torch.tensor(shown["times"][row], dtype=torch.float64)
+        t = torch.tensor(result.times[row])
         for which, source in enumerate((drawn, law)):
             field, found = exact_field(affine, source), part_posterior(affine, source, t, x)
             own = [answers[len(AT) * r + i][which] for i in range(len(AT))]
@@ -76,21 +85,23 @@ def test_browser_computes_what_python_computes(page, path, data):
 
 def test_erfcx_over_its_range(page):
     y = [0.0, 1e-9, 0.3, 1.0, 2.7, 8.0, 30.0, 1e3, 1e8]
-    got = page.evaluate("(y) => y.map(touch.erfcx)", y)
+    got = page.evaluate("(y) => y.map(posterior.erfcx)", y)
     wanted = torch.special.erfcx(torch.tensor(y, dtype=torch.float64))
     torch.testing.assert_close(torch.tensor(got, dtype=torch.float64), wanted, rtol=5e-14, atol=0)
 
 
 @pytest.mark.parametrize("data", ["checkerboard", "8gaussians", "pinwheel"])
 def test_density_behind_the_point_is_the_exact_one(page, data):
-    shown, n, row = sent(data, "ot", n=2), 24, 300
+    (shown, result), n, row = sent(data, "ot", n=2), 24, 300
     grid = page.evaluate(
-        """([data, k, frame, n]) => [...touch.densityGrid(data.distribution, {
-        alpha: data.alpha[k], sigma: data.sigma[k] }, frame, n)]""",
+        """([payload, k, frame, n]) => {
+            const { distribution, alpha, sigma } = wire.decode(bytes(payload));
+            const c = { alpha: alpha[k], sigma: sigma[k] };
+            return [...posterior.densityGrid(distribution, c, frame, n)]; }""",
         [shown, row, FRAME, n],
     )
     axis = torch.tensor(-FRAME + (np.arange(n) + 0.5) * 2 * FRAME / n)
-    t = torch.tensor(shown["times"][row], dtype=torch.float64)
+    t = torch.tensor(result.times[row])
     field = exact_field(AffinePath(scheduler("ot")), dataset(data).distribution)
     wanted = field.density_grid(t, axis, axis).flip(0)  # row 0 is on top
     got = torch.tensor(grid, dtype=torch.float64).reshape(n, n)
@@ -98,7 +109,7 @@ def test_density_behind_the_point_is_the_exact_one(page, data):
 
 
 def test_drawn_paths_stand_for_all_and_stay_while_weights_shift(page):
-    choose = "([w, most]) => touch.chosen(w, touch.ranks(w.length), most)"
+    choose = "([w, most]) => selection.selected(w, selection.ranks(w.length), most)"
     w = np.random.default_rng(0).dirichlet(np.full(1000, 0.3))
     shown = page.evaluate(choose, [w.tolist(), 160])
     assert len(shown) == 160
@@ -117,18 +128,18 @@ def test_drawn_paths_stand_for_all_and_stay_while_weights_shift(page):
 @pytest.mark.parametrize(
     ("effective", "over", "u", "words"),
     [
-        (900, "points", 1.0, "Everybody pulls."),
+        (900, "points", 1.0, "Nearly all points contribute"),
         (40, "points", 1.2, "error of an average"),
         (1.1, "points", 2.0, "memorises"),
-        (40, "points", 1.001, "give the distribution's closed form"),
-        (3, "parts", 1.0, "both arrows are one"),
+        (40, "points", 1.001, "reproduce the distribution's closed form"),
+        (3, "parts", 1.0, "both arrows coincide"),
     ],
 )
 def test_notice_follows_the_numbers(page, effective, over, u, words):
     seen = {"effective": effective, "speed": u, "u": u, "v": 0, "spread": 0.5}
     exact = seen | {"u": 1.0, "speed": 1.0}
     text = page.evaluate(
-        "(a) => touch.notice(a)",
+        "(a) => notice.notice(a)",
         {
             "n": 1000,
             "over": over,
@@ -142,9 +153,7 @@ def test_notice_follows_the_numbers(page, effective, over, u, words):
 
 
 def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
-    data = sent("checkerboard", "vp") | {
-        "initial": {"t": 0.5, "x": 1.0, "y": 0.5, "layers": ["paths", "arrows", "density"]}
-    }
+    data, _ = sent("checkerboard", "vp", t=0.5, x=1.0, y=0.5)
     page.evaluate("mount", data)
     frame(page)
     root, plane = page.locator(".fw"), page.locator(".fw-plot canvas")
@@ -172,9 +181,7 @@ def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
 
 
 def test_a_ride_goes_back_the_way_it_came(page):
-    data = sent("8gaussians", "ot", over="parts") | {
-        "initial": {"t": 0.0, "x": 0.5, "y": 0.25, "layers": []}
-    }
+    data, _ = sent("8gaussians", "ot", over="parts", t=0.0, x=0.5, y=0.25, layers=())
     page.evaluate("mount", data)
     frame(page)
     root, slider = page.locator(".fw"), page.locator(".fw input")

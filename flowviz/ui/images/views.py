@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from flowviz.canvases.images import FilmSide, FilmView, Sheet
 from flowviz.experiments import images as experiment
 from flowviz.experiments.images import BATCH, STUDY_NFES, Film, ImageConfig, SampleBatch
 from flowviz.figures import curves
@@ -17,7 +18,6 @@ from flowviz.solvers import METHODS
 from flowviz.ui import figure, state
 from flowviz.ui.images import downloads, gallery, measures, sources, words
 from flowviz.ui.images.controls import ALL, Settings
-from flowviz.ui.images.gallery import FilmSide, FilmView, Sheet
 from flowviz.ui.images.sources import Source
 from flowviz.ui.images.work import Piece, draw
 from flowviz.ui.theme import is_dark

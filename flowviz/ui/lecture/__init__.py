@@ -13,7 +13,7 @@ import streamlit as st
 from flowviz.lectures import Lecture, Step, lectures
 from flowviz.registry import hint_at
 from flowviz.ui import state
-from flowviz.ui.canvas import component
+from flowviz.ui.canvas import component, listen
 
 __all__ = ["Running", "banner", "bring", "brought", "check_pages", "open_step", "running"]
 
@@ -23,7 +23,7 @@ OWN = "own"
 _HERE = Path(__file__).parent
 _PAGES = Path(__file__).parents[3] / "pages"
 _LOOK = (_HERE / "presenter.css").read_text(encoding="utf-8")
-_keys = component("flowviz_lecture", _HERE / "lecture")
+_keys = component("flowviz_lecture", "lecture")
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _way(now: Running) -> str | None:
     result: Any = _keys(
         key="lecture-keys",
         data={"number": now.number, "count": len(now.lecture.steps)},
-        on_go_change=_heard,
+        on_go_change=listen,
         width="content",
         height="content",
     )
@@ -134,7 +134,3 @@ def _way(now: Running) -> str | None:
     where = wish.get("where")
     first, last = now.number == 1, now.number == len(now.lecture.steps)
     return None if (where == "previous" and first) or (where == "next" and last) else where
-
-
-def _heard() -> None:
-    """Streamlit delivers a trigger only if somebody listens."""

@@ -1,34 +1,30 @@
-"""What pulls at a point: the component that computes while one drags, and what Python tells it."""
+"""The section "one path, all paths": its controls, and the canvas that computes during a drag."""
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from flowviz.canvases import touch as canvas
 from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
 from flowviz.ui import state
-from flowviz.ui.canvas import component, themes
+from flowviz.ui.canvas import component, listen
 from flowviz.ui.why import results
 
 __all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
 
 LAYERS = ("paths", "arrows", "density")
-MOST_PARTS = 2_500
-"""Parts that a browser sums over at display rate, in time to spare."""
-DENSITY_STOPS = 4
-"""Short of the density ramp's far end, for lines and points must stand out on it."""
-RESERVE = 345
-"""The height in pixels that the page and the controls need beside the plane."""
+MAX_PARTS = 2_500
+"""Number of parts over which a browser sums well within a frame."""
 
-_touch = component("flowviz_why", Path(__file__).parent / "touch")
+_touch = component("flowviz_why", "touch")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TouchView:
-    """What a visitor looks at: the time, the point and the layers."""
+    """The time, the point and the layers that are shown."""
 
     t: float = 0.6
     x: float = 2.2
@@ -58,7 +54,7 @@ def section(data: str, path: str) -> None:
     one, many = _names(distribution)
     with st.sidebar:
         over = "points"
-        if len(distribution.weights) <= MOST_PARTS:
+        if len(distribution.weights) <= MAX_PARTS:
             over = state.segmented(
                 "over",
                 "Posterior over",
@@ -80,13 +76,12 @@ def section(data: str, path: str) -> None:
         layers=state.opened("layers", DEFAULT.layers, _layers),
     )
     words = {"part": one, "parts": many}
-    key = f"why-{state.opening()}" if state.opening() else "why"  # as a lecture's step opens it
-    # Sent as it was at first: else every release would change the payload and send it again.
+    key = f"why-{state.opening()}" if state.opening() else "why"  # a link was opened anew
+    # The first view is kept: otherwise each release would change the payload and send it again.
     first = st.session_state.setdefault(FIRST, {}).setdefault(key, opened)
-    shown = payload(result, path=path, over=over, words=words)
-    shown |= {"initial": asdict(first), "key": key}
-    heard = _touch(key=key, data=shown, on_view_change=_heard, default={"view": None})
-    view = _reported(heard.get("view"), opened)
+    data = payload(result, path=path, over=over, words=words, view=first, key=key)
+    report = _touch(key=key, data=data, on_view_change=listen, default={"view": None})
+    view = _reported(report.get("view"), opened)
     state.keep("t", round(view.t, 3), DEFAULT.t)
     state.keep("x", round(view.x, 2), DEFAULT.x)
     state.keep("y", round(view.y, 2), DEFAULT.y)
@@ -109,64 +104,52 @@ def section(data: str, path: str) -> None:
 
 
 FIRST = "why-opened"
-"""Where the session keeps how each mounting of the component was opened."""
+"""Session state: the first view of each mounted canvas."""
 COUNTS = (20, 100, 500, 1_000, 2_000)
 
 
-def payload(result: TouchResult, *, path: str, over: str, words: dict[str, str]) -> dict[str, Any]:
-    """What the component draws, but for where it opens."""
-    alpha, sigma, d_alpha, d_sigma = result.coefficients.tolist()
-    return {
-        "points": result.points.ravel().tolist(),
-        "distribution": _distribution(result.parts),
-        "times": result.times.tolist(),
-        "alpha": alpha,
-        "sigma": sigma,
-        "d_alpha": d_alpha,
-        "d_sigma": d_sigma,
-        "speed": result.speed.tolist(),
-        "over": over,
-        "words": words,
-        "path": scheduler(path).label,
-        "frame": theme.FRAME,
-        "reserve": RESERVE,
-        "theme": themes(
-            lambda dark: {
-                "role": theme.path_colour(path, dark=dark),
-                **{name: theme.colour(name, dark=dark) for name in ("noise", "data", "exact")},
-                "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
-            }
-        ),
-    }
-
-
-def _distribution(parts: Parts) -> dict[str, Any]:
-    shown: dict[str, Any] = {"kind": parts.kind, "weights": parts.weights.tolist()}
+def payload(
+    result: TouchResult,
+    *,
+    path: str,
+    over: str,
+    words: dict[str, str],
+    view: TouchView = DEFAULT,
+    key: str = "",
+) -> bytes:
+    """The payload of the canvas; see `flowviz.canvases.touch.pack`."""
+    parts = result.parts
+    arrays = {"cells": parts.cells} if parts.kind == "boxes" else {}
     if parts.kind == "boxes":
         edges_x, edges_y = parts.edges
-        return shown | {
-            "edges_x": edges_x.tolist(),
-            "edges_y": edges_y.tolist(),
-            "cells": parts.cells.ravel().tolist(),
-        }
-    return shown | {
-        name: getattr(parts, name).ravel().tolist() for name in ("means", "variances", "axes")
-    }
+        arrays = {"edges_x": edges_x, "edges_y": edges_y, "cells": parts.cells}
+    else:
+        arrays = {name: getattr(parts, name) for name in ("means", "variances", "axes")}
+    return canvas.pack(
+        result.points,
+        {"weights": parts.weights, **arrays},
+        kind=parts.kind,
+        times=result.times,
+        coefficients=result.coefficients,
+        speed=result.speed,
+        path=path,
+        label=scheduler(path).label,
+        over=over,
+        words=words,
+        initial=asdict(view),
+        key=key,
+    )
 
 
 def _names(parts: Parts) -> tuple[str, str]:
-    """One part of a distribution, and many."""
+    """Names of one part of a distribution and of several."""
     if parts.kind == "boxes":
         return "box", "boxes"
     return ("Gaussian", "Gaussians") if parts.variances.any() else ("point", "points")
 
 
-def _heard() -> None:
-    """Streamlit keeps a state value only if somebody listens."""
-
-
 def _reported(report: Any, opened: TouchView) -> TouchView:
-    """The browser's report as a view; a report from elsewhere than ours is not believed."""
+    """The browser's report as a view, or `opened` if it is invalid."""
     if not isinstance(report, dict):
         return opened
     try:

@@ -1,0 +1,68 @@
+/** Time t in [0, 1]: frames around a time, and the clock of everything that plays. */
+
+import { clamp } from "./numbers.js";
+
+export const SPEEDS = [0.25, 0.5, 1, 2];
+const EPS = 1e-6;
+
+/**
+ * The frame k before t and the share f in [0, 1) of the way to frame k + 1.
+ * @param {ArrayLike<number>} times Increasing.
+ */
+export function locate(times, t) {
+  const last = times.length - 1;
+  if (t <= times[0]) return { k: 0, f: 0 };
+  if (t >= times[last]) return { k: last, f: 0 };
+  let low = 0, high = last;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (times[middle] <= t) low = middle; else high = middle;
+  }
+  return { k: low, f: (t - times[low]) / (times[low + 1] - times[low]) };
+}
+
+/** Index of the last time that is not after t. */
+export const stepAt = (times, t) => locate(times, t + EPS).k;
+
+/** A piecewise linear function of t; null where a value is missing. */
+export function valueAt(values, times, t) {
+  const { k, f } = locate(times, t);
+  return f > 0 && values[k] !== null && values[k + 1] !== null
+    ? values[k] + (values[k + 1] - values[k]) * f : values[k];
+}
+
+/** The nearest time of any list strictly after t (direction 1) or before t (-1); else the end. */
+export function neighbour(lists, t, direction) {
+  let best = direction > 0 ? 1 : 0;
+  for (const times of lists) for (const s of times) {
+    const ahead = (s - t) * direction;
+    if (ahead > 1e-4 && ahead < Math.abs(best - t) && s <= 1) best = s;
+  }
+  return best;
+}
+
+/**
+ * The clock after an action. `release` says that Python may be informed of t.
+ * @param {{t: number, playing: boolean, speed: number}} clock
+ * @param {{type: string, [argument: string]: any}} action
+ * @param {number} sweep Seconds from t = 0 to t = 1 at speed 1.
+ */
+export function clockAfter(clock, action, sweep) {
+  const { t, playing, speed } = clock;
+  const at = (time, more = {}) => ({ t: clamp(time, 0, 1), playing: false, speed, release: false, ...more });
+  switch (action.type) {
+    case "tick": {
+      if (!playing) return { ...clock, release: false };
+      const next = t + (action.seconds * speed) / sweep;
+      return next >= 1 ? at(1, { release: true }) : at(next, { playing: true });
+    }
+    case "toggle":
+      return playing ? at(t, { release: true }) : at(t >= 1 - EPS ? 0 : t, { playing: true });
+    case "scrub": return at(action.t);
+    case "release": return at(t, { release: true });
+    case "jump": return at(action.t, { release: true });
+    case "step": return at(neighbour(action.lists, t, action.direction), { release: true });
+    case "speed": return { t, playing, speed: action.speed, release: false };
+    default: throw new Error(`Unknown action ${action.type}.`);
+  }
+}

@@ -1,0 +1,79 @@
+/** Elements of the page. */
+
+/**
+ * A new element, with a class and a text if given.
+ * @param {string} tag
+ * @returns {any}
+ */
+export function element(tag, className = "", text = undefined) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+/** A new button that calls `action`; `options` are properties of the element. */
+export function button(text, action, options = {}) {
+  const made = Object.assign(element("button", "", text), { type: "button", ...options });
+  if (action) made.addEventListener("click", action);
+  return made;
+}
+
+/** Sets a text if it changed: each change costs the browser a layout. */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Sets the pressed state of a button if it changed. */
+export function press(node, on) {
+  if (node.getAttribute("aria-pressed") !== String(on)) node.setAttribute("aria-pressed", String(on));
+}
+
+/** Saves a canvas as a PNG file. */
+export function save(canvas, filename) {
+  canvas.toBlob((blob) => {
+    const link = Object.assign(element("a"), { href: URL.createObjectURL(blob), download: filename });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }, "image/png");
+}
+
+/** Device pixels per CSS pixel, at most 2: more cost time that no eye sees. */
+export const density = () => Math.min(2, devicePixelRatio || 1);
+
+/**
+ * Fits the pixels of a canvas to its size on the page.
+ * @param {HTMLCanvasElement} canvas
+ * @returns {[CanvasRenderingContext2D, number, number]} Context, width and height in CSS pixels.
+ */
+export function sized(canvas) {
+  const ratio = density(), { clientWidth: w, clientHeight: h } = canvas;
+  const [x, y] = [Math.round(w * ratio), Math.round(h * ratio)];
+  if (canvas.width !== x || canvas.height !== y) [canvas.width, canvas.height] = [x, y];
+  const c = canvas.getContext("2d");
+  c.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return [c, w, h];
+}
+
+/** Calls `handler` on a key press, unless Ctrl, Meta or Alt is held and `modified` is false; a handler
+ *  that returns true has used the key. Returns the function that ends this. */
+export function onKey(node, handler, { modified = false } = {}) {
+  const listener = (event) => {
+    if (!modified && (event.ctrlKey || event.metaKey || event.altKey)) return;
+    if (!handler(event)) return;
+    event.preventDefault();
+    event.stopPropagation(); // Streamlit has single-key shortcuts of its own
+  };
+  node.addEventListener("keydown", listener);
+  return () => node.removeEventListener("keydown", listener);
+}
+
+/** Pointer gestures: `grab(event)` returns whether a drag begins, then `move` and `drop` are called.
+ *  `move` is also called without a drag. */
+export function onDrag(node, { grab, move, drop }) {
+  node.addEventListener("pointerdown", (event) => {
+    if (event.button === 0 && grab(event)) node.setPointerCapture(event.pointerId);
+  });
+  node.addEventListener("pointermove", move);
+  for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, drop);
+}

@@ -1,0 +1,118 @@
+/** Sheets of images beside each other, or stacked on a narrow page. */
+
+import { Canvas } from "../base/canvas.js";
+import { element } from "../base/dom.js";
+import { clamp } from "../base/numbers.js";
+import { caption, colourPanels, drawImage } from "./images.js";
+import { arranged } from "./layout.js";
+
+/** Height in CSS pixels of what is above the images. */
+const RESERVE = 250;
+/** A place without an image, light and dark. */
+const EMPTY = { light: "#f0f2f4", dark: "#1b2227" };
+
+function labels(className, texts) {
+  const box = element("div", className);
+  box.append(...texts.map((text) => Object.assign(element("span", "", text), { title: text })));
+  return box;
+}
+
+export class Sheets extends Canvas {
+  constructor(root) {
+    super(root);
+    this.width = this.ratio = 0;
+    this.shape = "";
+    this.stale = true;
+  }
+
+  show(data) {
+    this.data = data;
+    const shape = JSON.stringify(data.panels.map(({ cells, rows, columns, title, note }) =>
+      [cells.shape, rows, columns, title, note]));
+    if (shape !== this.shape) {
+      this.shape = shape;
+      this.width = 0;
+      this.find(".fi-bar").hidden = this.find(".fi-strips").hidden = true;
+      this.find(".fi-panels").replaceChildren(...data.panels.map((panel, i) => this.build(panel, i)));
+    }
+    this.stale = true;
+    this.redraw();
+  }
+
+  themed() {
+    this.stale = true;
+    this.redraw();
+  }
+
+  build(panel, i) {
+    const figure = element("figure"), sheet = element("div", "fi-sheet"), canvas = element("canvas");
+    figure.classList.toggle("fi-bare", !panel.rows.length);
+    if (panel.columns.length)
+      sheet.append(element("div", "fi-corner", this.data.row_title), labels("fi-columns", panel.columns));
+    sheet.append(labels("fi-rows", panel.rows), canvas);
+    const [rows, cols] = panel.cells.shape;
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${panel.title}: ${rows * cols} images`);
+    canvas.addEventListener("mousemove", (event) => {
+      const box = canvas.getBoundingClientRect();
+      const r = clamp(Math.floor(((event.clientY - box.top) / box.height) * rows), 0, rows - 1);
+      const k = clamp(Math.floor(((event.clientX - box.left) / box.width) * cols), 0, cols - 1);
+      canvas.title = this.data.panels[i].tips[r * cols + k] ?? "";
+    });
+    figure.append(caption(panel, i), sheet);
+    return figure;
+  }
+
+  draw() {
+    const { clientWidth: width } = this.root, ratio = devicePixelRatio || 1;
+    if (width !== this.width || ratio !== this.ratio) this.lay(width, ratio);
+    if (!this.stale) return;
+    this.stale = false;
+    colourPanels(this, this.data.panels);
+    this.all(".fi-sheet canvas").forEach((canvas, i) => this.paint(canvas, this.data.panels[i]));
+  }
+
+  paint(canvas, { cells, present }) {
+    const [rows, cols, h, w] = cells.shape;
+    canvas.width = cols * (w + 1) - 1;
+    canvas.height = rows * (h + 1) - 1;
+    const c = canvas.getContext("2d");
+    c.fillStyle = EMPTY[this.root.dataset.theme];
+    for (let n = 0; n < rows * cols; n++) {
+      const x = (n % cols) * (w + 1), y = Math.floor(n / cols) * (h + 1);
+      if (present[n]) drawImage(c, cells, n * h * w * 3, w, h, x, y);
+      else c.fillRect(x, y, w, h);
+    }
+  }
+
+  /** Sizes and arrangement for a width of the page. */
+  lay(width, ratio) {
+    Object.assign(this, { width, ratio });
+    const { panels } = this.data, box = this.find(".fi-panels"), [rows, cols, h, w] = panels[0].cells.shape;
+    box.classList.remove("fi-once"); // which hides labels from the measurement
+    const widths = this.all(".fi-rows, .fi-corner").map((node) => node.getBoundingClientRect().width);
+    const alike = panels.every((panel) => String(panel.rows) === String(panels[0].rows));
+    const { beside, k, gap } = arranged({
+      width, height: innerHeight - RESERVE, count: panels.length, rows, cols, h, w, ratio,
+      label: Math.max(0, ...widths),
+      labels: alike ? 1 : panels.length,
+    });
+    box.classList.toggle("fi-once", beside && alike); // the first sheet labels the rows of all
+    Object.assign(box.style, {
+      columnGap: `${gap}px`, flexDirection: beside ? "row" : "column", flexWrap: beside ? "nowrap" : "wrap",
+    });
+    this.all(".fi-sheet").forEach((sheet, i) => {
+      const [rows, cols, h, w] = panels[i].cells.shape, px = (n) => `${(n * k) / ratio}px`;
+      const { style } = sheet.querySelector("canvas"), columns = sheet.querySelector(".fi-columns");
+      style.width = px(cols * (w + 1) - 1);
+      style.height = px(rows * (h + 1) - 1);
+      sheet.querySelector(".fi-rows").style.gridTemplateRows = `repeat(${rows}, ${px(h + 1)})`;
+      if (columns) {
+        columns.style.gridTemplateColumns = `repeat(${cols}, ${px(w + 1)})`;
+        columns.style.marginRight = px(-1); // no gap after the last image
+      }
+      sheet.closest("figure").style.maxWidth = `${width}px`;
+    });
+    this.root.dataset.zoom = String(k);
+  }
+}

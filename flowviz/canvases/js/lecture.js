@@ -1,0 +1,80 @@
+/** Steps through a lecture: buttons, and the keys of a keyboard or of a presenter's remote. */
+
+import { mounting } from "./base/canvas.js";
+import { button, element } from "./base/dom.js";
+
+/** Elements in which arrow keys have a meaning of their own. */
+const OWN_ARROWS = "input, textarea, select, [contenteditable=true], " +
+  ["slider", "combobox", "listbox", "menu", "menuitem", "radio", "tab", "spinbutton"]
+    .map((role) => `[role=${role}]`).join();
+/** Milliseconds after which an unanswered request is repeated. */
+const PATIENCE = 1500;
+
+/** The request of a key, "next" or "previous", or null. Presenters' remotes send Page Down and Page Up. */
+export function requested(key, target = null) {
+  if (key === "PageDown") return "next";
+  if (key === "PageUp") return "previous";
+  if (target?.closest?.(OWN_ARROWS)) return null;
+  return { ArrowRight: "next", ArrowLeft: "previous" }[key] ?? null;
+}
+
+class Steps {
+  constructor(root) {
+    this.root = root;
+    this.number = this.count = 0;
+    /** @type {{setTriggerValue: Function}} */
+    this.host = null;
+    this.onKey = this.onKey.bind(this);
+    document.documentElement.dataset.lecture = ""; // players then leave the arrows to the lecture
+    document.addEventListener("keydown", this.onKey, true);
+    document.addEventListener("keydown", this.onKey);
+  }
+
+  leave() {
+    clearTimeout(this.repeat);
+    document.removeEventListener("keydown", this.onKey, true);
+    document.removeEventListener("keydown", this.onKey);
+    delete document.documentElement.dataset.lecture;
+  }
+
+  show({ number, count }) {
+    if (number !== this.number) clearTimeout(this.repeat);
+    Object.assign(this, { number, count });
+    this.root.replaceChildren(
+      this.button("previous", "‹", "Previous step (←, Page Up)", number === 1),
+      element("output", "fl-where", `${number} / ${count}`),
+      this.button("next", "›", "Next step (→, Page Down)", number === count),
+      this.button("leave", "Leave", "Leave the lecture, stay on this page"),
+    );
+  }
+
+  button(where, text, title, disabled = false) {
+    const options = { className: `fl-${where}`, title, ariaLabel: title, disabled };
+    const made = button(text, () => { made.blur(); this.go(where); }, options);
+    return made;
+  }
+
+  onKey(event) {
+    const { ctrlKey, metaKey, altKey, shiftKey, defaultPrevented } = event;
+    if (ctrlKey || metaKey || altKey || shiftKey || defaultPrevented) return;
+    const where = requested(event.key, event.composedPath()[0]);
+    if (!where) return;
+    // A remote's keys belong to the lecture even if the player has the focus; arrows do not.
+    if (event.eventPhase === Event.CAPTURING_PHASE && !event.key.startsWith("Page")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.go(where);
+  }
+
+  /** Streamlit drops a request if another part of the page reports at the same moment, so it is
+   *  repeated; Python accepts only requests from the step that it shows. */
+  go(where, times = 3) {
+    if (where === "previous" && this.number === 1) return;
+    if (where === "next" && this.number === this.count) return;
+    clearTimeout(this.repeat);
+    this.host.setTriggerValue("go", { from: this.number, where });
+    if (times) this.repeat = setTimeout(() => this.go(where, times - 1), PATIENCE);
+  }
+}
+
+export default mounting(".fl", (root) => new Steps(root));

@@ -1,0 +1,128 @@
+/** The layers of one panel: density, difference, data, field, trails and particles. */
+
+import { locate, stepAt } from "../base/clock.js";
+import { arrowLength, decoding, projection } from "./geometry.js";
+import { blended, paintDensity, paintDifference } from "./grids.js";
+import { disc, discMasks, line, triangle } from "./pixels.js";
+
+export const LAYERS = ["particles", "trails", "density", "field", "data", "difference"];
+/** Particles with a trail, at most about. */
+const TRAILS = 160;
+
+/** One arrow in the middle of its cell; `dot` is the size of a mark's unit in pixels. */
+function paintArrow(s, x, y, ux, uy, length, dot, look) {
+  const head = Math.min(length * 0.55, 4.6 * dot), wing = head * 0.42;
+  const tipX = x + (ux * length) / 2, tipY = y + (uy * length) / 2;
+  const neckX = tipX - ux * head, neckY = tipY - uy * head;
+  const { arrow, arrowOpacity } = look;
+  line(s, x - (ux * length) / 2, y - (uy * length) / 2, neckX, neckY, 1.15 * dot, arrow, arrowOpacity);
+  triangle(s, tipX, tipY, neckX - uy * wing, neckY + ux * wing, neckX + uy * wing, neckY - ux * wing,
+    arrow, arrowOpacity);
+}
+
+function paintField(s, scene, { k, f }, { window, frame, look, dot }) {
+  const { velocity, velocity_scale } = scene, g = velocity.shape[1], p = projection(s.w, window);
+  const a = k * g * g * 2, b = f > 0 ? a + g * g * 2 : a;
+  const wa = velocity_scale[k] * (1 - f), wb = f > 0 ? velocity_scale[k + 1] * f : 0;
+  const spacing = ((2 * frame) / (g - 1)) * p.scale, stride = Math.max(1, Math.ceil((9 * dot) / spacing));
+  const cell = Math.min(spacing * stride, 44 * dot), point = discMasks(0.7 * dot);
+  for (let j = ((g - 1) % stride) >> 1; j < g; j += stride)
+    for (let i = ((g - 1) % stride) >> 1; i < g; i += stride) {
+      const x = p.left - frame * p.scale + i * spacing, y = p.top + frame * p.scale - j * spacing;
+      if (x < -cell || y < -cell || x > s.w + cell || y > s.h + cell) continue;
+      const q = 2 * (j * g + i);
+      const vx = velocity[a + q] * wa + velocity[b + q] * wb;
+      const vy = velocity[a + q + 1] * wa + velocity[b + q + 1] * wb;
+      const speed = Math.hypot(vx, vy), length = arrowLength(speed, look.speed, cell);
+      if (length < dot) disc(s, x, y, point, look.arrow, look.arrowOpacity);
+      else paintArrow(s, x, y, vx / speed, -vy / speed, length, dot, look); // pixels count downwards
+    }
+}
+
+/** Every `stride`-th of n particles has a trail. */
+const trailStride = (n) => Math.max(1, Math.floor(n / TRAILS));
+
+/** Trails of some particles up to the present, with a dot at each step if `dots`. */
+function paintTrails(s, states, limit, { k, f }, { window, look, dot }, dots) {
+  const n = states.shape[1], { m, cx, cy } = decoding(s.w, window, limit);
+  const width = (dots ? 1.2 : 1.1) * dot, small = discMasks(1.35 * dot), opacity = dots ? 130 : 120;
+  for (let i = 0; i < n; i += trailStride(n)) {
+    let x = states[2 * i] * m + cx, y = cy - states[2 * i + 1] * m;
+    disc(s, x, y, small, look.noise, 200);
+    for (let q = 1; q <= k + (f > 0 ? 1 : 0); q++) {
+      const at = (q * n + i) * 2;
+      let x1 = states[at] * m + cx, y1 = cy - states[at + 1] * m;
+      if (q > k) { x1 = x + (x1 - x) * f; y1 = y + (y1 - y) * f; }
+      line(s, x, y, x1, y1, width, look.role, opacity);
+      x = x1; y = y1;
+      if (dots) disc(s, x, y, small, look.role, 230);
+    }
+  }
+}
+
+/** Every `stride`-th particle. */
+function paintParticles(s, states, limit, { k, f }, { window, look, dot }, stride, opacity) {
+  const n = states.shape[1], { m, cx, cy } = decoding(s.w, window, limit);
+  const a = k * n * 2, b = f > 0 ? a + n * 2 : a, mask = discMasks(look.radius * dot);
+  for (let i = 0; i < n; i += stride) {
+    const u = states[a + 2 * i], v = states[a + 2 * i + 1];
+    const x = u + (states[b + 2 * i] - u) * f, y = v + (states[b + 2 * i + 1] - v) * f;
+    disc(s, x * m + cx, cy - y * m, mask, look.role, opacity);
+  }
+}
+
+function paintData(s, scene, { window, look, dot }) {
+  const { data, data_limit } = scene, { m, cx, cy } = decoding(s.w, window, data_limit);
+  const mask = discMasks(1.25 * dot);
+  for (let i = 0; i < data.length; i += 2)
+    disc(s, data[i] * m + cx, cy - data[i + 1] * m, mask, look.data, 150);
+}
+
+/** A grid of the scene at time t, in an array that is used again for the next frame. */
+function gridAt(scene, name, { k, f }) {
+  scene.scratch ??= {};
+  scene.scratch[name] ??= new Float32Array(scene[name].shape[1] * scene[name].shape[2]);
+  return blended(scene[name], k, f, scene.scratch[name]);
+}
+
+/**
+ * One panel at time t: everything except axes and text.
+ * @param {import("./pixels.js").Surface} s
+ * @param {any} panel Of the payload.
+ * @param {any} scene Of the payload, or null.
+ * @param {object} view
+ * @param {number} view.t
+ * @param {string} view.mode "smooth" or "steps".
+ * @param {string[]} view.layers
+ * @param {import("./geometry.js").Window} view.window
+ * @param {number} view.frame Half-width of the plane.
+ * @param {number} view.dot Pixels of the unit in which marks are measured.
+ * @param {any} view.look {role, noise, data, arrow (pixels), arrowOpacity, density, difference (ramps),
+ *   differencePeak, speed, radius, opacity}.
+ * @param {any} [view.learned] A scene whose density replaces the exact density; it has its own times.
+ */
+export function paint(s, panel, scene, view) {
+  const { t, layers, look, window, frame, learned = null } = view;
+  const on = (name) => layers.includes(name);
+  const at = scene ? locate(scene.times, t) : null, shown = learned ?? scene;
+  if (on("density") && shown?.density) {
+    const grid = gridAt(shown, "density", locate(shown.times, t));
+    paintDensity(s, grid, shown.density.shape[1], window, frame, look.density);
+  } else s.px.fill(look.density[0]);
+  if (on("difference") && scene?.difference) {
+    const grid = gridAt(scene, "difference", at);
+    const root = Math.sqrt((scene.difference_peak || 1) / look.differencePeak); // one scale for all panels
+    if (root !== 1) for (let i = 0; i < grid.length; i++) grid[i] *= root;
+    paintDifference(s, grid, scene.difference.shape[1], window, frame, look.difference);
+  }
+  if (on("data") && scene?.data) paintData(s, scene, view);
+  if (on("field") && scene?.velocity) paintField(s, scene, at, view);
+  const steps = view.mode === "steps", states = steps ? panel.step_states : panel.states;
+  const moment = steps ? { k: stepAt(panel.step_times, t), f: 0 } : locate(panel.times, t);
+  const particles = (stride, opacity) =>
+    on("particles") && paintParticles(s, states, panel.limit, moment, view, stride, opacity);
+  if (!on("trails")) { particles(1, look.opacity); return; }
+  particles(1, look.opacity * 0.3); // fainter, so that the trails can be followed
+  paintTrails(s, states, panel.limit, moment, view, steps);
+  particles(trailStride(states.shape[1]), 256);
+}

@@ -1,0 +1,35 @@
+/** Mouse and touch on a plane: the wheel zooms, a drag moves, a double click resets. */
+
+import { onDrag } from "../base/dom.js";
+import { clamp } from "../base/numbers.js";
+import { bounded } from "./geometry.js";
+
+/**
+ * @param {import("./element.js").Player} player
+ * @param {HTMLElement} plane
+ */
+export function bindPlane(player, plane) {
+  const place = ({ clientX, clientY }) => {
+    const box = plane.getBoundingClientRect(), { x, y, r } = player.window, unit = (2 * r) / box.width;
+    return { x: x - r + (clientX - box.left) * unit, y: y + r - (clientY - box.top) * unit, unit };
+  };
+  plane.addEventListener("wheel", (event) => {
+    // On the whole plane, a wheel turned down scrolls the page.
+    if (event.deltaY > 0 && player.window.r >= player.body.frame && !event.ctrlKey) return;
+    event.preventDefault();
+    const { x, y } = place(event), pixels = event.deltaMode === 1 ? 33 * event.deltaY : event.deltaY;
+    player.zoom(Math.exp(clamp(pixels, -240, 240) * 0.0015), x, y);
+  }, { passive: false });
+  let held = null;
+  onDrag(plane, {
+    grab: (event) => (held = { event, window: player.window, unit: place(event).unit }),
+    move: ({ clientX, clientY }) => {
+      if (!held) return;
+      const { event, window, unit } = held;
+      const x = window.x - (clientX - event.clientX) * unit, y = window.y + (clientY - event.clientY) * unit;
+      player.look(bounded({ ...window, x, y }, player.body.frame));
+    },
+    drop: () => { held = null; },
+  });
+  plane.addEventListener("dblclick", () => player.look(player.whole));
+}

@@ -1,0 +1,19 @@
+"""Canvases on Streamlit pages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from flowviz.canvases import assets
+
+__all__ = ["component", "listen"]
+
+
+def component(name: str, canvas: str) -> Callable[..., Any]:
+    """The Streamlit component `name` of a canvas of flowviz.canvases; a call mounts it."""
+    return st.components.v2.component(name, **assets(canvas))
+
+
+def listen() -> None:
+    """The callback of a value that a page reads later: without one Streamlit drops the value."""

@@ -1,0 +1,61 @@
+"""The pad for drawing data or placing Gaussians with mouse, touch or keyboard."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowviz.canvases import themes
+from flowviz.figures import theme
+from flowviz.ui.canvas import component, listen
+
+__all__ = ["draw_pad", "means_pad"]
+
+Points = list[tuple[float, float]]
+
+_pad = component("flowviz_pad", "pad")
+
+
+def draw_pad(
+    points: Sequence[Sequence[float]], *, least: int, most: int, key: str
+) -> Points | None:
+    """The points along the user's strokes in the run after Apply, else None.
+
+    Args:
+        points: shown faintly, to draw over.
+        least: number of points below which Apply is disabled.
+        most: number of points that are sent, at most.
+        key: unique on the page.
+    """
+    hint = "" if len(points) else "Draw here"
+    shown = {"mode": "strokes", "points": [[round(float(v), 3) for v in p] for p in points]}
+    result = _mounted(key, {**shown, "means": [], "least": least, "most": most, "hint": hint})
+    return _points(result.get("drawing"))
+
+
+def means_pad(means: Points, *, std: float, most: int, key: str) -> Points | None:
+    """The means in the run after a change, else None.
+
+    Args:
+        means: of the Gaussians.
+        std: their standard deviation, drawn as rings.
+        most: number of means, at most.
+        key: unique on the page.
+    """
+    shown = {"mode": "means", "means": [list(mean) for mean in means], "std": std}
+    result = _mounted(key, {**shown, "points": [], "least": 1, "most": most, "hint": ""})
+    return _points(result.get("means"))
+
+
+def _mounted(key: str, shown: dict[str, Any]) -> Any:
+    shown["frame"] = theme.FRAME
+    shown["theme"] = themes(lambda dark: {"data": theme.colour("data", dark=dark)})
+    return _pad(key=key, data=shown, on_drawing_change=listen, on_means_change=listen)
+
+
+def _points(report: Any) -> Points | None:
+    """The browser's report as points, or None if it is invalid."""
+    if not isinstance(report, list):
+        return None
+    try:
+        return [(float(x), float(y)) for x, y in report]
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,89 @@
+"""The player on a page: it draws everything that moves, under one clock.
+
+    payload = pack([Panel(...), Panel(...)])            # particles: new with solver, seed
+    scenes = [pack_scene(Scene(...)), ...]              # planes: new with data set, path
+    seen = player(payload, scenes, key="compare")
+    seen.t                                              # the clock, reported on release only
+
+All frames are sent once and drawn in the browser. Scenes travel in elements of their own, so that
+Streamlit's message cache does not send unchanged ones again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from flowviz.canvases import assets
+from flowviz.canvases.player import View, envelope
+from flowviz.ui import state
+from flowviz.ui.canvas import component, listen
+
+__all__ = ["player"]
+
+LECTURE = 110
+"""Height in pixels of a lecture's text and controls."""
+
+_player = component("flowviz_player", "player")
+_scene = st.components.v2.component(
+    "flowviz_scene",
+    html=assets("scene")["html"],
+    js=assets("scene")["js"],
+    isolate_styles=False,
+)
+
+
+def player(
+    panels: bytes,
+    scenes: Sequence[bytes | None],
+    *,
+    key: str,
+    learned: Sequence[bytes | None] | None = None,
+    initial: View | None = None,
+    autoplay: bool = True,
+    reserve: int = 330,
+) -> View:
+    """Draws the panels over their scenes and returns the user's last reported view.
+
+    The browser reports when the clock is released (slider, pause, step) and when a layer, mode or
+    layout is switched, never while the clock runs. `initial` is shown on the first visit;
+    afterwards the browser keeps its view, also over new payloads. For the other arguments see
+    `flowviz.canvases.player.envelope`.
+    """
+    initial = initial or View()
+    if state.opening():  # a link was opened anew: do not restore the view kept in the browser
+        key = f"{key}-{state.opening()}"
+    # The first view is kept: otherwise each release would change the payload and send it again.
+    opened = st.session_state.setdefault(f"{key}:opened", initial)
+    payload, sent = envelope(
+        panels,
+        scenes,
+        key=key,
+        learned=learned,
+        view=opened,
+        autoplay=autoplay,
+        reserve=reserve + (LECTURE if state.is_restricted() else 0),
+    )
+    for i, scene in enumerate(sent):
+        # Always two elements per panel: if their number changed, Streamlit would place the player
+        # elsewhere and mount it anew.
+        _scene(key=f"{key}:scene{i}", data=scene)
+    result = _player(key=key, data=payload, on_view_change=listen, default={"view": None})
+    return _reported(result.get("view"), initial)
+
+
+def _reported(report: Any, initial: View) -> View:
+    """The browser's report as a View, or `initial` if it is invalid."""
+    if not isinstance(report, dict):
+        return initial
+    try:
+        return View(
+            t=float(report["t"]),
+            layers=tuple(report["layers"]),
+            density=report["density"],
+            mode=report["mode"],
+            layout=report["layout"],
+            speed=float(report["speed"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return initial
