@@ -2,14 +2,31 @@
 
 import streamlit as st
 
-from flowviz.ui import which_ot
+from flowviz.studies import STUDIES
+from flowviz.ui import controls, study_view
+
+pairings, flow, cost = (STUDIES[n] for n in ("pairings", "coupled-flow", "transport-cost"))
 
 st.header("Which “OT”? A path, a coupling, a map")
-config, path = which_ot.controls()
-which_ot.meanings()
+with st.sidebar:
+    values = controls.pick(flow.config, pairings.config, cost.config)
+st.markdown(
+    "| | chooses | what is optimal | |\n|---|---|---|---|\n"
+    "| **Conditional OT path** | *how* a pair is joined, ${x_t = (1-t)\\,x_0 + t\\,x_1}$ | "
+    "the map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
+    "| **Minibatch-OT coupling** | *which* pairs are joined, within a batch | the pairing of "
+    "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
+    "| **Optimal transport map** | which noise goes to which data, of all | the cost "
+    "${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ | Brenier 1991 |\n"
+    "| **Reflow** | the pairs that a flow made | not optimal, but never worse | Liu et "
+    "al. 2022, thm 3.5 |\n"
+)
 try:
-    which_ot.pairs(config, path)
-    which_ot.flows(config, path)
-    which_ot.costs(config, path)
+    st.subheader("The pairs that are joined")
+    study_view.show(pairings, pairings.config.build(values))
+    st.subheader("The marginal flow of each coupling")
+    study_view.show(flow, flow.config.build(values), invite="")
+    st.subheader("From independent pairs to the optimal map: larger minibatches")
+    study_view.show(cost, cost.config.build(values), invite="")
 except ValueError as error:
     st.error(f"This cannot be shown. {error}", icon=":material/error:")

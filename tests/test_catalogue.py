@@ -10,7 +10,6 @@ from flowviz.cli import main
 from flowviz.experiments import figure4, likelihood, nfe_quality, posterior
 from flowviz.experiments.catalogue import EXPERIMENTS, plain, run
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
-from flowviz.experiments.pairings import PairingsConfig
 from flowviz.experiments.particles import NoiseConfig
 from flowviz.experiments.schedules import SchedulesConfig
 from flowviz.experiments.sources import exact_name
@@ -19,7 +18,6 @@ from flowviz.ui import figure4 as figure4_page
 from flowviz.ui import likelihood as likelihood_page
 from flowviz.ui import nfe_quality as nfe_page
 from flowviz.ui import particles as particles_page
-from flowviz.ui import which_ot
 from flowviz.ui.learned_path import pictures as learned_page
 from flowviz.ui.learned_path.flows import flows
 from flowviz.ui.straighter import training, unlimited
@@ -117,8 +115,6 @@ def test_figure_4_of_the_page_is_the_command_s():
 GAUSSIAN = "mixture:1,0@0.8"
 """On which closed forms are quick."""
 
-PAIRED = PairingsConfig(data=GAUSSIAN, n=32, batch=4, seed=3), "shaped:a1=0.2"
-
 
 def learned_flows():
     """What the page of learned paths measures where no path was learned."""
@@ -136,8 +132,6 @@ def learned_flows():
 @pytest.mark.parametrize(
     ("name", "module", "draw", "which"),
     [
-        ("transport-cost", which_ot, lambda: which_ot.costs(*PAIRED), 1),
-        ("coupled-flow", which_ot, lambda: which_ot.flows(*PAIRED), 0),
         ("learned-ways", learned_page, learned_flows, 2),
         ("learned-straightness", learned_page, learned_flows, 2),
     ],
@@ -172,7 +166,6 @@ def test_particles_of_the_page_are_the_command_s(capsys):
     [
         ("schedules", SchedulesConfig(paths=("ot", "shaped:a1=0.2"), points=9), None),
         ("sde-noise", NoiseConfig(path="trig", noise=0.5, points=9), None),
-        ("pairings", PAIRED[0], which_ot._pairings),
         ("touch", posterior.TouchConfig(data=GAUSSIAN, n=9, seed=3), results.touch),
         ("conditional", posterior.ConditionalConfig(paths="vp ot", n=3), results.conditional),
         ("conversions", posterior.ConversionConfig(data=GAUSSIAN, t=0.2), results.conversions),

@@ -1,6 +1,7 @@
 """Which OT: crossings by hand, optimal pairings by brute force, the exact field of given pairs."""
 
 import math
+from dataclasses import fields
 from itertools import permutations
 
 import numpy as np
@@ -14,18 +15,25 @@ from flowviz.experiments.pairings import (
     REFLOW,
     SIZES,
     CostConfig,
+    CostResult,
     MarginalConfig,
-    PairingsConfig,
+    MarginalResult,
     compute_cost,
     compute_marginal,
-    compute_pairings,
+    cost_bound,
     crossings,
     least_cost,
+    pair_samples,
 )
 from flowviz.fields.paired import PairedField
-from flowviz.figures.pairings import Panel, panels
 from flowviz.paths import AffinePath
+from flowviz.progress import Progress
 from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.straightness import Straightness
+from flowviz.studies import STUDIES
+from flowviz.studies.coupled_flow import CoupledFlowConfig, CoupledFlowResult
+from flowviz.studies.pairings import PairingsConfig
+from flowviz.studies.transport_cost import TransportConfig, TransportResult
 
 GAUSSIAN = "mixture:1,-2@0.5"
 
@@ -56,7 +64,7 @@ class TestCrossings:
 
 
 def test_optimal_pairings_are_those_of_brute_force():
-    found = compute_pairings(PairingsConfig(n=6, batch=3))
+    found = pair_samples("checkerboard", n=6, batch=3, seed=0)
     alone, batch, whole, _ = found.pairings
     ways = (np.square(found.data[list(p)] - found.noise).sum() / 6 for p in permutations(range(6)))
     assert whole.cost == pytest.approx(min(ways))
@@ -73,7 +81,7 @@ def test_optimal_pairings_are_those_of_brute_force():
 
 def test_optimal_pairing_is_monotone_so_that_no_two_meet():
     """(x - x') . (y - y') >= 0 for all pairs, which keeps them apart at every time."""
-    found = compute_pairings(PairingsConfig(n=128, batch=8))
+    found = pair_samples("checkerboard", n=128, batch=8, seed=0)
     alone, batch, whole, reflow = found.pairings
     ends, start = whole.ends, found.noise
     products = ((start[:, None] - start) * (ends[:, None] - ends)).sum(-1)
@@ -88,9 +96,10 @@ def test_cost_falls_with_the_minibatch_and_never_below_the_bound():
     costs = [compute_cost(CostConfig(batch=batch)) for batch in SIZES if batch < ALL]
     values = [each.cost for each in costs]
     assert values == sorted(values, reverse=True)
-    assert all(each.cost > each.least and each.error > 0 for each in costs)
+    bound = cost_bound("checkerboard")
+    assert all(each.cost > bound and each.error > 0 for each in costs)
     reflow = compute_cost(CostConfig(batch=REFLOW))
-    assert costs[0].least < reflow.cost < costs[0].cost / 2
+    assert bound < reflow.cost < costs[0].cost / 2
 
 
 def test_error_of_the_largest_batch_is_that_of_its_potentials():
@@ -106,7 +115,7 @@ def test_bound_is_the_cost_between_gaussians():
     assert least_cost(torch.tensor([1.0, -2.0]), torch.eye(2) / 4) == pytest.approx(5.5)
     found = compute_cost(CostConfig(data=GAUSSIAN, batch=REFLOW))
     assert found.cost == pytest.approx(5.5, rel=0.02)
-    assert found.least == pytest.approx(5.5, rel=0.02)
+    assert cost_bound(GAUSSIAN) == pytest.approx(5.5, rel=0.02)
 
 
 @pytest.mark.parametrize("spec", [name for name in SCHEDULERS if name != "ve"])
@@ -154,6 +163,7 @@ def test_couplings_straighten_the_marginal_flow():
     [
         (lambda: PairingsConfig(n=64, batch=9), "batch must divide n = 64; got 9"),
         (lambda: PairingsConfig(n=1, batch=1), "n must be in 2..512"),
+        (lambda: CoupledFlowConfig(batch=3), "Unknown batch 3"),
         (lambda: CostConfig(batch=3), "batch must be a power of 2 up to 2048"),
         (lambda: MarginalConfig(batch=4_096), "batch must be a power of 2 up to 2048"),
     ],
@@ -165,23 +175,90 @@ def test_what_cannot_be_paired_is_refused_in_a_sentence(make, message):
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_panels_hold_the_segments_and_the_crossings(dark):
-    found = compute_pairings(PairingsConfig(n=32))
-    shown = [
-        Panel(
-            title=str(k),
-            lines=("one",),
-            colour="#0072B2",
-            states=np.stack([found.noise, each.ends]),
-            crossings=each.crossings.places,
-            at_once=each.crossings.at_once,
-        )
-        for k, each in enumerate(found.pairings)
-    ]
-    figure = panels(shown, ends="data", dark=dark)
+    study, config = STUDIES["pairings"], PairingsConfig(n=32)
+    found = study.result(config)
+    figure = study.draw(config, found, dark=dark)[0].figure
     last = [trace for trace in figure.data if trace.xaxis == "x4"]
-    assert len(figure.data) == 5 * len(shown) and len(last) == 5
+    assert len(figure.data) == 5 * len(found.pairings) and len(last) == 5
     first = [trace for trace in figure.data if trace.xaxis == "x"]
     assert len(first[0].x) == 3 * 32, "a segment, and a gap where the pen is lifted"
     crossed = sum(len(trace.x) for trace in first[3:])
     assert crossed == len(found.pairings[0].crossings.apart)
-    assert [note.text for note in figure.layout.annotations][1] == "<b>1</b><br>one"
+    notes = [note.text for note in figure.layout.annotations]
+    assert notes[1].startswith("<b>minibatch OT, 8</b><br>E|x₁ − x₀|² = ")
+
+
+def test_pairings_count_who_meets_at_once():
+    config = PairingsConfig()
+    found = STUDIES["pairings"].result(config)
+    counts = [int(each.crossings.at_once.sum()) for each in found.pairings]
+    assert counts[0] > 2 * counts[1] > 4 * max(counts[2:])
+    finding, _ = STUDIES["pairings"].say(config, found)
+    assert list(finding.numbers.values()) == counts
+    assert f"{counts[0]} places with independent pairs, {counts[1]} with" in finding.text
+
+
+@pytest.mark.parametrize(("costs", "verdict"), [((9, 5), "supported"), ((5, 9), "not supported")])
+def test_cost_is_said_to_fall_where_it_does(costs, verdict):
+    config = TransportConfig(sizes=(1, 16))
+    sized = tuple(CostResult(cost=float(cost), error=0.1) for cost in costs)
+    reflow = CostResult(cost=6.0, error=0.2)
+    result = TransportResult(bound=2.0, reflow=reflow, sized=sized)
+    falls, between = STUDIES["transport-cost"].say(config, result)
+    assert falls.verdict == verdict
+    upper = min(6.0, costs[1])
+    assert f"between 2.00 and about {upper:.2f}" in between.text
+    (figure,) = STUDIES["transport-cost"].draw(config, result)
+    assert [trace.y[0] for trace in figure.figure.data[1:]] == [costs[0], 6.0, 2.0]
+
+
+class TestCoupledFlowStudy:
+    study = STUDIES["coupled-flow"]
+
+    def flow(self, deviation, alone=0.0):
+        straight = Straightness(
+            deviation=deviation, arc_over_chord=1.0, **dict.fromkeys(OTHERS, 1.0)
+        )
+        states = np.zeros((3, 9, 2), dtype=np.float32) + np.arange(3)[:, None, None]
+        return MarginalResult(straightness=straight, alone=alone, states=states)
+
+    @pytest.mark.parametrize(("small", "verdict"), [(0.1, "supported"), (1.9, "not supported")])
+    def test_the_verdict_is_about_small_minibatches(self, small, verdict):
+        flows = {1: self.flow(2.0), 8: self.flow(1.0), 64: self.flow(small)}
+        partial = CoupledFlowResult(flows=flows)
+        config = CoupledFlowConfig(n=4)
+        first, judged, _ = self.study.say(config, partial)
+        assert judged.verdict == verdict and judged.numbers["minibatch"] == small
+        assert first.numbers == {"independent": 2.0, "minibatch OT": 1.0}
+        assert len(self.study.draw(config, partial)) == 1, "no curve before reflow"
+        whole = flows | {ALL: self.flow(0.01), REFLOW: self.flow(0.02)}
+        _, curve = self.study.draw(config, CoupledFlowResult(flows=whole))
+        assert list(curve.figure.data[0].y) == [2.0, small, 0.01]
+        assert list(curve.figure.data[1].y) == [0.02, 0.02]
+
+    def test_an_own_schedule_has_a_limit_of_its_own(self):
+        config = CoupledFlowConfig(path="shaped:a1=0.2")
+        flows = {
+            1: self.flow(2.0),
+            8: self.flow(1.5),
+            ALL: self.flow(1.1, alone=1.0),
+            REFLOW: self.flow(0.9, alone=0.8),
+        }
+        said = self.study.say(config, CoupledFlowResult(flows=flows))
+        assert [each.lead for each in said] == ["Same path, other flow", "Limit", ""]
+        assert "have S 1.00 and 0.80 on this schedule" in said[1].text
+
+    def test_panels_come_first_and_share_pieces_with_the_curve(self):
+        asked = []
+
+        class Noting(Progress):
+            def cached(self, compute, config, **given):
+                asked.append(config.batch)
+                return TestCoupledFlowStudy().flow(1.0)
+
+        list(self.study.compute(CoupledFlowConfig(batch=16), progress=Noting()))
+        assert asked == [1, 16, ALL, REFLOW, 4, 64, 256]
+
+
+OTHERS = [each.name for each in fields(Straightness)]
+OTHERS = [name for name in OTHERS if name not in ("deviation", "arc_over_chord")]

@@ -21,7 +21,6 @@ from flowviz.experiments import (
     learned_path,
     likelihood,
     nfe_quality,
-    pairings,
     particles,
     posterior,
     race,
@@ -94,21 +93,6 @@ EXPERIMENTS["sde-noise"] = Experiment(
     "the noise that the stochastic differential equation adds over time (ODE or SDE)",
     particles.NoiseConfig,
     particles.compute_noise,
-)
-EXPERIMENTS["pairings"] = Experiment(
-    "the same noise paired in four ways, and where the lines cross (Which OT?)",
-    pairings.PairingsConfig,
-    pairings.compute_pairings,
-)
-EXPERIMENTS["transport-cost"] = Experiment(
-    "the transport cost of a coupling, by the size of its minibatch (Which OT?)",
-    pairings.CostConfig,
-    pairings.compute_cost,
-)
-EXPERIMENTS["coupled-flow"] = Experiment(
-    "the marginal flow that a coupling makes, and its S (Which OT?)",
-    pairings.MarginalConfig,
-    pairings.compute_marginal,
 )
 EXPERIMENTS["learned-ways"] = Experiment(
     "the ways of a forward process and of its flow, of a learned path or a fixed one (A learned "

@@ -1,32 +1,28 @@
-r"""Which OT: three things that are called optimal transport, and reflow, on the same two samples.
+r"""Path, coupling, optimal transport map and reflow, measured on the same two samples.
 
-- The conditional OT path says how one pair is joined: x_t = (1 - t) x_0 + t x_1 is the optimal map
-  to a single data point (Lipman et al. 2022, eq. 20-23). Which pairs there are it leaves open; by
-  itself they know nothing of each other.
-- The minibatch-OT coupling says which pairs: within each batch those of least total squared
+- The conditional OT path joins one pair: x_t = (1 - t) x_0 + t x_1 is the optimal map to a single
+  data point (Lipman et al. 2022, eq. 20-23). It does not determine which pairs there are.
+- The minibatch-OT coupling chooses pairs: within each batch those of the smallest total squared
   distance (Pooladian et al. 2023; Tong et al. 2023).
-- The optimal transport map is the one coupling of all noise with all data of least
-  E |x_1 - x_0|^2 = W_2^2. Minibatches come the nearer to it the larger they are.
-- Reflow pairs each noise with where the exact flow of independent pairs carries it (Liu et al.
-  2022): not optimal, but never dearer than the pairs that it started from (theorem 3.5).
+- The optimal transport map is the coupling of all noise with all data that has the smallest
+  E |x_1 - x_0|^2 = W_2^2. Larger minibatches come closer to it.
+- Reflow pairs each noise sample with the end of its trajectory in the exact flow of independent
+  pairs (Liu et al. 2022): not optimal, but never more expensive than the initial pairs (theorem
+  3.5).
 
-Pairs are joined by the conditional OT path, or by another one: then a pair's own way has an S
-already, and that is what the best coupling comes to. What each coupling makes of the marginal flow
-is seen from its exact field: in closed form for independent pairs, for the others that of a finite
-set of pairs smoothed by STD (`flowviz.fields.paired`), so that nothing has to be trained. An S
-below about 0.01 is that smoothing's own.
+Pairs are joined by the conditional OT path or by another one, on which a single pair has an S of
+its own, which the best coupling approaches. The marginal flow of a coupling is that of its exact
+field: in closed form for independent pairs, otherwise that of a finite set of pairs smoothed by
+STD (`flowviz.fields.paired`); nothing is trained. An S below about 0.01 is due to the smoothing.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import dataset
 from flowviz.draws import noise, stream
@@ -53,68 +49,44 @@ __all__ = [
     "MarginalConfig",
     "MarginalResult",
     "Pairing",
-    "PairingsConfig",
     "PairingsResult",
     "compute_cost",
     "compute_marginal",
-    "compute_pairings",
+    "cost_bound",
     "crossings",
     "least_cost",
+    "pair_samples",
 ]
 
 REFLOW = 0
-"""In place of a batch size: pairs that the exact flow of independent ones makes."""
+"""In place of a batch size: the pairs that the exact flow of independent pairs makes."""
 
 ALL = 2_048
-"""The largest batch, which stands for the optimal transport map: points of two large samples."""
+"""The largest batch; it stands for the optimal transport map between two large samples."""
 
 SIZES = (1, 4, 16, 64, 256, ALL)
 """Batch sizes of the curves; 1 are independent pairs."""
 
 PAIRS = 2 * ALL
-"""Pairs of a coupling, from which its cost and its field are had."""
+"""Number of pairs from which the cost and the field of a coupling are computed."""
 
 SPREAD = 256
-"""Pairs of the largest minibatches whose spread tells the error of a cost."""
+"""Number of pairs of the largest minibatches whose spread gives the error of a cost."""
 
 STD = 0.15
-"""Standard deviation of the cloud about each pair's state."""
+"""Standard deviation of the Gaussian around the state of each pair."""
 
 AT_ONCE = 0.1
-"""Two segments that cross are nearly there at once if their times there differ by less."""
+"""Largest difference of two times that count as nearly the same time."""
 
 TOL = 1e-3
-"""Of the solves through smoothed fields: far below what the smoothing errs by."""
+"""Tolerance of solves through smoothed fields, far below the error of the smoothing."""
 
 PROBES = 256
-"""Particles by which a marginal flow is measured."""
+"""Number of particles by which a marginal flow is measured."""
 
 FRAMES = 41
-"""States of the ways that are drawn, evenly in time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairingsConfig:
-    """Two samples of n points and how they are paired: only names and numbers.
-
-    Attributes:
-        data: spec of the data set.
-        n: points of noise and of data.
-        batch: points of a minibatch, which divides n.
-        seed: of both samples.
-    """
-
-    VERSION: ClassVar[int] = 1
-
-    data: str = "checkerboard"
-    n: int = 64
-    batch: int = 8
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_bounds(self, n=(2, 512))
-        if not 1 <= self.batch <= self.n or self.n % self.batch:
-            raise ValueError(f"batch must divide n = {self.n}; got {self.batch}.")
+"""Number of drawn states of a trajectory, evenly in time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,8 +95,8 @@ class Crossings:
 
     Attributes:
         places: (C, 2).
-        apart: (C,), the difference in [0, 1] of the times at which the two are there, each moving
-            evenly from t = 0 to 1.
+        apart: (C,), the difference in [0, 1] of the times at which the two particles are there,
+            each moving at constant speed from t = 0 to 1.
     """
 
     places: NDArray[np.float64]
@@ -132,7 +104,7 @@ class Crossings:
 
     @property
     def at_once(self) -> NDArray[np.bool_]:
-        """Whether both are there at nearly the same time, (C,)."""
+        """Whether both particles are there at nearly the same time, (C,)."""
         return self.apart < AT_ONCE
 
 
@@ -141,7 +113,7 @@ class Pairing:
     """One way to pair the noise.
 
     Attributes:
-        ends: (n, 2), what each point of noise is paired with.
+        ends: (n, 2), the point that each noise sample is paired with.
         crossings: of the segments.
         cost: the mean squared length of the segments.
     """
@@ -157,7 +129,7 @@ class PairingsResult:
 
     Attributes:
         noise: (n, 2).
-        data: (n, 2), the sample that all but reflow pair with.
+        data: (n, 2), the sample that all couplings except reflow use.
         pairings: independent, minibatch OT, optimal transport between the samples, reflow.
     """
 
@@ -166,11 +138,18 @@ class PairingsResult:
     pairings: tuple[Pairing, Pairing, Pairing, Pairing]
 
 
-def compute_pairings(config: PairingsConfig) -> PairingsResult:
-    """The four pairings of a config's two samples."""
-    x_0, x_1 = _samples(config.data, config.n, config.seed)
-    reflowed = _pairs(config.data, REFLOW, config.n, config.seed)
-    ends = [_coupled(x_0, x_1, batch) for batch in (1, config.batch, config.n)]
+def pair_samples(data: str, n: int, batch: int, seed: int) -> PairingsResult:
+    """Two samples of `n` points, paired independently, within minibatches, as a whole, by reflow.
+
+    Args:
+        data: spec of the data set.
+        n: number of points of noise and of data.
+        batch: number of points of a minibatch, a divisor of n.
+        seed: of both samples.
+    """
+    x_0, x_1 = _samples(data, n, seed)
+    reflowed = _pairs(data, REFLOW, n, seed)
+    ends = [_coupled(x_0, x_1, size) for size in (1, batch, n)]
     start = x_0.double().numpy()
     pairings = tuple(
         Pairing(
@@ -199,16 +178,14 @@ def crossings(start: NDArray, end: NDArray) -> Crossings:
 
 @dataclass(frozen=True, kw_only=True)
 class CostConfig:
-    """The transport cost of one coupling: only names and numbers.
+    """The transport cost of one coupling.
 
     Attributes:
         data: spec of the data set.
-        batch: pairs of a minibatch, a divisor of PAIRS up to ALL; 1 for independent ones, REFLOW
-            for those of the exact flow.
+        batch: number of pairs of a minibatch, a divisor of PAIRS up to ALL; 1 for independent
+            pairs, REFLOW for those of the exact flow.
         seed: of the points.
     """
-
-    VERSION: ClassVar[int] = 2
 
     data: str = "checkerboard"
     batch: int = 1
@@ -228,22 +205,20 @@ class CostResult:
 
     Attributes:
         cost: the mean.
-        error: its standard error, from the spread of minibatches of `batch` pairs, but of no more
-            than SPREAD: of larger ones there are too few, and the error of the mean over as many
-            pairs hardly depends on how large they are.
-        least: a lower bound on the cost of every coupling, see `least_cost`.
+        error: its standard error, from the spread of minibatches of `batch` pairs, at most SPREAD:
+            there are too few larger ones, and the error of the mean over all pairs hardly depends
+            on their size.
     """
 
     cost: float
     error: float
-    least: float
 
 
 def compute_cost(config: CostConfig) -> CostResult:
     """The transport cost of a coupling of noise and data."""
     pairs = _pairs(config.data, config.batch, PAIRS, config.seed)
     squares = _squares(pairs)
-    # Pairs of one batch depend on each other, batches do not.
+    # Pairs of one batch are dependent, batches are independent.
     apart = squares
     if config.batch > SPREAD:
         apart = _squares(_pairs(config.data, SPREAD, PAIRS, config.seed))
@@ -251,7 +226,6 @@ def compute_cost(config: CostConfig) -> CostResult:
     return CostResult(
         cost=squares.mean().item(),
         error=means.std().item() / len(means) ** 0.5,
-        least=_least(config.data),
     )
 
 
@@ -269,19 +243,22 @@ def least_cost(mean: Tensor, covariance: Tensor) -> float:
     return (mean.square().sum() + (roots - 1).square().sum()).item()
 
 
+def cost_bound(data: str) -> float:
+    """A lower bound on the transport cost of every coupling of a data set, see `least_cost`."""
+    x = dataset(data).sample(100_000, stream(0, "moments")).double()
+    return least_cost(x.mean(dim=0), x.T.cov())
+
+
 @dataclass(frozen=True, kw_only=True)
 class MarginalConfig:
-    """The marginal flow of one coupling: only names and numbers.
+    """The marginal flow of one coupling.
 
     Attributes:
         data: spec of the data set.
-        batch: pairs of a minibatch, a divisor of PAIRS up to ALL; 1 for independent ones, REFLOW
-            for those of the exact flow.
+        batch: number of pairs of a minibatch, as in `CostConfig`.
         seed: of the points.
         path: spec of the path that joins each pair.
     """
-
-    VERSION: ClassVar[int] = 2
 
     data: str = "checkerboard"
     batch: int = 1
@@ -299,8 +276,7 @@ class MarginalResult:
 
     Attributes:
         straightness: of PROBES particles.
-        alone: S of the pairs' own ways, each moved along the path as if it were alone: 0 on the
-            conditional OT path.
+        alone: S of the single pairs, each moved along the path: 0 on the conditional OT path.
         states: (FRAMES, PROBES, 2) float32, their states evenly in time.
     """
 
@@ -311,13 +287,13 @@ class MarginalResult:
 
 @torch.no_grad()
 def compute_marginal(config: MarginalConfig) -> MarginalResult:
-    """The marginal flow of a coupling's exact field, from the noise of `compute_pairings`."""
+    """The marginal flow of a coupling's exact field, from the noise of `pair_samples`."""
     path = AffinePath(scheduler(config.path))
     x_0 = noise(PROBES, config.seed).double()
     # Not the pairs of the particles: each particle would meet its own pair again.
     pairs = _pairs(config.data, config.batch, PAIRS, config.seed, "field-")
     if config.batch == 1:
-        field = exact_field(path, _dataset(config.data).distribution)
+        field = exact_field(path, dataset(config.data).distribution)
         tol = 1e-5
     else:
         field, tol = PairedField(path, pairs, STD), TOL
@@ -330,20 +306,16 @@ def compute_marginal(config: MarginalConfig) -> MarginalResult:
     )
 
 
-_dataset = lru_cache(maxsize=16)(dataset)
-
-
 def _samples(data: str, n: int, seed: int, prefix: str = "") -> tuple[Tensor, Tensor]:
     """Noise and data, each (n, 2) float32, from the streams of a seed with this prefix."""
     x_0 = torch.randn(n, 2, generator=stream(seed, f"{prefix}noise"))
-    return x_0, _dataset(data).sample(n, stream(seed, f"{prefix}data"))
+    return x_0, dataset(data).sample(n, stream(seed, f"{prefix}data"))
 
 
-@lru_cache(maxsize=32)
 def _pairs(data: str, batch: int, n: int, seed: int, prefix: str = "") -> Pairs:
     """n pairs of a seed's noise by one coupling; every coupling has the same noise."""
     if batch == REFLOW:
-        field = exact_field(AffinePath(scheduler("ot")), _dataset(data).distribution)
+        field = exact_field(AffinePath(scheduler("ot")), dataset(data).distribution)
         return reflow_pairs(field, n, stream(seed, f"{prefix}noise"))
     x_0, x_1 = _samples(data, n, seed, prefix)
     return Pairs(x_0, _coupled(x_0, x_1, batch))
@@ -355,12 +327,6 @@ def _coupled(x_0: Tensor, x_1: Tensor, batch: int) -> Tensor:
         return x_1
     parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
     return torch.cat([COUPLINGS["minibatch-ot"](*part) for part in parts])
-
-
-@lru_cache(maxsize=64)
-def _least(data: str) -> float:
-    x = _dataset(data).sample(100_000, stream(0, "moments")).double()
-    return least_cost(x.mean(dim=0), x.T.cov())
 
 
 def _cross(a: NDArray, b: NDArray) -> NDArray:

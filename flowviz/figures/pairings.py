@@ -48,11 +48,22 @@ def over_minibatch(
     sizes: Sequence[int],
     y_title: str,
     floor_label: str = "",
+    levels: Sequence[tuple[str, float]] = (),
     log_y: bool = False,
     dark: bool = False,
 ) -> go.Figure:
-    """Metrics of couplings over the size of the minibatch in which pairs are chosen."""
-    return curves(
+    """Metrics of couplings over the size of the minibatch in which pairs are chosen.
+
+    Args:
+        lines: one line for each path.
+        sizes: all sizes, marked on the axis.
+        y_title: title of the vertical axis.
+        floor_label: what the floors of the lines are.
+        levels: labels and values of horizontal lines, the first dashed, others dotted.
+        log_y: whether the vertical axis is logarithmic.
+        dark: the theme.
+    """
+    figure = curves(
         lines,
         x_title="minibatch size in pairs (1: independent)",
         y_title=y_title,
@@ -63,6 +74,20 @@ def over_minibatch(
         x_ticks=sizes,
         dark=dark,
     )
+    for k, (label, value) in enumerate(levels):
+        figure.add_scatter(
+            x=[sizes[0], sizes[-1]],
+            y=[value, value],
+            mode="lines",
+            line={
+                "color": (theme.MUTED if k else theme.INK)[dark],
+                "width": 1.4,
+                "dash": "dot" if k else "dash",
+            },
+            name=label,
+            hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
+        )
+    return figure
 
 
 def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figure:

@@ -64,6 +64,9 @@ def _data(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
 
 
 def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+    if of.offered is not None:
+        offered = {name: paths.labels()[name] for name in of.offered}
+        return paths.spec(state.select(of.slug, of.label, offered, default, help=of.help or None))
     if not of.several:
         return paths.select(of.slug, of.label, default, help=of.help or None)
     chosen = state.several(

@@ -1,0 +1,149 @@
+"""Which noise is paired with which data, and where do the segments between them cross?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flowviz.experiments.pairings import AT_ONCE, PAIRS, PairingsResult, pair_samples
+from flowviz.figures import theme
+from flowviz.figures.pairings import Panel, panels
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["COUPLINGS", "STUDY", "PairingsConfig", "points_setting", "titles"]
+
+COUPLINGS = ("independent", "minibatch OT", "optimal transport", "reflow")
+"""The four couplings, in the order of the panels."""
+
+
+def points_setting() -> Any:
+    """The number of points or particles of each panel."""
+    return setting(
+        64,
+        "Points of each sample",
+        bounds=(2, 512),
+        offered=(32, 64, 128),
+        help=f"Of noise and of data, in the panels; curves and S use {PAIRS:,} pairs.",
+    )
+
+
+def titles(batch: int) -> tuple[str, ...]:
+    """Titles of the panels of COUPLINGS."""
+    return tuple(f"{name}, {batch}" if name == "minibatch OT" else name for name in COUPLINGS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairingsConfig(Config):
+    """Two samples and the size of a minibatch."""
+
+    data: str = data_setting(help="Distribution that the noise is paired with.")
+    n: int = points_setting()
+    batch: int = setting(
+        8,
+        "Minibatch",
+        bounds=(1, 512),
+        offered=(4, 8, 16, 32),
+        unit="pairs",
+        help="Number of pairs among which optimal transport chooses. In training it is the batch "
+        "of a step.",
+    )
+    seed: int = seed_setting(help="Of both samples.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n % self.batch:
+            raise ValueError(f"batch must divide n = {self.n}; got {self.batch}.")
+
+
+def compute(
+    config: PairingsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[PairingsResult]:
+    """The four pairings of two samples."""
+    (progress or Progress()).report(0, "pairing the samples")
+    yield pair_samples(config.data, config.n, config.batch, config.seed)
+
+
+def draw(
+    config: PairingsConfig, result: PairingsResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Segments from noise to data with their crossings, one panel for each coupling."""
+    shown = [
+        Panel(
+            title=title,
+            lines=(
+                f"E|x₁ − x₀|² = {each.cost:.1f}",
+                f"{len(each.crossings.apart)} crossings",
+                f"{each.crossings.at_once.sum()} at once",
+            ),
+            colour=theme.colour("ot", dark=dark),
+            states=np.stack([result.noise, each.ends]),
+            crossings=each.crossings.places,
+            at_once=each.crossings.at_once,
+        )
+        for title, each in zip(titles(config.batch), result.pairings, strict=True)
+    ]
+    return [
+        NamedFigure(
+            name="pairs",
+            title="pairings of the same samples",
+            alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
+            "optimal transport and reflow, with their crossings marked.",
+            figure=panels(shown, ends="data x<sub>1</sub>", dark=dark),
+        )
+    ]
+
+
+def table(config: PairingsConfig, result: PairingsResult) -> Columns:
+    """One row for each coupling and pair."""
+    return stacked(
+        [
+            {
+                "coupling": name,
+                "noise_x1": result.noise[:, 0],
+                "noise_x2": result.noise[:, 1],
+                "data_x1": each.ends[:, 0],
+                "data_x2": each.ends[:, 1],
+            }
+            for name, each in zip(COUPLINGS, result.pairings, strict=True)
+        ]
+    )
+
+
+def say(config: PairingsConfig, result: PairingsResult) -> list[Finding]:
+    """How often two particles are at a crossing at nearly the same time."""
+    alone, batch, whole, reflow = (int(p.crossings.at_once.sum()) for p in result.pairings)
+    return [
+        Finding(
+            lead="Crossings at once",
+            text=f"two particles meet at nearly the same time in {alone} places with independent "
+            f"pairs, {batch} with minibatches of {config.batch}, {whole} with optimal transport "
+            f"of the {config.n} points and {reflow} with reflow; one velocity field cannot follow "
+            "both.",
+            numbers={"independent": alone, "minibatch": batch, "optimal": whole, "reflow": reflow},
+        ),
+        Finding(
+            text="All four couplings join their pairs by the conditional OT path, so the word OT "
+            "in its name does not say which points are paired. Segments of an optimal pairing may "
+            f"cross, but never at the same time; at once means less than {AT_ONCE:g} apart in "
+            "time. The data points of reflow are the ends of the exact flow.",
+            detail=True,
+        ),
+    ]
+
+
+STUDY = Study(
+    name="pairings",
+    title="Pairs of noise and data",
+    config=PairingsConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="which_ot",
+    seconds=1.0,
+    smallest={"n": 8, "batch": 4},
+)

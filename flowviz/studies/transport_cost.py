@@ -1,0 +1,163 @@
+"""How close do minibatches come to the optimal transport cost?
+
+The cost E |x_1 - x_0|^2 of minibatch optimal transport falls with the size of the minibatch,
+towards W_2^2; that of reflow is never above that of independent pairs (Liu et al. 2022).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.experiments.pairings import (
+    ALL,
+    REFLOW,
+    SIZES,
+    CostConfig,
+    CostResult,
+    compute_cost,
+    cost_bound,
+)
+from flowviz.figures import curves, theme
+from flowviz.figures.pairings import over_minibatch
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "TransportConfig", "TransportResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransportConfig(Config):
+    """Noise and data, and the sizes of minibatches."""
+
+    data: str = data_setting(help="Distribution that the noise is paired with.")
+    sizes: tuple[int, ...] = setting(
+        SIZES,
+        "Minibatches",
+        advanced=True,
+        help=f"Sizes of the minibatches, powers of 2 up to {ALL}; 1 for independent pairs.",
+    )
+    seed: int = seed_setting(help="Of both samples.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransportResult:
+    """The costs of reflow and of the first few minibatch sizes, and their lower bound."""
+
+    bound: float
+    reflow: CostResult
+    sized: tuple[CostResult, ...]
+
+    @property
+    def costs(self) -> np.ndarray:
+        """The costs of the minibatches, (K,)."""
+        return np.array([each.cost for each in self.sized])
+
+
+def compute(
+    config: TransportConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[TransportResult]:
+    """Computes one coupling after the other; yields after each minibatch size."""
+    progress = progress or Progress()
+    shared = {"data": config.data, "seed": config.seed}
+    bound = progress.cached(cost_bound, config.data)
+    reflow = progress.cached(compute_cost, CostConfig(batch=REFLOW, **shared))
+    sized: list[CostResult] = []
+    for batch in config.sizes:
+        progress.report(len(sized) / len(config.sizes), f"minibatches of {batch:,} pairs")
+        sized.append(progress.cached(compute_cost, CostConfig(batch=batch, **shared)))
+        yield TransportResult(bound=bound, reflow=reflow, sized=tuple(sized))
+
+
+def draw(
+    config: TransportConfig, result: TransportResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """The cost over the size of the minibatch."""
+    costs, errors = result.costs, np.array([each.error for each in result.sized])
+    line = curves.Curve(
+        label="optimal transport within minibatches",
+        colour=theme.path_colour("ot", dark=dark),
+        x=np.array(config.sizes[: len(costs)], dtype=float),
+        y=costs,
+        band=(costs - errors, costs + errors),
+    )
+    levels = [
+        ("reflow", result.reflow.cost),
+        ("lower bound of any coupling (Gelbrich)", result.bound),
+    ]
+    figure = over_minibatch(
+        [line],
+        sizes=config.sizes,
+        y_title="transport cost E|<i>x</i><sub>1</sub> − <i>x</i><sub>0</sub>|²",
+        levels=levels,
+        dark=dark,
+    )
+    return [
+        NamedFigure(
+            name="cost",
+            title="transport cost over minibatch size",
+            alt="Transport cost over the size of the minibatch, with lines at "
+            f"{' and '.join(f'{value:.3g} ({label})' for label, value in levels)}.",
+            figure=figure,
+        )
+    ]
+
+
+def table(config: TransportConfig, result: TransportResult) -> Columns:
+    """One row for each minibatch size, and one for reflow."""
+    rows = [*zip(map(str, config.sizes), result.sized, strict=False), ("reflow", result.reflow)]
+    return stacked(
+        [
+            {
+                "batch": batch,
+                "cost": each.cost,
+                "cost_error": each.error,
+                "lower_bound": result.bound,
+            }
+            for batch, each in rows
+        ]
+    )
+
+
+def say(config: TransportConfig, result: TransportResult) -> list[Finding]:
+    """How far the cost falls, and between which values the optimal cost lies."""
+    costs, reflow, bound = result.costs, result.reflow, result.bound
+    last = config.sizes[len(costs) - 1]
+    found = []
+    if len(costs) > 1:
+        found.append(
+            Finding(
+                lead="Larger minibatches",
+                text=f"the transport cost falls from {costs[0]:.1f} with minibatches of "
+                f"{config.sizes[0]} to {costs[-1]:.2f} with {last:,}; the larger the minibatch, "
+                "the closer to W₂², though small samples cost a little extra by chance.",
+                numbers={"first": float(costs[0]), "last": float(costs[-1])},
+                verdict="supported" if (np.diff(costs) < 0).all() else "not supported",
+            )
+        )
+    upper = min(reflow.cost, costs[-1])
+    found.append(
+        Finding(
+            lead="Bounds of W₂²",
+            text=f"reflow costs {reflow.cost:.2f} ± {reflow.error:.2f}, and no coupling can cost "
+            f"less than W₂², which therefore lies between {bound:.2f} and about {upper:.2f}.",
+            numbers={"reflow": reflow.cost, "error": reflow.error, "bound": bound},
+        )
+    )
+    return found
+
+
+STUDY = Study(
+    name="transport-cost",
+    title="Transport cost of couplings",
+    config=TransportConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="which_ot",
+    seconds=5.0,
+    smallest={"sizes": (1, 16)},
+)
