@@ -57,17 +57,23 @@ class Progress:
         return compute(config, **given)
 
     def in_parallel(
-        self, pieces: Sequence[Callable[[], T]], *, doing: str = "", workers: int | None = None
+        self,
+        pieces: Sequence[Callable[[], T]],
+        *,
+        doing: str = "",
+        workers: int | None = None,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> Iterator[tuple[int, T]]:
         """Computes pieces of work in threads; yields index and result of each as it ends.
 
-        The share of the finished pieces is reported after each. All pieces end early when the
-        caller closes the iterator or a stop is requested between two pieces.
+        The share of the work is reported after each piece. All pieces end early when the caller
+        closes the iterator or a stop is requested between two pieces.
 
         Args:
             pieces: functions without arguments, the longest first.
             doing: what is being done, in a few words.
             workers: number of threads; the number of processors by default.
+            span: share of the work before the first piece and after the last one.
 
         Raises:
             Stopped: a stop was requested.
@@ -84,7 +90,7 @@ class Progress:
             places = {pool.submit(run, piece): k for k, piece in enumerate(pieces)}
             for done, future in enumerate(as_completed(places), start=1):
                 result = future.result()
-                self.report(done / len(pieces), doing)
+                self.report(span[0] + (span[1] - span[0]) * done / len(pieces), doing)
                 yield places[future], result
         finally:
             ended.set()

@@ -1,8 +1,52 @@
 """What samples cost: error and quality against function evaluations, on each path and solver."""
 
-from flowviz.ui import nfe_quality
+import streamlit as st
+
+from flowviz.datasets import DATASETS, dataset
+from flowviz.metrics import METRICS, unbounded
+from flowviz.studies._common import fixed_methods
+from flowviz.studies.all_data_sets import STUDY as ALL
+from flowviz.studies.all_data_sets import AllDataSetsConfig
+from flowviz.studies.nfe_quality import STUDY as CURVES
+from flowviz.studies.nfe_quality import NfeQualityConfig
+from flowviz.studies.steps import STUDY as STEPS
+from flowviz.studies.steps import StepsConfig
+from flowviz.ui import controls, state, study_view
 from flowviz.ui.ot_note import headed
 
+VIEWS = {"curves": "Cost and quality", "steps": "Adaptive steps", "all": "All data sets"}
+
+
+def measures(values: dict[str, object]) -> tuple[str, ...]:
+    """The metrics that apply to the chosen data set."""
+    everywhere = unbounded(dataset(str(values["data"])).distribution)
+    return tuple(
+        name
+        for name, metric in METRICS.items()
+        if not (everywhere and metric.needs == "distribution")
+    )
+
+
 headed("What do samples cost? Error and quality against NFE")
-settings = nfe_quality.controls()
-nfe_quality.show(settings)
+with st.sidebar:
+    values = controls.pick(NfeQualityConfig, offered={"measure": measures})
+view = state.segmented("view", "View", VIEWS, "curves", label_visibility="collapsed")
+try:
+    if view == "curves":
+        study_view.show(CURVES, NfeQualityConfig.build(values), invite="")
+    elif view == "steps":
+        with st.container(horizontal=True):
+            solver = controls.pick(StepsConfig, hide=("data", "fields", "n", "seed"))
+        study_view.show(STEPS, StepsConfig.build(values | solver), invite="")
+    else:
+        method = state.select("one", "Solver", fixed_methods(), "midpoint")
+        study_view.show(
+            ALL,
+            AllDataSetsConfig.build(values | {"method": method}),
+            invite=f"Compares conditional OT and VP diffusion on all {len(DATASETS)} data sets, "
+            "with the settings of the sidebar: trained networks where there are both, exact "
+            "fields elsewhere. About a minute.",
+            button="Measure all data sets",
+        )
+except ValueError as error:
+    st.error(f"This study cannot be shown. {error}", icon=":material/error:")

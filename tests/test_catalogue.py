@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from flowviz.cli import main
-from flowviz.experiments import figure4, likelihood, nfe_quality, posterior
+from flowviz.experiments import figure4, likelihood, posterior
 from flowviz.experiments.catalogue import EXPERIMENTS, plain, run
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
 from flowviz.experiments.particles import NoiseConfig
@@ -16,7 +16,6 @@ from flowviz.experiments.sources import exact_name
 from flowviz.training import NfdmConfig
 from flowviz.ui import figure4 as figure4_page
 from flowviz.ui import likelihood as likelihood_page
-from flowviz.ui import nfe_quality as nfe_page
 from flowviz.ui import particles as particles_page
 from flowviz.ui.learned_path import pictures as learned_page
 from flowviz.ui.learned_path.flows import flows
@@ -47,34 +46,6 @@ def test_without_a_name_all_are_listed(capsys):
     assert json.loads(capsys.readouterr().out) == {k: e.label for k, e in EXPERIMENTS.items()}
     assert main(["experiment"]) == 0
     assert "endpoints" in capsys.readouterr().out
-
-
-def test_sweep_of_the_page_is_the_command_s(capsys):
-    settings = nfe_page.Settings(
-        data="moons",
-        labels={},
-        sources=PAIR,
-        methods=("euler", "dopri5"),
-        grid="uniform",
-        measure="sliced-w2",
-        n=100,
-        seed=5,
-        seeds=1,
-    )
-    (answer,) = asked(
-        capsys,
-        *("nfe-quality", "--sources", *PAIR, "--methods", "euler", "dopri5"),
-        *("--n", 100, "--seed", 5, "--seeds", 1),
-    )
-    assert nfe_quality.SweepConfig(**_tupled(answer["config"])) == settings.sweep
-    drawn = {curve.config: curve for curve in nfe_quality.sweep(settings.sweep)}
-    found = answer["result"]["curves"]
-    assert answer["result"]["share"] == 1 and len(found) == len(drawn) == 4
-    for curve, config in zip(found, settings.sweep.curves, strict=True):
-        assert curve["config"]["method"] == config.method
-        assert np.array(curve["mse"]) == pytest.approx(drawn[config].mse, rel=1e-12)
-        assert curve["floor"]["sliced-w2"] == drawn[config].floor["sliced-w2"].tolist()
-        assert set(curve) >= {"cost", "exploded", "reach", "limit", "fresh", "lost", "failures"}
 
 
 def test_densities_of_the_page_are_the_command_s_at_several_times(capsys):
@@ -232,7 +203,6 @@ def test_what_is_not_a_number_is_null():
         (["densiti"], "Did you mean 'density'?"),
         (["density", "--cell", "9", "--bad"], "see `flowviz experiment density --help`"),
         (["density", "--cells", "1"], "cells must be in"),
-        (["steps"], "required: --source"),
         (["kl", "--field", "nothing"], "nothing"),
     ],
 )

@@ -36,7 +36,6 @@ from flowviz.straightness import conditional_straightness, marginal_straightness
 from flowviz.training import NfdmConfig, TrainConfig, start, steps_within, train
 from flowviz.training.nfdm import bound_of
 from flowviz.training.times import weighted_times
-from flowviz.ui import sweeps
 from flowviz.ui.learned_path import pictures
 from flowviz.ui.learned_path.words import SEEDS, Told, ability, claim, seeds, straightness
 
@@ -471,7 +470,7 @@ def test_words_follow_the_numbers():
 
 def test_page_tells_of_the_shipped_paths_beside_fixed_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
-    monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
+    monkeypatch.setattr("flowviz.studies._cost.solver_curves", lambda *_: iter(()))
     for name, smaller in (("compute_ways", {"n": 5}), ("compute_bending", {"n": 50})):
         monkeypatch.setattr(experiments, name, _smaller(getattr(experiments, name), smaller))
     app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)

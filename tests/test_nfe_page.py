@@ -1,8 +1,7 @@
-"""The page of cost and quality: sweeps in the background, its figures, and what its words say."""
+"""Cost and quality: the page, the command's findings word for word, the sentences, the figures."""
 
-import gc
-import time
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,25 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints
+from flowviz.cli import main
 from flowviz.datasets import DATASETS
-from flowviz.experiments.nfe_quality import Curve, SweepConfig, sweep
-from flowviz.experiments.sources import exact_name, pinned, source
+from flowviz.experiments.nfe_quality import solver_curves
+from flowviz.experiments.solver_curves import Reach, SolverCurve, curve_configs
+from flowviz.experiments.sources import exact_name, pinned, preferred, source
 from flowviz.figures import cost
+from flowviz.progress import Progress
 from flowviz.solvers import METHODS
+from flowviz.studies import all_data_sets, nfe_quality, steps
+from flowviz.studies.all_data_sets import AllDataSetsConfig, AllDataSetsResult
+from flowviz.studies.nfe_quality import NfeQualityConfig, NfeQualityResult
+from flowviz.studies.steps import StepsConfig
 from flowviz.training import TrainConfig, build_field
-from flowviz.ui import cache, nfe_quality, sweeps
+from flowviz.ui import cache, field_picker
+from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"fields": "exact-ot,exact-vp", "solvers": "euler,heun", "seeds": "2", "n": "500"}
+OT, VP = (exact_name("checkerboard", path) for path in ("ot", "vp"))
 
 
 def opened(view="curves", **link):
@@ -33,122 +41,85 @@ def opened(view="curves", **link):
     return app
 
 
-def finished(app, key="nfe-sweep"):
-    app.session_state[key].wait(60)
-    assert not app.session_state[key].live and not app.session_state[key].error
-    app.run()
-    assert not app.exception, app.exception
-    return app
-
-
 def text_of(app):
     return " ".join(e.value for e in [*app.markdown, *app.caption, *app.info])
 
 
-def html_of(app):
-    return " ".join(element.proto.body for element in app.get("html"))
-
-
 @pytest.fixture(scope="module")
 def page():
-    return finished(opened())
+    return settled(opened())
+
+
+def plain(markdown):
+    for mark in ("**", "*"):
+        markdown = markdown.replace(mark, "")
+    return markdown.replace("\\", "")
+
+
+def test_the_command_prints_the_findings_of_the_page_word_for_word(page, capsys, tmp_path):
+    files = {"--csv": tmp_path / "f.csv", "--figure": tmp_path / "f.html"}
+    given = ["--fields", OT, VP, "--methods", "euler", "heun", "--n", "500", "--seeds", "2"]
+    written = [part for option, file in files.items() for part in (option, str(file))]
+    assert main(["experiment", "nfe-quality", *given, *written]) == 0
+    printed = capsys.readouterr().out
+    shown = plain(text_of(page))
+    _, *findings = printed.split("\n\n")
+    findings = [each.strip() for each in findings if not each.startswith("NFE to reach")]
+    assert len(findings) >= 6
+    for finding in findings:
+        assert finding in shown
+    rows = [line.split("  ") for line in printed.splitlines() if "squared error ≤ 0.01" in line]
+    for row in rows:
+        cells = [cell.strip() for cell in row if cell.strip()]
+        assert f"| {' | '.join(cells)} |" in shown, "the table, too"
+    assert files["--csv"].read_text().startswith("# study: nfe-quality\n")
+    assert "plotly" in files["--figure"].read_text()
 
 
 def test_page_says_what_this_run_shows(page):
-    text = text_of(page)
-    assert "At equal error" in text and "Euler" in text and "about 60 %" in text
+    text = plain(text_of(page))
+    assert "At equal error" in text and "Euler" in text and "about 60" in text
     assert "Error is not quality" in text, "Euler: VP has the lower error and the worse samples"
-    assert "Crosses:" in text and "Heun" in text and "EDM" in text
+    assert "Diverged" in text and "Heun" in text and "EDM" in text
     assert "2 seeds of 500 samples" in text and "With unlimited NFE" in text
-    table = html_of(page)
-    assert "squared error ≤ 0.01" in table and "1.1 × floor" in table and "OT : VP" in table
+    assert "squared error ≤ 0.01" in text and "1.1 × floor" in text and "OT : VP" in text
 
 
-def test_curves_of_another_visitor_are_not_computed_again(page):
-    started = time.monotonic()
+def test_a_result_of_another_visitor_is_not_computed_again(page):
     again = opened()
-    assert "nfe-sweep" not in again.session_state and "At equal error" in text_of(again)
-    assert time.monotonic() - started < 20
+    assert "At equal error" in text_of(again)
+    assert "work:nfe-quality" not in again.session_state
 
 
-def test_nothing_chosen_is_no_error():
-    app = opened()
+def test_nothing_chosen_shows_the_defaults():
+    app = opened(view="steps")
     for menu in app.multiselect:
         menu.set_value([])
     app.run()
-    assert not app.exception and "Choose one field and one solver" in text_of(app)
-
-
-def test_adaptive_steps_are_told():
-    app = opened("steps", adaptive="bosh3", tol="0.01")
-    assert "steps accepted and" in text_of(app) and "rejected" in text_of(app)
-
-
-def test_all_data_sets_wait_for_a_button(monkeypatch):
-    monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
-    app = opened("all")
-    assert "Measures conditional OT and VP diffusion on all 9" in text_of(app)
-    (button,) = (b for b in app.button if b.label == "Measure all data sets")
-    button.click().run()
     assert not app.exception
 
 
-BOTH = tuple(exact_name("checkerboard", path) for path in ("ot", "vp"))
-LONG = SweepConfig(sources=BOTH, methods=("euler", "midpoint"), n=300, seeds=2, seed=11)
+def test_adaptive_steps_are_counted():
+    app = settled(opened("steps", adaptive="bosh3", tol="0.01"))
+    assert "steps accepted and" in text_of(app) and "rejected" in text_of(app)
 
 
-def test_a_sweep_can_be_cancelled_and_goes_on_where_it_was():
-    store = sweeps.Store()
-    sweep = sweeps.Sweep(LONG, store)
-    while not store and sweep.live:
-        time.sleep(0.01)
-    sweep.cancel()
-    started = time.monotonic()
-    sweep.wait(20)
-    assert not sweep.live and sweep.cancelled and time.monotonic() - started < 10
-    kept = len(store.of(LONG))
-    assert kept < 4
-    sweeps.Sweep(LONG, store).wait(60)
-    assert len(store.of(LONG)) == 4
+def test_all_data_sets_wait_for_a_button():
+    app = opened("all")
+    assert "Compares conditional OT and VP diffusion on all 9" in text_of(app)
+    assert any(button.label == "Measure all data sets" for button in app.button)
+    assert not any(button.label == "Cancel" for button in app.button)
 
 
-def test_a_sweep_ends_with_its_visitor():
-    sweep = sweeps.Sweep(LONG, sweeps.Store())
-    thread = sweep._thread
-    del sweep
-    gc.collect()
-    thread.join(20)
-    assert not thread.is_alive()
-
-
-def test_a_sweep_ends_when_its_visitor_has_been_gone_for_long(monkeypatch):
-    """Of a closed tab Streamlit may keep the session, which holds the sweep, for hours."""
-    monkeypatch.setattr("flowviz.ui.jobs.GRACE", 0.05)
-    monkeypatch.setattr("flowviz.ui.jobs.PULSE", 0.01)
-    sweep = sweeps.Sweep(LONG, sweeps.Store(), lambda: False)
-    sweep.wait(20)
-    assert not sweep.live and sweep.cancelled
-
-
-def test_one_sweep_runs_at_a_time_and_a_failed_one_says_why():
-    with sweeps._turn:
-        waiting = sweeps.Sweep(LONG, sweeps.Store())
-        time.sleep(0.1)
-        assert waiting.live and waiting.waiting
-        waiting.cancel()
-        waiting.wait(5)
-        assert not waiting.live
-    broken = sweeps.Sweep(SweepConfig(sources=("no-such",), methods=("euler",)), sweeps.Store())
-    broken.wait(20)
-    assert "no-such" in broken.error
-
-
-def test_store_keeps_the_newest(monkeypatch):
-    monkeypatch.setattr(sweeps, "MOST", 2)
-    store = sweeps.Store()
-    for config in LONG.curves[:3]:
-        store[config] = None
-    assert list(store) == list(LONG.curves[1:3])
+def test_metrics_that_say_nothing_of_the_data_are_not_offered():
+    offered = {"checkerboard": True, "mixture:1,0@0.8": False}
+    for data, known in offered.items():
+        app = opened("all", data=data)
+        (menu,) = (each for each in app.selectbox if each.label == "Sample quality")
+        assert ("Mass off the support" in menu.options) == known
+    config = NfeQualityConfig(data="mixture:1,0@0.8", measure="off-support", n=50, seeds=1)
+    with pytest.raises(ValueError, match="measure must apply to mixture"):
+        list(nfe_quality.compute(config))
 
 
 def saved(folder, seed):
@@ -159,7 +130,7 @@ def saved(folder, seed):
     folder.mkdir(exist_ok=True)
     field, generator = build_field(config, board), torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weights in field.parameters():  # the last layer begins at 0, and with it the field
+        for weights in field.parameters():  # the last layer starts at 0, and with it the field
             weights += 0.1 * torch.randn(weights.shape, generator=generator)
     file = checkpoints.save(folder / "mine", field, card)
     cache._listing.clear()
@@ -168,26 +139,34 @@ def saved(folder, seed):
 
 def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
-    known, found, names = sweeps.Store(), [], []
+    found, names = [], []
     for seed in (0, 1):
         names.append(pinned(saved(tmp_path / "checkpoints", seed)))
-        assert names[-1] in nfe_quality._fields("8gaussians")
-        assert nfe_quality._slug(names[-1]) == "mine"
-        config = SweepConfig(sources=(names[-1],), methods=("euler",), nfes=(2,), n=20, seeds=1)
-        found += sweep(config, known=known)
-    assert names[0] != names[1] and len(known) == 2
+        assert names[-1] in field_picker.labels("8gaussians")
+        assert field_picker.slug(names[-1]) == "mine"
+        configs = curve_configs((names[-1],), ("euler",), nfes=(2,), n=20, seeds=1)
+        found += solver_curves(configs, Progress())
+    assert names[0] != names[1] and found[0].config != found[1].config
+    assert found[0].label == "conditional OT (mine)"
     first, second = (curve.limit["sliced-w2"] for curve in found)
     assert abs(first - second) > 1e-6, "the converged flow, too, is that of the new weights"
     with pytest.raises(ValueError, match="it was made anew"):
         source(names[0])
 
 
+def test_fields_must_lead_to_the_data_set():
+    config = NfeQualityConfig(data="moons", fields=(OT,), methods=("euler",), n=20, seeds=1)
+    with pytest.raises(ValueError, match="All fields must lead to the data set moons"):
+        list(nfe_quality.compute(config))
+
+
 def made(source, path, method="euler", budgets=(4, 8), **changes):
     """A made-up curve of two budgets."""
-    config = SweepConfig(sources=(source,), methods=(method,)).curves[0]
+    (config,) = curve_configs((source,), (method,))
     column = np.array([[0.5], [0.001]])
     parts = {
         "config": replace(config, budgets=budgets),
+        "label": source,
         "data": "checkerboard",
         "path": path,
         "nfe": np.array([[4.0], [8.0]]),
@@ -197,83 +176,174 @@ def made(source, path, method="euler", budgets=(4, 8), **changes):
         "failures": ("", ""),
         "floor": {"histogram-tv": np.array([0.1])},
         "fresh": {"histogram-tv": np.array([0.1, 0.1])},
-        "limit": {},
+        "limit": {"histogram-tv": np.array([0.1])},
         "reference_nfe": 1,
     }
-    return Curve(**(parts | changes))
+    return SolverCurve(**(parts | changes))
 
 
-class TestSentences:
-    def test_a_failed_adaptive_solve_is_told_by_its_tolerance(self):
+def said(*curves, uniform=(), **settings):
+    result = NfeQualityResult(curves=curves, uniform=uniform)
+    return {each.lead: each for each in nfe_quality.say(NfeQualityConfig(**settings), result)}
+
+
+class TestFindings:
+    def test_a_failed_adaptive_solve_is_named_by_its_tolerance(self):
         nothing = np.full((2, 1), np.nan)
         wild = made(
             "a", "ot", "dopri5", (0.1, 0.01), nfe=nothing, lost=nothing, failures=("x",) * 2
         )
-        text = nfe_quality._crosses([wild])
-        assert (
-            "the solve broke off by Dormand-Prince 5(4), adaptive at tolerance 0.1, 0.01" in text
-        )
-        assert "nan" not in text and "left the plane" not in text and "EDM" not in text
+        found = said(wild)
+        text = found["Diverged (crosses)"].text
+        assert "the solve failed with Dormand-Prince 5(4), adaptive at tolerance 0.1, 0.01" in text
+        assert "nan" not in text and "left the plane" not in text and "Remedy" not in found
 
     @pytest.mark.parametrize(
-        ("method", "asks"),
+        ("method", "cause"),
         [
             ("euler", ""),
             ("midpoint", ""),
-            ("heun", "Heun asks"),
-            ("rk4", "Runge-Kutta 4 (3/8 rule) asks"),
+            ("heun", "Heun evaluates"),
+            ("rk4", "Runge-Kutta 4 (3/8 rule) evaluates"),
         ],
     )
-    def test_the_remedy_is_offered_to_those_who_need_it(self, method, asks):
-        lost = np.array([[0.1], [0.0]])
-        text = nfe_quality._crosses([made("a", "ot", method, lost=lost)])
-        assert (
-            f"samples left the plane, over 10 from its centre, by {METHODS[method].label} at"
-            in text
-        )
-        assert "broke off" not in text and "NFE 4." in text
-        assert ("EDM's remedy" in text) == bool(asks) and asks in text
+    def test_the_remedy_is_offered_to_those_who_need_it(self, method, cause):
+        found = said(made("a", "ot", method, lost=np.array([[0.1], [0.0]])))
+        text = found["Diverged (crosses)"].text
+        where = "samples left the plane (a coordinate above 10) with "
+        assert f"{where}{METHODS[method].label} at NFE 4." in text and "failed" not in text
+        assert ("Remedy" in found) == bool(cause)
+        assert not cause or found["Remedy"].text.startswith(cause)
 
-    def test_nothing_wild_is_no_sentence(self):
-        assert nfe_quality._crosses([made("a", "ot")]) == ""
+    def test_nothing_diverged_is_no_finding(self):
+        assert "Diverged (crosses)" not in said(made("a", "ot"))
 
-    def test_steps_take_ot_and_vp_by_what_they_are(self):
-        labels = nfe_quality._fields("checkerboard")
-        chosen = [exact_name("checkerboard", path) for path in ("vp", "trig", "ot")]
-        settings = nfe_quality.Settings(
-            data="checkerboard",
-            labels=labels,
-            sources=tuple(chosen),
-            methods=(),
-            grid="uniform",
-            measure="histogram-tv",
-            n=100,
-            seed=0,
-            seeds=1,
-        )
-        assert nfe_quality._ot_and_vp(settings) == [chosen[2], chosen[0]]
-        learned = nfe_quality._opening("checkerboard", labels)
-        alone = replace(settings, sources=(chosen[0], chosen[1]))
-        assert nfe_quality._ot_and_vp(alone) == [learned[0], chosen[0]]
-        assert nfe_quality._ot_and_vp(replace(settings, sources=())) == learned
+    def test_equal_error_is_judged(self):
+        slow = np.array([[0.5], [0.005]])
+        lead = "At equal error (0.01 per dimension)"
+        found = said(made("a", "ot"), made("b", "vp", mse=slow))[lead]
+        assert found.verdict == "supported" and 0 < found.numbers["Euler"] < 1
+        assert said(made("a", "ot", mse=slow), made("b", "vp"))[lead].verdict == "not supported"
+        assert lead not in said(made("a", "ot"))
 
-    def test_the_clock_promises_only_what_it_can_compare(self):
-        settings = nfe_quality.Settings(
-            data="checkerboard",
-            labels={},
-            sources=("a", "b"),
-            methods=(),
-            grid="log-snr",
-            measure="histogram-tv",
-            n=100,
-            seed=0,
-            seeds=1,
-        )
+    def test_the_grid_is_compared_with_the_one_even_in_t(self):
         pair = [made("a", "ot"), made("b", "vp")]
-        assert "will compare the two" in nfe_quality._clock(settings, pair)
-        assert nfe_quality._clock(settings, pair[:1]) == ""
-        adaptive = [made(s, p, "dopri5", (0.1, 0.01)) for s, p in (("a", "ot"), ("b", "vp"))]
-        assert nfe_quality._clock(settings, adaptive) == ""
+        assert "Time grid" not in said(*pair, grid="log-snr")
+        slow = made("b", "vp", mse=np.array([[0.5], [0.005]]))
+        found = said(*pair, uniform=(pair[0], slow), grid="log-snr")["Time grid"]
+        assert "100\N{NO-BREAK SPACE}% for squared error ≤ 0.01 (even in t:" in found.text
+
+
+def test_another_grid_is_computed_even_in_t_too():
+    shared = {"fields": (OT, VP), "methods": ("euler",), "nfes": (4, 8), "n": 50, "seeds": 1}
+    *_, plain_grid = nfe_quality.compute(NfeQualityConfig(**shared))
+    assert plain_grid.uniform == ()
+    *_, other = nfe_quality.compute(NfeQualityConfig(**shared, grid="log-snr"))
+    assert [each.config.grid for each in (*other.curves, *other.uniform)] == [
+        *("log-snr", "log-snr"),
+        *("uniform", "uniform"),
+    ]
+    assert np.array_equal(other.uniform[0].mse, plain_grid.curves[0].mse)
+
+
+def test_steps_take_ot_and_vp_by_what_they_are():
+    chosen = tuple(exact_name("checkerboard", path) for path in ("vp", "trig", "ot"))
+    learned = preferred("checkerboard")[0]
+
+    def names(*fields):
+        config = StepsConfig(fields=fields, tol=0.1, n=50)
+        *_, result = steps.compute(config)
+        return result.names
+
+    assert names(*chosen) == (chosen[2], chosen[0])
+    assert names(chosen[0], chosen[1]) == (learned[0], chosen[0])
+    assert names() == learned
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "sign"),
+    [
+        (Reach(6, False), Reach(10, False), -1),
+        (Reach(10, False), Reach(6, False), 1),
+        (Reach(6, False), Reach(6, False), 0),
+        (Reach(4, True), Reach(6, False), -1),
+        (Reach(4, True), Reach(4, True), None),
+        (Reach(4, True), None, -1),
+        (None, Reach(4, True), 1),
+        (None, None, None),
+    ],
+)
+def test_cheaper_compares_what_is_reached(first, second, sign):
+    assert all_data_sets.cheaper(first, second) == sign
+
+
+class TestAllDataSets:
+    SLOW = np.array([[0.5], [0.005]])
+
+    def said(self, *curves, **settings):
+        config = AllDataSetsConfig(**settings)
+        found = all_data_sets.say(config, AllDataSetsResult(curves=curves))
+        return {each.lead: each for each in found}
+
+    def test_the_claim_is_judged_over_the_data_sets(self):
+        better = [made("a", "ot"), made("b", "vp", mse=self.SLOW)]
+        worse = [made("c", "ot", data="moons", mse=self.SLOW), made("d", "vp", data="moons")]
+        goal = "squared error ≤ 0.01"
+        found = self.said(*better)[goal]
+        assert found.verdict == "supported" and "fewer" in found.text
+        assert "on 1 of 1 data set and more on 0" in found.text and "on one" in found.text
+        assert self.said(*worse)[goal].verdict == "not supported"
+        both = self.said(*better, *worse)
+        assert both[goal].verdict == "undecided"
+        assert "in the median of 2 data sets" in both[goal].text
+        quality = both["Histogram total variation ≤ 1.1 × floor"]
+        assert quality.verdict == "undecided" and quality.numbers["fewer"] == 0
+
+    def test_every_outcome_is_counted(self):
+        first, six, ten = Reach(4.0, True), Reach(6.0, False), Reach(10.0, False)
+        outcomes = list(product((None, first, six, ten), repeat=2))
+        for rows in product(outcomes, repeat=2):
+            found = all_data_sets._judged("Euler", "goal", rows)
+            cost = [
+                [np.inf if each is None else each.nfe for each in row]
+                for row in rows
+                if row not in ((None, None), (first, first))
+            ]
+            fewer, more = sum(ot < vp for ot, vp in cost), sum(ot > vp for ot, vp in cost)
+            assert f"on {fewer} of 2 data sets and more on {more}" in found.text
+            assert (found.verdict == "supported") == (fewer == 2)
+            assert (found.verdict == "not supported") == (more == 2)
+            measured = any(None not in row and first not in row for row in rows)
+            assert ("of the evaluations of VP" in found.text) == measured
+            assert found.text.endswith(".") and "nan" not in found.text.split()
+
+    def test_what_cannot_be_compared_is_counted(self):
+        never = np.full((2, 1), 0.5)
+        found = self.said(made("a", "ot", mse=never), made("b", "vp", mse=never))
+        text = found["squared error ≤ 0.01"].text
+        assert "1 cannot be compared" in text and "median" not in text
+        assert found["squared error ≤ 0.01"].verdict == "undecided"
+
+    def test_equal_nfe_counts_data_sets(self):
+        found = self.said(made("a", "ot"), made("b", "vp", mse=self.SLOW))["At equal NFE"]
+        assert found.text.startswith("with 4 evaluations conditional OT has the lower error on 0")
+        assert found.numbers == {
+            "error_at_4": 0,
+            "quality_at_4": 0,
+            "error_at_8": 1,
+            "quality_at_8": 0,
+        }
+
+    def test_the_user_s_schedule_is_compared_with_ot_by_exact_fields(self):
+        own = "shaped:a1=0.2"
+        config = AllDataSetsConfig(own=own, sets=("mixture:1,0@0.8",), nfes=(4, 8), n=50, seeds=1)
+        *_, result = all_data_sets.compute(config)
+        assert [each.path for each in result.curves] == ["ot", "vp", own]
+        assert all(each.config.source.startswith("exact:") for each in result.curves)
+        found = {each.lead: each for each in all_data_sets.say(config, result)}
+        assert "Exact fields end at the same points" in found["Your own schedule"].text
+        summary = all_data_sets.summarise(config, result)
+        assert len(summary.heads) == 6 and {len(row) for row in summary.rows} == {6}
 
 
 # Figures
@@ -290,7 +360,7 @@ def line(**changes):
         "nfe": np.array([4.0, 8.0, 100.0]),
         "error": np.stack([values / 2, values, 2 * values]),
         "quality": np.stack([values / 2, values, 2 * values]),
-        "exploded": np.zeros(3, bool),
+        "diverged": np.zeros(3, bool),
         "notes": ["", "", ""],
     }
     return cost.CostCurve(**(parts | changes))
@@ -305,7 +375,7 @@ def named(figure, name):
     return [trace for trace in figure.data if trace.name == name]
 
 
-def test_costs_tell_fields_by_colour_and_solvers_by_dash():
+def test_costs_name_fields_by_colour_and_solvers_by_dash():
     other = line(field="VP diffusion", solver="Heun", colour="#D55E00", dash="dot")
     figure = drawn([line(), other])
     legend = {t.name: t for t in figure.data if t.showlegend is not False}
@@ -319,11 +389,11 @@ def test_costs_tell_fields_by_colour_and_solvers_by_dash():
     assert named(figure, "two samples of the data")[0].y == (0.25, 0.25, 0.4, 0.4)
 
 
-def test_what_diverged_is_a_cross_within_the_axes_and_does_not_stretch_them():
+def test_a_diverged_solve_is_a_cross_within_the_axes_and_does_not_stretch_them():
     huge = np.array([1e9, np.nan, 1e-3])
     wild = line(
         error=np.stack([huge] * 3),
-        exploded=np.array([True, True, False]),
+        diverged=np.array([True, True, False]),
         notes=["thrown out", "failed", ""],
     )
     figure = drawn([line(), wild])
@@ -334,7 +404,7 @@ def test_what_diverged_is_a_cross_within_the_axes_and_does_not_stretch_them():
     assert named(figure, "conditional OT, Euler")[1].y[0] == 1e9, "the line keeps its value"
 
 
-def test_a_share_of_zero_stands_at_the_bottom_edge():
+def test_a_share_of_zero_is_drawn_at_the_bottom_edge():
     none = line(quality=np.zeros((3, 3)))
     figure = drawn([none], floor=0.0, band=(0.0, 0.0))
     assert (np.array(named(figure, "conditional OT, Euler")[1].y) > 0).all()
@@ -368,7 +438,7 @@ def test_steps_mark_each_step_on_the_time_axis(dark):
     assert len(ticks) == 2 and ticks[0].x.tolist() == begin.tolist()
 
 
-def test_dumbbells_leave_out_what_did_not_arrive():
+def test_dumbbells_leave_out_what_did_not_reach_the_target():
     rows = [cost.Dumbbell(label="a", first=6.0, second=12.0)]
     rows.append(cost.Dumbbell(label="b", first=8.0, second=np.nan))
     figure = cost.dumbbells([("one", rows)], labels=("OT", "VP"), colours=("#000000", "#ffffff"))

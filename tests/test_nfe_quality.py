@@ -12,27 +12,28 @@ import pytest
 
 from flowviz.cli import main
 from flowviz.datasets import DATASETS
-from flowviz.experiments import nfe_quality
+from flowviz.experiments import adaptive_steps, nfe_quality
+from flowviz.experiments.adaptive_steps import AdaptiveConfig, compute_adaptive
 from flowviz.experiments.evaluate import EvaluateConfig, evaluate, floors, reference
-from flowviz.experiments.nfe_quality import (
+from flowviz.experiments.nfe_quality import FRESH, solver_curve, solver_curves
+from flowviz.experiments.solver_curves import (
     ERROR_LEVEL,
-    FRESH,
     MARGIN,
+    NFES,
+    QUICK,
     SHARE_LEVEL,
     CurveConfig,
     Reach,
-    StepsConfig,
-    SweepConfig,
-    compute_curve,
-    compute_steps,
+    curve_configs,
     met_by,
     nfe_to_reach,
-    pairs,
-    sweep,
+    ot_and_vp,
 )
 from flowviz.experiments.sources import exact_name, source
 from flowviz.metrics import METRICS
-from flowviz.solvers import METHODS, SolveError
+from flowviz.progress import Progress, Stopped
+from flowviz.solvers import METHODS, SolveCancelled, SolveError
+from flowviz.studies.study import to_json
 
 BOARD = DATASETS["checkerboard"]
 OT, VP = exact_name("checkerboard", "ot"), exact_name("checkerboard", "vp")
@@ -87,28 +88,26 @@ def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, me
         assert errors.mean() == pytest.approx(mse, abs=allowed)
 
 
-def test_heun_explodes_on_the_exact_field_and_edm_s_last_step_does_not():
+def test_heun_diverges_on_the_exact_field_and_edm_s_last_step_does_not():
     """D5: a squared error of 1e3 at NFE 4 on OT, of 1e7 on VP."""
     for name, least in ((OT, 1e2), (VP, 1e5)):
-        heun = compute_curve(CurveConfig(source=name, method="heun", budgets=(4, 8), n=500))
-        edm = compute_curve(CurveConfig(source=name, method="edm", budgets=(3, 7), n=500))
-        assert heun.mse[0].max() > least and heun.exploded[0] and (heun.lost[0] > 0).any()
-        assert not edm.exploded.any() and edm.mse.max() < 2
+        heun = solver_curve(CurveConfig(source=name, method="heun", budgets=(4, 8), n=500))
+        edm = solver_curve(CurveConfig(source=name, method="edm", budgets=(3, 7), n=500))
+        assert heun.mse[0].max() > least and heun.diverged[0] and (heun.lost[0] > 0).any()
+        assert not edm.diverged.any() and edm.mse.max() < 2
 
 
 SMALL = {"n": 200, "seeds": 2}
-TINY = SweepConfig(
-    sources=(OT, VP), methods=("euler", "dopri5"), nfes=(4, 8), tols=(1e-2,), **SMALL
-)
+TINY = curve_configs((OT, VP), ("euler", "dopri5"), nfes=(4, 8), tols=(1e-2,), **SMALL)
 
 
 @pytest.fixture(scope="module")
 def curves():
-    return list(sweep(TINY, workers=2))
+    return list(solver_curves(TINY, Progress()))
 
 
-def test_sweep_yields_each_curve_with_its_counted_cost(curves):
-    assert {curve.config for curve in curves} == set(TINY.curves)
+def test_each_curve_is_yielded_with_its_counted_cost(curves):
+    assert {curve.config for curve in curves} == set(TINY)
     for curve in curves:
         shape = len(curve.config.budgets), 2
         for table in (curve.nfe, curve.mse, curve.lost, *curve.values.values()):
@@ -117,7 +116,7 @@ def test_sweep_yields_each_curve_with_its_counted_cost(curves):
             assert curve.nfe.tolist() == [[4, 4], [8, 8]]
         else:
             assert (curve.nfe > 20).all() and (curve.mse < 0.05).all()
-        assert curve.reference_nfe > 100 and not curve.exploded.any()
+        assert curve.reference_nfe > 100 and not curve.diverged.any()
 
 
 def test_floor_is_what_the_converged_exact_flow_has_whatever_the_path(curves):
@@ -162,36 +161,59 @@ def test_page_and_command_agree(curves, capsys):
         assert np.array(answer["curve"]["values"][name]) == pytest.approx(curve.values[name], 1e-5)
         assert answer["curve"]["floor"][name] == pytest.approx(curve.floor[name], rel=1e-5)
     reach = answer["curve"]["reach"][f"mse <= {ERROR_LEVEL:g}"]
-    assert reach is None and curve.reach_error() is None, "8 evaluations of Euler are too few"
+    assert reach is None and curve.nfe_to_error() is None, "8 evaluations of Euler are too few"
 
 
 def test_command_traces_the_steps_that_the_page_draws(capsys):
     command = ["evaluate", VP, "--solver", "bosh3", "--tol", "0.01", "-n", "200", "--json"]
     assert main([*command, "--trace", "--likelihood", "0", "--metrics", "off-support"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["evaluations"]
-    walked = compute_steps(StepsConfig(source=VP, method="bosh3", tol=0.01, n=200))
+    walked = compute_adaptive(AdaptiveConfig(source=VP, method="bosh3", tol=0.01, n=200))
     assert row["step_times"][:-1] == pytest.approx(walked.begin, abs=1e-5)
     assert np.array(row["refused"]).reshape(-1, 2) == pytest.approx(walked.rejected, abs=1e-5)
     assert walked.nfe == row["nfe"] and len(walked.size) == row["steps"]
     assert walked.begin + walked.size == pytest.approx([*walked.begin[1:], walked.t_max])
-    assert walked.states.shape == (201, nfe_quality.SHOWN, 2)
+    assert walked.states.shape == (201, adaptive_steps.SHOWN, 2)
 
 
-def test_known_curves_are_not_computed_again(curves, monkeypatch):
-    known = {curve.config: curve for curve in curves[:3]}
-    monkeypatch.setattr(nfe_quality, "compute_curve", lambda config, **_: curves[3])
-    found = list(sweep(TINY, known=known, workers=1))
-    assert set(found) == set(curves) and known[curves[3].config] is curves[3]
+class Remembering(Progress):
+    """Caches results; requests a stop after a number of curves."""
+
+    def __init__(self, stop_after=None):
+        super().__init__()
+        self.known, self.computed, self.stop_after = {}, [], stop_after
+
+    def cached(self, compute, config, **given):
+        key = compute.__name__, config
+        if key not in self.known:
+            self.known[key] = compute(config, **given)
+            self.computed.append(key)
+        return self.known[key]
+
+    def should_stop(self):
+        curves = [key for key in self.computed if key[0] == "_compute_curve"]
+        return self.stop_after is not None and len(curves) >= self.stop_after
 
 
-def test_sweep_stops_when_told_and_when_left():
-    asked = []
-    config = SweepConfig(sources=(OT,), methods=("euler", "midpoint"), n=150, seeds=1)
-    assert list(sweep(config, should_stop=lambda: asked.append(1) or len(asked) > 300)) == []
-    running = sweep(config, workers=1)
-    first = next(running)
-    running.close()  # joins its threads
-    assert first.config in config.curves
+def test_stopped_work_goes_on_where_it_was():
+    configs = curve_configs((OT,), ("euler", "midpoint", "rk4"), n=100, seeds=1)
+    progress = Remembering(stop_after=1)
+    with pytest.raises((Stopped, SolveCancelled)):
+        list(solver_curves(configs, progress))
+    first = len(progress.computed)
+    assert any(name == "_compute_curve" for name, _ in progress.computed)
+    progress.stop_after = None
+    assert {curve.config for curve in solver_curves(configs, progress)} == set(configs)
+    again = [name for name, _ in progress.computed[first:]]
+    assert 1 <= again.count("_compute_curve") <= 2 and "_compute_reference" not in again
+
+
+def test_solvers_of_a_field_share_its_converged_flow():
+    progress = Remembering()
+    list(solver_curves(curve_configs((OT, VP), ("euler", "rk4"), n=50, seeds=2), progress))
+    names = [name for name, _ in progress.computed]
+    assert names.count("_compute_reference") == 4, "two fields, two seeds"
+    assert names.count("_compute_baselines") == 2 and names.count("_compute_curve") == 4
 
 
 def test_failed_solves_are_points_and_not_gaps(monkeypatch):
@@ -203,10 +225,10 @@ def test_failed_solves_are_points_and_not_gaps(monkeypatch):
         return evaluate(field, dataset, config, **rest)
 
     monkeypatch.setattr(nfe_quality, "evaluate", broken)
-    curve = compute_curve(CurveConfig(source=OT, method="heun", budgets=(4, 20), **SMALL))
-    assert curve.exploded[0] and curve.failures == ("Heun left the finite numbers.", "")
+    curve = solver_curve(CurveConfig(source=OT, method="heun", budgets=(4, 20), **SMALL))
+    assert curve.diverged[0] and curve.failures == ("Heun left the finite numbers.", "")
     assert curve.cost.tolist() == [4, 20] and np.isnan(curve.mse[0, 1])
-    text = json.dumps(curve.as_dict(), allow_nan=False)
+    text = json.dumps(to_json(curve), allow_nan=False)
     assert json.loads(text)["mse"][0][1] is None
 
 
@@ -225,33 +247,30 @@ def test_reach_is_interpolated_on_logarithmic_axes():
 
 @pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.adaptive])
 def test_every_solver_has_budgets_that_it_can_meet(method):
-    budgets = met_by(method, nfe_quality.NFES)
+    budgets = met_by(method, NFES)
     assert len(budgets) > 4 and list(budgets) == sorted(set(budgets))
     for nfe in budgets:
         EvaluateConfig(method=method, nfe=nfe)
 
 
 def test_pairs_put_ot_beside_vp_of_one_solver_and_kind(curves):
-    beside = pairs(curves)
+    beside = ot_and_vp(curves)
     assert len(beside) == 2
     for ot, vp in beside:
         assert (ot.path, vp.path) == ("ot", "vp") and ot.config.method == vp.config.method
-    assert pairs([c for c in curves if c.path == "ot"]) == []
+    assert ot_and_vp([c for c in curves if c.path == "ot"]) == []
 
 
 def test_grid_even_in_log_snr_takes_the_handicap_of_the_clock():
     """With exact fields the paths differ in their clocks alone (guide, D3), by total variation."""
     shares = {}
     for grid in ("uniform", "log-snr"):
-        config = SweepConfig(
-            sources=(OT, VP),
-            methods=("midpoint",),
-            nfes=(4, 6, 8, 10, 12, 14, 16, 20),
-            grid=grid,
-            metrics=("histogram-tv",),
+        nfes = (4, 6, 8, 10, 12, 14, 16, 20)
+        configs = curve_configs((OT, VP), ("midpoint",), nfes=nfes, grid=grid)
+        ((ot, vp),) = ot_and_vp(solver_curves(configs, Progress()))
+        shares[grid] = (
+            ot.nfe_to_quality("histogram-tv").nfe / vp.nfe_to_quality("histogram-tv").nfe
         )
-        ((ot, vp),) = pairs(sweep(config, workers=1))
-        shares[grid] = ot.reach("histogram-tv").nfe / vp.reach("histogram-tv").nfe
     assert shares["uniform"] < 0.65 < 0.8 < shares["log-snr"] < 1.2
 
 
@@ -271,13 +290,13 @@ def test_bad_configs_are_refused(given, match):
 
 
 def test_steps_need_a_solver_that_chooses_them():
-    with pytest.raises(ValueError, match="one that chooses its steps: adaptive-heun"):
-        StepsConfig(source=OT, method="midpoint")
+    with pytest.raises(ValueError, match="must be adaptive: adaptive-heun"):
+        AdaptiveConfig(source=OT, method="midpoint")
 
 
 def test_a_sweep_takes_every_measure_that_is_quick():
     """Those with a limit compare all pairs of points, which takes a tenth of a second."""
-    assert set(nfe_quality.QUICK) == {name for name in METRICS if METRICS[name].limit is None}
+    assert set(QUICK) == {name for name in METRICS if METRICS[name].limit is None}
 
 
 @pytest.mark.parametrize("name", ["exact:moons", "exact:/ot", "exact:checkerboard/to", "nothing"])

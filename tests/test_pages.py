@@ -25,7 +25,7 @@ from flowviz.experiments import (
 from flowviz.solvers import SolveError
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
-from flowviz.ui import cache, player, sweeps
+from flowviz.ui import cache, player
 from flowviz.ui.images import work
 from tests.apps import settled
 
@@ -85,7 +85,7 @@ def quick(small_studies):
 @pytest.fixture(autouse=True)
 def no_sweeps(monkeypatch):
     """A sweep takes seconds; what the page makes of its curves is tested in test_nfe_page."""
-    monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
+    monkeypatch.setattr("flowviz.studies._cost.solver_curves", lambda *_: iter(()))
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,9 @@ from streamlit.testing.v1 import AppTest
 from flowviz.datasets import DATASETS
 from flowviz.experiments import endpoints, race, straightening, unlimited
 from flowviz.experiments.evaluate import EvaluateConfig, floors
-from flowviz.experiments.nfe_quality import Curve
-from flowviz.experiments.sources import exact_name
 from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
-from flowviz.ui import downloads, jobs, sweeps
+from flowviz.ui import downloads, jobs
 from flowviz.ui.straighter import board
 from flowviz.ui.straighter.training import once
 
@@ -33,7 +31,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(race, "SAMPLES", 50)
     monkeypatch.setattr(race, "SOLVER", {"method": "midpoint", "nfe": 8, "grid": "log-snr"})
     monkeypatch.setattr(straightening, "PAIRS", 200)
-    monkeypatch.setattr(sweeps, "sweep", lambda config, **_: iter(()))
+    monkeypatch.setattr("flowviz.studies._cost.solver_curves", lambda *_: iter(()))
     for module, name, entries in (
         (endpoints, "compute_endpoints", {"doublings": 2, "n": 20}),
         (unlimited, "compute_straightness", {"n": 20}),
@@ -95,24 +93,6 @@ def test_race_runs_in_the_background_and_is_kept_for_the_next_visitor():
 def test_own_schedule_joins_race_and_sweep_where_asked(monkeypatch):
     app = opened(**SMALL, own=1, shape="a1=0.2")
     assert "on your own schedule" in text_of(app) and "5 networks × 1 seeds" in text_of(app)
-    data = "checkerboard"
-    made = [
-        replace(curve(exact_name(data, path), data, path, values), limit={"histogram-tv": 0.1})
-        for path, values in (
-            ("ot", (0.5, 0.05, 5e-5)),
-            ("vp", (0.5, 0.5, 0.05)),
-            ("shaped:a1=0.2", (0.5, 5e-5, 5e-5)),
-        )
-    ]
-    wanted = []
-    monkeypatch.setattr(sweeps.Store, "of", lambda store, config: wanted.append(config) or made)
-    app = opened(claim="sampling", own=1, shape="a1=0.2", data=data)
-    assert {name for config in wanted for name in config.sources} == {
-        exact_name(each, path) for each in DATASETS for path in ("ot", "vp", "shaped:a1=0.2")
-    }, "like with like"
-    assert "your own schedule needs fewer evaluations than conditional OT on 1 of 1" in (
-        text_of(app)
-    )
 
 
 def test_couplings_run_and_tell_what_they_buy(monkeypatch):
@@ -191,35 +171,20 @@ def test_store_keeps_the_newest(monkeypatch):
     assert list(store) == [2, 3, 4]
 
 
-def curve(source, data, path, values):
-    """A made-up curve of three budgets."""
-    config = sweeps.SweepConfig(sources=(source,), methods=("midpoint",)).curves[0]
-    column = np.array(values)[:, None]
-    return Curve(
-        config=config,
-        data=data,
-        path=path,
-        nfe=np.array([[4.0], [10.0], [20.0]]),
-        mse=column,
-        lost=np.zeros_like(column),
-        values={"histogram-tv": column, "sliced-w2": column},
-        failures=("", "", ""),
-        floor=dict.fromkeys(("histogram-tv", "sliced-w2"), np.array([0.1])),
-        fresh=dict.fromkeys(("histogram-tv", "sliced-w2"), np.array([0.1, 0.1])),
-        limit={},
-        reference_nfe=1,
-    )
+def test_sampling_opens_with_one_data_set_and_its_verdict(monkeypatch):
+    asked = []
 
+    def drawn(study, config, **options):
+        asked.append((study.name, config))
 
-def test_sampling_judges_the_curves_that_are_there(monkeypatch):
-    made = [
-        curve("a", "checkerboard", "ot", (0.5, 0.05, 0.05)),
-        curve("b", "checkerboard", "vp", (0.5, 0.5, 0.05)),
-    ]
-    monkeypatch.setattr(sweeps.Store, "of", lambda store, config: made[: len(config.curves)])
-    assert len(DATASETS) > 1
-    app = opened(claim="sampling")
-    assert "“Samples faster” **holds** here" in text_of(app)
+    monkeypatch.setattr("flowviz.ui.study_view.show", drawn)
+    opened(claim="sampling", own=1, shape="a1=0.2", seeds=2)
+    ((name, config),) = asked
+    assert name == "all-data-sets" and config.sets == ("checkerboard",)
+    assert config.own == "shaped:a1=0.2" and config.seeds == 2
+    asked.clear()
+    opened(claim="sampling", every=1)
+    assert asked[0][1].sets == ()
 
 
 class TestFigures:

@@ -133,3 +133,5 @@ def test_an_unknown_study_gets_a_hint(capsys):
 def test_stacked_fills_single_values():
     table = stacked([{"a": "x", "b": np.array([1, 2])}, {"a": "y", "b": np.array([3])}])
     assert table["a"].tolist() == ["x", "x", "y"] and table["b"].tolist() == [1, 2, 3]
+    empty = stacked([{"a": "x", "b": np.array([1])}, {"a": "y", "b": np.array([])}])
+    assert empty["a"].tolist() == ["x"] and empty["b"].tolist() == [1]

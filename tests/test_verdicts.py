@@ -9,7 +9,6 @@ import pytest
 
 from flowviz.experiments.endpoints import EndpointsResult
 from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.nfe_quality import Reach
 from flowviz.experiments.race import ENTRANTS, RaceResult, SweepResult, Targets
 from flowviz.experiments.straightening import NFES, Outcome, StraighteningResult
 from flowviz.experiments.unlimited import (
@@ -185,63 +184,6 @@ class TestTraining:
         unseen = np.full_like(found.error, np.nan)
         found = replace(found, error=unseen, quality=unseen)
         assert verdicts.rates(found) == "4 of 12 trainings are through."
-
-
-FIRST, SIX, TEN, TWENTY = (
-    Reach(4.0, True),
-    *(Reach(float(n), False) for n in (6, 10, 20)),
-)
-
-OUTCOMES = list(product(product((None, FIRST, SIX, TEN), repeat=2), repeat=2))
-
-
-class TestSampling:
-    @pytest.mark.parametrize(
-        ("rows", "said"),
-        [
-            ([("a", SIX, TEN), ("b", SIX, TEN)], "**holds** here"),
-            ([("a", SIX, TEN), ("b", TWENTY, TEN)], "**holds on some** here"),
-            ([("a", SIX, TEN), ("b", TEN, TEN)], "**holds on some** here"),
-            ([("a", TWENTY, TEN)], "**fails** here"),
-            ([("a", FIRST, FIRST)], "**is not settled** here"),
-            ([("a", None, None)], "on 0 of 1 data set and VP diffusion on 0."),
-            ([("a", SIX, None), ("b", SIX, TEN)], "on 2 of 2 data sets and VP diffusion on 1"),
-            ([("a", SIX, None), ("b", SIX, TEN)], "of the 1 where both do, OT needs fewer"),
-            ([("a", None, SIX), ("b", None, None)], "on 0 of 2 data sets and VP diffusion on 1."),
-            ([("a", SIX, TEN)], "60% of VP's on one, about the paper's 60%"),
-            ([("a", SIX, TWENTY)], "less than the paper's 60%"),
-            ([("a", TWENTY, TEN)], "more than the paper's 60%"),
-            ([], "No data set is through yet."),
-        ],
-    )
-    def test_says_on_how_many_data_sets_each_arrives(self, rows, said):
-        assert said in verdicts.sampling(rows, "less than 1", "midpoint")
-
-    def test_every_outcome_is_counted(self):
-        for pairs in OUTCOMES:
-            text = verdicts.sampling([("a", *pairs[0]), ("b", *pairs[1])], "less than 1", "Euler")
-            arrived = [sum(pair[side] is not None for pair in pairs) for side in (0, 1)]
-            assert f"on {arrived[0]} of 2 data sets and VP diffusion on {arrived[1]}" in text
-            cost = [
-                [np.inf if each is None else each.nfe for each in pair]
-                for pair in pairs
-                if pair != (None, None) and pair != (FIRST, FIRST)
-            ]
-            fewer, more = sum(ot < vp for ot, vp in cost), sum(ot > vp for ot, vp in cost)
-            assert ("**holds** here" in text) == (fewer == 2)
-            assert ("**holds on some** here" in text) == (fewer == 1)
-            assert ("**fails** here" in text) == (not fewer and more > 0)
-            assert ("of VP's" in text) == any(None not in p and FIRST not in p for p in pairs)
-            assert_plain(text)
-
-    def test_equal_nfe_counts_what_could_be_measured(self):
-        low, high, lost = np.array([0.1, 0.1]), np.array([0.2, 0.1]), np.array([np.nan, 0.3])
-        rows = [(low, high, high, low), (lost, high, low, lost)]
-        text = verdicts.at_equal_nfe(rows, np.array([4.0, 20.0]), "Sliced W₂")
-        assert "With 4 evaluations conditional OT has the lower error on 1 of 1 data" in text
-        assert "and the lower Sliced W₂ on 0 of 1; with 20 evaluations" in text
-        assert "the lower error on 0 of 2 data sets and the lower Sliced W₂ on 1 of 2." in text
-        assert_plain(text)
 
 
 def measured(deviation, arc=1.1, displacement=1.0):

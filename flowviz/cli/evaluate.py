@@ -197,7 +197,9 @@ def judge(
 
 def _curve(options: argparse.Namespace, configs: "list[EvaluateConfig]") -> dict[str, Any]:
     """The curve of the page of cost and quality, as JSON takes it."""
-    from flowviz.experiments.nfe_quality import CurveConfig, compute_curve
+    from flowviz.experiments.nfe_quality import solver_curve
+    from flowviz.experiments.solver_curves import CurveConfig
+    from flowviz.studies.study import to_json
 
     first = configs[0]
     config = CurveConfig(
@@ -210,7 +212,7 @@ def _curve(options: argparse.Namespace, configs: "list[EvaluateConfig]") -> dict
         seeds=checked_number(options.seeds, "--seeds", least=1),
         metrics=first.metrics,
     )
-    return rounded(compute_curve(config).as_dict())
+    return rounded(to_json(solver_curve(config)))
 
 
 def _beside_floor(measure: dict[str, Any]) -> str:

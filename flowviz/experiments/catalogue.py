@@ -20,7 +20,6 @@ from flowviz.experiments import (
     figure4,
     learned_path,
     likelihood,
-    nfe_quality,
     particles,
     posterior,
     race,
@@ -109,17 +108,6 @@ EXPERIMENTS["learned-training"] = Experiment(
     "bound and acceleration over the training of a learned path (A learned path)",
     NfdmConfig,
     lambda config: learned_path.learn(config, dataset(config.data)),
-)
-EXPERIMENTS["nfe-quality"] = Experiment(
-    "error and quality against NFE, field by field and solver by solver (Cost and quality; the "
-    "second claim of Is straighter better?)",
-    nfe_quality.SweepConfig,
-    nfe_quality.sweep_curves,
-)
-EXPERIMENTS["steps"] = Experiment(
-    "accepted and rejected steps of an adaptive solver (Cost and quality)",
-    nfe_quality.StepsConfig,
-    nfe_quality.compute_steps,
 )
 EXPERIMENTS["targets"] = Experiment(
     "what each objective asks of a network over time (Is straighter better?)",

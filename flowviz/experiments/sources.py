@@ -21,7 +21,16 @@ from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler, spec_of
 
-__all__ = ["PREFIX", "Source", "exact_name", "pinned", "source", "trained_name"]
+__all__ = [
+    "PREFIX",
+    "Source",
+    "exact_name",
+    "label_of",
+    "pinned",
+    "preferred",
+    "source",
+    "trained_name",
+]
 
 PREFIX = "exact:"
 """How the names of exact fields begin."""
@@ -41,6 +50,7 @@ class Source:
         data: spec of the data that it leads to.
         center: of the frame in the user's coordinates.
         scale: of the frame's unit in the user's.
+        label: path and kind of the field, in a few words.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Source:
     data: str
     center: tuple[float, float]
     scale: float
+    label: str
 
     @property
     def path_spec(self) -> str:
@@ -108,7 +119,8 @@ def _parts(name: str) -> tuple[str, str]:
 def _loaded(called: str, sha256: str) -> Source:
     loaded = checkpoints.load(called)
     card = loaded.card
-    return Source(called, loaded.field, loaded.field.path, card.data, card.center, card.scale)
+    path = loaded.field.path
+    return Source(called, loaded.field, path, card.data, card.center, card.scale, label_of(card))
 
 
 @lru_cache(maxsize=64)
@@ -121,7 +133,16 @@ def _exact(name: str) -> Source:
         )
     chosen, affine = dataset(data), AffinePath(scheduler(path))
     field = exact_field(affine, chosen.distribution)
-    return Source(name, field, affine, data, chosen.center, chosen.scale)
+    label = f"{affine.scheduler.label}, exact"
+    return Source(name, field, affine, data, chosen.center, chosen.scale, label)
+
+
+def label_of(card: Card) -> str:
+    """The label of a checkpoint's field: path, method and, where these leave it open, name."""
+    kind = "" if card.objective == "flow" else f", {card.method}"
+    known = f"{card.data}-{card.path}"
+    named = "" if card.name in (known, f"{known}-{card.objective}") else f" ({card.name})"
+    return f"{scheduler(card.path).label}{kind}{named}"
 
 
 def exact_name(data: str, path: str) -> str:
@@ -132,6 +153,18 @@ def exact_name(data: str, path: str) -> str:
 def pinned(card: Card) -> str:
     """What the field of a checkpoint with this very content is called by."""
     return f"{card.name}@{card.sha256[:PIN]}"
+
+
+def preferred(*data: str) -> list[tuple[str, str]]:
+    """The fields of conditional OT and VP diffusion of data sets: networks or both exact."""
+    cards = {card.name: card for card in checkpoints.listing(lambda error: None)}
+    found = []
+    for each in data:
+        ot, vp = (cards.get(f"{each}-{path}") for path in ("ot", "vp"))
+        learned = ot is not None and vp is not None
+        exact = exact_name(each, "ot"), exact_name(each, "vp")
+        found.append((pinned(ot), pinned(vp)) if learned else exact)
+    return found
 
 
 def trained_name(data: str, path: str) -> str | None:

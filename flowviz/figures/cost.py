@@ -33,7 +33,7 @@ class CostCurve:
         nfe: mean number of function evaluations, (P,).
         error: squared error per dimension, (3, P).
         quality: values of the metric, (3, P).
-        exploded: where the solver failed or moved samples out of the plane, (P,).
+        diverged: where the solver failed or moved samples out of the plane, (P,).
         notes: P sentences, which explain the points that diverged.
     """
 
@@ -45,7 +45,7 @@ class CostCurve:
     nfe: NDArray
     error: NDArray
     quality: NDArray
-    exploded: NDArray
+    diverged: NDArray
     notes: Sequence[str]
 
     @property
@@ -97,14 +97,14 @@ def costs(
     for annotation in figure.select_annotations():
         annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
     for column, name in ((1, "error"), (2, "quality")):
-        low, top = _span([getattr(c, name) for c in curves], [c.exploded for c in curves])
+        low, top = _span([getattr(c, name) for c in curves], [c.diverged for c in curves])
         room = 1.6 if column == 1 else 1.08
         if column == 2 and floor > 0:
             low = min(low, floor, *band)
         low, top = low / room, top * room
         for curve in curves:
             _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top)
-        _add_exploded(figure, curves, name, column, top=top, dark=dark)
+        _add_diverged(figure, curves, name, column, top=top, dark=dark)
         figure.update_yaxes(
             range=[np.log10(low), np.log10(top) + 0.02],
             **log_ticks(np.array([low, top])),
@@ -140,7 +140,7 @@ def _add_curve(
     low: float,
     top: float,
 ) -> None:
-    least, mean, most = band
+    low_value, mean, high_value = band
     shown = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
     figure.add_scatter(
         x=curve.nfe,
@@ -148,13 +148,13 @@ def _add_curve(
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": np.clip(np.minimum(most, top) - mean, 0, None),
-            "arrayminus": np.where(least > 0, mean - least, 0),
+            "array": np.clip(np.minimum(high_value, top) - mean, 0, None),
+            "arrayminus": np.where(low_value > 0, mean - low_value, 0),
             "thickness": 1,
             "width": 2,
             "color": theme.rgba(curve.colour, 0.5),
         },
-        customdata=np.column_stack([mean, np.sqrt(mean), least, most]),
+        customdata=np.column_stack([mean, np.sqrt(mean), low_value, high_value]),
         mode="lines+markers",
         line={"color": curve.colour, "width": 1.8, "dash": curve.dash},
         marker={"size": 6, "symbol": curve.symbol, "color": curve.colour},
@@ -195,7 +195,7 @@ def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -
         )
 
 
-def _add_exploded(
+def _add_diverged(
     figure: go.Figure,
     curves: Sequence[CostCurve],
     name: str,
@@ -208,7 +208,7 @@ def _add_exploded(
     rows = [
         (c.nfe[p], _finite(getattr(c, name)[1, p], top), c.colour, f"{c.label}: {c.notes[p]}")
         for c in curves
-        for p in np.flatnonzero(c.exploded)
+        for p in np.flatnonzero(c.diverged)
     ]
     if not rows:
         return
@@ -289,9 +289,9 @@ def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
     return list(found.values())
 
 
-def _span(bands: Sequence[NDArray], exploded: Sequence[NDArray]) -> tuple[float, float]:
+def _span(bands: Sequence[NDArray], diverged: Sequence[NDArray]) -> tuple[float, float]:
     """Returns the smallest and the largest positive mean of the points that did not diverge."""
-    finite = [b[1][~e] for b, e in zip(bands, exploded, strict=True)]
+    finite = [b[1][~e] for b, e in zip(bands, diverged, strict=True)]
     values = np.concatenate([*finite, [np.nan]])
     values = values[np.isfinite(values) & (values > 0)]
     if not len(values):
@@ -458,8 +458,8 @@ def dumbbells(
         horizontal_spacing=0.06,
         subplot_titles=[title for title, _ in groups],
     )
-    most = max(len(rows) for _, rows in groups)
-    figure.update_layout(template=theme.template(dark=dark), height=160 + 34 * most)
+    max_rows = max(len(rows) for _, rows in groups)
+    figure.update_layout(template=theme.template(dark=dark), height=160 + 34 * max_rows)
     for annotation in figure.select_annotations():
         annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
     every = [v for _, rows in groups for r in rows for v in (r.first, r.second)]

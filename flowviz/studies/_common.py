@@ -4,9 +4,12 @@ from typing import Any
 
 from flowviz.bounds import MAX_SEED
 from flowviz.settings import setting
+from flowviz.solvers import METHODS
 
 __all__ = [
+    "adaptive_methods",
     "data_setting",
+    "fixed_methods",
     "own_setting",
     "path_setting",
     "paths_setting",
@@ -42,6 +45,16 @@ def own_setting(help: str, label: str = "Your own schedule, too") -> Any:
 def seed_setting(label: str = "Seed", help: str = SEED_HELP, **more: Any) -> Any:
     """The seed of the random numbers."""
     return setting(0, label, kind="seed", bounds=(0, MAX_SEED), help=help, **more)
+
+
+def fixed_methods() -> dict[str, str]:
+    """The label of each fixed-step solver by its name, the choices of a setting."""
+    return {name: entry.label for name, entry in METHODS.items() if not entry.adaptive}
+
+
+def adaptive_methods() -> dict[str, str]:
+    """The label of each adaptive solver by its name."""
+    return {name: entry.label for name, entry in METHODS.items() if entry.adaptive}
 
 
 def signed(value: float) -> str:

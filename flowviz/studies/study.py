@@ -158,7 +158,8 @@ def stacked(tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
     """Tables with the same columns, one below the other; a single value fills its column."""
     columns: dict[str, list[NDArray[Any]]] = {}
     for each in tables:
-        rows = max(np.size(value) for value in each.values())
+        arrays = [value for value in each.values() if np.ndim(value)]
+        rows = len(arrays[0]) if arrays else 1
         for name, value in each.items():
             columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value), (rows,)))
     return {name: np.concatenate(parts) for name, parts in columns.items()}

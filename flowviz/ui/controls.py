@@ -1,7 +1,7 @@
 """Controls for the settings of studies: one widget for each declared setting, kept in the URL."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING
+from dataclasses import MISSING, replace
 from typing import Any, TypeVar
 
 from flowviz.settings import Config, Setting, settings
@@ -16,6 +16,7 @@ def pick(
     *kinds: type[Config],
     hide: Collection[str] = (),
     only: Collection[str] | None = None,
+    offered: Mapping[str, Callable[[Mapping[str, Any]], tuple[Any, ...]]] | None = None,
     **defaults: Any,
 ) -> dict[str, Any]:
     """Draws one control for each setting of one or several configs, in the order of the fields.
@@ -27,6 +28,8 @@ def pick(
         kinds: classes of configs.
         hide: settings without a control; they keep their defaults.
         only: the settings with a control; all by default.
+        offered: by the name of a setting, the choices that its menu offers, given the values of
+            the settings before it.
         defaults: other defaults than those of the configs, by name.
 
     Returns:
@@ -41,6 +44,8 @@ def pick(
     for name, each in declared.items():
         if name not in values:
             default = defaults.get(name, each.default)
+            if offered and name in offered:
+                each = replace(each, offered=offered[name](values))
             if name == "method" and {"nfe", "tol"} <= declared.keys():
                 values |= _solver(declared, defaults)
             else:

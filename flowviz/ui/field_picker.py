@@ -6,10 +6,9 @@ from typing import Any
 import streamlit as st
 
 from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.sources import PREFIX, exact_name, pinned, source
+from flowviz.experiments.sources import PREFIX, exact_name, label_of, pinned, source
 from flowviz.experiments.theorem2 import NEW
 from flowviz.fields import LearnedField
-from flowviz.schedulers import scheduler
 from flowviz.settings import Setting
 from flowviz.ui import cache, paths, state
 
@@ -86,12 +85,9 @@ def trained(
 
 def labels(data: str) -> dict[str, str]:
     """The label of each field of a data set by its name: networks first, then exact fields."""
-    found = {}
     cards = [card for card in cache.cards().values() if card.data == data]
-    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{card.path}", card.name)):
-        kind = "" if card.objective == "flow" else f", {card.method}"
-        label = f"{scheduler(card.path).label}{kind}"
-        found[pinned(card)] = f"{label} ({card.name})" if label in found.values() else label
+    cards.sort(key=lambda card: (card.name != f"{data}-{card.path}", card.name))
+    found = {pinned(card): label_of(card) for card in cards}
     for path, label in paths.labels().items():
         found[exact_name(data, paths.spec(path))] = f"{label}, exact"
     return found

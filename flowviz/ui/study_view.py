@@ -32,6 +32,7 @@ def show(
     live: LiveFields | None = None,
     place: str = "",
     invite: str | None = None,
+    button: str = "Compute",
     filename: str = "",
 ) -> None:
     """Shows a study: the stored result, or work with partial results; see `work.show`.
@@ -43,6 +44,7 @@ def show(
         place: unique on the page; the study's name by default.
         invite: sentence above the button that starts the work; by default one is made for studies
             of more than ASK_SECONDS, and none for others. "" starts at once.
+        button: text of that button.
         filename: of downloads, without suffix; made from study and data set by default.
     """
     if invite is None:
@@ -55,6 +57,7 @@ def show(
         partial(_draw, study, config, place or study.name, filename),
         label=study.title,
         invite=invite,
+        button=button,
         lane="long" if study.seconds > 60 else "short",
     )
 

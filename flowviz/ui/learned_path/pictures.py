@@ -1,7 +1,7 @@
 """The page on a learned path: ways, measures and cost beside fixed paths, and live training."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,13 +12,15 @@ from flowviz.distributions import PointMasses
 from flowviz.experiments import learned_path as experiments
 from flowviz.experiments.learned_path import Bending, BendingConfig, Ways, WaysConfig
 from flowviz.experiments.likelihood import LikelihoodConfig
-from flowviz.experiments.nfe_quality import Curve, met_by
+from flowviz.experiments.solver_curves import SolverCurve, curve_configs
 from flowviz.figures import curves
 from flowviz.figures import learned_path as figures
 from flowviz.metrics import METRICS
 from flowviz.solvers import METHODS
+from flowviz.studies._common import fixed_methods
+from flowviz.studies._cost import curves_so_far
 from flowviz.training import NfdmConfig
-from flowviz.ui import cache, data_picker, downloads, figure, nfe_quality, paths, state
+from flowviz.ui import cache, data_picker, downloads, figure, paths, state, work
 from flowviz.ui.learned_path import training, words
 from flowviz.ui.learned_path.flows import DATA_POINTS, Shown, flows
 from flowviz.ui.learned_path.words import Told
@@ -65,7 +67,7 @@ def controls() -> Settings:
         method = state.select(
             "solver",
             "ODE solver of the cost curves",
-            nfe_quality.FIXED,
+            fixed_methods(),
             "euler",
             help="Euler's steps are tangents: exact where ways are straight.",
         )
@@ -275,30 +277,30 @@ def _cost(settings: Settings, shown: Sequence[Shown], rows: Sequence[Told]) -> N
     st.subheader("What samples cost")
     named = {each.source(settings.data): each for each in shown}
     named.pop(None, None)
-    asked = nfe_quality.Settings(
-        data=settings.data,
-        labels={source: each.label for source, each in named.items()},
-        sources=tuple(named),
-        methods=(settings.method,),
-        grid="uniform",
-        measure=settings.measure,
-        n=1_000,
-        seed=settings.seed,
-        seeds=3,
+    configs = tuple(
+        curve_configs(
+            named,
+            (settings.method,),
+            measure=settings.measure,
+            nfes=NFES,
+            seed=settings.seed,
+        )
     )
-    nfes = met_by(settings.method, NFES)
-    config = replace(asked.over(tuple(named), (settings.method,)), nfes=nfes)
     told = dict(zip((each.source(settings.data) for each in shown), rows, strict=True))
-    draw = partial(_curves, settings, named, told)
-    nfe_quality.streamed("learned-path-nfe", asked, config, draw)
+    work.show(
+        "learned-path-nfe",
+        configs,
+        partial(curves_so_far, configs),
+        partial(_curves, settings, named, told),
+        label="Error and quality against NFE",
+    )
 
 
 def _curves(
     settings: Settings,
     named: Mapping[str, Shown],
     told: Mapping[str, Told],
-    asked: nfe_quality.Settings,
-    found: Sequence[Curve],
+    found: Sequence[SolverCurve],
 ) -> None:
     metric, solver = METRICS[settings.measure], METHODS[settings.method].label
     floor = float(found[0].floor[settings.measure].mean())
@@ -343,7 +345,7 @@ def _curves(
                 + "; ".join(
                     f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)
                 ),
-                settings=asked.about | {"solver": settings.method},
+                settings={"data": settings.data, "seed": settings.seed, "solver": settings.method},
                 columns=partial(_cost_columns, lines, name),
                 filename=f"flowviz-learned-path-{name}",
             )

@@ -35,7 +35,8 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.solvers import METHODS
 from flowviz.straightness import LATEST, Straightness
-from flowviz.ui import cache, figure, nfe_quality, paths, state
+from flowviz.studies._common import fixed_methods
+from flowviz.ui import cache, figure, paths, state
 from flowviz.ui.straighter import verdicts
 from flowviz.ui.straighter.board import board, conclusion, standing
 from flowviz.ui.straighter.parts import DASHES, columns_of, line, sentence
@@ -109,7 +110,7 @@ def section(data: str) -> None:
 
 def _controls(data: str) -> tuple[EndpointsConfig, StraighteningConfig]:
     with st.sidebar:
-        method = state.select("solver", "ODE solver", nfe_quality.FIXED, DEFAULT.method)
+        method = state.select("solver", "ODE solver", fixed_methods(), DEFAULT.method)
         grid = state.select(
             "grid",
             "Its steps lie",

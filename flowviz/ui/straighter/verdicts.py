@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from flowviz.experiments.endpoints import EndpointsResult
 from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.nfe_quality import Reach
 from flowviz.experiments.race import OWN, RaceResult, SweepResult, Targets, entrant
 from flowviz.experiments.straightening import ENTRANTS as COUPLED
 from flowviz.experiments.straightening import INDEPENDENT, NFES, StraighteningResult
@@ -20,17 +19,14 @@ from flowviz.experiments.unlimited import (
 from flowviz.schedulers import LEARNED, scheduler
 
 __all__ = [
-    "at_equal_nfe",
     "couplings",
     "distances",
     "endpoints",
     "falls",
     "learned_name",
     "left_over",
-    "own_schedule",
     "race",
     "rates",
-    "sampling",
     "straightness",
     "targets",
     "training",
@@ -44,9 +40,6 @@ the same."""
 APART = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 """Two things differ over so many seeds if the mean difference is this many standard errors of it:
 Student's t at 95 %, since seeds are few and both saw the same draws."""
-
-CLAIMED = 0.6
-"""OT's evaluations against those of diffusion in Lipman et al. 2022, section 6.2."""
 
 
 def targets(found: Targets) -> str:
@@ -186,100 +179,6 @@ def training(
         f"“Trains faster” **{faster}** in this run: {after} conditional OT stands "
         f"{_mean(last['ot'])} from the data and VP diffusion {_mean(last['vp'])} under the same "
         f"objective{stable}."
-    )
-
-
-def sampling(
-    rows: Sequence[tuple[str, Reach | None, Reach | None]], goal: str, solver: str
-) -> str:
-    """The second claim, from where OT and VP arrive on each data set; None where they do not."""
-    if not rows:
-        return "No data set is through yet."
-    won = [_cheaper(ot, vp) for _, ot, vp in rows]
-    better, worse = won.count(-1), won.count(1)
-    if better == len(rows):
-        holds = "holds"
-    elif better:
-        holds = "holds on some"
-    else:
-        holds = "fails" if worse else "is not settled"
-    arrived = [sum(row[side] is not None for row in rows) for side in (1, 2)]
-    sets = f"{len(rows)} data set{'s' if len(rows) > 1 else ''}"
-    text = (
-        f"“Samples faster” **{holds}** here: with {solver}, conditional OT arrives at {goal} on "
-        f"{arrived[0]} of {sets} and VP diffusion on {arrived[1]}"
-    )
-    both = [k for k, (_, ot, vp) in enumerate(rows) if ot is not None and vp is not None]
-    if both:
-        of = [won[k] for k in both]
-        text += (
-            f"; of the {len(both)} where both do, OT needs fewer evaluations on {of.count(-1)}, "
-            f"more on {of.count(1)}"
-        )
-        if None in of:
-            text += f", and on {of.count(None)} both are there at the fewest that were tried"
-        if 0 in of:
-            text += f", and as many on {of.count(0)}"
-    ratios = [
-        ot.nfe / vp.nfe for _, ot, vp in rows if ot and vp and not (ot.at_first or vp.at_first)
-    ]
-    if ratios:
-        median = float(np.median(ratios))
-        beside = "less than" if median < CLAIMED else "more than"
-        beside = "about" if abs(median - CLAIMED) < 0.1 else beside
-        where = f"at the median of {len(ratios)} data sets" if len(ratios) > 1 else "on one"
-        text += f"; it needs {median:.0%} of VP's {where}, {beside} the paper's {CLAIMED:.0%}"
-    return text + "."
-
-
-def at_equal_nfe(
-    rows: Sequence[tuple[NDArray, NDArray, NDArray, NDArray]], nfe: NDArray, measure: str
-) -> str:
-    """On how many data sets OT errs less than VP with the fewest and the most evaluations.
-
-    Args:
-        rows: of each data set the error of OT and of VP, and the quality of both, each (P,).
-        nfe: the evaluations, (P,), of all of them.
-        measure: what the quality is.
-    """
-    told = []
-    for p in dict.fromkeys((0, len(nfe) - 1)):
-        counts = []
-        for first, second in ((0, 1), (2, 3)):
-            both = [(row[first][p], row[second][p]) for row in rows]
-            both = [pair for pair in both if np.isfinite(pair).all()]
-            counts.append(f"{sum(ot < vp for ot, vp in both)} of {len(both)}")
-        told.append(
-            f"with {nfe[p]:.0f} evaluations conditional OT has the lower error on {counts[0]} "
-            f"data sets and the lower {measure} on {counts[1]}"
-        )
-    text = "; ".join(told)
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def own_schedule(goals: Mapping[str, Sequence[tuple[Reach | None, Reach | None]]]) -> str:
-    """What one's own schedule needs against conditional OT, both by exact fields.
-
-    Args:
-        goals: by the goal, where OT and one's own schedule arrive on each data set.
-    """
-    told = []
-    for goal, rows in goals.items():
-        won = [_cheaper(own, ot) for ot, own in rows]
-        text = (
-            f"for {goal} your own schedule needs fewer evaluations than conditional OT on "
-            f"{won.count(-1)} of {len(rows)} data sets, more on {won.count(1)}"
-        )
-        ratios = [
-            own.nfe / ot.nfe
-            for ot, own in rows
-            if ot and own and not (ot.at_first or own.at_first)
-        ]
-        told.append(text + (f" ({np.median(ratios):.0%} of OT's at the median)" if ratios else ""))
-    text = "; ".join(told)
-    return (
-        f"{text[:1].upper()}{text[1:]}. By exact fields, whose flows end in the same points: what "
-        "is compared is what a solver's steps make of each schedule, not what networks learn."
     )
 
 
@@ -462,18 +361,6 @@ def unlimited(
             f"{_mean(by['vp'].distance)} on VP, {near[order]} to the truth"
         )
     return text + "."
-
-
-def _cheaper(ot: Reach | None, vp: Reach | None) -> int | None:
-    """-1 where OT is the cheaper one, 1 where VP is, 0 where equal, None where it is not seen.
-
-    To arrive is cheaper than not to. What arrives at the smallest budget may need less still.
-    """
-    if ot is None or vp is None:
-        return None if ot is vp else (1 if ot is None else -1)
-    if ot.at_first and vp.at_first:
-        return None
-    return int(np.sign(ot.nfe - vp.nfe))
 
 
 def _apart(found: EndpointsResult, spec: str, matched: bool) -> str:

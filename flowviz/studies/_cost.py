@@ -1,0 +1,179 @@
+"""Settings, targets and texts that the studies of sampling cost share."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from flowviz.experiments.nfe_quality import solver_curves
+from flowviz.experiments.solver_curves import (
+    ERROR_LEVEL,
+    MARGIN,
+    NFES,
+    SHARE_LEVEL,
+    TOLERANCES,
+    CurveConfig,
+    Reach,
+    SolverCurve,
+)
+from flowviz.grids import GRIDS
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.solvers import METHODS
+from flowviz.studies.study import Columns, stacked
+
+__all__ = [
+    "CLAIMED",
+    "Target",
+    "budgets",
+    "comparable",
+    "count_setting",
+    "curve_table",
+    "curves_so_far",
+    "fields_setting",
+    "grid_setting",
+    "measure_setting",
+    "nfes_setting",
+    "percent",
+    "reached",
+    "seeds_setting",
+    "share",
+    "targets",
+    "tols_setting",
+]
+
+CLAIMED = 0.6
+"""NFE of conditional OT over that of VP diffusion in Lipman et al. 2022 (section 6.2, Fig. 7)."""
+
+Target = tuple[str, Callable[[SolverCurve], Reach | None]]
+"""What is to be reached, in words, and where a curve reaches it."""
+
+
+def fields_setting(help: str) -> Any:
+    """Velocity fields that lead to the data set; () for OT and VP, networks where both exist."""
+    return setting((), "Fields", kind="field", help=help)
+
+
+def grid_setting() -> Any:
+    """The time grid of fixed-step methods."""
+    label = "Steps of fixed-step solvers"
+    return setting("uniform", label, choices=GRIDS, help=GRIDS.sentences())
+
+
+def measure_setting(default: str = "histogram-tv") -> Any:
+    """The metric of sample quality; by default the one that varies least between seeds."""
+    return setting(
+        default,
+        "Sample quality",
+        choices=METRICS,
+        help="Lower is better. "
+        + METRICS.sentences()
+        + " Slow metrics (exact Wasserstein-2, MMD) take some 20 seconds more.",
+    )
+
+
+def count_setting() -> Any:
+    """The number of samples of each solve."""
+    return setting(
+        1_000,
+        "Samples per seed",
+        bounds=(10, 20_000),
+        offered=(500, 1_000, 2_000, 4_000),
+        help="More samples lower the floor of the metric.",
+    )
+
+
+def seeds_setting() -> Any:
+    """The number of seeds."""
+    return setting(3, "Seeds", bounds=(1, 8), help="Number of repetitions, for error bars.")
+
+
+def nfes_setting() -> Any:
+    """The budgets of fixed-step methods."""
+    text = "Budgets of fixed-step solvers, or the nearest that a solver can spend."
+    return setting(NFES, "NFE", bounds=(1, 1_000), advanced=True, help=text)
+
+
+def tols_setting() -> Any:
+    """The tolerances of adaptive methods."""
+    text = "Tolerances of adaptive solvers."
+    return setting(TOLERANCES, "Tolerances", bounds=(1e-10, 0.5), advanced=True, help=text)
+
+
+def curves_so_far(
+    configs: Sequence[CurveConfig], progress: Progress
+) -> Iterator[tuple[SolverCurve, ...]]:
+    """The complete curves, in the order of their configs, after each new one."""
+    found: dict[CurveConfig, SolverCurve] = {}
+    for curve in solver_curves(configs, progress):
+        found[curve.config] = curve
+        yield tuple(found[each] for each in configs if each in found)
+
+
+def targets(measure: str, curves: Iterable[SolverCurve]) -> list[Target]:
+    """The error and the quality at which costs are compared, for the metric's kind of floor."""
+    label = METRICS[measure].label
+    fresh = next((each.fresh[measure].mean() for each in curves if measure in each.fresh), 1.0)
+    level = f"{MARGIN:g} × floor" if fresh > 0 else f"{100 * SHARE_LEVEL:g} %"
+    return [
+        (f"squared error ≤ {ERROR_LEVEL:g}", SolverCurve.nfe_to_error),
+        (f"{label} ≤ {level}", partial(SolverCurve.nfe_to_quality, metric=measure)),
+    ]
+
+
+def comparable(first: Reach | None, second: Reach | None) -> bool:
+    """Whether both targets are reached between two budgets, so that the ratio is measured."""
+    return first is not None and second is not None and not (first.at_first or second.at_first)
+
+
+def share(first: Reach | None, second: Reach | None) -> float:
+    """NFE of the first over that of the second; NaN if they are not `comparable`."""
+    return first.nfe / second.nfe if comparable(first, second) else np.nan  # type: ignore[union-attr]
+
+
+def percent(value: float) -> str:
+    """A share in per cent, "–" for NaN."""
+    return f"{100 * value:.0f}\N{NO-BREAK SPACE}%" if np.isfinite(value) else "–"
+
+
+def reached(reach: Reach | None) -> str:
+    """The NFE at which a target is reached, as a cell of a table."""
+    if reach is None:
+        return "not reached"
+    return f"≤ {reach.nfe:.0f}" if reach.at_first else f"{reach.nfe:.1f}"
+
+
+def budgets(method: str, values: Collection[float]) -> str:
+    """A method with some of its budgets."""
+    entry = METHODS[method]
+    shown = ", ".join(f"{each:g}" for each in sorted(values, reverse=entry.adaptive))
+    return f"{entry.label} at {'tolerance' if entry.adaptive else 'NFE'} {shown}"
+
+
+def curve_table(curves: Sequence[SolverCurve]) -> Columns:
+    """One row per field, solver, budget and seed: all numbers behind the curves."""
+    tables, measures = [], dict.fromkeys(name for each in curves for name in each.values)
+    for curve in curves:
+        points, seeds = curve.nfe.shape
+        rows: dict[str, Any] = {
+            "data": curve.data,
+            "field": curve.config.source,
+            "path": curve.path,
+            "solver": curve.config.method,
+            "grid": curve.config.grid,
+            "budget": np.repeat(np.array(curve.config.budgets, dtype=float), seeds),
+            "seed": np.tile(np.arange(seeds) + curve.config.seed, points),
+            "nfe": curve.nfe.ravel(),
+            "mse": curve.mse.ravel(),
+            "rms": np.sqrt(curve.mse.ravel()),
+            "lost": curve.lost.ravel(),
+        }
+        for name in measures:  # a metric that says nothing of a data set is NaN there
+            known = name in curve.values
+            rows[name] = curve.values[name].ravel() if known else np.nan
+            rows[f"{name}-floor"] = np.tile(curve.floor[name], points) if known else np.nan
+            rows[f"{name}-limit"] = np.tile(curve.limit[name], points) if known else np.nan
+        tables.append(rows)
+    return stacked(tables)

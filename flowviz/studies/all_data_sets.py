@@ -1,0 +1,357 @@
+"""Does conditional OT sample with fewer evaluations than VP diffusion, on every data set?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.datasets import DATASETS
+from flowviz.experiments.solver_curves import Reach, SolverCurve, curve_configs, ot_and_vp
+from flowviz.experiments.sources import exact_name, preferred
+from flowviz.figures import cost, theme
+from flowviz.figures.curves import Curve, curves
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import fixed_methods, own_setting, seed_setting
+from flowviz.studies._cost import (
+    CLAIMED,
+    comparable,
+    count_setting,
+    curve_table,
+    curves_so_far,
+    grid_setting,
+    measure_setting,
+    nfes_setting,
+    percent,
+    reached,
+    seeds_setting,
+    share,
+    targets,
+)
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    Verdict,
+)
+
+__all__ = ["STUDY", "AllDataSetsConfig", "AllDataSetsResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllDataSetsConfig(Config):
+    """One solver on conditional OT and VP diffusion of several data sets."""
+
+    method: str = setting(
+        "midpoint",
+        "ODE solver",
+        slug="solver",
+        choices=fixed_methods,
+        help="A fixed-step solver.",
+    )
+    grid: str = grid_setting()
+    measure: str = measure_setting()
+    n: int = count_setting()
+    seeds: int = seeds_setting()
+    seed: int = seed_setting("First seed")
+    own: str = own_setting(
+        "No network was trained on your own schedule for all data sets; all three paths are then "
+        "measured by their exact fields, without the errors of networks.",
+        label="Your own schedule, too (exact fields)",
+    )
+    sets: tuple[str, ...] = setting(
+        (), "Data sets", advanced=True, help="Specs of data sets; all by default."
+    )
+    nfes: tuple[int, ...] = nfes_setting()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AllDataSetsResult:
+    """The complete curves of the data sets, in the order of the menu."""
+
+    curves: tuple[SolverCurve, ...]
+
+    def pairs(self, measure: str) -> list[tuple[SolverCurve, SolverCurve]]:
+        """The curves of OT and VP of each data set to which the metric applies."""
+        return [pair for pair in ot_and_vp(self.curves) if measure in pair[0].values]
+
+
+def compute(
+    config: AllDataSetsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[AllDataSetsResult]:
+    """Computes the curves in parallel; yields whenever another data set is complete."""
+    progress = progress or Progress()
+    sets = config.sets or tuple(DATASETS)
+    if config.own:
+        fields = [exact_name(each, path) for each in sets for path in ("ot", "vp", config.own)]
+    else:
+        fields = [name for pair in preferred(*sets) for name in pair]
+    asked = curve_configs(
+        fields,
+        (config.method,),
+        measure=config.measure,
+        grid=config.grid,
+        nfes=config.nfes,
+        n=config.n,
+        seed=config.seed,
+        seeds=config.seeds,
+    )
+    known, found = 0, ()
+    for found in curves_so_far(asked, progress):
+        result = AllDataSetsResult(curves=found)
+        if len(result.pairs(config.measure)) > known or len(found) == len(asked):
+            known = len(result.pairs(config.measure))
+            yield result
+    if found and not known:
+        raise ValueError(
+            f"measure must apply to a data set of {', '.join(sets)}; got {config.measure}."
+        )
+
+
+def draw(
+    config: AllDataSetsConfig, result: AllDataSetsResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """The NFE to reach both targets on each data set, and the curves behind it."""
+    pairs = result.pairs(config.measure)
+    groups = []
+    for title, reach in targets(config.measure, pairs[0]):
+        rows = [(ot.data, reach(ot), reach(vp)) for ot, vp in pairs]
+        groups.append((title, [_dumbbell(*row) for row in rows]))
+    figure = cost.dumbbells(
+        groups,
+        labels=(SCHEDULERS["ot"].label, SCHEDULERS["vp"].label),
+        colours=tuple(theme.path_colour(path, dark=dark) for path in ("ot", "vp")),
+        dark=dark,
+    )
+    measure = METRICS[config.measure].label
+    return [
+        NamedFigure(
+            name="all-nfe",
+            title="NFE to reach a target on all data sets",
+            alt="Function evaluations that conditional OT and VP diffusion need on each data set, "
+            "for an error (left) and for a quality (right).",
+            figure=figure,
+        ),
+        _against_nfe(config, result, "error", "squared error per dimension", dark=dark),
+        _against_nfe(config, result, "quality", f"{measure} ÷ its floor", dark=dark),
+    ]
+
+
+def _dumbbell(data: str, first: Reach | None, second: Reach | None) -> cost.Dumbbell:
+    nfe = [np.nan if reach is None else reach.nfe for reach in (first, second)]
+    return cost.Dumbbell(label=_label(data), first=nfe[0], second=nfe[1])
+
+
+def _label(data: str) -> str:
+    return DATASETS[data].label if data in DATASETS else data
+
+
+def _against_nfe(
+    config: AllDataSetsConfig, result: AllDataSetsResult, name: str, title: str, *, dark: bool
+) -> NamedFigure:
+    """Error or quality against NFE: one line per data set in the colour of its path."""
+    shown = [each for each in result.curves if config.measure in each.values]
+    lines = [
+        Curve(
+            label=f"{scheduler(each.path).label}, {_label(each.data)}",
+            colour=theme.path_colour(each.path, dark=dark),
+            x=each.cost,
+            y=np.where(each.diverged, np.nan, _values(config, each, name).mean(axis=1)),
+        )
+        for each in shown
+    ]
+    figure = curves(
+        lines,
+        x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
+        y_title=title,
+        log_x=True,
+        log_y=True,
+        markers=True,
+        dark=dark,
+    )
+    paths = [each.path for each in shown]
+    for k, (trace, path) in enumerate(zip(figure.data, paths, strict=True)):
+        trace.update(
+            name=scheduler(path).label,
+            legendgroup=path,
+            showlegend=paths.index(path) == k,
+            line_width=1.4,
+        )
+    return NamedFigure(
+        name=f"all-{name}",
+        title=title,
+        alt=f"{title} against function evaluations, one line per data set and path.",
+        figure=figure,
+        half=True,
+    )
+
+
+def _values(config: AllDataSetsConfig, curve: SolverCurve, name: str) -> np.ndarray:
+    if name == "error":
+        return curve.mse
+    floor = curve.floor[config.measure]
+    return curve.values[config.measure] / np.where(floor > 0, floor, np.nan)
+
+
+def table(config: AllDataSetsConfig, result: AllDataSetsResult) -> Columns:
+    """One row per field, budget and seed."""
+    return curve_table(result.curves)
+
+
+def say(config: AllDataSetsConfig, result: AllDataSetsResult) -> list[Finding]:
+    """Whether conditional OT needs fewer evaluations than VP diffusion."""
+    pairs = result.pairs(config.measure)
+    found = []
+    for goal, reach in targets(config.measure, pairs[0]):
+        rows = [(reach(ot), reach(vp)) for ot, vp in pairs]
+        found.append(_judged(METHODS[config.method].label, goal, rows))
+    found.append(_at_equal_nfe(config, pairs))
+    if config.own:
+        found += _own_schedule(config, result)
+    found.append(
+        Finding(
+            text="Networks where those of both paths are shipped, exact fields elsewhere; "
+            f"{config.seeds} seeds of {config.n:,} samples. A target is reached where the mean "
+            "over the seeds stays below it.",
+            detail=True,
+        )
+    )
+    return found
+
+
+def cheaper(first: Reach | None, second: Reach | None) -> int | None:
+    """-1 if the first reaches a target with fewer evaluations, 1 if with more, 0 if equal.
+
+    None if that is not measured: neither reaches it, or both do at the smallest budget.
+    """
+    if first is None or second is None:
+        return None if first is second else (1 if first is None else -1)
+    if first.at_first and second.at_first:
+        return None
+    return int(np.sign(first.nfe - second.nfe))
+
+
+def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | None]]) -> Finding:
+    """The claim that OT needs fewer evaluations, for one target."""
+    won = [cheaper(*row) for row in rows]
+    better, worse = won.count(-1), won.count(1)
+    verdict: Verdict = "undecided"
+    if better > len(rows) / 2:
+        verdict = "supported"
+    elif worse > len(rows) / 2:
+        verdict = "not supported"
+    sets = f"{len(rows)} data set{'s' if len(rows) > 1 else ''}"
+    text = (
+        f"with {solver}, conditional OT needs fewer evaluations than VP diffusion on {better} of "
+        f"{sets} and more on {worse}"
+    )
+    open_ = won.count(None)
+    if open_:
+        text += f"; {open_} cannot be compared (not reached, or reached at the smallest budget)"
+    ratios = [share(*row) for row in rows if comparable(*row)]
+    numbers: dict[str, float] = {"fewer": better, "more": worse, "data_sets": len(rows)}
+    if ratios:
+        where = f"in the median of {len(ratios)} data sets" if len(ratios) > 1 else "on one"
+        span = f" ({percent(min(ratios))} to {percent(max(ratios))})" if len(ratios) > 1 else ""
+        text += (
+            f"; it needs {percent(float(np.median(ratios)))} of the evaluations of VP {where}"
+            f"{span}, and about {percent(CLAIMED)} in the paper"
+        )
+        numbers["median_share"] = float(np.median(ratios))
+    return Finding(lead=goal, text=f"{text}.", numbers=numbers, verdict=verdict)
+
+
+def _at_equal_nfe(
+    config: AllDataSetsConfig, pairs: Sequence[tuple[SolverCurve, SolverCurve]]
+) -> Finding:
+    """On how many data sets OT is better at the smallest and at the largest budget."""
+    nfe, texts, numbers = pairs[0][0].cost, [], {}
+    label = METRICS[config.measure].label
+    for p in dict.fromkeys((0, len(nfe) - 1)):
+        counts = []
+        for name, kind in (("error", "error"), (label, "quality")):
+            both = np.array([[_values(config, c, kind)[p].mean() for c in pair] for pair in pairs])
+            both = both[np.isfinite(both).all(axis=1)]
+            better = int((both[:, 0] < both[:, 1]).sum())
+            counts.append(f"the lower {name} on {better} of {len(both)} data sets")
+            numbers[f"{kind}_at_{nfe[p]:.0f}"] = better
+        texts.append(f"with {nfe[p]:.0f} evaluations conditional OT has {' and '.join(counts)}")
+    return Finding(lead="At equal NFE", text=f"{'; '.join(texts)}.", numbers=numbers)
+
+
+def _own(
+    config: AllDataSetsConfig, result: AllDataSetsResult
+) -> list[tuple[SolverCurve, SolverCurve]]:
+    """The curves of the user's schedule and of conditional OT of each data set."""
+    known = {(each.data, each.path): each for each in result.curves}
+    both = [
+        (known.get((each.data, config.own)), each) for each in result.curves if each.path == "ot"
+    ]
+    return [(own, ot) for own, ot in both if own is not None and config.measure in ot.values]
+
+
+def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> list[Finding]:
+    """What the user's schedule needs against conditional OT, both by exact fields."""
+    pairs = _own(config, result)
+    if not pairs:
+        return []
+    texts, numbers = [], {}
+    for goal, reach in targets(config.measure, pairs[0]):
+        won = [cheaper(reach(own), reach(ot)) for own, ot in pairs]
+        ratios = [share(reach(own), reach(ot)) for own, ot in pairs]
+        median = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else np.nan
+        text = f"for {goal} fewer on {won.count(-1)} of {len(pairs)} data sets, more on "
+        text += f"{won.count(1)}"
+        if np.isfinite(median):
+            text += f" ({percent(median)} of OT in the median)"
+            numbers[goal] = median
+        texts.append(text)
+    return [
+        Finding(
+            lead="Your own schedule",
+            text=f"against conditional OT it needs, {'; '.join(texts)} evaluations. Exact fields "
+            "end at the same points, so only the solver's steps on each schedule differ.",
+            numbers=numbers,
+        )
+    ]
+
+
+def summarise(config: AllDataSetsConfig, result: AllDataSetsResult) -> Summary:
+    """The NFE to reach both targets on each data set."""
+    pairs = result.pairs(config.measure)
+    own = {ot.data: each for each, ot in _own(config, result)} if config.own else {}
+    rows = []
+    for goal, reach in targets(config.measure, pairs[0]):
+        for ot, vp in pairs:
+            cells = [reached(reach(ot)), reached(reach(vp)), percent(share(reach(ot), reach(vp)))]
+            if own:
+                mine = own.get(ot.data)
+                cells.append("…" if mine is None else reached(reach(mine)))
+            rows.append([_label(ot.data), goal, *cells])
+    heads = ["Data set", "Target", SCHEDULERS["ot"].label, SCHEDULERS["vp"].label, "OT : VP"]
+    return Summary(
+        title=f"NFE to reach a target with {METHODS[config.method].label}",
+        heads=[*heads, *([scheduler(config.own).label] if own else [])],
+        rows=rows,
+    )
+
+
+STUDY = Study(
+    name="all-data-sets",
+    title="NFE of conditional OT and VP diffusion on all data sets",
+    config=AllDataSetsConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="nfe_quality",
+    seconds=60.0,
+    smallest={"sets": ("mixture:1,0@0.8",), "n": 50, "seeds": 1, "nfes": (4, 8)},
+)

@@ -1,0 +1,387 @@
+"""What do samples cost? Numerical error and sample quality against NFE."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.experiments.evaluate import LOST
+from flowviz.experiments.solver_curves import ERROR_LEVEL, SolverCurve, curve_configs, ot_and_vp
+from flowviz.experiments.sources import PREFIX, preferred
+from flowviz.figures import cost, theme
+from flowviz.grids import GRIDS
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies._cost import (
+    CLAIMED,
+    budgets,
+    comparable,
+    count_setting,
+    curve_table,
+    curves_so_far,
+    fields_setting,
+    grid_setting,
+    measure_setting,
+    nfes_setting,
+    percent,
+    reached,
+    seeds_setting,
+    share,
+    targets,
+    tols_setting,
+)
+from flowviz.studies._numbers import joined
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Summary
+
+__all__ = ["STUDY", "NfeQualityConfig", "NfeQualityResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NfeQualityConfig(Config):
+    """Fields and solvers, and how their samples are judged."""
+
+    data: str = data_setting()
+    fields: tuple[str, ...] = fields_setting(
+        help="Networks trained on this data set, and exact fields in closed form."
+    )
+    methods: tuple[str, ...] = setting(
+        ("euler", "midpoint", "rk4", "dopri5"),
+        "ODE solvers",
+        slug="solvers",
+        choices=METHODS,
+        help="Fixed-step solvers spend exactly the given NFE. Adaptive ones are given tolerances, "
+        "0.1 to 0.00001, and their NFE is counted.",
+    )
+    grid: str = grid_setting()
+    measure: str = measure_setting()
+    n: int = count_setting()
+    seeds: int = seeds_setting()
+    seed: int = seed_setting("First seed")
+    nfes: tuple[int, ...] = nfes_setting()
+    tols: tuple[float, ...] = tols_setting()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NfeQualityResult:
+    """The complete curves, solver by solver.
+
+    Attributes:
+        curves: one per field and solver.
+        uniform: if the grid is another one, curves of conditional OT and VP with one solver on
+            the grid even in t.
+    """
+
+    curves: tuple[SolverCurve, ...]
+    uniform: tuple[SolverCurve, ...] = ()
+
+
+def compute(
+    config: NfeQualityConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[NfeQualityResult]:
+    """Computes the curves in parallel; yields after each.
+
+    Raises:
+        ValueError: a field leads to another data set, or the metric says nothing of this one.
+    """
+    progress = progress or Progress()
+    curves: tuple[SolverCurve, ...] = ()
+    asked = curve_configs(
+        config.fields or preferred(config.data)[0],
+        config.methods,
+        measure=config.measure,
+        grid=config.grid,
+        nfes=config.nfes,
+        tols=config.tols,
+        n=config.n,
+        seed=config.seed,
+        seeds=config.seeds,
+    )
+    for curves in curves_so_far(asked, progress):
+        _check(config, curves[0])
+        yield NfeQualityResult(curves=curves)
+    fixed = [pair for pair in ot_and_vp(curves) if not METHODS[pair[0].config.method].adaptive]
+    if config.grid != "uniform" and fixed:
+        asked = [replace(each.config, grid="uniform") for each in fixed[0]]
+        *_, uniform = curves_so_far(asked, progress)
+        yield NfeQualityResult(curves=curves, uniform=uniform)
+
+
+def _check(config: NfeQualityConfig, curve: SolverCurve) -> None:
+    if curve.data != config.data:
+        raise ValueError(
+            f"All fields must lead to the data set {config.data}; {curve.config.source} leads to "
+            f"{curve.data}. Set data to {curve.data}, or choose other fields."
+        )
+    if config.measure not in curve.values:
+        known = ", ".join(curve.values)
+        raise ValueError(
+            f"measure must apply to {config.data}, whose density is positive everywhere; got "
+            f"{config.measure}. There are: {known}."
+        )
+
+
+def draw(
+    config: NfeQualityConfig, result: NfeQualityResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Error (left) and quality (right) against NFE."""
+    metric, first = METRICS[config.measure], result.curves[0]
+    fresh = first.fresh[config.measure]
+    spread = fresh.std(ddof=1)
+    figure = cost.costs(
+        _lines(config, result.curves, dark=dark),
+        measure=f"{metric.label} ({metric.unit})" if metric.unit else metric.label,
+        floor=float(first.floor[config.measure].mean()) if fresh.mean() > 0 else 0.0,
+        band=(float(fresh.mean() - spread), float(fresh.mean() + spread)),
+        target=first.target(config.measure),
+        level=ERROR_LEVEL,
+        dark=dark,
+    )
+    return [
+        NamedFigure(
+            name="nfe",
+            title="error and quality against NFE",
+            alt="Squared error per dimension (left) and sample quality (right) against the "
+            f"counted function evaluations, for {len(result.curves)} pairs of field and solver.",
+            figure=figure,
+        )
+    ]
+
+
+def _lines(
+    config: NfeQualityConfig, curves: Sequence[SolverCurve], *, dark: bool
+) -> list[cost.CostCurve]:
+    """The curves as they are drawn: colour by path, dash by solver, mark by field."""
+    lines = []
+    for curve in curves:
+        same = dict.fromkeys(each.config.source for each in curves if each.path == curve.path)
+        place = list(same).index(curve.config.source)
+        symbol = cost.SYMBOLS[place % len(cost.SYMBOLS)]
+        exact = curve.config.source.startswith(PREFIX)
+        dash = cost.DASHES[config.methods.index(curve.config.method) % len(cost.DASHES)]
+        lines.append(
+            cost.CostCurve(
+                field=curve.label,
+                solver=METHODS[curve.config.method].label,
+                colour=theme.path_colour(curve.path, dark=dark),
+                symbol=f"{symbol}-open" if exact else symbol,
+                dash=dash,
+                nfe=curve.cost,
+                error=_range(curve.mse),
+                quality=_range(curve.values[config.measure]),
+                diverged=curve.diverged,
+                notes=[_note(curve, p) for p in range(len(curve.failures))],
+            )
+        )
+    return lines
+
+
+def _range(values: NDArray) -> NDArray:
+    """Lowest, mean and highest value of the seeds, (3, P)."""
+    return np.stack([values.min(axis=1), values.mean(axis=1), values.max(axis=1)])
+
+
+def _note(curve: SolverCurve, p: int) -> str:
+    if curve.failures[p]:
+        return curve.failures[p]
+    lost = curve.lost[p].mean()
+    return (
+        f"{100 * lost:.2g} % of the samples left the plane; squared error "
+        f"{curve.mse[p].mean():.3g}"
+    )
+
+
+def table(config: NfeQualityConfig, result: NfeQualityResult) -> Columns:
+    """One row per field, solver, budget and seed."""
+    return curve_table([*result.curves, *result.uniform])
+
+
+def say(config: NfeQualityConfig, result: NfeQualityResult) -> list[Finding]:
+    """The cost of OT and VP at equal error, what diverged, and how it was measured."""
+    found = (_at_equal_error(result), _error_is_not_quality(result), _grid_effect(config, result))
+    return [
+        *(each for each in found if each is not None),
+        *_diverged(result),
+        *_method(config, result),
+    ]
+
+
+def _at_equal_error(result: NfeQualityResult) -> Finding | None:
+    """NFE of OT over that of VP at equal error, for each solver."""
+    shares, texts = {}, []
+    for ot, vp in ot_and_vp(result.curves):
+        first, second = ot.nfe_to_error(), vp.nfe_to_error()
+        if comparable(first, second):
+            label = METHODS[ot.config.method].label
+            shares[label] = share(first, second)
+            texts.append(
+                f"{label} {percent(shares[label])} ({first.nfe:.1f} against {second.nfe:.1f})"
+            )
+    if not shares:
+        return None
+    fewer = [value < 1 for value in shares.values()]
+    return Finding(
+        lead=f"At equal error ({ERROR_LEVEL:g} per dimension)",
+        text="conditional OT needs this share of the evaluations of VP diffusion: "
+        f"{'; '.join(texts)}. The paper states about {percent(CLAIMED)} (Fig. 7, images).",
+        numbers=shares,
+        verdict="supported" if all(fewer) else "undecided" if any(fewer) else "not supported",
+    )
+
+
+def _error_is_not_quality(result: NfeQualityResult) -> Finding | None:
+    """The first budget of Euler at which VP has the lower error and the worse samples."""
+    for ot, vp in ot_and_vp(result.curves):
+        for name in ("off-support", "histogram-tv"):
+            if ot.config.method != "euler" or name not in ot.values:
+                continue
+            error = [each.mse.mean(axis=1) for each in (ot, vp)]
+            worse = [each.values[name].mean(axis=1) for each in (ot, vp)]
+            shown = np.flatnonzero((error[1] < error[0]) & (worse[1] > worse[0]))
+            if len(shown):
+                p = shown[0]
+                return Finding(
+                    lead="Error is not quality",
+                    text=f"with Euler at NFE {ot.cost[p]:.0f}, VP diffusion has the lower error "
+                    f"({error[1][p]:.2g} against {error[0][p]:.2g}) but the worse samples "
+                    f"({METRICS[name].label.lower()} {worse[1][p]:.2g} against "
+                    f"{worse[0][p]:.2g}).",
+                    numbers={
+                        "error_ot": float(error[0][p]),
+                        "error_vp": float(error[1][p]),
+                        f"{name}_ot": float(worse[0][p]),
+                        f"{name}_vp": float(worse[1][p]),
+                    },
+                )
+    return None
+
+
+def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
+    """What another time grid changes in the ratio of the paths."""
+    if not result.uniform:
+        return None
+    ((ot, vp),) = ot_and_vp(result.uniform)
+    pairs = [of for of in ot_and_vp(result.curves) if of[0].config.method == ot.config.method]
+    texts, numbers = [], {}
+    for goal, reach in targets(config.measure, result.curves):
+        here, even = share(*map(reach, pairs[0])), share(reach(ot), reach(vp))
+        if np.isfinite([here, even]).all():
+            texts.append(f"{percent(here)} for {goal} (even in t: {percent(even)})")
+            numbers |= {f"{goal}, {config.grid}": here, f"{goal}, uniform": even}
+    if not texts:
+        return None
+    return Finding(
+        lead="Time grid",
+        text=f"with {METHODS[ot.config.method].label} and steps "
+        f"{GRIDS[config.grid].label}, conditional OT needs this share of the evaluations of VP: "
+        f"{' and '.join(texts)}. A grid can give VP the advantage that OT owes to its schedule.",
+        numbers=numbers,
+    )
+
+
+def _diverged(result: NfeQualityResult) -> list[Finding]:
+    """Which solvers diverged, and what to do."""
+    failed: dict[str, set[float]] = {}
+    lost: dict[str, set[float]] = {}
+    for curve in result.curves:
+        broke = np.array([bool(text) for text in curve.failures])
+        for found, where in ((failed, broke), (lost, curve.diverged & ~broke)):
+            at = np.array(curve.config.budgets)[where].tolist()
+            if at:
+                found.setdefault(curve.config.method, set()).update(at)
+    parts = [
+        f"{what} with {'; '.join(budgets(name, at) for name, at in found.items())}"
+        for what, found in (
+            ("the solve failed", failed),
+            (f"samples left the plane (a coordinate above {LOST:g})", lost),
+        )
+        if found
+    ]
+    if not parts:
+        return []
+    ends = [
+        METHODS[name].label
+        for name in dict.fromkeys([*failed, *lost])
+        if METHODS[name].evaluates_end and not METHODS[name].adaptive
+    ]
+    found = [Finding(lead="Diverged (crosses)", text=f"{', and '.join(parts)}.")]
+    if ends:
+        found.append(
+            Finding(
+                lead="Remedy",
+                text=f"{joined(ends)} {'evaluates' if len(ends) == 1 else 'evaluate'} the "
+                "velocity at the end time, where the field of sharp data is stiff; the solver "
+                f"“{METHODS['edm'].label}” avoids this by a last step of Euler.",
+            )
+        )
+    return found
+
+
+def _method(config: NfeQualityConfig, result: NfeQualityResult) -> list[Finding]:
+    first = result.curves[0]
+    floor = first.floor[config.measure].mean()
+    limits = {each.label: float(each.limit[config.measure].mean()) for each in result.curves}
+    learned = any(not each.config.source.startswith(PREFIX) for each in result.curves)
+    nfe = " or ".join(map(str, sorted({each.reference_nfe for each in result.curves})))
+    return [
+        Finding(
+            text=f"{config.seeds} seeds of {config.n:,} samples; bars show the lowest and the "
+            "highest seed. The error is measured against dopri5 in float64 at tolerance 1e-6 "
+            f"(NFE {nfe}), with the same field and noise. Between budgets the curves are taken as "
+            "straight on these axes; a target is reached where the curve stays below the dashed "
+            "line.",
+            detail=True,
+        ),
+        Finding(
+            text=f"The floor ({floor:.4g}) is the value of the best possible sampler from the "
+            "same noise; the band is the spread between fresh data sets. With unlimited NFE: "
+            + ", ".join(f"{label} {value:.4g}" for label, value in limits.items())
+            + ("; what exceeds the floor is the error of the network." if learned else "."),
+            numbers={"floor": float(floor), **limits},
+            detail=True,
+        ),
+    ]
+
+
+def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
+    """The NFE to reach an error and a quality, and OT over VP, for each solver."""
+    curves = result.curves
+    labels = {each.config.source: each.label for each in curves}
+    rows = []
+    for goal, reach in targets(config.measure, curves):
+        for method in config.methods:
+            of = {each.config.source: each for each in curves if each.config.method == method}
+            ratios = [percent(share(*map(reach, pair))) for pair in ot_and_vp(of.values())]
+            cells = [reached(reach(of[name])) if name in of else "…" for name in labels]
+            rows.append([METHODS[method].label, goal, *cells, ", ".join(ratios) or "–"])
+    return Summary(
+        title=f"NFE to reach a target, and OT : VP (about {percent(CLAIMED)} in the paper)",
+        heads=["Solver", "Target", *labels.values(), "OT : VP"],
+        rows=rows,
+    )
+
+
+STUDY = Study(
+    name="nfe-quality",
+    title="Error and quality against NFE",
+    config=NfeQualityConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="nfe_quality",
+    seconds=15.0,
+    smallest={
+        "data": "mixture:1,0@0.8",
+        "methods": ("euler", "bosh3"),
+        "grid": "log-snr",
+        "n": 50,
+        "seeds": 1,
+        "nfes": (4, 8),
+        "tols": (0.1,),
+    },
+)

@@ -1,0 +1,150 @@
+"""Where does an adaptive solver take short steps? On conditional OT and on VP diffusion."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.experiments.adaptive_steps import AdaptiveConfig, AdaptiveSolve, compute_adaptive
+from flowviz.experiments.sources import preferred, source
+from flowviz.figures import cost, theme
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import adaptive_methods, data_setting, seed_setting
+from flowviz.studies._cost import count_setting, fields_setting
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "StepsConfig", "StepsResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsConfig(Config):
+    """Two fields and an adaptive solver."""
+
+    data: str = data_setting()
+    fields: tuple[str, ...] = fields_setting(
+        help="The first field on conditional OT and the first on VP diffusion are shown."
+    )
+    method: str = setting(
+        "dopri5",
+        "Adaptive solver",
+        slug="adaptive",
+        choices=adaptive_methods,
+        help="It chooses its steps so that the estimated error of each stays below the tolerance.",
+    )
+    tol: float = setting(
+        1e-3,
+        "Tolerance of a step",
+        bounds=(1e-10, 0.5),
+        offered=(1e-1, 1e-2, 1e-3, 1e-4, 1e-5),
+        help="A smaller tolerance gives shorter steps.",
+    )
+    n: int = count_setting()
+    seed: int = seed_setting("First seed")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StepsResult:
+    """The solves so far: conditional OT, then VP diffusion."""
+
+    names: tuple[str, ...]
+    solves: tuple[AdaptiveSolve, ...]
+
+
+def compute(
+    config: StepsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[StepsResult]:
+    """Solves the flow of each field; yields after each."""
+    progress = progress or Progress()
+    paths = {name: progress.cached(source, name).path_spec for name in config.fields}
+    names = [
+        next((name for name, of in paths.items() if of == path), default)
+        for path, default in zip(("ot", "vp"), preferred(config.data)[0], strict=True)
+    ]
+    solves: list[AdaptiveSolve] = []
+    for k, name in enumerate(names, start=1):
+        solve = AdaptiveConfig(
+            source=name, method=config.method, tol=config.tol, n=config.n, seed=config.seed
+        )
+        solves.append(progress.cached(compute_adaptive, solve))
+        progress.report(k / len(names), solves[-1].label)
+        yield StepsResult(names=tuple(names[:k]), solves=tuple(solves))
+
+
+def draw(config: StepsConfig, result: StepsResult, *, dark: bool = False) -> list[NamedFigure]:
+    """Trajectories with the starts of the steps, and below them the step sizes."""
+    records = [
+        cost.StepRecord(
+            label=each.label,
+            colour=theme.path_colour(each.path, dark=dark),
+            begin=each.begin,
+            size=each.size,
+            rejected=each.rejected,
+            times=each.times,
+            states=each.states,
+            t_max=each.t_max,
+        )
+        for each in result.solves
+    ]
+    return [
+        NamedFigure(
+            name="steps",
+            title="the steps of an adaptive solver",
+            alt="Trajectories over time with a tick for each step, and below them the sizes of "
+            "the accepted and rejected steps.",
+            figure=cost.steps(records, dark=dark),
+        )
+    ]
+
+
+def table(config: StepsConfig, result: StepsResult) -> Columns:
+    """One row per step."""
+    return stacked(
+        [
+            {"field": name, "path": each.path, "step": kind, "t": begin, "dt": size}
+            for name, each in zip(result.names, result.solves, strict=True)
+            for kind, begin, size in (
+                ("accepted", each.begin, each.size),
+                ("rejected", each.rejected[:, 0], each.rejected[:, 1]),
+            )
+        ]
+    )
+
+
+def say(config: StepsConfig, result: StepsResult) -> list[Finding]:
+    """Number and place of the steps on each path."""
+    middle = [float(np.median(each.begin)) for each in result.solves]
+    found = [
+        Finding(
+            lead=each.label,
+            text=f"{each.nfe} evaluations, {len(each.size)} steps accepted and "
+            f"{len(each.rejected)} rejected; the shortest step is {each.size.min():.2g}, and half "
+            f"of all steps begin after t = {half:.2f}.",
+            numbers={"nfe": each.nfe, "steps": len(each.size), "median_t": half},
+        )
+        for each, half in zip(result.solves, middle, strict=True)
+    ]
+    if len(middle) == 2 and middle[1] > middle[0]:
+        found.append(
+            Finding(
+                lead="What to notice",
+                text="the solver needs short steps where the velocity changes quickly; on VP "
+                "diffusion this is later, because the noise is removed near t = 1.",
+                numbers={"median_t_ot": middle[0], "median_t_vp": middle[1]},
+            )
+        )
+    return found
+
+
+STUDY = Study(
+    name="steps",
+    title="The steps of an adaptive solver",
+    config=StepsConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="nfe_quality",
+    seconds=3.0,
+    smallest={"data": "mixture:1,0@0.8", "tol": 0.1, "n": 50},
+)
