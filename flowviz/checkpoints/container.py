@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 MAX_HEADER_BYTES = 2**20
+MAX_LENGTH = 2**32
+"""Of a header that is still recognised as one, although it is refused as too long."""
+
 PRECISIONS = {"float16": torch.float16, "float32": torch.float32}
 
 C = TypeVar("C", bound=Entries)
@@ -44,10 +47,10 @@ def is_safetensors(start: bytes) -> bool:
     """Whether a file with these first bytes is a safetensors file.
 
     The JSON brace behind the header's length decides. The bytes of the length may have any value,
-    also those with which a pickle (0x80) or a zip archive ("PK") begins. Neither of these passes:
-    read as a length, their first 8 bytes exceed every file.
+    also those with which a pickle (0x80) or a zip archive ("PK") begins. In these the ninth byte
+    is no brace, or the first eight exceed MAX_LENGTH.
     """
-    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") < 2**40
+    return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= MAX_LENGTH
 
 
 def is_pickle(start: bytes) -> bool:
