@@ -120,7 +120,7 @@ def test_two_sets_without_a_known_average_are_refused_with_both_names(tmp_path, 
 
 def test_average_whose_weights_do_not_match_is_not_passed_over(tmp_path, raw):
     for shadow in ([torch.zeros(3)], [5], list(raw.parameters())[1:]):
-        with pytest.raises(CheckpointError, match="average|shadow_params"):
+        with pytest.raises(CheckpointError, match=r"average|shadow_params"):
             read(tmp_path, {"model": state(raw), "ema": {"shadow_params": shadow}})
 
 
