@@ -1,7 +1,6 @@
 /** Steps through a lecture: buttons, and the keys of a keyboard or of a presenter's remote. */
 
 import { mounting } from "./base/canvas.js";
-import { button, element } from "./base/dom.js";
 
 /** Elements in which arrow keys have a meaning of their own. */
 const OWN_ARROWS = "input, textarea, select, [contenteditable=true], " +
@@ -24,6 +23,8 @@ class Steps {
     this.number = this.count = 0;
     /** @type {{setTriggerValue: Function}} */
     this.host = null;
+    for (const node of root.querySelectorAll("button"))
+      node.addEventListener("click", () => { node.blur(); this.go(node.dataset.where); });
     this.onKey = this.onKey.bind(this);
     document.documentElement.dataset.lecture = ""; // players then leave the arrows to the lecture
     document.addEventListener("keydown", this.onKey, true);
@@ -40,18 +41,10 @@ class Steps {
   show({ number, count }) {
     if (number !== this.number) clearTimeout(this.repeat);
     Object.assign(this, { number, count });
-    this.root.replaceChildren(
-      this.button("previous", "‹", "Previous step (←, Page Up)", number === 1),
-      element("output", "fl-where", `${number} / ${count}`),
-      this.button("next", "›", "Next step (→, Page Down)", number === count),
-      this.button("leave", "Leave", "Leave the lecture, stay on this page"),
-    );
-  }
-
-  button(where, text, title, disabled = false) {
-    const options = { className: `fl-${where}`, title, ariaLabel: title, disabled };
-    const made = button(text, () => { made.blur(); this.go(where); }, options);
-    return made;
+    const find = (name) => this.root.querySelector(`.fl-${name}`);
+    find("where").textContent = `${number} / ${count}`;
+    find("previous").disabled = number === 1;
+    find("next").disabled = number === count;
   }
 
   onKey(event) {

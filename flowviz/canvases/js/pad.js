@@ -17,12 +17,6 @@ const DOT = { points: 12, radius: 0.08 };
 /** CSS pixels within which a pointer grabs a mean. */
 const REACH = 12;
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-const LABELS = {
-  strokes: "Pad for drawing data. Drag to draw. With the keyboard: arrows move, Space lowers or lifts " +
-    "the pen, Enter applies.",
-  means: "Pad for placing Gaussians. Click adds, drag moves, double click removes. With the keyboard: " +
-    "arrows move, Space adds or picks up, Delete removes.",
-};
 
 const distance = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
 const rounded = (x) => Math.round(x * 1000) / 1000;
@@ -80,7 +74,7 @@ class Pad extends Draggable {
     this.data = data;
     if (data.mode === "means" && this.held < 0) this.means = data.means.map((mean) => [...mean]);
     this.buttons.apply.hidden = data.mode === "means";
-    this.canvas.setAttribute("aria-label", LABELS[data.mode]);
+    this.canvas.setAttribute("aria-label", this.canvas.dataset[data.mode]);
     this.redraw();
   }
 

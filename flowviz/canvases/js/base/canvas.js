@@ -38,6 +38,19 @@ export class Canvas {
     return { paper, theme };
   }
 
+  /** The colours of the page's theme, also as CSS variables --c-NAME of the root (ramps as gradients). */
+  dress() {
+    const theme = this.data.theme[this.page.theme];
+    for (const [name, value] of Object.entries({ ...theme.roles, ...theme })) {
+      const css = Array.isArray(value) ? `linear-gradient(90deg, ${value.join(", ")})` : String(value);
+      this.root.style.setProperty(`--c-${name}`, css);
+    }
+    return theme;
+  }
+
+  /** A copy of the element in the template of this name. */
+  clone(name) { return this.find(`template.${name}`).content.firstElementChild.cloneNode(true); }
+
   get font() { return getComputedStyle(this.root).fontFamily; }
 
   redraw() {

@@ -77,3 +77,27 @@ export function onDrag(node, { grab, move, drop }) {
   node.addEventListener("pointermove", move);
   for (const end of ["pointerup", "pointercancel"]) node.addEventListener(end, drop);
 }
+
+/**
+ * Shows read-outs in a <dl>; while their labels stay, only the texts change.
+ * @param {any} list
+ * @param {[label: string, value: string, unit: string, help: string][]} rows
+ */
+export function showReadouts(list, rows) {
+  const labels = rows.map(([label]) => label).join();
+  if (labels !== list.labels) {
+    list.labels = labels;
+    list.replaceChildren(...rows.map(([label, , unit, help]) => {
+      const item = element("div"), value = element("dd");
+      if (help) item.title = help;
+      value.append(element("span"), ...(unit ? [" ", element("small")] : []));
+      item.append(element("dt", "", label), value);
+      return item;
+    }));
+  }
+  rows.forEach(([, value, unit], i) => {
+    const { firstChild, lastChild } = list.children[i].lastChild;
+    write(firstChild, value);
+    if (unit) write(lastChild, unit);
+  });
+}

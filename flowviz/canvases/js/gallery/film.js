@@ -3,23 +3,14 @@
 import { Clocked } from "../base/canvas.js";
 import { button, element, onKey, press, write } from "../base/dom.js";
 import { clamp, nearest } from "../base/numbers.js";
-import { caption, colourPanels, drawImage } from "./images.js";
+import { colourPanels, drawImage, fillCaption } from "./images.js";
 import { filmSizes } from "./layout.js";
 
 /** Moments of a strip. */
 const MOMENTS = 11;
-const STATE = "state xₜ", PREDICTION = "E[x₁ | xₜ]";
-const HELP = {
-  noise: "The share of noise in the state, by standard deviation.",
-  distance: "Root mean square distance of the prediction from the final image, in units of [-1, 1].",
-};
-
-/** A line under an image: its name, and a number with a label. */
-function line(name, label, help) {
-  const made = Object.assign(element("span", "fi-what"), { title: help });
-  const number = element("span", "", `${label} `);
-  number.append(element("b"));
-  made.append(name, number);
+function imageButton(action, options) {
+  const made = button(undefined, action, options);
+  made.append(element("canvas"));
   return made;
 }
 
@@ -82,52 +73,41 @@ export class Film extends Clocked {
 
   // ---- elements
 
-  canvas() {
-    const [, , height, width] = this.data.sides[0].states.shape;
-    return Object.assign(element("canvas"), { width, height });
-  }
-
   build() {
     const { data } = this, last = this.times.length - 1;
     this.image = clamp(this.image, 0, data.labels.length - 1);
     this.moments = Array.from({ length: MOMENTS }, (_, i) => Math.round((i * last) / (MOMENTS - 1)));
     this.find(".fi-bar").hidden = this.find(".fi-strips").hidden = false;
-    this.find(".fi-panels").replaceChildren(...data.sides.map((side, i) => this.makeSide(side, i)));
+    this.find(".fi-panels").replaceChildren(...data.sides.map((side, i) => {
+      const figure = this.clone("fi-side");
+      fillCaption(figure, side, i);
+      return figure;
+    }));
     const ticks = element("div", "fi-ticks");
     ticks.append(...this.moments.map((k) => element("span", "", this.times[k].toFixed(1))));
     const strips = data.sides.flatMap((side, i) =>
       ["states", "predictions"].flatMap((what) => this.makeStrip(side, i, what)));
     this.find(".fi-strips").replaceChildren(...strips, element("div", "fi-name", "t"), ticks);
     this.find(".fi-choice").replaceChildren(...data.labels.map((label, n) => {
-      const title = `Image ${n + 1}: ${label} (key ${n + 1})`, canvas = this.canvas();
-      const made = button(undefined, () => this.choose(n), { title, ariaLabel: title });
-      this.drawOn(canvas, data.sides[0].predictions, last, n);
-      made.append(canvas);
-      return made;
+      const title = `Image ${n + 1}: ${label} (key ${n + 1})`;
+      return imageButton(() => this.choose(n), { title, ariaLabel: title });
     }));
+    const [, , height, width] = data.sides[0].states.shape;
+    for (const canvas of this.all("canvas")) Object.assign(canvas, { width, height });
+    this.all(".fi-choice canvas").forEach((c, n) => this.drawOn(c, data.sides[0].predictions, last, n));
     this.stripped = null;
     this.width = 0;
-  }
-
-  makeSide(side, i) {
-    const figure = element("figure", "fi-film"), name = element("span");
-    name.append(element("span", "fi-long", "predicted data "), PREDICTION);
-    figure.append(caption(side, i), this.canvas(), this.canvas(), line(STATE, "noise", HELP.noise),
-      line(name, "RMS", HELP.distance));
-    return figure;
   }
 
   /** The name and the moments of one row of the strips. */
   makeStrip(side, i, what) {
     const name = element("div", "fi-name"), strip = element("div", "fi-strip");
     name.dataset.side = i;
-    name.append(element("b", "", side.title.split(",")[0]), ` ${what === "states" ? "xₜ" : PREDICTION}`);
+    name.append(element("b", "", side.title.split(",")[0]), ` ${what === "states" ? "xₜ" : "E[x₁ | xₜ]"}`);
     Object.assign(strip.dataset, { what, of: i });
     strip.append(...this.moments.map((k) => {
       const jump = () => this.act({ type: "jump", t: this.times[k] });
-      const made = button(undefined, jump, { tabIndex: -1, title: `t = ${side.times[k].toFixed(2)}` });
-      made.append(this.canvas());
-      return made;
+      return imageButton(jump, { tabIndex: -1, title: `t = ${side.times[k].toFixed(2)}` });
     }));
     return [name, strip];
   }
@@ -170,7 +150,7 @@ export class Film extends Clocked {
   /** Sizes for a width of the page. */
   lay(width, ratio) {
     Object.assign(this, { width, ratio });
-    const { width: w, height: h } = this.canvas();
+    const [, , h, w] = this.data.sides[0].states.shape;
     const label = Math.max(...this.all(".fi-name").map((node) => node.getBoundingClientRect().width));
     const sizes = filmSizes({ width, count: this.data.sides.length, moments: MOMENTS, h, w, label, ratio });
     const px = (n, k) => `${(n * k) / ratio}px`;

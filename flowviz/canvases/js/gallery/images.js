@@ -1,7 +1,5 @@
 /** What sheets and films share. */
 
-import { element } from "../base/dom.js";
-
 /** Draws the RGB image that starts at byte `at` at (x, y) of a 2D context. */
 export function drawImage(c, rgb, at, w, h, x = 0, y = 0) {
   const image = c.createImageData(w, h), out = image.data;
@@ -11,13 +9,11 @@ export function drawImage(c, rgb, at, w, h, x = 0, y = 0) {
   c.putImageData(image, x, y);
 }
 
-/** The caption of panel i. */
-export function caption({ title, note }, i) {
-  const made = element("figcaption");
-  made.dataset.side = i;
-  made.append(element("span", "", title));
-  if (note) made.append(element("span", "fi-note", note));
-  return made;
+/** Shows title and note of panel i in the caption of its figure. */
+export function fillCaption(figure, { title, note = "" }, i) {
+  const caption = figure.querySelector("figcaption"), [name, beside] = caption.children;
+  caption.dataset.side = i;
+  [name.textContent, beside.textContent] = [title, note];
 }
 
 /** Gives the elements of each panel its colour in the page's theme. */

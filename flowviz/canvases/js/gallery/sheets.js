@@ -3,7 +3,7 @@
 import { Canvas } from "../base/canvas.js";
 import { element } from "../base/dom.js";
 import { clamp } from "../base/numbers.js";
-import { caption, colourPanels, drawImage } from "./images.js";
+import { colourPanels, drawImage, fillCaption } from "./images.js";
 import { arranged } from "./layout.js";
 
 /** Height in CSS pixels of what is above the images. */
@@ -11,11 +11,7 @@ const RESERVE = 250;
 /** A place without an image, light and dark. */
 const EMPTY = { light: "#f0f2f4", dark: "#1b2227" };
 
-function labels(className, texts) {
-  const box = element("div", className);
-  box.append(...texts.map((text) => Object.assign(element("span", "", text), { title: text })));
-  return box;
-}
+const labels = (texts) => texts.map((text) => Object.assign(element("span", "", text), { title: text }));
 
 export class Sheets extends Canvas {
   constructor(root) {
@@ -45,13 +41,15 @@ export class Sheets extends Canvas {
   }
 
   build(panel, i) {
-    const figure = element("figure"), sheet = element("div", "fi-sheet"), canvas = element("canvas");
-    figure.classList.toggle("fi-bare", !panel.rows.length);
-    if (panel.columns.length)
-      sheet.append(element("div", "fi-corner", this.data.row_title), labels("fi-columns", panel.columns));
-    sheet.append(labels("fi-rows", panel.rows), canvas);
+    const figure = this.clone("fi-sheets"), canvas = figure.querySelector("canvas");
+    const [corner, columns, names] = figure.querySelector(".fi-sheet").children;
     const [rows, cols] = panel.cells.shape;
-    canvas.setAttribute("role", "img");
+    fillCaption(figure, panel, i);
+    figure.classList.toggle("fi-bare", !panel.rows.length);
+    corner.hidden = columns.hidden = !panel.columns.length;
+    corner.textContent = this.data.row_title;
+    columns.append(...labels(panel.columns));
+    names.append(...labels(panel.rows));
     canvas.setAttribute("aria-label", `${panel.title}: ${rows * cols} images`);
     canvas.addEventListener("mousemove", (event) => {
       const box = canvas.getBoundingClientRect();
@@ -59,7 +57,6 @@ export class Sheets extends Canvas {
       const k = clamp(Math.floor(((event.clientX - box.left) / box.width) * cols), 0, cols - 1);
       canvas.title = this.data.panels[i].tips[r * cols + k] ?? "";
     });
-    figure.append(caption(panel, i), sheet);
     return figure;
   }
 
@@ -107,10 +104,8 @@ export class Sheets extends Canvas {
       style.width = px(cols * (w + 1) - 1);
       style.height = px(rows * (h + 1) - 1);
       sheet.querySelector(".fi-rows").style.gridTemplateRows = `repeat(${rows}, ${px(h + 1)})`;
-      if (columns) {
-        columns.style.gridTemplateColumns = `repeat(${cols}, ${px(w + 1)})`;
-        columns.style.marginRight = px(-1); // no gap after the last image
-      }
+      columns.style.gridTemplateColumns = `repeat(${cols}, ${px(w + 1)})`;
+      columns.style.marginRight = px(-1); // no gap after the last image
       sheet.closest("figure").style.maxWidth = `${width}px`;
     });
     this.root.dataset.zoom = String(k);

@@ -10,20 +10,6 @@ import { axisEnd, curveAt, drawChart, stepUnder } from "./chart.js";
 /** Milliseconds from one live picture to the next. */
 const GLIDE = 450;
 
-/** The elements of one panel. */
-function makePanel() {
-  const figure = element("figure"), caption = element("figcaption"), box = element("div", "fm-plane");
-  const made = {
-    figure, name: element("span"), note: element("span", "fm-note"), canvas: element("canvas"),
-    message: element("p"), points: null,
-  };
-  caption.append(made.name, made.note);
-  made.canvas.setAttribute("role", "img");
-  box.append(made.canvas, made.message);
-  figure.append(caption, box);
-  return made;
-}
-
 export class Monitor extends Clocked {
   constructor(root) {
     super(root);
@@ -78,7 +64,7 @@ export class Monitor extends Clocked {
     this.data = data;
     this.ended = data.state === "ended" && data.frame_steps.length > 1;
     if (this.panels.length !== data.panels.length) {
-      this.panels = data.panels.map(makePanel);
+      this.panels = data.panels.map(() => this.makePanel());
       this.find(".fm-panels").replaceChildren(...this.panels.map((panel) => panel.figure));
     }
     this.find(".fm-board").dataset.panels = data.panels.length;
@@ -95,10 +81,16 @@ export class Monitor extends Clocked {
     this.redraw();
   }
 
+  makePanel() {
+    const figure = this.clone("fm-panel");
+    const [name, note, canvas, message] = figure.querySelectorAll("span, canvas, p");
+    return { figure, name, note, canvas, message, points: null };
+  }
+
   draw(now) {
     this.advance(now);
     const { data, ended } = this, share = Math.min(1, (now - this.began) / GLIDE), { playing } = this.clock;
-    this.theme = data.theme[this.page.theme];
+    this.theme = this.dress();
     this.panels.forEach((panel, j) => {
       panel.points = this.pointsOf(data.panels[j], this.from?.[j], share * (2 - share));
       this.drawPanel(panel, data.panels[j]);

@@ -4,26 +4,21 @@ import { drawAxes } from "../base/axes.js";
 import { Clocked } from "../base/canvas.js";
 import { SPEEDS } from "../base/clock.js";
 import { pixel, ramp, rgb } from "../base/colour.js";
-import { button, density, element, onKey, press, save, write } from "../base/dom.js";
+import { density, onKey, press, save, write } from "../base/dom.js";
 import { clamp } from "../base/numbers.js";
 import { decode } from "../base/wire.js";
 import { zoomed } from "./geometry.js";
 import { belongsToLecture, keyMeaning } from "./keys.js";
 import { LAYERS, paint } from "./layers.js";
 import { drawLegend, legendOf } from "./legend.js";
-import { FRAMES, fillCell, makeCell, readoutAt } from "./panels.js";
+import { FRAMES, fillCell, makeCell, showCell } from "./panels.js";
 import { picture } from "./picture.js";
 import { surface } from "./pixels.js";
 import { bindPlane } from "./plane.js";
 import { Resolution } from "./resolution.js";
 import { scenes } from "./scenes.js";
-import { drawSwatch } from "./swatches.js";
 
-/** Name of each layer's button and the entry of a scene that it draws. */
-const NAMES = {
-  particles: "Particles", trails: "Trails", density: "Density", field: "Field", data: "Data",
-  difference: "Difference",
-};
+/** The entry of a scene that a layer draws. */
 const NEEDS = { density: "density", field: "velocity", data: "data", difference: "difference" };
 /** Margins of the axes in CSS pixels, as in player.css. */
 const EDGE = { left: 28, top: 1 };
@@ -69,7 +64,7 @@ export class Player extends Clocked {
     if (first) this.start(head);
     this.root.style.setProperty("--reserve", `${head.reserve}px`);
     if (fresh) this.build();
-    this.dress();
+    this.colour();
     this.adopt();
   }
 
@@ -112,26 +107,26 @@ export class Player extends Clocked {
   learnedOf(i) { return this.view.density === "learned" ? this.learned[i] ?? null : null; }
 
   /** Colours of the page's theme. */
-  dress() {
-    const { theme: name } = this.page, theme = (this.theme = this.data.theme[name]);
+  colour() {
+    const theme = (this.theme = this.dress());
     this.textFont = this.font;
     const base = {
       density: ramp(theme.density), difference: ramp(theme.difference), opacity: 220,
       noise: pixel(rgb(theme.roles.noise)), data: pixel(rgb(theme.roles.data)),
-      arrow: pixel(rgb(theme.ink)), arrowOpacity: name === "dark" ? 150 : 138,
+      arrow: pixel(rgb(theme.ink)), arrowOpacity: this.root.dataset.theme === "dark" ? 150 : 138,
     };
     this.colours = this.body.panels.map((panel) => theme.roles[panel.role] ?? theme.ink);
     this.looks = this.colours.map((colour) => ({ ...base, role: pixel(rgb(colour)) }));
     this.cells.forEach(({ figure, row }, i) => {
       for (const node of [figure, row]) node.style.setProperty("--role", this.colours[i]);
     });
-    for (const node of this.all("[data-layer]"))
-      drawSwatch(node.firstChild, node.dataset.layer, theme, this.colours);
+    this.root.style.setProperty("--c-first", this.colours[0]);
+    this.root.style.setProperty("--c-last", this.colours.at(-1));
   }
 
   themed() {
     if (!this.data) return;
-    this.dress();
+    this.colour();
     this.changed();
   }
 
@@ -147,12 +142,13 @@ export class Player extends Clocked {
   build() {
     const { panels } = this.body;
     if (this.cells.length !== panels.length) {
-      this.cells = panels.map(() => makeCell((t) => this.act({ type: "jump", t })));
+      this.cells = panels.map(() => makeCell(this, (t) => this.act({ type: "jump", t })));
       this.cells.forEach((cell) => bindPlane(this, cell.plane));
       this.find(".fv-panels").replaceChildren(...this.cells.map((cell) => cell.figure));
       this.find(".fv-strip").replaceChildren(...this.cells.map((cell) => cell.row));
     }
     panels.forEach((panel, i) => fillCell(this.cells[i], panel));
+    this.root.dataset.panels = String(panels.length);
   }
 
   // ---- controls
@@ -164,12 +160,6 @@ export class Player extends Clocked {
       this.act({ type: "speed", speed: Number(speed.value) });
       this.report();
     });
-    this.find(".fv-layers").append(...LAYERS.map((name, i) => {
-      const made = button(undefined, null, { title: `${NAMES[name]} (${i + 1})` });
-      made.dataset.layer = name;
-      made.append(element("canvas", "fv-swatch"), element("span", "", NAMES[name]));
-      return made;
-    }));
     range.addEventListener("input", () => this.act({ type: "scrub", t: Number(range.value) }));
     range.addEventListener("change", () => this.act({ type: "release" }));
     root.addEventListener("click", (/** @type {any} */ event) => {
@@ -274,9 +264,8 @@ export class Player extends Clocked {
     this.dressControls(t);
     if (!this.resolution.moving || began - this.textTime > TEXT_INTERVAL) {
       this.textTime = began;
-      this.body.panels.forEach((panel, i) => panel.readouts.forEach((readout, j) =>
-        write(this.cells[i].readouts[strip ? 1 : 0][j], readoutAt(readout, panel.times, t))));
-      drawLegend(this.find(".fv-legend"), legendOf(this, t));
+      this.body.panels.forEach((panel, i) => showCell(this.cells[i][strip ? "row" : "figure"], panel, t));
+      drawLegend(this.find(".fv-legend").children, legendOf(this, t));
     }
     this.pictures += 1;
     Object.assign(this.root.dataset, {

@@ -6,11 +6,11 @@
 import { drawAxes } from "../base/axes.js";
 import { Clocked } from "../base/canvas.js";
 import { ramp } from "../base/colour.js";
-import { button, element, onDrag, onKey, press, save, sized, write } from "../base/dom.js";
+import { element, onDrag, onKey, press, save, showReadouts, sized, write } from "../base/dom.js";
 import { clamp, nearest } from "../base/numbers.js";
 import { surface } from "../player/pixels.js";
-import { notice, readouts } from "./notice.js";
-import { arrows, diamond, legendEntries, paintParts, paintPoints, paintTrajectories } from "./painting.js";
+import { legendOf, notice, readouts } from "./notice.js";
+import { arrows, diamond, paintParts, paintPoints, paintTrajectories } from "./painting.js";
 import { densityGrid, overParts, overPoints, room, summary } from "./posterior.js";
 import { grouped, ranks, rowsOf, selected } from "./selection.js";
 
@@ -22,8 +22,7 @@ const REACH = 2.4;
 const CELLS = 72;
 /** Margins in CSS pixels. */
 const EDGE = { left: 30, right: 2, top: 2 };
-const NAMES = { paths: "Paths", arrows: "Arrows", density: "Density" };
-const LAYERS = Object.keys(NAMES);
+const LAYERS = ["paths", "arrows", "density"];
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 export class Touch extends Clocked {
@@ -36,11 +35,6 @@ export class Touch extends Clocked {
     this.ride = false;
     this.trail = new Map(); // x at the rows of the table that this ride has visited
     this.layers = new Set();
-    this.find(".fw-layers").append(...LAYERS.map((name) => {
-      const made = button(NAMES[name], () => this.toggleLayer(name));
-      made.dataset.layer = name;
-      return made;
-    }));
     this.bind();
   }
 
@@ -54,7 +48,8 @@ export class Touch extends Clocked {
     if (first) this.begin(data.key, data.initial);
     this.k = Math.min(this.k, this.end);
     this.root.style.setProperty("--reserve", `${data.reserve}px`);
-    this.picture = null;
+    write(this.find(".fw-what"), legendOf(data));
+    write(this.find(".fw-path"), `conditional trajectories through (t, x), ${data.path}`);
     this.trail.clear();
     this.themed();
   }
@@ -83,6 +78,8 @@ export class Touch extends Clocked {
       play: () => this.act({ type: "toggle" }), toggleRide: () => this.toggleRide(), png: () => this.png(),
     };
     for (const node of this.all("[data-act]")) node.addEventListener("click", actions[node.dataset.act]);
+    for (const node of this.all("[data-layer]"))
+      node.addEventListener("click", () => this.toggleLayer(node.dataset.layer));
     range.addEventListener("input", () => {
       const k = Number(range.value);
       this.act({ type: "scrub", t: k === this.end ? 1 : this.data.times[k] }); // times may end before 1
@@ -177,16 +174,8 @@ export class Touch extends Clocked {
 
   themed() {
     if (!this.data) return;
-    const { theme } = this.page, ratio = devicePixelRatio || 1;
-    this.look = { ...this.data.theme[theme], dark: theme === "dark" };
-    this.find(".fw-legend").replaceChildren(...legendEntries(this.look, this.data).map(([text, draw]) => {
-      const item = element("span"), canvas = element("canvas"), g = canvas.getContext("2d");
-      canvas.width = 26 * ratio; canvas.height = 12 * ratio;
-      g.scale(ratio, ratio);
-      draw(g);
-      item.append(canvas, text);
-      return item;
-    }));
+    this.look = this.dress();
+    this.picture = null;
     this.redraw();
   }
 
@@ -199,7 +188,7 @@ export class Touch extends Clocked {
     this.range.value = this.k;
     press(this.find('[data-act="play"]'), this.clock.playing);
     press(this.find('[data-act="toggleRide"]'), this.ride);
-    for (const node of this.find(".fw-layers").children) press(node, this.layers.has(node.dataset.layer));
+    for (const node of this.all("[data-layer]")) press(node, this.layers.has(node.dataset.layer));
     Object.assign(this.root.dataset, {
       drawn: ++this.pictures, t: this.t.toFixed(3), x: this.x.toFixed(3), y: this.y.toFixed(3),
       u: drawn.u, v: drawn.v, exactU: exact.u, exactV: exact.v,
@@ -275,8 +264,7 @@ export class Touch extends Clocked {
 
   /** The density as a small picture, made again if t, data or theme change. */
   density(c) {
-    const name = `${this.k} ${this.look.dark}`;
-    if (this.picture?.name === name) return this.picture.canvas;
+    if (this.picture?.k === this.k) return this.picture.canvas;
     const grid = densityGrid(this.data.distribution, c, this.data.frame, CELLS);
     const peak = grid.slice().sort()[Math.floor(0.995 * grid.length)] || 1;
     const canvas = element("canvas"), s = surface(CELLS), colours = ramp(this.look.density);
@@ -284,7 +272,7 @@ export class Touch extends Clocked {
     canvas.width = canvas.height = CELLS;
     grid.forEach((v, i) => { s.px[i] = colours[(Math.sqrt(Math.min(1, v / peak)) * top) | 0]; });
     canvas.getContext("2d").putImageData(s.image, 0, 0);
-    this.picture = { name, canvas };
+    this.picture = { k: this.k, canvas };
     return canvas;
   }
 
@@ -298,28 +286,10 @@ export class Touch extends Clocked {
     clearTimeout(this.writing);
     if (now - this.textTime < 80) { this.writing = setTimeout(() => this.redraw(), 90); return; }
     this.textTime = now;
-    this.writeReadouts(readouts({ ...view, over, words }));
+    showReadouts(this.find(".fw-readouts"), readouts({ ...view, over, words }));
     const { post, drawn } = view;
     const html = notice({ ...view, n: post.n, over, words, heaviest: post.w[drawn.best] });
     if (html !== this.noticed) this.find(".fw-notice").innerHTML = this.noticed = html;
-  }
-
-  writeReadouts(rows) {
-    const list = this.find(".fw-readouts"), labels = rows.map(([label]) => label).join();
-    if (labels !== this.labels) {
-      this.labels = labels;
-      list.replaceChildren(...rows.map(([label, , , help]) => {
-        const item = Object.assign(element("div"), { title: help }), value = element("dd");
-        value.append(element("span"), " ", element("small"));
-        item.append(element("dt", "", label), value);
-        return item;
-      }));
-    }
-    rows.forEach(([, value, unit], i) => {
-      const [number, small] = list.children[i].lastChild.children;
-      write(number, value);
-      write(small, unit);
-    });
   }
 
   png() {

@@ -48,7 +48,14 @@ export function notice({ n, over, drawn, exact, words, heaviest }) {
   return out.join(" ");
 }
 
-/** Read-outs [label, value, unit, help] of a posterior and of the closed form. */
+/** The legend's text for what is shaded by weight. */
+export const legendOf = ({ over, words }) => (over === "parts" ? `${words.parts}, shaded by posterior weight`
+  : "data points, shaded and sized by posterior weight");
+
+/**
+ * Read-outs [label, value, unit, help] of a posterior and of the closed form.
+ * @returns {[string, string, string, string][]}
+ */
 export function readouts({ drawn, exact, post, over, words }) {
   const heaviest = post.w[drawn.best];
   return [

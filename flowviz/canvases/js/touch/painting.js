@@ -110,35 +110,3 @@ export function paintTrajectories({ g, X, Y, dot, look }, groups, post, { alpha,
   }
   g.globalAlpha = 1;
 }
-
-/**
- * The entries of the legend with functions that draw 26 x 12 pixels.
- * @returns {[string, (g: CanvasRenderingContext2D) => void][]}
- */
-export function legendEntries(look, { over, words, path }) {
-  const arrow = (colour, width, head) => (g) => {
-    g.strokeStyle = g.fillStyle = colour;
-    arrows(g, [[1, 6, 25, 6]], width, head);
-  };
-  const circle = (g, x, y, r, colour) => {
-    g.fillStyle = colour;
-    g.beginPath(); g.arc(x, y, r, 0, TURN); g.fill();
-  };
-  return [
-    [over === "parts" ? `${words.parts}, shaded by posterior weight`
-      : "data points, shaded and sized by posterior weight",
-    (g) => [0.35, 0.6, 1].forEach((a, i) => {
-      g.globalAlpha = a;
-      circle(g, 5 + 8 * i, 6, 2 + i, i ? look.data : look.noise);
-    })],
-    [`conditional trajectories through (t, x), ${path}`, (g) => {
-      g.strokeStyle = look.role; g.lineWidth = 1.2;
-      g.beginPath(); g.moveTo(3, 9); g.lineTo(25, 4); g.stroke();
-      circle(g, 3, 9, 2.4, look.noise);
-    }],
-    ["conditional velocities uₜ(x | x₁)", arrow(look.ink, 1.3, 7)],
-    ["their weighted mean", arrow(look.ink, 4, 11)],
-    ["closed form uₜ(x)", arrow(look.exact, 2.2, 8)],
-    ["E[x₁ | xₜ = x]", (g) => diamond(g, 13, 6, 5, look.data, look.paper)],
-  ];
-}
