@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from flowviz.device import limit_threads
-from flowviz.solvers import METHODS, Field, Solution, solve
+from flowviz.solvers import Field, Solution, solve
 
 __all__ = [
     "LogProb",
@@ -248,33 +248,25 @@ def _backward(
     integrals = len(probe) if probe is not None and probe.ndim > x.ndim else 1
     start = torch.cat([x.flatten(1), x.new_zeros(len(x), integrals)], dim=1)
     times = torch.tensor([t_max, 0.0], dtype=torch.float64)
-    joint = _Joint(field, x.shape[1:], METHODS[method].weights, probe)
-    return solve(joint, start, times, method, **budget)
+    return solve(_Joint(field, x.shape[1:], probe), start, times, method, **budget)
 
 
 class _Joint:
     """States and the integrals of their divergence as one field on rows (B, D + 1) or (B, D + K).
 
-    There is one integral, or one for each of K probes. It does not act back on the states, so
-    that stages of weight 0 need no divergence: more than half of the midpoint method's work.
+    There is one integral, or one for each of K probes. The states do not depend on it, so that a
+    stage of weight 0 needs no divergence: more than half of the midpoint method's work.
     """
 
-    def __init__(
-        self,
-        field: Field,
-        shape: torch.Size,
-        weights: tuple[float, ...],
-        probe: Tensor | None,
-    ) -> None:
+    def __init__(self, field: Field, shape: torch.Size, probe: Tensor | None) -> None:
         self.field = field
         self.shape = shape
-        self.weights = weights or (1.0,)
         self.probe = probe
-        self.calls = 0
 
     def __call__(self, t: Tensor, rows: Tensor) -> Tensor:
-        weight = self.weights[self.calls % len(self.weights)]
-        self.calls += 1
+        return self.weighted(t, rows, 1.0)
+
+    def weighted(self, t: Tensor, rows: Tensor, weight: float) -> Tensor:
         dim = self.shape.numel()
         x = rows[:, :dim].reshape(-1, *self.shape)
         if weight:

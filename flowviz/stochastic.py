@@ -117,7 +117,7 @@ def sample(
 
     Raises:
         ValueError: the arguments do not fit each other.
-        SolveError: the state left the finite numbers, or there are too many steps.
+        SolveError: the solve diverged, or there are too many steps.
         SolveCancelled: should_stop said so.
     """
     entry = SAMPLERS[sampler]
@@ -133,17 +133,17 @@ def sample(
             f"grid must lie within 0 and the path's last time {path.t_max:g}; "
             f"got {grid[0].item():g} to {grid[-1].item():g}."
         )
-    counted = Counted(field, grid, should_stop)
+    counted = Counted(field, should_stop)
     x, states = x_0, [x_0]
     for k, (t, t_next) in enumerate(pairwise(grid)):
-        u = counted(t - counted.latest, x)
+        u = counted(t, x)
         z = torch.zeros_like(x)
         if noise:
             z = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x)
         x = entry.step(path, t, t_next, x, u, noise, z)
         if not x.isfinite().all():
             raise SolveError(
-                f"{entry.label} left the finite numbers in step {k} of {len(grid) - 1}, at "
+                f"{entry.label} diverged in step {k} of {len(grid) - 1}, at "
                 f"t = {t.item():.6g}; take more steps or less noise.",
                 t.item(),
             )

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["registry", "bounds", "draws", "roots", "device", "distributed", "files", "lectures"],
     ["glossary", "schedulers", "distributions", "couplings", "settings", "progress"],
-    ["paths", "datasets", "metrics", "networks"],
+    ["paths", "datasets", "metrics", "networks", "methods"],
     ["objectives", "solvers", "grids"],
     ["fields", "densities", "straightness", "stochastic"],
     ["training", "checkpoints"],

@@ -5,7 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from torchdiffeq import odeint
 
+from flowviz.datasets import dataset
+from flowviz.fields import exact_field
+from flowviz.methods import Method, Tableau
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS, SolveCancelled, SolveError, solve, steps_for
@@ -47,15 +51,95 @@ def test_weights_are_those_of_one_step(name):
         seen.append(t.item())
         return torch.exp(t) * torch.ones_like(x)
 
-    steps = 2 if METHODS[name].last_euler else 1  # so that the first is a whole one
+    steps = 2 if METHODS[name].final else 1  # so that the first is a whole one
     x_0 = torch.zeros(1, 1, dtype=torch.float64)
     solution = solve(field, x_0, ends(0, 0.5 * steps), name, steps=steps)
-    stages = seen[: METHODS[name].stages]
-    expected = 0.5 * sum(
-        w * math.exp(t) for w, t in zip(METHODS[name].weights, stages, strict=True)
-    )
+    step = METHODS[name].step
+    stages = seen[: step.evaluations]
+    expected = 0.5 * sum(w * math.exp(t) for w, t in zip(step.weights, stages, strict=True))
     assert solution.step_states[1].item() == pytest.approx(expected, abs=1e-12)
     assert METHODS[name].evaluates_end == (0.5 * steps in seen)
+
+
+def curl(t, x):
+    """A nonlinear field of the plane."""
+    turned = torch.stack([-x[:, 1], x[:, 0]], dim=1)
+    return torch.sin(3 * t) * x - x.square().sum(1, keepdim=True) * turned / 4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["euler", "midpoint", "heun2", "heun3", "rk4"])
+def test_fixed_steps_are_those_of_torchdiffeq_to_round_off(name, dtype):
+    x_0 = torch.randn(50, 2, generator=torch.Generator().manual_seed(4)).to(dtype)
+    grid = torch.linspace(0, 0.999, 21, dtype=torch.float64) ** 2
+    own = {"heun2": "heun"}.get(name, name)
+    found = solve(curl, x_0, grid[[0, -1]], own, grid=grid)
+    expected = odeint(curl, x_0, grid, method=name)
+    digits = 200 * torch.finfo(dtype).eps  # which 20 steps of this field amplify
+    torch.testing.assert_close(found.step_states, expected, rtol=digits, atol=digits)
+
+
+def test_edm_is_heun_with_a_last_step_of_euler():
+    x_0 = torch.randn(50, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    grid = torch.linspace(0, 1, 6, dtype=torch.float64)
+    found = solve(curl, x_0, grid[[0, -1]], "edm", grid=grid)
+    before = odeint(curl, x_0, grid[:-1], method="heun2")
+    after = odeint(curl, before[-1], grid[-2:], method="euler")
+    expected = torch.cat([before, after[1:]])
+    torch.testing.assert_close(found.step_states, expected, rtol=1e-14, atol=1e-14)
+    assert found.nfe == 9
+
+
+class Exponential:
+    """x exp(dt) by hand: a step that no tableau describes."""
+
+    evaluations, evaluates_end = 1, False
+
+    def __call__(self, evaluate, t, t_next, x):
+        return x + (torch.exp(t_next - t) - 1) * evaluate(t, x, 1.0)
+
+
+@pytest.mark.parametrize("step", [Tableau((1 / 4, 3 / 4), ((2 / 3,),)), Exponential()])
+def test_a_new_method_is_one_row(monkeypatch, step):
+    """Ralston's method, which torchdiffeq lacks, and a function."""
+    added = Method("new", "Added in a test.", 2, step)
+    monkeypatch.setitem(METHODS, "new", added)
+    x_0 = torch.ones(3, 2, dtype=torch.float64)
+    assert steps_for("new", 8 * step.evaluations) == 8
+    solution = solve(lambda t, x: x, x_0, ends(0, 1), "new", steps=8)
+    assert solution.nfe == 8 * step.evaluations
+    close = {"rtol": 0.01} if isinstance(step, Tableau) else {"rtol": 1e-12}
+    torch.testing.assert_close(solution.states[-1], math.e * x_0, atol=0, **close)
+
+
+def test_step_control_uses_the_worst_state():
+    """One state among 2,000 oscillates fast: it keeps the tolerance as it does alone."""
+
+    def field(t, x):
+        return torch.cos(x[:, 1:] * t) * x[:, 1:] * torch.tensor([1.0, 0.0], dtype=x.dtype)
+
+    rates = torch.full((2_000,), 0.5, dtype=torch.float64)
+    rates[7] = 60.0
+    x_0 = torch.stack([torch.zeros_like(rates), rates], dim=1)
+    tol = 1e-5
+    found = solve(field, x_0, ends(0, 1), "dopri5", tol=tol).states[-1]
+    alone = solve(field, x_0[7:8], ends(0, 1), "dopri5", tol=tol).states[-1]
+    error = (found[:, 0] - torch.sin(rates)).abs()
+    assert error.max() < 10 * tol and (alone[0, 0] - math.sin(60)).abs() < 10 * tol
+
+
+def test_adding_an_outlier_moves_others_by_about_the_tolerance():
+    """By about their own error: one of 300 starts where two basins meet, which magnifies it."""
+    path = AffinePath(SCHEDULERS["ot"]())
+    field = exact_field(path, dataset("checkerboard").distribution)
+    x_0 = torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    more = torch.cat([x_0, torch.tensor([[40.0, -35.0]], dtype=torch.float64)])
+    tol = 1e-5
+    without, with_it = (
+        solve(field, x, path.clock(2), "dopri5", tol=tol).states[-1][:300] for x in (x_0, more)
+    )
+    moved = (without - with_it).norm(dim=1)
+    assert moved.quantile(0.99) < 20 * tol and moved.max() < 200 * tol
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -290,7 +290,7 @@ def test_bad_arguments_are_refused_in_words() -> None:
         run(grid=grid.flip(0))
     with pytest.raises(ValueError, match=r"last time 0.999; got 0 to 1"):
         run(grid=torch.tensor([0.0, 1.0]))
-    with pytest.raises(SolveError, match="left the finite numbers in step 0 of 4, at t = 0"):
+    with pytest.raises(SolveError, match="diverged in step 0 of 4, at t = 0"):
         run(field=lambda t, x: torch.full_like(x, math.inf))
     with pytest.raises(SolveCancelled):
         run(should_stop=lambda: True)

@@ -127,7 +127,11 @@ def add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int
         help=f"number of function evaluations of a fixed-step solver (default: {default})",
     )
     budget.add_argument(
-        "--tol", type=float, metavar="X", help="tolerance of an adaptive solver (default: 1e-5)"
+        "--tol",
+        type=float,
+        metavar="X",
+        help="tolerance of an adaptive solver: the largest estimated error of any sample in a "
+        "step, which the flow can magnify (default: 1e-5)",
     )
 
 

@@ -275,8 +275,7 @@ def field_of(checkpoint: ImageCheckpoint, y: Tensor | None, guidance: float = 1.
 def nearest_nfe(solver: str, nfe: int) -> int:
     """The most evaluations up to `nfe` that a fixed-step solver can take, or its least."""
     entry = METHODS[solver]
-    steps = max(1, (nfe + (entry.evaluations - 1) * entry.last_euler) // entry.evaluations)
-    return entry.nfe(steps)
+    return entry.nfe(entry.steps_within(nfe))
 
 
 def sample(

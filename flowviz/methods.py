@@ -1,0 +1,237 @@
+"""Integration methods: what one step of an ODE solver computes, and what it costs.
+
+A method is one row of METHODS. A fixed-step method carries its step: a Butcher tableau, or any
+object that is called like one. An adaptive method names torchdiffeq's implementation.
+
+References:
+    Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I
+    Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models,
+    https://arxiv.org/abs/2206.00364
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from flowviz.registry import Registry
+
+__all__ = ["METHODS", "Adaptive", "Evaluate", "Method", "Step", "Tableau", "steps_for"]
+
+Evaluate = Callable[[Tensor, Tensor, float], Tensor]
+"""A time () float64, states (B, *) and the weight of this evaluation in the step's result, to
+velocities (B, *). A field may skip what only counts if the weight is not 0."""
+
+
+class Step(Protocol):
+    """One step of a fixed-step method."""
+
+    @property
+    def evaluations(self) -> int:
+        """Number of evaluations of the field."""
+
+    @property
+    def evaluates_end(self) -> bool:
+        """Whether the field is evaluated at the end of the step."""
+
+    def __call__(self, evaluate: Evaluate, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
+        """The states at t_next () of x (B, *) at t (), shape (B, *)."""
+
+
+@dataclass(frozen=True)
+class Tableau:
+    """A step of an explicit Runge-Kutta method, by its Butcher tableau.
+
+    Attributes:
+        weights: b, of the stages in the result.
+        rows: a, of the earlier stages in the state of each stage after the first.
+    """
+
+    weights: tuple[float, ...]
+    rows: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def evaluations(self) -> int:
+        """Number of stages."""
+        return len(self.weights)
+
+    @property
+    def evaluates_end(self) -> bool:
+        """Whether a stage lies at the end of the step."""
+        return any(sum(row) == 1 for row in self.rows)
+
+    def __call__(self, evaluate: Evaluate, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
+        """The states at t_next () of x (B, *) at t (), shape (B, *)."""
+        dt = t_next - t
+        slopes: list[Tensor] = []
+        for row, weight in zip(((), *self.rows), self.weights, strict=True):
+            node = sum(row)
+            at = t_next if node == 1 else t + node * dt if node else t
+            slopes.append(evaluate(at, _moved(x, dt, row, slopes), weight))
+        return _moved(x, dt, self.weights, slopes)
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """An adaptive Runge-Kutta method of torchdiffeq.
+
+    Attributes:
+        solver: its name there.
+        evaluations: number of evaluations of each step tried; the first stage is reused.
+        evaluates_end: whether a stage lies at the end of the step; so it is for all of them.
+    """
+
+    solver: str
+    evaluations: int
+    evaluates_end: bool = True
+
+
+@dataclass(frozen=True)
+class Method:
+    """An integration method.
+
+    Attributes:
+        label: its name in menus and legends.
+        sentence: what it does.
+        order: the power of the step size with which the error at the last time decreases.
+        step: its step.
+        final: replaces the last step of a fixed-step method; None: the last is like the others.
+    """
+
+    label: str
+    sentence: str
+    order: int
+    step: Step | Adaptive
+    final: Step | None = None
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the method chooses its steps by a tolerance."""
+        return isinstance(self.step, Adaptive)
+
+    @property
+    def evaluations(self) -> int:
+        """Number of evaluations of a step."""
+        return self.step.evaluations
+
+    @property
+    def evaluates_end(self) -> bool:
+        """Whether the field is evaluated at the last time, where it is stiff for sharp data."""
+        return (self.final or self.step).evaluates_end
+
+    def steps(self, count: int) -> Iterator[Step]:
+        """The steps of a solve with `count` steps of a fixed-step method."""
+        assert not self.adaptive
+        yield from [self.step] * (count - 1)
+        yield self.final or self.step
+
+    def nfe(self, count: int) -> int:
+        """Number of evaluations that `count` steps of a fixed-step method take."""
+        assert not self.adaptive
+        return self.evaluations * (count - 1) + (self.final or self.step).evaluations
+
+    def steps_within(self, nfe: int) -> int:
+        """The largest number of steps that take at most `nfe` evaluations, but at least 1."""
+        return max(1, (nfe - self.nfe(1)) // self.evaluations + 1)
+
+
+def steps_for(method: str, nfe: int) -> int:
+    """The number of steps with which a fixed-step method takes exactly `nfe` evaluations.
+
+    Raises:
+        ValueError: no number of steps does, or the method is adaptive.
+    """
+    entry = METHODS[method]
+    if entry.adaptive:
+        raise ValueError(
+            f"{method} chooses its own steps and NFE; give it a tolerance, not {nfe}."
+        )
+    steps = entry.steps_within(nfe)
+    if entry.nfe(steps) == nfe:
+        return steps
+    near = [entry.nfe(n) for n in (steps, steps + 1)]
+    near = near[:1] if nfe < near[0] else near
+    raise ValueError(
+        f"{method} cannot take exactly {nfe} evaluations; "
+        f"the nearest that it can: {' and '.join(map(str, near))}."
+    )
+
+
+def _moved(x: Tensor, dt: Tensor, weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:
+    """x + dt times the weighted sum of the slopes, each (B, *)."""
+    total = None
+    for weight, slope in zip(weights, slopes, strict=False):
+        if weight:
+            total = weight * slope if total is None else torch.add(total, slope, alpha=weight)
+    return x if total is None else x + dt * total
+
+
+METHODS: Registry[Method] = Registry("solver")
+
+EULER = Tableau((1.0,))
+HEUN = Tableau((1 / 2, 1 / 2), ((1.0,),))
+
+METHODS["euler"] = Method("Euler", "One evaluation a step, along the tangent.", 1, EULER)
+METHODS["midpoint"] = Method(
+    "midpoint",
+    "Follows the velocity found half a step ahead; never evaluates the last time.",
+    2,
+    Tableau((0.0, 1.0), ((1 / 2,),)),
+)
+METHODS["heun"] = Method(
+    "Heun",
+    "Averages the velocities at both ends of Euler's step, the last time included.",
+    2,
+    HEUN,
+)
+METHODS["edm"] = Method(
+    "Heun, last step Euler (EDM)",
+    "Heun's method with an Euler step at the end, which avoids the stiff last evaluation.",
+    2,
+    HEUN,
+    final=EULER,
+)
+METHODS["heun3"] = Method(
+    "Heun, 3rd order",
+    "Three evaluations a step, at 0, 1/3 and 2/3 of it.",
+    3,
+    Tableau((1 / 4, 0.0, 3 / 4), ((1 / 3,), (0.0, 2 / 3))),
+)
+METHODS["rk4"] = Method(
+    "Runge-Kutta 4 (3/8 rule)",
+    "Kutta's 3/8 rule: four evaluations a step, at 0, 1/3, 2/3 and the end of it.",
+    4,
+    Tableau((1 / 8, 3 / 8, 3 / 8, 1 / 8), ((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))),
+)
+METHODS["adaptive-heun"] = Method(
+    "Heun-Euler 2(1), adaptive",
+    "Heun's method with Euler's as its error estimate.",
+    2,
+    Adaptive("adaptive_heun", 1),
+)
+METHODS["fehlberg2"] = Method(
+    "Fehlberg 2(1), adaptive",
+    "Second order; its error estimate is small, so that its error exceeds tol some hundred times.",
+    2,
+    Adaptive("fehlberg2", 2),
+)
+METHODS["bosh3"] = Method(
+    "Bogacki-Shampine 3(2), adaptive",
+    "Third order; cheap where a loose tolerance suffices.",
+    3,
+    Adaptive("bosh3", 3),
+)
+METHODS["dopri5"] = Method(
+    "Dormand-Prince 5(4), adaptive",
+    "Fifth order: the solver of the paper's likelihoods and samples.",
+    5,
+    Adaptive("dopri5", 6),
+)
+METHODS["dopri8"] = Method(
+    "Dormand-Prince 8(7), adaptive",
+    "Eighth order; for references at tight tolerances.",
+    8,
+    Adaptive("dopri8", 13),
+)
