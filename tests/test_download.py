@@ -3,12 +3,14 @@
 import hashlib
 import re
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from flowviz.cli import main
-from flowviz.datasets.download import DOWNLOADS, Download, download
+from flowviz.datasets.download import Download, download
+from flowviz.datasets.images import IMAGE_SETS
 
 CONTENT = bytes(i * i % 251 for i in range(700_000))
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -106,7 +108,7 @@ def test_wrong_content_is_deleted_and_a_damaged_file_is_named(serve, entry, tmp_
         fetched(entry, tmp_path, server.url)
     assert not list(tmp_path.iterdir())
     (tmp_path / entry.file).write_bytes(b"something else")
-    with pytest.raises(ValueError, match="is there but damaged"):
+    with pytest.raises(ValueError, match="is damaged; delete it"):
         fetched(entry, tmp_path, server.url)
     (tmp_path / entry.file).unlink()
     server.content = CONTENT * 3  # more than the file has: no more of it is taken
@@ -130,7 +132,9 @@ def test_server_that_cannot_be_reached_is_one_sentence(serve, entry, tmp_path, m
 def test_command_puts_the_file_where_the_reader_looks(serve, entry, tmp_path, monkeypatch, capsys):
     server = serve()
     monkeypatch.setenv("FLOWVIZ_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(DOWNLOADS, "cifar10", entry)
+    monkeypatch.setitem(
+        IMAGE_SETS, "cifar10", replace(IMAGE_SETS["cifar10"], downloads=(entry,))
+    )
     assert main(["download", "cifar10", "--url", server.url]) == 0
     assert "700,000 bytes with the published checksum" in capsys.readouterr().out
     assert (tmp_path / "data" / "cifar-10-binary.tar.gz").read_bytes() == CONTENT
@@ -139,7 +143,7 @@ def test_command_puts_the_file_where_the_reader_looks(serve, entry, tmp_path, mo
 
 
 def test_official_file_is_the_binary_one():
-    official = DOWNLOADS["cifar10"]
+    (official,) = IMAGE_SETS["cifar10"].downloads
     assert official.url == "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
     # As https://www.cs.toronto.edu/~kriz/cifar.html states it.
     assert official.md5 == "c32a1d4ab5d03f1284b67883e8d87530"

@@ -20,7 +20,7 @@ from flowviz.checkpoints.images import (
     write_quality,
 )
 from flowviz.cli import main
-from flowviz.datasets.images import CLASSES, IMAGE_SETS, ImageSet, image_set
+from flowviz.datasets.images import IMAGE_SETS, ImageSetEntry, image_set
 from flowviz.experiments.image_quality import (
     CLASSIFIER,
     Judge,
@@ -511,9 +511,10 @@ def coloured(tmp_path, monkeypatch):
     def drawn(split, folder):
         generator = torch.Generator().manual_seed(len(split))
         images = torch.randint(256, (24, 3, 32, 32), generator=generator, dtype=torch.uint8)
-        return ImageSet("coloured", "Coloured", images, torch.arange(24) % 10, CLASSES)
+        return images.numpy(), np.arange(24) % 10
 
-    monkeypatch.setitem(IMAGE_SETS, "coloured", drawn)
+    classes = IMAGE_SETS["cifar10"].classes
+    monkeypatch.setitem(IMAGE_SETS, "coloured", ImageSetEntry("Coloured", classes, drawn))
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
     data = image_set("coloured")
     training = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)

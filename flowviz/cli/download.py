@@ -2,7 +2,7 @@
 
 import argparse
 
-from flowviz.cli.arguments import Commands, add_command
+from flowviz.cli.arguments import Commands, NamesHelp, add_command
 from flowviz.cli.printing import Progress
 
 
@@ -12,28 +12,38 @@ def add(commands: Commands) -> None:
         commands,
         "download",
         _download,
-        "fetch an image set from its authors and check it; a second call goes on with a first",
+        "download an image set and verify it; a repeated call continues",
         "cifar10",
     )
-    parser.add_argument("name", metavar="NAME", help="cifar10 (170 MB)")
     parser.add_argument(
-        "--to",
-        metavar="FOLDER",
-        help="where to put it (default: $FLOWVIZ_DATA, else ./data, where it is looked for)",
+        "name",
+        metavar="NAME",
+        help=NamesHelp("image set: %(names)s", "flowviz.datasets.images", "IMAGE_SETS"),
     )
     parser.add_argument(
-        "--url", metavar="URL", help="another server of the same file; its checksum must be right"
+        "--to", metavar="FOLDER", help="data folder (default: $FLOWVIZ_DATA, else ./data)"
+    )
+    parser.add_argument(
+        "--url",
+        metavar="URL",
+        help="another address of the same file, or of the folder of several files; the checksum "
+        "must be the published one",
     )
 
 
 def _download(options: argparse.Namespace) -> None:
-    from flowviz.datasets.download import DOWNLOADS, download
-    from flowviz.datasets.images import folder_of_data
+    from flowviz.datasets.download import download
+    from flowviz.datasets.images import IMAGE_SETS, data_folder
 
-    entry = DOWNLOADS[options.name]
-    folder = folder_of_data() if options.to is None else options.to
-    progress = Progress(f"{options.name}, kB")
-    for here, size in download(entry, folder, url=options.url):
-        progress.show(here // 1000, size // 1000)
-    progress.end()
-    print(f"{folder}/{entry.file}: {entry.size:,} bytes with the published checksum")
+    entries = IMAGE_SETS[options.name].downloads
+    folder = data_folder() if options.to is None else options.to
+    if not entries:
+        print(f"{options.name} needs no download.")
+    for entry in entries:
+        url = options.url
+        if url is not None and len(entries) > 1:
+            url = f"{url.rstrip('/')}/{entry.file.rpartition('/')[2]}"
+        with Progress(f"{entry.file}, kB") as progress:
+            for done, size in download(entry, folder, url=url):
+                progress.show(done // 1000, size // 1000)
+        print(f"{folder}/{entry.file}: {entry.size:,} bytes with the published checksum")

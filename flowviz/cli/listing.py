@@ -29,13 +29,17 @@ def add(commands: Commands) -> None:
 def _names(options: argparse.Namespace) -> None:
     from flowviz.couplings import COUPLINGS
     from flowviz.datasets import DATASETS
+    from flowviz.datasets.images import IMAGE_SETS
     from flowviz.grids import GRIDS
     from flowviz.metrics import METRICS
+    from flowviz.metrics.images import IMAGE_METRICS
+    from flowviz.networks import IMAGE_NETWORKS
     from flowviz.objectives import OBJECTIVES
     from flowviz.schedulers import SCHEDULERS
     from flowviz.solvers import METHODS
 
     registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
+    registries += [IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
     labels = {
         registry.kind: {name: getattr(entry, "label", "") for name, entry in registry.items()}
         for registry in registries

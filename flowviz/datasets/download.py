@@ -1,4 +1,4 @@
-"""Files of image sets from their authors' servers, in pieces and checked before they are used."""
+"""Downloads of image sets from their authors' servers, resumable and verified by checksum."""
 
 import hashlib
 import http.client
@@ -9,25 +9,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flowviz.datasets.images import ARCHIVE, CIFAR10_MD5
-from flowviz.registry import Registry
+__all__ = ["Download", "download", "md5_of"]
 
-__all__ = ["DOWNLOADS", "Download", "download"]
+CHUNK = 2**18
+"""Bytes that are read at once."""
 
-PIECE = 2**18
 TIMEOUT = 30.0
-"""Seconds without a byte after which a server is given up."""
+"""Seconds without a byte after which a download fails."""
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that can be had.
+    """A file to download.
 
     Attributes:
-        url: where.
-        file: its name on the disk, which is what the reader of the set looks for.
+        url: its address.
+        file: its path in the data folder, where the reader of the set looks for it.
         md5: the checksum that its authors publish.
-        size: its bytes.
+        size: number of bytes.
     """
 
     url: str
@@ -36,40 +35,33 @@ class Download:
     size: int
 
 
-DOWNLOADS: Registry[Download] = Registry("download")
-DOWNLOADS["cifar10"] = Download(
-    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", ARCHIVE, CIFAR10_MD5, 170_052_171
-)
-
-
 def download(
     entry: Download, folder: str | Path, *, url: str | None = None
 ) -> Iterator[tuple[int, int]]:
-    """Yields (bytes here, bytes of all) as the file comes into the folder.
+    """Downloads a file into a folder, yielding (bytes so far, bytes in total).
 
-    What has come lies in a file with the further suffix .part, from which a later call goes on;
-    the file gets its name when it is whole and has its checksum. A file that is there already and
-    right is left, and nothing is asked of the network.
+    Incomplete files have the additional suffix .part, from which a later call continues. The file
+    gets its name when it is complete and has its checksum. Nothing is requested if it exists.
 
     Args:
         entry: which file.
-        folder: where to put it; it is made if need be.
-        url: another place to take it from; the checksum holds all the same.
+        folder: the data folder; created if it does not exist.
+        url: another address of the same file.
 
     Raises:
-        ValueError: the server cannot be reached or breaks off (what came is kept), or sends
-            something else (which is deleted).
+        ValueError: the server cannot be reached or the connection is lost (the .part file stays),
+            or the content is wrong (the .part file is deleted).
     """
-    folder, url = Path(folder), url or entry.url
+    url = url or entry.url
     if not url.startswith(("http://", "https://")):
         raise ValueError(f"The address must begin with https:// or http://; got {url!r}.")
-    target = folder / entry.file
+    target = Path(folder) / entry.file
     if target.exists():
-        if _md5(target) != entry.md5:
-            raise ValueError(f"{target} is there but damaged; delete it and download it again.")
+        if md5_of(target) != entry.md5:
+            raise ValueError(f"{target} is damaged; delete it and download it again.")
         yield entry.size, entry.size
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
         yield from _fetch(url, part, entry.size)
@@ -78,54 +70,55 @@ def download(
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, OSError) and error.filename:
             raise  # of the disk, not of the network
-        here = part.stat().st_size if part.exists() else 0
+        done = part.stat().st_size if part.exists() else 0
         reason = getattr(error, "reason", None) or error
         raise ValueError(
             f"{url} cannot be reached or broke off ({reason or type(error).__name__}); "
-            f"{here:,} bytes are kept. Go online and give the command again, or put "
-            f"{entry.file} into {folder} by hand."
+            f"{done:,} bytes are saved. Go online and repeat the command, or copy "
+            f"{entry.file} into {folder}."
         ) from error
     if part.stat().st_size < entry.size:
         raise ValueError(
-            f"{url} broke off after {part.stat().st_size:,} of {entry.size:,} bytes; give the "
-            "command again to go on."
+            f"{url} broke off after {part.stat().st_size:,} of {entry.size:,} bytes; repeat the "
+            "command to continue."
         )
-    found = _md5(part)
+    found = md5_of(part)
     if found != entry.md5:
         part.unlink()
         raise ValueError(
-            f"What {url} sent has the md5 {found}, not {entry.md5}; it was deleted. Give the "
-            "command again."
+            f"The content of {url} has the md5 {found}, not {entry.md5}; it was deleted. Repeat "
+            "the command."
         )
     os.replace(part, target)
 
 
-def _fetch(url: str, part: Path, size: int) -> Iterator[tuple[int, int]]:
-    """Lets `part` grow to at most `size` bytes, from where it is."""
-    here = part.stat().st_size if part.exists() else 0
-    if here > size:
-        part.unlink()
-        here = 0
-    yield here, size
-    if here == size:
-        return
-    request = urllib.request.Request(url, headers={"User-Agent": "flowviz"})
-    if here:
-        request.add_header("Range", f"bytes={here}-")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-        start = answer.headers.get("Content-Range", "")
-        if answer.status != 206 or not start.startswith(f"bytes {here}-"):
-            here = 0  # it sends all from the beginning
-        with part.open("ab" if here else "wb") as file:
-            while here < size:
-                piece = answer.read(min(PIECE, size - here))
-                if not piece:
-                    return
-                file.write(piece)
-                here += len(piece)
-                yield here, size
-
-
-def _md5(path: Path) -> str:
+def md5_of(path: Path) -> str:
+    """The MD5 checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _fetch(url: str, part: Path, size: int) -> Iterator[tuple[int, int]]:
+    """Appends to `part` until it has `size` bytes."""
+    done = part.stat().st_size if part.exists() else 0
+    if done > size:
+        part.unlink()
+        done = 0
+    yield done, size
+    if done == size:
+        return
+    request = urllib.request.Request(url, headers={"User-Agent": "flowviz"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        start = answer.headers.get("Content-Range", "")
+        if answer.status != 206 or not start.startswith(f"bytes {done}-"):
+            done = 0  # the server sends the whole file
+        with part.open("ab" if done else "wb") as file:
+            while done < size:
+                chunk = answer.read(min(CHUNK, size - done))
+                if not chunk:
+                    return
+                file.write(chunk)
+                done += len(chunk)
+                yield done, size

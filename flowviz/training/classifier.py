@@ -16,6 +16,7 @@ from torch.nn import functional
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.distributed import ALONE, Processes
+from flowviz.draws import stream
 from flowviz.networks.classifier import Classifier
 from flowviz.training.run import TrainingConfig, TrainingRun
 
@@ -131,7 +132,7 @@ class ClassifierRun(TrainingRun[ClassifierConfig], config=ClassifierConfig):
 
     def build_generator(self) -> Generator:
         """See `TrainingRun.build_generator`."""
-        return _generator(self.config.seed, 0, 0)
+        return stream(self.config.seed, "weights", 0)
 
     def build(self, generator: Generator | None) -> nn.Module:
         """See `TrainingRun.build`."""
@@ -181,7 +182,7 @@ def _batch(config: ClassifierConfig, data: ImageSet, step: int) -> tuple[Tensor,
     epoch, position = divmod(step, len(data) // config.batch)
     order = _order(config.seed, epoch, len(data))
     chosen = order[position * config.batch : (position + 1) * config.batch]
-    generator = _generator(config.seed, 2, step)
+    generator = stream(config.seed, "batch", step)
     x = data.to_unit(data.images[chosen])
     if config.flips:
         flipped = torch.rand(len(x), generator=generator) < 0.5
@@ -198,12 +199,7 @@ def _batch(config: ClassifierConfig, data: ImageSet, step: int) -> tuple[Tensor,
     return x.contiguous(memory_format=torch.channels_last), data.labels[chosen]
 
 
-def _generator(seed: int, purpose: int, n: int) -> Generator:
-    """The generator of the n-th draw of a purpose: weights 0, orders 1 or batches 2."""
-    return Generator().manual_seed((seed << 34) + (purpose << 32) + n)
-
-
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, n: int) -> Tensor:
     """The order of the n images in an epoch."""
-    return torch.randperm(n, generator=_generator(seed, 1, epoch))
+    return torch.randperm(n, generator=stream(seed, "order", epoch))

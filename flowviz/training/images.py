@@ -12,7 +12,6 @@ Each of several processes (`flowviz.distributed`) draws the whole batch and keep
 they make the steps of one process but for the order in which gradients are summed.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -28,6 +27,7 @@ from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.device import finest_float
 from flowviz.distributed import ALONE, Processes
+from flowviz.draws import stream
 from flowviz.fields import LearnedField
 from flowviz.networks import IMAGE_NETWORKS
 from flowviz.objectives import OBJECTIVES
@@ -218,7 +218,7 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
     chosen = torch.tensor(
         [_order(config.seed, i // len(data), len(data))[i % len(data)] for i in positions]
     )
-    generator = _generator(config.seed, "batch", step)
+    generator = stream(config.seed, "batch", step)
     x_1 = data.to_unit(data.images[chosen])
     flipped = torch.rand(n, generator=generator) < 0.5
     if config.flips:
@@ -272,9 +272,9 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         if processes.world > 1:
             self._mean_loss = DistributedDataParallel(self._mean_loss)
 
-    def build_generator(self) -> Generator:
+    def buildstream(self) -> Generator:
         """See `TrainingRun.build_generator`."""
-        return _generator(self.config.seed, "weights", 0)
+        return stream(self.config.seed, "weights", 0)
 
     def build(self, generator: Generator | None) -> nn.Module:
         """See `TrainingRun.build`."""
@@ -299,7 +299,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         devices = [self.device] if self.device.type == "cuda" else []
         purpose = f"dropout/{self.processes.rank}" if self.processes.rank else "dropout"
         with torch.random.fork_rng(devices):
-            torch.manual_seed(_seed(config.seed, purpose, self.step))
+            torch.manual_seed(stream(config.seed, purpose, self.step).initial_seed())
             for i, part in enumerate(zip(*parts, strict=True)):
                 with self._summing(last=i == n - 1):
                     yield self._loss(ImageBatch(*part)) / n
@@ -371,17 +371,7 @@ def build_image_field(
     )
 
 
-def _seed(seed: int, purpose: str, n: int) -> int:
-    """The seed of the n-th draw of a purpose."""
-    digest = hashlib.sha256(f"{seed}/{purpose}/{n}".encode()).digest()
-    return int.from_bytes(digest[:7])
-
-
-def _generator(seed: int, purpose: str, n: int) -> Generator:
-    return Generator().manual_seed(_seed(seed, purpose, n))
-
-
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, n: int) -> list[int]:
     """The order of the n images in an epoch."""
-    return torch.randperm(n, generator=_generator(seed, "order", epoch)).tolist()
+    return torch.randperm(n, generator=stream(seed, "order", epoch)).tolist()

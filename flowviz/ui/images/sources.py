@@ -25,7 +25,7 @@ from flowviz.checkpoints.images import (
     locate_images,
     read_quality,
 )
-from flowviz.datasets.images import CLASSES
+from flowviz.datasets.images import IMAGE_SETS
 from flowviz.device import choose_device
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
@@ -221,10 +221,11 @@ def _opened(name: str, content: bytes) -> Source:
 
 
 def _placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
-    """The checkpoint on the device that draws, its classes called as CIFAR-10's where they are."""
+    """The checkpoint on the device that samples, with the class names of its image set."""
     card = loaded.checkpoint.card
-    if card.data == "cifar10" and len(card.classes) == len(CLASSES):
-        checkpoint = replace(loaded.checkpoint, card=replace(card, classes=CLASSES))
+    classes = IMAGE_SETS[card.data].classes if card.data in IMAGE_SETS else ()
+    if classes and len(card.classes) == len(classes):
+        checkpoint = replace(loaded.checkpoint, card=replace(card, classes=classes))
         loaded = replace(loaded, checkpoint=checkpoint)
     device = choose_device()
     if device.type == "cuda":  # other accelerators lack float64, in which times are kept
