@@ -17,7 +17,7 @@ from flowviz.checkpoints.images import describe_classifier, load_classifier, sav
 from flowviz.cli import main
 from flowviz.datasets.images import image_set
 from flowviz.distributed import ALONE, Processes, processes
-from flowviz.experiments.image_quality import measure_reference, save_reference
+from flowviz.experiments.image_judge import measure_reference, save_reference
 from flowviz.networks.classifier import Classifier
 from flowviz.training import train
 from flowviz.training.classifier import ClassifierConfig

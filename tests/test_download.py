@@ -132,9 +132,7 @@ def test_server_that_cannot_be_reached_is_one_sentence(serve, entry, tmp_path, m
 def test_command_puts_the_file_where_the_reader_looks(serve, entry, tmp_path, monkeypatch, capsys):
     server = serve()
     monkeypatch.setenv("FLOWVIZ_DATA", str(tmp_path / "data"))
-    monkeypatch.setitem(
-        IMAGE_SETS, "cifar10", replace(IMAGE_SETS["cifar10"], downloads=(entry,))
-    )
+    monkeypatch.setitem(IMAGE_SETS, "cifar10", replace(IMAGE_SETS["cifar10"], downloads=(entry,)))
     assert main(["download", "cifar10", "--url", server.url]) == 0
     assert "700,000 bytes with the published checksum" in capsys.readouterr().out
     assert (tmp_path / "data" / "cifar-10-binary.tar.gz").read_bytes() == CONTENT

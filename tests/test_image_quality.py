@@ -21,27 +21,32 @@ from flowviz.checkpoints.images import (
 )
 from flowviz.cli import main
 from flowviz.datasets.images import IMAGE_SETS, ImageSetEntry, image_set
-from flowviz.experiments.image_quality import (
-    CLASSIFIER,
+from flowviz.experiments.image_copies import nearest_training
+from flowviz.experiments.image_judge import (
     Judge,
-    QualityPoint,
-    bits_per_dimension,
     classifier_judge,
-    judge_samples,
+    classifier_name,
     load_reference,
     measure_reference,
+    save_reference,
+)
+from flowviz.experiments.image_likelihood import bits_per_dimension
+from flowviz.experiments.image_quality import (
+    Fid,
+    QualityPoint,
+    judge_samples,
     merged,
-    nearest_training,
     nfe_configs,
     points_from,
     quality_sweep,
-    save_reference,
     training_quality,
-    ways_of,
 )
+from flowviz.experiments.image_views import adaptive_steps, pixel_straightness
 from flowviz.experiments.images import ImageConfig, sample_all
 from flowviz.fields import LearnedField
 from flowviz.metrics.images import (
+    IMAGE_METRICS,
+    ImageMetric,
     Inception,
     Moments,
     features_of,
@@ -54,7 +59,7 @@ from flowviz.networks.classifier import Classifier
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
-from flowviz.training import train
+from flowviz.training import classifier, train
 from flowviz.training.classifier import (
     ClassifierConfig,
     accuracy,
@@ -118,7 +123,7 @@ def test_distance_of_normal_distributions_is_that_of_the_formula():
         wanted += np.trace(a.covariance + b.covariance - 2 * root)
         assert frechet(a, b) == pytest.approx(wanted, abs=1e-5)
         assert frechet(a, b) == pytest.approx(frechet(b, a))
-    with pytest.raises(ValueError, match="equally many"):
+    with pytest.raises(ValueError, match="as many features"):
         frechet(a, Moments(np.zeros(2), np.eye(2), 9))
 
 
@@ -294,6 +299,14 @@ def test_bits_refuse_other_images():
         bits_per_dimension(NORMAL, TEST.images[:1], probes=0)
 
 
+def test_draws_of_a_classifier_follow_its_seed():
+    runs = [next(train(replace(SMALL, seed=seed), TRAIN)) for seed in (0, 1, 0)]
+    first, other, again = (run.saved_state()["network.head.weight"] for run in runs)
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    epochs = [classifier._batch(replace(SMALL, seed=seed), TRAIN, 0)[1] for seed in (0, 1)]
+    assert not torch.equal(*epochs)
+
+
 def test_classifier_goes_on_to_the_bit(tmp_path):
     *_, whole = train(SMALL, TRAIN)
     states = train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST)
@@ -375,15 +388,23 @@ def test_samples_are_judged_at_their_floor_and_class(judge):
     point = judge_samples(NORMAL, config, judge)
     drawn = sample_all(NORMAL, config)
     features = judge.features(drawn.images)
-    assert point.frechet == pytest.approx(frechet(moments(features), judge.reference), rel=1e-3)
-    assert point.accuracy == pytest.approx((judge.classes(features) == drawn.labels).mean())
+    assert point.measures["frechet"] == pytest.approx(
+        frechet(moments(features), judge.reference), rel=1e-3
+    )
+    assert point.measures["accuracy"] == pytest.approx(
+        (judge.classes(features) == drawn.labels).mean()
+    )
     assert (point.nfe, point.passes, point.classes, point.floor) == (4, 8, (3, 5), None)
     whole = judge_samples(NORMAL, replace(config, classes=TEN), judge)
     assert whole.classes == () and whole.floor == judge.floor(60)
-    assert judge_samples(NORMAL, replace(config, classes=()), judge).accuracy is None
+    assert judge_samples(NORMAL, replace(config, classes=()), judge).measures["accuracy"] is None
     other = Judge(replace(judge.card, size=32), judge.network, judge.reference, {})
     with pytest.raises(ValueError, match="judges images of"):
         judge_samples(NORMAL, config, other)
+
+
+def marked_as_known(point, **measures):
+    return replace(point, measures=point.measures | {"frechet": -1.0} | measures)
 
 
 def test_sweep_takes_over_what_is_known(judge):
@@ -391,10 +412,10 @@ def test_sweep_takes_over_what_is_known(judge):
     configs = nfe_configs(config, (1, 2, 3, 4))
     assert [c.nfe for c in configs] == [2, 4]
     points = list(quality_sweep(NORMAL, configs, judge))
-    marked = replace(points[0], frechet=-1.0)
+    marked = marked_as_known(points[0])
     again = list(quality_sweep(NORMAL, configs, judge, known=[marked]))
     assert again == [marked, points[1]]
-    kept = merged({"points": [asdict(marked)], "other": 1}, points)
+    kept = merged({"points": [marked.as_dict()], "other": 1}, points)
     assert points_from(kept) == points and kept["other"] == 1
     assert points_from({"points": [{"solver": "euler"}]}) == []
     assert points_from({"points": [kept["points"][0] | {"solver": "unheard-of"}]}) == []
@@ -404,11 +425,31 @@ def test_sweep_takes_over_what_is_known(judge):
 def test_points_of_some_classes_and_of_all_are_not_taken_for_each_other(judge):
     some = ImageConfig(nfe=2, classes=(3,), n=20)
     whole = replace(some, classes=TEN)
-    known = [replace(p, frechet=-1.0) for p in quality_sweep(NORMAL, [whole], judge)]
+    known = [marked_as_known(p) for p in quality_sweep(NORMAL, [whole], judge)]
     found = list(quality_sweep(NORMAL, [some], judge, known=known))
-    assert found[0].frechet > 0 and found[0].classes == (3,)
-    kept = merged({"points": [asdict(known[0])]}, found)
+    assert found[0].measures["frechet"] > 0 and found[0].classes == (3,)
+    kept = merged({"points": [known[0].as_dict()]}, found)
     assert set(points_from(kept)) == {*known, *found}
+
+
+def test_new_metric_is_one_entry(judge, trained, monkeypatch, capsys):
+    brightness = ImageMetric("brightness", "Mean pixel.", lambda judged: judged.images.mean())
+    monkeypatch.setitem(IMAGE_METRICS, "brightness", brightness)
+    config = ImageConfig(nfe=2, n=60, classes=TEN)
+    mean = sample_all(NORMAL, config).images.mean()
+    assert judge_samples(NORMAL, config, judge).measures["brightness"] == pytest.approx(mean)
+    (old,) = quality_sweep(NORMAL, [config], judge, metrics=["frechet"])
+    (point,) = quality_sweep(NORMAL, [config], judge, known=[old])
+    assert {*point.measures} == {"frechet", "accuracy", "fid", "brightness"}
+    words = ("evaluate", "normal-ot", "--classifier", "digits-classifier", "-n", 60, "--nfe", 2)
+    code, said, _ = run(capsys, *words, "--metrics", "brightness", "--guidance", 2)
+    assert code == 0 and "brightness" in said.splitlines()[0] and f"{mean:.4g}" in said
+    code, said, _ = run(capsys, *words, "--metrics", "brightnes")
+    assert code == 2
+    assert "brightness" in run(capsys, "names")[1]
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    assert "brightness" in capsys.readouterr().out
 
 
 @pytest.mark.filterwarnings(IGNORED)
@@ -421,21 +462,20 @@ def test_fid_states_its_protocol(judge, script):
 
     real = moments(features_of(Grey(), TRAIN.images))
     config = ImageConfig(nfe=2, n=60)
-    point = judge_samples(
-        NORMAL, config, judge, inception=Grey(), fid_moments=real, fid_name="digits train"
-    )
+    fid = Fid.of_images(Grey(), TRAIN)
+    point = judge_samples(NORMAL, config, judge, fid=fid)
     drawn = sample_all(NORMAL, config)
     seen = moments(features_of(Grey(), torch.from_numpy(drawn.images)))
-    assert point.fid == pytest.approx(frechet(seen, real), rel=1e-3)
+    assert point.measures["fid"] == pytest.approx(frechet(seen, real), rel=1e-3)
     assert "60 samples against digits train (1498)" in point.fid_protocol
     assert "bilinear" in point.fid_protocol
-    fid = {"inception": Grey(), "fid_moments": real, "fid_name": "digits train"}
-    marked = replace(point, frechet=-1.0)
-    assert list(quality_sweep(NORMAL, [config], judge, known=[marked], **fid)) == [marked]
-    plain = replace(marked, fid=None, fid_protocol="")
+    marked = marked_as_known(point)
+    assert list(quality_sweep(NORMAL, [config], judge, known=[marked], fid=fid)) == [marked]
+    plain = replace(marked_as_known(point, fid=None), fid_protocol="")
     for known, name in ((plain, "digits train"), (marked, "other numbers")):
-        (anew,) = quality_sweep(NORMAL, [config], judge, known=[known], **fid | {"fid_name": name})
-        assert anew.frechet == point.frechet and name in anew.fid_protocol
+        other = replace(fid, name=name)
+        (anew,) = quality_sweep(NORMAL, [config], judge, known=[known], fid=other)
+        assert anew.measures["frechet"] == point.measures["frechet"] and name in anew.fid_protocol
 
 
 def test_copies_of_training_images_are_found(judge):
@@ -448,8 +488,10 @@ def test_copies_of_training_images_are_found(judge):
     assert plain.feature_index is None and np.array_equal(plain.pixel_distance, plain.floor)
 
 
-def test_steps_and_straightness_of_the_ways():
-    steps, straight = ways_of(NORMAL, ImageConfig(n=3, classes=(2,), guidance=1.0), tol=1e-2)
+def test_adaptive_steps_and_straightness():
+    config = ImageConfig(n=3, classes=(2,), guidance=1.0)
+    steps = adaptive_steps(NORMAL, config, tol=1e-2)
+    straight = pixel_straightness(NORMAL, config, tol=1e-2)
     assert steps["nfe"] > 6 and steps["times"][0] == 0 and steps["n"] == 3
     assert straight.arc_over_chord >= 1
 
@@ -473,7 +515,9 @@ def run(capsys, *options):
 
 def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
     words = ("evaluate", "normal-ot", "--classifier", "digits-classifier", "-n", 50)
-    code, said, _ = run(capsys, *words, "--nfe", 2, 4, "--guidance", 1, "--save", "--ways", 2)
+    code, said, _ = run(
+        capsys, *words, "--nfe", 2, 4, "--guidance", 1, "--save", "--straightness", 2
+    )
     assert code == 0 and "It is not FID" in said and "S " in said
     kept = read_quality("normal-ot")
     assert [point["nfe"] for point in kept["points"]] == [2, 4] and "straightness" in kept
@@ -497,11 +541,14 @@ def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
     np.save(tmp_path / "s.npy", np.zeros((2, 3, 4)))
     assert run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits")[0] == 2
     code, _, said = run(capsys, *words, "--metrics", "w2")
-    assert code == 2 and "for checkpoints of the plane" in said
+    assert code == 2 and "Unknown image metric 'w2'" in said
     code, _, said = run(capsys, *words, "--likelihood", 10)
     assert code == 2 and "for checkpoints of the plane" in said
     code, _, said = run(capsys, *words, "--fid-stats", "x.npz")
     assert code == 2 and "goes with --fid" in said
+
+
+CIFAR10 = ("--classifier", "cifar10-classifier")
 
 
 @pytest.fixture
@@ -527,19 +574,8 @@ def coloured(tmp_path, monkeypatch):
 
 @pytest.mark.filterwarnings(IGNORED)
 def test_command_measures_fid_by_each_protocol(coloured, script, tmp_path, capsys):
-    words = (
-        "evaluate",
-        coloured,
-        "-n",
-        12,
-        "--nfe",
-        2,
-        "--guidance",
-        1,
-        "--save",
-        "--fid",
-        script,
-    )
+    words = ("evaluate", coloured, "-n", 12, "--nfe", 2, "--guidance", 1, "--save", *CIFAR10)
+    words = (*words, "--fid", script)
     code, said, error = run(capsys, *words)
     assert code == 0, error
     assert "FID: 12 samples against Coloured train (24)" in said and "bilinear" in said
@@ -563,7 +599,7 @@ def test_command_judges_snapshots(coloured, tmp_path, capsys):
     config = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)
     for _ in train_in_folder(config, tmp_path / "run", image_set("coloured"), grid_every=0):
         pass
-    words = ("evaluate", coloured, "-n", 10, "--nfe", 2, "--guidance", 1, "--save")
+    words = ("evaluate", coloured, "-n", 10, "--nfe", 2, "--guidance", 1, "--save", *CIFAR10)
     code, said, error = run(capsys, *words, "--snapshots", tmp_path / "run")
     assert code == 0, error
     assert "after 64 images" in said and "after 128 images" in said
@@ -602,9 +638,9 @@ def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):
 
 def test_shipped_classifier_is_small_good_and_has_its_reference(monkeypatch):
     monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
-    card, _ = load_classifier()
+    card, _ = load_classifier(classifier_name("cifar10"))
     assert card.quality["test_accuracy"] >= 0.88 and card.quality["test_images"] == 10_000
-    assert locate_images(CLASSIFIER).stat().st_size <= 3_000_000
-    judge = classifier_judge()
+    assert locate_images(classifier_name("cifar10")).stat().st_size <= 3_000_000
+    judge = classifier_judge(classifier_name("cifar10"))
     assert judge.reference.n == 50_000 and judge.reference.mean.shape == (192,)
     assert 0 < judge.floor(10_000) < judge.floor(2_000) < judge.floor(500)

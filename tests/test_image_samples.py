@@ -23,22 +23,23 @@ from flowviz.checkpoints.images import (
     write_quality,
 )
 from flowviz.cli import main
-from flowviz.datasets.images import ImageSet, image_set
-from flowviz.experiments.images import (
+from flowviz.datasets.images import ImageSet, image_set, montage
+from flowviz.experiments.image_views import (
     STUDY_NFES,
-    ImageConfig,
     all_classes,
-    field_of,
     film,
-    image_noise,
     interpolation,
-    montage,
-    nearest_nfe,
     nfe_grid,
     pixel_straightness,
+    spherical,
+)
+from flowviz.experiments.images import (
+    ClassField,
+    ImageConfig,
+    image_noise,
+    nearest_nfe,
     sample,
     sample_all,
-    spherical,
 )
 from flowviz.solvers import METHODS, SolveCancelled
 from flowviz.training.folder import train_in_folder
@@ -223,7 +224,7 @@ def test_solve_can_be_cancelled():
 
 
 def test_counting_leaves_the_checkpoint_as_it_was():
-    field = field_of(OT, torch.tensor([1]), 2.0)
+    field = ClassField(OT, torch.tensor([1]), 2.0)
     x = torch.zeros((1, *OT.shape))
     with torch.no_grad():
         field(torch.tensor(0.5, dtype=torch.float64), x)

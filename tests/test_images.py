@@ -209,9 +209,10 @@ def test_damaged_idx_file_is_refused(tmp_path, name, data, sentence):
 
 def test_fashion_mnist_trains_with_the_networks_of_cifar10(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FLOWVIZ_DATA", str(folder))
-    words = ["train", "--data", "fashion-mnist", "--images", "4", "--batch", "2", "--device", "cpu"]
-    monkeypatch.setattr("flowviz.training.images.sample_grid", lambda _: torch.zeros(4, 4, 1).byte())
-    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    grid = np.zeros((4, 4, 1), np.uint8)
+    monkeypatch.setattr("flowviz.training.images.sample_grid", lambda _: grid)
+    words = ["--data", "fashion-mnist", "--images", "4", "--batch", "2", "--device", "cpu"]
+    assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
     assert "step 2 of 2" in capsys.readouterr().out
 
 

@@ -18,7 +18,8 @@ from flowviz.canvases.images import FilmView
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import describe_classifier, write_quality
 from flowviz.datasets.images import image_set
-from flowviz.experiments.image_quality import Judge, QualityPoint, measure_reference
+from flowviz.experiments.image_judge import Judge, measure_reference
+from flowviz.experiments.image_quality import QualityPoint
 from flowviz.figures.images import Steps, step_sizes
 from flowviz.solvers import SolveCancelled
 from flowviz.training.classifier import ClassifierConfig, ClassifierRun
@@ -125,9 +126,9 @@ def test_what_a_view_does_not_use_cannot_be_moved(tiny, link, fixed):
 def test_stored_quality_is_drawn_and_told(tiny):
     def point(nfe, value):
         passes = 2.0 * nfe
-        return vars(
-            QualityPoint("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, passes, value, 0.4, 0.5)
-        )
+        measures = {"frechet": value, "accuracy": 0.5}
+        drawn = ("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, passes)
+        return QualityPoint(*drawn, measures, 0.4).as_dict()
 
     walked = {"tol": 1e-3, "nfe": 14, "times": [0, 0.4, 1], "rejected": [[0.4, 0.6]]}
     app = opened_with(tiny, {"points": [point(4, 9.0), point(20, 5.0)], "steps": walked})
@@ -168,7 +169,8 @@ def test_measuring_draws_the_class_asked_for_as_a_curve_of_its_own(tiny, figures
 def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
     def point(nfe, fid, protocol):
         asked = ("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, 2.0 * nfe)
-        return asdict(QualityPoint(*asked, 5.0, 0.4, 0.5, fid, protocol))
+        measures = {"frechet": 5.0, "accuracy": 0.5, "fid": fid}
+        return QualityPoint(*asked, measures, 0.4, protocol).as_dict()
 
     ways = ["500 samples against A; bilinear", "500 samples against B; bicubic"]
     for told, labels in ((ways[:1], ["500 images"]), (ways, ["protocol 1", "protocol 2"])):
@@ -182,7 +184,8 @@ def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
 
 def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
     def point(nfe, value):
-        return QualityPoint("midpoint", nfe, "uniform", None, 200, 0, nfe, nfe, value, None, None)
+        measures = {"frechet": value}
+        return QualityPoint("midpoint", nfe, "uniform", None, 200, 0, nfe, nfe, measures)
 
     better, worse = [point(10, 3.0), point(50, 9.0)], [point(10, 4.0), point(50, 2.0)]
     text = measures.quality_words(["OT", "VP"], [better, worse])
@@ -200,7 +203,8 @@ def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
 
 def test_a_solver_that_the_end_of_the_path_spoils_is_named_with_the_reason():
     def point(solver, value):
-        return QualityPoint(solver, 20, "uniform", 1.0, 1_000, 0, 20, 20, value, 0.2, 0.5)
+        measures = {"frechet": value, "accuracy": 0.5}
+        return QualityPoint(solver, 20, "uniform", 1.0, 1_000, 0, 20, 20, measures, 0.2)
 
     far, near = ([point("midpoint", 4.0), point("rk4", rk4)] for rk4 in (32.0, 5.0))
     text = measures.end_words(["OT", "VP"], ["ot", "vp"], [near, far])
@@ -210,10 +214,11 @@ def test_a_solver_that_the_end_of_the_path_spoils_is_named_with_the_reason():
 
 
 def test_points_of_two_seeds_are_two_curves(tiny, figures):
+    measures = {"frechet": 5.0, "accuracy": 0.5}
     points = [
-        asdict(
-            QualityPoint("midpoint", nfe, "uniform", 2.0, 50, seed, nfe, 2 * nfe, 5.0, 0.4, 0.5)
-        )
+        QualityPoint(
+            *("midpoint", nfe, "uniform", 2.0, 50, seed, nfe, 2 * nfe), measures, 0.4
+        ).as_dict()
         for seed in (0, 5)
         for nfe in (4, 10)
     ]

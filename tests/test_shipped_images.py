@@ -10,8 +10,10 @@ import pytest
 from flowviz.checkpoints import FOLDER
 from flowviz.checkpoints.images import load_images, locate_images, read_quality
 from flowviz.cli import main
-from flowviz.experiments.image_quality import classifier_judge, judge_samples
-from flowviz.experiments.images import ImageConfig, nfe_grid, sample_all
+from flowviz.experiments.image_judge import classifier_judge, classifier_name
+from flowviz.experiments.image_quality import judge_samples
+from flowviz.experiments.image_views import nfe_grid
+from flowviz.experiments.images import ImageConfig, sample_all
 
 NAMES = ("cifar10-ot", "cifar10-vp")
 LARGEST = 12_000_000
@@ -58,8 +60,10 @@ def test_classes_are_recognised_in_guided_samples():
     kept = [p for p in points("cifar10-ot") if (p["nfe"], p["guidance"]) == (20, 2.0)]
     assert kept and all(p["accuracy"] >= 0.6 for p in kept)
     config = ImageConfig(nfe=10, n=50, classes=tuple(range(10)), guidance=2.0, seed=7)
-    found = judge_samples(load_images("cifar10-ot"), config, classifier_judge())
-    assert found.accuracy >= 0.7  # of 50: 0.86 of them, +- 0.05, are expected
+    found = judge_samples(
+        load_images("cifar10-ot"), config, classifier_judge(classifier_name("cifar10"))
+    )
+    assert found.measures["accuracy"] >= 0.7  # of 50: 0.86 of them, +- 0.05, are expected
     assert found.passes == 20
 
 
@@ -91,6 +95,6 @@ def test_sample_writes_images_of_a_class(name, tmp_path, capsys):
     assert main([*words, "--out", str(out)]) == 0, capsys.readouterr().err
     images = np.load(out)
     assert (images.shape, images.dtype) == ((64, 3, 32, 32), np.uint8)
-    judge = classifier_judge()
+    judge = classifier_judge(classifier_name("cifar10"))
     cats = judge.classes(judge.features(images)) == judge.card.classes.index("cat")
     assert cats.mean() > 0.3, "chance is 0.1"

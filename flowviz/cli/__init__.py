@@ -17,9 +17,9 @@ from flowviz.cli import (
     download,
     evaluate,
     experiment,
-    images,
     listing,
     points,
+    real_images,
     sample,
     train,
     train_images,
@@ -30,7 +30,7 @@ __all__ = ["GROUPS", "build_parser", "main"]
 
 GROUPS = (
     *(listing, data, download, train, sample, evaluate, experiment, points),
-    *(train_images, images),
+    *(train_images, real_images),
 )
 """The modules with commands, in the order of --help; each has a function `add(commands)`."""
 

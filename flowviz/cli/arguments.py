@@ -229,21 +229,26 @@ def check_kept(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
 
 
 class NamesHelp(str):
-    """Help text in which %(names)s is the names of a registry, imported when help is printed."""
+    """Help text with the names of registries, which are imported when help is printed.
 
-    registry: tuple[str, str]
+    NamesHelp("solver: %(METHODS)s", METHODS="flowviz.solvers")
+    """
 
-    def __new__(cls, text: str, module: str, registry: str) -> "NamesHelp":
-        """Text with the names of `module.registry`."""
+    modules: dict[str, str]
+
+    def __new__(cls, text: str, **modules: str) -> "NamesHelp":
+        """Text with the names of registries, given as registry=module."""
         help = super().__new__(cls, text)
-        help.registry = module, registry
+        help.modules = modules
         return help
 
     def __mod__(self, params: Mapping[str, Any]) -> str:
         """The text as argparse formats it."""
-        module, registry = self.registry
-        names = getattr(importlib.import_module(module), registry)
-        return str(self) % {**params, "names": ", ".join(names)}
+        registries = {
+            name: getattr(importlib.import_module(module), name)
+            for name, module in self.modules.items()
+        }
+        return str(self) % {**params, **{k: ", ".join(names) for k, names in registries.items()}}
 
 
 def tolerance(options: argparse.Namespace) -> float:

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "name",
         metavar="NAME",
-        help=NamesHelp("image set: %(names)s", "flowviz.datasets.images", "IMAGE_SETS"),
+        help=NamesHelp("image set: %(IMAGE_SETS)s", IMAGE_SETS="flowviz.datasets.images"),
     )
     parser.add_argument(
         "--to", metavar="FOLDER", help="data folder (default: $FLOWVIZ_DATA, else ./data)"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flowviz.cli.arguments import (
     NFES,
     Commands,
+    NamesHelp,
     add_checkpoint,
     add_command,
     add_draws,
@@ -18,7 +19,8 @@ from flowviz.cli.arguments import (
     is_adaptive,
     solve_config,
 )
-from flowviz.cli.images import add_drawing, add_judging, draws_images, evaluate_images
+from flowviz.cli.images import add_drawing, draws_images
+from flowviz.cli.judging import add_judging, evaluate_images
 from flowviz.cli.printing import Progress, rounded, table
 
 if TYPE_CHECKING:
@@ -52,7 +54,12 @@ def add(commands: Commands) -> None:
         "--metrics",
         nargs="+",
         metavar="NAME",
-        help="measures to take (`flowviz names`; default: all; w2 and mmd are slow)",
+        help=NamesHelp(
+            "metrics (default: all; w2 and mmd are slow); of the plane: %(METRICS)s; of images: "
+            "%(IMAGE_METRICS)s",
+            METRICS="flowviz.metrics",
+            IMAGE_METRICS="flowviz.metrics.images",
+        ),
     )
     evaluate.add_argument(
         "--seeds",

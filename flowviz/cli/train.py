@@ -119,28 +119,27 @@ def _add_images(training: argparse.ArgumentParser) -> None:
     images = training.add_argument_group(
         "images",
         NamesHelp(
-            "--data %(names)s trains a network in the folder FILE; --seconds is then the length "
-            "of this call. The files of a set are in $FLOWVIZ_DATA or ./data. `torchrun "
+            "--data %(IMAGE_SETS)s trains a network in the folder FILE; --seconds is then the "
+            "length of this call. The files of a set are in $FLOWVIZ_DATA or ./data. `torchrun "
             "--nproc-per-node N -m %(prog)s ...` divides each batch between N processes",
-            "flowviz.datasets.images",
-            "IMAGE_SETS",
+            IMAGE_SETS="flowviz.datasets.images",
         ),
     )
     images.add_argument(
         "--preset",
         metavar="NAME",
         help=NamesHelp(
-            "complete config: %(names)s (default: small, as the shipped fields; tiny is a first "
-            "try; torchcfm, as its --model icfm, and paper are as published, untested here)",
-            "flowviz.training.images",
-            "IMAGE_PRESETS",
+            "complete config: %(IMAGE_PRESETS)s (default: small, as the shipped fields; tiny is a "
+            "first try; torchcfm, as its --model icfm, and paper are as published, untested here)",
+            IMAGE_PRESETS="flowviz.training.images",
         ),
     )
     images.add_argument(
         "--network",
         metavar="NAME",
         help=NamesHelp(
-            "network: %(names)s (default: the preset's)", "flowviz.networks", "IMAGE_NETWORKS"
+            "network: %(IMAGE_NETWORKS)s (default: the preset's)",
+            IMAGE_NETWORKS="flowviz.networks",
         ),
     )
     images.add_argument(

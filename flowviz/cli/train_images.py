@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         "--data",
         metavar="NAME",
         help=NamesHelp(
-            "image set: %(names)s (default: cifar10)", "flowviz.datasets.images", "IMAGE_SETS"
+            "image set: %(IMAGE_SETS)s (default: cifar10)", IMAGE_SETS="flowviz.datasets.images"
         ),
     )
     training.add_argument("--epochs", type=int, metavar="N", help="number of passes over the set")
@@ -112,7 +112,7 @@ def _train_classifier(options: argparse.Namespace) -> int:
     from flowviz.checkpoints import checkpoint_file
     from flowviz.checkpoints.images import describe_classifier, load_classifier, save_images
     from flowviz.datasets.images import image_set
-    from flowviz.experiments.image_quality import measure_reference, save_reference
+    from flowviz.experiments.image_judge import measure_reference, save_reference
     from flowviz.files import check_target
     from flowviz.training.classifier import ClassifierConfig, accuracy
     from flowviz.training.folder import read_config, saved_run, train_in_folder
@@ -142,10 +142,9 @@ def _train_classifier(options: argparse.Namespace) -> int:
         quality={"test_accuracy": right, "test_images": len(test)},
     )
     save_images(out, run.ema, card)
-    progress = Progress("features of real images")
     card, network = load_classifier(out)  # as stored, rounding included
-    save_reference(out, measure_reference(card, network, train, test, on_batch=progress.show))
-    progress.end()
+    with Progress("features of real images") as progress:
+        save_reference(out, measure_reference(card, network, train, test, on_batch=progress.show))
     print(f"{out}: {right:.2%} of {len(test)} test images")
     return 0
 

@@ -8,11 +8,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from flowviz.datasets.cifar import CIFAR10_CLASSES, CIFAR10_DOWNLOAD, read_cifar10
@@ -20,7 +22,7 @@ from flowviz.datasets.download import Download
 from flowviz.datasets.idx import idx_downloads, idx_reader
 from flowviz.registry import Registry
 
-__all__ = ["IMAGE_SETS", "ImageSet", "ImageSetEntry", "data_folder", "image_set"]
+__all__ = ["IMAGE_SETS", "ImageSet", "ImageSetEntry", "data_folder", "image_set", "montage", "png"]
 
 SPLITS = ("train", "test")
 
@@ -138,6 +140,27 @@ def image_set(name: str, split: str = "train", folder: str | Path | None = None)
 def data_folder() -> Path:
     """The folder of image sets: $FLOWVIZ_DATA, by default ./data."""
     return Path(os.environ.get("FLOWVIZ_DATA") or "data").expanduser()
+
+
+def montage(images: NDArray[np.uint8], columns: int, *, gap: int = 1) -> NDArray[np.uint8]:
+    """Images (n, C, H, W) in rows of `columns` on white, as pixels (height, width, C) uint8."""
+    n, channels, height, width = images.shape
+    rows = -(-n // columns)
+    cell_h, cell_w = height + gap, width + gap
+    sheet = np.full((rows * cell_h + gap, columns * cell_w + gap, channels), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = (i // columns) * cell_h + gap, (i % columns) * cell_w + gap
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return sheet
+
+
+def png(pixels: NDArray[np.uint8], *, scale: int = 2) -> bytes:
+    """Pixels (H, W, C) as a PNG file, each enlarged to scale x scale."""
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    buffer = BytesIO()
+    size = (scale * image.width, scale * image.height)
+    image.resize(size, Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _read_digits(split: str, root: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

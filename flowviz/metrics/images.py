@@ -1,13 +1,13 @@
-r"""Measures of generated images against real ones, in the features of a network.
+r"""Metrics of generated images, mostly in the features of a network.
 
-The Frechet distance between two sets of features is that of the normal distributions with their
+The Frechet distance between two sets of features is that of normal distributions with their
 means and covariances (Heusel et al. 2017, https://arxiv.org/abs/1706.08500, eq. 6),
 
     |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)).
 
-It is called FID only where the features are those of the standard Inception network; in any other
-features it is another number on another scale. It falls with the number of images, so that numbers
-compare only at equal counts; a floor from real images says what perfect samples would get.
+It is called FID only in the features of the standard Inception network; in other features it is
+another number on another scale. It falls with the number of images, so that only values of equal
+numbers compare; a floor from real images is the value of perfect samples.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from flowviz.registry import Registry
+
 __all__ = [
+    "IMAGE_METRICS",
     "RESIZES",
+    "ImageMetric",
     "Inception",
+    "JudgedImages",
     "Moments",
     "features_of",
     "frechet",
@@ -36,10 +41,11 @@ RESIZES = {
     "inception": "bilinear within the network, as in NVIDIA's measurements",
     "clean": "bicubic with antialiasing before it, as in clean-fid",
 }
-"""How images come to the 299 x 299 pixels of the Inception network, by name."""
+"""How images are resized to the 299 x 299 pixels of the Inception network, by name."""
 
 INCEPTION_SIZE = 299
 BLOCK = 4096
+"""Rows of a reference that are compared at once."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,57 @@ class Moments:
     Attributes:
         mean: (F,) float64.
         covariance: (F, F) float64, with n - 1 in the denominator.
-        n: rows.
+        n: number of rows.
     """
 
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
     n: int
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedImages:
+    """Generated images with all that metrics take.
+
+    Attributes:
+        images: (n, C, H, W) uint8.
+        labels: (n,) the wanted classes; None without classes.
+        features: (n, F) of the classifier.
+        predicted: (n,) the classes that the classifier predicts.
+        reference: moments of the features of the training images.
+        inception: (n, F) features of the Inception network; None without it.
+        inception_reference: moments of these features of real images; None without them.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    features: NDArray[np.float32]
+    predicted: NDArray[np.int64]
+    reference: Moments
+    inception: NDArray[np.float32] | None = None
+    inception_reference: Moments | None = None
+
+
+@dataclass(frozen=True)
+class ImageMetric:
+    """A metric of generated images.
+
+    Attributes:
+        label: name in tables and on axes.
+        sentence: what it measures.
+        compute: its value; None where it is not defined, such as without classes.
+        share: whether it is a share in [0, 1], the larger the better; otherwise it is a distance.
+        floored: whether the stored floor of a judge is its value for real images.
+    """
+
+    label: str
+    sentence: str
+    compute: Callable[[JudgedImages], float | None]
+    share: bool = False
+    floored: bool = False
+
+
+IMAGE_METRICS: Registry[ImageMetric] = Registry("image metric")
 
 
 def moments(features: NDArray) -> Moments:
@@ -76,13 +127,15 @@ def moments(features: NDArray) -> Moments:
 def frechet(a: Moments, b: Moments) -> float:
     """The Frechet distance of two normal distributions, at least 0.
 
-    tr (C_1 C_2)^(1/2) is the sum of the roots of the eigenvalues of the symmetric
-    C_1^(1/2) C_2 C_1^(1/2), which are real and not negative but for round-off, so that covariances
-    of less than full rank do no harm.
+    tr (C_1 C_2)^(1/2) is the sum of the square roots of the eigenvalues of the symmetric
+    C_1^(1/2) C_2 C_1^(1/2), which are nonnegative up to round-off; covariances may be singular.
+
+    Raises:
+        ValueError: the numbers of features differ.
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(
-            f"Both sets must have equally many features; got {a.mean.size} and {b.mean.size}."
+            f"Both sets must have as many features; got {a.mean.size} and {b.mean.size}."
         )
     values, vectors = np.linalg.eigh(a.covariance)
     root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
@@ -93,10 +146,12 @@ def frechet(a: Moments, b: Moments) -> float:
 
 
 def nearest(samples: NDArray, reference: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The nearest row of reference (m, D) to each row of samples (n, D): distances and places.
+    """The nearest row of reference (m, D) to each row of samples (n, D).
 
-    Distances are Euclidean, (n,); the places are rows of reference, (n,). The search is by
-    products in float32, the distances found are in float64.
+    The search computes products in float32, the final distances are in float64.
+
+    Returns:
+        Euclidean distances (n,) and indices of rows of the reference (n,).
     """
     wanted = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
     best = torch.full((len(wanted),), float("inf"))
@@ -105,11 +160,11 @@ def nearest(samples: NDArray, reference: NDArray) -> tuple[NDArray[np.float64], 
         block = torch.from_numpy(
             np.ascontiguousarray(reference[start : start + BLOCK], np.float32)
         )
-        # |x|^2 is the same for all of a row, so that it cannot change which is nearest.
+        # |x|^2 is constant in a row, so it does not change which one is nearest.
         squares = block.square().sum(dim=1) - 2 * wanted @ block.T
-        least, where = squares.min(dim=1)
-        better = least < best
-        best = torch.where(better, least, best)
+        smallest, where = squares.min(dim=1)
+        better = smallest < best
+        best = torch.where(better, smallest, best)
         place = torch.where(better, where + start, place)
     rows = place.numpy()
     apart = np.asarray(samples, np.float64) - np.asarray(reference[rows], np.float64)
@@ -117,7 +172,7 @@ def nearest(samples: NDArray, reference: NDArray) -> tuple[NDArray[np.float64], 
 
 
 def load_moments(path: str | Path) -> Moments:
-    """The moments in an .npz file with the arrays mu and sigma, as FID programs keep them.
+    """The moments in an .npz file with the arrays mu and sigma, as FID programs write them.
 
     Raises:
         ValueError: the file is missing or holds something else.
@@ -138,11 +193,10 @@ def load_moments(path: str | Path) -> Moments:
 
 
 class Inception:
-    """The standard Inception network from the user's TorchScript file, for FID proper.
+    """The standard Inception network from the user's TorchScript file, for FID.
 
-    That file (inception-2015-12-05.pt, which NVIDIA publishes and clean-fid downloads) is a
-    program: loading it RUNS ITS CODE. Give only a file that you trust; never one that a visitor
-    has uploaded.
+    That file (inception-2015-12-05.pt, published by NVIDIA and downloaded by clean-fid) is a
+    program: loading it RUNS ITS CODE. Use only a file that you trust, never an upload.
 
     Args:
         path: the TorchScript file.
@@ -173,7 +227,7 @@ class Inception:
 
     @property
     def protocol(self) -> str:
-        """How images come to the network, in words."""
+        """How images are resized, in words."""
         return RESIZES[self.resize]
 
     @torch.no_grad()
@@ -181,7 +235,7 @@ class Inception:
         """The features of uint8 images (B, 3, H, W), (B, F) float32.
 
         Raises:
-            ValueError: the network does not take or give what Inception does.
+            ValueError: the network has another interface than Inception.
         """
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
             raise ValueError(
@@ -209,13 +263,13 @@ def features_of(
     batch: int = 250,
     on_batch: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """What `extract` gives for uint8 images (n, C, H, W), batch by batch, (n, F) float32.
+    """The features of uint8 images (n, C, H, W), batch by batch, (n, F) float32.
 
     Args:
         extract: uint8 images (B, C, H, W) to features (B, F).
         images: (n, C, H, W) uint8.
-        batch: images at a time.
-        on_batch: hears how many are done.
+        batch: number of images at a time.
+        on_batch: called with the number of images done.
     """
     parts = []
     for part in images.split(batch):
@@ -238,3 +292,34 @@ def _clean_resize(images: Tensor) -> Tensor:
         for image in images.numpy()
     ]
     return torch.from_numpy(np.array(resized, np.float32))
+
+
+def _accuracy(judged: JudgedImages) -> float | None:
+    if judged.labels is None:
+        return None
+    return float((judged.predicted == judged.labels).mean())
+
+
+def _fid(judged: JudgedImages) -> float | None:
+    if judged.inception is None or judged.inception_reference is None:
+        return None
+    return frechet(moments(judged.inception), judged.inception_reference)
+
+
+IMAGE_METRICS["frechet"] = ImageMetric(
+    "Fréchet distance in classifier features",
+    "Distance of the features of a classifier from those of the training images; not FID.",
+    lambda judged: frechet(moments(judged.features), judged.reference),
+    floored=True,
+)
+IMAGE_METRICS["accuracy"] = ImageMetric(
+    "share of images of the wanted class",
+    "Share of images to which the classifier assigns the wanted class.",
+    _accuracy,
+    share=True,
+)
+IMAGE_METRICS["fid"] = ImageMetric(
+    "FID",
+    "Fréchet distance in the features of the standard Inception network, if it is given.",
+    _fid,
+)

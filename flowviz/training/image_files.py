@@ -2,15 +2,14 @@
 
 import json
 from dataclasses import asdict
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image
-from torch import Tensor
+from numpy.typing import NDArray
 
+from flowviz.datasets.images import montage
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.solvers import solve
@@ -18,7 +17,7 @@ from flowviz.solvers import solve
 if TYPE_CHECKING:
     from flowviz.training.images import ImageRun
 
-__all__ = ["SNAPSHOTS", "png", "sample_grid", "snapshot"]
+__all__ = ["SNAPSHOTS", "sample_grid", "snapshot"]
 
 SNAPSHOTS = (5, 10, 25, 50, 100)
 """Percentages of the steps after which the averaged weights are written."""
@@ -38,8 +37,8 @@ def snapshot(run: "ImageRun") -> bytes:
 
 
 @torch.no_grad()
-def sample_grid(run: "ImageRun", *, columns: int = 8, guidance: float = 2.0) -> Tensor:
-    """Samples of the averaged weights, (rows * (H + 2), columns * (W + 2), C) uint8.
+def sample_grid(run: "ImageRun", *, columns: int = 8, guidance: float = 2.0) -> NDArray[np.uint8]:
+    """Samples of the averaged weights, (height, width, C) uint8.
 
     A row has the samples of one class, guided, if the network is conditioned on classes. They are
     drawn by the midpoint method, NFE 20, always from the same noise.
@@ -54,18 +53,6 @@ def sample_grid(run: "ImageRun", *, columns: int = 8, guidance: float = 2.0) -> 
     if run.config.classes:
         y = torch.arange(rows, device=run.device).repeat_interleave(columns)
         field = GuidedField(run.ema, y, guidance)
-    times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
-    solution = solve(field, path.start(noise), times, "midpoint", steps=10)
-    images = data.from_unit(solution.states[-1].float().cpu())
-    framed = torch.nn.functional.pad(images, (1, 1, 1, 1), value=255)
-    framed = framed.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2)
-    return framed.flatten(2, 3).flatten(0, 1)
-
-
-def png(pixels: Tensor) -> bytes:
-    """Pixels (H, W, C) uint8 as a PNG file, enlarged twice."""
-    array = pixels.numpy()
-    image = Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else np.ascontiguousarray(array))
-    buffer = BytesIO()
-    image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(buffer, "PNG")
-    return buffer.getvalue()
+    solution = solve(field, path.start(noise), path.clock(2), "midpoint", steps=10)
+    images = data.from_unit(solution.states[-1].float().cpu()).numpy()
+    return montage(images, columns)

@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flowviz.bounds import MAX_SEED, check_bounds
-from flowviz.datasets.images import IMAGE_SETS, ImageSet
+from flowviz.datasets.images import IMAGE_SETS, ImageSet, png
 from flowviz.device import finest_float
 from flowviz.distributed import ALONE, Processes
 from flowviz.draws import stream
@@ -34,7 +34,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import scheduler
-from flowviz.training.image_files import SNAPSHOTS, png, sample_grid, snapshot
+from flowviz.training.image_files import SNAPSHOTS, sample_grid, snapshot
 from flowviz.training.plane import check_velocity_at_start
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import TIMES

@@ -12,7 +12,8 @@ import time
 
 from flowviz.checkpoints.images import load_images
 from flowviz.device import limit_threads
-from flowviz.experiments.images import ImageConfig, nfe_grid, sample_all
+from flowviz.experiments.image_views import nfe_grid
+from flowviz.experiments.images import ImageConfig, sample_all
 
 
 def main() -> None:

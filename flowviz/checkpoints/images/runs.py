@@ -55,7 +55,7 @@ def run_checkpoint(folder: str | Path, data: ImageSet | None = None) -> ImageChe
     """The field with the averaged weights of the newest saved state of a training run.
 
     Args:
-        folder: of the run; see `flowviz.training.image_runs`.
+        folder: of the run; see `flowviz.training.folder`.
         data: image set of the run, for its moments; loaded by default.
 
     Raises:

@@ -14,10 +14,13 @@ import torch
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import unet_shape
 from flowviz.experiments import image_quality as experiment
-from flowviz.experiments.image_quality import Judge, QualityPoint
+from flowviz.experiments.image_judge import Judge, classifier_judge, classifier_name
+from flowviz.experiments.image_quality import QualityPoint
+from flowviz.experiments.image_views import adaptive_steps, pixel_straightness
 from flowviz.experiments.images import ImageConfig, nearest_nfe
 from flowviz.figures import curves
 from flowviz.figures.images import Steps, step_sizes
+from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.networks import IMAGE_NETWORKS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
@@ -47,12 +50,6 @@ LOW = (4, 5, 9, 10)
 SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-MEASURES = {
-    "frechet": "Fréchet distance in classifier features",
-    "accuracy": "share of images of the class asked for",
-    "fid": "FID",
-}
-
 Way = tuple[dict[str, Any], Straightness]
 
 
@@ -108,7 +105,9 @@ def ways(settings: Settings, sides: Sequence[Source]) -> None:
 
 
 def _walk(side: Source, config: ImageConfig, tol: float, should_stop: Callable[[], bool]) -> Way:
-    return experiment.ways_of(side.checkpoint, config, tol=tol, should_stop=should_stop)
+    common = {"tol": tol, "should_stop": should_stop}
+    steps = adaptive_steps(side.checkpoint, config, **common)
+    return steps, pixel_straightness(side.checkpoint, config, **common)
 
 
 def _ways_words(sides: Sequence[Source], found: Sequence[Way], tol: float) -> str:
@@ -265,7 +264,7 @@ def _stored(side: Source) -> dict[str, Any]:
 
 @st.cache_resource(show_spinner="Reading the classifier")
 def _judge() -> Judge:
-    return experiment.classifier_judge()
+    return classifier_judge(classifier_name("cifar10"))
 
 
 def _to_measure(settings: Settings, sides: Sequence[Source]) -> tuple[int, list[Piece]]:
@@ -349,8 +348,8 @@ def _against_nfe(
     st.markdown(quality_words(labels, points) + end_words(labels, specs, points))
     named = [
         name
-        for name in MEASURES
-        if any(getattr(p, name) is not None for own in points for p in own)
+        for name in IMAGE_METRICS
+        if any(p.measures.get(name) is not None for own in points for p in own)
     ]
     for place, name in zip(st.columns(max(2, len(named))), named, strict=False):
         with place:
@@ -382,7 +381,7 @@ def _measure_curves(
     name: str,
 ) -> None:
     dark, lines, marks = is_dark(), [], []
-    protocols = sorted({p.fid_protocol for own in points for p in own if p.fid is not None})
+    protocols = sorted({p.fid_protocol for own in points for p in own if p.measures.get("fid")})
     for side, own in zip(sides, points, strict=True):
         # FIDs of two protocols are not to be compared: they are curves of their own.
         told_apart = protocols if name == "fid" else [None]
@@ -392,7 +391,7 @@ def _measure_curves(
                     p
                     for p in own
                     if _kind(p) == kind
-                    and getattr(p, name) is not None
+                    and p.measures.get(name) is not None
                     and protocol in (None, p.fid_protocol)
                 ),
                 key=lambda p: p.nfe,
@@ -407,18 +406,18 @@ def _measure_curves(
                         label=f"{side.path}, {METHODS[kind.solver].label}, {told}",
                         colour=side.colours[dark],
                         x=np.array([p.nfe for p in along], dtype=float),
-                        y=np.array([getattr(p, name) for p in along], dtype=float),
-                        floor=along[0].floor if name == "frechet" else None,
+                        y=np.array([p.measures[name] for p in along], dtype=float),
+                        floor=along[0].floor if IMAGE_METRICS[name].floored else None,
                         dash=DASHES[k % len(DASHES)],
                     )
                 )
     plot = curves.curves(
         lines,
         x_title="function evaluations (NFE), counted",
-        y_title=MEASURES[name],
+        y_title=IMAGE_METRICS[name].label,
         floor_label="real test images",
         log_x=True,
-        log_y=name != "accuracy",
+        log_y=not IMAGE_METRICS[name].share,
         markers=True,
         x_ticks=TICKS,
         dark=dark,
@@ -428,7 +427,7 @@ def _measure_curves(
         lambda trace: trace.update(marker={"symbol": symbols[trace.name], "size": 7}),
         selector=lambda trace: trace.name in symbols,
     )
-    if name == "accuracy":
+    if IMAGE_METRICS[name].share:
         plot.update_yaxes(range=[0, 1], tickformat=".0%")
     below = 70 + 20 * (len(lines) + 1)  # the legend, which so leaves all plots one height
     plot.update_layout(height=300 + below, margin_b=below, legend_y=-0.2)
@@ -437,8 +436,8 @@ def _measure_curves(
     figure.show(
         plot,
         f"images-{name}",
-        title=f"{MEASURES[name]} against NFE",
-        alt=f"{MEASURES[name]} against function evaluations, for each path.",
+        title=f"{IMAGE_METRICS[name].label} against NFE",
+        alt=f"{IMAGE_METRICS[name].label} against function evaluations, for each path.",
         settings=asdict(settings),
         columns=lambda: stacked(
             [
@@ -453,9 +452,8 @@ def _measure_curves(
                     "grid": np.array([p.grid for p in own]),
                     "seed": np.array([p.seed for p in own]),
                     "nfe": np.array([p.nfe for p in own]),
-                    name: np.array(
-                        [np.nan if getattr(p, name) is None else getattr(p, name) for p in own]
-                    ),
+                    # None becomes NaN.
+                    name: np.array([p.measures.get(name) for p in own], dtype=float),
                 }
                 for side, own in zip(sides, points, strict=True)
                 if own
@@ -473,20 +471,22 @@ def quality_words(paths: Sequence[str], points: Sequence[Sequence[QualityPoint]]
     for path, own in zip(paths, points, strict=True):
         if own:
             n = max(shared_sizes or {p.n for p in own})
-            best = min((p for p in own if p.n == n), key=lambda p: p.frechet)
+            best = min((p for p in own if p.n == n), key=lambda p: p.measures["frechet"])
             notes = [] if best.guidance is None else [f"w = {best.guidance:g}"]
             notes += [] if shared_sizes else [f"{n:,} images"]
-            if best.accuracy is not None:
-                notes.append(f"{100 * best.accuracy:.0f} % of its images are of their class")
+            if (accuracy := best.measures.get("accuracy")) is not None:
+                notes.append(f"{100 * accuracy:.0f} % of its images are of their class")
             if best.floor is not None:
                 notes.append(f"floor {best.floor:.2f}")
             about = f" ({', '.join(notes)})" if notes else ""
-            told.append(f"{path} {best.frechet:.2f} at NFE {best.nfe:.0f}{about}")
+            told.append(f"{path} {best.measures['frechet']:.2f} at NFE {best.nfe:.0f}{about}")
     of = f", of {max(shared_sizes):,} images a point" if shared_sizes else ""
     text = f"**The least distances measured**{of}: {'; '.join(told)}."
     if len(points) < 2:
         return text
-    left, right = ({(_kind(p), round(p.nfe)): p.frechet for p in own} for own in points)
+    left, right = (
+        {(_kind(p), round(p.nfe)): p.measures["frechet"] for p in own} for own in points
+    )
     shared = set(left) & set(right)
     few = [
         (nfe, kind) for kind, nfe in sorted(shared, key=lambda k: (k[1], str(k[0]))) if nfe in LOW
@@ -523,7 +523,7 @@ def end_words(
             if method.adaptive or not method.evaluates_end:
                 continue
             ratios = {
-                p.nfe: p.frechet / safe[key].frechet
+                p.nfe: p.measures["frechet"] / safe[key].measures["frechet"]
                 for p in own
                 if p.solver == solver
                 for key in [(_kind(p)._replace(solver=""), p.nfe)]
@@ -590,7 +590,7 @@ def _over_training(
         curves.curves(
             lines,
             x_title="training images, millions",
-            y_title=MEASURES["frechet"],
+            y_title=IMAGE_METRICS["frechet"].label,
             floor_label="real test images",
             log_y=True,
             markers=True,

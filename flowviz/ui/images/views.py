@@ -10,8 +10,17 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.canvases.images import FilmSide, FilmView, Sheet
-from flowviz.experiments import images as experiment
-from flowviz.experiments.images import BATCH, STUDY_NFES, Film, ImageConfig, SampleBatch
+from flowviz.datasets.images import montage
+from flowviz.experiments import image_views as experiment
+from flowviz.experiments.image_views import STUDY_NFES, Film
+from flowviz.experiments.images import (
+    BATCH,
+    ImageConfig,
+    SampleBatch,
+    nearest_nfe,
+    sample,
+    sample_all,
+)
 from flowviz.figures import curves
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
@@ -186,7 +195,7 @@ def _samples(settings: Settings, sides: Sequence[Source]) -> None:
 def _batch(
     side: Source, config: ImageConfig, start: int, should_stop: Callable[[], bool]
 ) -> SampleBatch:
-    (batch,) = experiment.sample(side.checkpoint, config, should_stop=should_stop, starts=[start])
+    (batch,) = sample(side.checkpoint, config, should_stop=should_stop, starts=[start])
     return batch
 
 
@@ -264,7 +273,7 @@ def _downloads(
         montages = []
         for images in arrays["images"]:
             flat = images.reshape(-1, *images.shape[-3:])
-            montages.append(experiment.montage(flat, columns))
+            montages.append(montage(flat, columns))
         gap = np.full((montages[0].shape[0], 8, montages[0].shape[2]), 255, np.uint8)
         beside = [part for one in montages for part in (one, gap)][:-1]
         return np.concatenate(beside, axis=1)
@@ -344,7 +353,7 @@ def _nfe_grid(settings: Settings, sides: Sequence[Source]) -> None:
             f" ({METHODS[settings.solver].label} chooses its own NFE; this grid takes the "
             f"{METHODS[solver].label.lower()} method.)"
         )
-    nfes = list(dict.fromkeys(experiment.nearest_nfe(solver, nfe) for nfe in STUDY_NFES))
+    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in STUDY_NFES))
     pieces = [
         Piece(("row", side.key, config), partial(_line, side, config), nfe)
         for nfe in nfes
@@ -387,9 +396,7 @@ def _nfe_grid(settings: Settings, sides: Sequence[Source]) -> None:
 
 
 def _line(side: Source, config: ImageConfig, should_stop: Callable[[], bool]) -> NDArray[np.uint8]:
-    return experiment.sample_all(
-        side.checkpoint, config, batch=config.n, should_stop=should_stop
-    ).images
+    return sample_all(side.checkpoint, config, batch=config.n, should_stop=should_stop).images
 
 
 # ---- a film

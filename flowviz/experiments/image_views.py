@@ -1,0 +1,268 @@
+"""Views of image checkpoints: NFE grids, films, interpolations, class sweeps, straightness."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.device import limit_threads
+from flowviz.experiments.images import (
+    ImageConfig,
+    Samples,
+    draw_images,
+    field_and_noise,
+    image_noise,
+    labels_of,
+    nearest_nfe,
+    sample,
+    sample_all,
+    solve_images,
+    to_pixels,
+)
+from flowviz.solvers import SolveCancelled
+from flowviz.straightness import Straightness, marginal_straightness
+
+__all__ = [
+    "STUDY_NFES",
+    "Film",
+    "GridRow",
+    "adaptive_steps",
+    "all_classes",
+    "film",
+    "interpolation",
+    "nfe_grid",
+    "pixel_straightness",
+    "spherical",
+]
+
+STUDY_NFES = (2, 5, 10, 20, 50, 100)
+"""NFE of the rows of the grid in the reproduction study's slides."""
+
+
+class GridRow(NamedTuple):
+    """The images of one checkpoint at one NFE."""
+
+    side: int
+    """Index of the checkpoint."""
+    wanted: int
+    """The requested NFE."""
+    nfe: int
+    """The actual NFE: the largest up to it that the solver can make, or its smallest."""
+    passes: float
+    images: NDArray[np.uint8]
+    """(n, C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """Images over time: the states and the data predicted from them.
+
+    Attributes:
+        times: (T,) rising from 0 to the path's last time.
+        states: (T, n, C, H, W) uint8: x_t, clipped to the range of pixels.
+        predictions: (T, n, C, H, W) uint8: E[x_1 | x_t], clipped; with guidance, the x_1 that the
+            guided velocity implies.
+        noise: (T,) share of noise in x_t by standard deviation, sigma / |(alpha s, sigma)| for
+            data of standard deviation s.
+        remaining: (T, n) root mean square distance of the prediction from the final image, in
+            units of [-1, 1].
+        nfe: number of evaluations of the solve; the predictions took one more per time.
+    """
+
+    times: NDArray[np.float64]
+    states: NDArray[np.uint8]
+    predictions: NDArray[np.uint8]
+    noise: NDArray[np.float64]
+    remaining: NDArray[np.float64]
+    nfe: int
+
+
+def nfe_grid(
+    checkpoints: Sequence[ImageCheckpoint],
+    config: ImageConfig,
+    nfes: Sequence[int] = STUDY_NFES,
+    *,
+    workers: int = 1,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[GridRow]:
+    """The images of all checkpoints at each NFE in turn, in the order of `nfes`.
+
+    Image i starts from the same noise at every NFE and for every checkpoint.
+
+    Args:
+        checkpoints: the sides.
+        config: how images are drawn; its `nfe` is replaced.
+        nfes: the rows.
+        workers: number of checkpoints sampled in parallel, each by one thread.
+        should_stop: checked before each evaluation; SolveCancelled is raised if it returns True.
+
+    Raises:
+        ValueError: the solver is adaptive, so that its NFE cannot be set.
+    """
+    if config.adaptive:
+        raise ValueError(f"{config.solver} chooses its own NFE; use a fixed-step solver.")
+    rows = [replace(config, nfe=nearest_nfe(config.solver, wanted)) for wanted in nfes]
+
+    def drawn(row: ImageConfig, checkpoint: ImageCheckpoint) -> Samples:
+        return sample_all(checkpoint, row, batch=row.n, should_stop=should_stop)
+
+    with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
+        for wanted, row in zip(nfes, rows, strict=True):
+            if workers > 1:
+                sides = pool.map(partial(drawn, row), checkpoints)
+            else:
+                sides = map(partial(drawn, row), checkpoints)
+            for side, samples in enumerate(sides):
+                yield GridRow(side, wanted, round(samples.nfe), samples.passes, samples.images)
+
+
+def film(
+    checkpoint: ImageCheckpoint,
+    config: ImageConfig,
+    *,
+    frames: int = 21,
+    should_stop: Callable[[], bool] | None = None,
+) -> Film:
+    """States over time and the data that the field predicts from them.
+
+    The frames are uniform in t. Between steps of a fixed-step solver the states are interpolated
+    linearly, so frames that coincide with steps show the solver's own states.
+
+    Raises:
+        ValueError: the config does not fit the checkpoint, or there are fewer than two frames.
+        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
+    """
+    if frames < 2:
+        raise ValueError(f"A film must have at least two frames; got {frames}.")
+    field, x_0 = field_and_noise(checkpoint, config)
+    path = field.path
+    times = path.clock(frames)
+    solution = solve_images(field, x_0, config, times=times, should_stop=should_stop)
+    predicted = []
+    with torch.no_grad():
+        for t, x in zip(times, solution.states, strict=True):
+            if should_stop is not None and should_stop():
+                raise SolveCancelled
+            predicted.append(field.data(t, x))
+    predictions = torch.stack(predicted)
+    c = path.scheduler(times)
+    away = predictions - solution.states[-1]
+    return Film(
+        times.numpy(),
+        to_pixels(solution.states),
+        to_pixels(predictions),
+        (c.sigma / torch.hypot(c.alpha * checkpoint.field.std, c.sigma)).numpy(),
+        away.double().square().flatten(2).mean(dim=2).sqrt().cpu().numpy(),
+        solution.nfe,
+    )
+
+
+def spherical(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
+    """Spherical interpolation between noise a and b, each (B, *), at shares (K,): (B, K, *).
+
+    In many dimensions it keeps the norm of normal noise, unlike linear interpolation (Song et al.
+    2020, https://arxiv.org/abs/2010.02502, eq. 67).
+    """
+    flat_a, flat_b = a.double().flatten(1), b.double().flatten(1)
+    lengths = flat_a.norm(dim=1) * flat_b.norm(dim=1)
+    angle = torch.acos(((flat_a * flat_b).sum(dim=1) / lengths).clamp(-1, 1))[:, None, None]
+    s = shares.double()[None, :, None]
+    safe = torch.sin(angle).clamp_min(1e-12)
+    near = angle < 1e-6  # equal noise
+    weight_a = torch.where(near, 1 - s, torch.sin((1 - s) * angle) / safe)
+    weight_b = torch.where(near, s, torch.sin(s * angle) / safe)
+    points = weight_a * flat_a[:, None] + weight_b * flat_b[:, None]
+    return points.to(a).reshape(len(a), len(shares), *a.shape[1:])
+
+
+def interpolation(
+    checkpoint: ImageCheckpoint,
+    config: ImageConfig,
+    *,
+    to_seed: int,
+    steps: int = 8,
+    should_stop: Callable[[], bool] | None = None,
+) -> NDArray[np.uint8]:
+    """Images of noise interpolated spherically from the config's seed to `to_seed`.
+
+    Returns:
+        (n, steps, C, H, W): a row for each of the config's images, of one class.
+    """
+    ends = [image_noise(checkpoint.shape, config.n, seed) for seed in (config.seed, to_seed)]
+    noise = spherical(*ends, torch.linspace(0, 1, steps))
+    y = labels_of(checkpoint, config)
+    wide = None if y is None else y.repeat_interleave(steps)
+    images = draw_images(checkpoint, config, noise.flatten(0, 1), wide, should_stop)
+    return images.reshape(config.n, steps, *checkpoint.shape)
+
+
+def all_classes(
+    checkpoint: ImageCheckpoint,
+    config: ImageConfig,
+    *,
+    should_stop: Callable[[], bool] | None = None,
+) -> NDArray[np.uint8]:
+    """Images of all K classes from the same noise: (n, K, C, H, W), a row for each noise.
+
+    Raises:
+        ValueError: the checkpoint has no classes.
+    """
+    if not checkpoint.conditional:
+        raise ValueError(f"{checkpoint.card.name} was trained without classes.")
+    known = checkpoint.field.network.num_classes
+    noise = image_noise(checkpoint.shape, config.n, config.seed)
+    wide = noise.repeat_interleave(known, dim=0)
+    y = torch.arange(known).repeat(config.n)
+    images = draw_images(checkpoint, config, wide, y, should_stop)
+    return images.reshape(config.n, known, *checkpoint.shape)
+
+
+def pixel_straightness(
+    checkpoint: ImageCheckpoint,
+    config: ImageConfig,
+    *,
+    tol: float = 1e-3,
+    should_stop: Callable[[], bool] | None = None,
+) -> Straightness:
+    """Straightness of the trajectories of the config's n images, summed over pixels.
+
+    Trajectories are solved by Dormand and Prince's method at `tol` and observed at 161 times:
+    about 300 evaluations per image, or twice as many passes with guidance.
+
+    Raises:
+        ValueError, SolveError, SolveCancelled: as `sample`.
+    """
+    field, noise = field_and_noise(checkpoint, config)
+    return marginal_straightness(field, noise, tol=tol, should_stop=should_stop)
+
+
+def adaptive_steps(
+    checkpoint: ImageCheckpoint,
+    config: ImageConfig,
+    *,
+    tol: float = 1e-3,
+    should_stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """The steps of Dormand and Prince's method for the config's images.
+
+    Returns:
+        {"tol", "n", "guidance", "nfe", "times", "rejected"}: `times` are the starts of the
+        accepted steps and the end of the last, `rejected` starts and lengths of the others.
+    """
+    adaptive = replace(config, solver="dopri5", tol=tol)
+    (part,) = sample(checkpoint, adaptive, batch=config.n, should_stop=should_stop)
+    return {
+        "tol": tol,
+        "n": config.n,
+        "guidance": config.guidance if config.classes else None,
+        "nfe": part.nfe,
+        "times": part.step_times.tolist(),
+        "rejected": part.rejected.tolist(),
+    }
