@@ -5,9 +5,8 @@ import streamlit as st
 from flowviz.ui import likelihood
 from flowviz.ui.ot_note import headed
 
-headed("Likelihood: what density does a flow make?")
-settings = likelihood.controls()
+headed("Likelihood: which density does a flow make?")
 try:
-    likelihood.show(settings)
+    likelihood.show(likelihood.pick())
 except ValueError as error:
     st.error(f"This density cannot be shown. {error}", icon=":material/error:")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flowviz.figures import theme
 from flowviz.figures.curves import Curve, curves
 
-__all__ = ["along", "gaps", "log_density_map"]
+__all__ = ["along", "gaps", "log_density_map", "ranking"]
 
 DEPTH = 12.0
 """Nats below the largest log-density at which the colour scale of the map starts."""
@@ -179,6 +179,37 @@ def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = Fals
         trace.error_y = {"type": "data", "array": error, "thickness": 1.2, "width": 3}
     figure.add_hline(y=0, line={"color": theme.MUTED[dark], "width": 1})
     return figure.update_xaxes(range=[-0.01, 1.02])
+
+
+def ranking(
+    labels: Sequence[str],
+    values: NDArray,
+    errors: NDArray,
+    *,
+    colours: Sequence[str],
+    floor: float | None,
+    dark: bool = False,
+) -> go.Figure:
+    """Values (n,) in nats with standard errors (n,), one row each, and the smallest possible."""
+    figure = go.Figure(layout={"template": theme.template(dark=dark)})
+    figure.add_scatter(
+        x=values,
+        y=list(labels),
+        mode="markers",
+        marker={"size": 10, "color": list(colours)},
+        error_x={"type": "data", "array": errors, "thickness": 1.4, "width": 4},
+        hovertemplate="%{x:.4f} nats<extra>%{y}</extra>",
+        showlegend=False,
+    )
+    if floor is not None:
+        figure.add_vline(
+            x=floor,
+            line={"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"},
+            annotation={"text": "entropy of the data", "yanchor": "bottom"},
+        )
+    figure.update_xaxes(title="negative log-likelihood (nats)")
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return figure.update_layout(height=130 + 34 * len(labels), margin={"t": 34, "b": 60})
 
 
 def _nearest(axis: NDArray, values: NDArray) -> NDArray:

@@ -1,0 +1,172 @@
+"""Settings and words that the studies of the density of a flow share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flowviz.experiments.evolution import BLUR, EXACT
+from flowviz.experiments.likelihood import MIXED, DensityConfig, DensityResult
+from flowviz.experiments.sources import source
+from flowviz.schedulers import LEARNED, scheduler
+from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import data_setting, path_setting
+from flowviz.studies.study import Finding
+
+__all__ = [
+    "TIMES",
+    "BackwardConfig",
+    "GridConfig",
+    "density_columns",
+    "estimate_note",
+    "mass_finding",
+    "own_label",
+]
+
+TIMES = tuple(np.linspace(0, 1, 9).tolist())
+"""Times of the studies over time."""
+
+CELLS = (54, 90, 126, 128)
+"""Multiples of 18, so that no edge of the checkerboard cuts a cell, and the usual 128."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackwardConfig(Config):
+    """A field whose flow is followed backward, from data to noise."""
+
+    data: str = data_setting(help="Data set of the density.")
+    path: str = path_setting(help="Path of the exact field; a checkpoint has its own.")
+    field: str = setting(
+        EXACT,
+        "Field",
+        advanced=True,
+        help="A checkpoint, or exact for the closed form of the path.",
+    )
+    method: str = setting(
+        "midpoint",
+        "ODE solver",
+        slug="solver",
+        choices=METHODS,
+        help="How points are followed back to their noise.",
+    )
+    nfe: int = setting(
+        40,
+        "NFE",
+        bounds=(1, 100_000),
+        help="Number of function evaluations from t = 1 back to 0, in steps that become shorter "
+        "towards the data; from an earlier t those that remain.",
+    )
+    tol: float = setting(
+        1e-5, "Tolerance", bounds=(1e-12, 0.5), help="Largest error of an adaptive step."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.field != EXACT and not self.field.startswith("live:"):
+            object.__setattr__(self, "path", source(self.field).path_spec)
+
+    @property
+    def learned_path(self) -> bool:
+        """Whether the path is learned, so that p_t has no closed form before t = 1."""
+        return self.path == LEARNED
+
+    @property
+    def label(self) -> str:
+        """The field in a few words."""
+        kind = "exact field" if self.field == EXACT else "network"
+        return f"{kind} on {scheduler(self.path).label}"
+
+    def piece(self) -> dict[str, Any]:
+        """The settings that all configs of a solve backward share."""
+        names = ("data", "path", "field", "method", "nfe", "tol")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridConfig(BackwardConfig):
+    """The density of a flow on a grid."""
+
+    cells: int = setting(
+        90,
+        "Grid over the frame",
+        bounds=(2, 512),
+        offered=CELLS,
+        unit="cells a side",
+        help="Number of cells along each axis.",
+    )
+    divergence: str = setting(
+        "exact",
+        "Divergence",
+        choices={"exact": "Exact", "hutchinson": "Hutchinson"},
+        help="In the plane the exact divergence costs two derivatives. Hutchinson's estimate "
+        "costs one for each probe in any dimension and is random; images need it.",
+    )
+    probes: int = setting(4, "Probes per point", bounds=(1, 16), help="Of Hutchinson's estimate.")
+    seed: int = setting(
+        0, "Seed of the probes", kind="seed", bounds=(0, 2**31 - 1), help="Of the random probes."
+    )
+
+    def density(self, t: float) -> DensityConfig:
+        """The density at one time."""
+        probes = self.probes if self.divergence == "hutchinson" else 0
+        return DensityConfig(
+            **self.piece(), t=t, cells=self.cells, probes=probes, seed=self.seed if probes else 0
+        )
+
+
+def own_label(config: BackwardConfig, t: float) -> str:
+    """What the exact density at t is."""
+    if config.learned_path and 0 < t < 1:
+        return f"the path's own, from {MIXED:,} data points"
+    return "exact, the path's own"
+
+
+def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
+    """What the density integrates to, and how its numbers came about."""
+    text = (
+        f"the density integrates to {density.mass:.4f} over the frame (the exact one to "
+        f"{density.exact_mass:.4f}), by the midpoint rule on {config.cells}² cells with "
+        f"{density.nfe} evaluations per point"
+    )
+    if density.refined:
+        text += (
+            f"; {100 * density.refined:.1f} % of the points, where the network saw no data, "
+            "needed smaller steps"
+        )
+    if density.error is not None:
+        text += (
+            f"; the median standard error of Hutchinson's estimate is "
+            f"{np.median(density.error):.3f} nats, which biases the mass upward"
+        )
+    numbers = {"mass": density.mass, "exact_mass": density.exact_mass}
+    return Finding(lead="Mass", text=f"{text}.", numbers=numbers)
+
+
+def estimate_note(config: BackwardConfig, *, blurred: bool) -> list[Finding]:
+    """For a learned path, what replaces its exact density."""
+    if not config.learned_path:
+        return []
+    blur = f", blurred by {BLUR:g}" if blurred else ""
+    return [
+        Finding(
+            text="Between t = 0 and 1 the density of a learned path has no closed form; exact "
+            f"means here the mean over {MIXED:,} data points{blur}.",
+            detail=True,
+        )
+    ]
+
+
+def density_columns(density: DensityResult) -> dict[str, Any]:
+    """The grid as a table, one row for each cell."""
+    x, y = (v.ravel() for v in np.meshgrid(density.axis, density.axis))
+    table = {
+        "t": density.t,
+        "x1": x,
+        "x2": y,
+        "log_p": density.log_density.ravel(),
+        "exact_p": density.exact.ravel(),
+    }
+    if density.error is not None:
+        table["standard_error"] = density.error.ravel()
+    return table

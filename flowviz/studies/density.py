@@ -1,0 +1,150 @@
+"""Is the density of a flow the exact one? By the change of variables, at one time or over time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from flowviz.experiments.likelihood import DensityResult, compute_density
+from flowviz.figures import sheet, theme
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.studies._backward import (
+    TIMES,
+    GridConfig,
+    density_columns,
+    estimate_note,
+    mass_finding,
+    own_label,
+)
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "DensitiesConfig", "DensitiesResult"]
+
+SIDE = 420
+"""Side in pixels of one of two panels next to each other."""
+
+SMALL_SIDE = 112
+"""Side in pixels of a panel of the strip over time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensitiesConfig(GridConfig):
+    """The density at one time, or at TIMES."""
+
+    t: float = setting(
+        1.0, "Time t", bounds=(0.0, 1.0), help="Share of the path's time: 0 noise, 1 data."
+    )
+    over_time: bool = setting(
+        False, "Over time", advanced=True, help="At nine times instead of the time t."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DensitiesResult:
+    """The densities computed so far, in the order of time."""
+
+    densities: tuple[DensityResult, ...]
+
+
+def compute(
+    config: DensitiesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[DensitiesResult]:
+    """Follows the cells of the grid back from each time; yields after each.
+
+    Raises:
+        ValueError: a solve failed; the message says where and what to do.
+    """
+    progress, live = progress or Progress(), (field or {}).get(config.field)
+    times = TIMES if config.over_time else (config.t,)
+    found: list[DensityResult] = []
+    for t in times:
+        found.append(progress.cached(compute_density, config.density(t), field=live))
+        progress.report(len(found) / len(times), f"t = {t:.2f}")
+        yield DensitiesResult(densities=tuple(found))
+
+
+def draw(
+    config: DensitiesConfig, result: DensitiesResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """The density of the flow beside, or above, the exact one."""
+    return [_strip(config, result, dark) if config.over_time else _pair(config, result, dark)]
+
+
+def _pair(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> NamedFigure:
+    (density,) = result.densities
+    exact = theme.colour("exact", dark=dark)
+    titles = [config.label, own_label(config, config.t)]
+    figure = sheet.sheet(
+        [sheet.Strip(label="", colour=exact, panels=[density.density, density.exact])],
+        titles,
+        groups=[(f"density at t = {config.t:.3g}", len(titles))],
+        panel=SIDE,
+        scale="sheet",
+        dark=dark,
+    )
+    return NamedFigure(
+        name="beside",
+        title=f"densities at t = {config.t:.2f}",
+        alt=f"Density by change of variables, left, and {titles[1]}, right, at t = "
+        f"{config.t:.2f}.",
+        figure=figure,
+    )
+
+
+def _strip(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> NamedFigure:
+    found = result.densities
+    rows = [
+        sheet.Strip(
+            label="by change<br>of variables",
+            colour=theme.path_colour(config.path, dark=dark),
+            panels=[each.density for each in found],
+        ),
+        sheet.Strip(
+            label="from data<br>points" if config.learned_path else "exact",
+            colour=theme.colour("exact", dark=dark),
+            panels=[each.exact for each in found],
+        ),
+    ]
+    titles = [f"<i>t</i> = {t:.3g}" for t in TIMES[: len(found)]]
+    groups = [(f"density over time: {config.label}", len(titles))]
+    return NamedFigure(
+        name="evolution",
+        title="density over time",
+        alt="Densities by change of variables, above, and exact, below, from noise to data.",
+        figure=sheet.sheet(
+            rows, titles, groups=groups, panel=SMALL_SIDE, scale="column", dark=dark
+        ),
+    )
+
+
+def table(config: DensitiesConfig, result: DensitiesResult) -> Columns:
+    """One row for each time and cell."""
+    return stacked([density_columns(each) for each in result.densities])
+
+
+def say(config: DensitiesConfig, result: DensitiesResult) -> list[Finding]:
+    """How far the density is from the exact one, and what it integrates to."""
+    last, found = result.densities[-1], []
+    share = TIMES[len(result.densities) - 1] if config.over_time else config.t
+    # Between a density and a blurred estimate it would be the KL of the blur.
+    if not (config.learned_path and 0 < share < 1):
+        text = f"KL(exact ‖ flow) is {last.kl:.4f} nats at t = {share:.2f}, on the grid"
+        if config.over_time and not config.learned_path:
+            k = max(range(len(result.densities)), key=lambda k: result.densities[k].kl)
+            text += f"; it is largest at t = {TIMES[k]:.3g}: {result.densities[k].kl:.4f} nats"
+        found.append(Finding(lead="Distance", text=f"{text}.", numbers={"kl": last.kl}))
+    found.append(mass_finding(config, last))
+    return found + estimate_note(config, blurred=True)
+
+
+STUDY = Study(
+    name="density",
+    title="The density of a flow and the exact one",
+    config=DensitiesConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="likelihood",
+    seconds=3.0,
+    smallest={"cells": 18},
+)
