@@ -28,7 +28,8 @@ from flowviz.experiments.posterior import ConversionConfig, compute_conversions
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, CondOT, scheduler
-from flowviz.ui.likelihood import Model, verdict
+from flowviz.studies import STUDIES
+from flowviz.studies.likelihood import LikelihoodsResult
 
 GAUSSIAN = "mixture:1,-0.5@0.8"
 """One Gaussian, N((1, -0.5), 0.8^2 I)."""
@@ -293,12 +294,17 @@ def test_configs_refuse_in_a_sentence(make, message):
         make()
 
 
-def test_the_likeliest_is_named_only_where_it_can_be_told():
-    def told(**nlls):
-        models = [Model(label, "ot", label, "moons") for label in nlls]
-        results = [Likelihood(n, n - 1, 0.01, 1.0, 100, "dopri5", 1e-5, 50) for n in nlls.values()]
-        return verdict(dict(zip(models, results, strict=True)), 1.0)
+def test_the_likeliest_field_is_named_as_far_as_the_errors_allow():
+    study = STUDIES["likelihood"]
 
-    assert told(A=1.2).startswith("A gives the data 1.2000 nats")
-    assert told(A=1.5, B=1.2).startswith("The likeliest is B: 1.2000 nats")
-    assert "not to be told apart, are A and B: 1.2000" in told(A=1.21, B=1.2, C=1.5)
+    def said(**nlls):
+        found = [Likelihood(n, n - 1, 0.01, 1.0, 100, "dopri5", 1e-5, 50) for n in nlls.values()]
+        names, paths = tuple(nlls), ("ot",) * len(nlls)
+        result = LikelihoodsResult(
+            names=names, labels=names, paths=paths, found=tuple(found), entropy=1.0
+        )
+        return str(study.say(study.config(), result)[0])
+
+    assert said(A=1.2).startswith("Likeliest: A, with an NLL of 1.2000 nats")
+    assert said(A=1.5, B=1.2).startswith("Likeliest: B, with an NLL of 1.2000 nats")
+    assert said(A=1.21, B=1.2, C=1.5).startswith("Likeliest, within the errors: A and B, with")

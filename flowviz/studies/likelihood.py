@@ -19,6 +19,7 @@ from flowviz.progress import Progress
 from flowviz.schedulers import scheduler, spec_of
 from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies._numbers import joined
 from flowviz.studies.study import (
     Columns,
     Finding,
@@ -189,7 +190,7 @@ def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> list[Finding]:
     ]
     lead = "Likeliest" if len(near) == 1 else "Likeliest, within the errors"
     numbers = {"nll": best.nll}
-    text = f"{' and '.join(near)}, with an NLL of {best.nll:.4f} nats"
+    text = f"{joined(near)}, with an NLL of {best.nll:.4f} nats"
     if best.kl is not None:
         numbers |= {"kl": best.kl, "standard_error": best.error}
         text += f", {best.kl:.4f} ± {best.error:.4f} above the best possible value"

@@ -34,6 +34,7 @@ def show(
     invite: str | None = None,
     button: str = "Compute",
     filename: str = "",
+    on_click: Mapping[str, Callable[[], None]] | None = None,
 ) -> None:
     """Shows a study: the stored result, or work with partial results; see `work.show`.
 
@@ -46,6 +47,7 @@ def show(
             of more than ASK_SECONDS, and none for others. "" starts at once.
         button: text of that button.
         filename: of downloads, without suffix; made from study and data set by default.
+        on_click: functions to call after a click into a figure, by the figure's name.
     """
     if invite is None:
         asks = study.seconds > ASK_SECONDS
@@ -54,7 +56,7 @@ def show(
         place or study.name,
         (study.name, config.computed()),
         computation(study, config, live),
-        partial(_draw, study, config, place or study.name, filename),
+        partial(_draw, study, config, place or study.name, filename, on_click or {}),
         label=study.title,
         invite=invite,
         button=button,
@@ -75,12 +77,26 @@ def _compute(
     return study.compute(config, field=live, progress=progress)
 
 
-def _draw(study: Study, config: Config, place: str, filename: str, result: Any) -> None:
-    draw(study, config, result, place=place, filename=filename)
+def _draw(
+    study: Study,
+    config: Config,
+    place: str,
+    filename: str,
+    on_click: Mapping[str, Callable[[], None]],
+    result: Any,
+) -> None:
+    draw(study, config, result, place=place, filename=filename, on_click=on_click)
 
 
 def draw(
-    study: Study, config: Config, result: Any, *, place: str, filename: str = "", say: bool = True
+    study: Study,
+    config: Config,
+    result: Any,
+    *,
+    place: str,
+    filename: str = "",
+    say: bool = True,
+    on_click: Mapping[str, Callable[[], None]] | None = None,
 ) -> None:
     """Draws figures, findings and tables of a result; without `say` only figures and details."""
     settings = _written(config)
@@ -100,6 +116,7 @@ def draw(
                 columns=partial(_columns, study, config, result, each),
                 filename=filename or "-".join(filter(None, ["flowviz", data, each.name])),
                 squares=each.squares,
+                on_click=(on_click or {}).get(each.name),
             )
     said = study.say(config, result)
     if say:

@@ -28,7 +28,7 @@ def coordinates(page):
 def test_click_on_the_map_follows_that_point(page):
     visit(page, f"/likelihood?{GAUSSIAN}&x=0.5&y=0.25")
     assert coordinates(page) == [0.5, 0.25]
-    plane = page.locator(".st-key-log-density .nsewdrag").first
+    plane = page.locator(".st-key-point-log-density .nsewdrag").first
     expect(plane).to_be_visible(timeout=PATIENCE)
     box = plane.bounding_box()
     # A quarter from the left and a quarter from the top: (-2.5, 2.5), and nodes every 0.25.
