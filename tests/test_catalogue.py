@@ -19,7 +19,6 @@ from flowviz.ui import likelihood as likelihood_page
 from flowviz.ui import particles as particles_page
 from flowviz.ui.learned_path import pictures as learned_page
 from flowviz.ui.learned_path.flows import flows
-from flowviz.ui.straighter import training, unlimited
 from flowviz.ui.why import results
 
 PAIR = (exact_name("moons", "ot"), exact_name("moons", "vp"))
@@ -161,25 +160,10 @@ def agrees(capsys, name, config, result):
     assert answer["result"] == json.loads(json.dumps(plain(result), allow_nan=False))
 
 
-def test_defaults_of_the_command_are_those_of_the_pages():
-    assert EXPERIMENTS["endpoints"].config() == unlimited.DEFAULT
-    assert EXPERIMENTS["race"].config() == training.DEFAULT
-
-
 def test_checkpoint_brings_its_data_and_path(capsys):
     (answer,) = asked(capsys, "kl", "--field", "checkerboard-vp", "--n", 8, "--t", 0.1)
     assert (answer["config"]["data"], answer["config"]["path"]) == ("checkerboard", "vp")
     assert answer["result"]["kl"] is not None
-
-
-def test_trainings_report_until_they_are_complete():
-    small = {"steps": 20, "width": 8, "depth": 1, "batch": 16, "data": "moons", "seeds": 1}
-    *_, last = run("race", EXPERIMENTS["race"].config(**small))
-    assert last.share == 1
-    told = plain(last)
-    assert told["steps"][-1] == 20 and told["entrants"] == list(last.entrants)
-    assert told["quality"][0][0][-1] == last.quality[0, 0, -1]
-    json.dumps(told, allow_nan=False)
 
 
 def test_a_learned_path_is_told_without_its_network():

@@ -3,18 +3,14 @@
 import numpy as np
 import pytest
 
-from flowviz.experiments.endpoints import (
-    PATHS,
-    REFERENCE,
-    EndpointsConfig,
-    compute_endpoints,
-)
+from flowviz.experiments.endpoints import PATHS, REFERENCE
+from flowviz.studies.endpoints import STUDY, EndpointsConfig
 
 
 @pytest.fixture(scope="module")
 def board():
     # With seed 0 a few particles at a boundary of VE's basins make up its floor.
-    return compute_endpoints(EndpointsConfig(doublings=6, n=300, seed=7))
+    return STUDY.result(EndpointsConfig(doublings=6, n=300, seed=7))
 
 
 def of(result, spec):
@@ -32,7 +28,7 @@ def test_ot_and_vp_end_in_the_same_points_but_for_their_start(board):
 
 def test_paths_that_start_on_the_way_all_end_in_the_same_points():
     """VP and VE then agree too, which shows that nothing else sets them apart."""
-    found = compute_endpoints(EndpointsConfig(doublings=0, n=100, matched=True))
+    found = STUDY.result(EndpointsConfig(doublings=0, n=100, matched=True))
     assert found.floor.max() < 1e-5
 
 
@@ -48,16 +44,14 @@ def test_even_steps_in_log_snr_take_the_clock_away():
     """With its steps placed alike VP needs no more of them than OT: its handicap is its clock."""
     ratios = {}
     for grid in ("uniform", "log-snr"):
-        found = compute_endpoints(
-            EndpointsConfig(data="8gaussians", doublings=4, n=200, grid=grid)
-        )
+        found = STUDY.result(EndpointsConfig(data="8gaussians", doublings=4, n=200, grid=grid))
         ot, vp = (found.distance[of(found, spec)][-1] for spec in ("ot", "vp"))
         ratios[grid] = vp / ot
     assert ratios["uniform"] > 1.7 and ratios["log-snr"] < 1.2
 
 
 def test_ends_lie_on_the_data_and_are_reproducible(board):
-    again = compute_endpoints(EndpointsConfig(doublings=0, n=300, seed=7))
+    again = STUDY.result(EndpointsConfig(doublings=0, n=300, seed=7))
     assert np.array_equal(again.ends, board.ends)
     assert np.abs(board.ends).max() < 4.5
     assert board.ends.shape == (len(PATHS), 300, 2) and board.start.shape == (300, 2)
@@ -65,7 +59,11 @@ def test_ends_lie_on_the_data_and_are_reproducible(board):
 
 @pytest.mark.parametrize(
     ("entries", "sentence"),
-    [({"method": "dopri5"}, "fixed-step"), ({"doublings": 40}, "0..12"), ({"n": 1}, "2..20000")],
+    [
+        ({"method": "dopri5"}, "There are: euler"),
+        ({"doublings": 40}, "must be in 0..12"),
+        ({"n": 1}, "must be in 2..20000"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(entries, sentence):
     with pytest.raises(ValueError, match=sentence):

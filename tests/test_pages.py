@@ -15,11 +15,8 @@ from flowviz.canvases.player import View
 from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
 from flowviz.experiments import (
-    endpoints,
     figure4,
     learned_path,
-    race,
-    unlimited,
 )
 from flowviz.solvers import SolveError
 from flowviz.studies.flow import half_way
@@ -98,9 +95,6 @@ def small_densities(monkeypatch):
     """Pages are opened here to see that they open; how densities come out is tested elsewhere."""
     for module, name, smaller in (
         (figure4, "compute_histograms", {"cells": 18, "n": 500}),
-        (endpoints, "compute_endpoints", {"doublings": 1, "n": 20}),
-        (race, "compute_targets", {"times": 3, "n": 20}),
-        (unlimited, "compute_straightness", {"n": 20}),
         (learned_path, "compute_ways", {"n": 5}),
         (learned_path, "compute_bending", {"n": 10, "draws": 100}),
     ):

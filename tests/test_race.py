@@ -5,50 +5,74 @@ import pytest
 import torch
 
 from flowviz.datasets import dataset
-from flowviz.experiments import race as races
+from flowviz.experiments.evaluate import EvaluateConfig, floors
 from flowviz.experiments.race import (
     ENTRANTS,
-    LRS,
+    METRIC,
     OWN,
-    RaceConfig,
-    SweepConfig,
-    TargetsConfig,
-    compute_targets,
-    race,
-    sweep_rates,
+    SAMPLES,
+    RunConfig,
+    TargetConfig,
+    compute_floor,
+    compute_run,
+    compute_target,
 )
-from flowviz.training import build_field, irreducible_loss
+from flowviz.progress import Progress, Stopped
+from flowviz.studies.learning_rates import STUDY as RATES
+from flowviz.studies.learning_rates import RatesConfig
+from flowviz.studies.race import STUDY as RACE
+from flowviz.studies.race import RaceConfig
+from flowviz.studies.targets import STUDY as TARGETS
+from flowviz.studies.targets import TargetsConfig
+from flowviz.training import TrainConfig, build_field, irreducible_loss
 
-SMALL = {"data": "8gaussians", "width": 8, "depth": 1, "batch": 32}
+SMALL = {"data": "8gaussians", "units": 8, "depth": 1, "batch": 32}
+SHORT = RaceConfig(**SMALL, steps=60, seeds=2, lr=1e-2, looks=4)
 
 
-def last(iterator):
-    *_, end = iterator
-    return end
+class Remembering(Progress):
+    """Caches pieces and records what was computed and reported."""
 
+    def __init__(self):
+        super().__init__()
+        self.known, self.shares = {}, []
 
-@pytest.fixture(scope="module", autouse=True)
-def few_looks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(races, "LOOKS", 4)
-        yield
+    def report(self, share, doing=""):
+        self.shares.append(share)
+        super().report(share, doing)
+
+    def cached(self, compute, config, **given):
+        key = compute, config
+        if key not in self.known:
+            self.known[key] = compute(config, **given)
+        return self.known[key]
 
 
 @pytest.fixture(scope="module")
-def run(few_looks):
-    return list(race(RaceConfig(**SMALL, steps=60, seeds=2, lr=1e-2)))
+def seen():
+    progress = Remembering()
+    return list(RACE.compute(SHORT, progress=progress)), progress
 
 
-def test_reports_often_and_ends_with_every_number(run):
-    assert [each.step for each in run] == sorted(each.step for each in run)
+@pytest.fixture(scope="module")
+def run(seen):
+    return seen[0]
+
+
+def test_yields_after_each_run_and_ends_with_every_number(run):
+    assert [each.done.sum() for each in run] == list(range(1, 2 * len(ENTRANTS) + 1))
     end = run[-1]
-    assert end.share == 1 and run[0].share == 0
     shape = (len(ENTRANTS), 2, len(end.steps))
     for name in ("seconds", "error", "excess", "loss", "gradient", "quality"):
         values = getattr(end, name)
         assert values.shape == shape and np.isfinite(values).all(), name
-    assert (np.diff(end.seconds) >= 0).all() and not end.broken.any()
-    assert np.isnan(run[0].quality).all(), "an earlier report is not changed by later ones"
+    assert (np.diff(end.seconds) >= 0).all() and end.done.all()
+    assert np.isnan(run[0].quality[~run[0].done]).all(), "later runs do not change a result"
+
+
+def test_reports_steps_until_all_are_done(seen):
+    shares = seen[1].shares
+    assert max(shares) == 1 and len(shares) >= 2 * len(ENTRANTS) * 60 / 20
 
 
 def test_training_lowers_the_error(run):
@@ -57,16 +81,34 @@ def test_training_lowers_the_error(run):
 
 
 def test_is_reproducible(run):
-    again = last(race(RaceConfig(**SMALL, steps=60, seeds=2, lr=1e-2)))
+    again = RACE.result(SHORT)
     assert np.array_equal(again.quality, run[-1].quality)
 
 
+def test_finished_runs_are_not_repeated(seen):
+    results, progress = seen
+    before = set(progress.known)
+    more = RaceConfig(**SMALL, steps=60, seeds=3, lr=1e-2, looks=4)
+    end = RACE.result(more, progress=progress)
+    assert len(set(progress.known) - before) == len(ENTRANTS), "only those of the new seed"
+    assert np.array_equal(end.quality[:, :2], results[-1].quality)
+
+
+def test_stops_within_a_run():
+    class Stopping(Progress):
+        def should_stop(self):
+            return self.share > 0
+
+    config = RaceConfig(**SMALL, steps=20_000, seeds=1)
+    with pytest.raises(Stopped):
+        list(RACE.compute(config, progress=Stopping()))
+
+
 def test_entrants_share_weights_and_differ_in_path_and_objective():
-    config = RaceConfig(**SMALL)
-    trainings = [config.training(name, 1) for name in ENTRANTS]
+    trainings = [SHORT.run(name, 1).training for name in ENTRANTS]
     assert {each.seed for each in trainings} == {1}
     assert len({(each.path, each.objective) for each in trainings}) == len(ENTRANTS)
-    target = dataset(config.data)
+    target = dataset(SHORT.data)
     first, *others = (
         build_field(each, target, torch.Generator().manual_seed(each.seed)).state_dict()
         for each in trainings
@@ -75,64 +117,90 @@ def test_entrants_share_weights_and_differ_in_path_and_objective():
 
 
 def test_networks_are_plain_unless_asked():
-    assert not RaceConfig().training("vp-score", 0).preconditioned
-    assert RaceConfig(preconditioned=True).training("vp-score", 0).preconditioned
+    assert not RaceConfig().run("vp-score", 0).training.preconditioned
+    assert RaceConfig(preconditioned=True).run("vp-score", 0).training.preconditioned
 
 
 def test_preconditioned_score_and_noise_matching_are_one_regression():
     """Which is why the race is run with plain networks."""
     config = RaceConfig(**SMALL, steps=20, seeds=1, preconditioned=True)
-    end = last(race(config, ("vp-score", "vp-noise")))
-    np.testing.assert_allclose(end.error[0], end.error[1], rtol=1e-3)
+    score, noise = (compute_run(config.run(name, 0)) for name in ("vp-score", "vp-noise"))
+    np.testing.assert_allclose(score.error, noise.error, rtol=1e-3)
 
 
-def test_sweep_tells_what_diverges():
-    config = SweepConfig(**SMALL, steps=60)
-    end = last(sweep_rates(config, lrs=(1e-3, 1.0), entrants=("ot", "vp-noise")))
-    assert not end.diverged[:, 0].any() and end.diverged[:, 1].any()
-    assert end.share == 1 and end.quality.shape == (2, 2)
-    assert list(LRS) == sorted(LRS)
+def test_runs_are_measured_closer_together_at_first():
+    steps = RunConfig(training=TrainConfig(steps=1_500)).steps
+    assert len(steps) == 12 and steps[0] == 25 and steps[-1] == 1_500
+    assert (np.diff(steps, 2) >= -1).all()
+    assert RunConfig(training=TrainConfig(steps=1_500), looks=1).steps.tolist() == [1_500]
+
+
+def test_sweep_finds_what_diverges():
+    end = RATES.result(RatesConfig(**SMALL, steps=60, lrs=(1e-3, 1.0)))
+    assert not end.diverged[:, 0].any()
+    assert end.diverged[[end.entrants.index(name) for name in ("ot", "vp-noise")], 1].any()
+    assert end.done.all() and end.quality.shape == (len(ENTRANTS), 2)
+
+
+def test_learning_rates_ascend():
+    with pytest.raises(ValueError, match="lrs must be in ascending order"):
+        RatesConfig(lrs=(1e-2, 1e-3))
+    assert list(RatesConfig().lrs) == sorted(RatesConfig().lrs)
+
+
+def target_of(name, path="vp", **more):
+    objective = ENTRANTS[name].objective
+    return compute_target(
+        TargetConfig(data="8gaussians", path=path, objective=objective, times=33, **more)
+    )
 
 
 def test_targets_are_those_of_the_exact_field():
-    found = compute_targets(TargetsConfig(data="8gaussians", n=4_000, times=33))
-    rows = dict(zip(found.entrants, zip(found.size, found.share, strict=True), strict=True))
-    assert ((found.share >= 0) & (found.share <= 1)).all()
-    # Noise and score are one quantity up to a factor of t: x_t tells as much of both.
-    np.testing.assert_allclose(rows["vp-noise"][1], rows["vp-score"][1], atol=1e-9)
-    # The score's size is the noise's over sigma, hence without bound.
-    assert rows["vp-score"][0][-1] > 100 * rows["vp-noise"][0][-1]
-    # What x_t does not tell of the velocity is the irreducible loss.
-    config = RaceConfig(data="8gaussians").training("ot", 0)
+    rows = {name: target_of(name, ENTRANTS[name].path, n=4_000) for name in ENTRANTS}
+    assert all(((row.share >= 0) & (row.share <= 1)).all() for row in rows.values())
+    # Noise and score are one quantity up to a factor of t: x_t determines as much of both.
+    np.testing.assert_allclose(rows["vp-noise"].share, rows["vp-score"].share, atol=1e-9)
+    # The score's size is the noise's over sigma, so it is unbounded.
+    assert rows["vp-score"].size[-1] > 100 * rows["vp-noise"].size[-1]
+    # What x_t does not determine of the velocity is the irreducible loss.
+    config = RaceConfig(data="8gaussians").run("ot", 0).training
     floor = irreducible_loss(config, dataset("8gaussians"), n=20_000)
-    size, share = rows["ot"]
+    size, share = rows["ot"].size, rows["ot"].share
     wrong = (size**2 / np.where(share > 0, share, np.nan)) * (1 - share)
     assert np.nanmean(wrong[1:]) == pytest.approx(floor, rel=0.1)
 
 
 def test_a_schedule_of_ones_own_joins_race_sweep_and_targets():
     own = "shaped:a1=0.2"
-    config = RaceConfig(**SMALL, steps=20, seeds=1, own=own)
-    assert config.training(OWN, 0).path == own
-    assert SweepConfig(**SMALL, own=own).race(1e-3).own == own
-    end = last(race(config))
+    config = RaceConfig(**SMALL, steps=20, seeds=1, own=own, looks=2)
+    assert config.run(OWN, 0).training.path == own
+    assert RatesConfig(**SMALL, own=own).run(OWN, 1e-3).training.path == own
+    end = RACE.result(config)
     assert end.entrants == (*ENTRANTS, OWN) and np.isfinite(end.quality[-1, 0, -1])
     assert not np.array_equal(end.quality[-1], end.quality[0]), "another path, another network"
-    found = compute_targets(TargetsConfig(data="8gaussians", own=own, n=4_000, times=33))
-    assert found.entrants == end.entrants
-    # What x_t does not tell of the velocity is the irreducible loss, as on every path.
-    floor = irreducible_loss(config.training(OWN, 0), dataset("8gaussians"), n=20_000)
-    size, share = found.size[-1], found.share[-1]
+    small = TargetsConfig(data="8gaussians", own=own, n=10, times=3)
+    assert tuple(TARGETS.result(small).targets) == end.entrants
+    # What x_t does not determine of the velocity is the irreducible loss, as on every path.
+    floor = irreducible_loss(config.run(OWN, 0).training, dataset("8gaussians"), n=20_000)
+    found = target_of("ot", own, n=4_000)
+    size, share = found.size, found.share
     wrong = (size**2 / np.where(share > 0, share, np.nan)) * (1 - share)
     assert np.nanmean(wrong[1:]) == pytest.approx(floor, rel=0.15)
 
 
-def test_only_a_schedule_of_ones_own_may_join():
+@pytest.mark.parametrize("config", [RaceConfig, RatesConfig, TargetsConfig])
+def test_only_a_schedule_of_ones_own_may_join(config):
     with pytest.raises(ValueError, match="own must be a schedule of one's own"):
-        RaceConfig(own="trig")
+        config(own="trig")
 
 
 @pytest.mark.parametrize("seeds", [0, 11])
 def test_number_of_seeds_is_bounded(seeds):
     with pytest.raises(ValueError, match="seeds must be in"):
         RaceConfig(seeds=seeds)
+
+
+def test_floor_of_the_race_is_that_of_evaluate():
+    """The best possible distance on the page is that of the command."""
+    judged = EvaluateConfig(n=SAMPLES, seed=0, metrics=(METRIC,))
+    assert compute_floor(("8gaussians", 0)) == floors(dataset("8gaussians"), judged)[METRIC]

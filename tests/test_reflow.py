@@ -7,16 +7,12 @@ from torch import Generator
 from flowviz.couplings import Pairs
 from flowviz.datasets import dataset
 from flowviz.distributions import GaussianMixture
-from flowviz.experiments import straightening
-from flowviz.experiments.straightening import (
-    ENTRANTS,
-    INDEPENDENT,
-    StraighteningConfig,
-    straighten,
-)
+from flowviz.experiments.straightening import ENTRANTS, INDEPENDENT
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
+from flowviz.progress import Progress
 from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.studies.couplings import STUDY, CouplingsConfig
 from flowviz.training import TrainConfig, reflow_pairs, train
 
 SMALL = {"data": "8gaussians", "width": 16, "depth": 2, "batch": 64, "steps": 20}
@@ -81,14 +77,22 @@ def test_training_on_pairs_resumes_to_the_bit():
     assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
-def test_straightening_reports_often_and_in_order(monkeypatch):
-    monkeypatch.setattr(straightening, "PAIRS", 256)
-    config = StraighteningConfig(**SMALL, n=200)
-    seen = list(straighten(config))
-    shares = [each.share for each in seen]
-    assert shares == sorted(shares) and shares[-1] == 1
+def test_couplings_yield_after_each_training_in_order():
+    class Recorded(Progress):
+        shares = ()
+
+        def report(self, share, doing=""):
+            self.shares += (share,)
+            super().report(share, doing)
+
+    progress = Recorded()
+    small = {"data": "8gaussians", "units": 16, "depth": 2, "batch": 64, "steps": 100}
+    config = CouplingsConfig(**small, n=200, pairs=256)
+    seen = list(STUDY.compute(config, progress=progress))
+    assert list(progress.shares) == sorted(progress.shares) and progress.doing
+    assert len(progress.shares) >= 2 * len(ENTRANTS)
+    assert [len(each.outcomes) for each in seen] == list(range(1, len(ENTRANTS) + 1))
     assert [each.entrant for each in seen[-1].outcomes] == list(ENTRANTS)
-    assert all(each.doing for each in seen)
     found = seen[-1].outcome("reflow-1")
     assert found.nfe[0] == 1 and found.quality.shape == found.nfe.shape
     assert found.seconds > 0 and found.limit_nfe > 1
@@ -105,8 +109,9 @@ def test_every_entrant_comes_after_the_one_it_follows():
 @pytest.mark.parametrize("data", ["checkerboard", "8gaussians"])
 def test_reflow_and_minibatch_ot_straighten_at_least_four_times(data):
     """Measured with 2,000 steps: 75 to 120 times (minibatch OT), 190 to 350 (reflow once)."""
-    config = StraighteningConfig(data=data, steps=600, width=32, batch=128, n=1_000)
-    found = last(straighten(config, (INDEPENDENT, "minibatch-ot", "reflow-1")))
+    config = CouplingsConfig(data=data, steps=600, units=32, batch=128, n=1_000)
+    compared = STUDY.compute(config)
+    found = next(each for each in compared if each.outcome("reflow-1") is not None)
     for name in ("minibatch-ot", "reflow-1"):
         assert found.gain(name) > 4, name
         assert found.outcome(name).quality[0] < found.outcome(INDEPENDENT).quality[0] / 3

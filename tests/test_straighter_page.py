@@ -1,47 +1,28 @@
-"""The page on the three claims: each opens, runs in the background, is kept and can be stopped."""
+"""The page on the three claims: each opens, computes in the background, keeps what is done."""
 
 import csv
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from flowviz.datasets import DATASETS
-from flowviz.experiments import endpoints, race, straightening, unlimited
-from flowviz.experiments.evaluate import EvaluateConfig, floors
 from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
-from flowviz.ui import downloads, jobs
-from flowviz.ui.straighter import board
-from flowviz.ui.straighter.training import once
+from flowviz.studies import race as races
+from flowviz.studies.export import csv_text
+from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"data": "8gaussians", "width": 16, "steps": 100, "seeds": 1}
+SMALL = {"data": "8gaussians", "width": 16, "steps": 20, "seeds": 1}
 
 
 @pytest.fixture(autouse=True)
-def small(tmp_path, monkeypatch):
+def small(tmp_path, monkeypatch, small_studies):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
-    monkeypatch.setattr(race, "LOOKS", 2)
-    monkeypatch.setattr(race, "LRS", (1e-3, 1e-2))
-    monkeypatch.setattr(race, "SAMPLES", 50)
-    monkeypatch.setattr(race, "SOLVER", {"method": "midpoint", "nfe": 8, "grid": "log-snr"})
-    monkeypatch.setattr(straightening, "PAIRS", 200)
     monkeypatch.setattr("flowviz.studies._cost.solver_curves", lambda *_: iter(()))
-    for module, name, entries in (
-        (endpoints, "compute_endpoints", {"doublings": 2, "n": 20}),
-        (unlimited, "compute_straightness", {"n": 20}),
-        (race, "compute_targets", {"n": 20, "times": 3}),
-    ):
-        monkeypatch.setattr(module, name, _smaller(getattr(module, name), entries))
-
-
-def _smaller(compute, entries):
-    return lambda config: compute(replace(config, **entries))
 
 
 def opened(**link):
@@ -59,11 +40,10 @@ def text_of(app):
     return " ".join(each.value for each in [*app.markdown, *app.caption])
 
 
-def until_through(app, key, seconds=60):
-    task, _ = app.session_state[key]
-    task.wait(seconds)
-    assert task.state == "done", task.error
-    app.run()
+def computed(app, study):
+    """The page after a study was started by its button and is done."""
+    app.button(key=f"{study}-start").click().run()
+    settled(app)
     assert not app.exception
     return app
 
@@ -79,96 +59,80 @@ def test_doubt_is_not_laid_at_another_door():
     assert "study's own conclusion" in text and "Bartosh" not in text
 
 
+def test_exact_results_are_there_without_a_click():
+    text = text_of(settled(opened(**SMALL)))
+    assert "Noise in the target" in text
+    text = text_of(settled(opened(claim="unlimited", data="moons")))
+    assert "carry the same noise to the same data" in text
+    assert "[not supported]" in text and "Pair by pair" in text
+
+
 def test_race_runs_in_the_background_and_is_kept_for_the_next_visitor():
     app = opened(**SMALL)
-    assert "Not tried yet" in text_of(app)
-    app.button(key="straighter-race-start").click().run()
-    app = until_through(app, "straighter-race")
-    assert "After 100 steps" in text_of(app) and "“Trains faster”" in text_of(app)
+    assert "4 networks × 1 seeds, 20 steps each" in text_of(app)
+    assert "After 20 steps" not in text_of(app)
+    computed(app, "race")
+    assert "After 20 steps" in text_of(app) and "Trains faster" in text_of(app)
     again = opened(**SMALL, over="seconds", beside="gradient")
-    assert "After 100 steps" in text_of(again)
-    assert not [b for b in again.button if b.key == "straighter-race-start"]
+    assert "After 20 steps" in text_of(again)
+    assert not [b for b in again.button if b.key == "race-start"]
 
 
-def test_own_schedule_joins_race_and_sweep_where_asked(monkeypatch):
+def test_learning_rates_say_which_still_work():
+    app = computed(opened(**SMALL), "learning-rates")
+    assert "More stable" in text_of(app)
+
+
+def test_own_schedule_joins_the_race():
     app = opened(**SMALL, own=1, shape="a1=0.2")
-    assert "on your own schedule" in text_of(app) and "5 networks × 1 seeds" in text_of(app)
+    assert "5 networks × 1 seeds" in text_of(app)
+    settled(app)
+    assert "your own schedule" in text_of(app)
 
 
-def test_couplings_run_and_tell_what_they_buy(monkeypatch):
-    few = ("independent", "reflow-1")
-    real = straightening.straighten
-    monkeypatch.setattr(
-        straightening,
-        "straighten",
-        lambda config: real(replace(config, n=50, width=8, depth=1, batch=16), few),
-    )
-    app = opened(**{"claim": "unlimited", "pair-steps": 100, "data": "8gaussians"})
-    app.button(key="straighter-couplings-start").click().run()
-    app = until_through(app, "straighter-couplings")
-    assert "Against independent pairs S is reflow once" in text_of(app)
+def test_couplings_run_and_say_what_they_gain():
+    app = opened(**{"claim": "unlimited", "pair-steps": 20, "data": "8gaussians"})
+    computed(app, "couplings")
+    assert "compared with independent pairs, S is" in text_of(app)
 
 
-def test_work_can_be_stopped_and_started_again(monkeypatch):
-    held = threading.Event()
+def test_networks_are_judged_at_many_evaluations():
+    app = computed(opened(claim="unlimited", data="moons"), "left-over")
+    assert "Learned better" in text_of(app)
+    app = opened(claim="unlimited", data="mixture:1,0@0.8")
+    assert "There is no trained network for this data set" in text_of(app)
+    assert not [b for b in app.button if b.key == "left-over-start"]
 
-    def endless(config):
-        for _ in range(10_000):
-            held.wait(0.01)
-            yield race_of_nothing()
 
-    monkeypatch.setattr(race, "race", endless)
+def test_work_can_be_stopped_and_goes_on(monkeypatch):
+    held, started = threading.Event(), threading.Event()
+    real = races.runs
+
+    def waiting(configs, progress):
+        for number, each in enumerate(real(configs, progress)):
+            yield each
+            if not number:
+                started.set()
+                while not held.wait(0.01):
+                    progress.report(0.1)
+
+    monkeypatch.setattr(races, "runs", waiting)
     app = opened(**SMALL, seed=99)
-    app.button(key="straighter-race-start").click().run()
-    task, _ = app.session_state["straighter-race"]
-    end = time.monotonic() + 20
-    while task.state != "running" and time.monotonic() < end:
-        time.sleep(0.01)
+    app.button(key="race-start").click().run()
+    assert started.wait(60)
+    time.sleep(0.1)
     app.run()
-    app.button(key="straighter-race-cancel").click().run()
-    task.wait(20)
-    assert task.state == "cancelled"
+    assert "1 of 4 runs are done." in text_of(app), "a partial result is drawn"
+    app.button(key="race-cancel").click().run()
+    work = app.session_state["work:race"].work
+    work.wait(20)
+    assert work.state == "cancelled"
     app.run()
-    assert "again" in app.button(key="straighter-race-start").label
-    assert "No run has been measured yet." in text_of(app)
-    assert "The race was stopped before anything was measured." in text_of(app)
-    assert "Not tried yet" not in text_of(app)
-
-
-def race_of_nothing():
-    names = tuple(race.ENTRANTS)
-    shape = (len(names), 1, 2)
-    blank = {
-        name: np.full(shape, np.nan)
-        for name in ("seconds", "quality", "error", "excess", "loss", "gradient")
-    }
-    return race.RaceResult(
-        entrants=names,
-        steps=np.array([50, 100]),
-        broken=np.zeros(shape[:2], dtype=int),
-        floor=0.1,
-        step=1,
-        **blank,
-    )
-
-
-def test_a_failing_task_is_a_sentence():
-    def fails():
-        yield 1
-        raise ValueError("The loss was no longer a number.")
-
-    task = jobs.JobQueue(1).run(fails)
-    task.wait(20)
-    assert (task.state, task.error) == ("failed", "The loss was no longer a number.")
-    assert task.snapshot == 1
-
-
-def test_store_keeps_the_newest(monkeypatch):
-    monkeypatch.setattr(board, "MOST", 3)
-    store = board._Store()
-    for k in range(5):
-        store[k] = k
-    assert list(store) == [2, 3, 4]
+    assert app.button(key="race-start").label == "Go on"
+    assert "1 of 4 runs are done." in text_of(app)
+    held.set()
+    computed(app, "race")
+    assert "After 20 steps" in text_of(app) and "So far" not in text_of(app)
 
 
 def test_sampling_opens_with_one_data_set_and_its_verdict(monkeypatch):
@@ -226,29 +190,26 @@ class TestFigures:
 
     def test_band_lies_under_its_line(self):
         x = np.array([1.0, 2.0])
-        line = lines_of.Curve(label="a", colour="#123456", x=x, y=x, band=(x - 1, x + 1))
+        line = lines_of.of_runs("a", "#123456", x, np.array([x - 1, x + 1]))
         figure = lines_of.curves([line], x_title="x", y_title="y")
         band, drawn = figure.data
         assert band.fill == "toself" and len(band.x) == 4 and list(drawn.y) == [1, 2]
 
-
-def test_floor_of_the_race_is_that_of_evaluate():
-    """What the page says of two fresh sets of data is what the command says."""
-    config = race.RaceConfig(steps=100, seeds=1, width=8, data="8gaussians")
-    first = next(race.race(config))
-    judged = EvaluateConfig(n=race.SAMPLES, seed=0, metrics=(race.METRIC,))
-    assert first.floor == floors(DATASETS["8gaussians"], judged)[race.METRIC]
+    def test_a_line_without_values_is_no_error(self):
+        x = np.array([1.0, 2.0])
+        line = lines_of.of_runs("a", "#123456", x, np.full(2, np.nan), floor=1.0)
+        assert len(lines_of.curves([line], x_title="x", y_title="y", log_x=True).data[0].x) == 0
 
 
 def test_a_label_with_a_comma_is_one_cell_of_the_download():
     label = "learned path, curvature penalty"
-    text = downloads.csv_text({"data": "moons"}, {"path": np.array([label]), "S": np.ones(1)})
+    text = csv_text({"data": "moons"}, {"path": np.array([label]), "S": np.ones(1)})
     head, *table = text.splitlines()
     assert head == "# data: moons"
     assert list(csv.reader(table)) == [["path", "S"], [label, "1"]]
 
 
-def test_lines_that_are_one_are_drawn_once():
+def test_lines_that_coincide_are_drawn_once():
     x = np.linspace(0, 1, 3)
     noise, score, other, blue = (
         lines_of.Curve(label=label, colour=colour, x=x, y=y)
@@ -260,5 +221,5 @@ def test_lines_that_are_one_are_drawn_once():
         )
     )
     longer = lines_of.Curve(label="own", colour="red", x=np.linspace(0, 1, 4), y=np.zeros(4))
-    drawn = once([noise, score, other, blue, longer])
+    drawn = lines_of.merged([noise, score, other, blue, longer])
     assert [line.label for line in drawn] == ["noise<br>and score", "velocity", "OT", "own"]

@@ -15,17 +15,13 @@ from torch import nn
 
 from flowviz.datasets import dataset
 from flowviz.experiments import (
-    endpoints,
     evolution,
     figure4,
     learned_path,
     likelihood,
     particles,
     posterior,
-    race,
     schedules,
-    straightening,
-    unlimited,
 )
 from flowviz.registry import Registry
 from flowviz.training import NfdmConfig
@@ -108,41 +104,6 @@ EXPERIMENTS["learned-training"] = Experiment(
     "bound and acceleration over the training of a learned path (A learned path)",
     NfdmConfig,
     lambda config: learned_path.learn(config, dataset(config.data)),
-)
-EXPERIMENTS["targets"] = Experiment(
-    "what each objective asks of a network over time (Is straighter better?)",
-    race.TargetsConfig,
-    race.compute_targets,
-)
-EXPERIMENTS["race"] = Experiment(
-    "quality, error, loss and gradient norm over training (Is straighter better?)",
-    race.RaceConfig,
-    race.race,
-)
-EXPERIMENTS["learning-rates"] = Experiment(
-    "quality and divergence over learning rates (Is straighter better?)",
-    race.SweepConfig,
-    race.sweep_rates,
-)
-EXPERIMENTS["endpoints"] = Experiment(
-    "where the exact flows of all paths carry the same noise (Is straighter better?)",
-    endpoints.EndpointsConfig,
-    endpoints.compute_endpoints,
-)
-EXPERIMENTS["straightness"] = Experiment(
-    "how straight conditional and marginal flows are (Is straighter better?)",
-    unlimited.StraightnessConfig,
-    unlimited.compute_straightness,
-)
-EXPERIMENTS["couplings"] = Experiment(
-    "minibatch OT and reflow beside independent pairs (Is straighter better?)",
-    straightening.StraighteningConfig,
-    straightening.straighten,
-)
-EXPERIMENTS["left-over"] = Experiment(
-    "what learned fields err by at NFE 1,000 (Is straighter better?)",
-    unlimited.LeftConfig,
-    unlimited.left_over,
 )
 EXPERIMENTS["density"] = Experiment(
     "p_t on a grid by change of variables beside the exact one (Likelihood)",

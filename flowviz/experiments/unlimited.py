@@ -1,25 +1,19 @@
-"""What paths differ in when compute has no limit: not their ends, but their ways, and learning.
+"""How straight flows are, and what a learned field errs by if its solver does not.
 
-Exact flows end in the same points on every path (`flowviz.experiments.endpoints`); how straight
-they run on the way there is one question of this file. The other is what a learned field has left
-to err with when its solver has as many evaluations as it likes: its ends are held against those of
-the exact flow from the same noise, and its samples against those of a perfect sampler.
+Exact flows end in the same points on every path (`flowviz.experiments.endpoints`). What remains is
+how straight they are, and the residual error of learned fields: their ends are compared with those
+of the exact flow from the same noise, their samples with the best possible samples.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import ClassVar
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from flowviz import checkpoints
-from flowviz.bounds import check_bounds
-from flowviz.datasets import dataset
+from flowviz.checkpoints import Card
 from flowviz.draws import noise, stream
-from flowviz.experiments.endpoints import OWN, specs
 from flowviz.experiments.evaluate import (
     EvaluateConfig,
     Reference,
@@ -28,233 +22,192 @@ from flowviz.experiments.evaluate import (
     measures_of,
     reference,
 )
-from flowviz.experiments.evolution import EXACT, resolve
-from flowviz.experiments.sources import exact_name, source
-from flowviz.fields import exact_field
+from flowviz.experiments.sources import Source, exact_name, pinned, source
+from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED
 from flowviz.solvers import SolveError
 from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
 
 __all__ = [
     "MEASURE",
-    "LearnedStraightness",
-    "Left",
-    "LeftConfig",
-    "LeftResult",
-    "StraightnessConfig",
-    "StraightnessResult",
+    "FlowConfig",
+    "FlowStraightness",
+    "Residual",
+    "ResidualConfig",
+    "compute_converged",
+    "compute_residual",
     "compute_straightness",
-    "left_over",
+    "exact_of",
+    "learned_names",
+    "network_names",
 ]
 
 MEASURE = "histogram-tv"
-"""A name in METRICS: the measure that varies least from draw to draw."""
+"""A name in METRICS: the measure with the smallest variance between seeds."""
 
 LEARNED_TOL = 1e-4
-"""Of the flows of learned paths, which are in float32: S changes by less than 0.1 % below it."""
+"""Tolerance of the flows of learned paths (float32): S changes by less than 0.1 % below it."""
+
+
+def learned_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
+    """The checkpoints of learned paths of a data set, by increasing penalty."""
+    learned = [card for card in cards if card.is_learned_path and card.data == data]
+    learned.sort(key=lambda card: (card.training.get("penalty", 0), card.name))
+    return tuple(pinned(card) for card in learned)
+
+
+def network_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
+    """The checkpoints of a data set: those of OT and VP, of each objective, of learned paths."""
+    by_name = {card.name: card for card in cards}
+    wanted = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in OBJECTIVES))]
+    fixed = tuple(pinned(by_name[name]) for name in wanted if name in by_name)
+    return fixed + learned_names(by_name.values(), data)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StraightnessConfig:
-    """The flows of one data set: only names and numbers.
+class FlowConfig:
+    """The flow of one field.
 
     Attributes:
-        data: spec of the data set.
-        own: spec of the shaped schedule; empty to leave it out.
-        learned: checkpoints of learned paths of this data set.
-        n: particles.
+        name: of the field, see `flowviz.experiments.sources`: exact, or a learned path.
+        n: number of particles.
         seed: of their noise and data.
     """
 
-    VERSION: ClassVar[int] = 3
-
-    data: str = "checkerboard"
-    own: str = OWN
-    learned: tuple[str, ...] = ()
+    name: str
     n: int = 800
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_bounds(self, n=(2, 20_000))
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class StraightnessResult:
-    """How straight the flows of P paths are, each of them conditional and marginal.
+class FlowStraightness:
+    """How straight the flows of one path are.
 
     Attributes:
-        paths: specs, P.
-        conditional: of pairs of noise and data that know nothing of each other, P.
-        marginal: of the exact field, P.
-        learned: of learned paths, whose marginal flow is that of their network.
-    """
-
-    paths: tuple[str, ...]
-    conditional: tuple[Straightness, ...]
-    marginal: tuple[Straightness, ...]
-    learned: tuple["LearnedStraightness", ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LearnedStraightness:
-    """How straight a learned path is.
-
-    Attributes:
-        name: of the checkpoint.
-        method: how it was trained, in a few words.
-        conditional: of its forward process.
-        marginal: of its flow.
+        name: of the field.
+        path: spec of its path.
+        method: how a learned path was trained; "" for an exact field.
+        conditional: of independent pairs of noise and data.
+        marginal: of the field.
     """
 
     name: str
+    path: str
     method: str
     conditional: Straightness
     marginal: Straightness
 
 
-def compute_straightness(config: StraightnessConfig) -> StraightnessResult:
-    """The straightness of every path's conditional flows and of its marginal flow."""
-    x_0 = noise(config.n, config.seed).double()
-    conditional, marginal = [], []
-    paths = specs(config.own)
-    for spec in paths:
-        target, path, _ = resolve(config.data, spec, None)
-        x_1 = target.sample(config.n, stream(config.seed, "data")).double()
-        conditional.append(conditional_straightness(path, x_0, x_1))
-        marginal.append(marginal_straightness(exact_field(path, target.distribution), x_0))
-    return StraightnessResult(
-        paths=paths,
-        conditional=tuple(conditional),
-        marginal=tuple(marginal),
-        learned=tuple(
-            _learned(name, config.data, config.n, config.seed) for name in config.learned
-        ),
+def compute_straightness(config: FlowConfig) -> FlowStraightness:
+    """The straightness of the conditional flows of a path and of its marginal flow."""
+    origin = source(config.name)
+    x_0 = noise(config.n, config.seed)
+    x_1 = origin.dataset().sample(config.n, stream(config.seed, "data"))
+    if origin.exact:
+        x_0, x_1 = x_0.double(), x_1.double()
+    process = None if origin.exact else origin.field.forward_process
+    tol = {} if origin.exact else {"tol": LEARNED_TOL}
+    return FlowStraightness(
+        name=config.name,
+        path=origin.path_spec,
+        method=_method(origin),
+        conditional=conditional_straightness(origin.path, x_0, x_1, process=process),
+        marginal=marginal_straightness(origin.field, x_0, **tol),
     )
 
 
-@lru_cache(maxsize=32)  # whatever one's own schedule is, which the config has too
-def _learned(name: str, data: str, n: int, seed: int) -> LearnedStraightness:
-    field = source(name).field
-    x_0 = noise(n, seed)
-    x_1 = dataset(data).sample(n, stream(seed, "data"))
-    return LearnedStraightness(
-        name=name,
-        method=_method(name),
-        conditional=conditional_straightness(field.path, x_0, x_1, process=field.forward_process),
-        marginal=marginal_straightness(field, x_0, tol=LEARNED_TOL),
-    )
-
-
-def _method(name: str) -> str:
-    """How a learned path was trained, by the card of a checkpoint's pinned name."""
-    return checkpoints.read_card(name.partition("@")[0]).method
+def _method(origin: Source) -> str:
+    """How the network of a field was trained; "" for an exact field."""
+    if origin.exact:
+        return ""
+    return checkpoints.read_card(origin.name.partition("@")[0]).method
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftConfig:
-    """Learned fields of one data set, followed by many evaluations; only names and numbers.
+class ResidualConfig:
+    """Samples of a field with many function evaluations.
 
     Attributes:
-        data: spec of the data set.
-        names: the checkpoints.
-        nfe: evaluations of the midpoint method.
-        n: particles a seed.
-        seeds: how many.
-        seed: the first.
-    """
-
-    VERSION: ClassVar[int] = 1
-
-    data: str = "checkerboard"
-    names: tuple[str, ...] = ()
-    nfe: int = 1_000
-    n: int = 1_000
-    seeds: int = 3
-    seed: int = 0
-
-    def at(self, seed: int) -> EvaluateConfig:
-        """How the samples of a seed are made and judged."""
-        return EvaluateConfig(nfe=self.nfe, n=self.n, seed=seed, metrics=(MEASURE,))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Left:
-    """What a learned field errs by; each by seed, (R,), NaN where the solve failed.
-
-    Attributes:
-        name: of the checkpoint; EXACT for the exact flow.
-        path: spec of its path.
-        objective: label of what the network predicts; how a learned path was trained; "" for the
-            exact flow.
-        distance: RMS distance of its ends from those of the exact flow on the same path; NaN of a
-            learned path, whose exact flow is not known.
-        quality: MEASURE of its samples.
+        name: of the field; the exact one is evaluated at its converged ends.
+        nfe: function evaluations of the midpoint method.
+        n: number of particles.
+        seed: of their noise.
     """
 
     name: str
-    path: str
-    objective: str
-    distance: NDArray[np.float64]
-    quality: NDArray[np.float64]
+    nfe: int = 1_000
+    n: int = 1_000
+    seed: int = 0
+
+    @property
+    def judged(self) -> EvaluateConfig:
+        """How the samples are made and measured."""
+        return EvaluateConfig(nfe=self.nfe, n=self.n, seed=self.seed, metrics=(MEASURE,))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LeftResult:
-    """What there is so far.
+@dataclass(frozen=True, kw_only=True)
+class Residual:
+    """What a field errs by; NaN where the solver failed.
 
     Attributes:
-        fields: those that are through; the exact flow, which is a perfect sampler, is the first.
-        floor: MEASURE between two fresh data sets, mean of the seeds.
-        share: of the work that is done, in [0, 1].
+        path: spec of its path.
+        method: how the network was trained; "" for the exact field.
+        distance: RMS distance of its ends from those of the exact flow on the same path; NaN of a
+            learned path, whose exact flow is not known.
+        quality: MEASURE of its samples.
+        floor: MEASURE between two random samples of the data.
     """
 
-    fields: tuple[Left, ...]
+    path: str
+    method: str
+    distance: float
+    quality: float
     floor: float
-    share: float
+
+
+def compute_converged(config: ResidualConfig) -> Reference:
+    """The converged ends of an exact field; `nfe` does not matter."""
+    return reference(source(config.name).field, config.n, config.seed)
 
 
 @torch.no_grad()
-def left_over(config: LeftConfig) -> Iterator[LeftResult]:
-    """Measures one learned field after the other; yields after each seed."""
-    target = dataset(config.data)
-    seeds = range(config.seed, config.seed + config.seeds)
-    floor = float(np.mean([floors(target, config.at(seed))[MEASURE] for seed in seeds]))
-    ends: dict[str, list[Reference | None]] = {}
-    total = (len(config.names) + 1) * config.seeds
-    result = LeftResult(fields=(), floor=floor, share=0.0)
-    done = 0
-    for name in (EXACT, *config.names):
-        origin = source(exact_name(config.data, "ot") if name == EXACT else name)
-        path = origin.path_spec
-        if path not in ends:
-            ends[path] = [None] * config.seeds
-            if path != LEARNED:
-                exact = source(exact_name(config.data, path)).field
-                ends[path] = [reference(exact, config.n, seed) for seed in seeds]
-        rows = []
-        for seed, true in zip(seeds, ends[path], strict=True):
-            rows.append(_row(config.at(seed), name, origin.field, target, true))
-            done += 1
-            yield replace(result, share=done / total)
-        distance, quality = np.array(rows).T
-        objective = "" if name == EXACT else origin.field.objective.label
-        if path == LEARNED:
-            objective = _method(name)
-        found = Left(name=name, path=path, objective=objective, distance=distance, quality=quality)
-        result = replace(result, fields=(*result.fields, found), share=done / total)
-        yield result
+def compute_residual(config: ResidualConfig, converged: Reference | None = None) -> Residual:
+    """The residual error of one field with one seed.
+
+    Args:
+        config: the field and its sampling.
+        converged: ends of the exact flow on the same path; None of a learned path.
+    """
+    origin = source(config.name)
+    target, judged = origin.dataset(), config.judged
+    distance = quality = float("nan")
+    if origin.exact:
+        assert converged is not None
+        ends = converged.states.float()
+        distance = 0.0
+        quality = measures_of(ends, target, judged, floor={MEASURE: 0.0})[MEASURE].value
+    else:
+        try:
+            found = evaluate(
+                origin.field, target, judged, floor={MEASURE: 0.0}, converged=converged
+            )
+        except SolveError:
+            pass
+        else:
+            quality = found.measures[MEASURE].value
+            if found.error is not None:
+                distance = float(np.sqrt(2) * found.error.rms)
+    return Residual(
+        path=origin.path_spec,
+        method=_method(origin),
+        distance=distance,
+        quality=quality,
+        floor=floors(target, judged)[MEASURE],
+    )
 
 
-def _row(
-    judged: EvaluateConfig, name: str, field: object, target: object, true: Reference | None
-) -> tuple[float, float]:
-    """Distance to the true ends where they are known, and MEASURE."""
-    if name == EXACT:
-        ends = true.states.float()
-        return 0.0, measures_of(ends, target, judged, floor={MEASURE: 0.0})[MEASURE].value
-    try:
-        found = evaluate(field, target, judged, floor={MEASURE: 0.0}, converged=true)
-    except SolveError:
-        return float("nan"), float("nan")
-    distance = float("nan") if found.error is None else float(np.sqrt(2) * found.error.rms)
-    return distance, found.measures[MEASURE].value
+def exact_of(name: str) -> str:
+    """The name of the exact field on the path of a field; "" if it is not known."""
+    origin = source(name)
+    path = origin.path_spec
+    return "" if path == LEARNED else exact_name(origin.data, path)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 
-__all__ = ["Curve", "curves", "log_ticks", "loss", "quality"]
+__all__ = ["DASHES", "Curve", "curves", "log_ticks", "loss", "merged", "of_runs", "quality"]
 
 ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
 """Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
 and 5, and at every power of ten."""
+
+
+DASHES = ("solid", "dash", "dot", "dashdot")
+"""Line styles of several lines of one colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,59 @@ class Curve:
             raise ValueError(
                 f"x and y must have the same shape (n,); got {self.x.shape} and {self.y.shape}."
             )
+
+
+def of_runs(
+    label: str,
+    colour: str,
+    x: NDArray,
+    runs: NDArray,
+    *,
+    dash: str = "solid",
+    floor: float | None = None,
+) -> Curve:
+    """The mean of several runs with their range as a band, where all of them are finite.
+
+    Args:
+        label: name in the legend.
+        colour: of the line, #rrggbb.
+        x: (n,).
+        runs: y of one run (n,) or of several (R, n).
+        dash: one of DASHES.
+        floor: level of a dotted line.
+    """
+    runs = np.atleast_2d(runs)
+    known = np.isfinite(runs).all(axis=0)
+    runs = runs[:, known]
+    return Curve(
+        label=label,
+        colour=colour,
+        x=np.asarray(x, dtype=float)[known],
+        y=runs.mean(axis=0),
+        floor=floor,
+        band=(runs.min(axis=0), runs.max(axis=0)) if len(runs) > 1 else None,
+        dash=dash,
+    )
+
+
+def merged(lines: Sequence[Curve]) -> list[Curve]:
+    """The lines; lines of one colour that coincide become one line with all their labels."""
+    kept: list[Curve] = []
+    for each in lines:
+        for k, other in enumerate(kept):
+            if other.colour == each.colour and _coincide(other, each):
+                kept[k] = replace(other, label=f"{other.label}<br>and {each.label}")
+                break
+        else:
+            kept.append(each)
+    return kept
+
+
+def _coincide(a: Curve, b: Curve) -> bool:
+    return all(
+        p.shape == q.shape and np.allclose(p, q, atol=1e-6, equal_nan=True)
+        for p, q in ((a.x, b.x), (a.y, b.y))
+    )
 
 
 def curves(
@@ -79,8 +136,9 @@ def curves(
             name=line.label,
             hovertemplate=f"%{{x:.4g}}: %{{y:.4g}}<extra>{line.label}</extra>",
         )
+    x = np.concatenate([*(line.x for line in lines), []])
     for level, colour, label in _floors(lines, floor_label, dark=dark):
-        ends = [min(line.x.min() for line in lines), max(line.x.max() for line in lines)]
+        ends = [x.min(initial=np.inf), x.max(initial=-np.inf)]
         figure.add_scatter(
             x=ends,
             y=[level, level],
@@ -91,7 +149,7 @@ def curves(
         )
     figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
     if x_ticks is None and log_x:
-        figure.update_xaxes(**log_ticks(np.concatenate([*(line.x for line in lines), []])))
+        figure.update_xaxes(**log_ticks(x))
     elif x_ticks is not None:
         figure.update_xaxes(tickvals=list(x_ticks), ticktext=[f"{tick:,g}" for tick in x_ticks])
     if log_y:

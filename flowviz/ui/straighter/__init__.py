@@ -1,5 +1,1 @@
-"""The page "Is straighter better?": three claims, each measured before the visitor's eyes."""
-
-from flowviz.ui.straighter.claims import choose, show
-
-__all__ = ["choose", "show"]
+"""Long work of the page on learned paths."""

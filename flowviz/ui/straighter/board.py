@@ -4,15 +4,14 @@ A finished result is kept by its flat config for every visitor of the server.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 import streamlit as st
 
 from flowviz.ui.jobs import Task, queue, session_is_here
-from flowviz.ui.straighter.parts import verdict
 
-__all__ = ["board", "conclusion", "finished", "standing"]
+__all__ = ["board", "finished"]
 
 POLL = 1.5
 """Seconds between looks at a task: figures are drawn anew at each."""
@@ -47,32 +46,6 @@ def _store() -> _Store:
 def finished(config: object) -> object | None:
     """The result of a config that somebody has had computed, if any."""
     return _store().get(config)
-
-
-def standing(key: str, config: object) -> tuple[object | None, str]:
-    """The result so far of a config under a board's key, and the state of its task.
-
-    The state is "done" of what is kept, "" of what this session never began, else a `jobs.State`.
-    """
-    known = finished(config)
-    if known is not None:
-        return known, "done"
-    task, wanted = st.session_state.get(key, (None, None))
-    return (task.snapshot, task.state) if task is not None and wanted == config else (None, "")
-
-
-def conclusion(boards: Mapping[str, object], text: Callable[[], str]) -> None:
-    """What boards show together, told anew while one of them works.
-
-    Args:
-        boards: the config of each board by its key.
-        text: the sentence.
-    """
-    live = any(
-        standing(key, config)[1] in ("waiting", "starting", "running")
-        for key, config in boards.items()
-    )
-    st.fragment(lambda: verdict(text()), run_every=POLL if live else None)()
 
 
 def board(

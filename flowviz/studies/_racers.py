@@ -1,0 +1,127 @@
+"""What the studies of training share: settings, the training of an entrant, its line."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from numpy.typing import NDArray
+
+from flowviz.experiments.race import (
+    BEAT,
+    ENTRANTS,
+    OWN,
+    Entrant,
+    Run,
+    RunConfig,
+    compute_run,
+    entrants,
+)
+from flowviz.figures import curves, theme
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, own_setting, seed_setting
+from flowviz.training import BOUNDS, TrainConfig
+
+__all__ = ["DASH", "RacersConfig", "curve", "labels", "runs"]
+
+DASH = {
+    name: curves.DASHES[[n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name)]
+    for name, entry in ENTRANTS.items()
+} | {OWN: curves.DASHES[0]}
+"""The line style of each entrant; entrants on one path share its colour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RacersConfig(Config):
+    """The data, the entrants and the network of several trainings."""
+
+    data: str = data_setting(help="Data set on which the claims are tested.")
+    own: str = own_setting(
+        "Adds flow matching on your own schedule, trained from the same weights, data, noise and "
+        "times as the others."
+    )
+    units: int = setting(
+        64,
+        "Width of the networks",
+        slug="width",
+        bounds=BOUNDS["width"],
+        offered=(16, 32, 64, 128, 256),
+        unit="units per layer",
+        help="Units of each hidden layer.",
+    )
+    preconditioned: bool = setting(
+        False,
+        "Preconditioned",
+        help="Off, as in the paper: a network predicts velocity, noise or score itself. On: it "
+        "predicts the remainder of the best linear prediction; score and noise matching on one "
+        "path are then the same regression.",
+    )
+    seed: int = seed_setting("First seed")
+    depth: int = setting(
+        3, "Hidden layers", bounds=BOUNDS["depth"], advanced=True, help="Number of hidden layers."
+    )
+    batch: int = setting(
+        256, "Batch size", bounds=BOUNDS["batch"], advanced=True, help="Pairs per step."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        entrants(self.own)
+
+    @property
+    def entrants(self) -> Mapping[str, Entrant]:
+        """The entrants by name."""
+        return entrants(self.own)
+
+    def training(self, name: str, *, seed: int, lr: float, steps: int) -> TrainConfig:
+        """The training of an entrant."""
+        chosen = self.entrants[name]
+        return TrainConfig(
+            data=self.data,
+            path=chosen.path,
+            objective=chosen.objective,
+            width=self.units,
+            depth=self.depth,
+            batch=self.batch,
+            lr=lr,
+            steps=steps,
+            preconditioned=self.preconditioned,
+            seed=seed,
+        )
+
+
+def runs(configs: list[RunConfig], progress: Progress) -> Iterator[tuple[int, Run]]:
+    """Trains networks in parallel; yields index and measurements of each as it is done."""
+    total, done, lock = sum(each.training.steps for each in configs), 0, Lock()
+
+    def beat() -> None:
+        nonlocal done
+        with lock:
+            done += BEAT
+        progress.report(min(done / total, 1.0), f"{done:,} of {total:,} training steps")
+
+    def piece(config: RunConfig) -> Callable[[], Run]:
+        return lambda: progress.cached(compute_run, config, beat=beat)
+
+    yield from progress.in_parallel([piece(each) for each in configs])
+
+
+def labels(config: RacersConfig) -> dict[str, str]:
+    """The labels of the entrants by name."""
+    return {name: each.label for name, each in config.entrants.items()}
+
+
+def curve(name: str, own: str, x: NDArray, values: NDArray, **more: Any) -> curves.Curve:
+    """The line of an entrant; values (n,) of one run or (R, n) of several.
+
+    Args:
+        name: of the entrant.
+        own: spec of the user's own schedule.
+        x: (n,).
+        values: (n,) or (R, n).
+        more: `dark`, and further arguments of `curves.of_runs`.
+    """
+    chosen = entrants(own)[name]
+    colour = theme.path_colour(chosen.path, dark=more.pop("dark", False))
+    return curves.of_runs(chosen.label, colour, x, values, dash=DASH[name], **more)

@@ -1,0 +1,325 @@
+"""What straightens a flow? The coupling: minibatch OT and reflow against independent pairs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.experiments.straightening import (
+    ENTRANTS,
+    INDEPENDENT,
+    METRIC,
+    NFES,
+    CouplingConfig,
+    Outcome,
+    compute_outcome,
+)
+from flowviz.figures import curves, theme
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies._numbers import factor
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    stacked,
+)
+from flowviz.training import BOUNDS
+
+__all__ = ["STUDY", "CouplingsConfig", "CouplingsResult"]
+
+SHOWN = (1, 2, 4, 16, 64)
+"""Numbers of evaluations in the summary."""
+
+MARGIN = 0.1
+"""Relative difference below which two qualities count as equal."""
+
+ON_OT = [name for name in ENTRANTS if ENTRANTS[name].path == "ot"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CouplingsConfig(Config):
+    """Small networks, one for each coupling."""
+
+    data: str = data_setting(help="Data set on which the claims are tested.")
+    seed: int = seed_setting()
+    steps: int = setting(
+        2_000,
+        "Training steps for each coupling",
+        slug="pair-steps",
+        bounds=(20, 20_000),
+        help="Steps of each of the five trainings.",
+    )
+    units: int = setting(
+        64, "Width", bounds=BOUNDS["width"], advanced=True, help="Units of each hidden layer."
+    )
+    depth: int = setting(
+        3, "Hidden layers", bounds=BOUNDS["depth"], advanced=True, help="Number of hidden layers."
+    )
+    batch: int = setting(
+        256,
+        "Batch size",
+        bounds=BOUNDS["batch"],
+        advanced=True,
+        help="Pairs per step, among which minibatch OT chooses.",
+    )
+    lr: float = setting(
+        3e-3, "Learning rate", bounds=BOUNDS["lr"], advanced=True, help="Peak learning rate."
+    )
+    pairs: int = setting(
+        20_000,
+        "Reflow pairs",
+        bounds=(2, 1_000_000),
+        advanced=True,
+        help="Pairs that reflow trains on.",
+    )
+    n: int = setting(2_000, "Samples", bounds=(2, 50_000), advanced=True, help="Sample size.")
+
+    def piece(self, entrant: str) -> CouplingConfig:
+        """The training of one entrant."""
+        names = ("data", "seed", "steps", "depth", "batch", "lr", "pairs", "n")
+        given = {name: getattr(self, name) for name in names}
+        return CouplingConfig(entrant=entrant, width=self.units, **given)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CouplingsResult:
+    """The outcomes so far, in the order of ENTRANTS."""
+
+    outcomes: tuple[Outcome, ...]
+
+    def outcome(self, entrant: str) -> Outcome | None:
+        """The outcome of an entrant, or None."""
+        return next((each for each in self.outcomes if each.entrant == entrant), None)
+
+    def gain(self, entrant: str) -> float | None:
+        """How many times smaller S is than with independent pairs; None if it is not known."""
+        ours, theirs = self.outcome(entrant), self.outcome(INDEPENDENT)
+        if ours is None or theirs is None:
+            return None
+        return theirs.straightness.deviation / ours.straightness.deviation
+
+
+def compute(
+    config: CouplingsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[CouplingsResult]:
+    """Trains one entrant after the other; yields after each."""
+    progress = progress or Progress()
+    found: dict[str, Outcome] = {}
+    for name, entrant in ENTRANTS.items():
+
+        def beat(step: int, done: int = len(found), label: str = entrant.label) -> None:
+            share = (done + 0.9 * step / config.steps) / len(ENTRANTS)
+            progress.report(share, f"training {label}")
+
+        beat(0)
+        previous = found[entrant.follows].field if entrant.follows else None
+        found[name] = progress.cached(
+            compute_outcome, config.piece(name), previous=previous, beat=beat
+        )
+        yield CouplingsResult(outcomes=tuple(found.values()))
+
+
+def draw(
+    config: CouplingsConfig, result: CouplingsResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Quality against the number of evaluations, and where learned flows bend."""
+    quality, deviations = [], []
+    for each in result.outcomes:
+        chosen = ENTRANTS[each.entrant]
+        dash = curves.DASHES[ON_OT.index(each.entrant) if each.entrant in ON_OT else 0]
+        shared = chosen.label, theme.path_colour(chosen.path, dark=dark)
+        measured = each.straightness
+        quality.append(curves.of_runs(*shared, each.nfe, each.quality, dash=dash))
+        deviations.append(curves.of_runs(*shared, measured.times, measured.deviations, dash=dash))
+    plot = curves.curves(
+        quality,
+        x_title="function evaluations (NFE), Euler",
+        y_title=f"{METRICS[METRIC].label} to data",
+        log_x=True,
+        log_y=True,
+        markers=True,
+        x_ticks=NFES,
+        dark=dark,
+    )
+    dotted = {"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"}
+    plot.add_hline(y=result.outcomes[0].floor, line=dotted)
+    return [
+        NamedFigure(
+            name="quality",
+            title="quality against NFE by coupling",
+            alt="Distance of samples to data against Euler's evaluations for each coupling.",
+            figure=plot,
+            half=True,
+        ),
+        NamedFigure(
+            name="deviations",
+            title="where learned flows deviate from their chord",
+            alt="Mean squared difference of velocity and chord over time for each coupling.",
+            figure=curves.curves(
+                deviations,
+                x_title="time t  (0 noise, 1 data)",
+                y_title="squared deviation from the chord (area = S)",
+                log_y=True,
+                dark=dark,
+            ),
+            half=True,
+        ),
+    ]
+
+
+def table(config: CouplingsConfig, result: CouplingsResult) -> Columns:
+    """One row for each coupling and number of evaluations."""
+    return stacked(
+        [
+            {
+                "coupling": each.entrant,
+                "nfe": each.nfe,
+                METRIC.replace("-", "_"): each.quality,
+                "limit": each.limit,
+                "deviation": each.straightness.deviation,
+                "arc_over_chord": each.straightness.arc_over_chord,
+            }
+            for each in result.outcomes
+        ]
+    )
+
+
+def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
+    """Straightness and quality of each coupling."""
+    rows = []
+    for each in result.outcomes:
+        gain = result.gain(each.entrant)
+        rows.append(
+            [
+                ENTRANTS[each.entrant].label,
+                f"{each.straightness.deviation:.3g}",
+                "–" if gain is None else f"{gain:.3g}×",
+                f"{each.straightness.arc_over_chord:.3f}",
+                *(f"{each.quality[NFES.index(nfe)]:.3f}" for nfe in SHOWN),
+                f"{each.limit:.3f}",
+                f"{each.seconds:.0f}",
+            ]
+        )
+    heads = ["Trained with", "S", "S falls by", "arc ÷ chord", *(f"NFE {nfe}" for nfe in SHOWN)]
+    return Summary(
+        title=f"Straightness, and {METRICS[METRIC].label} to data by Euler's method",
+        heads=[*heads, "in the limit", "seconds of training"],
+        rows=rows,
+    )
+
+
+def say(config: CouplingsConfig, result: CouplingsResult) -> list[Finding]:
+    """How much straighter each coupling makes the flow, and what that gains."""
+    found = []
+    if len(result.outcomes) < len(ENTRANTS):
+        found.append(
+            Finding(
+                lead="So far",
+                text=f"{len(result.outcomes)} of {len(ENTRANTS)} trainings are done.",
+                numbers={"trainings": len(result.outcomes)},
+            )
+        )
+    base = result.outcome(INDEPENDENT)
+    others = [each for each in result.outcomes if each.entrant not in (INDEPENDENT, "vp")]
+    if base is not None and others:
+        found += _gains(base, others)
+    if result.outcomes:
+        found.append(
+            Finding(
+                text="Two random samples of the data are "
+                f"{result.outcomes[0].floor:.3f} apart, which is the best possible distance. In "
+                "the limit means with an adaptive solver. Minibatch OT and reflow use the "
+                "conditional OT path: the coupling chooses the pairs, the path connects them.",
+                detail=True,
+            )
+        )
+    return found
+
+
+def _gains(base: Outcome, others: list[Outcome]) -> list[Finding]:
+    s = base.straightness.deviation
+    gains = {each.entrant: each.straightness.deviation for each in others}
+    text = ", ".join(f"{factor(value, s)} with {_label(name)}" for name, value in gains.items())
+    straighter = all(value < s / 2 for value in gains.values())
+    found = [
+        Finding(
+            lead="The coupling straightens the flow",
+            text=f"compared with independent pairs, S is {text}.",
+            numbers={INDEPENDENT: s, **gains},
+            verdict=(
+                "undecided"
+                if not np.isfinite([s, *gains.values()]).all()
+                else "supported"
+                if straighter
+                else "not supported"
+            ),
+        )
+    ]
+    cheap = [each for each in others if np.isfinite(each.quality[0])]
+    if cheap and np.isfinite(base.quality[0]):
+        best = min(cheap, key=lambda each: each.quality[0])
+        before, after = float(base.quality[0]), float(best.quality[0])
+        found.append(
+            Finding(
+                lead=f"With {NFES[0]} evaluation",
+                text=f"the distance to data {_moved(before, after)} from {before:.2f} to "
+                f"{after:.2f} with {_label(best.entrant)}, the best coupling.",
+                numbers={INDEPENDENT: before, best.entrant: after},
+            )
+        )
+    ends = [each for each in others if np.isfinite(each.limit)]
+    if ends and np.isfinite(base.limit):
+        best = min(ends, key=lambda each: each.limit)
+        if best.limit < (1 - MARGIN) * base.limit:
+            text = f"{_label(best.entrant)} is better by more than a tenth"
+        elif best.limit > (1 + MARGIN) * base.limit:
+            text = "independent pairs are better by more than a tenth"
+        else:
+            text = "the best coupling and independent pairs differ by less than a tenth"
+        found.append(
+            Finding(
+                lead="In the limit",
+                text=f"{text} ({best.limit:.3f} and {base.limit:.3f}).",
+                numbers={INDEPENDENT: base.limit, best.entrant: best.limit},
+            )
+        )
+    return found
+
+
+def _moved(before: float, after: float) -> str:
+    """The verb of a change, to two decimals."""
+    gap = round(after, 2) - round(before, 2)
+    return "falls" if gap < 0 else "rises" if gap > 0 else "stays"
+
+
+def _label(entrant: str) -> str:
+    return ENTRANTS[entrant].label.split(", ")[1]
+
+
+STUDY = Study(
+    name="couplings",
+    title="What straightens a flow: the coupling",
+    config=CouplingsConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="straighter",
+    seconds=50.0,
+    smallest={
+        "data": "8gaussians",
+        "steps": 20,
+        "units": 8,
+        "depth": 1,
+        "batch": 16,
+        "pairs": 200,
+        "n": 50,
+    },
+)

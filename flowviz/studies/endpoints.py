@@ -1,0 +1,261 @@
+"""Better with unlimited compute? Where the exact flows of all paths carry the same noise."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.experiments.endpoints import Ends, EndsConfig, compute_ends, specs
+from flowviz.figures import curves, straightness, theme
+from flowviz.grids import GRIDS
+from flowviz.progress import Progress
+from flowviz.schedulers import scheduler
+from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import data_setting, fixed_methods, own_setting, seed_setting
+from flowviz.studies._numbers import joined, small
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "EndpointsConfig", "EndpointsResult"]
+
+AGREE = 0.02
+"""Distance, in units of the plane, below which ends are the same: no figure shows it."""
+
+SHOWN = 64
+"""Number of particles whose ends are drawn."""
+
+MATCHED = "Start every path on the OT flow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointsConfig(Config):
+    """The same noise along the exact flow of every path."""
+
+    data: str = data_setting(help="Data set on which the claims are tested.")
+    own: str = own_setting("Adds the exact flow of your own schedule.")
+    method: str = setting(
+        "midpoint",
+        "ODE solver",
+        slug="solver",
+        choices=fixed_methods,
+        help="Solver of the solutions with few evaluations.",
+    )
+    grid: str = setting("uniform", "Placement of the steps", choices=GRIDS, help=GRIDS.sentences())
+    matched: bool = setting(
+        False,
+        MATCHED,
+        help="VP and VE diffusion start with a little data in the noise; samplers start them as "
+        "if there were none. On: they start from the state of the OT flow at their own ratio of "
+        "signal to noise; all paths then end in the same points.",
+    )
+    seed: int = seed_setting()
+    doublings: int = setting(
+        7, "Doublings", bounds=(0, 12), advanced=True, help="1, 2, 4 ... 2^doublings steps."
+    )
+    n: int = setting(400, "Particles", bounds=(2, 20_000), advanced=True, help="Sample size.")
+
+    def ends(self, path: str) -> EndsConfig:
+        """The flow of one path."""
+        names = ("data", "method", "grid", "matched", "seed", "doublings", "n")
+        return EndsConfig(path=path, **{name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EndpointsResult:
+    """Where the exact flows of the P paths computed so far end, with K numbers of steps.
+
+    Attributes:
+        paths: specs of the paths, P; conditional OT is the first.
+        start: (n, 2), the noise.
+        ends: (P, n, 2), converged ends, as x / alpha at the path's stop.
+        floor: (P,), RMS distance of these ends from those of the first path.
+        first_ratio: (P,), alpha / sigma at the path's start.
+        nfe: (K,), function evaluations of the cheap solutions.
+        distance: (P, K), RMS distance of their ends from the converged ends of the first path;
+            NaN where the solver failed.
+    """
+
+    paths: tuple[str, ...]
+    start: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    floor: NDArray[np.float64]
+    first_ratio: NDArray[np.float64]
+    nfe: NDArray[np.int64]
+    distance: NDArray[np.float64]
+
+
+def compute(
+    config: EndpointsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[EndpointsResult]:
+    """Solves one path after the other; yields after each."""
+    progress = progress or Progress()
+    found: list[Ends] = []
+    paths = specs(config.own)
+    for spec in paths:
+        progress.report(len(found) / len(paths), scheduler(spec).label)
+        found.append(progress.cached(compute_ends, config.ends(spec)))
+        true = found[0].ends
+        yield EndpointsResult(
+            paths=paths[: len(found)],
+            start=found[0].start,
+            ends=np.array([each.ends for each in found]),
+            floor=np.array([_rms(each.ends, true) for each in found]),
+            first_ratio=np.array([each.first_ratio for each in found]),
+            nfe=config.ends(spec).nfe,
+            distance=np.array([[_rms(cheap, true) for cheap in each.cheap] for each in found]),
+        )
+
+
+def _rms(first: NDArray, second: NDArray) -> float:
+    """The root of the mean squared distance between points (n, 2)."""
+    return float(np.sqrt(np.square(first - second).sum(axis=1).mean()))
+
+
+def draw(
+    config: EndpointsConfig, result: EndpointsResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Ends of the same noise on all paths, and their distance with few evaluations."""
+    labels = [scheduler(path).label for path in result.paths]
+    colours = [theme.path_colour(path, dark=dark) for path in result.paths]
+    ends = [
+        straightness.Ends(label=label, colour=colour, points=points[:SHOWN])
+        for label, colour, points in zip(labels, colours, result.ends, strict=True)
+    ]
+    lines = [
+        curves.of_runs(label, colour, result.nfe, row, floor=level or None)
+        for label, colour, row, level in zip(
+            labels, colours, result.distance, result.floor, strict=True
+        )
+    ]
+    distance = curves.curves(
+        lines,
+        x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
+        y_title=f"RMS distance from {labels[0]}'s converged ends",
+        floor_label="converged",
+        log_x=True,
+        log_y=True,
+        markers=True,
+        dark=dark,
+    )
+    floors = [trace for trace in distance.data if (trace.name or "").startswith("converged")]
+    for k, trace in enumerate(floors):  # one entry of the legend for all
+        trace.update(showlegend=k == 0, name="converged, in each path's colour")
+    distance.update_layout(height=520, legend_y=-0.12)
+    distance.update_yaxes(range=[-8, 1], **curves.log_ticks(np.array([1e-8, 10.0])))
+    return [
+        NamedFigure(
+            name="ends",
+            title="ends of the exact flows",
+            alt=f"{len(result.start[:SHOWN])} noise samples and where the exact flow of each path "
+            f"carries them; distances from {labels[0]}: {_distances(result) or 'none'}.",
+            figure=straightness.endpoints(result.start[:SHOWN], ends, dark=dark),
+            half=True,
+        ),
+        NamedFigure(
+            name="distance",
+            title="distance of the ends against NFE",
+            alt=f"Distance of each path's ends from the converged ends of {labels[0]}: "
+            f"{_falls(result)}.",
+            figure=distance,
+            half=True,
+        ),
+    ]
+
+
+def table(config: EndpointsConfig, result: EndpointsResult) -> Columns:
+    """One row for each path and number of function evaluations."""
+    rows = zip(result.paths, result.distance, result.floor, strict=True)
+    return stacked(
+        [
+            {"path": path, "nfe": result.nfe, "distance": distance, "converged_distance": floor}
+            for path, distance, floor in rows
+        ]
+    )
+
+
+def say(config: EndpointsConfig, result: EndpointsResult) -> list[Finding]:
+    """Which paths carry the same noise to the same data, and why others do not."""
+    first, *others = result.paths
+    off = dict(zip(result.paths, result.floor, strict=True))
+    same = [first, *(spec for spec in others if off[spec] < AGREE)]
+    found = []
+    if len(same) > 1:
+        found.append(
+            Finding(
+                lead="Same ends",
+                text=f"{joined([_label(spec) for spec in same])} carry the same noise to the same "
+                f"data; distances from {_label(first)} are {_distances(result, same[1:])}.",
+                numbers={spec: float(off[spec]) for spec in same[1:]},
+            )
+        )
+    found += [_apart(config, result, spec) for spec in others if spec not in same]
+    if "vp" in off:
+        text = "VP diffusion and conditional OT end in the same points, so for exact fields " + (
+            "a straighter path does not give better samples."
+        )
+        if not off["vp"] < AGREE:
+            text = "VP diffusion and conditional OT end in different points in this run."
+        found.append(
+            Finding(
+                lead="Better with unlimited compute",
+                text=text,
+                numbers={"distance": float(off["vp"])},
+                verdict="not supported" if off["vp"] < AGREE else "undecided",
+            )
+        )
+    return found or [Finding(text=f"only {_label(first)} is computed so far.")]
+
+
+def _apart(config: EndpointsConfig, result: EndpointsResult, spec: str) -> Finding:
+    """That a path ends elsewhere, and what is known of the reason."""
+    place = result.paths.index(spec)
+    off, first = float(result.floor[place]), float(result.first_ratio[place])
+    if not np.isfinite(off):
+        text = "the solver failed on this path."
+    elif first > result.first_ratio[0] and not config.matched:
+        text = (
+            f"its ends differ by {small(off)}, because it starts with data in the noise "
+            f"(α/σ = {first:.2g}) as if there were none; the switch “{MATCHED}” removes this."
+        )
+    else:
+        text = f"its ends differ by {small(off)}; only the error of the solver can explain that."
+    return Finding(lead=_label(spec), text=text, numbers={"distance": off, "first_ratio": first})
+
+
+def _distances(result: EndpointsResult, paths: Sequence[str] | None = None) -> str:
+    """The distance of the ends of each path from those of the first."""
+    off = dict(zip(result.paths, result.floor, strict=True))
+    chosen = result.paths[1:] if paths is None else paths
+    return ", ".join(f"{small(off[spec])} ({_label(spec)})" for spec in chosen)
+
+
+def _falls(result: EndpointsResult) -> str:
+    """First and last finite distance of each path over the evaluations."""
+    parts = []
+    for spec, row in zip(result.paths, result.distance, strict=True):
+        known = np.flatnonzero(np.isfinite(row))
+        if not len(known):
+            parts.append(f"{_label(spec)} failed with every number of evaluations")
+            continue
+        ends = [f"{small(row[k])} at NFE {result.nfe[k]}" for k in (known[0], known[-1])]
+        parts.append(f"{_label(spec)} {' and '.join(ends)}")
+    return "; ".join(parts)
+
+
+def _label(spec: str) -> str:
+    return scheduler(spec).label
+
+
+STUDY = Study(
+    name="endpoints",
+    title="The same noise ends in the same points",
+    config=EndpointsConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="straighter",
+    seconds=4.0,
+    smallest={"data": "8gaussians", "doublings": 1, "n": 20},
+)

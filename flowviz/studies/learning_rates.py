@@ -1,0 +1,201 @@
+"""Which learning rates still work? Every entrant of the race at each of several learning rates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.experiments.race import METRIC, RunConfig, compute_floor
+from flowviz.figures import straightness, theme
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.studies._numbers import joined
+from flowviz.studies._racers import DASH, RacersConfig, labels, runs
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Verdict
+from flowviz.training import BOUNDS
+
+__all__ = ["STUDY", "RatesConfig", "RatesResult"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesConfig(RacersConfig):
+    """A sweep over learning rates with one seed."""
+
+    steps: int = setting(
+        400, "Steps", bounds=(20, 20_000), advanced=True, help="Training steps of each run."
+    )
+    lrs: tuple[float, ...] = setting(
+        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1),
+        "Learning rates",
+        bounds=BOUNDS["lr"],
+        advanced=True,
+        help="Peak learning rates, in ascending order.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if list(self.lrs) != sorted(set(self.lrs)):
+            given = ", ".join(f"{lr:g}" for lr in self.lrs)
+            raise ValueError(f"lrs must be in ascending order without repetition; got {given}.")
+
+    def run(self, name: str, lr: float) -> RunConfig:
+        """The run of an entrant at a learning rate."""
+        training = self.training(name, seed=self.seed, lr=lr, steps=self.steps)
+        return RunConfig(training=training, looks=1, seed=self.seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RatesResult:
+    """E entrants at F learning rates; NaN for runs that are not done.
+
+    Attributes:
+        entrants: names, E.
+        lrs: (F,).
+        quality: (E, F), METRIC of the samples after training.
+        error: (E, F), relative distance to the exact velocity after training.
+        diverged: (E, F), see `flowviz.experiments.race.Run`.
+        done: (E, F), whether the run is done.
+        floor: METRIC between two random samples of the data.
+    """
+
+    entrants: tuple[str, ...]
+    lrs: NDArray[np.float64]
+    quality: NDArray[np.float64]
+    error: NDArray[np.float64]
+    diverged: NDArray[np.bool_]
+    done: NDArray[np.bool_]
+    floor: float
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """Number of learning rates of each entrant below the lowest at which it diverged, E."""
+        return tuple(int(row.argmax()) if row.any() else len(row) for row in self.diverged)
+
+
+def compute(
+    config: RatesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[RatesResult]:
+    """Trains every entrant at one learning rate after the other; yields after each run."""
+    progress = progress or Progress()
+    names = tuple(config.entrants)
+    shape = len(names), len(config.lrs)
+    quality, error = np.full(shape, np.nan), np.full(shape, np.nan)
+    diverged, done = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    floor = progress.cached(compute_floor, (config.data, config.seed))
+    places = [(e, f) for f in range(shape[1]) for e in range(shape[0])]
+    for k, run in runs([config.run(names[e], config.lrs[f]) for e, f in places], progress):
+        place = places[k]
+        quality[place], error[place] = run.quality[-1], run.error[-1]
+        diverged[place], done[place] = run.diverged, True
+        yield RatesResult(
+            entrants=names,
+            lrs=np.array(config.lrs),
+            quality=quality.copy(),
+            error=error.copy(),
+            diverged=diverged.copy(),
+            done=done.copy(),
+            floor=floor,
+        )
+
+
+def draw(config: RatesConfig, result: RatesResult, *, dark: bool = False) -> list[NamedFigure]:
+    """Quality over the learning rate, with a cross where training diverged."""
+    racers = config.entrants
+    return [
+        NamedFigure(
+            name="rates",
+            title="quality over learning rates",
+            alt="Distance of samples to data over learning rates; crosses mark divergence. "
+            + say(config, result)[0].text.capitalize(),
+            figure=straightness.rates(
+                [racers[name].label for name in result.entrants],
+                [theme.path_colour(racers[name].path, dark=dark) for name in result.entrants],
+                [DASH[name] for name in result.entrants],
+                result.lrs,
+                result.quality,
+                result.diverged,
+                y_title=f"{METRICS[METRIC].label} to data",
+                floor=result.floor,
+                dark=dark,
+            ),
+        )
+    ]
+
+
+def table(config: RatesConfig, result: RatesResult) -> Columns:
+    """One row for each entrant and learning rate."""
+    return {
+        "entrant": np.repeat(result.entrants, len(result.lrs)),
+        "lr": np.tile(result.lrs, len(result.entrants)),
+        "quality": result.quality.ravel(),
+        "error": result.error.ravel(),
+        "diverged": result.diverged.ravel().astype(int),
+    }
+
+
+def say(config: RatesConfig, result: RatesResult) -> list[Finding]:
+    """Up to which learning rate each entrant trains, and whether conditional OT is more stable."""
+    if not result.done.all():
+        done = int(result.done.sum())
+        return [
+            Finding(
+                lead="So far",
+                text=f"{done} of {result.done.size} trainings are done.",
+                numbers={"runs": done},
+            )
+        ]
+    usable = dict(zip(result.entrants, result.usable, strict=True))
+    text, verdict = _compared(config, result, usable)
+    return [
+        Finding(lead="More stable", text=text, numbers=usable, verdict=verdict),
+        Finding(
+            text="Diverged means that the loss became infinite or undefined, or that the trained "
+            "network is further from the exact field than one that always predicts 0.",
+            detail=True,
+        ),
+    ]
+
+
+def _compared(
+    config: RatesConfig, result: RatesResult, usable: dict[str, int]
+) -> tuple[str, Verdict]:
+    low, high = f"{result.lrs[0]:g}", f"{result.lrs[-1]:g}"
+    counts, label = set(usable.values()), labels(config)
+    if result.diverged.all():
+        return f"all entrants diverge at every learning rate from {low} to {high}.", "undecided"
+    if not result.diverged.any():
+        return f"no entrant diverges at any learning rate from {low} to {high}.", "undecided"
+    if counts == {0}:
+        return f"all entrants diverge at the lowest learning rate, {low}.", "undecided"
+    if len(counts) == 1:
+        top = result.lrs[counts.pop() - 1]
+        text = f"all entrants train up to a learning rate of {top:g} and diverge at the next one"
+        return f"{text}: no path is more stable here.", "undecided"
+    each = "; ".join(f"{label[name]}: {_up_to(n, result.lrs)}" for name, n in usable.items())
+    best = [label[name] for name, n in usable.items() if n == max(counts)]
+    text = f"learning rates that still work differ ({each}); {joined(best)} "
+    text += "has the widest range." if len(best) == 1 else "have the widest range."
+    others = max(n for name, n in usable.items() if name != "ot")
+    if usable.get("ot", 0) == others:
+        return text, "undecided"
+    return text, "supported" if usable.get("ot", 0) > others else "not supported"
+
+
+def _up_to(count: int, lrs: NDArray) -> str:
+    return "none" if not count else "all" if count == len(lrs) else f"up to {lrs[count - 1]:g}"
+
+
+STUDY = Study(
+    name="learning-rates",
+    title="Which learning rates still work?",
+    config=RatesConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="straighter",
+    seconds=45.0,
+    smallest={"data": "8gaussians", "units": 16, "steps": 20, "lrs": (1e-3, 1.0)},
+)

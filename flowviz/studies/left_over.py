@@ -1,0 +1,297 @@
+"""Residual error of learned fields when sampling costs nothing: NFE 1,000 and more.
+
+The ends of a learned flow are compared with those of the exact flow from the same noise, its
+samples with the best possible samples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz import checkpoints
+from flowviz.experiments.sources import exact_name
+from flowviz.experiments.unlimited import (
+    MEASURE,
+    Residual,
+    ResidualConfig,
+    compute_converged,
+    compute_residual,
+    exact_of,
+    network_names,
+)
+from flowviz.figures import straightness, theme
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.schedulers import LEARNED, scheduler
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies._numbers import compare, joined, mean
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    Verdict,
+    stacked,
+)
+
+__all__ = ["STUDY", "LeftOver", "LeftOverConfig", "LeftOverResult"]
+
+FLOW = "flow matching"
+"""The label of the objective of which OT and VP are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOverConfig(Config):
+    """Learned fields of one data set with many function evaluations."""
+
+    data: str = data_setting(help="Data set on which the claims are tested.")
+    networks: tuple[str, ...] = setting(
+        (),
+        "Networks",
+        advanced=True,
+        help="Checkpoints; without any, those of the data set on OT, VP and learned paths.",
+    )
+    seed: int = seed_setting()
+    nfe: int = setting(
+        1_000, "NFE", bounds=(2, 100_000), advanced=True, help="Evaluations of midpoint."
+    )
+    n: int = setting(1_000, "Samples", bounds=(2, 50_000), advanced=True, help="Per seed.")
+    seeds: int = setting(3, "Seeds", bounds=(1, 10), advanced=True, help="Number of seeds.")
+
+    def piece(self, name: str, seed: int) -> ResidualConfig:
+        """One field with one seed."""
+        return ResidualConfig(name=name, nfe=self.nfe, n=self.n, seed=self.seed + seed)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LeftOver:
+    """The residual error of one field; (R,), by seed; NaN where the solver failed.
+
+    Attributes:
+        name: of the field.
+        path: spec of its path.
+        method: how it was trained; "" for the exact field.
+        distance: RMS distance of its ends from those of the exact flow on the same path; NaN of a
+            learned path, whose exact flow is not known.
+        quality: MEASURE of its samples.
+    """
+
+    name: str
+    path: str
+    method: str
+    distance: NDArray[np.float64]
+    quality: NDArray[np.float64]
+
+    @property
+    def label(self) -> str:
+        """Path and method."""
+        return ", ".join(filter(None, [scheduler(self.path).label, self.method]))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LeftOverResult:
+    """The fields measured so far; the exact one, whose samples are the best possible, is first.
+
+    Attributes:
+        exact: the exact field.
+        fields: the learned fields.
+        floor: MEASURE between two random samples of the data, mean over the seeds.
+    """
+
+    exact: LeftOver
+    fields: tuple[LeftOver, ...]
+    floor: float
+
+
+def compute(
+    config: LeftOverConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[LeftOverResult]:
+    """Measures one field after the other; yields after each.
+
+    Raises:
+        ValueError: there is no trained network for the data set.
+    """
+    progress = progress or Progress()
+    learned = config.networks or network_names(
+        checkpoints.listing(lambda error: None), config.data
+    )
+    if not learned:
+        raise ValueError(
+            f"There must be a trained network for {config.data}; got none. Train one on the page "
+            "Train or by `flowviz train`."
+        )
+    names = [exact_name(config.data, "ot"), *learned]
+    found: list[LeftOver] = []
+    for name in names:
+        rows: list[Residual] = []
+        true = exact_of(name)
+        for seed in range(config.seeds):
+            progress.report((len(found) + seed / config.seeds) / len(names), name.split("@")[0])
+            converged = (
+                progress.cached(compute_converged, config.piece(true, seed)) if true else None
+            )
+            rows.append(
+                progress.cached(compute_residual, config.piece(name, seed), converged=converged)
+            )
+        found.append(
+            LeftOver(
+                name=name,
+                path=rows[0].path,
+                method=rows[0].method,
+                distance=np.array([row.distance for row in rows]),
+                quality=np.array([row.quality for row in rows]),
+            )
+        )
+        if name == names[0]:
+            floor = float(np.mean([row.floor for row in rows]))
+        else:
+            yield LeftOverResult(exact=found[0], fields=tuple(found[1:]), floor=floor)
+
+
+def draw(
+    config: LeftOverConfig, result: LeftOverResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """The residual error of the learned fields, or the quality if all are of learned paths."""
+    known = [each for each in result.fields if each.path != LEARNED]
+    name = "distance" if known else "quality"
+    shown = known or result.fields
+    title = {
+        "distance": f"RMS distance from the exact flow's ends at NFE {config.nfe:,}",
+        "quality": f"{METRICS[MEASURE].label} to data at NFE {config.nfe:,}",
+    }[name]
+    rows = [
+        straightness.Runs(
+            label=each.label,
+            colour=theme.path_colour(each.path, dark=dark),
+            values=getattr(each, name),
+        )
+        for each in shown
+    ]
+    values = "; ".join(f"{each.label} {mean(getattr(each, name))}" for each in shown)
+    return [
+        NamedFigure(
+            name=name,
+            title=title,
+            alt=f"{title}: {values}.",
+            figure=straightness.dots(rows, x_title=f"{title}, one dot per seed", dark=dark),
+        )
+    ]
+
+
+def table(config: LeftOverConfig, result: LeftOverResult) -> Columns:
+    """One row for each field and seed."""
+    return stacked(
+        [
+            {
+                "field": each.name,
+                "seed": config.seed + np.arange(config.seeds),
+                "distance": each.distance,
+                MEASURE.replace("-", "_"): each.quality,
+            }
+            for each in (result.exact, *result.fields)
+        ]
+    )
+
+
+def summarise(config: LeftOverConfig, result: LeftOverResult) -> Summary:
+    """Distance and quality of each field."""
+    rows = [
+        [
+            each.label if each.method else "exact flow",
+            "–" if each.path == LEARNED else mean(each.distance),
+            mean(each.quality),
+        ]
+        for each in (result.exact, *result.fields)
+    ]
+    rows.append(["two random samples of the data", "–", f"{result.floor:.3f}"])
+    heads = ("Field", "distance from the exact ends", METRICS[MEASURE].label)
+    return Summary(title=f"With {config.nfe:,} function evaluations", heads=heads, rows=rows)
+
+
+def say(config: LeftOverConfig, result: LeftOverResult) -> list[Finding]:
+    """Whose samples are worse than the best possible, and whether OT is closer than VP."""
+    best = result.exact.quality
+    judged = [each for each in result.fields if np.isfinite(each.quality - best).any()]
+    failed = [each.label for each in result.fields if each not in judged]
+    worse = [each.label for each in judged if compare(each.quality, best) > 0]
+    found = []
+    if judged:
+        verb = "gives" if len(worse) == 1 else "give"
+        text = (
+            f"{joined(worse)} {verb} worse samples than the exact flow from the same noise: what "
+            "remains is the error of the network."
+            if worse
+            else "no network gives measurably worse samples than the exact flow from the same "
+            "noise."
+        )
+        found.append(
+            Finding(
+                lead="What is left",
+                text=text,
+                numbers={"worse": len(worse), "measured": len(judged)},
+            )
+        )
+    if failed:
+        found.append(
+            Finding(
+                lead="Not measured",
+                text=f"the solver failed for {joined(failed)}.",
+                numbers={"failed": len(failed)},
+            )
+        )
+    found += _nearer(result)
+    if any(each.path == LEARNED for each in result.fields):
+        found.append(
+            Finding(
+                text="A learned path is not of the form α x₁ + σ x₀: its exact flow is not known, "
+                "so only its samples are judged.",
+                detail=True,
+            )
+        )
+    return found
+
+
+def _nearer(result: LeftOverResult) -> list[Finding]:
+    """Whether training leaves a smaller error on conditional OT than on VP diffusion."""
+    by = {
+        each.path: each.distance
+        for each in reversed(result.fields)
+        if each.method == FLOW and np.isfinite(each.distance).any()
+    }
+    if not {"ot", "vp"} <= by.keys():
+        return []
+    texts: dict[int, tuple[str, Verdict]] = {
+        -1: ("conditional OT is closer to the exact flow", "supported"),
+        0: ("the difference is within the error", "undecided"),
+        1: ("VP diffusion is closer to the exact flow", "not supported"),
+    }
+    text, verdict = texts[compare(by["ot"], by["vp"])]
+    return [
+        Finding(
+            lead="Learned better",
+            text=f"the ends of the learned flow differ from the exact ones by {mean(by['ot'])} on "
+            f"conditional OT and by {mean(by['vp'])} on VP diffusion; {text}.",
+            numbers={path: float(np.nanmean(by[path])) for path in ("ot", "vp")},
+            verdict=verdict,
+        )
+    ]
+
+
+STUDY = Study(
+    name="left-over",
+    title="What is left when sampling costs nothing",
+    config=LeftOverConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="straighter",
+    seconds=40.0,
+    smallest={"data": "moons", "nfe": 8, "n": 50, "seeds": 1},
+)

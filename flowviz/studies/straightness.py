@@ -1,0 +1,309 @@
+"""How straight are flows, pair by pair and as a whole? Conditional and marginal straightness.
+
+The measure is S of Liu et al. 2022, the mean squared deviation of the velocity from the chord.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz import checkpoints
+from flowviz.experiments.endpoints import specs
+from flowviz.experiments.sources import exact_name
+from flowviz.experiments.unlimited import (
+    FlowConfig,
+    FlowStraightness,
+    compute_straightness,
+    learned_names,
+)
+from flowviz.figures import curves, theme
+from flowviz.figures import straightness as figures
+from flowviz.progress import Progress
+from flowviz.schedulers import LEARNED, scheduler
+from flowviz.settings import Config, setting
+from flowviz.straightness import LATEST, Straightness
+from flowviz.studies._common import data_setting, own_setting, seed_setting
+from flowviz.studies._numbers import factor, joined
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    Verdict,
+    stacked,
+)
+
+__all__ = ["STUDY", "StraightnessConfig", "StraightnessResult"]
+
+NOT_DRAWN = "ve"
+"""The path that only the table shows: its values are an order of magnitude larger."""
+
+LEGEND_LINE = 24
+"""Height of a legend's line in pixels."""
+
+HEADS = {
+    "deviation": "S",
+    "relative": "S ÷ squared chord",
+    "arc_over_chord": "arc ÷ chord",
+    "energy": "kinetic energy",
+    "displacement": "squared chord",
+    "acceleration": "Burgers residual",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StraightnessConfig(Config):
+    """The flows of all paths of one data set."""
+
+    data: str = data_setting(help="Data set on which the claims are tested.")
+    own: str = own_setting("Adds the flows of your own schedule.")
+    learned: tuple[str, ...] = setting(
+        (),
+        "Learned paths",
+        advanced=True,
+        help="Checkpoints of learned paths; without any, all of the data set.",
+    )
+    seed: int = seed_setting()
+    n: int = setting(800, "Particles", bounds=(2, 20_000), advanced=True, help="Sample size.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StraightnessResult:
+    """How straight the flows computed so far are: exact fields first, then learned paths."""
+
+    flows: tuple[FlowStraightness, ...]
+
+    @property
+    def drawn(self) -> tuple[FlowStraightness, ...]:
+        """The flows that the figures show."""
+        return tuple(each for each in self.flows if each.path != NOT_DRAWN)
+
+    def label(self, flow: FlowStraightness) -> str:
+        """The path, and how a learned path was trained."""
+        if not flow.method:
+            return scheduler(flow.path).label
+        alike = [each.method for each in self.flows].count(flow.method) > 1
+        checkpoint = f" ({flow.name.partition('@')[0]})" if alike else ""
+        return f"{scheduler(LEARNED).label}, {flow.method}{checkpoint}"
+
+
+def compute(
+    config: StraightnessConfig,
+    *,
+    field: LiveFields | None = None,
+    progress: Progress | None = None,
+) -> Iterator[StraightnessResult]:
+    """Measures one path after the other; yields after each."""
+    progress = progress or Progress()
+    learned = config.learned or learned_names(checkpoints.listing(lambda error: None), config.data)
+    names = [*(exact_name(config.data, spec) for spec in specs(config.own)), *learned]
+    flows: list[FlowStraightness] = []
+    for name in names:
+        progress.report(len(flows) / len(names))
+        piece = FlowConfig(name=name, n=config.n, seed=config.seed)
+        flows.append(progress.cached(compute_straightness, piece))
+        yield StraightnessResult(flows=tuple(flows))
+
+
+def draw(
+    config: StraightnessConfig, result: StraightnessResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Conditional and marginal straightness of each path, and where marginal flows bend."""
+    drawn = result.drawn
+    learned = [each for each in drawn if each.path == LEARNED]
+    colours = [theme.path_colour(each.path, dark=dark) for each in drawn]
+    rows = [
+        figures.Pair(
+            label=result.label(each).replace(", ", ",<br>"),
+            colour=colour,
+            conditional=(each.conditional.relative, each.conditional.arc_over_chord),
+            marginal=(each.marginal.relative, each.marginal.arc_over_chord),
+        )
+        for each, colour in zip(drawn, colours, strict=True)
+    ]
+    lines = [
+        curves.of_runs(
+            result.label(each),
+            colour,
+            each.marginal.times,
+            each.marginal.deviations / each.marginal.displacement,
+            dash=curves.DASHES[learned.index(each) % len(curves.DASHES) if each.method else 0],
+        )
+        for each, colour in zip(drawn, colours, strict=True)
+    ]
+    legend = LEGEND_LINE * len(drawn)
+    size = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
+    deviations = curves.curves(
+        lines,
+        x_title="time t  (0 noise, 1 data)",
+        y_title="squared deviation from the chord (area = S ÷ distance²)",
+        log_y=True,
+        dark=dark,
+    )
+    return [
+        NamedFigure(
+            name="pairs",
+            title="straightness of conditional and marginal flows",
+            alt="Straightness of the conditional flows (hollow) and the marginal flow (full) of "
+            "each path.",
+            figure=figures.pairs(rows, ("S ÷ distance²", "arc ÷ chord"), dark=dark).update_layout(
+                **size
+            ),
+            half=True,
+        ),
+        NamedFigure(
+            name="deviations",
+            title="where the marginal flow deviates from its chord",
+            alt="Mean squared difference of velocity and chord over time for each marginal flow.",
+            figure=deviations.update_layout(**size),
+            half=True,
+        ),
+    ]
+
+
+def _rows(result: StraightnessResult) -> list[tuple[FlowStraightness, str, Straightness]]:
+    return [
+        (each, kind, getattr(each, kind))
+        for kind in ("conditional", "marginal")
+        for each in result.flows
+    ]
+
+
+def table(config: StraightnessConfig, result: StraightnessResult) -> Columns:
+    """One row for each path, kind of flow and time."""
+    return stacked(
+        [
+            {"path": each.path, "label": result.label(each), "flow": kind}
+            | {name: getattr(measured, name) for name in HEADS}
+            | {"t": measured.times, "deviation_at_t": measured.deviations}
+            for each, kind, measured in _rows(result)
+        ]
+    )
+
+
+def summarise(config: StraightnessConfig, result: StraightnessResult) -> Summary:
+    """All measures of all flows."""
+    rows = [
+        [f"{result.label(each)}, {kind}"] + [_number(getattr(measured, name)) for name in HEADS]
+        for each, kind, measured in _rows(result)
+    ]
+    heads = ("Flow", *HEADS.values())
+    return Summary(title="All measures, with VE diffusion", heads=heads, rows=rows)
+
+
+def _number(value: float) -> str:
+    return f"{0 if value < 1e-9 else value:.4g}"
+
+
+def say(config: StraightnessConfig, result: StraightnessResult) -> list[Finding]:
+    """Which path has the straightest conditional flows, and which the straightest marginal one."""
+    exact = [each for each in result.drawn if not each.method]
+    pairs = {each.path: each.conditional.relative for each in exact}
+    whole = {each.path: each.marginal.deviation for each in exact}
+    bends = {each.path: each.marginal.arc_over_chord for each in exact}
+    found = []
+    if len(exact) > 1:
+        found = [
+            _ranked("Pair by pair", "conditional", HEADS["relative"], pairs, ".3g"),
+            _ranked("As a whole, by S", "marginal", HEADS["deviation"], whole, ".3g"),
+            _ranked("As a whole, by bends", "marginal", HEADS["arc_over_chord"], bends, ".3f"),
+        ]
+        found += _claim(pairs, whole)
+    found += _learned(result)
+    found.append(
+        Finding(
+            text="S = E∫|(z₁ − z₀) − v|² dt (Liu et al. 2022), summed over both dimensions: "
+            "kinetic energy minus squared chord. The Burgers residual is the mean squared "
+            f"acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time; later it grows without "
+            "bound on VP. Time is scaled to [0, 1]. VE starts from noise of standard deviation "
+            "25, which makes its values large. The marginal flow of a learned path is that of "
+            "its network.",
+            detail=True,
+        )
+    )
+    return found
+
+
+def _smallest(values: Mapping[str, float], digits: str) -> list[str]:
+    """The paths with the smallest value; values that print alike are equal."""
+    if not np.isfinite(list(values.values())).all():
+        return []
+    best = format(min(values.values()), digits)
+    return [path for path, value in values.items() if format(value, digits) == best]
+
+
+def _ranked(
+    lead: str, kind: str, measure: str, values: Mapping[str, float], digits: str
+) -> Finding:
+    """Which path has the straightest flows of a kind."""
+    best = [scheduler(path).label for path in _smallest(values, digits)]
+    each = ", ".join(
+        f"{scheduler(path).label} {format(0 if value < 1e-9 else value, digits)}"
+        for path, value in values.items()
+    )
+    if not best:
+        text = "not every path could be measured"
+    elif len(best) == 1:
+        text = f"{best[0]} has the straightest {kind} flow"
+    else:
+        text = f"{joined(best)} have equally straight {kind} flows"
+    return Finding(lead=lead, text=f"{text} ({measure}: {each}).", numbers=dict(values))
+
+
+def _claim(pairs: Mapping[str, float], whole: Mapping[str, float]) -> list[Finding]:
+    """Whether the path with the straightest pairs has the straightest marginal flow."""
+    by_pairs, by_s = set(_smallest(pairs, ".3g")), set(_smallest(whole, ".3g"))
+    if not (by_pairs and by_s and {"ot", "vp"} <= whole.keys()):
+        return []
+    size = factor(whole["vp"], whole["ot"])
+    size += " as" if size == "the same" else " than"
+    same: Verdict = "supported" if by_pairs == by_s else "undecided"
+    return [
+        Finding(
+            lead="Straightest pairs, straightest flow",
+            text=f"the marginal S of VP diffusion is {size} that of conditional OT; the smallest "
+            f"is that of {joined([scheduler(path).label for path in whole if path in by_s])}.",
+            numbers=dict(whole),
+            verdict=same if by_pairs & by_s else "not supported",
+        )
+    ]
+
+
+def _learned(result: StraightnessResult) -> list[Finding]:
+    """S of learned paths relative to conditional OT."""
+    learned = [each for each in result.flows if each.method]
+    if not learned:
+        return []
+    base = next(each for each in result.flows if each.path == "ot").marginal.deviation
+    each_s = joined(
+        [
+            f"{each.marginal.deviation:.3g} for {result.label(each).partition(', ')[2]} "
+            f"({factor(each.marginal.deviation, base)})"
+            for each in learned
+        ]
+    )
+    return [
+        Finding(
+            lead="Learned paths",
+            text=f"compared with conditional OT, their marginal S is {each_s}.",
+            numbers={each.name: each.marginal.deviation for each in learned},
+        )
+    ]
+
+
+STUDY = Study(
+    name="straightness",
+    title="How straight: pair by pair, and as a whole",
+    config=StraightnessConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="straighter",
+    seconds=5.0,
+    smallest={"data": "moons", "n": 20},
+)
