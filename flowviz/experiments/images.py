@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flowviz.bounds import MAX_SEED, check_bounds
-from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import ImageSet
 from flowviz.distributed import current
 from flowviz.draws import noise
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.grids import GRIDS
+from flowviz.networks.memory import max_batch
 from flowviz.paths import AffinePath
 from flowviz.solvers import METHODS, Solution, solve, steps_for
 
@@ -155,7 +156,9 @@ class ClassField:
         own = checkpoint.field
         self.path: AffinePath = own.path
         self.nfe = 0
-        self.network = _Counted(own.network)
+        card = checkpoint.card
+        batch = max_batch(unet_shape(card), card.channels, card.size)
+        self.network = _Counted(own.network, batch, clocked=own.clocked)
         counted = LearnedField(
             self.network,
             own.path,
@@ -183,16 +186,32 @@ class ClassField:
 
 
 class _Counted(nn.Module):
-    """A network that counts the images it processes; the wrapped network stays unchanged."""
+    """A network that counts its images and evaluates at most `batch` of them together."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, batch: int, *, clocked: bool) -> None:
         super().__init__()
         self.network = network
         self.num_classes: int = network.num_classes
+        self.batch = batch
+        self.clocked = clocked
         self.rows = 0
 
     def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         self.rows += len(x)
+        if len(x) <= self.batch:
+            return self._evaluated(time, x, y)
+        own_times = time.ndim > self.clocked  # one for each image
+        parts = [slice(i, i + self.batch) for i in range(0, len(x), self.batch)]
+        return torch.cat(
+            [
+                self._evaluated(
+                    time[part] if own_times else time, x[part], None if y is None else y[part]
+                )
+                for part in parts
+            ]
+        )
+
+    def _evaluated(self, time: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
         return self.network(time, x) if y is None else self.network(time, x, y)
 
 

@@ -11,6 +11,7 @@ from flowviz.checkpoints.container import check_fit
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.networks import UNet, UNetShape
+from flowviz.networks.memory import check_memory
 from flowviz.registry import Registry
 
 __all__ = ["FORMATS", "Format", "Found", "Model", "blank", "fill"]
@@ -100,9 +101,10 @@ def blank(shape: UNetShape, source: str, **sizes: int) -> UNet:
     """The U-Net of a shape on the meta device, without memory for its weights.
 
     Raises:
-        CheckpointError: the shape is impossible.
+        CheckpointError: the shape is impossible or takes too much memory.
     """
     try:
+        check_memory(shape, sizes["channels"], sizes["size"])
         with torch.device("meta"):
             return UNet(shape, **sizes)
     except (ValueError, RuntimeError, ZeroDivisionError) as error:

@@ -12,6 +12,7 @@ from flowviz.checkpoints.images.cards import ImageCard, classifier_sizes, unet_s
 from flowviz.fields import LearnedField
 from flowviz.networks import UNet
 from flowviz.networks.classifier import Classifier
+from flowviz.networks.memory import check_memory
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
@@ -85,10 +86,12 @@ def build_field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> Lea
         "num_classes": len(card.classes) if card.network["conditional"] else 0,
     }
     try:
+        check_memory(shape, card.channels, card.size)
         with torch.device("meta"):  # shapes only: a wrong card costs no memory
             blank = UNet(shape, **sizes).state_dict()
     except (ValueError, RuntimeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"The card of {source} describes no network: {error}") from error
+        reason = str(error).rstrip(".")
+        raise CheckpointError(f"The card of {source} describes no network: {reason}.") from error
     check_fit(blank, tensors, source)
     network = UNet(shape, **sizes)
     network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
