@@ -6,8 +6,7 @@ from flowviz.ui import why
 from flowviz.ui.ot_note import headed
 
 headed("One path, all paths")
-section, data, path = why.choose()
 try:
-    why.show(section, data, path)
+    why.show()
 except ValueError as error:
     st.error(f"This cannot be shown. {error}", icon=":material/error:")

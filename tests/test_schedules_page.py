@@ -11,8 +11,7 @@ from streamlit.testing.v1 import AppTest
 from flowviz.experiments.schedules import SchedulesConfig, compute_schedules
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
 from flowviz.studies import STUDIES
-from flowviz.ui import paths, schedules
-from flowviz.ui.why import conversions
+from flowviz.ui import paths, schedules, why
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,12 +85,12 @@ def test_a_shape_is_used_on_every_page_at_once() -> None:
 
 def test_conversions_offer_networks_of_the_very_shape_and_of_no_other(monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr(conversions, "networks", lambda data, path: asked.append(path) or {})
+    monkeypatch.setattr(why, "networks", lambda data, path: asked.append(path) or {})
 
     def app():
-        from flowviz.ui.why import conversions
+        from flowviz.ui import why
 
-        conversions.section("8gaussians", "shaped:a1=0.2")
+        why._conversions("8gaussians", "shaped:a1=0.2")
 
     assert not AppTest.from_function(app).run(timeout=30).exception
     assert asked == ["shaped:a1=0.2"]

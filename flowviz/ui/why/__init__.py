@@ -1,5 +1,79 @@
-"""Why one may regress on conditional velocities: a point to drag, figures, conversions."""
+"""The page "One path, all paths": a point to drag, the paper's figures, four predictions."""
 
-from flowviz.ui.why.sections import choose, show
+import streamlit as st
 
-__all__ = ["choose", "show"]
+from flowviz.experiments.evolution import EXACT
+from flowviz.studies import STUDIES
+from flowviz.studies.conditional import ConditionalStudyConfig
+from flowviz.studies.conversions import ConversionsConfig
+from flowviz.ui import controls, data_picker, paths, state, study_view
+from flowviz.ui.field_picker import choose, networks
+from flowviz.ui.why import touch
+
+__all__ = ["show"]
+
+SECTIONS = {
+    "touch": "Through one point",
+    "figures": "The paper's Figures 2, 3 and 8",
+    "conversions": "Four predictions, one field",
+}
+TEXTS = {
+    "touch": "**Why can the network learn from single pairs?** Through *x* at time *t* runs one "
+    "conditional path for every data point. Weighted by how probable each is given *x*, their "
+    "velocities average to the marginal one, "
+    "$u_t(x) = \\mathbb E[u_t(x \\mid x_1) \\mid x_t = x]$ (eq. 8). Drag *x*, move *t*.",
+    "figures": "**What one conditional path asks of a network**, for a single data point ★: the "
+    "conditional score and velocity at four times, and the trajectories that they make.",
+    "conversions": "**Velocity, score, noise and data prediction are one field.** Given $x$ and "
+    "$t$ each follows from any other by $u = \\dot\\alpha\\, m + \\dot\\sigma\\, \\hat\\epsilon$, "
+    "$\\;x = \\alpha\\, m + \\sigma\\, \\hat\\epsilon$ and $s = -\\hat\\epsilon / \\sigma$. They "
+    "differ in how much an error of one is magnified in another.",
+}
+
+
+def show() -> None:
+    """The chosen section with its controls.
+
+    Raises:
+        ValueError: a setting is not valid.
+    """
+    section = state.segmented(
+        "section", "Section", SECTIONS, "touch", label_visibility="collapsed"
+    )
+    st.markdown(TEXTS[section])
+    if section != "touch":
+        st.session_state.pop(touch.FIRST, None)  # the canvas is mounted anew with the controls
+    if section == "figures":
+        with st.sidebar:
+            values = controls.pick(ConditionalStudyConfig)
+        study_view.show(STUDIES["conditional"], ConditionalStudyConfig.build(values))
+        return
+    with st.sidebar:
+        data = data_picker.pick(help="Distribution at the end of the path.")
+        path = paths.select("path", "Path", "ot", help="How a data point and noise are joined.")
+    if section == "touch":
+        touch.section(data, path)
+    else:
+        _conversions(data, path)
+
+
+def _conversions(data: str, path: str) -> None:
+    with st.sidebar:
+        options = {EXACT: "exact", **networks(data, path)}
+        name = EXACT
+        if len(options) > 1:
+            name = state.select(
+                "field",
+                "Field",
+                options,
+                EXACT,
+                help="The exact field, or a network's velocity, from which the others follow.",
+            )
+        t = state.number("t", "Time t", 0.0, 1.0, 0.6, step=0.05, format="%.3g")
+    field, live = EXACT, {}
+    if name != EXACT:
+        path, field, found = choose(data, path, name)
+        if found is not None:
+            live = {field: found}
+    config = ConversionsConfig(data=data, path=path, field=field, t=t)
+    study_view.show(STUDIES["conversions"], config, live=live)

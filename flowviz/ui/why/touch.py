@@ -6,12 +6,11 @@ from typing import Any
 import streamlit as st
 
 from flowviz.canvases import touch as canvas
-from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult
+from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult, compute_touch
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
-from flowviz.ui import state
+from flowviz.ui import state, work
 from flowviz.ui.canvas import component, listen
-from flowviz.ui.why import results
 
 __all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
 
@@ -20,6 +19,7 @@ MAX_PARTS = 2_500
 """Number of parts over which a browser sums well within a frame."""
 
 _touch = component("flowviz_why", "touch")
+_computed = work.cached(compute_touch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ DEFAULT = TouchView()
 
 def section(data: str, path: str) -> None:
     """The controls of the sidebar and the component."""
-    distribution = results.touch(TouchConfig(data=data, path=path)).parts
+    distribution = _computed(TouchConfig(data=data, path=path)).parts
     one, many = _names(distribution)
     with st.sidebar:
         over = "points"
@@ -68,7 +68,7 @@ def section(data: str, path: str) -> None:
         if over == "points":
             n = state.count("n", "Points", COUNTS, n)
             seed = state.seed("Seed of the points", seed)
-    result = results.touch(TouchConfig(data=data, path=path, n=n, seed=seed))
+    result = _computed(TouchConfig(data=data, path=path, n=n, seed=seed))
     opened = TouchView(
         t=state.opened("t", DEFAULT.t, _time),
         x=state.opened("x", DEFAULT.x, _x),

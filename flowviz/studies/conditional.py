@@ -1,0 +1,215 @@
+"""What does one conditional path ask of a network? Scores, fields and trajectories to one point.
+
+Figures 2, 3 and 8 of Lipman et al. 2022, computed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz.experiments.posterior import (
+    ConditionalConfig,
+    ConditionalResult,
+    Way,
+    compute_conditional,
+)
+from flowviz.figures import posterior as figures
+from flowviz.figures import theme
+from flowviz.progress import Progress
+from flowviz.settings import Config, setting
+from flowviz.studies._common import path_setting, seed_setting
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "ConditionalStudyConfig"]
+
+DEFAULT = ConditionalConfig()
+CONSTANT = 0.05
+"""Degrees below which a direction counts as constant."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionalStudyConfig(Config):
+    """Conditional paths to one data point."""
+
+    path: str = path_setting(help="Shown next to VP diffusion and conditional OT.")
+    x: float = setting(
+        DEFAULT.x, "Data point ★, x₁", bounds=(-4.0, 4.0), slug="end-x", help="First coordinate."
+    )
+    y: float = setting(
+        DEFAULT.y, "Data point ★, x₂", bounds=(-4.0, 4.0), slug="end-y", help="Second coordinate."
+    )
+    n: int = setting(
+        24,
+        "Trajectories",
+        bounds=(2, 200),
+        offered=(12, 24, 60),
+        slug="ways",
+        help="Number of trajectories on each path.",
+    )
+    seed: int = seed_setting("Seed of the noise")
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of the figures, VP diffusion first."""
+        return list(dict.fromkeys(["vp", "ot", self.path]))
+
+
+def compute(
+    config: ConditionalStudyConfig,
+    *,
+    field: LiveFields | None = None,
+    progress: Progress | None = None,
+) -> Iterator[ConditionalResult]:
+    """Evaluates the conditional paths in closed form."""
+    piece = ConditionalConfig(
+        paths=" ".join(config.paths), x=config.x, y=config.y, n=config.n, seed=config.seed
+    )
+    yield (progress or Progress()).cached(compute_conditional, piece)
+
+
+def draw(
+    config: ConditionalStudyConfig, result: ConditionalResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """The trajectories, their progress, and the scores and fields at four times."""
+    shown = [
+        figures.Ways(
+            label=way.label,
+            colour=theme.path_colour(way.path, dark=dark),
+            clock=way.clock,
+            states=way.states,
+            progress=way.progress,
+            overshoot=way.overshoot,
+        )
+        for way in result.ways
+    ]
+    diffusion, *others = result.ways
+    rows = [(diffusion, "score", diffusion.score)]
+    rows += [(way, "field", way.field) for way in (others[0], diffusion, *others[1:])]
+    fields = [
+        figures.FieldRow(
+            label=f"{way.label}, {name}",
+            colour=theme.path_colour(way.path, dark=dark),
+            times=way.times,
+            vectors=vectors,
+        )
+        for way, name, vectors in rows
+    ]
+    columns = stacked(
+        [
+            {"quantity": row.label.replace(",", ""), "t": t}
+            | {"x1": result.positions[:, 0], "x2": result.positions[:, 1]}
+            | {"v1": vectors[:, 0], "v2": vectors[:, 1]}
+            for row in fields
+            for t, vectors in zip(row.times, row.vectors, strict=True)
+        ]
+    )
+    return [
+        NamedFigure(
+            name="trajectories",
+            title="conditional trajectories (Fig. 3)",
+            alt="Conditional trajectories from noise to one data point, one panel for each path.",
+            figure=figures.conditional_ways(shown, result.end, dark=dark),
+            half=True,
+        ),
+        NamedFigure(
+            name="progress",
+            title="progress of conditional trajectories",
+            alt="Distance along the straight line over time, one line for each trajectory; above "
+            "the dashed line a trajectory has passed its end and must come back.",
+            figure=figures.progress(shown, dark=dark),
+            half=True,
+        ),
+        NamedFigure(
+            name="fields",
+            title="conditional scores and fields (Figs. 2 and 8)",
+            alt="Directions and sizes of conditional scores and fields at four times, one row "
+            "each.",
+            figure=figures.conditional_fields(fields, result.positions, result.end, dark=dark),
+            columns=columns,
+        ),
+    ]
+
+
+def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Columns:
+    """One row for each path, time and trajectory."""
+    tables = []
+    for way in result.ways:
+        steps, n = way.progress.shape
+        tables.append(
+            {
+                "path": way.path,
+                "trajectory": np.tile(np.arange(n), steps),
+                "t": np.repeat(way.clock, n),
+                "x1": way.states[..., 0].ravel(),
+                "x2": way.states[..., 1].ravel(),
+                "progress": way.progress.ravel(),
+            }
+        )
+    return stacked(tables)
+
+
+def say(config: ConditionalStudyConfig, result: ConditionalResult) -> list[Finding]:
+    """Which trajectories are straight or overshoot, and how far the fields turn."""
+    found = [_overshoot(way) for way in result.ways]
+    diffusion = result.ways[0]
+    turns = {f"the {diffusion.label} score": diffusion.score_turn}
+    turns |= {f"the {way.label} field": way.field_turn for way in result.ways}
+    text = ", ".join(f"{name} by {_degrees(angle)}" for name, angle in turns.items())
+    found.append(
+        Finding(
+            lead="From t = 0 to the end the arrows turn",
+            text=f"{text} on average. A field that only changes its size is simpler to learn than "
+            "one that also turns.",
+            numbers=turns,
+        )
+    )
+    found.append(
+        Finding(
+            text="These are conditional flows, to a single data point. That their lines are "
+            "straight does not make the marginal flow an optimal transport map. Arrows show "
+            "directions only; shades show sizes on a log scale of each panel. The last column "
+            "ends at t_max, where σ is 0.001, since neither exists at t = 1.",
+            detail=True,
+        )
+    )
+    return found
+
+
+def _overshoot(way: Way) -> Finding:
+    over, mean = way.overshoot > 1e-3, float(way.detour.mean())
+    numbers = {"overshooting": int(over.sum()), "length_over_straight": mean}
+    if not over.any():
+        straight = way.detour.max() < 1 + 1e-6
+        shape = "straight lines" if straight else f"{mean:.2f} times as long as a straight line"
+        even = np.abs(way.progress - way.clock[:, None]).max() < 0.01
+        pace = " at constant speed" if even else ", but not at constant speed"
+        text = f"{shape}{pace if straight else ''}; none overshoots."
+        return Finding(lead=way.label, text=text, numbers=numbers)
+    worst = int(way.overshoot.argmax())
+    top = way.progress[:, worst].argmax()
+    return Finding(
+        lead=way.label,
+        text=f"{over.sum()} of {len(over)} trajectories overshoot and come back, the worst by "
+        f"{way.overshoot[worst]:.2f} at t = {way.clock[top]:.2f}; on average they are {mean:.2f} "
+        "times as long as a straight line.",
+        numbers=numbers,
+    )
+
+
+def _degrees(angle: float) -> str:
+    return "0°" if angle < CONSTANT else f"{angle:.0f}°"
+
+
+STUDY = Study(
+    name="conditional",
+    title="Conditional paths to one data point (Figs. 2, 3 and 8)",
+    config=ConditionalStudyConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="why",
+    seconds=0.3,
+    smallest={"n": 4},
+)
