@@ -4,14 +4,16 @@ import time
 
 
 def settled(app, timeout=120):
-    """The app, run again after all background work of its session has ended."""
+    """The app, run again until no background work of its session is left."""
     deadline = time.monotonic() + timeout
-    while works := [each for each in _works(app) if each.live]:
-        assert time.monotonic() < deadline, f"still running: {[each.doing for each in works]}"
-        works[0].wait(0.5)
-    assert not any(each.error for each in _works(app)), [each.error for each in _works(app)]
-    app.run()
-    return app
+    while True:
+        while works := [each for each in _works(app) if each.live]:
+            assert time.monotonic() < deadline, f"still running: {[w.doing for w in works]}"
+            works[0].wait(0.5)
+        assert not any(each.error for each in _works(app)), [w.error for w in _works(app)]
+        app.run()
+        if not any(each.live for each in _works(app)):
+            return app
 
 
 def _works(app):

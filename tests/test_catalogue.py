@@ -8,17 +8,14 @@ import pytest
 
 from flowviz.cli import main
 from flowviz.experiments import figure4, likelihood, posterior
-from flowviz.experiments.catalogue import EXPERIMENTS, plain, run
+from flowviz.experiments.catalogue import EXPERIMENTS, plain
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
 from flowviz.experiments.particles import NoiseConfig
 from flowviz.experiments.schedules import SchedulesConfig
 from flowviz.experiments.sources import exact_name
-from flowviz.training import NfdmConfig
 from flowviz.ui import figure4 as figure4_page
 from flowviz.ui import likelihood as likelihood_page
 from flowviz.ui import particles as particles_page
-from flowviz.ui.learned_path import pictures as learned_page
-from flowviz.ui.learned_path.flows import flows
 from flowviz.ui.why import results
 
 PAIR = (exact_name("moons", "ot"), exact_name("moons", "vp"))
@@ -86,36 +83,6 @@ GAUSSIAN = "mixture:1,0@0.8"
 """On which closed forms are quick."""
 
 
-def learned_flows():
-    """What the page of learned paths measures where no path was learned."""
-    settings = learned_page.Settings(
-        data=GAUSSIAN,
-        method="euler",
-        measure="energy",
-        seed=3,
-        own="shaped:a1=0.2",
-        training=NfdmConfig(data=GAUSSIAN),
-    )
-    return learned_page._measured(settings, flows(GAUSSIAN, settings.own))
-
-
-@pytest.mark.parametrize(
-    ("name", "module", "draw", "which"),
-    [
-        ("learned-ways", learned_page, learned_flows, 2),
-        ("learned-straightness", learned_page, learned_flows, 2),
-    ],
-)
-def test_a_piece_of_a_page_is_the_command_s(monkeypatch, capsys, name, module, draw, which):
-    """Of all that a page computes for its figure, the `which`-th of this experiment's configs."""
-    seen = []
-    monkeypatch.setattr(module, "gather", lambda key, pieces, **_: seen.extend(pieces))
-    draw()
-    kind = EXPERIMENTS[name].config
-    piece = [each for each in seen if type(each.args[0]) is kind][which]
-    agrees(capsys, name, piece.args[0], piece())
-
-
 def test_particles_of_the_page_are_the_command_s(capsys):
     settings = particles_page.Settings(
         data=GAUSSIAN,
@@ -164,14 +131,6 @@ def test_checkpoint_brings_its_data_and_path(capsys):
     (answer,) = asked(capsys, "kl", "--field", "checkerboard-vp", "--n", 8, "--t", 0.1)
     assert (answer["config"]["data"], answer["config"]["path"]) == ("checkerboard", "vp")
     assert answer["result"]["kl"] is not None
-
-
-def test_a_learned_path_is_told_without_its_network():
-    small = {"steps": 2, "width": 8, "depth": 1, "bend_width": 8, "bend_depth": 1, "batch": 16}
-    *_, last = run("learned-training", NfdmConfig(data=GAUSSIAN, **small))
-    told = plain(last)
-    assert told["steps"][-1] == 2 and "learned" not in told and told["bound"][-1] is not None
-    json.dumps(told, allow_nan=False)
 
 
 def test_what_is_not_a_number_is_null():

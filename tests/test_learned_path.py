@@ -1,7 +1,7 @@
 """A learned path: its ends and derivatives, its bound against closed forms, what is shipped."""
 
+import dataclasses
 import math
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,27 +17,39 @@ from flowviz.__main__ import main
 from flowviz.checkpoints import CheckpointError
 from flowviz.datasets import dataset
 from flowviz.draws import noise
-from flowviz.experiments import learned_path as experiments
 from flowviz.experiments import unlimited
-from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.learned_path import (
-    BendingConfig,
-    WaysConfig,
-    compute_bending,
-    compute_ways,
-    learn,
+    FlowStraightness,
+    StraightnessConfig,
+    TrajectoriesConfig,
+    compute_straightness,
+    compute_trajectories,
+    train_learned_path,
 )
+from flowviz.experiments.sources import exact_name
 from flowviz.fields import exact_field, learned_path
 from flowviz.fields.learned_path import ForwardProcess, LearnedPathField, build_learned_path
 from flowviz.networks import MLP, Bend
 from flowviz.paths import AffinePath
+from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler, spec_of
 from flowviz.straightness import conditional_straightness, marginal_straightness
+from flowviz.studies import STUDIES, learned_straightness
+from flowviz.studies._learned_path import ComparedFlow, compared
+from flowviz.studies.learned_cost import LearnedCostConfig, LearnedCostResult
+from flowviz.studies.learned_straightness import (
+    SEEDS,
+    FlowLikelihood,
+    LearnedStraightnessConfig,
+    LearnedStraightnessResult,
+)
+from flowviz.studies.learned_training import LearnedTrainingConfig
+from flowviz.studies.learned_trajectories import LearnedTrajectoriesConfig
+from flowviz.studies.study import to_json
 from flowviz.training import NfdmConfig, TrainConfig, start, steps_within, train
 from flowviz.training.nfdm import bound_of
 from flowviz.training.times import weighted_times
-from flowviz.ui.learned_path import pictures
-from flowviz.ui.learned_path.words import SEEDS, Told, ability, claim, seeds, straightness
+from tests.apps import settled
 
 DIM, DELTA = 2, 0.01
 SIZES = {"width": 16, "depth": 1, "octaves": 2, "sines": 3, "bend_width": 16, "bend_depth": 1}
@@ -303,10 +315,11 @@ def test_training_lowers_the_bound_and_the_penalty_straightens():
 
 
 def test_live_training_reports_its_last_step_and_hands_over_a_field():
-    *_, last = learn(TINY, dataset(TINY.data))
-    assert last.share == 1 and last.steps[-1] == TINY.steps
+    progress = Progress()
+    *_, last = train_learned_path(TINY, progress)
+    assert progress.share == 1 and last.step == last.steps[-1] == TINY.steps
     assert len(last.steps) == len(last.bound) == len(last.curvature)
-    assert last.ways is None or last.ways.flow.shape[2] == 2
+    assert last.trajectories is None or last.trajectories.flow.shape[2] == 2
     assert not last.learned.training
 
 
@@ -349,7 +362,7 @@ def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):
     assert (
         main(["train", "--path", "ot", "--penalty", "1", "--steps", "3", "--out", str(out)]) == 2
     )
-    assert "--penalty is not for the path ot" in capsys.readouterr().err
+    assert "--penalty is not an option of the path ot" in capsys.readouterr().err
     text = (tmp_path / "bendy.json").read_text().replace('"learned-path"', '"mlp"')
     with pytest.raises(CheckpointError, match="bad entry 'network'"):
         checkpoints.load_bytes((tmp_path / "bendy.safetensors").read_bytes(), text.encode())
@@ -376,7 +389,7 @@ def test_numbers_of_three_seeds_begin_with_those_of_the_shipped_path(data):
     assert found.deviation == pytest.approx(s[0], rel=5e-3)
     told = checkpoints.read_card(name).quality["likelihood"]
     assert told["kl"] == pytest.approx(kl[0], abs=4 * math.sqrt(2) * told["error"])
-    assert f"S {sum(s) / 3:.3f} ± " in seeds(data) and seeds("moons") == ""
+    assert f"S {sum(s) / 3:.3f} ± " in learned_straightness._seeds(data).text
 
 
 @pytest.mark.parametrize("data", SHIPPED)
@@ -392,18 +405,20 @@ def test_cards_of_shipped_learned_paths_tell_the_likelihood_beside_ot(data):
 
 def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
     asked = {"data": "8gaussians", "n": 20, "draws": 200}
-    learned = compute_bending(BendingConfig(**asked, field="8gaussians-learned-straight"))
-    other = compute_bending(BendingConfig(**asked, path="ot", field="8gaussians-ot"))
+    learned = compute_straightness(
+        StraightnessConfig(**asked, field="8gaussians-learned-straight")
+    )
+    other = compute_straightness(StraightnessConfig(**asked, field="8gaussians-ot"))
     assert learned.bound is not None and learned.bound_error > 0
     assert other.bound is None
     with pytest.raises(ValueError, match="leads to '8gaussians'; got the data 'moons'"):
-        compute_bending(BendingConfig(data="moons"))
-    ways = compute_ways(WaysConfig(field="8gaussians-learned-straight", n=7))
-    fixed = compute_ways(WaysConfig(path="ot", field="8gaussians-ot", n=7))
-    assert ways.flow.shape[1:] == (7, 2)
+        compute_straightness(StraightnessConfig(data="moons"))
+    ours = compute_trajectories(TrajectoriesConfig(field="8gaussians-learned-straight", n=7))
+    fixed = compute_trajectories(TrajectoriesConfig(field="8gaussians-ot", n=7))
+    assert ours.flow.shape[1:] == (7, 2)
     # The same noise and the same data points on every path.
-    torch.testing.assert_close(ways.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(ways.flow[0], fixed.flow[0])
+    torch.testing.assert_close(ours.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.flow[0], fixed.flow[0])
 
 
 def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs():
@@ -431,59 +446,131 @@ def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs()
 
 def test_an_exact_field_has_ways_and_a_straightness_too():
     """Of data without networks, which visitors bring: S = d s (2 - pi / 2), paper-facts D4."""
-    asked = {"data": "mixture:0,0@0.4", "path": "ot", "field": EXACT}
-    assert compute_ways(WaysConfig(**asked, n=7)).flow.shape[1:] == (7, 2)
-    found = compute_bending(BendingConfig(**asked, n=2_000))
+    data = "mixture:0,0@0.4"
+    asked = {"data": data, "field": exact_name(data, "ot")}
+    found = compute_trajectories(TrajectoriesConfig(**asked, n=7))
+    assert found.flow.shape[1:] == (7, 2)
+    found = compute_straightness(StraightnessConfig(**asked, n=2_000))
     assert found.bound is None
     assert found.deviation == pytest.approx(2 * 0.4 * (2 - math.pi / 2), rel=0.05)
 
 
-OT = Told(label="OT", learned=False, deviation=2.0, nll=2.1, error=0.01, few=1.0, limit=(0.2, 0.3))
+def test_training_is_exported_without_its_network():
+    config = LearnedTrainingConfig(data="mixture:1,0@0.8", steps=2, units=8, batch=16)
+    told = to_json(STUDIES["learned-training"].result(config))["training"]
+    assert told["steps"][-1] == 2 and "learned" not in told and told["bound"][-1] is not None
+    assert told["config"]["width"] == 8
+
+
+def flow(path=LEARNED, label="it"):
+    return ComparedFlow(name=f"{label}-file", label=label, short=label, path=path)
+
+
+OT = flow("ot", "OT")
+LIKELY = FlowLikelihood(nll=2.1, kl=0.1, error=0.01)
+
+
+def curve(of, few, limit):
+    """A curve of two budgets and two seeds, of which the tests read the first and the limit."""
+    rows = np.array([[few, few], [0.3, 0.3]])
+    return SimpleNamespace(
+        config=SimpleNamespace(source=of.name),
+        cost=np.array([2.0, 4.0]),
+        values={"sliced-w2": rows},
+        limit={"sliced-w2": np.array(limit)},
+        floor={"sliced-w2": np.array([0.1])},
+        mse=rows,
+    )
 
 
 @pytest.mark.parametrize(
-    ("few", "limit", "words"),
+    ("few", "limit", "words", "verdict"),
     [
-        (0.5, (0.3, 0.4), "made samples worse"),
-        (0.5, (0.1, 0.4), "gained nothing that can be told"),
-        (0.5, (0.1, 0.2), "against the study's doubt"),
-        (1.5, (0.1, 0.2), "better only in the limit"),
-        (1.5, (0.3, 0.4), "did not help"),
+        (0.5, (0.3, 0.4), "made samples worse", "supported"),
+        (0.5, (0.1, 0.4), "no measurable effect", "supported"),
+        (0.5, (0.1, 0.2), "with few evaluations and with unlimited ones", "not supported"),
+        (1.5, (0.1, 0.2), "better only in the limit", "not supported"),
+        (1.5, (0.3, 0.4), "did not help", "undecided"),
+        (np.nan, (0.3, 0.4), "did not help", "undecided"),
     ],
 )
-def test_claim_follows_the_numbers(few, limit, words):
-    path = Told(label="it", learned=True, deviation=0.5, nll=2.3, error=0.01, few=few, limit=limit)
-    assert words in claim([OT, path], 2, "W2", "Euler")
+def test_claim_follows_the_numbers(few, limit, words, verdict):
+    study, it = STUDIES["learned-cost"], flow()
+    curves = (curve(OT, 1.0, (0.2, 0.3)), curve(it, few, limit))
+    result = LearnedCostResult(flows=(OT, it), deviations=(2.0, 0.5), curves=curves)
+    finding, _ = study.say(LearnedCostConfig(), result)
+    assert words in finding.text and finding.verdict == verdict
+    bends = dataclasses.replace(result, deviations=(2.0, 3.0))
+    finding, _ = study.say(LearnedCostConfig(), bends)
+    assert "does not test it" in finding.text and finding.verdict == "undecided"
+    partial_result = dataclasses.replace(result, curves=curves[:1])
+    assert len(study.say(LearnedCostConfig(), partial_result)) == 1
+    _, quality = study.draw(LearnedCostConfig(), result)
+    assert [trace.name for trace in quality.figure.data if trace.name in ("OT", "it")]
+
+
+def said(deviations, likelihood, flows=None):
+    result = LearnedStraightnessResult(
+        flows=flows or (OT, flow()),
+        straightness=tuple(
+            FlowStraightness(deviation=s, relative=1.0, arc_over_chord=1.0) for s in deviations
+        ),
+        likelihood=likelihood,
+    )
+    config = LearnedStraightnessConfig(data="moons")
+    table = STUDIES["learned-straightness"].table(config, result)
+    assert list(table["S"]) == list(deviations)
+    return STUDIES["learned-straightness"].say(config, result)
 
 
 def test_words_follow_the_numbers():
-    path = Told(label="it", learned=True, deviation=0.5, nll=2.3, error=0.01)
-    assert "4.0 times as straight" in straightness([OT, path])
-    assert "worse than that of OT by 0.200" in straightness([OT, path])
-    assert "cannot be told" in ability(OT, Told(label="", learned=True, deviation=1, nll=2.11))
-    assert "better" in ability(OT, Told(label="", learned=True, deviation=1, nll=1.9))
-    bends = Told(label="it", learned=True, deviation=3.0, few=0.1, limit=(0.1, 0.1))
-    assert "No learned path is straighter" in straightness([OT, bends])
-    assert "reverse" not in straightness([OT, bends])
-    assert "says nothing of it" in claim([OT, bends], 2, "W2", "Euler")
-    assert "No learned path is here" in straightness([OT])
-    assert claim([OT], 2, "W2", "Euler") == ""
+    worse = FlowLikelihood(nll=2.0, kl=0.3, error=0.01)
+    straight, price, _ = said((2.0, 0.5), (LIKELY, worse))
+    assert "4.0 times as straight" in straight.text and straight.verdict == "supported"
+    assert "worse than that of OT by 0.200" in price.text, "by the KL, whatever was drawn"
+    _, price, _ = said((2.0, 0.5), (LIKELY, dataclasses.replace(LIKELY, kl=0.11)))
+    assert "cannot be distinguished" in price.text and price.verdict == "undecided"
+    _, price, _ = said((2.0, 0.5), (LIKELY, FlowLikelihood(nll=9.9, kl=0.0, error=0.01)))
+    assert "better" in price.text
+    straight, _ = said((2.0, 3.0), (None, None))
+    assert "no learned path is straighter" in straight.text
+    assert straight.verdict == "not supported"
+    missing, _ = said((2.0,), (LIKELY,), flows=(OT,))
+    assert "no learned path for this data set" in missing.text
 
 
-def test_page_tells_of_the_shipped_paths_beside_fixed_ones(tmp_path, monkeypatch):
+def test_compared_flows_are_named_by_path_and_kind():
+    config = LearnedTrajectoriesConfig(data="8gaussians", own="shaped:a1=0.2")
+    flows = compared(config, None)
+    assert [each.label for each in flows] == [
+        "conditional OT",
+        "VP diffusion",
+        "your own schedule, exact",
+        "learned path, bound alone",
+        "learned path, penalty 0.01",
+    ]
+    assert [each.dash for each in flows[-2:]] == ["solid", "dash"]
+    trained = SimpleNamespace(path=AffinePath(LearnedReference()))
+    chosen = dataclasses.replace(config, fields=(flows[0].name, "live:0123"))
+    _, live = compared(chosen, {"live:0123": trained})
+    assert (live.label, live.learned) == ("learned path, trained here", True)
+    with pytest.raises(ValueError, match="nothing-here"):
+        compared(dataclasses.replace(config, fields=("nothing-here",)), None)
+
+
+@pytest.mark.usefixtures("small_studies")
+def test_page_shows_the_shipped_paths_next_to_fixed_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
-    monkeypatch.setattr("flowviz.studies._cost.solver_curves", lambda *_: iter(()))
-    for name, smaller in (("compute_ways", {"n": 5}), ("compute_bending", {"n": 50})):
-        monkeypatch.setattr(experiments, name, _smaller(getattr(experiments, name), smaller))
     app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
     app.query_params["data"] = "8gaussians"
-    app.switch_page("pages/learned_path.py").run()
+    app.query_params["steps"] = "2"
+    settled(app.switch_page("pages/learned_path.py").run())
     assert not app.exception and not app.error
-    flows = list(app.dataframe[0].value["flow"])
-    learned = ["learned path, bound alone", "learned path, penalty 0.01"]
-    assert flows == ["conditional OT", "VP diffusion", *learned]
-    assert any("times as straight" in each.value for each in app.markdown)
-    assert any(button.label == "Learn the path" for button in app.button)
+    text = " ".join(each.value for each in app.markdown)
+    assert "times as straight" in text and "| learned path, penalty 0.01 |" in text
+    app.button(key="learned-training-start").click()
+    settled(app.run())
+    assert "learned path, trained here" in " ".join(each.value for each in app.markdown)
 
 
 def test_likelihood_lists_learned_paths_and_says_what_they_are_held_against(tmp_path, monkeypatch):
@@ -500,22 +587,3 @@ def test_likelihood_lists_learned_paths_and_says_what_they_are_held_against(tmp_
     assert {"learned path, bound alone", "learned path, curvature penalty"} <= set(menu.options)
     assert menu.value == "8gaussians-learned-straight"
     assert any("20,000 data points, blurred by 0.1" in each.value for each in app.caption)
-
-
-def _smaller(compute, smaller):
-    return lambda config, **more: compute(replace(config, **smaller), **more)
-
-
-def test_likelihoods_of_other_draws_are_told_apart_by_what_is_above_the_datas_own():
-    measured = [
-        pictures._told(
-            SimpleNamespace(label=label, learned=label != "OT"),
-            SimpleNamespace(deviation=1.0),
-            pictures._Likely(nll=nll, kl=kl, error=0.003),
-        )
-        for label, nll, kl in (
-            ("OT", 2.17, 0.012),
-            ("it", 2.21, 0.013),
-        )  # the draws differ
-    ]
-    assert "cannot be told" in ability(*measured)

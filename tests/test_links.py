@@ -29,16 +29,8 @@ def own_home(tmp_path, monkeypatch):
 
 
 CHEAP = {
-    "theorem2": {
-        "compute_gradients": {"pairs": 2_048},
-        "compute_gaps": {"pairs": 64},
-        "compute_target": {"n": 8},
-        "compute_coupling": {"pairs": 256, "nodes": 3},
-    },
-    "pairings": {"compute_cost": {"batch": 1}, "compute_marginal": {"batch": 1}},
     "unlimited": {"compute_straightness": {"n": 20}},
     "endpoints": {"compute_endpoints": {"doublings": 1, "n": 20}},
-    "learned_path": {"compute_ways": {"n": 5}, "compute_bending": {"n": 10, "draws": 100}},
     "likelihood": {"compute_gap": {"n": 50}, "compute_density": {"cells": 18}},
     "figure4": {"compute_histograms": {"cells": 18, "n": 500}},
 }
@@ -47,7 +39,7 @@ gone is skipped."""
 
 
 @pytest.fixture(autouse=True)
-def cheap(monkeypatch):
+def cheap(monkeypatch, small_studies):
     for name, functions in CHEAP.items():
         if find_spec(f"flowviz.experiments.{name}") is None:
             continue

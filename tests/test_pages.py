@@ -16,7 +16,6 @@ from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
 from flowviz.experiments import (
     figure4,
-    learned_path,
 )
 from flowviz.solvers import SolveError
 from flowviz.studies.flow import half_way
@@ -93,11 +92,7 @@ def no_images(monkeypatch):
 @pytest.fixture(autouse=True)
 def small_densities(monkeypatch):
     """Pages are opened here to see that they open; how densities come out is tested elsewhere."""
-    for module, name, smaller in (
-        (figure4, "compute_histograms", {"cells": 18, "n": 500}),
-        (learned_path, "compute_ways", {"n": 5}),
-        (learned_path, "compute_bending", {"n": 10, "draws": 100}),
-    ):
+    for module, name, smaller in ((figure4, "compute_histograms", {"cells": 18, "n": 500}),):
         monkeypatch.setattr(module, name, _smaller(getattr(module, name), smaller))
 
 

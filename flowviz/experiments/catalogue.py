@@ -13,18 +13,15 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from flowviz.datasets import dataset
 from flowviz.experiments import (
     evolution,
     figure4,
-    learned_path,
     likelihood,
     particles,
     posterior,
     schedules,
 )
 from flowviz.registry import Registry
-from flowviz.training import NfdmConfig
 
 __all__ = ["EXPERIMENTS", "Experiment", "plain", "run"]
 
@@ -88,22 +85,6 @@ EXPERIMENTS["sde-noise"] = Experiment(
     "the noise that the stochastic differential equation adds over time (ODE or SDE)",
     particles.NoiseConfig,
     particles.compute_noise,
-)
-EXPERIMENTS["learned-ways"] = Experiment(
-    "the ways of a forward process and of its flow, of a learned path or a fixed one (A learned "
-    "path)",
-    learned_path.WaysConfig,
-    learned_path.compute_ways,
-)
-EXPERIMENTS["learned-straightness"] = Experiment(
-    "how straight such a flow is, and the bound of a learned path (A learned path)",
-    learned_path.BendingConfig,
-    learned_path.compute_bending,
-)
-EXPERIMENTS["learned-training"] = Experiment(
-    "bound and acceleration over the training of a learned path (A learned path)",
-    NfdmConfig,
-    lambda config: learned_path.learn(config, dataset(config.data)),
 )
 EXPERIMENTS["density"] = Experiment(
     "p_t on a grid by change of variables beside the exact one (Likelihood)",

@@ -1,83 +1,84 @@
-"""A learned path beside fixed ones: its ways, how straight and how likely, and its training.
+"""A learned path and fixed ones: trajectories, straightness, and the training of a learned path.
 
-The ways of the forward process join noise to a data point and are what is learned; the ways of the
-flow are what is sampled. Straight ways of the flow are not the same as straight ways of the
-process: conditional OT has the latter and not the former.
+Conditional trajectories join noise to a data point; on a learned path they are what is trained.
+Marginal trajectories are those of the flow, which samples follow. Straight conditional
+trajectories do not imply straight marginal ones: conditional OT has only the former.
 """
 
 import copy
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz import checkpoints
-from flowviz.datasets import Dataset
+from flowviz.datasets import Dataset, dataset
 from flowviz.draws import noise, stream
-from flowviz.experiments.evolution import EXACT, resolve
-from flowviz.fields import exact_field
+from flowviz.experiments.sources import source
 from flowviz.fields.learned_path import LearnedPathField
-from flowviz.schedulers import LEARNED
+from flowviz.progress import Progress
 from flowviz.solvers import Field, SolveError, solve
 from flowviz.straightness import marginal_straightness
 from flowviz.training import NfdmConfig, train
 from flowviz.training.nfdm import bound_of
 
 __all__ = [
-    "Bending",
-    "BendingConfig",
-    "Learning",
-    "Ways",
-    "WaysConfig",
-    "compute_bending",
-    "compute_ways",
-    "learn",
+    "FlowStraightness",
+    "LearnedPathTraining",
+    "StraightnessConfig",
+    "Trajectories",
+    "TrajectoriesConfig",
+    "compute_straightness",
+    "compute_trajectories",
+    "train_learned_path",
 ]
 
 ENDS = 3
-"""Data points to which conditional ways are drawn, far from each other."""
+"""Number of data points at which conditional trajectories end, far from each other."""
 
 EACH = 5
-"""Ways to each of them."""
+"""Number of conditional trajectories to each of them."""
 
 FRAMES = 41
-BEAT = 1.0
-"""Seconds between two looks at a training."""
+"""Number of states of a trajectory."""
+
+PARTICLES = 60
+"""Number of trajectories of the flow."""
+
+REPORT_SECONDS = 1.0
+"""Smallest time between two reports of a training."""
+
+REPORT_SHARE = 0.2
+"""Largest share of the time that reports take, above all for their trajectories."""
 
 TOL = 1e-4
-"""Of the flows whose straightness is measured: S changes by less than 0.1 % below it."""
+"""Tolerance of the flows whose S is measured: S changes by less than 0.1 % below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaysConfig:
-    """The ways of one field: only names and numbers.
+class TrajectoriesConfig:
+    """The trajectories of one field.
 
     Attributes:
         data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint or of a live field.
-        n: particles of the flow.
-        seed: of noise and data, the same for every path.
+        field: name of the field, see `flowviz.experiments.sources.source`, or of a live field.
+        n: number of trajectories of the flow.
+        seed: of noise and data, the same for every field.
     """
 
-    VERSION: ClassVar[int] = 1
-
     data: str = "8gaussians"
-    path: str = LEARNED
     field: str = "8gaussians-learned"
-    n: int = 60
+    n: int = PARTICLES
     seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ways:
-    """K states in time of P conditional ways and of n particles.
+class Trajectories:
+    """K states in time of P conditional and of n marginal trajectories.
 
     Attributes:
         conditional: (K, P, 2), from noise to data points; EACH in a row end at one point.
@@ -89,22 +90,18 @@ class Ways:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BendingConfig:
-    """How straight a flow is, and a learned path's bound; flat like `WaysConfig`.
+class StraightnessConfig:
+    """The straightness of a flow, and the bound of a learned path.
 
     Attributes:
         data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint or of a live field.
-        n: particles.
-        draws: data points for the bound.
-        seed: of all.
+        field: name of the field, as in `TrajectoriesConfig`.
+        n: number of particles.
+        draws: number of data points for the bound.
+        seed: of all random numbers.
     """
 
-    VERSION: ClassVar[int] = 1
-
     data: str = "8gaussians"
-    path: str = LEARNED
     field: str = "8gaussians-learned"
     n: int = 500
     draws: int = 60_000
@@ -112,15 +109,15 @@ class BendingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bending:
-    """What is measured of a flow.
+class FlowStraightness:
+    """The straightness of a flow.
 
     Attributes:
         deviation: S, see `flowviz.straightness`, summed over dimensions.
-        relative: S over the mean squared distance travelled.
-        arc_over_chord: length of the ways over that of their chords, at least 1.
-        bound: on the negative log-likelihood of the data in nats; None of a fixed path.
-        bound_error: its standard error, at most: times are stratified.
+        relative: S over the mean squared displacement.
+        arc_over_chord: length of the trajectories over that of their chords, at least 1.
+        bound: on the negative log-likelihood of the data in nats; None for a fixed path.
+        bound_error: upper bound of its standard error; times are stratified.
     """
 
     deviation: float
@@ -131,63 +128,60 @@ class Bending:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Learning:
+class LearnedPathTraining:
     """A learned path in training.
 
     Attributes:
         config: what is trained.
-        step: steps made.
-        seconds: since the first.
-        steps: (L,), where the curves have points.
-        bound: (L,), the mean bound since the point before, in nats.
+        step: number of steps made.
+        steps: (L,), the steps at which the curves have points.
+        bound: (L,), the mean bound since the previous point, in nats.
         curvature: (L,), the mean square acceleration since then; NaN without a penalty.
-        ways: of the averaged weights; None before they can be followed.
-        learned: the field with the averaged weights, which does not change any more.
+        trajectories: of the averaged weights; None if a particle leaves the plane.
+        learned: a copy of the field with the averaged weights.
     """
 
     config: NfdmConfig
     step: int
-    seconds: float
     steps: NDArray[np.int64]
     bound: NDArray[np.float64]
     curvature: NDArray[np.float64]
-    ways: Ways | None
+    trajectories: Trajectories | None
     learned: LearnedPathField
 
-    @property
-    def share(self) -> float:
-        """How much of the training is done, in [0, 1]."""
-        return self.step / self.config.steps
-
 
 @torch.no_grad()
-def compute_ways(config: WaysConfig, *, field: Field | None = None) -> Ways:
-    """The ways of a config's field from the same noise, and to the same data points.
+def compute_trajectories(
+    config: TrajectoriesConfig, *, field: Field | None = None
+) -> Trajectories:
+    """The trajectories of a field, from the same noise and to the same data points for all fields.
 
     Args:
         config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
+        field: the live field that `config.field` names.
     """
-    target, flow = _flow(config, field)
-    return _ways(flow, target, config.n, config.seed)
+    target, flow = _resolved(config, field)
+    return _trajectories(flow, target, config.n, config.seed)
 
 
 @torch.no_grad()
-def compute_bending(config: BendingConfig, *, field: Field | None = None) -> Bending:
-    """How straight the flow of a config's field is, and the bound if its path is learned.
+def compute_straightness(
+    config: StraightnessConfig, *, field: Field | None = None
+) -> FlowStraightness:
+    """The straightness of the flow of a field, and the bound if its path is learned.
 
     Args:
         config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
+        field: the live field that `config.field` names.
     """
-    target, judged = _flow(config, field)
+    target, judged = _resolved(config, field)
     found = marginal_straightness(judged, noise(config.n, config.seed), tol=TOL)
     bound = error = None
     if isinstance(judged, LearnedPathField):
         generator = stream(config.seed, "bound")
         values = bound_of(judged, target.sample(config.draws, generator), generator).double()
         bound, error = values.mean().item(), values.std().item() / math.sqrt(config.draws)
-    return Bending(
+    return FlowStraightness(
         deviation=found.deviation,
         relative=found.relative,
         arc_over_chord=found.arc_over_chord,
@@ -196,49 +190,57 @@ def compute_bending(config: BendingConfig, *, field: Field | None = None) -> Ben
     )
 
 
-def learn(config: NfdmConfig, target: Dataset) -> Iterator[Learning]:
-    """Trains a learned path; yields what there is every BEAT seconds, and at the last step."""
-    curve, since = _Curve(), _Sums()
-    start = looked = time.monotonic()
+def train_learned_path(config: NfdmConfig, progress: Progress) -> Iterator[LearnedPathTraining]:
+    """Trains a learned path; yields about every second and at the last step."""
+    target = dataset(config.data)
+    points: list[tuple[int, float, float]] = []
+    seen: list[Tensor] = []
+    due = time.monotonic() + REPORT_SECONDS
     for state in train(config, target):
-        since.add(state.bound, state.curvature)
-        now = time.monotonic()
-        if now - looked < BEAT and not state.done and state.step > 1:
+        seen.append(torch.stack([state.bound, state.curvature]))
+        start = time.monotonic()
+        if start < due and not state.done and state.step > 1:
             continue
-        looked = now
-        curve.append(state.step, *since.means())
+        progress.report(state.step / config.steps, f"step {state.step:,} of {config.steps:,}")
+        bound, curvature = torch.stack(seen).double().mean(dim=0).tolist()
+        points.append((state.step, bound, curvature))
+        seen.clear()
         learned = copy.deepcopy(state.ema).eval()
         try:
-            ways = _ways(learned, target, 60, config.seed)
-        except SolveError:  # a young field may throw a particle out of the plane
-            ways = None
-        yield Learning(
+            trajectories = _trajectories(learned, target, PARTICLES, config.seed)
+        except SolveError:  # early in the training a particle may leave the plane
+            trajectories = None
+        steps, bounds, curvatures = map(np.array, zip(*points, strict=True))
+        yield LearnedPathTraining(
             config=config,
             step=state.step,
-            seconds=now - start,
-            steps=np.array(curve.steps, dtype=np.int64),
-            bound=np.array(curve.bound),
-            curvature=np.array(curve.curvature),
-            ways=ways,
+            steps=steps,
+            bound=bounds,
+            curvature=curvatures,
+            trajectories=trajectories,
             learned=learned,
         )
+        now = time.monotonic()
+        due = now + max(REPORT_SECONDS, (now - start) * (1 / REPORT_SHARE - 1))
 
 
-def _flow(config: WaysConfig | BendingConfig, field: Field | None) -> tuple[Dataset, Field]:
-    """The data set and the field of a config, which knows its path."""
-    unnamed = field is not None or config.field == EXACT
-    of = config.data if unnamed else checkpoints.read_card(config.field).data
-    if of != config.data:
+def _resolved(
+    config: TrajectoriesConfig | StraightnessConfig, field: Field | None
+) -> tuple[Dataset, Field]:
+    """The data set and the field of a config, which has its path."""
+    if field is not None:
+        return dataset(config.data), field
+    named = source(config.field)
+    if named.data != config.data:
         raise ValueError(
-            f"Checkpoint {config.field!r} leads to {of!r}; got the data {config.data!r}, so name "
-            "a field of that data, or exact and a fixed path."
+            f"The field {config.field!r} leads to {named.data!r}; got the data {config.data!r}. "
+            "Name a field of that data, or exact:DATA/PATH."
         )
-    target, path, named = resolve(config.data, config.path, None if unnamed else config.field)
-    return target, field or named or exact_field(path, target.distribution)
+    return named.dataset(), named.field
 
 
 @torch.no_grad()
-def _ways(flow: Field, target: Dataset, n: int, seed: int) -> Ways:
+def _trajectories(flow: Field, target: Dataset, n: int, seed: int) -> Trajectories:
     path = flow.path
     times = path.clock(FRAMES)
     generator = stream(seed, "pairs")
@@ -248,42 +250,13 @@ def _ways(flow: Field, target: Dataset, n: int, seed: int) -> Ways:
     conditional = torch.stack([process.flow(t, x_0, x_1) for t in times])
     start = path.start(noise(n, seed))
     states = solve(flow, start, times, "midpoint", steps=2 * (FRAMES - 1)).states
-    return Ways(conditional=conditional.float().numpy(), flow=states.float().numpy())
+    return Trajectories(conditional=conditional.float().numpy(), flow=states.float().numpy())
 
 
 def _apart(points: Tensor) -> Tensor:
-    """ENDS of the points, each as far as can be from those before it."""
+    """ENDS of the points, each as far as possible from those before it."""
     chosen = [points[points.square().sum(dim=1).argmax()]]
     while len(chosen) < ENDS:
         nearest = torch.cdist(points, torch.stack(chosen)).amin(dim=1)
         chosen.append(points[nearest.argmax()])
     return torch.stack(chosen)
-
-
-@dataclass
-class _Curve:
-    """Points of the training's curves."""
-
-    steps: list[int] = field(default_factory=list)
-    bound: list[float] = field(default_factory=list)
-    curvature: list[float] = field(default_factory=list)
-
-    def append(self, step: int, bound: float, curvature: float) -> None:
-        self.steps.append(step)
-        self.bound.append(bound)
-        self.curvature.append(curvature)
-
-
-@dataclass
-class _Sums:
-    """What was seen since the last look."""
-
-    seen: list[Tensor] = field(default_factory=list)
-
-    def add(self, bound: Tensor, curvature: Tensor) -> None:
-        self.seen.append(torch.stack([bound, curvature]))
-
-    def means(self) -> tuple[float, float]:
-        bound, curvature = torch.stack(self.seen).double().mean(dim=0).tolist()
-        self.seen.clear()
-        return bound, curvature

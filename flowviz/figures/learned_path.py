@@ -12,7 +12,7 @@ from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 from flowviz.figures.plane import TICKS, polyline, reach
 
-__all__ = ["Column", "Spot", "trade", "ways"]
+__all__ = ["Column", "Spot", "trade", "trajectories"]
 
 ROWS = ("conditional trajectories", "trajectories of the flow")
 
@@ -35,7 +35,7 @@ class Column:
                 raise ValueError(f"{name} must have shape (K, n, 2); got {states.shape}.")
 
 
-def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.Figure:
+def trajectories(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.Figure:
     """Conditional trajectories (top) and those of the flow (bottom), one column per path.
 
     All panels have equal axes. Data points (m, 2) are drawn faintly below.
@@ -55,53 +55,11 @@ def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.
     )
     for annotation in figure.select_annotations():
         annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=2)
-    noise, ground = theme.colour("noise", dark=dark), theme.colour("data", dark=dark)
     for k, column in enumerate(columns, start=1):
         for row, states in enumerate((column.conditional, column.flow), start=1):
-            first = k == 1 and row == 1
-            place = {"row": row, "col": k}
-            figure.add_scatter(
-                x=data[:, 0],
-                y=data[:, 1],
-                mode="markers",
-                marker={"size": 2.5, "color": ground, "opacity": 0.3},
-                name="data",
-                showlegend=first,
-                hoverinfo="skip",
-                **place,
-            )
-            line = polyline(states)
-            figure.add_scatter(
-                x=line[:, 0],
-                y=line[:, 1],
-                mode="lines",
-                line={"color": theme.rgba(column.colour, 0.8 if row == 1 else 0.6), "width": 1.3},
-                showlegend=False,
-                hoverinfo="skip",
-                **place,
-            )
-            for name, points, mark in (
-                (
-                    "noise",
-                    states[0],
-                    {
-                        "size": 5,
-                        "color": theme.PAPER[dark],
-                        "line": {"width": 1.2, "color": noise},
-                    },
-                ),
-                ("end", states[-1], {"size": 4.5, "color": theme.INK[dark]}),
-            ):
-                figure.add_scatter(
-                    x=points[:, 0],
-                    y=points[:, 1],
-                    mode="markers",
-                    marker=mark,
-                    name=name,
-                    showlegend=first,
-                    hovertemplate=f"(%{{x:.2f}}, %{{y:.2f}})<extra>{column.label}</extra>",
-                    **place,
-                )
+            for trace in _traces(column, states, data, opacity=(0.8, 0.6)[row - 1], dark=dark):
+                trace.showlegend = trace.showlegend is not False and k == row == 1
+                figure.add_trace(trace, row=row, col=k)
     half = reach(*(states for c in columns for states in (c.conditional, c.flow)))
     span = {
         "range": [-half, half],
@@ -122,6 +80,38 @@ def ways(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.
     return figure.update_layout(
         margin={"l": 72, "r": 8, "t": 40, "b": 72}, legend={"y": -0.11, "x": 0}
     )
+
+
+def _traces(
+    column: Column, states: NDArray, data: NDArray, *, opacity: float, dark: bool
+) -> list[go.Scatter]:
+    """Data points, trajectories, and their starts and ends, of one panel."""
+    line = polyline(states)
+    hover = f"(%{{x:.2f}}, %{{y:.2f}})<extra>{column.label}</extra>"
+    start = {
+        "size": 5,
+        "color": theme.PAPER[dark],
+        "line": {"width": 1.2, "color": theme.colour("noise", dark=dark)},
+    }
+    data_mark = {"size": 2.5, "color": theme.colour("data", dark=dark), "opacity": 0.3}
+    points = [
+        ("data", data, data_mark, {"hoverinfo": "skip"}),
+        ("noise", states[0], start, {"hovertemplate": hover}),
+        ("end", states[-1], {"size": 4.5, "color": theme.INK[dark]}, {"hovertemplate": hover}),
+    ]
+    marks = [
+        go.Scatter(x=at[:, 0], y=at[:, 1], mode="markers", marker=mark, name=name, **more)
+        for name, at, mark, more in points
+    ]
+    lines = go.Scatter(
+        x=line[:, 0],
+        y=line[:, 1],
+        mode="lines",
+        line={"color": theme.rgba(column.colour, opacity), "width": 1.3},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    return [marks[0], lines, *marks[1:]]
 
 
 @dataclass(frozen=True, kw_only=True)

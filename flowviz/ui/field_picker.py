@@ -9,13 +9,16 @@ from flowviz.experiments.evolution import EXACT
 from flowviz.experiments.sources import PREFIX, exact_name, label_of, pinned, source
 from flowviz.experiments.theorem2 import NEW
 from flowviz.fields import LearnedField
+from flowviz.schedulers import LEARNED
 from flowviz.settings import Setting
+from flowviz.studies._learned_path import default_fields
 from flowviz.ui import cache, paths, state
 
 __all__ = [
     "LIVE",
     "choose",
     "labels",
+    "learned_path_fields",
     "networks",
     "path_of",
     "pick",
@@ -81,6 +84,29 @@ def trained(
         "networks": tuple(NEW if field is None else name for _, name, field in found),
     }
     return named, {name: field for _, name, field in found if field is not None}
+
+
+def learned_path_fields(data: str, own: str) -> tuple[tuple[str, ...], dict[str, LearnedField]]:
+    """The fields of the page on learned paths: `default_fields` and those of this session.
+
+    Args:
+        data: spec of the data set.
+        own: spec of the user's schedule; "" leaves it out.
+
+    Returns:
+        The names of all fields, and those without a file by name.
+    """
+    names, live = list(default_fields(data, own)), {}
+    if own and (found := networks(data, own)):
+        _, name, field = choose(data, own, next(iter(found)))
+        names[names.index(exact_name(data, own))] = name
+        if LIVE in found and field is not None:
+            live[name] = field
+    adopted = cache.adopted(data, LEARNED)
+    if adopted is not None:
+        names.append(adopted[0])
+        live[adopted[0]] = adopted[1]
+    return tuple(names), live
 
 
 def labels(data: str) -> dict[str, str]:

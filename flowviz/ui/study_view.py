@@ -1,6 +1,6 @@
 """A study on a page: its figures, findings and tables, with downloads, computed in background."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from flowviz.studies import Columns, Finding, LiveFields, NamedFigure, Study, Su
 from flowviz.ui import figure, work
 from flowviz.ui.theme import is_dark
 
-__all__ = ["ASK_SECONDS", "computation", "draw", "findings", "show"]
+__all__ = ["ASK_SECONDS", "computation", "draw", "findings", "show", "token"]
 
 ASK_SECONDS = 5.0
 """Typical time of a study from which on a page asks before it starts the work."""
@@ -33,6 +33,7 @@ def show(
     place: str = "",
     invite: str | None = None,
     button: str = "Compute",
+    lane: work.Lane | None = None,
     filename: str = "",
     on_click: Mapping[str, Callable[[], None]] | None = None,
 ) -> None:
@@ -46,6 +47,7 @@ def show(
         invite: sentence above the button that starts the work; by default one is made for studies
             of more than ASK_SECONDS, and none for others. "" starts at once.
         button: text of that button.
+        lane: lane of the queue; by default "long" for studies of more than a minute.
         filename: of downloads, without suffix; made from study and data set by default.
         on_click: functions to call after a click into a figure, by the figure's name.
     """
@@ -54,14 +56,19 @@ def show(
         invite = f"Takes about {study.seconds:.0f} s with the default settings." if asks else ""
     work.show(
         place or study.name,
-        (study.name, config.computed()),
+        token(study, config),
         computation(study, config, live),
         partial(_draw, study, config, place or study.name, filename, on_click or {}),
         label=study.title,
         invite=invite,
         button=button,
-        lane="long" if study.seconds > 60 else "short",
+        lane=lane or ("long" if study.seconds > 60 else "short"),
     )
+
+
+def token(study: Study, config: Config) -> Hashable:
+    """The key of a complete result in the server's store, see `work.store`."""
+    return study.name, config.computed()
 
 
 def computation(

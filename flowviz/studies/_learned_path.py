@@ -1,0 +1,140 @@
+"""The flows that the studies of learned paths compare, and their settings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flowviz import checkpoints
+from flowviz.checkpoints import Card
+from flowviz.experiments.sources import PREFIX, exact_name, pinned, trained_name
+from flowviz.figures import theme
+from flowviz.schedulers import LEARNED, scheduler, spec_of
+from flowviz.settings import Config, setting
+from flowviz.studies._common import data_setting, own_setting
+from flowviz.studies.study import LiveFields
+
+__all__ = ["ComparedFlow", "FlowsConfig", "compared", "default_fields", "straightest"]
+
+FIXED = ("ot", "vp")
+"""The fixed paths that a learned one is compared with."""
+
+SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowsConfig(Config):
+    """The flows to compare: conditional OT, VP diffusion and learned paths of one data set."""
+
+    data: str = data_setting("8gaussians")
+    own: str = own_setting(
+        help="Your own schedule next to OT and VP: with the network that you trained on it for "
+        "this data set (page *Train*), or else with its exact field; the label says which."
+    )
+    fields: tuple[str, ...] = setting(
+        (),
+        "Fields",
+        advanced=True,
+        help="Names of fields, conditional OT first; by default conditional OT, VP diffusion, "
+        "your own schedule and all learned paths of the data set.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedFlow:
+    """One flow of a comparison.
+
+    Attributes:
+        name: name of its field.
+        label: its name in legends.
+        short: its name above a panel.
+        path: spec of its path.
+        style: number that selects symbol and dash; it tells flows of one path apart.
+    """
+
+    name: str
+    label: str
+    short: str
+    path: str
+    style: int = 0
+
+    @property
+    def learned(self) -> bool:
+        """Whether its path is learned."""
+        return self.path == LEARNED
+
+    @property
+    def exact(self) -> bool:
+        """Whether its field is the closed form."""
+        return self.name.startswith(PREFIX)
+
+    @property
+    def symbol(self) -> str:
+        """Its mark in figures."""
+        return SYMBOLS[self.style % len(SYMBOLS)]
+
+    @property
+    def dash(self) -> str:
+        """The dash of its line in figures."""
+        return DASHES[self.style % len(DASHES)]
+
+    def colour(self, *, dark: bool) -> str:
+        """The colour of its path."""
+        return theme.path_colour(self.path, dark=dark)
+
+
+def default_fields(data: str, own: str = "") -> tuple[str, ...]:
+    """Names of the fields of conditional OT, VP, the own schedule and all learned paths.
+
+    A fixed path without a network has its exact field.
+    """
+    names = [trained_name(data, path) or exact_name(data, path) for path in FIXED]
+    learned = [card for card in _cards().values() if card.is_learned_path and card.data == data]
+    learned.sort(key=lambda card: (card.training.get("penalty", 0), card.name))
+    return (*names, *([exact_name(data, own)] if own else []), *map(pinned, learned))
+
+
+def compared(config: FlowsConfig, live: LiveFields | None) -> list[ComparedFlow]:
+    """The flows of a config in their order, live ones included.
+
+    Raises:
+        ValueError: a field is unknown.
+    """
+    cards, found = _cards(), []
+    labels: list[str] = []
+    for name in config.fields or default_fields(config.data, config.own):
+        path, label, short = _described(name, live or {}, cards)
+        if label in labels and not name.startswith(PREFIX):
+            label = f"{label} ({name.rpartition('@')[0] or name})"
+        labels.append(label)
+        style = sum(each.path == path for each in found)
+        found.append(ComparedFlow(name=name, label=label, short=short, path=path, style=style))
+    return found
+
+
+def straightest(flows: Sequence[ComparedFlow], deviations: Sequence[float]) -> int | None:
+    """The index of the learned flow with the smallest S; None if there is none."""
+    learned = [k for k, flow in enumerate(flows) if flow.learned]
+    return min(learned, key=lambda k: deviations[k], default=None)
+
+
+def _described(name: str, live: LiveFields, cards: dict[str, Card]) -> tuple[str, str, str]:
+    """Path, label and short label of a field."""
+    if name in live:
+        path = spec_of(live[name].path.scheduler)
+        label = scheduler(path).label
+        return path, f"{label}, trained here", "learned here" if path == LEARNED else label
+    if name.startswith(PREFIX):
+        path = name.rpartition("/")[2]
+        label = f"{scheduler(path).label}, exact"
+        return path, label, label
+    card = cards.get(name.rpartition("@")[0] or name) or checkpoints.read_card(name)
+    label = scheduler(card.path).label
+    if not card.is_learned_path:
+        return card.path, label, label
+    penalty = card.training.get("penalty")
+    kind = f"penalty {penalty:g}" if penalty else "bound alone"
+    return card.path, f"{label}, {kind}", f"learned, {kind}"
+
+
+def _cards() -> dict[str, Card]:
+    return {card.name: card for card in checkpoints.listing(lambda error: None)}

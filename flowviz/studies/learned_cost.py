@@ -1,0 +1,247 @@
+"""Does a straighter flow pay, with few evaluations and with unlimited ones?
+
+Lipman et al. 2022 and its successors motivate straight flows by few evaluations; whether they
+help with unlimited compute is the third claim of the page "Is straighter better?".
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.experiments.learned_path import StraightnessConfig, compute_straightness
+from flowviz.experiments.solver_curves import SolverCurve, curve_configs
+from flowviz.figures import curves
+from flowviz.metrics import METRICS
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import seed_setting
+from flowviz.studies._cost import curve_table, curves_so_far
+from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
+from flowviz.studies._numbers import mean
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Verdict
+
+__all__ = ["STUDY", "LearnedCostConfig", "LearnedCostResult"]
+
+NFES = (2, 4, 8, 16, 32, 64)
+MEASURES = ("sliced-w2", "histogram-tv", "energy")
+
+GAIN = 0.05
+"""Relative gain with few evaluations that counts; smaller ones are within the error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedCostConfig(FlowsConfig):
+    """Flows, one solver, and how samples are judged."""
+
+    method: str = setting(
+        "euler",
+        "ODE solver of the cost curves",
+        slug="solver",
+        choices=lambda: {k: each.label for k, each in METHODS.items() if not each.adaptive},
+        help="Each Euler step follows the tangent: exact where trajectories are straight.",
+    )
+    measure: str = setting(
+        MEASURES[0],
+        "Sample quality",
+        choices={name: METRICS[name].label for name in MEASURES},
+        help=METRICS.sentences(MEASURES),
+    )
+    seed: int = seed_setting(help="The same on every path.")
+    n: int = setting(
+        1_000,
+        "Samples per seed",
+        bounds=(10, 20_000),
+        advanced=True,
+        help="More samples lower the floor of the metric.",
+    )
+    seeds: int = setting(3, "Seeds", bounds=(1, 8), advanced=True, help="Number of repetitions.")
+    nfes: tuple[int, ...] = setting(
+        NFES, "NFE", bounds=(1, 1_000), advanced=True, help="Numbers of function evaluations."
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedCostResult:
+    """The complete curves with their flows, and S of each flow of the comparison."""
+
+    flows: tuple[ComparedFlow, ...]
+    deviations: tuple[float, ...]
+    curves: tuple[SolverCurve, ...]
+
+    def curve(self, flow: ComparedFlow) -> SolverCurve | None:
+        """The curve of a flow if it is complete."""
+        return next((each for each in self.curves if each.config.source == flow.name), None)
+
+
+def compute(
+    config: LearnedCostConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[LearnedCostResult]:
+    """Computes S of each flow, then the curves; yields after each curve. Live fields are left out.
+
+    Raises:
+        ValueError: a field is unknown or leads to another data set.
+    """
+    progress, live = progress or Progress(), field or {}
+    flows = [flow for flow in compared(config, field) if flow.name not in live]
+    deviations = []
+    for flow in flows:
+        progress.report(0, f"straightness, {flow.label}")
+        asked = StraightnessConfig(data=config.data, field=flow.name)
+        deviations.append(progress.cached(compute_straightness, asked).deviation)
+    asked = curve_configs(
+        [flow.name for flow in flows],
+        (config.method,),
+        measure=config.measure,
+        nfes=config.nfes,
+        n=config.n,
+        seed=config.seed,
+        seeds=config.seeds,
+    )
+    for found in curves_so_far(asked, progress):
+        yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=found)
+
+
+def draw(
+    config: LearnedCostConfig, result: LearnedCostResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Error (left) and quality (right) against NFE."""
+    metric = METRICS[config.measure].label
+    x_title = f"number of function evaluations (NFE), {METHODS[config.method].label}"
+    floor = float(result.curves[0].floor[config.measure].mean())
+    parts: list[tuple[str, str, Callable[[SolverCurve], NDArray], float | None]] = [
+        ("error", "squared error per dimension", lambda curve: curve.mse, None),
+        ("quality", metric, lambda curve: curve.values[config.measure], floor),
+    ]
+    figures = []
+    for name, title, values_of, level in parts:
+        lines = [
+            _line(flow, curve, values_of(curve), level, dark=dark)
+            for flow in result.flows
+            if (curve := result.curve(flow)) is not None
+        ]
+        ends = "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y))
+        figures.append(
+            NamedFigure(
+                name=name,
+                title=title,
+                alt=f"{title} against number of function evaluations: {ends}.",
+                figure=curves.curves(
+                    lines,
+                    x_title=x_title,
+                    y_title=title,
+                    floor_label="best possible, same noise",
+                    log_x=True,
+                    log_y=True,
+                    markers=True,
+                    x_ticks=sorted({round(nfe) for each in result.curves for nfe in each.cost}),
+                    dark=dark,
+                ),
+                half=True,
+            )
+        )
+    return figures
+
+
+def _line(
+    flow: ComparedFlow, curve: SolverCurve, values: NDArray, level: float | None, *, dark: bool
+) -> curves.Curve:
+    """Mean and range over the seeds where no solve failed."""
+    valid = np.isfinite(values).all(axis=1)
+    runs = values[valid]
+    return curves.Curve(
+        label=flow.label,
+        colour=flow.colour(dark=dark),
+        x=curve.cost[valid],
+        y=runs.mean(axis=1),
+        floor=level,
+        band=(runs.min(axis=1), runs.max(axis=1)) if len(runs) else None,
+        dash=flow.dash,
+    )
+
+
+def table(config: LearnedCostConfig, result: LearnedCostResult) -> Columns:
+    """One row per flow, NFE and seed."""
+    return curve_table(result.curves)
+
+
+def say(config: LearnedCostConfig, result: LearnedCostResult) -> list[Finding]:
+    """Whether the straightest learned path pays with few evaluations and in the limit."""
+    found = []
+    best = straightest(result.flows, result.deviations)
+    if best is not None:
+        base, learned = (result.curve(result.flows[k]) for k in (0, best))
+        if base is not None and learned is not None:
+            straighter = result.deviations[best] < result.deviations[0]
+            found.append(_claim(config, base, learned, straighter))
+    found.append(
+        Finding(
+            text="Error: mean squared distance per dimension from the converged flow of the same "
+            "field. Quality: lower is better. A field that was trained in this session and not "
+            "saved is left out.",
+            detail=True,
+        )
+    )
+    return found
+
+
+def _claim(
+    config: LearnedCostConfig, base: SolverCurve, learned: SolverCurve, straighter: bool
+) -> Finding:
+    """The claim that straightness does not help when compute is unlimited."""
+    few, other = (
+        float(np.nan_to_num(each.values[config.measure][0].mean(), nan=np.inf))
+        for each in (learned, base)
+    )
+    limit, against = (each.limit[config.measure] for each in (learned, base))
+    pays, order = few < (1 - GAIN) * other, _order(limit, against)
+    verdict: Verdict = "undecided"
+    if not straighter:
+        text = "this run does not test it: the learned path is not straighter"
+    elif pays and order >= 0:
+        effect = "made samples worse" if order else "had no measurable effect"
+        text = f"straightness helped with few evaluations and {effect} with unlimited ones"
+        verdict = "supported"
+    elif pays:
+        text = "straightness helped with few evaluations and with unlimited ones"
+        verdict = "not supported"
+    elif order < 0:
+        text = "the straighter flow was better only in the limit"
+        verdict = "not supported"
+    else:
+        text = "straightness did not help, with few evaluations or with unlimited ones"
+    nfe = round(float(base.cost[0]))
+    numbers = {"few": few, "few_base": other}
+    numbers |= {"limit": float(limit.mean()), "limit_base": float(against.mean())}
+    return Finding(
+        lead="No gain with unlimited compute",
+        text=f"{text} ({METRICS[config.measure].label} with NFE {nfe} by "
+        f"{METHODS[config.method].label}: {few:.3f} against {other:.3f}; in the limit "
+        f"{mean(limit)} against {mean(against)}). One network per path on one data set of the "
+        "plane; the claim was made about images.",
+        numbers={name: value for name, value in numbers.items() if np.isfinite(value)},
+        verdict=verdict,
+    )
+
+
+def _order(first: NDArray, second: NDArray) -> int:
+    """1 if the first value is larger for every seed, -1 if smaller for every seed, else 0."""
+    signs = np.sign(first - second)
+    signs = signs[signs != 0]
+    return int(signs[0]) if len(signs) and (signs == signs[0]).all() else 0
+
+
+STUDY = Study(
+    name="learned-cost",
+    title="Cost of samples from learned and fixed paths",
+    config=LearnedCostConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="learned_path",
+    seconds=20.0,
+    smallest={"n": 20, "seeds": 1, "nfes": (2, 4)},
+)

@@ -1,0 +1,317 @@
+"""Is the flow of a learned path straighter, and what does that cost in likelihood?"""
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from flowviz import checkpoints
+from flowviz.datasets import dataset
+from flowviz.distributions import PointMasses
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.learned_path import (
+    FlowStraightness,
+    StraightnessConfig,
+    compute_straightness,
+)
+from flowviz.experiments.likelihood import LikelihoodConfig, compute_likelihood
+from flowviz.figures.learned_path import Spot, trade
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    Verdict,
+)
+
+__all__ = [
+    "SEEDS",
+    "STUDY",
+    "FlowLikelihood",
+    "LearnedStraightnessConfig",
+    "LearnedStraightnessResult",
+]
+
+EXACT_SHARE = 8
+"""Exact fields are measured on this many times fewer points, each of which costs more."""
+
+SEEDS = {
+    "8gaussians": ((0.467, 0.461, 0.436), (0.161, 0.141, 0.145)),
+    "checkerboard": ((0.550, 0.534, 0.535), (0.110, 0.108, 0.114)),
+}
+"""S and KL(data || flow) in nats of the path with penalty 0.01, trained from the seeds 0 (the
+shipped one), 1 and 2: `flowviz train --data NAME --path learned --penalty 0.01 --steps 8000
+--seed K`; S of 500 particles, KL of 2,000 fresh data points with a standard error of 0.014 and
+0.009."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedStraightnessConfig(FlowsConfig):
+    """Flows whose straightness and likelihood are compared."""
+
+    particles: int = setting(
+        StraightnessConfig.n,
+        "Particles",
+        bounds=(2, 10_000),
+        advanced=True,
+        help="Number of particles by which S is measured.",
+    )
+    draws: int = setting(
+        StraightnessConfig.draws,
+        "Data points of the bound",
+        bounds=(2, 1_000_000),
+        advanced=True,
+        help="Number of data points by which the bound of a learned path is measured.",
+    )
+    points: int = setting(
+        2_000,
+        "Data points of the likelihood",
+        bounds=(16, 100_000),
+        advanced=True,
+        help="Number of fresh data points by which the likelihood of a network is measured where "
+        "its card does not state it; an eighth of them for an exact field.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowLikelihood:
+    """Negative log-likelihood and KL(data || flow) in nats; `kl` is None if not known."""
+
+    nll: float
+    kl: float | None
+    error: float
+
+    @property
+    def excess(self) -> float:
+        """KL if it is known, else the negative log-likelihood.
+
+        Flows may be measured on different data points; the KL does not contain their entropy.
+        """
+        return self.nll if self.kl is None else self.kl
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedStraightnessResult:
+    """The flows measured so far; the likelihood is None for a finite set of points."""
+
+    flows: tuple[ComparedFlow, ...]
+    straightness: tuple[FlowStraightness, ...]
+    likelihood: tuple[FlowLikelihood | None, ...]
+
+
+def compute(
+    config: LearnedStraightnessConfig,
+    *,
+    field: LiveFields | None = None,
+    progress: Progress | None = None,
+) -> Iterator[LearnedStraightnessResult]:
+    """Measures one flow after the other; yields after each.
+
+    Raises:
+        ValueError: a field is unknown or leads to another data set.
+    """
+    progress, flows, live = progress or Progress(), compared(config, field), field or {}
+    straightness: list[FlowStraightness] = []
+    likelihood: list[FlowLikelihood | None] = []
+    for k, flow in enumerate(flows, start=1):
+        progress.report((k - 1) / len(flows), flow.label)
+        asked = StraightnessConfig(
+            data=config.data, field=flow.name, n=config.particles, draws=config.draws
+        )
+        straightness.append(
+            progress.cached(compute_straightness, asked, field=live.get(flow.name))
+        )
+        likelihood.append(_likelihood(config, flow, live, progress))
+        yield LearnedStraightnessResult(
+            flows=tuple(flows[:k]),
+            straightness=tuple(straightness),
+            likelihood=tuple(likelihood),
+        )
+
+
+def _likelihood(
+    config: LearnedStraightnessConfig, flow: ComparedFlow, live: LiveFields, progress: Progress
+) -> FlowLikelihood | None:
+    """The likelihood of fresh data, from the card where it has one; None for a set of points."""
+    if isinstance(dataset(config.data).distribution, PointMasses):
+        return None
+    name = flow.name
+    if not flow.exact and name not in live:
+        name = name.rpartition("@")[0] or name
+        known = checkpoints.read_card(name).quality.get("likelihood") or {}
+        if known.get("n", 0) >= config.points:
+            return FlowLikelihood(nll=known["nll"], kl=known["kl"], error=known["error"])
+    asked = LikelihoodConfig(
+        data=config.data,
+        path=flow.path,
+        field=EXACT if flow.exact else name,
+        n=config.points // EXACT_SHARE if flow.exact else config.points,
+    )
+    found = progress.cached(compute_likelihood, asked, field=live.get(flow.name))
+    return FlowLikelihood(nll=found.nll, kl=found.kl, error=found.error)
+
+
+def draw(
+    config: LearnedStraightnessConfig, result: LearnedStraightnessResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Likelihood over straightness; nothing for a finite set of points."""
+    spots = [
+        Spot(
+            label=flow.label,
+            colour=flow.colour(dark=dark),
+            straightness=each.deviation,
+            excess=known.excess,
+            error=known.error,
+            symbol=flow.symbol,
+        )
+        for flow, each, known in zip(
+            result.flows, result.straightness, result.likelihood, strict=True
+        )
+        if known is not None and each.deviation > 0
+    ]
+    if not spots:
+        return []
+    listed = "; ".join(f"{s.label}: S {s.straightness:.3g}, {s.excess:.3g} nats" for s in spots)
+    return [
+        NamedFigure(
+            name="trade",
+            title="straightness against likelihood",
+            alt=f"{listed}.",
+            figure=trade(spots, y_title="KL(data ‖ flow), nats (± 2 s.e.)", dark=dark),
+        )
+    ]
+
+
+def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Columns:
+    """One row for each flow; what is not known is NaN."""
+    known = [each or FlowLikelihood(nll=math.nan, kl=None, error=math.nan) for each in
+             result.likelihood]  # fmt: skip
+    kept = result.straightness
+    return {
+        "flow": np.array([flow.label for flow in result.flows]),
+        "S": np.array([each.deviation for each in kept]),
+        "arc_over_chord": np.array([each.arc_over_chord for each in kept]),
+        "nll": np.array([each.nll for each in known]),
+        "kl": np.array([each.kl for each in known], dtype=float),
+        "standard_error": np.array([each.error for each in known]),
+        "bound": np.array([each.bound for each in kept], dtype=float),
+        "bound_error": np.array([each.bound_error for each in kept], dtype=float),
+    }
+
+
+def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Summary:
+    """Straightness, likelihood and bound of each flow."""
+    rows = []
+    for flow, each, known in zip(
+        result.flows, result.straightness, result.likelihood, strict=True
+    ):
+        kl = "–"
+        if known is not None and known.kl is not None:
+            kl = f"{known.kl:z.3f} ± {known.error:.3f}"
+        bound = "–" if each.bound is None else f"{each.bound:.2f} ± {each.bound_error:.2f}"
+        nll = "–" if known is None else f"{known.nll:.3f}"
+        ratio = f"{each.arc_over_chord:.3f}"
+        rows.append([flow.label, f"{each.deviation:.3f}", ratio, nll, kl, bound])
+    return Summary(
+        title="Straightness and likelihood",
+        heads=["flow", "S", "arc ÷ chord", "−log p, nats", "KL(data ‖ flow), nats", "bound, nats"],
+        rows=rows,
+    )
+
+
+def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> list[Finding]:
+    """Whether the learned path made the flow straighter than conditional OT, at which cost."""
+    base, deviations = result.flows[0], [each.deviation for each in result.straightness]
+    best = straightest(result.flows, deviations)
+    found = []
+    if best is None:
+        text = "there is no learned path for this data set yet; train one on this page."
+        found.append(Finding(lead="No learned path", text=text))
+    else:
+        ours, other = deviations[best], deviations[0]
+        straighter, label = ours < other, result.flows[best].label
+        times = f"{other / ours:.1f} times as straight as that of {base.label}"
+        found.append(
+            Finding(
+                lead="Straightness",
+                text=f"the flow of the {label} is {times} (S = {ours:.2f} against {other:.2f})."
+                if straighter
+                else f"no learned path is straighter than {base.label} here (S = {ours:.2f} "
+                f"against {other:.2f}).",
+                numbers={"learned": ours, "base": other},
+                verdict="supported" if straighter else "not supported",
+            )
+        )
+        found += _price(base.label, result.likelihood[0], result.likelihood[best])
+    if config.data in SEEDS and best is not None:
+        found.append(_seeds(config.data))
+    found.append(
+        Finding(
+            text=f"S: mean square difference between velocity and chord, of {config.particles:,} "
+            "particles, summed over dimensions. −log p: of fresh data, by the change of variables "
+            "along the converged flow. The bound holds for the diffusion with the flow's velocity "
+            "and the predicted score, so −log p of the flow may be above or below it: where they "
+            "disagree, velocity and score belong to different densities.",
+            detail=True,
+        )
+    )
+    return found
+
+
+def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None) -> list[Finding]:
+    """Whether the likelihood differs by more than twice the standard error."""
+    if first is None or other is None:
+        return []
+    gap, error = other.excess - first.excess, math.hypot(first.error, other.error)
+    size = f"{abs(gap):.3f} ± {error:.3f} nats"
+    verdict: Verdict = ""
+    if abs(gap) <= 2 * error:
+        text, verdict = (
+            f"cannot be distinguished from that of {base} (difference {size}).",
+            ("undecided"),
+        )
+    else:
+        kind = "worse" if gap > 0 else "better"
+        text = f"is {kind} than that of {base} by {size} per data point."
+    return [
+        Finding(
+            lead="Likelihood",
+            text=f"its likelihood, with a converged solver, {text}",
+            numbers={"difference": gap, "error": error},
+            verdict=verdict,
+        )
+    ]
+
+
+def _seeds(data: str) -> Finding:
+    """How much the numbers of a shipped path vary with the seed of its training."""
+    s, kl = (
+        f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in SEEDS[data]
+    )
+    return Finding(
+        text=f"Trained from three seeds, the path with penalty 0.01 has S {s} and KL {kl} nats "
+        "(mean ± standard deviation between trainings). The shipped one is one of the three.",
+        detail=True,
+    )
+
+
+STUDY = Study(
+    name="learned-straightness",
+    title="Straightness and likelihood of learned and fixed paths",
+    config=LearnedStraightnessConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="learned_path",
+    seconds=5.0,
+    smallest={"particles": 20, "draws": 200},
+)

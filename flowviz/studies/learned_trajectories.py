@@ -1,0 +1,143 @@
+"""Which trajectories does a learned path choose, and which do its samples follow?"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.datasets import dataset
+from flowviz.draws import stream
+from flowviz.experiments.learned_path import (
+    Trajectories,
+    TrajectoriesConfig,
+    compute_trajectories,
+)
+from flowviz.figures.learned_path import Column, trajectories
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.studies._common import seed_setting
+from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared
+from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "LearnedTrajectoriesConfig", "LearnedTrajectoriesResult", "data_points"]
+
+DATA_POINTS = 600
+"""Number of data points behind the trajectories."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedTrajectoriesConfig(FlowsConfig):
+    """Flows, and the noise at which their trajectories start."""
+
+    seed: int = seed_setting(help="Of noise and data, the same on every path.")
+    n: int = setting(
+        TrajectoriesConfig.n,
+        "Particles",
+        bounds=(1, 1_000),
+        advanced=True,
+        help="Number of trajectories of each flow.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LearnedTrajectoriesResult:
+    """The trajectories computed so far, and data points (m, 2)."""
+
+    data: NDArray[np.float32]
+    flows: tuple[ComparedFlow, ...]
+    trajectories: tuple[Trajectories, ...]
+
+
+def data_points(data: str) -> NDArray[np.float32]:
+    """The data points behind the trajectories, (DATA_POINTS, 2)."""
+    return dataset(data).sample(DATA_POINTS, stream(0, "data")).numpy()
+
+
+def compute(
+    config: LearnedTrajectoriesConfig,
+    *,
+    field: LiveFields | None = None,
+    progress: Progress | None = None,
+) -> Iterator[LearnedTrajectoriesResult]:
+    """Solves one flow after the other; yields after each.
+
+    Raises:
+        ValueError: a field is unknown or leads to another data set.
+    """
+    progress, flows, live = progress or Progress(), compared(config, field), field or {}
+    data, found = data_points(config.data), []
+    for flow in flows:
+        progress.report(len(found) / len(flows), flow.label)
+        asked = TrajectoriesConfig(data=config.data, field=flow.name, n=config.n, seed=config.seed)
+        found.append(progress.cached(compute_trajectories, asked, field=live.get(flow.name)))
+        yield LearnedTrajectoriesResult(
+            data=data, flows=tuple(flows[: len(found)]), trajectories=tuple(found)
+        )
+
+
+def draw(
+    config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Conditional trajectories above those of the flow, one column for each path."""
+    columns = [
+        Column(
+            label=flow.short,
+            colour=flow.colour(dark=dark),
+            conditional=each.conditional,
+            flow=each.flow,
+        )
+        for flow, each in zip(result.flows, result.trajectories, strict=True)
+    ]
+    return [
+        NamedFigure(
+            name="trajectories",
+            title="conditional trajectories and trajectories of the flow",
+            alt="Above, trajectories from noise to three data points on each path; below, those "
+            f"of the flow from the same noise: {', '.join(each.label for each in result.flows)}.",
+            figure=trajectories(columns, result.data, dark=dark),
+            squares=2 if len(columns) > 3 else 1,  # two rows of panels
+        )
+    ]
+
+
+def table(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Columns:
+    """One row for each flow, kind, trajectory and time."""
+    tables = []
+    for flow, each in zip(result.flows, result.trajectories, strict=True):
+        for kind, states in (("conditional", each.conditional), ("flow", each.flow)):
+            frames, count, _ = states.shape
+            tables.append(
+                {
+                    "path": flow.label,
+                    "kind": kind,
+                    "trajectory": np.tile(np.arange(count), frames),
+                    "t": np.repeat(np.linspace(0, 1, frames), count),
+                    "x1": states[..., 0].ravel(),
+                    "x2": states[..., 1].ravel(),
+                }
+            )
+    return stacked(tables)
+
+
+def say(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> list[Finding]:
+    """What to look for in the two rows."""
+    text = (
+        "Conditional OT is straight given the data point (top row), but its flow bends (bottom "
+        "row). A learned path bends given the data point, so that its flow can be straighter."
+    )
+    return [Finding(lead="What to notice", text=text)]
+
+
+STUDY = Study(
+    name="learned-trajectories",
+    title="Trajectories of learned and fixed paths",
+    config=LearnedTrajectoriesConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="learned_path",
+    seconds=3.0,
+    smallest={"n": 5},
+)
