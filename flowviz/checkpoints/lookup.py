@@ -55,34 +55,39 @@ def folders() -> list[Path]:
     ]
 
 
-def names() -> dict[str, Path]:
-    """The weights file of each name; if two folders share a name, that of the first folder."""
+def names(inner: str = "") -> dict[str, Path]:
+    """The weights file of each name; if two folders share a name, that of the first folder.
+
+    Args:
+        inner: folder within each of `folders` that is searched; "" searches them themselves.
+    """
     found: dict[str, Path] = {}
     for folder in folders():
-        for file in sorted(folder.glob("*.safetensors")):
+        for file in sorted((folder / inner).glob("*.safetensors")):
             if NAME.fullmatch(file.stem) and file.is_file():
                 found.setdefault(file.stem, file)
     return found
 
 
-def find(name: str) -> Path:
-    """The weights file of a checkpoint by its name; a path is not a name.
+def find(name: str, inner: str = "") -> Path:
+    """The weights file of a checkpoint by its name; a path is not a name. See `names`.
 
     Raises:
         CheckpointError: no folder has it; the message suggests the nearest name.
     """
-    found = names()
+    found = names(inner)
     if name in found:
         return found[name]
     hint = hint_at(name, found)
     there = ", ".join(found) or f"none in {', '.join(map(str, folders()))}"
-    raise CheckpointError(f"Unknown checkpoint {name!r}.{hint} There are: {there}.")
+    of = f" of {inner}" if inner else ""
+    raise CheckpointError(f"Unknown checkpoint{of} {name!r}.{hint} There are: {there}.")
 
 
-def locate(name: str | Path) -> Path:
+def locate(name: str | Path, inner: str = "") -> Path:
     """The weights file of a name, or of a path to a .safetensors file or to its card.
 
-    A path may omit the suffix. A name is looked up in the folders first, then read as a path.
+    A path may omit the suffix. A name is looked up first, see `names`, then read as a path.
 
     Raises:
         CheckpointError: there is no such checkpoint, or the file is of another kind.
@@ -99,12 +104,12 @@ def locate(name: str | Path) -> Path:
         return path
     is_name = text == path.name and not isinstance(name, Path)
     beside = path.with_name(path.name + ".safetensors") if path.name else path
-    if is_name and text in names():
-        return find(text)
+    if is_name and text in names(inner):
+        return find(text, inner)
     if beside.is_file():
         return beside
     if is_name:
-        return find(text)
+        return find(text, inner)
     what = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
     raise CheckpointError(f"{path} {what}; name a checkpoint's .safetensors file.")
 

@@ -134,23 +134,13 @@ class Machine:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
             if count >= MAX_OPCODES:
                 raise ValueError("too many opcodes")
-            name = opcode.name
-            if name in PUSHES:
-                self.stack.append(PUSHES[name]())
-            elif name in ARGUMENTS:
+            if opcode.name in ARGUMENTS:
                 huge = isinstance(argument, int) and argument.bit_length() > 63
                 self.stack.append(Skipped("int") if huge else argument)
-            elif name in REPLACES:
-                count_taken, method = REPLACES[name]
-                result = getattr(self, method)(*self._take(count_taken))
-                self.stack.append(result)
-            elif name in CHANGES:
-                count_taken, method = CHANGES[name]
-                items = self._take(count_taken)
-                if method:
-                    getattr(self, method)(items)
+            elif opcode.name in BUILDS:
+                self._build(opcode.name)
             else:
-                self._move(name, argument)
+                self._move(opcode.name, argument)
         return self.stack.pop()
 
     def _take(self, count: int | None) -> list[Any]:
@@ -163,7 +153,7 @@ class Machine:
         return items
 
     def _move(self, name: str, argument: Any) -> None:
-        """An opcode that marks the stack, copies an item or names a class."""
+        """An opcode that takes nothing from the stack, or only removes from it."""
         match name:
             case "MARK":
                 self.marks.append(len(self.stack))
@@ -177,8 +167,10 @@ class Machine:
                 self.stack.append(self.stack[-1])
             case "POP" if self.marks and self.marks[-1] == len(self.stack):
                 self.marks.pop()
-            case "POP":
+            case "POP" | "BUILD":  # attributes are not set
                 self.stack.pop()
+            case "POP_MARK" | "ADDITEMS":  # sets are not built
+                self._take(None)
             case "GLOBAL":
                 self.stack.append(self._named(*argument.split(" ", 1)))
             case "INST":
@@ -187,29 +179,33 @@ class Machine:
             case "PROTO" | "FRAME" | "READONLY_BUFFER" | "STOP":
                 pass
             case _:
-                self.stack.append(Skipped(name))
+                constant = CONSTANTS[name]() if name in CONSTANTS else Skipped(name.lower())
+                self.stack.append(constant)
 
-    def _tuple(self, *items: Any) -> tuple[Any, ...]:
-        return items
-
-    def _list(self, *items: Any) -> list[Any]:
-        return [*items]
-
-    def _dict(self, *items: Any) -> dict[str, Any]:
-        """The items with string keys, whose hash is computed only once."""
-        pairs = zip(items[::2], items[1::2], strict=True)
-        return {k: value for k, value in pairs if isinstance(k, str) and len(k) <= MAX_KEY}
-
-    def _extend(self, items: list[Any]) -> None:
-        if isinstance(self.stack[-1], list):
-            self.stack[-1].extend(items)
-
-    def _update(self, items: list[Any]) -> None:
-        if isinstance(self.stack[-1], dict):
-            self.stack[-1].update(self._dict(*items))
-
-    def _set(self, *items: Any) -> Skipped:
-        return Skipped("set")
+    def _build(self, name: str) -> None:
+        """An opcode that builds an object of items on the stack, or adds them to one."""
+        items = self._take(BUILDS[name])
+        match name, self.stack[-1] if self.stack else None:
+            case "APPEND" | "APPENDS", list() as top:
+                top.extend(items)
+            case "SETITEM" | "SETITEMS", dict() as top:
+                top.update(_pairs(items))
+            case "APPEND" | "APPENDS" | "SETITEM" | "SETITEMS", _:
+                pass  # of an object that is not built
+            case "LIST", _:
+                self.stack.append(items)
+            case "DICT", _:
+                self.stack.append(_pairs(items))
+            case "FROZENSET", _:
+                self.stack.append(Skipped("set"))
+            case "STACK_GLOBAL", _:
+                self.stack.append(self._named(*items))
+            case "BINPERSID", _:
+                self.stack.append(self._stored(items[0]))
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX" | "OBJ", _:
+                self.stack.append(self._built(*items[:2]))
+            case _:
+                self.stack.append(tuple(items))
 
     def _named(self, module: str, name: str) -> Skipped:
         """A class or function by its name."""
@@ -227,7 +223,7 @@ class Machine:
                 return Storage(f"{self.folder}data/{key}", DTYPES[kind])
         return Skipped("torch._utils._rebuild_tensor_v2")
 
-    def _built(self, function: Any, arguments: Any = (), *_: Any) -> Any:
+    def _built(self, function: Any, arguments: Any = ()) -> Any:
         """The result of a call of a class or function: a dict, a tensor or `Skipped`."""
         name = function.name if isinstance(function, Skipped) else type(function).__name__
         match name, arguments:
@@ -266,14 +262,19 @@ class Machine:
         )
 
 
-PUSHES = {
+def _pairs(items: list[Any]) -> dict[str, Any]:
+    """Keys and values in turn as a dict. Only strings are keys: their hash is computed once."""
+    pairs = zip(items[::2], items[1::2], strict=True)
+    return {key: value for key, value in pairs if isinstance(key, str) and len(key) <= MAX_KEY}
+
+
+CONSTANTS = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
-    "EMPTY_SET": lambda: Skipped("set"),
 }
 ARGUMENTS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
@@ -282,30 +283,10 @@ ARGUMENTS = {
 }
 """Opcodes that push their argument."""
 
-REPLACES = {
-    "TUPLE": (None, "_tuple"),
-    "TUPLE1": (1, "_tuple"),
-    "TUPLE2": (2, "_tuple"),
-    "TUPLE3": (3, "_tuple"),
-    "LIST": (None, "_list"),
-    "DICT": (None, "_dict"),
-    "FROZENSET": (None, "_set"),
-    "STACK_GLOBAL": (2, "_named"),
-    "BINPERSID": (1, "_stored"),
-    "REDUCE": (2, "_built"),
-    "NEWOBJ": (2, "_built"),
-    "NEWOBJ_EX": (3, "_built"),
-    "OBJ": (None, "_built"),
+BUILDS = {
+    **dict.fromkeys(("TUPLE", "LIST", "DICT", "FROZENSET", "APPENDS", "SETITEMS", "OBJ")),
+    **dict.fromkeys(("TUPLE1", "APPEND", "BINPERSID"), 1),
+    **dict.fromkeys(("TUPLE2", "SETITEM", "STACK_GLOBAL", "REDUCE", "NEWOBJ"), 2),
+    **dict.fromkeys(("TUPLE3", "NEWOBJ_EX"), 3),
 }
-"""Opcodes that take items (None: all since the mark) and push the result of a method on them."""
-
-CHANGES = {
-    "APPEND": (1, "_extend"),
-    "APPENDS": (None, "_extend"),
-    "SETITEM": (2, "_update"),
-    "SETITEMS": (None, "_update"),
-    "ADDITEMS": (None, ""),
-    "BUILD": (1, ""),
-    "POP_MARK": (None, ""),
-}
-"""Opcodes that take items and change the one below them, or do nothing."""
+"""Opcodes that take items from the stack, with their number; None takes all since the mark."""

@@ -29,9 +29,8 @@ from flowviz.checkpoints.images.fields import (
     read_content,
 )
 from flowviz.checkpoints.images.runs import RUN_KEY, snapshot_checkpoint
-from flowviz.checkpoints.lookup import NAME, folders, listed
+from flowviz.checkpoints.lookup import listed, locate, names
 from flowviz.networks.classifier import Classifier
-from flowviz.registry import hint_at
 
 __all__ = [
     "FOLDER_NAME",
@@ -54,11 +53,7 @@ def find_images(kind: str | None = None) -> dict[str, Path]:
 
     With a kind, "field" or "classifier", only those of that kind; damaged files are left out then.
     """
-    found: dict[str, Path] = {}
-    for folder in folders():
-        for file in sorted((folder / FOLDER_NAME).glob("*.safetensors")):
-            if NAME.fullmatch(file.stem) and file.is_file():
-                found.setdefault(file.stem, file)
+    found = names(FOLDER_NAME)
     if kind is None:
         return found
     return {name: file for name, file in found.items() if _kind(file) == kind}
@@ -90,20 +85,7 @@ def locate_images(name: str | Path) -> Path:
     Raises:
         CheckpointError: there is none; the message suggests the nearest name.
     """
-    text, path = str(name), Path(name).expanduser()
-    if path.suffix == ".json":
-        path = path.with_suffix(".safetensors")
-    if path.suffix == ".safetensors":
-        if not path.is_file():
-            raise CheckpointError(f"There is no file {path}.")
-        return path
-    found = find_images()
-    if text in found:
-        return found[text]
-    hint = hint_at(text, found)
-    raise CheckpointError(
-        f"Unknown checkpoint of images {text!r}.{hint} There are: {', '.join(found) or 'none'}."
-    )
+    return locate(name, FOLDER_NAME)
 
 
 def load_images(name: str | Path) -> ImageCheckpoint:
