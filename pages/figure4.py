@@ -1,17 +1,38 @@
-"""Figure 4 of Lipman et al. 2022, live: which path shows the board first, and with how little."""
+"""Figure 4 of Lipman et al. 2022: which path shows the board first."""
 
 import streamlit as st
 
-from flowviz.ui import figure4
+from flowviz.experiments.figure4 import DATA
+from flowviz.studies.figure4 import STUDY, Figure4Config, picture
+from flowviz.ui import controls, field_picker, study_view, work
 from flowviz.ui.ot_note import headed
+from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 
 headed("The paper's Figure 4, live")
-settings = figure4.controls()
+with st.sidebar:
+    values, live = controls.pick(Figure4Config), {}
 try:
-    panels = figure4.made(settings)
+    if values["own"]:
+        best = next(iter(field_picker.networks(DATA, values["own"])), "")
+        _, name, network = field_picker.choose(DATA, values["own"], best)
+        values["own_field"], live = name, {} if network is None else {name: network}
+    config = Figure4Config.build(values)
+    quick = config.densities == "histograms" or config.cells == 54
+    study_view.show(
+        STUDY, config, live=live, invite="" if quick else None, filename="flowviz-figure4"
+    )
 except ValueError as error:
-    st.error(f"This sheet cannot be painted. {error}", icon=":material/error:")
+    st.error(f"This sheet cannot be made. {error}", icon=":material/error:")
     st.stop()
-if panels is not None:
-    st.markdown(figure4.lesson(settings, panels))
-    figure4.drawn(settings, panels)
+result = work.store().get(study_view.token(STUDY, config))
+if result is not None:
+    st.download_button(
+        f"PDF for print, {WIDTH_MM:g} mm wide",
+        lambda: sheet_pdf(picture(config, result), title=STUDY.title),
+        "flowviz-figure4.pdf",
+        "application/pdf",
+        key="figure4-pdf",
+        icon=":material/picture_as_pdf:",
+        on_click="ignore",
+        help="Text as text, densities as pictures of one pixel per cell; in light colours.",
+    )

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from flowviz.cli import main
-from flowviz.experiments import figure4, likelihood, posterior
+from flowviz.experiments import likelihood, posterior
 from flowviz.experiments.catalogue import EXPERIMENTS, plain
 from flowviz.experiments.evolution import EXACT, FlowConfig, SceneConfig
 from flowviz.experiments.particles import NoiseConfig
 from flowviz.experiments.schedules import SchedulesConfig
 from flowviz.experiments.sources import exact_name
-from flowviz.ui import figure4 as figure4_page
 from flowviz.ui import likelihood as likelihood_page
 from flowviz.ui import particles as particles_page
 from flowviz.ui.why import results
@@ -65,18 +64,6 @@ def test_densities_of_the_page_are_the_command_s_at_several_times(capsys):
         assert config == likelihood.DensityConfig(**settings.backward, t=t, cells=12)
         assert np.array(answer["result"]["density"]) == pytest.approx(drawn.density, rel=1e-6)
         assert answer["result"]["kl"] == pytest.approx(drawn.kl)
-
-
-def test_figure_4_of_the_page_is_the_command_s():
-    settings = figure4_page.Settings(noise=True, densities="histograms", cells=18, seed=3)
-    config = settings.sheet
-    assert [row.label for row in config.rows] == [row.label for row in figure4.ROWS.values()]
-    row = config.rows[-1]
-    assert [each.nfe for each in config.few(row, "x")] == list(figure4.NFES)
-    (over,) = config.over_time(row, "x")
-    assert (over.frames, over.field, over.seed, over.cells) == (10, "x", 3, 18)
-    exact = figure4.SheetConfig().over_time(row, "x")
-    assert [each.t for each in exact] == list(figure4.TIMES)
 
 
 GAUSSIAN = "mixture:1,0@0.8"

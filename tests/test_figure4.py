@@ -1,7 +1,6 @@
 """Figure 4: histograms, the measure of a pattern, the sheet and its PDF."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,18 +9,14 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz.experiments import figure4
 from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.figure4 import (
-    HistogramConfig,
-    SheetConfig,
-    compute_histograms,
-    half_way,
-    pattern,
-)
+from flowviz.experiments.figure4 import HistogramConfig, compute_histograms, half_way, pattern
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
+from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.solvers import steps_for
-from flowviz.ui import figure4 as page
+from flowviz.studies import figure4 as study
+from flowviz.studies.figure4 import Figure4Config, Figure4Result
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 
 
@@ -73,50 +68,62 @@ def test_half_way_lies_where_half_has_risen():
 
 
 def test_rows_have_paths_and_budgets():
-    for row in figure4.ROWS.values():
+    for row in study.ROWS.values():
         scheduler(row.path)
         assert row.checkpoint.startswith(f"checkerboard-{row.path}")
-    for nfe in (*figure4.NFES, HistogramConfig().nfe):
+    for nfe in (*study.NFES, HistogramConfig().nfe):
         steps_for(figure4.METHOD, nfe)
 
 
 def test_a_row_of_ones_own_says_what_its_field_is():
-    *shipped, own = SheetConfig(own="shaped:a1=0.2").rows
-    assert shipped == SheetConfig().rows
+    *shipped, own = Figure4Config(own="shaped:a1=0.2").rows
+    assert shipped == Figure4Config().rows
     assert (own.label, own.path, own.checkpoint) == (
         "exact field on your own schedule",
         "shaped:a1=0.2",
         "exact",
     )
-    few = SheetConfig(own=own.path, cells=18).few(own, own.checkpoint)
+    few = Figure4Config(own=own.path, cells=18).few(own, own.checkpoint)
     found = compute_histograms(replace(few[-1], n=500))
     assert (found.nfe, few[-1].path) == (20, own.path) and found.on_support > 0.9
-    trained = SheetConfig(own=own.path, own_field="mine").rows[-1]
+    trained = Figure4Config(own=own.path, own_field="mine").rows[-1]
     assert trained.label == "learned field on your own schedule"
-    with pytest.raises(ValueError, match="own must be a schedule of one's own"):
-        SheetConfig(own="trig")
-    with pytest.raises(ValueError, match="own_field is the field of own"):
-        SheetConfig(own_field="mine")
+    with pytest.raises(ValueError, match="own must be a shaped schedule"):
+        Figure4Config(own="trig")
+    with pytest.raises(ValueError, match="own_field needs own"):
+        Figure4Config(own_field="mine")
+
+
+def test_the_panels_of_a_row_follow_from_the_config():
+    config = Figure4Config(noise=True, densities="histograms", cells=18, seed=3)
+    assert [row.label for row in config.rows] == [row.label for row in study.ROWS.values()]
+    row = config.rows[-1]
+    assert [each.nfe for each in config.few(row, "x")] == list(study.NFES)
+    (over,) = config.over_time(row, "x")
+    assert (over.frames, over.field, over.seed, over.cells) == (10, "x", 3, 18)
+    exact = Figure4Config().over_time(row, "x")
+    assert [each.t for each in exact] == list(study.TIMES)
 
 
 @pytest.mark.parametrize("here", [False, True])
-def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here):
-    def script():
-        import streamlit as st
-
-        from flowviz.ui import figure4
-
-        st.session_state["found"] = figure4.controls()
-
-    app = AppTest.from_function(script)
+def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "flowviz.ui.study_view.show",
+        lambda study, config, *, live, **_: asked.append((config, live)),
+    )
+    app = AppTest.from_file("../app.py").switch_page("pages/figure4.py")
     app.query_params["own"], app.query_params["shape"] = "1", "a1=0.2"
-    trained = {("checkerboard", "shaped:a1=0.2"): ("live:x", None)}
+    network = object()
+    trained = {("checkerboard", "shaped:a1=0.2"): ("live:x", network)}
     app.session_state["live:fields"] = trained if here else {}
     app.run(timeout=30)
     assert not app.exception
-    own = app.session_state["found"].rows[-1]
+    ((config, live),) = asked
+    own = config.rows[-1]
     assert own.checkpoint == ("live:x" if here else EXACT) and own.path == "shaped:a1=0.2"
     assert own.label.startswith("learned field" if here else "exact field")
+    assert live == ({"live:x": network} if here else {})
 
 
 @pytest.mark.parametrize(
@@ -198,24 +205,64 @@ def test_pdf_has_the_sheets_pictures_words_and_width():
 
 
 @pytest.mark.parametrize(
-    ("fields", "shares", "said"),
+    ("fields", "shares", "said", "verdict"),
     [
-        (("a", "b"), ((0, 0.5, 1.0), (0, 0.1, 1.0)), "**OT shows the pattern first**, half of"),
         (
             ("a", "b"),
-            ((0, 0.5, 1.0), (0, 0.5, 1.0)),
-            "**The rows that are ranked show",
+            ((0, 0.1, 1.0), (0, 0.5, 1.0)),
+            "OT shows the pattern first, half of it by t = 0.10",
+            "supported",
         ),
+        (
+            ("a", "b"),
+            ((0, 0.5, 1.0), (0, 0.1, 1.0)),
+            "VP shows the pattern first",
+            "not supported",
+        ),
+        (("a", "b"), ((0, 0.5, 1.0), (0, 0.5, 1.0)), "all ranked rows show", "undecided"),
         # Half of a faint pattern is there early, and an exact field had nothing to learn.
-        (("a", "b"), ((0, 0.2, 1.0), (0, 0.1, 0.1)), "VP 0.05 (not ranked: it learned less)"),
-        (("a", "b"), ((0, 0.2, 1.0), (0, 0.1, 0.1)), "**OT shows the pattern**"),
-        (("a", EXACT), ((0, 0.2, 1.0), (0, 0.9, 1.0)), "VP 0.06 (not ranked: exact)"),
-        ((EXACT, EXACT), ((0, 0.2, 1.0), (0, 0.9, 1.0)), "**VP shows the pattern first**"),
+        (("a", "b"), ((0, 0.1, 0.1), (0, 0.2, 1.0)), "OT shows half of the pattern by", ""),
+        (("a", "b"), ((0, 0.1, 0.1), (0, 0.2, 1.0)), "VP (it learned less)", ""),
+        ((EXACT, "b"), ((0, 0.9, 1.0), (0, 0.2, 1.0)), "VP (exact field)", ""),
+        ((EXACT, "b"), ((0, 0.9, 1.0), (0, 0.2, 1.0)), "there is none for VP", ""),
+        (
+            (EXACT, EXACT),
+            ((0, 0.9, 1.0), (0, 0.2, 1.0)),
+            "VP shows the pattern first",
+            "not supported",
+        ),
     ],
 )
-def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said):
-    monkeypatch.setattr(figure4, "TIMES", (0.0, 0.1, 1.0))
+def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said, verdict):
+    rows = {name: study.Row(name.upper(), name, "x") for name in ("vp", "ot")}
+    monkeypatch.setattr(study, "ROWS", rows)
+    monkeypatch.setattr(study, "TIMES", (0.0, 0.1, 1.0))
     monkeypatch.setattr(figure4, "pattern", np.asarray)
-    settings = SimpleNamespace(rows=[SimpleNamespace(label="OT"), SimpleNamespace(label="VP")])
-    panels = page.Sheet(fields=list(fields), over_time=np.array(shares), few=[[], []])
-    assert said in page.lesson(settings, panels)
+    few = np.zeros((2, 4))
+    result = Figure4Result(
+        fields=fields, over_time=np.array(shares), few=few, nfe=few, on_support=few
+    )
+    found = study.say(Figure4Config(), result)
+    assert said in " ".join(each.text for each in found)
+    assert found[0].verdict == verdict
+
+
+def test_rows_stream_in_and_repeat_nothing():
+    class Remembering(Progress):
+        known, computed = {}, 0
+
+        def cached(self, compute, config, **given):
+            if config not in self.known:
+                self.computed += 1
+                self.known[config] = compute(config, **given)
+            return self.known[config]
+
+    config = Figure4Config(densities="histograms", cells=18, samples=50)
+    progress = Remembering()
+    results = list(study.compute(config, progress=progress))
+    assert [len(each.fields) for each in results] == [1, 2, 3]
+    assert all("@" in name for name in results[-1].fields), "shipped networks by their content"
+    assert results[-1].nfe.tolist() == [list(study.NFES)] * 3
+    before = progress.computed
+    list(study.compute(replace(config, noise=True), progress=progress))
+    assert progress.computed == before + 5, "one further row"

@@ -15,7 +15,6 @@ from torch import nn
 
 from flowviz.experiments import (
     evolution,
-    figure4,
     likelihood,
     particles,
     posterior,
@@ -105,11 +104,6 @@ EXPERIMENTS["point"] = Experiment(
     "a point's noise, its way and the density along it (Likelihood)",
     likelihood.PointConfig,
     likelihood.compute_point,
-)
-EXPERIMENTS["figure4"] = Experiment(
-    "densities over time and samples of few evaluations (The paper's Fig. 4)",
-    figure4.SheetConfig,
-    figure4.compute_sheet,
 )
 
 

@@ -1,16 +1,6 @@
-"""Figure 4 of Lipman et al. 2022, from our own networks: when each path shows the board, and how
-few evaluations it needs.
+"""Histograms of samples of the checkerboard, and how much of its pattern a density shows."""
 
-The rows are score matching and flow matching on VP diffusion and flow matching on the conditional
-OT path, all on the paper's checkerboard (half-width 4.444 in a frame of +-5). To the left are ten
-densities over time, to the right samples by the midpoint method with NFE = 4, 8, 10, 20. Another
-row may show a schedule of one's own, for which no network is shipped: by its exact field, or by a
-network that was trained on it.
-"""
-
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,73 +9,44 @@ from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME
 from flowviz.draws import noise
 from flowviz.experiments.evolution import EXACT, resolve
-from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
-from flowviz.schedulers import Shaped, scheduler
+from flowviz.experiments.likelihood import carry
+from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, steps_for
 
 __all__ = [
     "DATA",
     "METHOD",
-    "NFES",
-    "ROWS",
     "SAMPLES",
-    "TIMES",
     "HistogramConfig",
     "HistogramResult",
-    "Row",
-    "SheetConfig",
-    "SheetResult",
     "compute_histograms",
-    "compute_sheet",
     "half_way",
     "pattern",
 ]
 
 DATA = "checkerboard"
+"""The paper's checkerboard, of half-width 4.444 in a frame of ±5."""
 METHOD = "midpoint"
-NFES = (4, 8, 10, 20)
-TIMES = tuple(np.linspace(0, 1, 10).tolist())
 SAMPLES = 50_000
 
 LONG = 90
-"""NFE of the solve whose histograms stand in for densities: ten steps between two of TIMES."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the figure: a path and what its network was trained to predict."""
-
-    label: str
-    path: str
-    checkpoint: str
-    """The name of the row's checkpoint, or EXACT."""
-
-
-ROWS: dict[str, Row] = {
-    "score": Row("score matching on VP", "vp", f"{DATA}-vp-score"),
-    "noise": Row("noise matching on VP", "vp", f"{DATA}-vp-noise"),
-    "vp": Row("flow matching on VP", "vp", f"{DATA}-vp"),
-    "ot": Row("flow matching on OT", "ot", f"{DATA}-ot"),
-}
-"""The rows from top to bottom; the paper's Fig. 4 lacks the one of noise matching."""
+"""NFE of the solve for histograms over time: five midpoint steps between two of ten times."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistogramConfig:
-    """Samples of one field, counted on a grid; flat, so that it can be a cache key.
+    """Histograms of the samples of one field; names and numbers only, a cache key.
 
     Attributes:
         path: spec of the path.
         field: EXACT or the name of a checkpoint.
         method: name of a fixed-step method in METHODS.
-        nfe: evaluations that it spends.
-        frames: moments, evenly from 0 to the path's t_max; 1 for the end alone.
+        nfe: number of function evaluations.
+        frames: number of times, evenly from 0 to the path's t_max; 1 for the end only.
         cells: rows and columns of the grid.
-        n: samples.
-        seed: of the noise.
+        n: number of samples.
+        seed: seed of the noise.
     """
-
-    VERSION: ClassVar[int] = 1
 
     path: str = "ot"
     field: str = EXACT
@@ -109,7 +70,7 @@ class HistogramResult:
     Attributes:
         times: (T,), evenly from 0 to the path's t_max; a single one is t_max.
         density: (T, H, H) float32 per unit area; samples outside the frame are missing in it.
-        on_support: the share of the last samples that lie where the data has mass.
+        on_support: share of the last samples in the support of the data.
         nfe: counted evaluations of the field.
     """
 
@@ -119,124 +80,12 @@ class HistogramResult:
     nfe: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class SheetConfig:
-    """The whole figure, from the shipped networks; flat like `HistogramConfig`.
-
-    Attributes:
-        densities: over time: "exact" by change of variables, or "histograms" of samples.
-        noise: whether there is a row for noise matching too.
-        cells: rows and columns of a panel.
-        seed: of the noise of all samples.
-        own: spec of a schedule of one's own, which has the last row; empty for none.
-        own_field: its field: EXACT, or the name of a checkpoint that was trained on this schedule.
-    """
-
-    VERSION: ClassVar[int] = 1
-
-    densities: str = "exact"
-    noise: bool = False
-    cells: int = 54
-    seed: int = 0
-    own: str = ""
-    own_field: str = EXACT
-
-    def __post_init__(self) -> None:
-        if self.own and not isinstance(scheduler(self.own), Shaped):
-            raise ValueError(
-                f"own must be a schedule of one's own, such as shaped:a1=0.2; got {self.own!r}."
-            )
-        if self.own_field != EXACT and not self.own:
-            raise ValueError(
-                f"own_field is the field of own, which must be given with it, such as "
-                f"shaped:a1=0.2; got {self.own_field!r} alone."
-            )
-        if self.densities not in ("exact", "histograms"):
-            raise ValueError(f'densities must be "exact" or "histograms"; got {self.densities!r}.')
-
-    @property
-    def rows(self) -> list[Row]:
-        """The rows from top to bottom."""
-        rows = [row for name, row in ROWS.items() if self.noise or name != "noise"]
-        if self.own:
-            kind = "exact" if self.own_field == EXACT else "learned"
-            rows.append(Row(f"{kind} field on your own schedule", self.own, self.own_field))
-        return rows
-
-    def few(self, row: Row, field: str) -> list[HistogramConfig]:
-        """A row's panels with few evaluations, its network called `field`: one each of NFES."""
-        shared = {"path": row.path, "field": field, "cells": self.cells, "seed": self.seed}
-        return [HistogramConfig(**shared, nfe=nfe) for nfe in NFES]
-
-    def over_time(self, row: Row, field: str) -> list[DensityConfig] | list[HistogramConfig]:
-        """A row's densities at TIMES: a config each, or one of histograms at all of them."""
-        shared = {"path": row.path, "field": field, "cells": self.cells}
-        if self.densities == "exact":
-            return [DensityConfig(data=DATA, **shared, t=t) for t in TIMES]
-        return [HistogramConfig(**shared, seed=self.seed, frames=len(TIMES))]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SheetResult:
-    """The rows that are through, R of them.
-
-    Attributes:
-        rows: their labels.
-        times: (T,), from 0 to 1.
-        over_time: (R, T, H, H) densities per unit area, rows along y, columns along x.
-        half: (R,), when half of the pattern is there, see `pattern` and `half_way`.
-        nfe: (R, K), counted evaluations of the panels with few of them.
-        few: (R, K, H, H) densities of their samples.
-        on_support: (R, K), the share of these samples that lie on the board.
-        share: of the work that is done, in [0, 1].
-    """
-
-    rows: tuple[str, ...]
-    times: NDArray[np.float64]
-    over_time: NDArray[np.float32]
-    half: NDArray[np.float64]
-    nfe: NDArray[np.int64]
-    few: NDArray[np.float32]
-    on_support: NDArray[np.float64]
-    share: float
-
-
-def compute_sheet(config: SheetConfig) -> Iterator[SheetResult]:
-    """Makes one row after the other, each of the row's checkpoint; yields after each.
-
-    Raises:
-        ValueError: a checkpoint is not there, or a solve failed (SolveError says where).
-    """
-    labels, sheets, counted = [], [], []
-    times = np.array(TIMES)
-    for row in config.rows:
-        found = [compute_histograms(each) for each in config.few(row, row.checkpoint)]
-        over = config.over_time(row, row.checkpoint)
-        if config.densities == "exact":
-            densities = np.stack([compute_density(each).density for each in over])
-        else:
-            densities = compute_histograms(over[0]).density
-        labels.append(row.label)
-        sheets.append(densities)
-        counted.append(found)
-        yield SheetResult(
-            rows=tuple(labels),
-            times=times,
-            over_time=np.stack(sheets),
-            half=np.array([half_way(times, pattern(each)) for each in sheets]),
-            nfe=np.array([[each.nfe for each in few] for few in counted]),
-            few=np.stack([[each.density[0] for each in few] for few in counted]),
-            on_support=np.array([[each.on_support for each in few] for few in counted]),
-            share=len(labels) / len(config.rows),
-        )
-
-
 def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -> HistogramResult:
-    """The histograms of a config's samples at its moments.
+    """Samples a field and counts the samples at each time.
 
     Args:
         config: what to compute.
-        field: the field that `config.field` names, if it is at hand.
+        field: the field that `config.field` names, if it is loaded.
 
     Raises:
         SolveError: the solve failed.
@@ -259,7 +108,7 @@ def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -
 
 
 def pattern(density: NDArray) -> NDArray[np.float64]:
-    """How much of a pattern densities (T, H, H) show, whatever its size and place, (T,).
+    """How much of a pattern densities (T, H, H) show, independent of its size and position, (T,).
 
     It is the total variation, in [0, 1], between each and the Gaussian of its mean and covariance,
     on the frame's grid: 0 for noise.
@@ -281,9 +130,9 @@ def pattern(density: NDArray) -> NDArray[np.float64]:
 
 
 def half_way(times: NDArray, values: NDArray) -> float:
-    """The time at which values (T,) have first risen half-way from the first to the last.
+    """The first time at which values (T,) reach the mean of the first and the last.
 
-    Between two times they are taken to rise evenly.
+    Between two times the values are interpolated linearly.
     """
     level = (values[0] + values[-1]) / 2
     after = int(np.argmax(values >= level))
@@ -294,7 +143,7 @@ def half_way(times: NDArray, values: NDArray) -> float:
 
 
 def _histogram(points: NDArray, cells: int) -> NDArray[np.float32]:
-    """The points (n, 2) a unit of area in each cell of the frame, over n, (H, H)."""
+    """The density of points (n, 2) per unit area in each cell of the frame, (H, H)."""
     span = [[-FRAME, FRAME]] * 2
     counts, *_ = np.histogram2d(points[:, 1], points[:, 0], bins=cells, range=span)
     return (counts / (len(points) * (2 * FRAME / cells) ** 2)).astype(np.float32)

@@ -17,11 +17,10 @@ from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ct
 from flowviz import checkpoints
 from flowviz.canvases import player as players
 from flowviz.device import limit_threads
-from flowviz.experiments import evolution, figure4
+from flowviz.experiments import evolution
 from flowviz.experiments import likelihood as likelihoods
 from flowviz.experiments.evaluate import Likelihood
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
-from flowviz.experiments.figure4 import HistogramResult
 from flowviz.experiments.likelihood import DensityResult, GapResult, PointResult
 from flowviz.fields import LearnedField
 
@@ -33,7 +32,6 @@ __all__ = [
     "density",
     "flow",
     "gap",
-    "histograms",
     "in_parallel",
     "kept",
     "likelihood",
@@ -73,7 +71,6 @@ density: Callable[..., DensityResult] = kept(likelihoods, "compute_density", 256
 gap: Callable[..., GapResult] = kept(likelihoods, "compute_gap", 256)
 likelihood: Callable[..., Likelihood] = kept(likelihoods, "compute_likelihood", 256)
 point: Callable[..., PointResult] = kept(likelihoods, "compute_point", 256)
-histograms: Callable[..., HistogramResult] = kept(figure4, "compute_histograms", 48)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

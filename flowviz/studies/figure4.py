@@ -1,0 +1,361 @@
+"""Which path shows the checkerboard first, and with how few evaluations?
+
+Figure 4 of Lipman et al. 2022, from the shipped networks: densities at ten times, and samples by
+the midpoint method with NFE = 4, 8, 10, 20. The rows are score matching and flow matching on VP
+diffusion and flow matching on conditional OT; a row for the user's own schedule may follow.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from flowviz import checkpoints
+from flowviz.experiments import figure4, likelihood
+from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.figure4 import DATA, METHOD, SAMPLES, HistogramConfig
+from flowviz.experiments.likelihood import DensityConfig
+from flowviz.experiments.sources import pinned
+from flowviz.figures import theme
+from flowviz.figures.sheet import Strip, sheet
+from flowviz.progress import Progress
+from flowviz.schedulers import Shaped, scheduler
+from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import own_setting, seed_setting
+from flowviz.studies._numbers import joined
+from flowviz.studies.study import (
+    Columns,
+    Finding,
+    LiveFields,
+    NamedFigure,
+    Study,
+    Summary,
+    Verdict,
+    stacked,
+)
+
+__all__ = ["NFES", "ROWS", "STUDY", "TIMES", "Figure4Config", "Figure4Result", "Row", "picture"]
+
+NFES = (4, 8, 10, 20)
+TIMES = tuple(np.linspace(0, 1, 10).tolist())
+"""Times of the densities, as shares of the path's t_max."""
+
+MIN_PATTERN = 0.8
+"""A learned row is ranked if it shows this share of the strongest pattern."""
+
+SAME_TIME = 0.02
+"""Two rows show the pattern at the same time if their times differ by less."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the figure: a path and the objective of its network.
+
+    `checkpoint` is the name of the row's network, or EXACT.
+    """
+
+    label: str
+    path: str
+    checkpoint: str
+
+
+ROWS: dict[str, Row] = {
+    "score": Row("score matching on VP", "vp", f"{DATA}-vp-score"),
+    "noise": Row("noise matching on VP", "vp", f"{DATA}-vp-noise"),
+    "vp": Row("flow matching on VP", "vp", f"{DATA}-vp"),
+    "ot": Row("flow matching on OT", "ot", f"{DATA}-ot"),
+}
+"""The rows from top to bottom; the paper's Fig. 4 does not have the one of noise matching."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure4Config(Config):
+    """The rows and the resolution of the panels."""
+
+    densities: str = setting(
+        "exact",
+        "Densities over time",
+        choices={"exact": "Change of variables", "histograms": "Histograms"},
+        help="The density of the learned flow by integrating its divergence (midpoint, NFE 40), "
+        f"or counts of {SAMPLES:,} samples. The panels with few evaluations are always counts.",
+    )
+    noise: bool = setting(
+        False,
+        "Also noise matching",
+        help="A row for the objective of DDPM, which the paper shows in its Fig. 9.",
+    )
+    cells: int = setting(
+        54,
+        "Cells of a panel",
+        bounds=(2, 512),
+        offered=(54, 90, 144),
+        unit="cells per side",
+        help="54 is quick, 144 is for print. Multiples of 18, so that no edge of the board "
+        "divides a cell.",
+    )
+    samples: int = setting(
+        SAMPLES, "Samples", bounds=(10, 1_000_000), advanced=True, help="Samples of a panel."
+    )
+    seed: int = seed_setting()
+    own: str = own_setting(
+        "A further row for your own schedule: by the network that you trained on it (page "
+        "*Train*, on the checkerboard), else by its exact field."
+    )
+    own_field: str = setting(
+        EXACT,
+        "Field of your own schedule",
+        advanced=True,
+        help="The name of a checkpoint that was trained on this schedule, or exact.",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.own and not isinstance(scheduler(self.own), Shaped):
+            raise ValueError(
+                f"own must be a shaped schedule such as shaped:a1=0.2; got {self.own}."
+            )
+        if self.own_field != EXACT and not self.own:
+            raise ValueError(
+                f"own_field needs own, such as shaped:a1=0.2; got {self.own_field!r} alone."
+            )
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows from top to bottom."""
+        rows = [row for name, row in ROWS.items() if self.noise or name != "noise"]
+        if self.own:
+            kind = "exact" if self.own_field == EXACT else "learned"
+            rows.append(Row(f"{kind} field on your own schedule", self.own, self.own_field))
+        return rows
+
+    def few(self, row: Row, field: str) -> list[HistogramConfig]:
+        """The panels with few evaluations of a row: one for each of NFES."""
+        return [HistogramConfig(**self._counts(row, field), nfe=nfe) for nfe in NFES]
+
+    def over_time(self, row: Row, field: str) -> list[DensityConfig] | list[HistogramConfig]:
+        """The densities of a row: one config for each of TIMES, or one of histograms at all."""
+        if self.densities == "exact":
+            shared = {"data": DATA, "path": row.path, "field": field, "cells": self.cells}
+            return [DensityConfig(**shared, t=t) for t in TIMES]
+        return [HistogramConfig(**self._counts(row, field), frames=len(TIMES))]
+
+    def _counts(self, row: Row, field: str) -> dict[str, Any]:
+        return {
+            "path": row.path,
+            "field": field,
+            "cells": self.cells,
+            "n": self.samples,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Figure4Result:
+    """The complete rows, R of them.
+
+    Attributes:
+        fields: the name of each row's field, EXACT where there is no network.
+        over_time: (R, T, H, H) densities per unit area, rows along y, columns along x.
+        few: (R, K, H, H) densities of the samples with few evaluations.
+        nfe: (R, K), their counted evaluations.
+        on_support: (R, K), share of these samples on the board.
+    """
+
+    fields: tuple[str, ...]
+    over_time: NDArray[np.float32]
+    few: NDArray[np.float32]
+    nfe: NDArray[np.int64]
+    on_support: NDArray[np.float64]
+
+    @property
+    def half(self) -> NDArray[np.float64]:
+        """When half of the pattern is there, (R,)."""
+        times = np.array(TIMES)
+        return np.array([figure4.half_way(times, figure4.pattern(row)) for row in self.over_time])
+
+
+def compute(
+    config: Figure4Config, *, field: LiveFields | None = None, progress: Progress | None = None
+) -> Iterator[Figure4Result]:
+    """Makes one row after the other; yields after each.
+
+    Raises:
+        ValueError: a solve failed (SolveError).
+    """
+    progress = progress or Progress()
+    known = {card.name: pinned(card) for card in checkpoints.listing(lambda error: None)}
+    names: list[str] = []
+    over_time, few = [], []
+    for k, row in enumerate(config.rows):
+        name = row.checkpoint if row.path == config.own else known.get(row.checkpoint, EXACT)
+        live = (field or {}).get(name)
+        exact = config.densities == "exact"
+        measure = likelihood.compute_density if exact else figure4.compute_histograms
+        panels = [(figure4.compute_histograms, each) for each in config.few(row, name)]
+        panels += [(measure, each) for each in config.over_time(row, name)]
+        made = []
+        for compute_panel, each in panels:
+            progress.report((k + len(made) / len(panels)) / len(config.rows), row.label)
+            made.append(progress.cached(compute_panel, each, field=live))
+        names.append(name)
+        few.append(made[: len(NFES)])
+        rest = made[len(NFES) :]
+        over_time.append(np.stack([p.density for p in rest]) if exact else rest[0].density)
+        yield Figure4Result(
+            fields=tuple(names),
+            over_time=np.stack(over_time),
+            few=np.stack([[each.density[0] for each in of] for of in few]),
+            nfe=np.array([[each.nfe for each in of] for of in few]),
+            on_support=np.array([[each.on_support for each in of] for of in few]),
+        )
+
+
+def draw(config: Figure4Config, result: Figure4Result, *, dark: bool = False) -> list[NamedFigure]:
+    """The sheet of panels."""
+    shown = config.rows[: len(result.fields)]
+    return [
+        NamedFigure(
+            name="sheet",
+            title="densities over time and samples with few evaluations",
+            alt=f"Rows: {'; '.join(row.label for row in shown)}. Columns: densities at ten times "
+            "from noise to data, then samples with 4, 8, 10 and 20 evaluations.",
+            figure=picture(config, result, dark=dark),
+        )
+    ]
+
+
+def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False) -> go.Figure:
+    """The sheet as a Plotly figure with a width of its own, for page and print."""
+    kind = (
+        f"{config.samples:,} samples"
+        if config.densities == "histograms"
+        else "change of variables"
+    )
+    strips = [
+        Strip(
+            label=_short(config, row),
+            colour=theme.path_colour(row.path, dark=dark),
+            panels=[*over_time, *few],
+        )
+        for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
+    ]
+    groups = [(f"density over time, {kind}", len(TIMES)), (f"samples, {METHOD}", len(NFES))]
+    columns = [f"<i>t</i> = {t:.2f}" for t in TIMES] + [f"NFE = {nfe}" for nfe in NFES]
+    return sheet(strips, columns, groups=groups, dark=dark)
+
+
+def _short(config: Figure4Config, row: Row) -> str:
+    """A row's label in three lines."""
+    if row.path == config.own:
+        kind = "exact field" if row.checkpoint == EXACT else "learned"
+        return f"your own<br>schedule,<br>{kind}"
+    return row.label.replace(" ", "<br>", 1).replace(" on ", "<br>on ")
+
+
+def table(config: Figure4Config, result: Figure4Result) -> Columns:
+    """The densities: one row per cell."""
+    cells = result.over_time.shape[-1]
+    axis = (np.arange(cells) + 0.5) * (2 * theme.FRAME / cells) - theme.FRAME
+    x, y = (values.ravel() for values in np.meshgrid(axis, axis))
+    return stacked(
+        [
+            {"row": row.label, "panel": name, "x1": x, "x2": y, "density": density.ravel()}
+            for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
+            for name, density in [
+                *((f"t={t:.2f}", each) for t, each in zip(TIMES, over_time, strict=True)),
+                *((f"nfe={nfe}", each) for nfe, each in zip(NFES, few, strict=True)),
+            ]
+        ]
+    )
+
+
+def _ranked(result: Figure4Result) -> list[int]:
+    """The rows that can be compared: learned fields that learned most of the pattern.
+
+    Exact fields are not ranked with learned ones, and half of a faint pattern is there early.
+    """
+    ends = np.array([figure4.pattern(row)[-1] for row in result.over_time])
+    learned = [k for k, field in enumerate(result.fields) if field != EXACT]
+    among = learned or list(range(len(ends)))
+    return [k for k in among if ends[k] >= MIN_PATTERN * ends[among].max()]
+
+
+def say(config: Figure4Config, result: Figure4Result) -> list[Finding]:
+    """Which row shows the pattern first."""
+    rows, half, ranked = config.rows, result.half, _ranked(result)
+    earliest = half[ranked].min()
+    first = [k for k in ranked if half[k] - earliest < SAME_TIME]
+    labels = joined([rows[k].label for k in first])
+    if len(ranked) == 1:
+        text = f"{labels} shows half of the pattern by t = {earliest:.2f}"
+    elif len(first) == len(ranked):
+        text = f"all ranked rows show half of the pattern at about t = {earliest:.2f}"
+    else:
+        verb = "shows" if len(first) == 1 else "show"
+        text = f"{labels} {verb} the pattern first, half of it by t = {earliest:.2f}"
+    verdict: Verdict = ""
+    if len(ranked) > 1 and "ot" in [rows[k].path for k in ranked]:
+        ahead = {rows[k].path for k in first} == {"ot"}
+        tied = "ot" in {rows[k].path for k in first}
+        verdict = "supported" if ahead else "undecided" if tied else "not supported"
+    found = [
+        Finding(
+            lead="Pattern",
+            text=f"{text} (total variation from a Gaussian of the same mean and covariance).",
+            numbers={rows[k].label: float(half[k]) for k in range(len(half))},
+            verdict=verdict,
+        )
+    ]
+    left_out = [
+        f"{rows[k].label} ({'exact field' if field == EXACT else 'it learned less'})"
+        for k, field in enumerate(result.fields)
+        if k not in ranked
+    ]
+    if left_out:
+        found.append(Finding(lead="Not ranked", text=f"{joined(left_out)}."))
+    missing = [
+        row.label
+        for row, field in zip(rows, result.fields, strict=False)
+        if field == EXACT and row.checkpoint != EXACT
+    ]
+    if missing:
+        found.append(
+            Finding(
+                lead="No network",
+                text=f"there is none for {joined(missing)}; the exact field is shown.",
+            )
+        )
+    found.append(Finding(text="Each panel has its own colour scale.", detail=True))
+    return found
+
+
+def summarise(config: Figure4Config, result: Figure4Result) -> Summary:
+    """When half of the pattern is there, and the samples on the board with few evaluations."""
+    return Summary(
+        title="Time of half the pattern, and share of the samples on the board "
+        f"({METHODS[METHOD].label})",
+        heads=["Row", "t of half", *(f"NFE = {nfe}" for nfe in NFES)],
+        rows=[
+            [row.label, f"{half:.2f}", *(f"{100 * share:.0f}\N{NO-BREAK SPACE}%" for share in few)]
+            for row, half, few in zip(config.rows, result.half, result.on_support, strict=False)
+        ],
+    )
+
+
+STUDY = Study(
+    name="figure4",
+    title="The paper's Figure 4: densities over time and few evaluations",
+    config=Figure4Config,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="figure4",
+    seconds=20.0,
+    smallest={"densities": "histograms", "cells": 18, "samples": 200},
+)
