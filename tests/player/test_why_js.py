@@ -175,7 +175,7 @@ def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
     frame(page)
     assert float(root.get_attribute("data-x")) == pytest.approx(seen["x"] - 0.1, abs=2e-3)
     before = plane.evaluate("c => c.toDataURL()")
-    page.get_by_role("button", name="Paths").click()
+    page.get_by_role("button", name="Trajectories").click()
     frame(page)
     assert plane.evaluate("c => c.toDataURL()") != before
 

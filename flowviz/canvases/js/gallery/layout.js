@@ -5,6 +5,8 @@ import { clamp } from "../base/numbers.js";
 /** Largest height of an image in CSS pixels. */
 const MAX_HEIGHT = { sheet: 128, film: 224, strip: 76, choice: 32 };
 const MIN_FILM = 96;
+/** Width of a narrow page in CSS pixels. */
+const NARROW = 560;
 /** CSS pixels between panels, at least between sheets beside each other, between the images of a film. */
 const GAP = { panels: 16, sheets: 4, film: 14, strip: 4 };
 
@@ -42,7 +44,8 @@ export function arranged({ width, height, count, cols, rows, h, w, label, labels
  * CSS pixels between the moments of the strip, whose row label is `label` wide.
  */
 export function filmSizes({ width, count, moments, h, w, label, ratio }) {
-  const space = (width - GAP.panels * (count - 1)) / count, moment = (width - label - 8) / moments;
+  const columns = width < NARROW ? 1 : count; // films are stacked on a narrow page
+  const space = (width - GAP.panels * (columns - 1)) / columns, moment = (width - label - 8) / moments;
   const fit = Math.min(zoom(MAX_HEIGHT.film, h, ratio), zoom((space - GAP.film) / 2, w, ratio));
   const strip = Math.min(zoom(MAX_HEIGHT.strip, h, ratio), zoom(moment - GAP.strip, w, ratio));
   return {
