@@ -2,7 +2,7 @@
 
 import { clockAfter } from "./clock.js";
 import { luminance, rgb } from "./colour.js";
-import { onDrag, onKey } from "./dom.js";
+import { onDrag, onKey, press, write } from "./dom.js";
 import { decode } from "./wire.js";
 
 /**
@@ -103,11 +103,20 @@ export class Draggable extends Canvas {
 /** Views of all clocked canvases of the page by key, for elements that are mounted again. */
 const views = (globalThis[Symbol.for("flowviz.views")] ??= new Map());
 
-/** A canvas with a clock, whose view (`seen`) Python is informed of when the clock rests. */
+/**
+ * A canvas with a clock, whose view (`seen`) Python is informed of when the clock rests.
+ * Its root holds a slider, a button of the class `play` and an <output> for the time.
+ */
 export class Clocked extends Canvas {
   constructor(root) {
     super(root);
     this.clock = { t: 0, playing: false, speed: 1 };
+    this.range = this.find("input[type=range]");
+    this.play = this.find(".play");
+    this.range.addEventListener("input", () =>
+      this.act({ type: "scrub", t: this.range.value / this.range.max }));
+    this.range.addEventListener("change", () => this.act({ type: "release" }));
+    this.play.addEventListener("click", () => this.act({ type: "toggle" }));
     /** Seconds from t = 0 to t = 1. */
     this.sweep = 4;
     this.busy = false;
@@ -149,6 +158,16 @@ export class Clocked extends Canvas {
   }
 
   remember() { views.set(this.key, { initial: this.initial, seen: this.seen }); }
+
+  /** Shows a position of the slider, the text of the time and the state of the button. */
+  showClock(value = this.clock.t, text = `t = ${this.clock.t.toFixed(3)}`, label = "Play") {
+    const { playing } = this.clock;
+    this.range.value = value;
+    this.range.setAttribute("aria-valuetext", text);
+    write(this.find("output"), text);
+    press(this.play, playing);
+    this.play.setAttribute("aria-label", playing ? "Pause" : label);
+  }
 
   /** Reports the view after `wait` milliseconds without another report, unless something moves. */
   report(wait = 0) {

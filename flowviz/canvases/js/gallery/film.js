@@ -19,10 +19,6 @@ export class Film extends Clocked {
     super(root);
     this.sweep = 5;
     this.image = this.width = this.ratio = 0;
-    this.range = this.find("input");
-    this.range.addEventListener("input", () => this.act({ type: "scrub", t: Number(this.range.value) }));
-    this.range.addEventListener("change", () => this.act({ type: "release" }));
-    this.find(".fi-play").addEventListener("click", () => this.act({ type: "toggle" }));
     onKey(root, (event) => this.onKey(event));
   }
 
@@ -118,11 +114,8 @@ export class Film extends Clocked {
     this.advance(now);
     const width = this.root.clientWidth, ratio = devicePixelRatio || 1;
     if (width !== this.width || ratio !== this.ratio) this.lay(width, ratio);
-    const { clock: { t, playing }, image, data } = this, play = this.find(".fi-play");
-    this.range.value = t;
-    write(this.find(".fi-time"), `t = ${t.toFixed(3)}`);
-    press(play, playing);
-    play.setAttribute("aria-label", playing ? "Pause" : "Play");
+    const { clock: { t }, image, data } = this;
+    this.showClock();
     this.all(".fi-film").forEach((figure, i) => this.drawSide(figure, data.sides[i]));
     this.all(".fi-choice button").forEach((node, n) => press(node, n === image));
     if (this.stripped !== image) this.all(".fi-strip").forEach((strip) => this.drawStrip(strip));

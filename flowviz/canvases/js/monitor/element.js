@@ -14,8 +14,6 @@ export class Monitor extends Clocked {
   constructor(root) {
     super(root);
     this.sweep = 5;
-    this.range = this.find("input");
-    this.play = this.find(".fm-play");
     this.segment = this.find(".fm-segment");
     this.charts = this.all(".fm-chart").map((figure) => ({
       isLoss: figure.dataset.chart === "loss",
@@ -34,9 +32,6 @@ export class Monitor extends Clocked {
   }
 
   bind() {
-    const { range } = this;
-    range.addEventListener("input", () => this.act({ type: "scrub", t: range.value / range.max }));
-    this.play.addEventListener("click", () => this.act({ type: "toggle" }));
     this.segment.addEventListener("click", (event) => {
       const chosen = event.target.closest("button");
       if (!chosen || chosen.disabled) return;
@@ -89,18 +84,15 @@ export class Monitor extends Clocked {
 
   draw(now) {
     this.advance(now);
-    const { data, ended } = this, share = Math.min(1, (now - this.began) / GLIDE), { playing } = this.clock;
+    const { data, ended } = this, share = Math.min(1, (now - this.began) / GLIDE);
     this.theme = this.dress();
     this.panels.forEach((panel, j) => {
       panel.points = this.pointsOf(data.panels[j], this.from?.[j], share * (2 - share));
       this.drawPanel(panel, data.panels[j]);
     });
     for (const chart of this.charts) this.drawChart(chart);
-    press(this.play, playing);
-    this.play.setAttribute("aria-label", playing ? "Pause" : "Replay the training");
-    this.range.value = this.step;
-    write(this.find(".fm-step"), data.step || ended
-      ? `step ${whole(this.step)} of ${whole(data.steps)}` : `${whole(data.steps)} steps`);
+    const steps = whole(data.steps), text = `step ${whole(this.step)} of ${steps}`;
+    this.showClock(this.step, data.step || ended ? text : `${steps} steps`, "Replay the training");
     if (this.from && share < 1) this.redraw();
   }
 

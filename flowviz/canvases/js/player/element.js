@@ -4,7 +4,7 @@ import { drawAxes } from "../base/axes.js";
 import { Clocked } from "../base/canvas.js";
 import { SPEEDS } from "../base/clock.js";
 import { pixel, ramp, rgb } from "../base/colour.js";
-import { density, onKey, press, save, write } from "../base/dom.js";
+import { density, onKey, press, save } from "../base/dom.js";
 import { clamp } from "../base/numbers.js";
 import { decode } from "../base/wire.js";
 import { zoomed } from "./geometry.js";
@@ -41,7 +41,6 @@ export class Player extends Clocked {
     this.pictures = 0;
     this.textTime = this.paintTime = 0;
     this.resolution = new Resolution(() => this.redraw());
-    this.range = this.find("input");
     players.add(this);
     this.bind();
     this.unwatch = scenes.watch(() => this.data && this.adopt());
@@ -154,14 +153,12 @@ export class Player extends Clocked {
   // ---- controls
 
   bind() {
-    const { root, range } = this, speed = (this.select = this.find("select"));
+    const { root } = this, speed = (this.select = this.find("select"));
     for (const s of SPEEDS) speed.append(new Option(`${s}×`, String(s)));
     speed.addEventListener("change", () => {
       this.act({ type: "speed", speed: Number(speed.value) });
       this.report();
     });
-    range.addEventListener("input", () => this.act({ type: "scrub", t: Number(range.value) }));
-    range.addEventListener("change", () => this.act({ type: "release" }));
     root.addEventListener("click", (/** @type {any} */ event) => {
       const { act, mode, layout, layer, density } = event.target.closest("button")?.dataset ?? {};
       if (act) this.perform(act);
@@ -261,7 +258,8 @@ export class Player extends Clocked {
     if (strip) this.drawStrip(); else this.drawPanels();
     this.paintTime = performance.now() - began;
     if (this.ticksStale) this.drawTicks();
-    this.dressControls(t);
+    this.showClock();
+    this.dressControls();
     if (!this.resolution.moving || began - this.textTime > TEXT_INTERVAL) {
       this.textTime = began;
       this.body.panels.forEach((panel, i) => showCell(this.cells[i][strip ? "row" : "figure"], panel, t));
@@ -346,17 +344,10 @@ export class Player extends Clocked {
     });
   }
 
-  dressControls(t) {
-    const { view, window: w, clock: { playing, speed } } = this, text = `t = ${t.toFixed(3)}`;
-    this.range.value = t;
-    write(this.find("output"), text);
-    this.range.setAttribute("aria-valuetext", text);
-    const stamp = JSON.stringify([view, speed, playing, w]);
+  dressControls() {
+    const { view, window: w, clock: { speed } } = this, stamp = JSON.stringify([view, speed, w]);
     if (stamp === this.dressed) return;
     this.dressed = stamp;
-    const play = this.find(".fv-play");
-    press(play, playing);
-    play.setAttribute("aria-label", playing ? "Pause" : "Play");
     for (const node of this.all("[data-layer]")) press(node, view.layers.includes(node.dataset.layer));
     for (const name of ["density", "mode", "layout"])
       for (const node of this.all(`[data-${name}]`)) press(node, view[name] === node.dataset[name]);

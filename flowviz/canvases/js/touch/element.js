@@ -30,7 +30,6 @@ export class Touch extends Clocked {
     super(root);
     this.sweep = 7;
     this.canvas = this.find(".fw-plot canvas");
-    this.range = this.find("input");
     this.pictures = this.textTime = this.k = this.x = this.y = 0;
     this.ride = false;
     this.trail = new Map(); // x at the rows of the table that this ride has visited
@@ -73,18 +72,10 @@ export class Touch extends Clocked {
   // ---- controls
 
   bind() {
-    const { root, canvas, range } = this;
-    const actions = {
-      play: () => this.act({ type: "toggle" }), toggleRide: () => this.toggleRide(), png: () => this.png(),
-    };
-    for (const node of this.all("[data-act]")) node.addEventListener("click", actions[node.dataset.act]);
+    const { root, canvas } = this;
+    for (const node of this.all("[data-act]")) node.addEventListener("click", () => this[node.dataset.act]());
     for (const node of this.all("[data-layer]"))
       node.addEventListener("click", () => this.toggleLayer(node.dataset.layer));
-    range.addEventListener("input", () => {
-      const k = Number(range.value);
-      this.act({ type: "scrub", t: k === this.end ? 1 : this.data.times[k] }); // times may end before 1
-    });
-    range.addEventListener("change", () => this.report());
     const place = (event) => {
       const box = canvas.getBoundingClientRect(), { frame } = this.data;
       const unit = (2 * frame) / (box.width - EDGE.left - EDGE.right);
@@ -101,7 +92,7 @@ export class Touch extends Clocked {
       if (move) {
         this.put(this.x + move[0] * step, this.y + move[1] * step);
         this.report(250);
-      } else if (event.key === " " && event.target.tagName !== "BUTTON") actions.play();
+      } else if (event.key === " " && event.target.tagName !== "BUTTON") this.act({ type: "toggle" });
       else if (event.key.toLowerCase() === "r") this.toggleRide();
       else return false;
       return true;
@@ -185,8 +176,7 @@ export class Touch extends Clocked {
     const view = this.compute(c), { drawn, exact } = view;
     this.paint(context, size, c, view);
     this.write(view);
-    this.range.value = this.k;
-    press(this.find('[data-act="play"]'), this.clock.playing);
+    this.showClock(this.k, `t = ${this.t.toFixed(3)}`);
     press(this.find('[data-act="toggleRide"]'), this.ride);
     for (const node of this.all("[data-layer]")) press(node, this.layers.has(node.dataset.layer));
     Object.assign(this.root.dataset, {
@@ -279,9 +269,7 @@ export class Touch extends Clocked {
   // ---- text
 
   write(view) {
-    const { over, words } = this.data, now = performance.now(), text = `t = ${this.t.toFixed(3)}`;
-    write(this.find(".fw-time"), text);
-    this.range.setAttribute("aria-valuetext", text);
+    const { over, words } = this.data, now = performance.now();
     // Nobody reads sixty numbers a second, and each new one costs the browser a layout.
     clearTimeout(this.writing);
     if (now - this.textTime < 80) { this.writing = setTimeout(() => this.redraw(), 90); return; }
