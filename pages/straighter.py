@@ -28,11 +28,8 @@ TEXTS = {
     "fields give an answer; what remains are the errors of networks and solvers.",
 }
 
-MEASURES = ("sliced-w2", "histogram-tv")
-"""Sample qualities that apply to every data set."""
-
-SECONDS_PER_STEP = 1 / 300
-"""Computing time of a training step of a small network."""
+MEASURES = ("sliced-w2", "histogram-tv")  # they apply to every data set
+SECONDS_PER_STEP = 1 / 300  # of a small network
 
 
 def training() -> None:

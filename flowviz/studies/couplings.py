@@ -164,7 +164,7 @@ def draw(
             figure=curves.curves(
                 deviations,
                 x_title="time t  (0 noise, 1 data)",
-                y_title="squared deviation from the chord (area = S)",
+                y_title="off the chord (area = S)",
                 log_y=True,
                 dark=dark,
             ),

@@ -139,7 +139,7 @@ def draw(
     deviations = curves.curves(
         lines,
         x_title="time t  (0 noise, 1 data)",
-        y_title="squared deviation from the chord (area = S ÷ distance²)",
+        y_title="off the chord (area = S ÷ distance²)",
         log_y=True,
         dark=dark,
     )

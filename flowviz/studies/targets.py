@@ -121,7 +121,7 @@ def say(config: TargetsConfig, result: TargetsResult) -> list[Finding]:
     return [
         Finding(
             lead="Noise in the target",
-            text="averaged over time, x_t determines "
+            text="averaged over time, xₜ determines "
             + joined([f"{share[name]:.0%} of the velocity on {labels[name]}" for name in clearest])
             + "; the rest of the target is noise in every gradient.",
             numbers={f"share_{name}": value for name, value in share.items()},
