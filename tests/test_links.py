@@ -29,8 +29,6 @@ def own_home(tmp_path, monkeypatch):
 
 
 CHEAP = {
-    "unlimited": {"compute_straightness": {"n": 20}},
-    "endpoints": {"compute_endpoints": {"doublings": 1, "n": 20}},
     "likelihood": {"compute_gap": {"n": 50}, "compute_density": {"cells": 18}},
     "figure4": {"compute_histograms": {"cells": 18, "n": 500}},
 }
