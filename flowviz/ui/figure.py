@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Literal
 
+import pandas  # noqa: F401  Plotly fails while another thread is importing it
 import plotly.graph_objects as go
 import streamlit as st
 from numpy.typing import NDArray
