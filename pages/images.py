@@ -6,10 +6,9 @@ from flowviz.ui import images
 from flowviz.ui.ot_note import headed
 
 headed("Images from noise")
-view = images.pick_view()
-settings = images.controls(view)
+page = images.pick(images.pick_view())
 try:
-    images.show(view, settings)
+    images.show(page)
 except ValueError as error:
     st.error(f"These images cannot be drawn. {error}", icon=":material/error:")
 images.opener()

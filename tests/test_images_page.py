@@ -2,8 +2,6 @@
 
 import io
 import json
-import threading
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,13 +18,24 @@ from flowviz.checkpoints.images import describe_classifier, write_quality
 from flowviz.datasets.images import image_set
 from flowviz.experiments.image_judge import Judge, measure_reference
 from flowviz.experiments.image_quality import QualityPoint
-from flowviz.figures.images import Steps, step_sizes
-from flowviz.solvers import SolveCancelled
+from flowviz.figures.images import Mosaic, Steps, mosaics, step_sizes
+from flowviz.metrics.image_pairs import (
+    between_classes_and_noises,
+    clipped,
+    same_noise,
+)
+from flowviz.metrics.image_pairs import (
+    step_sizes as neighbour_distances,
+)
+from flowviz.studies import image_quality
+from flowviz.studies._image_points import JudgedSide, failures, leaders, smallest
+from flowviz.studies._images import ImageSide
+from flowviz.studies.image_film import half_noise, last_tenth
 from flowviz.training.classifier import ClassifierConfig, ClassifierRun
-from flowviz.ui import figure
-from flowviz.ui.images import downloads, gallery, measures, sources, words, work
+from flowviz.ui import figure, work
+from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import VIEWS
-from flowviz.ui.images.work import RUN, Piece, Store, worked
+from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 COLOURS = ("#000000", "#ffffff")
@@ -47,7 +56,9 @@ def opened(**link):
     for name, value in link.items():
         app.query_params[name] = value
     app.switch_page("pages/images.py")
-    return finished(app.run())
+    app = settled(app.run())
+    assert not app.exception, app.exception
+    return app
 
 
 def opened_with(folder, quality):
@@ -57,18 +68,6 @@ def opened_with(folder, quality):
         return opened(view="quality", left="tiny-ot", right="none")
     finally:
         beside.unlink()
-
-
-def finished(app):
-    """The page after its work in the background."""
-    for _ in range(20):
-        assert not app.exception, app.exception
-        run = app.session_state.get(RUN, None)
-        if run is None or not run.job.live:
-            break
-        run.job.wait(30)
-        app.run()
-    return app.run()
 
 
 def text_of(app):
@@ -83,14 +82,14 @@ def test_page_without_a_checkpoint_says_what_to_do(monkeypatch):
 
 
 LESSONS = {
-    "samples": "16 images a side from the same noise",
-    "nfe": "root mean square from the row NFE 100",
-    "film": "decided in the last tenth of t",
+    "samples": "16 images per side from the same noise",
+    "nfe": "root mean square difference from the row NFE 100",
+    "film": "Decided in the last tenth of t",
     "noises": "along the great arc",
     "classes": "What the noise keeps",
-    "guidance": "at black or full brightness at w = 0, 1",
-    "ways": "How straight are ways",
-    "quality": "No measurements are stored",
+    "guidance": "at black or full brightness",
+    "ways": "longer than their chords",
+    "quality": "no measurements are stored",
 }
 
 
@@ -123,7 +122,7 @@ def test_what_a_view_does_not_use_cannot_be_moved(tiny, link, fixed):
     assert not app.error and not app.toast
 
 
-def test_stored_quality_is_drawn_and_told(tiny):
+def test_stored_quality_is_drawn_and_described(tiny):
     def point(nfe, value):
         passes = 2.0 * nfe
         measures = {"frechet": value, "accuracy": 0.5}
@@ -145,25 +144,33 @@ def figures(monkeypatch):
     return shown
 
 
-def test_measuring_draws_the_class_asked_for_as_a_curve_of_its_own(tiny, figures, monkeypatch):
+@pytest.fixture
+def own_store():
+    """An empty store of results, before and after."""
+    work.store().clear()
+    yield
+    work.store().clear()
+
+
+def test_measuring_draws_the_wanted_class_as_a_curve_of_its_own(
+    tiny, figures, own_store, monkeypatch
+):
     config = ClassifierConfig(data="digits", stem=8, widths=(16, 24))
     train, test = image_set("digits"), image_set("digits", "test")
     card = describe_classifier("digits-classifier", asdict(config), train, images=1)
     judge = measure_reference(card, ClassifierRun(config, train).ema, train, test)
-    monkeypatch.setattr(measures, "_judge", lambda: judge)
-    monkeypatch.setattr(measures, "JUDGED", (20,))
-    monkeypatch.setattr(measures, "NFES", (2, 4))
+    monkeypatch.setattr(image_quality, "classifier_judge", lambda _: judge)
+    monkeypatch.setattr(image_quality, "NFES", (2, 4))
     app = opened(view="quality", left="tiny-ot", right="none", **{"class": "3"})
-    assert "images-frechet" not in figures
-    (button,) = [each for each in app.button if each.key == "images:measure"]
-    assert "Measure 20 images a point" in button.label
+    assert "images-quality-frechet" not in figures
+    (button,) = [each for each in app.button if each.key == "images-start"]
+    assert "Measure 200 images per point" in text_of(app)
     button.click()
-    app.run()
-    finished(app)
-    assert "The least distances measured" in text_of(app) and not app.error
+    settled(app.run())
+    assert "the smallest distances" in text_of(app) and not app.error
     (curve,) = figures["images-frechet"].data
-    assert curve.name.endswith("midpoint, 3, w = 2, 20 images") and list(curve.x) == [2, 4]
-    assert not [each for each in app.button if each.key == "images:measure"], "all is measured"
+    assert curve.name.endswith("midpoint, 3, w = 2, 200 images") and list(curve.x) == [2, 4]
+    assert not [each for each in app.button if each.key == "images-start"], "all is measured"
 
 
 def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
@@ -177,9 +184,34 @@ def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
         points = [point(4 + i, 30.0 + i, way) for i, way in enumerate(told)]
         app = opened_with(tiny, {"points": points})
         assert not app.error
-        plot = figures["images-fid"]
+        plot = figures["images-quality-fid"]
         assert [trace.name.rpartition(", ")[2] for trace in plot.data] == labels
         assert all(way in plot.layout.annotations[0].text for way in told)
+
+
+def judged(*sides):
+    """Sides named OT and VP with their points."""
+    return [
+        JudgedSide(
+            side=ImageSide(
+                name=path,
+                label=path.upper(),
+                path=path,
+                classes=(),
+                shape=(1, 8, 8),
+                images=0,
+                planned=0,
+                about="",
+            ),
+            points=tuple(points),
+        )
+        for path, points in zip(("ot", "vp"), sides, strict=False)
+    ]
+
+
+def said(*sides):
+    found = judged(*sides)
+    return " ".join(str(each) for each in [smallest(found), *leaders(found)])
 
 
 def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
@@ -188,32 +220,35 @@ def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
         return QualityPoint("midpoint", nfe, "uniform", None, 200, 0, nfe, nfe, measures)
 
     better, worse = [point(10, 3.0), point(50, 9.0)], [point(10, 4.0), point(50, 2.0)]
-    text = measures.quality_words(["OT", "VP"], [better, worse])
+    text = said(better, worse)
     assert "at NFE 10 OT is ahead, 3.00 against 4.00" in text and "VP 2.00 at NFE 50" in text
-    assert "at NFE 10 VP is ahead" in measures.quality_words(["OT", "VP"], [worse, better])
-    assert "at NFE 10 both are at 3.00" in measures.quality_words(["OT", "VP"], [better, better])
+    assert "at NFE 10 VP is ahead" in said(worse, better)
+    assert "at NFE 10 both are at 3.00" in said(better, better)
     other_seed = [replace(each, seed=5) for each in worse]
-    assert "few evaluations" not in measures.quality_words(["OT", "VP"], [better, other_seed])
+    assert "few evaluations" not in said(better, other_seed)
     many = [replace(point(10, 1.0), n=1_000), *better]
-    text = measures.quality_words(["OT", "VP"], [many, worse])
-    assert "of 200 images a point" in text and "OT 3.00" in text
-    text = measures.quality_words(["OT", "VP"], [many[:1], worse])
+    text = said(many, worse)
+    assert "of 200 images per point" in text and "OT 3.00" in text
+    text = said(many[:1], worse)
     assert "OT 1.00 at NFE 10 (1,000 images)" in text and "VP 2.00 at NFE 50 (200 images)" in text
 
 
-def test_a_solver_that_the_end_of_the_path_spoils_is_named_with_the_reason():
+def test_a_solver_that_fails_at_the_end_of_the_path_is_named_with_the_reason():
     def point(solver, value):
         measures = {"frechet": value, "accuracy": 0.5}
         return QualityPoint(solver, 20, "uniform", 1.0, 1_000, 0, 20, 20, measures, 0.2)
 
     far, near = ([point("midpoint", 4.0), point("rk4", rk4)] for rk4 in (32.0, 5.0))
-    text = measures.end_words(["OT", "VP"], ["ot", "vp"], [near, far])
-    assert "**Runge-Kutta 4 (3/8 rule) on VP** is 8 times as far as midpoint with NFE 20" in text
-    assert "dσ/dt is −50" in text and "on OT" not in text
-    assert not measures.end_words(["VP"], ["vp"], [[point("midpoint", 4.0), point("euler", 32.0)]])
+    ot, vp = judged(near, far)
+    assert not failures(ot)
+    (finding,) = failures(vp)
+    assert finding.lead == "Runge-Kutta 4 (3/8 rule) on VP"
+    assert "8 times that of midpoint at NFE 20" in finding.text and "dσ/dt is −50" in finding.text
+    _, euler = judged([], [point("midpoint", 4.0), point("euler", 32.0)])
+    assert not failures(euler)
 
 
-def test_points_of_two_seeds_are_two_curves(tiny, figures):
+def test_points_of_two_seeds_are_two_curves(tiny, figures, own_store):
     measures = {"frechet": 5.0, "accuracy": 0.5}
     points = [
         QualityPoint(
@@ -224,27 +259,31 @@ def test_points_of_two_seeds_are_two_curves(tiny, figures):
     ]
     app = opened_with(tiny, {"points": points})
     assert not app.error
-    names = [trace.name for trace in figures["images-accuracy"].data]
+    names = [trace.name for trace in figures["images-quality-accuracy"].data]
     assert len(names) == 2 and "seed 0" in names[0] and "seed 5" in names[1]
 
 
 def test_numbers_of_another_classifier_are_left_out(tiny, monkeypatch):
-    card = SimpleNamespace(sha256="a")
-    monkeypatch.setattr(measures, "_judge", lambda: Judge(card, None, None, {}))
-    stored = {
-        "points": [1],
-        "training": [2],
-        "steps": 3,
+    walked = {"tol": 1e-3, "nfe": 14, "times": [0, 0.4, 1], "rejected": [[0.4, 0.6]]}
+    measures = {"frechet": 5.0, "accuracy": 0.5}
+    point = QualityPoint("midpoint", 4, "uniform", 2.0, 50, 0, 4, 8.0, measures, 0.4)
+    quality = {
+        "points": [point.as_dict()],
+        "steps": walked,
         "protocol": {"classifier_sha256": "b", "classifier": "mine"},
     }
-    monkeypatch.setattr(sources, "quality", lambda _: stored)
-    told = []
-    monkeypatch.setattr(st, "warning", lambda text, **_: told.append(text))
-    side = SimpleNamespace(name="tiny-ot")
-    kept = measures._stored(side)
-    assert kept.keys() == {"steps", "protocol"} and "another classifier" in told[0]
-    card.sha256 = "b"
-    assert measures._stored(side) == stored and len(told) == 1
+    beside = write_quality(tiny / "images" / "tiny-ot.safetensors", quality)
+    (loaded,) = image_quality.load_sides(
+        image_quality.ImageQualityConfig(left="tiny-ot", right="none")
+    )
+    try:
+        for sha256, points in (("a", 0), ("b", 1)):
+            judge = Judge(SimpleNamespace(sha256=sha256), None, None, {})
+            found = image_quality.stored(loaded, judge)
+            assert len(found.points) == points and found.steps == walked
+            assert ("another classifier" in found.left_out) == (not points)
+    finally:
+        beside.unlink()
 
 
 def test_sizes_that_differ_are_refused_in_a_sentence(tiny, monkeypatch):
@@ -253,7 +292,7 @@ def test_sizes_that_differ_are_refused_in_a_sentence(tiny, monkeypatch):
     def wide(name):
         source = load(name)
         if name == "tiny-vp":
-            object.__setattr__(source.card, "size", 16)
+            object.__setattr__(source.loaded.checkpoint.card, "size", 16)
         return source
 
     monkeypatch.setattr(sources, "load", wide)
@@ -303,7 +342,7 @@ def test_newest_uploads_are_held_and_none_takes_the_name_of_another(tiny, monkey
 
 
 def test_file_that_memory_cannot_hold_is_refused_once_and_for_all(tiny, monkeypatch):
-    def full(name, content):
+    def full(name, content, assume):
         raise MemoryError
 
     monkeypatch.setattr(sources, "_opened", full)
@@ -328,76 +367,6 @@ def test_a_damaged_upload_of_ours_is_called_as_the_visitor_calls_it(tiny):
         sources._opened("mine.safetensors", content[:-10])
 
 
-# ---- work
-
-
-def test_known_pieces_are_not_done_again_and_their_share_rises():
-    known, done = Store(), []
-    known["a"] = 1
-
-    def work(should_stop):
-        done.append(should_stop())
-        return 2
-
-    shares = list(worked([Piece("a", work, 1), Piece("b", work, 1)], known, workers=2))
-    assert done == [False] and known["b"] == 2
-    assert shares[-1] == pytest.approx(1)
-
-
-def test_results_that_others_displaced_are_made_again(tiny):
-    app = opened(left="tiny-ot", right="none", nfe="2")
-    work.store().clear()
-    app.run()
-    assert not app.info and not app.exception and work.store()
-
-
-def test_newest_results_are_kept_as_far_as_memory_goes(monkeypatch):
-    monkeypatch.setattr(work, "MOST_BYTES", 100)
-    known = Store()
-    for i in range(3):
-        known[i] = (np.zeros(40, np.uint8), "more")
-    assert list(known) == [1, 2]
-    known[3] = np.zeros(400, np.uint8)
-    assert list(known) == [3], "the newest stays, whatever its size"
-
-
-def test_piece_that_came_meanwhile_is_not_made_again():
-    known, done = Store(), []
-
-    def first(should_stop):
-        known["b"] = "another visitor's"
-        return 1
-
-    pieces = [Piece("a", first, 1), Piece("b", lambda _: done.append(1), 1)]
-    list(worked(pieces, known, workers=1))
-    assert not done and known["b"] == "another visitor's"
-
-
-def test_closing_work_stops_it_before_its_next_evaluation():
-    known, begun, ended = Store(), threading.Event(), threading.Event()
-
-    def work(should_stop):
-        begun.set()
-        while not should_stop():
-            time.sleep(0.01)
-        ended.set()
-        raise SolveCancelled
-
-    going = worked([Piece(i, work, 10) for i in range(3)], known, workers=1)
-    next(going)
-    assert begun.wait(5)
-    going.close()
-    assert ended.wait(5) and not known
-
-
-def test_what_a_piece_refuses_is_raised():
-    def work(should_stop):
-        raise ValueError("A class must be known.")
-
-    with pytest.raises(ValueError, match="A class must be known"):
-        list(worked([Piece("a", work, 1)], Store(), workers=1))
-
-
 def images(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -410,10 +379,12 @@ def test_a_report_from_elsewhere_is_not_believed(report):
 
 
 def test_png_enlarges_every_pixel_to_a_square():
-    sheet = images(3, 5, 3)
-    drawn = np.asarray(Image.open(io.BytesIO(downloads.png(sheet))))
-    np.testing.assert_array_equal(drawn[2::4, 1::4], sheet)
-    assert drawn.shape == (12, 20, 3)
+    left, right = images(1, 3, 3, 5), images(1, 3, 3, 5, seed=1)
+    drawn = np.asarray(Image.open(io.BytesIO(downloads.png({"a": left, "b": right}, 1))))
+    assert drawn.shape == (4 * 5, 4 * (7 + 8 + 7), 3)
+    small = drawn[2::4, 1::4]
+    np.testing.assert_array_equal(small[1:4, 1:6], left[0].transpose(1, 2, 0))
+    np.testing.assert_array_equal(small[1:4, 16:21], right[0].transpose(1, 2, 0))
 
 
 def test_npz_has_the_arrays_and_what_made_them():
@@ -423,39 +394,45 @@ def test_npz_has_the_arrays_and_what_made_them():
         assert json.loads(str(file["settings"])) == {"seed": 7}
 
 
-# ---- words
-
-
 def test_a_prediction_that_moves_evenly_has_a_tenth_left():
     times = np.linspace(0, 0.999, 41)
     even = np.repeat((1 - times / 0.999)[:, None], 3, axis=1)
-    assert words.last_tenth(times, even) == pytest.approx(0.1)
-    assert words.last_tenth(times, even**2) == pytest.approx(0.01, abs=1e-3)
+    assert last_tenth(times, even) == pytest.approx(0.1)
+    assert last_tenth(times, even**2) == pytest.approx(0.01, abs=1e-3)
 
 
 def test_half_of_the_variance_is_noise_where_signal_and_noise_are_equal():
     t = np.linspace(0, 1, 2001)
     share = (1 - t) / np.hypot(0.5 * t, 1 - t)  # conditional OT to data of deviation 0.5
-    assert words.half_noise(t, share) == pytest.approx(2 / 3, abs=1e-3)
+    assert half_noise(t, share) == pytest.approx(2 / 3, abs=1e-3)
 
 
-def test_images_of_one_noise_are_told_from_others():
+def test_images_of_one_noise_are_distinguished_from_others():
     left = images(6, 3, 4, 4)
-    labels = np.array([0, 0, 0, 1, 1, 1])
-    own, others = words.kinship(left, left, labels)
+    own, others = same_noise(left, left, ["cat"] * 3 + ["dog"] * 3)
     assert own == 0
     assert others == pytest.approx(255 / np.sqrt(6), rel=0.15), "of independent uniform values"
-    assert words.kinship(left, left, np.arange(6))[1] > 0, "no class twice: over all"
+    assert same_noise(left, left, list("abcdef"))[1] > 0, "no class twice: over all"
 
 
 def test_rows_are_compared_by_neighbours_classes_and_noises():
     row = np.full((1, 3, 1, 2, 2), 10, np.uint8)
     row[0, 2] = 40
-    assert words.largest_step(row) == (15, 30)
+    assert neighbour_distances(row) == (15, 30)
     sheet = np.zeros((2, 2, 1, 2, 2), np.uint8)
     sheet[:, 1] = 8  # the class alone decides
-    assert words.between_and_within(sheet) == (8, 0)
-    assert words.clipped([sheet, row]) == [0.5, 0]
+    assert between_classes_and_noises(sheet) == (8, 0)
+    assert [clipped(each) for each in (sheet, row)] == [0.5, 0]
+
+
+def test_labels_of_a_sheet_are_beside_the_middle_of_its_images():
+    sheet = Mosaic(
+        label="OT", colour="#000000", pixels=np.zeros((3 * 9 + 1, 2 * 9 + 1, 1), np.uint8)
+    )
+    plot = mosaics([sheet], rows=["2", "5", "10"], columns=["cat", "dog"])
+    assert plot.data[0].z.shape == (28, 19, 3), "grey is drawn as RGB"
+    assert list(plot.layout.xaxis.tickvals) == pytest.approx([4.25, 13.75])
+    assert list(plot.layout.yaxis.ticktext) == ["2", "5", "10"]
 
 
 def test_steps_of_an_adaptive_solver_are_drawn_with_those_refused():

@@ -18,10 +18,10 @@ from flowviz.experiments import (
     figure4,
 )
 from flowviz.solvers import SolveError
+from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player
-from flowviz.ui.images import work
 from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
@@ -86,7 +86,8 @@ def no_sweeps(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_images(monkeypatch):
     """Images take seconds; what the page makes of them is tested in test_images_page."""
-    monkeypatch.setattr(work, "worked", lambda *_, **__: iter(()))
+    for module in (_images, image_grid, image_quality):
+        monkeypatch.setattr(module, "compute_pieces", lambda *_, **__: iter(()))
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from flowviz.training import TrainConfig, train
 from flowviz.ui import train as page
 from flowviz.ui import work
 from flowviz.ui.images.sources import HELD
-from flowviz.ui.images.work import RUN
 from flowviz.ui.work import Queue, Store
 
 SMALL = {"data": "8gaussians", "width": 8, "depth": 1, "octaves": 0, "batch": 16}
@@ -317,9 +316,9 @@ class TestPages:
             import streamlit as st
 
             from flowviz.ui import state
-            from flowviz.ui.images import sources, work
+            from flowviz.ui.images import sources
 
-            for key in ("work:train", work.RUN, sources.HELD):
+            for key in ("work:train", "work:images", sources.HELD):
                 st.session_state[key] = "kept"
             st.session_state["train:lr"] = 1
             for name in ("train", "images"):
@@ -327,5 +326,5 @@ class TestPages:
 
         app = AppTest.from_function(script).run()
         assert not app.exception and "train:lr" not in app.session_state
-        kept = [app.session_state[key] for key in (f"work:{page.PLACE}", RUN, HELD)]
+        kept = [app.session_state[key] for key in (f"work:{page.PLACE}", "work:images", HELD)]
         assert kept == ["kept"] * 3

@@ -1,4 +1,4 @@
-"""Step sizes of adaptive solvers on images."""
+"""Sheets of images, and step sizes of adaptive solvers on images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 
-__all__ = ["Steps", "step_sizes"]
+__all__ = ["Mosaic", "Steps", "mosaics", "step_sizes"]
+
+CELL = 64
+"""Height of an image of a sheet, in pixels of the figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +68,51 @@ def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
     figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[-0.01, 1.01])
     figure.update_yaxes(title="step size", type="log", **log_ticks(taken))
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mosaic:
+    """Images of one size in rows and columns: pixels (H, W, C) uint8, with C of 1 or 3."""
+
+    label: str
+    colour: str
+    pixels: NDArray[np.uint8]
+
+
+def mosaics(
+    panels: Sequence[Mosaic],
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    row_title: str = "",
+    dark: bool = False,
+) -> go.Figure:
+    """Sheets of images side by side, with the labels of their rows and columns."""
+    figure = make_subplots(
+        rows=1,
+        cols=len(panels),
+        horizontal_spacing=0.03,
+        subplot_titles=[f"<b>{panel.label}</b>" for panel in panels],
+    )
+    count = len(rows) or max(1, round(panels[0].pixels.shape[0] / 33))
+    figure.update_layout(template=theme.template(dark=dark), height=80 + CELL * min(count, 10))
+    titles = list(figure.select_annotations())
+    for k, (panel, title) in enumerate(zip(panels, titles, strict=True), start=1):
+        title.update(font={"size": 14, "color": panel.colour}, yshift=18 if len(columns) else 4)
+        pixels = panel.pixels
+        shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
+        figure.add_image(z=shown, hoverinfo="skip", row=1, col=k)
+        height, width = pixels.shape[:2]
+        figure.update_xaxes(**_labels(columns, width), side="top", constrain="domain", col=k)
+        figure.update_yaxes(**_labels(rows if k == 1 else (), height), col=k)
+    figure.update_xaxes(showgrid=False, zeroline=False, tickfont_size=11)
+    figure.update_yaxes(showgrid=False, zeroline=False)
+    if row_title:
+        figure.update_yaxes(title=row_title, col=1)
+    return figure.update_layout(margin={"l": 72, "r": 16, "t": 64, "b": 16})
+
+
+def _labels(labels: Sequence[str], size: int) -> dict[str, list]:
+    """One tick in the middle of each of the equal parts of an axis of `size` pixels."""
+    centres = (np.arange(len(labels)) + 0.5) * size / max(1, len(labels)) - 0.5
+    return {"tickvals": centres.tolist(), "ticktext": list(labels)}

@@ -1,6 +1,6 @@
 """A study on a page: its figures, findings and tables, with downloads, computed in background."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -103,11 +103,18 @@ def draw(
     place: str,
     filename: str = "",
     say: bool = True,
+    only: Collection[str] | None = None,
     on_click: Mapping[str, Callable[[], None]] | None = None,
 ) -> None:
-    """Draws figures, findings and tables of a result; without `say` only figures and details."""
-    settings = _written(config)
-    figures = study.draw(config, result, dark=is_dark())
+    """Draws figures, findings and tables of a result; without `say` only figures and details.
+
+    `only` are the names of the figures to draw; all by default.
+    """
+    settings, figures = _written(config), []
+    if only is None or only:
+        figures = study.draw(config, result, dark=is_dark())
+    if only is not None:
+        figures = [each for each in figures if each.name in only]
     data = str(settings.get("data", "")).partition(":")[0]
     row: list[Any] = []
     for k, each in enumerate(figures):

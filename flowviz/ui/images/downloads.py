@@ -1,30 +1,33 @@
-"""What a view's images leave the page as: a PNG to show and an .npz to compute with."""
+"""Downloads of the images of a view: a PNG to look at and an .npz to compute with."""
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from PIL import Image
+
+from flowviz.datasets import images as pixels
 
 __all__ = ["npz", "png", "row"]
 
-ENLARGED = 4
-"""Screen pixels for an image pixel in a PNG."""
+SCALE = 4
+"""Pixels of a PNG for one pixel of an image, in each direction."""
 
 
-def png(sheet: NDArray[np.uint8]) -> bytes:
-    """A sheet (height, width, C) as a PNG, each pixel a square of ENLARGED pixels."""
-    large = sheet.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
-    out = io.BytesIO()
-    Image.fromarray(large[..., 0] if large.shape[-1] == 1 else large[..., :3]).save(out, "PNG")
-    return out.getvalue()
+def png(images: Mapping[str, NDArray[np.uint8]], columns: int) -> bytes:
+    """Sheets of images (n, C, H, W) side by side as a PNG."""
+    parts: list[NDArray[np.uint8]] = []
+    for each in images.values():
+        sheet = pixels.montage(each, columns)
+        parts += [sheet, np.full((len(sheet), 8, sheet.shape[2]), 255, np.uint8)]
+    return pixels.png(np.concatenate(parts[:-1], axis=1)[..., :3], scale=SCALE)
 
 
 def npz(arrays: Mapping[str, NDArray], settings: Mapping[str, object]) -> bytes:
-    """Arrays by name with the settings that made them, as the JSON text `settings`."""
+    """Arrays by name with the settings as the JSON text `settings`."""
     out = io.BytesIO()
     np.savez_compressed(out, **arrays, settings=np.array(json.dumps(settings, default=str)))
     return out.getvalue()
@@ -34,32 +37,37 @@ def row(
     key: str,
     *,
     filename: str,
-    sheet: Callable[[], NDArray[np.uint8]],
-    arrays: Callable[[], Mapping[str, NDArray]],
+    images: Mapping[str, NDArray[np.uint8]],
+    columns: int,
+    arrays: Mapping[str, NDArray],
     settings: Mapping[str, object],
 ) -> None:
-    """One line under the images: PNG and .npz, each made when it is asked for."""
+    """One line below the images: PNG and .npz, each made on request.
+
+    Args:
+        key: unique on the page.
+        filename: without suffix.
+        images: (n, C, H, W) of each side, by name, in rows of `columns`.
+        columns: number of images in a row.
+        arrays: further arrays of the .npz, by name.
+        settings: of the view.
+    """
+    saved = {f"images_{name}": values for name, values in images.items()} | dict(arrays)
+    kinds = {
+        "png": (partial(png, images, columns), f"These images, enlarged {SCALE} times"),
+        "npz": (partial(npz, saved, settings), "The images as uint8 arrays, with the settings"),
+    }
     with st.container(
         horizontal=True, gap="small", vertical_alignment="center", key=f"{key}-downloads"
     ):
         st.caption("Download", width="content")
-        st.download_button(
-            "PNG",
-            lambda: png(sheet()),
-            f"{filename}.png",
-            "image/png",
-            key=f"{key}-png",
-            on_click="ignore",
-            type="tertiary",
-            help=f"These images, each pixel {ENLARGED} × {ENLARGED}, without smoothing",
-        )
-        st.download_button(
-            "NPZ",
-            lambda: npz(arrays(), settings),
-            f"{filename}.npz",
-            "application/octet-stream",
-            key=f"{key}-npz",
-            on_click="ignore",
-            type="tertiary",
-            help="The images as uint8 arrays, with the settings that made them",
-        )
+        for suffix, (make, help) in kinds.items():
+            st.download_button(
+                suffix.upper(),
+                make,
+                f"{filename}.{suffix}",
+                key=f"{key}-{suffix}",
+                on_click="ignore",
+                type="tertiary",
+                help=help,
+            )

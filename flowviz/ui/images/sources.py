@@ -1,8 +1,8 @@
-"""Whose images: our own checkpoints, other people's files on the server's disk, and uploads."""
+"""Checkpoints of images: those of flowviz, files of other projects on the server, and uploads."""
 
 import hashlib
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import streamlit as st
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.foreign import (
     MAX_UPLOAD,
+    Assumptions,
     ForeignCheckpoint,
     foreign_files,
     load_any,
@@ -18,28 +19,29 @@ from flowviz.checkpoints.foreign import (
 )
 from flowviz.checkpoints.images import (
     ImageCard,
-    ImageCheckpoint,
     image_checkpoints,
     is_images,
     load_images,
     locate_images,
-    read_quality,
 )
-from flowviz.datasets.images import IMAGE_SETS
-from flowviz.device import choose_device
-from flowviz.figures import theme
-from flowviz.schedulers import scheduler
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import SCHEDULERS
+from flowviz.studies._images import placed
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
 
-__all__ = ["MISSING", "Source", "cards", "load", "names", "opener", "quality"]
+__all__ = ["MISSING", "Source", "cards", "load", "names", "opener"]
 
 HELD = "uploads:images"
-"""Where the session keeps what it uploaded, by name, the newest last."""
-
-MOST_HELD = 3
+"""Where the session keeps its uploads, by name, the newest last."""
+REFUSED = "refused:images"
+"""Where the session keeps why a file was refused, by file and assumptions; "" if it was read."""
+MAX_HELD = 3
 """Uploads that a session keeps; each may take MAX_UPLOAD bytes of memory or more."""
+MAX_SIZE = 1_024
+"""Largest height and width of images that a user can state."""
 
 SUFFIXES = ["safetensors", "pt", "pth", "ckpt", "bin"]
+USUAL = Assumptions()
 
 MISSING = (
     "**There is no checkpoint of images on this server yet**: train one "
@@ -52,48 +54,11 @@ MISSING = (
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint that is ready to draw.
-
-    Attributes:
-        name: in menus and links.
-        key: tells its weights from all others'.
-        loaded: the checkpoint, where it comes from and what was assumed.
-        label: what tells it from the other side where both are on one path; else "".
-    """
+    """A loaded checkpoint: its name in menus and links, and its name in configs, NAME@HASH."""
 
     name: str
     key: str
     loaded: ForeignCheckpoint
-    label: str = ""
-
-    @property
-    def checkpoint(self) -> ImageCheckpoint:
-        """Its field and its card."""
-        return self.loaded.checkpoint
-
-    @property
-    def card(self) -> ImageCard:
-        """Its card."""
-        return self.checkpoint.card
-
-    @property
-    def path(self) -> str:
-        """The label of its path, or its own where that does not tell the sides apart."""
-        return self.label or scheduler(self.card.path).label
-
-    @property
-    def colours(self) -> tuple[str, str]:
-        """Of its path, in the light and in the dark theme."""
-        return theme.path_colour(self.card.path), theme.path_colour(self.card.path, dark=True)
-
-    @property
-    def progress(self) -> str:
-        """How far the training went: "0.24 of 3.00 M training images"; "" where nobody knows."""
-        card = self.card
-        if not card.images:
-            return ""
-        of = f" of {card.planned / 1e6:.2f}" if card.planned > card.images else ""
-        return f"{card.images / 1e6:.2f}{of} M training images"
 
 
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
@@ -104,19 +69,22 @@ def _listing() -> tuple[dict[str, ImageCard], list[str], list[str]]:
 
 
 def cards() -> dict[str, ImageCard]:
-    """The cards of our own fields of images; a damaged file is passed over with one notice."""
+    """The cards of flowviz's own fields of images; a damaged file is skipped with one notice."""
     found, _, damages = _listing()
     pass_over(damages)
     return found
 
 
 def names() -> dict[str, str]:
-    """What can be chosen, by name with its label: ours, other people's, this session's uploads."""
+    """The labels of all checkpoints by name: flowviz's, other files, this session's uploads."""
     own, foreign, _ = _listing()
-    uploads: dict[str, Source] = st.session_state.get(HELD, {})
     menu = {name: name for name in own}
     menu |= {name: f"{name} (file)" for name in foreign if name not in menu}
-    return menu | {name: f"{name} (upload)" for name in uploads if name not in menu}
+    return menu | {name: f"{name} (upload)" for name in _uploads() if name not in menu}
+
+
+def _uploads() -> dict[str, Source]:
+    return st.session_state.setdefault(HELD, {})
 
 
 def load(name: str) -> Source:
@@ -125,37 +93,32 @@ def load(name: str) -> Source:
     Raises:
         CheckpointError: it is damaged or of no known kind, in one sentence.
     """
-    uploads: dict[str, Source] = st.session_state.get(HELD, {})
     own, foreign, _ = _listing()
-    if name in uploads and name not in own and name not in foreign:
-        return uploads[name]
+    if name in _uploads() and name not in own and name not in foreign:
+        return _uploads()[name]
     path = locate_images(name) if name in own else foreign_files().get(name)
     if path is None:
         raise CheckpointError(f"There is no checkpoint of images {name!r} any more.")
-    newest = max(file.stat().st_mtime_ns for file in [path, *path.glob("*")])
+    # Stored measurements are part of what studies show of a checkpoint.
+    files = [path, *path.glob("*"), path.with_suffix(".quality.json")]
+    newest = max(file.stat().st_mtime_ns for file in files if file.exists())
     return _loaded(name, str(path), newest)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the checkpoint")
 def _loaded(name: str, path: str, newest: int) -> Source:
-    loaded = load_any(path)
-    key = loaded.checkpoint.card.sha256 or f"{path}@{newest}"
-    return Source(name, key, _placed(loaded))
+    return _source(name, f"{path}@{newest}".encode(), load_any(path))
 
 
-def quality(source: Source) -> dict[str, Any]:
-    """The measurements stored beside a checkpoint of ours; empty without any.
-
-    Raises:
-        CheckpointError: they are damaged or of other weights.
-    """
-    return read_quality(source.name) if source.name in _listing()[0] else {}
+def _source(name: str, content: bytes, loaded: ForeignCheckpoint) -> Source:
+    key = f"{name}@{hashlib.sha256(content).hexdigest()[:16]}"
+    return Source(name, key, placed(loaded))
 
 
 def opener() -> None:
-    """The sidebar's box for a file of one's own, below the controls of a view.
+    """The sidebar's box for a file of the user, below the controls of a view.
 
-    A file that will not do is refused in one sentence and changes nothing.
+    A file that cannot be read is refused in one sentence and changes nothing.
     """
     with st.sidebar, st.expander("Open another checkpoint", icon=":material/folder_open:"):
         _uploader()
@@ -168,66 +131,90 @@ def _uploader() -> None:
         key="images:file",
         max_upload_size=MAX_UPLOAD // 2**20,
         help="flowviz's own (.safetensors), torchcfm's CIFAR-10 weights or those of "
-        "flow_matching's image example, told apart by the names of their tensors. Nothing in a "
+        "flow_matching's image example, recognised by the names of their tensors. Nothing in a "
         "file is executed. Larger files and folders of diffusers' UNet2DModel go into a folder "
         "named in FLOWVIZ_CHECKPOINTS on the server.",
     )
     if file is None:
         return
-    uploads: dict[str, Source] = st.session_state.setdefault(HELD, {})
-    refused: dict[str, str] = st.session_state.setdefault("refused:images", {})
-    if file.file_id not in refused:
-        try:
-            source = _opened(file.name, file.getvalue())
-        except (CheckpointError, ValueError) as error:
-            refused[file.file_id] = str(error)
-        except (MemoryError, OSError):
-            refused[file.file_id] = (
-                f"{file.name} is larger than this server can hold now; put it into a folder named "
-                "in FLOWVIZ_CHECKPOINTS, or try again later."
-            )
-        else:
-            refused[file.file_id] = ""
-            uploads.pop(source.name, None)
-            uploads[source.name] = source
-            while len(uploads) > MOST_HELD:
-                del uploads[next(iter(uploads))]
-            st.rerun()  # whose menus lie above
-    if refused[file.file_id]:
-        st.error(refused[file.file_id], icon=":material/error:")
-    elif opened := uploads.get(_free_name(file.name)):
+    opened = _uploads().get(_free_name(file.name))
+    refused: dict[Any, str] = st.session_state.setdefault(REFUSED, {})
+    assume = st.session_state.get(f"assumed:{file.file_id}", USUAL)
+    if (file.file_id, assume) not in refused:
+        refused[file.file_id, assume] = _try(file, assume)
+        if not refused[file.file_id, assume]:
+            st.rerun()  # the menus above list it
+    if reason := refused[file.file_id, assume]:
+        st.error(reason, icon=":material/error:")
+    elif opened:
         st.caption(f"**{opened.name}** is in the menus now. {opened.loaded.about}")
+    if opened is None or opened.loaded.origin != "flowviz":
+        _assumptions(file.file_id, assume)
+
+
+def _try(file: Any, assume: Assumptions) -> str:
+    """Reads an upload into the session; returns why it was refused, or ""."""
+    try:
+        source = _opened(file.name, file.getvalue(), assume)
+    except ValueError as error:
+        return str(error)
+    except (MemoryError, OSError):
+        return (
+            f"{file.name} is larger than this server can hold now; put it into a folder named "
+            "in FLOWVIZ_CHECKPOINTS, or try again later."
+        )
+    uploads = _uploads()
+    uploads.pop(source.name, None)
+    uploads[source.name] = source
+    while len(uploads) > MAX_HELD:
+        del uploads[next(iter(uploads))]
+    return ""
+
+
+def _assumptions(file_id: str, assume: Assumptions) -> None:
+    """Controls that correct what is assumed about a file of another project."""
+    usual = {"": "as assumed"}
+    with st.form(f"images:assume-{file_id}", border=False):
+        st.markdown("Correct what is assumed:")
+        values = {
+            "weights": st.text_input("Set of weights", assume.weights or "", max_chars=100),
+            "path": _choice("Path", usual | SCHEDULERS.labels, assume.path),
+            "predicts": _choice(
+                "The network predicts", usual | {key: key for key in OBJECTIVES}, assume.predicts
+            ),
+            "size": st.number_input(
+                "Image size in pixels (0: as assumed)", 0, MAX_SIZE, assume.size or 0
+            ),
+        }
+        reversed = st.checkbox("Data at t = 0, noise at t = 1", assume.time_reversed)
+        if st.form_submit_button("Read again"):
+            given = {name: value or None for name, value in values.items()}
+            chosen = Assumptions(**given, time_reversed=reversed)
+            st.session_state[f"assumed:{file_id}"] = chosen
+            st.rerun()
+
+
+def _choice(label: str, options: dict[str, str], value: str | None) -> str:
+    place = list(options).index(value or "")
+    return st.selectbox(label, list(options), place, format_func=options.__getitem__)
 
 
 def _free_name(file_name: str) -> str:
-    """The name of an upload in the menus: that of its file, which none on the server may have."""
+    """The name of an upload in the menus: its file's, unless the server has one of that name."""
     name = Path(file_name).name
     own, foreign, _ = _listing()
     return f"uploaded {name}" if name in own or name in foreign else name
 
 
-def _opened(name: str, content: bytes) -> Source:
-    """The checkpoint in an uploaded file, ours or another's."""
+def _opened(name: str, content: bytes, assume: Assumptions = USUAL) -> Source:
+    """The checkpoint in an uploaded file, of flowviz or another project."""
     name = Path(name).name
     with tempfile.TemporaryDirectory() as folder:
-        # Errors say its name, of which a file system takes only so much.
+        # Errors state this name; a file system limits its length.
         path = Path(folder) / f"{Path(name).stem[:60]}.safetensors"
         path.write_bytes(content)
         if is_images(path):
             loaded = ForeignCheckpoint(load_images(path), "flowviz", "flowviz's own checkpoint.")
         else:
-            loaded = load_foreign_bytes(content, name)
-    return Source(_free_name(name), hashlib.sha256(content).hexdigest(), _placed(loaded))
-
-
-def _placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
-    """The checkpoint on the device that samples, with the class names of its image set."""
-    card = loaded.checkpoint.card
-    classes = IMAGE_SETS[card.data].classes if card.data in IMAGE_SETS else ()
-    if classes and len(card.classes) == len(classes):
-        checkpoint = replace(loaded.checkpoint, card=replace(card, classes=classes))
-        loaded = replace(loaded, checkpoint=checkpoint)
-    device = choose_device()
-    if device.type == "cuda":  # other accelerators lack float64, in which times are kept
-        loaded.checkpoint.field.to(device)
-    return loaded
+            loaded = load_foreign_bytes(content, name, assume)
+    return _source(_free_name(name), content + repr(assume).encode(), loaded)

@@ -1,0 +1,143 @@
+"""What measurements of image quality say: the best, who leads at few evaluations, failures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from flowviz.experiments.image_quality import QualityPoint
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+from flowviz.solvers import METHODS
+from flowviz.studies._images import ImageSide
+from flowviz.studies.study import Finding
+
+__all__ = ["JudgedSide", "Kind", "failures", "kind_of", "leaders", "smallest", "value_of"]
+
+LOW = (4, 5, 9, 10)
+"""What counts as few evaluations."""
+SPOILED = 2.0
+"""Ratio to midpoint's distance from which on a solver fails at the end of the path."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JudgedSide:
+    """Measurements of one side.
+
+    Attributes:
+        side: its checkpoint.
+        points: stored and new ones.
+        training: stored points over training, by images seen.
+        steps: stored steps of an adaptive solver, see `adaptive_steps`; empty without any.
+        left_out: why stored points are left out; "" if they are not.
+    """
+
+    side: ImageSide
+    points: tuple[QualityPoint, ...]
+    training: tuple[Mapping[str, Any], ...] = ()
+    steps: Mapping[str, Any] = ()  # type: ignore[assignment]
+    left_out: str = ""
+
+
+class Kind(NamedTuple):
+    """What the points of one curve share; see `QualityPoint`."""
+
+    solver: str
+    guidance: float | None
+    classes: tuple[int, ...]
+    n: int
+    grid: str
+    seed: int
+
+
+def value_of(point: QualityPoint, name: str) -> float | None:
+    """A measure of a point; None if it was not taken."""
+    return point.measures.get(name)
+
+
+def kind_of(point: QualityPoint) -> Kind:
+    """What a point shares with the others of its curve."""
+    return Kind(*(getattr(point, name) for name in Kind._fields))
+
+
+def smallest(sides: Sequence[JudgedSide]) -> Finding:
+    """The smallest distance of each side, at the same number of images if there is one."""
+    whole = [[p for p in side.points if not p.classes] or list(side.points) for side in sides]
+    # The distance decreases with the number of images, so that it must be the same.
+    shared = set.intersection(*({p.n for p in own} for own in whole if own))
+    told, numbers = [], {}
+    for side, own in zip(sides, whole, strict=True):
+        if not own:
+            continue
+        n = max(shared or {p.n for p in own})
+        best = min((p for p in own if p.n == n), key=lambda p: value_of(p, "frechet"))
+        accuracy = value_of(best, "accuracy")
+        notes = [
+            "" if best.guidance is None else f"w = {best.guidance:g}",
+            "" if shared else f"{n:,} images",
+            "" if accuracy is None else f"{100 * accuracy:.0f} % of its images are of their class",
+            "" if best.floor is None else f"floor {best.floor:.2f}",
+        ]
+        about = ", ".join(filter(None, notes))
+        value = numbers[side.side.name] = float(value_of(best, "frechet"))
+        told.append(
+            f"{side.side.label} {value:.2f} at NFE {best.nfe:.0f}{f' ({about})' if about else ''}"
+        )
+    of = f" of {max(shared):,} images per point" if shared else ""
+    text = f"the smallest distances{of} are {'; '.join(told)}."
+    return Finding(lead="Best quality", text=text, numbers=numbers)
+
+
+def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
+    """Which side is better at few evaluations, by solver and NFE."""
+    if len(sides) < 2:
+        return []
+    left, right = (
+        {(round(p.nfe), kind_of(p)): float(value_of(p, "frechet")) for p in side.points}
+        for side in sides
+    )
+    shared = sorted((key for key in left.keys() & right.keys() if key[0] in LOW), key=str)
+    several = len({kind.guidance for _, kind in shared}) > 1
+    told = []
+    for nfe, kind in sorted(shared, key=lambda key: key[0]):
+        pair = ((left[nfe, kind], sides[0]), (right[nfe, kind], sides[1]))
+        (a, ahead), (b, _) = sorted(pair, key=lambda each: each[0])
+        text = f"{ahead.side.label} is ahead, {a:.2f} against {b:.2f}"
+        if f"{a:.2f}" == f"{b:.2f}":
+            text = f"both are at {a:.2f}"
+        weight = f" (w = {kind.guidance:g})" if several and kind.guidance else ""
+        told.append(f"with {METHODS[kind.solver].label} at NFE {nfe} {text}{weight}")
+    text = f"{'; '.join(dict.fromkeys(told))}."
+    return [Finding(lead="With few evaluations", text=text)] if told else []
+
+
+def failures(side: JudgedSide) -> list[Finding]:
+    """The solvers that evaluate the end of the path and fail there, with the reason."""
+
+    def key(p: QualityPoint) -> tuple[Kind, float]:
+        return kind_of(p)._replace(solver=""), p.nfe
+
+    safe = {key(p): value_of(p, "frechet") for p in side.points if p.solver == "midpoint"}
+    found = []
+    for solver in dict.fromkeys(p.solver for p in side.points):
+        method = METHODS[solver]
+        if method.adaptive or not method.evaluates_end:
+            continue
+        ratios = {
+            p.nfe: value_of(p, "frechet") / safe[key(p)]
+            for p in side.points
+            if p.solver == solver and key(p) in safe
+        }
+        nfe = max(ratios, default=0)
+        if ratios and ratios[nfe] > SPOILED:
+            path = AffinePath(scheduler(side.side.path))
+            end = path.scheduler(torch.tensor(path.t_max, dtype=torch.float64))
+            text = (
+                f"its distance is {ratios[nfe]:.0f} times that of midpoint at NFE {nfe:.0f}: "
+                "its last stage evaluates the velocity at the end of the path, where dσ/dt is "
+                f"−{-end.d_sigma:.0f}, too steep for such a step."
+            )
+            lead = f"{method.label} on {side.side.label}"
+            found.append(Finding(lead=lead, text=text, numbers={"ratio": ratios[nfe]}))
+    return found

@@ -1,0 +1,181 @@
+"""The sheets of images: in which pieces they are drawn, and what stands where."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.bounds import MAX_SEED
+from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.experiments.image_views import STUDY_NFES, all_classes, interpolation
+from flowviz.experiments.images import BATCH, nearest_nfe, sample
+from flowviz.settings import setting
+from flowviz.solvers import METHODS
+from flowviz.studies._images import NONE, ImagesConfig, Loaded, Piece
+
+__all__ = [
+    "LAYOUTS",
+    "SHARES",
+    "VIEWS",
+    "WEIGHTS",
+    "Drawn",
+    "ImageGridConfig",
+    "Layout",
+    "able",
+    "draw_piece",
+    "fixed_solver",
+]
+
+VIEWS = {
+    "samples": "Samples",
+    "nfe": "Grid over NFE",
+    "noises": "Between two noises",
+    "classes": "All classes",
+    "guidance": "Guidance",
+}
+COLUMNS = 5
+"""Images of a row over NFE or guidance."""
+ROWS = 3
+"""Rows along which the noise or the class changes."""
+SHARES = 9
+"""Images from one noise to another."""
+WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0)
+REPLACEMENT = "midpoint"
+"""The solver of the grid over NFE if the chosen one is adaptive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGridConfig(ImagesConfig):
+    """A sheet of images for each side."""
+
+    view: str = setting(
+        "samples", "What changes", choices=VIEWS, help="What differs between the images."
+    )
+    n: int = setting(
+        16,
+        "Images per side",
+        bounds=(1, 1_024),
+        offered=(16, 36, 64),
+        unit="images",
+        help="Number of samples; the other sheets have fixed sizes.",
+    )
+    to: int = setting(
+        1,
+        "Seed of the other noise",
+        kind="seed",
+        bounds=(0, MAX_SEED),
+        help="The noise at which each row between two noises ends.",
+    )
+
+
+class Drawn(NamedTuple):
+    """Images (b, C, H, W) with NFE and network passes per image; NaN if they are not counted."""
+
+    images: NDArray[np.uint8]
+    nfe: float = np.nan
+    passes: float = np.nan
+
+
+class Layout(NamedTuple):
+    """The pieces of a side, each `stride` images after the one before, and what stands where."""
+
+    pieces: Sequence[Piece]
+    stride: int
+    columns: int
+    classes: Sequence[str]
+    row_labels: Sequence[str] = ()
+    column_labels: Sequence[str] = ()
+
+
+def able(config: ImageGridConfig, sides: Sequence[Loaded]) -> list[Loaded]:
+    """The sides that can be drawn: some sheets need a network that can be given a class.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if config.view not in ("classes", "guidance"):
+        return list(sides)
+    if config.view == "guidance" and config.image_class == NONE:
+        raise ValueError("Guidance needs a class: choose one, or all in turn.")
+    found = [each for each in sides if each.side.classes]
+    if not found:
+        raise ValueError("None of the checkpoints was trained with classes; choose another one.")
+    return found
+
+
+def draw_piece(
+    piece: Piece, *, checkpoint: ImageCheckpoint, should_stop: Callable[[], bool] | None = None
+) -> Drawn:
+    """The images of a piece; `at` is the first image, or the seed of the other noise."""
+    if piece.how == "sample":
+        (batch,) = sample(checkpoint, piece.config, starts=[piece.at], should_stop=should_stop)
+        return Drawn(batch.images, batch.nfe, batch.passes)
+    if piece.how == "between":
+        rows = interpolation(
+            checkpoint, piece.config, to_seed=piece.at, steps=SHARES, should_stop=should_stop
+        )
+    else:
+        rows = all_classes(checkpoint, piece.config, should_stop=should_stop)
+    return Drawn(rows.reshape(-1, *checkpoint.shape))
+
+
+def _samples(config: ImageGridConfig, of: Loaded) -> Layout:
+    drawn = config.drawn(of.side, config.n)
+    pieces = [
+        Piece(checkpoint=of.key, how="sample", config=drawn, at=start)
+        for start in range(0, config.n, BATCH)
+    ]
+    return Layout(pieces, BATCH, ceil(sqrt(config.n)), of.side.class_names(drawn))
+
+
+def _over_nfe(config: ImageGridConfig, of: Loaded) -> Layout:
+    solver = fixed_solver(config)
+    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in STUDY_NFES))
+    return _sweep(config, of, {str(nfe): {"solver": solver, "nfe": nfe} for nfe in nfes})
+
+
+def fixed_solver(config: ImageGridConfig) -> str:
+    """The solver of the grid over NFE."""
+    return REPLACEMENT if METHODS[config.method].adaptive else config.method
+
+
+def _over_guidance(config: ImageGridConfig, of: Loaded) -> Layout:
+    return _sweep(config, of, {f"{weight:g}": {"guidance": weight} for weight in WEIGHTS})
+
+
+def _sweep(
+    config: ImageGridConfig, of: Loaded, changes: Mapping[str, Mapping[str, object]]
+) -> Layout:
+    """One row of the same noises for each change of the config, by its label."""
+    configs = [config.drawn(of.side, COLUMNS, **change) for change in changes.values()]
+    names = of.side.class_names(configs[0])
+    heads = names if configs[0].classes else [f"noise {i + 1}" for i in range(COLUMNS)]
+    pieces = [Piece(checkpoint=of.key, how="sample", config=each) for each in configs]
+    return Layout(pieces, COLUMNS, COLUMNS, names * len(configs), list(changes), heads)
+
+
+def _between(config: ImageGridConfig, of: Loaded) -> Layout:
+    drawn = config.drawn(of.side, ROWS)
+    names = of.side.class_names(drawn)
+    shares = [f"{i / (SHARES - 1):.3g}"[:4] for i in range(SHARES)]
+    piece = Piece(checkpoint=of.key, how="between", config=drawn, at=config.to)
+    return Layout([piece], 0, SHARES, [name for name in names for _ in shares], names, shares)
+
+
+def _over_classes(config: ImageGridConfig, of: Loaded) -> Layout:
+    drawn = config.drawn(of.side, ROWS, classes=(), guidance=config.guidance)
+    names, rows = of.side.classes, [f"noise {i + 1}" for i in range(ROWS)]
+    piece = Piece(checkpoint=of.key, how="classes", config=drawn)
+    return Layout([piece], 0, len(names), names * ROWS, rows, names)
+
+
+LAYOUTS = {
+    "samples": _samples,
+    "nfe": _over_nfe,
+    "noises": _between,
+    "classes": _over_classes,
+    "guidance": _over_guidance,
+}

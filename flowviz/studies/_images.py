@@ -1,0 +1,309 @@
+"""Settings, checkpoints and findings that the studies of images share."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+from flowviz.checkpoints.foreign import ForeignCheckpoint, load_any
+from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.datasets.images import IMAGE_SETS
+from flowviz.device import choose_device
+from flowviz.experiments.images import ImageConfig
+from flowviz.progress import Progress
+from flowviz.registry import hint_at
+from flowviz.schedulers import scheduler
+from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
+from flowviz.studies._common import seed_setting
+from flowviz.studies.study import Finding
+
+__all__ = [
+    "ALL",
+    "NONE",
+    "ImageSide",
+    "ImagesConfig",
+    "LiveImages",
+    "Loaded",
+    "Piece",
+    "Sides",
+    "compute_pieces",
+    "compute_sides",
+    "load_sides",
+    "origin",
+    "placed",
+]
+
+ALL, NONE = "all", "none"
+DEFAULT = ImageConfig()
+
+LiveImages: TypeAlias = Mapping[str, ForeignCheckpoint]
+"""Loaded checkpoints by the names that a config gives them: NAME@SHA256."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig(Config):
+    """One or two checkpoints of images, and how both draw from the same noise."""
+
+    left: str = setting(
+        "cifar10-ot",
+        "Left checkpoint",
+        advanced=True,
+        help="A velocity field of images: a name or a file of flowviz, torchcfm, flow_matching or "
+        "diffusers. On a page, files in a folder of FLOWVIZ_CHECKPOINTS are listed.",
+    )
+    right: str = setting(
+        "cifar10-vp",
+        "Right checkpoint",
+        advanced=True,
+        help="It starts from the same noise as the left one, image by image; none for one side.",
+    )
+    image_class: str = setting(
+        ALL,
+        "Class",
+        slug="class",
+        help="The class that a class-conditional network is given: its name, all in turn, or none "
+        "for the null class.",
+    )
+    guidance: float = setting(
+        DEFAULT.guidance,
+        "Guidance w",
+        bounds=(0.0, 10.0),
+        help="Classifier-free guidance: the velocity is u(no class) + w (u(class) − u(no class)). "
+        "At 1 it is that of the class and an evaluation costs one network pass, else two.",
+    )
+    method: str = setting(
+        DEFAULT.solver,
+        "ODE solver",
+        slug="solver",
+        choices=METHODS,
+        help="How noise follows the velocity field.",
+    )
+    nfe: int = setting(
+        DEFAULT.nfe,
+        "NFE",
+        bounds=(1, 10_000),
+        help="Number of function evaluations (NFE): how often the solver computes the velocity, "
+        "hence the cost of an image. The menu has the numbers that this solver can use.",
+    )
+    tol: float = setting(
+        DEFAULT.tol,
+        "Tolerance",
+        bounds=(1e-9, 0.5),
+        help="Largest error of one step of an adaptive solver, over all images of a batch.",
+    )
+    seed: int = seed_setting(
+        "Seed of the noise",
+        help="Both sides start from the same noise; image i has the same noise in all views.",
+    )
+
+    def drawn(self, side: "ImageSide", n: int, **changes: Any) -> ImageConfig:
+        """How a side draws its first n images; without a class if its network takes none."""
+        classes: tuple[int, ...] = ()
+        if self.image_class == ALL:
+            classes = tuple(range(len(side.classes)))
+        elif self.image_class in side.classes:
+            classes = (side.classes.index(self.image_class),)
+        values = {
+            "solver": self.method,
+            "nfe": self.nfe,
+            "tol": self.tol,
+            "classes": classes,
+            "guidance": self.guidance if classes else 1.0,
+            "n": n,
+            "seed": self.seed,
+        }
+        return ImageConfig(**values | changes)
+
+    @property
+    def wanted_class(self) -> str:
+        """Class and guidance in a few words."""
+        if self.image_class == NONE:
+            return "no class"
+        name = "all classes in turn" if self.image_class == ALL else self.image_class
+        return f"{name}, guidance {self.guidance:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSide:
+    """What a result states of a checkpoint.
+
+    Attributes:
+        name: of the checkpoint.
+        label: name of its path, or `name` if both sides have the same path.
+        path: spec of its path.
+        classes: the classes that its network can be given.
+        shape: (C, H, W) of its images.
+        images: number of images seen in training; 0 if unknown.
+        planned: number of images of the whole training.
+        about: what was assumed of a file of another project; else "".
+    """
+
+    name: str
+    label: str
+    path: str
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    images: int
+    planned: int
+    about: str
+
+    def class_names(self, config: ImageConfig) -> list[str]:
+        """The class of each image of a config."""
+        if not config.classes:
+            return ["no class"] * config.n
+        return [self.classes[config.classes[i % len(config.classes)]] for i in range(config.n)]
+
+
+class Loaded(NamedTuple):
+    """A side with its network; `key` is its name in the config, which identifies its weights."""
+
+    side: ImageSide
+    checkpoint: ImageCheckpoint
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Work on one checkpoint; it identifies the result in a cache.
+
+    Attributes:
+        checkpoint: its key, see `Loaded`.
+        config: of the images.
+        how: what is computed of them, where a function computes several things.
+        at: further numbers that the result depends on.
+    """
+
+    checkpoint: str
+    config: ImageConfig
+    how: str = ""
+    at: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sides:
+    """The sides that are complete, each with its result."""
+
+    results: tuple[tuple[ImageSide, Any], ...]
+
+
+def load_sides(config: ImagesConfig, live: LiveImages | None = None) -> list[Loaded]:
+    """The sides of a config: those of `live` by their names there, others from their files.
+
+    Raises:
+        ValueError: a checkpoint cannot be read, both differ in the size of their images, or the
+            class is unknown.
+    """
+    names = dict.fromkeys(name for name in (config.left, config.right) if name != NONE)
+    if not names:
+        raise ValueError("One checkpoint or two are needed; got none.")
+    found = [(key, (live or {}).get(key) or placed(load_any(key))) for key in names]
+    same = len(found) > 1 and len({each.checkpoint.card.path for _, each in found}) == 1
+    sides = [Loaded(_side(key, each, same), each.checkpoint, key) for key, each in found]
+    shapes = list(dict.fromkeys(each.side.shape for each in sides))
+    if len(shapes) > 1:
+        sizes = " and ".join("×".join(map(str, shape)) for shape in shapes)
+        raise ValueError(f"Both sides must draw images of one size; got {sizes}. Choose others.")
+    known = {name: None for each in sides for name in each.side.classes}
+    if known and config.image_class not in {ALL, NONE, *known}:
+        hint = hint_at(config.image_class, known)
+        classes = ", ".join([*known, ALL, NONE])
+        raise ValueError(f"Unknown class {config.image_class!r}.{hint} There are: {classes}.")
+    return sides
+
+
+def placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
+    """The checkpoint on the device that draws, with the class names of its image set."""
+    card = loaded.checkpoint.card
+    classes = IMAGE_SETS[card.data].classes if card.data in IMAGE_SETS else ()
+    if classes and len(card.classes) == len(classes):
+        checkpoint = replace(loaded.checkpoint, card=replace(card, classes=classes))
+        loaded = replace(loaded, checkpoint=checkpoint)
+    device = choose_device()
+    if device.type == "cuda":  # other accelerators lack float64, the type of times
+        loaded.checkpoint.field.to(device)
+    return loaded
+
+
+def _side(key: str, loaded: ForeignCheckpoint, same_path: bool) -> ImageSide:
+    checkpoint = loaded.checkpoint
+    card, name = checkpoint.card, key.rpartition("@")[0] or checkpoint.card.name
+    return ImageSide(
+        name=name,
+        label=name if same_path else scheduler(card.path).label,
+        path=card.path,
+        classes=card.classes if checkpoint.conditional else (),
+        shape=checkpoint.shape,
+        images=card.images,
+        planned=card.planned,
+        about="" if loaded.origin == "flowviz" else loaded.about,
+    )
+
+
+def compute_pieces(
+    progress: Progress,
+    compute: Callable[..., Any],
+    pieces: Sequence[Piece],
+    sides: Sequence[Loaded],
+    *,
+    doing: str,
+    **given: Any,
+) -> Iterator[tuple[int, Any]]:
+    """Computes pieces in parallel; yields index and result of each as it ends.
+
+    `compute(piece, checkpoint=..., should_stop=..., **given)` makes the result of a piece.
+    """
+    checkpoints = {each.key: each.checkpoint for each in sides}
+    work = [
+        partial(
+            progress.cached,
+            compute,
+            piece,
+            checkpoint=checkpoints[piece.checkpoint],
+            should_stop=progress.should_stop,
+            **given,
+        )
+        for piece in pieces
+    ]
+    return progress.in_parallel(work, doing=doing)
+
+
+def compute_sides(
+    config: ImagesConfig,
+    live: LiveImages | None,
+    progress: Progress | None,
+    compute: Callable[..., Any],
+    *,
+    n: int,
+    doing: str,
+    at: int = 0,
+) -> Iterator[Sides]:
+    """Computes one piece of n images for each side, in parallel; yields after each."""
+    sides, found = load_sides(config, live), {}
+    pieces = [
+        Piece(checkpoint=each.key, config=config.drawn(each.side, n), at=at) for each in sides
+    ]
+    for k, result in compute_pieces(progress or Progress(), compute, pieces, sides, doing=doing):
+        found[k] = (sides[k].side, result)
+        yield Sides(results=tuple(found[i] for i in sorted(found)))
+
+
+def origin(sides: Sequence[ImageSide]) -> list[Finding]:
+    """How long the sides were trained, and what was assumed of files of other projects."""
+    told, found = [], []
+    for side in sides:
+        if side.images:
+            of = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
+            told.append(f"{side.name} was trained on {side.images / 1e6:.2f}{of} M images")
+    if told:
+        text = f"{'; '.join(told)}."
+        seen = [side.images for side in sides if side.images]
+        if len(seen) == 2 and max(seen) > 1.05 * min(seen):
+            text += (
+                " The two were not trained equally long: compare when their images form, not how "
+                "good they are."
+            )
+        found.append(Finding(lead="Training", text=text, detail=True))
+    return found + [
+        Finding(lead=side.name, text=side.about, detail=True) for side in sides if side.about
+    ]

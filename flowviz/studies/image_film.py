@@ -1,0 +1,177 @@
+"""When is an image decided? States and predictions of the same noise over time, on two sides."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.datasets.images import montage
+from flowviz.experiments.image_views import Film, film
+from flowviz.figures import curves, theme
+from flowviz.figures.images import Mosaic, mosaics
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.studies._images import (
+    ImagesConfig,
+    LiveImages,
+    Piece,
+    Sides,
+    compute_sides,
+    origin,
+)
+from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
+
+__all__ = ["COUNT", "STUDY", "ImageFilmConfig"]
+
+COUNT = 5
+"""Images of a film."""
+STRIP = 9
+"""Times of the figure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFilmConfig(ImagesConfig):
+    """A film of the same noise on each side."""
+
+    frames: int = setting(
+        41, "Frames", bounds=(2, 401), advanced=True, help="Number of times, equally spaced."
+    )
+    t: float = setting(
+        0.5, "Time t", bounds=(0.0, 1.0), display=True, help="0 is noise, 1 is data."
+    )
+    image: int = setting(
+        1, "Image", bounds=(1, COUNT), display=True, help="The image that is shown."
+    )
+
+
+def compute(
+    config: ImageFilmConfig, *, field: LiveImages | None = None, progress: Progress | None = None
+) -> Iterator[Sides]:
+    """Computes the `Film` of each side; see `compute_sides`."""
+    doing = "following the images"
+    return compute_sides(
+        config, field, progress, film_piece, n=COUNT, at=config.frames, doing=doing
+    )
+
+
+def film_piece(
+    piece: Piece, *, checkpoint: ImageCheckpoint, should_stop: Callable[[], bool] | None = None
+) -> Film:
+    """The film of a piece, of the checkpoint that it names."""
+    return film(checkpoint, piece.config, frames=piece.at, should_stop=should_stop)
+
+
+def draw(config: ImageFilmConfig, result: Sides, *, dark: bool = False) -> list[NamedFigure]:
+    """Nine times of one image, and how its prediction settles while the noise goes."""
+    panels, lines = [], []
+    for side, shot in result.results:
+        colour = theme.path_colour(side.path, dark=dark)
+        at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
+        images = np.concatenate(
+            [kind[at, config.image - 1] for kind in (shot.states, shot.predictions)]
+        )
+        panels.append(Mosaic(label=side.label, colour=colour, pixels=montage(images, len(at))))
+        heads = [f"{t:.2f}" for t in shot.times[at]]
+        left = shot.remaining.mean(axis=1)
+        for label, y, dash in (
+            ("prediction still to change", left / left[0], "solid"),
+            ("noise in the state", shot.noise, "dot"),
+        ):
+            lines.append(
+                curves.Curve(
+                    label=f"{label}, {side.label}", colour=colour, x=shot.times, y=y, dash=dash
+                )
+            )
+    strip = mosaics(panels, rows=["state", "prediction"], columns=heads, dark=dark)
+    plot = curves.curves(lines, x_title="time t  (0 noise, 1 data)", y_title="share", dark=dark)
+    plot.add_vrect(x0=0.9, x1=1, fillcolor="rgba(128,128,128,0.14)", line_width=0, layer="below")
+    plot.update_xaxes(range=[0, 1])
+    return [
+        NamedFigure(
+            name="strip",
+            title=f"image {config.image} over time",
+            alt="The state and the predicted image at several times, for each path.",
+            figure=strip,
+        ),
+        NamedFigure(
+            name="decided",
+            title="when the image is decided",
+            alt="Share of the prediction's change that is left, and share of noise in the state, "
+            "over time.",
+            figure=plot,
+        ),
+    ]
+
+
+def table(config: ImageFilmConfig, result: Sides) -> Columns:
+    """One row for each side and time."""
+    return stacked(
+        [
+            {
+                "checkpoint": side.name,
+                "t": shot.times,
+                "noise": shot.noise,
+                "remaining": shot.remaining.mean(axis=1),
+            }
+            for side, shot in result.results
+        ]
+    )
+
+
+def say(config: ImageFilmConfig, result: Sides) -> list[Finding]:
+    """How much of the image is decided late, and until when noise dominates."""
+    told, numbers = [], {}
+    for side, shot in result.results:
+        late = last_tenth(shot.times, shot.remaining)
+        half = half_noise(shot.times, shot.noise)
+        told.append(
+            f"{100 * late:.0f} % on {side.label}, where noise is more than half of the "
+            f"state's variance until t = {half:.2f}"
+        )
+        numbers |= {f"{side.name} late": late, f"{side.name} half": half}
+    text = (
+        "of the change of the prediction E[x₁ | xₜ] from noise to the final image, the last tenth "
+        f"of t takes {'; '.join(told)} (means over {COUNT} images)."
+    )
+    return [
+        Finding(lead="Decided in the last tenth of t", text=text, numbers=numbers),
+        *origin([side for side, _ in result.results]),
+    ]
+
+
+def last_tenth(times: NDArray[np.float64], remaining: NDArray[np.float64]) -> float:
+    """The share of the predictions' distance to the final images that the last tenth of t takes.
+
+    Args:
+        times: (T,), increasing.
+        remaining: (T, n), distance of the predictions from the final images.
+    """
+    at = times[0] + 0.9 * (times[-1] - times[0])
+    mean = remaining.mean(axis=1)
+    return float(np.interp(at, times, mean) / max(mean[0], 1e-12))
+
+
+def half_noise(times: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+    """The time after which less than half of a state's variance is noise.
+
+    Args:
+        times: (T,), increasing.
+        noise: (T,), decreasing share of noise in the standard deviation.
+    """
+    return float(np.interp(-np.sqrt(0.5), -noise, times))
+
+
+STUDY = Study(
+    name="image-film",
+    title="When is an image decided?",
+    config=ImageFilmConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="images",
+    seconds=3.0,
+    smallest={"right": "none", "method": "euler", "nfe": 2, "frames": 3},
+)

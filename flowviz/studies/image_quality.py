@@ -1,0 +1,395 @@
+"""How good are images for what they cost? Stored measurements of checkpoints, and new ones."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import plotly.graph_objects as go
+
+from flowviz.checkpoints.images import ImageCheckpoint, is_images, read_quality
+from flowviz.experiments.image_judge import Judge, classifier_judge, classifier_name
+from flowviz.experiments.image_quality import (
+    BATCH,
+    QualityPoint,
+    nfe_configs,
+    points_from,
+    quality_sweep,
+)
+from flowviz.figures import curves, theme
+from flowviz.metrics.images import IMAGE_METRICS
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.solvers import METHODS
+from flowviz.studies._image_points import (
+    JudgedSide,
+    Kind,
+    failures,
+    kind_of,
+    leaders,
+    smallest,
+    value_of,
+)
+from flowviz.studies._images import (
+    ImagesConfig,
+    ImageSide,
+    LiveImages,
+    Loaded,
+    Piece,
+    compute_pieces,
+    load_sides,
+    origin,
+)
+from flowviz.studies.image_straightness import steps_figure
+from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
+
+__all__ = ["STUDY", "ImageQuality", "ImageQualityConfig", "cost"]
+
+NFES = (2, 5, 10, 20, 50)
+"""Budgets at which quality is measured."""
+ADAPTIVE = 60
+"""About the NFE of an adaptive solver, for the estimate of the time."""
+SECONDS = 0.0013
+"""Time of a pass of the shipped networks, per image, on two cores."""
+SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+JUDGE = classifier_name("cifar10")
+"""The classifier that judges new points."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageQualityConfig(ImagesConfig):
+    """Quality against NFE and against training images."""
+
+    judged: int = setting(
+        200,
+        "Images per point",
+        bounds=(2, 50_000),
+        offered=(200, 500, 1_000),
+        help="Of new measurements. The distance has a bias that decreases with this number.",
+    )
+    measure: bool = setting(
+        False,
+        "Measure new points",
+        advanced=True,
+        help="Draw and judge images at these settings, too; otherwise only stored points.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageQuality:
+    """All sides; `unmeasurable` says why new points cannot be measured, "" if they can."""
+
+    sides: tuple[JudgedSide, ...]
+    unmeasurable: str
+
+
+def compute(
+    config: ImageQualityConfig,
+    *,
+    field: LiveImages | None = None,
+    progress: Progress | None = None,
+) -> Iterator[ImageQuality]:
+    """Reads stored points, and with `measure` adds new ones; yields after each.
+
+    Raises:
+        ValueError: a checkpoint cannot be read, or new points cannot be measured.
+    """
+    progress, sides = progress or Progress(), load_sides(config, field)
+    try:
+        judge, reason = progress.cached(classifier_judge, JUDGE), ""
+    except ValueError as error:
+        judge, reason = None, str(error)
+    if judge is not None and sides[0].side.shape[1:] != (judge.card.size, judge.card.size):
+        size = sides[0].side.shape[-1]
+        reason = (
+            f"The classifier judges images of {judge.card.size} × {judge.card.size}, not of "
+            f"{size} × {size}."
+        )
+    found = [stored(each, judge) for each in sides]
+    yield ImageQuality(sides=tuple(found), unmeasurable=reason)
+    if not config.measure:
+        return
+    if reason:
+        raise ValueError(reason)
+    pieces = [
+        (k, Piece(checkpoint=each.key, config=wanted))
+        for k, each in enumerate(sides)
+        for wanted in budgets(config, each)
+    ]
+    pieces.sort(key=lambda piece: piece[1].config.nfe)
+    known = {each.key: own.points for each, own in zip(sides, found, strict=True)}
+    work = [piece for _, piece in pieces]
+    given = {"judge": judge, "known": known, "doing": "drawing and judging images"}
+    for place, point in compute_pieces(progress, judge_piece, work, sides, **given):
+        k = pieces[place][0]
+        points = {each.key: each for each in (*found[k].points, point)}
+        found[k] = replace(found[k], points=tuple(points.values()))
+        yield ImageQuality(sides=tuple(found), unmeasurable=reason)
+
+
+def judge_piece(
+    piece: Piece,
+    *,
+    checkpoint: ImageCheckpoint,
+    judge: Judge,
+    known: Mapping[str, Sequence[QualityPoint]],
+    should_stop: Callable[[], bool] | None = None,
+) -> QualityPoint:
+    """The quality of a piece, or the stored one of the same config."""
+    (point,) = quality_sweep(
+        checkpoint,
+        [piece.config],
+        judge,
+        known=known[piece.checkpoint],
+        should_stop=should_stop,
+    )
+    return point
+
+
+def budgets(config: ImageQualityConfig, of: Loaded) -> list[Any]:
+    """The configs of new points: one for an adaptive solver, else one for each of NFES."""
+    wanted = config.drawn(of.side, config.judged)
+    return [wanted] if wanted.adaptive else nfe_configs(wanted, NFES)
+
+
+def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
+    """Estimated seconds of new points, on two cores with networks of the shipped size."""
+    asked = [each for of in sides for each in budgets(config, of)]
+    passes = [
+        (ADAPTIVE if each.adaptive else each.nfe)
+        * (2 if each.classes and each.guidance != 1 else 1)
+        for each in asked
+    ]
+    return SECONDS * sum(passes) * -(-config.judged // BATCH) * BATCH
+
+
+def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
+    """What is stored beside a checkpoint of flowviz, without numbers of another classifier."""
+    name, kept, left_out = of.key.rpartition("@")[0] or of.key, {}, ""
+    if is_images(name):
+        kept = read_quality(name)
+    if kept.get("sha256") != of.checkpoint.card.sha256:
+        kept = {}
+    if kept.get("protocol") and judge is not None and not judge.measured(kept):
+        left_out = (
+            f"the numbers stored beside {of.side.name} are those of another classifier than the "
+            "shipped one and are left out; move that file away and measure again by `python -m "
+            f"flowviz evaluate {of.side.name} --save`."
+        )
+        kept = {"steps": kept.get("steps")}
+    return JudgedSide(
+        side=of.side,
+        points=tuple(points_from(kept)),
+        training=tuple(sorted(kept.get("training", []), key=lambda entry: entry["images"])),
+        steps=kept.get("steps") or {},
+        left_out=left_out,
+    )
+
+
+def draw(
+    config: ImageQualityConfig, result: ImageQuality, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Each measure against NFE, the distance over training, and stored steps."""
+    points = [point for side in result.sides for point in side.points]
+    named = [name for name in IMAGE_METRICS if any(value_of(p, name) is not None for p in points)]
+    figures = [_against_nfe(result, name, dark) for name in named]
+    lines = [
+        curves.Curve(
+            label=f"{each.side.label}, NFE {each.training[-1]['nfe']:.0f}",
+            colour=theme.path_colour(each.side.path, dark=dark),
+            x=np.array([entry["images"] / 1e6 for entry in each.training]),
+            y=np.array([entry["frechet"] for entry in each.training]),
+            floor=each.training[-1].get("floor"),
+        )
+        for each in result.sides
+        if each.training
+    ]
+    if lines:
+        rows = [{"run": c.label, "million_images": c.x, "frechet": c.y} for c in lines]
+        plot = curves.curves(
+            lines,
+            x_title="training images, millions",
+            y_title=IMAGE_METRICS["frechet"].label,
+            floor_label="real test images",
+            log_y=True,
+            markers=True,
+            dark=dark,
+        )
+        figures.append(
+            NamedFigure(
+                name="training",
+                title="quality against training images",
+                alt="Fréchet distance in classifier features over training, for each path.",
+                figure=plot,
+                half=True,
+                columns=stacked(rows),
+            )
+        )
+    walked = [(each.side, each.steps) for each in result.sides if each.steps]
+    return [*figures, steps_figure(walked, dark=dark)] if walked else figures
+
+
+class Line(NamedTuple):
+    """One curve of a measure: points of one side and kind, and of one protocol of FID."""
+
+    side: ImageSide
+    kind: Kind
+    protocol: str
+    points: tuple[QualityPoint, ...]
+
+
+def _lines(result: ImageQuality, name: str) -> list[Line]:
+    found = []
+    for each in result.sides:
+        own = [p for p in each.points if value_of(p, name) is not None]
+
+        def group(p: QualityPoint) -> tuple[Kind, str]:
+            return kind_of(p), p.fid_protocol if name == "fid" else ""
+
+        own.sort(key=lambda p: (str(group(p)), p.nfe))
+        found += [Line(each.side, *key, tuple(along)) for key, along in groupby(own, group)]
+    return found
+
+
+def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
+    lines, metric = _lines(result, name), IMAGE_METRICS[name]
+    kinds = sorted({line.kind for line in lines}, key=str)
+    protocols = sorted({line.protocol for line in lines if line.protocol})
+    drawn, symbols = [], {}
+    for line in lines:
+        k, told = kinds.index(line.kind), _describe(line.kind, kinds, line.side.classes)
+        if len(protocols) > 1:
+            told += f", protocol {protocols.index(line.protocol) + 1}"
+        label = f"{line.side.label}, {METHODS[line.kind.solver].label}, {told}"
+        symbols[label] = SYMBOLS[k % len(SYMBOLS)]
+        drawn.append(
+            curves.Curve(
+                label=label,
+                colour=theme.path_colour(line.side.path, dark=dark),
+                x=np.array([p.nfe for p in line.points], dtype=float),
+                y=np.array([value_of(p, name) for p in line.points], dtype=float),
+                floor=line.points[0].floor if metric.floored else None,
+                dash=DASHES[k % len(DASHES)],
+            )
+        )
+    plot = curves.curves(
+        drawn,
+        x_title="number of function evaluations (NFE)",
+        y_title=metric.label,
+        floor_label="real test images",
+        log_x=True,
+        log_y=not metric.share,
+        markers=True,
+        x_ticks=TICKS,
+        dark=dark,
+    )
+    plot.for_each_trace(
+        lambda trace: trace.update(marker={"symbol": symbols[trace.name], "size": 7}),
+        selector=lambda trace: trace.name in symbols,
+    )
+    if metric.share:
+        plot.update_yaxes(range=[0, 1], tickformat=".0%")
+    legend = 70 + 20 * (len(drawn) + 1)  # its own room, so that all plots have the same height
+    plot.update_layout(height=300 + legend, margin_b=legend, legend_y=-0.2)
+    if protocols:
+        _state(plot, protocols)
+    return NamedFigure(
+        name=name,
+        title=f"{metric.label} against NFE",
+        alt=f"{metric.label} against the number of function evaluations, for each path.",
+        figure=plot,
+        half=True,
+    )
+
+
+def _state(plot: go.Figure, protocols: Sequence[str]) -> None:
+    """Writes above the curves how FID was measured."""
+    several = len(protocols) > 1
+    lines = [f"{i}: {each}" if several else each for i, each in enumerate(protocols, start=1)]
+    corner = {"x": 0, "y": 1, "xref": "paper", "yref": "paper", "yanchor": "bottom"}
+    plot.add_annotation(
+        text="<br>".join(lines),
+        **corner,
+        xanchor="left",
+        align="left",
+        showarrow=False,
+        font_size=11,
+    )
+    plot.update_layout(margin_t=16 + 16 * len(lines), height=plot.layout.height + 16 * len(lines))
+
+
+def _describe(kind: Kind, kinds: Sequence[Kind], names: Sequence[str]) -> str:
+    """What distinguishes the points of a curve from those of other kinds."""
+    chosen = " and ".join(names[k] if k < len(names) else f"class {k}" for k in kind.classes)
+    several = {name: len({getattr(k, name) for k in kinds}) > 1 for name in Kind._fields}
+    parts = [
+        chosen,
+        "no class" if kind.guidance is None else f"w = {kind.guidance:g}",
+        f"{kind.grid} grid" if len({k.grid for k in kinds if k.grid}) > 1 and kind.grid else "",
+        f"seed {kind.seed}" if several["seed"] else "",
+        f"{kind.n:,} images" if len(kinds) == 1 or several["n"] else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def table(config: ImageQualityConfig, result: ImageQuality) -> Columns:
+    """One row for each point; what was not measured is NaN."""
+    return stacked(
+        [
+            {
+                "checkpoint": each.side.name,
+                "path": each.side.path,
+                "classes": " ".join(map(str, p.classes)),
+                **{name: getattr(p, name) for name in ("solver", "grid", "n", "seed", "nfe")},
+                **{
+                    name: np.array([value], dtype=float)
+                    for name, value in [
+                        ("guidance", p.guidance),
+                        *((name, value_of(p, name)) for name in IMAGE_METRICS),
+                    ]
+                },
+            }
+            for each in result.sides
+            for p in each.points
+        ]
+    )
+
+
+def say(config: ImageQualityConfig, result: ImageQuality) -> list[Finding]:
+    """The smallest distances, who leads with few evaluations, and what fails at the end."""
+    sides = result.sides
+    found = [
+        *([smallest(sides)] if any(each.points for each in sides) else []),
+        *leaders(sides),
+        *(finding for each in sides for finding in failures(each)),
+        *(Finding(lead="Left out", text=each.left_out) for each in sides if each.left_out),
+    ]
+    if not any(each.points for each in sides):
+        found.append(Finding(text="no measurements are stored beside these checkpoints."))
+    method = (
+        "The Fréchet distance is that of features of the shipped CIFAR-10 classifier: smaller is "
+        "better, it decreases with the number of images, and it has another scale than FID. The "
+        "floor is the distance of as many real test images. Snapshots of a training are measured "
+        "by `python -m flowviz evaluate NAME --snapshots RUN --save`."
+    )
+    found.append(Finding(text=method, detail=True))
+    if result.unmeasurable:
+        text = f"New points cannot be measured. {result.unmeasurable}"
+        found.append(Finding(text=text, detail=True))
+    return [*found, *origin([each.side for each in sides])]
+
+
+STUDY = Study(
+    name="image-quality",
+    title="How good are images for what they cost?",
+    config=ImageQualityConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    page="images",
+    seconds=1.0,
+)

@@ -1,0 +1,190 @@
+"""How straight are trajectories in the space of pixels, and what do steps of equal error cost?"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.experiments.image_views import adaptive_steps, pixel_straightness
+from flowviz.figures import curves, theme
+from flowviz.figures.images import Steps, step_sizes
+from flowviz.progress import Progress
+from flowviz.settings import setting
+from flowviz.straightness import Straightness
+from flowviz.studies._images import (
+    ImagesConfig,
+    ImageSide,
+    LiveImages,
+    Piece,
+    Sides,
+    compute_sides,
+    origin,
+)
+from flowviz.studies.study import Columns, Finding, NamedFigure, Study, Summary, stacked
+
+__all__ = ["STUDY", "ImageStraightnessConfig", "steps_figure"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageStraightnessConfig(ImagesConfig):
+    """Trajectories of a few images on each side, followed by an adaptive solver."""
+
+    images: int = setting(
+        4, "Images", bounds=(1, 64), advanced=True, help="Number of trajectories on each side."
+    )
+
+
+def compute(
+    config: ImageStraightnessConfig,
+    *,
+    field: LiveImages | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Sides]:
+    """Computes steps and `Straightness` of each side, see `adaptive_steps`; and `compute_sides`."""
+    doing = "following trajectories"
+    return compute_sides(config, field, progress, follow_piece, n=config.images, doing=doing)
+
+
+def follow_piece(
+    piece: Piece, *, checkpoint: ImageCheckpoint, should_stop: Callable[[], bool] | None = None
+) -> tuple[dict[str, Any], Straightness]:
+    """Steps and straightness of a piece, of the checkpoint that it names."""
+    given = {"tol": piece.config.tol, "should_stop": should_stop}
+    steps = adaptive_steps(checkpoint, piece.config, **given)
+    return steps, pixel_straightness(checkpoint, piece.config, **given)
+
+
+def draw(
+    config: ImageStraightnessConfig, result: Sides, *, dark: bool = False
+) -> list[NamedFigure]:
+    """Deviation from the chord over time, and the steps of the adaptive solver."""
+    lines = [
+        curves.Curve(
+            label=side.label,
+            colour=theme.path_colour(side.path, dark=dark),
+            x=straight.times,
+            y=straight.deviations / straight.displacement,
+        )
+        for side, (_, straight) in result.results
+    ]
+    deviations = NamedFigure(
+        name="deviations",
+        title="deviation from the chord over time",
+        alt="Squared difference of velocity and chord over time, for each path.",
+        figure=curves.curves(
+            lines,
+            x_title="time t  (0 noise, 1 data)",
+            y_title="E|(x₁ − x₀) − v|² ÷ E|x₁ − x₀|²",
+            log_y=True,
+            dark=dark,
+        ),
+        half=True,
+    )
+    steps = steps_figure([(side, steps) for side, (steps, _) in result.results], dark=dark)
+    return [deviations, steps]
+
+
+def steps_figure(
+    solves: Sequence[tuple[ImageSide, dict[str, Any]]], *, dark: bool = False
+) -> NamedFigure:
+    """The step sizes of Dormand and Prince's method, of each side that has any."""
+    drawn = [
+        Steps(
+            label=f"{side.label}, NFE {steps['nfe']}",
+            colour=theme.path_colour(side.path, dark=dark),
+            times=np.asarray(steps["times"], dtype=float),
+            rejected=np.asarray(steps["rejected"], dtype=float).reshape(-1, 2),
+        )
+        for side, steps in solves
+    ]
+    return NamedFigure(
+        name="steps",
+        title="adaptive step sizes over time",
+        alt="Step size of an adaptive solver over time, for each path; crosses were rejected.",
+        figure=step_sizes(drawn, dark=dark),
+        half=True,
+        columns=stacked(
+            [
+                {"path": side.path, "t": each.times[:-1], "size": np.diff(each.times)}
+                for (side, _), each in zip(solves, drawn, strict=True)
+            ]
+        ),
+    )
+
+
+def table(config: ImageStraightnessConfig, result: Sides) -> Columns:
+    """One row for each side and time."""
+    return stacked(
+        [
+            {
+                "checkpoint": side.name,
+                "t": straight.times,
+                "deviation": straight.deviations,
+            }
+            for side, (_, straight) in result.results
+        ]
+    )
+
+
+def say(config: ImageStraightnessConfig, result: Sides) -> list[Finding]:
+    """How much longer than their chords trajectories are, and what that costs a solver."""
+    found = []
+    for side, (steps, straight) in result.results:
+        late = last_tenth(straight)
+        longer = 100 * (straight.arc_over_chord - 1)
+        text = (
+            f"trajectories are {longer:.1f} % longer than their chords; S is "
+            f"{straight.relative:.3f} of the squared chord, of which the last tenth of t makes "
+            f"{100 * late:.0f} %; at a tolerance of {config.tol:g} the adaptive solver takes "
+            f"{steps['nfe']} evaluations."
+        )
+        numbers = {"longer": longer, "S": straight.relative, "nfe": steps["nfe"]}
+        found.append(Finding(lead=side.label, text=text, numbers=numbers))
+    text = (
+        f"Trajectories of {config.images} images by Dormand and Prince's method, in the space of "
+        "all pixels. Guidance changes the velocity field, hence the straightness."
+    )
+    found.append(Finding(text=text, detail=True))
+    return [*found, *origin([side for side, _ in result.results])]
+
+
+def last_tenth(straight: Straightness) -> float:
+    """The share of S that arises after t = 0.9."""
+    times, d = straight.times, straight.deviations
+    made = np.concatenate([[0.0], np.cumsum(np.diff(times) * (d[1:] + d[:-1]) / 2)])
+    return float(1 - np.interp(0.9, times, made) / max(made[-1], 1e-300))
+
+
+def summarise(config: ImageStraightnessConfig, result: Sides) -> Summary:
+    """S, its relation to the chord, and the NFE."""
+    return Summary(
+        title="Straightness in the space of pixels",
+        heads=["path", "S, sum over pixels", "S ÷ E|x₁ − x₀|²", "arc ÷ chord", "NFE of dopri5"],
+        rows=[
+            [
+                side.label,
+                f"{straight.deviation:.1f}",
+                f"{straight.relative:.4f}",
+                f"{straight.arc_over_chord:.4f}",
+                str(steps["nfe"]),
+            ]
+            for side, (steps, straight) in result.results
+        ],
+    )
+
+
+STUDY = Study(
+    name="image-straightness",
+    title="How straight are trajectories of images?",
+    config=ImageStraightnessConfig,
+    compute=compute,
+    draw=draw,
+    table=table,
+    say=say,
+    summarise=summarise,
+    page="images",
+    seconds=5.0,
+    smallest={"right": "none", "image_class": "none", "tol": 0.1, "images": 1},
+)
