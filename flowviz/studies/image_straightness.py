@@ -42,7 +42,7 @@ def compute(
     field: LiveImages | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Sides]:
-    """Computes steps and `Straightness` of each side, see `adaptive_steps`; and `compute_sides`."""
+    """Computes `adaptive_steps` and `Straightness` of each side; see `compute_sides`."""
     doing = "following trajectories"
     return compute_sides(config, field, progress, follow_piece, n=config.images, doing=doing)
 
