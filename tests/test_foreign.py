@@ -562,9 +562,9 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, averages):
         (tampered(weights, **{"out.2.bias": [0.0, 0.0, 0.0]}), r"lacks 'out\.2\.bias'"),
         (tampered(weights, **{"out.2.bias": torch.eye(3).to_sparse()}), "not a plain tensor"),
         (tampered(weights, **{"label_emb.weight": torch.zeros(10, 128)}), "no null class"),
-        ({"ema_model": {"layer.weight": torch.zeros(3)}}, "of no kind that flowviz knows"),
+        ({"ema_model": {"layer.weight": torch.zeros(3)}}, "of no known format"),
         ({"model": {"shadow_params.0": torch.zeros(3)}}, "by number alone"),
-        ({"step": 3}, r"of no kind that flowviz knows.*it has 'step'.*state_dict"),
+        ({"step": 3}, r"of no known format.*it has 'step'.*state_dict"),
         ([1, 2, 3], "holds no weights by name"),
         # A tensor that is one number in the file and terabytes by its shape.
         (

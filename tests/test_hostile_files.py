@@ -3,6 +3,8 @@
 import io
 import json
 import pickle
+import pickletools
+import random
 import resource
 import struct
 import threading
@@ -120,7 +122,7 @@ def test_archives_of_many_entries_or_tensors_are_refused(monkeypatch):
     buffer = io.BytesIO()
     torch.save({f"x.{i}": base[i : i + 1] for i in range(2000)}, buffer)
     start = time.process_time()
-    with pytest.raises(CheckpointError, match="no kind that flowviz knows") as caught:
+    with pytest.raises(CheckpointError, match="no known format") as caught:
         load_foreign_bytes(buffer.getvalue(), "shared.pt")
     assert_short(caught)
     monkeypatch.setattr(pickled, "MAX_DIRECTORY_BYTES", 5_000)
@@ -199,7 +201,7 @@ def test_files_with_every_length_of_header_are_read(tmp_path, kind):
         content = safetensors.torch.save({"x": torch.zeros(2)})
 
         def read(content):
-            with pytest.raises(CheckpointError, match="no kind that flowviz knows"):
+            with pytest.raises(CheckpointError, match="no known format"):
                 load_foreign_bytes(content, "x.safetensors")
 
     least = int.from_bytes(content[:8], "little")
@@ -306,3 +308,23 @@ def test_full_disk_keeps_both_files(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         checkpoints.rewrite_quality(file, {"w2": 2.0})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_opcodes_give_one_sentence(seed):
+    """Programs of every opcode, with fragments of a real file among them."""
+    generator = random.Random(seed)
+    saved = io.BytesIO()
+    torch.save({"ema_model": {"out.2.weight": torch.zeros(2, 3)}, "step": 3}, saved)
+    with zipfile.ZipFile(saved) as opened:
+        whole = opened.read("archive/data.pkl")
+    codes = [opcode.code.encode("latin-1") for opcode in pickletools.opcodes]
+    for _ in range(150):
+        program = b"\x80\x02}"
+        for _ in range(generator.randrange(1, 30)):
+            start = generator.randrange(len(whole))
+            fragment = whole[start : start + generator.randrange(1, 60)]
+            program += generator.choice([generator.choice(codes), fragment, whole[2:-1]])
+        with pytest.raises(CheckpointError) as caught:
+            load_foreign_bytes(archive(program + b".", "archive"), "random.pt")
+        assert_short(caught)

@@ -40,7 +40,7 @@ class DiscreteTime(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """K of the network, 0 if it knows no classes."""
+        """K of the network, 0 without classes."""
         return self.network.num_classes
 
     def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -79,7 +79,7 @@ class Retimed(nn.Module):
 
     @property
     def num_classes(self) -> int:
-        """K of the network, 0 if it knows no classes."""
+        """K of the network, 0 without classes."""
         return self.network.num_classes
 
     def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:

@@ -155,7 +155,7 @@ def _read(contents: Contents, source: str, assume: Assumptions) -> ForeignCheckp
         labels = " or ".join(entry.label for entry in FORMATS.values())
         has = ", ".join(shown(key) for key in list(contents.saved)[:3]) or "nothing by name"
         raise CheckpointError(
-            f"{source} is of no kind that flowviz knows: it must hold the weights of {labels}; it "
+            f"{source} is of no known format: it must hold the weights of {labels}; it "
             f"has {has}. Save model.state_dict() alone."
         )
     averaged = {name: each.averaged for name, each in sets.items()}

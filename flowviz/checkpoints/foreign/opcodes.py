@@ -2,9 +2,9 @@
 
 A pickle is a program for a stack machine. `Machine` builds only None, numbers, strings, bytes,
 tuples, lists, dicts with string keys, and `StoredTensor`s. Every other object becomes `Skipped`:
-nothing is imported, called, hashed or printed. Each opcode costs O(1) beside the bytes and stack
-items that it consumes, and the number of opcodes is bounded, so that no file takes long or much
-memory. Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
+nothing is imported, called, hashed or printed. An opcode costs O(1) for each byte and stack item
+that it consumes, and the number of opcodes is bounded, so that no file takes long or much memory.
+Opcodes: https://github.com/python/cpython/blob/main/Lib/pickletools.py
 """
 
 import math

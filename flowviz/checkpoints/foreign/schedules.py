@@ -95,8 +95,8 @@ def read_schedule(entries: Mapping[str, Any] | None, assume: Assumptions, name: 
         return _exploding(entries, assume, name)
     if kind not in LEVELS and (not isinstance(kind, str) or assume.predicts is None):
         raise CheckpointError(
-            f"{name} has the scheduler {shown(kind)}, which flowviz does not know; say what the "
-            "network predicts with --predicts flow, or --predicts noise."
+            f"{name} has the scheduler {shown(kind)}, which flowviz does not support; state what "
+            "the network predicts by --predicts flow or --predicts noise."
         )
     return _levels(entries, LEVELS.get(kind, {}), assume, name)
 

@@ -62,7 +62,7 @@ def find_sets(
 
     Args:
         saved: content of a file.
-        recognised: whether a format knows a group of tensors.
+        recognised: whether a format recognises a group of tensors.
         source: names the file in errors.
 
     Raises:
@@ -142,7 +142,7 @@ def read_weights(tensors: Mapping[str, Any], size: int, source: str) -> dict[str
     """The values of tensors, after a check that they are real numbers.
 
     Args:
-        tensors: `Tensor`s, `StoredTensor`s or what stands in their place in the file, by name.
+        tensors: `Tensor`s, `StoredTensor`s or other values of the file, by name.
         size: bytes of the file, which the tensors must not exceed.
         source: names the file in errors.
 

@@ -93,7 +93,7 @@ def _read(found: Found, assume: Assumptions) -> Model:
         known = key in MODEL or key in IGNORED or key.startswith("_")
         if not known and value not in (None, False):
             raise CheckpointError(
-                f"{name} has a config with the entry {shown(key)}, which flowviz does not know."
+                f"{name} has a config with the entry {shown(key)}, which flowviz does not support."
             )
     config = MODEL | {key: value for key, value in found.config.items() if key in MODEL}
     size, about = _size(found.config.get("sample_size"), assume, name)
