@@ -30,12 +30,11 @@ def figure_bytes(figure: go.Figure, suffix: str, *, width_mm: float | None = Non
 
     Args:
         figure: the figure; it is not changed.
-        suffix: one of FORMATS. HTML needs no further package; the others need kaleido and Chrome
-            or Chromium.
+        suffix: one of FORMATS. All but html need Chrome or Chromium.
         width_mm: printed width in millimetres; the figure's own, or WIDTH_PIXELS, by default.
 
     Raises:
-        ValueError: the suffix is unknown, or kaleido or the browser is missing.
+        ValueError: the suffix is unknown, or the browser is missing.
     """
     if suffix not in FORMATS:
         raise ValueError(f"A figure file must end in .{', .'.join(FORMATS)}; got .{suffix}.")
@@ -49,8 +48,8 @@ def figure_bytes(figure: go.Figure, suffix: str, *, width_mm: float | None = Non
         return figure.to_image(suffix, width=width, height=figure.layout.height, scale=scale)
     except Exception as error:  # kaleido has no common base of its errors
         raise ValueError(
-            f"A .{suffix} figure needs the package kaleido (pip install 'flowviz[figures]') and "
-            f"Chrome or Chromium; got {type(error).__name__}. A .html figure needs neither."
+            f"A .{suffix} figure needs Chrome or Chromium, which was not found or failed "
+            f"({type(error).__name__}); a .html figure does not."
         ) from error
 
 
