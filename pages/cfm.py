@@ -4,6 +4,7 @@ import streamlit as st
 
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, field_picker, study_view
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 losses, gradients, variance = (STUDIES[n] for n in ("losses", "gradients", "target-variance"))
@@ -36,4 +37,4 @@ try:
     st.subheader("The constant is the variance of the target, and minibatch OT lowers it")
     study_view.show(variance, variance.config.build(values))
 except ValueError as error:
-    st.error(f"This cannot be measured. {error}", icon=":material/error:")
+    failed("This cannot be measured.", error)

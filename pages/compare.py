@@ -3,13 +3,14 @@
 import streamlit as st
 
 from flowviz.ui import compare, study_view
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 try:
     page = compare.pick()
     result = compare.sides(page)
 except ValueError as error:
-    st.error(f"This flow cannot be shown. {error}", icon=":material/error:")
+    failed("This flow cannot be shown.", error)
     st.stop()
 
 

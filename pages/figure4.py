@@ -5,6 +5,7 @@ import streamlit as st
 from flowviz.experiments.figure4 import DATA
 from flowviz.studies.figure4 import STUDY, Figure4Config, picture
 from flowviz.ui import controls, field_picker, study_view, work
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 
@@ -22,7 +23,7 @@ try:
         STUDY, config, live=live, invite="" if quick else None, filename="flowviz-figure4"
     )
 except ValueError as error:
-    st.error(f"This sheet cannot be made. {error}", icon=":material/error:")
+    failed("This sheet cannot be made.", error)
     st.stop()
 result = work.store().get(study_view.token(STUDY, config))
 if result is not None:

@@ -1,8 +1,7 @@
 """Images from noise: two paths from the same noise, what they cost and when a picture forms."""
 
-import streamlit as st
-
 from flowviz.ui import images
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 headed("Images from noise")
@@ -10,5 +9,5 @@ page = images.pick(images.pick_view())
 try:
     images.show(page)
 except ValueError as error:
-    st.error(f"These images cannot be drawn. {error}", icon=":material/error:")
+    failed("These images cannot be drawn.", error)
 images.opener()

@@ -5,6 +5,7 @@ import streamlit as st
 from flowviz.schedulers import LEARNED
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, field_picker, study_view, work
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 FLOWS = [STUDIES[f"learned-{name}"] for name in ("trajectories", "straightness", "cost")]
@@ -67,4 +68,4 @@ try:
         lane="long",
     )
 except ValueError as error:
-    st.error(f"This cannot be measured. {error}", icon=":material/error:")
+    failed("This cannot be measured.", error)

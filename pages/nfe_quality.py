@@ -12,6 +12,7 @@ from flowviz.studies.nfe_quality import NfeQualityConfig
 from flowviz.studies.steps import STUDY as STEPS
 from flowviz.studies.steps import StepsConfig
 from flowviz.ui import controls, state, study_view
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 VIEWS = {"curves": "Cost and quality", "steps": "Adaptive steps", "all": "All data sets"}
@@ -49,4 +50,4 @@ try:
             button="Measure all data sets",
         )
 except ValueError as error:
-    st.error(f"This study cannot be shown. {error}", icon=":material/error:")
+    failed("This study cannot be shown.", error)

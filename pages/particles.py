@@ -1,8 +1,7 @@
 """One path run three ways: by pairs, by its flow and by a diffusion of the same densities."""
 
-import streamlit as st
-
 from flowviz.ui import particles
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 headed("ODE or SDE: different trajectories, the same densities")
@@ -13,5 +12,5 @@ try:
         particles.player(page, found)
         particles.figures(page, found)
 except ValueError as error:
-    st.error(f"These particles cannot be shown. {error}", icon=":material/error:")
+    failed("These particles cannot be shown.", error)
 particles.equations(page.config.path)

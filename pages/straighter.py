@@ -6,6 +6,7 @@ from flowviz.datasets import DATASETS
 from flowviz.experiments.unlimited import learned_names, network_names
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, data_picker, state, study_view
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 CLAIMS = {
@@ -122,4 +123,4 @@ st.markdown(TEXTS[claim])
 try:
     {"training": training, "sampling": sampling, "unlimited": unlimited}[claim]()
 except ValueError as error:
-    st.error(f"This cannot be measured. {error}", icon=":material/error:")
+    failed("This cannot be measured.", error)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, state, study_view
+from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
 titles = {name: STUDIES[name].title for name in STUDIES}
@@ -16,4 +17,4 @@ st.subheader(study.title)
 try:
     study_view.show(study, study.config.build(values))
 except ValueError as error:
-    st.error(f"This study cannot be shown. {error}", icon=":material/error:")
+    failed("This study cannot be shown.", error)

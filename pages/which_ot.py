@@ -4,6 +4,7 @@ import streamlit as st
 
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, study_view
+from flowviz.ui.notices import failed
 
 pairings, flow, cost = (STUDIES[n] for n in ("pairings", "coupled-flow", "transport-cost"))
 
@@ -29,4 +30,4 @@ try:
     st.subheader("From independent pairs to the optimal map: larger minibatches")
     study_view.show(cost, cost.config.build(values), invite="")
 except ValueError as error:
-    st.error(f"This cannot be shown. {error}", icon=":material/error:")
+    failed("This cannot be shown.", error)

@@ -23,6 +23,7 @@ from flowviz.experiments.evaluate import Likelihood
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
 from flowviz.experiments.likelihood import DensityResult, GapResult, PointResult
 from flowviz.fields import LearnedField
+from flowviz.ui.notices import escaped
 
 __all__ = [
     "adopt",
@@ -104,7 +105,7 @@ def pass_over(damages: Iterable[str]) -> None:
     for damage in damages:
         if damage not in told:
             told.add(damage)
-            st.toast(f"A checkpoint was passed over. {damage}", icon=":material/error:")
+            st.toast(f"A checkpoint was passed over. {escaped(damage)}", icon=":material/error:")
 
 
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)

@@ -18,6 +18,7 @@ from flowviz.datasets.uploads import MAX_BYTES
 from flowviz.datasets.word import MAX_LETTERS
 from flowviz.draws import stream
 from flowviz.ui import state
+from flowviz.ui.notices import escaped
 from flowviz.ui.pad import draw_pad, means_pad
 
 __all__ = ["dataset", "pick", "points"]
@@ -68,7 +69,7 @@ def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
             chosen = _BROUGHT[kind][1](spec)
             dataset(chosen)
         except ValueError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(escaped(error), icon=":material/error:")
             chosen = spec
     if _kind(chosen) != kind:
         st.caption(f"Until then it stays with: {dataset(chosen).label}.")

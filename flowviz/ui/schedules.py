@@ -7,6 +7,7 @@ from flowviz.schedulers import SCHEDULERS, Shaped, spec_of
 from flowviz.studies import STUDIES
 from flowviz.studies.schedules import SchedulesConfig
 from flowviz.ui import controls, paths, state, study_view
+from flowviz.ui.notices import escaped
 from flowviz.ui.shaper import Values, shaper
 
 __all__ = ["show"]
@@ -38,7 +39,7 @@ def _plot(own: Shaped) -> None:
     shaper(own, _presets(), key="shaper", on_change=_moved)
     refused = st.session_state.pop(REFUSED, "")
     if refused:
-        st.error(f"This shape cannot be used. {refused}", icon=":material/error:")
+        st.error(f"This shape cannot be used. {escaped(refused)}", icon=":material/error:")
 
 
 def _moved(values: Values) -> None:

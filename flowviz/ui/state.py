@@ -10,7 +10,6 @@ A page that is left and opened again without a link finds its controls as they w
 """
 
 import math
-import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import streamlit as st
 
 from flowviz.bounds import MAX_SEED
+from flowviz.ui.notices import escaped
 
 __all__ = [
     "budget",
@@ -444,21 +444,14 @@ def _enter(slug: str, default: T, parse: Callable[[str], T]) -> str:
             value = default if refused.instead is None else refused.instead
             st.session_state[key] = value
             st.toast(
-                f"**This link's `{slug}` will not do:** {_plain(refused)}. "
-                f"Showing `{value}` instead.",
+                f"**This link's `{slug}` will not do:** {escaped(refused)}. "
+                f"Showing {escaped(value)} instead.",
                 icon=":material/link_off:",
                 duration="infinite",
             )
     elif key not in st.session_state:
         st.session_state[key] = _kept().get(slug, default)
     return key
-
-
-def _plain(refused: ValueError) -> str:
-    """The reason as Markdown without links and pictures, for its words may be a stranger's."""
-    reason = str(refused)
-    reason = reason if len(reason) <= 300 else reason[:299] + "…"
-    return re.sub(r"([\\`\[\]<>$])", r"\\\1", reason)
 
 
 def _leave(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:

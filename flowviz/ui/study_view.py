@@ -11,6 +11,7 @@ from flowviz.progress import Progress
 from flowviz.settings import Config
 from flowviz.studies import Columns, Finding, LiveFields, NamedFigure, Study, Summary
 from flowviz.ui import figure, work
+from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 
 __all__ = ["ASK_SECONDS", "computation", "draw", "findings", "show", "token"]
@@ -141,7 +142,7 @@ def draw(
             _summary(summary)
     for each in said:
         if each.detail:
-            st.caption(str(each))
+            st.caption(escaped(each, None))
 
 
 def _columns(study: Study, config: Config, result: Any, of: NamedFigure) -> Columns:
@@ -155,22 +156,16 @@ def findings(said: list[Finding]) -> None:
         mark = f"{ICONS[each.verdict]} " if each.verdict else ""
         lead = f"**{each.lead}:** " if each.lead else ""
         verdict = f" *[{each.verdict}]*" if each.verdict else ""
-        lines.append(f"- {mark}{lead}{_escaped(each.text)}{verdict}")
+        lines.append(f"- {mark}{lead}{escaped(each.text, None)}{verdict}")
     if lines:
         st.markdown("\n".join(lines))
 
 
 def _summary(summary: Summary) -> None:
     cells = [summary.heads, *summary.rows]
-    rows = ["| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in cells]
+    rows = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in cells]
     line = "|" + ":--|" + "--:|" * (len(summary.heads) - 1)
-    st.markdown("\n".join([f"**{_escaped(summary.title)}**", "", rows[0], line, *rows[1:]]))
-
-
-def _escaped(text: str) -> str:
-    for sign in "\\`*_[]<>$|":
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace(":material", "\\:material")
+    st.markdown("\n".join([f"**{escaped(summary.title)}**", "", rows[0], line, *rows[1:]]))
 
 
 def _written(config: Config) -> Mapping[str, object]:

@@ -32,6 +32,7 @@ from flowviz.training import TrainConfig
 from flowviz.ui import cache, data_picker, figure, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
+from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 from flowviz.ui.work import Placed
 
@@ -206,7 +207,9 @@ def buttons(settings: Settings) -> None:
     current = training()
     live = bool(current and current.work.live)
     if settings.refusal:
-        st.error(settings.refusal[:1].upper() + settings.refusal[1:], icon=":material/error:")
+        st.error(
+            escaped(settings.refusal[:1].upper() + settings.refusal[1:]), icon=":material/error:"
+        )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Start training",
@@ -239,7 +242,7 @@ def _watched(settings: Settings, was_live: bool) -> None:
     current = training()
     st.progress(_share(current), text=_status(current, settings))
     if current and current.work.state == "failed":
-        st.error(current.work.error, icon=":material/error:")
+        st.error(escaped(current.work.error), icon=":material/error:")
     snapshot = _snapshot(current)
     if snapshot and snapshot.trouble:
         st.warning(snapshot.trouble, icon=":material/warning:")
@@ -409,12 +412,12 @@ def _save(current: Placed, name: str) -> None:
     try:
         files = [checkpoints.file_in(folder, name) for name in names]
     except CheckpointError as error:
-        st.toast(f"The checkpoint was not saved. {error}", icon=":material/error:")
+        st.toast(f"The checkpoint was not saved. {escaped(error)}", icon=":material/error:")
         return
     there = [file.stem for file in files if file.exists() or file.stem in cache.cards()]
     if there:
         st.toast(
-            f"There is a checkpoint {there[0]!r} already; nothing was overwritten. "
+            f"There is a checkpoint {escaped(there[0])} already; nothing was overwritten. "
             "Choose another name.",
             icon=":material/error:",
         )
@@ -424,7 +427,7 @@ def _save(current: Placed, name: str) -> None:
         for i, (file, field) in enumerate(zip(files, _fields(current), strict=True)):
             checkpoints.save(file, field, _card(current, i, file.stem), precision="float32")
     except (CheckpointError, OSError) as error:
-        st.toast(f"The checkpoint was not saved. {error}", icon=":material/error:")
+        st.toast(f"The checkpoint was not saved. {escaped(error)}", icon=":material/error:")
         return
     names = " and ".join(f"`{file.stem}`" for file in files)
     st.toast(f"Saved {names}.", icon=":material/check:")

@@ -34,6 +34,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from flowviz.device import limit_threads, processors
 from flowviz.progress import Progress, Stopped
 from flowviz.solvers import SolveCancelled
+from flowviz.ui.notices import escaped
 
 __all__ = [
     "FAILURES",
@@ -534,7 +535,7 @@ def result_of(
 def strip(place: str, work: Work, label: str) -> None:
     """One line about work: place in the queue or progress and time left, and Cancel."""
     if work.state == "failed":
-        st.error(work.error, icon=":material/error:")
+        st.error(escaped(work.error), icon=":material/error:")
     elif work.state == "cancelled":
         st.info(f"Stopped: {label}. Finished parts are kept.", icon=":material/pause_circle:")
     if not work.live:

@@ -14,6 +14,7 @@ from flowviz.lectures import Lecture, Step, lectures
 from flowviz.registry import hint_at
 from flowviz.ui import state
 from flowviz.ui.canvas import component, listen
+from flowviz.ui.notices import escaped
 
 __all__ = ["Running", "banner", "bring", "brought", "check_pages", "open_step", "running"]
 
@@ -116,7 +117,7 @@ def banner(now: Running) -> None:
         try:
             open_step(now.name, now.number + (1 if go == "next" else -1))
         except ValueError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(escaped(error), icon=":material/error:")
 
 
 def _way(now: Running) -> str | None:

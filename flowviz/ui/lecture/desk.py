@@ -6,6 +6,7 @@ import streamlit as st
 
 from flowviz import lectures
 from flowviz.ui import lecture
+from flowviz.ui.notices import escaped
 
 __all__ = ["own", "shelf"]
 
@@ -55,7 +56,7 @@ def own() -> None:
             read = lectures.parse(brought.getvalue().decode("utf-8"))
             lecture.check_pages(*read.steps)
         except ValueError as error:
-            st.error(f"This file is no lecture. {error}", icon=":material/error:")
+            st.error(f"This file is no lecture. {escaped(error)}", icon=":material/error:")
             return
         if st.session_state.get("lecture:own") != read:
             lecture.bring(read)

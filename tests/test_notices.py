@@ -1,0 +1,27 @@
+"""Text of a stranger stays text on a page."""
+
+import pytest
+
+from flowviz.ui.notices import BREAK, MAX_LENGTH, escaped
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("![](//host/x)", r"!\[\](//host/x)"),
+        ("[a](//host)", r"\[a\](//host)"),
+        ("$x$", r"\$x\$"),
+        (":material/home:", f":{BREAK}material/home:"),
+        ("https://host", f"https:{BREAK}//host"),
+        ("www.host.org", f"www{BREAK}.host.org"),
+        ("<b>p_t</b>", r"\<b\>p\_t\</b\>"),
+        ("at t = 0: fine", "at t = 0: fine"),
+    ],
+)
+def test_markup_is_escaped(text, shown):
+    assert escaped(text) == shown
+
+
+def test_long_texts_are_cut():
+    assert len(escaped("x" * 1_000)) == MAX_LENGTH
+    assert len(escaped("x" * 1_000, None)) == 1_000
