@@ -15,6 +15,7 @@ from flowviz.cli import main
 from flowviz.datasets import dataset
 from flowviz.datasets.images import image_set
 from flowviz.device import finest_float
+from flowviz.draws import stream
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.networks import IMAGE_NETWORKS, UNet
@@ -29,6 +30,7 @@ from flowviz.training.images import (
     IMAGE_PRESETS,
     ImageRun,
     ImageTrainConfig,
+    build_image_field,
     draw_batch,
 )
 from flowviz.training.nfdm import NfdmConfig, NfdmRun
@@ -84,6 +86,12 @@ def test_training_lowers_the_loss_on_a_batch(objective):
     vp = config(path="vp", objective=objective, images=80 * 16, lr=3e-3, flips=False)
     losses = [state.loss.item() for state in train(vp, few)]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_weights_of_a_run_follow_its_seed_alone():
+    drawn = build_image_field(config(), DIGITS, stream(3, "weights", 0)).state_dict()
+    for path in ("ot", "vp"):
+        assert_same(ImageRun(config(seed=3, path=path), DIGITS).model.state_dict(), drawn)
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)

@@ -6,8 +6,7 @@ The draws of a step depend on the seed and the step alone, so that a run continu
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -15,9 +14,9 @@ from torch.nn import functional
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
-from flowviz.distributed import ALONE, Processes
 from flowviz.draws import stream
 from flowviz.networks.classifier import Classifier
+from flowviz.training.images import epoch_order
 from flowviz.training.run import TrainingConfig, TrainingRun
 
 __all__ = ["ClassifierConfig", "ClassifierRun", "accuracy"]
@@ -93,12 +92,8 @@ class ClassifierRun(TrainingRun[ClassifierConfig], config=ClassifierConfig):
     """A classifier in training, see `TrainingRun`; its loss is the smoothed cross-entropy.
 
     Args:
-        config: what to train.
-        data: the image set that `config.data` names.
-        device: where to compute; the CPU by default.
-        compiled: see `TrainingRun`.
-        processes: see `TrainingRun`; only one is supported.
         test: images whose accuracy under the averaged weights is logged after each epoch.
+        arguments, options: of `TrainingRun`; only one process is supported.
     """
 
     model: Classifier
@@ -107,17 +102,8 @@ class ClassifierRun(TrainingRun[ClassifierConfig], config=ClassifierConfig):
     MOMENTS: ClassVar = {"momentum_buffer": "momentum."}
     DRAWS_BY_STEP = True
 
-    def __init__(
-        self,
-        config: ClassifierConfig,
-        data: ImageSet,
-        device: torch.device | None = None,
-        *,
-        compiled: bool = False,
-        processes: Processes = ALONE,
-        test: ImageSet | None = None,
-    ) -> None:
-        super().__init__(config, data, device, compiled=compiled, processes=processes)
+    def __init__(self, *arguments: Any, test: ImageSet | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.test = test
 
     @property
@@ -180,7 +166,7 @@ def accuracy(network: Classifier, data: ImageSet) -> float:
 def _batch(config: ClassifierConfig, data: ImageSet, step: int) -> tuple[Tensor, Tensor]:
     """The images and labels of a step, flipped and shifted."""
     epoch, position = divmod(step, len(data) // config.batch)
-    order = _order(config.seed, epoch, len(data))
+    order = epoch_order(config.seed, epoch, len(data))
     chosen = order[position * config.batch : (position + 1) * config.batch]
     generator = stream(config.seed, "batch", step)
     x = data.to_unit(data.images[chosen])
@@ -197,9 +183,3 @@ def _batch(config: ClassifierConfig, data: ImageSet, step: int) -> tuple[Tensor,
         channel = torch.arange(data.channels)[None, :, None, None]
         x = padded[image, channel, rows, columns]
     return x.contiguous(memory_format=torch.channels_last), data.labels[chosen]
-
-
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, n: int) -> Tensor:
-    """The order of the n images in an epoch."""
-    return torch.randperm(n, generator=stream(seed, "order", epoch))

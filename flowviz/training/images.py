@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -26,7 +26,6 @@ from torch.nn.parallel import DistributedDataParallel
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet, png
 from flowviz.device import finest_float
-from flowviz.distributed import ALONE, Processes
 from flowviz.draws import stream
 from flowviz.fields import LearnedField
 from flowviz.networks import IMAGE_NETWORKS
@@ -47,6 +46,7 @@ __all__ = [
     "ImageTrainConfig",
     "build_image_field",
     "draw_batch",
+    "epoch_order",
 ]
 
 IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
@@ -163,38 +163,36 @@ IMAGE_PRESETS["small"] = ImageTrainConfig()
 IMAGE_PRESETS["tiny"] = ImageTrainConfig(
     data="digits", network="tiny", images=200_000, batch=32, warm_up=100, ema=0.999, flips=False
 )
+_PUBLISHED = {
+    "classes": False,
+    "preconditioned": False,
+    "times": "uniform",
+    "mixed": False,
+    "weight_decay": 0.0,
+    "drop_class": 0.0,
+}
 IMAGE_PRESETS["torchcfm"] = ImageTrainConfig(
+    **_PUBLISHED,
     network="torchcfm",
-    classes=False,
-    preconditioned=False,
-    times="uniform",
     images=400_001 * 128,
     batch=128,
     lr=2e-4,
-    weight_decay=0.0,
     warm_up=5000,
     decay="constant",
     clip=1.0,
     ema=0.9999,
     flips=True,
-    drop_class=0.0,
-    mixed=False,
 )
 IMAGE_PRESETS["paper"] = ImageTrainConfig(
+    **_PUBLISHED,
     network="paper",
-    classes=False,
-    preconditioned=False,
-    times="uniform",
     images=391_000 * 256,
     batch=256,
     lr=5e-4,
-    weight_decay=0.0,
     warm_up=45_000,
     clip=0.0,
     ema=0.0,
     flips=False,
-    drop_class=0.0,
-    mixed=False,
 )
 
 
@@ -214,9 +212,13 @@ class ImageBatch(NamedTuple):
 def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatch:
     """The whole batch of a step, the same in every process."""
     n = config.batch
-    positions = range(step * n, (step + 1) * n)
-    chosen = torch.tensor(
-        [_order(config.seed, i // len(data), len(data))[i % len(data)] for i in positions]
+    positions = torch.arange(step * n, (step + 1) * n)
+    epochs, places = positions // len(data), positions % len(data)
+    chosen = torch.cat(
+        [
+            epoch_order(config.seed, epoch, len(data))[places[epochs == epoch]]
+            for epoch in epochs.unique().tolist()
+        ]
     )
     generator = stream(config.seed, "batch", step)
     x_1 = data.to_unit(data.images[chosen])
@@ -236,12 +238,8 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     """A field of images in training, see `TrainingRun`; its loss is the mean over all pixels.
 
     Args:
-        config: what to train.
-        data: the image set that `config.data` names.
-        device: where to compute; the CPU by default.
-        compiled: see `TrainingRun`.
-        processes: see `TrainingRun`; each computes its rows of a batch.
         grid_every: number of images between two grids of samples in the run's folder; 0 for none.
+        arguments, options: of `TrainingRun`.
 
     Raises:
         ValueError: the batch cannot be divided between the processes and parts.
@@ -251,28 +249,20 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     ema: LearnedField
     DRAWS_BY_STEP = True
 
-    def __init__(
-        self,
-        config: ImageTrainConfig,
-        data: ImageSet,
-        device: torch.device | None = None,
-        *,
-        compiled: bool = False,
-        processes: Processes = ALONE,
-        grid_every: int = 100_000,
-    ) -> None:
-        if config.batch % (config.accumulate * processes.world):
+    def __init__(self, *arguments: Any, grid_every: int = 100_000, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        batch, parts, world = self.config.batch, self.config.accumulate, self.processes.world
+        if batch % (parts * world):
             raise ValueError(
-                f"A batch of {config.batch} must divide by processes and parts; got "
-                f"{processes.world} processes of {config.accumulate} parts."
+                f"A batch of {batch} must divide by processes and parts; got {world} processes of "
+                f"{parts} parts."
             )
-        super().__init__(config, data, device, compiled=compiled, processes=processes)
         self.grid_every = grid_every
         self._mean_loss: nn.Module = _MeanLoss(self.model)
-        if processes.world > 1:
+        if world > 1:
             self._mean_loss = DistributedDataParallel(self._mean_loss)
 
-    def buildstream(self) -> Generator:
+    def build_generator(self) -> Generator:
         """See `TrainingRun.build_generator`."""
         return stream(self.config.seed, "weights", 0)
 
@@ -372,6 +362,6 @@ def build_image_field(
 
 
 @lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, n: int) -> list[int]:
-    """The order of the n images in an epoch."""
-    return torch.randperm(n, generator=stream(seed, "order", epoch)).tolist()
+def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
+    """The order of n images in an epoch, (n,) int64."""
+    return torch.randperm(n, generator=stream(seed, "order", epoch))

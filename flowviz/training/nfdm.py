@@ -12,7 +12,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from flowviz.bounds import check_bounds
-from flowviz.datasets import Dataset
 from flowviz.device import finest_float
 from flowviz.fields.learned_path import OBJECTIVE, LearnedPathField, build_learned_path
 from flowviz.schedulers import LEARNED
@@ -99,10 +98,8 @@ class NfdmRun(TrainingRun[NfdmConfig], config=NfdmConfig):
     model: LearnedPathField
     ema: LearnedPathField
 
-    def __init__(
-        self, config: NfdmConfig, data: Dataset, device: torch.device | None = None
-    ) -> None:
-        super().__init__(config, data, device)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.bound = self.curvature = torch.tensor(float("nan"))
 
     def build(self, generator: Generator | None) -> nn.Module:

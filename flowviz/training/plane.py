@@ -7,6 +7,7 @@ objective, so that they can be compared pair by pair.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -101,21 +102,12 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
     Its loss is the mean over pairs and dimensions.
 
     Args:
-        config: what to train.
-        data: the data set that `config.data` names.
-        device: where to compute; the CPU by default.
         pairs: of noise and data, instead of the config's coupling; see `flowviz.training.reflow`.
+        arguments, options: of `TrainingRun`.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        data: Dataset,
-        device: torch.device | None = None,
-        *,
-        pairs: Pairs | None = None,
-    ) -> None:
-        super().__init__(config, data, device)
+    def __init__(self, *arguments: Any, pairs: Pairs | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.pairs = pairs
 
     def build(self, generator: torch.Generator | None) -> nn.Module:

@@ -1,9 +1,9 @@
-"""Reflow: training on the pairs that an existing flow makes.
+"""Reflow: training on the pairs of an existing flow.
 
-A flow carries each noise x_0 to one x_1. To train a new field on these pairs in place of
-independent ones is one round of reflow (Liu et al. 2022, https://arxiv.org/abs/2209.03003,
-algorithm 1): no pair crosses another any more, so that the new flow is straighter, and its cost of
-transport is no higher (theorem 3.5). Its samples can be no better than the pairs.
+A flow maps each noise x_0 to one x_1. Training a new field on these pairs instead of independent
+ones is one round of reflow (Liu et al. 2022, https://arxiv.org/abs/2209.03003, algorithm 1): the
+trajectories of the pairs do not cross, so that the new flow is straighter, and its transport cost
+is no higher (theorem 3.5). Its samples are at best as good as the pairs.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from flowviz.solvers import solve
 __all__ = ["reflow_pairs"]
 
 CHUNK = 2_048
-"""States whose layers stay in a core's cache."""
+"""Number of states per solve; the layers of so many fit a core's cache."""
 
 
 def reflow_pairs(
@@ -29,9 +29,12 @@ def reflow_pairs(
     steps: int = 40,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pairs:
-    """n draws of noise, each with where the field's flow carries it, by `steps` midpoint steps.
+    """n samples of noise paired with their images under the field's flow.
 
-    The ends are scaled by 1 / alpha, since a path stops before 1.
+    They are solved by `steps` midpoint steps and divided by alpha, since a path ends before 1.
+
+    Raises:
+        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
     """
     path = field.path
     times = path.clock(2)

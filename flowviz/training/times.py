@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
+from flowviz.roots import bisect
 
 __all__ = ["TIMES", "level_times", "stratified", "uniform_times", "weighted_times"]
 
@@ -52,13 +53,13 @@ def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
     # From the highest noise level down, so that t ascends.
     share = 1 - (torch.arange(others) + parts[~chosen]) / max(1, others)
     wanted = math.log(std) + LEVEL_SPREAD * torch.special.ndtri(share.clamp(1e-12, 1 - 1e-12))
-    low, high = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
-    for _ in range(50):  # the ratio falls with t on every path
-        middle = (low + high) / 2
-        c = path.scheduler(middle)
-        noisier = torch.log(c.sigma) - torch.log(c.alpha) > wanted
-        low, high = torch.where(noisier, middle, low), torch.where(noisier, high, middle)
-    t[~chosen] = (low + high) / 2
+
+    def is_noisier(t: Tensor) -> Tensor:  # the ratio falls with t on every path
+        c = path.scheduler(t)
+        return torch.log(c.sigma) - torch.log(c.alpha) > wanted
+
+    ends = torch.zeros_like(wanted), torch.full_like(wanted, path.t_max)
+    t[~chosen] = bisect(is_noisier, *ends)
     return t
 
 
@@ -73,8 +74,7 @@ def weighted_times(n: int, path: AffinePath, generator: Generator) -> tuple[Tens
     Half are uniform in t, half in log sigma_t of a path with linear sigma: the integrand of a
     likelihood bound grows like 1 / sigma_t, while the velocity matters at all times.
     """
-    ends = torch.tensor([0.0, path.t_max], dtype=torch.float64)
-    first, last = path.scheduler(ends).sigma.tolist()
+    first, last = path.scheduler(path.clock(2)).sigma.tolist()
     depth, slope = math.log(first / last), (first - last) / path.t_max
     even = path.t_max * stratified(n // 2, generator)
     late = first * (1 - torch.exp(-depth * stratified(n - n // 2, generator))) / slope
