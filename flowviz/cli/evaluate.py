@@ -1,4 +1,4 @@
-"""evaluate: how good the samples of a checkpoint are, and what they cost."""
+"""evaluate: quality and cost of the samples of a checkpoint."""
 
 import argparse
 import json
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from flowviz.experiments.evaluate import EvaluateConfig, FlowField
 
 SAMPLES = 20_000
-"""Points that are drawn if no number is given."""
+"""Default number of samples of the plane."""
 
 JUDGED = 4_000
-"""Fresh data whose log-likelihood is taken if no number is given."""
+"""Default number of data points whose log-likelihood is computed."""
 
 
 def add(commands: Commands) -> None:
@@ -65,31 +65,31 @@ def add(commands: Commands) -> None:
         "--seeds",
         type=int,
         metavar="N",
-        help="add the curve that the app draws: N seeds from --seed on, with error, floors and "
-        "the NFE at which the solver arrives; what else pages of the plane draw: `experiment`",
+        help="add the curve of cost and quality over N seeds from --seed on, with errors, floors "
+        "and the NFE at which the floor is reached; for other curves see `experiment`",
     )
     evaluate.add_argument(
         "--error",
         action="store_true",
-        help="measure the solver's error too: the distance of each sample from where the "
-        "converged flow of the same field (float64) carries its noise",
+        help="add the solver's error: the distance of each sample from the converged solution "
+        "(float64) with the same field and noise",
     )
     evaluate.add_argument(
         "--trace",
         action="store_true",
-        help="list the times of the steps, and the steps that an adaptive solver rejected",
+        help="list the times of the steps and the rejected steps of an adaptive solver",
     )
     evaluate.add_argument(
         "--likelihood",
         type=int,
         metavar="N",
-        help=f"fresh data whose log-likelihood is taken; 0 for none (default: {JUDGED})",
+        help="number of data points whose log-likelihood is computed; 0 for none "
+        f"(default: {JUDGED})",
     )
     evaluate.add_argument(
         "--save",
         action="store_true",
-        help="keep the numbers: in the checkpoint's card, as quality; of images in "
-        "NAME.quality.json beside it",
+        help="store the numbers in the card, or of images in NAME.quality.json",
     )
     add_json(evaluate)
 
@@ -121,6 +121,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         about = {"checkpoint": options.checkpoint, "data": source.data}
         print(json.dumps(about | answer, indent=2))
         return
+    _print(options, answer)
+    if answer["likelihood"]:
+        _print_likelihood(answer["likelihood"])
+    elif points:
+        print(f"No likelihood: {answer['failure']}")
+
+
+def _print(options: argparse.Namespace, answer: dict[str, Any]) -> None:
+    """Prints the table of the evaluations and what its columns mean."""
     rows = answer["evaluations"]
     errors = [[f"{row['error']['mse']:.4g}"] if row["error"] else [] for row in rows]
     table(
@@ -136,8 +145,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         if measure["floor"]
     ]
     print(
-        "In brackets: how many times that of fresh data, which a perfect sampler would reach; "
-        f"mean of several pairs: {', '.join(spreads)}."
+        "In brackets: ratio to the floor, the mean value of fresh data and thus of a perfect "
+        f"sampler: {', '.join(spreads)}."
     )
     if options.error:
         print(
@@ -152,17 +161,16 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"steps: {' '.join(f'{t:.6g}' for t in row['step_times'])}")
         for t, dt in row["refused"]:
             print(f"rejected: t = {t:.6g}, dt = {dt:.3g}")
-    judged = answer["likelihood"]
-    if judged:
-        above = "" if judged["kl"] is None else f", KL(data || model) {judged['kl']:.4f}"
-        spread = judged["error"]
-        known = "no standard error of one" if spread is None else f"standard error {spread:.4f}"
-        print(
-            f"-log p of {judged['n']} fresh data: {judged['nll']:.4f}{above} "
-            f"({known}) nats, NFE {judged['nfe']}"
-        )
-    elif points:
-        print(f"No likelihood: {answer['failure']}")
+
+
+def _print_likelihood(found: dict[str, Any]) -> None:
+    above = "" if found["kl"] is None else f", KL(data || model) {found['kl']:.4f}"
+    error = found["error"]
+    known = "no standard error of one" if error is None else f"standard error {error:.4f}"
+    print(
+        f"-log p of {found['n']} fresh data: {found['nll']:.4f}{above} ({known}) nats, NFE "
+        f"{found['nfe']}"
+    )
 
 
 def judge(
@@ -174,36 +182,40 @@ def judge(
     *,
     trace: bool = False,
 ) -> dict[str, Any]:
-    """What `evaluate` measures, as JSON takes it.
+    """What `evaluate` measures, as JSON.
 
-    `points` fresh data have their likelihood; `double` is the field in float64, from which the
-    solver's error is told; `trace` keeps the times of the steps.
+    Args:
+        field: from which to sample.
+        dataset: whose fresh samples are the reference.
+        configs: how.
+        points: number of data points whose log-likelihood is computed.
+        double: the field in float64, for the solver's error; None for no error.
+        trace: whether to keep the times of the steps.
     """
     from flowviz.experiments.evaluate import evaluations, likelihood
     from flowviz.solvers import SolveError
 
-    progress, rows = Progress("evaluating"), []
-    total = len(configs) + bool(points)
-    progress.show(0, total)
-    for evaluation in evaluations(field, dataset, configs, double=double):
-        row = asdict(evaluation)
-        if not trace:
-            del row["step_times"], row["refused"]
-        rows.append(row)
-        progress.show(len(rows), total)
+    rows, total = [], len(configs) + bool(points)
     judged, failure = None, ""
-    if points:
-        try:
-            judged = asdict(likelihood(field, dataset, n=points, seed=configs[0].seed))
-        except SolveError as error:
-            failure = str(error)
-        progress.show(total, total)
-    progress.end()
+    with Progress("evaluating") as progress:
+        progress.show(0, total)
+        for evaluation in evaluations(field, dataset, configs, double=double):
+            row = asdict(evaluation)
+            if not trace:
+                del row["step_times"], row["refused"]
+            rows.append(row)
+            progress.show(len(rows), total)
+        if points:
+            try:
+                judged = asdict(likelihood(field, dataset, n=points, seed=configs[0].seed))
+            except SolveError as error:
+                failure = str(error)
+            progress.show(total, total)
     return rounded({"evaluations": rows, "likelihood": judged, "failure": failure})
 
 
 def _curve(options: argparse.Namespace, configs: "list[EvaluateConfig]") -> dict[str, Any]:
-    """The curve of the page of cost and quality, as JSON takes it."""
+    """The curve of cost and quality, as JSON."""
     from flowviz.experiments.nfe_quality import solver_curve
     from flowviz.experiments.solver_curves import CurveConfig
     from flowviz.studies.study import to_json

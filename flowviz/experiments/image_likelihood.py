@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.checkpoints.images import ImageCheckpoint
-from flowviz.densities import draw_probes, log_prob, normal_log_prob
+from flowviz.densities import LogProb, draw_probes, log_prob, normal_log_prob
 from flowviz.draws import stream
 from flowviz.experiments.images import ClassField
 
@@ -94,40 +94,48 @@ def bits_per_dimension(
         )
     if probes < 1 or draws < 1:
         raise ValueError(f"probes and draws must be 1 or more; got {probes} and {draws}.")
-    generator = stream(seed, "dequantisation")
-    wide = images.repeat_interleave(draws, dim=0).float()
-    spread = wide + torch.rand(wide.shape, generator=generator) - 0.5
-    x = spread / 127.5 - 1
-    y = None if labels is None else labels.repeat_interleave(draws)
-    path = checkpoint.field.path
     if device is not None:
         checkpoint.field.to(device)
-    here = next(checkpoint.field.parameters()).device
-    logs, errors, max_nfe = [], [], 0
+    generator = stream(seed, "dequantisation")
+    wide = images.repeat_interleave(draws, dim=0).float()
+    x = (wide + torch.rand(wide.shape, generator=generator) - 0.5) / 127.5 - 1
+    y = None if labels is None else labels.repeat_interleave(draws)
+    results = []
     for start in range(0, len(x), batch):
         part = slice(start, start + batch)
-        field = ClassField(checkpoint, None if y is None else y[part].to(here))
-        result = log_prob(
-            field,
-            x[part].to(here),
-            t_max=path.t_max,
-            tol=tol,
-            log_prior=partial(normal_log_prob, std=path.scheduler.sigma_0),
-            probe=draw_probes(x[part], probes, generator).to(here),
-            should_stop=should_stop,
-        )
-        logs.append(result.log_prob.cpu().double())
-        errors.append(None if result.error is None else result.error.cpu())
-        max_nfe = max(max_nfe, result.nfe)
+        probe = draw_probes(x[part], probes, generator)
+        classes = None if y is None else y[part]
+        results.append(_log_prob(checkpoint, x[part], classes, probe, tol, should_stop))
         if on_batch is not None:
             on_batch(min(start + batch, len(x)))
-    dims = images[0].numel()
-    unit = dims * math.log(2)
-    each = torch.cat(logs).reshape(-1, draws)
+    unit = images[0].numel() * math.log(2)
+    each = torch.cat([result.log_prob.cpu().double() for result in results]).reshape(-1, draws)
     log_p = torch.logsumexp(each, dim=1) - math.log(draws)
     error = None
     if probes > 1:
-        own = torch.cat(errors).double().reshape(-1, draws)
+        own = torch.cat([result.error.cpu().double() for result in results]).reshape(-1, draws)
         weights = torch.softmax(each, dim=1)  # the share of each draw in the sum
         error = (weights * own).square().sum(dim=1).sqrt().numpy() / unit
-    return Bits((-log_p / unit + math.log2(127.5)).numpy(), error, max_nfe)
+    bits = (-log_p / unit + math.log2(127.5)).numpy()
+    return Bits(bits, error, max(result.nfe for result in results))
+
+
+def _log_prob(
+    checkpoint: ImageCheckpoint,
+    x: Tensor,
+    y: Tensor | None,
+    probe: Tensor,
+    tol: float,
+    should_stop: Callable[[], bool] | None,
+) -> LogProb:
+    """The log density at x (B, C, H, W), given classes y (B,) or None."""
+    path, here = checkpoint.field.path, next(checkpoint.field.parameters()).device
+    return log_prob(
+        ClassField(checkpoint, None if y is None else y.to(here)),
+        x.to(here),
+        t_max=path.t_max,
+        tol=tol,
+        log_prior=partial(normal_log_prob, std=path.scheduler.sigma_0),
+        probe=probe.to(here),
+        should_stop=should_stop,
+    )

@@ -1,4 +1,4 @@
-"""Networks: maps (t, x) -> (B, *) with free parameters, without a notion of path or objective."""
+"""Networks: maps (t, x) -> (B, *) with parameters, independent of paths and objectives."""
 
 from flowviz.networks.bend import Bend
 from flowviz.networks.discrete import DiscreteTime, Retimed

@@ -1,4 +1,4 @@
-"""A network that says how the way to a data point departs from a reference way."""
+"""A network for the deviation of conditional trajectories from those of a reference path."""
 
 import math
 
@@ -11,17 +11,17 @@ __all__ = ["Bend"]
 
 
 class Bend(nn.Module):
-    """A network of `depth` hidden layers of `width` SiLU units: a data point to coefficients.
+    """A network of `depth` hidden layers of `width` SiLU units, from data points to coefficients.
 
-    For each of K sines of time and each of D dimensions there is one coefficient of the mean and
-    one of the logarithm of the scale. A new network gives zeros.
+    It returns one coefficient of the mean and one of the log scale for each of K sines of time and
+    each of D dimensions. A new network returns zeros.
 
     Args:
         dim: D, the dimension of x.
         sines: K.
-        width: units of a hidden layer.
-        depth: hidden layers.
-        octaves: position enters as x and as sin and cos of 2^k pi x / 2 for k < octaves.
+        width: number of units of a hidden layer.
+        depth: number of hidden layers.
+        octaves: the input is x and as sin and cos of 2^k pi x / 2 for k < octaves.
         generator: draws the weights; PyTorch's global one by default.
     """
 

@@ -1,8 +1,8 @@
-"""A small convolutional classifier of images, whose last layer but one gives their features.
+"""A small convolutional classifier of images, whose penultimate layer gives their features.
 
-Three stages, each of which halves the resolution, in the order of He et al. 2016
-(https://arxiv.org/abs/1512.03385) with identity shortcuts within a stage. It is narrow, so that a
-core judges a thousand images in a few seconds.
+Its stages halve the resolution and have identity shortcuts (He et al. 2016,
+https://arxiv.org/abs/1512.03385). It is narrow: one core processes a thousand images in a few
+seconds.
 """
 
 import torch
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         nn.init.normal_(self.head.weight, std=here**-0.5, generator=generator)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the last layer sees of images x (B, C, H, W) in [-1, 1], shape (B, F)."""
+        """The features of images x (B, C, H, W) in [-1, 1], shape (B, F)."""
         return self.body(x).mean(dim=(2, 3))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
 
 
 class _Stage(nn.Module):
-    """One convolution and the halving of the resolution, then one with a shortcut."""
+    """A convolution that halves the resolution, then one with a shortcut."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

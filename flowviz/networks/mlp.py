@@ -8,21 +8,20 @@ from torch import Tensor, nn
 __all__ = ["MLP", "waves"]
 
 ROWS = 512
-"""States whose layers and their slopes stay in a core's cache together."""
+"""Number of states whose layers and derivatives fit a core's cache."""
 
 
 class MLP(nn.Module):
     """A network of `depth` hidden layers of `width` SiLU units; each layer is shifted by time.
 
-    Time enters as `clock`, a few numbers that grow with t (a field decides which). They are
-    embedded once a call, so that a solver, whose time is one number for the whole batch, pays for
-    them once and not once a particle.
+    Time enters as `clock`, a few numbers that increase with t, chosen by the field. They are
+    embedded once per call if the batch has one time, as in a solver.
 
     Args:
         dim: D, the dimension of x.
-        width: units of a hidden layer.
-        depth: hidden layers.
-        clocks: C, numbers that tell the time.
+        width: number of units of a hidden layer.
+        depth: number of hidden layers.
+        clocks: C, the length of `clock`.
         octaves: position enters as x and as sin and cos of 2^k pi x / 2 for k < octaves.
         generator: draws the weights; PyTorch's global one by default.
     """
@@ -57,7 +56,7 @@ class MLP(nn.Module):
                 bound = module.in_features**-0.5
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
-        nn.init.zeros_(self.head.weight)  # a new field is its linear part alone
+        nn.init.zeros_(self.head.weight)  # a new field is its linear part only
         nn.init.zeros_(self.head.bias)
 
     def forward(self, clock: Tensor, x: Tensor) -> Tensor:
@@ -70,15 +69,15 @@ class MLP(nn.Module):
 
     @torch.no_grad()
     def with_diagonal(self, clock: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` returns, and the derivative of each entry by the same entry of x, (B, D).
+        """The output of `forward` and the diagonal of its Jacobian by x, each (B, D).
 
-        The slopes along every x_d go forward beside the values: automatic differentiation, which
-        goes back once an entry and keeps what it will need, takes nearly twice as long.
+        Derivatives are propagated forward with the values, which takes about half as long as
+        automatic differentiation by one backward pass per entry.
         """
         shifts = self.shift(self.clock(waves(clock, self.t_rates)))
         rows = x.split(ROWS)
         own = shifts.split(ROWS) if clock.ndim > 1 else [shifts] * len(rows)
-        # Written over by every part: memory that is new each time costs as much as the sums.
+        # Reused by every part: allocating it anew costs as much as the arithmetic.
         room = x.new_empty(2, (x.shape[1] + 1) * len(rows[0]) * self.head.in_features)
         parts = [self._with_diagonal(*each, room) for each in zip(own, rows, strict=True)]
         values, diagonals = zip(*parts, strict=True)
@@ -90,7 +89,7 @@ class MLP(nn.Module):
         rows, dim = x.shape
         size = (dim + 1, rows, self.head.in_features)
         bent, joint = (each[: math.prod(size)].view(size) for each in room)
-        # Of the inputs only x_d and its own waves change with x_d.
+        # Only the inputs x_d and its own waves depend on x_d.
         angles = x.T[..., None] * self.x_rates
         turned = [torch.cos(angles) * self.x_rates, -torch.sin(angles) * self.x_rates]
         by_own = torch.cat([torch.ones_like(x.T)[..., None], *turned], dim=2)
@@ -118,6 +117,6 @@ def _bend(joint: Tensor, out: Tensor) -> None:
 
 
 def waves(x: Tensor, rates: Tensor) -> Tensor:
-    """x beside sin and cos of it at each rate: (..., D) -> (..., D + 2 D R)."""
+    """x with its sines and cosines at each rate: (..., D) -> (..., D + 2 D R)."""
     angles = (x[..., None] * rates).flatten(-2)
     return torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=-1)

@@ -1,7 +1,7 @@
-"""A U-Net for images, conditioned on time and, if asked, on a class.
+"""A U-Net for images, conditioned on time and optionally on a class.
 
-Written from the published behaviour of the guided-diffusion family, whose parameter names it keeps
-so that weights released for that family load as they are.
+It follows the published architecture of guided-diffusion and has its parameter names, so that
+weights released for that family can be loaded.
 
 References:
     Dhariwal and Nichol 2021, Diffusion models beat GANs, https://arxiv.org/abs/2105.05233
@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from flowviz.bounds import is_whole
+from flowviz.networks.blocks import Attention, Downsample, ResBlock, Stage, Upsample
 from flowviz.registry import Registry
 
 __all__ = ["IMAGE_NETWORKS", "UNet", "UNetShape"]
@@ -32,9 +33,8 @@ WHOLE = {
 }
 REAL = {"dropout": (0.0, 1.0), "eps": (1e-12, 1.0)}
 SERIES = {"channel_mult": (1, 10), "attention_resolutions": (0, 32)}
-"""Of each number of a `UNetShape`, its least and greatest value; of each series of numbers from 1
-to 4096, its least and greatest length. A shape may come from anybody's file, so that what could
-not be built or run is refused here, and what would take hours to build."""
+"""Minimum and maximum of each number of a `UNetShape`, and of the length of each series. A shape
+may come from an untrusted file: what cannot be built in reasonable time is refused here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,17 +95,17 @@ class UNetShape:
         for entry in fields(self):
             value = getattr(self, entry.name)
             if entry.name in WHOLE:
-                least, most = WHOLE[entry.name]
-                good, wanted = is_whole(value, least, most), f"a whole number in {least}..{most}"
+                low, high = WHOLE[entry.name]
+                good, wanted = is_whole(value, low, high), f"a whole number in {low}..{high}"
             elif entry.name in REAL:
                 low, high = REAL[entry.name]
                 good = type(value) in (int, float) and low <= value <= high
                 wanted = f"a number in [{low:g}, {high:g}]"
             elif entry.name in SERIES:
-                least, most = SERIES[entry.name]
-                good = isinstance(value, tuple) and least <= len(value) <= most
+                low, high = SERIES[entry.name]
+                good = isinstance(value, tuple) and low <= len(value) <= high
                 good = good and all(is_whole(number, 1, 4096) for number in value)
-                wanted = f"{least} to {most} whole numbers in 1..4096"
+                wanted = f"{low} to {high} whole numbers in 1..4096"
             else:
                 good, wanted = isinstance(value, bool), "true or false"
             if not good:
@@ -191,8 +191,7 @@ class UNet(nn.Module):
         shape: the numbers of the architecture.
         channels: C of the images.
         size: height and width of the images.
-        num_classes: K; a class network knows K classes and the null class K, which says nothing
-            (for guidance). 0 makes a network without classes.
+        num_classes: K classes, and the null class K for guidance; 0 for no classes.
         generator: draws the weights; PyTorch's global one by default.
     """
 
@@ -213,12 +212,18 @@ class UNet(nn.Module):
             )
         self.shape = shape
         self.num_classes = num_classes
-        width, folded = shape.model_channels, channels * shape.patch**2
+        self._add_embedding()
+        self._add_blocks(channels * shape.patch**2, size // shape.patch)
+        self._draw(generator)
+
+    def _add_embedding(self) -> None:
+        """Adds the layers that embed time and class."""
+        shape, width = self.shape, self.shape.model_channels
         if shape.clocks:
             rates = math.pi / 2 * 2.0 ** torch.arange(6)
             features = 2 * len(rates) * shape.clocks
         else:
-            # As the family computes it: a time of hundreds shows the last digit of a rate.
+            # In float32 as in guided-diffusion: times of hundreds magnify rounding of a rate.
             powers = -math.log(10_000) * torch.arange(width // 2, dtype=torch.float32)
             rates = torch.exp(powers / (width // 2 - shape.frequency_shift))
             features = width
@@ -227,56 +232,58 @@ class UNet(nn.Module):
         self.time_embed = nn.Sequential(
             nn.Linear(features, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
-        if num_classes:
-            self.label_emb = nn.Embedding(num_classes + 1, embedding)
+        if self.num_classes:
+            self.label_emb = nn.Embedding(self.num_classes + 1, embedding)
 
-        def block(inputs: int, outputs: int, resample: nn.Module | None = None) -> _ResBlock:
-            return _ResBlock(inputs, outputs, embedding, shape, resample)
+    def _add_blocks(self, folded: int, side: int) -> None:
+        """Adds the layers from `folded` channels of side x side pixels to as many."""
+        shape, width = self.shape, self.shape.model_channels
+
+        def block(inputs: int, outputs: int, resample: nn.Module | None = None) -> ResBlock:
+            return ResBlock(inputs, outputs, 4 * width, shape, resample)
 
         def down(channels: int) -> nn.Module:
             if shape.resblock_updown:
-                return block(channels, channels, _Downsample(channels, False))
-            return _Downsample(channels, shape.conv_resample, shape.pad_after)
+                return block(channels, channels, Downsample(channels, False))
+            return Downsample(channels, shape.conv_resample, shape.pad_after)
 
         def up(channels: int) -> nn.Module:
             if shape.resblock_updown:
-                return block(channels, channels, _Upsample(channels, False))
-            return _Upsample(channels, shape.conv_resample)
+                return block(channels, channels, Upsample(channels, False))
+            return Upsample(channels, shape.conv_resample)
 
-        side = size // shape.patch
         here = width * shape.channel_mult[0]
-        self.input_blocks = nn.ModuleList([_Stage(nn.Conv2d(folded, here, 3, padding=1))])
+        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(folded, here, 3, padding=1))])
         skips = [here]
         for level, factor in enumerate(shape.channel_mult):
             for _ in range(shape.num_res_blocks):
                 stage = [block(here, width * factor)]
                 here = width * factor
                 if side in shape.attention_resolutions:
-                    stage.append(_Attention(here, shape))
-                self.input_blocks.append(_Stage(*stage))
+                    stage.append(Attention(here, shape))
+                self.input_blocks.append(Stage(*stage))
                 skips.append(here)
             if level < len(shape.channel_mult) - 1:
-                self.input_blocks.append(_Stage(down(here)))
+                self.input_blocks.append(Stage(down(here)))
                 skips.append(here)
                 side //= 2
-        self.middle_block = _Stage(block(here, here), _Attention(here, shape), block(here, here))
+        self.middle_block = Stage(block(here, here), Attention(here, shape), block(here, here))
         self.output_blocks = nn.ModuleList()
         for level, factor in reversed(list(enumerate(shape.channel_mult))):
             for i in range(shape.num_res_blocks + 1):
                 stage = [block(here + skips.pop(), width * factor)]
                 here = width * factor
                 if side in shape.attention_resolutions:
-                    stage.append(_Attention(here, shape))
+                    stage.append(Attention(here, shape))
                 if level and i == shape.num_res_blocks:
                     stage.append(up(here))
                     side *= 2
-                self.output_blocks.append(_Stage(*stage))
+                self.output_blocks.append(Stage(*stage))
         self.out = nn.Sequential(
             nn.GroupNorm(shape.groups, here, shape.eps),
             nn.SiLU(),
             nn.Conv2d(here, folded, 3, padding=1),
         )
-        self._draw(generator)
 
     def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Maps time, x (B, C, H, W) and classes y (B,) to (B, C, H, W).
@@ -288,7 +295,7 @@ class UNet(nn.Module):
                 all.
         """
         if y is not None and not self.num_classes:
-            raise ValueError("This network knows no classes; leave y out.")
+            raise ValueError("This network has no classes; omit y.")
         angles = time.to(self.rates)[..., None] * self.rates
         if self.shape.clocks:
             angles = angles.flatten(-2)
@@ -307,7 +314,7 @@ class UNet(nn.Module):
         return functional.pixel_shuffle(self.out(h), self.shape.patch)
 
     def _draw(self, generator: Generator | None) -> None:
-        """PyTorch's own initial distributions, but from `generator`; last layers are zero."""
+        """Draws PyTorch's initial distributions from `generator`; last layers are zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 bound = module.weight[0].numel() ** -0.5
@@ -316,9 +323,9 @@ class UNet(nn.Module):
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
         for module in self.modules():
-            if isinstance(module, _ResBlock):
+            if isinstance(module, ResBlock):
                 last = module.out_layers[-1]
-            elif isinstance(module, _Attention):
+            elif isinstance(module, Attention):
                 last = module.proj_out
             elif module is self:
                 last = self.out[-1]
@@ -326,108 +333,3 @@ class UNet(nn.Module):
                 continue
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-
-
-class _Stage(nn.Sequential):
-    """Layers in a row, of which residual blocks are also told the embedding."""
-
-    def forward(self, h: Tensor, e: Tensor) -> Tensor:
-        for layer in self:
-            h = layer(h, e) if isinstance(layer, _ResBlock) else layer(h)
-        return h
-
-
-class _ResBlock(nn.Module):
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        embedding: int,
-        shape: UNetShape,
-        resample: nn.Module | None,
-    ) -> None:
-        super().__init__()
-        self.scaled = shape.use_scale_shift_norm
-        self.resample = resample  # without weights
-        self.in_layers = nn.Sequential(
-            nn.GroupNorm(shape.groups, inputs, shape.eps),
-            nn.SiLU(),
-            nn.Conv2d(inputs, outputs, 3, padding=1),
-        )
-        self.emb_layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(embedding, 2 * outputs if self.scaled else outputs)
-        )
-        self.out_layers = nn.Sequential(
-            nn.GroupNorm(shape.groups, outputs, shape.eps),
-            nn.SiLU(),
-            nn.Dropout(shape.dropout),
-            nn.Conv2d(outputs, outputs, 3, padding=1),
-        )
-        self.skip_connection = (
-            nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
-        )
-
-    def forward(self, x: Tensor, e: Tensor) -> Tensor:
-        if self.resample is None:
-            h = self.in_layers(x)
-        else:
-            h = self.in_layers[2](self.resample(self.in_layers[:2](x)))
-            x = self.resample(x)
-        e = self.emb_layers(e)[:, :, None, None]
-        norm, rest = self.out_layers[0], self.out_layers[1:]
-        if self.scaled:
-            scale, shift = e.chunk(2, dim=1)
-            h = rest(norm(h) * (1 + scale) + shift)
-        else:
-            h = rest(norm(h + e))
-        return self.skip_connection(x) + h
-
-
-class _Attention(nn.Module):
-    def __init__(self, channels: int, shape: UNetShape) -> None:
-        super().__init__()
-        entry = "num_head_channels" if shape.num_head_channels else "num_heads"
-        divisor = getattr(shape, entry)
-        if channels % divisor:
-            raise ValueError(
-                f"{entry} must divide the {channels} channels of an attention; got {divisor}."
-            )
-        self.heads = channels // divisor if shape.num_head_channels else divisor
-        self.heads_first = shape.heads_first
-        self.norm = nn.GroupNorm(shape.groups, channels, shape.eps)
-        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
-        self.proj_out = nn.Conv1d(channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = self.norm(x).flatten(2).transpose(1, 2)  # (B, L, C), free in channels-last
-        # The convolutions hold the weights, as the family names and shapes them.
-        h = functional.linear(tokens, self.qkv.weight[:, :, 0], self.qkv.bias)
-        order = (self.heads, 3, -1) if self.heads_first else (3, self.heads, -1)
-        h = h.unflatten(-1, order)  # (B, L, ...)
-        q, k, v = h.movedim(3 if self.heads_first else 2, 0).transpose(2, 3)  # (B, heads, L, D)
-        h = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        h = functional.linear(h, self.proj_out.weight[:, :, 0], self.proj_out.bias)
-        return x + h.transpose(1, 2).reshape(x.shape)
-
-
-class _Downsample(nn.Module):
-    def __init__(self, channels: int, learned: bool, pad_after: bool = False) -> None:
-        super().__init__()
-        self.pad = (0, 1, 0, 1) if learned and pad_after else None
-        self.op = (
-            nn.Conv2d(channels, channels, 3, stride=2, padding=0 if pad_after else 1)
-            if learned
-            else nn.AvgPool2d(2)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.op(x if self.pad is None else functional.pad(x, self.pad))
-
-
-class _Upsample(nn.Module):
-    def __init__(self, channels: int, learned: bool) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1) if learned else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
