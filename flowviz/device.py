@@ -1,18 +1,22 @@
 """Where computation runs: the one place that chooses a device and a number of threads."""
 
 import os
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["choose_device", "finest_float", "limit_threads", "processors"]
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str = "auto") -> "torch.device":
     """The device called `name`; "auto" takes CUDA, else MPS, else the CPU.
 
     Raises:
         ValueError: the device is unknown or this machine lacks it.
     """
+    import torch
+
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -30,8 +34,10 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def finest_float(device: torch.device) -> torch.dtype:
+def finest_float(device: "torch.device") -> "torch.dtype":
     """The float type in which times are kept on a device: float64, which Metal (MPS) lacks."""
+    import torch
+
     return torch.float32 if device.type == "mps" else torch.float64
 
 
@@ -42,6 +48,8 @@ def limit_threads(threads: int | None = None) -> int:
     and beside another busy process it makes them 40 times slower (measured: a 3 x 128 network at
     batch 512 makes 364 steps/s with one thread and 8 with two). FLOWVIZ_THREADS overrides it.
     """
+    import torch
+
     threads = threads or int(os.environ.get("FLOWVIZ_THREADS", "1"))
     torch.set_num_threads(threads)
     return threads

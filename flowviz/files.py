@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 try:
     import fcntl
@@ -97,7 +99,9 @@ def write_text(path: str | Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_array(path: str | Path, array: NDArray) -> None:
+def write_array(path: str | Path, array: "NDArray") -> None:
     """Writes `array` to `path` in NumPy's .npy format in one step, whatever the suffix."""
+    import numpy as np  # here, so that commands answer --help without it
+
     with replacing(path) as draft, draft.open("wb") as file:
         np.save(file, array, allow_pickle=False)
