@@ -374,7 +374,7 @@ STUDY = Study(
     say=say,
     summarise=summarise,
     page="nfe_quality",
-    seconds=15.0,
+    seconds=30.0,
     smallest={
         "data": "mixture:1,0@0.8",
         "methods": ("euler", "bosh3"),
