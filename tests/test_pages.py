@@ -365,25 +365,3 @@ def test_figure4_says_what_the_sheet_shows(densities):
     app = settled(opened(FIGURE4, densities=densities))
     assert "Pattern" in text_of(app) and "half of" in text_of(app)
     assert "NFE = 4 | NFE = 8 | NFE = 10 | NFE = 20" in text_of(app)
-
-
-def test_stopped_work_goes_on_where_it_was():
-    def script():
-        import streamlit as st
-
-        from flowviz.ui.pieces import gather
-
-        made = st.session_state.setdefault("made", [])
-        found = gather(
-            "work", [lambda i=i: made.append(i) or i for i in range(3)], label="Work", token="a"
-        )
-        st.text(str(found))
-
-    app = AppTest.from_function(script).run()
-    assert app.text[0].value == "[0, 1, 2]"
-    app.session_state["work:stopped"] = "a"
-    app.run()
-    assert app.text[0].value == "None" and "Stopped" in app.info[0].value
-    assert len(app.session_state["made"]) == 3
-    app.button(key="work:go").click().run()
-    assert app.text[0].value == "[0, 1, 2]" and not app.info

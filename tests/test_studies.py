@@ -135,3 +135,27 @@ def test_stacked_fills_single_values():
     assert table["a"].tolist() == ["x", "x", "y"] and table["b"].tolist() == [1, 2, 3]
     empty = stacked([{"a": "x", "b": np.array([1])}, {"a": "y", "b": np.array([])}])
     assert empty["a"].tolist() == ["x"] and empty["b"].tolist() == [1]
+
+
+def test_what_is_not_a_number_is_null():
+    assert to_json({"a": np.array([1.0, np.nan]), "b": float("inf")}) == {
+        "a": [1.0, None],
+        "b": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["flow", "--method", "walk"], "Unknown method 'walk'"),
+        (["flow", "--nfe", "0"], "nfe must be in 1..10000; got 0."),
+        (["flow", "--data", "chequerboard", "--field", "exact"], "Did you mean 'checkerboard'?"),
+        (["kl", "--field", "nothing"], "Unknown checkpoint 'nothing'"),
+        (["losses", "--csv", "/nowhere/x.csv"], "The folder /nowhere does not exist"),
+        (["losses", "--pairs", "512", "--paths", "ot", "--figure", "f.bmp"], "must end in .svg"),
+    ],
+)
+def test_refusals_are_one_sentence(capsys, arguments, sentence):
+    assert main(["experiment", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1

@@ -78,6 +78,10 @@ def _experiment(options: argparse.Namespace) -> None:
     for name in ("csv", "figure"):
         if out[name]:
             check_target(out[name])
+    if out["figure"]:
+        from flowviz.studies.export import check_suffix
+
+        check_suffix(Path(out["figure"]).suffix[1:])
     progress = _BarProgress(study.name)
     result = study.result(config, progress=progress)
     progress.bar.end()

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from flowviz.studies.study import Columns
 
-__all__ = ["FORMATS", "csv_text", "figure_bytes"]
+__all__ = ["FORMATS", "check_suffix", "csv_text", "figure_bytes"]
 
 FORMATS = ("svg", "png", "pdf", "html")
 """Suffixes of figure files."""
@@ -25,6 +25,16 @@ PNG_SCALE = 3
 """Image pixels per CSS pixel of a PNG file, about 290 per inch."""
 
 
+def check_suffix(suffix: str) -> None:
+    """Refuses a suffix that is not one of FORMATS, before long work.
+
+    Raises:
+        ValueError: the suffix is unknown.
+    """
+    if suffix not in FORMATS:
+        raise ValueError(f"A figure file must end in .{', .'.join(FORMATS)}; got .{suffix}.")
+
+
 def figure_bytes(figure: go.Figure, suffix: str, *, width_mm: float | None = None) -> bytes:
     """A figure as the content of a file.
 
@@ -36,8 +46,7 @@ def figure_bytes(figure: go.Figure, suffix: str, *, width_mm: float | None = Non
     Raises:
         ValueError: the suffix is unknown, or the browser is missing.
     """
-    if suffix not in FORMATS:
-        raise ValueError(f"A figure file must end in .{', .'.join(FORMATS)}; got .{suffix}.")
+    check_suffix(suffix)
     if suffix == "html":
         return figure.to_html(include_plotlyjs=True, full_html=True).encode()
     width = WIDTH_PIXELS if width_mm is None else round(width_mm * PIXELS_PER_MM)
