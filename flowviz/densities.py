@@ -11,15 +11,16 @@ solved backward from x_T, states and integral as one system.
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
 
 from flowviz.device import limit_threads
-from flowviz.solvers import Field, Solution, solve
+from flowviz.solvers import MAX_NFE, METHODS, Field, Solution, SolveError, solve
 
 __all__ = [
     "LogProb",
@@ -29,11 +30,21 @@ __all__ = [
     "log_prob",
     "log_prob_along",
     "normal_log_prob",
+    "refined_log_prob",
     "velocity_and_divergence",
 ]
 
 CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
+
+WITHIN = 0.25
+"""Largest change of a log-density in nats, when the step size changes, that counts as converged.
+With a second-order method its error is then about a third of that, or far less after a refinement.
+"""
+
+FINER, ROUNDS = 4, 3
+"""Points that have not converged are solved again in steps FINER times shorter, up to ROUNDS
+times."""
 
 
 @runtime_checkable
@@ -54,7 +65,7 @@ class JointDivergence(Protocol):
 
 @dataclass(frozen=True)
 class LogProb:
-    """What `log_prob` returns.
+    """The result of `log_prob` and `refined_log_prob`.
 
     Attributes:
         log_prob: (B,) nats.
@@ -63,12 +74,24 @@ class LogProb:
             an adaptive method, the most that a chunk took.
         error: (B,) nats, the standard error of Hutchinson's estimate from several probes, which is
             `log_prob`'s whole random error; None of the exact divergence or of a single probe.
+        numerical: (B,) nats, the estimated error of the steps: by how much the log-density changed
+            between the last two step sizes; None where it was not measured.
+        refined: the share of the points that needed shorter steps.
     """
 
     log_prob: Tensor
     x_0: Tensor
     nfe: int
     error: Tensor | None = None
+    numerical: Tensor | None = None
+    refined: float = 0.0
+
+    @property
+    def unconverged(self) -> Tensor:
+        """Whether the steps of each point are still too long, (B,) bool; see WITHIN."""
+        if self.numerical is None:
+            return torch.zeros(len(self.log_prob), dtype=torch.bool)
+        return ~(self.numerical <= WITHIN)
 
 
 @dataclass(frozen=True)
@@ -214,6 +237,73 @@ def log_prob(
     error = changes.std(dim=1) / math.sqrt(len(probe)) if several and len(probe) > 1 else None
     nfe = max(solution.nfe for solution in solutions)
     return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error)
+
+
+@torch.no_grad()
+def refined_log_prob(
+    field: Field,
+    x: Tensor,
+    *,
+    t_max: float,
+    method: str,
+    steps: int | None = None,
+    grid: Tensor | None = None,
+    probe: Tensor | None = None,
+    least: float = -math.inf,
+    **shared: Any,
+) -> LogProb:
+    """`log_prob` with an error estimate, in shorter steps where fixed ones have not converged.
+
+    Off the data a network's field is arbitrary and can be steep: long steps leap over the walls of
+    its flow and make up density. Hence every point is solved with the given steps and with steps
+    twice as long; those whose log-densities differ by more than WITHIN are solved again in shorter
+    steps until it changes by less. An adaptive method controls the error itself.
+
+    Args:
+        least: points whose log-density is below this in both solves are not refined.
+        shared: the other arguments of `log_prob`.
+
+    Raises:
+        ValueError, SolveError, SolveCancelled: as `log_prob`.
+    """
+    follow = partial(log_prob, field, t_max=t_max, method=method, **shared)
+    entry = METHODS[method]
+    if entry.adaptive or t_max == 0:
+        return follow(x, probe=probe)
+    if grid is None:
+        if steps is None or steps < 1:
+            raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
+        grid = t_max * torch.arange(steps, -1, -1, dtype=torch.float64) / steps
+    found = follow(x, grid=grid, probe=probe)
+    log_density, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
+    numerical = torch.full_like(log_density, math.inf)
+    before = torch.full_like(log_density, math.inf)
+    if len(grid) > 2:
+        with suppress(SolveError):  # long steps can diverge where the given ones do not
+            doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
+            before = follow(x, grid=doubled, probe=probe).log_prob
+            numerical = (log_density - before).abs()
+    seen = torch.maximum(log_density, before) > least
+    todo = (seen & ~(numerical <= WITHIN)).nonzero()[:, 0]
+    refined = len(todo) / len(x)
+    for k in range(1, ROUNDS + 1):
+        finer = _subdivided(grid, FINER**k)
+        if not len(todo) or entry.nfe(len(finer) - 1) > MAX_NFE:
+            break
+        own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
+        again = follow(x[todo], grid=finer, probe=own)
+        numerical[todo] = (again.log_prob - log_density[todo]).abs()
+        log_density[todo], x_0[todo] = again.log_prob, again.x_0
+        if error is not None:
+            error[todo] = again.error
+        todo = todo[~(numerical[todo] <= WITHIN)]
+    return LogProb(log_density, x_0, found.nfe, error, numerical, refined)
+
+
+def _subdivided(grid: Tensor, parts: int) -> Tensor:
+    """The grid (S + 1,) with each step cut into equal parts, (S parts + 1,)."""
+    inner = grid[:-1, None] + grid.diff()[:, None] * torch.arange(parts).to(grid) / parts
+    return torch.cat([inner.flatten(), grid[-1:]])
 
 
 @torch.no_grad()

@@ -55,7 +55,7 @@ def add(commands: Commands) -> None:
 def _logprob(options: argparse.Namespace) -> None:
     import torch
 
-    from flowviz.densities import log_prob, normal_log_prob
+    from flowviz.densities import WITHIN, normal_log_prob, refined_log_prob
     from flowviz.experiments.sources import source as source_of
     from flowviz.files import check_target, write_array
 
@@ -67,7 +67,7 @@ def _logprob(options: argparse.Namespace) -> None:
     points = read_points(options.points)
     if isinstance(source.field, torch.nn.Module):
         source.field.to(points.dtype)
-    answer = log_prob(
+    answer = refined_log_prob(
         source.field,
         source.from_user(points),
         t_max=source.path.t_max,
@@ -79,7 +79,17 @@ def _logprob(options: argparse.Namespace) -> None:
     values = answer.log_prob - 2 * torch.tensor(source.scale, dtype=points.dtype).log()
     write_array(out, values.numpy())
     print(f"{len(values)} log-likelihoods in {out}, mean {values.mean().item():.4f} nats")
-    print(f"NFE {answer.nfe}")
+    refined = f", {100 * answer.refined:.1f}% of the points refined" if answer.refined else ""
+    print(f"NFE {answer.nfe}{refined}")
+    if answer.numerical is not None:
+        worst = answer.numerical.max().item()
+        print(f"largest estimated error of the steps: {worst:.2g} nats")
+    unsure = int(answer.unconverged.sum())
+    if unsure:
+        print(
+            f"{unsure} of the values have not converged (they change by over {WITHIN:g} nats with "
+            "the step size); take more --nfe or --solver dopri5"
+        )
 
 
 def _field(options: argparse.Namespace) -> None:

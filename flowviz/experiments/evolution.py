@@ -9,7 +9,6 @@ particle by particle.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -98,8 +97,6 @@ class FlowConfig:
         seed: of the noise.
     """
 
-    VERSION: ClassVar[int] = 1
-
     data: str = "checkerboard"
     path: str = "ot"
     field: str = EXACT
@@ -181,8 +178,6 @@ class SceneConfig:
         arrows: rows and columns of the field.
         difference_cells: rows and columns of the difference.
     """
-
-    VERSION: ClassVar[int] = 1
 
     data: str = "checkerboard"
     path: str = "ot"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,14 @@ from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
-from flowviz.densities import CHUNK, draw_probes, log_prob, log_prob_along, normal_log_prob
+from flowviz.densities import (
+    CHUNK,
+    draw_probes,
+    log_prob,
+    log_prob_along,
+    normal_log_prob,
+    refined_log_prob,
+)
 from flowviz.device import limit_threads, processors
 from flowviz.distributions import PointMasses
 from flowviz.draws import stream
@@ -64,11 +71,11 @@ SURE = 0.25
 CLOCK = "edm"
 """The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
 
-MISS, SEEN, FINER, ROUNDS = 0.05, -10.0, 4, 3
-"""A point of the grid whose log-density ends above SEEN must come back to within MISS when it is
-carried forth again from its noise; else it is followed in steps FINER times finer, up to ROUNDS
-times. Off the data a network has seen nothing and its field is wild: there long steps leap over
-walls and make densities up, at a hundredth of the points, and hugely."""
+MISS = 0.05
+"""A point must come back to within this when it is carried forth again from its noise."""
+
+SEEN = -10.0
+"""Points of a grid with a lower log-density are not refined: they are not visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +92,6 @@ class _Backward:
         tol: tolerance of an adaptive method; fixed-step ones ignore it.
     """
 
-    VERSION: ClassVar[int] = 1
-
     data: str = "checkerboard"
     path: str = "ot"
     field: str = EXACT
@@ -101,11 +106,11 @@ class _Backward:
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
 
-    def budget(self, path: AffinePath, t: float, *, finer: int = 1) -> dict[str, Any]:
+    def budget(self, path: AffinePath, t: float) -> dict[str, Any]:
         """The tolerance of a solve from t back to 0, or its grid, that of the path cut at t."""
         if METHODS[self.method].adaptive:
             return {"tol": self.tol}
-        grid = GRIDS[CLOCK](path, finer * steps_for(self.method, self.nfe))
+        grid = GRIDS[CLOCK](path, steps_for(self.method, self.nfe))
         end = torch.tensor([t], dtype=grid.dtype)
         kept = grid[grid < t - 1e-9]
         return {"grid": torch.cat([kept, end]).flip(0)}
@@ -147,7 +152,8 @@ class DensityResult:
         error: (H, H) float32 nats, the standard error of Hutchinson's estimate; None of the exact
             divergence or of a single probe.
         nfe: counted evaluations of the field, for all but the points of `refined`.
-        refined: the share of the points that needed finer steps.
+        refined: the share of the points that needed shorter steps.
+        unconverged: the share of the points whose steps are still too long.
     """
 
     t: float
@@ -157,6 +163,7 @@ class DensityResult:
     error: NDArray[np.float32] | None
     nfe: int
     refined: float
+    unconverged: float = 0.0
 
     @property
     def density(self) -> NDArray[np.float32]:
@@ -238,8 +245,6 @@ class LikelihoodConfig:
         n: points.
         seed: of the points.
     """
-
-    VERSION: ClassVar[int] = 1
 
     data: str = "checkerboard"
     path: str = "ot"
@@ -336,47 +341,29 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     if config.probes:
         generator = stream(config.seed, "signs")
         probe = draw_probes(points, config.probes, generator)
-    follow = partial(
-        log_prob,
+    found = refined_log_prob(
         field,
+        points,
         t_max=t,
         method=config.method,
         log_prior=_prior(path),
+        probe=probe,
         workers=processors(),
+        least=SEEN,
+        **config.budget(path, t),
     )
-    budget = config.budget(path, t)
-    found = follow(points, probe=probe, **budget)
-    log_density, error, x_0 = found.log_prob, found.error, found.x_0
-    todo, finer = torch.arange(len(points)), 1
-    refined = 0.0
-    while t > 0 and not METHODS[config.method].adaptive and finer < FINER**ROUNDS:
-        todo = todo[log_density[todo] > SEEN]
-        back, _ = carry(field, x_0[todo], [0, t], config.method, **_forward(budget))
-        todo = todo[(back[-1] - points[todo]).norm(dim=1) > MISS]
-        if not len(todo):
-            break
-        refined, finer = max(refined, len(todo) / len(points)), FINER * finer
-        budget = config.budget(path, t, finer=finer)
-        again = follow(
-            points[todo],
-            probe=None if probe is None else probe[:, todo],
-            chunk=_share(len(todo)),
-            **budget,
-        )
-        log_density[todo], x_0[todo] = again.log_prob, again.x_0
-        if error is not None:
-            error[todo] = again.error
     moment = torch.tensor([t], dtype=torch.float64)
     exact = density_of(target, path, field, moment, axis, n=MIXED)[0]
     shape = (config.cells, config.cells)
     return DensityResult(
         t=t,
         axis=axis.numpy(),
-        log_density=log_density.reshape(shape).numpy(),
+        log_density=found.log_prob.reshape(shape).numpy(),
         exact=exact.float().numpy(),
-        error=None if error is None else error.reshape(shape).numpy(),
+        error=None if found.error is None else found.error.reshape(shape).numpy(),
         nfe=found.nfe,
-        refined=refined,
+        refined=found.refined,
+        unconverged=(found.unconverged & (found.log_prob > SEEN)).double().mean().item(),
     )
 
 

@@ -7,7 +7,6 @@ every t all three have the density p_t; what differs is which particle is where,
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -66,8 +65,6 @@ class ParticlesConfig:
         n: particles.
         seed: of the noise at t = 0, which all ways share, of the data and of the noise on the way.
     """
-
-    VERSION: ClassVar[int] = 1
 
     data: str = "8gaussians"
     path: str = "ot"
@@ -183,8 +180,6 @@ class NoiseConfig:
         noise: the noise level.
         points: times, evenly from 0 to the path's t_max.
     """
-
-    VERSION: ClassVar[int] = 1
 
     path: str = "ot"
     noise: float = 1.0

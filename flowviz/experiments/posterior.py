@@ -8,7 +8,6 @@ Figures 2, 3 and 8), and how velocity, score, noise and data prediction become e
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -61,8 +60,6 @@ class TouchConfig:
         n: points drawn from it.
         seed: of the draw.
     """
-
-    VERSION: ClassVar[int] = 1
 
     data: str = "checkerboard"
     path: str = "ot"
@@ -170,8 +167,6 @@ class ConditionalConfig:
         seed: of their noise.
         arrows: rows and columns of the fields.
     """
-
-    VERSION: ClassVar[int] = 1
 
     paths: str = "vp ot"
     x: float = 1.6
@@ -367,8 +362,6 @@ class ConversionConfig:
         t: the moment, a share of the path's t_max in [0, 1].
         arrows: rows and columns of the fields.
     """
-
-    VERSION: ClassVar[int] = 1
 
     data: str = "checkerboard"
     path: str = "ot"

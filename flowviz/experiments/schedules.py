@@ -1,7 +1,6 @@
 """How signal and noise trade places on each path: what the page "Schedules" shows."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,8 +25,6 @@ class SchedulesConfig:
         paths: specs of the paths.
         points: times of each, denser towards both ends.
     """
-
-    VERSION: ClassVar[int] = 1
 
     paths: tuple[str, ...] = ("ot", "vp", "trig", "shaped")
     points: int = 401

@@ -134,6 +134,8 @@ def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
             f"; {100 * density.refined:.1f} % of the points, where the network saw no data, "
             "needed smaller steps"
         )
+    if density.unconverged:
+        text += f"; {100 * density.unconverged:.1f} % have not converged: take more evaluations"
     if density.error is not None:
         text += (
             f"; the median standard error of Hutchinson's estimate is "
