@@ -5,10 +5,10 @@ crash) never meets half of it.
 """
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,10 +21,6 @@ except ImportError:  # on Windows
     fcntl = None
 
 __all__ = ["check_target", "held", "replacing", "write_array", "write_bytes", "write_text"]
-
-UMASK = os.umask(0)
-"""What files are not permitted, read once: reading it sets it, for all threads."""
-os.umask(UMASK)
 
 
 def check_target(path: str | Path) -> Path:
@@ -75,9 +71,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
         ValueError: see `check_target`.
     """
     path = check_target(path)
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~UMASK
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        draft = Path(file.name)
+    draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
+    draft.touch(exist_ok=False)  # with the permissions of any new file
+    mode = (path if path.exists() else draft).stat().st_mode & 0o777
     try:
         yield draft
         with draft.open("rb") as file:
