@@ -1,28 +1,18 @@
-"""What the pages compute, once for everybody who asks the same.
+"""What pages share: payloads of the player, loaded networks, and the fields of a session.
 
-Results are kept by their flat configs and made without a spinner, for they take a blink. A field
-that was trained in a session has no file; it is named by its content and handed over beside the
-config.
+A field that was trained in a session has no file; its name is a hash of its content.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
 
 import streamlit as st
-from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 from flowviz import checkpoints
 from flowviz.canvases import player as players
-from flowviz.device import limit_threads
-from flowviz.experiments import evolution
-from flowviz.experiments import likelihood as likelihoods
-from flowviz.experiments.evaluate import Likelihood
-from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
-from flowviz.experiments.likelihood import DensityResult, GapResult, PointResult
+from flowviz.experiments.evolution import FlowConfig, SceneConfig, compute_scene
 from flowviz.fields import LearnedField
+from flowviz.ui import work
 from flowviz.ui.notices import escaped
 
 __all__ = [
@@ -30,48 +20,18 @@ __all__ = [
     "adopted",
     "cards",
     "content_name",
-    "density",
-    "flow",
-    "gap",
-    "in_parallel",
-    "kept",
-    "likelihood",
     "network",
     "packed_scene",
     "panels",
     "pass_over",
-    "point",
     "scene",
 ]
 
-T = TypeVar("T")
-
 LISTED_SECONDS = 5
-"""How long a listing of checkpoints is taken to be fresh."""
+"""Time for which a listing of checkpoints is used again."""
 
 
-def kept(room: ModuleType, name: str, most: int) -> Callable[..., Any]:
-    """The function `name` of a room of experiments, of which the last `most` results are kept.
-
-    It takes a config, which is the key, and the live field that `config.field` names, if any.
-    """
-
-    def compute(config: Any, _field: LearnedField | None = None) -> Any:
-        limit_threads()  # which holds for the calling thread
-        given = {} if _field is None else {"field": _field}
-        return getattr(room, name)(config, **given)
-
-    # Streamlit tells caches apart by the functions' names.
-    compute.__name__ = compute.__qualname__ = f"{room.__name__}.{name}"
-    return st.cache_data(max_entries=most, show_spinner=False)(compute)
-
-
-flow: Callable[..., FlowResult] = kept(evolution, "compute_flow", 64)
-scene: Callable[..., Scene] = kept(evolution, "compute_scene", 24)
-density: Callable[..., DensityResult] = kept(likelihoods, "compute_density", 256)
-gap: Callable[..., GapResult] = kept(likelihoods, "compute_gap", 256)
-likelihood: Callable[..., Likelihood] = kept(likelihoods, "compute_likelihood", 256)
-point: Callable[..., PointResult] = kept(likelihoods, "compute_point", 256)
+scene = work.cached(compute_scene)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -113,17 +73,6 @@ def _listing() -> tuple[dict[str, checkpoints.Card], list[str]]:
     damages: list[str] = []
     listed = checkpoints.listing(lambda error: damages.append(str(error)))
     return {card.name: card for card in listed}, damages
-
-
-def in_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of jobs that run beside each other, in order; the first error is raised."""
-    if len(jobs) == 1:
-        return [jobs[0]()]
-    context = get_script_run_ctx()
-    with ThreadPoolExecutor(
-        len(jobs), initializer=lambda: add_script_run_ctx(ctx=context)
-    ) as pool:
-        return [future.result() for future in [pool.submit(job) for job in jobs]]
 
 
 def content_name(field: LearnedField) -> str:

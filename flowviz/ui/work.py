@@ -26,7 +26,6 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from typing import Any, Literal, ParamSpec, TypeVar
 
-import numpy as np
 import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -128,7 +127,7 @@ class Store:
 
 def _size(value: Any) -> int:
     """Memory of the arrays, texts and bytes in a result, in bytes."""
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "nbytes"):  # an array of NumPy or PyTorch
         return value.nbytes
     if isinstance(value, bytes | str):
         return len(value)
