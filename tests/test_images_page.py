@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import streamlit as st
+import torch
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -27,6 +28,7 @@ from flowviz.metrics.image_pairs import (
 from flowviz.metrics.image_pairs import (
     step_sizes as neighbour_distances,
 )
+from flowviz.networks import UNet, UNetShape
 from flowviz.studies import image_quality
 from flowviz.studies._image_points import JudgedSide, failures, leaders, smallest
 from flowviz.studies._images import ImageSide
@@ -443,3 +445,43 @@ def test_steps_of_an_adaptive_solver_are_drawn_with_those_refused():
     assert list(taken.y) == pytest.approx([0.1, 0.9, 0.9]) and list(refused.y) == [0.5]
     with pytest.raises(ValueError, match="times must increase"):
         Steps(label="", colour="#000000", times=np.array([0.0, 0.0]), rejected=np.empty((0, 2)))
+
+
+@pytest.fixture(scope="module")
+def foreign():
+    """Weights of torchcfm's network, raw and averaged, which state neither path nor time."""
+    shape = UNetShape(
+        model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_resolutions=(16,)
+    )
+    weights = UNet(shape, generator=torch.Generator().manual_seed(0)).state_dict()
+    file = io.BytesIO()
+    torch.save({"net_model": weights, "ema_model": weights}, file)
+    return file.getvalue()
+
+
+def test_what_is_assumed_of_an_upload_is_shown_and_corrected(tiny, foreign, monkeypatch):
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: Upload("theirs.pt", foreign))
+    app = opened(nfe="4", right="none")
+    assert "theirs.pt** is in the menus now" in text_of(app)
+    first = app.session_state[sources.HELD]["theirs.pt"]
+    assert first.loaded.checkpoint.card.path == "ot"
+    next(box for box in app.selectbox if box.label == "Path").select("vp")
+    next(box for box in app.text_input if box.label == "Set of weights").set_value("net_model")
+    next(box for box in app.checkbox if "Data at t = 0" in box.label).check()
+    next(each for each in app.button if each.label == "Read again").click()
+    app.run()
+    second = app.session_state[sources.HELD]["theirs.pt"]
+    assert second.loaded.checkpoint.card.path == "vp" and second.key != first.key
+    assert "weights = net_model, path = vp, time_reversed = True" in text_of(app)
+    next(box for box in app.text_input if box.label == "Set of weights").set_value("nothing")
+    next(each for each in app.button if each.label == "Read again").click()
+    app.run()
+    assert len(app.error) == 1 and "nothing" in app.error[0].value and not app.exception
+    assert app.session_state[sources.HELD]["theirs.pt"].key == second.key, "the last one stays"
+
+
+def test_no_correction_is_offered_of_flowviz_own_file(tiny, monkeypatch):
+    content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
+    monkeypatch.setattr(st, "file_uploader", lambda *_, **__: Upload("mine.safetensors", content))
+    app = opened(nfe="4", right="none")
+    assert not [each for each in app.button if each.label == "Read again"]
