@@ -245,8 +245,6 @@ def compute_pieces(
     compute: Callable[..., Any],
     pieces: Sequence[Piece],
     sides: Sequence[Loaded],
-    *,
-    doing: str,
     **given: Any,
 ) -> Iterator[tuple[int, Any]]:
     """Computes pieces in parallel; yields index and result of each as it ends.
@@ -265,7 +263,7 @@ def compute_pieces(
         )
         for piece in pieces
     ]
-    return progress.in_parallel(work, doing=doing)
+    return progress.in_parallel(work)
 
 
 def compute_sides(
@@ -275,7 +273,6 @@ def compute_sides(
     compute: Callable[..., Any],
     *,
     n: int,
-    doing: str,
     at: int = 0,
 ) -> Iterator[Sides]:
     """Computes one piece of n images for each side, in parallel; yields after each."""
@@ -283,7 +280,7 @@ def compute_sides(
     pieces = [
         Piece(checkpoint=each.key, config=config.drawn(each.side, n), at=at) for each in sides
     ]
-    for k, result in compute_pieces(progress or Progress(), compute, pieces, sides, doing=doing):
+    for k, result in compute_pieces(progress or Progress(), compute, pieces, sides):
         found[k] = (sides[k].side, result)
         yield Sides(results=tuple(found[i] for i in sorted(found)))
 

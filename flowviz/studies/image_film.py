@@ -50,10 +50,7 @@ def compute(
     config: ImageFilmConfig, *, field: LiveImages | None = None, progress: Progress | None = None
 ) -> Iterator[Sides]:
     """Computes the `Film` of each side; see `compute_sides`."""
-    doing = "following the images"
-    return compute_sides(
-        config, field, progress, film_piece, n=COUNT, at=config.frames, doing=doing
-    )
+    return compute_sides(config, field, progress, film_piece, n=COUNT, at=config.frames)
 
 
 def film_piece(

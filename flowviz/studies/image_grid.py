@@ -101,10 +101,7 @@ def compute(
     panels = [_blank(of, each) for of, each in zip(sides, layouts, strict=True)]
     pieces = [(k, row) for row in range(len(layouts[0].pieces)) for k in range(len(sides))]
     work = [layouts[k].pieces[row] for k, row in pieces]
-    doing = "drawing images"
-    for place, drawn in compute_pieces(
-        progress or Progress(), draw_piece, work, sides, doing=doing
-    ):
+    for place, drawn in compute_pieces(progress or Progress(), draw_piece, work, sides):
         k, row = pieces[place]
         panels[k] = _filled(panels[k], row * layouts[k].stride, drawn)
         yield ImageGrid(

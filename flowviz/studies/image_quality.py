@@ -122,7 +122,7 @@ def compute(
     pieces.sort(key=lambda piece: piece[1].config.nfe)
     known = {each.key: own.points for each, own in zip(sides, found, strict=True)}
     work = [piece for _, piece in pieces]
-    given = {"judge": judge, "known": known, "doing": "drawing and judging images"}
+    given = {"judge": judge, "known": known}
     for place, point in compute_pieces(progress, judge_piece, work, sides, **given):
         k = pieces[place][0]
         points = {each.key: each for each in (*found[k].points, point)}

@@ -43,8 +43,7 @@ def compute(
     progress: Progress | None = None,
 ) -> Iterator[Sides]:
     """Computes `adaptive_steps` and `Straightness` of each side; see `compute_sides`."""
-    doing = "following trajectories"
-    return compute_sides(config, field, progress, follow_piece, n=config.images, doing=doing)
+    return compute_sides(config, field, progress, follow_piece, n=config.images)
 
 
 def follow_piece(

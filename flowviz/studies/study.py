@@ -168,7 +168,7 @@ def stacked(tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
 def to_json(value: Any) -> Any:
     """A result as JSON stores it: fields and public properties, arrays as lists, NaN as None.
 
-    Live objects such as networks are left out.
+    Live objects such as networks, and images (uint8), are left out.
     """
     if is_dataclass(value):
         names = [each.name for each in fields(value)]
@@ -192,5 +192,7 @@ def to_json(value: Any) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    plain = (type(None), bool, int, float, str, tuple, list, Mapping, np.ndarray, np.generic)
+    if isinstance(value, np.ndarray):
+        return value.dtype != np.uint8
+    plain = (type(None), bool, int, float, str, tuple, list, Mapping, np.generic)
     return isinstance(value, plain) or is_dataclass(value)
