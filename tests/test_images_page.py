@@ -37,6 +37,7 @@ from flowviz.training.classifier import ClassifierConfig, ClassifierRun
 from flowviz.ui import figure, work
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import VIEWS
+from flowviz.ui.notices import escaped
 from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
@@ -472,7 +473,7 @@ def test_what_is_assumed_of_an_upload_is_shown_and_corrected(tiny, foreign, monk
     app.run()
     second = app.session_state[sources.HELD]["theirs.pt"]
     assert second.loaded.checkpoint.card.path == "vp" and second.key != first.key
-    assert "weights = net_model, path = vp, time_reversed = True" in text_of(app)
+    assert escaped("weights = net_model, path = vp, time_reversed = True") in text_of(app)
     next(box for box in app.text_input if box.label == "Set of weights").set_value("nothing")
     next(each for each in app.button if each.label == "Read again").click()
     app.run()

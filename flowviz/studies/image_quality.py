@@ -176,8 +176,8 @@ def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
     if kept.get("protocol") and judge is not None and not judge.measured(kept):
         left_out = (
             f"the numbers stored beside {of.side.name} are those of another classifier than the "
-            "shipped one and are left out; move that file away and measure again by `python -m "
-            f"flowviz evaluate {of.side.name} --save`."
+            "shipped one and are left out; move that file away and measure again by "
+            f"flowviz evaluate {of.side.name} --save."
         )
         kept = {"steps": kept.get("steps")}
     return JudgedSide(
@@ -373,7 +373,7 @@ def say(config: ImageQualityConfig, result: ImageQuality) -> list[Finding]:
         "The Fréchet distance is that of features of the shipped CIFAR-10 classifier: smaller is "
         "better, it decreases with the number of images, and it has another scale than FID. The "
         "floor is the distance of as many real test images. Snapshots of a training are measured "
-        "by `python -m flowviz evaluate NAME --snapshots RUN --save`."
+        "by flowviz evaluate NAME --snapshots RUN --save."
     )
     found.append(Finding(text=method, detail=True))
     if result.unmeasurable:

@@ -28,6 +28,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._images import placed
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
+from flowviz.ui.notices import escaped
 
 __all__ = ["MISSING", "Source", "cards", "load", "names", "opener"]
 
@@ -145,9 +146,10 @@ def _uploader() -> None:
         if not refused[file.file_id, assume]:
             st.rerun()  # the menus above list it
     if reason := refused[file.file_id, assume]:
-        st.error(reason, icon=":material/error:")
+        st.error(escaped(reason), icon=":material/error:")
     elif opened:
-        st.caption(f"**{opened.name}** is in the menus now. {opened.loaded.about}")
+        about = escaped(opened.loaded.about, limit=None)
+        st.caption(f"**{escaped(opened.name)}** is in the menus now. {about}")
     if opened is None or opened.loaded.origin != "flowviz":
         _assumptions(file.file_id, assume)
 
