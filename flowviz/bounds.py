@@ -1,9 +1,9 @@
-"""The bounds of a config's numbers: one sentence for whatever lies beyond them."""
+"""Bounds of the numbers in configs, and the error messages outside them."""
 
 __all__ = ["FRAME", "MAX_SAMPLES", "MAX_SEED", "check_bounds", "is_whole", "shortened"]
 
 MAX_MESSAGE = 300
-"""Characters of an error message, which may quote names from a file or an argument."""
+"""Largest number of characters of an error message, which may quote a file or an argument."""
 
 MAX_SEED = 2**31 - 1
 """The largest seed: the same for every command, page and file."""
@@ -16,22 +16,22 @@ FRAME = 5.0
 
 
 def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
-    """Refuses a config with a number beyond its bounds, given as name=(least, most).
+    """Checks that numbers of a config lie within bounds, given as name=(low, high), inclusive.
 
     Raises:
-        ValueError: it names the entry, its bounds (least..most of whole numbers) and its value.
+        ValueError: a number does not; the message has its name, bounds and value.
     """
-    for name, (least, most) in bounds.items():
+    for name, (low, high) in bounds.items():
         value = getattr(config, name)
-        if not least <= value <= most:
-            whole = isinstance(least, int) and isinstance(most, int)
-            span = f"{least}..{most}" if whole else f"[{least:g}, {most:g}]"
+        if not low <= value <= high:
+            whole = isinstance(low, int) and isinstance(high, int)
+            span = f"{low}..{high}" if whole else f"[{low:g}, {high:g}]"
             raise ValueError(f"{name} must be in {span}; got {value}.")
 
 
-def is_whole(value: object, least: int = 0, most: int = 2**53) -> bool:
-    """Whether a value from anywhere, a file say, is a whole number in least..most."""
-    return type(value) is int and least <= value <= most
+def is_whole(value: object, low: int = 0, high: int = 2**53) -> bool:
+    """Whether a value of any type, such as from a file, is a whole number in low..high."""
+    return type(value) is int and low <= value <= high
 
 
 def shortened(message: str) -> str:

@@ -25,7 +25,7 @@ Coupling = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A coupling given by its pairs: noise x_0 (N, *) and what belongs to it, x_1 (N, *)."""
+    """A coupling given by its pairs: noise x_0 (N, *) and its data x_1 (N, *)."""
 
     x_0: Tensor
     x_1: Tensor
@@ -48,15 +48,15 @@ COUPLINGS: Registry[Coupling] = Registry("coupling")
 
 @COUPLINGS.register("independent")
 def independent(x_0: Tensor, x_1: Tensor) -> Tensor:
-    """Pairs as drawn: noise and data know nothing of each other."""
+    """Independent pairs: the data in its given order."""
     return x_1
 
 
 @COUPLINGS.register("minibatch-ot")
 def minibatch_ot(x_0: Tensor, x_1: Tensor) -> Tensor:
-    """The pairing of least total squared distance within the batch, exact (POT's network simplex).
+    """The pairs of minimal total squared distance within the batch, by POT's network simplex.
 
-    With equal weights an optimal plan is a permutation (Birkhoff), so that nothing is resampled.
+    With equal weights an optimal plan is a permutation (Birkhoff); nothing is resampled.
     """
     cost = torch.cdist(x_0.flatten(1).double(), x_1.flatten(1).double()).square()
     import ot  # nearly a third of what the app imports, for few of its pages

@@ -1,10 +1,9 @@
 r"""Distributions in the plane whose exact flows are known in closed form.
 
-A data set is drawn from one of three kinds: a Gaussian mixture, weighted points, or boxes of
-uniform density on a rectangular lattice (a checkerboard, a picture's pixels). For each, the
-distribution of alpha x_1 + sigma x_0 with Gaussian x_0 is known, so that `flowviz.fields.exact`
-can state its marginal density and velocity without training. All numbers are kept in float64;
-samples are float32.
+A data set is a Gaussian mixture, weighted points, or boxes of uniform density on a rectangular
+lattice (a checkerboard, a picture's pixels). For each, the distribution of alpha x_1 + sigma x_0
+with Gaussian x_0 has a closed form, from which `flowviz.fields.exact` computes the marginal field.
+All numbers are kept in float64; samples are float32.
 """
 
 import math
@@ -17,11 +16,11 @@ from torch import Generator, Tensor
 __all__ = ["Boxes", "Distribution", "GaussianMixture", "PointMasses"]
 
 CHUNK = 2**16
-"""The largest number of elements, points x components, held at once: what a cache holds."""
+"""Largest number of elements (points x components) of a batch; fits the cache of a core."""
 
 
 class Distribution(Protocol):
-    """What a data set says about where its samples come from."""
+    """The interface of a distribution of data."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples, shape (n, 2), float32."""
@@ -43,8 +42,8 @@ class GaussianMixture:
 
     Args:
         means: shape (K, 2).
-        covariances: shape (K, 2, 2), or (2, 2) for one that all share, or one standard deviation.
-        weights: shape (K,), nonnegative, scaled here to sum to 1; None for even ones.
+        covariances: shape (K, 2, 2), or (2, 2) for a common one, or one standard deviation.
+        weights: shape (K,), nonnegative, normalised to sum to 1; None for equal ones.
     """
 
     means: Tensor
@@ -66,7 +65,7 @@ class GaussianMixture:
             if not 0 < given.item() < math.inf:
                 raise ValueError(
                     f"std must be positive and finite; got {given.item()}; "
-                    "for a std of 0 take PointMasses."
+                    "for a std of 0 use PointMasses."
                 )
             given = given.square() * torch.eye(2, dtype=torch.float64)
         count = len(means)
@@ -134,11 +133,11 @@ class GaussianMixture:
 
 @dataclass(frozen=True, eq=False)
 class PointMasses:
-    """Finitely many points with probabilities; it has no density, but its exact flow exists.
+    """Points with probabilities; without density, but with an exact flow.
 
     Args:
         points: shape (K, 2).
-        weights: shape (K,), nonnegative, scaled here to sum to 1; None for even ones.
+        weights: shape (K,), nonnegative, normalised to sum to 1; None for equal ones.
     """
 
     points: Tensor
@@ -153,7 +152,7 @@ class PointMasses:
         return self.points[_choose(self.weights, n, generator)].float()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """Raises ValueError: points have no density."""
+        """Raises ValueError, since points have no density."""
         raise ValueError("Points have no density; a GaussianMixture of small std about them has.")
 
     def contains(self, x: Tensor) -> Tensor:
@@ -172,14 +171,13 @@ class PointMasses:
 class Boxes:
     """Uniform density in each cell of a rectangular lattice, with probabilities weights[i, j].
 
-    Every union of disjoint boxes is one: its lattice is that of all the boxes' edges, its other
-    cells have weight 0. Cell (i, j) spans edges_x[i] to edges_x[i + 1] by edges_y[j] to
-    edges_y[j + 1].
+    Any union of disjoint boxes has this form, with weight 0 in the other cells. Cell (i, j) spans
+    edges_x[i] to edges_x[i + 1] by edges_y[j] to edges_y[j + 1].
 
     Args:
         edges_x: increasing, shape (nx + 1,).
         edges_y: increasing, shape (ny + 1,).
-        weights: shape (nx, ny), nonnegative, scaled here to sum to 1.
+        weights: shape (nx, ny), nonnegative, normalised to sum to 1.
     """
 
     edges_x: Tensor
@@ -208,7 +206,7 @@ class Boxes:
     def log_prob(self, x: Tensor) -> Tensor:
         """The log density at x of shape (B, 2) in nats, shape (B,), in x's dtype.
 
-        -inf outside; on an edge the larger of the densities that meet there.
+        -inf outside; on an edge the largest density of the adjacent cells.
         """
         return self._density(x).log().to(x.dtype)
 

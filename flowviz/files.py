@@ -1,6 +1,6 @@
 """Files that are whole or absent: every file that flowviz writes comes from here.
 
-A file is written beside its final place and then moved there in one step, so that a reader (or a
+A file is written next to its final place and then moved there in one step, so that a reader (or a
 crash) never meets half of it.
 """
 

@@ -1,10 +1,11 @@
-r"""Objectives: what a network predicts, how it is trained, and how it becomes a velocity.
+r"""Objectives: what a network predicts, the weight of its loss, and the conversion to a velocity.
 
-On one path the three are one regression with different weights and outputs (Lipman et al. 2022,
-section 4 and appendix): a flow-matching network predicts the velocity d_alpha x_1 + d_sigma x_0, a
-noise-matching network (DDPM) the noise x_0, a score-matching network the score -x_0 / sigma, its
-loss weighted by sigma^2. Each predicted quantity is q_1 x_1 + q_0 x_0 with numbers (q_1, q_0) that
-depend on t only; an objective is those two numbers, a weight and the conversion to a velocity.
+On one path the three objectives are one regression with different weights and outputs (Lipman et
+al. 2022, section 4 and appendix): a flow-matching network predicts the velocity d_alpha x_1 +
+d_sigma x_0, a noise-matching network (DDPM) the noise x_0, a score-matching network the score -x_0
+/ sigma, its loss weighted by sigma^2. Each predicted quantity is q_1 x_1 + q_0 x_0 with numbers
+(q_1, q_0) that depend on t only; an objective is those two numbers, a weight and the conversion to
+a velocity.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class Objective:
     """A regression target q = q_1 x_1 + q_0 x_0 on an affine path."""
 
     label: str
-    """What menus and legends show."""
+    """Name in menus and legends."""
     target: Callable[[Coefficients], tuple[Tensor, Tensor]]
     """Coefficients of the path to (q_1, q_0)."""
     weight: Callable[[Coefficients], Tensor]

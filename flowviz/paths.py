@@ -1,4 +1,4 @@
-r"""The affine conditional path of a scheduler, and the conversions that it implies.
+r"""The affine conditional path of a scheduler, and conversions between predictions.
 
 Given noise x_0 ~ N(0, I) and data x_1, the conditional flow is x_t = alpha_t x_1 + sigma_t x_0.
 Its velocity is what flow matching regresses on (Lipman et al. 2022, eq. 13-15). On one path the
@@ -28,8 +28,7 @@ T = TypeVar("T")
 class AffinePath:
     """The Gaussian path of a scheduler; x has shape (B, *) and t has shape () or (B,).
 
-    Noise x_0 is standard normal here; a scheduler with sigma_0 != 1 scales it itself, so that its
-    state at t = 0 is sigma_0 x_0.
+    Noise x_0 is standard normal; a scheduler with sigma_0 != 1 scales it, see `start`.
     """
 
     scheduler: Scheduler
@@ -40,15 +39,11 @@ class AffinePath:
         return self.scheduler.t_max
 
     def time(self, share: T) -> T:
-        """The path time of a clock's share in [0, 1], of any shape: share * t_max.
-
-        All that takes a time from 0 to 1 (a slider, a config) is computed at this time, and what
-        was computed at a time of the path is drawn at that time.
-        """
+        """The path time of a share in [0, 1], such as a slider's, of any shape: share * t_max."""
         return share * self.t_max
 
     def clock(self, count: int) -> Tensor:
-        """`count` even times from 0 to t_max, both exact, float64, (count,)."""
+        """`count` evenly spaced times from 0 to t_max, float64, (count,)."""
         return torch.linspace(0, self.t_max, count, dtype=torch.float64)
 
     def start(self, x_0: Tensor) -> Tensor:
@@ -115,6 +110,6 @@ class AffinePath:
         """The scheduler's coefficients at t, shaped to multiply x of shape (B, *)."""
         if t.shape not in ((), x.shape[:1]):
             raise ValueError(f"t must have shape () or ({len(x)},); got {tuple(t.shape)}.")
-        t = t.to(finest_float(t.device))  # 1 - t keeps its digits near the end
+        t = t.to(finest_float(t.device))  # 1 - t is accurate near the end
         shape = t.shape + (1,) * (x.ndim - 1 if t.ndim else 0)
         return Coefficients(*(s.to(x).reshape(shape) for s in self.scheduler(t)))

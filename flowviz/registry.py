@@ -1,8 +1,6 @@
-"""A dict that explains itself: the named choices of flowviz.
+"""Registries of named choices: data sets, schedulers, solvers, metrics and so on.
 
-Everything a visitor picks by name (a data set, a scheduler, a solver, a metric ...) is an entry of
-one `Registry`. An entry registered there appears in menus, URLs, the command line and the tests
-without a further edit.
+A registered entry appears in menus, URLs, the command line and the tests without a further edit.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,24 +13,24 @@ T = TypeVar("T")
 
 
 class Registry(dict[str, T]):
-    """Entries of one kind by name. A name is also what URLs, cards and the command line show."""
+    """Entries of one kind by name, as in URLs, cards and the command line."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
 
     def register(self, name: str) -> Callable[[T], T]:
-        """A decorator that enters its argument under `name` and returns it unchanged."""
+        """A decorator that registers its argument as `name` and returns it unchanged."""
         assert name not in self, f"there is a {self.kind} {name!r} already"
         return lambda entry: self.setdefault(name, entry)
 
     @property
     def labels(self) -> dict[str, str]:
-        """What menus show of entries that have a label, by name."""
+        """The labels of the entries by name."""
         return {name: entry.label for name, entry in self.items()}
 
     def sentences(self, names: Iterable[str] | None = None) -> str:
-        """What the help of a menu says of entries that have a sentence, all or some; Markdown."""
+        """The labels and sentences of all or some entries as Markdown, for the help of a menu."""
         entries = [self[name] for name in names or self]
         return " ".join(f"**{entry.label}:** {entry.sentence}" for entry in entries)
 
@@ -42,6 +40,6 @@ class Registry(dict[str, T]):
 
 
 def hint_at(name: str, known: Iterable[str]) -> str:
-    """The sentence " Did you mean 'x'?" of the known name nearest to an unknown one, or ""."""
+    """The sentence " Did you mean 'x'?" with the nearest known name, or ""."""
     near = get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 SIGMA_STOP = 1e-3
-"""Where sigma_t would fall below this, a path stops: fields are unbounded as sigma_t -> 0."""
+"""Smallest sigma_t of a path, which ends there: fields are unbounded as sigma_t -> 0."""
 
 
 class Coefficients(NamedTuple):
@@ -58,16 +58,16 @@ class Coefficients(NamedTuple):
 
 
 class Scheduler(Protocol):
-    """What a path asks of a scheduler."""
+    """The interface of a scheduler."""
 
     label: ClassVar[str]
-    """What menus and legends show."""
+    """Name in menus and legends."""
     symbol: ClassVar[str]
     """The formula of alpha_t and sigma_t in TeX, for captions."""
 
     @property
     def t_max(self) -> float:
-        """The time at which training stops drawing and solvers stop, at most 1."""
+        """The end of the path for training and solvers, at most 1."""
 
     @property
     def sigma_0(self) -> float:
@@ -86,8 +86,8 @@ class CondOT:
     """The conditional optimal-transport path (Lipman et al. 2022, eq. 20-23).
 
     alpha_t = t and sigma_t = 1 - (1 - sigma_min) t. The paper gives no value of sigma_min; the
-    default 0 is that of the authors' later library. "OT" is said of the map from noise to one data
-    point, not of the marginal flow.
+    default 0 is that of the authors' later library. "OT" refers to the map from noise to one data
+    point, not to the marginal flow.
     """
 
     sigma_min: float = 0.0
@@ -117,7 +117,7 @@ class VPDiffusion:
 
     alpha_t = exp(-T(1 - t) / 2) and sigma_t^2 = 1 - alpha_t^2, where T(s) integrates
     beta(s) = beta_min + s (beta_max - beta_min) from 0. alpha_0 = 0.0066, so that p_0 is not
-    exactly the noise; sigma_1 = 0, so that time stops at the paper's 1 - 1e-5.
+    exactly the noise; sigma_1 = 0, so that t_max is the paper's 1 - 1e-5.
     """
 
     beta_min: float = 0.1
@@ -143,7 +143,7 @@ class VPDiffusion:
         beta = self.beta_min + s * (self.beta_max - self.beta_min)
         T = s * (self.beta_min + beta) / 2
         alpha = torch.exp(-T / 2)
-        sigma = torch.sqrt(-torch.expm1(-T))  # 1 - exp(-T) loses its digits near t = 1
+        sigma = torch.sqrt(-torch.expm1(-T))  # 1 - exp(-T) is inaccurate near t = 1
         d_alpha = beta * alpha / 2
         return Coefficients(alpha, sigma, d_alpha, -alpha * d_alpha / sigma)
 
@@ -153,7 +153,7 @@ class VPDiffusion:
 class Trigonometric:
     """The trigonometric interpolant alpha_t = sin(pi t / 2), sigma_t = cos(pi t / 2).
 
-    It keeps the variance of unit-variance data, as VP diffusion does, but it is another path:
+    Like VP diffusion it preserves unit variance, but on another schedule:
     Albergo and Vanden-Eijnden 2022, https://arxiv.org/abs/2209.15571.
     """
 
@@ -176,8 +176,7 @@ class VarianceExploding:
 
     alpha_t = 1 and sigma_t falls geometrically from sigma_max to sigma_min, the schedule of Song
     et al. 2021 (https://arxiv.org/abs/2011.13456); the paper states no constants. p_0 is
-    N(x_1, sigma_max^2 I), which the noise N(0, sigma_max^2 I) matches the better the larger
-    sigma_max is.
+    N(x_1, sigma_max^2 I), approximated by the noise N(0, sigma_max^2 I).
     """
 
     sigma_min: float = SIGMA_STOP
@@ -210,20 +209,20 @@ class VarianceExploding:
 @SCHEDULERS.register("shaped")
 @dataclass(frozen=True)
 class Shaped:
-    """A schedule of one's own: monotone cubics through alpha and sigma at four inner times.
+    """A user-defined schedule: monotone cubics through alpha and sigma at four inner times.
 
-    alpha rises from 0 to 1 and sigma falls from 1 to 0 through the values at KNOTS, as piecewise
-    cubics with continuous derivative and slopes that keep them monotone (Fritsch and Carlson
-    1980); at the ends slopes are kept from 0, so that conversions exist at t = 0 and sigma reaches
-    0 like a line. The defaults set out slowly, which OT does not, and arrive gently.
+    alpha rises from 0 to 1 and sigma falls from 1 to 0 through the values at KNOTS, as monotone
+    piecewise cubics with a continuous derivative (Fritsch and Carlson 1980). Slopes at the ends
+    are not 0, so that conversions exist at t = 0 and sigma reaches 0 linearly. The defaults are an
+    S-curve.
 
     Attributes:
         a1: alpha at t = 0.2; a2, a3 and a4 are those at 0.4, 0.6 and 0.8.
         s1: sigma at t = 0.2; s2, s3 and s4 are those at 0.4, 0.6 and 0.8.
 
     Raises:
-        ValueError: alpha does not rise or sigma does not fall by LEAST_STEP from knot to knot, or
-            sigma ends before alpha has arrived.
+        ValueError: alpha does not rise or sigma does not fall by MIN_STEP from knot to knot, or
+            alpha is below MIN_ALPHA at t_max.
     """
 
     a1: float = 0.1
@@ -241,30 +240,30 @@ class Shaped:
     sigma_0: ClassVar[float] = 1.0
 
     KNOTS: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
-    """The times of the values that are given."""
-    LEAST_STEP: ClassVar[float] = 0.01
-    """What alpha rises and sigma falls at least by from one knot to the next, ends included."""
-    LEAST_ALPHA: ClassVar[float] = 0.99
-    """What alpha must have reached where the path stops."""
+    """The times of the given values."""
+    MIN_STEP: ClassVar[float] = 0.01
+    """Minimum change of alpha and sigma from one knot to the next, ends included."""
+    MIN_ALPHA: ClassVar[float] = 0.99
+    """Minimum of alpha at t_max."""
 
     def __post_init__(self) -> None:
-        for name, way, values in (
+        for name, direction, values in (
             ("alpha", "rise", self._alphas),
             ("sigma", "fall", self._sigmas),
         ):
-            sign = 1 if way == "rise" else -1
+            sign = 1 if direction == "rise" else -1
             steps = [sign * (b - a) for a, b in pairwise(values)]
-            if not min(steps) >= self.LEAST_STEP - 1e-9:
+            if not min(steps) >= self.MIN_STEP - 1e-9:
                 raise ValueError(
-                    f"{name} must {way} by {self.LEAST_STEP} or more from each of t = 0, 0.2, "
+                    f"{name} must {direction} by {self.MIN_STEP} or more from each of t = 0, 0.2, "
                     f"0.4, 0.6, 0.8, 1 to the next; got {', '.join(f'{v:g}' for v in values)}."
                 )
         t = self.t_max
-        arrived = self(torch.tensor(t, dtype=torch.float64, device="cpu")).alpha.item()
-        if arrived < self.LEAST_ALPHA:
+        reached = self(torch.tensor(t, dtype=torch.float64, device="cpu")).alpha.item()
+        if reached < self.MIN_ALPHA:
             raise ValueError(
-                f"alpha must have reached {self.LEAST_ALPHA} where sigma falls to {SIGMA_STOP}; "
-                f"got {arrived:.3f} at t = {t:.3f}: raise sigma or alpha at 0.8."
+                f"alpha must have reached {self.MIN_ALPHA} where sigma falls to {SIGMA_STOP}; "
+                f"got {reached:.3f} at t = {t:.3f}: raise sigma or alpha at 0.8."
             )
 
     @property
@@ -294,11 +293,10 @@ class Shaped:
 
 @dataclass(frozen=True)
 class LearnedReference(CondOT):
-    """The clock and the ends of a learned path, which are those of OT with sigma_min = 0.01.
+    """The clock and the ends of a learned path: OT with sigma_min = 0.01.
 
-    What lies between is not of the form alpha_t x_1 + sigma_t x_0 and belongs to the field, see
-    `flowviz.fields.learned_path`. Hence it has a spec but is not in SCHEDULERS: no other field can
-    be trained on it, and none is known exactly.
+    Between the ends the path is part of the field, see `flowviz.fields.learned_path`. It is not in
+    SCHEDULERS, since no other field can be trained on it and its exact field is not known.
     """
 
     sigma_min: float = 0.01
@@ -313,7 +311,7 @@ LEARNED = "learned"
 
 
 def scheduler(spec: str) -> Scheduler:
-    """The scheduler that a spec such as "ot" or "vp:beta_min=0.1,beta_max=10" names."""
+    """The scheduler of a spec such as "ot" or "vp:beta_min=0.1,beta_max=10"."""
     name, _, given = spec.partition(":")
     if spec == LEARNED:
         return LearnedReference()
@@ -337,15 +335,15 @@ def scheduler(spec: str) -> Scheduler:
 
 
 def refuse_learned(spec: str) -> None:
-    """Refuses a spec whose x_t is not alpha_t x_1 + sigma_t x_0 with numbers alpha and sigma.
+    """Checks that a spec is not that of a learned path.
 
     Raises:
-        ValueError: it is the learned path, or names none.
+        ValueError: it is, or the spec is invalid.
     """
     if isinstance(scheduler(spec), LearnedReference):
         raise ValueError(
-            f"The path must be given by its schedule, as ot and vp are; got {spec}, whose pairs "
-            "move as a network says."
+            f"The path must have a schedule, such as ot or vp; got {spec}, whose pairs "
+            "move along a network."
         )
 
 
@@ -369,10 +367,10 @@ def _cubic(pieces: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 def _pieces(values: tuple[float, ...]) -> list[list[float]]:
     """The monotone cubic through values at even knots, (intervals, 4), in powers of h.
 
-    h runs from 0 to 1 in each interval. A knot's slope is the mean of those of the chords beside
-    it but at most twice the lesser (van Leer 1977), and at the ends that of the parabola through
-    three knots, kept between 1/4 and 3/2 of the chord's: within twice the chords' all derivatives
-    keep their sign (Fritsch and Carlson 1980, SIAM J. Numer. Anal. 17).
+    h runs from 0 to 1 in each interval. A knot's slope is the mean of the adjacent
+    chords' but at most twice the smaller (van Leer 1977); at the ends it is that of the parabola
+    through three knots, clipped to 1/4 to 3/2 of the chord's. So all derivatives keep their sign
+    (Fritsch and Carlson 1980, SIAM J. Numer. Anal. 17).
     """
     chords = [b - a for a, b in pairwise(values)]
     inner = [
@@ -387,8 +385,8 @@ def _pieces(values: tuple[float, ...]) -> list[list[float]]:
     ]
 
 
-def _end_slope(chord: float, beside: float) -> float:
-    wanted = (3 * chord - beside) / 2
+def _end_slope(chord: float, adjacent: float) -> float:
+    wanted = (3 * chord - adjacent) / 2
     return math.copysign(max(abs(chord) / 4, wanted * math.copysign(1, chord)), chord)
 
 
@@ -402,8 +400,8 @@ def _spline(values: tuple[float, ...], t: Tensor) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=256)
 def _falls_to(values: tuple[float, ...], level: float) -> float:
-    """The last time at which the cubic through falling values is `level` or more."""
-    # On the CPU explicitly: schedulers are also built where tensors have no values (meta).
+    """The last time at which the cubic through falling values is at least `level`."""
+    # On the CPU explicitly: schedulers are also built on the meta device.
     low, high = torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu")
     return bisect(lambda t: _spline(values, t)[0] >= level, low, high).item()
 

@@ -1,30 +1,29 @@
-r"""Stochastic samplers with the marginals of the flow: noise that is taken out as it comes in.
+r"""Stochastic samplers with the marginals of the flow.
 
-The flow dx/dt = u_t(x) of a path has the densities p_t. With s = grad log p_t and any g_t, so has
+The flow dx/dt = u_t(x) of a path has the densities p_t. With s = grad log p_t and any g_t, so does
 
     dx = (u_t(x) + g_t^2 / 2 s_t(x)) dt + g_t dW,
 
-for the Fokker-Planck equation of the two differs by -div(g^2/2 s p) + g^2/2 laplace p, and
-s p = grad p (Song et al. 2021, sec. 4.3 and appendix D.1, of which this is the reverse). How much
-noise is a choice. Reversing the diffusion that makes the path's p_t from data makes one: with t
-running from noise to data, x_t = alpha x_1 + sigma x_0 comes from the linear diffusion that, from
-t back to t - dt, scales x by 1 - (d_alpha / alpha) dt and adds noise of variance g^2 dt with
+since their Fokker-Planck equations differ by -div(g^2/2 s p) + g^2/2 laplace p = 0, because
+s p = grad p (Song et al. 2021, sec. 4.3 and appendix D.1, with reversed time). g_t is free. One
+choice reverses the diffusion from data to noise with the densities p_t, which from t back to
+t - dt scales x by 1 - (d_alpha / alpha) dt and adds noise of variance g^2 dt with
 
     g^2 = 2 sigma^2 d log(alpha / sigma) / dt = 2 sigma^2 (d_alpha / alpha - d_sigma / sigma).
 
-On VP that is beta(1 - t), hence Song's reverse diffusion, and on VE d(sigma^2)/d(1 - t). `rate` is
-g^2 / (2 sigma^2), the speed at which the noise in x is renewed. Paths with alpha_0 = 0 would renew
-it infinitely fast at t = 0; there d_alpha / alpha is held at RENEWAL, more than VP ever has, which
-changes no marginal. A noise level eta stands before g: 0 is the flow, 1 the reverse diffusion.
+This is beta(1 - t) on VP (Song's reverse diffusion) and d(sigma^2)/d(1 - t) on VE. `rate` is
+g^2 / (2 sigma^2). It would be infinite at t = 0 on paths with alpha_0 = 0; there d_alpha / alpha
+is clipped to RENEWAL, which changes no marginal. g is multiplied by the noise level eta: 0 is the
+flow, 1 the reverse diffusion.
 
 The ancestral sampler steps from t to a later t' by predicting the data m and the noise e in x,
 
     x' = alpha' m + sqrt(sigma'^2 - v) e + sqrt(v) z,
     v = eta^2 sigma'^2 (1 - (lambda / lambda')^2),    lambda = alpha / sigma.
 
-Given x_1 itself for m it has the right p_t' exactly, whatever v is. At eta = 1 it draws from the
-diffusion's posterior of x' given x and x_1 = m, for x = (alpha / alpha') x' + noise of variance
-sigma^2 - (alpha sigma' / alpha')^2, whence Var[x' | x, x_1] = sigma'^2 (1 - (lambda/lambda')^2):
+If m is x_1 itself, x' has the density p_t' exactly for any v. At eta = 1 the step samples the
+diffusion's posterior of x' given x and x_1 = m, since x = (alpha / alpha') x' + noise of variance
+sigma^2 - (alpha sigma' / alpha')^2 and so Var[x' | x, x_1] = sigma'^2 (1 - (lambda/lambda')^2):
 DDPM's step on any affine path. At eta = 0 it is DDIM's.
 
 References:
@@ -49,7 +48,7 @@ from flowviz.solvers import Counted, Field, Solution, SolveError
 __all__ = ["SAMPLERS", "Sampler", "rate", "sample"]
 
 RENEWAL = 12.0
-"""The most that d_alpha / alpha counts for in the rate: VP's is largest at t = 0, 10."""
+"""Upper bound of d_alpha / alpha in the rate; the maximum of VP is 10, at t = 0."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,16 @@ class Sampler:
     """A stochastic sampler.
 
     Attributes:
-        label: what menus and legends show.
-        sentence: what it does.
-        most: the largest noise level that it takes.
-        step: the next states (B, *), of path, t, t_next, states x, their velocities u, the noise
-            level and standard noise z.
+        label: name in menus and legends.
+        sentence: description in one sentence.
+        max_noise: largest noise level.
+        step: maps path, t, t_next, states x, velocities u, the noise level and standard normal
+            noise z to the next states (B, *).
     """
 
     label: str
     sentence: str
-    most: float
+    max_noise: float
     step: Callable[[AffinePath, Tensor, Tensor, Tensor, Tensor, float, Tensor], Tensor]
 
 
@@ -74,9 +73,9 @@ SAMPLERS: Registry[Sampler] = Registry("stochastic sampler")
 
 
 def rate(path: AffinePath, t: Tensor) -> Tensor:
-    """g^2 / (2 sigma^2) of the reverse diffusion at times t, of t's shape; a share per unit time.
+    """g^2 / (2 sigma^2) of the reverse diffusion at times t, of t's shape, per unit time.
 
-    d log(alpha / sigma) / dt, with d_alpha / alpha held at RENEWAL or below.
+    This is d log(alpha / sigma) / dt, with d_alpha / alpha clipped to RENEWAL.
     """
     c = path.scheduler(t)
     growth = torch.where(
@@ -97,40 +96,39 @@ def sample(
     generator: Generator,
     should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
-    """The states of x_0 (B, *) carried by a stochastic sampler over the steps of a grid.
+    """Solves from x_0 (B, *) with a stochastic sampler over the steps of a grid.
 
-    Each step evaluates the field once. With noise = 0 this is the flow, by Euler's method or by
-    DDIM's.
+    Each step evaluates the field once. With noise = 0 this is Euler's method or DDIM.
 
     Args:
         field: the marginal velocity (t, x) -> (B, *), exact or learned, of this path.
-        path: what relates velocity, score, noise and data.
+        path: the path of the field.
         x_0: the states at grid[0], shape (B, *).
-        grid: where the steps begin and end, (S + 1,), rising within [0, path.t_max].
+        grid: (S + 1,), increasing times of the steps within [0, path.t_max].
         sampler: a name in SAMPLERS.
-        noise: eta, the noise level, 0 to the sampler's `most`.
-        generator: of the noise that is added; nothing is drawn if eta is 0.
-        should_stop: asked before each evaluation; if it says yes, SolveCancelled is raised.
+        noise: eta, the noise level, 0 to the sampler's `max_noise`.
+        generator: of the added noise; not used if eta is 0.
+        should_stop: called before each evaluation; if it returns True, SolveCancelled is raised.
 
     Returns:
-        a Solution whose states are those at the steps' times.
+        a Solution with the states at the times of the grid.
 
     Raises:
-        ValueError: the arguments do not fit each other.
+        ValueError: the noise level or the grid is invalid.
         SolveError: the solve diverged, or there are too many steps.
-        SolveCancelled: should_stop said so.
+        SolveCancelled: should_stop returned True.
     """
     entry = SAMPLERS[sampler]
-    if not 0 <= noise <= entry.most:
+    if not 0 <= noise <= entry.max_noise:
         raise ValueError(
-            f"The noise level of {entry.label} must be in 0..{entry.most:g}; got {noise}."
+            f"The noise level of {entry.label} must be in 0..{entry.max_noise:g}; got {noise}."
         )
     grid = grid.to(x_0.device, finest_float(x_0.device))
     if grid.ndim != 1 or len(grid) < 2 or not (grid.diff() > 0).all():
-        raise ValueError(f"grid must be two or more rising times; got {grid.tolist()}.")
+        raise ValueError(f"grid must be two or more increasing times; got {grid.tolist()}.")
     if grid[0] < 0 or grid[-1] > path.t_max:
         raise ValueError(
-            f"grid must lie within 0 and the path's last time {path.t_max:g}; "
+            f"grid must lie in [0, {path.t_max:g}], up to the path's t_max; "
             f"got {grid[0].item():g} to {grid[-1].item():g}."
         )
     counted = Counted(field, should_stop)
@@ -144,7 +142,7 @@ def sample(
         if not x.isfinite().all():
             raise SolveError(
                 f"{entry.label} diverged in step {k} of {len(grid) - 1}, at "
-                f"t = {t.item():.6g}; take more steps or less noise.",
+                f"t = {t.item():.6g}; use more steps or less noise.",
                 t.item(),
             )
         states.append(x)
@@ -155,10 +153,9 @@ def sample(
 def _euler_maruyama(
     path: AffinePath, t: Tensor, t_next: Tensor, x: Tensor, u: Tensor, noise: float, z: Tensor
 ) -> Tensor:
-    """x + (u + g^2 / 2 s) dt + g sqrt(dt) z; without noise in a step that ends at t_max.
+    """x + (u + g^2 / 2 s) dt + g sqrt(dt) z.
 
-    Any g_t has the right marginals, also one that is 0 in the last step, in which nothing could
-    take out again the noise that comes in.
+    g is 0 in the step that ends at t_max, since no later step would remove its noise.
     """
     dt = t_next - t
     if t_next >= path.t_max or not noise:
@@ -188,8 +185,8 @@ SAMPLERS["euler-maruyama"] = Sampler(
 )
 SAMPLERS["ancestral"] = Sampler(
     "ancestral (DDPM, DDIM)",
-    "Predicts the data and the noise in a state and mixes them anew for the next time, a part of "
-    "the noise freshly drawn: DDPM's step at noise level 1, DDIM's at 0.",
+    "Predicts data and noise and combines them for the next time, with a part of the noise "
+    "newly drawn: DDPM's step at noise level 1, DDIM's at 0.",
     1.0,
     _ancestral,
 )

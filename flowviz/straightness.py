@@ -1,16 +1,13 @@
-r"""How straight a flow is: of the marginal flow of a field, and of the conditional one of a path.
+r"""The straightness of the marginal flow of a field and of the conditional flow of a path.
 
 Particles z_t move from z_0 to z_1 with velocity v_t. Liu et al. 2022 (arXiv 2209.03003) measure
 
     S = E int |(z_1 - z_0) - v_t|^2 dt = KE - E |z_1 - z_0|^2,    KE = E int |v_t|^2 dt,
 
 summed over dimensions, which is 0 if and only if all move straight and at constant speed. The
-length of a way over that of its chord sees the bends alone, whatever the clock; the material
+length of a trajectory over that of its chord does not depend on the speed. The material
 acceleration a = d_t v + (v . grad) v, the residual of Burgers' equation, is 0 where particles
-neither turn nor change their speed.
-
-A path stops at t_max, a little before 1; its time is measured here in units of t_max, so that the
-identity holds to the digits of the quadrature.
+neither turn nor change their speed. Time is in units of t_max.
 
 References:
     Liu et al. 2022, Flow Straight and Fast, https://arxiv.org/abs/2209.03003
@@ -34,15 +31,15 @@ from flowviz.solvers import solve
 __all__ = ["Straightness", "conditional_straightness", "marginal_straightness"]
 
 NODES = 161
-"""Times of the quadrature, evenly in log(alpha / sigma): where fields of sharp data change."""
+"""Number of times of the quadrature, evenly in log(alpha / sigma)."""
 
 LATEST = 0.95
-"""The share of the time over which the acceleration is averaged. Afterwards only the last noise is
-taken off; VP diffusion's acceleration grows there without bound as its stop nears 1."""
+"""Share of the time over which the acceleration is averaged: on VP diffusion it is unbounded near
+t = 1."""
 
 
 class PathField(Protocol):
-    """A velocity field that knows its path."""
+    """A velocity field with its path."""
 
     path: AffinePath
 
@@ -51,7 +48,7 @@ class PathField(Protocol):
 
 
 class Process(Protocol):
-    """What joins noise to data: a path, or the forward process of a learned one."""
+    """A conditional path, or the forward process of a learned one."""
 
     def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
         """The states at t () between x_0 and x_1, each (B, *)."""
@@ -68,11 +65,11 @@ class Straightness:
         deviation: S, the mean square difference of the velocity from the chord.
         displacement: E |z_1 - z_0|^2.
         energy: KE, the mean square speed.
-        arc_over_chord: mean length of the ways over the mean length of their chords, at least 1.
+        arc_over_chord: mean length of the trajectories over that of their chords, at least 1.
         acceleration: mean square of the acceleration up to LATEST, the residual of Burgers'
             equation.
-        times: (K,), rising from 0 to 1.
-        deviations: (K,), E |(z_1 - z_0) - v_t|^2 at these times, whose integral is S.
+        times: (K,), increasing from 0 to 1.
+        deviations: (K,), E |(z_1 - z_0) - v_t|^2 at these times; the integral is S.
     """
 
     deviation: float
@@ -85,7 +82,7 @@ class Straightness:
 
     @property
     def relative(self) -> float:
-        """S over E |z_1 - z_0|^2, without unit."""
+        """S over E |z_1 - z_0|^2, dimensionless."""
         return self.deviation / self.displacement if self.displacement else 0.0
 
 
@@ -99,7 +96,7 @@ def marginal_straightness(
 ) -> Straightness:
     """The straightness of the flow of standard normal noise x_0 (B, *) along a field.
 
-    The flow is that of Dormand and Prince's method at `tol`, as good as exact.
+    The flow is solved by dopri5 with tolerance `tol`.
     """
     path = field.path
     times = GRIDS["log-snr"](path, NODES - 1)
@@ -116,7 +113,7 @@ def conditional_straightness(
 ) -> Straightness:
     """The straightness of the conditional flows that join noise x_0 to data x_1, each (B, *).
 
-    `process` is the learned one that has the clock and the ends of `path`, if it is not the path.
+    `process` is the forward process of a learned path.
     """
     times, joined = GRIDS["log-snr"](path, NODES - 1), process or path
     states = torch.stack([joined.flow(t, x_0, x_1) for t in times])
@@ -125,7 +122,7 @@ def conditional_straightness(
 
 
 def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness:
-    """The straightness of ways (K, B, *) with their velocities, by the trapezoidal rule."""
+    """The straightness of trajectories (K, B, *) with velocities, by the trapezoidal rule."""
     span = times[-1] - times[0]
     clock = (times - times[0]) / span
     velocity = span * velocities.double().flatten(2)
@@ -134,7 +131,7 @@ def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness
     speeds = _squares(velocity)
     (turning,) = torch.gradient(velocity, spacing=(clock,), dim=0)
     early = clock <= LATEST
-    # Of a straight way the quadrature may find less than its chord; a polyline never has less.
+    # The quadrature may give less than the chord of a straight trajectory; a polyline never does.
     polyline = _squares(states.double().flatten(2).diff(dim=0)).sqrt().sum(dim=0)
     arc = torch.maximum(torch.trapezoid(speeds.sqrt(), clock, dim=0), polyline).mean()
     return Straightness(

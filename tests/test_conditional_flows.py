@@ -26,7 +26,7 @@ from flowviz.ui.why.touch import TouchView
 def test_ot_trajectories_are_straight_and_vp_ones_overshoot_by_the_closed_form():
     ahead, end = np.array([1.2, 0.6]), np.array([1.6, 0.8])
     result = compute_conditional(ConditionalConfig(paths="vp ot trig", n=60))
-    vp, ot, trig = result.ways
+    vp, ot, trig = result.trajectories
     assert ot.overshoot.max() < 1e-9 and ot.detour.max() == pytest.approx(1)
     assert (vp.overshoot > 0.01).any() and vp.detour.max() > 1.1
     # Where alpha^2 + sigma^2 = 1 the way is an arc of an ellipse; for noise ahead of the data, in
@@ -44,7 +44,7 @@ def test_ot_trajectories_are_straight_and_vp_ones_overshoot_by_the_closed_form()
 
 
 def test_ot_field_keeps_its_direction_and_vp_field_does_not():
-    vp, ot = compute_conditional(ConditionalConfig()).ways
+    vp, ot = compute_conditional(ConditionalConfig()).trajectories
     assert ot.field_turn < 1e-3 and vp.field_turn > 30 and vp.score_turn > 5
     ratio = ot.field[1] / ot.field[0]  # u = g(t) h(x | x_1)
     np.testing.assert_allclose(ratio, ratio[0, 0])
@@ -109,15 +109,15 @@ def test_figures_draw_the_arrays(dark):
     result = compute_conditional(ConditionalConfig(n=5, arrows=4))
     rows = [
         figures.FieldRow(label=w.label, colour="#0072B2", times=w.times, vectors=w.field)
-        for w in result.ways
+        for w in result.trajectories
     ]
     fields = figures.conditional_fields(rows, result.positions, result.end, dark=dark)
     heat = [trace for trace in fields.data if trace.type == "heatmap"]
     assert len(heat) == 8
-    sizes = np.linalg.norm(result.ways[0].field[0], axis=1)
+    sizes = np.linalg.norm(result.trajectories[0].field[0], axis=1)
     np.testing.assert_allclose(heat[0].customdata.ravel(), sizes)
-    ways = [
-        figures.Ways(
+    trajectories = [
+        figures.Trajectories(
             label=w.label,
             colour="#0072B2",
             clock=w.clock,
@@ -125,13 +125,15 @@ def test_figures_draw_the_arrays(dark):
             progress=w.progress,
             overshoot=w.overshoot,
         )
-        for w in result.ways
+        for w in result.trajectories
     ]
-    drawn = figures.conditional_ways(ways, result.end, dark=dark)
+    drawn = figures.conditional_trajectories(trajectories, result.end, dark=dark)
     assert drawn.layout.template.layout.paper_bgcolor == theme.PAPER[dark]
-    assert [a.text for a in drawn.layout.annotations] == [f"<b>{w.label}</b>" for w in ways]
-    lines = figures.progress(ways, dark=dark).data
-    assert np.nanmax(lines[0].y) == pytest.approx(result.ways[0].progress.max())
+    assert [a.text for a in drawn.layout.annotations] == [
+        f"<b>{w.label}</b>" for w in trajectories
+    ]
+    lines = figures.progress(trajectories, dark=dark).data
+    assert np.nanmax(lines[0].y) == pytest.approx(result.trajectories[0].progress.max())
     found = compute_conversions(ConversionConfig(arrows=4))
     panels = figures.predictions(
         found.positions, found.predictions, ["#0072B2"] * 4, data=result.end[None], dark=dark

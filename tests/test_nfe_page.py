@@ -150,7 +150,7 @@ def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkey
     assert found[0].label == "conditional OT (mine)"
     first, second = (curve.limit["sliced-w2"] for curve in found)
     assert abs(first - second) > 1e-6, "the converged flow, too, is that of the new weights"
-    with pytest.raises(ValueError, match="it was made anew"):
+    with pytest.raises(ValueError, match="it was overwritten"):
         source(names[0])
 
 

@@ -22,7 +22,7 @@ from flowviz.experiments.pairings import (
     compute_marginal,
     cost_bound,
     crossings,
-    least_cost,
+    gaussian_bound,
     pair_samples,
 )
 from flowviz.fields.paired import PairedField
@@ -112,7 +112,7 @@ def test_error_of_the_largest_batch_is_that_of_its_potentials():
 
 def test_bound_is_the_cost_between_gaussians():
     """W_2^2 = |m|^2 + d (s - 1)^2; the exact flow towards a Gaussian is that very map."""
-    assert least_cost(torch.tensor([1.0, -2.0]), torch.eye(2) / 4) == pytest.approx(5.5)
+    assert gaussian_bound(torch.tensor([1.0, -2.0]), torch.eye(2) / 4) == pytest.approx(5.5)
     found = compute_cost(CostConfig(data=GAUSSIAN, batch=REFLOW))
     assert found.cost == pytest.approx(5.5, rel=0.02)
     assert cost_bound(GAUSSIAN) == pytest.approx(5.5, rel=0.02)

@@ -15,7 +15,7 @@ from flowviz.experiments.particles import (
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import STUDIES
 
-WAYS = (PAIRS, FLOW, *SAMPLERS)
+ALL = (PAIRS, FLOW, *SAMPLERS)
 
 
 def run(**entries):
@@ -23,29 +23,29 @@ def run(**entries):
 
 
 @pytest.mark.parametrize("path", ["ot", "vp", "shaped:a1=0.2"])
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_starts_from_the_same_noise_and_has_the_densities(path, way) -> None:
-    found, pairs = run(path=path, way=way, noise=0.5), run(path=path)
+@pytest.mark.parametrize("sampler", ALL)
+def test_every_sampler_starts_from_the_same_noise_and_has_the_densities(path, sampler) -> None:
+    found, pairs = run(path=path, sampler=sampler, noise=0.5), run(path=path)
     assert found.states.shape == (61, 300, 2) and found.times.shape == (61,)
     # VP's pairs start with 0.0066 of their data.
     np.testing.assert_allclose(found.states[0], pairs.states[0], atol=0.04)
-    assert found.nfe == (0 if way == PAIRS else 60)
+    assert found.nfe == (0 if sampler == PAIRS else 60)
     assert found.agrees
 
 
 def test_pairs_run_straight_and_a_diffusion_does_not() -> None:
-    pairs, flow, noisy = run(), run(way=FLOW), run(way="euler-maruyama", noise=1.0)
+    pairs, flow, noisy = run(), run(sampler=FLOW), run(sampler="euler-maruyama", noise=1.0)
     np.testing.assert_allclose(pairs.length, pairs.displacement, rtol=1e-4)
     assert flow.length.mean() < 1.2 * flow.displacement.mean()
     assert noisy.length.mean() > 3 * noisy.displacement.mean()
 
 
-def test_few_noisy_steps_are_told_from_the_density() -> None:
-    assert not run(way="euler-maruyama", noise=1.0, nfe=4).agrees
+def test_few_noisy_steps_do_not_have_the_density() -> None:
+    assert not run(sampler="euler-maruyama", noise=1.0, nfe=4).agrees
 
 
 @pytest.mark.parametrize("nfe", [4, 6])
-def test_few_steps_are_held_against_the_densities_of_their_own_times(nfe) -> None:
+def test_few_steps_are_compared_with_the_densities_of_their_own_times(nfe) -> None:
     few = run(nfe=nfe, n=600)
     at = np.searchsorted(few.times, few.checked)
     np.testing.assert_allclose(few.times[at], few.checked)
@@ -58,8 +58,8 @@ def test_the_noise_of_vp_is_that_of_song() -> None:
     np.testing.assert_allclose(found.g, wanted, rtol=1e-9)
 
 
-def test_a_field_that_is_handed_over_moves_the_particles() -> None:
-    config = ParticlesConfig(way=FLOW, field="live:test", n=20, nfe=4)
+def test_a_field_without_a_file_moves_the_particles() -> None:
+    config = ParticlesConfig(sampler=FLOW, field="live:test", n=20, nfe=4)
     found = compute_particles(config, field=lambda t, x: torch.ones_like(x))
     moved = found.states[-1] - found.states[0]
     np.testing.assert_allclose(moved, found.times[-1], rtol=1e-5)
@@ -68,9 +68,9 @@ def test_a_field_that_is_handed_over_moves_the_particles() -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"way": "walk"}, "Unknown stochastic sampler 'walk'"),
-        ({"way": FLOW, "nfe": 7}, "cannot take exactly 7 evaluations"),
-        ({"path": "learned"}, "given by its schedule"),
+        ({"sampler": "walk"}, "Unknown stochastic sampler 'walk'"),
+        ({"sampler": FLOW, "nfe": 7}, "cannot take exactly 7 evaluations"),
+        ({"path": "learned"}, "must have a schedule"),
         ({"n": 1}, r"n must be in 2\.\.5000"),
     ],
 )

@@ -190,7 +190,7 @@ def test_a_schedule_of_ones_own_joins_race_sweep_and_targets():
 
 @pytest.mark.parametrize("config", [RaceConfig, RatesConfig, TargetsConfig])
 def test_only_a_schedule_of_ones_own_may_join(config):
-    with pytest.raises(ValueError, match="own must be a schedule of one's own"):
+    with pytest.raises(ValueError, match="own must be a spec of a shaped schedule"):
         config(own="trig")
 
 

@@ -286,7 +286,7 @@ def test_bad_arguments_are_refused_in_words() -> None:
         run(noise=1.2)
     with pytest.raises(ValueError, match=r"Unknown stochastic sampler 'ancestrol'. Did you mean"):
         run(sampler="ancestrol")
-    with pytest.raises(ValueError, match="rising times"):
+    with pytest.raises(ValueError, match="increasing times"):
         run(grid=grid.flip(0))
     with pytest.raises(ValueError, match=r"last time 0.999; got 0 to 1"):
         run(grid=torch.tensor([0.0, 1.0]))

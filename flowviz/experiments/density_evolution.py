@@ -1,8 +1,7 @@
-"""The density that a learned field makes over time, on a grid over the plane.
+"""The density of a learned field over time, on a grid over the plane.
 
-It has no closed form: each cell of a grid is followed backward from each of some times by the
-change of variables (see `flowviz.experiments.likelihood`), on fewer cells and at fewer times than
-the exact density.
+It has no closed form and is computed by the change of variables, backward from each cell and time
+(see `flowviz.experiments.likelihood`), on fewer cells and at fewer times than the exact density.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ TIMES = 13
 most 3% of its mass on OT and VP."""
 
 MAX_DENSITY = 1e6
-"""Largest density per unit area that is kept; a diverging field would give infinity."""
+"""Densities per unit area are clipped at this value; a diverging field would give infinity."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,7 +50,7 @@ class DensityEvolution:
 def piece_configs(
     data: str, path: str, field: str, *, cells: int = CELLS, times: int = TIMES
 ) -> list[DensityConfig]:
-    """The densities at the single times, denser towards the data, where they change fastest."""
+    """The configs of all times, denser towards the data, where densities change fastest."""
     shares = 1 - (1 - np.linspace(0, 1, times)) ** 2
     return [
         DensityConfig(data=data, path=path, field=field, t=float(t), cells=cells) for t in shares

@@ -1,20 +1,20 @@
-r"""Where the exact flow of a path carries noise: to the same data on every path.
+r"""Exact flows of different paths map the same noise to the same data.
 
 With y = x / sigma and lambda = alpha / sigma the exact flow of every affine path with independent
 coupling is
 
     dy / d lambda = E[x_1 | y, lambda],
 
-which does not depend on the schedule: paths differ in their clock and scale alone. Three things
-make the computed ends differ:
+which does not depend on the schedule: paths differ in their clock and scale alone. The computed
+ends differ for three reasons:
 
 - Paths stop at lambda of 999 to 1000. The compared quantity is x / alpha = y / lambda, which
   changes by (E[x_1 | x] - x / alpha) d log lambda, about 1e-6 from one stop to the other.
 - Paths start at different lambda: 0 for OT and the trigonometric path, 0.0066 for VP, 0.04 for VE.
   A sampler starts all of them from pure noise, as if lambda were 0. With `matched` VP and VE start
   from the state of the OT flow at their own first lambda.
-- Solvers err: the ends are those of dopri5 at a tight tolerance in float64. The distance of
-  cheaper solutions from them is the discretisation error.
+- Discretisation: the ends are those of dopri5 at a tight tolerance in float64; cheaper solutions
+  differ from them by their discretisation error.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from flowviz.solvers import METHODS, Field, SolveError, solve
 __all__ = ["PATHS", "REFERENCE", "Ends", "EndsConfig", "compute_ends", "specs"]
 
 PATHS = tuple(name for name in SCHEDULERS if name != "shaped")
-"""The paths with a fixed schedule; the ends of the others are compared with those of the first."""
+"""The paths with a fixed schedule; the others are compared with the first."""
 
 REFERENCE = PATHS[0]
 
@@ -56,10 +56,10 @@ class EndsConfig:
         path: spec of the path.
         method: a fixed-step one in METHODS.
         grid: name in GRIDS, the placement of its steps.
-        doublings: it takes 1, 2, 4 ... 2^doublings steps.
+        doublings: the numbers of steps are 1, 2, 4 ... 2^doublings.
         n: number of particles.
         seed: of the noise.
-        matched: whether paths that start with data in the noise start on the OT flow.
+        matched: whether paths with alpha_0 > 0 start from the state of the OT flow.
     """
 
     data: str
@@ -79,7 +79,7 @@ class EndsConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ends:
-    """Where the exact flow of a path ends, as x / alpha at the path's stop.
+    """The ends of the exact flow of a path, as x / alpha at t_max.
 
     Attributes:
         start: (n, 2), the noise.
@@ -98,7 +98,7 @@ class Ends:
 
 @torch.no_grad()
 def compute_ends(config: EndsConfig) -> Ends:
-    """Carries noise along the exact flow of a path, converged and with few evaluations."""
+    """Solves the exact flow of a path, converged and with few evaluations."""
     x_0 = noise(config.n, config.seed).double()
     _, path, field = resolve(config.data, config.path, EXACT)
     start = _matched(config.data, path, x_0) if config.matched else path.start(x_0)
@@ -117,7 +117,7 @@ def compute_ends(config: EndsConfig) -> Ends:
 def _end(
     path: AffinePath, field: Field, start: Tensor, method: str, **budget: object
 ) -> tuple[Tensor, int]:
-    """x / alpha at the path's stop and the number of evaluations; NaN and 0 on failure."""
+    """x / alpha at t_max and the number of evaluations; NaN and 0 on failure."""
     times = path.clock(2)
     try:
         solution = solve(field, start, times, method, **budget)
@@ -127,7 +127,7 @@ def _end(
 
 
 def _matched(data: str, path: AffinePath, x_0: Tensor) -> Tensor:
-    """The state at t = 0 of `path` with the y that the reference's flow has at its lambda."""
+    """The state at t = 0 of `path` with the y of the reference flow at the same lambda."""
     _, reference, field = resolve(data, REFERENCE, EXACT)
     c = path.coefficients(torch.zeros((), dtype=torch.float64), x_0)
     t = time_of(reference, (c.alpha / c.sigma).reshape(1))[0]

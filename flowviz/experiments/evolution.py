@@ -1,10 +1,9 @@
-"""How noise becomes data along a path: what the Compare page shows.
+"""Flows of particles from noise to data, and the densities and fields that they move through.
 
-Two questions, asked and cached apart. A *flow* is where a solver takes particles, what that costs
-and how good they are; it depends on solver, budget and seed. A *scene* is what they move through:
-the density of the path, the field, and how far a learned field is from the exact one; it does not.
-The same seed gives the same noise x_0 whatever the path, so that two paths can be compared
-particle by particle.
+A *flow* is the trajectories of particles, their cost and quality; it depends on solver, NFE and
+seed. A *scene* is the density of the path, the field, and the difference of a learned field from
+the exact one; it does not. They are cached apart. The same seed gives the same noise x_0 on every
+path, so that two paths can be compared particle by particle.
 """
 
 from dataclasses import dataclass
@@ -47,36 +46,36 @@ __all__ = [
 ]
 
 EXACT = "exact"
-"""The name of the closed-form field of a data set, in place of a checkpoint's name."""
+"""In place of a checkpoint's name: the closed-form field of a data set."""
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
-"""Numbers of function evaluations that menus offer, as nearly as a method can spend them."""
+"""Numbers of function evaluations in menus; each method uses the nearest that it can spend."""
 
 FLOOR_SETS = 4
-"""Fresh sets of data whose distance to the reference is averaged to a floor."""
+"""Number of data samples whose mean distance to the reference is the floor."""
 
 REACHED = 0.01
-"""The part of the largest density below which a place counts as one where no particle goes."""
+"""Points with a density below this share of the maximum count as not reached by particles."""
 
 MIXED = 4_000
-"""Data points whose conditional densities stand for the marginal one of a learned path."""
+"""Number of data points that estimate the marginal density of a learned path."""
 
 BLUR = 0.1
-"""The standard deviation by which these are blurred: near t = 1 they are dots."""
+"""Standard deviation of the blur of that estimate, which is a set of dots near t = 1."""
 
 CHUNK = 4_096
-"""States that an exact field is asked for at once: a data set may have 10,000 components."""
+"""Batch size of exact fields: a data set may have 10,000 components."""
 
 
 def affordable(method: str) -> list[int]:
-    """All budgets up to the last of BUDGETS that a fixed-step method can spend exactly."""
+    """All NFE up to the last of BUDGETS that a fixed-step method can spend exactly."""
     return [nfe for nfe in range(1, BUDGETS[-1] + 1) if _can_spend(method, nfe)]
 
 
 def budgets(method: str) -> list[int]:
-    """The affordable budgets nearest to BUDGETS, ascending: few, and denser where NFE is small."""
+    """The NFE nearest to BUDGETS that a fixed-step method can spend, ascending."""
     options = affordable(method)
-    nearest = {min(options, key=lambda nfe: (abs(nfe - wish), -nfe)) for wish in BUDGETS}
+    nearest = {min(options, key=lambda nfe: (abs(nfe - budget), -nfe)) for budget in BUDGETS}
     return sorted(nearest)
 
 
@@ -87,13 +86,12 @@ class FlowConfig:
     Attributes:
         data: spec of the data set.
         path: spec of the path.
-        field: EXACT, or the name of a checkpoint; a field that is handed over as an object is
-            named by its content, as "live:" and a hash.
+        field: EXACT, the name of a checkpoint, or of a live field: "live:" and a hash.
         method: name in METHODS.
-        nfe: evaluations that a fixed-step method spends; adaptive ones ignore it.
+        nfe: number of function evaluations of a fixed-step method; adaptive ones ignore it.
         tol: tolerance of an adaptive method; fixed-step ones ignore it.
-        n: particles.
-        frames: moments, evenly from 0 to the path's t_max.
+        n: number of particles.
+        frames: number of times, evenly from 0 to the path's t_max.
         seed: of the noise.
     """
 
@@ -118,22 +116,22 @@ class FlowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FlowResult:
-    """Where the particles went, what it cost, and how well they match the data.
+    """The trajectories of the particles, their cost, and how well they match the data.
 
     Attributes:
         times: (K,), evenly from 0 to the path's t_max.
         states: (K, n, 2) float32, the particles at these times.
         nfe: counted evaluations of the field.
-        step_times: (S + 1,), where the accepted steps begin and, last, end.
-        step_states: (S + 1, n, 2) float32, the particles there.
-        rejected: steps that an adaptive method tried and refused.
-        length: mean over particles of the length of their polygon through `step_states`.
-        displacement: mean over particles of the distance from their start to their end.
-        quality: (K,), the sliced 2-Wasserstein distance of the particles at `times` to fresh data.
-        quality_floor: the same distance of fresh data to that data, mean of FLOOR_SETS.
-        off_support: share of the final particles where the data has no mass; None where the data
-            has mass everywhere.
-        data: (n, 2) float32, the fresh data.
+        step_times: (S + 1,), the times of the accepted steps, ends included.
+        step_states: (S + 1, n, 2) float32, the particles at these times.
+        rejected: number of rejected steps of an adaptive method.
+        length: mean length of the polygons through `step_states`.
+        displacement: mean distance from start to end.
+        quality: (K,), sliced 2-Wasserstein distance of the particles at `times` to `data`.
+        quality_floor: mean of this distance over FLOOR_SETS other samples of the data.
+        off_support: share of the final particles outside the support of the data; None if that is
+            the whole plane.
+        data: (n, 2) float32, a sample of the data.
     """
 
     times: NDArray[np.float64]
@@ -151,7 +149,7 @@ class FlowResult:
 
     @property
     def accepted(self) -> int:
-        """Steps that were taken."""
+        """The number of accepted steps."""
         return len(self.step_times) - 1
 
     @property
@@ -161,19 +159,19 @@ class FlowResult:
 
     @property
     def end_quality(self) -> float:
-        """The sliced 2-Wasserstein distance of the final particles to fresh data."""
+        """The sliced 2-Wasserstein distance of the final particles to the data."""
         return float(self.quality[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConfig:
-    """What the particles move through, on grids over the frame; flat like `FlowConfig`.
+    """Density, field and error on grids over the frame; flat like `FlowConfig`.
 
     Attributes:
         data: spec of the data set.
         path: spec of the path.
         field: EXACT, the name of a checkpoint or of a live field.
-        frames: moments, evenly from 0 to the path's t_max.
+        frames: number of times, evenly from 0 to the path's t_max.
         cells: rows and columns of the density.
         arrows: rows and columns of the field.
         difference_cells: rows and columns of the difference.
@@ -202,18 +200,16 @@ class Scene:
     Attributes:
         times: (K,), evenly from 0 to the path's t_max.
         axis: (H,), the coordinates of the density, along both axes.
-        density: (K, H, H) float32, the exact marginal density p_t per unit area; of a learned path
-            before its end the mean over MIXED data points of its conditional densities, blurred
-            by BLUR.
-        arrow_axis: (G,), where the velocities stand, along both axes.
+        density: (K, H, H) float32, the marginal density p_t per unit area, see `density_of`.
+        arrow_axis: (G,), the coordinates of the velocities, along both axes.
         velocity: (K, G, G, 2) float32, of the field that moves the particles.
         difference_axis: (D,), the coordinates of the difference.
-        difference: (K, D, D) float32, the speed |learned - exact|; None for the exact field and
-            on a learned path, whose exact field is not known.
-        reached: (K, D, D), where the exact density is at least REACHED of its largest at that
-            time. Elsewhere a network has seen nothing, errs freely, and does no harm.
-        rms_difference: (K,), root mean square of the difference under the exact density: what a
-            particle meets; None for the exact field.
+        difference: (K, D, D) float32, |learned - exact| velocity; None for the exact field and on
+            a learned path, whose exact field is not known.
+        reached: (K, D, D), whether the exact density is at least REACHED of its maximum at that
+            time. Elsewhere a network had no training data, and its error has no effect.
+        rms_difference: (K,), RMS of the difference under the exact density; None for the exact
+            field.
     """
 
     times: NDArray[np.float64]
@@ -228,11 +224,11 @@ class Scene:
 
 
 def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResult:
-    """Carries the particles of a config from noise to data.
+    """Solves the flow of a config from noise to data.
 
     Args:
         config: what to compute.
-        field: a field that `config.field` names but that lies in no file, e.g. one just trained.
+        field: the field that `config.field` names, if it has no file.
 
     Raises:
         ValueError: a name is unknown, or the solver failed (SolveError says where).
@@ -274,7 +270,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
 
     Args:
         config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
+        field: the field that `config.field` names, if it has no file.
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     field = field or named
@@ -310,9 +306,9 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
 
 
 def resolve(data: str, path: str, field: str | None) -> tuple[Dataset, AffinePath, Field | None]:
-    """The data set, the path and the field that the names of a config stand for.
+    """The data set, the path and the field of a config.
 
-    `field` is EXACT, the name of a checkpoint of this very path, or None for no field.
+    `field` is EXACT, the name of a checkpoint of this path, or None for no field.
     """
     target = _dataset(data)
     affine = AffinePath(scheduler(path))
@@ -324,8 +320,8 @@ def density_of(
 ) -> Tensor:
     """The density p_t of a path at times (K,) over the square of an axis (H,), (K, H, H).
 
-    Exact, but for a learned path before its end: there that of `field` is the mean over n data
-    points of its conditional densities, blurred by BLUR.
+    It is exact except on a learned path before its end: there it is the mean of the conditional
+    densities of n data points, blurred by BLUR.
     """
     if not isinstance(field, LearnedPathField):
         exact = exact_field(path, target.distribution)
@@ -343,12 +339,12 @@ def density_of(
 
 
 def ends_of(path: AffinePath) -> AffinePath:
-    """An affine path with the ends of a learned one, hence with its p_t at t = 0 and t_max."""
+    """An affine path with the same p_t at t = 0 and t_max as a learned path."""
     return AffinePath(CondOT(sigma_min=path.scheduler.sigma_min))
 
 
 def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:
-    """values (K, *) at the time t, on the chord between the two frames around it, (*)."""
+    """values (K, *) linearly interpolated at the time t, (*)."""
     after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
     start, end = times[after - 1], times[after]
     weight = float(np.clip((t - start) / (end - start), 0, 1))
@@ -367,7 +363,7 @@ def last_step(times: NDArray, values: NDArray, t: float) -> NDArray:
 
 @dataclass(frozen=True)
 class _Reference:
-    """Fresh data, its sorted projections, and how far other fresh data is from it."""
+    """A data sample, its sorted projections, and the distance of other samples to it."""
 
     points: NDArray[np.float32]
     quantiles: NDArray[np.float32]
@@ -394,20 +390,20 @@ def _reference(data: str, n: int) -> _Reference:
 
 
 def _field(name: str, path: AffinePath, target: Dataset) -> Field:
-    """The field called `name`: the exact one of a data set, or that of a checkpoint."""
+    """The exact field, or the field of the checkpoint `name`."""
     if name == EXACT:
         return _chunked(exact_field(path, target.distribution))
     field = source(name).field
     if field.path != path:
         raise ValueError(
             f"Checkpoint {name!r} was trained on the path {field.path.scheduler}; "
-            f"got {path.scheduler}, so pick its own path or the exact field."
+            f"got {path.scheduler}, so choose its own path or the exact field."
         )
     return field
 
 
 def _chunked(field: Field) -> Field:
-    """The same field, asked for at most CHUNK states at once."""
+    """The same field, evaluated in batches of at most CHUNK states."""
 
     def chunked(t: Tensor, x: Tensor) -> Tensor:
         if len(x) <= CHUNK:
@@ -426,7 +422,7 @@ def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
 
 
 def _axis(nodes: int) -> Tensor:
-    """Even coordinates from -FRAME to FRAME, (nodes,) float64."""
+    """Evenly spaced coordinates from -FRAME to FRAME, (nodes,) float64."""
     return torch.linspace(-FRAME, FRAME, nodes, dtype=torch.float64)
 
 

@@ -1,4 +1,4 @@
-"""Histograms of samples of the checkerboard, and how much of its pattern a density shows."""
+"""Histograms of samples of the checkerboard, and the amount of pattern in a density."""
 
 from dataclasses import dataclass
 
@@ -69,7 +69,7 @@ class HistogramResult:
 
     Attributes:
         times: (T,), evenly from 0 to the path's t_max; a single one is t_max.
-        density: (T, H, H) float32 per unit area; samples outside the frame are missing in it.
+        density: (T, H, H) float32 per unit area, without samples outside the frame.
         on_support: share of the last samples in the support of the data.
         nfe: counted evaluations of the field.
     """
@@ -108,7 +108,7 @@ def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -
 
 
 def pattern(density: NDArray) -> NDArray[np.float64]:
-    """How much of a pattern densities (T, H, H) show, independent of its size and position, (T,).
+    """The amount of pattern in densities (T, H, H), independent of size and position, (T,).
 
     It is the total variation, in [0, 1], between each and the Gaussian of its mean and covariance,
     on the frame's grid: 0 for noise.

@@ -1,7 +1,7 @@
 """A learned path and fixed ones: trajectories, straightness, and the training of a learned path.
 
-Conditional trajectories join noise to a data point; on a learned path they are what is trained.
-Marginal trajectories are those of the flow, which samples follow. Straight conditional
+Conditional trajectories join noise to a data point; training a learned path changes them.
+Marginal trajectories are those of the flow that generates samples. Straight conditional
 trajectories do not imply straight marginal ones: conditional OT has only the former.
 """
 

@@ -1,7 +1,7 @@
-"""Training that is watched while it runs: one or two paths in lock-step, and what to show of them.
+"""Live training of one or two paths in lock-step, with snapshots of curves and samples.
 
-Both paths make every step together from one seed, so that they see the same weights at the start,
-the same data in the same order, the same noise and the same times: what differs is the path.
+Both networks start from the same weights and see the same data, noise and times at every step;
+only the path differs.
 """
 
 import time
@@ -41,26 +41,26 @@ T = TypeVar("T")
 QUALITY = "sliced-w2"
 """The metric of the live samples, a name in METRICS."""
 MEASURED = 4_000
-"""Samples by which live quality is measured."""
+"""Number of samples by which live quality is measured."""
 NFE = 20
-"""Evaluations that a live sample takes, by the midpoint method."""
+"""Number of function evaluations of a live sample, by the midpoint method."""
 POINTS = 400
-"""Points that a curve keeps; when they are full, neighbours are averaged."""
+"""Maximum number of points of a curve; beyond it, neighbours are averaged."""
 FRAMES = 80
-"""Pictures of the training that are kept; when they are full, every second goes."""
+"""Maximum number of stored pictures; beyond it, every second one is dropped."""
 PROBES = 2_048
-"""Fixed states at which the network is held against the exact field."""
+"""Number of fixed states at which the network is compared with the exact field."""
 PUBLISH = 0.25
 """Seconds between snapshots."""
 RATED = 3.0
-"""Seconds over which the steps a second are counted."""
+"""Seconds over which the rate of steps is averaged."""
 CHUNK = 512
-"""States that an exact field is asked for at once: a data set may have 10,000 components."""
+"""Batch size of exact fields: a data set may have 10,000 components."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What was seen of one path; all arrays of one curve have the same length."""
+    """The curves of one path; all arrays of one curve have the same length."""
 
     path: str
     """Spec of the path."""
@@ -68,7 +68,7 @@ class Trace:
     """Its name in legends."""
     steps: NDArray[np.int64]
     loss: NDArray[np.float64]
-    """The mean loss of the steps up to `steps`, since the point before."""
+    """The mean loss since the previous point."""
     smoothed: NDArray[np.float64]
     """`loss`, averaged over the last eighth of the run so far."""
     gradient_norm: NDArray[np.float64]
@@ -76,9 +76,8 @@ class Trace:
     """The loss of the best possible field, where it is known (to about 2%)."""
     probe_steps: NDArray[np.int64]
     excess: NDArray[np.float64] | None
-    """Loss minus its floor of the averaged weights: their weighted squared distance to the exact
-    field at fixed states, which by theorem 2 of Lipman et al. 2022 is the same number without the
-    scatter of the pairs. None where the exact field is not known."""
+    """Loss of the averaged weights minus its floor: their weighted squared distance to the exact
+    field at fixed states (theorem 2 of Lipman et al. 2022). None if that field is unknown."""
     quality_steps: NDArray[np.int64]
     quality: NDArray[np.float64]
     """The distance QUALITY of the live samples to data."""
@@ -88,40 +87,40 @@ class Trace:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A training run at one moment, as plain numbers and arrays that nobody changes any more."""
+    """A training run at one step, as immutable numbers and arrays."""
 
     step: int
     steps: int
     seconds: float
     """Since the first step."""
     rate: float
-    """Steps a second of late, all paths making one step together."""
+    """Recent steps per second; one step trains all paths."""
     remaining: float
-    """Seconds to go at this rate."""
+    """Estimated remaining seconds."""
     traces: tuple[Trace, ...]
     data: NDArray[np.float32]
     """Points of the data set, (n, 2)."""
     data_quality: float
-    """QUALITY between two fresh draws of the data: what a perfect sampler would score."""
+    """QUALITY between two samples of the data: the value of a perfect sampler."""
     frame_steps: tuple[int, ...]
     frames: tuple[tuple[NDArray[np.float32], ...], ...]
-    """Live samples of the past: for each of `frame_steps` one array (n, 2) a path."""
+    """Earlier live samples: for each of `frame_steps` one array (n, 2) per path."""
     trouble: str = ""
     """Why there are no new samples, in one sentence; empty when there are."""
 
 
 class LiveTraining:
-    """One or two training runs that advance together and describe themselves.
+    """One or two training runs that advance in lock-step.
 
     Args:
         configs: what to train; they must agree in data, seed, batch and steps.
         dataset: the data set that they name.
         device: where; the CPU by default.
-        particles: samples of a live picture that are drawn.
-        measured: samples that are drawn or not, by which quality is measured: sliced W2 between
-            1,500 points of a checkerboard and as many others is 0.2, however good they are.
-        interval: least seconds between live pictures.
-        share: most of the time that live pictures and curves may take.
+        particles: number of samples in a live picture.
+        measured: number of samples by which quality is measured. With 1,500, sliced W2 between two
+            samples of the checkerboard is already 0.2.
+        interval: minimum seconds between live pictures.
+        share: largest share of the time spent on live pictures and curves.
 
     Raises:
         ValueError: the configs do not go together.
@@ -171,11 +170,11 @@ class LiveTraining:
 
     @property
     def fields(self) -> tuple[LearnedField, ...]:
-        """The fields to sample from, one a path; empty before the first step."""
+        """The averaged fields, one per path; empty before the first step."""
         return tuple(state.ema for state in self.states)
 
     def advance(self) -> None:
-        """Makes one step of every path, and a new `snapshot` when one is due.
+        """Makes one step of every path, and a new `snapshot` if one is due.
 
         Raises:
             ValueError: the loss of a path is no longer a number.
@@ -247,7 +246,7 @@ class LiveTraining:
 
 @dataclass(frozen=True)
 class LiveResult:
-    """Training at one moment.
+    """Training at one step.
 
     Attributes:
         configs: what is trained, one config for each path.
@@ -280,12 +279,12 @@ def train_live(
         live.advance()
         progress.share = live.step / configs[0].steps
     if live.states and not live.done:
-        live.look()  # the last samples are of the last step
+        live.look()  # samples of the last step
     yield LiveResult(configs, live.snapshot, tuple(field.cpu().eval() for field in live.fields))
 
 
 class _Watched:
-    """What is remembered of one path."""
+    """The recorded curves of one path."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
         self.config = config
@@ -298,23 +297,23 @@ class _Watched:
         self._probe: Probe | None = None
 
     def see(self, state: PlaneRun) -> None:
-        """Takes up the last step's loss."""
+        """Records the loss of the last step."""
         mean = self._averages.add(state.step, torch.stack([state.loss, state.gradient_norm]))
         if mean is not None and not np.isfinite(mean[0]):
             raise ValueError(
                 f"The loss of the {state.model.path.scheduler.label} path was no longer a number "
-                f"at step {state.step}; take a learning rate below {self.config.lr:g}."
+                f"at step {state.step}; use a learning rate below {self.config.lr:g}."
             )
 
     def probe(self, state: PlaneRun) -> None:
-        """Holds the averaged weights against the exact field, where it is known."""
+        """Compares the averaged weights with the exact field, if it is known."""
         if self._floor is None:
             return
         self._probe = self._probe or Probe(state.ema, self._dataset, self.config.seed)
         self._excess.add((state.step, self._probe.excess(state.ema)))
 
     def trace(self) -> Trace:
-        """What is shown of this path."""
+        """The curves of this path."""
         steps, means = self._averages.items()
         probe_steps, excess = _columns(self._excess.items())
         quality_steps, quality = _columns(self.quality.items())
@@ -335,7 +334,7 @@ class _Watched:
 
 
 class Probe:
-    """Fixed states of a path with the exact value of what a network predicts there."""
+    """Fixed states of a path, with the exact prediction at each."""
 
     def __init__(self, field: LearnedField, dataset: Dataset, seed: int) -> None:
         path, device = field.path, field.mean.device
@@ -356,23 +355,23 @@ class Probe:
 
     @torch.no_grad()
     def excess(self, field: LearnedField) -> float:
-        """The mean weighted squared distance to the exact prediction, a dimension."""
+        """The mean weighted squared distance to the exact prediction, per dimension."""
         error = field.predict(self.t, self.x) - self.best
         return (self.weight * error.square()).mean().item()
 
     @torch.no_grad()
     def error(self, field: LearnedField) -> float:
-        """The root mean squared distance to the exact velocity, in units of its own."""
+        """The RMS distance to the exact velocity, relative to the RMS of that velocity."""
         error = field(self.t, self.x) - self.velocity
         return (error.square().mean() / self.velocity.square().mean()).sqrt().item()
 
-    def excess_of_nothing(self) -> float:
-        """The excess of a field that predicts 0 everywhere, as one that is plain begins."""
+    def excess_of_zero(self) -> float:
+        """The excess of a field that predicts 0 everywhere."""
         return (self.weight * self.best.square()).mean().item()
 
 
 class _Thinned(Generic[T]):
-    """A series that never holds more than about `capacity` items: evenly spread, and the last."""
+    """At most about `capacity` items of a series, evenly spread, and the last one."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -382,7 +381,7 @@ class _Thinned(Generic[T]):
         self._count = 0
 
     def add(self, item: T) -> None:
-        """Takes up one more item."""
+        """Adds an item."""
         self._newest = item
         if self._count % self._every == 0:
             self._kept.append(item)
@@ -392,14 +391,14 @@ class _Thinned(Generic[T]):
         self._count += 1
 
     def items(self) -> list[T]:
-        """The items that are left, in order."""
+        """The stored items in order."""
         if self._kept and self._kept[-1] is not self._newest:
             return [*self._kept, self._newest]
         return list(self._kept)
 
 
 class _Averages:
-    """Means over equal stretches of steps, never more than `capacity` of them."""
+    """Means over equal intervals of steps, at most `capacity` of them."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -409,7 +408,7 @@ class _Averages:
         self._pending: list[Tensor] = []
 
     def add(self, step: int, values: Tensor) -> NDArray[np.float64] | None:
-        """Takes up the values (2,) of a step; their mean (2,) where a stretch ends."""
+        """Adds the values (2,) of a step; returns their mean (2,) at the end of an interval."""
         self._pending.append(values)
         if len(self._pending) < self._every:
             return None
@@ -425,7 +424,7 @@ class _Averages:
         return mean
 
     def items(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The last step of each stretch (k,) and the means (k, 2)."""
+        """The last step of each interval (k,) and the means (k, 2)."""
         return np.array(self._ends, dtype=np.int64), np.reshape(self._means, (-1, 2)).astype(float)
 
 
@@ -445,8 +444,7 @@ def _columns(pairs: list[tuple[int, float]]) -> tuple[NDArray[np.int64], NDArray
 
 
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of the last eighth of the values up to each one: as long as the run is young the
-    loss falls fast, and a long window would hide it."""
+    """The mean of the last eighth of the values up to each one: the loss falls fast at first."""
     ends = np.arange(1, len(values) + 1)
     starts = ends - 1 - (ends - 1) // 8
     sums = np.concatenate([[0.0], np.cumsum(values)])

@@ -10,8 +10,8 @@ r"""Path, coupling, optimal transport map and reflow, measured on the same two s
   pairs (Liu et al. 2022): not optimal, but never more expensive than the initial pairs (theorem
   3.5).
 
-Pairs are joined by the conditional OT path or by another one, on which a single pair has an S of
-its own, which the best coupling approaches. The marginal flow of a coupling is that of its exact
+Pairs are joined by the conditional OT path or by another one, on which even a single pair has
+S > 0, the limit of the best coupling. The marginal flow of a coupling is that of its exact
 field: in closed form for independent pairs, otherwise that of a finite set of pairs smoothed by
 STD (`flowviz.fields.paired`); nothing is trained. An S below about 0.01 is due to the smoothing.
 """
@@ -54,15 +54,15 @@ __all__ = [
     "compute_marginal",
     "cost_bound",
     "crossings",
-    "least_cost",
+    "gaussian_bound",
     "pair_samples",
 ]
 
 REFLOW = 0
-"""In place of a batch size: the pairs that the exact flow of independent pairs makes."""
+"""In place of a batch size: the pairs of the exact flow of independent pairs."""
 
 ALL = 2_048
-"""The largest batch; it stands for the optimal transport map between two large samples."""
+"""The largest batch; it approximates the optimal transport map between large samples."""
 
 SIZES = (1, 4, 16, 64, 256, ALL)
 """Batch sizes of the curves; 1 are independent pairs."""
@@ -83,7 +83,7 @@ TOL = 1e-3
 """Tolerance of solves through smoothed fields, far below the error of the smoothing."""
 
 PROBES = 256
-"""Number of particles by which a marginal flow is measured."""
+"""Number of particles of a measured marginal flow."""
 
 FRAMES = 41
 """Number of drawn states of a trajectory, evenly in time."""
@@ -110,7 +110,7 @@ class Crossings:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Pairing:
-    """One way to pair the noise.
+    """The pairs of one coupling.
 
     Attributes:
         ends: (n, 2), the point that each noise sample is paired with.
@@ -125,7 +125,7 @@ class Pairing:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PairingsResult:
-    """The same noise paired in four ways.
+    """The same noise paired by four couplings.
 
     Attributes:
         noise: (n, 2).
@@ -234,7 +234,7 @@ def _squares(pairs: Pairs) -> Tensor:
     return (pairs.x_1 - pairs.x_0).double().square().sum(dim=1)
 
 
-def least_cost(mean: Tensor, covariance: Tensor) -> float:
+def gaussian_bound(mean: Tensor, covariance: Tensor) -> float:
     """A lower bound on W_2^2 between N(0, I) and any law of this mean (D,) and covariance (D, D).
 
     |m|^2 + tr (C^(1/2) - I)^2, which Gaussians attain (Gelbrich 1990, Math. Nachr. 147).
@@ -244,9 +244,9 @@ def least_cost(mean: Tensor, covariance: Tensor) -> float:
 
 
 def cost_bound(data: str) -> float:
-    """A lower bound on the transport cost of every coupling of a data set, see `least_cost`."""
+    """A lower bound on the transport cost of all couplings of a data set, see `gaussian_bound`."""
     x = dataset(data).sample(100_000, stream(0, "moments")).double()
-    return least_cost(x.mean(dim=0), x.T.cov())
+    return gaussian_bound(x.mean(dim=0), x.T.cov())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +276,7 @@ class MarginalResult:
 
     Attributes:
         straightness: of PROBES particles.
-        alone: S of the single pairs, each moved along the path: 0 on the conditional OT path.
+        alone: mean S of single pairs on the path: 0 on the conditional OT path.
         states: (FRAMES, PROBES, 2) float32, their states evenly in time.
     """
 

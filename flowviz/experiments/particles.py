@@ -1,8 +1,8 @@
-"""One path, three ways to run it: by pairs, by the flow and by a diffusion of the same densities.
+"""Particles of one path, moved by fixed pairs, by the flow (ODE) or by a diffusion (SDE).
 
-A *pair* is joined by the conditional path x_t = alpha x_1 + sigma x_0. The *flow* moves each
-state by the marginal velocity alone. The *diffusion* adds noise and takes it out by the score. At
-every t all three have the density p_t; what differs is which particle is where, and how it came.
+A *pair* is joined by the conditional path x_t = alpha x_1 + sigma x_0. The *flow* follows the
+marginal velocity. The *diffusion* adds noise and removes it by the score. All three have the
+density p_t at every t; their trajectories differ.
 """
 
 from dataclasses import dataclass
@@ -36,40 +36,40 @@ __all__ = [
 ]
 
 PAIRS = "pairs"
-"""The conditional path of fixed pairs, in place of a sampler's name."""
+"""In place of a sampler's name: the conditional path of fixed pairs."""
 
 FLOW = "midpoint"
-"""The flow, in place of a sampler's name: the method in METHODS that follows it."""
+"""In place of a sampler's name: the flow, solved with this method of METHODS."""
 
 CHECKED = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""The times, as shares of t_max, near which particles are held against draws of p_t."""
+"""Times, as shares of t_max, at which particles are compared with samples of p_t."""
 
 FLOOR_SETS = 20
-"""Pairs of fresh sets whose distances say what a perfect sampler would have."""
+"""Number of pairs of independent samples of p_t whose distances are the floor."""
 
 TOLERANCE = 2.0
-"""How many times the largest distance of fresh sets is more than chance."""
+"""Largest accepted distance, in units of the largest distance between samples of p_t."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticlesConfig:
-    """One way to run a path: only names and numbers.
+    """The particles of one sampler: only names and numbers.
 
     Attributes:
         data: spec of the data set.
         path: spec of the path.
         field: EXACT, or the name of a checkpoint or of a live field; pairs need none.
-        way: PAIRS, FLOW or a name in SAMPLERS.
-        noise: the noise level of a sampler; 0 otherwise.
-        nfe: evaluations, even; pairs take none.
-        n: particles.
-        seed: of the noise at t = 0, which all ways share, of the data and of the noise on the way.
+        sampler: PAIRS, FLOW or a name in SAMPLERS.
+        noise: noise level of a stochastic sampler; ignored otherwise.
+        nfe: number of function evaluations, even; pairs need none.
+        n: number of particles.
+        seed: of the noise at t = 0 (the same for all samplers), of the data and of the SDE.
     """
 
     data: str = "8gaussians"
     path: str = "ot"
     field: str = EXACT
-    way: str = PAIRS
+    sampler: str = PAIRS
     noise: float = 0.0
     nfe: int = 100
     n: int = 600
@@ -77,27 +77,27 @@ class ParticlesConfig:
 
     def __post_init__(self) -> None:
         refuse_learned(self.path)
-        if self.way == FLOW:
+        if self.sampler == FLOW:
             steps_for(FLOW, self.nfe)
-        elif self.way != PAIRS:
-            _ = SAMPLERS[self.way]
+        elif self.sampler != PAIRS:
+            _ = SAMPLERS[self.sampler]
         check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParticlesResult:
-    """Where the particles went.
+    """Trajectories of the particles, and their distance from the density p_t.
 
     Attributes:
         times: (K,), from 0 to the path's t_max.
         states: (K, n, 2) float32.
         nfe: counted evaluations of the field.
         checked: (5,), the times of the steps nearest to CHECKED.
-        energy: (5,), the energy distance to fresh draws of p_t at these.
-        floor: (5,), that of two fresh sets, mean of FLOOR_SETS.
-        highest: (5,), the largest of these.
-        length: (n,), of each particle's way.
-        displacement: (n,), from its start to its end.
+        energy: (5,), energy distance to independent samples of p_t at these times.
+        floor: (5,), mean energy distance between FLOOR_SETS pairs of samples of p_t.
+        highest: (5,), the largest of these distances.
+        length: (n,), length of each trajectory.
+        displacement: (n,), distance from its start to its end.
     """
 
     times: NDArray[np.float64]
@@ -112,35 +112,31 @@ class ParticlesResult:
 
     @property
     def agrees(self) -> bool:
-        """Whether the densities are p_t, as far as so many particles tell.
-
-        That is at no time more than TOLERANCE times as far from it as any of the fresh sets: the
-        five distances hang together, for one draw of noise leads to all of them.
-        """
+        """Whether the distance to p_t is at most TOLERANCE * highest at all five times."""
         return bool((self.energy <= TOLERANCE * self.highest).all())
 
 
 @torch.no_grad()
 def compute_particles(config: ParticlesConfig, *, field: Field | None = None) -> ParticlesResult:
-    """Runs a path one way.
+    """Moves the particles of a config.
 
     Args:
         config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
+        field: the field that `config.field` names, if it has no file.
 
     Raises:
         ValueError: a name is unknown, or the solver failed (SolveError says where).
     """
-    needs = config.way != PAIRS and field is None
+    needs = config.sampler != PAIRS and field is None
     target, path, named = resolve(config.data, config.path, config.field if needs else None)
     field = field or named
     x_0 = noise(config.n, config.seed)
-    # Frames at the steps of a sampler, so that none of its noise is smoothed away.
+    # One frame per step of a stochastic sampler, so that its noise is not smoothed.
     grid = path.clock(config.nfe + 1)
-    if config.way == PAIRS:
+    if config.sampler == PAIRS:
         x_1 = target.sample(config.n, stream(config.seed, "data"))
         states, nfe = torch.stack([path.flow(t, x_0, x_1) for t in grid]), 0
-    elif config.way == FLOW:
+    elif config.sampler == FLOW:
         steps = steps_for(FLOW, config.nfe)
         solution = solve(field, path.start(x_0), grid, FLOW, steps=steps)
         states, nfe = solution.states, solution.nfe
@@ -150,14 +146,14 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
             path,
             path.start(x_0),
             grid,
-            config.way,
+            config.sampler,
             noise=config.noise,
             generator=stream(config.seed, "increments"),
         )
         states, nfe = solution.states, solution.nfe
     at = [round(share * config.nfe) for share in CHECKED]
     truth = _truth(config.data, config.path, config.n, tuple(grid[at].tolist()))
-    ways = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
+    lengths = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
     return ParticlesResult(
         times=grid.numpy(),
         states=states.numpy(),
@@ -166,19 +162,19 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
         energy=_energies(states[at], truth.points),
         floor=truth.floors.mean(axis=0),
         highest=truth.floors.max(axis=0),
-        length=ways.double().numpy(),
+        length=lengths.double().numpy(),
         displacement=torch.linalg.vector_norm(states[-1] - states[0], dim=-1).double().numpy(),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseConfig:
-    """How much noise the stochastic differential equation adds: only names and numbers.
+    """The noise of the stochastic differential equation: only names and numbers.
 
     Attributes:
         path: spec of the path.
         noise: the noise level.
-        points: times, evenly from 0 to the path's t_max.
+        points: number of times, evenly from 0 to the path's t_max.
     """
 
     path: str = "ot"
@@ -213,7 +209,7 @@ def compute_noise(config: NoiseConfig) -> NoiseResult:
 
 @dataclass(frozen=True)
 class _Truth:
-    """Fresh draws of p_t at five times, (5, n, 2), and how far two fresh sets are apart."""
+    """Samples of p_t at five times, (5, n, 2), and distances between such samples."""
 
     points: Tensor
     floors: NDArray[np.float64]

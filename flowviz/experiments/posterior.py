@@ -1,8 +1,9 @@
 r"""From one conditional path to the marginal flow: what the page "One path, all paths" shows.
 
-Three questions: what pulls at a point (`compute_touch` prepares it for the browser, which answers
-while one drags), what conditional scores, fields and trajectories look like (Lipman et al. 2022,
-Figures 2, 3 and 8), and how velocity, score, noise and data prediction become each other.
+`compute_touch` prepares the posterior at a point for the browser, which evaluates it while the
+point is dragged. `compute_conditional` evaluates conditional scores, fields and trajectories
+(Lipman et al. 2022, Figures 2, 3 and 8), `compute_conversions` velocity, score, noise and data
+prediction of one field.
 """
 
 import math
@@ -29,13 +30,13 @@ __all__ = [
     "PANEL_TIMES",
     "ConditionalConfig",
     "ConditionalResult",
+    "ConditionalTrajectories",
     "ConversionConfig",
     "ConversionResult",
     "Factor",
     "Parts",
     "TouchConfig",
     "TouchResult",
-    "Way",
     "compute_conditional",
     "compute_conversions",
     "compute_touch",
@@ -43,21 +44,21 @@ __all__ = [
 ]
 
 ROWS = 501
-"""Rows of the table of coefficients: the positions of the slider."""
+"""Number of positions of the time slider."""
 PANEL_TIMES = (0.0, 1 / 3, 2 / 3, 1.0)
-"""The moments of Figures 2 and 8, as shares of t_max."""
+"""Times of Figures 2 and 8, as shares of t_max."""
 STATES = 401
-"""Moments of a conditional trajectory."""
+"""Number of states of a conditional trajectory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TouchConfig:
-    """What pulls at a point: only names and numbers.
+    """The data points and the path of the posterior at a point: only names and numbers.
 
     Attributes:
         data: spec of the data set.
         path: spec of the path.
-        n: points drawn from it.
+        n: number of points drawn from it.
         seed: of the draw.
     """
 
@@ -88,7 +89,7 @@ class Parts:
     edges: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     """Edges of the lattice along x and y, (nx + 1,) and (ny + 1,)."""
     cells: NDArray[np.int64] | None = None
-    """(K, 2), which cell of the lattice each box is."""
+    """(K, 2), the indices of each box in the lattice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,7 @@ class TouchResult:
 
 
 def compute_touch(config: TouchConfig) -> TouchResult:
-    """The points, the distribution and the table of coefficients of a config."""
+    """The points, the distribution and the coefficients over time."""
     data, own = dataset(config.data), scheduler(config.path)
     points = data.sample(config.n, stream(config.seed, "data")).double()
     times = AffinePath(own).clock(ROWS)
@@ -127,7 +128,7 @@ def compute_touch(config: TouchConfig) -> TouchResult:
 
 
 def parts_of(distribution: Distribution) -> Parts:
-    """The parts of a distribution as arrays, those of weight 0 left out, in their order."""
+    """The parts of positive weight as arrays, in the order of the distribution."""
     kept = distribution.weights > 0
     weights = distribution.weights[kept].numpy()
     if isinstance(distribution, Boxes):
@@ -163,7 +164,7 @@ class ConditionalConfig:
         paths: specs of the paths, separated by spaces, the diffusion path first.
         x: first coordinate of the data point.
         y: second coordinate of the data point.
-        n: trajectories.
+        n: number of trajectories.
         seed: of their noise.
         arrows: rows and columns of the fields.
     """
@@ -187,8 +188,8 @@ class ConditionalConfig:
 
 
 @dataclass(frozen=True)
-class Way:
-    """The conditional flow of one path towards one data point, x_1.
+class ConditionalTrajectories:
+    """The conditional flow of one path towards one data point x_1.
 
     Attributes:
         path: its spec.
@@ -200,10 +201,8 @@ class Way:
         score_turn: the same of the score.
         clock: (S,), the times of the trajectories.
         states: (S, n, 2), conditional trajectories, from noise to x_1.
-        progress: (S, n), how far along the straight way to its end each trajectory is, 1 at its
-            end. More is an overshoot.
-        overshoot: (n,), how much farther than its end each trajectory goes, in lengths of the
-            plane; 0 if it never does.
+        progress: (S, n), covered fraction of the straight line to the end; above 1 it overshoots.
+        overshoot: (n,), largest distance beyond the end in data units, at least 0.
         detour: (n,), length of each trajectory over the distance between its ends.
     """
 
@@ -223,17 +222,17 @@ class Way:
 
 @dataclass(frozen=True)
 class ConditionalResult:
-    """The ways of the paths of a config, and where their fields were looked at.
+    """The conditional flows of the paths of a config.
 
     Attributes:
         positions: (m, 2), the grid of the fields.
         end: (2,), the data point.
-        ways: one a path.
+        trajectories: one entry per path.
     """
 
     positions: NDArray[np.float64]
     end: NDArray[np.float64]
-    ways: tuple[Way, ...]
+    trajectories: tuple[ConditionalTrajectories, ...]
 
 
 def compute_conditional(config: ConditionalConfig) -> ConditionalResult:
@@ -242,11 +241,13 @@ def compute_conditional(config: ConditionalConfig) -> ConditionalResult:
     positions = torch.cartesian_prod(axis, axis).flip(1)
     end = torch.tensor([config.x, config.y], dtype=torch.float64)
     x_0 = noise(config.n, config.seed).double()
-    ways = tuple(_way(path, positions, end, x_0) for path in config.paths.split())
-    return ConditionalResult(positions.numpy(), end.numpy(), ways)
+    found = tuple(_trajectories(path, positions, end, x_0) for path in config.paths.split())
+    return ConditionalResult(positions.numpy(), end.numpy(), found)
 
 
-def _way(spec: str, positions: Tensor, end: Tensor, noise: Tensor) -> Way:
+def _trajectories(
+    spec: str, positions: Tensor, end: Tensor, noise: Tensor
+) -> ConditionalTrajectories:
     path = AffinePath(scheduler(spec))
     times = path.time(torch.tensor(PANEL_TIMES, dtype=torch.float64))
     x_1 = end.expand_as(positions)
@@ -259,7 +260,7 @@ def _way(spec: str, positions: Tensor, end: Tensor, noise: Tensor) -> Way:
     length = torch.linalg.vector_norm(chord, dim=-1)
     progress = ((states - states[0]) * chord).sum(-1) / length.square()
     arc = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(0)
-    return Way(
+    return ConditionalTrajectories(
         path=spec,
         label=path.scheduler.label,
         times=times.numpy(),
@@ -288,7 +289,7 @@ class Factor:
     source: str
     to: str
     symbol: str
-    """What multiplies the source, in TeX."""
+    """The factor in TeX."""
     by: Callable[[Coefficients], Tensor]
     """The factor: how much an error of the source is magnified."""
     offset: Callable[[Coefficients], Tensor]
@@ -347,7 +348,7 @@ FACTORS = (
         "noise", "data", r"-\sigma/\alpha", lambda c: -c.sigma / c.alpha, lambda c: 1 / c.alpha
     ),
 )
-"""With D = d_alpha sigma - alpha d_sigma, positive on every path; all follow from
+"""D = d_alpha sigma - alpha d_sigma, positive on every path. All follow from
 u = d_alpha m + d_sigma e, x = alpha m + sigma e and s = -e / sigma."""
 
 
@@ -359,7 +360,7 @@ class ConversionConfig:
         data: spec of the data set.
         path: spec of the path.
         field: EXACT, the name of a checkpoint or of a live field.
-        t: the moment, a share of the path's t_max in [0, 1].
+        t: the time, a share of the path's t_max in [0, 1].
         arrows: rows and columns of the fields.
     """
 
@@ -376,16 +377,16 @@ class ConversionConfig:
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """Four predictions of one field at a moment, and what lies between them over time.
+    """Four predictions of one field at one time, and the factors between them over time.
 
     Attributes:
         t: the path's time.
         positions: (m, 2).
-        predictions: of velocity, score, noise and data, each (m, 2), all from the velocity.
-        error: root mean square of the difference of these to the exact ones where the density is
-            at least 1 % of its largest, by name; all 0 but for rounding if the field is exact.
-        times: (T,), where the factors were taken.
-        factors: (len(FACTORS), T), infinite where they divide by 0.
+        predictions: velocity, score, noise and data, each (m, 2), all from the velocity.
+        error: RMS difference of each from the exact one where the density is at least 1 % of its
+            maximum, by name; rounding errors only for an exact field.
+        times: (T,), the times of the factors.
+        factors: (len(FACTORS), T), infinite at a division by 0.
     """
 
     t: float
@@ -397,7 +398,7 @@ class ConversionResult:
 
     @property
     def conversions(self) -> tuple[str, ...]:
-        """What each of the factors converts, such as "score to velocity"."""
+        """The names of the factors, such as "score to velocity"."""
         return tuple(f"{factor.source} to {factor.to}" for factor in FACTORS)
 
     def factor(self, t: float) -> NDArray[np.float64]:
@@ -413,7 +414,7 @@ def compute_conversions(
 
     Args:
         config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
+        field: the field that `config.field` names, if it has no file.
     """
     data, path, named = resolve(config.data, config.path, None if field else config.field)
     velocity = field or named

@@ -97,7 +97,7 @@ def entrants(own: str = "") -> Mapping[str, Entrant]:
         return ENTRANTS
     if not isinstance(scheduler(own), Shaped):
         raise ValueError(
-            f"own must be a schedule of one's own, such as shaped:a1=0.2; got {own!r}."
+            f"own must be a spec of a shaped schedule, such as shaped:a1=0.2; got {own!r}."
         )
     return ENTRANTS | {OWN: Entrant(f"flow matching, {Shaped.label}", own, "flow")}
 
@@ -185,7 +185,7 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
             rows[1, k] = _quality(config, state.ema)
         if step % BEAT == 0:
             beat()
-    far = probe is not None and probe.excess(state.model) > probe.excess_of_nothing()
+    far = probe is not None and probe.excess(state.model) > probe.excess_of_zero()
     names = ("seconds", "quality", "error", "excess", "loss", "gradient")
     return Run(
         steps=looks,

@@ -1,4 +1,4 @@
-"""How signal and noise trade places on each path: what the page "Schedules" shows."""
+"""The schedules alpha_t and sigma_t of several paths."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from flowviz.schedulers import scheduler
 __all__ = ["MIXED", "Course", "SchedulesConfig", "SchedulesResult", "compute_schedules"]
 
 MIXED = 10.0
-"""alpha and sigma closer than by this factor count as mixed, neither being lost in the other."""
+"""Signal and noise count as mixed while alpha and sigma differ by less than this factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class SchedulesConfig:
 
     Attributes:
         paths: specs of the paths.
-        points: times of each, denser towards both ends.
+        points: number of times, denser towards both ends.
     """
 
     paths: tuple[str, ...] = ("ot", "vp", "trig", "shaped")
@@ -39,7 +39,7 @@ class SchedulesConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Course:
-    """The schedule of one path at T times, and what is said of it.
+    """The schedule of one path at T times, and its summary.
 
     Attributes:
         path: its spec.
@@ -50,9 +50,9 @@ class Course:
         d_alpha: (T,), the time derivative of alpha.
         d_sigma: (T,), that of sigma.
         even: the time at which alpha = sigma.
-        window: the times between which they are within a factor of MIXED of each other.
-        circle: the largest distance of alpha^2 + sigma^2 from 1.
-        fastest: the largest rate of alpha or sigma.
+        window: start and end of the time in which alpha and sigma are mixed, see MIXED.
+        circle: the largest |alpha^2 + sigma^2 - 1|.
+        fastest: the largest |d_alpha| or |d_sigma|.
     """
 
     path: str
@@ -77,7 +77,7 @@ class Course:
 
     @property
     def share(self) -> float:
-        """Of the time, that in which signal and noise are mixed."""
+        """The length of the window in which signal and noise are mixed."""
         return self.window[1] - self.window[0]
 
 
@@ -95,7 +95,7 @@ def compute_schedules(config: SchedulesConfig) -> SchedulesResult:
 
 def _course(spec: str, points: int) -> Course:
     path = AffinePath(scheduler(spec))
-    # Denser towards the ends, where VP's noise falls like a root.
+    # Denser towards the ends, where sigma of VP falls like a square root.
     share = np.linspace(0, np.pi, points)
     t = path.time((1 - np.cos(share)) / 2)
     alpha, sigma, d_alpha, d_sigma = (v.numpy() for v in path.scheduler(torch.from_numpy(t)))

@@ -123,7 +123,7 @@ def curve_configs(
     Args:
         sources: names of fields.
         methods: names in METHODS.
-        measure: a metric to compute besides QUICK.
+        measure: a metric to compute in addition to QUICK.
         grid: name in GRIDS, for fixed-step methods.
         nfes: budgets of fixed-step methods; see `met_by`.
         tols: tolerances of adaptive ones.

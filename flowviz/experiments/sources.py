@@ -1,7 +1,7 @@
-"""What a field is called by: a checkpoint's name or file, or exact:DATA/PATH.
+"""Velocity fields by name: a checkpoint's name or file, or exact:DATA/PATH.
 
-NAME@ and the first digits of a card's sha256 say the content too: whatever keeps results by that
-name cannot show those of an earlier checkpoint of the same name.
+NAME@DIGITS also fixes the content, by the first digits of the card's sha256, so that a cache never
+returns results of an earlier checkpoint of the same name.
 """
 
 import copy
@@ -33,23 +33,23 @@ __all__ = [
 ]
 
 PREFIX = "exact:"
-"""How the names of exact fields begin."""
+"""Prefix of the names of exact fields."""
 
 PIN = 12
-"""Digits of a sha256 that say a checkpoint's content."""
+"""Number of digits of a sha256 in a name."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A field of the frame, where it comes from, and the user's coordinates of it.
+    """A velocity field in the coordinates of the frame, and its origin.
 
     Attributes:
-        name: what it was called by.
+        name: the name of the field, see `source`.
         field: the velocity.
         path: its path.
-        data: spec of the data that it leads to.
-        center: of the frame in the user's coordinates.
-        scale: of the frame's unit in the user's.
+        data: spec of its data set.
+        center: center of the frame in the user's coordinates.
+        scale: unit of the frame in the user's units.
         label: path and kind of the field, in a few words.
     """
 
@@ -72,15 +72,15 @@ class Source:
         return self.name.startswith(PREFIX)
 
     def dataset(self) -> Dataset:
-        """The data that the field leads to."""
+        """The data set of the field."""
         return dataset(self.data)
 
     def to_user(self, x: Tensor) -> Tensor:
-        """Points x of the frame in the user's coordinates, (B, 2)."""
+        """Points x (B, 2) from frame to user coordinates, (B, 2)."""
         return from_frame(x, self.center, self.scale)
 
     def from_user(self, x: Tensor) -> Tensor:
-        """Points x in the user's coordinates in the frame, (B, 2)."""
+        """Points x (B, 2) from user to frame coordinates, (B, 2)."""
         return to_frame(x, self.center, self.scale)
 
     def double(self) -> FlowField:
@@ -91,7 +91,7 @@ class Source:
 
 
 def source(name: str) -> Source:
-    """The field called `name`; the same object as long as the content is the same.
+    """The field of a name; the same object as long as its content is the same.
 
     Raises:
         ValueError: there is no such data set, path or checkpoint, its file is damaged, or it no
@@ -103,14 +103,14 @@ def source(name: str) -> Source:
     sha256 = checkpoints.read_card(called).sha256
     if not sha256.startswith(pin):
         raise ValueError(
-            f"Checkpoint {called!r} must have the content {pin}; it was made anew and has "
-            f"{sha256[:PIN]}: use its name alone."
+            f"Checkpoint {called!r} must have the content {pin}; it was overwritten and "
+            f"has {sha256[:PIN]}: use its name alone."
         )
     return replace(_loaded(called, sha256), name=name)
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """A checkpoint's name and the first digits of its content; "" if the name states none."""
+    """A checkpoint's name and the digits of its sha256, "" without any."""
     called, _, pin = name.rpartition("@")
     return (called, pin) if called and re.fullmatch(f"[0-9a-f]{{{PIN}}}", pin) else (name, "")
 
@@ -138,7 +138,7 @@ def _exact(name: str) -> Source:
 
 
 def label_of(card: Card) -> str:
-    """The label of a checkpoint's field: path, method and, where these leave it open, name."""
+    """The label of a checkpoint's field: path, method and, if these are ambiguous, name."""
     kind = "" if card.objective == "flow" else f", {card.method}"
     known = f"{card.data}-{card.path}"
     named = "" if card.name in (known, f"{known}-{card.objective}") else f" ({card.name})"
@@ -146,17 +146,17 @@ def label_of(card: Card) -> str:
 
 
 def exact_name(data: str, path: str) -> str:
-    """What the exact field of a data set on a path is called by."""
+    """The name of the exact field of a data set on a path."""
     return f"{PREFIX}{data}/{path}"
 
 
 def pinned(card: Card) -> str:
-    """What the field of a checkpoint with this very content is called by."""
+    """The name of the field of a checkpoint with exactly this content."""
     return f"{card.name}@{card.sha256[:PIN]}"
 
 
 def preferred(*data: str) -> list[tuple[str, str]]:
-    """The fields of conditional OT and VP diffusion of data sets: networks or both exact."""
+    """The fields of conditional OT and VP diffusion for each data set: networks if both exist."""
     cards = {card.name: card for card in checkpoints.listing(lambda error: None)}
     found = []
     for each in data:

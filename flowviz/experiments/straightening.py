@@ -1,9 +1,8 @@
-"""Trainings with different couplings: what straightens a flow.
+"""Trainings with different couplings, and the straightness of their flows.
 
-With independent coupling the pairs of noise and data cross, and the marginal flow bends where they
-do, whatever the path. Optimal transport within each batch (Tong et al. 2023, Pooladian et al.
-2023) and reflow, training on the pairs that a trained flow makes (Liu et al. 2022), make fewer
-pairs cross.
+Independent pairs of noise and data cross, and the marginal flow bends where they do, on every
+path. Fewer pairs cross with optimal transport within each batch (Tong et al. 2023, Pooladian et
+al. 2023) and with reflow, training on the pairs of a trained flow (Liu et al. 2022).
 """
 
 import time
@@ -40,13 +39,13 @@ BEAT = 50
 
 @dataclass(frozen=True)
 class Entrant:
-    """A way to train.
+    """A training setup.
 
     Attributes:
         label: name in legends.
         path: spec of the path.
         coupling: name in COUPLINGS.
-        follows: the entrant whose flow makes the pairs; "" for training on fresh pairs.
+        follows: entrant whose flow generates the pairs; "" for pairs of the coupling.
     """
 
     label: str
@@ -64,7 +63,7 @@ ENTRANTS: dict[str, Entrant] = {
     "reflow-1": Entrant("conditional OT, reflow once", follows=INDEPENDENT),
     "reflow-2": Entrant("conditional OT, reflow twice", follows="reflow-1"),
 }
-"""In the order in which they are trained."""
+"""In the order of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +76,10 @@ class CouplingConfig:
         steps: training steps.
         width: units of each hidden layer.
         depth: number of hidden layers.
-        batch: pairs per step, among which minibatch OT chooses.
+        batch: number of pairs per step.
         lr: peak learning rate.
         pairs: number of pairs that reflow trains on.
-        n: number of samples that are measured.
+        n: number of measured samples.
         seed: of all random numbers.
     """
 
@@ -112,10 +111,10 @@ class Outcome:
     Attributes:
         entrant: name in ENTRANTS.
         straightness: of the learned flow.
-        nfe: (K,), evaluations of Euler's method.
-        quality: (K,), METRIC of the samples with these.
+        nfe: (K,), function evaluations of Euler's method.
+        quality: (K,), METRIC of its samples.
         limit: METRIC of the converged flow (dopri5).
-        limit_nfe: its evaluations.
+        limit_nfe: function evaluations of the converged flow.
         floor: METRIC between two random samples of the data.
         seconds: computing time of this training.
         field: the trained field.

@@ -1,8 +1,8 @@
-"""How straight flows are, and what a learned field errs by if its solver does not.
+"""The straightness of flows, and the error of learned fields with a converged solver.
 
-Exact flows end in the same points on every path (`flowviz.experiments.endpoints`). What remains is
-how straight they are, and the residual error of learned fields: their ends are compared with those
-of the exact flow from the same noise, their samples with the best possible samples.
+Exact flows have the same ends on every path (`flowviz.experiments.endpoints`). The ends of a
+learned field are compared with those of the exact flow from the same noise, its samples with other
+samples of the data.
 """
 
 from collections.abc import Iterable
@@ -81,12 +81,12 @@ class FlowConfig:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FlowStraightness:
-    """How straight the flows of one path are.
+    """The straightness of the flows of one path.
 
     Attributes:
         name: of the field.
         path: spec of its path.
-        method: how a learned path was trained; "" for an exact field.
+        method: training method of a learned path; "" for an exact field.
         conditional: of independent pairs of noise and data.
         marginal: of the field.
     """
@@ -117,7 +117,7 @@ def compute_straightness(config: FlowConfig) -> FlowStraightness:
 
 
 def _method(origin: Source) -> str:
-    """How the network of a field was trained; "" for an exact field."""
+    """The training method of a field; "" for an exact field."""
     if origin.exact:
         return ""
     return checkpoints.read_card(origin.name.partition("@")[0]).method
@@ -141,17 +141,17 @@ class ResidualConfig:
 
     @property
     def judged(self) -> EvaluateConfig:
-        """How the samples are made and measured."""
+        """The evaluation of the samples."""
         return EvaluateConfig(nfe=self.nfe, n=self.n, seed=self.seed, metrics=(MEASURE,))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Residual:
-    """What a field errs by; NaN where the solver failed.
+    """The error of a field; NaN where the solver failed.
 
     Attributes:
         path: spec of its path.
-        method: how the network was trained; "" for the exact field.
+        method: training method; "" for the exact field.
         distance: RMS distance of its ends from those of the exact flow on the same path; NaN of a
             learned path, whose exact flow is not known.
         quality: MEASURE of its samples.
@@ -166,7 +166,7 @@ class Residual:
 
 
 def compute_converged(config: ResidualConfig) -> Reference:
-    """The converged ends of an exact field; `nfe` does not matter."""
+    """The converged ends of an exact field; `nfe` is ignored."""
     return reference(source(config.name).field, config.n, config.seed)
 
 

@@ -1,4 +1,4 @@
-"""Velocity fields with the one call field(t, x): exact ones in closed form, and learned ones."""
+"""Velocity fields, called as field(t, x): exact ones in closed form, and learned ones."""
 
 from flowviz.fields.exact import ExactField, exact_field
 from flowviz.fields.learned import LearnedField

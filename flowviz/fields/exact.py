@@ -1,4 +1,4 @@
-r"""Exact marginal fields: what a perfectly trained network would predict.
+r"""Exact marginal fields, the limit of a perfectly trained network.
 
 For data x_1 of a known distribution and noise x_0 ~ N(0, I), x_t = alpha_t x_1 + sigma_t x_0 has a
 density p_t and posterior means m = E[x_1 | x_t = x] and e = E[x_0 | x_t = x] in closed form for
@@ -8,9 +8,9 @@ divergence follow,
     u = d_alpha m + d_sigma e,    s = -e / sigma,
     div u = 2 d_sigma / sigma + (D alpha / sigma^3) tr Cov[x_1 | x_t = x],
 
-with D = d_alpha sigma - alpha d_sigma. All holds at t = 0 (what divides by alpha is used only
-where alpha is large enough) and, with the digits that float64 leaves, as sigma -> 0 and far from
-the data. All is computed in float64 and returned in x's dtype.
+with D = d_alpha sigma - alpha d_sigma. The formulas are also accurate at t = 0, as sigma -> 0 and
+far from the data, within the precision of float64, in which all is computed. Results have x's
+dtype.
 """
 
 import math
@@ -30,23 +30,23 @@ from flowviz.schedulers import Coefficients, LearnedReference
 __all__ = ["ExactField", "exact_field"]
 
 CHUNK = 2**16
-"""The largest number of elements, points x components, held at once: what a core's cache holds."""
+"""Largest number of elements (points x components) of a batch; fits the cache of a core."""
 
 LOG_2PI = math.log(2 * math.pi)
 LOST = 1e-130
-"""A total below this may have lost terms to FLOOR."""
+"""Sums below this may miss terms set to 0 by FLOOR and are computed in logarithms."""
 SERIES = 0.03
-"""Intervals of z shorter than this, and than this over |z|, are treated by series."""
+"""Intervals of z shorter than this, and than this over |z|, are evaluated by series."""
 FADED = -300.0
-"""Log responsibilities below this are raised to it, lest their exponentials be denormal, slow."""
+"""Smaller log responsibilities are raised to this, since exp of them is denormal and slow."""
 PLAIN = 0.003
-"""Where every interval of z is longer, plain differences of probabilities keep 10 digits."""
+"""If all intervals of z are longer, plain differences of probabilities keep 10 digits."""
 FLOOR = 1e-150
-"""Factors of densities below this are set to 0, lest their products be denormal and slow."""
+"""Smaller factors of densities are set to 0, since their products are denormal and slow."""
 
 
 class Posterior(NamedTuple):
-    """What is known given x_t = x."""
+    """Density and posterior moments given x_t = x."""
 
     log_density: Tensor
     """log p_t(x) in nats, shape (B,)."""
@@ -65,7 +65,7 @@ class Target(Protocol):
         """The posterior at x, (B, 2) float64; alpha and sigma have shape () or (B, 1)."""
 
     def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior's data and noise alone, each (B, 2), where that is less work."""
+        """E[x_1 | x] and E[x_0 | x], each (B, 2); cheaper than `posterior`."""
 
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
@@ -115,7 +115,7 @@ class ExactField:
     def density_grid(self, t: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,) at one time t (), shape (ny, nx), in xs' dtype.
 
-        It is much faster than as many points one by one, where the density is a sum of products.
+        Much faster than `log_density` where the density is a sum of products.
         """
         if t.ndim or xs.ndim != 1 or ys.ndim != 1:
             raise ValueError(
@@ -149,7 +149,7 @@ def exact_field(path: AffinePath, distribution: Distribution) -> ExactField:
     """
     if isinstance(path.scheduler, LearnedReference):
         raise ValueError(
-            "A learned path has no field in closed form; take the field that was learned with it."
+            "A learned path has no field in closed form; use the field that was trained with it."
         )
     return ExactField(path, distribution, _target(distribution))
 
@@ -186,10 +186,10 @@ def _(distribution: Boxes) -> Target:
 
 
 class SharedCovariance:
-    """Gaussians of one covariance, or points, of covariance 0.
+    """Gaussians of one covariance, or points (covariance 0).
 
     In the eigenbasis of the covariance the log responsibilities are linear in each mean and its
-    squares, but for a term that all share, so that they and the moments are matrix products.
+    squares up to a common term, so that they and the moments are matrix products.
     """
 
     def __init__(
@@ -256,7 +256,7 @@ class SharedCovariance:
 
 
 class OwnCovariances:
-    """Gaussians that each have a covariance, each looked at along its eigenvectors."""
+    """Gaussians with different covariances, each in its own eigenbasis."""
 
     def __init__(
         self, means: Tensor, log_weights: Tensor, variances: Tensor, axes: Tensor
@@ -298,7 +298,7 @@ class OwnCovariances:
 
     def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
-        if alpha.ndim:  # one time each: no table serves all
+        if alpha.ndim:  # one time per point: no common table
             posterior = self.posterior(alpha, sigma, x)
             return posterior.data, posterior.noise
         center, means, axes = (v.to(x.device) for v in (self.center, self.locations, self.axes))
@@ -349,7 +349,7 @@ class OwnCovariances:
 
 
 class Lattice:
-    """Boxes on a lattice: products of truncated normals, so that each axis is treated alone.
+    """Boxes on a lattice: products of truncated normals, computed axis by axis.
 
     Given x and a cell, z = (alpha x_1 - x) / sigma = -x_0 is standard normal truncated to the
     cell, its axes independent. The weights of the cells couple the axes again.
@@ -488,8 +488,8 @@ class Truncated(NamedTuple):
 def truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tensor) -> Truncated:
     """z = (alpha x_1 - x) / sigma ~ N(0, 1) within edges[low] <= x_1 <= edges[low + 1].
 
-    edges (E, 1) and x (E, B) or (B,) give (C, B) for low of shape (C,). An interval beside 0 is
-    written with the Mills ratio R(y) = (1 - Phi(y)) / phi(y), an interval about 0 with
+    edges (E, 1) and x (E, B) or (B,) give (C, B) for low of shape (C,). An interval on one side of
+    0 is written with the Mills ratio R(y) = (1 - Phi(y)) / phi(y), an interval around 0 with
     probabilities, a small one as a series in h.
     """
     z = (alpha * edges - x) / sigma
@@ -506,7 +506,7 @@ def truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tenso
     any_small = bool(small.any())
     # Keeps quotients and their gradients finite where the series replaces them.
     h_safe = torch.where(small, 1.0, h) if any_small else h
-    # Beside 0: with k = phi(far) / phi(near), P = phi(near) q and q = R(near) - k R(far).
+    # On one side of 0: with k = phi(far) / phi(near), P = phi(near) q and q = R(near) - k R(far).
     near, far = torch.minimum(size[low], size[low + 1]), torch.maximum(size[low], size[low + 1])
     k = torch.exp(-tilt)
     q = torch.maximum(mills[low], mills[low + 1]) - k * torch.minimum(mills[low], mills[low + 1])
@@ -514,7 +514,7 @@ def truncated(alpha: Tensor, sigma: Tensor, edges: Tensor, x: Tensor, low: Tenso
     log_P = q.log() - (near.square() + LOG_2PI) / 2
     mean = -torch.sign(c) * torch.expm1(-tilt) / q
     spare = (near - k * far) / q
-    # About 0: P = Phi(hi) - Phi(lo).
+    # Around 0: P = Phi(hi) - Phi(lo).
     outside = phi * mills
     P = torch.where(about & ~small, 1 - outside[low] - outside[low + 1], 1.0)
     slope = z * phi
@@ -545,7 +545,7 @@ def _series(c: Tensor, h: Tensor) -> Truncated:
 def _chunks(
     alpha: Tensor, sigma: Tensor, x: Tensor, width: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Slices of the points, each with its coefficients, that hold few elements of width each."""
+    """Batches of points with their coefficients, at most CHUNK elements each."""
     size = max(1, CHUNK // width)
     for start in range(0, max(1, len(x)), size):
         own = slice(start, start + size)

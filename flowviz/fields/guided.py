@@ -1,4 +1,4 @@
-"""A field that knows classes, held to one choice of them: the call (t, x) that solvers take."""
+"""A class-conditional field with fixed classes, called as field(t, x)."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,14 @@ class GuidedField:
     """The velocity field of given classes, with classifier-free guidance.
 
     With guidance w the velocity is v(t, x) + w (v(t, x | y) - v(t, x)): w = 0 ignores the classes,
-    1 is the class field itself, more overstates what the class adds. Since a velocity is affine in
-    the score, this is the guidance of Ho and Salimans 2022 (https://arxiv.org/abs/2207.12598).
+    1 is the class-conditional field, larger values amplify the effect of the class. Since a
+    velocity is affine in the score, this is the guidance of Ho and Salimans 2022
+    (https://arxiv.org/abs/2207.12598).
 
     Args:
-        field: its network knows classes.
+        field: a class-conditional field.
         y: the class of each state, (B,) int64.
-        guidance: w. Other than 0 and 1 it doubles the work of an evaluation.
+        guidance: w; values other than 0 and 1 double the cost of an evaluation.
     """
 
     def __init__(self, field: LearnedField, y: Tensor, guidance: float = 1.0) -> None:

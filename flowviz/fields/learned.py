@@ -1,17 +1,17 @@
-r"""Learned velocity fields: a network, the path it was trained on and what it predicts.
+r"""Learned velocity fields: a network, its path and its objective.
 
 A preconditioned field writes the predicted quantity q = q_1 x_1 + q_0 x_0 as its best linear
-prediction from x_t plus a remainder of unit size that the network learns,
+prediction from x_t plus a remainder of unit scale that the network learns,
 
     q(t, x) = A_t (x - alpha_t m) + q_1 m + B_t F(t, (x - alpha_t m) / r_t),
     A_t = (q_1 alpha_t s^2 + q_0 sigma_t) / r_t^2,    B_t = |q_1 sigma_t - q_0 alpha_t| s / r_t,
     r_t^2 = alpha_t^2 s^2 + sigma_t^2,
 
-for data of mean m and standard deviation s, where a hyperbolic tangent keeps F within +-6: a free
-network is arbitrary where there was no data, and one particle in 20,000 then ran away to infinity
-(seen on the checkerboard). This is the preconditioning of Karras et al. 2022
-(https://arxiv.org/abs/2206.00364, section 5), here derived for every affine path and objective. A
-plain field lets the network predict q itself, as Lipman et al. 2022 do.
+for data of mean m and standard deviation s, where a hyperbolic tangent keeps F within +-6: without
+it, one particle in 20,000 diverged on the checkerboard, in a region without training data. This is
+the preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, section 5), here
+derived for every affine path and objective. A plain field lets the network predict q itself, as
+Lipman et al. 2022 do.
 """
 
 import math
@@ -33,14 +33,14 @@ class LearnedField(nn.Module):
     """The velocity field v_t(x) of a network, with the call (t, x) of an exact field.
 
     Args:
-        network: maps (clock, x), or (clock, x, y) if it knows classes y (B,), to x's shape;
-            clock is (2,) or (B, 2), see `clock`.
-        path: the path that it was or will be trained on.
-        objective: what it predicts.
+        network: maps (clock, x), or (clock, x, y) with classes y (B,), to x's shape; clock is (2,)
+            or (B, 2), see `clock`.
+        path: the path of the training.
+        objective: what the network predicts.
         mean: m, the mean of the data, of a shape that broadcasts with x.
         std: s, the standard deviation of the data, one number for all dimensions.
         preconditioned: whether the network predicts the remainder or the whole.
-        clocked: whether the network is told the time by `clock` or as t itself.
+        clocked: whether the network gets the time as `clock` or as t itself.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class LearnedField(nn.Module):
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *).
 
-        y, shape (B,), are classes, for a network that knows them.
+        y, shape (B,), are the classes of a class-conditional network.
         """
         return self.objective.velocity(self.path, t, x, self.predict(t, x, y))
 
@@ -74,7 +74,7 @@ class LearnedField(nn.Module):
     def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """The velocity (B, D) and its divergence (B,), together, at t () or (B,) and x (B, D).
 
-        None if the network cannot tell the diagonal of its Jacobian.
+        None if the network has no `with_diagonal`.
         """
         if not hasattr(self.network, "with_diagonal"):
             return None

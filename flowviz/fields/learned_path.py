@@ -1,7 +1,7 @@
 r"""A learnable forward process and the flow that undoes it (neural flow diffusion).
 
-Bartosh et al. 2024 (https://arxiv.org/abs/2404.12940) let a network choose the way that joins
-noise to a data point, in place of a fixed schedule. Their time runs from data (0) to noise (1);
+Bartosh et al. 2024 (https://arxiv.org/abs/2404.12940) replace the fixed schedule that joins
+noise to a data point by a network. Their time runs from data (0) to noise (1);
 here, as everywhere in flowviz, t = 0 is noise and t = 1 is data. The forward process is Gaussian,
 
     x_t = F(x_0, t, x_1) = m(t, x_1) + s(t, x_1) x_0,    x_0 ~ N(0, I),
@@ -15,8 +15,8 @@ t (1 - t) times a network of time in place of the sines; this form is ours.) The
 
     velocity  f(t, x | x_1) = d_m + d_s (x - m) / s,      score  g(t, x | x_1) = (m - x) / s^2.
 
-What remains unknown of x_1 at t is predicted: a second network gives h(t, x), and the flow that is
-sampled follows f(t, x | h(t, x)). Both are trained by one bound, without simulation. Between
+A second network predicts x_1 as h(t, x), and the flow that generates samples follows
+f(t, x | h(t, x)). Both are trained by one bound, without simulation. Between
 times t and t + dt the process given x_1 and the model are diffusions of one strength nu(t),
 learned too, with drifts f + nu^2/2 g at x_1 and at h(t, x). By Girsanov's theorem
 
@@ -26,10 +26,9 @@ learned too, with drifts f + nu^2/2 g at x_1 and at h(t, x). By Girsanov's theor
 the last two being the prior and the reconstruction term. The form of the first one is confirmed by
 the authors' notebook; the derivation here, the forms of prior and reconstruction, and the bound's
 optimum in closed form for fixed paths (in the tests) are ours. It bounds the likelihood of the
-diffusion; that of the flow, which shares its velocity alone, is measured by
-`flowviz.densities.log_prob` and may be on either side of it.
+diffusion; that of the flow, computed by `flowviz.densities.log_prob`, may be on either side of it.
 
-A penalty on the curvature of the generative ways makes them straight: the mean square of the
+A penalty on the curvature of generative trajectories makes them straight: the mean square of the
 acceleration d/dt f_h(t, x_t) along the flow. That this is the authors' penalty (their NFDM-OT) is
 recalled and not verified; here the total derivative is a difference quotient of second order along
 the flow's tangent.
@@ -64,26 +63,25 @@ DATA = Objective(
     weight=lambda c: torch.ones_like(c.alpha),
     velocity=AffinePath.velocity_from_data,
 )
-"""What the second network predicts. Not in OBJECTIVES, where each loss has a weight that makes it
-comparable to the others; here the bound weights it."""
+"""What the second network predicts. Not in OBJECTIVES, since the bound weights its loss."""
 
 OBJECTIVE = "bound"
-"""What cards say of how a learned path was trained."""
+"""The objective of a learned path in checkpoint cards."""
 
-MOST_BEND = 1.5
+MAX_BEND = 1.5
 """The largest coefficient of the log scale."""
 
 STEP = 3e-4
-"""The time between the points of the acceleration's difference quotient. Of the shipped fields,
-against automatic differentiation: 0.4 % off for its length and 1.2 % for rounding in float32, in
-the last hundredth of the time 1.2 % and 3.4 %. With 0.01, networks learned to bend between the
-points: 60 % and more of the acceleration was not seen."""
+"""Step of the acceleration's difference quotient. Errors on the shipped fields, compared with
+automatic differentiation: 0.4 % truncation and 1.2 % float32 rounding; in the last hundredth of
+the time 1.2 % and 3.4 %. With a step of 0.01, networks learned to bend between the points, and the
+quotient missed 60 % or more of the acceleration."""
 
 AT_ONCE = 200
-"""Points whose density is found together, each a sum over all data."""
+"""Batch size of points whose density is a sum over all data."""
 
-TIDES = 6
-"""Cosines of time in the logarithm of the diffusion's strength."""
+COSINES = 6
+"""Number of cosines of time in the logarithm of the diffusion's strength."""
 
 
 class Conditional(NamedTuple):
@@ -104,7 +102,7 @@ class Conditional(NamedTuple):
 
 
 class ForwardProcess(nn.Module):
-    """The learnable way F from noise x_0 (B, D) to data x_1 (B, D); t has shape () or (B,).
+    """The learnable map F from noise x_0 (B, D) to data x_1 (B, D); t has shape () or (B,).
 
     Args:
         network: maps x_1, centred and scaled, to the coefficients a and b, each (B, K, D); None
@@ -130,7 +128,7 @@ class ForwardProcess(nn.Module):
         log_scale, d_log_scale = torch.log(c.sigma), c.d_sigma / c.sigma
         if self.network is not None:
             a, b = self.network((x_1 - self.mean) / self.std)
-            b = MOST_BEND * torch.tanh(b / MOST_BEND)
+            b = MAX_BEND * torch.tanh(b / MAX_BEND)
             order = _fine(torch.arange(1, a.shape[1] + 1, device=a.device))
             rate = math.pi / self.path.t_max
             angles = rate * order * _fine(t)[..., None]  # (K,) or (B, K)
@@ -159,7 +157,7 @@ class ForwardProcess(nn.Module):
         return (x - given.mean) / given.scale
 
     def velocity(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
-        """f(t, x | x_1), shape (B, D): that of the way which is at x at time t."""
+        """f(t, x | x_1), shape (B, D): the velocity of the trajectory through x at t."""
         return self.conditional(t, x_1).velocity(x)
 
     def score(self, t: Tensor, x: Tensor, x_1: Tensor) -> Tensor:
@@ -172,7 +170,7 @@ class ForwardProcess(nn.Module):
     ) -> Tensor:
         """The density of x_t on the grid xs (nx,) by ys (ny,) of the plane, shape (ny, nx).
 
-        It is the mean of p_t(x | x_1) over data x_1 (B, 2), which stand for the distribution;
+        It is the mean of p_t(x | x_1) over data x_1 (B, 2), a sample of the distribution;
         each is blurred by a Gaussian of standard deviation `blur`, that few may do near t = 1.
         """
         given = self.conditional(t, x_1)
@@ -187,7 +185,7 @@ class ForwardProcess(nn.Module):
     def log_density(self, t: Tensor, x: Tensor, x_1: Tensor) -> tuple[Tensor, Tensor]:
         """log p_t in nats at t () and x (B, D), and its standard error, each (B,) float64.
 
-        p_t is the mean of p_t(x | x_1) over data x_1 (M, D), which stand for the distribution.
+        p_t is the mean of p_t(x | x_1) over data x_1 (M, D), a sample of the distribution.
         The logarithm of a mean of M is too low by half its variance to first order, which is
         added. Where few of the data reach x, as near t = 1, the error tends to 1.
         """
@@ -199,12 +197,12 @@ class ForwardProcess(nn.Module):
         found = []
         for some in x.double().split(AT_ONCE):
             each = torch.addmm(offset, torch.cat([some.square(), some], dim=1), slopes)
-            most = each.amax(dim=1, keepdim=True)
-            weights = torch.exp(each - most)
+            top = each.amax(dim=1, keepdim=True)
+            weights = torch.exp(each - top)
             total = weights.sum(dim=1)
             variance = weights.square().sum(dim=1) / total**2 - 1 / len(x_1)
             error = variance.clamp_min(0).sqrt()
-            found.append(torch.stack([most[:, 0] + torch.log(total) + variance / 2, error]))
+            found.append(torch.stack([top[:, 0] + torch.log(total) + variance / 2, error]))
         log_density, error = torch.cat(found, dim=1)
         return log_density, error
 
@@ -229,10 +227,10 @@ class Bound:
 
 
 class LearnedPathField(nn.Module):
-    """The velocity field f(t, x | h(t, x)) of a learned path, with the call of every field.
+    """The velocity field f(t, x | h(t, x)) of a learned path, called as field(t, x).
 
     Args:
-        forward_process: the learnable way from noise to data.
+        forward_process: the learnable map from noise to data.
         network: predicts the data at (clock, x), see `LearnedField`.
     """
 
@@ -246,12 +244,12 @@ class LearnedPathField(nn.Module):
             mean=forward_process.mean,
             std=forward_process.std,
         )
-        self.strength = nn.Parameter(torch.zeros(TIDES))
+        self.strength = nn.Parameter(torch.zeros(COSINES))
         self.std = forward_process.std
 
     @property
     def path(self) -> AffinePath:
-        """The reference path, whose ends, clock and last time are the learned one's too."""
+        """The reference path, which has the same ends, clock and t_max."""
         return self.forward_process.path
 
     @property
@@ -270,15 +268,15 @@ class LearnedPathField(nn.Module):
     def variance(self, t: Tensor, x: Tensor) -> Tensor:
         """nu(t)^2, the diffusion's rate, shaped to multiply x.
 
-        It begins at 2 sigma (d_alpha sigma - alpha d_sigma) / alpha, where the bound of the
-        reference path is least (alpha is kept from 0).
+        The initial value 2 sigma (d_alpha sigma - alpha d_sigma) / alpha minimises the bound of
+        the reference path; 0.01 is added to alpha.
         """
         c = self.path.coefficients(t, x)
-        least = 2 * c.sigma * c.wronskian / (c.alpha + 0.01)
-        order = _fine(torch.arange(TIDES, device=x.device))
+        initial = 2 * c.sigma * c.wronskian / (c.alpha + 0.01)
+        order = _fine(torch.arange(COSINES, device=x.device))
         angles = math.pi / self.path.t_max * order * _fine(t)[..., None]
-        tides = (torch.cos(angles).to(x) * self.strength.to(x)).sum(dim=-1)
-        return least * torch.exp(tides).reshape(c.alpha.shape)
+        exponent = (torch.cos(angles).to(x) * self.strength.to(x)).sum(dim=-1)
+        return initial * torch.exp(exponent).reshape(c.alpha.shape)
 
     def bound(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Bound:
         """The parts of the bound for data x_1 (B, D) at times t (B,) and noise x_0 (B, D)."""
@@ -307,18 +305,17 @@ class LearnedPathField(nn.Module):
     def acceleration(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
         """d/dt of the velocity along the flow at t (B,) and x (B, D), shape (B, D).
 
-        By three points of the tangent x + s velocity, STEP apart: about t, and within STEP of an
-        end of the path all on one side. Of second order in STEP everywhere; `velocity` is this
-        field's at t. (Forward differentiation is exact, and made a training step take three times
-        as long.)
+        A difference quotient of second order, from three points of the tangent x + s velocity,
+        STEP apart and one-sided near the ends of the path. `velocity` is that of this field at t.
+        (Forward differentiation is exact, but made a training step three times as slow.)
         """
         step = torch.full_like(t, STEP)
         early, late = t < step, t > self.path.t_max - step
         first = torch.where(early, step, torch.where(late, -2 * step, -step))
         last = torch.where(early, 2 * step, torch.where(late, -step, step))
-        beside = torch.cat([first, last])
-        along = torch.cat([x, x]) + beside.to(x)[:, None] * torch.cat([velocity, velocity])
-        changes = self(torch.cat([t, t]) + beside, along) - torch.cat([velocity, velocity])
+        offsets = torch.cat([first, last])
+        along = torch.cat([x, x]) + offsets.to(x)[:, None] * torch.cat([velocity, velocity])
+        changes = self(torch.cat([t, t]) + offsets, along) - torch.cat([velocity, velocity])
         # The slope at 0 of the parabola through 0, `first` and `last`.
         apart = torch.cat([last / (first * (last - first)), first / (last * (first - last))])
         return torch.stack((apart.to(x)[:, None] * changes).chunk(2)).sum(dim=0)
@@ -327,9 +324,9 @@ class LearnedPathField(nn.Module):
 def build_learned_path(
     network: dict[str, Any], mean: Tensor, std: float, generator: Generator | None = None
 ) -> LearnedPathField:
-    """The untrained field of given sizes for data of a mean (2,) and a standard deviation.
+    """The untrained field for data of a mean (2,) and a standard deviation.
 
-    Its path is the reference path itself, for its networks give zeros.
+    Its path is the reference path, since the untrained network `Bend` returns zeros.
     """
     bend = Bend(
         sines=network["sines"],
@@ -337,11 +334,11 @@ def build_learned_path(
         depth=network["bend_depth"],
         generator=generator,
     )
-    way = ForwardProcess(bend, AffinePath(scheduler(LEARNED)), mean=mean, std=std)
+    process = ForwardProcess(bend, AffinePath(scheduler(LEARNED)), mean=mean, std=std)
     sizes = {name: network[name] for name in ("width", "depth", "octaves")}
-    return LearnedPathField(way, MLP(**sizes, generator=generator))
+    return LearnedPathField(process, MLP(**sizes, generator=generator))
 
 
 def _fine(times: Tensor) -> Tensor:
-    """In float64, where the device has it, that sines vanish where they should."""
+    """In float64 if the device has it, so that the sines vanish at the ends of the path."""
     return times.to(finest_float(times.device))

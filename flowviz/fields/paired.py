@@ -1,15 +1,15 @@
-r"""The exact marginal field of given pairs of noise and data, whatever coupled them.
+r"""The exact marginal field of a finite set of pairs of noise and data, of any coupling.
 
-A pair (x_0, x_1) moves along psi_t = alpha_t x_1 + sigma_t x_0, and about it lies a small Gaussian
-cloud that moves with it: p_t(x | pair) = N(psi_t, s^2 I) with the velocity psi'_t, as in Tong et
-al. 2023 (https://arxiv.org/abs/2302.00482). Of N pairs, each as likely, the marginal
-velocity (Lipman et al. 2022, eq. 8, with pairs in the place of data) is
+A pair (x_0, x_1) moves along psi_t = alpha_t x_1 + sigma_t x_0 and is smoothed by a Gaussian:
+p_t(x | pair) = N(psi_t, s^2 I) with the velocity psi'_t, as in Tong et al. 2023
+(https://arxiv.org/abs/2302.00482). The marginal velocity of N equally likely pairs (Lipman et al.
+2022, eq. 8, with pairs in the place of data) is
 
     u_t(x) = sum_i w_i psi'_t,i,    w_i proportional to exp(-|x - psi_t,i|^2 / (2 s^2)).
 
-It is exact for the pairs smoothed by s, without training. As N grows and s falls it becomes the
-field that a perfect network learns from that coupling. With s = 0 each pair would be a point that
-no other state ever meets, and nothing could be said of the field elsewhere.
+It is exact for the smoothed pairs, without training. As N grows and s falls it tends to the
+field that a perfect network learns from the coupling. For s = 0 it is not defined away from the
+pairs.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class PairedField:
     """The marginal velocity field of pairs (N, D) on a path, called as field(t, x).
 
     Attributes:
-        path: how a pair is joined.
-        pairs: noise and what belongs to it.
-        std: s, of the cloud about each pair's state; positive.
+        path: the path that joins each pair.
+        pairs: noise and data.
+        std: s, the standard deviation of the smoothing; positive.
 
     Raises:
         ValueError: std is not positive.
@@ -42,7 +42,7 @@ class PairedField:
 
     def __post_init__(self) -> None:
         if not self.std > 0:
-            raise ValueError(f"std must be positive, for pairs are points; got {self.std}.")
+            raise ValueError(f"std must be positive; got {self.std}.")
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The marginal velocity at t () and x (B, D), shape (B, D), in x's dtype."""

@@ -1,13 +1,13 @@
-r"""What lies behind one arrow of a marginal field: the parts of the data that pull, and how much.
+r"""The posterior over the parts of the data at one point, whose mean velocity is the marginal one.
 
-Data of a known distribution consists of parts: points, the components of a mixture, boxes. Given
-x_t = x each part k has a posterior probability w_k, and within it x_1 and x_0 have the means m_k
+A known distribution consists of parts: points, components of a mixture, or boxes. Given
+x_t = x, each part k has a posterior probability w_k, and within it x_1 and x_0 have the means m_k
 and e_k, so that its conditional velocity is v_k = d_alpha m_k + d_sigma e_k and
 
     u_t(x) = E[u_t(x | x_1) | x_t = x] = sum_k w_k v_k    (Lipman et al. 2022, eq. 8).
 
-For points v_k is u_t(x | x_1) itself; for other parts it is that velocity's mean over the part.
-All is computed in float64. Nothing is divided by alpha, so that it holds at t = 0 too.
+For points v_k is u_t(x | x_1) itself; for other parts it is its mean over the part. All is
+computed in float64 without a division by alpha, so that it holds at t = 0 too.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = ["PartPosterior", "part_posterior"]
 
 @dataclass(frozen=True)
 class PartPosterior:
-    """The parts of the data as seen from x at time t, float64."""
+    """The posterior of the parts of the data given x_t = x, float64."""
 
     weights: Tensor
     """p(part k | x_t = x), shape (B, K); each row sums to 1."""
@@ -44,14 +44,14 @@ class PartPosterior:
 
     @property
     def effective(self) -> Tensor:
-        """How many parts pull, 1 / sum_k w_k^2, between 1 and K, shape (B,)."""
+        """The effective number of parts, 1 / sum_k w_k^2, in [1, K], shape (B,)."""
         return 1 / self.weights.square().sum(dim=1)
 
     @property
     def spread(self) -> Tensor:
-        """Root of sum_k w_k |v_k - u|^2, shape (B,): how far the arrows lie from their mean.
+        """The standard deviation of the velocities, sqrt(sum_k w_k |v_k - u|^2), shape (B,).
 
-        For points its square is the least that the conditional loss can be at (t, x).
+        For points its square is the minimum of the conditional loss at (t, x).
         """
         off = self.velocities - self.velocity[:, None]
         return (self.weights * off.square().sum(dim=-1)).sum(dim=1).sqrt()
@@ -62,8 +62,7 @@ def part_posterior(
 ) -> PartPosterior:
     """The posterior over the parts of a distribution at x (B, 2) and t, () or (B,).
 
-    Parts are in the order of the distribution, those of weight 0 left out; boxes row by row of
-    their weights.
+    Parts of weight 0 are omitted; the others keep their order, boxes row by row.
 
     Raises:
         ValueError: the distribution is not one of the three kinds, or a shape is wrong.

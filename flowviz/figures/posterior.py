@@ -15,7 +15,14 @@ from plotly.subplots import make_subplots
 from flowviz.figures import theme
 from flowviz.figures.plane import TICKS, arrows, polyline
 
-__all__ = ["FieldRow", "Ways", "conditional_fields", "conditional_ways", "predictions", "progress"]
+__all__ = [
+    "FieldRow",
+    "Trajectories",
+    "conditional_fields",
+    "conditional_trajectories",
+    "predictions",
+    "progress",
+]
 
 PANEL = 185
 """The side of a panel of fields in pixels."""
@@ -110,7 +117,7 @@ def conditional_fields(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ways:
+class Trajectories:
     """Conditional trajectories of one path.
 
     `states` (S, n, 2) lead from noise to the data point at the times `clock` (S,). `progress`
@@ -126,23 +133,25 @@ class Ways:
     overshoot: NDArray
 
 
-def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) -> go.Figure:
+def conditional_trajectories(
+    paths: Sequence[Trajectories], end: NDArray, *, dark: bool = False
+) -> go.Figure:
     """Trajectories from noise to the star `end` (2,), a panel per path; strong lines overshoot."""
-    titles = [f"<b>{way.label}</b>" for way in ways]
+    titles = [f"<b>{path.label}</b>" for path in paths]
     figure = make_subplots(
-        rows=1, cols=len(ways), horizontal_spacing=0.04, subplot_titles=titles, shared_yaxes=True
+        rows=1, cols=len(paths), horizontal_spacing=0.04, subplot_titles=titles, shared_yaxes=True
     )
     _titled(figure)
-    for annotation, way in zip(figure.select_annotations(), ways, strict=True):
-        annotation.update(font={"size": 14, "color": way.colour})
+    for annotation, path in zip(figure.select_annotations(), paths, strict=True):
+        annotation.update(font={"size": 14, "color": path.colour})
     noise = theme.colour("noise", dark=dark)
-    for c, way in enumerate(ways, start=1):
-        over = way.overshoot > 1e-3
+    for c, path in enumerate(paths, start=1):
+        over = path.overshoot > 1e-3
         for part, opacity, width in ((~over, FAINT, 1.2), (over, STRONG, 1.8)):
             if part.any():
-                drawn = _line(polyline(way.states[:, part]), way.colour, width)
+                drawn = _line(polyline(path.states[:, part]), path.colour, width)
                 figure.add_scatter(**drawn, opacity=opacity, showlegend=False, row=1, col=c)
-        start = way.states[0]
+        start = path.states[0]
         figure.add_scatter(
             x=start[:, 0],
             y=start[:, 1],
@@ -156,12 +165,12 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
         )
         star = _star(end, dark=dark) | {"name": "the data point, t = 1"}
         figure.add_scatter(**star, showlegend=c == 1, row=1, col=c)
-    shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in ways])
+    shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in paths])
     reach = min(theme.FRAME, 1.06 * np.abs(shown).max())
     span = {"range": [-reach, reach], "showgrid": False, "constrain": "domain"}
     figure.update_xaxes(title="<i>x</i><sub>1</sub>", **span)
     figure.update_yaxes(**span)
-    for i in range(len(ways)):
+    for i in range(len(paths)):
         name = "" if i == 0 else str(i + 1)
         figure.layout[f"yaxis{name}"].update(scaleanchor=f"x{name}", constraintoward="top")
     figure.layout.yaxis.title.text = "<i>x</i><sub>2</sub>"
@@ -173,13 +182,13 @@ def conditional_ways(ways: Sequence[Ways], end: NDArray, *, dark: bool = False) 
     )
 
 
-def progress(ways: Sequence[Ways], *, dark: bool = False) -> go.Figure:
+def progress(paths: Sequence[Trajectories], *, dark: bool = False) -> go.Figure:
     """Covered fraction of the straight line over t, per trajectory; above 1 it overshoots."""
     figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 340})
-    for way in ways:
-        n = way.progress.shape[1]
-        line = polyline(np.stack([np.tile(way.clock, (n, 1)).T, way.progress], axis=-1))
-        figure.add_scatter(**_line(line, way.colour, 1.2), opacity=0.75, name=way.label)
+    for path in paths:
+        n = path.progress.shape[1]
+        line = polyline(np.stack([np.tile(path.clock, (n, 1)).T, path.progress], axis=-1))
+        figure.add_scatter(**_line(line, path.colour, 1.2), opacity=0.75, name=path.label)
     figure.add_hline(y=1, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
     figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[0, 1])
     figure.update_yaxes(title="fraction of the straight line covered")

@@ -56,7 +56,7 @@ def sheet(
     Args:
         rows: from top to bottom.
         columns: titles of the columns, as many as each row has panels.
-        groups: titles of groups of columns and how many columns each has, from left to right.
+        groups: titles of groups of columns and the number of columns of each, from left to right.
         panel: the side of a panel in pixels.
         scale: which panels share one scale, from 0 to a high quantile of their densities.
         dark: whether to use the dark theme.

@@ -1,4 +1,4 @@
-"""Measures of how well samples of the plane agree with data."""
+"""Metrics of samples in the plane, compared with data."""
 
 from flowviz.metrics.entry import METRICS, Metric
 from flowviz.metrics.plane import projections, sliced_w2, unbounded

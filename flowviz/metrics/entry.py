@@ -1,4 +1,4 @@
-"""What a metric is, and the registry of them."""
+"""The class of metrics and their registry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +16,17 @@ Compute = Callable[[Tensor, Tensor, Distribution | None], float]
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of samples (n, 2), called with reference data (m, 2) and the data's distribution.
+    """A metric of samples (n, 2), given reference data (m, 2) and the data's distribution.
 
-    The smaller, the better, down to what two draws of the data differ by. It draws no random
-    number, so that equal samples have equal values.
+    Smaller is better, down to the value between two samples of the data. It is deterministic.
 
     Attributes:
-        label: what tables and axes show.
-        unit: of its values; "" where they have none.
+        label: name in tables and on axes.
+        unit: of its values; "" if dimensionless.
         sentence: what it measures.
-        compute: the measure.
+        compute: the function.
         needs: what it compares the samples with: reference "samples" or the "distribution".
-        limit: rows used, the first of each set; None takes all. Rows of a sample are exchangeable,
-            so that the first ones are a fair part of it.
+        limit: number of rows used, the first of each set; None for all.
     """
 
     label: str

@@ -5,9 +5,9 @@ means and covariances (Heusel et al. 2017, https://arxiv.org/abs/1706.08500, eq.
 
     |m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)).
 
-It is called FID only in the features of the standard Inception network; in other features it is
-another number on another scale. It falls with the number of images, so that only values of equal
-numbers compare; a floor from real images is the value of perfect samples.
+It is called FID only in the features of the standard Inception network; in other features it has
+another scale. It falls with the number of images, so that only values for equal numbers can be
+compared; the value of real images is the floor.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ RESIZES = {
 
 INCEPTION_SIZE = 299
 BLOCK = 4096
-"""Rows of a reference that are compared at once."""
+"""Number of rows of the reference in a batch."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class JudgedImages:
-    """Generated images with all that metrics take.
+    """Generated images and what metrics compute from.
 
     Attributes:
         images: (n, C, H, W) uint8.

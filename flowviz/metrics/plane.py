@@ -1,4 +1,4 @@
-"""The measures of the plane. POT solves the exact transport problem; the rest is arithmetic."""
+"""Metrics of samples in the plane."""
 
 import math
 
@@ -17,14 +17,14 @@ BINS = 40
 """Bins of a histogram along each axis: 0.25 wide."""
 
 ANGLES = 64
-"""Directions of the sliced distance, evenly over the half circle, which beats random ones."""
+"""Number of directions of the sliced distance, evenly spaced over the half circle."""
 
 FAR = 1e9
-"""A coordinate that no bounded support reaches."""
+"""A coordinate outside every bounded support."""
 
 
 def _enter(name: str, label: str, unit: str, sentence: str, **options: object) -> object:
-    """A decorator that enters a function as the metric `name` and returns it unchanged."""
+    """A decorator that registers a function as the metric `name` and returns it unchanged."""
 
     def enter(compute: object) -> object:
         METRICS[name] = Metric(label, unit, sentence, compute, **options)
@@ -37,7 +37,7 @@ def _enter(name: str, label: str, unit: str, sentence: str, **options: object) -
     "w2",
     "Wasserstein-2",
     "data units",
-    "Root mean square distance by which samples must be moved to become data, at best; exact.",
+    "Smallest root mean square distance by which samples must be moved to become data.",
     limit=4000,  # 2 s on one core; the network simplex takes about n^2
 )
 def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
@@ -45,7 +45,6 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
     cost = torch.cdist(_float64(samples), _float64(reference)).square().numpy()
     import ot  # nearly a third of what the app imports, for few of its pages
 
-    # Of even weights there is nothing to check.
     squared = ot.emd2([], [], cost, numItermax=10_000_000, check_marginals=False)
     return math.sqrt(max(float(squared), 0.0))
 
@@ -54,10 +53,10 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
     "sliced-w2",
     "Sliced Wasserstein-2",
     "data units",
-    f"Wasserstein-2 of the projections on {ANGLES} even directions, root mean square.",
+    f"Root mean square of Wasserstein-2 of the projections on {ANGLES} directions.",
 )
 def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
-    """The sliced Wasserstein-2 distance of two sets; of equally many rows, the smaller number."""
+    """The sliced Wasserstein-2 distance of the first n rows of two sets, n the smaller number."""
     n = min(len(samples), len(reference))
     first, second = (_float64(x[:n]).numpy() for x in (samples, reference))
     return float(sliced_w2(first, projections(second)))
@@ -67,13 +66,13 @@ def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | 
     "energy",
     "Energy distance",
     "data units",
-    "Twice the mean distance between the sets less the mean distances within each.",
+    "Twice the mean distance between the sets minus the mean distances within each.",
     limit=4000,
 )
 def _energy(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), over all pairs of rows.
 
-    A row paired with itself counts, so that the value is never negative and 0 on equal sets.
+    Pairs of a row with itself are included, so that the value is at least 0, and 0 on equal sets.
     """
     x, y = _float64(samples), _float64(reference)
     between, within_x, within_y = (torch.cdist(*p).mean().item() for p in ((x, y), (x, x), (y, y)))
@@ -88,7 +87,7 @@ def _energy(samples: Tensor, reference: Tensor, distribution: Distribution | Non
     limit=4000,
 )
 def _mmd(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
-    """The maximum mean discrepancy (Gretton et al. 2012), biased, hence never negative."""
+    """The maximum mean discrepancy (Gretton et al. 2012), the biased estimate, at least 0."""
     x, y = _float64(samples), _float64(reference)
 
     def similarity(a: Tensor, b: Tensor) -> float:
@@ -106,12 +105,12 @@ def _mmd(samples: Tensor, reference: Tensor, distribution: Distribution | None) 
     "off-support",
     "Mass off the support",
     "",
-    "Share of the samples where the data has no density; says nothing of unbounded data.",
+    "Share of the samples outside the support of the data; 0 for unbounded data.",
     needs="distribution",
 )
 def _off_support(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The share of the samples that lie outside the support of the data."""
-    assert distribution is not None  # Metric has seen to it
+    assert distribution is not None  # checked by Metric
     return 1 - distribution.contains(samples).double().mean().item()
 
 
@@ -131,12 +130,12 @@ def _histogram_tv(samples: Tensor, reference: Tensor, distribution: Distribution
     "histogram-kl",
     "Histogram KL(data || samples)",
     "nats",
-    f"Information lost when the {BINS} x {BINS} histogram of the samples stands for the data's.",
+    f"Information lost when the {BINS} x {BINS} histogram of the samples replaces the data's.",
 )
 def _histogram_kl(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
-    """The Kullback-Leibler divergence of two histograms, with half a count added to each bin.
+    """The Kullback-Leibler divergence of two histograms.
 
-    Half a count (Jeffreys' prior) keeps it finite where the samples miss a bin of the data.
+    Half a count is added to each bin (Jeffreys' prior), so that empty bins give finite values.
     """
     shares = []
     for x in (reference, samples):
@@ -158,8 +157,8 @@ def projections(points: NDArray) -> NDArray:
 def sliced_w2(points: NDArray, reference: NDArray) -> NDArray[np.float64]:
     """The sliced 2-Wasserstein distance of points (..., n, 2) to a reference, (...,).
 
-    It is exact in each direction, where it is the distance of sorted projections; the result is
-    the root mean square over directions (Bonneel et al. 2015).
+    The root mean square over directions of the distance of sorted projections (Bonneel et al.
+    2015).
 
     Args:
         points: one or several sets of n points.
@@ -170,7 +169,7 @@ def sliced_w2(points: NDArray, reference: NDArray) -> NDArray[np.float64]:
 
 
 def unbounded(distribution: Distribution) -> bool:
-    """Whether the support is the whole plane, so that no sample can lie off it."""
+    """Whether the support is the whole plane."""
     return bool(distribution.contains(torch.full((1, 2), FAR)).all())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from flowviz.experiments.posterior import (
     ConditionalConfig,
     ConditionalResult,
-    Way,
+    ConditionalTrajectories,
     compute_conditional,
 )
 from flowviz.figures import posterior as figures
@@ -73,27 +73,27 @@ def draw(
 ) -> list[NamedFigure]:
     """The trajectories, their progress, and the scores and fields at four times."""
     shown = [
-        figures.Ways(
-            label=way.label,
-            colour=theme.path_colour(way.path, dark=dark),
-            clock=way.clock,
-            states=way.states,
-            progress=way.progress,
-            overshoot=way.overshoot,
+        figures.Trajectories(
+            label=each.label,
+            colour=theme.path_colour(each.path, dark=dark),
+            clock=each.clock,
+            states=each.states,
+            progress=each.progress,
+            overshoot=each.overshoot,
         )
-        for way in result.ways
+        for each in result.trajectories
     ]
-    diffusion, *others = result.ways
+    diffusion, *others = result.trajectories
     rows = [(diffusion, "score", diffusion.score)]
-    rows += [(way, "field", way.field) for way in (others[0], diffusion, *others[1:])]
+    rows += [(each, "field", each.field) for each in (others[0], diffusion, *others[1:])]
     fields = [
         figures.FieldRow(
-            label=f"{way.label}, {name}",
-            colour=theme.path_colour(way.path, dark=dark),
-            times=way.times,
+            label=f"{each.label}, {name}",
+            colour=theme.path_colour(each.path, dark=dark),
+            times=each.times,
             vectors=vectors,
         )
-        for way, name, vectors in rows
+        for each, name, vectors in rows
     ]
     columns = stacked(
         [
@@ -109,7 +109,7 @@ def draw(
             name="trajectories",
             title="conditional trajectories (Fig. 3)",
             alt="Conditional trajectories from noise to one data point, one panel for each path.",
-            figure=figures.conditional_ways(shown, result.end, dark=dark),
+            figure=figures.conditional_trajectories(shown, result.end, dark=dark),
             half=True,
         ),
         NamedFigure(
@@ -134,16 +134,16 @@ def draw(
 def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Columns:
     """One row for each path, time and trajectory."""
     tables = []
-    for way in result.ways:
-        steps, n = way.progress.shape
+    for each in result.trajectories:
+        steps, n = each.progress.shape
         tables.append(
             {
-                "path": way.path,
+                "path": each.path,
                 "trajectory": np.tile(np.arange(n), steps),
-                "t": np.repeat(way.clock, n),
-                "x1": way.states[..., 0].ravel(),
-                "x2": way.states[..., 1].ravel(),
-                "progress": way.progress.ravel(),
+                "t": np.repeat(each.clock, n),
+                "x1": each.states[..., 0].ravel(),
+                "x2": each.states[..., 1].ravel(),
+                "progress": each.progress.ravel(),
             }
         )
     return stacked(tables)
@@ -151,10 +151,10 @@ def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Columns:
 
 def say(config: ConditionalStudyConfig, result: ConditionalResult) -> list[Finding]:
     """Which trajectories are straight or overshoot, and how far the fields turn."""
-    found = [_overshoot(way) for way in result.ways]
-    diffusion = result.ways[0]
+    found = [_overshoot(each) for each in result.trajectories]
+    diffusion = result.trajectories[0]
     turns = {f"the {diffusion.label} score": diffusion.score_turn}
-    turns |= {f"the {way.label} field": way.field_turn for way in result.ways}
+    turns |= {f"the {each.label} field": each.field_turn for each in result.trajectories}
     text = ", ".join(f"{name} by {_degrees(angle)}" for name, angle in turns.items())
     found.append(
         Finding(
@@ -176,23 +176,23 @@ def say(config: ConditionalStudyConfig, result: ConditionalResult) -> list[Findi
     return found
 
 
-def _overshoot(way: Way) -> Finding:
-    over, mean = way.overshoot > 1e-3, float(way.detour.mean())
+def _overshoot(each: ConditionalTrajectories) -> Finding:
+    over, mean = each.overshoot > 1e-3, float(each.detour.mean())
     numbers = {"overshooting": int(over.sum()), "length_over_straight": mean}
     if not over.any():
-        straight = way.detour.max() < 1 + 1e-6
+        straight = each.detour.max() < 1 + 1e-6
         shape = "straight lines" if straight else f"{mean:.2f} times as long as a straight line"
-        even = np.abs(way.progress - way.clock[:, None]).max() < 0.01
+        even = np.abs(each.progress - each.clock[:, None]).max() < 0.01
         pace = " at constant speed" if even else ", but not at constant speed"
         text = f"{shape}{pace if straight else ''}; none overshoots."
-        return Finding(lead=way.label, text=text, numbers=numbers)
-    worst = int(way.overshoot.argmax())
-    top = way.progress[:, worst].argmax()
+        return Finding(lead=each.label, text=text, numbers=numbers)
+    worst = int(each.overshoot.argmax())
+    top = each.progress[:, worst].argmax()
     return Finding(
-        lead=way.label,
+        lead=each.label,
         text=f"{over.sum()} of {len(over)} trajectories overshoot and come back, the worst by "
-        f"{way.overshoot[worst]:.2f} at t = {way.clock[top]:.2f}; on average they are {mean:.2f} "
-        "times as long as a straight line.",
+        f"{each.overshoot[worst]:.2f} at t = {each.clock[top]:.2f}; on average they are "
+        f"{mean:.2f} times as long as a straight line.",
         numbers=numbers,
     )
 

@@ -117,12 +117,12 @@ def compute(
     label = SAMPLERS[config.sampler].label.partition(" (")[0]
     shared = {"data": config.data, "path": path, "nfe": config.nfe, "seed": config.seed}
     pieces = (
-        ("Path samples", "fixed pairs", Piece(field=EXACT, way=PAIRS, **shared)),
-        ("ODE: the flow", f"{kind}, midpoint", Piece(field=name, way=FLOW, **shared)),
+        ("Path samples", "fixed pairs", Piece(field=EXACT, sampler=PAIRS, **shared)),
+        ("ODE: the flow", f"{kind}, midpoint", Piece(field=name, sampler=FLOW, **shared)),
         (
             f"SDE, η = {noise:g}",
             f"{kind}, {label}",
-            Piece(field=name, way=config.sampler, noise=noise, **shared),
+            Piece(field=name, sampler=config.sampler, noise=noise, **shared),
         ),
     )
     panels: list[Particles] = []
@@ -152,10 +152,10 @@ def draw(
     lines += [
         curves.Curve(
             label=each.title,
-            colour=theme.MUTED[dark] if each.config.way == PAIRS else colour,
+            colour=theme.MUTED[dark] if each.config.sampler == PAIRS else colour,
             x=each.result.checked,
             y=each.result.energy,
-            dash="dot" if each.config.way == config.sampler else "solid",
+            dash="dot" if each.config.sampler == config.sampler else "solid",
         )
         for each in result.panels
     ]
@@ -181,7 +181,7 @@ def table(config: ParticlesConfig, result: ParticlesStudyResult) -> Columns:
     return stacked(
         [
             {
-                "sampler": each.config.way,
+                "sampler": each.config.sampler,
                 "t": each.result.checked,
                 "energy": each.result.energy,
                 "floor_mean": each.result.floor,

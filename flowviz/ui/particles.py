@@ -44,7 +44,7 @@ def pick() -> Page:
     """Draws the sidebar."""
     with st.sidebar:
         values = controls.pick(ParticlesConfig, only=("data", "path", "sampler"))
-        highest = round(100 * SAMPLERS[values["sampler"]].most)
+        highest = round(100 * SAMPLERS[values["sampler"]].max_noise)
         values["noise"] = state.budget(
             "noise",
             "Noise level η of the SDE, %",
@@ -122,7 +122,7 @@ def _panel(of: Particles, shown: int) -> players.Panel:
     found = of.result
     states, count = found.states[:, :shown], len(found.displacement)
     none = "none are needed: each point comes from its own pair."
-    counted = none if of.config.way == PAIRS else "counted in the solve."
+    counted = none if of.config.sampler == PAIRS else "counted in the solve."
     return players.Panel(
         title=of.title,
         role=of.config.path.split(":")[0],

@@ -1,4 +1,4 @@
-"""The page "Schedules": the user's own schedule, drawn by hand, beside those of all paths."""
+"""The Schedules page: a plot to shape a schedule, next to the curves of all paths."""
 
 import streamlit as st
 import torch
@@ -13,14 +13,14 @@ from flowviz.ui.shaper import Values, shaper
 __all__ = ["show"]
 
 PRESETS = {"ease": "S-curve", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
-"""Shapes to start from; "ease" is the default."""
+"""Initial shapes by name; "ease" is the default."""
 
 REFUSED = "schedules:refused"
-"""Where the session keeps the reason why the last shape was refused."""
+"""Session state: why the last shape is invalid."""
 
 
 def show() -> None:
-    """The page: the user's schedule beside the curves of all paths, then the findings."""
+    """Draws the plot of the user's schedule next to the curves of all paths, then the findings."""
     own = paths.shape()
     right = st.container()
     if state.is_drawn(paths.SLUG):
@@ -35,7 +35,7 @@ def show() -> None:
 
 
 def _plot(own: Shaped) -> None:
-    """The plot with draggable points, and why a shape was refused."""
+    """The plot with draggable points, and the error of an invalid shape."""
     shaper(own, _presets(), key="shaper", on_change=_moved)
     refused = st.session_state.pop(REFUSED, "")
     if refused:
@@ -64,8 +64,8 @@ def _presets() -> dict[str, Values]:
 
 
 def _spaced(values: list[float], first: float) -> tuple[float, ...]:
-    """Values rounded to the smallest step, and moved apart where they are closer than that."""
-    step, last = Shaped.LEAST_STEP, 1 - first
+    """Rounded values at least one step apart."""
+    step, last = Shaped.MIN_STEP, 1 - first
     sign = 1 if last > first else -1
     placed = []
     for k, value in enumerate(values):
@@ -85,7 +85,7 @@ def _use(own: Shaped) -> None:
     with st.container(horizontal=True, gap="small"):
         for label, icon, page, link in (
             (
-                "See it beside OT",
+                "Compare it with OT",
                 ":material/compare:",
                 "compare",
                 {"field": "exact", **paths.link(left="ot", right=spec_of(own))},

@@ -1,4 +1,4 @@
-"""The plot in which a schedule is shaped by dragging its points or with the keyboard."""
+"""A plot of a schedule whose points are moved by dragging or with the keyboard."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -33,7 +33,7 @@ def shaper(
     shown = {
         "alpha": alpha,
         "sigma": sigma,
-        "least": Shaped.LEAST_STEP,
+        "least": Shaped.MIN_STEP,
         "presets": [
             {"label": label, "alpha": values[0], "sigma": values[1]}
             for label, values in presets.items()

@@ -18,7 +18,7 @@ def test_a_dragged_point_shapes_the_path_that_compare_then_shows(page) -> None:
     expect(page.locator(".fh")).to_have_attribute("data-alpha", "0.1,0.5,0.65,0.9")
     linked(page, "shape=a2%3D0.5")
     settle(page)
-    page.get_by_role("button", name="See it beside OT").click()
+    page.get_by_role("button", name="Compare it with OT").click()
     expect(page.locator(".fv-panels").first).to_be_visible(timeout=60_000)
     at_rest(page)
     linked(page, "right=shaped", "shape=a2%3D0.5")

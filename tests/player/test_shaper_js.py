@@ -16,7 +16,7 @@ def opened(chromium):
     data = {
         "alpha": alpha,
         "sigma": sigma,
-        "least": Shaped.LEAST_STEP,
+        "least": Shaped.MIN_STEP,
         "presets": [{"label": "OT", "alpha": [0.2, 0.4, 0.6, 0.8], "sigma": [0.8, 0.6, 0.4, 0.2]}],
         "theme": {"light": colours, "dark": colours},
     }
