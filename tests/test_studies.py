@@ -2,16 +2,26 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from flowviz.cli import main
+from flowviz.methods import METHODS, Method
+from flowviz.metrics import METRICS
+from flowviz.metrics.entry import Metric
 from flowviz.progress import Progress, Stopped
+from flowviz.schedulers import SCHEDULERS
 from flowviz.settings import Config, setting, settings
 from flowviz.studies import STUDIES, Finding, NamedFigure, Study
 from flowviz.studies.study import stacked, to_json
+from flowviz.ui import paths
+from tests.apps import settled
+
+ROOT = Path(__file__).parents[1]
 
 NAMES = list(STUDIES)
 
@@ -121,8 +131,43 @@ def test_a_new_study_is_one_object(capsys):
         with pytest.raises(SystemExit):
             main(["experiment", "echo", "--help"])
         assert "Any digit. Range: 0 to 9. (default: 1)" in capsys.readouterr().out
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+        app.query_params.update({"name": "echo", "number": "7"})
+        app.switch_page("pages/study.py").run()
+        settled(app)
+        assert any("the number is 7" in each.value for each in app.markdown)
     finally:
         STUDIES.remove("echo")
+
+
+@pytest.fixture
+def added():
+    """One metric, solver and path more, each by one entry."""
+    entries = [
+        (METRICS, Metric("Always one", "", "The number 1.", lambda *_, **__: 1.0)),
+        (METHODS, Method("Twin of Euler", "A copy.", 1, METHODS["euler"].step)),
+        (SCHEDULERS, SCHEDULERS["ot"]),
+    ]
+    for registry, entry in entries:
+        registry["newcomer"] = entry
+    yield
+    for registry, _ in entries:
+        del registry["newcomer"]
+
+
+def test_a_new_metric_solver_and_path_are_one_entry_each(added, capsys):
+    curves = settings(STUDIES["nfe-quality"].config)
+    assert "newcomer" in curves["measure"].options and "newcomer" in curves["methods"].options
+    with pytest.raises(SystemExit):
+        main(["experiment", "nfe-quality", "--help"])
+    help = " ".join(capsys.readouterr().out.split())
+    assert help.count("newcomer") >= 2
+    with pytest.raises(SystemExit):
+        main(["experiment", "losses", "--help"])
+    assert "newcomer" in capsys.readouterr().out
+    assert main(["names"]) == 0
+    assert capsys.readouterr().out.count("newcomer") == 3
+    assert "newcomer" in paths.labels()
 
 
 def test_an_unknown_study_gets_a_hint(capsys):

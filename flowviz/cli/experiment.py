@@ -119,6 +119,8 @@ def _parser(study: "Study") -> argparse.ArgumentParser:
 
 def _add_option(parser: argparse.ArgumentParser, of: "Setting") -> None:
     text = " ".join(filter(None, [of.label.rstrip(".") + ".", of.help]))
+    if of.kind in ("data", "path"):
+        text += f" Names: {', '.join(_names(of.kind))}."
     if of.options is not None:
         text += f" One of: {', '.join(map(str, of.options))}."
     if of.bounds is not None:
@@ -138,6 +140,14 @@ def _add_option(parser: argparse.ArgumentParser, of: "Setting") -> None:
         help=text,
         **({"nargs": "+", "action": _Tuple} if of.several else {}),
     )
+
+
+def _names(kind: str) -> list[str]:
+    """The built-in data sets or the paths; more are described in `flowviz --help`."""
+    from flowviz.datasets import DATASETS
+    from flowviz.schedulers import SCHEDULERS
+
+    return list(DATASETS if kind == "data" else SCHEDULERS)
 
 
 class _Tuple(argparse.Action):
