@@ -1,4 +1,4 @@
-"""flowviz: `streamlit run app.py` opens the laboratory. Navigation only; each page is a file."""
+"""The navigation of the app, started by `streamlit run app.py`; each page is a file."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ PAGES = {
     "images": ("See", "Images", ":material/image:"),
     "lecture": ("See", "Lectures", ":material/slideshow:"),
     "train": ("See", "Train", ":material/model_training:"),
-    "why": ("Understand", "One path, all paths", ":material/alt_route:"),
+    "why": ("Understand", "Conditional and marginal", ":material/alt_route:"),
     "schedules": ("Understand", "Schedules", ":material/timeline:"),
     "particles": ("Understand", "ODE or SDE", ":material/grain:"),
     "cfm": ("Understand", "CFM = FM", ":material/balance:"),

@@ -1,4 +1,4 @@
-"""Two paths carry the same noise to the same data, side by side under one clock."""
+"""Two paths from the same noise to the same data, side by side with one clock."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Figure 4 of Lipman et al. 2022: which path shows the board first."""
+"""Figure 4 of Lipman et al. 2022: when the pattern of the board appears on each path."""
 
 import streamlit as st
 

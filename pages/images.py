@@ -1,4 +1,4 @@
-"""Images from noise: two paths from the same noise, what they cost and when a picture forms."""
+"""Images of two paths from the same noise, their cost, and when a picture forms."""
 
 from flowviz.ui import images
 from flowviz.ui.notices import failed

@@ -26,9 +26,9 @@ try:
     trajectories, straightness, cost = FLOWS
     values["fields"] = fields
     study_view.show(trajectories, trajectories.config.build(values), live=live)
-    st.subheader("How straight, how likely")
+    st.subheader("Straightness and likelihood")
     study_view.show(straightness, straightness.config.build(values), live=live, invite="")
-    st.subheader("What samples cost")
+    st.subheader("Cost of samples")
     study_view.show(cost, cost.config.build(values), live=live, invite="")
     with st.expander("What is learned, and which parts are ours"):
         st.markdown(
@@ -54,8 +54,8 @@ try:
             "are ours. That this is the authors' penalty (NFDM-OT) is from memory, not checked "
             "against their text. A learned path is not of the form $\\alpha_t x_1 + \\sigma_t "
             "x_0$, so that even its perfect flow need not carry a particle to the same end as the "
-            "other paths. The doubt whether straightness helps with unlimited compute is that of "
-            "the study's authors, not of Bartosh et al."
+            "other paths. Whether straightness helps with unlimited compute is a question of the "
+            "authors of the study, not of Bartosh et al."
         )
     st.subheader("Learn a path here")
     kind = f"with λ = {config.penalty:g}" if config.penalty else "with the bound alone"

@@ -7,8 +7,8 @@ from flowviz.ui.lecture import desk
 st.header("Lectures")
 st.markdown(
     "Each step opens a page in a given state, with a paragraph and its equation. "
-    "**→** and **←** (or a presenter's clicker) go on and back; the player has keys of its own, "
-    "and **?** lists them."
+    "**→** and **←** (or a presenter's clicker) go to the next and the previous step; **?** lists "
+    "the keys of the player."
 )
 desk.shelf()
 desk.own()

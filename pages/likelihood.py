@@ -1,10 +1,10 @@
-"""How likely a field finds each point: log-densities by the change of variables."""
+"""Log-densities of fields by the change of variables."""
 
 from flowviz.ui import likelihood
 from flowviz.ui.notices import failed
 from flowviz.ui.ot_note import headed
 
-headed("Likelihood: which density does a flow make?")
+headed("Likelihood: the density of a flow")
 try:
     likelihood.show(likelihood.pick())
 except ValueError as error:

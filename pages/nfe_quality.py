@@ -1,4 +1,4 @@
-"""What samples cost: error and quality against function evaluations, on each path and solver."""
+"""Error and quality of samples against function evaluations, by path and solver."""
 
 import streamlit as st
 
@@ -28,7 +28,7 @@ def measures(values: dict[str, object]) -> tuple[str, ...]:
     )
 
 
-headed("What do samples cost? Error and quality against NFE")
+headed("Cost and quality of samples: error against NFE")
 with st.sidebar:
     values = controls.pick(NfeQualityConfig, offered={"measure": measures})
 view = state.segmented("view", "View", VIEWS, "curves", label_visibility="collapsed")

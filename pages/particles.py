@@ -1,4 +1,4 @@
-"""One path run three ways: by pairs, by its flow and by a diffusion of the same densities."""
+"""Particles of one path: fixed pairs, the ODE of the flow, and an SDE with the same densities."""
 
 from flowviz.ui import particles
 from flowviz.ui.notices import failed

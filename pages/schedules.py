@@ -1,7 +1,7 @@
-"""Schedules: how signal and noise trade places on each path, and one that the visitor shapes."""
+"""The schedules of signal and noise on each path, and one that the user shapes."""
 
 from flowviz.ui import schedules
 from flowviz.ui.ot_note import headed
 
-headed("Schedules: when signal takes over from noise")
+headed("Schedules: signal and noise over time")
 schedules.show()

@@ -29,16 +29,16 @@ TEXTS = {
     "fields give an answer; what remains are the errors of networks and solvers.",
 }
 
-MEASURES = ("sliced-w2", "histogram-tv")  # they apply to every data set
+MEASURES = ("sliced-w2", "histogram-tv")  # metrics for every data set
 SECONDS_PER_STEP = 1 / 300  # of a small network
 
 
 def training() -> None:
-    """Claim 1: targets at once; race and learning rates on request."""
+    """Claim 1: targets at once; race and learning rates after a click."""
     targets, race, rates = (STUDIES[name] for name in ("targets", "race", "learning-rates"))
     with st.sidebar:
         values = controls.pick(race.config)
-    st.subheader("Before any training: what each network is asked for")
+    st.subheader("Before training: the regression targets")
     study_view.show(targets, targets.config.build(values))
     st.subheader("The race")
     config = race.config.build(values)
@@ -79,7 +79,7 @@ def sampling() -> None:
 
 
 def unlimited() -> None:
-    """Claim 3: exact fields at once; couplings and learned fields on request."""
+    """Claim 3: exact fields at once; couplings and learned fields after a click."""
     names = ("endpoints", "straightness", "couplings", "left-over")
     endpoints, straightness, couplings, left_over = (STUDIES[name] for name in names)
     with st.sidebar:
@@ -100,7 +100,7 @@ def unlimited() -> None:
     )
     st.page_link(
         "pages/learned_path.py",
-        label="A path can be learned to be straight, too: its straightness, likelihood and cost",
+        label="Learned straight paths: straightness, likelihood and cost",
         icon=":material/route:",
         query_params={"data": data},
     )

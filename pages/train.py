@@ -1,11 +1,11 @@
-"""Two networks learn their velocity fields before your eyes."""
+"""Live training of two networks, with samples and curves."""
 
 import streamlit as st
 
 from flowviz.ui import train
 from flowviz.ui.ot_note import headed
 
-headed("Train: watch a field being learned")
+headed("Train a velocity field")
 settings = train.controls()
 train.buttons(settings)
 train.board(settings)

@@ -1,4 +1,4 @@
-"""Which OT? How a pair is joined, which pairs are joined, and the map of least cost."""
+"""Three meanings of OT: the path of a pair, the coupling, and the map of minimal cost."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from flowviz.ui.notices import failed
 
 pairings, flow, cost = (STUDIES[n] for n in ("pairings", "coupled-flow", "transport-cost"))
 
-st.header("Which “OT”? A path, a coupling, a map")
+st.header("Which “OT”: path, coupling or map?")
 with st.sidebar:
     values = controls.pick(flow.config, pairings.config, cost.config)
 st.markdown(
@@ -19,11 +19,11 @@ st.markdown(
     "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
     "| **Optimal transport map** | which noise goes to which data, of all | the cost "
     "${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ | Brenier 1991 |\n"
-    "| **Reflow** | the pairs that a flow made | not optimal, but never worse | Liu et "
+    "| **Reflow** | the pairs of a trained flow | not optimal, but never worse | Liu et "
     "al. 2022, thm 3.5 |\n"
 )
 try:
-    st.subheader("The pairs that are joined")
+    st.subheader("The pairs of each coupling")
     study_view.show(pairings, pairings.config.build(values))
     st.subheader("The marginal flow of each coupling")
     study_view.show(flow, flow.config.build(values), invite="")

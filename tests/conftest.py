@@ -1,4 +1,4 @@
-"""What several rooms of tests share."""
+"""Fixtures of several test folders."""
 
 import fcntl
 import os
@@ -20,15 +20,15 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, BROWSERS)), "chromium"
 )
 
-torch.set_num_threads(1)  # the workers share the cores; threads of two would wait on each other
+torch.set_num_threads(1)  # the workers share the cores
 
 
 @pytest.fixture(autouse=True)
-def company(request):
-    """Tests that measure time run alone; the other worker waits meanwhile.
+def exclusive(request):
+    """Runs tests marked `alone`, which measure time, while all other workers wait.
 
-    Every test passes the gate and shares the house; one that is marked `alone` keeps the gate shut
-    until all others have left the house, and has it to itself.
+    Every test takes the lock `gate` and then a shared lock `run`. A test marked `alone` keeps the
+    gate and takes an exclusive lock `run`.
     """
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     if run is None:
@@ -38,10 +38,10 @@ def company(request):
     place = Path(tempfile.gettempdir()) / f"flowviz-{run}"
     with (
         place.with_suffix(".gate").open("w") as gate,
-        place.with_suffix(".house").open("w") as house,
+        place.with_suffix(".run").open("w") as shared,
     ):
         fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(house, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(shared, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         if not alone:
             fcntl.flock(gate, fcntl.LOCK_UN)
         yield

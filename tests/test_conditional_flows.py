@@ -1,4 +1,4 @@
-"""Conditional flows and conversions: what the page "One path, all paths" computes and draws."""
+"""Conditional flows and conversions of the page "Conditional and marginal"."""
 
 import numpy as np
 import pytest

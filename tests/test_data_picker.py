@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz import datasets
 from flowviz.datasets import DATASETS
-from flowviz.ui.data_picker import _BROUGHT
+from flowviz.ui.data_picker import _CUSTOM
 
 CSV = "\n".join(f"{i},{i * i}" for i in range(30))
 
@@ -81,12 +81,12 @@ def test_gaussians(app):
 
 
 @pytest.mark.parametrize("kind", ["upload", "draw"])
-def test_until_something_is_brought_the_last_choice_stays(app, kind):
+def test_the_last_choice_stays_until_there_is_an_upload_or_a_drawing(app, kind):
     app.run()
     menu(app).select("moons").run()
     menu(app).select(kind).run()
     assert chosen(app) == "moons"
-    assert "stays with" in app.caption[-1].value
+    assert "Current data set" in app.caption[-1].value
 
 
 def test_upload(app):
@@ -134,4 +134,4 @@ def test_bad_link_falls_back_with_a_notice(app, spec):
 
 
 def test_every_kind_has_a_name():
-    assert all(label and callable(controls) for label, controls in _BROUGHT.values())
+    assert all(label and callable(controls) for label, controls in _CUSTOM.values())

@@ -45,7 +45,7 @@ def test_unknown_term_is_an_error_that_names_the_nearest():
 
 
 def test_readme_has_the_same_sentences():
-    words = (ROOT / "README.md").read_text().split("\n## Words\n")[1].split("\n## ")[0]
+    words = (ROOT / "README.md").read_text().split("\n## Terms\n")[1].split("\n## ")[0]
     stated = dict(re.findall(r"^- \*\*(.+?)\*\*: (.+)$", words, re.M))
     sentences = {entry.term: entry.sentence for entry in TERMS.values()}
     assert len(stated) >= 10

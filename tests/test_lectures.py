@@ -68,7 +68,7 @@ def test_a_lecture_that_a_link_opened_without_a_step_can_be_left(monkeypatch):
         if now:
             lecture.banner(now)
 
-    monkeypatch.setattr(lecture, "_way", lambda now: "leave")
+    monkeypatch.setattr(lecture, "_requested", lambda now: "leave")
     test = AppTest.from_function(app)
     test.query_params["lecture"] = "ten-steps"
     test.run()

@@ -25,7 +25,7 @@ def script():
         "seed": state.integer("seed", "Seed", 0, 99, 0, dice=True),
         "lr": state.number("lr", "Rate", 1e-5, 1.0, 1e-3),
         "on": state.toggle("on", "On", True),
-        "word": state.text("word", "Word", "FLOW", longest=6, check=lambda raw: int(raw, 36)),
+        "word": state.text("word", "Word", "FLOW", max_length=6, check=lambda raw: int(raw, 36)),
         "t": state.opened("t", 0.0, float),
     }
     st.session_state["seen"] = seen

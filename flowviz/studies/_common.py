@@ -37,7 +37,7 @@ def paths_setting(
     return setting(default, "Paths", kind="path", help=help, **more)
 
 
-def own_setting(help: str, label: str = "Your own schedule, too") -> Any:
+def own_setting(help: str, label: str = "Add your own schedule") -> Any:
     """The spec of the user's own schedule, such as shaped:a1=0.2; "" leaves it out."""
     return setting("", label, kind="own", help=help)
 

@@ -63,7 +63,7 @@ class AllDataSetsConfig(Config):
     own: str = own_setting(
         "No network was trained on your own schedule for all data sets; all three paths are then "
         "measured by their exact fields, without the errors of networks.",
-        label="Your own schedule, too (exact fields)",
+        label="Add your own schedule (exact fields)",
     )
     sets: tuple[str, ...] = setting(
         (), "Data sets", advanced=True, help="Specs of data sets; all by default."

@@ -168,7 +168,7 @@ def _share(course: Course) -> float:
 
 STUDY = Study(
     name="schedules",
-    title="Schedules: when signal takes over from noise",
+    title="Schedules: signal and noise over time",
     config=SchedulesConfig,
     compute=compute,
     draw=draw,

@@ -48,24 +48,24 @@ def packed_scene(config: SceneConfig, _scene: players.Scene) -> bytes:
 
 @st.cache_resource(max_entries=48, show_spinner=False)
 def network(name: str, sha256: str) -> LearnedField:
-    """The field of the checkpoint `name`; `sha256`, of its card, tells it from a later one."""
+    """The field of the checkpoint `name`; `sha256` of its card is part of the cache key."""
     return checkpoints.load(name).field
 
 
 def cards() -> dict[str, checkpoints.Card]:
-    """The checkpoints on this machine by name; a damaged file is passed over with one notice."""
+    """The checkpoints on this machine by name; a damaged file is skipped with a notice."""
     found, damages = _listing()
     pass_over(damages)
     return found
 
 
 def pass_over(damages: Iterable[str]) -> None:
-    """Tells this visitor of each damaged checkpoint, once."""
-    told = st.session_state.setdefault("cards:told", set())
+    """Shows a notice for each damaged checkpoint, once per session."""
+    shown = st.session_state.setdefault("cards:shown", set())
     for damage in damages:
-        if damage not in told:
-            told.add(damage)
-            st.toast(f"A checkpoint was passed over. {escaped(damage)}", icon=":material/error:")
+        if damage not in shown:
+            shown.add(damage)
+            st.toast(f"A checkpoint was skipped. {escaped(damage)}", icon=":material/error:")
 
 
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
@@ -76,7 +76,7 @@ def _listing() -> tuple[dict[str, checkpoints.Card], list[str]]:
 
 
 def content_name(field: LearnedField) -> str:
-    """A name that says what a field is: "live:" and a hash of its weights, path and objective."""
+    """The name of a field: "live:" and a hash of its weights, path and objective."""
     digest = hashlib.sha256(repr((field.path, field.objective.label, field.std)).encode())
     for name, tensor in field.state_dict().items():
         digest.update(name.encode())
@@ -85,17 +85,17 @@ def content_name(field: LearnedField) -> str:
 
 
 def adopt(data: str, path: str, field: LearnedField) -> None:
-    """Keeps a field that was trained in this session for the Compare page.
+    """Stores a field that was trained in this session, for the Compare page.
 
     Args:
         data: spec of the data set that it was trained on.
         path: spec of its path.
-        field: it must not change any more; hand over a copy of one in training.
+        field: it must not change afterwards; pass a copy of a field in training.
     """
     fields = st.session_state.setdefault("live:fields", {})
     fields[data, path] = (content_name(field), field)
 
 
 def adopted(data: str, path: str) -> tuple[str, LearnedField] | None:
-    """The name and the field that this session trained on a data set and a path, if any."""
+    """The name and the field of this session for a data set and a path, if any."""
     return st.session_state.get("live:fields", {}).get((data, path))

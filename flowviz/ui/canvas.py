@@ -16,4 +16,4 @@ def component(name: str, canvas: str) -> Callable[..., Any]:
 
 
 def listen() -> None:
-    """The callback of a value that a page reads later: without one Streamlit drops the value."""
+    """A callback without effect; Streamlit drops a component's value that has no callback."""

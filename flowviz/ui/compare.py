@@ -1,4 +1,4 @@
-"""The Compare page: two flows in the player, and what the player shows as Plotly figures."""
+"""The Compare page: two flows in the player, and the same content as Plotly figures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ __all__ = [
 
 FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
 PEAK_DIFFERENCE = 0.98
-"""Quantile of the error, where particles go, that the darkest colour stands for."""
+"""Quantile of the error where particles go, shown in the darkest colour."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def pick() -> Comparison:
     with st.sidebar:
         data = data_picker.pick(default.data)
         more = {LEARNED: LearnedReference.label} if networks(data, LEARNED) else {}
-        help = "How noise becomes data; the formula is in the note at the end of the page."
+        help = "The path from noise to data. The note at the end of the page gives its formula."
         left = paths.select("left", "Left path", default.left, more=more, help=help)
         right = paths.select("right", "Right path", default.right, more=more, help=help)
         field = controls.pick(CompareConfig, only=("field",))["field"]
@@ -70,10 +70,10 @@ def pick() -> Comparison:
         solver = pick_solver(
             Solver(default.method, default.nfe, default.tol),
             tolerances=range(3, 7),
-            help="How the particles follow the field.",
+            help="The method that solves the ODE of the particles.",
             nfe_help="Number of function evaluations: how often the solver computes the velocity, "
-            "hence the cost of a sample. The menu has the numbers that this solver can use.",
-            tol_help="Largest error of one step; the NFE is counted and stands under the panels.",
+            "which is the cost of a sample. The menu has the numbers that this solver can use.",
+            tol_help="Largest error of one step; the counted NFE is shown under the panels.",
         )
         seed = controls.pick(CompareConfig, only=("seed",))["seed"]
     config = CompareConfig(
@@ -120,9 +120,9 @@ def sides(page: Comparison) -> CompareResult | None:
 
 
 def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) -> players.View:
-    """The moving picture of both panels; returns what the visitor looks at.
+    """Draws both panels in the player and returns the visitor's view.
 
-    `learned` has the learned density of each side, where it is known.
+    `learned` has the learned density of each side, if it was computed.
     """
     initial = players.View(
         t=state.opened("t", 0.0, _time),
@@ -200,9 +200,9 @@ def _panel(side: Side) -> players.Panel:
 def _scene(side: Side) -> players.Scene:
     scene, difference = side.scene, side.scene.difference
     if difference is not None:
-        # Errors of the last times, at the edges of the data, would make all others invisible.
-        most = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
-        difference = np.where(scene.reached, np.minimum(difference, most), 0)
+        # Large errors near t = 1, at the edges of the data, would make all others invisible.
+        peak = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
+        difference = np.where(scene.reached, np.minimum(difference, peak), 0)
     estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
     return players.Scene(
         **estimated,
@@ -248,7 +248,7 @@ def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvol
 
 
 def densities(page: Comparison, result: CompareResult, view: players.View) -> None:
-    """Computes the learned densities where the player asks for them; says what they show."""
+    """Computes the learned densities if the player shows them, and their findings."""
     config = _density_config(page, result)
     if config is None or view.density != "learned":
         return
@@ -270,7 +270,7 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
 
 
 def figures(page: Comparison, result: CompareResult, view: players.View) -> None:
-    """The findings, and what the player shows as figures to read, zoom and export."""
+    """The content of the player as figures to read, zoom and export."""
     options = dict(PICTURES)
     options["moment"] = f"At t = {view.t:.2f}"
     if all(side.scene.difference is None for side in result.sides):
@@ -283,13 +283,13 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
 
 
 def note(result: CompareResult) -> None:
-    """What "OT" means, with the formulas of both paths."""
+    """A folded note: the meanings of "OT", and the formulas of both paths."""
     with st.expander("Which OT? What the paths are, and what they are not"):
         st.markdown(
             f"{SHORT}\n\nWith exact fields and enough steps, conditional OT, VP and the "
-            "trigonometric path carry each particle to the *same* place (VE nearly so, because "
-            "its start neglects the data in its noise). The paths differ in when they move, hence "
-            "in the errors of few steps and of a network."
+            "trigonometric path move each particle to the *same* end (VE approximately, because "
+            "its start neglects the data term). The paths differ in when they move, and so in "
+            "the errors of few steps and of a network."
         )
         for path in dict.fromkeys(side.path for side in result.sides):
             entry = scheduler(path)

@@ -21,16 +21,15 @@ def pick(
 ) -> dict[str, Any]:
     """Draws one control for each setting of one or several configs, in the order of the fields.
 
-    A setting that several configs have is drawn once; the first declaration holds. A config is
-    then made by `kind.build(values)`.
+    A setting that several configs have is drawn once, as the first one declares it. Build a config
+    by `kind.build(values)`.
 
     Args:
         kinds: classes of configs.
         hide: settings without a control; they keep their defaults.
         only: the settings with a control; all by default.
-        offered: by the name of a setting, the choices that its menu offers, given the values of
-            the settings before it.
-        defaults: other defaults than those of the configs, by name.
+        offered: choices of a menu by the name of its setting, given the values before it.
+        defaults: defaults by name that replace those of the configs.
 
     Returns:
         The values by the names of the settings.
@@ -75,7 +74,7 @@ def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     if not of.several:
         return paths.select(of.slug, of.label, default, help=of.help or None)
     chosen = state.several(
-        of.slug, of.label, paths.labels(), default, most=of.max_chosen, help=of.help or None
+        of.slug, of.label, paths.labels(), default, max_chosen=of.max_chosen, help=of.help or None
     )
     return tuple(paths.spec(name) for name in chosen) or tuple(default)
 
@@ -108,7 +107,7 @@ def _several(of: Setting, default: Any, values: Mapping[str, Any]) -> tuple[Any,
         of.label,
         options,
         tuple(map(str, default)),
-        most=of.max_chosen,
+        max_chosen=of.max_chosen,
         help=of.help or None,
     )
     return tuple(of.type(name) for name in chosen) or tuple(default)

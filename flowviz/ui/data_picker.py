@@ -1,7 +1,7 @@
 """The choice of a data set: built-in, a word, placed Gaussians, an upload or a drawing.
 
-The URL carries the whole choice as one spec (see `flowviz.datasets`); what a visitor brings is
-kept by its content, so that a link finds it again on the same server.
+The URL has the whole choice as one spec (see `flowviz.datasets`). Uploads and drawings are stored
+by their content, so that a link works again on the same server.
 """
 
 from collections.abc import Callable
@@ -27,25 +27,25 @@ SLUG = "data"
 WORD = "FLOW"
 MIXTURE = "mixture:-2.5,-1.5;2.5,-1.5;0,2.5@0.4"
 SHOWN_POINTS = 600
-"""Points of a kept drawing that lie beneath the pad."""
+"""Number of shown points of an earlier drawing."""
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def dataset(spec: str) -> Dataset:
-    """`flowviz.datasets.dataset`, kept for all visitors."""
+    """`flowviz.datasets.dataset`, cached for all visitors."""
     return datasets.dataset(spec)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def points(spec: str, n: int) -> NDArray[np.float32]:
-    """n points of a data set, (n, 2), the same ones every time."""
+    """n points of a data set, (n, 2), deterministic."""
     return dataset(spec).sample(n, stream(0, "preview")).numpy()
 
 
 def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
-    """Draws the controls and returns the spec of the chosen data set, which can be built.
+    """Draws the controls and returns the spec of the chosen data set.
 
-    What cannot be built is refused in a sentence, and the choice before it stays.
+    For an invalid choice an error is shown, and the previous choice is kept.
     """
     spec = state.opened(SLUG, default, _linked)
     if not state.is_drawn(SLUG):
@@ -57,22 +57,22 @@ def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
             st.session_state.pop(_key(part), None)
     kind = st.selectbox(
         "Data set",
-        [*DATASETS, *_BROUGHT],
-        format_func=lambda name: _BROUGHT[name][0] if name in _BROUGHT else DATASETS[name].label,
+        [*DATASETS, *_CUSTOM],
+        format_func=lambda name: _CUSTOM[name][0] if name in _CUSTOM else DATASETS[name].label,
         key=menu,
-        help=help or "Where the particles are to arrive: the picture at t = 1.",
+        help=help or "The distribution of the particles at t = 1.",
     )
     if kind in DATASETS:
         chosen = kind
     else:
         try:
-            chosen = _BROUGHT[kind][1](spec)
+            chosen = _CUSTOM[kind][1](spec)
             dataset(chosen)
         except ValueError as error:
             st.error(escaped(error), icon=":material/error:")
             chosen = spec
     if _kind(chosen) != kind:
-        st.caption(f"Until then it stays with: {dataset(chosen).label}.")
+        st.caption(f"Current data set: {dataset(chosen).label}.")
     else:
         st.caption(dataset(chosen).sentence)
     st.session_state[_key("followed")] = chosen
@@ -80,7 +80,11 @@ def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
 
 
 def _linked(spec: str) -> str:
-    """The spec of a link, if it may stand in one and can be built here."""
+    """The spec of a link, checked.
+
+    Raises:
+        ValueError: it is invalid, or only a local file has its data.
+    """
     if not is_linkable(spec):
         names = ", ".join(DATASETS)
         raise ValueError(
@@ -97,7 +101,7 @@ def _word(spec: str) -> str:
         spec.removeprefix("word:") if _kind(spec) == "word" else WORD,
         max_chars=MAX_LETTERS,
         key=_key("word"),
-        help=f"Up to {MAX_LETTERS} letters; samples fall on them evenly.",
+        help=f"Up to {MAX_LETTERS} letters, filled with a uniform density.",
     )
     return f"word:{' '.join(text.split())}"
 
@@ -114,7 +118,7 @@ def _mixture(spec: str) -> str:
         help="Of each Gaussian, the same in all directions.",
     )
     means = [tuple(map(float, place.split(","))) for place in places.split(";")]
-    moved = means_pad(means, std=std, most=MAX_MEANS, key=_key("means"))
+    moved = means_pad(means, std=std, max_means=MAX_MEANS, key=_key("means"))
     st.caption("Click to add, drag to move, double click to remove.")
     return mixture_spec([(round(x, 2), round(y, 2)) for x, y in moved or means], std)
 
@@ -147,17 +151,17 @@ def _draw(spec: str) -> str:
     if spec.startswith("drawing:"):
         nodes = dataset(spec).distribution.means
         beneath = nodes[:: max(1, -(-len(nodes) // SHOWN_POINTS))].tolist()
-    drawn = draw_pad(beneath, least=COUNT[0], most=MAX_NODES, key=_key("pad"))
+    drawn = draw_pad(beneath, min_points=COUNT[0], max_points=MAX_NODES, key=_key("pad"))
     return spec if drawn is None else datasets.draw(drawn)
 
 
-_BROUGHT: dict[str, tuple[str, Callable[[str], str]]] = {
+_CUSTOM: dict[str, tuple[str, Callable[[str], str]]] = {
     "word": ("A word that you type", _word),
     "mixture": ("Gaussians that you place", _mixture),
     "upload": ("Your own file", _upload),
     "draw": ("Your own drawing", _draw),
 }
-"""What a visitor brings: its name in the menu, and its controls, from the old spec to the new."""
+"""Data sets of the user: name in the menu, and controls that map the old spec to the new one."""
 
 
 def _kind(spec: str) -> str:

@@ -1,4 +1,4 @@
-"""A figure's downloads: PNG and SVG from the browser's own drawing, and its numbers as CSV."""
+"""Downloads of a figure: PNG and SVG, drawn in the browser, and its numbers as CSV."""
 
 from collections.abc import Callable, Mapping
 
@@ -21,10 +21,10 @@ def row(
     settings: Mapping[str, object],
     columns: Callable[[], Mapping[str, NDArray]],
 ) -> None:
-    """One compact line under the figure with the key `chart`: PNG, SVG, CSV.
+    """Draws the buttons PNG, SVG and CSV under the figure with the key `chart`.
 
-    The pictures are made in the browser; the CSV is made on request from `columns`, arrays of
-    equal length by name, below the `settings` as comment lines.
+    The CSV is made on request from `columns`, arrays of equal length by name, with the `settings`
+    as comment lines at the top.
     """
     with st.container(
         horizontal=True, gap="small", vertical_alignment="center", key=f"{chart}-downloads"

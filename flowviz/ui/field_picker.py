@@ -34,9 +34,8 @@ LIVE = "live"
 def networks(data: str, path: str) -> dict[str, str]:
     """The networks trained on a data set and a path, by slug with their labels, best first.
 
-    The session's own comes first, then the shipped one, then every other checkpoint whose path is
-    of this kind, whatever its parameters and its objective. A shaped schedule must be this very
-    shape.
+    The order is: the network of this session, the shipped one, other checkpoints on a path of this
+    kind, with any parameters and objective. A shaped schedule must have exactly this shape.
     """
     found = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
     cards = [
@@ -50,7 +49,7 @@ def networks(data: str, path: str) -> dict[str, str]:
 
 
 def _kind(path: str) -> str:
-    """The name of a path's spec; the whole spec where the name leaves the shape open."""
+    """The name of a path's spec; the whole spec of a shaped schedule."""
     name = path.split(":")[0]
     return path if name == paths.OWN else name
 
@@ -67,7 +66,7 @@ def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | No
     card = cache.cards().get(name)
     if card is None:
         return path, EXACT, None
-    # The name includes the content, so that a checkpoint made anew is computed anew.
+    # The name includes the content: results of an overwritten checkpoint are not reused.
     return card.path, pinned(card), cache.network(card.name, card.sha256)
 
 
@@ -129,7 +128,7 @@ def preferred(data: str) -> list[str]:
 
 
 def slug(name: str) -> str:
-    """A field in the URL, where the data set stands already: a checkpoint, or exact-PATH."""
+    """A field in the URL, which has the data set: a checkpoint, or exact-PATH."""
     if name.startswith(PREFIX):
         return f"exact-{paths.name_of(name.rpartition('/')[2])}"
     return name.rpartition("@")[0]
@@ -151,6 +150,6 @@ def pick(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     if not of.several:
         return slugs[state.select(of.slug, of.label, options, opening[0], help=of.help or None)]
     chosen = state.several(
-        of.slug, of.label, options, opening, most=of.max_chosen, help=of.help or None
+        of.slug, of.label, options, opening, max_chosen=of.max_chosen, help=of.help or None
     )
     return tuple(slugs[each] for each in chosen)

@@ -1,4 +1,4 @@
-"""A figure on a page: the chart, its words for those who cannot see it, and its downloads."""
+"""A figure on a page: the chart, its alternative text, and its downloads."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -36,21 +36,21 @@ def show(
 
     Args:
         figure: in the theme of `flowviz.figures.theme`, which it keeps.
-        key: unique on the page; letters, digits and hyphens, for it also names a CSS class.
+        key: unique on the page, also a CSS class: letters, digits and hyphens.
         title: what the figure shows, in a few words.
-        alt: what is to be seen, in a sentence, for screen readers.
-        settings: all that one needs to make the figure again; heads the CSV.
-        columns: makes the numbers behind the figure, by name, all equally long.
+        alt: description in a sentence, for screen readers.
+        settings: all settings that reproduce the figure, in the head of the CSV.
+        columns: returns the numbers of the figure as columns of equal length, by name.
         filename: of downloads, without suffix; the key by default.
-        squares: how many square panels stand side by side, so that the figure is as high as they
-            are wide, whatever the page's width; 0 for a figure of a height of its own.
-        on_click: called after a click on a mark, which then is in the session's state of `key`.
+        squares: number of square panels side by side, whose width sets the height of the figure; 0
+            keeps its own height.
+        on_click: called after a click on a mark, which is then in the session state of `key`.
     """
     sized = {} if figure.layout.width is None else {"width": "content"}
-    heard = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
+    events = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
     if squares:
         figure.layout.height = None
         sized = {"height": "stretch"}
     with st.container(key=f"{key}-squares{squares}") if squares else nullcontext():
-        st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **heard)
+        st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
     downloads.row(key, title=title, filename=filename or key, settings=settings, columns=columns)

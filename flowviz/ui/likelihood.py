@@ -1,4 +1,4 @@
-"""The Likelihood page: which field, which solver backward, and five views."""
+"""The Likelihood page: controls of the field and the backward solver, and five views."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,8 +59,8 @@ def pick() -> Page:
             "Field",
             {name: label for name, (label, *_) in models.items()},
             next(iter(models)),
-            help="A network trained on this data set, or the exact field of a path, whose change "
-            "of variables must give the exact density: a check of the solver.",
+            help="A network trained on this data set, or the exact field of a path. With an exact "
+            "field the change of variables must give the exact density: a check of the solver.",
         )
         _, path, field, _ = models[slug]
         hide = ("data", "path", "probes", "seed")
@@ -76,7 +76,7 @@ def pick() -> Page:
 def _models(data: str) -> dict[str, tuple[str, str, str, LearnedField | None]]:
     """The fields of a data set by slug: label, path, name and, if loaded, the field.
 
-    Networks come first, that of conditional OT before others.
+    Networks come first, starting with conditional OT.
     """
     found = {}
     for kind, path_label in (paths.labels() | {LEARNED: LearnedReference.label}).items():
@@ -137,7 +137,7 @@ def _point(page: Page) -> None:
 
 
 def _clicked() -> None:
-    """Moves the coordinates to the point that was clicked on the map."""
+    """Sets the coordinates to the point that was clicked on the map."""
     points = st.session_state["point-log-density"].selection.points
     if points:
         state.keep("x", float(points[0]["x"]), START[0])

@@ -1,7 +1,7 @@
-"""The training monitor on a page: live samples beside live curves.
+"""The training monitor on a page: live samples next to live curves.
 
-It gets one small payload a second and is drawn in the browser, since each change of a Plotly
-figure takes about 0.3 s; after the training, the same curves are also shown as Plotly figures.
+It is drawn in the browser from one small payload per second, since each update of a Plotly figure
+takes about 0.3 s.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ _monitor = component("flowviz_monitor", "monitor")
 
 
 def monitor(payload: bytes, *, key: str) -> None:
-    """Draws a payload of `pack`; later payloads with the same key continue the picture."""
+    """Draws a payload of `pack`; later payloads with the same key update the picture."""
     _monitor(key=key, data=payload)
 
 

@@ -1,4 +1,4 @@
-"""Text of others on a page: it stays text, whatever Markdown, HTML or LaTeX it contains."""
+"""Escapes untrusted text, so that Markdown, HTML or LaTeX in it is shown as plain text."""
 
 import re
 
@@ -8,29 +8,29 @@ __all__ = ["MAX_LENGTH", "escaped", "failed"]
 
 BREAK = "\N{ZERO WIDTH SPACE}"
 MAX_LENGTH = 300
-"""Number of characters of a message; the rest is cut off."""
+"""Largest number of characters of a message."""
 
 
 def escaped(text: object, limit: int | None = MAX_LENGTH) -> str:
     """A text for Streamlit's Markdown in which nothing is markup.
 
-    Names of files, words of a link, errors and findings may contain the text of a stranger, with
-    images and links that a visitor's browser would load.
+    File names, URL parameters, errors and findings may contain untrusted text, with images and
+    links that a visitor's browser would load.
 
     Args:
         text: what to show.
-        limit: number of characters that are kept; None for all.
+        limit: largest number of characters; None for all.
     """
     plain = str(text)
     if limit is not None and len(plain) > limit:
         plain = f"{plain[: limit - 1]}…"
     plain = re.sub(r"([\\`*_{}\[\]<>$~|#])", r"\\\1", plain)
-    # Directives such as ":material/name:" and addresses, which become links without any brackets.
+    # Directives such as ":material/name:", and URLs, which become links without brackets.
     return re.sub(r"(?i):(?=[a-z/])|(?<=www)(?=\.)", lambda m: f"{m.group()}{BREAK}", plain)
 
 
 def failed(what: str, error: Exception) -> None:
-    """A notice that something cannot be shown, with the error's sentence.
+    """Shows an error notice.
 
     Args:
         what: one sentence, such as "This flow cannot be shown."

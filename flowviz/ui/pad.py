@@ -15,33 +15,35 @@ _pad = component("flowviz_pad", "pad")
 
 
 def draw_pad(
-    points: Sequence[Sequence[float]], *, least: int, most: int, key: str
+    points: Sequence[Sequence[float]], *, min_points: int, max_points: int, key: str
 ) -> Points | None:
     """The points along the user's strokes in the run after Apply, else None.
 
     Args:
         points: shown faintly, to draw over.
-        least: number of points below which Apply is disabled.
-        most: number of points that are sent, at most.
+        min_points: smallest number of points at which Apply is enabled.
+        max_points: largest number of returned points.
         key: unique on the page.
     """
     hint = "" if len(points) else "Draw here"
     shown = {"mode": "strokes", "points": [[round(float(v), 3) for v in p] for p in points]}
-    result = _mounted(key, {**shown, "means": [], "least": least, "most": most, "hint": hint})
+    result = _mounted(
+        key, {**shown, "means": [], "least": min_points, "most": max_points, "hint": hint}
+    )
     return _points(result.get("drawing"))
 
 
-def means_pad(means: Points, *, std: float, most: int, key: str) -> Points | None:
+def means_pad(means: Points, *, std: float, max_means: int, key: str) -> Points | None:
     """The means in the run after a change, else None.
 
     Args:
         means: of the Gaussians.
         std: their standard deviation, drawn as rings.
-        most: number of means, at most.
+        max_means: largest number of means.
         key: unique on the page.
     """
     shown = {"mode": "means", "means": [list(mean) for mean in means], "std": std}
-    result = _mounted(key, {**shown, "points": [], "least": 1, "most": most, "hint": ""})
+    result = _mounted(key, {**shown, "points": [], "least": 1, "most": max_means, "hint": ""})
     return _points(result.get("means"))
 
 

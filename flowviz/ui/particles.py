@@ -88,7 +88,7 @@ def result(page: Page) -> ParticlesStudyResult | None:
 
 
 def player(page: Page, found: ParticlesStudyResult) -> None:
-    """The moving picture of all panels under one clock."""
+    """Draws all panels in the player."""
     scene_config = SceneConfig(data=page.config.data, path=found.path)
     scene = cache.scene(scene_config)
     packed = cache.packed_scene(
@@ -169,7 +169,7 @@ def figures(page: Page, found: ParticlesStudyResult) -> None:
 
 
 def equations(path: str) -> None:
-    """A folded note: what each panel does, and why all have the same densities."""
+    """A folded note with the equations of the panels, which have the same densities."""
     with st.expander("Why the densities are the same"):
         st.markdown(
             "**Path samples:** $x_t = \\alpha_t x_1 + \\sigma_t x_0$ for fixed pairs; their "

@@ -1,8 +1,8 @@
-"""The entries of every path menu, and the schedule that the visitor shapes.
+"""Path menus, and the schedule that the user shapes.
 
-A menu and its link say `shaped`; which shape is meant is one text for the whole session, beside it
-in the link as `shape=a1=0.2,s1=0.8`, so that a schedule shaped on one page is used on all at once.
-Configs, caches and checkpoints see its full spec, `shaped:a1=0.2,s1=0.8`, like any other path's.
+Menus and links name the user's schedule `shaped`. Its shape is stored once per session and is a
+separate parameter of a link, `shape=a1=0.2,s1=0.8`. Configs, caches and checkpoints contain the
+full spec, `shaped:a1=0.2,s1=0.8`.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 OWN = "shaped"
-"""The name of the visitor's schedule in SCHEDULERS, in menus and in links."""
+"""The name of the user's schedule in SCHEDULERS, in menus and in links."""
 
 SLUG = "shape"
-"""The link's parameter that says which shape it has."""
+"""The link's parameter with the shape."""
 
 HELD = "paths:shape"
-"""Where the session keeps it, for all pages."""
+"""Session state: the shape, for all pages."""
 
 
 def labels() -> dict[str, str]:
@@ -41,7 +41,7 @@ def labels() -> dict[str, str]:
 
 
 def spec(name: str) -> str:
-    """The full spec of a path of `labels`: the visitor's shape in place of "shaped"."""
+    """The full spec of a path of `labels`, with the user's shape for "shaped"."""
     return spec_of(shape()) if name == OWN else name
 
 
@@ -62,37 +62,33 @@ def select(
 
     Args:
         slug: in the URL.
-        label: what the menu shows above itself.
+        label: of the menu.
         default: a name of `labels`, or a slug of `more`.
         more: entries after the paths, by slug with their labels; returned as they are.
-        help: what a path is here.
+        help: help text of the menu.
     """
     return spec(state.select(slug, label, {**labels(), **(more or {})}, default, help=help))
 
 
-def also_own(*, label: str = "Your own schedule, too", help: str) -> str:
-    """A switch, off at first, that adds the visitor's schedule to what a page shows.
-
-    Returns:
-        Its full spec, or "" while the switch is off.
-    """
+def also_own(*, label: str = "Add your own schedule", help: str) -> str:
+    """A switch that adds the user's schedule to a page; returns its full spec, or "" if off."""
     help += " Shape it under *Schedules*; the link carries it."
     return spec(OWN) if state.toggle("own", label, False, help=help) else ""
 
 
 def shape() -> Shaped:
-    """The visitor's schedule; the page's link brings it, and carries it from then on."""
+    """The user's schedule, from the link or the session."""
     state.visit(st.session_state.get("url:page", ""))
-    state.keep(SLUG, st.session_state.get(HELD, ""), "")  # as another page left it
-    text = state.opened(SLUG, "", _checked)  # or as this page's link says
+    state.keep(SLUG, st.session_state.get(HELD, ""), "")  # as set on another page
+    text = state.opened(SLUG, "", _checked)  # or as in the link
     return shape_into(text)
 
 
 def shape_into(text: str) -> Shaped:
-    """Makes a text such as "a1=0.2,s1=0.8" the visitor's schedule on all pages; returns it.
+    """Sets the user's schedule on all pages from a text such as "a1=0.2,s1=0.8"; returns it.
 
     Raises:
-        ValueError: it is none; the message says what must hold, and the one before it stays.
+        ValueError: the text is invalid; the previous schedule is kept.
     """
     made = scheduler(f"{OWN}:{text}")
     assert isinstance(made, Shaped)
@@ -102,7 +98,7 @@ def shape_into(text: str) -> Shaped:
 
 
 def link(**paths: str) -> dict[str, str]:
-    """The query parameters of a link whose path menus, by slug, show paths of these specs."""
+    """The query parameters of a link with these specs of paths, by the slugs of their menus."""
     shapes = [spec.partition(":")[2] for spec in paths.values() if name_of(spec) == OWN]
     return {slug: name_of(spec) for slug, spec in paths.items()} | (
         {SLUG: shapes[0]} if shapes and shapes[0] else {}
@@ -111,5 +107,5 @@ def link(**paths: str) -> dict[str, str]:
 
 def _checked(text: str) -> str:
     if not text:
-        raise ValueError("a shape names values, such as a1=0.2,s1=0.8")
+        raise ValueError("a shape needs values, such as a1=0.2,s1=0.8")
     return spec_of(scheduler(f"{OWN}:{text}")).partition(":")[2]

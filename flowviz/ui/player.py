@@ -1,11 +1,11 @@
-"""The player on a page: it draws everything that moves, under one clock.
+"""The player on a page: animated panels with one clock.
 
     payload = pack([Panel(...), Panel(...)])            # particles: new with solver, seed
     scenes = [pack_scene(Scene(...)), ...]              # planes: new with data set, path
     seen = player(payload, scenes, key="compare")
     seen.t                                              # the clock, reported on release only
 
-All frames are sent once and drawn in the browser. Scenes travel in elements of their own, so that
+All frames are sent once and drawn in the browser. Scenes are separate elements, so that
 Streamlit's message cache does not send unchanged ones again.
 """
 
@@ -43,15 +43,14 @@ def player(
     autoplay: bool = True,
     reserve: int = 330,
 ) -> View:
-    """Draws the panels over their scenes and returns the user's last reported view.
+    """Draws the panels over their scenes and returns the view last reported by the browser.
 
     The browser reports when the clock is released (slider, pause, step) and when a layer, mode or
-    layout is switched, never while the clock runs. `initial` is shown on the first visit;
-    afterwards the browser keeps its view, also over new payloads. For the other arguments see
-    `flowviz.canvases.player.envelope`.
+    layout changes, not while the clock runs. `initial` is the view of the first visit; afterwards
+    the browser keeps its view. Other arguments: see `flowviz.canvases.player.envelope`.
     """
     initial = initial or View()
-    if state.opening():  # a link was opened anew: do not restore the view kept in the browser
+    if state.opening():  # a link was opened again: do not restore the view kept in the browser
         key = f"{key}-{state.opening()}"
     # The first view is kept: otherwise each release would change the payload and send it again.
     opened = st.session_state.setdefault(f"{key}:opened", initial)
@@ -65,8 +64,8 @@ def player(
         reserve=reserve + (LECTURE if state.is_restricted() else 0),
     )
     for i, scene in enumerate(sent):
-        # Always two elements per panel: if their number changed, Streamlit would place the player
-        # elsewhere and mount it anew.
+        # Always two elements per panel: if their number changed, Streamlit would mount the player
+        # again.
         _scene(key=f"{key}:scene{i}", data=scene)
     result = _player(key=key, data=payload, on_view_change=listen, default={"view": None})
     return _reported(result.get("view"), initial)

@@ -1,8 +1,7 @@
 """A sheet of panels as PDF, from the Plotly figure that the page shows.
 
-Text stays text and each density one picture of as many pixels as it has cells, so that the page
-prints sharply at any size. Made on the server by ReportLab: Plotly itself writes PDF only through
-Kaleido, which needs a Chrome on the server.
+Text is kept as text, and each density is a picture with one pixel per cell, so that the page
+prints sharply at any size. ReportLab writes it, since Plotly needs Chrome on the server for PDF.
 """
 
 import io

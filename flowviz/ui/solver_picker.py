@@ -1,4 +1,4 @@
-"""The choice of an ODE solver and what it may spend: evaluations, or else an error a step."""
+"""The choice of an ODE solver and of its number of function evaluations or tolerance."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,12 @@ from flowviz.ui import state
 __all__ = ["Solver", "pick", "spent"]
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
-LEAST, MOST = 1e-9, 1e-1
-"""The tolerances that a box takes."""
+MIN_TOL, MAX_TOL = 1e-9, 1e-1
 
 
 @dataclass(frozen=True)
 class Solver:
-    """A solver and what it may spend.
+    """A solver with its budget.
 
     Attributes:
         method: name in METHODS.
@@ -36,14 +35,14 @@ def pick(
     nfe_help: str,
     tol_help: str | None = None,
 ) -> Solver:
-    """Draws the menu of solvers and the control of what the chosen one may spend.
+    """Draws the menu of solvers, and the control of the NFE or of the tolerance.
 
     Args:
-        default: what the controls open with.
-        tolerances: k of each 10⁻ᵏ in a menu; without them a box takes any tolerance.
+        default: initial values of the controls.
+        tolerances: k of each 10⁻ᵏ in a menu; None for a number field.
         help: what is solved, in a sentence.
-        nfe_help: what an evaluation is spent on.
-        tol_help: what a tolerance says.
+        nfe_help: help text of the NFE.
+        tol_help: help text of the tolerance.
     """
     method = state.select(
         "solver",
@@ -64,7 +63,7 @@ def pick(
             help=nfe_help,
         )
     elif tolerances is None:
-        tol = state.number("tol", label, LEAST, MOST, tol, format="%.0e", help=tol_help)
+        tol = state.number("tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help)
     else:
         options = {f"{10.0**-k:g}": f"10⁻{RAISED[k]}" for k in tolerances}
         tol = float(state.select("tol", label, options, f"{tol:g}", help=tol_help))
@@ -72,5 +71,5 @@ def pick(
 
 
 def spent(method: str, nfe: int, tol: float) -> dict[str, float]:
-    """Of the two what the method goes by, by name: {"tol": tol} or {"nfe": nfe}."""
+    """The budget that the method uses, by name: {"tol": tol} or {"nfe": nfe}."""
     return {"tol": tol} if METHODS[method].adaptive else {"nfe": nfe}

@@ -1,12 +1,11 @@
 """Controls that live in the URL: a link reproduces the view.
 
-Each control has a slug, which the URL carries, and a label, which the menu shows. When a page is
-opened, its link is read once and checked; a value that will not do falls back with one notice that
-says what came and what would be valid. From then on the controls are the truth and the URL follows
-them: a value that is the default leaves it, so that short links stay short. (Streamlit's own
-bind="query-params" would put labels in the URL and says nothing of a bad value.)
+Each control has a slug, in the URL, and a label, on the page. When a page is opened, its link is
+read once and checked; an invalid value is replaced with a notice. From then on the URL follows the
+controls; default values are left out. (Streamlit's own bind="query-params" would put labels in the
+URL and ignores invalid values.)
 
-A page that is left and opened again without a link finds its controls as they were.
+A page that is opened again without a link keeps the values of its controls.
 """
 
 import math
@@ -42,23 +41,20 @@ __all__ = [
 T = TypeVar("T")
 
 NONE = "none"
-"""What a link says of a menu of which nothing is chosen: an empty value would be lost."""
+"""The value in a link of a menu without a selection: an empty value would be lost."""
 
 
 def visit(page: str) -> None:
-    """Says which page is being shown; app.py calls it once a run, before the page's own code."""
+    """Sets the current page; app.py calls it once per run, before the code of the page."""
     if st.session_state.get("url:page") != page:
         st.session_state["url:page"] = page
         st.session_state["url:link"] = st.query_params.to_dict()
         if st.session_state["url:link"]:
-            _kept().clear()  # what a link leaves out is at its default
+            _kept().clear()  # values that a link leaves out are the defaults
 
 
 def reopen(page: str) -> None:
-    """Forgets how the controls of a page stood, so that its next link is read as a first one is.
-
-    `page` is what `visit` is given.
-    """
+    """Resets the controls of a page, named as in `visit`, so that its next link is read."""
     for key in [key for key in st.session_state if str(key).startswith(f"{page}:")]:
         del st.session_state[key]
     st.session_state.get("url:kept", {}).pop(page, None)
@@ -67,40 +63,37 @@ def reopen(page: str) -> None:
 
 
 def opening() -> int:
-    """How often a page was opened anew; a part that keeps a state of its own is keyed by it."""
+    """The number of calls of `reopen`, part of the key of canvases with their own state."""
     return st.session_state.get("url:opening", 0)
 
 
 def restrict(show: Collection[str] | None, lock: Collection[str] = ()) -> None:
-    """Draws only the controls in `show` (None: all) and `lock`; those in `lock` cannot be moved.
+    """Draws only the controls in `show` (None: all) and `lock`; those in `lock` are disabled.
 
-    A control that is not drawn keeps the value that its link or its default gives it.
+    Other controls have the values of the link or their defaults.
     """
     st.session_state["url:show"] = None if show is None else {*show, *lock}
     st.session_state["url:lock"] = set(lock)
 
 
 def is_restricted() -> bool:
-    """Whether `restrict` is in force, as it is in a lecture."""
+    """Whether some controls are hidden, as in a lecture."""
     return st.session_state.get("url:show") is not None
 
 
 def is_drawn(slug: str) -> bool:
-    """Whether a control is to be drawn, see `restrict`."""
+    """Whether a control is drawn, see `restrict`."""
     show = st.session_state.get("url:show")
     return show is None or slug in show
 
 
 def set_aside(reasons: Mapping[str, str]) -> None:
-    """Shows the controls of these slugs on this page, but unmovable, each with its reason.
-
-    That is what the view at hand does not use; it holds until the page says otherwise.
-    """
+    """Disables the controls of these slugs on this page, each with its reason as help."""
     st.session_state["url:aside"] = (st.session_state.get("url:page", ""), dict(reasons))
 
 
 def _aside(slug: str) -> str | None:
-    """Why the control of this page is set aside; None if it is not."""
+    """The reason why a control of this page is disabled by `set_aside`, or None."""
     page, reasons = st.session_state.get("url:aside", ("", {}))
     return reasons.get(slug) if page == st.session_state.get("url:page", "") else None
 
@@ -110,27 +103,27 @@ def _is_fixed(slug: str) -> bool:
 
 
 def _help(slug: str, help: str | None) -> str | None:
-    """The help of a control, after the reason why it is set aside, if it is."""
+    """The help of a control, after the reason why it is disabled, if any."""
     return " ".join(part for part in (_aside(slug), help) if part) or None
 
 
 def opened(slug: str, default: T, parse: Callable[[str], T]) -> T:
-    """The value with which a part that keeps its own state opens, e.g. the player's clock.
+    """The initial value of a part with its own state, such as the player's clock.
 
-    `parse` turns the link's text into a value or raises ValueError with a sentence.
+    `parse` converts the text in the link or raises ValueError.
     """
 
     def checked(raw: str) -> T:
         try:
             return parse(raw)
         except ValueError as error:
-            raise _Refused(str(error).rstrip(".")) from None
+            raise _Invalid(str(error).rstrip(".")) from None
 
     return st.session_state[_enter(slug, default, checked)]
 
 
 def publish(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
-    """Brings the URL up to a value that a part reports of itself; returns the value."""
+    """Writes a value reported by a part with its own state to the URL; returns the value."""
     return _leave(slug, value, default, write)
 
 
@@ -156,7 +149,7 @@ def count(
     text: str = "{:,}",
     help: str | None = None,
 ) -> int:
-    """A menu of whole numbers, each shown as `text` puts it; returns the chosen one."""
+    """A menu of whole numbers, formatted by `text`; returns the chosen one."""
     shown = {str(n): text.format(n) for n in options}
     return int(select(slug, label, shown, str(default), help=help))
 
@@ -170,7 +163,7 @@ def segmented(
     help: str | None = None,
     label_visibility: Literal["visible", "hidden", "collapsed"] = "visible",
 ) -> str:
-    """A row of buttons, one of them pressed; for few options. Returns the chosen slug."""
+    """A row of buttons for few options; returns the chosen slug."""
     draw = partial(
         st.segmented_control,
         label,
@@ -187,18 +180,19 @@ def several(
     options: Mapping[str, str],
     default: Sequence[str],
     *,
-    most: int = 6,
+    max_chosen: int = 6,
     help: str | None = None,
 ) -> tuple[str, ...]:
-    """A menu of which up to `most` may be chosen, or none; returns their slugs in their order."""
-    assert NONE not in options, f"{NONE!r} is how a link says that nothing is chosen"
+    """A menu of 0 to `max_chosen` choices; returns their slugs in the order of choice."""
+    assert NONE not in options, f"{NONE!r} is reserved for an empty selection"
 
     def parse(raw: str) -> list[str]:
         if raw == NONE:
             return []
         chosen = list(dict.fromkeys(_one_of(part, options) for part in raw.split(",")))
-        if len(chosen) > most:
-            raise _Refused(f"at most {most} can be had at once; got {len(chosen)}", chosen[:most])
+        if len(chosen) > max_chosen:
+            reason = f"at most {max_chosen} can be chosen; got {len(chosen)}"
+            raise _Invalid(reason, chosen[:max_chosen])
         return chosen
 
     key = _enter(slug, list(default), parse)
@@ -211,7 +205,7 @@ def several(
         label,
         list(options),
         format_func=options.__getitem__,
-        max_selections=most,
+        max_selections=max_chosen,
         key=key,
         help=_help(slug, help),
         disabled=_is_fixed(slug),
@@ -229,9 +223,9 @@ def budget(
     also: Collection[int] = (),
     help: str | None = None,
 ) -> int:
-    """A slider over the numbers that can be had; a choice that no longer can moves to the nearest.
+    """A slider over `options`, ascending numbers; an unavailable choice moves to the nearest.
 
-    Returns one of `options`, which ascend, or one of `also`, which a link may name too.
+    Returns one of `options`, or one of `also`, which only a link can choose.
     """
 
     def parse(raw: str) -> int:
@@ -239,7 +233,7 @@ def budget(
         if value not in options and value not in also:
             near = _nearest(value, options)
             others = ", ".join(map(str, options))
-            raise _Refused(f"{value} cannot be had here; on offer are {others}", near)
+            raise _Invalid(f"{value} is not available here; available are {others}", near)
         return value
 
     key = _enter(slug, default, parse)
@@ -267,12 +261,12 @@ def integer(
     help: str | None = None,
     step: int = 1,
 ) -> int:
-    """A box for a whole number in low..high; with `dice`, a button beside it draws one."""
+    """A field for a whole number in low..high; `dice` adds a button that draws one."""
 
     def parse(raw: str) -> int:
         value = _whole(raw)
         if not low <= value <= high:
-            raise _Refused(
+            raise _Invalid(
                 f"it must lie between {low} and {high}; got {value}", _clip(value, low, high)
             )
         return value
@@ -308,7 +302,7 @@ def seed(
     dice: bool = True,
     help: str | None = None,
 ) -> int:
-    """A box for the seed of a random draw, with a button that draws another."""
+    """A field for a seed, with a button that draws another."""
     return integer(slug, label, 0, MAX_SEED, default, dice=dice, help=help)
 
 
@@ -323,15 +317,15 @@ def number(
     step: float | None = None,
     help: str | None = None,
 ) -> float:
-    """A box for a number in low..high."""
+    """A field for a number in low..high."""
 
     def parse(raw: str) -> float:
         try:
             value = float(raw)
         except ValueError:
-            raise _Refused(f"{raw!r} is not a number") from None
+            raise _Invalid(f"{raw!r} is not a number") from None
         if not (math.isfinite(value) and low <= value <= high):
-            raise _Refused(f"it must lie between {low:g} and {high:g}; got {value:g}")
+            raise _Invalid(f"it must lie between {low:g} and {high:g}; got {value:g}")
         return value
 
     key = _enter(slug, default, parse)
@@ -352,7 +346,7 @@ def number(
 
 
 def toggle(slug: str, label: str, default: bool, *, help: str | None = None) -> bool:
-    """A switch; the URL says 1 or 0."""
+    """A switch; 1 or 0 in the URL."""
     key = _enter(slug, default, lambda raw: _one_of(raw, {"1": "on", "0": "off"}) == "1")
     if is_drawn(slug):
         value = st.toggle(label, key=key, help=_help(slug, help), disabled=_is_fixed(slug))
@@ -366,24 +360,24 @@ def text(
     label: str,
     default: str,
     *,
-    longest: int = 40,
+    max_length: int = 40,
     check: Callable[[str], object] | None = None,
     help: str | None = None,
     placeholder: str | None = None,
 ) -> str:
-    """A line of text of at most `longest` characters.
+    """A line of text of at most `max_length` characters.
 
-    `check` raises ValueError, with a sentence, on a text that a link must not bring.
+    `check` raises ValueError if a text in a link is invalid.
     """
 
     def parse(raw: str) -> str:
-        if len(raw) > longest:
-            raise _Refused(f"it must have at most {longest} characters; got {len(raw)}")
+        if len(raw) > max_length:
+            raise _Invalid(f"it must have at most {max_length} characters; got {len(raw)}")
         if check is not None:
             try:
                 check(raw)
             except ValueError as error:
-                raise _Refused(str(error).rstrip(".")) from None
+                raise _Invalid(str(error).rstrip(".")) from None
         return raw
 
     key = _enter(slug, default, parse)
@@ -391,7 +385,7 @@ def text(
         return _leave(slug, st.session_state[key], default)
     value = st.text_input(
         label,
-        max_chars=longest,
+        max_chars=max_length,
         key=key,
         help=_help(slug, help),
         placeholder=placeholder,
@@ -401,9 +395,9 @@ def text(
 
 
 def keep(slug: str, value: T, default: T) -> T:
-    """Gives a control its value, where its own widget does not; returns the value.
+    """Sets the value of a control and of the URL; returns the value.
 
-    That is one made of several widgets, read by `opened`, or one that a click elsewhere moves.
+    For controls of several widgets, and for those that a click elsewhere changes.
     """
     st.session_state[f"{st.session_state['url:page']}:{slug}"] = value
     return _leave(slug, value, default)
@@ -412,7 +406,7 @@ def keep(slug: str, value: T, default: T) -> T:
 def _choice(
     slug: str, options: Mapping[str, str], default: str, draw: Callable[..., str | None]
 ) -> str:
-    """The slug chosen of `options` with the widget that `draw` makes."""
+    """The chosen slug of `options`, from the widget that `draw` draws."""
     key = _enter(slug, default, lambda raw: _one_of(raw, options))
     if st.session_state[key] not in options:
         st.session_state[key] = default if default in options else next(iter(options))
@@ -423,8 +417,8 @@ def _choice(
     return _leave(slug, chosen or default, default)
 
 
-class _Refused(ValueError):
-    """A value of a link will not do: the reason, and what to show instead of the default."""
+class _Invalid(ValueError):
+    """An invalid value in a link: the reason, and the value to use; None for the default."""
 
     def __init__(self, reason: str, instead: Any = None) -> None:
         super().__init__(reason)
@@ -432,7 +426,7 @@ class _Refused(ValueError):
 
 
 def _enter(slug: str, default: T, parse: Callable[[str], T]) -> str:
-    """Puts the control's value where its widget will find it; returns the widget's key."""
+    """Sets the widget's value in the session state; returns the widget's key."""
     visit(st.session_state.get("url:page", ""))  # for a page that runs without app.py
     key = f"{st.session_state['url:page']}:{slug}"
     link = st.session_state["url:link"]
@@ -440,11 +434,11 @@ def _enter(slug: str, default: T, parse: Callable[[str], T]) -> str:
         raw = link.pop(slug)
         try:
             st.session_state[key] = parse(raw)
-        except _Refused as refused:
-            value = default if refused.instead is None else refused.instead
+        except _Invalid as error:
+            value = default if error.instead is None else error.instead
             st.session_state[key] = value
             st.toast(
-                f"**This link's `{slug}` will not do:** {escaped(refused)}. "
+                f"**This link's `{slug}` is invalid:** {escaped(error)}. "
                 f"Showing {escaped(value)} instead.",
                 icon=":material/link_off:",
                 duration="infinite",
@@ -455,7 +449,7 @@ def _enter(slug: str, default: T, parse: Callable[[str], T]) -> str:
 
 
 def _leave(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
-    """Remembers the control's value and brings the URL up to it; returns the value."""
+    """Stores the control's value and writes it to the URL; returns the value."""
     _kept()[slug] = value
     wanted = None if value == default else write(value)
     if st.query_params.get(slug) != wanted:
@@ -467,14 +461,14 @@ def _leave(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> 
 
 
 def _kept() -> dict[str, Any]:
-    """The values that the controls of this page had last."""
+    """The last values of the controls of this page."""
     pages = st.session_state.setdefault("url:kept", {})
     return pages.setdefault(st.session_state["url:page"], {})
 
 
 def _roll(key: str, low: int, high: int) -> None:
-    """Another number for the dice, and never the one that there was."""
-    span = min(high, low + 999) - low  # three digits are easier to say aloud than six
+    """Sets another random number, different from the current one."""
+    span = min(high, low + 999) - low  # at most three digits
     value = low + secrets.randbelow(span)
     st.session_state[key] = value + (value >= st.session_state[key])
 
@@ -485,14 +479,14 @@ def _one_of(raw: str, options: Mapping[str, str]) -> str:
     near = get_close_matches(raw, options, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     shown = raw if len(raw) <= 40 else raw[:40] + "…"
-    raise _Refused(f"there is no {shown!r}{hint}; there are {', '.join(options)}")
+    raise _Invalid(f"there is no {shown!r}{hint}; there are {', '.join(options)}")
 
 
 def _whole(raw: str) -> int:
     try:
         return int(raw)
     except ValueError:
-        raise _Refused(f"{raw[:40]!r} is not a whole number") from None
+        raise _Invalid(f"{raw[:40]!r} is not a whole number") from None
 
 
 def _nearest(value: int, options: Sequence[int]) -> int:
@@ -500,7 +494,7 @@ def _nearest(value: int, options: Sequence[int]) -> int:
 
 
 def _exact(value: float) -> str:
-    """The shortest text that is read as this very number."""
+    """The shortest text that is read as exactly this number."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
 

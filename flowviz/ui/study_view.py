@@ -1,4 +1,4 @@
-"""A study on a page: its figures, findings and tables, with downloads, computed in background."""
+"""A study on a page: figures, findings and tables with downloads, computed in the background."""
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from flowviz.ui.theme import is_dark
 __all__ = ["ASK_SECONDS", "computation", "draw", "findings", "show", "token"]
 
 ASK_SECONDS = 5.0
-"""Typical time of a study from which on a page asks before it starts the work."""
+"""Typical time of a study above which it starts only after a click."""
 
 ICONS = {
     "supported": ":material/check_circle:",

@@ -1,4 +1,4 @@
-"""The look of the pages beyond Streamlit's theme, and which theme the visitor sees."""
+"""Style rules in addition to Streamlit's theme, and whether the theme is dark."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ _CSS = Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
 
 
 def dress() -> None:
-    """Applies the few rules that Streamlit's theme cannot state; app.py calls it once a run."""
+    """Applies rules that Streamlit's theme does not support; app.py calls it once per run."""
     st.html(f"<style>{_CSS}</style>")
 
 
 def is_dark() -> bool:
-    """Whether the page is dark, so that Plotly figures are drawn to match."""
+    """Whether the visitor's theme is dark."""
     return st.context.theme.type == "dark"

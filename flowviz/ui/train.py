@@ -42,15 +42,15 @@ DEFAULT = TrainConfig()
 NONE = "none"
 PLACE = "train"
 PAYLOAD = "payload:train"
-"""Where the session keeps its work, apart from the page's controls, which a lecture resets."""
+"""Session state: the last payload, apart from the controls, which a lecture resets."""
 POLL = 1.0
-"""Seconds between two looks at a training."""
+"""Seconds between two updates of the page during a training."""
 SURE_SECONDS = 5.0
-"""Time before which an estimate of the remaining time would be a guess."""
-MOST_STEPS = 100_000
-MOST_WIDTH = 512
-MOST_BATCH = 4_096
-MOST_OT_BATCH = 1_024
+"""Time before the first estimate of the remaining time."""
+MAX_STEPS = 100_000
+MAX_WIDTH = 512
+MAX_BATCH = 4_096
+MAX_OT_BATCH = 1_024
 """The exact assignment of a batch takes time that grows with the cube of its size."""
 DATA_POINTS = 1_500
 
@@ -59,18 +59,18 @@ COUPLING_LABELS = {"independent": "independent", "minibatch-ot": "minibatch OT"}
 
 @dataclass(frozen=True)
 class Settings:
-    """What the sidebar says: one config a path, or why there is none."""
+    """The settings of the sidebar: one config per path, or why they are invalid."""
 
     data: str
     paths: tuple[str, ...]
     steps: int
     configs: tuple[TrainConfig, ...]
     refusal: str = ""
-    """Why this cannot be trained, in a sentence; empty if it can."""
+    """Why the settings are invalid, in a sentence; empty if they are valid."""
 
 
 def training() -> Placed | None:
-    """The training that this session started last: its token are the configs."""
+    """The last training of this session; its token is the configs."""
     return work.latest(PLACE)
 
 
@@ -85,9 +85,9 @@ def _fields(current: Placed | None) -> tuple[LearnedField, ...]:
 
 
 def controls() -> Settings:
-    """The sidebar: what is learned, along which paths, by which network and how."""
+    """Draws the sidebar: data set, paths, objective, coupling, network and optimiser."""
     with st.sidebar:
-        data = data_picker.pick(help="What the networks are to learn.")
+        data = data_picker.pick(help="The distribution that the networks learn.")
         left = path_menus.select("left", "First path", "ot", help=PATH_HELP)
         right = path_menus.select(
             "right", "Second path", "vp", more={NONE: "none: train one path"}, help=PATH_HELP
@@ -105,15 +105,15 @@ def controls() -> Settings:
             "Coupling",
             {name: COUPLING_LABELS.get(name, name) for name in COUPLINGS},
             DEFAULT.coupling,
-            help="Which noise is paired with which data point: any with any, or within each batch "
-            "so that the pairs are closest. That is another thing than the conditional OT path, "
-            "which says how a pair is joined.",
+            help="How noise and data points are paired: independently, or within each batch so "
+            "that the total squared distance is minimal. The conditional OT path is something "
+            "else: how one pair is joined.",
         )
         steps = state.integer(
             "steps",
             "Steps",
             100,
-            MOST_STEPS,
+            MAX_STEPS,
             DEFAULT.steps,
             step=500,
             help="Optimiser steps; the learning rate falls to zero at the last one.",
@@ -129,10 +129,10 @@ def controls() -> Settings:
     }
     paths = (left,) if right in (NONE, left) else (left, right)
     try:
-        if coupling == "minibatch-ot" and numbers["batch"] > MOST_OT_BATCH:
+        if coupling == "minibatch-ot" and numbers["batch"] > MAX_OT_BATCH:
             raise ValueError(
-                f"Minibatch OT solves an assignment of the whole batch at every step, so that the "
-                f"batch must be at most {MOST_OT_BATCH:,} here; got {numbers['batch']:,}."
+                f"Minibatch OT solves an assignment problem of the whole batch at every step: the "
+                f"batch must be at most {MAX_OT_BATCH:,} here; got {numbers['batch']:,}."
             )
         configs = tuple(TrainConfig(path=path, **entries) for path in paths)
     except ValueError as error:
@@ -140,26 +140,26 @@ def controls() -> Settings:
     return Settings(data, paths, steps, configs)
 
 
-PATH_HELP = "The road from noise to data along which the network learns the velocity."
+PATH_HELP = "The path from noise to data whose velocity the network learns."
 
 
 def _numbers() -> dict[str, int | float | bool]:
-    """The entries of a TrainConfig that have defaults which suit all data sets."""
+    """The numbers of a TrainConfig."""
     return {
         "width": state.integer(
-            "width", "Width", 8, MOST_WIDTH, DEFAULT.width, step=32, help="Units a hidden layer."
+            "width", "Width", 8, MAX_WIDTH, DEFAULT.width, step=32, help="Units per hidden layer."
         ),
         "depth": state.integer(
-            "depth", "Depth", 1, 8, DEFAULT.depth, help="Hidden layers of the network."
+            "depth", "Depth", 1, 8, DEFAULT.depth, help="Number of hidden layers."
         ),
         "batch": state.integer(
             "batch",
             "Batch",
             16,
-            MOST_BATCH,
+            MAX_BATCH,
             DEFAULT.batch,
             step=128,
-            help="Pairs of noise and data a step.",
+            help="Pairs of noise and data per step.",
         ),
         "lr": state.number(
             "lr",
@@ -168,42 +168,42 @@ def _numbers() -> dict[str, int | float | bool]:
             1.0,
             DEFAULT.lr,
             step=5e-4,
-            help="At its peak: it warms up, then falls linearly to zero.",
+            help="Peak value: it warms up, then falls linearly to zero.",
         ),
         "preconditioned": state.toggle(
             "preconditioned",
             "Preconditioned",
             DEFAULT.preconditioned,
-            help="The network learns what the best linear prediction leaves over, at unit scale "
-            "(Karras et al. 2022). Off: it predicts the whole, as in Lipman et al. 2022.",
+            help="The network learns the residual of the best linear prediction, at unit scale "
+            "(Karras et al. 2022). Off: it predicts the whole target, as in Lipman et al. 2022.",
         ),
         "seed": state.seed(
             "Seed",
             DEFAULT.seed,
-            help="Of the weights, the data, the noise and the times: both paths see the same.",
+            help="Of weights, data, noise and times, which are the same for both paths.",
         ),
     }
 
 
 def note(settings: Settings) -> str:
-    """What one must know to read the pictures; Markdown."""
+    """A caption that explains the pictures; Markdown."""
     how = f"Samples: midpoint, {NFE} evaluations, the averaged weights, the same noise every time."
     floor = (
-        "**The floor** is the part of a loss that no network can get rid of; the loss minus its "
-        "floor is the distance of the network from the exact field."
+        "**The floor** is the loss of the exact field, which no network can improve on; the loss "
+        "minus its floor is the squared distance of the network from the exact field."
     )
     if len(settings.paths) == 1:
         return f"{floor} {how}"
     return (
         "Both networks start from the same weights and see the same data, noise and times at "
-        "every step; what differs is the path. **Losses of two paths are not comparable**, since "
-        f"each has its own velocities and its own floor: compare paths by their samples. {floor} "
+        "every step; only the path differs. **Losses of two paths are not comparable**, since "
+        f"each has its own target and its own floor: compare paths by their samples. {floor} "
         f"{how}"
     )
 
 
 def buttons(settings: Settings) -> None:
-    """Start and Cancel, and why Start is not to be had."""
+    """Draws Start and Cancel, and why the settings are invalid."""
     current = training()
     live = bool(current and current.work.live)
     if settings.refusal:
@@ -228,11 +228,13 @@ def buttons(settings: Settings) -> None:
             key="train-cancel",
         )
         if current and not live and current.token != settings.configs and settings.configs:
-            st.caption(f"Shown below: {_described(current)}. Start trains what the sidebar says.")
+            st.caption(
+                f"Shown below: {_described(current)}. Start uses the settings of the sidebar."
+            )
 
 
 def board(settings: Settings) -> None:
-    """Progress and the moving picture; runs again every POLL seconds while it is live."""
+    """Draws progress and live samples; runs again every POLL seconds during the training."""
     current = training()
     live = bool(current and current.work.live)
     st.fragment(_watched, run_every=POLL if live else None)(settings, live)
@@ -248,7 +250,7 @@ def _watched(settings: Settings, was_live: bool) -> None:
         st.warning(snapshot.trouble, icon=":material/warning:")
     monitor(_payload(current, settings), key="train-monitor")
     if was_live and not (current and current.work.live):
-        st.rerun()  # the whole page once: polling ends, and there is a result to act on
+        st.rerun()  # the whole page once: polling ends
 
 
 def _start(configs: tuple[TrainConfig, ...]) -> None:
@@ -286,12 +288,12 @@ def _status(current: Placed | None, settings: Settings) -> str:
         case "done":
             return f"Done: {seen.steps:,} steps in {_duration(seen.seconds)}."
         case "cancelled" if seen and seen.step:
-            return f"Cancelled after {seen.step:,} steps; what was learned so far is kept."
+            return f"Cancelled after {seen.step:,} steps; the fields trained so far are kept."
         case "cancelled":
             return "Cancelled before the first step."
         case "failed":
             return "Training failed."
-    return "Getting ready …"
+    return "Preparing …"
 
 
 def _duration(seconds: float) -> str:
@@ -301,8 +303,8 @@ def _duration(seconds: float) -> str:
 
 
 def _payload(current: Placed | None, settings: Settings) -> bytes:
-    """The monitor's payload; after the end it is made once."""
-    live = bool(current and current.work.live)  # before the snapshot, which is then final
+    """The monitor's payload, cached after the end."""
+    live = bool(current and current.work.live)  # read before the snapshot, which is then final
     if current is None or _snapshot(current) is None:
         data, paths, steps = settings.data, settings.paths, settings.steps
         if current is not None:
@@ -315,7 +317,7 @@ def _payload(current: Placed | None, settings: Settings) -> bytes:
             panels=[(path, scheduler(path).label) for path in paths],
             data=data_picker.points(data, DATA_POINTS),
             steps=steps,
-            message="Live samples appear here." if current is None else "Getting ready …",
+            message="Live samples appear here." if current is None else "Preparing …",
         )
     snapshot = _snapshot(current)
     shown: MonitorState = "live" if live else "ended"
@@ -336,7 +338,7 @@ def _payload(current: Placed | None, settings: Settings) -> bytes:
 
 
 def outcome(settings: Settings) -> None:
-    """What to do with the trained fields: open them in Compare, save them, download them."""
+    """Draws buttons to open the trained fields in Compare, to save and to download them."""
     current = training()
     fields = _fields(current)
     with st.container(
@@ -364,7 +366,7 @@ def outcome(settings: Settings) -> None:
             "Save",
             icon=":material/save:",
             disabled=not fields or not name.strip(),
-            help=f"Keeps the checkpoint in {save_folder()} on the server.",
+            help=f"Saves the checkpoint in {save_folder()} on the server.",
             key="train-save",
         ):
             _save(current, name.strip())
@@ -377,13 +379,13 @@ def outcome(settings: Settings) -> None:
                 icon=":material/download:",
                 on_click="ignore",
                 disabled=not fields,
-                help="Download the checkpoint: one file with the weights and all about them.",
+                help="Download the checkpoint: one file with the weights and their card.",
                 key=f"train-download-{i}",
             )
 
 
 def save_folder() -> Path:
-    """Where checkpoints of visitors are kept: $FLOWVIZ_CHECKPOINTS, or else beside their data."""
+    """The folder of saved checkpoints: $FLOWVIZ_CHECKPOINTS, or one next to the user's data."""
     first, *_, home = checkpoints.folders()
     return home if first == checkpoints.FOLDER else first
 
@@ -417,7 +419,7 @@ def _save(current: Placed, name: str) -> None:
     there = [file.stem for file in files if file.exists() or file.stem in cache.cards()]
     if there:
         st.toast(
-            f"There is a checkpoint {escaped(there[0])} already; nothing was overwritten. "
+            f"The checkpoint {escaped(there[0])} exists already; nothing was overwritten. "
             "Choose another name.",
             icon=":material/error:",
         )
@@ -463,7 +465,7 @@ def _quality(trace: Trace) -> dict[str, float]:
 
 
 def _name(current: Placed) -> str:
-    """A name to begin with."""
+    """The default name of a checkpoint."""
     kind, _, text = current.token[0].data.partition(":")
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text if kind == "word" else kind).strip("-")
     return f"my-{plain or kind}"
@@ -481,12 +483,12 @@ def _described(current: Placed) -> str:
 
 
 def figures() -> None:
-    """The curves of a training that has ended, as figures to read, zoom and take along."""
+    """The curves of a finished training, as figures to read, zoom and export."""
     current = training()
     seen = None if current is None or current.work.live else _snapshot(current)
     if seen is None or not seen.step:
         return
-    st.subheader("The curves, to read and to take along")
+    st.subheader("Training curves")
     known = all(trace.excess is not None for trace in seen.traces)
     left, right = st.columns(2)
     with left:

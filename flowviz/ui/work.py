@@ -4,14 +4,12 @@ A page calls `show`: the result is drawn at once if it is stored; else the work 
 that never calls Streamlit, the page draws each partial result and polls until the end. Everything
 that may take longer than a second goes through it.
 
-Work ends by itself, on Cancel, when the same place of the page starts other work, or when its
-visitor has left: the browser's tab is closed and has not come back for GRACE_SECONDS. Another page
-of the app is not leaving, since the session goes on.
+Work is cancelled by Cancel, by other work at the same place of the page, or after the session has
+been disconnected for GRACE_SECONDS; changing the page of the app does not disconnect it.
 
-Two lanes share the server. "short" is the work of pages; "long" is training, which must not keep
-short work waiting. In each lane the first works in the order of arrival run, others wait. Work
-leaves the pages responsive: PyTorch uses one thread per operation (see `flowviz.device`), and on
-Linux these threads have a lower priority than those of the pages.
+The queue has two lanes: "short" for the work of pages and "long" for training. In each lane the
+first works in the order of arrival run, others wait. PyTorch uses one thread per operation (see
+`flowviz.device`), and on Linux these threads have a lower priority than those of the pages.
 """
 
 import os
@@ -61,13 +59,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 GRACE_SECONDS = 60.0
-"""Time without a connection after which a visitor has left; a lost connection may come back."""
+"""Time without a connection after which work of a session is cancelled."""
 PULSE_SECONDS = 1.0
 """Time between two checks whether the visitor is connected."""
 POLL_SECONDS = 0.5
-"""Time between two looks of a page at its work."""
+"""Time between two updates of a page with running work."""
 PATIENCE_SECONDS = 0.25
-"""Time for which a page waits before it shows progress."""
+"""Time before a page shows progress."""
 NICENESS = 5
 """Priority of background threads (Linux), as by the command `nice`."""
 MAX_ENTRIES = 1_024
@@ -175,7 +173,7 @@ class Work(Progress):
     Attributes:
         id: a name that no other work has.
         lane: the lane of the queue.
-        state: where it stands; the last three are final.
+        state: its state; the last three are final.
         result: the newest partial result, or the complete one; None before the first.
         error: why it failed, in one sentence; empty if it did not.
     """
@@ -237,7 +235,7 @@ class Work(Progress):
         self._thread.join(timeout)
 
     def should_stop(self) -> bool:
-        """Whether a stop was requested, or the visitor left GRACE_SECONDS ago."""
+        """Whether a stop was requested, or the session was disconnected for GRACE_SECONDS."""
         now = time.monotonic()
         if now - self._checked_at >= PULSE_SECONDS:
             self._checked_at = now
@@ -270,7 +268,7 @@ class Work(Progress):
         stopping = False
         for result in self._compute(self):
             self.result = result
-            if stopping:  # after a request the generator may yield what it has, once
+            if stopping:  # after a stop request the generator may yield one more result
                 break
             stopping = self.should_stop()
         if self._stop.is_set():
@@ -303,7 +301,7 @@ class Queue:
             compute: makes the generator of results, in the thread of the work.
             lane: "long" for minutes of training, else "short".
             is_wanted: whether the visitor is connected; called from the thread of the work.
-            yields: whether the work has a lower priority than pages; False if a page waits for it.
+            yields: whether the work has a lower priority than pages; False if a page waits.
         """
         work = Work(compute, self, lane, is_wanted, yields)
         with self._change:
@@ -346,7 +344,7 @@ class Queue:
 
 @st.cache_resource(show_spinner=False)
 def queue() -> Queue:
-    """The server's queue; FLOWVIZ_JOBS sets how many works of each lane run at once.
+    """The server's queue; FLOWVIZ_JOBS is the number of works of each lane that run at once.
 
     Raises:
         ValueError: FLOWVIZ_JOBS is not a positive whole number.
@@ -358,7 +356,7 @@ def queue() -> Queue:
 
 
 def session_is_open() -> Callable[[], bool]:
-    """A function that says, in any thread, whether this script's session is still connected."""
+    """A function, callable in any thread: whether this script's session is connected."""
     context = get_script_run_ctx()
     if context is None or not runtime.exists():
         return lambda: True
@@ -367,8 +365,8 @@ def session_is_open() -> Callable[[], bool]:
 
 
 def lower_priority() -> None:
-    """Lowers the priority of this thread and of those that it starts (Linux)."""
-    if sys.platform == "linux":  # where each thread has a priority of its own
+    """Lowers the priority of this thread and of its child threads (Linux)."""
+    if sys.platform == "linux":  # only there each thread has its own priority
         thread = threading.get_native_id()
         niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
         os.setpriority(os.PRIO_PROCESS, thread, niceness)
@@ -441,14 +439,14 @@ def show(
     button: str = "Compute",
     lane: Lane = "short",
 ) -> None:
-    """Draws a result, stored or in the making; partial results as soon as there are any.
+    """Draws a stored result, or computes it and draws each partial result.
 
     Args:
         place: unique on the page; one place holds one work of a session.
-        token: hashable; everything that the result depends on.
-        compute: makes a generator of ever more complete results.
-        draw: draws a result, complete or not.
-        label: what is being made, in a few words.
+        token: everything that the result depends on; hashable.
+        compute: returns a generator of increasingly complete results.
+        draw: draws a complete or partial result.
+        label: what is computed, in a few words.
         invite: what will be computed and how long it takes, in one sentence; if given, work
             starts only after a click.
         button: text of that button.
@@ -499,11 +497,11 @@ def result_of(
 ) -> R | None:
     """A complete result, stored or computed now in the queue; None while the page must wait.
 
-    For pages whose picture needs the whole result. Within `patience` seconds the page simply
-    waits; after it, it shows a strip with progress and runs again at the end.
+    For pages that need the whole result. After `patience` seconds the page shows the progress and
+    runs again at the end.
 
     Raises:
-        ValueError: the work failed; the message says why.
+        ValueError: the work failed; the message has the reason.
     """
     known = store().get(token)
     if known is not None:

@@ -81,4 +81,4 @@ def test_claim_is_in_the_link(page):
 def test_bad_link_falls_back_with_a_notice(page):
     visit(page, "/straighter?claim=all&lr=fast")
     expect(page.get_by_test_id("stToast").first).to_be_visible()
-    expect(page.get_by_text("Before any training")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("Before training")).to_be_visible(timeout=PATIENCE)

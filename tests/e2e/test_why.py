@@ -1,4 +1,4 @@
-"""One path, all paths: dragging redraws at display rate, without the server, and links keep it."""
+"""Conditional and marginal: dragging redraws at display rate without the server; links keep it."""
 
 import statistics
 from itertools import pairwise

@@ -1,4 +1,4 @@
-/** One path, all paths: the conditional trajectories through a point, computed while it is dragged. */
+/** Conditional and marginal: the conditional trajectories through a point, computed while it is dragged. */
 
 import { mounting } from "./base/canvas.js";
 import { Touch } from "./touch/element.js";

@@ -1,7 +1,7 @@
-"""A running lecture: its step's words above the page, and how one goes on.
+"""A running lecture: the text of a step above the page, with buttons and keys to change steps.
 
-The address says which lecture and step are on (`lecture=ten-steps&step=3`); the rest of it is the
-state of the page, as always. So a step is a link, and "back" in the browser goes back.
+The URL has the lecture and the step (`lecture=ten-steps&step=3`) in addition to the state of the
+page, so that each step is a link.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from flowviz.ui import state
 from flowviz.ui.canvas import component, listen
 from flowviz.ui.notices import escaped
 
-__all__ = ["Running", "banner", "bring", "brought", "check_pages", "open_step", "running"]
+__all__ = ["Running", "available", "banner", "check_pages", "open_step", "running", "upload"]
 
 OWN = "own"
-"""The name of the lecture that a visitor brought; it is kept for the visit only."""
+"""The name of the lecture that the visitor uploaded, for this session."""
 
 _HERE = Path(__file__).parent
 _PAGES = Path(__file__).parents[3] / "pages"
@@ -29,7 +29,7 @@ _keys = component("flowviz_lecture", "lecture")
 
 @dataclass(frozen=True)
 class Running:
-    """A lecture and where in it one is."""
+    """A lecture and the current step."""
 
     name: str
     lecture: Lecture
@@ -38,25 +38,25 @@ class Running:
 
     @property
     def step(self) -> Step:
-        """The step that is shown."""
+        """The current step."""
         return self.lecture.steps[self.number - 1]
 
 
-def brought() -> dict[str, Lecture]:
-    """The lectures that this visitor can open: built in, of this installation, and brought."""
+def available() -> dict[str, Lecture]:
+    """The built-in lectures, those of this installation, and the uploaded one, by name."""
     own = st.session_state.get("lecture:own")
     return lectures() | ({OWN: own} if own is not None else {})
 
 
-def bring(lecture: Lecture) -> None:
-    """Keeps a lecture that the visitor brought, for this visit."""
+def upload(lecture: Lecture) -> None:
+    """Stores a lecture that the visitor uploaded, for this session."""
     st.session_state["lecture:own"] = lecture
 
 
 def running() -> Running | None:
-    """The lecture that the address names, or None; a wrong step opens the nearest."""
+    """The lecture in the URL, or None; an invalid step is clipped."""
     name = st.query_params.get("lecture")
-    found = brought().get(name) if name else None
+    found = available().get(name) if name else None
     if found is None:
         return None
     raw = st.query_params.get("step", "1")
@@ -65,12 +65,12 @@ def running() -> Running | None:
 
 
 def open_step(name: str, number: int) -> None:
-    """Goes to a step of a lecture; does not return.
+    """Opens a step of a lecture; does not return.
 
     Raises:
-        ValueError: the step names a page that there is not.
+        ValueError: the page of the step does not exist.
     """
-    step = brought()[name].steps[number - 1]
+    step = available()[name].steps[number - 1]
     check_pages(step)
     state.reopen(step.page)
     where = {"lecture": name, "step": str(number)}
@@ -78,7 +78,7 @@ def open_step(name: str, number: int) -> None:
 
 
 def check_pages(*steps: Step) -> None:
-    """Raises ValueError, in a sentence, where a step opens a page that there is not."""
+    """Raises ValueError if the page of a step does not exist."""
     known = sorted(path.stem for path in _PAGES.glob("*.py"))
     for step in steps:
         if step.page not in known:
@@ -90,7 +90,7 @@ def check_pages(*steps: Step) -> None:
 
 
 def banner(now: Running) -> None:
-    """The step's title, words and equation, and the way on; app.py calls it above the page."""
+    """Draws the step's title, text, equation and buttons; app.py calls it above the page."""
     st.html(f"<style>{_LOOK}</style>")
     step = now.step
     state.restrict(show=step.show, lock=step.lock)
@@ -99,7 +99,7 @@ def banner(now: Running) -> None:
             horizontal=True, vertical_alignment="center", key="lecture-head", gap="small"
         ):
             st.markdown(f"### {now.number}. {step.title}", width="stretch")
-            go = _way(now)
+            go = _requested(now)
         if step.equation:
             words, formula = st.columns([3, 2], vertical_alignment="center", gap="medium")
             words.markdown(step.text)
@@ -120,8 +120,8 @@ def banner(now: Running) -> None:
             st.error(escaped(error), icon=":material/error:")
 
 
-def _way(now: Running) -> str | None:
-    """What the visitor asks for in this run: "next", "previous", "leave" or None."""
+def _requested(now: Running) -> str | None:
+    """The visitor's request in this run: "next", "previous", "leave" or None."""
     result: Any = _keys(
         key="lecture-keys",
         data={"number": now.number, "count": len(now.lecture.steps)},
@@ -129,9 +129,9 @@ def _way(now: Running) -> str | None:
         width="content",
         height="content",
     )
-    wish = result.get("go")
-    if not isinstance(wish, dict) or wish.get("from") != now.number:
-        return None  # asked twice, or not by our buttons
-    where = wish.get("where")
+    request = result.get("go")
+    if not isinstance(request, dict) or request.get("from") != now.number:
+        return None  # repeated or invalid
+    where = request.get("where")
     first, last = now.number == 1, now.number == len(now.lecture.steps)
     return None if (where == "previous" and first) or (where == "next" and last) else where

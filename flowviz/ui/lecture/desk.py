@@ -1,4 +1,4 @@
-"""The page on which a lecture is chosen, brought or copied."""
+"""The Lectures page: a list of lectures, and a form to upload one."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ __all__ = ["own", "shelf"]
 
 
 def shelf() -> None:
-    """The lectures that can be opened, each with its steps and a button."""
-    for name, found in lecture.brought().items():
+    """Draws the available lectures, each with its steps and a button."""
+    for name, found in lecture.available().items():
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
             left.markdown(f"### {found.title}\n{found.sentence}")
@@ -30,13 +30,12 @@ def shelf() -> None:
 
 
 def own() -> None:
-    """A lecture of the visitor's: how it is written, a template, and where it is brought."""
+    """Draws the description of the file format, a template and the upload."""
     st.subheader("Your own")
     st.markdown(
-        "A lecture is a plain text file: set up a page as you want it to be seen, copy its "
-        "address into `open`, and add what you will say. `show` names the controls that stay in "
-        "the audience's sight, by their names in the address; `lock` those that are seen and "
-        "cannot be moved; all others are hidden."
+        "A lecture is a plain text file: set up a page as you want to show it, copy its address "
+        "into `open`, and add your text. `show` lists the visible controls, by their names in "
+        "the address; `lock` those that are visible and disabled; all others are hidden."
     )
     st.code(EXAMPLE, language="toml")
     folder = Path(lectures.__file__).parent
@@ -45,32 +44,34 @@ def own() -> None:
             st.download_button(
                 f"Copy of {path.name}", path.read_bytes(), path.name, "application/toml"
             )
-    brought = st.file_uploader(
-        "Bring a lecture (TOML); it is kept for this visit",
+    uploaded = st.file_uploader(
+        "Upload a lecture (TOML); it is stored for this visit",
         type="toml",
         key="lecture-file",
         max_upload_size=1,
     )
-    if brought is not None:
+    if uploaded is not None:
         try:
-            read = lectures.parse(brought.getvalue().decode("utf-8"))
+            read = lectures.parse(uploaded.getvalue().decode("utf-8"))
             lecture.check_pages(*read.steps)
         except ValueError as error:
-            st.error(f"This file is no lecture. {escaped(error)}", icon=":material/error:")
+            st.error(
+                f"This file is not a valid lecture. {escaped(error)}", icon=":material/error:"
+            )
             return
         if st.session_state.get("lecture:own") != read:
-            lecture.bring(read)
+            lecture.upload(read)
             st.rerun()
 
 
 EXAMPLE = """\
 title = "Two paths"
-sentence = "Where the same noise goes."
+sentence = "The samples of two paths from the same noise."
 
 [[step]]
 title = "Few evaluations"
 open = "compare?data=moons&solver=midpoint&nfe=4"
-text = "With **four** evaluations the two paths part."
+text = "With **four** evaluations the two paths differ."
 equation = '\\frac{d}{dt}\\phi_t(x) = v_t(\\phi_t(x))'
 source = "Lipman et al. 2022, eq. 1"
 show = ["nfe"]

@@ -1,4 +1,4 @@
-"""The page "One path, all paths": a point to drag, the paper's figures, four predictions."""
+"""The page "Conditional and marginal": a point to drag, Figures 2, 3 and 8, four predictions."""
 
 import streamlit as st
 
@@ -18,16 +18,16 @@ SECTIONS = {
     "conversions": "Four predictions, one field",
 }
 TEXTS = {
-    "touch": "**Why can the network learn from single pairs?** Through *x* at time *t* runs one "
-    "conditional path for every data point. Weighted by how probable each is given *x*, their "
-    "velocities average to the marginal one, "
+    "touch": "**Why can the network learn from single pairs?** Each data point has a "
+    "conditional trajectory through *x* at time *t*. The mean of their velocities, weighted by "
+    "the posterior probability of each data point, is the marginal velocity, "
     "$u_t(x) = \\mathbb E[u_t(x \\mid x_1) \\mid x_t = x]$ (eq. 8). Drag *x*, move *t*.",
-    "figures": "**What one conditional path asks of a network**, for a single data point ★: the "
-    "conditional score and velocity at four times, and the trajectories that they make.",
+    "figures": "**What a network must learn for one data point** ★: the conditional score and "
+    "velocity at four times, and the conditional trajectories.",
     "conversions": "**Velocity, score, noise and data prediction are one field.** Given $x$ and "
     "$t$ each follows from any other by $u = \\dot\\alpha\\, m + \\dot\\sigma\\, \\hat\\epsilon$, "
-    "$\\;x = \\alpha\\, m + \\sigma\\, \\hat\\epsilon$ and $s = -\\hat\\epsilon / \\sigma$. They "
-    "differ in how much an error of one is magnified in another.",
+    "$\\;x = \\alpha\\, m + \\sigma\\, \\hat\\epsilon$ and $s = -\\hat\\epsilon / \\sigma$. The "
+    "conversions magnify errors by different factors.",
 }
 
 
@@ -42,7 +42,7 @@ def show() -> None:
     )
     st.markdown(TEXTS[section])
     if section != "touch":
-        st.session_state.pop(touch.FIRST, None)  # the canvas is mounted anew with the controls
+        st.session_state.pop(touch.FIRST, None)  # the canvas is mounted again with the controls
     if section == "figures":
         with st.sidebar:
             values = controls.pick(ConditionalStudyConfig)
@@ -50,7 +50,9 @@ def show() -> None:
         return
     with st.sidebar:
         data = data_picker.pick(help="Distribution at the end of the path.")
-        path = paths.select("path", "Path", "ot", help="How a data point and noise are joined.")
+        path = paths.select(
+            "path", "Path", "ot", help="The path that joins noise and a data point."
+        )
     if section == "touch":
         touch.section(data, path)
     else:

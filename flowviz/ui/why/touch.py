@@ -1,4 +1,4 @@
-"""The section "one path, all paths": its controls, and the canvas that computes during a drag."""
+"""The section with a point to drag: its controls, and the canvas that computes during a drag."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +16,7 @@ __all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
 
 LAYERS = ("paths", "arrows", "density")
 MAX_PARTS = 2_500
-"""Number of parts over which a browser sums well within a frame."""
+"""Largest number of parts over which a browser sums within one frame."""
 
 _touch = component("flowviz_why", "touch")
 _computed = work.cached(compute_touch)
@@ -24,7 +24,7 @@ _computed = work.cached(compute_touch)
 
 @dataclass(frozen=True, kw_only=True)
 class TouchView:
-    """The time, the point and the layers that are shown."""
+    """The time, the point and the visible layers."""
 
     t: float = 0.6
     x: float = 2.2
@@ -60,9 +60,9 @@ def section(data: str, path: str) -> None:
                 "Posterior over",
                 {"points": "Drawn points", "parts": many.capitalize()},
                 "points",
-                help="Drawn points: what training sees; the sum over them is the exact field of "
-                f"this finite set. {many.capitalize()}: the parts of the distribution itself, "
-                "each with its mean conditional velocity; their mean is the closed form.",
+                help="Drawn points: a training set; the sum over them is the exact field of this "
+                f"finite set. {many.capitalize()}: the parts of the distribution, each with its "
+                "mean conditional velocity; their mean is the closed form.",
             )
         n, seed = TouchConfig().n, TouchConfig().seed
         if over == "points":
@@ -76,7 +76,7 @@ def section(data: str, path: str) -> None:
         layers=state.opened("layers", DEFAULT.layers, _layers),
     )
     words = {"part": one, "parts": many}
-    key = f"why-{state.opening()}" if state.opening() else "why"  # a link was opened anew
+    key = f"why-{state.opening()}" if state.opening() else "why"  # a link was opened again
     # The first view is kept: otherwise each release would change the payload and send it again.
     first = st.session_state.setdefault(FIRST, {}).setdefault(key, opened)
     data = payload(result, path=path, over=over, words=words, view=first, key=key)
@@ -89,17 +89,16 @@ def section(data: str, path: str) -> None:
     st.caption(
         "**What is exact.** "
         + (
-            f"The sum over the {n:,} drawn points is the exact marginal velocity of just these "
-            "points. "
+            f"The sum over the {n:,} drawn points is the exact marginal velocity of these points. "
             if over == "points"
             else f"The sum over the {len(distribution.weights):,} {many} is the marginal "
             "velocity of the distribution: each arrow is the mean of $u_t(x \\mid x_1)$ within "
             f"one {one}, and its path is that of the mean. "
         )
-        + "The thin arrow is the closed form of the distribution itself, whatever points were "
-        "drawn. All arrows of a moment have one scale, so that the tip of the strong arrow is the "
-        "weighted centre of the others' tips. At most 160 paths and 60 arrows are drawn, each "
-        "with a chance that grows with its weight."
+        + "The thin arrow is the closed form of the distribution itself. All arrows have one "
+        "scale, so that the tip of the strong arrow is the weighted mean of the others' tips. At "
+        "most 160 paths and 60 arrows are drawn, "
+        "chosen with probabilities that grow with their weights."
     )
 
 

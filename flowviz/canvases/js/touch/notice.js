@@ -1,4 +1,4 @@
-/** The texts of the page "One path, all paths". */
+/** The texts of the page "Conditional and marginal". */
 
 import { signed } from "../base/numbers.js";
 
