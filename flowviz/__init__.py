@@ -1,3 +1,3 @@
-"""flowviz: a laboratory in which one sees flow matching (Lipman et al. 2022)."""
+"""flowviz: a laboratory for flow matching (Lipman et al. 2022)."""
 
 __version__ = "0.1.0"

@@ -1,7 +1,7 @@
 """Couplings: which noise is paired with which data point in a training batch.
 
-The coupling is not the path: "conditional OT" says how one pair is joined, "minibatch OT" which
-pairs are joined.
+The coupling is not the path: conditional OT is how one pair is joined, minibatch OT
+which pairs are joined.
 
 References:
     Tong et al. 2023, Improving and generalizing flow-based generative models with minibatch

@@ -1,4 +1,4 @@
-"""Where computation runs: the one place that chooses a device and a number of threads."""
+"""The choice of the device and of the number of threads."""
 
 import os
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ __all__ = ["choose_device", "finest_float", "limit_threads", "processors"]
 
 
 def choose_device(name: str = "auto") -> "torch.device":
-    """The device called `name`; "auto" takes CUDA, else MPS, else the CPU.
+    """The device of a name; "auto" is CUDA if available, else MPS, else the CPU.
 
     Raises:
         ValueError: the device is unknown or this machine lacks it.
@@ -35,17 +35,17 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def finest_float(device: "torch.device") -> "torch.dtype":
-    """The float type in which times are kept on a device: float64, which Metal (MPS) lacks."""
+    """The float type of times on a device: float64, or float32 on MPS, which has no float64."""
     import torch
 
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def limit_threads(threads: int | None = None) -> int:
-    """Sets and returns how many threads PyTorch takes for one operation on the CPU.
+    """Sets and returns the number of threads of one PyTorch operation on the CPU.
 
     The default is 1: the networks of the plane are small, so that a second thread gains nothing,
-    and beside another busy process it makes them 40 times slower (measured: a 3 x 128 network at
+    and next to another busy process it makes them 40 times slower (measured: a 3 x 128 network at
     batch 512 makes 364 steps/s with one thread and 8 with two). FLOWVIZ_THREADS overrides it.
     """
     import torch
@@ -56,7 +56,7 @@ def limit_threads(threads: int | None = None) -> int:
 
 
 def processors() -> int:
-    """How many processors this process may use, for work that is cut into independent pieces."""
-    if hasattr(os, "sched_getaffinity"):  # Linux, where a process may be held to a few of them
+    """The number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux, where a process may be limited to a few
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

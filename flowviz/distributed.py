@@ -1,4 +1,4 @@
-"""Several processes at one job, as `torchrun` starts them; a process alone is the same with one.
+"""Data-parallel training by the processes that `torchrun` starts, or by a single process.
 
     torchrun --nproc-per-node 2 -m flowviz train --data cifar10 --preset small --out run
 
@@ -21,16 +21,16 @@ from torch import Tensor
 __all__ = ["ALONE", "Processes", "current", "processes"]
 
 PATIENCE = timedelta(minutes=30)
-"""How long a process waits for another one, which may be drawing a grid of samples."""
+"""Timeout of a collective operation, while another process may draw a grid of samples."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those at the same job.
+    """This process and its group.
 
     Attributes:
         rank: its number, from 0.
-        world: how many there are.
+        world: number of processes.
         device: where it computes.
     """
 
@@ -44,7 +44,7 @@ class Processes:
         return self.rank == 0
 
     def share(self, n: int) -> slice:
-        """The rows of this process among n: contiguous, disjoint, all, and even to one."""
+        """The rows of this process among n: contiguous, and at most one more than others have."""
         return slice(n * self.rank // self.world, n * (self.rank + 1) // self.world)
 
     def mean(self, value: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class Processes:
         return total / self.world
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in some process; every process hears the same."""
+        """Whether the flag is set in any process; the same value in every process."""
         if self.world == 1:
             return flag
         raised = torch.tensor(int(flag), device=self.device)
@@ -76,20 +76,20 @@ class Processes:
         counts = [torch.empty_like(count) for _ in range(self.world)]
         dist.all_gather(counts, count)
         lengths = [int(value.item()) for value in counts]
-        padded = rows.new_zeros((max(lengths), *rows.shape[1:]))  # all must send as many
+        padded = rows.new_zeros((max(lengths), *rows.shape[1:]))  # equal sizes are required
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in range(self.world)]
         dist.all_gather(parts, padded)
         return torch.cat([part[:n].cpu() for part, n in zip(parts, lengths, strict=True)])
 
     def wait(self) -> None:
-        """Returns when every process has come here."""
+        """Waits until every process has called this."""
         if self.world > 1:
             dist.barrier()
 
 
 ALONE = Processes()
-"""A process by itself on the CPU."""
+"""A single process on the CPU."""
 
 
 _joined: list[Processes] = []
@@ -97,10 +97,10 @@ _joined: list[Processes] = []
 
 @contextmanager
 def processes(device: torch.device) -> Iterator[Processes]:
-    """This process among those that torchrun started; by itself where none did.
+    """The group of processes that torchrun started, or of this process alone.
 
-    Within it, and only there, the processes can talk, by NCCL on CUDA and by gloo elsewhere. Each
-    process of a machine takes the CUDA device of its own number there.
+    Within the block the processes communicate, by NCCL on CUDA and by gloo elsewhere. Each process
+    of a machine uses the CUDA device of its local rank.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or "RANK" not in os.environ:
@@ -113,17 +113,17 @@ def processes(device: torch.device) -> Iterator[Processes]:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        # Once a process: a second meeting at the same port would find the first one's addresses.
+        # Once per process: a second rendezvous at the same port finds the addresses of the first.
         atexit.register(dist.destroy_process_group)
     group = Processes(dist.get_rank(), dist.get_world_size(), device)
     _joined.append(group)
     try:
         yield group
-        group.wait()  # so that what the first still writes is there when any of them goes on
+        group.wait()  # until the first process has written its files
     finally:
         _joined.remove(group)
 
 
 def current() -> Processes:
-    """This process among those that `processes` has joined, from anywhere within it."""
+    """The innermost open `processes` group, or ALONE."""
     return _joined[-1] if _joined else ALONE

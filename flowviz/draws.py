@@ -11,9 +11,9 @@ __all__ = ["noise", "stream"]
 def stream(seed: int, name: str, *indices: int) -> Generator:
     """The generator for one purpose of a seed, such as "data", "noise" or "times".
 
-    Its own seed is taken from the SHA-256 hash of all arguments, so that neighbouring seeds and
-    different purposes have unrelated numbers. PyTorch's CPU generator uses the low 32 bits of a
-    seed: two given streams coincide with probability 2^-32.
+    It is seeded by the SHA-256 hash of all arguments, so that neighbouring seeds and different
+    purposes have unrelated numbers. PyTorch's CPU generator uses the low 32 bits of a seed: two
+    given streams coincide with probability 2^-32.
 
     Args:
         seed: the user's seed.
@@ -25,8 +25,8 @@ def stream(seed: int, name: str, *indices: int) -> Generator:
 
 
 def noise(n: int, seed: int, shape: tuple[int, ...] = (2,)) -> Tensor:
-    """Standard normal noise (n, *shape) float32 at which the samples of a seed start.
+    """The initial noise (n, *shape) float32 of the samples of a seed, standard normal.
 
-    Every page and command takes it from here: equal seeds give equal noise.
+    All pages and commands use it: equal seeds give equal noise.
     """
     return torch.randn(n, *shape, generator=stream(seed, "noise"))

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: every file that flowviz writes comes from here.
+"""Atomic writing of files, used for every file that flowviz writes.
 
 A file is written next to its final place and then moved there in one step, so that a reader (or a
 crash) never meets half of it.
@@ -24,7 +24,7 @@ __all__ = ["check_target", "held", "replacing", "write_array", "write_bytes", "w
 
 
 def check_target(path: str | Path) -> Path:
-    """`path`, after a check that a file can be written there: before long work, not after it.
+    """Returns `path` after a check that a file can be written there.
 
     Raises:
         ValueError: the folder is missing or read-only, or `path` is a folder.
@@ -41,9 +41,9 @@ def check_target(path: str | Path) -> Path:
 
 @contextmanager
 def held(path: str | Path) -> Iterator[None]:
-    """Holds a file for the block: no other process can, where the system knows such locks.
+    """Locks a file for the block, if the file system supports locks.
 
-    The system lets go of it when the process ends, however it ends.
+    The system releases the lock when the process ends.
 
     Raises:
         ValueError: another process holds it.
@@ -55,7 +55,7 @@ def held(path: str | Path) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(
-                    f"Another process is at work in {path.parent}; end it first, or wait until it "
+                    f"Another process uses {path.parent}; end it first, or wait until it "
                     "has saved."
                 ) from None
             except OSError:

@@ -1,4 +1,4 @@
-r"""Time grids: where the steps of a fixed-step method begin and end.
+r"""Time grids: the times of the steps of a fixed-step method.
 
 A path's clock is a choice: with exact fields and independent coupling every affine path carries
 x_0 to the same x_1 and differs only in when it gets there. What is common to all is the ratio of
@@ -24,8 +24,8 @@ from flowviz.roots import bisect
 __all__ = ["GRIDS", "Grid", "ratio", "time_of"]
 
 NOISIEST = 80.0
-"""sigma_t / alpha_t from which the grids in lambda count: EDM's sigma_max. Above it data is lost
-in noise, and the path that starts without any data has no lambda to count from."""
+"""Largest sigma_t / alpha_t of the grids in lambda: EDM's sigma_max. The ratio is infinite
+at t = 0 on paths with alpha_0 = 0."""
 
 RHO = 7.0
 """EDM's exponent: steps shorten towards the data, though less than evenly in log lambda."""
@@ -46,7 +46,7 @@ class Grid:
     place: Callable[[AffinePath, Tensor], Tensor]
 
     def __call__(self, path: AffinePath, steps: int) -> Tensor:
-        """steps + 1 rising times from 0 to path.t_max, both exact, float64, (steps + 1,)."""
+        """steps + 1 increasing times from 0 to path.t_max, float64, (steps + 1,)."""
         if steps < 1:
             raise ValueError(f"A grid needs 1 step or more; got {steps}.")
         times = self.place(path, torch.arange(steps + 1, dtype=torch.float64) / steps)
@@ -66,8 +66,8 @@ def ratio(path: AffinePath, t: Tensor) -> Tensor:
 def time_of(path: AffinePath, wanted: Tensor) -> Tensor:
     """The times in [0, t_max] at which alpha_t / sigma_t is `wanted` (S,), float64, (S,).
 
-    Found by bisection, since the ratio increases with t on every path; for a ratio beyond the
-    ends it is the nearer end.
+    Found by bisection, since the ratio increases with t on every path. Ratios outside its range
+    give the nearer end.
     """
     first = torch.zeros_like(wanted, dtype=torch.float64)
     last = torch.full_like(first, path.t_max)
@@ -75,7 +75,7 @@ def time_of(path: AffinePath, wanted: Tensor) -> Tensor:
 
 
 def _entry(name: str, label: str, sentence: str) -> Callable[[Callable], Callable]:
-    """A decorator that enters a function as the grid `name` and returns it unchanged."""
+    """A decorator that registers a function as the grid `name` and returns it unchanged."""
 
     def enter(place: Callable[[AffinePath, Tensor], Tensor]) -> Callable:
         GRIDS[name] = Grid(label, sentence, place)
@@ -84,7 +84,7 @@ def _entry(name: str, label: str, sentence: str) -> Callable[[Callable], Callabl
     return enter
 
 
-@_entry("uniform", "even in t", "Equal steps of the path's own clock.")
+@_entry("uniform", "even in t", "Equal steps in t.")
 def _uniform(path: AffinePath, shares: Tensor) -> Tensor:
     return path.time(shares)
 
@@ -92,7 +92,7 @@ def _uniform(path: AffinePath, shares: Tensor) -> Tensor:
 @_entry(
     "log-snr",
     "even in log(α/σ)",
-    "Each step multiplies the ratio of signal to noise by the same factor, whatever the path.",
+    "Each step multiplies the ratio of signal to noise by the same factor.",
 )
 def _log_snr(path: AffinePath, shares: Tensor) -> Tensor:
     first, last = _ends(path)
@@ -110,6 +110,6 @@ def _edm(path: AffinePath, shares: Tensor) -> Tensor:
 
 
 def _ends(path: AffinePath) -> tuple[Tensor, Tensor]:
-    """lambda where the grids begin to count and at t_max, each ()."""
+    """lambda at the first step and at t_max, each ()."""
     first, last = ratio(path, torch.tensor([0.0, path.t_max], dtype=torch.float64))
     return first.clamp_min(1 / NOISIEST), last

@@ -21,7 +21,7 @@ class Stopped(RuntimeError):
 
 
 class Progress:
-    """Progress that nobody watches: reports go nowhere, no stop is requested, nothing is cached.
+    """Progress without a listener: no reports, no stop requests, no cache.
 
     Attributes:
         share: the reported share of the work, in [0, 1].

@@ -1,4 +1,4 @@
-"""Bisection: where a monotone condition changes."""
+"""Bisection of a monotone condition."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch import Tensor
 __all__ = ["bisect"]
 
 HALVINGS = 60
-"""After as many halvings an interval of length 1 has all the digits of a float64."""
+"""Number of bisections that resolve an interval of length 1 in float64."""
 
 
 def bisect(before: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:

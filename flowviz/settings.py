@@ -19,10 +19,10 @@ from flowviz.registry import Registry, hint_at
 __all__ = ["Choices", "Config", "Kind", "Setting", "setting", "settings"]
 
 Kind = Literal["value", "data", "path", "own", "field", "seed"]
-"""What a setting holds. Each kind but "value" has a control of its own on the pages."""
+"""The kind of a setting. Each kind except "value" has its own control on the pages."""
 
 Choices = Registry[Any] | Mapping[Any, str] | Callable[[], Mapping[Any, str]]
-"""Valid values with their labels; a registry or a function is read anew each time."""
+"""Valid values with their labels; a registry or a function is read each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class Config:
     validates more extends `__post_init__` and calls it here first.
 
     Raises:
-        ValueError: a value is not valid; one sentence says what must hold and what was given.
+        ValueError: a value is not valid; the message has the condition and the value.
     """
 
     def __post_init__(self) -> None:

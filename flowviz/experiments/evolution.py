@@ -231,7 +231,7 @@ def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResul
         field: the field that `config.field` names, if it has no file.
 
     Raises:
-        ValueError: a name is unknown, or the solver failed (SolveError says where).
+        ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
     target, path, named = resolve(config.data, config.path, None if field else config.field)
     field = field or named

@@ -41,7 +41,7 @@ T = TypeVar("T")
 QUALITY = "sliced-w2"
 """The metric of the live samples, a name in METRICS."""
 MEASURED = 4_000
-"""Number of samples by which live quality is measured."""
+"""Number of samples for the live quality."""
 NFE = 20
 """Number of function evaluations of a live sample, by the midpoint method."""
 POINTS = 400
@@ -117,7 +117,7 @@ class LiveTraining:
         dataset: the data set that they name.
         device: where; the CPU by default.
         particles: number of samples in a live picture.
-        measured: number of samples by which quality is measured. With 1,500, sliced W2 between two
+        measured: number of samples for the quality. With 1,500, sliced W2 between two
             samples of the checkerboard is already 0.2.
         interval: minimum seconds between live pictures.
         share: largest share of the time spent on live pictures and curves.

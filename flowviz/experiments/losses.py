@@ -128,7 +128,7 @@ def compute_gaps(config: GapConfig, *, field: LearnedField | None = None) -> Gap
 def _family(
     config: GapConfig, target: Dataset, field: LearnedField, generator: Generator
 ) -> list[tuple[str, LearnedField | None]]:
-    """Unrelated fields with their labels; None stands for v = 0."""
+    """Unrelated fields with their labels; None means v = 0."""
     # A preconditioned network before training is the best linear field.
     linear = build_field(TrainConfig(path=config.path, width=8, depth=1), target, generator)
     found: list[tuple[str, LearnedField | None]] = [("v = 0", None), ("best linear field", linear)]

@@ -125,7 +125,7 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
         field: the field that `config.field` names, if it has no file.
 
     Raises:
-        ValueError: a name is unknown, or the solver failed (SolveError says where).
+        ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
     needs = config.sampler != PAIRS and field is None
     target, path, named = resolve(config.data, config.path, config.field if needs else None)

@@ -162,7 +162,7 @@ def curves(
 
 
 def log_ticks(values: NDArray) -> dict[str, list]:
-    """Ticks of a logarithmic axis for values (n,), of which positive finite ones are drawn.
+    """Ticks of a logarithmic axis for values (n,); only positive finite values are drawn.
 
     The ticks are 1, 2, 5, 10, ... over a few decades and the powers of ten over more. Plotly would
     print every digit, so its own ticks are used only where the values are nearly equal. The ticks

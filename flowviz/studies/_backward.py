@@ -1,4 +1,4 @@
-"""Settings and words that the studies of the density of a flow share."""
+"""Settings and texts of the studies of the density of a flow."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,7 @@ class BackwardConfig(Config):
         "ODE solver",
         slug="solver",
         choices=METHODS,
-        help="How points are followed back to their noise.",
+        help="Solver from the points back to noise.",
     )
     nfe: int = setting(
         40,
@@ -92,7 +92,7 @@ class GridConfig(BackwardConfig):
         "Grid over the frame",
         bounds=(2, 512),
         offered=CELLS,
-        unit="cells a side",
+        unit="cells per side",
         help="Number of cells along each axis.",
     )
     divergence: str = setting(
@@ -116,14 +116,14 @@ class GridConfig(BackwardConfig):
 
 
 def own_label(config: BackwardConfig, t: float) -> str:
-    """What the exact density at t is."""
+    """The source of the exact density at t."""
     if config.learned_path and 0 < t < 1:
         return f"the path's own, from {MIXED:,} data points"
     return "exact, the path's own"
 
 
 def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
-    """What the density integrates to, and how its numbers came about."""
+    """The integral of the density, and how it was computed."""
     text = (
         f"the density integrates to {density.mass:.4f} over the frame (the exact one to "
         f"{density.exact_mass:.4f}), by the midpoint rule on {config.cells}² cells with "
@@ -146,7 +146,7 @@ def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
 
 
 def estimate_note(config: BackwardConfig, *, blurred: bool) -> list[Finding]:
-    """For a learned path, what replaces its exact density."""
+    """The replacement of the exact density of a learned path."""
     if not config.learned_path:
         return []
     blur = f", blurred by {BLUR:g}" if blurred else ""

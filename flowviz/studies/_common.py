@@ -1,4 +1,4 @@
-"""Settings and small parts that several studies share."""
+"""Settings and helpers of several studies."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ __all__ = [
     "signed",
 ]
 
-SEED_HELP = "The same seed gives the same random numbers, hence the same result."
+SEED_HELP = "The same seed gives the same random numbers and the same result."
 
 
 def data_setting(default: str = "checkerboard", help: str = "Distribution at t = 1.") -> Any:
@@ -25,7 +25,9 @@ def data_setting(default: str = "checkerboard", help: str = "Distribution at t =
     return setting(default, "Data set", kind="data", help=help)
 
 
-def path_setting(default: str = "ot", help: str = "How noise becomes data.", **more: Any) -> Any:
+def path_setting(
+    default: str = "ot", help: str = "The path from noise to data.", **more: Any
+) -> Any:
     """One probability path, as a spec of `flowviz.schedulers`."""
     return setting(default, "Path", kind="path", help=help, **more)
 

@@ -1,4 +1,4 @@
-"""Settings, targets and texts that the studies of sampling cost share."""
+"""Settings, targets and texts of the studies of sampling cost."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -48,7 +48,7 @@ CLAIMED = 0.6
 """NFE of conditional OT over that of VP diffusion in Lipman et al. 2022 (section 6.2, Fig. 7)."""
 
 Target = tuple[str, Callable[[SolverCurve], Reach | None]]
-"""What is to be reached, in words, and where a curve reaches it."""
+"""Label of each target, and the function that finds it on a curve."""
 
 
 def fields_setting(help: str) -> Any:
@@ -170,7 +170,7 @@ def curve_table(curves: Sequence[SolverCurve]) -> Columns:
             "rms": np.sqrt(curve.mse.ravel()),
             "lost": curve.lost.ravel(),
         }
-        for name in measures:  # a metric that says nothing of a data set is NaN there
+        for name in measures:  # a metric that does not apply to a data set is NaN
             known = name in curve.values
             rows[name] = curve.values[name].ravel() if known else np.nan
             rows[f"{name}-floor"] = np.tile(curve.floor[name], points) if known else np.nan

@@ -28,7 +28,7 @@ class FlowsConfig(Config):
     data: str = data_setting("8gaussians")
     own: str = own_setting(
         help="Your own schedule next to OT and VP: with the network that you trained on it for "
-        "this data set (page *Train*), or else with its exact field; the label says which."
+        "this data set (page *Train*), or else with its exact field; see the label."
     )
     fields: tuple[str, ...] = setting(
         (),
@@ -48,7 +48,7 @@ class ComparedFlow:
         label: its name in legends.
         short: its name above a panel.
         path: spec of its path.
-        style: number that selects symbol and dash; it tells flows of one path apart.
+        style: number that selects symbol and dash; it distinguishes flows on one path.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What the studies of training share: settings, the training of an entrant, its line."""
+"""Settings, trainings and lines of the studies of training."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Settings that the studies of theorem 2 share."""
+"""Settings of the studies of theorem 2."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class NetworkConfig(Config):
 
     data: str = data_setting(help="Distribution of the data points x₁.")
     paths: tuple[str, ...] = paths_setting(
-        help="The conditional loss has a minimum of its own on each path.", max_chosen=3
+        help="Each path has its own minimum of the conditional loss.", max_chosen=3
     )
     network: str = setting(
         NEW,

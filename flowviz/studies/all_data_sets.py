@@ -92,7 +92,7 @@ def compute(
         fields = [exact_name(each, path) for each in sets for path in ("ot", "vp", config.own)]
     else:
         fields = [name for pair in preferred(*sets) for name in pair]
-    asked = curve_configs(
+    wanted = curve_configs(
         fields,
         (config.method,),
         measure=config.measure,
@@ -103,9 +103,9 @@ def compute(
         seeds=config.seeds,
     )
     known, found = 0, ()
-    for found in curves_so_far(asked, progress):
+    for found in curves_so_far(wanted, progress):
         result = AllDataSetsResult(curves=found)
-        if len(result.pairs(config.measure)) > known or len(found) == len(asked):
+        if len(result.pairs(config.measure)) > known or len(found) == len(wanted):
             known = len(result.pairs(config.measure))
             yield result
     if found and not known:
@@ -270,7 +270,7 @@ def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | N
 def _at_equal_nfe(
     config: AllDataSetsConfig, pairs: Sequence[tuple[SolverCurve, SolverCurve]]
 ) -> Finding:
-    """On how many data sets OT is better at the smallest and at the largest budget."""
+    """The number of data sets with better OT at the smallest and at the largest budget."""
     nfe, texts, numbers = pairs[0][0].cost, [], {}
     label = METRICS[config.measure].label
     for p in dict.fromkeys((0, len(nfe) - 1)):

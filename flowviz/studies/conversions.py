@@ -176,15 +176,15 @@ def say(config: ConversionsConfig, result: ConversionResult) -> list[Finding]:
         )
     ]
     ends = {"at t = 0": result.factors[:, 0], "near t = 1": result.factors[:, -1]}
-    told = []
+    parts = []
     for where, values in ends.items():
         large = [
             f"{SYMBOLS[f.source]} → {SYMBOLS[f.to]}"
             for f, value in zip(FACTORS, values, strict=True)
             if not abs(value) < LARGE
         ]
-        told.append(f"{where} {', '.join(large) if large else 'none'}")
-    found.append(Finding(lead="Factors of 100 or more (▲)", text=f"{'; '.join(told)}."))
+        parts.append(f"{where} {', '.join(large) if large else 'none'}")
+    found.append(Finding(lead="Factors of 100 or more (▲)", text=f"{'; '.join(parts)}."))
     if config.field != EXACT:
         errors = ", ".join(f"{name} {value:.3g}" for name, value in result.error.items())
         found.append(

@@ -81,11 +81,11 @@ def compute(
 ) -> Iterator[CoupledFlowResult]:
     """Solves one flow after the other, those of the panels first; yields after each."""
     progress = progress or Progress()
-    asked = list(dict.fromkeys((*config.panels, *config.sizes)))
+    wanted = list(dict.fromkeys((*config.panels, *config.sizes)))
     flows: dict[int, MarginalResult] = {}
-    for batch in asked:
+    for batch in wanted:
         name = "reflow" if batch == REFLOW else f"minibatches of {batch:,} pairs"
-        progress.report(len(flows) / len(asked), name)
+        progress.report(len(flows) / len(wanted), name)
         piece = MarginalConfig(data=config.data, batch=batch, seed=config.seed, path=config.path)
         flows[batch] = progress.cached(compute_marginal, piece)
         yield CoupledFlowResult(flows=dict(flows))

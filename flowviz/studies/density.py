@@ -1,4 +1,4 @@
-"""Is the density of a flow the exact one? By the change of variables, at one time or over time."""
+"""The density of a flow by the change of variables, compared with the exact one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def compute(
     """Follows the cells of the grid back from each time; yields after each.
 
     Raises:
-        ValueError: a solve failed; the message says where and what to do.
+        ValueError: a solve failed; the message has the time and advice.
     """
     progress, live = progress or Progress(), (field or {}).get(config.field)
     times = TIMES if config.over_time else (config.t,)
@@ -65,7 +65,7 @@ def compute(
 def draw(
     config: DensitiesConfig, result: DensitiesResult, *, dark: bool = False
 ) -> list[NamedFigure]:
-    """The density of the flow beside, or above, the exact one."""
+    """The density of the flow next to or above the exact one."""
     return [_strip(config, result, dark) if config.over_time else _pair(config, result, dark)]
 
 
@@ -122,7 +122,7 @@ def table(config: DensitiesConfig, result: DensitiesResult) -> Columns:
 
 
 def say(config: DensitiesConfig, result: DensitiesResult) -> list[Finding]:
-    """How far the density is from the exact one, and what it integrates to."""
+    """The KL divergence from the exact density, and the integral of the density."""
     last, found = result.densities[-1], []
     share = TIMES[len(result.densities) - 1] if config.over_time else config.t
     # Between a density and a blurred estimate it would be the KL of the blur.

@@ -1,4 +1,4 @@
-"""Which density does a learned field make over time? By the change of variables, on two paths."""
+"""The densities of learned fields over time, by the change of variables, on two paths."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -48,7 +48,7 @@ class DensityEvolutionConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DensityEvolutionResult:
-    """One evolution for each path that is computed; names of the fields beside them."""
+    """One evolution for each computed path, and the names of the fields."""
 
     paths: tuple[str, ...]
     evolutions: tuple[DensityEvolution, ...] = field(default=())
@@ -141,7 +141,7 @@ def say(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> list[
         Finding(
             text=f"By the change of variables on {config.cells} × {config.cells} cells at "
             f"{config.times} times, "
-            "with the midpoint method and NFE 40, whichever solver moves the particles; "
+            "with the midpoint method and NFE 40, independent of the solver of the particles; "
             "interpolated in between, on the color scale of the exact density.",
             numbers={"times": config.times},
             detail=True,

@@ -1,4 +1,4 @@
-"""Better with unlimited compute? Where the exact flows of all paths carry the same noise."""
+"""Better with unlimited compute? The ends of the exact flows of all paths from the same noise."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class EndpointsConfig(Config):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EndpointsResult:
-    """Where the exact flows of the P paths computed so far end, with K numbers of steps.
+    """Ends of the exact flows of the P paths computed so far, with K numbers of steps.
 
     Attributes:
         paths: specs of the paths, P; conditional OT is the first.
@@ -175,7 +175,7 @@ def table(config: EndpointsConfig, result: EndpointsResult) -> Columns:
 
 
 def say(config: EndpointsConfig, result: EndpointsResult) -> list[Finding]:
-    """Which paths carry the same noise to the same data, and why others do not."""
+    """The paths with the same ends, and the reasons of the others."""
     first, *others = result.paths
     off = dict(zip(result.paths, result.floor, strict=True))
     same = [first, *(spec for spec in others if off[spec] < AGREE)]

@@ -19,7 +19,7 @@ WIDTH_PIXELS = 900
 """Default width of an exported figure."""
 
 PIXELS_PER_MM = 96 / 25.4
-"""CSS pixels per millimetre, by which PDF and SVG have their printed size."""
+"""CSS pixels per millimetre, the scale of printed PDF and SVG files."""
 
 PNG_SCALE = 3
 """Image pixels per CSS pixel of a PNG file, about 290 per inch."""

@@ -229,7 +229,7 @@ def draw(config: Figure4Config, result: Figure4Result, *, dark: bool = False) ->
 
 
 def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False) -> go.Figure:
-    """The sheet as a Plotly figure with a width of its own, for page and print."""
+    """The sheet as a Plotly figure with a fixed width, for page and print."""
     kind = (
         f"{config.samples:,} samples"
         if config.densities == "histograms"

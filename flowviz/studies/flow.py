@@ -1,4 +1,4 @@
-"""How does noise become data? Two paths from the same noise, at every time between 0 and 1."""
+"""Two paths from the same noise to data, at every time between 0 and 1."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ NO_NETWORK = "none"
 """Value of a network setting: use the exact field."""
 
 SHOWN_TRAJECTORIES = 120
-"""Trajectories in a figure; more would hide one another."""
+"""Number of trajectories in a figure."""
 
 STRIP_TIMES = np.linspace(0, 1, 10)
 """The ten times of a film strip, as in Fig. 4 of Lipman et al. 2022."""
@@ -47,7 +47,7 @@ STRIP_TIMES = np.linspace(0, 1, 10)
 STRIP_PARTICLES = 600
 
 LATE = 0.05
-"""Difference of two half-way times from which one flow is called late."""
+"""Smallest difference of two half-way times at which one flow is called late."""
 
 PICTURES = {
     "moment": "One time",
@@ -83,14 +83,14 @@ class CompareConfig(Config):
         "ODE solver",
         slug="solver",
         choices=METHODS,
-        help="How the particles follow the field.",
+        help="The method that solves the ODE of the particles.",
     )
     nfe: int = setting(
         DEFAULT.nfe,
         "NFE",
         bounds=(1, 10_000),
         help="Number of function evaluations (NFE): how often the solver computes the velocity, "
-        "hence the cost of a sample. Adaptive solvers ignore it.",
+        "which is the cost of a sample. Adaptive solvers ignore it.",
     )
     tol: float = setting(
         DEFAULT.tol,
@@ -107,7 +107,10 @@ class CompareConfig(Config):
     mode: str = setting(
         "smooth",
         "Particles",
-        choices={"smooth": "between the steps, too", "steps": "at the solver's steps only"},
+        choices={
+            "smooth": "interpolated between the steps",
+            "steps": "at the solver's steps only",
+        },
         display=True,
         help="Whether particles are drawn at time t or at the last step before it.",
     )
@@ -170,7 +173,7 @@ def compute(
     """Solves both flows in parallel.
 
     Raises:
-        ValueError: a solve failed; the message says where and what to do.
+        ValueError: a solve failed; the message has the time and advice.
     """
     progress = progress or Progress()
     chosen = ((config.left, config.left_network), (config.right, config.right_network))
@@ -338,7 +341,7 @@ def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> Nam
     return NamedFigure(
         name="difference",
         title=f"learned minus exact at t = {config.t:.2f}",
-        alt="Where the learned velocity differs from the exact one, and by how much.",
+        alt="Difference of the learned velocity from the exact one over the plane.",
         figure=plane.difference(panels, t=config.t, dark=dark),
         squares=2 if len(learned) == 2 else 0,
         columns=stacked(
@@ -435,12 +438,12 @@ def _errors(config: CompareConfig, result: CompareResult) -> list[Finding]:
     }
     if not rms:
         return []
-    told = " and ".join(f"{value:.3g} on {label}" for label, value in rms.items())
+    values = " and ".join(f"{value:.3g} on {label}" for label, value in rms.items())
     return [
         Finding(
-            text=f"Root mean square error of the velocity under the density of the path: {told}. "
+            text=f"RMS error of the velocity under the density of the path: {values}. "
             f"Blank areas have less than {REACHED:.0%} of the largest density: no training point "
-            "lies there, so errors there do no harm.",
+            "lies there, so that errors there have no effect.",
             numbers=rms,
             detail=True,
         )

@@ -65,10 +65,10 @@ def compute(
     found: list[list[GradientResult]] = [[] for _ in config.paths]
     for k in range(config.seeds):
         for p, (path, name) in enumerate(zip(config.paths, names, strict=True)):
-            asked = GradientConfig(
+            wanted = GradientConfig(
                 data=config.data, path=path, field=name, pairs=config.pairs, seed=config.seed + k
             )
-            pool = progress.cached(compute_gradients, asked, field=(field or {}).get(name))
+            pool = progress.cached(compute_gradients, wanted, field=(field or {}).get(name))
             found[p].append(pool)
             done = (k * len(names) + p + 1) / (config.seeds * len(names))
             progress.report(done, f"pool {k + 1} of {config.seeds}")

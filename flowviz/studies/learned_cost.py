@@ -89,9 +89,9 @@ def compute(
     deviations = []
     for flow in flows:
         progress.report(0, f"straightness, {flow.label}")
-        asked = StraightnessConfig(data=config.data, field=flow.name)
-        deviations.append(progress.cached(compute_straightness, asked).deviation)
-    asked = curve_configs(
+        wanted = StraightnessConfig(data=config.data, field=flow.name)
+        deviations.append(progress.cached(compute_straightness, wanted).deviation)
+    wanted = curve_configs(
         [flow.name for flow in flows],
         (config.method,),
         measure=config.measure,
@@ -100,7 +100,7 @@ def compute(
         seed=config.seed,
         seeds=config.seeds,
     )
-    for found in curves_so_far(asked, progress):
+    for found in curves_so_far(wanted, progress):
         yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=found)
 
 

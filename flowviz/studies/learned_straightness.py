@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 EXACT_SHARE = 8
-"""Exact fields are measured on this many times fewer points, each of which costs more."""
+"""Factor by which exact fields are measured on fewer points, since each costs more."""
 
 SEEDS = {
     "8gaussians": ((0.467, 0.461, 0.436), (0.161, 0.141, 0.145)),
@@ -61,14 +61,14 @@ class LearnedStraightnessConfig(FlowsConfig):
         "Particles",
         bounds=(2, 10_000),
         advanced=True,
-        help="Number of particles by which S is measured.",
+        help="Number of particles for S.",
     )
     draws: int = setting(
         StraightnessConfig.draws,
         "Data points of the bound",
         bounds=(2, 1_000_000),
         advanced=True,
-        help="Number of data points by which the bound of a learned path is measured.",
+        help="Number of data points for the bound of a learned path.",
     )
     points: int = setting(
         2_000,
@@ -122,11 +122,11 @@ def compute(
     likelihood: list[FlowLikelihood | None] = []
     for k, flow in enumerate(flows, start=1):
         progress.report((k - 1) / len(flows), flow.label)
-        asked = StraightnessConfig(
+        wanted = StraightnessConfig(
             data=config.data, field=flow.name, n=config.particles, draws=config.draws
         )
         straightness.append(
-            progress.cached(compute_straightness, asked, field=live.get(flow.name))
+            progress.cached(compute_straightness, wanted, field=live.get(flow.name))
         )
         likelihood.append(_likelihood(config, flow, live, progress))
         yield LearnedStraightnessResult(
@@ -148,13 +148,13 @@ def _likelihood(
         known = checkpoints.read_card(name).quality.get("likelihood") or {}
         if known.get("n", 0) >= config.points:
             return FlowLikelihood(nll=known["nll"], kl=known["kl"], error=known["error"])
-    asked = LikelihoodConfig(
+    wanted = LikelihoodConfig(
         data=config.data,
         path=flow.path,
         field=EXACT if flow.exact else name,
         n=config.points // EXACT_SHARE if flow.exact else config.points,
     )
-    found = progress.cached(compute_likelihood, asked, field=live.get(flow.name))
+    found = progress.cached(compute_likelihood, wanted, field=live.get(flow.name))
     return FlowLikelihood(nll=found.nll, kl=found.kl, error=found.error)
 
 

@@ -69,8 +69,10 @@ def compute(
     data, found = data_points(config.data), []
     for flow in flows:
         progress.report(len(found) / len(flows), flow.label)
-        asked = TrajectoriesConfig(data=config.data, field=flow.name, n=config.n, seed=config.seed)
-        found.append(progress.cached(compute_trajectories, asked, field=live.get(flow.name)))
+        wanted = TrajectoriesConfig(
+            data=config.data, field=flow.name, n=config.n, seed=config.seed
+        )
+        found.append(progress.cached(compute_trajectories, wanted, field=live.get(flow.name)))
         yield LearnedTrajectoriesResult(
             data=data, flows=tuple(flows[: len(found)]), trajectories=tuple(found)
         )

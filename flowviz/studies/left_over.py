@@ -42,7 +42,7 @@ from flowviz.studies.study import (
 __all__ = ["STUDY", "LeftOver", "LeftOverConfig", "LeftOverResult"]
 
 FLOW = "flow matching"
-"""The label of the objective of which OT and VP are compared."""
+"""The label of the objective for the comparison of OT and VP."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,10 +49,10 @@ def compute(
     targets: list[TargetResult] = []
     for path, name in zip(config.paths, network_names(config), strict=True):
         targets.append(progress.cached(compute_target, TargetConfig(data=config.data, path=path)))
-        asked = GapConfig(
+        wanted = GapConfig(
             data=config.data, path=path, field=name, pairs=config.pairs, seed=config.seed
         )
-        gaps.append(progress.cached(compute_gaps, asked, field=(field or {}).get(name)))
+        gaps.append(progress.cached(compute_gaps, wanted, field=(field or {}).get(name)))
         progress.report(len(gaps) / len(config.paths), scheduler(path).label)
         yield LossesResult(gaps=tuple(gaps), targets=tuple(targets))
 

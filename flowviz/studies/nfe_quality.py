@@ -85,11 +85,11 @@ def compute(
     """Computes the curves in parallel; yields after each.
 
     Raises:
-        ValueError: a field leads to another data set, or the metric says nothing of this one.
+        ValueError: a field leads to another data set, or the metric does not apply to this one.
     """
     progress = progress or Progress()
     curves: tuple[SolverCurve, ...] = ()
-    asked = curve_configs(
+    wanted = curve_configs(
         config.fields or preferred(config.data)[0],
         config.methods,
         measure=config.measure,
@@ -100,13 +100,13 @@ def compute(
         seed=config.seed,
         seeds=config.seeds,
     )
-    for curves in curves_so_far(asked, progress):
+    for curves in curves_so_far(wanted, progress):
         _check(config, curves[0])
         yield NfeQualityResult(curves=curves)
     fixed = [pair for pair in ot_and_vp(curves) if not METHODS[pair[0].config.method].adaptive]
     if config.grid != "uniform" and fixed:
-        asked = [replace(each.config, grid="uniform") for each in fixed[0]]
-        *_, uniform = curves_so_far(asked, progress)
+        wanted = [replace(each.config, grid="uniform") for each in fixed[0]]
+        *_, uniform = curves_so_far(wanted, progress)
         yield NfeQualityResult(curves=curves, uniform=uniform)
 
 

@@ -1,4 +1,4 @@
-"""Which noise is paired with which data, and where do the segments between them cross?"""
+"""The pairs of each coupling, and the crossings of the segments between them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -106,7 +106,7 @@ def compute(
     """Computes the three panels one after the other; yields after each.
 
     Raises:
-        ValueError: a solve failed; the message says where and what to do.
+        ValueError: a solve failed; the message has the time and advice.
     """
     progress, live, path, name = progress or Progress(), field or {}, config.path, EXACT
     if config.field != EXACT:

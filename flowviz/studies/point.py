@@ -64,7 +64,7 @@ def compute(
     """Follows the point, then all cells of the grid.
 
     Raises:
-        ValueError: a solve failed; the message says where and what to do.
+        ValueError: a solve failed; the message has the time and advice.
     """
     progress, live = progress or Progress(), (field or {}).get(config.field)
     piece = PointConfig(**config.piece(), x=config.x, y=config.y)

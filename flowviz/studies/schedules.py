@@ -1,4 +1,4 @@
-"""When does signal take over from noise? The coefficients of each path over time."""
+"""The coefficients of signal and noise of each path over time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from flowviz.studies.study import (
 __all__ = ["STUDY", "SchedulesConfig"]
 
 ROUND = 1e-6
-"""Deviation of alpha^2 + sigma^2 from 1 below which a path keeps to the unit circle."""
+"""Deviation of alpha^2 + sigma^2 from 1 that counts as none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class SchedulesConfig(Config):
     axis: str = setting(
         "t",
         "Horizontal axis",
-        choices={"t": "time t", "log-snr": "log-SNR, a time that all paths share"},
+        choices={"t": "time t", "log-snr": "log-SNR, the same for all paths"},
         help="Over log-SNR the choice of time drops out of a path: VP and the trigonometric path "
         "become one curve.",
         display=True,

@@ -86,7 +86,7 @@ def table(config: SdeNoiseConfig, result: SdeNoiseResult) -> Columns:
 
 
 def say(config: SdeNoiseConfig, result: SdeNoiseResult) -> list[Finding]:
-    """When each path gets most of its noise; the formula."""
+    """The time of the largest noise on each path, and the formula."""
     found = []
     for path, each in zip(config.paths, result.curves, strict=True):
         weight = np.cumsum(each.g**2)

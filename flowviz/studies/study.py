@@ -1,4 +1,4 @@
-"""What a study is: a question with its settings, its numbers, its figures, its table, its words.
+"""The class of studies: a question with settings, results, figures, a table and findings.
 
 A page, the command line, a notebook and an export show a study by the same object, so that they
 show the same thing. A study knows no front end: numbers are NumPy arrays, figures are Plotly's.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     LiveFields: TypeAlias = Mapping[str, LearnedField]
     """Fields without a file, such as one just trained, by the name that a config gives them."""
-else:  # the import of a study's module must not import PyTorch for an annotation
+else:  # importing a study must not import PyTorch
     LiveFields: TypeAlias = Mapping
 
 __all__ = [
@@ -75,10 +75,10 @@ class NamedFigure:
     Attributes:
         name: letters, digits and hyphens; unique among the figures of the study.
         title: what the figure shows, in a few words.
-        alt: what one sees, in one sentence, for screen readers.
+        alt: description in one sentence, for screen readers.
         figure: the Plotly figure, in the theme of `flowviz.figures.theme`.
         squares: number of square panels side by side, so that the height follows the width; 0 for
-            a figure with a height of its own.
+            a figure with its own height.
         half: whether it may share a row with the next figure.
         columns: the numbers behind this figure; None for the table of the study.
     """
@@ -94,7 +94,7 @@ class NamedFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A small table to read, in contrast to the table of all numbers.
+    """A small table for the page, in addition to the table of all numbers.
 
     Attributes:
         title: what it compares, in one line.
@@ -109,7 +109,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A question that can be computed, drawn, tabulated and put into words.
+    """A question with functions that compute, draw, tabulate and describe the result.
 
     `draw`, `table`, `say` and `summarise` depend on the config and the result alone.
 
@@ -147,7 +147,7 @@ class Study:
         """The complete result of a config.
 
         Raises:
-            ValueError: the config asks for something that does not exist or that diverges.
+            ValueError: the config names something that does not exist, or a solve diverges.
             Stopped: a stop was requested through `progress`.
         """
         *_, result = self.compute(config, field=field, progress=progress)

@@ -90,9 +90,9 @@ def compute(
     coupled: list[list[CouplingResult]] = [[] for _ in config.paths]
     yield VarianceResult(exact=exact, coupled=tuple(map(tuple, coupled)))
     shared = {name: getattr(config, name) for name in ("data", "pairs", "nodes", "seed")}
-    asked = list(product(BATCHES, range(len(config.paths))))
-    for done, (batch, p) in enumerate(asked):
-        progress.report(done / len(asked), f"minibatches of {batch} pairs")
+    wanted = list(product(BATCHES, range(len(config.paths))))
+    for done, (batch, p) in enumerate(wanted):
+        progress.report(done / len(wanted), f"minibatches of {batch} pairs")
         piece = CouplingConfig(path=config.paths[p], batch=batch, **shared)
         coupled[p].append(progress.cached(compute_coupling, piece))
         if p == len(config.paths) - 1:

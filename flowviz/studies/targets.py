@@ -1,4 +1,4 @@
-"""What does each objective ask of a network? Size and noise of the regression targets.
+"""Size and noise of the regression targets of each objective.
 
 No training is needed: the exact posterior means give the best possible prediction.
 """
@@ -136,7 +136,7 @@ def say(config: TargetsConfig, result: TargetsResult) -> list[Finding]:
 
 STUDY = Study(
     name="targets",
-    title="What each objective asks of a network",
+    title="The regression target of each objective",
     config=TargetsConfig,
     compute=compute,
     draw=draw,

@@ -108,7 +108,7 @@ def sides(page: Comparison) -> CompareResult | None:
     """Both flows; None while they are being computed and the page shows the progress.
 
     Raises:
-        ValueError: a solve failed; the message says where and what to do.
+        ValueError: a solve failed; the message has the time and advice.
     """
     config = page.config.computed()
     return work.result_of(

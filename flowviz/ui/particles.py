@@ -77,7 +77,7 @@ def result(page: Page) -> ParticlesStudyResult | None:
     """All three panels; None while they are being computed and the page shows the progress.
 
     Raises:
-        ValueError: a solve failed; the message says where and what to do.
+        ValueError: a solve failed; the message has the time and advice.
     """
     return work.result_of(
         "particles",
