@@ -96,7 +96,7 @@ def write_text(path: str | Path, content: str) -> None:
 
 
 def write_array(path: str | Path, array: "NDArray") -> None:
-    """Writes `array` to `path` in NumPy's .npy format in one step, whatever the suffix."""
+    """Writes `array` to `path` in NumPy's .npy format in one step, for any suffix."""
     import numpy as np  # here, so that commands answer --help without it
 
     with replacing(path) as draft, draft.open("wb") as file:

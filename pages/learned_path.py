@@ -53,7 +53,7 @@ try:
             "term, the sines of time in $m$ and $s$ and the difference quotient in the penalty "
             "are ours. That this is the authors' penalty (NFDM-OT) is from memory, not checked "
             "against their text. A learned path is not of the form $\\alpha_t x_1 + \\sigma_t "
-            "x_0$, so that even its perfect flow need not carry a particle to the same end as the "
+            "x_0$, so that even its exact flow may move a particle to another end than the "
             "other paths. Whether straightness helps with unlimited compute is a question of the "
             "authors of the study, not of Bartosh et al."
         )

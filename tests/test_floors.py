@@ -1,4 +1,4 @@
-"""The plan of the house: a room imports from floors below; only ui/ knows Streamlit."""
+"""The layers of the package: it imports from floors below; only ui/ imports Streamlit."""
 
 import ast
 import sys

@@ -13,7 +13,7 @@ from flowviz.solvers import METHODS
 __all__ = ["AdaptiveConfig", "AdaptiveSolve", "compute_adaptive"]
 
 SHOWN = 12
-"""Number of particles whose trajectories are kept."""
+"""Number of stored trajectories."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ PAIRS = 2 * ALL
 """Number of pairs from which the cost and the field of a coupling are computed."""
 
 SPREAD = 256
-"""Number of pairs of the largest minibatches whose spread gives the error of a cost."""
+"""Largest number of pairs of a minibatch in the error of a cost."""
 
 STD = 0.15
 """Standard deviation of the Gaussian around the state of each pair."""
@@ -290,7 +290,7 @@ def compute_marginal(config: MarginalConfig) -> MarginalResult:
     """The marginal flow of a coupling's exact field, from the noise of `pair_samples`."""
     path = AffinePath(scheduler(config.path))
     x_0 = noise(PROBES, config.seed).double()
-    # Not the pairs of the particles: each particle would meet its own pair again.
+    # Other pairs than the particles', which the field would otherwise be fitted to.
     pairs = _pairs(config.data, config.batch, PAIRS, config.seed, "field-")
     if config.batch == 1:
         field = exact_field(path, dataset(config.data).distribution)

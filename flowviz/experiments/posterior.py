@@ -453,7 +453,7 @@ def compute_conversions(
 
 
 def _factor_times(t_max: float) -> Tensor:
-    """Times from 0 to t_max, close together near both ends, where factors are steep."""
+    """Times from 0 to t_max, denser near both ends, where factors are steep."""
     near = torch.logspace(-4, -2, 41, dtype=torch.float64)
     middle = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
     ends = torch.tensor([0.0, t_max], dtype=torch.float64)

@@ -433,8 +433,8 @@ class Lattice:
         along_x, along_y = _floored((rows - top_x).exp()), _floored((columns - top_y).exp())
         share_x, share_y = along_x * (weights @ along_y), along_y * (weights.T @ along_x)
         mass = share_x.sum(0)
-        # Far from the data both axes may favour intervals that meet in an empty cell, and what
-        # remains may underflow. Those points are summed over the cells in logarithms.
+        # Far from the data the largest factors of both axes may belong to an empty cell, and the
+        # rest may underflow. Those points are summed over the cells in logarithms.
         lost = mass < LOST
         if not lost.any():
             return top_x + top_y + mass.log(), torch.cat([share_x, share_y]) / mass

@@ -215,7 +215,7 @@ def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
 
 
 def say(config: CouplingsConfig, result: CouplingsResult) -> list[Finding]:
-    """How much straighter each coupling makes the flow, and what that gains."""
+    """The straightness of each coupling's flow, and its effect on samples."""
     found = []
     if len(result.outcomes) < len(ENTRANTS):
         found.append(

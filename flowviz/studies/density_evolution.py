@@ -125,7 +125,7 @@ def table(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> Col
 
 
 def say(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> list[Finding]:
-    """How far the learned density is from the exact one at time t."""
+    """The KL divergence of the learned density from the exact one at time t."""
     found = []
     for path, each in zip(result.paths, result.evolutions, strict=True):
         kl, mass = (float(at_time(each.times, v, config.t)) for v in (each.kl, each.mass))

@@ -208,7 +208,7 @@ def say(config: EndpointsConfig, result: EndpointsResult) -> list[Finding]:
 
 
 def _apart(config: EndpointsConfig, result: EndpointsResult, spec: str) -> Finding:
-    """That a path ends elsewhere, and what is known of the reason."""
+    """The difference of the ends of a path, and its reason if known."""
     place = result.paths.index(spec)
     off, first = float(result.floor[place]), float(result.first_ratio[place])
     if not np.isfinite(off):

@@ -115,7 +115,7 @@ class CompareConfig(Config):
         help="Whether particles are drawn at time t or at the last step before it.",
     )
     picture: str = setting(
-        "moment", "Figure", slug="figure", choices=PICTURES, display=True, help="What to draw."
+        "moment", "Figure", slug="figure", choices=PICTURES, display=True, help="Figure to draw."
     )
 
     def flow(self, path: str, name: str) -> FlowConfig:
@@ -373,7 +373,7 @@ def table(config: CompareConfig, result: CompareResult) -> Columns:
 
 
 def say(config: CompareConfig, result: CompareResult) -> list[Finding]:
-    """When each side reaches the data, how near it ends, and how far apart the two sides end."""
+    """The half-way time and final quality of each side, and the distance of the two ends."""
     left, right = result.sides
     found = [*_timing(result.sides)]
     ends = [side.flow.end_quality for side in result.sides]

@@ -1,4 +1,4 @@
-"""How far is the density of a flow from the exact one at each time? By Monte Carlo."""
+"""The KL divergence of the density of a flow from the exact one over time, by Monte Carlo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

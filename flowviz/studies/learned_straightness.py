@@ -139,7 +139,7 @@ def compute(
 def _likelihood(
     config: LearnedStraightnessConfig, flow: ComparedFlow, live: LiveFields, progress: Progress
 ) -> FlowLikelihood | None:
-    """The likelihood of fresh data, from the card where it has one; None for a set of points."""
+    """The likelihood of new data, from the card if it has one; None for a set of points."""
     if isinstance(dataset(config.data).distribution, PointMasses):
         return None
     name = flow.name
@@ -227,7 +227,7 @@ def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResu
 
 
 def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> list[Finding]:
-    """Whether the learned path made the flow straighter than conditional OT, at which cost."""
+    """Whether the flow of a learned path is straighter than that of conditional OT."""
     base, deviations = result.flows[0], [each.deviation for each in result.straightness]
     best = straightest(result.flows, deviations)
     found = []

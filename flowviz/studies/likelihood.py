@@ -180,7 +180,7 @@ def summarise(config: LikelihoodsConfig, result: LikelihoodsResult) -> Summary:
 
 
 def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> list[Finding]:
-    """Which field is the likeliest, as far as the errors allow."""
+    """The field with the highest likelihood, within the errors."""
     best = result.best
     # The error of the best one's KL serves for the differences: all fields see the same data.
     near = [

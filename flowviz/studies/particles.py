@@ -31,7 +31,7 @@ __all__ = ["BUDGETS", "STUDY", "Particles", "ParticlesConfig", "ParticlesStudyRe
 DEFAULT = Piece()
 LEARNED = "learned"
 BUDGETS = (4, 6, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400)
-"""Even numbers, because the midpoint method takes two evaluations a step."""
+"""Even numbers, because the midpoint method needs two evaluations per step."""
 
 
 @dataclass(frozen=True, kw_only=True)

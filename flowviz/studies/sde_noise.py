@@ -1,4 +1,4 @@
-"""How much noise does the SDE of a path add, and when?"""
+"""The noise of the SDE of a path over time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

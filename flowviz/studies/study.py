@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flowviz.fields import LearnedField
 
     LiveFields: TypeAlias = Mapping[str, LearnedField]
-    """Fields without a file, such as one just trained, by the name that a config gives them."""
+    """Fields without a file, such as newly trained ones, by their names in configs."""
 else:  # importing a study must not import PyTorch
     LiveFields: TypeAlias = Mapping
 

@@ -198,7 +198,7 @@ def table(config: VarianceConfig, result: VarianceResult) -> Columns:
 
 
 def say(config: VarianceConfig, result: VarianceResult) -> list[Finding]:
-    """How far minibatch optimal transport lowers the variance, and how good the estimate is."""
+    """The decrease of the variance by minibatch optimal transport, and its error."""
     found = []
     for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True):
         text = (

@@ -122,7 +122,7 @@ def table(config: TransportConfig, result: TransportResult) -> Columns:
 
 
 def say(config: TransportConfig, result: TransportResult) -> list[Finding]:
-    """How far the cost falls, and between which values the optimal cost lies."""
+    """The decrease of the cost with the batch size, and bounds of the optimal cost."""
     costs, reflow, bound = result.costs, result.reflow, result.bound
     last = config.sizes[len(costs) - 1]
     found = []

@@ -130,7 +130,7 @@ def _upload(spec: str) -> str:
         key=_key("file"),
         max_upload_size=MAX_BYTES // 1_000_000,
         help=f"A table of two numeric columns with {COUNT[0]} to {COUNT[1]:,} rows, or a picture "
-        "whose dark pixels are sampled. It is moved and scaled into the frame.",
+        "whose dark pixels are sampled. It is shifted and scaled to the frame.",
     )
     if file is None:
         return spec
