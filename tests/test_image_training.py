@@ -461,7 +461,7 @@ def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
 def test_two_processes_at_one_run_are_kept_apart(tmp_path):
     first = train_in_folder(config(), tmp_path / "run", DIGITS, grid_every=0)
     next(first)
-    with pytest.raises(ValueError, match="Another process is at work"):
+    with pytest.raises(ValueError, match="Another process uses"):
         next(train_in_folder(config(), tmp_path / "run", DIGITS, grid_every=0, resume=True))
     next(first)
     first.close()
