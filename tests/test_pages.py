@@ -222,7 +222,7 @@ def test_compare_shows_what_was_trained_in_the_session_and_its_difference():
     app.query_params["right"] = "trig"
     app.run()
     assert not app.exception and not app.toast
-    assert "Root mean square" in text_of(app) and "on conditional OT" in text_of(app)
+    assert "RMS error of the velocity" in text_of(app) and "on conditional OT" in text_of(app)
     assert "set on trigonometric" in text_of(app), "the right side has no network"
 
 
