@@ -37,10 +37,11 @@ __all__ = [
 CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
 
-WITHIN = 0.25
-"""Largest change of a log-density in nats, when the step size changes, that counts as converged.
-With a second-order method its error is then about a third of that, or far less after a refinement.
-"""
+WITHIN = 0.1
+"""Largest estimated error of a log-density in nats that counts as converged."""
+
+MISS = 0.05
+"""Largest distance between a point and the forward solution from its noise."""
 
 FINER, ROUNDS = 4, 3
 """Points that have not converged are solved again in steps FINER times shorter, up to ROUNDS
@@ -74,8 +75,9 @@ class LogProb:
             an adaptive method, the most that a chunk took.
         error: (B,) nats, the standard error of Hutchinson's estimate from several probes, which is
             `log_prob`'s whole random error; None of the exact divergence or of a single probe.
-        numerical: (B,) nats, the estimated error of the steps: by how much the log-density changed
-            between the last two step sizes; None where it was not measured.
+        numerical: (B,) nats, the estimated error of the steps, from the change of the log-density
+            between the last two step sizes and the order of the method (Richardson); infinite
+            where the flow does not lead back to the point; None if it was not estimated.
         refined: the share of the points that needed shorter steps.
     """
 
@@ -254,13 +256,14 @@ def refined_log_prob(
 ) -> LogProb:
     """`log_prob` with an error estimate, in shorter steps where fixed ones have not converged.
 
-    Off the data a network's field is arbitrary and can be steep: long steps leap over the walls of
-    its flow and make up density. Hence every point is solved with the given steps and with steps
-    twice as long; those whose log-densities differ by more than WITHIN are solved again in shorter
-    steps until it changes by less. An adaptive method controls the error itself.
+    Off the data a field can be steep: long steps pass over the separatrices of its flow and give
+    density where there is none. Hence every point is solved with the given steps and with steps
+    twice as long, and forward again from its noise. Points with an estimated error above WITHIN,
+    and those that do not come back to within MISS, are solved again in shorter steps. An
+    adaptive method controls the error itself.
 
     Args:
-        least: points whose log-density is below this in both solves are not refined.
+        least: points whose log-density is below this are not refined (further).
         shared: the other arguments of `log_prob`.
 
     Raises:
@@ -277,14 +280,15 @@ def refined_log_prob(
     found = follow(x, grid=grid, probe=probe)
     log_density, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
     numerical = torch.full_like(log_density, math.inf)
-    before = torch.full_like(log_density, math.inf)
     if len(grid) > 2:
         with suppress(SolveError):  # long steps can diverge where the given ones do not
             doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
             before = follow(x, grid=doubled, probe=probe).log_prob
-            numerical = (log_density - before).abs()
-    seen = torch.maximum(log_density, before) > least
-    todo = (seen & ~(numerical <= WITHIN)).nonzero()[:, 0]
+            numerical = (log_density - before).abs() / (2**entry.order - 1)
+    seen = (~(log_density <= least)).nonzero()[:, 0]
+    back = partial(_returns, field, t_max=t_max, method=method, workers=shared.get("workers", 1))
+    numerical[seen[~back(x[seen], x_0[seen], grid)]] = math.inf
+    todo = seen[~(numerical[seen] <= WITHIN)]
     refined = len(todo) / len(x)
     for k in range(1, ROUNDS + 1):
         finer = _subdivided(grid, FINER**k)
@@ -292,12 +296,44 @@ def refined_log_prob(
             break
         own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
         again = follow(x[todo], grid=finer, probe=own)
-        numerical[todo] = (again.log_prob - log_density[todo]).abs()
+        change = (again.log_prob - log_density[todo]).abs()
+        numerical[todo] = change / (FINER**entry.order - 1)
         log_density[todo], x_0[todo] = again.log_prob, again.x_0
+        # A density that turned out to be below `least` no longer matters.
+        todo_seen = todo[~(again.log_prob <= least)]
+        numerical[todo_seen[~back(x[todo_seen], x_0[todo_seen], finer)]] = math.inf
         if error is not None:
             error[todo] = again.error
-        todo = todo[~(numerical[todo] <= WITHIN)]
+        todo = todo_seen[~(numerical[todo_seen] <= WITHIN)]
     return LogProb(log_density, x_0, found.nfe, error, numerical, refined)
+
+
+@torch.no_grad()
+def _returns(
+    field: Field,
+    x: Tensor,
+    x_0: Tensor,
+    grid: Tensor,
+    *,
+    t_max: float,
+    method: str,
+    workers: int,
+) -> Tensor:
+    """Whether the flow of noise x_0 (B, *) on a reversed grid ends at x (B, *), (B,) bool."""
+    if not len(x):
+        return torch.zeros(0, dtype=torch.bool)
+    ends = torch.tensor([0.0, t_max], dtype=torch.float64)
+    forward = partial(solve, field, times=ends, method=method, grid=grid.flip(0))
+
+    def end(part: Tensor) -> Tensor:
+        try:
+            return forward(part).states[-1]
+        except SolveError:
+            return torch.full_like(part, math.inf)
+
+    with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
+        found = torch.cat(list(pool.map(end, x_0.split(CHUNK))))
+    return (found - x).flatten(1).norm(dim=1) <= MISS
 
 
 def _subdivided(grid: Tensor, parts: int) -> Tensor:

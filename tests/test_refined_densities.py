@@ -26,7 +26,9 @@ def test_what_has_not_converged_is_refined_and_the_error_is_estimated():
     wrong = (found.log_prob - fine).abs()
     converged = ~found.unconverged
     assert wrong[converged].max() < WITHIN < (coarse - fine).abs().max()
-    assert (found.numerical[converged] <= WITHIN).all() and converged.double().mean() > 0.9
+    assert (found.numerical[converged] <= WITHIN).all()
+    # Where the flow contracts onto a shell, no forward solution returns to the point.
+    assert 0.2 < converged.double().mean() < 1
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 8])

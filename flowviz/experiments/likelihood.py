@@ -22,6 +22,7 @@ from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import (
     CHUNK,
+    MISS,
     draw_probes,
     log_prob,
     log_prob_along,
@@ -70,9 +71,6 @@ SURE = 0.25
 
 CLOCK = "edm"
 """The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
-
-MISS = 0.05
-"""A point must come back to within this when it is carried forth again from its noise."""
 
 SEEN = -10.0
 """Points of a grid with a lower log-density are not refined: they are not visible."""
