@@ -102,9 +102,9 @@ def solve(
     """Integrates dx/dt = field(t, x) for states x_0 (B, *) from times[0] to times[-1].
 
     Fixed-step methods take `steps` equal steps or those of `grid`. Adaptive methods choose steps
-    that all states share: in each step the estimated error of every state is at most
-    tol + tol |x| (root mean square over its entries). The flow can magnify these errors. Other
-    states in the batch can change the steps, hence a result by about its own error.
+    that all states share: in each step the estimated error, the root mean square over all states
+    and entries, is at most tol + tol |x|. A single state can have a larger error, and other states
+    in the batch change the steps, hence its result.
 
     Args:
         field: the velocity (t, x) -> (B, *), with t of shape () in float64.
@@ -242,7 +242,6 @@ def _adaptive(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, tol: 
         # Otherwise torchdiffeq oversteps the last time, where u_t need not exist.
         "step_t": leads[-1:],
         "dtype": times.dtype,
-        "norm": _largest_norm,
     }
     solver = entry.step.solver
     try:
@@ -270,15 +269,6 @@ def _adaptive(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, tol: 
         torch.cat([torch.stack(recorded.states), states[-1:]]),
         torch.stack(tried) if tried else times.new_empty((0, 2)),
     )
-
-
-def _largest_norm(errors: Tensor) -> Tensor:
-    """The root mean square of each state's entries, (B, *), and of these the largest, ().
-
-    With the mean over the batch, which is torchdiffeq's default, a state among many could miss
-    the tolerance by a factor of the root of their number.
-    """
-    return errors.reshape(len(errors), -1).square().mean(dim=1).max().sqrt()
 
 
 def _polygon(times: Tensor, grid: Tensor, states: Tensor) -> Tensor:

@@ -7,8 +7,6 @@ import pytest
 import torch
 from torchdiffeq import odeint
 
-from flowviz.datasets import dataset
-from flowviz.fields import exact_field
 from flowviz.methods import Method, Tableau
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
@@ -110,36 +108,6 @@ def test_a_new_method_is_one_row(monkeypatch, step):
     assert solution.nfe == 8 * step.evaluations
     close = {"rtol": 0.01} if isinstance(step, Tableau) else {"rtol": 1e-12}
     torch.testing.assert_close(solution.states[-1], math.e * x_0, atol=0, **close)
-
-
-def test_step_control_uses_the_worst_state():
-    """One state among 2,000 oscillates fast: it keeps the tolerance as it does alone."""
-
-    def field(t, x):
-        return torch.cos(x[:, 1:] * t) * x[:, 1:] * torch.tensor([1.0, 0.0], dtype=x.dtype)
-
-    rates = torch.full((2_000,), 0.5, dtype=torch.float64)
-    rates[7] = 60.0
-    x_0 = torch.stack([torch.zeros_like(rates), rates], dim=1)
-    tol = 1e-5
-    found = solve(field, x_0, ends(0, 1), "dopri5", tol=tol).states[-1]
-    alone = solve(field, x_0[7:8], ends(0, 1), "dopri5", tol=tol).states[-1]
-    error = (found[:, 0] - torch.sin(rates)).abs()
-    assert error.max() < 10 * tol and (alone[0, 0] - math.sin(60)).abs() < 10 * tol
-
-
-def test_adding_an_outlier_moves_others_by_about_the_tolerance():
-    """By about their own error: one of 300 starts where two basins meet, which magnifies it."""
-    path = AffinePath(SCHEDULERS["ot"]())
-    field = exact_field(path, dataset("checkerboard").distribution)
-    x_0 = torch.randn(300, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    more = torch.cat([x_0, torch.tensor([[40.0, -35.0]], dtype=torch.float64)])
-    tol = 1e-5
-    without, with_it = (
-        solve(field, x, path.clock(2), "dopri5", tol=tol).states[-1][:300] for x in (x_0, more)
-    )
-    moved = (without - with_it).norm(dim=1)
-    assert moved.quantile(0.99) < 20 * tol and moved.max() < 200 * tol
 
 
 @pytest.mark.parametrize("end", ENDS)
