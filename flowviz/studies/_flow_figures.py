@@ -1,0 +1,218 @@
+"""The figures of the study `flow`: one time, trajectories, a strip, quality, errors."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.experiments.evolution import at_time, last_step, nearest_time
+from flowviz.figures import curves, plane, theme
+from flowviz.studies._flow import CompareConfig, CompareResult, Side
+from flowviz.studies.study import Columns, NamedFigure, stacked
+
+__all__ = ["draw", "quality_columns"]
+
+SHOWN_TRAJECTORIES = 120
+"""Number of trajectories in a figure."""
+
+STRIP_TIMES = np.linspace(0, 1, 10)
+"""The ten times of a film strip, as in Fig. 4 of Lipman et al. 2022."""
+
+STRIP_PARTICLES = 600
+
+
+def draw(config: CompareConfig, result: CompareResult, *, dark: bool = False) -> list[NamedFigure]:
+    """The figure that the config chooses; "Learned − exact" needs a learned field."""
+    named = DRAWN[config.picture](config, result, dark)
+    return [] if named is None else [named]
+
+
+def _planes(result: CompareResult, dark: bool, **arrays: Sequence[Any]) -> list[plane.Plane]:
+    """A panel for each side with its own arrays."""
+    return [
+        plane.Plane(
+            title=side.label,
+            colour=theme.path_colour(side.path, dark=dark),
+            **{name: values[k] for name, values in arrays.items()},
+        )
+        for k, side in enumerate(result.sides)
+    ]
+
+
+def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+    sides, t = result.sides, config.t
+    grids = [result.density(k) for k in range(len(sides))]
+    particles = [_particles(config, side) for side in sides]
+    panels = _planes(
+        result,
+        dark,
+        xs=[axis for axis, _, _ in grids],
+        ys=[axis for axis, _, _ in grids],
+        density=[at_time(times, density, t) for _, times, density in grids],
+        positions=[_nodes(side.scene.arrow_axis) for side in sides],
+        velocities=[
+            at_time(side.scene.times, side.scene.velocity, t).reshape(-1, 2) for side in sides
+        ],
+        particles=particles,
+    )
+    kinds = ["exact" if each is None else "learned" for each in result.densities]
+    return NamedFigure(
+        name="moment",
+        title=f"the plane at t = {t:.2f}",
+        alt=f"Density ({' and '.join(dict.fromkeys(kinds))}), velocity field and particles at "
+        f"t = {t:.2f} of {sides[0].label}, left, and {sides[1].label}, right.",
+        figure=plane.snapshot(panels, t=t, dark=dark),
+        squares=2,
+        columns=stacked(
+            [
+                {"path": side.path, "particle": np.arange(len(points))} | _xy(points)
+                for side, points in zip(sides, particles, strict=True)
+            ]
+        ),
+    )
+
+
+def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+    sides = result.sides
+    states = [side.flow.step_states[:, :SHOWN_TRAJECTORIES] for side in sides]
+    panels = _planes(
+        result,
+        dark,
+        xs=[side.scene.axis for side in sides],
+        ys=[side.scene.axis for side in sides],
+        density=[side.scene.density[-1] for side in sides],
+        states=states,
+    )
+    return NamedFigure(
+        name="ways",
+        title="trajectories",
+        alt=f"Trajectories of {SHOWN_TRAJECTORIES} particles from noise to data, at the steps of "
+        "the solver.",
+        figure=plane.trajectories(panels, dark=dark),
+        squares=2,
+        columns=stacked(
+            [
+                _over_time(side.path, side.flow.step_times, each)
+                for side, each in zip(sides, states, strict=True)
+            ]
+        ),
+    )
+
+
+def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+    frames = [
+        np.stack([at_time(side.flow.times, side.flow.states, t) for t in STRIP_TIMES])[
+            :, :STRIP_PARTICLES
+        ]
+        for side in result.sides
+    ]
+    return NamedFigure(
+        name="strip",
+        title="film strip",
+        alt="Ten times from noise to data in a row, one row for each path.",
+        figure=plane.film_strip(_planes(result, dark), frames, STRIP_TIMES, dark=dark),
+        columns=stacked(
+            [
+                _over_time(side.path, STRIP_TIMES, each)
+                for side, each in zip(result.sides, frames, strict=True)
+            ]
+        ),
+    )
+
+
+def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+    lines = [
+        curves.Curve(
+            label=side.label,
+            colour=theme.path_colour(side.path, dark=dark),
+            x=side.flow.times,
+            y=side.flow.quality,
+            floor=side.flow.quality_floor,
+        )
+        for side in result.sides
+    ]
+    return NamedFigure(
+        name="quality",
+        title="quality over time",
+        alt="Sliced 2-Wasserstein distance of the particles to data over time for both paths; the "
+        "dotted line is the distance between two random samples of the data.",
+        figure=curves.quality(lines, t=config.t, metric="sliced W₂ to data", dark=dark),
+        columns=quality_columns(result),
+    )
+
+
+def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure | None:
+    learned = [side for side in result.sides if side.scene.difference is not None]
+    if not learned:
+        return None
+    errors = [
+        np.where(
+            nearest_time(side.scene.times, side.scene.reached, config.t),
+            at_time(side.scene.times, side.scene.difference, config.t),
+            np.nan,
+        )
+        for side in learned
+    ]
+    axes = [side.scene.difference_axis for side in learned]
+    shown = replace(result, sides=tuple(learned))
+    panels = _planes(shown, dark, xs=axes, ys=axes, density=errors)
+    return NamedFigure(
+        name="difference",
+        title=f"learned minus exact at t = {config.t:.2f}",
+        alt="Difference of the learned velocity from the exact one over the plane.",
+        figure=plane.difference(panels, t=config.t, dark=dark),
+        squares=2 if len(learned) == 2 else 0,
+        columns=stacked(
+            [
+                {"path": side.path} | _xy(_nodes(axis)) | {"difference": error.ravel()}
+                for side, axis, error in zip(learned, axes, errors, strict=True)
+            ]
+        ),
+    )
+
+
+DRAWN = {
+    "moment": _moment,
+    "ways": _trajectories,
+    "strip": _strip,
+    "quality": _quality,
+    "difference": _difference,
+}
+
+
+def _particles(config: CompareConfig, side: Side) -> NDArray:
+    if config.mode == "steps":
+        return last_step(side.flow.step_times, side.flow.step_states, config.t)
+    return at_time(side.flow.times, side.flow.states, config.t)
+
+
+def _over_time(path: str, times: NDArray, states: NDArray) -> dict[str, Any]:
+    """States (T, n, 2) as columns: path, particle, t, x1, x2."""
+    steps, n = states.shape[:2]
+    return {
+        "path": path,
+        "particle": np.tile(np.arange(n), steps),
+        "t": np.repeat(times, n),
+    } | _xy(states.reshape(-1, 2))
+
+
+def _xy(points: NDArray) -> dict[str, NDArray]:
+    return {"x1": points[:, 0], "x2": points[:, 1]}
+
+
+def _nodes(axis: NDArray) -> NDArray:
+    """The nodes of a square grid, (G * G, 2), x fastest."""
+    x, y = np.meshgrid(axis, axis)
+    return np.stack([x.ravel(), y.ravel()], axis=1)
+
+
+def quality_columns(result: CompareResult) -> Columns:
+    """Quality over time, one row for each path and time."""
+    return stacked(
+        [
+            {"path": side.path, "t": side.flow.times, "sliced_w2": side.flow.quality}
+            for side in result.sides
+        ]
+    )
