@@ -276,7 +276,7 @@ def refined_log_prob(
     if grid is None:
         if steps is None or steps < 1:
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
-        grid = t_max * torch.arange(steps, -1, -1, dtype=torch.float64) / steps
+        grid = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
     found = follow(x, grid=grid, probe=probe)
     log_density, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
     numerical = torch.full_like(log_density, math.inf)
@@ -286,7 +286,7 @@ def refined_log_prob(
             before = follow(x, grid=doubled, probe=probe).log_prob
             numerical = (log_density - before).abs() / (2**entry.order - 1)
     seen = (~(log_density <= least)).nonzero()[:, 0]
-    back = partial(_returns, field, t_max=t_max, method=method, workers=shared.get("workers", 1))
+    back = partial(_returns, field, method=method, workers=shared.get("workers", 1))
     numerical[seen[~back(x[seen], x_0[seen], grid)]] = math.inf
     todo = seen[~(numerical[seen] <= WITHIN)]
     refined = len(todo) / len(x)
@@ -315,15 +315,14 @@ def _returns(
     x_0: Tensor,
     grid: Tensor,
     *,
-    t_max: float,
     method: str,
     workers: int,
 ) -> Tensor:
     """Whether the flow of noise x_0 (B, *) on a reversed grid ends at x (B, *), (B,) bool."""
     if not len(x):
         return torch.zeros(0, dtype=torch.bool)
-    ends = torch.tensor([0.0, t_max], dtype=torch.float64)
-    forward = partial(solve, field, times=ends, method=method, grid=grid.flip(0))
+    rising = grid.flip(0)
+    forward = partial(solve, field, times=rising[[0, -1]], method=method, grid=rising)
 
     def end(part: Tensor) -> Tensor:
         try:

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import load_images, save_images
-from flowviz.experiments.images import ImageConfig, field_of, sample_all
+from flowviz.experiments.images import ClassField, ImageConfig, sample_all
 from flowviz.networks import IMAGE_NETWORKS, UNet, UNetShape, memory
 from flowviz.networks.memory import activation_bytes
 
@@ -86,7 +86,7 @@ def test_large_batch_is_split_and_gives_the_same_images(tiny_images, monkeypatch
     shape = checkpoint.field.network.shape
     one = activation_bytes(shape, *checkpoint.shape[:2])
     monkeypatch.setattr(memory, "MAX_ACTIVATION_BYTES", 3 * one)
-    field = field_of(checkpoint, None)
+    field = ClassField(checkpoint, None)
     assert field.network.batch == 3
     largest = []
     field.network.network.register_forward_pre_hook(lambda _, args: largest.append(len(args[1])))

@@ -20,10 +20,13 @@ from flowviz.cli.printing import Progress, signals
 from flowviz.cli.train import TRAINING
 from flowviz.couplings import COUPLINGS
 from flowviz.datasets import DATASETS, dataset
+from flowviz.datasets.images import IMAGE_SETS
 from flowviz.draws import stream
 from flowviz.fields import exact_field
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
+from flowviz.metrics.images import IMAGE_METRICS
+from flowviz.networks import IMAGE_NETWORKS
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
@@ -130,6 +133,7 @@ def test_names_lists_every_registry(capsys):
     assert main(["names", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
+    registries += [IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
     assert {kind: list(names) for kind, names in listed.items()} == {
         registry.kind: list(registry) for registry in registries
     }
@@ -715,7 +719,7 @@ def test_a_signal_told_twice_is_one_wish_and_a_later_one_ends(monkeypatch):
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
         assert stops == [signal.SIGINT]
-        monkeypatch.setattr(printing, "REPEAT_SECONDS", 0.0)
+        monkeypatch.setattr(printing, "SAME_REQUEST", -1.0)  # even if the clock stood still
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from flowviz.densities import divergence, log_prob, normal_log_prob, velocity_and_divergence
+from flowviz.densities import CHUNK, divergence, log_prob, normal_log_prob, velocity_and_divergence
 from flowviz.fields import LearnedField
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
@@ -198,18 +198,24 @@ def test_closed_divergence_of_a_network_is_autograd_s(objective, path, precondit
 
 
 @pytest.mark.slow
-def test_log_density_of_a_network_on_a_grid_of_128_takes_2_s_on_two_cores():
-    """Midpoint, NFE 40, a network as shipped. What is bounded is processor time, as the test may
-    run beside others: 3.2 s of it are 2 s on two cores that share the points at 80 %. It took 2.1
-    s on a core that three processes shared."""
+def test_log_density_on_a_grid_costs_little_more_than_its_evaluations():
+    """Midpoint, NFE 40, a network as shipped, 128 x 128 points: 20 velocities and 20 velocities
+    with their divergences. Processor time, as a ratio: machines differ by more than a factor of
+    two (2.1 s on one, 5.4 s on another, with the same code)."""
     field = LearnedField(
         MLP(), AffinePath(SCHEDULERS["ot"]()), OBJECTIVES["flow"], mean=torch.zeros(2), std=2.5
     )
     axis = torch.linspace(-5, 5, 128)
-    x = torch.cartesian_prod(axis, axis)
+    x, t = torch.cartesian_prod(axis, axis), torch.tensor(0.5, dtype=torch.float64)
     follow = partial(log_prob, field, t_max=0.999, method="midpoint")
     follow(x[:64], steps=2)
     start = time.process_time()
+    with torch.no_grad():
+        for part in x.split(CHUNK) * 20:
+            field(t, part)
+            field.velocity_and_divergence(t, part)
+    evaluations = time.process_time() - start
+    start = time.process_time()
     found = follow(x, steps=20)
-    assert time.process_time() - start < 3.2
+    assert time.process_time() - start < 1.4 * evaluations
     assert found.nfe == 40 and found.log_prob.isfinite().all()

@@ -423,8 +423,7 @@ def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
 
 def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs():
     name, n = "8gaussians-learned-straight", 60
-    asked = unlimited.StraightnessConfig(data="8gaussians", learned=(name,), n=n)
-    (learned,) = unlimited.compute_straightness(asked).learned
+    learned = unlimited.compute_straightness(unlimited.FlowConfig(name=name, n=n))
     field = checkpoints.load(name).field
     assert learned.method == "curvature penalty"
     wanted = marginal_straightness(field, noise(n, 0), tol=1e-4).deviation
@@ -437,11 +436,12 @@ def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs()
     fixed = conditional_straightness(field.path, x_0, x_1, process=reference.forward_process)
     assert fixed.deviation == pytest.approx(0, abs=1e-6), "the reference's ways are straight"
 
-    config = unlimited.LeftConfig(data="8gaussians", names=(name,), nfe=8, n=50, seeds=2)
-    *_, found = unlimited.left_over(config)
-    exact, own = found.fields
-    assert found.share == 1 and (exact.distance == 0).all()
-    assert np.isnan(own.distance).all() and np.isfinite(own.quality).all()
+    size = {"nfe": 8, "n": 50}
+    config = unlimited.ResidualConfig(name="exact:8gaussians/ot", **size)
+    exact = unlimited.compute_residual(config, unlimited.compute_converged(config))
+    own = unlimited.compute_residual(unlimited.ResidualConfig(name=name, **size))
+    assert exact.distance == 0
+    assert np.isnan(own.distance) and np.isfinite(own.quality)
 
 
 def test_an_exact_field_has_ways_and_a_straightness_too():
@@ -581,7 +581,7 @@ def test_likelihood_lists_learned_paths_and_says_what_they_are_held_against(tmp_
     app.query_params["view"] = "beside"
     app.query_params["t"] = "0.5"
     app.query_params["cells"] = "54"
-    app.switch_page("pages/likelihood.py").run()
+    settled(app.switch_page("pages/likelihood.py").run())
     assert not app.exception and not app.error
     (menu,) = (each for each in app.selectbox if each.label == "Field")
     assert {"learned path, bound alone", "learned path, curvature penalty"} <= set(menu.options)

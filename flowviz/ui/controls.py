@@ -152,7 +152,6 @@ def _solver(declared: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dic
     method, nfe, tol = (declared[name] for name in ("method", "nfe", "tol"))
     chosen = solver_picker.pick(
         solver_picker.Solver(*(defaults.get(s.name, s.default) for s in (method, nfe, tol))),
-        tolerances=range(3, 7) if tol.offered is None else None,
         help=method.help,
         nfe_help=nfe.help,
         tol_help=tol.help or None,
