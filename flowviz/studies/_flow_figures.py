@@ -189,11 +189,12 @@ def _particles(config: CompareConfig, side: Side) -> NDArray:
 
 
 def _over_time(path: str, times: NDArray, states: NDArray) -> dict[str, Any]:
-    """States (T, n, 2) as columns: path, particle, t, x1, x2."""
+    """States (T, n, 2) as columns: path, particle, step, t, x1, x2."""
     steps, n = states.shape[:2]
     return {
         "path": path,
         "particle": np.tile(np.arange(n), steps),
+        "step": np.repeat(np.arange(steps), n),
         "t": np.repeat(times, n),
     } | _xy(states.reshape(-1, 2))
 

@@ -123,7 +123,7 @@ def test_every_figure_downloads_as_png_svg_and_csv(page):
     for name, column in (
         ("At t = 0.50", "particle"),
         ("Trajectories", "step"),
-        ("Ten moments", "t"),
+        ("Ten times", "t"),
         ("Quality over time", "sliced_w2"),
     ):
         page.get_by_role("radio", name=name).click()

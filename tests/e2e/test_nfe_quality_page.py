@@ -22,9 +22,10 @@ def test_curves_stream_in_and_say_what_they_show(page):
     ended(page)
     expect(page.get_by_text("At equal error")).to_be_visible()
     expect(page.get_by_text("Error is not quality")).to_be_visible()
-    expect(page.locator(".fv-goals")).to_contain_text("OT : VP")
+    arrivals = page.locator("table").filter(has_text="OT : VP")
+    expect(arrivals).to_be_visible()
     expect(page.get_by_text("diverged", exact=True).first).to_be_visible()
-    expect(page.locator(".fv-goals tbody tr")).to_have_count(2)
+    expect(arrivals.locator("tbody tr")).to_have_count(4)
 
 
 def test_a_sweep_is_cancelled_and_goes_on(page):

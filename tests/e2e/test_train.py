@@ -155,7 +155,7 @@ def test_draw_and_apply(page):
     page.mouse.move(box["x"] + 9 * unit, box["y"] + 9 * unit, steps=12)
     page.mouse.up()
     page.get_by_role("button", name="Apply").click()
-    expect(page.get_by_text("each widened by a Gaussian")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("each with Gaussian noise")).to_be_visible(timeout=PATIENCE)
     settle(page)
     linked(page, "data=drawing")
     assert samples(page) != before
