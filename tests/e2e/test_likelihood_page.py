@@ -57,6 +57,7 @@ def test_views_are_drawn(page, view):
     settle(page, PATIENCE)
 
 
+@pytest.mark.timeout(600)
 def test_sheet_is_painted_and_printed(page):
     page.goto("/figure4?densities=histograms&seed=3")
     sheet = page.locator(".st-key-figure4-sheet .js-plotly-plot")
@@ -68,6 +69,7 @@ def test_sheet_is_painted_and_printed(page):
     assert content.startswith(b"%PDF") and len(content) > 10_000
 
 
+@pytest.mark.timeout(600)
 def test_painting_can_be_cancelled_and_go_on(page):
     page.goto("/figure4?densities=histograms&seed=4&cells=90")
     page.get_by_role("button", name="Cancel").click(timeout=PATIENCE)
