@@ -167,7 +167,7 @@ def say(config: ConversionsConfig, result: ConversionResult) -> list[Finding]:
     worst, best = max(into, key=into.get), min(into, key=into.get)
     found = [
         Finding(
-            lead=f"At t = {result.t:.3g}",
+            lead=f"At t = {result.t:.3g} on {scheduler(config.path).label}",
             text=f"an error of 0.01 in the {worst} becomes one of {_number(0.01 * into[worst])} "
             f"in the velocity, an error of 0.01 in the {best} one of "
             f"{_number(0.01 * into[best])}: the predictions are one regression with different "

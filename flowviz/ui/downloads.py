@@ -10,6 +10,9 @@ from flowviz.ui.canvas import component
 
 __all__ = ["csv", "row"]
 
+AT_ONCE = 1_000
+"""Number of rows up to which a table is made before it is requested."""
+
 _pictures = component("flowviz_downloads", "downloads")
 
 
@@ -23,8 +26,8 @@ def row(
 ) -> None:
     """Draws the buttons PNG, SVG and CSV under the figure with the key `chart`.
 
-    The CSV is made on request from `columns`, arrays of equal length by name, with the `settings`
-    as comment lines at the top.
+    The CSV has `columns`, arrays of equal length by name, with the `settings` as comment lines at
+    the top.
     """
     with st.container(
         horizontal=True, gap="small", vertical_alignment="center", key=f"{chart}-downloads"
@@ -45,10 +48,16 @@ def csv(
     settings: Mapping[str, object],
     columns: Callable[[], Mapping[str, NDArray]],
 ) -> None:
-    """A button that makes the CSV of `row` on request."""
+    """A button that downloads the CSV of `row`.
+
+    A long table is made on request. A short one is made at once: its address depends on the
+    content only, so that it stays valid when the page runs again.
+    """
+    found = columns()
+    rows = max(map(len, found.values()), default=0)
     st.download_button(
         "CSV",
-        lambda: csv_text(settings, columns()),
+        csv_text(settings, found) if rows <= AT_ONCE else lambda: csv_text(settings, found),
         f"{filename}.csv",
         "text/csv",
         key=f"{key}-csv",

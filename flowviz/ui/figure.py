@@ -27,7 +27,7 @@ def show(
     title: str,
     alt: str,
     settings: Mapping[str, object],
-    columns: Callable[[], Mapping[str, NDArray]],
+    columns: Callable[[], Mapping[str, NDArray]] | None,
     filename: str | None = None,
     on_click: Callable[[], None] | None = None,
     squares: Literal[0, 1, 2] = 0,
@@ -40,7 +40,8 @@ def show(
         title: what the figure shows, in a few words.
         alt: description in a sentence, for screen readers.
         settings: all settings that reproduce the figure, in the head of the CSV.
-        columns: returns the numbers of the figure as columns of equal length, by name.
+        columns: returns the numbers of the figure as columns of equal length, by name; None for
+            a partial result, which has no downloads.
         filename: of downloads, without suffix; the key by default.
         squares: number of square panels side by side, whose width sets the height of the figure; 0
             keeps its own height.
@@ -53,4 +54,7 @@ def show(
         sized = {"height": "stretch"}
     with st.container(key=f"{key}-squares{squares}") if squares else nullcontext():
         st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
-    downloads.row(key, title=title, filename=filename or key, settings=settings, columns=columns)
+    if columns is not None:
+        downloads.row(
+            key, title=title, filename=filename or key, settings=settings, columns=columns
+        )

