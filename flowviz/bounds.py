@@ -1,7 +1,5 @@
 """Bounds of the numbers in configs, and the error messages outside them."""
 
-__all__ = ["FRAME", "MAX_SAMPLES", "MAX_SEED", "check_bounds", "is_whole", "shortened"]
-
 MAX_MESSAGE = 300
 """Largest number of characters of an error message, which may quote a file or an argument."""
 

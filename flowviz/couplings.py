@@ -17,8 +17,6 @@ from torch import Generator, Tensor
 
 from flowviz.registry import Registry
 
-__all__ = ["COUPLINGS", "Coupling", "Pairs"]
-
 Coupling = Callable[[Tensor, Tensor], Tensor]
 """Noise x_0 and data x_1, both (B, *), to the data reordered so that row i belongs to x_0[i]."""
 

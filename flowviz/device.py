@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["choose_device", "finest_float", "limit_threads", "processors"]
-
 
 def choose_device(name: str = "auto") -> "torch.device":
     """The device of a name; "auto" is CUDA if available, else MPS, else the CPU.

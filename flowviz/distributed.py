@@ -18,8 +18,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["ALONE", "Processes", "current", "processes"]
-
 PATIENCE = timedelta(minutes=30)
 """Timeout of a collective operation, while another process may draw a grid of samples."""
 

@@ -13,8 +13,6 @@ from typing import Protocol
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Boxes", "Distribution", "GaussianMixture", "PointMasses"]
-
 CHUNK = 2**16
 """Largest number of elements (points x components) of a batch; fits the cache of a core."""
 

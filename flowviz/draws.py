@@ -5,8 +5,6 @@ import hashlib
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["noise", "stream"]
-
 
 def stream(seed: int, name: str, *indices: int) -> Generator:
     """The generator for one purpose of a seed, such as "data", "noise" or "times".

@@ -20,8 +20,6 @@ try:
 except ImportError:  # on Windows
     fcntl = None
 
-__all__ = ["check_target", "held", "replacing", "write_array", "write_bytes", "write_text"]
-
 
 def check_target(path: str | Path) -> Path:
     """Returns `path` after a check that a file can be written there.

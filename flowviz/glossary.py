@@ -11,8 +11,6 @@ from pathlib import Path
 
 from flowviz.registry import Registry
 
-__all__ = ["Term", "glossary", "term", "tooltip"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Term:

@@ -21,8 +21,6 @@ from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.roots import bisect
 
-__all__ = ["GRIDS", "Grid", "ratio", "time_of"]
-
 NOISIEST = 80.0
 """Largest sigma_t / alpha_t of the grids in lambda: EDM's sigma_max. The ratio is infinite
 at t = 0 on paths with alpha_0 = 0."""

@@ -18,8 +18,6 @@ from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import Coefficients
 
-__all__ = ["OBJECTIVES", "Objective"]
-
 
 @dataclass(frozen=True)
 class Objective:

@@ -19,8 +19,6 @@ from torch import Tensor
 from flowviz.device import finest_float
 from flowviz.schedulers import Coefficients, Scheduler
 
-__all__ = ["AffinePath"]
-
 T = TypeVar("T")
 
 

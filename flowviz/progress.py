@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 from flowviz.device import limit_threads, processors
 
-__all__ = ["Progress", "Stopped"]
-
 T = TypeVar("T")
 
 

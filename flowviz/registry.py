@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
-__all__ = ["Registry", "hint_at"]
-
 T = TypeVar("T")
 
 

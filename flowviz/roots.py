@@ -5,8 +5,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["bisect"]
-
 HALVINGS = 60
 """Number of bisections that resolve an interval of length 1 in float64."""
 

@@ -23,22 +23,6 @@ from torch import Tensor
 from flowviz.registry import Registry, hint_at
 from flowviz.roots import bisect
 
-__all__ = [
-    "LEARNED",
-    "SCHEDULERS",
-    "Coefficients",
-    "CondOT",
-    "LearnedReference",
-    "Scheduler",
-    "Shaped",
-    "Trigonometric",
-    "VPDiffusion",
-    "VarianceExploding",
-    "refuse_learned",
-    "scheduler",
-    "spec_of",
-]
-
 SIGMA_STOP = 1e-3
 """Smallest sigma_t of a path, which ends there: fields are unbounded as sigma_t -> 0."""
 

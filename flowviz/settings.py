@@ -16,8 +16,6 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 from flowviz.bounds import check_bounds
 from flowviz.registry import Registry, hint_at
 
-__all__ = ["Choices", "Config", "Kind", "Setting", "setting", "settings"]
-
 Kind = Literal["value", "data", "path", "own", "field", "seed"]
 """The kind of a setting. Each kind except "value" has its own control on the pages."""
 

@@ -45,8 +45,6 @@ from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.solvers import Counted, Field, Solution, SolveError
 
-__all__ = ["SAMPLERS", "Sampler", "rate", "sample"]
-
 RENEWAL = 12.0
 """Upper bound of d_alpha / alpha in the rate; the maximum of VP is 10, at t = 0."""
 

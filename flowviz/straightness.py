@@ -28,8 +28,6 @@ from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
 from flowviz.solvers import solve
 
-__all__ = ["Straightness", "conditional_straightness", "marginal_straightness"]
-
 NODES = 161
 """Number of times of the quadrature, evenly in log(alpha / sigma)."""
 

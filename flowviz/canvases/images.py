@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from flowviz.canvases.wire import encode
 
-__all__ = ["FilmSide", "FilmView", "Sheet", "pack_film", "pack_sheets"]
-
 
 @dataclass(frozen=True)
 class Sheet:

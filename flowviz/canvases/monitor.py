@@ -11,8 +11,6 @@ from flowviz.canvases import themes
 from flowviz.canvases.wire import encode, quantised, role_of
 from flowviz.figures import theme
 
-__all__ = ["Chart", "Curve", "MonitorState", "Samples", "pack"]
-
 LIMIT = 7.5
 """Points further out are drawn at this distance, outside the frame."""
 RESERVE = 440

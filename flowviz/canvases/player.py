@@ -17,23 +17,6 @@ from flowviz.canvases.wire import encode, header_of, quantised, role_of
 from flowviz.figures import theme
 from flowviz.figures.theme import FRAME
 
-__all__ = [
-    "DENSITIES",
-    "FRAME",
-    "LAYERS",
-    "LAYOUTS",
-    "MODES",
-    "SPEEDS",
-    "Panel",
-    "Readout",
-    "Scene",
-    "View",
-    "envelope",
-    "pack",
-    "pack_scene",
-    "peaks_of",
-]
-
 DENSITIES = ("exact", "learned")
 LAYERS = ("particles", "trails", "density", "field", "data", "difference")
 MODES = ("smooth", "steps")

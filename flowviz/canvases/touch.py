@@ -10,8 +10,6 @@ from flowviz.canvases import themes
 from flowviz.canvases.wire import encode
 from flowviz.figures import theme
 
-__all__ = ["pack"]
-
 DENSITY_STOPS = 4
 """Stops of the density ramp that are used: lines and points must be visible on the darkest."""
 RESERVE = 345

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAGIC", "VERSION", "encode", "header_of", "quantised", "role_of"]
-
 MAGIC = b"FLOW"
 VERSION = 1
 DTYPES = ("u1", "u2", "i2", "f4", "f8")

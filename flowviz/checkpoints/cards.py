@@ -11,8 +11,6 @@ from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED, scheduler
 
-__all__ = ["KEY", "Card", "Entries", "is_number"]
-
 KEY = "flowviz"
 """The entry of a safetensors header that holds the card."""
 

@@ -20,20 +20,6 @@ from flowviz.checkpoints.cards import KEY, Entries
 from flowviz.checkpoints.errors import CheckpointError, shown
 from flowviz.files import replacing
 
-__all__ = [
-    "card_within",
-    "check_fit",
-    "check_size",
-    "digest",
-    "is_safetensors",
-    "pack",
-    "read_header",
-    "read_start",
-    "read_tensors",
-    "write",
-    "write_tensors",
-]
-
 MAX_HEADER_BYTES = 2**20
 MAX_LENGTH = 2**32
 """Of a header that is still recognised as one, although it is refused as too long."""

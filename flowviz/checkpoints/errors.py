@@ -4,8 +4,6 @@ import reprlib
 
 from flowviz.bounds import shortened
 
-__all__ = ["CheckpointError", "shown"]
-
 MAX_VALUE = 80
 """Characters of one value within a message."""
 

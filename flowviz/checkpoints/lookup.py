@@ -17,20 +17,6 @@ from flowviz.checkpoints.container import (
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.registry import hint_at
 
-__all__ = [
-    "FOLDER",
-    "NAME",
-    "PICKLES",
-    "checkpoint_file",
-    "file_in",
-    "find",
-    "folders",
-    "listed",
-    "listing",
-    "locate",
-    "read_card",
-]
-
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
 """The folder of the shipped checkpoints."""
 

@@ -11,8 +11,6 @@ from torch import Tensor
 from flowviz.checkpoints.container import digest, read_header, read_tensors, write_tensors
 from flowviz.checkpoints.errors import CheckpointError
 
-__all__ = ["Run", "load_run", "run_file", "save_run"]
-
 FORMAT = "flowviz-run"
 KEY = "flowviz-run"
 SUFFIX = ".run"

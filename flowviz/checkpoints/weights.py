@@ -33,8 +33,6 @@ from flowviz.schedulers import LEARNED, scheduler
 if TYPE_CHECKING:
     from flowviz.datasets import Dataset
 
-__all__ = ["Checkpoint", "describe", "dumps", "load", "load_bytes", "rewrite_quality", "save"]
-
 MAX_BYTES = 64 * 2**20
 """A larger file is refused before it is read."""
 

@@ -10,8 +10,6 @@ from flowviz.experiments.evaluate import EvaluateConfig, samples_of
 from flowviz.experiments.sources import source
 from flowviz.solvers import METHODS
 
-__all__ = ["AdaptiveConfig", "AdaptiveSolve", "compute_adaptive"]
-
 SHOWN = 12
 """Number of stored trajectories."""
 

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from flowviz.datasets import FRAME
 from flowviz.experiments.likelihood import DensityConfig, DensityResult
 
-__all__ = ["CELLS", "TIMES", "DensityEvolution", "evolution_of", "piece_configs"]
-
 CELLS = 54
 """Cells along each axis; a multiple of 18, so that no edge of the checkerboard cuts a cell."""
 

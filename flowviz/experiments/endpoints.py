@@ -31,8 +31,6 @@ from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS, Field, SolveError, solve
 
-__all__ = ["PATHS", "REFERENCE", "Ends", "EndsConfig", "compute_ends", "specs"]
-
 PATHS = tuple(name for name in SCHEDULERS if name != "shaped")
 """The paths with a fixed schedule; the others are compared with the first."""
 

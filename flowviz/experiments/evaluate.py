@@ -24,24 +24,6 @@ from flowviz.metrics import METRICS, Metric, unbounded
 from flowviz.paths import AffinePath
 from flowviz.solvers import METHODS, Solution, solve, steps_for
 
-__all__ = [
-    "EvaluateConfig",
-    "Evaluation",
-    "FlowField",
-    "Likelihood",
-    "Measure",
-    "NumericalError",
-    "Reference",
-    "evaluate",
-    "evaluations",
-    "floors",
-    "floors_of_pairs",
-    "likelihood",
-    "measures_of",
-    "reference",
-    "samples_of",
-]
-
 PAIRS = 6
 """Pairs of fresh data sets, at the least, over which the floor of an evaluation is averaged: one
 alone can be half or twice another where data lies on thin curves."""

@@ -25,26 +25,6 @@ from flowviz.paths import AffinePath
 from flowviz.schedulers import CondOT, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
 
-__all__ = [
-    "BLUR",
-    "BUDGETS",
-    "EXACT",
-    "FlowConfig",
-    "FlowResult",
-    "Scene",
-    "SceneConfig",
-    "affordable",
-    "at_time",
-    "budgets",
-    "compute_flow",
-    "compute_scene",
-    "density_of",
-    "ends_of",
-    "last_step",
-    "nearest_time",
-    "resolve",
-]
-
 EXACT = "exact"
 """In place of a checkpoint's name: the closed-form field of a data set."""
 

@@ -13,17 +13,6 @@ from flowviz.experiments.likelihood import carry
 from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, steps_for
 
-__all__ = [
-    "DATA",
-    "METHOD",
-    "SAMPLES",
-    "HistogramConfig",
-    "HistogramResult",
-    "compute_histograms",
-    "half_way",
-    "pattern",
-]
-
 DATA = "checkerboard"
 """The paper's checkerboard, of half-width 4.444 in a frame of ±5."""
 METHOD = "midpoint"

@@ -19,17 +19,6 @@ from flowviz.experiments.theorem2 import NEW, draw_pairs, network, targets
 from flowviz.fields import LearnedField, exact_field
 from flowviz.schedulers import scheduler
 
-__all__ = [
-    "SIZES",
-    "GradientConfig",
-    "GradientResult",
-    "Slope",
-    "compute_gradients",
-    "pooled",
-    "signal",
-    "slope",
-]
-
 SIZES = tuple(2**k for k in range(4, 12))
 """Batch sizes whose gradients are compared."""
 

@@ -12,8 +12,6 @@ from flowviz.datasets.images import ImageSet
 from flowviz.experiments.image_judge import Judge, classifier_features
 from flowviz.metrics.images import features_of, nearest
 
-__all__ = ["Nearest", "nearest_training"]
-
 
 @dataclass(frozen=True)
 class Nearest:

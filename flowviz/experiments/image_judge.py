@@ -22,17 +22,6 @@ from flowviz.files import replacing
 from flowviz.metrics.images import Moments, features_of, frechet, load_moments, moments
 from flowviz.networks.classifier import Classifier
 
-__all__ = [
-    "Judge",
-    "classifier_features",
-    "classifier_judge",
-    "classifier_name",
-    "floors_of",
-    "load_reference",
-    "measure_reference",
-    "save_reference",
-]
-
 FLOOR_SIZES = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Numbers of test images for which the floor is stored beside the classifier."""
 

@@ -15,8 +15,6 @@ from flowviz.densities import LogProb, draw_probes, log_prob, normal_log_prob
 from flowviz.draws import stream
 from flowviz.experiments.images import ClassField
 
-__all__ = ["Bits", "bits_per_dimension"]
-
 
 @dataclass(frozen=True)
 class Bits:

@@ -24,18 +24,6 @@ from flowviz.metrics.images import (
 )
 from flowviz.solvers import METHODS
 
-__all__ = [
-    "BATCH",
-    "Fid",
-    "QualityPoint",
-    "judge_samples",
-    "merged",
-    "nfe_configs",
-    "points_from",
-    "quality_sweep",
-    "training_quality",
-]
-
 BATCH = 64
 """Images per batch: larger than for display, since nobody waits for the first."""
 

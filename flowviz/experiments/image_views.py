@@ -29,19 +29,6 @@ from flowviz.experiments.images import (
 from flowviz.solvers import SolveCancelled
 from flowviz.straightness import Straightness, marginal_straightness
 
-__all__ = [
-    "STUDY_NFES",
-    "Film",
-    "GridRow",
-    "adaptive_steps",
-    "all_classes",
-    "film",
-    "interpolation",
-    "nfe_grid",
-    "pixel_straightness",
-    "spherical",
-]
-
 STUDY_NFES = (2, 5, 10, 20, 50, 100)
 """NFE of the rows of the grid in the reproduction study's slides."""
 

@@ -31,23 +31,6 @@ from flowviz.networks.memory import max_batch
 from flowviz.paths import AffinePath
 from flowviz.solvers import METHODS, Solution, solve, steps_for
 
-__all__ = [
-    "BATCH",
-    "ClassField",
-    "ImageConfig",
-    "SampleBatch",
-    "Samples",
-    "draw_images",
-    "field_and_noise",
-    "image_noise",
-    "labels_of",
-    "nearest_nfe",
-    "sample",
-    "sample_all",
-    "solve_images",
-    "to_pixels",
-]
-
 BATCH = 16
 """Images per batch: enough to use a core fully, few enough to be shown soon."""
 

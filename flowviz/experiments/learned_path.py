@@ -26,17 +26,6 @@ from flowviz.straightness import marginal_straightness
 from flowviz.training import NfdmConfig, train
 from flowviz.training.nfdm import bound_of
 
-__all__ = [
-    "FlowStraightness",
-    "LearnedPathTraining",
-    "StraightnessConfig",
-    "Trajectories",
-    "TrajectoriesConfig",
-    "compute_straightness",
-    "compute_trajectories",
-    "train_learned_path",
-]
-
 ENDS = 3
 """Number of data points at which conditional trajectories end, far from each other."""
 

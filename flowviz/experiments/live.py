@@ -25,17 +25,6 @@ from flowviz.solvers import SolveError, solve
 from flowviz.training import PlaneRun, TrainConfig, irreducible_loss, train
 from flowviz.training.times import stratified
 
-__all__ = [
-    "MEASURED",
-    "NFE",
-    "QUALITY",
-    "LiveResult",
-    "LiveTraining",
-    "Snapshot",
-    "Trace",
-    "train_live",
-]
-
 T = TypeVar("T")
 
 QUALITY = "sliced-w2"

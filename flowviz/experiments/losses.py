@@ -26,8 +26,6 @@ from flowviz.fields import LearnedField, exact_field
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, build_field
 
-__all__ = ["Gap", "GapConfig", "GapResult", "compute_gaps"]
-
 CHUNK = 2_048
 """Number of states that a network evaluates at once."""
 

@@ -34,8 +34,6 @@ from flowviz.experiments.sources import Source, exact_name, source
 from flowviz.progress import Progress
 from flowviz.solvers import METHODS, SolveError
 
-__all__ = ["solver_curve", "solver_curves"]
-
 C = TypeVar("C")
 R = TypeVar("R")
 

@@ -38,26 +38,6 @@ from flowviz.straightness import (
 )
 from flowviz.training import reflow_pairs
 
-__all__ = [
-    "ALL",
-    "REFLOW",
-    "SIZES",
-    "STD",
-    "CostConfig",
-    "CostResult",
-    "Crossings",
-    "MarginalConfig",
-    "MarginalResult",
-    "Pairing",
-    "PairingsResult",
-    "compute_cost",
-    "compute_marginal",
-    "cost_bound",
-    "crossings",
-    "gaussian_bound",
-    "pair_samples",
-]
-
 REFLOW = 0
 """In place of a batch size: the pairs of the exact flow of independent pairs."""
 

@@ -22,19 +22,6 @@ from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.solvers import Field, solve, steps_for
 from flowviz.stochastic import SAMPLERS, rate, sample
 
-__all__ = [
-    "CHECKED",
-    "FLOW",
-    "PAIRS",
-    "TOLERANCE",
-    "NoiseConfig",
-    "NoiseResult",
-    "ParticlesConfig",
-    "ParticlesResult",
-    "compute_noise",
-    "compute_particles",
-]
-
 PAIRS = "pairs"
 """In place of a sampler's name: the conditional path of fixed pairs."""
 

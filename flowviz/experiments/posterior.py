@@ -25,24 +25,6 @@ from flowviz.fields import LearnedField, exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Coefficients, scheduler
 
-__all__ = [
-    "FACTORS",
-    "PANEL_TIMES",
-    "ConditionalConfig",
-    "ConditionalResult",
-    "ConditionalTrajectories",
-    "ConversionConfig",
-    "ConversionResult",
-    "Factor",
-    "Parts",
-    "TouchConfig",
-    "TouchResult",
-    "compute_conditional",
-    "compute_conversions",
-    "compute_touch",
-    "parts_of",
-]
-
 ROWS = 501
 """Number of positions of the time slider."""
 PANEL_TIMES = (0.0, 1 / 3, 2 / 3, 1.0)

@@ -35,22 +35,6 @@ from flowviz.schedulers import Shaped, scheduler
 from flowviz.solvers import SolveError
 from flowviz.training import TrainConfig, train
 
-__all__ = [
-    "ENTRANTS",
-    "LOOKS",
-    "METRIC",
-    "OWN",
-    "Entrant",
-    "Run",
-    "RunConfig",
-    "Target",
-    "TargetConfig",
-    "compute_floor",
-    "compute_run",
-    "compute_target",
-    "entrants",
-]
-
 METRIC = "sliced-w2"
 SAMPLES = 1_000
 SOLVER = {"method": "midpoint", "nfe": 40, "grid": "log-snr"}

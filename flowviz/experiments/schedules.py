@@ -11,8 +11,6 @@ from flowviz.grids import time_of
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 
-__all__ = ["MIXED", "Course", "SchedulesConfig", "SchedulesResult", "compute_schedules"]
-
 MIXED = 10.0
 """Signal and noise count as mixed while alpha and sigma differ by less than this factor."""
 

@@ -18,22 +18,6 @@ from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.solvers import METHODS
 
-__all__ = [
-    "ERROR_LEVEL",
-    "MARGIN",
-    "NFES",
-    "QUICK",
-    "SHARE_LEVEL",
-    "TOLERANCES",
-    "CurveConfig",
-    "Reach",
-    "SolverCurve",
-    "curve_configs",
-    "met_by",
-    "nfe_to_reach",
-    "ot_and_vp",
-]
-
 NFES = (4, 8, 12, 16, 20, 40, 60, 100)
 """Budgets of fixed-step methods, or the nearest that a method can meet exactly."""
 

@@ -21,17 +21,6 @@ from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler, spec_of
 
-__all__ = [
-    "PREFIX",
-    "Source",
-    "exact_name",
-    "label_of",
-    "pinned",
-    "preferred",
-    "source",
-    "trained_name",
-]
-
 PREFIX = "exact:"
 """Prefix of the names of exact fields."""
 

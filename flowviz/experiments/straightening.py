@@ -19,16 +19,6 @@ from flowviz.fields import LearnedField
 from flowviz.straightness import Straightness, marginal_straightness
 from flowviz.training import TrainConfig, reflow_pairs, train
 
-__all__ = [
-    "ENTRANTS",
-    "INDEPENDENT",
-    "NFES",
-    "CouplingConfig",
-    "Entrant",
-    "Outcome",
-    "compute_outcome",
-]
-
 NFES = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of evaluations of Euler's method, which is exact on straight flows of constant speed."""
 

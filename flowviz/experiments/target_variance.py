@@ -25,17 +25,6 @@ from flowviz.experiments.theorem2 import draw_pairs, late_times, trapezoid_weigh
 from flowviz.fields import exact_field
 from flowviz.schedulers import refuse_learned, scheduler
 
-__all__ = [
-    "BATCHES",
-    "CouplingConfig",
-    "CouplingResult",
-    "TargetConfig",
-    "TargetResult",
-    "compute_coupling",
-    "compute_target",
-    "coupled_pairs",
-]
-
 BATCHES = (1, 4, 16, 64, 256)
 """Sizes of the minibatches within which pairs are chosen; 1 leaves them independent."""
 

@@ -26,16 +26,6 @@ from flowviz.fields import ExactField, LearnedField
 from flowviz.paths import AffinePath
 from flowviz.training import TrainConfig, build_field
 
-__all__ = [
-    "NEW",
-    "draw_pairs",
-    "late_times",
-    "network",
-    "new_network",
-    "targets",
-    "trapezoid_weights",
-]
-
 NEW = "new"
 """The name of a small network with random weights, before any training."""
 

@@ -28,20 +28,6 @@ from flowviz.schedulers import LEARNED
 from flowviz.solvers import SolveError
 from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
 
-__all__ = [
-    "MEASURE",
-    "FlowConfig",
-    "FlowStraightness",
-    "Residual",
-    "ResidualConfig",
-    "compute_converged",
-    "compute_residual",
-    "compute_straightness",
-    "exact_of",
-    "learned_names",
-    "network_names",
-]
-
 MEASURE = "histogram-tv"
 """A name in METRICS: the measure with the smallest variance between seeds."""
 

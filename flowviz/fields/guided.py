@@ -5,8 +5,6 @@ from torch import Tensor
 
 from flowviz.fields.learned import LearnedField
 
-__all__ = ["GuidedField"]
-
 
 class GuidedField:
     """The velocity field of given classes, with classifier-free guidance.

@@ -23,8 +23,6 @@ from flowviz.objectives import Objective
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SIGMA_STOP, Coefficients
 
-__all__ = ["LearnedField"]
-
 BOUND = 6.0
 """The largest remainder, in standard deviations of the remainder."""
 

@@ -48,15 +48,6 @@ from flowviz.objectives import Objective
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 
-__all__ = [
-    "OBJECTIVE",
-    "Bound",
-    "Conditional",
-    "ForwardProcess",
-    "LearnedPathField",
-    "build_learned_path",
-]
-
 DATA = Objective(
     "data prediction",
     target=lambda c: (torch.ones_like(c.alpha), torch.zeros_like(c.alpha)),

@@ -20,8 +20,6 @@ from torch import Tensor
 from flowviz.couplings import Pairs
 from flowviz.paths import AffinePath
 
-__all__ = ["PairedField"]
-
 
 @dataclass(frozen=True, eq=False)
 class PairedField:

@@ -21,8 +21,6 @@ from flowviz.fields.exact import truncated
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Coefficients
 
-__all__ = ["PartPosterior", "part_posterior"]
-
 
 @dataclass(frozen=True)
 class PartPosterior:

@@ -11,8 +11,6 @@ from plotly.subplots import make_subplots
 from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 
-__all__ = ["DASHES", "CostCurve", "Dumbbell", "StepRecord", "costs", "dumbbells", "steps"]
-
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 """Line styles of solvers, in order. The seventh solver starts again with the first style."""
 

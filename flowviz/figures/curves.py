@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 
-__all__ = ["DASHES", "Curve", "curves", "log_ticks", "loss", "merged", "of_runs", "quality"]
-
 ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
 """Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
 and 5, and at every power of ten."""

@@ -11,8 +11,6 @@ from plotly.subplots import make_subplots
 from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 
-__all__ = ["Mosaic", "Steps", "mosaics", "step_sizes"]
-
 CELL = 64
 """Height of an image of a sheet, in pixels of the figure."""
 

@@ -12,8 +12,6 @@ from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 from flowviz.figures.plane import TICKS, polyline, reach
 
-__all__ = ["Column", "Spot", "trade", "trajectories"]
-
 ROWS = ("conditional trajectories", "trajectories of the flow")
 
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from flowviz.figures import theme
 from flowviz.figures.curves import Curve, curves
 
-__all__ = ["along", "gaps", "log_density_map", "ranking"]
-
 DEPTH = 12.0
 """Nats below the largest log-density at which the colour scale of the map starts."""
 

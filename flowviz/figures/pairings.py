@@ -11,8 +11,6 @@ from flowviz.figures import theme
 from flowviz.figures.curves import Curve, curves
 from flowviz.figures.plane import TICKS, polyline, reach
 
-__all__ = ["Panel", "over_minibatch", "panels"]
-
 GAP = 0.025
 """Space between two panels, as a fraction of the width of the figure."""
 

@@ -16,17 +16,6 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 
-__all__ = [
-    "Plane",
-    "arrows",
-    "difference",
-    "film_strip",
-    "polyline",
-    "reach",
-    "snapshot",
-    "trajectories",
-]
-
 WIDEST = 1.4 * theme.FRAME
 """The largest half side of a frame: one far trajectory must not make all others small."""
 TICKS = [-4, -2, 0, 2, 4]

@@ -15,15 +15,6 @@ from plotly.subplots import make_subplots
 from flowviz.figures import theme
 from flowviz.figures.plane import TICKS, arrows, polyline
 
-__all__ = [
-    "FieldRow",
-    "Trajectories",
-    "conditional_fields",
-    "conditional_trajectories",
-    "predictions",
-    "progress",
-]
-
 PANEL = 185
 """The side of a panel of fields in pixels."""
 STAR = {"symbol": "star", "size": 13}

@@ -10,8 +10,6 @@ from plotly.subplots import make_subplots
 
 from flowviz.figures import theme
 
-__all__ = ["Schedule", "schedules"]
-
 PANELS = (
     ("signal α<sub>t</sub>", "alpha"),
     ("noise σ<sub>t</sub>", "sigma"),

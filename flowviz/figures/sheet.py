@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 
-__all__ = ["Strip", "sheet"]
-
 LABELS = 66
 """Pixels for the labels of rows: three lines, also on a page that is a third narrower."""
 

@@ -12,8 +12,6 @@ from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 from flowviz.figures.plane import TICKS, polyline
 
-__all__ = ["Ends", "Pair", "Runs", "dots", "endpoints", "pairs", "rates"]
-
 NESTED = (
     ("circle", 5, 0.0),
     ("circle-open", 9, 1.6),

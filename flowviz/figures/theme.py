@@ -9,27 +9,7 @@ are readable in grey, and avoid the hues of the roles: density is slate below co
 
 import plotly.graph_objects as go
 
-from flowviz.bounds import FRAME
-
-__all__ = [
-    "DENSITY_RAMP",
-    "DIFFERENCE_RAMP",
-    "FONT",
-    "FRAME",
-    "GRID",
-    "INK",
-    "MUTED",
-    "PAPER",
-    "ROLES",
-    "SIGNED_RAMP",
-    "colour",
-    "path_colour",
-    "plotly_scale",
-    "ramp",
-    "rgba",
-    "template",
-]
-
+from flowviz.bounds import FRAME as FRAME
 
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
 """Font of figures: the font of the page, or a similar one where a figure is opened alone."""

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from flowviz.figures import theme
 
-__all__ = ["Losses", "losses"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:

@@ -9,8 +9,6 @@ from torch import Tensor
 from flowviz.distributions import Distribution
 from flowviz.registry import Registry
 
-__all__ = ["METRICS", "Metric"]
-
 Compute = Callable[[Tensor, Tensor, Distribution | None], float]
 
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["between_classes_and_noises", "clipped", "distance", "same_noise", "step_sizes"]
-
 
 def distance(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """The distance of images a and b of one shape."""

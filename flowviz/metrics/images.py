@@ -23,20 +23,6 @@ from torch import Tensor
 
 from flowviz.registry import Registry
 
-__all__ = [
-    "IMAGE_METRICS",
-    "RESIZES",
-    "ImageMetric",
-    "Inception",
-    "JudgedImages",
-    "Moments",
-    "features_of",
-    "frechet",
-    "load_moments",
-    "moments",
-    "nearest",
-]
-
 RESIZES = {
     "inception": "bilinear within the network, as in NVIDIA's measurements",
     "clean": "bicubic with antialiasing before it, as in clean-fid",

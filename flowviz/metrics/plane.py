@@ -11,8 +11,6 @@ from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
 from flowviz.metrics.entry import METRICS, Metric
 
-__all__ = ["projections", "sliced_w2", "unbounded"]
-
 BINS = 40
 """Bins of a histogram along each axis: 0.25 wide."""
 

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from flowviz.networks.mlp import waves
 
-__all__ = ["Bend"]
-
 
 class Bend(nn.Module):
     """A network of `depth` hidden layers of `width` SiLU units, from data points to coefficients.

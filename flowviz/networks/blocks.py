@@ -8,8 +8,6 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from flowviz.networks.unet import UNetShape
 
-__all__ = ["Attention", "Downsample", "ResBlock", "Stage", "Upsample"]
-
 
 class Stage(nn.Sequential):
     """Layers in sequence; residual blocks also take the embedding."""

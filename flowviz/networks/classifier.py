@@ -8,8 +8,6 @@ seconds.
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Classifier"]
-
 
 class Classifier(nn.Module):
     """A network from images to the logits of their classes.

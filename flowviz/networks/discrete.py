@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from flowviz.device import finest_float
 from flowviz.schedulers import Scheduler
 
-__all__ = ["DiscreteTime", "Retimed"]
-
 
 class DiscreteTime(nn.Module):
     """The network (n, x, y) of N discrete noise levels as one of the time t, (t, x, y).

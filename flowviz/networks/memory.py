@@ -2,8 +2,6 @@
 
 from flowviz.networks.unet import UNetShape
 
-__all__ = ["MAX_ACTIVATION_BYTES", "activation_bytes", "check_memory", "max_batch"]
-
 MAX_ACTIVATION_BYTES = 2 * 2**30
 """Of one evaluation without gradients. A larger batch is split, and a network that exceeds it for
 one image is refused."""

@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MLP", "waves"]
-
 ROWS = 512
 """Number of states whose layers and derivatives fit a core's cache."""
 

@@ -19,8 +19,6 @@ from flowviz.bounds import is_whole
 from flowviz.networks.blocks import Attention, Downsample, ResBlock, Stage, Upsample
 from flowviz.registry import Registry
 
-__all__ = ["IMAGE_NETWORKS", "UNet", "UNetShape"]
-
 WHOLE = {
     "model_channels": (1, 4096),
     "num_res_blocks": (1, 32),

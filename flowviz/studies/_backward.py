@@ -14,16 +14,6 @@ from flowviz.solvers import METHODS
 from flowviz.studies._common import data_setting, path_setting
 from flowviz.studies.study import Finding
 
-__all__ = [
-    "TIMES",
-    "BackwardConfig",
-    "GridConfig",
-    "density_columns",
-    "estimate_note",
-    "mass_finding",
-    "own_label",
-]
-
 TIMES = tuple(np.linspace(0, 1, 9).tolist())
 """Times of the studies over time."""
 

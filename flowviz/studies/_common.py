@@ -6,17 +6,6 @@ from flowviz.bounds import MAX_SEED
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
 
-__all__ = [
-    "adaptive_methods",
-    "data_setting",
-    "fixed_methods",
-    "own_setting",
-    "path_setting",
-    "paths_setting",
-    "seed_setting",
-    "signed",
-]
-
 SEED_HELP = "The same seed gives the same random numbers and the same result."
 
 

@@ -24,26 +24,6 @@ from flowviz.settings import setting
 from flowviz.solvers import METHODS
 from flowviz.studies.study import Columns, stacked
 
-__all__ = [
-    "CLAIMED",
-    "Target",
-    "budgets",
-    "comparable",
-    "count_setting",
-    "curve_table",
-    "curves_so_far",
-    "fields_setting",
-    "grid_setting",
-    "measure_setting",
-    "nfes_setting",
-    "percent",
-    "reached",
-    "seeds_setting",
-    "share",
-    "targets",
-    "tols_setting",
-]
-
 CLAIMED = 0.6
 """NFE of conditional OT over that of VP diffusion in Lipman et al. 2022 (section 6.2, Fig. 7)."""
 

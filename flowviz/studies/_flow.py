@@ -10,8 +10,6 @@ from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
 from flowviz.studies._common import data_setting, path_setting, seed_setting
 
-__all__ = ["LEARNED", "PICTURES", "CompareConfig", "CompareResult", "Side"]
-
 DEFAULT = FlowConfig()
 LEARNED = "learned"
 

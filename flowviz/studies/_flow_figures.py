@@ -12,8 +12,6 @@ from flowviz.figures import curves, plane, theme
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
 from flowviz.studies.study import Columns, NamedFigure, stacked
 
-__all__ = ["draw", "quality_columns"]
-
 SHOWN_TRAJECTORIES = 120
 """Number of trajectories in a figure."""
 

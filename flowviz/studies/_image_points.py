@@ -13,8 +13,6 @@ from flowviz.solvers import METHODS
 from flowviz.studies._images import ImageSide
 from flowviz.studies.study import Finding
 
-__all__ = ["JudgedSide", "Kind", "failures", "kind_of", "leaders", "smallest", "value_of"]
-
 LOW = (4, 5, 9, 10)
 """What counts as few evaluations."""
 SPOILED = 2.0

@@ -16,19 +16,6 @@ from flowviz.settings import setting
 from flowviz.solvers import METHODS
 from flowviz.studies._images import NONE, ImagesConfig, Loaded, Piece
 
-__all__ = [
-    "LAYOUTS",
-    "SHARES",
-    "VIEWS",
-    "WEIGHTS",
-    "Drawn",
-    "ImageGridConfig",
-    "Layout",
-    "able",
-    "draw_piece",
-    "fixed_solver",
-]
-
 VIEWS = {
     "samples": "Samples",
     "nfe": "Grid over NFE",

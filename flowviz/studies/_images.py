@@ -18,22 +18,6 @@ from flowviz.solvers import METHODS
 from flowviz.studies._common import seed_setting
 from flowviz.studies.study import Finding
 
-__all__ = [
-    "ALL",
-    "NONE",
-    "ImageSide",
-    "ImagesConfig",
-    "LiveImages",
-    "Loaded",
-    "Piece",
-    "Sides",
-    "compute_pieces",
-    "compute_sides",
-    "load_sides",
-    "origin",
-    "placed",
-]
-
 ALL, NONE = "all", "none"
 DEFAULT = ImageConfig()
 

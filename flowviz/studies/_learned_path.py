@@ -12,8 +12,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, own_setting
 from flowviz.studies.study import LiveFields
 
-__all__ = ["ComparedFlow", "FlowsConfig", "compared", "default_fields", "straightest"]
-
 FIXED = ("ot", "vp")
 """The fixed paths that a learned one is compared with."""
 

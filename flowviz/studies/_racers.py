@@ -23,8 +23,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, own_setting, seed_setting
 from flowviz.training import BOUNDS, TrainConfig
 
-__all__ = ["DASH", "RacersConfig", "curve", "labels", "runs"]
-
 DASH = {
     name: curves.DASHES[[n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name)]
     for name, entry in ENTRANTS.items()

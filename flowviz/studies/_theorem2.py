@@ -9,8 +9,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, paths_setting
 from flowviz.studies.study import Finding
 
-__all__ = ["TRAINED", "NetworkConfig", "missing_networks", "network_names"]
-
 TRAINED = "trained"
 """The network that is trained for the data set and the path, where there is one."""
 

@@ -41,8 +41,6 @@ from flowviz.studies.study import (
     Verdict,
 )
 
-__all__ = ["STUDY", "AllDataSetsConfig", "AllDataSetsResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AllDataSetsConfig(Config):

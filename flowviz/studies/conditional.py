@@ -21,8 +21,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import path_setting, seed_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "ConditionalStudyConfig"]
-
 DEFAULT = ConditionalConfig()
 CONSTANT = 0.05
 """Degrees below which a direction counts as constant."""

@@ -27,8 +27,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, path_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Summary
 
-__all__ = ["STUDY", "ConversionsConfig"]
-
 LARGE = 99.5
 """Factors that round to 100 or more: an error of 1% becomes one of the whole."""
 

@@ -26,8 +26,6 @@ from flowviz.studies._common import data_setting, path_setting, seed_setting
 from flowviz.studies.pairings import COUPLINGS, points_setting, titles
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "CoupledFlowConfig", "CoupledFlowResult"]
-
 REFERENCE = 64
 """The minibatch size whose S is compared with that of independent pairs."""
 

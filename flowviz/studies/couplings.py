@@ -31,8 +31,6 @@ from flowviz.studies.study import (
 )
 from flowviz.training import BOUNDS
 
-__all__ = ["STUDY", "CouplingsConfig", "CouplingsResult"]
-
 SHOWN = (1, 2, 4, 16, 64)
 """Numbers of evaluations in the summary."""
 

@@ -17,8 +17,6 @@ from flowviz.studies._backward import (
 )
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "DensitiesConfig", "DensitiesResult"]
-
 SIDE = 420
 """Side in pixels of one of two panels next to each other."""
 

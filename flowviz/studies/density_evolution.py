@@ -20,8 +20,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, paths_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "DensityEvolutionConfig", "DensityEvolutionResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class DensityEvolutionConfig(Config):

@@ -17,8 +17,6 @@ from flowviz.studies._common import data_setting, fixed_methods, own_setting, se
 from flowviz.studies._numbers import joined, small
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "EndpointsConfig", "EndpointsResult"]
-
 AGREE = 0.02
 """Distance, in units of the plane, below which ends are the same: no figure shows it."""
 

@@ -10,8 +10,6 @@ import plotly.graph_objects as go
 
 from flowviz.studies.study import Columns
 
-__all__ = ["FORMATS", "check_suffix", "csv_text", "figure_bytes"]
-
 FORMATS = ("svg", "png", "pdf", "html")
 """Suffixes of figure files."""
 

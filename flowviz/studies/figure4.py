@@ -38,8 +38,6 @@ from flowviz.studies.study import (
     stacked,
 )
 
-__all__ = ["NFES", "ROWS", "STUDY", "TIMES", "Figure4Config", "Figure4Result", "Row", "picture"]
-
 NFES = (4, 8, 10, 20)
 TIMES = tuple(np.linspace(0, 1, 10).tolist())
 """Times of the densities, as shares of the path's t_max."""

@@ -17,11 +17,9 @@ from flowviz.experiments.evolution import (
 from flowviz.experiments.sources import source, trained_name
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
-from flowviz.studies._flow import PICTURES, CompareConfig, CompareResult, Side
+from flowviz.studies._flow import CompareConfig, CompareResult, Side
 from flowviz.studies._flow_figures import draw, quality_columns
 from flowviz.studies.study import Columns, Finding, LiveFields, Study
-
-__all__ = ["NO_NETWORK", "PICTURES", "STUDY", "CompareConfig", "CompareResult", "Side", "half_way"]
 
 NO_NETWORK = "none"
 """Value of a network setting: use the exact field."""

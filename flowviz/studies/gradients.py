@@ -26,8 +26,6 @@ from flowviz.studies._common import seed_setting, signed
 from flowviz.studies._theorem2 import NetworkConfig, missing_networks, network_names
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "GradientsConfig", "GradientsResult"]
-
 TOLERANCE = 0.05
 """Largest accepted difference between a fitted slope and -1/2."""
 

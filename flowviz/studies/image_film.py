@@ -23,8 +23,6 @@ from flowviz.studies._images import (
 )
 from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
 
-__all__ = ["COUNT", "STUDY", "ImageFilmConfig"]
-
 COUNT = 5
 """Images of a film."""
 STRIP = 9

@@ -40,8 +40,6 @@ from flowviz.studies._images import (
 )
 from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
 
-__all__ = ["ROW_TITLES", "STUDY", "ImageGrid", "ImageGridConfig", "Panel"]
-
 ROW_TITLES = {"nfe": "NFE", "guidance": "w"}
 
 

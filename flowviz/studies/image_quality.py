@@ -44,8 +44,6 @@ from flowviz.studies._images import (
 from flowviz.studies.image_straightness import steps_figure
 from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "ImageQuality", "ImageQualityConfig", "cost"]
-
 NFES = (2, 5, 10, 20, 50)
 """Budgets at which quality is measured."""
 ADAPTIVE = 60

@@ -24,8 +24,6 @@ from flowviz.studies._images import (
 )
 from flowviz.studies.study import Columns, Finding, NamedFigure, Study, Summary, stacked
 
-__all__ = ["STUDY", "ImageStraightnessConfig", "steps_figure"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStraightnessConfig(ImagesConfig):

@@ -13,8 +13,6 @@ from flowviz.settings import setting
 from flowviz.studies._backward import TIMES, BackwardConfig, estimate_note
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study
 
-__all__ = ["STUDY", "KlConfig", "KlResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class KlConfig(BackwardConfig):

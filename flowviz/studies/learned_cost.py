@@ -23,8 +23,6 @@ from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, s
 from flowviz.studies._numbers import mean
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Verdict
 
-__all__ = ["STUDY", "LearnedCostConfig", "LearnedCostResult"]
-
 NFES = (2, 4, 8, 16, 32, 64)
 MEASURES = ("sliced-w2", "histogram-tv", "energy")
 

@@ -31,14 +31,6 @@ from flowviz.studies.study import (
     Verdict,
 )
 
-__all__ = [
-    "SEEDS",
-    "STUDY",
-    "FlowLikelihood",
-    "LearnedStraightnessConfig",
-    "LearnedStraightnessResult",
-]
-
 EXACT_SHARE = 8
 """Factor by which exact fields are measured on fewer points, since each costs more."""
 

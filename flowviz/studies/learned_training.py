@@ -17,8 +17,6 @@ from flowviz.studies.learned_trajectories import data_points
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study
 from flowviz.training import NfdmConfig
 
-__all__ = ["STUDY", "LearnedTrainingConfig", "LearnedTrainingResult"]
-
 RATES = {False: 120, True: 75}
 """Steps per second of one core without and with the penalty."""
 

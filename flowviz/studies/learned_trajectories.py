@@ -20,8 +20,6 @@ from flowviz.studies._common import seed_setting
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "LearnedTrajectoriesConfig", "LearnedTrajectoriesResult", "data_points"]
-
 DATA_POINTS = 600
 """Number of data points behind the trajectories."""
 

@@ -16,8 +16,6 @@ from flowviz.studies._racers import DASH, RacersConfig, labels, runs
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Verdict
 from flowviz.training import BOUNDS
 
-__all__ = ["STUDY", "RatesConfig", "RatesResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class RatesConfig(RacersConfig):

@@ -39,8 +39,6 @@ from flowviz.studies.study import (
     stacked,
 )
 
-__all__ = ["STUDY", "LeftOver", "LeftOverConfig", "LeftOverResult"]
-
 FLOW = "flow matching"
 """The label of the objective for the comparison of OT and VP."""
 

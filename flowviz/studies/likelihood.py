@@ -29,8 +29,6 @@ from flowviz.studies.study import (
     Summary,
 )
 
-__all__ = ["STUDY", "LikelihoodsConfig", "LikelihoodsResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodsConfig(Config):

@@ -19,8 +19,6 @@ from flowviz.studies._common import seed_setting
 from flowviz.studies._theorem2 import NetworkConfig, missing_networks, network_names
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "LossesConfig", "LossesResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class LossesConfig(NetworkConfig):

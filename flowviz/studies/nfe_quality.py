@@ -37,8 +37,6 @@ from flowviz.studies._cost import (
 from flowviz.studies._numbers import joined
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Summary
 
-__all__ = ["STUDY", "NfeQualityConfig", "NfeQualityResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class NfeQualityConfig(Config):

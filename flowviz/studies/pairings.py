@@ -14,8 +14,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, seed_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["COUPLINGS", "STUDY", "PairingsConfig", "points_setting", "titles"]
-
 COUPLINGS = ("independent", "minibatch OT", "optimal transport", "reflow")
 """The four couplings, in the order of the panels."""
 

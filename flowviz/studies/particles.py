@@ -26,8 +26,6 @@ from flowviz.stochastic import SAMPLERS
 from flowviz.studies._common import data_setting, path_setting, seed_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["BUDGETS", "STUDY", "Particles", "ParticlesConfig", "ParticlesStudyResult"]
-
 DEFAULT = Piece()
 LEARNED = "learned"
 BUDGETS = (4, 6, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400)

@@ -28,8 +28,6 @@ from flowviz.studies.study import (
     Summary,
 )
 
-__all__ = ["START", "STUDY", "PointStudyConfig", "PointStudyResult"]
-
 START = (3.3, 3.3)
 """Default point, in the corner cell of the checkerboard."""
 

@@ -30,8 +30,6 @@ from flowviz.studies.study import (
 )
 from flowviz.training import BOUNDS
 
-__all__ = ["STUDY", "RaceConfig", "RaceResult"]
-
 MEASURES = ("seconds", "quality", "error", "excess", "loss", "gradient")
 
 BESIDE = {

@@ -25,8 +25,6 @@ from flowviz.studies.study import (
     stacked,
 )
 
-__all__ = ["STUDY", "SchedulesConfig"]
-
 ROUND = 1e-6
 """Deviation of alpha^2 + sigma^2 from 1 that counts as none."""
 

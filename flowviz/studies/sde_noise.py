@@ -14,8 +14,6 @@ from flowviz.stochastic import RENEWAL
 from flowviz.studies._common import paths_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "SdeNoiseConfig", "SdeNoiseResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SdeNoiseConfig(Config):

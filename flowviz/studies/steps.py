@@ -14,8 +14,6 @@ from flowviz.studies._common import adaptive_methods, data_setting, seed_setting
 from flowviz.studies._cost import count_setting, fields_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "StepsConfig", "StepsResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StepsConfig(Config):

@@ -36,8 +36,6 @@ from flowviz.studies.study import (
     stacked,
 )
 
-__all__ = ["STUDY", "StraightnessConfig", "StraightnessResult"]
-
 NOT_DRAWN = "ve"
 """The path that only the table shows: its values are an order of magnitude larger."""
 

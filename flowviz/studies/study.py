@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 else:  # importing a study must not import PyTorch
     LiveFields: TypeAlias = Mapping
 
-__all__ = [
-    "Columns",
-    "Finding",
-    "LiveFields",
-    "NamedFigure",
-    "Study",
-    "Summary",
-    "Verdict",
-    "stacked",
-    "to_json",
-]
-
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 """A table: columns by name, all of the same length."""
 

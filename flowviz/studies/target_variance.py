@@ -29,8 +29,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, paths_setting, seed_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "VarianceConfig", "VarianceResult"]
-
 MAX_VARIANCE = 300.0
 """Upper end of the variance axis: that of VP diffusion grows like 1 / (1 - t)."""
 

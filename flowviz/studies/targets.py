@@ -18,8 +18,6 @@ from flowviz.studies._numbers import joined
 from flowviz.studies._racers import curve
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "TargetsConfig", "TargetsResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TargetsConfig(Config):

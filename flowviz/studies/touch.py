@@ -20,8 +20,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, path_setting, seed_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study
 
-__all__ = ["STUDY", "TouchStudyConfig", "TouchStudyResult"]
-
 SHARE = 0.99
 """Share of the weight of the data points that are said to matter."""
 

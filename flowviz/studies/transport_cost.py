@@ -25,8 +25,6 @@ from flowviz.settings import Config, setting
 from flowviz.studies._common import data_setting, seed_setting
 from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
-__all__ = ["STUDY", "TransportConfig", "TransportResult"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig(Config):

@@ -19,8 +19,6 @@ from flowviz.networks.classifier import Classifier
 from flowviz.training.images import epoch_order
 from flowviz.training.run import TrainingConfig, TrainingRun
 
-__all__ = ["ClassifierConfig", "ClassifierRun", "accuracy"]
-
 BATCH = 500
 """Number of images per evaluation of the test set."""
 

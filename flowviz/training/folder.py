@@ -27,8 +27,6 @@ from flowviz.distributed import ALONE, Processes
 from flowviz.files import held, write_bytes, write_text
 from flowviz.training.run import TrainingConfig, TrainingRun, start
 
-__all__ = ["read_config", "saved_run", "train_in_folder"]
-
 KEPT_STATES = 2
 """Number of saved states that stay; the older one is used if the newer cannot be read."""
 

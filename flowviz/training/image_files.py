@@ -17,8 +17,6 @@ from flowviz.solvers import solve
 if TYPE_CHECKING:
     from flowviz.training.images import ImageRun
 
-__all__ = ["SNAPSHOTS", "sample_grid", "snapshot"]
-
 SNAPSHOTS = (5, 10, 25, 50, 100)
 """Percentages of the steps after which the averaged weights are written."""
 

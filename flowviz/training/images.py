@@ -38,17 +38,6 @@ from flowviz.training.plane import check_velocity_at_start
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import TIMES
 
-__all__ = [
-    "IMAGE_BOUNDS",
-    "IMAGE_PRESETS",
-    "ImageBatch",
-    "ImageRun",
-    "ImageTrainConfig",
-    "build_image_field",
-    "draw_batch",
-    "epoch_order",
-]
-
 IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
     "images": (1, 10**10),
     "batch": (1, 65_536),

@@ -19,8 +19,6 @@ from flowviz.training.plane import BOUNDS
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import weighted_times
 
-__all__ = ["NfdmConfig", "NfdmRun", "bound_of"]
-
 MORE_BOUNDS: dict[str, tuple[float, float]] = {
     "penalty": (0.0, 100.0),
     "sines": (1, 16),

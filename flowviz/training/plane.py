@@ -24,16 +24,6 @@ from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import stratified
 
-__all__ = [
-    "BOUNDS",
-    "PlaneRun",
-    "TrainConfig",
-    "build_field",
-    "check_velocity_at_start",
-    "irreducible_loss",
-    "steps_within",
-]
-
 BOUNDS: dict[str, tuple[float, float]] = {
     "width": (8, 1024),
     "depth": (1, 8),

@@ -15,8 +15,6 @@ from flowviz.couplings import Pairs
 from flowviz.fields import ExactField, LearnedField
 from flowviz.solvers import solve
 
-__all__ = ["reflow_pairs"]
-
 CHUNK = 2_048
 """Number of states per solve; the layers of so many fit a core's cache."""
 

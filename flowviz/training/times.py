@@ -13,8 +13,6 @@ from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.roots import bisect
 
-__all__ = ["TIMES", "level_times", "stratified", "uniform_times", "weighted_times"]
-
 LEVEL_SPREAD = 1.2
 """Standard deviation of log(noise / data) under `level` times, as in EDM."""
 

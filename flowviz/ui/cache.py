@@ -15,18 +15,6 @@ from flowviz.fields import LearnedField
 from flowviz.ui import work
 from flowviz.ui.notices import escaped
 
-__all__ = [
-    "adopt",
-    "adopted",
-    "cards",
-    "content_name",
-    "network",
-    "packed_scene",
-    "panels",
-    "pass_over",
-    "scene",
-]
-
 LISTED_SECONDS = 5
 """Time for which a listing of checkpoints is used again."""
 

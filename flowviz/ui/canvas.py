@@ -7,8 +7,6 @@ import streamlit as st
 
 from flowviz.canvases import assets
 
-__all__ = ["component", "listen"]
-
 
 def component(name: str, canvas: str) -> Callable[..., Any]:
     """The Streamlit component `name` of a canvas of flowviz.canvases; a call mounts it."""

@@ -13,25 +13,15 @@ from flowviz.experiments.evolution import EXACT
 from flowviz.fields import LearnedField
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.studies import STUDIES
+from flowviz.studies._flow import PICTURES, CompareConfig, CompareResult, Side
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
-from flowviz.studies.flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
+from flowviz.studies.flow import NO_NETWORK
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.ot_note import SHORT
 from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
-
-__all__ = [
-    "Comparison",
-    "densities",
-    "figures",
-    "known_densities",
-    "note",
-    "pick",
-    "player",
-    "sides",
-]
 
 FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
 PEAK_DIFFERENCE = 0.98

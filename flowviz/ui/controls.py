@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 from flowviz.settings import Config, Setting, settings
 from flowviz.ui import data_picker, field_picker, paths, solver_picker, state
 
-__all__ = ["pick"]
-
 C = TypeVar("C", bound=Config)
 
 

@@ -21,8 +21,6 @@ from flowviz.ui import state
 from flowviz.ui.notices import escaped
 from flowviz.ui.pad import draw_pad, means_pad
 
-__all__ = ["dataset", "pick", "points"]
-
 SLUG = "data"
 WORD = "FLOW"
 MIXTURE = "mixture:-2.5,-1.5;2.5,-1.5;0,2.5@0.4"

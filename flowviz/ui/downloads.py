@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from flowviz.studies.export import csv_text
 from flowviz.ui.canvas import component
 
-__all__ = ["csv", "row"]
-
 AT_ONCE = 1_000
 """Number of rows up to which a table is made before it is requested."""
 

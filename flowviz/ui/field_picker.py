@@ -14,19 +14,6 @@ from flowviz.settings import Setting
 from flowviz.studies._learned_path import default_fields
 from flowviz.ui import cache, paths, state
 
-__all__ = [
-    "LIVE",
-    "choose",
-    "labels",
-    "learned_path_fields",
-    "networks",
-    "path_of",
-    "pick",
-    "preferred",
-    "slug",
-    "trained",
-]
-
 LIVE = "live"
 """The network that this session trained."""
 

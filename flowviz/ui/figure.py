@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from flowviz.ui import downloads
 
-__all__ = ["show"]
-
 CONFIG = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],

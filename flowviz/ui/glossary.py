@@ -5,8 +5,6 @@ import streamlit as st
 from flowviz.glossary import glossary
 from flowviz.ui import state
 
-__all__ = ["show"]
-
 
 def show() -> None:
     """Lists the terms that contain the text of the search box, in alphabetical order."""

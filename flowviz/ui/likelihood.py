@@ -19,8 +19,6 @@ from flowviz.studies.point import START, PointStudyConfig
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view
 from flowviz.ui.field_picker import LIVE, choose, networks
 
-__all__ = ["VIEWS", "Page", "pick", "show"]
-
 VIEWS = {
     "point": "One point",
     "beside": "Learned and exact",

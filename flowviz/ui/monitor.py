@@ -13,8 +13,6 @@ from flowviz.experiments.live import QUALITY, Snapshot
 from flowviz.metrics import METRICS
 from flowviz.ui.canvas import component
 
-__all__ = ["EXCESS_TITLE", "LOSS_TITLE", "MonitorState", "monitor", "pack"]
-
 LOSS_TITLE = "loss, not comparable between paths"
 EXCESS_TITLE = "loss − irreducible floor"
 FLOOR_LABEL = "two samples of the data"

@@ -4,8 +4,6 @@ import re
 
 import streamlit as st
 
-__all__ = ["MAX_LENGTH", "escaped", "failed"]
-
 BREAK = "\N{ZERO WIDTH SPACE}"
 MAX_LENGTH = 300
 """Largest number of characters of a message."""

@@ -2,8 +2,6 @@
 
 import streamlit as st
 
-__all__ = ["SHORT", "headed"]
-
 SHORT = (
     "**Conditional OT** is a *path*: it joins one noise sample and one data point by a straight "
     "line at constant speed, the optimal map to that one point. The marginal flow of all pairs is "

@@ -7,8 +7,6 @@ from flowviz.canvases import themes
 from flowviz.figures import theme
 from flowviz.ui.canvas import component, listen
 
-__all__ = ["draw_pad", "means_pad"]
-
 Points = list[tuple[float, float]]
 
 _pad = component("flowviz_pad", "pad")

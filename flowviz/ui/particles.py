@@ -23,8 +23,6 @@ from flowviz.ui import cache, controls, state, study_view, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
 
-__all__ = ["Page", "equations", "figures", "pick", "player", "result"]
-
 STUDY = STUDIES["particles"]
 SHOWN = {"1": "One", "6": "A few", "600": "All"}
 OPENING = players.View(layers=("particles", "trails", "density"))

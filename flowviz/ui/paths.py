@@ -12,19 +12,6 @@ import streamlit as st
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
 from flowviz.ui import state
 
-__all__ = [
-    "OWN",
-    "SLUG",
-    "also_own",
-    "labels",
-    "link",
-    "name_of",
-    "select",
-    "shape",
-    "shape_into",
-    "spec",
-]
-
 OWN = "shaped"
 """The name of the user's schedule in SCHEDULERS, in menus and in links."""
 

@@ -19,8 +19,6 @@ from flowviz.canvases.player import View, envelope
 from flowviz.ui import state
 from flowviz.ui.canvas import component, listen
 
-__all__ = ["player"]
-
 LECTURE = 110
 """Height in pixels of a lecture's text and controls."""
 

@@ -10,8 +10,6 @@ from flowviz.ui import controls, paths, state, study_view
 from flowviz.ui.notices import escaped
 from flowviz.ui.shaper import Values, shaper
 
-__all__ = ["show"]
-
 PRESETS = {"ease": "S-curve", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
 """Initial shapes by name; "ease" is the default."""
 

@@ -10,8 +10,6 @@ from flowviz.figures import theme
 from flowviz.schedulers import Shaped
 from flowviz.ui.canvas import component
 
-__all__ = ["Values", "shaper"]
-
 Values = tuple[tuple[float, ...], tuple[float, ...]]
 """alpha and sigma at `Shaped.KNOTS`."""
 

@@ -15,8 +15,6 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
 
-__all__ = ["WIDTH_MM", "sheet_pdf"]
-
 WIDTH_MM = 178.0
 """The width of a text of two columns."""
 

@@ -6,8 +6,6 @@ from flowviz.experiments.evolution import affordable, budgets
 from flowviz.solvers import METHODS
 from flowviz.ui import state
 
-__all__ = ["Solver", "pick", "spent"]
-
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 MIN_TOL, MAX_TOL = 1e-9, 1e-1
 

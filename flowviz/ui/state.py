@@ -20,24 +20,6 @@ import streamlit as st
 from flowviz.bounds import MAX_SEED
 from flowviz.ui.notices import escaped
 
-__all__ = [
-    "budget",
-    "count",
-    "integer",
-    "keep",
-    "number",
-    "reopen",
-    "restrict",
-    "seed",
-    "segmented",
-    "select",
-    "set_aside",
-    "several",
-    "text",
-    "toggle",
-    "visit",
-]
-
 T = TypeVar("T")
 
 NONE = "none"

@@ -14,8 +14,6 @@ from flowviz.ui import figure, work
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 
-__all__ = ["ASK_SECONDS", "computation", "draw", "findings", "show", "token"]
-
 ASK_SECONDS = 5.0
 """Typical time of a study above which it starts only after a click."""
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import streamlit as st
 
-__all__ = ["dress", "is_dark"]
-
 _CSS = Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
 
 

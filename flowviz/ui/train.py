@@ -36,8 +36,6 @@ from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 from flowviz.ui.work import Placed
 
-__all__ = ["Settings", "board", "buttons", "controls", "figures", "note", "outcome", "training"]
-
 DEFAULT = TrainConfig()
 NONE = "none"
 PLACE = "train"

@@ -33,28 +33,6 @@ from flowviz.progress import Progress, Stopped
 from flowviz.solvers import SolveCancelled
 from flowviz.ui.notices import escaped
 
-__all__ = [
-    "FAILURES",
-    "GRACE_SECONDS",
-    "Lane",
-    "Placed",
-    "Queue",
-    "Store",
-    "Work",
-    "cached",
-    "cancel_all",
-    "current",
-    "latest",
-    "lower_priority",
-    "queue",
-    "result_of",
-    "session_is_open",
-    "show",
-    "start",
-    "store",
-    "strip",
-]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

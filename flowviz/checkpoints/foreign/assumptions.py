@@ -6,8 +6,6 @@ from typing import Any
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import scheduler
 
-__all__ = ["Assumptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Assumptions:

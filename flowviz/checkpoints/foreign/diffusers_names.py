@@ -7,8 +7,6 @@ from torch import Tensor
 
 from flowviz.checkpoints.errors import CheckpointError, shown
 
-__all__ = ["renamed"]
-
 KINDS = {
     "layer": {"": ""},
     "block": {

@@ -16,8 +16,6 @@ from flowviz.checkpoints.errors import CheckpointError, shown
 from flowviz.checkpoints.foreign.pickled import read_pickled
 from flowviz.checkpoints.foreign.sets import choose, is_average
 
-__all__ = ["Contents", "is_folder", "read_content", "read_file", "read_folder"]
-
 MAX_BYTES = 8 * 2**30
 """Larger files are refused before they are read."""
 

@@ -14,8 +14,6 @@ from flowviz.networks import UNet, UNetShape
 from flowviz.networks.memory import check_memory
 from flowviz.registry import Registry
 
-__all__ = ["FORMATS", "Format", "Found", "Model", "blank", "fill"]
-
 
 @dataclass(frozen=True)
 class Found:

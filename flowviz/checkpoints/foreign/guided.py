@@ -15,8 +15,6 @@ from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.format import Found, Model, blank, fill
 from flowviz.networks import UNetShape
 
-__all__ = ["has_film", "is_guided", "read_guided"]
-
 NAMES = {"time_embed.0.weight", "out.2.weight"}
 MAX_CHANNELS = 16
 MAX_STAGES = 1000

@@ -19,8 +19,6 @@ from torch import Tensor
 
 from flowviz.checkpoints.errors import CheckpointError, shown
 
-__all__ = ["FIX", "Machine", "Skipped", "StoredTensor"]
-
 MAX_OPCODES = 600_000
 """About 12,000 tensors, those of the optimiser included."""
 

@@ -17,8 +17,6 @@ from torch import Tensor
 from flowviz.checkpoints.errors import CheckpointError, shown
 from flowviz.checkpoints.foreign.opcodes import FIX, Machine, Skipped, StoredTensor
 
-__all__ = ["read_pickled", "read_stored"]
-
 MAX_PICKLE_BYTES = 16 * 2**20
 MAX_DIRECTORY_BYTES = 8 * 2**20
 """Of a zip archive's table of contents: more than 80,000 entries."""

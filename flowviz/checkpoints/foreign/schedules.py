@@ -24,8 +24,6 @@ from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.networks import DiscreteTime, Retimed
 from flowviz.schedulers import scheduler
 
-__all__ = ["SCHEDULER", "Schedule", "read_schedule"]
-
 MAX_LEVELS = 100_000
 
 SCHEDULER: dict[str, Any] = {

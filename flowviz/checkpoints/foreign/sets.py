@@ -20,8 +20,6 @@ from flowviz.checkpoints.foreign.opcodes import Skipped, StoredTensor
 from flowviz.checkpoints.foreign.pickled import read_stored
 from flowviz.registry import hint_at
 
-__all__ = ["TOP", "WeightSet", "choose", "find_sets", "groups", "is_average", "read_weights"]
-
 MAX_DEPTH = 4
 """Nested dicts, and components of a prefix."""
 

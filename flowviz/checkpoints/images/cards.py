@@ -15,15 +15,6 @@ from flowviz.networks import IMAGE_NETWORKS, UNetShape
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import scheduler
 
-__all__ = [
-    "ImageCard",
-    "check_path",
-    "classifier_sizes",
-    "describe_classifier",
-    "describe_field",
-    "unet_shape",
-]
-
 MAX_CLASSES = 2**16
 MAX_WIDTH = 4096
 MAX_MOMENT = 1 + 1e-6

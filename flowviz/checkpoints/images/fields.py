@@ -17,15 +17,6 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 
-__all__ = [
-    "ImageCheckpoint",
-    "build_classifier",
-    "build_field",
-    "check_digest",
-    "learned_field",
-    "read_content",
-]
-
 MAX_BYTES = 2**30
 """A larger file is refused before it is read."""
 

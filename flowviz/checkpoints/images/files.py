@@ -32,18 +32,6 @@ from flowviz.checkpoints.images.runs import RUN_KEY, snapshot_checkpoint
 from flowviz.checkpoints.lookup import listed, locate, names
 from flowviz.networks.classifier import Classifier
 
-__all__ = [
-    "FOLDER_NAME",
-    "find_images",
-    "image_checkpoints",
-    "is_images",
-    "load_classifier",
-    "load_images",
-    "locate_images",
-    "read_image_card",
-    "save_images",
-]
-
 FOLDER_NAME = "images"
 """The folder of image checkpoints within each checkpoint folder."""
 

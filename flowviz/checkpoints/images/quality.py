@@ -9,8 +9,6 @@ from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.images.files import locate_images, read_image_card
 from flowviz.files import write_text
 
-__all__ = ["quality_file", "read_quality", "write_quality"]
-
 
 def quality_file(name: str | Path) -> Path:
     """The file of a checkpoint's measurements, NAME.quality.json beside its weights.

@@ -14,8 +14,6 @@ from flowviz.checkpoints.images.cards import ImageCard, describe_field
 from flowviz.checkpoints.images.fields import ImageCheckpoint, build_field, read_content
 from flowviz.datasets.images import IMAGE_SETS, ImageSet, image_set
 
-__all__ = ["RUN_KEY", "TRAINING", "run_checkpoint", "snapshot_checkpoint"]
-
 RUN_KEY = "flowviz-image-run"
 """The header entry of a snapshot or saved state, which has no card."""
 

@@ -14,8 +14,6 @@ from flowviz.studies._images import ALL, NONE, ImagesConfig, LiveImages
 from flowviz.ui import controls, solver_picker, state
 from flowviz.ui.images import sources
 
-__all__ = ["VIEWS", "Page", "pick", "pick_view"]
-
 VIEWS = {
     "samples": "Samples",
     "nfe": "Grid over NFE",

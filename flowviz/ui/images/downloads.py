@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from flowviz.datasets import images as pixels
 
-__all__ = ["npz", "png", "row"]
-
 SCALE = 4
 """Pixels of a PNG for one pixel of an image, in each direction."""
 

@@ -9,8 +9,6 @@ from flowviz.canvases.images import FilmSide, FilmView, Sheet, pack_film, pack_s
 from flowviz.ui import state
 from flowviz.ui.canvas import component, listen
 
-__all__ = ["film", "sheets"]
-
 _gallery = component("flowviz_images", "gallery")
 
 

@@ -30,8 +30,6 @@ from flowviz.studies._images import placed
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
 from flowviz.ui.notices import escaped
 
-__all__ = ["MISSING", "Source", "cards", "load", "names", "opener"]
-
 HELD = "uploads:images"
 """Where the session keeps its uploads, by name, the newest last."""
 REFUSED = "refused:images"

@@ -18,8 +18,6 @@ from flowviz.ui import state, study_view, work
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import Page
 
-__all__ = ["show"]
-
 
 def show(page: Page) -> None:
     """The chosen view of the chosen checkpoints.

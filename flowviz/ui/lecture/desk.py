@@ -8,8 +8,6 @@ from flowviz import lectures
 from flowviz.ui import lecture
 from flowviz.ui.notices import escaped
 
-__all__ = ["own", "shelf"]
-
 
 def shelf() -> None:
     """Draws the available lectures, each with its steps and a button."""

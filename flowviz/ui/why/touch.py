@@ -12,8 +12,6 @@ from flowviz.schedulers import scheduler
 from flowviz.ui import state, work
 from flowviz.ui.canvas import component, listen
 
-__all__ = ["FIRST", "LAYERS", "TouchView", "payload", "section"]
-
 LAYERS = ("paths", "arrows", "density")
 MAX_PARTS = 2_500
 """Largest number of parts over which a browser sums within one frame."""

@@ -13,8 +13,6 @@ from flowviz.checkpoints.foreign.format import FORMATS, Format, Found, Model, fi
 from flowviz.checkpoints.foreign.schedules import read_schedule
 from flowviz.networks import UNetShape
 
-__all__ = ["IGNORED", "MODEL"]
-
 NAMES = {"conv_in.weight", "conv_norm_out.weight", "time_embedding.linear_1.weight"}
 DEFAULT_SIZE = 32
 

@@ -10,8 +10,6 @@ from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.format import FORMATS, Format, Found, Model
 from flowviz.checkpoints.foreign.guided import has_film, is_guided, read_guided
 
-__all__: list[str] = []
-
 TORCHCFM = {"net_model", "ema_model"}
 """Sets of weights in a file of torchcfm, whose U-Net can have these shapes too."""
 

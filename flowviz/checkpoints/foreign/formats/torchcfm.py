@@ -10,8 +10,6 @@ from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.format import FORMATS, Format, Found, Model
 from flowviz.checkpoints.foreign.guided import has_film, is_guided, read_guided
 
-__all__: list[str] = []
-
 
 def _recognises(weights: Mapping[str, Any]) -> bool:
     return is_guided(weights) and not has_film(weights)
