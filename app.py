@@ -6,6 +6,7 @@ from flowviz.ui import lecture, state, theme
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu; sections: See, Understand, Measure
+    "home": ("", "Home", ":material/home:"),
     "compare": ("See", "Compare", ":material/compare:"),
     "images": ("See", "Images", ":material/image:"),
     "lecture": ("See", "Lectures", ":material/slideshow:"),
@@ -26,17 +27,19 @@ PAGES = {
 
 now = lecture.running()
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
-menu: dict[str, list] = {"See": [], "Understand": [], "Measure": []}
+menu: dict[str, list] = {"": [], "See": [], "Understand": [], "Measure": []}
 for name, (section, title, icon) in PAGES.items():
     menu[section].append(
-        st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "compare")
+        st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
     )
 page = st.navigation(
     {section: pages for section, pages in menu.items() if pages},
     position="hidden" if now else "top",
 )
+if not page.url_path and st.query_params:  # Compare was the default page: old links open it
+    st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
 theme.dress()
-state.visit(page.url_path or "compare")
+state.visit(page.url_path or "home")
 state.restrict(show=None)
 if now:
     lecture.banner(now)

@@ -20,10 +20,11 @@ def test_built_in_lectures_open_pages_that_exist(name):
     assert {step.page for step in BUILT_IN[name].steps} <= PAGES
 
 
-def test_the_two_lectures_are_there():
+def test_the_built_in_lectures_are_there():
     assert {name: len(lecture.steps) for name, lecture in BUILT_IN.items()} == {
         "ten-steps": 10,
         "three-claims": 7,
+        "tour": 5,
     }
 
 

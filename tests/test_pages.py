@@ -22,12 +22,14 @@ from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player
+from flowviz.ui.home import PRESETS
 from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 
 LINKS = {
+    "home": {},
     "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
     "images": {"view": "film", "class": "none", "guidance": "3", "solver": "heun3"},
     "train": {"data": "moons", "left": "trig", "seed": "7"},
@@ -105,7 +107,7 @@ def opened(page, **link):
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     for name, value in link.items():
         app.query_params[name] = value
-    app.switch_page(f"pages/{page.name}") if page.stem != "compare" else None
+    app.switch_page(f"pages/{page.name}") if page.stem != "home" else None
     app.run()
     assert not app.exception, app.exception
     return app
@@ -172,7 +174,7 @@ def test_a_lecture_opens_each_page_in_a_state_that_it_takes(name, number):
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if page.stem not in ("lecture", "glossary")],
+    [page for page in PAGES if page.stem not in ("home", "lecture", "glossary")],
     ids=lambda page: page.stem,
 )
 def test_a_moved_control_is_shown(page):
@@ -184,7 +186,7 @@ def test_a_moved_control_is_shown(page):
     assert value in str(app.query_params[slug])
 
 
-COMPARE = next(page for page in PAGES if page.stem == "compare")
+COMPARE, HOME = (next(page for page in PAGES if page.stem == name) for name in ("compare", "home"))
 
 
 def text_of(app):
@@ -198,12 +200,45 @@ def test_compare_says_what_to_notice_and_which_ot():
 
 
 @pytest.mark.parametrize(
-    ("quality", "when"),
-    [((4, 3, 2, 1, 0.1), 0.5), ((4, 4, 4, 3, 3), None), ((4, 9, 9, 9, 9), None)],
+    ("apart", "when"),
+    [((0, 0, 0, 3, 3), 0.625), ((0, 3, 3, 3, 3), 0.125), ((0, 0, 0, 0, 0), None)],
 )
-def test_compare_says_when_a_flow_is_half_way_if_it_ever_is(quality, when):
-    flow = SimpleNamespace(times=np.linspace(0, 1, 5), quality=np.array(quality, dtype=float))
-    assert half_way(flow) == (when if when is None else pytest.approx(when))
+def test_compare_says_when_half_of_the_pattern_is_there_if_there_is_one(apart, when):
+    axis = np.linspace(-5, 5, 41)
+    bump = [np.exp(-((axis - m) ** 2)) + np.exp(-((axis + m) ** 2)) for m in apart]
+    density = np.stack([each[None, :] * np.exp(-(axis[:, None] ** 2)) for each in bump])
+    scene = SimpleNamespace(times=np.linspace(0, 1, 5), density=density)
+    assert half_way(scene) == (when if when is None else pytest.approx(when, abs=1e-6))
+
+
+def test_a_root_link_opens_compare_which_was_the_default_page():
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params["data"] = "moons"
+    app.query_params["nfe"] = "10"
+    app.run()
+    assert not app.exception and not app.toast
+    assert app.session_state["compare:data"] == "moons" and app.session_state["compare:nfe"] == 10
+
+
+def test_home_says_what_flow_matching_is_and_which_path_is_late():
+    app = settled(opened(HOME))
+    assert "Flow matching" in text_of(app) and "VP diffusion moves late" in text_of(app)
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.picture)
+def test_a_preset_opens_its_view(preset):
+    app = opened(next(page for page in PAGES if page.stem == preset.page), **preset.link)
+    assert not app.toast and not app.error
+    shown = {name: str(value).strip("[']") for name, value in app.query_params.items()}
+    assert preset.link.items() <= shown.items(), "no value of the link is a default"
+    picture = (ROOT / "flowviz/ui/presets" / f"{preset.picture}.webp").read_bytes()
+    assert picture[8:12] == b"WEBP" and len(picture) < 20_000
+
+
+def test_the_tour_begins_at_its_button():
+    app = settled(opened(HOME))
+    next(button for button in app.button if button.label == "60-second tour").click().run()
+    assert "1. Noise becomes data" in text_of(app)
 
 
 def test_compare_falls_back_to_the_exact_field_and_says_so():
@@ -300,7 +335,9 @@ def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_says_which_ot_is_meant(page):
     """By the one note, but for the page that it leads to and those without figures."""
-    assert page.stem in ("lecture", "glossary", "which_ot") or "\nheaded(" in page.read_text()
+    assert (
+        page.stem in ("home", "lecture", "glossary", "which_ot") or "\nheaded(" in page.read_text()
+    )
 
 
 def test_glossary_lists_what_the_search_finds():

@@ -202,6 +202,7 @@ def envelope(
     learned: Sequence[bytes | None] | None = None,
     view: View,
     autoplay: bool,
+    loop: bool = False,
     reserve: int,
 ) -> tuple[bytes, list[bytes | None]]:
     """The payload that the player itself is given, and the scenes to send along.
@@ -214,6 +215,7 @@ def envelope(
             density alone, or None while there is none.
         view: shown first.
         autoplay: play once from t = 0, unless the user's system requests reduced motion.
+        loop: play again and again, with the clock and the panels only, and report nothing.
         reserve: height in pixels that page and controls need, so that the planes fit the window.
 
     Returns:
@@ -238,6 +240,7 @@ def envelope(
             "learnable": learned is not None,
             "initial": asdict(view),
             "autoplay": autoplay and view.t == 0,
+            "loop": loop,
             "reserve": reserve,
             "theme": _theme(),
             "payload": packed["name"],

@@ -99,6 +99,7 @@ class Side:
         flow: the particles.
         scene: density, velocity and error over the plane.
         scene_config: its config.
+        half_time: time at which the density has half of its pattern; None without a pattern.
         untrained: whether a learned field was chosen and there is none, so that this is exact.
     """
 
@@ -108,6 +109,7 @@ class Side:
     flow: FlowResult
     scene: Scene
     scene_config: SceneConfig
+    half_time: float | None = None
     untrained: bool = False
 
     @property

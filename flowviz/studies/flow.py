@@ -5,10 +5,11 @@ from functools import partial
 
 import numpy as np
 
+from flowviz.experiments import figure4
 from flowviz.experiments.evolution import (
     EXACT,
     REACHED,
-    FlowResult,
+    Scene,
     SceneConfig,
     at_time,
     compute_flow,
@@ -26,6 +27,9 @@ NO_NETWORK = "none"
 
 LATE = 0.05
 """Smallest difference of two half-way times at which one flow is called late."""
+
+MIN_PATTERN = 0.1
+"""Smallest final pattern, in [0, 1], whose half-way time is stated."""
 
 
 def compute(
@@ -52,14 +56,16 @@ def _side(
     if name != EXACT and name not in live:
         path = source(name).path_spec
     flow = config.flow(path, name)
-    scene = SceneConfig(data=config.data, path=path, field=name)
+    scene_config = SceneConfig(data=config.data, path=path, field=name)
+    scene = progress.cached(compute_scene, scene_config, field=live.get(name))
     return Side(
         path=path,
         label=scheduler(path).label,
         config=flow,
-        scene_config=scene,
+        scene_config=scene_config,
         flow=progress.cached(compute_flow, flow, field=live.get(name)),
-        scene=progress.cached(compute_scene, scene, field=live.get(name)),
+        scene=scene,
+        half_time=half_way(scene),
         untrained=name == EXACT != config.field,
     )
 
@@ -70,9 +76,9 @@ def table(config: CompareConfig, result: CompareResult) -> Columns:
 
 
 def say(config: CompareConfig, result: CompareResult) -> list[Finding]:
-    """The half-way time and final quality of each side, and the distance of the two ends."""
+    """The time of the pattern and final quality of each side, and the distance of the two ends."""
     left, right = result.sides
-    found = [*_timing(result.sides)]
+    found = timing(result.sides)
     ends = [side.flow.end_quality for side in result.sides]
     floor = left.flow.quality_floor
     found.append(
@@ -110,8 +116,9 @@ def say(config: CompareConfig, result: CompareResult) -> list[Finding]:
     return found
 
 
-def _timing(sides: Sequence[Side]) -> list[Finding]:
-    halves = [half_way(side.flow) for side in sides]
+def timing(sides: Sequence[Side]) -> list[Finding]:
+    """Which side is half-way to the data first; empty if both are about as early."""
+    halves = [side.half_time for side in sides]
     if None in halves or abs(halves[0] - halves[1]) < LATE:
         return []
     late = int(halves[1] > halves[0])
@@ -119,8 +126,9 @@ def _timing(sides: Sequence[Side]) -> list[Finding]:
     return [
         Finding(
             lead="When it happens",
-            text=f"{early} covers half of the distance to the data by t = {halves[1 - late]:.2f}, "
-            f"{other} only by t = {halves[late]:.2f}.",
+            text=f"{early} moves early and has half of the pattern of the data by "
+            f"t = {halves[1 - late]:.2f}; {other} moves late and has it only by "
+            f"t = {halves[late]:.2f}.",
             numbers={"early": halves[1 - late], "late": halves[late]},
         )
     ]
@@ -147,15 +155,15 @@ def _errors(config: CompareConfig, result: CompareResult) -> list[Finding]:
     ]
 
 
-def half_way(flow: FlowResult) -> float | None:
-    """Time at which the distance to the data has fallen half-way from its start to its end.
+def half_way(scene: Scene) -> float | None:
+    """Time at which the density has half of its final pattern, see `figure4.pattern`.
 
-    None for a flow that ends no nearer than half of its first distance.
+    None for data with less than MIN_PATTERN, such as one Gaussian.
     """
-    start, end = flow.quality[0], flow.quality[-1]
-    if not end < start / 2:
+    values = figure4.pattern(scene.density)
+    if values[-1] - values[0] < MIN_PATTERN:
         return None
-    return float(flow.times[np.argmax(flow.quality <= (start + end) / 2)])
+    return figure4.half_way(scene.times, values)
 
 
 STUDY = Study(

@@ -122,16 +122,13 @@ def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) ->
         layout=state.opened("layout", "panels", partial(_one_of, players.LAYOUTS)),
     )
     learnable = not all(side.exact for side in result.sides)
-    view = player_mount.player(
-        cache.panels(
-            tuple(side.config for side in result.sides), [_panel(side) for side in result.sides]
-        ),
-        [cache.packed_scene(side.scene_config, _scene(side)) for side in result.sides],
+    view = mount(
+        result,
         key="compare",
+        view=initial,
         learned=[None if each is None else _density(each) for each in learned]
         if learnable
         else None,
-        initial=initial,
     )
     state.publish("t", round(view.t, 3), 0.0)
     state.publish("layers", view.layers, players.View().layers, write=",".join)
@@ -139,6 +136,27 @@ def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) ->
     state.publish("mode", view.mode, "smooth")
     state.publish("layout", view.layout, "panels")
     return view
+
+
+def mount(
+    result: CompareResult,
+    *,
+    key: str,
+    view: players.View,
+    learned: Sequence[bytes | None] | None = None,
+    loop: bool = False,
+) -> players.View:
+    """Draws both panels in the player `key`; see `flowviz.ui.player.player`."""
+    return player_mount.player(
+        cache.panels(
+            tuple(side.config for side in result.sides), [_panel(side) for side in result.sides]
+        ),
+        [cache.packed_scene(side.scene_config, _scene(side)) for side in result.sides],
+        key=key,
+        learned=learned,
+        initial=view,
+        loop=loop,
+    )
 
 
 def _panel(side: Side) -> players.Panel:

@@ -39,13 +39,15 @@ def player(
     learned: Sequence[bytes | None] | None = None,
     initial: View | None = None,
     autoplay: bool = True,
+    loop: bool = False,
     reserve: int = 330,
 ) -> View:
     """Draws the panels over their scenes and returns the view last reported by the browser.
 
     The browser reports when the clock is released (slider, pause, step) and when a layer, mode or
     layout changes, not while the clock runs. `initial` is the view of the first visit; afterwards
-    the browser keeps its view. Other arguments: see `flowviz.canvases.player.envelope`.
+    the browser keeps its view. With `loop` nothing is reported. Other arguments: see
+    `flowviz.canvases.player.envelope`.
     """
     initial = initial or View()
     if state.opening():  # a link was opened again: do not restore the view kept in the browser
@@ -59,12 +61,16 @@ def player(
         learned=learned,
         view=opened,
         autoplay=autoplay,
+        loop=loop,
         reserve=reserve + (LECTURE if state.is_restricted() else 0),
     )
     for i, scene in enumerate(sent):
         # Always two elements per panel: if their number changed, Streamlit would mount the player
         # again.
         _scene(key=f"{key}:scene{i}", data=scene)
+    if loop:
+        _player(key=key, data=payload)
+        return initial
     result = _player(key=key, data=payload, on_view_change=listen, default={"view": None})
     return _reported(result.get("view"), initial)
 

@@ -29,23 +29,30 @@ NONE = "none"
 def visit(page: str) -> None:
     """Sets the current page; app.py calls it once per run, before the code of the page."""
     if st.session_state.get("url:page") != page:
+        link = st.query_params.to_dict()
+        if link:
+            _forget(page)  # values that a link leaves out are the defaults
         st.session_state["url:page"] = page
-        st.session_state["url:link"] = st.query_params.to_dict()
-        if st.session_state["url:link"]:
-            _kept().clear()  # values that a link leaves out are the defaults
+        st.session_state["url:link"] = link
 
 
 def reopen(page: str) -> None:
     """Resets the controls of a page, named as in `visit`, so that its next link is read."""
-    for key in [key for key in st.session_state if str(key).startswith(f"{page}:")]:
-        del st.session_state[key]
-    st.session_state.get("url:kept", {}).pop(page, None)
+    _forget(page)
     st.session_state["url:page"] = None
-    st.session_state["url:opening"] = opening() + 1
+
+
+def _forget(page: str) -> None:
+    """Removes the values of a page's controls, if it was visited before."""
+    keys = [key for key in st.session_state if str(key).startswith(f"{page}:")]
+    for key in keys:
+        del st.session_state[key]
+    if st.session_state.get("url:kept", {}).pop(page, None) or keys:
+        st.session_state["url:opening"] = opening() + 1
 
 
 def opening() -> int:
-    """The number of calls of `reopen`, part of the key of canvases with their own state."""
+    """How often a visited page was opened by a link: part of the keys of canvases with state."""
     return st.session_state.get("url:opening", 0)
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 
 def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(page):
-    page.goto("/")
+    page.goto("/compare")
     expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "true", timeout=90_000)
     first = picture(page)
     at_rest(page)
@@ -22,7 +22,7 @@ def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(page):
 
 
 def test_plays_and_pauses(page):
-    visit(page, "/?t=0.2")
+    visit(page, "/compare?t=0.2")
     assert clock(page) == pytest.approx(0.2)
     page.get_by_role("button", name="Play", exact=True).click()
     page.wait_for_timeout(600)
@@ -36,7 +36,7 @@ def test_plays_and_pauses(page):
 
 def test_scrubbing_asks_nothing_of_the_server_until_it_is_released(page):
     socket = Socket(page)
-    visit(page, "/?t=0.3")
+    visit(page, "/compare?t=0.3")
     page.wait_for_timeout(1500)
     track = page.locator(".fv-track input")
     box = track.bounding_box()
@@ -57,7 +57,7 @@ def test_scrubbing_asks_nothing_of_the_server_until_it_is_released(page):
 
 
 def test_another_seed_keeps_clock_and_zoom(page):
-    visit(page, "/?t=0.6")
+    visit(page, "/compare?t=0.6")
     home = page.get_by_role("button", name="Reset zoom")
     expect(home).to_be_disabled()
     page.locator(PLANE).first.hover()
@@ -93,7 +93,7 @@ def test_a_link_reproduces_the_view(open_page):
 
 
 def test_a_bad_link_shows_the_page_and_a_notice(page):
-    visit(page, "/?seed=minus&nfe=21&left=vpp")
+    visit(page, "/compare?seed=minus&nfe=21&left=vpp")
     toasts = page.locator('[data-testid="stToast"]')
     expect(toasts).to_have_count(3)
     text = " ".join(toasts.all_inner_texts())
@@ -103,7 +103,7 @@ def test_a_bad_link_shows_the_page_and_a_notice(page):
 
 def test_dark_theme_reaches_player_and_figure(open_page):
     page = open_page(color_scheme="dark")
-    visit(page, "/?t=1")
+    visit(page, "/compare?t=1")
     background = page.locator('[data-testid="stApp"]').evaluate(
         "e => getComputedStyle(e).backgroundColor"
     )
@@ -119,7 +119,7 @@ def _numbers(css):
 
 
 def test_every_figure_downloads_as_png_svg_and_csv(page):
-    visit(page, "/?t=0.5&seed=3")
+    visit(page, "/compare?t=0.5&seed=3")
     for name, column in (
         ("At t = 0.50", "particle"),
         ("Trajectories", "step"),
@@ -149,7 +149,7 @@ def _download(page, kind):
 
 
 def test_the_budget_is_met_and_shown(page):
-    visit(page, "/?nfe=8&t=1")
+    visit(page, "/compare?nfe=8&t=1")
     readouts = page.locator(".fv-panels")
     expect(readouts).to_contain_text("NFE used")
     expect(readouts).to_contain_text("8")
@@ -158,7 +158,7 @@ def test_the_budget_is_met_and_shown(page):
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])
 def test_nothing_hangs_over_the_edge(open_page, size):
     page = open_page(viewport={"width": size[0], "height": size[1]})
-    visit(page, "/?t=1")
+    visit(page, "/compare?t=1")
     expect(page.locator(CHART).first).to_be_visible()
     over = page.evaluate(
         "() => { const main = document.querySelector('[data-testid=stMain]');"

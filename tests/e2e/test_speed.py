@@ -51,7 +51,7 @@ IDLE = """async () => {
 
 def test_plays_at_40_frames_a_second_without_a_word_to_the_server(page):
     socket = Socket(page)
-    visit(page, "/?t=0.1")
+    visit(page, "/compare?t=0.1")
     at_rest(page)
     page.get_by_label("Speed").select_option("0.5")
     settle(page)
@@ -89,7 +89,7 @@ def seconds_of_computing():
 
 def test_solver_budget_and_seed_redraw_soon_after_the_computation(page):
     """At most 0.3 s and twice the computation: half a second on a machine that needs 0.1 s."""
-    visit(page, "/?t=0.6")
+    visit(page, "/compare?t=0.6")
     at_rest(page)
     taken = []
 

@@ -26,6 +26,8 @@ const EDGE = { left: 28, top: 1 };
 const FEW = 24;
 /** Milliseconds between changes of the numbers during a movement: each costs the browser a layout. */
 const TEXT_INTERVAL = 90;
+/** Milliseconds at t = 1 before a loop begins again. */
+const LOOP_PAUSE = 1500;
 
 /** Players of the page: if nothing has the focus, keys go to the first. */
 const players = new Set();
@@ -52,6 +54,7 @@ export class Player extends Clocked {
     this.unbind();
     this.unwatch();
     this.resolution.end();
+    clearTimeout(this.again);
   }
 
   // ---- data
@@ -71,9 +74,13 @@ export class Player extends Clocked {
     this.window = this.whole;
     this.begin(head.key, head.initial);
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.clock.playing = head.autoplay && !this.visited && !still;
+    this.clock.playing = head.autoplay && (head.loop || !this.visited) && !still;
+    this.root.classList.toggle("fv-loop", head.loop);
     this.remember();
   }
+
+  /** A loop is only watched: Python does not wait for its view. */
+  report(wait = 0) { if (!this.data.loop) super.report(wait); }
 
   open({ t, speed, ...view }) {
     this.clock = { t, speed, playing: false };
@@ -243,6 +250,7 @@ export class Player extends Clocked {
   }
 
   act(action) {
+    clearTimeout(this.again);
     super.act(action);
     if (action.type === "scrub") this.resolution.move();
   }
@@ -252,6 +260,8 @@ export class Player extends Clocked {
   draw(now) {
     const playing = this.clock.playing, gap = this.advance(now);
     if (playing) this.resolution.move(gap, this.paintTime);
+    if (playing && !this.clock.playing && this.data.loop)
+      this.again = setTimeout(() => this.act({ type: "toggle" }), LOOP_PAUSE);
     const strip = this.view.layout === "strip", { t } = this.clock, began = performance.now();
     this.find(".fv-panels").hidden = strip;
     this.find(".fv-strip").hidden = !strip;
