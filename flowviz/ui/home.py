@@ -74,7 +74,7 @@ PRESETS = (
         picture="samplers",
         title="ODE or SDE",
         text="Smooth or random trajectories, with the same densities.",
-        open="particles?sampler=euler-maruyama",
+        open="particles",
         alt="Smooth trajectories of the ODE, and random ones of the SDE.",
     ),
     Preset(
