@@ -5,37 +5,33 @@ import streamlit as st
 from flowviz.ui import lecture, state, theme
 
 PAGES = {
-    # file: (section, title, icon), in the order of the menu; sections: See, Understand, Measure
+    # file: (section, title, icon), in the order of the menu
     "home": ("", "Home", ":material/home:"),
-    "compare": ("See", "Compare", ":material/compare:"),
-    "images": ("See", "Images", ":material/image:"),
-    "lecture": ("See", "Lectures", ":material/slideshow:"),
-    "train": ("See", "Train", ":material/model_training:"),
-    "why": ("Understand", "Conditional and marginal", ":material/alt_route:"),
-    "schedules": ("Understand", "Schedules", ":material/timeline:"),
-    "particles": ("Understand", "ODE or SDE", ":material/grain:"),
-    "cfm": ("Understand", "CFM = FM", ":material/balance:"),
-    "which_ot": ("Understand", "Which OT?", ":material/conversion_path:"),
-    "learned_path": ("Understand", "A learned path", ":material/route:"),
-    "glossary": ("Understand", "Glossary", ":material/dictionary:"),
-    "nfe_quality": ("Measure", "Cost and quality", ":material/speed:"),
+    "compare": ("Watch flows", "Compare", ":material/compare:"),
+    "figure4": ("Watch flows", "Density evolution", ":material/grid_on:"),
+    "why": ("Watch flows", "Vector field", ":material/alt_route:"),
+    "particles": ("Watch flows", "ODE or SDE", ":material/grain:"),
+    "images": ("Watch flows", "Images", ":material/image:"),
+    "train": ("Train networks", "Train", ":material/model_training:"),
+    "learned_path": ("Train networks", "A learned path", ":material/route:"),
+    "nfe_quality": ("Measure", "NFE and quality", ":material/speed:"),
     "straighter": ("Measure", "Is straighter better?", ":material/straighten:"),
     "likelihood": ("Measure", "Likelihood", ":material/landscape:"),
-    "figure4": ("Measure", "The paper's Fig. 4", ":material/grid_on:"),
     "study": ("Measure", "All studies", ":material/list:"),
+    "which_ot": ("Understand", "Which OT?", ":material/conversion_path:"),
+    "cfm": ("Understand", "CFM = FM", ":material/balance:"),
+    "schedules": ("Understand", "Schedules", ":material/timeline:"),
+    "lecture": ("Understand", "Lectures", ":material/slideshow:"),
+    "glossary": ("Understand", "Glossary", ":material/dictionary:"),
 }
 
 now = lecture.running()
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
-menu: dict[str, list] = {"": [], "See": [], "Understand": [], "Measure": []}
+menu: dict[str, list] = {}
 for name, (section, title, icon) in PAGES.items():
-    menu[section].append(
-        st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
-    )
-page = st.navigation(
-    {section: pages for section, pages in menu.items() if pages},
-    position="hidden" if now else "top",
-)
+    found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
+    menu.setdefault(section, []).append(found)
+page = st.navigation(menu, position="hidden" if now else "top")
 if not page.url_path and st.query_params:  # Compare was the default page: old links open it
     st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
 theme.dress()

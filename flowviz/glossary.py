@@ -21,12 +21,15 @@ class Term:
         sentence: its meaning in one sentence.
         more: further text, Markdown; "" for none.
         unit: the unit of a quantity; "" for none.
+        match: regular expression of the words whose use in a text calls for a tooltip; "" for
+            none.
     """
 
     term: str
     sentence: str
     more: str = ""
     unit: str = ""
+    match: str = ""
 
 
 @cache

@@ -5,23 +5,31 @@ import streamlit as st
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, field_picker, study_view
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
 losses, gradients, variance = (STUDIES[n] for n in ("losses", "gradients", "target-variance"))
 
-headed("CFM = FM: why training on single pairs works")
+headed(
+    "CFM = FM: why training on single pairs works",
+    see="The loss of training on single pairs (CFM), and the loss against the exact field (FM).",
+    notice="The two losses differ by one constant, so that their gradients agree.",
+)
 with st.sidebar:
     values = controls.pick(gradients.config, variance.config, losses.config)
-st.markdown(
-    "Training needs the **marginal** velocity $u_t(x)$, but each sample gives only the velocity "
-    "$\\dot x_t$ of its own pair. Theorem 2 of Lipman et al. (2022): the two losses differ by a "
-    "constant, since $u_t(x) = \\mathbb E[\\dot x_t \\mid x_t = x]$, so that "
-    "$\\nabla L_{\\mathrm{CFM}} = \\nabla L_{\\mathrm{FM}}$:\n\n"
-    "$${\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
-    "_{L_{\\mathrm{CFM}}(\\theta)} = \\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - "
-    "u_t(x_t)\\rVert^2}_{L_{\\mathrm{FM}}(\\theta)} + \\underbrace{\\mathbb E\\,"
-    "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{does not depend on }\\theta}}$$"
-)
+with st.expander("The theorem"):
+    st.markdown(
+        "Training needs the **marginal** velocity $u_t(x)$, but each sample gives only "
+        "the velocity "
+        "$\\dot x_t$ of its own pair. Theorem 2 of Lipman et al. (2022): the two losses "
+        "differ by a "
+        "constant, since $u_t(x) = \\mathbb E[\\dot x_t \\mid x_t = x]$, so that "
+        "$\\nabla L_{\\mathrm{CFM}} = \\nabla L_{\\mathrm{FM}}$:\n\n"
+        "$${\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
+        "_{L_{\\mathrm{CFM}}(\\theta)} = \\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - "
+        "u_t(x_t)\\rVert^2}_{L_{\\mathrm{FM}}(\\theta)} + \\underbrace{\\mathbb E\\,"
+        "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{does not depend on "
+        "}\\theta}}$$"
+    )
 try:
     if values["network"] == "trained":
         more, live = field_picker.trained(values["data"], values["paths"])

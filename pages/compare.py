@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.ui import compare, study_view
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
 try:
     page = compare.pick()
@@ -22,7 +22,12 @@ def pictures() -> None:
     compare.figures(page, result, view)
 
 
-headed("From noise to data: two paths, one clock")
+headed(
+    "From noise to data: two paths, one clock",
+    see="The same noise points move to the data on two [paths](probability-path), at the "
+    "same time t.",
+    notice=compare.main_finding(result),
+)
 if result is not None:
     pictures()
     compare.note(result)

@@ -2,9 +2,13 @@
 
 from flowviz.ui import images
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
-headed("Images from noise")
+headed(
+    "Images from noise",
+    see="Images that two networks made from the same noise, one network for each path.",
+    notice="The smaller [NFE](nfe), the earlier you see which path needs more evaluations.",
+)
 page = images.pick(images.pick_view())
 try:
     images.show(page)

@@ -6,12 +6,18 @@ from flowviz.schedulers import LEARNED
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, field_picker, study_view, work
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
 FLOWS = [STUDIES[f"learned-{name}"] for name in ("trajectories", "straightness", "cost")]
 training = STUDIES["learned-training"]
 
-headed("A learned path: trajectories chosen by a network")
+headed(
+    "A learned path: trajectories chosen by a network",
+    see="A path that is a network, trained with its [velocity field](velocity-field), "
+    "next to OT and VP.",
+    notice="Whether a straighter path, with a smaller [S](straightness), has a worse "
+    "likelihood in [nats](nats).",
+)
 with st.sidebar:
     values = controls.pick(*(study.config for study in reversed(FLOWS)))
     with st.expander("Learn a path here"):

@@ -1,14 +1,13 @@
 """Lectures: numbered steps through the pages, for a projector and a keyboard."""
 
-import streamlit as st
-
 from flowviz.ui.lecture import desk
+from flowviz.ui.opening import headed
 
-st.header("Lectures")
-st.markdown(
-    "Each step opens a page in a given state, with a paragraph and its equation. "
-    "**→** and **←** (or a presenter's clicker) go to the next and the previous step; **?** lists "
-    "the keys of the player."
+headed(
+    "Lectures",
+    see="Lectures of numbered steps, each with a text and its equation, on any page.",
+    notice="→ and ← (or a presenter's clicker) change the step; ? lists the keys of the player.",
+    which_ot=False,
 )
 desk.shelf()
 desk.own()

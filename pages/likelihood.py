@@ -2,9 +2,14 @@
 
 from flowviz.ui import likelihood
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
-headed("Likelihood: the density of a flow")
+headed(
+    "Likelihood: the density of a flow",
+    see="The log-density of the flow at each point, in [nats](nats).",
+    notice="How far it is from the exact log-density: the mean difference is the "
+    "[KL](kl), 0 at best.",
+)
 try:
     likelihood.show(likelihood.pick())
 except ValueError as error:

@@ -13,7 +13,7 @@ from flowviz.studies.steps import STUDY as STEPS
 from flowviz.studies.steps import StepsConfig
 from flowviz.ui import controls, state, study_view
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
 VIEWS = {"curves": "Cost and quality", "steps": "Adaptive steps", "all": "All data sets"}
 
@@ -28,7 +28,13 @@ def measures(values: dict[str, object]) -> tuple[str, ...]:
     )
 
 
-headed("Cost and quality of samples: error against NFE")
+headed(
+    "NFE and quality: the error of samples against their cost",
+    see="The distance of samples to the data against [NFE](nfe), one curve for each field "
+    "and solver.",
+    notice="The NFE at which two curves reach the same error. The paper reports 60 % for "
+    "OT against diffusion.",
+)
 with st.sidebar:
     values = controls.pick(NfeQualityConfig, offered={"measure": measures})
 view = state.segmented("view", "View", VIEWS, "curves", label_visibility="collapsed")

@@ -2,9 +2,15 @@
 
 from flowviz.ui import particles
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
-headed("ODE or SDE: different trajectories, the same densities")
+headed(
+    "ODE or SDE: different trajectories, the same densities",
+    see="Particles of one path, moved by fixed pairs, by the [ODE](probability-flow-ode) "
+    "or by an [SDE](sde).",
+    notice="The trajectories differ, the densities do not: energy distances below the "
+    "figures compare both.",
+)
 page = particles.pick()
 try:
     found = particles.result(page)

@@ -7,7 +7,7 @@ from flowviz.experiments.unlimited import learned_names, network_names
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, data_picker, state, study_view
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
 CLAIMS = {
     "training": "1 · Trains faster?",
@@ -117,9 +117,15 @@ def unlimited() -> None:
     )
 
 
-headed("Is straighter better?")
+headed(
+    "Is straighter better?",
+    see="Three claims about straight paths, each measured.",
+    notice="The mark of each sentence: supported, not supported or undecided, with the "
+    "numbers behind it.",
+)
 claim = state.segmented("claim", "Claim", CLAIMS, "training", label_visibility="collapsed")
-st.markdown(TEXTS[claim])
+with st.expander("The claim, and how it is tested"):
+    st.markdown(TEXTS[claim])
 try:
     {"training": training, "sampling": sampling, "unlimited": unlimited}[claim]()
 except ValueError as error:

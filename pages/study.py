@@ -5,10 +5,14 @@ import streamlit as st
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, state, study_view
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
 titles = {name: STUDIES[name].title for name in STUDIES}
-headed("All studies")
+headed(
+    "All studies",
+    see="Figures, findings and numbers of one study, with a control for each of its settings.",
+    notice="python -m flowviz experiment NAME prints the same findings.",
+)
 with st.sidebar:
     name = state.select("name", "Study", titles, next(iter(titles)))
     study = STUDIES[name]

@@ -5,10 +5,17 @@ import streamlit as st
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, study_view
 from flowviz.ui.notices import failed
+from flowviz.ui.opening import headed
 
 pairings, flow, cost = (STUDIES[n] for n in ("pairings", "coupled-flow", "transport-cost"))
 
-st.header("Which “OT”: path, coupling or map?")
+headed(
+    "Which “OT”: path, coupling or map?",
+    see="Three things that are called OT, on the same two samples.",
+    notice="Straight pairs do not make a straight flow: compare [S](straightness) of the "
+    "couplings, 0 is straight.",
+    which_ot=False,
+)
 with st.sidebar:
     values = controls.pick(flow.config, pairings.config, cost.config)
 st.markdown(

@@ -2,9 +2,15 @@
 
 from flowviz.ui import why
 from flowviz.ui.notices import failed
-from flowviz.ui.ot_note import headed
+from flowviz.ui.opening import headed
 
-headed("Conditional and marginal velocities")
+headed(
+    "Vector field: conditional and marginal velocities",
+    see="The velocity of each pair (conditional) and their mean (marginal) at a point "
+    "that you drag.",
+    notice="Late in time one data point has most of the [posterior](posterior), and both "
+    "velocities agree there.",
+)
 try:
     why.show()
 except ValueError as error:

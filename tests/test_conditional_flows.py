@@ -1,4 +1,4 @@
-"""Conditional flows and conversions of the page "Conditional and marginal"."""
+"""Conditional flows and conversions of the page "Vector field"."""
 
 import numpy as np
 import pytest

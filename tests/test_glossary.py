@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flowviz.glossary import glossary, term, tooltip
+from flowviz.ui.glossary import marked
 
 ROOT = Path(__file__).parents[1]
 TERMS = glossary()
@@ -42,6 +43,22 @@ def test_unknown_term_is_an_error_that_names_the_nearest():
         ValueError, match=r"Unknown glossary term 'solvers'\. Did you mean 'solver'"
     ):
         term("solvers")
+
+
+def test_words_with_a_tooltip_are_escaped_and_known():
+    html = marked("Fewer [NFE](nfe) < 4 on [a <b> path](probability-path).")
+    assert 'data-tip="Number of function evaluations: how often' in html
+    assert html.startswith("Fewer <span") and "&lt; 4 on <span" in html and "<b>" not in html
+    with pytest.raises(ValueError, match="Did you mean 'nfe'"):
+        marked("[NFE](nfes)")
+
+
+def test_findings_get_the_terms_that_they_use():
+    used = [name for name, each in TERMS.items() if each.match]
+    assert {"nfe", "w2", "kl", "nats", "log-snr", "straightness", "posterior", "floor"} <= {*used}
+    text = "NFE 8 gives a sliced W₂ of 0.1 and KL 0.03 nats."
+    found = {name for name in used if re.search(TERMS[name].match, text)}
+    assert found == {"nfe", "sliced-w2", "kl", "nats"}
 
 
 def test_readme_has_the_same_sentences():

@@ -1,4 +1,4 @@
-r"""From one conditional path to the marginal flow: what the page "Conditional and marginal" shows.
+r"""From one conditional path to the marginal flow: what the page "Vector field" shows.
 
 `compute_touch` prepares the posterior at a point for the browser, which evaluates it while the
 point is dragged. `compute_conditional` evaluates conditional scores, fields and trajectories

@@ -15,11 +15,11 @@ from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import PICTURES, CompareConfig, CompareResult, Side
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
-from flowviz.studies.flow import NO_NETWORK
+from flowviz.studies.flow import NO_NETWORK, timing
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
-from flowviz.ui.ot_note import SHORT
+from flowviz.ui.opening import SHORT
 from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
 
@@ -107,6 +107,14 @@ def sides(page: Comparison) -> CompareResult | None:
         study_view.computation(FLOW, config, page.live),
         label=f"Computing both flows to {data_picker.dataset(config.data).label}",
     )
+
+
+def main_finding(result: CompareResult | None) -> str:
+    """Which side is early and which is late, in one sentence."""
+    said = [] if result is None else timing(result.sides)
+    if not said:
+        return "Which particles arrive early, and where they end."
+    return said[0].text[0].upper() + said[0].text[1:]
 
 
 def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) -> players.View:

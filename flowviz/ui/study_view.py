@@ -10,7 +10,7 @@ import streamlit as st
 from flowviz.progress import Progress
 from flowviz.settings import Config
 from flowviz.studies import Columns, Finding, LiveFields, NamedFigure, Study, Summary
-from flowviz.ui import figure, work
+from flowviz.ui import figure, glossary, work
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 
@@ -168,6 +168,7 @@ def findings(said: list[Finding]) -> None:
         lines.append(f"- {mark}{lead}{escaped(each.text, None)}{verdict}")
     if lines:
         st.markdown("\n".join(lines))
+        glossary.terms_line(" ".join(each.text for each in said))
 
 
 def _summary(summary: Summary) -> None:

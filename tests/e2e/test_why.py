@@ -1,4 +1,4 @@
-"""Conditional and marginal: dragging redraws at display rate without the server; links keep it."""
+"""Vector field: dragging redraws at display rate without the server; links keep it."""
 
 import statistics
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""The browser's posterior on "Conditional and marginal", against Python's, without Streamlit."""
+"""The browser's posterior on "Vector field", against Python's, without Streamlit."""
 
 import numpy as np
 import pytest

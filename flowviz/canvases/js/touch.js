@@ -1,4 +1,4 @@
-/** Conditional and marginal: the conditional trajectories through a point, computed while it is dragged. */
+/** Vector field: the conditional trajectories through a point, computed while it is dragged. */
 
 import { mounting } from "./base/canvas.js";
 import { Touch } from "./touch/element.js";

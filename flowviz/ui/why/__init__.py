@@ -1,4 +1,4 @@
-"""The page "Conditional and marginal": a point to drag, Figures 2, 3 and 8, four predictions."""
+"""The page "Vector field": a point to drag, Figures 2, 3 and 8, four predictions."""
 
 import streamlit as st
 

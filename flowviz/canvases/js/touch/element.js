@@ -1,5 +1,5 @@
 /**
- * The plane of "Conditional and marginal". The path's coefficients come as a table with one row for each
+ * The plane of "Vector field". The path's coefficients come as a table with one row for each
  * position of the slider, so that nothing is interpolated. Python is informed of t and x on release.
  */
 

@@ -1,4 +1,4 @@
-/** The texts of the page "Conditional and marginal". */
+/** The texts of the page "Vector field". */
 
 import { signed } from "../base/numbers.js";
 
