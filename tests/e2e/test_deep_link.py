@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 def test_first_visitor_of_a_server_may_come_by_a_deep_link(chromium, fresh_server):
     page = chromium.new_page(base_url=fresh_server)
     visit(page, "/train?data=moons")
-    page.get_by_text("Watch flows", exact=True).click()
+    page.get_by_text("Watch", exact=True).click()
     expect(page.get_by_role("menuitem", name="Compare")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("combobox").first).to_have_value("two moons")

@@ -91,11 +91,11 @@ def test_is_cancelled_and_nothing_jumps(page):
 def test_training_goes_on_while_its_visitor_looks_elsewhere(page):
     start(page, LONG)
     expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
-    page.get_by_text("Watch flows", exact=True).click()
+    page.get_by_text("Watch", exact=True).click()
     page.get_by_role("menuitem", name="Compare").click()
     expect(page.locator(".fv-panels figcaption").first).to_be_visible(timeout=PATIENCE)
     settle(page)
-    page.get_by_text("Train networks", exact=True).click()
+    page.get_by_text("Train", exact=True).click()
     page.get_by_role("menuitem", name="Train").click()
     expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
     page.get_by_role("button", name="Cancel").click()
