@@ -87,6 +87,8 @@ class Panel:
     readouts: tuple[Readout, ...] = ()
     note: str = ""
     """A few words beside the title: field, solver, NFE."""
+    badge: str = ""
+    """A few words on the picture, where it is not what was chosen."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def pack(panels: Sequence[Panel], *, frame: float = FRAME) -> bytes:
             {
                 "title": panel.title,
                 "note": panel.note,
+                "badge": panel.badge,
                 "role": role_of(panel.role),
                 "limit": limit,
                 "times": times.astype("<f4"),

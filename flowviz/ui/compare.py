@@ -207,9 +207,8 @@ def _panel(side: Side) -> players.Panel:
         step_times=flow.step_times,
         step_states=flow.step_states,
         readouts=tuple(readouts),
-        note="exact field (no network for this path)"
-        if side.untrained
-        else f"{'exact' if side.exact else 'learned'} field",
+        note=f"{'exact' if side.exact else 'learned'} field",
+        badge="No network for this path: exact field" if side.untrained else "",
     )
 
 

@@ -207,6 +207,14 @@ def test_a_real_step_is_shown_from_its_time_on(js):
     ]  # fmt: skip
 
 
+def test_steps_of_panels_that_end_apart_are_at_the_same_times(js):
+    halves = [[0, 0.4995, 0.999], [0, 0.5, 1]]
+    assert js("clock.aligned(x)", halves) == [[0, 0.5, 1]] * 2
+    assert js("clock.aligned(x)", [[0, 0.999], [0, 0.3, 1]]) == [[0, 1], [0, 0.3, 1]]
+    thirds = js("clock.aligned(x)[0]", [[0, 1 / 3, 2 / 3, 1]])
+    assert js("clock.stepAt(x, 0.333)", thirds) == 1, "as a link writes it"
+
+
 def test_stepping_takes_the_nearest_time_of_any_panel_and_ends_at_the_ends(js):
     lists = [[0, 0.5, 1], [0, 0.4, 0.8]]
     go = "clock.neighbour(x[0], x[1], x[2])"
@@ -440,6 +448,32 @@ def test_particles_are_where_the_payload_says(page):
     page.wait_for_timeout(100)
     assert colour_at(root, 0, 0.3, 0) == [255, 255, 255]
     assert colour_at(root, 0, -3, 0)[2] > colour_at(root, 0, -3, 0)[0] + 80
+
+
+def test_one_press_takes_the_same_step_in_both_panels(page):
+    ends = np.array([[[-3.0, 0]], [[0, 0]], [[3.0, 0]]])
+    panels = [
+        Panel(name, "ot", [0, last], ends[[0, -1]], [0, last / 2, last], ends, badge=badge)
+        for name, last, badge in (("OT", 0.999, ""), ("VP", 1.0, "No network"))
+    ]
+    root, _ = mounted(page, panels, [None, None], View(layers=("particles",), mode="steps"))
+    root.focus()
+    for x, t in ((0, "0.500"), (3, "1.000")):
+        page.keyboard.press("ArrowRight")
+        settled(page, root, "r.dataset.t === x", t)
+        for panel in (0, 1):
+            assert colour_at(root, panel, x, 0) != [255, 255, 255]
+            assert colour_at(root, panel, -3, 0) == [255, 255, 255]
+    assert root.locator(".fv-badge:visible").all_inner_texts() == ["No network"]
+
+
+def test_the_slider_has_a_row_of_its_own_on_a_phone(page):
+    root, _ = mounted(page, [straight(), straight(1)], [None, None])
+    page.set_viewport_size({"width": 390, "height": 844})
+    settled(page, root, "r.clientWidth < 400")
+    slider, play = (root.locator(name).bounding_box() for name in ("input", ".fv-play"))
+    assert slider["width"] > 200 and slider["y"] >= play["y"] + play["height"]
+    page.set_viewport_size({"width": 1280, "height": 720})
 
 
 def test_scrubbing_is_silent_and_release_tells_once(page):

@@ -21,8 +21,23 @@ export function locate(times, t) {
   return { k: low, f: (t - times[low]) / (times[low + 1] - times[low]) };
 }
 
-/** Index of the last time that is not after t. */
-export const stepAt = (times, t) => locate(times, t + EPS).k;
+/** Times in a link have three decimals. */
+const ROUNDING = 5e-4 + EPS;
+
+/** Index of the last time that is not after t, up to the rounding of a link. */
+export const stepAt = (times, t) => locate(times, t + ROUNDING).k;
+
+/**
+ * The times of each panel on the common clock, from lists that end at each path's own t_max: they end
+ * at 1, and lists of equal length are the same, so that step k of all panels is at one time.
+ * @param {ArrayLike<number>[]} lists
+ * @returns {number[][]}
+ */
+export function aligned(lists) {
+  const same = lists.every((times) => times.length === lists[0].length);
+  const scaled = (times) => Array.from(times, (t) => t / times[times.length - 1]);
+  return lists.map((times) => scaled(same ? lists[0] : times));
+}
 
 /** A piecewise linear function of t; null where a value is missing. */
 export function valueAt(values, times, t) {

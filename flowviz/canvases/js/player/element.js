@@ -2,7 +2,7 @@
 
 import { drawAxes } from "../base/axes.js";
 import { Clocked } from "../base/canvas.js";
-import { SPEEDS } from "../base/clock.js";
+import { SPEEDS, aligned } from "../base/clock.js";
 import { pixel, ramp, rgb } from "../base/colour.js";
 import { density, onKey, press, save } from "../base/dom.js";
 import { clamp } from "../base/numbers.js";
@@ -63,11 +63,19 @@ export class Player extends Clocked {
     const first = !this.data, fresh = this.data?.payload !== head.payload;
     this.data = head;
     if (fresh) this.body = decode(head.panels);
+    if (fresh) this.align();
     if (first) this.start(head);
     this.root.style.setProperty("--reserve", `${head.reserve}px`);
     if (fresh) this.build();
     this.colour();
     this.adopt();
+  }
+
+  /** Puts the frames and the solver steps of all panels on one clock. */
+  align() {
+    const { panels } = this.body, frames = aligned(panels.map((panel) => panel.times));
+    const steps = aligned(panels.map((panel) => panel.step_times));
+    panels.forEach((panel, i) => Object.assign(panel, { frames: frames[i], steps: steps[i] }));
   }
 
   start(head) {
@@ -209,7 +217,7 @@ export class Player extends Clocked {
     const { view } = this, help = this.find(".fv-help");
     const step = (direction) => this.act({
       type: "step", direction,
-      lists: this.body.panels.map((p) => (view.mode === "steps" ? p.step_times : p.times)),
+      lists: this.body.panels.map((p) => (view.mode === "steps" ? p.steps : p.frames)),
     });
     const showHelp = (shown) => {
       help.hidden = !shown;
@@ -349,7 +357,7 @@ export class Player extends Clocked {
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.body.panels.forEach((panel, i) => {
       c.fillStyle = this.colours[i];
-      for (const t of panel.step_times)
+      for (const t of panel.steps)
         c.fillRect(Math.round(thumb + t * (w - 2 * thumb)) - 0.5, height * i, 1.5, height - 1);
     });
   }

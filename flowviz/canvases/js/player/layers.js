@@ -118,7 +118,7 @@ export function paint(s, panel, scene, view) {
   if (on("data") && scene?.data) paintData(s, scene, view);
   if (on("field") && scene?.velocity) paintField(s, scene, at, view);
   const steps = view.mode === "steps", states = steps ? panel.step_states : panel.states;
-  const moment = steps ? { k: stepAt(panel.step_times, t), f: 0 } : locate(panel.times, t);
+  const moment = steps ? { k: stepAt(panel.steps, t), f: 0 } : locate(panel.times, t);
   const particles = (stride, opacity) =>
     on("particles") && paintParticles(s, states, panel.limit, moment, view, stride, opacity);
   if (!on("trails")) { particles(1, look.opacity); return; }

@@ -13,7 +13,8 @@ export function legendOf(player, t) {
   const { layers, mode, layout } = player.view, steps = mode === "steps";
   /** @type {any} */
   const out = {};
-  const scenes = player.scenes.filter(Boolean), label = (name) => scenes[0].labels[name];
+  const scenes = player.scenes.filter(Boolean), label = (name, field) =>
+    [...new Set(scenes.filter((scene) => scene[field]).map((scene) => scene.labels[name]))].join(" | ");
   const on = (name, field) => layers.includes(name) && scenes.some((scene) => scene[field]);
   if (layers.includes("particles"))
     out.particles = { text: steps ? "particles at the last step" : "particles, noise to data" };
@@ -28,10 +29,10 @@ export function legendOf(player, t) {
     };
   }
   if (on("field", "velocity"))
-    out.field = { text: `${label("field")} (length grows with speed, saturating)` };
-  if (on("data", "data")) out.data = { text: label("data") };
+    out.field = { text: `${label("field", "velocity")} (length grows with speed, saturating)` };
+  if (on("data", "data")) out.data = { text: label("data", "data") };
   if (on("difference", "difference"))
-    out.difference = { text: label("difference"), ends: short(player.differencePeak) };
+    out.difference = { text: label("difference", "difference"), ends: short(player.differencePeak) };
   return out;
 }
 

@@ -29,14 +29,16 @@ export function makeCell(player, jump) {
   return {
     figure, row, shots, canvas, c: context(canvas), surface: null,
     plot: figure.querySelector(".fv-plot"), plane: figure.querySelector(".fv-plane"),
-    axes: figure.querySelector(".fv-axes"),
+    axes: figure.querySelector(".fv-axes"), badge: figure.querySelector(".fv-badge"),
   };
 }
 
 /** Shows the title and the note of a panel of the payload. */
-export function fillCell({ figure, row, plane }, { title, note, states }) {
+export function fillCell({ figure, row, plane, badge }, { title, note, badge: words, states }) {
   for (const { firstElementChild: { children } } of [figure, row])
     [children[0].textContent, children[1].textContent] = [title, note];
+  badge.textContent = words;
+  badge.hidden = !words;
   plane.setAttribute("aria-label", `${title}: ${states.shape[1]} particles`);
 }
 

@@ -41,6 +41,7 @@ export function picture(player) {
     if (!strip) {
       stamp(i, clock.t, x, y, 2, 1.75);
       drawAxes(c, player.axesStyle(x, y, side, size));
+      text(panel.badge, x + 16, y + 32, { colour: theme.ink });
       text(`t = ${clock.t.toFixed(3)}`, x + side, y - 22, { ...heading, colour: theme.ink, align: "right" });
       return;
     }
