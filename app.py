@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from flowviz.ui import lecture, state, theme
+from flowviz.ui import lecture, opening, state, theme
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu
@@ -32,11 +32,15 @@ for name, (section, title, icon) in PAGES.items():
     found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
     menu.setdefault(section, []).append(found)
 page = st.navigation(menu, position="hidden" if now else "top")
-if not page.url_path and st.query_params:  # Compare was the default page: old links open it
+back = state.by_history()
+# Compare was the default page: old links open it. Back shows the home page, not Compare again.
+if not page.url_path and st.query_params and not back:
     st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
 theme.dress()
-state.visit(page.url_path or "home")
+state.visit(page.url_path or "home", again=back)
+opening.begin()
 state.restrict(show=None)
 if now:
     lecture.banner(now)
 page.run()
+opening.code()

@@ -1,10 +1,34 @@
 """Figures and tables as files."""
 
+import shlex
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from flowviz.studies.export import csv_text, figure_bytes
+from flowviz.cli.experiment import _parser
+from flowviz.studies import STUDIES
+from flowviz.studies.export import command_line, csv_text, figure_bytes, python_lines
+
+CONFIGS = [
+    ("flow", {"data": "word:A B", "nfe": 8, "tol": 1e-4}),
+    ("figure4", {"noise": True}),
+    ("nfe-quality", {"fields": ("exact-ot", "exact-trig"), "seeds": 2}),
+    ("losses", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "given"), CONFIGS, ids=lambda each: str(each)[:12])
+def test_the_shown_commands_make_the_same_config(name, given):
+    study = STUDIES[name]
+    config = study.config(**given)
+    words = shlex.split(command_line(study, config))
+    assert words[:5] == ["python", "-m", "flowviz", "experiment", name]
+    assert study.config(**vars(_parser(study).parse_args(words[5:]))) == config
+    made = {}
+    exec("\n".join(python_lines(study, config).splitlines()[:4]), made)
+    assert made["study"] is study and made["config"] == config
+
 
 FIGURE = go.Figure().add_scatter(x=[0, 1], y=[0, 1], name="a line")
 

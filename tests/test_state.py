@@ -14,7 +14,9 @@ def script():
 
     if st.session_state.pop("again", False):
         state.reopen("one")
-    state.visit(st.session_state.get("page", "one"))
+    if st.session_state.pop("reset", False):
+        state.reset()
+    state.visit(st.session_state.get("page", "one"), again=st.session_state.pop("back", False))
     state.restrict(*st.session_state.get("restricted", (None,)))
     if "aside" in st.session_state and st.session_state.get("page", "one") == "one":
         state.set_aside(st.session_state["aside"])
@@ -193,6 +195,25 @@ def test_a_link_to_a_page_seen_before_wins_over_what_was_there():
     app.query_params["seed"] = "8"
     app.run()
     assert seen(app) == DEFAULTS | {"seed": 8}
+
+
+def test_reset_sets_defaults_and_empties_the_address():
+    app = opened(**LINK)
+    app.session_state["reset"] = True
+    app.run()
+    assert seen(app) == DEFAULTS and url(app) == {}
+
+
+@pytest.mark.parametrize("link", [{"seed": "8"}, {}])
+def test_back_opens_the_address_also_on_the_same_page(link):
+    app = opened(data="c", seed="7")
+    app.query_params.clear()
+    for slug, value in link.items():
+        app.query_params[slug] = value
+    app.session_state["back"] = True
+    app.run()
+    assert seen(app) == DEFAULTS | {slug: int(value) for slug, value in link.items()}
+    assert url(app) == link
 
 
 def test_what_a_part_reports_is_in_the_url():

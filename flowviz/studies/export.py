@@ -2,13 +2,15 @@
 
 import csv
 import io
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from flowviz.studies.study import Columns
+from flowviz.settings import Config, settings
+from flowviz.studies.study import Columns, Study
 
 FORMATS = ("svg", "png", "pdf", "html")
 """Suffixes of figure files."""
@@ -21,6 +23,32 @@ PIXELS_PER_MM = 96 / 25.4
 
 PNG_SCALE = 3
 """Image pixels per CSS pixel of a PNG file, about 290 per inch."""
+
+
+def command_line(study: Study, config: Config) -> str:
+    """The command that computes the study with this config in a shell."""
+    parts = ["python", "-m", "flowviz", "experiment", study.name]
+    declared = settings(type(config))
+    for name, value in config.changed().items():
+        flag = declared[name].flag
+        if isinstance(value, bool):
+            parts.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            values = value if isinstance(value, tuple) else (value,)
+            parts += [flag, *map(str, values)]
+    return shlex.join(parts)
+
+
+def python_lines(study: Study, config: Config) -> str:
+    """The lines of Python that compute the study with this config and print its findings."""
+    given = ", ".join(f"{name}={value!r}" for name, value in config.changed().items())
+    return (
+        "from flowviz.studies import STUDIES\n\n"
+        f"study = STUDIES[{study.name!r}]\n"
+        f"config = study.config({given})\n"
+        "result = study.result(config)\n"
+        'print(*study.say(config, result), sep="\\n")'
+    )
 
 
 def check_suffix(suffix: str) -> None:

@@ -2,7 +2,15 @@
 
 import streamlit as st
 
+from flowviz.settings import Config
+from flowviz.studies import Study
+from flowviz.studies.export import command_line, python_lines
 from flowviz.ui import glossary, state
+from flowviz.ui.canvas import component
+from flowviz.ui.notices import escaped
+
+_PLACE, _STUDIES = "code:place", "code:studies"
+_address = component("flowviz_address", "address")
 
 SHORT = (
     "**Conditional OT** is a *path*: it joins one noise sample and one data point by a straight "
@@ -28,12 +36,49 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
         st.header(title)
         if which_ot:
             _note()
+        if not state.is_restricted():
+            _address(key="address", width="content", height="content")
+            st.button(
+                "Reset",
+                key="address-reset",
+                type="tertiary",
+                help="Sets all controls of this page to their defaults",
+                on_click=state.reset,
+            )
+            st.session_state[_PLACE] = st.popover("Code", type="tertiary")
     if not state.is_restricted():  # a lecture has a text of its own
         st.html(
             '<div class="fv-opening">'
             f"<p><b>What you see</b> {glossary.marked(see)}</p>"
             f"<p><b>What to notice</b> {glossary.marked(notice)}</p></div>"
         )
+
+
+def begin() -> None:
+    """Forgets the studies of the last run; app.py calls it before the code of the page."""
+    st.session_state.pop(_PLACE, None)
+    st.session_state[_STUDIES] = {}
+
+
+def add_code(study: Study, config: Config) -> None:
+    """Lists a study under "Code" from this run of the whole page on."""
+    st.session_state.setdefault(_STUDIES, {})[study.name, config] = study
+
+
+def code() -> None:
+    """Fills "Code": how to compute this view without the app; app.py calls it after the page."""
+    place, found = st.session_state.get(_PLACE), st.session_state.get(_STUDIES)
+    if place is None:
+        return
+    with place:
+        if not found:
+            st.caption("No study of this page has been shown yet.")
+        for (_, config), study in found.items():
+            st.markdown(f"**{escaped(study.title)}**, in a shell and in Python:")
+            if any("live:" in str(value) for value in config.changed().values()):
+                st.caption("First save the network of this session on the page Train.")
+            st.code(command_line(study, config), language="bash", wrap_lines=True)
+            st.code(python_lines(study, config), language="python", wrap_lines=True)
 
 
 def _note() -> None:

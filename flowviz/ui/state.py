@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.bounds import MAX_SEED
 from flowviz.ui.notices import escaped
@@ -26,11 +27,20 @@ NONE = "none"
 """The value in a link of a menu without a selection: an empty value would be lost."""
 
 
-def visit(page: str) -> None:
-    """Sets the current page; app.py calls it once per run, before the code of the page."""
-    if st.session_state.get("url:page") != page:
+def by_history() -> bool:
+    """Whether this run follows Back or Forward of the browser."""
+    context = get_script_run_ctx()
+    return bool(getattr(context, "is_history_navigation", False))
+
+
+def visit(page: str, *, again: bool = False) -> None:
+    """Sets the current page; app.py calls it once per run, before the code of the page.
+
+    The link is read if the page is another one than before, or `again` if it was read before.
+    """
+    if st.session_state.get("url:page") != page or again:
         link = st.query_params.to_dict()
-        if link:
+        if link or again:
             _forget(page)  # values that a link leaves out are the defaults
         st.session_state["url:page"] = page
         st.session_state["url:link"] = link
@@ -40,6 +50,12 @@ def reopen(page: str) -> None:
     """Resets the controls of a page, named as in `visit`, so that its next link is read."""
     _forget(page)
     st.session_state["url:page"] = None
+
+
+def reset() -> None:
+    """Sets the controls of the current page to their defaults; for a button."""
+    reopen(st.session_state["url:page"])
+    st.query_params.clear()
 
 
 def _forget(page: str) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from flowviz.progress import Progress
 from flowviz.settings import Config
 from flowviz.studies import Columns, Finding, LiveFields, NamedFigure, Study, Summary
-from flowviz.ui import figure, glossary, work
+from flowviz.ui import figure, glossary, opening, work
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 
@@ -73,7 +73,11 @@ def token(study: Study, config: Config) -> Hashable:
 def computation(
     study: Study, config: Config, live: LiveFields | None = None
 ) -> Callable[[Progress], Iterator[Any]]:
-    """The work that makes the result of a study, for `work.show` and `work.result_of`."""
+    """The work that makes the result of a study, for `work.show` and `work.result_of`.
+
+    The study is listed under "Code" at the top of the page.
+    """
+    opening.add_code(study, config)
     return lambda progress: _compute(study, config.computed(), live, progress)
 
 

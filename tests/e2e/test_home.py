@@ -24,3 +24,33 @@ def test_home_plays_in_a_loop_and_leads_to_tour_and_presets(page):
     expect(page).to_have_url(re.compile("/compare"))
     settle(page)
     assert clock(page) == 1
+
+    for layer in ("Data", "Density"):  # each changes the address
+        before = page.url
+        page.get_by_role("button", name=layer, exact=True).click()
+        page.wait_for_function("before => location.href !== before", arg=before)
+    settle(page)
+    address = page.url
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("button", name="60-second tour")).to_be_visible()
+    page.go_forward()
+    expect(page).to_have_url(address)
+    expect(page.get_by_role("button", name="Data", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    settle(page)
+    page.get_by_role("button", name="Code").click()
+    expect(page.get_by_role("dialog", name="Code")).to_contain_text("--method euler --nfe 4")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    expect(page).not_to_have_url(re.compile("solver"))
+
+
+def test_an_old_link_to_the_root_opens_compare_and_back_shows_the_home_page(page):
+    visit(page, "/?data=moons&t=0.5")
+    expect(page).to_have_url(re.compile(r"/compare\?.*data=moons"))
+    assert clock(page) == 0.5
+    page.go_back()
+    expect(page.get_by_role("button", name="60-second tour")).to_be_visible()
