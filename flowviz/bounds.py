@@ -9,6 +9,12 @@ MAX_SEED = 2**31 - 1
 MAX_SAMPLES = 10_000_000
 """The largest number of samples of one command."""
 
+MAX_NFE = 20_000
+"""The largest number of function evaluations of one solve; adaptive solvers take hundreds."""
+
+MAX_BATCH = 1_000_000
+"""The largest number of samples of an adaptive solver: they share its steps, hence the memory."""
+
 FRAME = 5.0
 """Figures show the plane over [-FRAME, FRAME]^2, for every data set."""
 

@@ -19,8 +19,9 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Generator, Tensor
 
+from flowviz.bounds import MAX_NFE
 from flowviz.device import limit_threads
-from flowviz.solvers import MAX_NFE, METHODS, Field, Solution, SolveError, solve
+from flowviz.solvers import METHODS, Control, Field, Solution, SolveError, solve
 
 __all__ = [
     "LogProb",
@@ -76,8 +77,9 @@ class LogProb:
         error: (B,) nats, the standard error of Hutchinson's estimate from several probes, which is
             `log_prob`'s whole random error; None of the exact divergence or of a single probe.
         numerical: (B,) nats, the estimated error of the steps, from the change of the log-density
-            between the last two step sizes and the order of the method (Richardson); infinite
-            where the flow does not lead back to the point; None if it was not estimated.
+            between the last two step sizes and the order of the method (Richardson). Where it is
+            at most WITHIN, `log_prob` is already corrected by it. Infinite where the flow does not
+            lead back to the point; None if it was not estimated.
         refined: the share of the points that needed shorter steps.
     """
 
@@ -192,6 +194,7 @@ def log_prob(
     steps: int | None = None,
     grid: Tensor | None = None,
     tol: float = 1e-5,
+    control: Control = "worst",
     log_prior: Callable[[Tensor], Tensor] = normal_log_prob,
     probe: Tensor | None = None,
     chunk: int = CHUNK,
@@ -208,6 +211,7 @@ def log_prob(
         steps: how many equal steps a fixed-step method takes.
         grid: in place of `steps`, where its steps begin and end, from t_max to 0, (S + 1,).
         tol: the tolerance of an adaptive method.
+        control: the error that sets its steps, see `solve`.
         log_prior: log p_0 of states (B, *) in nats, (B,); a path with sigma_0 != 1 needs
             `normal_log_prob` with that std.
         probe: noise for Hutchinson's estimate in place of the exact divergence, kept along the
@@ -225,8 +229,9 @@ def log_prob(
     several = probe is not None and probe.ndim > x.ndim
     parts = x.split(chunk)
     probes = [None] * len(parts) if probe is None else probe.split(chunk, dim=int(several))
-    budget = {"steps": steps, "grid": grid, "tol": tol, "should_stop": should_stop}
-    solved = partial(_backward, field, t_max=t_max, method=method, **budget)
+    budget = {"steps": steps, "grid": grid, "tol": tol, "control": control}
+    how = {"t_max": t_max, "method": method, "should_stop": should_stop}
+    solved = partial(_backward, field, **how, **budget)
 
     if workers > 1 and len(parts) > 1:
         with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
@@ -259,8 +264,9 @@ def refined_log_prob(
     Off the data a field can be steep: long steps pass over the separatrices of its flow and give
     density where there is none. Hence every point is solved with the given steps and with steps
     twice as long, and forward again from its noise. Points with an estimated error above WITHIN,
-    and those that do not come back to within MISS, are solved again in shorter steps. An
-    adaptive method controls the error itself.
+    and those that do not come back to within MISS, are solved again in shorter steps. To the
+    others the estimated error is added, because it has one sign in a mode: without that, a density
+    of narrow modes loses up to 8 % of its integral. An adaptive method controls the error itself.
 
     Args:
         least: points whose log-density is below this are not refined (further).
@@ -279,12 +285,13 @@ def refined_log_prob(
         grid = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
     found = follow(x, grid=grid, probe=probe)
     log_density, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
-    numerical = torch.full_like(log_density, math.inf)
+    correction, numerical = torch.zeros_like(log_density), torch.full_like(log_density, math.inf)
     if len(grid) > 2:
         with suppress(SolveError):  # long steps can diverge where the given ones do not
             doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
             before = follow(x, grid=doubled, probe=probe).log_prob
-            numerical = (log_density - before).abs() / (2**entry.order - 1)
+            correction = (log_density - before) / (2**entry.order - 1)
+            numerical = correction.abs()
     seen = (~(log_density <= least)).nonzero()[:, 0]
     back = partial(_returns, field, method=method, workers=shared.get("workers", 1))
     numerical[seen[~back(x[seen], x_0[seen], grid)]] = math.inf
@@ -296,8 +303,8 @@ def refined_log_prob(
             break
         own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
         again = follow(x[todo], grid=finer, probe=own)
-        change = (again.log_prob - log_density[todo]).abs()
-        numerical[todo] = change / (FINER**entry.order - 1)
+        correction[todo] = (again.log_prob - log_density[todo]) / (FINER**entry.order - 1)
+        numerical[todo] = correction[todo].abs()
         log_density[todo], x_0[todo] = again.log_prob, again.x_0
         # A density that turned out to be below `least` no longer matters.
         todo_seen = todo[~(again.log_prob <= least)]
@@ -305,6 +312,7 @@ def refined_log_prob(
         if error is not None:
             error[todo] = again.error
         todo = todo_seen[~(numerical[todo_seen] <= WITHIN)]
+    log_density = torch.where(numerical <= WITHIN, log_density + correction, log_density)
     return LogProb(log_density, x_0, found.nfe, error, numerical, refined)
 
 

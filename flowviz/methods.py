@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from flowviz.bounds import MAX_NFE
 from flowviz.registry import Registry
 
 __all__ = ["METHODS", "Adaptive", "Evaluate", "Method", "Step", "Tableau", "steps_for"]
@@ -141,9 +142,11 @@ def steps_for(method: str, nfe: int) -> int:
     """The number of steps with which a fixed-step method takes exactly `nfe` evaluations.
 
     Raises:
-        ValueError: no number of steps does, or the method is adaptive.
+        ValueError: no number of steps does, `nfe` is above MAX_NFE, or the method is adaptive.
     """
     entry = METHODS[method]
+    if nfe > MAX_NFE:
+        raise ValueError(f"A solve takes at most {MAX_NFE} evaluations (NFE); got {nfe}.")
     if entry.adaptive:
         raise ValueError(
             f"{method} chooses its own steps and NFE; give it a tolerance, not {nfe}."

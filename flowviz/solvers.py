@@ -3,8 +3,8 @@
 Fixed steps are taken here, by the step of the method (`flowviz.methods`). Adaptive methods are
 those of torchdiffeq, used in three ways that differ from its defaults: it measures time from the
 latest time, since its clock has the precision of the states and 1 - t would lose its digits near
-the end (the field gets t in float64); it does not step past the last time; and its step control
-uses the state with the largest error, not the mean over the batch.
+the end (the field gets t in float64); it does not step past the last time; and in the plane its
+step control uses the state with the largest error, not the mean over the batch.
 
 References:
     Chen 2018, torchdiffeq, https://github.com/rtqichen/torchdiffeq
@@ -12,12 +12,13 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from flowviz.bounds import MAX_NFE
 from flowviz.device import finest_float
 from flowviz.methods import METHODS, Method, steps_for
 
@@ -37,8 +38,10 @@ __all__ = [
 Field = Callable[[Tensor, Tensor], Tensor]
 """A velocity field: time t () and states x (B, *) to velocities (B, *)."""
 
-MAX_NFE = 20_000
-"""Number of evaluations after which a solve ends with an error; adaptive ones take hundreds."""
+Control = Literal["worst", "mean"]
+"""The error that sets the steps of an adaptive method: that of the worst state, or the mean over
+all states. With the mean, the other states of a batch can let one state miss the tolerance by the
+square root of their number, and adding a state changes the results of all others."""
 
 
 @runtime_checkable
@@ -97,14 +100,15 @@ def solve(
     steps: int | None = None,
     grid: Tensor | None = None,
     tol: float = 1e-5,
+    control: Control = "worst",
     should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Integrates dx/dt = field(t, x) for states x_0 (B, *) from times[0] to times[-1].
 
     Fixed-step methods take `steps` equal steps or those of `grid`. Adaptive methods choose steps
-    that all states share: in each step the estimated error, the root mean square over all states
-    and entries, is at most tol + tol |x|. A single state can have a larger error, and other states
-    in the batch change the steps, hence its result.
+    that all states share: in each step the estimated error of every state, the root mean square
+    over its entries, is at most tol + tol |x|. The flow can magnify these errors. Other states of
+    the batch can shorten the steps, hence change a result by about its own error.
 
     Args:
         field: the velocity (t, x) -> (B, *), with t of shape () in float64.
@@ -114,6 +118,7 @@ def solve(
         steps: number of steps of a fixed-step method.
         grid: instead of `steps`, where its steps begin and end, (S + 1,).
         tol: the tolerance of an adaptive method.
+        control: "mean": the error of a step is the root mean square over all states and entries.
         should_stop: called before each evaluation; if true, SolveCancelled is raised.
 
     Raises:
@@ -137,7 +142,7 @@ def solve(
             )
         if not tol > 0:
             raise ValueError(f"tol must be positive; got {tol}.")
-        return _adaptive(entry, counted, x_0, times, tol)
+        return _adaptive(entry, counted, x_0, times, tol, control)
     if grid is None:
         if steps is None or steps < 1:
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
@@ -235,13 +240,16 @@ def _fixed(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, grid: Te
     return Solution(times, frames, counted.nfe, grid, states, times.new_empty((0, 2)))
 
 
-def _adaptive(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, tol: float) -> Solution:
+def _adaptive(
+    entry: Method, counted: Counted, x_0: Tensor, times: Tensor, tol: float, control: Control
+) -> Solution:
     recorded = _Recorded(counted, times)
     leads = times - recorded.latest
     options = {
         # Otherwise torchdiffeq oversteps the last time, where u_t need not exist.
         "step_t": leads[-1:],
         "dtype": times.dtype,
+        "norm": NORMS[control],
     }
     solver = entry.step.solver
     try:
@@ -269,6 +277,19 @@ def _adaptive(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, tol: 
         torch.cat([torch.stack(recorded.states), states[-1:]]),
         torch.stack(tried) if tried else times.new_empty((0, 2)),
     )
+
+
+def _worst(errors: Tensor) -> Tensor:
+    """The largest root mean square over the entries of a state, of states (B, *), ()."""
+    return errors.flatten(1).square().mean(dim=1).amax().sqrt()
+
+
+def _mean(errors: Tensor) -> Tensor:
+    """The root mean square over all states and entries, ()."""
+    return errors.square().mean().sqrt()
+
+
+NORMS: dict[Control, Callable[[Tensor], Tensor]] = {"worst": _worst, "mean": _mean}
 
 
 def _polygon(times: Tensor, grid: Tensor, states: Tensor) -> Tensor:

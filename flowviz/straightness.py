@@ -26,7 +26,7 @@ from torch import Tensor
 from flowviz.device import finest_float
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
-from flowviz.solvers import solve
+from flowviz.solvers import Control, solve
 
 NODES = 161
 """Number of times of the quadrature, evenly in log(alpha / sigma)."""
@@ -90,16 +90,18 @@ def marginal_straightness(
     x_0: Tensor,
     *,
     tol: float = 1e-6,
+    control: Control = "worst",
     should_stop: Callable[[], bool] | None = None,
 ) -> Straightness:
     """The straightness of the flow of standard normal noise x_0 (B, *) along a field.
 
-    The flow is solved by dopri5 with tolerance `tol`.
+    The flow is solved by dopri5 with tolerance `tol` and step control `control`, see `solve`.
     """
     path = field.path
     times = GRIDS["log-snr"](path, NODES - 1)
     start = path.start(x_0)
-    states = solve(field, start, times, "dopri5", tol=tol, should_stop=should_stop).states
+    how = {"tol": tol, "control": control, "should_stop": should_stop}
+    states = solve(field, start, times, "dopri5", **how).states
     moments = times.to(states.device, finest_float(states.device))
     velocities = torch.stack([field(t, x) for t, x in zip(moments, states, strict=True)])
     return _measured(times, states.cpu(), velocities.cpu())

@@ -178,7 +178,7 @@ def test_data_is_reproducible(tmp_path, name):
         assert main(["data", name, "-n", "100", "--seed", str(seed), "--out", str(file)]) == 0
     first, again, other = map(np.load, files)
     assert first.shape == (100, 2)
-    assert first.dtype == np.float32
+    assert first.dtype == np.float64
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     np.testing.assert_array_equal(first, dataset(name).sample(100, stream(4, "data")).numpy())
@@ -354,6 +354,23 @@ def _hears(pid: int) -> bool:
     return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.parametrize("command", ["data", "sample"])
+def test_digits_of_a_table_far_from_0_are_kept(tmp_path, command):
+    """In float32 these times in seconds would come back as a few distinct numbers."""
+    file, out = tmp_path / "times.csv", tmp_path / "x.npy"
+    rows = 1.7e9 + np.random.default_rng(0).normal(size=(200, 2))
+    file.write_text("\n".join(f"{x!r},{y!r}" for x, y in rows.tolist()))
+    what = [str(file)] if command == "data" else [f"exact:{file}/ot", "--nfe", "4"]
+    assert main([command, *what, "-n", "2000", "--out", str(out)]) == 0
+    x, chosen = torch.from_numpy(np.load(out)), dataset(str(file))
+    assert x.dtype == torch.float64
+    assert all(len(np.unique(column)) == 2_000 for column in x.numpy().T)
+    if command == "data":
+        expected = chosen.sample(2_000, stream(0, "data")).double()
+        assert (chosen.from_user(x) - expected).abs().max() < 1e-6
+    assert (chosen.to_user(chosen.from_user(x)) - x).abs().max() < 1e-6
+
+
 # sample
 
 
@@ -365,7 +382,7 @@ def test_sample_is_reproducible_and_prints_its_nfe(trained, tmp_path, capsys):
         assert "NFE 8" in capsys.readouterr().out
     first, again, other = map(np.load, files)
     assert first.shape == (50, 2)
-    assert first.dtype == np.float32
+    assert first.dtype == np.float64
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
 

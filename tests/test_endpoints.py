@@ -9,8 +9,7 @@ from flowviz.studies.endpoints import STUDY, EndpointsConfig
 
 @pytest.fixture(scope="module")
 def board():
-    # With seed 0 a few particles at a boundary of VE's basins make up its floor.
-    return STUDY.result(EndpointsConfig(doublings=6, n=300, seed=7))
+    return STUDY.result(EndpointsConfig(doublings=6, n=300))
 
 
 def of(result, spec):
@@ -36,7 +35,11 @@ def test_distance_falls_with_nfe_to_the_floor(board):
     trig, vp = (board.distance[of(board, spec)] for spec in ("trig", "vp"))
     assert trig[-1] < trig[2] / 30 and vp[-1] < vp[2] / 30
     assert board.distance[of(board, REFERENCE)][-1] < 0.01
-    assert (board.distance[:, -1] >= 0.5 * board.floor).all()
+    # The floor is a mean over particles: with some seeds, a few between two of VE's basins make
+    # it up, and cheap steps take these to the other one. So it is compared within its error.
+    squares = np.square(board.ends - board.ends[0]).sum(axis=-1)
+    error = squares.std(axis=1, ddof=1) / squares.shape[1] ** 0.5
+    assert (board.distance[:, -1] ** 2 >= board.floor**2 / 4 - 2 * error).all()
     assert list(board.nfe[:3]) == [2, 4, 8]
 
 
@@ -51,7 +54,7 @@ def test_even_steps_in_log_snr_take_the_clock_away():
 
 
 def test_ends_lie_on_the_data_and_are_reproducible(board):
-    again = STUDY.result(EndpointsConfig(doublings=0, n=300, seed=7))
+    again = STUDY.result(EndpointsConfig(doublings=0, n=300))
     assert np.array_equal(again.ends, board.ends)
     assert np.abs(board.ends).max() < 4.5
     assert board.ends.shape == (len(PATHS), 300, 2) and board.start.shape == (300, 2)

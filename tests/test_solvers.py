@@ -7,6 +7,10 @@ import pytest
 import torch
 from torchdiffeq import odeint
 
+from flowviz.datasets import dataset
+from flowviz.densities import log_prob
+from flowviz.experiments.evaluate import EvaluateConfig
+from flowviz.fields import exact_field
 from flowviz.methods import Method, Tableau
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
@@ -108,6 +112,46 @@ def test_a_new_method_is_one_row(monkeypatch, step):
     assert solution.nfe == 8 * step.evaluations
     close = {"rtol": 0.01} if isinstance(step, Tableau) else {"rtol": 1e-12}
     torch.testing.assert_close(solution.states[-1], math.e * x_0, atol=0, **close)
+
+
+def test_step_control_uses_the_worst_state():
+    """One state among 2,000 oscillates fast: it keeps the tolerance as it does alone."""
+
+    def field(t, x):
+        return torch.cos(x[:, 1:] * t) * x[:, 1:] * torch.tensor([1.0, 0.0], dtype=x.dtype)
+
+    rates = torch.full((2_000,), 0.5, dtype=torch.float64)
+    rates[7] = 60.0
+    x_0 = torch.stack([torch.zeros_like(rates), rates], dim=1)
+    tol = 1e-5
+    found = solve(field, x_0, ends(0, 1), "dopri5", tol=tol)
+    assert (found.states[-1][:, 0] - torch.sin(rates)).abs().max() < 10 * tol
+    mean = solve(field, x_0, ends(0, 1), "dopri5", tol=tol, control="mean")
+    assert mean.nfe < found.nfe
+
+
+def test_an_outlier_changes_other_results_by_about_their_own_error():
+    """Endpoints and log-densities. The mean over the batch moves both by much more."""
+    path = AffinePath(SCHEDULERS["ot"]())
+    data = dataset("checkerboard")
+    field = exact_field(path, data.distribution)
+    generator, tol = torch.Generator().manual_seed(0), 1e-3
+    x_0 = torch.randn(300, 2, generator=generator, dtype=torch.float64)
+    x_1 = data.sample(300, generator).double()
+    moved = {}
+    for control in ("worst", "mean"):
+        how = {"method": "dopri5", "tol": tol, "control": control}
+        states, values = [], []
+        for far in (torch.empty(0, 2), torch.tensor([[-2.85, 4.45]])):
+            more = [torch.cat([x, far.to(x)]) for x in (x_0, x_1)]
+            states.append(solve(field, more[0], path.clock(2), **how).states[-1][:300])
+            values.append(log_prob(field, more[1], t_max=path.t_max, **how).log_prob[:300])
+        moved[control] = [
+            (states[0] - states[1]).norm(dim=1).quantile(0.99) / tol,
+            (values[0] - values[1]).abs().quantile(0.99) / tol,
+        ]
+    assert moved["worst"][0] < 20 and moved["worst"][1] < 50, moved
+    assert moved["worst"][1] < moved["mean"][1] / 3, moved
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -320,6 +364,13 @@ def test_solve_repeats_to_the_bit_and_takes_states_of_any_shape(name):
     first, second = (solve(swing, x_0, times, name, **how) for _ in range(2))
     assert first.states.shape == (4, 3, 2, 4, 4) and first.states.dtype == torch.float32
     assert torch.equal(first.states, second.states) and not first.states.requires_grad
+
+
+def test_limits_are_checked_before_the_first_evaluation():
+    with pytest.raises(ValueError, match=r"at most 20000 evaluations \(NFE\); got 1000000"):
+        steps_for("midpoint", 1_000_000)
+    with pytest.raises(ValueError, match=r"at most 1000000 samples.*got 2000000"):
+        EvaluateConfig(method="dopri5", nfe=None, n=2_000_000)
 
 
 def test_more_evaluations_than_any_solve_takes_are_refused_before_the_first():

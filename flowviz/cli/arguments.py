@@ -130,8 +130,9 @@ def add_solver(parser: argparse.ArgumentParser, solver: str, nfe: int | list[int
         "--tol",
         type=float,
         metavar="X",
-        help="tolerance of an adaptive solver: the largest estimated error of any sample in a "
-        "step, which the flow can magnify (default: 1e-5)",
+        help="tolerance of an adaptive solver: the largest estimated error of any point in a "
+        "step, which the flow can magnify; of images the root mean square over a batch "
+        "(default: 1e-5)",
     )
 
 

@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         commands,
         "data",
         _data,
-        "draw samples of a data set, (n, 2) float32",
+        "draw samples of a data set, (n, 2) float64",
         "checkerboard -n 20000 --out x.npy",
     )
     data.add_argument("data", metavar="DATA", help="data set to sample")
@@ -34,5 +34,5 @@ def _data(options: argparse.Namespace) -> None:
     out = check_target(options.out)
     chosen = dataset(options.data)
     x_1 = chosen.sample(sample_count(options), stream(checked_seed(options), "data"))
-    write_array(out, chosen.to_user(x_1).float().numpy())
+    write_array(out, chosen.to_user(x_1).numpy())
     print(f"{len(x_1)} samples of {chosen.label} in {out}")

@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
         commands,
         "sample",
         _sample,
-        "draw samples of a checkpoint, (n, 2) float32 or images (n, C, H, W) uint8, and print the "
+        "draw samples of a checkpoint, (n, 2) float64 or images (n, C, H, W) uint8, and print the "
         "number of function evaluations (NFE)",
         "checkerboard-ot --solver midpoint --nfe 20 -n 10000 --out samples.npy",
     )
@@ -70,7 +70,7 @@ def _sample(options: argparse.Namespace) -> None:
         done += len(chunk)
         progress.show(done, n)
     progress.end()
-    samples = source.to_user(torch.cat(states)).float()
+    samples = source.to_user(torch.cat(states))
     write_array(out, samples.numpy())
     print(f"{n} samples in {out}")
     print(f"NFE {solution.nfe}")

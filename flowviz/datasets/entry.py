@@ -42,11 +42,11 @@ class Dataset:
         return self.sampler(n, generator)
 
     def to_user(self, x: Tensor) -> Tensor:
-        """Converts points of the frame, (B, 2), to the user's coordinates: center + scale * x."""
+        """Converts points of the frame, (B, 2), to the user's coordinates, (B, 2) float64."""
         return from_frame(x, self.center, self.scale)
 
     def from_user(self, x: Tensor) -> Tensor:
-        """Converts points in the user's coordinates, (B, 2), to the frame; inverts `to_user`."""
+        """Converts points in the user's coordinates, (B, 2), to the frame, in their precision."""
         return to_frame(x, self.center, self.scale)
 
     @property
@@ -70,16 +70,20 @@ class Dataset:
 
 
 def from_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
-    """Converts points of the frame, (B, 2), to the user's coordinates: center + scale * x.
+    """Converts points of the frame, (B, 2), to the user's coordinates, (B, 2) float64.
 
-    Computed in float64, because float32 is too coarse for a table far from 0.
+    These are center + scale * x. float32 would be too coarse for a table far from 0: its spacing
+    is 128 at 1.7e9, a time in seconds.
     """
     origin = torch.tensor(center, dtype=torch.float64, device=x.device)
-    return (origin + scale * x.double()).to(x)
+    return origin + scale * x.double()
 
 
 def to_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
-    """Converts points in the user's coordinates, (B, 2), to the frame; inverts `from_frame`."""
+    """Converts points in the user's coordinates, (B, 2), to the frame, in the precision of x.
+
+    Computed in float64, for the reason in `from_frame`, which it inverts.
+    """
     origin = torch.tensor(center, dtype=torch.float64, device=x.device)
     return ((x.double() - origin) / scale).to(x)
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from flowviz.bounds import MAX_SAMPLES, MAX_SEED, check_bounds
+from flowviz.bounds import MAX_BATCH, MAX_SAMPLES, MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import log_prob, normal_log_prob
 from flowviz.distributions import PointMasses
@@ -80,6 +80,11 @@ class EvaluateConfig:
                 )
             if not 0 < self.tol < 1:
                 raise ValueError(f"tol must be between 0 and 1; got {self.tol}.")
+            if self.n > MAX_BATCH:
+                raise ValueError(
+                    f"An adaptive solver takes at most {MAX_BATCH} samples, because all share its "
+                    f"steps; got {self.n}: take fewer, or a fixed-step solver."
+                )
         elif self.nfe is None:
             raise ValueError(f"{self.method} takes fixed steps; give it nfe, not a tolerance.")
         else:

@@ -133,6 +133,7 @@ def _log_prob(
         x.to(here),
         t_max=path.t_max,
         tol=tol,
+        control="mean",  # on which shipped measurements rest
         log_prior=partial(normal_log_prob, std=path.scheduler.sigma_0),
         probe=probe.to(here),
         should_stop=should_stop,

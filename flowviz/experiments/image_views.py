@@ -227,7 +227,8 @@ def pixel_straightness(
         ValueError, SolveError, SolveCancelled: as `sample`.
     """
     field, noise = field_and_noise(checkpoint, config)
-    return marginal_straightness(field, noise, tol=tol, should_stop=should_stop)
+    how = {"tol": tol, "control": "mean", "should_stop": should_stop}
+    return marginal_straightness(field, noise, **how)
 
 
 def adaptive_steps(

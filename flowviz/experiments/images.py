@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.bounds import MAX_NFE, MAX_SEED, check_bounds
 from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import ImageSet
 from flowviz.distributed import current
@@ -67,7 +67,7 @@ class ImageConfig:
     def __post_init__(self) -> None:
         check_bounds(
             self,
-            nfe=(1, 10_000),
+            nfe=(1, MAX_NFE),
             n=(1, MAX_IMAGES),
             seed=(0, MAX_SEED),
             guidance=(0.0, 100.0),
@@ -365,7 +365,8 @@ def solve_images(
         times = path.clock(2)
     start = path.start(noise).contiguous(memory_format=torch.channels_last)
     if config.adaptive:
-        return solve(field, start, times, config.solver, tol=config.tol, should_stop=should_stop)
+        budget = {"tol": config.tol, "control": "mean"}  # on which shipped measurements rest
+        return solve(field, start, times, config.solver, should_stop=should_stop, **budget)
     grid = GRIDS[config.grid](path, steps_for(config.solver, config.nfe))
     return solve(field, start, times, config.solver, grid=grid, should_stop=should_stop)
 

@@ -252,7 +252,7 @@ class LikelihoodConfig:
 
     def __post_init__(self) -> None:
         scheduler(self.path)
-        check_bounds(self, n=(2, 100_000))
+        check_bounds(self, n=(2, 100_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)

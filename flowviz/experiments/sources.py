@@ -65,7 +65,7 @@ class Source:
         return dataset(self.data)
 
     def to_user(self, x: Tensor) -> Tensor:
-        """Points x (B, 2) from frame to user coordinates, (B, 2)."""
+        """Points x (B, 2) from frame to user coordinates, (B, 2) float64."""
         return from_frame(x, self.center, self.scale)
 
     def from_user(self, x: Tensor) -> Tensor:

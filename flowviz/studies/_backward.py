@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from flowviz.bounds import MAX_NFE, MAX_SEED
 from flowviz.experiments.evolution import BLUR, EXACT
 from flowviz.experiments.likelihood import MIXED, DensityConfig, DensityResult
 from flowviz.experiments.sources import source
@@ -43,12 +44,17 @@ class BackwardConfig(Config):
     nfe: int = setting(
         40,
         "NFE",
-        bounds=(1, 100_000),
+        bounds=(1, MAX_NFE),
         help="Number of function evaluations from t = 1 back to 0, in steps that become shorter "
         "towards the data; from an earlier t those that remain.",
     )
     tol: float = setting(
-        1e-5, "Tolerance", bounds=(1e-12, 0.5), help="Largest error of an adaptive step."
+        1e-5,
+        "Tolerance",
+        bounds=(1e-12, 0.5),
+        help="Of an adaptive solver: in each step, the estimated error of every point stays below "
+        "it. The flow can magnify these errors. Adding a point changes the steps of all, hence "
+        "their results, by about these errors.",
     )
 
     def __post_init__(self) -> None:
@@ -94,7 +100,7 @@ class GridConfig(BackwardConfig):
     )
     probes: int = setting(4, "Probes per point", bounds=(1, 16), help="Of Hutchinson's estimate.")
     seed: int = setting(
-        0, "Seed of the probes", kind="seed", bounds=(0, 2**31 - 1), help="Of the random probes."
+        0, "Seed of the probes", kind="seed", bounds=(0, MAX_SEED), help="Of the random probes."
     )
 
     def density(self, t: float) -> DensityConfig:

@@ -60,7 +60,8 @@ class CompareConfig(Config):
         DEFAULT.tol,
         "Tolerance",
         bounds=(1e-12, 0.5),
-        help="Largest error of one step of an adaptive solver; its NFE is counted.",
+        help="Of an adaptive solver: in each step, the estimated error of every particle stays "
+        "below it. The flow can magnify these errors. The NFE is counted.",
     )
     seed: int = seed_setting(
         "Seed of the noise", help="Both sides start from the same noise, particle by particle."

@@ -74,7 +74,8 @@ class ImagesConfig(Config):
         DEFAULT.tol,
         "Tolerance",
         bounds=(1e-9, 0.5),
-        help="Largest error of one step of an adaptive solver, over all images of a batch.",
+        help="Of an adaptive solver: in each step, the root mean square of the estimated error "
+        "over all pixels of a batch stays below it. A single image can have a larger error.",
     )
     seed: int = seed_setting(
         "Seed of the noise",

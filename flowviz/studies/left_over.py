@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz import checkpoints
+from flowviz.bounds import MAX_NFE
 from flowviz.experiments.sources import exact_name
 from flowviz.experiments.unlimited import (
     MEASURE,
@@ -56,7 +57,7 @@ class LeftOverConfig(Config):
     )
     seed: int = seed_setting()
     nfe: int = setting(
-        1_000, "NFE", bounds=(2, 100_000), advanced=True, help="Evaluations of midpoint."
+        1_000, "NFE", bounds=(2, MAX_NFE), advanced=True, help="Evaluations of midpoint."
     )
     n: int = setting(1_000, "Samples", bounds=(2, 50_000), advanced=True, help="Per seed.")
     seeds: int = setting(3, "Seeds", bounds=(1, 10), advanced=True, help="Number of seeds.")

@@ -28,7 +28,8 @@ class StepsConfig(Config):
         "Adaptive solver",
         slug="adaptive",
         choices=adaptive_methods,
-        help="It chooses its steps so that the estimated error of each stays below the tolerance.",
+        help="It chooses steps that all particles share. In each, the estimated error of every "
+        "particle stays below the tolerance.",
     )
     tol: float = setting(
         1e-3,

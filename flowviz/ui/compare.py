@@ -63,7 +63,8 @@ def pick() -> Comparison:
             help="The method that solves the ODE of the particles.",
             nfe_help="Number of function evaluations: how often the solver computes the velocity, "
             "which is the cost of a sample. The menu has the numbers that this solver can use.",
-            tol_help="Largest error of one step; the counted NFE is shown under the panels.",
+            tol_help="Largest estimated error of any particle in a step. The counted NFE is shown "
+            "under the panels.",
         )
         seed = controls.pick(CompareConfig, only=("seed",))["seed"]
     config = CompareConfig(
