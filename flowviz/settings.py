@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from flowviz.bounds import check_bounds
 from flowviz.registry import Registry, hint_at
+
+T = TypeVar("T")
 
 Kind = Literal["value", "data", "path", "own", "field", "seed"]
 """The kind of a setting. Each kind except "value" has its own control on the pages."""
@@ -149,6 +151,15 @@ class Config:
     def computed(self) -> Self:
         """This config with the default of each setting that changes only the drawing."""
         return replace(self, **{s.name: s.default for s in self._display()})
+
+    def chosen(self) -> Self:
+        """This config with explicit names where a setting leaves the choice of a field open."""
+        return self
+
+    def part(self, kind: type[T], **more: Any) -> T:
+        """A config of another dataclass, from the settings that both have and from `more`."""
+        shared = {f.name: getattr(self, f.name) for f in fields(kind) if hasattr(self, f.name)}
+        return kind(**shared | more)
 
     def key(self) -> str:
         """A name of the computed result, the same in every process: 16 hexadecimal digits."""

@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.datasets import DATASETS, dataset
 from flowviz.metrics import METRICS, unbounded
-from flowviz.studies._common import fixed_methods
+from flowviz.studies._settings import fixed_methods
 from flowviz.studies.all_data_sets import STUDY as ALL
 from flowviz.studies.all_data_sets import AllDataSetsConfig
 from flowviz.studies.nfe_quality import STUDY as CURVES

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from flowviz.datasets import DATASETS
-from flowviz.experiments.unlimited import learned_names, network_names
+from flowviz.experiments.fields import learned_names, network_names
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, data_picker, state, study_view
 from flowviz.ui.notices import failed

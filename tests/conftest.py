@@ -76,16 +76,17 @@ def tiny_images(tmp_path_factory):
 def small_studies(monkeypatch):
     """Studies on pages with the sizes of their smallest configs: those of advanced settings."""
     from flowviz.settings import settings
-    from flowviz.ui import study_view, work
+    from flowviz.studies import Study
+    from flowviz.ui import work
 
-    compute = study_view._compute
+    compute = Study.compute
 
-    def smaller(study, config, live, progress):
+    def smaller(study, config, **given):
         declared = settings(study.config)
         sizes = {k: v for k, v in dict(study.smallest).items() if declared[k].advanced}
-        return compute(study, replace(config, **sizes), live, progress)
+        return compute(study, replace(config, **sizes), **given)
 
-    monkeypatch.setattr(study_view, "_compute", smaller)
+    monkeypatch.setattr(Study, "compute", smaller)
     yield
     works = list(work.queue()._works)
     for each in works:

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from flowviz.experiments import figure4
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT
 from flowviz.experiments.figure4 import HistogramConfig, compute_histograms, half_way, pattern
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
@@ -242,7 +242,7 @@ def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said, v
     result = Figure4Result(
         fields=fields, over_time=np.array(shares), few=few, nfe=few, on_support=few
     )
-    found = study.say(Figure4Config(), result)
+    found = study.STUDY.say(Figure4Config(), result)
     assert said in " ".join(each.text for each in found)
     assert found[0].verdict == verdict
 
@@ -259,10 +259,10 @@ def test_rows_stream_in_and_repeat_nothing():
 
     config = Figure4Config(densities="histograms", cells=18, samples=50)
     progress = Remembering()
-    results = list(study.compute(config, progress=progress))
+    results = list(study.STUDY.compute(config, progress=progress))
     assert [len(each.fields) for each in results] == [1, 2, 3]
     assert all("@" in name for name in results[-1].fields), "shipped networks by their content"
     assert results[-1].nfe.tolist() == [list(study.NFES)] * 3
     before = progress.computed
-    list(study.compute(replace(config, noise=True), progress=progress))
+    list(study.STUDY.compute(replace(config, noise=True), progress=progress))
     assert progress.computed == before + 5, "one further row"

@@ -18,6 +18,7 @@ from flowviz.checkpoints import CheckpointError
 from flowviz.datasets import dataset
 from flowviz.draws import noise
 from flowviz.experiments import unlimited
+from flowviz.experiments.fields import exact_name
 from flowviz.experiments.learned_path import (
     FlowStraightness,
     StraightnessConfig,
@@ -26,7 +27,6 @@ from flowviz.experiments.learned_path import (
     compute_trajectories,
     train_learned_path,
 )
-from flowviz.experiments.sources import exact_name
 from flowviz.fields import exact_field, learned_path
 from flowviz.fields.learned_path import ForwardProcess, LearnedPathField, build_learned_path
 from flowviz.networks import MLP, Bend

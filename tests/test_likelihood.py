@@ -12,7 +12,7 @@ from flowviz.datasets import dataset
 from flowviz.densities import draw_probes, log_prob, log_prob_along
 from flowviz.distributions import GaussianMixture
 from flowviz.experiments.evaluate import Likelihood, likelihood
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT
 from flowviz.experiments.likelihood import (
     DensityConfig,
     GapConfig,

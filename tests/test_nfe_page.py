@@ -12,18 +12,18 @@ from streamlit.testing.v1 import AppTest
 from flowviz import checkpoints
 from flowviz.cli import main
 from flowviz.datasets import DATASETS
+from flowviz.experiments.fields import FieldRef, exact_name, pinned, preferred
 from flowviz.experiments.nfe_quality import solver_curves
 from flowviz.experiments.solver_curves import Reach, SolverCurve, curve_configs
-from flowviz.experiments.sources import exact_name, pinned, preferred, source
 from flowviz.figures import cost
 from flowviz.progress import Progress
 from flowviz.solvers import METHODS
-from flowviz.studies import all_data_sets, nfe_quality, steps
+from flowviz.studies import STUDIES, all_data_sets, nfe_quality, steps
 from flowviz.studies.all_data_sets import AllDataSetsConfig, AllDataSetsResult
 from flowviz.studies.nfe_quality import NfeQualityConfig, NfeQualityResult
 from flowviz.studies.steps import StepsConfig
 from flowviz.training import TrainConfig, build_field
-from flowviz.ui import cache, field_picker
+from flowviz.ui import cache, field_picker, study_view
 from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
@@ -119,20 +119,20 @@ def test_metrics_that_say_nothing_of_the_data_are_not_offered():
         assert ("Mass off the support" in menu.options) == known
     config = NfeQualityConfig(data="mixture:1,0@0.8", measure="off-support", n=50, seeds=1)
     with pytest.raises(ValueError, match="measure must apply to mixture"):
-        list(nfe_quality.compute(config))
+        list(nfe_quality.STUDY.compute(config))
 
 
-def saved(folder, seed):
-    """The card of a network of random weights called "mine" in a folder."""
+def saved(folder, seed, name="mine"):
+    """The card of a network of random weights called `name` in a folder."""
     config = TrainConfig(data="8gaussians", width=8, depth=1, seed=seed)
     board = DATASETS["8gaussians"]
-    card = checkpoints.describe("mine", asdict(config), board, steps=0, seconds=0.0)
+    card = checkpoints.describe(name, asdict(config), board, steps=0, seconds=0.0)
     folder.mkdir(exist_ok=True)
     field, generator = build_field(config, board), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weights in field.parameters():  # the last layer starts at 0, and with it the field
             weights += 0.1 * torch.randn(weights.shape, generator=generator)
-    file = checkpoints.save(folder / "mine", field, card)
+    file = checkpoints.save(folder / name, field, card)
     cache._listing.clear()
     return checkpoints.read_card(file)
 
@@ -151,13 +151,48 @@ def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkey
     first, second = (curve.limit["sliced-w2"] for curve in found)
     assert abs(first - second) > 1e-6, "the converged flow, too, is that of the new weights"
     with pytest.raises(ValueError, match="it was overwritten"):
-        source(names[0])
+        FieldRef.of(names[0])
+
+
+@pytest.mark.parametrize(
+    ("study", "settings"),
+    [
+        ("kl", {"data": "8gaussians", "field": "mine"}),
+        ("likelihood", {"data": "8gaussians"}),
+        ("flow", {"data": "8gaussians", "left_network": "mine"}),
+        ("density-evolution", {"data": "moons", "paths": ("ot",), "networks": ("mine",)}),
+        ("losses", {"data": "8gaussians", "paths": ("ot",), "networks": ("mine",)}),
+        ("particles", {"data": "8gaussians", "field": "learned", "network": "mine"}),
+        ("learned-straightness", {"fields": ("mine",)}),
+    ],
+)
+def test_a_stored_result_depends_on_the_content_of_the_checkpoints(
+    study, settings, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    study, tokens = STUDIES[study], []
+    for seed in (0, 1):
+        card = saved(tmp_path / "checkpoints", seed)
+        tokens += [study_view.token(study, study.config(**settings)) for _ in range(2)]
+        assert pinned(card) in str(tokens[-1])
+    assert tokens[0] == tokens[1] != tokens[2] == tokens[3]
+
+
+def test_a_stored_result_depends_on_a_checkpoint_that_no_setting_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    config = STUDIES["flow"].config(data="8gaussians", right="ot")
+    for seed in (0, 1):
+        card = saved(tmp_path, seed, "8gaussians-ot")
+        _, used = study_view.token(STUDIES["flow"], config)
+        assert used.left_network == used.right_network == pinned(card)
+    exact = STUDIES["all-data-sets"].config(sets=("pinwheel",), own="shaped:a1=0.2")
+    assert exact.chosen().fields[-1] == "exact:pinwheel/shaped:a1=0.2"
 
 
 def test_fields_must_lead_to_the_data_set():
     config = NfeQualityConfig(data="moons", fields=(OT,), methods=("euler",), n=20, seeds=1)
     with pytest.raises(ValueError, match="All fields must lead to the data set moons"):
-        list(nfe_quality.compute(config))
+        list(nfe_quality.STUDY.compute(config))
 
 
 def made(source, path, method="euler", budgets=(4, 8), **changes):
@@ -184,7 +219,9 @@ def made(source, path, method="euler", budgets=(4, 8), **changes):
 
 def said(*curves, uniform=(), **settings):
     result = NfeQualityResult(curves=curves, uniform=uniform)
-    return {each.lead: each for each in nfe_quality.say(NfeQualityConfig(**settings), result)}
+    return {
+        each.lead: each for each in nfe_quality.STUDY.say(NfeQualityConfig(**settings), result)
+    }
 
 
 class TestFindings:
@@ -236,9 +273,9 @@ class TestFindings:
 
 def test_another_grid_is_computed_even_in_t_too():
     shared = {"fields": (OT, VP), "methods": ("euler",), "nfes": (4, 8), "n": 50, "seeds": 1}
-    *_, plain_grid = nfe_quality.compute(NfeQualityConfig(**shared))
+    *_, plain_grid = nfe_quality.STUDY.compute(NfeQualityConfig(**shared))
     assert plain_grid.uniform == ()
-    *_, other = nfe_quality.compute(NfeQualityConfig(**shared, grid="log-snr"))
+    *_, other = nfe_quality.STUDY.compute(NfeQualityConfig(**shared, grid="log-snr"))
     assert [each.config.grid for each in (*other.curves, *other.uniform)] == [
         *("log-snr", "log-snr"),
         *("uniform", "uniform"),
@@ -252,7 +289,7 @@ def test_steps_take_ot_and_vp_by_what_they_are():
 
     def names(*fields):
         config = StepsConfig(fields=fields, tol=0.1, n=50)
-        *_, result = steps.compute(config)
+        *_, result = steps.STUDY.compute(config)
         return result.names
 
     assert names(*chosen) == (chosen[2], chosen[0])
@@ -282,7 +319,7 @@ class TestAllDataSets:
 
     def said(self, *curves, **settings):
         config = AllDataSetsConfig(**settings)
-        found = all_data_sets.say(config, AllDataSetsResult(curves=curves))
+        found = all_data_sets.STUDY.say(config, AllDataSetsResult(curves=curves))
         return {each.lead: each for each in found}
 
     def test_the_claim_is_judged_over_the_data_sets(self):
@@ -337,12 +374,12 @@ class TestAllDataSets:
     def test_the_user_s_schedule_is_compared_with_ot_by_exact_fields(self):
         own = "shaped:a1=0.2"
         config = AllDataSetsConfig(own=own, sets=("mixture:1,0@0.8",), nfes=(4, 8), n=50, seeds=1)
-        *_, result = all_data_sets.compute(config)
+        *_, result = all_data_sets.STUDY.compute(config)
         assert [each.path for each in result.curves] == ["ot", "vp", own]
         assert all(each.config.source.startswith("exact:") for each in result.curves)
-        found = {each.lead: each for each in all_data_sets.say(config, result)}
+        found = {each.lead: each for each in all_data_sets.STUDY.say(config, result)}
         assert "Exact fields end at the same points" in found["Your own schedule"].text
-        summary = all_data_sets.summarise(config, result)
+        summary = all_data_sets.STUDY.summarise(config, result)
         assert len(summary.heads) == 6 and {len(row) for row in summary.rows} == {6}
 
 

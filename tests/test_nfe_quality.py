@@ -15,6 +15,7 @@ from flowviz.datasets import DATASETS
 from flowviz.experiments import adaptive_steps, nfe_quality
 from flowviz.experiments.adaptive_steps import AdaptiveConfig, compute_adaptive
 from flowviz.experiments.evaluate import EvaluateConfig, evaluate, floors, reference
+from flowviz.experiments.fields import FieldRef, exact_name
 from flowviz.experiments.nfe_quality import FRESH, solver_curve, solver_curves
 from flowviz.experiments.solver_curves import (
     ERROR_LEVEL,
@@ -29,7 +30,6 @@ from flowviz.experiments.solver_curves import (
     nfe_to_reach,
     ot_and_vp,
 )
-from flowviz.experiments.sources import exact_name, source
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress, Stopped
 from flowviz.solvers import METHODS, SolveCancelled, SolveError
@@ -59,7 +59,7 @@ one. Over 40 sets OT has 0.0090 +- 0.0004, 0.0040 +- 0.0002 and 0.00064 +- 0.000
 
 @pytest.fixture(scope="module", params=["ot", "vp"])
 def converged(request):
-    origin = source(exact_name("checkerboard", request.param))
+    origin = FieldRef.of(exact_name("checkerboard", request.param))
     return request.param, origin, [reference(origin.double(), 3000, seed) for seed in range(SETS)]
 
 
@@ -135,7 +135,7 @@ def test_floor_is_what_the_converged_exact_flow_has_whatever_the_path(curves):
 @pytest.mark.parametrize("r", [0, 1])
 def test_curve_is_the_evaluation_with_each_seed(curves, r):
     for curve in curves:
-        origin = source(curve.config.source)
+        origin = FieldRef.of(curve.config.source)
         config = curve.config.at(curve.config.budgets[-1], seed=r)
         alone = evaluate(origin.field, BOARD, config, converged=reference(origin.double(), 200, r))
         assert alone.nfe == curve.nfe[-1, r] and alone.error.mse == curve.mse[-1, r]
@@ -303,12 +303,12 @@ def test_a_sweep_takes_every_measure_that_is_quick():
 @pytest.mark.parametrize("name", ["exact:moons", "exact:/ot", "exact:checkerboard/to", "nothing"])
 def test_unknown_sources_are_refused_in_a_sentence(name):
     with pytest.raises(ValueError, match=r"\.$"):
-        source(name)
+        FieldRef.of(name)
 
 
 def test_source_in_float64_leaves_the_field_as_it_was(tmp_path):
     """A network in float32 is copied, not changed; the exact field takes any precision."""
-    assert source(OT).double() is not None
+    assert FieldRef.of(OT).double() is not None
     assert (
         main(
             [
@@ -331,7 +331,7 @@ def test_source_in_float64_leaves_the_field_as_it_was(tmp_path):
         )
         == 0
     )
-    origin = source(str(tmp_path / "m.safetensors"))
+    origin = FieldRef.of(str(tmp_path / "m.safetensors"))
     fine = origin.double()
     assert next(fine.parameters()).element_size() == 8
     assert next(origin.field.parameters()).element_size() == 4

@@ -6,8 +6,8 @@ import torch
 
 from flowviz import checkpoints
 from flowviz.densities import WITHIN, log_prob, refined_log_prob
+from flowviz.experiments.fields import FieldRef
 from flowviz.experiments.likelihood import DensityConfig, compute_density
-from flowviz.experiments.sources import source
 
 
 def shells(t, x):
@@ -48,7 +48,7 @@ def test_an_adaptive_method_checks_itself():
 
 def test_density_off_the_data_is_not_made_up():
     """Issue 12, 2.1: midpoint with 100 evaluations gave +66.8; the log-density is -31.8."""
-    origin = source("checkerboard-vp")
+    origin = FieldRef.of("checkerboard-vp")
     x = torch.tensor([[-2.85, 4.45]])
     how = {"t_max": origin.path.t_max, "method": "midpoint", "steps": 50}
     plain = log_prob(origin.field, x, **how).log_prob.item()
@@ -63,7 +63,7 @@ NAMES = [card.name for card in checkpoints.listing() if card.steps > 0]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*NAMES, "exact:checkerboard/ot", "exact:moons/vp"])
 def test_density_integrates_to_one(name):
-    origin = source(name)
+    origin = FieldRef.of(name)
     field = "exact" if origin.exact else name
     config = DensityConfig(data=origin.data, path=origin.path_spec, field=field, cells=72, nfe=100)
     found = compute_density(config)

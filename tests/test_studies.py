@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -111,15 +112,17 @@ def test_a_new_study_is_one_object(capsys):
 
     figure = go.Figure().add_scatter(x=[0], y=[0])
     study = Study(
-        name="echo",
-        title="Echo",
-        config=EchoConfig,
-        compute=lambda config, *, field=None, progress=None: iter([config]),
-        draw=lambda config, result, *, dark=False: [
-            NamedFigure(name="dot", title="a dot", alt="A dot.", figure=figure)
-        ],
-        table=lambda config, result: {"number": np.array([config.number])},
-        say=lambda config, result: [Finding(text=f"the number is {config.number}")],
+        "echo",
+        "Echo",
+        EchoConfig,
+        functions=SimpleNamespace(
+            compute=lambda config, live, progress: iter([config]),
+            draw=lambda config, result, dark: [
+                NamedFigure(name="dot", title="a dot", alt="A dot.", figure=figure)
+            ],
+            table=lambda config, result: {"number": np.array([config.number])},
+            say=lambda config, result: [Finding(text=f"the number is {config.number}")],
+        ),
     )
     STUDIES.add(study)
     try:

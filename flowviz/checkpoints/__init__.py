@@ -14,6 +14,7 @@ from flowviz.checkpoints.lookup import (
     find,
     folders,
     listing,
+    names,
     read_card,
 )
 from flowviz.checkpoints.runs import Run, load_run, run_file, save_run
@@ -43,6 +44,7 @@ __all__ = [
     "load",
     "load_bytes",
     "load_run",
+    "names",
     "read_card",
     "rewrite_quality",
     "run_file",

@@ -70,7 +70,7 @@ class Entries:
             card = cls(**{name: _frozen(entries[name]) for name in known})
         except ValueError as error:
             raise CheckpointError(f"The card {source} has {error}.") from error
-        for name, valid in card.valid_entries().items():
+        for name, valid in (card._shared_entries() | card.valid_entries()).items():
             if not valid:
                 raise CheckpointError(
                     f"The card {source} has a bad entry {name!r}: {shown(entries[name])}."
@@ -81,8 +81,20 @@ class Entries:
             raise CheckpointError(f"The card {source} cannot be followed: {error}") from error
         return card
 
+    def _shared_entries(self) -> dict[str, bool]:
+        texts = ("name", "data", "path", "objective", "sha256", "commit")
+        return {
+            **{name: isinstance(getattr(self, name), str) for name in texts},
+            **{n: isinstance(getattr(self, n), dict) for n in ("network", "training", "quality")},
+            "std": is_number(self.std) and self.std > 0,
+            "seconds": is_number(self.seconds) and self.seconds >= 0,
+        }
+
     def valid_entries(self) -> dict[str, bool]:
-        """Whether each entry has a valid type and range, by name; free entries are left out."""
+        """Whether each entry of this kind has a valid type and range, by name.
+
+        Entries that all kinds have are checked before; free ones are left out.
+        """
         raise NotImplementedError
 
     def check_references(self) -> None:
@@ -160,23 +172,15 @@ class Card(Entries):
 
         network = self.network if isinstance(self.network, dict) else {}
         return {
-            **{
-                name: isinstance(getattr(self, name), str)
-                for name in ("name", "data", "path", "objective", "sha256", "commit")
-            },
             "network": network.get("kind") == ("learned-path" if self.is_learned_path else "mlp")
             and isinstance(network.get("preconditioned"), bool)
             and all(is_whole(network.get(k), *b) for k, b in KINDS[network["kind"]].items()),
             "mean": pair(self.mean),
-            "std": is_number(self.std) and self.std > 0,
             "center": pair(self.center),
             "scale": is_number(self.scale) and self.scale > 0,
             "shape": self.shape == (2,),
-            "training": isinstance(self.training, dict),
             "plans": isinstance(self.plans, tuple) and all(map(pair, self.plans)),
             "steps": is_whole(self.steps),
-            "seconds": is_number(self.seconds) and self.seconds >= 0,
-            "quality": isinstance(self.quality, dict),
         }
 
     def check_references(self) -> None:

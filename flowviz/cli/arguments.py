@@ -84,9 +84,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 def add_points(parser: argparse.ArgumentParser) -> None:
     """Adds POINTS: a file for `read_points`."""
     parser.add_argument(
-        "points",
-        metavar="POINTS",
-        help=".npy of shape (n, 2), in the data set's own coordinates",
+        "points", metavar="POINTS", help=".npy of shape (n, 2), in the data set's own coordinates"
     )
 
 

@@ -100,7 +100,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         return
     options.n = SAMPLES if options.n is None else options.n
     from flowviz.checkpoints import rewrite_quality
-    from flowviz.experiments.sources import source as source_of
+    from flowviz.experiments.fields import FieldRef
 
     if options.save and options.checkpoint.startswith("exact:"):
         raise ValueError(
@@ -110,9 +110,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     points = checked_number(wanted, "--likelihood", least=0)
     budgets = [None] if is_adaptive(options) else options.nfe or NFES
     configs = [solve_config(options, nfe) for nfe in budgets]
-    source = source_of(options.checkpoint)
+    source = FieldRef.of(options.checkpoint)
     double = source.double() if options.error else None
-    answer = judge(source.field, source.dataset(), configs, points, double, trace=options.trace)
+    answer = judge(source.field, source.dataset, configs, points, double, trace=options.trace)
     if options.save:
         rewrite_quality(options.checkpoint, answer)
     if options.seeds is not None:

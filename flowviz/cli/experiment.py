@@ -183,7 +183,7 @@ def _print(study: "Study", config: "Config", result: object, *, as_json: bool) -
         return
     changed = ", ".join(f"{name} {value}" for name, value in config.changed().items())
     print(f"{study.title}{f' ({changed})' if changed else ''}")
-    summary = None if study.summarise is None else study.summarise(config, result)
+    summary = study.summarise(config, result)
     if summary is not None:
         print(f"\n{summary.title}")
         table(summary.heads, [list(row) for row in summary.rows])

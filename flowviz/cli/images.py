@@ -106,11 +106,7 @@ def load_checkpoint(options: argparse.Namespace) -> "ImageCheckpoint":
 
 
 def image_config(
-    options: argparse.Namespace,
-    checkpoint: "ImageCheckpoint",
-    nfe: int,
-    *,
-    exact: bool = True,
+    options: argparse.Namespace, checkpoint: "ImageCheckpoint", nfe: int, *, exact: bool = True
 ) -> "ImageConfig":
     """How the options draw images.
 

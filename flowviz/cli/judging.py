@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flowviz.cli.arguments import (
-    checked_number,
-)
+from flowviz.cli.arguments import checked_number
 from flowviz.cli.images import image_config, load_checkpoint
 from flowviz.cli.printing import Progress, rounded, table
 

@@ -57,14 +57,14 @@ def _logprob(options: argparse.Namespace) -> None:
     import torch
 
     from flowviz.densities import WITHIN, normal_log_prob, refined_log_prob
-    from flowviz.experiments.sources import source as source_of
+    from flowviz.experiments.fields import FieldRef
     from flowviz.files import check_target, write_array
 
     if draws_images(options.checkpoint):
         raise ValueError(f"{options.checkpoint} is a model of images; use `flowviz bpd`.")
     out = check_target(options.out)
     budget = solve_budget(options)
-    source = source_of(options.checkpoint)
+    source = FieldRef.of(options.checkpoint)
     points = read_points(options.points)
     if isinstance(source.field, torch.nn.Module):
         source.field.to(points.dtype)
@@ -96,12 +96,11 @@ def _logprob(options: argparse.Namespace) -> None:
 def _field(options: argparse.Namespace) -> None:
     import torch
 
-    from flowviz.experiments.sources import exact_name
-    from flowviz.experiments.sources import source as source_of
+    from flowviz.experiments.fields import FieldRef, exact_name
     from flowviz.files import check_target, write_array
 
     out = check_target(options.out)
-    source = source_of(exact_name(options.data, options.path))
+    source = FieldRef.of(exact_name(options.data, options.path))
     t_max = source.path.t_max
     if not 0 <= options.t <= t_max:
         raise ValueError(

@@ -53,14 +53,14 @@ def _sample(options: argparse.Namespace) -> None:
 
     from flowviz.draws import noise
     from flowviz.experiments.evaluate import samples_of
-    from flowviz.experiments.sources import source as source_of
+    from flowviz.experiments.fields import FieldRef
     from flowviz.files import check_target, write_array
 
     out = check_target(options.out)
     options.n = SAMPLES if options.n is None else options.n
     nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
     n, config = sample_count(options), solve_config(options, nfe)
-    source = source_of(options.checkpoint)
+    source = FieldRef.of(options.checkpoint)
     x_0 = noise(n, config.seed)
     chunks = [x_0] if nfe is None else x_0.split(CHUNK)
     progress, done, states = Progress("sampling"), 0, []

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flowviz.draws import noise
 from flowviz.experiments.evaluate import EvaluateConfig, samples_of
-from flowviz.experiments.sources import source
+from flowviz.experiments.fields import FieldRef
 from flowviz.solvers import METHODS
 
 SHOWN = 12
@@ -73,7 +73,7 @@ def compute_adaptive(config: AdaptiveConfig) -> AdaptiveSolve:
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError).
     """
-    origin = source(config.source)
+    origin = FieldRef.of(config.source)
     times = origin.path.clock(config.frames)
     how = EvaluateConfig(
         method=config.method, nfe=None, tol=config.tol, n=config.n, seed=config.seed

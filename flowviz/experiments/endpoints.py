@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.draws import noise
-from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.experiments.fields import EXACT, resolve
 from flowviz.grids import GRIDS, ratio, time_of
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS

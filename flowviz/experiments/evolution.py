@@ -7,7 +7,6 @@ path, so that two paths can be compared particle by particle.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,16 +16,13 @@ from torch import Tensor
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.draws import noise, stream
-from flowviz.experiments.sources import source
+from flowviz.experiments.fields import EXACT, chunked, resolve
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
 from flowviz.schedulers import CondOT, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
-
-EXACT = "exact"
-"""In place of a checkpoint's name: the closed-form field of a data set."""
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
 """Numbers of function evaluations in menus; each method uses the nearest that it can spend."""
@@ -42,9 +38,6 @@ MIXED = 4_000
 
 BLUR = 0.1
 """Standard deviation of the blur of that estimate, which is a set of dots near t = 1."""
-
-CHUNK = 4_096
-"""Batch size of exact fields: a data set may have 10,000 components."""
 
 
 def affordable(method: str) -> list[int]:
@@ -203,18 +196,46 @@ class Scene:
     rms_difference: NDArray[np.float64] | None
 
 
-def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResult:
+@dataclass(frozen=True)
+class Reference:
+    """A data sample, its sorted projections, and the distance of other samples to it."""
+
+    points: NDArray[np.float32]
+    quantiles: NDArray[np.float32]
+    floor: float
+    bounded: bool
+
+
+def compute_reference(sample: tuple[str, int]) -> Reference:
+    """What the particles of a flow are compared with, from data set and number of particles."""
+    data, n = sample
+    target = dataset(data)
+    generator = stream(0, "reference")
+    points = target.sample(n, generator)
+    quantiles = projections(points.numpy())
+    fresh = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])
+    return Reference(
+        points.numpy(),
+        quantiles,
+        float(sliced_w2(fresh, quantiles).mean()),
+        bounded=not unbounded(target.distribution),
+    )
+
+
+def compute_flow(
+    config: FlowConfig, *, field: Field | None = None, reference: Reference | None = None
+) -> FlowResult:
     """Solves the flow of a config from noise to data.
 
     Args:
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
+        reference: the result of `compute_reference`, if it is known.
 
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
-    target, path, named = resolve(config.data, config.path, None if field else config.field)
-    field = field or named
+    target, path, field = resolve(config.data, config.path, config.field, field)
     times = path.clock(config.frames)
     budget = (
         {"tol": config.tol}
@@ -224,7 +245,7 @@ def compute_flow(config: FlowConfig, *, field: Field | None = None) -> FlowResul
     start = path.start(noise(config.n, config.seed))
     solution = solve(field, start, times, config.method, **budget)
     steps = solution.step_states
-    reference = _reference(config.data, config.n)
+    reference = reference or compute_reference((config.data, config.n))
     end = solution.states[-1]
     inside = target.distribution.contains(end)
     states = solution.states.numpy()
@@ -252,8 +273,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
     """
-    target, path, named = resolve(config.data, config.path, None if field else config.field)
-    field = field or named
+    target, path, field = resolve(config.data, config.path, config.field, field)
     times = path.clock(config.frames)
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
@@ -263,7 +283,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     difference = reached = rms = None
     if config.field != EXACT and not isinstance(field, LearnedPathField):
         exact = exact_field(path, target.distribution)
-        ours, true = (_on_grid(f, times, difference_axis) for f in (field, _chunked(exact)))
+        ours, true = (_on_grid(f, times, difference_axis) for f in (field, chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()
         difference = squares.sqrt()
         mass = torch.stack(
@@ -283,16 +303,6 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         reached=reached,
         rms_difference=None if rms is None else rms.numpy(),
     )
-
-
-def resolve(data: str, path: str, field: str | None) -> tuple[Dataset, AffinePath, Field | None]:
-    """The data set, the path and the field of a config.
-
-    `field` is EXACT, the name of a checkpoint of this path, or None for no field.
-    """
-    target = _dataset(data)
-    affine = AffinePath(scheduler(path))
-    return target, affine, None if field is None else _field(field, affine, target)
 
 
 def density_of(
@@ -339,58 +349,6 @@ def nearest_time(times: NDArray, values: NDArray, t: float) -> NDArray:
 def last_step(times: NDArray, values: NDArray, t: float) -> NDArray:
     """values (S + 1, *) of the last step that is not later than t, (*)."""
     return values[max(int(np.searchsorted(times, t, side="right")) - 1, 0)]
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """A data sample, its sorted projections, and the distance of other samples to it."""
-
-    points: NDArray[np.float32]
-    quantiles: NDArray[np.float32]
-    floor: float
-    bounded: bool
-
-
-_dataset = lru_cache(maxsize=16)(dataset)
-
-
-@lru_cache(maxsize=32)
-def _reference(data: str, n: int) -> _Reference:
-    target = _dataset(data)
-    generator = stream(0, "reference")
-    points = target.sample(n, generator)
-    quantiles = projections(points.numpy())
-    fresh = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])
-    return _Reference(
-        points.numpy(),
-        quantiles,
-        float(sliced_w2(fresh, quantiles).mean()),
-        bounded=not unbounded(target.distribution),
-    )
-
-
-def _field(name: str, path: AffinePath, target: Dataset) -> Field:
-    """The exact field, or the field of the checkpoint `name`."""
-    if name == EXACT:
-        return _chunked(exact_field(path, target.distribution))
-    field = source(name).field
-    if field.path != path:
-        raise ValueError(
-            f"Checkpoint {name!r} was trained on the path {field.path.scheduler}; "
-            f"got {path.scheduler}, so choose its own path or the exact field."
-        )
-    return field
-
-
-def _chunked(field: Field) -> Field:
-    """The same field, evaluated in batches of at most CHUNK states."""
-
-    def chunked(t: Tensor, x: Tensor) -> Tensor:
-        if len(x) <= CHUNK:
-            return field(t, x)
-        return torch.cat([field(t, part) for part in x.split(CHUNK)])
-
-    return chunked
 
 
 def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME
 from flowviz.draws import noise
-from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.experiments.fields import EXACT, resolve
 from flowviz.experiments.likelihood import carry
 from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, steps_for
@@ -79,8 +79,7 @@ def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -
     Raises:
         SolveError: the solve failed.
     """
-    target, path, named = resolve(DATA, config.path, None if field else config.field)
-    field = field or named
+    target, path, field = resolve(DATA, config.path, config.field, field)
     frames = max(2, config.frames)
     times = path.clock(frames)
     steps = steps_for(config.method, config.nfe)

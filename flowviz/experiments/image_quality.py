@@ -102,11 +102,7 @@ class Fid:
 
     @classmethod
     def of_images(
-        cls,
-        inception: Inception,
-        data: ImageSet,
-        *,
-        on_batch: Callable[[int], None] | None = None,
+        cls, inception: Inception, data: ImageSet, *, on_batch: Callable[[int], None] | None = None
     ) -> "Fid":
         """FID against all images of a set; `on_batch` is called with the number done."""
         features = features_of(inception, data.images, batch=INCEPTION_BATCH, on_batch=on_batch)

@@ -66,11 +66,7 @@ class ImageConfig:
 
     def __post_init__(self) -> None:
         check_bounds(
-            self,
-            nfe=(1, MAX_NFE),
-            n=(1, MAX_IMAGES),
-            seed=(0, MAX_SEED),
-            guidance=(0.0, 100.0),
+            self, nfe=(1, MAX_NFE), n=(1, MAX_IMAGES), seed=(0, MAX_SEED), guidance=(0.0, 100.0)
         )
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must be in (0, 1); got {self.tol:g}.")

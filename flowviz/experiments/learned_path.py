@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flowviz.datasets import Dataset, dataset
 from flowviz.draws import noise, stream
-from flowviz.experiments.sources import source
+from flowviz.experiments.fields import FieldRef
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.progress import Progress
 from flowviz.solvers import Field, SolveError, solve
@@ -54,7 +54,7 @@ class TrajectoriesConfig:
 
     Attributes:
         data: spec of the data set.
-        field: name of the field, see `flowviz.experiments.sources.source`, or of a live field.
+        field: name of the field, see `flowviz.experiments.fields.FieldRef.of`, or of a live field.
         n: number of trajectories of the flow.
         seed: of noise and data, the same for every field.
     """
@@ -219,13 +219,13 @@ def _resolved(
     """The data set and the field of a config, which has its path."""
     if field is not None:
         return dataset(config.data), field
-    named = source(config.field)
+    named = FieldRef.of(config.field)
     if named.data != config.data:
         raise ValueError(
             f"The field {config.field!r} leads to {named.data!r}; got the data {config.data!r}. "
             "Name a field of that data, or exact:DATA/PATH."
         )
-    return named.dataset(), named.field
+    return named.dataset, named.field
 
 
 @torch.no_grad()

@@ -445,12 +445,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
     x = torch.tensor([[config.x, config.y]], dtype=dtype)
     budget = config.budget(path, path.t_max)
     back = log_prob_along(
-        field,
-        x,
-        t_max=path.t_max,
-        method=config.method,
-        log_prior=_prior(path),
-        **budget,
+        field, x, t_max=path.t_max, method=config.method, log_prior=_prior(path), **budget
     )
     x_0 = back.states[0]
     forth = solve(field, x_0, path.clock(2), config.method, **_forward(budget))

@@ -14,14 +14,7 @@ from torch import Generator, Tensor
 from flowviz.bounds import check_bounds
 from flowviz.datasets import Dataset
 from flowviz.draws import stream
-from flowviz.experiments.theorem2 import (
-    NEW,
-    draw_pairs,
-    late_times,
-    network,
-    new_network,
-    targets,
-)
+from flowviz.experiments.theorem2 import NEW, draw_pairs, late_times, network, new_network, targets
 from flowviz.fields import LearnedField, exact_field
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, build_field
@@ -131,10 +124,7 @@ def _family(
     linear = build_field(TrainConfig(path=config.path, width=8, depth=1), target, generator)
     found: list[tuple[str, LearnedField | None]] = [("v = 0", None), ("best linear field", linear)]
     found += [
-        (
-            f"new network, outputs about {size:g}",
-            new_network(config.path, target, generator, size),
-        )
+        (f"new network, outputs about {size:g}", new_network(config.path, target, generator, size))
         for size in (1.0, 3.0)
     ]
     if config.field == NEW:

@@ -29,8 +29,8 @@ from flowviz.experiments.evaluate import (
     measures_of,
     reference,
 )
+from flowviz.experiments.fields import FieldRef, exact_name
 from flowviz.experiments.solver_curves import CurveConfig, SolverCurve
-from flowviz.experiments.sources import Source, exact_name, source
 from flowviz.progress import Progress
 from flowviz.solvers import METHODS, SolveError
 
@@ -64,10 +64,10 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
         Stopped: a stop was requested.
         SolveCancelled: a stop was requested during a solve.
     """
-    origins = {each.source: progress.cached(source, each.source) for each in configs}
+    origins = {each.source: FieldRef.of(each.source) for each in configs}
     shared = {each: _BaselineConfig.of(each, origins[each.source].data) for each in configs}
     perfect = {_perfect(each.data) for each in shared.values()}
-    origins |= {name: progress.cached(source, name) for name in perfect - origins.keys()}
+    origins |= {name: FieldRef.of(name) for name in perfect - origins.keys()}
 
     def computed(
         compute: Callable[..., R],
@@ -97,7 +97,7 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
             _compute_baselines,
             shared.values(),
             lambda of: {
-                "target": origins[of.source].dataset(),
+                "target": origins[of.source].dataset,
                 "references": [references[each] for each in of.references],
             },
             "baselines",
@@ -167,7 +167,7 @@ def _perfect(data: str) -> str:
 
 
 def _compute_reference(
-    config: _ReferenceConfig, *, origin: Source, should_stop: Callable[[], bool]
+    config: _ReferenceConfig, *, origin: FieldRef, should_stop: Callable[[], bool]
 ) -> Reference:
     return reference(origin.double(), config.n, config.seed, should_stop=should_stop)
 
@@ -204,11 +204,11 @@ def _columns(rows: Sequence[dict[str, float]]) -> dict[str, NDArray[np.float64]]
 def _compute_curve(
     config: CurveConfig,
     *,
-    origin: Source,
+    origin: FieldRef,
     baselines: _Baselines,
     should_stop: Callable[[], bool],
 ) -> SolverCurve:
-    target = origin.dataset()
+    target = origin.dataset
     shape = len(config.budgets), config.seeds
     nfe, mse, lost = (np.full(shape, np.nan) for _ in range(3))
     values = {name: np.full(shape, np.nan) for name in baselines.floor}

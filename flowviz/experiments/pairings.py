@@ -31,11 +31,7 @@ from flowviz.fields.paired import PairedField
 from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.solvers import solve
-from flowviz.straightness import (
-    Straightness,
-    conditional_straightness,
-    marginal_straightness,
-)
+from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
 from flowviz.training import reflow_pairs
 
 REFLOW = 0
@@ -203,10 +199,7 @@ def compute_cost(config: CostConfig) -> CostResult:
     if config.batch > SPREAD:
         apart = _squares(_pairs(config.data, SPREAD, PAIRS, config.seed))
     means = apart.unflatten(0, (-1, min(max(config.batch, 1), SPREAD))).mean(dim=1)
-    return CostResult(
-        cost=squares.mean().item(),
-        error=means.std().item() / len(means) ** 0.5,
-    )
+    return CostResult(cost=squares.mean().item(), error=means.std().item() / len(means) ** 0.5)
 
 
 def _squares(pairs: Pairs) -> Tensor:

@@ -6,7 +6,6 @@ density p_t at every t; their trajectories differ.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.draws import noise, stream
-from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.experiments.fields import EXACT, resolve
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned, scheduler
@@ -70,6 +69,11 @@ class ParticlesConfig:
             _ = SAMPLERS[self.sampler]
         check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MAX_SEED))
 
+    @property
+    def checked(self) -> list[int]:
+        """The steps nearest to CHECKED."""
+        return [round(share * self.nfe) for share in CHECKED]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParticlesResult:
@@ -103,20 +107,46 @@ class ParticlesResult:
         return bool((self.energy <= TOLERANCE * self.highest).all())
 
 
+@dataclass(frozen=True)
+class Truth:
+    """Samples of p_t at five times, (5, n, 2), and distances between such samples."""
+
+    points: Tensor
+    floors: NDArray[np.float64]
+    """(FLOOR_SETS, 5)."""
+
+
+def compute_truth(config: ParticlesConfig) -> Truth:
+    """Samples of p_t to compare particles with; field, sampler, noise and seed are ignored."""
+    target, affine, _ = resolve(config.data, config.path, None)
+    n, times = config.n, affine.clock(config.nfe + 1)[config.checked]
+    generator = stream(0, "reference")
+
+    def fresh() -> Tensor:
+        x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)
+        return torch.stack([affine.flow(t, x_0, x_1) for t in times])
+
+    sets = [fresh() for _ in range(FLOOR_SETS + 1)]
+    floors = [_energies(first, second) for first, second in zip(sets[1:], sets, strict=False)]
+    return Truth(sets[0], np.array(floors))
+
+
 @torch.no_grad()
-def compute_particles(config: ParticlesConfig, *, field: Field | None = None) -> ParticlesResult:
+def compute_particles(
+    config: ParticlesConfig, *, field: Field | None = None, truth: Truth | None = None
+) -> ParticlesResult:
     """Moves the particles of a config.
 
     Args:
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
+        truth: the result of `compute_truth`, if it is known.
 
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
-    needs = config.sampler != PAIRS and field is None
-    target, path, named = resolve(config.data, config.path, config.field if needs else None)
-    field = field or named
+    name = None if config.sampler == PAIRS else config.field
+    target, path, field = resolve(config.data, config.path, name, field)
     x_0 = noise(config.n, config.seed)
     # One frame per step of a stochastic sampler, so that its noise is not smoothed.
     grid = path.clock(config.nfe + 1)
@@ -138,8 +168,7 @@ def compute_particles(config: ParticlesConfig, *, field: Field | None = None) ->
             generator=stream(config.seed, "increments"),
         )
         states, nfe = solution.states, solution.nfe
-    at = [round(share * config.nfe) for share in CHECKED]
-    truth = _truth(config.data, config.path, config.n, tuple(grid[at].tolist()))
+    at, truth = config.checked, truth or compute_truth(config)
     lengths = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
     return ParticlesResult(
         times=grid.numpy(),
@@ -192,30 +221,6 @@ def compute_noise(config: NoiseConfig) -> NoiseResult:
     t = path.clock(config.points)
     g = config.noise * (2 * rate(path, t)).sqrt() * path.scheduler(t).sigma
     return NoiseResult(times=t.numpy(), g=g.numpy())
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """Samples of p_t at five times, (5, n, 2), and distances between such samples."""
-
-    points: Tensor
-    floors: NDArray[np.float64]
-    """(FLOOR_SETS, 5)."""
-
-
-@lru_cache(maxsize=32)
-def _truth(data: str, path: str, n: int, times: tuple[float, ...]) -> _Truth:
-    target, affine, _ = resolve(data, path, None)
-    generator = stream(0, "reference")
-
-    def fresh() -> Tensor:
-        x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)
-        moments = torch.tensor(times, dtype=torch.float64)
-        return torch.stack([affine.flow(t, x_0, x_1) for t in moments])
-
-    sets = [fresh() for _ in range(FLOOR_SETS + 1)]
-    floors = [_energies(first, second) for first, second in zip(sets[1:], sets, strict=False)]
-    return _Truth(sets[0], np.array(floors))
 
 
 def _energies(first: Tensor, second: Tensor) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from flowviz.datasets import dataset
 from flowviz.datasets.entry import FRAME
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
 from flowviz.draws import noise, stream
-from flowviz.experiments.evolution import EXACT, resolve
+from flowviz.experiments.fields import EXACT, resolve
 from flowviz.fields import LearnedField, exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Coefficients, scheduler

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.experiments.evaluate import EvaluateConfig
 from flowviz.experiments.evolution import affordable
-from flowviz.experiments.sources import PREFIX
+from flowviz.experiments.fields import PREFIX
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.solvers import METHODS
@@ -46,7 +46,7 @@ class CurveConfig:
     """One field under one solver; names and numbers only, a cache key.
 
     Attributes:
-        source: name of the field, see `flowviz.experiments.sources.source`.
+        source: name of the field, see `flowviz.experiments.fields.FieldRef.of`.
         method: name in METHODS.
         budgets: NFE of a fixed-step method, tolerances of an adaptive one.
         grid: name in GRIDS; adaptive methods ignore it.

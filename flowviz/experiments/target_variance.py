@@ -20,7 +20,7 @@ from torch import Tensor
 from flowviz.bounds import check_bounds
 from flowviz.couplings import COUPLINGS
 from flowviz.draws import stream
-from flowviz.experiments.evolution import resolve
+from flowviz.experiments.fields import resolve
 from flowviz.experiments.theorem2 import draw_pairs, late_times, trapezoid_weights
 from flowviz.fields import exact_field
 from flowviz.schedulers import refuse_learned, scheduler

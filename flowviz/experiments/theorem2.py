@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 
 from flowviz.datasets import Dataset
 from flowviz.draws import stream
-from flowviz.experiments.evolution import resolve
+from flowviz.experiments.fields import resolve
 from flowviz.fields import ExactField, LearnedField
 from flowviz.paths import AffinePath
 from flowviz.training import TrainConfig, build_field

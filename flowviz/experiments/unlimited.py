@@ -5,14 +5,11 @@ learned field are compared with those of the exact flow from the same noise, its
 samples of the data.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from flowviz import checkpoints
-from flowviz.checkpoints import Card
 from flowviz.draws import noise, stream
 from flowviz.experiments.evaluate import (
     EvaluateConfig,
@@ -22,8 +19,7 @@ from flowviz.experiments.evaluate import (
     measures_of,
     reference,
 )
-from flowviz.experiments.sources import Source, exact_name, pinned, source
-from flowviz.objectives import OBJECTIVES
+from flowviz.experiments.fields import FieldRef, exact_name
 from flowviz.schedulers import LEARNED
 from flowviz.solvers import SolveError
 from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
@@ -35,27 +31,12 @@ LEARNED_TOL = 1e-4
 """Tolerance of the flows of learned paths (float32): S changes by less than 0.1 % below it."""
 
 
-def learned_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
-    """The checkpoints of learned paths of a data set, by increasing penalty."""
-    learned = [card for card in cards if card.is_learned_path and card.data == data]
-    learned.sort(key=lambda card: (card.training.get("penalty", 0), card.name))
-    return tuple(pinned(card) for card in learned)
-
-
-def network_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
-    """The checkpoints of a data set: those of OT and VP, of each objective, of learned paths."""
-    by_name = {card.name: card for card in cards}
-    wanted = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in OBJECTIVES))]
-    fixed = tuple(pinned(by_name[name]) for name in wanted if name in by_name)
-    return fixed + learned_names(by_name.values(), data)
-
-
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
     """The flow of one field.
 
     Attributes:
-        name: of the field, see `flowviz.experiments.sources`: exact, or a learned path.
+        name: of the field, see `flowviz.experiments.fields`: exact, or a learned path.
         n: number of particles.
         seed: of their noise and data.
     """
@@ -86,9 +67,9 @@ class FlowStraightness:
 
 def compute_straightness(config: FlowConfig) -> FlowStraightness:
     """The straightness of the conditional flows of a path and of its marginal flow."""
-    origin = source(config.name)
+    origin = FieldRef.of(config.name)
     x_0 = noise(config.n, config.seed)
-    x_1 = origin.dataset().sample(config.n, stream(config.seed, "data"))
+    x_1 = origin.dataset.sample(config.n, stream(config.seed, "data"))
     if origin.exact:
         x_0, x_1 = x_0.double(), x_1.double()
     process = None if origin.exact else origin.field.forward_process
@@ -96,17 +77,10 @@ def compute_straightness(config: FlowConfig) -> FlowStraightness:
     return FlowStraightness(
         name=config.name,
         path=origin.path_spec,
-        method=_method(origin),
+        method=origin.method,
         conditional=conditional_straightness(origin.path, x_0, x_1, process=process),
         marginal=marginal_straightness(origin.field, x_0, **tol),
     )
-
-
-def _method(origin: Source) -> str:
-    """The training method of a field; "" for an exact field."""
-    if origin.exact:
-        return ""
-    return checkpoints.read_card(origin.name.partition("@")[0]).method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +127,7 @@ class Residual:
 
 def compute_converged(config: ResidualConfig) -> Reference:
     """The converged ends of an exact field; `nfe` is ignored."""
-    return reference(source(config.name).field, config.n, config.seed)
+    return reference(FieldRef.of(config.name).field, config.n, config.seed)
 
 
 @torch.no_grad()
@@ -164,8 +138,8 @@ def compute_residual(config: ResidualConfig, converged: Reference | None = None)
         config: the field and its sampling.
         converged: ends of the exact flow on the same path; None of a learned path.
     """
-    origin = source(config.name)
-    target, judged = origin.dataset(), config.judged
+    origin = FieldRef.of(config.name)
+    target, judged = origin.dataset, config.judged
     distance = quality = float("nan")
     if origin.exact:
         assert converged is not None
@@ -185,7 +159,7 @@ def compute_residual(config: ResidualConfig, converged: Reference | None = None)
                 distance = float(np.sqrt(2) * found.error.rms)
     return Residual(
         path=origin.path_spec,
-        method=_method(origin),
+        method=origin.method,
         distance=distance,
         quality=quality,
         floor=floors(target, judged)[MEASURE],
@@ -194,6 +168,6 @@ def compute_residual(config: ResidualConfig, converged: Reference | None = None)
 
 def exact_of(name: str) -> str:
     """The name of the exact field on the path of a field; "" if it is not known."""
-    origin = source(name)
+    origin = FieldRef.of(name)
     path = origin.path_spec
     return "" if path == LEARNED else exact_name(origin.data, path)

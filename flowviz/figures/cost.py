@@ -130,13 +130,7 @@ def costs(
 
 
 def _add_curve(
-    figure: go.Figure,
-    curve: CostCurve,
-    band: NDArray,
-    column: int,
-    *,
-    low: float,
-    top: float,
+    figure: go.Figure, curve: CostCurve, band: NDArray, column: int, *, low: float, top: float
 ) -> None:
     low_value, mean, high_value = band
     shown = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
@@ -383,11 +377,7 @@ def _add_trajectories(figure: go.Figure, record: StepRecord, column: int) -> Non
         x=record.begin,
         y=np.full(len(record.begin), -theme.FRAME - 0.6),
         mode="markers",
-        marker={
-            "symbol": "line-ns",
-            "size": 9,
-            "line": {"width": 1.4, "color": record.colour},
-        },
+        marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.4, "color": record.colour}},
         hovertemplate="step starts at t = %{x:.4g}<extra></extra>",
         showlegend=False,
         row=1,
@@ -411,11 +401,7 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
         x=record.rejected[:, 0],
         y=record.rejected[:, 1],
         mode="markers",
-        marker={
-            "symbol": "x-thin",
-            "size": 8,
-            "line": {"width": 1.6, "color": theme.INK[dark]},
-        },
+        marker={"symbol": "x-thin", "size": 8, "line": {"width": 1.6, "color": theme.INK[dark]}},
         name="rejected",
         legendgroup="rejected",
         showlegend=column == 1,

@@ -14,6 +14,7 @@ ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
 """Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
 and 5, and at every power of ten."""
 
+TIME = "time t  (0 noise, 1 data)"
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 """Line styles of several lines of one colour."""
@@ -98,7 +99,7 @@ def _coincide(a: Curve, b: Curve) -> bool:
 def curves(
     lines: Sequence[Curve],
     *,
-    x_title: str,
+    x_title: str = TIME,
     y_title: str,
     floor_label: str = "floor",
     log_x: bool = False,
@@ -204,13 +205,7 @@ def quality(
 
     Each floor is the same distance between two random samples of the data.
     """
-    figure = curves(
-        lines,
-        x_title="time t  (0 noise, 1 data)",
-        y_title=metric,
-        floor_label="two samples of the data",
-        dark=dark,
-    )
+    figure = curves(lines, y_title=metric, floor_label="two samples of the data", dark=dark)
     if t is not None:
         figure.add_vline(x=t, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
     return figure.update_xaxes(range=[0, 1])

@@ -59,12 +59,7 @@ def trajectories(columns: Sequence[Column], data: NDArray, *, dark: bool = False
                 trace.showlegend = trace.showlegend is not False and k == row == 1
                 figure.add_trace(trace, row=row, col=k)
     half = reach(*(states for c in columns for states in (c.conditional, c.flow)))
-    span = {
-        "range": [-half, half],
-        "tickvals": TICKS,
-        "showgrid": False,
-        "constrain": "domain",
-    }
+    span = {"range": [-half, half], "tickvals": TICKS, "showgrid": False, "constrain": "domain"}
     figure.update_xaxes(**span)
     figure.update_yaxes(**span)
     for k in range(count):

@@ -246,10 +246,7 @@ def _figure(
             "domain": [start, min(start + wide, 1)],
             "anchor": f"y{name}",
         }
-        layout[f"yaxis{name}"] = span | {
-            "anchor": f"x{name}",
-            "constraintoward": "top",
-        }
+        layout[f"yaxis{name}"] = span | {"anchor": f"x{name}", "constraintoward": "top"}
         if i == 0:
             layout["yaxis"] |= {"scaleanchor": "x", "title": {"text": "<i>x</i><sub>2</sub>"}}
         else:  # links zoom, pan and scale

@@ -239,9 +239,7 @@ def predictions(
         )
     _bare(figure)
     return figure.update_layout(
-        template=theme.template(dark=dark),
-        height=580,
-        margin={"l": 8, "r": 8, "t": 30, "b": 8},
+        template=theme.template(dark=dark), height=580, margin={"l": 8, "r": 8, "t": 30, "b": 8}
     )
 
 

@@ -65,11 +65,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
     """
     titles = [_title(title, name, against) for title, name in PANELS]
     figure = make_subplots(
-        rows=2,
-        cols=3,
-        subplot_titles=titles,
-        horizontal_spacing=0.07,
-        vertical_spacing=0.21,
+        rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.21
     )
     for place, (_, name) in enumerate(PANELS):
         where = {"row": place // 3 + 1, "col": place % 3 + 1}

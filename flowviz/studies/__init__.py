@@ -9,16 +9,33 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 from flowviz.registry import hint_at
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Summary
+from flowviz.studies.study import (
+    Columns,
+    Figures,
+    Finding,
+    Findings,
+    Live,
+    NamedFigure,
+    Study,
+    Summary,
+    Tables,
+    Verdict,
+    stacked,
+)
 
 __all__ = [
     "STUDIES",
     "Columns",
+    "Figures",
     "Finding",
-    "LiveFields",
+    "Findings",
+    "Live",
     "NamedFigure",
     "Study",
     "Summary",
+    "Tables",
+    "Verdict",
+    "stacked",
 ]
 
 _NO_STUDIES = {"export", "study"}
@@ -45,9 +62,7 @@ class _Studies(Mapping[str, Study]):
         if name not in _files():
             known = ", ".join(self)
             raise ValueError(f"Unknown study {name!r}.{hint_at(name, self)} There are: {known}.")
-        study = import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
-        assert study.name == name, f"the study {study.name!r} must have the name of its file"
-        return study
+        return import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
 
     def __iter__(self) -> Iterator[str]:
         yield from _files()

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from flowviz.bounds import MAX_NFE, MAX_SEED
-from flowviz.experiments.evolution import BLUR, EXACT
+from flowviz.experiments.evolution import BLUR
+from flowviz.experiments.fields import EXACT, FieldRef
 from flowviz.experiments.likelihood import MIXED, DensityConfig, DensityResult
-from flowviz.experiments.sources import source
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
-from flowviz.solvers import METHODS
-from flowviz.studies._common import data_setting, path_setting
-from flowviz.studies.study import Finding
+from flowviz.studies import Finding, Findings
+from flowviz.studies import _settings as declare
 
 TIMES = tuple(np.linspace(0, 1, 9).tolist())
 """Times of the studies over time."""
@@ -26,33 +25,21 @@ CELLS = (54, 90, 126, 128)
 class BackwardConfig(Config):
     """A field whose flow is followed backward, from data to noise."""
 
-    data: str = data_setting(help="Data set of the density.")
-    path: str = path_setting(help="Path of the exact field; a checkpoint has its own.")
-    field: str = setting(
-        EXACT,
-        "Field",
-        advanced=True,
-        help="A checkpoint, or exact for the closed form of the path.",
+    data: str = declare.data(help="Data set of the density.")
+    path: str = declare.path(help="Path of the exact field; a checkpoint has its own.")
+    field: str = declare.names(
+        "Field", "A checkpoint, or exact for the closed form of the path.", default=EXACT
     )
-    method: str = setting(
-        "midpoint",
-        "ODE solver",
-        slug="solver",
-        choices=METHODS,
-        help="Solver from the points back to noise.",
-    )
-    nfe: int = setting(
+    method: str = declare.method("midpoint", "Solver from the points back to noise.")
+    nfe: int = declare.nfe(
         40,
-        "NFE",
-        bounds=(1, MAX_NFE),
-        help="Number of function evaluations from t = 1 back to 0, in steps that become shorter "
+        "Number of function evaluations from t = 1 back to 0, in steps that become shorter "
         "towards the data; from an earlier t those that remain.",
+        maximum=MAX_NFE,
     )
-    tol: float = setting(
+    tol: float = declare.tol(
         1e-5,
-        "Tolerance",
-        bounds=(1e-12, 0.5),
-        help="Of an adaptive solver: in each step, the estimated error of every point stays below "
+        "Of an adaptive solver: in each step, the estimated error of every point stays below "
         "it. The flow can magnify these errors. Adding a point changes the steps of all, hence "
         "their results, by about these errors.",
     )
@@ -60,7 +47,7 @@ class BackwardConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.field != EXACT and not self.field.startswith("live:"):
-            object.__setattr__(self, "path", source(self.field).path_spec)
+            object.__setattr__(self, "path", FieldRef.of(self.field).path_spec)
 
     @property
     def learned_path(self) -> bool:
@@ -72,11 +59,6 @@ class BackwardConfig(Config):
         """The field in a few words."""
         kind = "exact field" if self.field == EXACT else "network"
         return f"{kind} on {scheduler(self.path).label}"
-
-    def piece(self) -> dict[str, Any]:
-        """The settings that all configs of a solve backward share."""
-        names = ("data", "path", "field", "method", "nfe", "tol")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +88,8 @@ class GridConfig(BackwardConfig):
     def density(self, t: float) -> DensityConfig:
         """The density at one time."""
         probes = self.probes if self.divergence == "hutchinson" else 0
-        return DensityConfig(
-            **self.piece(), t=t, cells=self.cells, probes=probes, seed=self.seed if probes else 0
-        )
+        seed = self.seed if probes else 0
+        return self.part(DensityConfig, t=t, probes=probes, seed=seed)
 
 
 def own_label(config: BackwardConfig, t: float) -> str:
@@ -141,18 +122,15 @@ def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
     return Finding(lead="Mass", text=f"{text}.", numbers=numbers)
 
 
-def estimate_note(config: BackwardConfig, *, blurred: bool) -> list[Finding]:
+def estimate_note(config: BackwardConfig, *, blurred: bool) -> Findings:
     """The replacement of the exact density of a learned path."""
     if not config.learned_path:
-        return []
+        return
     blur = f", blurred by {BLUR:g}" if blurred else ""
-    return [
-        Finding(
-            text="Between t = 0 and 1 the density of a learned path has no closed form; exact "
-            f"means here the mean over {MIXED:,} data points{blur}.",
-            detail=True,
-        )
-    ]
+    yield Finding.note(
+        "Between t = 0 and 1 the density of a learned path has no closed form; exact "
+        f"means here the mean over {MIXED:,} data points{blur}."
+    )
 
 
 def density_columns(density: DensityResult) -> dict[str, Any]:

@@ -10,76 +10,21 @@ from flowviz.experiments.nfe_quality import solver_curves
 from flowviz.experiments.solver_curves import (
     ERROR_LEVEL,
     MARGIN,
-    NFES,
     SHARE_LEVEL,
-    TOLERANCES,
     CurveConfig,
     Reach,
     SolverCurve,
 )
-from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
-from flowviz.settings import setting
 from flowviz.solvers import METHODS
-from flowviz.studies.study import Columns, stacked
+from flowviz.studies import Columns, stacked
 
 CLAIMED = 0.6
 """NFE of conditional OT over that of VP diffusion in Lipman et al. 2022 (section 6.2, Fig. 7)."""
 
 Target = tuple[str, Callable[[SolverCurve], Reach | None]]
 """Label of each target, and the function that finds it on a curve."""
-
-
-def fields_setting(help: str) -> Any:
-    """Velocity fields that lead to the data set; () for OT and VP, networks where both exist."""
-    return setting((), "Fields", kind="field", help=help)
-
-
-def grid_setting() -> Any:
-    """The time grid of fixed-step methods."""
-    label = "Steps of fixed-step solvers"
-    return setting("uniform", label, choices=GRIDS, help=GRIDS.sentences())
-
-
-def measure_setting(default: str = "histogram-tv") -> Any:
-    """The metric of sample quality; by default the one that varies least between seeds."""
-    return setting(
-        default,
-        "Sample quality",
-        choices=METRICS,
-        help="Lower is better. "
-        + METRICS.sentences()
-        + " Slow metrics (exact Wasserstein-2, MMD) take some 20 seconds more.",
-    )
-
-
-def count_setting() -> Any:
-    """The number of samples of each solve."""
-    return setting(
-        1_000,
-        "Samples per seed",
-        bounds=(10, 20_000),
-        offered=(500, 1_000, 2_000, 4_000),
-        help="More samples lower the floor of the metric.",
-    )
-
-
-def seeds_setting() -> Any:
-    """The number of seeds."""
-    return setting(3, "Seeds", bounds=(1, 8), help="Number of repetitions, for error bars.")
-
-
-def nfes_setting() -> Any:
-    """The budgets of fixed-step methods."""
-    text = "Budgets of fixed-step solvers, or the nearest that a solver can spend."
-    return setting(NFES, "NFE", bounds=(1, 1_000), advanced=True, help=text)
-
-
-def tols_setting() -> Any:
-    """The tolerances of adaptive methods."""
-    text = "Tolerances of adaptive solvers."
-    return setting(TOLERANCES, "Tolerances", bounds=(1e-10, 0.5), advanced=True, help=text)
 
 
 def curves_so_far(

@@ -1,17 +1,21 @@
 """The settings and the result of the study `flow`."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from numpy.typing import NDArray
 
 from flowviz.experiments.density_evolution import DensityEvolution
-from flowviz.experiments.evolution import EXACT, FlowConfig, FlowResult, Scene, SceneConfig
+from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
+from flowviz.experiments.fields import EXACT, trained_name
 from flowviz.settings import Config, setting
-from flowviz.solvers import METHODS
-from flowviz.studies._common import data_setting, path_setting, seed_setting
+from flowviz.studies import _settings as declare
 
 DEFAULT = FlowConfig()
 LEARNED = "learned"
+
+NO_NETWORK = "none"
+"""Value of a network setting: use the exact field."""
 
 PICTURES = {
     "moment": "One time",
@@ -26,44 +30,30 @@ PICTURES = {
 class CompareConfig(Config):
     """Two flows of the same particles, side by side."""
 
-    data: str = data_setting()
-    left: str = path_setting("ot", slug="left")
-    right: str = path_setting("vp", slug="right")
-    field: str = setting(
+    data: str = declare.data()
+    left: str = declare.path("ot", slug="left")
+    right: str = declare.path("vp", slug="right")
+    field: str = declare.field(
         LEARNED,
-        "Velocity field",
-        choices={LEARNED: "Learned", EXACT: "Exact"},
-        help="Learned: a network trained on this data set and path. Exact: the closed form, which "
+        "Learned: a network trained on this data set and path. Exact: the closed form, which "
         "a perfect network would learn.",
     )
-    left_network: str = setting(
-        "", "Left network", advanced=True, help="A checkpoint; by default DATA-PATH."
+    left_network: str = declare.network("Left network")
+    right_network: str = declare.network("Right network")
+    method: str = declare.method(
+        DEFAULT.method, "The method that solves the ODE of the particles."
     )
-    right_network: str = setting(
-        "", "Right network", advanced=True, help="A checkpoint; by default DATA-PATH."
-    )
-    method: str = setting(
-        DEFAULT.method,
-        "ODE solver",
-        slug="solver",
-        choices=METHODS,
-        help="The method that solves the ODE of the particles.",
-    )
-    nfe: int = setting(
+    nfe: int = declare.nfe(
         DEFAULT.nfe,
-        "NFE",
-        bounds=(1, 10_000),
-        help="Number of function evaluations (NFE): how often the solver computes the velocity, "
+        "Number of function evaluations (NFE): how often the solver computes the velocity, "
         "which is the cost of a sample. Adaptive solvers ignore it.",
     )
-    tol: float = setting(
+    tol: float = declare.tol(
         DEFAULT.tol,
-        "Tolerance",
-        bounds=(1e-12, 0.5),
-        help="Of an adaptive solver: in each step, the estimated error of every particle stays "
+        "Of an adaptive solver: in each step, the estimated error of every particle stays "
         "below it. The flow can magnify these errors. The NFE is counted.",
     )
-    seed: int = seed_setting(
+    seed: int = declare.seed(
         "Seed of the noise", help="Both sides start from the same noise, particle by particle."
     )
     t: float = setting(
@@ -83,10 +73,22 @@ class CompareConfig(Config):
         "moment", "Figure", slug="figure", choices=PICTURES, display=True, help="Figure to draw."
     )
 
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        return replace(
+            self,
+            left_network=self._network(self.left, self.left_network),
+            right_network=self._network(self.right, self.right_network),
+        )
+
+    def _network(self, path: str, name: str) -> str:
+        if self.field == EXACT and path != "learned":
+            return NO_NETWORK
+        return name or trained_name(self.data, path) or NO_NETWORK
+
     def flow(self, path: str, name: str) -> FlowConfig:
         """The flow of one side."""
-        shared = {key: getattr(self, key) for key in ("data", "method", "nfe", "tol", "seed")}
-        return FlowConfig(path=path, field=name, **shared)
+        return self.part(FlowConfig, path=path, field=name)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from flowviz.experiments.evolution import at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
+from flowviz.studies import Columns, NamedFigure, stacked
+from flowviz.studies._common import path_line
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
-from flowviz.studies.study import Columns, NamedFigure, stacked
 
 SHOWN_TRAJECTORIES = 120
 """Number of trajectories in a figure."""
@@ -21,7 +22,7 @@ STRIP_TIMES = np.linspace(0, 1, 10)
 STRIP_PARTICLES = 600
 
 
-def draw(config: CompareConfig, result: CompareResult, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: CompareConfig, result: CompareResult, dark: bool) -> list[NamedFigure]:
     """The figure that the config chooses; "Learned − exact" needs a learned field."""
     named = DRAWN[config.picture](config, result, dark)
     return [] if named is None else [named]
@@ -122,12 +123,13 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
 
 def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
     lines = [
-        curves.Curve(
+        path_line(
+            side.path,
+            side.flow.times,
+            side.flow.quality,
             label=side.label,
-            colour=theme.path_colour(side.path, dark=dark),
-            x=side.flow.times,
-            y=side.flow.quality,
             floor=side.flow.quality_floor,
+            dark=dark,
         )
         for side in result.sides
     ]

@@ -10,8 +10,8 @@ from flowviz.experiments.image_quality import QualityPoint
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
+from flowviz.studies import Finding
 from flowviz.studies._images import ImageSide
-from flowviz.studies.study import Finding
 
 LOW = (4, 5, 9, 10)
 """What counts as few evaluations."""

@@ -14,9 +14,8 @@ from flowviz.progress import Progress
 from flowviz.registry import hint_at
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
-from flowviz.solvers import METHODS
-from flowviz.studies._common import seed_setting
-from flowviz.studies.study import Finding
+from flowviz.studies import Finding, Findings
+from flowviz.studies import _settings as declare
 
 ALL, NONE = "all", "none"
 DEFAULT = ImageConfig()
@@ -56,28 +55,19 @@ class ImagesConfig(Config):
         help="Classifier-free guidance: the velocity is u(no class) + w (u(class) − u(no class)). "
         "At 1 it is that of the class and an evaluation costs one network pass, else two.",
     )
-    method: str = setting(
-        DEFAULT.solver,
-        "ODE solver",
-        slug="solver",
-        choices=METHODS,
-        help="How noise follows the velocity field.",
-    )
-    nfe: int = setting(
+    method: str = declare.method(DEFAULT.solver, "How noise follows the velocity field.")
+    nfe: int = declare.nfe(
         DEFAULT.nfe,
-        "NFE",
-        bounds=(1, 10_000),
-        help="Number of function evaluations (NFE): how often the solver computes the velocity, "
+        "Number of function evaluations (NFE): how often the solver computes the velocity, "
         "hence the cost of an image. The menu has the numbers that this solver can use.",
     )
-    tol: float = setting(
+    tol: float = declare.tol(
         DEFAULT.tol,
-        "Tolerance",
-        bounds=(1e-9, 0.5),
-        help="Of an adaptive solver: in each step, the root mean square of the estimated error "
+        "Of an adaptive solver: in each step, the root mean square of the estimated error "
         "over all pixels of a batch stays below it. A single image can have a larger error.",
+        minimum=1e-9,
     )
-    seed: int = seed_setting(
+    seed: int = declare.seed(
         "Seed of the noise",
         help="Both sides start from the same noise; image i has the same noise in all views.",
     )
@@ -270,9 +260,9 @@ def compute_sides(
         yield Sides(results=tuple(found[i] for i in sorted(found)))
 
 
-def origin(sides: Sequence[ImageSide]) -> list[Finding]:
+def origin(sides: Sequence[ImageSide]) -> Findings:
     """How long the sides were trained, and what was assumed of files of other projects."""
-    told, found = [], []
+    told = []
     for side in sides:
         if side.images:
             of = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
@@ -285,7 +275,7 @@ def origin(sides: Sequence[ImageSide]) -> list[Finding]:
                 " The two were not trained equally long: compare when their images form, not how "
                 "good they are."
             )
-        found.append(Finding(lead="Training", text=text, detail=True))
-    return found + [
+        yield Finding(lead="Training", text=text, detail=True)
+    yield from (
         Finding(lead=side.name, text=side.about, detail=True) for side in sides if side.about
-    ]
+    )

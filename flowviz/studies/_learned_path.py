@@ -1,16 +1,22 @@
 """The flows that the studies of learned paths compare, and their settings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
-from flowviz import checkpoints
-from flowviz.checkpoints import Card
-from flowviz.experiments.sources import PREFIX, exact_name, pinned, trained_name
+from flowviz.experiments.fields import (
+    PREFIX,
+    card_of,
+    exact_name,
+    learned_names,
+    readable_cards,
+    trained_name,
+)
 from flowviz.figures import theme
 from flowviz.schedulers import LEARNED, scheduler, spec_of
-from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, own_setting
-from flowviz.studies.study import LiveFields
+from flowviz.settings import Config
+from flowviz.studies import Live
+from flowviz.studies import _settings as declare
 
 FIXED = ("ot", "vp")
 """The fixed paths that a learned one is compared with."""
@@ -23,18 +29,20 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 class FlowsConfig(Config):
     """The flows to compare: conditional OT, VP diffusion and learned paths of one data set."""
 
-    data: str = data_setting("8gaussians")
-    own: str = own_setting(
+    data: str = declare.data("8gaussians")
+    own: str = declare.own(
         help="Your own schedule next to OT and VP: with the network that you trained on it for "
         "this data set (page *Train*), or else with its exact field; see the label."
     )
-    fields: tuple[str, ...] = setting(
-        (),
+    fields: tuple[str, ...] = declare.names(
         "Fields",
-        advanced=True,
-        help="Names of fields, conditional OT first; by default conditional OT, VP diffusion, "
+        "Names of fields, conditional OT first; by default conditional OT, VP diffusion, "
         "your own schedule and all learned paths of the data set.",
     )
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        return replace(self, fields=self.fields or default_fields(self.data, self.own))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +94,20 @@ def default_fields(data: str, own: str = "") -> tuple[str, ...]:
     A fixed path without a network has its exact field.
     """
     names = [trained_name(data, path) or exact_name(data, path) for path in FIXED]
-    learned = [card for card in _cards().values() if card.is_learned_path and card.data == data]
-    learned.sort(key=lambda card: (card.training.get("penalty", 0), card.name))
-    return (*names, *([exact_name(data, own)] if own else []), *map(pinned, learned))
+    learned = learned_names(readable_cards(), data)
+    return (*names, *([exact_name(data, own)] if own else []), *learned)
 
 
-def compared(config: FlowsConfig, live: LiveFields | None) -> list[ComparedFlow]:
+def compared(config: FlowsConfig, live: Live | None) -> list[ComparedFlow]:
     """The flows of a config in their order, live ones included.
 
     Raises:
         ValueError: a field is unknown.
     """
-    cards, found = _cards(), []
+    found: list[ComparedFlow] = []
     labels: list[str] = []
-    for name in config.fields or default_fields(config.data, config.own):
-        path, label, short = _described(name, live or {}, cards)
+    for name in config.chosen().fields:
+        path, label, short = _described(name, live or {})
         if label in labels and not name.startswith(PREFIX):
             label = f"{label} ({name.rpartition('@')[0] or name})"
         labels.append(label)
@@ -115,7 +122,7 @@ def straightest(flows: Sequence[ComparedFlow], deviations: Sequence[float]) -> i
     return min(learned, key=lambda k: deviations[k], default=None)
 
 
-def _described(name: str, live: LiveFields, cards: dict[str, Card]) -> tuple[str, str, str]:
+def _described(name: str, live: Live) -> tuple[str, str, str]:
     """Path, label and short label of a field."""
     if name in live:
         path = spec_of(live[name].path.scheduler)
@@ -125,14 +132,10 @@ def _described(name: str, live: LiveFields, cards: dict[str, Card]) -> tuple[str
         path = name.rpartition("/")[2]
         label = f"{scheduler(path).label}, exact"
         return path, label, label
-    card = cards.get(name.rpartition("@")[0] or name) or checkpoints.read_card(name)
+    card = card_of(name)
     label = scheduler(card.path).label
     if not card.is_learned_path:
         return card.path, label, label
     penalty = card.training.get("penalty")
     kind = f"penalty {penalty:g}" if penalty else "bound alone"
     return card.path, f"{label}, {kind}", f"learned, {kind}"
-
-
-def _cards() -> dict[str, Card]:
-    return {card.name: card for card in checkpoints.listing(lambda error: None)}

@@ -20,7 +20,7 @@ from flowviz.experiments.race import (
 from flowviz.figures import curves, theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, own_setting, seed_setting
+from flowviz.studies import _settings as declare
 from flowviz.training import BOUNDS, TrainConfig
 
 DASH = {
@@ -34,8 +34,8 @@ DASH = {
 class RacersConfig(Config):
     """The data, the entrants and the network of several trainings."""
 
-    data: str = data_setting(help="Data set on which the claims are tested.")
-    own: str = own_setting(
+    data: str = declare.data(help="Data set on which the claims are tested.")
+    own: str = declare.own(
         "Adds flow matching on your own schedule, trained from the same weights, data, noise and "
         "times as the others."
     )
@@ -55,7 +55,7 @@ class RacersConfig(Config):
         "predicts the remainder of the best linear prediction; score and noise matching on one "
         "path are then the same regression.",
     )
-    seed: int = seed_setting("First seed")
+    seed: int = declare.seed("First seed")
     depth: int = setting(
         3, "Hidden layers", bounds=BOUNDS["depth"], advanced=True, help="Number of hidden layers."
     )
@@ -75,18 +75,8 @@ class RacersConfig(Config):
     def training(self, name: str, *, seed: int, lr: float, steps: int) -> TrainConfig:
         """The training of an entrant."""
         chosen = self.entrants[name]
-        return TrainConfig(
-            data=self.data,
-            path=chosen.path,
-            objective=chosen.objective,
-            width=self.units,
-            depth=self.depth,
-            batch=self.batch,
-            lr=lr,
-            steps=steps,
-            preconditioned=self.preconditioned,
-            seed=seed,
-        )
+        entrant = {"path": chosen.path, "objective": chosen.objective}
+        return self.part(TrainConfig, **entrant, width=self.units, lr=lr, steps=steps, seed=seed)
 
 
 def runs(configs: list[RunConfig], progress: Progress) -> Iterator[tuple[int, Run]]:

@@ -1,13 +1,14 @@
 """Settings of the studies of theorem 2."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
-from flowviz.experiments.sources import trained_name
+from flowviz.experiments.fields import trained_name
 from flowviz.experiments.theorem2 import NEW
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, paths_setting
-from flowviz.studies.study import Finding
+from flowviz.studies import Finding, Findings
+from flowviz.studies import _settings as declare
 
 TRAINED = "trained"
 """The network that is trained for the data set and the path, where there is one."""
@@ -17,8 +18,8 @@ TRAINED = "trained"
 class NetworkConfig(Config):
     """A data set, paths, and a network on each path."""
 
-    data: str = data_setting(help="Distribution of the data points x₁.")
-    paths: tuple[str, ...] = paths_setting(
+    data: str = declare.data(help="Distribution of the data points x₁.")
+    paths: tuple[str, ...] = declare.paths(
         help="Each path has its own minimum of the conditional loss.", max_chosen=3
     )
     network: str = setting(
@@ -29,11 +30,8 @@ class NetworkConfig(Config):
         "checkpoint of this data set and path, if there is one. Its marginal gradient is almost "
         "0, so that the gradient of one batch is mostly noise.",
     )
-    networks: tuple[str, ...] = setting(
-        (),
-        "Names of the networks",
-        advanced=True,
-        help="A checkpoint for each path, in place of `network`.",
+    networks: tuple[str, ...] = declare.names(
+        "Names of the networks", "A checkpoint for each path, in place of `network`."
     )
 
     def __post_init__(self) -> None:
@@ -44,27 +42,26 @@ class NetworkConfig(Config):
                 f"got {len(self.networks)}."
             )
 
+    def chosen(self) -> Self:
+        """This config with the name of the network of each path: NEW where none is trained."""
+        if self.networks:
+            return self
+        trained = self.network == TRAINED
+        names = [(trained and trained_name(self.data, path)) or NEW for path in self.paths]
+        return replace(self, networks=tuple(names))
 
-def network_names(config: NetworkConfig) -> list[str]:
-    """The name of the network of each path: NEW where no network is trained."""
-    if config.networks:
-        return list(config.networks)
-    if config.network == NEW:
-        return [NEW] * len(config.paths)
-    return [trained_name(config.data, path) or NEW for path in config.paths]
 
-
-def missing_networks(config: NetworkConfig) -> list[Finding]:
+def missing_networks(config: NetworkConfig) -> Findings:
     """A finding about the paths for which no network is trained; empty if there is none."""
     missing = [
         scheduler(path).label
-        for path, name in zip(config.paths, network_names(config), strict=True)
+        for path, name in zip(config.paths, config.chosen().networks, strict=True)
         if config.network == TRAINED and name == NEW
     ]
     if not missing:
-        return []
+        return
     text = (
         f"there is no network for this data set on {' and '.join(missing)}; a new network with "
         "random weights is shown."
     )
-    return [Finding(lead="No checkpoint", text=text)]
+    yield Finding(lead="No checkpoint", text=text)

@@ -1,44 +1,43 @@
 """Does conditional OT sample with fewer evaluations than VP diffusion, on every data set?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from flowviz.datasets import DATASETS
+from flowviz.experiments.fields import exact_name, preferred
 from flowviz.experiments.solver_curves import Reach, SolverCurve, curve_configs, ot_and_vp
-from flowviz.experiments.sources import exact_name, preferred
 from flowviz.figures import cost, theme
-from flowviz.figures.curves import Curve, curves
+from flowviz.figures.curves import curves
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
-from flowviz.studies._common import fixed_methods, own_setting, seed_setting
-from flowviz.studies._cost import (
-    CLAIMED,
-    comparable,
-    count_setting,
-    curve_table,
-    curves_so_far,
-    grid_setting,
-    measure_setting,
-    nfes_setting,
-    percent,
-    reached,
-    seeds_setting,
-    share,
-    targets,
-)
-from flowviz.studies.study import (
-    Columns,
+from flowviz.studies import (
+    Figures,
     Finding,
-    LiveFields,
+    Findings,
+    Live,
     NamedFigure,
     Study,
     Summary,
+    Tables,
     Verdict,
+)
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import path_line
+from flowviz.studies._cost import (
+    CLAIMED,
+    comparable,
+    curve_table,
+    curves_so_far,
+    percent,
+    reached,
+    share,
+    targets,
 )
 
 
@@ -46,19 +45,13 @@ from flowviz.studies.study import (
 class AllDataSetsConfig(Config):
     """One solver on conditional OT and VP diffusion of several data sets."""
 
-    method: str = setting(
-        "midpoint",
-        "ODE solver",
-        slug="solver",
-        choices=fixed_methods,
-        help="A fixed-step solver.",
-    )
-    grid: str = grid_setting()
-    measure: str = measure_setting()
-    n: int = count_setting()
-    seeds: int = seeds_setting()
-    seed: int = seed_setting("First seed")
-    own: str = own_setting(
+    method: str = declare.method("midpoint", "A fixed-step solver.", choices=declare.fixed_methods)
+    grid: str = declare.grid()
+    measure: str = declare.measure()
+    n: int = declare.count()
+    seeds: int = declare.seeds()
+    seed: int = declare.seed("First seed")
+    own: str = declare.own(
         "No network was trained on your own schedule for all data sets; all three paths are then "
         "measured by their exact fields, without the errors of networks.",
         label="Add your own schedule (exact fields)",
@@ -66,7 +59,23 @@ class AllDataSetsConfig(Config):
     sets: tuple[str, ...] = setting(
         (), "Data sets", advanced=True, help="Specs of data sets; all by default."
     )
-    nfes: tuple[int, ...] = nfes_setting()
+    nfes: tuple[int, ...] = declare.nfes()
+    fields: tuple[str, ...] = declare.names(
+        "Fields",
+        "By default those of conditional OT and VP diffusion, or exact ones with your own "
+        "schedule.",
+    )
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        sets, paths = self.sets or tuple(DATASETS), ("ot", "vp", self.own)
+        if self.fields:
+            return self
+        if self.own:
+            names = [exact_name(each, path) for each in sets for path in paths]
+        else:
+            names = [name for pair in preferred(*sets) for name in pair]
+        return replace(self, sets=sets, fields=tuple(names))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,17 +90,11 @@ class AllDataSetsResult:
 
 
 def compute(
-    config: AllDataSetsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: AllDataSetsConfig, live: Live, progress: Progress
 ) -> Iterator[AllDataSetsResult]:
     """Computes the curves in parallel; yields whenever another data set is complete."""
-    progress = progress or Progress()
-    sets = config.sets or tuple(DATASETS)
-    if config.own:
-        fields = [exact_name(each, path) for each in sets for path in ("ot", "vp", config.own)]
-    else:
-        fields = [name for pair in preferred(*sets) for name in pair]
     wanted = curve_configs(
-        fields,
+        config.fields,
         (config.method,),
         measure=config.measure,
         grid=config.grid,
@@ -108,13 +111,11 @@ def compute(
             yield result
     if found and not known:
         raise ValueError(
-            f"measure must apply to a data set of {', '.join(sets)}; got {config.measure}."
+            f"measure must apply to a data set of {', '.join(config.sets)}; got {config.measure}."
         )
 
 
-def draw(
-    config: AllDataSetsConfig, result: AllDataSetsResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Figures:
     """The NFE to reach both targets on each data set, and the curves behind it."""
     pairs = result.pairs(config.measure)
     groups = []
@@ -128,17 +129,15 @@ def draw(
         dark=dark,
     )
     measure = METRICS[config.measure].label
-    return [
-        NamedFigure(
-            name="all-nfe",
-            title="NFE to reach a target on all data sets",
-            alt="Function evaluations that conditional OT and VP diffusion need on each data set, "
-            "for an error (left) and for a quality (right).",
-            figure=figure,
-        ),
-        _against_nfe(config, result, "error", "squared error per dimension", dark=dark),
-        _against_nfe(config, result, "quality", f"{measure} ÷ its floor", dark=dark),
-    ]
+    yield NamedFigure(
+        name="all-nfe",
+        title="NFE to reach a target on all data sets",
+        alt="Function evaluations that conditional OT and VP diffusion need on each data set, "
+        "for an error (left) and for a quality (right).",
+        figure=figure,
+    )
+    yield _against_nfe(config, result, "error", "squared error per dimension", dark=dark)
+    yield _against_nfe(config, result, "quality", f"{measure} ÷ its floor", dark=dark)
 
 
 def _dumbbell(data: str, first: Reach | None, second: Reach | None) -> cost.Dumbbell:
@@ -156,11 +155,12 @@ def _against_nfe(
     """Error or quality against NFE: one line per data set in the colour of its path."""
     shown = [each for each in result.curves if config.measure in each.values]
     lines = [
-        Curve(
+        path_line(
+            each.path,
+            each.cost,
+            np.where(each.diverged, np.nan, _values(config, each, name).mean(axis=1)),
             label=f"{scheduler(each.path).label}, {_label(each.data)}",
-            colour=theme.path_colour(each.path, dark=dark),
-            x=each.cost,
-            y=np.where(each.diverged, np.nan, _values(config, each, name).mean(axis=1)),
+            dark=dark,
         )
         for each in shown
     ]
@@ -197,30 +197,25 @@ def _values(config: AllDataSetsConfig, curve: SolverCurve, name: str) -> np.ndar
     return curve.values[config.measure] / np.where(floor > 0, floor, np.nan)
 
 
-def table(config: AllDataSetsConfig, result: AllDataSetsResult) -> Columns:
+def table(config: AllDataSetsConfig, result: AllDataSetsResult) -> Tables:
     """One row per field, budget and seed."""
     return curve_table(result.curves)
 
 
-def say(config: AllDataSetsConfig, result: AllDataSetsResult) -> list[Finding]:
+def say(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
     """Whether conditional OT needs fewer evaluations than VP diffusion."""
     pairs = result.pairs(config.measure)
-    found = []
     for goal, reach in targets(config.measure, pairs[0]):
         rows = [(reach(ot), reach(vp)) for ot, vp in pairs]
-        found.append(_judged(METHODS[config.method].label, goal, rows))
-    found.append(_at_equal_nfe(config, pairs))
+        yield _judged(METHODS[config.method].label, goal, rows)
+    yield _at_equal_nfe(config, pairs)
     if config.own:
-        found += _own_schedule(config, result)
-    found.append(
-        Finding(
-            text="Networks where those of both paths are shipped, exact fields elsewhere; "
-            f"{config.seeds} seeds of {config.n:,} samples. A target is reached where the mean "
-            "over the seeds stays below it.",
-            detail=True,
-        )
+        yield from _own_schedule(config, result)
+    yield Finding.note(
+        "Networks where those of both paths are shipped, exact fields elsewhere; "
+        f"{config.seeds} seeds of {config.n:,} samples. A target is reached where the mean "
+        "over the seeds stays below it."
     )
-    return found
 
 
 def cheaper(first: Reach | None, second: Reach | None) -> int | None:
@@ -294,11 +289,11 @@ def _own(
     return [(own, ot) for own, ot in both if own is not None and config.measure in ot.values]
 
 
-def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> list[Finding]:
+def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
     """What the user's schedule needs against conditional OT, both by exact fields."""
     pairs = _own(config, result)
     if not pairs:
-        return []
+        return
     texts, numbers = [], {}
     for goal, reach in targets(config.measure, pairs[0]):
         won = [cheaper(reach(own), reach(ot)) for own, ot in pairs]
@@ -310,14 +305,12 @@ def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> list[
             text += f" ({percent(median)} of OT in the median)"
             numbers[goal] = median
         texts.append(text)
-    return [
-        Finding(
-            lead="Your own schedule",
-            text=f"against conditional OT it needs, {'; '.join(texts)} evaluations. Exact fields "
-            "end at the same points, so only the solver's steps on each schedule differ.",
-            numbers=numbers,
-        )
-    ]
+    yield Finding(
+        lead="Your own schedule",
+        text=f"against conditional OT it needs, {'; '.join(texts)} evaluations. Exact fields "
+        "end at the same points, so only the solver's steps on each schedule differ.",
+        numbers=numbers,
+    )
 
 
 def summarise(config: AllDataSetsConfig, result: AllDataSetsResult) -> Summary:
@@ -341,14 +334,9 @@ def summarise(config: AllDataSetsConfig, result: AllDataSetsResult) -> Summary:
 
 
 STUDY = Study(
-    name="all-data-sets",
-    title="NFE of conditional OT and VP diffusion on all data sets",
-    config=AllDataSetsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "NFE of conditional OT and VP diffusion on all data sets",
+    AllDataSetsConfig,
     page="nfe_quality",
     seconds=60.0,
     smallest={"sets": ("mixture:1,0@0.8",), "n": 50, "seeds": 1, "nfes": (4, 8)},

@@ -18,8 +18,8 @@ from flowviz.figures import posterior as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import path_setting, seed_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables, stacked
+from flowviz.studies import _settings as declare
 
 DEFAULT = ConditionalConfig()
 CONSTANT = 0.05
@@ -30,7 +30,7 @@ CONSTANT = 0.05
 class ConditionalStudyConfig(Config):
     """Conditional paths to one data point."""
 
-    path: str = path_setting(help="Shown next to VP diffusion and conditional OT.")
+    path: str = declare.path(help="Shown next to VP diffusion and conditional OT.")
     x: float = setting(
         DEFAULT.x, "Data point ★, x₁", bounds=(-4.0, 4.0), slug="end-x", help="First coordinate."
     )
@@ -45,7 +45,7 @@ class ConditionalStudyConfig(Config):
         slug="ways",
         help="Number of trajectories on each path.",
     )
-    seed: int = seed_setting("Seed of the noise")
+    seed: int = declare.seed("Seed of the noise")
 
     @property
     def paths(self) -> list[str]:
@@ -54,21 +54,16 @@ class ConditionalStudyConfig(Config):
 
 
 def compute(
-    config: ConditionalStudyConfig,
-    *,
-    field: LiveFields | None = None,
-    progress: Progress | None = None,
+    config: ConditionalStudyConfig, live: Live, progress: Progress
 ) -> Iterator[ConditionalResult]:
     """Evaluates the conditional paths in closed form."""
     piece = ConditionalConfig(
         paths=" ".join(config.paths), x=config.x, y=config.y, n=config.n, seed=config.seed
     )
-    yield (progress or Progress()).cached(compute_conditional, piece)
+    yield progress.cached(compute_conditional, piece)
 
 
-def draw(
-    config: ConditionalStudyConfig, result: ConditionalResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) -> Figures:
     """The trajectories, their progress, and the scores and fields at four times."""
     shown = [
         figures.Trajectories(
@@ -102,34 +97,31 @@ def draw(
             for t, vectors in zip(row.times, row.vectors, strict=True)
         ]
     )
-    return [
-        NamedFigure(
-            name="trajectories",
-            title="conditional trajectories (Fig. 3)",
-            alt="Conditional trajectories from noise to one data point, one panel for each path.",
-            figure=figures.conditional_trajectories(shown, result.end, dark=dark),
-            half=True,
-        ),
-        NamedFigure(
-            name="progress",
-            title="progress of conditional trajectories",
-            alt="Distance along the straight line over time, one line for each trajectory; above "
-            "the dashed line a trajectory has passed its end and must come back.",
-            figure=figures.progress(shown, dark=dark),
-            half=True,
-        ),
-        NamedFigure(
-            name="fields",
-            title="conditional scores and fields (Figs. 2 and 8)",
-            alt="Directions and sizes of conditional scores and fields at four times, one row "
-            "each.",
-            figure=figures.conditional_fields(fields, result.positions, result.end, dark=dark),
-            columns=columns,
-        ),
-    ]
+    yield NamedFigure(
+        name="trajectories",
+        title="conditional trajectories (Fig. 3)",
+        alt="Conditional trajectories from noise to one data point, one panel for each path.",
+        figure=figures.conditional_trajectories(shown, result.end, dark=dark),
+        half=True,
+    )
+    yield NamedFigure(
+        name="progress",
+        title="progress of conditional trajectories",
+        alt="Distance along the straight line over time, one line for each trajectory; above "
+        "the dashed line a trajectory has passed its end and must come back.",
+        figure=figures.progress(shown, dark=dark),
+        half=True,
+    )
+    yield NamedFigure(
+        name="fields",
+        title="conditional scores and fields (Figs. 2 and 8)",
+        alt="Directions and sizes of conditional scores and fields at four times, one row each.",
+        figure=figures.conditional_fields(fields, result.positions, result.end, dark=dark),
+        columns=columns,
+    )
 
 
-def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Columns:
+def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Tables:
     """One row for each path, time and trajectory."""
     tables = []
     for each in result.trajectories:
@@ -144,34 +136,28 @@ def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Columns:
                 "progress": each.progress.ravel(),
             }
         )
-    return stacked(tables)
+    return tables
 
 
-def say(config: ConditionalStudyConfig, result: ConditionalResult) -> list[Finding]:
+def say(config: ConditionalStudyConfig, result: ConditionalResult) -> Findings:
     """Which trajectories are straight or overshoot, and how far the fields turn."""
-    found = [_overshoot(each) for each in result.trajectories]
+    yield from (_overshoot(each) for each in result.trajectories)
     diffusion = result.trajectories[0]
     turns = {f"the {diffusion.label} score": diffusion.score_turn}
     turns |= {f"the {each.label} field": each.field_turn for each in result.trajectories}
     text = ", ".join(f"{name} by {_degrees(angle)}" for name, angle in turns.items())
-    found.append(
-        Finding(
-            lead="From t = 0 to the end the arrows turn",
-            text=f"{text} on average. A field that only changes its size is simpler to learn than "
-            "one that also turns.",
-            numbers=turns,
-        )
+    yield Finding(
+        lead="From t = 0 to the end the arrows turn",
+        text=f"{text} on average. A field that only changes its size is simpler to learn than "
+        "one that also turns.",
+        numbers=turns,
     )
-    found.append(
-        Finding(
-            text="These are conditional flows, to a single data point. That their lines are "
-            "straight does not make the marginal flow an optimal transport map. Arrows show "
-            "directions only; shades show sizes on a log scale of each panel. The last column "
-            "ends at t_max, where σ is 0.001, since neither exists at t = 1.",
-            detail=True,
-        )
+    yield Finding.note(
+        "These are conditional flows, to a single data point. That their lines are "
+        "straight does not make the marginal flow an optimal transport map. Arrows show "
+        "directions only; shades show sizes on a log scale of each panel. The last column "
+        "ends at t_max, where σ is 0.001, since neither exists at t = 1."
     )
-    return found
 
 
 def _overshoot(each: ConditionalTrajectories) -> Finding:
@@ -200,13 +186,9 @@ def _degrees(angle: float) -> str:
 
 
 STUDY = Study(
-    name="conditional",
-    title="Conditional paths to one data point (Figs. 2, 3 and 8)",
-    config=ConditionalStudyConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Conditional paths to one data point (Figs. 2, 3 and 8)",
+    ConditionalStudyConfig,
     page="why",
     seconds=0.3,
     smallest={"n": 4},

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT
 from flowviz.experiments.posterior import (
     FACTORS,
     ConversionConfig,
@@ -24,8 +24,8 @@ from flowviz.figures import posterior as figures
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, path_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Summary
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import _settings as declare
 
 LARGE = 99.5
 """Factors that round to 100 or more: an error of 1% becomes one of the whole."""
@@ -45,28 +45,26 @@ SYMBOLS = {"velocity": "u", "score": "s", "noise": "ε̂", "data": "m"}
 class ConversionsConfig(Config):
     """Four predictions of one field at one time."""
 
-    data: str = data_setting()
-    path: str = path_setting()
-    field: str = setting(
-        EXACT, "Field", advanced=True, help="exact, or a checkpoint of this data set and path."
+    data: str = declare.data()
+    path: str = declare.path()
+    field: str = declare.names(
+        "Field", "exact, or a checkpoint of this data set and path.", default=EXACT
     )
     t: float = setting(0.6, "Time t", bounds=(0.0, 1.0), help="0 is noise, 1 is data.")
 
 
 def compute(
-    config: ConversionsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: ConversionsConfig, live: Live, progress: Progress
 ) -> Iterator[ConversionResult]:
     """Evaluates the field and its conversions over the frame."""
-    piece = ConversionConfig(data=config.data, path=config.path, field=config.field, t=config.t)
-    live = (field or {}).get(config.field)
-    yield (progress or Progress()).cached(compute_conversions, piece, field=live)
+    piece = config.part(ConversionConfig)
+    yield progress.cached(compute_conversions, piece, field=live.get(config.field))
 
 
-def draw(
-    config: ConversionsConfig, result: ConversionResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: ConversionsConfig, result: ConversionResult, dark: bool) -> Figures:
     """The four predictions as arrows, and the factors over time."""
-    return [_arrows(config, result, dark), _factors(config, result, dark)]
+    yield _arrows(config, result, dark)
+    yield _factors(config, result, dark)
 
 
 def _arrows(config: ConversionsConfig, result: ConversionResult, dark: bool) -> NamedFigure:
@@ -114,11 +112,7 @@ def _factors(config: ConversionsConfig, result: ConversionResult, dark: bool) ->
             )
         )
     figure = curves.curves(
-        lines,
-        x_title="time t  (0 noise, 1 data)",
-        y_title="|factor|: error out per error in",
-        log_y=True,
-        dark=dark,
+        lines, y_title="|factor|: error out per error in", log_y=True, dark=dark
     )
     level = {"color": theme.MUTED[dark], "width": 1}
     figure.add_hline(y=1, line={**level, "dash": "dot"})
@@ -133,7 +127,7 @@ def _factors(config: ConversionsConfig, result: ConversionResult, dark: bool) ->
     )
 
 
-def table(config: ConversionsConfig, result: ConversionResult) -> Columns:
+def table(config: ConversionsConfig, result: ConversionResult) -> Tables:
     """One row for each time, one column for each factor."""
     return {"t": result.times} | {
         f"{factor.source}_to_{factor.to}": values
@@ -158,21 +152,19 @@ def summarise(config: ConversionsConfig, result: ConversionResult) -> Summary:
     )
 
 
-def say(config: ConversionsConfig, result: ConversionResult) -> list[Finding]:
+def say(config: ConversionsConfig, result: ConversionResult) -> Findings:
     """Which prediction magnifies errors most at this time, and where a conversion breaks down."""
     now = dict(zip([(f.source, f.to) for f in FACTORS], result.factor(result.t), strict=True))
     into = {source: abs(now[source, "velocity"]) for source in ("score", "noise", "data")}
     worst, best = max(into, key=into.get), min(into, key=into.get)
-    found = [
-        Finding(
-            lead=f"At t = {result.t:.3g} on {scheduler(config.path).label}",
-            text=f"an error of 0.01 in the {worst} becomes one of {_number(0.01 * into[worst])} "
-            f"in the velocity, an error of 0.01 in the {best} one of "
-            f"{_number(0.01 * into[best])}: the predictions are one regression with different "
-            "weights.",
-            numbers=into,
-        )
-    ]
+    yield Finding(
+        lead=f"At t = {result.t:.3g} on {scheduler(config.path).label}",
+        text=f"an error of 0.01 in the {worst} becomes one of {_number(0.01 * into[worst])} "
+        f"in the velocity, an error of 0.01 in the {best} one of "
+        f"{_number(0.01 * into[best])}: the predictions are one regression with different "
+        "weights.",
+        numbers=into,
+    )
     ends = {"at t = 0": result.factors[:, 0], "near t = 1": result.factors[:, -1]}
     parts = []
     for where, values in ends.items():
@@ -182,24 +174,18 @@ def say(config: ConversionsConfig, result: ConversionResult) -> list[Finding]:
             if not abs(value) < LARGE
         ]
         parts.append(f"{where} {', '.join(large) if large else 'none'}")
-    found.append(Finding(lead="Factors of 100 or more (▲)", text=f"{'; '.join(parts)}."))
+    yield Finding(lead="Factors of 100 or more (▲)", text=f"{'; '.join(parts)}.")
     if config.field != EXACT:
         errors = ", ".join(f"{name} {value:.3g}" for name, value in result.error.items())
-        found.append(
-            Finding(
-                lead="The network's error",
-                text=f"{errors} (root mean square under the density): one error in four units.",
-                numbers=result.error,
-            )
+        yield Finding(
+            lead="The network's error",
+            text=f"{errors} (root mean square under the density): one error in four units.",
+            numbers=result.error,
         )
-    found.append(
-        Finding(
-            text="u velocity, s score, ε̂ noise, m data. α is 0 at t = 0 and σ at t = 1. Each "
-            "conversion also adds a multiple of x, which has no error.",
-            detail=True,
-        )
+    yield Finding.note(
+        "u velocity, s score, ε̂ noise, m data. α is 0 at t = 0 and σ at t = 1. Each "
+        "conversion also adds a multiple of x, which has no error."
     )
-    return found
 
 
 def _number(value: float) -> str:
@@ -214,15 +200,5 @@ def _number(value: float) -> str:
 
 
 STUDY = Study(
-    name="conversions",
-    title="Four predictions of one field",
-    config=ConversionsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
-    page="why",
-    seconds=0.5,
-    smallest={},
+    __name__, "Four predictions of one field", ConversionsConfig, page="why", seconds=0.5
 )

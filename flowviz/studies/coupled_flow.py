@@ -18,13 +18,14 @@ from flowviz.experiments.pairings import (
     MarginalResult,
     compute_marginal,
 )
-from flowviz.figures import curves, theme
+from flowviz.figures import theme
 from flowviz.figures.pairings import Panel, over_minibatch, panels
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, path_setting, seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import path_line
 from flowviz.studies.pairings import COUPLINGS, points_setting, titles
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
 REFERENCE = 64
 """The minibatch size whose S is compared with that of independent pairs."""
@@ -34,7 +35,7 @@ REFERENCE = 64
 class CoupledFlowConfig(Config):
     """Couplings of noise and data, and the path that joins each pair."""
 
-    data: str = data_setting(help="Distribution that the noise is paired with.")
+    data: str = declare.data(help="Distribution that the noise is paired with.")
     n: int = points_setting()
     batch: int = setting(
         8,
@@ -44,7 +45,7 @@ class CoupledFlowConfig(Config):
         help="Number of pairs among which optimal transport chooses. In training it is the batch "
         "of a step.",
     )
-    path: str = path_setting(
+    path: str = declare.path(
         help="Joins each pair in the marginal flows and in S. The pairs and their cost are the "
         "same on every path. Shape your own under *Schedules*.",
         offered=("ot", "shaped"),
@@ -55,7 +56,7 @@ class CoupledFlowConfig(Config):
         advanced=True,
         help=f"Sizes of the minibatches of the curve, powers of 2 up to {ALL}.",
     )
-    seed: int = seed_setting(help="Of both samples.")
+    seed: int = declare.seed(help="Of both samples.")
 
     @property
     def panels(self) -> tuple[int, ...]:
@@ -75,23 +76,19 @@ class CoupledFlowResult:
 
 
 def compute(
-    config: CoupledFlowConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: CoupledFlowConfig, live: Live, progress: Progress
 ) -> Iterator[CoupledFlowResult]:
     """Solves one flow after the other, those of the panels first; yields after each."""
-    progress = progress or Progress()
     wanted = list(dict.fromkeys((*config.panels, *config.sizes)))
     flows: dict[int, MarginalResult] = {}
     for batch in wanted:
         name = "reflow" if batch == REFLOW else f"minibatches of {batch:,} pairs"
         progress.report(len(flows) / len(wanted), name)
-        piece = MarginalConfig(data=config.data, batch=batch, seed=config.seed, path=config.path)
-        flows[batch] = progress.cached(compute_marginal, piece)
+        flows[batch] = progress.cached(compute_marginal, config.part(MarginalConfig, batch=batch))
         yield CoupledFlowResult(flows=dict(flows))
 
 
-def draw(
-    config: CoupledFlowConfig, result: CoupledFlowResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: CoupledFlowConfig, result: CoupledFlowResult, dark: bool) -> Figures:
     """Trajectories of the same noise in each flow, and S over the size of the minibatch."""
     shown = [
         Panel(
@@ -106,31 +103,29 @@ def draw(
         for title, batch in zip(titles(config.batch), config.panels, strict=True)
         if batch in result.flows
     ]
-    figures = [
-        NamedFigure(
-            name="flows",
-            title="marginal flows of the couplings",
-            alt="Trajectories of the same noise in the marginal flow of each coupling: "
-            + "; ".join(f"{panel.title}, {panel.lines[0]}" for panel in shown)
-            + ".",
-            figure=panels(shown, ends="ends of the flow", dark=dark),
-        )
-    ]
+    yield NamedFigure(
+        name="flows",
+        title="marginal flows of the couplings",
+        alt="Trajectories of the same noise in the marginal flow of each coupling: "
+        + "; ".join(f"{panel.title}, {panel.lines[0]}" for panel in shown)
+        + ".",
+        figure=panels(shown, ends="ends of the flow", dark=dark),
+    )
     sizes = [batch for batch in config.sizes if batch in result.flows]
     if len(sizes) > 1 and REFLOW in result.flows:
-        figures.append(_straightness(config, result, sizes, dark=dark))
-    return figures
+        yield _straightness(config, result, sizes, dark=dark)
 
 
 def _straightness(
     config: CoupledFlowConfig, result: CoupledFlowResult, sizes: list[int], *, dark: bool
 ) -> NamedFigure:
     """S over the size of the minibatch."""
-    line = curves.Curve(
+    line = path_line(
+        config.path,
+        np.array(sizes, dtype=float),
+        np.array([result.deviation(batch) for batch in sizes]),
         label="optimal transport within minibatches",
-        colour=theme.path_colour(config.path, dark=dark),
-        x=np.array(sizes, dtype=float),
-        y=np.array([result.deviation(batch) for batch in sizes]),
+        dark=dark,
     )
     levels = [("reflow", result.deviation(REFLOW))]
     if config.path != "ot":
@@ -153,7 +148,7 @@ def _straightness(
     )
 
 
-def table(config: CoupledFlowConfig, result: CoupledFlowResult) -> Columns:
+def table(config: CoupledFlowConfig, result: CoupledFlowResult) -> Tables:
     """One row for each coupling, particle and time, with S of the coupling."""
     rows = []
     for batch, flow in result.flows.items():
@@ -169,10 +164,10 @@ def table(config: CoupledFlowConfig, result: CoupledFlowResult) -> Columns:
                 "x2": flow.states[:, :, 1].ravel(),
             }
         )
-    return stacked(rows)
+    return rows
 
 
-def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> list[Finding]:
+def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
     """How straight the flows of the couplings are, and how much small minibatches suffice."""
     values = {
         name: result.deviation(batch)
@@ -186,30 +181,26 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> list[Finding]:
     own = config.path != "ot"
     text = f"Liu's S of the marginal flow is {listed}"
     text += "." if own else "; 0 means straight, so that one Euler step is exact."
-    found = [Finding(lead="Same path, other flow", text=text, numbers=values)]
+    yield Finding(lead="Same path, other flow", text=text, numbers=values)
     if own and config.panels[2] in result.flows and REFLOW in result.flows:
         alone, reflowed = (result.flows[b].alone for b in (config.panels[2], REFLOW))
-        found.append(
-            Finding(
-                lead="Limit",
-                text=f"the single pairs of optimal transport and of reflow have S {alone:.2f} and "
-                f"{reflowed:.2f} on this schedule; the best couplings approach these values, not "
-                "0 as on conditional OT.",
-                numbers={"optimal": alone, "reflow": reflowed},
-            )
+        yield Finding(
+            lead="Limit",
+            text=f"the single pairs of optimal transport and of reflow have S {alone:.2f} and "
+            f"{reflowed:.2f} on this schedule; the best couplings approach these values, not "
+            "0 as on conditional OT.",
+            numbers={"optimal": alone, "reflow": reflowed},
         )
     if not own and {1, REFERENCE} <= result.flows.keys():
         small, independent = result.deviation(REFERENCE), result.deviation(1)
         helps = small < independent / 2
-        found.append(
-            Finding(
-                lead="Small minibatches",
-                text=f"with minibatches of {REFERENCE} S is {small:.2g}, with independent pairs "
-                f"{independent:.2g}: they {'straighten most of' if helps else 'change little of'} "
-                "the flow.",
-                numbers={"minibatch": small, "independent": independent},
-                verdict="supported" if helps else "not supported",
-            )
+        yield Finding(
+            lead="Small minibatches",
+            text=f"with minibatches of {REFERENCE} S is {small:.2g}, with independent pairs "
+            f"{independent:.2g}: they {'straighten most of' if helps else 'change little of'} "
+            "the flow.",
+            numbers={"minibatch": small, "independent": independent},
+            verdict="supported" if helps else "not supported",
         )
     method = (
         "Nothing is trained: the field of independent pairs is the closed form, each other one is "
@@ -223,17 +214,13 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> list[Finding]:
         else " What small networks learn from the same couplings is on the page Is straighter "
         "better?, claim 3."
     )
-    return [*found, Finding(text=method, detail=True)]
+    yield Finding.note(method)
 
 
 STUDY = Study(
-    name="coupled-flow",
-    title="Marginal flows of couplings",
-    config=CoupledFlowConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Marginal flows of couplings",
+    CoupledFlowConfig,
     page="which_ot",
     seconds=25.0,
     smallest={"data": "mixture:1,-2@0.5", "sizes": (1,), "batch": 1},

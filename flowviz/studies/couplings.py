@@ -18,17 +18,10 @@ from flowviz.figures import curves, theme
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import line_figure
 from flowviz.studies._numbers import factor
-from flowviz.studies.study import (
-    Columns,
-    Finding,
-    LiveFields,
-    NamedFigure,
-    Study,
-    Summary,
-    stacked,
-)
 from flowviz.training import BOUNDS
 
 SHOWN = (1, 2, 4, 16, 64)
@@ -44,8 +37,8 @@ ON_OT = [name for name in ENTRANTS if ENTRANTS[name].path == "ot"]
 class CouplingsConfig(Config):
     """Small networks, one for each coupling."""
 
-    data: str = data_setting(help="Data set on which the claims are tested.")
-    seed: int = seed_setting()
+    data: str = declare.data(help="Data set on which the claims are tested.")
+    seed: int = declare.seed()
     steps: int = setting(
         2_000,
         "Training steps for each coupling",
@@ -80,9 +73,7 @@ class CouplingsConfig(Config):
 
     def piece(self, entrant: str) -> CouplingConfig:
         """The training of one entrant."""
-        names = ("data", "seed", "steps", "depth", "batch", "lr", "pairs", "n")
-        given = {name: getattr(self, name) for name in names}
-        return CouplingConfig(entrant=entrant, width=self.units, **given)
+        return self.part(CouplingConfig, entrant=entrant, width=self.units)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,11 +94,8 @@ class CouplingsResult:
         return theirs.straightness.deviation / ours.straightness.deviation
 
 
-def compute(
-    config: CouplingsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[CouplingsResult]:
+def compute(config: CouplingsConfig, live: Live, progress: Progress) -> Iterator[CouplingsResult]:
     """Trains one entrant after the other; yields after each."""
-    progress = progress or Progress()
     found: dict[str, Outcome] = {}
     for name, entrant in ENTRANTS.items():
 
@@ -123,9 +111,7 @@ def compute(
         yield CouplingsResult(outcomes=tuple(found.values()))
 
 
-def draw(
-    config: CouplingsConfig, result: CouplingsResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figures:
     """Quality against the number of evaluations, and where learned flows bend."""
     quality, deviations = [], []
     for each in result.outcomes:
@@ -147,45 +133,38 @@ def draw(
     )
     dotted = {"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"}
     plot.add_hline(y=result.outcomes[0].floor, line=dotted)
-    return [
-        NamedFigure(
-            name="quality",
-            title="quality against NFE by coupling",
-            alt="Distance of samples to data against Euler's evaluations for each coupling.",
-            figure=plot,
-            half=True,
-        ),
-        NamedFigure(
-            name="deviations",
-            title="where learned flows deviate from their chord",
-            alt="Mean squared difference of velocity and chord over time for each coupling.",
-            figure=curves.curves(
-                deviations,
-                x_title="time t  (0 noise, 1 data)",
-                y_title="off the chord (area = S)",
-                log_y=True,
-                dark=dark,
-            ),
-            half=True,
-        ),
-    ]
-
-
-def table(config: CouplingsConfig, result: CouplingsResult) -> Columns:
-    """One row for each coupling and number of evaluations."""
-    return stacked(
-        [
-            {
-                "coupling": each.entrant,
-                "nfe": each.nfe,
-                METRIC.replace("-", "_"): each.quality,
-                "limit": each.limit,
-                "deviation": each.straightness.deviation,
-                "arc_over_chord": each.straightness.arc_over_chord,
-            }
-            for each in result.outcomes
-        ]
+    yield NamedFigure(
+        name="quality",
+        title="quality against NFE by coupling",
+        alt="Distance of samples to data against Euler's evaluations for each coupling.",
+        figure=plot,
+        half=True,
     )
+    yield line_figure(
+        "deviations",
+        "where learned flows deviate from their chord",
+        "Mean squared difference of velocity and chord over time for each coupling.",
+        deviations,
+        y_title="off the chord (area = S)",
+        log_y=True,
+        dark=dark,
+        half=True,
+    )
+
+
+def table(config: CouplingsConfig, result: CouplingsResult) -> Tables:
+    """One row for each coupling and number of evaluations."""
+    return [
+        {
+            "coupling": each.entrant,
+            "nfe": each.nfe,
+            METRIC.replace("-", "_"): each.quality,
+            "limit": each.limit,
+            "deviation": each.straightness.deviation,
+            "arc_over_chord": each.straightness.arc_over_chord,
+        }
+        for each in result.outcomes
+    ]
 
 
 def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
@@ -212,64 +191,53 @@ def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
     )
 
 
-def say(config: CouplingsConfig, result: CouplingsResult) -> list[Finding]:
+def say(config: CouplingsConfig, result: CouplingsResult) -> Findings:
     """The straightness of each coupling's flow, and its effect on samples."""
-    found = []
     if len(result.outcomes) < len(ENTRANTS):
-        found.append(
-            Finding(
-                lead="So far",
-                text=f"{len(result.outcomes)} of {len(ENTRANTS)} trainings are done.",
-                numbers={"trainings": len(result.outcomes)},
-            )
+        yield Finding(
+            lead="So far",
+            text=f"{len(result.outcomes)} of {len(ENTRANTS)} trainings are done.",
+            numbers={"trainings": len(result.outcomes)},
         )
     base = result.outcome(INDEPENDENT)
     others = [each for each in result.outcomes if each.entrant not in (INDEPENDENT, "vp")]
     if base is not None and others:
-        found += _gains(base, others)
+        yield from _gains(base, others)
     if result.outcomes:
-        found.append(
-            Finding(
-                text="Two random samples of the data are "
-                f"{result.outcomes[0].floor:.3f} apart, which is the best possible distance. In "
-                "the limit means with an adaptive solver. Minibatch OT and reflow use the "
-                "conditional OT path: the coupling chooses the pairs, the path connects them.",
-                detail=True,
-            )
+        yield Finding.note(
+            "Two random samples of the data are "
+            f"{result.outcomes[0].floor:.3f} apart, which is the best possible distance. In "
+            "the limit means with an adaptive solver. Minibatch OT and reflow use the "
+            "conditional OT path: the coupling chooses the pairs, the path connects them."
         )
-    return found
 
 
-def _gains(base: Outcome, others: list[Outcome]) -> list[Finding]:
+def _gains(base: Outcome, others: list[Outcome]) -> Findings:
     s = base.straightness.deviation
     gains = {each.entrant: each.straightness.deviation for each in others}
     text = ", ".join(f"{factor(value, s)} with {_label(name)}" for name, value in gains.items())
     straighter = all(value < s / 2 for value in gains.values())
-    found = [
-        Finding(
-            lead="The coupling straightens the flow",
-            text=f"compared with independent pairs, S is {text}.",
-            numbers={INDEPENDENT: s, **gains},
-            verdict=(
-                "undecided"
-                if not np.isfinite([s, *gains.values()]).all()
-                else "supported"
-                if straighter
-                else "not supported"
-            ),
-        )
-    ]
+    yield Finding(
+        lead="The coupling straightens the flow",
+        text=f"compared with independent pairs, S is {text}.",
+        numbers={INDEPENDENT: s, **gains},
+        verdict=(
+            "undecided"
+            if not np.isfinite([s, *gains.values()]).all()
+            else "supported"
+            if straighter
+            else "not supported"
+        ),
+    )
     cheap = [each for each in others if np.isfinite(each.quality[0])]
     if cheap and np.isfinite(base.quality[0]):
         best = min(cheap, key=lambda each: each.quality[0])
         before, after = float(base.quality[0]), float(best.quality[0])
-        found.append(
-            Finding(
-                lead=f"With {NFES[0]} evaluation",
-                text=f"the distance to data {_moved(before, after)} from {before:.2f} to "
-                f"{after:.2f} with {_label(best.entrant)}, the best coupling.",
-                numbers={INDEPENDENT: before, best.entrant: after},
-            )
+        yield Finding(
+            lead=f"With {NFES[0]} evaluation",
+            text=f"the distance to data {_moved(before, after)} from {before:.2f} to "
+            f"{after:.2f} with {_label(best.entrant)}, the best coupling.",
+            numbers={INDEPENDENT: before, best.entrant: after},
         )
     ends = [each for each in others if np.isfinite(each.limit)]
     if ends and np.isfinite(base.limit):
@@ -280,14 +248,11 @@ def _gains(base: Outcome, others: list[Outcome]) -> list[Finding]:
             text = "independent pairs are better by more than a tenth"
         else:
             text = "the best coupling and independent pairs differ by less than a tenth"
-        found.append(
-            Finding(
-                lead="In the limit",
-                text=f"{text} ({best.limit:.3f} and {base.limit:.3f}).",
-                numbers={INDEPENDENT: base.limit, best.entrant: best.limit},
-            )
+        yield Finding(
+            lead="In the limit",
+            text=f"{text} ({best.limit:.3f} and {base.limit:.3f}).",
+            numbers={INDEPENDENT: base.limit, best.entrant: best.limit},
         )
-    return found
 
 
 def _moved(before: float, after: float) -> str:
@@ -301,14 +266,9 @@ def _label(entrant: str) -> str:
 
 
 STUDY = Study(
-    name="couplings",
-    title="What straightens a flow: the coupling",
-    config=CouplingsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "What straightens a flow: the coupling",
+    CouplingsConfig,
     page="straighter",
     seconds=50.0,
     smallest={

@@ -7,6 +7,7 @@ from flowviz.experiments.likelihood import DensityResult, compute_density
 from flowviz.figures import sheet, theme
 from flowviz.progress import Progress
 from flowviz.settings import setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies._backward import (
     TIMES,
     GridConfig,
@@ -15,7 +16,6 @@ from flowviz.studies._backward import (
     mass_finding,
     own_label,
 )
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
 SIDE = 420
 """Side in pixels of one of two panels next to each other."""
@@ -43,28 +43,24 @@ class DensitiesResult:
     densities: tuple[DensityResult, ...]
 
 
-def compute(
-    config: DensitiesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[DensitiesResult]:
+def compute(config: DensitiesConfig, live: Live, progress: Progress) -> Iterator[DensitiesResult]:
     """Follows the cells of the grid back from each time; yields after each.
 
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    progress, live = progress or Progress(), (field or {}).get(config.field)
+    given = live.get(config.field)
     times = TIMES if config.over_time else (config.t,)
     found: list[DensityResult] = []
     for t in times:
-        found.append(progress.cached(compute_density, config.density(t), field=live))
+        found.append(progress.cached(compute_density, config.density(t), field=given))
         progress.report(len(found) / len(times), f"t = {t:.2f}")
         yield DensitiesResult(densities=tuple(found))
 
 
-def draw(
-    config: DensitiesConfig, result: DensitiesResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> Figures:
     """The density of the flow next to or above the exact one."""
-    return [_strip(config, result, dark) if config.over_time else _pair(config, result, dark)]
+    yield _strip(config, result, dark) if config.over_time else _pair(config, result, dark)
 
 
 def _pair(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> NamedFigure:
@@ -114,14 +110,14 @@ def _strip(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> Name
     )
 
 
-def table(config: DensitiesConfig, result: DensitiesResult) -> Columns:
+def table(config: DensitiesConfig, result: DensitiesResult) -> Tables:
     """One row for each time and cell."""
-    return stacked([density_columns(each) for each in result.densities])
+    return [density_columns(each) for each in result.densities]
 
 
-def say(config: DensitiesConfig, result: DensitiesResult) -> list[Finding]:
+def say(config: DensitiesConfig, result: DensitiesResult) -> Findings:
     """The KL divergence from the exact density, and the integral of the density."""
-    last, found = result.densities[-1], []
+    last = result.densities[-1]
     share = TIMES[len(result.densities) - 1] if config.over_time else config.t
     # Between a density and a blurred estimate it would be the KL of the blur.
     if not (config.learned_path and 0 < share < 1):
@@ -129,19 +125,15 @@ def say(config: DensitiesConfig, result: DensitiesResult) -> list[Finding]:
         if config.over_time and not config.learned_path:
             k = max(range(len(result.densities)), key=lambda k: result.densities[k].kl)
             text += f"; it is largest at t = {TIMES[k]:.3g}: {result.densities[k].kl:.4f} nats"
-        found.append(Finding(lead="Distance", text=f"{text}.", numbers={"kl": last.kl}))
-    found.append(mass_finding(config, last))
-    return found + estimate_note(config, blurred=True)
+        yield Finding(lead="Distance", text=f"{text}.", numbers={"kl": last.kl})
+    yield mass_finding(config, last)
+    yield from estimate_note(config, blurred=True)
 
 
 STUDY = Study(
-    name="density",
-    title="The density of a flow and the exact one",
-    config=DensitiesConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "The density of a flow and the exact one",
+    DensitiesConfig,
     page="likelihood",
     seconds=3.0,
     smallest={"cells": 18},

@@ -13,9 +13,9 @@ from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
-from flowviz.studies._common import data_setting, fixed_methods, own_setting, seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
 from flowviz.studies._numbers import joined, small
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
 AGREE = 0.02
 """Distance, in units of the plane, below which ends are the same: no figure shows it."""
@@ -30,14 +30,10 @@ MATCHED = "Start every path on the OT flow"
 class EndpointsConfig(Config):
     """The same noise along the exact flow of every path."""
 
-    data: str = data_setting(help="Data set on which the claims are tested.")
-    own: str = own_setting("Adds the exact flow of your own schedule.")
-    method: str = setting(
-        "midpoint",
-        "ODE solver",
-        slug="solver",
-        choices=fixed_methods,
-        help="Solver of the solutions with few evaluations.",
+    data: str = declare.data(help="Data set on which the claims are tested.")
+    own: str = declare.own("Adds the exact flow of your own schedule.")
+    method: str = declare.method(
+        "midpoint", "Solver of the solutions with few evaluations.", choices=declare.fixed_methods
     )
     grid: str = setting("uniform", "Placement of the steps", choices=GRIDS, help=GRIDS.sentences())
     matched: bool = setting(
@@ -47,7 +43,7 @@ class EndpointsConfig(Config):
         "if there were none. On: they start from the state of the OT flow at their own ratio of "
         "signal to noise; all paths then end in the same points.",
     )
-    seed: int = seed_setting()
+    seed: int = declare.seed()
     doublings: int = setting(
         7, "Doublings", bounds=(0, 12), advanced=True, help="1, 2, 4 ... 2^doublings steps."
     )
@@ -55,8 +51,7 @@ class EndpointsConfig(Config):
 
     def ends(self, path: str) -> EndsConfig:
         """The flow of one path."""
-        names = ("data", "method", "grid", "matched", "seed", "doublings", "n")
-        return EndsConfig(path=path, **{name: getattr(self, name) for name in names})
+        return self.part(EndsConfig, path=path)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,11 +78,8 @@ class EndpointsResult:
     distance: NDArray[np.float64]
 
 
-def compute(
-    config: EndpointsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[EndpointsResult]:
+def compute(config: EndpointsConfig, live: Live, progress: Progress) -> Iterator[EndpointsResult]:
     """Solves one path after the other; yields after each."""
-    progress = progress or Progress()
     found: list[Ends] = []
     paths = specs(config.own)
     for spec in paths:
@@ -110,9 +102,7 @@ def _rms(first: NDArray, second: NDArray) -> float:
     return float(np.sqrt(np.square(first - second).sum(axis=1).mean()))
 
 
-def draw(
-    config: EndpointsConfig, result: EndpointsResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figures:
     """Ends of the same noise on all paths, and their distance with few evaluations."""
     labels = [scheduler(path).label for path in result.paths]
     colours = [theme.path_colour(path, dark=dark) for path in result.paths]
@@ -141,68 +131,60 @@ def draw(
         trace.update(showlegend=k == 0, name="converged, in each path's colour")
     distance.update_layout(height=520, legend_y=-0.12)
     distance.update_yaxes(range=[-8, 1], **curves.log_ticks(np.array([1e-8, 10.0])))
-    return [
-        NamedFigure(
-            name="ends",
-            title="ends of the exact flows",
-            alt=f"{len(result.start[:SHOWN])} noise samples and where the exact flow of each path "
-            f"carries them; distances from {labels[0]}: {_distances(result) or 'none'}.",
-            figure=straightness.endpoints(result.start[:SHOWN], ends, dark=dark),
-            half=True,
-        ),
-        NamedFigure(
-            name="distance",
-            title="distance of the ends against NFE",
-            alt=f"Distance of each path's ends from the converged ends of {labels[0]}: "
-            f"{_falls(result)}.",
-            figure=distance,
-            half=True,
-        ),
-    ]
-
-
-def table(config: EndpointsConfig, result: EndpointsResult) -> Columns:
-    """One row for each path and number of function evaluations."""
-    rows = zip(result.paths, result.distance, result.floor, strict=True)
-    return stacked(
-        [
-            {"path": path, "nfe": result.nfe, "distance": distance, "converged_distance": floor}
-            for path, distance, floor in rows
-        ]
+    yield NamedFigure(
+        name="ends",
+        title="ends of the exact flows",
+        alt=f"{len(result.start[:SHOWN])} noise samples and where the exact flow of each path "
+        f"carries them; distances from {labels[0]}: {_distances(result) or 'none'}.",
+        figure=straightness.endpoints(result.start[:SHOWN], ends, dark=dark),
+        half=True,
+    )
+    yield NamedFigure(
+        name="distance",
+        title="distance of the ends against NFE",
+        alt=f"Distance of each path's ends from the converged ends of {labels[0]}: "
+        f"{_falls(result)}.",
+        figure=distance,
+        half=True,
     )
 
 
-def say(config: EndpointsConfig, result: EndpointsResult) -> list[Finding]:
+def table(config: EndpointsConfig, result: EndpointsResult) -> Tables:
+    """One row for each path and number of function evaluations."""
+    rows = zip(result.paths, result.distance, result.floor, strict=True)
+    return [
+        {"path": path, "nfe": result.nfe, "distance": distance, "converged_distance": floor}
+        for path, distance, floor in rows
+    ]
+
+
+def say(config: EndpointsConfig, result: EndpointsResult) -> Findings:
     """The paths with the same ends, and the reasons of the others."""
     first, *others = result.paths
     off = dict(zip(result.paths, result.floor, strict=True))
     same = [first, *(spec for spec in others if off[spec] < AGREE)]
-    found = []
     if len(same) > 1:
-        found.append(
-            Finding(
-                lead="Same ends",
-                text=f"{joined([_label(spec) for spec in same])} carry the same noise to the same "
-                f"data; distances from {_label(first)} are {_distances(result, same[1:])}.",
-                numbers={spec: float(off[spec]) for spec in same[1:]},
-            )
+        yield Finding(
+            lead="Same ends",
+            text=f"{joined([_label(spec) for spec in same])} carry the same noise to the same "
+            f"data; distances from {_label(first)} are {_distances(result, same[1:])}.",
+            numbers={spec: float(off[spec]) for spec in same[1:]},
         )
-    found += [_apart(config, result, spec) for spec in others if spec not in same]
+    yield from (_apart(config, result, spec) for spec in others if spec not in same)
     if "vp" in off:
         text = "VP diffusion and conditional OT end in the same points, so for exact fields " + (
             "a straighter path does not give better samples."
         )
         if not off["vp"] < AGREE:
             text = "VP diffusion and conditional OT end in different points in this run."
-        found.append(
-            Finding(
-                lead="Better with unlimited compute",
-                text=text,
-                numbers={"distance": float(off["vp"])},
-                verdict="not supported" if off["vp"] < AGREE else "undecided",
-            )
+        yield Finding(
+            lead="Better with unlimited compute",
+            text=text,
+            numbers={"distance": float(off["vp"])},
+            verdict="not supported" if off["vp"] < AGREE else "undecided",
         )
-    return found or [Finding(text=f"only {_label(first)} is computed so far.")]
+    if not others:
+        yield Finding(text=f"only {_label(first)} is computed so far.")
 
 
 def _apart(config: EndpointsConfig, result: EndpointsResult, spec: str) -> Finding:
@@ -246,13 +228,9 @@ def _label(spec: str) -> str:
 
 
 STUDY = Study(
-    name="endpoints",
-    title="The same noise ends in the same points",
-    config=EndpointsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "The same noise ends in the same points",
+    EndpointsConfig,
     page="straighter",
     seconds=4.0,
     smallest={"data": "8gaussians", "doublings": 1, "n": 20},

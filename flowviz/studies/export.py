@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from flowviz.settings import Config, settings
-from flowviz.studies.study import Columns, Study
+from flowviz.studies import Columns, Study
 
 FORMATS = ("svg", "png", "pdf", "html")
 """Suffixes of figure files."""

@@ -6,8 +6,8 @@ diffusion and flow matching on conditional OT; a row for the user's own schedule
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 
 from flowviz import checkpoints
 from flowviz.experiments import figure4, likelihood
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT
 from flowviz.experiments.figure4 import DATA, METHOD, SAMPLES, HistogramConfig
 from flowviz.experiments.likelihood import DensityConfig
-from flowviz.experiments.sources import pinned
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.progress import Progress
 from flowviz.schedulers import Shaped, scheduler
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
-from flowviz.studies._common import own_setting, seed_setting
-from flowviz.studies._numbers import joined
-from flowviz.studies.study import (
-    Columns,
+from flowviz.studies import (
+    Figures,
     Finding,
-    LiveFields,
+    Findings,
+    Live,
     NamedFigure,
     Study,
     Summary,
+    Tables,
     Verdict,
-    stacked,
 )
+from flowviz.studies import _settings as declare
+from flowviz.studies._numbers import joined
 
 NFES = (4, 8, 10, 20)
 TIMES = tuple(np.linspace(0, 1, 10).tolist())
@@ -98,16 +98,18 @@ class Figure4Config(Config):
     samples: int = setting(
         SAMPLES, "Samples", bounds=(10, 1_000_000), advanced=True, help="Samples of a panel."
     )
-    seed: int = seed_setting()
-    own: str = own_setting(
+    seed: int = declare.seed()
+    own: str = declare.own(
         "A further row for your own schedule: by the network that you trained on it (page "
         "*Train*, on the checkerboard), else by its exact field."
     )
-    own_field: str = setting(
-        EXACT,
+    own_field: str = declare.names(
         "Field of your own schedule",
-        advanced=True,
-        help="The name of a checkpoint that was trained on this schedule, or exact.",
+        "The name of a checkpoint that was trained on this schedule, or exact.",
+        default=EXACT,
+    )
+    networks: tuple[str, ...] = declare.names(
+        "Networks", "One for each row but your own, or exact; by default the shipped ones."
     )
 
     def __post_init__(self) -> None:
@@ -121,10 +123,20 @@ class Figure4Config(Config):
                 f"own_field needs own, such as shaped:a1=0.2; got {self.own_field!r} alone."
             )
 
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        known = checkpoints.names()
+        names = (row.checkpoint if row.checkpoint in known else EXACT for row in self._shipped)
+        return replace(self, networks=self.networks or tuple(names))
+
+    @property
+    def _shipped(self) -> list[Row]:
+        return [row for name, row in ROWS.items() if self.noise or name != "noise"]
+
     @property
     def rows(self) -> list[Row]:
         """The rows from top to bottom."""
-        rows = [row for name, row in ROWS.items() if self.noise or name != "noise"]
+        rows = self._shipped
         if self.own:
             kind = "exact" if self.own_field == EXACT else "learned"
             rows.append(Row(f"{kind} field on your own schedule", self.own, self.own_field))
@@ -176,21 +188,16 @@ class Figure4Result:
         return np.array([figure4.half_way(times, figure4.pattern(row)) for row in self.over_time])
 
 
-def compute(
-    config: Figure4Config, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[Figure4Result]:
+def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[Figure4Result]:
     """Makes one row after the other; yields after each.
 
     Raises:
         ValueError: a solve failed (SolveError).
     """
-    progress = progress or Progress()
-    known = {card.name: pinned(card) for card in checkpoints.listing(lambda error: None)}
     names: list[str] = []
     over_time, few = [], []
     for k, row in enumerate(config.rows):
-        name = row.checkpoint if row.path == config.own else known.get(row.checkpoint, EXACT)
-        live = (field or {}).get(name)
+        name = row.checkpoint if row.path == config.own else config.networks[k]
         exact = config.densities == "exact"
         measure = likelihood.compute_density if exact else figure4.compute_histograms
         panels = [(figure4.compute_histograms, each) for each in config.few(row, name)]
@@ -198,7 +205,7 @@ def compute(
         made = []
         for compute_panel, each in panels:
             progress.report((k + len(made) / len(panels)) / len(config.rows), row.label)
-            made.append(progress.cached(compute_panel, each, field=live))
+            made.append(progress.cached(compute_panel, each, field=live.get(name)))
         names.append(name)
         few.append(made[: len(NFES)])
         rest = made[len(NFES) :]
@@ -212,18 +219,16 @@ def compute(
         )
 
 
-def draw(config: Figure4Config, result: Figure4Result, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: Figure4Config, result: Figure4Result, dark: bool) -> Figures:
     """The sheet of panels."""
     shown = config.rows[: len(result.fields)]
-    return [
-        NamedFigure(
-            name="sheet",
-            title="densities over time and samples with few evaluations",
-            alt=f"Rows: {'; '.join(row.label for row in shown)}. Columns: densities at ten times "
-            "from noise to data, then samples with 4, 8, 10 and 20 evaluations.",
-            figure=picture(config, result, dark=dark),
-        )
-    ]
+    yield NamedFigure(
+        name="sheet",
+        title="densities over time and samples with few evaluations",
+        alt=f"Rows: {'; '.join(row.label for row in shown)}. Columns: densities at ten times "
+        "from noise to data, then samples with 4, 8, 10 and 20 evaluations.",
+        figure=picture(config, result, dark=dark),
+    )
 
 
 def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False) -> go.Figure:
@@ -254,21 +259,19 @@ def _short(config: Figure4Config, row: Row) -> str:
     return row.label.replace(" ", "<br>", 1).replace(" on ", "<br>on ")
 
 
-def table(config: Figure4Config, result: Figure4Result) -> Columns:
+def table(config: Figure4Config, result: Figure4Result) -> Tables:
     """The densities: one row per cell."""
     cells = result.over_time.shape[-1]
     axis = (np.arange(cells) + 0.5) * (2 * theme.FRAME / cells) - theme.FRAME
     x, y = (values.ravel() for values in np.meshgrid(axis, axis))
-    return stacked(
-        [
-            {"row": row.label, "panel": name, "x1": x, "x2": y, "density": density.ravel()}
-            for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
-            for name, density in [
-                *((f"t={t:.2f}", each) for t, each in zip(TIMES, over_time, strict=True)),
-                *((f"nfe={nfe}", each) for nfe, each in zip(NFES, few, strict=True)),
-            ]
+    return [
+        {"row": row.label, "panel": name, "x1": x, "x2": y, "density": density.ravel()}
+        for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
+        for name, density in [
+            *((f"t={t:.2f}", each) for t, each in zip(TIMES, over_time, strict=True)),
+            *((f"nfe={nfe}", each) for nfe, each in zip(NFES, few, strict=True)),
         ]
-    )
+    ]
 
 
 def _ranked(result: Figure4Result) -> list[int]:
@@ -282,7 +285,7 @@ def _ranked(result: Figure4Result) -> list[int]:
     return [k for k in among if ends[k] >= MIN_PATTERN * ends[among].max()]
 
 
-def say(config: Figure4Config, result: Figure4Result) -> list[Finding]:
+def say(config: Figure4Config, result: Figure4Result) -> Findings:
     """Which row shows the pattern first."""
     rows, half, ranked = config.rows, result.half, _ranked(result)
     earliest = half[ranked].min()
@@ -300,35 +303,30 @@ def say(config: Figure4Config, result: Figure4Result) -> list[Finding]:
         ahead = {rows[k].path for k in first} == {"ot"}
         tied = "ot" in {rows[k].path for k in first}
         verdict = "supported" if ahead else "undecided" if tied else "not supported"
-    found = [
-        Finding(
-            lead="Pattern",
-            text=f"{text} (total variation from a Gaussian of the same mean and covariance).",
-            numbers={rows[k].label: float(half[k]) for k in range(len(half))},
-            verdict=verdict,
-        )
-    ]
+    yield Finding(
+        lead="Pattern",
+        text=f"{text} (total variation from a Gaussian of the same mean and covariance).",
+        numbers={rows[k].label: float(half[k]) for k in range(len(half))},
+        verdict=verdict,
+    )
     left_out = [
         f"{rows[k].label} ({'exact field' if field == EXACT else 'it learned less'})"
         for k, field in enumerate(result.fields)
         if k not in ranked
     ]
     if left_out:
-        found.append(Finding(lead="Not ranked", text=f"{joined(left_out)}."))
+        yield Finding(lead="Not ranked", text=f"{joined(left_out)}.")
     missing = [
         row.label
         for row, field in zip(rows, result.fields, strict=False)
         if field == EXACT and row.checkpoint != EXACT
     ]
     if missing:
-        found.append(
-            Finding(
-                lead="No network",
-                text=f"there is none for {joined(missing)}; the exact field is shown.",
-            )
+        yield Finding(
+            lead="No network",
+            text=f"there is none for {joined(missing)}; the exact field is shown.",
         )
-    found.append(Finding(text="Each panel has its own colour scale.", detail=True))
-    return found
+    yield Finding.note("Each panel has its own colour scale.")
 
 
 def summarise(config: Figure4Config, result: Figure4Result) -> Summary:
@@ -345,14 +343,9 @@ def summarise(config: Figure4Config, result: Figure4Result) -> Summary:
 
 
 STUDY = Study(
-    name="figure4",
-    title="The paper's Figure 4: densities over time and few evaluations",
-    config=Figure4Config,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "The paper's Figure 4: densities over time and few evaluations",
+    Figure4Config,
     page="figure4",
     seconds=20.0,
     smallest={"densities": "histograms", "cells": 18, "samples": 200},

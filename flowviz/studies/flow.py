@@ -7,23 +7,21 @@ import numpy as np
 
 from flowviz.experiments import figure4
 from flowviz.experiments.evolution import (
-    EXACT,
     REACHED,
     Scene,
     SceneConfig,
     at_time,
     compute_flow,
+    compute_reference,
     compute_scene,
 )
-from flowviz.experiments.sources import source, trained_name
+from flowviz.experiments.fields import EXACT, FieldRef
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
-from flowviz.studies._flow import CompareConfig, CompareResult, Side
-from flowviz.studies._flow_figures import draw, quality_columns
-from flowviz.studies.study import Columns, Finding, LiveFields, Study
-
-NO_NETWORK = "none"
-"""Value of a network setting: use the exact field."""
+from flowviz.studies import Finding, Findings, Live, Study, Tables
+from flowviz.studies._flow import NO_NETWORK, CompareConfig, CompareResult, Side
+from flowviz.studies._flow_figures import draw as draw
+from flowviz.studies._flow_figures import quality_columns
 
 LATE = 0.05
 """Smallest difference of two half-way times at which one flow is called late."""
@@ -32,30 +30,24 @@ MIN_PATTERN = 0.1
 """Smallest final pattern, in [0, 1], whose half-way time is stated."""
 
 
-def compute(
-    config: CompareConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[CompareResult]:
+def compute(config: CompareConfig, live: Live, progress: Progress) -> Iterator[CompareResult]:
     """Solves both flows in parallel.
 
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    progress = progress or Progress()
     chosen = ((config.left, config.left_network), (config.right, config.right_network))
-    pieces = [partial(_side, config, *each, field or {}, progress) for each in chosen]
+    pieces = [partial(_side, config, *each, live, progress) for each in chosen]
     found = dict(progress.in_parallel(pieces, doing="moving the particles"))
     yield CompareResult(sides=(found[0], found[1]))
 
 
-def _side(
-    config: CompareConfig, path: str, network: str, live: LiveFields, progress: Progress
-) -> Side:
-    name = network or trained_name(config.data, path) or EXACT
-    if network == NO_NETWORK or (config.field == EXACT and path != "learned"):
-        name = EXACT
+def _side(config: CompareConfig, path: str, network: str, live: Live, progress: Progress) -> Side:
+    name = EXACT if network == NO_NETWORK else network
     if name != EXACT and name not in live:
-        path = source(name).path_spec
+        path = FieldRef.of(name).path_spec
     flow = config.flow(path, name)
+    reference = progress.cached(compute_reference, (flow.data, flow.n))
     scene_config = SceneConfig(data=config.data, path=path, field=name)
     scene = progress.cached(compute_scene, scene_config, field=live.get(name))
     return Side(
@@ -63,78 +55,69 @@ def _side(
         label=scheduler(path).label,
         config=flow,
         scene_config=scene_config,
-        flow=progress.cached(compute_flow, flow, field=live.get(name)),
+        flow=progress.cached(compute_flow, flow, field=live.get(name), reference=reference),
         scene=scene,
         half_time=half_way(scene),
         untrained=name == EXACT != config.field,
     )
 
 
-def table(config: CompareConfig, result: CompareResult) -> Columns:
+def table(config: CompareConfig, result: CompareResult) -> Tables:
     """Quality over time, one row for each path and time."""
     return quality_columns(result)
 
 
-def say(config: CompareConfig, result: CompareResult) -> list[Finding]:
+def say(config: CompareConfig, result: CompareResult) -> Findings:
     """The time of the pattern and final quality of each side, and the distance of the two ends."""
     left, right = result.sides
-    found = timing(result.sides)
+    yield from timing(result.sides)
     ends = [side.flow.end_quality for side in result.sides]
     floor = left.flow.quality_floor
-    found.append(
-        Finding(
-            lead="Distance to the data",
-            text=f"{ends[0]:.3f} on the left and {ends[1]:.3f} on the right (sliced W₂); about "
-            f"{floor:.3f} would be perfect, since two random samples of the data differ that "
-            "much.",
-            numbers={"left": ends[0], "right": ends[1], "floor": floor},
-        )
+    yield Finding(
+        lead="Distance to the data",
+        text=f"{ends[0]:.3f} on the left and {ends[1]:.3f} on the right (sliced W₂); about "
+        f"{floor:.3f} would be perfect, since two random samples of the data differ that "
+        "much.",
+        numbers={"left": ends[0], "right": ends[1], "floor": floor},
     )
     if left.config == right.config:
-        found.append(Finding(text="Both sides show the same flow, so they agree exactly."))
+        yield Finding(text="Both sides show the same flow, so they agree exactly.")
     else:
         apart = np.linalg.norm(left.flow.states[-1] - right.flow.states[-1], axis=1).mean()
-        found.append(
-            Finding(
-                lead="Same start, same end?",
-                text=f"the same starting point ends {apart:.2f} apart on the two sides (mean over "
-                "the particles). Exact fields with enough steps bring this close to 0 on every "
-                "fixed path except VE.",
-                numbers={"apart": float(apart)},
-            )
+        yield Finding(
+            lead="Same start, same end?",
+            text=f"the same starting point ends {apart:.2f} apart on the two sides (mean over "
+            "the particles). Exact fields with enough steps bring this close to 0 on every "
+            "fixed path except VE.",
+            numbers={"apart": float(apart)},
         )
     for label in dict.fromkeys(side.label for side in result.sides if side.untrained):
-        found.append(
-            Finding(
-                lead="No network",
-                text=f"there is no network for this data set on {label}; the exact field is "
-                "shown. The Train page trains one.",
-            )
+        yield Finding(
+            lead="No network",
+            text=f"there is no network for this data set on {label}; the exact field is "
+            "shown. The Train page trains one.",
         )
     if config.picture == "difference":
-        found += _errors(config, result)
-    return found
+        yield from _errors(config, result)
 
 
-def timing(sides: Sequence[Side]) -> list[Finding]:
-    """Which side is half-way to the data first; empty if both are about as early."""
+def timing(sides: Sequence[Side]) -> Findings:
+    """Which side is half-way to the data first; none if both are about as early."""
     halves = [side.half_time for side in sides]
     if None in halves or abs(halves[0] - halves[1]) < LATE:
-        return []
+        return
     late = int(halves[1] > halves[0])
     early, other = sides[1 - late].label, sides[late].label
-    return [
-        Finding(
-            lead="When it happens",
-            text=f"{early} moves early and has half of the pattern of the data by "
-            f"t = {halves[1 - late]:.2f}; {other} moves late and has it only by "
-            f"t = {halves[late]:.2f}.",
-            numbers={"early": halves[1 - late], "late": halves[late]},
-        )
-    ]
+    yield Finding(
+        lead="When it happens",
+        text=f"{early} moves early and has half of the pattern of the data by "
+        f"t = {halves[1 - late]:.2f}; {other} moves late and has it only by "
+        f"t = {halves[late]:.2f}.",
+        numbers={"early": halves[1 - late], "late": halves[late]},
+    )
 
 
-def _errors(config: CompareConfig, result: CompareResult) -> list[Finding]:
+def _errors(config: CompareConfig, result: CompareResult) -> Findings:
     scenes = {side.label: side.scene for side in result.sides if not side.exact}
     rms = {
         label: float(at_time(scene.times, scene.rms_difference, config.t))
@@ -142,17 +125,15 @@ def _errors(config: CompareConfig, result: CompareResult) -> list[Finding]:
         if scene.rms_difference is not None
     }
     if not rms:
-        return []
+        return
     values = " and ".join(f"{value:.3g} on {label}" for label, value in rms.items())
-    return [
-        Finding(
-            text=f"RMS error of the velocity under the density of the path: {values}. "
-            f"Blank areas have less than {REACHED:.0%} of the largest density: no training point "
-            "lies there, so that errors there have no effect.",
-            numbers=rms,
-            detail=True,
-        )
-    ]
+    yield Finding(
+        text=f"RMS error of the velocity under the density of the path: {values}. "
+        f"Blank areas have less than {REACHED:.0%} of the largest density: no training point "
+        "lies there, so that errors there have no effect.",
+        numbers=rms,
+        detail=True,
+    )
 
 
 def half_way(scene: Scene) -> float | None:
@@ -167,13 +148,9 @@ def half_way(scene: Scene) -> float | None:
 
 
 STUDY = Study(
-    name="flow",
-    title="From noise to data on two paths",
-    config=CompareConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "From noise to data on two paths",
+    CompareConfig,
     page="compare",
     seconds=1.5,
     smallest={"field": EXACT, "nfe": 2},

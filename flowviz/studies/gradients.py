@@ -18,13 +18,14 @@ from flowviz.experiments.gradients import (
     signal,
     slope,
 )
-from flowviz.figures import curves, theme
+from flowviz.figures import curves
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import setting
-from flowviz.studies._common import seed_setting, signed
-from flowviz.studies._theorem2 import NetworkConfig, missing_networks, network_names
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import path_line, signed
+from flowviz.studies._theorem2 import NetworkConfig, missing_networks
 
 TOLERANCE = 0.05
 """Largest accepted difference between a fitted slope and -1/2."""
@@ -37,7 +38,7 @@ class GradientsConfig(NetworkConfig):
     seeds: int = setting(
         6, "Pools of pairs", bounds=(2, 64), help="Each of 16,384 pairs; for the error bars."
     )
-    seed: int = seed_setting("First seed")
+    seed: int = declare.seed("First seed")
     pairs: int = setting(
         GradientConfig.pairs,
         "Pairs",
@@ -54,19 +55,14 @@ class GradientsResult:
     pools: tuple[tuple[GradientResult, ...], ...]
 
 
-def compute(
-    config: GradientsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[GradientsResult]:
+def compute(config: GradientsConfig, live: Live, progress: Progress) -> Iterator[GradientsResult]:
     """Measures one pool after the other on all paths; yields after each from the second on."""
-    progress = progress or Progress()
-    names = network_names(config)
+    names = config.networks
     found: list[list[GradientResult]] = [[] for _ in config.paths]
     for k in range(config.seeds):
         for p, (path, name) in enumerate(zip(config.paths, names, strict=True)):
-            wanted = GradientConfig(
-                data=config.data, path=path, field=name, pairs=config.pairs, seed=config.seed + k
-            )
-            pool = progress.cached(compute_gradients, wanted, field=(field or {}).get(name))
+            wanted = config.part(GradientConfig, path=path, field=name, seed=config.seed + k)
+            pool = progress.cached(compute_gradients, wanted, field=live.get(name))
             found[p].append(pool)
             done = (k * len(names) + p + 1) / (config.seeds * len(names))
             progress.report(done, f"pool {k + 1} of {config.seeds}")
@@ -74,22 +70,21 @@ def compute(
             yield GradientsResult(pools=tuple(map(tuple, found)))
 
 
-def draw(
-    config: GradientsConfig, result: GradientsResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figures:
     """The difference of the gradients over the batch size."""
     lines = []
     for path, pools in zip(config.paths, result.pools, strict=True):
         fitted, runs = slope(pools), np.sqrt([pool.apart for pool in pools])
         lines.append(
-            curves.Curve(
+            path_line(
+                path,
+                np.array(SIZES, dtype=float),
+                pooled(pools),
                 label=f"{scheduler(path).label}: slope {signed(fitted.value)} ± "
                 f"{fitted.error:.3f}",
-                colour=theme.path_colour(path, dark=dark),
-                x=np.array(SIZES, dtype=float),
-                y=pooled(pools),
                 band=(runs.min(axis=0), runs.max(axis=0)),
                 floor=signal(pools) or None,
+                dark=dark,
             )
         )
     plot = curves.curves(
@@ -106,36 +101,31 @@ def draw(
     for trace in plot.data:
         if trace.line.dash == "dot":
             trace.name = trace.name.split(":")[0]
-    return [
-        NamedFigure(
-            name="gradients",
-            title="difference of the gradients over batch size",
-            alt="Root mean square difference of conditional and marginal gradient over batch "
-            "size, both logarithmic: lines of slope -1/2.",
-            figure=plot.update_layout(height=400, legend_y=-0.19),
-        )
-    ]
-
-
-def table(config: GradientsConfig, result: GradientsResult) -> Columns:
-    """One row for each path and batch size."""
-    return stacked(
-        [
-            {
-                "path": path,
-                "n": np.array(SIZES),
-                "gradients_apart": pooled(pools),
-                "scatter_of_fm": pooled(pools, "scatter"),
-                "gradient_fm": signal(pools),
-            }
-            for path, pools in zip(config.paths, result.pools, strict=True)
-        ]
+    yield NamedFigure(
+        name="gradients",
+        title="difference of the gradients over batch size",
+        alt="Root mean square difference of conditional and marginal gradient over batch "
+        "size, both logarithmic: lines of slope -1/2.",
+        figure=plot.update_layout(height=400, legend_y=-0.19),
     )
 
 
-def say(config: GradientsConfig, result: GradientsResult) -> list[Finding]:
+def table(config: GradientsConfig, result: GradientsResult) -> Tables:
+    """One row for each path and batch size."""
+    return [
+        {
+            "path": path,
+            "n": np.array(SIZES),
+            "gradients_apart": pooled(pools),
+            "scatter_of_fm": pooled(pools, "scatter"),
+            "gradient_fm": signal(pools),
+        }
+        for path, pools in zip(config.paths, result.pools, strict=True)
+    ]
+
+
+def say(config: GradientsConfig, result: GradientsResult) -> Findings:
     """Whether the difference of the gradients averages out, and what it costs."""
-    found = []
     for path, pools in zip(config.paths, result.pools, strict=True):
         fitted = slope(pools)
         holds = abs(fitted.value + 0.5) <= TOLERANCE
@@ -150,40 +140,30 @@ def say(config: GradientsConfig, result: GradientsResult) -> list[Finding]:
         verdict = "supported" if holds else "undecided"
         numbers = {"slope": fitted.value, "error": fitted.error}
         lead = scheduler(path).label
-        found.append(Finding(lead=lead, text=text, numbers=numbers, verdict=verdict))
+        yield Finding(lead=lead, text=text, numbers=numbers, verdict=verdict)
     prices = {
         scheduler(path).label: 1 + (pooled(pools)[0] / pooled(pools, "scatter")[0]) ** 2
         for path, pools in zip(config.paths, result.pools, strict=True)
     }
     listed = ", ".join(f"{price:.3g} ({label})" for label, price in prices.items())
-    found.append(
-        Finding(
-            lead="Cost of single pairs",
-            text=f"for a gradient with as little noise as that of the marginal loss one needs "
-            f"{listed} times the pairs.",
-            numbers={label: float(price) for label, price in prices.items()},
-        )
+    yield Finding(
+        lead="Cost of single pairs",
+        text=f"for a gradient with as little noise as that of the marginal loss one needs "
+        f"{listed} times the pairs.",
+        numbers={label: float(price) for label, price in prices.items()},
     )
-    found += missing_networks(config)
-    found.append(
-        Finding(
-            text="The dotted level is the gradient that all pairs have in common: left of where a "
-            "line meets it, the gradient of a batch is mostly noise. The band is the range of the "
-            f"pools. Gradients with respect to {result.pools[0][0].parameters:,} weights.",
-            detail=True,
-        )
+    yield from missing_networks(config)
+    yield Finding.note(
+        "The dotted level is the gradient that all pairs have in common: left of where a "
+        "line meets it, the gradient of a batch is mostly noise. The band is the range of the "
+        f"pools. Gradients with respect to {result.pools[0][0].parameters:,} weights."
     )
-    return found
 
 
 STUDY = Study(
-    name="gradients",
-    title="Gradients of the conditional and the marginal loss",
-    config=GradientsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Gradients of the conditional and the marginal loss",
+    GradientsConfig,
     page="cfm",
     seconds=5.0,
     smallest={"paths": ("ot",), "seeds": 2, "pairs": SIZES[-1]},

@@ -13,15 +13,8 @@ from flowviz.figures import curves, theme
 from flowviz.figures.images import Mosaic, mosaics
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.studies._images import (
-    ImagesConfig,
-    LiveImages,
-    Piece,
-    Sides,
-    compute_sides,
-    origin,
-)
-from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables
+from flowviz.studies._images import ImagesConfig, LiveImages, Piece, Sides, compute_sides, origin
 
 COUNT = 5
 """Images of a film."""
@@ -44,11 +37,9 @@ class ImageFilmConfig(ImagesConfig):
     )
 
 
-def compute(
-    config: ImageFilmConfig, *, field: LiveImages | None = None, progress: Progress | None = None
-) -> Iterator[Sides]:
+def compute(config: ImageFilmConfig, live: LiveImages, progress: Progress) -> Iterator[Sides]:
     """Computes the `Film` of each side; see `compute_sides`."""
-    return compute_sides(config, field, progress, film_piece, n=COUNT, at=config.frames)
+    return compute_sides(config, live, progress, film_piece, n=COUNT, at=config.frames)
 
 
 def film_piece(
@@ -58,7 +49,7 @@ def film_piece(
     return film(checkpoint, piece.config, frames=piece.at, should_stop=should_stop)
 
 
-def draw(config: ImageFilmConfig, result: Sides, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: ImageFilmConfig, result: Sides, dark: bool) -> Figures:
     """Nine times of one image, and how its prediction settles while the noise goes."""
     panels, lines = [], []
     for side, shot in result.results:
@@ -80,42 +71,38 @@ def draw(config: ImageFilmConfig, result: Sides, *, dark: bool = False) -> list[
                 )
             )
     strip = mosaics(panels, rows=["state", "prediction"], columns=heads, dark=dark)
-    plot = curves.curves(lines, x_title="time t  (0 noise, 1 data)", y_title="share", dark=dark)
+    plot = curves.curves(lines, y_title="share", dark=dark)
     plot.add_vrect(x0=0.9, x1=1, fillcolor="rgba(128,128,128,0.14)", line_width=0, layer="below")
     plot.update_xaxes(range=[0, 1])
-    return [
-        NamedFigure(
-            name="strip",
-            title=f"image {config.image} over time",
-            alt="The state and the predicted image at several times, for each path.",
-            figure=strip,
-        ),
-        NamedFigure(
-            name="decided",
-            title="when the image is decided",
-            alt="Share of the prediction's change that is left, and share of noise in the state, "
-            "over time.",
-            figure=plot,
-        ),
-    ]
-
-
-def table(config: ImageFilmConfig, result: Sides) -> Columns:
-    """One row for each side and time."""
-    return stacked(
-        [
-            {
-                "checkpoint": side.name,
-                "t": shot.times,
-                "noise": shot.noise,
-                "remaining": shot.remaining.mean(axis=1),
-            }
-            for side, shot in result.results
-        ]
+    yield NamedFigure(
+        name="strip",
+        title=f"image {config.image} over time",
+        alt="The state and the predicted image at several times, for each path.",
+        figure=strip,
+    )
+    yield NamedFigure(
+        name="decided",
+        title="when the image is decided",
+        alt="Share of the prediction's change that is left, and share of noise in the state, "
+        "over time.",
+        figure=plot,
     )
 
 
-def say(config: ImageFilmConfig, result: Sides) -> list[Finding]:
+def table(config: ImageFilmConfig, result: Sides) -> Tables:
+    """One row for each side and time."""
+    return [
+        {
+            "checkpoint": side.name,
+            "t": shot.times,
+            "noise": shot.noise,
+            "remaining": shot.remaining.mean(axis=1),
+        }
+        for side, shot in result.results
+    ]
+
+
+def say(config: ImageFilmConfig, result: Sides) -> Findings:
     """How much of the image is decided late, and until when noise dominates."""
     told, numbers = [], {}
     for side, shot in result.results:
@@ -130,10 +117,8 @@ def say(config: ImageFilmConfig, result: Sides) -> list[Finding]:
         "of the change of the prediction E[x₁ | xₜ] from noise to the final image, the last tenth "
         f"of t takes {'; '.join(told)} (means over {COUNT} images)."
     )
-    return [
-        Finding(lead="Decided in the last tenth of t", text=text, numbers=numbers),
-        *origin([side for side, _ in result.results]),
-    ]
+    yield Finding(lead="Decided in the last tenth of t", text=text, numbers=numbers)
+    yield from origin([side for side, _ in result.results])
 
 
 def last_tenth(times: NDArray[np.float64], remaining: NDArray[np.float64]) -> float:
@@ -159,13 +144,9 @@ def half_noise(times: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
 
 
 STUDY = Study(
-    name="image-film",
-    title="When is an image decided?",
-    config=ImageFilmConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "When is an image decided?",
+    ImageFilmConfig,
     page="images",
     seconds=3.0,
     smallest={"right": "none", "method": "euler", "nfe": 2, "frames": 3},

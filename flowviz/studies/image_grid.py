@@ -18,6 +18,7 @@ from flowviz.metrics.image_pairs import (
 )
 from flowviz.progress import Progress
 from flowviz.solvers import METHODS
+from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables
 from flowviz.studies._image_sheets import (
     LAYOUTS,
     SHARES,
@@ -38,7 +39,6 @@ from flowviz.studies._images import (
     load_sides,
     origin,
 )
-from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
 
 ROW_TITLES = {"nfe": "NFE", "guidance": "w"}
 
@@ -86,20 +86,18 @@ class ImageGrid:
         return [panel.images[part] if panel.known[part].all() else None for part in parts]
 
 
-def compute(
-    config: ImageGridConfig, *, field: LiveImages | None = None, progress: Progress | None = None
-) -> Iterator[ImageGrid]:
+def compute(config: ImageGridConfig, live: LiveImages, progress: Progress) -> Iterator[ImageGrid]:
     """Draws the pieces of all sides in parallel, the first rows first; yields after each.
 
     Raises:
         ValueError: a checkpoint cannot be read or does not fit the config.
     """
-    sides = able(config, load_sides(config, field))
+    sides = able(config, load_sides(config, live))
     layouts = [LAYOUTS[config.view](config, each) for each in sides]
     panels = [_blank(of, each) for of, each in zip(sides, layouts, strict=True)]
     pieces = [(k, row) for row in range(len(layouts[0].pieces)) for k in range(len(sides))]
     work = [layouts[k].pieces[row] for k, row in pieces]
-    for place, drawn in compute_pieces(progress or Progress(), draw_piece, work, sides):
+    for place, drawn in compute_pieces(progress, draw_piece, work, sides):
         k, row = pieces[place]
         panels[k] = _filled(panels[k], row * layouts[k].stride, drawn)
         yield ImageGrid(
@@ -131,7 +129,7 @@ def _filled(panel: Panel, start: int, drawn: Drawn) -> Panel:
     return replace(panel, **arrays)
 
 
-def draw(config: ImageGridConfig, result: ImageGrid, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: ImageGridConfig, result: ImageGrid, dark: bool) -> Figures:
     """The sheets side by side."""
     panels = [
         Mosaic(
@@ -148,17 +146,15 @@ def draw(config: ImageGridConfig, result: ImageGrid, *, dark: bool = False) -> l
         row_title=ROW_TITLES.get(config.view, ""),
         dark=dark,
     )
-    return [
-        NamedFigure(
-            name="sheet",
-            title=VIEWS[config.view].lower(),
-            alt="Images in rows and columns, from the same noise on all sides.",
-            figure=figure,
-        )
-    ]
+    yield NamedFigure(
+        name="sheet",
+        title=VIEWS[config.view].lower(),
+        alt="Images in rows and columns, from the same noise on all sides.",
+        figure=figure,
+    )
 
 
-def table(config: ImageGridConfig, result: ImageGrid) -> Columns:
+def table(config: ImageGridConfig, result: ImageGrid) -> Tables:
     """One row for each image."""
     tables = []
     for panel in result.panels:
@@ -175,16 +171,17 @@ def table(config: ImageGridConfig, result: ImageGrid) -> Columns:
                 "clipped": np.array([clipped(image) for image in panel.images]),
             }
         )
-    return stacked(tables)
+    return tables
 
 
-def say(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
+def say(config: ImageGridConfig, result: ImageGrid) -> Findings:
     """What there is to notice once all images are drawn."""
     done, total = result.drawn
     if done < total:
-        return [Finding(text=f"{done} of {total} images are drawn.")]
-    found = SAYS[config.view](config, result)
-    return [*found, *origin([panel.side for panel in result.panels])]
+        yield Finding(text=f"{done} of {total} images are drawn.")
+        return
+    yield from SAYS[config.view](config, result)
+    yield from origin([panel.side for panel in result.panels])
 
 
 def _measured(
@@ -201,7 +198,7 @@ def _measured(
     return "; ".join(told), numbers
 
 
-def _say_samples(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
+def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
     nfe, passes = (
         float(np.mean([getattr(panel, name).mean() for panel in result.panels]))
         for name in ("nfe", "passes")
@@ -217,7 +214,7 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
             f" and {passes:.0f} passes of the network, since guidance needs the velocity with and "
             "without the class"
         )
-    found = [Finding(lead="Cost", text=f"{text}.", numbers={"nfe": nfe, "passes": passes})]
+    yield Finding(lead="Cost", text=f"{text}.", numbers={"nfe": nfe, "passes": passes})
     if len(result.panels) == 2 and config.n > 1:
         left, right = result.panels
         same, other = same_noise(left.images, right.images, left.classes)
@@ -227,11 +224,10 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
             f"255 (root mean square), images from different noises by {other:.0f}."
         )
         numbers = {"same": same, "different": other}
-        found.append(Finding(lead="Same noise", text=text, numbers=numbers))
-    return found
+        yield Finding(lead="Same noise", text=text, numbers=numbers)
 
 
-def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
+def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
     labels, solver = result.row_labels, fixed_solver(config)
     shown = [k for k, nfe in enumerate(labels) if int(nfe) in (4, 5, 9, 10, 20)] or [0, 1]
     told, numbers = _measured(
@@ -244,17 +240,16 @@ def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
         "starts from the same noise in all rows and on both sides "
         f"({METHODS[solver].label}; {config.wanted_class})."
     )
-    found = [Finding(lead="Error of few evaluations", text=text, numbers=numbers)]
+    yield Finding(lead="Error of few evaluations", text=text, numbers=numbers)
     if solver != config.method:
         text = (
             f"{METHODS[config.method].label} determines its own NFE; this grid uses the "
             f"{METHODS[solver].label.lower()} method."
         )
-        found.append(Finding(text=text, detail=True))
-    return found
+        yield Finding.note(text)
 
 
-def _say_noises(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
+def _say_noises(config: ImageGridConfig, result: ImageGrid) -> Findings:
     told, numbers = _measured(
         result,
         lambda rows: dict(zip(("mean", "largest"), step_sizes(rows), strict=True)),
@@ -269,13 +264,11 @@ def _say_noises(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
         "In the middle of the straight line between two noises, the noise would be too short by a "
         "factor of √2 and the image dull; the great arc keeps its length."
     )
-    return [
-        Finding(lead="Neighbours", text=text, numbers=numbers),
-        Finding(text=why, detail=True),
-    ]
+    yield Finding(lead="Neighbours", text=text, numbers=numbers)
+    yield Finding.note(why)
 
 
-def _say_classes(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
+def _say_classes(config: ImageGridConfig, result: ImageGrid) -> Findings:
     names = "two classes from one noise", "two noises in one class"
     told, numbers = _measured(
         result,
@@ -286,10 +279,10 @@ def _say_classes(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
         f"images differ, of 255, by: {told}. Where the first number is the smaller one, the noise "
         "determines more of an image (layout, colours) than the class."
     )
-    return [Finding(lead="What the noise keeps", text=text, numbers=numbers)]
+    yield Finding(lead="What the noise keeps", text=text, numbers=numbers)
 
 
-def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
+def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
     names = [f"w = {weight:g}" for weight in WEIGHTS]
     told, numbers = _measured(
         result,
@@ -303,7 +296,7 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> list[Finding]:
     )
     if not _oversaturates(numbers, len(names)):
         text = text.replace(" and oversaturates at large w", "")
-    return [Finding(lead="Guidance", text=text, numbers=numbers)]
+    yield Finding(lead="Guidance", text=text, numbers=numbers)
 
 
 def _oversaturates(numbers: Mapping[str, float], count: int) -> bool:
@@ -321,13 +314,9 @@ SAYS = {
 }
 
 STUDY = Study(
-    name="image-grid",
-    title="What changes an image: noise, NFE, class or guidance?",
-    config=ImageGridConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "What changes an image: noise, NFE, class or guidance?",
+    ImageGridConfig,
     page="images",
     seconds=3.0,
     smallest={"right": "none", "method": "euler", "nfe": 2, "n": 4},

@@ -17,11 +17,13 @@ from flowviz.experiments.image_quality import (
     points_from,
     quality_sweep,
 )
-from flowviz.figures import curves, theme
+from flowviz.figures import curves
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
+from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables, stacked
+from flowviz.studies._common import path_line
 from flowviz.studies._image_points import (
     JudgedSide,
     Kind,
@@ -42,7 +44,6 @@ from flowviz.studies._images import (
     origin,
 )
 from flowviz.studies.image_straightness import steps_figure
-from flowviz.studies.study import Columns, Finding, NamedFigure, Study, stacked
 
 NFES = (2, 5, 10, 20, 50)
 """Budgets at which quality is measured."""
@@ -85,17 +86,14 @@ class ImageQuality:
 
 
 def compute(
-    config: ImageQualityConfig,
-    *,
-    field: LiveImages | None = None,
-    progress: Progress | None = None,
+    config: ImageQualityConfig, live: LiveImages, progress: Progress
 ) -> Iterator[ImageQuality]:
     """Reads stored points, and with `measure` adds new ones; yields after each.
 
     Raises:
         ValueError: a checkpoint cannot be read, or new points cannot be measured.
     """
-    progress, sides = progress or Progress(), load_sides(config, field)
+    sides = load_sides(config, live)
     try:
         judge, reason = progress.cached(classifier_judge, JUDGE), ""
     except ValueError as error:
@@ -138,11 +136,7 @@ def judge_piece(
 ) -> QualityPoint:
     """The quality of a piece, or the stored one of the same config."""
     (point,) = quality_sweep(
-        checkpoint,
-        [piece.config],
-        judge,
-        known=known[piece.checkpoint],
-        should_stop=should_stop,
+        checkpoint, [piece.config], judge, known=known[piece.checkpoint], should_stop=should_stop
     )
     return point
 
@@ -187,20 +181,19 @@ def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
     )
 
 
-def draw(
-    config: ImageQualityConfig, result: ImageQuality, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figures:
     """Each measure against NFE, the distance over training, and stored steps."""
     points = [point for side in result.sides for point in side.points]
     named = [name for name in IMAGE_METRICS if any(value_of(p, name) is not None for p in points)]
-    figures = [_against_nfe(result, name, dark) for name in named]
+    yield from (_against_nfe(result, name, dark) for name in named)
     lines = [
-        curves.Curve(
+        path_line(
+            each.side.path,
+            np.array([entry["images"] / 1e6 for entry in each.training]),
+            np.array([entry["frechet"] for entry in each.training]),
             label=f"{each.side.label}, NFE {each.training[-1]['nfe']:.0f}",
-            colour=theme.path_colour(each.side.path, dark=dark),
-            x=np.array([entry["images"] / 1e6 for entry in each.training]),
-            y=np.array([entry["frechet"] for entry in each.training]),
             floor=each.training[-1].get("floor"),
+            dark=dark,
         )
         for each in result.sides
         if each.training
@@ -216,18 +209,17 @@ def draw(
             markers=True,
             dark=dark,
         )
-        figures.append(
-            NamedFigure(
-                name="training",
-                title="quality against training images",
-                alt="Fréchet distance in classifier features over training, for each path.",
-                figure=plot,
-                half=True,
-                columns=stacked(rows),
-            )
+        yield NamedFigure(
+            name="training",
+            title="quality against training images",
+            alt="Fréchet distance in classifier features over training, for each path.",
+            figure=plot,
+            half=True,
+            columns=stacked(rows),
         )
     walked = [(each.side, each.steps) for each in result.sides if each.steps]
-    return [*figures, steps_figure(walked, dark=dark)] if walked else figures
+    if walked:
+        yield steps_figure(walked, dark=dark)
 
 
 class Line(NamedTuple):
@@ -264,13 +256,14 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
         label = f"{line.side.label}, {METHODS[line.kind.solver].label}, {told}"
         symbols[label] = SYMBOLS[k % len(SYMBOLS)]
         drawn.append(
-            curves.Curve(
+            path_line(
+                line.side.path,
+                np.array([p.nfe for p in line.points], dtype=float),
+                np.array([value_of(p, name) for p in line.points], dtype=float),
                 label=label,
-                colour=theme.path_colour(line.side.path, dark=dark),
-                x=np.array([p.nfe for p in line.points], dtype=float),
-                y=np.array([value_of(p, name) for p in line.points], dtype=float),
                 floor=line.points[0].floor if metric.floored else None,
                 dash=DASHES[k % len(DASHES)],
+                dark=dark,
             )
         )
     plot = curves.curves(
@@ -333,61 +326,56 @@ def _describe(kind: Kind, kinds: Sequence[Kind], names: Sequence[str]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def table(config: ImageQualityConfig, result: ImageQuality) -> Columns:
+def table(config: ImageQualityConfig, result: ImageQuality) -> Tables:
     """One row for each point; what was not measured is NaN."""
-    return stacked(
-        [
-            {
-                "checkpoint": each.side.name,
-                "path": each.side.path,
-                "classes": " ".join(map(str, p.classes)),
-                **{name: getattr(p, name) for name in ("solver", "grid", "n", "seed", "nfe")},
-                **{
-                    name: np.array([value], dtype=float)
-                    for name, value in [
-                        ("guidance", p.guidance),
-                        *((name, value_of(p, name)) for name in IMAGE_METRICS),
-                    ]
-                },
-            }
-            for each in result.sides
-            for p in each.points
-        ]
-    )
+    return [
+        {
+            "checkpoint": each.side.name,
+            "path": each.side.path,
+            "classes": " ".join(map(str, p.classes)),
+            **{name: getattr(p, name) for name in ("solver", "grid", "n", "seed", "nfe")},
+            **{
+                name: np.array([value], dtype=float)
+                for name, value in [
+                    ("guidance", p.guidance),
+                    *((name, value_of(p, name)) for name in IMAGE_METRICS),
+                ]
+            },
+        }
+        for each in result.sides
+        for p in each.points
+    ]
 
 
-def say(config: ImageQualityConfig, result: ImageQuality) -> list[Finding]:
+def say(config: ImageQualityConfig, result: ImageQuality) -> Findings:
     """The smallest distances, who leads with few evaluations, and what fails at the end."""
     sides = result.sides
-    found = [
-        *([smallest(sides)] if any(each.points for each in sides) else []),
-        *leaders(sides),
-        *(finding for each in sides for finding in failures(each)),
-        *(Finding(lead="Left out", text=each.left_out) for each in sides if each.left_out),
-    ]
-    if not any(each.points for each in sides):
-        found.append(Finding(text="no measurements are stored beside these checkpoints."))
+    measured = any(each.points for each in sides)
+    if measured:
+        yield smallest(sides)
+    yield from leaders(sides)
+    for each in sides:
+        yield from failures(each)
+    yield from (Finding(lead="Left out", text=each.left_out) for each in sides if each.left_out)
+    if not measured:
+        yield Finding(text="no measurements are stored beside these checkpoints.")
     method = (
         "The Fréchet distance is that of features of the shipped CIFAR-10 classifier: smaller is "
         "better, it decreases with the number of images, and it has another scale than FID. The "
         "floor is the distance of as many real test images. Snapshots of a training are measured "
         "by flowviz evaluate NAME --snapshots RUN --save."
     )
-    found.append(Finding(text=method, detail=True))
+    yield Finding.note(method)
     if result.unmeasurable:
         text = f"New points cannot be measured. {result.unmeasurable}"
-        found.append(Finding(text=text, detail=True))
-    return [*found, *origin([each.side for each in sides])]
+        yield Finding.note(text)
+    yield from origin([each.side for each in sides])
 
 
 STUDY = Study(
-    name="image-quality",
-    title="How good are images for what they cost?",
-    config=ImageQualityConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "How good are images for what they cost?",
+    ImageQualityConfig,
     page="images",
     seconds=1.0,
 )

@@ -8,11 +8,22 @@ import numpy as np
 
 from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.experiments.image_views import adaptive_steps, pixel_straightness
-from flowviz.figures import curves, theme
+from flowviz.figures import theme
 from flowviz.figures.images import Steps, step_sizes
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.straightness import Straightness
+from flowviz.studies import (
+    Figures,
+    Finding,
+    Findings,
+    NamedFigure,
+    Study,
+    Summary,
+    Tables,
+    stacked,
+)
+from flowviz.studies._common import line_figure, path_line
 from flowviz.studies._images import (
     ImagesConfig,
     ImageSide,
@@ -22,7 +33,6 @@ from flowviz.studies._images import (
     compute_sides,
     origin,
 )
-from flowviz.studies.study import Columns, Finding, NamedFigure, Study, Summary, stacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +45,10 @@ class ImageStraightnessConfig(ImagesConfig):
 
 
 def compute(
-    config: ImageStraightnessConfig,
-    *,
-    field: LiveImages | None = None,
-    progress: Progress | None = None,
+    config: ImageStraightnessConfig, live: LiveImages, progress: Progress
 ) -> Iterator[Sides]:
     """Computes `adaptive_steps` and `Straightness` of each side; see `compute_sides`."""
-    return compute_sides(config, field, progress, follow_piece, n=config.images)
+    return compute_sides(config, live, progress, follow_piece, n=config.images)
 
 
 def follow_piece(
@@ -53,34 +60,31 @@ def follow_piece(
     return steps, pixel_straightness(checkpoint, piece.config, **given)
 
 
-def draw(
-    config: ImageStraightnessConfig, result: Sides, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: ImageStraightnessConfig, result: Sides, dark: bool) -> Figures:
     """Deviation from the chord over time, and the steps of the adaptive solver."""
     lines = [
-        curves.Curve(
+        path_line(
+            side.path,
+            straight.times,
+            straight.deviations / straight.displacement,
             label=side.label,
-            colour=theme.path_colour(side.path, dark=dark),
-            x=straight.times,
-            y=straight.deviations / straight.displacement,
+            dark=dark,
         )
         for side, (_, straight) in result.results
     ]
-    deviations = NamedFigure(
-        name="deviations",
-        title="deviation from the chord over time",
-        alt="Squared difference of velocity and chord over time, for each path.",
-        figure=curves.curves(
-            lines,
-            x_title="time t  (0 noise, 1 data)",
-            y_title="E|(x₁ − x₀) − v|² ÷ E|x₁ − x₀|²",
-            log_y=True,
-            dark=dark,
-        ),
+    deviations = line_figure(
+        "deviations",
+        "deviation from the chord over time",
+        "Squared difference of velocity and chord over time, for each path.",
+        lines,
+        y_title="E|(x₁ − x₀) − v|² ÷ E|x₁ − x₀|²",
+        log_y=True,
+        dark=dark,
         half=True,
     )
     steps = steps_figure([(side, steps) for side, (steps, _) in result.results], dark=dark)
-    return [deviations, steps]
+    yield deviations
+    yield steps
 
 
 def steps_figure(
@@ -111,23 +115,16 @@ def steps_figure(
     )
 
 
-def table(config: ImageStraightnessConfig, result: Sides) -> Columns:
+def table(config: ImageStraightnessConfig, result: Sides) -> Tables:
     """One row for each side and time."""
-    return stacked(
-        [
-            {
-                "checkpoint": side.name,
-                "t": straight.times,
-                "deviation": straight.deviations,
-            }
-            for side, (_, straight) in result.results
-        ]
-    )
+    return [
+        {"checkpoint": side.name, "t": straight.times, "deviation": straight.deviations}
+        for side, (_, straight) in result.results
+    ]
 
 
-def say(config: ImageStraightnessConfig, result: Sides) -> list[Finding]:
+def say(config: ImageStraightnessConfig, result: Sides) -> Findings:
     """How much longer than their chords trajectories are, and what that costs a solver."""
-    found = []
     for side, (steps, straight) in result.results:
         late = last_tenth(straight)
         longer = 100 * (straight.arc_over_chord - 1)
@@ -138,13 +135,13 @@ def say(config: ImageStraightnessConfig, result: Sides) -> list[Finding]:
             f"{steps['nfe']} evaluations."
         )
         numbers = {"longer": longer, "S": straight.relative, "nfe": steps["nfe"]}
-        found.append(Finding(lead=side.label, text=text, numbers=numbers))
+        yield Finding(lead=side.label, text=text, numbers=numbers)
     text = (
         f"Trajectories of {config.images} images by Dormand and Prince's method, in the space of "
         "all pixels. Guidance changes the velocity field, hence the straightness."
     )
-    found.append(Finding(text=text, detail=True))
-    return [*found, *origin([side for side, _ in result.results])]
+    yield Finding.note(text)
+    yield from origin([side for side, _ in result.results])
 
 
 def last_tenth(straight: Straightness) -> float:
@@ -173,14 +170,9 @@ def summarise(config: ImageStraightnessConfig, result: Sides) -> Summary:
 
 
 STUDY = Study(
-    name="image-straightness",
-    title="How straight are trajectories of images?",
-    config=ImageStraightnessConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "How straight are trajectories of images?",
+    ImageStraightnessConfig,
     page="images",
     seconds=5.0,
     smallest={"right": "none", "image_class": "none", "tol": 0.1, "images": 1},

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowviz.experiments.likelihood import GapConfig, GapResult, bits_per_dim, compute_gap
-from flowviz.figures import curves, theme
 from flowviz.figures import likelihood as figures
 from flowviz.progress import Progress
 from flowviz.settings import setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies._backward import TIMES, BackwardConfig, estimate_note
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study
+from flowviz.studies._common import path_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,43 +33,40 @@ class KlResult:
     gaps: tuple[GapResult, ...]
 
 
-def compute(
-    config: KlConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[KlResult]:
+def compute(config: KlConfig, live: Live, progress: Progress) -> Iterator[KlResult]:
     """Follows samples of the exact p_t back to noise, time by time; yields after each.
 
     Raises:
         ValueError: the density of a learned path is not known well enough at a time.
     """
-    progress, live = progress or Progress(), (field or {}).get(config.field)
+    given = live.get(config.field)
     found: list[GapResult] = []
     for t in TIMES:
-        piece = GapConfig(**config.piece(), t=t, n=config.points)
-        found.append(progress.cached(compute_gap, piece, field=live))
+        piece = config.part(GapConfig, t=t, n=config.points)
+        found.append(progress.cached(compute_gap, piece, field=given))
         progress.report(len(found) / len(TIMES), f"t = {t:.2f}")
         yield KlResult(gaps=tuple(found))
 
 
-def draw(config: KlConfig, result: KlResult, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: KlConfig, result: KlResult, dark: bool) -> Figures:
     """The KL divergence over time with its standard error."""
-    line = curves.Curve(
+    line = path_line(
+        config.path,
+        np.array([each.t for each in result.gaps]),
+        np.array([each.kl for each in result.gaps]),
         label=config.label,
-        colour=theme.path_colour(config.path, dark=dark),
-        x=np.array([each.t for each in result.gaps]),
-        y=np.array([each.kl for each in result.gaps]),
+        dark=dark,
     )
     errors = np.array([each.error for each in result.gaps])
-    return [
-        NamedFigure(
-            name="gaps",
-            title="KL over time",
-            alt="KL divergence of the exact density from that of the field over time.",
-            figure=figures.gaps([line], [errors], dark=dark),
-        )
-    ]
+    yield NamedFigure(
+        name="gaps",
+        title="KL over time",
+        alt="KL divergence of the exact density from that of the field over time.",
+        figure=figures.gaps([line], [errors], dark=dark),
+    )
 
 
-def table(config: KlConfig, result: KlResult) -> Columns:
+def table(config: KlConfig, result: KlResult) -> Tables:
     """One row for each time."""
     return {
         "t": np.array([each.t for each in result.gaps]),
@@ -78,35 +75,28 @@ def table(config: KlConfig, result: KlResult) -> Columns:
     }
 
 
-def say(config: KlConfig, result: KlResult) -> list[Finding]:
+def say(config: KlConfig, result: KlResult) -> Findings:
     """The divergence at the last time, and how it is estimated."""
     last = result.gaps[-1]
-    return [
-        Finding(
-            lead=f"At t = {last.t:.2f}",
-            text=f"KL(exact ‖ flow) is {last.kl:.4f} ± {last.error:.4f} nats, "
-            f"{bits_per_dim(last.kl):.4f} bits per dimension.",
-            numbers={"kl": last.kl, "standard_error": last.error},
-        ),
-        Finding(
-            text=f"Mean of log p_t − log q_t over {config.points:,} samples of the exact p_t, "
-            f"from the same data and noise at every time, with {config.method} at tolerance "
-            f"{config.tol:g}; bars are standard errors. An estimate can be negative where the KL "
-            "is small.",
-            detail=True,
-        ),
-        *estimate_note(config, blurred=False),
-    ]
+    yield Finding(
+        lead=f"At t = {last.t:.2f}",
+        text=f"KL(exact ‖ flow) is {last.kl:.4f} ± {last.error:.4f} nats, "
+        f"{bits_per_dim(last.kl):.4f} bits per dimension.",
+        numbers={"kl": last.kl, "standard_error": last.error},
+    )
+    yield Finding.note(
+        f"Mean of log p_t − log q_t over {config.points:,} samples of the exact p_t, "
+        f"from the same data and noise at every time, with {config.method} at tolerance "
+        f"{config.tol:g}; bars are standard errors. An estimate can be negative where the KL "
+        "is small."
+    )
+    yield from estimate_note(config, blurred=False)
 
 
 STUDY = Study(
-    name="kl",
-    title="KL divergence of the flow's density over time",
-    config=KlConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "KL divergence of the flow's density over time",
+    KlConfig,
     page="likelihood",
     seconds=4.0,
     smallest={"points": 50},

@@ -17,11 +17,12 @@ from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
-from flowviz.studies._common import seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables, Verdict
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import line_figure
 from flowviz.studies._cost import curve_table, curves_so_far
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
 from flowviz.studies._numbers import mean
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Verdict
 
 NFES = (2, 4, 8, 16, 32, 64)
 MEASURES = ("sliced-w2", "histogram-tv", "energy")
@@ -34,12 +35,11 @@ GAIN = 0.05
 class LearnedCostConfig(FlowsConfig):
     """Flows, one solver, and how samples are judged."""
 
-    method: str = setting(
+    method: str = declare.method(
         "euler",
-        "ODE solver of the cost curves",
-        slug="solver",
-        choices=lambda: {k: each.label for k, each in METHODS.items() if not each.adaptive},
-        help="Each Euler step follows the tangent: exact where trajectories are straight.",
+        "Each Euler step follows the tangent: exact where trajectories are straight.",
+        label="ODE solver of the cost curves",
+        choices=declare.fixed_methods,
     )
     measure: str = setting(
         MEASURES[0],
@@ -47,7 +47,7 @@ class LearnedCostConfig(FlowsConfig):
         choices={name: METRICS[name].label for name in MEASURES},
         help=METRICS.sentences(MEASURES),
     )
-    seed: int = seed_setting(help="The same on every path.")
+    seed: int = declare.seed(help="The same on every path.")
     n: int = setting(
         1_000,
         "Samples per seed",
@@ -75,15 +75,14 @@ class LearnedCostResult:
 
 
 def compute(
-    config: LearnedCostConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: LearnedCostConfig, live: Live, progress: Progress
 ) -> Iterator[LearnedCostResult]:
     """Computes S of each flow, then the curves; yields after each curve. Live fields are left out.
 
     Raises:
         ValueError: a field is unknown or leads to another data set.
     """
-    progress, live = progress or Progress(), field or {}
-    flows = [flow for flow in compared(config, field) if flow.name not in live]
+    flows = [flow for flow in compared(config, live) if flow.name not in live]
     deviations = []
     for flow in flows:
         progress.report(0, f"straightness, {flow.label}")
@@ -102,9 +101,7 @@ def compute(
         yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=found)
 
 
-def draw(
-    config: LearnedCostConfig, result: LearnedCostResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Figures:
     """Error (left) and quality (right) against NFE."""
     metric = METRICS[config.measure].label
     x_title = f"number of function evaluations (NFE), {METHODS[config.method].label}"
@@ -113,7 +110,6 @@ def draw(
         ("error", "squared error per dimension", lambda curve: curve.mse, None),
         ("quality", metric, lambda curve: curve.values[config.measure], floor),
     ]
-    figures = []
     for name, title, values_of, level in parts:
         lines = [
             _line(flow, curve, values_of(curve), level, dark=dark)
@@ -121,26 +117,21 @@ def draw(
             if (curve := result.curve(flow)) is not None
         ]
         ends = "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y))
-        figures.append(
-            NamedFigure(
-                name=name,
-                title=title,
-                alt=f"{title} against number of function evaluations: {ends}.",
-                figure=curves.curves(
-                    lines,
-                    x_title=x_title,
-                    y_title=title,
-                    floor_label="best possible, same noise",
-                    log_x=True,
-                    log_y=True,
-                    markers=True,
-                    x_ticks=sorted({round(nfe) for each in result.curves for nfe in each.cost}),
-                    dark=dark,
-                ),
-                half=True,
-            )
+        yield line_figure(
+            name,
+            title,
+            f"{title} against number of function evaluations: {ends}.",
+            lines,
+            x_title=x_title,
+            y_title=title,
+            floor_label="best possible, same noise",
+            log_x=True,
+            log_y=True,
+            markers=True,
+            x_ticks=sorted({round(nfe) for each in result.curves for nfe in each.cost}),
+            dark=dark,
+            half=True,
         )
-    return figures
 
 
 def _line(
@@ -160,29 +151,24 @@ def _line(
     )
 
 
-def table(config: LearnedCostConfig, result: LearnedCostResult) -> Columns:
+def table(config: LearnedCostConfig, result: LearnedCostResult) -> Tables:
     """One row per flow, NFE and seed."""
     return curve_table(result.curves)
 
 
-def say(config: LearnedCostConfig, result: LearnedCostResult) -> list[Finding]:
+def say(config: LearnedCostConfig, result: LearnedCostResult) -> Findings:
     """Whether the straightest learned path pays with few evaluations and in the limit."""
-    found = []
     best = straightest(result.flows, result.deviations)
     if best is not None:
         base, learned = (result.curve(result.flows[k]) for k in (0, best))
         if base is not None and learned is not None:
             straighter = result.deviations[best] < result.deviations[0]
-            found.append(_claim(config, base, learned, straighter))
-    found.append(
-        Finding(
-            text="Error: mean squared distance per dimension from the converged flow of the same "
-            "field. Quality: lower is better. A field that was trained in this session and not "
-            "saved is left out.",
-            detail=True,
-        )
+            yield _claim(config, base, learned, straighter)
+    yield Finding.note(
+        "Error: mean squared distance per dimension from the converged flow of the same "
+        "field. Quality: lower is better. A field that was trained in this session and not "
+        "saved is left out."
     )
-    return found
 
 
 def _claim(
@@ -232,13 +218,9 @@ def _order(first: NDArray, second: NDArray) -> int:
 
 
 STUDY = Study(
-    name="learned-cost",
-    title="Cost of samples from learned and fixed paths",
-    config=LearnedCostConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Cost of samples from learned and fixed paths",
+    LearnedCostConfig,
     page="learned_path",
     seconds=20.0,
     smallest={"n": 20, "seeds": 1, "nfes": (2, 4)},

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowviz import checkpoints
 from flowviz.datasets import dataset
 from flowviz.distributions import PointMasses
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT, card_of
 from flowviz.experiments.learned_path import (
     FlowStraightness,
     StraightnessConfig,
@@ -20,16 +19,18 @@ from flowviz.experiments.likelihood import LikelihoodConfig, compute_likelihood
 from flowviz.figures.learned_path import Spot, trade
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
-from flowviz.studies.study import (
-    Columns,
+from flowviz.studies import (
+    Figures,
     Finding,
-    LiveFields,
+    Findings,
+    Live,
     NamedFigure,
     Study,
     Summary,
+    Tables,
     Verdict,
 )
+from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
 
 EXACT_SHARE = 8
 """Factor by which exact fields are measured on fewer points, since each costs more."""
@@ -99,17 +100,14 @@ class LearnedStraightnessResult:
 
 
 def compute(
-    config: LearnedStraightnessConfig,
-    *,
-    field: LiveFields | None = None,
-    progress: Progress | None = None,
+    config: LearnedStraightnessConfig, live: Live, progress: Progress
 ) -> Iterator[LearnedStraightnessResult]:
     """Measures one flow after the other; yields after each.
 
     Raises:
         ValueError: a field is unknown or leads to another data set.
     """
-    progress, flows, live = progress or Progress(), compared(config, field), field or {}
+    flows = compared(config, live)
     straightness: list[FlowStraightness] = []
     likelihood: list[FlowLikelihood | None] = []
     for k, flow in enumerate(flows, start=1):
@@ -122,22 +120,19 @@ def compute(
         )
         likelihood.append(_likelihood(config, flow, live, progress))
         yield LearnedStraightnessResult(
-            flows=tuple(flows[:k]),
-            straightness=tuple(straightness),
-            likelihood=tuple(likelihood),
+            flows=tuple(flows[:k]), straightness=tuple(straightness), likelihood=tuple(likelihood)
         )
 
 
 def _likelihood(
-    config: LearnedStraightnessConfig, flow: ComparedFlow, live: LiveFields, progress: Progress
+    config: LearnedStraightnessConfig, flow: ComparedFlow, live: Live, progress: Progress
 ) -> FlowLikelihood | None:
     """The likelihood of new data, from the card if it has one; None for a set of points."""
     if isinstance(dataset(config.data).distribution, PointMasses):
         return None
     name = flow.name
     if not flow.exact and name not in live:
-        name = name.rpartition("@")[0] or name
-        known = checkpoints.read_card(name).quality.get("likelihood") or {}
+        known = card_of(name).quality.get("likelihood") or {}
         if known.get("n", 0) >= config.points:
             return FlowLikelihood(nll=known["nll"], kl=known["kl"], error=known["error"])
     wanted = LikelihoodConfig(
@@ -151,8 +146,8 @@ def _likelihood(
 
 
 def draw(
-    config: LearnedStraightnessConfig, result: LearnedStraightnessResult, *, dark: bool = False
-) -> list[NamedFigure]:
+    config: LearnedStraightnessConfig, result: LearnedStraightnessResult, dark: bool
+) -> Figures:
     """Likelihood over straightness; nothing for a finite set of points."""
     spots = [
         Spot(
@@ -169,19 +164,17 @@ def draw(
         if known is not None and each.deviation > 0
     ]
     if not spots:
-        return []
+        return
     listed = "; ".join(f"{s.label}: S {s.straightness:.3g}, {s.excess:.3g} nats" for s in spots)
-    return [
-        NamedFigure(
-            name="trade",
-            title="straightness against likelihood",
-            alt=f"{listed}.",
-            figure=trade(spots, y_title="KL(data ‖ flow), nats (± 2 s.e.)", dark=dark),
-        )
-    ]
+    yield NamedFigure(
+        name="trade",
+        title="straightness against likelihood",
+        alt=f"{listed}.",
+        figure=trade(spots, y_title="KL(data ‖ flow), nats (± 2 s.e.)", dark=dark),
+    )
 
 
-def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Columns:
+def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Tables:
     """One row for each flow; what is not known is NaN."""
     known = [each or FlowLikelihood(nll=math.nan, kl=None, error=math.nan) for each in
              result.likelihood]  # fmt: skip
@@ -218,49 +211,42 @@ def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResu
     )
 
 
-def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> list[Finding]:
+def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Findings:
     """Whether the flow of a learned path is straighter than that of conditional OT."""
     base, deviations = result.flows[0], [each.deviation for each in result.straightness]
     best = straightest(result.flows, deviations)
-    found = []
     if best is None:
         text = "there is no learned path for this data set yet; train one on this page."
-        found.append(Finding(lead="No learned path", text=text))
+        yield Finding(lead="No learned path", text=text)
     else:
         ours, other = deviations[best], deviations[0]
         straighter, label = ours < other, result.flows[best].label
         times = f"{other / ours:.1f} times as straight as that of {base.label}"
-        found.append(
-            Finding(
-                lead="Straightness",
-                text=f"the flow of the {label} is {times} (S = {ours:.2f} against {other:.2f})."
-                if straighter
-                else f"no learned path is straighter than {base.label} here (S = {ours:.2f} "
-                f"against {other:.2f}).",
-                numbers={"learned": ours, "base": other},
-                verdict="supported" if straighter else "not supported",
-            )
+        yield Finding(
+            lead="Straightness",
+            text=f"the flow of the {label} is {times} (S = {ours:.2f} against {other:.2f})."
+            if straighter
+            else f"no learned path is straighter than {base.label} here (S = {ours:.2f} "
+            f"against {other:.2f}).",
+            numbers={"learned": ours, "base": other},
+            verdict="supported" if straighter else "not supported",
         )
-        found += _price(base.label, result.likelihood[0], result.likelihood[best])
+        yield from _price(base.label, result.likelihood[0], result.likelihood[best])
     if config.data in SEEDS and best is not None:
-        found.append(_seeds(config.data))
-    found.append(
-        Finding(
-            text=f"S: mean square difference between velocity and chord, of {config.particles:,} "
-            "particles, summed over dimensions. −log p: of fresh data, by the change of variables "
-            "along the converged flow. The bound holds for the diffusion with the flow's velocity "
-            "and the predicted score, so −log p of the flow may be above or below it: where they "
-            "disagree, velocity and score belong to different densities.",
-            detail=True,
-        )
+        yield _seeds(config.data)
+    yield Finding.note(
+        f"S: mean square difference between velocity and chord, of {config.particles:,} "
+        "particles, summed over dimensions. −log p: of fresh data, by the change of variables "
+        "along the converged flow. The bound holds for the diffusion with the flow's velocity "
+        "and the predicted score, so −log p of the flow may be above or below it: where they "
+        "disagree, velocity and score belong to different densities."
     )
-    return found
 
 
-def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None) -> list[Finding]:
+def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None) -> Findings:
     """Whether the likelihood differs by more than twice the standard error."""
     if first is None or other is None:
-        return []
+        return
     gap, error = other.excess - first.excess, math.hypot(first.error, other.error)
     size = f"{abs(gap):.3f} ± {error:.3f} nats"
     verdict: Verdict = ""
@@ -272,14 +258,12 @@ def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None
     else:
         kind = "worse" if gap > 0 else "better"
         text = f"is {kind} than that of {base} by {size} per data point."
-    return [
-        Finding(
-            lead="Likelihood",
-            text=f"its likelihood, with a converged solver, {text}",
-            numbers={"difference": gap, "error": error},
-            verdict=verdict,
-        )
-    ]
+    yield Finding(
+        lead="Likelihood",
+        text=f"its likelihood, with a converged solver, {text}",
+        numbers={"difference": gap, "error": error},
+        verdict=verdict,
+    )
 
 
 def _seeds(data: str) -> Finding:
@@ -287,22 +271,16 @@ def _seeds(data: str) -> Finding:
     s, kl = (
         f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" for values in SEEDS[data]
     )
-    return Finding(
-        text=f"Trained from three seeds, the path with penalty 0.01 has S {s} and KL {kl} nats "
-        "(mean ± standard deviation between trainings). The shipped one is one of the three.",
-        detail=True,
+    return Finding.note(
+        f"Trained from three seeds, the path with penalty 0.01 has S {s} and KL {kl} nats "
+        "(mean ± standard deviation between trainings). The shipped one is one of the three."
     )
 
 
 STUDY = Study(
-    name="learned-straightness",
-    title="Straightness and likelihood of learned and fixed paths",
-    config=LearnedStraightnessConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "Straightness and likelihood of learned and fixed paths",
+    LearnedStraightnessConfig,
     page="learned_path",
     seconds=5.0,
     smallest={"particles": 20, "draws": 200},

@@ -12,9 +12,10 @@ from flowviz.figures.learned_path import Column, trajectories
 from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import line_figure
 from flowviz.studies.learned_trajectories import data_points
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study
 from flowviz.training import NfdmConfig
 
 RATES = {False: 120, True: 75}
@@ -25,7 +26,7 @@ RATES = {False: 120, True: 75}
 class LearnedTrainingConfig(Config):
     """A training of a learned path, smaller than that of the shipped checkpoints."""
 
-    data: str = data_setting("8gaussians")
+    data: str = declare.data("8gaussians")
     penalty: float = setting(
         NfdmConfig.penalty,
         "Curvature penalty λ",
@@ -41,7 +42,7 @@ class LearnedTrainingConfig(Config):
         help="Number of sines in the mean and in the scale of the forward process: how much it "
         "may bend.",
     )
-    seed: int = seed_setting("Seed of the training", slug="train-seed")
+    seed: int = declare.seed("Seed of the training", slug="train-seed")
     units: int = setting(
         96,
         "Units of a hidden layer",
@@ -51,11 +52,7 @@ class LearnedTrainingConfig(Config):
     )
 
     batch: int = setting(
-        NfdmConfig.batch,
-        "Batch",
-        bounds=(16, 8_192),
-        advanced=True,
-        help="Data points per step.",
+        NfdmConfig.batch, "Batch", bounds=(16, 8_192), advanced=True, help="Data points per step."
     )
 
     @property
@@ -79,37 +76,28 @@ class LearnedTrainingResult:
 
 
 def compute(
-    config: LearnedTrainingConfig,
-    *,
-    field: LiveFields | None = None,
-    progress: Progress | None = None,
+    config: LearnedTrainingConfig, live: Live, progress: Progress
 ) -> Iterator[LearnedTrainingResult]:
     """Trains; yields about every second and at the last step."""
     data = data_points(config.data)
-    for training in train_learned_path(config.training, progress or Progress()):
+    for training in train_learned_path(config.training, progress):
         yield LearnedTrainingResult(data=data, training=training)
 
 
-def draw(
-    config: LearnedTrainingConfig, result: LearnedTrainingResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult, dark: bool) -> Figures:
     """The bound over the steps, and trajectories of the averaged weights."""
     found, colour = result.training, theme.path_colour(LEARNED, dark=dark)
     line = curves.Curve(label="bound, nats", colour=colour, x=found.steps, y=found.bound)
-    figures = [
-        NamedFigure(
-            name="bound",
-            title="training of a learned path",
-            alt=f"Bound over training steps, {found.bound[-1]:.3g} nats at the end.",
-            figure=curves.curves(
-                [line],
-                x_title="training step",
-                y_title="bound on −log p, nats per data point",
-                dark=dark,
-            ),
-            half=True,
-        )
-    ]
+    yield line_figure(
+        "bound",
+        "training of a learned path",
+        f"Bound over training steps, {found.bound[-1]:.3g} nats at the end.",
+        [line],
+        x_title="training step",
+        y_title="bound on −log p, nats per data point",
+        dark=dark,
+        half=True,
+    )
     if found.trajectories is not None:
         column = Column(
             label=f"after {found.step:,} steps",
@@ -117,26 +105,22 @@ def draw(
             conditional=found.trajectories.conditional,
             flow=found.trajectories.flow,
         )
-        figures.append(
-            NamedFigure(
-                name="trajectories",
-                title="trajectories of the learned path",
-                alt="Above, trajectories from noise to three data points; below, those of the "
-                "flow.",
-                figure=trajectories([column], result.data, dark=dark),
-                half=True,
-            )
+        yield NamedFigure(
+            name="trajectories",
+            title="trajectories of the learned path",
+            alt="Above, trajectories from noise to three data points; below, those of the flow.",
+            figure=trajectories([column], result.data, dark=dark),
+            half=True,
         )
-    return figures
 
 
-def table(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Columns:
+def table(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Tables:
     """One row for each point of the curves."""
     found = result.training
     return {"step": found.steps, "bound": found.bound, "acceleration": found.curvature}
 
 
-def say(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> list[Finding]:
+def say(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Findings:
     """The bound at the end, and how the acceleration fell."""
     found = result.training
     text = f"the bound is {found.bound[-1]:.2f} nats over the last steps"
@@ -145,17 +129,13 @@ def say(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> list[Fi
         first, last = float(found.curvature[0]), float(found.curvature[-1])
         text += f"; the mean square acceleration was {first:.0f} at first and is {last:.1f} now"
         numbers |= {"acceleration_first": first, "acceleration": last}
-    return [Finding(lead=f"After {found.step:,} steps", text=f"{text}.", numbers=numbers)]
+    yield Finding(lead=f"After {found.step:,} steps", text=f"{text}.", numbers=numbers)
 
 
 STUDY = Study(
-    name="learned-training",
-    title="Training of a learned path",
-    config=LearnedTrainingConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Training of a learned path",
+    LearnedTrainingConfig,
     page="learned_path",
     seconds=40.0,
     smallest={"steps": 2, "units": 8, "batch": 16},

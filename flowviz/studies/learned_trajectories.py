@@ -8,17 +8,13 @@ from numpy.typing import NDArray
 
 from flowviz.datasets import dataset
 from flowviz.draws import stream
-from flowviz.experiments.learned_path import (
-    Trajectories,
-    TrajectoriesConfig,
-    compute_trajectories,
-)
+from flowviz.experiments.learned_path import Trajectories, TrajectoriesConfig, compute_trajectories
 from flowviz.figures.learned_path import Column, trajectories
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.studies._common import seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
 DATA_POINTS = 600
 """Number of data points behind the trajectories."""
@@ -28,7 +24,7 @@ DATA_POINTS = 600
 class LearnedTrajectoriesConfig(FlowsConfig):
     """Flows, and the noise at which their trajectories start."""
 
-    seed: int = seed_setting(help="Of noise and data, the same on every path.")
+    seed: int = declare.seed(help="Of noise and data, the same on every path.")
     n: int = setting(
         TrajectoriesConfig.n,
         "Particles",
@@ -53,23 +49,18 @@ def data_points(data: str) -> NDArray[np.float32]:
 
 
 def compute(
-    config: LearnedTrajectoriesConfig,
-    *,
-    field: LiveFields | None = None,
-    progress: Progress | None = None,
+    config: LearnedTrajectoriesConfig, live: Live, progress: Progress
 ) -> Iterator[LearnedTrajectoriesResult]:
     """Solves one flow after the other; yields after each.
 
     Raises:
         ValueError: a field is unknown or leads to another data set.
     """
-    progress, flows, live = progress or Progress(), compared(config, field), field or {}
+    flows = compared(config, live)
     data, found = data_points(config.data), []
     for flow in flows:
         progress.report(len(found) / len(flows), flow.label)
-        wanted = TrajectoriesConfig(
-            data=config.data, field=flow.name, n=config.n, seed=config.seed
-        )
+        wanted = config.part(TrajectoriesConfig, field=flow.name)
         found.append(progress.cached(compute_trajectories, wanted, field=live.get(flow.name)))
         yield LearnedTrajectoriesResult(
             data=data, flows=tuple(flows[: len(found)]), trajectories=tuple(found)
@@ -77,8 +68,8 @@ def compute(
 
 
 def draw(
-    config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult, *, dark: bool = False
-) -> list[NamedFigure]:
+    config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult, dark: bool
+) -> Figures:
     """Conditional trajectories above those of the flow, one column for each path."""
     columns = [
         Column(
@@ -89,19 +80,17 @@ def draw(
         )
         for flow, each in zip(result.flows, result.trajectories, strict=True)
     ]
-    return [
-        NamedFigure(
-            name="trajectories",
-            title="conditional trajectories and trajectories of the flow",
-            alt="Above, trajectories from noise to three data points on each path; below, those "
-            f"of the flow from the same noise: {', '.join(each.label for each in result.flows)}.",
-            figure=trajectories(columns, result.data, dark=dark),
-            squares=2 if len(columns) > 3 else 1,  # two rows of panels
-        )
-    ]
+    yield NamedFigure(
+        name="trajectories",
+        title="conditional trajectories and trajectories of the flow",
+        alt="Above, trajectories from noise to three data points on each path; below, those "
+        f"of the flow from the same noise: {', '.join(each.label for each in result.flows)}.",
+        figure=trajectories(columns, result.data, dark=dark),
+        squares=2 if len(columns) > 3 else 1,  # two rows of panels
+    )
 
 
-def table(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Columns:
+def table(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Tables:
     """One row for each flow, kind, trajectory and time."""
     tables = []
     for flow, each in zip(result.flows, result.trajectories, strict=True):
@@ -117,26 +106,22 @@ def table(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) 
                     "x2": states[..., 1].ravel(),
                 }
             )
-    return stacked(tables)
+    return tables
 
 
-def say(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> list[Finding]:
+def say(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Findings:
     """What to look for in the two rows."""
     text = (
         "Conditional OT is straight given the data point (top row), but its flow bends (bottom "
         "row). A learned path bends given the data point, so that its flow can be straighter."
     )
-    return [Finding(lead="What to notice", text=text)]
+    yield Finding(lead="What to notice", text=text)
 
 
 STUDY = Study(
-    name="learned-trajectories",
-    title="Trajectories of learned and fixed paths",
-    config=LearnedTrajectoriesConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Trajectories of learned and fixed paths",
+    LearnedTrajectoriesConfig,
     page="learned_path",
     seconds=3.0,
     smallest={"n": 5},

@@ -11,9 +11,9 @@ from flowviz.figures import straightness, theme
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables, Verdict
 from flowviz.studies._numbers import joined
 from flowviz.studies._racers import DASH, RacersConfig, labels, runs
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Verdict
 from flowviz.training import BOUNDS
 
 
@@ -72,11 +72,8 @@ class RatesResult:
         return tuple(int(row.argmax()) if row.any() else len(row) for row in self.diverged)
 
 
-def compute(
-    config: RatesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[RatesResult]:
+def compute(config: RatesConfig, live: Live, progress: Progress) -> Iterator[RatesResult]:
     """Trains every entrant at one learning rate after the other; yields after each run."""
-    progress = progress or Progress()
     names = tuple(config.entrants)
     shape = len(names), len(config.lrs)
     quality, error = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -98,31 +95,29 @@ def compute(
         )
 
 
-def draw(config: RatesConfig, result: RatesResult, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: RatesConfig, result: RatesResult, dark: bool) -> Figures:
     """Quality over the learning rate, with a cross where training diverged."""
     racers = config.entrants
-    return [
-        NamedFigure(
-            name="rates",
-            title="quality over learning rates",
-            alt="Distance of samples to data over learning rates; crosses mark divergence. "
-            + say(config, result)[0].text.capitalize(),
-            figure=straightness.rates(
-                [racers[name].label for name in result.entrants],
-                [theme.path_colour(racers[name].path, dark=dark) for name in result.entrants],
-                [DASH[name] for name in result.entrants],
-                result.lrs,
-                result.quality,
-                result.diverged,
-                y_title=f"{METRICS[METRIC].label} to data",
-                floor=result.floor,
-                dark=dark,
-            ),
-        )
-    ]
+    yield NamedFigure(
+        name="rates",
+        title="quality over learning rates",
+        alt="Distance of samples to data over learning rates; crosses mark divergence. "
+        + next(say(config, result)).text.capitalize(),
+        figure=straightness.rates(
+            [racers[name].label for name in result.entrants],
+            [theme.path_colour(racers[name].path, dark=dark) for name in result.entrants],
+            [DASH[name] for name in result.entrants],
+            result.lrs,
+            result.quality,
+            result.diverged,
+            y_title=f"{METRICS[METRIC].label} to data",
+            floor=result.floor,
+            dark=dark,
+        ),
+    )
 
 
-def table(config: RatesConfig, result: RatesResult) -> Columns:
+def table(config: RatesConfig, result: RatesResult) -> Tables:
     """One row for each entrant and learning rate."""
     return {
         "entrant": np.repeat(result.entrants, len(result.lrs)),
@@ -133,27 +128,23 @@ def table(config: RatesConfig, result: RatesResult) -> Columns:
     }
 
 
-def say(config: RatesConfig, result: RatesResult) -> list[Finding]:
+def say(config: RatesConfig, result: RatesResult) -> Findings:
     """Up to which learning rate each entrant trains, and whether conditional OT is more stable."""
     if not result.done.all():
         done = int(result.done.sum())
-        return [
-            Finding(
-                lead="So far",
-                text=f"{done} of {result.done.size} trainings are done.",
-                numbers={"runs": done},
-            )
-        ]
+        yield Finding(
+            lead="So far",
+            text=f"{done} of {result.done.size} trainings are done.",
+            numbers={"runs": done},
+        )
+        return
     usable = dict(zip(result.entrants, result.usable, strict=True))
     text, verdict = _compared(config, result, usable)
-    return [
-        Finding(lead="More stable", text=text, numbers=usable, verdict=verdict),
-        Finding(
-            text="Diverged means that the loss became infinite or undefined, or that the trained "
-            "network is further from the exact field than one that always predicts 0.",
-            detail=True,
-        ),
-    ]
+    yield Finding(lead="More stable", text=text, numbers=usable, verdict=verdict)
+    yield Finding.note(
+        "Diverged means that the loss became infinite or undefined, or that the trained "
+        "network is further from the exact field than one that always predicts 0."
+    )
 
 
 def _compared(
@@ -186,13 +177,9 @@ def _up_to(count: int, lrs: NDArray) -> str:
 
 
 STUDY = Study(
-    name="learning-rates",
-    title="Which learning rates still work?",
-    config=RatesConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Which learning rates still work?",
+    RatesConfig,
     page="straighter",
     seconds=45.0,
     smallest={"data": "8gaussians", "units": 16, "steps": 20, "lrs": (1e-3, 1.0)},

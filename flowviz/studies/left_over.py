@@ -5,14 +5,14 @@ samples with the best possible samples.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flowviz import checkpoints
 from flowviz.bounds import MAX_NFE
-from flowviz.experiments.sources import exact_name
+from flowviz.experiments.fields import exact_name, network_names, readable_cards
 from flowviz.experiments.unlimited import (
     MEASURE,
     Residual,
@@ -20,25 +20,25 @@ from flowviz.experiments.unlimited import (
     compute_converged,
     compute_residual,
     exact_of,
-    network_names,
 )
 from flowviz.figures import straightness, theme
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, seed_setting
-from flowviz.studies._numbers import compare, joined, mean
-from flowviz.studies.study import (
-    Columns,
+from flowviz.studies import (
+    Figures,
     Finding,
-    LiveFields,
+    Findings,
+    Live,
     NamedFigure,
     Study,
     Summary,
+    Tables,
     Verdict,
-    stacked,
 )
+from flowviz.studies import _settings as declare
+from flowviz.studies._numbers import compare, joined, mean
 
 FLOW = "flow matching"
 """The label of the objective for the comparison of OT and VP."""
@@ -48,23 +48,24 @@ FLOW = "flow matching"
 class LeftOverConfig(Config):
     """Learned fields of one data set with many function evaluations."""
 
-    data: str = data_setting(help="Data set on which the claims are tested.")
-    networks: tuple[str, ...] = setting(
-        (),
-        "Networks",
-        advanced=True,
-        help="Checkpoints; without any, those of the data set on OT, VP and learned paths.",
+    data: str = declare.data(help="Data set on which the claims are tested.")
+    networks: tuple[str, ...] = declare.names(
+        "Networks", "Checkpoints; without any, those of the data set on OT, VP and learned paths."
     )
-    seed: int = seed_setting()
+    seed: int = declare.seed()
     nfe: int = setting(
         1_000, "NFE", bounds=(2, MAX_NFE), advanced=True, help="Evaluations of midpoint."
     )
     n: int = setting(1_000, "Samples", bounds=(2, 50_000), advanced=True, help="Per seed.")
     seeds: int = setting(3, "Seeds", bounds=(1, 10), advanced=True, help="Number of seeds.")
 
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        return replace(self, networks=self.networks or network_names(readable_cards(), self.data))
+
     def piece(self, name: str, seed: int) -> ResidualConfig:
         """One field with one seed."""
-        return ResidualConfig(name=name, nfe=self.nfe, n=self.n, seed=self.seed + seed)
+        return self.part(ResidualConfig, name=name, seed=self.seed + seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,24 +108,18 @@ class LeftOverResult:
     floor: float
 
 
-def compute(
-    config: LeftOverConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[LeftOverResult]:
+def compute(config: LeftOverConfig, live: Live, progress: Progress) -> Iterator[LeftOverResult]:
     """Measures one field after the other; yields after each.
 
     Raises:
         ValueError: there is no trained network for the data set.
     """
-    progress = progress or Progress()
-    learned = config.networks or network_names(
-        checkpoints.listing(lambda error: None), config.data
-    )
-    if not learned:
+    if not config.networks:
         raise ValueError(
             f"There must be a trained network for {config.data}; got none. Train one on the page "
             "Train or by `flowviz train`."
         )
-    names = [exact_name(config.data, "ot"), *learned]
+    names = [exact_name(config.data, "ot"), *config.networks]
     found: list[LeftOver] = []
     for name in names:
         rows: list[Residual] = []
@@ -152,9 +147,7 @@ def compute(
             yield LeftOverResult(exact=found[0], fields=tuple(found[1:]), floor=floor)
 
 
-def draw(
-    config: LeftOverConfig, result: LeftOverResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: LeftOverConfig, result: LeftOverResult, dark: bool) -> Figures:
     """The residual error of the learned fields, or the quality if all are of learned paths."""
     known = [each for each in result.fields if each.path != LEARNED]
     name = "distance" if known else "quality"
@@ -172,29 +165,25 @@ def draw(
         for each in shown
     ]
     values = "; ".join(f"{each.label} {mean(getattr(each, name))}" for each in shown)
-    return [
-        NamedFigure(
-            name=name,
-            title=title,
-            alt=f"{title}: {values}.",
-            figure=straightness.dots(rows, x_title=f"{title}, one dot per seed", dark=dark),
-        )
-    ]
-
-
-def table(config: LeftOverConfig, result: LeftOverResult) -> Columns:
-    """One row for each field and seed."""
-    return stacked(
-        [
-            {
-                "field": each.name,
-                "seed": config.seed + np.arange(config.seeds),
-                "distance": each.distance,
-                MEASURE.replace("-", "_"): each.quality,
-            }
-            for each in (result.exact, *result.fields)
-        ]
+    yield NamedFigure(
+        name=name,
+        title=title,
+        alt=f"{title}: {values}.",
+        figure=straightness.dots(rows, x_title=f"{title}, one dot per seed", dark=dark),
     )
+
+
+def table(config: LeftOverConfig, result: LeftOverResult) -> Tables:
+    """One row for each field and seed."""
+    return [
+        {
+            "field": each.name,
+            "seed": config.seed + np.arange(config.seeds),
+            "distance": each.distance,
+            MEASURE.replace("-", "_"): each.quality,
+        }
+        for each in (result.exact, *result.fields)
+    ]
 
 
 def summarise(config: LeftOverConfig, result: LeftOverResult) -> Summary:
@@ -212,13 +201,12 @@ def summarise(config: LeftOverConfig, result: LeftOverResult) -> Summary:
     return Summary(title=f"With {config.nfe:,} function evaluations", heads=heads, rows=rows)
 
 
-def say(config: LeftOverConfig, result: LeftOverResult) -> list[Finding]:
+def say(config: LeftOverConfig, result: LeftOverResult) -> Findings:
     """Whose samples are worse than the best possible, and whether OT is closer than VP."""
     best = result.exact.quality
     judged = [each for each in result.fields if np.isfinite(each.quality - best).any()]
     failed = [each.label for each in result.fields if each not in judged]
     worse = [each.label for each in judged if compare(each.quality, best) > 0]
-    found = []
     if judged:
         verb = "gives" if len(worse) == 1 else "give"
         text = (
@@ -228,34 +216,24 @@ def say(config: LeftOverConfig, result: LeftOverResult) -> list[Finding]:
             else "no network gives measurably worse samples than the exact flow from the same "
             "noise."
         )
-        found.append(
-            Finding(
-                lead="What is left",
-                text=text,
-                numbers={"worse": len(worse), "measured": len(judged)},
-            )
+        yield Finding(
+            lead="What is left", text=text, numbers={"worse": len(worse), "measured": len(judged)}
         )
     if failed:
-        found.append(
-            Finding(
-                lead="Not measured",
-                text=f"the solver failed for {joined(failed)}.",
-                numbers={"failed": len(failed)},
-            )
+        yield Finding(
+            lead="Not measured",
+            text=f"the solver failed for {joined(failed)}.",
+            numbers={"failed": len(failed)},
         )
-    found += _nearer(result)
+    yield from _nearer(result)
     if any(each.path == LEARNED for each in result.fields):
-        found.append(
-            Finding(
-                text="A learned path is not of the form α x₁ + σ x₀: its exact flow is not known, "
-                "so only its samples are judged.",
-                detail=True,
-            )
+        yield Finding.note(
+            "A learned path is not of the form α x₁ + σ x₀: its exact flow is not known, "
+            "so only its samples are judged."
         )
-    return found
 
 
-def _nearer(result: LeftOverResult) -> list[Finding]:
+def _nearer(result: LeftOverResult) -> Findings:
     """Whether training leaves a smaller error on conditional OT than on VP diffusion."""
     by = {
         each.path: each.distance
@@ -263,33 +241,26 @@ def _nearer(result: LeftOverResult) -> list[Finding]:
         if each.method == FLOW and np.isfinite(each.distance).any()
     }
     if not {"ot", "vp"} <= by.keys():
-        return []
+        return
     texts: dict[int, tuple[str, Verdict]] = {
         -1: ("conditional OT is closer to the exact flow", "supported"),
         0: ("the difference is within the error", "undecided"),
         1: ("VP diffusion is closer to the exact flow", "not supported"),
     }
     text, verdict = texts[compare(by["ot"], by["vp"])]
-    return [
-        Finding(
-            lead="Learned better",
-            text=f"the ends of the learned flow differ from the exact ones by {mean(by['ot'])} on "
-            f"conditional OT and by {mean(by['vp'])} on VP diffusion; {text}.",
-            numbers={path: float(np.nanmean(by[path])) for path in ("ot", "vp")},
-            verdict=verdict,
-        )
-    ]
+    yield Finding(
+        lead="Learned better",
+        text=f"the ends of the learned flow differ from the exact ones by {mean(by['ot'])} on "
+        f"conditional OT and by {mean(by['vp'])} on VP diffusion; {text}.",
+        numbers={path: float(np.nanmean(by[path])) for path in ("ot", "vp")},
+        verdict=verdict,
+    )
 
 
 STUDY = Study(
-    name="left-over",
-    title="What is left when sampling costs nothing",
-    config=LeftOverConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "What is left when sampling costs nothing",
+    LeftOverConfig,
     page="straighter",
     seconds=40.0,
     smallest={"data": "moons", "nfe": 8, "n": 50, "seeds": 1},

@@ -2,50 +2,45 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from flowviz import checkpoints
 from flowviz.datasets import dataset
 from flowviz.experiments.evaluate import Likelihood
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT, PREFIX, FieldRef, exact_name, pinned, readable_cards
 from flowviz.experiments.likelihood import LikelihoodConfig as Piece
 from flowviz.experiments.likelihood import bits_per_dim, compute_likelihood
-from flowviz.experiments.sources import PREFIX, exact_name, pinned, source
 from flowviz.figures import theme
 from flowviz.figures.likelihood import ranking
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler, spec_of
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import _settings as declare
 from flowviz.studies._numbers import joined
-from flowviz.studies.study import (
-    Columns,
-    Finding,
-    LiveFields,
-    NamedFigure,
-    Study,
-    Summary,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodsConfig(Config):
     """The likelihood of new data under several fields."""
 
-    data: str = data_setting()
-    fields: tuple[str, ...] = setting(
-        (),
+    data: str = declare.data()
+    fields: tuple[str, ...] = declare.names(
         "Fields",
-        advanced=True,
-        help="Checkpoints, or exact:DATA/PATH; by default all checkpoints of the data set, or "
+        "Checkpoints, or exact:DATA/PATH; by default all checkpoints of the data set, or "
         "the exact field of conditional OT.",
     )
     points: int = setting(
         2_000, "Points", bounds=(2, 100_000), advanced=True, help="New data points."
     )
-    seed: int = seed_setting("Seed of the data")
+    seed: int = declare.seed("Seed of the data")
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        found = [pinned(card) for card in readable_cards() if card.data == self.data]
+        return replace(self, fields=self.fields or tuple(found) or (exact_name(self.data, "ot"),))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,15 +68,14 @@ class LikelihoodsResult:
 
 
 def compute(
-    config: LikelihoodsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: LikelihoodsConfig, live: Live, progress: Progress
 ) -> Iterator[LikelihoodsResult]:
     """Measures one field after the other; yields after each.
 
     Raises:
         ValueError: the data set is a finite set of points, which has no density.
     """
-    progress, live = progress or Progress(), field or {}
-    names = config.fields or _all_names(config.data)
+    names = config.fields
     entropy = dataset(config.data).distribution.entropy
     labels, paths, found = [], [], []
     for name in names:
@@ -99,52 +93,41 @@ def compute(
         )
 
 
-def _all_names(data: str) -> tuple[str, ...]:
-    cards = checkpoints.listing(lambda error: None)
-    found = tuple(pinned(card) for card in cards if card.data == data)
-    return found or (exact_name(data, "ot"),)
-
-
-def _described(config: LikelihoodsConfig, name: str, live: LiveFields) -> tuple[str, str, Piece]:
+def _described(config: LikelihoodsConfig, name: str, live: Live) -> tuple[str, str, Piece]:
     """Label, path and piece config of a field."""
     shared = {"data": config.data, "n": config.points, "seed": config.seed}
     if name in live:
         path = live[name].path.scheduler
         spec = spec_of(path)
         return f"trained here on {path.label}", spec, Piece(path=spec, field=name, **shared)
-    found = source(name)
+    found = FieldRef.of(name)
     path = found.path_spec
     if name.startswith(PREFIX):
         label = f"exact field on {scheduler(path).label}"
         return label, path, Piece(path=path, field=EXACT, **shared)
-    card = checkpoints.read_card(name.rpartition("@")[0] or name)
-    label = f"{card.method} on {scheduler(path).label}"
+    label = f"{found.method} on {scheduler(path).label}"
     return label, path, Piece(path=path, field=name, **shared)
 
 
-def draw(
-    config: LikelihoodsConfig, result: LikelihoodsResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: LikelihoodsConfig, result: LikelihoodsResult, dark: bool) -> Figures:
     """The NLL of each field above the entropy of the data."""
-    return [
-        NamedFigure(
-            name="likelihoods",
-            title="negative log-likelihood",
-            alt="Negative log-likelihood of new data under each field, with standard errors; the "
-            "line is the entropy of the data.",
-            figure=ranking(
-                result.labels,
-                np.array([each.nll for each in result.found]),
-                np.array([each.error or math.nan for each in result.found]),
-                colours=[theme.path_colour(path, dark=dark) for path in result.paths],
-                floor=result.entropy,
-                dark=dark,
-            ),
-        )
-    ]
+    yield NamedFigure(
+        name="likelihoods",
+        title="negative log-likelihood",
+        alt="Negative log-likelihood of new data under each field, with standard errors; the "
+        "line is the entropy of the data.",
+        figure=ranking(
+            result.labels,
+            np.array([each.nll for each in result.found]),
+            np.array([each.error or math.nan for each in result.found]),
+            colours=[theme.path_colour(path, dark=dark) for path in result.paths],
+            floor=result.entropy,
+            dark=dark,
+        ),
+    )
 
 
-def table(config: LikelihoodsConfig, result: LikelihoodsResult) -> Columns:
+def table(config: LikelihoodsConfig, result: LikelihoodsResult) -> Tables:
     """One row for each field."""
     return {
         "field": np.array(result.names),
@@ -177,7 +160,7 @@ def summarise(config: LikelihoodsConfig, result: LikelihoodsResult) -> Summary:
     return Summary(title=f"Likelihood of {config.points:,} new points", heads=heads, rows=rows)
 
 
-def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> list[Finding]:
+def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> Findings:
     """The field with the highest likelihood, within the errors."""
     best = result.best
     # The error of the best one's KL serves for the differences: all fields see the same data.
@@ -192,34 +175,23 @@ def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> list[Finding]:
     if best.kl is not None:
         numbers |= {"kl": best.kl, "standard_error": best.error}
         text += f", {best.kl:.4f} ± {best.error:.4f} above the best possible value"
-    found = [Finding(lead=lead, text=f"{text}.", numbers=numbers)]
+    yield Finding(lead=lead, text=f"{text}.", numbers=numbers)
     if result.entropy is not None and best.nll < result.entropy:
-        found.append(
-            Finding(
-                text="An NLL below the entropy comes from the random choice of the points, not "
-                "from the model.",
-                numbers={"entropy": result.entropy},
-            )
+        yield Finding(
+            text="An NLL below the entropy comes from the random choice of the points, not "
+            "from the model.",
+            numbers={"entropy": result.entropy},
         )
-    found.append(
-        Finding(
-            text="With dopri5 at tolerance 1e-5. ± is the standard error of the KL divergence, in "
-            "which the spread of the data cancels.",
-            detail=True,
-        )
+    yield Finding.note(
+        "With dopri5 at tolerance 1e-5. ± is the standard error of the KL divergence, in "
+        "which the spread of the data cancels."
     )
-    return found
 
 
 STUDY = Study(
-    name="likelihood",
-    title="Likelihood of new data under each field",
-    config=LikelihoodsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "Likelihood of new data under each field",
+    LikelihoodsConfig,
     page="likelihood",
     seconds=4.0,
     smallest={"points": 50, "fields": ("exact:checkerboard/ot",)},

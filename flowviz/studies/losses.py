@@ -15,9 +15,9 @@ from flowviz.figures import theme, theorem2
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import setting
-from flowviz.studies._common import seed_setting
-from flowviz.studies._theorem2 import NetworkConfig, missing_networks, network_names
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._theorem2 import NetworkConfig, missing_networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class LossesConfig(NetworkConfig):
     pairs: int = setting(
         131_072, "Pairs", bounds=(16, 10_000_000), advanced=True, help="Pairs for each path."
     )
-    seed: int = seed_setting("First seed")
+    seed: int = declare.seed("First seed")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,24 +38,19 @@ class LossesResult:
     targets: tuple[TargetResult, ...]
 
 
-def compute(
-    config: LossesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[LossesResult]:
+def compute(config: LossesConfig, live: Live, progress: Progress) -> Iterator[LossesResult]:
     """Measures one path after the other; yields after each."""
-    progress = progress or Progress()
     gaps: list[GapResult] = []
     targets: list[TargetResult] = []
-    for path, name in zip(config.paths, network_names(config), strict=True):
+    for path, name in zip(config.paths, config.networks, strict=True):
         targets.append(progress.cached(compute_target, TargetConfig(data=config.data, path=path)))
-        wanted = GapConfig(
-            data=config.data, path=path, field=name, pairs=config.pairs, seed=config.seed
-        )
-        gaps.append(progress.cached(compute_gaps, wanted, field=(field or {}).get(name)))
+        wanted = config.part(GapConfig, path=path, field=name)
+        gaps.append(progress.cached(compute_gaps, wanted, field=live.get(name)))
         progress.report(len(gaps) / len(config.paths), scheduler(path).label)
         yield LossesResult(gaps=tuple(gaps), targets=tuple(targets))
 
 
-def draw(config: LossesConfig, result: LossesResult, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: LossesConfig, result: LossesResult, dark: bool) -> Figures:
     """The conditional loss over the marginal loss of each network."""
     rows = [
         theorem2.Losses(
@@ -69,71 +64,56 @@ def draw(config: LossesConfig, result: LossesResult, *, dark: bool = False) -> l
         )
         for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False)
     ]
+    yield NamedFigure(
+        name="losses",
+        title="conditional over marginal loss",
+        alt="Conditional loss over marginal loss of several networks; those of each path lie "
+        "on a line of slope 1.",
+        figure=theorem2.losses(rows, dark=dark),
+    )
+
+
+def table(config: LossesConfig, result: LossesResult) -> Tables:
+    """One row for each path and network."""
     return [
-        NamedFigure(
-            name="losses",
-            title="conditional over marginal loss",
-            alt="Conditional loss over marginal loss of several networks; those of each path lie "
-            "on a line of slope 1.",
-            figure=theorem2.losses(rows, dark=dark),
-        )
+        {
+            "path": path,
+            "network": np.array([each.label for each in gaps.gaps]),
+            "loss_fm": np.array([each.marginal for each in gaps.gaps]),
+            "loss_cfm": np.array([each.conditional for each in gaps.gaps]),
+            "gap": np.array([each.gap for each in gaps.gaps]),
+            "gap_error": np.array([each.error for each in gaps.gaps]),
+            "floor": target.floor,
+        }
+        for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False)
     ]
 
 
-def table(config: LossesConfig, result: LossesResult) -> Columns:
-    """One row for each path and network."""
-    return stacked(
-        [
-            {
-                "path": path,
-                "network": np.array([each.label for each in gaps.gaps]),
-                "loss_fm": np.array([each.marginal for each in gaps.gaps]),
-                "loss_cfm": np.array([each.conditional for each in gaps.gaps]),
-                "gap": np.array([each.gap for each in gaps.gaps]),
-                "gap_error": np.array([each.error for each in gaps.gaps]),
-                "floor": target.floor,
-            }
-            for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False)
-        ]
-    )
-
-
-def say(config: LossesConfig, result: LossesResult) -> list[Finding]:
+def say(config: LossesConfig, result: LossesResult) -> Findings:
     """Whether all networks of a path show the same gap."""
-    found = []
     for path, gaps, target in zip(config.paths, result.gaps, result.targets, strict=False):
         label, error = scheduler(path).label, max(each.error for each in gaps.gaps)
         spread = max(abs(each.gap - target.floor) / each.error for each in gaps.gaps)
-        found.append(
-            Finding(
-                lead=label,
-                text=f"the {len(gaps.gaps)} fields have one gap between the two losses: "
-                f"{gaps.mean:.3f} ± {error:.3f} per dimension, measured; {target.floor:.3f} from "
-                "the variance of the exact posterior.",
-                numbers={"gap": gaps.mean, "floor": target.floor, "standard_errors": spread},
-                verdict="supported" if spread < 4 else "not supported",
-            )
+        yield Finding(
+            lead=label,
+            text=f"the {len(gaps.gaps)} fields have one gap between the two losses: "
+            f"{gaps.mean:.3f} ± {error:.3f} per dimension, measured; {target.floor:.3f} from "
+            "the variance of the exact posterior.",
+            numbers={"gap": gaps.mean, "floor": target.floor, "standard_errors": spread},
+            verdict="supported" if spread < 4 else "not supported",
         )
-    found += missing_networks(config)
-    found.append(
-        Finding(
-            text="The gap is the smallest value that the conditional loss can reach. Losses of "
-            "different paths are therefore not comparable, and a loss that no longer falls may be "
-            "at its minimum. All fields see the same pairs, so their errors are correlated.",
-            detail=True,
-        )
+    yield from missing_networks(config)
+    yield Finding.note(
+        "The gap is the smallest value that the conditional loss can reach. Losses of "
+        "different paths are therefore not comparable, and a loss that no longer falls may be "
+        "at its minimum. All fields see the same pairs, so their errors are correlated."
     )
-    return found
 
 
 STUDY = Study(
-    name="losses",
-    title="Conditional and marginal loss",
-    config=LossesConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Conditional and marginal loss",
+    LossesConfig,
     page="cfm",
     seconds=3.0,
     smallest={"paths": ("ot",), "pairs": 256},

@@ -2,48 +2,42 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.experiments.evaluate import LOST
+from flowviz.experiments.fields import PREFIX, preferred
 from flowviz.experiments.solver_curves import ERROR_LEVEL, SolverCurve, curve_configs, ot_and_vp
-from flowviz.experiments.sources import PREFIX, preferred
 from flowviz.figures import cost, theme
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
-from flowviz.studies._common import data_setting, seed_setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import _settings as declare
 from flowviz.studies._cost import (
     CLAIMED,
     budgets,
     comparable,
-    count_setting,
     curve_table,
     curves_so_far,
-    fields_setting,
-    grid_setting,
-    measure_setting,
-    nfes_setting,
     percent,
     reached,
-    seeds_setting,
     share,
     targets,
-    tols_setting,
 )
 from flowviz.studies._numbers import joined
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, Summary
 
 
 @dataclass(frozen=True, kw_only=True)
 class NfeQualityConfig(Config):
     """Fields and solvers, and how their samples are judged."""
 
-    data: str = data_setting()
-    fields: tuple[str, ...] = fields_setting(
+    data: str = declare.data()
+    fields: tuple[str, ...] = declare.fields(
         help="Networks trained on this data set, and exact fields in closed form."
     )
     methods: tuple[str, ...] = setting(
@@ -54,13 +48,17 @@ class NfeQualityConfig(Config):
         help="Fixed-step solvers spend exactly the given NFE. Adaptive ones are given tolerances, "
         "0.1 to 0.00001, and their NFE is counted.",
     )
-    grid: str = grid_setting()
-    measure: str = measure_setting()
-    n: int = count_setting()
-    seeds: int = seeds_setting()
-    seed: int = seed_setting("First seed")
-    nfes: tuple[int, ...] = nfes_setting()
-    tols: tuple[float, ...] = tols_setting()
+    grid: str = declare.grid()
+    measure: str = declare.measure()
+    n: int = declare.count()
+    seeds: int = declare.seeds()
+    seed: int = declare.seed("First seed")
+    nfes: tuple[int, ...] = declare.nfes()
+    tols: tuple[float, ...] = declare.tols()
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        return replace(self, fields=self.fields or preferred(self.data)[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,17 +76,16 @@ class NfeQualityResult:
 
 
 def compute(
-    config: NfeQualityConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: NfeQualityConfig, live: Live, progress: Progress
 ) -> Iterator[NfeQualityResult]:
     """Computes the curves in parallel; yields after each.
 
     Raises:
         ValueError: a field leads to another data set, or the metric does not apply to this one.
     """
-    progress = progress or Progress()
     curves: tuple[SolverCurve, ...] = ()
     wanted = curve_configs(
-        config.fields or preferred(config.data)[0],
+        config.fields,
         config.methods,
         measure=config.measure,
         grid=config.grid,
@@ -122,9 +119,7 @@ def _check(config: NfeQualityConfig, curve: SolverCurve) -> None:
         )
 
 
-def draw(
-    config: NfeQualityConfig, result: NfeQualityResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: NfeQualityConfig, result: NfeQualityResult, dark: bool) -> Figures:
     """Error (left) and quality (right) against NFE."""
     metric, first = METRICS[config.measure], result.curves[0]
     fresh = first.fresh[config.measure]
@@ -138,15 +133,13 @@ def draw(
         level=ERROR_LEVEL,
         dark=dark,
     )
-    return [
-        NamedFigure(
-            name="nfe",
-            title="error and quality against NFE",
-            alt="Squared error per dimension (left) and sample quality (right) against the "
-            f"counted function evaluations, for {len(result.curves)} pairs of field and solver.",
-            figure=figure,
-        )
-    ]
+    yield NamedFigure(
+        name="nfe",
+        title="error and quality against NFE",
+        alt="Squared error per dimension (left) and sample quality (right) against the "
+        f"counted function evaluations, for {len(result.curves)} pairs of field and solver.",
+        figure=figure,
+    )
 
 
 def _lines(
@@ -192,19 +185,17 @@ def _note(curve: SolverCurve, p: int) -> str:
     )
 
 
-def table(config: NfeQualityConfig, result: NfeQualityResult) -> Columns:
+def table(config: NfeQualityConfig, result: NfeQualityResult) -> Tables:
     """One row per field, solver, budget and seed."""
     return curve_table([*result.curves, *result.uniform])
 
 
-def say(config: NfeQualityConfig, result: NfeQualityResult) -> list[Finding]:
+def say(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     """The cost of OT and VP at equal error, what diverged, and how it was measured."""
     found = (_at_equal_error(result), _error_is_not_quality(result), _grid_effect(config, result))
-    return [
-        *(each for each in found if each is not None),
-        *_diverged(result),
-        *_method(config, result),
-    ]
+    yield from (each for each in found if each is not None)
+    yield from _diverged(result)
+    yield from _method(config, result)
 
 
 def _at_equal_error(result: NfeQualityResult) -> Finding | None:
@@ -280,7 +271,7 @@ def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Finding 
     )
 
 
-def _diverged(result: NfeQualityResult) -> list[Finding]:
+def _diverged(result: NfeQualityResult) -> Findings:
     """Which solvers diverged, and what to do."""
     failed: dict[str, set[float]] = {}
     lost: dict[str, set[float]] = {}
@@ -299,49 +290,43 @@ def _diverged(result: NfeQualityResult) -> list[Finding]:
         if found
     ]
     if not parts:
-        return []
+        return
     ends = [
         METHODS[name].label
         for name in dict.fromkeys([*failed, *lost])
         if METHODS[name].evaluates_end and not METHODS[name].adaptive
     ]
-    found = [Finding(lead="Diverged (crosses)", text=f"{', and '.join(parts)}.")]
+    yield Finding(lead="Diverged (crosses)", text=f"{', and '.join(parts)}.")
     if ends:
-        found.append(
-            Finding(
-                lead="Remedy",
-                text=f"{joined(ends)} {'evaluates' if len(ends) == 1 else 'evaluate'} the "
-                "velocity at the end time, where the field of sharp data is stiff; the solver "
-                f"“{METHODS['edm'].label}” avoids this by a last step of Euler.",
-            )
+        yield Finding(
+            lead="Remedy",
+            text=f"{joined(ends)} {'evaluates' if len(ends) == 1 else 'evaluate'} the "
+            "velocity at the end time, where the field of sharp data is stiff; the solver "
+            f"“{METHODS['edm'].label}” avoids this by a last step of Euler.",
         )
-    return found
 
 
-def _method(config: NfeQualityConfig, result: NfeQualityResult) -> list[Finding]:
+def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     first = result.curves[0]
     floor = first.floor[config.measure].mean()
     limits = {each.label: float(each.limit[config.measure].mean()) for each in result.curves}
     learned = any(not each.config.source.startswith(PREFIX) for each in result.curves)
     nfe = " or ".join(map(str, sorted({each.reference_nfe for each in result.curves})))
-    return [
-        Finding(
-            text=f"{config.seeds} seeds of {config.n:,} samples; bars show the lowest and the "
-            "highest seed. The error is measured against dopri5 in float64 at tolerance 1e-6 "
-            f"(NFE {nfe}), with the same field and noise. Between budgets the curves are taken as "
-            "straight on these axes; a target is reached where the curve stays below the dashed "
-            "line.",
-            detail=True,
-        ),
-        Finding(
-            text=f"The floor ({floor:.4g}) is the value of the best possible sampler from the "
-            "same noise; the band is the spread between fresh data sets. With unlimited NFE: "
-            + ", ".join(f"{label} {value:.4g}" for label, value in limits.items())
-            + ("; what exceeds the floor is the error of the network." if learned else "."),
-            numbers={"floor": float(floor), **limits},
-            detail=True,
-        ),
-    ]
+    yield Finding.note(
+        f"{config.seeds} seeds of {config.n:,} samples; bars show the lowest and the "
+        "highest seed. The error is measured against dopri5 in float64 at tolerance 1e-6 "
+        f"(NFE {nfe}), with the same field and noise. Between budgets the curves are taken as "
+        "straight on these axes; a target is reached where the curve stays below the dashed "
+        "line."
+    )
+    yield Finding(
+        text=f"The floor ({floor:.4g}) is the value of the best possible sampler from the "
+        "same noise; the band is the spread between fresh data sets. With unlimited NFE: "
+        + ", ".join(f"{label} {value:.4g}" for label, value in limits.items())
+        + ("; what exceeds the floor is the error of the network." if learned else "."),
+        numbers={"floor": float(floor), **limits},
+        detail=True,
+    )
 
 
 def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
@@ -363,14 +348,9 @@ def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
 
 
 STUDY = Study(
-    name="nfe-quality",
-    title="Error and quality against NFE",
-    config=NfeQualityConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "Error and quality against NFE",
+    NfeQualityConfig,
     page="nfe_quality",
     seconds=30.0,
     smallest={

@@ -11,8 +11,8 @@ from flowviz.figures import theme
 from flowviz.figures.pairings import Panel, panels
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, seed_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
 
 COUPLINGS = ("independent", "minibatch OT", "optimal transport", "reflow")
 """The four couplings, in the order of the panels."""
@@ -38,7 +38,7 @@ def titles(batch: int) -> tuple[str, ...]:
 class PairingsConfig(Config):
     """Two samples and the size of a minibatch."""
 
-    data: str = data_setting(help="Distribution that the noise is paired with.")
+    data: str = declare.data(help="Distribution that the noise is paired with.")
     n: int = points_setting()
     batch: int = setting(
         8,
@@ -49,7 +49,7 @@ class PairingsConfig(Config):
         help="Number of pairs among which optimal transport chooses. In training it is the batch "
         "of a step.",
     )
-    seed: int = seed_setting(help="Of both samples.")
+    seed: int = declare.seed(help="Of both samples.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,17 +57,13 @@ class PairingsConfig(Config):
             raise ValueError(f"batch must divide n = {self.n}; got {self.batch}.")
 
 
-def compute(
-    config: PairingsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[PairingsResult]:
+def compute(config: PairingsConfig, live: Live, progress: Progress) -> Iterator[PairingsResult]:
     """The four pairings of two samples."""
-    (progress or Progress()).report(0, "pairing the samples")
+    progress.report(0, "pairing the samples")
     yield pair_samples(config.data, config.n, config.batch, config.seed)
 
 
-def draw(
-    config: PairingsConfig, result: PairingsResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: PairingsConfig, result: PairingsResult, dark: bool) -> Figures:
     """Segments from noise to data with their crossings, one panel for each coupling."""
     shown = [
         Panel(
@@ -84,63 +80,52 @@ def draw(
         )
         for title, each in zip(titles(config.batch), result.pairings, strict=True)
     ]
-    return [
-        NamedFigure(
-            name="pairs",
-            title="pairings of the same samples",
-            alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
-            "optimal transport and reflow, with their crossings marked.",
-            figure=panels(shown, ends="data x<sub>1</sub>", dark=dark),
-        )
-    ]
-
-
-def table(config: PairingsConfig, result: PairingsResult) -> Columns:
-    """One row for each coupling and pair."""
-    return stacked(
-        [
-            {
-                "coupling": name,
-                "noise_x1": result.noise[:, 0],
-                "noise_x2": result.noise[:, 1],
-                "data_x1": each.ends[:, 0],
-                "data_x2": each.ends[:, 1],
-            }
-            for name, each in zip(COUPLINGS, result.pairings, strict=True)
-        ]
+    yield NamedFigure(
+        name="pairs",
+        title="pairings of the same samples",
+        alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
+        "optimal transport and reflow, with their crossings marked.",
+        figure=panels(shown, ends="data x<sub>1</sub>", dark=dark),
     )
 
 
-def say(config: PairingsConfig, result: PairingsResult) -> list[Finding]:
-    """How often two particles are at a crossing at nearly the same time."""
-    alone, batch, whole, reflow = (int(p.crossings.at_once.sum()) for p in result.pairings)
+def table(config: PairingsConfig, result: PairingsResult) -> Tables:
+    """One row for each coupling and pair."""
     return [
-        Finding(
-            lead="Crossings at once",
-            text=f"two particles meet at nearly the same time in {alone} places with independent "
-            f"pairs, {batch} with minibatches of {config.batch}, {whole} with optimal transport "
-            f"of the {config.n} points and {reflow} with reflow; one velocity field cannot follow "
-            "both.",
-            numbers={"independent": alone, "minibatch": batch, "optimal": whole, "reflow": reflow},
-        ),
-        Finding(
-            text="All four couplings join their pairs by the conditional OT path, so the word OT "
-            "in its name does not say which points are paired. Segments of an optimal pairing may "
-            f"cross, but never at the same time; at once means less than {AT_ONCE:g} apart in "
-            "time. The data points of reflow are the ends of the exact flow.",
-            detail=True,
-        ),
+        {
+            "coupling": name,
+            "noise_x1": result.noise[:, 0],
+            "noise_x2": result.noise[:, 1],
+            "data_x1": each.ends[:, 0],
+            "data_x2": each.ends[:, 1],
+        }
+        for name, each in zip(COUPLINGS, result.pairings, strict=True)
     ]
 
 
+def say(config: PairingsConfig, result: PairingsResult) -> Findings:
+    """How often two particles are at a crossing at nearly the same time."""
+    alone, batch, whole, reflow = (int(p.crossings.at_once.sum()) for p in result.pairings)
+    yield Finding(
+        lead="Crossings at once",
+        text=f"two particles meet at nearly the same time in {alone} places with independent "
+        f"pairs, {batch} with minibatches of {config.batch}, {whole} with optimal transport "
+        f"of the {config.n} points and {reflow} with reflow; one velocity field cannot follow "
+        "both.",
+        numbers={"independent": alone, "minibatch": batch, "optimal": whole, "reflow": reflow},
+    )
+    yield Finding.note(
+        "All four couplings join their pairs by the conditional OT path, so the word OT "
+        "in its name does not say which points are paired. Segments of an optimal pairing may "
+        f"cross, but never at the same time; at once means less than {AT_ONCE:g} apart in "
+        "time. The data points of reflow are the ends of the exact flow."
+    )
+
+
 STUDY = Study(
-    name="pairings",
-    title="Pairs of noise and data",
-    config=PairingsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Pairs of noise and data",
+    PairingsConfig,
     page="which_ot",
     seconds=1.0,
     smallest={"n": 8, "batch": 4},

@@ -5,26 +5,29 @@ densities p_t for every g (Song et al. 2021, section 4.3).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Self
 
 import numpy as np
 
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT, FieldRef, trained_name
 from flowviz.experiments.particles import (
     FLOW,
     PAIRS,
     TOLERANCE,
     ParticlesResult,
     compute_particles,
+    compute_truth,
 )
 from flowviz.experiments.particles import ParticlesConfig as Piece
-from flowviz.experiments.sources import source, trained_name
 from flowviz.figures import curves, theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
 from flowviz.stochastic import SAMPLERS
-from flowviz.studies._common import data_setting, path_setting, seed_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import line_figure
 
 DEFAULT = Piece()
 LEARNED = "learned"
@@ -36,8 +39,8 @@ BUDGETS = (4, 6, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400)
 class ParticlesConfig(Config):
     """One path, sampled by pairs, by the ODE and by an SDE."""
 
-    data: str = data_setting(DEFAULT.data)
-    path: str = path_setting(DEFAULT.path, help="The conditional path of all three panels.")
+    data: str = declare.data(DEFAULT.data)
+    path: str = declare.path(DEFAULT.path, help="The conditional path of all three panels.")
     sampler: str = setting(
         "euler-maruyama", "Sampler of the SDE", choices=SAMPLERS, help="How the SDE is solved."
     )
@@ -56,17 +59,19 @@ class ParticlesConfig(Config):
         help="Number of function evaluations of the flow (midpoint, two a step) and of the SDE "
         "(one a step).",
     )
-    field: str = setting(
+    field: str = declare.field(
         EXACT,
-        "Velocity field",
-        choices={LEARNED: "Learned", EXACT: "Exact"},
-        help="The score of the SDE is computed from this velocity field, so a network trained for "
+        "The score of the SDE is computed from this velocity field, so a network trained for "
         "the flow drives the SDE, too.",
     )
-    network: str = setting(
-        "", "Network", advanced=True, help="A checkpoint; by default DATA-PATH."
-    )
-    seed: int = seed_setting()
+    network: str = declare.network()
+    seed: int = declare.seed()
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        if self.field == EXACT:
+            return replace(self, network="")
+        return replace(self, network=self.network or trained_name(self.data, self.path) or "")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,42 +104,40 @@ class ParticlesStudyResult:
 
 
 def compute(
-    config: ParticlesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: ParticlesConfig, live: Live, progress: Progress
 ) -> Iterator[ParticlesStudyResult]:
     """Computes the three panels one after the other; yields after each.
 
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    progress, live, path, name = progress or Progress(), field or {}, config.path, EXACT
-    if config.field != EXACT:
-        name = config.network or trained_name(config.data, path) or EXACT
-        if name != EXACT and name not in live:
-            path = source(name).path_spec
+    path, name = config.path, EXACT
+    if config.network:
+        name = config.network
+        path = path if name in live else FieldRef.of(name).path_spec
     kind, noise = "exact" if name == EXACT else "learned", config.noise / 100
     label = SAMPLERS[config.sampler].label.partition(" (")[0]
-    shared = {"data": config.data, "path": path, "nfe": config.nfe, "seed": config.seed}
+    sampled = partial(config.part, Piece, path=path, noise=0.0)
     pieces = (
-        ("Path samples", "fixed pairs", Piece(field=EXACT, sampler=PAIRS, **shared)),
-        ("ODE: the flow", f"{kind}, midpoint", Piece(field=name, sampler=FLOW, **shared)),
+        ("Path samples", "fixed pairs", sampled(field=EXACT, sampler=PAIRS)),
+        ("ODE: the flow", f"{kind}, midpoint", sampled(field=name, sampler=FLOW)),
         (
             f"SDE, η = {noise:g}",
             f"{kind}, {label}",
-            Piece(field=name, sampler=config.sampler, noise=noise, **shared),
+            sampled(field=name, sampler=config.sampler, noise=noise),
         ),
     )
     panels: list[Particles] = []
+    truth = progress.cached(compute_truth, sampled(field=EXACT, sampler=PAIRS, seed=0))
     for title, note, piece in pieces:
-        given = live.get(piece.field)
-        result = progress.cached(compute_particles, piece, field=given)
+        given = {"field": live.get(piece.field), "truth": truth}
+        result = progress.cached(compute_particles, piece, **given)
         panels.append(Particles(title=title, note=note, config=piece, result=result))
         progress.report(len(panels) / len(pieces), title)
         yield ParticlesStudyResult(panels=tuple(panels))
 
 
-def draw(
-    config: ParticlesConfig, result: ParticlesStudyResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: ParticlesConfig, result: ParticlesStudyResult, dark: bool) -> Figures:
     """Energy distance of each panel to the density of the path at five times."""
     colour, first = theme.path_colour(result.path, dark=dark), result.panels[0].result
     lines = [
@@ -157,43 +160,37 @@ def draw(
         )
         for each in result.panels
     ]
-    return [
-        NamedFigure(
-            name="marginals",
-            title="distance of the densities over time",
-            alt="Energy distance of the particles of each panel to random samples of the path's "
-            "density at five times, with the distance between random samples as the floor.",
-            figure=curves.curves(
-                lines,
-                x_title="time t  (0 noise, 1 data)",
-                y_title="energy distance to p<sub>t</sub>",
-                markers=True,
-                dark=dark,
-            ),
-        )
-    ]
-
-
-def table(config: ParticlesConfig, result: ParticlesStudyResult) -> Columns:
-    """One row for each panel and time."""
-    return stacked(
-        [
-            {
-                "sampler": each.config.sampler,
-                "t": each.result.checked,
-                "energy": each.result.energy,
-                "floor_mean": each.result.floor,
-                "floor_highest": each.result.highest,
-            }
-            for each in result.panels
-        ]
+    yield line_figure(
+        "marginals",
+        "distance of the densities over time",
+        "Energy distance of the particles of each panel to random samples of the path's "
+        "density at five times, with the distance between random samples as the floor.",
+        lines,
+        y_title="energy distance to p<sub>t</sub>",
+        markers=True,
+        dark=dark,
     )
 
 
-def say(config: ParticlesConfig, result: ParticlesStudyResult) -> list[Finding]:
+def table(config: ParticlesConfig, result: ParticlesStudyResult) -> Tables:
+    """One row for each panel and time."""
+    return [
+        {
+            "sampler": each.config.sampler,
+            "t": each.result.checked,
+            "energy": each.result.energy,
+            "floor_mean": each.result.floor,
+            "floor_highest": each.result.highest,
+        }
+        for each in result.panels
+    ]
+
+
+def say(config: ParticlesConfig, result: ParticlesStudyResult) -> Findings:
     """Whether ODE and SDE have the densities of the path, and how far they carry a particle."""
     if len(result.panels) < 3:
-        return [Finding(text="the ODE and the SDE are compared when both are computed.")]
+        yield Finding(text="the ODE and the SDE are compared when both are computed.")
+        return
     pairs, flow, noisy = (each.result for each in result.panels)
     agree = flow.agrees and noisy.agrees
     numbers = {
@@ -214,14 +211,12 @@ def say(config: ParticlesConfig, result: ParticlesStudyResult) -> list[Finding]:
             f"{TOLERANCE:g} times as far from the density as any random sample, and smaller steps"
             f"{'' if result.panels[1].config.field == EXACT else ' or a better field'} would help"
         )
-    found = [
-        Finding(
-            lead="Same densities",
-            text=f"{text}.",
-            numbers=numbers,
-            verdict="supported" if agree else "not supported",
-        )
-    ]
+    yield Finding(
+        lead="Same densities",
+        text=f"{text}.",
+        numbers=numbers,
+        verdict="supported" if agree else "not supported",
+    )
     far, apart = float(noisy.displacement.mean()), float(pairs.displacement.mean())
     near = float(flow.displacement.mean())
     text = (
@@ -233,39 +228,27 @@ def say(config: ParticlesConfig, result: ParticlesStudyResult) -> list[Finding]:
         text = "without noise the SDE is the flow, solved in other steps"
     elif far > 0.9 * apart:
         text += ", so with this much noise a particle forgets where it started"
-    found.append(
-        Finding(
-            lead="Different trajectories",
-            text=f"{text}.",
-            numbers={"ode": near, "sde": far, "pairs": apart},
-        )
+    yield Finding(
+        lead="Different trajectories",
+        text=f"{text}.",
+        numbers={"ode": near, "sde": far, "pairs": apart},
     )
     if config.field != EXACT and result.panels[1].config.field == EXACT:
-        found.append(
-            Finding(
-                lead="No network",
-                text="there is no network for this data set and path; the exact field is shown. "
-                "The Train page trains one.",
-            )
+        yield Finding(
+            lead="No network",
+            text="there is no network for this data set and path; the exact field is shown. "
+            "The Train page trains one.",
         )
-    found.append(
-        Finding(
-            text=f"{DEFAULT.n} particles against as many random samples of p_t. A line inside the "
-            "shaded range differs no more than two samples of one density do.",
-            detail=True,
-        )
+    yield Finding.note(
+        f"{DEFAULT.n} particles against as many random samples of p_t. A line inside the "
+        "shaded range differs no more than two samples of one density do."
     )
-    return found
 
 
 STUDY = Study(
-    name="particles",
-    title="ODE or SDE: the same densities?",
-    config=ParticlesConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "ODE or SDE: the same densities?",
+    ParticlesConfig,
     page="particles",
     seconds=2.0,
     smallest={"nfe": 10},

@@ -18,15 +18,18 @@ from flowviz.figures import likelihood as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.studies._backward import GridConfig, density_columns, mass_finding
-from flowviz.studies.study import (
+from flowviz.studies import (
     Columns,
+    Figures,
     Finding,
-    LiveFields,
+    Findings,
+    Live,
     NamedFigure,
     Study,
     Summary,
+    Tables,
 )
+from flowviz.studies._backward import GridConfig, density_columns, mass_finding
 
 START = (3.3, 3.3)
 """Default point, in the corner cell of the checkerboard."""
@@ -57,62 +60,58 @@ class PointStudyResult:
 
 
 def compute(
-    config: PointStudyConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: PointStudyConfig, live: Live, progress: Progress
 ) -> Iterator[PointStudyResult]:
     """Follows the point, then all cells of the grid.
 
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    progress, live = progress or Progress(), (field or {}).get(config.field)
-    piece = PointConfig(**config.piece(), x=config.x, y=config.y)
-    point = progress.cached(compute_point, piece, field=live)
+    given = live.get(config.field)
+    piece = config.part(PointConfig)
+    point = progress.cached(compute_point, piece, field=given)
     progress.report(0.1, "the density on the grid")
-    density = progress.cached(compute_density, config.density(1.0), field=live)
+    density = progress.cached(compute_density, config.density(1.0), field=given)
     yield PointStudyResult(point=point, density=density)
 
 
-def draw(
-    config: PointStudyConfig, result: PointStudyResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: PointStudyConfig, result: PointStudyResult, dark: bool) -> Figures:
     """The map of the log-density with the trajectory, and the log-density along it."""
     point, density = result.point, result.density
     colour = theme.path_colour(config.path, dark=dark)
     own = "log <i>p<sub>t</sub></i> there, from data points"
-    return [
-        NamedFigure(
-            name="log-density",
-            title="the log-density",
-            alt=f"Log-density of the {config.label} over the plane and the trajectory of the "
-            f"point ({config.x:.2f}, {config.y:.2f}) to its noise ({point.noise[0]:.2f}, "
-            f"{point.noise[1]:.2f}).",
-            figure=figures.log_density_map(
-                density.axis,
-                density.log_density,
-                backward=point.backward,
-                forward=point.forward,
-                colour=colour,
-                dark=dark,
-            ),
-            squares=1,
-            half=True,
-            columns=_grid(density),
+    yield NamedFigure(
+        name="log-density",
+        title="the log-density",
+        alt=f"Log-density of the {config.label} over the plane and the trajectory of the "
+        f"point ({config.x:.2f}, {config.y:.2f}) to its noise ({point.noise[0]:.2f}, "
+        f"{point.noise[1]:.2f}).",
+        figure=figures.log_density_map(
+            density.axis,
+            density.log_density,
+            backward=point.backward,
+            forward=point.forward,
+            colour=colour,
+            dark=dark,
         ),
-        NamedFigure(
-            name="along",
-            title="log-density along the trajectory",
-            alt="The log-density along the point's trajectory from its noise, and the exact one.",
-            figure=figures.along(
-                point.times,
-                point.log_density,
-                point.exact,
-                colour=colour,
-                exact_label=own if config.learned_path else "exact " + own.partition(",")[0],
-                dark=dark,
-            ),
-            half=True,
+        squares=1,
+        half=True,
+        columns=_grid(density),
+    )
+    yield NamedFigure(
+        name="along",
+        title="log-density along the trajectory",
+        alt="The log-density along the point's trajectory from its noise, and the exact one.",
+        figure=figures.along(
+            point.times,
+            point.log_density,
+            point.exact,
+            colour=colour,
+            exact_label=own if config.learned_path else "exact " + own.partition(",")[0],
+            dark=dark,
         ),
-    ]
+        half=True,
+    )
 
 
 def _grid(density: DensityResult) -> Columns:
@@ -120,7 +119,7 @@ def _grid(density: DensityResult) -> Columns:
     return columns | {"t": np.full(len(columns["x1"]), density.t)}
 
 
-def table(config: PointStudyConfig, result: PointStudyResult) -> Columns:
+def table(config: PointStudyConfig, result: PointStudyResult) -> Tables:
     """One row for each step of the trajectory."""
     point = result.point
     return {
@@ -150,7 +149,7 @@ def summarise(config: PointStudyConfig, result: PointStudyResult) -> Summary:
     return Summary(title=title, heads=("quantity", "value"), rows=rows)
 
 
-def say(config: PointStudyConfig, result: PointStudyResult) -> list[Finding]:
+def say(config: PointStudyConfig, result: PointStudyResult) -> Findings:
     """Whether the log-density of the point can be trusted, and the mass of the map."""
     point = result.point
     numbers = {"log_p": point.log_prob, "exact": float(point.exact[-1]), "miss": point.miss}
@@ -158,29 +157,22 @@ def say(config: PointStudyConfig, result: PointStudyResult) -> list[Finding]:
         f"log p is {point.log_prob:.3f} nats, against {point.exact[-1]:.3f} for the exact density "
         "of the path"
     )
-    found = [Finding(lead="The point", text=f"{text}.", numbers=numbers)]
+    yield Finding(lead="The point", text=f"{text}.", numbers=numbers)
     if point.miss > MISS:
-        found.append(
-            Finding(
-                lead="Not reliable",
-                text=f"followed back and forth, the point ends {point.miss:.2g} from its start: "
-                "the steps are too large for the field here. Use more evaluations, or a point "
-                "near the data.",
-                numbers={"miss": point.miss},
-            )
+        yield Finding(
+            lead="Not reliable",
+            text=f"followed back and forth, the point ends {point.miss:.2g} from its start: "
+            "the steps are too large for the field here. Use more evaluations, or a point "
+            "near the data.",
+            numbers={"miss": point.miss},
         )
-    return [*found, mass_finding(config, result.density)]
+    yield mass_finding(config, result.density)
 
 
 STUDY = Study(
-    name="point",
-    title="One point: its log-density and its noise",
-    config=PointStudyConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "One point: its log-density and its noise",
+    PointStudyConfig,
     page="likelihood",
     seconds=3.0,
     smallest={"cells": 18},

@@ -12,22 +12,13 @@ from numpy.typing import NDArray
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.experiments.race import LOOKS, METRIC, OWN, Run, RunConfig, compute_floor
-from flowviz.figures import curves
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables, Verdict
+from flowviz.studies._common import line_figure
 from flowviz.studies._numbers import compare, joined, mean
 from flowviz.studies._racers import RacersConfig, curve, labels, runs
-from flowviz.studies.study import (
-    Columns,
-    Finding,
-    LiveFields,
-    NamedFigure,
-    Study,
-    Summary,
-    Verdict,
-    stacked,
-)
 from flowviz.training import BOUNDS
 
 MEASURES = ("seconds", "quality", "error", "excess", "loss", "gradient")
@@ -121,11 +112,8 @@ class RaceResult:
         return bool(np.isnan(self.final(name)[done]).any())
 
 
-def compute(
-    config: RaceConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[RaceResult]:
+def compute(config: RaceConfig, live: Live, progress: Progress) -> Iterator[RaceResult]:
     """Trains all entrants seed by seed; yields after each run."""
-    progress = progress or Progress()
     floor = progress.cached(compute_floor, (config.data, config.seed))
     names = tuple(config.entrants)
     places = [(e, r) for r in range(config.seeds) for e in range(len(names))]
@@ -149,11 +137,10 @@ def _result(config: RaceConfig, found: Mapping[tuple[int, int], Run], floor: flo
     return RaceResult(entrants=names, steps=first.steps, **arrays, done=done, floor=floor)
 
 
-def draw(config: RaceConfig, result: RaceResult, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: RaceConfig, result: RaceResult, dark: bool) -> Figures:
     """Quality of the samples, and a second measure, during the training."""
     quality = f"{METRICS[METRIC].label} to data"
     x_title = "training step" if config.over == "steps" else "seconds of computing"
-    figures = []
     for name, title in (("quality", quality), (config.beside, BESIDE[config.beside])):
         lines = []
         for e, racer in enumerate(result.entrants):
@@ -165,98 +152,82 @@ def draw(config: RaceConfig, result: RaceResult, *, dark: bool = False) -> list[
                 lines.append(curve(racer, config.own, x, values, floor=floor, dark=dark))
         lines = [each for each in lines if len(each.x)]
         ends = "; ".join(f"{each.label} ends at {each.y[-1]:.3g}" for each in lines)
-        figures.append(
-            NamedFigure(
-                name="quality" if name == "quality" else "second",
-                title=title,
-                alt=f"{title} over {x_title}: {ends or 'no value'}.",
-                figure=curves.curves(
-                    lines,
-                    x_title=x_title,
-                    y_title=title,
-                    floor_label="two random samples of the data",
-                    log_x=True,
-                    log_y=True,
-                    markers=True,
-                    dark=dark,
-                ),
-                half=True,
-            )
+        yield line_figure(
+            "quality" if name == "quality" else "second",
+            title,
+            f"{title} over {x_title}: {ends or 'no value'}.",
+            lines,
+            x_title=x_title,
+            y_title=title,
+            floor_label="two random samples of the data",
+            log_x=True,
+            log_y=True,
+            markers=True,
+            dark=dark,
+            half=True,
         )
-    return figures
 
 
-def table(config: RaceConfig, result: RaceResult) -> Columns:
+def table(config: RaceConfig, result: RaceResult) -> Tables:
     """One row for each run that is done and each measurement."""
-    return stacked(
-        [
-            {"entrant": result.entrants[e], "seed": config.seed + r, "step": result.steps}
-            | {name: getattr(result, name)[e, r] for name in MEASURES}
-            for e, r in zip(*np.nonzero(result.done), strict=True)
-        ]
-    )
+    return [
+        {"entrant": result.entrants[e], "seed": config.seed + r, "step": result.steps}
+        | {name: getattr(result, name)[e, r] for name in MEASURES}
+        for e, r in zip(*np.nonzero(result.done), strict=True)
+    ]
 
 
-def say(config: RaceConfig, result: RaceResult) -> list[Finding]:
+def say(config: RaceConfig, result: RaceResult) -> Findings:
     """Who is closer to the data after training, and whether the claim holds in this run."""
     label = labels(config)
     seen = [name for e, name in enumerate(result.entrants) if result.done[e].any()]
     lost = [name for name in seen if result.lost(name)]
     kept = [name for name in seen if name not in lost]
-    found = []
     if not result.done.all():
-        found.append(
-            Finding(
-                lead="So far",
-                text=f"{result.done.sum()} of {result.done.size} runs are done.",
-                numbers={"runs": int(result.done.sum())},
-            )
+        yield Finding(
+            lead="So far",
+            text=f"{result.done.sum()} of {result.done.size} runs are done.",
+            numbers={"runs": int(result.done.sum())},
         )
     if kept:
         best = min(kept, key=lambda name: np.nanmean(result.final(name)))
-        found.append(
-            Finding(
-                lead=f"After {result.steps[-1]:,} steps",
-                text=f"{label[best]} is closest to the data, at a distance of "
-                f"{mean(result.final(best))}; about {result.floor:.3f} would be perfect: two "
-                "random samples of the data differ that much.",
-                numbers={name: float(np.nanmean(result.final(name))) for name in kept}
-                | {"floor": result.floor},
-            )
+        yield Finding(
+            lead=f"After {result.steps[-1]:,} steps",
+            text=f"{label[best]} is closest to the data, at a distance of "
+            f"{mean(result.final(best))}; about {result.floor:.3f} would be perfect: two "
+            "random samples of the data differ that much.",
+            numbers={name: float(np.nanmean(result.final(name))) for name in kept}
+            | {"floor": result.floor},
         )
     if lost:
-        found.append(
-            Finding(
-                lead="Not measured",
-                text=f"the samples of {joined([label[name] for name in lost])} leave the plane; "
-                "their quality is not measured.",
-                numbers={"entrants": len(lost)},
-            )
+        yield Finding(
+            lead="Not measured",
+            text=f"the samples of {joined([label[name] for name in lost])} leave the plane; "
+            "their quality is not measured.",
+            numbers={"entrants": len(lost)},
         )
-    found += _claim(result)
+    yield from _claim(result)
     if OWN in kept and "ot" in kept:
         words = {-1: "closer to the data than", 0: "not measurably different from"}
         order = compare(result.final(OWN), result.final("ot"))
-        found.append(
-            Finding(
-                lead="Your own schedule",
-                text="after flow matching it is "
-                f"{words.get(order, 'further from the data than')} conditional OT.",
-                numbers={"own": float(np.nanmean(result.final(OWN)))},
-            )
+        yield Finding(
+            lead="Your own schedule",
+            text="after flow matching it is "
+            f"{words.get(order, 'further from the data than')} conditional OT.",
+            numbers={"own": float(np.nanmean(result.final(OWN)))},
         )
-    return found
 
 
-def _claim(result: RaceResult) -> list[Finding]:
+def _claim(result: RaceResult) -> Findings:
     """Whether conditional OT trains faster than VP diffusion under flow matching."""
     if not all(result.done[result.entrants.index(name)].any() for name in ("ot", "vp")):
-        return []
+        return
     lead = "Trains faster"
     if result.lost("ot") or result.lost("vp"):
         text = "this run does not compare the speeds, since not all samples can be measured."
         lost = {"lost": int(result.lost("ot")) + int(result.lost("vp"))}
-        return [Finding(lead=lead, text=text, numbers=lost, verdict="undecided")]
+        yield Finding(lead=lead, text=text, numbers=lost, verdict="undecided")
+        return
     ot, vp = result.final("ot"), result.final("vp")
     order = compare(ot, vp)
     texts: dict[int, tuple[str, Verdict]] = {
@@ -273,7 +244,7 @@ def _claim(result: RaceResult) -> list[Finding]:
     }
     text, verdict = texts[order]
     numbers = {"ot": float(np.nanmean(ot)), "vp": float(np.nanmean(vp))}
-    return [Finding(lead=lead, text=text, numbers=numbers, verdict=verdict)]
+    yield Finding(lead=lead, text=text, numbers=numbers, verdict=verdict)
 
 
 def _sooner(result: RaceResult) -> str:
@@ -307,14 +278,9 @@ def summarise(config: RaceConfig, result: RaceResult) -> Summary:
 
 
 STUDY = Study(
-    name="race",
-    title="Training speed by path and objective",
-    config=RaceConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "Training speed by path and objective",
+    RaceConfig,
     page="straighter",
     seconds=60.0,
     smallest={"data": "8gaussians", "units": 16, "steps": 20, "seeds": 1, "looks": 2},

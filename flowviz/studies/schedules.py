@@ -3,27 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from flowviz.experiments.schedules import (
-    MIXED,
-    Course,
-    SchedulesResult,
-    compute_schedules,
-)
+from flowviz.experiments.schedules import MIXED, Course, SchedulesResult, compute_schedules
 from flowviz.experiments.schedules import SchedulesConfig as Piece
 from flowviz.figures import schedules as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import paths_setting
-from flowviz.studies.study import (
-    Columns,
-    Finding,
-    LiveFields,
-    NamedFigure,
-    Study,
-    Summary,
-    stacked,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import _settings as declare
 
 ROUND = 1e-6
 """Deviation of alpha^2 + sigma^2 from 1 that counts as none."""
@@ -33,7 +20,7 @@ ROUND = 1e-6
 class SchedulesConfig(Config):
     """The schedules to compare."""
 
-    paths: tuple[str, ...] = paths_setting(
+    paths: tuple[str, ...] = declare.paths(
         ("ot", "vp", "trig", "shaped"), help="Schedules to draw."
     )
     axis: str = setting(
@@ -46,17 +33,12 @@ class SchedulesConfig(Config):
     )
 
 
-def compute(
-    config: SchedulesConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[SchedulesResult]:
+def compute(config: SchedulesConfig, live: Live, progress: Progress) -> Iterator[SchedulesResult]:
     """Evaluates all schedules at once."""
-    progress = progress or Progress()
     yield progress.cached(compute_schedules, Piece(paths=config.paths))
 
 
-def draw(
-    config: SchedulesConfig, result: SchedulesResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: SchedulesConfig, result: SchedulesResult, dark: bool) -> Figures:
     """Signal, noise, log-SNR and rates of each path."""
     lines = [
         figures.Schedule(
@@ -72,36 +54,32 @@ def draw(
         )
         for each in result.courses
     ]
-    return [
-        NamedFigure(
-            name="schedules",
-            title="schedules",
-            alt="Signal, noise, log signal-to-noise ratio and both rates over time, and noise "
-            f"against signal, for {', '.join(line.label for line in lines)}.",
-            figure=figures.schedules(lines, against=config.axis, dark=dark),
-        )
-    ]
-
-
-def table(config: SchedulesConfig, result: SchedulesResult) -> Columns:
-    """One row for each path and time."""
-    return stacked(
-        [
-            {
-                "path": each.path,
-                "t": each.t,
-                "alpha": each.alpha,
-                "sigma": each.sigma,
-                "d_alpha": each.d_alpha,
-                "d_sigma": each.d_sigma,
-                "log_snr": each.log_snr,
-            }
-            for each in result.courses
-        ]
+    yield NamedFigure(
+        name="schedules",
+        title="schedules",
+        alt="Signal, noise, log signal-to-noise ratio and both rates over time, and noise "
+        f"against signal, for {', '.join(line.label for line in lines)}.",
+        figure=figures.schedules(lines, against=config.axis, dark=dark),
     )
 
 
-def say(config: SchedulesConfig, result: SchedulesResult) -> list[Finding]:
+def table(config: SchedulesConfig, result: SchedulesResult) -> Tables:
+    """One row for each path and time."""
+    return [
+        {
+            "path": each.path,
+            "t": each.t,
+            "alpha": each.alpha,
+            "sigma": each.sigma,
+            "d_alpha": each.d_alpha,
+            "d_sigma": each.d_sigma,
+            "log_snr": each.log_snr,
+        }
+        for each in result.courses
+    ]
+
+
+def say(config: SchedulesConfig, result: SchedulesResult) -> Findings:
     """When signal and noise are equal, how long both matter, and which paths are one."""
     courses = result.courses
     early, late = min(courses, key=_even), max(courses, key=_even)
@@ -109,7 +87,7 @@ def say(config: SchedulesConfig, result: SchedulesResult) -> list[Finding]:
     if late.even - early.even >= 0.005:
         text += f", only at t = {late.even:.2f} on {late.label}"
     numbers = {f"equal on {each.label}": each.even for each in courses}
-    found = [Finding(lead="Signal and noise are equal at", text=f"{text}.", numbers=numbers)]
+    yield Finding(lead="Signal and noise are equal at", text=f"{text}.", numbers=numbers)
     long, short = max(courses, key=_share), min(courses, key=_share)
     text = (
         f"signal and noise are within a factor of {MIXED:g} of each other for {long.share:.0%} of "
@@ -121,21 +99,18 @@ def say(config: SchedulesConfig, result: SchedulesResult) -> list[Finding]:
             "window do little"
         )
     shares = {f"share on {each.label}": each.share for each in courses}
-    found.append(Finding(lead="How long both matter", text=f"{text}.", numbers=shares))
+    yield Finding(lead="How long both matter", text=f"{text}.", numbers=shares)
     round_ones = [each.label for each in courses if each.circle < ROUND]
     if len(round_ones) > 1:
-        found.append(
-            Finding(
-                text=f"{' and '.join(round_ones)} keep α² + σ² = 1, so they are the same path at "
-                "different times."
-            )
+        yield Finding(
+            text=f"{' and '.join(round_ones)} keep α² + σ² = 1, so they are the same path at "
+            "different times."
         )
     large = [each.label for each in courses if each.circle > 2]
     if large:
-        found.append(
-            Finding(text=f"{' and '.join(large)} starts with noise outside of the figure's frame.")
+        yield Finding(
+            text=f"{' and '.join(large)} starts with noise outside of the figure's frame."
         )
-    return found
 
 
 def summarise(config: SchedulesConfig, result: SchedulesResult) -> Summary:
@@ -165,14 +140,9 @@ def _share(course: Course) -> float:
 
 
 STUDY = Study(
-    name="schedules",
-    title="Schedules: signal and noise over time",
-    config=SchedulesConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "Schedules: signal and noise over time",
+    SchedulesConfig,
     page="schedules",
     seconds=0.1,
     smallest={"paths": ("ot", "trig", "vp")},

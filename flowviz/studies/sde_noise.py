@@ -6,20 +6,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowviz.experiments.particles import NoiseConfig, NoiseResult, compute_noise
-from flowviz.figures import curves, theme
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.stochastic import RENEWAL
-from flowviz.studies._common import paths_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import line_figure, path_line
 
 
 @dataclass(frozen=True, kw_only=True)
 class SdeNoiseConfig(Config):
     """The noise of the SDE on several paths."""
 
-    paths: tuple[str, ...] = paths_setting(("ot", "vp", "trig"))
+    paths: tuple[str, ...] = declare.paths(("ot", "vp", "trig"))
     noise: float = setting(
         1.0,
         "Noise level η",
@@ -35,86 +35,57 @@ class SdeNoiseResult:
     curves: tuple[NoiseResult, ...]
 
 
-def compute(
-    config: SdeNoiseConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[SdeNoiseResult]:
+def compute(config: SdeNoiseConfig, live: Live, progress: Progress) -> Iterator[SdeNoiseResult]:
     """Evaluates g_t on all paths."""
-    progress = progress or Progress()
     pieces = [NoiseConfig(path=path, noise=config.noise) for path in config.paths]
     yield SdeNoiseResult(curves=tuple(progress.cached(compute_noise, each) for each in pieces))
 
 
-def draw(
-    config: SdeNoiseConfig, result: SdeNoiseResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: SdeNoiseConfig, result: SdeNoiseResult, dark: bool) -> Figures:
     """g_t over time; the first path is solid."""
     lines = [
-        curves.Curve(
-            label=scheduler(path).label,
-            colour=theme.path_colour(path, dark=dark),
-            x=each.times,
-            y=each.g,
-            dash="dot" if k else "solid",
-        )
+        path_line(path, each.times, each.g, dash="dot" if k else "solid", dark=dark)
         for k, (path, each) in enumerate(zip(config.paths, result.curves, strict=True))
     ]
-    return [
-        NamedFigure(
-            name="noise",
-            title="noise over time",
-            alt="The strength g of the SDE's noise over time, for several paths.",
-            figure=curves.curves(
-                lines,
-                x_title="time t  (0 noise, 1 data)",
-                y_title="noise g<sub>t</sub>",
-                dark=dark,
-            ),
-        )
-    ]
-
-
-def table(config: SdeNoiseConfig, result: SdeNoiseResult) -> Columns:
-    """One row for each path and time."""
-    return stacked(
-        [
-            {"path": path, "t": each.times, "g": each.g}
-            for path, each in zip(config.paths, result.curves, strict=True)
-        ]
+    yield line_figure(
+        "noise",
+        "noise over time",
+        "The strength g of the SDE's noise over time, for several paths.",
+        lines,
+        y_title="noise g<sub>t</sub>",
+        dark=dark,
     )
 
 
-def say(config: SdeNoiseConfig, result: SdeNoiseResult) -> list[Finding]:
+def table(config: SdeNoiseConfig, result: SdeNoiseResult) -> Tables:
+    """One row for each path and time."""
+    return [
+        {"path": path, "t": each.times, "g": each.g}
+        for path, each in zip(config.paths, result.curves, strict=True)
+    ]
+
+
+def say(config: SdeNoiseConfig, result: SdeNoiseResult) -> Findings:
     """The time of the largest noise on each path, and the formula."""
-    found = []
     for path, each in zip(config.paths, result.curves, strict=True):
         weight = np.cumsum(each.g**2)
         half = float(each.times[np.searchsorted(weight, weight[-1] / 2)]) if weight[-1] else 0.0
-        found.append(
-            Finding(
-                lead=scheduler(path).label,
-                text=f"half of the added variance comes before t = {half:.2f}.",
-                numbers={"half": half},
-            )
+        yield Finding(
+            lead=scheduler(path).label,
+            text=f"half of the added variance comes before t = {half:.2f}.",
+            numbers={"half": half},
         )
-    found.append(
-        Finding(
-            text="g_t = η σ_t √(2 d/dt log(α_t/σ_t)); on VP this is η √β(1−t), the noise of the "
-            "reverse diffusion. On OT it would be infinite at t = 0, so the rate of α_t/α_t' is "
-            f"limited to {RENEWAL:g}.",
-            detail=True,
-        )
+    yield Finding.note(
+        "g_t = η σ_t √(2 d/dt log(α_t/σ_t)); on VP this is η √β(1−t), the noise of the "
+        "reverse diffusion. On OT it would be infinite at t = 0, so the rate of α_t/α_t' is "
+        f"limited to {RENEWAL:g}."
     )
-    return found
 
 
 STUDY = Study(
-    name="sde-noise",
-    title="The noise of the SDE over time",
-    config=SdeNoiseConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "The noise of the SDE over time",
+    SdeNoiseConfig,
     page="particles",
     seconds=0.1,
     smallest={"paths": ("ot",)},

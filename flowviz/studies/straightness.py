@@ -4,37 +4,33 @@ The measure is S of Liu et al. 2022, the mean squared deviation of the velocity 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
-from flowviz import checkpoints
 from flowviz.experiments.endpoints import specs
-from flowviz.experiments.sources import exact_name
-from flowviz.experiments.unlimited import (
-    FlowConfig,
-    FlowStraightness,
-    compute_straightness,
-    learned_names,
-)
+from flowviz.experiments.fields import exact_name, learned_names, readable_cards
+from flowviz.experiments.unlimited import FlowConfig, FlowStraightness, compute_straightness
 from flowviz.figures import curves, theme
 from flowviz.figures import straightness as figures
 from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
 from flowviz.straightness import LATEST, Straightness
-from flowviz.studies._common import data_setting, own_setting, seed_setting
-from flowviz.studies._numbers import factor, joined
-from flowviz.studies.study import (
-    Columns,
+from flowviz.studies import (
+    Figures,
     Finding,
-    LiveFields,
+    Findings,
+    Live,
     NamedFigure,
     Study,
     Summary,
+    Tables,
     Verdict,
-    stacked,
 )
+from flowviz.studies import _settings as declare
+from flowviz.studies._numbers import factor, joined
 
 NOT_DRAWN = "ve"
 """The path that only the table shows: its values are an order of magnitude larger."""
@@ -56,16 +52,17 @@ HEADS = {
 class StraightnessConfig(Config):
     """The flows of all paths of one data set."""
 
-    data: str = data_setting(help="Data set on which the claims are tested.")
-    own: str = own_setting("Adds the flows of your own schedule.")
-    learned: tuple[str, ...] = setting(
-        (),
-        "Learned paths",
-        advanced=True,
-        help="Checkpoints of learned paths; without any, all of the data set.",
+    data: str = declare.data(help="Data set on which the claims are tested.")
+    own: str = declare.own("Adds the flows of your own schedule.")
+    learned: tuple[str, ...] = declare.names(
+        "Learned paths", "Checkpoints of learned paths; without any, all of the data set."
     )
-    seed: int = seed_setting()
+    seed: int = declare.seed()
     n: int = setting(800, "Particles", bounds=(2, 20_000), advanced=True, help="Sample size.")
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        return replace(self, learned=self.learned or learned_names(readable_cards(), self.data))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,15 +86,10 @@ class StraightnessResult:
 
 
 def compute(
-    config: StraightnessConfig,
-    *,
-    field: LiveFields | None = None,
-    progress: Progress | None = None,
+    config: StraightnessConfig, live: Live, progress: Progress
 ) -> Iterator[StraightnessResult]:
     """Measures one path after the other; yields after each."""
-    progress = progress or Progress()
-    learned = config.learned or learned_names(checkpoints.listing(lambda error: None), config.data)
-    names = [*(exact_name(config.data, spec) for spec in specs(config.own)), *learned]
+    names = [*(exact_name(config.data, spec) for spec in specs(config.own)), *config.learned]
     flows: list[FlowStraightness] = []
     for name in names:
         progress.report(len(flows) / len(names))
@@ -106,9 +98,7 @@ def compute(
         yield StraightnessResult(flows=tuple(flows))
 
 
-def draw(
-    config: StraightnessConfig, result: StraightnessResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: StraightnessConfig, result: StraightnessResult, dark: bool) -> Figures:
     """Conditional and marginal straightness of each path, and where marginal flows bend."""
     drawn = result.drawn
     learned = [each for each in drawn if each.path == LEARNED]
@@ -135,31 +125,25 @@ def draw(
     legend = LEGEND_LINE * len(drawn)
     size = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
     deviations = curves.curves(
-        lines,
-        x_title="time t  (0 noise, 1 data)",
-        y_title="off the chord (area = S ÷ distance²)",
-        log_y=True,
-        dark=dark,
+        lines, y_title="off the chord (area = S ÷ distance²)", log_y=True, dark=dark
     )
-    return [
-        NamedFigure(
-            name="pairs",
-            title="straightness of conditional and marginal flows",
-            alt="Straightness of the conditional flows (hollow) and the marginal flow (full) of "
-            "each path.",
-            figure=figures.pairs(rows, ("S ÷ distance²", "arc ÷ chord"), dark=dark).update_layout(
-                **size
-            ),
-            half=True,
+    yield NamedFigure(
+        name="pairs",
+        title="straightness of conditional and marginal flows",
+        alt="Straightness of the conditional flows (hollow) and the marginal flow (full) of "
+        "each path.",
+        figure=figures.pairs(rows, ("S ÷ distance²", "arc ÷ chord"), dark=dark).update_layout(
+            **size
         ),
-        NamedFigure(
-            name="deviations",
-            title="where the marginal flow deviates from its chord",
-            alt="Mean squared difference of velocity and chord over time for each marginal flow.",
-            figure=deviations.update_layout(**size),
-            half=True,
-        ),
-    ]
+        half=True,
+    )
+    yield NamedFigure(
+        name="deviations",
+        title="where the marginal flow deviates from its chord",
+        alt="Mean squared difference of velocity and chord over time for each marginal flow.",
+        figure=deviations.update_layout(**size),
+        half=True,
+    )
 
 
 def _rows(result: StraightnessResult) -> list[tuple[FlowStraightness, str, Straightness]]:
@@ -170,16 +154,14 @@ def _rows(result: StraightnessResult) -> list[tuple[FlowStraightness, str, Strai
     ]
 
 
-def table(config: StraightnessConfig, result: StraightnessResult) -> Columns:
+def table(config: StraightnessConfig, result: StraightnessResult) -> Tables:
     """One row for each path, kind of flow and time."""
-    return stacked(
-        [
-            {"path": each.path, "label": result.label(each), "flow": kind}
-            | {name: getattr(measured, name) for name in HEADS}
-            | {"t": measured.times, "deviation_at_t": measured.deviations}
-            for each, kind, measured in _rows(result)
-        ]
-    )
+    return [
+        {"path": each.path, "label": result.label(each), "flow": kind}
+        | {name: getattr(measured, name) for name in HEADS}
+        | {"t": measured.times, "deviation_at_t": measured.deviations}
+        for each, kind, measured in _rows(result)
+    ]
 
 
 def summarise(config: StraightnessConfig, result: StraightnessResult) -> Summary:
@@ -196,33 +178,26 @@ def _number(value: float) -> str:
     return f"{0 if value < 1e-9 else value:.4g}"
 
 
-def say(config: StraightnessConfig, result: StraightnessResult) -> list[Finding]:
+def say(config: StraightnessConfig, result: StraightnessResult) -> Findings:
     """Which path has the straightest conditional flows, and which the straightest marginal one."""
     exact = [each for each in result.drawn if not each.method]
     pairs = {each.path: each.conditional.relative for each in exact}
     whole = {each.path: each.marginal.deviation for each in exact}
     bends = {each.path: each.marginal.arc_over_chord for each in exact}
-    found = []
     if len(exact) > 1:
-        found = [
-            _ranked("Pair by pair", "conditional", HEADS["relative"], pairs, ".3g"),
-            _ranked("As a whole, by S", "marginal", HEADS["deviation"], whole, ".3g"),
-            _ranked("As a whole, by bends", "marginal", HEADS["arc_over_chord"], bends, ".3f"),
-        ]
-        found += _claim(pairs, whole)
-    found += _learned(result)
-    found.append(
-        Finding(
-            text="S = E∫|(z₁ − z₀) − v|² dt (Liu et al. 2022), summed over both dimensions: "
-            "kinetic energy minus squared chord. The Burgers residual is the mean squared "
-            f"acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time; later it grows without "
-            "bound on VP. Time is scaled to [0, 1]. VE starts from noise of standard deviation "
-            "25, which makes its values large. The marginal flow of a learned path is that of "
-            "its network.",
-            detail=True,
-        )
+        yield _ranked("Pair by pair", "conditional", HEADS["relative"], pairs, ".3g")
+        yield _ranked("As a whole, by S", "marginal", HEADS["deviation"], whole, ".3g")
+        yield _ranked("As a whole, by bends", "marginal", HEADS["arc_over_chord"], bends, ".3f")
+        yield from _claim(pairs, whole)
+    yield from _learned(result)
+    yield Finding.note(
+        "S = E∫|(z₁ − z₀) − v|² dt (Liu et al. 2022), summed over both dimensions: "
+        "kinetic energy minus squared chord. The Burgers residual is the mean squared "
+        f"acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time; later it grows without "
+        "bound on VP. Time is scaled to [0, 1]. VE starts from noise of standard deviation "
+        "25, which makes its values large. The marginal flow of a learned path is that of "
+        "its network."
     )
-    return found
 
 
 def _smallest(values: Mapping[str, float], digits: str) -> list[str]:
@@ -251,30 +226,28 @@ def _ranked(
     return Finding(lead=lead, text=f"{text} ({measure}: {each}).", numbers=dict(values))
 
 
-def _claim(pairs: Mapping[str, float], whole: Mapping[str, float]) -> list[Finding]:
+def _claim(pairs: Mapping[str, float], whole: Mapping[str, float]) -> Findings:
     """Whether the path with the straightest pairs has the straightest marginal flow."""
     by_pairs, by_s = set(_smallest(pairs, ".3g")), set(_smallest(whole, ".3g"))
     if not (by_pairs and by_s and {"ot", "vp"} <= whole.keys()):
-        return []
+        return
     size = factor(whole["vp"], whole["ot"])
     size += " as" if size == "the same" else " than"
     same: Verdict = "supported" if by_pairs == by_s else "undecided"
-    return [
-        Finding(
-            lead="Straightest pairs, straightest flow",
-            text=f"the marginal S of VP diffusion is {size} that of conditional OT; the smallest "
-            f"is that of {joined([scheduler(path).label for path in whole if path in by_s])}.",
-            numbers=dict(whole),
-            verdict=same if by_pairs & by_s else "not supported",
-        )
-    ]
+    yield Finding(
+        lead="Straightest pairs, straightest flow",
+        text=f"the marginal S of VP diffusion is {size} that of conditional OT; the smallest "
+        f"is that of {joined([scheduler(path).label for path in whole if path in by_s])}.",
+        numbers=dict(whole),
+        verdict=same if by_pairs & by_s else "not supported",
+    )
 
 
-def _learned(result: StraightnessResult) -> list[Finding]:
+def _learned(result: StraightnessResult) -> Findings:
     """S of learned paths relative to conditional OT."""
     learned = [each for each in result.flows if each.method]
     if not learned:
-        return []
+        return
     base = next(each for each in result.flows if each.path == "ot").marginal.deviation
     each_s = joined(
         [
@@ -283,24 +256,17 @@ def _learned(result: StraightnessResult) -> list[Finding]:
             for each in learned
         ]
     )
-    return [
-        Finding(
-            lead="Learned paths",
-            text=f"compared with conditional OT, their marginal S is {each_s}.",
-            numbers={each.name: each.marginal.deviation for each in learned},
-        )
-    ]
+    yield Finding(
+        lead="Learned paths",
+        text=f"compared with conditional OT, their marginal S is {each_s}.",
+        numbers={each.name: each.marginal.deviation for each in learned},
+    )
 
 
 STUDY = Study(
-    name="straightness",
-    title="How straight: pair by pair, and as a whole",
-    config=StraightnessConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
-    summarise=summarise,
+    __name__,
+    "How straight: pair by pair, and as a whole",
+    StraightnessConfig,
     page="straighter",
     seconds=5.0,
     smallest={"data": "moons", "n": 20},

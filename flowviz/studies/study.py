@@ -4,9 +4,10 @@ A page, the command line, a notebook and an export show a study by the same obje
 show the same thing. A study knows no front end: numbers are NumPy arrays, figures are Plotly's.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
@@ -18,13 +19,16 @@ from flowviz.settings import Config
 if TYPE_CHECKING:
     from flowviz.fields import LearnedField
 
-    LiveFields: TypeAlias = Mapping[str, LearnedField]
+    Live: TypeAlias = Mapping[str, LearnedField]
     """Fields without a file, such as newly trained ones, by their names in configs."""
 else:  # importing a study must not import PyTorch
-    LiveFields: TypeAlias = Mapping
+    Live: TypeAlias = Mapping
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 """A table: columns by name, all of the same length."""
+
+Tables: TypeAlias = Columns | Sequence[Mapping[str, Any]]
+"""Columns, or tables with the same columns, in which a single value fills its column."""
 
 Verdict = Literal["", "supported", "not supported", "undecided"]
 
@@ -50,10 +54,18 @@ class Finding:
     def __post_init__(self) -> None:
         object.__setattr__(self, "numbers", dict(self.numbers))
 
+    @classmethod
+    def note(cls, text: str) -> Self:
+        """A finding that explains the method."""
+        return cls(text=text, detail=True)
+
     def __str__(self) -> str:
         """Lead, text and verdict in one line."""
         said = f"{self.lead}: {self.text}" if self.lead else self.text
         return f"{said} [{self.verdict}]" if self.verdict else said
+
+
+Findings: TypeAlias = Iterator[Finding]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +92,9 @@ class NamedFigure:
     columns: Columns | None = None
 
 
+Figures: TypeAlias = Iterator[NamedFigure]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary:
     """A small table for the page, in addition to the table of all numbers.
@@ -95,51 +110,88 @@ class Summary:
     rows: Sequence[Sequence[str]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Study:
     """A question with functions that compute, draw, tabulate and describe the result.
 
-    `draw`, `table`, `say` and `summarise` depend on the config and the result alone.
+    A module states its study by `STUDY = Study(__name__, ...)` and has these functions. All but
+    `compute` depend on the config and the result alone.
+
+    - `compute(config, live, progress)` yields ever more complete results (dataclasses of NumPy
+      arrays), of which the last is complete.
+    - `draw(config, result, dark)` yields figures, `say(config, result)` findings.
+    - `table(config, result)` returns all numbers behind the figures: columns, or several tables
+      with the same columns.
+    - `summarise(config, result)` returns a small table to read, or None; it may be absent.
 
     Attributes:
-        name: name on the command line and in links; its file has the same name, with underscores.
+        module: name of the module; its last part is the name of the study.
         title: the question, in a few words.
         config: frozen dataclass that derives from `Config`.
-        compute: `compute(config, *, field=None, progress=None)` yields ever more complete results
-            (dataclasses of NumPy arrays), of which the last is complete; `field` are live fields.
-        draw: `draw(config, result, *, dark=False)` returns the figures.
-        table: `table(config, result)` returns all numbers behind the figures as columns.
-        say: `say(config, result)` returns the findings.
-        summarise: `summarise(config, result)` returns a small table to read; None for none.
         page: name of the page that shows the study; "study" is the page that shows any study.
         seconds: typical time of the default config on two cores. Pages ask before they start work
             of more than a few seconds.
         smallest: settings of a config that is computed within a second or two, for tests.
+        functions: an object with the functions; None for the module.
     """
 
-    name: str
+    module: str
     title: str
     config: type[Config]
-    compute: Callable[..., Iterator[Any]]
-    draw: Callable[..., list[NamedFigure]]
-    table: Callable[[Any, Any], Columns]
-    say: Callable[[Any, Any], list[Finding]]
-    summarise: Callable[[Any, Any], Summary | None] | None = None
     page: str = "study"
     seconds: float = 1.0
-    smallest: Mapping[str, Any] = ()  # type: ignore[assignment]
+    smallest: Mapping[str, Any] = field(default_factory=dict)
+    functions: Any = None
 
-    def result(
-        self, config: Config, *, field: LiveFields | None = None, progress: Progress | None = None
-    ) -> Any:
-        """The complete result of a config.
+    @property
+    def name(self) -> str:
+        """The name on the command line and in links: that of the module, with hyphens."""
+        return self.module.rpartition(".")[2].replace("_", "-")
+
+    @property
+    def _has(self) -> Any:
+        return self.functions or sys.modules[self.module]
+
+    def settled(self, config: Config) -> Config:
+        """The config whose results depend on nothing else, see `experiments.fields.settled`."""
+        from flowviz.experiments.fields import settled  # imports PyTorch
+
+        return settled(config)
+
+    def compute(
+        self, config: Config, *, field: Live | None = None, progress: Progress | None = None
+    ) -> Iterator[Any]:
+        """Ever more complete results; `field` are live fields by their names in the config.
 
         Raises:
             ValueError: the config names something that does not exist, or a solve diverges.
             Stopped: a stop was requested through `progress`.
         """
+        return self._has.compute(self.settled(config), field or {}, progress or Progress())
+
+    def result(
+        self, config: Config, *, field: Live | None = None, progress: Progress | None = None
+    ) -> Any:
+        """The complete result of a config; arguments and errors as of `compute`."""
         *_, result = self.compute(config, field=field, progress=progress)
         return result
+
+    def draw(self, config: Config, result: Any, *, dark: bool = False) -> list[NamedFigure]:
+        """The figures of a result."""
+        return list(self._has.draw(config, result, dark))
+
+    def table(self, config: Config, result: Any) -> Columns:
+        """All numbers behind the figures, as columns of one length."""
+        found = self._has.table(config, result)
+        return found if isinstance(found, Mapping) else stacked(list(found))
+
+    def say(self, config: Config, result: Any) -> list[Finding]:
+        """The findings of a result."""
+        return list(self._has.say(config, result))
+
+    def summarise(self, config: Config, result: Any) -> Summary | None:
+        """A small table to read; None for none."""
+        return self._has.summarise(config, result) if hasattr(self._has, "summarise") else None
 
 
 def stacked(tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

@@ -26,8 +26,9 @@ from flowviz.figures.pairings import over_minibatch
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, paths_setting, seed_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import path_line
 
 MAX_VARIANCE = 300.0
 """Upper end of the variance axis: that of VP diffusion grows like 1 / (1 - t)."""
@@ -37,8 +38,8 @@ MAX_VARIANCE = 300.0
 class VarianceConfig(Config):
     """The variance of the target on each path, with independent pairs and with minibatch OT."""
 
-    data: str = data_setting(help="Distribution of the data points x₁.")
-    paths: tuple[str, ...] = paths_setting(max_chosen=3)
+    data: str = declare.data(help="Distribution of the data points x₁.")
+    paths: tuple[str, ...] = declare.paths(max_chosen=3)
     batch: int = setting(
         64,
         "Minibatch of optimal transport",
@@ -46,7 +47,7 @@ class VarianceConfig(Config):
         display=True,
         help="Number of pairs within which noise and data are matched, in the figure over time.",
     )
-    seed: int = seed_setting("First seed")
+    seed: int = declare.seed("First seed")
     pairs: int = setting(
         CouplingConfig.pairs,
         "Pairs",
@@ -76,53 +77,42 @@ class VarianceResult:
         return len(self.coupled[-1]) == len(BATCHES)
 
 
-def compute(
-    config: VarianceConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[VarianceResult]:
+def compute(config: VarianceConfig, live: Live, progress: Progress) -> Iterator[VarianceResult]:
     """Computes the exact variances, then one minibatch size after the other on all paths."""
-    progress = progress or Progress()
     exact = tuple(
         progress.cached(compute_target, TargetConfig(data=config.data, path=path))
         for path in config.paths
     )
     coupled: list[list[CouplingResult]] = [[] for _ in config.paths]
     yield VarianceResult(exact=exact, coupled=tuple(map(tuple, coupled)))
-    shared = {name: getattr(config, name) for name in ("data", "pairs", "nodes", "seed")}
     wanted = list(product(BATCHES, range(len(config.paths))))
     for done, (batch, p) in enumerate(wanted):
         progress.report(done / len(wanted), f"minibatches of {batch} pairs")
-        piece = CouplingConfig(path=config.paths[p], batch=batch, **shared)
+        piece = config.part(CouplingConfig, path=config.paths[p], batch=batch)
         coupled[p].append(progress.cached(compute_coupling, piece))
         if p == len(config.paths) - 1:
             yield VarianceResult(exact=exact, coupled=tuple(map(tuple, coupled)))
 
 
-def draw(
-    config: VarianceConfig, result: VarianceResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: VarianceConfig, result: VarianceResult, dark: bool) -> Figures:
     """The variance over time, and its mean over the size of the minibatch."""
-    figures = [
-        NamedFigure(
-            name="time",
-            title="variance of the regression target over time",
-            alt="Mean conditional variance of the target velocity over time for each path, with "
-            "independent pairs and with minibatch optimal transport.",
-            figure=_over_time(config, result, dark=dark),
+    yield NamedFigure(
+        name="time",
+        title="variance of the regression target over time",
+        alt="Mean conditional variance of the target velocity over time for each path, with "
+        "independent pairs and with minibatch optimal transport.",
+        figure=_over_time(config, result, dark=dark),
+        half=True,
+    )
+    if result.coupled[0]:
+        yield NamedFigure(
+            name="batch",
+            title="mean variance over minibatch size",
+            alt="Mean variance of the target over the size of the minibatch within which "
+            "pairs are chosen: it falls.",
+            figure=_over_batch(config, result, dark=dark),
             half=True,
         )
-    ]
-    if result.coupled[0]:
-        figures.append(
-            NamedFigure(
-                name="batch",
-                title="mean variance over minibatch size",
-                alt="Mean variance of the target over the size of the minibatch within which "
-                "pairs are chosen: it falls.",
-                figure=_over_batch(config, result, dark=dark),
-                half=True,
-            )
-        )
-    return figures
 
 
 def _over_time(config: VarianceConfig, result: VarianceResult, *, dark: bool) -> go.Figure:
@@ -136,13 +126,7 @@ def _over_time(config: VarianceConfig, result: VarianceResult, *, dark: bool) ->
             other = coupled[place]
             label += f", OT within {config.batch}"
             lines.append(line(label=label, x=other.times, y=other.variance, dash="dash"))
-    plot = curves.curves(
-        lines,
-        x_title="time t  (0 noise, 1 data)",
-        y_title="variance of the target",
-        log_y=True,
-        dark=dark,
-    )
+    plot = curves.curves(lines, y_title="variance of the target", log_y=True, dark=dark)
     low = 0.7 * max(min(float(line.y.min()) for line in lines), 1e-3)
     ends = np.array([low, MAX_VARIANCE])
     plot.update_yaxes(range=np.log10(ends), **curves.log_ticks(ends))
@@ -152,12 +136,12 @@ def _over_time(config: VarianceConfig, result: VarianceResult, *, dark: bool) ->
 def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -> go.Figure:
     """The mean variance over the size of the minibatch."""
     lines = [
-        curves.Curve(
-            label=scheduler(path).label,
-            colour=theme.path_colour(path, dark=dark),
-            x=np.array(BATCHES[: len(coupled)], dtype=float),
-            y=np.array([each.floor for each in coupled]),
+        path_line(
+            path,
+            np.array(BATCHES[: len(coupled)], dtype=float),
+            np.array([each.floor for each in coupled]),
             floor=exact.floor,
+            dark=dark,
         )
         for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True)
     ]
@@ -175,7 +159,7 @@ def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -
     return plot
 
 
-def table(config: VarianceConfig, result: VarianceResult) -> Columns:
+def table(config: VarianceConfig, result: VarianceResult) -> Tables:
     """One row for each path, coupling and time; the closed form has no minibatch size."""
     rows = []
     for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True):
@@ -192,12 +176,11 @@ def table(config: VarianceConfig, result: VarianceResult) -> Columns:
                     "transport_cost": cost,
                 }
             )
-    return stacked(rows)
+    return rows
 
 
-def say(config: VarianceConfig, result: VarianceResult) -> list[Finding]:
+def say(config: VarianceConfig, result: VarianceResult) -> Findings:
     """The decrease of the variance by minibatch optimal transport, and its error."""
-    found = []
     for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True):
         text = (
             f"with independent pairs the mean variance of the target is {exact.floor:.2f} per "
@@ -212,37 +195,30 @@ def say(config: VarianceConfig, result: VarianceResult) -> list[Finding]:
             text += f", {times:.0f} times less" if times >= 1.5 else ""
             numbers |= {"coupled": last}
             verdict = "supported" if times > 1 else "not supported"
-        found.append(
-            Finding(lead=scheduler(path).label, text=f"{text}.", numbers=numbers, verdict=verdict)
+        yield Finding(
+            lead=scheduler(path).label, text=f"{text}.", numbers=numbers, verdict=verdict
         )
     if not result.coupled[0]:
-        return found
+        return
     off = max(
         abs(each[0].floor / exact.floor - 1)
         for exact, each in zip(result.exact, result.coupled, strict=True)
         if each
     )
-    found.append(
-        Finding(
-            text="Pairs that pass near each other then have similar velocities, and the marginal "
-            "flow is another one (page Which OT?). Dashed lines and marks are estimated from "
-            "nearest neighbours; for independent pairs the estimate differs from the closed form "
-            f"by at most {off:.1%}.",
-            numbers={"largest_difference": off},
-            detail=True,
-        )
+    yield Finding(
+        text="Pairs that pass near each other then have similar velocities, and the marginal "
+        "flow is another one (page Which OT?). Dashed lines and marks are estimated from "
+        "nearest neighbours; for independent pairs the estimate differs from the closed form "
+        f"by at most {off:.1%}.",
+        numbers={"largest_difference": off},
+        detail=True,
     )
-    return found
 
 
 STUDY = Study(
-    name="target-variance",
-    title="Variance of the regression target",
-    config=VarianceConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Variance of the regression target",
+    VarianceConfig,
     page="cfm",
     seconds=5.0,
     smallest={"paths": ("ot",), "pairs": 256, "nodes": 3},

@@ -13,18 +13,19 @@ from flowviz.figures import curves
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, own_setting
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import line_figure
 from flowviz.studies._numbers import joined
 from flowviz.studies._racers import curve
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
 
 
 @dataclass(frozen=True, kw_only=True)
 class TargetsConfig(Config):
     """The regression targets of all entrants of the race."""
 
-    data: str = data_setting(help="Data set on which the claims are tested.")
-    own: str = own_setting("Adds flow matching on your own schedule, trained like the others.")
+    data: str = declare.data(help="Data set on which the claims are tested.")
+    own: str = declare.own("Adds flow matching on your own schedule, trained like the others.")
     n: int = setting(600, "Pairs", bounds=(2, 100_000), advanced=True, help="Pairs at each time.")
     times: int = setting(41, "Times", bounds=(2, 1_000), advanced=True, help="Number of times.")
 
@@ -40,69 +41,51 @@ class TargetsResult:
     targets: Mapping[str, Target]
 
 
-def compute(
-    config: TargetsConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[TargetsResult]:
+def compute(config: TargetsConfig, live: Live, progress: Progress) -> Iterator[TargetsResult]:
     """Computes one entrant after the other; yields after each."""
-    progress = progress or Progress()
     all_entrants, found = entrants(config.own), {}
     for name, each in all_entrants.items():
-        piece = TargetConfig(
-            data=config.data,
-            path=each.path,
-            objective=each.objective,
-            n=config.n,
-            times=config.times,
-        )
+        piece = config.part(TargetConfig, path=each.path, objective=each.objective)
         found[name] = progress.cached(compute_target, piece)
         progress.report(len(found) / len(all_entrants), each.label)
         yield TargetsResult(targets=dict(found))
 
 
-def draw(config: TargetsConfig, result: TargetsResult, *, dark: bool = False) -> list[NamedFigure]:
+def draw(config: TargetsConfig, result: TargetsResult, dark: bool) -> Figures:
     """Predictable share and size of each target over time."""
     titles = {
         "share": "share of the target that <i>x<sub>t</sub></i> determines",
         "size": "size of the best prediction (RMS)",
     }
-    figures = []
     for name, title in titles.items():
         lines = []
         for racer, each in result.targets.items():
             values = getattr(each, name)
             shown = values if name == "share" else np.where(values > 0, values, np.nan)
             lines.append(curve(racer, config.own, each.times, shown, dark=dark))
-        figures.append(
-            NamedFigure(
-                name=name,
-                title=f"{name} of the targets over time",
-                alt=f"The {name} of each target at its first and last time: "
-                + "; ".join(f"{each.label} {each.y[0]:.2g}, {each.y[-1]:.2g}" for each in lines)
-                + ".",
-                figure=curves.curves(
-                    curves.merged(lines),
-                    x_title="time t  (0 noise, 1 data)",
-                    y_title=title,
-                    log_y=name == "size",
-                    dark=dark,
-                ),
-                half=True,
-            )
+        yield line_figure(
+            name,
+            f"{name} of the targets over time",
+            f"The {name} of each target at its first and last time: "
+            + "; ".join(f"{each.label} {each.y[0]:.2g}, {each.y[-1]:.2g}" for each in lines)
+            + ".",
+            curves.merged(lines),
+            y_title=title,
+            log_y=name == "size",
+            dark=dark,
+            half=True,
         )
-    return figures
 
 
-def table(config: TargetsConfig, result: TargetsResult) -> Columns:
+def table(config: TargetsConfig, result: TargetsResult) -> Tables:
     """One row for each entrant and time."""
-    return stacked(
-        [
-            {"entrant": name, "t": each.times, "share": each.share, "size": each.size}
-            for name, each in result.targets.items()
-        ]
-    )
+    return [
+        {"entrant": name, "t": each.times, "share": each.share, "size": each.size}
+        for name, each in result.targets.items()
+    ]
 
 
-def say(config: TargetsConfig, result: TargetsResult) -> list[Finding]:
+def say(config: TargetsConfig, result: TargetsResult) -> Findings:
     """How noisy the velocity target is on each path, and how large each target is."""
     share = {name: float(each.share.mean()) for name, each in result.targets.items()}
     size = {name: float(each.size.max()) for name, each in result.targets.items()}
@@ -116,30 +99,24 @@ def say(config: TargetsConfig, result: TargetsResult) -> list[Finding]:
         "vp-score": "the score",
     }
     known = [f"{size[name]:.2g} for {text}" for name, text in sizes.items() if name in size]
-    return [
-        Finding(
-            lead="Noise in the target",
-            text="averaged over time, xₜ determines "
-            + joined([f"{share[name]:.0%} of the velocity on {labels[name]}" for name in clearest])
-            + "; the rest of the target is noise in every gradient.",
-            numbers={f"share_{name}": value for name, value in share.items()},
-        ),
-        Finding(
-            lead="Size",
-            text=f"the largest value that a network must predict is {joined(known)}.",
-            numbers={f"size_{name}": value for name, value in size.items()},
-        ),
-    ]
+    yield Finding(
+        lead="Noise in the target",
+        text="averaged over time, xₜ determines "
+        + joined([f"{share[name]:.0%} of the velocity on {labels[name]}" for name in clearest])
+        + "; the rest of the target is noise in every gradient.",
+        numbers={f"share_{name}": value for name, value in share.items()},
+    )
+    yield Finding(
+        lead="Size",
+        text=f"the largest value that a network must predict is {joined(known)}.",
+        numbers={f"size_{name}": value for name, value in size.items()},
+    )
 
 
 STUDY = Study(
-    name="targets",
-    title="The regression target of each objective",
-    config=TargetsConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "The regression target of each objective",
+    TargetsConfig,
     page="straighter",
     seconds=1.0,
     smallest={"data": "8gaussians", "n": 20, "times": 3},

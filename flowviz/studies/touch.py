@@ -17,8 +17,8 @@ from flowviz.paths import AffinePath
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, path_setting, seed_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
 
 SHARE = 0.99
 """Share of the weight of the data points that are said to matter."""
@@ -28,8 +28,8 @@ SHARE = 0.99
 class TouchStudyConfig(Config):
     """A point x at time t, and random data points."""
 
-    data: str = data_setting()
-    path: str = path_setting()
+    data: str = declare.data()
+    path: str = declare.path()
     n: int = setting(
         1_000,
         "Points",
@@ -37,7 +37,7 @@ class TouchStudyConfig(Config):
         offered=(20, 100, 500, 1_000, 2_000),
         help="Number of data points.",
     )
-    seed: int = seed_setting("Seed of the points")
+    seed: int = declare.seed("Seed of the points")
     t: float = setting(0.6, "Time t", bounds=(0.0, 1.0), help="Share of the path's time.")
     x: float = setting(2.2, "x₁", bounds=(-theme.FRAME, theme.FRAME), help="First coordinate.")
     y: float = setting(1.0, "x₂", bounds=(-theme.FRAME, theme.FRAME), help="Second coordinate.")
@@ -69,11 +69,11 @@ class TouchStudyResult:
 
 
 def compute(
-    config: TouchStudyConfig, *, field: LiveFields | None = None, progress: Progress | None = None
+    config: TouchStudyConfig, live: Live, progress: Progress
 ) -> Iterator[TouchStudyResult]:
     """Evaluates the posterior in closed form, in float64."""
     piece = TouchConfig(data=config.data, path=config.path, n=config.n, seed=config.seed)
-    points = torch.from_numpy((progress or Progress()).cached(compute_touch, piece).points)
+    points = torch.from_numpy(progress.cached(compute_touch, piece).points)
     path = AffinePath(scheduler(config.path))
     t = torch.tensor(path.time(config.t), dtype=torch.float64)
     x = torch.tensor([[config.x, config.y]], dtype=torch.float64)
@@ -86,9 +86,7 @@ def compute(
     )
 
 
-def draw(
-    config: TouchStudyConfig, result: TouchStudyResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: TouchStudyConfig, result: TouchStudyResult, dark: bool) -> Figures:
     """The data points that matter, and the marginal velocity at x."""
     at = np.array([[config.x, config.y]])
     matter = result.weights >= np.sort(result.weights)[-result.deciding]
@@ -100,19 +98,17 @@ def draw(
         particles=result.points[matter],
         data=result.points,
     )
-    return [
-        NamedFigure(
-            name="touch",
-            title=f"data points that decide the velocity at t = {config.t:.2f}",
-            alt=f"{result.deciding} of {config.n:,} data points have {SHARE:.0%} of the weight at "
-            f"x = ({config.x:.2f}, {config.y:.2f}); the arrow is the marginal velocity.",
-            figure=plane.snapshot([panel], t=config.t, dark=dark),
-            squares=1,
-        )
-    ]
+    yield NamedFigure(
+        name="touch",
+        title=f"data points that decide the velocity at t = {config.t:.2f}",
+        alt=f"{result.deciding} of {config.n:,} data points have {SHARE:.0%} of the weight at "
+        f"x = ({config.x:.2f}, {config.y:.2f}); the arrow is the marginal velocity.",
+        figure=plane.snapshot([panel], t=config.t, dark=dark),
+        squares=1,
+    )
 
 
-def table(config: TouchStudyConfig, result: TouchStudyResult) -> Columns:
+def table(config: TouchStudyConfig, result: TouchStudyResult) -> Tables:
     """One row for each data point."""
     return {
         "x1": result.points[:, 0],
@@ -123,27 +119,21 @@ def table(config: TouchStudyConfig, result: TouchStudyResult) -> Columns:
     }
 
 
-def say(config: TouchStudyConfig, result: TouchStudyResult) -> list[Finding]:
+def say(config: TouchStudyConfig, result: TouchStudyResult) -> Findings:
     """How many data points matter at x, and the mean of their velocities."""
     u = result.velocity
-    return [
-        Finding(
-            text=f"{result.deciding} of {config.n:,} data points matter here: they have "
-            f"{SHARE:.0%} of the weight. Their conditional velocities have the weighted mean "
-            f"({u[0]:.2f}, {u[1]:.2f}), which is the marginal velocity.",
-            numbers={"deciding": result.deciding, "u1": float(u[0]), "u2": float(u[1])},
-        )
-    ]
+    yield Finding(
+        text=f"{result.deciding} of {config.n:,} data points matter here: they have "
+        f"{SHARE:.0%} of the weight. Their conditional velocities have the weighted mean "
+        f"({u[0]:.2f}, {u[1]:.2f}), which is the marginal velocity.",
+        numbers={"deciding": result.deciding, "u1": float(u[0]), "u2": float(u[1])},
+    )
 
 
 STUDY = Study(
-    name="touch",
-    title="The data points that decide the velocity at a point",
-    config=TouchStudyConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "The data points that decide the velocity at a point",
+    TouchStudyConfig,
     page="why",
     seconds=0.2,
     smallest={"n": 50},

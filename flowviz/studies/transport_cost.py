@@ -18,26 +18,26 @@ from flowviz.experiments.pairings import (
     compute_cost,
     cost_bound,
 )
-from flowviz.figures import curves, theme
 from flowviz.figures.pairings import over_minibatch
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies._common import data_setting, seed_setting
-from flowviz.studies.study import Columns, Finding, LiveFields, NamedFigure, Study, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import _settings as declare
+from flowviz.studies._common import path_line
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig(Config):
     """Noise and data, and the sizes of minibatches."""
 
-    data: str = data_setting(help="Distribution that the noise is paired with.")
+    data: str = declare.data(help="Distribution that the noise is paired with.")
     sizes: tuple[int, ...] = setting(
         SIZES,
         "Minibatches",
         advanced=True,
         help=f"Sizes of the minibatches, powers of 2 up to {ALL}; 1 for independent pairs.",
     )
-    seed: int = seed_setting(help="Of both samples.")
+    seed: int = declare.seed(help="Of both samples.")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,11 +54,8 @@ class TransportResult:
         return np.array([each.cost for each in self.sized])
 
 
-def compute(
-    config: TransportConfig, *, field: LiveFields | None = None, progress: Progress | None = None
-) -> Iterator[TransportResult]:
+def compute(config: TransportConfig, live: Live, progress: Progress) -> Iterator[TransportResult]:
     """Computes one coupling after the other; yields after each minibatch size."""
-    progress = progress or Progress()
     shared = {"data": config.data, "seed": config.seed}
     bound = progress.cached(cost_bound, config.data)
     reflow = progress.cached(compute_cost, CostConfig(batch=REFLOW, **shared))
@@ -69,17 +66,16 @@ def compute(
         yield TransportResult(bound=bound, reflow=reflow, sized=tuple(sized))
 
 
-def draw(
-    config: TransportConfig, result: TransportResult, *, dark: bool = False
-) -> list[NamedFigure]:
+def draw(config: TransportConfig, result: TransportResult, dark: bool) -> Figures:
     """The cost over the size of the minibatch."""
     costs, errors = result.costs, np.array([each.error for each in result.sized])
-    line = curves.Curve(
+    line = path_line(
+        "ot",
+        np.array(config.sizes[: len(costs)], dtype=float),
+        costs,
         label="optimal transport within minibatches",
-        colour=theme.path_colour("ot", dark=dark),
-        x=np.array(config.sizes[: len(costs)], dtype=float),
-        y=costs,
         band=(costs - errors, costs + errors),
+        dark=dark,
     )
     levels = [
         ("reflow", result.reflow.cost),
@@ -92,69 +88,50 @@ def draw(
         levels=levels,
         dark=dark,
     )
+    yield NamedFigure(
+        name="cost",
+        title="transport cost over minibatch size",
+        alt="Transport cost over the size of the minibatch, with lines at "
+        f"{' and '.join(f'{value:.3g} ({label})' for label, value in levels)}.",
+        figure=figure,
+    )
+
+
+def table(config: TransportConfig, result: TransportResult) -> Tables:
+    """One row for each minibatch size, and one for reflow."""
+    rows = [*zip(map(str, config.sizes), result.sized, strict=False), ("reflow", result.reflow)]
     return [
-        NamedFigure(
-            name="cost",
-            title="transport cost over minibatch size",
-            alt="Transport cost over the size of the minibatch, with lines at "
-            f"{' and '.join(f'{value:.3g} ({label})' for label, value in levels)}.",
-            figure=figure,
-        )
+        {"batch": batch, "cost": each.cost, "cost_error": each.error, "lower_bound": result.bound}
+        for batch, each in rows
     ]
 
 
-def table(config: TransportConfig, result: TransportResult) -> Columns:
-    """One row for each minibatch size, and one for reflow."""
-    rows = [*zip(map(str, config.sizes), result.sized, strict=False), ("reflow", result.reflow)]
-    return stacked(
-        [
-            {
-                "batch": batch,
-                "cost": each.cost,
-                "cost_error": each.error,
-                "lower_bound": result.bound,
-            }
-            for batch, each in rows
-        ]
-    )
-
-
-def say(config: TransportConfig, result: TransportResult) -> list[Finding]:
+def say(config: TransportConfig, result: TransportResult) -> Findings:
     """The decrease of the cost with the batch size, and bounds of the optimal cost."""
     costs, reflow, bound = result.costs, result.reflow, result.bound
     last = config.sizes[len(costs) - 1]
-    found = []
     if len(costs) > 1:
-        found.append(
-            Finding(
-                lead="Larger minibatches",
-                text=f"the transport cost falls from {costs[0]:.1f} with minibatches of "
-                f"{config.sizes[0]} to {costs[-1]:.2f} with {last:,}; the larger the minibatch, "
-                "the closer to W₂², though small samples cost a little extra by chance.",
-                numbers={"first": float(costs[0]), "last": float(costs[-1])},
-                verdict="supported" if (np.diff(costs) < 0).all() else "not supported",
-            )
+        yield Finding(
+            lead="Larger minibatches",
+            text=f"the transport cost falls from {costs[0]:.1f} with minibatches of "
+            f"{config.sizes[0]} to {costs[-1]:.2f} with {last:,}; the larger the minibatch, "
+            "the closer to W₂², though small samples cost a little extra by chance.",
+            numbers={"first": float(costs[0]), "last": float(costs[-1])},
+            verdict="supported" if (np.diff(costs) < 0).all() else "not supported",
         )
     upper = min(reflow.cost, costs[-1])
-    found.append(
-        Finding(
-            lead="Bounds of W₂²",
-            text=f"reflow costs {reflow.cost:.2f} ± {reflow.error:.2f}, and no coupling can cost "
-            f"less than W₂², which therefore lies between {bound:.2f} and about {upper:.2f}.",
-            numbers={"reflow": reflow.cost, "error": reflow.error, "bound": bound},
-        )
+    yield Finding(
+        lead="Bounds of W₂²",
+        text=f"reflow costs {reflow.cost:.2f} ± {reflow.error:.2f}, and no coupling can cost "
+        f"less than W₂², which therefore lies between {bound:.2f} and about {upper:.2f}.",
+        numbers={"reflow": reflow.cost, "error": reflow.error, "bound": bound},
     )
-    return found
 
 
 STUDY = Study(
-    name="transport-cost",
-    title="Transport cost of couplings",
-    config=TransportConfig,
-    compute=compute,
-    draw=draw,
-    table=table,
-    say=say,
+    __name__,
+    "Transport cost of couplings",
+    TransportConfig,
     page="which_ot",
     seconds=5.0,
     smallest={"sizes": (1, 16)},

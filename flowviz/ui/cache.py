@@ -34,12 +34,6 @@ def packed_scene(config: SceneConfig, _scene: players.Scene) -> bytes:
     return players.pack_scene(_scene)
 
 
-@st.cache_resource(max_entries=48, show_spinner=False)
-def network(name: str, sha256: str) -> LearnedField:
-    """The field of the checkpoint `name`; `sha256` of its card is part of the cache key."""
-    return checkpoints.load(name).field
-
-
 def cards() -> dict[str, checkpoints.Card]:
     """The checkpoints on this machine by name; a damaged file is skipped with a notice."""
     found, damages = _listing()

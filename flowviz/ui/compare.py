@@ -9,13 +9,13 @@ import streamlit as st
 
 from flowviz.canvases import player as players
 from flowviz.experiments.density_evolution import DensityEvolution
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import PICTURES, CompareConfig, CompareResult, Side
+from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
-from flowviz.studies.flow import NO_NETWORK, timing
+from flowviz.studies.flow import timing
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
@@ -112,7 +112,7 @@ def sides(page: Comparison) -> CompareResult | None:
 
 def main_finding(result: CompareResult | None) -> str:
     """Which side is early and which is late, in one sentence."""
-    said = [] if result is None else timing(result.sides)
+    said = [] if result is None else list(timing(result.sides))
     if not said:
         return "Which particles arrive early, and where they end."
     return said[0].text[0].upper() + said[0].text[1:]

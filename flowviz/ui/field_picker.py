@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import streamlit as st
-
-from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.sources import PREFIX, exact_name, label_of, pinned, source
+from flowviz.experiments.fields import EXACT, PREFIX, FieldRef, exact_name, label_of, pinned
 from flowviz.experiments.theorem2 import NEW
 from flowviz.fields import LearnedField
 from flowviz.schedulers import LEARNED
@@ -54,7 +51,7 @@ def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | No
     if card is None:
         return path, EXACT, None
     # The name includes the content: results of an overwritten checkpoint are not reused.
-    return card.path, pinned(card), cache.network(card.name, card.sha256)
+    return card.path, pinned(card), FieldRef.of(pinned(card)).field
 
 
 def trained(
@@ -119,12 +116,6 @@ def slug(name: str) -> str:
     if name.startswith(PREFIX):
         return f"exact-{paths.name_of(name.rpartition('/')[2])}"
     return name.rpartition("@")[0]
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def path_of(name: str) -> str:
-    """The spec of the path of a field."""
-    return source(name).path_spec
 
 
 def pick(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:

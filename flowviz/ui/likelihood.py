@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from flowviz.experiments.evolution import EXACT
-from flowviz.experiments.sources import exact_name
+from flowviz.experiments.fields import EXACT, exact_name
 from flowviz.fields import LearnedField
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.settings import Config

@@ -6,18 +6,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from flowviz.canvases import player as players
-from flowviz.experiments.evolution import EXACT, SceneConfig
+from flowviz.experiments.evolution import SceneConfig
+from flowviz.experiments.fields import EXACT
 from flowviz.experiments.particles import PAIRS
 from flowviz.fields import LearnedField
 from flowviz.schedulers import scheduler
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import STUDIES
-from flowviz.studies.particles import (
-    BUDGETS,
-    Particles,
-    ParticlesConfig,
-    ParticlesStudyResult,
-)
+from flowviz.studies.particles import BUDGETS, Particles, ParticlesConfig, ParticlesStudyResult
 from flowviz.studies.sde_noise import SdeNoiseConfig
 from flowviz.ui import cache, controls, state, study_view, work
 from flowviz.ui import player as player_mount
@@ -79,7 +75,7 @@ def result(page: Page) -> ParticlesStudyResult | None:
     """
     return work.result_of(
         "particles",
-        (STUDY.name, page.config.computed()),
+        study_view.token(STUDY, page.config),
         study_view.computation(STUDY, page.config, page.live),
         label="Moving the particles",
     )

@@ -9,7 +9,7 @@ import streamlit as st
 
 from flowviz.progress import Progress
 from flowviz.settings import Config
-from flowviz.studies import Columns, Finding, LiveFields, NamedFigure, Study, Summary
+from flowviz.studies import Columns, Finding, Live, NamedFigure, Study, Summary
 from flowviz.ui import figure, glossary, opening, work
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
@@ -28,7 +28,7 @@ def show(
     study: Study,
     config: Config,
     *,
-    live: LiveFields | None = None,
+    live: Live | None = None,
     place: str = "",
     invite: str | None = None,
     button: str = "Compute",
@@ -67,24 +67,19 @@ def show(
 
 def token(study: Study, config: Config) -> Hashable:
     """The key of a complete result in the server's store, see `work.store`."""
-    return study.name, config.computed()
+    return study.name, study.settled(config).computed()
 
 
 def computation(
-    study: Study, config: Config, live: LiveFields | None = None
+    study: Study, config: Config, live: Live | None = None
 ) -> Callable[[Progress], Iterator[Any]]:
     """The work that makes the result of a study, for `work.show` and `work.result_of`.
 
     The study is listed under "Code" at the top of the page.
     """
     opening.add_code(study, config)
-    return lambda progress: _compute(study, config.computed(), live, progress)
-
-
-def _compute(
-    study: Study, config: Config, live: LiveFields | None, progress: Progress
-) -> Iterator[Any]:
-    return study.compute(config, field=live, progress=progress)
+    settled = study.settled(config).computed()
+    return lambda progress: study.compute(settled, field=live, progress=progress)
 
 
 def _draw(
@@ -149,10 +144,9 @@ def draw(
     said = study.say(config, result)
     if say:
         findings([each for each in said if not each.detail])
-    if study.summarise is not None:
-        summary = study.summarise(config, result)
-        if summary is not None:
-            _summary(summary)
+    summary = study.summarise(config, result)
+    if summary is not None:
+        _summary(summary)
     for each in said:
         if each.detail:
             st.caption(escaped(each, None))

@@ -18,12 +18,7 @@ from flowviz.checkpoints.images.files import (
     save_images,
 )
 from flowviz.checkpoints.images.quality import quality_file, read_quality, write_quality
-from flowviz.checkpoints.images.runs import (
-    RUN_KEY,
-    TRAINING,
-    run_checkpoint,
-    snapshot_checkpoint,
-)
+from flowviz.checkpoints.images.runs import RUN_KEY, TRAINING, run_checkpoint, snapshot_checkpoint
 
 __all__ = [
     "FOLDER_NAME",

@@ -84,24 +84,16 @@ class ImageCard(Entries):
         """See `Entries.valid_entries`."""
         return {
             "kind": self.kind in ("field", "classifier"),
-            **{
-                name: isinstance(getattr(self, name), str)
-                for name in ("name", "data", "path", "objective", "sha256", "commit")
-            },
             "classes": isinstance(self.classes, tuple)
             and len(self.classes) <= MAX_CLASSES
             and all(isinstance(name, str) for name in self.classes),
             "channels": is_whole(self.channels, 1, 16),
             "size": is_whole(self.size, 1, 1024),
-            "network": isinstance(self.network, dict),
             "mean": isinstance(self.mean, tuple)
             and all(is_number(mean) and abs(mean) <= MAX_MOMENT for mean in self.mean)
             and len(self.mean) in (self.channels, 0),
             "std": is_number(self.std) and 0 < self.std <= MAX_MOMENT,
             **{name: is_whole(getattr(self, name)) for name in ("images", "planned")},
-            "seconds": is_number(self.seconds) and self.seconds >= 0,
-            "training": isinstance(self.training, dict),
-            "quality": isinstance(self.quality, dict),
         }
 
     def check_references(self) -> None:
@@ -114,66 +106,64 @@ class ImageCard(Entries):
 
 
 def describe_field(
-    name: str,
-    training: Mapping[str, Any],
-    data: ImageSet,
-    *,
-    images: int,
-    seconds: float = 0.0,
-    quality: Mapping[str, Any] | None = None,
+    name: str, training: Mapping[str, Any], data: ImageSet, **measured: Any
 ) -> ImageCard:
-    """The card of a field trained on `data`; `training` holds the entries of its config."""
+    """The card of a field trained on `data`.
+
+    Args:
+        name: of the checkpoint.
+        training: the entries of its config.
+        data: the training set.
+        measured: `images` seen, and `seconds` and `quality` if they are known.
+    """
     shape = IMAGE_NETWORKS[training["network"]]
-    return ImageCard(
-        name=name,
+    flags = ("conditional", "classes"), ("preconditioned", "preconditioned")
+    return _describe(
+        name,
+        training,
+        data,
         kind="field",
-        data=data.name,
-        classes=data.classes,
-        channels=data.channels,
-        size=data.size,
         network=asdict(shape)
-        | {
-            "conditional": bool(training["classes"]),
-            "preconditioned": bool(training["preconditioned"]),
-            "clocked": bool(shape.clocks),
-        },
+        | {flag: bool(training[entry]) for flag, entry in flags}
+        | {"clocked": bool(shape.clocks)},
         path=training["path"],
         objective=training["objective"],
         mean=tuple(data.mean.flatten().tolist()),
         std=data.std,
-        training=dict(training),
-        images=images,
         planned=int(training["images"]),
-        seconds=round(seconds, 1),
-        quality=dict(quality or {}),
-        commit=commit(),
+        **measured,
     )
 
 
 def describe_classifier(
+    name: str, training: Mapping[str, Any], data: ImageSet, *, images: int, **measured: Any
+) -> ImageCard:
+    """The card of a classifier trained on `data`; arguments as of `describe_field`."""
+    network = {"stem": training["stem"], "widths": list(training["widths"])}
+    about = {"images": images, "planned": images, **measured}
+    return _describe(name, training, data, kind="classifier", network=network, **about)
+
+
+def _describe(
     name: str,
     training: Mapping[str, Any],
     data: ImageSet,
     *,
-    images: int,
     seconds: float = 0.0,
     quality: Mapping[str, Any] | None = None,
+    **entries: Any,
 ) -> ImageCard:
-    """The card of a classifier trained on `data`; `training` holds the entries of its config."""
     return ImageCard(
         name=name,
-        kind="classifier",
         data=data.name,
         classes=data.classes,
         channels=data.channels,
         size=data.size,
-        network={"stem": training["stem"], "widths": list(training["widths"])},
         training=dict(training),
-        images=images,
-        planned=images,
         seconds=round(seconds, 1),
         quality=dict(quality or {}),
         commit=commit(),
+        **entries,
     )
 
 

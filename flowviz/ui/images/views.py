@@ -46,7 +46,7 @@ def show(page: Page) -> None:
         draw = partial(_sheets, page, config)
     work.show(
         "images",
-        (page.study.name, config.computed()),
+        study_view.token(page.study, config),
         study_view.computation(page.study, config, live),
         draw,
         label="Drawing images",
@@ -146,11 +146,11 @@ def _downloads(
 def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
     """Stored measurements, and a button that measures new ones."""
     new = replace(config, measure=True)
-    token = (page.study.name, new.computed())
+    token = study_view.token(page.study, new)
     if work.store().get(token) is None and work.current("images", token) is None:
         stored = work.result_of(
             "images-stored",
-            (page.study.name, config.computed()),
+            study_view.token(page.study, config),
             study_view.computation(page.study, config, live),
             label="Reading measurements",
         )

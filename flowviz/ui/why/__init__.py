@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from flowviz.experiments.evolution import EXACT
+from flowviz.experiments.fields import EXACT
 from flowviz.studies import STUDIES
 from flowviz.studies.conditional import ConditionalStudyConfig
 from flowviz.studies.conversions import ConversionsConfig

@@ -1,0 +1,272 @@
+"""Velocity fields by name: a checkpoint's name or file, exact:DATA/PATH, or a live field.
+
+NAME@DIGITS also fixes the content, by the first digits of the card's sha256, so that a cache never
+returns results of an earlier checkpoint of the same name. A live field has no file; its name is
+live: and a hash, and it is passed along with the config that names it.
+"""
+
+import copy
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from flowviz import checkpoints
+from flowviz.checkpoints import Card, CheckpointError
+from flowviz.datasets import Dataset, dataset
+from flowviz.datasets.entry import from_frame, to_frame
+from flowviz.experiments.evaluate import FlowField
+from flowviz.fields import exact_field
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler, spec_of
+from flowviz.settings import Config, settings
+from flowviz.solvers import Field
+
+C = TypeVar("C", bound=Config)
+
+EXACT = "exact"
+"""In place of a name: the closed-form field of the config's data set and path."""
+
+PREFIX = "exact:"
+"""Prefix of the names of exact fields."""
+
+NO_NAMES = ("", EXACT, "none", "new")
+"""Values of settings of fields that name none."""
+
+PIN = 12
+"""Number of digits of a sha256 in a name."""
+
+CHUNK = 4_096
+"""Batch size of exact fields: a data set may have 10,000 components."""
+
+
+@dataclass(frozen=True)
+class FieldRef:
+    """A velocity field in the coordinates of the frame, and its origin.
+
+    Attributes:
+        name: the name of the field, see `of`.
+        field: the velocity.
+        path: its path.
+        data: spec of its data set.
+        center: center of the frame in the user's coordinates.
+        scale: unit of the frame in the user's units.
+        label: path and kind of the field, in a few words.
+        method: training method of a network; "" for an exact field.
+    """
+
+    name: str
+    field: FlowField
+    path: AffinePath
+    data: str
+    center: tuple[float, float]
+    scale: float
+    label: str
+    method: str = ""
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """The field of a name; the same object as long as its content is the same.
+
+        Raises:
+            ValueError: there is no such data set, path or checkpoint, its file is damaged, or it
+                no longer has the content that the name states.
+        """
+        if name.startswith(PREFIX):
+            return _load(name, "")
+        called, pin = _parts(name)
+        sha256 = checkpoints.read_card(called).sha256
+        if not sha256.startswith(pin):
+            raise ValueError(
+                f"Checkpoint {called!r} must have the content {pin}; it was overwritten and "
+                f"has {sha256[:PIN]}: use its name alone."
+            )
+        return _load(name, sha256)
+
+    @property
+    def path_spec(self) -> str:
+        """The spec of the path, such as "ot"."""
+        return spec_of(self.path.scheduler)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the field is the closed form."""
+        return self.name.startswith(PREFIX)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set of the field."""
+        return dataset(self.data)
+
+    def to_user(self, x: Tensor) -> Tensor:
+        """Points x (B, 2) from frame to user coordinates, (B, 2) float64."""
+        return from_frame(x, self.center, self.scale)
+
+    def from_user(self, x: Tensor) -> Tensor:
+        """Points x (B, 2) from user to frame coordinates, (B, 2)."""
+        return to_frame(x, self.center, self.scale)
+
+    def double(self) -> FlowField:
+        """The same field in float64: exact fields are in any precision, networks are copied."""
+        if not isinstance(self.field, torch.nn.Module):
+            return self.field
+        return copy.deepcopy(self.field).double()
+
+
+@lru_cache(maxsize=64)
+def _load(name: str, sha256: str) -> FieldRef:
+    """The field of a name and content: the only cache of loaded fields."""
+    if name.startswith(PREFIX):
+        data, _, path = name.removeprefix(PREFIX).rpartition("/")
+        if not data:
+            raise ValueError(
+                "An exact field must be written exact:DATA/PATH, such as exact:checkerboard/ot; "
+                f"got {name!r}."
+            )
+        chosen, affine = dataset(data), AffinePath(scheduler(path))
+        field, label = exact_field(affine, chosen.distribution), f"{affine.scheduler.label}, exact"
+        return FieldRef(name, field, affine, data, chosen.center, chosen.scale, label)
+    loaded = checkpoints.load(_parts(name)[0])
+    card, field = loaded.card, loaded.field
+    placed = card.data, card.center, card.scale
+    return FieldRef(name, field, field.path, *placed, label_of(card), card.method)
+
+
+def resolve(
+    data: str, path: str, name: str | None, live: Field | None = None
+) -> tuple[Dataset, AffinePath, Field | None]:
+    """The data set, the path and the field of a config.
+
+    Args:
+        data: spec of the data set.
+        path: spec of the path.
+        name: EXACT, the name of a checkpoint of this path, or None for no field.
+        live: the field that `name` names, if it is already loaded.
+
+    Raises:
+        ValueError: a name is unknown, or the checkpoint was trained on another path.
+    """
+    affine = AffinePath(scheduler(path))
+    if live is not None or name is None:
+        return dataset(data), affine, live
+    if name == EXACT:
+        found = FieldRef.of(exact_name(data, path))
+        return found.dataset, affine, chunked(found.field)
+    found = FieldRef.of(name)
+    if found.path != affine:
+        raise ValueError(
+            f"Checkpoint {name!r} was trained on the path {found.path.scheduler}; "
+            f"got {affine.scheduler}, so choose its own path or the exact field."
+        )
+    return found.dataset if found.data == data else dataset(data), affine, found.field
+
+
+def chunked(field: Field) -> Field:
+    """The same field, evaluated in batches of at most CHUNK states."""
+
+    def in_parts(t: Tensor, x: Tensor) -> Tensor:
+        if len(x) <= CHUNK:
+            return field(t, x)
+        return torch.cat([field(t, part) for part in x.split(CHUNK)])
+
+    return in_parts
+
+
+def settled(config: C) -> C:
+    """The config with all its fields named, and each checkpoint as NAME@DIGITS.
+
+    Its results depend on the content of the checkpoints, so a cache must use this config as a key.
+    A name that cannot be read stays as it is; computing states the reason.
+    """
+    config = config.chosen()
+    named = {s.name: s for s in settings(type(config)).values() if s.kind == "field"}
+    values = {name: getattr(config, name) for name in named}
+    return replace(
+        config,
+        **{
+            name: tuple(map(_with_content, value)) if named[name].several else _with_content(value)
+            for name, value in values.items()
+        },
+    )
+
+
+def _with_content(name: str) -> str:
+    called, pin = _parts(name)
+    if pin or name in NO_NAMES or name.startswith((PREFIX, "live:")):
+        return name
+    try:
+        return f"{called}@{checkpoints.read_card(called).sha256[:PIN]}"
+    except CheckpointError:
+        return name
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """A checkpoint's name and the digits of its sha256, "" without any."""
+    called, _, pin = name.rpartition("@")
+    return (called, pin) if called and re.fullmatch(f"[0-9a-f]{{{PIN}}}", pin) else (name, "")
+
+
+def label_of(card: Card) -> str:
+    """The label of a checkpoint's field: path, method and, if these are ambiguous, name."""
+    kind = "" if card.objective == "flow" else f", {card.method}"
+    known = f"{card.data}-{card.path}"
+    named = "" if card.name in (known, f"{known}-{card.objective}") else f" ({card.name})"
+    return f"{scheduler(card.path).label}{kind}{named}"
+
+
+def exact_name(data: str, path: str) -> str:
+    """The name of the exact field of a data set on a path."""
+    return f"{PREFIX}{data}/{path}"
+
+
+def pinned(card: Card) -> str:
+    """The name of the field of a checkpoint with exactly this content."""
+    return f"{card.name}@{card.sha256[:PIN]}"
+
+
+def card_of(name: str) -> Card:
+    """The card of a checkpoint by its name, with or without digits."""
+    return checkpoints.read_card(_parts(name)[0])
+
+
+def trained_name(data: str, path: str) -> str | None:
+    """The name of the checkpoint `DATA-PATH` with its content, or None if there is none."""
+    file = checkpoints.names().get(f"{data}-{path}")
+    try:
+        return pinned(checkpoints.read_card(file)) if file else None
+    except CheckpointError:
+        return None
+
+
+def preferred(*data: str) -> list[tuple[str, str]]:
+    """The fields of conditional OT and VP diffusion for each data set: networks if both exist."""
+    found = []
+    for each in data:
+        ot, vp = (trained_name(each, path) for path in ("ot", "vp"))
+        found.append((ot, vp) if ot and vp else (exact_name(each, "ot"), exact_name(each, "vp")))
+    return found
+
+
+def learned_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
+    """The checkpoints of learned paths of a data set, by increasing penalty."""
+    learned = [card for card in cards if card.is_learned_path and card.data == data]
+    learned.sort(key=lambda card: (card.training.get("penalty", 0), card.name))
+    return tuple(pinned(card) for card in learned)
+
+
+def network_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
+    """The checkpoints of a data set: those of OT and VP, of each objective, of learned paths."""
+    by_name = {card.name: card for card in cards}
+    wanted = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in OBJECTIVES))]
+    fixed = tuple(pinned(by_name[name]) for name in wanted if name in by_name)
+    return fixed + learned_names(by_name.values(), data)
+
+
+def readable_cards() -> list[Card]:
+    """The cards of all checkpoints that can be read."""
+    return checkpoints.listing(lambda error: None)
