@@ -186,7 +186,9 @@ def test_a_stored_result_depends_on_a_checkpoint_that_no_setting_names(tmp_path,
         _, used = study_view.token(STUDIES["flow"], config)
         assert used.left_network == used.right_network == pinned(card)
     exact = STUDIES["all-data-sets"].config(sets=("pinwheel",), own="shaped:a1=0.2")
-    assert exact.chosen().fields[-1] == "exact:pinwheel/shaped:a1=0.2"
+    shared = AllDataSetsConfig.build({"data": "moons", "fields": (OT, VP), "sets": ("circles",)})
+    assert all("circles" in name for name in shared.chosen().compared)  # not the page's fields
+    assert exact.chosen().compared[-1] == "exact:pinwheel/shaped:a1=0.2"
 
 
 def test_fields_must_lead_to_the_data_set():

@@ -60,7 +60,7 @@ class AllDataSetsConfig(Config):
         (), "Data sets", advanced=True, help="Specs of data sets; all by default."
     )
     nfes: tuple[int, ...] = declare.nfes()
-    fields: tuple[str, ...] = declare.names(
+    compared: tuple[str, ...] = declare.names(
         "Fields",
         "By default those of conditional OT and VP diffusion, or exact ones with your own "
         "schedule.",
@@ -69,13 +69,13 @@ class AllDataSetsConfig(Config):
     def chosen(self) -> Self:
         """See `Config.chosen`."""
         sets, paths = self.sets or tuple(DATASETS), ("ot", "vp", self.own)
-        if self.fields:
+        if self.compared:
             return self
         if self.own:
             names = [exact_name(each, path) for each in sets for path in paths]
         else:
             names = [name for pair in preferred(*sets) for name in pair]
-        return replace(self, sets=sets, fields=tuple(names))
+        return replace(self, sets=sets, compared=tuple(names))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,7 +94,7 @@ def compute(
 ) -> Iterator[AllDataSetsResult]:
     """Computes the curves in parallel; yields whenever another data set is complete."""
     wanted = curve_configs(
-        config.fields,
+        config.compared,
         (config.method,),
         measure=config.measure,
         grid=config.grid,
