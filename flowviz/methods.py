@@ -90,6 +90,21 @@ class Adaptive:
 
 
 @dataclass(frozen=True)
+class Jump:
+    """A step of a flow map: its jump, one evaluation of the network.
+
+    `evaluate` must have a method jump(t, t_next, x), as `flowviz.solvers.Counted` has.
+    """
+
+    evaluations: int = 1
+    evaluates_end: bool = False
+
+    def __call__(self, evaluate: Evaluate, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
+        """The states at t_next () of x (B, *) at t (), shape (B, *)."""
+        return evaluate.jump(t, t_next, x)
+
+
+@dataclass(frozen=True)
 class Method:
     """An integration method.
 
@@ -111,6 +126,11 @@ class Method:
     def adaptive(self) -> bool:
         """Whether the method chooses its steps by a tolerance."""
         return isinstance(self.step, Adaptive)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the method uses the jumps of a flow map, which other fields lack."""
+        return isinstance(self.step, Jump)
 
     @property
     def evaluations(self) -> int:
@@ -207,6 +227,12 @@ METHODS["rk4"] = Method(
     "Kutta's 3/8 rule: four evaluations a step, at 0, 1/3, 2/3 and the end of it.",
     4,
     Tableau((1 / 8, 3 / 8, 3 / 8, 1 / 8), ((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))),
+)
+METHODS["jumps"] = Method(
+    "jumps (flow maps only)",
+    "One evaluation of a flow map a step; its error comes from the network, not from the step.",
+    1,
+    Jump(),
 )
 METHODS["adaptive-heun"] = Method(
     "Heun-Euler 2(1), adaptive",

@@ -6,10 +6,17 @@ d_sigma x_0, a noise-matching network (DDPM) the noise x_0, a score-matching net
 / sigma, its loss weighted by sigma^2. Each predicted quantity is q_1 x_1 + q_0 x_0 with numbers
 (q_1, q_0) that depend on t only; an objective is those two numbers, a weight and the conversion to
 a velocity.
+
+The objectives of a flow map (`flowviz.fields.flow_map`) are the flow objective where the two times
+are equal. Where they differ, a row has the target of the network: the mean velocity between them.
+
+References:
+    Geng et al. 2025, Mean flows for one-step generative modeling, https://arxiv.org/abs/2505.13447
+    Frans et al. 2024, One step diffusion via shortcut models, https://arxiv.org/abs/2410.12557
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +24,35 @@ from torch import Tensor
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import Coefficients
+
+TEACHER_STEPS = 4
+"""Steps of the midpoint method in which a teacher is followed between two times."""
+
+
+@dataclass(frozen=True)
+class JumpPair:
+    """Pairs of times t <= s of a flow map in training, in its standard coordinates.
+
+    There the state is z (B, *), of unit variance, and time is an angle, so that velocities are
+    dz / d angle and a jump is z + (angle(s) - angle(t)) times the mean velocity.
+    """
+
+    t: Tensor
+    """Start of the jump, (B,) float64."""
+    s: Tensor
+    """End of the jump, (B,) float64."""
+    z: Tensor
+    """States at t, (B, *)."""
+    velocity: Tensor
+    """Velocity at t and z, (B, *): the conditional one, or a teacher's."""
+    rate: Tensor
+    """d angle / dt at t, (B,) float64."""
+    angle: Callable[[Tensor], Tensor]
+    """Times (B,) to angles that multiply z, (B, 1, ...)."""
+    predict: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """(t, s, z) to the network's mean velocity from t to s."""
+    teacher: Callable[[Tensor, Tensor], Tensor] | None
+    """(t, z) to the velocity of the field that is distilled, if any."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +69,17 @@ class Objective:
     """(path, t, x, E[q | x_t = x]) to the marginal velocity u_t(x)."""
     needs_alpha: bool = False
     """Whether the conversion divides by alpha_t, so that the path must not start at alpha = 0."""
+    jump_target: Callable[[JumpPair], Tensor] | None = None
+    """Of a flow map: the target of its mean velocity, (B, *); without gradients."""
+    equal_share: float = 1.0
+    """Share of pairs whose two times are equal."""
+    power: float = 0.0
+    """p of the loss e / (e + c)^p of a squared error e; the denominator has no gradient."""
+
+    @property
+    def two_times(self) -> bool:
+        """Whether the network is a flow map, with a second time."""
+        return self.jump_target is not None
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective")
@@ -56,4 +103,59 @@ OBJECTIVES["score"] = Objective(
     weight=lambda c: c.sigma**2,
     velocity=AffinePath.velocity_from_score,
     needs_alpha=True,
+)
+
+
+def _meanflow(pair: JumpPair) -> Tensor:
+    """MeanFlow: velocity + (s - t) d/dt of the mean velocity along the trajectory (eq. 6)."""
+
+    def moved(t: Tensor, z: Tensor) -> Tensor:
+        return pair.predict(t, pair.s, z)
+
+    tangents = 1 / pair.rate, pair.velocity
+    _, slope = torch.func.jvp(moved, (pair.t, pair.z), tangents)
+    return pair.velocity + (pair.angle(pair.s) - pair.angle(pair.t)) * slope
+
+
+def _shortcut(pair: JumpPair) -> Tensor:
+    """Shortcut: the mean of two half jumps of the network itself (eq. 4)."""
+    middle = (pair.t + pair.s) / 2
+    angles = pair.angle(pair.t), pair.angle(middle), pair.angle(pair.s)
+    first = (angles[1] - angles[0]) * pair.predict(pair.t, middle, pair.z)
+    second = (angles[2] - angles[1]) * pair.predict(middle, pair.s, pair.z + first)
+    return _mean(first + second, angles[2] - angles[0], pair.velocity)
+
+
+def _distillation(pair: JumpPair) -> Tensor:
+    """Distillation: the mean velocity of the teacher, followed from t to s."""
+    if pair.teacher is None:
+        raise ValueError("Distillation needs a teacher: name a checkpoint to start from.")
+    z, t = pair.z, pair.t
+    for k in range(1, TEACHER_STEPS + 1):
+        t_next = torch.lerp(pair.t, pair.s, k / TEACHER_STEPS)
+        middle = (t + t_next) / 2
+        half = z + (pair.angle(middle) - pair.angle(t)) * pair.teacher(t, z)
+        z = z + (pair.angle(t_next) - pair.angle(t)) * pair.teacher(middle, half)
+        t = t_next
+    return _mean(z - pair.z, pair.angle(pair.s) - pair.angle(pair.t), pair.velocity)
+
+
+def _mean(moved: Tensor, gap: Tensor, velocity: Tensor) -> Tensor:
+    """The displacement over the gap; the velocity itself where the gap is 0."""
+    return torch.where(gap > 0, moved / torch.where(gap > 0, gap, 1), velocity)
+
+
+_FLOW = OBJECTIVES["flow"]
+OBJECTIVES["meanflow"] = replace(
+    _FLOW, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.5, power=0.5
+)
+OBJECTIVES["shortcut"] = replace(
+    _FLOW, label="shortcut (flow map)", jump_target=_shortcut, equal_share=0.5
+)
+OBJECTIVES["distillation"] = replace(
+    _FLOW,
+    label="distillation (flow map)",
+    jump_target=_distillation,
+    equal_share=0.25,
+    power=0.5,
 )

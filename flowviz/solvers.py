@@ -143,6 +143,11 @@ def solve(
         if not tol > 0:
             raise ValueError(f"tol must be positive; got {tol}.")
         return _adaptive(entry, counted, x_0, times, tol, control)
+    if entry.jumps and not hasattr(field, "jump"):
+        raise ValueError(
+            f"{method} needs a flow map, trained by meanflow, shortcut or distillation; this "
+            "field gives velocities only: choose another solver or checkpoint."
+        )
     if grid is None:
         if steps is None or steps < 1:
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
@@ -174,6 +179,16 @@ class Counted:
 
     def __call__(self, t: Tensor, x: Tensor, weight: float = 1.0) -> Tensor:
         """The velocity at t () and x (B, *); see `Evaluate` for the weight."""
+        self._count(t)
+        return self.field(t, x) if self.weighted is None else self.weighted(t, x, weight)
+
+    def jump(self, t: Tensor, s: Tensor, x: Tensor) -> Tensor:
+        """The states at s () of x (B, *) at t (), by a flow map."""
+        self._count(t)
+        return self.field.jump(t, s, x)
+
+    def _count(self, t: Tensor) -> None:
+        """Counts an evaluation at t; raises if it must not be made."""
         if self.should_stop is not None and self.should_stop():
             raise SolveCancelled(f"The solve was cancelled at t = {t.item():.4g}.")
         if self.nfe >= MAX_NFE:
@@ -183,7 +198,6 @@ class Counted:
                 t.item(),
             )
         self.nfe += 1
-        return self.field(t, x) if self.weighted is None else self.weighted(t, x, weight)
 
 
 class _Recorded:

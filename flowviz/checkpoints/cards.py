@@ -19,7 +19,7 @@ MAX_DEPTH = 32
 
 NETWORK = {"width": (1, 4096), "depth": (1, 64), "octaves": (0, 24)}
 LEARNED_NETWORK = NETWORK | {"sines": (1, 64), "bend_width": (1, 4096), "bend_depth": (1, 64)}
-KINDS = {"mlp": NETWORK, "learned-path": LEARNED_NETWORK}
+KINDS = {"mlp": NETWORK, "flow-map": NETWORK, "learned-path": LEARNED_NETWORK}
 """For each kind of network, its sizes with their bounds."""
 
 
@@ -172,7 +172,7 @@ class Card(Entries):
 
         network = self.network if isinstance(self.network, dict) else {}
         return {
-            "network": network.get("kind") == ("learned-path" if self.is_learned_path else "mlp")
+            "network": network.get("kind") == network_kind(self.path, self.objective)
             and isinstance(network.get("preconditioned"), bool)
             and all(is_whole(network.get(k), *b) for k, b in KINDS[network["kind"]].items()),
             "mean": pair(self.mean),
@@ -192,6 +192,14 @@ class Card(Entries):
             raise ValueError(
                 f"A learned path's objective must be {OBJECTIVE!r}; got {self.objective!r}."
             )
+
+
+def network_kind(path: str, objective: str) -> str:
+    """The kind of network, in KINDS, that an objective trains on a path."""
+    if path == LEARNED:
+        return "learned-path"
+    known = isinstance(objective, str) and objective in OBJECTIVES
+    return "flow-map" if known and OBJECTIVES[objective].two_times else "mlp"
 
 
 def is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.cards import KEY, KINDS, Card
+from flowviz.checkpoints.cards import KEY, KINDS, Card, network_kind
 from flowviz.checkpoints.container import (
     MAX_HEADER_BYTES,
     card_within,
@@ -23,7 +23,7 @@ from flowviz.checkpoints.container import (
 )
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.lookup import card_beside, checkpoint_file, choose_card, locate
-from flowviz.fields import LearnedField
+from flowviz.fields import LearnedField, field_class
 from flowviz.fields.learned_path import LearnedPathField, build_learned_path
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
@@ -184,8 +184,9 @@ def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathF
     except ValueError as error:
         raise CheckpointError(f"The card of {source} cannot be followed: {error}") from error
     preconditioned = card.network["preconditioned"]
-    return LearnedField(
-        MLP(**sizes), path, objective, mean=mean, std=card.std, preconditioned=preconditioned
+    network = MLP(**sizes, two_times=objective.two_times)
+    return field_class(objective)(
+        network, path, objective, mean=mean, std=card.std, preconditioned=preconditioned
     )
 
 
@@ -196,9 +197,7 @@ def _weights(field: LearnedField | LearnedPathField) -> dict[str, Tensor]:
 
 def _network(training: Mapping[str, Any]) -> dict[str, Any]:
     """The entry `network` of a card, from the entries of a training config."""
-    if training["path"] == LEARNED:
-        kind, preconditioned = "learned-path", True
-    else:
-        kind, preconditioned = "mlp", training["preconditioned"]
+    kind = network_kind(training["path"], training["objective"])
+    preconditioned = training["path"] == LEARNED or training["preconditioned"]
     sizes = {key: training[key] for key in KINDS[kind]}
     return {"kind": kind} | sizes | {"preconditioned": preconditioned}

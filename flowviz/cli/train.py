@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from flowviz.datasets import Dataset
+    from flowviz.fields import LearnedField
     from flowviz.training import NfdmConfig, TrainConfig, TrainingRun
 
 QUALITY_NFES = [20, 100]
@@ -47,7 +48,12 @@ CHECK_EVERY = 100
 TRAINING = {
     "data": (str, "DATA", "data set to learn"),
     "path": (str, "PATH", "conditional path; learned: trained together with its field"),
-    "objective": (str, "NAME", "what the network predicts: flow, noise or score"),
+    "objective": (
+        str,
+        "NAME",
+        "what the network predicts: flow, noise or score; or how a flow map is trained: meanflow, "
+        "shortcut or distillation",
+    ),
     "coupling": (str, "NAME", "pairing of noise and data: independent or minibatch-ot"),
     "batch": (int, "N", "number of pairs per step"),
     "lr": (float, "X", "peak learning rate; it rises, then falls linearly to 0"),
@@ -56,6 +62,12 @@ TRAINING = {
     "octaves": (int, "N", "number of frequencies of the positional features"),
     "ema": (float, "X", "decay of the moving average of the weights, which is what is stored"),
     "seed": (int, "N", "seed of the weights and of all draws"),
+    "start": (
+        str,
+        "NAME",
+        "of a flow map: checkpoint whose weights the training starts from, and which a "
+        "distillation has as its teacher",
+    ),
     "penalty": (float, "X", "of a learned path: weight of the curvature of its trajectories"),
     "sines": (int, "N", "of a learned path: number of sines of time in its mean and scale"),
 }
@@ -218,14 +230,15 @@ def _train(options: argparse.Namespace) -> int:
     device = choose_device(options.device)
     job = _resumed(options, out) if options.resume else _new(options, out, device)
     job.start = job.saved_at = begun
-    runs = train(job.config, job.data, device=device, saved_state=job.saved_state)
+    options_of_run = {"device": device} | origin_of(job.config)
+    runs = train(job.config, job.data, saved_state=job.saved_state, **options_of_run)
     run, code = supervise(runs, deadline=end, on_step=job.on_step)
     if run is None:
         if _is_written(out, job.config.steps):
             print(f"The run has made all its {job.config.steps} steps; nothing was done.")
             return 0
         # It ended after its last step and before its checkpoint was written.
-        run = start(job.config, job.data, device)
+        run = start(job.config, job.data, **options_of_run)
         run.restore(job.saved_state)
         job.save(run, checkpoint=True)
     if code:
@@ -240,6 +253,14 @@ def _train(options: argparse.Namespace) -> int:
         field = load(out).field  # as stored, rounding included
         rewrite_quality(out, judge(field, job.data, configs, min(quality, 4_000)))
     return 0
+
+
+def origin_of(config: "TrainConfig | NfdmConfig") -> "dict[str, LearnedField]":
+    """The option `origin` of a run in the plane: the field that `config.start` names."""
+    from flowviz.checkpoints import load
+
+    name = getattr(config, "start", "")
+    return {"origin": load(name).field} if name else {}
 
 
 def _is_of_images(options: argparse.Namespace) -> bool:
@@ -272,7 +293,7 @@ def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Tra
     config = kind(**given)
     data = dataset(config.data)
     if options.seconds is not None:
-        trial = start(config, data, device)
+        trial = start(config, data, device, **origin_of(config))
         config = kind(**given | {"steps": steps_within(options.seconds, trial)})
     return _Training(config, data, out, options.precision or PRECISION)
 

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowviz.cli.arguments import (
     Commands,
@@ -14,6 +15,10 @@ from flowviz.cli.arguments import (
     given_options,
 )
 from flowviz.cli.printing import Progress, supervise
+
+if TYPE_CHECKING:
+    from flowviz.fields import LearnedField
+    from flowviz.training.images import ImageTrainConfig
 
 
 def add(commands: Commands) -> None:
@@ -98,6 +103,7 @@ def train_images(options: argparse.Namespace) -> int:
             compiled=options.compile,
             resume=options.resume,
             processes=group,
+            **_origin(config),
         )
         run, code = supervise(runs, deadline=end)
         if group.first and run is None:
@@ -106,6 +112,13 @@ def train_images(options: argparse.Namespace) -> int:
             step = f"step {run.step} of {config.steps}"
             print(f"{options.out}: {step}, loss {run.loss.item():.4f}")
     return code
+
+
+def _origin(config: "ImageTrainConfig") -> "dict[str, LearnedField]":
+    """The option `origin` of a run: the field that `config.start` names."""
+    from flowviz.checkpoints.images import load_images
+
+    return {"origin": load_images(config.start).field} if config.start else {}
 
 
 def _train_classifier(options: argparse.Namespace) -> int:

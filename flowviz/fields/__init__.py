@@ -1,6 +1,7 @@
 """Velocity fields, called as field(t, x): exact ones in closed form, and learned ones."""
 
 from flowviz.fields.exact import ExactField, exact_field
+from flowviz.fields.flow_map import FlowMap, field_class
 from flowviz.fields.learned import LearnedField
 
-__all__ = ["ExactField", "LearnedField", "exact_field"]
+__all__ = ["ExactField", "FlowMap", "LearnedField", "exact_field", "field_class"]

@@ -1,8 +1,11 @@
 """A class-conditional field with fixed classes, called as field(t, x)."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from flowviz.fields.flow_map import FlowMap
 from flowviz.fields.learned import LearnedField
 
 
@@ -28,10 +31,20 @@ class GuidedField:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *)."""
+        return self._guided(self.field, x, t)
+
+    def __getattr__(self, name: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """The guided `jump` of a flow map: (t, s, x) to states at s; other fields have none."""
+        if name != "jump" or not isinstance(self.__dict__.get("field"), FlowMap):
+            raise AttributeError(name)
+        return lambda t, s, x: self._guided(self.field.jump, x, t, s)
+
+    def _guided(self, call: Callable[..., Tensor], x: Tensor, *times: Tensor) -> Tensor:
+        """What `call` returns for the times, x and the classes, guided."""
         if self.guidance in (0.0, 1.0):
-            return self.field(t, x, self.y if self.guidance else self.null)
-        both = self.field(
-            torch.cat([t, t]) if t.ndim else t,
+            return call(*times, x, self.y if self.guidance else self.null)
+        both = call(
+            *(torch.cat([t, t]) if t.ndim else t for t in times),
             torch.cat([x, x]),
             torch.cat([self.y, self.null]),
         )

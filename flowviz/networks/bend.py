@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from flowviz.networks.mlp import waves
+from flowviz.networks.second_time import waves
 
 
 class Bend(nn.Module):

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from flowviz.networks.second_time import SecondTime, waves
+
 ROWS = 512
 """Number of states whose layers and derivatives fit a core's cache."""
 
@@ -21,6 +23,7 @@ class MLP(nn.Module):
         depth: number of hidden layers.
         clocks: C, the length of `clock`.
         octaves: position enters as x and as sin and cos of 2^k pi x / 2 for k < octaves.
+        two_times: whether a second clock can be given, see `SecondTime`.
         generator: draws the weights; PyTorch's global one by default.
     """
 
@@ -32,6 +35,7 @@ class MLP(nn.Module):
         depth: int = 3,
         clocks: int = 2,
         octaves: int = 5,
+        two_times: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -56,11 +60,15 @@ class MLP(nn.Module):
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
         nn.init.zeros_(self.head.weight)  # a new field is its linear part only
         nn.init.zeros_(self.head.bias)
+        if two_times:  # last, so that the other weights are those of a network without it
+            self.second = SecondTime(clocks, width * depth, generator=generator)
 
-    def forward(self, clock: Tensor, x: Tensor) -> Tensor:
-        """Maps clock (C,) or (B, C) and x (B, D) to (B, D)."""
+    def forward(self, clock: Tensor, x: Tensor, *, until: Tensor | None = None) -> Tensor:
+        """Maps clock (C,) or (B, C), x (B, D) and, if any, the second clock to (B, D)."""
         h = waves(x, self.x_rates)
         shifts = self.shift(self.clock(waves(clock, self.t_rates)))
+        if until is not None:
+            shifts = shifts + self.second(clock, until)
         for layer, shift in zip(self.layers, shifts.chunk(len(self.layers), dim=-1), strict=True):
             h = nn.functional.silu(layer(h) + shift)
         return self.head(h)
@@ -112,9 +120,3 @@ def _bend(joint: Tensor, out: Tensor) -> None:
     torch.mul(joint[0], gate, out=out[0])
     slope = torch.addcmul(gate, out[0], gate, value=-1).add_(out[0])
     torch.mul(joint[1:], slope, out=out[1:])
-
-
-def waves(x: Tensor, rates: Tensor) -> Tensor:
-    """x with its sines and cosines at each rate: (..., D) -> (..., D + 2 D R)."""
-    angles = (x[..., None] * rates).flatten(-2)
-    return torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=-1)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from flowviz.bounds import is_whole
 from flowviz.networks.blocks import Attention, Downsample, ResBlock, Stage, Upsample
+from flowviz.networks.second_time import SecondTime
 from flowviz.registry import Registry
 
 WHOLE = {
@@ -121,11 +122,17 @@ class UNetShape:
             )
 
     def build(
-        self, *, channels: int, size: int, num_classes: int, generator: Generator | None = None
+        self,
+        *,
+        channels: int,
+        size: int,
+        num_classes: int,
+        two_times: bool = False,
+        generator: Generator | None = None,
     ) -> "UNet":
         """A new network of this shape; for the arguments see `UNet`."""
         sizes = {"channels": channels, "size": size, "num_classes": num_classes}
-        return UNet(self, **sizes, generator=generator)
+        return UNet(self, **sizes, two_times=two_times, generator=generator)
 
 
 IMAGE_NETWORKS: Registry[UNetShape] = Registry("network")
@@ -190,6 +197,7 @@ class UNet(nn.Module):
         channels: C of the images.
         size: height and width of the images.
         num_classes: K classes, and the null class K for guidance; 0 for no classes.
+        two_times: whether a second clock can be given, see `SecondTime`; needs clocks.
         generator: draws the weights; PyTorch's global one by default.
     """
 
@@ -200,6 +208,7 @@ class UNet(nn.Module):
         channels: int = 3,
         size: int = 32,
         num_classes: int = 0,
+        two_times: bool = False,
         generator: Generator | None = None,
     ) -> None:
         super().__init__()
@@ -213,6 +222,11 @@ class UNet(nn.Module):
         self._add_embedding()
         self._add_blocks(channels * shape.patch**2, size // shape.patch)
         self._draw(generator)
+        if two_times:  # last, so that the other weights are those of a network without it
+            if not shape.clocks:
+                raise ValueError("A U-Net with two times needs clocks; this one takes t itself.")
+            width = 4 * shape.model_channels
+            self.second = SecondTime(shape.clocks, width, hidden=width, generator=generator)
 
     def _add_embedding(self) -> None:
         """Adds the layers that embed time and class."""
@@ -283,7 +297,9 @@ class UNet(nn.Module):
             nn.Conv2d(here, folded, 3, padding=1),
         )
 
-    def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, time: Tensor, x: Tensor, y: Tensor | None = None, *, until: Tensor | None = None
+    ) -> Tensor:
         """Maps time, x (B, C, H, W) and classes y (B,) to (B, C, H, W).
 
         Args:
@@ -291,6 +307,7 @@ class UNet(nn.Module):
             x: images.
             y: classes as integers, `num_classes` for the null class; None is the null class for
                 all.
+            until: the second clock of a network with two times, of the shape of `time`.
         """
         if y is not None and not self.num_classes:
             raise ValueError("This network has no classes; omit y.")
@@ -298,6 +315,8 @@ class UNet(nn.Module):
         if self.shape.clocks:
             angles = angles.flatten(-2)
         e = self.time_embed(torch.cat([torch.cos(angles), torch.sin(angles)], dim=-1))
+        if until is not None:
+            e = e + self.second(time.to(self.rates), until.to(self.rates))
         e = e.expand(len(x), -1)
         if self.num_classes:
             e = e + (self.label_emb.weight[-1] if y is None else self.label_emb(y))

@@ -27,14 +27,15 @@ from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet, png
 from flowviz.device import finest_float
 from flowviz.draws import stream
-from flowviz.fields import LearnedField
+from flowviz.fields import FlowMap, LearnedField, field_class
+from flowviz.fields.flow_map import draw_ends
 from flowviz.networks import IMAGE_NETWORKS
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import scheduler
 from flowviz.training.image_files import SNAPSHOTS, sample_grid, snapshot
-from flowviz.training.plane import check_velocity_at_start
+from flowviz.training.plane import check_flow_map, check_velocity_at_start, with_origin
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import TIMES
 
@@ -82,6 +83,8 @@ class ImageTrainConfig(TrainingConfig):
         drop_class: share of images whose class is replaced by the null class, for guidance.
         mixed: whether the network computes in bfloat16 on CUDA; it never does elsewhere.
         seed: of the weights and of all draws.
+        start: image checkpoint of a field on the same path, "" for none: the first weights of a
+            flow map, and the teacher of a distillation.
 
     Raises:
         ValueError: an entry is unknown or out of its bounds, or entries do not go together.
@@ -111,6 +114,7 @@ class ImageTrainConfig(TrainingConfig):
     drop_class: float = 0.1
     mixed: bool = True
     seed: int = 0
+    start: str = ""
 
     def __post_init__(self) -> None:
         _ = IMAGE_SETS[self.data], IMAGE_NETWORKS[self.network], TIMES[self.times]
@@ -122,6 +126,9 @@ class ImageTrainConfig(TrainingConfig):
         if self.decay not in DECAYS:
             raise ValueError(f"decay must be {' or '.join(DECAYS)}; got {self.decay!r}.")
         check_velocity_at_start(self.path, self.objective)
+        check_flow_map(self.objective, self.start, self.preconditioned)
+        if self.objective == "distillation" and not self.start:
+            raise ValueError("A distillation on images needs a teacher; set start to its name.")
         if self.preconditioned and not IMAGE_NETWORKS[self.network].clocks:
             raise ValueError(
                 f"The U-Net {self.network!r} takes t itself, which suits a plain field; set "
@@ -196,6 +203,8 @@ class ImageBatch(NamedTuple):
     """Images in [-1, 1], (B, C, H, W) float32."""
     y: Tensor | None
     """Classes or the null class, (B,) int64; None without class conditioning."""
+    s: Tensor | None
+    """Second times of a flow map, (B,) float64; None for other fields."""
 
 
 def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatch:
@@ -219,8 +228,11 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
     if config.classes:
         y = torch.where(dropped, len(data.classes), data.labels[chosen])
     u = (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
-    t = TIMES[config.times](u, AffinePath(scheduler(config.path)), data.std)
-    return ImageBatch(t, torch.randn(x_1.shape, generator=generator), x_1, y)
+    path, objective = AffinePath(scheduler(config.path)), OBJECTIVES[config.objective]
+    t = TIMES[config.times](u, path, data.std)
+    x_0 = torch.randn(x_1.shape, generator=generator)
+    s = draw_ends(t, path, objective, generator) if objective.two_times else None
+    return ImageBatch(t, x_0, x_1, y, s)
 
 
 class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
@@ -228,6 +240,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
 
     Args:
         grid_every: number of images between two grids of samples in the run's folder; 0 for none.
+        origin: the field of the checkpoint that `config.start` names.
         arguments, options: of `TrainingRun`.
 
     Raises:
@@ -238,7 +251,14 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     ema: LearnedField
     DRAWS_BY_STEP = True
 
-    def __init__(self, *arguments: Any, grid_every: int = 100_000, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        grid_every: int = 100_000,
+        origin: LearnedField | None = None,
+        **options: Any,
+    ) -> None:
+        self.origin = origin
         super().__init__(*arguments, **options)
         batch, parts, world = self.config.batch, self.config.accumulate, self.processes.world
         if batch % (parts * world):
@@ -247,7 +267,10 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
                 f"{parts} parts."
             )
         self.grid_every = grid_every
-        self._mean_loss: nn.Module = _MeanLoss(self.model)
+        teacher = None
+        if self.config.objective == "distillation":
+            teacher = self.origin.to(self.device)
+        self._mean_loss: nn.Module = _MeanLoss(self.model, teacher)
         if world > 1:
             self._mean_loss = DistributedDataParallel(self._mean_loss)
 
@@ -258,6 +281,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     def build(self, generator: Generator | None) -> nn.Module:
         """See `TrainingRun.build`."""
         field = build_image_field(self.config, self.data, generator)
+        field = with_origin(field, self.origin, self.config.start)
         return field.to(memory_format=torch.channels_last)
 
     def build_optimizer(self) -> torch.optim.Optimizer:
@@ -300,7 +324,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
 
     def _loss(self, batch: ImageBatch) -> Tensor:
         t = batch.t.to(self.device, finest_float(self.device), non_blocking=True)
-        x_0, x_1, y = (
+        x_0, x_1, y, s = (
             None if value is None else value.to(self.device, non_blocking=True)
             for value in batch[1:]
         )
@@ -308,7 +332,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         x_1 = x_1.contiguous(memory_format=torch.channels_last)
         mixed = self.config.mixed and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            return self._mean_loss(t, x_0, x_1, y)
+            return self._mean_loss(t, x_0, x_1, y, s)
 
     def _summing(self, *, last: bool) -> AbstractContextManager:
         """The context of a part: processes sum their gradients during the last one."""
@@ -320,29 +344,35 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
 class _MeanLoss(nn.Module):
     """The mean loss of a batch as a module, as DistributedDataParallel needs it."""
 
-    def __init__(self, field: LearnedField) -> None:
+    def __init__(self, field: LearnedField, teacher: LearnedField | None) -> None:
         super().__init__()
         self.field = field
+        self.of_map = {} if teacher is None else {"teacher": teacher}
 
-    def forward(self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None) -> Tensor:
-        return self.field.loss(t, x_0, x_1, y).mean()
+    def forward(
+        self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None, s: Tensor | None
+    ) -> Tensor:
+        if not isinstance(self.field, FlowMap):
+            return self.field.loss(t, x_0, x_1, y).mean()
+        return self.field.loss(t, x_0, x_1, y, s=s, **self.of_map).mean()
 
 
 def build_image_field(
     config: ImageTrainConfig, data: ImageSet, generator: Generator | None = None
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
-    shape = IMAGE_NETWORKS[config.network]
+    shape, objective = IMAGE_NETWORKS[config.network], OBJECTIVES[config.objective]
     network = shape.build(
         channels=data.channels,
         size=data.size,
         num_classes=len(data.classes) if config.classes else 0,
+        two_times=objective.two_times,
         generator=generator,
     )
-    return LearnedField(
+    return field_class(objective)(
         network,
         AffinePath(scheduler(config.path)),
-        OBJECTIVES[config.objective],
+        objective,
         mean=data.mean,
         std=data.std,
         preconditioned=config.preconditioned,

@@ -16,13 +16,16 @@ from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.couplings import COUPLINGS, Pairs
 from flowviz.datasets import Dataset
 from flowviz.device import finest_float
-from flowviz.fields import LearnedField, exact_field
+from flowviz.draws import stream
+from flowviz.fields import LearnedField, exact_field, field_class
+from flowviz.fields.flow_map import FlowMap, draw_ends
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import stratified
+from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "width": (8, 1024),
@@ -55,6 +58,8 @@ class TrainConfig(TrainingConfig):
         ema: decay of the moving average of the weights per step.
         preconditioned: see `flowviz.fields.learned`.
         seed: of the weights and of all draws.
+        start: checkpoint of a field on the same path, "" for none: the first weights of a flow
+            map, and the teacher of a distillation, which otherwise distils the exact field.
 
     Raises:
         ValueError: an entry is unknown or out of its bounds, or path and objective do not go
@@ -74,6 +79,7 @@ class TrainConfig(TrainingConfig):
     ema: float = 0.999
     preconditioned: bool = True
     seed: int = 0
+    start: str = ""
 
     def __post_init__(self) -> None:
         if self.path == LEARNED:
@@ -84,6 +90,7 @@ class TrainConfig(TrainingConfig):
         _ = COUPLINGS[self.coupling]
         check_bounds(self, **BOUNDS)
         check_velocity_at_start(self.path, self.objective)
+        check_flow_map(self.objective, self.start, self.preconditioned)
 
 
 class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
@@ -93,16 +100,27 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
 
     Args:
         pairs: of noise and data, instead of the config's coupling; see `flowviz.training.reflow`.
+        origin: the field of the checkpoint that `config.start` names.
         arguments, options: of `TrainingRun`.
     """
 
-    def __init__(self, *arguments: Any, pairs: Pairs | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        pairs: Pairs | None = None,
+        origin: LearnedField | None = None,
+        **options: Any,
+    ) -> None:
+        self.origin = origin
         super().__init__(*arguments, **options)
         self.pairs = pairs
+        self.trajectories: Trajectories | None = None
 
     def build(self, generator: torch.Generator | None) -> nn.Module:
         """See `TrainingRun.build`."""
-        return build_field(self.config, self.data, generator)
+        return with_origin(
+            build_field(self.config, self.data, generator), self.origin, self.config.start
+        )
 
     def losses(self) -> Iterator[Tensor]:
         """See `TrainingRun.losses`."""
@@ -115,7 +133,27 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         else:
             x_0, x_1 = self.pairs.draw(config.batch, self.generator)
         t = t.to(self.device, finest_float(self.device))
-        yield self.model.loss(t, x_0.to(self.device), x_1.to(self.device)).mean()
+        x_0, x_1 = x_0.to(self.device), x_1.to(self.device)
+        if not isinstance(self.model, FlowMap):
+            yield self.model.loss(t, x_0, x_1).mean()
+        elif config.objective == "distillation":
+            yield self._distilled()
+        else:
+            s = draw_ends(t.cpu(), self.model.path, self.model.objective, self.generator).to(t)
+            yield self.model.loss(t, x_0, x_1, s=s).mean()
+
+    def _distilled(self) -> Tensor:
+        """The loss of a batch of jumps along trajectories of the teacher."""
+        if self.trajectories is None:
+            path = self.model.path
+            teacher = self.origin or exact_field(path, self.data.distribution)
+            noise = torch.randn(
+                (TRAJECTORIES, 2), generator=stream(self.config.seed, "trajectories", 0)
+            )
+            self.trajectories = follow(teacher, self.model, noise)
+        share = self.model.objective.equal_share
+        jump = self.trajectories.draw(self.config.batch, share, self.generator)
+        return self.model.jump_loss(*(each.to(self.device) for each in jump)).mean()
 
 
 def check_velocity_at_start(path: str, objective: str) -> None:
@@ -132,17 +170,69 @@ def check_velocity_at_start(path: str, objective: str) -> None:
         )
 
 
+def check_flow_map(objective: str, start: str, preconditioned: bool) -> None:
+    """Checks that the settings of a flow map go together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    two_times = OBJECTIVES[objective].two_times
+    if two_times and not preconditioned:
+        raise ValueError(
+            f"The objective {objective} trains a flow map, which must be preconditioned; set "
+            "preconditioned to true or use the objective flow."
+        )
+    if start and not two_times:
+        raise ValueError(
+            f"start is an option of flow maps only; got {start!r} with the objective {objective}: "
+            "omit it, or use meanflow, shortcut or distillation."
+        )
+
+
+def with_origin(field: LearnedField, origin: LearnedField | None, start: str) -> LearnedField:
+    """The field with the weights of the checkpoint `start`, whose field is `origin`, if any.
+
+    A distillation can have a network of another size, which then keeps its own weights.
+
+    Raises:
+        ValueError: the two do not fit each other.
+    """
+    if not start:
+        return field
+    if origin is None:
+        raise ValueError(f"The field of the checkpoint {start!r} must be given.")
+    if origin.path != field.path or origin.objective.velocity != field.objective.velocity:
+        raise ValueError(
+            f"The checkpoint {start!r} must predict a velocity on the same path; choose another "
+            "start or path."
+        )
+    old, new = origin.network.state_dict(), field.network.state_dict()
+    if old.keys() <= new.keys() and all(new[k].shape == v.shape for k, v in old.items()):
+        field.network.load_state_dict(new | old)
+    elif field.objective is not OBJECTIVES["distillation"]:
+        raise ValueError(
+            f"The network must have the sizes of the checkpoint {start!r}; give the same width, "
+            "depth and octaves, or the same image network."
+        )
+    return field
+
+
 def build_field(
     config: TrainConfig, dataset: Dataset, generator: torch.Generator | None = None
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
+    objective = OBJECTIVES[config.objective]
     network = MLP(
-        width=config.width, depth=config.depth, octaves=config.octaves, generator=generator
+        width=config.width,
+        depth=config.depth,
+        octaves=config.octaves,
+        two_times=objective.two_times,
+        generator=generator,
     )
-    return LearnedField(
+    return field_class(objective)(
         network,
         AffinePath(scheduler(config.path)),
-        OBJECTIVES[config.objective],
+        objective,
         mean=dataset.mean,
         std=dataset.std,
         preconditioned=config.preconditioned,
@@ -176,11 +266,11 @@ def irreducible_loss(
 
     It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and
     the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling
-    other than independent.
+    other than independent, and for flow maps.
     """
-    if config.coupling != "independent":
-        return None
     path, objective = AffinePath(scheduler(config.path)), OBJECTIVES[config.objective]
+    if config.coupling != "independent" or objective.two_times:
+        return None
     exact = exact_field(path, dataset.distribution)
     generator = torch.Generator().manual_seed(0)
     total = 0.0

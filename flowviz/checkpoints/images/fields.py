@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from flowviz.checkpoints.container import check_fit, check_size, digest
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.images.cards import ImageCard, classifier_sizes, unet_shape
-from flowviz.fields import LearnedField
+from flowviz.fields import LearnedField, field_class
 from flowviz.networks import UNet
 from flowviz.networks.classifier import Classifier
 from flowviz.networks.memory import check_memory
@@ -52,10 +52,11 @@ class ImageCheckpoint:
 
 def learned_field(network: nn.Module, card: ImageCard) -> LearnedField:
     """The field of a network on the path and with the objective of its card, for evaluation."""
-    field = LearnedField(
+    objective = OBJECTIVES[card.objective]
+    field = field_class(objective)(
         network,
         AffinePath(scheduler(card.path)),
-        OBJECTIVES[card.objective],
+        objective,
         mean=torch.tensor(card.mean or (0.0,) * card.channels)[:, None, None],
         std=card.std,
         preconditioned=card.network["preconditioned"],
@@ -75,6 +76,7 @@ def build_field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> Lea
         "channels": card.channels,
         "size": card.size,
         "num_classes": len(card.classes) if card.network["conditional"] else 0,
+        "two_times": OBJECTIVES[card.objective].two_times,
     }
     try:
         check_memory(shape, card.channels, card.size)

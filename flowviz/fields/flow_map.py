@@ -1,0 +1,237 @@
+r"""Flow maps: learned fields with a second time, which jump from t to s in one evaluation.
+
+The mean velocity ubar(x, t, s) moves a state along its trajectory,
+x_s = x_t + (s - t) ubar(x_t, t, s), and is the velocity where s = t (Boffi et al. 2024,
+https://arxiv.org/abs/2406.07507; Geng et al. 2025, https://arxiv.org/abs/2505.13447).
+
+With the data's mean m and standard deviation s_d, a state has the standard coordinates
+
+    z = (x - alpha_t m) / r_t,    theta_t = arctan(alpha_t s_d / sigma_t),
+
+in which the field of `flowviz.fields.learned` is dz / d theta = F, since B_t = r_t d theta / dt. A
+jump is z_s = z_t + (theta_s - theta_t) Fbar(z_t, t, s), and the network predicts Fbar. It is exact
+with Fbar = 0 for normal data with the same variance in all directions.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+from flowviz.device import finest_float
+from flowviz.fields.learned import BOUND, LearnedField
+from flowviz.objectives import JumpPair, Objective
+from flowviz.paths import AffinePath
+from flowviz.schedulers import Coefficients
+from flowviz.solvers import Field, solve
+
+SMALLEST_GAP = 1e-7
+"""Smaller gaps between the two times count as none: differences of coefficients lose digits."""
+
+SOFTNESS = 1e-3
+"""c of the loss e / (e + c)^p."""
+
+
+class FlowMap(LearnedField):
+    """A learned field with the call (t, x) of a velocity, that also jumps to a later time.
+
+    Args:
+        arguments, options: of `LearnedField`; the network takes a second clock as `until`.
+
+    Raises:
+        ValueError: the field is not preconditioned, or its network takes t itself.
+    """
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)
+        if not (self.preconditioned and self.clocked):
+            raise ValueError(
+                "A flow map needs a preconditioned field with clocks; use another objective, or "
+                "set preconditioned to true."
+            )
+
+    def jump(self, t: Tensor, s: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The states at s of x (B, *) at t, in one evaluation; t and s of shape () or (B,)."""
+        return x + _shaped(s - t, x) * self.mean_velocity(t, s, x, y)
+
+    def mean_velocity(self, t: Tensor, s: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """The mean velocity from t to s at x (B, *); t and s have the same shape, () or (B,).
+
+        Raises:
+            ValueError: a jump goes back in time.
+        """
+        t, s = (time.to(finest_float(time.device)) for time in (t, s))
+        if bool((s < t).any()):
+            raise ValueError(
+                "A flow map jumps forward in time only; use another solver to go back."
+            )
+        here, there = self.path.scheduler(t), self.path.scheduler(s)
+        spread, ahead = self._spread(here), self._spread(there)
+        gap = s - t
+        none = gap < SMALLEST_GAP
+        safe = torch.where(none, 1.0, gap)
+        rate = here.wronskian * self.std / spread**2
+        instant = (here.alpha * here.d_alpha * self.std**2 + here.sigma * here.d_sigma) / spread**2
+        slope = torch.where(none, instant, (ahead / spread - 1) / safe)
+        shift = torch.where(none, here.d_alpha, (there.alpha - here.alpha) / safe)
+        turned = ahead * (self._angle(there) - self._angle(here))
+        scale = torch.where(none, spread * rate, turned / safe)
+        offset = x - _shaped(here.alpha, x) * self.mean
+        remainder = self._remainder(t, s, offset / _shaped(spread, x), y)
+        return (
+            _shaped(slope, x) * offset
+            + _shaped(shift, x) * self.mean
+            + _shaped(scale, x) * remainder
+        )
+
+    def angle(self, t: Tensor) -> Tensor:
+        """theta_t in radians, of t's shape, float64 where the device has it."""
+        return self._angle(self.path.scheduler(t.to(finest_float(t.device))))
+
+    def loss(
+        self,
+        t: Tensor,
+        x_0: Tensor,
+        x_1: Tensor,
+        y: Tensor | None = None,
+        *,
+        s: Tensor | None = None,
+        teacher: LearnedField | None = None,
+    ) -> Tensor:
+        """The loss of each pair of times t <= s in standard coordinates, shape (B,).
+
+        Args:
+            t: start of each jump, (B,).
+            x_0: noise, (B, *).
+            x_1: data, (B, *).
+            y: classes, (B,).
+            s: end of each jump, (B,); t by default.
+            teacher: its velocity replaces the conditional one.
+        """
+        s = t if s is None else s
+        x = self.path.flow(t, x_0, x_1)
+        with torch.no_grad():
+            if teacher is None:
+                u = self.path.target(t, x_0, x_1)
+            else:
+                u = teacher(t, x) if y is None else teacher(t, x, y)
+            velocity, z = self._to_standard(t, x, u)
+            c = self.path.scheduler(t)
+            pair = JumpPair(
+                t,
+                s,
+                z,
+                velocity,
+                c.wronskian * self.std / self._spread(c) ** 2,
+                angle=lambda time: _shaped(self.angle(time), z),
+                predict=lambda t, s, z: self._remainder(t, s, z, y),
+                teacher=None if teacher is None else self._in_standard(teacher, y),
+            )
+            jumps = _shaped(s - t, x) > SMALLEST_GAP
+            target = torch.where(jumps, self.objective.jump_target(pair), velocity)
+        return self._loss(t, s, z, target, y)
+
+    def jump_loss(self, t: Tensor, s: Tensor, x_t: Tensor, x_s: Tensor, u: Tensor) -> Tensor:
+        """The loss of jumps to known states, shape (B,).
+
+        Args:
+            t: start of each jump, (B,).
+            s: end of each jump, (B,).
+            x_t: states at t, (B, *).
+            x_s: states at s on the same trajectories, (B, *).
+            u: velocities at t, (B, *), the targets where s = t.
+        """
+        velocity, z = self._to_standard(t, x_t, u)
+        c = self.path.scheduler(s)
+        z_s = (x_s - _shaped(c.alpha, x_s) * self.mean) / _shaped(self._spread(c), x_s)
+        jumps = _shaped(s - t, x_t) > SMALLEST_GAP
+        gap = _shaped(self.angle(s) - self.angle(t), x_t)
+        target = torch.where(jumps, (z_s - z) / torch.where(jumps, gap, 1), velocity)
+        return self._loss(t, s, z, target, None)
+
+    def _loss(self, t: Tensor, s: Tensor, z: Tensor, target: Tensor, y: Tensor | None) -> Tensor:
+        error = (self._remainder(t, s, z, y) - target).square().flatten(1).mean(dim=1)
+        return error / (error.detach() + SOFTNESS) ** self.objective.power
+
+    def _remainder(self, t: Tensor, s: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
+        """The mean velocity in standard coordinates, at z (B, *)."""
+        clock = self.clock(t, self.path.coefficients(t, z)).to(z)
+        until = self.clock(s, self.path.coefficients(s, z)).to(z)
+        free = self.network(clock, z, *(() if y is None else (y,)), until=until)
+        return BOUND * torch.tanh(free / BOUND)
+
+    def _to_standard(self, t: Tensor, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """The velocity dz / d theta and the state z of a velocity u and a state x."""
+        c = self.path.coefficients(t, x)
+        slope, scale, spread, offset = self._linear(c, x)
+        return (u - slope * offset - c.d_alpha * self.mean) / scale, offset / spread
+
+    def _in_standard(
+        self, teacher: LearnedField, y: Tensor | None
+    ) -> Callable[[Tensor, Tensor], Tensor]:
+        """The velocity of a teacher in standard coordinates, called as (t, z)."""
+
+        def velocity(t: Tensor, z: Tensor) -> Tensor:
+            c = self.path.coefficients(t, z)
+            x = self._spread(c) * z + c.alpha * self.mean
+            return self._to_standard(t, x, teacher(t, x) if y is None else teacher(t, x, y))[0]
+
+        return velocity
+
+    def _spread(self, c: Coefficients) -> Tensor:
+        return torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)
+
+    def _angle(self, c: Coefficients) -> Tensor:
+        return torch.atan2(c.alpha * self.std, c.sigma)
+
+
+def exact_jump(field: Field, t: float, s: float, x: Tensor, *, tol: float = 1e-11) -> Tensor:
+    """The states at s of x (B, *) at t under an exact field, float64, to about `tol`.
+
+    It integrates the field densely; this is the reference of learned flow maps.
+    """
+    if t == s:
+        return x.double()
+    times = torch.tensor([t, s], dtype=torch.float64)
+    return solve(field, x.double(), times, "dopri8", tol=tol).states[-1]
+
+
+def exact_mean_velocity(
+    field: Field, t: float, s: float, x: Tensor, *, tol: float = 1e-11
+) -> Tensor:
+    """The mean velocity from t to s at x (B, *) under an exact field, float64."""
+    if t == s:
+        return field(torch.tensor(t, dtype=torch.float64), x.double())
+    return (exact_jump(field, t, s, x, tol=tol) - x.double()) / (s - t)
+
+
+@torch.no_grad()
+def jump_error(learned: FlowMap, field: Field, t: float, s: float, x: Tensor) -> Tensor:
+    """The distance of a learned jump from the exact one for each x (B, *) at t, shape (B,)."""
+    times = torch.tensor([t, s], dtype=torch.float64)
+    error = learned.jump(*times, x).double() - exact_jump(field, t, s, x, tol=1e-8)
+    return error.flatten(1).norm(dim=1)
+
+
+def field_class(objective: Objective) -> type[LearnedField]:
+    """The class of the learned field whose network an objective trains."""
+    return FlowMap if objective.two_times else LearnedField
+
+
+def draw_ends(t: Tensor, path: AffinePath, objective: Objective, generator: Generator) -> Tensor:
+    """The second time of each pair: t itself for `equal_share` of them, else uniform up to t_max.
+
+    Args:
+        t: first times, (B,) float64.
+        path: their path.
+        objective: of a flow map.
+        generator: of the draws.
+    """
+    equal = torch.rand(t.shape, generator=generator) < objective.equal_share
+    share = torch.rand(t.shape, generator=generator, dtype=t.dtype)
+    return torch.where(equal, t, t + share * (path.t_max - t))
+
+
+def _shaped(value: Tensor, x: Tensor) -> Tensor:
+    """A number () or one for each row (B,), shaped to multiply x (B, *)."""
+    return value.to(x).reshape(value.shape + (1,) * (x.ndim - 1 if value.ndim else 0))
