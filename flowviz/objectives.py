@@ -134,7 +134,8 @@ def _distillation(pair: JumpPair) -> Tensor:
     for k in range(1, TEACHER_STEPS + 1):
         t_next = torch.lerp(pair.t, pair.s, k / TEACHER_STEPS)
         middle = (t + t_next) / 2
-        half = z + (pair.angle(middle) - pair.angle(t)) * pair.teacher(t, z)
+        here = pair.velocity if k == 1 else pair.teacher(t, z)
+        half = z + (pair.angle(middle) - pair.angle(t)) * here
         z = z + (pair.angle(t_next) - pair.angle(t)) * pair.teacher(middle, half)
         t = t_next
     return _mean(z - pair.z, pair.angle(pair.s) - pair.angle(pair.t), pair.velocity)

@@ -142,7 +142,8 @@ class ImageTrainConfig(TrainingConfig):
 
 
 IMAGE_PRESETS: Registry[ImageTrainConfig] = Registry("preset")
-"""Complete configs by name: `small` is that of the shipped fields, `tiny` a first try on digits.
+"""Complete configs by name: `small` is that of the shipped fields, `tiny` a first try on digits,
+`flow-map` a flow map of few steps that begins as the shipped field `cifar10-ot`.
 
 `torchcfm` and `paper` have all hyperparameters as published (torchcfm's CIFAR-10 script; Lipman
 et al. 2022, table 3 and appendix E); the dropout is part of the network of the same name. They
@@ -158,6 +159,17 @@ transport: there is no such coupling for images here.
 IMAGE_PRESETS["small"] = ImageTrainConfig()
 IMAGE_PRESETS["tiny"] = ImageTrainConfig(
     data="digits", network="tiny", images=200_000, batch=32, warm_up=100, ema=0.999, flips=False
+)
+IMAGE_PRESETS["flow-map"] = ImageTrainConfig(
+    objective="distillation",
+    start="cifar10-ot",
+    times="uniform",
+    images=1_000_000,
+    batch=32,
+    lr=3e-4,
+    warm_up=100,
+    decay="constant",
+    ema=0.999,
 )
 _PUBLISHED = {
     "classes": False,
