@@ -19,7 +19,16 @@ from torch import Tensor
 from flowviz.bounds import MAX_NFE
 from flowviz.registry import Registry
 
-__all__ = ["METHODS", "Adaptive", "Evaluate", "Method", "Step", "Tableau", "steps_for"]
+__all__ = [
+    "METHODS",
+    "Adaptive",
+    "Evaluate",
+    "Method",
+    "Step",
+    "Tableau",
+    "steps_for",
+    "velocity_methods",
+]
 
 Evaluate = Callable[[Tensor, Tensor, float], Tensor]
 """A time () float64, states (B, *) and the weight of this evaluation in the step's result, to
@@ -264,3 +273,12 @@ METHODS["dopri8"] = Method(
     8,
     Adaptive("dopri8", 13),
 )
+
+
+def velocity_methods(*, fixed_only: bool = False) -> dict[str, str]:
+    """The label of each method that integrates any velocity field, by its name, for menus."""
+    return {
+        name: method.label
+        for name, method in METHODS.items()
+        if not method.jumps and not (fixed_only and method.adaptive)
+    }

@@ -148,7 +148,7 @@ def _mean(moved: Tensor, gap: Tensor, velocity: Tensor) -> Tensor:
 
 _FLOW = OBJECTIVES["flow"]
 OBJECTIVES["meanflow"] = replace(
-    _FLOW, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.5, power=0.5
+    _FLOW, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.5, power=1.0
 )
 OBJECTIVES["shortcut"] = replace(
     _FLOW, label="shortcut (flow map)", jump_target=_shortcut, equal_share=0.5

@@ -18,10 +18,10 @@ from flowviz.experiments.evolution import (
     last_step,
 )
 from flowviz.fields import exact_field
+from flowviz.methods import velocity_methods
 from flowviz.metrics import projections, sliced_w2
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.solvers import METHODS
 
 SMALL = {"n": 300, "frames": 9}
 
@@ -62,7 +62,7 @@ def test_adaptive_methods_ignore_the_budget():
     assert FlowConfig(method="dopri5", nfe=21).nfe == 21
 
 
-@pytest.mark.parametrize("method", [name for name, m in METHODS.items() if not m.adaptive])
+@pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
 def test_offered_budgets_are_spent_exactly(method):
     offered = budgets(method)
     assert offered == sorted(set(offered)) and len(offered) >= 8

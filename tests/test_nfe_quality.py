@@ -30,9 +30,10 @@ from flowviz.experiments.solver_curves import (
     nfe_to_reach,
     ot_and_vp,
 )
+from flowviz.methods import velocity_methods
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress, Stopped
-from flowviz.solvers import METHODS, SolveCancelled, SolveError
+from flowviz.solvers import SolveCancelled, SolveError
 from flowviz.studies.study import to_json
 
 BOARD = DATASETS["checkerboard"]
@@ -246,7 +247,7 @@ def test_reach_is_interpolated_on_logarithmic_axes():
     assert nfe_to_reach(nfe, np.array([1, 1, 1, 0.0]), 0.5) == Reach(32, False)
 
 
-@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.adaptive])
+@pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
 def test_every_solver_has_budgets_that_it_can_meet(method):
     budgets = met_by(method, NFES)
     assert len(budgets) > 4 and list(budgets) == sorted(set(budgets))

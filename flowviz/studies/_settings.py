@@ -5,6 +5,7 @@ from typing import Any
 from flowviz.bounds import MAX_SEED
 from flowviz.experiments.solver_curves import NFES, TOLERANCES
 from flowviz.grids import GRIDS
+from flowviz.methods import velocity_methods
 from flowviz.metrics import METRICS
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
@@ -54,7 +55,9 @@ def network(label: str = "Network") -> Any:
     return names(label, "A checkpoint; by default DATA-PATH.", default="")
 
 
-def method(default: str, help: str, label: str = "ODE solver", choices: Any = METHODS) -> Any:
+def method(
+    default: str, help: str, label: str = "ODE solver", choices: Any = velocity_methods
+) -> Any:
     """The name of an ODE solver."""
     return setting(default, label, slug="solver", choices=choices, help=help)
 
@@ -76,7 +79,7 @@ def seed(label: str = "Seed", help: str = SEED_HELP, **more: Any) -> Any:
 
 def fixed_methods() -> dict[str, str]:
     """The label of each fixed-step solver by its name, the choices of a setting."""
-    return {name: entry.label for name, entry in METHODS.items() if not entry.adaptive}
+    return velocity_methods(fixed_only=True)
 
 
 def adaptive_methods() -> dict[str, str]:

@@ -12,6 +12,7 @@ from flowviz.experiments.fields import PREFIX, preferred
 from flowviz.experiments.solver_curves import ERROR_LEVEL, SolverCurve, curve_configs, ot_and_vp
 from flowviz.figures import cost, theme
 from flowviz.grids import GRIDS
+from flowviz.methods import velocity_methods
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
@@ -44,7 +45,7 @@ class NfeQualityConfig(Config):
         ("euler", "midpoint", "rk4", "dopri5"),
         "ODE solvers",
         slug="solvers",
-        choices=METHODS,
+        choices=velocity_methods,
         help="Fixed-step solvers spend exactly the given NFE. Adaptive ones are given tolerances, "
         "0.1 to 0.00001, and their NFE is counted.",
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from flowviz.experiments.evolution import affordable, budgets
+from flowviz.methods import velocity_methods
 from flowviz.solvers import METHODS
 from flowviz.ui import state
 
@@ -42,12 +43,13 @@ def pick(
         nfe_help: help text of the NFE.
         tol_help: help text of the tolerance.
     """
+    offered = velocity_methods()
     method = state.select(
         "solver",
         "ODE solver",
-        METHODS.labels,
+        offered,
         default.method,
-        help=f"{help} {METHODS.sentences()}",
+        help=f"{help} {METHODS.sentences(offered)}",
     )
     nfe, tol = default.nfe, default.tol
     label = "Tolerance of a step"

@@ -93,7 +93,7 @@ def controls() -> Settings:
         objective = state.select(
             "objective",
             "Objective",
-            OBJECTIVES.labels,
+            {name: each.label for name, each in OBJECTIVES.items() if not each.two_times},
             DEFAULT.objective,
             help="What the network predicts: the velocity (flow matching), the noise in a state, "
             "or the score of the density. Each is turned into a velocity for sampling.",

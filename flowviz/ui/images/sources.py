@@ -180,7 +180,9 @@ def _assumptions(file_id: str, assume: Assumptions) -> None:
             "weights": st.text_input("Set of weights", assume.weights or "", max_chars=100),
             "path": _choice("Path", usual | SCHEDULERS.labels, assume.path),
             "predicts": _choice(
-                "The network predicts", usual | {key: key for key in OBJECTIVES}, assume.predicts
+                "The network predicts",
+                usual | {key: key for key, each in OBJECTIVES.items() if not each.two_times},
+                assume.predicts,
             ),
             "size": st.number_input(
                 "Image size in pixels (0: as assumed)", 0, MAX_SIZE, assume.size or 0

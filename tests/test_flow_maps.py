@@ -1,0 +1,171 @@
+"""Flow maps: the exact one, the learned one, its objectives and the solver of jumps."""
+
+import math
+from dataclasses import asdict
+from itertools import pairwise
+
+import pytest
+import torch
+
+from flowviz.checkpoints import describe, load, save
+from flowviz.datasets import dataset
+from flowviz.fields import FlowMap, exact_field
+from flowviz.fields.flow_map import exact_jump, exact_mean_velocity, jump_error
+from flowviz.fields.guided import GuidedField
+from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+from flowviz.solvers import solve
+from flowviz.training import TrainConfig, build_field, start, train
+
+MAPS = [name for name, objective in OBJECTIVES.items() if objective.two_times]
+TINY = {"width": 32, "depth": 2, "octaves": 2, "batch": 256, "ema": 0.98, "lr": 5e-3}
+
+
+def new_map(objective="meanflow", *, moved=True, path="ot", **sizes):
+    """An untrained flow map of the moons; `moved` draws the layers that start at zero."""
+    generator = torch.Generator().manual_seed(0)
+    config = TrainConfig(data="moons", path=path, objective=objective, **(TINY | sizes))
+    field = build_field(config, dataset("moons"), generator)
+    if moved:
+        for layer in (field.network.head, field.network.second.leave):
+            torch.nn.init.normal_(layer.weight, std=0.3, generator=generator)
+    return field.double()
+
+
+def exact(data="moons", path="ot"):
+    return exact_field(AffinePath(scheduler(path)), dataset(data).distribution)
+
+
+def states(n=64):
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("path", ["ot", "vp"])
+def test_the_exact_mean_velocity_satisfies_the_meanflow_identity(path):
+    """u = ubar - (s - t) d ubar / dt, the derivative taken along the trajectory."""
+    field, t, s, h = exact(path=path), 0.3, 0.8, 2e-3
+    x = states(16)
+    around = [k * h for k in (-2, -1, 1, 2)]
+    along = [exact_mean_velocity(field, t + d, s, exact_jump(field, t, t + d, x)) for d in around]
+    slope = (along[0] - 8 * along[1] + 8 * along[2] - along[3]) / (12 * h)  # error h^4
+    u = field(torch.tensor(t, dtype=torch.float64), x)
+    mean = exact_mean_velocity(field, t, s, x)
+    assert (slope.abs() > 0.01).any()
+    torch.testing.assert_close(mean - (s - t) * slope, u, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("path", ["ot", "vp"])
+def test_a_new_map_is_exact_for_normal_data(path):
+    """Its network is 0, and its linear part is the flow map of N(m, s^2 I)."""
+    field = new_map(moved=False, path=path)
+    x, t, s = states(), torch.tensor(0.2), torch.tensor(0.9)
+    here, there = (field.path.scheduler(time.double()) for time in (t, s))
+    ratio = math.hypot(there.alpha * field.std, there.sigma) / math.hypot(
+        here.alpha * field.std, here.sigma
+    )
+    expected = there.alpha * field.mean + ratio * (x - here.alpha * field.mean)
+    torch.testing.assert_close(field.jump(t.double(), s.double(), x), expected)
+
+
+@pytest.mark.parametrize("path", ["ot", "vp"])
+def test_a_map_with_equal_times_is_its_velocity(path):
+    field, x = new_map(path=path), states()
+    t = torch.linspace(0, field.path.t_max, len(x), dtype=torch.float64)
+    torch.testing.assert_close(field.mean_velocity(t, t, x), field(t, x), rtol=1e-12, atol=1e-12)
+    s = (t + 1e-6).clamp(max=field.path.t_max)
+    # The quotients of a gap of 1e-6 have a relative error of 1e-10, the velocity changes by 1e-6.
+    near = field.mean_velocity(t[:-8], s[:-8], x[:-8])
+    torch.testing.assert_close(near, field(t, x)[:-8], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_k_jumps_take_k_evaluations(steps):
+    field, x = new_map(), states()
+    calls = []
+    field.network.register_forward_hook(lambda *_: calls.append(1))
+    solution = solve(field, x, field.path.clock(2), "jumps", steps=steps)
+    assert solution.nfe == len(calls) == steps
+    times = field.path.clock(steps + 1)
+    for t, s in pairwise(times):
+        x = field.jump(t, s, x)
+    torch.testing.assert_close(solution.states[-1], x)
+
+
+def test_jumps_need_a_flow_map_and_go_forward():
+    with pytest.raises(ValueError, match="needs a flow map"):
+        solve(exact(), states(), torch.tensor([0.0, 1.0]), "jumps", steps=2)
+    with pytest.raises(ValueError, match="forward in time only"):
+        solve(new_map(), states(), torch.tensor([0.9, 0.0]), "jumps", steps=2)
+    with pytest.raises(ValueError, match="must be preconditioned"):
+        TrainConfig(objective="meanflow", preconditioned=False)
+    with pytest.raises(ValueError, match="flow maps only"):
+        TrainConfig(start="checkerboard-ot")
+
+
+def test_the_meanflow_target_is_the_derivative_along_the_velocity():
+    """Against central differences of the map's own mean velocity."""
+    field, h = new_map(), 1e-6  # the clocks' third derivatives are of the order 1e5
+    x = states(8)
+    t, s = torch.full((8,), 0.3).double(), torch.full((8,), 0.7).double()
+    x_1 = states(16)[8:]
+    seen = []
+    field._loss = lambda t, s, z, target, y: seen.append(target) or target.sum()
+    field.loss(t, x, x_1, s=s)
+    target = seen[0]
+    x_t = field.path.flow(t, x, x_1)
+    u = field.path.target(t, x, x_1)
+    ends = [field._to_standard(t + d, x_t + d * u, u)[1] for d in (-h, h)]
+    low, high = (
+        field._remainder(t + d, s, end, None) for d, end in zip((-h, h), ends, strict=True)
+    )
+    turned = (field.angle(s) - field.angle(t)) / (field.angle(t + h) - field.angle(t - h))
+    velocity, _ = field._to_standard(t, x_t, u)
+    torch.testing.assert_close(
+        target, velocity + turned[:, None] * (high - low), atol=1e-7, rtol=0
+    )
+
+
+def test_a_flow_map_survives_a_checkpoint(tmp_path):
+    field = new_map().float()
+    config = TrainConfig(data="moons", objective="meanflow", **TINY)
+    card = describe("map", asdict(config), dataset("moons"), steps=1, seconds=1.0)
+    assert card.network["kind"] == "flow-map"
+    again = load(save(tmp_path / "map", field, card, precision="float32"))
+    assert isinstance(again.field, FlowMap)
+    t, s, x = torch.tensor(0.1), torch.tensor(0.9), states().float()
+    torch.testing.assert_close(again.field.jump(t, s, x), field.jump(t, s, x))
+
+
+@pytest.mark.parametrize("objective", MAPS)
+def test_training_brings_the_map_closer_to_the_exact_one(objective, monkeypatch):
+    monkeypatch.setattr("flowviz.training.plane.TRAJECTORIES", 2_000)
+    data = dataset("moons")
+    config = TrainConfig(data="moons", objective=objective, steps=100, **TINY)
+    *_, run = train(config, data)
+    first, x, field = start(config, data).ema, states().float(), exact()
+    before, after = (jump_error(each, field, 0.2, 0.8, x).mean() for each in (first, run.ema))
+    assert after < 0.9 * before
+
+
+def test_a_map_that_starts_from_a_field_is_its_velocity():
+    origin = load("checkerboard-ot").field
+    config = TrainConfig(objective="shortcut", start="checkerboard-ot")
+    field = start(config, dataset("checkerboard"), origin=origin).ema
+    t, x = torch.tensor(0.4), states().float()
+    torch.testing.assert_close(field(t, x), origin(t, x))
+    torch.testing.assert_close(
+        field._remainder(t, torch.tensor(0.9), x, None), field._remainder(t, t, x, None)
+    )
+
+
+def test_guided_jumps_combine_those_of_the_classes():
+    class Shifted(FlowMap):
+        def jump(self, t, s, x, y=None):
+            return x + y[:, None]
+
+    field = new_map()
+    field.__class__, field.network.num_classes = Shifted, 5
+    guided = GuidedField(field, torch.ones(64, dtype=torch.int64), 3.0)
+    x, times = states(), field.path.clock(2)
+    torch.testing.assert_close(guided.jump(*times, x), x + 5 + 3.0 * (1 - 5))
