@@ -137,6 +137,7 @@ def test_a_flow_map_survives_a_checkpoint(tmp_path):
     torch.testing.assert_close(again.field.jump(t, s, x), field.jump(t, s, x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", MAPS)
 def test_training_brings_the_map_closer_to_the_exact_one(objective, monkeypatch):
     monkeypatch.setattr("flowviz.training.plane.TRAJECTORIES", 2_000)
