@@ -264,9 +264,9 @@ def refined_log_prob(
     Off the data a field can be steep: long steps pass over the separatrices of its flow and give
     density where there is none. Hence every point is solved with the given steps and with steps
     twice as long, and forward again from its noise. Points with an estimated error above WITHIN,
-    and those that do not come back to within MISS, are solved again in shorter steps. To the
-    others the estimated error is added, because it has one sign in a mode: without that, a density
-    of narrow modes loses up to 8 % of its integral. An adaptive method controls the error itself.
+    and those that do not come back to within MISS, are solved again in shorter steps. The
+    others are corrected by the estimated error (Richardson's extrapolation). An adaptive method
+    controls the error itself.
 
     Args:
         least: points whose log-density is below this are not refined (further).
