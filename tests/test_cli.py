@@ -730,7 +730,15 @@ def test_interrupt_is_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "flowviz: interrupted.\n"
 
 
-def test_a_signal_told_twice_is_one_wish_and_a_later_one_ends(monkeypatch):
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_repeated_signals_are_one_request_and_a_later_one_ends(monkeypatch, interruptible):
     stops = []
     with signals(stops):
         for _ in range(2):

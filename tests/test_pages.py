@@ -14,9 +14,7 @@ from flowviz import lectures
 from flowviz.canvases.player import View
 from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
-from flowviz.experiments import (
-    figure4,
-)
+from flowviz.experiments import figure4, likelihood
 from flowviz.solvers import SolveError
 from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies.flow import half_way
@@ -95,7 +93,10 @@ def no_images(monkeypatch):
 @pytest.fixture(autouse=True)
 def small_densities(monkeypatch):
     """Pages are opened here to see that they open; how densities come out is tested elsewhere."""
-    for module, name, smaller in ((figure4, "compute_histograms", {"cells": 18, "n": 500}),):
+    for module, name, smaller in (
+        (figure4, "compute_histograms", {"cells": 18, "n": 500}),
+        (likelihood, "compute_density", {"cells": 18, "nfe": 8}),  # of Figure 4
+    ):
         monkeypatch.setattr(module, name, _smaller(getattr(module, name), smaller))
 
 

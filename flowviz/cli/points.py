@@ -26,8 +26,8 @@ def add(commands: Commands) -> None:
         _logprob,
         "compute log-likelihoods of points in nats, with the exact divergence; an adaptive solver "
         "uses the same steps for up to 2,048 consecutive points, chosen for the point with the "
-        "largest error, so a value depends on the other points in the file by about its own error, "
-        "which the flow can magnify beyond --tol; with fixed steps it does not",
+        "largest error, so a value depends on the other points in the file by about its own "
+        "error, which the flow can magnify beyond --tol; with fixed steps it does not",
         "checkerboard-ot points.npy --out logp.npy",
     )
     add_checkpoint(logprob)
