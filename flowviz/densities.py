@@ -77,9 +77,8 @@ class LogProb:
         error: (B,) nats, the standard error of Hutchinson's estimate from several probes, which is
             `log_prob`'s whole random error; None of the exact divergence or of a single probe.
         numerical: (B,) nats, the estimated error of the steps, from the change of the log-density
-            between the last two step sizes and the order of the method (Richardson). Where it is
-            at most WITHIN, `log_prob` is already corrected by it. Infinite where the flow does not
-            lead back to the point; None if it was not estimated.
+            between the last two step sizes and the order of the method (Richardson). Infinite
+            where the flow does not lead back to the point; None if it was not estimated.
         refined: the share of the points that needed shorter steps.
     """
 
@@ -264,9 +263,8 @@ def refined_log_prob(
     Off the data a field can be steep: long steps pass over the separatrices of its flow and give
     density where there is none. Hence every point is solved with the given steps and with steps
     twice as long, and forward again from its noise. Points with an estimated error above WITHIN,
-    and those that do not come back to within MISS, are solved again in shorter steps. The
-    others are corrected by the estimated error (Richardson's extrapolation). An adaptive method
-    controls the error itself.
+    and those that do not come back to within MISS, are solved again in shorter steps. An
+    adaptive method controls the error itself.
 
     Args:
         least: points whose log-density is below this are not refined (further).
@@ -285,13 +283,12 @@ def refined_log_prob(
         grid = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
     found = follow(x, grid=grid, probe=probe)
     log_density, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
-    correction, numerical = torch.zeros_like(log_density), torch.full_like(log_density, math.inf)
+    numerical = torch.full_like(log_density, math.inf)
     if len(grid) > 2:
         with suppress(SolveError):  # long steps can diverge where the given ones do not
             doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
             before = follow(x, grid=doubled, probe=probe).log_prob
-            correction = (log_density - before) / (2**entry.order - 1)
-            numerical = correction.abs()
+            numerical = (log_density - before).abs() / (2**entry.order - 1)
     seen = (~(log_density <= least)).nonzero()[:, 0]
     back = partial(_returns, field, method=method, workers=shared.get("workers", 1))
     numerical[seen[~back(x[seen], x_0[seen], grid)]] = math.inf
@@ -303,8 +300,8 @@ def refined_log_prob(
             break
         own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
         again = follow(x[todo], grid=finer, probe=own)
-        correction[todo] = (again.log_prob - log_density[todo]) / (FINER**entry.order - 1)
-        numerical[todo] = correction[todo].abs()
+        change = (again.log_prob - log_density[todo]).abs()
+        numerical[todo] = change / (FINER**entry.order - 1)
         log_density[todo], x_0[todo] = again.log_prob, again.x_0
         # A density that turned out to be below `least` no longer matters.
         todo_seen = todo[~(again.log_prob <= least)]
@@ -312,7 +309,6 @@ def refined_log_prob(
         if error is not None:
             error[todo] = again.error
         todo = todo_seen[~(numerical[todo_seen] <= WITHIN)]
-    log_density = torch.where(numerical <= WITHIN, log_density + correction, log_density)
     return LogProb(log_density, x_0, found.nfe, error, numerical, refined)
 
 
