@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from flowviz import checkpoints
 from flowviz.densities import WITHIN, log_prob, refined_log_prob
 from flowviz.experiments.fields import FieldRef
 from flowviz.experiments.likelihood import DensityConfig, compute_density
@@ -57,12 +56,10 @@ def test_density_off_the_data_is_not_made_up():
     assert found.log_prob.item() < -20 or found.unconverged.all()
 
 
-NAMES = [card.name for card in checkpoints.listing() if card.steps > 0]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*NAMES, "exact:checkerboard/ot", "exact:moons/vp"])
+@pytest.mark.parametrize("name", ["25gaussians-vp", "8gaussians-learned", "exact:moons/vp"])
 def test_density_integrates_to_one(name):
+    """Fewer steps for the fields with the largest errors; test_likelihood has all, with 160."""
     origin = FieldRef.of(name)
     field = "exact" if origin.exact else name
     config = DensityConfig(data=origin.data, path=origin.path_spec, field=field, cells=72, nfe=100)
