@@ -82,7 +82,7 @@ def test_log_likelihood_converges_with_every_method_and_any_chunk(method):
         assert result.nfe == METHODS[method].nfe(40)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if not METHODS[m].adaptive])
+@pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
 def test_stages_without_weight_change_nothing(method):
     """The divergence left out at stages of weight 0 is that of the whole system solved plainly."""
     field = Swirl()
