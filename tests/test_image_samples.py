@@ -41,7 +41,8 @@ from flowviz.experiments.images import (
     sample,
     sample_all,
 )
-from flowviz.solvers import METHODS, SolveCancelled
+from flowviz.methods import velocity_methods
+from flowviz.solvers import SolveCancelled
 from flowviz.training.folder import train_in_folder
 from flowviz.training.images import ImageTrainConfig, build_image_field
 
@@ -130,7 +131,7 @@ def test_class_and_guidance_matter_and_no_guidance_is_no_class():
     assert not np.array_equal(sample_all(OT, FEW).images, strong.images)
 
 
-@pytest.mark.parametrize("method", [name for name, entry in METHODS.items() if not entry.adaptive])
+@pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
 def test_nearest_nfe_can_be_taken_and_is_the_nearest_below(method):
     for wanted in range(1, 30):
         nfe = nearest_nfe(method, wanted)
