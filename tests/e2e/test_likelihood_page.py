@@ -64,7 +64,7 @@ def test_sheet_is_painted_and_printed(page):
     expect(sheet).to_be_visible(timeout=PATIENCE)
     settle(page, PATIENCE)
     with page.expect_download(timeout=PATIENCE) as download:
-        page.get_by_role("button", name="PDF for print").click(timeout=PATIENCE)
+        page.get_by_role("button", name="PDF for print").click(timeout=2 * PATIENCE)
     content = Path(download.value.path()).read_bytes()
     assert content.startswith(b"%PDF") and len(content) > 10_000
 
