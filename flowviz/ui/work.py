@@ -399,13 +399,6 @@ def start(
     return work
 
 
-def cancel_all() -> None:
-    """Cancels all work of this session."""
-    for key, value in st.session_state.items():
-        if str(key).startswith("work:") and isinstance(value, Placed):
-            value.work.cancel()
-
-
 def show(
     place: str,
     token: Hashable,
