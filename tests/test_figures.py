@@ -75,7 +75,7 @@ def test_snapshot_draws_each_panels_arrays():
     assert {h.zmax for h in heatmaps} == {max(p.density.max() for p in PANELS)}
     particles = [t for t in of(figure, "scatter") if (t.name or "").startswith("particles")]
     for trace, p in zip(particles, PANELS, strict=True):
-        assert np.array_equal(trace.x, p.particles[:, 0])
+        assert np.array_equal(trace.x, p.particles[:, 0].astype(np.float32))
         assert trace.marker.color == p.colour
     assert "0.250" in figure.layout.title.text
 
@@ -156,8 +156,8 @@ def test_trajectories_mark_start_and_end():
     for column, p in enumerate(PANELS):
         start = [t for t in figure.data if t.name == "start: noise"][column]
         end = next(t for t in figure.data if t.name == f"end, {p.title}")
-        assert np.array_equal(np.stack([start.x, start.y], 1), p.states[0])
-        assert np.array_equal(np.stack([end.x, end.y], 1), p.states[-1])
+        assert np.array_equal(np.stack([start.x, start.y], 1), p.states[0].astype(np.float32))
+        assert np.array_equal(np.stack([end.x, end.y], 1), p.states[-1].astype(np.float32))
         assert start.marker.line.color == theme.colour("noise")
         assert end.marker.color == p.colour
 
@@ -174,7 +174,7 @@ def test_film_strip_has_a_row_a_path_and_says_the_times():
     assert len(figure.data) == 20
     texts = [a.text for a in figure.layout.annotations]
     assert "t = 0.00" in texts and "t = 1.00" in texts and "VP diffusion" in texts
-    assert np.array_equal(figure.data[13].x, FRAMES[1][3][:, 0])
+    assert np.array_equal(figure.data[13].x, FRAMES[1][3][:, 0].astype(np.float32))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
+from apps import settled
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -38,7 +39,6 @@ from flowviz.ui import figure, work
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import VIEWS
 from flowviz.ui.notices import escaped
-from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 COLOURS = ("#000000", "#ffffff")

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from apps import settled
 from streamlit.testing.v1 import AppTest
 from torch import Generator
 
@@ -49,7 +50,6 @@ from flowviz.studies.study import to_json
 from flowviz.training import NfdmConfig, TrainConfig, start, steps_within, train
 from flowviz.training.nfdm import bound_of
 from flowviz.training.times import weighted_times
-from tests.apps import settled
 
 DIM, DELTA = 2, 0.01
 SIZES = {"width": 16, "depth": 1, "octaves": 2, "sines": 3, "bend_width": 16, "bend_depth": 1}

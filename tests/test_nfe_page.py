@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from apps import settled
 from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints
@@ -24,7 +25,6 @@ from flowviz.studies.nfe_quality import NfeQualityConfig, NfeQualityResult
 from flowviz.studies.steps import StepsConfig
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, field_picker, study_view
-from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"fields": "exact-ot,exact-vp", "solvers": "euler,heun", "seeds": "2", "n": "500"}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import streamlit as st
+from apps import settled
 from streamlit.testing.v1 import AppTest
 
 from flowviz import lectures
@@ -15,13 +16,13 @@ from flowviz.canvases.player import View
 from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
 from flowviz.experiments import figure4, likelihood
+from flowviz.experiments.evolution import SceneConfig
 from flowviz.solvers import SolveError
 from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player
 from flowviz.ui.home import PRESETS
-from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -209,7 +210,9 @@ def test_compare_says_when_half_of_the_pattern_is_there_if_there_is_one(apart, w
     bump = [np.exp(-((axis - m) ** 2)) + np.exp(-((axis + m) ** 2)) for m in apart]
     density = np.stack([each[None, :] * np.exp(-(axis[:, None] ** 2)) for each in bump])
     scene = SimpleNamespace(times=np.linspace(0, 1, 5), density=density)
-    assert half_way(scene) == (when if when is None else pytest.approx(when, abs=1e-6))
+    assert half_way(SceneConfig(), scene=scene) == (
+        when if when is None else pytest.approx(when, abs=1e-6)
+    )
 
 
 def test_a_root_link_opens_compare_which_was_the_default_page():

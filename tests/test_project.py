@@ -131,6 +131,15 @@ def test_importing_flowviz_imports_nothing_heavy():
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
+def test_loading_a_shipped_field_does_not_import_the_compiler():
+    script = (
+        "import sys; from flowviz import checkpoints;"
+        "[checkpoints.load(name).field for name in ('checkerboard-ot', 'checkerboard-learned')];"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_no_code_unpickles(path):
     if path.parts[-2:] == ("checkpoints", "pickled.py"):  # the one place that reads torch.save's

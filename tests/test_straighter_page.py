@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apps import settled
 from streamlit.testing.v1 import AppTest
 
 from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
 from flowviz.studies import race as races
 from flowviz.studies.export import csv_text
-from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"data": "8gaussians", "width": 16, "steps": 20, "seeds": 1}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from apps import settled
 from streamlit.testing.v1 import AppTest
 
 from flowviz.cli import main
@@ -20,7 +21,6 @@ from flowviz.settings import Config, setting, settings
 from flowviz.studies import STUDIES, Finding, NamedFigure, Study
 from flowviz.studies.study import stacked, to_json
 from flowviz.ui import paths
-from tests.apps import settled
 
 ROOT = Path(__file__).parents[1]
 

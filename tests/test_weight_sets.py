@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from test_foreign import CONFIG, DDPM, SMALL, ddpm_folder, network
 
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.foreign import FORMATS, Assumptions, Format, Model, load_any, load_foreign
@@ -20,7 +21,6 @@ from flowviz.checkpoints.foreign.format import fill
 from flowviz.cli.images import ASSUMPTIONS
 from flowviz.networks import UNet, UNetShape
 from flowviz.schedulers import scheduler
-from tests.test_foreign import CONFIG, DDPM, SMALL, ddpm_folder, network
 
 SHAPE = UNetShape(model_channels=32, num_res_blocks=1, channel_mult=(1,), attention_resolutions=())
 X = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))

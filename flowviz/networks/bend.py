@@ -1,11 +1,9 @@
 """A network for the deviation of conditional trajectories from those of a reference path."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from flowviz.networks.second_time import waves
+from flowviz.networks.second_time import octave_rates, waves
 
 
 class Bend(nn.Module):
@@ -35,9 +33,7 @@ class Bend(nn.Module):
     ) -> None:
         super().__init__()
         self.dim, self.sines = dim, sines
-        self.register_buffer(
-            "x_rates", math.pi / 2 * 2.0 ** torch.arange(octaves), persistent=False
-        )
+        self.register_buffer("x_rates", octave_rates(octaves), persistent=False)
         sizes = [dim * (1 + 2 * octaves), *[width] * depth]
         self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
         self.head = nn.Linear(width, 2 * sines * dim)

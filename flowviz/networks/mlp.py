@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from flowviz.networks.second_time import SecondTime, waves
+from flowviz.networks.second_time import SecondTime, octave_rates, waves
 
 ROWS = 512
 """Number of states whose layers and derivatives fit a core's cache."""
@@ -40,10 +40,8 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         embedding = 64
-        self.register_buffer(
-            "x_rates", math.pi / 2 * 2.0 ** torch.arange(octaves), persistent=False
-        )
-        self.register_buffer("t_rates", math.pi / 2 * 2.0 ** torch.arange(6), persistent=False)
+        self.register_buffer("x_rates", octave_rates(octaves), persistent=False)
+        self.register_buffer("t_rates", octave_rates(6), persistent=False)
         inputs = dim * (1 + 2 * octaves)
         self.clock = nn.Sequential(
             nn.Linear(clocks * (1 + 2 * len(self.t_rates)), embedding), nn.SiLU()

@@ -23,7 +23,7 @@ class SecondTime(nn.Module):
         self, clocks: int, outputs: int, *, hidden: int = 64, generator: Generator | None = None
     ) -> None:
         super().__init__()
-        rates = math.pi / 2 * 2.0 ** torch.arange(6)
+        rates = octave_rates(6)
         self.register_buffer("rates", rates, persistent=False)
         self.enter = nn.Linear(2 * clocks * (1 + 2 * len(rates)), hidden)
         self.leave = nn.Linear(hidden, outputs, bias=False)
@@ -51,3 +51,12 @@ def waves(x: Tensor, rates: Tensor) -> Tensor:
     """x with its sines and cosines at each rate: (..., D) -> (..., D + 2 D R)."""
     angles = (x[..., None] * rates).flatten(-2)
     return torch.cat([x, torch.sin(angles), torch.cos(angles)], dim=-1)
+
+
+def octave_rates(count: int) -> Tensor:
+    """The rates pi/2, pi, 2 pi, ..., each twice the one before, (count,) in float32.
+
+    Made from a list: arithmetic on the meta device, where shapes of checkpoints are checked,
+    imports PyTorch's compiler, which takes more than a second.
+    """
+    return torch.tensor([math.pi / 2 * 2**k for k in range(count)])

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from flowviz.bounds import is_whole
 from flowviz.networks.blocks import Attention, Downsample, ResBlock, Stage, Upsample
-from flowviz.networks.second_time import SecondTime
+from flowviz.networks.second_time import SecondTime, octave_rates
 from flowviz.registry import Registry
 
 WHOLE = {
@@ -232,7 +232,7 @@ class UNet(nn.Module):
         """Adds the layers that embed time and class."""
         shape, width = self.shape, self.shape.model_channels
         if shape.clocks:
-            rates = math.pi / 2 * 2.0 ** torch.arange(6)
+            rates = octave_rates(6)
             features = 2 * len(rates) * shape.clocks
         else:
             # In float32 as in guided-diffusion: times of hundreds magnify rounding of a rate.

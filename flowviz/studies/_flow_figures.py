@@ -13,6 +13,9 @@ from flowviz.studies import Columns, NamedFigure, stacked
 from flowviz.studies._common import path_line
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
 
+SHOWN_PARTICLES = 1_000
+"""Number of particles in a panel of the figure: a browser needs about 0.2 ms for each mark."""
+
 SHOWN_TRAJECTORIES = 120
 """Number of trajectories in a figure."""
 
@@ -54,7 +57,7 @@ def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
         velocities=[
             at_time(side.scene.times, side.scene.velocity, t).reshape(-1, 2) for side in sides
         ],
-        particles=particles,
+        particles=[points[:SHOWN_PARTICLES] for points in particles],
     )
     kinds = ["exact" if each is None else "learned" for each in result.densities]
     return NamedFigure(

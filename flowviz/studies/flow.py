@@ -57,7 +57,7 @@ def _side(config: CompareConfig, path: str, network: str, live: Live, progress: 
         scene_config=scene_config,
         flow=progress.cached(compute_flow, flow, field=live.get(name), reference=reference),
         scene=scene,
-        half_time=half_way(scene),
+        half_time=progress.cached(half_way, scene_config, scene=scene),
         untrained=name == EXACT != config.field,
     )
 
@@ -136,10 +136,11 @@ def _errors(config: CompareConfig, result: CompareResult) -> Findings:
     )
 
 
-def half_way(scene: Scene) -> float | None:
-    """Time at which the density has half of its final pattern, see `figure4.pattern`.
+def half_way(config: SceneConfig, *, scene: Scene) -> float | None:
+    """Time at which the density of a scene has half of its final pattern, see `figure4.pattern`.
 
-    None for data with less than MIN_PATTERN, such as one Gaussian.
+    None for data with less than MIN_PATTERN, such as one Gaussian. The result depends on `config`
+    only, of which `scene` is the result.
     """
     values = figure4.pattern(scene.density)
     if values[-1] - values[0] < MIN_PATTERN:
