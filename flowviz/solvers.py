@@ -80,6 +80,7 @@ class Solution:
         step_times: (S + 1,) float64, where the accepted steps begin and, last, end.
         step_states: (S + 1, B, *), the states at `step_times`.
         rejected: (R, 2) float64, start t and signed length dt of the rejected steps.
+        accepted: number of accepted steps: S, or more if `max_states` left out some.
     """
 
     times: Tensor
@@ -88,6 +89,7 @@ class Solution:
     step_times: Tensor
     step_states: Tensor
     rejected: Tensor
+    accepted: int
 
 
 @torch.no_grad()
@@ -101,6 +103,7 @@ def solve(
     grid: Tensor | None = None,
     tol: float = 1e-5,
     control: Control = "worst",
+    max_states: int | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Integrates dx/dt = field(t, x) for states x_0 (B, *) from times[0] to times[-1].
@@ -119,6 +122,8 @@ def solve(
         grid: instead of `steps`, where its steps begin and end, (S + 1,).
         tol: the tolerance of an adaptive method.
         control: "mean": the error of a step is the root mean square over all states and entries.
+        max_states: largest number of `step_states` of an adaptive method, 3 or more, which may
+            take thousands of steps. Beyond it every second, fourth, ... step is left out.
         should_stop: called before each evaluation; if true, SolveCancelled is raised.
 
     Raises:
@@ -142,7 +147,9 @@ def solve(
             )
         if not tol > 0:
             raise ValueError(f"tol must be positive; got {tol}.")
-        return _adaptive(entry, counted, x_0, times, tol, control)
+        if max_states is not None and max_states < 3:
+            raise ValueError(f"max_states must be 3 or more; got {max_states}.")
+        return _adaptive(entry, counted, x_0, times, tol, control, max_states)
     if entry.jumps and not hasattr(field, "jump"):
         raise ValueError(
             f"{method} needs a flow map, trained by meanflow, shortcut or distillation; this "
@@ -203,11 +210,14 @@ class Counted:
 class _Recorded:
     """A counted field as torchdiffeq calls it: with the time measured from the latest.
 
-    It also records the steps that an adaptive method accepts and rejects.
+    It also records the steps that an adaptive method accepts and rejects, and the state at every
+    `stride`-th accepted one.
     """
 
-    def __init__(self, counted: Counted, times: Tensor) -> None:
+    def __init__(self, counted: Counted, times: Tensor, max_states: int | None) -> None:
         self.counted = counted
+        self.max_states = max_states
+        self.accepted, self.stride = 0, 1
         self.first = times[0]
         self.earliest, self.latest = times.min(), times.max()
         self.reached = times[0]
@@ -227,6 +237,14 @@ class _Recorded:
         self.reached = self.latest + lead
 
     def callback_accept_step(self, lead: Tensor, x: Tensor, dt: Tensor) -> None:
+        self.accepted += 1
+        if (self.accepted - 1) % self.stride:
+            return
+        if self.max_states is not None and len(self.states) + 1 >= self.max_states:
+            self.stride *= 2  # the last state is appended at the end
+            del self.leads[1::2], self.states[1::2]
+            if (self.accepted - 1) % self.stride:
+                return
         self.leads.append(lead)
         self.states.append(x)
 
@@ -251,13 +269,20 @@ def _fixed(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, grid: Te
             t,
         )
     frames = _polygon(times, grid, states)
-    return Solution(times, frames, counted.nfe, grid, states, times.new_empty((0, 2)))
+    rejected = times.new_empty((0, 2))
+    return Solution(times, frames, counted.nfe, grid, states, rejected, len(grid) - 1)
 
 
 def _adaptive(
-    entry: Method, counted: Counted, x_0: Tensor, times: Tensor, tol: float, control: Control
+    entry: Method,
+    counted: Counted,
+    x_0: Tensor,
+    times: Tensor,
+    tol: float,
+    control: Control,
+    max_states: int | None,
 ) -> Solution:
-    recorded = _Recorded(counted, times)
+    recorded = _Recorded(counted, times, max_states)
     leads = times - recorded.latest
     options = {
         # Otherwise torchdiffeq oversteps the last time, where u_t need not exist.
@@ -290,6 +315,7 @@ def _adaptive(
         torch.cat([torch.stack(recorded.leads) + recorded.latest, times[-1:]]),
         torch.cat([torch.stack(recorded.states), states[-1:]]),
         torch.stack(tried) if tried else times.new_empty((0, 2)),
+        recorded.accepted,
     )
 
 

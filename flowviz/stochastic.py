@@ -145,7 +145,8 @@ def sample(
             )
         states.append(x)
     steps = torch.stack(states)
-    return Solution(grid, steps, counted.nfe, grid, steps, grid.new_empty((0, 2)))
+    rejected = grid.new_empty((0, 2))
+    return Solution(grid, steps, counted.nfe, grid, steps, rejected, len(grid) - 1)
 
 
 def _euler_maruyama(

@@ -9,6 +9,7 @@ import torch
 from flowviz.datasets import DATASETS, dataset
 from flowviz.experiments import evolution
 from flowviz.experiments.evolution import (
+    MAX_STEP_STATES,
     FlowConfig,
     SceneConfig,
     at_time,
@@ -22,6 +23,7 @@ from flowviz.methods import velocity_methods
 from flowviz.metrics import projections, sliced_w2
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.solvers import SolveCancelled
 
 SMALL = {"n": 300, "frames": 9}
 
@@ -98,6 +100,20 @@ def test_particles_reach_every_data_set(data):
     assert result.end_quality < 2 * result.quality_floor
     assert result.detour >= 1
     assert result.off_support is None or result.off_support < 0.02
+
+
+def test_an_adaptive_flow_stores_a_bounded_number_of_states():
+    tight = flow(method="adaptive-heun", tol=1e-5, n=20)
+    assert tight.accepted > MAX_STEP_STATES >= len(tight.step_states) == len(tight.step_times)
+    ends = tight.step_states[0], tight.step_states[-1]
+    assert np.array_equal(ends, (tight.states[0], tight.states[-1]))
+    assert tight.detour == pytest.approx(flow(method="rk4", nfe=400, n=20).detour, rel=1e-3)
+
+
+def test_a_flow_ends_on_request():
+    asked = iter([False] * 5)
+    with pytest.raises(SolveCancelled):
+        compute_flow(FlowConfig(**SMALL), should_stop=lambda: next(asked, True))
 
 
 def test_straight_ways_have_no_detour():

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    ["registry", "bounds", "draws", "roots", "device", "distributed", "files", "lectures"],
+    ["registry", "bounds"],
+    ["draws", "roots", "device", "distributed", "files", "lectures"],
     ["glossary", "schedulers", "distributions", "couplings", "settings", "progress"],
     ["paths", "datasets", "metrics", "networks", "methods"],
     ["objectives", "solvers", "grids"],

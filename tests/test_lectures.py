@@ -1,10 +1,13 @@
 """Lectures: the built-in ones lead where there is something, and a bad file gets a sentence."""
 
+import time
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from flowviz import lectures as module
+from flowviz.bounds import MAX_MESSAGE
 from flowviz.lectures import MAX_BYTES, lectures, parse
 from flowviz.ui import lecture
 
@@ -37,7 +40,7 @@ def test_a_step_is_a_page_and_its_state():
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("title = ", "must be a valid TOML file"),
+        ("title = ", "must be valid TOML"),
         ('title = "A"\nsentence = "B"\n', "1 to 60 tables"),
         (GOOD.replace('text = "D"', ""), "Step 1 must have a text"),
         (GOOD.replace('title = "A"', ""), "head of the lecture must have a title"),
@@ -47,18 +50,57 @@ def test_a_step_is_a_page_and_its_state():
         (GOOD.replace('"compare?nfe=4"', '"../secret?a=1"'), "must be a page and its state"),
         (GOOD.replace('"D"', "7"), "text must be a string; got 7"),
         ("a = '" + "x" * MAX_BYTES + "'", "at most 200,000 bytes"),
+        ("x = " + "[" * 100_000, "must not nest"),
+        ("x = " + "{a = " * 30_000, "must not nest"),
+        ("a" + ".a" * 60_000 + " = 1", "short keys"),
+        ("[" + '"a b" . ' * 20_000 + "c]", "short keys"),
+        ("x = " + "9" * 100_000, "must be valid TOML"),
+        (GOOD + "x" * 100_000 + " = 1", "unknown entry 'xxx"),
+        (GOOD.replace('"D"', "[" + "1, " * 60_000 + "]"), "text must be a string"),
+        (b"\xff\xfe", "must be text in UTF-8"),
     ],
 )
 def test_a_file_that_is_no_lecture_is_refused_in_a_sentence(text, sentence):
-    with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
+    start = time.process_time()
+    with pytest.raises(ValueError, match=sentence.replace("(", r"\(")) as caught:
         parse(text)
+    assert len(str(caught.value)) <= MAX_MESSAGE
+    assert time.process_time() - start < 2
+
+
+def test_a_lecture_may_begin_with_a_byte_order_mark():
+    assert parse(b"\xef\xbb\xbf" + GOOD.encode()) == parse(GOOD)
+
+
+def test_prose_is_no_key():
+    prose = "Eq. 9 has u.v.w = 1. " * 500 + "a" * 20_000
+    assert parse(GOOD.replace('"D"', f"'{prose}'")).steps[0].text == prose
+
+
+def test_images_of_other_servers_are_shown_as_text():
+    (step,) = parse(GOOD.replace('"D"', "'![x](//host/x) **b**'")).steps
+    assert step.text == r"!\[x](//host/x) **b**"
 
 
 def test_lectures_of_a_folder_join_the_built_in_ones(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(GOOD)
     (tmp_path / "broken.toml").write_text("title = ")
     monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
+    (tmp_path / "deep.toml").write_text("x = " + "[" * 100_000)
+    (tmp_path / "dangling.toml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder.toml").mkdir()
     assert set(lectures()) == {*BUILT_IN, "mine"}
+
+
+def test_a_file_is_parsed_once_until_it_changes(tmp_path, monkeypatch):
+    read = []
+    whole = module.parse
+    monkeypatch.setattr(module, "parse", lambda content: read.append(1) or whole(content))
+    monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
+    (tmp_path / "mine.toml").write_text(GOOD)
+    assert lectures()["mine"] is lectures()["mine"]
+    (tmp_path / "mine.toml").write_text(GOOD.replace('"A"', '"AA"'))
+    assert lectures()["mine"].title == "AA" and len(read) <= 2 + len(BUILT_IN)
 
 
 def test_a_lecture_that_a_link_opened_without_a_step_can_be_left(monkeypatch):

@@ -304,6 +304,24 @@ def test_fixed_blow_up_says_where_and_what_to_do(name):
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
+def test_stored_states_of_many_steps_are_bounded_and_even(name):
+    def turn(t, x):
+        return torch.stack([-x[:, 1], x[:, 0]], dim=1) * (1 + 4 * torch.sin(9 * t) ** 2)
+
+    x_0, times = torch.randn(5, 2, dtype=torch.float64), torch.linspace(0, 1, 4).double()
+    tol = 1e-4 if METHODS[name].order < 4 else 1e-9
+    whole = solve(turn, x_0, times, name, tol=tol)
+    few = solve(turn, x_0, times, name, tol=tol, max_states=6)
+    assert whole.accepted == few.accepted == len(whole.step_times) - 1 > 6
+    assert 4 <= len(few.step_states) == len(few.step_times) <= 6
+    assert torch.equal(few.states, whole.states) and few.nfe == whole.nfe
+    kept = torch.searchsorted(whole.step_times, few.step_times)
+    assert torch.equal(whole.step_times[kept], few.step_times)
+    assert torch.equal(whole.step_states[kept], few.step_states)
+    assert len(kept[:-1].diff().unique()) == 1 and kept[0] == 0 and kept[-1] == few.accepted
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
 def test_adaptive_blow_up_says_where_and_what_to_do(name):
     """dx/dt = x^2 from 1 reaches infinity at t = 1."""
     with pytest.raises(SolveError, match=r"tolerance") as caught:

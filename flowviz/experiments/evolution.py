@@ -6,6 +6,7 @@ the exact one; it does not. They are cached apart. The same seed gives the same 
 path, so that two paths can be compared particle by particle.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,9 @@ from flowviz.solvers import METHODS, Field, solve, steps_for
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
 """Numbers of function evaluations in menus; each method uses the nearest that it can spend."""
+
+MAX_STEP_STATES = 200
+"""Stored states of an adaptive solve, which may take 10,000 steps: 160 MB of 2,000 particles."""
 
 FLOOR_SETS = 4
 """Number of data samples whose mean distance to the reference is the floor."""
@@ -95,8 +99,10 @@ class FlowResult:
         times: (K,), evenly from 0 to the path's t_max.
         states: (K, n, 2) float32, the particles at these times.
         nfe: counted evaluations of the field.
-        step_times: (S + 1,), the times of the accepted steps, ends included.
+        step_times: (S + 1,), the times of the accepted steps, ends included; at most
+            MAX_STEP_STATES of an adaptive method, evenly by their number.
         step_states: (S + 1, n, 2) float32, the particles at these times.
+        accepted: number of accepted steps.
         rejected: number of rejected steps of an adaptive method.
         length: mean length of the polygons through `step_states`.
         displacement: mean distance from start to end.
@@ -112,6 +118,7 @@ class FlowResult:
     nfe: int
     step_times: NDArray[np.float64]
     step_states: NDArray[np.float32]
+    accepted: int
     rejected: int
     length: float
     displacement: float
@@ -119,11 +126,6 @@ class FlowResult:
     quality_floor: float
     off_support: float | None
     data: NDArray[np.float32]
-
-    @property
-    def accepted(self) -> int:
-        """The number of accepted steps."""
-        return len(self.step_times) - 1
 
     @property
     def detour(self) -> float:
@@ -223,7 +225,11 @@ def compute_reference(sample: tuple[str, int]) -> Reference:
 
 
 def compute_flow(
-    config: FlowConfig, *, field: Field | None = None, reference: Reference | None = None
+    config: FlowConfig,
+    *,
+    field: Field | None = None,
+    reference: Reference | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> FlowResult:
     """Solves the flow of a config from noise to data.
 
@@ -231,9 +237,11 @@ def compute_flow(
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
         reference: the result of `compute_reference`, if it is known.
+        should_stop: called before each evaluation of the field.
 
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
+        SolveCancelled: should_stop returned true.
     """
     target, path, field = resolve(config.data, config.path, config.field, field)
     times = path.clock(config.frames)
@@ -243,7 +251,15 @@ def compute_flow(
         else {"steps": steps_for(config.method, config.nfe)}
     )
     start = path.start(noise(config.n, config.seed))
-    solution = solve(field, start, times, config.method, **budget)
+    solution = solve(
+        field,
+        start,
+        times,
+        config.method,
+        max_states=MAX_STEP_STATES,
+        should_stop=should_stop,
+        **budget,
+    )
     steps = solution.step_states
     reference = reference or compute_reference((config.data, config.n))
     end = solution.states[-1]
@@ -255,6 +271,7 @@ def compute_flow(
         nfe=solution.nfe,
         step_times=solution.step_times.numpy(),
         step_states=steps.numpy(),
+        accepted=solution.accepted,
         rejected=len(solution.rejected),
         length=torch.linalg.vector_norm(steps.diff(dim=0), dim=-1).sum(dim=0).mean().item(),
         displacement=torch.linalg.vector_norm(steps[-1] - steps[0], dim=-1).mean().item(),

@@ -18,13 +18,17 @@ the environment variable FLOWVIZ_LECTURES.
 
 import os
 import re
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
+
+from flowviz.bounds import shortened
 
 __all__ = ["MAX_BYTES", "Lecture", "Step", "lectures", "parse"]
 
@@ -32,6 +36,11 @@ MAX_BYTES = 200_000
 """The maximum size of a lecture file; the largest built-in one has 8,000 bytes."""
 
 MAX_STEPS = 60
+MAX_NAME = 40
+"""Characters of a name that a message shows."""
+
+DOTTED = re.compile(r"""(?<![\w"'-])(?:(?:"[^"\n]*+"|'[^'\n]*+'|[\w-]++)[ \t]*+\.[ \t]*+){32}""")
+"""A key of 32 or more parts, which a lecture has no use for: `tomllib` takes 42 s for 60,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +80,29 @@ class Lecture:
     steps: tuple[Step, ...]
 
 
-def parse(text: str) -> Lecture:
-    """Parses a lecture from TOML.
+def parse(content: str | bytes) -> Lecture:
+    """Parses a lecture from TOML: a text, or the bytes of a file in UTF-8.
 
     Raises:
         ValueError: the text is not a valid lecture; the message names the step and the rule.
     """
-    if len(text.encode()) > MAX_BYTES:
+    size = len(content if isinstance(content, bytes) else content.encode())
+    if size > MAX_BYTES:
+        raise ValueError(f"A lecture file must have at most {MAX_BYTES:,} bytes; got {size:,}.")
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+    except UnicodeDecodeError:
         raise ValueError(
-            f"A lecture file must have at most {MAX_BYTES:,} bytes; got {len(text.encode()):,}."
-        )
+            "A lecture must be text in UTF-8, but this file is not. Save it as UTF-8."
+        ) from None
+    if DOTTED.search(text):
+        raise ValueError("A lecture must have short keys; got one of more than 32 parts.")
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"A lecture must be a valid TOML file; got: {error}.") from None
+    except RecursionError:
+        raise ValueError("A lecture must not nest lists or tables so deep.") from None
+    except ValueError as error:
+        raise ValueError(shortened(f"A lecture must be valid TOML; got: {error}.")) from None
     steps = table.pop("step", [])
     if not isinstance(steps, list) or not 1 <= len(steps) <= MAX_STEPS:
         raise ValueError(f"A lecture must have 1 to {MAX_STEPS} tables [[step]].")
@@ -93,19 +111,32 @@ def parse(text: str) -> Lecture:
 
 
 def lectures() -> dict[str, Lecture]:
-    """All lectures by name, the built-in ones first; invalid files are skipped."""
-    found = {}
+    """All lectures by name, the built-in ones first; invalid and unreadable files are skipped."""
+    found: dict[str, Lecture] = {}
     folders = [Path(__file__).parent]
     if os.environ.get("FLOWVIZ_LECTURES"):
         folders.append(Path(os.environ["FLOWVIZ_LECTURES"]))
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
-            if path.stat().st_size <= MAX_BYTES:
-                try:
-                    found.setdefault(path.stem, parse(path.read_text(encoding="utf-8")))
-                except ValueError:
-                    continue  # includes UnicodeDecodeError
+            try:
+                about = path.stat()
+                read = _read(path, about.st_mtime_ns, about.st_size)
+            except OSError:
+                continue
+            if read is not None:
+                found.setdefault(path.stem, read)
     return found
+
+
+@lru_cache(maxsize=256)
+def _read(path: Path, _changed: int, size: int) -> Lecture | None:
+    """The lecture in a file, or None if it is invalid. An unchanged file is parsed once."""
+    if size > MAX_BYTES:
+        return None
+    try:
+        return parse(path.read_bytes())
+    except ValueError:
+        return None
 
 
 def _step(number: int, table: Any) -> Step:
@@ -132,18 +163,19 @@ def _checked(
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(name[:MAX_NAME], known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(
-                f"{where} has an unknown entry {name!r}.{hint} "
+                f"{where} has an unknown entry {name[:MAX_NAME]!r}.{hint} "
                 f"There are: {', '.join(sorted(known))}."
             )
         lists = name in ("show", "lock")
         if lists and isinstance(value, list) and all(isinstance(item, str) for item in value):
             values[name] = tuple(value)
         elif not lists and isinstance(value, str):
-            values[name] = value.strip()
+            # An image would make each visitor's browser load it from another server.
+            values[name] = value.strip().replace("![", "!\\[")
         else:
             kind = "a list of strings" if lists else "a string"
-            raise ValueError(f"{where}: {name} must be {kind}; got {value!r:.60}.")
+            raise ValueError(f"{where}: {name} must be {kind}; got {reprlib.repr(value)}.")
     return values

@@ -50,12 +50,13 @@ def _side(config: CompareConfig, path: str, network: str, live: Live, progress: 
     reference = progress.cached(compute_reference, (flow.data, flow.n))
     scene_config = SceneConfig(data=config.data, path=path, field=name)
     scene = progress.cached(compute_scene, scene_config, field=live.get(name))
+    given = {"field": live.get(name), "reference": reference, "should_stop": progress.should_stop}
     return Side(
         path=path,
         label=scheduler(path).label,
         config=flow,
         scene_config=scene_config,
-        flow=progress.cached(compute_flow, flow, field=live.get(name), reference=reference),
+        flow=progress.cached(compute_flow, flow, **given),
         scene=scene,
         half_time=progress.cached(half_way, scene_config, scene=scene),
         untrained=name == EXACT != config.field,

@@ -50,7 +50,7 @@ def own() -> None:
     )
     if uploaded is not None:
         try:
-            read = lectures.parse(uploaded.getvalue().decode("utf-8"))
+            read = lectures.parse(uploaded.getvalue())
             lecture.check_pages(*read.steps)
         except ValueError as error:
             st.error(

@@ -1,0 +1,172 @@
+"""Memory of a server whose visitors open links or change settings, in megabytes.
+
+    python tests/benchmarks/server_memory.py openings    # one adaptive solver, 64 seeds, 64 visits
+    python tests/benchmarks/server_memory.py talk        # one visit, 100 changes on many pages
+    python tests/benchmarks/server_memory.py arrivals    # 30 visits at the same time
+
+Starts a server of its own, speaks its protocol without a browser, and prints the resident memory
+and the time to a finished page. After all visits have ended it waits and prints the memory again.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import websockets
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+ROOT = Path(__file__).parents[2]
+TALK = {
+    "compare": (
+        "data=moons&seed={k}",
+        "solver=euler&nfe=8&seed={k}",
+        "data=8gaussians&left=ot&right=trig&field=exact&seed={k}",
+        "solver=adaptive-heun&tol=1e-05&seed={k}",
+        "solver=dopri5&tol=1e-06&data=spirals&field=exact&seed={k}",
+        "solver=adaptive-heun&tol=1e-06&seed={k}",
+    ),
+    "figure4": ("",),
+    "why": ("data=moons",),
+    "particles": ("seed={k}",),
+    "schedules": ("",),
+    "home": ("",),
+}
+"""Pages with their links; k is the number of the change."""
+
+
+class Visit:
+    """One session of a server."""
+
+    def __init__(self, port):
+        self.url = f"ws://127.0.0.1:{port}/_stcore/stream"
+        self.received = 0
+
+    async def __aenter__(self):
+        self.socket = await websockets.connect(
+            self.url, subprotocols=["streamlit"], max_size=None, ping_interval=None
+        )
+        return self
+
+    async def __aexit__(self, *_):
+        await self.socket.close()
+
+    async def open(self, page, query):
+        """Opens a page with a link; returns the seconds until it is complete.
+
+        A page that computes runs again by itself, so it is complete after a second of silence.
+        """
+        request = BackMsg()
+        request.rerun_script.page_name = page
+        request.rerun_script.query_string = query
+        start = time.monotonic()
+        await self.socket.send(request.SerializeToString())
+        ended = None
+        with suppress(TimeoutError):
+            while time.monotonic() - start < 60:
+                raw = await asyncio.wait_for(self.socket.recv(), 60 if ended is None else 1.0)
+                self.received += len(raw)
+                message = ForwardMsg.FromString(raw)
+                if message.WhichOneof("type") == "script_finished":
+                    ended = time.monotonic()
+                elif message.WhichOneof("type") == "new_session":
+                    ended = None
+        return (ended or time.monotonic()) - start
+
+
+def resident(process):
+    """Resident and largest memory of a process in MB."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return [int(re.search(rf"{name}:\s+(\d+)", text)[1]) / 1024 for name in ("VmRSS", "VmHWM")]
+
+
+async def openings(port, say):
+    """64 visits, each with its own seed of an adaptive solver at a small tolerance."""
+    for k in range(64):
+        async with Visit(port) as visit:
+            seconds = await visit.open("compare", f"solver=adaptive-heun&tol=1e-06&seed={k}")
+            if k % 8 == 7:
+                say(f"opening {k + 1}: {seconds:.1f} s, {visit.received / 1e6:.1f} MB sent")
+
+
+async def talk(port, say):
+    """One visit; between two links of a page another page is opened, so that the link is read."""
+    links = itertools.cycle((page, link) for page, entries in TALK.items() for link in entries)
+    async with Visit(port) as visit:
+        for k in range(100):
+            page, link = next(links)
+            await visit.open("glossary", "")
+            seconds = await visit.open(page if page != "home" else "", link.format(k=k))
+            if k % 10 == 9:
+                say(
+                    f"change {k + 1} ({page}): {seconds:.1f} s, {visit.received / 1e6:.0f} MB sent"
+                )
+
+
+async def arrivals(port, say):
+    """30 visits of the default view that begin together and stay open."""
+
+    async def one():
+        visit = await Visit(port).__aenter__()
+        return visit, await visit.open("compare", "")
+
+    found = await asyncio.gather(*(one() for _ in range(30)))
+    times = sorted(seconds for _, seconds in found)
+    say(f"30 arrivals: median {statistics.median(times):.1f} s, largest {times[-1]:.1f} s")
+    for visit, _ in found:
+        await visit.__aexit__()
+
+
+SCENARIOS = {"openings": openings, "talk": talk, "arrivals": arrivals}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("--rest", type=float, default=30, help="seconds before the last line")
+    options = parser.parse_args()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    server = subprocess.Popen(
+        [*command, "--server.port", str(port)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": ""},
+        stdout=subprocess.DEVNULL,
+    )
+
+    def say(what):
+        now, highest = resident(server)
+        print(f"{what}: {now:,.0f} MB now, {highest:,.0f} MB at most", flush=True)
+
+    try:
+        while True:
+            with suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health")
+                break
+            time.sleep(0.2)
+        say("start")
+        asyncio.run(
+            {"openings": openings, "talk": talk, "arrivals": arrivals}[options.scenario](port, say)
+        )
+        say("end")
+        time.sleep(options.rest)
+        say(f"{options.rest:.0f} s later")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+if __name__ == "__main__":
+    main()
