@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from flowviz.ui import lecture, opening, state, theme
+from flowviz.ui import housekeeping, lecture, limits, notices, opening, state, theme
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu
@@ -27,6 +27,10 @@ PAGES = {
 
 now = lecture.running()
 st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
+if refusal := limits.refusal():
+    notices.failed("This server cannot start.", ValueError(refusal))
+    st.stop()
+housekeeping.start()
 menu: dict[str, list] = {}
 for name, (section, title, icon) in PAGES.items():
     found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")

@@ -1,4 +1,6 @@
-"""Bounds of the numbers in configs, and the error messages outside them."""
+"""Bounds of numbers in configs and environment variables, and the error messages outside them."""
+
+import os
 
 MAX_MESSAGE = 300
 """Largest number of characters of an error message, which may quote a file or an argument."""
@@ -42,3 +44,20 @@ def shortened(message: str) -> str:
     """The message on one line of at most MAX_MESSAGE characters, cut at its end if longer."""
     text = " ".join(message.split())
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 2].rstrip(" .") + "…."
+
+
+def from_environment(name: str, default: int, low: int, high: int) -> int:
+    """The whole number in an environment variable; `default` if it is not set or empty.
+
+    Raises:
+        ValueError: it is no whole number in low..high.
+    """
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and low <= int(text) <= high):
+        raise ValueError(
+            f"{name} must be a whole number in {low}..{high}; got {text[:40]!r}. Correct it or "
+            f"leave it out for {default}."
+        )
+    return int(text)

@@ -3,6 +3,8 @@
 import os
 from typing import TYPE_CHECKING
 
+from flowviz.bounds import from_environment
+
 if TYPE_CHECKING:
     import torch
 
@@ -45,10 +47,13 @@ def limit_threads(threads: int | None = None) -> int:
     The default is 1: the networks of the plane are small, so that a second thread gains nothing,
     and next to another busy process it makes them 40 times slower (measured: a 3 x 128 network at
     batch 512 makes 364 steps/s with one thread and 8 with two). FLOWVIZ_THREADS overrides it.
+
+    Raises:
+        ValueError: FLOWVIZ_THREADS is no whole number in 1..1,024.
     """
     import torch
 
-    threads = threads or int(os.environ.get("FLOWVIZ_THREADS", "1"))
+    threads = threads or from_environment("FLOWVIZ_THREADS", 1, 1, 1_024)
     torch.set_num_threads(threads)
     return threads
 

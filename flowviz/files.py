@@ -4,11 +4,13 @@ A file is written next to its final place and then moved there in one step, so t
 crash) never meets half of it.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,19 +23,36 @@ except ImportError:  # on Windows
     fcntl = None
 
 
+class TargetError(ValueError):
+    """A path at which no file can be written."""
+
+
+CAUSES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk is full"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "the folder is read-only"),
+}
+
+
+def cause(error: OSError | TargetError) -> str:
+    """Why a file was not written, in a few words without its path, which visitors do not need."""
+    if isinstance(error, TargetError):
+        return CAUSES[errno.EROFS]
+    return CAUSES.get(error.errno, "the disk reports an error")
+
+
 def check_target(path: str | Path) -> Path:
     """Returns `path` after a check that a file can be written there.
 
     Raises:
-        ValueError: the folder is missing or read-only, or `path` is a folder.
+        TargetError: the folder is missing or read-only, or `path` is a folder.
     """
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; name a file in it.")
+        raise TargetError(f"{path} is a folder; name a file in it.")
     if not path.parent.is_dir():
-        raise ValueError(f"The folder {path.parent} does not exist; create it first.")
+        raise TargetError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"The folder {path.parent} cannot be written to.")
+        raise TargetError(f"The folder {path.parent} cannot be written to.")
     return path
 
 
@@ -66,7 +85,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file in the folder of `path`, moved to `path` when the block succeeds.
 
     Raises:
-        ValueError: see `check_target`.
+        TargetError: see `check_target`.
+        OSError: the disk is full or does not answer; an old file is kept.
     """
     path = check_target(path)
     draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
@@ -74,12 +94,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
     mode = (path if path.exists() else draft).stat().st_mode & 0o777
     try:
         yield draft
-        with draft.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(draft)
         draft.chmod(mode)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Returns when the content of a file is on the disk; a full one may refuse it only then."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -98,4 +123,5 @@ def write_array(path: str | Path, array: "NDArray") -> None:
     import numpy as np  # here, so that commands answer --help without it
 
     with replacing(path) as draft, draft.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+        # Into an open file NumPy writes with C, whose error does not say that the disk is full.
+        np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)

@@ -1,8 +1,10 @@
 """What visitors bring: every good form is taken, every bad one refused in one clear sentence."""
 
+import errno
 import io
 import os
 import re
+import struct
 import warnings
 
 import numpy as np
@@ -11,12 +13,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Generator
 
-from flowviz import datasets
+from flowviz import datasets, files
 from flowviz.datasets import dataset, draw, is_linkable, upload, uploads
 from flowviz.datasets.mixture import MAX_MEANS, mixture_spec
 from flowviz.datasets.picture import LATTICE, parse_picture
 from flowviz.datasets.points import MAX_NODES, parse_table
 from flowviz.datasets.word import MAX_LETTERS
+from flowviz.files import TargetError
 
 POINTS = np.random.default_rng(0).normal([300, -20], [25, 5], size=(60, 2)).round(3)
 
@@ -236,6 +239,30 @@ def test_photograph_held_sideways_is_turned():
     assert darkness.shape == (60, 20)
 
 
+def strips(kind):
+    """A TIFF of 4 x 4 grey pixels whose offset of the data has this type: 4 whole, 5 rational."""
+    rest = 8 + 2 + 8 * 12 + 4
+    tags = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: rest, 278: 4, 279: 16}
+    entries = b"".join(
+        struct.pack("<HHII", tag, kind if tag == 273 else 4, 1, value)
+        for tag, value in tags.items()
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    return head + struct.pack("<II", rest, 1) + bytes(8)
+
+
+def test_tiff_of_whole_offsets_is_read():
+    assert parse_picture(strips(4)).shape == (4, 4)
+
+
+def test_pixels_that_are_no_number_are_background():
+    level = np.full((20, 20), 255, np.float32)
+    level[5:9, 5:9] = 0
+    level[0], level[10], level[:, 0] = np.nan, np.inf, -np.inf
+    assert parse_picture(encoded(Image.fromarray(level), "TIFF")).max() == 255
+    dataset(upload("p.tif", encoded(Image.fromarray(level), "TIFF")))
+
+
 def test_large_picture_is_shrunk_and_thin_lines_survive():
     image = Image.new("L", (3_000, 1_500), 255)
     ImageDraw.Draw(image).line((0, 0, 2_999, 1_499), fill=0, width=2)
@@ -258,6 +285,9 @@ def test_large_picture_is_shrunk_and_thin_lines_survive():
         (encoded(Image.new("1", (6_000, 5_000))), ["25,000,000 pixels", "6000 x 5000", "smaller"]),
         (encoded(Image.new("1", (10_000, 9_500))), ["25,000,000 pixels"]),
         (encoded(Image.new("1", (20_000, 10_000))), ["25,000,000 pixels"]),
+        (encoded(Image.new("1", (1, 25_000))), ["20,000 per side", "1 x 25000"]),
+        (strips(5), ["must not be damaged", "Save it again"]),
+        (encoded(Image.fromarray(np.full((9, 9), np.nan, np.float32)), "TIFF"), ["dark pixels"]),
     ],
 )
 @pytest.mark.parametrize("action", ["error", "ignore"])  # for Pillow's warning of large pictures
@@ -290,6 +320,35 @@ def test_what_was_used_longest_ago_makes_room(home, monkeypatch):
     assert len(list(home.iterdir())) == 2
     dataset(used), dataset(new)
     refuses(lambda: dataset(old), "Upload them again")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/secret"), "read-only"),
+        (OSError("262144 requested and 262112 written"), "the disk reports an error"),
+        (TargetError("The folder /secret cannot be written to."), "read-only"),
+    ],
+)
+def test_disk_that_takes_nothing_is_one_sentence_without_a_path(monkeypatch, error, reason):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(uploads, "write_array", fail)
+    refuses(lambda: upload("a.csv", table()), "were not: ", reason, "Ask its operator")
+    with pytest.raises(ValueError) as caught:
+        draw(np.random.default_rng(0).uniform(-1, 1, (30, 2)))
+    assert "secret" not in str(caught.value)
+
+
+def test_full_disk_is_named_by_its_error(tmp_path, monkeypatch):
+    """NumPy itself says only how many bytes it has written."""
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "x")
+    monkeypatch.setattr(files.Path, "touch", lambda self, **_: self.symlink_to("/dev/full"))
+    with pytest.raises(OSError, match="No space left"):
+        files.write_array(tmp_path / "a.npy", np.zeros(10**5))
+    assert not list(tmp_path.iterdir())
 
 
 def test_refused_upload_leaves_nothing_and_loses_nothing(home):

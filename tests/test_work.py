@@ -3,21 +3,30 @@
 import os
 import threading
 import time
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from flowviz.bounds import MAX_MESSAGE
 from flowviz.datasets import dataset
+from flowviz.device import limit_threads
 from flowviz.experiments import live
 from flowviz.experiments.live import LiveTraining, train_live
 from flowviz.progress import Progress, Stopped
 from flowviz.training import TrainConfig, train
+from flowviz.ui import limits, work
 from flowviz.ui import train as page
-from flowviz.ui import work
+from flowviz.ui.housekeeping import limit_uploads, return_memory
 from flowviz.ui.images.sources import HELD
-from flowviz.ui.work import Queue, Store
+from flowviz.ui.store import Store
+from flowviz.ui.work import Queue
+
+ROOT = Path(__file__).parents[1]
 
 SMALL = {"data": "8gaussians", "width": 8, "depth": 1, "octaves": 0, "batch": 16}
 MANY = 1_000_000
@@ -235,13 +244,24 @@ class TestQueue:
         with pytest.raises(ValueError, match="got 0 and 1"):
             Queue(0, 1)
 
-    @pytest.mark.parametrize("text", ["0", "abc", "-1"])
-    def test_the_number_of_jobs_is_checked(self, monkeypatch, text):
-        monkeypatch.setenv("FLOWVIZ_JOBS", text)
-        work.queue.clear()
-        with pytest.raises(ValueError, match="FLOWVIZ_JOBS must be a positive whole number"):
-            work.queue()
-        work.queue.clear()
+    def test_one_session_runs_one_training_at_a_time(self):
+        home = Queue(1, 2)
+        first, second = (home.run(counting, lane="long", session="s") for _ in range(2))
+        other = home.run(counting, lane="long", session="t")
+        short = [home.run(counting, session="s")]
+        until(lambda: all(each.state == "running" for each in (first, other, *short)))
+        assert second.state == "waiting" and second.ahead == 1 and other.ahead == 0
+        first.cancel()
+        until(lambda: second.state == "running")
+        for each in (second, other, *short):
+            each.cancel()
+            each.wait(30)
+
+    def test_a_training_stops_after_its_time_and_keeps_its_result(self):
+        run = Queue(1, 1).run(counting, lane="long", max_seconds=0.05)
+        run.wait(30)
+        assert run.state == "cancelled" and run.expired and run.result is not None
+        assert "stops such work after 0 s (FLOWVIZ_LONG_MINUTES)" in work.over(run)
 
     def test_a_thread_keeps_a_lower_priority_of_the_server(self):
         """The server itself may run at nice 10, from which only root can come back to 5."""
@@ -274,6 +294,60 @@ class TestStore:
         assert "small" not in store and "large" in store and store.bytes == 4_000
         store.put("large", np.zeros(1))
         assert store.bytes == 8
+
+    def test_networks_count_with_their_weights(self):
+        store = Store()
+        store.put("network", {"field": torch.nn.Linear(9, 10)})
+        assert store.bytes == 400
+
+
+class TestLimits:
+    @pytest.mark.parametrize("limit", limits.LIMITS, ids=lambda limit: limit.variable)
+    @pytest.mark.parametrize("text", ["abc", "-1", "1.5", "9" * 5_000, "\u0663"])
+    def test_environment_is_checked_in_a_sentence(self, monkeypatch, limit, text):
+        monkeypatch.setenv(limit.variable, text)
+        assert limits.refusal().startswith(f"{limit.variable} must be a whole number in ")
+        assert len(limits.refusal()) < MAX_MESSAGE
+        monkeypatch.setenv(limit.variable, "")
+        assert not limits.refusal() and limit() == limit.default
+
+    def test_threads_are_not_0(self, monkeypatch):
+        monkeypatch.setenv("FLOWVIZ_THREADS", "0")
+        with pytest.raises(ValueError, match="FLOWVIZ_THREADS must be"):
+            limit_threads()
+
+    def test_the_app_says_what_is_wrong(self, monkeypatch):
+        monkeypatch.setenv("FLOWVIZ_JOBS", "many")
+        app = AppTest.from_file(str(ROOT / "app.py")).run()
+        assert not app.exception and "FLOWVIZ\\_JOBS must be" in app.error[0].value
+
+    def test_the_readme_lists_all(self):
+        text = (ROOT / "README.md").read_text()
+        for limit in limits.LIMITS:
+            default = "processors" if limit is limits.JOBS else f"{limit.default:,}"
+            assert f"| `{limit.variable}` | {default} | {limit.meaning} |" in text
+
+
+class TestHousekeeping:
+    def test_the_oldest_files_of_a_session_make_room(self):
+        stored = {
+            "a": {str(k): SimpleNamespace(data=bytes(40)) for k in range(4)},
+            "b": {"x": SimpleNamespace(data=bytes(90))},
+            "c": {"x": SimpleNamespace(data=bytes(101))},
+        }
+        removed = []
+        limit_uploads(stored, lambda *each: removed.append(each), 100)
+        assert removed == [("a", "0"), ("a", "1"), ("c", "x")]
+
+    def test_cycles_are_collected(self):
+        class Node:
+            pass
+
+        node = Node()
+        node.itself, seen = node, weakref.ref(node)
+        del node
+        return_memory()
+        assert seen() is None
 
 
 class TestProgress:

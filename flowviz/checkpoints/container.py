@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flowviz.checkpoints.cards import KEY, Entries
 from flowviz.checkpoints.errors import CheckpointError, shown
-from flowviz.files import replacing
+from flowviz.files import replacing, sync
 
 MAX_HEADER_BYTES = 2**20
 MAX_LENGTH = 2**32
@@ -210,6 +210,8 @@ def write(path: Path, tensors: Mapping[str, Tensor], card: Entries) -> None:
     with replacing(beside) as text, replacing(path) as draft:
         text.write_text(card.to_json(), encoding="utf-8")
         _write_draft(draft, path.name, tensors, {KEY: card.to_json()})
+        sync(text)
+        sync(draft)
         # Between the two moves there is no card beside the weights, never one of other weights.
         beside.unlink(missing_ok=True)
 

@@ -1,12 +1,14 @@
 """A picture as a data set: dark pixels have a high density."""
 
 import io
+import struct
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from flowviz.bounds import shortened
 from flowviz.datasets.entry import Dataset
 from flowviz.distributions import Boxes
 
@@ -19,8 +21,17 @@ REACH = 4.0
 """The maximum absolute coordinate of a user's data set in the frame."""
 
 MAX_PIXELS = 25_000_000
+MAX_SIDE = 20_000
+"""The maximum number of pixels per side."""
+
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """The accepted formats. The list excludes formats that start other programs, such as EPS."""
+
+DAMAGE = (
+    *(OSError, EOFError, SyntaxError, TypeError, ValueError, struct.error),
+    *(AttributeError, LookupError, ArithmeticError),
+)
+"""How Pillow reports broken files; TypeError, for example, for a TIFF with a rational offset."""
 
 LIGHTEST = 0.15
 """Pixels below this darkness (0 white, 1 black) are background."""
@@ -36,9 +47,8 @@ def parse_picture(content: bytes) -> NDArray[np.uint8]:
     """
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise _too_large(f"{image.width} x {image.height}")
-        darkness = _darkness(image)
+        large = image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE
+        darkness = None if large else _darkness(image)
     except UnidentifiedImageError:
         raise ValueError(
             f"A picture must be a file in one of the formats {', '.join(FORMATS)}; this file is "
@@ -46,10 +56,11 @@ def parse_picture(content: bytes) -> NDArray[np.uint8]:
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large("far more") from None
-    except (OSError, SyntaxError, EOFError) as error:  # how Pillow reports broken files
-        raise ValueError(
-            f"The picture must not be damaged; got: {error}. Save it again."
-        ) from None
+    except DAMAGE as error:
+        reason = f"; got: {shortened(str(error))}" if isinstance(error, OSError) else ""
+        raise ValueError(f"The picture must not be damaged{reason}. Save it again.") from None
+    if darkness is None:
+        raise _too_large(f"{image.width} x {image.height}")
     rows, columns = (np.flatnonzero((darkness >= LIGHTEST).any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         raise ValueError(
@@ -109,7 +120,8 @@ def _darkness(image: Image.Image) -> NDArray[np.float32]:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):  # at least 16 bits, which Pillow would clip
         level = np.asarray(image, dtype=np.float32)
-        return 1 - level / max(level.max(), 255.0)
+        white = level.max(initial=255.0, where=np.isfinite(level))
+        return 1 - np.clip(np.nan_to_num(level, nan=white), 0, white) / white
     if image.has_transparency_data:
         image = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
@@ -119,5 +131,6 @@ def _darkness(image: Image.Image) -> NDArray[np.float32]:
 
 def _too_large(pixels: str) -> ValueError:
     return ValueError(
-        f"A picture must have at most {MAX_PIXELS:,} pixels; got {pixels}. Make it smaller."
+        f"A picture must have at most {MAX_PIXELS:,} pixels, and {MAX_SIDE:,} per side; got "
+        f"{pixels}. Make it smaller."
     )

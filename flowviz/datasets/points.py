@@ -213,7 +213,7 @@ def _finite(cell: str, delimiter: str | None, line: int) -> float:
         )
     if not math.isfinite(number):
         raise ValueError(
-            f"Every number must be finite; line {line} has {cell!r}. Remove the line."
+            f"Every number must be finite; line {line} has {cell[:40]!r}. Remove the line."
         )
     return number
 

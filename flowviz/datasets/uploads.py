@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import parse_picture, picture
 from flowviz.datasets.points import check_drawing, drawing, parse_table, points
-from flowviz.files import write_array
+from flowviz.files import TargetError, cause, write_array
 
 __all__ = [
     "BUILDERS",
@@ -50,7 +50,7 @@ def upload(filename: str, content: bytes) -> str:
     """Stores an uploaded table or picture and returns its spec, such as points:3f2a...
 
     Raises:
-        ValueError: the file is too large or invalid.
+        ValueError: the file is too large or invalid, or the disk is full or read-only.
     """
     return _store(*_parsed(filename, content))
 
@@ -59,7 +59,8 @@ def draw(x: ArrayLike) -> str:
     """Stores points drawn in the frame, (n, 2), and returns their spec.
 
     Raises:
-        ValueError: the number of points is invalid, or a point is outside the frame.
+        ValueError: the number of points is invalid, a point is outside the frame, or the disk is
+            full or read-only.
     """
     return _store("drawing", check_drawing(x))
 
@@ -130,15 +131,21 @@ def _parsed(filename: str, content: bytes) -> tuple[str, NDArray]:
         return "points", parse_table(content)
     raise ValueError(
         f"A file must be a table ({', '.join(TABLE_SUFFIXES)}) or a picture "
-        f"({', '.join(PICTURE_SUFFIXES)}); got {filename!r}. Save it as one of them."
+        f"({', '.join(PICTURE_SUFFIXES)}); got {filename[-60:]!r}. Save it as one of them."
     )
 
 
 def _store(kind: str, array: NDArray) -> str:
     key = _key(array)
     folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_array(folder / f"{kind}-{key}.npy", array)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_array(folder / f"{kind}-{key}.npy", array)
+    except (OSError, TargetError) as error:
+        raise ValueError(
+            f"Your data must be stored on this server, but were not: {cause(error)}. "
+            "Ask its operator, or try again later."
+        ) from error
     _prune(folder)
     return f"{kind}:{key}"
 

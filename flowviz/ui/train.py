@@ -24,12 +24,13 @@ from flowviz.experiments.live import (
 )
 from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme
+from flowviz.files import TargetError, cause
 from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
-from flowviz.ui import cache, data_picker, figure, state, work
+from flowviz.ui import cache, data_picker, figure, limits, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.notices import escaped
@@ -285,6 +286,11 @@ def _status(current: Placed | None, settings: Settings) -> str:
             return f"Step {seen.step:,} of {seen.steps:,} · {seen.rate:,.0f} steps/s{left}"
         case "done":
             return f"Done: {seen.steps:,} steps in {_duration(seen.seconds)}."
+        case "cancelled" if seen and seen.step and current.work.expired:
+            return (
+                f"Stopped after {seen.step:,} steps. {work.over(current.work)} The fields trained "
+                "so far are kept; the command line has no such limit."
+            )
         case "cancelled" if seen and seen.step:
             return f"Cancelled after {seen.step:,} steps; the fields trained so far are kept."
         case "cancelled":
@@ -363,8 +369,10 @@ def outcome(settings: Settings) -> None:
         if st.button(
             "Save",
             icon=":material/save:",
-            disabled=not fields or not name.strip(),
-            help=f"Saves the checkpoint in {save_folder()} on the server.",
+            disabled=not fields or not name.strip() or not limits.SAVED_MB(),
+            help="Saves the checkpoint on the server, for all its visitors."
+            if limits.SAVED_MB()
+            else "This server does not save checkpoints of visitors; download it.",
             key="train-save",
         ):
             _save(current, name.strip())
@@ -422,12 +430,25 @@ def _save(current: Placed, name: str) -> None:
             icon=":material/error:",
         )
         return
+    quota = 1_000_000 * limits.SAVED_MB()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        saved = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        if saved >= quota:
+            st.toast(
+                "The checkpoint was not saved: the checkpoints on this server have "
+                f"{saved / 1e6:.0f} of {quota / 1e6:.0f} MB ({limits.SAVED_MB.variable}). "
+                "Download it.",
+                icon=":material/error:",
+            )
+            return
         for i, (file, field) in enumerate(zip(files, _fields(current), strict=True)):
             checkpoints.save(file, field, _card(current, i, file.stem), precision="float32")
-    except (CheckpointError, OSError) as error:
+    except CheckpointError as error:
         st.toast(f"The checkpoint was not saved. {escaped(error)}", icon=":material/error:")
+        return
+    except (OSError, TargetError) as error:
+        st.toast(f"The checkpoint was not saved: {cause(error)}.", icon=":material/error:")
         return
     names = " and ".join(f"`{file.stem}`" for file in files)
     st.toast(f"Saved {names}.", icon=":material/check:")

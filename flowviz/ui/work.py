@@ -8,30 +8,35 @@ Work is cancelled by Cancel, by other work at the same place of the page, or aft
 been disconnected for GRACE_SECONDS; changing the page of the app does not disconnect it.
 
 The queue has two lanes: "short" for the work of pages and "long" for training. In each lane the
-first works in the order of arrival run, others wait. PyTorch uses one thread per operation (see
-`flowviz.device`), and on Linux these threads have a lower priority than those of the pages.
+first works in the order of arrival run, others wait. In the long lane, one work of a session runs
+at a time, and stops after FLOWVIZ_LONG_MINUTES; its partial result is kept. PyTorch uses one
+thread per operation (see `flowviz.device`), and on Linux these threads have a lower priority than
+those of the pages.
 """
 
+import math
 import os
 import sys
 import threading
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import wraps
+from itertools import islice
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from flowviz.device import limit_threads, processors
+from flowviz.device import limit_threads
 from flowviz.progress import Progress, Stopped
 from flowviz.solvers import SolveCancelled
+from flowviz.ui import limits
 from flowviz.ui.notices import escaped
+from flowviz.ui.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,11 +51,6 @@ PATIENCE_SECONDS = 0.25
 """Time before a page shows progress."""
 NICENESS = 5
 """Priority of background threads (Linux), as by the command `nice`."""
-MAX_ENTRIES = 1_024
-"""Number of stored results."""
-MAX_BYTES = 400_000_000
-"""Memory of all stored results together."""
-
 FAILURES = (ValueError, RuntimeError, ArithmeticError, MemoryError)
 """Errors with which work may end; the page shows their first line."""
 
@@ -58,68 +58,10 @@ State = Literal["waiting", "running", "done", "cancelled", "failed"]
 Lane = Literal["short", "long"]
 
 
-class Store:
-    """The most recently used results by key, at most MAX_ENTRIES and MAX_BYTES together."""
-
-    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
-        self.max_entries, self.max_bytes = max_entries, max_bytes
-        self.bytes = 0
-        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: Hashable) -> Any:
-        """The result of a key, or None."""
-        with self._lock:
-            if key not in self._entries:
-                return None
-            self._entries.move_to_end(key)
-            return self._entries[key][0]
-
-    def put(self, key: Hashable, result: Any) -> None:
-        """Stores a result; the least recently used ones make room, the new one always stays."""
-        size = _size(result)
-        with self._lock:
-            _, before = self._entries.pop(key, (None, 0))
-            self._entries[key] = (result, size)
-            self.bytes += size - before
-            while len(self._entries) > 1 and (
-                len(self._entries) > self.max_entries or self.bytes > self.max_bytes
-            ):
-                _, (_, removed) = self._entries.popitem(last=False)
-                self.bytes -= removed
-
-    def clear(self) -> None:
-        """Removes all results."""
-        with self._lock:
-            self._entries.clear()
-            self.bytes = 0
-
-
-def _size(value: Any) -> int:
-    """Memory of the arrays, texts and bytes in a result, in bytes."""
-    if hasattr(value, "nbytes"):  # an array of NumPy or PyTorch
-        return value.nbytes
-    if isinstance(value, bytes | str):
-        return len(value)
-    if is_dataclass(value):
-        return sum(_size(getattr(value, each.name)) for each in fields(value))
-    if isinstance(value, Mapping):
-        return sum(map(_size, value.values()))
-    if isinstance(value, tuple | list):
-        return sum(map(_size, value))
-    return 64
-
-
 @st.cache_resource(show_spinner=False)
 def store() -> Store:
     """The server's store of results, shared by all visitors."""
-    return Store()
+    return Store(max_bytes=limits.CACHE_MB() * 1_000_000)
 
 
 def _key(compute: Callable[..., Any], config: Hashable) -> Hashable:
@@ -151,6 +93,9 @@ class Work(Progress):
     Attributes:
         id: a name that no other work has.
         lane: the lane of the queue.
+        session: id of the visitor's session, if any.
+        max_seconds: time after which it stops.
+        expired: whether it was stopped after `max_seconds`.
         state: its state; the last three are final.
         result: the newest partial result, or the complete one; None before the first.
         error: why it failed, in one sentence; empty if it did not.
@@ -163,8 +108,11 @@ class Work(Progress):
         lane: Lane,
         is_wanted: Callable[[], bool],
         yields: bool,
+        session: str | None,
+        max_seconds: float,
     ) -> None:
         super().__init__()
+        self.session, self.max_seconds, self.expired = session, max_seconds, False
         self.state: State = "waiting"
         self.result: Any = None
         self.error = ""
@@ -213,8 +161,14 @@ class Work(Progress):
         self._thread.join(timeout)
 
     def should_stop(self) -> bool:
-        """Whether a stop was requested, or the session was disconnected for GRACE_SECONDS."""
+        """Whether a stop was requested, the time is over, or the visitor was away for a while.
+
+        A visitor is away if the session was disconnected for GRACE_SECONDS.
+        """
         now = time.monotonic()
+        if self.started and now - self.started > self.max_seconds and not self._stop.is_set():
+            self.expired = True
+            self._stop.set()
         if now - self._checked_at >= PULSE_SECONDS:
             self._checked_at = now
             if self._is_wanted():
@@ -256,13 +210,18 @@ class Work(Progress):
 
 
 class Queue:
-    """Works in the order of arrival; in each lane the first `limits[lane]` run."""
+    """Works in the order of arrival; in each lane `limits[lane]` run at once.
+
+    In the long lane one work of a session runs at a time, so that a visitor who starts several
+    trainings does not delay all others.
+    """
 
     def __init__(self, short: int, long: int) -> None:
         if min(short, long) < 1:
             raise ValueError(f"Each lane must run at least one work; got {short} and {long}.")
         self.limits: dict[Lane, int] = {"short": short, "long": long}
         self._works: list[Work] = []
+        self._running: list[Work] = []
         self._change = threading.Condition()
 
     def run(
@@ -272,6 +231,8 @@ class Queue:
         lane: Lane = "short",
         is_wanted: Callable[[], bool] = lambda: True,
         yields: bool = True,
+        session: str | None = None,
+        max_seconds: float = math.inf,
     ) -> Work:
         """Adds work at the end of a lane and returns at once.
 
@@ -280,8 +241,10 @@ class Queue:
             lane: "long" for minutes of training, else "short".
             is_wanted: whether the visitor is connected; called from the thread of the work.
             yields: whether the work has a lower priority than pages; False if a page waits.
+            session: id of the visitor's session.
+            max_seconds: time after its start when the work stops.
         """
-        work = Work(compute, self, lane, is_wanted, yields)
+        work = Work(compute, self, lane, is_wanted, yields, session, max_seconds)
         with self._change:
             self._works.append(work)
         work.start()
@@ -290,7 +253,11 @@ class Queue:
     def ahead(self, work: Work) -> int:
         """Number of works that must end before `work` starts."""
         with self._change:
-            return max(0, self._place(work) + 1 - self.limits[work.lane])
+            if work in self._running or work not in self._works:
+                return 0
+            lane = [each for each in self._works if each.lane == work.lane]
+            by_order = lane.index(work) + 1 - self.limits[work.lane]
+            return max(by_order, int(self._is_second(work)))
 
     def wake(self) -> None:
         """Makes waiting works check again whether they must wait."""
@@ -305,32 +272,43 @@ class Queue:
         finally:
             with self._change:
                 self._works.remove(work)
+                if work in self._running:
+                    self._running.remove(work)
                 self._change.notify_all()
 
     def _enter(self, work: Work) -> bool:
         with self._change:
             while not work.should_stop():
-                if self._place(work) < self.limits[work.lane]:
+                if self._may_start(work):
+                    self._running.append(work)
                     return True
                 self._change.wait(PULSE_SECONDS)
             return False
 
-    def _place(self, work: Work) -> int:
-        lane = [each for each in self._works if each.lane == work.lane]
-        return lane.index(work) if work in lane else 0
+    def _may_start(self, work: Work) -> bool:
+        """Whether it is among the first waiting works for which its lane has room."""
+        room = self.limits[work.lane] - sum(each.lane == work.lane for each in self._running)
+        waiting = (
+            each
+            for each in self._works
+            if each.lane == work.lane and each not in self._running and not self._is_second(each)
+        )
+        return work in islice(waiting, max(room, 0))
+
+    def _is_second(self, work: Work) -> bool:
+        """Whether a waiting work must let another one of its session end first."""
+        same = (each.session for each in self._running if each.lane == work.lane == "long")
+        return work.session is not None and work.session in same
 
 
 @st.cache_resource(show_spinner=False)
 def queue() -> Queue:
-    """The server's queue; FLOWVIZ_JOBS is the number of works of each lane that run at once.
+    """The server's queue.
 
     Raises:
-        ValueError: FLOWVIZ_JOBS is not a positive whole number.
+        ValueError: FLOWVIZ_JOBS is invalid.
     """
-    text = os.environ.get("FLOWVIZ_JOBS") or str(processors())
-    if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"FLOWVIZ_JOBS must be a positive whole number; got {text!r}.")
-    return Queue(short=int(text), long=int(text))
+    return Queue(short=limits.JOBS(), long=limits.JOBS())
 
 
 def session_is_open() -> Callable[[], bool]:
@@ -394,7 +372,15 @@ def start(
             results.put(token, result)
 
     results = store()
-    work = queue().run(storing, lane=lane, is_wanted=session_is_open(), yields=yields)
+    context = get_script_run_ctx()
+    work = queue().run(
+        storing,
+        lane=lane,
+        is_wanted=session_is_open(),
+        yields=yields,
+        session=None if context is None else context.session_id,
+        max_seconds=60.0 * limits.LONG_MINUTES() if lane == "long" else math.inf,
+    )
     st.session_state[f"work:{place}"] = Placed(token, work)
     return work
 
@@ -505,7 +491,8 @@ def strip(place: str, work: Work, label: str) -> None:
     if work.state == "failed":
         st.error(escaped(work.error), icon=":material/error:")
     elif work.state == "cancelled":
-        st.info(f"Stopped: {label}. Finished parts are kept.", icon=":material/pause_circle:")
+        why = f" {over(work)}" if work.expired else ""
+        st.info(f"Stopped: {label}.{why} Finished parts are kept.", icon=":material/pause_circle:")
     if not work.live:
         return
     text = label if not work.doing else f"{label}: {work.doing}"
@@ -516,6 +503,14 @@ def strip(place: str, work: Work, label: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"{place}-progress"):
         st.progress(min(max(work.share, 0.0), 1.0), text=text)
         st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=work.cancel)
+
+
+def over(work: Work) -> str:
+    """Why work stopped after its time, in a sentence."""
+    return (
+        f"This server stops such work after {_duration(work.max_seconds)} "
+        f"({limits.LONG_MINUTES.variable})."
+    )
 
 
 def _duration(seconds: float) -> str:

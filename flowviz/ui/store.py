@@ -1,0 +1,72 @@
+"""Stored results of the server: the most recently used ones, within a limit of memory."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch.nn import Module
+
+MAX_ENTRIES = 1_024
+"""Number of stored results."""
+
+
+class Store:
+    """The most recently used results by key, at most `max_entries` and `max_bytes` together."""
+
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = 10**9) -> None:
+        self.max_entries, self.max_bytes = max_entries, max_bytes
+        self.bytes = 0
+        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable) -> Any:
+        """The result of a key, or None."""
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+
+    def put(self, key: Hashable, result: Any) -> None:
+        """Stores a result; the least recently used ones make room, the new one always stays."""
+        size = _size(result)
+        with self._lock:
+            _, before = self._entries.pop(key, (None, 0))
+            self._entries[key] = (result, size)
+            self.bytes += size - before
+            while len(self._entries) > 1 and (
+                len(self._entries) > self.max_entries or self.bytes > self.max_bytes
+            ):
+                _, (_, removed) = self._entries.popitem(last=False)
+                self.bytes -= removed
+
+    def clear(self) -> None:
+        """Removes all results."""
+        with self._lock:
+            self._entries.clear()
+            self.bytes = 0
+
+
+def _size(value: Any) -> int:
+    """Memory of the arrays, networks, texts and bytes in a result, in bytes."""
+    if hasattr(value, "nbytes"):  # an array of NumPy or PyTorch
+        return value.nbytes
+    if isinstance(value, bytes | str):
+        return len(value)
+    if isinstance(value, Module):
+        return sum(each.nbytes for each in (*value.parameters(), *value.buffers()))
+    if is_dataclass(value):
+        return sum(_size(getattr(value, each.name)) for each in fields(value))
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    if isinstance(value, tuple | list | set | frozenset):
+        return sum(map(_size, value))
+    return 64
