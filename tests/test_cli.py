@@ -748,3 +748,18 @@ def test_repeated_signals_are_one_request_and_a_later_one_ends(monkeypatch, inte
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_closed_terminal_is_a_request_unless_it_was_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stops = []
+        with signals(stops):
+            signal.raise_signal(signal.SIGHUP)
+        assert stops == []
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with signals(stops):
+            signal.raise_signal(signal.SIGHUP)
+        assert stops == [signal.SIGHUP] and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -17,8 +17,9 @@ SAME_REQUEST = 2.0
 
 @contextmanager
 def signals(stops: list[int]) -> Iterator[None]:
-    """A context in which the first SIGINT or SIGTERM is appended to `stops` and nothing else.
+    """A context in which the first SIGINT, SIGTERM or SIGHUP is appended to `stops`, no more.
 
+    SIGHUP, which a closed terminal sends, stays ignored if it was before, as under `nohup`.
     Signals within SAME_REQUEST seconds of it are ignored, since torchrun repeats that of the
     manager that ended it; later ones have their usual effect.
     """
@@ -34,7 +35,11 @@ def signals(stops: list[int]) -> Iterator[None]:
                 signal.signal(kind, handler)
             signal.raise_signal(number)
 
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGINT, signal.SIGTERM)}
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        kinds.append(hang_up)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
     for kind in before:
         signal.signal(kind, note)
     try:
@@ -90,7 +95,7 @@ def supervise(
     deadline: float | None,
     on_step: "Callable[[TrainingRun, bool], None] | None" = None,
 ) -> "tuple[TrainingRun | None, int]":
-    """Advances a training until its last step, SIGINT, SIGTERM or the deadline.
+    """Advances a training until its last step, SIGINT, SIGTERM, SIGHUP or the deadline.
 
     Args:
         runs: yields the run after each step; closed at the end.

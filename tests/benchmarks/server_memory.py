@@ -1,8 +1,8 @@
 """Memory of a server whose visitors open links or change settings, in megabytes.
 
-    python tests/benchmarks/server_memory.py openings    # one adaptive solver, 64 seeds, 64 visits
-    python tests/benchmarks/server_memory.py talk        # one visit, 100 changes on many pages
-    python tests/benchmarks/server_memory.py arrivals    # 30 visits at the same time
+    python tests/benchmarks/server_memory.py openings 64  # visits, each with another seed
+    python tests/benchmarks/server_memory.py talk 100     # one visit, changes on many pages
+    python tests/benchmarks/server_memory.py arrivals 30  # visits at the same time
 
 Starts a server of its own, speaks its protocol without a browser, and prints the resident memory
 and the time to a finished page. After all visits have ended it waits and prints the memory again.
@@ -64,7 +64,7 @@ class Visit:
     async def open(self, page, query):
         """Opens a page with a link; returns the seconds until it is complete.
 
-        A page that computes runs again by itself, so it is complete after a second of silence.
+        A page that computes runs again by itself, so it is complete after a moment of silence.
         """
         request = BackMsg()
         request.rerun_script.page_name = page
@@ -74,7 +74,7 @@ class Visit:
         ended = None
         with suppress(TimeoutError):
             while time.monotonic() - start < 60:
-                raw = await asyncio.wait_for(self.socket.recv(), 60 if ended is None else 1.0)
+                raw = await asyncio.wait_for(self.socket.recv(), 60 if ended is None else 0.5)
                 self.received += len(raw)
                 message = ForwardMsg.FromString(raw)
                 if message.WhichOneof("type") == "script_finished":
@@ -90,20 +90,20 @@ def resident(process):
     return [int(re.search(rf"{name}:\s+(\d+)", text)[1]) / 1024 for name in ("VmRSS", "VmHWM")]
 
 
-async def openings(port, say):
-    """64 visits, each with its own seed of an adaptive solver at a small tolerance."""
-    for k in range(64):
+async def openings(port, say, count):
+    """Visits, each with its own seed of an adaptive solver at a small tolerance."""
+    for k in range(count):
         async with Visit(port) as visit:
             seconds = await visit.open("compare", f"solver=adaptive-heun&tol=1e-06&seed={k}")
-            if k % 8 == 7:
+            if k % 4 == 3:
                 say(f"opening {k + 1}: {seconds:.1f} s, {visit.received / 1e6:.1f} MB sent")
 
 
-async def talk(port, say):
+async def talk(port, say, count):
     """One visit; between two links of a page another page is opened, so that the link is read."""
     links = itertools.cycle((page, link) for page, entries in TALK.items() for link in entries)
     async with Visit(port) as visit:
-        for k in range(100):
+        for k in range(count):
             page, link = next(links)
             await visit.open("glossary", "")
             seconds = await visit.open(page if page != "home" else "", link.format(k=k))
@@ -113,16 +113,16 @@ async def talk(port, say):
                 )
 
 
-async def arrivals(port, say):
-    """30 visits of the default view that begin together and stay open."""
+async def arrivals(port, say, count):
+    """Visits of the default view that begin together and stay open."""
 
     async def one():
         visit = await Visit(port).__aenter__()
         return visit, await visit.open("compare", "")
 
-    found = await asyncio.gather(*(one() for _ in range(30)))
+    found = await asyncio.gather(*(one() for _ in range(count)))
     times = sorted(seconds for _, seconds in found)
-    say(f"30 arrivals: median {statistics.median(times):.1f} s, largest {times[-1]:.1f} s")
+    say(f"{count} arrivals: median {statistics.median(times):.1f} s, largest {times[-1]:.1f} s")
     for visit, _ in found:
         await visit.__aexit__()
 
@@ -133,6 +133,7 @@ SCENARIOS = {"openings": openings, "talk": talk, "arrivals": arrivals}
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("count", type=int, help="number of visits or changes")
     parser.add_argument("--rest", type=float, default=30, help="seconds before the last line")
     options = parser.parse_args()
     with socket.socket() as free:

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from flowviz.checkpoints.images import (
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._images import placed
+from flowviz.ui import limits
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
 from flowviz.ui.notices import escaped
 
@@ -35,7 +36,7 @@ HELD = "uploads:images"
 REFUSED = "refused:images"
 """Where the session keeps why a file was refused, by file and assumptions; "" if it was read."""
 MAX_HELD = 3
-"""Uploads that a session keeps; each may take MAX_UPLOAD bytes of memory or more."""
+"""Uploads that a session keeps, within FLOWVIZ_UPLOAD_MB together."""
 MAX_SIZE = 1_024
 """Largest height and width of images that a user can state."""
 
@@ -53,11 +54,15 @@ MISSING = (
 
 @dataclass(frozen=True)
 class Source:
-    """A loaded checkpoint: its name in menus and links, and its name in configs, NAME@HASH."""
+    """A loaded checkpoint: its name in menus and links, and its name in configs, NAME@HASH.
+
+    `size` is the number of bytes of an upload.
+    """
 
     name: str
     key: str
     loaded: ForeignCheckpoint
+    size: int = 0
 
 
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
@@ -160,13 +165,16 @@ def _try(file: Any, assume: Assumptions) -> str:
         return str(error)
     except (MemoryError, OSError):
         return (
-            f"{file.name} is larger than this server can hold now; put it into a folder named "
-            "in FLOWVIZ_CHECKPOINTS, or try again later."
+            f"{Path(file.name).name[:60]} is larger than this server can hold now; put it into a "
+            "folder named in FLOWVIZ_CHECKPOINTS, or try again later."
         )
     uploads = _uploads()
     uploads.pop(source.name, None)
     uploads[source.name] = source
-    while len(uploads) > MAX_HELD:
+    quota = limits.UPLOAD_MB() * 1_000_000
+    while len(uploads) > MAX_HELD or (
+        len(uploads) > 1 and sum(each.size for each in uploads.values()) > quota
+    ):
         del uploads[next(iter(uploads))]
     return ""
 
@@ -219,4 +227,5 @@ def _opened(name: str, content: bytes, assume: Assumptions = USUAL) -> Source:
             loaded = ForeignCheckpoint(load_images(path), "flowviz", "flowviz's own checkpoint.")
         else:
             loaded = load_foreign_bytes(content, name, assume)
-    return _source(_free_name(name), content + repr(assume).encode(), loaded)
+    source = _source(_free_name(name), content + repr(assume).encode(), loaded)
+    return replace(source, size=len(content))
