@@ -10,9 +10,11 @@ from torch.utils._pytree import tree_leaves
 
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import load_images, save_images
+from flowviz.experiments import images
 from flowviz.experiments.images import ClassField, ImageConfig, sample_all
 from flowviz.networks import IMAGE_NETWORKS, UNet, UNetShape, memory
 from flowviz.networks.memory import activation_bytes
+from flowviz.solvers import SolveCancelled
 
 SHAPES = {
     "torchcfm": (IMAGE_NETWORKS["torchcfm"], 32),
@@ -100,6 +102,24 @@ def test_large_batch_is_split_and_gives_the_same_images(tiny_images, monkeypatch
         torch.testing.assert_close(
             field.field(times, x), checkpoint.field(times, x), rtol=1e-4, atol=1e-4
         )
+
+
+def test_a_long_evaluation_ends_on_request(tiny_images, monkeypatch):
+    checkpoint = load_images(tiny_images / "images" / "tiny-ot.safetensors")
+    config, asked = ImageConfig(n=2, nfe=2), []
+
+    def drawn(stop_at):
+        asked.clear()
+        stop = lambda: asked.append(1) or stop_at < len(asked)  # noqa: E731
+        return sample_all(checkpoint, config, should_stop=stop)
+
+    whole = drawn(10**9)
+    assert len(asked) == 2, "before each evaluation"
+    monkeypatch.setattr(images, "LONG_EVALUATION_BYTES", 0)
+    assert (drawn(10**9).images == whole.images).all() and len(asked) > 100
+    with pytest.raises(SolveCancelled, match="within an evaluation"):
+        drawn(9)
+    assert len(asked) == 10
 
 
 def test_network_that_exceeds_the_memory_for_one_image_is_refused(tmp_path, tiny_images):

@@ -11,13 +11,15 @@ evaluation, or two if guidance needs both the class and the null class.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from flowviz.bounds import MAX_NFE, MAX_SEED, check_bounds
 from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
@@ -27,14 +29,17 @@ from flowviz.draws import noise
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.grids import GRIDS
-from flowviz.networks.memory import max_batch
+from flowviz.networks.memory import activation_bytes, max_batch
 from flowviz.paths import AffinePath
-from flowviz.solvers import METHODS, Solution, solve, steps_for
+from flowviz.solvers import METHODS, Solution, SolveCancelled, solve, steps_for
 
 BATCH = 16
 """Images per batch: enough to use a core fully, few enough to be shown soon."""
 
 MAX_IMAGES = 50_000
+
+LONG_EVALUATION_BYTES = 2**28
+"""Activations above which one evaluation may take seconds; a stop request then ends it within."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +141,12 @@ class ClassField:
         self.path: AffinePath = own.path
         self.nfe = 0
         card = checkpoint.card
-        batch = max_batch(unet_shape(card), card.channels, card.size)
-        self.network = _Counted(own.network, batch, clocked=own.clocked)
+        self.network = _Counted(
+            own.network,
+            max_batch(unet_shape(card), card.channels, card.size),
+            activation_bytes(unet_shape(card), card.channels, card.size),
+            clocked=own.clocked,
+        )
         counted = LearnedField(
             self.network,
             own.path,
@@ -164,11 +173,31 @@ class ClassField:
         return self.path.data_from_velocity(t, x, self(t, x))
 
 
-class _Counted(nn.Module):
-    """A network that counts its images and evaluates at most `batch` of them together."""
+class _Stoppable(TorchDispatchMode):
+    """Asks before each operation of PyTorch in this thread whether to stop."""
 
-    def __init__(self, network: nn.Module, batch: int, *, clocked: bool) -> None:
+    def __init__(self, should_stop: Callable[[], bool]) -> None:
         super().__init__()
+        self.should_stop = should_stop
+
+    def __torch_dispatch__(
+        self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if self.should_stop():
+            raise SolveCancelled("The solve was cancelled within an evaluation.")
+        return function(*args, **(kwargs or {}))
+
+
+class _Counted(nn.Module):
+    """A network that counts its images and evaluates at most `batch` of them together.
+
+    `should_stop` ends an evaluation that takes long between two of its operations.
+    """
+
+    def __init__(self, network: nn.Module, batch: int, row_bytes: int, *, clocked: bool) -> None:
+        super().__init__()
+        self.row_bytes = row_bytes
+        self.should_stop: Callable[[], bool] | None = None
         self.network = network
         self.num_classes: int = network.num_classes
         self.batch = batch
@@ -191,7 +220,10 @@ class _Counted(nn.Module):
         )
 
     def _evaluated(self, time: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
-        return self.network(time, x) if y is None else self.network(time, x, y)
+        long = len(x) * self.row_bytes > LONG_EVALUATION_BYTES
+        stop = self.should_stop if long else None
+        with nullcontext() if stop is None else _Stoppable(stop):
+            return self.network(time, x) if y is None else self.network(time, x, y)
 
 
 def image_noise(shape: tuple[int, int, int], n: int, seed: int) -> Tensor:
@@ -357,6 +389,7 @@ def solve_images(
 ) -> Solution:
     """Solves from noise (B, C, H, W) to the path's last time, or to given times, by the config."""
     path = field.path
+    field.network.should_stop = should_stop
     if times is None:
         times = path.clock(2)
     start = path.start(noise).contiguous(memory_format=torch.channels_last)
