@@ -6,6 +6,7 @@ from streamlit.testing.v1 import AppTest
 from flowviz import datasets
 from flowviz.datasets import DATASETS
 from flowviz.ui.data_picker import _CUSTOM
+from flowviz.ui.notices import escaped
 
 CSV = "\n".join(f"{i},{i * i}" for i in range(30))
 
@@ -62,6 +63,18 @@ def test_word(app):
     assert chosen(app) == "word:FLOW"
     app.text_input[0].set_value("Ho  la").run()
     assert chosen(app) == "word:Ho la"
+
+
+@pytest.mark.parametrize(
+    "word", ["![](//host/x)", "[a](//host)", "$x$", ":material/home:", "www.h.org", "<b>x</b>"]
+)
+def test_word_of_a_link_is_no_markup(app, word):
+    app.query_params["data"] = f"word:{word}"
+    app.run()
+    assert chosen(app) == f"word:{word}"
+    shown = [each.value for each in (*app.markdown, *app.caption)]
+    assert any(escaped(word) in text for text in map(str, shown))
+    assert not any(word in text for text in map(str, shown))
 
 
 def test_word_that_cannot_be_drawn_is_refused_and_the_last_one_stays(app):

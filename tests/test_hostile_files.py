@@ -310,6 +310,21 @@ def test_full_disk_keeps_both_files(tmp_path, monkeypatch):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_disk_that_is_full_only_at_the_end_keeps_both_files(tmp_path, monkeypatch):
+    """Some file systems refuse a block only when it is written to the disk."""
+    loaded = checkpoints.load("checkerboard-ot")
+    file = checkpoints.save(tmp_path / "mine", loaded.field, loaded.card)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flowviz.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.rewrite_quality(file, {"w2": 2.0})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_random_opcodes_give_one_sentence(seed):
     """Programs of every opcode, with fragments of a real file among them."""

@@ -70,9 +70,9 @@ def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
             st.error(escaped(error), icon=":material/error:")
             chosen = spec
     if _kind(chosen) != kind:
-        st.caption(f"Current data set: {dataset(chosen).label}.")
+        st.caption(f"Current data set: {escaped(dataset(chosen).label)}.")
     else:
-        st.caption(dataset(chosen).sentence)
+        st.caption(escaped(dataset(chosen).sentence))
     st.session_state[_key("followed")] = chosen
     return state.keep(SLUG, chosen, default)
 

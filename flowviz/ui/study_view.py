@@ -161,7 +161,7 @@ def findings(said: list[Finding]) -> None:
     lines = []
     for each in said:
         mark = f"{ICONS[each.verdict]} " if each.verdict else ""
-        lead = f"**{each.lead}:** " if each.lead else ""
+        lead = f"**{escaped(each.lead)}:** " if each.lead else ""
         verdict = f" *[{each.verdict}]*" if each.verdict else ""
         lines.append(f"- {mark}{lead}{escaped(each.text, None)}{verdict}")
     if lines:

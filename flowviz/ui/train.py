@@ -228,7 +228,8 @@ def buttons(settings: Settings) -> None:
         )
         if current and not live and current.token != settings.configs and settings.configs:
             st.caption(
-                f"Shown below: {_described(current)}. Start uses the settings of the sidebar."
+                f"Shown below: {escaped(_described(current))}. Start uses the settings of the "
+                "sidebar."
             )
 
 
@@ -246,7 +247,7 @@ def _watched(settings: Settings, was_live: bool) -> None:
         st.error(escaped(current.work.error), icon=":material/error:")
     snapshot = _snapshot(current)
     if snapshot and snapshot.trouble:
-        st.warning(snapshot.trouble, icon=":material/warning:")
+        st.warning(escaped(snapshot.trouble), icon=":material/warning:")
     monitor(_payload(current, settings), key="train-monitor")
     if was_live and not (current and current.work.live):
         st.rerun()  # the whole page once: polling ends

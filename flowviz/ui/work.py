@@ -492,7 +492,10 @@ def strip(place: str, work: Work, label: str) -> None:
         st.error(escaped(work.error), icon=":material/error:")
     elif work.state == "cancelled":
         why = f" {over(work)}" if work.expired else ""
-        st.info(f"Stopped: {label}.{why} Finished parts are kept.", icon=":material/pause_circle:")
+        st.info(
+            f"Stopped: {escaped(label)}.{why} Finished parts are kept.",
+            icon=":material/pause_circle:",
+        )
     if not work.live:
         return
     text = label if not work.doing else f"{label}: {work.doing}"
@@ -501,7 +504,7 @@ def strip(place: str, work: Work, label: str) -> None:
     elif work.seconds_left is not None:
         text += f" · about {_duration(work.seconds_left)} left"
     with st.container(horizontal=True, vertical_alignment="center", key=f"{place}-progress"):
-        st.progress(min(max(work.share, 0.0), 1.0), text=text)
+        st.progress(min(max(work.share, 0.0), 1.0), text=escaped(text))
         st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=work.cancel)
 
 
