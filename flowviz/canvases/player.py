@@ -206,7 +206,7 @@ def envelope(
     view: View,
     autoplay: bool,
     loop: bool = False,
-    reserve: int,
+    reserve: int | None,
 ) -> tuple[bytes, list[bytes | None]]:
     """The payload that the player itself is given, and the scenes to send along.
 
@@ -219,7 +219,8 @@ def envelope(
         view: shown first.
         autoplay: play once from t = 0, unless the user's system requests reduced motion.
         loop: play again and again, with the clock and the panels only, and report nothing.
-        reserve: height in pixels that page and controls need, so that the planes fit the window.
+        reserve: height in pixels that page and controls need, so that the planes fit the window;
+            None in a lecture, where the planes fill the room that its text leaves.
 
     Returns:
         The payload, and `scenes` followed by `learned` with None for repeated ones.

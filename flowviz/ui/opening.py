@@ -24,7 +24,7 @@ SHORT = (
 
 
 def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
-    """Draws the header of a page, what one sees on it and what to notice.
+    """Draws the header of a page, what one sees on it and what to notice; nothing in a lecture.
 
     Args:
         title: the header.
@@ -32,26 +32,26 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
         notice: one line in the same form, with numbers where numbers decide.
         which_ot: whether the note on the three meanings of OT is at the right of the header.
     """
+    if state.is_restricted():  # a lecture has a title and a text of its own
+        return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(title)
         if which_ot:
             _note()
-        if not state.is_restricted():
-            _address(key="address", width="content", height="content")
-            st.button(
-                "Reset",
-                key="address-reset",
-                type="tertiary",
-                help="Sets all controls of this page to their defaults",
-                on_click=state.reset,
-            )
-            st.session_state[_PLACE] = st.popover("Code", type="tertiary")
-    if not state.is_restricted():  # a lecture has a text of its own
-        st.html(
-            '<div class="fv-opening">'
-            f"<p><b>What you see</b> {glossary.marked(see)}</p>"
-            f"<p><b>What to notice</b> {glossary.marked(notice)}</p></div>"
+        _address(key="address", width="content", height="content")
+        st.button(
+            "Reset",
+            key="address-reset",
+            type="tertiary",
+            help="Sets all controls of this page to their defaults",
+            on_click=state.reset,
         )
+        st.session_state[_PLACE] = st.popover("Code", type="tertiary")
+    st.html(
+        '<div class="fv-opening">'
+        f"<p><b>What you see</b> {glossary.marked(see)}</p>"
+        f"<p><b>What to notice</b> {glossary.marked(notice)}</p></div>"
+    )
 
 
 def begin() -> None:

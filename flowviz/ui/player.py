@@ -19,8 +19,8 @@ from flowviz.canvases.player import View, envelope
 from flowviz.ui import state
 from flowviz.ui.canvas import component, listen
 
-LECTURE, OPENING = 110, 75
-"""Heights in pixels of a lecture's text and controls, and of the two lines of a page's opening."""
+OPENING = 75
+"""Height in pixels of the two lines of a page's opening."""
 
 _player = component("flowviz_player", "player")
 _scene = st.components.v2.component(
@@ -62,7 +62,7 @@ def player(
         view=opened,
         autoplay=autoplay,
         loop=loop,
-        reserve=reserve + (LECTURE if state.is_restricted() else OPENING),
+        reserve=None if state.is_restricted() else reserve + OPENING,
     )
     for i, scene in enumerate(sent):
         # Always two elements per panel: if their number changed, Streamlit would mount the player

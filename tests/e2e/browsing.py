@@ -24,7 +24,7 @@ def settle(page: Page, timeout: float = 90_000) -> None:
 def visit(page: Page, path: str) -> None:
     """Opens a page of the app and waits until it is at rest."""
     page.goto(path)
-    page.wait_for_selector('[data-testid="stHeading"]', timeout=90_000)
+    page.wait_for_selector('[data-testid="stHeading"], .st-key-lecture-banner', timeout=90_000)
     settle(page)
 
 

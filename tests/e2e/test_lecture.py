@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import at_rest, settle, visit
+from browsing import PLANE, at_rest, clock, settle, visit
 from playwright.sync_api import expect
 
 from flowviz.lectures import lectures
@@ -55,3 +55,38 @@ def test_a_lecture_runs_by_keyboard_alone(page):
     page.keyboard.press("ArrowRight")  # there is none
     page.keyboard.press("ArrowLeft")
     heading(page, len(STEPS) - 1)
+
+
+FIRST = f"/{STEPS[0].open}&lecture=ten-steps"
+PIXELS = "node => parseFloat(getComputedStyle(node).fontSize)"
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1024, 768), (1920, 1080)], ids=str)
+def test_the_stage_of_a_lecture_gives_the_planes_most_of_the_screen(page, size):
+    width, height = size
+    page.set_viewport_size({"width": width, "height": height})
+    visit(page, FIRST)
+    clock(page)
+    boxes = [plane.bounding_box() for plane in page.locator(PLANE).all()]
+    assert sum(box["width"] * box["height"] for box in boxes) >= 0.6 * width * height
+    for box in boxes:
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        assert box["y"] + box["height"] <= height
+    for numbers in page.locator(".fv-panels .fv-readouts").all():
+        below = numbers.bounding_box()
+        assert below["y"] + below["height"] <= height, "cut"
+    text = page.locator(".st-key-lecture-banner p").first
+    assert text.evaluate(PIXELS) >= 20
+    for label in page.locator(".fv-readouts dt").all():
+        assert label.evaluate(PIXELS) >= 16
+
+
+def test_keys_work_after_a_click_on_the_blank_page(page):
+    visit(page, FIRST)
+    at_rest(page)
+    page.get_by_test_id("stMain").click(position={"x": 700, "y": 640})
+    page.keyboard.press("Home")
+    assert clock(page) == 0
+    page.keyboard.press("Space")
+    assert page.get_by_test_id("stMain").evaluate("node => node.scrollTop") == 0
+    expect(page.locator(".fv-time")).not_to_have_text("t = 0.000")

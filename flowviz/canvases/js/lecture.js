@@ -1,11 +1,8 @@
 /** Steps through a lecture: buttons, and the keys of a keyboard or of a presenter's remote. */
 
 import { mounting } from "./base/canvas.js";
+import { hasOwnKeys } from "./base/dom.js";
 
-/** Elements in which arrow keys have a meaning of their own. */
-const OWN_ARROWS = "input, textarea, select, [contenteditable=true], " +
-  ["slider", "combobox", "listbox", "menu", "menuitem", "radio", "tab", "spinbutton"]
-    .map((role) => `[role=${role}]`).join();
 /** Milliseconds after which an unanswered request is repeated. */
 const PATIENCE = 1500;
 
@@ -13,13 +10,31 @@ const PATIENCE = 1500;
 export function requested(key, target = null) {
   if (key === "PageDown") return "next";
   if (key === "PageUp") return "previous";
-  if (target?.closest?.(OWN_ARROWS)) return null;
+  if (hasOwnKeys(target)) return null;
   return { ArrowRight: "next", ArrowLeft: "previous" }[key] ?? null;
+}
+
+/** The controls of a step, at the lower edge of the window. */
+const DOCK = '[data-testid="stSidebar"]';
+
+/** Sets --lecture-room, the height in pixels between the text of a step and its controls. */
+function measure() {
+  const banner = document.querySelector(".st-key-lecture-banner"), dock = document.querySelector(DOCK);
+  if (!banner) return;
+  for (const formula of /** @type {NodeListOf<HTMLElement>} */ (banner.querySelectorAll(".katex-display"))) {
+    formula.style.fontSize = ""; // a formula wider than its column is drawn smaller
+    const { clientWidth, scrollWidth } = formula;
+    if (scrollWidth > clientWidth) formula.style.fontSize = `${clientWidth / scrollWidth}em`;
+  }
+  const scrolled = banner.closest('[data-testid="stMain"]')?.scrollTop ?? 0;
+  const room = innerHeight - banner.getBoundingClientRect().bottom - scrolled - (dock?.clientHeight ?? 0);
+  document.documentElement.style.setProperty("--lecture-room", `${Math.floor(room)}px`);
 }
 
 class Steps {
   constructor(root) {
     this.root = root;
+    this.sizes = new ResizeObserver(measure);
     this.number = this.count = 0;
     /** @type {{setTriggerValue: Function}} */
     this.host = null;
@@ -36,6 +51,7 @@ class Steps {
     document.removeEventListener("keydown", this.onKey, true);
     document.removeEventListener("keydown", this.onKey);
     delete document.documentElement.dataset.lecture;
+    this.sizes.disconnect();
   }
 
   show({ number, count }) {
@@ -45,6 +61,10 @@ class Steps {
     find("where").textContent = `${number} / ${count}`;
     find("previous").disabled = number === 1;
     find("next").disabled = number === count;
+    for (const selector of [".st-key-lecture-banner", DOCK, "html"]) {
+      const node = document.querySelector(selector);
+      if (node) this.sizes.observe(node);
+    }
   }
 
   onKey(event) {

@@ -55,6 +55,17 @@ export function sized(canvas) {
   return [c, w, h];
 }
 
+/** Elements in which arrows, letters or Home have a meaning of their own. */
+const OWN_KEYS = "canvas, input, textarea, select, [contenteditable=true], " +
+  ["slider", "combobox", "listbox", "menu", "menuitem", "radio", "tab", "spinbutton"]
+    .map((role) => `[role=${role}]`).join();
+
+/** Whether the element that has the focus uses keys itself; a click on blank page focuses none. */
+export const hasOwnKeys = (target) => Boolean(target?.closest?.(OWN_KEYS));
+
+/** Whether Space presses the element that has the focus. */
+export const isPressed = (target) => Boolean(target?.closest?.("button, a, summary"));
+
 /** Calls `handler` on a key press, unless Ctrl, Meta or Alt is held and `modified` is false; a handler
  *  that returns true has used the key. Returns the function that ends this. */
 export function onKey(node, handler, { modified = false } = {}) {

@@ -4,7 +4,7 @@ import { drawAxes } from "../base/axes.js";
 import { Clocked } from "../base/canvas.js";
 import { SPEEDS, aligned } from "../base/clock.js";
 import { pixel, ramp, rgb } from "../base/colour.js";
-import { density, onKey, press, save } from "../base/dom.js";
+import { density, hasOwnKeys, isPressed, onKey, press, save } from "../base/dom.js";
 import { clamp } from "../base/numbers.js";
 import { decode } from "../base/wire.js";
 import { zoomed } from "./geometry.js";
@@ -65,6 +65,7 @@ export class Player extends Clocked {
     if (fresh) this.body = decode(head.panels);
     if (fresh) this.align();
     if (first) this.start(head);
+    this.root.classList.toggle("fv-stage", head.reserve === null);
     this.root.style.setProperty("--reserve", `${head.reserve}px`);
     if (fresh) this.build();
     this.colour();
@@ -185,13 +186,13 @@ export class Player extends Clocked {
     onKey(root, (event) => this.onKey(event));
     this.unbind = onKey(document, (event) => {
       const first = [...players].find((player) => player.root.isConnected);
-      if (first !== this || document.activeElement !== document.body || event.defaultPrevented) return false;
+      if (first !== this || hasOwnKeys(event.composedPath()[0]) || event.defaultPrevented) return false;
       return !belongsToLecture(event.key) && this.onKey(event);
     });
   }
 
   onKey(event) {
-    const meaning = keyMeaning(event.key, event.target.tagName === "BUTTON");
+    const meaning = keyMeaning(event.key, isPressed(event.composedPath()[0]));
     if (!meaning || event.target.tagName === "SELECT") return false;
     if (meaning.act) this.perform(meaning.act);
     else if (meaning.layer) this.toggleLayer(meaning.layer);
@@ -236,6 +237,10 @@ export class Player extends Clocked {
       png: () => save(picture(this),
         view.layout === "strip" ? "flowviz-strip.png" : `flowviz-t${this.clock.t.toFixed(3)}.png`),
       help: () => showHelp(help.hidden),
+      options: () => {
+        const shown = this.root.classList.toggle("fv-open");
+        this.find('[data-act="options"]').setAttribute("aria-expanded", shown);
+      },
       escape: () => showHelp(false),
     })[name]();
   }
