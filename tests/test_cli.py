@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from flowviz import checkpoints, cli
+from flowviz.bounds import MAX_MESSAGE
 from flowviz.cli import main, printing
 from flowviz.cli.printing import Progress, signals
 from flowviz.cli.train import TRAINING
@@ -728,6 +729,25 @@ def test_interrupt_is_130(monkeypatch, capsys):
     monkeypatch.setattr("flowviz.device.limit_threads", stop)
     assert main(["checkpoints"]) == 130
     assert capsys.readouterr().err == "flowviz: interrupted.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(36, "File name too long", "x" * 10**5), "File name too long (xxx"),
+        (MemoryError("Unable to allocate 80 GiB"), "The memory is full; take fewer"),
+        (ValueError("y" * 10**5), "yyy"),
+    ],
+)
+def test_every_error_is_one_short_sentence(monkeypatch, capsys, error, sentence):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr("flowviz.device.limit_threads", fail)
+    assert main(["checkpoints"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"flowviz: {sentence}") and said.count("\n") == 1
+    assert len(said) <= MAX_MESSAGE + len("flowviz: \n")
 
 
 @pytest.fixture

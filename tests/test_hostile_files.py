@@ -109,10 +109,9 @@ def test_one_slow_upload_does_not_hold_another():
 
     slow = threading.Thread(target=upload)
     slow.start()
-    start = time.monotonic()
     with pytest.raises(CheckpointError):
         load_foreign_bytes(archive(BOMBS["bytearray"]), "quick.pt")
-    assert time.monotonic() - start < 2
+    assert slow.is_alive(), "it takes hundreds of times longer"
     slow.join()
 
 

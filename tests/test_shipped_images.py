@@ -72,7 +72,8 @@ def test_classes_are_recognised_in_guided_samples():
 def test_images_cost_little_more_than_their_evaluations():
     """16 guided images at NFE 20, and the grid over NFE on two cores, against bare evaluations.
 
-    A ratio, since machines differ: the 16 images took 1.3 s on one and 4.0 s on another.
+    A ratio, since machines differ: the 16 images took 1.3 s on one and 4.0 s on another. Of
+    processor time, since other processes may take the cores.
     """
     checkpoints = [load_images(name) for name in NAMES]
     config = ImageConfig(classes=tuple(range(10)), n=16, nfe=20)
@@ -80,15 +81,15 @@ def test_images_cost_little_more_than_their_evaluations():
     tries = []
     for _ in range(3):  # one of these must not have to wait for other processes
         sixteen, few = (evaluation_seconds(checkpoints[0], n) for n in (16, 5))
-        start = time.perf_counter()
+        start = time.process_time()
         assert sample_all(checkpoints[0], config).passes == 40
-        images = (time.perf_counter() - start) / (40 * sixteen)
-        start = time.perf_counter()
+        images = (time.process_time() - start) / (40 * sixteen)
+        start = time.process_time()
         rows = nfe_grid(checkpoints, five, workers=2)
-        came = [(row.nfe, time.perf_counter() - start) for row in rows]
+        came = [(row.nfe, time.process_time() - start) for row in rows]
         assert len(came) == 2 * 6 and {nfe for nfe, _ in came} == {2, 4, 10, 20, 50, 100}
         passes = 2 * 2 * sum({nfe for nfe, _ in came})  # two checkpoints, with and without class
-        tries.append([images, came[1][1] / came[-1][1], came[-1][1] / (passes * few / 2)])
+        tries.append([images, came[1][1] / came[-1][1], came[-1][1] / (passes * few)])
         if tries[-1][0] < 1.5 and tries[-1][1] < 0.1 and tries[-1][2] < 1.7:
             return
     pytest.fail(f"images, share of the first row, grid, relative to evaluations: {tries}")
@@ -100,9 +101,9 @@ def evaluation_seconds(checkpoint, n):
     field, x = ClassField(checkpoint, None), torch.randn(n, *checkpoint.shape)
     taken = []
     for _ in range(6):
-        start = time.perf_counter()
+        start = time.process_time()
         field(torch.tensor(0.5), x)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return min(taken)
 
 

@@ -56,7 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"flowviz: {error.strerror or error}{where}.", file=sys.stderr)
+        print(f"flowviz: {shortened(f'{error.strerror or error}{where}.')}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("flowviz: The memory is full; take fewer samples or points.", file=sys.stderr)
         return 2
     except ValueError as error:
         print(f"flowviz: {shortened(str(error))}", file=sys.stderr)

@@ -32,9 +32,8 @@ TALK = {
         "data=moons&seed={k}",
         "solver=euler&nfe=8&seed={k}",
         "data=8gaussians&left=ot&right=trig&field=exact&seed={k}",
-        "solver=adaptive-heun&tol=1e-05&seed={k}",
-        "solver=dopri5&tol=1e-06&data=spirals&field=exact&seed={k}",
-        "solver=adaptive-heun&tol=1e-06&seed={k}",
+        "solver=adaptive-heun&tol=0.0001&seed={k}",
+        "solver=dopri5&tol=1e-05&data=spirals&field=exact&seed={k}",
     ),
     "figure4": ("",),
     "why": ("data=moons",),
@@ -108,9 +107,8 @@ async def talk(port, say, count):
             await visit.open("glossary", "")
             seconds = await visit.open(page if page != "home" else "", link.format(k=k))
             if k % 10 == 9:
-                say(
-                    f"change {k + 1} ({page}): {seconds:.1f} s, {visit.received / 1e6:.0f} MB sent"
-                )
+                sent = visit.received / 1e6
+                say(f"change {k + 1} ({page}): {seconds:.1f} s, {sent:.0f} MB sent")
 
 
 async def arrivals(port, say, count):
@@ -158,9 +156,7 @@ def main():
                 break
             time.sleep(0.2)
         say("start")
-        asyncio.run(
-            {"openings": openings, "talk": talk, "arrivals": arrivals}[options.scenario](port, say)
-        )
+        asyncio.run(SCENARIOS[options.scenario](port, say, options.count))
         say("end")
         time.sleep(options.rest)
         say(f"{options.rest:.0f} s later")
