@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 
 from flowviz.bounds import MAX_NFE
 from flowviz.device import limit_threads
-from flowviz.solvers import METHODS, Control, Field, Solution, SolveError, solve
+from flowviz.solvers import METHODS, Control, Field, Plannable, Solution, SolveError, solve
 
 __all__ = [
     "LogProb",
@@ -394,6 +394,14 @@ class _Joint:
 
     def __call__(self, t: Tensor, rows: Tensor) -> Tensor:
         return self.weighted(t, rows, 1.0)
+
+    def planned(self, times: Tensor, rows: Tensor) -> "_Joint | None":
+        """The same with its field prepared for these times, see `flowviz.solvers.Plannable`."""
+        if self.probe is not None or not isinstance(self.field, Plannable):
+            return None
+        x = rows[:, : self.shape.numel()].reshape(-1, *self.shape)
+        field = self.field.planned(times, x)
+        return None if field is None else _Joint(field, self.shape, None)
 
     def weighted(self, t: Tensor, rows: Tensor, weight: float) -> Tensor:
         dim = self.shape.numel()

@@ -63,3 +63,8 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):  # Linux, where a process may be limited to a few
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads_for(parts: int) -> int:
+    """How many threads share `parts` of some work: FLOWVIZ_THREADS, or all processors, at most."""
+    return max(1, min(parts, int(os.environ.get("FLOWVIZ_THREADS", processors()))))

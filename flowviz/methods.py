@@ -72,13 +72,17 @@ class Tableau:
         """Whether a stage lies at the end of the step."""
         return any(sum(row) == 1 for row in self.rows)
 
+    def times(self, t: Tensor, t_next: Tensor) -> list[Tensor]:
+        """The time of each stage of steps from t to t_next, each of their shape."""
+        nodes = [sum(row) for row in ((), *self.rows)]
+        return [t_next if c == 1 else t + c * (t_next - t) if c else t for c in nodes]
+
     def __call__(self, evaluate: Evaluate, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
         """The states at t_next () of x (B, *) at t (), shape (B, *)."""
         dt = t_next - t
         slopes: list[Tensor] = []
-        for row, weight in zip(((), *self.rows), self.weights, strict=True):
-            node = sum(row)
-            at = t_next if node == 1 else t + node * dt if node else t
+        stages = zip(self.times(t, t_next), ((), *self.rows), self.weights, strict=True)
+        for at, row, weight in stages:
             slopes.append(evaluate(at, _moved(x, dt, row, slopes), weight))
         return _moved(x, dt, self.weights, slopes)
 
@@ -156,6 +160,16 @@ class Method:
         assert not self.adaptive
         yield from [self.step] * (count - 1)
         yield self.final or self.step
+
+    def times(self, grid: Tensor) -> Tensor:
+        """The times of the evaluations of tableaus on a grid (S + 1,), in no order, (T,)."""
+        stages = [
+            time
+            for step, ends in ((self.step, grid[:-1]), (self.final or self.step, grid[-2:]))
+            if isinstance(step, Tableau)
+            for time in step.times(ends[:-1], ends[1:])
+        ]
+        return torch.cat(stages) if stages else grid[:0]
 
     def nfe(self, count: int) -> int:
         """Number of evaluations that `count` steps of a fixed-step method take."""

@@ -27,6 +27,7 @@ __all__ = [
     "Counted",
     "Field",
     "Method",
+    "Plannable",
     "Solution",
     "SolveCancelled",
     "SolveError",
@@ -50,6 +51,14 @@ class Weighted(Protocol):
 
     def weighted(self, t: Tensor, x: Tensor, weight: float) -> Tensor:
         """The velocity at t () and x (B, *); what only counts in the result can be left 0."""
+
+
+@runtime_checkable
+class Plannable(Protocol):
+    """A field that can prepare its evaluations at times that are known before."""
+
+    def planned(self, times: Tensor, x: Tensor) -> Field | None:
+        """The same field at times (T,) and states like x (B, *); None if nothing is gained."""
 
 
 class SolveError(ValueError):
@@ -179,10 +188,20 @@ class Counted:
     """
 
     def __init__(self, field: Field, should_stop: Callable[[], bool] | None) -> None:
-        self.field = field
-        self.weighted = field.weighted if isinstance(field, Weighted) else None
+        self.use(field)
         self.should_stop = should_stop
         self.nfe = 0
+
+    def use(self, field: Field) -> None:
+        """Evaluates this field from now on."""
+        self.field = field
+        self.weighted = field.weighted if isinstance(field, Weighted) else None
+
+    def plan(self, times: Tensor, x: Tensor) -> None:
+        """Prepares the field for evaluations at times (T,) of states like x (B, *)."""
+        planned = self.field.planned(times, x) if isinstance(self.field, Plannable) else None
+        if planned is not None:
+            self.use(planned)
 
     def __call__(self, t: Tensor, x: Tensor, weight: float = 1.0) -> Tensor:
         """The velocity at t () and x (B, *); see `Evaluate` for the weight."""
@@ -254,6 +273,8 @@ class _Recorded:
 
 def _fixed(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, grid: Tensor) -> Solution:
     x, reached = x_0, [x_0]
+    if len(known := entry.times(grid)):
+        counted.plan(known, x_0)
     for step, t, t_next in zip(entry.steps(len(grid) - 1), grid[:-1], grid[1:], strict=True):
         x = step(counted, t, t_next, x)
         reached.append(x)

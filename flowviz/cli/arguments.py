@@ -36,8 +36,8 @@ what DATA, PATH and CHECKPOINT can be:
 
 Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own; those of
 images in the folder `images` of each. --seed fixes all random numbers. The computation uses
-$FLOWVIZ_THREADS threads (default: 1, which is fastest for small networks). An error prints one
-sentence and returns exit code 2.
+$FLOWVIZ_THREADS threads (default: 1, which is fastest for small networks, and all processors for
+large batches of points). An error prints one sentence and returns exit code 2.
 """
 
 

@@ -1,0 +1,98 @@
+"""A learned field of the plane prepared for a list of times, for solvers and densities.
+
+At a given time a learned field is a linear function of x and of the bounded output of its network
+at a standardised x: numbers that depend on the time alone are computed once, in float64.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowviz.networks.plan import Plan
+
+if TYPE_CHECKING:
+    from flowviz.fields.learned import LearnedField
+
+
+BOUND = 6.0
+"""The largest remainder, in standard deviations of the remainder; see `flowviz.fields.learned`."""
+
+
+class _Numbers(NamedTuple):
+    """At one time: v = slope x + offset + gain f, with f = tanh(F(z) / BOUND), or F(z) itself
+    without preconditioning, and z = scale x + shift."""
+
+    scale: float
+    shift: Tensor
+    slope: float
+    offset: Tensor
+    gain: float
+
+
+class Planned:
+    """The velocity of a learned field, called as planned(t, x) with t () and x (B, D).
+
+    Times that were not listed are prepared when they come. See `Plan` for what must not change.
+
+    Args:
+        field: the field, with an MLP as its network and clocks.
+        times: the times, (T,).
+        dtype: of the states and weights.
+    """
+
+    def __init__(self, field: "LearnedField", times: Tensor, dtype: torch.dtype) -> None:
+        self.field, self.dtype = field, dtype
+        times = times.double()
+        mean = field.mean.double()
+        like = mean.expand(len(times), -1)  # one row for each time
+        c = field.path.coefficients(times, like)
+        self.plan = Plan(field.network, field.clock(times, c).to(dtype))
+        one, zero = torch.ones_like(c.alpha), torch.zeros_like(c.alpha)
+        # The velocity is a x + b q with numbers a and b that depend on t alone.
+        a = field.objective.velocity(field.path, times, one, zero)
+        b = field.objective.velocity(field.path, times, zero, one)
+        if field.preconditioned:
+            slope, scale, spread, offset = field._linear(c, torch.zeros_like(like))
+            fixed = field.objective.target(c)[0] * mean + slope * offset
+            rows = 1 / spread, offset / spread, a + b * slope, b * fixed, b * scale * BOUND
+        else:
+            rows = one, 0 * like, a, 0 * like, b
+        numbers = [
+            row.to(dtype) if row.shape == like.shape else row[:, 0].tolist() for row in rows
+        ]
+        self.numbers = [_Numbers(*each) for each in zip(*numbers, strict=True)]
+        self.places = {t: k for k, t in enumerate(times.tolist())}
+
+    @torch.no_grad()
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t () and x (B, D), shape (B, D)."""
+        plan, k, n = self._at(t)
+        free = plan(k, torch.add(n.shift, x, alpha=n.scale))
+        return self._velocity(n, x, self._bent(free))
+
+    @torch.no_grad()
+    def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The velocity (B, D) and its divergence (B,) at t () and x (B, D)."""
+        plan, k, n = self._at(t)
+        free, diagonal = plan.with_diagonal(k, torch.add(n.shift, x, alpha=n.scale))
+        bent = self._bent(free)
+        if self.field.preconditioned:
+            diagonal = torch.addcmul(diagonal, bent * bent, diagonal, value=-1).div_(BOUND)
+        trace = x.shape[1] * n.slope + n.gain * n.scale * diagonal.sum(dim=1)
+        return self._velocity(n, x, bent), trace
+
+    def _at(self, t: Tensor) -> tuple[Plan, int, _Numbers]:
+        """The plan, the place of t in it and the numbers at t."""
+        k = self.places.get(t.item())
+        if k is not None:
+            return self.plan, k, self.numbers[k]
+        single = Planned(self.field, t[None], self.dtype)
+        return single.plan, 0, single.numbers[0]
+
+    def _bent(self, free: Tensor) -> Tensor:
+        """The bounded output of the network over its bound; the output itself without one."""
+        return torch.tanh_(free.div_(BOUND)) if self.field.preconditioned else free
+
+    def _velocity(self, n: _Numbers, x: Tensor, bent: Tensor) -> Tensor:
+        return torch.add(n.offset, x, alpha=n.slope).add_(bent, alpha=n.gain)
