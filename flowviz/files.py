@@ -8,7 +8,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -99,6 +99,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def home(folder: str) -> Path:
+    """A folder of the files that visitors store: in FLOWVIZ_HOME, by default ~/.cache/flowviz."""
+    chosen = os.environ.get("FLOWVIZ_HOME")
+    return (Path(chosen) if chosen else Path.home() / ".cache" / "flowviz") / folder
+
+
+def prune(folder: Path, pattern: str, max_bytes: int) -> None:
+    """Deletes the least recently used files of a folder beyond a size in bytes."""
+    files = []
+    for file in folder.glob(pattern):
+        with suppress(OSError):  # another process may have deleted it
+            about = file.stat()
+            files.append((about.st_mtime_ns, about.st_size, file))
+    total = 0
+    for _, size, file in sorted(files, reverse=True):
+        total += size
+        if total > max_bytes:
+            with suppress(OSError):
+                file.unlink()
 
 
 def sync(path: Path) -> None:

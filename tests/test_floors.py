@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     ["registry", "bounds"],
-    ["draws", "roots", "device", "distributed", "files", "lectures"],
-    ["glossary", "schedulers", "distributions", "couplings", "settings", "progress"],
+    ["draws", "roots", "device", "distributed", "files"],
+    ["glossary", "schedulers", "distributions", "couplings", "settings", "progress", "lectures"],
     ["paths", "datasets", "metrics", "networks", "methods"],
     ["objectives", "solvers", "grids"],
     ["fields", "densities", "straightness", "stochastic"],

@@ -1,6 +1,7 @@
 """Lectures: the built-in ones lead where there is something, and a bad file gets a sentence."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz import lectures as module
 from flowviz.bounds import MAX_MESSAGE
-from flowviz.lectures import MAX_BYTES, lectures, parse
+from flowviz.lectures import MAX_BYTES, Lecture, lectures, own, parse
 from flowviz.ui import lecture
+from flowviz.ui.lecture import desk
 
 PAGES = {path.stem for path in (Path(__file__).parents[1] / "pages").glob("*.py")}
 
@@ -116,3 +118,92 @@ def test_a_lecture_that_a_link_opened_without_a_step_can_be_left(monkeypatch):
     test.query_params["lecture"] = "ten-steps"
     test.run()
     assert not test.exception and "lecture" not in test.query_params
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_text_of_a_lecture_is_that_lecture(name):
+    assert parse(own.to_text(BUILT_IN[name])) == BUILT_IN[name]
+
+
+def test_text_with_signs_of_toml_is_kept():
+    (step,) = parse(GOOD).steps
+    odd = replace(step, text='a "b" \\frac \n\t\x1f\x7f é 🙂 #', show=("nfe", "t"))
+    made = Lecture(title="A", sentence="B", steps=(odd,))
+    assert parse(own.to_text(made)) == made
+
+
+def test_a_stored_lecture_opens_by_its_link_in_another_visit(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    name = own.keep(parse(GOOD))
+    assert own.keep(parse(GOOD)) == name, "the name is that of the content"
+
+    def app():
+        import streamlit as st
+
+        from flowviz.ui import lecture
+
+        now = lecture.running()
+        st.text(f"{now.lecture.title} {now.number} {now.every} {len(lecture.available())}")
+
+    test = AppTest.from_function(app)
+    test.query_params |= {"lecture": name, "every": "20"}
+    test.run()
+    assert test.text[0].value == f"A 1 20 {len(BUILT_IN) + 1}"
+
+
+@pytest.mark.parametrize("name", ["own-0123456789abcdef", "own-../../x", "tour", ""])
+def test_a_name_that_is_not_stored_opens_nothing(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    assert own.recall(name) is None
+
+
+def test_a_lecture_that_cannot_be_stored_gets_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "lectures").write_text("")  # a file where the folder must be
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="must be stored on this server") as caught:
+        own.keep(parse(GOOD))
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_view_becomes_a_step_that_the_editor_stores_under_a_link(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+
+    def app():
+        import streamlit as st
+
+        from flowviz.ui import lecture, state
+        from flowviz.ui.lecture import desk
+
+        state.visit("schedules")
+        st.button("Add", on_click=lecture.add_step, args=("Two schedules",))
+        desk.shelf()
+        desk.own()
+
+    test = AppTest.from_function(app)
+    test.query_params["axis"] = "log-snr"
+    test.run()
+    assert "No view has been added yet." in [each.value for each in test.caption]
+    test.button[0].click().run()
+    next(each for each in test.button if each.label == "Save").click().run()
+    assert not test.exception and not test.error
+    (stored,) = (tmp_path / "lectures").glob("own-*.toml")
+    (step,) = parse(stored.read_bytes()).steps
+    assert (step.title, step.open) == ("Two schedules", "schedules?axis=log-snr")
+    assert test.query_params["mine"] == stored.stem
+
+    again = AppTest.from_function(app)  # another visit by the link of the page
+    again.query_params["mine"] = stored.stem
+    again.run()
+    assert any("My lecture" in each.value for each in again.markdown)
+
+
+def test_the_editor_orders_steps_by_number_and_takes_whole_links():
+    rows = [
+        {"Step": 2.0, "Title": "b", "View": "compare?nfe=4", "Text": "B", "Equation": None},
+        {"Step": 1.5, "Title": "a", "View": "http://host:8501/base/cfm?t=1", "Text": "A"},
+        {"Step": None, "Title": "c", "View": "train", "Text": "C", "Controls to change": "nfe, t"},
+        {"Step": 3.0, "Title": "without a view"},
+    ]
+    steps = desk._steps(rows)
+    assert [step.title for step in steps] == ["a", "b", "c"]
+    assert steps[0].open == "cfm?t=1" and steps[2].show == ("nfe", "t")

@@ -15,6 +15,7 @@ from flowviz.checkpoints.container import (
     read_start,
 )
 from flowviz.checkpoints.errors import CheckpointError
+from flowviz.files import home
 from flowviz.registry import hint_at
 
 FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -33,11 +34,10 @@ def folders() -> list[Path]:
     default ~/.cache/flowviz/checkpoints), where the app saves if the first variable is not set.
     """
     extra = os.environ.get("FLOWVIZ_CHECKPOINTS", "").split(os.pathsep)
-    home = Path(os.environ.get("FLOWVIZ_HOME") or Path.home() / ".cache" / "flowviz")
     return [
         *(Path(folder).expanduser() for folder in extra if folder),
         FOLDER,
-        home / "checkpoints",
+        home("checkpoints"),
     ]
 
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import parse_picture, picture
 from flowviz.datasets.points import check_drawing, drawing, parse_table, points
-from flowviz.files import TargetError, cause, write_array
+from flowviz.files import TargetError, cause, home, prune, write_array
 
 __all__ = [
     "BUILDERS",
@@ -103,7 +103,7 @@ def recall(kind: str, key: str) -> Dataset:
             f"The key after {kind}: must be 16 hexadecimal digits; got {key[:40]!r}. "
             "Copy the whole link, or upload the data again."
         )
-    path = _folder() / f"{kind}-{key}.npy"
+    path = home("points") / f"{kind}-{key}.npy"
     try:
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
@@ -137,7 +137,7 @@ def _parsed(filename: str, content: bytes) -> tuple[str, NDArray]:
 
 def _store(kind: str, array: NDArray) -> str:
     key = _key(array)
-    folder = _folder()
+    folder = home("points")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_array(folder / f"{kind}-{key}.npy", array)
@@ -146,34 +146,14 @@ def _store(kind: str, array: NDArray) -> str:
             f"Your data must be stored on this server, but were not: {cause(error)}. "
             "Ask its operator, or try again later."
         ) from error
-    _prune(folder)
+    prune(folder, "*-*.npy", MAX_STORED)
     return f"{kind}:{key}"
-
-
-def _prune(folder: Path) -> None:
-    """Deletes the least recently used files beyond MAX_STORED bytes."""
-    files = []
-    for file in folder.glob("*-*.npy"):
-        with suppress(OSError):  # another process may have deleted it
-            about = file.stat()
-            files.append((about.st_mtime_ns, about.st_size, file))
-    total = 0
-    for _, size, file in sorted(files, reverse=True):
-        total += size
-        if total > MAX_STORED:
-            with suppress(OSError):
-                file.unlink()
 
 
 def _key(array: NDArray) -> str:
     """The hash of the shape, the type and the content of an array."""
     head = f"{array.shape} {array.dtype.str} ".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
-
-
-def _folder() -> Path:
-    home = os.environ.get("FLOWVIZ_HOME")
-    return (Path(home) if home else Path.home() / ".cache" / "flowviz") / "points"
 
 
 def _too_large(size: int) -> ValueError:

@@ -5,7 +5,7 @@ import streamlit as st
 from flowviz.settings import Config
 from flowviz.studies import Study
 from flowviz.studies.export import command_line, python_lines
-from flowviz.ui import glossary, state
+from flowviz.ui import glossary, lecture, state
 from flowviz.ui.canvas import component
 from flowviz.ui.notices import escaped
 
@@ -45,6 +45,14 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
             type="tertiary",
             help="Sets all controls of this page to their defaults",
             on_click=state.reset,
+        )
+        st.button(
+            "Add to lecture",
+            key="address-step",
+            type="tertiary",
+            help="Makes this view a step of your lecture, which the page Lectures edits",
+            on_click=lecture.add_step,
+            args=(title,),
         )
         st.session_state[_PLACE] = st.popover("Code", type="tertiary")
     st.html(

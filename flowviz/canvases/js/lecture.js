@@ -35,32 +35,35 @@ class Steps {
   constructor(root) {
     this.root = root;
     this.sizes = new ResizeObserver(measure);
-    this.number = this.count = 0;
+    this.number = this.count = this.every = 0;
     /** @type {{setTriggerValue: Function}} */
     this.host = null;
     for (const node of root.querySelectorAll("button"))
       node.addEventListener("click", () => { node.blur(); this.go(node.dataset.where); });
     this.onKey = this.onKey.bind(this);
-    document.documentElement.dataset.lecture = ""; // players then leave the arrows to the lecture
     document.addEventListener("keydown", this.onKey, true);
     document.addEventListener("keydown", this.onKey);
   }
 
   leave() {
     clearTimeout(this.repeat);
+    clearTimeout(this.later);
     document.removeEventListener("keydown", this.onKey, true);
     document.removeEventListener("keydown", this.onKey);
     delete document.documentElement.dataset.lecture;
     this.sizes.disconnect();
   }
 
-  show({ number, count }) {
+  show({ number, count, every }) {
     if (number !== this.number) clearTimeout(this.repeat);
-    Object.assign(this, { number, count });
+    Object.assign(this, { number, count, every });
+    clearTimeout(this.later);
+    if (every) this.later = setTimeout(() => this.go("next"), 1000 * every);
+    document.documentElement.dataset.lecture = every ? "loop" : ""; // players leave it the arrows
     const find = (name) => this.root.querySelector(`.fl-${name}`);
     find("where").textContent = `${number} / ${count}`;
     find("previous").disabled = number === 1;
-    find("next").disabled = number === count;
+    find("next").disabled = number === count && !every;
     for (const selector of [".st-key-lecture-banner", DOCK, "html"]) {
       const node = document.querySelector(selector);
       if (node) this.sizes.observe(node);
@@ -83,7 +86,7 @@ class Steps {
    *  repeated; Python accepts only requests from the step that it shows. */
   go(where, times = 3) {
     if (where === "previous" && this.number === 1) return;
-    if (where === "next" && this.number === this.count) return;
+    if (where === "next" && this.number === this.count && !this.every) return;
     clearTimeout(this.repeat);
     this.host.setTriggerValue("go", { from: this.number, where });
     if (times) this.repeat = setTimeout(() => this.go(where, times - 1), PATIENCE);

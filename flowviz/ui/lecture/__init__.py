@@ -1,25 +1,38 @@
 """A running lecture: the text of a step above the page, with buttons and keys to change steps.
 
 The URL has the lecture and the step (`lecture=ten-steps&step=3`) in addition to the state of the
-page, so that each step is a link.
+page, so that each step is a link. With `every=20` the steps change by themselves, again and again.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 
-from flowviz.lectures import Lecture, Step, lectures
+from flowviz.lectures import Lecture, Step, lectures, own
 from flowviz.registry import hint_at
 from flowviz.ui import state
 from flowviz.ui.canvas import component, listen
 from flowviz.ui.notices import escaped
 
-__all__ = ["Running", "available", "banner", "check_pages", "open_step", "running", "upload"]
+__all__ = [
+    "PAUSES",
+    "Running",
+    "add_step",
+    "available",
+    "banner",
+    "check_pages",
+    "draft",
+    "find",
+    "open_step",
+    "running",
+    "store",
+]
 
-OWN = "own"
-"""The name of the lecture that the visitor uploaded, for this session."""
+PAUSES = (10, 20, 30, 60)
+"""Seconds for which a lecture that runs by itself shows a step."""
 
 _HERE = Path(__file__).parent
 _PAGES = Path(__file__).parents[3] / "pages"
@@ -35,6 +48,8 @@ class Running:
     lecture: Lecture
     number: int
     """Of the step, from 1."""
+    every: int = 0
+    """Seconds after which the next step opens by itself, after the last the first; 0: never."""
 
     @property
     def step(self) -> Step:
@@ -43,29 +58,64 @@ class Running:
 
 
 def available() -> dict[str, Lecture]:
-    """The built-in lectures, those of this installation, and the uploaded one, by name."""
-    own = st.session_state.get("lecture:own")
-    return lectures() | ({OWN: own} if own is not None else {})
+    """The built-in lectures, those of this installation, and those of this visit, by name."""
+    return lectures() | st.session_state.get("lecture:own", {})
 
 
-def upload(lecture: Lecture) -> None:
-    """Stores a lecture that the visitor uploaded, for this session."""
-    st.session_state["lecture:own"] = lecture
+def store(lecture: Lecture) -> str:
+    """Stores a visitor's lecture on the server, lists it in this visit and returns its name.
+
+    Raises:
+        ValueError: a page does not exist, or the disk is full or read-only.
+    """
+    check_pages(*lecture.steps)
+    name = own.keep(lecture)
+    st.session_state.setdefault("lecture:own", {})[name] = lecture
+    return name
+
+
+def find(name: str) -> Lecture | None:
+    """A lecture by its name; one stored on the server is listed in this visit from now on."""
+    known = available()
+    if name in known:
+        return known[name]
+    found = own.recall(name)
+    if found is not None:
+        st.session_state.setdefault("lecture:own", {})[name] = found
+    return found
+
+
+def draft() -> list[Step]:
+    """The steps that the visitor has added from pages, in this order; may be changed."""
+    return st.session_state.setdefault("lecture:draft", [])
+
+
+def add_step(title: str) -> None:
+    """Adds the present view to the draft; for a button."""
+    page = st.session_state["url:page"]
+    query = urlencode(st.query_params.to_dict(), safe=",:;@")
+    draft().append(Step(title=title, open=f"{page}?{query}" if query else page, text="…"))
+    st.toast(
+        f"This view is step {len(draft())} of your lecture. Write its text on the page Lectures.",
+        icon=":material/playlist_add:",
+    )
 
 
 def running() -> Running | None:
     """The lecture in the URL, or None; an invalid step is clipped."""
-    name = st.query_params.get("lecture")
-    found = available().get(name) if name else None
+    name = st.query_params.get("lecture", "")
+    found = find(name)
     if found is None:
         return None
     raw = st.query_params.get("step", "1")
     number = int(raw) if raw.isdecimal() and len(raw) < 5 else 1
-    return Running(name, found, min(max(number, 1), len(found.steps)))
+    pause = st.query_params.get("every", "")
+    every = int(pause) if pause in map(str, PAUSES) else 0
+    return Running(name, found, min(max(number, 1), len(found.steps)), every)
 
 
-def open_step(name: str, number: int) -> None:
-    """Opens a step of a lecture; does not return.
+def open_step(name: str, number: int, every: int = 0) -> None:
+    """Opens a step of a lecture, with the seconds of `Running.every`; does not return.
 
     Raises:
         ValueError: the page of the step does not exist.
@@ -73,7 +123,7 @@ def open_step(name: str, number: int) -> None:
     step = available()[name].steps[number - 1]
     check_pages(step)
     state.reopen(step.page)
-    where = {"lecture": name, "step": str(number)}
+    where = {"lecture": name, "step": str(number)} | ({"every": str(every)} if every else {})
     st.switch_page(f"pages/{step.page}.py", query_params=step.link | where)
 
 
@@ -110,12 +160,13 @@ def banner(now: Running) -> None:
         else:
             st.markdown(step.text)
     if go == "leave":
-        for name in ("lecture", "step"):
+        for name in ("lecture", "step", "every"):
             st.query_params.pop(name, None)  # a link may leave out the first step's number
         st.rerun()
     elif go in ("next", "previous"):
+        number = now.number + (1 if go == "next" else -1)
         try:
-            open_step(now.name, now.number + (1 if go == "next" else -1))
+            open_step(now.name, 1 if number > len(now.lecture.steps) else number, now.every)
         except ValueError as error:
             st.error(escaped(error), icon=":material/error:")
 
@@ -124,7 +175,7 @@ def _requested(now: Running) -> str | None:
     """The visitor's request in this run: "next", "previous", "leave" or None."""
     result: Any = _keys(
         key="lecture-keys",
-        data={"number": now.number, "count": len(now.lecture.steps)},
+        data={"number": now.number, "count": len(now.lecture.steps), "every": now.every},
         on_go_change=listen,
         width="content",
         height="content",
@@ -134,4 +185,5 @@ def _requested(now: Running) -> str | None:
         return None  # repeated or invalid
     where = request.get("where")
     first, last = now.number == 1, now.number == len(now.lecture.steps)
-    return None if (where == "previous" and first) or (where == "next" and last) else where
+    stays = (where == "previous" and first) or (where == "next" and last and not now.every)
+    return None if stays else where

@@ -8,7 +8,7 @@ import { density, hasOwnKeys, isPressed, onKey, press, save } from "../base/dom.
 import { clamp } from "../base/numbers.js";
 import { decode } from "../base/wire.js";
 import { zoomed } from "./geometry.js";
-import { belongsToLecture, keyMeaning } from "./keys.js";
+import { belongsToLecture, keyMeaning, repeats } from "./keys.js";
 import { LAYERS, paint } from "./layers.js";
 import { drawLegend, legendOf } from "./legend.js";
 import { FRAMES, fillCell, makeCell, showCell } from "./panels.js";
@@ -273,7 +273,7 @@ export class Player extends Clocked {
   draw(now) {
     const playing = this.clock.playing, gap = this.advance(now);
     if (playing) this.resolution.move(gap, this.paintTime);
-    if (playing && !this.clock.playing && this.data.loop)
+    if (playing && !this.clock.playing && (this.data.loop || repeats()))
       this.again = setTimeout(() => this.act({ type: "toggle" }), LOOP_PAUSE);
     const strip = this.view.layout === "strip", { t } = this.clock, began = performance.now();
     this.find(".fv-panels").hidden = strip;

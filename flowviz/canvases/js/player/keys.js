@@ -22,6 +22,9 @@ export function keyMeaning(key, onButton = false) {
   return KEYS[key.length === 1 ? key.toLowerCase() : key] ?? null;
 }
 
+/** Whether a lecture runs by itself, whose players begin again at t = 1. */
+export const repeats = () => document.documentElement.dataset.lecture === "loop";
+
 /** During a lecture, arrows and a presenter's keys change its step unless a player has the focus. */
 export const belongsToLecture = (key) =>
   "lecture" in document.documentElement.dataset && /^(Arrow|Page)/.test(key);
