@@ -1,6 +1,7 @@
 """Live training in lock-step, and work in threads with its queue and its store."""
 
 import os
+import re
 import threading
 import time
 import weakref
@@ -366,6 +367,56 @@ class TestProgress:
 
 
 class TestPages:
+    def test_a_training_beyond_the_limit_of_the_server_says_so(self):
+        def script():
+            from flowviz.ui import state, train
+
+            state.visit("train")
+            train.buttons(train.controls())
+
+        def captions(**link):
+            app = AppTest.from_function(script, default_timeout=60)
+            app.query_params.update(link)
+            app.run()
+            assert not app.exception
+            return " ".join(each.value for each in app.caption)
+
+        large = {"steps": "100000", "width": "512", "depth": "8", "batch": "4096"}
+        assert re.search(
+            r"\d\d\.\d h; this server stops a training after 60 min", captions(**large)
+        )
+        assert "this server stops" not in captions()
+
+    def test_a_page_that_waits_for_its_whole_result_shows_the_progress(self, monkeypatch):
+        def script(released):
+            import streamlit as st
+
+            from flowviz.ui import work
+
+            def compute(progress):
+                progress.report(0.4, "the $x$ step")
+                while not released.is_set():
+                    progress.report(0.4)
+                    released.wait(0.01)
+                yield 7
+
+            st.session_state["found"] = work.result_of("a", "token", compute, label="Computing")
+
+        class Recorder:
+            def progress(self, share, text):
+                shown.append((share, text))
+                released.set()
+
+            def empty(self):
+                shown.append("emptied")
+
+        shown, released = [], threading.Event()
+        monkeypatch.setattr(work.st, "empty", Recorder)
+        work.store().clear()
+        app = AppTest.from_function(script, args=(released,)).run()
+        assert not app.exception and app.session_state["found"] == 7
+        assert shown == [(0.4, "Computing: the \\$x\\$ step"), "emptied"]
+
     def test_a_second_click_keeps_the_first_training(self, monkeypatch):
         def script():
             from flowviz.training import TrainConfig

@@ -52,6 +52,10 @@ MAX_BATCH = 4_096
 MAX_OT_BATCH = 1_024
 """The exact assignment of a batch takes time that grows with the cube of its size."""
 DATA_POINTS = 1_500
+INPUTS = 70
+"""About the number of inputs of a network: coordinates and sines of the time and of them."""
+SPEED = 1e10
+"""Weights times samples that a core trains in a second: 364 steps/s of 3 x 128 at batch 512."""
 
 COUPLING_LABELS = {"independent": "independent", "minibatch-ot": "minibatch OT"}
 
@@ -226,11 +230,28 @@ def buttons(settings: Settings) -> None:
             on_click=_cancel,
             key="train-cancel",
         )
-        if current and not live and current.token != settings.configs and settings.configs:
+        allowed = 60 * limits.LONG_MINUTES()
+        if not live and (seconds := estimated_seconds(settings.configs)) > allowed:
+            st.caption(
+                f"About {_duration(seconds)}; this server stops a training after "
+                f"{_duration(allowed)} and keeps its fields."
+            )
+        elif current and not live and current.token != settings.configs and settings.configs:
             st.caption(
                 f"Shown below: {escaped(_described(current))}. Start uses the settings of the "
                 "sidebar."
             )
+
+
+def estimated_seconds(configs: tuple[TrainConfig, ...]) -> float:
+    """Time that one core takes for all trainings, to a factor of about two.
+
+    The exact assignments of minibatch OT are left out.
+    """
+    return sum(
+        each.steps * each.batch * each.width * (each.depth * each.width + INPUTS) / SPEED
+        for each in configs
+    )
 
 
 def board(settings: Settings) -> None:

@@ -454,19 +454,25 @@ def result_of(
 ) -> R | None:
     """A complete result, stored or computed now in the queue; None while the page must wait.
 
-    For pages that need the whole result. After `patience` seconds the page shows the progress and
-    runs again at the end.
+    For pages that need the whole result. Meanwhile they show the progress; after `patience`
+    seconds they end with it, and run again at the end of the work.
 
     Raises:
         ValueError: the work failed; the message has the reason.
     """
+    waiting = st.empty()  # always, since another number of elements would draw all anew
     known = store().get(token)
     if known is not None:
         return known
     work = current(place, token)
     if work is None or work.state == "done":
         work = start(place, token, compute, yields=False)
-    work.wait(patience)
+    work.wait(PATIENCE_SECONDS)
+    end = time.monotonic() + patience
+    while work.live and time.monotonic() < end:
+        waiting.progress(min(max(work.share, 0.0), 1.0), text=escaped(_doing(work, label)))
+        work.wait(POLL_SECONDS)
+    waiting.empty()
     if work.state == "done":
         return work.result
     if work.state == "failed":
@@ -498,14 +504,19 @@ def strip(place: str, work: Work, label: str) -> None:
         )
     if not work.live:
         return
-    text = label if not work.doing else f"{label}: {work.doing}"
-    if work.ahead:
-        text = f"{label}: waiting, {work.ahead} ahead in the queue"
-    elif work.seconds_left is not None:
-        text += f" · about {_duration(work.seconds_left)} left"
+    text = _doing(work, label)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{place}-progress"):
         st.progress(min(max(work.share, 0.0), 1.0), text=escaped(text))
         st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=work.cancel)
+
+
+def _doing(work: Work, label: str) -> str:
+    """What live work does, or its place in the queue, and the time left."""
+    if work.ahead:
+        return f"{label}: waiting, {work.ahead} ahead in the queue"
+    text = label if not work.doing else f"{label}: {work.doing}"
+    left = work.seconds_left
+    return text if left is None else f"{text} · about {_duration(left)} left"
 
 
 def over(work: Work) -> str:
