@@ -21,7 +21,8 @@ from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.container import card_within, is_safetensors, read_tensors
 from flowviz.checkpoints.errors import shown
 from flowviz.checkpoints.foreign import load_foreign_bytes, pickled
-from flowviz.checkpoints.foreign.opcodes import MAX_OPCODES
+from flowviz.checkpoints.foreign.opcodes import MAX_OPCODES, StoredTensor
+from flowviz.checkpoints.foreign.sets import MAX_TENSORS, find_sets
 
 SECONDS = 10
 """Of processor time."""
@@ -129,6 +130,15 @@ def test_archives_of_many_entries_or_tensors_are_refused(monkeypatch):
         load_foreign_bytes(archive(b"N.", "a" * 6000), "many.pt")
     assert_short(caught)
     assert time.process_time() - start < SECONDS
+
+
+def test_more_tensors_than_a_model_has_are_refused_soon():
+    """One tensor under many names: a small file, whose names alone cost time."""
+    one = StoredTensor(b"", "a/data/0", torch.float32, 0, (1,), (1,))
+    parts = [{f"a{i}.b{i}.c{i}.d{k}": one for i in range(MAX_TENSORS // 2)} for k in range(3)]
+    with pytest.raises(CheckpointError, match="more than 20,000 tensors") as caught:
+        find_sets(dict(zip("abc", parts, strict=True)), lambda group: False, "x.pt")
+    assert_short(caught)
 
 
 @pytest.mark.parametrize(

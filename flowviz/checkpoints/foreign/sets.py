@@ -25,6 +25,9 @@ MAX_DEPTH = 4
 
 MAX_DICTS = 1000
 MAX_SETS = 32
+MAX_TENSORS = 20_000
+"""By name, in all dicts together; each costs some microseconds for each part of its name."""
+
 MAX_NUMBERED = 10_000
 
 TOP = "top"
@@ -64,12 +67,18 @@ def find_sets(
         source: names the file in errors.
 
     Raises:
-        CheckpointError: there are more than MAX_SETS.
+        CheckpointError: there are more than MAX_SETS, or more than MAX_TENSORS tensors.
     """
     found: dict[str, WeightSet] = {}
+    count = 0
     numbered: dict[str, dict[int, Any]] = {}
     for place, entries in islice(_dicts(saved, set()), MAX_DICTS):
         tensors = {key: value for key, value in entries.items() if _is_tensor(value)}
+        count += len(tensors)
+        if count > MAX_TENSORS:
+            raise CheckpointError(
+                f"{source} has more than {MAX_TENSORS:,} tensors; save one model alone."
+            )
         inside = groups(tensors, recognised)
         if len(found) + len(inside) > MAX_SETS:
             raise CheckpointError(
