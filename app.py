@@ -26,7 +26,7 @@ PAGES = {
 }
 
 now = lecture.running()
-st.set_page_config(page_title="flowviz", page_icon="flowviz/ui/icon.svg", layout="wide")
+st.set_page_config(page_title="flowviz", page_icon=theme.ICON, layout="wide")
 if refusal := limits.refusal():
     notices.failed("This server cannot start.", ValueError(refusal))
     st.stop()

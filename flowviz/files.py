@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_PACKED = Path(__file__).resolve().parent / "project"
+
+PROJECT = _PACKED if _PACKED.is_dir() else _PACKED.parents[1]
+"""The folder with app.py, pages and checkpoints: the repository, or its copy in a wheel."""
+
 
 try:
     import fcntl

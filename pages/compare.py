@@ -17,6 +17,7 @@ except ValueError as error:
 @st.fragment
 def pictures() -> None:
     view = compare.player(result, compare.known_densities(page, result))
+    compare.downloads(page, result, view)
     compare.densities(page, result, view)
     study_view.findings(compare.FLOW.say(page.config, result))
     compare.figures(page, result, view)

@@ -1,14 +1,17 @@
 """Figures and tables as files."""
 
+import io
+import re
 import shlex
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from PIL import Image
 
 from flowviz.cli.experiment import _parser
 from flowviz.studies import STUDIES
-from flowviz.studies.export import command_line, csv_text, figure_bytes, python_lines
+from flowviz.studies.export import SAVE_FIRST, command_line, csv_text, figure_bytes, script
 
 CONFIGS = [
     ("flow", {"data": "word:A B", "nfe": 8, "tol": 1e-4}),
@@ -26,8 +29,14 @@ def test_the_shown_commands_make_the_same_config(name, given):
     assert words[:5] == ["python", "-m", "flowviz", "experiment", name]
     assert study.config(**vars(_parser(study).parse_args(words[5:]))) == config
     made = {}
-    exec("\n".join(python_lines(study, config).splitlines()[:4]), made)
+    exec(script(study, config).partition("result =")[0], made)
     assert made["study"] is study and made["config"] == config
+
+
+def test_a_script_says_what_to_save_first():
+    study = STUDIES["flow"]
+    assert SAVE_FIRST not in script(study, study.config())
+    assert SAVE_FIRST in script(study, study.config(left_network="live:0123456789abcdef"))
 
 
 FIGURE = go.Figure().add_scatter(x=[0, 1], y=[0, 1], name="a line")
@@ -39,12 +48,23 @@ def test_html_is_one_file_without_requests_to_a_host():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("suffix", "start"), [("svg", b"<svg"), ("pdf", b"%PDF")])
-def test_vector_files_have_the_printed_width(suffix, start):
-    content = figure_bytes(FIGURE, suffix, width_mm=85)
-    assert content.startswith(start)
-    if suffix == "svg":
-        assert b'width="321"' in content
+def test_vector_files_have_the_printed_width_and_say_what_made_them():
+    about = "a line: x < 1 & y"
+    svg = figure_bytes(FIGURE, "svg", width_mm=85, about=about).decode()
+    assert float(re.search(r'width="([\d.]+)"', svg)[1]) == pytest.approx(85 * 96 / 25.4)
+    assert "<desc>a line: x &lt; 1 &amp; y</desc>" in svg
+    pdf = figure_bytes(FIGURE, "pdf", width_mm=85, about=about)
+    width = float(re.search(rb"/MediaBox \[0 0 ([\d.]+)", pdf)[1])
+    assert width == pytest.approx(85 * 72 / 25.4, abs=1)
+    assert b"FontFile2" in pdf and b"a line: x < 1 & y" in pdf
+    png = figure_bytes(FIGURE, "png", about=about)
+    assert Image.open(io.BytesIO(png)).info["Description"] == about
+
+
+@pytest.mark.parametrize("width_mm", [0, 39, 1001])
+def test_a_width_that_nobody_prints_is_refused(width_mm):
+    with pytest.raises(ValueError, match="The width must be 40 to 1000 mm; got"):
+        figure_bytes(FIGURE, "svg", width_mm=width_mm)
 
 
 def test_an_unknown_suffix_is_refused():

@@ -87,6 +87,16 @@ def test_every_import_is_required():
         assert DISTRIBUTIONS.get(module, module).lower() in REQUIREMENTS, module
 
 
+def test_the_package_and_its_extra_dev_need_what_requirements_txt_lists():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    run, _, test = (ROOT / "requirements.txt").read_text().partition("# To test:")
+    for listed, stated in (
+        (run, project["dependencies"]),
+        (test, project["optional-dependencies"]["dev"]),
+    ):
+        assert stated == [line for line in listed.splitlines() if line and line[0] != "#"]
+
+
 def test_package_metadata():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["name"] == "flowviz"
@@ -106,6 +116,8 @@ def test_package_metadata():
         if file.is_file() and file.suffix not in (".py", ".pyc")
     }
     assert static == packed
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {flowviz.__version__}" in citation and "2210.02747" in citation
 
 
 def test_streamlit_tells_nobody_and_has_both_themes():

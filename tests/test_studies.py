@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import runpy
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +22,7 @@ from flowviz.metrics.entry import Metric
 from flowviz.progress import Progress, Stopped
 from flowviz.schedulers import SCHEDULERS
 from flowviz.settings import Config, setting, settings
-from flowviz.studies import STUDIES, Finding, NamedFigure, Study
+from flowviz.studies import STUDIES, Finding, NamedFigure, Study, export
 from flowviz.studies.study import stacked, to_json
 from flowviz.ui import paths
 
@@ -89,6 +93,28 @@ class TestEveryStudy:
         assert answer["config"] == to_json(config)
         assert file.read_text().startswith(f"# study: {name}\n")
 
+    def test_its_script_makes_the_same_figures(self, name, results, monkeypatch, tmp_path):
+        study, config, computed = STUDIES[name], smallest(STUDIES[name]), []
+        known = results(name)
+
+        def result(self, given):
+            computed.append(given)
+            return known
+
+        monkeypatch.setattr(Study, "result", result)  # computed once, by the command above
+        monkeypatch.setattr(
+            export, "figure_bytes", lambda figure, suffix, **_: figure.to_json().encode()
+        )
+        monkeypatch.chdir(tmp_path)
+        figures = {each.name: each for each in study.draw(config, known)}
+        for only in ["", *figures]:
+            Path("script.py").write_text(export.script(study, config, only))
+            runpy.run_path("script.py")
+        assert computed and set(computed) == {config}
+        for each, of in figures.items():
+            file = Path(f"{export.file_name(config, each)}.html")
+            assert file.read_text() == of.figure.to_json()
+
     def test_it_stops_on_request(self, name):
         class Stopping(Progress):
             def should_stop(self):
@@ -101,6 +127,22 @@ class TestEveryStudy:
         except Stopped:
             return
         assert len(seen) <= 1, "a stop is noticed between two results"
+
+
+def test_a_script_runs_by_itself(tmp_path):
+    study = STUDIES["losses"]
+    config = smallest(study)
+    (tmp_path / "figure.py").write_text(export.script(study, config, "losses"))
+    ran = subprocess.run(
+        [sys.executable, "figure.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(study.say(config, study.result(config))[0]) in ran.stdout
+    assert "Plotly" in (tmp_path / "flowviz-checkerboard-losses.html").read_text()
 
 
 def test_a_new_study_is_one_object(capsys):

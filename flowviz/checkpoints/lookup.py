@@ -15,10 +15,10 @@ from flowviz.checkpoints.container import (
     read_start,
 )
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.files import home
+from flowviz.files import PROJECT, home
 from flowviz.registry import hint_at
 
-FOLDER = Path(__file__).resolve().parents[2] / "checkpoints"
+FOLDER = PROJECT / "checkpoints"
 """The folder of the shipped checkpoints."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from flowviz import __version__
 from flowviz.bounds import shortened
 from flowviz.cli import (
+    app,
     data,
     download,
     evaluate,
     experiment,
+    export,
     listing,
     points,
     real_images,
@@ -29,8 +31,8 @@ from flowviz.cli.arguments import SPECS, Parser
 __all__ = ["GROUPS", "build_parser", "main"]
 
 GROUPS = (
-    *(listing, data, download, train, sample, evaluate, experiment, points),
-    *(train_images, real_images),
+    *(listing, data, download, train, sample, evaluate, experiment, export, points),
+    *(train_images, real_images, app),
 )
 """The modules with commands, in the order of --help; each has a function `add(commands)`."""
 

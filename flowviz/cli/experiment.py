@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from flowviz.cli.arguments import Commands, Parser, add_command, add_json
 from flowviz.cli.printing import Progress as Bar
 from flowviz.cli.printing import table
-from flowviz.files import check_target, write_bytes, write_text
+from flowviz.files import check_target, write_text
 from flowviz.progress import Progress
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def add(commands: Commands) -> None:
     add_json(parser)
 
 
-class _BarProgress(Progress):
+class BarProgress(Progress):
     """Progress that draws a bar on standard error and remembers partial results."""
 
     def __init__(self, label: str) -> None:
@@ -51,10 +51,12 @@ class _BarProgress(Progress):
         self._known: dict[Any, Any] = {}
 
     def report(self, share: float, doing: str = "") -> None:
+        """See `Progress.report`."""
         super().report(share, doing)
         self.bar.show(int(PARTS * share), PARTS, self.doing)
 
     def cached(self, compute: Any, config: Any, **given: Any) -> Any:
+        """See `Progress.cached`."""
         key = compute, config
         if key not in self._known:
             self._known[key] = compute(config, **given)
@@ -79,10 +81,12 @@ def _experiment(options: argparse.Namespace) -> None:
         if out[name]:
             check_target(out[name])
     if out["figure"]:
-        from flowviz.studies.export import check_suffix
+        from flowviz.studies.export import check_suffix, check_width
 
         check_suffix(Path(out["figure"]).suffix[1:])
-    progress = _BarProgress(study.name)
+        if out["width"] is not None:
+            check_width(out["width"])
+    progress = BarProgress(study.name)
     result = study.result(config, progress=progress)
     progress.bar.end()
     if out["csv"]:
@@ -97,23 +101,27 @@ def _experiment(options: argparse.Namespace) -> None:
 
 def _parser(study: "Study") -> argparse.ArgumentParser:
     """The parser of a study: one option for each setting, and those of the output."""
-    from flowviz.settings import settings
-
-    parser = Parser(
-        prog=f"flowviz experiment {study.name}",
-        description=f"{study.title}.",
-        argument_default=argparse.SUPPRESS,
-    )
-    for each in settings(study.config).values():
-        _add_option(parser, each)
+    parser = config_parser(study, f"flowviz experiment {study.name}")
     parser.add_argument("--csv", metavar="FILE", help="write the table of all numbers")
     parser.add_argument(
         "--figure",
         metavar="FILE",
         help=".svg, .png, .pdf or .html; of several figures each has its name before the suffix",
     )
-    parser.add_argument("--width", type=float, metavar="MM", help="printed width, such as 85")
+    parser.add_argument(
+        "--width", type=float, metavar="MM", help="printed width: 85 for a column, 178 for a page"
+    )
     parser.add_argument("--json", action="store_true", help="print config, findings and numbers")
+    return parser
+
+
+def config_parser(study: "Study", prog: str) -> argparse.ArgumentParser:
+    """The parser of the settings of a study, one option for each; `prog` is in messages."""
+    from flowviz.settings import settings
+
+    parser = Parser(prog=prog, description=f"{study.title}.", argument_default=argparse.SUPPRESS)
+    for each in settings(study.config).values():
+        _add_option(parser, each)
     return parser
 
 
@@ -160,12 +168,12 @@ class _Tuple(argparse.Action):
 def _write_figures(
     study: "Study", config: "Config", result: object, path: Path, width_mm: float | None
 ) -> None:
-    from flowviz.studies.export import figure_bytes
+    from flowviz.studies.export import command_line, save
 
-    figures = study.draw(config, result)
+    figures, made_by = study.draw(config, result), command_line(study, config)
     for each in figures:
         target = path if len(figures) == 1 else path.with_stem(f"{path.stem}-{each.name}")
-        write_bytes(target, figure_bytes(each.figure, path.suffix[1:], width_mm=width_mm))
+        save(each, target, width_mm=width_mm, made_by=made_by)
 
 
 def _print(study: "Study", config: "Config", result: object, *, as_json: bool) -> None:

@@ -1,7 +1,6 @@
 """logprob, field: log-likelihoods and velocities at given points."""
 
 import argparse
-from functools import partial
 
 from flowviz.cli.arguments import (
     NFE,
@@ -54,9 +53,7 @@ def add(commands: Commands) -> None:
 
 
 def _logprob(options: argparse.Namespace) -> None:
-    import torch
-
-    from flowviz.densities import WITHIN, normal_log_prob, refined_log_prob
+    from flowviz.densities import WITHIN
     from flowviz.experiments.fields import FieldRef
     from flowviz.files import check_target, write_array
 
@@ -66,18 +63,8 @@ def _logprob(options: argparse.Namespace) -> None:
     budget = solve_budget(options)
     source = FieldRef.of(options.checkpoint)
     points = read_points(options.points)
-    if isinstance(source.field, torch.nn.Module):
-        source.field.to(points.dtype)
-    answer = refined_log_prob(
-        source.field,
-        source.from_user(points),
-        t_max=source.path.t_max,
-        method=options.solver,
-        log_prior=partial(normal_log_prob, std=source.path.scheduler.sigma_0),
-        **budget,
-    )
-    # Density per unit area in the user's coordinates.
-    values = answer.log_prob - 2 * torch.tensor(source.scale, dtype=points.dtype).log()
+    answer = source.log_prob(points, options.solver, **budget)
+    values = answer.log_prob
     write_array(out, values.numpy())
     print(f"{len(values)} log-likelihoods in {out}, mean {values.mean().item():.4f} nats")
     refined = f", {100 * answer.refined:.1f}% of the points refined" if answer.refined else ""

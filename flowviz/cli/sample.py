@@ -21,10 +21,6 @@ from flowviz.cli.printing import Progress
 SAMPLES = 10_000
 """Default number of samples in the plane."""
 
-CHUNK = 4_096
-"""Batch size of fixed-step solves, so that activations fit into the cache of a core. An adaptive
-solver uses one batch, because its steps depend on all states."""
-
 
 def add(commands: Commands) -> None:
     """Adds `sample`."""
@@ -52,7 +48,7 @@ def _sample(options: argparse.Namespace) -> None:
     import torch
 
     from flowviz.draws import noise
-    from flowviz.experiments.evaluate import samples_of
+    from flowviz.experiments.evaluate import sampled
     from flowviz.experiments.fields import FieldRef
     from flowviz.files import check_target, write_array
 
@@ -61,14 +57,10 @@ def _sample(options: argparse.Namespace) -> None:
     nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
     n, config = sample_count(options), solve_config(options, nfe)
     source = FieldRef.of(options.checkpoint)
-    x_0 = noise(n, config.seed)
-    chunks = [x_0] if nfe is None else x_0.split(CHUNK)
-    progress, done, states = Progress("sampling"), 0, []
-    for chunk in chunks:
-        solution = samples_of(source.field, chunk, config)
+    progress, states = Progress("sampling"), []
+    for solution in sampled(source.field, noise(n, config.seed), config):
         states.append(solution.states[-1])
-        done += len(chunk)
-        progress.show(done, n)
+        progress.show(sum(map(len, states)), n)
     progress.end()
     samples = source.to_user(torch.cat(states))
     write_array(out, samples.numpy())

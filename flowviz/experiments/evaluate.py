@@ -35,6 +35,9 @@ CONVERGED = ("dopri5", 1e-6)
 """Method and tolerance of a reference, in float64: its root mean square error is about 1e-5 where
 the field is stiff (the exact ones of the board), measured against dopri8 at 1e-10."""
 
+PART = 4_096
+"""States of a fixed-step solve that are sampled at once: their layers fit a core's cache."""
+
 CHUNK = 1_024
 """States whose layers stay in a core's cache; a reference is solved in parts of this size."""
 
@@ -309,6 +312,15 @@ def samples_of(
         budget = {"grid": GRIDS[config.grid](field.path, steps)}
     start = field.path.start(x_0)
     return solve(field, start, times, config.method, should_stop=should_stop, **budget)
+
+
+def sampled(field: FlowField, x_0: Tensor, config: EvaluateConfig) -> Iterator[Solution]:
+    """`samples_of` in parts of PART states; an adaptive method solves all at once.
+
+    The steps of an adaptive method depend on all states.
+    """
+    for part in [x_0] if config.nfe is None else x_0.split(PART):
+        yield samples_of(field, part, config)
 
 
 def reference(

@@ -9,8 +9,8 @@ import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from typing import Self, TypeVar
+from functools import cached_property, lru_cache, partial
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from flowviz import checkpoints
 from flowviz.checkpoints import Card, CheckpointError
 from flowviz.datasets import Dataset, dataset
 from flowviz.datasets.entry import from_frame, to_frame
+from flowviz.densities import LogProb, normal_log_prob, refined_log_prob
 from flowviz.experiments.evaluate import FlowField
 from flowviz.fields import exact_field
 from flowviz.objectives import OBJECTIVES
@@ -110,6 +111,34 @@ class FieldRef:
     def from_user(self, x: Tensor) -> Tensor:
         """Points x (B, 2) from user to frame coordinates, (B, 2)."""
         return to_frame(x, self.center, self.scale)
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t () or (B,) and x (B, 2) in the frame, (B, 2)."""
+        return self.field(t, x)
+
+    def log_prob(self, points: Tensor, method: str, **budget: Any) -> LogProb:
+        """The log-densities of points (n, 2) in user coordinates, in their precision.
+
+        The densities are in nats per unit of area of these coordinates.
+
+        Args:
+            points: float32 or float64.
+            method: a name in METHODS.
+            budget: `steps` or `tol`, see `refined_log_prob`.
+
+        Raises:
+            ValueError, SolveError: as `refined_log_prob`.
+        """
+        found = refined_log_prob(
+            self.double() if points.dtype == torch.float64 else self.field,
+            self.from_user(points),
+            t_max=self.path.t_max,
+            method=method,
+            log_prior=partial(normal_log_prob, std=self.path.scheduler.sigma_0),
+            **budget,
+        )
+        area = 2 * torch.tensor(self.scale, dtype=points.dtype).log()
+        return replace(found, log_prob=found.log_prob - area)
 
     def double(self) -> FlowField:
         """The same field in float64: exact fields are in any precision, networks are copied."""

@@ -38,7 +38,7 @@ __all__ = [
     "stacked",
 ]
 
-_NO_STUDIES = {"export", "study"}
+_NO_STUDIES = {"export", "page", "study"}
 """Modules of this package that hold no study; so are those that begin with an underscore."""
 
 

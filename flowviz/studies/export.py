@@ -4,13 +4,18 @@ import csv
 import io
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from flowviz import __version__
+from flowviz.figures import paper
+from flowviz.files import write_bytes
 from flowviz.settings import Config, settings
-from flowviz.studies import Columns, Study
+from flowviz.studies import Columns, NamedFigure, Study
+from flowviz.studies._printing import described, pdf
 
 FORMATS = ("svg", "png", "pdf", "html")
 """Suffixes of figure files."""
@@ -18,8 +23,17 @@ FORMATS = ("svg", "png", "pdf", "html")
 WIDTH_PIXELS = 900
 """Default width of an exported figure."""
 
+WIDTHS_MM = (40.0, 1000.0)
+"""Smallest and largest printed width of a figure."""
+
 PIXELS_PER_MM = 96 / 25.4
 """CSS pixels per millimetre, the scale of printed PDF and SVG files."""
+
+SAVE_FIRST = "First save the network of this session on the page Train."
+"""What to do before a command or a script can use a network of a session."""
+
+MAX_LINE = 78
+"""Length of the settings of a script above which each has its own line."""
 
 PNG_SCALE = 3
 """Image pixels per CSS pixel of a PNG file, about 290 per inch."""
@@ -39,16 +53,70 @@ def command_line(study: Study, config: Config) -> str:
     return shlex.join(parts)
 
 
-def python_lines(study: Study, config: Config) -> str:
-    """The lines of Python that compute the study with this config and print its findings."""
-    given = ", ".join(f"{name}={value!r}" for name, value in config.changed().items())
-    return (
-        "from flowviz.studies import STUDIES\n\n"
-        f"study = STUDIES[{study.name!r}]\n"
-        f"config = study.config({given})\n"
-        "result = study.result(config)\n"
-        'print(*study.say(config, result), sep="\\n")'
+def script(study: Study, config: Config, figure: str = "") -> str:
+    """A Python file that computes the study with this config, prints its findings and draws.
+
+    Args:
+        study: the study.
+        config: its settings; a network of this session must be saved first.
+        figure: name of the one figure that the script writes; all by default.
+    """
+    given = [f"{name}={value!r}" for name, value in config.changed().items()]
+    arguments = ", ".join(given)
+    if len(arguments) > MAX_LINE:
+        arguments = "".join(f"\n    {each}," for each in given) + "\n"
+    what = f"the figure {figure}" if figure else "all figures"
+    write = (
+        f'save(figures[{figure!r}], "{file_name(config, figure)}.html")\n'
+        if figure
+        else "for name, each in figures.items():\n"
+        f'    save(each, f"{file_name(config)}-{{name}}.html")\n'
     )
+    return (
+        f"# {study.title}: {what}, made with flowviz {__version__}.\n"
+        + (f"# {SAVE_FIRST}\n" if names_session(config) else "")
+        + "# Files that end in .pdf, .svg or .png need Chrome or Chromium.\n"
+        "import flowviz\n"
+        "from flowviz.studies.export import save\n\n"
+        f"study = flowviz.study({study.name!r})\n"
+        f"config = study.config({arguments})\n"
+        "result = study.result(config)\n"
+        'print(*study.say(config, result), sep="\\n")\n'
+        "figures = {each.name: each for each in study.draw(config, result)}\n" + write
+    )
+
+
+def names_session(config: Config) -> bool:
+    """Whether a config names a network that only the session of a visitor has."""
+    return any("live:" in str(value) for value in config.changed().values())
+
+
+def file_name(config: Config, figure: str = "") -> str:
+    """The name of files of a config, without suffix: flowviz, data set and figure."""
+    data = str(getattr(config, "data", "")).partition(":")[0]
+    return "-".join(filter(None, ["flowviz", Path(data).stem, figure]))
+
+
+def save(
+    of: NamedFigure, path: str | Path, *, width_mm: float | None = None, made_by: str = ""
+) -> None:
+    """Writes a figure of a study; see `figure_bytes`.
+
+    Args:
+        of: the figure.
+        path: of the file, which ends in one of FORMATS.
+        width_mm: printed width in millimetres, such as 85 for a column or 178 for a page.
+        made_by: the command with the settings, for the metadata of the file.
+    """
+    path = Path(path)
+    content = figure_bytes(
+        of.figure,
+        path.suffix[1:],
+        width_mm=width_mm,
+        squares=of.squares,
+        about=f"{of.title}. {made_by}",
+    )
+    write_bytes(path, content)
 
 
 def check_suffix(suffix: str) -> None:
@@ -61,31 +129,62 @@ def check_suffix(suffix: str) -> None:
         raise ValueError(f"A figure file must end in .{', .'.join(FORMATS)}; got .{suffix}.")
 
 
-def figure_bytes(figure: go.Figure, suffix: str, *, width_mm: float | None = None) -> bytes:
+def figure_bytes(
+    figure: go.Figure,
+    suffix: str,
+    *,
+    width_mm: float | None = None,
+    squares: int = 0,
+    about: str = "",
+) -> bytes:
     """A figure as the content of a file.
 
     Args:
         figure: the figure; it is not changed.
         suffix: one of FORMATS. All but html need Chrome or Chromium.
-        width_mm: printed width in millimetres; the figure's own, or WIDTH_PIXELS, by default.
+        width_mm: printed width in millimetres, at which text has 7 points; by default the figure's
+            own width, or WIDTH_PIXELS.
+        squares: see `NamedFigure`.
+        about: what the figure shows and how it was made, for the metadata.
 
     Raises:
-        ValueError: the suffix is unknown, or the browser is missing.
+        ValueError: the suffix or the width is not valid, or the browser is missing.
     """
     check_suffix(suffix)
     if suffix == "html":
         return figure.to_html(include_plotlyjs=True, full_html=True).encode()
-    width = WIDTH_PIXELS if width_mm is None else round(width_mm * PIXELS_PER_MM)
-    if width_mm is None and figure.layout.width is not None:
-        width = figure.layout.width
-    scale = PNG_SCALE if suffix == "png" else 1
+    pixels = figure.layout.width or WIDTH_PIXELS
+    scale: float = PNG_SCALE if suffix == "png" else 1
+    if width_mm is not None:
+        check_width(width_mm)
+        if figure.layout.width is None:
+            pixels = paper.width_pixels(figure, width_mm)
+        scale *= width_mm * PIXELS_PER_MM / pixels
+    drawn = paper.laid_out(figure, pixels, squares=squares)
+    height = drawn.layout.height
     try:
-        return figure.to_image(suffix, width=width, height=figure.layout.height, scale=scale)
+        content = drawn.to_image(
+            "svg" if suffix == "pdf" else suffix, width=pixels, height=height, scale=scale
+        )
+        if suffix == "pdf":
+            return pdf(content, pixels * scale, height * scale, about)
     except Exception as error:  # kaleido has no common base of its errors
         raise ValueError(
             f"A .{suffix} figure needs Chrome or Chromium, which was not found or failed "
             f"({type(error).__name__}); a .html figure does not."
         ) from error
+    return described(content, suffix, about) if about else content
+
+
+def check_width(width_mm: float) -> None:
+    """Refuses a printed width on which nothing can be read, or that no printer has.
+
+    Raises:
+        ValueError: the width is not in WIDTHS_MM.
+    """
+    low, high = WIDTHS_MM
+    if not low <= width_mm <= high:
+        raise ValueError(f"The width must be {low:g} to {high:g} mm; got {width_mm:g}.")
 
 
 def csv_text(settings: Mapping[str, object], columns: Columns) -> str:

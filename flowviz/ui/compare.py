@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import streamlit as st
 
 from flowviz.canvases import player as players
@@ -13,19 +12,21 @@ from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
+from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult
+from flowviz.studies._player import pack_density, panel_of, scene_of
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
+from flowviz.studies.export import file_name
 from flowviz.studies.flow import timing
+from flowviz.studies.page import compare_page
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
 from flowviz.ui import player as player_mount
+from flowviz.ui.downloads import Download, buttons
 from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.opening import SHORT
 from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
 
 FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
-PEAK_DIFFERENCE = 0.98
-"""Quantile of the error where particles go, shown in the darkest colour."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) ->
         result,
         key="compare",
         view=initial,
-        learned=[None if each is None else _density(each) for each in learned]
+        learned=[None if each is None else pack_density(each) for each in learned]
         if learnable
         else None,
     )
@@ -158,88 +159,13 @@ def mount(
     """Draws both panels in the player `key`; see `flowviz.ui.player.player`."""
     return player_mount.player(
         cache.panels(
-            tuple(side.config for side in result.sides), [_panel(side) for side in result.sides]
+            tuple(side.config for side in result.sides), [panel_of(side) for side in result.sides]
         ),
-        [cache.packed_scene(side.scene_config, _scene(side)) for side in result.sides],
+        [cache.packed_scene(side.scene_config, scene_of(side)) for side in result.sides],
         key=key,
         learned=learned,
         initial=view,
         loop=loop,
-    )
-
-
-def _panel(side: Side) -> players.Panel:
-    flow = side.flow
-    readouts = [
-        players.Readout(
-            "NFE used", flow.nfe, 0, help="Number of function evaluations, counted in the solve."
-        ),
-        players.Readout(
-            "Path length ÷ displacement",
-            flow.detour,
-            3,
-            help="Mean length of the trajectories over the mean distance from start to end; 1 is "
-            "straight.",
-        ),
-        players.Readout(
-            "Sliced W₂ to data",
-            flow.quality,
-            3,
-            help="Distance of the particles at time t to the data; about "
-            f"{flow.quality_floor:.3f} would be perfect, since two random samples of "
-            f"{len(flow.data):,} data points differ that much.",
-        ),
-    ]
-    if flow.off_support is not None:
-        readouts.append(
-            players.Readout(
-                "Off the data at the end",
-                100 * flow.off_support,
-                1,
-                unit="%",
-                help="Share of the final particles where the data has no mass.",
-            )
-        )
-    return players.Panel(
-        title=side.label,
-        role=side.path.split(":")[0],
-        times=flow.times,
-        states=flow.states,
-        step_times=flow.step_times,
-        step_states=flow.step_states,
-        readouts=tuple(readouts),
-        note=f"{'exact' if side.exact else 'learned'} field",
-        badge="No network for this path: exact field" if side.untrained else "",
-    )
-
-
-def _scene(side: Side) -> players.Scene:
-    scene, difference = side.scene, side.scene.difference
-    if difference is not None:
-        # Large errors near t = 1, at the edges of the data, would make all others invisible.
-        peak = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
-        difference = np.where(scene.reached, np.minimum(difference, peak), 0)
-    estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
-    return players.Scene(
-        **estimated,
-        times=scene.times,
-        density=scene.density,
-        velocity=scene.velocity,
-        difference=difference,
-        data=side.flow.data,
-        velocity_label=f"{'exact' if side.exact else 'learned'} velocity",
-        difference_label="|learned − exact| velocity where particles go",
-    )
-
-
-def _density(evolution: DensityEvolution) -> bytes:
-    return players.pack_scene(
-        players.Scene(
-            times=evolution.times,
-            density=evolution.density,
-            density_peaks=players.peaks_of(evolution.exact),
-            density_label="learned density p_t",
-        )
     )
 
 
@@ -296,6 +222,21 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
         result = replace(result, densities=tuple(known_densities(page, result)))
     config = replace(page.config, t=view.t, mode=view.mode, picture=chosen)
     study_view.draw(FLOW, config, result, place="compare", say=False)
+
+
+def downloads(page: Comparison, result: CompareResult, view: players.View) -> None:
+    """The button below the player: the view as a page that opens offline."""
+    shown = replace(result, densities=tuple(known_densities(page, result)))
+    html = Download(
+        "HTML",
+        "html",
+        partial(compare_page, FLOW, page.config, shown, view),
+        "This view as one file, which plays without a server and without the internet",
+        "text/html",
+    )
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        st.caption("Download", width="content")
+        buttons("compare-player", filename=file_name(page.config, "compare"), files=[html])
 
 
 def note(result: CompareResult) -> None:

@@ -1,6 +1,7 @@
-"""Downloads of a figure: PNG and SVG, drawn in the browser, and its numbers as CSV."""
+"""Downloads of a figure: PNG and SVG, drawn in the browser, and files that the server makes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 from numpy.typing import NDArray
@@ -14,19 +15,49 @@ AT_ONCE = 1_000
 _pictures = component("flowviz_downloads", "downloads")
 
 
-def row(
-    chart: str,
-    *,
-    title: str,
-    filename: str,
-    settings: Mapping[str, object],
-    columns: Callable[[], Mapping[str, NDArray]],
-) -> None:
-    """Draws the buttons PNG, SVG and CSV under the figure with the key `chart`.
+@dataclass(frozen=True)
+class Download:
+    """A file behind a button.
 
-    The CSV has `columns`, arrays of equal length by name, with the `settings` as comment lines at
-    the top.
+    Attributes:
+        label: of the button.
+        suffix: of the file.
+        content: the file, or a function that makes it on request. A file that is made at once has
+            an address that depends on the content only, so that it stays valid when the page runs
+            again.
+        help: tooltip of the button.
+        kind: media type.
     """
+
+    label: str
+    suffix: str
+    content: str | bytes | Callable[[], str | bytes]
+    help: str
+    kind: str = "text/plain"
+
+
+def csv(settings: Mapping[str, object], columns: Mapping[str, NDArray]) -> Download:
+    """The CSV of columns of equal length, by name, with the settings as comment lines on top."""
+    rows = max(map(len, columns.values()), default=0)
+    content = csv_text(settings, columns) if rows <= AT_ONCE else None
+    return Download(
+        "CSV",
+        "csv",
+        content if content is not None else lambda: csv_text(settings, columns),
+        "The numbers behind the figure, with the settings on top",
+        "text/csv",
+    )
+
+
+def python(script: str) -> Download:
+    """A script that makes what is shown."""
+    return Download(
+        "Python", "py", script, "A script that makes this with flowviz", "text/x-python"
+    )
+
+
+def row(chart: str, *, title: str, filename: str, files: Sequence[Download]) -> None:
+    """Draws the buttons PNG and SVG of the figure with the key `chart`, then those of `files`."""
     with st.container(
         horizontal=True, gap="small", vertical_alignment="center", key=f"{chart}-downloads"
     ):
@@ -36,30 +67,19 @@ def row(
             width="content",
             height="content",
         )
-        csv(chart, filename=filename, settings=settings, columns=columns)
+        buttons(chart, filename=filename, files=files)
 
 
-def csv(
-    key: str,
-    *,
-    filename: str,
-    settings: Mapping[str, object],
-    columns: Callable[[], Mapping[str, NDArray]],
-) -> None:
-    """A button that downloads the CSV of `row`.
-
-    A long table is made on request. A short one is made at once: its address depends on the
-    content only, so that it stays valid when the page runs again.
-    """
-    found = columns()
-    rows = max(map(len, found.values()), default=0)
-    st.download_button(
-        "CSV",
-        csv_text(settings, found) if rows <= AT_ONCE else lambda: csv_text(settings, found),
-        f"{filename}.csv",
-        "text/csv",
-        key=f"{key}-csv",
-        on_click="ignore",
-        type="tertiary",
-        help="The numbers behind the figure, with the settings on top",
-    )
+def buttons(key: str, *, filename: str, files: Sequence[Download]) -> None:
+    """The buttons of files; `key` is unique on the page, `filename` has no suffix."""
+    for each in files:
+        st.download_button(
+            each.label,
+            each.content,
+            f"{filename}.{each.suffix}",
+            each.kind,
+            key=f"{key}-{each.suffix}",
+            on_click="ignore",
+            type="tertiary",
+            help=each.help,
+        )

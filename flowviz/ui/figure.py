@@ -1,15 +1,15 @@
 """A figure on a page: the chart, its alternative text, and its downloads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Literal
 
 import pandas  # noqa: F401  Plotly fails while another thread is importing it
 import plotly.graph_objects as go
 import streamlit as st
-from numpy.typing import NDArray
 
 from flowviz.ui import downloads
+from flowviz.ui.downloads import Download
 
 CONFIG = {
     "displaylogo": False,
@@ -24,8 +24,7 @@ def show(
     *,
     title: str,
     alt: str,
-    settings: Mapping[str, object],
-    columns: Callable[[], Mapping[str, NDArray]] | None,
+    files: Sequence[Download] = (),
     filename: str | None = None,
     on_click: Callable[[], None] | None = None,
     squares: Literal[0, 1, 2] = 0,
@@ -37,9 +36,8 @@ def show(
         key: unique on the page, also a CSS class: letters, digits and hyphens.
         title: what the figure shows, in a few words.
         alt: description in a sentence, for screen readers.
-        settings: all settings that reproduce the figure, in the head of the CSV.
-        columns: returns the numbers of the figure as columns of equal length, by name; None for
-            a partial result, which has no downloads.
+        files: to download, besides PNG and SVG; none of a partial result, which then has no
+            downloads.
         filename: of downloads, without suffix; the key by default.
         squares: number of square panels side by side, whose width sets the height of the figure; 0
             keeps its own height.
@@ -52,7 +50,5 @@ def show(
         sized = {"height": "stretch"}
     with st.container(key=f"{key}-squares{squares}") if squares else nullcontext():
         st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
-    if columns is not None:
-        downloads.row(
-            key, title=title, filename=filename or key, settings=settings, columns=columns
-        )
+    if files:
+        downloads.row(key, title=title, filename=filename or key, files=files)

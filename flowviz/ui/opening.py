@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.settings import Config
 from flowviz.studies import Study
-from flowviz.studies.export import command_line, python_lines
+from flowviz.studies.export import SAVE_FIRST, command_line, names_session, script
 from flowviz.ui import glossary, lecture, state
 from flowviz.ui.canvas import component
 from flowviz.ui.notices import escaped
@@ -83,10 +83,10 @@ def code() -> None:
             st.caption("No study of this page has been shown yet.")
         for (_, config), study in found.items():
             st.markdown(f"**{escaped(study.title)}**, in a shell and in Python:")
-            if any("live:" in str(value) for value in config.changed().values()):
-                st.caption("First save the network of this session on the page Train.")
+            if names_session(config):
+                st.caption(SAVE_FIRST)
             st.code(command_line(study, config), language="bash", wrap_lines=True)
-            st.code(python_lines(study, config), language="python", wrap_lines=True)
+            st.code(script(study, config), language="python", wrap_lines=True)
 
 
 def _note() -> None:

@@ -9,8 +9,11 @@ import streamlit as st
 
 from flowviz.progress import Progress
 from flowviz.settings import Config
-from flowviz.studies import Columns, Finding, Live, NamedFigure, Study, Summary
-from flowviz.ui import figure, glossary, opening, work
+from flowviz.studies import Finding, Live, NamedFigure, Study, Summary
+from flowviz.studies.export import file_name, script
+from flowviz.studies.page import figures_page
+from flowviz.ui import downloads, figure, glossary, opening, work
+from flowviz.ui.downloads import Download
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 
@@ -98,7 +101,7 @@ def _draw(
         place=place,
         filename=filename,
         on_click=on_click,
-        downloads=running is None or not running.live,
+        complete=running is None or not running.live,
     )
 
 
@@ -112,19 +115,18 @@ def draw(
     say: bool = True,
     only: Collection[str] | None = None,
     on_click: Mapping[str, Callable[[], None]] | None = None,
-    downloads: bool = True,
+    complete: bool = True,
 ) -> None:
     """Draws figures, findings and tables of a result; without `say` only figures and details.
 
-    `only` are the names of the figures to draw; all by default. Without `downloads` the figures
-    have no buttons below them: a partial result is replaced before a download can start.
+    `only` are the names of the figures to draw; all by default. The figures of a result
+    that is not `complete` have no downloads: it is replaced before a download can start.
     """
-    settings, figures = _written(config), []
+    figures = []
     if only is None or only:
         figures = study.draw(config, result, dark=is_dark())
     if only is not None:
         figures = [each for each in figures if each.name in only]
-    data = str(settings.get("data", "")).partition(":")[0]
     row: list[Any] = []
     for k, each in enumerate(figures):
         if each.half and not row and k + 1 < len(figures):
@@ -135,9 +137,8 @@ def draw(
                 f"{place}-{each.name}",
                 title=each.title,
                 alt=each.alt,
-                settings={"study": study.name, **settings},
-                columns=partial(_columns, study, config, result, each) if downloads else None,
-                filename=filename or "-".join(filter(None, ["flowviz", data, each.name])),
+                files=_files(study, config, result, each) if complete else (),
+                filename=filename or file_name(config, each.name),
                 squares=each.squares,
                 on_click=(on_click or {}).get(each.name),
             )
@@ -152,8 +153,18 @@ def draw(
             st.caption(escaped(each, None))
 
 
-def _columns(study: Study, config: Config, result: Any, of: NamedFigure) -> Columns:
-    return study.table(config, result) if of.columns is None else of.columns
+def _files(study: Study, config: Config, result: Any, of: NamedFigure) -> list[Download]:
+    settings = {"study": study.name, **_written(config)}
+    columns = study.table(config, result) if of.columns is None else of.columns
+    html = Download(
+        "HTML",
+        "html",
+        partial(figures_page, study, config, result, only=(of.name,)),
+        "A page of one file to zoom in, which opens without the internet",
+        "text/html",
+    )
+    csv = downloads.csv(settings, columns)
+    return [csv, html, downloads.python(script(study, config, of.name))]
 
 
 def findings(said: list[Finding]) -> None:

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
+ICON = str(Path(__file__).with_name("icon.svg"))
+"""File of the icon of the browser's tab."""
+
 _CSS = Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
 
 

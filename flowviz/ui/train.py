@@ -30,7 +30,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
-from flowviz.ui import cache, data_picker, figure, limits, state, work
+from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.notices import escaped
@@ -567,8 +567,11 @@ def _curve(current: Placed, seen: Snapshot, what: str) -> None:
         title=f"{title} of {_described(current)}",
         alt=f"{title} over training steps: "
         + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
-        settings=asdict(current.token[0]) | {"path": ", ".join(_paths(current))},
-        columns=lambda: _columns(lines),
+        files=[
+            downloads.csv(
+                asdict(current.token[0]) | {"path": ", ".join(_paths(current))}, _columns(lines)
+            )
+        ],
         filename=f"training-{what}",
     )
 

@@ -10,6 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.datasets import images as pixels
+from flowviz.ui.downloads import Download, buttons, python
 
 SCALE = 4
 """Pixels of a PNG for one pixel of an image, in each direction."""
@@ -39,8 +40,9 @@ def row(
     columns: int,
     arrays: Mapping[str, NDArray],
     settings: Mapping[str, object],
+    script: str,
 ) -> None:
-    """One line below the images: PNG and .npz, each made on request.
+    """One line below the images: PNG and .npz, each made on request, and a Python script.
 
     Args:
         key: unique on the page.
@@ -49,23 +51,28 @@ def row(
         columns: number of images in a row.
         arrays: further arrays of the .npz, by name.
         settings: of the view.
+        script: that makes the view.
     """
     saved = {f"images_{name}": values for name, values in images.items()} | dict(arrays)
-    kinds = {
-        "png": (partial(png, images, columns), f"These images, enlarged {SCALE} times"),
-        "npz": (partial(npz, saved, settings), "The images as uint8 arrays, with the settings"),
-    }
+    files = [
+        Download(
+            "PNG",
+            "png",
+            partial(png, images, columns),
+            f"These images, enlarged {SCALE} times",
+            "image/png",
+        ),
+        Download(
+            "NPZ",
+            "npz",
+            partial(npz, saved, settings),
+            "The images as uint8 arrays, with the settings",
+            "application/octet-stream",
+        ),
+        python(script),
+    ]
     with st.container(
         horizontal=True, gap="small", vertical_alignment="center", key=f"{key}-downloads"
     ):
         st.caption("Download", width="content")
-        for suffix, (make, help) in kinds.items():
-            st.download_button(
-                suffix.upper(),
-                make,
-                f"{filename}.{suffix}",
-                key=f"{key}-{suffix}",
-                on_click="ignore",
-                type="tertiary",
-                help=help,
-            )
+        buttons(key, filename=filename, files=files)

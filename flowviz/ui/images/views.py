@@ -11,6 +11,7 @@ from flowviz.canvases.images import FilmSide, FilmView, Sheet
 from flowviz.figures import theme
 from flowviz.studies._image_sheets import able
 from flowviz.studies._images import ImagesConfig, ImageSide, LiveImages, Sides, load_sides
+from flowviz.studies.export import script
 from flowviz.studies.image_film import COUNT, ImageFilmConfig
 from flowviz.studies.image_grid import ROW_TITLES, ImageGrid, ImageGridConfig
 from flowviz.studies.image_quality import ImageQualityConfig, cost
@@ -121,8 +122,8 @@ def _film(page: Page, config: ImageFilmConfig, initial: FilmView, result: Sides)
         for side, film in result.results
         for name in ("states", "predictions", "times")
     }
-    _downloads(page, config, shown, len(next(iter(shown.values()))) // 2, **more)
     config = replace(config, t=view.t, image=view.image + 1)
+    _downloads(page, config, shown, len(next(iter(shown.values()))) // 2, **more)
     study_view.draw(page.study, config, result, place="images-film", only=("decided",))
 
 
@@ -140,6 +141,7 @@ def _downloads(
         columns=columns,
         arrays=arrays,
         settings={"study": page.study.name, **asdict(config)},
+        script=script(page.study, config),
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from flowviz.files import PROJECT
 from flowviz.lectures import Lecture, Step, lectures, own
 from flowviz.registry import hint_at
 from flowviz.ui import state
@@ -35,7 +36,7 @@ PAUSES = (10, 20, 30, 60)
 """Seconds for which a lecture that runs by itself shows a step."""
 
 _HERE = Path(__file__).parent
-_PAGES = Path(__file__).parents[3] / "pages"
+_PAGES = PROJECT / "pages"
 _LOOK = (_HERE / "presenter.css").read_text(encoding="utf-8")
 _keys = component("flowviz_lecture", "lecture")
 

@@ -1,0 +1,69 @@
+"""Pages of one file: they open without a server and request nothing from a host."""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from string import Template
+from typing import Literal
+
+from flowviz import __version__
+from flowviz.canvases import assets
+
+__all__ = ["page", "places"]
+
+Mount = tuple[str, bytes]
+"""The name of a canvas, see `assets`, and its payload in the format of `wire`."""
+
+
+def page(
+    title: str,
+    body: str,
+    *,
+    canvases: Sequence[Mount] = (),
+    scheme: Literal["auto", "light"] = "auto",
+) -> bytes:
+    """A page as HTML in UTF-8.
+
+    Args:
+        title: plain text.
+        body: HTML below the title, which contains `places(canvases)`.
+        canvases: in the order of their places; the scenes of a player stand before it.
+        scheme: "auto" follows the theme of the reader's system.
+    """
+    files = {name: assets(name) for name, _ in canvases}
+    own = assets("page")
+    scripts = ""
+    if canvases:
+        content = {
+            "scripts": {name: each["js"] for name, each in files.items()},
+            "mounts": [{"canvas": name, "payload": _text(data)} for name, data in canvases],
+        }
+        # A "<" in the data could end the script.
+        data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
+        scripts = (
+            f'<script type="application/json" id="canvases">{data}</script>\n'
+            f'<script type="module">{own["js"]}</script>'
+        )
+    filled = Template(own["html"]).substitute(
+        title=escape(title),
+        body=body,
+        style="\n".join(each["css"] for each in (own, *files.values())),
+        scripts=scripts,
+        scheme=scheme,
+        version=__version__,
+    )
+    return filled.encode()
+
+
+def places(canvases: Iterable[Mount]) -> str:
+    """The HTML of canvases, in order."""
+    return "\n".join(
+        f'<div class="canvas-place">{assets(name)["html"]}</div>' for name, _ in canvases
+    )
+
+
+def _text(payload: bytes) -> str:
+    """A payload as gzip in base64; equal payloads give equal texts."""
+    return base64.b64encode(gzip.compress(payload, mtime=0)).decode()

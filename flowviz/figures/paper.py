@@ -1,0 +1,118 @@
+"""Figures as they are printed: text of one size, the legend below all else, nothing cut off."""
+
+import math
+import re
+from typing import Any
+
+import plotly.graph_objects as go
+
+POINTS_PER_MM = 72 / 25.4
+
+TEXT_POINTS = 7.0
+"""Size in print of the text of ticks and legends, in points."""
+
+TEXT_PIXELS = 12.0
+"""Its size on the page, as in the template of `theme`."""
+
+MIN_PANEL = 190
+"""Smallest width of a panel in pixels; in narrower prints the text is smaller instead."""
+
+FONT = 'Arial, "Liberation Sans", Helvetica, sans-serif'
+"""Font of files. The font of the page is not on other machines, where another one would be wider
+than the room that was measured."""
+
+DEFAULT_MARGIN = {"l": 80, "r": 80, "t": 100, "b": 80}
+HEIGHT = 450
+"""What Plotly takes where a figure and its template say nothing."""
+
+BAR_GAP, BAR_HEIGHT = 24, 26
+"""Pixels between panels and a horizontal colour bar, where the titles of panels are, and height of
+the bar with its numbers. Its title is a text of its own: Plotly would shift all other titles of a
+narrow figure to make room for it."""
+
+CHARACTER, SYMBOL, ROW = 6.6, 46, 20
+"""Pixels of a character and of the symbol of a legend entry, and of a row of entries."""
+
+
+def width_pixels(figure: go.Figure, width_mm: float) -> int:
+    """The width in pixels at which a figure is laid out for a printed width."""
+    wanted = width_mm * POINTS_PER_MM * TEXT_PIXELS / TEXT_POINTS
+    return round(max(wanted, MIN_PANEL * _columns(figure)))
+
+
+def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
+    """A copy of a figure with room for its legend and titles at a width in pixels.
+
+    Args:
+        figure: the figure; a layout with a fixed width keeps it.
+        width: of the whole figure.
+        squares: number of square panels side by side, whose width sets the height.
+    """
+    copy = go.Figure(figure)
+    copy.update_layout(font_family=FONT, template_layout_font_family=FONT)
+    if figure.layout.width is not None:
+        return copy.update_layout(height=figure.layout.height or HEIGHT)
+    margin = DEFAULT_MARGIN | _margin(copy.layout.template.layout) | _margin(copy.layout)
+    inner_width = width - margin["l"] - margin["r"]
+    rows, below = _legend_rows(copy, inner_width), margin["b"]
+    if rows and _is_below(copy):
+        copy.update_layout(
+            legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "xref": "container"}
+        )
+        below = 48 + ROW * rows
+        copy.update_layout(margin_b=below)
+    inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
+    panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
+    height = round(panels + margin["t"] + below)
+    for trace in copy.select_traces():
+        bar = getattr(trace, "colorbar", None)
+        if bar is not None and bar.orientation == "h":
+            _place_bar(copy, bar, inner_width, panels)
+    return copy.update_layout(height=height)
+
+
+def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None:
+    """Puts a horizontal colour bar above panels of this size, and its title above it."""
+    text = bar.title.text or ""
+    wanted = CHARACTER * len(re.sub("<[^>]*>", "", text)) / width
+    place = {"x": 1, "xanchor": "right", "y": 1 + BAR_GAP / height, "yanchor": "bottom"}
+    bar.update(nticks=3, tickangle=0, len=min(1, max(0.34, wanted)), **place)
+    if text:
+        bar.title.text = None
+        figure.add_annotation(
+            text=text,
+            **place | {"xref": "paper", "yref": "paper", "yshift": BAR_HEIGHT, "borderpad": 0},
+            showarrow=False,
+            font=bar.title.font.to_plotly_json(),
+        )
+
+
+def _margin(layout: Any) -> dict[str, float]:
+    return layout.margin.to_plotly_json()
+
+
+def _columns(figure: go.Figure) -> int:
+    """Number of panels side by side."""
+    axes = figure.select_xaxes()
+    return len({round(axis.domain[0], 3) for axis in axes if axis.domain is not None}) or 1
+
+
+def _is_below(figure: go.Figure) -> bool:
+    """Whether the legend is a row below the panels, as in the template."""
+    legend = figure.layout.legend
+    return legend.orientation in (None, "h") and not (legend.y is not None and legend.y > 0)
+
+
+def _legend_rows(figure: go.Figure, width: float) -> int:
+    """An estimate of the rows of the legend; Plotly makes columns of the widest entry."""
+    names = [
+        str(trace.name)
+        for trace in figure.data
+        if trace.name and trace.showlegend is not False and trace.type != "heatmap"
+    ]
+    if len(names) < 2 and not any(trace.showlegend for trace in figure.data):
+        return 0
+    entries = [SYMBOL + CHARACTER * len(name) for name in names]
+    if sum(entries) <= width:
+        return 1
+    return math.ceil(len(entries) / max(1, int(width / max(entries))))

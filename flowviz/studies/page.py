@@ -1,0 +1,79 @@
+"""A study as a page of one file, which opens offline: pictures, findings and how it was made."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from flowviz.canvases.page import page, places
+from flowviz.canvases.player import View
+from flowviz.settings import Config
+from flowviz.studies import NamedFigure, Study
+from flowviz.studies._flow import CompareConfig, CompareResult
+from flowviz.studies._player import payloads
+from flowviz.studies.export import command_line
+
+RESERVE = 270
+"""Height in pixels of the title and the controls of the player on its page."""
+
+
+def figures_page(
+    study: Study,
+    config: Config,
+    result: Any,
+    *,
+    only: Sequence[str] = (),
+) -> bytes:
+    """The figures of a study that can be zoomed, with their findings, as HTML.
+
+    Args:
+        study: the study.
+        config: its settings.
+        result: its complete result.
+        only: names of the figures to show; all by default.
+    """
+    figures = [each for each in study.draw(config, result) if not only or each.name in only]
+    return page(study.title, _figures(figures) + _text(study, config, result), scheme="light")
+
+
+def compare_page(
+    study: Study, config: CompareConfig, result: CompareResult, view: View | None = None
+) -> bytes:
+    """The player of Compare with its findings, as HTML; `view` is shown first.
+
+    Learned densities can be selected if the result has them.
+    """
+    scenes, player = payloads(result, view, reserve=RESERVE)
+    canvases = [*(("scene", each) for each in scenes), ("player", player)]
+    body = places(canvases) + _text(study, config, result)
+    return page(study.title, body, canvases=canvases)
+
+
+def _figures(figures: Sequence[NamedFigure]) -> str:
+    """The figures, the first with Plotly's script."""
+    parts = []
+    for k, each in enumerate(figures):
+        if each.squares and each.figure.layout.height is None:
+            each.figure.update_layout(height=1080 // each.squares)
+        drawn = each.figure.to_html(
+            full_html=False, include_plotlyjs=k == 0, config={"displaylogo": False}
+        )
+        parts.append(
+            f"<h2>{escape(each.title[:1].upper() + each.title[1:])}</h2>\n"
+            f'<div role="img" aria-label="{escape(each.alt)}">{drawn}</div>'
+        )
+    return "\n".join(parts)
+
+
+def _text(study: Study, config: Config, result: Any) -> str:
+    """Findings, notes on the method and the command."""
+    said = study.say(config, result)
+    items = "\n".join(f"<li>{_sentence(each)}</li>" for each in said if not each.detail)
+    notes = "\n".join(f'<p class="note">{_sentence(each)}</p>' for each in said if each.detail)
+    command = escape(command_line(study, config))
+    return f"\n<ul>\n{items}\n</ul>\n{notes}\n<h2>Made by</h2>\n<pre>{command}</pre>"
+
+
+def _sentence(finding: Any) -> str:
+    lead = f"<b>{escape(finding.lead)}:</b> " if finding.lead else ""
+    verdict = f" <i>[{finding.verdict}]</i>" if finding.verdict else ""
+    return f"{lead}{escape(finding.text)}{verdict}"

@@ -1,0 +1,68 @@
+"""In exported figures no text is cut, and titles and legend entries do not overlap."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from flowviz.studies import STUDIES
+from flowviz.studies.export import figure_bytes
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+TEXTS = """() => {
+  const page = document.querySelector("svg").getBoundingClientRect();
+  const box = (node) => node.getBoundingClientRect();
+  return [...document.querySelectorAll(
+    ".legendtext, .gtitle, .annotation-text, .xtitle, .x2title, .ytitle, .y2title"
+  )].filter((node) => node.textContent.trim()).map((node) => {
+    const { left, top, right, bottom } = box(node);
+    return [node.textContent, left - page.left, top - page.top, right - page.left,
+            bottom - page.top, page.width, page.height];
+  });
+}"""
+TOUCH = 2.0
+"""Pixels by which boxes of text may overlap: they are higher than the letters."""
+
+SMALL = {
+    "flow": {"picture": "ways"},
+    "schedules": {},
+    "pairings": {},
+    "losses": {"paths": ("ot", "vp")},
+}
+
+
+@pytest.fixture(scope="module")
+def figures():
+    found = {}
+    for name, settings in SMALL.items():
+        study = STUDIES[name]
+        config = study.config(**dict(study.smallest) | settings)
+        found[name] = study.draw(config, study.result(config))[0]
+    return found
+
+
+@pytest.mark.parametrize("width_mm", [85, 178])
+@pytest.mark.parametrize("name", SMALL)
+def test_no_text_is_cut_or_covered(chromium, figures, tmp_path, name, width_mm):
+    of = figures[name]
+    svg = figure_bytes(of.figure, "svg", width_mm=width_mm, squares=of.squares, about="<a & b>")
+    file = Path(tmp_path, "figure.svg")
+    file.write_bytes(svg)
+    page = chromium.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(file.as_uri())
+    texts = page.evaluate(TEXTS)
+    page.close()
+    assert len(texts) >= 2
+    for text, left, top, right, bottom, width, height in texts:
+        assert width == pytest.approx(width_mm * 96 / 25.4, abs=1)
+        assert left >= -0.5 and top >= -0.5, f"{text!r} is cut"
+        assert right <= width + 0.5 and bottom <= height + 0.5, f"{text!r} is cut"
+    for (a, *box), (b, *other) in combinations(texts, 2):
+        apart = (
+            box[2] <= other[0] + TOUCH
+            or other[2] <= box[0] + TOUCH
+            or box[3] <= other[1] + TOUCH
+            or other[3] <= box[1] + TOUCH
+        )
+        assert apart, f"{a!r} and {b!r} overlap"
