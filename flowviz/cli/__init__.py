@@ -14,6 +14,7 @@ from flowviz import __version__
 from flowviz.bounds import shortened
 from flowviz.cli import (
     app,
+    check,
     data,
     download,
     evaluate,
@@ -32,7 +33,7 @@ __all__ = ["GROUPS", "build_parser", "main"]
 
 GROUPS = (
     *(listing, data, download, train, sample, evaluate, experiment, export, points),
-    *(train_images, real_images, app),
+    *(train_images, real_images, app, check),
 )
 """The modules with commands, in the order of --help; each has a function `add(commands)`."""
 
