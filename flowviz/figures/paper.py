@@ -66,7 +66,7 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     height = round(panels + margin["t"] + below)
     for trace in copy.select_traces():
         bar = getattr(trace, "colorbar", None)
-        if bar is not None and bar.orientation == "h":
+        if bar is not None and bar.orientation == "h" and trace.showscale is not False:
             _place_bar(copy, bar, inner_width, panels)
     return copy.update_layout(height=height)
 

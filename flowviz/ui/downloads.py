@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 from numpy.typing import NDArray
 
+from flowviz.figures import paper
 from flowviz.studies.export import csv_text
 from flowviz.ui.canvas import component
 
@@ -63,7 +64,7 @@ def row(chart: str, *, title: str, filename: str, files: Sequence[Download]) -> 
     ):
         _pictures(
             key=f"{chart}-pictures",
-            data={"chart": chart, "filename": filename, "title": title},
+            data={"chart": chart, "filename": filename, "title": title, "font": paper.FONT},
             width="content",
             height="content",
         )

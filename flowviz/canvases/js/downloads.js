@@ -19,18 +19,22 @@ async function drawn(key) {
   return null;
 }
 
-async function save(key, filename, format, status) {
+async function save({ chart, filename, font }, format, status) {
   status.textContent = "";
-  const found = await drawn(key);
+  const found = await drawn(chart);
   if (!found) {
     status.textContent = "The figure is not drawn yet; try again.";
     return;
   }
-  const { figure, button } = found, usual = figure._context.toImageButtonOptions;
+  const { figure, button } = found, { layout, _context: context } = figure;
+  const usual = { options: context.toImageButtonOptions, font: layout.font };
   // A PNG at three times the screen's resolution prints sharply at the width of a page.
-  figure._context.toImageButtonOptions = { format, filename, scale: format === "png" ? 3 : 1 };
-  button.click();
-  figure._context.toImageButtonOptions = usual;
+  context.toImageButtonOptions = { format, filename, scale: format === "png" ? 3 : 1 };
+  // The file has no font of its own: with the page's, text would be wider there than the room for it.
+  layout.font = { ...usual.font, family: font };
+  button.click(); // copies the figure at once
+  context.toImageButtonOptions = usual.options;
+  layout.font = usual.font;
 }
 
 export default function mount({ data, parentElement }) {
@@ -38,6 +42,6 @@ export default function mount({ data, parentElement }) {
   for (const button of parentElement.querySelectorAll("button")) {
     const format = button.dataset.format;
     button.setAttribute("aria-label", `Download ${data.title} as ${format.toUpperCase()}`);
-    button.onclick = () => save(data.chart, data.filename, format, status);
+    button.onclick = () => save(data, format, status);
   }
 }
