@@ -18,7 +18,7 @@ FLOORS = [
     ["training", "checkpoints"],
     ["experiments"],
     ["studies"],
-    ["api"],
+    ["api", "interchange"],
     ["ui", "cli"],
     ["__main__"],
 ]

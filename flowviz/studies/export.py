@@ -39,9 +39,18 @@ PNG_SCALE = 3
 """Image pixels per CSS pixel of a PNG file, about 290 per inch."""
 
 
-def command_line(study: Study, config: Config) -> str:
-    """The command that computes the study with this config in a shell."""
-    parts = ["python", "-m", "flowviz", "experiment", study.name]
+def command_line(
+    study: Study, config: Config, command: tuple[str, ...] = ("experiment",), name: str = ""
+) -> str:
+    """The command that computes the study with this config in a shell.
+
+    Args:
+        study: the study.
+        config: its settings.
+        command: of `python -m flowviz`, and words that follow the settings.
+        name: of the study in this command, if it is another one.
+    """
+    parts = ["python", "-m", "flowviz", command[0], name or study.name]
     declared = settings(type(config))
     for name, value in config.changed().items():
         flag = declared[name].flag
@@ -50,7 +59,7 @@ def command_line(study: Study, config: Config) -> str:
         else:
             values = value if isinstance(value, tuple) else (value,)
             parts += [flag, *map(str, values)]
-    return shlex.join(parts)
+    return shlex.join([*parts, *command[1:]])
 
 
 def script(study: Study, config: Config, figure: str = "") -> str:

@@ -44,8 +44,8 @@ def compare_page(
     """
     scenes, player = payloads(result, view, reserve=RESERVE)
     canvases = [*(("scene", each) for each in scenes), ("player", player)]
-    body = places(canvases) + _text(study, config, result)
-    return page(study.title, body, canvases=canvases)
+    body = places(canvases) + _text(study, config, result, "compare")
+    return page(f"{study.title}: {config.data}", body, canvases=canvases)
 
 
 def _figures(figures: Sequence[NamedFigure]) -> str:
@@ -64,12 +64,13 @@ def _figures(figures: Sequence[NamedFigure]) -> str:
     return "\n".join(parts)
 
 
-def _text(study: Study, config: Config, result: Any) -> str:
-    """Findings, notes on the method and the command."""
+def _text(study: Study, config: Config, result: Any, name: str = "") -> str:
+    """Findings, notes on the method and the command, in which the study has this name."""
     said = study.say(config, result)
     items = "\n".join(f"<li>{_sentence(each)}</li>" for each in said if not each.detail)
     notes = "\n".join(f'<p class="note">{_sentence(each)}</p>' for each in said if each.detail)
-    command = escape(command_line(study, config))
+    file = f"{name or study.name}.html"
+    command = escape(command_line(study, config, ("export", "--out", file), name))
     return f"\n<ul>\n{items}\n</ul>\n{notes}\n<h2>Made by</h2>\n<pre>{command}</pre>"
 
 

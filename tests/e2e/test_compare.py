@@ -118,7 +118,7 @@ def _numbers(css):
     return [int(number) for number in re.findall(r"\d+", css)[:3]]
 
 
-def test_every_figure_downloads_as_png_svg_and_csv(page):
+def test_every_figure_downloads_as_picture_table_and_script(page):
     visit(page, "/compare?t=0.5&seed=3")
     for name, column in (
         ("At t = 0.50", "particle"),
@@ -131,20 +131,29 @@ def test_every_figure_downloads_as_png_svg_and_csv(page):
         expect(page.locator(CHART).first).to_be_visible()
         page.wait_for_timeout(300)
         assert _download(page, "PNG").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        assert "<svg" in _download(page, "SVG").read_text()[:400]
+        svg = _download(page, "SVG").read_text()
+        assert "<svg" in svg[:400] and "Arial" in svg and "Source Sans" not in svg
         lines = _download(page, "CSV").read_text().splitlines()
         settings = [line for line in lines if line.startswith("#")]
         assert "# seed: 3" in settings and "# data: checkerboard" in settings
         rows = list(csv.DictReader(lines[len(settings) :]))
         assert len(rows) > 50 and column in rows[0]
         assert {row["path"] for row in rows} == {"ot", "vp"}
+        script = _download(page, "Python").read_text()
+        compile(script, "script", "exec")
+        assert "flowviz.study('flow')" in script and "seed=3" in script
+    html = _download(page, "HTML").read_text()  # of the player
+    assert "canvas-place" in html and "flowviz export compare" in html and "--seed 3" in html
+    assert len(html) < 3 * 2**20
 
 
 def _download(page, kind):
+    drawn = kind in ("PNG", "SVG")  # by the browser
+    suffix = {"Python": "py"}.get(kind, kind.lower())
     with page.expect_download() as download:
-        name = re.compile(rf"as {kind}$") if kind != "CSV" else "CSV"
-        page.get_by_role("button", name=name, exact=kind == "CSV").first.click()
-    assert download.value.suggested_filename.endswith(f".{kind.lower()}")
+        name = re.compile(rf"as {kind}$") if drawn else kind
+        page.get_by_role("button", name=name, exact=not drawn).first.click()
+    assert download.value.suggested_filename.endswith(f".{suffix}")
     return Path(download.value.path())
 
 

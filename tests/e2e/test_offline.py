@@ -62,7 +62,7 @@ def test_compare_plays_from_one_file(chromium, tmp_path):
         assert page.locator(".fv-strip .fv-frame").count() == 20
         text = page.inner_text("main")
         assert "conditional OT" in text and "VP diffusion" in text
-        assert "python -m flowviz experiment flow" in text
+        assert "python -m flowviz export compare --out compare.html" in text
 
 
 def test_the_page_follows_the_theme_of_the_system(chromium, tmp_path):
