@@ -230,18 +230,21 @@ def log_prob(
     probes = [None] * len(parts) if probe is None else probe.split(chunk, dim=int(several))
     budget = {"steps": steps, "grid": grid, "tol": tol, "control": control}
     how = {"t_max": t_max, "method": method, "should_stop": should_stop}
-    solved = partial(_backward, field, **how, **budget)
+
+    def solved(part: Tensor, probe: Tensor | None) -> tuple[Tensor, int]:
+        solution = _backward(field, part, probe, **how, **budget)
+        return solution.states[-1], solution.nfe  # the steps need not be kept
 
     if workers > 1 and len(parts) > 1:
         with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
-            solutions = list(pool.map(solved, parts, probes))
+            found = list(pool.map(solved, parts, probes))
     else:
-        solutions = [solved(*each) for each in zip(parts, probes, strict=True)]
-    ends = torch.cat([solution.states[-1] for solution in solutions])
+        found = [solved(*each) for each in zip(parts, probes, strict=True)]
+    ends = torch.cat([end for end, _ in found])
     dim = x[0].numel()
     x_0, changes = ends[:, :dim].reshape(x.shape), ends[:, dim:]
     error = changes.std(dim=1) / math.sqrt(len(probe)) if several and len(probe) > 1 else None
-    nfe = max(solution.nfe for solution in solutions)
+    nfe = max(nfe for _, nfe in found)
     return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error)
 
 

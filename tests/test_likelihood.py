@@ -1,6 +1,7 @@
 """Likelihoods and densities of a flow: closed forms, mass, probes, points, agreement."""
 
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ from flowviz.experiments.posterior import ConversionConfig, compute_conversions
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, CondOT, scheduler
+from flowviz.solvers import solve
 from flowviz.studies import STUDIES
 from flowviz.studies.likelihood import LikelihoodsResult
 
@@ -110,6 +112,20 @@ def test_workers_change_nothing(workers):
     )
     assert torch.equal(alone.log_prob, together.log_prob)
     assert torch.equal(alone.x_0, together.x_0)
+
+
+def test_memory_of_the_steps_is_released_after_each_chunk(monkeypatch):
+    alive, most = [], []
+
+    def watched(*arguments, **options):
+        solution = solve(*arguments, **options)
+        alive.append(weakref.ref(solution.step_states))
+        most.append(sum(each() is not None for each in alive))
+        return solution
+
+    monkeypatch.setattr("flowviz.densities.solve", watched)
+    log_prob(lambda t, x: -x, torch.zeros(60, 2), t_max=0.9, method="euler", steps=3, chunk=10)
+    assert most == [1] * 6
 
 
 def test_hutchinson_is_unbiased_and_knows_its_error():
