@@ -74,9 +74,9 @@ class TrainConfig(TrainingConfig):
     depth: int = 3
     octaves: int = 5
     batch: int = 512
-    lr: float = 2e-3
+    lr: float = 1e-2
     steps: int = 3000
-    ema: float = 0.999
+    ema: float = 0.99
     preconditioned: bool = True
     seed: int = 0
     start: str = ""
