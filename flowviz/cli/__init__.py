@@ -14,6 +14,7 @@ from flowviz import __version__
 from flowviz.bounds import shortened
 from flowviz.cli import (
     app,
+    bench,
     check,
     data,
     download,
@@ -33,7 +34,7 @@ __all__ = ["GROUPS", "build_parser", "main"]
 
 GROUPS = (
     *(listing, data, download, train, sample, evaluate, experiment, export, points),
-    *(train_images, real_images, app, check),
+    *(train_images, real_images, app, check, bench),
 )
 """The modules with commands, in the order of --help; each has a function `add(commands)`."""
 

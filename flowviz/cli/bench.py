@@ -1,0 +1,150 @@
+"""bench: speed against other projects on the same work."""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowviz.cli.arguments import Commands, add_command, add_json
+from flowviz.cli.printing import Progress, rounded
+
+if TYPE_CHECKING:
+    from flowviz.experiments.benchmark import Timing
+    from flowviz.experiments.benchmark_training import Trained
+
+MARKS = "<!-- bench -->", "<!-- /bench -->"
+"""What encloses the table in a Markdown file."""
+
+
+def add(commands: Commands) -> None:
+    """Adds `bench`."""
+    bench = add_command(
+        commands,
+        "bench",
+        _bench,
+        "measure sampling and exact log-likelihood with a field of the plane in turns with other "
+        "projects; ratios above 1 mean that flowviz is faster",
+        "--peers --json",
+    )
+    bench.add_argument(
+        "checkpoint",
+        nargs="?",
+        default="checkerboard-ot",
+        metavar="CHECKPOINT",
+        help="learned field of the plane (default: checkerboard-ot)",
+    )
+    bench.add_argument(
+        "--peers",
+        action="store_true",
+        help="also measure flow_matching, which `pip install flowviz[peers]` installs",
+    )
+    bench.add_argument(
+        "--rounds", type=int, default=7, metavar="N", help="rounds of each task (default: 7)"
+    )
+    bench.add_argument(
+        "--large",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="samples of the large task (default: 100000)",
+    )
+    bench.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="threads of each contestant (default: 1)",
+    )
+    bench.add_argument(
+        "--training",
+        type=float,
+        metavar="SECONDS",
+        help="also train the checkerboard for SECONDS of processor time with each of six settings "
+        "of flowviz and torchcfm, one thread; needs the peers",
+    )
+    bench.add_argument(
+        "--write", type=Path, metavar="FILE", help=f"replace the text between {MARKS[0]} in FILE"
+    )
+    add_json(bench)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    import os
+
+    from flowviz.checkpoints import load
+    from flowviz.device import limit_threads
+    from flowviz.experiments.benchmark import machine, measure, tasks
+    from flowviz.experiments.benchmark_training import compare_training
+
+    if options.training is not None and not options.training > 0:
+        raise ValueError(f"--training must be positive; got {options.training}.")
+    if options.rounds < 2 or options.large < 1 or options.threads < 1:
+        raise ValueError(
+            "--rounds must be 2 or more, --large and --threads 1 or more; got "
+            f"{options.rounds}, {options.large} and {options.threads}."
+        )
+    os.environ["FLOWVIZ_THREADS"] = str(options.threads)
+    limit_threads(options.threads)
+    timings = []
+    with Progress("measuring") as progress:
+        chosen = list(
+            tasks(load(options.checkpoint).field, peers=options.peers, large=options.large)
+        )
+        for k, task in enumerate(chosen):
+            progress.show(k, len(chosen), task.label)
+            timings += measure(task, rounds=options.rounds)
+    text = markdown(timings)
+    trained = []
+    if options.training is not None:
+        trained = compare_training(options.training)
+        text += "\n\n" + training_table(trained)
+    here = machine()
+    text += "\n\n" + "; ".join(f"{name}: {value}" for name, value in here.items()) + "."
+    if options.write:
+        options.write.write_text(inserted(options.write.read_text(), text))
+    if options.json:
+        results = {"machine": here, "timings": [asdict(timing) for timing in timings]}
+        results["training"] = [asdict(each) for each in trained]
+        print(json.dumps(rounded(results), indent=2))
+    else:
+        print(text)
+
+
+def markdown(timings: "list[Timing]") -> str:
+    """A Markdown table of ratios."""
+    head = "| task | compared with | times faster (quartiles) | rate of flowviz |"
+    lines = [f"{head}\n|---|---|---|---|"]
+    ours = {timing.task: timing for timing in timings if timing.contestant == "flowviz"}
+    for timing in timings:
+        own = ours[timing.task]
+        if timing is not own:
+            lines.append(
+                f"| {timing.task} | {timing.contestant} "
+                f"| {timing.ratio:.2f} ({timing.low:.2f} to {timing.high:.2f}) "
+                f"| {own.rate:,.0f} {own.unit}/s |"
+            )
+    return "\n".join(lines)
+
+
+def training_table(trained: "list[Trained]") -> str:
+    """A Markdown table of the quality after training."""
+    lines = [f"| training for {trained[0].seconds:.0f} s | steps | off the board |\n|---|---|---|"]
+    lines += [
+        f"| {each.contestant} | {each.steps:,} | {100 * each.off_board:.1f} % |"
+        for each in trained
+    ]
+    return "\n".join(lines)
+
+
+def inserted(document: str, text: str) -> str:
+    """The document with the text between the two MARKS replaced.
+
+    Raises:
+        ValueError: it does not have both marks once, in order.
+    """
+    start, end = MARKS
+    if document.count(start) != 1 or document.count(end) != 1 or end in document.split(start)[0]:
+        raise ValueError(f"The file must contain {start} and, after it, {end}, once each.")
+    head, rest = document.split(start)
+    return f"{head}{start}\n{text}\n{end}{rest.split(end)[1]}"
