@@ -22,6 +22,8 @@ FOLDER = PROJECT / "checkpoints"
 """The folder of the shipped checkpoints."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+OPENED = re.compile(r"open-[0-9a-f]{16}")
+"""The name of a checkpoint that a visitor opened, see `flowviz.checkpoints.opened`."""
 PICKLES = {".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin", ".joblib"}
 
 T = TypeVar("T")
@@ -90,6 +92,8 @@ def locate(name: str | Path, inner: str = "") -> Path:
         return path
     is_name = text == path.name and not isinstance(name, Path)
     beside = path.with_name(path.name + ".safetensors") if path.name else path
+    if is_name and OPENED.fullmatch(text) and opened_file(text).is_file():
+        return opened_file(text)
     if is_name and text in names(inner):
         return find(text, inner)
     if beside.is_file():
@@ -98,6 +102,11 @@ def locate(name: str | Path, inner: str = "") -> Path:
         return find(text, inner)
     what = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
     raise CheckpointError(f"{path} {what}; name a checkpoint's .safetensors file.")
+
+
+def opened_file(name: str) -> Path:
+    """The file of a checkpoint with a name like OPENED."""
+    return home("opened") / f"{name}.safetensors"
 
 
 def checkpoint_file(path: str | Path) -> Path:

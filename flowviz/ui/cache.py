@@ -10,6 +10,7 @@ import streamlit as st
 
 from flowviz import checkpoints
 from flowviz.canvases import player as players
+from flowviz.checkpoints import opened
 from flowviz.experiments.evolution import FlowConfig, SceneConfig, compute_scene
 from flowviz.fields import LearnedField
 from flowviz.ui import work
@@ -35,10 +36,29 @@ def packed_scene(config: SceneConfig, _scene: players.Scene) -> bytes:
 
 
 def cards() -> dict[str, checkpoints.Card]:
-    """The checkpoints on this machine by name; a damaged file is skipped with a notice."""
+    """The checkpoints of this visit by name: the visitor's own and those on this machine.
+
+    A damaged file is skipped with a notice.
+    """
     found, damages = _listing()
     pass_over(damages)
-    return found
+    return _opened() | found
+
+
+def open_checkpoint(card: checkpoints.Card) -> None:
+    """Lists a checkpoint of `flowviz.checkpoints.opened` in this visit."""
+    known = st.session_state.setdefault("cards:opened", {})
+    known.pop(card.name, None)
+    known[card.name] = card
+
+
+def _opened() -> dict[str, checkpoints.Card]:
+    """The checkpoints that this visit opened, or its link names, the newest first."""
+    known = st.session_state.get("cards:opened", {})
+    for name in st.query_params.to_dict().values():
+        if name not in known and (card := opened.recall(name)):
+            open_checkpoint(card)
+    return dict(reversed(st.session_state.get("cards:opened", {}).items()))
 
 
 def pass_over(damages: Iterable[str]) -> None:

@@ -7,6 +7,9 @@ from functools import partial
 import streamlit as st
 
 from flowviz.canvases import player as players
+from flowviz.checkpoints import CheckpointError, opened
+from flowviz.checkpoints.lookup import OPENED
+from flowviz.checkpoints.weights import MAX_BYTES
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
@@ -22,6 +25,7 @@ from flowviz.ui import cache, controls, data_picker, paths, state, study_view, w
 from flowviz.ui import player as player_mount
 from flowviz.ui.downloads import Download, buttons
 from flowviz.ui.field_picker import choose, networks
+from flowviz.ui.notices import escaped
 from flowviz.ui.opening import SHORT
 from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
@@ -68,6 +72,8 @@ def pick() -> Comparison:
             "under the panels.",
         )
         seed = controls.pick(CompareConfig, only=("seed",))["seed"]
+        if not state.is_restricted():
+            _open()
     config = CompareConfig(
         data=data,
         left=chosen[0],
@@ -82,17 +88,51 @@ def pick() -> Comparison:
 
 
 def _network(side: str, data: str, path: str) -> str:
-    """The network of a side; a menu only where there is a choice."""
+    """The network of a side; a menu only where there is a choice. The link has a visitor's own."""
     found = networks(data, path)
-    if len(found) < 2:
-        return next(iter(found), "")
-    return state.select(
+    shipped = next((name for name in found if not OPENED.fullmatch(name)), "")
+    if len(found) < 2 and shipped:
+        return shipped
+    if not found:
+        return ""
+    chosen = state.select(
         f"{side}-network",
         f"{side.capitalize()} network",
         found,
-        next(iter(found)),
+        shipped or next(iter(found)),
         help="Networks trained on this data set and path: by another objective, with another "
         "coupling or by you.",
+    )
+    return state.publish(f"{side}-network", chosen, shipped)
+
+
+def _open() -> None:
+    """Draws an upload of a checkpoint, which then opens on the left side."""
+    with st.expander("Open your checkpoint"):
+        file = st.file_uploader(
+            "A checkpoint of the plane that flowviz wrote",
+            type="safetensors",
+            key="compare-checkpoint",
+            max_upload_size=MAX_BYTES // 2**20,
+        )
+    if file is None or st.session_state.get("compare-checkpoint:taken") == file.file_id:
+        return
+    st.session_state["compare-checkpoint:taken"] = file.file_id
+    try:
+        card = opened.keep(file.getvalue(), file.name)
+    except CheckpointError as error:
+        st.error(escaped(error), icon=":material/error:")
+        return
+    cache.open_checkpoint(card)
+    state.reopen("compare")
+    st.switch_page(
+        "pages/compare.py",
+        query_params={
+            "data": card.data,
+            "field": "learned",
+            "left-network": card.name,
+            **paths.link(left=card.path, right="vp" if card.path == "ot" else "ot"),
+        },
     )
 
 

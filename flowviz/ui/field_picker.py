@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.fields import EXACT, PREFIX, FieldRef, exact_name, label_of, pinned
 from flowviz.experiments.theorem2 import NEW
 from flowviz.fields import LearnedField
@@ -18,8 +19,9 @@ LIVE = "live"
 def networks(data: str, path: str) -> dict[str, str]:
     """The networks trained on a data set and a path, by slug with their labels, best first.
 
-    The order is: the network of this session, the shipped one, other checkpoints on a path of this
-    kind, with any parameters and objective. A shaped schedule must have exactly this shape.
+    The order is: the network of this session, checkpoints that this visit opened, the shipped one,
+    other checkpoints on a path of this kind, with any parameters and objective. A shaped schedule
+    must have exactly this shape.
     """
     found = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
     cards = [
@@ -27,7 +29,11 @@ def networks(data: str, path: str) -> dict[str, str]:
         for card in cache.cards().values()
         if card.data == data and path in (card.path, _kind(card.path))
     ]
-    for card in sorted(cards, key=lambda card: (card.name != f"{data}-{path}", card.name)):
+    own = [card for card in cards if OPENED.fullmatch(card.name)]
+    for card in own:
+        found[card.name] = f"your network {card.sha256[:4]} ({card.method})"
+    others = [card for card in cards if card not in own]
+    for card in sorted(others, key=lambda card: (card.name != f"{data}-{path}", card.name)):
         found[card.name] = f"{card.name} ({card.method})"
     return found
 

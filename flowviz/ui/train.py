@@ -11,7 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz import checkpoints
-from flowviz.checkpoints import Card, CheckpointError
+from flowviz.checkpoints import Card, CheckpointError, opened
 from flowviz.couplings import COUPLINGS
 from flowviz.experiments.live import (
     MEASURED,
@@ -374,7 +374,7 @@ def outcome(settings: Settings) -> None:
             "Open in Compare",
             icon=":material/compare:",
             disabled=not fields,
-            help="Shows these fields in the Compare page, in this session.",
+            help="Shows these fields on the page Compare, under a link that works in any browser.",
             key="train-open",
         ):
             _open_in_compare(current)
@@ -423,17 +423,22 @@ def _paths(current: Placed) -> tuple[str, ...]:
 
 
 def _open_in_compare(current: Placed) -> None:
-    paths = _paths(current)
-    for config, field in zip(current.token, _fields(current), strict=True):
-        cache.adopt(config.data, config.path, field)
-    st.switch_page(
-        "pages/compare.py",
-        query_params={
-            "data": current.token[0].data,
-            "field": "learned",
-            **path_menus.link(left=paths[0], right=paths[-1]),
-        },
-    )
+    """Opens the Compare page by a link that has the trained fields, stored on the server."""
+    paths, fields = _paths(current), _fields(current)
+    link = {
+        "data": current.token[0].data,
+        "field": "learned",
+        **path_menus.link(left=paths[0], right=paths[-1]),
+    }
+    try:
+        cards = [opened.keep(_content(current, i, _name(current))) for i in range(len(fields))]
+        for card in reversed(cards):
+            cache.open_checkpoint(card)
+        link |= {"left-network": cards[0].name, "right-network": cards[-1].name}
+    except CheckpointError:  # a full disk: the fields stay in this session
+        for config, field in zip(current.token, fields, strict=True):
+            cache.adopt(config.data, config.path, field)
+    st.switch_page("pages/compare.py", query_params=link)
 
 
 def _save(current: Placed, name: str) -> None:

@@ -1,0 +1,52 @@
+"""Checkpoints that visitors trained or opened, stored under the hash of their file.
+
+Their links work in any browser until newer files take their place. They are found by name, as all
+checkpoints are, but no listing has them.
+"""
+
+import hashlib
+import os
+from contextlib import suppress
+
+from flowviz.checkpoints.cards import Card
+from flowviz.checkpoints.errors import CheckpointError
+from flowviz.checkpoints.lookup import OPENED, opened_file, read_card
+from flowviz.checkpoints.weights import load_bytes
+from flowviz.files import TargetError, cause, prune, write_bytes
+
+MAX_STORED = 300_000_000
+"""The maximum size of all stored files in bytes, about 1,000 of the networks that pages train."""
+
+
+def keep(content: bytes, source: str = "upload.safetensors") -> Card:
+    """Stores the bytes of a checkpoint of the plane; the card has the new name, open-HASH.
+
+    Raises:
+        CheckpointError: the bytes are no checkpoint of flowviz, or the disk is full or read-only.
+    """
+    load_bytes(content, name=source)
+    file = opened_file(f"open-{hashlib.sha256(content).hexdigest()[:16]}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, content)
+    except (OSError, TargetError) as error:
+        raise CheckpointError(
+            f"The checkpoint must be stored on this server, but was not: {cause(error)}. "
+            "Ask its operator."
+        ) from error
+    prune(file.parent, "open-*.safetensors", MAX_STORED)
+    return read_card(file)
+
+
+def recall(name: str) -> Card | None:
+    """The card of a stored checkpoint; None if the name is of another kind or no longer stored."""
+    if not OPENED.fullmatch(name):
+        return None
+    file = opened_file(name)
+    try:
+        card = read_card(file)
+    except CheckpointError:
+        return None
+    with suppress(OSError):  # a read-only folder is not pruned either
+        os.utime(file)
+    return card
