@@ -30,7 +30,7 @@ st.set_page_config(page_title="flowviz", page_icon=theme.ICON, layout="wide")
 if refusal := limits.refusal():
     notices.failed("This server cannot start.", ValueError(refusal))
     st.stop()
-housekeeping.start()
+housekeeping.visit()
 menu: dict[str, list] = {}
 for name, (section, title, icon) in PAGES.items():
     found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")

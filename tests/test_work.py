@@ -20,9 +20,9 @@ from flowviz.experiments import live
 from flowviz.experiments.live import LiveTraining, train_live
 from flowviz.progress import Progress, Stopped
 from flowviz.training import TrainConfig, train
-from flowviz.ui import limits, work
+from flowviz.ui import cache, limits, work
 from flowviz.ui import train as page
-from flowviz.ui.housekeeping import limit_uploads, return_memory
+from flowviz.ui.housekeeping import ended, limit_uploads, return_memory
 from flowviz.ui.images.sources import HELD
 from flowviz.ui.store import Store
 from flowviz.ui.work import Queue
@@ -296,6 +296,13 @@ class TestStore:
         store.put("large", np.zeros(1))
         assert store.bytes == 8
 
+    def test_the_newest_results_stay_when_it_shrinks(self):
+        store = Store()
+        for key in "abc":
+            store.put(key, np.zeros(10))
+        store.shrink(170)
+        assert "a" not in store and "b" in store and "c" in store and store.bytes == 160
+
     def test_networks_count_with_their_weights(self):
         store = Store()
         store.put("network", {"field": torch.nn.Linear(9, 10)})
@@ -339,6 +346,13 @@ class TestHousekeeping:
         removed = []
         limit_uploads(stored, lambda *each: removed.append(each), 100)
         assert removed == [("a", "0"), ("a", "1"), ("c", "x")]
+
+    def test_a_session_ends_after_its_time_without_a_connection(self):
+        now = time.monotonic()
+        sessions = {"here": now - 99, "away": now - 9, "gone": now - 99}
+        assert ended(sessions, lambda session: session == "here", 60) == ["gone"]
+        assert set(sessions) == {"here", "away"} and sessions["here"] >= now
+        assert ended(sessions, lambda session: False, 60) == []
 
     def test_cycles_are_collected(self):
         class Node:
@@ -416,6 +430,24 @@ class TestPages:
         app = AppTest.from_function(script, args=(released,)).run()
         assert not app.exception and app.session_state["found"] == 7
         assert shown == [(0.4, "Computing: the \\$x\\$ step"), "emptied"]
+
+    def test_a_session_keeps_its_last_fields(self, monkeypatch):
+        monkeypatch.setattr(cache, "content_name", lambda field: "live:x")
+
+        def script():
+            import streamlit as st
+            from torch import nn
+
+            from flowviz.ui import cache
+
+            for k in range(cache.MAX_ADOPTED + 3):
+                cache.adopt(f"word:{k}", "ot", nn.Identity())
+            cache.adopt("word:3", "ot", nn.Identity())
+            st.session_state["kept"] = [data for data, _ in st.session_state["live:fields"]]
+
+        app = AppTest.from_function(script).run()
+        assert not app.exception
+        assert app.session_state["kept"] == [f"word:{k}" for k in (*range(4, 19), 3)]
 
     def test_a_second_click_keeps_the_first_training(self, monkeypatch):
         def script():

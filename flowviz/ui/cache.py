@@ -19,6 +19,9 @@ from flowviz.ui.notices import escaped
 LISTED_SECONDS = 5
 """Time for which a listing of checkpoints is used again."""
 
+MAX_ADOPTED = 16
+"""Trained fields of a session without a file."""
+
 
 scene = work.cached(compute_scene)
 
@@ -89,13 +92,18 @@ def content_name(field: LearnedField) -> str:
 def adopt(data: str, path: str, field: LearnedField) -> None:
     """Stores a field that was trained in this session, for the Compare page.
 
+    The last MAX_ADOPTED are kept.
+
     Args:
         data: spec of the data set that it was trained on.
         path: spec of its path.
         field: it must not change afterwards; pass a copy of a field in training.
     """
     fields = st.session_state.setdefault("live:fields", {})
+    fields.pop((data, path), None)
     fields[data, path] = (content_name(field), field)
+    while len(fields) > MAX_ADOPTED:
+        del fields[next(iter(fields))]
 
 
 def adopted(data: str, path: str) -> tuple[str, LearnedField] | None:

@@ -1,8 +1,9 @@
-"""Memory of a server over hours: quotas of uploads, and memory returned to the system.
+"""Memory of a server over hours: sessions that ended, quotas of uploads, and free memory.
 
-Streamlit keeps each uploaded file in memory until its session ends, whatever its box says, and
-flowviz turns off the garbage collection after every run of a page, which would stop a training.
-One thread does both at intervals, for all sessions.
+Streamlit keeps each uploaded file in memory until its session ends, whatever its box says. It
+drops a session that has been disconnected for `server.disconnectedSessionTTL` seconds only when
+another one disconnects. And flowviz turns off the garbage collection after every run of a page,
+which would stop a training. One thread does all this at intervals, for all sessions.
 """
 
 import ctypes
@@ -15,6 +16,7 @@ from typing import Any
 
 import streamlit as st
 from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.ui import limits
 
@@ -24,26 +26,69 @@ TRIM_SECONDS = 30.0
 """Time between two collections of garbage."""
 
 
+_when_idle: list[Callable[[], None]] = []
+
+
+def when_idle(free: Callable[[], None]) -> None:
+    """Registers a function that frees memory; called when the last session has ended."""
+    _when_idle.append(free)
+
+
+def visit() -> None:
+    """Notes the session of this run, and starts the thread once; app.py calls it in each run."""
+    context = get_script_run_ctx()
+    if context is not None:
+        _sessions()[context.session_id] = time.monotonic()
+
+
 @st.cache_resource(show_spinner=False)
-def start() -> threading.Thread:
-    """Starts the thread, once for the server; app.py calls it in each run."""
+def _sessions() -> dict[str, float]:
+    """When each session was connected last, for the thread, which starts with it."""
     gc.collect()
     gc.freeze()  # modules stay: a later collection takes milliseconds instead of 0.2 s
-    thread = threading.Thread(target=_run, name="flowviz-housekeeping", daemon=True)
-    thread.start()
-    return thread
+    sessions: dict[str, float] = {}
+    args = (sessions,)
+    threading.Thread(target=_run, args=args, name="flowviz-housekeeping", daemon=True).start()
+    return sessions
 
 
-def _run() -> None:
+def _run(sessions: dict[str, float]) -> None:
     trimmed = time.monotonic()
     while True:
         time.sleep(PULSE_SECONDS)
         if runtime.exists():
-            uploads = runtime.get_instance().uploaded_file_mgr
+            server = runtime.get_instance()
+            uploads = server.uploaded_file_mgr
             limit_uploads(uploads.file_storage, uploads.remove_file, limits.UPLOAD_MB() * 10**6)
+            seconds = st.get_option("server.disconnectedSessionTTL")
+            gone = ended(sessions, server.is_active_session, seconds)
+            for session in gone:
+                server.clear_user_info_for_session(session)  # which closes a stored session
+            for free in _when_idle if gone and not sessions else ():
+                free()
         if time.monotonic() - trimmed > TRIM_SECONDS:
             return_memory()
             trimmed = time.monotonic()
+
+
+def ended(
+    sessions: dict[str, float], is_active: Callable[[str], bool], seconds: float
+) -> list[str]:
+    """The sessions that have been disconnected for `seconds`, which are removed from `sessions`.
+
+    Args:
+        sessions: when each was connected last, in `time.monotonic()` seconds; is updated.
+        is_active: whether a session is connected.
+        seconds: after which a session has ended.
+    """
+    now, found = time.monotonic(), []
+    for session, seen in list(sessions.items()):
+        if is_active(session):
+            sessions[session] = now
+        elif now - seen > seconds:
+            del sessions[session]
+            found.append(session)
+    return found
 
 
 def limit_uploads(

@@ -42,11 +42,19 @@ class Store:
             _, before = self._entries.pop(key, (None, 0))
             self._entries[key] = (result, size)
             self.bytes += size - before
-            while len(self._entries) > 1 and (
-                len(self._entries) > self.max_entries or self.bytes > self.max_bytes
-            ):
-                _, (_, removed) = self._entries.popitem(last=False)
-                self.bytes -= removed
+            self._make_room(self.max_bytes)
+
+    def shrink(self, max_bytes: int) -> None:
+        """Removes the least recently used results beyond `max_bytes`."""
+        with self._lock:
+            self._make_room(max_bytes)
+
+    def _make_room(self, max_bytes: int) -> None:
+        while len(self._entries) > 1 and (
+            len(self._entries) > self.max_entries or self.bytes > max_bytes
+        ):
+            _, (_, removed) = self._entries.popitem(last=False)
+            self.bytes -= removed
 
     def clear(self) -> None:
         """Removes all results."""

@@ -23,7 +23,7 @@ import uuid
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from itertools import islice
 from typing import Any, Literal, ParamSpec, TypeVar
 
@@ -34,7 +34,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from flowviz.device import limit_threads
 from flowviz.progress import Progress, Stopped
 from flowviz.solvers import SolveCancelled
-from flowviz.ui import limits
+from flowviz.ui import housekeeping, limits
 from flowviz.ui.notices import escaped
 from flowviz.ui.store import Store
 
@@ -51,6 +51,9 @@ PATIENCE_SECONDS = 0.25
 """Time before a page shows progress."""
 NICENESS = 5
 """Priority of background threads (Linux), as by the command `nice`."""
+IDLE_BYTES = 30_000_000
+"""Of the stored results that stay when no visitor is left: those of the default views."""
+
 FAILURES = (ValueError, RuntimeError, ArithmeticError, MemoryError)
 """Errors with which work may end; the page shows their first line."""
 
@@ -61,7 +64,9 @@ Lane = Literal["short", "long"]
 @st.cache_resource(show_spinner=False)
 def store() -> Store:
     """The server's store of results, shared by all visitors."""
-    return Store(max_bytes=limits.CACHE_MB() * 1_000_000)
+    made = Store(max_bytes=limits.CACHE_MB() * 1_000_000)
+    housekeeping.when_idle(partial(made.shrink, IDLE_BYTES))
+    return made
 
 
 def _key(compute: Callable[..., Any], config: Hashable) -> Hashable:

@@ -3,6 +3,7 @@
     python tests/benchmarks/server_memory.py openings 64  # visits, each with another seed
     python tests/benchmarks/server_memory.py talk 100     # one visit, changes on many pages
     python tests/benchmarks/server_memory.py arrivals 30  # visits at the same time
+    python tests/benchmarks/server_memory.py uploads 4    # files of 187 MB in one visit
 
 Starts a server of its own, speaks its protocol without a browser, and prints the resident memory
 and the time to a finished page. After all visits have ended it waits and prints the memory again.
@@ -50,6 +51,7 @@ class Visit:
     def __init__(self, port):
         self.url = f"ws://127.0.0.1:{port}/_stcore/stream"
         self.received = 0
+        self.session = ""
 
     async def __aenter__(self):
         self.socket = await websockets.connect(
@@ -79,6 +81,7 @@ class Visit:
                 if message.WhichOneof("type") == "script_finished":
                     ended = time.monotonic()
                 elif message.WhichOneof("type") == "new_session":
+                    self.session = message.new_session.initialize.session_id
                     ended = None
         return (ended or time.monotonic()) - start
 
@@ -125,7 +128,25 @@ async def arrivals(port, say, count):
         await visit.__aexit__()
 
 
-SCENARIOS = {"openings": openings, "talk": talk, "arrivals": arrivals}
+async def uploads(port, say, count):
+    """Files sent to the endpoint of uploads, whatever the boxes of the pages take."""
+    async with Visit(port) as visit:
+        await visit.open("glossary", "")
+        for k in range(count):
+            body = b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
+            body += bytes(187 * 2**20) + b"\r\n--x--\r\n"
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/_stcore/upload_file/{visit.session}/{k}",
+                data=body,
+                headers={"Content-Type": "multipart/form-data; boundary=x"},
+                method="PUT",
+            )
+            status = await asyncio.to_thread(lambda r=request: urllib.request.urlopen(r).status)
+            await asyncio.sleep(6)
+            say(f"upload {k + 1}: {status}")
+
+
+SCENARIOS = {"openings": openings, "talk": talk, "arrivals": arrivals, "uploads": uploads}
 
 
 def main():
@@ -138,6 +159,7 @@ def main():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    command += ["--server.enableXsrfProtection", "false", "--server.disconnectedSessionTTL", "5"]
     server = subprocess.Popen(
         [*command, "--server.port", str(port)],
         cwd=ROOT,
