@@ -3,6 +3,8 @@
  * requests nothing; see flowviz/canvases/page.py.
  */
 
+import { mountsOf } from "./base/module.js";
+
 /** The bytes in a gzip file that is written in base64. */
 async function unpacked(text) {
   const zipped = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
@@ -10,19 +12,11 @@ async function unpacked(text) {
   return new Uint8Array(await new Response(plain).arrayBuffer());
 }
 
-/** The function that mounts a canvas, from the text of its module. */
-async function mountOf(script) {
-  const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-  return (await import(address)).default;
-}
-
 /** Mounts the canvases of the page, in order: scenes come before their player. */
 async function show() {
   const { scripts, mounts } = JSON.parse(document.querySelector("#canvases").textContent);
   const places = document.querySelectorAll(".canvas-place");
-  /** @type {Record<string, Function>} */
-  const known = {};
-  for (const [name, script] of Object.entries(scripts)) known[name] = await mountOf(script);
+  const known = await mountsOf(scripts);
   for (const [k, { canvas, payload }] of mounts.entries()) {
     known[canvas]({
       data: await unpacked(payload),
