@@ -84,6 +84,8 @@ def _bench(options: argparse.Namespace) -> None:
             "--rounds must be 2 or more, --large and --threads 1 or more; got "
             f"{options.rounds}, {options.large} and {options.threads}."
         )
+    if options.write:
+        inserted(options.write.read_text(), "")  # refuses a file without marks before the work
     os.environ["FLOWVIZ_THREADS"] = str(options.threads)
     limit_threads(options.threads)
     timings = []
