@@ -708,6 +708,46 @@ def test_learned_density_takes_the_place_of_the_exact_when_asked_for(page):
     assert shown(0) == {"exact"}
 
 
+def test_panels_share_one_scale_of_densities_until_each_has_its_own(page):
+    half = plane(density=0.5 * np.asarray(plane().density))
+    root, _ = mounted(page, [straight(0), straight(1)], [plane(), half], View(layers=("density",)))
+    legend = root.locator("[data-entry=density]")
+
+    def peaks():
+        return [colour_at(root, panel, -1, 2) for panel in range(2)]
+
+    full, dimmed = peaks()
+    ground = colour_at(root, 0, -4, -4)
+    assert legend.locator("b").inner_text().count("|") == 0
+    assert sum(abs(a - b) for a, b in zip(dimmed, ground, strict=True)) < sum(
+        abs(a - b) for a, b in zip(full, ground, strict=True)
+    ), "half of the density is paler"
+    legend.get_by_role("button", name="one scale").click()
+    settled(page, root, "r.querySelector('[data-act=scale]').textContent === 'own scales'")
+    assert peaks() == [full, full]
+    assert legend.locator("b").inner_text().count("|") == 1
+
+
+def test_arrows_are_faint_where_nearly_no_data_pass(page):
+    root, _ = mounted(page, [straight()], [plane()], View(layers=("field",)))
+
+    def darkest(x, y):
+        """The darkest pixel of a cell of the field around (x, y), 0 to 255."""
+        return root.evaluate(
+            """(r, [x, y]) => {
+                const c = r.querySelector(".fv-plane canvas"), w = c.width;
+                const side = Math.round(w / 6);
+                const left = Math.max(0, ((x + 5) / 10) * w - side / 2);
+                const top = Math.max(0, ((5 - y) / 10) * w - side / 2);
+                const { data } = c.getContext("2d").getImageData(left, top, side, side);
+                return data.filter((_, i) => i % 4 === 0).reduce((a, b) => Math.min(a, b), 255);
+            }""",
+            [x, y],
+        )
+
+    assert darkest(-1, 1) + 30 < darkest(3, -3)
+
+
 def test_choosing_a_density_shows_its_layer(page):
     root, _ = mounted(page, [straight()], [plane()], View(layers=("data",)), learned=[None])
     root.press("d")

@@ -4,9 +4,10 @@ import { drawAxes } from "../base/axes.js";
 import { Clocked } from "../base/canvas.js";
 import { SPEEDS, aligned } from "../base/clock.js";
 import { pixel, ramp, rgb } from "../base/colour.js";
-import { density, hasOwnKeys, isPressed, onKey, press, save } from "../base/dom.js";
+import { density, hasOwnKeys, isPressed, onKey, press, save, write } from "../base/dom.js";
 import { clamp } from "../base/numbers.js";
 import { decode } from "../base/wire.js";
+import { rootOf } from "./density.js";
 import { zoomed } from "./geometry.js";
 import { belongsToLecture, keyMeaning, repeats } from "./keys.js";
 import { LAYERS, paint } from "./layers.js";
@@ -36,7 +37,7 @@ export class Player extends Clocked {
   constructor(root) {
     super(root);
     /** @type {any} */
-    this.view = { layers: [], density: "exact", mode: "smooth", layout: "panels" };
+    this.view = { layers: [], density: "exact", mode: "smooth", layout: "panels", scale: "shared" };
     this.cells = [];
     this.scenes = [];
     this.learned = [];
@@ -234,6 +235,7 @@ export class Player extends Clocked {
       layout: () => this.set({ layout: view.layout === "strip" ? "panels" : "strip" }),
       density: () => this.data.learnable && this.pick(view.density === "learned" ? "exact" : "learned"),
       home: () => this.look(this.whole),
+      scale: () => this.set({ scale: view.scale === "own" ? "shared" : "own" }),
       png: () => save(picture(this),
         view.layout === "strip" ? "flowviz-strip.png" : `flowviz-t${this.clock.t.toFixed(3)}.png`),
       help: () => showHelp(help.hidden),
@@ -300,7 +302,8 @@ export class Player extends Clocked {
     const few = this.body.panels[i].states.shape[1] <= FEW, { speed, differencePeak } = this;
     const look = Object.assign(this.looks[i], { speed, differencePeak, radius: few ? 2.2 * radius : radius });
     const { mode, layers } = this.view, { frame } = this.body;
-    return { t, mode, layers, window: this.window, frame, dot, look, learned: this.learnedOf(i) };
+    const densityRoot = rootOf(this, i, t), learned = this.learnedOf(i);
+    return { t, mode, layers, window: this.window, frame, dot, look, densityRoot, learned };
   }
 
   drawPanels() {
@@ -375,6 +378,7 @@ export class Player extends Clocked {
     for (const name of ["density", "mode", "layout"])
       for (const node of this.all(`[data-${name}]`)) press(node, view[name] === node.dataset[name]);
     this.select.value = speed;
+    write(this.find('[data-act="scale"]'), view.scale === "own" ? "own scales" : "one scale");
     this.find('[data-act="home"]').disabled = w.x === 0 && w.y === 0 && w.r === this.body.frame;
   }
 }

@@ -10,14 +10,26 @@ export const LAYERS = ["particles", "trails", "density", "field", "data", "diffe
 const TRAILS = 160;
 
 /** One arrow in the middle of its cell; `dot` is the size of a mark's unit in pixels. */
-function paintArrow(s, x, y, ux, uy, length, dot, look) {
+function paintArrow(s, x, y, ux, uy, length, dot, arrow, arrowOpacity) {
   const head = Math.min(length * 0.55, 4.6 * dot), wing = head * 0.42;
   const tipX = x + (ux * length) / 2, tipY = y + (uy * length) / 2;
   const neckX = tipX - ux * head, neckY = tipY - uy * head;
-  const { arrow, arrowOpacity } = look;
   line(s, x - (ux * length) / 2, y - (uy * length) / 2, neckX, neckY, 1.15 * dot, arrow, arrowOpacity);
   triangle(s, tipX, tipY, neckX - uy * wing, neckY + ux * wing, neckX + uy * wing, neckY - ux * wing,
     arrow, arrowOpacity);
+}
+
+/** Opacity of arrows where the density is below FAINT, as a share of that elsewhere. */
+const FAINTEST = 0.35;
+/** Of 255, which is the square root of the largest density: 1 % of that density. */
+const FAINT = 25.5;
+
+/** The share of an arrow's opacity at node (i, j) of g x g: faint where nearly no data pass. */
+function visibility(scene, k, i, j, g) {
+  if (!scene.density) return 1;
+  const h = scene.density.shape[1], node = (q) => Math.round((q * (h - 1)) / (g - 1));
+  const value = scene.density[(k * h + node(j)) * h + node(i)];
+  return FAINTEST + (1 - FAINTEST) * Math.min(1, value / FAINT);
 }
 
 function paintField(s, scene, { k, f }, { window, frame, look, dot }) {
@@ -34,8 +46,10 @@ function paintField(s, scene, { k, f }, { window, frame, look, dot }) {
       const vx = velocity[a + q] * wa + velocity[b + q] * wb;
       const vy = velocity[a + q + 1] * wa + velocity[b + q + 1] * wb;
       const speed = Math.hypot(vx, vy), length = arrowLength(speed, look.speed, cell);
-      if (length < dot) disc(s, x, y, point, look.arrow, look.arrowOpacity);
-      else paintArrow(s, x, y, vx / speed, -vy / speed, length, dot, look); // pixels count downwards
+      const opacity = look.arrowOpacity * visibility(scene, k, i, j, g);
+      if (length < dot) disc(s, x, y, point, look.arrow, opacity);
+      else // pixels count downwards
+        paintArrow(s, x, y, vx / speed, -vy / speed, length, dot, look.arrow, opacity);
     }
 }
 
@@ -85,6 +99,11 @@ function gridAt(scene, name, { k, f }) {
   return blended(scene[name], k, f, scene.scratch[name]);
 }
 
+/** Multiplies the square roots in a grid. */
+function magnify(grid, factor) {
+  if (factor !== 1) for (let i = 0; i < grid.length; i++) grid[i] *= factor;
+}
+
 /**
  * One panel at time t: everything except axes and text.
  * @param {import("./pixels.js").Surface} s
@@ -99,6 +118,7 @@ function gridAt(scene, name, { k, f }) {
  * @param {number} view.dot Pixels of the unit in which marks are measured.
  * @param {any} view.look {role, noise, data, arrow (pixels), arrowOpacity, density, difference (ramps),
  *   differencePeak, speed, radius, opacity}.
+ * @param {number} [view.densityRoot] Factor of the square root of the density, for a scale of several panels.
  * @param {any} [view.learned] A scene whose density replaces the exact density; it has its own times.
  */
 export function paint(s, panel, scene, view) {
@@ -107,12 +127,12 @@ export function paint(s, panel, scene, view) {
   const at = scene ? locate(scene.times, t) : null, shown = learned ?? scene;
   if (on("density") && shown?.density) {
     const grid = gridAt(shown, "density", locate(shown.times, t));
+    magnify(grid, view.densityRoot ?? 1);
     paintDensity(s, grid, shown.density.shape[1], window, frame, look.density);
   } else s.px.fill(look.density[0]);
   if (on("difference") && scene?.difference) {
     const grid = gridAt(scene, "difference", at);
-    const root = Math.sqrt((scene.difference_peak || 1) / look.differencePeak); // one scale for all panels
-    if (root !== 1) for (let i = 0; i < grid.length; i++) grid[i] *= root;
+    magnify(grid, Math.sqrt((scene.difference_peak || 1) / look.differencePeak)); // one scale for all panels
     paintDifference(s, grid, scene.difference.shape[1], window, frame, look.difference);
   }
   if (on("data") && scene?.data) paintData(s, scene, view);

@@ -1,8 +1,8 @@
 /** The legend: the shown layers, with the numbers at the ends of the ramps. */
 
-import { valueAt } from "../base/clock.js";
 import { element, write } from "../base/dom.js";
 import { short } from "../base/numbers.js";
+import { densityOf, scaleOf } from "./density.js";
 
 /**
  * {text, tail?, ends?} of each shown layer at time t by name.
@@ -21,15 +21,15 @@ export function legendOf(player, t) {
   if (layers.includes("trails"))
     out.trails = { text: `${steps ? "steps" : "trajectory"} so far, from`, tail: "noise" };
   if (on("density", "density")) {
-    const shown = player.scenes.map((scene, i) => player.learnedOf(i) ?? scene).filter((s) => s?.density);
-    const peaks = shown.map((scene) => short(valueAt(scene.density_peak, scene.times, t)));
+    const shown = player.scenes.map((_, i) => i).filter((i) => densityOf(player, i));
+    const scales = [...new Set(shown.map((i) => short(scaleOf(player, i, t))))];
     out.density = {
-      text: [...new Set(shown.map((scene) => scene.labels.density))].join(" | "),
-      ends: layout === "strip" ? "each peak" : peaks.join(" | "), // each moment of a strip has its own
+      text: [...new Set(shown.map((i) => densityOf(player, i).labels.density))].join(" | "),
+      ends: layout === "strip" ? "peak of each time" : scales.join(" | "),
     };
   }
   if (on("field", "velocity"))
-    out.field = { text: `${label("field", "velocity")} (length grows with speed, saturating)` };
+    out.field = { text: `${label("field", "velocity")} (long: fast; faint: p_t < 1 % of its peak)` };
   if (on("data", "data")) out.data = { text: label("data", "data") };
   if (on("difference", "difference"))
     out.difference = { text: label("difference", "difference"), ends: short(player.differencePeak) };
