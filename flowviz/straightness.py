@@ -61,6 +61,7 @@ class Straightness:
 
     Attributes:
         deviation: S, the mean square difference of the velocity from the chord.
+        error: standard error of S, from the differences between particles; NaN for one particle.
         displacement: E |z_1 - z_0|^2.
         energy: KE, the mean square speed.
         arc_over_chord: mean length of the trajectories over that of their chords, at least 1.
@@ -71,6 +72,7 @@ class Straightness:
     """
 
     deviation: float
+    error: float
     displacement: float
     energy: float
     arc_over_chord: float
@@ -127,7 +129,8 @@ def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness
     clock = (times - times[0]) / span
     velocity = span * velocities.double().flatten(2)
     chord = (states[-1] - states[0]).double().flatten(1)
-    deviations = _squares(chord - velocity).mean(dim=1)
+    squares = _squares(chord - velocity)
+    deviations, each = squares.mean(dim=1), torch.trapezoid(squares, clock, dim=0)
     speeds = _squares(velocity)
     (turning,) = torch.gradient(velocity, spacing=(clock,), dim=0)
     early = clock <= LATEST
@@ -135,7 +138,8 @@ def _measured(times: Tensor, states: Tensor, velocities: Tensor) -> Straightness
     polyline = _squares(states.double().flatten(2).diff(dim=0)).sqrt().sum(dim=0)
     arc = torch.maximum(torch.trapezoid(speeds.sqrt(), clock, dim=0), polyline).mean()
     return Straightness(
-        deviation=torch.trapezoid(deviations, clock).item(),
+        deviation=each.mean().item(),
+        error=each.std().item() / len(each) ** 0.5 if len(each) > 1 else float("nan"),
         displacement=_squares(chord).mean().item(),
         energy=torch.trapezoid(speeds.mean(dim=1), clock).item(),
         arc_over_chord=(arc / _squares(chord).sqrt().mean()).item(),

@@ -10,7 +10,7 @@ import torch
 from flowviz.checkpoints import describe, load, save
 from flowviz.datasets import dataset
 from flowviz.fields import FlowMap, exact_field
-from flowviz.fields.flow_map import exact_jump, exact_mean_velocity, jump_error
+from flowviz.fields.flow_map import exact_jump
 from flowviz.fields.guided import GuidedField
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
@@ -39,6 +39,19 @@ def exact(data="moons", path="ot"):
 
 def states(n=64):
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def exact_mean_velocity(field, t, s, x):
+    """The mean velocity from t to s at x (B, *) under an exact field, float64."""
+    return (exact_jump(field, t, s, x) - x) / (s - t)
+
+
+@torch.no_grad()
+def jump_error(learned, field, t, s, x):
+    """The distance of a learned jump from the exact one for each x (B, *) at t, (B,)."""
+    times = torch.tensor([t, s], dtype=torch.float64)
+    error = learned.jump(*times, x).double() - exact_jump(field, t, s, x, tol=1e-8)
+    return error.flatten(1).norm(dim=1)
 
 
 @pytest.mark.parametrize("path", ["ot", "vp"])

@@ -25,11 +25,9 @@ from flowviz.checkpoints.images import (
 from flowviz.cli import main
 from flowviz.datasets.images import ImageSet, image_set, montage
 from flowviz.experiments.image_views import (
-    STUDY_NFES,
     all_classes,
     film,
     interpolation,
-    nfe_grid,
     pixel_straightness,
     spherical,
 )
@@ -139,24 +137,6 @@ def test_nearest_nfe_can_be_taken_and_is_the_nearest_below(method):
         assert drawn is None or drawn.nfe == nfe
         assert nfe <= wanted or nfe == nearest_nfe(method, 1)
         assert nearest_nfe(method, nfe) == nfe
-
-
-def test_grid_over_nfe_goes_row_by_row_from_one_noise():
-    rows = list(nfe_grid([OT, VP], replace(FEW, nfe=1), (2, 5)))
-    assert [(row.side, row.wanted, row.nfe) for row in rows] == [
-        *((0, 2, 2), (1, 2, 2)),
-        *((0, 5, 4), (1, 5, 4)),
-    ]
-    assert np.array_equal(rows[2].images, sample_all(OT, FEW).images)
-    assert [row.passes for row in rows] == [4, 4, 8, 8]
-    beside = list(nfe_grid([OT, VP], FEW, (2, 5), workers=2))
-    assert all(
-        np.array_equal(one.images, two.images) and one[:4] == two[:4]
-        for one, two in zip(rows, beside, strict=True)
-    )
-    assert STUDY_NFES == (2, 5, 10, 20, 50, 100)
-    with pytest.raises(ValueError, match="chooses its own NFE"):
-        next(nfe_grid([OT], replace(FEW, solver="dopri5")))
 
 
 @pytest.mark.parametrize("path", ["ot", "vp"])

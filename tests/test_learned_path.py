@@ -353,7 +353,9 @@ def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):
     )
     assert card.method == "curvature penalty"
     x = torch.randn(20, 2, generator=Generator().manual_seed(0))
-    again = checkpoints.load_bytes(checkpoints.dumps(loaded.field, card, precision="float32")[0])
+    again = checkpoints.load(
+        checkpoints.save(tmp_path / "again", loaded.field, card, precision="float32")
+    )
     torch.testing.assert_close(
         again.field(torch.tensor(0.4), x), loaded.field(torch.tensor(0.4), x)
     )
@@ -363,9 +365,10 @@ def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):
         main(["train", "--path", "ot", "--penalty", "1", "--steps", "3", "--out", str(out)]) == 2
     )
     assert "--penalty is not an option of the path ot" in capsys.readouterr().err
-    text = (tmp_path / "bendy.json").read_text().replace('"learned-path"', '"mlp"')
+    card = tmp_path / "bendy.json"
+    card.write_text(card.read_text().replace('"learned-path"', '"mlp"'))
     with pytest.raises(CheckpointError, match="bad entry 'network'"):
-        checkpoints.load_bytes((tmp_path / "bendy.safetensors").read_bytes(), text.encode())
+        checkpoints.load(out)
 
 
 @pytest.mark.parametrize("data", SHIPPED)
@@ -513,7 +516,8 @@ def said(deviations, likelihood, flows=None):
     result = LearnedStraightnessResult(
         flows=flows or (OT, flow()),
         straightness=tuple(
-            FlowStraightness(deviation=s, relative=1.0, arc_over_chord=1.0) for s in deviations
+            FlowStraightness(deviation=s, error=0.05, relative=1.0, arc_over_chord=1.0)
+            for s in deviations
         ),
         likelihood=likelihood,
     )
@@ -535,6 +539,8 @@ def test_words_follow_the_numbers():
     straight, _ = said((2.0, 3.0), (None, None))
     assert "no learned path is straighter" in straight.text
     assert straight.verdict == "not supported"
+    straight, _ = said((2.0, 1.9), (None, None))
+    assert "as straight as" in straight.text and straight.verdict == "undecided"
     missing, _ = said((2.0,), (LIKELY,), flows=(OT,))
     assert "no learned path for this data set" in missing.text
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from posterior_parts import part_posterior
 
 from flowviz.distributions import Boxes, GaussianMixture, PointMasses
 from flowviz.fields import exact_field
-from flowviz.fields.posterior import part_posterior
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
 

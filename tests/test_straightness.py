@@ -51,6 +51,16 @@ def test_ot_flow_to_a_gaussian_has_its_closed_form(std):
         assert found.arc_over_chord == pytest.approx(arc / abs(std - 1), rel=0.01)
 
 
+def test_the_error_of_s_is_its_spread_between_samples_of_noise():
+    """So that a number of 100 particles does not claim the precision of all."""
+    flow = exact_field(path("ot"), gaussian(2.0))
+    found = [marginal_straightness(flow, noise(100, seed), tol=1e-3) for seed in range(40)]
+    spread = torch.tensor([each.deviation for each in found]).std().item()
+    told = sum(each.error for each in found) / len(found)
+    assert told == pytest.approx(spread, rel=0.35)  # 40 values know their spread to 11 %
+    assert math.isnan(marginal_straightness(flow, noise(1), tol=1e-3).error)
+
+
 @pytest.mark.parametrize("spec", ["vp", "trig"])
 def test_paths_of_constant_variance_do_not_move_a_unit_gaussian(spec):
     found = marginal_straightness(exact_field(path(spec), gaussian(1.0)), noise(64))

@@ -185,6 +185,7 @@ class TestTraining:
 def measured(deviation, arc=1.1, displacement=1.0):
     return Straightness(
         deviation=deviation,
+        error=0.01,
         displacement=displacement,
         energy=deviation + displacement,
         arc_over_chord=arc,

@@ -23,7 +23,6 @@ from flowviz.checkpoints.weights import (
     describe,
     dumps,
     load,
-    load_bytes,
     rewrite_quality,
     save,
 )
@@ -42,7 +41,6 @@ __all__ = [
     "folders",
     "listing",
     "load",
-    "load_bytes",
     "load_run",
     "names",
     "read_card",

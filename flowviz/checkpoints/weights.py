@@ -11,7 +11,6 @@ from torch import Tensor
 
 from flowviz.checkpoints.cards import KEY, KINDS, Card, network_kind
 from flowviz.checkpoints.container import (
-    MAX_HEADER_BYTES,
     card_within,
     check_fit,
     check_size,
@@ -125,21 +124,6 @@ def load(name: str | Path) -> Checkpoint:
     path = locate(name)
     check_size(path.stat().st_size, path.name, MAX_BYTES)
     return _assemble(path.read_bytes(), card_beside(path), path.name, path.stem)
-
-
-def load_bytes(
-    weights: bytes, card: bytes | None = None, *, name: str = "upload.safetensors"
-) -> Checkpoint:
-    """The checkpoint in the bytes of a .safetensors file and, optionally, of its .json file.
-
-    Raises:
-        CheckpointError: the file is damaged or not one of flowviz; `name` names it.
-    """
-    check_size(len(weights), name, MAX_BYTES)
-    if card is not None and len(card) > MAX_HEADER_BYTES:
-        raise CheckpointError(f"The card of {name} is larger than 1 MB.")
-    beside = None if card is None else Card.from_json(card, f"of {name}")
-    return _assemble(weights, beside, name, Path(name).stem)
 
 
 def rewrite_quality(name: str | Path, quality: Mapping[str, Any]) -> Card:

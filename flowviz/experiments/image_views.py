@@ -1,10 +1,8 @@
 """Views of image checkpoints: NFE grids, films, interpolations, class sweeps, straightness."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,17 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.checkpoints.images import ImageCheckpoint
-from flowviz.device import limit_threads
 from flowviz.experiments.images import (
     ImageConfig,
-    Samples,
     draw_images,
     field_and_noise,
     image_noise,
     labels_of,
-    nearest_nfe,
     sample,
-    sample_all,
     solve_images,
     to_pixels,
 )
@@ -31,20 +25,6 @@ from flowviz.straightness import Straightness, marginal_straightness
 
 STUDY_NFES = (2, 5, 10, 20, 50, 100)
 """NFE of the rows of the grid in the reproduction study's slides."""
-
-
-class GridRow(NamedTuple):
-    """The images of one checkpoint at one NFE."""
-
-    side: int
-    """Index of the checkpoint."""
-    wanted: int
-    """The requested NFE."""
-    nfe: int
-    """The actual NFE: the largest up to it that the solver can make, or its smallest."""
-    passes: float
-    images: NDArray[np.uint8]
-    """(n, C, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -69,45 +49,6 @@ class Film:
     noise: NDArray[np.float64]
     remaining: NDArray[np.float64]
     nfe: int
-
-
-def nfe_grid(
-    checkpoints: Sequence[ImageCheckpoint],
-    config: ImageConfig,
-    nfes: Sequence[int] = STUDY_NFES,
-    *,
-    workers: int = 1,
-    should_stop: Callable[[], bool] | None = None,
-) -> Iterator[GridRow]:
-    """The images of all checkpoints at each NFE in turn, in the order of `nfes`.
-
-    Image i starts from the same noise at every NFE and for every checkpoint.
-
-    Args:
-        checkpoints: the sides.
-        config: how images are drawn; its `nfe` is replaced.
-        nfes: the rows.
-        workers: number of checkpoints sampled in parallel, each by one thread.
-        should_stop: checked before each evaluation; SolveCancelled is raised if it returns True.
-
-    Raises:
-        ValueError: the solver is adaptive, so that its NFE cannot be set.
-    """
-    if config.adaptive:
-        raise ValueError(f"{config.solver} chooses its own NFE; use a fixed-step solver.")
-    rows = [replace(config, nfe=nearest_nfe(config.solver, wanted)) for wanted in nfes]
-
-    def drawn(row: ImageConfig, checkpoint: ImageCheckpoint) -> Samples:
-        return sample_all(checkpoint, row, batch=row.n, should_stop=should_stop)
-
-    with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
-        for wanted, row in zip(nfes, rows, strict=True):
-            if workers > 1:
-                sides = pool.map(partial(drawn, row), checkpoints)
-            else:
-                sides = map(partial(drawn, row), checkpoints)
-            for side, samples in enumerate(sides):
-                yield GridRow(side, wanted, round(samples.nfe), samples.passes, samples.images)
 
 
 def film(

@@ -103,6 +103,7 @@ class FlowStraightness:
 
     Attributes:
         deviation: S, see `flowviz.straightness`, summed over dimensions.
+        error: its standard error, from the differences between particles.
         relative: S over the mean squared displacement.
         arc_over_chord: length of the trajectories over that of their chords, at least 1.
         bound: on the negative log-likelihood of the data in nats; None for a fixed path.
@@ -110,6 +111,7 @@ class FlowStraightness:
     """
 
     deviation: float
+    error: float
     relative: float
     arc_over_chord: float
     bound: float | None = None
@@ -172,6 +174,7 @@ def compute_straightness(
         bound, error = values.mean().item(), values.std().item() / math.sqrt(config.draws)
     return FlowStraightness(
         deviation=found.deviation,
+        error=found.error,
         relative=found.relative,
         arc_over_chord=found.arc_over_chord,
         bound=bound,

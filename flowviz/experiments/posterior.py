@@ -378,11 +378,6 @@ class ConversionResult:
     times: NDArray[np.float64]
     factors: NDArray[np.float64]
 
-    @property
-    def conversions(self) -> tuple[str, ...]:
-        """The names of the factors, such as "score to velocity"."""
-        return tuple(f"{factor.source} to {factor.to}" for factor in FACTORS)
-
     def factor(self, t: float) -> NDArray[np.float64]:
         """All factors at the time nearest to t, (len(FACTORS),)."""
         return self.factors[:, np.abs(self.times - t).argmin()]

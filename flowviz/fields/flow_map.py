@@ -196,23 +196,6 @@ def exact_jump(field: Field, t: float, s: float, x: Tensor, *, tol: float = 1e-1
     return solve(field, x.double(), times, "dopri8", tol=tol).states[-1]
 
 
-def exact_mean_velocity(
-    field: Field, t: float, s: float, x: Tensor, *, tol: float = 1e-11
-) -> Tensor:
-    """The mean velocity from t to s at x (B, *) under an exact field, float64."""
-    if t == s:
-        return field(torch.tensor(t, dtype=torch.float64), x.double())
-    return (exact_jump(field, t, s, x, tol=tol) - x.double()) / (s - t)
-
-
-@torch.no_grad()
-def jump_error(learned: FlowMap, field: Field, t: float, s: float, x: Tensor) -> Tensor:
-    """The distance of a learned jump from the exact one for each x (B, *) at t, shape (B,)."""
-    times = torch.tensor([t, s], dtype=torch.float64)
-    error = learned.jump(*times, x).double() - exact_jump(field, t, s, x, tol=1e-8)
-    return error.flatten(1).norm(dim=1)
-
-
 def field_class(objective: Objective) -> type[LearnedField]:
     """The class of the learned field whose network an objective trains."""
     return FlowMap if objective.two_times else LearnedField

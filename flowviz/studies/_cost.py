@@ -1,6 +1,6 @@
 """Settings, targets and texts of the studies of sampling cost."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,17 +14,27 @@ from flowviz.experiments.solver_curves import (
     CurveConfig,
     Reach,
     SolverCurve,
+    curve_configs,
+    ot_and_vp,
 )
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
+from flowviz.settings import Config
 from flowviz.solvers import METHODS
-from flowviz.studies import Columns, stacked
+from flowviz.studies import Columns, Summary, stacked
 
 CLAIMED = 0.6
 """NFE of conditional OT over that of VP diffusion in Lipman et al. 2022 (section 6.2, Fig. 7)."""
 
 Target = tuple[str, Callable[[SolverCurve], Reach | None]]
 """Label of each target, and the function that finds it on a curve."""
+
+
+def curves_of(config: Config, sources: Iterable[str], methods: Iterable[str]) -> list[CurveConfig]:
+    """The curves of fields and solvers, with the settings that the config of a study has."""
+    names = ("measure", "grid", "nfes", "tols", "n", "seed", "seeds")
+    given = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    return curve_configs(sources, methods, **given)
 
 
 def curves_so_far(
@@ -46,6 +56,33 @@ def targets(measure: str, curves: Iterable[SolverCurve]) -> list[Target]:
         (f"squared error ≤ {ERROR_LEVEL:g}", SolverCurve.nfe_to_error),
         (f"{label} ≤ {level}", partial(SolverCurve.nfe_to_quality, metric=measure)),
     ]
+
+
+def target_table(
+    title: str,
+    kind: str,
+    measure: str,
+    labels: Iterable[str],
+    groups: Mapping[str, Sequence[SolverCurve | None]],
+) -> Summary:
+    """The NFE to reach an error and a quality, and that of OT over that of VP.
+
+    Args:
+        title: of the table.
+        kind: what a group is, above their names.
+        measure: name of the metric of quality.
+        labels: of the curves of a group.
+        groups: the curves of each group by its name; None for one that is not computed yet.
+    """
+    rows = []
+    known = [each for curves in groups.values() for each in curves if each is not None]
+    for goal, reach in targets(measure, known):
+        for name, curves in groups.items():
+            cells = ["…" if each is None else reached(reach(each)) for each in curves]
+            pairs = ot_and_vp(each for each in curves if each is not None)
+            ratios = [percent(share(*map(reach, pair))) for pair in pairs]
+            rows.append([name, goal, *cells, ", ".join(ratios) or "–"])
+    return Summary(title=title, heads=[kind, "Target", *labels, "OT : VP"], rows=rows)
 
 
 def comparable(first: Reach | None, second: Reach | None) -> bool:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from flowviz.experiments.evolution import at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
 from flowviz.studies import Columns, NamedFigure, stacked
-from flowviz.studies._common import path_line
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
+from flowviz.studies._lines import path_line
 
 SHOWN_PARTICLES = 1_000
 """Number of particles in a panel of the figure: a browser needs about 0.2 ms for each mark."""

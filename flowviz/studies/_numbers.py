@@ -40,6 +40,11 @@ def mean(values: NDArray) -> str:
     return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
+def signed(value: float) -> str:
+    """A number to three decimals with a true minus sign."""
+    return f"{value:.3f}".replace("-", "−")
+
+
 def small(value: float) -> str:
     """A number to two digits; below 0.01 to one digit times a power of ten."""
     if not np.isfinite(value):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.experiments.race import (
@@ -93,6 +94,15 @@ def runs(configs: list[RunConfig], progress: Progress) -> Iterator[tuple[int, Ru
         return lambda: progress.cached(compute_run, config, beat=beat)
 
     yield from progress.in_parallel([piece(each) for each in configs])
+
+
+def measured(found: Mapping[tuple[int, int], Run], shape: tuple[int, int], name: str) -> NDArray:
+    """A measurement of each run by its place in a table of `shape`; NaN of runs not done."""
+    first = np.asarray(getattr(next(iter(found.values())), name))
+    values = np.full((*shape, *first.shape), np.nan)
+    for place, run in found.items():
+        values[place] = getattr(run, name)
+    return values
 
 
 def labels(config: RacersConfig) -> dict[str, str]:

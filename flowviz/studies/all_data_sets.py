@@ -8,7 +8,7 @@ import numpy as np
 
 from flowviz.datasets import DATASETS
 from flowviz.experiments.fields import exact_name, preferred
-from flowviz.experiments.solver_curves import Reach, SolverCurve, curve_configs, ot_and_vp
+from flowviz.experiments.solver_curves import Reach, SolverCurve, ot_and_vp
 from flowviz.figures import cost, theme
 from flowviz.figures.curves import curves
 from flowviz.metrics import METRICS
@@ -28,17 +28,18 @@ from flowviz.studies import (
     Verdict,
 )
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import path_line
 from flowviz.studies._cost import (
     CLAIMED,
     comparable,
     curve_table,
+    curves_of,
     curves_so_far,
     percent,
-    reached,
     share,
+    target_table,
     targets,
 )
+from flowviz.studies._lines import path_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +94,7 @@ def compute(
     config: AllDataSetsConfig, live: Live, progress: Progress
 ) -> Iterator[AllDataSetsResult]:
     """Computes the curves in parallel; yields whenever another data set is complete."""
-    wanted = curve_configs(
-        config.compared,
-        (config.method,),
-        measure=config.measure,
-        grid=config.grid,
-        nfes=config.nfes,
-        n=config.n,
-        seed=config.seed,
-        seeds=config.seeds,
-    )
+    wanted = curves_of(config, config.compared, (config.method,))
     known, found = 0, ()
     for found in curves_so_far(wanted, progress):
         result = AllDataSetsResult(curves=found)
@@ -315,21 +307,16 @@ def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findi
 
 def summarise(config: AllDataSetsConfig, result: AllDataSetsResult) -> Summary:
     """The NFE to reach both targets on each data set."""
-    pairs = result.pairs(config.measure)
-    own = {ot.data: each for each, ot in _own(config, result)} if config.own else {}
-    rows = []
-    for goal, reach in targets(config.measure, pairs[0]):
-        for ot, vp in pairs:
-            cells = [reached(reach(ot)), reached(reach(vp)), percent(share(reach(ot), reach(vp)))]
-            if own:
-                mine = own.get(ot.data)
-                cells.append("…" if mine is None else reached(reach(mine)))
-            rows.append([_label(ot.data), goal, *cells])
-    heads = ["Data set", "Target", SCHEDULERS["ot"].label, SCHEDULERS["vp"].label, "OT : VP"]
-    return Summary(
-        title=f"NFE to reach a target with {METHODS[config.method].label}",
-        heads=[*heads, *([scheduler(config.own).label] if own else [])],
-        rows=rows,
+    own = {ot.data: each for each, ot in _own(config, result)}
+    return target_table(
+        f"NFE to reach a target with {METHODS[config.method].label}",
+        "Data set",
+        config.measure,
+        [scheduler(path).label for path in ("ot", "vp", config.own) if path],
+        {
+            _label(ot.data): [ot, vp, *([own.get(ot.data)] if config.own else [])]
+            for ot, vp in result.pairs(config.measure)
+        },
     )
 
 

@@ -24,7 +24,7 @@ from flowviz.progress import Progress
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import path_line
+from flowviz.studies._lines import path_line
 from flowviz.studies.pairings import COUPLINGS, points_setting, titles
 
 REFERENCE = 64

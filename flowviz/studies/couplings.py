@@ -20,7 +20,7 @@ from flowviz.progress import Progress
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure
+from flowviz.studies._lines import line_figure
 from flowviz.studies._numbers import factor
 from flowviz.training import BOUNDS
 
@@ -194,11 +194,7 @@ def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
 def say(config: CouplingsConfig, result: CouplingsResult) -> Findings:
     """The straightness of each coupling's flow, and its effect on samples."""
     if len(result.outcomes) < len(ENTRANTS):
-        yield Finding(
-            lead="So far",
-            text=f"{len(result.outcomes)} of {len(ENTRANTS)} trainings are done.",
-            numbers={"trainings": len(result.outcomes)},
-        )
+        yield Finding.so_far(len(result.outcomes), len(ENTRANTS), "trainings")
     base = result.outcome(INDEPENDENT)
     others = [each for each in result.outcomes if each.entrant not in (INDEPENDENT, "vp")]
     if base is not None and others:

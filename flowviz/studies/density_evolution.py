@@ -19,7 +19,7 @@ from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure, path_line
+from flowviz.studies._lines import line_figure, path_line
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from flowviz.schedulers import scheduler
 from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import path_line, signed
+from flowviz.studies._lines import path_line
+from flowviz.studies._numbers import signed
 from flowviz.studies._theorem2 import NetworkConfig, missing_networks
 
 TOLERANCE = 0.05

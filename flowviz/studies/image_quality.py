@@ -23,7 +23,6 @@ from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables, stacked
-from flowviz.studies._common import path_line
 from flowviz.studies._image_points import (
     JudgedSide,
     Kind,
@@ -43,6 +42,7 @@ from flowviz.studies._images import (
     load_sides,
     origin,
 )
+from flowviz.studies._lines import path_line
 from flowviz.studies.image_straightness import steps_figure
 
 NFES = (2, 5, 10, 20, 50)

@@ -23,7 +23,6 @@ from flowviz.studies import (
     Tables,
     stacked,
 )
-from flowviz.studies._common import line_figure, path_line
 from flowviz.studies._images import (
     ImagesConfig,
     ImageSide,
@@ -33,6 +32,7 @@ from flowviz.studies._images import (
     compute_sides,
     origin,
 )
+from flowviz.studies._lines import line_figure, path_line
 
 
 @dataclass(frozen=True, kw_only=True)

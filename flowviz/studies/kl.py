@@ -11,7 +11,7 @@ from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies._backward import TIMES, BackwardConfig, estimate_note
-from flowviz.studies._common import path_line
+from flowviz.studies._lines import path_line
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.experiments.learned_path import StraightnessConfig, compute_straightness
-from flowviz.experiments.solver_curves import SolverCurve, curve_configs
+from flowviz.experiments.solver_curves import SolverCurve
 from flowviz.figures import curves
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
@@ -19,9 +19,9 @@ from flowviz.settings import setting
 from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables, Verdict
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure
-from flowviz.studies._cost import curve_table, curves_so_far
+from flowviz.studies._cost import curve_table, curves_of, curves_so_far
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
+from flowviz.studies._lines import line_figure
 from flowviz.studies._numbers import mean
 
 NFES = (2, 4, 8, 16, 32, 64)
@@ -88,15 +88,7 @@ def compute(
         progress.report(0, f"straightness, {flow.label}")
         wanted = StraightnessConfig(data=config.data, field=flow.name)
         deviations.append(progress.cached(compute_straightness, wanted).deviation)
-    wanted = curve_configs(
-        [flow.name for flow in flows],
-        (config.method,),
-        measure=config.measure,
-        nfes=config.nfes,
-        n=config.n,
-        seed=config.seed,
-        seeds=config.seeds,
-    )
+    wanted = curves_of(config, [flow.name for flow in flows], (config.method,))
     for found in curves_so_far(wanted, progress):
         yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=found)
 

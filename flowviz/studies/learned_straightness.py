@@ -182,6 +182,7 @@ def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) 
     return {
         "flow": np.array([flow.label for flow in result.flows]),
         "S": np.array([each.deviation for each in kept]),
+        "S_error": np.array([each.error for each in kept]),
         "arc_over_chord": np.array([each.arc_over_chord for each in kept]),
         "nll": np.array([each.nll for each in known]),
         "kl": np.array([each.kl for each in known], dtype=float),
@@ -203,7 +204,8 @@ def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResu
         bound = "–" if each.bound is None else f"{each.bound:.2f} ± {each.bound_error:.2f}"
         nll = "–" if known is None else f"{known.nll:.3f}"
         ratio = f"{each.arc_over_chord:.3f}"
-        rows.append([flow.label, f"{each.deviation:.3f}", ratio, nll, kl, bound])
+        s = f"{each.deviation:.3f} ± {each.error:.3f}"
+        rows.append([flow.label, s, ratio, nll, kl, bound])
     return Summary(
         title="Straightness and likelihood",
         heads=["flow", "S", "arc ÷ chord", "−log p, nats", "KL(data ‖ flow), nats", "bound, nats"],
@@ -213,34 +215,43 @@ def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResu
 
 def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Findings:
     """Whether the flow of a learned path is straighter than that of conditional OT."""
-    base, deviations = result.flows[0], [each.deviation for each in result.straightness]
-    best = straightest(result.flows, deviations)
+    base, found = result.flows[0], result.straightness
+    best = straightest(result.flows, [each.deviation for each in found])
     if best is None:
         text = "there is no learned path for this data set yet; train one on this page."
         yield Finding(lead="No learned path", text=text)
     else:
-        ours, other = deviations[best], deviations[0]
-        straighter, label = ours < other, result.flows[best].label
-        times = f"{other / ours:.1f} times as straight as that of {base.label}"
-        yield Finding(
-            lead="Straightness",
-            text=f"the flow of the {label} is {times} (S = {ours:.2f} against {other:.2f})."
-            if straighter
-            else f"no learned path is straighter than {base.label} here (S = {ours:.2f} "
-            f"against {other:.2f}).",
-            numbers={"learned": ours, "base": other},
-            verdict="supported" if straighter else "not supported",
-        )
+        yield _straighter(base.label, result.flows[best].label, found[0], found[best])
         yield from _price(base.label, result.likelihood[0], result.likelihood[best])
     if config.data in SEEDS and best is not None:
         yield _seeds(config.data)
     yield Finding.note(
         f"S: mean square difference between velocity and chord, of {config.particles:,} "
-        "particles, summed over dimensions. −log p: of fresh data, by the change of variables "
-        "along the converged flow. The bound holds for the diffusion with the flow's velocity "
-        "and the predicted score, so −log p of the flow may be above or below it: where they "
-        "disagree, velocity and score belong to different densities."
+        "particles, summed over dimensions; ± is the standard error from these particles. "
+        "−log p: of fresh data, by the change of variables along the converged flow. The bound "
+        "holds for the diffusion with the flow's velocity and the predicted score, so −log p of "
+        "the flow may be above or below it: where they disagree, velocity and score belong to "
+        "different densities."
     )
+
+
+def _straighter(
+    base: str, label: str, first: FlowStraightness, other: FlowStraightness
+) -> Finding:
+    """Whether a learned path is straighter than the base by more than twice the error."""
+    gap, error = first.deviation - other.deviation, math.hypot(first.error, other.error)
+    known = " against ".join(f"{s.deviation:.2f} ± {s.error:.2f}" for s in (other, first))
+    verdict: Verdict = "supported"
+    if abs(gap) <= 2 * error:
+        text, verdict = f"the flow of the {label} is as straight as that of {base}", "undecided"
+    elif gap > 0:
+        times = first.deviation / other.deviation
+        text = f"the flow of the {label} is {times:.1f} times as straight as that of {base}"
+    else:
+        text, verdict = f"no learned path is straighter than {base} here", "not supported"
+    numbers = {"learned": other.deviation, "base": first.deviation, "error": error}
+    text = f"{text} (S = {known})."
+    return Finding(lead="Straightness", text=text, numbers=numbers, verdict=verdict)
 
 
 def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None) -> Findings:
@@ -251,10 +262,8 @@ def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None
     size = f"{abs(gap):.3f} ± {error:.3f} nats"
     verdict: Verdict = ""
     if abs(gap) <= 2 * error:
-        text, verdict = (
-            f"cannot be distinguished from that of {base} (difference {size}).",
-            ("undecided"),
-        )
+        text = f"cannot be distinguished from that of {base} (difference {size})."
+        verdict = "undecided"
     else:
         kind = "worse" if gap > 0 else "better"
         text = f"is {kind} than that of {base} by {size} per data point."

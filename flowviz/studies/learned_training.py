@@ -14,7 +14,7 @@ from flowviz.schedulers import LEARNED
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure
+from flowviz.studies._lines import line_figure
 from flowviz.studies.learned_trajectories import data_points
 from flowviz.training import NfdmConfig
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flowviz.experiments.race import METRIC, RunConfig, compute_floor
+from flowviz.experiments.race import METRIC, Run, RunConfig, compute_floor
 from flowviz.figures import straightness, theme
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables, Verdict
 from flowviz.studies._numbers import joined
-from flowviz.studies._racers import DASH, RacersConfig, labels, runs
+from flowviz.studies._racers import DASH, RacersConfig, labels, measured, runs
 from flowviz.training import BOUNDS
 
 
@@ -74,23 +74,20 @@ class RatesResult:
 
 def compute(config: RatesConfig, live: Live, progress: Progress) -> Iterator[RatesResult]:
     """Trains every entrant at one learning rate after the other; yields after each run."""
-    names = tuple(config.entrants)
-    shape = len(names), len(config.lrs)
-    quality, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    diverged, done = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    names, lrs = tuple(config.entrants), np.array(config.lrs)
+    shape = len(names), len(lrs)
     floor = progress.cached(compute_floor, (config.data, config.seed))
     places = [(e, f) for f in range(shape[1]) for e in range(shape[0])]
+    found: dict[tuple[int, int], Run] = {}
     for k, run in runs([config.run(names[e], config.lrs[f]) for e, f in places], progress):
-        place = places[k]
-        quality[place], error[place] = run.quality[-1], run.error[-1]
-        diverged[place], done[place] = run.diverged, True
+        found[places[k]] = run
+        diverged = measured(found, shape, "diverged")
         yield RatesResult(
             entrants=names,
-            lrs=np.array(config.lrs),
-            quality=quality.copy(),
-            error=error.copy(),
-            diverged=diverged.copy(),
-            done=done.copy(),
+            lrs=lrs,
+            **{name: measured(found, shape, name)[..., -1] for name in ("quality", "error")},
+            diverged=diverged == 1,
+            done=np.isfinite(diverged),
             floor=floor,
         )
 
@@ -131,12 +128,7 @@ def table(config: RatesConfig, result: RatesResult) -> Tables:
 def say(config: RatesConfig, result: RatesResult) -> Findings:
     """Up to which learning rate each entrant trains, and whether conditional OT is more stable."""
     if not result.done.all():
-        done = int(result.done.sum())
-        yield Finding(
-            lead="So far",
-            text=f"{done} of {result.done.size} trainings are done.",
-            numbers={"runs": done},
-        )
+        yield Finding.so_far(int(result.done.sum()), result.done.size, "trainings")
         return
     usable = dict(zip(result.entrants, result.usable, strict=True))
     text, verdict = _compared(config, result, usable)

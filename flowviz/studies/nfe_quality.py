@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from flowviz.experiments.evaluate import LOST
 from flowviz.experiments.fields import PREFIX, preferred
-from flowviz.experiments.solver_curves import ERROR_LEVEL, SolverCurve, curve_configs, ot_and_vp
+from flowviz.experiments.solver_curves import ERROR_LEVEL, SolverCurve, ot_and_vp
 from flowviz.figures import cost, theme
 from flowviz.grids import GRIDS
 from flowviz.methods import velocity_methods
@@ -24,10 +24,11 @@ from flowviz.studies._cost import (
     budgets,
     comparable,
     curve_table,
+    curves_of,
     curves_so_far,
     percent,
-    reached,
     share,
+    target_table,
     targets,
 )
 from flowviz.studies._numbers import joined
@@ -85,17 +86,7 @@ def compute(
         ValueError: a field leads to another data set, or the metric does not apply to this one.
     """
     curves: tuple[SolverCurve, ...] = ()
-    wanted = curve_configs(
-        config.fields,
-        config.methods,
-        measure=config.measure,
-        grid=config.grid,
-        nfes=config.nfes,
-        tols=config.tols,
-        n=config.n,
-        seed=config.seed,
-        seeds=config.seeds,
-    )
+    wanted = curves_of(config, config.fields, config.methods)
     for curves in curves_so_far(wanted, progress):
         _check(config, curves[0])
         yield NfeQualityResult(curves=curves)
@@ -332,19 +323,14 @@ def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
 
 def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
     """The NFE to reach an error and a quality, and OT over VP, for each solver."""
-    curves = result.curves
-    labels = {each.config.source: each.label for each in curves}
-    rows = []
-    for goal, reach in targets(config.measure, curves):
-        for method in config.methods:
-            of = {each.config.source: each for each in curves if each.config.method == method}
-            ratios = [percent(share(*map(reach, pair))) for pair in ot_and_vp(of.values())]
-            cells = [reached(reach(of[name])) if name in of else "…" for name in labels]
-            rows.append([METHODS[method].label, goal, *cells, ", ".join(ratios) or "–"])
-    return Summary(
-        title=f"NFE to reach a target, and OT : VP (about {percent(CLAIMED)} in the paper)",
-        heads=["Solver", "Target", *labels.values(), "OT : VP"],
-        rows=rows,
+    labels = {each.config.source: each.label for each in result.curves}
+    known = {(each.config.method, each.config.source): each for each in result.curves}
+    return target_table(
+        f"NFE to reach a target, and OT : VP (about {percent(CLAIMED)} in the paper)",
+        "Solver",
+        config.measure,
+        labels.values(),
+        {METHODS[m].label: [known.get((m, name)) for name in labels] for m in config.methods},
     )
 
 

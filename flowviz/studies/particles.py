@@ -27,7 +27,7 @@ from flowviz.settings import Config, setting
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure
+from flowviz.studies._lines import line_figure
 
 DEFAULT = Piece()
 LEARNED = "learned"

@@ -4,7 +4,7 @@ Each entrant starts from the same weights and sees the same data, noise and time
 distance from the exact field compare them; raw losses of different paths do not.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,9 @@ from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables, Verdict
-from flowviz.studies._common import line_figure
+from flowviz.studies._lines import line_figure
 from flowviz.studies._numbers import compare, joined, mean
-from flowviz.studies._racers import RacersConfig, curve, labels, runs
+from flowviz.studies._racers import RacersConfig, curve, labels, measured, runs
 from flowviz.training import BOUNDS
 
 MEASURES = ("seconds", "quality", "error", "excess", "loss", "gradient")
@@ -121,20 +121,14 @@ def compute(config: RaceConfig, live: Live, progress: Progress) -> Iterator[Race
     found: dict[tuple[int, int], Run] = {}
     for k, run in runs(pieces, progress):
         found[places[k]] = run
-        yield _result(config, found, floor)
-
-
-def _result(config: RaceConfig, found: Mapping[tuple[int, int], Run], floor: float) -> RaceResult:
-    names, first = tuple(config.entrants), next(iter(found.values()))
-    arrays = {
-        name: np.full((len(names), config.seeds, len(first.steps)), np.nan) for name in MEASURES
-    }
-    done = np.zeros((len(names), config.seeds), dtype=bool)
-    for place, run in found.items():
-        done[place] = True
-        for name in MEASURES:
-            arrays[name][place] = getattr(run, name)
-    return RaceResult(entrants=names, steps=first.steps, **arrays, done=done, floor=floor)
+        shape = len(names), config.seeds
+        yield RaceResult(
+            entrants=names,
+            steps=run.steps,
+            **{name: measured(found, shape, name) for name in MEASURES},
+            done=np.isfinite(measured(found, shape, "broken")),
+            floor=floor,
+        )
 
 
 def draw(config: RaceConfig, result: RaceResult, dark: bool) -> Figures:
@@ -184,11 +178,7 @@ def say(config: RaceConfig, result: RaceResult) -> Findings:
     lost = [name for name in seen if result.lost(name)]
     kept = [name for name in seen if name not in lost]
     if not result.done.all():
-        yield Finding(
-            lead="So far",
-            text=f"{result.done.sum()} of {result.done.size} runs are done.",
-            numbers={"runs": int(result.done.sum())},
-        )
+        yield Finding.so_far(int(result.done.sum()), result.done.size, "runs")
     if kept:
         best = min(kept, key=lambda name: np.nanmean(result.final(name)))
         yield Finding(

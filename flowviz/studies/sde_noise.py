@@ -12,7 +12,7 @@ from flowviz.settings import Config, setting
 from flowviz.stochastic import RENEWAL
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure, path_line
+from flowviz.studies._lines import line_figure, path_line
 
 
 @dataclass(frozen=True, kw_only=True)

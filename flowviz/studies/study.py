@@ -59,6 +59,13 @@ class Finding:
         """A finding that explains the method."""
         return cls(text=text, detail=True)
 
+    @classmethod
+    def so_far(cls, done: int, total: int, things: str) -> Self:
+        """How many of several things are done, in a partial result."""
+        return cls(
+            lead="So far", text=f"{done} of {total} {things} are done.", numbers={things: done}
+        )
+
     def __str__(self) -> str:
         """Lead, text and verdict in one line."""
         said = f"{self.lead}: {self.text}" if self.lead else self.text

@@ -28,7 +28,7 @@ from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import path_line
+from flowviz.studies._lines import path_line
 
 MAX_VARIANCE = 300.0
 """Upper end of the variance axis: that of VP diffusion grows like 1 / (1 - t)."""

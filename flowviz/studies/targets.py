@@ -15,7 +15,7 @@ from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._common import line_figure
+from flowviz.studies._lines import line_figure
 from flowviz.studies._numbers import joined
 from flowviz.studies._racers import curve
 

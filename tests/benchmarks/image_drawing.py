@@ -12,8 +12,8 @@ import time
 
 from flowviz.checkpoints.images import load_images
 from flowviz.device import limit_threads
-from flowviz.experiments.image_views import nfe_grid
 from flowviz.experiments.images import ImageConfig, sample_all
+from flowviz.studies import STUDIES
 
 
 def main() -> None:
@@ -26,9 +26,10 @@ def main() -> None:
         start = time.process_time()
         drawn = sample_all(checkpoint, ImageConfig(classes=classes, n=16, nfe=20))
         print(f"16 images, NFE {drawn.nfe:g}: {time.process_time() - start:.2f} s")
-    start = time.process_time()
-    for row in nfe_grid([checkpoint, checkpoint], ImageConfig(classes=classes[::2], n=5)):
-        print(f"row NFE {row.nfe}, side {row.side}: after {time.process_time() - start:.2f} s")
+    start, grid = time.process_time(), STUDIES["image-grid"]
+    for sheet in grid.compute(grid.config(view="nfe")):
+        drawn, count = sheet.drawn
+        print(f"{drawn} of {count} images: after {time.process_time() - start:.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """The Train page as a visitor meets it, in Chromium."""
 
 import re
-from pathlib import Path
 
 import pytest
 from browsing import linked, settle, visit
 from playwright.sync_api import expect
 
-from flowviz.checkpoints import load_bytes
+from flowviz.checkpoints import load
 from flowviz.figures.theme import FRAME
 
 QUICK = "/train?width=8&depth=1&batch=16&steps=200"
@@ -42,7 +41,7 @@ def samples(page):
     return page.locator(".fm-plane canvas").first.evaluate("c => c.toDataURL()")
 
 
-def test_trains_live_and_the_result_can_be_kept(page):
+def test_trains_live_and_the_result_can_be_kept(page, tmp_path):
     visit(page, QUICK)
     before = samples(page)
     page.get_by_role("button", name="Start training").click()
@@ -57,7 +56,8 @@ def test_trains_live_and_the_result_can_be_kept(page):
 
     with page.expect_download() as download:
         page.get_by_role("button", name="VP diffusion", exact=True).click()
-    checkpoint = load_bytes(Path(download.value.path()).read_bytes())
+    download.value.save_as(tmp_path / "vp.safetensors")
+    checkpoint = load(tmp_path / "vp.safetensors")
     assert (checkpoint.card.path, checkpoint.card.steps) == ("vp", 200)
 
     save = page.get_by_role("button", name="Save", exact=True)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from mounting import component, frame, text
+from posterior_parts import part_posterior
 
 from flowviz.datasets import dataset
 from flowviz.distributions import PointMasses
 from flowviz.experiments.posterior import TouchConfig, compute_touch
 from flowviz.fields import exact_field
-from flowviz.fields.posterior import part_posterior
 from flowviz.figures.theme import FRAME
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler

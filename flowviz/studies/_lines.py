@@ -1,4 +1,4 @@
-"""Lines and texts of several studies."""
+"""Figures of lines over one pair of axes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,6 @@ from numpy.typing import NDArray
 from flowviz.figures import curves, theme
 from flowviz.schedulers import scheduler
 from flowviz.studies import Columns, NamedFigure
-
-
-def signed(value: float) -> str:
-    """A number to three decimals with a true minus sign."""
-    return f"{value:.3f}".replace("-", "−")
 
 
 def path_line(
