@@ -4,6 +4,7 @@ The terms are data, in `glossary.toml`. Tooltips, the glossary page and the READ
 sentences.
 """
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -49,6 +50,13 @@ def term(name: str) -> Term:
         ValueError: there is no such term; the message names the nearest one.
     """
     return glossary()[name]
+
+
+def used_in(text: str) -> list[tuple[str, str]]:
+    """The terms that a text uses: their ids and the words in the text, by `Term.match`."""
+    terms = glossary().items()
+    found = [(name, re.search(each.match, text)) for name, each in terms if each.match]
+    return [(name, words[0]) for name, words in found if words]
 
 
 def tooltip(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from flowviz.ui import compare, study_view
+from flowviz.ui import compare
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
@@ -19,7 +19,7 @@ def pictures() -> None:
     view = compare.player(result, compare.known_densities(page, result))
     compare.downloads(page, result, view)
     compare.densities(page, result, view)
-    study_view.findings(compare.FLOW.say(page.config, result))
+    compare.findings(page, result)
     compare.figures(page, result, view)
 
 

@@ -73,8 +73,9 @@ def costs(
 ) -> go.Figure:
     """Squared error (left) and a measure of quality (right) against NFE, on logarithmic axes.
 
-    The legend shows fields by colour and marker, and solvers by line style. A cross marks a point
-    that diverged. It is drawn at the top edge if its value lies above.
+    The legend shows fields by colour and marker; a click on one hides or shows its curves in both
+    figures, a double click shows it alone. A second legend shows solvers by line style. A cross
+    marks a point that diverged. It is drawn at the top edge if its value lies above.
 
     Args:
         curves: one curve per field and solver, in the order of the legend.
@@ -91,7 +92,7 @@ def costs(
         horizontal_spacing=0.11,
         subplot_titles=["Numerical error", "Sample quality"],
     )
-    figure.update_layout(template=theme.template(dark=dark), height=480)
+    figure.update_layout(template=theme.template(dark=dark), height=512)
     for annotation in figure.select_annotations():
         annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
     for column, name in ((1, "error"), (2, "quality")):
@@ -124,8 +125,18 @@ def costs(
     figure.update_yaxes(title="squared error per dimension", row=1, col=1)
     figure.update_yaxes(title=measure, row=1, col=2)
     return figure.update_layout(
-        margin={"l": 64, "r": 16, "t": 44, "b": 56},
-        legend={"y": -0.15, "itemclick": False, "itemdoubleclick": False},
+        margin={"l": 64, "r": 16, "t": 76, "b": 56},
+        legend={"y": -0.15, "groupclick": "togglegroup"},
+        legend2={
+            "orientation": "h",
+            "x": 0,
+            "y": 1.1,
+            "yanchor": "bottom",
+            "bgcolor": "rgba(0, 0, 0, 0)",
+            "itemsizing": "constant",
+            "itemclick": False,
+            "itemdoubleclick": False,
+        },
     )
 
 
@@ -151,6 +162,8 @@ def _add_curve(
         line={"color": curve.colour, "width": 1.8, "dash": curve.dash},
         marker={"size": 6, "symbol": curve.symbol, "color": curve.colour},
         name=curve.label,
+        legendgroup=curve.field,
+        legendrank=10,
         showlegend=False,
         hovertemplate="NFE %{x:.4g}: %{customdata[0]:.4g}"
         + ("<br>root mean square %{customdata[1]:.4g}" if column == 1 else "")
@@ -171,6 +184,7 @@ def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -
             line={"color": curve.colour, "width": 2},
             marker={"size": 8, "symbol": curve.symbol, "color": curve.colour},
             name=curve.field,
+            legendgroup=curve.field,
             legendrank=10,
             row=1,
             col=1,
@@ -181,6 +195,7 @@ def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -
             mode="lines",
             line={"color": theme.INK[dark], "width": 2, "dash": curve.dash},
             name=curve.solver,
+            legend="legend2",
             legendrank=20,
             row=1,
             col=1,
@@ -197,33 +212,32 @@ def _add_diverged(
     dark: bool,
 ) -> None:
     """Adds a cross for each budget that diverged, on its curve or at the top edge."""
-    rows = [
-        (c.nfe[p], _finite(getattr(c, name)[1, p], top), c.colour, f"{c.label}: {c.notes[p]}")
-        for c in curves
-        for p in np.flatnonzero(c.diverged)
-    ]
-    if not rows:
-        return
-    nfe, values, colours, notes = zip(*rows, strict=True)
-    figure.add_scatter(
-        x=nfe,
-        y=values,
-        mode="markers",
-        marker={
-            "symbol": "x",
-            "size": 9,
-            "color": colours,
-            "line": {"width": 1, "color": theme.PAPER[dark]},
-        },
-        customdata=notes,
-        hovertemplate="NFE %{x:.4g}<br>%{customdata}<extra></extra>",
-        name="diverged",
-        legendrank=30,
-        showlegend=column == 1,
-        cliponaxis=False,
-        row=1,
-        col=column,
-    )
+    edge = {"width": 1, "color": theme.PAPER[dark]}
+    cross = {"name": "diverged", "mode": "markers", "row": 1, "col": column}
+    for first in _first(curves, "field"):
+        rows = [
+            (c.nfe[p], _finite(getattr(c, name)[1, p], top), c.colour, f"{c.label}: {c.notes[p]}")
+            for c in curves
+            for p in np.flatnonzero(c.diverged)
+            if c.field == first.field
+        ]
+        if rows:
+            nfe, values, colours, notes = zip(*rows, strict=True)
+            figure.add_scatter(
+                **cross,
+                x=nfe,
+                y=values,
+                marker={"symbol": "x", "size": 9, "color": colours, "line": edge},
+                customdata=notes,
+                hovertemplate="NFE %{x:.4g}<br>%{customdata}<extra></extra>",
+                legendgroup=first.field,
+                legendrank=10,
+                showlegend=False,
+                cliponaxis=False,
+            )
+    if column == 1 and any(c.diverged.any() for c in curves):
+        mark = {"symbol": "x", "size": 9, "color": theme.INK[dark]}
+        figure.add_scatter(**cross, x=[None], y=[None], marker=mark, legendrank=30)
 
 
 def _add_levels(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
+from flowviz.glossary import term
 from flowviz.metrics.entry import METRICS, Metric
 
 BINS = 40
@@ -31,13 +32,13 @@ def _enter(name: str, label: str, unit: str, sentence: str, **options: object) -
     return enter
 
 
-@_enter(
-    "w2",
-    "Wasserstein-2",
-    "data units",
-    "Smallest root mean square distance by which samples must be moved to become data.",
-    limit=4000,  # 2 s on one core; the network simplex takes about n^2
-)
+def _of_term(name: str) -> tuple[str, str, str]:
+    """Label, unit and sentence of a metric that is a term of the glossary."""
+    found = term(name)
+    return found.term, found.unit, found.sentence
+
+
+@_enter("w2", *_of_term("w2"), limit=4000)  # 2 s on one core; the network simplex takes ~ n^2
 def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The Wasserstein-2 distance of two sets (n, 2) and (m, 2), by POT's network simplex."""
     cost = torch.cdist(_float64(samples), _float64(reference)).square().numpy()
@@ -47,12 +48,7 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
     return math.sqrt(max(float(squared), 0.0))
 
 
-@_enter(
-    "sliced-w2",
-    "Sliced Wasserstein-2",
-    "data units",
-    f"Root mean square of Wasserstein-2 of the projections on {ANGLES} directions.",
-)
+@_enter("sliced-w2", *_of_term("sliced-w2"))
 def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The sliced Wasserstein-2 distance of the first n rows of two sets, n the smaller number."""
     n = min(len(samples), len(reference))
@@ -60,13 +56,7 @@ def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | 
     return float(sliced_w2(first, projections(second)))
 
 
-@_enter(
-    "energy",
-    "Energy distance",
-    "data units",
-    "Twice the mean distance between the sets minus the mean distances within each.",
-    limit=4000,
-)
+@_enter("energy", *_of_term("energy"), limit=4000)
 def _energy(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), over all pairs of rows.
 

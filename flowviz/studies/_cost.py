@@ -104,7 +104,7 @@ def reached(reach: Reach | None) -> str:
     """The NFE at which a target is reached, as a cell of a table."""
     if reach is None:
         return "not reached"
-    return f"≤ {reach.nfe:.0f}" if reach.at_first else f"{reach.nfe:.1f}"
+    return f"≤ {reach.nfe:.0f}" if reach.at_first else f"{reach.nfe:.1f}".removesuffix(".0")
 
 
 def budgets(method: str, values: Collection[float]) -> str:

@@ -45,8 +45,7 @@ class CompareConfig(Config):
     )
     nfe: int = declare.nfe(
         DEFAULT.nfe,
-        "Number of function evaluations (NFE): how often the solver computes the velocity, "
-        "which is the cost of a sample. Adaptive solvers ignore it.",
+        "The cost of a sample. Adaptive solvers ignore it.",
     )
     tol: float = declare.tol(
         DEFAULT.tol,

@@ -58,8 +58,7 @@ class ImagesConfig(Config):
     method: str = declare.method(DEFAULT.solver, "How noise follows the velocity field.")
     nfe: int = declare.nfe(
         DEFAULT.nfe,
-        "Number of function evaluations (NFE): how often the solver computes the velocity, "
-        "hence the cost of an image. The menu has the numbers that this solver can use.",
+        "The cost of an image. The menu has the numbers that this solver can use.",
     )
     tol: float = declare.tol(
         DEFAULT.tol,

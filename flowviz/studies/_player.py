@@ -4,6 +4,7 @@ import numpy as np
 
 from flowviz.canvases import player as players
 from flowviz.experiments.density_evolution import DensityEvolution
+from flowviz.glossary import term
 from flowviz.schedulers import LEARNED
 from flowviz.studies._flow import CompareResult, Side
 
@@ -38,9 +39,7 @@ def panel_of(side: Side) -> players.Panel:
     """The particles of a side with the numbers below them."""
     flow = side.flow
     readouts = [
-        players.Readout(
-            "NFE used", flow.nfe, 0, help="Number of function evaluations, counted in the solve."
-        ),
+        players.Readout("NFE used", flow.nfe, 0, help=f"{term('nfe').sentence} Counted."),
         players.Readout(
             "Path length ÷ displacement",
             flow.detour,
@@ -52,8 +51,8 @@ def panel_of(side: Side) -> players.Panel:
             "Sliced W₂ to data",
             flow.quality,
             3,
-            help="Distance of the particles at time t to the data; about "
-            f"{flow.quality_floor:.3f} would be perfect, since two random samples of "
+            help=f"{term('sliced-w2').sentence} Here of the particles at time t and the data; "
+            f"about {flow.quality_floor:.3f} would be perfect, since two random samples of "
             f"{len(flow.data):,} data points differ that much.",
         ),
     ]

@@ -309,7 +309,7 @@ def summarise(config: AllDataSetsConfig, result: AllDataSetsResult) -> Summary:
     """The NFE to reach both targets on each data set."""
     own = {ot.data: each for each, ot in _own(config, result)}
     return target_table(
-        f"NFE to reach a target with {METHODS[config.method].label}",
+        f"NFE to reach a target with {METHODS[config.method].label}, interpolated between budgets",
         "Data set",
         config.measure,
         [scheduler(path).label for path in ("ot", "vp", config.own) if path],

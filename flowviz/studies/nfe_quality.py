@@ -27,6 +27,7 @@ from flowviz.studies._cost import (
     curves_of,
     curves_so_far,
     percent,
+    reached,
     share,
     target_table,
     targets,
@@ -199,7 +200,7 @@ def _at_equal_error(result: NfeQualityResult) -> Finding | None:
             label = METHODS[ot.config.method].label
             shares[label] = share(first, second)
             texts.append(
-                f"{label} {percent(shares[label])} ({first.nfe:.1f} against {second.nfe:.1f})"
+                f"{label} {percent(shares[label])} ({reached(first)} against {reached(second)})"
             )
     if not shares:
         return None
@@ -207,7 +208,8 @@ def _at_equal_error(result: NfeQualityResult) -> Finding | None:
     return Finding(
         lead=f"At equal error ({ERROR_LEVEL:g} per dimension)",
         text="conditional OT needs this share of the evaluations of VP diffusion: "
-        f"{'; '.join(texts)}. The paper states about {percent(CLAIMED)} (Fig. 7, images).",
+        f"{'; '.join(texts)}; fractions are interpolated between budgets. The paper states about "
+        f"{percent(CLAIMED)} (Fig. 7, images).",
         numbers=shares,
         verdict="supported" if all(fewer) else "undecided" if any(fewer) else "not supported",
     )
@@ -326,7 +328,8 @@ def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
     labels = {each.config.source: each.label for each in result.curves}
     known = {(each.config.method, each.config.source): each for each in result.curves}
     return target_table(
-        f"NFE to reach a target, and OT : VP (about {percent(CLAIMED)} in the paper)",
+        "NFE to reach a target, interpolated between budgets, and OT : VP (about "
+        f"{percent(CLAIMED)} in the paper)",
         "Solver",
         config.measure,
         labels.values(),

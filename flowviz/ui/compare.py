@@ -66,8 +66,7 @@ def pick() -> Comparison:
             Solver(default.method, default.nfe, default.tol),
             tolerances=range(3, 7),
             help="The method that solves the ODE of the particles.",
-            nfe_help="Number of function evaluations: how often the solver computes the velocity, "
-            "which is the cost of a sample. The menu has the numbers that this solver can use.",
+            nfe_help="The cost of a sample. The menu has the numbers that this solver can use.",
             tol_help="Largest estimated error of any particle in a step. The counted NFE is shown "
             "under the panels.",
         )
@@ -157,6 +156,12 @@ def main_finding(result: CompareResult | None) -> str:
     if not said:
         return "Which particles arrive early, and where they end."
     return said[0].text[0].upper() + said[0].text[1:]
+
+
+def findings(page: Comparison, result: CompareResult) -> None:
+    """The findings, without the one on the top of the page; a lecture has no such top."""
+    on_top = [] if state.is_restricted() else list(timing(result.sides))
+    study_view.findings([each for each in FLOW.say(page.config, result) if each not in on_top])
 
 
 def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) -> players.View:

@@ -5,7 +5,7 @@ from dataclasses import MISSING, replace
 from typing import Any, TypeVar
 
 from flowviz.settings import Config, Setting, settings
-from flowviz.ui import data_picker, field_picker, paths, solver_picker, state
+from flowviz.ui import data_picker, field_picker, glossary, paths, solver_picker, state
 
 C = TypeVar("C", bound=Config)
 
@@ -18,6 +18,8 @@ def pick(
     **defaults: Any,
 ) -> dict[str, Any]:
     """Draws one control for each setting of one or several configs, in the order of the fields.
+
+    The help of a control explains the terms of the glossary that it uses.
 
     A setting that several configs have is drawn once, as the first one declares it. Build a config
     by `kind.build(values)`.
@@ -36,7 +38,8 @@ def pick(
     for kind in kinds:
         for name, each in settings(kind).items():
             if not each.advanced and name not in hide and (only is None or name in only):
-                declared.setdefault(name, each)
+                helped = glossary.helped(each.label, each.help)
+                declared.setdefault(name, replace(each, help=helped))
     values: dict[str, Any] = {}
     for name, each in declared.items():
         if name not in values:

@@ -1,7 +1,8 @@
 """Downloads of a figure: PNG and SVG, drawn in the browser, and files that the server makes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import streamlit as st
 from numpy.typing import NDArray
@@ -12,6 +13,11 @@ from flowviz.ui.canvas import component
 
 AT_ONCE = 1_000
 """Number of rows up to which a table is made before it is requested."""
+
+KEPT = 16
+"""Number of tables of one result that are remembered, such as those of several times t."""
+
+_made: WeakKeyDictionary[object, dict[Hashable, str | None]] = WeakKeyDictionary()
 
 _pictures = component("flowviz_downloads", "downloads")
 
@@ -37,14 +43,30 @@ class Download:
     kind: str = "text/plain"
 
 
-def csv(settings: Mapping[str, object], columns: Mapping[str, NDArray]) -> Download:
-    """The CSV of columns of equal length, by name, with the settings as comment lines on top."""
-    rows = max(map(len, columns.values()), default=0)
-    content = csv_text(settings, columns) if rows <= AT_ONCE else None
+def csv(
+    settings: Mapping[str, object],
+    columns: Callable[[], Mapping[str, NDArray]],
+    made_from: object = None,
+    name: str = "",
+) -> Download:
+    """The CSV of columns of equal length, by name, with the settings as comment lines on top.
+
+    A long table is made on request. A short one is made at once, and only once for the result
+    that it is `made_from`, the settings and the `name` of the table.
+    """
+    known = {} if made_from is None else _made.setdefault(made_from, {})
+    key = (name, *settings.items())
+    if key not in known:
+        found = columns()
+        short = max(map(len, found.values()), default=0) <= AT_ONCE
+        while len(known) >= KEPT:
+            del known[next(iter(known))]
+        known[key] = csv_text(settings, found) if short else None
+    text = known[key]
     return Download(
         "CSV",
         "csv",
-        content if content is not None else lambda: csv_text(settings, columns),
+        text if text is not None else lambda: csv_text(settings, columns()),
         "The numbers behind the figure, with the settings on top",
         "text/csv",
     )

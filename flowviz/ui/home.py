@@ -66,7 +66,7 @@ PRESETS = (
     Preset(
         picture="images",
         title="Images from noise",
-        text="CIFAR-10 images of both paths, from 2 to 100 evaluations.",
+        text="CIFAR-10 images that both paths make from the same noise.",
         open="images",
         alt="Three images at six times, from noise to a clear picture.",
     ),

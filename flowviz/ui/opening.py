@@ -55,6 +55,7 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
             args=(title,),
         )
         st.session_state[_PLACE] = st.popover("Code", type="tertiary")
+    glossary.opened(see, notice)
     st.html(
         '<div class="fv-opening">'
         f"<p><b>What you see</b> {glossary.marked(see)}</p>"
@@ -63,7 +64,8 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
 
 
 def begin() -> None:
-    """Forgets the studies of the last run; app.py calls it before the code of the page."""
+    """Forgets studies and terms of the last run; app.py calls it before the code of the page."""
+    glossary.begin()
     st.session_state.pop(_PLACE, None)
     st.session_state[_STUDIES] = {}
 

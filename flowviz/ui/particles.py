@@ -10,12 +10,13 @@ from flowviz.experiments.evolution import SceneConfig
 from flowviz.experiments.fields import EXACT
 from flowviz.experiments.particles import PAIRS
 from flowviz.fields import LearnedField
+from flowviz.glossary import term
 from flowviz.schedulers import scheduler
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import STUDIES
 from flowviz.studies.particles import BUDGETS, Particles, ParticlesConfig, ParticlesStudyResult
 from flowviz.studies.sde_noise import SdeNoiseConfig
-from flowviz.ui import cache, controls, state, study_view, work
+from flowviz.ui import cache, controls, glossary, state, study_view, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.field_picker import choose, networks
 
@@ -52,7 +53,9 @@ def pick() -> Page:
             "Number of function evaluations (NFE)",
             BUDGETS,
             ParticlesConfig().nfe,
-            help="Of the flow (midpoint, two a step) and of the SDE (one a step).",
+            help=glossary.helped(
+                "NFE", "Of the flow (midpoint, two a step) and of the SDE (one a step)."
+            ),
         )
         values |= controls.pick(ParticlesConfig, only=("field",))
         shown = state.segmented("shown", "Particles in the panels", SHOWN, "6")
@@ -126,7 +129,7 @@ def _panel(of: Particles, shown: int) -> players.Panel:
         step_states=states,
         readouts=(
             players.Readout(
-                "NFE used", found.nfe, 0, help=f"Number of function evaluations, {counted}"
+                "NFE used", found.nfe, 0, help=f"{term('nfe').sentence} Here {counted}"
             ),
             players.Readout(
                 "From start to end",
@@ -138,8 +141,9 @@ def _panel(of: Particles, shown: int) -> players.Panel:
                 "Energy distance to data",
                 found.energy[-1],
                 3,
-                help=f"At t = 1, of {count} particles to as many data points; two random samples "
-                f"of the data differ by {found.floor[-1]:.3f}, at most {found.highest[-1]:.3f}.",
+                help=f"{term('energy').sentence} At t = 1, of {count} particles to as many data "
+                f"points; two random samples of the data differ by {found.floor[-1]:.3f}, at "
+                f"most {found.highest[-1]:.3f}.",
             ),
         ),
         note=of.note,

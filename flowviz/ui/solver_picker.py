@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from flowviz.experiments.evolution import affordable, budgets
 from flowviz.methods import velocity_methods
 from flowviz.solvers import METHODS
-from flowviz.ui import state
+from flowviz.ui import glossary, state
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 MIN_TOL, MAX_TOL = 1e-9, 1e-1
@@ -60,7 +60,7 @@ def pick(
             budgets(method),
             nfe,
             also=affordable(method),
-            help=nfe_help,
+            help=glossary.helped("NFE", nfe_help),
         )
     elif tolerances is None:
         tol = state.number("tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help)

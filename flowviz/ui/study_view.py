@@ -1,15 +1,15 @@
 """A study on a page: figures, findings and tables with downloads, computed in the background."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import streamlit as st
 
 from flowviz.progress import Progress
 from flowviz.settings import Config
-from flowviz.studies import Finding, Live, NamedFigure, Study, Summary
+from flowviz.studies import Columns, Finding, Live, NamedFigure, Study, Summary
 from flowviz.studies.export import file_name, script
 from flowviz.studies.page import figures_page
 from flowviz.ui import downloads, figure, glossary, opening, work
@@ -128,6 +128,7 @@ def draw(
     if only is not None:
         figures = [each for each in figures if each.name in only]
     row: list[Any] = []
+    table = cache(partial(study.table, config, result))
     for k, each in enumerate(figures):
         if each.half and not row and k + 1 < len(figures):
             row = list(st.columns(2))
@@ -137,7 +138,7 @@ def draw(
                 f"{place}-{each.name}",
                 title=each.title,
                 alt=each.alt,
-                files=_files(study, config, result, each) if complete else (),
+                files=_files(study, config, result, each, table) if complete else (),
                 filename=filename or file_name(config, each.name),
                 squares=each.squares,
                 on_click=(on_click or {}).get(each.name),
@@ -148,14 +149,19 @@ def draw(
     summary = study.summarise(config, result)
     if summary is not None:
         _summary(summary)
+    drawn = "" if summary is None else " ".join([summary.title, *summary.heads])
+    titles = " ".join(each.title for each in figures)
+    glossary.terms_line(" ".join([*map(str, said), drawn, titles]), place)
     for each in said:
         if each.detail:
             st.caption(escaped(each, None))
 
 
-def _files(study: Study, config: Config, result: Any, of: NamedFigure) -> list[Download]:
+def _files(
+    study: Study, config: Config, result: Any, of: NamedFigure, table: Callable[[], Columns]
+) -> list[Download]:
     settings = {"study": study.name, **_written(config)}
-    columns = study.table(config, result) if of.columns is None else of.columns
+    columns = table if of.columns is None else lambda: of.columns
     html = Download(
         "HTML",
         "html",
@@ -163,11 +169,11 @@ def _files(study: Study, config: Config, result: Any, of: NamedFigure) -> list[D
         "A page of one file to zoom in, which opens without the internet",
         "text/html",
     )
-    csv = downloads.csv(settings, columns)
+    csv = downloads.csv(settings, columns, result, of.name)
     return [csv, html, downloads.python(script(study, config, of.name))]
 
 
-def findings(said: list[Finding]) -> None:
+def findings(said: Sequence[Finding]) -> None:
     """Findings as a list, each with its lead in bold and a mark for its verdict."""
     lines = []
     for each in said:
@@ -177,7 +183,6 @@ def findings(said: list[Finding]) -> None:
         lines.append(f"- {mark}{lead}{escaped(each.text, None)}{verdict}")
     if lines:
         st.markdown("\n".join(lines))
-        glossary.terms_line(" ".join(each.text for each in said))
 
 
 def _summary(summary: Summary) -> None:
