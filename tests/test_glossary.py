@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from flowviz.glossary import glossary, term, tooltip
-from flowviz.ui.glossary import marked
+from flowviz.metrics import METRICS
+from flowviz.ui.glossary import helped, marked
 
 ROOT = Path(__file__).parents[1]
 TERMS = glossary()
@@ -59,6 +61,36 @@ def test_findings_get_the_terms_that_they_use():
     text = "NFE 8 gives a sliced W₂ of 0.1 and KL 0.03 nats."
     found = {name for name in used if re.search(TERMS[name].match, text)}
     assert found == {"nfe", "sliced-w2", "kl", "nats"}
+
+
+def test_help_of_a_control_explains_its_terms_once():
+    shown = helped("NFE", "Of both sides; sliced W₂ is measured.")
+    assert shown.startswith("Of both sides") and tooltip("nfe") in shown
+    assert tooltip("sliced-w2") in shown and tooltip("w2") not in shown
+    assert helped("NFE", shown).count(tooltip("nfe")) == 1
+    assert helped("Seed of the noise", "") == ""
+
+
+def test_metrics_are_the_terms_of_the_glossary():
+    for name in ("w2", "sliced-w2", "energy"):
+        metric, found = METRICS[name], term(name)
+        assert (metric.label, metric.sentence) == (found.term, found.sentence)
+
+
+def test_a_page_explains_a_term_where_it_is_first_used():
+    def page():
+        from flowviz.ui import glossary
+
+        glossary.begin()
+        glossary.opened("The error against [NFE](nfe).")
+        for text in ("NFE 8 gives KL 0.1 nats.", "KL 0.2 nats."):
+            for _ in range(2):  # a fragment of the page that runs again
+                glossary.terms_line(text, text)
+
+    app = AppTest.from_function(page).run(timeout=30)
+    lines = [each.proto.body for each in app.main if each.type == "html"]
+    assert len(lines) == 2 and lines[0] == lines[1]
+    assert "KL" in lines[0] and "nats" in lines[0] and ">NFE<" not in lines[0]
 
 
 def test_readme_has_the_same_sentences():

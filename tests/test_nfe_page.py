@@ -428,6 +428,20 @@ def test_costs_name_fields_by_colour_and_solvers_by_dash():
     assert named(figure, "two samples of the data")[0].y == (0.25, 0.25, 0.4, 0.4)
 
 
+def test_a_click_on_a_field_in_the_legend_toggles_its_curves_in_both_figures():
+    figure = drawn([line(), line(solver="Heun"), line(field="VP diffusion")])
+    fields = named(figure, "conditional OT") + named(figure, "VP diffusion")
+    assert [entry.legendgroup for entry in fields] == ["conditional OT", "VP diffusion"]
+    for name, group in (
+        ("conditional OT, Euler", "conditional OT"),
+        ("conditional OT, Heun", "conditional OT"),
+        ("VP diffusion, Euler", "VP diffusion"),
+    ):
+        assert [trace.legendgroup for trace in named(figure, name)] == [group] * 2
+    assert figure.layout.legend.itemclick is None and figure.layout.legend2.itemclick is False
+    assert {trace.legend for trace in named(figure, "Euler")} == {"legend2"}
+
+
 def test_a_diverged_solve_is_a_cross_within_the_axes_and_does_not_stretch_them():
     huge = np.array([1e9, np.nan, 1e-3])
     wild = line(
@@ -436,6 +450,7 @@ def test_a_diverged_solve_is_a_cross_within_the_axes_and_does_not_stretch_them()
         notes=["thrown out", "failed", ""],
     )
     figure = drawn([line(), wild])
+    assert named(figure, "diverged")[0].legendgroup == "conditional OT", "hidden with its field"
     top = 10 ** figure.layout.yaxis.range[1]
     crosses = named(figure, "diverged")[0]
     assert top < 10 and all(0 < y <= top for y in crosses.y)

@@ -1,0 +1,57 @@
+"""The numbers behind a figure: made once for a result, and on request if they are many."""
+
+import gc
+
+import numpy as np
+
+from flowviz.ui import compare, downloads
+
+
+class Result:
+    """Something that columns are made from."""
+
+
+def test_a_short_table_is_made_once_for_a_result_and_a_long_one_on_request():
+    made = []
+
+    def columns(rows):
+        made.append(rows)
+        return {"t": np.arange(rows)}
+
+    def text(owner, rows, **settings):
+        return downloads._short(owner, tuple(settings.items()), settings, lambda: columns(rows))
+
+    one, other = Result(), Result()
+    assert text(one, 2, t=0) == text(one, 2, t=0) == "# t: 0\nt\n0\n1\n" and made == [2]
+    assert text(one, 3, t=1) != text(one, 2, t=0) and made == [2, 3]
+    assert text(other, 2, t=0) and made == [2, 3, 2]
+    assert text(one, downloads.AT_ONCE + 1, t=2) is None
+    assert text(one, downloads.AT_ONCE + 1, t=2) is None and len(made) == 4
+    for t in range(3, 3 + downloads.KEPT):
+        text(one, 1, t=t)
+    assert len(downloads._made[one]) == downloads.KEPT
+    known = len(downloads._made)
+    del one, other
+    gc.collect()
+    assert len(downloads._made) == known - 2
+
+
+def test_compare_states_the_timing_once_at_the_top_or_in_a_lecture_below(monkeypatch):
+    timing, other = "moves early", "is close to the data"
+    shown = []
+    monkeypatch.setattr(compare, "timing", lambda sides: iter([timing]))
+    monkeypatch.setattr(compare.study_view, "findings", lambda said: shown.append(said))
+
+    class Study:
+        @staticmethod
+        def say(config, result):
+            return [timing, other]
+
+    class Page:
+        config = sides = None
+
+    monkeypatch.setattr(compare, "FLOW", Study)
+    for lecture, expected in ((False, [other]), (True, [timing, other])):
+        monkeypatch.setattr(compare.state, "is_restricted", lambda now=lecture: now)
+        compare.findings(Page, Page)
+        assert shown.pop() == expected
