@@ -128,6 +128,15 @@ def _complete(of: Field[Any], hint: Any) -> Setting:
     )
 
 
+def part(kind: type[T], of: object, **more: Any) -> T:
+    """An object of a dataclass, from the attributes of `of` with the names of its fields.
+
+    `more` are further values by the names of fields; they take precedence.
+    """
+    shared = {f.name: getattr(of, f.name) for f in fields(kind) if hasattr(of, f.name)}
+    return kind(**shared | more)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Base class of the configs of studies: names and numbers only, validated once.
@@ -158,8 +167,7 @@ class Config:
 
     def part(self, kind: type[T], **more: Any) -> T:
         """A config of another dataclass, from the settings that both have and from `more`."""
-        shared = {f.name: getattr(self, f.name) for f in fields(kind) if hasattr(self, f.name)}
-        return kind(**shared | more)
+        return part(kind, self, **more)
 
     def key(self) -> str:
         """A name of the computed result, the same in every process: 16 hexadecimal digits."""

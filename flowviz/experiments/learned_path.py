@@ -21,6 +21,7 @@ from flowviz.draws import noise, stream
 from flowviz.experiments.fields import FieldRef
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.progress import Progress
+from flowviz.settings import part
 from flowviz.solvers import Field, SolveError, solve
 from flowviz.straightness import marginal_straightness
 from flowviz.training import NfdmConfig, train
@@ -172,14 +173,7 @@ def compute_straightness(
         generator = stream(config.seed, "bound")
         values = bound_of(judged, target.sample(config.draws, generator), generator).double()
         bound, error = values.mean().item(), values.std().item() / math.sqrt(config.draws)
-    return FlowStraightness(
-        deviation=found.deviation,
-        error=found.error,
-        relative=found.relative,
-        arc_over_chord=found.arc_over_chord,
-        bound=bound,
-        bound_error=error,
-    )
+    return part(FlowStraightness, found, bound=bound, bound_error=error)
 
 
 def train_learned_path(config: NfdmConfig, progress: Progress) -> Iterator[LearnedPathTraining]:

@@ -17,7 +17,7 @@ from flowviz.experiments.posterior import (
 from flowviz.figures import posterior as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
-from flowviz.settings import Config, setting
+from flowviz.settings import Config, part, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables, stacked
 from flowviz.studies import _settings as declare
 
@@ -66,14 +66,7 @@ def compute(
 def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) -> Figures:
     """The trajectories, their progress, and the scores and fields at four times."""
     shown = [
-        figures.Trajectories(
-            label=each.label,
-            colour=theme.path_colour(each.path, dark=dark),
-            clock=each.clock,
-            states=each.states,
-            progress=each.progress,
-            overshoot=each.overshoot,
-        )
+        part(figures.Trajectories, each, colour=theme.path_colour(each.path, dark=dark))
         for each in result.trajectories
     ]
     diffusion, *others = result.trajectories

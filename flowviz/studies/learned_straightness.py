@@ -18,7 +18,7 @@ from flowviz.experiments.learned_path import (
 from flowviz.experiments.likelihood import LikelihoodConfig, compute_likelihood
 from flowviz.figures.learned_path import Spot, trade
 from flowviz.progress import Progress
-from flowviz.settings import setting
+from flowviz.settings import part, setting
 from flowviz.studies import (
     Figures,
     Finding,
@@ -142,7 +142,7 @@ def _likelihood(
         n=config.points // EXACT_SHARE if flow.exact else config.points,
     )
     found = progress.cached(compute_likelihood, wanted, field=live.get(flow.name))
-    return FlowLikelihood(nll=found.nll, kl=found.kl, error=found.error)
+    return part(FlowLikelihood, found)
 
 
 def draw(

@@ -11,7 +11,7 @@ from flowviz.figures import curves, theme
 from flowviz.figures.learned_path import Column, trajectories
 from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED
-from flowviz.settings import Config, setting
+from flowviz.settings import Config, part, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._lines import line_figure
@@ -99,12 +99,8 @@ def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult, dark: boo
         half=True,
     )
     if found.trajectories is not None:
-        column = Column(
-            label=f"after {found.step:,} steps",
-            colour=colour,
-            conditional=found.trajectories.conditional,
-            flow=found.trajectories.flow,
-        )
+        label = f"after {found.step:,} steps"
+        column = part(Column, found.trajectories, label=label, colour=colour)
         yield NamedFigure(
             name="trajectories",
             title="trajectories of the learned path",

@@ -11,7 +11,7 @@ from flowviz.draws import stream
 from flowviz.experiments.learned_path import Trajectories, TrajectoriesConfig, compute_trajectories
 from flowviz.figures.learned_path import Column, trajectories
 from flowviz.progress import Progress
-from flowviz.settings import setting
+from flowviz.settings import part, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared
@@ -72,12 +72,7 @@ def draw(
 ) -> Figures:
     """Conditional trajectories above those of the flow, one column for each path."""
     columns = [
-        Column(
-            label=flow.short,
-            colour=flow.colour(dark=dark),
-            conditional=each.conditional,
-            flow=each.flow,
-        )
+        part(Column, each, label=flow.short, colour=flow.colour(dark=dark))
         for flow, each in zip(result.flows, result.trajectories, strict=True)
     ]
     yield NamedFigure(

@@ -8,7 +8,7 @@ from flowviz.experiments.schedules import SchedulesConfig as Piece
 from flowviz.figures import schedules as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
-from flowviz.settings import Config, setting
+from flowviz.settings import Config, part, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
 
@@ -41,15 +41,10 @@ def compute(config: SchedulesConfig, live: Live, progress: Progress) -> Iterator
 def draw(config: SchedulesConfig, result: SchedulesResult, dark: bool) -> Figures:
     """Signal, noise, log-SNR and rates of each path."""
     lines = [
-        figures.Schedule(
-            label=each.label,
+        part(
+            figures.Schedule,
+            each,
             colour=theme.path_colour(each.path, dark=dark),
-            t=each.t,
-            alpha=each.alpha,
-            sigma=each.sigma,
-            d_alpha=each.d_alpha,
-            d_sigma=each.d_sigma,
-            log_snr=each.log_snr,
             wide=each.path.startswith("shaped"),
         )
         for each in result.courses
@@ -65,18 +60,8 @@ def draw(config: SchedulesConfig, result: SchedulesResult, dark: bool) -> Figure
 
 def table(config: SchedulesConfig, result: SchedulesResult) -> Tables:
     """One row for each path and time."""
-    return [
-        {
-            "path": each.path,
-            "t": each.t,
-            "alpha": each.alpha,
-            "sigma": each.sigma,
-            "d_alpha": each.d_alpha,
-            "d_sigma": each.d_sigma,
-            "log_snr": each.log_snr,
-        }
-        for each in result.courses
-    ]
+    names = ("path", "t", "alpha", "sigma", "d_alpha", "d_sigma", "log_snr")
+    return [{name: getattr(each, name) for name in names} for each in result.courses]
 
 
 def say(config: SchedulesConfig, result: SchedulesResult) -> Findings:

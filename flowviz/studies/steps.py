@@ -10,7 +10,7 @@ from flowviz.experiments.adaptive_steps import AdaptiveConfig, AdaptiveSolve, co
 from flowviz.experiments.fields import FieldRef, preferred
 from flowviz.figures import cost, theme
 from flowviz.progress import Progress
-from flowviz.settings import Config, setting
+from flowviz.settings import Config, part, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
 
@@ -72,16 +72,7 @@ def compute(config: StepsConfig, live: Live, progress: Progress) -> Iterator[Ste
 def draw(config: StepsConfig, result: StepsResult, dark: bool) -> Figures:
     """Trajectories with the starts of the steps, and below them the step sizes."""
     records = [
-        cost.StepRecord(
-            label=each.label,
-            colour=theme.path_colour(each.path, dark=dark),
-            begin=each.begin,
-            size=each.size,
-            rejected=each.rejected,
-            times=each.times,
-            states=each.states,
-            t_max=each.t_max,
-        )
+        part(cost.StepRecord, each, colour=theme.path_colour(each.path, dark=dark))
         for each in result.solves
     ]
     yield NamedFigure(
