@@ -182,6 +182,21 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def read_checked(content: bytes, card: Entries, source: str) -> dict[str, Tensor]:
+    """The tensors of a file, after a check that they have the sha256 that the card states.
+
+    Raises:
+        CheckpointError: they do not, or the file is damaged.
+    """
+    tensors = read_tensors(content, source)
+    if digest(tensors) != card.sha256:
+        raise CheckpointError(
+            f"The weights in {source} do not have the sha256 that the card states: the file was "
+            "changed or damaged, or the card belongs to other weights."
+        )
+    return tensors
+
+
 def pack(weights: Mapping[str, Tensor], card: C, precision: str) -> tuple[dict[str, Tensor], C]:
     """The weights in a precision on the CPU, and the card with their sha256.
 

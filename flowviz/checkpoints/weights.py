@@ -15,8 +15,8 @@ from flowviz.checkpoints.container import (
     check_fit,
     check_size,
     commit,
-    digest,
     pack,
+    read_checked,
     read_tensors,
     write,
 )
@@ -138,12 +138,7 @@ def rewrite_quality(name: str | Path, quality: Mapping[str, Any]) -> Card:
 
 def _assemble(content: bytes, beside: Card | None, source: str, name: str) -> Checkpoint:
     card = choose_card(card_within(Card, content, source), beside, source)
-    tensors = read_tensors(content, source)
-    if digest(tensors) != card.sha256:
-        raise CheckpointError(
-            f"The weights in {source} do not have the sha256 that the card states: the file was "
-            "changed or damaged, or the card belongs to other weights."
-        )
+    tensors = read_checked(content, card, source)
     return Checkpoint(replace(card, name=name), _field(card, tensors, source))
 
 

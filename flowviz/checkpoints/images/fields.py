@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from flowviz.checkpoints.container import check_fit, check_size, digest
+from flowviz.checkpoints.container import check_fit, check_size
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.images.cards import ImageCard, classifier_sizes, unet_shape
 from flowviz.fields import LearnedField, field_class
@@ -104,20 +104,6 @@ def build_classifier(card: ImageCard, tensors: dict[str, Tensor], source: str) -
     network = Classifier(**sizes)
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
     return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-
-def check_digest(tensors: dict[str, Tensor], card: ImageCard, source: str) -> dict[str, Tensor]:
-    """`tensors`, after a check that they have the sha256 that the card states.
-
-    Raises:
-        CheckpointError: they do not.
-    """
-    if digest(tensors) != card.sha256:
-        raise CheckpointError(
-            f"The weights in {source} do not have the sha256 that the card states: the file was "
-            "changed or damaged."
-        )
-    return tensors
 
 
 def read_content(path: Path) -> bytes:

@@ -14,9 +14,9 @@ from flowviz.checkpoints.cards import KEY
 from flowviz.checkpoints.container import (
     card_within,
     pack,
+    read_checked,
     read_header,
     read_start,
-    read_tensors,
     write,
 )
 from flowviz.checkpoints.errors import CheckpointError
@@ -25,7 +25,6 @@ from flowviz.checkpoints.images.fields import (
     ImageCheckpoint,
     build_classifier,
     build_field,
-    check_digest,
     read_content,
 )
 from flowviz.checkpoints.images.runs import RUN_KEY, snapshot_checkpoint
@@ -92,7 +91,7 @@ def load_images(name: str | Path) -> ImageCheckpoint:
         raise CheckpointError(
             f"{path.name} is a {card.kind}; name a checkpoint that generates images."
         )
-    tensors = check_digest(read_tensors(content, path.name), card, path.name)
+    tensors = read_checked(content, card, path.name)
     return ImageCheckpoint(replace(card, name=path.stem), build_field(card, tensors, path.name))
 
 
@@ -107,7 +106,7 @@ def load_classifier(name: str | Path = "cifar10-classifier") -> tuple[ImageCard,
     card = _card_within(content, path.name)
     if card.kind != "classifier":
         raise CheckpointError(f"{path.name} is a {card.kind}, not a classifier.")
-    tensors = check_digest(read_tensors(content, path.name), card, path.name)
+    tensors = read_checked(content, card, path.name)
     return replace(card, name=path.stem), build_classifier(card, tensors, path.name)
 
 
