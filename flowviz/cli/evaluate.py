@@ -155,8 +155,8 @@ def _print(options: argparse.Namespace, answer: dict[str, Any]) -> None:
         )
     if options.seeds is not None:
         for goal, reach in answer["curve"]["reach"].items():
-            arrived = "not reached" if reach is None else f"NFE {reach['nfe']:.4g}"
-            print(f"{goal} of {options.seeds} seeds: {arrived}")
+            text = "not reached" if reach is None else f"NFE {reach['nfe']:.4g}"
+            print(f"{goal} of {options.seeds} seeds: {text}")
     for row in rows if options.trace else []:
         print(f"steps: {' '.join(f'{t:.6g}' for t in row['step_times'])}")
         for t, dt in row["refused"]:

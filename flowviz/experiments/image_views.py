@@ -1,4 +1,4 @@
-"""Views of image checkpoints: NFE grids, films, interpolations, class sweeps, straightness."""
+"""Views of image checkpoints: films, interpolations, class sweeps, straightness."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,9 +22,6 @@ from flowviz.experiments.images import (
 )
 from flowviz.solvers import SolveCancelled
 from flowviz.straightness import Straightness, marginal_straightness
-
-STUDY_NFES = (2, 5, 10, 20, 50, 100)
-"""NFE of the rows of the grid in the reproduction study's slides."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flowviz.bounds import MAX_SEED
 from flowviz.checkpoints.images import ImageCheckpoint
-from flowviz.experiments.image_views import STUDY_NFES, all_classes, interpolation
+from flowviz.experiments.image_views import all_classes, interpolation
 from flowviz.experiments.images import BATCH, nearest_nfe, sample
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
@@ -30,6 +30,8 @@ ROWS = 3
 SHARES = 9
 """Images from one noise to another."""
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0)
+NFES = (2, 5, 10, 20, 50, 100)
+"""NFE of the rows of the grid, or the nearest that the solver can use."""
 REPLACEMENT = "midpoint"
 """The solver of the grid over NFE if the chosen one is adaptive."""
 
@@ -120,7 +122,7 @@ def _samples(config: ImageGridConfig, of: Loaded) -> Layout:
 
 def _over_nfe(config: ImageGridConfig, of: Loaded) -> Layout:
     solver = fixed_solver(config)
-    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in STUDY_NFES))
+    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in NFES))
     return _sweep(config, of, {str(nfe): {"solver": solver, "nfe": nfe} for nfe in nfes})
 
 
