@@ -21,7 +21,7 @@ from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvo
 from flowviz.studies.export import file_name
 from flowviz.studies.flow import timing
 from flowviz.studies.page import compare_page
-from flowviz.ui import cache, controls, data_picker, paths, state, study_view, work
+from flowviz.ui import cache, controls, data_picker, glossary, paths, state, study_view, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.downloads import Download, buttons
 from flowviz.ui.field_picker import choose, networks
@@ -245,7 +245,9 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
     def draw(found: DensityEvolutionResult) -> None:
         if len(found.evolutions) == len(config.paths) and not was_known:
             return  # the page runs again, so that the player gets the densities
-        study_view.findings(DENSITY.say(replace(config, t=view.t), found))
+        said = DENSITY.say(replace(config, t=view.t), found)
+        study_view.findings(said)
+        glossary.terms_line(" ".join(map(str, said)), "density")
 
     work.show(
         "density",

@@ -574,7 +574,8 @@ def _curve(current: Placed, seen: Snapshot, what: str) -> None:
         + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
         files=[
             downloads.csv(
-                asdict(current.token[0]) | {"path": ", ".join(_paths(current))}, _columns(lines)
+                asdict(current.token[0]) | {"path": ", ".join(_paths(current))},
+                lambda: _columns(lines),
             )
         ],
         filename=f"training-{what}",
