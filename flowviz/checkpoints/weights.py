@@ -126,6 +126,16 @@ def load(name: str | Path) -> Checkpoint:
     return _assemble(path.read_bytes(), card_beside(path), path.name, path.stem)
 
 
+def load_bytes(content: bytes, *, name: str) -> Checkpoint:
+    """The checkpoint in the bytes of a .safetensors file with its card.
+
+    Raises:
+        CheckpointError: the file is damaged or not one of flowviz; `name` names it.
+    """
+    check_size(len(content), name, MAX_BYTES)
+    return _assemble(content, None, name, Path(name).stem)
+
+
 def rewrite_quality(name: str | Path, quality: Mapping[str, Any]) -> Card:
     """Replaces the measured quality in both cards of a checkpoint; the weights stay the same."""
     path = locate(name)
