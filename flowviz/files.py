@@ -134,9 +134,16 @@ def sync(path: Path) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Writes `content` to `path` in one step."""
+    """Writes `content` to `path` in one step, after it has been read back.
+
+    Raises:
+        OSError: it differs when it is read back, or the disk is full; an old file is kept.
+    """
     with replacing(path) as draft:
         draft.write_bytes(content)
+        if draft.read_bytes() != content:
+            reason = "The file differs when it is read back; the old one is kept"
+            raise OSError(errno.EIO, reason, str(path))
 
 
 def write_text(path: str | Path, content: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from flowviz import checkpoints
+from flowviz import checkpoints, files
 from flowviz.bounds import MAX_MESSAGE
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.container import card_within, is_safetensors, read_tensors
@@ -301,6 +301,17 @@ def test_file_that_differs_when_read_back_replaces_nothing(tmp_path, monkeypatch
         with pytest.raises(CheckpointError, match="differs when read back"):
             write()
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_any_file_that_differs_when_read_back_replaces_nothing(tmp_path, monkeypatch):
+    """State of a training of images, quality and config files."""
+    file = tmp_path / "state"
+    files.write_bytes(file, b"old")
+    write = type(file).write_bytes
+    monkeypatch.setattr(type(file), "write_bytes", lambda self, content: write(self, content[1:]))
+    with pytest.raises(OSError, match="differs when it is read back"):
+        files.write_bytes(file, b"new")
+    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
 
 
 def test_full_disk_keeps_both_files(tmp_path, monkeypatch):
