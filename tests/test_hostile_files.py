@@ -1,5 +1,6 @@
 """Files made to freeze or fill a server: refused soon, in little memory, in one short sentence."""
 
+import ast
 import io
 import json
 import pickle
@@ -10,6 +11,7 @@ import struct
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -101,6 +103,21 @@ def test_bombs_do_freeze_a_reader_that_hashes_them():
     levels = b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(24))
     pickle.loads(b"\x80\x02})q\x00" + levels + b"K\x01s.")
     assert time.process_time() - start > 0.02
+
+
+def test_no_code_of_ours_unpickles_a_file():
+    """Neither torch.load, whose weights_only mode had flaws, nor pickle; NumPy without pickles."""
+    for path in Path(checkpoints.__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                named = [each.name for each in node.names] + [getattr(node, "module", None)]
+                assert not {"pickle", "_pickle", "dill", "joblib", "cloudpickle"} & {*named}, path
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("torch.load", "torch.jit.load", "pandas.read_pickle"), path
+                if called in ("np.load", "numpy.load"):
+                    given = {each.arg: ast.unparse(each.value) for each in node.keywords}
+                    assert given.get("allow_pickle", "False") == "False", path
 
 
 def test_one_slow_upload_does_not_hold_another():
