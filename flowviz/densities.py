@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 
 from flowviz.bounds import MAX_NFE
 from flowviz.device import limit_threads
+from flowviz.methods import density_methods
 from flowviz.solvers import METHODS, Control, Field, Plannable, Solution, SolveError, solve
 
 __all__ = [
@@ -377,6 +378,11 @@ def _backward(
     field: Field, x: Tensor, probe: Tensor | None, *, t_max: float, method: str, **budget: object
 ) -> Solution:
     """The rows of `_Joint` from x (B, *) at t_max back to t = 0, integrals from 0 on."""
+    if METHODS[method].needs_path:
+        raise ValueError(
+            f"{method} integrates states, not their log-density; choose another solver "
+            f"({', '.join(density_methods())})."
+        )
     integrals = len(probe) if probe is not None and probe.ndim > x.ndim else 1
     start = torch.cat([x.flatten(1), x.new_zeros(len(x), integrals)], dim=1)
     times = torch.tensor([t_max, 0.0], dtype=torch.float64)

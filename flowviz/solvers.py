@@ -20,7 +20,8 @@ from torchdiffeq import odeint
 
 from flowviz.bounds import MAX_NFE
 from flowviz.device import finest_float
-from flowviz.methods import METHODS, Method, steps_for
+from flowviz.methods import METHODS, Method, density_methods, steps_for
+from flowviz.paths import AffinePath
 
 __all__ = [
     "METHODS",
@@ -164,6 +165,11 @@ def solve(
             f"{method} needs a flow map, trained by meanflow, shortcut or distillation; this "
             "field gives velocities only: choose another solver or checkpoint."
         )
+    if entry.needs_path and counted.path is None:
+        raise ValueError(
+            f"{method} needs a field with a `path`, whose coefficients it uses; this one has "
+            f"none: choose another solver ({', '.join(density_methods())})."
+        )
     if grid is None:
         if steps is None or steps < 1:
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
@@ -185,9 +191,11 @@ class Counted:
 
     Attributes:
         nfe: number of evaluations so far.
+        path: the path of the field; None without one.
     """
 
     def __init__(self, field: Field, should_stop: Callable[[], bool] | None) -> None:
+        self.path: AffinePath | None = getattr(field, "path", None)
         self.use(field)
         self.should_stop = should_stop
         self.nfe = 0
@@ -272,13 +280,9 @@ class _Recorded:
 
 
 def _fixed(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, grid: Tensor) -> Solution:
-    x, reached = x_0, [x_0]
     if len(known := entry.times(grid)):
         counted.plan(known, x_0)
-    for step, t, t_next in zip(entry.steps(len(grid) - 1), grid[:-1], grid[1:], strict=True):
-        x = step(counted, t, t_next, x)
-        reached.append(x)
-    states = torch.stack(reached)
+    states = torch.stack([x_0, *entry.states(counted, grid, x_0)])
     finite = states.isfinite().flatten(1).all(dim=1)
     if not finite.all():
         step = int(finite.int().argmin())

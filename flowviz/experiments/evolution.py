@@ -17,7 +17,7 @@ from torch import Tensor
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.draws import noise, stream
-from flowviz.experiments.fields import EXACT, chunked, resolve
+from flowviz.experiments.fields import EXACT, Chunked, resolve
 from flowviz.fields import exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.metrics import projections, sliced_w2, unbounded
@@ -300,7 +300,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     difference = reached = rms = None
     if config.field != EXACT and not isinstance(field, LearnedPathField):
         exact = exact_field(path, target.distribution)
-        ours, true = (_on_grid(f, times, difference_axis) for f in (field, chunked(exact)))
+        ours, true = (_on_grid(f, times, difference_axis) for f in (field, Chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()
         difference = squares.sqrt()
         mass = torch.stack(

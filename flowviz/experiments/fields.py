@@ -185,7 +185,7 @@ def resolve(
         return dataset(data), affine, live
     if name == EXACT:
         found = FieldRef.of(exact_name(data, path))
-        return found.dataset, affine, chunked(found.field)
+        return found.dataset, affine, Chunked(found.field)
     found = FieldRef.of(name)
     if found.path != affine:
         raise ValueError(
@@ -195,15 +195,22 @@ def resolve(
     return found.dataset if found.data == data else dataset(data), affine, found.field
 
 
-def chunked(field: Field) -> Field:
+@dataclass(frozen=True, eq=False)
+class Chunked:
     """The same field, evaluated in batches of at most CHUNK states."""
 
-    def in_parts(t: Tensor, x: Tensor) -> Tensor:
-        if len(x) <= CHUNK:
-            return field(t, x)
-        return torch.cat([field(t, part) for part in x.split(CHUNK)])
+    field: FlowField
 
-    return in_parts
+    @property
+    def path(self) -> AffinePath:
+        """The path of the field."""
+        return self.field.path
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t () and x (B, 2), shape (B, 2)."""
+        if len(x) <= CHUNK:
+            return self.field(t, x)
+        return torch.cat([self.field(t, part) for part in x.split(CHUNK)])
 
 
 def settled(config: C) -> C:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from flowviz.fields.flow_map import FlowMap
 from flowviz.fields.learned import LearnedField
+from flowviz.paths import AffinePath
 
 
 class GuidedField:
@@ -28,6 +29,11 @@ class GuidedField:
         self.y = y
         self.null = torch.full_like(y, field.network.num_classes)
         self.guidance = guidance
+
+    @property
+    def path(self) -> AffinePath:
+        """The path of the field."""
+        return self.field.path
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *)."""

@@ -9,6 +9,7 @@ from flowviz.bounds import MAX_NFE, MAX_SEED
 from flowviz.experiments.evolution import BLUR
 from flowviz.experiments.fields import EXACT, FieldRef
 from flowviz.experiments.likelihood import MIXED, DensityConfig, DensityResult
+from flowviz.methods import density_methods
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Finding, Findings
@@ -30,7 +31,9 @@ class BackwardConfig(Config):
     field: str = declare.names(
         "Field", "A checkpoint, or exact for the closed form of the path.", default=EXACT
     )
-    method: str = declare.method("midpoint", "Solver from the points back to noise.")
+    method: str = declare.method(
+        "midpoint", "Solver from the points back to noise.", choices=density_methods
+    )
     nfe: int = declare.nfe(
         40,
         "Number of function evaluations from t = 1 back to 0, in steps that become shorter "

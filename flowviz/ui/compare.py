@@ -13,6 +13,7 @@ from flowviz.checkpoints.weights import MAX_BYTES
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
+from flowviz.methods import velocity_methods
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult
@@ -64,6 +65,7 @@ def pick() -> Comparison:
                 live[name] = found
         solver = pick_solver(
             Solver(default.method, default.nfe, default.tol),
+            offered=velocity_methods(),
             tolerances=range(3, 7),
             help="The method that solves the ODE of the particles.",
             nfe_help="The cost of a sample. The menu has the numbers that this solver can use.",

@@ -1,9 +1,9 @@
 """The choice of an ODE solver and of its number of function evaluations or tolerance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flowviz.experiments.evolution import affordable, budgets
-from flowviz.methods import velocity_methods
 from flowviz.solvers import METHODS
 from flowviz.ui import glossary, state
 
@@ -29,6 +29,7 @@ class Solver:
 def pick(
     default: Solver,
     *,
+    offered: Mapping[str, str],
     tolerances: range | None = None,
     help: str,
     nfe_help: str,
@@ -38,12 +39,12 @@ def pick(
 
     Args:
         default: initial values of the controls.
+        offered: labels of the solvers in the menu, by name.
         tolerances: k of each 10⁻ᵏ in a menu; None for a number field.
         help: what is solved, in a sentence.
         nfe_help: help text of the NFE.
         tol_help: help text of the tolerance.
     """
-    offered = velocity_methods()
     method = state.select(
         "solver",
         "ODE solver",

@@ -99,6 +99,7 @@ def pick(view: str) -> Page:
         defaults = solver_picker.Solver(*(of[name].default for name in ("method", "nfe", "tol")))
         solver = solver_picker.pick(
             defaults,
+            offered=of["method"].options,
             tolerances=range(1, 5),
             help=of["method"].help,
             nfe_help=of["nfe"].help,

@@ -1,7 +1,8 @@
 """Integration methods: what one step of an ODE solver computes, and what it costs.
 
 A method is one row of METHODS. A fixed-step method carries its step: a Butcher tableau, or any
-object that is called like one. An adaptive method names torchdiffeq's implementation.
+object that is called like one. A multistep method carries a function of the whole grid
+(`flowviz.methods.multistep`), an adaptive method the name of torchdiffeq's implementation.
 
 References:
     Hairer, Norsett and Wanner 1993, Solving Ordinary Differential Equations I
@@ -11,12 +12,20 @@ References:
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from flowviz.bounds import MAX_NFE
+from flowviz.methods.multistep import (
+    Multistep,
+    adams_bashforth_2,
+    ddim,
+    dpm_solver_2m,
+    unipc_2,
+)
 from flowviz.registry import Registry
 
 __all__ = [
@@ -24,8 +33,10 @@ __all__ = [
     "Adaptive",
     "Evaluate",
     "Method",
+    "Multistep",
     "Step",
     "Tableau",
+    "density_methods",
     "steps_for",
     "velocity_methods",
 ]
@@ -132,7 +143,7 @@ class Method:
     label: str
     sentence: str
     order: int
-    step: Step | Adaptive
+    step: Step | Multistep | Adaptive
     final: Step | None = None
 
     @property
@@ -146,6 +157,11 @@ class Method:
         return isinstance(self.step, Jump)
 
     @property
+    def needs_path(self) -> bool:
+        """Whether the method uses the path of the field, which densities along a flow lack."""
+        return isinstance(self.step, Multistep) and self.step.needs_path
+
+    @property
     def evaluations(self) -> int:
         """Number of evaluations of a step."""
         return self.step.evaluations
@@ -155,14 +171,24 @@ class Method:
         """Whether the field is evaluated at the last time, where it is stiff for sharp data."""
         return (self.final or self.step).evaluates_end
 
-    def steps(self, count: int) -> Iterator[Step]:
-        """The steps of a solve with `count` steps of a fixed-step method."""
+    def states(self, evaluate: Evaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
+        """The states at grid[1:], one by one, of x (B, *) at grid[0], by a fixed-step method.
+
+        `evaluate` must have a `path` if the method needs one, and a `jump` if it jumps.
+        """
         assert not self.adaptive
-        yield from [self.step] * (count - 1)
-        yield self.final or self.step
+        if isinstance(self.step, Multistep):
+            yield from self.step.states(evaluate, grid, x)
+            return
+        for i, (t, t_next) in enumerate(pairwise(grid), start=2):
+            step = self.final if self.final and i == len(grid) else self.step
+            x = step(evaluate, t, t_next, x)
+            yield x
 
     def times(self, grid: Tensor) -> Tensor:
-        """The times of the evaluations of tableaus on a grid (S + 1,), in no order, (T,)."""
+        """The times of velocities that steps on a grid (S + 1,) evaluate, in no order, (T,)."""
+        if isinstance(self.step, Multistep):
+            return grid[:-1]
         stages = [
             time
             for step, ends in ((self.step, grid[:-1]), (self.final or self.step, grid[-2:]))
@@ -251,6 +277,31 @@ METHODS["rk4"] = Method(
     4,
     Tableau((1 / 8, 3 / 8, 3 / 8, 1 / 8), ((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))),
 )
+METHODS["ab2"] = Method(
+    "Adams-Bashforth 2",
+    "One evaluation a step, along the line through the last two velocities.",
+    2,
+    Multistep(adams_bashforth_2, needs_path=False),
+)
+METHODS["ddim"] = Method(
+    "DDIM",
+    "One evaluation a step: predicts the data and moves to them as if the prediction were "
+    "final, exact for a single data point. On conditional OT it is Euler.",
+    1,
+    Multistep(ddim),
+)
+METHODS["dpmpp-2m"] = Method(
+    "DPM-Solver++ (2M)",
+    "One evaluation a step: DDIM with the prediction extrapolated from the last two.",
+    2,
+    Multistep(dpm_solver_2m),
+)
+METHODS["unipc-2"] = Method(
+    "UniPC-2",
+    "DPM-Solver++ (2M), and each step but the last is corrected by the evaluation of the next.",
+    2,
+    Multistep(unipc_2),
+)
 METHODS["jumps"] = Method(
     "jumps (flow maps only)",
     "One evaluation of a flow map a step; its error comes from the network, not from the step.",
@@ -295,4 +346,14 @@ def velocity_methods(*, fixed_only: bool = False) -> dict[str, str]:
         name: method.label
         for name, method in METHODS.items()
         if not method.jumps and not (fixed_only and method.adaptive)
+    }
+
+
+def density_methods() -> dict[str, str]:
+    """The label of each method that integrates densities along a flow, by its name, for menus.
+
+    Exponential methods do not, since a log-density has no path.
+    """
+    return {
+        name: label for name, label in velocity_methods().items() if not METHODS[name].needs_path
     }
