@@ -9,7 +9,7 @@ import torch
 
 from flowviz.densities import CHUNK, divergence, log_prob, normal_log_prob, velocity_and_divergence
 from flowviz.fields import LearnedField
-from flowviz.methods import velocity_methods
+from flowviz.methods import density_methods
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
@@ -68,7 +68,7 @@ def test_log_likelihood_of_a_gaussian_is_exact(name):
     torch.testing.assert_close(result.log_prob, end.log_prob(x), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", velocity_methods())
+@pytest.mark.parametrize("method", density_methods())
 def test_log_likelihood_converges_with_every_method_and_any_chunk(method):
     field = Swirl()
     x = torch.randn(33, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -82,7 +82,7 @@ def test_log_likelihood_converges_with_every_method_and_any_chunk(method):
         assert result.nfe == METHODS[method].nfe(40)
 
 
-@pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
+@pytest.mark.parametrize("method", [m for m in density_methods() if not METHODS[m].adaptive])
 def test_stages_without_weight_change_nothing(method):
     """The divergence left out at stages of weight 0 is that of the whole system solved plainly."""
     field = Swirl()

@@ -11,12 +11,12 @@ from flowviz.datasets import dataset
 from flowviz.densities import log_prob
 from flowviz.experiments.evaluate import EvaluateConfig
 from flowviz.fields import exact_field
-from flowviz.methods import Method, Tableau
+from flowviz.methods import Method, Multistep, Tableau, density_methods
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS, SolveCancelled, SolveError, solve, steps_for
 
-SOLVERS = [name for name, method in METHODS.items() if not method.jumps]
+SOLVERS = list(density_methods())
 FIXED = [name for name in SOLVERS if not METHODS[name].adaptive]
 ADAPTIVE = [name for name, method in METHODS.items() if method.adaptive]
 ENDS = [1.0, 1 - 1e-5, 0.999, SCHEDULERS["trig"].t_max]
@@ -38,6 +38,8 @@ def swung(t):
 @pytest.mark.parametrize("name", FIXED)
 def test_fixed_step_method_has_its_order_and_cost(name):
     x_0, steps = torch.ones(1, 1, dtype=torch.float64), np.array([32, 64, 128])
+    if isinstance(METHODS[name].step, Multistep):  # the error of its first step fades slowly
+        steps = 4 * steps
     solutions = [solve(swing, x_0, ends(0, 1), name, steps=n) for n in steps]
     errors = [abs(s.states[-1].item() - swung(1)) for s in solutions]
     slope, _ = np.polyfit(np.log(steps), np.log(errors), deg=1)
@@ -45,7 +47,7 @@ def test_fixed_step_method_has_its_order_and_cost(name):
     assert [s.nfe for s in solutions] == [METHODS[name].nfe(n) for n in steps]
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", [n for n in FIXED if isinstance(METHODS[n].step, Tableau)])
 def test_weights_are_those_of_one_step(name):
     """For dx/dt = g(t) a step adds dt times the weighted sum of g at the evaluations."""
     seen = []

@@ -299,7 +299,7 @@ METHODS["dpmpp-2m"] = Method(
 METHODS["unipc-2"] = Method(
     "UniPC-2",
     "DPM-Solver++ (2M), and each step but the last is corrected by the evaluation of the next.",
-    2,
+    3,
     Multistep(unipc_2),
 )
 METHODS["jumps"] = Method(
