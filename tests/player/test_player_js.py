@@ -728,6 +728,30 @@ def test_panels_share_one_scale_of_densities_until_each_has_its_own(page):
     assert legend.locator("b").inner_text().count("|") == 1
 
 
+def test_a_particle_under_the_pointer_and_its_twin_show_their_trajectories(page):
+    root, _ = mounted(page, [straight(0, n=8), straight(1, n=8)], [None, None], View(t=1.0))
+    states = [straight(seed, n=8).states for seed in range(2)]
+    box = root.locator(".fv-plane").first.bounding_box()
+    x, y = states[0][-1][3]
+    place = {"x": (x + 5) / 10 * box["width"], "y": (5 - y) / 10 * box["height"]}
+    middle = [each[:, 3].mean(0) for each in states]  # half-way of a straight trajectory
+    plain = [colour_at(root, panel, *middle[panel]) for panel in range(2)]
+    root.locator(".fv-plane").first.hover(position=place)
+    entry = root.locator("[data-entry=marked]")
+    settled(page, root, "!r.querySelector('[data-entry=marked]').hidden")
+    apart = np.linalg.norm(states[0][-1][3] - states[1][-1][3])
+    assert float(entry.inner_text().split()[-2]) == pytest.approx(apart, rel=0.01)
+    for panel in range(2):
+        assert colour_at(root, panel, *middle[panel]) != plain[panel]
+    page.mouse.move(box["x"] + 2, box["y"] - 40)
+    settled(page, root, "r.querySelector('[data-entry=marked]').hidden")
+
+    root.locator(".fv-plane").first.click(position=place)
+    page.mouse.move(box["x"] + 2, box["y"] - 40)
+    page.wait_for_timeout(100)
+    assert entry.is_visible(), "a click keeps it"
+
+
 def test_arrows_are_faint_where_nearly_no_data_pass(page):
     root, _ = mounted(page, [straight()], [plane()], View(layers=("field",)))
 

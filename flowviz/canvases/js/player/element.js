@@ -12,6 +12,7 @@ import { zoomed } from "./geometry.js";
 import { belongsToLecture, keyMeaning, repeats } from "./keys.js";
 import { LAYERS, paint } from "./layers.js";
 import { drawLegend, legendOf } from "./legend.js";
+import { nearest } from "./marked.js";
 import { FRAMES, fillCell, makeCell, showCell } from "./panels.js";
 import { picture } from "./picture.js";
 import { surface } from "./pixels.js";
@@ -41,8 +42,8 @@ export class Player extends Clocked {
     this.cells = [];
     this.scenes = [];
     this.learned = [];
-    this.pictures = 0;
-    this.textTime = this.paintTime = 0;
+    this.marked = null;
+    this.pictures = this.textTime = this.paintTime = 0;
     this.resolution = new Resolution(() => this.redraw());
     players.add(this);
     this.bind();
@@ -157,9 +158,10 @@ export class Player extends Clocked {
   /** Panels and strip rows; kept if their number is the same, so that nothing moves. */
   build() {
     const { panels } = this.body;
+    this.marked = null;
     if (this.cells.length !== panels.length) {
       this.cells = panels.map(() => makeCell(this, (t) => this.act({ type: "jump", t })));
-      this.cells.forEach((cell) => bindPlane(this, cell.plane));
+      this.cells.forEach((cell, i) => bindPlane(this, cell.plane, i));
       this.find(".fv-panels").replaceChildren(...this.cells.map((cell) => cell.figure));
       this.find(".fv-strip").replaceChildren(...this.cells.map((cell) => cell.row));
     }
@@ -212,6 +214,20 @@ export class Player extends Clocked {
     this.window = window;
     this.axesStale = this.stripStale = true;
     this.resolution.move();
+    this.redraw();
+  }
+
+  /** The particle near a point of the plane of panel i, in pixels of its width; none while it plays. */
+  nearest(i, width, x, y) {
+    if (this.clock.playing || !this.view.layers.includes("particles")) return null;
+    return nearest(this.body.panels[i], this.view.mode, this.clock.t, this.window, width, x, y);
+  }
+
+  /** Shows the trajectories of one particle in all panels, or of none. */
+  mark(particle) {
+    if (particle === this.marked) return;
+    this.marked = particle;
+    this.stripStale = true;
     this.redraw();
   }
 
@@ -299,11 +315,11 @@ export class Player extends Clocked {
 
   /** What paint() needs for panel i at time t. */
   settings(i, t, dot, radius = 1.75) {
-    const few = this.body.panels[i].states.shape[1] <= FEW, { speed, differencePeak } = this;
+    const few = this.body.panels[i].states.shape[1] <= FEW, { speed, differencePeak, window, marked } = this;
     const look = Object.assign(this.looks[i], { speed, differencePeak, radius: few ? 2.2 * radius : radius });
     const { mode, layers } = this.view, { frame } = this.body;
     const densityRoot = rootOf(this, i, t), learned = this.learnedOf(i);
-    return { t, mode, layers, window: this.window, frame, dot, look, densityRoot, learned };
+    return { t, mode, layers, window, frame, dot, look, densityRoot, learned, marked };
   }
 
   drawPanels() {

@@ -1,8 +1,9 @@
 /** The layers of one panel: density, difference, data, field, trails and particles. */
 
-import { locate, stepAt } from "../base/clock.js";
+import { locate } from "../base/clock.js";
 import { arrowLength, decoding, projection } from "./geometry.js";
 import { blended, paintDensity, paintDifference } from "./grids.js";
+import { momentOf, paintMarked } from "./marked.js";
 import { disc, discMasks, line, triangle } from "./pixels.js";
 
 export const LAYERS = ["particles", "trails", "density", "field", "data", "difference"];
@@ -118,11 +119,12 @@ function magnify(grid, factor) {
  * @param {number} view.dot Pixels of the unit in which marks are measured.
  * @param {any} view.look {role, noise, data, arrow (pixels), arrowOpacity, density, difference (ramps),
  *   differencePeak, speed, radius, opacity}.
+ * @param {number | null} [view.marked] Index of the particle whose trajectory is shown.
  * @param {number} [view.densityRoot] Factor of the square root of the density, for a scale of several panels.
  * @param {any} [view.learned] A scene whose density replaces the exact density; it has its own times.
  */
 export function paint(s, panel, scene, view) {
-  const { t, layers, look, window, frame, learned = null } = view;
+  const { t, layers, look, window, frame, learned = null, marked = null } = view;
   const on = (name) => layers.includes(name);
   const at = scene ? locate(scene.times, t) : null, shown = learned ?? scene;
   if (on("density") && shown?.density) {
@@ -137,12 +139,14 @@ export function paint(s, panel, scene, view) {
   }
   if (on("data") && scene?.data) paintData(s, scene, view);
   if (on("field") && scene?.velocity) paintField(s, scene, at, view);
-  const steps = view.mode === "steps", states = steps ? panel.step_states : panel.states;
-  const moment = steps ? { k: stepAt(panel.steps, t), f: 0 } : locate(panel.times, t);
+  const steps = view.mode === "steps", { states, ...moment } = momentOf(panel, view.mode, t);
   const particles = (stride, opacity) =>
     on("particles") && paintParticles(s, states, panel.limit, moment, view, stride, opacity);
-  if (!on("trails")) { particles(1, look.opacity); return; }
-  particles(1, look.opacity * 0.3); // fainter, so that the trails can be followed
-  paintTrails(s, states, panel.limit, moment, view, steps);
-  particles(trailStride(states.shape[1]), 256);
+  const faint = on("trails") || marked !== null ? 0.3 : 1; // so that lines can be followed
+  particles(1, look.opacity * faint);
+  if (on("trails")) {
+    paintTrails(s, states, panel.limit, moment, view, steps);
+    particles(trailStride(states.shape[1]), 256);
+  }
+  if (marked !== null) paintMarked(s, panel, marked, view);
 }

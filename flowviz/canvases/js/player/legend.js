@@ -3,6 +3,7 @@
 import { element, write } from "../base/dom.js";
 import { short } from "../base/numbers.js";
 import { densityOf, scaleOf } from "./density.js";
+import { endsApart } from "./marked.js";
 
 /**
  * {text, tail?, ends?} of each shown layer at time t by name.
@@ -18,6 +19,8 @@ export function legendOf(player, t) {
   const on = (name, field) => layers.includes(name) && scenes.some((scene) => scene[field]);
   if (layers.includes("particles"))
     out.particles = { text: steps ? "particles at the last step" : "particles, noise to data" };
+  if (player.marked !== null)
+    out.marked = { text: markedText(player.body.panels, player.marked) };
   if (layers.includes("trails"))
     out.trails = { text: `${steps ? "steps" : "trajectory"} so far, from`, tail: "noise" };
   if (on("density", "density")) {
@@ -34,6 +37,11 @@ export function legendOf(player, t) {
   if (on("difference", "difference"))
     out.difference = { text: label("difference", "difference"), ends: short(player.differencePeak) };
   return out;
+}
+
+function markedText(panels, particle) {
+  if (panels.length < 2) return "one particle";
+  return `one particle; its ends in the two panels are ${short(endsApart(panels, particle))} apart`;
 }
 
 /** The legend as one text, for a picture. */

@@ -7,8 +7,9 @@ import { bounded } from "./geometry.js";
 /**
  * @param {import("./element.js").Player} player
  * @param {HTMLElement} plane
+ * @param {number} index Of the panel.
  */
-export function bindPlane(player, plane) {
+export function bindPlane(player, plane, index) {
   const place = ({ clientX, clientY }) => {
     const box = plane.getBoundingClientRect(), { x, y, r } = player.window, unit = (2 * r) / box.width;
     return { x: x - r + (clientX - box.left) * unit, y: y + r - (clientY - box.top) * unit, unit };
@@ -20,10 +21,23 @@ export function bindPlane(player, plane) {
     const { x, y } = place(event), pixels = event.deltaMode === 1 ? 33 * event.deltaY : event.deltaY;
     player.zoom(Math.exp(clamp(pixels, -240, 240) * 0.0015), x, y);
   }, { passive: false });
-  let held = null;
+  let held = null, pressed = null, pinned = false;
+  const under = (event) => {
+    const box = plane.getBoundingClientRect();
+    return player.nearest(index, box.width, event.clientX - box.left, event.clientY - box.top);
+  };
+  plane.addEventListener("pointerleave", () => { if (!pinned) player.mark(null); });
+  plane.addEventListener("click", (event) => {
+    if (Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY) > 4) return; // a drag
+    const found = under(event);
+    pinned = found !== null;
+    player.mark(found);
+  });
   onDrag(plane, {
-    grab: (event) => (held = { event, window: player.window, unit: place(event).unit }),
-    move: ({ clientX, clientY }) => {
+    grab: (event) => (pressed = event) && (held = { event, window: player.window, unit: place(event).unit }),
+    move: (hover) => {
+      const { clientX, clientY } = hover;
+      if (!held && !pinned && hover.pointerType === "mouse") player.mark(under(hover));
       if (!held) return;
       const { event, window, unit } = held;
       const x = window.x - (clientX - event.clientX) * unit, y = window.y + (clientY - event.clientY) * unit;
