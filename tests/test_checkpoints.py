@@ -12,7 +12,7 @@ import torch
 
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, CheckpointError
-from flowviz.checkpoints.weights import digest
+from flowviz.checkpoints.container import digest
 from flowviz.datasets import dataset
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
