@@ -411,7 +411,7 @@ def test_many_samples_are_the_first_of_more(tmp_path, monkeypatch, trained):
     out = [tmp_path / "whole.npy", tmp_path / "chunks.npy"]
     arguments = ["sample", str(trained), "-n", "64", "--out"]
     assert main([*arguments, str(out[0])]) == 0
-    monkeypatch.setattr("flowviz.cli.sample.CHUNK", 10)
+    monkeypatch.setattr("flowviz.experiments.evaluate.PART", 10)
     assert main([*arguments, str(out[1])]) == 0
     np.testing.assert_allclose(*map(np.load, out), rtol=0, atol=1e-5)
 
