@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+from flowviz.cli import main
 from flowviz.cli.experiment import _parser
 from flowviz.studies import STUDIES
 from flowviz.studies.export import SAVE_FIRST, command_line, csv_text, figure_bytes, script
@@ -91,3 +92,32 @@ def test_a_table_has_its_settings_on_top():
 def test_columns_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="must have one length"):
         csv_text({}, {"a": np.zeros(1), "b": np.zeros(2)})
+
+
+def test_a_study_is_exported_as_a_page_of_one_file(tmp_path, capsys):
+    file = tmp_path / "losses.html"
+    given = ["losses", "--paths", "ot", "--pairs", "256", "--data", "moons"]
+    assert main(["export", *given, "--out", str(file)]) == 0
+    text = file.read_text()
+    assert "Plotly.newPlot" in text and "fields have one gap between the two losses" in text
+    assert "flowviz export losses" in text and "<script src" not in text
+    assert "MB in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["losses", "--out", "losses.pdf"], "--out must end in .html; got losses.pdf."),
+        (["lossses", "--out", "a.html"], "Did you mean 'losses'?"),
+        (["compare", "--nfe", "0", "--out", "a.html"], "nfe must be in 1..10000; got 0."),
+        (["compare"], "--out"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_work(given, sentence, capsys, tmp_path):
+    try:
+        code = main(["export", *given])
+    except SystemExit as stop:  # of the parser
+        code = stop.code
+    assert code == 2
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
