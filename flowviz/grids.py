@@ -8,9 +8,11 @@ steps alike on any path, so that it shows how much of a path's handicap is its c
 References:
     Karras et al. 2022, Elucidating the Design Space of Diffusion-Based Generative Models,
     https://arxiv.org/abs/2206.00364
+    Esser et al. 2024, Scaling Rectified Flow Transformers, https://arxiv.org/abs/2403.03206
     Lu et al. 2022, DPM-Solver, https://arxiv.org/abs/2206.00927
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +26,9 @@ from flowviz.roots import bisect
 NOISIEST = 80.0
 """Largest sigma_t / alpha_t of the grids in lambda: EDM's sigma_max. The ratio is infinite
 at t = 0 on paths with alpha_0 = 0."""
+
+SHIFT = 3.0
+"""Factor of the grid `shift`: that of Stable Diffusion 3."""
 
 RHO = 7.0
 """EDM's exponent: steps shorten towards the data, though less than evenly in log lambda."""
@@ -52,7 +57,15 @@ class Grid:
         return times
 
 
-GRIDS: Registry[Grid] = Registry("time grid")
+class Grids(Registry[Grid]):
+    """The grids by name, and "shift:K" for any factor K of the noise level."""
+
+    def __missing__(self, name: str) -> Grid:
+        kind, colon, factor = str(name).partition(":")
+        return _shifted(factor) if kind == "shift" and colon else super().__missing__(name)
+
+
+GRIDS: Registry[Grid] = Grids("time grid")
 
 
 def ratio(path: AffinePath, t: Tensor) -> Tensor:
@@ -105,6 +118,33 @@ def _log_snr(path: AffinePath, shares: Tensor) -> Tensor:
 def _edm(path: AffinePath, shares: Tensor) -> Tensor:
     first, last = (end ** (-1 / RHO) for end in _ends(path))
     return time_of(path, (first + shares * (last - first)) ** -RHO)
+
+
+def _shifted(factor: str) -> Grid:
+    """The grid that multiplies the ratio of noise to signal on OT by a factor (Esser et al., 23).
+
+    Raises:
+        ValueError: the factor is not a positive number.
+    """
+    try:
+        k = float(factor)
+    except ValueError:
+        k = math.nan
+    if not 0 < k < math.inf:
+        raise ValueError(f"shift:K needs a positive number K, such as shift:3; got {factor!r}.")
+
+    def place(path: AffinePath, shares: Tensor) -> Tensor:
+        level = 1 - shares
+        return path.time(1 - k * level / (1 + (k - 1) * level))
+
+    sentence = (
+        "Shorter steps near the noise: 1 − t becomes k(1 − t) / (1 + (k − 1)(1 − t)), "
+        f"here with k = {k:g}."
+    )
+    return Grid(f"shifted by {k:g}", sentence, place)
+
+
+GRIDS["shift"] = _shifted(f"{SHIFT:g}")
 
 
 def _ends(path: AffinePath) -> tuple[Tensor, Tensor]:

@@ -76,3 +76,21 @@ def test_grids_in_the_ratio_spend_the_same_on_any_path():
     paths = [path_of("ot"), path_of("trig")]
     found = [ratio(path, GRIDS["log-snr"](path, 10))[1:-1] for path in paths]
     torch.testing.assert_close(found[0], found[1], rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_shift_multiplies_the_odds_of_the_noise_level_once(scheduler):
+    """tau / (1 - tau) with tau = 1 - t / t_max; k = 1 is the grid even in t."""
+    path, steps = path_of(scheduler), 8
+    even, shifted = (1 - GRIDS[name](path, steps) / path.t_max for name in ("uniform", "shift:5"))
+    odds = [tau[1:-1] / (1 - tau[1:-1]) for tau in (even, shifted)]
+    torch.testing.assert_close(odds[1], 5 * odds[0])
+    torch.testing.assert_close(GRIDS["shift:1"](path, steps), GRIDS["uniform"](path, steps))
+    torch.testing.assert_close(GRIDS["shift"](path, steps), GRIDS["shift:3"](path, steps))
+    assert (GRIDS["shift:0.001"](path, steps).diff() > 0).all()
+
+
+@pytest.mark.parametrize("name", ["shift:", "shift:0", "shift:-1", "shift:inf", "shift:x"])
+def test_invalid_shifts_are_refused_in_a_sentence(name):
+    with pytest.raises(ValueError, match="shift:K needs a positive number"):
+        GRIDS[name](path_of("ot"), 2)

@@ -140,7 +140,8 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
         "--grid",
         default="uniform",
         metavar="NAME",
-        help="time grid of a fixed-step solver: uniform (in t), log-snr or edm (default: uniform)",
+        help="time grid of a fixed-step solver: uniform (in t), log-snr, edm, shift or shift:K "
+        "(default: uniform)",
     )
 
 

@@ -34,6 +34,9 @@ from flowviz.studies._cost import (
 )
 from flowviz.studies._numbers import joined
 
+COMPARED = (1, 2, 4, 8, 16)
+"""The NFE at which the best curve is named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NfeQualityConfig(Config):
@@ -184,8 +187,13 @@ def table(config: NfeQualityConfig, result: NfeQualityResult) -> Tables:
 
 
 def say(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
-    """The cost of OT and VP at equal error, what diverged, and how it was measured."""
-    found = (_at_equal_error(result), _error_is_not_quality(result), _grid_effect(config, result))
+    """The cost of OT and VP at equal error, the best at few NFE, what diverged, the method."""
+    found = (
+        _at_equal_error(result),
+        _best(config, result),
+        _error_is_not_quality(result),
+        _grid_effect(config, result),
+    )
     yield from (each for each in found if each is not None)
     yield from _diverged(result)
     yield from _method(config, result)
@@ -212,6 +220,32 @@ def _at_equal_error(result: NfeQualityResult) -> Finding | None:
         f"{percent(CLAIMED)} (Fig. 7, images).",
         numbers=shares,
         verdict="supported" if all(fewer) else "undecided" if any(fewer) else "not supported",
+    )
+
+
+def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
+    """The field and solver with the best samples at each NFE of COMPARED, and the next best."""
+    texts, numbers = [], {}
+    for nfe in COMPARED:
+        at = sorted(
+            (float(curve.values[config.measure][p].mean()), f"{label} on {curve.label}")
+            for curve in result.curves
+            for p, cost in enumerate(curve.cost)
+            if cost == nfe and not curve.diverged[p]
+            for label in [METHODS[curve.config.method].label]
+        )
+        if len(at) > 1:
+            (best, name), (second, other) = at[:2]
+            numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
+            texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {other}, {second:.3g})")
+    if not texts:
+        return None
+    floor = result.curves[0].floor[config.measure].mean()
+    return Finding(
+        lead="Best at few evaluations",
+        text=f"by {METRICS[config.measure].label.lower()}, the mean of the seeds: "
+        f"{'; '.join(texts)}. Values at the floor ({floor:.3g}) or below do not differ.",
+        numbers=numbers,
     )
 
 
