@@ -30,7 +30,7 @@ BAR_GAP, BAR_HEIGHT = 24, 26
 the bar with its numbers. Its title is a text of its own: Plotly would shift all other titles of a
 narrow figure to make room for it."""
 
-CHARACTER, SYMBOL, ROW = 6.6, 46, 20
+CHARACTER, SYMBOL, ROW = 7, 46, 20
 """Pixels of a character and of the symbol of a legend entry, and of a row of entries."""
 
 
@@ -63,6 +63,7 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
         copy.update_layout(margin_b=below)
     inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
+    panels = max(panels, _height_of_titles(copy, min(margin["t"], below)))
     height = round(panels + margin["t"] + below)
     for trace in copy.select_traces():
         bar = getattr(trace, "colorbar", None)
@@ -89,6 +90,20 @@ def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None
 
 def _margin(layout: Any) -> dict[str, float]:
     return layout.margin.to_plotly_json()
+
+
+def _height_of_titles(figure: go.Figure, margin: float) -> float:
+    """The height of all rows of panels in which the titles of vertical axes are not cut.
+
+    A title may reach into the margins above and below.
+    """
+    wanted = [0.0]
+    for axis in figure.select_yaxes():
+        low, high = axis.domain or (0, 1)
+        lines = re.split("<br>", axis.title.text or "")
+        longest = max(len(re.sub("<[^>]*>", "", line)) for line in lines)
+        wanted.append((CHARACTER * longest - 2 * margin) / (high - low))
+    return max(wanted)
 
 
 def _columns(figure: go.Figure) -> int:

@@ -29,6 +29,7 @@ SMALL = {
     "schedules": {},
     "pairings": {},
     "losses": {"paths": ("ot", "vp")},
+    "straightness": {},
 }
 
 
@@ -38,7 +39,7 @@ def figures():
     for name, settings in SMALL.items():
         study = STUDIES[name]
         config = study.config(**dict(study.smallest) | settings)
-        found[name] = study.draw(config, study.result(config))[0]
+        found[name] = study.draw(config, study.result(config))[-1]
     return found
 
 
