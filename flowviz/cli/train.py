@@ -55,6 +55,12 @@ TRAINING = {
         "shortcut or distillation",
     ),
     "coupling": (str, "NAME", "pairing of noise and data: independent or minibatch-ot"),
+    "times": (
+        str,
+        "NAME",
+        "how the times of a batch are drawn: uniform, level, logit-normal[:MEAN,SPREAD] or "
+        "shift[:FACTOR]",
+    ),
     "batch": (int, "N", "number of pairs per step"),
     "lr": (float, "X", "peak learning rate; it rises, then falls linearly to 0"),
     "width": (int, "N", "number of units of a hidden layer"),

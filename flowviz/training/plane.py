@@ -24,7 +24,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
-from flowviz.training.times import stratified
+from flowviz.training.times import TIMES, stratified
 from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
 
 BOUNDS: dict[str, tuple[float, float]] = {
@@ -49,6 +49,8 @@ class TrainConfig(TrainingConfig):
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
         coupling: name in COUPLINGS.
+        times: name in TIMES, how the times of a batch are drawn; the jumps of a distillation have
+            their own.
         width: number of units of a hidden layer.
         depth: number of hidden layers.
         octaves: number of frequencies of the positional features.
@@ -70,6 +72,7 @@ class TrainConfig(TrainingConfig):
     path: str = "ot"
     objective: str = "flow"
     coupling: str = "independent"
+    times: str = "uniform"
     width: int = 128
     depth: int = 3
     octaves: int = 5
@@ -87,7 +90,7 @@ class TrainConfig(TrainingConfig):
                 f"The path {LEARNED!r} is trained together with its field and needs an "
                 "NfdmConfig; use ot, vp or another path here."
             )
-        _ = COUPLINGS[self.coupling]
+        _ = COUPLINGS[self.coupling], TIMES[self.times]
         check_bounds(self, **BOUNDS)
         check_velocity_at_start(self.path, self.objective)
         check_flow_map(self.objective, self.start, self.preconditioned)
@@ -127,7 +130,8 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         config = self.config
         x_1 = self.data.sample(config.batch, self.generator)
         x_0 = torch.randn(x_1.shape, generator=self.generator)
-        t = stratified(config.batch, self.generator) * self.model.path.t_max
+        u = stratified(config.batch, self.generator)
+        t = TIMES[config.times](u, self.model.path, self.model.std)
         if self.pairs is None:
             x_1 = COUPLINGS[config.coupling](x_0, x_1)
         else:

@@ -1,6 +1,7 @@
 """How the times of a training batch are drawn.
 
-Each distribution of TIMES maps strata u in [0, 1), see `stratified`, to times of a path.
+Each distribution of TIMES maps strata u in [0, 1), see `stratified`, to times of a path. None of
+them changes the optimal field, since the loss is not divided by their density: they weigh times.
 """
 
 import math
@@ -9,9 +10,13 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from flowviz.grids import GRIDS, SHIFT
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.roots import bisect
+
+Draw = Callable[[Tensor, AffinePath, float], Tensor]
+"""Ascending strata u (n,), a path and the data's standard deviation to times (n,)."""
 
 LEVEL_SPREAD = 1.2
 """Standard deviation of log(noise / data) under `level` times, as in EDM."""
@@ -61,9 +66,60 @@ def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
     return t
 
 
-TIMES: Registry[Callable[[Tensor, AffinePath, float], Tensor]] = Registry("distribution of times")
+def logit_normal_times(mean: float, spread: float) -> Draw:
+    """Times whose share of t_max is sigmoid(mean + spread N(0, 1)) (Esser et al. 2024, eq. 19).
+
+    The ends of time are rare: with mean 0 and spread 1, 1 % of the times are below 0.09 t_max.
+    """
+
+    def draw(u: Tensor, path: AffinePath, std: float) -> Tensor:
+        normal = torch.special.ndtri(u.clamp(1e-12, 1 - 1e-12))
+        return torch.sigmoid(mean + spread * normal) * path.t_max
+
+    return draw
+
+
+def shifted_times(factor: float) -> Draw:
+    """Uniform times, shifted to the noise as those of the time grid `shift` are."""
+
+    def draw(u: Tensor, path: AffinePath, std: float) -> Tensor:
+        return GRIDS[f"shift:{factor!r}"].place(path, u)
+
+    return draw
+
+
+PARAMETERS: dict[str, tuple[Callable[..., Draw], int]] = {
+    "logit-normal": (logit_normal_times, 2),
+    "shift": (shifted_times, 1),
+}
+"""Distributions with parameters, and their number: logit-normal:MEAN,SPREAD and shift:FACTOR."""
+
+
+class Times(Registry[Draw]):
+    """The distributions by name, and those of PARAMETERS with any parameters."""
+
+    def __missing__(self, name: str) -> Draw:
+        kind, colon, text = str(name).partition(":")
+        if not colon or kind not in PARAMETERS:
+            return super().__missing__(name)
+        make, count = PARAMETERS[kind]
+        try:
+            values = [float(part) for part in text.split(",")]
+        except ValueError:
+            values = []
+        if len(values) != count or not all(map(math.isfinite, values)) or values[-1] <= 0:
+            raise ValueError(
+                f"Times must read logit-normal:MEAN,SPREAD or shift:FACTOR, with a positive last "
+                f"number; got {name!r}."
+            )
+        return make(*values)
+
+
+TIMES = Times("distribution of times")
 TIMES["uniform"] = uniform_times
 TIMES["level"] = level_times
+TIMES["logit-normal"] = logit_normal_times(0.0, 1.0)
+TIMES["shift"] = shifted_times(SHIFT)
 
 
 def weighted_times(n: int, path: AffinePath, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,37 @@
+"""Distributions of training times: their quantiles, their ends, and what reads them."""
+
+import pytest
+import torch
+
+from flowviz.draws import stream
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS
+from flowviz.training import TrainConfig
+from flowviz.training.times import TIMES, stratified
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("name", [*TIMES, "logit-normal:-1,0.5", "shift:0.2"])
+def test_times_lie_on_the_path_and_do_not_change_the_draws(name, scheduler):
+    path = AffinePath(SCHEDULERS[scheduler]())
+    t = TIMES[name](stratified(500, stream(0, "times")), path, 0.5)
+    assert t.shape == (500,) and t.dtype == torch.float64
+    assert t.min() >= 0 and t.max() <= path.t_max and len(t.unique()) > 490
+
+
+def test_logit_normal_and_shifted_times_have_the_quantiles_of_their_formulas():
+    path = AffinePath(SCHEDULERS["ot"]())
+    u = torch.tensor([0.1586552539, 0.5, 0.8413447461], dtype=torch.float64)  # of -1, 0, 1
+    found = torch.logit(TIMES["logit-normal:-0.5,2"](u, path, 0.5) / path.t_max)
+    torch.testing.assert_close(found, found.new_tensor([-2.5, -0.5, 1.5]), rtol=0, atol=1e-8)
+    level = 1 - u
+    shifted = 1 - TIMES["shift:4"](u, path, 0.5) / path.t_max
+    torch.testing.assert_close(shifted, 4 * level / (1 + 3 * level))
+
+
+@pytest.mark.parametrize("name", ["logit-normal:1", "logit-normal:0,0", "shift:", "shift:nan"])
+def test_invalid_parameters_are_refused_in_a_sentence(name):
+    with pytest.raises(ValueError, match="Times must read logit-normal:MEAN,SPREAD"):
+        TrainConfig(times=name)
+    with pytest.raises(ValueError, match="Did you mean 'level'"):
+        TrainConfig(times="levle")
