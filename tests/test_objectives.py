@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from flowviz.distributions import PointMasses
-from flowviz.fields import exact_field
+from flowviz.fields import LearnedField, exact_field
+from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
@@ -63,3 +64,26 @@ def test_only_conversions_that_need_alpha_fail_where_it_is_0(path: str) -> None:
     for own in OBJECTIVES.values():
         finite = own.velocity(affine, start, x, x).isfinite().all()
         assert finite == (not own.needs_alpha or not vanishes)
+
+
+@pytest.mark.parametrize("preconditioned", [True, False])
+def test_times_that_pairs_share_change_neither_loss_nor_gradients(preconditioned: bool) -> None:
+    g = torch.Generator().manual_seed(3)
+    network = MLP(width=16, depth=2, generator=g)
+    torch.nn.init.normal_(network.head.weight, generator=g)
+    field = LearnedField(
+        network,
+        AffinePath(scheduler("vp")),
+        OBJECTIVES["flow"],
+        mean=torch.zeros(2),
+        std=1.5,
+        preconditioned=preconditioned,
+    ).double()
+    x_0, x_1 = torch.randn(2, 24, 2, generator=g, dtype=torch.float64)
+    t = (0.9 * torch.rand(6, generator=g, dtype=torch.float64)).repeat_interleave(4)
+    results = []
+    for share in (1, 4):
+        loss = field.loss(t, x_0, x_1, share=share)
+        gradients = torch.autograd.grad(loss.sum(), list(network.parameters()))
+        results.append((loss, *gradients))
+    torch.testing.assert_close(*results, rtol=1e-12, atol=1e-12)

@@ -97,10 +97,16 @@ class LearnedField(nn.Module):
             return None
         return Planned(self, times, x.dtype)
 
-    def predict(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """The predicted quantity E[q | x_t = x], given y or not, shape (B, *)."""
+    def predict(self, t: Tensor, x: Tensor, y: Tensor | None = None, *, share: int = 1) -> Tensor:
+        """The predicted quantity E[q | x_t = x], given y or not, shape (B, *).
+
+        With `share` above 1, t (B,) has that many equal times in succession, which an MLP embeds
+        once.
+        """
         c = self.path.coefficients(t, x)
         time = self.clock(t, c) if self.clocked else t.to(x)
+        if share > 1:
+            time = time[::share]
         classes = () if y is None else (y,)
         if not self.preconditioned:
             return self.network(time, x, *classes)
@@ -122,13 +128,22 @@ class LearnedField(nn.Module):
         level = torch.log(c.sigma).reshape(t.shape) / math.log(SIGMA_STOP)
         return torch.stack([2 * t.to(level) - 1, 2 * level - 1], dim=-1)
 
-    def loss(self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        t: Tensor,
+        x_0: Tensor,
+        x_1: Tensor,
+        y: Tensor | None = None,
+        *,
+        share: int = 1,
+    ) -> Tensor:
         """The weighted squared error of each pair, averaged over dimensions, shape (B,).
 
-        For flow matching this is the conditional loss of Lipman et al. 2022, eq. 14, over D.
+        For flow matching this is the conditional loss of Lipman et al. 2022, eq. 14, over D. For
+        `share` see `predict`.
         """
         x_t = self.path.flow(t, x_0, x_1)
         c = self.path.coefficients(t, x_t)
         q_1, q_0 = self.objective.target(c)
-        error = self.predict(t, x_t, y) - (q_1 * x_1 + q_0 * x_0)
+        error = self.predict(t, x_t, y, share=share) - (q_1 * x_1 + q_0 * x_0)
         return (self.objective.weight(c) * error.square()).flatten(1).mean(dim=1)

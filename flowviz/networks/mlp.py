@@ -57,11 +57,17 @@ class MLP(nn.Module):
             self.second = SecondTime(clocks, width * depth, generator=generator)
 
     def forward(self, clock: Tensor, x: Tensor, *, until: Tensor | None = None) -> Tensor:
-        """Maps clock (C,) or (B, C), x (B, D) and, if any, the second clock to (B, D)."""
+        """Maps clock (C,) or (G, C), x (B, D) and, if any, the second clock to (B, D).
+
+        With G < B each clock is that of B / G consecutive rows of x, and is embedded once.
+        """
         h = waves(x, self.x_rates)
         shifts = self.shift(self.clock(waves(clock, self.t_rates)))
         if until is not None:
             shifts = shifts + self.second(clock, until)
+        shared = clock.ndim > 1 and len(clock) < len(x)
+        if shared:
+            h, shifts = h.unflatten(0, (len(clock), -1)), shifts[:, None]
         for layer, shift in zip(self.layers, shifts.chunk(len(self.layers), dim=-1), strict=True):
             h = nn.functional.silu(layer(h) + shift)
-        return self.head(h)
+        return self.head(h.flatten(0, 1) if shared else h)

@@ -4,6 +4,7 @@ Two runs with the same seed draw the same weights, data, noise and times whateve
 objective, so that they can be compared pair by pair.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import TIMES, stratified
 from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
+
+SHARE = 8
+"""Pairs of a batch with the same time: embedding it for each pair is 42% of the arithmetic."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "width": (8, 1024),
@@ -130,8 +134,10 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         config = self.config
         x_1 = self.data.sample(config.batch, self.generator)
         x_0 = torch.randn(x_1.shape, generator=self.generator)
-        u = stratified(config.batch, self.generator)
-        t = TIMES[config.times](u, self.model.path, self.model.std)
+        # The jump losses of flow maps need a time for each pair.
+        share = 1 if isinstance(self.model, FlowMap) else math.gcd(config.batch, SHARE)
+        u = stratified(config.batch // share, self.generator)
+        t = TIMES[config.times](u, self.model.path, self.model.std).repeat_interleave(share)
         if self.pairs is None:
             x_1 = COUPLINGS[config.coupling](x_0, x_1)
         else:
@@ -139,7 +145,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         t = t.to(self.device, finest_float(self.device))
         x_0, x_1 = x_0.to(self.device), x_1.to(self.device)
         if not isinstance(self.model, FlowMap):
-            yield self.model.loss(t, x_0, x_1).mean()
+            yield self.model.loss(t, x_0, x_1, share=share).mean()
         elif config.objective == "distillation":
             yield self._distilled()
         else:
