@@ -47,6 +47,7 @@ def plain(field):
         with torch.enable_grad():
             return field(t, x).detach()
 
+    velocity.path = field.path  # which exponential solvers use
     return velocity
 
 
