@@ -5,6 +5,7 @@ import re
 import threading
 import time
 import weakref
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,12 +21,12 @@ from flowviz.experiments import live
 from flowviz.experiments.live import LiveTraining, train_live
 from flowviz.progress import Progress, Stopped
 from flowviz.training import TrainConfig, train
-from flowviz.ui import cache, limits, work
+from flowviz.ui import cache, limits, store, work
 from flowviz.ui import train as page
 from flowviz.ui.housekeeping import ended, limit_uploads, return_memory
 from flowviz.ui.images.sources import HELD
 from flowviz.ui.store import Store
-from flowviz.ui.work import Queue
+from flowviz.ui.work import Queue, Visitor
 
 ROOT = Path(__file__).parents[1]
 
@@ -228,7 +229,7 @@ class TestQueue:
         monkeypatch.setattr(work, "PULSE_SECONDS", 0.01)
         connected = threading.Event()
         connected.set()
-        run = Queue(1, 1).run(counting, is_wanted=connected.is_set)
+        run = Queue(1, 1).run(counting, visitor=Visitor(is_connected=connected.is_set))
         until(lambda: run.state == "running")
         connected.clear()
         run.wait(30)
@@ -237,7 +238,8 @@ class TestQueue:
     def test_a_short_absence_does_not_end_it(self, monkeypatch):
         monkeypatch.setattr(work, "PULSE_SECONDS", 0.0)
         connected = iter([False] * 20)
-        run = training(Queue(1, 1), config(), is_wanted=lambda: next(connected, True))
+        visitor = Visitor(is_connected=lambda: next(connected, True))
+        run = training(Queue(1, 1), config(), visitor=visitor)
         run.wait(60)
         assert run.state == "done"
 
@@ -247,9 +249,9 @@ class TestQueue:
 
     def test_one_session_runs_one_training_at_a_time(self):
         home = Queue(1, 2)
-        first, second = (home.run(counting, lane="long", session="s") for _ in range(2))
-        other = home.run(counting, lane="long", session="t")
-        short = [home.run(counting, session="s")]
+        first, second = (home.run(counting, lane="long", visitor=Visitor("s")) for _ in range(2))
+        other = home.run(counting, lane="long", visitor=Visitor("t"))
+        short = [home.run(counting, visitor=Visitor("s"))]
         until(lambda: all(each.state == "running" for each in (first, other, *short)))
         assert second.state == "waiting" and second.ahead == 1 and other.ahead == 0
         first.cancel()
@@ -264,6 +266,20 @@ class TestQueue:
         assert run.state == "cancelled" and run.expired and run.result is not None
         assert "stops such work after 0 s (FLOWVIZ_LONG_MINUTES)" in work.over(run)
 
+    def test_a_work_of_two_sessions_starts_when_one_of_them_runs_no_other(self):
+        home, held = Queue(1, 2), Held()
+        other = home.run(counting, lane="long", visitor=Visitor("s"))
+        until(lambda: other.state == "running")
+        second = home.run(held, lane="long", key="view", visitor=Visitor("s"))
+        assert second.ahead == 1
+        assert home.run(held, lane="long", key="view", visitor=Visitor("t")) is second
+        assert held.started.wait(30)
+        held.released.set()
+        second.wait(30)
+        other.cancel()
+        other.wait(30)
+        assert second.state == "done"
+
     def test_a_thread_keeps_a_lower_priority_of_the_server(self):
         """The server itself may run at nice 10, from which only root can come back to 5."""
         seen = []
@@ -277,6 +293,268 @@ class TestQueue:
         thread.start()
         thread.join()
         assert seen == [10]
+
+
+class Held:
+    """Work that yields 1, and 2 after its release; `count` is the number of its starts."""
+
+    def __init__(self):
+        self.started, self.released, self.count = threading.Event(), threading.Event(), 0
+
+    def __call__(self, progress):
+        self.count += 1
+        yield 1
+        self.started.set()
+        while not self.released.wait(0.005):
+            progress.report(0.5, "half")
+        yield 2
+
+
+class Piece:
+    """A function that ends after its release, or when the work that computes it stops."""
+
+    def __init__(self, error=None):
+        self.started, self.released = threading.Event(), threading.Event()
+        self.error, self.calls = error, 0
+
+    def __call__(self, should_stop):
+        self.calls += 1
+        self.started.set()
+        while not self.released.wait(0.005):
+            if should_stop():
+                raise Stopped("The work was stopped on request.")
+        if self.error:
+            raise self.error
+        return "result"
+
+
+@pytest.fixture
+def visits(monkeypatch):
+    """The function `start` of pages for two sessions, with a queue and a store of their own."""
+    home, results = Queue(1, 1), Store()
+    monkeypatch.setattr(work, "queue", lambda: home)
+    monkeypatch.setattr(work, "store", lambda: results)
+
+    def session():
+        state = {}
+
+        def start(token, compute, place="a", **options):
+            monkeypatch.setattr(work.st, "session_state", state)
+            return work.start(place, token, compute, **options)
+
+        return start
+
+    return session(), session()
+
+
+class TestVisitorsWhoArriveTogether:
+    def test_the_same_view_is_computed_once(self, visits):
+        held = Held()
+        first = visits[0]("view", held)
+        assert held.started.wait(30)
+        second = visits[1]("view", held)
+        until(lambda: second.work.share == 0.5)
+        assert second.work.doing == "half" and second.work.result == 1 and second.work.ahead == 0
+        held.released.set()
+        for each in (first, second):
+            each.work.wait(30)
+            assert each.state == "done" and not each.live and each.work.result == 2
+        assert held.count == 1 and work.store().get("view") == 2
+
+    def test_waiting_work_is_joined(self, visits):
+        held = Held()
+        other = visits[0]("other", counting, place="b")
+        first, second = (visit("view", held) for visit in visits)
+        assert first.work is second.work and second.state == "waiting" and second.work.ahead == 1
+        other.cancel()
+        held.released.set()
+        second.work.wait(30)
+        assert second.state == "done" and held.count == 1
+
+    def test_a_result_that_was_stored_meanwhile_is_used(self, visits):
+        held = Held()
+        work.store().put("view", 3)
+        late = visits[0]("view", held)
+        late.work.wait(30)
+        assert late.state == "done" and late.work.result == 3 and held.count == 0
+
+    @pytest.mark.parametrize("leaver", [0, 1])
+    def test_cancel_of_one_keeps_the_work_of_the_other(self, visits, leaver):
+        held = Held()
+        both = [visit("view", held) for visit in visits]
+        gone, here = both[leaver], both[1 - leaver]
+        assert held.started.wait(30)
+        gone.cancel()
+        gone.cancel()
+        assert gone.state == "cancelled" and not gone.live and here.live
+        again = visits[leaver]("view", held)  # "Go on"
+        assert again.work is here.work and again.live
+        again.cancel()
+        here.cancel()
+        here.work.wait(30)
+        assert here.state == again.state == "cancelled" and held.count == 1
+
+    def test_a_cancelled_work_is_not_joined(self, visits):
+        held = Held()
+        first = visits[0]("view", held)
+        assert held.started.wait(30)
+        first.cancel()
+        second = visits[1]("view", held)
+        assert second.work is not first.work
+        held.released.set()
+        second.work.wait(30)
+        assert second.state == "done" and second.work.result == 2
+
+    def test_other_work_at_the_place_of_one_keeps_that_of_the_other(self, visits):
+        held = Held()
+        first, second = (visit("view", held) for visit in visits)
+        assert held.started.wait(30)
+        visits[0]("another", lambda progress: iter([7]))
+        assert first.state == "cancelled" and second.live
+        held.released.set()
+        second.work.wait(30)
+        assert second.state == "done"
+
+    def test_a_second_click_keeps_the_work(self, visits):
+        held = Held()
+        first, again = visits[0]("view", held), visits[0]("view", held)
+        assert again.work is first.work and again.live
+        held.released.set()
+        again.work.wait(30)
+        assert again.state == "done" and held.count == 1
+
+    def test_a_failure_reaches_both(self, visits):
+        def fails(progress):
+            yield 1
+            started.set()
+            released.wait(30)
+            raise ValueError("It left the finite numbers.")
+
+        started, released = threading.Event(), threading.Event()
+        both = [visit("view", fails) for visit in visits]
+        assert started.wait(30)
+        released.set()
+        for each in both:
+            each.work.wait(30)
+            assert each.state == "failed" and each.work.error == "It left the finite numbers."
+
+    def test_other_views_lanes_and_trainings_are_not_joined(self, visits):
+        first = visits[0]("view", counting)
+        others = [
+            visits[1]("another", counting, place="b"),
+            visits[1]("view", counting, place="c", lane="long"),
+            visits[1]("view", counting, place="d", share=False),
+        ]
+        works = {each.work for each in (first, *others)}
+        for each in works:
+            each.cancel()
+            each.wait(30)
+        assert len(works) == 4
+
+    def test_the_work_lives_while_one_of_them_is_connected(self, monkeypatch):
+        monkeypatch.setattr(work, "GRACE_SECONDS", 0.0)
+        monkeypatch.setattr(work, "PULSE_SECONDS", 0.0)
+        home, held, connected = Queue(1, 1), Held(), threading.Event()
+        connected.set()
+        shared = home.run(held, key="view", visitor=Visitor("s", connected.is_set))
+        assert held.started.wait(30)
+        looks = threading.Semaphore(0)
+        other = Visitor("t", lambda: looks.release() or True)
+        assert home.run(held, key="view", visitor=other) is shared
+        connected.clear()
+        for _ in range(5):
+            assert looks.acquire(timeout=30)
+        assert shared.state == "running"
+        shared.leave(other)
+        shared.wait(30)
+        assert shared.state == "cancelled"
+
+    def test_no_visitor_who_joins_is_abandoned(self):
+        home, held = Queue(1, 1), Held()
+        shared = home.run(held, key="view", visitor=Visitor("s", lambda: False))
+        assert held.started.wait(30)
+        home.run(held, key="view", visitor=Visitor("t"))
+        home.abandon(shared)
+        assert shared.accepts("view", "short")
+        shared.cancel()
+        shared.wait(30)
+
+
+class TestPiecesOfWorks:
+    def both(self, piece, results, monkeypatch):
+        """Two works that need a piece: the first computes it, the second waits for it."""
+        monkeypatch.setattr(store, "CHECK_SECONDS", 0.005)
+        home, waits = Queue(2, 1), threading.Event()
+
+        def needing(progress):
+            yield results.once("k", partial(piece, progress.should_stop), progress.should_stop)
+
+        def waiting(progress):
+            def should_stop():
+                waits.set()
+                return progress.should_stop()
+
+            yield results.once("k", partial(piece, progress.should_stop), should_stop)
+
+        first = home.run(needing)
+        assert piece.started.wait(30)
+        second = home.run(waiting)
+        assert waits.wait(30)
+        return first, second
+
+    def test_a_piece_of_two_works_is_computed_once(self, monkeypatch):
+        piece, results = Piece(), Store()
+        both = self.both(piece, results, monkeypatch)
+        piece.released.set()
+        for each in both:
+            each.wait(30)
+            assert each.state == "done" and each.result == "result"
+        assert piece.calls == 1 and results.get("k") == "result" and not results._computing
+
+    def test_a_cancelled_work_hands_the_piece_to_the_other(self, monkeypatch):
+        piece = Piece()
+        first, second = self.both(piece, Store(), monkeypatch)
+        piece.started.clear()
+        first.cancel()
+        first.wait(30)
+        assert first.state == "cancelled" and piece.started.wait(30)
+        piece.released.set()
+        second.wait(30)
+        assert second.state == "done" and second.result == "result" and piece.calls == 2
+
+    def test_a_work_that_waits_for_a_piece_can_be_cancelled(self, monkeypatch):
+        piece = Piece()
+        first, second = self.both(piece, Store(), monkeypatch)
+        second.cancel()
+        second.wait(30)
+        assert second.state == "cancelled" and first.live
+        piece.released.set()
+        first.wait(30)
+        assert first.state == "done" and piece.calls == 1
+
+    def test_an_error_of_a_piece_reaches_both_and_is_not_kept(self, monkeypatch):
+        piece, results = Piece(ValueError("No numbers.")), Store()
+        both = self.both(piece, results, monkeypatch)
+        piece.released.set()
+        for each in both:
+            each.wait(30)
+            assert each.state == "failed" and each.error == "No numbers."
+        assert piece.calls == 1 and results.once("k", lambda: 7) == 7
+
+    def test_pages_and_works_share_pieces(self, visits):
+        def square(config):
+            calls.append(config)
+            started.set()
+            released.wait(30)
+            return config**2
+
+        calls, started, released = [], threading.Event(), threading.Event()
+        run = visits[0]("view", lambda progress: iter([progress.cached(square, 3)]))
+        assert started.wait(30)
+        released.set()
+        assert work.cached(square)(3) == 9
+        run.work.wait(30)
+        assert run.work.result == 9 and calls == [3]
 
 
 class TestStore:

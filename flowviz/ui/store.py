@@ -2,14 +2,20 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch.nn import Module
 
+from flowviz.progress import Stopped
+from flowviz.solvers import SolveCancelled
+
 MAX_ENTRIES = 1_024
 """Number of stored results."""
+CHECK_SECONDS = 0.2
+"""Time between two checks whether a thread that waits for a result must stop."""
 
 
 class Store:
@@ -20,6 +26,7 @@ class Store:
         self.bytes = 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._computing: dict[Hashable, Future[Any]] = {}
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._entries
@@ -43,6 +50,62 @@ class Store:
             self._entries[key] = (result, size)
             self.bytes += size - before
             self._make_room(self.max_bytes)
+
+    def once(
+        self,
+        key: Hashable,
+        compute: Callable[[], Any],
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Any:
+        """The result of a key; of the threads that need it at the same time one computes it.
+
+        The others wait for the result or the error. If the computing thread is stopped, one of
+        them computes instead. The computing thread never waits for a turn, so that a waiting one
+        cannot block it.
+
+        Args:
+            key: identifies the result.
+            compute: makes the result, which is then stored.
+            should_stop: checked while this thread waits for another one.
+
+        Raises:
+            Stopped: `should_stop` returned True.
+            Exception: what `compute` raises, here or in the other thread.
+        """
+        while True:
+            with self._lock:
+                if key in self._entries:
+                    self._entries.move_to_end(key)
+                    return self._entries[key][0]
+                running = self._computing.get(key)
+                if running is None:
+                    own = self._computing[key] = Future()
+            if running is None:
+                return self._compute(key, compute, own)
+            while not wait([running], CHECK_SECONDS).done:
+                if should_stop():
+                    raise Stopped("The work was stopped on request.")
+            try:
+                return running.result()
+            except (Stopped, SolveCancelled):
+                continue  # the visitor of the other thread left; this one still needs the result
+
+    def _compute(self, key: Hashable, compute: Callable[[], Any], outcome: Future[Any]) -> Any:
+        """Computes and stores a result for this thread and those that wait for `outcome`."""
+        try:
+            result = compute()
+            self.put(key, result)
+        except BaseException as error:
+            self._end(key)
+            outcome.set_exception(error)
+            raise
+        self._end(key)
+        outcome.set_result(result)
+        return result
+
+    def _end(self, key: Hashable) -> None:
+        with self._lock:
+            del self._computing[key]
 
     def shrink(self, max_bytes: int) -> None:
         """Removes the least recently used results beyond `max_bytes`."""

@@ -4,8 +4,10 @@ A page calls `show`: the result is drawn at once if it is stored; else the work 
 that never calls Streamlit, the page draws each partial result and polls until the end. Everything
 that may take longer than a second goes through it.
 
-Work is cancelled by Cancel, by other work at the same place of the page, or after the session has
-been disconnected for GRACE_SECONDS; changing the page of the app does not disconnect it.
+Visitors who need the same result at the same time share one work: each sees its progress and its
+partial results. Work ends when the last of them has left it: by Cancel, by other work at the same
+place of the page, or GRACE_SECONDS after the session was disconnected; changing the page of the
+app does not disconnect it. Parts of different works that are the same are computed once, too.
 
 The queue has two lanes: "short" for the work of pages and "long" for training. In each lane the
 first works in the order of arrival run, others wait. In the long lane, one work of a session runs
@@ -82,14 +84,22 @@ def cached(compute: Callable[P, R]) -> Callable[P, R]:
     @wraps(compute)
     def recalled(*args: P.args, **given: P.kwargs) -> R:
         limit_threads()  # a setting of the calling thread
-        key = _key(compute, args[0])
-        found = store().get(key)
-        if found is None:
-            found = compute(*args, **given)
-            store().put(key, found)
-        return found
+        return store().once(_key(compute, args[0]), partial(compute, *args, **given))
 
     return recalled
+
+
+@dataclass(frozen=True, eq=False)
+class Visitor:
+    """A visitor who needs a work.
+
+    Attributes:
+        session: id of the visitor's session, if any.
+        is_connected: whether the session is connected; called from the thread of the work.
+    """
+
+    session: str | None = None
+    is_connected: Callable[[], bool] = lambda: True
 
 
 class Work(Progress):
@@ -98,7 +108,8 @@ class Work(Progress):
     Attributes:
         id: a name that no other work has.
         lane: the lane of the queue.
-        session: id of the visitor's session, if any.
+        key: names its result, so that others can join it; None if nobody may.
+        visitors: those who need it.
         max_seconds: time after which it stops.
         expired: whether it was stopped after `max_seconds`.
         state: its state; the last three are final.
@@ -111,21 +122,21 @@ class Work(Progress):
         compute: Callable[[Progress], Iterator[Any]],
         home: "Queue",
         lane: Lane,
-        is_wanted: Callable[[], bool],
+        visitor: Visitor,
+        key: Hashable,
         yields: bool,
-        session: str | None,
         max_seconds: float,
     ) -> None:
         super().__init__()
-        self.session, self.max_seconds, self.expired = session, max_seconds, False
+        self.key, self.visitors = key, (visitor,)
+        self.max_seconds, self.expired = max_seconds, False
         self.state: State = "waiting"
         self.result: Any = None
         self.error = ""
         self.lane: Lane = lane
         self.id = uuid.uuid4().hex[:12]
         self.started = 0.0
-        self._compute, self._home, self._is_wanted = compute, home, is_wanted
-        self._yields = yields
+        self._compute, self._home, self._yields = compute, home, yields
         self._stop = threading.Event()
         self._wanted_at = self._checked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"flowviz-{lane}", daemon=True)
@@ -152,23 +163,41 @@ class Work(Progress):
             return None
         return spent * (1 - self.share) / self.share
 
+    @property
+    def sessions(self) -> set[str | None]:
+        """The sessions of its visitors."""
+        return {each.session for each in self.visitors}
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether one of its visitors is connected."""
+        return any(each.is_connected() for each in self.visitors)
+
     def start(self) -> None:
         """Starts the thread; `Queue.run` calls it."""
         self._thread.start()
 
     def cancel(self) -> None:
-        """Requests a stop and returns at once; the newest result stays."""
+        """Requests a stop for all visitors and returns at once; the newest result stays."""
         self._stop.set()
         self._home.wake()
+
+    def leave(self, visitor: Visitor) -> None:
+        """Removes a visitor; the last one stays, and a stop is requested."""
+        self._home.leave(self, visitor)
+
+    def accepts(self, key: Hashable, lane: Lane) -> bool:
+        """Whether another visitor who needs the result of `key` can join it."""
+        return key is not None and (key, lane) == (self.key, self.lane) and not self._stop.is_set()
 
     def wait(self, timeout: float | None = None) -> None:
         """Returns when the work has ended, or after `timeout` seconds."""
         self._thread.join(timeout)
 
     def should_stop(self) -> bool:
-        """Whether a stop was requested, the time is over, or the visitor was away for a while.
+        """Whether a stop was requested, the time is over, or all visitors were away for a while.
 
-        A visitor is away if the session was disconnected for GRACE_SECONDS.
+        They are away if none of their sessions was connected for GRACE_SECONDS.
         """
         now = time.monotonic()
         if self.started and now - self.started > self.max_seconds and not self._stop.is_set():
@@ -176,15 +205,17 @@ class Work(Progress):
             self._stop.set()
         if now - self._checked_at >= PULSE_SECONDS:
             self._checked_at = now
-            if self._is_wanted():
+            if self.is_wanted:
                 self._wanted_at = now
             elif now - self._wanted_at > GRACE_SECONDS:
-                self._stop.set()
+                self._home.abandon(self)
         return self._stop.is_set()
 
     def cached(self, compute: Callable[..., R], config: Any, **given: Any) -> R:
         """`compute(config, **given)` from the server's store; see `Progress.cached`."""
-        return cached(compute)(config, **given)
+        limit_threads()  # a setting of the calling thread
+        key = _key(compute, config)
+        return store().once(key, partial(compute, config, **given), self.should_stop)
 
     def _run(self) -> None:
         try:
@@ -234,26 +265,47 @@ class Queue:
         compute: Callable[[Progress], Iterator[Any]],
         *,
         lane: Lane = "short",
-        is_wanted: Callable[[], bool] = lambda: True,
+        visitor: Visitor | None = None,
+        key: Hashable = None,
         yields: bool = True,
-        session: str | None = None,
         max_seconds: float = math.inf,
     ) -> Work:
-        """Adds work at the end of a lane and returns at once.
+        """Adds work at the end of a lane, or a visitor to the same work, and returns at once.
 
         Args:
             compute: makes the generator of results, in the thread of the work.
             lane: "long" for minutes of training, else "short".
-            is_wanted: whether the visitor is connected; called from the thread of the work.
+            visitor: who needs the result.
+            key: names the result; live work of the same key and lane is joined. None: not shared.
             yields: whether the work has a lower priority than pages; False if a page waits.
-            session: id of the visitor's session.
             max_seconds: time after its start when the work stops.
         """
-        work = Work(compute, self, lane, is_wanted, yields, session, max_seconds)
+        visitor = visitor or Visitor()
         with self._change:
+            same = next((each for each in self._works if each.accepts(key, lane)), None)
+            if same is not None:
+                same.visitors = (*same.visitors, visitor)
+                self._change.notify_all()  # it may have waited for other work of its session
+                return same
+            work = Work(compute, self, lane, visitor, key, yields, max_seconds)
             self._works.append(work)
         work.start()
         return work
+
+    def leave(self, work: Work, visitor: Visitor) -> None:
+        """Removes a visitor from a work; for the last one, a stop is requested instead."""
+        with self._change:
+            others = tuple(each for each in work.visitors if each is not visitor)
+            if others:
+                work.visitors = others
+            else:
+                work.cancel()
+
+    def abandon(self, work: Work) -> None:
+        """Requests a stop unless a connected visitor has joined the work by now."""
+        with self._change:
+            if not work.is_wanted:
+                work.cancel()
 
     def ahead(self, work: Work) -> int:
         """Number of works that must end before `work` starts."""
@@ -301,9 +353,9 @@ class Queue:
         return work in islice(waiting, max(room, 0))
 
     def _is_second(self, work: Work) -> bool:
-        """Whether a waiting work must let another one of its session end first."""
-        same = (each.session for each in self._running if each.lane == work.lane == "long")
-        return work.session is not None and work.session in same
+        """Whether a waiting work must let others end first: one of each session that needs it."""
+        running = (each.sessions for each in self._running if each.lane == work.lane == "long")
+        return None not in work.sessions and work.sessions <= set().union(*running)
 
 
 @st.cache_resource(show_spinner=False)
@@ -335,10 +387,28 @@ def lower_priority() -> None:
 
 @dataclass
 class Placed:
-    """The work of one place of a page and the token it was started for."""
+    """The work of one place of a page, the token it was started for, and for whom.
+
+    The work may go on for others after this visitor has left it.
+    """
 
     token: Hashable
     work: Work
+    visitor: Visitor
+
+    @property
+    def state(self) -> State:
+        """The state of the work for this visitor."""
+        return self.work.state if self.visitor in self.work.visitors else "cancelled"
+
+    @property
+    def live(self) -> bool:
+        """Whether it waits or runs for this visitor."""
+        return self.visitor in self.work.visitors and self.work.live
+
+    def cancel(self) -> None:
+        """Leaves the work, which stops if nobody else needs it; returns at once."""
+        self.work.leave(self.visitor)
 
 
 def latest(place: str) -> Placed | None:
@@ -346,10 +416,10 @@ def latest(place: str) -> Placed | None:
     return st.session_state.get(f"work:{place}")
 
 
-def current(place: str, token: Hashable) -> Work | None:
+def current(place: str, token: Hashable) -> Placed | None:
     """The same if it was started for this token."""
     placed = latest(place)
-    return placed.work if placed is not None and placed.token == token else None
+    return placed if placed is not None and placed.token == token else None
 
 
 def start(
@@ -360,17 +430,18 @@ def start(
     lane: Lane = "short",
     share: bool = True,
     yields: bool = True,
-) -> Work:
-    """Starts work at a place of a page; other work of this session at that place is cancelled.
+) -> Placed:
+    """Starts or joins work at a place of a page; this session leaves other work at that place.
 
-    With `share` the complete result is stored under `token`, for all visitors.
+    With `share` the visitors who need the result of `token` at the same time share one work, and
+    the complete result is stored under it. So the token must name fields of a session by content.
     """
-    placed = latest(place)
-    if placed is not None:
-        placed.work.cancel()
 
     def storing(progress: Progress) -> Iterator[Any]:
-        result = None
+        result = results.get(token) if share else None
+        if result is not None:  # another work has stored it since
+            yield result
+            return
         for result in compute(progress):
             yield result
         if share and result is not None:
@@ -378,16 +449,20 @@ def start(
 
     results = store()
     context = get_script_run_ctx()
+    visitor = Visitor(None if context is None else context.session_id, session_is_open())
     work = queue().run(
         storing,
         lane=lane,
-        is_wanted=session_is_open(),
+        visitor=visitor,
+        key=token if share else None,
         yields=yields,
-        session=None if context is None else context.session_id,
         max_seconds=60.0 * limits.LONG_MINUTES() if lane == "long" else math.inf,
     )
-    st.session_state[f"work:{place}"] = Placed(token, work)
-    return work
+    earlier = latest(place)
+    if earlier is not None:
+        earlier.cancel()
+    st.session_state[f"work:{place}"] = placed = Placed(token, work, visitor)
+    return placed
 
 
 def show(
@@ -418,14 +493,14 @@ def show(
     if known is not None:
         draw(known)
         return
-    work = current(place, token)
-    if work is None and not invite:
-        work = start(place, token, compute, lane=lane)
-        work.wait(PATIENCE_SECONDS)
-    if work is None:
+    placed = current(place, token)
+    if placed is None and not invite:
+        placed = start(place, token, compute, lane=lane)
+        placed.work.wait(PATIENCE_SECONDS)
+    if placed is None:
         st.markdown(invite)
-    if work is None or (not work.live and work.state != "done"):
-        text = button if work is None else "Try again" if work.state == "failed" else "Go on"
+    if placed is None or (not placed.live and placed.state != "done"):
+        text = button if placed is None else "Try again" if placed.state == "failed" else "Go on"
         st.button(
             text,
             type="primary",
@@ -435,15 +510,15 @@ def show(
             args=(place, token, compute),
             kwargs={"lane": lane},
         )
-    if work is None:
+    if placed is None:
         return
-    live = work.live
+    live = placed.live
 
     def watched() -> None:
-        strip(place, work, label)
-        if work.result is not None:
-            draw(work.result)
-        if live and not work.live:
+        strip(place, placed, label)
+        if placed.work.result is not None:
+            draw(placed.work.result)
+        if live and not placed.live:
             st.rerun()  # the whole page once: polling ends
 
     st.fragment(watched, run_every=POLL_SECONDS if live else None)()
@@ -469,50 +544,52 @@ def result_of(
     known = store().get(token)
     if known is not None:
         return known
-    work = current(place, token)
-    if work is None or work.state == "done":
-        work = start(place, token, compute, yields=False)
+    placed = current(place, token)
+    if placed is None or placed.state == "done":
+        placed = start(place, token, compute, yields=False)
+    work = placed.work
     work.wait(PATIENCE_SECONDS)
     end = time.monotonic() + patience
-    while work.live and time.monotonic() < end:
+    while placed.live and time.monotonic() < end:
         waiting.progress(min(max(work.share, 0.0), 1.0), text=escaped(_doing(work, label)))
         work.wait(POLL_SECONDS)
     waiting.empty()
-    if work.state == "done":
+    if placed.state == "done":
         return work.result
-    if work.state == "failed":
+    if placed.state == "failed":
         st.session_state.pop(f"work:{place}", None)
         raise ValueError(work.error)
-    if work.state == "cancelled":
-        strip(place, work, label)
+    if placed.state == "cancelled":
+        strip(place, placed, label)
         st.button("Go on", key=f"{place}-go", on_click=start, args=(place, token, compute))
         return None
 
     def watched() -> None:
-        strip(place, work, label)
-        if not work.live:
+        strip(place, placed, label)
+        if not placed.live:
             st.rerun()
 
     st.fragment(watched, run_every=POLL_SECONDS)()
     return None
 
 
-def strip(place: str, work: Work, label: str) -> None:
+def strip(place: str, placed: Placed, label: str) -> None:
     """One line about work: place in the queue or progress and time left, and Cancel."""
-    if work.state == "failed":
+    work = placed.work
+    if placed.state == "failed":
         st.error(escaped(work.error), icon=":material/error:")
-    elif work.state == "cancelled":
+    elif placed.state == "cancelled":
         why = f" {over(work)}" if work.expired else ""
         st.info(
             f"Stopped: {escaped(label)}.{why} Finished parts are kept.",
             icon=":material/pause_circle:",
         )
-    if not work.live:
+    if not placed.live:
         return
     text = _doing(work, label)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{place}-progress"):
         st.progress(min(max(work.share, 0.0), 1.0), text=escaped(text))
-        st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=work.cancel)
+        st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=placed.cancel)
 
 
 def _doing(work: Work, label: str) -> str:
