@@ -282,10 +282,11 @@ def test_points_that_do_not_come_back_are_followed_in_finer_steps():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
-    """Issue 3, 5.5: within 2%."""
+    """Within 2%. Diffusion needs twice the evaluations: its velocities change fast near the data."""
     card = next(card for card in checkpoints.listing() if card.name == name)
+    nfe = 160 if card.path == "vp" else 80
     result = compute_density(
-        DensityConfig(data=card.data, path=card.path, field=name, cells=72, nfe=160)
+        DensityConfig(data=card.data, path=card.path, field=name, cells=72, nfe=nfe)
     )
     assert result.exact_mass == pytest.approx(1, abs=5e-3), "the grid resolves the data"
     assert result.mass == pytest.approx(1, abs=0.02)
