@@ -282,7 +282,7 @@ def test_points_that_do_not_come_back_are_followed_in_finer_steps():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
-    """Within 2%. Diffusion needs twice the evaluations: its velocities change fast near the data."""
+    """Within 2%. VP needs twice the evaluations: its velocities change fast near the data."""
     card = next(card for card in checkpoints.listing() if card.name == name)
     nfe = 160 if card.path == "vp" else 80
     result = compute_density(
