@@ -2,6 +2,8 @@
 
 import math
 import re
+import textwrap
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -33,6 +35,9 @@ narrow figure to make room for it."""
 CHARACTER, SYMBOL, ROW = 7, 46, 20
 """Pixels of a character and of the symbol of a legend entry, and of a row of entries."""
 
+LINE, SIDE = 16, 64
+"""Pixels of a further line of a title, and between panels for numbers and title of an axis."""
+
 
 def width_pixels(figure: go.Figure, width_mm: float) -> int:
     """The width in pixels at which a figure is laid out for a printed width."""
@@ -54,12 +59,15 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
         return copy.update_layout(height=figure.layout.height or HEIGHT)
     margin = DEFAULT_MARGIN | _margin(copy.layout.template.layout) | _margin(copy.layout)
     inner_width = width - margin["l"] - margin["r"]
-    rows, below = _legend_rows(copy, inner_width), margin["b"]
+    _part_panels(copy, inner_width)
+    lines = _wrap_titles(copy, inner_width)
+    rows, below = _legend_rows(copy, inner_width), margin["b"] + LINE * (lines - 1)
+    copy.update_layout(margin_b=below)
     if rows and _is_below(copy):
         copy.update_layout(
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "xref": "container"}
         )
-        below = 48 + ROW * rows
+        below = 48 + LINE * (lines - 1) + ROW * rows
         copy.update_layout(margin_b=below)
     inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
@@ -70,6 +78,46 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
         if bar is not None and bar.orientation == "h" and trace.showscale is not False:
             _place_bar(copy, bar, inner_width, panels)
     return copy.update_layout(height=height)
+
+
+def _part_panels(figure: go.Figure, width: float) -> None:
+    """Widens the gaps of panels side by side for the titles of vertical axes."""
+    columns = sorted({axis.domain for axis in figure.select_xaxes() if axis.domain is not None})
+    titled = [axis for axis in figure.select_yaxes() if axis.title.text]
+    if len(columns) < 2 or len(titled) < 2:
+        return
+    if any(left[1] > right[0] for left, right in pairwise(columns)):
+        return  # rows of different panels
+    if (columns[1][0] - columns[0][1]) * width >= SIDE:
+        return
+    gap = SIDE / width
+    share = (1 - gap * (len(columns) - 1)) / len(columns)
+    new = {old: (k * (share + gap), k * (share + gap) + share) for k, old in enumerate(columns)}
+    for axis in figure.select_xaxes():
+        axis.domain = new.get(axis.domain)
+    for text in figure.select_annotations():
+        for old, placed in new.items():
+            if text.xref == "paper" and math.isclose(text.x, sum(old) / 2, abs_tol=1e-3):
+                text.x = sum(placed) / 2
+
+
+def _wrap_titles(figure: go.Figure, width: float) -> int:
+    """Breaks titles of horizontal axes that are longer than their panels; the number of lines.
+
+    With several rows of panels, a second line would be over the row below.
+    """
+    most = 1
+    if len({axis.domain for axis in figure.select_yaxes()}) > 1:
+        return most
+    for axis in figure.select_xaxes():
+        low, high = axis.domain or (0, 1)
+        text = axis.title.text or ""
+        room = int((high - low) * width / CHARACTER)
+        if len(text) > room and "<" not in text:
+            lines = textwrap.wrap(text, max(room, 8))
+            axis.title.text = "<br>".join(lines)
+            most = max(most, len(lines))
+    return most
 
 
 def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None:
@@ -124,6 +172,7 @@ def _legend_rows(figure: go.Figure, width: float) -> int:
         str(trace.name)
         for trace in figure.data
         if trace.name and trace.showlegend is not False and trace.type != "heatmap"
+        if getattr(trace, "legend", None) in (None, "legend")  # others have a place of their own
     ]
     if len(names) < 2 and not any(trace.showlegend for trace in figure.data):
         return 0

@@ -30,6 +30,7 @@ SMALL = {
     "pairings": {},
     "losses": {"paths": ("ot", "vp")},
     "straightness": {},
+    "nfe-quality": {},
 }
 
 
