@@ -4,7 +4,7 @@ FROM python:3.12-slim AS build
 WORKDIR /source
 RUN python -m venv /app && /app/bin/pip install --no-cache-dir torch \
     --index-url https://download.pytorch.org/whl/cpu
-COPY pyproject.toml setup.py README.md LICENSE app.py ./
+COPY pyproject.toml README.md LICENSE app.py ./
 COPY .streamlit .streamlit
 COPY flowviz flowviz
 COPY pages pages

@@ -21,7 +21,7 @@ FLOORS = [
     ["studies"],
     ["api", "interchange"],
     ["ui", "cli", "notebook"],
-    ["__main__"],
+    ["__main__", "_wheel"],
 ]
 """From the ground up. figures/ and canvases/ stand beside them; app.py and pages/ are the roof."""
 

@@ -1,12 +1,14 @@
-"""Puts the app (its pages, theme and shipped checkpoints) into the wheel, next to the package."""
+"""Puts the app (its pages, theme and shipped checkpoints) into the wheel, next to the package.
+
+Only the build of a wheel imports this module, by `cmdclass` in pyproject.toml.
+"""
 
 import shutil
 from pathlib import Path
 
-from setuptools import setup
 from setuptools.command.build_py import build_py
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 APP = ("app.py", "pages/*.py", ".streamlit/config.toml", "checkpoints/**/*.*")
 """The files outside of the package that the app needs; see `flowviz.files.PROJECT`."""
 
@@ -23,6 +25,3 @@ class BuildWithApp(build_py):
             target = Path(self.build_lib, "flowviz", "project", file.relative_to(HERE))
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
-
-
-setup(cmdclass={"build_py": BuildWithApp})
