@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 import streamlit as st
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ AT_ONCE = 1_000
 KEPT = 16
 """Number of tables of one result that are remembered, such as those of several times t."""
 
-_made: WeakKeyDictionary[object, dict[Hashable, str | None]] = WeakKeyDictionary()
+_made: dict[int, dict[Hashable, str | None]] = {}
+"""The tables of each result, by its id: a result of arrays has no hash."""
 
 _pictures = component("flowviz_downloads", "downloads")
 
@@ -54,7 +55,7 @@ def csv(
     A long table is made on request. A short one is made at once, and only once for the result
     that it is `made_from`, the settings and the `name` of the table.
     """
-    known = {} if made_from is None else _made.setdefault(made_from, {})
+    known = {} if made_from is None else _tables_of(made_from)
     key = (name, *settings.items())
     if key not in known:
         found = columns()
@@ -70,6 +71,14 @@ def csv(
         "The numbers behind the figure, with the settings on top",
         "text/csv",
     )
+
+
+def _tables_of(result: object) -> dict[Hashable, str | None]:
+    """The remembered tables of a result, until it is deleted."""
+    if id(result) not in _made:
+        _made[id(result)] = {}
+        finalize(result, _made.pop, id(result), None)
+    return _made[id(result)]
 
 
 def python(script: str) -> Download:
