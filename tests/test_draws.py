@@ -38,5 +38,9 @@ def test_no_other_module_derives_seeds():
         for path in PACKAGE.rglob("*.py")
         if re.search(r"manual_seed\(", path.read_text())
     ]
-    allowed = {"draws.py", "datasets/entry.py"}  # entry: the fixed sample of the shipped cards
+    allowed = {
+        "draws.py",
+        "datasets/entry.py",  # the fixed sample of the shipped cards
+        "experiments/benchmark_training.py",  # torchcfm takes the global generator
+    }
     assert {e for e in elsewhere if not e.startswith("training/")} <= allowed

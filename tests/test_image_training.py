@@ -494,8 +494,8 @@ def test_times_go_to_the_device_in_a_float_type_that_it_has(monkeypatch, module)
 def watched(loss, seen):
     """`loss`, which notes the type of its times."""
 
-    def noted(t, *rest):
+    def noted(t, *rest, **options):
         seen.append(t.dtype)
-        return loss(t, *rest)
+        return loss(t, *rest, **options)
 
     return noted

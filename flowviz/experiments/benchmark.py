@@ -30,6 +30,7 @@ from torchdiffeq import odeint
 
 from flowviz.densities import CHUNK, log_prob, normal_log_prob
 from flowviz.device import processors, threads_for
+from flowviz.draws import stream
 from flowviz.fields import LearnedField
 from flowviz.solvers import solve
 
@@ -118,7 +119,7 @@ def tasks(
     """
     if peers and not find_spec("flow_matching"):
         raise ValueError("The peers must be installed; run `pip install flowviz[peers]`.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "benchmark")
     plain, clock, steps = Plain(field), field.path.clock(2), STEPS["sampling"]
     for count in (large, 2_000):
         x = torch.randn(count, 2, generator=generator)

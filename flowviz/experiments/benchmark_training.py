@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from itertools import pairwise
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from flowviz.datasets import Dataset, dataset
+from flowviz.draws import noise, stream
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
 
@@ -101,7 +102,7 @@ def compare_training(
 @torch.no_grad()
 def off_board(velocity: Velocity, t_max: float, data: Dataset, n: int) -> float:
     """The share of n samples outside the support of the data, midpoint, NFE 20."""
-    x_0 = torch.randn(n, 2, generator=Generator().manual_seed(1))
+    x_0 = noise(n, seed=1)
     times = torch.tensor([0.0, t_max], dtype=torch.float64)
     samples = solve(velocity, x_0, times, "midpoint", steps=10).states[-1]
     return 1 - data.distribution.contains(samples).double().mean().item()
@@ -128,8 +129,8 @@ def _torchcfm(
     data: Dataset, batch: int, width: int | None, lr: float, seed: int
 ) -> Iterator[Velocity]:
     """The velocity after each step of torchcfm's tutorial, with its network or a wider one."""
-    generator = Generator().manual_seed(seed)
-    torch.manual_seed(seed)
+    generator = stream(seed, "benchmark")
+    torch.manual_seed(seed)  # torchcfm takes the global generator
     if width is None:
         network = import_module("torchcfm.models.models").MLP(dim=2, time_varying=True)
     else:

@@ -1,5 +1,6 @@
 """The Compare page: two flows in the player, and the same content as Plotly figures."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,6 +33,10 @@ from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
 
 FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
+DRAWN = "compare:drawn"
+"""The config of the particles for which the figures were sent last."""
+HEAD_START = 0.15
+"""Seconds between new particles and the figure below: drawing it blocks the browser for longer."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +275,9 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
     if view.density == "learned":
         result = replace(result, densities=tuple(known_densities(page, result)))
     config = replace(page.config, t=view.t, mode=view.mode, picture=chosen)
+    if st.session_state.get(DRAWN) != page.config:
+        st.session_state[DRAWN] = page.config
+        time.sleep(HEAD_START)
     study_view.draw(FLOW, config, result, place="compare", say=False)
 
 
