@@ -95,7 +95,7 @@ def seconds_of_computing():
 
 
 def test_solver_budget_and_seed_redraw_soon_after_the_computation(page):
-    """At most 0.3 s and twice the computation; the figure below comes after the particles."""
+    """At most 0.5 s and twice the computation; the figure below comes after the particles."""
     visit(page, "/compare?t=0.6")
     at_rest(page)
     taken = []
@@ -119,4 +119,4 @@ def test_solver_budget_and_seed_redraw_soon_after_the_computation(page):
         option = page.get_by_role("option", name=solver, exact=True)
         measure(option.click)
     bare = 1000 * seconds_of_computing()
-    assert statistics.median(taken) <= 300 + 2 * bare, (bare, *taken)
+    assert statistics.median(taken) <= 500 + 2 * bare, (bare, *taken)
