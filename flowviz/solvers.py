@@ -16,7 +16,6 @@ from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from flowviz.bounds import MAX_NFE
 from flowviz.device import finest_float
@@ -307,6 +306,9 @@ def _adaptive(
     control: Control,
     max_states: int | None,
 ) -> Solution:
+    # Imported here: it imports SciPy's integrators, which takes longer than a solve of few steps.
+    from torchdiffeq import odeint
+
     recorded = _Recorded(counted, times, max_states)
     leads = times - recorded.latest
     options = {
