@@ -7,7 +7,7 @@ crash) never meets half of it.
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -110,6 +110,32 @@ def home(folder: str) -> Path:
     """A folder of the files that visitors store: in FLOWVIZ_HOME, by default ~/.cache/flowviz."""
     chosen = os.environ.get("FLOWVIZ_HOME")
     return (Path(chosen) if chosen else Path.home() / ".cache" / "flowviz") / folder
+
+
+@contextmanager
+def storing(
+    path: Path, pattern: str, max_bytes: int, refusal: Callable[[str], ValueError]
+) -> Iterator[None]:
+    """A block that writes a visitor's file; afterwards its folder is pruned, see `prune`.
+
+    Args:
+        path: of the file; its folder is created.
+        pattern: of the files that make room for it.
+        max_bytes: of these files together.
+        refusal: makes the error from the reason for which nothing was written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except (OSError, TargetError) as error:
+        raise refusal(cause(error)) from error
+    prune(path.parent, pattern, max_bytes)
+
+
+def mark_used(path: Path) -> None:
+    """Makes a file the most recently used one for `prune`; a read-only folder is not pruned."""
+    with suppress(OSError):
+        os.utime(path)
 
 
 def prune(folder: Path, pattern: str, max_bytes: int) -> None:

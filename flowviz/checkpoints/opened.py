@@ -5,14 +5,12 @@ checkpoints are, but no listing has them.
 """
 
 import hashlib
-import os
-from contextlib import suppress
 
 from flowviz.checkpoints.cards import Card
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.lookup import OPENED, opened_file, read_card
 from flowviz.checkpoints.weights import load_bytes
-from flowviz.files import TargetError, cause, prune, write_bytes
+from flowviz.files import mark_used, storing, write_bytes
 
 MAX_STORED = 300_000_000
 """The maximum size of all stored files in bytes, about 1,000 of the networks that pages train."""
@@ -26,16 +24,15 @@ def keep(content: bytes, source: str = "upload.safetensors") -> Card:
     """
     load_bytes(content, name=source)
     file = opened_file(f"open-{hashlib.sha256(content).hexdigest()[:16]}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with storing(file, "open-*.safetensors", MAX_STORED, _not_stored):
         write_bytes(file, content)
-    except (OSError, TargetError) as error:
-        raise CheckpointError(
-            f"The checkpoint must be stored on this server, but was not: {cause(error)}. "
-            "Ask its operator."
-        ) from error
-    prune(file.parent, "open-*.safetensors", MAX_STORED)
     return read_card(file)
+
+
+def _not_stored(why: str) -> CheckpointError:
+    return CheckpointError(
+        f"The checkpoint must be stored on this server, but was not: {why}. Ask its operator."
+    )
 
 
 def recall(name: str) -> Card | None:
@@ -47,6 +44,5 @@ def recall(name: str) -> Card | None:
         card = read_card(file)
     except CheckpointError:
         return None
-    with suppress(OSError):  # a read-only folder is not pruned either
-        os.utime(file)
+    mark_used(file)
     return card

@@ -4,10 +4,8 @@ The files are .npy arrays in FLOWVIZ_HOME/points, by default ~/.cache/flowviz/po
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -16,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import parse_picture, picture
 from flowviz.datasets.points import check_drawing, drawing, parse_table, points
-from flowviz.files import TargetError, cause, home, prune, write_array
+from flowviz.files import home, mark_used, storing, write_array
 
 __all__ = [
     "BUILDERS",
@@ -115,8 +113,7 @@ def recall(kind: str, key: str) -> Dataset:
         raise _damaged(path) from None
     if _key(array) != key:
         raise _damaged(path)
-    with suppress(OSError):  # a read-only folder is not pruned either
-        os.utime(path)
+    mark_used(path)
     return BUILDERS[kind](spec, array)
 
 
@@ -137,17 +134,17 @@ def _parsed(filename: str, content: bytes) -> tuple[str, NDArray]:
 
 def _store(kind: str, array: NDArray) -> str:
     key = _key(array)
-    folder = home("points")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_array(folder / f"{kind}-{key}.npy", array)
-    except (OSError, TargetError) as error:
-        raise ValueError(
-            f"Your data must be stored on this server, but were not: {cause(error)}. "
-            "Ask its operator, or try again later."
-        ) from error
-    prune(folder, "*-*.npy", MAX_STORED)
+    path = home("points") / f"{kind}-{key}.npy"
+    with storing(path, "*-*.npy", MAX_STORED, _not_stored):
+        write_array(path, array)
     return f"{kind}:{key}"
+
+
+def _not_stored(why: str) -> ValueError:
+    return ValueError(
+        f"Your data must be stored on this server, but were not: {why}. "
+        "Ask its operator, or try again later."
+    )
 
 
 def _key(array: NDArray) -> str:

@@ -61,14 +61,14 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     inner_width = width - margin["l"] - margin["r"]
     _part_panels(copy, inner_width)
     lines = _wrap_titles(copy, inner_width)
-    rows, below = _legend_rows(copy, inner_width), margin["b"] + LINE * (lines - 1)
-    copy.update_layout(margin_b=below)
+    rows, below = _legend_rows(copy, inner_width), margin["b"]
     if rows and _is_below(copy):
         copy.update_layout(
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "xref": "container"}
         )
-        below = 48 + LINE * (lines - 1) + ROW * rows
-        copy.update_layout(margin_b=below)
+        below = 48 + ROW * rows
+    below += LINE * (lines - 1)
+    copy.update_layout(margin_b=below)
     inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
     panels = max(panels, _height_of_titles(copy, min(margin["t"], below)))

@@ -2,13 +2,11 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import fields
 
-from flowviz.files import TargetError, cause, home, prune, write_text
+from flowviz.files import home, mark_used, storing, write_text
 from flowviz.lectures import Lecture, Step, parse
 
 MAX_STORED = 50_000_000
@@ -30,17 +28,17 @@ def keep(lecture: Lecture) -> str:
     """
     text = to_text(lecture)
     name = f"own-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    folder = home("lectures")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / f"{name}.toml", text)
-    except (OSError, TargetError) as error:
-        raise ValueError(
-            f"Your lecture must be stored on this server, but was not: {cause(error)}. "
-            "Download it, and ask the server's operator."
-        ) from error
-    prune(folder, "own-*.toml", MAX_STORED)
+    path = home("lectures") / f"{name}.toml"
+    with storing(path, "own-*.toml", MAX_STORED, _not_stored):
+        write_text(path, text)
     return name
+
+
+def _not_stored(why: str) -> ValueError:
+    return ValueError(
+        f"Your lecture must be stored on this server, but was not: {why}. "
+        "Download it, and ask the server's operator."
+    )
 
 
 def recall(name: str) -> Lecture | None:
@@ -52,8 +50,7 @@ def recall(name: str) -> Lecture | None:
         found = parse(path.read_bytes())
     except (OSError, ValueError):
         return None
-    with suppress(OSError):  # a read-only folder is not pruned either
-        os.utime(path)
+    mark_used(path)
     return found
 
 
