@@ -157,6 +157,6 @@ OBJECTIVES["distillation"] = replace(
     _FLOW,
     label="distillation (flow map)",
     jump_target=_distillation,
-    equal_share=0.25,
+    equal_share=0.1,
     power=0.5,
 )

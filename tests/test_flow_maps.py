@@ -17,6 +17,7 @@ from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, build_field, start, train
+from flowviz.training.trajectories import SAMPLERS, follow
 
 MAPS = [name for name, objective in OBJECTIVES.items() if objective.two_times]
 TINY = {"width": 32, "depth": 2, "octaves": 2, "batch": 256, "ema": 0.98, "lr": 5e-3}
@@ -148,6 +149,24 @@ def test_a_flow_map_survives_a_checkpoint(tmp_path):
     assert isinstance(again.field, FlowMap)
     t, s, x = torch.tensor(0.1), torch.tensor(0.9), states().float()
     torch.testing.assert_close(again.field.jump(t, s, x), field.jump(t, s, x))
+
+
+def test_a_distillation_draws_the_jumps_of_samplers_on_exact_trajectories():
+    field, teacher = new_map("distillation"), exact()
+    found = follow(teacher, field, states(32).float())
+    drawn = found.draw(1600, 0.1, torch.Generator().manual_seed(2), share=8)
+    t, s, x_t, x_s, u = drawn
+    times = list(zip(t.tolist(), s.tolist(), strict=True))
+    for count in SAMPLERS:
+        assert set(pairwise(field.path.clock(count + 1).tolist())) <= set(times)
+    assert all(len(set(times[k : k + 8])) == 1 for k in range(0, len(times), 8))
+    assert 0.08 < (t == s).double().mean() < 0.12
+    torch.testing.assert_close(u[:8], teacher(t[0], x_t[:8]))
+    whole = (t == 0) & (s == field.path.t_max)
+    exactly = exact_jump(teacher, 0.0, field.path.t_max, x_t[whole], tol=1e-8).float()
+    torch.testing.assert_close(x_s[whole], exactly, atol=0.02, rtol=0)  # 32 midpoint steps
+    alone = field.float().jump_loss(*drawn)
+    torch.testing.assert_close(field.jump_loss(*drawn, share=8), alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

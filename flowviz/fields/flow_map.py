@@ -131,7 +131,9 @@ class FlowMap(LearnedField):
             target = torch.where(jumps, self.objective.jump_target(pair), velocity)
         return self._loss(t, s, z, target, y)
 
-    def jump_loss(self, t: Tensor, s: Tensor, x_t: Tensor, x_s: Tensor, u: Tensor) -> Tensor:
+    def jump_loss(
+        self, t: Tensor, s: Tensor, x_t: Tensor, x_s: Tensor, u: Tensor, *, share: int = 1
+    ) -> Tensor:
         """The loss of jumps to known states, shape (B,).
 
         Args:
@@ -140,6 +142,7 @@ class FlowMap(LearnedField):
             x_t: states at t, (B, *).
             x_s: states at s on the same trajectories, (B, *).
             u: velocities at t, (B, *), the targets where s = t.
+            share: number of equal times in succession, which an MLP embeds once.
         """
         velocity, z = self._to_standard(t, x_t, u)
         c = self.path.scheduler(s)
@@ -147,16 +150,24 @@ class FlowMap(LearnedField):
         jumps = _shaped(s - t, x_t) > SMALLEST_GAP
         gap = _shaped(self.angle(s) - self.angle(t), x_t)
         target = torch.where(jumps, (z_s - z) / torch.where(jumps, gap, 1), velocity)
-        return self._loss(t, s, z, target, None)
+        return self._loss(t, s, z, target, None, share)
 
-    def _loss(self, t: Tensor, s: Tensor, z: Tensor, target: Tensor, y: Tensor | None) -> Tensor:
-        error = (self._remainder(t, s, z, y) - target).square().flatten(1).mean(dim=1)
+    def _loss(
+        self, t: Tensor, s: Tensor, z: Tensor, target: Tensor, y: Tensor | None, share: int = 1
+    ) -> Tensor:
+        error = (self._remainder(t, s, z, y, share) - target).square().flatten(1).mean(dim=1)
         return error / (error.detach() + SOFTNESS) ** self.objective.power
 
-    def _remainder(self, t: Tensor, s: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
+    def _remainder(
+        self, t: Tensor, s: Tensor, z: Tensor, y: Tensor | None, share: int = 1
+    ) -> Tensor:
         """The mean velocity in standard coordinates, at z (B, *)."""
-        clock = self.clock(t, self.path.coefficients(t, z)).to(z)
-        until = self.clock(s, self.path.coefficients(s, z)).to(z)
+        if share > 1:
+            t, s = t[::share], s[::share]
+        clock, until = (
+            self.clock(time, self.path.scheduler(time.to(finest_float(time.device)))).to(z)
+            for time in (t, s)
+        )
         free = self.network(clock, z, *(() if y is None else (y,)), until=until)
         return BOUND * torch.tanh(free / BOUND)
 

@@ -161,9 +161,11 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
                 (TRAJECTORIES, 2), generator=stream(self.config.seed, "trajectories", 0)
             )
             self.trajectories = follow(teacher, self.model, noise)
-        share = self.model.objective.equal_share
-        jump = self.trajectories.draw(self.config.batch, share, self.generator)
-        return self.model.jump_loss(*(each.to(self.device) for each in jump)).mean()
+        share = math.gcd(self.config.batch, SHARE)
+        jump = self.trajectories.draw(
+            self.config.batch, self.model.objective.equal_share, self.generator, share=share
+        )
+        return self.model.jump_loss(*(each.to(self.device) for each in jump), share=share).mean()
 
 
 def check_velocity_at_start(path: str, objective: str) -> None:
