@@ -39,11 +39,23 @@ def visit(page: str, *, again: bool = False) -> None:
     The link is read if the page is another one than before, or `again` if it was read before.
     """
     if st.session_state.get("url:page") != page or again:
+        _drop_fragments()
         link = st.query_params.to_dict()
         if link or again:
             _forget(page)  # values that a link leaves out are the defaults
         st.session_state["url:page"] = page
         st.session_state["url:link"] = link
+
+
+def _drop_fragments() -> None:
+    """Removes the fragments of the page that was left, before the new page is computed.
+
+    Streamlit removes them after the run. A message that one of them sends meanwhile (the time of
+    the player, a poll of a training) would run it under the page that was left, and the browser
+    would remove everything that the new page has drawn.
+    """
+    if context := get_script_run_ctx():
+        context.fragment_storage.clear()
 
 
 def reopen(page: str) -> None:

@@ -1,6 +1,10 @@
 """What an end-to-end test does with a page: visit it, wait until it is at rest, count messages."""
 
+import re
+
 from playwright.sync_api import Page, expect
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 expect.set_options(timeout=30_000)
 
@@ -60,3 +64,34 @@ class Socket:
     def _watch(self, socket) -> None:
         socket.on("framesent", lambda _: setattr(self, "sent", self.sent + 1))
         socket.on("framereceived", lambda _: setattr(self, "received", self.received + 1))
+
+
+def report_late(page: Page) -> None:
+    """Sends a fragment's last message once more while another page is computed.
+
+    So it arrives from a slow connection. Call it before a visit.
+    """
+    last = None
+
+    def connect(browser):
+        server = browser.connect_to_server()
+
+        def sent(data):
+            nonlocal last
+            last = (
+                message if (message := BackMsg.FromString(data)).rerun_script.fragment_id else last
+            )
+            server.send(data)
+
+        def received(data):
+            nonlocal last
+            browser.send(data)
+            now = ForwardMsg.FromString(data).new_session.page_script_hash
+            if last and now and now != last.rerun_script.page_script_hash:
+                server.send(last.SerializeToString())
+                last = None
+
+        browser.on_message(sent)
+        server.on_message(received)
+
+    page.route_web_socket(re.compile("_stcore/stream"), connect)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import linked, settle, visit
+from browsing import linked, report_late, settle, visit
 from playwright.sync_api import expect
 
 from flowviz.checkpoints import load
@@ -89,6 +89,7 @@ def test_is_cancelled_and_nothing_jumps(page):
 
 
 def test_training_goes_on_while_its_visitor_looks_elsewhere(page):
+    report_late(page)
     start(page, LONG)
     expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
     page.get_by_text("Watch", exact=True).click()
