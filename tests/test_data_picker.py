@@ -1,6 +1,9 @@
 """The choice of a data set, driven as a script without a browser."""
 
+import io
+
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from flowviz import datasets
@@ -108,6 +111,36 @@ def test_upload(app):
     app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
     assert chosen(app) == datasets.upload("x.csv", CSV.encode())
     assert "30 points" in app.caption[-1].value
+
+
+def test_columns_and_header_of_an_upload_can_be_corrected(app):
+    rows = "\n".join(f"{i / 7:.3f},{i % 4},{i * i / 9:.3f}" for i in range(1, 31))
+    app.run()
+    menu(app).select("upload").run()
+    app.file_uploader[0].set_value(("x.csv", f"0,1,2\n{rows}".encode(), "text/csv")).run()
+    first = chosen(app)
+    assert "header: 0, 1, 2; 30 points; columns 1 (0) and 3 (2)" in app.caption[0].value
+    app.selectbox[2].select("2").run()
+    assert chosen(app) != first and "columns 1 (0) and 2 (1)" in app.caption[0].value
+    app.toggle[0].set_value(False).run()
+    assert "no header; 31 points; columns 1 and 2" in app.caption[0].value
+    app.selectbox[1].select("2").run()
+    assert "must be different" in app.error[0].value, "and the controls stay"
+    app.selectbox[2].select("3").run()
+    assert not app.error and "31 points; columns 2 and 3" in app.caption[0].value
+
+
+def test_sampled_pixels_are_shown_and_can_be_inverted(app):
+    picture = Image.new("L", (40, 20), 255)
+    picture.paste(0, (5, 5, 15, 10))
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    app.run()
+    menu(app).select("upload").run()
+    app.file_uploader[0].set_value(("x.png", content.getvalue(), "image/png")).run()
+    assert "10 × 5 pixels; dark ones" in app.caption[0].value
+    app.toggle[0].set_value(True).run()
+    assert "40 × 20 pixels; light ones" in app.caption[0].value
 
 
 def test_bad_upload_is_one_sentence_and_nothing_is_lost(app):

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import re
 import struct
@@ -17,7 +18,8 @@ from flowviz import datasets, files
 from flowviz.datasets import dataset, draw, is_linkable, upload, uploads
 from flowviz.datasets.mixture import MAX_MEANS, mixture_spec
 from flowviz.datasets.picture import LATTICE, parse_picture
-from flowviz.datasets.points import MAX_NODES, parse_table
+from flowviz.datasets.points import MAX_NODES
+from flowviz.datasets.uploads import Reading, parse
 from flowviz.datasets.word import MAX_LETTERS
 from flowviz.files import TargetError
 
@@ -102,39 +104,155 @@ def page(mode="L", size=(200, 100), ground=255, ink=0):
     ],
 )
 def test_table_is_read(content):
-    np.testing.assert_array_equal(parse_table(content), POINTS)
+    np.testing.assert_array_equal(parse("t.csv", content).array, POINTS)
 
 
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"", ["two numeric columns", "this file is empty", "one point per line"]),
+        (b"", ["two columns of numbers", "this file is empty", "one point per line"]),
         (b"\n# only words\n\n", ["this file is empty"]),
         (table(POINTS[:19]), ["must be 20 to 20,000", "got 19", "Add points"]),
         (b"x,y\n", ["must be 20 to 20,000", "got 0"]),
         (b"1,2\n" * 20_001, ["must be 20 to 20,000", "got 20,001", "Use fewer points"]),
         (b"1,2\n" * 300_000, ["must be 20 to 20,000", "got 300,000"]),
-        (b"1,2,3\n" * 30, ["two columns", "line 1 has 3", "Remove the others"]),
-        (b"1\n" * 30, ["two columns", "line 1 has 1"]),
-        (table() + b"\n1,2,3", ["two columns", "line 61 has 3"]),
+        (b"1\n" * 30, ["two columns of numbers", "its 1 columns", "80% of the rows: 1."]),
+        (b"a,1\n" * 30, ["two columns of numbers", "80% of the rows: 2."]),
+        (table() + b"\n1,2,3", ["the same columns", "line 61 has 3", "most have 2"]),
         (table() + b"\n1,two", ["must be a number", "line 61 has 'two'"]),
         (table() + b"\n1_000,1", ["must be a number", "line 61 has '1_000'"]),
-        (table() + b"\n\n1,", ["must be a number", "line 62 has ''"]),
-        (table(header="x,1\n"), ["must be a number", "line 1 has 'x'"]),
         (table(header="a,b\nc,d\n"), ["must be a number", "line 2 has 'c'"]),
-        (table() + b"\n1,nan", ["must be finite", "line 61 has 'nan'"]),
+        (table() + b"\n1,NA\n,1" * 8, ["At most 20%", "16 of 76", "columns 1 and 2"]),
         (table() + b"\n-inf,1", ["must be finite", "line 61 has '-inf'"]),
         (table() + b"\n1e999,1", ["must be finite", "'1e999'"]),
         (table() + b"\n1e200,1", ["at most 1e+12 in size", "got 1e+200"]),
         (b"3,4\n" * 30, ["must be different", "all 30 are (3, 4)"]),
         (b"PK\x03\x04\x00\x00" * 50, ["must be text", "binary", "Save the table as CSV"]),
         (encoded(page()), ["must be text", "binary"]),
-        (b"\xff\xfe\xff", ["two columns"]),
+        (b"\xff\xfe\xff", ["must be 20 to 20,000", "got 0"]),
         (b"1," + b"2" * 200_000, ["must be a row of a table"]),
     ],
 )
 def test_bad_table_is_refused(content, parts):
     refuses(lambda: upload("t.csv", content), *parts)
+
+
+def numpy_file(*arrays, **named):
+    file = io.BytesIO()
+    if named or len(arrays) > 1:
+        np.savez_compressed(file, *arrays, **named)
+    else:
+        np.save(file, arrays[0])
+    return file.getvalue()
+
+
+ROWS = POINTS.tolist()
+LABELS = ["a, b" if k % 2 else "c" for k in range(len(ROWS))]
+MIXED = [
+    [k, f'"{label}"', *row, k % 3] for k, (row, label) in enumerate(zip(ROWS, LABELS, strict=True))
+]
+ARFF = (
+    "% from Weka\n@RELATION people\n@attribute 'the name' {\"a, b\", c}\n@ATTRIBUTE x REAL\n"
+    "@attribute y numeric\n@DATA\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("t.csv", table(), "no header; 60 points; columns 1 and 2"),
+        ("t.csv", table(header="0,1\n"), "header: 0, 1; 60 points; columns 1 (0) and 2 (1)"),
+        ("t.csv", table(header="x,1\n"), "header: x, 1; 60 points; columns 1 (x) and 2 (1)"),
+        (
+            "t.csv",
+            table(MIXED, header=",name,u,v,class\n"),
+            "header: name, u, v, class; 60 points; columns 3 (u) and 4 (v)",
+        ),
+        (
+            "t.csv",
+            table([[v, 0.5 * k, u] for k, (u, v) in enumerate(ROWS)], header="y,t,x\n"),
+            "3",
+        ),
+        ("t.csv", b"sep=;\n" + table(separator=";"), "no header"),
+        ("t.csv", b"% a comment\n" + table(separator=" "), "no header"),
+        ("t.csv", table([[*row, ""] for row in ROWS]), "columns 1 and 2"),
+        ("t.csv", table([[*row, ""] for row in ROWS], header="u,v\n"), "columns 1 (u) and 2 (v)"),
+        ("t.csv", table() + b"\n1,\nNA,2\n1,nan\n?", "; 4 rows without a number left out"),
+        (
+            "t.txt",
+            table([[f'"{k}"', *row] for k, row in enumerate(ROWS)], " ", '"x" "y"\n'),
+            "2 (x)",
+        ),
+        ("t.csv", table([row * 400 for row in ROWS]), "columns 1 and 2"),
+        ("t.tsv", table(separator="\t", header="u\tv\n"), "header: u, v"),
+        ("t.arff", ARFF.encode() + table([r[1:4] for r in MIXED]), "columns 2 (x) and 3 (y)"),
+        ("t.json", json.dumps(ROWS).encode(), "no header"),
+        ("t.json", json.dumps([{"n": None, "u": u, "v": v} for u, v in ROWS]).encode(), "2 (u)"),
+        (
+            "t.json",
+            json.dumps({"u": POINTS[:, 0].tolist(), "v": [*POINTS[:, 1]]}).encode(),
+            "1 (u)",
+        ),
+        ("t.json", json.dumps({"columns": ["u", 7], "data": ROWS}).encode(), "header: u, 7"),
+        ("t.npy", numpy_file(POINTS), "no header"),
+        ("written_by_data.npz", numpy_file(POINTS), "no header"),
+        ("t.npz", numpy_file(labels=np.array(LABELS), x=POINTS), "no header"),
+        ("t.npz", numpy_file(u=POINTS[:, 0], v=POINTS[:, 1], n=np.array(LABELS)), "header: u, v"),
+        ("t.npy", numpy_file(POINTS.view([("u", float), ("v", float)])[:, 0]), "header: u, v"),
+    ],
+)
+def test_real_tables_are_read_and_say_what_was_taken(name, content, note):
+    found = parse(name, content)
+    np.testing.assert_array_equal(found.array, POINTS)
+    assert note in found.note
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("t.json", b"{", ["must be a list of rows"]),
+        ("t.json", b"[" * 100_000, ["must be a list of rows"]),
+        ("t.json", b"[[1, 2], [3]]", ["must be a list of rows"]),
+        ("t.json", b"[[1, true]]" * 2, ["must be a list of rows"]),
+        ("t.json", json.dumps([[1, [2]]] * 30).encode(), ["80% of the rows: 1."]),
+        ("t.arff", ARFF.encode() + b"{0 a, 1 2}", ["sparse"]),
+        ("t.npy", numpy_file(POINTS)[:-8], ["must not be damaged"]),
+        ("t.npy", numpy_file(POINTS).replace(b"(60, 2)", b"(6**9,)"), ["must not be damaged"]),
+        ("t.npy", numpy_file(POINTS.astype(str)), ["table of real numbers"]),
+        ("t.npy", numpy_file(POINTS[None]), ["(1, 60, 2)"]),
+        ("t.npz", numpy_file(u=POINTS[:, 0], v=POINTS[:9, 1]), ["table of real numbers"]),
+        ("t.npz", numpy_file(x=np.zeros((6_000_000, 2)), y=np.zeros(5_000_000)), ["damaged"]),
+        ("t.npz", table(), ["must not be damaged"]),
+    ],
+)
+def test_what_is_no_table_is_refused(name, content, parts):
+    refuses(lambda: parse(name, content), *parts)
+
+
+def test_pickled_arrays_are_not_read():
+    file = io.BytesIO()
+    np.save(file, np.array([[1, "a"]], dtype=object), allow_pickle=True)
+    refuses(lambda: parse("t.npy", file.getvalue()), "must not be damaged")
+
+
+def test_columns_and_the_header_can_be_chosen(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(table([[v, k % 5, u] for k, (u, v) in enumerate(ROWS)], header="0,1,2\n"))
+    data = dataset(f"{path}:x=3,y=1")
+    assert data.reading == "t.csv: header: 0, 1, 2; 60 points; columns 3 (2) and 1 (0)"
+    torch.testing.assert_close(data.center, tuple(POINTS.mean(axis=0).tolist()))
+    assert "61 points" in dataset(f"{path}:header=no").reading
+    path.write_bytes(table(header="height,weight\n"))
+    assert "columns 2 (weight) and 1 (height)" in dataset(f"{path}:y=height").reading
+    for choices, part in (
+        ("x=3", "must be a number in 1..2 or a name"),
+        ("x=width", "1 (height), 2 (weight)"),
+        ("x=1,y=1", "must be different"),
+        ("x", "must read x=COLUMN"),
+        ("x=1,x=2", "at most once"),
+        ("header=maybe", "header=yes|no"),
+    ):
+        refuses(lambda choices=choices: dataset(f"{path}:{choices}"), part)
 
 
 def test_points_fill_the_frame_and_come_back_in_their_own_coordinates():
@@ -237,6 +355,34 @@ def test_photograph_held_sideways_is_turned():
     exif[0x0112] = 6  # to be turned a quarter clockwise
     darkness = parse_picture(encoded(page(), "PNG", exif=exif))
     assert darkness.shape == (60, 20)
+
+
+@pytest.mark.parametrize(
+    ("levels", "dtype", "options"),
+    [
+        ((0, 1), np.float32, {}),
+        ((-1, 1), np.float32, {}),
+        ((0, 200), np.float32, {}),
+        ((0, 4095), np.uint16, {}),
+        ((0, 255), np.uint8, {}),
+        ((65535, 0), np.uint16, {"tiffinfo": {262: 0}}),  # 0 is white
+    ],
+    ids=str,
+)
+def test_range_of_a_picture_is_that_of_its_type_and_content(levels, dtype, options):
+    black, white = levels
+    level = np.full((40, 90), white, dtype)
+    level[10:20, 20:50] = black
+    content = encoded(Image.fromarray(level), "TIFF", **options)
+    assert parse("p.tif", content).array.shape == (10, 30)
+    inverted = parse("p.tif", content, Reading(light=True))
+    assert inverted.array.shape == (28, 64)  # the page around the bar, shrunk
+    assert "light ones are sampled" in inverted.note
+
+
+def test_lab_picture_is_read_by_its_lightness():
+    sheet = page("LAB", ground=(255, 128, 128), ink=(0, 128, 128))
+    assert parse_picture(encoded(sheet, "TIFF")).shape == (20, 60)
 
 
 def strips(kind):

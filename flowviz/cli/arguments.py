@@ -12,6 +12,7 @@ from flowviz.bounds import MAX_SAMPLES, MAX_SEED
 if TYPE_CHECKING:
     import torch
 
+    from flowviz.datasets import Dataset
     from flowviz.experiments.evaluate import EvaluateConfig
 
 NFE = 20
@@ -26,8 +27,10 @@ TOL = 1e-5
 SPECS = """\
 what DATA, PATH and CHECKPOINT can be:
   DATA         a built-in data set (`flowviz names`), mixture:-2,0;2,0@0.3 (means, then the
-               standard deviation), word:FLOW, or a file: a .csv with two columns of numbers, or
-               a picture whose dark pixels are sampled
+               standard deviation), word:FLOW, or a file: a table with two columns of numbers
+               (.csv and other text, .arff, .json, .npy, .npz), or a picture whose dark pixels are
+               sampled. FILE:x=3,y=height chooses columns by number or name, FILE:header=no or yes
+               says whether the first row names them, FILE:ink=light samples light pixels
   PATH         ot, vp, trig, ve or shaped, optionally with parameters: vp:beta_max=10,
                shaped:a1=0.2; in `train` also learned
   CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
@@ -143,6 +146,12 @@ def add_grid(parser: argparse.ArgumentParser) -> None:
         help="time grid of a fixed-step solver: uniform (in t), log-snr, edm, shift or shift:K "
         "(default: uniform)",
     )
+
+
+def print_reading(data: "Dataset") -> None:
+    """Prints what was taken from a file of the user."""
+    if data.reading:
+        print(f"Read {data.reading}")
 
 
 def add_out(parser: argparse.ArgumentParser, what: str) -> None:

@@ -8,6 +8,7 @@ from flowviz.cli.arguments import (
     add_draws,
     add_out,
     checked_seed,
+    print_reading,
     sample_count,
 )
 
@@ -36,3 +37,4 @@ def _data(options: argparse.Namespace) -> None:
     x_1 = chosen.sample(sample_count(options), stream(checked_seed(options), "data"))
     write_array(out, chosen.to_user(x_1).numpy())
     print(f"{len(x_1)} samples of {chosen.label} in {out}")
+    print_reading(chosen)

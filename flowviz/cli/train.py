@@ -18,6 +18,7 @@ from flowviz.cli.arguments import (
     checked_number,
     deadline,
     given_options,
+    print_reading,
 )
 from flowviz.cli.evaluate import judge
 from flowviz.cli.printing import supervise
@@ -298,6 +299,7 @@ def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Tra
         raise ValueError(f"--{key} is not an option of the path {path}; omit it.")
     config = kind(**given)
     data = dataset(config.data)
+    print_reading(data)
     if options.seconds is not None:
         trial = start(config, data, device, **origin_of(config))
         config = kind(**given | {"steps": steps_within(options.seconds, trial)})

@@ -34,6 +34,8 @@ class Dataset:
     """The origin of the frame in the user's coordinates."""
     scale: float = 1.0
     """The length of one unit of the frame in the user's coordinates."""
+    reading: str = ""
+    """What was taken from a file of the user."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples in the frame, (n, 2) float32."""

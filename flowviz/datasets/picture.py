@@ -33,14 +33,22 @@ DAMAGE = (
 )
 """How Pillow reports broken files; TypeError, for example, for a TIFF with a rational offset."""
 
+PHOTOMETRIC = 262
+"""The tag of a TIFF that is 0 if 0 is white. Pillow applies it to pixels of 8 bits only."""
+
 LIGHTEST = 0.15
 """Pixels below this darkness (0 white, 1 black) are background."""
 
 
-def parse_picture(content: bytes) -> NDArray[np.uint8]:
+def parse_picture(content: bytes, *, light: bool = False) -> NDArray[np.uint8]:
     """The darkness of a picture, (height, width) from 0 white to 255 black, at most 64 per side.
 
-    Transparent parts are white, margins are removed, and the background is set to 0.
+    Transparent parts are white, margins are removed, and the background is set to 0. Pixels of
+    more than 8 bits are white at the largest value, fractions at 1 or more; black is 0 or less.
+
+    Args:
+        content: the bytes of the file.
+        light: whether to return the lightness instead, for light lines on a dark background.
 
     Raises:
         ValueError: the file is not a picture, is too large, or has no dark pixels.
@@ -48,7 +56,7 @@ def parse_picture(content: bytes) -> NDArray[np.uint8]:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         large = image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE
-        darkness = None if large else _darkness(image)
+        darkness = None if large else _darkness(image, light)
     except UnidentifiedImageError:
         raise ValueError(
             f"A picture must be a file in one of the formats {', '.join(FORMATS)}; this file is "
@@ -64,7 +72,10 @@ def parse_picture(content: bytes) -> NDArray[np.uint8]:
     rows, columns = (np.flatnonzero((darkness >= LIGHTEST).any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         raise ValueError(
-            "A picture must have dark pixels, which are sampled; this one is white or "
+            "A picture must have light pixels, which are sampled; this one is dark everywhere. "
+            "Sample its dark pixels."
+            if light
+            else "A picture must have dark pixels, which are sampled; this one is white or "
             "transparent everywhere. Use dark lines on a light background."
         )
     drawn = darkness[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -115,18 +126,26 @@ def shrunk(darkness: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
 
-def _darkness(image: Image.Image) -> NDArray[np.float32]:
-    """The darkness of each pixel of the first frame, 0 to 1, upright."""
+def _darkness(image: Image.Image, light: bool) -> NDArray[np.float32]:
+    """The darkness, or the lightness, of each pixel of the first frame, 0 to 1, upright."""
+    white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):  # at least 16 bits, which Pillow would clip
         level = np.asarray(image, dtype=np.float32)
-        white = level.max(initial=255.0, where=np.isfinite(level))
-        return 1 - np.clip(np.nan_to_num(level, nan=white), 0, white) / white
+        known = np.isfinite(level)
+        top = level.max(initial=0, where=known)
+        white = max(top, 1.0) if image.mode == "F" else top or 1.0
+        black = min(0.0, level.min(initial=0.0, where=known))
+        lightness = (np.clip(level, black, white) - black) / (white - black)
+        lightness = 1 - lightness if white_is_zero else lightness
+        return np.where(known, lightness if light else 1 - lightness, 0)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, "white")
+        background = Image.new("RGBA", image.size, "black" if light else "white")
         image = Image.alpha_composite(background, image)
-    return 1 - np.asarray(image.convert("L"), dtype=np.float32) / 255
+    grey = image.getchannel("L") if image.mode == "LAB" else image.convert("L")
+    lightness = np.asarray(grey, dtype=np.float32) / 255
+    return lightness if light else 1 - lightness
 
 
 def _too_large(pixels: str) -> ValueError:

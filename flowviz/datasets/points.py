@@ -1,8 +1,4 @@
-"""Point sets as data sets: a table with two numeric columns, or points drawn in the frame."""
-
-import codecs
-import csv
-import math
+"""Point sets as data sets: points of a table, or points drawn in the frame."""
 
 import numpy as np
 import torch
@@ -20,8 +16,8 @@ __all__ = [
     "check_drawing",
     "check_points",
     "drawing",
-    "parse_table",
     "points",
+    "wrong_count",
 ]
 
 COUNT = (20, 20_000)
@@ -36,45 +32,6 @@ STD = 0.1
 MAX_COORDINATE = 1e12
 
 
-def parse_table(content: bytes) -> NDArray[np.float64]:
-    """The points of a text table, (n, 2), in the user's coordinates.
-
-    Columns are separated by commas, semicolons, tabs or spaces. A first row of words is a header.
-    Rows that start with # are comments. If the separator is not a comma, "1,5" is read as 1.5.
-
-    Raises:
-        ValueError: the table is not two columns of finite numbers; the message names the line.
-    """
-    lines = _text(content).splitlines()
-    filled = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not filled:
-        raise ValueError(
-            "The file must have two numeric columns; this file is empty. Write one point per "
-            "line, such as 1.5,2."
-        )
-    if len(filled) > COUNT[1] + 1:  # before parsing, which takes time
-        raise _wrong_count(len(filled))
-    delimiter = next((mark for mark in ";\t," if mark in filled[-1]), None)
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        cells = _cells(line, delimiter, number)
-        if len(cells) != 2:
-            raise ValueError(
-                f"The file must have two columns; line {number} has {len(cells)}. "
-                "Remove the others or use another separator."
-            )
-        if (
-            not rows
-            and line is filled[0]
-            and all(_number(cell, delimiter) is None for cell in cells)
-        ):
-            continue
-        rows.append([_finite(cell, delimiter, number) for cell in cells])
-    return check_points(np.array(rows, dtype=np.float64).reshape(-1, 2))
-
-
 def check_points(x: ArrayLike) -> NDArray[np.float64]:
     """Checks points and returns them as an array, (n, 2) float64.
 
@@ -85,7 +42,7 @@ def check_points(x: ArrayLike) -> NDArray[np.float64]:
     if x.ndim != 2 or x.shape[1] != 2:
         raise ValueError(f"Points must have shape (n, 2); got {x.shape}.")
     if not COUNT[0] <= len(x) <= COUNT[1]:
-        raise _wrong_count(len(x))
+        raise wrong_count(len(x))
     if not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
         raise ValueError(
@@ -173,52 +130,8 @@ def _widened(
     return Dataset(name, label, sentence, distribution.sample, distribution, center, scale)
 
 
-def _text(content: bytes) -> str:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # Unicode text of Excel
-        return content.decode("utf-16", errors="replace")
-    if b"\0" in content:
-        raise ValueError(
-            "The file must be text with two numeric columns; this one is binary. "
-            "Save the table as CSV."
-        )
-    return content.decode("utf-8-sig", errors="replace")
-
-
-def _cells(line: str, delimiter: str | None, number: int) -> list[str]:
-    if delimiter is None:
-        return line.split()
-    try:
-        row = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
-    except csv.Error as error:
-        raise ValueError(
-            f"Line {number} must be a row of a table; got {line[:40]!r} ({error})."
-        ) from None
-    return [cell.strip() for cell in row]
-
-
-def _number(cell: str, delimiter: str | None) -> float | None:
-    if delimiter != "," and "." not in cell:
-        cell = cell.replace(",", ".")
-    try:
-        return None if "_" in cell else float(cell)  # Python accepts 1_000, tables do not
-    except ValueError:
-        return None
-
-
-def _finite(cell: str, delimiter: str | None, line: int) -> float:
-    number = _number(cell, delimiter)
-    if number is None:
-        raise ValueError(
-            f"Every cell must be a number; line {line} has {cell[:40]!r}. Correct or remove it."
-        )
-    if not math.isfinite(number):
-        raise ValueError(
-            f"Every number must be finite; line {line} has {cell[:40]!r}. Remove the line."
-        )
-    return number
-
-
-def _wrong_count(count: int) -> ValueError:
+def wrong_count(count: int) -> ValueError:
+    """The error about a number of points outside COUNT."""
     few, many = COUNT
     remedy = "Add points" if count < few else "Use fewer points"
     return ValueError(f"The number of points must be {few} to {many:,}; got {count:,}. {remedy}.")

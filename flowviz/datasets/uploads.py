@@ -6,14 +6,18 @@ The files are .npy arrays in FLOWVIZ_HOME/points, by default ~/.cache/flowviz/po
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from flowviz.bounds import shortened
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import parse_picture, picture
-from flowviz.datasets.points import check_drawing, drawing, parse_table, points
+from flowviz.datasets.points import check_drawing, drawing, points
+from flowviz.datasets.table_files import TABLE_SUFFIXES, read_table
+from flowviz.datasets.tables import Table
 from flowviz.files import home, mark_used, storing, write_array
 
 __all__ = [
@@ -21,10 +25,16 @@ __all__ = [
     "MAX_BYTES",
     "PICTURE_SUFFIXES",
     "TABLE_SUFFIXES",
+    "Reading",
+    "UserFile",
+    "chosen_points",
     "draw",
     "is_file",
+    "open_table",
+    "parse",
     "read",
     "recall",
+    "store",
     "upload",
 ]
 
@@ -33,7 +43,6 @@ MAX_BYTES = 10_000_000
 MAX_STORED = 500_000_000
 """The maximum size of all stored files in bytes, about 1,600 of the largest tables."""
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 BUILDERS: dict[str, Callable[[str, NDArray], Dataset]] = {
@@ -44,13 +53,128 @@ BUILDERS: dict[str, Callable[[str, NDArray], Dataset]] = {
 """The function that makes a data set from its spec and the stored array, by kind."""
 
 
-def upload(filename: str, content: bytes) -> str:
-    """Stores an uploaded table or picture and returns its spec, such as points:3f2a...
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read. None leaves a choice to what is in the file.
+
+    Attributes:
+        x: the column of the first coordinate, by its number from 1 or its name.
+        y: the column of the second coordinate.
+        header: whether the first row of a table names the columns.
+        light: whether light pixels of a picture are sampled instead of dark ones.
+    """
+
+    x: str | None = None
+    y: str | None = None
+    header: bool | None = None
+    light: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> "Reading":
+        """The choices of a text such as "x=3,y=height,header=yes" or "ink=light".
+
+        Raises:
+            ValueError: a choice is unknown, given twice or has no value.
+        """
+        given: dict[str, str] = {}
+        for item in text.split(",") if text else []:
+            key, _, value = item.partition("=")
+            allowed = _VALUES.get(key, ())
+            if (
+                key not in _VALUES
+                or not value
+                or key in given
+                or (allowed and value not in allowed)
+            ):
+                raise ValueError(
+                    "After the name of a file, choices must read x=COLUMN, y=COLUMN, "
+                    f"header=yes|no or ink=dark|light, each at most once; got {item[:40]!r}."
+                )
+            given[key] = value
+        header = {None: None, "yes": True, "no": False}[given.get("header")]
+        return cls(given.get("x"), given.get("y"), header, given.get("ink") == "light")
+
+
+AS_IS = Reading()
+"""The choices that the file makes."""
+
+_VALUES = {"x": (), "y": (), "header": ("yes", "no"), "ink": ("dark", "light")}
+"""The choices after the name of a file, and their values."""
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """The content of a file.
+
+    Attributes:
+        kind: of the data set, a key of BUILDERS.
+        array: what is stored.
+        note: what was taken from the file.
+    """
+
+    kind: str
+    array: NDArray
+    note: str
+
+
+def parse(filename: str, content: bytes, reading: Reading = AS_IS) -> UserFile:
+    """Reads a table or a picture.
 
     Raises:
-        ValueError: the file is too large or invalid, or the disk is full or read-only.
+        ValueError: the file is too large or invalid, or it does not have the chosen columns.
     """
-    return _store(*_parsed(filename, content))
+    if PurePath(filename).suffix.lower() not in PICTURE_SUFFIXES:
+        return chosen_points(open_table(filename, content, reading.header), reading)
+    if len(content) > MAX_BYTES:
+        raise _too_large(len(content))
+    darkness = parse_picture(content, light=reading.light)
+    height, width = darkness.shape
+    ink = "light" if reading.light else "dark"
+    return UserFile("picture", darkness, f"{width} × {height} pixels; {ink} ones are sampled")
+
+
+def open_table(filename: str, content: bytes, header: bool | None = None) -> Table:
+    """All columns of a table, see `read_table`.
+
+    Raises:
+        ValueError: the file is too large or no table.
+    """
+    if PurePath(filename).suffix.lower() not in TABLE_SUFFIXES:
+        raise ValueError(
+            f"A file must be a table ({', '.join(TABLE_SUFFIXES)}) or a picture "
+            f"({', '.join(PICTURE_SUFFIXES)}); got {filename[-60:]!r}. Save it as one of them."
+        )
+    if len(content) > MAX_BYTES:
+        raise _too_large(len(content))
+    return read_table(filename, content, header)
+
+
+def chosen_points(table: Table, reading: Reading) -> UserFile:
+    """The points of the chosen columns of a table.
+
+    Raises:
+        ValueError: there are no such columns, or they are not two of finite numbers.
+    """
+    x, y = (None if each is None else table.column(each) for each in (reading.x, reading.y))
+    return UserFile("points", *table.points(x, y))
+
+
+def store(file: UserFile) -> str:
+    """Stores a file that was read and returns its spec, such as points:3f2a...
+
+    Raises:
+        ValueError: the disk is full or read-only.
+    """
+    return _store(file.kind, file.array)
+
+
+def upload(filename: str, content: bytes) -> str:
+    """Reads and stores a table or picture and returns its spec.
+
+    Raises:
+        ValueError: as `parse` and `store`.
+    """
+    return store(parse(filename, content))
 
 
 def draw(x: ArrayLike) -> str:
@@ -64,29 +188,44 @@ def draw(x: ArrayLike) -> str:
 
 
 def is_file(spec: str) -> bool:
-    """Whether a spec is the path of a table or a picture, judged by its suffix."""
-    return PurePath(spec).suffix.lower() in TABLE_SUFFIXES + PICTURE_SUFFIXES
+    """Whether a spec is the path of a table or a picture, with or without choices (`Reading`)."""
+    return _has_suffix(_split(spec)[0])
 
 
 def read(spec: str) -> Dataset:
-    """The data set of a table or picture on this machine.
+    """The data set of a table or picture on this machine, such as people.csv:x=3,y=height.
 
     Raises:
-        ValueError: there is no such file, or it is invalid.
+        ValueError: there is no such file, or it or a choice is invalid.
     """
-    path = Path(spec)
+    name, choices = _split(spec)
+    path, reading = Path(name), Reading.of(choices)
     try:
         size = path.stat().st_size
         content = path.read_bytes() if size <= MAX_BYTES else b""
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a ValueError of a name with a null character
+        reason = error.strerror if isinstance(error, OSError) else "the name is invalid"
         raise ValueError(
-            f"The data must be a readable file; {spec} is not ({error.strerror}). "
-            "Correct its path."
+            f"The data must be a readable file; {name[:100]} is not ({reason}). Correct its path."
         ) from None
     if size > MAX_BYTES:
         raise _too_large(size)
-    kind, array = _parsed(path.name, content)
-    return BUILDERS[kind](spec, array)
+    file = parse(path.name, content, reading)
+    data = BUILDERS[file.kind](spec, file.array)
+    return replace(data, reading=f"{shortened(path.name)[:100]}: {file.note}")
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """The path of a file and the choices after it."""
+    if _has_suffix(spec):
+        return spec, ""
+    suffixes = "|".join(map(re.escape, TABLE_SUFFIXES + PICTURE_SUFFIXES))
+    found = re.match(rf"(.+?(?:{suffixes})):(.*)", spec, re.IGNORECASE | re.DOTALL)
+    return (found[1], found[2]) if found else (spec, "")
+
+
+def _has_suffix(path: str) -> bool:
+    return PurePath(path).suffix.lower() in TABLE_SUFFIXES + PICTURE_SUFFIXES
 
 
 def recall(kind: str, key: str) -> Dataset:
@@ -115,21 +254,6 @@ def recall(kind: str, key: str) -> Dataset:
         raise _damaged(path)
     mark_used(path)
     return BUILDERS[kind](spec, array)
-
-
-def _parsed(filename: str, content: bytes) -> tuple[str, NDArray]:
-    """The kind of a file and its content as an array."""
-    if len(content) > MAX_BYTES:
-        raise _too_large(len(content))
-    suffix = PurePath(filename).suffix.lower()
-    if suffix in PICTURE_SUFFIXES:
-        return "picture", parse_picture(content)
-    if suffix in TABLE_SUFFIXES:
-        return "points", parse_table(content)
-    raise ValueError(
-        f"A file must be a table ({', '.join(TABLE_SUFFIXES)}) or a picture "
-        f"({', '.join(PICTURE_SUFFIXES)}); got {filename[-60:]!r}. Save it as one of them."
-    )
 
 
 def _store(kind: str, array: NDArray) -> str:

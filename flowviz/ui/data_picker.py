@@ -4,17 +4,27 @@ The URL has the whole choice as one spec (see `flowviz.datasets`). Uploads and d
 by their content, so that a link works again on the same server.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from flowviz import datasets
 from flowviz.datasets import DATASETS, PICTURE_SUFFIXES, TABLE_SUFFIXES, Dataset, is_linkable
 from flowviz.datasets.mixture import MAX_MEANS, STD_RANGE, mixture_spec
 from flowviz.datasets.points import COUNT, MAX_NODES
-from flowviz.datasets.uploads import MAX_BYTES
+from flowviz.datasets.uploads import (
+    MAX_BYTES,
+    Reading,
+    chosen_points,
+    open_table,
+    parse,
+    store,
+)
 from flowviz.datasets.word import MAX_LETTERS
 from flowviz.draws import stream
 from flowviz.ui import state
@@ -127,21 +137,111 @@ def _upload(spec: str) -> str:
         [suffix.removeprefix(".") for suffix in TABLE_SUFFIXES + PICTURE_SUFFIXES],
         key=_key("file"),
         max_upload_size=MAX_BYTES // 1_000_000,
-        help=f"A table of two numeric columns with {COUNT[0]} to {COUNT[1]:,} rows, or a picture "
-        "whose dark pixels are sampled. It is shifted and scaled to the frame.",
+        help=f"A table (text, ARFF, JSON or NumPy) with two columns of numbers and {COUNT[0]} to "
+        f"{COUNT[1]:,} rows, or a picture whose dark pixels are sampled. It is shifted and scaled "
+        "to the frame.",
     )
     if file is None:
         return spec
-    taken = st.session_state.get(_key("taken"), ("", "", ""))
-    if taken[0] != file.file_id:
-        try:
-            taken = (file.file_id, datasets.upload(file.name, file.getvalue()), "")
-        except ValueError as error:
-            taken = (file.file_id, "", str(error))
+    taken = st.session_state.get(_key("taken"))
+    if taken is None or taken.file_id != file.file_id:
+        for part in ("x", "y", "header", "light"):
+            st.session_state.pop(_key(part), None)
+        taken = None
+    reading = _corrected()
+    if taken is None or taken.reading != reading:
+        taken = _take(file, reading)
         st.session_state[_key("taken")] = taken
-    if taken[2]:
-        raise ValueError(taken[2])
-    return taken[1]
+    _show_taken(taken)
+    if taken.error:
+        raise ValueError(taken.error)
+    return taken.spec
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What was read from an uploaded file.
+
+    Attributes:
+        file_id: identifies the upload.
+        reading: how it was read, with all choices made.
+        spec: of the stored data set, if there is no error.
+        note: what was taken.
+        error: why nothing was taken.
+        columns: the names of the columns of numbers of a table, by their number from 1.
+        has_header: whether the user can choose if the first row is a header.
+        ink: the sampled pixels of a picture, dark on white.
+    """
+
+    file_id: str
+    reading: Reading
+    spec: str = ""
+    note: str = ""
+    error: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    has_header: bool = False
+    ink: NDArray[np.uint8] | None = None
+
+
+def _corrected() -> Reading:
+    """How the controls below the upload say that it is read."""
+    x, y, header, light = (
+        st.session_state.get(_key(part)) for part in ("x", "y", "header", "light")
+    )
+    return Reading(x, y, header, bool(light))
+
+
+def _take(file: UploadedFile, reading: Reading) -> _Taken:
+    """Reads and stores an upload."""
+    taken = _Taken(file.file_id, reading)
+    try:
+        if PurePath(file.name).suffix.lower() in PICTURE_SUFFIXES:
+            content = parse(file.name, file.getvalue(), reading)
+            taken = replace(taken, ink=255 - content.array)
+        else:
+            table = open_table(file.name, file.getvalue(), reading.header)
+            names = {str(k + 1): table.names[k] for k in table.numeric}
+            if reading.x not in names or reading.y not in names:
+                x, y = table.columns
+                reading = replace(reading, x=str(x + 1), y=str(y + 1))
+            if table.optional_header:
+                reading = replace(reading, header=table.header is not None)
+            taken = replace(
+                taken, reading=reading, columns=names, has_header=table.optional_header
+            )
+            content = chosen_points(table, reading)
+        return replace(taken, spec=store(content), note=content.note)
+    except ValueError as error:
+        return replace(taken, error=str(error))
+
+
+def _show_taken(taken: _Taken) -> None:
+    """What was taken from an upload, and controls that correct it."""
+    if taken.ink is not None:
+        st.image(taken.ink, width=160, caption="Sampled pixels")
+        st.toggle(
+            "Sample light pixels",
+            key=_key("light"),
+            help="For light lines on a dark background.",
+        )
+    if taken.columns:
+        for part, column in zip(("x", "y"), st.columns(2), strict=True):
+            st.session_state[_key(part)] = getattr(taken.reading, part)
+            column.selectbox(
+                f"Column of {part}",
+                list(taken.columns),
+                format_func=taken.columns.__getitem__,
+                key=_key(part),
+            )
+    if taken.has_header:
+        st.session_state[_key("header")] = taken.reading.header
+        st.toggle(
+            "First row names the columns",
+            key=_key("header"),
+            help="Judged by this row and by what follows.",
+        )
+    if taken.note:
+        st.caption(escaped(f"Read: {taken.note}."))
 
 
 def _draw(spec: str) -> str:

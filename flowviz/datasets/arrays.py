@@ -1,0 +1,100 @@
+"""Tables in the files of NumPy: .npy, and .npz of one table or of one array for each column."""
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["is_array", "read_arrays"]
+
+MAGIC = b"\x93NUMPY"
+REAL = "fiub"
+"""The kinds of types of real numbers: floats, signed and unsigned integers, truth values."""
+
+MAX_BYTES = 100_000_000
+"""The largest size of an array in a compressed file."""
+
+
+def is_array(filename: str, content: bytes) -> bool:
+    """Whether a file has arrays of NumPy, by its first bytes and the suffix of its name.
+
+    `flowviz data --out x.npz` writes a file of the format .npy.
+    """
+    suffix = PurePath(filename).suffix.lower()
+    return content.startswith(MAGIC) or suffix in (".npy", ".npz")
+
+
+def read_arrays(content: bytes) -> tuple[tuple[str, ...] | None, NDArray]:
+    """The names of the columns, None if they have none, and the table, (n, k) float64.
+
+    Raises:
+        ValueError: the file is damaged or has no table of real numbers.
+    """
+    arrays = _archive(content) if not content.startswith(MAGIC) else {"": _array(content)}
+    for array in arrays.values():
+        if array.ndim == 2 and array.dtype.kind in REAL:
+            return None, array.astype(np.float64)
+        if array.ndim == 1 and array.dtype.names:
+            arrays = {name: array[name] for name in array.dtype.names}
+            break
+    columns = {
+        name: array
+        for name, array in arrays.items()
+        if array.ndim == 1 and array.dtype.kind in REAL
+    }
+    if len(columns) < 2 or len({len(array) for array in columns.values()}) != 1:
+        raise ValueError(
+            "An array of NumPy must be a table of real numbers, of shape (n, 2) or more columns; "
+            f"got {_shapes(arrays)}. Save it with numpy.save."
+        )
+    return tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float64)
+
+
+def _archive(content: bytes) -> dict[str, NDArray]:
+    """The arrays of an .npz file, by name."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = archive.infolist()
+            if sum(file.file_size for file in files) > MAX_BYTES:
+                raise _damaged()
+            return {
+                file.filename.removesuffix(".npy"): _array(archive.read(file)) for file in files
+            }
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError):
+        raise _damaged() from None
+
+
+def _array(content: bytes) -> NDArray:
+    """An array of real numbers; nothing in it is unpickled."""
+    file = io.BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        read = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, _, dtype = read(file)
+        # A false shape would take memory before the content is seen to be too short.
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+            raise _damaged()
+        file.seek(0)
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, KeyError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError):
+        raise _damaged() from None
+    return array
+
+
+def _shapes(arrays: dict[str, NDArray]) -> str:
+    found = [f"{array.shape} {array.dtype.kind}" for array in arrays.values()]
+    return ", ".join(found)[:80] or "none"
+
+
+def _damaged() -> ValueError:
+    return ValueError(
+        "A file of NumPy must have arrays of numbers and must not be damaged; this one cannot be "
+        "read. Save it again with numpy.save."
+    )

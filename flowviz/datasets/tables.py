@@ -1,0 +1,224 @@
+"""Tables: the choice of two columns, and their points.
+
+What was taken, such as the header and the columns, is always stated, and can be corrected.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flowviz.bounds import shortened
+from flowviz.datasets.points import COUNT, check_points, wrong_count
+
+__all__ = ["MAX_DROPPED", "SAMPLE", "Cell", "Table", "cell_number", "is_missing"]
+
+MAX_DROPPED = 0.2
+"""The largest share of rows that may be left out because a number is missing."""
+
+MISSING = {"", "na", "n/a", "#n/a", "nan", "null", "none", "?", "-", "."}
+"""Cells without a number, in lower case."""
+
+SAMPLE = 200
+"""The number of rows that tell whether a column has numbers."""
+
+MAX_LABELS = 12
+"""A column of at most so many different whole numbers can be a label instead of a coordinate."""
+
+MAX_HEADER = 100
+"""The number of characters of a header that is quoted."""
+
+Cell = str | float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file.
+
+    Attributes:
+        rows: the cells of each row, all rows of the same length.
+        lines: for each row its number in the file, from 1, for messages.
+        header: the names of the columns, or None if the file has no names.
+        optional_header: whether the header was the first row of a text file, or may have been.
+        decimal_comma: whether "1,5" is 1.5.
+    """
+
+    rows: list[list[Cell]]
+    lines: list[int]
+    header: tuple[str, ...] | None
+    optional_header: bool = False
+    decimal_comma: bool = False
+
+    @cached_property
+    def names(self) -> list[str]:
+        """A name for each column: its number, and its name in quotes if there is one."""
+        if self.header is None:
+            return [str(k + 1) for k in range(self.width)]
+        return [
+            f"{k + 1} ({name[:40]})" if name else str(k + 1) for k, name in enumerate(self.header)
+        ]
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return len(self.rows[0]) if self.rows else len(self.header or ())
+
+    @cached_property
+    def numeric(self) -> list[int]:
+        """The columns of numbers, from 0, by a sample of the rows."""
+        step = max(1, len(self.rows) // SAMPLE)
+        sample = self.rows[::step]
+        least = (1 - MAX_DROPPED) * len(sample)
+        return [
+            k
+            for k in range(self.width)
+            if sum(self._number(row[k]) is not None for row in sample) >= least > 0
+        ]
+
+    @cached_property
+    def columns(self) -> tuple[int, int]:
+        """The two columns that are taken if none are chosen, from 0.
+
+        Columns named x and y, or else the first two columns of numbers that are not row numbers
+        or labels, if so many remain.
+
+        Raises:
+            ValueError: the table has fewer than two columns of numbers.
+        """
+        found = self.numeric
+        if len(found) < 2:
+            raise self._too_narrow()
+        named = {name.strip().lower(): k for k, name in enumerate(self.header or ())}
+        if named.get("x") in found and named.get("y") in found:
+            return named["x"], named["y"]
+        for other in (self._has_row_numbers, self._has_labels):
+            if len(found) > 2:
+                rest = [k for k in found if not other(k)]
+                found = rest if len(rest) >= 2 else found
+        return found[0], found[1]
+
+    def column(self, choice: str) -> int:
+        """The column, from 0, of a number from 1 or of a name in the header.
+
+        Raises:
+            ValueError: there is no such column.
+        """
+        text = choice.strip()
+        if text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= self.width:
+            return int(text) - 1
+        if self.header is not None and text in self.header:
+            return self.header.index(text)
+        raise ValueError(
+            f"A column must be a number in 1..{self.width} or a name in the header; got "
+            f"{text[:40]!r}. The columns of numbers are {_listed(self._named(self.numeric))}."
+        )
+
+    def points(self, x: int | None = None, y: int | None = None) -> tuple[NDArray, str]:
+        """The points of two columns, (n, 2) float64, and a text on what was taken.
+
+        Args:
+            x: column of the first coordinate, from 0; by default the first of `columns`.
+            y: column of the second coordinate; by default the first other one of `columns`.
+
+        Raises:
+            ValueError: a cell is not a finite number, or too few rows are complete.
+        """
+        if len(self.rows) < COUNT[0]:
+            raise wrong_count(len(self.rows))
+        if x is None or y is None:
+            first = self.columns
+            x = next(k for k in first if k != y) if x is None else x
+            y = next(k for k in first if k != x) if y is None else y
+        if x == y:
+            raise ValueError(
+                f"The two columns must be different; both are {self.names[x]}. Choose another."
+            )
+        pairs = [
+            (self._finite(row[x], line), self._finite(row[y], line))
+            for row, line in zip(self.rows, self.lines, strict=True)
+        ]
+        array = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+        complete = ~np.isnan(array).any(axis=1)
+        dropped = len(array) - int(complete.sum())
+        if dropped > MAX_DROPPED * len(array):
+            raise ValueError(
+                f"At most {MAX_DROPPED:.0%} of the rows may lack a number; {dropped:,} of "
+                f"{len(array):,} do in columns {x + 1} and {y + 1}. Choose other columns."
+            )
+        kept = check_points(array[complete])
+        quoted = ", ".join(name for name in self.header or () if name)
+        quoted = quoted if len(quoted) <= MAX_HEADER else f"{quoted[:MAX_HEADER]}…"
+        said = [
+            "no header" if self.header is None else f"header: {' '.join(quoted.split())}",
+            f"{len(kept):,} points",
+            f"columns {self.names[x]} and {self.names[y]}",
+        ]
+        if dropped:
+            said.append(f"{dropped:,} row{'s' * (dropped > 1)} without a number left out")
+        return kept, "; ".join(said)
+
+    def _number(self, cell: Cell) -> float | None:
+        return cell_number(cell, self.decimal_comma)
+
+    def _finite(self, cell: Cell, line: int) -> float:
+        """The number in a cell, NaN if it is missing."""
+        number = self._number(cell)
+        if number is None:
+            if is_missing(cell):
+                return math.nan
+            raise ValueError(
+                f"Every cell must be a number; line {line} has {cell[:40]!r}. Correct or remove "
+                "it, or choose other columns."
+            )
+        if not math.isfinite(number):
+            raise ValueError(
+                f"Every number must be finite; line {line} has {str(cell)[:40]!r}. "
+                "Remove the line."
+            )
+        return number
+
+    def _has_row_numbers(self, column: int) -> bool:
+        numbers = [self._number(row[column]) for row in self.rows]
+        return None not in numbers and all(b == a + 1 for a, b in pairwise(numbers))
+
+    def _has_labels(self, column: int) -> bool:
+        step = max(1, len(self.rows) // SAMPLE)
+        found = {self._number(row[column]) for row in self.rows[::step]} - {None}
+        return len(found) <= MAX_LABELS and all(math.isfinite(v) and v == int(v) for v in found)
+
+    def _named(self, columns: Sequence[int]) -> list[str]:
+        return [self.names[k] for k in columns]
+
+    def _too_narrow(self) -> ValueError:
+        found = ", ".join(self._named(self.numeric)) or "none"
+        return ValueError(
+            f"The file must have two columns of numbers; of its {self.width:,} columns these have "
+            f"numbers in at least {1 - MAX_DROPPED:.0%} of the rows: {found}. Add another one or "
+            "use another separator."
+        )
+
+
+def cell_number(cell: Cell, decimal_comma: bool) -> float | None:
+    """The number in a cell; None of other text and of a missing number."""
+    if is_missing(cell):
+        return None
+    if not isinstance(cell, str):
+        return cell
+    text = cell.replace(",", ".") if decimal_comma and "." not in cell else cell
+    try:
+        return None if "_" in text else float(text)  # Python accepts 1_000, tables do not
+    except ValueError:
+        return None
+
+
+def is_missing(cell: Cell) -> bool:
+    """Whether a cell says that there is no number, such as NA."""
+    return cell.lower() in MISSING if isinstance(cell, str) else cell is None or cell != cell
+
+
+def _listed(names: Iterable[str]) -> str:
+    return shortened(", ".join(names))[:100] or "none"
