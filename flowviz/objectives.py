@@ -158,5 +158,5 @@ OBJECTIVES["distillation"] = replace(
     label="distillation (flow map)",
     jump_target=_distillation,
     equal_share=0.1,
-    power=0.5,
+    power=1.0,
 )

@@ -122,9 +122,9 @@ def test_metrics_that_say_nothing_of_the_data_are_not_offered():
         list(nfe_quality.STUDY.compute(config))
 
 
-def saved(folder, seed, name="mine"):
+def saved(folder, seed, name="mine", objective="flow"):
     """The card of a network of random weights called `name` in a folder."""
-    config = TrainConfig(data="8gaussians", width=8, depth=1, seed=seed)
+    config = TrainConfig(data="8gaussians", objective=objective, width=8, depth=1, seed=seed)
     board = DATASETS["8gaussians"]
     card = checkpoints.describe(name, asdict(config), board, steps=0, seconds=0.0)
     folder.mkdir(exist_ok=True)
@@ -189,6 +189,33 @@ def test_a_stored_result_depends_on_a_checkpoint_that_no_setting_names(tmp_path,
     shared = AllDataSetsConfig.build({"data": "moons", "fields": (OT, VP), "sets": ("circles",)})
     assert all("circles" in name for name in shared.chosen().compared)  # not the page's fields
     assert exact.chosen().compared[-1] == "exact:pinwheel/shaped:a1=0.2"
+
+
+def test_methods_for_few_steps_join_the_default_solvers(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    name = pinned(saved(tmp_path, 0, "8gaussians-ot-map", "shortcut"))
+    fields = tuple(exact_name("8gaussians", path) for path in ("ot", "vp"))
+    shared = {"data": "8gaussians", "fields": fields, "nfes": (4,), "n": 20, "seeds": 1}
+    usual = {each.method for each in NfeQualityConfig(**shared).chosen().curves()}
+    assert usual == {"euler", "midpoint", "rk4", "dopri5", "dpmpp-2m", "unipc-2", "jumps"}
+    for few in ({"methods": ("euler",)}, {"few": "off"}):
+        config = NfeQualityConfig(**shared, **few).chosen()
+        assert not {"unipc-2", "jumps"} & {each.method for each in config.curves()}
+    config = NfeQualityConfig(**shared, methods=("euler",), few="on")
+    result = nfe_quality.STUDY.result(config)
+    by_solver = {(each.config.source, each.config.method): each for each in result.curves}
+    assert len(by_solver) == 7 and {key for key in by_solver if "jumps" in key} == {
+        (name, "jumps")
+    }
+    jumps = by_solver[name, "jumps"]
+    assert jumps.cost.tolist() == [1, 2, 4]
+    exact = by_solver[fields[0], "euler"]
+    assert jumps.limit == exact.limit, "the error of jumps is that to the exact flow"
+    rows = {row[0]: row[2:5] for row in nfe_quality.STUDY.summarise(config, result).rows}
+    assert rows["jumps (flow maps only)"][:2] == ["–", "–"] and rows["Euler"][2] == "–"
+    assert nfe_quality.STUDY.draw(config, result)
+    text = " ".join(each.text for each in nfe_quality.STUDY.say(config, result))
+    assert "NFE 1, " in text and "jumps against the exact field" in text
 
 
 def test_fields_must_lead_to_the_data_set():

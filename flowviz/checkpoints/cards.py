@@ -158,6 +158,11 @@ class Card(Entries):
         return self.path == LEARNED
 
     @property
+    def jumps(self) -> bool:
+        """Whether the network is a flow map."""
+        return self.network["kind"] == "flow-map"
+
+    @property
     def method(self) -> str:
         """The training method in a few words, for menus."""
         if not self.is_learned_path:

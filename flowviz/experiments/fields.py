@@ -99,6 +99,11 @@ class FieldRef:
         """Whether the field is the closed form."""
         return self.name.startswith(PREFIX)
 
+    @property
+    def jumps(self) -> bool:
+        """Whether the field is a flow map, which also jumps."""
+        return hasattr(self.field, "jump")
+
     @cached_property
     def dataset(self) -> Dataset:
         """The data set of the field."""
@@ -286,6 +291,12 @@ def preferred(*data: str) -> list[tuple[str, str]]:
         ot, vp = (trained_name(each, path) for path in ("ot", "vp"))
         found.append((ot, vp) if ot and vp else (exact_name(each, "ot"), exact_name(each, "vp")))
     return found
+
+
+def map_names(data: str) -> tuple[str, ...]:
+    """The flow maps `DATA-ot-map` and `DATA-vp-map` of a data set, as far as there are any."""
+    found = (trained_name(data, f"{path}-map") for path in ("ot", "vp"))
+    return tuple(name for name in found if name and card_of(name).jumps)
 
 
 def learned_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:

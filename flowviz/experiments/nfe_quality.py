@@ -2,9 +2,9 @@
 
 A curve belongs to one field and one solver. Its error is the distance of the samples from where
 the converged flow of the same field (float64) carries the same noise (Lipman et al. 2022, Fig. 7
-left); its quality is any metric of the samples against fresh data (Fig. 7 right). All curves start
-from the same noise and are compared with the same data, seed by seed; each number is that of
-`flowviz evaluate` with that seed.
+left), for the jumps of a flow map that of the exact field. Its quality is any metric of the
+samples against fresh data (Fig. 7 right). All curves start from the same noise and are compared
+with the same data, seed by seed; each number is that of `flowviz evaluate` with that seed.
 
 A metric has two baselines. `fresh` is its value between two fresh data sets: how far perfect
 samples are from data, and how much that varies. `floor` is its value for the converged exact flow
@@ -65,9 +65,9 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
         SolveCancelled: a stop was requested during a solve.
     """
     origins = {each.source: FieldRef.of(each.source) for each in configs}
-    shared = {each: _BaselineConfig.of(each, origins[each.source].data) for each in configs}
-    perfect = {_perfect(each.data) for each in shared.values()}
-    origins |= {name: FieldRef.of(name) for name in perfect - origins.keys()}
+    shared = {each: _BaselineConfig.of(each, origins[each.source]) for each in configs}
+    others = {name for each in shared.values() for name in (each.source, _perfect(each.data))}
+    origins |= {name: FieldRef.of(name) for name in others - origins.keys()}
 
     def computed(
         compute: Callable[..., R],
@@ -125,7 +125,10 @@ class _ReferenceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class _BaselineConfig:
-    """What the baselines of a curve depend on; all solvers of a field share them."""
+    """What the baselines of a curve depend on; all solvers of a field share them.
+
+    The source is the field that is converged: of a flow map the exact one, which it imitates.
+    """
 
     source: str
     data: str
@@ -135,9 +138,12 @@ class _BaselineConfig:
     metrics: tuple[str, ...]
 
     @classmethod
-    def of(cls, curve: CurveConfig, data: str) -> "_BaselineConfig":
-        names = "source", "n", "seed", "seeds", "metrics"
-        return cls(data=data, **{name: getattr(curve, name) for name in names})
+    def of(cls, curve: CurveConfig, origin: FieldRef) -> "_BaselineConfig":
+        maps = METHODS[curve.method].jumps and origin.jumps
+        source = exact_name(origin.data, origin.path_spec) if maps else curve.source
+        names = "n", "seed", "seeds", "metrics"
+        shared = {name: getattr(curve, name) for name in names}
+        return cls(source=source, data=origin.data, **shared)
 
     @property
     def references(self) -> list[_ReferenceConfig]:

@@ -29,6 +29,7 @@ from flowviz.methods.multistep import (
 from flowviz.registry import Registry
 
 __all__ = [
+    "JUMPS",
     "METHODS",
     "Adaptive",
     "Evaluate",
@@ -302,7 +303,10 @@ METHODS["unipc-2"] = Method(
     3,
     Multistep(unipc_2),
 )
-METHODS["jumps"] = Method(
+JUMPS = "jumps"
+"""The method of flow maps."""
+
+METHODS[JUMPS] = Method(
     "jumps (flow maps only)",
     "One evaluation of a flow map a step; its error comes from the network, not from the step.",
     1,

@@ -63,7 +63,7 @@ def target_table(
     kind: str,
     measure: str,
     labels: Iterable[str],
-    groups: Mapping[str, Sequence[SolverCurve | None]],
+    groups: Mapping[str, Sequence[SolverCurve | str | None]],
 ) -> Summary:
     """The NFE to reach an error and a quality, and that of OT over that of VP.
 
@@ -72,17 +72,25 @@ def target_table(
         kind: what a group is, above their names.
         measure: name of the metric of quality.
         labels: of the curves of a group.
-        groups: the curves of each group by its name; None for one that is not computed yet.
+        groups: the curves of each group by its name; None for one that is not computed yet, a text
+            for what is not a curve.
     """
     rows = []
-    known = [each for curves in groups.values() for each in curves if each is not None]
+    known = [each for curves in groups.values() for each in _computed(curves)]
     for goal, reach in targets(measure, known):
         for name, curves in groups.items():
-            cells = ["…" if each is None else reached(reach(each)) for each in curves]
-            pairs = ot_and_vp(each for each in curves if each is not None)
+            cells = [
+                reached(reach(each)) if isinstance(each, SolverCurve) else each or "…"
+                for each in curves
+            ]
+            pairs = ot_and_vp(_computed(curves))
             ratios = [percent(share(*map(reach, pair))) for pair in pairs]
             rows.append([name, goal, *cells, ", ".join(ratios) or "–"])
     return Summary(title=title, heads=[kind, "Target", *labels, "OT : VP"], rows=rows)
+
+
+def _computed(curves: Sequence[SolverCurve | str | None]) -> list[SolverCurve]:
+    return [each for each in curves if isinstance(each, SolverCurve)]
 
 
 def comparable(first: Reach | None, second: Reach | None) -> bool:

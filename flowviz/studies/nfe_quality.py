@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.experiments.evaluate import LOST
-from flowviz.experiments.fields import PREFIX, preferred
-from flowviz.experiments.solver_curves import ERROR_LEVEL, SolverCurve, ot_and_vp
+from flowviz.experiments.fields import PREFIX, map_names, preferred
+from flowviz.experiments.solver_curves import ERROR_LEVEL, CurveConfig, SolverCurve, ot_and_vp
 from flowviz.figures import cost, theme
 from flowviz.grids import GRIDS
-from flowviz.methods import velocity_methods
+from flowviz.methods import JUMPS, velocity_methods
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
@@ -37,6 +37,15 @@ from flowviz.studies._numbers import joined
 COMPARED = (1, 2, 4, 8, 16)
 """The NFE at which the best curve is named."""
 
+USUAL = ("euler", "midpoint", "rk4", "dopri5")
+"""Default solvers."""
+
+FEW_STEPS = ("dpmpp-2m", "unipc-2")
+"""Solvers for few steps that are added to the default ones."""
+
+FEW_NFES = (1, 2)
+"""Budgets that are added with them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NfeQualityConfig(Config):
@@ -47,12 +56,22 @@ class NfeQualityConfig(Config):
         help="Networks trained on this data set, and exact fields in closed form."
     )
     methods: tuple[str, ...] = setting(
-        ("euler", "midpoint", "rk4", "dopri5"),
+        USUAL,
         "ODE solvers",
         slug="solvers",
         choices=velocity_methods,
         help="Fixed-step solvers spend exactly the given NFE. Adaptive ones are given tolerances, "
         "0.1 to 0.00001, and their NFE is counted.",
+    )
+    few: str = setting(
+        "auto",
+        "Methods for few steps",
+        choices={"auto": "with the default solvers", "on": "always", "off": "never"},
+        help="Adds DPM-Solver++ (2M), UniPC-2, the jumps of the data set's flow maps, and budgets "
+        "of 1 and 2 evaluations.",
+    )
+    maps: tuple[str, ...] = declare.names(
+        "Flow maps", "Flow maps whose jumps are added; by default DATA-ot-map and DATA-vp-map."
     )
     grid: str = declare.grid()
     measure: str = declare.measure()
@@ -64,7 +83,30 @@ class NfeQualityConfig(Config):
 
     def chosen(self) -> Self:
         """See `Config.chosen`."""
-        return replace(self, fields=self.fields or preferred(self.data)[0])
+        fields = self.fields or preferred(self.data)[0]
+        maps = self.maps or (map_names(self.data) if self.with_few else ())
+        return replace(self, fields=fields, maps=maps if self.with_few else ())
+
+    @property
+    def with_few(self) -> bool:
+        """Whether the methods for few steps are added."""
+        return self.few == "on" or (self.few == "auto" and self.methods == USUAL)
+
+    @property
+    def solvers(self) -> tuple[str, ...]:
+        """All solvers, those for few steps included."""
+        added = (*FEW_STEPS, JUMPS) if self.with_few else ()
+        return tuple(dict.fromkeys((*self.methods, *added)))
+
+    def curves(self) -> list[CurveConfig]:
+        """The curves: of each field with each solver, and the jumps of each flow map."""
+        nfes = tuple(dict.fromkeys((*FEW_NFES, *self.nfes))) if self.with_few else self.nfes
+        with_nfes = replace(self, nfes=nfes)
+        velocities = [name for name in self.solvers if name != JUMPS]
+        return [
+            *curves_of(with_nfes, self.fields, velocities),
+            *curves_of(with_nfes, self.maps, (JUMPS,)),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,8 +132,7 @@ def compute(
         ValueError: a field leads to another data set, or the metric does not apply to this one.
     """
     curves: tuple[SolverCurve, ...] = ()
-    wanted = curves_of(config, config.fields, config.methods)
-    for curves in curves_so_far(wanted, progress):
+    for curves in curves_so_far(config.curves(), progress):
         _check(config, curves[0])
         yield NfeQualityResult(curves=curves)
     fixed = [pair for pair in ot_and_vp(curves) if not METHODS[pair[0].config.method].adaptive]
@@ -148,7 +189,7 @@ def _lines(
         place = list(same).index(curve.config.source)
         symbol = cost.SYMBOLS[place % len(cost.SYMBOLS)]
         exact = curve.config.source.startswith(PREFIX)
-        dash = cost.DASHES[config.methods.index(curve.config.method) % len(cost.DASHES)]
+        dash = cost.DASHES[config.solvers.index(curve.config.method) % len(cost.DASHES)]
         lines.append(
             cost.CostCurve(
                 field=curve.label,
@@ -337,14 +378,20 @@ def _diverged(result: NfeQualityResult) -> Findings:
 def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     first = result.curves[0]
     floor = first.floor[config.measure].mean()
-    limits = {each.label: float(each.limit[config.measure].mean()) for each in result.curves}
+    limits = {
+        each.label: float(each.limit[config.measure].mean())
+        for each in result.curves
+        if each.config.method != JUMPS
+    }
     learned = any(not each.config.source.startswith(PREFIX) for each in result.curves)
     nfe = " or ".join(map(str, sorted({each.reference_nfe for each in result.curves})))
+    maps = any(each.config.method == JUMPS for each in result.curves)
+    exact = ", that of a flow map's jumps against the exact field" if maps else ""
     yield Finding.note(
         f"{config.seeds} seeds of {config.n:,} samples; bars show the lowest and the "
         "highest seed. The error is measured against dopri5 in float64 at tolerance 1e-6 "
-        f"(NFE {nfe}), with the same field and noise. Between budgets the curves are taken as "
-        "straight on these axes; a target is reached where the curve stays below the dashed "
+        f"(NFE {nfe}), with the same field and noise{exact}. Between budgets the curves are taken "
+        "as straight on these axes; a target is reached where the curve stays below the dashed "
         "line."
     )
     yield Finding(
@@ -361,13 +408,20 @@ def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
     """The NFE to reach an error and a quality, and OT over VP, for each solver."""
     labels = {each.config.source: each.label for each in result.curves}
     known = {(each.config.method, each.config.source): each for each in result.curves}
+
+    maps = {source for method, source in known if method == JUMPS}
+    methods = [m for m in config.solvers if m != JUMPS or maps]
+
+    def cell(method: str, name: str) -> SolverCurve | str | None:
+        return known.get((method, name), "–" if (method == JUMPS) != (name in maps) else None)
+
     return target_table(
         "NFE to reach a target, interpolated between budgets, and OT : VP (about "
         f"{percent(CLAIMED)} in the paper)",
         "Solver",
         config.measure,
         labels.values(),
-        {METHODS[m].label: [known.get((m, name)) for name in labels] for m in config.methods},
+        {METHODS[m].label: [cell(m, name) for name in labels] for m in methods},
     )
 
 
