@@ -261,6 +261,11 @@ class Shaped:
         return self._alphas[1:-1], self._sigmas[1:-1]
 
     @property
+    def cubics(self) -> tuple[list[list[float]], list[list[float]]]:
+        """alpha and sigma in each interval, as powers of its share: (5, 4) each."""
+        return _pieces(self._alphas), _pieces(self._sigmas)
+
+    @property
     def _alphas(self) -> tuple[float, ...]:
         return (0.0, self.a1, self.a2, self.a3, self.a4, 1.0)
 

@@ -1,0 +1,147 @@
+/** The exact field and density of boxes on a lattice: class Lattice of flowviz/fields/exact.py. */
+
+import { erfcx, expBelow } from "./special.js";
+
+const ROOT_HALF = Math.SQRT1_2;
+const ROOT_2PI = Math.sqrt(2 * Math.PI);
+/** If all intervals of z are longer, differences of probabilities keep 10 digits. */
+const PLAIN = 0.003;
+/** Intervals of z shorter than this, and than this over |z|, are evaluated by series. */
+const SERIES = 0.03;
+/** Sums below this may miss terms that underflow, and are computed in logarithms. */
+const LOST = 1e-130;
+
+/** The Mills ratio (1 - Phi(y)) / phi(y) for y >= 0. */
+const mills = (y) => (ROOT_2PI / 2) * erfcx(y * ROOT_HALF);
+
+/**
+ * log of the mean density (up to a constant) and mean of z, standard normal in [low, high], and the place
+ * of that mean in the interval as a share of its length from the middle.
+ */
+function truncated(low, high) {
+  const h = high - low, c = (low + high) / 2, tilt = h * Math.abs(c);
+  if (h < SERIES && tilt < SERIES) {
+    const c2 = c * c, h2 = h * h, place = ((-c * h) / 12) * (1 - h2 / 30 - (c2 * h2) / 60);
+    const ratio = Math.log1p((h2 * (c2 - 1)) / 24 + (h2 * h2 * (c2 * (c2 - 6) + 3)) / 1920);
+    return { log: ratio - c2 / 2, mean: c + h * place, place };
+  }
+  if (low < 0 && high > 0) {
+    const below = Math.exp((-low * low) / 2), above = Math.exp((-high * high) / 2);
+    const chance = ROOT_2PI - below * mills(-low) - above * mills(high), mean = (below - above) / chance;
+    return { log: Math.log(chance / h), mean, place: (mean - c) / h };
+  }
+  const near = Math.min(Math.abs(low), Math.abs(high)), far = Math.max(Math.abs(low), Math.abs(high));
+  const q = mills(near) - Math.exp(-tilt) * mills(far), mean = (-Math.sign(c) * Math.expm1(-tilt)) / q;
+  return { log: Math.log(q / h) - (near * near) / 2, mean, place: (mean - c) / h };
+}
+
+/** One axis of the lattice with memory for its intervals. */
+function axisOf(edges) {
+  const count = edges.length - 1;
+  const widths = Float64Array.from({ length: count }, (_, i) => edges[i + 1] - edges[i]);
+  const chance = new Float64Array(count), slope = new Float64Array(count);
+  /**
+   * The probability of each interval and the difference of phi at its ends, over its width, for
+   * z = (alpha edge - x) / sigma; both times exp(z^2 / 2) of the edge nearest to x where x lies outside.
+   */
+  function plain(alpha, sigma, x) {
+    const at = (i) => (alpha * edges[i] - x) / sigma, first = at(0), last = at(count);
+    const edge = first > 0 ? first : last < 0 ? last : 0, scale = (edge * edge) / 2;
+    let z = first, phi = expWide(scale - (z * z) / 2), tail = (erfcx(Math.abs(z) * ROOT_HALF) / 2) * phi;
+    for (let i = 0; i < count; i++) {
+      const next = at(i + 1), phiNext = expWide(scale - (next * next) / 2);
+      const tailNext = phiNext ? (erfcx(Math.abs(next) * ROOT_HALF) / 2) * phiNext : 0;
+      const inside = z < 0 && next >= 0 ? 1 - tail - tailNext : Math.abs(tail - tailNext);
+      chance[i] = inside / widths[i];
+      slope[i] = (phi - phiNext) / (widths[i] * ROOT_2PI);
+      z = next; phi = phiNext; tail = tailNext;
+    }
+  }
+  return { edges, count, widths, chance, slope, plain, narrowest: Math.min(...widths) };
+}
+
+/** exp(v) for v <= 0, also of numbers that `expBelow` takes for 0. */
+const expWide = (v) => (v > -40 ? expBelow(v) : Math.exp(v));
+
+/** A function of alpha, sigma and a point: E[x_1 | x] and E[x_0 | x] of all filled cells, in logarithms. */
+function cellwise(ax, ay, weights) {
+  const filled = [...weights.keys()].filter((q) => weights[q] > 0);
+  const logs = filled.map((q) => Math.log(weights[q]));
+  const row = ({ edges, widths }, alpha, sigma, p) => Array.from(widths, (width, i) => {
+/** A function of alpha, sigma and a point: E[x_1 | x] and E[x_0 | x] of the filled cells, by logarithms. */
+    return { log, mean, data: edges[i] + width * (0.5 + place) };
+  });
+  return (alpha, sigma, px, py) => {
+    const xs = row(ax, alpha, sigma, px), ys = row(ay, alpha, sigma, py);
+    const pairs = filled.map((q) => [xs[Math.floor(q / ay.count)], ys[q % ay.count]]);
+    const logits = pairs.map(([a, b], k) => logs[k] + a.log + b.log);
+    const top = logits.reduce((a, b) => Math.max(a, b)), sums = [0, 0, 0, 0, 0];
+    pairs.forEach(([a, b], k) => {
+      const weight = expBelow(logits[k] - top);
+      [1, a.data, b.data, -a.mean, -b.mean].forEach((value, d) => { sums[d] += weight * value; });
+    });
+    return sums.slice(1).map((sum) => sum / sums[0]);
+  };
+}
+
+/** Sums over the cells of products of one factor for each axis. */
+function gridDensity(ax, ay, weights, { alpha, sigma }, axis, out) {
+  const h = axis.length;
+  const factors = ({ edges, count }) => Float64Array.from({ length: h * count }, (_, q) => {
+    const i = q % count, p = axis[Math.floor(q / count)];
+    const { log } = truncated((alpha * edges[i] - p) / sigma, (alpha * edges[i + 1] - p) / sigma);
+    return Math.exp(log) / (ROOT_2PI * sigma);
+  });
+  const along = factors(ax), across = factors(ay);
+  const mixed = new Float64Array(h * ax.count);
+  for (let j = 0; j < h; j++)
+    for (let a = 0; a < ax.count; a++)
+      for (let b = 0; b < ay.count; b++)
+        mixed[j * ax.count + a] += weights[a * ay.count + b] * across[j * ay.count + b];
+  for (let j = 0, q = 0; j < h; j++)
+    for (let i = 0; i < h; i++, q++) {
+      out[q] = 0;
+      for (let a = 0; a < ax.count; a++) out[q] += mixed[j * ax.count + a] * along[i * ax.count + a];
+    }
+}
+
+/**
+ * A target like `mixtureTarget`.
+ * @param {any} boxes {edges_x, edges_y, weights (nx, ny)}
+ */
+export function boxesTarget({ edges_x, edges_y, weights }) {
+  const ax = axisOf(edges_x), ay = axisOf(edges_y), narrowest = Math.min(ax.narrowest, ay.narrowest);
+  const careful = cellwise(ax, ay, weights);
+  function velocity({ alpha, sigma, dAlpha, dSigma }, x, out) {
+    const all = (alpha * narrowest) / sigma < PLAIN;
+    for (let i = 0; i < x.length; i += 2) {
+      const px = x[i], py = x[i + 1];
+      let mass = 0, nx = 0, ny = 0;
+      if (!all) {
+        ax.plain(alpha, sigma, px);
+        ay.plain(alpha, sigma, py);
+        for (let a = 0, q = 0; a < ax.count; a++) {
+          let along = 0, pull = 0;
+          for (let b = 0; b < ay.count; b++, q++) {
+            along += weights[q] * ay.chance[b];
+            pull += weights[q] * ay.slope[b];
+          }
+          mass += ax.chance[a] * along;
+          nx -= ax.slope[a] * along;
+          ny -= ax.chance[a] * pull;
+        }
+      }
+      if (mass < LOST) {
+        const [dx, dy, ex, ey] = careful(alpha, sigma, px, py);
+        out[i] = dAlpha * dx + dSigma * ex;
+        out[i + 1] = dAlpha * dy + dSigma * ey;
+      } else {
+        nx /= mass;
+        ny /= mass;
+        out[i] = (dAlpha * (px - sigma * nx)) / alpha + dSigma * nx;
+        out[i + 1] = (dAlpha * (py - sigma * ny)) / alpha + dSigma * ny;
+      }
+    }
+  }
+  return { velocity, density: (c, axis, out) => gridDensity(ax, ay, weights, c, axis, out) };
+}

@@ -1,0 +1,153 @@
+/**
+ * Learned fields: flowviz/fields/learned.py on the multilayer perceptron of flowviz/networks/mlp.py. What
+ * depends on time alone is computed once for each evaluation, the rest in blocks that stay in the cache.
+ */
+
+import { coefficients, wronskian } from "./schedulers.js";
+import { expBelow } from "./special.js";
+
+/** States of a block. */
+const ROWS = 48;
+
+/** 16-bit floating-point numbers as doubles. */
+function fromHalf(words) {
+  return Float64Array.from(words, (word) => {
+    const sign = word & 0x8000 ? -1 : 1, exponent = (word >> 10) & 31, fraction = word & 1023;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -24 * fraction);
+  });
+}
+
+/** A network of a payload with its weights as doubles. */
+export function unpacked(network) {
+  const doubles = (words) => (words instanceof Uint16Array ? fromHalf(words) : Float64Array.from(words));
+  const layer = ({ weight, bias }) => ({ weight: doubles(weight), bias: doubles(bias) });
+  const { clock, shift, layers, head } = network;
+  const small = { clock: layer(clock), shift: layer(shift), head: layer(head) };
+  return { ...network, ...small, layers: layers.map(layer) };
+}
+
+/** v / (1 + exp(-v)). */
+function silu(v) {
+  const small = expBelow(-Math.abs(v));
+  return v < 0 ? (v * small) / (1 + small) : v / (1 + small);
+}
+
+/** What a network predicts, as q_1 x_1 + q_0 x_0, and its velocity a x + b q; see flowviz/objectives.py. */
+const OBJECTIVES = {
+  flow: (c) => ({ one: c.dAlpha, zero: c.dSigma, a: 0, b: 1 }),
+  noise: (c) => ({ one: 0, zero: 1, a: c.dAlpha / c.alpha, b: -wronskian(c) / c.alpha }),
+  score: (c) => ({
+    one: 0, zero: -1 / c.sigma, a: c.dAlpha / c.alpha, b: (wronskian(c) * c.sigma) / c.alpha,
+  }),
+};
+
+/** A fully connected layer of few numbers: weights (outputs, inputs). */
+const dense = ({ weight, bias }, inputs) =>
+  Array.from(bias, (sum, o) => inputs.reduce((all, v, i) => all + weight[o * inputs.length + i] * v, sum));
+
+/** Numbers with their sines and cosines at each rate, as `waves` of flowviz/networks/second_time.py. */
+const waves = (values, rates) => {
+  const angles = values.flatMap((v) => rates.map((rate) => v * rate));
+  return [...values, ...angles.map(Math.sin), ...angles.map(Math.cos)];
+};
+
+/** The same for points x (2 n) from `start`, one row for each, into `out`. */
+function features(x, start, rows, rates, out) {
+  const octaves = rates.length, width = 2 + 4 * octaves;
+  for (let r = 0; r < rows; r++) {
+    const q = r * width, from = start + 2 * r;
+    for (let d = 0; d < 2; d++) {
+      const v = (out[q + d] = x[from + d]), sines = q + 2 + d * octaves, cosines = sines + 2 * octaves;
+      let sine = Math.sin(v * rates[0]), cosine = Math.cos(v * rates[0]);
+      for (let k = 0; k < octaves; k++) { // each rate is twice the one before
+        out[sines + k] = sine;
+        out[cosines + k] = cosine;
+        [sine, cosine] = [2 * sine * cosine, cosine * cosine - sine * sine];
+      }
+    }
+  }
+}
+
+/** out (rows, m) = h (rows, n) times weight (m, n) transposed + bias, two rows by four columns at a time. */
+function product(h, rows, n, weight, bias, out) {
+  const m = bias.length;
+  for (let r = 0; r < rows; r += 2) {
+    const p = r * n, q = r + 1 < rows ? p + n : p;
+    for (let o = 0; o < m; o += 4) {
+      const w = o * n, x = w + n, y = x + n, z = y + n;
+      let a = bias[o], b = bias[o + 1], c = bias[o + 2], d = bias[o + 3], e = a, f = b, g = c, i = d;
+      for (let k = 0; k < n; k++) {
+        const u = h[p + k], v = h[q + k];
+        const k0 = weight[w + k], k1 = weight[x + k], k2 = weight[y + k], k3 = weight[z + k];
+        a += u * k0; b += u * k1; c += u * k2; d += u * k3;
+        e += v * k0; f += v * k1; g += v * k2; i += v * k3;
+      }
+      const at = r * m + o, next = (q === p ? r : r + 1) * m + o;
+      out[at] = a; out[at + 1] = b; out[at + 2] = c; out[at + 3] = d;
+      out[next] = e; out[next + 1] = f; out[next + 2] = g; out[next + 3] = i;
+    }
+  }
+}
+
+/**
+ * The field of a network: `velocity(t, x, out)`.
+ * @param {any} network From `unpacked`; its entries are those of flowviz/site/parameters.py. Without
+ *   `preconditioned` it predicts the quantity itself.
+ * @param {any} path
+ */
+export function networkField(network, path) {
+  const { mean, std, bound, layers, head } = network;
+  const xRates = [...network.x_rates], tRates = [...network.t_rates];
+  const width = layers[0].bias.length, inputs = 2 + 4 * xRates.length;
+  const entered = new Float64Array(ROWS * inputs), z = new Float64Array(2 * ROWS);
+  const memory = [new Float64Array(ROWS * width), new Float64Array(ROWS * width)];
+
+  /** The biases of all layers at one time. */
+  function biases(t, sigma) {
+    const level = Math.log(sigma) / Math.log(network.least_sigma);
+    const clock = dense(network.clock, waves([2 * t - 1, 2 * level - 1], tRates)).map(silu);
+    const shifts = dense(network.shift, clock);
+    return layers.map(({ bias }, l) => bias.map((v, o) => v + shifts[l * width + o]));
+  }
+
+  /** The hidden units of the last layer at `rows` states in `z`. */
+  function hidden(rows, shifted) {
+    features(z, 0, rows, xRates, entered);
+    let [h, spare] = memory;
+    for (let l = 0; l < layers.length; l++) {
+      product(l ? spare : entered, rows, l ? width : inputs, layers[l].weight, shifted[l], h);
+      for (let q = 0; q < rows * width; q++) h[q] = silu(h[q]);
+      [h, spare] = [spare, h];
+    }
+    return spare;
+  }
+
+  /** z = (x - shift) / spread, and velocity = slope (x - shift) + a x + fixed + gain bent(F(z)). */
+  function numbers(c) {
+    const { one, zero, a, b } = OBJECTIVES[network.objective](c);
+    if (!network.preconditioned) return { a, slope: 0, spread: 1, shift: [0, 0], fixed: [0, 0], gain: b };
+    const spread = Math.hypot(c.alpha * std, c.sigma);
+    return {
+      a, spread, slope: (b * (one * c.alpha * std * std + zero * c.sigma)) / (spread * spread),
+      shift: [c.alpha * mean[0], c.alpha * mean[1]], fixed: [b * one * mean[0], b * one * mean[1]],
+      gain: (b * Math.abs(one * c.sigma - zero * c.alpha) * std) / spread,
+    };
+  }
+
+  return function velocity(t, x, out) {
+    const c = coefficients(path, t), { a, slope, spread, shift, fixed, gain } = numbers(c);
+    const shifted = biases(t, c.sigma);
+    for (let start = 0; start < x.length; start += 2 * ROWS) {
+      const rows = Math.min(ROWS, (x.length - start) / 2);
+      for (let q = 0; q < 2 * rows; q++) z[q] = (x[start + q] - shift[q & 1]) / spread;
+      const h = hidden(rows, shifted);
+      for (let q = 0; q < 2 * rows; q++) {
+        const d = q & 1, row = (q >> 1) * width, at = start + q;
+        let free = head.bias[d];
+        for (let k = 0; k < width; k++) free += h[row + k] * head.weight[d * width + k];
+        const bent = network.preconditioned ? bound * Math.tanh(free / bound) : free;
+        out[at] = slope * (x[at] - shift[d]) + a * x[at] + fixed[d] + gain * bent;
+      }
+    }
+  };
+}

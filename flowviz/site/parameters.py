@@ -1,0 +1,176 @@
+"""Parameters of data sets, paths, solvers and networks for the engine in JavaScript.
+
+The engine (`flowviz/canvases/js/engine/`) has the formulas only. All numbers come from the objects
+of this package, as entries of a payload of `flowviz.canvases.wire`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from flowviz.canvases.wire import quantised
+from flowviz.datasets import FRAME, Dataset
+from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
+from flowviz.draws import stream
+from flowviz.fields import LearnedField
+from flowviz.fields.planned import BOUND
+from flowviz.methods import METHODS, Method, Multistep, Tableau
+from flowviz.networks import MLP
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import SIGMA_STOP, Scheduler, Shaped, scheduler, spec_of
+
+__all__ = ["data_set", "method", "methods", "network", "path"]
+
+SAMPLE = 2_000
+"""Number of points of a data set that are sent for the layer of data."""
+
+Entry = dict[str, Any]
+
+
+def data_set(target: Dataset) -> Entry:
+    """A data set: its label, the parameters of its distribution and SAMPLE points."""
+    points = target.sample(SAMPLE, stream(0, "reference")).numpy()
+    limit = float(max(FRAME, np.abs(points).max()))
+    return {
+        "label": target.label,
+        "sentence": target.sentence,
+        "distribution": distribution(target.distribution),
+        "sample": quantised(points, limit),
+        "limit": limit,
+    }
+
+
+@singledispatch
+def distribution(of: Distribution) -> Entry:
+    """The parameters of a distribution.
+
+    Raises:
+        ValueError: it is no mixture, points or boxes.
+    """
+    raise ValueError(
+        f"The engine needs a GaussianMixture, PointMasses or Boxes; got {type(of).__name__}."
+    )
+
+
+@distribution.register
+def _(of: GaussianMixture) -> Entry:
+    return _mixture(of.means, of.covariances, of.weights)
+
+
+@distribution.register
+def _(of: PointMasses) -> Entry:
+    return _mixture(of.points, torch.zeros(len(of.points), 2, 2), of.weights)
+
+
+@distribution.register
+def _(of: Boxes) -> Entry:
+    return {
+        "kind": "boxes",
+        "edges_x": _doubles(of.edges_x),
+        "edges_y": _doubles(of.edges_y),
+        "weights": _doubles(of.weights),
+    }
+
+
+def path(spec: str) -> Entry:
+    """A path: its label, its end, its noise and the parameters of its formula."""
+    chosen: Scheduler = scheduler(spec)
+    own: Entry = asdict(chosen)
+    if isinstance(chosen, Shaped):
+        own = dict(
+            zip(("alpha_cubics", "sigma_cubics"), map(_doubles, chosen.cubics), strict=True)
+        )
+    return {
+        "label": chosen.label,
+        "kind": spec_of(chosen).partition(":")[0],
+        "t_max": chosen.t_max,
+        "sigma_0": chosen.sigma_0,
+        **own,
+    }
+
+
+def methods() -> dict[str, Entry]:
+    """All methods with fixed steps that integrate any field, by name."""
+    return {
+        name: method(each)
+        for name, each in METHODS.items()
+        if not each.adaptive and not each.jumps
+    }
+
+
+def method(of: Method) -> Entry:
+    """A fixed-step method: its label, its cost and its step."""
+    return {
+        "label": of.label,
+        "evaluations": of.evaluations,
+        "last": of.nfe(1),
+        "step": _step(of.step),
+        "final": None if of.final is None else _step(of.final),
+    }
+
+
+def network(field: LearnedField) -> Entry:
+    """A learned field with the weights of its network.
+
+    Raises:
+        ValueError: the network is not an MLP of the plane with one time.
+    """
+    net = field.network
+    if not isinstance(net, MLP) or hasattr(net, "second") or not field.clocked:
+        raise ValueError("The engine needs an MLP that takes one time; got another network.")
+    names = {each: name for name, each in OBJECTIVES.items()}
+    return {
+        "kind": "network",
+        "objective": names[field.objective],
+        "preconditioned": field.preconditioned,
+        "mean": field.mean.tolist(),
+        "std": field.std,
+        "bound": BOUND,
+        "least_sigma": SIGMA_STOP,
+        "x_rates": _doubles(net.x_rates),
+        "t_rates": _doubles(net.t_rates),
+        "clock": _layer(net.clock[0]),
+        "shift": _layer(net.shift),
+        "layers": [_layer(each) for each in net.layers],
+        "head": _layer(net.head),
+    }
+
+
+def _step(of: Any) -> Entry:
+    if isinstance(of, Multistep):
+        return {"multistep": of.states.__name__}
+    assert isinstance(of, Tableau)
+    return {"weights": of.weights, "rows": of.rows}
+
+
+def _mixture(means: Tensor, covariances: Tensor, weights: Tensor) -> Entry:
+    kept = weights > 0
+    upper = covariances[kept].flatten(1)[:, [0, 1, 3]]
+    return {
+        "kind": "mixture",
+        "means": _doubles(means[kept]),
+        "covariances": _doubles(upper),
+        "log_weights": _doubles(weights[kept].log()),
+    }
+
+
+def _layer(of: nn.Module) -> Mapping[str, NDArray]:
+    return {"weight": _weights(of.weight), "bias": _weights(of.bias)}
+
+
+def _weights(of: Tensor) -> NDArray:
+    """Weights as the bits of float16 if they are such numbers, else as float32."""
+    short = of.detach().half()
+    if torch.equal(short.float(), of.detach()):
+        return short.numpy().view("<u2")
+    return of.detach().float().numpy()
+
+
+def _doubles(of: Any) -> NDArray[np.float64]:
+    return np.ascontiguousarray(torch.as_tensor(of, dtype=torch.float64).numpy())

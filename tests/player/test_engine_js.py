@@ -1,0 +1,122 @@
+"""The engine of the static site in Chromium: its end points are those of Python in float64."""
+
+import numpy as np
+import pytest
+import torch
+from mounting import loaded, text
+
+from flowviz import checkpoints
+from flowviz.canvases.wire import encode
+from flowviz.datasets import DATASETS, dataset
+from flowviz.distributions import PointMasses
+from flowviz.experiments.fields import FieldRef
+from flowviz.fields import LearnedField, exact_field
+from flowviz.methods import METHODS
+from flowviz.paths import AffinePath
+from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.site import parameters
+from flowviz.solvers import solve
+
+NFE = 8
+START = torch.randn(12, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+SOLVERS = parameters.methods()
+POINTS = PointMasses(torch.tensor([[-2.0, 1.0], [0.5, 3.0], [2.0, -1.0]]), torch.tensor([1, 2, 3]))
+BOUND = 1e-6
+"""Both sides compute in double precision. Steps that end where sigma is 0.001 magnify the rounding
+errors: 2e-8 is the largest difference that was seen."""
+
+RUN = """
+({ names }) => cases.want.map((want, i) => {
+  const [name, path, method] = names[i], { paths, methods, start } = cases;
+  const chosen = paths[path], entry = methods[method];
+  const field = cases.data[name] ? fields.exactField(cases.data[name], chosen)
+    : fields.learnedField(network.unpacked(cases.networks[name]), chosen);
+  const grid = solve.evenGrid(chosen, solve.stepsWithin(entry, cases.nfe));
+  const x = Float64Array.from(start, (v) => chosen.sigma_0 * v);
+  const end = solve.solve(field, entry, grid, x).at(-1);
+  return Math.max(...end.map((v, q) => Math.abs(v - want[q])));
+})
+"""
+
+
+@pytest.fixture(scope="module")
+def engine(chromium):
+    """Solves cases (name, path, method) in the page: their largest differences from `wanted`."""
+    modules = [f"engine/{name}.js" for name in ("fields", "network", "solve", "noise", "special")]
+    with loaded(chromium, "scene", "base/wire.js", *modules, width=400, height=300) as page:
+
+        def differences(names, wanted, data, networks=None):
+            payload = {
+                "data": data,
+                "networks": networks or {},
+                "paths": {path: parameters.path(path) for path in SCHEDULERS},
+                "methods": SOLVERS,
+                "start": START.flatten().numpy(),
+                "nfe": NFE,
+                "want": [each.flatten().numpy() for each in wanted],
+            }
+            page.evaluate(
+                "(data) => { window.cases = wire.decode(bytes(data)) }", text(encode(payload))
+            )
+            found = page.evaluate(RUN, {"names": names})
+            return dict(zip(map("/".join, names), found, strict=True))
+
+        yield page, differences
+
+
+def ends(field, path, method):
+    """The end points of START in Python."""
+    times = torch.tensor([0, path.t_max], dtype=torch.float64)
+    steps = METHODS[method].steps_within(NFE)
+    return solve(field, path.start(START), times, method, steps=steps).states[-1]
+
+
+def test_exact_fields_lead_to_the_end_points_of_python(engine):
+    targets = {name: dataset(name).distribution for name in DATASETS} | {"points": POINTS}
+    data = {name: parameters.data_set(dataset(name)) for name in DATASETS}
+    data["points"] = {"distribution": parameters.distribution(POINTS)}
+    names = [(name, path, "rk4") for name in targets for path in SCHEDULERS]
+    names += [("checkerboard", path, method) for path in SCHEDULERS for method in SOLVERS]
+    names = list(dict.fromkeys(names))
+    wanted = []
+    for name, path, method in names:
+        affine = AffinePath(scheduler(path))
+        wanted.append(ends(exact_field(affine, targets[name]), affine, method))
+    found = engine[1](names, wanted, data)
+    assert max(found.values()) < BOUND, max(found.items(), key=lambda item: item[1])
+
+
+def test_shipped_networks_lead_to_the_end_points_of_python(engine):
+    names, wanted, networks = [], [], {}
+    for card in checkpoints.listing():
+        ref = FieldRef.of(card.name)
+        if isinstance(ref.field, LearnedField) and card.path in SCHEDULERS:
+            networks[card.name] = parameters.network(ref.field)
+            names.append((card.name, card.path, "rk4"))
+            wanted.append(ends(ref.double(), ref.path, "rk4"))
+    found = engine[1](names, wanted, {}, networks)
+    assert len(found) >= 20
+    assert max(found.values()) < BOUND, found
+
+
+def test_special_functions_are_accurate(engine):
+    z = np.concatenate([np.linspace(0, 10, 400), np.geomspace(10, 1e5, 50)])
+    scaled = engine[0].evaluate("(z) => z.map(special.erfcx)", z.tolist())
+    np.testing.assert_allclose(scaled, torch.special.erfcx(torch.from_numpy(z)), rtol=1e-13)
+    v = -np.linspace(0, 39.9, 997)
+    powers = engine[0].evaluate("(v) => v.map(special.expBelow)", v.tolist())
+    np.testing.assert_allclose(powers, np.exp(v), rtol=1e-12)
+
+
+def test_noise_is_standard_normal_and_changes_with_the_seed(engine):
+    drawn = np.array(
+        engine[0].evaluate("() => [0, 1].map((seed) => [...noise.noise(20000, seed)])")
+    )
+    for draw in (*drawn, (drawn[0] + drawn[1]) / np.sqrt(2)):  # the sum of two: independent seeds
+        points = np.sort(draw)
+        cdf = torch.special.ndtr(torch.from_numpy(points)).numpy()
+        distance = np.abs(cdf - np.arange(1, len(cdf) + 1) / len(cdf)).max()
+        assert distance < 1.95 / np.sqrt(len(cdf))  # Kolmogorov's bound at 0.1 %
+        x, y = draw.reshape(-1, 2).T
+        assert abs(np.corrcoef(x, y)[0, 1]) < 4 / np.sqrt(len(x))
+    assert abs(np.corrcoef(*drawn)[0, 1]) < 4 / np.sqrt(drawn.shape[1])
