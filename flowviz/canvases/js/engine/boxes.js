@@ -68,7 +68,8 @@ function cellwise(ax, ay, weights) {
   const filled = [...weights.keys()].filter((q) => weights[q] > 0);
   const logs = filled.map((q) => Math.log(weights[q]));
   const row = ({ edges, widths }, alpha, sigma, p) => Array.from(widths, (width, i) => {
-/** A function of alpha, sigma and a point: E[x_1 | x] and E[x_0 | x] of the filled cells, by logarithms. */
+    const [low, high] = [edges[i], edges[i + 1]].map((edge) => (alpha * edge - p) / sigma);
+    const { log, mean, place } = truncated(low, high);
     return { log, mean, data: edges[i] + width * (0.5 + place) };
   });
   return (alpha, sigma, px, py) => {
