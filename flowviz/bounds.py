@@ -1,9 +1,17 @@
 """Bounds of numbers in configs and environment variables, and the error messages outside them."""
 
 import os
+import reprlib
 
 MAX_MESSAGE = 300
 """Largest number of characters of an error message, which may quote a file or an argument."""
+
+MAX_VALUE = 80
+"""Characters of one value within a message."""
+
+REPR = reprlib.Repr()
+REPR.maxlevel = 2
+REPR.maxstring = REPR.maxlong = REPR.maxother = MAX_VALUE
 
 MAX_SEED = 2**31 - 1
 """The largest seed: the same for every command, page and file."""
@@ -44,6 +52,18 @@ def shortened(message: str) -> str:
     """The message on one line of at most MAX_MESSAGE characters, cut at its end if longer."""
     text = " ".join(message.split())
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 2].rstrip(" .") + "…."
+
+
+def shown(value: object) -> str:
+    """A value of any source as a message shows it: at most MAX_VALUE characters on one line.
+
+    The cost is bounded for every value, nested containers and large numbers included.
+    """
+    try:
+        text = " ".join(REPR.repr(value).split())
+    except ValueError:  # a whole number of more digits than Python converts
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
 def from_environment(name: str, default: int, low: int, high: int) -> int:

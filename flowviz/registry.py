@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import TypeVar
 
+from flowviz.bounds import shown
+
 T = TypeVar("T")
 
 
@@ -34,7 +36,7 @@ class Registry(dict[str, T]):
 
     def __missing__(self, name: str) -> T:
         hint = hint_at(str(name), self)
-        raise ValueError(f"Unknown {self.kind} {name!r}.{hint} There are: {', '.join(self)}.")
+        raise ValueError(f"Unknown {self.kind} {shown(name)}.{hint} There are: {', '.join(self)}.")
 
 
 def hint_at(name: str, known: Iterable[str]) -> str:

@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from flowviz.bounds import shown
 from flowviz.registry import Registry, hint_at
 from flowviz.roots import bisect
 
@@ -310,15 +311,13 @@ def scheduler(spec: str) -> Scheduler:
     for item in given.split(",") if given else []:
         key, equals, text = item.partition("=")
         if not equals:
-            raise ValueError(
-                f"A path's parameters must read name=number; got {item!r} in {spec!r}."
-            )
+            raise ValueError(f"A path's parameters must read name=number; got {shown(item)}.")
         if key not in known:
             hint = hint_at(key, known)
             has = f"There are: {', '.join(known)}." if known else "It has none."
-            raise ValueError(f"Unknown parameter {key!r} of path {name!r}.{hint} {has}")
+            raise ValueError(f"Unknown parameter {shown(key)} of path {name!r}.{hint} {has}")
         if key in values:
-            raise ValueError(f"Each parameter of a path must be given once; got {spec!r}.")
+            raise ValueError(f"Each parameter of a path must be given once; got {shown(spec)}.")
         values[key] = _number(key, text)
     return kind(**values)
 
@@ -401,5 +400,5 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be a finite number; got {text!r}.")
+        raise ValueError(f"{name} must be a finite number; got {shown(text)}.")
     return value

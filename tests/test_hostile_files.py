@@ -18,10 +18,9 @@ import safetensors.torch
 import torch
 
 from flowviz import checkpoints, files
-from flowviz.bounds import MAX_MESSAGE
+from flowviz.bounds import MAX_MESSAGE, shown
 from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.container import card_within, is_safetensors, read_tensors
-from flowviz.checkpoints.errors import shown
 from flowviz.checkpoints.foreign import load_foreign_bytes, pickled
 from flowviz.checkpoints.foreign.opcodes import MAX_OPCODES, StoredTensor
 from flowviz.checkpoints.foreign.sets import MAX_TENSORS, find_sets

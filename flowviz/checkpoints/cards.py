@@ -5,8 +5,8 @@ import sys
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
-from flowviz.bounds import is_whole
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.bounds import is_whole, shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED, scheduler

@@ -16,8 +16,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from flowviz.bounds import shown
 from flowviz.checkpoints.cards import KEY, Entries
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.files import replacing, sync
 
 MAX_HEADER_BYTES = 2**20

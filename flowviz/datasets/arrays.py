@@ -2,6 +2,8 @@
 
 import io
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import PurePath
@@ -14,6 +16,13 @@ __all__ = ["is_array", "read_arrays"]
 MAGIC = b"\x93NUMPY"
 REAL = "fiub"
 """The kinds of types of real numbers: floats, signed and unsigned integers, truth values."""
+
+DAMAGE = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError),
+    *(struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""How zipfile and NumPy report broken files."""
 
 MAX_BYTES = 100_000_000
 """The largest size of an array in a compressed file."""
@@ -64,7 +73,7 @@ def _archive(content: bytes) -> dict[str, NDArray]:
             return {
                 file.filename.removesuffix(".npy"): _array(archive.read(file)) for file in files
             }
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError):
+    except DAMAGE:
         raise _damaged() from None
 
 
@@ -83,7 +92,7 @@ def _array(content: bytes) -> NDArray:
             raise _damaged()
         file.seek(0)
         array = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, KeyError, TypeError, SyntaxError, EOFError, MemoryError, RecursionError):
+    except DAMAGE:
         raise _damaged() from None
     return array
 

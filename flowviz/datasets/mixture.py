@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from flowviz.bounds import shown
 from flowviz.datasets.entry import FRAME, Dataset
 from flowviz.distributions import GaussianMixture
 
@@ -29,7 +30,7 @@ def mixture(text: str) -> Dataset:
     places, at, width = text.partition("@")
     if not at:
         raise ValueError(
-            f"A mixture must end in @ and its standard deviation; got {text!r}. "
+            f"A mixture must end in @ and its standard deviation; got {shown(text)}. "
             f"Write it as in {EXAMPLE}."
         )
     means = [_mean(place) for place in places.split(";")]
@@ -58,8 +59,8 @@ def _mean(place: str) -> tuple[float, float]:
     cells = place.split(",")
     if len(cells) != 2:
         raise ValueError(
-            f"Each mean of a mixture must be two numbers separated by a comma; got {place!r}. "
-            f"Write it as in {EXAMPLE}."
+            f"Each mean of a mixture must be two numbers separated by a comma; got "
+            f"{shown(place)}. Write it as in {EXAMPLE}."
         )
     x, y = (_number(cell, "Each coordinate of a mixture's mean") for cell in cells)
     if max(abs(x), abs(y)) > FRAME:
@@ -76,5 +77,5 @@ def _number(text: str, what: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{what} must be a number; got {text!r}. Write it as in {EXAMPLE}.")
+        raise ValueError(f"{what} must be a number; got {shown(text)}. Write it as in {EXAMPLE}.")
     return number

@@ -9,8 +9,9 @@ it.
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from flowviz.bounds import shown
 from flowviz.checkpoints.container import read_header, read_start
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign import formats
 from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.files import (

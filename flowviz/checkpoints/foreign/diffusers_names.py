@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.bounds import shown
+from flowviz.checkpoints.errors import CheckpointError
 
 KINDS = {
     "layer": {"": ""},

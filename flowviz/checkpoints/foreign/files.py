@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flowviz.bounds import shown
 from flowviz.checkpoints.container import check_size, is_safetensors, read_tensors
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.pickled import read_pickled
 from flowviz.checkpoints.foreign.sets import choose, is_average
 

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.bounds import shown
+from flowviz.checkpoints.errors import CheckpointError
 
 MAX_OPCODES = 600_000
 """About 12,000 tensors, those of the optimiser included."""

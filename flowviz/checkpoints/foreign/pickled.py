@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.bounds import shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.opcodes import FIX, Machine, Skipped, StoredTensor
 
 MAX_PICKLE_BYTES = 16 * 2**20

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.bounds import shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.opcodes import Skipped, StoredTensor
 from flowviz.checkpoints.foreign.pickled import read_stored
 from flowviz.registry import hint_at

@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from flowviz.bounds import is_whole
+from flowviz.bounds import is_whole, shown
 from flowviz.checkpoints.cards import Entries, is_number
 from flowviz.checkpoints.container import commit
-from flowviz.checkpoints.errors import shown
 from flowviz.datasets.images import ImageSet
 from flowviz.networks import IMAGE_NETWORKS, UNetShape
 from flowviz.objectives import OBJECTIVES

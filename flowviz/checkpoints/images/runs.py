@@ -7,9 +7,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from flowviz.bounds import is_whole
+from flowviz.bounds import is_whole, shown
 from flowviz.checkpoints.container import read_header, read_tensors
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.images.cards import ImageCard, describe_field
 from flowviz.checkpoints.images.fields import ImageCheckpoint, build_field, read_content
 from flowviz.datasets.images import IMAGE_SETS, ImageSet, image_set

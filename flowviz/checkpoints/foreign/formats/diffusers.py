@@ -6,7 +6,8 @@ Source: https://huggingface.co/docs/diffusers/api/models/unet2d
 from collections.abc import Mapping
 from typing import Any
 
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.bounds import shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.diffusers_names import renamed
 from flowviz.checkpoints.foreign.format import FORMATS, Format, Found, Model, fill
