@@ -2,12 +2,14 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from flowviz.bounds import is_whole, shown
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.fields.learned_path import OBJECTIVE
+from flowviz.networks import ACTIVATIONS
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED, scheduler
 
@@ -19,8 +21,11 @@ MAX_DEPTH = 32
 
 NETWORK = {"width": (1, 4096), "depth": (1, 64), "octaves": (0, 24)}
 LEARNED_NETWORK = NETWORK | {"sines": (1, 64), "bend_width": (1, 4096), "bend_depth": (1, 64)}
-KINDS = {"mlp": NETWORK, "flow-map": NETWORK, "learned-path": LEARNED_NETWORK}
+KINDS = {"mlp": NETWORK, "flow-map": NETWORK, "learned-path": LEARNED_NETWORK, "plain": {}}
 """For each kind of network, its sizes with their bounds."""
+
+MAX_LAYERS, MAX_UNITS = 64, 4096
+"""Of a plain network, which has a list of widths."""
 
 
 class Entries:
@@ -111,7 +116,7 @@ class Card(Entries):
         data: spec of the data set.
         path: spec of the path.
         objective: name in OBJECTIVES; "bound" of a learned path.
-        network: kind, preconditioned, and the sizes that KINDS names.
+        network: kind, preconditioned, and the sizes that KINDS names; see `plain_network`.
         mean: of the data in the frame, (2,).
         std: standard deviation of the data in the frame, one number for both dimensions.
         center: the frame's origin in user coordinates, (2,).
@@ -165,6 +170,8 @@ class Card(Entries):
     @property
     def method(self) -> str:
         """The training method in a few words, for menus."""
+        if self.network["kind"] == "plain":
+            return "network of another project"
         if not self.is_learned_path:
             return OBJECTIVES[self.objective].label
         return "curvature penalty" if self.training.get("penalty") else "bound alone"
@@ -177,9 +184,8 @@ class Card(Entries):
 
         network = self.network if isinstance(self.network, dict) else {}
         return {
-            "network": network.get("kind") == network_kind(self.path, self.objective)
-            and isinstance(network.get("preconditioned"), bool)
-            and all(is_whole(network.get(k), *b) for k, b in KINDS[network["kind"]].items()),
+            "network": isinstance(network.get("preconditioned"), bool)
+            and _is_network(network, self.path, self.objective),
             "mean": pair(self.mean),
             "center": pair(self.center),
             "scale": is_number(self.scale) and self.scale > 0,
@@ -205,6 +211,39 @@ def network_kind(path: str, objective: str) -> str:
         return "learned-path"
     known = isinstance(objective, str) and objective in OBJECTIVES
     return "flow-map" if known and OBJECTIVES[objective].two_times else "mlp"
+
+
+def plain_network(widths: Sequence[int], activation: str, about: str) -> dict[str, Any]:
+    """The entry `network` of the card of a plain network of another project.
+
+    Args:
+        widths: numbers of units, from the inputs [x, t] to the velocity.
+        activation: name in ACTIVATIONS.
+        about: what was read and what was assumed, in sentences.
+    """
+    sizes = {"widths": list(widths), "activation": activation}
+    return {"kind": "plain", "preconditioned": False, **sizes, "about": about}
+
+
+def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
+    """Whether the entries of a network are valid and of the kind that the objective trains."""
+    kind = network.get("kind")
+    if kind == "plain":
+        widths = network.get("widths")
+        return (
+            objective == "flow"
+            and path != LEARNED
+            and not network["preconditioned"]
+            and isinstance(network.get("about"), str)
+            and network.get("activation") in list(ACTIVATIONS)
+            and isinstance(widths, list)
+            and 2 <= len(widths) <= MAX_LAYERS + 1
+            and all(is_whole(width, 1, MAX_UNITS) for width in widths)
+            and (widths[0], widths[-1]) == (3, 2)
+        )
+    return kind == network_kind(path, objective) and all(
+        is_whole(network.get(name), *bounds) for name, bounds in KINDS[kind].items()
+    )
 
 
 def is_number(value: object) -> bool:

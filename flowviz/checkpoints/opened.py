@@ -8,8 +8,9 @@ import hashlib
 
 from flowviz.checkpoints.cards import Card
 from flowviz.checkpoints.errors import CheckpointError
+from flowviz.checkpoints.foreign.plain import PlainAssumptions, load_plain, with_samples
 from flowviz.checkpoints.lookup import OPENED, opened_file, read_card
-from flowviz.checkpoints.weights import load_bytes
+from flowviz.checkpoints.weights import dumps, load_bytes
 from flowviz.files import mark_used, storing, write_bytes
 
 MAX_STORED = 300_000_000
@@ -27,6 +28,16 @@ def keep(content: bytes, source: str = "upload.safetensors") -> Card:
     with storing(file, "open-*.safetensors", MAX_STORED, _not_stored):
         write_bytes(file, content)
     return read_card(file)
+
+
+def keep_plain(content: bytes, source: str, assume: PlainAssumptions) -> Card:
+    """Stores a plain network of another project as a checkpoint of flowviz; see `keep`.
+
+    Raises:
+        CheckpointError: the file holds no such network, or nothing can be stored.
+    """
+    found = with_samples(load_plain(content, source, assume))
+    return keep(dumps(found.field, found.card, precision="float32")[0], source)
 
 
 def _not_stored(why: str) -> CheckpointError:

@@ -24,7 +24,7 @@ from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.lookup import card_beside, checkpoint_file, choose_card, locate
 from flowviz.fields import LearnedField, field_class
 from flowviz.fields.learned_path import LearnedPathField, build_learned_path
-from flowviz.networks import MLP
+from flowviz.networks import MLP, PlainMLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
@@ -173,6 +173,10 @@ def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathF
     except ValueError as error:
         raise CheckpointError(f"The card of {source} cannot be followed: {error}") from error
     preconditioned = card.network["preconditioned"]
+    if card.network["kind"] == "plain":
+        plain = PlainMLP(card.network["widths"], card.network["activation"])
+        given = {"mean": mean, "std": card.std, "preconditioned": False, "clocked": False}
+        return LearnedField(plain, path, objective, **given)
     network = MLP(**sizes, two_times=objective.two_times)
     return field_class(objective)(
         network, path, objective, mean=mean, std=card.std, preconditioned=preconditioned

@@ -22,6 +22,7 @@ from flowviz.cli import (
     experiment,
     export,
     listing,
+    plain,
     points,
     real_images,
     sample,
@@ -34,7 +35,7 @@ __all__ = ["GROUPS", "build_parser", "main"]
 
 GROUPS = (
     *(listing, data, download, train, sample, evaluate, experiment, export, points),
-    *(train_images, real_images, app, check, bench),
+    *(plain, train_images, real_images, app, check, bench),
 )
 """The modules with commands, in the order of --help; each has a function `add(commands)`."""
 

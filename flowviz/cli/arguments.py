@@ -36,6 +36,7 @@ what DATA, PATH and CHECKPOINT can be:
   CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the
                closed-form field, which needs no training; of images also another project's: a
                .pt or .pth file of torchcfm or flow_matching, or a folder of diffusers' UNet2DModel
+               (`sample` and `import` also read a plain velocity network of the plane)
 
 Checkpoints are looked up in the folders of $FLOWVIZ_CHECKPOINTS, then in flowviz's own; those of
 images in the folder `images` of each. --seed fixes all random numbers. The computation uses

@@ -16,6 +16,7 @@ from flowviz.cli.arguments import (
     solve_config,
 )
 from flowviz.cli.images import add_drawing, draws_images, sample_images
+from flowviz.cli.plain import add_plain, holds_plain, load_plain_file
 from flowviz.cli.printing import Progress
 
 SAMPLES = 10_000
@@ -39,10 +40,12 @@ def add(commands: Commands) -> None:
     sample.set_defaults(n=None)  # images have a smaller default
     add_out(sample, "samples, in the data set's own coordinates; images also as .npz or .png")
     add_drawing(sample)
+    add_plain(sample)
 
 
 def _sample(options: argparse.Namespace) -> None:
-    if draws_images(options.checkpoint):
+    plain = holds_plain(options.checkpoint)
+    if not plain and draws_images(options.checkpoint):
         sample_images(options)
         return
     import torch
@@ -56,7 +59,10 @@ def _sample(options: argparse.Namespace) -> None:
     options.n = SAMPLES if options.n is None else options.n
     nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
     n, config = sample_count(options), solve_config(options, nfe)
-    source = FieldRef.of(options.checkpoint)
+    if plain:
+        source = FieldRef.of_checkpoint(load_plain_file(options), options.checkpoint)
+    else:
+        source = FieldRef.of(options.checkpoint)
     progress, states = Progress("sampling"), []
     for solution in sampled(source.field, noise(n, config.seed), config):
         states.append(solution.states[-1])

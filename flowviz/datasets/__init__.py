@@ -10,6 +10,7 @@ command line hold:
     points:3f2a...              points that a visitor uploaded, by the hash of their content
     picture:9c41...             a picture that a visitor uploaded, likewise
     drawing:77e0...             points that a visitor drew in the frame, likewise
+    samples:1d5b...             samples of an opened network whose data set is not known, likewise
     measurements.csv, cat.png   a file on this machine; t.csv:x=3,y=height and cat.png:ink=light
                                 choose columns and pixels, see `flowviz.datasets.uploads.Reading`
 

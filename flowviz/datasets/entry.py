@@ -36,6 +36,8 @@ class Dataset:
     """The length of one unit of the frame in the user's coordinates."""
     reading: str = ""
     """What was taken from a file of the user."""
+    estimated: bool = False
+    """Whether these are samples of a network whose data set is not known."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples in the frame, (n, 2) float32."""

@@ -1,5 +1,7 @@
 """Point sets as data sets: points of a table, or points drawn in the frame."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +19,7 @@ __all__ = [
     "check_points",
     "drawing",
     "points",
+    "samples",
     "wrong_count",
 ]
 
@@ -105,6 +108,22 @@ def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
         (0.0, 0.0),
         1.0,
     )
+
+
+def samples(name: str, x: NDArray[np.float64]) -> Dataset:
+    """The data set of samples (n, 2) in the frame of a network whose own data are not known."""
+    kept, _ = _thinned(x)
+    found = _widened(
+        name,
+        "samples of an opened network",
+        f"{len(kept):,} samples of a network whose data set is not known, each with Gaussian "
+        f"noise of standard deviation {STD:g}. An exact field of them is not the exact field of "
+        "that data set.",
+        kept,
+        (0.0, 0.0),
+        1.0,
+    )
+    return replace(found, estimated=True)
 
 
 def _thinned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from flowviz.bounds import shortened
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import parse_picture, picture
-from flowviz.datasets.points import check_drawing, drawing, points
+from flowviz.datasets.points import check_drawing, check_points, drawing, points, samples
 from flowviz.datasets.table_files import TABLE_SUFFIXES, read_table
 from flowviz.datasets.tables import Table
 from flowviz.files import home, mark_used, storing, write_array
@@ -30,6 +30,7 @@ __all__ = [
     "chosen_points",
     "draw",
     "is_file",
+    "keep_samples",
     "open_table",
     "parse",
     "read",
@@ -49,6 +50,7 @@ BUILDERS: dict[str, Callable[[str, NDArray], Dataset]] = {
     "points": points,
     "picture": picture,
     "drawing": drawing,
+    "samples": samples,
 }
 """The function that makes a data set from its spec and the stored array, by kind."""
 
@@ -185,6 +187,15 @@ def draw(x: ArrayLike) -> str:
             full or read-only.
     """
     return _store("drawing", check_drawing(x))
+
+
+def keep_samples(x: ArrayLike) -> str:
+    """Stores samples of a network in the frame, (n, 2), and returns their spec.
+
+    Raises:
+        ValueError: as `check_points`, or the disk is full or read-only.
+    """
+    return _store("samples", check_points(x))
 
 
 def is_file(spec: str) -> bool:

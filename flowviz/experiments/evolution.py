@@ -179,8 +179,8 @@ class Scene:
         arrow_axis: (G,), the coordinates of the velocities, along both axes.
         velocity: (K, G, G, 2) float32, of the field that moves the particles.
         difference_axis: (D,), the coordinates of the difference.
-        difference: (K, D, D) float32, |learned - exact| velocity; None for the exact field and on
-            a learned path, whose exact field is not known.
+        difference: (K, D, D) float32, |learned - exact| velocity; None for the exact field, and
+            where that is not known: on a learned path, and for a network of unknown data.
         reached: (K, D, D), whether the exact density is at least REACHED of its maximum at that
             time. Elsewhere a network had no training data, and its error has no effect.
         rms_difference: (K,), RMS of the difference under the exact density; None for the exact
@@ -298,7 +298,8 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     density = density_of(target, path, field, times, axis)
     velocity = _on_grid(field, times, arrow_axis)
     difference = reached = rms = None
-    if config.field != EXACT and not isinstance(field, LearnedPathField):
+    known = not (target.estimated or isinstance(field, LearnedPathField))
+    if config.field != EXACT and known:
         exact = exact_field(path, target.distribution)
         ours, true = (_on_grid(f, times, difference_axis) for f in (field, Chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()

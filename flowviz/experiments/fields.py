@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from flowviz import checkpoints
-from flowviz.checkpoints import Card, CheckpointError
+from flowviz.checkpoints import Card, Checkpoint, CheckpointError
 from flowviz.datasets import Dataset, dataset
 from flowviz.datasets.entry import from_frame, to_frame
 from flowviz.densities import LogProb, normal_log_prob, refined_log_prob
@@ -88,6 +88,13 @@ class FieldRef:
                 f"has {sha256[:PIN]}: use its name alone."
             )
         return _load(name, sha256)
+
+    @classmethod
+    def of_checkpoint(cls, loaded: Checkpoint, name: str) -> Self:
+        """The field of a checkpoint that has been read."""
+        card, field = loaded.card, loaded.field
+        placed = card.data, card.center, card.scale
+        return cls(name, field, field.path, *placed, label_of(card), card.method)
 
     @property
     def path_spec(self) -> str:
@@ -165,10 +172,7 @@ def _load(name: str, sha256: str) -> FieldRef:
         chosen, affine = dataset(data), AffinePath(scheduler(path))
         field, label = exact_field(affine, chosen.distribution), f"{affine.scheduler.label}, exact"
         return FieldRef(name, field, affine, data, chosen.center, chosen.scale, label)
-    loaded = checkpoints.load(_parts(name)[0])
-    card, field = loaded.card, loaded.field
-    placed = card.data, card.center, card.scale
-    return FieldRef(name, field, field.path, *placed, label_of(card), card.method)
+    return FieldRef.of_checkpoint(checkpoints.load(_parts(name)[0]), name)
 
 
 def resolve(

@@ -3,6 +3,17 @@
 from flowviz.networks.bend import Bend
 from flowviz.networks.discrete import DiscreteTime, Retimed
 from flowviz.networks.mlp import MLP
+from flowviz.networks.plain import ACTIVATIONS, PlainMLP
 from flowviz.networks.unet import IMAGE_NETWORKS, UNet, UNetShape
 
-__all__ = ["IMAGE_NETWORKS", "MLP", "Bend", "DiscreteTime", "Retimed", "UNet", "UNetShape"]
+__all__ = [
+    "ACTIVATIONS",
+    "IMAGE_NETWORKS",
+    "MLP",
+    "Bend",
+    "DiscreteTime",
+    "PlainMLP",
+    "Retimed",
+    "UNet",
+    "UNetShape",
+]

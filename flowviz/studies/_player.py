@@ -3,6 +3,7 @@
 import numpy as np
 
 from flowviz.canvases import player as players
+from flowviz.datasets import dataset
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.glossary import term
 from flowviz.schedulers import LEARNED
@@ -87,6 +88,8 @@ def scene_of(side: Side) -> players.Scene:
         peak = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
         difference = np.where(scene.reached, np.minimum(difference, peak), 0)
     estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
+    if dataset(side.config.data).estimated:
+        estimated = {"density_label": "p_t to samples of the network", "data_label": "its samples"}
     return players.Scene(
         **estimated,
         times=scene.times,

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from flowviz.datasets import dataset
 from flowviz.experiments import figure4
 from flowviz.experiments.evolution import (
     REACHED,
@@ -97,6 +98,12 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
             lead="No network",
             text=f"there is no network for this data set on {label}; the exact field is "
             "shown. The Train page trains one.",
+        )
+    if dataset(config.data).estimated:
+        yield Finding(
+            lead="Unknown data",
+            text="the data set of this network is not known, so no exact field is compared with "
+            "it. The data here are samples of the network itself.",
         )
     if config.picture == "difference":
         yield from _errors(config, result)

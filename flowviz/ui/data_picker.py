@@ -97,7 +97,7 @@ def _linked(spec: str) -> str:
         names = ", ".join(DATASETS)
         raise ValueError(
             f"there is no data set {spec[:40]!r} that a link may name; there are {names}, and "
-            "word:, mixture:, points:, picture:, drawing:"
+            "word:, mixture:, points:, picture:, drawing:, samples:"
         )
     dataset(spec)
     return spec
@@ -262,10 +262,14 @@ _CUSTOM: dict[str, tuple[str, Callable[[str], str]]] = {
 """Data sets of the user: name in the menu, and controls that map the old spec to the new one."""
 
 
+KINDS = {"points": "upload", "picture": "upload", "samples": "upload", "drawing": "draw"}
+"""The menu's entries of stored data."""
+
+
 def _kind(spec: str) -> str:
     """The menu's entry of a spec."""
     kind = spec.partition(":")[0]
-    return {"points": "upload", "picture": "upload", "drawing": "draw"}.get(kind, kind)
+    return KINDS.get(kind, kind)
 
 
 def _key(part: str) -> str:
