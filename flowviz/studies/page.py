@@ -8,9 +8,14 @@ from flowviz.canvases.page import page, places
 from flowviz.canvases.player import View
 from flowviz.settings import Config
 from flowviz.studies import NamedFigure, Study
+from flowviz.studies._canvases import SHOWN, film_payload, path_payloads, sheets_payload
 from flowviz.studies._flow import CompareConfig, CompareResult
+from flowviz.studies._images import Sides
 from flowviz.studies._player import payloads
 from flowviz.studies.export import command_line
+from flowviz.studies.image_film import ImageFilmConfig
+from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
+from flowviz.studies.particles import ParticlesConfig, ParticlesStudyResult
 
 RESERVE = 270
 """Height in pixels of the title and the controls of the player on its page."""
@@ -46,6 +51,52 @@ def compare_page(
     canvases = [*(("scene", each) for each in scenes), ("player", player)]
     body = places(canvases) + _text(study, config, result, "compare")
     return page(f"{study.title}: {config.data}", body, canvases=canvases)
+
+
+def path_page(
+    study: Study,
+    config: ParticlesConfig,
+    result: ParticlesStudyResult,
+    view: View | None = None,
+    *,
+    shown: int = SHOWN,
+) -> bytes:
+    """The player of one path with its findings, as HTML; `view` is shown first.
+
+    Args:
+        study: the study `particles`.
+        config: its settings.
+        result: its complete result.
+        view: of the player.
+        shown: number of particles in the panels.
+    """
+    scenes, player = path_payloads(config, result, view, shown=shown, reserve=RESERVE)
+    canvases = [*(("scene", each) for each in scenes), ("player", player)]
+    body = places(canvases) + _text(study, config, result, "path")
+    return page(f"{study.title} {config.data}", body, canvases=canvases)
+
+
+def sheets_page(study: Study, config: ImageGridConfig, result: ImageGrid) -> bytes:
+    """The sheets of a grid of images with their findings, as HTML."""
+    canvases = [("gallery", sheets_payload(config, result))]
+    body = places(canvases) + _text(study, config, result, "images")
+    return page(study.title, body, canvases=canvases)
+
+
+def film_page(study: Study, config: ImageFilmConfig, result: Sides) -> bytes:
+    """The films of images under one clock with their findings, as HTML."""
+    canvases = [("gallery", film_payload(config, result))]
+    body = places(canvases) + _text(study, config, result, "film")
+    return page(study.title, body, canvases=canvases)
+
+
+PAGES = {
+    "compare": ("flow", compare_page),
+    "path": ("particles", path_page),
+    "images": ("image-grid", sheets_page),
+    "film": ("image-film", film_page),
+}
+"""Pages with a canvas, by their name in `flowviz export`: the study, and what makes the page."""
 
 
 def _figures(figures: Sequence[NamedFigure]) -> str:

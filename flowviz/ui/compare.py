@@ -8,9 +8,7 @@ from functools import partial
 import streamlit as st
 
 from flowviz.canvases import player as players
-from flowviz.checkpoints import CheckpointError, opened
 from flowviz.checkpoints.lookup import OPENED
-from flowviz.checkpoints.weights import MAX_BYTES
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
@@ -23,11 +21,21 @@ from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvo
 from flowviz.studies.export import file_name
 from flowviz.studies.flow import timing
 from flowviz.studies.page import compare_page
-from flowviz.ui import cache, controls, data_picker, glossary, paths, state, study_view, work
+from flowviz.ui import (
+    cache,
+    controls,
+    data_picker,
+    foreign,
+    glossary,
+    paths,
+    state,
+    study_view,
+    video,
+    work,
+)
 from flowviz.ui import player as player_mount
-from flowviz.ui.downloads import Download, buttons
+from flowviz.ui.downloads import buttons, html_page
 from flowviz.ui.field_picker import choose, networks
-from flowviz.ui.notices import escaped
 from flowviz.ui.opening import SHORT
 from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
@@ -79,7 +87,7 @@ def pick() -> Comparison:
         )
         seed = controls.pick(CompareConfig, only=("seed",))["seed"]
         if not state.is_restricted():
-            _open()
+            foreign.opener()
     config = CompareConfig(
         data=data,
         left=chosen[0],
@@ -110,36 +118,6 @@ def _network(side: str, data: str, path: str) -> str:
         "coupling or by you.",
     )
     return state.publish(f"{side}-network", chosen, shipped)
-
-
-def _open() -> None:
-    """Draws an upload of a checkpoint, which then opens on the left side."""
-    with st.expander("Open your checkpoint"):
-        file = st.file_uploader(
-            "A checkpoint of the plane that flowviz wrote",
-            type="safetensors",
-            key="compare-checkpoint",
-            max_upload_size=MAX_BYTES // 2**20,
-        )
-    if file is None or st.session_state.get("compare-checkpoint:taken") == file.file_id:
-        return
-    st.session_state["compare-checkpoint:taken"] = file.file_id
-    try:
-        card = opened.keep(file.getvalue(), file.name)
-    except CheckpointError as error:
-        st.error(escaped(error), icon=":material/error:")
-        return
-    cache.open_checkpoint(card)
-    state.reopen("compare")
-    st.switch_page(
-        "pages/compare.py",
-        query_params={
-            "data": card.data,
-            "field": "learned",
-            "left-network": card.name,
-            **paths.link(left=card.path, right="vp" if card.path == "ot" else "ot"),
-        },
-    )
 
 
 def sides(page: Comparison) -> CompareResult | None:
@@ -284,16 +262,12 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
 def downloads(page: Comparison, result: CompareResult, view: players.View) -> None:
     """The button below the player: the view as a page that opens offline."""
     shown = replace(result, densities=tuple(known_densities(page, result)))
-    html = Download(
-        "HTML",
-        "html",
-        partial(compare_page, FLOW, page.config, shown, view),
-        "This view as one file, which plays without a server and without the internet",
-        "text/html",
-    )
+    html = html_page(partial(compare_page, FLOW, page.config, shown, view))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.caption("Download", width="content")
         buttons("compare-player", filename=file_name(page.config, "compare"), files=[html])
+    if not state.is_restricted():
+        video.box(FLOW, page.config, result)
 
 
 def note(result: CompareResult) -> None:

@@ -88,6 +88,12 @@ def python(script: str) -> Download:
     )
 
 
+def html_page(make: Callable[[], bytes]) -> Download:
+    """What is shown as a page of one file, made on request."""
+    help = "This view as one file, which works without a server and without the internet"
+    return Download("HTML", "html", make, help, "text/html")
+
+
 def row(chart: str, *, title: str, filename: str, files: Sequence[Download]) -> None:
     """Draws the buttons PNG and SVG of the figure with the key `chart`, then those of `files`."""
     with st.container(

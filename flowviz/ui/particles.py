@@ -2,28 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import streamlit as st
 
 from flowviz.canvases import player as players
 from flowviz.experiments.evolution import SceneConfig
 from flowviz.experiments.fields import EXACT
-from flowviz.experiments.particles import PAIRS
 from flowviz.fields import LearnedField
-from flowviz.glossary import term
 from flowviz.schedulers import scheduler
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import STUDIES
-from flowviz.studies.particles import BUDGETS, Particles, ParticlesConfig, ParticlesStudyResult
+from flowviz.studies._canvases import PATH_VIEW, panels_of, plane_of
+from flowviz.studies.export import file_name
+from flowviz.studies.page import path_page
+from flowviz.studies.particles import BUDGETS, ParticlesConfig, ParticlesStudyResult
 from flowviz.studies.sde_noise import SdeNoiseConfig
 from flowviz.ui import cache, controls, glossary, state, study_view, work
 from flowviz.ui import player as player_mount
+from flowviz.ui.downloads import buttons, html_page
 from flowviz.ui.field_picker import choose, networks
 
 STUDY = STUDIES["particles"]
 SHOWN = {"1": "One", "6": "A few", "600": "All"}
-OPENING = players.View(layers=("particles", "trails", "density"))
-"""View of the player when the page opens: this page is about trajectories."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,10 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
     """Draws all panels in the player."""
     scene_config = SceneConfig(data=page.config.data, path=found.path)
     scene = cache.scene(scene_config)
-    packed = cache.packed_scene(
-        scene_config,
-        players.Scene(times=scene.times, density=scene.density, velocity=scene.velocity),
-    )
+    packed = cache.packed_scene(scene_config, plane_of(scene))
     initial = players.View(
         t=state.opened("t", 0.0, lambda raw: players.View(t=float(raw)).t),
-        layers=state.opened("layers", OPENING.layers, _layers),
+        layers=state.opened("layers", PATH_VIEW.layers, _layers),
     )
     view = player_mount.player(
         _packed(page.config.computed(), page.shown, found),
@@ -103,51 +101,21 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
         initial=initial,
     )
     state.publish("t", round(view.t, 3), 0.0)
-    state.publish("layers", view.layers, OPENING.layers, write=",".join)
+    state.publish("layers", view.layers, PATH_VIEW.layers, write=",".join)
+    if len(found.panels) == 3:
+        html = html_page(partial(path_page, STUDY, page.config, found, view, shown=page.shown))
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            st.caption("Download", width="content")
+            buttons("particles-player", filename=file_name(page.config, "path"), files=[html])
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _packed(config: ParticlesConfig, shown: int, _found: ParticlesStudyResult) -> bytes:
-    return players.pack([_panel(each, shown) for each in _found.panels])
+    return players.pack(panels_of(_found, shown))
 
 
 def _layers(raw: str) -> tuple[str, ...]:
     return players.View(layers=tuple(name for name in raw.split(",") if name)).layers
-
-
-def _panel(of: Particles, shown: int) -> players.Panel:
-    found = of.result
-    states, count = found.states[:, :shown], len(found.displacement)
-    none = "none are needed: each point comes from its own pair."
-    counted = none if of.config.sampler == PAIRS else "counted in the solve."
-    return players.Panel(
-        title=of.title,
-        role=of.config.path.split(":")[0],
-        times=found.times,
-        states=states,
-        step_times=found.times,
-        step_states=states,
-        readouts=(
-            players.Readout(
-                "NFE used", found.nfe, 0, help=f"{term('nfe').sentence} Here {counted}"
-            ),
-            players.Readout(
-                "From start to end",
-                found.displacement.mean(),
-                2,
-                help=f"Mean distance from start to end of {count} particles.",
-            ),
-            players.Readout(
-                "Energy distance to data",
-                found.energy[-1],
-                3,
-                help=f"{term('energy').sentence} At t = 1, of {count} particles to as many data "
-                f"points; two random samples of the data differ by {found.floor[-1]:.3f}, at "
-                f"most {found.highest[-1]:.3f}.",
-            ),
-        ),
-        note=of.note,
-    )
 
 
 def figures(page: Page, found: ParticlesStudyResult) -> None:

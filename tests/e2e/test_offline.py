@@ -9,6 +9,7 @@ from flowviz.studies import STUDIES
 from flowviz.studies.page import compare_page, figures_page
 
 pytestmark = pytest.mark.e2e
+TINY = ["--left", "tiny-ot", "--right", "tiny-vp"]
 MAX_BYTES = 3 * 2**20
 """Largest size of Compare with its default settings."""
 
@@ -86,3 +87,21 @@ def test_figures_open_from_one_file(chromium, tmp_path):
         text = page.inner_text("main")
         said = [each for each in study.say(config, result) if not each.detail]
         assert all(each.text in text for each in said)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "selector", "count"),
+    [
+        ("path", ["--data", "moons", "--nfe", "10"], ".fv-panels figure", 3),
+        ("film", [*TINY, "--frames", "3", "--nfe", "4"], ".fi-film canvas", 2),
+    ],
+)
+def test_one_path_and_a_film_open_from_one_file(
+    chromium, tmp_path, tiny_images, monkeypatch, name, given, selector, count
+):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tiny_images))
+    file = tmp_path / "page.html"
+    assert main(["export", name, *given, "--out", str(file)]) == 0
+    with opened(chromium, file) as page:
+        page.wait_for_selector(selector)
+        assert page.locator(selector).count() >= count

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.datasets import images as pixels
-from flowviz.ui.downloads import Download, buttons, python
+from flowviz.ui.downloads import Download, buttons
 
 SCALE = 4
 """Pixels of a PNG for one pixel of an image, in each direction."""
@@ -40,9 +40,9 @@ def row(
     columns: int,
     arrays: Mapping[str, NDArray],
     settings: Mapping[str, object],
-    script: str,
+    more: Sequence[Download],
 ) -> None:
-    """One line below the images: PNG and .npz, each made on request, and a Python script.
+    """One line below the images: PNG and .npz, each made on request, and further files.
 
     Args:
         key: unique on the page.
@@ -51,7 +51,7 @@ def row(
         columns: number of images in a row.
         arrays: further arrays of the .npz, by name.
         settings: of the view.
-        script: that makes the view.
+        more: further files.
     """
     saved = {f"images_{name}": values for name, values in images.items()} | dict(arrays)
     files = [
@@ -69,7 +69,7 @@ def row(
             "The images as uint8 arrays, with the settings",
             "application/octet-stream",
         ),
-        python(script),
+        *more,
     ]
     with st.container(
         horizontal=True, gap="small", vertical_alignment="center", key=f"{key}-downloads"

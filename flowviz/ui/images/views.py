@@ -7,15 +7,17 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from flowviz.canvases.images import FilmSide, FilmView, Sheet
-from flowviz.figures import theme
+from flowviz.canvases.images import FilmView
+from flowviz.studies._canvases import films_of, row_title, sheets_of
 from flowviz.studies._image_sheets import able
-from flowviz.studies._images import ImagesConfig, ImageSide, LiveImages, Sides, load_sides
+from flowviz.studies._images import ImagesConfig, LiveImages, Sides, load_sides
 from flowviz.studies.export import script
 from flowviz.studies.image_film import COUNT, ImageFilmConfig
-from flowviz.studies.image_grid import ROW_TITLES, ImageGrid, ImageGridConfig
+from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
 from flowviz.studies.image_quality import ImageQualityConfig, cost
+from flowviz.studies.page import film_page, sheets_page
 from flowviz.ui import state, study_view, work
+from flowviz.ui.downloads import Download, html_page, python
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import Page
 
@@ -54,60 +56,19 @@ def show(page: Page) -> None:
     )
 
 
-def _colours(side: ImageSide) -> tuple[str, str]:
-    return theme.path_colour(side.path), theme.path_colour(side.path, dark=True)
-
-
 def _sheets(page: Page, config: ImageGridConfig, result: ImageGrid) -> None:
-    title = ROW_TITLES.get(page.view, "")
-    heads = [f"{title} {label}".strip() for label in result.row_labels]
-    sheets = []
-    for panel in result.panels:
-        side, sampled = panel.side, page.view == "samples" and panel.known.any()
-        notes = (
-            side.name if side.name != side.label else "",
-            f"NFE {np.nanmean(panel.nfe):.0f}" if sampled else "",
-        )
-        places = [heads[i // result.columns] if heads else "" for i in range(len(panel.classes))]
-        sheets.append(
-            Sheet(
-                title=side.label,
-                colours=_colours(side),
-                images=result.rows(panel),
-                columns=result.columns,
-                size=side.shape[1:],
-                note=" · ".join(filter(None, notes)),
-                row_labels=result.row_labels,
-                column_labels=result.column_labels,
-                tips=[
-                    ", ".join(filter(None, (place, label)))
-                    for place, label in zip(places, panel.classes, strict=True)
-                ],
-            )
-        )
-    gallery.sheets(sheets, key=f"images-{page.view}", row_title=title)
+    shown = sheets_of(config, result)
+    gallery.sheets(shown, key=f"images-{page.view}", row_title=row_title(config))
     done, total = result.drawn
     if done == total:
         images = {panel.side.name: panel.images for panel in result.panels}
-        _downloads(page, config, images, result.columns)
+        html = html_page(partial(sheets_page, page.study, config, result))
+        _downloads(page, config, images, result.columns, html)
     study_view.draw(page.study, config, result, place="images", only=())
 
 
 def _film(page: Page, config: ImageFilmConfig, initial: FilmView, result: Sides) -> None:
-    films = [
-        FilmSide(
-            side.label,
-            _colours(side),
-            film.times,
-            film.states,
-            film.predictions,
-            film.noise,
-            film.remaining,
-        )
-        for side, film in result.results
-    ]
-    first = result.results[0][0]
-    names = first.class_names(config.drawn(first, COUNT))
+    films, names = films_of(config, result)
     view = gallery.film(films, names, key="images-film", opened=initial)
     state.keep("t", round(view.t, 3), 0.5)
     state.keep("image", view.image + 1, 1)
@@ -123,7 +84,8 @@ def _film(page: Page, config: ImageFilmConfig, initial: FilmView, result: Sides)
         for name in ("states", "predictions", "times")
     }
     config = replace(config, t=view.t, image=view.image + 1)
-    _downloads(page, config, shown, len(next(iter(shown.values()))) // 2, **more)
+    html = html_page(partial(film_page, page.study, config, result))
+    _downloads(page, config, shown, len(next(iter(shown.values()))) // 2, html, **more)
     study_view.draw(page.study, config, result, place="images-film", only=("decided",))
 
 
@@ -132,6 +94,7 @@ def _downloads(
     config: ImagesConfig,
     images: dict[str, NDArray[np.uint8]],
     columns: int,
+    html: Download,
     **arrays: NDArray,
 ) -> None:
     downloads.row(
@@ -141,7 +104,7 @@ def _downloads(
         columns=columns,
         arrays=arrays,
         settings={"study": page.study.name, **asdict(config)},
-        script=script(page.study, config),
+        more=[html, python(script(page.study, config))],
     )
 
 

@@ -1,0 +1,300 @@
+"""The panels of the player as pictures without a browser, for videos.
+
+The arithmetic is that of `canvases/js/player/layers.js`, with the same ramps and roles: the
+square root of the density by a ramp, arrows of the field, discs of particles. Text is in the font
+of ReportLab.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import reportlab
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from flowviz.canvases.player import DENSITY_STOPS, Panel, Scene, peaks_of
+from flowviz.figures import theme
+from flowviz.figures.theme import FRAME
+
+SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "square": (1080, 1080)}
+"""Width and height in pixels by name."""
+
+RADIUS, OPACITY = 1.75, 220 / 256
+"""Of a particle: in units of `Look.dot`, and as a share."""
+ARROW_OPACITY = (138 / 256, 150 / 256)
+"""Of an arrow, light and dark."""
+FAINTEST, FAINT = 0.35, 0.1
+"""An arrow's share of opacity where the root of the density is 0, and the root of full opacity."""
+SMOOTH = 3
+"""Arrows are drawn this many times larger and reduced, which smooths their edges."""
+SHADES = 1024
+"""Colours of a ramp."""
+SUBPIXELS = 4
+"""A disc is placed to a fraction of a pixel."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How frames look.
+
+    Attributes:
+        size: name in SIZES.
+        dark: whether the theme is dark.
+        layers: of density, field and particles, those to draw.
+        caption: one line at the bottom.
+    """
+
+    size: str = "720p"
+    dark: bool = False
+    layers: tuple[str, ...] = ("density", "field", "particles")
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        if self.size not in SIZES:
+            raise ValueError(f"size must be one of {', '.join(SIZES)}; got {self.size!r}.")
+
+    @property
+    def unit(self) -> float:
+        """Pixels of a unit of text and margins; 1 in a frame of 1280 x 720."""
+        width, height = SIZES[self.size]
+        return min(width / 1280, height / 720)
+
+
+class Stage:
+    """Panels beside each other, to be drawn at any time.
+
+    Args:
+        panels: with the particles.
+        scenes: the plane behind each panel, or None.
+        look: size and theme.
+    """
+
+    def __init__(
+        self, panels: Sequence[Panel], scenes: Sequence[Scene | None], look: Look
+    ) -> None:
+        self.panels, self.scenes, self.look = panels, scenes, look
+        self.width, self.height = SIZES[look.size]
+        unit, count = look.unit, len(panels)
+        self.head, self.foot = round(64 * unit), round(96 * unit)
+        room = (self.width - round(40 * unit) * (count + 1)) // count
+        self.side = min(room, self.height - self.head - self.foot)
+        self.gap = (self.width - count * self.side) // (count + 1)
+        self.top = self.head + (self.height - self.head - self.foot - self.side) // 2
+        self.dot = self.side / 450  # a panel of the page has about 450 pixels
+        speeds = [_median_speed(each) for each in scenes if each and each.velocity is not None]
+        self.speed = float(np.mean(speeds)) if speeds else 1.0
+        dense = [each is not None and each.density is not None for each in scenes]
+        self.peaks = [_peaks(each) if d else None for each, d in zip(scenes, dense, strict=True)]
+        self.roots = [
+            None if peaks is None else _roots(each, peaks)
+            for each, peaks in zip(scenes, self.peaks, strict=True)
+        ]
+
+    def frame(self, t: float) -> NDArray[np.uint8]:
+        """The picture at time t in [0, 1], (height, width, 3)."""
+        ink, muted = theme.INK[self.look.dark], theme.MUTED[self.look.dark]
+        paper = theme.PAPER[self.look.dark]
+        canvas = Image.new("RGB", (self.width, self.height), paper)
+        draw, unit = ImageDraw.Draw(canvas), self.look.unit
+        scale = max((peak for peak in self._peaks_at(t) if peak), default=0.0)
+        for k, panel in enumerate(self.panels):
+            left, top = self.gap + k * (self.side + self.gap), self.top
+            canvas.paste(Image.fromarray(self._plane(k, t, scale)), (left, top))
+            border = [left - 1, top - 1, left + self.side, top + self.side]
+            draw.rectangle(border, outline=theme.GRID[self.look.dark])
+            title, words = _font(17 * unit, bold=True), _font(13 * unit)
+            line = top - round(14 * unit)
+            draw.text((left, line), panel.title, _colour(panel.role, self.look.dark), title, "ls")
+            along = left + title.getlength(panel.title) + 12 * unit
+            draw.text((along, line), _plain(panel.note), muted, words, "ls")
+            right = (left + self.side, line)
+            draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
+            low = top + self.side + round(24 * unit)
+            for row, text in enumerate(_rows(panel, t)):
+                draw.text((left, low + round(19 * row * unit)), text, ink, words, "ls")
+        edge = (self.gap, self.height - round(14 * unit))
+        draw.text(edge, _plain(self.look.caption), muted, _font(12 * unit), "ls")
+        return np.asarray(canvas)
+
+    def _peaks_at(self, t: float) -> list[float]:
+        pairs = zip(self.peaks, self.scenes, strict=True)
+        return [0.0 if p is None else float(_at(s.times, p, t)) for p, s in pairs]
+
+    def _plane(self, k: int, t: float, scale: float) -> NDArray[np.uint8]:
+        """The square of panel k at time t, (side, side, 3)."""
+        panel, scene, look = self.panels[k], self.scenes[k], self.look
+        ramp = theme.DENSITY_RAMP[look.dark][:DENSITY_STOPS]
+        root = None
+        if scene is not None and scene.density is not None:
+            root = _at(scene.times, self.roots[k], t)
+        pixels = np.empty((self.side, self.side, 3), np.float32)
+        pixels[:] = _rgb(ramp[0])
+        if root is not None and "density" in look.layers:
+            shared = math.sqrt(self._peaks_at(t)[k] / scale) if scale else 1.0
+            pixels = _painted(root * shared, self.side, ramp)
+        if scene is not None and scene.velocity is not None and "field" in look.layers:
+            velocity = _at(scene.times, scene.velocity, t)
+            mask = _arrows(velocity, root, self.side, self.dot, self.speed)
+            _blend(pixels, mask * ARROW_OPACITY[look.dark], theme.INK[look.dark])
+        if "particles" in look.layers:
+            points = _at(panel.times, panel.states, t)
+            cover = _discs(points, self.side, RADIUS * self.dot)
+            _blend(pixels, cover, _colour(panel.role, look.dark))
+        return np.rint(pixels).astype(np.uint8)
+
+
+def _at(times: NDArray, values: NDArray, t: float) -> NDArray:
+    """values (K, *) linearly interpolated at time t, or those of the nearest end."""
+    times, values = np.asarray(times), np.asarray(values)
+    after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
+    share = float(np.clip((t - times[after - 1]) / (times[after] - times[after - 1]), 0, 1))
+    return (1 - share) * values[after - 1] + share * values[after]
+
+
+def _peaks(scene: Scene) -> NDArray:
+    given = scene.density_peaks
+    return peaks_of(scene.density) if given is None else np.asarray(given)
+
+
+def _roots(scene: Scene, peaks: NDArray) -> NDArray[np.float32]:
+    """The square roots (K, h, h) of the shares of the peak of each time, in [0, 1]."""
+    safe = np.where(peaks > 0, peaks, 1)[:, None, None]
+    return np.sqrt(np.clip(scene.density / safe, 0, 1)).astype(np.float32)
+
+
+def _median_speed(scene: Scene) -> float:
+    return float(np.median(np.linalg.norm(scene.velocity, axis=-1))) or 1.0
+
+
+def _rows(panel: Panel, t: float) -> list[str]:
+    """The read-outs at time t, two in a line."""
+    texts = []
+    for each in panel.readouts:
+        values = np.asarray(each.values, np.float64)
+        value = float(values if values.ndim == 0 else _at(panel.times, values, t))
+        number = f"{value:.{each.decimals}f}" if math.isfinite(value) else "–"
+        texts.append(f"{_plain(each.label)}: {number}{each.unit and ' ' + each.unit}")
+    return ["    ".join(texts[k : k + 2]) for k in range(0, len(texts), 2)]
+
+
+def _plain(text: str) -> str:
+    """A text without the signs that the font lacks."""
+    return text.replace("₂", "2").replace("ₜ", "_t")
+
+
+def _painted(root: NDArray, side: int, ramp: Sequence[str]) -> NDArray[np.float32]:
+    """A grid (h, h) of roots in [0, 1], row 0 lowest, as (side, side, 3)."""
+    h = len(root)
+    grid = Image.fromarray(root[::-1].astype(np.float32))
+    nodes = (0.5, 0.5, h - 0.5, h - 0.5)
+    values = np.asarray(grid.resize((side, side), Image.Resampling.BILINEAR, box=nodes))
+    return _shades(tuple(ramp))[(np.clip(values, 0, 1) * (SHADES - 1)).astype(np.int32)]
+
+
+@cache
+def _shades(ramp: tuple[str, ...]) -> NDArray[np.float32]:
+    """A ramp as SHADES colours, (SHADES, 3)."""
+    share, stops = np.linspace(0, 1, SHADES), np.linspace(0, 1, len(ramp))
+    channels = np.array([_rgb(each) for each in ramp]).T
+    shades = np.stack([np.interp(share, stops, channel) for channel in channels], axis=-1)
+    return np.rint(shades).astype(np.float32)
+
+
+def _arrows(
+    velocity: NDArray, root: NDArray | None, side: int, dot: float, speed: float
+) -> NDArray[np.float32]:
+    """Coverage of the arrows of velocities (G, G, 2), faint where nearly no data pass."""
+    g = len(velocity)
+    image = Image.new("L", (side * SMOOTH, side * SMOOTH))
+    draw, dot = ImageDraw.Draw(image), dot * SMOOTH
+    cell = min(side * SMOOTH / (g - 1), 44 * dot)
+    x, y = np.meshgrid(np.linspace(0, side * SMOOTH, g), np.linspace(side * SMOOTH, 0, g))
+    norms = np.linalg.norm(velocity, axis=-1)
+    lengths = 0.95 * cell * norms / (norms + speed)
+    # Pixels count downwards.
+    way = velocity / np.where(norms > 0, norms, 1)[..., None] * (1, -1)
+    middle, half = np.stack([x, y], -1), way * lengths[..., None] / 2
+    head = np.minimum(0.55 * lengths, 4.6 * dot)[..., None]
+    tip, tail = middle + half, middle - half
+    neck, wing = tip - way * head, np.stack([-way[..., 1], way[..., 0]], -1) * head * 0.42
+    shades = _faintness(root, g).ravel().tolist()
+    arrows = np.concatenate([tail, neck, tip, neck + wing, neck - wing], -1).reshape(-1, 10)
+    width, r = max(1, round(1.15 * dot)), 0.7 * dot
+    for arrow, length, shade in zip(arrows.tolist(), lengths.ravel(), shades, strict=True):
+        if length < dot:
+            at, down = (arrow[0] + arrow[4]) / 2, (arrow[1] + arrow[5]) / 2
+            draw.ellipse([at - r, down - r, at + r, down + r], fill=shade)
+            continue
+        draw.line(arrow[:4], fill=shade, width=width)
+        draw.polygon(arrow[4:], fill=shade)
+    return np.asarray(image.reduce(SMOOTH), np.float32) / 255
+
+
+def _faintness(root: NDArray | None, g: int) -> NDArray[np.int_]:
+    """The opacity (g, g) of arrows in 0..255 by the root of the density at their nodes."""
+    if root is None:
+        return np.full((g, g), 255)
+    node = np.floor(np.arange(g) * (len(root) - 1) / (g - 1) + 0.5).astype(int)
+    seen = np.minimum(1, root[np.ix_(node, node)] / FAINT)
+    return np.rint(255 * (FAINTEST + (1 - FAINTEST) * seen)).astype(int)
+
+
+@cache
+def _disc(radius: float) -> NDArray[np.float64]:
+    """Coverage of a disc at SUBPIXELS² offsets within a pixel, (SUBPIXELS², size, size)."""
+    size = 2 * math.ceil(radius) + 2
+    fine = (np.arange(size * 8) + 0.5) / 8
+    masks = []
+    for s in range(SUBPIXELS**2):
+        cx, cy = (size / 2 - 0.5 + (q + 0.5) / SUBPIXELS for q in (s % SUBPIXELS, s // SUBPIXELS))
+        inside = np.hypot(fine[None] - cx, fine[:, None] - cy) < radius
+        masks.append(inside.reshape(size, 8, size, 8).mean(axis=(1, 3)))
+    return np.stack(masks)
+
+
+def _discs(points: NDArray, side: int, radius: float) -> NDArray[np.float32]:
+    """Opacity (side, side) of discs of one colour drawn over each other at points (n, 2)."""
+    masks = _disc(round(radius, 3))
+    size = masks.shape[-1]
+    corner = np.stack([points[:, 0] + FRAME, FRAME - points[:, 1]], 1) * side / (2 * FRAME)
+    corner = corner + 0.5 - size / 2
+    whole = np.floor(corner).astype(int)
+    part = ((corner - whole) * SUBPIXELS).astype(int)
+    near = ((whole > -size) & (whole < side)).all(axis=1)
+    whole, part = whole[near], part[near]
+    # Discs over each other leave the product of (1 - opacity) of what is below them.
+    left = np.log1p(-OPACITY * masks[part[:, 1] * SUBPIXELS + part[:, 0]])
+    rows = whole[:, 1, None, None] + np.arange(size)[:, None] + size
+    columns = whole[:, 0, None, None] + np.arange(size) + size
+    wide = side + 2 * size
+    total = np.bincount((rows * wide + columns).ravel(), left.ravel(), wide * wide)
+    inner = total.reshape(wide, wide)[size:-size, size:-size]
+    return 1 - np.exp(inner).astype(np.float32)
+
+
+def _blend(pixels: NDArray, opacity: NDArray, colour: str) -> None:
+    """Draws a colour #rrggbb over pixels (H, W, 3) with an opacity (H, W)."""
+    flat, shares = pixels.reshape(-1, 3), opacity.ravel()
+    seen = np.flatnonzero(shares > 0.5 / 255)
+    old = flat[seen]
+    flat[seen] = old + shares[seen, None] * (np.array(_rgb(colour), np.float32) - old)
+
+
+def _colour(role: str, dark: bool) -> str:
+    return theme.path_colour(role, dark=dark)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    """The channels of #rrggbb."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+@cache
+def _font(size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """A font that is installed with ReportLab, at a size in pixels."""
+    name = "VeraBd.ttf" if bold else "Vera.ttf"
+    return ImageFont.truetype(Path(reportlab.__file__).parent / "fonts" / name, round(size))
