@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from flowviz.bounds import shown
 from flowviz.checkpoints.cards import MAX_LAYERS, MAX_UNITS, Card, plain_network
 from flowviz.checkpoints.container import check_size, is_safetensors, read_header, read_start
-from flowviz.checkpoints.errors import CheckpointError, shown
+from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.files import Contents, read_content, read_file
 from flowviz.checkpoints.foreign.sets import TOP, choose, find_sets, groups, read_weights
 from flowviz.checkpoints.lookup import PICKLES
