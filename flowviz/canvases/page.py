@@ -11,10 +11,11 @@ from typing import Literal
 from flowviz import __version__
 from flowviz.canvases import assets
 
-__all__ = ["page", "places"]
+__all__ = ["as_text", "page", "places"]
 
 Mount = tuple[str, bytes]
-"""The name of a canvas, see `assets`, and its payload in the format of `wire`."""
+"""The name of a canvas, see `assets`, and its payload in the format of `wire`; b"" if the canvas
+before it mounts it."""
 
 
 def page(
@@ -38,7 +39,7 @@ def page(
     if canvases:
         content = {
             "scripts": {name: each["js"] for name, each in files.items()},
-            "mounts": [{"canvas": name, "payload": _text(data)} for name, data in canvases],
+            "mounts": [{"canvas": name, "payload": as_text(data)} for name, data in canvases],
         }
         # A "<" in the data could end the script.
         data = json.dumps(content, ensure_ascii=False).replace("<", "\\u003c")
@@ -64,6 +65,8 @@ def places(canvases: Iterable[Mount]) -> str:
     )
 
 
-def _text(payload: bytes) -> str:
-    """A payload as gzip in base64; equal payloads give equal texts."""
+def as_text(payload: bytes) -> str:
+    """A payload as gzip in base64, "" for none; equal payloads give equal texts."""
+    if not payload:
+        return ""
     return base64.b64encode(gzip.compress(payload, mtime=0)).decode()

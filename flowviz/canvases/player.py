@@ -246,7 +246,7 @@ def envelope(
             "autoplay": autoplay and view.t == 0,
             "loop": loop,
             "reserve": reserve,
-            "theme": _theme(),
+            "theme": colours(),
             "payload": packed["name"],
             "panels": np.frombuffer(panels, "u1"),
         }
@@ -331,8 +331,8 @@ def _shown(array: NDArray) -> str:
     return f"shape {array.shape}" if array.ndim != 1 or len(array) < 2 else "some that decrease"
 
 
-def _theme() -> dict[str, Any]:
-    """The colours of both themes."""
+def colours() -> dict[str, Any]:
+    """The colours of the player in both themes."""
     return themes(
         lambda dark: {
             "roles": {role: pair[dark] for role, pair in theme.ROLES.items()},

@@ -26,6 +26,7 @@ from flowviz.cli import (
     points,
     real_images,
     sample,
+    site,
     train,
     train_images,
 )
@@ -34,7 +35,7 @@ from flowviz.cli.arguments import SPECS, Parser
 __all__ = ["GROUPS", "build_parser", "main"]
 
 GROUPS = (
-    *(listing, data, download, train, sample, evaluate, experiment, export, points),
+    *(listing, data, download, train, sample, evaluate, experiment, export, site, points),
     *(plain, train_images, real_images, app, check, bench),
 )
 """The modules with commands, in the order of --help; each has a function `add(commands)`."""

@@ -3,14 +3,7 @@
  * requests nothing; see flowviz/canvases/page.py.
  */
 
-import { mountsOf } from "./base/module.js";
-
-/** The bytes in a gzip file that is written in base64. */
-async function unpacked(text) {
-  const zipped = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
-  const plain = new Blob([zipped]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(plain).arrayBuffer());
-}
+import { mountsOf, unzipped } from "./base/module.js";
 
 /** Mounts the canvases of the page, in order: scenes come before their player. */
 async function show() {
@@ -18,11 +11,13 @@ async function show() {
   const places = document.querySelectorAll(".canvas-place");
   const known = await mountsOf(scripts);
   for (const [k, { canvas, payload }] of mounts.entries()) {
+    if (!payload) continue; // the canvas before it mounts this one
     known[canvas]({
-      data: await unpacked(payload),
+      data: await unzipped(payload),
       parentElement: places[k],
       setStateValue() {}, // nobody waits for the view
       setTriggerValue() {},
+      beside: { script: scripts[canvas], mount: known[mounts[k + 1]?.canvas], place: places[k + 1] },
     });
   }
 }

@@ -106,6 +106,20 @@ function gridDensity(ax, ay, weights, { alpha, sigma }, axis, out) {
     }
 }
 
+/** The share of points (2 n) that lie in no cell with weight. */
+function shareOutside(ax, ay, weights, x) {
+  const cell = ({ edges, count }, v) => {
+    const after = edges.findIndex((edge) => edge >= v);
+    return v >= edges[0] && v <= edges[count] ? Math.max(0, after - 1) : -1;
+  };
+  let outside = 0;
+  for (let q = 0; q < x.length; q += 2) {
+    const i = cell(ax, x[q]), j = cell(ay, x[q + 1]);
+    if (i < 0 || j < 0 || !weights[i * ay.count + j]) outside += 1;
+  }
+  return outside / (x.length / 2);
+}
+
 /**
  * A target like `mixtureTarget`.
  * @param {any} boxes {edges_x, edges_y, weights (nx, ny)}
@@ -144,5 +158,9 @@ export function boxesTarget({ edges_x, edges_y, weights }) {
       }
     }
   }
-  return { velocity, density: (c, axis, out) => gridDensity(ax, ay, weights, c, axis, out) };
+  return {
+    velocity,
+    density: (c, axis, out) => gridDensity(ax, ay, weights, c, axis, out),
+    outside: (x) => shareOutside(ax, ay, weights, x),
+  };
 }

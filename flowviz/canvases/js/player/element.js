@@ -64,7 +64,7 @@ export class Player extends Clocked {
   show(head) {
     const first = !this.data, fresh = this.data?.payload !== head.payload;
     this.data = head;
-    if (fresh) this.body = decode(head.panels);
+    if (fresh) this.body = head.panels instanceof Uint8Array ? decode(head.panels) : head.panels;
     if (fresh) this.align();
     if (first) this.start(head);
     this.root.classList.toggle("fv-stage", head.reserve === null);

@@ -1,0 +1,152 @@
+/** Compare without a server: controls, two threads that compute, and the player that shows them. */
+
+import { unzipped } from "../base/module.js";
+import { decode } from "../base/wire.js";
+import { scenes } from "../player/scenes.js";
+import { Controls, valuesOf } from "./controls.js";
+import { Thread, newest } from "./threads.js";
+
+/** Particles of learned fields while a slider moves. */
+const PREVIEW = 400;
+/** Height in pixels that the page needs besides the planes. */
+const RESERVE = 400;
+const SIDES = ["left", "right"];
+
+/** The weights of a network, from a script beside the page, which a page of file: may load, too. */
+function weights(name) {
+  return new Promise((done, fail) => {
+    globalThis.flowvizWeights ??= new Map();
+    const node = document.createElement("script");
+    node.src = `weights/${name}.js`;
+    node.onload = () => done(unzipped(globalThis.flowvizWeights.get(name)));
+    node.onerror = () => fail(new Error(`The file weights/${name}.js is missing.`));
+    document.head.append(node);
+  });
+}
+
+export class Live {
+  /**
+   * @param {HTMLElement} root
+   * @param {Uint8Array} bytes The model.
+   * @param {{script: string, mount: Function, place: HTMLElement}} beside The own script, the mount of the
+   *   player and its place.
+   */
+  constructor(root, bytes, beside) {
+    this.root = root;
+    this.beside = beside;
+    this.model = decode(bytes);
+    this.threads = SIDES.map(() => new Thread(beside.script, bytes));
+    this.loads = new Map();
+    this.count = 0;
+    this.status = root.querySelector(".live-status");
+    this.view = this.viewOf(location.search);
+    const values = valuesOf(location.search, this.model.initial, this.model);
+    this.ask = newest((...given) => this.compute(...given));
+    this.controls = new Controls(root, this.model, values,
+      (chosen, moving) => this.ask({ ...chosen }, moving));
+    this.ask({ ...values }, false);
+  }
+
+  /** The view that a link names; its names are those of the app. */
+  viewOf(query) {
+    const given = new URLSearchParams(query), view = { ...this.model.view };
+    const layers = given.get("layers")?.split(",").filter((name) => name !== "difference");
+    if (layers) view.layers = layers;
+    if (given.get("mode") === "steps") view.mode = "steps";
+    const t = Number(given.get("t") ?? view.t);
+    if (t >= 0 && t <= 1) view.t = t;
+    return view;
+  }
+
+  /** The name of the network of a side if learned fields are chosen and there is one. */
+  networkOf({ field, data }, path) {
+    return field === "learned" ? this.model.networks[`${data}/${path}`] ?? null : null;
+  }
+
+  async load(name) {
+    if (!this.loads.has(name))
+      this.loads.set(name, weights(name).then((bytes) => {
+        for (const thread of this.threads) thread.network(name, bytes);
+      }));
+    await this.loads.get(name);
+  }
+
+  async compute(values, moving, superseded) {
+    const sides = SIDES.map((name) => {
+      const path = values[name], network = this.networkOf(values, path);
+      const n = network && moving ? Math.min(values.n, PREVIEW) : values.n;
+      const { data, solver: method, nfe, seed } = values;
+      return { data, path, network, method, nfe, seed, n };
+    });
+    if (sides.some(({ network }) => network)) // twins have one number
+      for (const side of sides) side.n = Math.min(...sides.map(({ n }) => n));
+    try {
+      await Promise.all(sides.map(({ network }) => network && this.load(network)));
+      const flows = await Promise.all(sides.map((side, k) => this.threads[k].run("flow", side)));
+      this.show(values, sides, flows);
+      if (!superseded()) await this.paint(sides);
+    } catch (error) {
+      this.status.textContent = /** @type {Error} */ (error).message;
+    }
+    if (!moving) this.remember(values);
+  }
+
+  sceneName = ({ data, path, network }) => `live/${data}/${path}/${network ?? "exact"}`;
+
+  show(values, sides, flows) {
+    const panels = sides.map((side, k) => this.panel(values, side, flows[k].result));
+    this.beside.mount({
+      parentElement: this.beside.place, setStateValue() {}, setTriggerValue() {},
+      data: {
+        key: "live", scenes: sides.map(this.sceneName), learned: [null, null], learnable: false,
+        initial: this.view, autoplay: this.view.t === 0, loop: false, reserve: RESERVE,
+        theme: this.model.theme, payload: `live-${++this.count}`,
+        panels: { frame: this.model.frame, panels },
+      },
+    });
+    const ms = Math.round(Math.max(...flows.map((each) => each.ms))), [{ n }] = sides;
+    this.status.textContent = `${n.toLocaleString("en")} particles for each side, computed here in ${ms} ms`;
+    Object.assign(this.root.dataset, { computed: String(this.count), ms: String(ms) });
+  }
+
+  panel(values, side, result) {
+    const { nfe, detour, off, ...arrays } = result, path = this.model.paths[side.path];
+    const readout = (label, value, decimals, help, unit = "") =>
+      ({ label, values: [value], decimals, unit, help });
+    const readouts = [
+      readout("NFE used", nfe, 0, this.model.terms.nfe),
+      readout("Path length ÷ displacement", detour, 3,
+        "Mean length of the trajectories over the mean distance from start to end; 1 is straight."),
+    ];
+    if (off !== null)
+      readouts.push(readout("Off the data at the end", 100 * off, 1,
+        "Share of the final particles where the data has no mass.", "%"));
+    const missing = values.field === "learned" && !side.network;
+    return {
+      ...arrays, title: path.label, role: path.kind, readouts,
+      note: side.network ? "learned field" : "exact field",
+      badge: missing ? "No network for this path: exact field" : "",
+    };
+  }
+
+  /** Computes the scenes that the page does not have. */
+  async paint(sides) {
+    await Promise.all(sides.map(async (side, k) => {
+      const name = this.sceneName(side);
+      if (scenes.get(name)) scenes.put(SIDES[k], name, scenes.get(name));
+      else if (k === 0 || name !== this.sceneName(sides[0]))
+        scenes.put(SIDES[k], name, (await this.threads[k].run("scene", side)).result);
+    }));
+  }
+
+  /** Writes the values into the address, where the browser allows it. */
+  remember(values) {
+    try {
+      history.replaceState(null, "", `?${new URLSearchParams(values)}`);
+    } catch {
+      // Some browsers refuse this on file:.
+    }
+  }
+
+  end() { for (const thread of this.threads) thread.end(); }
+}
