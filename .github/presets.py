@@ -205,7 +205,7 @@ def made(names: list[str]) -> Iterator[tuple[str, bytes]]:
 
 def main() -> None:
     """Writes the pictures that the command line names, or all."""
-    folder = ROOT / "flowviz" / "ui" / "presets"
+    folder = ROOT / "flowviz" / "presets"
     for name, content in made(sys.argv[1:] or list(PICTURES)):
         (folder / f"{name}.webp").write_bytes(content)
         print(f"{name}.webp: {len(content):,} bytes")

@@ -11,7 +11,16 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     ["bounds"],
     ["registry", "draws", "roots", "device", "distributed", "files"],
-    ["glossary", "schedulers", "distributions", "couplings", "settings", "progress", "lectures"],
+    [
+        "glossary",
+        "schedulers",
+        "distributions",
+        "couplings",
+        "settings",
+        "progress",
+        "lectures",
+        "presets",
+    ],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "methods", "grids"],
     ["solvers"],

@@ -17,12 +17,12 @@ from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
 from flowviz.experiments import figure4, likelihood
 from flowviz.experiments.evolution import SceneConfig
+from flowviz.presets import PRESETS
 from flowviz.solvers import SolveError
 from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player
-from flowviz.ui.home import PRESETS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -235,7 +235,7 @@ def test_a_preset_opens_its_view(preset):
     assert not app.toast and not app.error
     known = {str(key).partition(":")[2] for key in app.session_state}
     assert set(preset.link) <= known | {"lecture", "step"}, "the page reads each value of the link"
-    picture = (ROOT / "flowviz/ui/presets" / f"{preset.picture}.webp").read_bytes()
+    picture = preset.file.read_bytes()
     assert picture[8:12] == b"WEBP" and len(picture) < 20_000
 
 

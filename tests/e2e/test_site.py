@@ -51,6 +51,18 @@ def test_compare_computes_under_the_finger(chromium, site):
         assert "invalid" not in page.locator(".live-status").inner_text()
 
 
+def test_the_links_of_the_home_page_open_compare(chromium, site):
+    with opened(chromium, site / "index.html") as page:
+        links = page.locator("a").evaluate_all(
+            "all => all.map((each) => each.getAttribute('href'))"
+        )
+        assert len(links) > 10 and all(each.startswith("compare.html") for each in links)
+        page.get_by_role("link", name="4 steps only").click()
+        page.wait_for_selector(".live[data-computed]")
+        assert page.locator("[name=solver]").input_value() == "euler"
+        assert page.locator("output[for=live-nfe]").inner_text() == "4"
+
+
 def test_a_link_of_the_app_opens_the_same_view(chromium, site):
     file = site / "compare.html"
     with opened(chromium, file) as page:

@@ -10,6 +10,8 @@ const PLAIN = 0.003;
 const SERIES = 0.03;
 /** Sums below this may miss terms that underflow, and are computed in logarithms. */
 const LOST = 1e-130;
+/** The same of sums of `expBelow`, which has no numbers below 5e-18. */
+const RARE = 1e-4;
 
 /** The Mills ratio (1 - Phi(y)) / phi(y) for y >= 0. */
 const mills = (y) => (ROOT_2PI / 2) * erfcx(y * ROOT_HALF);
@@ -47,6 +49,8 @@ function axisOf(edges) {
   function plain(alpha, sigma, x) {
     const at = (i) => (alpha * edges[i] - x) / sigma, first = at(0), last = at(count);
     const edge = first > 0 ? first : last < 0 ? last : 0, scale = (edge * edge) / 2;
+    axis.from = count;
+    axis.to = 0;
     let z = first, phi = expWide(scale - (z * z) / 2), tail = (erfcx(Math.abs(z) * ROOT_HALF) / 2) * phi;
     for (let i = 0; i < count; i++) {
       const next = at(i + 1), phiNext = expWide(scale - (next * next) / 2);
@@ -54,14 +58,43 @@ function axisOf(edges) {
       const inside = z < 0 && next >= 0 ? 1 - tail - tailNext : Math.abs(tail - tailNext);
       chance[i] = inside / widths[i];
       slope[i] = (phi - phiNext) / (widths[i] * ROOT_2PI);
+      if (chance[i] || slope[i]) {
+        if (i < axis.from) axis.from = i;
+        axis.to = i + 1;
+      }
       z = next; phi = phiNext; tail = tailNext;
     }
   }
-  return { edges, count, widths, chance, slope, plain, narrowest: Math.min(...widths) };
+  /** Intervals before `from` and after `to` have no share. */
+  const axis = { edges, count, widths, chance, slope, plain, from: 0, to: count };
+  return axis;
 }
 
-/** exp(v) for v <= 0, also of numbers that `expBelow` takes for 0. */
-const expWide = (v) => (v > -40 ? expBelow(v) : Math.exp(v));
+/** exp(v) for v <= 0, also of numbers that `expBelow` takes for 0; 0 below 1e-152. */
+const expWide = (v) => (v > -40 ? expBelow(v) : v < -350 ? 0 : Math.exp(v));
+
+/** The means of `cellwise` by sums of products; null where these underflow. */
+function together(xs, ys, weights) {
+  const topX = Math.max(...xs.map(({ log }) => log)), topY = Math.max(...ys.map(({ log }) => log));
+  const across = ys.map(({ log }) => expBelow(log - topY));
+  let mass = 0, dx = 0, dy = 0, ex = 0, ey = 0;
+  xs.forEach((x, a) => {
+    const own = expBelow(x.log - topX), start = a * ys.length;
+    let sum = 0, data = 0, mean = 0;
+    for (let b = 0; b < ys.length; b++) {
+      const share = weights[start + b] * across[b];
+      sum += share;
+      data += share * ys[b].data;
+      mean += share * ys[b].mean;
+    }
+    mass += own * sum;
+    dx += own * sum * x.data;
+    ex -= own * sum * x.mean;
+    dy += own * data;
+    ey -= own * mean;
+  });
+  return mass > RARE ? [dx / mass, dy / mass, ex / mass, ey / mass] : null;
+}
 
 /** A function of alpha, sigma and a point: E[x_1 | x] and E[x_0 | x] of all filled cells, in logarithms. */
 function cellwise(ax, ay, weights) {
@@ -73,7 +106,8 @@ function cellwise(ax, ay, weights) {
     return { log, mean, data: edges[i] + width * (0.5 + place) };
   });
   return (alpha, sigma, px, py) => {
-    const xs = row(ax, alpha, sigma, px), ys = row(ay, alpha, sigma, py);
+    const xs = row(ax, alpha, sigma, px), ys = row(ay, alpha, sigma, py), plain = together(xs, ys, weights);
+    if (plain) return plain;
     const pairs = filled.map((q) => [xs[Math.floor(q / ay.count)], ys[q % ay.count]]);
     const logits = pairs.map(([a, b], k) => logs[k] + a.log + b.log);
     const top = logits.reduce((a, b) => Math.max(a, b)), sums = [0, 0, 0, 0, 0];
@@ -125,7 +159,7 @@ function shareOutside(ax, ay, weights, x) {
  * @param {any} boxes {edges_x, edges_y, weights (nx, ny)}
  */
 export function boxesTarget({ edges_x, edges_y, weights }) {
-  const ax = axisOf(edges_x), ay = axisOf(edges_y), narrowest = Math.min(ax.narrowest, ay.narrowest);
+  const ax = axisOf(edges_x), ay = axisOf(edges_y), narrowest = Math.min(...ax.widths, ...ay.widths);
   const careful = cellwise(ax, ay, weights);
   function velocity({ alpha, sigma, dAlpha, dSigma }, x, out) {
     const all = (alpha * narrowest) / sigma < PLAIN;
@@ -135,9 +169,9 @@ export function boxesTarget({ edges_x, edges_y, weights }) {
       if (!all) {
         ax.plain(alpha, sigma, px);
         ay.plain(alpha, sigma, py);
-        for (let a = 0, q = 0; a < ax.count; a++) {
+        for (let a = ax.from; a < ax.to; a++) {
           let along = 0, pull = 0;
-          for (let b = 0; b < ay.count; b++, q++) {
+          for (let b = ay.from, q = a * ay.count + b; b < ay.to; b++, q++) {
             along += weights[q] * ay.chance[b];
             pull += weights[q] * ay.slope[b];
           }

@@ -105,7 +105,8 @@ export class Live {
       },
     });
     const ms = Math.round(Math.max(...flows.map((each) => each.ms))), [{ n }] = sides;
-    this.status.textContent = `${n.toLocaleString("en")} particles for each side, computed here in ${ms} ms`;
+    const time = ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`;
+    this.status.textContent = `${n.toLocaleString("en")} particles for each side, computed here in ${time}`;
     Object.assign(this.root.dataset, { computed: String(this.count), ms: String(ms) });
   }
 
