@@ -131,9 +131,9 @@ def test_upload_good_and_bad(page):
     expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
     linked(page, "data=points")
     link = page.url
-    upload(page, "broken.csv", b"1,2\n3,oops\n")
+    upload(page, "broken.csv", spiral + b"\n3,oops\n")
     expect(page.get_by_test_id("stAlert")).to_contain_text(
-        "Every cell must be a number; line 2 has 'oops'", timeout=PATIENCE
+        "Every cell must be a number; line 61 has 'oops'", timeout=PATIENCE
     )
     assert page.url == link, "the good upload is not lost"
     visit(page, link)
