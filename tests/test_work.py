@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from flowviz.bounds import MAX_MESSAGE
@@ -23,7 +25,7 @@ from flowviz.progress import Progress, Stopped
 from flowviz.training import TrainConfig, train
 from flowviz.ui import cache, limits, store, work
 from flowviz.ui import train as page
-from flowviz.ui.housekeeping import ended, limit_uploads, return_memory
+from flowviz.ui.housekeeping import ended, limit_requests, limit_uploads, return_memory
 from flowviz.ui.images.sources import HELD
 from flowviz.ui.store import Store
 from flowviz.ui.work import Queue, Visitor
@@ -624,6 +626,16 @@ class TestHousekeeping:
         removed = []
         limit_uploads(stored, lambda *each: removed.append(each), 100)
         assert removed == [("a", "0"), ("a", "1"), ("c", "x")]
+
+    def test_the_quota_holds_with_each_request(self, monkeypatch):
+        monkeypatch.setenv("FLOWVIZ_UPLOAD_MB", "1")
+        uploads = MemoryUploadedFileManager("/upload")
+        limit_requests(uploads)
+        for k in range(5):
+            file = UploadedFileRec(str(k), "x.pt", "", bytes(400_000))
+            uploads.add_file(session_id="a", file=file)
+            assert sum(len(each.data) for each in uploads.file_storage["a"].values()) <= 10**6
+        assert [*uploads.file_storage["a"]] == ["3", "4"]
 
     def test_a_session_ends_after_its_time_without_a_connection(self):
         now = time.monotonic()

@@ -3,7 +3,8 @@
 Streamlit keeps each uploaded file in memory until its session ends, whatever its box says. It
 drops a session that has been disconnected for `server.disconnectedSessionTTL` seconds only when
 another one disconnects. And flowviz turns off the garbage collection after every run of a page,
-which would stop a training. One thread does all this at intervals, for all sessions.
+which would stop a training. The quota is applied with each upload; one thread does the rest at
+intervals, for all sessions.
 """
 
 import ctypes
@@ -21,7 +22,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from flowviz.ui import limits
 
 PULSE_SECONDS = 5.0
-"""Time between two checks of the uploads."""
+"""Time between two checks for sessions that ended."""
 TRIM_SECONDS = 30.0
 """Time between two collections of garbage."""
 
@@ -47,6 +48,8 @@ def _sessions() -> dict[str, float]:
     gc.collect()
     gc.freeze()  # modules stay: a later collection takes milliseconds instead of 0.2 s
     sessions: dict[str, float] = {}
+    if runtime.exists():
+        limit_requests(runtime.get_instance().uploaded_file_mgr)
     args = (sessions,)
     threading.Thread(target=_run, args=args, name="flowviz-housekeeping", daemon=True).start()
     return sessions
@@ -58,8 +61,6 @@ def _run(sessions: dict[str, float]) -> None:
         time.sleep(PULSE_SECONDS)
         if runtime.exists():
             server = runtime.get_instance()
-            uploads = server.uploaded_file_mgr
-            limit_uploads(uploads.file_storage, uploads.remove_file, limits.UPLOAD_MB() * 10**6)
             seconds = st.get_option("server.disconnectedSessionTTL")
             gone = ended(sessions, server.is_active_session, seconds)
             for session in gone:
@@ -89,6 +90,18 @@ def ended(
             del sessions[session]
             found.append(session)
     return found
+
+
+def limit_requests(uploads: Any) -> None:
+    """Makes Streamlit's manager of uploads apply the quota of a session with each new file."""
+    add = uploads.add_file
+
+    def add_within_quota(session_id: str, file: Any) -> None:
+        add(session_id=session_id, file=file)
+        stored = {session_id: uploads.file_storage[session_id]}
+        limit_uploads(stored, uploads.remove_file, limits.UPLOAD_MB() * 10**6)
+
+    uploads.add_file = add_within_quota
 
 
 def limit_uploads(
