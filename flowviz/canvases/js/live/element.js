@@ -6,7 +6,7 @@ import { scenes } from "../player/scenes.js";
 import { Controls, valuesOf } from "./controls.js";
 import { Thread, newest } from "./threads.js";
 
-/** Particles of learned fields while a slider moves. */
+/** Particles of learned fields in the first picture and while a slider moves. */
 const PREVIEW = 400;
 /** Height in pixels that the page needs besides the planes. */
 const RESERVE = 400;
@@ -42,8 +42,10 @@ export class Live {
     this.view = this.viewOf(location.search);
     const values = valuesOf(location.search, this.model.initial, this.model);
     this.ask = newest((...given) => this.compute(...given));
-    this.controls = new Controls(root, this.model, values,
-      (chosen, moving) => this.ask({ ...chosen }, moving));
+    this.controls = new Controls(root, this.model, values, (chosen, moving) => {
+      if (!moving) this.remember(chosen);
+      this.ask({ ...chosen }, moving);
+    });
     this.ask({ ...values }, false);
   }
 
@@ -71,24 +73,30 @@ export class Live {
     await this.loads.get(name);
   }
 
-  async compute(values, moving, superseded) {
-    const sides = SIDES.map((name) => {
-      const path = values[name], network = this.networkOf(values, path);
-      const n = network && moving ? Math.min(values.n, PREVIEW) : values.n;
-      const { data, solver: method, nfe, seed } = values;
+  /** Both sides with n particles, as tasks of the threads. */
+  sidesOf({ data, solver: method, nfe, seed, ...values }, n) {
+    return SIDES.map((name) => {
+      const path = values[name], network = this.networkOf({ data, field: values.field }, path);
       return { data, path, network, method, nfe, seed, n };
     });
-    if (sides.some(({ network }) => network)) // twins have one number
-      for (const side of sides) side.n = Math.min(...sides.map(({ n }) => n));
+  }
+
+  /** Shows the flows of these values; those of networks first with few particles, which is fast. */
+  async compute(values, moving, superseded) {
+    const sides = this.sidesOf(values, values.n), slow = sides.some(({ network }) => network);
     try {
       await Promise.all(sides.map(({ network }) => network && this.load(network)));
-      const flows = await Promise.all(sides.map((side, k) => this.threads[k].run("flow", side)));
-      this.show(values, sides, flows);
+      if (slow && values.n > PREVIEW) await this.flows(values, this.sidesOf(values, PREVIEW));
+      if (superseded()) return;
+      if (!slow || !moving || values.n <= PREVIEW) await this.flows(values, sides);
       if (!superseded()) await this.paint(sides);
     } catch (error) {
       this.status.textContent = /** @type {Error} */ (error).message;
     }
-    if (!moving) this.remember(values);
+  }
+
+  async flows(values, sides) {
+    this.show(values, sides, await Promise.all(sides.map((side, k) => this.threads[k].run("flow", side))));
   }
 
   sceneName = ({ data, path, network }) => `live/${data}/${path}/${network ?? "exact"}`;
