@@ -172,7 +172,10 @@ class DensityResult:
     def mass(self) -> float:
         """The integral of the density over the frame by the midpoint rule, 1 if nothing is lost.
 
-        A density that is narrower than a cell is not resolved by it.
+        A density that is narrower than a cell is not resolved by it. Two errors were measured:
+        of the steps of the midpoint method, -1% to -3% at NFE 80 and a quarter of that at 160;
+        and of the sum: with converged steps 8gaussians-vp has 1.025 on 72 x 72 cells and 0.991
+        on 101 x 101.
         """
         return float(self.density.sum(dtype=np.float64) * self._area)
 
