@@ -7,7 +7,7 @@ from mounting import loaded, text
 
 from flowviz import checkpoints
 from flowviz.canvases.wire import encode
-from flowviz.datasets import DATASETS, dataset
+from flowviz.datasets import DATASETS, FRAME, dataset
 from flowviz.distributions import PointMasses
 from flowviz.experiments.fields import FieldRef
 from flowviz.fields import LearnedField, exact_field
@@ -42,7 +42,9 @@ RUN = """
 @pytest.fixture(scope="module")
 def engine(chromium):
     """Solves cases (name, path, method) in the page: their largest differences from `wanted`."""
-    modules = [f"engine/{name}.js" for name in ("fields", "network", "solve", "noise", "special")]
+    modules = [
+        f"engine/{name}.js" for name in ("fields", "flow", "network", "solve", "noise", "special")
+    ]
     with loaded(chromium, "scene", "base/wire.js", *modules, width=400, height=300) as page:
 
         def differences(names, wanted, data, networks=None):
@@ -53,6 +55,7 @@ def engine(chromium):
                 "methods": SOLVERS,
                 "start": START.flatten().numpy(),
                 "nfe": NFE,
+                "frame": FRAME,
                 "want": [each.flatten().numpy() for each in wanted],
             }
             page.evaluate(
@@ -97,6 +100,38 @@ def test_shipped_networks_lead_to_the_end_points_of_python(engine):
     found = engine[1](names, wanted, {}, networks)
     assert len(found) >= 20
     assert max(found.values()) < BOUND, found
+
+
+SCENE = """
+(name) => {
+  const { density, density_peak, velocity, velocity_scale, times } =
+    flow.scene(cases, new Map(), { data: name, path: "trig", network: null });
+  const at = (array, k) =>
+    Array.from(array.subarray((k * array.length) / 41, ((k + 1) * array.length) / 41));
+  return [1, 20, 40].map((k) =>
+    ({ t: times[k], roots: at(density, k), peak: density_peak[k],
+       velocity: at(velocity, k).map((v) => v * velocity_scale[k]), scale: velocity_scale[k] }));
+}
+"""
+
+
+def test_scenes_are_the_density_and_the_velocity_of_python(engine):
+    page, differences = engine
+    names = ("checkerboard", "8gaussians", "pinwheel")  # boxes, round and tilted components
+    differences([], [], {name: parameters.data_set(dataset(name)) for name in names})
+    path = AffinePath(scheduler("trig"))
+    fine, coarse = (torch.linspace(-FRAME, FRAME, n, dtype=torch.float64) for n in (96, 20))
+    points = torch.cartesian_prod(coarse, coarse).flip(1)
+    for name in names:
+        field = exact_field(path, dataset(name).distribution)
+        for k, found in zip((1, 20, 40), page.evaluate(SCENE, name), strict=True):
+            t = path.clock(41)[k]
+            density = field.density_grid(t, fine, fine).flatten().numpy()
+            roots = 255 * np.sqrt(np.minimum(density / found["peak"], 1))
+            assert np.abs(roots - found["roots"]).max() < 0.51
+            assert found["peak"] == pytest.approx(np.quantile(density, 0.999), rel=0.05)
+            apart = np.abs(field(t, points).flatten().numpy() - found["velocity"]).max()
+            assert apart < 0.51 * found["scale"]
 
 
 def test_special_functions_are_accurate(engine):
