@@ -203,3 +203,11 @@ def test_difference_of_a_field_that_is_off_by_a_constant():
 def test_scenes_do_not_know_solver_budget_or_seed():
     names = {f.name for f in dataclasses.fields(SceneConfig)}
     assert not names & {"method", "nfe", "tol", "seed", "n"}
+
+
+def test_jumps_of_a_velocity_field_are_integrated():
+    jumps = compute_flow(FlowConfig(data="moons", method="jumps", nfe=2, n=64, frames=3))
+    plain = compute_flow(FlowConfig(data="moons", method="dopri5", tol=1e-6, n=64, frames=3))
+    assert jumps.integrated and not plain.integrated
+    assert jumps.accepted == 2 and jumps.nfe > 20, "the cost of the integration is stated"
+    np.testing.assert_allclose(jumps.step_states, plain.states, atol=0.02)

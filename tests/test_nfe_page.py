@@ -193,7 +193,7 @@ def test_a_stored_result_depends_on_a_checkpoint_that_no_setting_names(tmp_path,
 
 def test_methods_for_few_steps_join_the_default_solvers(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
-    name = pinned(saved(tmp_path, 0, "8gaussians-ot-map", "shortcut"))
+    name = pinned(saved(tmp_path, 0, "8gaussians-ot-shortcut", "shortcut"))
     fields = tuple(exact_name("8gaussians", path) for path in ("ot", "vp"))
     shared = {"data": "8gaussians", "fields": fields, "nfes": (4,), "n": 20, "seeds": 1}
     usual = {each.method for each in NfeQualityConfig(**shared).chosen().curves()}
@@ -201,7 +201,7 @@ def test_methods_for_few_steps_join_the_default_solvers(tmp_path, monkeypatch):
     for few in ({"methods": ("euler",)}, {"few": "off"}):
         config = NfeQualityConfig(**shared, **few).chosen()
         assert not {"unipc-2", "jumps"} & {each.method for each in config.curves()}
-    config = NfeQualityConfig(**shared, methods=("euler",), few="on")
+    config = NfeQualityConfig(**shared, methods=("euler",), few="on", maps=(name,))
     result = nfe_quality.STUDY.result(config)
     by_solver = {(each.config.source, each.config.method): each for each in result.curves}
     assert len(by_solver) == 7 and {key for key in by_solver if "jumps" in key} == {

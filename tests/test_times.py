@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from flowviz.datasets import dataset
 from flowviz.draws import stream
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
-from flowviz.training import TrainConfig
+from flowviz.studies.race import RaceConfig
+from flowviz.training import TrainConfig, irreducible_loss
 from flowviz.training.times import TIMES, stratified
 
 
@@ -35,3 +37,17 @@ def test_invalid_parameters_are_refused_in_a_sentence(name):
         TrainConfig(times=name)
     with pytest.raises(ValueError, match="Did you mean 'level'"):
         TrainConfig(times="levle")
+
+
+def test_the_floor_of_a_training_is_that_of_its_times():
+    floors = {
+        name: irreducible_loss(TrainConfig(data="moons", times=name), dataset("moons"), 10_000)
+        for name in ("uniform", "shift:1", "shift:5")
+    }
+    assert floors["shift:1"] == pytest.approx(floors["uniform"], rel=1e-6)
+    assert abs(floors["shift:5"] / floors["uniform"] - 1) > 0.05
+
+
+def test_the_race_trains_with_the_chosen_times():
+    config = RaceConfig(times="level")
+    assert config.training("vp", seed=0, lr=0.01, steps=10).times == "level"

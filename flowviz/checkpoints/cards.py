@@ -172,6 +172,8 @@ class Card(Entries):
         """The training method in a few words, for menus."""
         if self.network["kind"] == "plain":
             return "network of another project"
+        if self.objective == "distillation":
+            return f"distillation of {self.training.get('start') or 'the exact field'} (flow map)"
         if not self.is_learned_path:
             return OBJECTIVES[self.objective].label
         return "curvature penalty" if self.training.get("penalty") else "bound alone"

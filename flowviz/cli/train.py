@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 QUALITY_NFES = [20, 100]
 """NFE at which the trained field is measured, by the midpoint method."""
 
+QUALITY_JUMPS = [1, 2, 4, 8]
+"""Numbers of jumps at which a trained flow map is measured."""
+
 QUALITY_SAMPLES = 2_000
 """Default number of samples for that."""
 
@@ -228,6 +231,7 @@ def _train(options: argparse.Namespace) -> int:
     from flowviz.device import choose_device
     from flowviz.experiments.evaluate import EvaluateConfig
     from flowviz.files import check_target
+    from flowviz.methods import JUMPS
     from flowviz.training import start, train
 
     out = check_target(checkpoint_file(options.out))
@@ -256,9 +260,12 @@ def _train(options: argparse.Namespace) -> int:
     seconds = job.seconds + job.saved_at - begun
     print(f"{out}: step {run.step}{loss}, {seconds:.1f} s")
     if quality:
-        configs = [EvaluateConfig(n=quality, nfe=nfe) for nfe in QUALITY_NFES]
-        field = load(out).field  # as stored, rounding included
-        rewrite_quality(out, judge(field, job.data, configs, min(quality, 4_000)))
+        loaded = load(out)  # as stored, rounding included
+        jumps = loaded.card.jumps
+        method, nfes = (JUMPS, QUALITY_JUMPS) if jumps else (EvaluateConfig.method, QUALITY_NFES)
+        configs = [EvaluateConfig(n=quality, method=method, nfe=nfe) for nfe in nfes]
+        points = 0 if jumps else min(quality, 4_000)  # jumps have no density
+        rewrite_quality(out, judge(loaded.field, job.data, configs, points))
     return 0
 
 

@@ -298,8 +298,9 @@ def preferred(*data: str) -> list[tuple[str, str]]:
 
 
 def map_names(data: str) -> tuple[str, ...]:
-    """The flow maps `DATA-ot-map` and `DATA-vp-map` of a data set, as far as there are any."""
-    found = (trained_name(data, f"{path}-map") for path in ("ot", "vp"))
+    """The flow maps of a data set that are called DATA-PATH-OBJECTIVE, for OT and VP."""
+    kinds = [name for name, each in OBJECTIVES.items() if each.two_times]
+    found = (trained_name(data, f"{path}-{kind}") for path in ("ot", "vp") for kind in kinds)
     return tuple(name for name in found if name and card_of(name).jumps)
 
 

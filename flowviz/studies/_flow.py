@@ -9,6 +9,7 @@ from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
 from flowviz.experiments.fields import EXACT, trained_name
 from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
 from flowviz.studies import _settings as declare
 
 DEFAULT = FlowConfig()
@@ -41,7 +42,10 @@ class CompareConfig(Config):
     left_network: str = declare.network("Left network")
     right_network: str = declare.network("Right network")
     method: str = declare.method(
-        DEFAULT.method, "The method that solves the ODE of the particles."
+        DEFAULT.method,
+        "The method that solves the ODE of the particles. With jumps, a field that is not a flow "
+        "map shows the exact end of each jump.",
+        choices=METHODS,
     )
     nfe: int = declare.nfe(
         DEFAULT.nfe,
@@ -118,6 +122,14 @@ class Side:
     def exact(self) -> bool:
         """Whether the exact field moves the particles."""
         return self.config.field == EXACT
+
+    @property
+    def note(self) -> str:
+        """What moves the particles, in a few words."""
+        kind = "exact" if self.exact else "learned"
+        if not METHODS[self.config.method].jumps:
+            return f"{kind} field"
+        return f"{kind} field, integrated for each jump" if self.flow.integrated else "flow map"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -75,7 +75,7 @@ def panel_of(side: Side) -> players.Panel:
         step_times=flow.step_times,
         step_states=flow.step_states,
         readouts=tuple(readouts),
-        note=f"{'exact' if side.exact else 'learned'} field",
+        note=side.note,
         badge="No network for this path: exact field" if side.untrained else "",
     )
 

@@ -23,6 +23,7 @@ from flowviz.progress import Progress
 from flowviz.settings import Config, setting
 from flowviz.studies import _settings as declare
 from flowviz.training import BOUNDS, TrainConfig
+from flowviz.training import times as drawn_times
 
 DASH = {
     name: curves.DASHES[[n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name)]
@@ -55,6 +56,9 @@ class RacersConfig(Config):
         help="Off, as in the paper: a network predicts velocity, noise or score itself. On: it "
         "predicts the remainder of the best linear prediction; score and noise matching on one "
         "path are then the same regression.",
+    )
+    times: str = setting(
+        "uniform", "Times of a batch", choices=drawn_times.LABELS, help=drawn_times.HELP
     )
     seed: int = declare.seed("First seed")
     depth: int = setting(

@@ -16,7 +16,7 @@ from flowviz.experiments.evolution import (
     compute_reference,
     compute_scene,
 )
-from flowviz.experiments.fields import EXACT, FieldRef
+from flowviz.experiments.fields import EXACT, FieldRef, trained_name
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.studies import Finding, Findings, Live, Study, Tables
@@ -60,7 +60,7 @@ def _side(config: CompareConfig, path: str, network: str, live: Live, progress: 
         flow=progress.cached(compute_flow, flow, **given),
         scene=scene,
         half_time=progress.cached(half_way, scene_config, scene=scene),
-        untrained=name == EXACT != config.field,
+        untrained=name == EXACT != config.field and not trained_name(config.data, path),
     )
 
 

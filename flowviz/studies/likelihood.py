@@ -39,8 +39,9 @@ class LikelihoodsConfig(Config):
 
     def chosen(self) -> Self:
         """See `Config.chosen`."""
-        found = [pinned(card) for card in readable_cards() if card.data == self.data]
-        return replace(self, fields=self.fields or tuple(found) or (exact_name(self.data, "ot"),))
+        cards = [card for card in readable_cards() if card.data == self.data and not card.jumps]
+        found = tuple(map(pinned, cards))
+        return replace(self, fields=self.fields or found or (exact_name(self.data, "ot"),))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -71,7 +71,8 @@ class NfeQualityConfig(Config):
         "of 1 and 2 evaluations.",
     )
     maps: tuple[str, ...] = declare.names(
-        "Flow maps", "Flow maps whose jumps are added; by default DATA-ot-map and DATA-vp-map."
+        "Flow maps",
+        "Flow maps whose jumps are added; by default DATA-PATH-OBJECTIVE of OT and VP.",
     )
     grid: str = declare.grid()
     measure: str = declare.measure()

@@ -289,7 +289,7 @@ def irreducible_loss(
     for _ in range(0, n, chunk):
         x_1 = dataset.sample(chunk, generator).double()
         x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
-        t = stratified(chunk, generator) * path.t_max
+        t = TIMES[config.times](stratified(chunk, generator), path, dataset.std)
         x_t = path.flow(t, x_0, x_1)
         c = path.coefficients(t, x_t)
         q_1, q_0 = objective.target(c)

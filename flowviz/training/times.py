@@ -121,6 +121,21 @@ TIMES["level"] = level_times
 TIMES["logit-normal"] = logit_normal_times(0.0, 1.0)
 TIMES["shift"] = shifted_times(SHIFT)
 
+LABELS = {
+    "uniform": "uniform",
+    "level": "log-normal noise-to-data ratio",
+    "logit-normal": "logit-normal",
+    "shift": f"shifted by {SHIFT:g} towards the noise",
+}
+"""Names of the distributions in menus."""
+
+HELP = (
+    "How the times of a batch are drawn. Uniform is that of the paper. The others train more on "
+    "medium noise levels (log-normal, logit-normal) or on high ones (shifted). They weigh times, "
+    "but do not change the best field."
+)
+"""Help of these menus."""
+
 
 def weighted_times(n: int, path: AffinePath, generator: Generator) -> tuple[Tensor, Tensor]:
     """n times in [0, t_max] and 1 / their density, each (n,) float64.

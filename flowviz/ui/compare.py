@@ -11,9 +11,10 @@ from flowviz.canvases import player as players
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.fields import EXACT
-from flowviz.fields import LearnedField
+from flowviz.fields import FlowMap, LearnedField
 from flowviz.methods import velocity_methods
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
+from flowviz.solvers import METHODS
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult
 from flowviz.studies._player import pack_density, panel_of, scene_of
@@ -67,18 +68,20 @@ def pick() -> Comparison:
         field = controls.pick(CompareConfig, only=("field",))["field"]
         names: list[str] = []
         live: dict[str, LearnedField] = {}
-        chosen = []
+        chosen, fields = [], []
         for side, path in (("left", left), ("right", right)):
             wanted = field != EXACT or path == LEARNED
             network = _network(side, data, path) if wanted else ""
             spec, name, found = choose(data, path, network)
             chosen.append(spec)
+            fields.append(found)
             names.append(NO_NETWORK if name == EXACT else name)
             if name.startswith("live:"):
                 live[name] = found
+        maps = any(isinstance(found, FlowMap) for found in fields)
         solver = pick_solver(
             Solver(default.method, default.nfe, default.tol),
-            offered=velocity_methods(),
+            offered=METHODS.labels if maps else velocity_methods(),
             tolerances=range(3, 7),
             help="The method that solves the ODE of the particles.",
             nfe_help="The cost of a sample. The menu has the numbers that this solver can use.",
@@ -112,10 +115,10 @@ def _network(side: str, data: str, path: str) -> str:
     chosen = state.select(
         f"{side}-network",
         f"{side.capitalize()} network",
-        found,
+        found | ({} if path == LEARNED else {NO_NETWORK: "none: the exact field"}),
         shipped or next(iter(found)),
         help="Networks trained on this data set and path: by another objective, with another "
-        "coupling or by you.",
+        "coupling, by you, or a flow map, whose samplers jump (solver “jumps”).",
     )
     return state.publish(f"{side}-network", chosen, shipped)
 

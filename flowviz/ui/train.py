@@ -30,6 +30,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
+from flowviz.training import times as drawn_times
 from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
@@ -112,6 +113,9 @@ def controls() -> Settings:
             "that the total squared distance is minimal. The conditional OT path is something "
             "else: how one pair is joined.",
         )
+        times = state.select(
+            "times", "Times of a batch", drawn_times.LABELS, DEFAULT.times, help=drawn_times.HELP
+        )
         steps = state.integer(
             "steps",
             "Steps",
@@ -127,6 +131,7 @@ def controls() -> Settings:
         "data": data,
         "objective": objective,
         "coupling": coupling,
+        "times": times,
         "steps": steps,
         **numbers,
     }

@@ -9,11 +9,32 @@ from playwright.sync_api import expect
 from flowviz.lectures import lectures
 
 STEPS = lectures()["ten-steps"].steps
+THIRD = "from-a-hundred-steps-to-one"
 
 
-def heading(page, number):
+def heading(page, number, steps=STEPS):
     words = page.locator(".st-key-lecture-banner h3")
-    expect(words).to_have_text(f"{number}. {STEPS[number - 1].title}")
+    expect(words).to_have_text(f"{number}. {steps[number - 1].title}")
+
+
+def walk(page, steps):
+    """Goes from the first step to the last by keyboard; each must show its page and controls."""
+    for number in range(2, len(steps) + 1):
+        page.keyboard.press("ArrowRight" if number % 2 else "PageDown")
+        heading(page, number, steps)
+        expect(page).to_have_url(re.compile(f"/{steps[number - 1].page}|step={number}"))
+        # Not at rest: a listener who has seen enough goes on while a page still computes.
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+        expect(page.get_by_test_id("stToast")).to_have_count(0)
+        for slug in steps[number - 1].show:
+            expect(page.locator(f'[class*="{slug}"]').first).to_be_visible()
+        expect(page.locator(".st-key-lecture-banner h3")).to_be_in_viewport()
+        if steps[number - 1].show:
+            controls = page.get_by_test_id("stSidebar").bounding_box()
+            assert controls["height"] < page.viewport_size["height"] / 3, "they leave the picture"
+    page.keyboard.press("ArrowRight")  # there is none
+    page.keyboard.press("ArrowLeft")
+    heading(page, len(steps) - 1, steps)
 
 
 @pytest.mark.slow
@@ -39,22 +60,16 @@ def test_a_lecture_runs_by_keyboard_alone(page):
     page.keyboard.press("Space")
     settle(page)
 
-    for number in range(2, len(STEPS) + 1):
-        page.keyboard.press("ArrowRight" if number % 2 else "PageDown")
-        heading(page, number)
-        expect(page).to_have_url(re.compile(f"/{STEPS[number - 1].page}|step={number}"))
-        # Not at rest: a listener who has seen enough goes on while a page still computes.
-        expect(page.get_by_test_id("stException")).to_have_count(0)
-        expect(page.get_by_test_id("stToast")).to_have_count(0)
-        for slug in STEPS[number - 1].show:
-            expect(page.locator(f'[class*="{slug}"]').first).to_be_visible()
-        expect(page.locator(".st-key-lecture-banner h3")).to_be_in_viewport()
-        if STEPS[number - 1].show:
-            controls = page.get_by_test_id("stSidebar").bounding_box()
-            assert controls["height"] < page.viewport_size["height"] / 3, "they leave the picture"
-    page.keyboard.press("ArrowRight")  # there is none
-    page.keyboard.press("ArrowLeft")
-    heading(page, len(STEPS) - 1)
+    walk(page, STEPS)
+
+
+@pytest.mark.slow
+def test_the_lecture_on_few_steps_runs_to_its_end(page):
+    steps = lectures()[THIRD].steps
+    visit(page, f"/{steps[0].open}&lecture={THIRD}&step=1")
+    heading(page, 1, steps)
+    at_rest(page)
+    walk(page, steps)
 
 
 FIRST = f"/{STEPS[0].open}&lecture=ten-steps"
