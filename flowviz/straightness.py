@@ -99,11 +99,20 @@ def marginal_straightness(
 
     The flow is solved by dopri5 with tolerance `tol` and step control `control`, see `solve`.
     """
-    path = field.path
-    times = GRIDS["log-snr"](path, NODES - 1)
-    start = path.start(x_0)
+    times = quadrature_times(field.path)
     how = {"tol": tol, "control": control, "should_stop": should_stop}
-    states = solve(field, start, times, "dopri5", **how).states
+    states = solve(field, field.path.start(x_0), times, "dopri5", **how).states
+    return straightness_of(field, times, states)
+
+
+def quadrature_times(path: AffinePath) -> Tensor:
+    """The NODES times of the quadrature, (NODES,) float64."""
+    return GRIDS["log-snr"](path, NODES - 1)
+
+
+@torch.no_grad()
+def straightness_of(field: PathField, times: Tensor, states: Tensor) -> Straightness:
+    """The straightness of a flow from its states (K, B, *) at its `quadrature_times` (K,)."""
     moments = times.to(states.device, finest_float(states.device))
     velocities = torch.stack([field(t, x) for t, x in zip(moments, states, strict=True)])
     return _measured(times, states.cpu(), velocities.cpu())
@@ -117,7 +126,7 @@ def conditional_straightness(
 
     `process` is the forward process of a learned path.
     """
-    times, joined = GRIDS["log-snr"](path, NODES - 1), process or path
+    times, joined = quadrature_times(path), process or path
     states = torch.stack([joined.flow(t, x_0, x_1) for t in times])
     velocities = torch.stack([joined.target(t, x_0, x_1) for t in times])
     return _measured(times, states.cpu(), velocities.cpu())

@@ -10,7 +10,14 @@ from flowviz.distributions import Boxes, GaussianMixture
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.straightness import LATEST, conditional_straightness, marginal_straightness
+from flowviz.solvers import solve
+from flowviz.straightness import (
+    LATEST,
+    conditional_straightness,
+    marginal_straightness,
+    quadrature_times,
+    straightness_of,
+)
 
 
 def path(spec):
@@ -54,7 +61,9 @@ def test_ot_flow_to_a_gaussian_has_its_closed_form(std):
 def test_the_error_of_s_is_its_spread_between_samples_of_noise():
     """So that a number of 100 particles does not claim the precision of all."""
     flow = exact_field(path("ot"), gaussian(2.0))
-    found = [marginal_straightness(flow, noise(100, seed), tol=1e-3) for seed in range(40)]
+    times, x_0 = quadrature_times(flow.path), torch.cat([noise(100, seed) for seed in range(40)])
+    states = solve(flow, x_0, times, "dopri5", tol=1e-3).states
+    found = [straightness_of(flow, times, each) for each in states.split(100, dim=1)]
     spread = torch.tensor([each.deviation for each in found]).std().item()
     told = sum(each.error for each in found) / len(found)
     assert told == pytest.approx(spread, rel=0.35)  # 40 values know their spread to 11 %

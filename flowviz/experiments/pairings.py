@@ -16,6 +16,7 @@ field: in closed form for independent pairs, otherwise that of a finite set of p
 STD (`flowviz.fields.paired`); nothing is trained. An S below about 0.01 is due to the smoothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,12 @@ from flowviz.fields.paired import PairedField
 from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.solvers import solve
-from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
+from flowviz.straightness import (
+    Straightness,
+    conditional_straightness,
+    quadrature_times,
+    straightness_of,
+)
 from flowviz.training import reflow_pairs
 
 REFLOW = 0
@@ -259,8 +265,14 @@ class MarginalResult:
 
 
 @torch.no_grad()
-def compute_marginal(config: MarginalConfig) -> MarginalResult:
-    """The marginal flow of a coupling's exact field, from the noise of `pair_samples`."""
+def compute_marginal(
+    config: MarginalConfig, *, should_stop: Callable[[], bool] | None = None
+) -> MarginalResult:
+    """The marginal flow of a coupling's exact field, from the noise of `pair_samples`.
+
+    Raises:
+        SolveCancelled: should_stop, called before each evaluation of the field, returned true.
+    """
     path = AffinePath(scheduler(config.path))
     x_0 = noise(PROBES, config.seed).double()
     # Other pairs than the particles', which the field would otherwise be fitted to.
@@ -270,12 +282,16 @@ def compute_marginal(config: MarginalConfig) -> MarginalResult:
         tol = 1e-5
     else:
         field, tol = PairedField(path, pairs, STD), TOL
-    times = path.clock(FRAMES)
-    states = solve(field, path.start(x_0), times, "dopri5", tol=tol).states
+    nodes, frames = quadrature_times(path), path.clock(FRAMES).double()
+    times = torch.cat([nodes, frames]).unique()  # one solve for both
+    solved = solve(field, path.start(x_0), times, "dopri5", tol=tol, should_stop=should_stop)
+    at_nodes, at_frames = (
+        solved.states[torch.searchsorted(times, wanted)] for wanted in (nodes, frames)
+    )
     return MarginalResult(
-        straightness=marginal_straightness(field, x_0, tol=tol),
+        straightness=straightness_of(field, nodes, at_nodes),
         alone=conditional_straightness(path, pairs.x_0, pairs.x_1).deviation,
-        states=states.float().numpy(),
+        states=at_frames.float().numpy(),
     )
 
 

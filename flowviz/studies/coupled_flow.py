@@ -84,7 +84,8 @@ def compute(
     for batch in wanted:
         name = "reflow" if batch == REFLOW else f"minibatches of {batch:,} pairs"
         progress.report(len(flows) / len(wanted), name)
-        flows[batch] = progress.cached(compute_marginal, config.part(MarginalConfig, batch=batch))
+        part = config.part(MarginalConfig, batch=batch)
+        flows[batch] = progress.cached(compute_marginal, part, should_stop=progress.should_stop)
         yield CoupledFlowResult(flows=dict(flows))
 
 
