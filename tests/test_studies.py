@@ -1,13 +1,16 @@
 """Every study keeps the contract of `flowviz.studies.study`, on the command line too."""
 
 import dataclasses
+import io
 import json
 import os
 import runpy
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -35,23 +38,53 @@ def smallest(study):
     return study.config.build(dict(study.smallest))
 
 
-@pytest.fixture(scope="module")
-def results():
-    found = {}
+class Run(NamedTuple):
+    """What the command made of the smallest config of a study."""
 
-    def result(name):
+    result: Any
+    answer: dict
+    csv: str
+
+
+def run_by_command(name, file):
+    study, given, found = STUDIES[name], [], []
+    for key, value in dict(study.smallest).items():
+        flag = settings(study.config)[key].flag
+        if isinstance(value, bool):
+            given.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            many = isinstance(value, tuple)
+            given += [flag, *(map(str, value) if many else [str(value)])]
+    compute = Study.result
+
+    def result(self, *args, **options):
+        found.append(compute(self, *args, **options))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+        patch.setattr(Study, "result", result)
+        assert main(["experiment", name, *given, "--json", "--csv", str(file)]) == 0
+    (one,) = found
+    return Run(one, json.loads(said.getvalue()), file.read_text())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Each study is computed once, by the command."""
+    found, folder = {}, tmp_path_factory.mktemp("studies")
+
+    def run(name):
         if name not in found:
-            study = STUDIES[name]
-            found[name] = study.result(smallest(study))
+            found[name] = run_by_command(name, folder / f"{name}.csv")
         return found[name]
 
-    return result
+    return run
 
 
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryStudy:
-    def test_it_draws_tabulates_and_speaks(self, name, results):
-        study, result = STUDIES[name], results(name)
+    def test_it_draws_tabulates_and_speaks(self, name, runs):
+        study, result = STUDIES[name], runs(name).result
         config = smallest(study)
         for dark in (False, True):
             figures = study.draw(config, result, dark=dark)
@@ -73,35 +106,23 @@ class TestEveryStudy:
         for each in settings(STUDIES[name].config).values():
             assert each.label and (each.help or each.options)
 
-    def test_the_command_prints_the_findings_and_writes_the_table(
-        self, name, results, capsys, tmp_path
-    ):
+    def test_the_command_prints_the_findings_and_writes_the_table(self, name, runs):
         study, config = STUDIES[name], smallest(STUDIES[name])
-        given = []
-        for key, value in dict(study.smallest).items():
-            flag = settings(study.config)[key].flag
-            if isinstance(value, bool):
-                given.append(flag if value else flag.replace("--", "--no-", 1))
-            else:
-                many = isinstance(value, tuple)
-                given += [flag, *(map(str, value) if many else [str(value)])]
-        file = tmp_path / "table.csv"
-        assert main(["experiment", name, *given, "--json", "--csv", str(file)]) == 0
-        answer = json.loads(capsys.readouterr().out)
-        said = study.say(config, results(name))
-        assert [each["lead"] for each in answer["findings"]] == [each.lead for each in said]
-        assert answer["config"] == to_json(config)
-        assert file.read_text().startswith(f"# study: {name}\n")
+        run = runs(name)
+        said = study.say(config, run.result)
+        assert [each["lead"] for each in run.answer["findings"]] == [each.lead for each in said]
+        assert run.answer["config"] == to_json(config)
+        assert run.csv.startswith(f"# study: {name}\n")
 
-    def test_its_script_makes_the_same_figures(self, name, results, monkeypatch, tmp_path):
+    def test_its_script_makes_the_same_figures(self, name, runs, monkeypatch, tmp_path):
         study, config, computed = STUDIES[name], smallest(STUDIES[name]), []
-        known = results(name)
+        known = runs(name).result
 
         def result(self, given):
             computed.append(given)
             return known
 
-        monkeypatch.setattr(Study, "result", result)  # computed once, by the command above
+        monkeypatch.setattr(Study, "result", result)  # computed once, by the command
         monkeypatch.setattr(
             export, "figure_bytes", lambda figure, suffix, **_: figure.to_json().encode()
         )
@@ -129,7 +150,7 @@ class TestEveryStudy:
         assert len(seen) <= 1, "a stop is noticed between two results"
 
 
-def test_a_script_runs_by_itself(tmp_path):
+def test_a_script_runs_by_itself(runs, tmp_path):
     study = STUDIES["losses"]
     config = smallest(study)
     (tmp_path / "figure.py").write_text(export.script(study, config, "losses"))
@@ -141,7 +162,7 @@ def test_a_script_runs_by_itself(tmp_path):
         text=True,
         check=True,
     )
-    assert str(study.say(config, study.result(config))[0]) in ran.stdout
+    assert str(study.say(config, runs("losses").result)[0]) in ran.stdout
     assert "Plotly" in (tmp_path / "flowviz-checkerboard-losses.html").read_text()
 
 

@@ -297,5 +297,5 @@ STUDY = Study(
     LearnedStraightnessConfig,
     page="learned_path",
     seconds=5.0,
-    smallest={"particles": 20, "draws": 200},
+    smallest={"particles": 20, "draws": 200, "points": 128},
 )
