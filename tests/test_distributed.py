@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -56,21 +57,6 @@ def test_batch_that_processes_cannot_share_is_refused():
         ImageRun(config, image_set("digits"), torch.device("cpu"), processes=Processes(0, 3))
 
 
-def torchrun(*command):
-    """What two processes of this Python on the CPU print, at a port that is free."""
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    run = subprocess.run(
-        [sys.executable, *launch, *map(str, command)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
 def log_of(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
@@ -87,21 +73,6 @@ def assert_same_run(folder, alone):
             assert (end[name] - value).norm() <= 1e-2 * value.norm() + 1e-4, name
 
 
-@pytest.mark.slow
-def test_torchrun_trains_with_the_loss_curve_of_one_process(tmp_path):
-    run = replace(IMAGE_PRESETS["tiny"], images=120 * 16, batch=16)
-    *_, alone = train_in_folder(run, tmp_path / "alone", image_set("digits"), grid_every=0)
-    folder = tmp_path / "pair"
-    preset = ("--data", "digits", "--preset", "tiny", "--images", run.images, "--batch", 16)
-    out = torchrun("-m", "flowviz", "train", *preset, "--device", "cpu", "--out", folder)
-    assert out.count("step 120 of 120") == 1  # process 0 alone reports
-    one, other = log_of(tmp_path / "alone"), log_of(folder)
-    assert [line["step"] for line in other] == [100, 120]
-    for ours, theirs in zip(one, other, strict=True):
-        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
-    assert_same_run(folder, alone)
-
-
 SCRIPT = """
 import contextlib, os, signal, sys
 from flowviz.cli import main
@@ -116,8 +87,12 @@ def interrupted(self):
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-folder, drawn, judged = sys.argv[1:]
-train = ["train", "--data", "digits", "--device", "cpu", "--out", folder]
+out = sys.argv[1]
+folder, drawn, judged = (os.path.join(out, name) for name in ("pair", "pair.npy", "judged"))
+train = ["train", "--data", "digits", "--device", "cpu", "--out"]
+curve = [*train, os.path.join(out, "curve"), "--preset", "tiny", "--batch", "8"]
+assert main([*curve, "--images", "960"]) == 0
+train += [folder]
 ImageRun.advance = interrupted
 main([*train, "--preset", "tiny", "--images", "320"])
 ImageRun.advance = advance
@@ -145,34 +120,67 @@ def saved_classifier(path):
     return file
 
 
+OPTIONS = "--solver midpoint --nfe 4 -n 7 --class 3 --device cpu"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, tiny_images):
+    """The folder and the output of one start of torchrun, which takes 10 s, for all tests of it.
+
+    Two processes of this Python run SCRIPT on the CPU, at a port that is free.
+    """
+    folder = tmp_path_factory.mktemp("pair")
+    classifier = saved_classifier(folder / "classifier")
+    field = Path(shutil.copytree(tiny_images / "images", folder / "images"), "tiny-ot")
+    judging = f"{field}.safetensors --classifier {classifier} --nfe 2 4 -n 61 --device cpu --json"
+    (folder / "script.py").write_text(SCRIPT)
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    options = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    options |= {"OPTIONS": OPTIONS, "JUDGING": f"{judging} --save"}
+    run = subprocess.run(
+        [sys.executable, *launch, folder / "script.py", folder],
+        env=os.environ | options,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert run.returncode == 0, run.stderr
+    return SimpleNamespace(folder=folder, out=run.stdout, field=field, judging=judging)
+
+
+@pytest.mark.slow
+def test_torchrun_trains_with_the_loss_curve_of_one_process(pair, tmp_path):
+    run = replace(IMAGE_PRESETS["tiny"], images=120 * 8, batch=8)
+    *_, alone = train_in_folder(run, tmp_path / "alone", image_set("digits"), grid_every=0)
+    assert pair.out.count("step 120 of 120") == 1  # process 0 alone reports
+    one, other = log_of(tmp_path / "alone"), log_of(pair.folder / "curve")
+    assert [line["step"] for line in other] == [100, 120]
+    for ours, theirs in zip(one, other, strict=True):
+        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
+    assert_same_run(pair.folder / "curve", alone)
+
+
 @pytest.mark.slow
 def test_processes_stop_at_a_signal_to_one_go_on_and_draw_and_judge_together(
-    tmp_path, monkeypatch, capsys, tiny_images
+    pair, tmp_path, capsys
 ):
-    options = "--solver midpoint --nfe 4 -n 7 --class 3 --device cpu"
-    classifier = saved_classifier(tmp_path / "classifier")
-    field = Path(shutil.copytree(tiny_images / "images", tmp_path / "images"), "tiny-ot")
-    judging = f"{field}.safetensors --classifier {classifier} --nfe 2 4 -n 61 --device cpu --json"
-    monkeypatch.setenv("OPTIONS", options)
-    monkeypatch.setenv("JUDGING", f"{judging} --save")
-    (tmp_path / "script.py").write_text(SCRIPT)
-    folder, drawn, judged = tmp_path / "pair", tmp_path / "pair.npy", tmp_path / "judged"
-    out = torchrun(tmp_path / "script.py", folder, drawn, judged)
-    assert out.count("step 10 of 10") == 1
-    assert out.count("7 images in") == 1 and out.count("NFE 4") == 1
+    assert pair.out.count("step 10 of 10") == 1
+    assert pair.out.count("7 images in") == 1 and pair.out.count("NFE 4") == 1
     *_, alone = train(replace(IMAGE_PRESETS["tiny"], images=320), image_set("digits"))
-    assert_same_run(folder, alone)
-    snapshot = str(folder / "snapshot-100.safetensors")
-    assert main(["sample", snapshot, *options.split(), "--out", str(tmp_path / "one.npy")]) == 0
-    one, other = (np.load(file).astype(int) for file in (tmp_path / "one.npy", drawn))
+    assert_same_run(pair.folder / "pair", alone)
+    snapshot = str(pair.folder / "pair" / "snapshot-100.safetensors")
+    assert main(["sample", snapshot, *OPTIONS.split(), "--out", str(tmp_path / "one.npy")]) == 0
+    files = tmp_path / "one.npy", pair.folder / "pair.npy"
+    one, other = (np.load(file).astype(int) for file in files)
     assert one.shape == (7, 1, 8, 8)
     assert np.abs(one - other).max() <= 1  # the last digits depend on the batch
     capsys.readouterr()
-    assert main(["evaluate", *judging.split()]) == 0
-    first, second = ((tmp_path / f"judged{rank}").read_text() for rank in (0, 1))
+    assert main(["evaluate", *pair.judging.split()]) == 0
+    first, second = ((pair.folder / f"judged{rank}").read_text() for rank in (0, 1))
     assert not second  # process 0 alone reports
     one, other = json.loads(capsys.readouterr().out)["points"], json.loads(first)["points"]
-    kept = json.loads(field.with_suffix(".quality.json").read_text())["points"]
+    kept = json.loads(pair.field.with_suffix(".quality.json").read_text())["points"]
     assert [(point["nfe"], point["n"]) for point in kept] == [(2, 61), (4, 61)]
     for key in ("nfe", "passes", "n", "frechet", "floor", "accuracy"):
         alone, pair, saved = ([point[key] for point in points] for points in (one, other, kept))
