@@ -41,6 +41,9 @@ EARLY = "shaped:s4=0.02"
 
 CARDS = [card.name for card in checkpoints.listing() if card.steps > 0]
 
+CELLS = {"checkerboard": 36, "circles": 36, "moons": 36, "25gaussians": 48}
+"""Cells a side that resolve the learned densities of these data sets; others need 72."""
+
 
 def mixture():
     means = torch.tensor([[1.0, -0.5], [-1.0, 1.5]])
@@ -282,14 +285,20 @@ def test_points_that_do_not_come_back_are_followed_in_finer_steps():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
-    """Within 2%. VP needs twice the evaluations: its velocities change fast near the data."""
+    """Within 2 % of the exact density's sum on the same grid: what the grid misses cancels.
+
+    Learned modes can be narrower than the data's and need finer cells: with 48, the sum for
+    8gaussians-vp is more than 2 % off. VP needs twice the evaluations: its velocities change fast
+    near the data.
+    """
     card = next(card for card in checkpoints.listing() if card.name == name)
-    nfe = 160 if card.path == "vp" else 80
-    result = compute_density(
-        DensityConfig(data=card.data, path=card.path, field=name, cells=72, nfe=nfe)
-    )
-    assert result.exact_mass == pytest.approx(1, abs=5e-3), "the grid resolves the data"
-    assert result.mass == pytest.approx(1, abs=0.02)
+    size = {
+        "cells": CELLS.get(card.data, 72),
+        "nfe": 160 if card.path == "vp" else 80,
+    }
+    result = compute_density(DensityConfig(data=card.data, path=card.path, field=name, **size))
+    assert result.exact_mass == pytest.approx(1, abs=0.01), "the grid resolves the data"
+    assert result.mass / result.exact_mass == pytest.approx(1, abs=0.02)
     assert np.isfinite(result.kl) and result.kl > -1e-3
 
 
