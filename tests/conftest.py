@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,20 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 )
 
 torch.set_num_threads(1)  # the workers share the cores
+
+
+SECONDS = {"e2e": 10.0, "slow": 6.0, "small_studies": 0.7}
+"""What a test with this marker or fixture takes, roughly; others take a twentieth of a second."""
+
+
+@pytest.hookimpl(trylast=True)  # tests/e2e adds its marker
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first, so that the workers end together."""
+    seconds = Counter()
+    for item in items:
+        names = {each.name for each in item.iter_markers()} | set(item.fixturenames)
+        seconds[item.path] += max((SECONDS[name] for name in names & SECONDS.keys()), default=0.05)
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +72,14 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def tab(chromium):
+    """One tab for the tests of canvases, each of which opens a new page in it: a second a tab."""
+    page = chromium.new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="session")

@@ -49,16 +49,17 @@ def text(payload: bytes) -> str:
 
 
 @contextmanager
-def loaded(chromium, name: str, *modules: str, width: int, height: int) -> Iterator:
-    """A page with the built canvas `name` as `canvas`, which must not log errors.
+def loaded(tab, name: str, *modules: str, width: int, height: int) -> Iterator:
+    """The tab at a new page with the built canvas `name` as `canvas`, which must not log errors.
 
     Each of `modules`, files below flowviz/canvases/js, is an object named like the file;
     `bytes` decodes base64 and `html` is the canvas's own.
     """
-    page = chromium.new_page(viewport={"width": width, "height": height})
     noise = []
-    page.on("console", lambda m: m.type == "error" and noise.append(m.text))
-    page.on("pageerror", lambda error: noise.append(str(error)))
+    listeners = {
+        "console": lambda m: m.type == "error" and noise.append(m.text),
+        "pageerror": lambda error: noise.append(str(error)),
+    }
 
     def serve(route):
         path = route.request.url.removeprefix(URL)
@@ -68,22 +69,29 @@ def loaded(chromium, name: str, *modules: str, width: int, height: int) -> Itera
         else:
             route.fulfill(body="<!doctype html><meta charset=utf-8>", content_type="text/html")
 
-    page.route(f"{URL}**", serve)
-    page.goto(URL)
+    for event, listener in listeners.items():
+        tab.on(event, listener)
+    tab.route(f"{URL}**", serve)
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.emulate_media(reduced_motion="no-preference")
+    tab.goto(URL)
     files = canvases.assets(name)
-    page.evaluate(LOAD, [URL, files["html"], files["css"], text(files["js"].encode()), modules])
-    yield page
-    page.close()
+    tab.evaluate(LOAD, [URL, files["html"], files["css"], text(files["js"].encode()), modules])
+    yield tab
+    tab.goto("about:blank")
+    tab.unroute(f"{URL}**")
+    for event, listener in listeners.items():
+        tab.remove_listener(event, listener)
     assert not noise, noise
 
 
 @contextmanager
-def component(chromium, name: str, *modules: str, width: int, height: int) -> Iterator:
+def component(tab, name: str, *modules: str, width: int, height: int) -> Iterator:
     """A page as of `loaded` whose `mount(data)` puts the canvas there, anew.
 
     `show(data)` gives new data to the same canvas, and `sent` holds what it has reported.
     """
-    with loaded(chromium, name, *modules, width=width + 100, height=height) as page:
+    with loaded(tab, name, *modules, width=width + 100, height=height) as page:
         page.evaluate(MOUNT, width)
         yield page
 

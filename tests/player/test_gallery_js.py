@@ -25,8 +25,8 @@ def sheet(title, rows, columns, labels):
 
 
 @pytest.fixture
-def drawn(chromium):
-    with component(chromium, "gallery", width=PROJECTOR, height=768) as page:
+def drawn(tab):
+    with component(tab, "gallery", width=PROJECTOR, height=768) as page:
 
         def mount(*sheets):
             page.evaluate("mount", text(pack_sheets(sheets, key="k", row_title="NFE")))

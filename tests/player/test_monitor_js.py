@@ -63,8 +63,8 @@ MODULES = ("base/wire.js", "base/numbers.js", "monitor/chart.js")
 
 
 @pytest.fixture
-def page(chromium):
-    with component(chromium, "monitor", *MODULES, width=1000, height=800) as page:
+def page(tab):
+    with component(tab, "monitor", *MODULES, width=1000, height=800) as page:
         page.evaluate("mount", None)
         yield page
 

@@ -25,8 +25,8 @@ def data(**entries):
 
 
 @pytest.fixture
-def open_pad(chromium):
-    with component(chromium, "pad", "pad.js", width=300, height=500) as page:
+def open_pad(tab):
+    with component(tab, "pad", "pad.js", width=300, height=500) as page:
 
         def mount(**entries):
             page.evaluate("mount", data(**entries))

@@ -23,9 +23,9 @@ MODULES = (
 
 
 @pytest.fixture(scope="module")
-def blank(chromium):
+def blank(tab):
     """A page with the player's modules and the built scripts of player and scene."""
-    with loaded(chromium, "player", *MODULES, width=1000, height=800) as page:
+    with loaded(tab, "player", *MODULES, width=1000, height=800) as page:
         source = text(canvases.assets("scene")["js"].encode())
         page.evaluate(
             """async (source) => {

@@ -10,7 +10,7 @@ SHAPES = [Shaped(), Shaped(a1=0.02, a2=0.9, a3=0.92, a4=0.97, s1=0.99, s2=0.98, 
 
 
 @pytest.fixture
-def opened(chromium):
+def opened(tab):
     alpha, sigma = Shaped().values
     colours = dict.fromkeys(("own", "noise", "ink", "muted", "grid"), "#5D6470")
     data = {
@@ -20,7 +20,7 @@ def opened(chromium):
         "presets": [{"label": "OT", "alpha": [0.2, 0.4, 0.6, 0.8], "sigma": [0.8, 0.6, 0.4, 0.2]}],
         "theme": {"light": colours, "dark": colours},
     }
-    with component(chromium, "shaper", "shaper.js", width=400, height=600) as page:
+    with component(tab, "shaper", "shaper.js", width=400, height=600) as page:
         page.evaluate("mount", data)
         frame(page)
         yield page

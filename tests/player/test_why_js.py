@@ -43,8 +43,8 @@ ASK = """([payload, rows, at]) => {
 
 
 @pytest.fixture(scope="module")
-def page(chromium):
-    with component(chromium, "touch", *MODULES, width=900, height=800) as page:
+def page(tab):
+    with component(tab, "touch", *MODULES, width=900, height=800) as page:
         yield page
 
 
