@@ -40,12 +40,12 @@ RUN = """
 
 
 @pytest.fixture(scope="module")
-def engine(chromium):
+def engine(tab):
     """Solves cases (name, path, method) in the page: their largest differences from `wanted`."""
     modules = [
         f"engine/{name}.js" for name in ("fields", "flow", "network", "solve", "noise", "special")
     ]
-    with loaded(chromium, "scene", "base/wire.js", *modules, width=400, height=300) as page:
+    with loaded(tab, "scene", "base/wire.js", *modules, width=400, height=300) as page:
 
         def differences(names, wanted, data, networks=None):
             payload = {
