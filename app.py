@@ -25,6 +25,8 @@ PAGES = {
     "glossary": ("Understand", "Glossary", ":material/dictionary:"),
 }
 
+NO_SIDEBAR = {"home", "schedules", "lecture", "glossary"}
+
 now = lecture.running()
 st.set_page_config(page_title="flowviz", page_icon=theme.ICON, layout="wide")
 if refusal := limits.refusal():
@@ -40,7 +42,7 @@ back = state.by_history()
 # Compare was the default page: old links open it. Back shows the home page, not Compare again.
 if not page.url_path and st.query_params and not back:
     st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
-theme.dress()
+theme.dress(sidebar=(page.url_path or "home") not in NO_SIDEBAR)
 state.visit(page.url_path or "home", again=back)
 opening.begin()
 state.restrict(show=None)

@@ -6,8 +6,14 @@ from flowviz.ui import compare
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
+page = compare.pick()
+noticed = headed(
+    "From noise to data: two paths, one clock",
+    see="The same noise points move to the data on two [paths](probability-path), at the "
+    "same time t.",
+    notice=compare.main_finding(compare.known(page)),
+)
 try:
-    page = compare.pick()
     result = compare.sides(page)
 except ValueError as error:
     failed("This flow cannot be shown.", error)
@@ -23,12 +29,7 @@ def pictures() -> None:
     compare.figures(page, result, view)
 
 
-headed(
-    "From noise to data: two paths, one clock",
-    see="The same noise points move to the data on two [paths](probability-path), at the "
-    "same time t.",
-    notice=compare.main_finding(result),
-)
 if result is not None:
+    noticed(compare.main_finding(result))
     pictures()
     compare.note(result)

@@ -40,5 +40,5 @@ if result is not None:
         key="figure4-pdf",
         icon=":material/picture_as_pdf:",
         on_click="ignore",
-        help="Text as text, densities as pictures of one pixel per cell; in light colours.",
+        help="Text stays text; densities are pictures of one pixel per cell; light theme.",
     )

@@ -7,7 +7,7 @@ from flowviz.ui.opening import headed
 headed(
     "Images from noise",
     see="Images that two networks made from the same noise, one network for each path.",
-    notice="The smaller [NFE](nfe), the earlier you see which path needs more evaluations.",
+    notice="With few evaluations (a small [NFE](nfe)), images of VP diffusion lose quality first.",
 )
 page = images.pick(images.pick_view())
 try:

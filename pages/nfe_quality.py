@@ -32,8 +32,8 @@ headed(
     "NFE and quality: the error of samples against their cost",
     see="The distance of samples to the data against [NFE](nfe), one curve for each field "
     "and solver.",
-    notice="The NFE at which two curves reach the same error. The paper reports 60 % for "
-    "OT against diffusion.",
+    notice="Compare the NFE at which two curves reach the same error: in the paper OT needs "
+    "60 % of the NFE of diffusion.",
 )
 with st.sidebar:
     values = controls.pick(NfeQualityConfig, offered={"measure": measures})

@@ -6,8 +6,8 @@ from flowviz.ui.opening import headed
 
 headed(
     "ODE or SDE: different trajectories, the same densities",
-    see="Particles of one path, moved by fixed pairs, by the [ODE](probability-flow-ode) "
-    "or by an [SDE](sde).",
+    see="One path, sampled in three ways: by fixed pairs of noise and data, by the "
+    "[ODE](probability-flow-ode) and by an [SDE](sde).",
     notice="The trajectories differ, the densities do not: energy distances below the "
     "figures compare both.",
 )

@@ -8,7 +8,7 @@ headed(
     "Vector field: conditional and marginal velocities",
     see="The velocity of each pair (conditional) and their mean (marginal) at a point "
     "that you drag.",
-    notice="Late in time one data point has most of the [posterior](posterior), and both "
+    notice="Near t = 1 one data point has most of the [posterior](posterior), and both "
     "velocities agree there.",
 )
 try:

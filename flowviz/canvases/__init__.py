@@ -11,7 +11,7 @@ from typing import Any
 
 from flowviz.figures import theme
 
-__all__ = ["assets", "themes"]
+__all__ = ["assets", "themes", "tokens"]
 
 _HERE = Path(__file__).parent
 
@@ -24,9 +24,14 @@ def assets(name: str) -> dict[str, str]:
     """
     return {
         "html": _text("markup", f"{name}.html"),
-        "css": "\n".join(_text("markup", f"{each}.css") for each in ("canvas", name)),
+        "css": "\n".join(_text("markup", f"{each}.css") for each in ("tokens", "canvas", name)),
         "js": _text("built", f"{name}.js"),
     }
+
+
+def tokens() -> str:
+    """The measures of the design as CSS variables, which every canvas and page has."""
+    return _text("markup", "tokens.css")
 
 
 def themes(more: Callable[[bool], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -41,6 +46,7 @@ def themes(more: Callable[[bool], Mapping[str, Any]]) -> dict[str, dict[str, Any
             "ink": theme.INK[dark],
             "muted": theme.MUTED[dark],
             "grid": theme.GRID[dark],
+            "hair": theme.HAIR[dark],
             **more(dark),
         }
         for name, dark in (("light", False), ("dark", True))

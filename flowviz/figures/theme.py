@@ -4,7 +4,7 @@ A colour has one meaning on all pages. Each path, noise, data and exact values h
 colour; learned quantities have the colour of their path. The colours are from the palette of Okabe
 and Ito (https://jfly.uni-koeln.de/color/), which people with colour-vision deficiencies can
 distinguish. The dark theme uses its lighter colours. Ramps are ordered by lightness, so that they
-are readable in grey, and avoid the hues of the roles: density is slate below coloured particles.
+are readable in grey, and avoid the hues of the roles: density is indigo below coloured particles.
 """
 
 import plotly.graph_objects as go
@@ -38,9 +38,12 @@ MUTED = ("#5D6470", "#A3ABB8")
 GRID = ("#D9DFE3", "#323C43")
 """Grid lines and borders, light and dark."""
 
+HAIR = ("#AEB6BE", "#52606B")
+"""Frames and ticks of the planes, light and dark."""
+
 DENSITY_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
-    ("#FFFFFF", "#EEF0F4", "#D5D9E2", "#B1B8C6", "#858EA2", "#5A6379", "#333B50"),
-    ("#12171B", "#1D242D", "#2C3644", "#435064", "#64738B", "#93A2B8", "#D3DCE8"),
+    ("#FFFFFF", "#EEF0F8", "#D6DAEC", "#B1B8D9", "#858EBC", "#5A639A", "#363C70"),
+    ("#12171B", "#1A2132", "#26304C", "#3B4769", "#586592", "#8D98C2", "#D5DCF0"),
 )
 """Probability density from zero to its maximum, light and dark; zero has the background colour."""
 

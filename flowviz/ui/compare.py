@@ -138,6 +138,11 @@ def sides(page: Comparison) -> CompareResult | None:
     )
 
 
+def known(page: Comparison) -> CompareResult | None:
+    """Both flows if they are stored."""
+    return work.store().get((FLOW.name, page.config.computed()))
+
+
 def main_finding(result: CompareResult | None) -> str:
     """Which side is early and which is late, in one sentence."""
     said = [] if result is None else list(timing(result.sides))

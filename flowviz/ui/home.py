@@ -5,7 +5,6 @@ import streamlit as st
 from flowviz.canvases.player import View
 from flowviz.presets import PRESETS
 from flowviz.studies._flow import CompareConfig
-from flowviz.studies.flow import timing
 from flowviz.ui import compare, lecture
 from flowviz.ui.notices import escaped
 
@@ -29,14 +28,13 @@ def welcome() -> None:
 def moving() -> None:
     """Draws the default flows of Compare in a loop, and the finding on their timing."""
     page = compare.Comparison(CompareConfig(), {})
-    result = compare.sides(page)
-    if result is None:
-        return
-    with st.container(key="home-player"):
+    with st.container(key="home-room-loop2"), st.container():
+        result = compare.sides(page)
+        if result is None:
+            return
         compare.mount(result, key="home", view=View(layers=("particles", "density")), loop=True)
     st.caption(
-        "The same 2,000 noise points on two paths. "
-        + " ".join(escaped(each.text) for each in timing(result.sides))
+        "The same 2,000 noise points on two paths. " + escaped(compare.main_finding(result))
     )
 
 

@@ -1,5 +1,7 @@
 """How a page opens: its header, two lines of text, and a note on the three meanings of "OT"."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from flowviz.settings import Config
@@ -23,7 +25,7 @@ SHORT = (
 """The three meanings of OT, as Markdown."""
 
 
-def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
+def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> Callable[[str], None]:
     """Draws the header of a page, what one sees on it and what to notice; nothing in a lecture.
 
     Args:
@@ -31,36 +33,55 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> None:
         see: one line; `[NFE](nfe)` is the text "NFE" with the tooltip of the glossary term "nfe".
         notice: one line in the same form, with numbers where numbers decide.
         which_ot: whether the note on the three meanings of OT is at the right of the header.
+
+    Returns:
+        A function that replaces the line `notice`, for a page whose numbers are not known yet.
     """
     if state.is_restricted():  # a lecture has a title and a text of its own
-        return
+        return lambda _: None
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(title)
-        if which_ot:
-            _note()
-        _address(key="address", width="content", height="content")
-        st.button(
-            "Reset",
-            key="address-reset",
-            type="tertiary",
-            help="Sets all controls of this page to their defaults",
-            on_click=state.reset,
-        )
-        st.button(
-            "Add to lecture",
-            key="address-step",
-            type="tertiary",
-            help="Makes this view a step of your lecture, which the page Lectures edits",
-            on_click=lecture.add_step,
-            args=(title,),
-        )
-        st.session_state[_PLACE] = st.popover("Code", type="tertiary")
+        with st.container(
+            horizontal=True, key="tools", width="content", vertical_alignment="center"
+        ):
+            _tools(title, which_ot)
     glossary.opened(see, notice)
-    st.html(
-        '<div class="fv-opening">'
-        f"<p><b>What you see</b> {glossary.marked(see)}</p>"
-        f"<p><b>What to notice</b> {glossary.marked(notice)}</p></div>"
+    lines = st.empty()
+
+    def noticed(notice: str) -> None:
+        # Markdown is there as early as the header; the browser loads st.html later.
+        lines.markdown(
+            '<div class="fv-opening">'
+            f"<p><b>What you see</b> {glossary.marked(see)}</p>"
+            f"<p><b>What to notice</b> {glossary.marked(notice)}</p></div>",
+            unsafe_allow_html=True,
+        )
+
+    noticed(notice)
+    return noticed
+
+
+def _tools(title: str, which_ot: bool) -> None:
+    """The buttons at the right of the header."""
+    if which_ot:
+        _note()
+    _address(key="address", width="content", height="content")
+    st.button(
+        "Reset",
+        key="address-reset",
+        type="tertiary",
+        help="Sets all controls of this page to their defaults",
+        on_click=state.reset,
     )
+    st.button(
+        "Add to lecture",
+        key="address-step",
+        type="tertiary",
+        help="Makes this view a step of your lecture, which the page Lectures edits",
+        on_click=lecture.add_step,
+        args=(title,),
+    )
+    st.session_state[_PLACE] = st.popover("Code", type="tertiary")
 
 
 def begin() -> None:

@@ -55,7 +55,7 @@ def pick() -> Page:
             BUDGETS,
             ParticlesConfig().nfe,
             help=glossary.helped(
-                "NFE", "Of the flow (midpoint, two a step) and of the SDE (one a step)."
+                "NFE", "The flow (midpoint) takes two per step, the SDE one per step."
             ),
         )
         values |= controls.pick(ParticlesConfig, only=("field",))

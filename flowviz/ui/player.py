@@ -40,7 +40,7 @@ def player(
     initial: View | None = None,
     autoplay: bool = True,
     loop: bool = False,
-    reserve: int = 330,
+    reserve: int = 340,
 ) -> View:
     """Draws the panels over their scenes and returns the view last reported by the browser.
 
@@ -64,14 +64,17 @@ def player(
         loop=loop,
         reserve=None if state.is_restricted() else reserve + OPENING,
     )
-    for i, scene in enumerate(sent):
-        # Always two elements per panel: if their number changed, Streamlit would mount the player
-        # again.
-        _scene(key=f"{key}:scene{i}", data=scene)
-    if loop:
-        _player(key=key, data=payload)
-        return initial
-    result = _player(key=key, data=payload, on_view_change=listen, default={"view": None})
+    with st.container(key=f"{key}-scenes"):
+        for i, scene in enumerate(sent):
+            # Always two elements per panel: if their number changed, Streamlit would mount the
+            # player again.
+            _scene(key=f"{key}:scene{i}", data=scene)
+    kind = "stage" if state.is_restricted() else "loop" if loop else "panels"
+    with st.container(key=f"{key}-{kind}{len(scenes)}"):  # its height is reserved: pages.css
+        if loop:
+            _player(key=key, data=payload)
+            return initial
+        result = _player(key=key, data=payload, on_view_change=listen, default={"view": None})
     return _reported(result.get("view"), initial)
 
 

@@ -4,15 +4,24 @@ from pathlib import Path
 
 import streamlit as st
 
+from flowviz.canvases import tokens
+
 ICON = str(Path(__file__).with_name("icon.svg"))
 """File of the icon of the browser's tab."""
 
-_CSS = Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
+_CSS = tokens() + Path(__file__).with_name("pages.css").read_text(encoding="utf-8")
 
 
-def dress() -> None:
-    """Applies rules that Streamlit's theme does not support; app.py calls it once per run."""
-    st.html(f"<style>{_CSS}</style>")
+def dress(*, sidebar: bool) -> None:
+    """Applies rules that Streamlit's theme does not support; app.py calls it once per run.
+
+    Args:
+        sidebar: whether the page has controls in the sidebar, which then opens with the page
+            and does not move its text.
+    """
+    # As Markdown the rules arrive with the page's first text; the browser loads st.html later.
+    with (st.sidebar if sidebar else st).container(key="rules"):
+        st.markdown(f"<style>{_CSS}</style>", unsafe_allow_html=True)
 
 
 def is_dark() -> bool:

@@ -540,7 +540,8 @@ def result_of(
     Raises:
         ValueError: the work failed; the message has the reason.
     """
-    waiting = st.empty()  # always, since another number of elements would draw all anew
+    with st.container(key=f"{place}-waiting"):  # it lies over the page, which does not move
+        waiting = st.empty()  # always, since another number of elements would draw all anew
     known = store().get(token)
     if known is not None:
         return known

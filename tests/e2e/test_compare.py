@@ -1,6 +1,7 @@
 """The Compare page as a visitor meets it, in Chromium."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -177,3 +178,30 @@ def test_nothing_hangs_over_the_edge(open_page, size):
     box = page.locator("section.fv").bounding_box()
     assert box["x"] + box["width"] <= size[0]
     expect(page.locator(CLOCK)).to_be_in_viewport()
+
+
+PLACES = {
+    "opening": ".fv-opening",
+    "downloads": '.stMain [data-testid="stCaptionContainer"]',
+    "findings": ".stMain ul",
+}
+WATCH = """(places) => {
+    window.tops = Object.fromEntries(Object.keys(places).map((name) => [name, []]));
+    const look = () => {
+        for (const [name, selector] of Object.entries(places)) {
+            const node = document.querySelector(selector);
+            if (node?.clientHeight) tops[name].push(node.getBoundingClientRect().top);
+        }
+        requestAnimationFrame(look);
+    };
+    look();
+}"""
+
+
+def test_text_stays_in_its_place_while_the_player_loads(page):
+    page.add_init_script(f"({WATCH})({json.dumps(PLACES)})")
+    visit(page, "/compare")
+    clock(page)
+    for name, tops in page.evaluate("tops").items():
+        assert tops, name
+        assert max(tops) - min(tops) < 10, name

@@ -1,4 +1,4 @@
-/** An element that only carries one scene of the player to the browser and takes no room. */
+/** An element that only carries one scene of the player to the browser; the page hides it (pages.css). */
 
 import { onceGone } from "./base/canvas.js";
 import { decode } from "./base/wire.js";
@@ -6,8 +6,6 @@ import { scenes } from "./player/scenes.js";
 
 export default function mount({ data, parentElement }) {
   const carrier = parentElement.querySelector(".fv-scene");
-  const box = carrier.closest('[data-testid="stElementContainer"]');
-  if (box) box.style.display = "none";
   if (!data) return undefined; // another carrier brings this scene
   const scene = decode(data);
   scenes.put(carrier, scene.name, scene);

@@ -39,7 +39,7 @@ def shelf() -> None:
         "Change of steps",
         {"0": "by key or button"} | {str(s): f"by itself every {s} s" for s in lecture.PAUSES},
         "0",
-        help="A lecture whose steps change by themselves begins again after its last step, for "
+        help="With automatic steps a lecture starts again after its last step, for "
         "a screen that nobody attends.",
     )
     for name, found in lecture.available().items():

@@ -6,26 +6,28 @@ import { clamp, signed, ticks } from "./numbers.js";
  * Ticks, labels and frame of a square plane at (left, top), `side` wide, on a 2D context.
  * @param {CanvasRenderingContext2D} c
  * @param {{left: number, top: number, side: number, window: {x: number, y: number, r: number},
- *   ink: string, muted: string, font: string, size?: number}} style
+ *   hair: string, muted: string, font: string, size?: number}} style
  */
-export function drawAxes(c, { left, top, side, window, ink, muted, font, size = 11 }) {
+export function drawAxes(c, { left, top, side, window, hair, muted, font, size = 12 }) {
   const scale = side / (2 * window.r), snap = (v) => Math.round(v) + 0.5;
   c.font = `${size}px ${font}`;
   c.lineWidth = 1;
-  c.strokeStyle = muted;
-  c.fillStyle = ink;
+  c.strokeStyle = hair;
+  c.fillStyle = muted;
   c.beginPath();
   c.textAlign = "center"; c.textBaseline = "top";
   for (const x of ticks(window.x - window.r, window.x + window.r)) {
     const at = left + (x - window.x + window.r) * scale;
     c.moveTo(snap(at - 0.5), top + side); c.lineTo(snap(at - 0.5), top + side + 4);
-    c.fillText(signed(x), clamp(at, left + 8, left + side - 26), top + side + 6);
+    const near = clamp(at, left + 8, left + side - 26);
+    if (Math.abs(near - at) < size / 2) c.fillText(signed(x), near, top + side + 6);
   }
   c.textAlign = "right"; c.textBaseline = "middle";
   for (const y of ticks(window.y - window.r, window.y + window.r)) {
     const at = top + (window.y + window.r - y) * scale;
     c.moveTo(left - 4, snap(at - 0.5)); c.lineTo(left, snap(at - 0.5));
-    c.fillText(signed(y), left - 7, clamp(at, top + 24, top + side - 5));
+    const near = clamp(at, top + 24, top + side - 5);
+    if (Math.abs(near - at) < size / 2) c.fillText(signed(y), left - 7, near);
   }
   c.stroke();
   c.strokeRect(snap(left) - 1, snap(top) - 1, side + 1, side + 1);

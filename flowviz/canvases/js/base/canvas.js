@@ -163,6 +163,7 @@ export class Clocked extends Canvas {
   showClock(value = this.clock.t, text = `t = ${this.clock.t.toFixed(3)}`, label = "Play") {
     const { playing } = this.clock;
     this.range.value = value;
+    this.range.style.setProperty("--at", `${value / this.range.max}`);
     this.range.setAttribute("aria-valuetext", text);
     write(this.find("output"), text);
     press(this.play, playing);

@@ -133,7 +133,7 @@ export class Player extends Clocked {
       arrow: pixel(rgb(theme.ink)), arrowOpacity: this.root.dataset.theme === "dark" ? 150 : 138,
     };
     this.colours = this.body.panels.map((panel) => theme.roles[panel.role] ?? theme.ink);
-    this.looks = this.colours.map((colour) => ({ ...base, role: pixel(rgb(colour)) }));
+    this.looks = this.colours.map((colour) => ({ ...base, role: pixel(rgb(colour)), halo: base.density[0] }));
     this.cells.forEach(({ figure, row }, i) => {
       for (const node of [figure, row]) node.style.setProperty("--role", this.colours[i]);
     });
@@ -350,8 +350,8 @@ export class Player extends Clocked {
   }
 
   axesStyle(left, top, side, size) {
-    const { ink, muted } = this.theme;
-    return { left, top, side, window: this.window, ink, muted, font: this.textFont, size };
+    const { hair, muted } = this.theme;
+    return { left, top, side, window: this.window, hair, muted, font: this.textFont, size };
   }
 
   drawStrip() {

@@ -75,15 +75,28 @@ function paintTrails(s, states, limit, { k, f }, { window, look, dot }, dots) {
   }
 }
 
-/** Every `stride`-th particle. */
+/** Three depths of particles from back to front: factor of the radius, share of the colour, opacity of the
+ *  rim that parts a particle from those behind it. The mean area is that of one radius for all. */
+const DEPTHS = [[0.84, 0.62, 0], [1, 0.84, 50], [1.14, 1, 90]];
+/** Fewer particles than this are all in front. */
+const CROWD = 400;
+
+/** Every `stride`-th particle, in three depths by its index, which says nothing about the particle. */
 function paintParticles(s, states, limit, { k, f }, { window, look, dot }, stride, opacity) {
   const n = states.shape[1], { m, cx, cy } = decoding(s.w, window, limit);
-  const a = k * n * 2, b = f > 0 ? a + n * 2 : a, mask = discMasks(look.radius * dot);
-  for (let i = 0; i < n; i += stride) {
-    const u = states[a + 2 * i], v = states[a + 2 * i + 1];
-    const x = u + (states[b + 2 * i] - u) * f, y = v + (states[b + 2 * i + 1] - v) * f;
-    disc(s, x * m + cx, cy - y * m, mask, look.role, opacity);
-  }
+  const a = k * n * 2, b = f > 0 ? a + n * 2 : a;
+  const depths = n < CROWD * stride ? [[1, 1, 90]] : DEPTHS;
+  depths.forEach(([size, share, rim], depth) => {
+    const mask = discMasks(size * look.radius * dot), outer = discMasks(size * look.radius * dot + 0.7 * dot);
+    const strength = (opacity * share) | 0, around = (opacity * rim) >> 8;
+    for (let i = depth * stride; i < n; i += depths.length * stride) {
+      const u = states[a + 2 * i], v = states[a + 2 * i + 1];
+      const x = (u + (states[b + 2 * i] - u) * f) * m + cx;
+      const y = cy - (v + (states[b + 2 * i + 1] - v) * f) * m;
+      if (around) disc(s, x, y, outer, look.halo, around);
+      disc(s, x, y, mask, look.role, strength);
+    }
+  });
 }
 
 function paintData(s, scene, { window, look, dot }) {

@@ -206,8 +206,8 @@ export class Touch extends Clocked {
     this.paintTrail(p);
     this.paintMeans(p, drawn, exact);
     g.restore();
-    const { ink, muted } = look, window = { x: 0, y: 0, r: frame };
-    drawAxes(g, { left, top, side, window, ink, muted, font: this.font, size: 11.5 });
+    const { hair, muted } = look, window = { x: 0, y: 0, r: frame };
+    drawAxes(g, { left, top, side, window, hair, muted, font: this.font, size: 12 });
   }
 
   /** From x, an arrow of the velocity (u, v) in pixels; all arrows of a moment have one scale. */
