@@ -334,7 +334,7 @@ def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
 def test_every_page_says_which_ot_is_meant(page):
     """By the one note, but for the page that it leads to and those without figures."""
     assert (
-        page.stem in ("home", "lecture", "glossary", "which_ot") or "\nheaded(" in page.read_text()
+        page.stem in ("home", "lecture", "glossary", "which_ot") or "headed(\n" in page.read_text()
     )
 
 
