@@ -190,7 +190,9 @@ WATCH = """(places) => {
     const look = () => {
         for (const [name, selector] of Object.entries(places)) {
             const node = document.querySelector(selector);
-            if (node?.clientHeight) tops[name].push(node.getBoundingClientRect().top);
+            // The rules of the page arrive with its opening.
+            if (document.querySelector(".fv-opening") && node?.clientHeight)
+                tops[name].push(node.getBoundingClientRect().top);
         }
         requestAnimationFrame(look);
     };
