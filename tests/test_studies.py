@@ -151,9 +151,10 @@ class TestEveryStudy:
 
 
 def test_a_script_runs_by_itself(runs, tmp_path):
-    study = STUDIES["losses"]
+    study, result = STUDIES["conditional"], runs("conditional").result
     config = smallest(study)
-    (tmp_path / "figure.py").write_text(export.script(study, config, "losses"))
+    name = study.draw(config, result)[0].name
+    (tmp_path / "figure.py").write_text(export.script(study, config, name))
     ran = subprocess.run(
         [sys.executable, "figure.py"],
         cwd=tmp_path,
@@ -162,8 +163,8 @@ def test_a_script_runs_by_itself(runs, tmp_path):
         text=True,
         check=True,
     )
-    assert str(study.say(config, runs("losses").result)[0]) in ran.stdout
-    assert "Plotly" in (tmp_path / "flowviz-checkerboard-losses.html").read_text()
+    assert str(study.say(config, result)[0]) in ran.stdout
+    assert "Plotly" in (tmp_path / f"{export.file_name(config, name)}.html").read_text()
 
 
 def test_a_new_study_is_one_object(capsys):
