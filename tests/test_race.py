@@ -151,7 +151,7 @@ def test_learning_rates_ascend():
 def target_of(name, path="vp", **more):
     objective = ENTRANTS[name].objective
     return compute_target(
-        TargetConfig(data="8gaussians", path=path, objective=objective, times=33, **more)
+        TargetConfig(data="8gaussians", path=path, objective=objective, n_times=33, **more)
     )
 
 
@@ -178,7 +178,7 @@ def test_a_schedule_of_ones_own_joins_race_sweep_and_targets():
     end = RACE.result(config)
     assert end.entrants == (*ENTRANTS, OWN) and np.isfinite(end.quality[-1, 0, -1])
     assert not np.array_equal(end.quality[-1], end.quality[0]), "another path, another network"
-    small = TargetsConfig(data="8gaussians", own=own, n=10, times=3)
+    small = TargetsConfig(data="8gaussians", own=own, n=10, n_times=3)
     assert tuple(TARGETS.result(small).targets) == end.entrants
     # What x_t does not determine of the velocity is the irreducible loss, as on every path.
     floor = irreducible_loss(config.run(OWN, 0).training, dataset("8gaussians"), n=20_000)

@@ -81,6 +81,16 @@ def runs(tmp_path_factory):
     return run
 
 
+def test_settings_of_one_name_on_one_page_take_values_of_one_type():
+    """A page gives the value of one control to all of its studies."""
+    found = {}
+    for study in STUDIES.values():
+        for name, each in settings(study.config).items():
+            kind = float if each.type is int else each.type, each.several
+            known = found.setdefault((study.page, name), kind)
+            assert study.page == "study" or known == kind, (study.name, name)
+
+
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryStudy:
     def test_it_draws_tabulates_and_speaks(self, name, runs):

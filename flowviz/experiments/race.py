@@ -208,14 +208,14 @@ class TargetConfig:
         path: spec of the path.
         objective: name in OBJECTIVES.
         n: number of pairs at each time.
-        times: number of times, evenly from 0 to the path's t_max.
+        n_times: number of times, evenly from 0 to the path's t_max.
     """
 
     data: str
     path: str
     objective: str
     n: int = 600
-    times: int = 41
+    n_times: int = 41
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -242,7 +242,7 @@ def compute_target(config: TargetConfig) -> Target:
     x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
     path, objective = AffinePath(scheduler(config.path)), OBJECTIVES[config.objective]
     exact = exact_field(path, target.distribution)
-    times = path.clock(config.times)
+    times = path.clock(config.n_times)
     rows = []
     for t in times:
         x = path.flow(t, x_0, x_1)

@@ -27,7 +27,7 @@ class TargetsConfig(Config):
     data: str = declare.data(help="Data set on which the claims are tested.")
     own: str = declare.own("Adds flow matching on your own schedule, trained like the others.")
     n: int = setting(600, "Pairs", bounds=(2, 100_000), advanced=True, help="Pairs at each time.")
-    times: int = setting(41, "Times", bounds=(2, 1_000), advanced=True, help="Number of times.")
+    n_times: int = setting(41, "Times", bounds=(2, 1_000), advanced=True, help="Number of times.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,5 +119,5 @@ STUDY = Study(
     TargetsConfig,
     page="straighter",
     seconds=1.0,
-    smallest={"data": "8gaussians", "n": 20, "times": 3},
+    smallest={"data": "8gaussians", "n": 20, "n_times": 3},
 )
