@@ -160,6 +160,14 @@ def test_a_damaged_checkpoint_costs_a_notice_and_no_page(tmp_path, monkeypatch):
     st.cache_data.clear()
 
 
+def test_several_numbers_of_a_study_are_a_menu():
+    page = next(page for page in PAGES if page.stem == "study")
+    app = opened(page, name="best-grid", nfes="2,4")
+    assert not app.error and not app.toast
+    menu = next(box for box in app.multiselect if box.key.endswith(":nfes"))
+    assert menu.value == ["2", "4"] and "16" in menu.options
+
+
 LECTURES = lectures.lectures()
 
 

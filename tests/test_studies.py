@@ -115,6 +115,8 @@ class TestEveryStudy:
     def test_every_setting_is_declared(self, name):
         for each in settings(STUDIES[name].config).values():
             assert each.label and (each.help or each.options)
+            if each.several and each.kind == "value" and not each.advanced:
+                assert each.options or each.offered, "a page needs values for the menu"
 
     def test_the_command_prints_the_findings_and_writes_the_table(self, name, runs):
         study, config = STUDIES[name], smallest(STUDIES[name])

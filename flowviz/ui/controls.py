@@ -57,8 +57,10 @@ def _widget(of: Setting) -> Callable[[Setting, Any, Mapping[str, Any]], Any]:
     """The function that draws a setting, given its default and the values before it."""
     if of.kind != "value":
         return _KINDS[of.kind]
+    if of.several:
+        return _several
     if of.options is not None:
-        return _several if of.several else _choice
+        return _choice
     if of.type is bool:
         return lambda s, default, _: state.toggle(s.slug, s.label, default, help=s.help or None)
     return _NUMBERS[of.type]
@@ -102,11 +104,11 @@ def _choice(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _several(of: Setting, default: Any, values: Mapping[str, Any]) -> tuple[Any, ...]:
-    options = {str(key): label for key, label in (of.options or {}).items()}
+    options = of.options or {key: f"{key:,}" for key in of.offered or ()}
     chosen = state.several(
         of.slug,
         of.label,
-        options,
+        {str(key): label for key, label in options.items()},
         tuple(map(str, default)),
         max_chosen=of.max_chosen,
         help=of.help or None,
