@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from flowviz.lectures import lectures
 
 STEPS = lectures()["ten-steps"].steps
-THIRD = "from-a-hundred-steps-to-one"
+THIRD = "to-one-step"
 
 
 def heading(page, number, steps=STEPS):
