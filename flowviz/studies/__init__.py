@@ -38,7 +38,7 @@ __all__ = [
     "stacked",
 ]
 
-_NO_STUDIES = {"export", "page", "study", "video"}
+_NO_STUDIES = {"answers", "export", "page", "study", "video"}
 """Modules of this package that hold no study; so are those that begin with an underscore."""
 
 

@@ -1,0 +1,61 @@
+"""Shipped answers: what pages show at first is stored, read back as it was, and still true."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flowviz.studies import STUDIES, answers
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(answers.FOLDER.glob("*.npz"))
+
+
+def asked(path):
+    name, settings = answers.asked(path)
+    return STUDIES[name], STUDIES[name].config.build(settings)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_answer_is_drawn_and_written_again_as_it_was(path, tmp_path, monkeypatch):
+    study, config = asked(path)
+    result = answers.read(path)
+    assert answers.path_of(study, study.settled(config)) == path, "run .github/answers.py"
+    monkeypatch.setattr(answers, "FOLDER", tmp_path)
+    again = answers.read(answers.write(study, config, result))
+    assert study.say(config, again) == study.say(config, result) != []
+    old, new = (study.draw(config, each) for each in (result, again))
+    assert [each.figure.to_json() for each in new] == [each.figure.to_json() for each in old] != []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if asked(path)[0].seconds <= 1], ids=lambda path: path.stem
+)
+def test_an_answer_is_that_of_a_new_computation(path):
+    study, config = asked(path)
+    stored, new = (study.table(config, r) for r in (answers.read(path), study.result(config)))
+    assert stored.keys() == new.keys()
+    for name, values in new.items():
+        if values.dtype.kind in "fc":
+            np.testing.assert_allclose(stored[name], values, rtol=1e-4, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(stored[name], values)
+
+
+@pytest.mark.parametrize("page", ["figure4", "which_ot", "cfm", "nfe_quality"])
+def test_a_page_shows_its_answers_without_any_work(page):
+    app = AppTest.from_file(ROOT / "app.py", default_timeout=60)
+    app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception and not app.error
+    assert len(app.get("plotly_chart")) >= 1
+    assert not [key for key in app.session_state if key.startswith("work:")]
+
+
+def test_an_answer_holds_no_networks_and_names_no_other_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(answers, "FOLDER", tmp_path)
+    study = STUDIES["targets"]
+    with pytest.raises(TypeError, match="cannot hold an object of object"):
+        answers.write(study, study.config(), {"a": object()})
+    with pytest.raises(ValueError, match="dataclasses of flowviz only"):
+        answers._made("os:stat_result", {})
