@@ -25,6 +25,12 @@ SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "square": (1080, 1080)}
 
 RADIUS, OPACITY = 1.75, 220 / 256
 """Of a particle: in units of `Look.dot`, and as a share."""
+DEPTHS = ((0.84, 0.62, 0.0), (1.0, 0.84, 50 / 256), (1.14, 1.0, 90 / 256))
+"""Of particles from back to front: factor of the radius, opacity of the disc and of the rim."""
+CROWD = 400
+"""Fewer particles than this are all in front, with the radius of the middle."""
+RIM = 0.7
+"""Width of the rim of a particle in units of `Look.dot`."""
 ARROW_OPACITY = (138 / 256, 150 / 256)
 """Of an arrow, light and dark."""
 FAINTEST, FAINT = 0.35, 0.1
@@ -142,8 +148,7 @@ class Stage:
             _blend(pixels, mask * ARROW_OPACITY[look.dark], theme.INK[look.dark])
         if "particles" in look.layers:
             points = _at(panel.times, panel.states, t)
-            cover = _discs(points, self.side, RADIUS * self.dot)
-            _blend(pixels, cover, _colour(panel.role, look.dark))
+            _draw_particles(pixels, points, self.dot, _colour(panel.role, look.dark), ramp[0])
         return np.rint(pixels).astype(np.uint8)
 
 
@@ -256,24 +261,37 @@ def _disc(radius: float) -> NDArray[np.float64]:
     return np.stack(masks)
 
 
-def _discs(points: NDArray, side: int, radius: float) -> NDArray[np.float32]:
-    """Opacity (side, side) of discs of one colour drawn over each other at points (n, 2)."""
-    masks = _disc(round(radius, 3))
-    size = masks.shape[-1]
-    corner = np.stack([points[:, 0] + FRAME, FRAME - points[:, 1]], 1) * side / (2 * FRAME)
-    corner = corner + 0.5 - size / 2
-    whole = np.floor(corner).astype(int)
-    part = ((corner - whole) * SUBPIXELS).astype(int)
-    near = ((whole > -size) & (whole < side)).all(axis=1)
-    whole, part = whole[near], part[near]
-    # Discs over each other leave the product of (1 - opacity) of what is below them.
-    left = np.log1p(-OPACITY * masks[part[:, 1] * SUBPIXELS + part[:, 0]])
-    rows = whole[:, 1, None, None] + np.arange(size)[:, None] + size
-    columns = whole[:, 0, None, None] + np.arange(size) + size
-    wide = side + 2 * size
-    total = np.bincount((rows * wide + columns).ravel(), left.ravel(), wide * wide)
-    inner = total.reshape(wide, wide)[size:-size, size:-size]
-    return 1 - np.exp(inner).astype(np.float32)
+def _draw_particles(
+    pixels: NDArray[np.float32], points: NDArray, dot: float, colour: str, ground: str
+) -> None:
+    """Draws discs with rims in the colour of the ground at points (n, 2), one over the other."""
+    side, depths = len(pixels), DEPTHS if len(points) >= CROWD else DEPTHS[-1:]
+    if len(depths) == 1:
+        depths = ((1.0, *depths[0][1:]),)
+    pad = len(_disc(round(2 * RADIUS * dot, 3))[0])
+    canvas = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)))
+    places = np.stack([points[:, 0] + FRAME, FRAME - points[:, 1]], 1) * side / (2 * FRAME)
+    for depth, (factor, share, rim) in enumerate(depths):
+        at, radius = places[depth :: len(depths)], factor * RADIUS * dot
+        at = at[((at > -pad / 2) & (at < side + pad / 2)).all(axis=1)]
+        layers = ((radius + RIM * dot, OPACITY * rim, ground), (radius, OPACITY * share, colour))
+        drawn = []
+        for radius, opacity, paint in layers:
+            masks = (opacity * _disc(round(radius, 3)))[..., None].astype(np.float32)
+            size = masks.shape[1]
+            corner = at + 0.5 - size / 2
+            whole = np.floor(corner).astype(int)
+            part = ((corner - whole) * SUBPIXELS).astype(int)
+            index = part[:, 1] * SUBPIXELS + part[:, 0]
+            if opacity:
+                rows = zip((whole + pad).tolist(), index.tolist(), strict=True)
+                drawn.append((list(rows), masks, size, np.array(_rgb(paint), np.float32)))
+        for i in range(len(at)):
+            for rows, masks, size, paint in drawn:
+                (x, y), k = rows[i]
+                block = canvas[y : y + size, x : x + size]
+                block += masks[k] * (paint - block)
+    pixels[:] = canvas[pad:-pad, pad:-pad]
 
 
 def _blend(pixels: NDArray, opacity: NDArray, colour: str) -> None:

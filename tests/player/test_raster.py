@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mounting import JS
 
-from flowviz.canvases.player import Panel, Scene, _theme, pack, pack_scene
+from flowviz.canvases.player import Panel, Scene, colours, pack, pack_scene
 from flowviz.studies import _raster as raster
 from flowviz.studies._raster import Look, Stage
 
@@ -28,7 +28,8 @@ const body = decode(bytes(panels)), layers = ["particles", "density", "field"];
 const pictures = body.panels.map((panel, i) => {
   Object.assign(panel, { frames: panel.times, steps: panel.step_times });
   const look = {
-    role: pixel(rgb(theme.roles[panel.role])), arrow: pixel(rgb(theme.ink)), arrowOpacity: 138,
+    role: pixel(rgb(theme.roles[panel.role])), halo: pixel(rgb(theme.density[0])),
+    arrow: pixel(rgb(theme.ink)), arrowOpacity: 138,
     density: ramp(theme.density), speed, radius: 1.75, opacity: 220,
   };
   const window = { x: 0, y: 0, r: body.frame }, s = surface(side);
@@ -42,13 +43,14 @@ console.log(JSON.stringify(pictures));
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
-def test_a_frame_has_the_pixels_of_the_player(tmp_path):
+@pytest.mark.parametrize("n", [300, 900])
+def test_a_frame_has_the_pixels_of_the_player(tmp_path, n):
     rng = np.random.default_rng(0)
     times = np.linspace(0, 1, 3)
     x, y = np.meshgrid(np.linspace(-4, 4, 24), np.linspace(-4, 4, 24))
     panels, scenes = [], []
     for width, role in ((1.0, "ot"), (0.4, "vp")):
-        states = rng.normal(0, 1.5, (3, 300, 2))
+        states = rng.normal(0, 1.5, (3, n, 2))
         panels.append(Panel(role, role, times, states, times, states))
         density = np.stack([np.exp(-(x**2 + (y - t) ** 2) / (2 * width)) / width for t in times])
         nodes = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), -1)
@@ -59,7 +61,7 @@ def test_a_frame_has_the_pixels_of_the_player(tmp_path):
     given = {
         "side": stage.side,
         "dot": stage.dot,
-        "theme": _theme()["light"],
+        "theme": colours()["light"],
         "panels": base64.b64encode(pack(panels)).decode(),
         "scenes": [base64.b64encode(pack_scene(each)).decode() for each in scenes],
         "speed": stage.speed,
