@@ -6,7 +6,7 @@ of ReportLab.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,8 +27,9 @@ RADIUS, OPACITY = 1.75, 220 / 256
 """Of a particle: in units of `Look.dot`, and as a share."""
 DEPTHS = ((0.84, 0.62, 0.0), (1.0, 0.84, 50 / 256), (1.14, 1.0, 90 / 256))
 """Of particles from back to front: factor of the radius, opacity of the disc and of the rim."""
+ALONE = ((1.0, 1.0, 90 / 256),)
+"""As DEPTHS, for fewer than CROWD particles."""
 CROWD = 400
-"""Fewer particles than this are all in front, with the radius of the middle."""
 RIM = 0.7
 """Width of the rim of a particle in units of `Look.dot`."""
 ARROW_OPACITY = (138 / 256, 150 / 256)
@@ -265,33 +266,34 @@ def _draw_particles(
     pixels: NDArray[np.float32], points: NDArray, dot: float, colour: str, ground: str
 ) -> None:
     """Draws discs with rims in the colour of the ground at points (n, 2), one over the other."""
-    side, depths = len(pixels), DEPTHS if len(points) >= CROWD else DEPTHS[-1:]
-    if len(depths) == 1:
-        depths = ((1.0, *depths[0][1:]),)
+    side, depths = len(pixels), DEPTHS if len(points) >= CROWD else ALONE
     pad = len(_disc(round(2 * RADIUS * dot, 3))[0])
     canvas = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)))
     places = np.stack([points[:, 0] + FRAME, FRAME - points[:, 1]], 1) * side / (2 * FRAME)
     for depth, (factor, share, rim) in enumerate(depths):
         at, radius = places[depth :: len(depths)], factor * RADIUS * dot
-        at = at[((at > -pad / 2) & (at < side + pad / 2)).all(axis=1)]
-        layers = ((radius + RIM * dot, OPACITY * rim, ground), (radius, OPACITY * share, colour))
-        drawn = []
-        for radius, opacity, paint in layers:
-            masks = (opacity * _disc(round(radius, 3)))[..., None].astype(np.float32)
-            size = masks.shape[1]
-            corner = at + 0.5 - size / 2
-            whole = np.floor(corner).astype(int)
-            part = ((corner - whole) * SUBPIXELS).astype(int)
-            index = part[:, 1] * SUBPIXELS + part[:, 0]
-            if opacity:
-                rows = zip((whole + pad).tolist(), index.tolist(), strict=True)
-                drawn.append((list(rows), masks, size, np.array(_rgb(paint), np.float32)))
-        for i in range(len(at)):
-            for rows, masks, size, paint in drawn:
-                (x, y), k = rows[i]
-                block = canvas[y : y + size, x : x + size]
-                block += masks[k] * (paint - block)
+        at = at[((at > -pad / 2) & (at < side + pad / 2)).all(axis=1)] + pad
+        layers = [_stamps(at, radius, OPACITY * share, colour)]
+        if rim:
+            layers.insert(0, _stamps(at, radius + RIM * dot, OPACITY * rim, ground))
+        for stamps in zip(*layers, strict=True):
+            for y, x, mask, paint in stamps:
+                block = canvas[y : y + len(mask), x : x + len(mask)]
+                block += mask * (paint - block)
     pixels[:] = canvas[pad:-pad, pad:-pad]
+
+
+def _stamps(
+    at: NDArray, radius: float, opacity: float, colour: str
+) -> Iterator[tuple[int, int, NDArray[np.float32], NDArray[np.float32]]]:
+    """For each disc about a place in pixels (n, 2): row, column, opacities (s, s, 1), colour."""
+    masks = (opacity * _disc(round(radius, 3)))[..., None].astype(np.float32)
+    corner = at + 0.5 - masks.shape[1] / 2
+    whole = np.floor(corner).astype(int)
+    part = ((corner - whole) * SUBPIXELS).astype(int)
+    paint = np.array(_rgb(colour), np.float32)
+    for (x, y), (u, v) in zip(whole.tolist(), part.tolist(), strict=True):
+        yield y, x, masks[v * SUBPIXELS + u], paint
 
 
 def _blend(pixels: NDArray, opacity: NDArray, colour: str) -> None:

@@ -132,7 +132,7 @@ def sides(page: Comparison) -> CompareResult | None:
     config = page.config.computed()
     return work.result_of(
         "compare",
-        (FLOW.name, config),
+        study_view.token(FLOW, config),
         study_view.computation(FLOW, config, page.live),
         label=f"Computing both flows to {data_picker.dataset(config.data).label}",
     )
@@ -140,7 +140,7 @@ def sides(page: Comparison) -> CompareResult | None:
 
 def known(page: Comparison) -> CompareResult | None:
     """Both flows if they are stored."""
-    return work.store().get((FLOW.name, page.config.computed()))
+    return work.store().get(study_view.token(FLOW, page.config))
 
 
 def main_finding(result: CompareResult | None) -> str:
@@ -222,7 +222,7 @@ def _density_config(page: Comparison, result: CompareResult) -> DensityEvolution
 def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvolution | None]:
     """The learned density of each side as far as it was computed."""
     config = _density_config(page, result)
-    found = None if config is None else work.store().get((DENSITY.name, config))
+    found = None if config is None else work.store().get(study_view.token(DENSITY, config))
     each = iter(found.evolutions if found is not None else ())
     return [None if side.exact else next(each, None) for side in result.sides]
 
@@ -232,7 +232,7 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
     config = _density_config(page, result)
     if config is None or view.density != "learned":
         return
-    token = (DENSITY.name, config)
+    token = study_view.token(DENSITY, config)
     was_known = work.store().get(token) is not None
 
     def draw(found: DensityEvolutionResult) -> None:
