@@ -57,18 +57,21 @@ def test_views_are_drawn(page, view):
     settle(page, PATIENCE)
 
 
-@pytest.mark.timeout(600)
-def test_painting_can_be_cancelled_and_go_on_and_the_sheet_is_printed(page):
-    page.goto("/figure4?densities=histograms&seed=3&cells=90&samples=10000")
+def test_painting_can_be_cancelled_and_go_on(page):
+    page.goto("/figure4?densities=histograms&seed=3&cells=90")
     page.get_by_role("button", name="Cancel").click(timeout=PATIENCE)
     expect(page.get_by_text(re.compile("^Stopped: "))).to_be_visible(timeout=PATIENCE)
     page.get_by_role("button", name="Go on").click()
     sheet = page.locator(".st-key-figure4-sheet .js-plotly-plot")
     expect(sheet).to_be_visible(timeout=PATIENCE)
-    settle(page, PATIENCE)
-    printed = page.get_by_role("button", name="PDF for print")
-    expect(printed).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("button", name="PDF for print")).to_have_count(0)  # one row is ready
+    page.get_by_role("button", name="Cancel").click(timeout=PATIENCE)
+    expect(page.get_by_text(re.compile("^Stopped: "))).to_be_visible(timeout=PATIENCE)
+
+
+def test_sheet_is_printed(page):
+    visit(page, "/figure4")
     with page.expect_download(timeout=PATIENCE) as download:
-        printed.click()
+        page.get_by_role("button", name="PDF for print").click()
     content = Path(download.value.path()).read_bytes()
     assert content.startswith(b"%PDF") and len(content) > 10_000
