@@ -174,7 +174,7 @@ _NOTE = """
 <p class="note"><a href="index.html">Home</a></p>
 <p class="note">Both sides start from the same noise. Everything is computed in this page, in
 double precision, with the parameters of the Python package: exact fields by their closed form,
-learned fields by the networks that flowviz ships. The end points agree with those of Python for
-the same noise; the noise of a seed comes from another generator here. Adaptive solvers, learned
-densities, quality over time and training are in the app.</p>
+learned fields by the networks that flowviz ships. A seed gives the same noise and the same end
+points as in the app. Adaptive solvers, learned densities, quality over time and training are in
+the app.</p>
 """

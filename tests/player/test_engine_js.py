@@ -9,6 +9,7 @@ from flowviz import checkpoints
 from flowviz.canvases.wire import encode
 from flowviz.datasets import DATASETS, FRAME, dataset
 from flowviz.distributions import PointMasses
+from flowviz.draws import noise
 from flowviz.experiments.fields import FieldRef
 from flowviz.fields import FlowMap, LearnedField, exact_field
 from flowviz.methods import METHODS
@@ -144,15 +145,8 @@ def test_special_functions_are_accurate(engine):
     np.testing.assert_allclose(powers, np.exp(v), rtol=1e-12)
 
 
-def test_noise_is_standard_normal_and_changes_with_the_seed(engine):
-    drawn = np.array(
-        engine[0].evaluate("() => [0, 1].map((seed) => [...noise.noise(20000, seed)])")
-    )
-    for draw in (*drawn, (drawn[0] + drawn[1]) / np.sqrt(2)):  # the sum of two: independent seeds
-        points = np.sort(draw)
-        cdf = torch.special.ndtr(torch.from_numpy(points)).numpy()
-        distance = np.abs(cdf - np.arange(1, len(cdf) + 1) / len(cdf)).max()
-        assert distance < 1.95 / np.sqrt(len(cdf))  # Kolmogorov's bound at 0.1 %
-        x, y = draw.reshape(-1, 2).T
-        assert abs(np.corrcoef(x, y)[0, 1]) < 4 / np.sqrt(len(x))
-    assert abs(np.corrcoef(*drawn)[0, 1]) < 4 / np.sqrt(drawn.shape[1])
+@pytest.mark.parametrize("seed", [0, 7, 2**31 - 1])
+def test_noise_of_a_seed_is_that_of_python(engine, seed):
+    drawn = engine[0].evaluate("(seed) => [...noise.noise(400, seed)]", seed)
+    bound = 5e-6  # PyTorch computes logarithm and cosine in 32 bits
+    np.testing.assert_allclose(drawn, noise(400, seed).flatten(), rtol=0, atol=bound)

@@ -17,7 +17,7 @@ async function show() {
       parentElement: places[k],
       setStateValue() {}, // nobody waits for the view
       setTriggerValue() {},
-      beside: { script: scripts[canvas], mount: known[mounts[k + 1]?.canvas], place: places[k + 1] },
+      beside: { mount: known[mounts[k + 1]?.canvas], place: places[k + 1] },
     });
   }
 }

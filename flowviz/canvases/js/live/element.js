@@ -28,14 +28,13 @@ export class Live {
   /**
    * @param {HTMLElement} root
    * @param {Uint8Array} bytes The model.
-   * @param {{script: string, mount: Function, place: HTMLElement}} beside The own script, the mount of the
-   *   player and its place.
+   * @param {{mount: Function, place: HTMLElement}} beside The mount of the player and its place.
    */
   constructor(root, bytes, beside) {
     this.root = root;
     this.beside = beside;
     this.model = decode(bytes);
-    this.threads = SIDES.map(() => new Thread(beside.script, bytes));
+    this.threads = SIDES.map(() => new Thread(bytes));
     this.loads = new Map();
     this.count = 0;
     this.status = root.querySelector(".live-status");

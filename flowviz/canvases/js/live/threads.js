@@ -1,21 +1,12 @@
-/** Threads of the page: one for each side, which computes the newest request and skips older ones. */
+/** Threads of the page: one for each side. */
 
-/**
- * A worker that runs the script of this module, see js/live.js. Chromium allows workers on pages of file:
- * only if they are not modules, so that the statement that exports is left out.
- */
-function threadOf(script) {
-  const plain = script.replace(/export\s*\{[^{}]*\};?\s*$/, "");
-  return new Worker(URL.createObjectURL(new Blob([plain], { type: "text/javascript" })));
-}
+import script from "./worker.js?script";
 
 export class Thread {
-  /**
-   * @param {string} script
-   * @param {Uint8Array} model
-   */
-  constructor(script, model) {
-    this.worker = threadOf(script);
+  /** @param {Uint8Array} model */
+  constructor(model) {
+    // A text: Chromium allows workers on pages of file: only without a file of their own.
+    this.worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
     this.waiting = new Map();
     this.count = 0;
     this.worker.onmessage = ({ data }) => {
@@ -29,8 +20,10 @@ export class Thread {
       for (const { fail } of this.waiting.values()) fail(new Error(event.message || "The thread failed."));
       this.waiting.clear();
     };
-    this.worker.postMessage({ model });
+    this.model(model);
   }
+
+  model(model) { this.worker.postMessage({ model }); }
 
   network(name, bytes) { this.worker.postMessage({ network: name, bytes }); }
 

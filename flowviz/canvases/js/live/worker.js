@@ -1,27 +1,31 @@
-/** The thread that computes: it answers each task with a flow or a scene. */
+/**
+ * The thread that computes. It takes {model} and {network, bytes}, and answers each task {task, side, id} by
+ * {id, result, shapes, ms} or {id, error}.
+ */
 
 import { decode } from "../base/wire.js";
 import { flow, scene } from "../engine/flow.js";
 import { unpacked } from "../engine/network.js";
 
-const WORK = { flow, scene };
+const WORK = { flow, scene }, networks = new Map();
+let model = null;
 
-/** Takes {model} and {network, bytes}; answers {task, side, id} by {id, result, shapes, ms} or {id, error} */
-export function serve(port) {
-  const networks = new Map();
-  let model = null;
-  port.onmessage = ({ data }) => {
-    if (data.model) model = decode(data.model);
-    else if (data.bytes) networks.set(data.network, unpacked(decode(data.bytes)));
-    else {
-      const begun = performance.now();
-      try {
-        const result = WORK[data.task](model, networks, data.side);
-        const shapes = Object.entries(result).map(([name, value]) => [name, value?.shape]);
-        port.postMessage({ id: data.id, result, shapes, ms: performance.now() - begun });
-      } catch (error) {
-        port.postMessage({ id: data.id, error: error instanceof Error ? error.message : String(error) });
-      }
-    }
-  };
+function answer({ task, side, id }) {
+  const begun = performance.now();
+  try {
+    const result = WORK[task](model, networks, side);
+    const shapes = Object.entries(result).map(([name, value]) => [name, value?.shape]);
+    return { id, result, shapes, ms: performance.now() - begun };
+  } catch (error) {
+    return { id, error: error instanceof Error ? error.message : String(error) };
+  }
 }
+
+globalThis.onmessage = ({ data }) => {
+  if (data.task) globalThis.postMessage(answer(data));
+  else if (data.bytes) networks.set(data.network, unpacked(decode(data.bytes)));
+  else {
+    model = decode(data.model);
+    for (const [name, network] of Object.entries(model.weights ?? {})) networks.set(name, unpacked(network));
+  }
+};

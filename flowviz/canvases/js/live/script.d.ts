@@ -1,0 +1,5 @@
+/** The bundled script of a thread as a text; see .github/js/build.js. */
+declare module "*?script" {
+  const script: string;
+  export default script;
+}
