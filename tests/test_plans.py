@@ -11,7 +11,7 @@ from flowviz.fields import LearnedField, field_class
 from flowviz.fields.learned import MIN_SINGLE
 from flowviz.methods import METHODS
 from flowviz.networks import MLP
-from flowviz.networks.plan import MIN_PARTS, ROWS
+from flowviz.networks.plan import BLOCK, ROWS
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
@@ -162,12 +162,12 @@ def test_plan_follows_training_and_leaves_gradients_alone():
 
 
 def test_many_states_are_the_same_on_several_threads(monkeypatch):
-    field, x = build(dtype=torch.float32), states(5 * MIN_PARTS * ROWS // 2, torch.float32)
+    field, x = build(dtype=torch.float32), states(5 * BLOCK // 2, torch.float32)
     t, threads = torch.tensor(0.3, dtype=torch.float64), torch.get_num_threads()
     results = []
     for count in ("1", "2"):
         monkeypatch.setenv("FLOWVIZ_THREADS", count)
-        assert threads_for(len(x) // ROWS // MIN_PARTS) == int(count)
+        assert threads_for(len(x) // BLOCK) == int(count)
         results.append(field.velocity_and_divergence(t, x))
     torch.testing.assert_close(*results, rtol=0, atol=0)
     assert torch.get_num_threads() == threads  # of this thread
