@@ -4,11 +4,14 @@ import math
 from dataclasses import asdict
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
 from flowviz.checkpoints import describe, load, save
 from flowviz.datasets import dataset
+from flowviz.experiments.evolution import SceneConfig, compute_scene
+from flowviz.experiments.jump_error import JumpErrorConfig, compute_jump_error
 from flowviz.fields import FlowMap, exact_field
 from flowviz.fields.flow_map import exact_jump
 from flowviz.fields.guided import GuidedField
@@ -21,6 +24,31 @@ from flowviz.training.trajectories import SAMPLERS, follow
 
 MAPS = [name for name, objective in OBJECTIVES.items() if objective.two_times]
 TINY = {"width": 32, "depth": 2, "octaves": 2, "batch": 256, "ema": 0.98, "lr": 5e-3}
+NORMAL = "mixture:1,0@0.8"
+
+
+class Exact:
+    """The flow map of NORMAL on conditional OT, off by `shift` in its mean velocities."""
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def mean_velocity(self, t, s, x):
+        mean, std = torch.tensor([1.0, 0.0], dtype=torch.float64), 0.8
+        path, x = scheduler("ot"), x.double()
+        here, there = path(t), path(s)
+        if s == t:
+            slope = (here.alpha * here.d_alpha * std**2 + here.sigma * here.d_sigma) / (
+                (here.alpha * std) ** 2 + here.sigma**2
+            )
+            found = here.d_alpha * mean + slope * (x - here.alpha * mean)
+        else:
+            ratio = math.hypot(there.alpha * std, there.sigma) / math.hypot(
+                here.alpha * std, here.sigma
+            )
+            end = there.alpha * mean + ratio * (x - here.alpha * mean)
+            found = (end - x) / (s - t)
+        return found + torch.tensor([self.shift, 0.0])
 
 
 def new_map(objective="meanflow", *, moved=True, path="ot", **sizes):
@@ -202,3 +230,33 @@ def test_guided_jumps_combine_those_of_the_classes():
     guided = GuidedField(field, torch.ones(64, dtype=torch.int64), 3.0)
     x, times = states(), field.path.clock(2)
     torch.testing.assert_close(guided.jump(*times, x), x + 5 + 3.0 * (1 - 5))
+
+
+def test_the_error_of_jumps_is_0_for_the_exact_map_and_that_of_a_wrong_one():
+    """The map of a new network is exact for one normal: a reference without an integration."""
+    config = JumpErrorConfig(data=NORMAL, field="live:map", start=1, intervals=3, cells=9)
+    field = build_field(TrainConfig(data=NORMAL, objective="meanflow", **TINY), dataset(NORMAL))
+    found = compute_jump_error(config, field=field)
+    assert found.ends.tolist() == pytest.approx([t * field.path.t_max / 3 for t in (1, 2, 3)])
+    # Single precision of the map, and the sample moments on which its linear part rests.
+    assert found.rms.max() < 0.05 and np.nanmax(found.distance) < 0.05
+    exactly = compute_jump_error(config, field=Exact())
+    assert exactly.rms.max() < 1e-5 and np.isfinite(exactly.velocity).any()
+    wrong = compute_jump_error(config, field=Exact(shift=0.5))
+    np.testing.assert_allclose(wrong.rms, 0.5, atol=1e-4)
+    np.testing.assert_allclose(wrong.rms_distance, 0.5 * (found.ends - found.t), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["checkerboard-ot", "checkerboard-ot-distillation"])
+def test_the_error_of_jumps_of_a_shipped_field(name):
+    config = JumpErrorConfig(field=name, start=1, intervals=2, cells=9)
+    if not name.endswith("distillation"):
+        with pytest.raises(ValueError, match="needs a flow map"):
+            compute_jump_error(config)
+        return
+    found = compute_jump_error(config)
+    assert found.rms_distance[0] == 0 and 0.001 < found.rms_distance[1] < 0.2 * found.length[1]
+    scene = compute_scene(SceneConfig(field=name, frames=3, cells=2, arrows=2, difference_cells=9))
+    seen = np.isfinite(found.velocity[0])
+    assert (seen == scene.reached[1]).all()
+    np.testing.assert_allclose(found.velocity[0][seen], scene.difference[1][seen], atol=1e-3)

@@ -22,7 +22,7 @@ from flowviz.solvers import SolveError
 from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
-from flowviz.ui import cache, player
+from flowviz.ui import cache, player, study_view
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -278,6 +278,14 @@ def test_a_field_is_named_by_its_content():
 @pytest.mark.parametrize("figure", ["moment", "ways", "strip", "quality", "density"])
 def test_compare_opens_every_figure_from_a_link(figure):
     opened(COMPARE, figure=figure, t="0.4", mode="steps", layers="particles,trails")
+
+
+def test_compare_maps_the_error_of_jumps_where_a_side_is_a_flow_map(monkeypatch):
+    shown = []
+    monkeypatch.setattr(study_view, "show", lambda study, config, **_: shown.append(config))
+    name = "8gaussians-ot-distillation"
+    app = opened(COMPARE, data="8gaussians", figure="jumps", **{"left-network": name})
+    assert not app.toast and [each.network.split("@")[0] for each in shown] == [name]
 
 
 def test_compare_explains_a_solve_that_fails():

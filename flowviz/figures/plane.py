@@ -222,13 +222,6 @@ def film_strip(
     return go.Figure({"data": [_single_precision(trace) for trace in traces], "layout": layout})
 
 
-def _single_precision(trace: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.astype(np.float32) if isinstance(value, np.ndarray) else value
-        for name, value in trace.items()
-    }
-
-
 def _figure(
     panels: Sequence[Plane], traces: list[dict[str, Any]], *, title: str = "", dark: bool
 ) -> go.Figure:

@@ -47,6 +47,8 @@ def sheet(
     groups: Sequence[tuple[str, int]],
     panel: int = 66,
     scale: Literal["panel", "column", "sheet"] = "panel",
+    quantity: str = "density",
+    ramp: tuple[tuple[str, ...], tuple[str, ...]] = theme.DENSITY_RAMP,
     dark: bool = False,
 ) -> go.Figure:
     """Densities over the frame in rows and columns, as in Fig. 4 of Lipman et al. 2022.
@@ -57,6 +59,8 @@ def sheet(
         groups: titles of groups of columns and the number of columns of each, from left to right.
         panel: the side of a panel in pixels.
         scale: which panels share one scale, from 0 to a high quantile of their densities.
+        quantity: what the panels show instead of a density, for the text under the pointer.
+        ramp: colours from 0 upwards, light and dark. NaN is left blank.
         dark: whether to use the dark theme.
     """
     if any(len(row.panels) != len(columns) for row in rows):
@@ -91,6 +95,7 @@ def sheet(
             span = {
                 "range": [-theme.FRAME, theme.FRAME],
                 "constrain": "domain",
+                "showgrid": False,
                 "showticklabels": False,
                 "ticks": "",
             }
@@ -117,10 +122,10 @@ def sheet(
                     "zmin": 0,
                     "zmax": tops_of[r, c],
                     "zsmooth": "fast",  # one pixel per cell, so that an export keeps all of them
-                    "colorscale": theme.plotly_scale(dark=dark),
+                    "colorscale": theme.plotly_scale(ramp, dark=dark),
                     "showscale": False,
-                    "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}"
-                    f"<extra>{columns[c]}</extra>",
+                    "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>"
+                    f"{quantity} %{{z:.4f}}<extra>{columns[c]}</extra>",
                     "xaxis": f"x{axis}",
                     "yaxis": f"y{axis}",
                 }
@@ -175,4 +180,6 @@ def _note(text: str, x: float, y: float, size: int, colour: str) -> dict[str, ob
 
 def _top(density: NDArray | None) -> float:
     """The density at which the ramp of a panel ends."""
-    return 0.0 if density is None else float(np.quantile(density, BRIGHT)) or float(density.max())
+    if density is None:
+        return 0.0
+    return float(np.nanquantile(density, BRIGHT)) or float(np.nanmax(density))

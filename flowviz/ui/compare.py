@@ -10,17 +10,18 @@ import streamlit as st
 from flowviz.canvases import player as players
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
-from flowviz.experiments.fields import EXACT
+from flowviz.experiments.fields import EXACT, FieldRef
 from flowviz.fields import FlowMap, LearnedField
 from flowviz.methods import velocity_methods
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.solvers import METHODS
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult
+from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
 from flowviz.studies._player import pack_density, panel_of, scene_of
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
 from flowviz.studies.export import file_name
 from flowviz.studies.flow import timing
+from flowviz.studies.jump_error import JumpErrorConfig
 from flowviz.studies.page import compare_page
 from flowviz.ui import (
     cache,
@@ -42,6 +43,9 @@ from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
 
 FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
+JUMP_ERROR = STUDIES["jump-error"]
+JUMPS = "jumps"
+"""The figure of `JUMP_ERROR` in links."""
 DRAWN = "compare:drawn"
 """The config of the particles for which the figures were sent last."""
 HEAD_START = 0.15
@@ -257,7 +261,15 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
     options["moment"] = f"At t = {view.t:.2f}"
     if all(side.scene.difference is None for side in result.sides):
         del options["difference"]
+    maps = {side.config.field: side for side in result.sides if _is_map(page, side)}
+    if maps:
+        options[JUMPS] = "Jumps: learned − exact"
     chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
+    if chosen == JUMPS:
+        for k, name in enumerate(maps):
+            config = JumpErrorConfig(data=page.config.data, network=name)
+            study_view.show(JUMP_ERROR, config, live=page.live, place=f"jumps-{k}")
+        return
     if view.density == "learned":
         result = replace(result, densities=tuple(known_densities(page, result)))
     config = replace(page.config, t=view.t, mode=view.mode, picture=chosen)
@@ -265,6 +277,14 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
         st.session_state[DRAWN] = page.config
         time.sleep(HEAD_START)
     study_view.draw(FLOW, config, result, place="compare", say=False)
+
+
+def _is_map(page: Comparison, side: Side) -> bool:
+    """Whether a side has the velocity of a flow map, whose jumps have an exact reference."""
+    name = side.config.field
+    if side.exact or side.scene.difference is None:
+        return False
+    return isinstance(page.live[name], FlowMap) if name in page.live else FieldRef.of(name).jumps
 
 
 def downloads(page: Comparison, result: CompareResult, view: players.View) -> None:

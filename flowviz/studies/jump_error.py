@@ -1,0 +1,188 @@
+"""Where do the jumps of a flow map go wrong? Its error over the plane and both times.
+
+The exact jump from t to s integrates the exact field in float64.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from flowviz.experiments.evaluate import CONVERGED
+from flowviz.experiments.evolution import REACHED
+from flowviz.experiments.fields import FieldRef, map_names
+from flowviz.experiments.jump_error import WORST, JumpError, compute_jump_error
+from flowviz.experiments.jump_error import JumpErrorConfig as Piece
+from flowviz.figures import theme
+from flowviz.figures.sheet import Strip, sheet
+from flowviz.progress import Progress
+from flowviz.schedulers import spec_of
+from flowviz.settings import Config, setting
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import _settings as declare
+
+QUANTITIES = {"distance": "Distance of the ends", "velocity": "Mean velocity"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class JumpErrorConfig(Config):
+    """The jumps of one flow map between several times."""
+
+    data: str = declare.data()
+    network: str = declare.names(
+        "Flow map", "A checkpoint of a flow map; by default the first of the data set.", default=""
+    )
+    intervals: int = setting(
+        4,
+        "Intervals",
+        bounds=(1, 20),
+        offered=(2, 4, 5),
+        help="The jumps start and end at the ends of this number of equal parts of the time.",
+    )
+    cells: int = setting(
+        32, "Cells", bounds=(2, 256), advanced=True, help="Cells of the grid along each axis."
+    )
+    quantity: str = setting(
+        "distance",
+        "Error of a jump",
+        choices=QUANTITIES,
+        display=True,
+        help="The distance of the ends of the learned and the exact jump, or the difference of "
+        "their mean velocities, which is that of the velocities where s = t.",
+    )
+
+    def chosen(self) -> Self:
+        """See `Config.chosen`."""
+        found = () if self.network else map_names(self.data)
+        return replace(self, network=found[0]) if found else self
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class JumpErrorResult:
+    """The errors so far: jumps from the first times of the path with the given spec."""
+
+    path: str
+    errors: tuple[JumpError, ...]
+
+
+def compute(config: JumpErrorConfig, live: Live, progress: Progress) -> Iterator[JumpErrorResult]:
+    """Computes the jumps from one time after the other; yields after each.
+
+    Raises:
+        ValueError: there is no flow map, or the network is none.
+        SolveError: the exact flow cannot be integrated.
+    """
+    name = config.network
+    if not name:
+        raise ValueError(
+            f"There is no flow map for {config.data}; train one by meanflow, shortcut or "
+            "distillation."
+        )
+    path = spec_of(live[name].path.scheduler) if name in live else FieldRef.of(name).path_spec
+    found: list[JumpError] = []
+    for start in range(config.intervals):
+        piece = config.part(Piece, path=path, field=name, start=start)
+        found.append(progress.cached(compute_jump_error, piece, field=live.get(name)))
+        progress.report(len(found) / config.intervals, f"jumps from t = {found[-1].t:.2f}")
+        yield JumpErrorResult(path=path, errors=tuple(found))
+
+
+def draw(config: JumpErrorConfig, result: JumpErrorResult, dark: bool) -> Figures:
+    """A panel for each pair of times, all on one scale."""
+    first = int(config.quantity == "distance")  # a jump from t to t has no distance
+    ends = result.errors[0].ends[first:]
+    strips = [
+        Strip(
+            label=f"<i>t</i> = {each.t:.2f}",
+            colour=theme.path_colour(result.path, dark=dark),
+            panels=[None] * k + list(getattr(each, config.quantity)[first:]),
+        )
+        for k, each in enumerate(result.errors)
+    ]
+    yield NamedFigure(
+        name="jumps",
+        title="error of the jumps over the plane",
+        alt="Error of the learned jump for each state at t (rows) and each end s (columns).",
+        figure=sheet(
+            strips,
+            [f"<i>s</i> = {s:.2f}" for s in ends],
+            groups=[(f"error: {QUANTITIES[config.quantity].lower()}", len(ends))],
+            panel=118,
+            scale="sheet",
+            quantity="error",
+            ramp=theme.DIFFERENCE_RAMP,
+            dark=dark,
+        ),
+    )
+
+
+def table(config: JumpErrorConfig, result: JumpErrorResult) -> Tables:
+    """One row for each pair of times and state at t."""
+    tables = []
+    for each in result.errors:
+        x, y = np.meshgrid(each.axis, each.axis)
+        for s, velocity, distance in zip(each.ends, each.velocity, each.distance, strict=True):
+            seen = np.isfinite(velocity)
+            tables.append(
+                {"t": each.t, "s": s, "x1": x[seen], "x2": y[seen]}
+                | {"velocity_error": velocity[seen], "distance": distance[seen]}
+            )
+    return tables
+
+
+def summarise(config: JumpErrorConfig, result: JumpErrorResult) -> Summary:
+    """RMS distance of the ends for each pair of times."""
+    ends = result.errors[0].ends[1:]
+    rows = [
+        [f"t = {each.t:.2f}"] + ["–"] * k + [f"{value:.3f}" for value in each.rms_distance[1:]]
+        for k, each in enumerate(result.errors)
+    ]
+    return Summary(
+        title="RMS distance of the learned from the exact end of a jump from t to s",
+        heads=["Start", *(f"s = {s:.2f}" for s in ends)],
+        rows=rows,
+    )
+
+
+def say(config: JumpErrorConfig, result: JumpErrorResult) -> Findings:
+    """The error of the jump over the whole time, and that of the last short one."""
+    first = result.errors[0]
+    whole, length = float(first.rms_distance[-1]), float(first.length[-1])
+    yield Finding(
+        lead="One jump",
+        text=f"from t = 0 to {first.ends[-1]:.2f} ends {whole:.3f} from the exact end "
+        f"(RMS), {whole / length:.1%} of the length of the exact jump.",
+        numbers={"distance": whole, "length": length},
+    )
+    worst = float(first.worst[-1])
+    yield Finding(
+        lead="Where",
+        text=f"{worst:.0%} of the squared error of this jump is due to {WORST:.0%} of the states. "
+        "The exact map tears apart neighbours whose trajectories end in different parts of the "
+        "data; a continuous network is wrong along these lines.",
+        numbers={"worst": worst},
+    )
+    if len(result.errors) > 1:
+        short = {f"{each.t:.2f}": float(each.rms_distance[1]) for each in result.errors}
+        largest = max(short, key=short.__getitem__)
+        yield Finding(
+            lead="Shortest jumps",
+            text=f"the one from t = {largest} has the largest error, {short[largest]:.3f} (RMS).",
+            numbers=short,
+        )
+    yield Finding.note(
+        f"The exact jumps integrate the exact field by {CONVERGED[0]} in float64 at tolerance "
+        f"{CONVERGED[1]:g}. Blank areas have less than {REACHED:.0%} of the largest density at t. "
+        "All panels share one scale."
+    )
+
+
+STUDY = Study(
+    __name__,
+    "Jumps of a flow map, learned − exact",
+    JumpErrorConfig,
+    page="compare",
+    seconds=4.0,
+    smallest={"data": "8gaussians", "intervals": 2, "cells": 8},
+)
