@@ -22,7 +22,7 @@ except ValueError as error:
 
 @st.fragment
 def pictures() -> None:
-    view = compare.player(result, compare.known_densities(page, result))
+    view = compare.player(page, result, compare.known_densities(page, result))
     compare.downloads(page, result, view)
     compare.densities(page, result, view)
     compare.findings(page, result)

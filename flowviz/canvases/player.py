@@ -5,7 +5,7 @@ the planes again, which depend on data set, path and network alone. Points are u
 [-limit, limit], velocities i16 with one scale per time, densities u8 of a square root.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -207,6 +207,7 @@ def envelope(
     autoplay: bool,
     loop: bool = False,
     reserve: int | None,
+    live: Mapping[str, Any] | None = None,
 ) -> tuple[bytes, list[bytes | None]]:
     """The payload that the player itself is given, and the scenes to send along.
 
@@ -221,6 +222,9 @@ def envelope(
         loop: play again and again, with the clock and the panels only, and report nothing.
         reserve: height in pixels that page and controls need, so that the planes fit the window;
             None in a lecture, where the planes fill the room that its text leaves.
+        live: what belongs to these particles, for `js/live/preview.js`: "method", "nfe", "seed",
+            "model", the name of the payload that has the fields, and "controls", the selectors of
+            the elements of the page with these three values.
 
     Returns:
         The payload, and `scenes` followed by `learned` with None for repeated ones.
@@ -246,6 +250,7 @@ def envelope(
             "autoplay": autoplay and view.t == 0,
             "loop": loop,
             "reserve": reserve,
+            "live": live,
             "theme": colours(),
             "payload": packed["name"],
             "panels": np.frombuffer(panels, "u1"),

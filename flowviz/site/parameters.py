@@ -23,7 +23,7 @@ from flowviz.fields.planned import BOUND
 from flowviz.methods import METHODS, Method, Multistep, Tableau
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
-from flowviz.schedulers import SIGMA_STOP, Scheduler, Shaped, scheduler, spec_of
+from flowviz.schedulers import SIGMA_STOP, LearnedReference, Scheduler, Shaped, scheduler, spec_of
 
 __all__ = ["data_set", "method", "methods", "network", "path"]
 
@@ -79,8 +79,14 @@ def _(of: Boxes) -> Entry:
 
 
 def path(spec: str) -> Entry:
-    """A path: its label, its end, its noise and the parameters of its formula."""
+    """A path: its label, its end, its noise and the parameters of its formula.
+
+    Raises:
+        ValueError: it is a learned path, which has no formula.
+    """
     chosen: Scheduler = scheduler(spec)
+    if isinstance(chosen, LearnedReference):
+        raise ValueError("The engine needs a path with a formula; got a learned path.")
     own: Entry = asdict(chosen)
     if isinstance(chosen, Shaped):
         own = dict(
@@ -121,7 +127,7 @@ def network(field: LearnedField) -> Entry:
     Raises:
         ValueError: the network is not an MLP of the plane with one time.
     """
-    net = field.network
+    net = getattr(field, "network", None)
     if not isinstance(net, MLP) or hasattr(net, "second") or not field.clocked:
         raise ValueError("The engine needs an MLP that takes one time; got another network.")
     names = {each: name for name, each in OBJECTIVES.items()}
@@ -166,10 +172,10 @@ def _layer(of: nn.Module) -> Mapping[str, NDArray]:
 
 def _weights(of: Tensor) -> NDArray:
     """Weights as the bits of float16 if they are such numbers, else as float32."""
-    short = of.detach().half()
-    if torch.equal(short.float(), of.detach()):
-        return short.numpy().view("<u2")
-    return of.detach().float().numpy()
+    full = of.detach().cpu().float()
+    if torch.equal(full.half().float(), full):
+        return full.half().numpy().view("<u2")
+    return full.numpy()
 
 
 def _doubles(of: Any) -> NDArray[np.float64]:

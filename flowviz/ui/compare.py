@@ -29,6 +29,7 @@ from flowviz.ui import (
     data_picker,
     foreign,
     glossary,
+    live,
     paths,
     state,
     study_view,
@@ -71,7 +72,7 @@ def pick() -> Comparison:
         right = paths.select("right", "Right path", default.right, more=more, help=help)
         field = controls.pick(CompareConfig, only=("field",))["field"]
         names: list[str] = []
-        live: dict[str, LearnedField] = {}
+        loaded: dict[str, LearnedField] = {}
         chosen, fields = [], []
         for side, path in (("left", left), ("right", right)):
             wanted = field != EXACT or path == LEARNED
@@ -81,7 +82,7 @@ def pick() -> Comparison:
             fields.append(found)
             names.append(NO_NETWORK if name == EXACT else name)
             if name.startswith("live:"):
-                live[name] = found
+                loaded[name] = found
         maps = any(isinstance(found, FlowMap) for found in fields)
         solver = pick_solver(
             Solver(default.method, default.nfe, default.tol),
@@ -105,7 +106,7 @@ def pick() -> Comparison:
         **vars(solver),
         seed=seed,
     )
-    return Comparison(config, live)
+    return Comparison(config, loaded)
 
 
 def _network(side: str, data: str, path: str) -> str:
@@ -161,10 +162,13 @@ def findings(page: Comparison, result: CompareResult) -> None:
     study_view.findings([each for each in FLOW.say(page.config, result) if each not in on_top])
 
 
-def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) -> players.View:
+def player(
+    page: Comparison, result: CompareResult, learned: Sequence[DensityEvolution | None]
+) -> players.View:
     """Draws both panels in the player and returns the visitor's view.
 
-    `learned` has the learned density of each side, if it was computed.
+    `learned` has the learned density of each side, if it was computed. While a control moves, the
+    browser computes the particles itself, where it can.
     """
     initial = players.View(
         t=state.opened("t", 0.0, _time),
@@ -181,6 +185,7 @@ def player(result: CompareResult, learned: Sequence[DensityEvolution | None]) ->
         learned=[None if each is None else pack_density(each) for each in learned]
         if learnable
         else None,
+        model=live.model([side.config for side in result.sides], page.live),
     )
     state.publish("t", round(view.t, 3), 0.0)
     state.publish("layers", view.layers, players.View().layers, write=",".join)
@@ -197,6 +202,7 @@ def mount(
     view: players.View,
     learned: Sequence[bytes | None] | None = None,
     loop: bool = False,
+    model: bytes | None = None,
 ) -> players.View:
     """Draws both panels in the player `key`; see `flowviz.ui.player.player`."""
     return player_mount.player(
@@ -208,6 +214,8 @@ def mount(
         learned=learned,
         initial=view,
         loop=loop,
+        model=model,
+        live=model and live.values(result.sides[0].config, model),
     )
 
 

@@ -9,7 +9,7 @@ All frames are sent once and drawn in the browser. Scenes are separate elements,
 Streamlit's message cache does not send unchanged ones again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -29,6 +29,12 @@ _scene = st.components.v2.component(
     js=assets("scene")["js"],
     isolate_styles=False,
 )
+_preview = st.components.v2.component(
+    "flowviz_preview",
+    html=assets("preview")["html"],
+    js=assets("preview")["js"],
+    isolate_styles=False,
+)
 
 
 def player(
@@ -41,13 +47,16 @@ def player(
     autoplay: bool = True,
     loop: bool = False,
     reserve: int = 340,
+    model: bytes | None = None,
+    live: Mapping[str, Any] | None = None,
 ) -> View:
     """Draws the panels over their scenes and returns the view last reported by the browser.
 
     The browser reports when the clock is released (slider, pause, step) and when a layer, mode or
     layout changes, not while the clock runs. `initial` is the view of the first visit; afterwards
-    the browser keeps its view. With `loop` nothing is reported. Other arguments: see
-    `flowviz.canvases.player.envelope`.
+    the browser keeps its view. With `loop` nothing is reported. With `model` and `live`, of
+    `flowviz.ui.live`, the browser computes the particles while a control moves. Other arguments:
+    see `flowviz.canvases.player.envelope`.
     """
     initial = initial or View()
     if state.opening():  # a link was opened again: do not restore the view kept in the browser
@@ -63,12 +72,14 @@ def player(
         autoplay=autoplay,
         loop=loop,
         reserve=None if state.is_restricted() else reserve + OPENING,
+        live=live,
     )
     with st.container(key=f"{key}-scenes"):
         for i, scene in enumerate(sent):
             # Always two elements per panel: if their number changed, Streamlit would mount the
             # player again.
             _scene(key=f"{key}:scene{i}", data=scene)
+        _preview(key=f"{key}:preview", data=model)
     kind = "stage" if state.is_restricted() else "loop" if loop else "panels"
     with st.container(key=f"{key}-{kind}{len(scenes)}"):  # its height is reserved: pages.css
         if loop:

@@ -104,6 +104,11 @@ def is_drawn(slug: str) -> bool:
     return show is None or slug in show
 
 
+def selector(slug: str) -> str:
+    """The CSS selector of the element of a control on this page."""
+    return f".st-key-{st.session_state['url:page']}-{slug}"
+
+
 def set_aside(reasons: Mapping[str, str]) -> None:
     """Disables the controls of these slugs on this page, each with its reason as help."""
     st.session_state["url:aside"] = (st.session_state.get("url:page", ""), dict(reasons))

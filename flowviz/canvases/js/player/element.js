@@ -12,6 +12,7 @@ import { zoomed } from "./geometry.js";
 import { belongsToLecture, keyMeaning, repeats } from "./keys.js";
 import { LAYERS, paint } from "./layers.js";
 import { drawLegend, legendOf } from "./legend.js";
+import { take } from "./live.js";
 import { nearest } from "./marked.js";
 import { FRAMES, fillCell, makeCell, showCell } from "./panels.js";
 import { picture } from "./picture.js";
@@ -19,6 +20,7 @@ import { surface } from "./pixels.js";
 import { bindPlane } from "./plane.js";
 import { Resolution } from "./resolution.js";
 import { scenes } from "./scenes.js";
+import { drawTicks } from "./ticks.js";
 
 /** The entry of a scene that a layer draws. */
 const NEEDS = { density: "density", field: "velocity", data: "data", difference: "difference" };
@@ -39,6 +41,8 @@ export class Player extends Clocked {
     super(root);
     /** @type {any} */
     this.view = { layers: [], density: "exact", mode: "smooth", layout: "panels", scale: "shared" };
+    /** @type {any} */
+    this.body = null;
     this.cells = [];
     this.scenes = [];
     this.learned = [];
@@ -64,7 +68,7 @@ export class Player extends Clocked {
   show(head) {
     const first = !this.data, fresh = this.data?.payload !== head.payload;
     this.data = head;
-    if (fresh) this.body = head.panels instanceof Uint8Array ? decode(head.panels) : head.panels;
+    if (fresh) take(this, head.panels instanceof Uint8Array ? decode(head.panels) : head.panels);
     if (fresh) this.align();
     if (first) this.start(head);
     this.root.classList.toggle("fv-stage", head.reserve === null);
@@ -298,7 +302,7 @@ export class Player extends Clocked {
     this.find(".fv-strip").hidden = !strip;
     if (strip) this.drawStrip(); else this.drawPanels();
     this.paintTime = performance.now() - began;
-    if (this.ticksStale) this.drawTicks();
+    if (this.ticksStale) this.ticksStale = !drawTicks(this);
     this.showClock();
     this.dressControls();
     if (!this.resolution.moving || began - this.textTime > TEXT_INTERVAL) {
@@ -367,23 +371,6 @@ export class Player extends Clocked {
       c.putImageData(s.image, 0, 0);
     }));
     this.stripStale = false;
-  }
-
-  /** Marks under the slider at the solver steps of each panel, one row per panel. */
-  drawTicks() {
-    const canvas = this.find(".fv-ticks"), ratio = devicePixelRatio || 1, w = canvas.clientWidth;
-    if (!w) return;
-    this.ticksStale = false;
-    canvas.width = Math.round(w * ratio);
-    canvas.height = Math.round(8 * ratio);
-    if (this.view.mode !== "steps") return;
-    const c = canvas.getContext("2d"), thumb = 8, height = 8 / this.body.panels.length;
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    this.body.panels.forEach((panel, i) => {
-      c.fillStyle = this.colours[i];
-      for (const t of panel.steps)
-        c.fillRect(Math.round(thumb + t * (w - 2 * thumb)) - 0.5, height * i, 1.5, height - 1);
-    });
   }
 
   dressControls() {

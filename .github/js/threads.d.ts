@@ -1,4 +1,4 @@
-/** The bundled script of a thread as a text; see .github/js/build.js. */
+/** The bundled script of a thread as a text; see build.js. */
 declare module "*?script" {
   const script: string;
   export default script;

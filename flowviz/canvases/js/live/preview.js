@@ -1,0 +1,155 @@
+/** Particles while a control of the page moves: reads the controls, computes, hands them to the player. */
+
+import { decode } from "../base/wire.js";
+import { live, preview } from "../player/live.js";
+import { Thread, newest } from "./threads.js";
+
+/** Milliseconds after the last event in which a control may change. */
+const WATCH = 1000;
+/** Milliseconds that a computation may take: with fewer particles if all take longer. */
+const BUDGET = 100;
+/** The smallest number of particles, and the factor of all numbers, see engine/noise.js. */
+const FEWEST = 200, FACTOR = 8;
+/** Particles of the first computations, which make the browser compile the engine and show its speed. */
+const TRIAL = 200;
+const EVENTS = ["pointerdown", "pointerup", "pointercancel", "keydown", "input", "click"];
+
+/** The read-outs that the engine computes, by their labels (flowviz/studies/_player.py). */
+const NUMBERS = {
+  "NFE used": ({ nfe }) => nfe,
+  "Path length ÷ displacement": ({ detour }) => detour,
+  "Off the data at the end": ({ off }) => 100 * off,
+};
+
+const same = (a, b) => a.method === b.method && a.nfe === b.nfe && a.seed === b.seed;
+
+/** A panel of the server with other particles; a read-out that only the server computes is a dash. */
+function renewed(panel, { nfe, detour, off, ...arrays }, all) {
+  const numbers = { nfe, detour, off }, n = arrays.states.shape[1];
+  const readouts = panel.readouts.map((readout) =>
+    ({ ...readout, values: [NUMBERS[readout.label]?.(numbers) ?? null] }));
+  return { ...panel, ...arrays, readouts, note: n < all ? `${panel.note}, ${n} particles` : panel.note };
+}
+
+export class Preview {
+  constructor() {
+    this.threads = [];
+    this.asked = null;
+    this.held = false;
+    this.until = this.frame = 0;
+    this.ask = newest((...given) => this.compute(...given));
+    this.listen = new AbortController();
+    const options = { capture: true, passive: true, signal: this.listen.signal };
+    for (const name of EVENTS) document.addEventListener(name, (event) => this.wake(event), options);
+    document.addEventListener("pointerover", ({ target }) => this.prepare(target), options);
+    live.preview = this;
+  }
+
+  /** @param {Uint8Array} bytes The model of flowviz/ui/live.py. */
+  show(bytes) {
+    const model = decode(bytes);
+    if (model.name === this.model?.name) return;
+    this.model = model;
+    this.bytes = bytes;
+    this.asked = null;
+    /** Milliseconds of one evaluation at one particle. */
+    this.rate = NaN;
+    for (const thread of this.threads) thread.model(bytes);
+  }
+
+  end() {
+    this.listen.abort();
+    cancelAnimationFrame(this.frame);
+    for (const thread of this.threads) thread.end();
+    if (live.preview === this) live.preview = null;
+  }
+
+  /** The player while it is on the page and shows what the model computes. */
+  get player() {
+    const { player } = live;
+    return player?.root.isConnected && player.data.live?.model === this.model.name ? player : null;
+  }
+
+  /** Method, NFE and seed in the controls of the page; null if the engine does not have the method. */
+  read({ controls, ...shown }) {
+    /** @type {(name: string) => HTMLInputElement} */
+    const find = (name) => document.querySelector(`${controls[name]} input`);
+    const label = find("method")?.value, seed = find("seed")?.value;
+    const known = Object.entries(this.model.methods).find(([, each]) => each.label === label);
+    const method = known ? known[0] : label === undefined ? shown.method : null;
+    const nfe = Number(find("nfe")?.getAttribute("aria-valuetext") ?? shown.nfe);
+    const whole = seed === undefined ? shown.seed : /^\d{1,10}$/.test(seed) ? Number(seed) : NaN;
+    return method in this.model.methods && nfe >= 1 && whole >= 0 ? { method, nfe, seed: whole } : null;
+  }
+
+  /** Whether a control that moves now is elsewhere than the server's result `shown`. */
+  isAhead(shown) {
+    if (!this.player || (!this.held && performance.now() > this.until)) return false;
+    const wanted = this.read(shown);
+    return Boolean(wanted) && !same(wanted, shown);
+  }
+
+  /** Starts the threads when the pointer approaches a control. */
+  prepare(target) {
+    const controls = this.player?.data.live.controls;
+    if (controls && target.closest?.(Object.values(controls).join())) this.start();
+  }
+
+  start() {
+    if (this.threads.length) return;
+    this.threads = this.model.sides.map(() => new Thread(this.bytes));
+    const { method, nfe, seed } = this.player.data.live;
+    if (!(method in this.model.methods)) return;
+    const run = () => this.flows({ method, nfe, seed }, TRIAL);
+    run().then(run).catch(() => {}); // the first run is slow, since it compiles
+  }
+
+  wake({ type }) {
+    if (type.startsWith("pointer")) this.held = type === "pointerdown";
+    if (!this.player) return;
+    this.until = performance.now() + WATCH;
+    this.frame ||= requestAnimationFrame(() => this.look());
+  }
+
+  /** Compares the controls with what is shown, on each frame while they may change. */
+  look() {
+    this.frame = 0;
+    const { player } = this;
+    if (!player) return;
+    const shown = player.data.live, wanted = this.read(shown);
+    if (wanted && same(wanted, shown)) {
+      this.asked = null;
+      if (player.previewed) preview(player, null);
+    } else if (wanted && !(this.asked && same(this.asked, wanted))) {
+      this.asked = wanted;
+      this.start();
+      this.ask(wanted);
+    }
+    if (this.held || performance.now() < this.until) this.frame = requestAnimationFrame(() => this.look());
+  }
+
+  /** As many particles as can be computed in time. */
+  count({ nfe }) {
+    const { n } = this.model, affordable = Math.floor(BUDGET / (this.rate * nfe) / FACTOR) * FACTOR;
+    return Math.min(n, Math.max(FEWEST, affordable || FEWEST));
+  }
+
+  /** The flows of all sides. */
+  async flows(values, n) {
+    const all = this.model.sides.map((side, k) => this.threads[k].run("flow", { ...side, ...values, n }));
+    const flows = await Promise.all(all);
+    this.rate = Math.max(...flows.map(({ ms, result }) => ms / (n * result.nfe)));
+    return flows;
+  }
+
+  async compute(values) {
+    try {
+      const { model } = this, flows = await this.flows(values, this.count(values)), { player } = this;
+      const wanted = player && model === this.model && this.read(player.data.live);
+      if (!wanted || same(wanted, player.data.live)) return;
+      preview(player, player.served.panels.map((panel, k) => renewed(panel, flows[k].result, model.n)));
+    } catch {
+      this.asked = null; // it diverged: the server states why
+    }
+  }
+}

@@ -1,0 +1,82 @@
+"""The fields of Compare for the browser, which computes the particles while a control moves.
+
+The server's result follows when the control is released. See `canvases/js/live/preview.js`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from flowviz.canvases.wire import encode, header_of
+from flowviz.datasets import FRAME, dataset
+from flowviz.distributions import Distribution
+from flowviz.experiments.evolution import FlowConfig
+from flowviz.experiments.fields import EXACT, FieldRef
+from flowviz.fields import LearnedField
+from flowviz.site import parameters
+from flowviz.ui import state
+
+MAX_NUMBERS = 20_000
+"""Numbers of a distribution that are sent to the browser: those of 4,000 points of own data."""
+
+CONTROLS = {"method": "solver", "nfe": "nfe", "seed": "seed"}
+"""The slug of the control of each setting that the browser follows."""
+
+
+def model(configs: Sequence[FlowConfig], live: Mapping[str, LearnedField]) -> bytes | None:
+    """The data set, the paths and the fields of flows, or None if the browser cannot compute them.
+
+    Args:
+        configs: of the flows, which differ in path and field only.
+        live: fields of this session by name.
+    """
+    fields = tuple((config.path, config.field) for config in configs)
+    return _model(configs[0].data, configs[0].n, fields, live)
+
+
+def values(config: FlowConfig, model: bytes) -> dict[str, Any]:
+    """What belongs to the particles of a flow, see `flowviz.canvases.player.envelope`."""
+    return {
+        "method": config.method,
+        "nfe": config.nfe,
+        "seed": config.seed,
+        "model": header_of(model, "fields")["name"],
+        "controls": {name: state.selector(slug) for name, slug in CONTROLS.items()},
+    }
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _model(
+    data: str, n: int, fields: tuple[tuple[str, str], ...], _live: Mapping[str, LearnedField]
+) -> bytes | None:
+    networks = {name for _, name in fields if name != EXACT}
+    try:
+        content = {
+            "kind": "fields",
+            "frame": FRAME,
+            "n": n,
+            "data": {data: {"distribution": _distribution(dataset(data).distribution)}},
+            "paths": {path: parameters.path(path) for path, _ in fields},
+            "methods": parameters.methods(),
+            "weights": {
+                name: parameters.network(_live.get(name) or FieldRef.of(name).field)
+                for name in networks
+            },
+            "sides": [
+                {"data": data, "path": path, "network": None if name == EXACT else name}
+                for path, name in fields
+            ],
+        }
+    except ValueError:
+        return None
+    return encode(content)
+
+
+def _distribution(of: Distribution) -> parameters.Entry:
+    found = parameters.distribution(of)
+    size = sum(each.size for each in found.values() if isinstance(each, np.ndarray))
+    if size > MAX_NUMBERS:
+        raise ValueError(f"The browser computes with up to {MAX_NUMBERS:,} numbers; got {size:,}.")
+    return found
