@@ -7,9 +7,10 @@ import torch
 
 from flowviz.checkpoints import load
 from flowviz.cli import main
-from flowviz.cli.bench import MARKS, inserted, markdown
+from flowviz.cli.bench import MARKS, inserted, markdown, scaling_table
 from flowviz.experiments import benchmark
-from flowviz.experiments.benchmark import OURS, Task, measure, tasks
+from flowviz.experiments.benchmark import LIMIT, OURS, Task, measure, tasks
+from flowviz.experiments.benchmark_scaling import TASKS, scaling
 from flowviz.experiments.benchmark_training import RATES, compare_training
 
 
@@ -44,8 +45,9 @@ def test_contestants_take_turns_and_ratios_are_of_their_times():
 def test_contestants_do_the_same_work():
     """All integrate one field: their results differ by the rounding of float32."""
     for task in tasks(load("checkerboard-ot").field, peers=False, large=50):
-        results = [call() for call in task.calls.values()]
+        results = [call() for name, call in task.calls.items() if name != LIMIT]
         assert all(len(result) == task.size for result in results)
+        assert task.calls[LIMIT]().isfinite().all()
         for result in results[1:]:
             torch.testing.assert_close(result, results[0], rtol=0, atol=2e-3)
 
@@ -76,6 +78,17 @@ def test_table_has_a_row_for_each_peer_and_marks_are_required():
     assert text.count("\n| work |") == 2
     with pytest.raises(ValueError, match="once each"):
         inserted("no marks", text)
+
+
+def test_scaling_has_a_row_for_each_task_and_size():
+    sizes = ((40, 2), (9_000, 4))
+    costs = list(scaling(load("checkerboard-ot").field, sizes=sizes))
+    assert [(cost.task, cost.points, cost.nfe) for cost in costs] == [
+        (task, *size) for task in TASKS for size in sizes
+    ]
+    for cost in costs:
+        assert cost.seconds > 0 and (cost.memory is None or 0 <= cost.memory < 100e6)
+    assert scaling_table(costs).count("\n|") == 1 + len(costs)
 
 
 def test_trainings_take_turns_and_share_the_time():

@@ -7,9 +7,11 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from flowviz.draws import noise
 from flowviz.experiments import figure4
-from flowviz.experiments.fields import EXACT
+from flowviz.experiments.fields import EXACT, resolve
 from flowviz.experiments.figure4 import HistogramConfig, compute_histograms, half_way, pattern
+from flowviz.experiments.likelihood import carry
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.progress import Progress
@@ -50,6 +52,18 @@ def test_exact_fields_fill_the_board_as_in_the_facts():
     for path, share in (("ot", 0.93), ("vp", 0.54)):
         found = compute_histograms(HistogramConfig(path=path, field=EXACT, nfe=4, n=4_000))
         assert found.on_support == pytest.approx(share, abs=0.04)
+
+
+def test_samples_over_time_are_converged_to_a_fraction_of_the_smallest_cell():
+    cell = 10 / 144
+    for path in ("ot", "vp"):
+        _, entry, field = resolve(figure4.DATA, path, f"{figure4.DATA}-{path}")
+        x, times = entry.start(noise(100, 0)), entry.clock(10)
+        steps = steps_for(figure4.METHOD, figure4.LONG)
+        states, converged = (
+            carry(field, x, times, figure4.METHOD, steps=n)[0] for n in (steps, 5 * steps)
+        )
+        assert 0 < (states - converged).norm(dim=-1)[-1].mean() < cell / 6
 
 
 def test_pattern_is_none_of_a_gaussian_and_keeps_with_scale():

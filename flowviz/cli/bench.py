@@ -11,6 +11,7 @@ from flowviz.cli.printing import Progress, rounded
 
 if TYPE_CHECKING:
     from flowviz.experiments.benchmark import Timing
+    from flowviz.experiments.benchmark_scaling import Cost
     from flowviz.experiments.benchmark_training import Trained
 
 MARKS = "<!-- bench -->", "<!-- /bench -->"
@@ -64,6 +65,11 @@ def add(commands: Commands) -> None:
         "of flowviz and torchcfm, one thread; needs the peers",
     )
     bench.add_argument(
+        "--scaling",
+        action="store_true",
+        help="also measure time and memory for up to 1,000,000 points and 100 evaluations",
+    )
+    bench.add_argument(
         "--write", type=Path, metavar="FILE", help=f"replace the text between {MARKS[0]} in FILE"
     )
     add_json(bench)
@@ -75,6 +81,7 @@ def _bench(options: argparse.Namespace) -> None:
     from flowviz.checkpoints import load
     from flowviz.device import limit_threads
     from flowviz.experiments.benchmark import machine, measure, tasks
+    from flowviz.experiments.benchmark_scaling import scaling
     from flowviz.experiments.benchmark_training import compare_training
 
     if options.training is not None and not options.training > 0:
@@ -89,24 +96,30 @@ def _bench(options: argparse.Namespace) -> None:
     os.environ["FLOWVIZ_THREADS"] = str(options.threads)
     limit_threads(options.threads)
     timings = []
+    costs = []
+    field = load(options.checkpoint).field
     with Progress("measuring") as progress:
-        chosen = list(
-            tasks(load(options.checkpoint).field, peers=options.peers, large=options.large)
-        )
+        chosen = list(tasks(field, peers=options.peers, large=options.large))
         for k, task in enumerate(chosen):
             progress.show(k, len(chosen), task.label)
             timings += measure(task, rounds=options.rounds)
+        if options.scaling:
+            progress.show(len(chosen), len(chosen), "time and memory")
+            costs = list(scaling(field))
     text = markdown(timings)
     trained = []
     if options.training is not None:
         trained = compare_training(options.training)
         text += "\n\n" + training_table(trained)
+    if costs:
+        text += "\n\n" + scaling_table(costs)
     here = machine()
     text += "\n\n" + "; ".join(f"{name}: {value}" for name, value in here.items()) + "."
     if options.write:
         options.write.write_text(inserted(options.write.read_text(), text))
     if options.json:
         results = {"machine": here, "timings": [asdict(timing) for timing in timings]}
+        results["scaling"] = [asdict(cost) for cost in costs]
         results["training"] = [asdict(each) for each in trained]
         print(json.dumps(rounded(results), indent=2))
     else:
@@ -136,6 +149,20 @@ def training_table(trained: "list[Trained]") -> str:
         f"| {each.contestant} | {each.steps:,} | {100 * each.off_board:.1f} % |"
         for each in trained
     ]
+    return "\n".join(lines)
+
+
+def scaling_table(costs: "list[Cost]") -> str:
+    """A Markdown table of time and memory against points and NFE."""
+    head = "| midpoint | points | NFE | time | per point and evaluation | memory |"
+    lines = [f"{head}\n|---|---|---|---|---|---|"]
+    for cost in costs:
+        memory = "not measured" if cost.memory is None else f"{cost.memory / 1e6:.0f} MB"
+        each = 1e6 * cost.seconds / (cost.points * cost.nfe)
+        lines.append(
+            f"| {cost.task} | {cost.points:,} | {cost.nfe} | {cost.seconds:.2f} s "
+            f"| {each:.1f} µs | {memory} |"
+        )
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ References:
     Tong et al. 2023, torchcfm, https://github.com/atong01/conditional-flow-matching
 """
 
+import math
 import os
 import platform
 import statistics
@@ -26,15 +27,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 from torchdiffeq import odeint
 
 from flowviz.densities import CHUNK, log_prob, normal_log_prob
 from flowviz.device import processors, threads_for
 from flowviz.draws import stream
 from flowviz.fields import LearnedField
+from flowviz.networks import MLP
+from flowviz.networks.plan import ROWS
 from flowviz.solvers import solve
 
 OURS = "flowviz"
+
+LIMIT = "limit: matrix products and activations alone"
+"""A contestant that does only the largest part of the arithmetic of flowviz, in the cache: its
+ratio is the share of the machine's best speed that flowviz reaches."""
 
 STEPS = {"sampling": 10, "likelihood": 20}
 """Steps of the midpoint method: NFE 20 and 40."""
@@ -44,7 +52,7 @@ Call = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """Work that all contestants do, with results that can be compared.
+    """Work that all contestants do, with results that can be compared, but for those of LIMIT.
 
     Attributes:
         label: what is done.
@@ -74,7 +82,7 @@ class Timing:
         low: lower quartile of that ratio.
         high: upper quartile of that ratio.
         rounds: number of rounds.
-        difference: largest difference of its results from those of flowviz.
+        difference: largest difference of its results from those of flowviz; NaN of LIMIT.
     """
 
     task: str
@@ -131,6 +139,7 @@ def tasks(
             calls["flow_matching"] = lambda x=x: _flow_matching(plain).sample(
                 x_init=x, method="midpoint", step_size=1 / steps
             )
+        calls[LIMIT] = _arithmetic(field.network, count, values=2 * steps)
         yield Task(f"{count:,} samples, midpoint NFE {2 * steps}", "samples", count, calls)
     x, steps = torch.randn(4_096, 2, generator=generator), STEPS["likelihood"]
     calls = {OURS: lambda: _log_prob(field, x, steps)}
@@ -138,6 +147,7 @@ def tasks(
         calls["flow_matching"] = lambda: _flow_matching(plain).compute_likelihood(
             x, normal_log_prob, 1 / steps, method="midpoint", exact_divergence=True
         )[1]
+    calls[LIMIT] = _arithmetic(field.network, len(x), values=2 * steps, diagonals=steps)
     yield Task(f"exact log-likelihood of {len(x):,} points", "points", len(x), calls)
 
 
@@ -177,7 +187,9 @@ def measure(
                 low=low,
                 high=high,
                 rounds=rounds,
-                difference=(results[name] - results[OURS]).abs().max().item(),
+                difference=math.nan
+                if name == LIMIT
+                else (results[name] - results[OURS]).abs().max().item(),
             )
         )
     return timings
@@ -199,6 +211,37 @@ def _log_prob(field: LearnedField, x: Tensor, steps: int) -> Tensor:
     workers = threads_for(len(x) // CHUNK)
     how = {"method": "midpoint", "steps": steps, "workers": workers}
     return log_prob(field, x, t_max=field.path.t_max, **how).log_prob
+
+
+def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) -> Call:
+    """The matrix products and activations of evaluations at `count` states, and nothing else.
+
+    Args:
+        network: gives the shapes and weights.
+        count: number of states of each evaluation.
+        values: number of evaluations.
+        diagonals: how many of them also need the diagonal of the Jacobian.
+    """
+    parts = -(-count // ROWS)
+    first, *others = [layer.weight.T for layer in network.layers]
+    head, width = network.head.weight.T, network.head.in_features
+    x = torch.randn(-(-count // parts), len(first))
+    memory = torch.zeros(2, len(x), width)
+    tangents = torch.randn(2, head.shape[1] * len(x), width)
+
+    @torch.no_grad()
+    def call() -> Tensor:
+        for k in range(parts * values):
+            h, spare = memory
+            silu(torch.mm(x, first, out=h), inplace=True)
+            for weight in others:
+                h, spare = silu(torch.mm(h, weight, out=spare), inplace=True), h
+                if k < parts * diagonals:
+                    torch.mm(tangents[0], weight, out=tangents[1])
+            out = torch.mm(h, head)
+        return out
+
+    return call
 
 
 def _odeint(plain: Plain, x: Tensor, steps: int) -> Tensor:

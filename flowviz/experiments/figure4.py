@@ -18,8 +18,12 @@ DATA = "checkerboard"
 METHOD = "midpoint"
 SAMPLES = 50_000
 
-LONG = 90
-"""NFE of the solve for histograms over time: five midpoint steps between two of ten times."""
+LONG = 36
+"""NFE of the solve for histograms over time: two midpoint steps between two of ten times.
+
+The samples of the shipped fields then lie 0.004 (OT) and 0.008 (VP) from those of a converged
+solve, on average: an eighth of the smallest cell on offer.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
