@@ -16,20 +16,54 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from flowviz.bounds import shown
 from flowviz.device import finest_float
-from flowviz.schedulers import Coefficients, Scheduler
+from flowviz.schedulers import Coefficients, LearnedReference, Scheduler
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class AffinePath:
-    """The Gaussian path of a scheduler; x has shape (B, *) and t has shape () or (B,).
+    """The affine path of a scheduler; x has shape (B, *) and t has shape () or (B,).
 
-    Noise x_0 is standard normal; a scheduler with sigma_0 != 1 scales it, see `start`.
+    Noise x_0 is standard normal; a scheduler with sigma_0 != 1 scales it, see `start`. With a
+    source, x_0 is a sample of another data set in its place. Then scores do not follow from
+    velocities, because -x_0 / sigma is the score of Gaussian noise only.
+
+    Attributes:
+        scheduler: the coefficients.
+        source: spec of the data set at t = 0; "" for Gaussian noise.
+
+    Raises:
+        ValueError: there is a source, and the path does not start exactly at x_0.
     """
 
     scheduler: Scheduler
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            return
+        first = self.scheduler(torch.zeros((), dtype=torch.float64, device="cpu"))
+        exact = first.alpha == 0 and first.sigma == 1
+        if not exact or isinstance(self.scheduler, LearnedReference):
+            raise ValueError(
+                "A path from a data set must start exactly there, with alpha = 0 and sigma = 1 at "
+                f"t = 0; got {self.scheduler.label}: use the path ot, trig or shaped."
+            )
+
+    def refuse_source(self) -> None:
+        """Checks that the path starts at Gaussian noise.
+
+        Raises:
+            ValueError: it starts at a data set.
+        """
+        if self.source:
+            raise ValueError(
+                "This computation needs Gaussian noise at t = 0; "
+                f"got a path from {shown(self.source)}: choose a field that starts from noise."
+            )
 
     @property
     def t_max(self) -> float:
@@ -48,7 +82,11 @@ class AffinePath:
         """The state at t = 0 of standard normal noise x_0: sigma_0 x_0, shape (B, *).
 
         This neglects alpha_0 x_1, which is 0 for OT, 0.0066 x_1 for VP and x_1 for VE.
+
+        Raises:
+            ValueError: the path starts at a data set.
         """
+        self.refuse_source()
         return self.scheduler.sigma_0 * x_0
 
     def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
@@ -95,7 +133,12 @@ class AffinePath:
         return (c.d_alpha * x - c.alpha * velocity) / c.wronskian
 
     def score_from_velocity(self, t: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
-        """The score of p_t from the marginal velocity, shape (B, *)."""
+        """The score of p_t from the marginal velocity, shape (B, *).
+
+        Raises:
+            ValueError: the path starts at a data set.
+        """
+        self.refuse_source()
         c = self.coefficients(t, x)
         return -self.noise_from_velocity(t, x, velocity) / c.sigma
 

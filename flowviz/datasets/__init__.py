@@ -11,6 +11,8 @@ command line hold:
     picture:9c41...             a picture that a visitor uploaded, likewise
     drawing:77e0...             points that a visitor drew in the frame, likewise
     samples:1d5b...             samples of an opened network whose data set is not known, likewise
+    from:8gaussians>moons       a data set and, before it, its source: the data set at t = 0 in the
+                                place of Gaussian noise
     measurements.csv, cat.png   a file on this machine; t.csv:x=3,y=height and cat.png:ink=light
                                 choose columns and pixels, see `flowviz.datasets.uploads.Reading`
 
@@ -19,7 +21,7 @@ To add a built-in data set, write one decorated function in `plane.py`.
 
 from flowviz.datasets import plane
 from flowviz.datasets.entry import DATASETS, FRAME, Dataset
-from flowviz.datasets.specs import dataset, is_linkable
+from flowviz.datasets.specs import dataset, is_linkable, joined, parted
 from flowviz.datasets.uploads import PICTURE_SUFFIXES, TABLE_SUFFIXES, draw, upload
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "dataset",
     "draw",
     "is_linkable",
+    "joined",
+    "parted",
     "plane",
     "upload",
 ]

@@ -38,6 +38,8 @@ class Dataset:
     """What was taken from a file of the user."""
     estimated: bool = False
     """Whether these are samples of a network whose data set is not known."""
+    source: "Dataset | None" = None
+    """The data set at t = 0; None for Gaussian noise."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples in the frame, (n, 2) float32."""

@@ -145,24 +145,30 @@ def exact_field(path: AffinePath, distribution: Distribution) -> ExactField:
     """The exact marginal field of a path to a Gaussian mixture, to points or to boxes.
 
     Raises:
-        ValueError: the path is learned.
+        ValueError: the path is learned, or starts at a data set (see `flowviz.fields.sourced`).
     """
+    path.refuse_source()
     if isinstance(path.scheduler, LearnedReference):
         raise ValueError(
             "A learned path has no field in closed form; use the field that was trained with it."
         )
-    return ExactField(path, distribution, _target(distribution))
+    return ExactField(path, distribution, target_of(distribution))
 
 
 @singledispatch
-def _target(distribution: Distribution) -> Target:
+def target_of(distribution: Distribution) -> Target:
+    """A distribution prepared for inference, without the components of weight 0.
+
+    Raises:
+        ValueError: it is of another kind.
+    """
     raise ValueError(
         "An exact field needs a GaussianMixture, PointMasses or Boxes; "
         f"got {type(distribution).__name__}."
     )
 
 
-@_target.register
+@target_of.register
 def _(distribution: GaussianMixture) -> Target:
     kept = distribution.weights > 0
     means, log_weights = distribution.means[kept], distribution.weights[kept].log()
@@ -172,7 +178,7 @@ def _(distribution: GaussianMixture) -> Target:
     return OwnCovariances(means, log_weights, variances, axes)
 
 
-@_target.register
+@target_of.register
 def _(distribution: PointMasses) -> Target:
     kept = distribution.weights > 0
     log_weights = distribution.weights[kept].log()
@@ -180,7 +186,7 @@ def _(distribution: PointMasses) -> Target:
     return SharedCovariance(distribution.points[kept], log_weights, zero, identity)
 
 
-@_target.register
+@target_of.register
 def _(distribution: Boxes) -> Target:
     return Lattice(distribution.edges_x, distribution.edges_y, distribution.weights)
 

@@ -1,0 +1,229 @@
+r"""Exact marginal fields from one data set to another, of independent pairs.
+
+The state is x_t = alpha_t x_1 + sigma_t x_0 with x_0 from a data set in the place of noise. If one
+of the two is a mixture of round Gaussians of one width, say x_0 ~ sum_k w_k N(m_k, s^2 I), then
+given its component k
+
+    x_t - sigma_t m_k = alpha_t x_1 + (sigma_t s) z,    z ~ N(0, I),
+
+is a state on a path from noise to the other data set, whose density and posterior means are
+known (`flowviz.fields.exact`). The posterior over the components adds them up:
+
+    p_t(x) = sum_k w_k p_t(x | k),    E[x_1 | x] = sum_k r_k E[x_1 | x, k],    r_k ~ w_k p_t(x | k),
+
+and likewise for E[x_0 | x], with E[x_0 | x, k] = m_k + s E[z | x, k]. The marginal velocity is
+d_alpha E[x_1 | x] + d_sigma E[x_0 | x] (Lipman et al. 2022, eq. 8, with pairs in the place of
+data; Tong et al. 2023, https://arxiv.org/abs/2302.00482, theorem 3.1). The two data sets have the
+same roles, so that the components can also be those of x_1.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flowviz.datasets import Dataset
+from flowviz.distributions import Distribution, GaussianMixture, PointMasses
+from flowviz.fields.exact import ExactField, Posterior, Target, exact_field, target_of
+from flowviz.paths import AffinePath
+
+__all__ = ["SourcedField", "exact_field_of", "sourced_field"]
+
+SMALLEST = 1e-5
+"""Least coefficient of the enumerated side: 1 / coefficient is finite, also at t = 0."""
+
+CHUNK = 2**18
+"""Largest number of points times components that are prepared at once."""
+
+
+class Inferred(NamedTuple):
+    """What follows from x_t = x; `own` is the side whose components are enumerated."""
+
+    log_density: Tensor
+    """log p_t(x) in nats, (B,)."""
+    own: Tensor
+    """Posterior mean of the enumerated side, (B, 2)."""
+    other: Tensor
+    """Posterior mean of the other side, (B, 2)."""
+    score: Tensor
+    """The gradient of log p_t at x, (B, 2)."""
+    divergence: Tensor
+    """The divergence of `other` by x, (B,)."""
+    variance: Tensor
+    """tr Cov of the other side given x, (B,)."""
+
+
+class Enumerated:
+    """A mixture of round Gaussians, summed over its components, and the data set opposite."""
+
+    def __init__(self, mixture: GaussianMixture, other: Target) -> None:
+        kept = mixture.weights > 0
+        self.means = mixture.means[kept]  # (K, 2)
+        self.log_weights = mixture.weights[kept].log()  # (K,)
+        self.std = mixture.variances[0, 0].sqrt().item()
+        self.other = other
+
+    def infer(self, gain: Tensor, own: Tensor, x: Tensor) -> Inferred:
+        """The posterior of x = gain * other + own * enumerated, (B, 2) float64.
+
+        Args:
+            gain: coefficient of the other side, () or (B, 1).
+            own: coefficient of the enumerated side, likewise, at least SMALLEST.
+            x: the states.
+        """
+        size = max(1, CHUNK // len(self.means))
+        parts = [
+            self._part(*(c[k : k + size] if c.ndim else c for c in (gain, own)), x[k : k + size])
+            for k in range(0, max(1, len(x)), size)
+        ]
+        return Inferred(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+    def _part(self, gain: Tensor, own: Tensor, x: Tensor) -> Inferred:
+        means, count = self.means.to(x.device), len(self.means)
+        rows = (x[:, None] - own[..., None] * means).reshape(-1, 2)  # (B K, 2)
+        gains, scales = (
+            c.repeat_interleave(count, dim=0) if c.ndim else c for c in (gain, own * self.std)
+        )
+        found = self.other.posterior(gains, scales, rows)
+        logits = self.log_weights.to(x.device) + found.log_density.reshape(-1, count)
+        share = torch.softmax(logits, dim=1)[..., None]  # (B, K, 1)
+        data = found.data.reshape(-1, count, 2)
+        score = (-found.noise / scales).reshape(-1, count, 2)  # of p_t(x | k)
+        mean, total = (share * data).sum(dim=1), (share * score).sum(dim=1)
+        slope = (gains / scales**2).squeeze(-1) * found.variance  # div E[other | x, k]
+        across = (data * (score - total[:, None])).sum(dim=-1)
+        spread = found.variance.reshape(-1, count) + (data - mean[:, None]).square().sum(dim=-1)
+        weight = share[..., 0]
+        return Inferred(
+            torch.logsumexp(logits, dim=1),
+            (share * (means + self.std * found.noise.reshape(-1, count, 2))).sum(dim=1),
+            mean,
+            total,
+            (weight * (slope.reshape(-1, count) + across)).sum(dim=1),
+            (weight * spread).sum(dim=1),
+        )
+
+    def density_grid(self, gain: Tensor, own: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+        """The density of gain * other + own * enumerated on a grid, shape (ny, nx)."""
+        total = xs.new_zeros(len(ys), len(xs))
+        for weight, mean in zip(self.log_weights.exp().tolist(), own * self.means, strict=True):
+            shifted = xs - mean[0].to(xs), ys - mean[1].to(ys)
+            total += weight * self.other.density_grid(gain, own * self.std, *shifted)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """Independent pairs of a source and a data set, as the `Target` of an exact field.
+
+    Attributes:
+        sides: the enumerated side with the other one.
+        swapped: whether the data at t = 1 are enumerated and not the source.
+    """
+
+    sides: Enumerated
+    swapped: bool
+
+    def infer(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Inferred:
+        """What follows from x, (B, 2) float64; alpha and sigma have shape () or (B, 1)."""
+        gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
+        return self.sides.infer(gain, own.clamp(min=SMALLEST), x)
+
+    def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
+        """See `Target.posterior`; the noise is x_0."""
+        found = self.infer(alpha, sigma, x)
+        if not self.swapped:
+            return Posterior(found.log_density, found.other, found.own, found.variance)
+        # x = alpha x_1 + sigma x_0, so that given x both have the same covariance up to a factor.
+        ratio = (sigma / alpha.clamp(min=SMALLEST)).square()
+        variance = (ratio.squeeze(-1) if ratio.ndim else ratio) * found.variance
+        return Posterior(found.log_density, found.own, found.other, variance)
+
+    def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
+        found = self.posterior(alpha, sigma, x)
+        return found.data, found.noise
+
+    def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+        """See `Target.density_grid`."""
+        gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
+        return self.sides.density_grid(gain, own.clamp(min=SMALLEST), xs, ys)
+
+
+class SourcedField(ExactField):
+    """The exact marginal velocity from a source to a data set, called as field(t, x).
+
+    `noise_mean` is E[x_0 | x_t = x], the mean of the source. See `ExactField` for shapes.
+    """
+
+    target: Pairing
+
+    def score(self, t: Tensor, x: Tensor) -> Tensor:
+        """The gradient of log p_t at x, shape (B, 2)."""
+        c, fine = self._coefficients(t, x)
+        return self.target.infer(c.alpha, c.sigma, fine).score.to(x)
+
+    def divergence(self, t: Tensor, x: Tensor) -> Tensor:
+        """The divergence of the marginal velocity at x, shape (B,).
+
+        With y the mean of the side that is not enumerated, x = gain y + own (the other mean), so
+        that u = (d_own / own) x + (d_gain - d_own gain / own) y.
+        """
+        c, fine = self._coefficients(t, x)
+        slope = self.target.infer(c.alpha, c.sigma, fine).divergence
+        rows = [value.squeeze(-1) if value.ndim else value for value in c]
+        alpha, sigma, d_alpha, d_sigma = rows
+        own, d_own, gain, d_gain = sigma, d_sigma, alpha, d_alpha
+        if self.target.swapped:
+            own, d_own, gain, d_gain = gain, d_gain, own, d_own
+        own = own.clamp(min=SMALLEST)
+        return (2 * d_own / own + (d_gain - d_own * gain / own) * slope).to(x)
+
+
+def sourced_field(
+    path: AffinePath, source: Distribution, distribution: Distribution
+) -> SourcedField:
+    """The exact field of a path from a source to a distribution, of independent pairs.
+
+    Raises:
+        ValueError: the source is a set of points, or neither of the two is a mixture of round
+            Gaussians of one width.
+    """
+    if isinstance(source, PointMasses):
+        raise ValueError(
+            "A source must have a density, because no flow spreads a single point; got points."
+        )
+    sides = [
+        (len(mixture.means), swapped, mixture, other)
+        for swapped, mixture, other in (
+            (False, source, distribution),
+            (True, distribution, source),
+        )
+        if isinstance(mixture, GaussianMixture) and _is_round(mixture)
+    ]
+    if not sides:
+        raise ValueError(
+            "No exact field is known between these data sets: one of the two must be a mixture of "
+            "round Gaussians of one width, such as 8gaussians, moons or points; train a network."
+        )
+    _, swapped, mixture, other = min(sides, key=lambda side: side[:2])
+    return SourcedField(
+        path, distribution, Pairing(Enumerated(mixture, target_of(other)), swapped)
+    )
+
+
+def exact_field_of(path: AffinePath, data: Dataset) -> ExactField:
+    """The exact field of a path to a data set, from its source if it has one, else from noise.
+
+    Raises:
+        ValueError: as `exact_field` and `sourced_field`.
+    """
+    if data.source is None:
+        return exact_field(path, data.distribution)
+    return sourced_field(path, data.source.distribution, data.distribution)
+
+
+def _is_round(mixture: GaussianMixture) -> bool:
+    first, second = mixture.variances[0].tolist()
+    return mixture.shared and first == second

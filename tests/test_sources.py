@@ -1,0 +1,167 @@
+"""Flows from one data set to another: exact fields, training, checkpoints and their guards."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from flowviz.datasets import dataset
+from flowviz.distributions import Boxes, Distribution, GaussianMixture
+from flowviz.fields.sourced import SourcedField, exact_field_of, sourced_field
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+
+PLACES = torch.tensor([[-2.0, 0.5], [1.0, 1.5], [0.5, -2.0]])
+SIDES: dict[str, Distribution] = {
+    "round": GaussianMixture(PLACES, 0.4, torch.tensor([1.0, 2, 3])),
+    "tilted": GaussianMixture(
+        PLACES.flip(0),
+        torch.tensor([[[0.3, 0.1], [0.1, 0.2]], [[0.5, -0.4], [-0.4, 0.6]], [[0.2, 0], [0, 0.9]]]),
+    ),
+    "boxes": Boxes(
+        torch.tensor([-3.0, -1, 0.5, 4]),
+        torch.tensor([-2.0, 0.25, 3]),
+        torch.tensor([[1.0, 2], [0, 3], [0.5, 0]]),
+    ),
+}
+JOINED = [("round", "round"), ("round", "tilted"), ("tilted", "round"), ("round", "boxes")]
+JOINED += [("boxes", "round")]
+BOTH = pytest.mark.parametrize(("source", "data"), JOINED)
+
+
+def path(spec: str = "ot") -> AffinePath:
+    return AffinePath(scheduler(spec), "8gaussians")
+
+
+def between(source: str, data: str, spec: str = "ot") -> SourcedField:
+    return sourced_field(path(spec), SIDES[source], SIDES[data])
+
+
+def states(source: str, data: str, t: float, n: int = 12) -> tuple[Tensor, Tensor]:
+    """A time and n states of p_t, float64."""
+    g = torch.Generator().manual_seed(5)
+    ends = [SIDES[name].sample(n, g).double() for name in (source, data)]
+    time = torch.tensor(t, dtype=torch.float64)
+    return time, path().flow(time, *ends)
+
+
+@pytest.mark.parametrize("spec", ["ot", "trig", "shaped"])
+def test_between_gaussians_the_field_is_affine(spec):
+    m_0, m_1 = torch.tensor([[1.0, -2.0], [-0.5, 3.0]], dtype=torch.float64).split(1)
+    s_0, s_1 = 0.7, 0.2
+    field = sourced_field(path(spec), GaussianMixture(m_0, s_0), GaussianMixture(m_1, s_1))
+    x = 3 * torch.randn(16, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for t in (0.0, 0.3, 0.8, 0.99):
+        time = torch.tensor(t, dtype=torch.float64)
+        alpha, sigma, d_alpha, d_sigma = field.path.scheduler(time)
+        variance = (alpha * s_1) ** 2 + (sigma * s_0) ** 2
+        rate = (alpha * d_alpha * s_1**2 + sigma * d_sigma * s_0**2) / variance
+        offset = x - alpha * m_1 - sigma * m_0
+        expected = d_alpha * m_1 + d_sigma * m_0 + rate * offset
+        torch.testing.assert_close(field(time, x), expected, rtol=0, atol=1e-9)
+        torch.testing.assert_close(field.score(time, x), -offset / variance, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            field.divergence(time, x), (2 * rate).expand(16), rtol=0, atol=1e-8
+        )
+
+
+def quadrature(distribution: Distribution, step: float = 0.05) -> tuple[Tensor, Tensor]:
+    """Midpoints of squares, which the edges of the boxes do not cut, and their masses."""
+    axis = torch.arange(-8 + step / 2, 8, step, dtype=torch.float64)
+    points = torch.cartesian_prod(axis, axis)
+    mass = distribution.log_prob(points).exp()
+    kept = mass > 1e-14 * mass.max()
+    return points[kept], mass[kept]
+
+
+@BOTH
+def test_field_is_the_posterior_mean_over_pairs(source, data):
+    # Given x, one end determines the other: p(x_1 | x) ~ q_1(x_1) q_0((x - alpha x_1) / sigma).
+    time, x = states(source, data, 0.45)
+    near, far, gain, rest = data, source, time, 1 - time
+    if source == "boxes":
+        near, far, gain, rest = source, data, 1 - time, time
+    points, mass = quadrature(SIDES[near])
+    expected = []
+    for each in x:
+        weight = mass * SIDES[far].log_prob((each - gain * points) / rest).exp()
+        mean = (weight[:, None] * points).sum(0) / weight.sum()
+        opposite = (each - gain * mean) / rest
+        expected.append(opposite - mean if source == "boxes" else mean - opposite)
+    smooth = "boxes" not in (source, data)  # the sum converges fast, else with step^2
+    torch.testing.assert_close(
+        between(source, data)(time, x),
+        torch.stack(expected),
+        rtol=0,
+        atol=1e-9 if smooth else 1e-3,
+    )
+
+
+@BOTH
+def test_density_follows_the_continuity_equation(source, data):
+    field = between(source, data)
+    for t in (0.2, 0.7):
+        time, x = states(source, data, t)
+        time = time.repeat(len(x))
+        with torch.enable_grad():
+            _, rate = torch.func.jvp(
+                lambda s: field.log_density(s, x), (time,), (torch.ones_like(time),)
+            )
+        velocity, score = field(time, x), field.score(time, x)
+        change = field.divergence(time, x) + (velocity * score).sum(dim=1)
+        torch.testing.assert_close(rate, -change, rtol=1e-6, atol=1e-6)
+
+
+@BOTH
+def test_divergence_and_score_are_derivatives(source, data):
+    field = between(source, data)
+    for t in (0.05, 0.6, 0.95):
+        time, x = states(source, data, t)
+        x = x.requires_grad_()
+        velocity, log_density = field(time, x), field.log_density(time, x)
+        (slope,) = torch.autograd.grad(log_density.sum(), x, retain_graph=True)
+        torch.testing.assert_close(field.score(time, x), slope, rtol=1e-6, atol=1e-6)
+        trace = sum(
+            torch.autograd.grad(velocity[:, k].sum(), x, retain_graph=True)[0][:, k]
+            for k in (0, 1)
+        )
+        torch.testing.assert_close(field.divergence(time, x), trace, rtol=1e-6, atol=1e-5)
+
+
+@BOTH
+def test_grid_holds_the_density_and_the_ends_are_the_data_sets(source, data):
+    field = between(source, data)
+    xs, ys = torch.linspace(-3, 3, 7).double(), torch.linspace(-2, 2, 5).double() + 0.1
+    points = torch.cartesian_prod(ys, xs).flip(1)
+    for t in (0.0, 0.5, 0.9):
+        time = torch.tensor(t, dtype=torch.float64)
+        expected = field.log_density(time, points).exp().reshape(5, 7)
+        torch.testing.assert_close(
+            field.density_grid(time, xs, ys), expected, rtol=1e-6, atol=1e-12
+        )
+    start = torch.tensor(0.0, dtype=torch.float64)
+    x = SIDES[source].sample(12, torch.Generator().manual_seed(1)).double()
+    expected = SIDES[source].log_prob(x)
+    torch.testing.assert_close(field.log_density(start, x), expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(field.noise_mean(start, x), x, rtol=0, atol=1e-4)
+
+
+def test_sides_without_round_gaussians_and_paths_with_noise_are_refused():
+    for pair in itertools.product(("tilted", "boxes"), repeat=2):
+        with pytest.raises(ValueError, match="one of the two must be a mixture"):
+            between(*pair)
+    for spec in ("vp", "ve", "learned"):
+        with pytest.raises(ValueError, match="start exactly there"):
+            path(spec)
+    with pytest.raises(ValueError, match="starts from Gaussian noise"):
+        dataset("from:8gaussians>moons")
+    for spec in ("from:8gaussians", "from:>moons", "from:a>from:b>c"):
+        with pytest.raises(ValueError, match="from:SOURCE>DATA"):
+            dataset(spec, sources=True)
+    pair = dataset("from:8gaussians>word:A>B", sources=True)
+    assert (pair.source.name, pair.name) == ("8gaussians", "from:8gaussians>word:A>B")
+    field = exact_field_of(path(), pair)
+    assert isinstance(field, SourcedField) and not field.target.swapped
+    assert math.isfinite(field(torch.tensor(0.999), torch.zeros(1, 2)).sum())
