@@ -21,9 +21,9 @@ from torch import Tensor
 from flowviz import checkpoints, solvers, training
 from flowviz.datasets import Dataset, dataset
 from flowviz.densities import LogProb
-from flowviz.draws import noise
 from flowviz.experiments.evaluate import EvaluateConfig, sampled
 from flowviz.experiments.fields import FieldRef, exact_name
+from flowviz.experiments.starts import starts
 from flowviz.schedulers import Scheduler, scheduler
 from flowviz.solvers import METHODS, Field, Solution, steps_for
 from flowviz.studies import STUDIES, Study
@@ -84,7 +84,7 @@ def train(data: str, path: str = "ot", *, out: str = "", **options: Any) -> Fiel
         ValueError: a name or a setting is not valid.
     """
     config = training.config_class(path).from_dict({"data": data, "path": path} | options)
-    chosen = dataset(data)
+    chosen = dataset(data, sources=True)
     begun = time.monotonic()
     *_, run = training.train(config, chosen)
     if out:
@@ -150,7 +150,7 @@ def sample(
         ValueError: as `solve`.
     """
     config = EvaluateConfig(method=method, nfe=_nfe(method, nfe), tol=tol, n=n, seed=seed)
-    parts = sampled(field.field, noise(n, seed), config)
+    parts = sampled(field.field, starts(field.path, n, seed), config)
     return field.to_user(torch.cat([part.states[-1] for part in parts]))
 
 

@@ -1,4 +1,4 @@
-"""Two paths from the same noise to the same data, side by side with one clock."""
+"""Two paths from the same start to the same data, side by side with one clock."""
 
 import streamlit as st
 
@@ -8,9 +8,9 @@ from flowviz.ui.opening import headed
 
 page = compare.pick()
 noticed = headed(
-    "From noise to data: two paths, one clock",
-    see="The same noise points move to the data on two [paths](probability-path), at the "
-    "same time t.",
+    f"From {compare.origin(page)}: two paths, one clock",
+    see=f"The same {'points' if compare.has_source(page) else 'noise points'} move to the data on "
+    "two [paths](probability-path), at the same time t.",
     notice=compare.main_finding(compare.known(page)),
 )
 try:

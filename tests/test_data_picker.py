@@ -181,3 +181,35 @@ def test_bad_link_falls_back_with_a_notice(app, spec):
 
 def test_every_kind_has_a_name():
     assert all(label and callable(controls) for label, controls in _CUSTOM.values())
+
+
+def test_a_source_is_chosen_named_in_the_link_and_swapped(monkeypatch, tmp_path):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+
+    def script():
+        import streamlit as st
+
+        from flowviz.ui import data_picker, state
+
+        state.visit("test")
+        st.session_state["chosen"] = data_picker.pick(sources=True)
+
+    app = AppTest.from_function(script, default_timeout=30).run()
+    source, data = app.selectbox
+    assert source.label == "From" and chosen(app) == "checkerboard"
+    data.select("moons").run()
+    app.selectbox[0].select("8gaussians").run()
+    assert chosen(app) == app.query_params["data"] == "from:8gaussians>moons"
+    app.button[0].click().run()
+    assert chosen(app) == "from:moons>8gaussians"
+    assert [box.value for box in app.selectbox] == ["moons", "8gaussians"]
+    app.selectbox[0].select("word").run()
+    assert chosen(app) == "from:word:FLOW>8gaussians"
+    app.selectbox[0].select("").run()
+    assert chosen(app) == "8gaussians"
+
+
+def test_a_page_from_noise_refuses_the_link_of_a_pair(app):
+    app.query_params["data"] = "from:8gaussians>moons"
+    app.run()
+    assert chosen(app) == "checkerboard" and "starts from Gaussian noise" in app.toast[0].value

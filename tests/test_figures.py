@@ -154,7 +154,7 @@ def test_polyline_keeps_every_way_apart():
 def test_trajectories_mark_start_and_end():
     figure = plane.trajectories(PANELS)
     for column, p in enumerate(PANELS):
-        start = [t for t in figure.data if t.name == "start: noise"][column]
+        start = [t for t in figure.data if t.name == "start, t = 0"][column]
         end = next(t for t in figure.data if t.name == f"end, {p.title}")
         assert np.array_equal(np.stack([start.x, start.y], 1), p.states[0].astype(np.float32))
         assert np.array_equal(np.stack([end.x, end.y], 1), p.states[-1].astype(np.float32))

@@ -50,9 +50,9 @@ def _sample(options: argparse.Namespace) -> None:
         return
     import torch
 
-    from flowviz.draws import noise
     from flowviz.experiments.evaluate import sampled
     from flowviz.experiments.fields import FieldRef
+    from flowviz.experiments.starts import starts
     from flowviz.files import check_target, write_array
 
     out = check_target(options.out)
@@ -64,7 +64,7 @@ def _sample(options: argparse.Namespace) -> None:
     else:
         source = FieldRef.of(options.checkpoint)
     progress, states = Progress("sampling"), []
-    for solution in sampled(source.field, noise(n, config.seed), config):
+    for solution in sampled(source.field, starts(source.path, n, config.seed), config):
         states.append(solution.states[-1])
         progress.show(sum(map(len, states)), n)
     progress.end()

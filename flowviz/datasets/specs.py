@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 from flowviz.bounds import shown
-
 from flowviz.datasets.entry import DATASETS, Dataset
 from flowviz.datasets.mixture import mixture
 from flowviz.datasets.uploads import BUILDERS, is_file, read, recall

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flowviz.draws import noise
 from flowviz.experiments.evaluate import EvaluateConfig, samples_of
 from flowviz.experiments.fields import FieldRef
+from flowviz.experiments.starts import starts
 from flowviz.solvers import METHODS
 
 SHOWN = 12
@@ -78,7 +78,8 @@ def compute_adaptive(config: AdaptiveConfig) -> AdaptiveSolve:
     how = EvaluateConfig(
         method=config.method, nfe=None, tol=config.tol, n=config.n, seed=config.seed
     )
-    solution = samples_of(origin.field, noise(config.n, config.seed), how, times=times)
+    start = starts(origin.path, config.n, config.seed)
+    solution = samples_of(origin.field, start, how, times=times)
     edges = solution.step_times.numpy()
     return AdaptiveSolve(
         label=origin.label,

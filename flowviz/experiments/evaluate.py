@@ -8,7 +8,6 @@ that of `sample` with the same seed; the data and the floor have their own strea
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -16,9 +15,10 @@ from torch import Tensor
 
 from flowviz.bounds import MAX_BATCH, MAX_SAMPLES, MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset
-from flowviz.densities import log_prob, normal_log_prob
+from flowviz.densities import log_prob
 from flowviz.distributions import PointMasses
-from flowviz.draws import noise, stream
+from flowviz.draws import stream
+from flowviz.experiments.starts import log_prior, starts
 from flowviz.fields import ExactField
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, Metric, unbounded
@@ -254,8 +254,8 @@ def evaluate(
         converged: what `reference` returned for the same field, n and seed, to tell the error.
         should_stop: asked before each evaluation of the field.
     """
-    x_0 = noise(config.n, config.seed)
-    solution = samples_of(field, x_0, config, should_stop=should_stop)
+    start = starts(field.path, config.n, config.seed)
+    solution = samples_of(field, start, config, should_stop=should_stop)
     states = solution.states[-1]
     error = None
     if converged is not None:
@@ -296,13 +296,13 @@ def measures_of(
 
 def samples_of(
     field: FlowField,
-    x_0: Tensor,
+    start: Tensor,
     config: EvaluateConfig,
     *,
     times: Tensor | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
-    """The flow of standard normal noise x_0 (n, 2), whose last states are the samples.
+    """The flow of states at t = 0, (n, 2), see `starts`; its last states are the samples.
 
     `times` (T,), from 0 to t_max, are where states are wanted; by default at these ends alone.
     """
@@ -312,16 +312,15 @@ def samples_of(
     if config.nfe is not None:
         steps = steps_for(config.method, config.nfe)
         budget = {"grid": GRIDS[config.grid](field.path, steps)}
-    start = field.path.start(x_0)
     return solve(field, start, times, config.method, should_stop=should_stop, **budget)
 
 
-def sampled(field: FlowField, x_0: Tensor, config: EvaluateConfig) -> Iterator[Solution]:
+def sampled(field: FlowField, start: Tensor, config: EvaluateConfig) -> Iterator[Solution]:
     """`samples_of` in parts of PART states; an adaptive method solves all at once.
 
     The steps of an adaptive method depend on all states.
     """
-    for part in [x_0] if config.nfe is None else x_0.split(PART):
+    for part in [start] if config.nfe is None else start.split(PART):
         yield samples_of(field, part, config)
 
 
@@ -343,8 +342,8 @@ def reference(
     times = field.path.clock(2)
     size = PART if isinstance(field, ExactField) else CHUNK
     parts = [
-        solve(field, field.path.start(part), times, method, tol=tol, should_stop=should_stop)
-        for part in noise(n, seed).double().split(size)
+        solve(field, part, times, method, tol=tol, should_stop=should_stop)
+        for part in starts(field.path, n, seed, torch.float64).split(size)
     ]
     return Reference(torch.cat([part.states[-1] for part in parts]), max(p.nfe for p in parts))
 
@@ -407,7 +406,7 @@ def likelihood(
         t_max=field.path.t_max,
         method=method,
         tol=tol,
-        log_prior=partial(normal_log_prob, std=field.path.scheduler.sigma_0),
+        log_prior=log_prior(field.path),
         should_stop=should_stop,
     )
     log_p = found.log_prob.double()

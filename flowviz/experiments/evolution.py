@@ -16,9 +16,10 @@ from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
-from flowviz.draws import noise, stream
+from flowviz.draws import stream
 from flowviz.experiments.fields import EXACT, Chunked, resolve
-from flowviz.fields import exact_field
+from flowviz.experiments.starts import starts
+from flowviz.fields import exact_field, exact_field_of
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
@@ -235,7 +236,7 @@ class Reference:
 def compute_reference(sample: tuple[str, int]) -> Reference:
     """What the particles of a flow are compared with, from data set and number of particles."""
     data, n = sample
-    target = dataset(data)
+    target = dataset(data, sources=True)
     generator = stream(0, "reference")
     points = target.sample(n, generator)
     quantiles = projections(points.numpy())
@@ -267,14 +268,14 @@ def compute_flow(
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
         SolveCancelled: should_stop returned true.
     """
-    target, path, field = resolve(config.data, config.path, config.field, field)
+    target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     times = path.clock(config.frames)
     budget = (
         {"tol": config.tol}
         if METHODS[config.method].adaptive
         else {"steps": steps_for(config.method, config.nfe)}
     )
-    start = path.start(noise(config.n, config.seed))
+    start = starts(path, config.n, config.seed)
     integrated = None
     if METHODS[config.method].jumps and not hasattr(field, "jump"):
         integrated = Integrated(field)
@@ -318,7 +319,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
     """
-    target, path, field = resolve(config.data, config.path, config.field, field)
+    target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     times = path.clock(config.frames)
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
@@ -328,7 +329,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     difference = reached = rms = None
     known = not (target.estimated or isinstance(field, LearnedPathField))
     if config.field != EXACT and known:
-        exact = exact_field(path, target.distribution)
+        exact = exact_field_of(path, target)
         ours, true = (_on_grid(f, times, difference_axis) for f in (field, Chunked(exact)))
         squares = (ours - true).square().sum(dim=-1).double()
         difference = squares.sqrt()
@@ -360,7 +361,7 @@ def density_of(
     densities of n data points, blurred by BLUR.
     """
     if not isinstance(field, LearnedPathField):
-        exact = exact_field(path, target.distribution)
+        exact = exact_field_of(path, target)
         return torch.stack([exact.density_grid(t, axis, axis) for t in times])
     points = target.sample(n, stream(0, "mixture"))
     process, ends = field.forward_process, exact_field(ends_of(path), target.distribution)

@@ -9,7 +9,7 @@ import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from typing import Any, Self, TypeVar
 
 import torch
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, Checkpoint, CheckpointError
-from flowviz.datasets import Dataset, dataset
+from flowviz.datasets import Dataset, dataset, parted
 from flowviz.datasets.entry import from_frame, to_frame
-from flowviz.densities import LogProb, normal_log_prob, refined_log_prob
+from flowviz.densities import LogProb, refined_log_prob
 from flowviz.experiments.evaluate import FlowField
-from flowviz.fields import exact_field
+from flowviz.experiments.starts import log_prior
+from flowviz.fields import exact_field_of
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler, spec_of
@@ -114,7 +115,7 @@ class FieldRef:
     @cached_property
     def dataset(self) -> Dataset:
         """The data set of the field."""
-        return dataset(self.data)
+        return dataset(self.data, sources=True)
 
     def to_user(self, x: Tensor) -> Tensor:
         """Points x (B, 2) from frame to user coordinates, (B, 2) float64."""
@@ -146,7 +147,7 @@ class FieldRef:
             self.from_user(points),
             t_max=self.path.t_max,
             method=method,
-            log_prior=partial(normal_log_prob, std=self.path.scheduler.sigma_0),
+            log_prior=log_prior(self.path),
             **budget,
         )
         area = 2 * torch.tensor(self.scale, dtype=points.dtype).log()
@@ -169,14 +170,20 @@ def _load(name: str, sha256: str) -> FieldRef:
                 "An exact field must be written exact:DATA/PATH, such as exact:checkerboard/ot; "
                 f"got {name!r}."
             )
-        chosen, affine = dataset(data), AffinePath(scheduler(path))
-        field, label = exact_field(affine, chosen.distribution), f"{affine.scheduler.label}, exact"
+        chosen = dataset(data, sources=True)
+        affine = AffinePath(scheduler(path), parted(data)[0])
+        field, label = exact_field_of(affine, chosen), f"{affine.scheduler.label}, exact"
         return FieldRef(name, field, affine, data, chosen.center, chosen.scale, label)
     return FieldRef.of_checkpoint(checkpoints.load(_parts(name)[0]), name)
 
 
 def resolve(
-    data: str, path: str, name: str | None, live: Field | None = None
+    data: str,
+    path: str,
+    name: str | None,
+    live: Field | None = None,
+    *,
+    sources: bool = False,
 ) -> tuple[Dataset, AffinePath, Field | None]:
     """The data set, the path and the field of a config.
 
@@ -185,23 +192,32 @@ def resolve(
         path: spec of the path.
         name: EXACT, the name of a checkpoint of this path, or None for no field.
         live: the field that `name` names, if it is already loaded.
+        sources: whether the caller can start from another data set than noise, see `starts`.
 
     Raises:
-        ValueError: a name is unknown, or the checkpoint was trained on another path.
+        ValueError: a name is unknown, the checkpoint was trained on another path or from another
+            source, or the data set has a source and must not.
     """
-    affine = AffinePath(scheduler(path))
+    chosen = dataset(data, sources=sources)
+    affine = AffinePath(scheduler(path), parted(data)[0])
     if live is not None or name is None:
-        return dataset(data), affine, live
+        return chosen, affine, live
     if name == EXACT:
         found = FieldRef.of(exact_name(data, path))
         return found.dataset, affine, Chunked(found.field)
     found = FieldRef.of(name)
+    if found.path.source != affine.source:
+        trained, wanted = (each.source or "Gaussian noise" for each in (found.path, affine))
+        raise ValueError(
+            f"Checkpoint {name!r} starts from {trained}; got a data set from {wanted}: choose "
+            "its own source or the exact field."
+        )
     if found.path != affine:
         raise ValueError(
             f"Checkpoint {name!r} was trained on the path {found.path.scheduler}; "
             f"got {affine.scheduler}, so choose its own path or the exact field."
         )
-    return found.dataset if found.data == data else dataset(data), affine, found.field
+    return found.dataset if found.data == data else chosen, affine, found.field
 
 
 @dataclass(frozen=True, eq=False)

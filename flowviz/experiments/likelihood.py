@@ -26,7 +26,6 @@ from flowviz.densities import (
     draw_probes,
     log_prob,
     log_prob_along,
-    normal_log_prob,
     refined_log_prob,
 )
 from flowviz.device import limit_threads, processors
@@ -34,6 +33,7 @@ from flowviz.distributions import PointMasses
 from flowviz.draws import stream
 from flowviz.experiments.evaluate import Likelihood, likelihood
 from flowviz.experiments.evolution import EXACT, density_of, ends_of, resolve
+from flowviz.experiments.starts import log_prior
 from flowviz.fields import LearnedField, exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.grids import GRIDS
@@ -332,7 +332,8 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     Raises:
         SolveError: the flow cannot be followed backward.
     """
-    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    name = None if field else config.field
+    target, path, named = resolve(config.data, config.path, name, sources=True)
     field = field or named
     t = path.time(config.t)
     axis = (torch.arange(config.cells, dtype=torch.float64) + 0.5) * (2 * FRAME / config.cells)
@@ -347,7 +348,7 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
         points,
         t_max=t,
         method=config.method,
-        log_prior=_prior(path),
+        log_prior=log_prior(path),
         probe=probe,
         workers=processors(),
         least=SEEN,
@@ -401,7 +402,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         x_t,
         t_max=t.item(),
         method=config.method,
-        log_prior=_prior(path),
+        log_prior=log_prior(path),
         workers=processors(),
         chunk=_share(config.n),
         **config.budget(path, t.item()),
@@ -448,7 +449,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
     x = torch.tensor([[config.x, config.y]], dtype=dtype)
     budget = config.budget(path, path.t_max)
     back = log_prob_along(
-        field, x, t_max=path.t_max, method=config.method, log_prior=_prior(path), **budget
+        field, x, t_max=path.t_max, method=config.method, log_prior=log_prior(path), **budget
     )
     x_0 = back.states[0]
     forth = solve(field, x_0, path.clock(2), config.method, **_forward(budget))
@@ -460,7 +461,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
         exact=_log_density_along(target, path, field, back.times, states).numpy(),
         forward_times=forth.step_times.numpy(),
         forward=forth.step_states[:, 0].double().numpy(),
-        log_prior=_prior(path)(x_0).item(),
+        log_prior=log_prior(path)(x_0).item(),
         nfe=back.nfe,
     )
 
@@ -522,11 +523,6 @@ class _OnPath:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         return self.field(t, x)
-
-
-def _prior(path: AffinePath) -> partial[Tensor]:
-    """log p_0 in nats of the states from which the path's flow starts."""
-    return partial(normal_log_prob, std=path.scheduler.sigma_0)
 
 
 def _check_time(t: float) -> None:

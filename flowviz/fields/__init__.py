@@ -3,5 +3,6 @@
 from flowviz.fields.exact import ExactField, exact_field
 from flowviz.fields.flow_map import FlowMap, field_class
 from flowviz.fields.learned import LearnedField
+from flowviz.fields.sourced import exact_field_of
 
-__all__ = ["ExactField", "FlowMap", "LearnedField", "exact_field", "field_class"]
+__all__ = ["ExactField", "FlowMap", "LearnedField", "exact_field", "exact_field_of", "field_class"]

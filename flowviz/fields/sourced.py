@@ -9,7 +9,7 @@ given its component k
 is a state on a path from noise to the other data set, whose density and posterior means are
 known (`flowviz.fields.exact`). The posterior over the components adds them up:
 
-    p_t(x) = sum_k w_k p_t(x | k),    E[x_1 | x] = sum_k r_k E[x_1 | x, k],    r_k ~ w_k p_t(x | k),
+    p_t(x) = sum_k w_k p_t(x | k),    E[x_1 | x] = sum_k w_k p_t(x | k) E[x_1 | x, k] / p_t(x),
 
 and likewise for E[x_0 | x], with E[x_0 | x, k] = m_k + s E[z | x, k]. The marginal velocity is
 d_alpha E[x_1 | x] + d_sigma E[x_0 | x] (Lipman et al. 2022, eq. 8, with pairs in the place of
@@ -194,12 +194,10 @@ def sourced_field(
         raise ValueError(
             "A source must have a density, because no flow spreads a single point; got points."
         )
+    both = (False, source, distribution), (True, distribution, source)
     sides = [
         (len(mixture.means), swapped, mixture, other)
-        for swapped, mixture, other in (
-            (False, source, distribution),
-            (True, distribution, source),
-        )
+        for swapped, mixture, other in both
         if isinstance(mixture, GaussianMixture) and _is_round(mixture)
     ]
     if not sides:
@@ -208,9 +206,8 @@ def sourced_field(
             "round Gaussians of one width, such as 8gaussians, moons or points; train a network."
         )
     _, swapped, mixture, other = min(sides, key=lambda side: side[:2])
-    return SourcedField(
-        path, distribution, Pairing(Enumerated(mixture, target_of(other)), swapped)
-    )
+    pairing = Pairing(Enumerated(mixture, target_of(other)), swapped)
+    return SourcedField(path, distribution, pairing)
 
 
 def exact_field_of(path: AffinePath, data: Dataset) -> ExactField:

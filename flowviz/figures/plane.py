@@ -46,6 +46,8 @@ class Plane:
     """Trajectories of particles, one state per solver step, (S + 1, n, 2)."""
     data: NDArray | None = None
     """Data points, drawn faintly, (n, 2)."""
+    directions: NDArray | None = None
+    """An angle in degrees for each particle, from -180 to 180, shown as its colour, (n,)."""
 
     def __post_init__(self) -> None:
         for name in ("positions", "velocities", "particles", "data"):
@@ -121,6 +123,27 @@ def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Fig
             mark = {"size": 3, "color": panel.colour, "opacity": 0.85}
             marks.append(_points(panel.particles, mark, f"particles, {panel.title}"))
         traces += _on(column, marks)
+    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
+
+
+def by_direction(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
+    """Particles at one time, coloured by their directions, over the density."""
+    largest = _largest(panels)
+    traces = []
+    for column, panel in enumerate(panels):
+        marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.35)
+        mark = {
+            "size": 4,
+            "color": panel.directions,
+            "cmin": -180,
+            "cmax": 180,
+            "colorscale": theme.plotly_scale(theme.CYCLE, dark=dark),
+            "showscale": column == len(panels) - 1,
+            "colorbar": _bar("direction of the start", dark=dark)
+            | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
+        }
+        particles = _points(panel.particles, mark, f"particles, {panel.title}")
+        traces += _on(column, [*marks, particles | {"showlegend": False}])
     return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
 
 
@@ -399,7 +422,7 @@ def _trajectories(
     noise = theme.colour("noise", dark=dark)
     hollow = {"size": 5, "color": theme.PAPER[dark], "line": {"width": 1.2, "color": noise}}
     hover = {"hoverinfo": None, "hovertemplate": "(%{x:.2f}, %{y:.2f})"}
-    start = _points(states[0], hollow, "start: noise") | hover
+    start = _points(states[0], hollow, "start, t = 0") | hover
     end = _points(states[-1], {"size": 5, "color": panel.colour}, f"end, {panel.title}") | hover
     return [line, start | {"legendgroup": "start", "showlegend": first}, end]
 

@@ -53,6 +53,11 @@ DIFFERENCE_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
 )
 """Magnitude of an error, |learned - exact|, from zero, light and dark."""
 
+CYCLE = (
+    ("#c8553d", "#c79a2b", "#3f9d63", "#2f8fb3", "#6a5fc1", "#b5539b", "#c8553d"),
+    ("#ef8a72", "#e6c15a", "#6fcb90", "#63bfe0", "#9d93f0", "#e187c6", "#ef8a72"),
+)
+"""Colours of angles, in the light and in the dark theme: the last is the first."""
 SIGNED_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#01665E", "#5AB4AC", "#C7EAE5", "#FFFFFF", "#F6E8C3", "#D8B365", "#8C510A"),
     ("#6FD3C9", "#2F8F86", "#1B4A46", "#12171B", "#4E3A1C", "#A0762F", "#E8C27A"),

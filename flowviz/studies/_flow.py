@@ -22,6 +22,7 @@ PICTURES = {
     "moment": "One time",
     "ways": "Trajectories",
     "strip": "Ten times",
+    "origin": "By origin",
     "quality": "Quality over time",
     "difference": "Learned − exact",
 }

@@ -24,6 +24,9 @@ STRIP_TIMES = np.linspace(0, 1, 10)
 
 STRIP_PARTICLES = 600
 
+SHOWN_ORIGINS = 2_000
+"""Number of particles in a panel of the figure of origins."""
+
 
 def draw(config: CompareConfig, result: CompareResult, dark: bool) -> list[NamedFigure]:
     """The figure that the config chooses; "Learned − exact" needs a learned field."""
@@ -124,6 +127,39 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
     )
 
 
+def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+    """The particles at time t, coloured by where they started: which mass goes where."""
+    sides, t = result.sides, config.t
+    starts = [side.flow.states[0] for side in sides]
+    centred = [points - points.mean(axis=0) for points in starts]
+    angles = [np.degrees(np.arctan2(points[:, 1], points[:, 0])) for points in centred]
+    particles = [_particles(config, side) for side in sides]
+    panels = _planes(
+        result,
+        dark,
+        xs=[side.scene.axis for side in sides],
+        ys=[side.scene.axis for side in sides],
+        density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
+        particles=[points[:SHOWN_ORIGINS] for points in particles],
+        directions=[each[:SHOWN_ORIGINS] for each in angles],
+    )
+    return NamedFigure(
+        name="origin",
+        title=f"particles by origin at t = {t:.2f}",
+        alt="Particles of both sides, coloured by the direction from the centre of the starting "
+        f"points to their own, at t = {t:.2f}.",
+        figure=plane.by_direction(panels, t=t, dark=dark),
+        squares=2,
+        columns=stacked(
+            [
+                {"path": side.path, "particle": np.arange(len(points)), "direction": angle}
+                | _xy(points)
+                for side, points, angle in zip(sides, particles, angles, strict=True)
+            ]
+        ),
+    )
+
+
 def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
     lines = [
         path_line(
@@ -180,6 +216,7 @@ DRAWN = {
     "moment": _moment,
     "ways": _trajectories,
     "strip": _strip,
+    "origin": _origin,
     "quality": _quality,
     "difference": _difference,
 }

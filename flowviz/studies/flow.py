@@ -82,6 +82,7 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
         "much.",
         numbers={"left": ends[0], "right": ends[1], "floor": floor},
     )
+    yield from _from_source(config, result)
     if left.config == right.config:
         yield Finding(text="Both sides show the same flow, so they agree exactly.")
     else:
@@ -99,7 +100,7 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
             text=f"there is no network for this data set on {label}; the exact field is "
             "shown. The Train page trains one.",
         )
-    if dataset(config.data).estimated:
+    if dataset(config.data, sources=True).estimated:
         yield Finding(
             lead="Unknown data",
             text="the data set of this network is not known, so no exact field is compared with "
@@ -107,6 +108,24 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
         )
     if config.picture == "difference":
         yield from _errors(config, result)
+
+
+def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
+    """How far the particles move from a source, beside the distance of independent pairs."""
+    source = dataset(config.data, sources=True).source
+    if source is None:
+        return
+    first = result.sides[0].flow
+    apart = float(np.linalg.norm(first.data - first.states[0], axis=1).mean())
+    moved = [side.flow.displacement for side in result.sides]
+    yield Finding(
+        lead=f"From {source.label}",
+        text=f"the particles move {moved[0]:.2f} on the left and {moved[1]:.2f} on the right "
+        f"(mean distance from start to end); independent pairs are {apart:.2f} apart. The exact "
+        "field is that of independent pairs; a network trained with minibatch OT moves less. "
+        "The figure “By origin” shows which start goes where.",
+        numbers={"left": moved[0], "right": moved[1], "pairs": apart},
+    )
 
 
 def timing(sides: Sequence[Side]) -> Findings:

@@ -7,6 +7,7 @@ from functools import partial
 
 import streamlit as st
 
+from flowviz import datasets
 from flowviz.canvases import player as players
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
@@ -65,11 +66,16 @@ def pick() -> Comparison:
     """Draws the sidebar."""
     default = CompareConfig()
     with st.sidebar:
-        data = data_picker.pick(default.data)
+        data = data_picker.pick(default.data, sources=True)
+        source, _ = datasets.parted(data)
         more = {LEARNED: LearnedReference.label} if networks(data, LEARNED) else {}
-        help = "The path from noise to data. The note at the end of the page gives its formula."
-        left = paths.select("left", "Left path", default.left, more=more, help=help)
-        right = paths.select("right", "Right path", default.right, more=more, help=help)
+        help = (
+            "The path from t = 0 to the data. The note at the end of the page gives its formula."
+        )
+        shared = {"more": more, "source": source, "help": help}
+        left = paths.select("left", "Left path", default.left, **shared)
+        # VP diffusion cannot start from a data set.
+        right = paths.select("right", "Right path", "trig" if source else default.right, **shared)
         field = controls.pick(CompareConfig, only=("field",))["field"]
         names: list[str] = []
         loaded: dict[str, LearnedField] = {}
@@ -146,6 +152,19 @@ def sides(page: Comparison) -> CompareResult | None:
 def known(page: Comparison) -> CompareResult | None:
     """Both flows if they are stored."""
     return work.store().get(study_view.token(FLOW, page.config))
+
+
+def has_source(page: Comparison) -> bool:
+    """Whether the particles start from a data set and not from noise."""
+    return bool(datasets.parted(page.config.data)[0])
+
+
+def origin(page: Comparison) -> str:
+    """What moves to what, for the title."""
+    if not has_source(page):
+        return "noise to data"
+    source, data = datasets.parted(page.config.data)
+    return f"{data_picker.dataset(source).label} to {data_picker.dataset(data).label}"
 
 
 def main_finding(result: CompareResult | None) -> str:

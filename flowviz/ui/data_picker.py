@@ -6,6 +6,7 @@ by their content, so that a link works again on the same server.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import PurePath
 
 import numpy as np
@@ -40,8 +41,8 @@ SHOWN_POINTS = 600
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def dataset(spec: str) -> Dataset:
-    """`flowviz.datasets.dataset`, cached for all visitors."""
-    return datasets.dataset(spec)
+    """`flowviz.datasets.dataset`, with or without a source, cached for all visitors."""
+    return datasets.dataset(spec, sources=True)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -50,24 +51,75 @@ def points(spec: str, n: int) -> NDArray[np.float32]:
     return dataset(spec).sample(n, stream(0, "preview")).numpy()
 
 
-def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
+def pick(default: str = "checkerboard", *, help: str | None = None, sources: bool = False) -> str:
     """Draws the controls and returns the spec of the chosen data set.
 
     For an invalid choice an error is shown, and the previous choice is kept.
+
+    Args:
+        default: spec of the first choice.
+        help: of the menu.
+        sources: whether the page can start from another data set than noise: it then has a menu
+            of the source, too, and the spec can be that of a pair.
     """
-    spec = state.opened(SLUG, default, _linked)
+    spec = state.opened(SLUG, default, partial(_linked, sources=sources))
     if not state.is_drawn(SLUG):
         return state.keep(SLUG, spec, default)
-    menu = _key("kind")
-    if st.session_state.get(_key("followed")) != spec or menu not in st.session_state:
-        st.session_state[menu] = _kind(spec)  # the choice came from a link, not from this menu
-        for part in ("word", "std"):
+    source, data = datasets.parted(spec)
+    if st.session_state.get(_key("followed")) != spec or _key("kind") not in st.session_state:
+        # The choice came from a link, not from these menus.
+        st.session_state[_key("kind")] = _kind(data)
+        st.session_state[_key("from")] = _kind(source) if source.startswith("word:") else source
+        for part in ("word", "std", "from-word"):
             st.session_state.pop(_key(part), None)
+    if sources:
+        source = _pick_source(source, data, default)
+    chosen = datasets.joined(source, _pick_data(data, help))
+    st.session_state[_key("followed")] = chosen
+    return state.keep(SLUG, chosen, default)
+
+
+def _pick_source(source: str, data: str, default: str) -> str:
+    """Draws the menu of the data set at t = 0; returns its spec, "" for Gaussian noise."""
+    options = {"": "Gaussian noise"} | {name: each.label for name, each in DATASETS.items()}
+    options["word"] = _CUSTOM["word"][0]
+    if source and _kind(source) not in options:
+        options[source] = dataset(source).label
+    left, right = st.columns([5, 1], vertical_alignment="bottom", gap="small")
+    chosen = left.selectbox(
+        "From",
+        list(options),
+        format_func=options.__getitem__,
+        key=_key("from"),
+        help="The distribution of the particles at t = 0. Swap it with the data set to start from "
+        "your own file or drawing.",
+    )
+    if chosen == "word":
+        try:
+            chosen = _word(source, "from-word")
+            dataset(chosen)
+        except ValueError as error:
+            st.error(escaped(error), icon=":material/error:")
+            chosen = source
+    right.button(
+        ":material/swap_vert:",
+        key=_key("swap"),
+        help="Swap the two data sets",
+        on_click=state.keep,
+        args=(SLUG, datasets.joined(data, chosen), default),
+        width="stretch",
+        disabled=not chosen,
+    )
+    return chosen
+
+
+def _pick_data(spec: str, help: str | None) -> str:
+    """Draws the controls of the data set at t = 1; returns its spec."""
     kind = st.selectbox(
         "Data set",
         [*DATASETS, *_CUSTOM],
         format_func=lambda name: _CUSTOM[name][0] if name in _CUSTOM else DATASETS[name].label,
-        key=menu,
+        key=_key("kind"),
         help=help or "The distribution of the particles at t = 1.",
     )
     if kind in DATASETS:
@@ -83,15 +135,14 @@ def pick(default: str = "checkerboard", *, help: str | None = None) -> str:
         st.caption(f"Current data set: {escaped(dataset(chosen).label)}.")
     else:
         st.caption(escaped(dataset(chosen).sentence))
-    st.session_state[_key("followed")] = chosen
-    return state.keep(SLUG, chosen, default)
+    return chosen
 
 
-def _linked(spec: str) -> str:
+def _linked(spec: str, *, sources: bool) -> str:
     """The spec of a link, checked.
 
     Raises:
-        ValueError: it is invalid, or only a local file has its data.
+        ValueError: it is invalid, only a local file has its data, or it has a source and must not.
     """
     if not is_linkable(spec):
         names = ", ".join(DATASETS)
@@ -99,16 +150,16 @@ def _linked(spec: str) -> str:
             f"there is no data set {spec[:40]!r} that a link may name; there are {names}, and "
             "word:, mixture:, points:, picture:, drawing:, samples:"
         )
-    dataset(spec)
+    datasets.dataset(spec, sources=sources)
     return spec
 
 
-def _word(spec: str) -> str:
+def _word(spec: str, part: str = "word") -> str:
     text = st.text_input(
         "Word",
         spec.removeprefix("word:") if _kind(spec) == "word" else WORD,
         max_chars=MAX_LETTERS,
-        key=_key("word"),
+        key=_key(part),
         help=f"Up to {MAX_LETTERS} letters, filled with a uniform density.",
     )
     return f"word:{' '.join(text.split())}"

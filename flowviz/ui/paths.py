@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
 from flowviz.ui import state
 
@@ -43,6 +44,7 @@ def select(
     default: str,
     *,
     more: Mapping[str, str] | None = None,
+    source: str = "",
     help: str | None = None,
 ) -> str:
     """A menu of paths; returns the full spec of the chosen one.
@@ -52,9 +54,20 @@ def select(
         label: of the menu.
         default: a name of `labels`, or a slug of `more`.
         more: entries after the paths, by slug with their labels; returned as they are.
+        source: spec of the data set at t = 0; the menu has the paths that can start there.
         help: help text of the menu.
     """
-    return spec(state.select(slug, label, {**labels(), **(more or {})}, default, help=help))
+    offered = {name: each for name, each in labels().items() if _starts(name, source)}
+    return spec(state.select(slug, label, {**offered, **(more or {})}, default, help=help))
+
+
+def _starts(name: str, source: str) -> bool:
+    """Whether a path of `labels` can start at a data set."""
+    try:
+        AffinePath(scheduler(spec(name)), source)
+    except ValueError:
+        return False
+    return True
 
 
 def also_own(*, label: str = "Add your own schedule", help: str) -> str:
