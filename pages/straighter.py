@@ -21,7 +21,7 @@ TEXTS = {
     "start from the same weights and see the same data, noise and times. Raw losses of different "
     "paths or objectives are not comparable; samples and the distance from the exact field are. A "
     "learned path is trained by a different loss, a bound, and has its own page.",
-    "sampling": "**The claim** (Lipman et al. 2022): conditional OT needs about 60 % of "
+    "sampling": "**The claim** (Lipman et al. 2022): conditional OT needs about 60% of "
     "diffusion's function evaluations for the same error. The answer depends on solver and "
     "measure, so both are named with each number.",
     "unlimited": "**The question** (the reproduction study's own conclusion doubts it): if "

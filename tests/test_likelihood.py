@@ -286,10 +286,10 @@ def test_points_that_do_not_come_back_are_followed_in_finer_steps():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
-    """Within 2 % of the exact density's sum on the same grid: what the grid misses cancels.
+    """Within 2% of the exact density's sum on the same grid: what the grid misses cancels.
 
     Learned modes can be narrower than the data's and need finer cells: with 48, the sum for
-    8gaussians-vp is more than 2 % off. VP needs twice the evaluations: its velocities change fast
+    8gaussians-vp is more than 2% off. VP needs twice the evaluations: its velocities change fast
     near the data.
     """
     card = next(card for card in checkpoints.listing() if card.name == name)

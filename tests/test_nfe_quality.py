@@ -61,15 +61,15 @@ D5 = {
 
 ONE_DRAW = {("midpoint", "ot"): {8, 10, 20}, ("midpoint", "vp"): {10, 20}}
 """Cells of the table where a set of 3,000 points decides little: a handful of particles near the
-edges of cells make the whole error, which varies by 12 to 80 % from set to set, and the guide drew
+edges of cells make the whole error, which varies by 12 to 80% from set to set, and the guide drew
 one. Over 40 sets OT has 0.0090 +- 0.0004, 0.0040 +- 0.0002 and 0.00064 +- 0.00008 here; 7, 15 and
-45 % of the single sets reach the guide's number. VP has 0.0037 +- 0.0005 at NFE 20 over 8 and
+45% of the single sets reach the guide's number. VP has 0.0037 +- 0.0005 at NFE 20 over 8 and
 0.0288 +- 0.0008 at NFE 10 over 16."""
 
 
 @pytest.fixture(scope="module", params=["ot", "vp"])
 def converged(request):
-    """The ends of the flow to an rms of 5e-4, which is 0.04 % of the least error of the table."""
+    """The ends of the flow to an rms of 5e-4, which is 0.04% of the least error of the table."""
     origin = FieldRef.of(exact_name("checkerboard", request.param))
     times, ends = origin.path.clock(2), []
     for seed in range(SETS):
@@ -94,7 +94,7 @@ def spread_of_a_set(origin, config, ends):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
 def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, method):
-    """Within 15 %; in cells of ONE_DRAW as far as one such set can be from the mean of ours."""
+    """Within 15%; in cells of ONE_DRAW as far as one such set can be from the mean of ours."""
     path, origin, ends = converged
     for nfe, (mse, filled) in D5[method, path].items():
         found = [

@@ -57,7 +57,7 @@ def test_each_is_small_and_comes_with_its_log_and_its_measurements(name):
 
 
 def test_classes_are_recognised_in_guided_samples():
-    """Issue 4, 5.3: at least 60 % of 1,000 at NFE 20, as measured; here a few, drawn anew."""
+    """Issue 4, 5.3: at least 60% of 1,000 at NFE 20, as measured; here a few, drawn anew."""
     kept = [p for p in points("cifar10-ot") if (p["nfe"], p["guidance"]) == (20, 2.0)]
     assert kept and all(p["accuracy"] >= 0.6 for p in kept)
     config = ImageConfig(nfe=10, n=50, classes=tuple(range(10)), guidance=2.0, seed=7)

@@ -109,7 +109,7 @@ def test_euler_maruyama_has_the_variance_of_its_recursion(spec: str, noise: floa
         gaussian(path), path, x_0, grid, "euler-maruyama", noise=noise, generator=seeded(2)
     ).states[-1]
     wanted = recursion(path, grid, noise)
-    # The mean of 2 x 10^5 squares has a relative standard error of sqrt(2 / 2e5) = 0.32 %.
+    # The mean of 2 x 10^5 squares has a relative standard error of sqrt(2 / 2e5) = 0.32%.
     assert end.square().mean().item() == pytest.approx(wanted, rel=4 * 0.0032)
 
 

@@ -66,7 +66,7 @@ def test_the_error_of_s_is_its_spread_between_samples_of_noise():
     found = [straightness_of(flow, times, each) for each in states.split(100, dim=1)]
     spread = torch.tensor([each.deviation for each in found]).std().item()
     told = sum(each.error for each in found) / len(found)
-    assert told == pytest.approx(spread, rel=0.35)  # 40 values know their spread to 11 %
+    assert told == pytest.approx(spread, rel=0.35)  # 40 values know their spread to 11%
     assert math.isnan(marginal_straightness(flow, noise(1), tol=1e-3).error)
 
 

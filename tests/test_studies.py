@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -108,6 +109,7 @@ class TestEveryStudy:
         assert said
         for finding in said:
             assert finding.text and not any(mark in finding.text for mark in ("**", "$", "\n"))
+            assert not re.search(r"\d\s%|(?<![\w.])-\d|[xp]_t", finding.text), finding.text
             assert finding.verdict in ("", "supported", "not supported", "undecided")
             assert all(isinstance(value, int | float) for value in finding.numbers.values())
             assert finding.numbers or not finding.verdict, "a verdict rests on numbers"

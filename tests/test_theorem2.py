@@ -103,13 +103,13 @@ def board(half_width):
     )
 
 
-FLOORS = {  # half-width of the board, path: paper-facts D5, good to 0.5 % but for the last
+FLOORS = {  # half-width of the board, path: paper-facts D5, good to 0.5% but for the last
     (4.444, "ot"): 3.754,
     (4.0, "ot"): 3.378,
     (1.0, "ot"): 0.845,
     (4.444, "vp"): 6.40,
     (4.0, "vp"): 6.00,
-    # The table has 2.20, a plain mean with too few draws of a tail like 1 / (1 - t) for its 3 %;
+    # The table has 2.20, a plain mean with too few draws of a tail like 1 / (1 - t) for its 3%;
     # the mean over 1.2 million pairs is 2.289 +- 0.013.
     (1.0, "vp"): 2.275,
 }

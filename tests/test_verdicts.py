@@ -39,7 +39,7 @@ def said(study, result, **config):
 
 
 def raced(ot, vp, *, others=0.4, looks=1, seeds=3):
-    """A race whose runs scatter by 1 % about these qualities."""
+    """A race whose runs scatter by 1% about these qualities."""
     shape = (len(NAMES), seeds, looks)
     quality = np.full(shape, others)
     for name, value in (("ot", ot), ("vp", vp)):

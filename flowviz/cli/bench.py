@@ -146,8 +146,7 @@ def training_table(trained: "list[Trained]") -> str:
     """A Markdown table of the quality after training."""
     lines = [f"| training for {trained[0].seconds:.0f} s | steps | off the board |\n|---|---|---|"]
     lines += [
-        f"| {each.contestant} | {each.steps:,} | {100 * each.off_board:.1f} % |"
-        for each in trained
+        f"| {each.contestant} | {each.steps:,} | {100 * each.off_board:.1f}% |" for each in trained
     ]
     return "\n".join(lines)
 

@@ -46,7 +46,7 @@ REPORT_SHARE = 0.2
 """Largest share of the time that reports take, above all for their trajectories."""
 
 TOL = 1e-4
-"""Tolerance of the flows whose S is measured: S changes by less than 0.1 % below it."""
+"""Tolerance of the flows whose S is measured: S changes by less than 0.1% below it."""
 
 
 @dataclass(frozen=True, kw_only=True)

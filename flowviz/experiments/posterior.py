@@ -365,7 +365,7 @@ class ConversionResult:
         t: the path's time.
         positions: (m, 2).
         predictions: velocity, score, noise and data, each (m, 2), all from the velocity.
-        error: RMS difference of each from the exact one where the density is at least 1 % of its
+        error: RMS difference of each from the exact one where the density is at least 1% of its
             maximum, by name; rounding errors only for an exact field.
         times: (T,), the times of the factors.
         factors: (len(FACTORS), T), infinite at a division by 0.

@@ -28,7 +28,7 @@ MEASURE = "histogram-tv"
 """A name in METRICS: the measure with the smallest variance between seeds."""
 
 LEARNED_TOL = 1e-4
-"""Tolerance of the flows of learned paths (float32): S changes by less than 0.1 % below it."""
+"""Tolerance of the flows of learned paths (float32): S changes by less than 0.1% below it."""
 
 
 @dataclass(frozen=True, kw_only=True)

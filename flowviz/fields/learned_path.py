@@ -64,9 +64,9 @@ MAX_BEND = 1.5
 
 STEP = 3e-4
 """Step of the acceleration's difference quotient. Errors on the shipped fields, compared with
-automatic differentiation: 0.4 % truncation and 1.2 % float32 rounding; in the last hundredth of
-the time 1.2 % and 3.4 %. With a step of 0.01, networks learned to bend between the points, and the
-quotient missed 60 % or more of the acceleration."""
+automatic differentiation: 0.4% truncation and 1.2% float32 rounding; in the last hundredth of
+the time 1.2% and 3.4%. With a step of 0.01, networks learned to bend between the points, and the
+quotient missed 60% or more of the acceleration."""
 
 AT_ONCE = 200
 """Batch size of points whose density is a sum over all data."""

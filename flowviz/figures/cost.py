@@ -11,12 +11,6 @@ from plotly.subplots import make_subplots
 from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-"""Line styles of solvers, in order. The seventh solver starts again with the first style."""
-
-SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
-"""Markers of the fields of one path, in order. Markers of exact fields are open."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class CostCurve:
@@ -71,7 +65,7 @@ def costs(
     level: float,
     dark: bool = False,
 ) -> go.Figure:
-    """Squared error (left) and a measure of quality (right) against NFE, on logarithmic axes.
+    """Squared error per dimension and a measure of quality against NFE, on logarithmic axes.
 
     The legend shows fields by colour and marker; a click on one hides or shows its curves in both
     figures, a double click shows it alone. A second legend shows solvers by line style. A cross
@@ -79,7 +73,7 @@ def costs(
 
     Args:
         curves: one curve per field and solver, in the order of the legend.
-        measure: name of the metric, for its axis.
+        measure: name of the metric.
         floor: its value for the exact flow from the same noise, which is the best possible one.
         band: its lowest and highest value between two random samples of the data.
         target: the value below which a sampler has reached the target.
@@ -90,9 +84,9 @@ def costs(
         rows=1,
         cols=2,
         horizontal_spacing=0.11,
-        subplot_titles=["Numerical error", "Sample quality"],
+        subplot_titles=["squared error", measure],
     )
-    figure.update_layout(template=theme.template(dark=dark), height=512)
+    figure.update_layout(template=theme.template(dark=dark), height=540)
     for annotation in figure.select_annotations():
         annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
     for column, name in ((1, "error"), (2, "quality")):
@@ -115,23 +109,23 @@ def costs(
     ends = costs_of_all.min() / 1.15, costs_of_all.max() * 1.15
     _add_levels(figure, ends, floor=floor, band=band, target=target, level=level, dark=dark)
     figure.update_xaxes(
-        title="function evaluations (NFE), counted",
+        title="NFE",
         type="log",
         range=[np.log10(end) for end in ends],
         tickangle=0,
         **log_ticks(np.array(ends)),
     )
     figure.update_yaxes(type="log")
-    figure.update_yaxes(title="squared error per dimension", row=1, col=1)
-    figure.update_yaxes(title=measure, row=1, col=2)
     return figure.update_layout(
-        margin={"l": 64, "r": 16, "t": 76, "b": 56},
-        legend={"y": -0.15, "groupclick": "togglegroup"},
+        margin={"l": 48, "r": 16, "t": 40, "b": 56},
+        legend={"y": 0, "yref": "container", "yanchor": "bottom", "groupclick": "togglegroup"},
         legend2={
             "orientation": "h",
             "x": 0,
-            "y": 1.1,
-            "yanchor": "bottom",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "itemwidth": 44,
             "bgcolor": "rgba(0, 0, 0, 0)",
             "itemsizing": "constant",
             "itemclick": False,

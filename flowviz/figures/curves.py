@@ -16,9 +16,6 @@ and 5, and at every power of ten."""
 
 TIME = "time t  (0 noise, 1 data)"
 
-DASHES = ("solid", "dash", "dot", "dashdot")
-"""Line styles of several lines of one colour."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -59,7 +56,7 @@ def of_runs(
         colour: of the line, #rrggbb.
         x: (n,).
         runs: y of one run (n,) or of several (R, n).
-        dash: one of DASHES.
+        dash: line style, see `theme.dash`.
         floor: level of a dotted line.
     """
     runs = np.atleast_2d(runs)

@@ -26,6 +26,21 @@ ROLES: dict[str, tuple[str, str]] = {
 }
 """The colour of a role in the light and in the dark theme."""
 
+DASHES = (
+    "solid",
+    "6px,3px",
+    "2px,3px",
+    "8px,3px,2px,3px",
+    "12px,4px",
+    "8px,3px,2px,3px,2px,3px",
+    "5px,7px",
+    "12px,3px,4px,3px",
+)
+"""Line styles, in order. Their periods are short, so that a legend shows one of each."""
+
+SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
+"""Markers of curves of one colour, in order; those of exact fields are open."""
+
 PAPER = ("#FFFFFF", "#12171B")
 """Background, light and dark; the same as in .streamlit/config.toml."""
 
@@ -79,6 +94,16 @@ def path_colour(path: str, *, dark: bool = False) -> str:
     """
     name = path.split(":")[0]
     return ROLES[name][dark] if name in ROLES else INK[dark]
+
+
+def dash(k: int) -> str:
+    """The line style of curve k; the styles repeat after the last one of DASHES."""
+    return DASHES[k % len(DASHES)]
+
+
+def symbol(k: int) -> str:
+    """The marker of curve k; the markers repeat after the last one of SYMBOLS."""
+    return SYMBOLS[k % len(SYMBOLS)]
 
 
 def rgba(colour: str, opacity: float) -> str:

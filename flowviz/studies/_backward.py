@@ -111,11 +111,11 @@ def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
     )
     if density.refined:
         text += (
-            f"; {100 * density.refined:.1f} % of the points, where the network saw no data, "
+            f"; {100 * density.refined:.1f}% of the points, where the network saw no data, "
             "needed smaller steps"
         )
     if density.unconverged:
-        text += f"; {100 * density.unconverged:.1f} % have not converged: take more evaluations"
+        text += f"; {100 * density.unconverged:.1f}% have not converged: take more evaluations"
     if density.error is not None:
         text += (
             f"; the median standard error of Hutchinson's estimate is "

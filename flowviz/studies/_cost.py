@@ -51,7 +51,7 @@ def targets(measure: str, curves: Iterable[SolverCurve]) -> list[Target]:
     """The error and the quality at which costs are compared, for the metric's kind of floor."""
     label = METRICS[measure].label
     fresh = next((each.fresh[measure].mean() for each in curves if measure in each.fresh), 1.0)
-    level = f"{MARGIN:g} × floor" if fresh > 0 else f"{100 * SHARE_LEVEL:g} %"
+    level = f"{MARGIN:g} × floor" if fresh > 0 else f"{100 * SHARE_LEVEL:g}%"
     return [
         (f"squared error ≤ {ERROR_LEVEL:g}", SolverCurve.nfe_to_error),
         (f"{label} ≤ {level}", partial(SolverCurve.nfe_to_quality, metric=measure)),
@@ -105,7 +105,7 @@ def share(first: Reach | None, second: Reach | None) -> float:
 
 def percent(value: float) -> str:
     """A share in per cent, "–" for NaN."""
-    return f"{100 * value:.0f}\N{NO-BREAK SPACE}%" if np.isfinite(value) else "–"
+    return f"{100 * value:.0f}%" if np.isfinite(value) else "–"
 
 
 def reached(reach: Reach | None) -> str:

@@ -74,7 +74,7 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
         notes = [
             "" if best.guidance is None else f"w = {best.guidance:g}",
             "" if shared else f"{n:,} images",
-            "" if accuracy is None else f"{100 * accuracy:.0f} % of its images are of their class",
+            "" if accuracy is None else f"{100 * accuracy:.0f}% of its images are of their class",
             "" if best.floor is None else f"floor {best.floor:.2f}",
         ]
         about = ", ".join(filter(None, notes))

@@ -21,9 +21,6 @@ from flowviz.studies import _settings as declare
 FIXED = ("ot", "vp")
 """The fixed paths that a learned one is compared with."""
 
-SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-
 
 @dataclass(frozen=True, kw_only=True)
 class FlowsConfig(Config):
@@ -76,12 +73,12 @@ class ComparedFlow:
     @property
     def symbol(self) -> str:
         """Its mark in figures."""
-        return SYMBOLS[self.style % len(SYMBOLS)]
+        return theme.symbol(self.style)
 
     @property
     def dash(self) -> str:
         """The dash of its line in figures."""
-        return DASHES[self.style % len(DASHES)]
+        return theme.dash(self.style)
 
     def colour(self, *, dark: bool) -> str:
         """The colour of its path."""

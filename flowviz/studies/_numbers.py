@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-"""95 % quantiles of Student's t (two-sided) by the number of pairs."""
+"""95% quantiles of Student's t (two-sided) by the number of pairs."""
 
 SINGLE_ERROR = 0.05
 """Relative difference that a comparison needs if there is only one pair."""
 
 
 def compare(first: NDArray, second: NDArray) -> int:
-    """Compares paired values (R,), such as one of each seed, by a paired t test at 95 %.
+    """Compares paired values (R,), such as one of each seed, by a paired t test at 95%.
 
     Returns:
         -1 if the first values are smaller, 1 if they are larger, 0 if the difference is within
@@ -38,11 +38,6 @@ def mean(values: NDArray) -> str:
     if len(values) == 1:
         return f"{values[0]:.3f}"
     return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
-
-
-def signed(value: float) -> str:
-    """A number to three decimals with a true minus sign."""
-    return f"{value:.3f}".replace("-", "−")
 
 
 def small(value: float) -> str:

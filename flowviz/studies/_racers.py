@@ -26,9 +26,9 @@ from flowviz.training import BOUNDS, TrainConfig
 from flowviz.training import times as drawn_times
 
 DASH = {
-    name: curves.DASHES[[n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name)]
+    name: theme.dash([n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name))
     for name, entry in ENTRANTS.items()
-} | {OWN: curves.DASHES[0]}
+} | {OWN: theme.dash(0)}
 """The line style of each entrant; entrants on one path share its colour."""
 
 

@@ -131,7 +131,7 @@ def _line(
     if name == BEST:
         return path_line(result.path, x, y, label=label_of(name), dark=dark)
     others = [other for other in result.errors if other != BEST]
-    dash = curves.DASHES[others.index(name) % len(curves.DASHES)]
+    dash = theme.dash(others.index(name))
     colour = theme.MUTED[dark]
     return curves.Curve(label=label_of(name), colour=colour, x=x, y=y, dash=dash)
 

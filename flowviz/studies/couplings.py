@@ -116,7 +116,7 @@ def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figure
     quality, deviations = [], []
     for each in result.outcomes:
         chosen = ENTRANTS[each.entrant]
-        dash = curves.DASHES[ON_OT.index(each.entrant) if each.entrant in ON_OT else 0]
+        dash = theme.dash(ON_OT.index(each.entrant) if each.entrant in ON_OT else 0)
         shared = chosen.label, theme.path_colour(chosen.path, dark=dark)
         measured = each.straightness
         quality.append(curves.of_runs(*shared, each.nfe, each.quality, dash=dash))

@@ -336,7 +336,7 @@ def summarise(config: Figure4Config, result: Figure4Result) -> Summary:
         f"({METHODS[METHOD].label})",
         heads=["Row", "t of half", *(f"NFE = {nfe}" for nfe in NFES)],
         rows=[
-            [row.label, f"{half:.2f}", *(f"{100 * share:.0f}\N{NO-BREAK SPACE}%" for share in few)]
+            [row.label, f"{half:.2f}", *(f"{100 * share:.0f}%" for share in few)]
             for row, half, few in zip(config.rows, result.half, result.on_support, strict=False)
         ],
     )

@@ -25,8 +25,8 @@ from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._lines import path_line
-from flowviz.studies._numbers import signed
 from flowviz.studies._theorem2 import NetworkConfig, missing_networks
+from flowviz.studies.study import with_minus_signs
 
 TOLERANCE = 0.05
 """Largest accepted difference between a fitted slope and -1/2."""
@@ -81,8 +81,8 @@ def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figure
                 path,
                 np.array(SIZES, dtype=float),
                 pooled(pools),
-                label=f"{scheduler(path).label}: slope {signed(fitted.value)} ± "
-                f"{fitted.error:.3f}",
+                label=f"{scheduler(path).label}: slope "
+                + with_minus_signs(f"{fitted.value:.3f} ± {fitted.error:.3f}"),
                 band=(runs.min(axis=0), runs.max(axis=0)),
                 floor=signal(pools) or None,
                 dark=dark,
@@ -130,7 +130,7 @@ def say(config: GradientsConfig, result: GradientsResult) -> Findings:
     for path, pools in zip(config.paths, result.pools, strict=True):
         fitted = slope(pools)
         holds = abs(fitted.value + 0.5) <= TOLERANCE
-        power = f"n to the power {signed(fitted.value)} ± {fitted.error:.3f}"
+        power = f"n to the power {fitted.value:.3f} ± {fitted.error:.3f}"
         text = (
             f"the difference of the two gradients falls as {power}: four times the pairs, half "
             "the difference, as for noise of mean 0."

@@ -109,7 +109,7 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
         late = last_tenth(shot.times, shot.remaining)
         half = half_noise(shot.times, shot.noise)
         told.append(
-            f"{100 * late:.0f} % on {side.label}, where noise is more than half of the "
+            f"{100 * late:.0f}% on {side.label}, where noise is more than half of the "
             f"state's variance until t = {half:.2f}"
         )
         numbers |= {f"{side.name} late": late, f"{side.name} half": half}

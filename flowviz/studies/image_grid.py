@@ -287,7 +287,7 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
     told, numbers = _measured(
         result,
         lambda rows: {name: 100 * clipped(row) for name, row in zip(names, rows, strict=True)},
-        "{value:.0f} % at {name}",
+        "{value:.0f}% at {name}",
     )
     text = (
         "guidance strengthens what is typical of the class and oversaturates at large w: the "

@@ -17,7 +17,7 @@ from flowviz.experiments.image_quality import (
     points_from,
     quality_sweep,
 )
-from flowviz.figures import curves
+from flowviz.figures import curves, theme
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
@@ -51,8 +51,6 @@ ADAPTIVE = 60
 """About the NFE of an adaptive solver, for the estimate of the time."""
 SECONDS = 0.0013
 """Time of a pass of the shipped networks, per image, on two cores."""
-SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 JUDGE = classifier_name("cifar10")
 """The classifier that judges new points."""
@@ -254,7 +252,7 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
         if len(protocols) > 1:
             told += f", protocol {protocols.index(line.protocol) + 1}"
         label = f"{line.side.label}, {METHODS[line.kind.solver].label}, {told}"
-        symbols[label] = SYMBOLS[k % len(SYMBOLS)]
+        symbols[label] = theme.symbol(k)
         drawn.append(
             path_line(
                 line.side.path,
@@ -262,7 +260,7 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
                 np.array([value_of(p, name) for p in line.points], dtype=float),
                 label=label,
                 floor=line.points[0].floor if metric.floored else None,
-                dash=DASHES[k % len(DASHES)],
+                dash=theme.dash(k),
                 dark=dark,
             )
         )

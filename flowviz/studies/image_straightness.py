@@ -129,9 +129,9 @@ def say(config: ImageStraightnessConfig, result: Sides) -> Findings:
         late = last_tenth(straight)
         longer = 100 * (straight.arc_over_chord - 1)
         text = (
-            f"trajectories are {longer:.1f} % longer than their chords; S is "
+            f"trajectories are {longer:.1f}% longer than their chords; S is "
             f"{straight.relative:.3f} of the squared chord, of which the last tenth of t makes "
-            f"{100 * late:.0f} %; at a tolerance of {config.tol:g} the adaptive solver takes "
+            f"{100 * late:.0f}%; at a tolerance of {config.tol:g} the adaptive solver takes "
             f"{steps['nfe']} evaluations."
         )
         numbers = {"longer": longer, "S": straight.relative, "nfe": steps["nfe"]}

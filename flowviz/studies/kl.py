@@ -85,7 +85,7 @@ def say(config: KlConfig, result: KlResult) -> Findings:
         numbers={"kl": last.kl, "standard_error": last.error},
     )
     yield Finding.note(
-        f"Mean of log p_t − log q_t over {config.points:,} samples of the exact p_t, "
+        f"Mean of log pₜ − log qₜ over {config.points:,} samples of the exact pₜ, "
         f"from the same data and noise at every time, with {config.method} at tolerance "
         f"{config.tol:g}; bars are standard errors. An estimate can be negative where the KL "
         "is small."

@@ -188,9 +188,9 @@ def _lines(
     for curve in curves:
         same = dict.fromkeys(each.config.source for each in curves if each.path == curve.path)
         place = list(same).index(curve.config.source)
-        symbol = cost.SYMBOLS[place % len(cost.SYMBOLS)]
+        symbol = theme.symbol(place)
         exact = curve.config.source.startswith(PREFIX)
-        dash = cost.DASHES[config.solvers.index(curve.config.method) % len(cost.DASHES)]
+        dash = theme.dash(config.solvers.index(curve.config.method))
         lines.append(
             cost.CostCurve(
                 field=curve.label,
@@ -218,8 +218,7 @@ def _note(curve: SolverCurve, p: int) -> str:
         return curve.failures[p]
     lost = curve.lost[p].mean()
     return (
-        f"{100 * lost:.2g} % of the samples left the plane; squared error "
-        f"{curve.mse[p].mean():.3g}"
+        f"{100 * lost:.2g}% of the samples left the plane; squared error {curve.mse[p].mean():.3g}"
     )
 
 

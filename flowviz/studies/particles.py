@@ -240,7 +240,7 @@ def say(config: ParticlesConfig, result: ParticlesStudyResult) -> Findings:
             "The Train page trains one.",
         )
     yield Finding.note(
-        f"{DEFAULT.n} particles against as many random samples of p_t. A line inside the "
+        f"{DEFAULT.n} particles against as many random samples of pₜ. A line inside the "
         "shaded range differs no more than two samples of one density do."
     )
 

@@ -118,7 +118,7 @@ def draw(config: StraightnessConfig, result: StraightnessResult, dark: bool) -> 
             colour,
             each.marginal.times,
             each.marginal.deviations / each.marginal.displacement,
-            dash=curves.DASHES[learned.index(each) % len(curves.DASHES) if each.method else 0],
+            dash=theme.dash(learned.index(each) if each.method else 0),
         )
         for each, colour in zip(drawn, colours, strict=True)
     ]

@@ -4,6 +4,7 @@ A page, the command line, a notebook and an export show a study by the same obje
 show the same thing. A study knows no front end: numbers are NumPy arrays, figures are Plotly's.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -52,6 +53,7 @@ class Finding:
     detail: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "text", with_minus_signs(self.text))
         object.__setattr__(self, "numbers", dict(self.numbers))
 
     @classmethod
@@ -115,6 +117,15 @@ class Summary:
     title: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def __post_init__(self) -> None:
+        rows = [[with_minus_signs(cell) for cell in row] for row in self.rows]
+        object.__setattr__(self, "rows", rows)
+
+
+def with_minus_signs(text: str) -> str:
+    """The text with a minus sign, which is as wide as +, before its negative numbers."""
+    return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def level_times(u: Tensor, path: AffinePath, std: float) -> Tensor:
 def logit_normal_times(mean: float, spread: float) -> Draw:
     """Times whose share of t_max is sigmoid(mean + spread N(0, 1)) (Esser et al. 2024, eq. 19).
 
-    The ends of time are rare: with mean 0 and spread 1, 1 % of the times are below 0.09 t_max.
+    The ends of time are rare: with mean 0 and spread 1, 1% of the times are below 0.09 t_max.
     """
 
     def draw(u: Tensor, path: AffinePath, std: float) -> Tensor:

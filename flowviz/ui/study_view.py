@@ -20,6 +20,9 @@ from flowviz.ui.theme import is_dark
 ASK_SECONDS = 5.0
 """Typical time of a study above which it starts only after a click."""
 
+NUMERIC = (*"0123456789−–≤≥<>(",)
+"""First characters of the cells of a column of numbers, which is aligned on the right."""
+
 ICONS = {
     "supported": ":material/check_circle:",
     "not supported": ":material/cancel:",
@@ -202,7 +205,9 @@ def findings(said: Sequence[Finding]) -> None:
 def _summary(summary: Summary) -> None:
     cells = [summary.heads, *summary.rows]
     rows = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in cells]
-    line = "|" + ":--|" + "--:|" * (len(summary.heads) - 1)
+    columns = list(zip(*summary.rows, strict=True))[1:]
+    numeric = [all(cell.startswith(NUMERIC) for cell in column) for column in columns]
+    line = "|:--|" + "".join("--:|" if right else ":--|" for right in numeric)
     st.markdown("\n".join([f"**{escaped(summary.title)}**", "", rows[0], line, *rows[1:]]))
 
 

@@ -52,7 +52,7 @@ def show(page: Page) -> None:
         study_view.token(page.study, config),
         study_view.computation(page.study, config, live),
         draw,
-        label="Drawing images",
+        label="Sampling images",
     )
 
 

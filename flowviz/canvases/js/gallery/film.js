@@ -131,7 +131,7 @@ export class Film extends Clocked {
     this.drawOn(canvases[0], side.states, k);
     this.drawOn(canvases[1], side.predictions, k);
     const [noise, distance] = figure.querySelectorAll("b");
-    write(noise, `${Math.round(100 * side.noise[k])} %`);
+    write(noise, `${Math.round(100 * side.noise[k])}%`);
     write(distance, side.remaining[k * this.data.labels.length + this.image].toFixed(2));
   }
 

@@ -22,7 +22,7 @@ function paintArrow(s, x, y, ux, uy, length, dot, arrow, arrowOpacity) {
 
 /** Opacity of arrows where the density is below FAINT, as a share of that elsewhere. */
 const FAINTEST = 0.35;
-/** Of 255, which is the square root of the largest density: 1 % of that density. */
+/** Of 255, which is the square root of the largest density: 1% of that density. */
 const FAINT = 25.5;
 
 /** The share of an arrow's opacity at node (i, j) of g x g: faint where nearly no data pass. */

@@ -32,7 +32,7 @@ export function legendOf(player, t) {
     };
   }
   if (on("field", "velocity"))
-    out.field = { text: `${label("field", "velocity")} (long: fast; faint: p_t < 1 % of its peak)` };
+    out.field = { text: `${label("field", "velocity")} (long: fast; faint: p_t < 1% of its peak)` };
   if (on("data", "data")) out.data = { text: label("data", "data") };
   if (on("difference", "difference"))
     out.difference = { text: label("difference", "difference"), ends: short(player.differencePeak) };

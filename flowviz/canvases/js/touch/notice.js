@@ -3,7 +3,7 @@
 import { signed } from "../base/numbers.js";
 
 const degrees = (u, v) => `${signed(Math.round((Math.atan2(v, u) * 180) / Math.PI))}°`;
-const percent = (v) => `${v < 0.0995 ? (100 * v).toFixed(1) : Math.round(100 * v)} %`;
+const percent = (v) => `${v < 0.0995 ? (100 * v).toFixed(1) : Math.round(100 * v)}%`;
 const count = (v) => Math.round(v).toLocaleString("en");
 
 /** A number with about three digits, whose length seldom changes while it moves. */
