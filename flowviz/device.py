@@ -1,6 +1,10 @@
 """The choice of the device and of the number of threads."""
 
+import math
 import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowviz.bounds import from_environment
@@ -59,12 +63,37 @@ def limit_threads(threads: int | None = None) -> int:
 
 
 def processors() -> int:
-    """The number of processors that this process may use."""
+    """The number of processors that this process may use, by affinity and control groups."""
     if hasattr(os, "sched_getaffinity"):  # Linux, where a process may be limited to a few
-        return len(os.sched_getaffinity(0))
+        return max(1, min(len(os.sched_getaffinity(0)), int(min(_granted(), 2**20))))
     return os.cpu_count() or 1
 
 
-def threads_for(parts: int) -> int:
-    """How many threads share `parts` of some work: FLOWVIZ_THREADS, or all processors, at most."""
-    return max(1, min(parts, int(os.environ.get("FLOWVIZ_THREADS", processors()))))
+@cache
+def _granted(root: Path = Path("/")) -> float:
+    """The processors that the control groups of this process grant; infinite without a limit."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return math.inf
+    granted = math.inf
+    for _, controllers, group in (line.split(":", 2) for line in lines):
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = root / "sys/fs/cgroup" / controllers
+        for folder in (base / group.strip("/"), *(base / group.strip("/")).parents):
+            granted = min(granted, _quota(folder))
+            if folder == base:
+                break
+    return granted
+
+
+def _quota(folder: Path) -> float:
+    """The processors that a control group grants, of version 2 or 1."""
+    files = (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+    for names in files:
+        with suppress(OSError, ValueError):  # "max" and -1 are no limit
+            quota, period = " ".join((folder / name).read_text() for name in names).split()
+            if int(quota) > 0:
+                return int(quota) / int(period)
+    return math.inf

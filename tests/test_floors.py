@@ -20,6 +20,7 @@ FLOORS = [
         "progress",
         "lectures",
         "presets",
+        "threads",
     ],
     ["paths", "datasets", "metrics", "networks"],
     ["objectives", "methods", "grids"],

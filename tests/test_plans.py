@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from flowviz.densities import log_prob, velocity_and_divergence
-from flowviz.device import threads_for
 from flowviz.fields import LearnedField, field_class
 from flowviz.fields.learned import MIN_SINGLE
 from flowviz.methods import METHODS
@@ -16,6 +15,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import Plannable, solve
+from flowviz.threads import threads_for
 
 FIXED = [name for name, method in METHODS.items() if not (method.adaptive or method.jumps)]
 

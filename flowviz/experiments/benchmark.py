@@ -31,12 +31,13 @@ from torch.nn.functional import silu
 from torchdiffeq import odeint
 
 from flowviz.densities import CHUNK, log_prob, normal_log_prob
-from flowviz.device import processors, threads_for
+from flowviz.device import processors
 from flowviz.draws import stream
 from flowviz.fields import LearnedField
 from flowviz.networks import MLP
 from flowviz.networks.plan import ROWS
 from flowviz.solvers import solve
+from flowviz.threads import threads_for
 
 OURS = "flowviz"
 

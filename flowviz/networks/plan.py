@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import silu
 
-from flowviz.device import limit_threads, threads_for
+from flowviz.device import limit_threads
 from flowviz.networks.mlp import MLP
 from flowviz.networks.second_time import waves
+from flowviz.threads import threads_for
 
 ROWS = 1024
 """States of a part. With 256 the calls, with 4,096 the memory cost more than they save."""

@@ -36,7 +36,13 @@ class Limit:
 JOBS = Limit(
     "FLOWVIZ_JOBS", processors(), 1, 256, "Works of pages, and trainings, that run at once."
 )
-THREADS = Limit("FLOWVIZ_THREADS", 1, 1, 1_024, "Threads of one PyTorch operation.")
+THREADS = Limit(
+    "FLOWVIZ_THREADS",
+    1,
+    1,
+    1_024,
+    "Threads of one PyTorch operation. Unset, a large solve also takes as many as are fastest here.",
+)
 LONG_MINUTES = Limit(
     "FLOWVIZ_LONG_MINUTES", 60, 1, 100_000, "Minutes after which a training or long study stops."
 )
