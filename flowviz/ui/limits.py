@@ -41,7 +41,7 @@ THREADS = Limit(
     1,
     1,
     1_024,
-    "Threads of one PyTorch operation. Unset, a large solve also takes as many as are fastest here.",
+    "Threads of one PyTorch operation. Unset, a large solve takes as many as are fastest here.",
 )
 LONG_MINUTES = Limit(
     "FLOWVIZ_LONG_MINUTES", 60, 1, 100_000, "Minutes after which a training or long study stops."
