@@ -41,6 +41,9 @@ class Setting:
         max_chosen: number of values that the menu of a tuple accepts.
         display: whether the setting changes only the drawing, not the computed result.
         advanced: whether only the command line offers the setting, not the page.
+        work: the power of the number, or of the sum of a tuple, with which the time of the
+            computation grows, see `Config.work`; 0 if it does not. Every bounded whole number of
+            a page declares it.
         name: name of the field; `settings` fills it in.
         type: type of the value, or of one element of a tuple; `settings` fills it in.
         several: whether the field is a tuple; `settings` fills it in.
@@ -58,8 +61,9 @@ class Setting:
     max_chosen: int = 6
     display: bool = False
     advanced: bool = False
+    work: float | None = None
     name: str = ""
-    type: type = object
+    type: Any = object
     several: bool = False
     default: Any = None
 
@@ -169,6 +173,18 @@ class Config:
         """A config of another dataclass, from the settings that both have and from `more`."""
         return part(kind, self, **more)
 
+    def work(self, **sizes: float) -> float:
+        """The time of the computation over that of the default config, an estimate.
+
+        `sizes` replace the values of settings.
+        """
+        factor = 1.0
+        for each in settings(type(self)).values():
+            if each.work:
+                value = sizes.get(each.name, getattr(self, each.name))
+                factor *= (_size(value) / _size(each.default)) ** each.work
+        return factor
+
     def key(self) -> str:
         """A name of the computed result, the same in every process: 16 hexadecimal digits."""
         named = {"study": type(self).__qualname__, **asdict(self.computed())}
@@ -181,3 +197,7 @@ class Config:
 
     def _display(self) -> Iterator[Setting]:
         return (s for s in settings(type(self)).values() if s.display and s.default is not MISSING)
+
+
+def _size(value: float | tuple[float, ...]) -> float:
+    return sum(value) if isinstance(value, tuple) else value

@@ -13,7 +13,7 @@ References:
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from torch import Tensor
 from flowviz.bounds import MAX_NFE
 from flowviz.methods.multistep import (
     Multistep,
+    PathEvaluate,
     adams_bashforth_2,
     ddim,
     dpm_solver_2m,
@@ -38,6 +39,7 @@ __all__ = [
     "Step",
     "Tableau",
     "density_methods",
+    "expected_nfe",
     "steps_for",
     "velocity_methods",
 ]
@@ -47,19 +49,31 @@ Evaluate = Callable[[Tensor, Tensor, float], Tensor]
 velocities (B, *). A field may skip what only counts if the weight is not 0."""
 
 
+@runtime_checkable
+class Jumps(Protocol):
+    """A field as the step of a flow map uses it."""
+
+    def jump(self, t: Tensor, s: Tensor, x: Tensor) -> Tensor:
+        """The states at s () of x (B, *) at t ()."""
+        ...
+
+
 class Step(Protocol):
     """One step of a fixed-step method."""
 
     @property
     def evaluations(self) -> int:
         """Number of evaluations of the field."""
+        ...
 
     @property
     def evaluates_end(self) -> bool:
         """Whether the field is evaluated at the end of the step."""
+        ...
 
     def __call__(self, evaluate: Evaluate, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
         """The states at t_next () of x (B, *) at t (), shape (B, *)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -118,7 +132,7 @@ class Adaptive:
 class Jump:
     """A step of a flow map: its jump, one evaluation of the network.
 
-    `evaluate` must have a method jump(t, t_next, x), as `flowviz.solvers.Counted` has.
+    `evaluate` must be a `Jumps`, as `flowviz.solvers.Counted` is.
     """
 
     evaluations: int = 1
@@ -126,6 +140,7 @@ class Jump:
 
     def __call__(self, evaluate: Evaluate, t: Tensor, t_next: Tensor, x: Tensor) -> Tensor:
         """The states at t_next () of x (B, *) at t (), shape (B, *)."""
+        assert isinstance(evaluate, Jumps)
         return evaluate.jump(t, t_next, x)
 
 
@@ -177,12 +192,15 @@ class Method:
 
         `evaluate` must have a `path` if the method needs one, and a `jump` if it jumps.
         """
-        assert not self.adaptive
-        if isinstance(self.step, Multistep):
-            yield from self.step.states(evaluate, grid, x)
+        step = self.step
+        assert not isinstance(step, Adaptive)
+        if isinstance(step, Multistep):
+            assert isinstance(evaluate, PathEvaluate)
+            yield from step.states(evaluate, grid, x)
             return
         for i, (t, t_next) in enumerate(pairwise(grid), start=2):
-            step = self.final if self.final and i == len(grid) else self.step
+            if self.final and i == len(grid):
+                step = self.final
             x = step(evaluate, t, t_next, x)
             yield x
 
@@ -230,6 +248,11 @@ def steps_for(method: str, nfe: int) -> int:
         f"{method} cannot take exactly {nfe} evaluations; "
         f"the nearest that it can: {' and '.join(map(str, near))}."
     )
+
+
+def expected_nfe(method: str, nfe: int, tol: float) -> float:
+    """The evaluations of a solve: `nfe`, or an estimate for an adaptive method of fifth order."""
+    return 100 * (tol / 1e-5) ** -0.2 if METHODS[method].adaptive else nfe
 
 
 def _moved(x: Tensor, dt: Tensor, weights: tuple[float, ...], slopes: list[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -35,6 +35,7 @@ MAX_GROWTH = 2.0
 extrapolation of m is worse than none. A step towards sigma = 0 is infinitely long."""
 
 
+@runtime_checkable
 class PathEvaluate(Protocol):
     """A field as a multistep method evaluates it."""
 
@@ -43,6 +44,7 @@ class PathEvaluate(Protocol):
 
     def __call__(self, t: Tensor, x: Tensor, weight: float = 1.0) -> Tensor:
         """The velocity at t () and x (B, *), shape (B, *)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,16 @@ class Multistep:
 
 def adams_bashforth_2(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
     """Integrates the line through the last two velocities; the first step is Euler's."""
-    before = h_before = None
+    before: tuple[Tensor, Tensor] | None = None
     for t, t_next in pairwise(grid):
         h, u = t_next - t, evaluate(t, x)
-        slope = u if before is None else u + h / (2 * h_before) * (u - before)
+        slope = u
+        if before is not None:
+            h_before, u_before = before
+            slope = u + h / (2 * h_before) * (u - u_before)
         x = x + h * slope
         yield x
-        before, h_before = u, h
+        before = h, u
 
 
 def ddim(evaluate: PathEvaluate, grid: Tensor, x: Tensor) -> Iterator[Tensor]:
@@ -124,6 +129,7 @@ class _Exponential:
         self.evaluate = evaluate
         self.times = grid
         path = evaluate.path
+        assert path is not None  # checked by `solve`
         c = path.scheduler(grid)
         alphas, sigmas = c.alpha.tolist(), c.sigma.tolist()
         if grid[-1] > grid[0]:
@@ -145,16 +151,16 @@ class _Exponential:
 
     def extrapolated(self, i: int, m: Tensor, before: Tensor | None) -> Tensor:
         """The prediction at the middle of step i, from those at its start and one step before."""
-        growth = self._growth(i, before)
-        return m if growth == 0 else m + growth / 2 * (m - before)
+        growth = self._growth(i)
+        return m if before is None or growth == 0 else m + growth / 2 * (m - before)
 
     def corrected(self, i: int, m: Tensor, before: Tensor | None, after: Tensor) -> Tensor:
         """The average over step i of the parabola through three predictions.
 
         Without the one before the start, it is the mean of those at the ends.
         """
-        growth = self._growth(i, before)
-        if growth == 0:
+        growth = self._growth(i)
+        if before is None or growth == 0:
             return (m + after) / 2
         # Moments of e^(h s) over s in [0, 1], the share of the step, with total weight 1.
         h, w = self.lengths[i], 1 / growth
@@ -165,9 +171,9 @@ class _Exponential:
         b = (before - m + w * (after - m)) / (w * w + w)
         return m + first * (after - m - b) + second * b
 
-    def _growth(self, i: int, before: Tensor | None) -> float:
+    def _growth(self, i: int) -> float:
         """Length of step i over that of the step before; 0 if that one is not to be used."""
-        if before is None or math.isinf(self.lengths[i]):
+        if i < 2 or math.isinf(self.lengths[i]):
             return 0.0
         growth = self.lengths[i] / self.lengths[i - 1]  # 0 after a start at lambda = -infinity
         return growth if growth <= MAX_GROWTH else 0.0

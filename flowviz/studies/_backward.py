@@ -73,6 +73,7 @@ class GridConfig(BackwardConfig):
         "Grid over the frame",
         bounds=(2, 512),
         offered=CELLS,
+        work=2,
         unit="cells per side",
         help="Number of cells along each axis.",
     )
@@ -83,7 +84,9 @@ class GridConfig(BackwardConfig):
         help="In the plane the exact divergence costs two derivatives. Hutchinson's estimate "
         "costs one for each probe in any dimension and is random; images need it.",
     )
-    probes: int = setting(4, "Probes per point", bounds=(1, 16), help="Of Hutchinson's estimate.")
+    probes: int = setting(
+        4, "Probes per point", bounds=(1, 16), work=0.5, help="Of Hutchinson's estimate."
+    )
     seed: int = setting(
         0, "Seed of the probes", kind="seed", bounds=(0, MAX_SEED), help="Of the random probes."
     )

@@ -47,6 +47,7 @@ class ImageGridConfig(ImagesConfig):
         16,
         "Images per side",
         bounds=(1, 1_024),
+        work=1,
         offered=(16, 36, 64),
         unit="images",
         help="Number of samples; the other sheets have fixed sizes.",

@@ -46,6 +46,7 @@ class RacersConfig(Config):
         "Width of the networks",
         slug="width",
         bounds=BOUNDS["width"],
+        work=1,
         offered=(16, 32, 64, 128, 256),
         unit="units per layer",
         help="Units of each hidden layer.",

@@ -64,7 +64,7 @@ def method(
 
 def nfe(default: int, help: str, maximum: int = 10_000) -> Any:
     """The number of function evaluations of a fixed-step solver."""
-    return setting(default, "NFE", bounds=(1, maximum), help=help)
+    return setting(default, "NFE", bounds=(1, maximum), work=1, help=help)
 
 
 def tol(default: float, help: str, minimum: float = 1e-12) -> Any:
@@ -117,19 +117,21 @@ def count() -> Any:
         "Samples per seed",
         bounds=(10, 20_000),
         offered=(500, 1_000, 2_000, 4_000),
+        work=1,
         help="More samples lower the floor of the metric.",
     )
 
 
 def seeds() -> Any:
     """The number of seeds."""
-    return setting(3, "Seeds", bounds=(1, 8), help="Number of repetitions, for error bars.")
+    text = "Number of repetitions, for error bars."
+    return setting(3, "Seeds", bounds=(1, 8), work=1, help=text)
 
 
 def nfes() -> Any:
     """The budgets of fixed-step methods."""
     text = "Budgets of fixed-step solvers, or the nearest that a solver can spend."
-    return setting(NFES, "NFE", bounds=(1, 1_000), advanced=True, help=text)
+    return setting(NFES, "NFE", bounds=(1, 1_000), advanced=True, work=1, help=text)
 
 
 def tols() -> Any:

@@ -49,6 +49,7 @@ class BestConfig(Config):
         BestGridConfig.nfes,
         "NFE",
         bounds=(1, 32),
+        work=1,
         offered=(2, 4, 8, 12, 16),
         help="Budgets; for each the best grid is found.",
     )

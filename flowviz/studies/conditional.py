@@ -41,6 +41,7 @@ class ConditionalStudyConfig(Config):
         24,
         "Trajectories",
         bounds=(2, 200),
+        work=1,
         offered=(12, 24, 60),
         slug="ways",
         help="Number of trajectories on each path.",

@@ -44,6 +44,7 @@ class CouplingsConfig(Config):
         "Training steps for each coupling",
         slug="pair-steps",
         bounds=(20, 20_000),
+        work=1,
         help="Steps of each of the five trainings.",
     )
     units: int = setting(

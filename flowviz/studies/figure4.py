@@ -90,6 +90,7 @@ class Figure4Config(Config):
         54,
         "Cells of a panel",
         bounds=(2, 512),
+        work=2,
         offered=(54, 90, 144),
         unit="cells per side",
         help="54 is quick, 144 is for print. Multiples of 18, so that no edge of the board "

@@ -37,7 +37,11 @@ class GradientsConfig(NetworkConfig):
     """The gradients of both losses on several pools of pairs for each path."""
 
     seeds: int = setting(
-        6, "Pools of pairs", bounds=(2, 64), help="Each of 16,384 pairs; for the error bars."
+        6,
+        "Pools of pairs",
+        bounds=(2, 64),
+        work=1,
+        help="Each of 16,384 pairs; for the error bars.",
     )
     seed: int = declare.seed("First seed")
     pairs: int = setting(

@@ -64,6 +64,7 @@ class ImageQualityConfig(ImagesConfig):
         200,
         "Images per point",
         bounds=(2, 50_000),
+        work=1,
         offered=(200, 500, 1_000),
         help="Of new measurements. The distance has a bias that decreases with this number.",
     )

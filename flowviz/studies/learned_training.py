@@ -34,11 +34,14 @@ class LearnedTrainingConfig(Config):
         help="Weight of the mean square acceleration of the flow's trajectories; 0 is the bound "
         "alone. A larger penalty gives a straighter flow with a lower likelihood.",
     )
-    steps: int = setting(3_000, "Steps", bounds=(1, 50_000), help="Number of optimiser steps.")
+    steps: int = setting(
+        3_000, "Steps", bounds=(1, 50_000), work=1, help="Number of optimiser steps."
+    )
     sines: int = setting(
         NfdmConfig.sines,
         "Sines of time",
         bounds=(1, 16),
+        work=0,
         help="Number of sines in the mean and in the scale of the forward process: how much it "
         "may bend.",
     )

@@ -24,6 +24,7 @@ def points_setting() -> Any:
         64,
         "Points of each sample",
         bounds=(2, 512),
+        work=0,
         offered=(32, 64, 128),
         help=f"Of noise and of data, in the panels; curves and S use {PAIRS:,} pairs.",
     )
@@ -44,6 +45,7 @@ class PairingsConfig(Config):
         8,
         "Minibatch",
         bounds=(1, 512),
+        work=0,
         offered=(4, 8, 16, 32),
         unit="pairs",
         help="Number of pairs among which optimal transport chooses. In training it is the batch "

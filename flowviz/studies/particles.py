@@ -48,6 +48,7 @@ class ParticlesConfig(Config):
         100,
         "Noise level η of the SDE, %",
         bounds=(0, 200),
+        work=0,
         help="How much noise the SDE adds and removes by the score. At 0% it is the flow; at "
         "100% it is the reverse of the diffusion that turns data into noise.",
     )
@@ -55,6 +56,7 @@ class ParticlesConfig(Config):
         DEFAULT.nfe,
         "NFE",
         bounds=(2, 2_000),
+        work=1,
         offered=BUDGETS,
         help="Number of function evaluations of the flow (midpoint, two a step) and of the SDE "
         "(one a step).",

@@ -37,9 +37,15 @@ class RaceConfig(RacersConfig):
     """A race: each entrant with several seeds."""
 
     steps: int = setting(
-        1_500, "Steps of the race", bounds=(20, 20_000), help="Training steps of each run."
+        1_500,
+        "Steps of the race",
+        bounds=(20, 20_000),
+        work=1,
+        help="Training steps of each run.",
     )
-    seeds: int = setting(3, "Seeds", bounds=(1, 10), help="Runs of each entrant, for the bands.")
+    seeds: int = setting(
+        3, "Seeds", bounds=(1, 10), work=1, help="Runs of each entrant, for the bands."
+    )
     lr: float = setting(
         2e-3, "Learning rate", bounds=BOUNDS["lr"], help="Peak; it falls to 0 at the last step."
     )

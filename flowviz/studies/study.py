@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from flowviz.progress import Progress
-from flowviz.settings import Config
+from flowviz.settings import Config, settings
 
 if TYPE_CHECKING:
     from flowviz.fields import LearnedField
@@ -147,8 +147,7 @@ class Study:
         title: the question, in a few words.
         config: frozen dataclass that derives from `Config`.
         page: name of the page that shows the study; "study" is the page that shows any study.
-        seconds: typical time of the default config on two cores. Pages ask before they start work
-            of more than a few seconds.
+        seconds: typical time of the default config on two cores; see `cost`.
         smallest: settings of a config that is computed within a second or two, for tests.
         functions: an object with the functions; None for the module.
     """
@@ -165,6 +164,21 @@ class Study:
     def name(self) -> str:
         """The name on the command line and in links: that of the module, with hyphens."""
         return self.module.rpartition(".")[2].replace("_", "-")
+
+    def cost(self, config: Config) -> float:
+        """The estimated time of a config on two cores, in seconds.
+
+        Pages ask before they start long work, so that a link cannot start it.
+        """
+        from flowviz.methods import expected_nfe  # imports PyTorch
+
+        of = settings(type(config))
+        if not {"method", "nfe", "tol"} <= of.keys():
+            return self.seconds * config.work()
+        usual = {name: of[name].default for name in ("method", "nfe", "tol")}
+        spent = expected_nfe(**{name: getattr(config, name) for name in usual})
+        ratio = spent / expected_nfe(**usual)
+        return self.seconds * config.work(nfe=usual["nfe"] * ratio)
 
     @property
     def _has(self) -> Any:

@@ -34,6 +34,7 @@ class TouchStudyConfig(Config):
         1_000,
         "Points",
         bounds=(2, 20_000),
+        work=1,
         offered=(20, 100, 500, 1_000, 2_000),
         help="Number of data points.",
     )

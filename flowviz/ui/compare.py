@@ -146,6 +146,7 @@ def sides(page: Comparison) -> CompareResult | None:
         study_view.token(FLOW, config),
         study_view.computation(FLOW, config, page.live),
         label=f"Computing both flows to {data_picker.dataset(config.data).label}",
+        invite=study_view.invitation(FLOW, config),
     )
 
 

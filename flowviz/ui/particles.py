@@ -82,6 +82,7 @@ def result(page: Page) -> ParticlesStudyResult | None:
         study_view.token(STUDY, page.config),
         study_view.computation(STUDY, page.config, page.live),
         label="Moving the particles",
+        invite=study_view.invitation(STUDY, page.config),
     )
 
 

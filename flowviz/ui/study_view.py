@@ -18,7 +18,11 @@ from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
 
 ASK_SECONDS = 5.0
-"""Typical time of a study above which it starts only after a click."""
+"""Estimated time above which a study starts only after a click."""
+
+START_SECONDS = 20.0
+"""The same for views that start their study by themselves, or the time of its default settings if
+that is longer: the largest work that a link can start."""
 
 NUMERIC = (*"0123456789−–≤≥<>(",)
 """First characters of the cells of a column of numbers, which is aligned on the right."""
@@ -49,16 +53,14 @@ def show(
         config: its settings.
         live: fields without a file that the config names.
         place: unique on the page; the study's name by default.
-        invite: sentence above the button that starts the work; by default one is made for studies
-            of more than ASK_SECONDS, and none for others. "" starts at once.
+        invite: sentence above the button that starts the work; by default one is made for work
+            of more than ASK_SECONDS, and none for less. "" starts at once, see START_SECONDS.
         button: text of that button.
-        lane: lane of the queue; by default "long" for studies of more than a minute.
+        lane: lane of the queue; by default "long" for work of more than a minute.
         filename: of downloads, without suffix; made from study and data set by default.
         on_click: functions to call after a click into a figure, by the figure's name.
     """
-    if invite is None:
-        asks = study.seconds > ASK_SECONDS
-        invite = f"Takes about {study.seconds:.0f} s with the default settings." if asks else ""
+    invite = invite or invitation(study, config, starts=invite is not None)
     shipped = _load_answer(study, config)
     work.show(
         place or study.name,
@@ -68,10 +70,21 @@ def show(
         label=study.title,
         invite=invite,
         button=button,
-        lane=lane or ("long" if study.seconds > 60 else "short"),
+        lane=lane or ("long" if study.cost(config) > 60 else "short"),
     )
     if shipped:
         st.caption("Computed in advance with these settings; another setting is computed now.")
+
+
+def invitation(study: Study, config: Config, *, starts: bool = True) -> str:
+    """The sentence above the button that starts a study; "" if it may start without one.
+
+    `starts` says whether the view starts its study by itself, see START_SECONDS.
+    """
+    seconds = study.cost(config)
+    if seconds <= (max(START_SECONDS, study.seconds) if starts else ASK_SECONDS):
+        return ""
+    return f"Takes about {work.duration(seconds)} with these settings."
 
 
 def _load_answer(study: Study, config: Config) -> bool:

@@ -501,15 +501,7 @@ def show(
         st.markdown(invite)
     if placed is None or (not placed.live and placed.state != "done"):
         text = button if placed is None else "Try again" if placed.state == "failed" else "Go on"
-        st.button(
-            text,
-            type="primary",
-            icon=":material/play_arrow:",
-            key=f"{place}-start",
-            on_click=start,
-            args=(place, token, compute),
-            kwargs={"lane": lane},
-        )
+        _start_button(text, place, token, compute, lane)
     if placed is None:
         return
     live = placed.live
@@ -530,12 +522,14 @@ def result_of(
     compute: Callable[[Progress], Iterator[R]],
     *,
     label: str,
+    invite: str = "",
     patience: float = 20.0,
 ) -> R | None:
     """A complete result, stored or computed now in the queue; None while the page must wait.
 
     For pages that need the whole result. Meanwhile they show the progress; after `patience`
-    seconds they end with it, and run again at the end of the work.
+    seconds they end with it, and run again at the end of the work. With `invite`, a sentence, it
+    starts only after a click.
 
     Raises:
         ValueError: the work failed; the message has the reason.
@@ -546,6 +540,10 @@ def result_of(
     if known is not None:
         return known
     placed = current(place, token)
+    if placed is None and invite:
+        st.markdown(invite)
+        _start_button("Compute", place, token, compute)
+        return None
     if placed is None or placed.state == "done":
         placed = start(place, token, compute, yields=False)
     work = placed.work
@@ -574,6 +572,24 @@ def result_of(
     return None
 
 
+def _start_button(
+    text: str,
+    place: str,
+    token: Hashable,
+    compute: Callable[[Progress], Iterator[Any]],
+    lane: Lane = "short",
+) -> None:
+    st.button(
+        text,
+        type="primary",
+        icon=":material/play_arrow:",
+        key=f"{place}-start",
+        on_click=start,
+        args=(place, token, compute),
+        kwargs={"lane": lane},
+    )
+
+
 def strip(place: str, placed: Placed, label: str) -> None:
     """One line about work: place in the queue or progress and time left, and Cancel."""
     work = placed.work
@@ -599,16 +615,19 @@ def _doing(work: Work, label: str) -> str:
         return f"{label}: waiting, {work.ahead} ahead in the queue"
     text = label if not work.doing else f"{label}: {work.doing}"
     left = work.seconds_left
-    return text if left is None else f"{text} · about {_duration(left)} left"
+    return text if left is None else f"{text} · about {duration(left)} left"
 
 
 def over(work: Work) -> str:
     """Why work stopped after its time, in a sentence."""
     return (
-        f"This server stops such work after {_duration(work.max_seconds)} "
+        f"This server stops such work after {duration(work.max_seconds)} "
         f"({limits.LONG_MINUTES.variable})."
     )
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+def duration(seconds: float) -> str:
+    """A time to read, such as "12 s"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:,.0f} h"

@@ -1,0 +1,60 @@
+"""The estimated time of work: what a link can start, and what starts only after a click."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flowviz.settings import settings
+from flowviz.studies import STUDIES
+from flowviz.studies.density import DensitiesConfig
+from flowviz.ui import study_view
+from flowviz.ui.study_view import invitation
+
+APP = Path(__file__).parents[1] / "app.py"
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
+def test_every_number_of_a_page_says_how_the_time_grows(study):
+    for each in settings(study.config).values():
+        counts = each.type is int and each.bounds and each.kind != "seed"
+        if counts and not each.advanced and not each.display:
+            assert each.work is not None, f"{study.name}: {each.name} must declare its work"
+    assert study.cost(study.config()) == pytest.approx(study.seconds)
+
+
+def test_the_cost_follows_the_settings():
+    study = STUDIES["density"]
+    usual = study.cost(DensitiesConfig())
+    assert study.cost(DensitiesConfig(nfe=80)) == pytest.approx(2 * usual)
+    assert study.cost(DensitiesConfig(cells=180)) == pytest.approx(4 * usual)
+    # An adaptive solver does not use NFE, a fixed-step one no tolerance.
+    loose, tight = (
+        study.cost(DensitiesConfig(method="dopri5", nfe=20_000, tol=tol)) for tol in (1e-5, 1e-10)
+    )
+    assert tight == pytest.approx(10 * loose) and loose < 5 * usual
+    assert study.cost(DensitiesConfig(tol=1e-12)) == usual
+    assert invitation(study, DensitiesConfig(nfe=80)) == ""
+    assert invitation(study, DensitiesConfig(nfe=20_000)) == (
+        "Takes about 25 min with these settings."
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "link"),
+    [
+        ("compare", {"nfe": "100"}),
+        ("particles", {"nfe": "200"}),
+        ("likelihood", {"view": "beside", "nfe": "160"}),
+        ("nfe_quality", {"n": "2000", "seeds": "8"}),
+    ],
+)
+def test_a_link_cannot_start_long_work(page, link, monkeypatch):
+    monkeypatch.setattr(study_view, "START_SECONDS", 0.0)
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.query_params.update(link)
+    app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception
+    assert not [key for key in app.session_state if key.startswith("work:")]
+    asked = [each.value for each in app.markdown if each.value.startswith("Takes about")]
+    assert asked and any(each.label == "Compute" for each in app.button)
