@@ -22,16 +22,20 @@ class Distribution(Protocol):
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples, shape (n, 2), float32."""
+        ...
 
     def log_prob(self, x: Tensor) -> Tensor:
         """The log density at x of shape (B, 2) in nats, shape (B,), in x's dtype."""
+        ...
 
     def contains(self, x: Tensor) -> Tensor:
         """Whether each x of shape (B, 2) lies in the support, shape (B,), bool."""
+        ...
 
     @property
     def entropy(self) -> float | None:
         """The differential entropy in nats, or None where no closed form is known."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

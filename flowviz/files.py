@@ -42,7 +42,7 @@ def cause(error: OSError | TargetError) -> str:
     """Why a file was not written, in a few words without its path, which visitors do not need."""
     if isinstance(error, TargetError):
         return CAUSES[errno.EROFS]
-    return CAUSES.get(error.errno, "the disk reports an error")
+    return CAUSES.get(error.errno or 0, "the disk reports an error")
 
 
 def check_target(path: str | Path) -> Path:

@@ -53,13 +53,16 @@ class Scheduler(Protocol):
     @property
     def t_max(self) -> float:
         """The end of the path for training and solvers, at most 1."""
+        ...
 
     @property
     def sigma_0(self) -> float:
         """The standard deviation of the noise at t = 0."""
+        ...
 
     def __call__(self, t: Tensor) -> Coefficients:
         """The coefficients at times t in [0, t_max], of any shape."""
+        ...
 
 
 SCHEDULERS: Registry[type[Scheduler]] = Registry("path")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from flowviz.bounds import MAX_NFE
 from flowviz.device import finest_float
-from flowviz.methods import METHODS, Method, density_methods, steps_for
+from flowviz.methods import METHODS, Adaptive, Method, density_methods, steps_for
 from flowviz.paths import AffinePath
 
 __all__ = [
@@ -51,6 +51,7 @@ class Weighted(Protocol):
 
     def weighted(self, t: Tensor, x: Tensor, weight: float) -> Tensor:
         """The velocity at t () and x (B, *); what only counts in the result can be left 0."""
+        ...
 
 
 @runtime_checkable
@@ -59,6 +60,7 @@ class Plannable(Protocol):
 
     def planned(self, times: Tensor, x: Tensor) -> Field | None:
         """The same field at times (T,) and states like x (B, *); None if nothing is gained."""
+        ...
 
 
 class SolveError(ValueError):
@@ -203,6 +205,8 @@ class Counted:
         """Evaluates this field from now on."""
         self.field = field
         self.weighted = field.weighted if isinstance(field, Weighted) else None
+        self._jump: Callable[[Tensor, Tensor, Tensor], Tensor] | None
+        self._jump = getattr(field, "jump", None)
 
     def plan(self, times: Tensor, x: Tensor) -> None:
         """Prepares the field for evaluations at times (T,) of states like x (B, *)."""
@@ -217,8 +221,9 @@ class Counted:
 
     def jump(self, t: Tensor, s: Tensor, x: Tensor) -> Tensor:
         """The states at s () of x (B, *) at t (), by a flow map."""
+        assert self._jump is not None  # checked by `solve`
         self._count(t)
-        return self.field.jump(t, s, x)
+        return self._jump(t, s, x)
 
     def _count(self, t: Tensor) -> None:
         """Counts an evaluation at t; raises if it must not be made."""
@@ -317,6 +322,7 @@ def _adaptive(
         "dtype": times.dtype,
         "norm": NORMS[control],
     }
+    assert isinstance(entry.step, Adaptive)
     solver = entry.step.solver
     try:
         states = odeint(recorded, x_0, leads, rtol=tol, atol=tol, method=solver, options=options)
@@ -328,6 +334,7 @@ def _adaptive(
             "that does not evaluate the last time (midpoint, edm).",
             t,
         ) from error
+    assert isinstance(states, Tensor)  # a tuple with event functions only
     if not states.isfinite().all():
         t = recorded.reached.item()
         raise SolveError(f"{entry.label} diverged after t = {t:.6g}; take a tighter tolerance.", t)

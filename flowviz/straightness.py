@@ -43,6 +43,7 @@ class PathField(Protocol):
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, *), shape (B, *)."""
+        ...
 
 
 class Process(Protocol):
@@ -50,9 +51,11 @@ class Process(Protocol):
 
     def flow(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
         """The states at t () between x_0 and x_1, each (B, *)."""
+        ...
 
     def target(self, t: Tensor, x_0: Tensor, x_1: Tensor) -> Tensor:
         """Their velocities, (B, *)."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class FlowField(Protocol):
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t and x (B, 2), shape (B, 2)."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,12 +63,15 @@ class Target(Protocol):
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """The posterior at x, (B, 2) float64; alpha and sigma have shape () or (B, 1)."""
+        ...
 
     def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """E[x_1 | x] and E[x_0 | x], each (B, 2); cheaper than `posterior`."""
+        ...
 
     def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,), float64, shape (ny, nx)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

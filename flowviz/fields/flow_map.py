@@ -14,6 +14,7 @@ with Fbar = 0 for normal data with the same variance in all directions.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -42,7 +43,7 @@ class FlowMap(LearnedField):
         ValueError: the field is not preconditioned, or its network takes t itself.
     """
 
-    def __init__(self, *arguments: object, **options: object) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if not (self.preconditioned and self.clocked):
             raise ValueError(

@@ -44,6 +44,8 @@ class LearnedField(nn.Module):
         clocked: whether the network gets the time as `clock` or as t itself.
     """
 
+    mean: Tensor
+
     def __init__(
         self,
         network: nn.Module,
@@ -89,13 +91,15 @@ class LearnedField(nn.Module):
 
         None where this has no effect: with gradients, off the CPU, of networks of images.
         """
-        plannable = isinstance(self.network, MLP) and self.clocked and x.ndim == 2
-        if not plannable or torch.is_grad_enabled() or x.device.type != "cpu":
+        network = self.network
+        if not isinstance(network, MLP) or not self.clocked or x.ndim != 2:
+            return None
+        if torch.is_grad_enabled() or x.device.type != "cpu":
             return None
         transformed = peek_interpreter_stack() is not None  # within torch.func's jvp, vmap, ...
-        if x.dtype != self.network.head.weight.dtype or transformed:
+        if x.dtype != network.head.weight.dtype or transformed:
             return None
-        return Planned(self, times, x.dtype)
+        return Planned(self, network, times, x.dtype)
 
     def predict(self, t: Tensor, x: Tensor, y: Tensor | None = None, *, share: int = 1) -> Tensor:
         """The predicted quantity E[q | x_t = x], given y or not, shape (B, *).

@@ -103,6 +103,8 @@ class ForwardProcess(nn.Module):
         std: the standard deviation of the data, one number for all dimensions.
     """
 
+    mean: Tensor
+
     def __init__(
         self, network: Bend | None, path: AffinePath, *, mean: Tensor, std: float
     ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from flowviz.networks.mlp import MLP
 from flowviz.networks.plan import Plan
 
 if TYPE_CHECKING:
@@ -36,18 +37,21 @@ class Planned:
     Times that were not listed are prepared when they come. See `Plan` for what must not change.
 
     Args:
-        field: the field, with an MLP as its network and clocks.
+        field: the field, with clocks.
+        network: its network.
         times: the times, (T,).
         dtype: of the states and weights.
     """
 
-    def __init__(self, field: "LearnedField", times: Tensor, dtype: torch.dtype) -> None:
-        self.field, self.dtype = field, dtype
+    def __init__(
+        self, field: "LearnedField", network: MLP, times: Tensor, dtype: torch.dtype
+    ) -> None:
+        self.field, self.network, self.dtype = field, network, dtype
         times = times.double()
         mean = field.mean.double()
         like = mean.expand(len(times), -1)  # one row for each time
         c = field.path.coefficients(times, like)
-        self.plan = Plan(field.network, field.clock(times, c).to(dtype))
+        self.plan = Plan(network, field.clock(times, c).to(dtype))
         one, zero = torch.ones_like(c.alpha), torch.zeros_like(c.alpha)
         # The velocity is a x + b q with numbers a and b that depend on t alone.
         a = field.objective.velocity(field.path, times, one, zero)
@@ -87,7 +91,7 @@ class Planned:
         k = self.places.get(t.item())
         if k is not None:
             return self.plan, k, self.numbers[k]
-        single = Planned(self.field, t[None], self.dtype)
+        single = Planned(self.field, self.network, t[None], self.dtype)
         return single.plan, 0, single.numbers[0]
 
     def _bent(self, free: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Metrics of samples in the plane."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
 from flowviz.glossary import term
-from flowviz.metrics.entry import METRICS, Metric
+from flowviz.metrics.entry import METRICS, Compute, Metric
 
 BINS = 40
 """Bins of a histogram along each axis: 0.25 wide."""
@@ -22,10 +24,12 @@ FAR = 1e9
 """A coordinate outside every bounded support."""
 
 
-def _enter(name: str, label: str, unit: str, sentence: str, **options: object) -> object:
+def _enter(
+    name: str, label: str, unit: str, sentence: str, **options: Any
+) -> Callable[[Compute], Compute]:
     """A decorator that registers a function as the metric `name` and returns it unchanged."""
 
-    def enter(compute: object) -> object:
+    def enter(compute: Compute) -> Compute:
         METRICS[name] = Metric(label, unit, sentence, compute, **options)
         return compute
 

@@ -1,5 +1,7 @@
 """A network for the deviation of conditional trajectories from those of a reference path."""
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,8 @@ class Bend(nn.Module):
         generator: draws the weights; PyTorch's global one by default.
     """
 
+    x_rates: Tensor
+
     def __init__(
         self,
         *,
@@ -35,9 +39,10 @@ class Bend(nn.Module):
         self.dim, self.sines = dim, sines
         self.register_buffer("x_rates", octave_rates(octaves), persistent=False)
         sizes = [dim * (1 + 2 * octaves), *[width] * depth]
-        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        hidden = [nn.Linear(n, m) for n, m in pairwise(sizes)]
+        self.layers = nn.ModuleList(hidden)
         self.head = nn.Linear(width, 2 * sines * dim)
-        for module in self.layers:
+        for module in hidden:
             bound = module.in_features**-0.5
             nn.init.uniform_(module.weight, -bound, bound, generator=generator)
             nn.init.uniform_(module.bias, -bound, bound, generator=generator)

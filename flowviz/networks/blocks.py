@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from flowviz.networks.unet import UNetShape
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleList):
     """Layers in sequence; residual blocks also take the embedding."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(layers)
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
         """Maps h (B, C, H, W) and the embedding e (B, E)."""

@@ -25,6 +25,8 @@ class DiscreteTime(nn.Module):
         bar_alphas: the levels, (N,) float64, falling.
     """
 
+    exponents: Tensor
+
     def __init__(self, network: nn.Module, scheduler: Scheduler, bar_alphas: Tensor) -> None:
         super().__init__()
         falls = len(bar_alphas) > 1 and bool((bar_alphas.diff() < 0).all())

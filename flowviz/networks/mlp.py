@@ -22,6 +22,9 @@ class MLP(nn.Module):
         generator: draws the weights; PyTorch's global one by default.
     """
 
+    x_rates: Tensor
+    t_rates: Tensor
+
     def __init__(
         self,
         *,

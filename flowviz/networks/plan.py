@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from flowviz.device import limit_threads
@@ -40,7 +40,8 @@ class Plan:
     def __init__(self, network: MLP, clocks: Tensor) -> None:
         self.rates, self.head = network.x_rates, network.head.weight
         self.last = network.head.bias[:, None]
-        first, *others = [layer.weight.T for layer in network.layers]
+        layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
+        first, *others = [layer.weight.T for layer in layers]
         self.weights = others
         dim, octaves = len(self.head), len(self.rates)
         # In the order of `_Memory.columns`.
@@ -52,7 +53,7 @@ class Plan:
         rates = self.rates[:, None]
         self.inner = torch.cat([none, of_x, -rates * of_cosine, rates * of_sine], dim=1)
         shifts = network.shift(network.clock(waves(clocks, network.t_rates)))
-        own = torch.stack([layer.bias for layer in network.layers])
+        own = torch.stack([layer.bias for layer in layers])
         self.biases = [each.unbind() for each in shifts.reshape(-1, *own.shape) + own]
         self._memories: list[_Memory] = []
 

@@ -19,6 +19,8 @@ class SecondTime(nn.Module):
         generator: draws the weights; PyTorch's global one by default.
     """
 
+    rates: Tensor
+
     def __init__(
         self, clocks: int, outputs: int, *, hidden: int = 64, generator: Generator | None = None
     ) -> None:

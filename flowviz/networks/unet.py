@@ -269,7 +269,7 @@ class UNet(nn.Module):
         skips = [here]
         for level, factor in enumerate(shape.channel_mult):
             for _ in range(shape.num_res_blocks):
-                stage = [block(here, width * factor)]
+                stage: list[nn.Module] = [block(here, width * factor)]
                 here = width * factor
                 if side in shape.attention_resolutions:
                     stage.append(Attention(here, shape))
@@ -283,7 +283,7 @@ class UNet(nn.Module):
         self.output_blocks = nn.ModuleList()
         for level, factor in reversed(list(enumerate(shape.channel_mult))):
             for i in range(shape.num_res_blocks + 1):
-                stage = [block(here + skips.pop(), width * factor)]
+                stage: list[nn.Module] = [block(here + skips.pop(), width * factor)]
                 here = width * factor
                 if side in shape.attention_resolutions:
                     stage.append(Attention(here, shape))
