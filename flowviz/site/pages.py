@@ -172,9 +172,9 @@ of the claims of the paper.</p>
 """
 _NOTE = """
 <p class="note"><a href="index.html">Home</a></p>
-<p class="note">Both sides start from the same noise. Everything is computed in this page, in
-double precision, with the parameters of the Python package: exact fields by their closed form,
-learned fields by the networks that flowviz ships. A seed gives the same noise and the same end
-points as in the app. Adaptive solvers, learned densities, quality over time and training are in
-the app.</p>
+<p class="note">Both sides start from the same noise. Everything is computed in this page,
+with the parameters of the Python package: exact fields by their closed form in double precision,
+learned fields by the shipped networks in single precision. A seed gives the same noise and the
+same end points as in the app. Adaptive solvers, learned densities, quality over time and training
+are in the app.</p>
 """

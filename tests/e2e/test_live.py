@@ -35,7 +35,7 @@ def numbers(page) -> list[str]:
     return page.locator(".fv-panels dd").all_inner_texts()
 
 
-@pytest.mark.parametrize("field", ["exact", "learned"])
+@pytest.mark.parametrize("field", ["exact", pytest.param("learned", marks=pytest.mark.slow)])
 def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, field):
     socket = Socket(page)
     visit(page, f"/compare?field={field}&t=1&seed=4321&layers=particles")

@@ -25,6 +25,8 @@ POINTS = PointMasses(torch.tensor([[-2.0, 1.0], [0.5, 3.0], [2.0, -1.0]]), torch
 BOUND = 1e-6
 """Both sides compute in double precision. Steps that end where sigma is 0.001 magnify the rounding
 errors: 2e-8 is the largest difference that was seen."""
+SINGLE = 1e-4
+"""The same for networks, whose layers are in single precision there: 2e-5 was seen."""
 
 RUN = """
 ({ names }) => cases.want.map((want, i) => {
@@ -44,7 +46,8 @@ RUN = """
 def engine(tab):
     """Solves cases (name, path, method) in the page: their largest differences from `wanted`."""
     modules = [
-        f"engine/{name}.js" for name in ("fields", "flow", "network", "solve", "noise", "special")
+        f"engine/{name}.js"
+        for name in ("fields", "flow", "kernel", "network", "solve", "noise", "special")
     ]
     with loaded(tab, "scene", "base/wire.js", *modules, width=400, height=300) as page:
 
@@ -101,7 +104,30 @@ def test_shipped_networks_lead_to_the_end_points_of_python(engine):
             wanted.append(ends(ref.double(), ref.path, "rk4"))
     found = engine[1](names, wanted, {}, networks)
     assert len(found) >= 20
-    assert max(found.values()) < BOUND, found
+    assert max(found.values()) < SINGLE, found
+
+
+LAYER = """
+([vectors, rows, n, m]) => {
+  const { memory, layer } = kernel.kernel(rows * (n + m) + (n + 1) * m, vectors);
+  const inputs = rows * n + (n + 1) * m;
+  for (let q = 0; q < inputs; q++) memory[q] = 3 * Math.sin(q * q);
+  layer(0, rows * n, rows * n + n * m, inputs, n, m, rows);
+  return [...memory.subarray(0, inputs + rows * m)];
+}
+"""
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["WebAssembly", "JavaScript"])
+def test_a_layer_is_a_product_with_silu(engine, vectors):
+    rows, n, m = 8, 22, 16
+    memory = np.array(engine[0].evaluate(LAYER, [vectors, rows, n, m]))
+    parts = np.split(memory, np.cumsum([rows * n, n * m, m]))
+    h, weight, bias, out = parts[0].reshape(rows, n), parts[1].reshape(n, m), *parts[2:]
+    sums = torch.from_numpy(h @ weight + bias)
+    assert sums.min() < -30 and sums.max() > 30
+    wanted = torch.nn.functional.silu(sums).flatten()
+    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-4)
 
 
 SCENE = """

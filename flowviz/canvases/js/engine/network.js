@@ -1,12 +1,14 @@
 /**
  * Learned fields: flowviz/fields/learned.py on the multilayer perceptron of flowviz/networks/mlp.py. What
- * depends on time alone is computed once for each evaluation, the rest in blocks that stay in the cache.
+ * depends on time alone is computed once for each evaluation, the rest in 32-bit numbers and in blocks that
+ * stay in the cache.
  */
 
+import { TILE, kernel } from "./kernel.js";
 import { coefficients, wronskian } from "./schedulers.js";
 import { expBelow } from "./special.js";
 
-/** States of a block. */
+/** States of a block, a multiple of the rows of a tile. */
 const ROWS = 48;
 
 /** 16-bit floating-point numbers as doubles. */
@@ -51,13 +53,13 @@ const waves = (values, rates) => {
   return [...values, ...angles.map(Math.sin), ...angles.map(Math.cos)];
 };
 
-/** The same for points x (2 n) from `start`, one row for each, into `out`. */
-function features(x, start, rows, rates, out) {
+/** The same for points x (2 rows), one row for each, into `out`. */
+function features(x, rows, rates, out) {
   const octaves = rates.length, width = 2 + 4 * octaves;
   for (let r = 0; r < rows; r++) {
-    const q = r * width, from = start + 2 * r;
+    const q = r * width;
     for (let d = 0; d < 2; d++) {
-      const v = (out[q + d] = x[from + d]), sines = q + 2 + d * octaves, cosines = sines + 2 * octaves;
+      const v = (out[q + d] = x[2 * r + d]), sines = q + 2 + d * octaves, cosines = sines + 2 * octaves;
       let sine = Math.sin(v * rates[0]), cosine = Math.cos(v * rates[0]);
       for (let k = 0; k < octaves; k++) { // each rate is twice the one before
         out[sines + k] = sine;
@@ -68,25 +70,32 @@ function features(x, start, rows, rates, out) {
   }
 }
 
-/** out (rows, m) = h (rows, n) times weight (m, n) transposed + bias, two rows by four columns at a time. */
-function product(h, rows, n, weight, bias, out) {
-  const m = bias.length;
-  for (let r = 0; r < rows; r += 2) {
-    const p = r * n, q = r + 1 < rows ? p + n : p;
-    for (let o = 0; o < m; o += 4) {
-      const w = o * n, x = w + n, y = x + n, z = y + n;
-      let a = bias[o], b = bias[o + 1], c = bias[o + 2], d = bias[o + 3], e = a, f = b, g = c, i = d;
-      for (let k = 0; k < n; k++) {
-        const u = h[p + k], v = h[q + k];
-        const k0 = weight[w + k], k1 = weight[x + k], k2 = weight[y + k], k3 = weight[z + k];
-        a += u * k0; b += u * k1; c += u * k2; d += u * k3;
-        e += v * k0; f += v * k1; g += v * k2; i += v * k3;
-      }
-      const at = r * m + o, next = (q === p ? r : r + 1) * m + o;
-      out[at] = a; out[at + 1] = b; out[at + 2] = c; out[at + 3] = d;
-      out[next] = e; out[next + 1] = f; out[next + 2] = g; out[next + 3] = i;
-    }
-  }
+/**
+ * The layers of a network in the memory of a kernel, with their places: of the inputs (ROWS, inputs), of two
+ * buffers of hidden units (ROWS, m), of the biases (layers, m) and of each weight, transposed.
+ */
+function placed({ layers, x_rates: rates }) {
+  const width = layers[0].bias.length, inputs = 2 + 4 * rates.length;
+  const m = Math.ceil(width / TILE.columns) * TILE.columns; // those beyond the width are 0
+  const buffers = [ROWS * inputs, ROWS * (inputs + m)], biases = ROWS * (inputs + 2 * m);
+  let size = biases + layers.length * m;
+  const parts = layers.map(({ weight }, l) => {
+    const part = { weight, place: size, n: l ? m : inputs, own: l ? width : inputs };
+    size += part.n * m;
+    return part;
+  });
+  const { memory, layer } = kernel(size);
+  for (const { weight, place, own } of parts)
+    weight.forEach((v, q) => { memory[place + (q % own) * m + Math.floor(q / own)] = v; });
+  return { width, inputs, m, buffers, biases, parts, memory, layer };
+}
+
+const known = new WeakMap();
+
+/** The same, prepared once for each network. */
+function prepared(network) {
+  if (!known.has(network)) known.set(network, placed(network));
+  return known.get(network);
 }
 
 /**
@@ -97,29 +106,26 @@ function product(h, rows, n, weight, bias, out) {
  */
 export function networkField(network, path) {
   const { mean, std, bound, layers, head } = network;
-  const xRates = [...network.x_rates], tRates = [...network.t_rates];
-  const width = layers[0].bias.length, inputs = 2 + 4 * xRates.length;
-  const entered = new Float64Array(ROWS * inputs), z = new Float64Array(2 * ROWS);
-  const memory = [new Float64Array(ROWS * width), new Float64Array(ROWS * width)];
+  const xRates = [...network.x_rates], tRates = [...network.t_rates], z = new Float64Array(2 * ROWS);
+  const { width, m, buffers, biases, parts, memory, layer } = prepared(network);
 
-  /** The biases of all layers at one time. */
-  function biases(t, sigma) {
+  /** Writes the biases of all layers at one time. */
+  function setBiases(t, sigma) {
     const level = Math.log(sigma) / Math.log(network.least_sigma);
     const clock = dense(network.clock, waves([2 * t - 1, 2 * level - 1], tRates)).map(silu);
     const shifts = dense(network.shift, clock);
-    return layers.map(({ bias }, l) => bias.map((v, o) => v + shifts[l * width + o]));
+    layers.forEach(({ bias }, l) =>
+      bias.forEach((v, o) => { memory[biases + l * m + o] = v + shifts[l * width + o]; }));
   }
 
-  /** The hidden units of the last layer at `rows` states in `z`. */
-  function hidden(rows, shifted) {
-    features(z, 0, rows, xRates, entered);
-    let [h, spare] = memory;
-    for (let l = 0; l < layers.length; l++) {
-      product(l ? spare : entered, rows, l ? width : inputs, layers[l].weight, shifted[l], h);
-      for (let q = 0; q < rows * width; q++) h[q] = silu(h[q]);
-      [h, spare] = [spare, h];
-    }
-    return spare;
+  /** The place of the hidden units of the last layer at `rows` states in `z`. */
+  function hidden(rows) {
+    features(z, rows, xRates, memory);
+    const whole = Math.ceil(rows / TILE.rows) * TILE.rows;
+    return parts.reduce((h, { place, n }, l) => {
+      layer(h, place, biases + l * m, buffers[l % 2], n, m, whole);
+      return buffers[l % 2];
+    }, 0);
   }
 
   /** z = (x - shift) / spread, and velocity = slope (x - shift) + a x + fixed + gain bent(F(z)). */
@@ -136,15 +142,15 @@ export function networkField(network, path) {
 
   return function velocity(t, x, out) {
     const c = coefficients(path, t), { a, slope, spread, shift, fixed, gain } = numbers(c);
-    const shifted = biases(t, c.sigma);
+    setBiases(t, c.sigma);
     for (let start = 0; start < x.length; start += 2 * ROWS) {
       const rows = Math.min(ROWS, (x.length - start) / 2);
       for (let q = 0; q < 2 * rows; q++) z[q] = (x[start + q] - shift[q & 1]) / spread;
-      const h = hidden(rows, shifted);
+      const h = hidden(rows);
       for (let q = 0; q < 2 * rows; q++) {
-        const d = q & 1, row = (q >> 1) * width, at = start + q;
+        const d = q & 1, row = h + (q >> 1) * m, at = start + q;
         let free = head.bias[d];
-        for (let k = 0; k < width; k++) free += h[row + k] * head.weight[d * width + k];
+        for (let k = 0; k < width; k++) free += memory[row + k] * head.weight[d * width + k];
         const bent = network.preconditioned ? bound * Math.tanh(free / bound) : free;
         out[at] = slope * (x[at] - shift[d]) + a * x[at] + fixed[d] + gain * bent;
       }

@@ -8,6 +8,8 @@ import { Thread, newest } from "./threads.js";
 const WATCH = 1000;
 /** Milliseconds that a computation may take: with fewer particles if all take longer. */
 const BUDGET = 100;
+/** Milliseconds without a movement after which all are computed, if that takes less than PATIENCE. */
+const REST = 200, PATIENCE = 1500;
 /** The smallest number of particles, and the factor of all numbers, see engine/noise.js. */
 const FEWEST = 200, FACTOR = 8;
 /** Particles of the first computations, which make the browser compile the engine and show its speed. */
@@ -142,14 +144,23 @@ export class Preview {
     return flows;
   }
 
-  async compute(values) {
+  async compute(values, superseded) {
+    const { n } = this.model, few = this.count(values);
     try {
-      const { model } = this, flows = await this.flows(values, this.count(values)), { player } = this;
-      const wanted = player && model === this.model && this.read(player.data.live);
-      if (!wanted || same(wanted, player.data.live)) return;
-      preview(player, player.served.panels.map((panel, k) => renewed(panel, flows[k].result, model.n)));
+      await this.present(values, few);
+      if (few === n || this.rate * n * values.nfe > PATIENCE) return;
+      await new Promise((done) => setTimeout(done, REST));
+      if (!superseded()) await this.present(values, n);
     } catch {
       this.asked = null; // it diverged: the server states why
     }
+  }
+
+  /** Shows n particles of these values, unless the server has shown the newest values by then. */
+  async present(values, n) {
+    const { model } = this, flows = await this.flows(values, n), { player } = this;
+    const wanted = player && model === this.model && this.read(player.data.live);
+    if (!wanted || same(wanted, player.data.live)) return;
+    preview(player, player.served.panels.map((panel, k) => renewed(panel, flows[k].result, model.n)));
   }
 }
