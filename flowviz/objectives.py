@@ -5,13 +5,20 @@ al. 2022, section 4 and appendix): a flow-matching network predicts the velocity
 d_sigma x_0, a noise-matching network (DDPM) the noise x_0, a score-matching network the score -x_0
 / sigma, its loss weighted by sigma^2. Each predicted quantity is q_1 x_1 + q_0 x_0 with numbers
 (q_1, q_0) that depend on t only; an objective is those two numbers, a weight and the conversion to
-a velocity.
+a velocity. A network that predicts the data x_1 has the loss of the velocity (Li and He 2025).
+
+A weighting replaces the weight of an objective. It is stated for an error of the predicted data;
+all predictions follow from each other at a given state, so that one error determines the others.
 
 The objectives of a flow map (`flowviz.fields.flow_map`) are the flow objective where the two times
 are equal. Where they differ, a row has the target of the network: the mean velocity between them.
 
 References:
     Geng et al. 2025, Mean flows for one-step generative modeling, https://arxiv.org/abs/2505.13447
+    Li and He 2025, Back to basics: let denoising generative models denoise,
+        https://arxiv.org/abs/2511.13720
+    Hang et al. 2023, Efficient diffusion training via min-SNR weighting strategy,
+        https://arxiv.org/abs/2303.09556
     Frans et al. 2024, One step diffusion via shortcut models, https://arxiv.org/abs/2410.12557
 """
 
@@ -27,6 +34,12 @@ from flowviz.schedulers import Coefficients
 
 TEACHER_STEPS = 4
 """Steps of the midpoint method in which a teacher is followed between two times."""
+
+MIN_SIGMA = 0.05
+"""Smallest sigma in the weight of the data objective, which is infinite where sigma is 0."""
+
+SNR_LIMIT = 5.0
+"""Largest weight of the weighting "min-snr"."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,12 @@ OBJECTIVES["score"] = Objective(
     velocity=AffinePath.velocity_from_score,
     needs_alpha=True,
 )
+OBJECTIVES["data"] = Objective(
+    "data prediction, velocity loss",
+    target=lambda c: (torch.ones_like(c.alpha), torch.zeros_like(c.alpha)),
+    weight=lambda c: (c.wronskian / c.sigma.clamp_min(MIN_SIGMA)) ** 2,
+    velocity=AffinePath.velocity_from_data,
+)
 
 
 def _meanflow(pair: JumpPair) -> Tensor:
@@ -160,3 +179,68 @@ OBJECTIVES["distillation"] = replace(
     equal_share=0.1,
     power=1.0,
 )
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """The weight of a squared error over time, whatever the network predicts."""
+
+    label: str
+    """Name in menus."""
+    sentence: str
+    """What it does, in one sentence."""
+    of_data: Callable[[Coefficients], Tensor] | None
+    """Coefficients of the path to the weight of a squared error of the predicted data; None for
+    the weight of the objective itself."""
+
+
+WEIGHTINGS: Registry[Weighting] = Registry("weighting")
+
+WEIGHTINGS["objective"] = Weighting(
+    "of the objective", "The weight that the objective has in its paper.", None
+)
+WEIGHTINGS["velocity"] = Weighting(
+    "error of the velocity",
+    "The loss of flow matching, whatever the network predicts.",
+    lambda c: (c.wronskian / c.sigma) ** 2,
+)
+WEIGHTINGS["noise"] = Weighting(
+    "error of the noise",
+    "The loss of DDPM, whatever the network predicts.",
+    lambda c: (c.alpha / c.sigma) ** 2,
+)
+WEIGHTINGS["data"] = Weighting(
+    "error of the data",
+    "All times count alike in the error of the predicted data.",
+    lambda c: torch.ones_like(c.alpha),
+)
+WEIGHTINGS["min-snr"] = Weighting(
+    "min-SNR",
+    f"That of the noise, but at most {SNR_LIMIT:g} for an error of the data.",
+    lambda c: ((c.alpha / c.sigma) ** 2).clamp_max(SNR_LIMIT),
+)
+
+
+def weighted(name: str, weighting: str = "objective") -> Objective:
+    """The objective of a name with the weight of a weighting.
+
+    With x_t fixed, an error d of q = q_1 x_1 + q_0 x_0 is one of sigma d / (q_1 sigma - q_0 alpha)
+    of x_1.
+
+    Raises:
+        ValueError: a name is unknown, or the objective is that of a flow map, whose loss is not a
+            squared error at one time.
+    """
+    objective, of_data = OBJECTIVES[name], WEIGHTINGS[weighting].of_data
+    if of_data is None:
+        return objective
+    if objective.two_times:
+        raise ValueError(
+            f"weighting must be objective for a flow map; got {weighting!r} with {name!r}."
+        )
+
+    def weight(c: Coefficients) -> Tensor:
+        q_1, q_0 = objective.target(c)
+        return of_data(c) * (c.sigma / (q_1 * c.sigma - q_0 * c.alpha)) ** 2
+
+    return replace(objective, weight=weight)

@@ -28,7 +28,7 @@ from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.networks import IMAGE_NETWORKS
-from flowviz.objectives import OBJECTIVES
+from flowviz.objectives import OBJECTIVES, WEIGHTINGS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS
@@ -134,7 +134,7 @@ def test_names_lists_every_registry(capsys):
     assert main(["names", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
-    registries += [IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
+    registries += [WEIGHTINGS, IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
     assert {kind: list(names) for kind, names in listed.items()} == {
         registry.kind: list(registry) for registry in registries
     }

@@ -4,12 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from flowviz.cli import main
+from flowviz.datasets import dataset
 from flowviz.distributions import PointMasses
 from flowviz.fields import LearnedField, exact_field
 from flowviz.networks import MLP
-from flowviz.objectives import OBJECTIVES
+from flowviz.objectives import MIN_SIGMA, OBJECTIVES, WEIGHTINGS, Weighting, weighted
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.training import TrainConfig, start
 
 CASES = [(path, objective) for path in SCHEDULERS for objective in OBJECTIVES]
 
@@ -50,10 +53,64 @@ def test_weight_and_target_follow_the_paper(path: str, objective: str) -> None:
         "flow": affine.target(t, x_0, x_1),
         "noise": x_0,
         "score": affine.score(t, affine.flow(t, x_0, x_1), x_1),
+        "data": x_1,
     }["flow" if own.two_times else objective]
     torch.testing.assert_close(q_1 * x_1 + q_0 * x_0, expected)
     weight = own.weight(c)
-    torch.testing.assert_close(weight, c.sigma**2 if objective == "score" else weight**0)
+    if objective == "data":  # arXiv 2511.13720, with a floor under sigma
+        slope = c.d_alpha - c.alpha * c.d_sigma / c.sigma
+        late = c.sigma < MIN_SIGMA
+        assert (weight[late] < slope[late] ** 2).all()
+        weight, expected_weight = weight[~late], slope[~late] ** 2
+    else:
+        expected_weight = c.sigma**2 if objective == "score" else torch.ones_like(weight)
+    torch.testing.assert_close(weight, expected_weight)
+
+
+@pytest.mark.parametrize("path", SCHEDULERS)
+def test_weightings_give_all_predictions_one_loss(path: str) -> None:
+    """An error of the data is one of the other quantities; its weighted square is the same."""
+    affine = AffinePath(scheduler(path))
+    t, x, _ = draw(affine)
+    c = affine.coefficients(t, x)
+    x_1 = torch.ones_like(x)
+    off = x_1 + 0.1
+    names = [name for name, each in OBJECTIVES.items() if not each.two_times]
+    for weighting in WEIGHTINGS:
+        losses = []
+        for name in names:
+            own = weighted(name, weighting)
+            q_1, q_0 = own.target(c)
+            right, wrong = (q_1 * d + q_0 * (x - c.alpha * d) / c.sigma for d in (x_1, off))
+            losses.append(own.weight(c) * (wrong - right).square())
+        if weighting == "objective":
+            assert weighted("flow") is OBJECTIVES["flow"]
+            continue
+        for name, loss in zip(names, losses, strict=True):
+            torch.testing.assert_close(loss, losses[0], msg=f"{weighting}, {name}")
+    flow = weighted("flow", "velocity").weight(c)
+    torch.testing.assert_close(flow, torch.ones_like(flow))
+    score = weighted("score", "noise").weight(c)
+    torch.testing.assert_close(score, OBJECTIVES["score"].weight(c))
+    with pytest.raises(ValueError, match="must be objective for a flow map"):
+        weighted("meanflow", "noise")
+
+
+def test_a_new_weighting_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    WEIGHTINGS["newcomer"] = Weighting("twice", "Twice.", lambda c: 2 * torch.ones_like(c.alpha))
+    try:
+        config = TrainConfig(
+            data="moons", objective="data", weighting="newcomer", width=8, depth=1
+        )
+        run = start(config, dataset("moons"))
+        assert run.model.objective.weight(run.model.path.scheduler(torch.tensor(0.5))) == 2
+        run.advance()
+        assert run.loss.isfinite()
+        assert main(["names"]) == 0 and "newcomer" in capsys.readouterr().out
+    finally:
+        del WEIGHTINGS["newcomer"]
+    with pytest.raises(ValueError, match="Unknown weighting"):
+        TrainConfig(weighting="newcomer")
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)

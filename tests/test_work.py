@@ -110,6 +110,19 @@ class TestLiveTraining:
         trace = watched(config(coupling="minibatch-ot")).snapshot.traces[0]
         assert trace.floor is None and trace.excess is None
 
+    def test_a_flow_map_is_sampled_by_jumps(self):
+        run = watched(config(objective="shortcut"))
+        run.advance()
+        run.look()
+        (trace,) = run.snapshot.traces
+        assert trace.floor is None and trace.excess is None
+        field = run.states[0].ema
+        x = field.path.start(run.noise)
+        with torch.no_grad():
+            t, middle, end = field.path.clock(3)
+            x = field.jump(middle, end, field.jump(t, middle, x))
+        np.testing.assert_allclose(trace.samples, x[: len(trace.samples)].numpy(), atol=1e-5)
+
     @pytest.mark.parametrize("entry", [{"seed": 1}, {"steps": 9}, {"batch": 17}])
     def test_runs_that_do_not_go_together_are_refused(self, entry):
         with pytest.raises(ValueError, match="same data, seed, batch and steps"):

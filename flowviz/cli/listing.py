@@ -34,12 +34,12 @@ def _names(options: argparse.Namespace) -> None:
     from flowviz.metrics import METRICS
     from flowviz.metrics.images import IMAGE_METRICS
     from flowviz.networks import IMAGE_NETWORKS
-    from flowviz.objectives import OBJECTIVES
+    from flowviz.objectives import OBJECTIVES, WEIGHTINGS
     from flowviz.schedulers import SCHEDULERS
     from flowviz.solvers import METHODS
 
     registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
-    registries += [IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
+    registries += [WEIGHTINGS, IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
     labels = {
         registry.kind: {name: getattr(entry, "label", "") for name, entry in registry.items()}
         for registry in registries

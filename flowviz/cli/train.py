@@ -55,10 +55,20 @@ TRAINING = {
     "objective": (
         str,
         "NAME",
-        "what the network predicts: flow, noise or score; or how a flow map is trained: meanflow, "
-        "shortcut or distillation",
+        "what the network predicts: flow, noise, score or data; or how a flow map is trained: "
+        "meanflow, shortcut or distillation",
     ),
-    "coupling": (str, "NAME", "pairing of noise and data: independent or minibatch-ot"),
+    "weighting": (
+        str,
+        "NAME",
+        "weight of the loss over time: objective, velocity, noise, data or min-snr",
+    ),
+    "coupling": (
+        str,
+        "NAME",
+        "pairing of noise and data: independent, minibatch-ot or sinkhorn; of images within each "
+        "class",
+    ),
     "times": (
         str,
         "NAME",

@@ -17,7 +17,7 @@ from torch import Tensor
 from flowviz.datasets import Dataset, dataset
 from flowviz.device import choose_device, finest_float
 from flowviz.draws import noise, stream
-from flowviz.fields import ExactField, LearnedField, exact_field
+from flowviz.fields import ExactField, FlowMap, LearnedField, exact_field
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
@@ -33,6 +33,8 @@ MEASURED = 4_000
 """Number of samples for the live quality."""
 NFE = 20
 """Number of function evaluations of a live sample, by the midpoint method."""
+JUMPS = 2
+"""Number of jumps of a live sample of a flow map."""
 POINTS = 400
 """Maximum number of points of a curve; beyond it, neighbours are averaged."""
 FRAMES = 80
@@ -203,7 +205,9 @@ class LiveTraining:
     def _sample(self, field: LearnedField) -> Tensor:
         x_0 = field.path.start(self.noise).to(field.mean.device)
         times = field.path.clock(2)
-        return solve(field, x_0, times, "midpoint", steps=NFE // 2).states[-1].cpu()
+        jumps = isinstance(field, FlowMap)
+        method, steps = ("jumps", JUMPS) if jumps else ("midpoint", NFE // 2)
+        return solve(field, x_0, times, method, steps=steps).states[-1].cpu()
 
     def _quality(self, samples: Tensor) -> float:
         return METRICS[QUALITY](samples, self.reference, self.dataset.distribution)

@@ -50,6 +50,7 @@ ENTRANTS: dict[str, Entrant] = {
     "vp": Entrant("VP diffusion, independent", path="vp"),
     INDEPENDENT: Entrant("conditional OT, independent"),
     "minibatch-ot": Entrant("conditional OT, minibatch OT", coupling="minibatch-ot"),
+    "sinkhorn": Entrant("conditional OT, entropic OT", coupling="sinkhorn"),
     "reflow-1": Entrant("conditional OT, reflow once", follows=INDEPENDENT),
     "reflow-2": Entrant("conditional OT, reflow twice", follows="reflow-1"),
 }

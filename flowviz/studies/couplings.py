@@ -45,7 +45,7 @@ class CouplingsConfig(Config):
         slug="pair-steps",
         bounds=(20, 20_000),
         work=1,
-        help="Steps of each of the five trainings.",
+        help="Steps of each of the six trainings.",
     )
     units: int = setting(
         64, "Width", bounds=BOUNDS["width"], advanced=True, help="Units of each hidden layer."
@@ -267,7 +267,7 @@ STUDY = Study(
     "What straightens a flow: the coupling",
     CouplingsConfig,
     page="straighter",
-    seconds=50.0,
+    seconds=60.0,
     smallest={
         "data": "8gaussians",
         "steps": 20,

@@ -24,13 +24,14 @@ from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.couplings import COUPLINGS, within_classes
 from flowviz.datasets.images import IMAGE_SETS, ImageSet, png
 from flowviz.device import finest_float
 from flowviz.draws import stream
 from flowviz.fields import FlowMap, LearnedField, field_class
 from flowviz.fields.flow_map import draw_ends
 from flowviz.networks import IMAGE_NETWORKS
-from flowviz.objectives import OBJECTIVES
+from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import scheduler
@@ -64,6 +65,9 @@ class ImageTrainConfig(TrainingConfig):
         data: name in IMAGE_SETS.
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
+        weighting: name in WEIGHTINGS, the weight of the loss over time.
+        coupling: name in COUPLINGS: how the noise and the images of a class, or of the batch
+            without classes, are paired.
         network: name in IMAGE_NETWORKS.
         classes: whether the network is conditioned on the class of each image.
         preconditioned: see `flowviz.fields.learned`.
@@ -97,6 +101,8 @@ class ImageTrainConfig(TrainingConfig):
     data: str = "cifar10"
     path: str = "ot"
     objective: str = "flow"
+    weighting: str = "objective"
+    coupling: str = "independent"
     network: str = "small"
     classes: bool = True
     preconditioned: bool = True
@@ -118,6 +124,7 @@ class ImageTrainConfig(TrainingConfig):
 
     def __post_init__(self) -> None:
         _ = IMAGE_SETS[self.data], IMAGE_NETWORKS[self.network], TIMES[self.times]
+        _ = COUPLINGS[self.coupling]
         check_bounds(self, **IMAGE_BOUNDS)
         if self.batch % self.accumulate:
             raise ValueError(
@@ -127,6 +134,7 @@ class ImageTrainConfig(TrainingConfig):
             raise ValueError(f"decay must be {' or '.join(DECAYS)}; got {self.decay!r}.")
         check_velocity_at_start(self.path, self.objective)
         check_flow_map(self.objective, self.start, self.preconditioned)
+        weighted(self.objective, self.weighting)
         if self.objective == "distillation" and not self.start:
             raise ValueError("A distillation on images needs a teacher; set start to its name.")
         if self.preconditioned and not IMAGE_NETWORKS[self.network].clocks:
@@ -154,7 +162,7 @@ no moving average, flips or clipping, so its preset has none.
 
 Noise and images are paired independently, so `torchcfm` is that script's `--model icfm`, one of
 those with released weights, and not its default, `otcfm`, which pairs a batch by optimal
-transport: there is no such coupling for images here.
+transport: `--coupling minibatch-ot`.
 """
 IMAGE_PRESETS["small"] = ImageTrainConfig()
 IMAGE_PRESETS["tiny"] = ImageTrainConfig(
@@ -244,6 +252,10 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
     t = TIMES[config.times](u, path, data.std)
     x_0 = torch.randn(x_1.shape, generator=generator)
     s = draw_ends(t, path, objective, generator) if objective.two_times else None
+    if config.coupling != "independent":
+        coupling = COUPLINGS[config.coupling]
+        classes = torch.zeros(n) if y is None else y
+        x_1 = within_classes(coupling, x_0, x_1, classes, generator)
     return ImageBatch(t, x_0, x_1, y, s)
 
 
@@ -373,7 +385,8 @@ def build_image_field(
     config: ImageTrainConfig, data: ImageSet, generator: Generator | None = None
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
-    shape, objective = IMAGE_NETWORKS[config.network], OBJECTIVES[config.objective]
+    shape = IMAGE_NETWORKS[config.network]
+    objective = weighted(config.objective, config.weighting)
     network = shape.build(
         channels=data.channels,
         size=data.size,

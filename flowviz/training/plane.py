@@ -21,7 +21,7 @@ from flowviz.draws import stream
 from flowviz.fields import LearnedField, exact_field, field_class
 from flowviz.fields.flow_map import FlowMap, draw_ends
 from flowviz.networks import MLP
-from flowviz.objectives import OBJECTIVES
+from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
@@ -52,6 +52,7 @@ class TrainConfig(TrainingConfig):
         data: spec of the data set, as `flowviz.datasets.dataset` takes it.
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
+        weighting: name in WEIGHTINGS, the weight of the loss over time.
         coupling: name in COUPLINGS.
         times: name in TIMES, how the times of a batch are drawn; the jumps of a distillation have
             their own.
@@ -75,6 +76,7 @@ class TrainConfig(TrainingConfig):
     data: str = "checkerboard"
     path: str = "ot"
     objective: str = "flow"
+    weighting: str = "objective"
     coupling: str = "independent"
     times: str = "uniform"
     width: int = 128
@@ -98,6 +100,7 @@ class TrainConfig(TrainingConfig):
         check_bounds(self, **BOUNDS)
         check_velocity_at_start(self.path, self.objective)
         check_flow_map(self.objective, self.start, self.preconditioned)
+        weighted(self.objective, self.weighting)
 
 
 class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
@@ -139,7 +142,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         u = stratified(config.batch // share, self.generator)
         t = TIMES[config.times](u, self.model.path, self.model.std).repeat_interleave(share)
         if self.pairs is None:
-            x_1 = COUPLINGS[config.coupling](x_0, x_1)
+            x_1 = COUPLINGS[config.coupling](x_0, x_1, self.generator)
         else:
             x_0, x_1 = self.pairs.draw(config.batch, self.generator)
         t = t.to(self.device, finest_float(self.device))
@@ -233,7 +236,7 @@ def build_field(
     config: TrainConfig, dataset: Dataset, generator: torch.Generator | None = None
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
-    objective = OBJECTIVES[config.objective]
+    objective = weighted(config.objective, config.weighting)
     network = MLP(
         width=config.width,
         depth=config.depth,
@@ -280,7 +283,8 @@ def irreducible_loss(
     the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling
     other than independent, and for flow maps.
     """
-    path, objective = AffinePath(scheduler(config.path)), OBJECTIVES[config.objective]
+    path = AffinePath(scheduler(config.path))
+    objective = weighted(config.objective, config.weighting)
     if config.coupling != "independent" or objective.two_times:
         return None
     exact = exact_field(path, dataset.distribution)

@@ -14,6 +14,7 @@ from flowviz import checkpoints
 from flowviz.checkpoints import Card, CheckpointError, opened
 from flowviz.couplings import COUPLINGS
 from flowviz.experiments.live import (
+    JUMPS,
     MEASURED,
     NFE,
     QUALITY,
@@ -26,7 +27,7 @@ from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme
 from flowviz.files import TargetError, cause
 from flowviz.metrics import METRICS
-from flowviz.objectives import OBJECTIVES
+from flowviz.objectives import OBJECTIVES, WEIGHTINGS
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
@@ -58,7 +59,11 @@ INPUTS = 70
 SPEED = 1e10
 """Weights times samples that a core trains in a second: 364 steps/s of 3 x 128 at batch 512."""
 
-COUPLING_LABELS = {"independent": "independent", "minibatch-ot": "minibatch OT"}
+COUPLING_LABELS = {
+    "independent": "independent",
+    "minibatch-ot": "minibatch OT",
+    "sinkhorn": "entropic OT (Sinkhorn)",
+}
 
 
 @dataclass(frozen=True)
@@ -99,19 +104,31 @@ def controls() -> Settings:
         objective = state.select(
             "objective",
             "Objective",
-            {name: each.label for name, each in OBJECTIVES.items() if not each.two_times},
+            OBJECTIVES.labels,
             DEFAULT.objective,
             help="What the network predicts: the velocity (flow matching), the noise in a state, "
-            "or the score of the density. Each is turned into a velocity for sampling.",
+            "the score of the density or the data. Each is turned into a velocity for sampling. "
+            "A flow map has a second time and also jumps: Compare shows its jumps. A distillation "
+            "first follows the exact flow for about half a minute.",
         )
+        two_times = OBJECTIVES[objective].two_times
+        weighting = DEFAULT.weighting
+        if not two_times:
+            weighting = state.select(
+                "weighting",
+                "Weight of the loss",
+                WEIGHTINGS.labels,
+                DEFAULT.weighting,
+                help=WEIGHTINGS.sentences(),
+            )
         coupling = state.select(
             "coupling",
             "Coupling",
             {name: COUPLING_LABELS.get(name, name) for name in COUPLINGS},
             DEFAULT.coupling,
             help="How noise and data points are paired: independently, or within each batch so "
-            "that the total squared distance is minimal. The conditional OT path is something "
-            "else: how one pair is joined.",
+            "that the total squared distance is minimal, exactly or with an entropy. The "
+            "conditional OT path is something else: how one pair is joined.",
         )
         times = state.select(
             "times", "Times of a batch", drawn_times.LABELS, DEFAULT.times, help=drawn_times.HELP
@@ -130,6 +147,7 @@ def controls() -> Settings:
     entries = {
         "data": data,
         "objective": objective,
+        "weighting": weighting,
         "coupling": coupling,
         "times": times,
         "steps": steps,
@@ -137,9 +155,10 @@ def controls() -> Settings:
     }
     paths = (left,) if right in (NONE, left) else (left, right)
     try:
-        if coupling == "minibatch-ot" and numbers["batch"] > MAX_OT_BATCH:
+        if coupling != "independent" and numbers["batch"] > MAX_OT_BATCH:
             raise ValueError(
-                f"Minibatch OT solves an assignment problem of the whole batch at every step: the "
+                f"Minibatch and entropic OT solve a transport problem of the whole batch at every "
+                f"step: the "
                 f"batch must be at most {MAX_OT_BATCH:,} here; got {numbers['batch']:,}."
             )
         configs = tuple(TrainConfig(path=path, **entries) for path in paths)
@@ -195,7 +214,11 @@ def _numbers() -> dict[str, int | float | bool]:
 
 def note(settings: Settings) -> str:
     """A caption that explains the pictures; Markdown."""
-    how = f"Samples: midpoint, {NFE} evaluations, the averaged weights, the same noise every time."
+    maps = any(OBJECTIVES[each.objective].two_times for each in settings.configs)
+    solver = f"{JUMPS} jumps of the flow map" if maps else f"midpoint, {NFE} evaluations"
+    how = f"Samples: {solver}, the averaged weights, the same noise every time."
+    if maps:
+        return f"{how} The loss of a flow map has no known floor: judge it by the samples."
     floor = (
         "**The floor** is the loss of the exact field, which no network can improve on; the loss "
         "minus its floor is the squared distance of the network from the exact field."

@@ -41,6 +41,7 @@ const OBJECTIVES = {
   score: (c) => ({
     one: 0, zero: -1 / c.sigma, a: c.dAlpha / c.alpha, b: (wronskian(c) * c.sigma) / c.alpha,
   }),
+  data: (c) => ({ one: 1, zero: 0, a: c.dSigma / c.sigma, b: wronskian(c) / c.sigma }),
 };
 
 /** A fully connected layer of few numbers: weights (outputs, inputs). */
