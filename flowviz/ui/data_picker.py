@@ -85,8 +85,8 @@ def _pick_source(source: str, data: str, default: str) -> str:
     options["word"] = _CUSTOM["word"][0]
     if source and _kind(source) not in options:
         options[source] = dataset(source).label
-    left, right = st.columns([5, 1], vertical_alignment="bottom", gap="small")
-    chosen = left.selectbox(
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    chosen = row.selectbox(
         "From",
         list(options),
         format_func=options.__getitem__,
@@ -101,13 +101,12 @@ def _pick_source(source: str, data: str, default: str) -> str:
         except ValueError as error:
             st.error(escaped(error), icon=":material/error:")
             chosen = source
-    right.button(
+    row.button(
         ":material/swap_vert:",
         key=_key("swap"),
         help="Swap the two data sets",
         on_click=state.keep,
         args=(SLUG, datasets.joined(data, chosen), default),
-        width="stretch",
         disabled=not chosen,
     )
     return chosen
