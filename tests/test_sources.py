@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,14 +11,18 @@ import torch
 from torch import Tensor
 
 import flowviz
+from flowviz.checkpoints import read_card
 from flowviz.datasets import dataset
 from flowviz.distributions import Boxes, Distribution, GaussianMixture
 from flowviz.draws import stream
+from flowviz.experiments.fields import FieldRef
+from flowviz.experiments.live import LiveTraining
 from flowviz.experiments.starts import starts
 from flowviz.fields.sourced import SourcedField, exact_field_of, sourced_field
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
+from flowviz.training import TrainConfig, config_class, irreducible_loss
 
 PLACES = torch.tensor([[-2.0, 0.5], [1.0, 1.5], [0.5, -2.0]])
 SIDES: dict[str, Distribution] = {
@@ -220,3 +225,67 @@ def test_a_study_that_needs_noise_says_so(study, settings):
     one = flowviz.study(study)
     with pytest.raises(ValueError, match=r"noise|no network"):
         one.result(one.config(**settings))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> FieldRef:
+    """A network from one data set to another, trained with minibatch OT and saved."""
+    out = str(tmp_path_factory.mktemp("sources") / "pair")
+    options = {"steps": 200, "width": 32, "depth": 2, "octaves": 2, "batch": 128}
+    return flowviz.train(SMALL, out=out, coupling="minibatch-ot", **options)
+
+
+def test_a_trained_source_is_on_the_card_and_samples_start_there(trained):
+    card = read_card(trained.name)
+    source = dataset(SMALL, sources=True).source
+    assert card.data == SMALL and card.training["data"] == SMALL
+    assert card.network["source"]["std"] == pytest.approx(source.std)
+    assert trained.path.source == source.name
+    samples = flowviz.sample(trained, 400).float()
+    data = trained.dataset.sample(400, stream(0, "a"))
+    assert METRICS["energy"](samples, data, None) < 0.1
+    start = starts(trained.path, 400, 0)
+    moved = (samples - start).norm(dim=1).mean()
+    # Minibatch OT moves less than independent pairs; the fields of both have the same ends.
+    exact = flowviz.sample(flowviz.exact_field(SMALL), 400).float()
+    assert moved < (exact - start).norm(dim=1).mean()
+    found = flowviz.log_prob(trained, samples[:50], method="midpoint", nfe=40).log_prob
+    true = trained.dataset.distribution.log_prob(samples[:50])
+    assert (found - true).abs().median() < 0.5
+
+
+def test_standard_coordinates_of_a_source_have_unit_scale(trained):
+    field = trained.field
+    g = torch.Generator().manual_seed(0)
+    pair = trained.dataset
+    x_0, x_1 = pair.source.sample(20_000, g), pair.sample(20_000, g)
+    for t in (0.0, 0.3, 0.8):
+        time = torch.tensor(t)
+        x = field.path.flow(time, x_0, x_1)
+        c = field.path.coefficients(time, x)
+        slope, scale, spread, offset = field._linear(c, x)
+        remainder = (field.path.target(time, x_0, x_1) - slope * offset - field._centre(c)) / scale
+        for value in (offset / spread, remainder):
+            assert value.mean(dim=0).abs().max() < 0.05
+            assert value.square().mean() == pytest.approx(1, abs=0.05)
+        assert (remainder * offset / spread).mean().abs() < 0.05  # nothing linear is left
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"path": "vp"}, {"path": "learned"}, {"objective": "meanflow"}, {"objective": "noise"}],
+)
+def test_trainings_that_need_noise_are_refused(settings):
+    with pytest.raises(ValueError, match=r"Gaussian noise|start exactly there"):
+        config_class(settings.get("path", "ot"))(data=SMALL, **settings)
+
+
+def test_a_live_training_has_the_floor_of_the_exact_field():
+    config = TrainConfig(data=SMALL, steps=2, width=8, depth=1, batch=64)
+    run = LiveTraining([config], dataset(SMALL, sources=True), particles=50, measured=50)
+    run.advance()
+    run.look()
+    (trace,) = run.snapshot.traces
+    assert 0 < trace.floor < trace.loss[0] and trace.excess[-1] > 0
+    boxes = replace(config, data="from:checkerboard>pinwheel")
+    assert irreducible_loss(boxes, dataset(boxes.data, sources=True)) is None

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Self
 
 from flowviz.bounds import is_whole, shown
 from flowviz.checkpoints.errors import CheckpointError
+from flowviz.datasets.specs import FROM, parted
 from flowviz.fields.learned_path import OBJECTIVE
 from flowviz.networks import ACTIVATIONS
 from flowviz.objectives import OBJECTIVES
+from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 
 KEY = "flowviz"
@@ -116,7 +118,8 @@ class Card(Entries):
         data: spec of the data set.
         path: spec of the path.
         objective: name in OBJECTIVES; "bound" of a learned path.
-        network: kind, preconditioned, and the sizes that KINDS names; see `plain_network`.
+        network: kind, preconditioned, and the sizes that KINDS names; see `plain_network`. With a
+            source, also its mean and standard deviation.
         mean: of the data in the frame, (2,).
         std: standard deviation of the data in the frame, one number for both dimensions.
         center: the frame's origin in user coordinates, (2,).
@@ -187,7 +190,8 @@ class Card(Entries):
         network = self.network if isinstance(self.network, dict) else {}
         return {
             "network": isinstance(network.get("preconditioned"), bool)
-            and _is_network(network, self.path, self.objective),
+            and _is_network(network, self.path, self.objective)
+            and (not str(self.data).startswith(FROM) or _is_source(network.get("source"))),
             "mean": pair(self.mean),
             "center": pair(self.center),
             "scale": is_number(self.scale) and self.scale > 0,
@@ -198,7 +202,7 @@ class Card(Entries):
 
     def check_references(self) -> None:
         """See `Entries.check_references`."""
-        scheduler(self.path)
+        AffinePath(scheduler(self.path), parted(self.data)[0])
         if not self.is_learned_path:
             _ = OBJECTIVES[self.objective]
         elif self.objective != OBJECTIVE:
@@ -245,6 +249,19 @@ def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
         )
     return kind == network_kind(path, objective) and all(
         is_whole(network.get(name), *bounds) for name, bounds in KINDS[kind].items()
+    )
+
+
+def _is_source(source: object) -> bool:
+    """Whether this is the entry of a source: its mean (2,) and its standard deviation."""
+    given = source if isinstance(source, dict) else {}
+    mean, std = given.get("mean"), given.get("std")
+    return (
+        isinstance(mean, list)
+        and len(mean) == 2
+        and all(map(is_number, mean))
+        and is_number(std)
+        and std > 0
     )
 
 

@@ -22,6 +22,7 @@ from flowviz.checkpoints.container import (
 )
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.lookup import card_beside, checkpoint_file, choose_card, locate
+from flowviz.datasets.specs import parted
 from flowviz.fields import LearnedField, field_class
 from flowviz.fields.learned_path import LearnedPathField, build_learned_path
 from flowviz.networks import MLP, PlainMLP
@@ -60,7 +61,7 @@ def describe(
         data=training["data"],
         path=training["path"],
         objective=training["objective"],
-        network=_network(training),
+        network=_network(training) | _source(dataset),
         mean=tuple(dataset.mean.tolist()),
         std=float(dataset.std),
         center=tuple(map(float, dataset.center)),
@@ -169,7 +170,8 @@ def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathF
     if card.is_learned_path:
         return build_learned_path(sizes, mean, card.std)
     try:
-        path, objective = AffinePath(scheduler(card.path)), OBJECTIVES[card.objective]
+        path = AffinePath(scheduler(card.path), parted(card.data)[0])
+        objective = OBJECTIVES[card.objective]
     except ValueError as error:
         raise CheckpointError(f"The card of {source} cannot be followed: {error}") from error
     preconditioned = card.network["preconditioned"]
@@ -178,14 +180,24 @@ def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathF
         given = {"mean": mean, "std": card.std, "preconditioned": False, "clocked": False}
         return LearnedField(plain, path, objective, **given)
     network = MLP(**sizes, two_times=objective.two_times)
-    return field_class(objective)(
-        network, path, objective, mean=mean, std=card.std, preconditioned=preconditioned
-    )
+    given = {"mean": mean, "std": card.std, "preconditioned": preconditioned}
+    if path.source:
+        own = card.network["source"]
+        given |= {"source_mean": torch.tensor(own["mean"]), "source_std": own["std"]}
+    return field_class(objective)(network, path, objective, **given)
 
 
 def _weights(field: LearnedField | LearnedPathField) -> dict[str, Tensor]:
     """The weights that are saved, by name. A learned path has more than those of its network."""
     return (field if isinstance(field, LearnedPathField) else field.network).state_dict()
+
+
+def _source(dataset: "Dataset") -> dict[str, Any]:
+    """The entry of a network for the mean and the standard deviation of its source, if any."""
+    source = dataset.source
+    if source is None:
+        return {}
+    return {"source": {"mean": source.mean.tolist(), "std": float(source.std)}}
 
 
 def _network(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -242,6 +242,7 @@ def _train(options: argparse.Namespace) -> int:
     from flowviz.experiments.evaluate import EvaluateConfig
     from flowviz.files import check_target
     from flowviz.methods import JUMPS
+    from flowviz.metrics import unbounded
     from flowviz.training import start, train
 
     out = check_target(checkpoint_file(options.out))
@@ -274,7 +275,9 @@ def _train(options: argparse.Namespace) -> int:
         jumps = loaded.card.jumps
         method, nfes = (JUMPS, QUALITY_JUMPS) if jumps else (EvaluateConfig.method, QUALITY_NFES)
         configs = [EvaluateConfig(n=quality, method=method, nfe=nfe) for nfe in nfes]
-        points = 0 if jumps else min(quality, 4_000)  # jumps have no density
+        # Jumps have no density, and that of a bounded source is 0 next to it.
+        without = jumps or (job.data.source and not unbounded(job.data.source.distribution))
+        points = 0 if without else min(quality, 4_000)
         rewrite_quality(out, judge(loaded.field, job.data, configs, points))
     return 0
 
@@ -315,7 +318,7 @@ def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Tra
     for key in given.keys() - {field.name for field in fields(kind)}:
         raise ValueError(f"--{key} is not an option of the path {path}; omit it.")
     config = kind(**given)
-    data = dataset(config.data)
+    data = dataset(config.data, sources=True)
     print_reading(data)
     if options.seconds is not None:
         trial = start(config, data, device, **origin_of(config))
@@ -344,7 +347,7 @@ def _resumed(options: argparse.Namespace, out: Path) -> _Training:
         )
         training["steps"], plans = options.steps, (*plans, (done, options.steps))
     config = config_class(str(training.get("path"))).from_dict(training)
-    data, precision = dataset(config.data), options.precision or PRECISION
+    data, precision = dataset(config.data, sources=True), options.precision or PRECISION
     return _Training(config, data, out, precision, run.tensors, plans, run.seconds)
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from flowviz.datasets import Dataset, dataset
 from flowviz.device import choose_device, finest_float
-from flowviz.draws import noise, stream
-from flowviz.fields import ExactField, FlowMap, LearnedField, exact_field
+from flowviz.draws import stream
+from flowviz.experiments.starts import starts
+from flowviz.fields import ExactField, FlowMap, LearnedField, exact_field_of
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
@@ -139,7 +140,7 @@ class LiveTraining:
         self.interval, self.share = interval, share
         seed = configs[0].seed
         self.particles = min(particles, measured)
-        self.noise = noise(measured, seed)
+        self.measured, self.seed = measured, seed
         self.reference = dataset.sample(measured, stream(seed, "reference"))
         fresh = dataset.sample(measured, stream(seed, "floor"))
         self.data_quality = self._quality(fresh)
@@ -203,7 +204,7 @@ class LiveTraining:
 
     @torch.no_grad()
     def _sample(self, field: LearnedField) -> Tensor:
-        x_0 = field.path.start(self.noise).to(field.mean.device)
+        x_0 = starts(field.path, self.measured, self.seed).to(field.mean.device)
         times = field.path.clock(2)
         jumps = isinstance(field, FlowMap)
         method, steps = ("jumps", JUMPS) if jumps else ("midpoint", NFE // 2)
@@ -263,7 +264,7 @@ def train_live(
         ValueError: the configs do not agree, or the loss of a path is no longer a number.
     """
     progress, configs = progress or Progress(), tuple(configs)
-    live = LiveTraining(configs, dataset(configs[0].data), device=choose_device())
+    live = LiveTraining(configs, dataset(configs[0].data, sources=True), device=choose_device())
     shown = None
     while not live.done and not progress.should_stop():
         if live.snapshot is not shown:
@@ -331,10 +332,13 @@ class Probe:
 
     def __init__(self, field: LearnedField, dataset: Dataset, seed: int) -> None:
         path, device = field.path, field.mean.device
-        exact = exact_field(path, dataset.distribution)
+        exact = exact_field_of(path, dataset)
         generator = stream(seed, "probes")
         x_1 = dataset.sample(PROBES, generator)
-        x_0 = torch.randn(x_1.shape, generator=generator)
+        if dataset.source is None:
+            x_0 = torch.randn(x_1.shape, generator=generator)
+        else:
+            x_0 = dataset.source.sample(PROBES, generator)
         t = path.time(stratified(PROBES, generator))
         x = path.flow(t, x_0, x_1).double()
         c = path.coefficients(t, x)

@@ -7,8 +7,10 @@ prediction from x_t plus a remainder of unit scale that the network learns,
     A_t = (q_1 alpha_t s^2 + q_0 sigma_t) / r_t^2,    B_t = |q_1 sigma_t - q_0 alpha_t| s / r_t,
     r_t^2 = alpha_t^2 s^2 + sigma_t^2,
 
-for data of mean m and standard deviation s, where a hyperbolic tangent keeps F within +-6: without
-it, one particle in 20,000 diverged on the checkerboard, in a region without training data. This is
+for data of mean m and standard deviation s. If x_0 comes from a data set of mean m_0 and standard
+deviation s_0, x is replaced by x - sigma_t m_0, q_0 m_0 is added, A_t has q_0 sigma_t s_0^2, B_t
+has the factor s_0, and r_t has sigma_t s_0. A hyperbolic tangent keeps F within +-6: without it,
+one particle in 20,000 diverged on the checkerboard, in a region without training data. This is
 the preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364, section 5), here
 derived for every affine path and objective. A plain field lets the network predict q itself, as
 Lipman et al. 2022 do.
@@ -42,6 +44,8 @@ class LearnedField(nn.Module):
         std: s, the standard deviation of the data, one number for all dimensions.
         preconditioned: whether the network predicts the remainder or the whole.
         clocked: whether the network gets the time as `clock` or as t itself.
+        source_mean: m_0, the mean of a source, like `mean`; None for Gaussian noise.
+        source_std: s_0, its standard deviation.
     """
 
     mean: Tensor
@@ -56,6 +60,8 @@ class LearnedField(nn.Module):
         std: float,
         preconditioned: bool = True,
         clocked: bool = True,
+        source_mean: Tensor | None = None,
+        source_std: float = 1.0,
     ) -> None:
         super().__init__()
         self.network = network
@@ -65,6 +71,8 @@ class LearnedField(nn.Module):
         self.std = std
         self.preconditioned = preconditioned
         self.clocked = clocked
+        self.register_buffer("source_mean", source_mean, persistent=False)
+        self.source_std = source_std
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *).
@@ -117,15 +125,25 @@ class LearnedField(nn.Module):
         slope, scale, spread, offset = self._linear(c, x)
         free = self.network(time, offset / spread, *classes)
         remainder = BOUND * torch.tanh(free / BOUND)
-        return slope * offset + self.objective.target(c)[0] * self.mean + scale * remainder
+        return slope * offset + self._centre(c) + scale * remainder
+
+    def _centre(self, c: Coefficients) -> Tensor:
+        """The mean of q at a time, q_1 m + q_0 m_0."""
+        q_1, q_0 = self.objective.target(c)
+        centre = q_1 * self.mean
+        return centre if self.source_mean is None else centre + q_0 * self.source_mean
 
     def _linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A_t, B_t, r_t and x_t - alpha_t m of a preconditioned field."""
+        """A_t, B_t, r_t and the deviation of x_t from its mean of a preconditioned field."""
         q_1, q_0 = self.objective.target(c)
-        spread = torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)
-        slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma) / spread**2
-        scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std / spread
-        return slope, scale, spread, x - c.alpha * self.mean
+        own = self.source_std
+        spread = torch.sqrt((c.alpha * self.std) ** 2 + (c.sigma * own) ** 2)
+        slope = (q_1 * c.alpha * self.std**2 + q_0 * c.sigma * own**2) / spread**2
+        scale = (q_1 * c.sigma - q_0 * c.alpha).abs() * self.std * own / spread
+        offset = x - c.alpha * self.mean
+        if self.source_mean is not None:
+            offset = offset - c.sigma * self.source_mean
+        return slope, scale, spread, offset
 
     def clock(self, t: Tensor, c: Coefficients) -> Tensor:
         """t and log sigma_t, each scaled to about [-1, 1], shape (2,) or (B, 2)."""

@@ -58,7 +58,7 @@ class Planned:
         b = field.objective.velocity(field.path, times, zero, one)
         if field.preconditioned:
             slope, scale, spread, offset = field._linear(c, torch.zeros_like(like))
-            fixed = field.objective.target(c)[0] * mean + slope * offset
+            fixed = field._centre(c) + slope * offset
             rows = 1 / spread, offset / spread, a + b * slope, b * fixed, b * scale * BOUND
         else:
             rows = one, 0 * like, a, 0 * like, b

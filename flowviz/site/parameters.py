@@ -125,8 +125,10 @@ def network(field: LearnedField) -> Entry:
     """A learned field with the weights of its network.
 
     Raises:
-        ValueError: the network is not an MLP of the plane with one time.
+        ValueError: the network is not an MLP of the plane with one time, or its flow starts at a
+            data set.
     """
+    field.path.refuse_source()
     net = getattr(field, "network", None)
     if not isinstance(net, MLP) or hasattr(net, "second") or not field.clocked:
         raise ValueError("The engine needs an MLP that takes one time; got another network.")

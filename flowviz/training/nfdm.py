@@ -12,9 +12,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from flowviz.bounds import check_bounds
+from flowviz.datasets import parted
 from flowviz.device import finest_float
 from flowviz.fields.learned_path import OBJECTIVE, LearnedPathField, build_learned_path
-from flowviz.schedulers import LEARNED
+from flowviz.paths import AffinePath
+from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.plane import BOUNDS
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import weighted_times
@@ -75,6 +77,7 @@ class NfdmConfig(TrainingConfig):
                 f"A learned path must have the path {LEARNED!r} and the objective {OBJECTIVE!r}; "
                 f"got {self.path!r} and {self.objective!r}."
             )
+        AffinePath(scheduler(LEARNED), parted(self.data)[0])  # refuses a source
         check_bounds(self, **MORE_BOUNDS | BOUNDS)
 
     @property

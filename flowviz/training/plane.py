@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.bounds import MAX_SEED, check_bounds, shown
 from flowviz.couplings import COUPLINGS, Pairs
-from flowviz.datasets import Dataset
+from flowviz.datasets import Dataset, parted
 from flowviz.device import finest_float
 from flowviz.draws import stream
-from flowviz.fields import LearnedField, exact_field, field_class
+from flowviz.fields import LearnedField, exact_field, exact_field_of, field_class
 from flowviz.fields.flow_map import FlowMap, draw_ends
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES, weighted
@@ -49,7 +49,8 @@ class TrainConfig(TrainingConfig):
     """A training of a field of the plane.
 
     Attributes:
-        data: spec of the data set, as `flowviz.datasets.dataset` takes it.
+        data: spec of the data set, as `flowviz.datasets.dataset` takes it, with its source if
+            the training does not start from Gaussian noise.
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
         weighting: name in WEIGHTINGS, the weight of the loss over time.
@@ -98,6 +99,7 @@ class TrainConfig(TrainingConfig):
             )
         _ = COUPLINGS[self.coupling], TIMES[self.times]
         check_bounds(self, **BOUNDS)
+        check_source(self.data, self.path, self.objective)
         check_velocity_at_start(self.path, self.objective)
         check_flow_map(self.objective, self.start, self.preconditioned)
         weighted(self.objective, self.weighting)
@@ -136,7 +138,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         """See `TrainingRun.losses`."""
         config = self.config
         x_1 = self.data.sample(config.batch, self.generator)
-        x_0 = torch.randn(x_1.shape, generator=self.generator)
+        x_0 = _starts(self.data, config.batch, self.generator)
         # The jump losses of flow maps need a time for each pair.
         share = 1 if isinstance(self.model, FlowMap) else math.gcd(config.batch, SHARE)
         u = stratified(config.batch // share, self.generator)
@@ -169,6 +171,28 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             self.config.batch, self.model.objective.equal_share, self.generator, share=share
         )
         return self.model.jump_loss(*(each.to(self.device) for each in jump), share=share).mean()
+
+
+def _starts(data: Dataset, n: int, generator: torch.Generator) -> Tensor:
+    """n states x_0 at t = 0, (n, 2) float32: noise, or samples of the source."""
+    if data.source is not None:
+        return data.source.sample(n, generator)
+    return torch.randn(n, 2, generator=generator)
+
+
+def check_source(data: str, path: str, objective: str) -> None:
+    """Checks that a training can start from the source of its data set, if it has one.
+
+    Raises:
+        ValueError: the path does not start there, or the objective needs noise.
+    """
+    source, _ = parted(data)
+    AffinePath(scheduler(path), source)
+    if source and objective != "flow":
+        raise ValueError(
+            "A training from a data set needs the objective flow, because the others need "
+            f"Gaussian noise at t = 0; got {objective} from {shown(source)}: use flow."
+        )
 
 
 def check_velocity_at_start(path: str, objective: str) -> None:
@@ -237,6 +261,8 @@ def build_field(
 ) -> LearnedField:
     """The untrained field of a config, its weights drawn by `generator`."""
     objective = weighted(config.objective, config.weighting)
+    source = dataset.source
+    own = {} if source is None else {"source_mean": source.mean, "source_std": source.std}
     network = MLP(
         width=config.width,
         depth=config.depth,
@@ -246,11 +272,12 @@ def build_field(
     )
     return field_class(objective)(
         network,
-        AffinePath(scheduler(config.path)),
+        AffinePath(scheduler(config.path), parted(config.data)[0]),
         objective,
         mean=dataset.mean,
         std=dataset.std,
         preconditioned=config.preconditioned,
+        **own,
     )
 
 
@@ -281,18 +308,24 @@ def irreducible_loss(
 
     It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and
     the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling
-    other than independent, and for flow maps.
+    other than independent, for flow maps, and without an exact field.
     """
-    path = AffinePath(scheduler(config.path))
+    path = AffinePath(scheduler(config.path), parted(config.data)[0])
     objective = weighted(config.objective, config.weighting)
     if config.coupling != "independent" or objective.two_times:
         return None
-    exact = exact_field(path, dataset.distribution)
+    try:
+        exact = exact_field_of(path, dataset)
+    except ValueError:
+        return None
     generator = torch.Generator().manual_seed(0)
     total = 0.0
     for _ in range(0, n, chunk):
         x_1 = dataset.sample(chunk, generator).double()
-        x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
+        if dataset.source is None:
+            x_0 = torch.randn(x_1.shape, generator=generator, dtype=torch.float64)
+        else:
+            x_0 = dataset.source.sample(chunk, generator).double()
         t = TIMES[config.times](stratified(chunk, generator), path, dataset.std)
         x_t = path.flow(t, x_0, x_1)
         c = path.coefficients(t, x_t)

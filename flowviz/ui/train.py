@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from flowviz import checkpoints
+from flowviz import checkpoints, datasets
 from flowviz.checkpoints import Card, CheckpointError, opened
 from flowviz.couplings import COUPLINGS
 from flowviz.experiments.live import (
@@ -96,11 +96,13 @@ def _fields(current: Placed | None) -> tuple[LearnedField, ...]:
 def controls() -> Settings:
     """Draws the sidebar: data set, paths, objective, coupling, network and optimiser."""
     with st.sidebar:
-        data = data_picker.pick(help="The distribution that the networks learn.")
-        left = path_menus.select("left", "First path", "ot", help=PATH_HELP)
-        right = path_menus.select(
-            "right", "Second path", "vp", more={NONE: "none: train one path"}, help=PATH_HELP
-        )
+        data = data_picker.pick(help="The distribution that the networks learn.", sources=True)
+        source, _ = datasets.parted(data)
+        shared = {"source": source, "help": PATH_HELP}
+        left = path_menus.select("left", "First path", "ot", **shared)
+        # VP diffusion cannot start from a data set.
+        second, none = "trig" if source else "vp", {NONE: "none: train one path"}
+        right = path_menus.select("right", "Second path", second, more=none, **shared)
         objective = state.select(
             "objective",
             "Objective",
@@ -540,9 +542,15 @@ def _quality(trace: Trace) -> dict[str, float]:
 
 def _name(current: Placed) -> str:
     """The default name of a checkpoint."""
-    kind, _, text = current.token[0].data.partition(":")
+    source, data = datasets.parted(current.token[0].data)
+    return f"my-{_plain(data)}" + (f"-from-{_plain(source)}" if source else "")
+
+
+def _plain(data: str) -> str:
+    """A data set in the name of a file."""
+    kind, _, text = data.partition(":")
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text if kind == "word" else kind).strip("-")
-    return f"my-{plain or kind}"
+    return plain or kind
 
 
 def _file(name: str, current: Placed, i: int) -> str:
