@@ -44,6 +44,7 @@ class Setting:
         work: the power of the number, or of the sum of a tuple, with which the time of the
             computation grows, see `Config.work`; 0 if it does not. Every bounded whole number of
             a page declares it.
+        sources: whether a data set can have a source, so that a page has a menu for it.
         name: name of the field; `settings` fills it in.
         type: type of the value, or of one element of a tuple; `settings` fills it in.
         several: whether the field is a tuple; `settings` fills it in.
@@ -62,6 +63,7 @@ class Setting:
     display: bool = False
     advanced: bool = False
     work: float | None = None
+    sources: bool = False
     name: str = ""
     type: Any = object
     several: bool = False

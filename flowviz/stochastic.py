@@ -116,11 +116,70 @@ def sample(
         SolveError: the solve diverged, or there are too many steps.
         SolveCancelled: should_stop returned True.
     """
+    path.refuse_source()
     entry = SAMPLERS[sampler]
     if not 0 <= noise <= entry.max_noise:
         raise ValueError(
             f"The noise level of {entry.label} must be in 0..{entry.max_noise:g}; got {noise}."
         )
+
+    def step(t: Tensor, t_next: Tensor, x: Tensor, u: Tensor, z: Tensor) -> Tensor:
+        return entry.step(path, t, t_next, x, u, noise, z)
+
+    drawn = generator if noise else None
+    return _march(field, path, x_0, grid, step, drawn, entry.label, should_stop)
+
+
+@torch.no_grad()
+def diffuse(
+    drift: Field,
+    diffusion: Callable[[Tensor], Tensor],
+    path: AffinePath,
+    x_0: Tensor,
+    grid: Tensor,
+    *,
+    generator: Generator,
+    should_stop: Callable[[], bool] | None = None,
+) -> Solution:
+    """Solves dx = drift dt + diffusion dW by the Euler-Maruyama method, without noise at the end.
+
+    Args:
+        drift: (t, x) -> (B, *).
+        diffusion: times () to the strength of the noise ().
+        path: with the last time, t_max.
+        x_0: the states at grid[0], shape (B, *).
+        grid: (S + 1,), as in `sample`.
+        generator: of the added noise.
+        should_stop: as in `sample`.
+
+    Raises:
+        ValueError, SolveError, SolveCancelled: as `sample`.
+    """
+
+    def step(t: Tensor, t_next: Tensor, x: Tensor, u: Tensor, z: Tensor) -> Tensor:
+        dt = t_next - t
+        if t_next >= path.t_max:  # no later step would remove the noise
+            return x + dt * u
+        return x + dt * u + diffusion(t) * dt.sqrt() * z
+
+    label = SAMPLERS["euler-maruyama"].label
+    return _march(drift, path, x_0, grid, step, generator, label, should_stop)
+
+
+def _march(
+    field: Field,
+    path: AffinePath,
+    x_0: Tensor,
+    grid: Tensor,
+    step: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor],
+    generator: Generator | None,
+    label: str,
+    should_stop: Callable[[], bool] | None,
+) -> Solution:
+    """All steps over a grid: `step` maps t, t_next, x, field(t, x) and noise to the next states.
+
+    Without a generator the noise is 0.
+    """
     grid = grid.to(x_0.device, finest_float(x_0.device))
     if grid.ndim != 1 or len(grid) < 2 or not (grid.diff() > 0).all():
         raise ValueError(f"grid must be two or more increasing times; got {grid.tolist()}.")
@@ -134,12 +193,12 @@ def sample(
     for k, (t, t_next) in enumerate(pairwise(grid)):
         u = counted(t, x)
         z = torch.zeros_like(x)
-        if noise:
+        if generator is not None:
             z = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x)
-        x = entry.step(path, t, t_next, x, u, noise, z)
+        x = step(t, t_next, x, u, z)
         if not x.isfinite().all():
             raise SolveError(
-                f"{entry.label} diverged in step {k} of {len(grid) - 1}, at "
+                f"{label} diverged in step {k} of {len(grid) - 1}, at "
                 f"t = {t.item():.6g}; use more steps or less noise.",
                 t.item(),
             )

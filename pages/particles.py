@@ -19,4 +19,4 @@ try:
         particles.figures(page, found)
 except ValueError as error:
     failed("These particles cannot be shown.", error)
-particles.equations(page.config.path)
+particles.equations(page.config.path, page.config.data)

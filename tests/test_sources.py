@@ -15,13 +15,15 @@ from flowviz.checkpoints import read_card
 from flowviz.datasets import dataset
 from flowviz.distributions import Boxes, Distribution, GaussianMixture
 from flowviz.draws import stream
+from flowviz.experiments.evolution import SceneConfig, compute_scene
 from flowviz.experiments.fields import FieldRef
 from flowviz.experiments.live import LiveTraining
 from flowviz.experiments.starts import starts
-from flowviz.fields.sourced import SourcedField, exact_field_of, sourced_field
+from flowviz.fields.sourced import BridgeField, SourcedField, exact_field_of, sourced_field
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
+from flowviz.studies._canvases import scene_config_of
 from flowviz.training import TrainConfig, config_class, irreducible_loss
 
 PLACES = torch.tensor([[-2.0, 0.5], [1.0, 1.5], [0.5, -2.0]])
@@ -216,7 +218,6 @@ def test_compare_says_where_the_particles_start():
     ("study", "settings"),
     [
         ("losses", {"data": SMALL}),
-        ("particles", {"data": SMALL}),
         ("density-evolution", {"data": SMALL, "paths": ("ot",)}),
         ("endpoints", {"data": SMALL}),
     ],
@@ -289,3 +290,56 @@ def test_a_live_training_has_the_floor_of_the_exact_field():
     assert 0 < trace.floor < trace.loss[0] and trace.excess[-1] > 0
     boxes = replace(config, data="from:checkerboard>pinwheel")
     assert irreducible_loss(boxes, dataset(boxes.data, sources=True)) is None
+
+
+@pytest.mark.parametrize("spec", ["ot", "trig"])
+def test_bridges_between_gaussians_have_the_affine_field(spec):
+    m_0, m_1 = torch.tensor([[1.0, -2.0], [-0.5, 3.0]], dtype=torch.float64).split(1)
+    s_0, s_1, noise = 0.7, 0.2, 0.9
+    field = BridgeField(
+        sourced_field(path(spec), GaussianMixture(m_0, s_0), GaussianMixture(m_1, s_1)), noise
+    )
+    x = 3 * torch.randn(16, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for t in (0.05, 0.4, 0.9):
+        time = torch.tensor(t, dtype=torch.float64)
+        alpha, sigma, d_alpha, d_sigma = field.path.scheduler(time)
+        variance = (alpha * s_1) ** 2 + (sigma * s_0) ** 2 + noise**2 * alpha * sigma
+        slope = 2 * alpha * d_alpha * s_1**2 + 2 * sigma * d_sigma * s_0**2
+        slope += noise**2 * (d_alpha * sigma + alpha * d_sigma)
+        offset = x - alpha * m_1 - sigma * m_0
+        expected = d_alpha * m_1 + d_sigma * m_0 + slope / (2 * variance) * offset
+        torch.testing.assert_close(field(time, x), expected, rtol=0, atol=1e-9)
+        drift = expected - field.diffusion(time) ** 2 / 2 * offset / variance
+        torch.testing.assert_close(field.drift(time, x), drift, rtol=0, atol=1e-9)
+        density = -offset.square().sum(dim=1) / (2 * variance) - torch.log(2 * math.pi * variance)
+        torch.testing.assert_close(field.log_density(time, x), density, rtol=0, atol=1e-9)
+    assert torch.allclose(BridgeField(field.sourced, 0.0)(time, x), field.sourced(time, x))
+
+
+def test_bridges_their_flow_and_their_diffusion_have_the_same_densities():
+    study = flowviz.study("particles")
+    config = study.config(data=SMALL, noise=80, nfe=100)
+    result = study.result(config)
+    assert [panel.config.bridge for panel in result.panels] == [0.8] * 3
+    assert all(panel.result.agrees for panel in result.panels)
+    _, flow, noisy = (panel.result for panel in result.panels)
+    assert noisy.length.mean() > 2 * flow.length.mean()
+    scene = compute_scene(scene_config_of(config, result))
+    half = scene.density[20]  # bridges are wider than the path of the pairs
+    assert half.max() < 0.8 * compute_scene(SceneConfig(data=SMALL)).density[20].max()
+    assert half.sum() * np.diff(scene.axis)[0] ** 2 == pytest.approx(1, abs=0.01)
+    for settings in ({"sampler": "ancestral"}, {"field": "learned", "network": "moons-ot"}):
+        with pytest.raises(ValueError, match=r"exact field|trained|starts from"):
+            study.result(replace(config, **settings))
+
+
+def test_a_network_between_data_sets_without_exact_field_is_shown_over_a_mean_of_pairs():
+    boxes = "from:checkerboard>word:OT"
+    field = flowviz.train(boxes, steps=2, width=8, depth=1, batch=16)
+    config = SceneConfig(data=boxes, field="live:boxes", frames=3)
+    scene = compute_scene(config, field=field.field)
+    assert scene.estimated and scene.difference is None
+    mass = scene.density.sum(axis=(1, 2)) * np.diff(scene.axis)[0] ** 2
+    assert np.abs(mass - 1).max() < 0.01
+    with pytest.raises(ValueError, match="No exact field is known"):
+        compute_scene(replace(config, field="exact"))

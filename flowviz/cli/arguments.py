@@ -31,6 +31,7 @@ what DATA, PATH and CHECKPOINT can be:
                (.csv and other text, .arff, .json, .npy, .npz), or a picture whose dark pixels are
                sampled. FILE:x=3,y=height chooses columns by number or name, FILE:header=no or yes
                says whether the first row names them, FILE:ink=light samples light pixels
+               'from:SOURCE>DATA' starts from another data set in the place of Gaussian noise
   PATH         ot, vp, trig, ve or shaped, optionally with parameters: vp:beta_max=10,
                shaped:a1=0.2; in `train` also learned
   CHECKPOINT   a name (`flowviz checkpoints`), a .safetensors file, or exact:DATA/PATH for the

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import FRAME, Dataset, dataset
+from flowviz.distributions import GaussianMixture
 from flowviz.draws import stream
+from flowviz.experiments.bridges import bridge_of
 from flowviz.experiments.fields import EXACT, Chunked, resolve
 from flowviz.experiments.starts import starts
 from flowviz.fields import exact_field, exact_field_of
@@ -175,6 +177,7 @@ class SceneConfig:
         cells: rows and columns of the density.
         arrows: rows and columns of the field.
         difference_cells: rows and columns of the difference.
+        bridge: diffusion of the bridges from a source, see `flowviz.experiments.bridges`.
     """
 
     data: str = "checkerboard"
@@ -184,6 +187,7 @@ class SceneConfig:
     cells: int = 96
     arrows: int = 20
     difference_cells: int = 48
+    bridge: float = 0.0
 
     def __post_init__(self) -> None:
         scheduler(self.path)
@@ -221,6 +225,8 @@ class Scene:
     difference: NDArray[np.float32] | None
     reached: NDArray[np.bool_] | None
     rms_difference: NDArray[np.float64] | None
+    estimated: bool = False
+    """Whether the density is a blurred mean over pairs, because no exact field is known."""
 
 
 @dataclass(frozen=True)
@@ -324,10 +330,15 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
     difference_axis = _axis(config.difference_cells)
-    density = density_of(target, path, field, times, axis)
+    if config.bridge:
+        _, field = bridge_of(config.data, config.path, config.bridge)
+        density = torch.stack([field.density_grid(t, axis, axis) for t in times])
+    else:
+        density = density_of(target, path, field, times, axis)
     velocity = _on_grid(field, times, arrow_axis)
     difference = reached = rms = None
-    known = not (target.estimated or isinstance(field, LearnedPathField))
+    estimated = _without_exact(path, target)
+    known = not (target.estimated or estimated or isinstance(field, LearnedPathField))
     if config.field != EXACT and known:
         exact = exact_field_of(path, target)
         ours, true = (_on_grid(f, times, difference_axis) for f in (field, Chunked(exact)))
@@ -349,6 +360,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
         difference=None if difference is None else difference.float().numpy(),
         reached=reached,
         rms_difference=None if rms is None else rms.numpy(),
+        estimated=estimated,
     )
 
 
@@ -357,9 +369,16 @@ def density_of(
 ) -> Tensor:
     """The density p_t of a path at times (K,) over the square of an axis (H,), (K, H, H).
 
-    It is exact except on a learned path before its end: there it is the mean of the conditional
-    densities of n data points, blurred by BLUR.
+    It is exact except on a learned path before its end, and where no exact field is known: there
+    it is the mean of the conditional densities of n data points or pairs, blurred by BLUR.
     """
+    if _without_exact(path, target):
+        generator = stream(0, "mixture")
+        x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
+        dots = (GaussianMixture(path.flow(t, x_0, x_1), BLUR) for t in times)
+        blurred = (exact_field(AffinePath(CondOT()), each) for each in dots)
+        end = torch.tensor(1.0, dtype=torch.float64)  # where the density is that of the dots
+        return torch.stack([each.density_grid(end, axis, axis) for each in blurred])
     if not isinstance(field, LearnedPathField):
         exact = exact_field_of(path, target)
         return torch.stack([exact.density_grid(t, axis, axis) for t in times])
@@ -373,6 +392,17 @@ def density_of(
             for t in times
         ]
     )
+
+
+def _without_exact(path: AffinePath, target: Dataset) -> bool:
+    """Whether no exact field is known from the source of a data set."""
+    if target.source is None:
+        return False
+    try:
+        exact_field_of(path, target)
+    except ValueError:
+        return True
+    return False
 
 
 def ends_of(path: AffinePath) -> AffinePath:

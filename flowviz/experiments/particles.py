@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.datasets import parted
 from flowviz.draws import noise, stream
+from flowviz.experiments.bridges import bridge_of, bridges
 from flowviz.experiments.fields import EXACT, resolve
+from flowviz.experiments.starts import starts
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned, scheduler
 from flowviz.solvers import Field, solve, steps_for
-from flowviz.stochastic import SAMPLERS, rate, sample
+from flowviz.stochastic import SAMPLERS, diffuse, rate, sample
 
 PAIRS = "pairs"
 """In place of a sampler's name: the conditional path of fixed pairs."""
@@ -49,7 +52,9 @@ class ParticlesConfig:
         noise: noise level of a stochastic sampler; ignored otherwise.
         nfe: number of function evaluations, even; pairs need none.
         n: number of particles.
-        seed: of the noise at t = 0 (the same for all samplers), of the data and of the SDE.
+        seed: of the states at t = 0 (the same for all samplers), of the data and of the SDE.
+        bridge: diffusion of the bridges between a source and the data, see `bridges`; the data
+            set must then have a source, and the field is exact.
     """
 
     data: str = "8gaussians"
@@ -60,14 +65,25 @@ class ParticlesConfig:
     nfe: int = 100
     n: int = 600
     seed: int = 0
+    bridge: float = 0.0
 
     def __post_init__(self) -> None:
         refuse_learned(self.path)
+        if self.sourced and (self.field != EXACT or self.sampler == "ancestral"):
+            raise ValueError(
+                "Particles from a data set need the exact field, whose score is known, and the "
+                f"sampler euler-maruyama; got {self.field} and {self.sampler}."
+            )
         if self.sampler == FLOW:
             steps_for(FLOW, self.nfe)
         elif self.sampler != PAIRS:
             _ = SAMPLERS[self.sampler]
         check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MAX_SEED))
+
+    @property
+    def sourced(self) -> bool:
+        """Whether the particles start from a data set."""
+        return bool(parted(self.data)[0])
 
     @property
     def checked(self) -> list[int]:
@@ -118,11 +134,16 @@ class Truth:
 
 def compute_truth(config: ParticlesConfig) -> Truth:
     """Samples of p_t to compare particles with; field, sampler, noise and seed are ignored."""
-    target, affine, _ = resolve(config.data, config.path, None)
+    target, affine, _ = resolve(config.data, config.path, None, sources=True)
     n, times = config.n, affine.clock(config.nfe + 1)[config.checked]
     generator = stream(0, "reference")
 
     def fresh() -> Tensor:
+        if config.sourced:
+            _, bridge = bridge_of(config.data, config.path, config.bridge)
+            ends = (each.sample(n, generator) for each in (target.source, target))
+            x_0, x_1, z = *ends, torch.randn(n, 2, generator=generator)
+            return torch.stack([bridge.state(t, x_0, x_1, z) for t in times])
         x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)
         return torch.stack([affine.flow(t, x_0, x_1) for t in times])
 
@@ -145,6 +166,8 @@ def compute_particles(
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
+    if config.sourced:
+        return _measured(config, *_between(config), truth)
     name = None if config.sampler == PAIRS else config.field
     target, path, field = resolve(config.data, config.path, name, field)
     x_0 = noise(config.n, config.seed)
@@ -168,6 +191,30 @@ def compute_particles(
             generator=stream(config.seed, "increments"),
         )
         states, nfe = solution.states, solution.nfe
+    return _measured(config, grid, states, nfe, truth)
+
+
+def _between(config: ParticlesConfig) -> tuple[Tensor, Tensor, int]:
+    """Times, states and evaluations of particles that start from a source."""
+    target, bridge = bridge_of(config.data, config.path, config.bridge)
+    path = bridge.path
+    grid, x_0 = path.clock(config.nfe + 1), starts(path, config.n, config.seed)
+    if config.sampler == PAIRS:
+        x_1 = target.sample(config.n, stream(config.seed, "data"))
+        return grid, bridges(bridge, x_0, x_1, grid, stream(config.seed, "increments")), 0
+    if config.sampler == FLOW:
+        solution = solve(bridge, x_0, grid, FLOW, steps=steps_for(FLOW, config.nfe))
+    else:
+        increments = stream(config.seed, "increments")
+        drift, strength = bridge.drift, bridge.diffusion
+        solution = diffuse(drift, strength, path, x_0, grid, generator=increments)
+    return grid, solution.states, solution.nfe
+
+
+def _measured(
+    config: ParticlesConfig, grid: Tensor, states: Tensor, nfe: int, truth: Truth | None
+) -> ParticlesResult:
+    """Trajectories (K, n, 2) with their distance to the density."""
     at, truth = config.checked, truth or compute_truth(config)
     lengths = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
     return ParticlesResult(

@@ -27,8 +27,9 @@ from flowviz.datasets import Dataset
 from flowviz.distributions import Distribution, GaussianMixture, PointMasses
 from flowviz.fields.exact import ExactField, Posterior, Target, exact_field, target_of
 from flowviz.paths import AffinePath
+from flowviz.schedulers import Coefficients
 
-__all__ = ["SourcedField", "exact_field_of", "sourced_field"]
+__all__ = ["BridgeField", "SourcedField", "exact_field_of", "sourced_field"]
 
 SMALLEST = 1e-5
 """Least coefficient of the enumerated side: 1 / coefficient is finite, also at t = 0."""
@@ -64,27 +65,34 @@ class Enumerated:
         self.std = mixture.variances[0, 0].sqrt().item()
         self.other = other
 
-    def infer(self, gain: Tensor, own: Tensor, x: Tensor) -> Inferred:
-        """The posterior of x = gain * other + own * enumerated, (B, 2) float64.
+    def infer(self, gain: Tensor, own: Tensor, x: Tensor, blur: Tensor | None = None) -> Inferred:
+        """The posterior of x = gain * other + own * enumerated + blur * N(0, I), (B, 2) float64.
 
         Args:
             gain: coefficient of the other side, () or (B, 1).
             own: coefficient of the enumerated side, likewise, at least SMALLEST.
             x: the states.
+            blur: standard deviation of independent noise, likewise; None for none.
         """
         size = max(1, CHUNK // len(self.means))
+        spread = own * self.std
+        if blur is not None:
+            spread = torch.sqrt(spread.square() + blur.square())
+        rows = (gain, own, spread)
         parts = [
-            self._part(*(c[k : k + size] if c.ndim else c for c in (gain, own)), x[k : k + size])
+            self._part(*(c[k : k + size] if c.ndim else c for c in rows), x[k : k + size])
             for k in range(0, max(1, len(x)), size)
         ]
         return Inferred(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
-    def _part(self, gain: Tensor, own: Tensor, x: Tensor) -> Inferred:
+    def _part(self, gain: Tensor, own: Tensor, spread: Tensor, x: Tensor) -> Inferred:
+        """`infer` with the standard deviation of x given a component and the other side."""
         means, count = self.means.to(x.device), len(self.means)
         rows = (x[:, None] - own[..., None] * means).reshape(-1, 2)  # (B K, 2)
         gains, scales = (
-            c.repeat_interleave(count, dim=0) if c.ndim else c for c in (gain, own * self.std)
+            c.repeat_interleave(count, dim=0) if c.ndim else c for c in (gain, spread)
         )
+        shrink = (own * self.std**2 / spread)[..., None]
         found = self.other.posterior(gains, scales, rows)
         logits = self.log_weights.to(x.device) + found.log_density.reshape(-1, count)
         share = torch.softmax(logits, dim=1)[..., None]  # (B, K, 1)
@@ -97,19 +105,24 @@ class Enumerated:
         weight = share[..., 0]
         return Inferred(
             torch.logsumexp(logits, dim=1),
-            (share * (means + self.std * found.noise.reshape(-1, count, 2))).sum(dim=1),
+            (share * (means + shrink * found.noise.reshape(-1, count, 2))).sum(dim=1),
             mean,
             total,
             (weight * (slope.reshape(-1, count) + across)).sum(dim=1),
             (weight * spread).sum(dim=1),
         )
 
-    def density_grid(self, gain: Tensor, own: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-        """The density of gain * other + own * enumerated on a grid, shape (ny, nx)."""
+    def density_grid(
+        self, gain: Tensor, own: Tensor, xs: Tensor, ys: Tensor, blur: Tensor | None = None
+    ) -> Tensor:
+        """The density of the state of `infer` on a grid, shape (ny, nx)."""
+        spread = own * self.std
+        if blur is not None:
+            spread = torch.sqrt(spread.square() + blur.square())
         total = xs.new_zeros(len(ys), len(xs))
         for weight, mean in zip(self.log_weights.exp().tolist(), own * self.means, strict=True):
             shifted = xs - mean[0].to(xs), ys - mean[1].to(ys)
-            total += weight * self.other.density_grid(gain, own * self.std, *shifted)
+            total += weight * self.other.density_grid(gain, spread, *shifted)
         return total
 
 
@@ -125,10 +138,12 @@ class Pairing:
     sides: Enumerated
     swapped: bool
 
-    def infer(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Inferred:
-        """What follows from x, (B, 2) float64; alpha and sigma have shape () or (B, 1)."""
+    def infer(
+        self, alpha: Tensor, sigma: Tensor, x: Tensor, blur: Tensor | None = None
+    ) -> Inferred:
+        """What follows from x, (B, 2) float64; the other arguments have shape () or (B, 1)."""
         gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.infer(gain, own.clamp(min=SMALLEST), x)
+        return self.sides.infer(gain, own.clamp(min=SMALLEST), x, blur)
 
     def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         """See `Target.posterior`; the noise is x_0."""
@@ -179,6 +194,90 @@ class SourcedField(ExactField):
             own, d_own, gain, d_gain = gain, d_gain, own, d_own
         own = own.clamp(min=SMALLEST)
         return (2 * d_own / own + (d_gain - d_own * gain / own) * slope).to(x)
+
+
+@dataclass(frozen=True, eq=False)
+class BridgeField:
+    """The exact field of Brownian bridges between independent pairs of two data sets.
+
+    A pair is joined by x_t = alpha_t x_1 + sigma_t x_0 + b_t z, b_t^2 = noise^2 alpha_t sigma_t,
+    with fresh noise z: on the path ot a Brownian bridge of diffusion `noise` (Tong et al. 2023,
+    https://arxiv.org/abs/2307.03672, there with pairs of entropic optimal transport). With
+    D = d_alpha sigma - alpha d_sigma, which is 1 on ot, the flow dx = u dt and the diffusion
+
+        u = d_alpha E[x_1 | x] + d_sigma E[x_0 | x] - b d_b score,
+        dx = (u + g^2 / 2 score) dt + g dW,    g^2 = noise^2 D,
+
+    have the same marginals p_t.
+
+    Attributes:
+        sourced: the field of the same pairs without noise.
+        noise: the diffusion, 0 or more.
+
+    Raises:
+        ValueError: the noise is negative.
+    """
+
+    sourced: SourcedField
+    noise: float
+
+    def __post_init__(self) -> None:
+        if not self.noise >= 0:
+            raise ValueError(f"The noise of a bridge must be 0 or more; got {self.noise}.")
+
+    @property
+    def path(self) -> AffinePath:
+        """The path of the pairs."""
+        return self.sourced.path
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity u of the flow at t () or (B,) and x (B, 2), (B, 2) in x's dtype."""
+        c, found = self._inferred(t, x)
+        return self._velocity(c, found).to(x)
+
+    def drift(self, t: Tensor, x: Tensor) -> Tensor:
+        """The drift u + g^2 / 2 score of the diffusion, (B, 2)."""
+        c, found = self._inferred(t, x)
+        more = self.noise**2 / 2 * c.wronskian * found.score
+        return (self._velocity(c, found) + more).to(x)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        """g at times t, of t's shape."""
+        return self.noise * self.path.scheduler(t).wronskian.sqrt()
+
+    def score(self, t: Tensor, x: Tensor) -> Tensor:
+        """The gradient of log p_t at x, (B, 2)."""
+        return self._inferred(t, x)[1].score.to(x)
+
+    def log_density(self, t: Tensor, x: Tensor) -> Tensor:
+        """log p_t(x) in nats, (B,)."""
+        return self._inferred(t, x)[1].log_density.to(x)
+
+    def density_grid(self, t: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
+        """p_t on the grid xs (nx,) by ys (ny,) at one time t (), (ny, nx)."""
+        fine_x, fine_y = xs.double(), ys.double()
+        c, pairing = self.path.coefficients(t, fine_x), self.sourced.target
+        gain, own = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
+        grid = gain, own.clamp(min=SMALLEST), fine_x, fine_y, self._blur(c)
+        return pairing.sides.density_grid(*grid).to(xs)
+
+    def state(self, t: Tensor, x_0: Tensor, x_1: Tensor, z: Tensor) -> Tensor:
+        """The state at t () or (B,) of pairs with standard normal z, each (B, 2)."""
+        return self.path.flow(t, x_0, x_1) + self._blur(self.path.coefficients(t, x_1)) * z
+
+    def _blur(self, c: Coefficients) -> Tensor:
+        return self.noise * (c.alpha * c.sigma).clamp(min=0).sqrt()
+
+    def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:
+        c, fine = self.sourced._coefficients(t, x)
+        return c, self.sourced.target.infer(c.alpha, c.sigma, fine, self._blur(c))
+
+    def _velocity(self, c: Coefficients, found: Inferred) -> Tensor:
+        data, start = found.other, found.own
+        if self.sourced.target.swapped:
+            data, start = start, data
+        slope = self.noise**2 / 2 * (c.d_alpha * c.sigma + c.alpha * c.d_sigma)  # b d_b
+        return c.d_alpha * data + c.d_sigma * start - slope * found.score
 
 
 def sourced_field(

@@ -32,6 +32,12 @@ def plane_of(scene: Scene) -> players.Scene:
     return players.Scene(times=scene.times, density=scene.density, velocity=scene.velocity)
 
 
+def scene_config_of(config: ParticlesConfig, result: ParticlesStudyResult) -> SceneConfig:
+    """The density and the field behind the particles of one path."""
+    bridge = result.panels[0].config.bridge
+    return SceneConfig(data=config.data, path=result.path, bridge=bridge)
+
+
 def path_payloads(
     config: ParticlesConfig,
     result: ParticlesStudyResult,
@@ -49,9 +55,7 @@ def path_payloads(
         shown: number of particles.
         reserve: height in pixels that the page needs beside the planes.
     """
-    scene = players.pack_scene(
-        plane_of(compute_scene(SceneConfig(data=config.data, path=result.path)))
-    )
+    scene = players.pack_scene(plane_of(compute_scene(scene_config_of(config, result))))
     payload, sent = players.envelope(
         players.pack(panels_of(result, shown)),
         [scene] * len(result.panels),

@@ -88,6 +88,8 @@ def scene_of(side: Side) -> players.Scene:
         peak = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
         difference = np.where(scene.reached, np.minimum(difference, peak), 0)
     estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
+    if scene.estimated:
+        estimated = {"density_label": "p_t, a mean over pairs"}
     if dataset(side.config.data, sources=True).estimated:
         estimated = {"density_label": "p_t to samples of the network", "data_label": "its samples"}
     return players.Scene(

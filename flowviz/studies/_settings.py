@@ -13,9 +13,11 @@ from flowviz.solvers import METHODS
 SEED_HELP = "The same seed gives the same random numbers and the same result."
 
 
-def data(default: str = "checkerboard", help: str = "Distribution at t = 1.") -> Any:
-    """The data set, as a spec of `flowviz.datasets`."""
-    return setting(default, "Data set", kind="data", help=help)
+def data(
+    default: str = "checkerboard", help: str = "Distribution at t = 1.", *, sources: bool = False
+) -> Any:
+    """The data set, as a spec of `flowviz.datasets`; with `sources` it can have a source."""
+    return setting(default, "Data set", kind="data", help=help, sources=sources)
 
 
 def path(default: str = "ot", help: str = "The path from noise to data.", **more: Any) -> Any:

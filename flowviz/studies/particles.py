@@ -11,6 +11,7 @@ from typing import Self
 
 import numpy as np
 
+from flowviz.datasets import parted
 from flowviz.experiments.fields import EXACT, FieldRef, trained_name
 from flowviz.experiments.particles import (
     FLOW,
@@ -39,7 +40,7 @@ BUDGETS = (4, 6, 10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400)
 class ParticlesConfig(Config):
     """One path, sampled by pairs, by the ODE and by an SDE."""
 
-    data: str = declare.data(DEFAULT.data)
+    data: str = declare.data(DEFAULT.data, sources=True)
     path: str = declare.path(DEFAULT.path, help="The conditional path of all three panels.")
     sampler: str = setting(
         "euler-maruyama", "Sampler of the SDE", choices=SAMPLERS, help="How the SDE is solved."
@@ -50,7 +51,8 @@ class ParticlesConfig(Config):
         bounds=(0, 200),
         work=0,
         help="How much noise the SDE adds and removes by the score. At 0% it is the flow; at "
-        "100% it is the reverse of the diffusion that turns data into noise.",
+        "100% it is the reverse of the diffusion that turns data into noise. From a data set: the "
+        "diffusion of the Brownian bridges between the pairs, 1 at 100%.",
     )
     nfe: int = setting(
         DEFAULT.nfe,
@@ -114,14 +116,17 @@ def compute(
         ValueError: a solve failed; the message has the time and advice.
     """
     path, name = config.path, EXACT
+    sourced = bool(parted(config.data)[0])
     if config.network:
         name = config.network
         path = path if name in live else FieldRef.of(name).path_spec
     kind, noise = "exact" if name == EXACT else "learned", config.noise / 100
     label = SAMPLERS[config.sampler].label.partition(" (")[0]
-    sampled = partial(config.part, Piece, path=path, noise=0.0)
+    bridge = noise if sourced else 0.0
+    sampled = partial(config.part, Piece, path=path, noise=0.0, bridge=bridge)
+    pairs = ("Brownian bridges", "random pairs") if sourced else ("Path samples", "fixed pairs")
     pieces = (
-        ("Path samples", "fixed pairs", sampled(field=EXACT, sampler=PAIRS)),
+        (*pairs, sampled(field=EXACT, sampler=PAIRS)),
         ("ODE: the flow", f"{kind}, midpoint", sampled(field=name, sampler=FLOW)),
         (
             f"SDE, η = {noise:g}",
@@ -130,6 +135,10 @@ def compute(
         ),
     )
     panels: list[Particles] = []
+    if sourced:
+        title, note, _ = pieces[2]
+        wanted = sampled(field=name, sampler=config.sampler)
+        pieces = (*pieces[:2], (title.replace("η", "s"), note, wanted))
     truth = progress.cached(compute_truth, sampled(field=EXACT, sampler=PAIRS, seed=0))
     for title, note, piece in pieces:
         given = {"field": live.get(piece.field), "truth": truth}

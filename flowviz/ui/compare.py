@@ -292,7 +292,8 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
     maps = {side.config.field: side for side in result.sides if _is_map(page, side)}
     if maps:
         options[JUMPS] = "Jumps: learned − exact"
-    chosen = state.segmented("figure", "Figure", options, "moment", label_visibility="collapsed")
+    first = "origin" if has_source(page) else "moment"
+    chosen = state.segmented("figure", "Figure", options, first, label_visibility="collapsed")
     if chosen == JUMPS:
         for k, name in enumerate(maps):
             config = JumpErrorConfig(data=page.config.data, network=name)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, replace
 from typing import Any, TypeVar
 
+from flowviz.datasets import parted
 from flowviz.settings import Config, Setting, settings
 from flowviz.ui import data_picker, field_picker, glossary, paths, solver_picker, state
 
@@ -67,7 +68,7 @@ def _widget(of: Setting) -> Callable[[Setting, Any, Mapping[str, Any]], Any]:
 
 
 def _data(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
-    return data_picker.pick(default, help=of.help or None)
+    return data_picker.pick(default, help=of.help or None, sources=of.sources)
 
 
 def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
@@ -75,7 +76,8 @@ def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
         offered = {name: paths.labels()[name] for name in of.offered}
         return paths.spec(state.select(of.slug, of.label, offered, default, help=of.help or None))
     if not of.several:
-        return paths.select(of.slug, of.label, default, help=of.help or None)
+        source, _ = parted(str(values.get("data", "")))
+        return paths.select(of.slug, of.label, default, source=source, help=of.help or None)
     chosen = state.several(
         of.slug, of.label, paths.labels(), default, max_chosen=of.max_chosen, help=of.help or None
     )

@@ -7,13 +7,13 @@ from functools import partial
 import streamlit as st
 
 from flowviz.canvases import player as players
-from flowviz.experiments.evolution import SceneConfig
+from flowviz.datasets import parted
 from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
 from flowviz.schedulers import scheduler
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import STUDIES
-from flowviz.studies._canvases import PATH_VIEW, panels_of, plane_of
+from flowviz.studies._canvases import PATH_VIEW, panels_of, plane_of, scene_config_of
 from flowviz.studies.export import file_name
 from flowviz.studies.page import path_page
 from flowviz.studies.particles import BUDGETS, ParticlesConfig, ParticlesStudyResult
@@ -24,6 +24,14 @@ from flowviz.ui.downloads import buttons, html_page
 from flowviz.ui.field_picker import choose, networks
 
 STUDY = STUDIES["particles"]
+BRIDGES = (
+    "**From a data set** pairs are joined by Brownian bridges, $x_t = \\alpha_t x_1 + \\sigma_t "
+    "x_0 + s\\sqrt{\\alpha_t \\sigma_t}\\,z$ with fresh noise $z$. The ODE has the velocity $u_t "
+    "= \\dot\\alpha_t \\mathbb E[x_1 \\mid x] + \\dot\\sigma_t \\mathbb E[x_0 \\mid x] - "
+    "\\tfrac{s^2}{2} (\\alpha_t \\sigma_t)' \\nabla\\log p_t$, the SDE the noise $g_t^2 = s^2 "
+    "(\\dot\\alpha_t \\sigma_t - \\alpha_t \\dot\\sigma_t)$, which is $s^2$ on conditional OT "
+    "(Tong et al. 2023, arXiv 2307.03672; here of independent pairs)."
+)
 SHOWN = {"1": "One", "6": "A few", "600": "All"}
 
 
@@ -88,7 +96,7 @@ def result(page: Page) -> ParticlesStudyResult | None:
 
 def player(page: Page, found: ParticlesStudyResult) -> None:
     """Draws all panels in the player."""
-    scene_config = SceneConfig(data=page.config.data, path=found.path)
+    scene_config = scene_config_of(page.config, found)
     scene = cache.scene(scene_config)
     packed = cache.packed_scene(scene_config, plane_of(scene))
     initial = players.View(
@@ -135,7 +143,7 @@ def figures(page: Page, found: ParticlesStudyResult) -> None:
     )
 
 
-def equations(path: str) -> None:
+def equations(path: str, data: str) -> None:
     """A folded note with the equations of the panels, which have the same densities."""
     with st.expander("Why the densities are the same"):
         st.markdown(
@@ -157,4 +165,6 @@ def equations(path: str) -> None:
             "$\\lambda = \\alpha/\\sigma$: DDPM at $\\eta = 1$, DDIM at $\\eta = 0$."
         )
         entry = scheduler(path)
+        if parted(data)[0]:
+            st.markdown(BRIDGES)
         st.markdown(f"**This path**, {entry.label}: ${entry.symbol}$.")

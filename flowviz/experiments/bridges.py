@@ -1,0 +1,45 @@
+"""Brownian bridges between random pairs of two data sets, and their exact field."""
+
+from functools import lru_cache
+
+import torch
+from torch import Generator, Tensor
+
+from flowviz.datasets import Dataset
+from flowviz.experiments.fields import FieldRef, exact_name
+from flowviz.fields.sourced import BridgeField, SourcedField
+
+
+@lru_cache(maxsize=16)
+def bridge_of(data: str, path: str, noise: float) -> tuple[Dataset, BridgeField]:
+    """The data set of a spec with a source, and the field of its bridges.
+
+    Args:
+        data: spec of the data set, with a source.
+        path: spec of the path.
+        noise: diffusion of the bridges, 0 or more.
+
+    Raises:
+        ValueError: the data set has no source, or no exact field is known.
+    """
+    found = FieldRef.of(exact_name(data, path))
+    if not isinstance(found.field, SourcedField):
+        raise ValueError(f"Bridges need a data set with a source; got {data!r}.")
+    return found.dataset, BridgeField(found.field, noise)
+
+
+def bridges(
+    field: BridgeField, x_0: Tensor, x_1: Tensor, grid: Tensor, generator: Generator
+) -> Tensor:
+    """Random bridges between pairs (n, 2) at increasing times (T,) from 0, (T, n, 2).
+
+    A bridge is the conditional path plus noise * sigma_t W(alpha_t / sigma_t) with a Brownian
+    motion W, which is a Brownian bridge on the path ot.
+    """
+    states = torch.stack([field.path.flow(t, x_0, x_1) for t in grid])
+    c = field.path.scheduler(grid)
+    clock = c.alpha / c.sigma
+    steps = clock.diff(prepend=clock[:1]).clamp(min=0).sqrt().to(x_0)
+    z = torch.randn(len(grid), *x_0.shape, generator=generator)
+    motion = (steps[:, None, None] * z).cumsum(dim=0)
+    return states + field.noise * c.sigma.to(x_0)[:, None, None] * motion
