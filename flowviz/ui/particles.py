@@ -131,6 +131,8 @@ def figures(page: Page, found: ParticlesStudyResult) -> None:
     """The findings, and a figure: the distance of the densities, or the noise over time."""
     study_view.findings([each for each in STUDY.say(page.config, found) if not each.detail])
     options = {"marginals": "Are the densities the same?", "noise": "Noise over time"}
+    if parted(page.config.data)[0]:
+        del options["noise"]  # that of bridges is constant on conditional OT
     chosen = state.segmented(
         "figure", "Figure", options, "marginals", label_visibility="collapsed"
     )
