@@ -54,16 +54,26 @@ times."""
 class ExactDivergence(Protocol):
     """A field that knows its divergence."""
 
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t and x (B, D), shape (B, D)."""
+        ...
+
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
         """The divergence at t and x (B, D), shape (B,)."""
+        ...
 
 
 @runtime_checkable
 class JointDivergence(Protocol):
     """A field that may know its velocity and divergence together, for less than both alone."""
 
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t and x (B, D), shape (B, D)."""
+        ...
+
     def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """The velocity (B, D) and its divergence (B,) at t and x (B, D); None if not known."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -157,7 +167,7 @@ def velocity_and_divergence(
         velocity = field(t, x)
         several = probe is not None and probe.ndim > x.ndim
         if not velocity.requires_grad:  # the field does not depend on x
-            shape = (len(x), len(probe)) if several else (len(x),)
+            shape = (len(x), len(probe)) if probe is not None and several else (len(x),)
             return velocity, velocity.new_zeros(shape)
         if probe is not None:
             traces, at_once = [], max(1, CHUNK // max(1, len(x))) if x.ndim == 2 else 1
@@ -251,7 +261,8 @@ def log_prob(
     ends = torch.cat([end for end, _ in found])
     dim = x[0].numel()
     x_0, changes = ends[:, :dim].reshape(x.shape), ends[:, dim:]
-    error = changes.std(dim=1) / math.sqrt(len(probe)) if several and len(probe) > 1 else None
+    count = changes.shape[1]  # of probes
+    error = changes.std(dim=1) / math.sqrt(count) if count > 1 else None
     nfe = max(nfe for _, nfe in found)
     return LogProb(log_prior(x_0) + changes.mean(dim=1), x_0, nfe, error)
 
@@ -318,6 +329,7 @@ def refined_log_prob(
         todo_seen = todo[~(again.log_prob <= least)]
         numerical[todo_seen[~back(x[todo_seen], x_0[todo_seen], finer)]] = math.inf
         if error is not None:
+            assert again.error is not None
             error[todo] = again.error
         todo = todo_seen[~(numerical[todo_seen] <= WITHIN)]
     return LogProb(log_density, x_0, found.nfe, error, numerical, refined)
@@ -382,7 +394,7 @@ def log_prob_along(
 
 
 def _backward(
-    field: Field, x: Tensor, probe: Tensor | None, *, t_max: float, method: str, **budget: object
+    field: Field, x: Tensor, probe: Tensor | None, *, t_max: float, method: str, **budget: Any
 ) -> Solution:
     """The rows of `_Joint` from x (B, *) at t_max back to t = 0, integrals from 0 on."""
     if METHODS[method].needs_path:

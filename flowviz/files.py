@@ -10,8 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -177,10 +176,21 @@ def write_text(path: str | Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+class _Written:
+    """A file of which NumPy sees only `write`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def write(self, data: bytes, /) -> int:
+        """Writes data to the file."""
+        return self._file.write(data)
+
+
 def write_array(path: str | Path, array: "NDArray") -> None:
     """Writes `array` to `path` in NumPy's .npy format in one step, for any suffix."""
     import numpy as np  # here, so that commands answer --help without it
 
     with replacing(path) as draft, draft.open("wb") as file:
         # Into an open file NumPy writes with C, whose error does not say that the disk is full.
-        np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
+        np.save(_Written(file), array, allow_pickle=False)

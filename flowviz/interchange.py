@@ -15,8 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from flowviz.experiments.evaluate import FlowField
 from flowviz.experiments.fields import FieldRef
-from flowviz.solvers import Field
 
 __all__ = ["for_flow_matching", "for_torchcfm"]
 
@@ -24,7 +24,7 @@ __all__ = ["for_flow_matching", "for_torchcfm"]
 class _Model(nn.Module):
     """A field as a module, so that `to` moves its network."""
 
-    def __init__(self, field: FieldRef | Field) -> None:
+    def __init__(self, field: FieldRef | FlowField) -> None:
         super().__init__()
         self.field = field.field if isinstance(field, FieldRef) else field
         self.t_max = self.field.path.t_max
@@ -44,7 +44,7 @@ class _TorchCfm(_Model):
         return self.velocity(state[:, -1], state[:, :-1])
 
 
-def for_flow_matching(field: FieldRef | Field) -> nn.Module:
+def for_flow_matching(field: FieldRef | FlowField) -> nn.Module:
     """A model called as model(x=x, t=t), as flow_matching's `ODESolver` does.
 
     Args:
@@ -53,7 +53,7 @@ def for_flow_matching(field: FieldRef | Field) -> nn.Module:
     return _FlowMatching(field)
 
 
-def for_torchcfm(field: FieldRef | Field) -> nn.Module:
+def for_torchcfm(field: FieldRef | FlowField) -> nn.Module:
     """A model called as model(torch.cat([x, t], dim=1)), as torchcfm's `torch_wrapper` does.
 
     Args:

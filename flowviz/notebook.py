@@ -20,7 +20,7 @@ except ImportError as error:
 from flowviz.canvases import assets
 from flowviz.canvases.page import places
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import CompareResult
+from flowviz.studies._flow import CompareConfig, CompareResult
 from flowviz.studies._player import payloads
 
 __all__ = ["Player", "compare"]
@@ -74,5 +74,5 @@ def compare(
         ValueError: a setting is not valid, or a solve fails.
     """
     study = STUDIES["flow"]
-    config = study.config(data=data, left=left, right=right, **settings)
+    config = CompareConfig(data=data, left=left, right=right, **settings)
     return Player(study.result(config))

@@ -132,7 +132,7 @@ def _meanflow(pair: JumpPair) -> Tensor:
         return pair.predict(t, pair.s, z)
 
     tangents = 1 / pair.rate, pair.velocity
-    _, slope = torch.func.jvp(moved, (pair.t, pair.z), tangents)
+    slope = torch.func.jvp(moved, (pair.t, pair.z), tangents)[1]
     return pair.velocity + (pair.angle(pair.s) - pair.angle(pair.t)) * slope
 
 

@@ -13,14 +13,16 @@ with m = E[x_1 | x_t = x] and e = E[x_0 | x_t = x].
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.bounds import shown
 from flowviz.device import finest_float
 from flowviz.schedulers import Coefficients, LearnedReference, Scheduler
 
-T = TypeVar("T")
+T = TypeVar("T", float, Tensor, NDArray[np.float64])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A registered entry appears in menus, URLs, the command line and the tests withou
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flowviz.bounds import shown
 
@@ -27,11 +27,12 @@ class Registry(dict[str, T]):
     @property
     def labels(self) -> dict[str, str]:
         """The labels of the entries by name."""
-        return {name: entry.label for name, entry in self.items()}
+        entries: dict[str, Any] = {**self}
+        return {name: entry.label for name, entry in entries.items()}
 
     def sentences(self, names: Iterable[str] | None = None) -> str:
         """The labels and sentences of all or some entries as Markdown, for the help of a menu."""
-        entries = [self[name] for name in names or self]
+        entries: list[Any] = [self[name] for name in names or self]
         return " ".join(f"**{entry.label}:** {entry.sentence}" for entry in entries)
 
     def __missing__(self, name: str) -> T:

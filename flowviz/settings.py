@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import cache
 from types import SimpleNamespace
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from flowviz.bounds import check_bounds
 from flowviz.registry import Registry, hint_at
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 Kind = Literal["value", "data", "path", "own", "field", "seed"]
 """The kind of a setting. Each kind except "value" has its own control on the pages."""
@@ -183,7 +186,7 @@ class Config:
         factor = 1.0
         for each in settings(type(self)).values():
             if each.work:
-                value = sizes.get(each.name, getattr(self, each.name))
+                value = sizes[each.name] if each.name in sizes else getattr(self, each.name)
                 factor *= (_size(value) / _size(each.default)) ** each.work
         return factor
 

@@ -152,7 +152,7 @@ def test_the_meanflow_target_is_the_derivative_along_the_velocity():
     t, s = torch.full((8,), 0.3).double(), torch.full((8,), 0.7).double()
     x_1 = states(16)[8:]
     seen = []
-    field._loss = lambda t, s, z, target, y: seen.append(target) or target.sum()
+    field._loss = lambda t, s, z, target, y, share: seen.append(target) or target.sum()
     field.loss(t, x, x_1, s=s)
     target = seen[0]
     x_t = field.path.flow(t, x, x_1)

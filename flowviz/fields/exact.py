@@ -298,7 +298,9 @@ class OwnCovariances:
         log_density = torch.logsumexp(logits, dim=1) - LOG_2PI
         weights = torch.softmax(logits, dim=1)
         data_mean, noise_mean = (
-            sum((weights * v) @ axis.T for v, axis in zip(values, axes, strict=True))
+            torch.stack(
+                [(weights * v) @ axis.T for v, axis in zip(values, axes, strict=True)]
+            ).sum(dim=0)
             for values in (data, noise)
         )
         for value, axis in zip(data, axes, strict=True):
@@ -418,8 +420,9 @@ class Lattice:
             return -moments / mass[:, None]
         noise = -moments / torch.where(lost, 1.0, mass)[:, None]
         where = lost.nonzero()[:, 0]
-        own = (v[where] if v.ndim else v for v in (alpha, sigma))
-        return noise.index_copy(0, where, self.posterior(*own, x[where]).noise)
+        own_alpha, own_sigma = (v[where] if v.ndim else v for v in (alpha, sigma))
+        own = self.posterior(own_alpha, own_sigma, x[where])
+        return noise.index_copy(0, where, own.noise)
 
     def _part(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
         edges, low = self.edges.to(x.device)[:, None], self.low.to(x.device)

@@ -96,6 +96,7 @@ class FlowMap(LearnedField):
         x_1: Tensor,
         y: Tensor | None = None,
         *,
+        share: int = 1,
         s: Tensor | None = None,
         teacher: LearnedField | None = None,
     ) -> Tensor:
@@ -106,6 +107,7 @@ class FlowMap(LearnedField):
             x_0: noise, (B, *).
             x_1: data, (B, *).
             y: classes, (B,).
+            share: number of equal times in succession, which an MLP embeds once.
             s: end of each jump, (B,); t by default.
             teacher: its velocity replaces the conditional one.
         """
@@ -129,8 +131,9 @@ class FlowMap(LearnedField):
                 teacher=None if teacher is None else self._in_standard(teacher, y),
             )
             jumps = _shaped(s - t, x) > SMALLEST_GAP
+            assert self.objective.jump_target is not None  # of a flow map
             target = torch.where(jumps, self.objective.jump_target(pair), velocity)
-        return self._loss(t, s, z, target, y)
+        return self._loss(t, s, z, target, y, share)
 
     def jump_loss(
         self, t: Tensor, s: Tensor, x_t: Tensor, x_s: Tensor, u: Tensor, *, share: int = 1

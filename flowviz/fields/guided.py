@@ -27,7 +27,7 @@ class GuidedField:
     def __init__(self, field: LearnedField, y: Tensor, guidance: float = 1.0) -> None:
         self.field = field
         self.y = y
-        self.null = torch.full_like(y, field.network.num_classes)
+        self.null = torch.full_like(y, field.num_classes)
         self.guidance = guidance
 
     @property
@@ -41,9 +41,10 @@ class GuidedField:
 
     def __getattr__(self, name: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """The guided `jump` of a flow map: (t, s, x) to states at s; other fields have none."""
-        if name != "jump" or not isinstance(self.__dict__.get("field"), FlowMap):
+        field = self.__dict__.get("field")
+        if name != "jump" or not isinstance(field, FlowMap):
             raise AttributeError(name)
-        return lambda t, s, x: self._guided(self.field.jump, x, t, s)
+        return lambda t, s, x: self._guided(field.jump, x, t, s)
 
     def _guided(self, call: Callable[..., Tensor], x: Tensor, *times: Tensor) -> Tensor:
         """What `call` returns for the times, x and the classes, guided."""

@@ -49,6 +49,7 @@ class LearnedField(nn.Module):
     """
 
     mean: Tensor
+    source_mean: Tensor | None
 
     def __init__(
         self,
@@ -73,6 +74,13 @@ class LearnedField(nn.Module):
         self.clocked = clocked
         self.register_buffer("source_mean", source_mean, persistent=False)
         self.source_std = source_std
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of a class-conditional network."""
+        count = self.network.num_classes
+        assert isinstance(count, int)
+        return count
 
     def forward(self, t: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *).

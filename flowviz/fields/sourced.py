@@ -78,11 +78,12 @@ class Enumerated:
         spread = own * self.std
         if blur is not None:
             spread = torch.sqrt(spread.square() + blur.square())
-        rows = (gain, own, spread)
-        parts = [
-            self._part(*(c[k : k + size] if c.ndim else c for c in rows), x[k : k + size])
-            for k in range(0, max(1, len(x)), size)
-        ]
+
+        def part(rows: slice) -> Inferred:
+            a, b, c = (each[rows] if each.ndim else each for each in (gain, own, spread))
+            return self._part(a, b, c, x[rows])
+
+        parts = [part(slice(k, k + size)) for k in range(0, max(1, len(x)), size)]
         return Inferred(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def _part(self, gain: Tensor, own: Tensor, spread: Tensor, x: Tensor) -> Inferred:

@@ -48,8 +48,8 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
     cost = torch.cdist(_float64(samples), _float64(reference)).square().numpy()
     import ot  # nearly a third of what the app imports, for few of its pages
 
-    squared = ot.emd2([], [], cost, numItermax=10_000_000, check_marginals=False)
-    return math.sqrt(max(float(squared), 0.0))
+    squared = np.asarray(ot.emd2([], [], cost, numItermax=10_000_000, check_marginals=False))
+    return math.sqrt(max(squared.item(), 0.0))
 
 
 @_enter("sliced-w2", *_of_term("sliced-w2"))
@@ -57,7 +57,7 @@ def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | 
     """The sliced Wasserstein-2 distance of the first n rows of two sets, n the smaller number."""
     n = min(len(samples), len(reference))
     first, second = (_float64(x[:n]).numpy() for x in (samples, reference))
-    return float(sliced_w2(first, projections(second)))
+    return sliced_w2(first, projections(second)).item()
 
 
 @_enter("energy", *_of_term("energy"), limit=4000)

@@ -41,7 +41,9 @@ class DiscreteTime(nn.Module):
     @property
     def num_classes(self) -> int:
         """K of the network, 0 without classes."""
-        return self.network.num_classes
+        count = self.network.num_classes
+        assert isinstance(count, int)
+        return count
 
     def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Maps t of shape () or (B,), x (B, *) and classes y (B,) to x's shape."""
@@ -80,7 +82,9 @@ class Retimed(nn.Module):
     @property
     def num_classes(self) -> int:
         """K of the network, 0 without classes."""
-        return self.network.num_classes
+        count = self.network.num_classes
+        assert isinstance(count, int)
+        return count
 
     def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Maps t of shape () or (B,), x (B, *) and classes y (B,) to x's shape."""

@@ -201,6 +201,8 @@ class UNet(nn.Module):
         generator: draws the weights; PyTorch's global one by default.
     """
 
+    rates: Tensor
+
     def __init__(
         self,
         shape: UNetShape,
@@ -336,6 +338,7 @@ class UNet(nn.Module):
             if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+                assert module.bias is not None
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, generator=generator)
@@ -348,5 +351,7 @@ class UNet(nn.Module):
                 last = self.out[-1]
             else:
                 continue
+            assert isinstance(last, nn.Conv1d | nn.Conv2d)
+            assert last.bias is not None
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
