@@ -24,7 +24,8 @@ from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.studies._canvases import scene_config_of
-from flowviz.training import TrainConfig, config_class, irreducible_loss
+from flowviz.training import TrainConfig, config_class, irreducible_loss, train
+from flowviz.training.reflow import reflow_pairs
 
 PLACES = torch.tensor([[-2.0, 0.5], [1.0, 1.5], [0.5, -2.0]])
 SIDES: dict[str, Distribution] = {
@@ -253,6 +254,17 @@ def test_a_trained_source_is_on_the_card_and_samples_start_there(trained):
     found = flowviz.log_prob(trained, samples[:50], method="midpoint", nfe=40).log_prob
     true = trained.dataset.distribution.log_prob(samples[:50])
     assert (found - true).abs().median() < 0.5
+
+
+def test_reflow_pairs_start_from_the_source_and_train_a_field():
+    exact = flowviz.exact_field(SMALL)
+    pairs = reflow_pairs(exact.field, 300, stream(0, "reflow"), steps=20)
+    assert (pairs.x_0[:, 0].abs() > 1).float().mean() > 0.95  # the source has two clusters
+    again = flowviz.solve(exact, pairs.x_0, exact.path.clock(2), nfe=40).states[-1]
+    torch.testing.assert_close(again, exact.path.t_max * pairs.x_1)
+    config = TrainConfig(data=SMALL, steps=1, width=8, depth=1, batch=16)
+    run = next(train(config, exact.dataset, pairs=pairs))
+    assert run.loss.isfinite() and run.ema.path == exact.path
 
 
 def test_standard_coordinates_of_a_source_have_unit_scale(trained):

@@ -12,6 +12,7 @@ import torch
 from torch import Generator
 
 from flowviz.couplings import Pairs
+from flowviz.datasets import dataset
 from flowviz.fields import ExactField, LearnedField
 from flowviz.solvers import solve
 
@@ -27,7 +28,7 @@ def reflow_pairs(
     steps: int = 40,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pairs:
-    """n samples of noise paired with their images under the field's flow.
+    """n samples of noise, or of the field's source, with their images under the field's flow.
 
     They are solved by `steps` midpoint steps and divided by alpha, since a path ends before 1.
 
@@ -36,12 +37,14 @@ def reflow_pairs(
     """
     path = field.path
     times = path.clock(2)
-    x_0 = torch.randn(n, 2, generator=generator)
+    if path.source:
+        x_0 = start = dataset(path.source).sample(n, generator)
+    else:
+        x_0 = torch.randn(n, 2, generator=generator)
+        start = path.start(x_0)
     ends = [
-        solve(
-            field, path.start(part), times, "midpoint", steps=steps, should_stop=should_stop
-        ).states[-1]
-        for part in x_0.split(CHUNK)
+        solve(field, part, times, "midpoint", steps=steps, should_stop=should_stop).states[-1]
+        for part in start.split(CHUNK)
     ]
     alpha = path.coefficients(times[-1], x_0).alpha
     return Pairs(x_0, torch.cat(ends) / alpha)
