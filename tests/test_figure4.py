@@ -261,6 +261,28 @@ def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said, v
     assert found[0].verdict == verdict
 
 
+def test_a_flow_map_has_a_row_with_one_and_two_evaluations():
+    config = Figure4Config(maps=True, densities="histograms", cells=18, samples=1_000)
+    *others, row = config.rows
+    assert row.jumps and config.nfes == (1, 2, *study.NFES) and others == Figure4Config().rows
+    midpoint = config.few(others[0], EXACT)
+    assert [each and each.nfe for each in midpoint] == [None, 2, *study.NFES]
+    by_jumps = config.few(row, row.checkpoint)
+    assert [each.nfe for each in by_jumps] == list(config.nfes)
+    (over,) = replace(config, densities="exact").over_time(row, row.checkpoint)
+    assert over.method == "jumps" and over.frames == len(study.TIMES)
+    *_, last = study.STUDY.compute(config)
+    assert last.nfe[-1].tolist() == list(config.nfes) and last.nfe[0, 0] == 0
+    assert last.on_support[-1, 0] > 0.9 and np.isnan(last.on_support[0, 0])
+    said = " ".join(map(str, study.STUDY.say(config, last)))
+    assert "Few evaluations: the flow map on OT has" in said
+    assert "flow map on OT (it has no density of its own)" in said
+    figure = study.picture(config, last)
+    empty = len(others)  # the midpoint method cannot spend one evaluation
+    assert len(figure.data) == len(config.rows) * (len(study.TIMES) + 6) - empty
+    assert study.STUDY.summarise(config, last).rows[0][2] == "–"
+
+
 def test_rows_stream_in_and_repeat_nothing():
     class Remembering(Progress):
         known, computed = {}, 0

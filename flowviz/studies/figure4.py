@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 from flowviz import checkpoints
 from flowviz.experiments import figure4, likelihood
 from flowviz.experiments.fields import EXACT
-from flowviz.experiments.figure4 import DATA, METHOD, SAMPLES, HistogramConfig
+from flowviz.experiments.figure4 import (
+    DATA,
+    METHOD,
+    SAMPLES,
+    HistogramConfig,
+    HistogramResult,
+)
 from flowviz.experiments.likelihood import DensityConfig
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
+from flowviz.methods import JUMPS
 from flowviz.progress import Progress
 from flowviz.schedulers import Shaped, scheduler
 from flowviz.settings import Config, setting
@@ -39,6 +46,8 @@ from flowviz.studies import _settings as declare
 from flowviz.studies._numbers import joined
 
 NFES = (4, 8, 10, 20)
+FEW_NFES = (1, 2)
+"""Further evaluations, in front of NFES, where a flow map has a row."""
 TIMES = tuple(np.linspace(0, 1, 10).tolist())
 """Times of the densities, as shares of the path's t_max."""
 
@@ -53,12 +62,14 @@ SAME_TIME = 0.02
 class Row:
     """One row of the figure: a path and the objective of its network.
 
-    `checkpoint` is the name of the row's network, or EXACT.
+    `checkpoint` is the name of the row's network, or EXACT; `jumps` states whether it is a flow
+    map, which is sampled by jumps.
     """
 
     label: str
     path: str
     checkpoint: str
+    jumps: bool = False
 
 
 ROWS: dict[str, Row] = {
@@ -68,6 +79,9 @@ ROWS: dict[str, Row] = {
     "ot": Row("flow matching on OT", "ot", f"{DATA}-ot"),
 }
 """The rows from top to bottom; the paper's Fig. 4 does not have the one of noise matching."""
+
+MAP = Row("flow map on OT", "ot", f"{DATA}-ot-distillation", jumps=True)
+"""The row of a flow map, a method of 2025."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +99,12 @@ class Figure4Config(Config):
         False,
         "Also noise matching",
         help="A row for the objective of DDPM, which the paper shows in its Fig. 9.",
+    )
+    maps: bool = setting(
+        False,
+        "Also a flow map",
+        help="A row for a flow map, which jumps, with columns of 1 and 2 evaluations. It has no "
+        "density of its own: its row has counts of samples.",
     )
     cells: int = setting(
         54,
@@ -132,7 +152,13 @@ class Figure4Config(Config):
 
     @property
     def _shipped(self) -> list[Row]:
-        return [row for name, row in ROWS.items() if self.noise or name != "noise"]
+        rows = [row for name, row in ROWS.items() if self.noise or name != "noise"]
+        return [*rows, MAP] if self.maps else rows
+
+    @property
+    def nfes(self) -> tuple[int, ...]:
+        """The evaluations of the columns with few."""
+        return FEW_NFES + NFES if self.maps else NFES
 
     @property
     def rows(self) -> list[Row]:
@@ -143,12 +169,22 @@ class Figure4Config(Config):
             rows.append(Row(f"{kind} field on your own schedule", self.own, self.own_field))
         return rows
 
-    def few(self, row: Row, field: str) -> list[HistogramConfig]:
-        """The panels with few evaluations of a row: one for each of NFES."""
-        return [HistogramConfig(**self._counts(row, field), nfe=nfe) for nfe in NFES]
+    def few(self, row: Row, field: str) -> list[HistogramConfig | None]:
+        """The panels with few evaluations of a row: one for each of `nfes`.
+
+        None where the method cannot spend them: the midpoint method needs two in a step.
+        """
+        counts = self._counts(row, field)
+        per_step = METHODS[counts["method"]].evaluations
+        return [
+            None if nfe % per_step else HistogramConfig(**counts, nfe=nfe) for nfe in self.nfes
+        ]
 
     def over_time(self, row: Row, field: str) -> list[DensityConfig] | list[HistogramConfig]:
         """The densities of a row: one config for each of TIMES, or one of histograms at all."""
+        if row.jumps:  # each jump leads to the next of TIMES
+            frames = len(TIMES)
+            return [HistogramConfig(**self._counts(row, field), frames=frames, nfe=frames - 1)]
         if self.densities == "exact":
             shared = {"data": DATA, "path": row.path, "field": field, "cells": self.cells}
             return [DensityConfig(**shared, t=t) for t in TIMES]
@@ -158,6 +194,7 @@ class Figure4Config(Config):
         return {
             "path": row.path,
             "field": field,
+            "method": JUMPS if row.jumps else METHOD,
             "cells": self.cells,
             "n": self.samples,
             "seed": self.seed,
@@ -171,9 +208,9 @@ class Figure4Result:
     Attributes:
         fields: the name of each row's field, EXACT where there is no network.
         over_time: (R, T, H, H) densities per unit area, rows along y, columns along x.
-        few: (R, K, H, H) densities of the samples with few evaluations.
-        nfe: (R, K), their counted evaluations.
-        on_support: (R, K), share of these samples on the board.
+        few: (R, K, H, H) densities of the samples with few evaluations; NaN for an empty panel.
+        nfe: (R, K), their counted evaluations; 0 for an empty panel.
+        on_support: (R, K), share of these samples on the board; NaN for an empty panel.
     """
 
     fields: tuple[str, ...]
@@ -199,35 +236,44 @@ def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[F
     over_time, few = [], []
     for k, row in enumerate(config.rows):
         name = row.checkpoint if row.path == config.own else config.networks[k]
-        exact = config.densities == "exact"
+        exact = config.densities == "exact" and not row.jumps
         measure = likelihood.compute_density if exact else figure4.compute_histograms
-        panels = [(figure4.compute_histograms, each) for each in config.few(row, name)]
+        budgets = config.few(row, name)
+        panels = [(figure4.compute_histograms, each) for each in budgets if each is not None]
         panels += [(measure, each) for each in config.over_time(row, name)]
         made = []
         for compute_panel, each in panels:
             progress.report((k + len(made) / len(panels)) / len(config.rows), row.label)
             made.append(progress.cached(compute_panel, each, field=live.get(name)))
         names.append(name)
-        few.append(made[: len(NFES)])
-        rest = made[len(NFES) :]
+        counted = iter(made)
+        few.append([None if each is None else next(counted) for each in budgets])
+        rest = list(counted)
         over_time.append(np.stack([p.density for p in rest]) if exact else rest[0].density)
         yield Figure4Result(
             fields=tuple(names),
             over_time=np.stack(over_time),
-            few=np.stack([[each.density[0] for each in of] for of in few]),
-            nfe=np.array([[each.nfe for each in of] for of in few]),
-            on_support=np.array([[each.on_support for each in of] for of in few]),
+            few=np.stack([[_density(each, config.cells) for each in of] for of in few]),
+            nfe=np.array([[each.nfe if each else 0 for each in of] for of in few]),
+            on_support=np.array(
+                [[each.on_support if each else np.nan for each in of] for of in few]
+            ),
         )
+
+
+def _density(found: HistogramResult | None, cells: int) -> NDArray[np.float32]:
+    return np.full((cells, cells), np.nan, np.float32) if found is None else found.density[0]
 
 
 def draw(config: Figure4Config, result: Figure4Result, dark: bool) -> Figures:
     """The sheet of panels."""
     shown = config.rows[: len(result.fields)]
+    few = joined([str(nfe) for nfe in config.nfes])
     yield NamedFigure(
         name="sheet",
         title="densities over time and samples with few evaluations",
         alt=f"Rows: {'; '.join(row.label for row in shown)}. Columns: densities at ten times "
-        "from noise to data, then samples with 4, 8, 10 and 20 evaluations.",
+        f"from noise to data, then samples with {few} evaluations.",
         figure=picture(config, result, dark=dark),
     )
 
@@ -243,12 +289,13 @@ def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False)
         Strip(
             label=_short(config, row),
             colour=theme.path_colour(row.path, dark=dark),
-            panels=[*over_time, *few],
+            panels=[*over_time, *(None if np.isnan(each).all() else each for each in few)],
         )
         for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
     ]
-    groups = [(f"density over time, {kind}", len(TIMES)), (f"samples, {METHOD}", len(NFES))]
-    columns = [f"<i>t</i> = {t:.2f}" for t in TIMES] + [f"NFE = {nfe}" for nfe in NFES]
+    how = f"samples, {METHOD}{' or jumps' if config.maps else ''}"
+    groups = [(f"density over time, {kind}", len(TIMES)), (how, len(config.nfes))]
+    columns = [f"<i>t</i> = {t:.2f}" for t in TIMES] + [f"NFE = {nfe}" for nfe in config.nfes]
     return sheet(strips, columns, groups=groups, dark=dark)
 
 
@@ -270,25 +317,26 @@ def table(config: Figure4Config, result: Figure4Result) -> Tables:
         for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
         for name, density in [
             *((f"t={t:.2f}", each) for t, each in zip(TIMES, over_time, strict=True)),
-            *((f"nfe={nfe}", each) for nfe, each in zip(NFES, few, strict=True)),
+            *((f"nfe={nfe}", each) for nfe, each in zip(config.nfes, few, strict=True)),
         ]
     ]
 
 
-def _ranked(result: Figure4Result) -> list[int]:
+def _ranked(config: Figure4Config, result: Figure4Result) -> list[int]:
     """The rows that can be compared: learned fields that learned most of the pattern.
 
-    Exact fields are not ranked with learned ones, and half of a faint pattern is there early.
+    Exact fields are not ranked with learned ones, and half of a faint pattern is there early. A
+    flow map has only counts over time.
     """
     ends = np.array([figure4.pattern(row)[-1] for row in result.over_time])
-    learned = [k for k, field in enumerate(result.fields) if field != EXACT]
-    among = learned or list(range(len(ends)))
+    rows = [k for k in range(len(ends)) if not config.rows[k].jumps]
+    among = [k for k in rows if result.fields[k] != EXACT] or rows
     return [k for k in among if ends[k] >= MIN_PATTERN * ends[among].max()]
 
 
 def say(config: Figure4Config, result: Figure4Result) -> Findings:
     """Which row shows the pattern first."""
-    rows, half, ranked = config.rows, result.half, _ranked(result)
+    rows, half, ranked = config.rows, result.half, _ranked(config, result)
     earliest = half[ranked].min()
     first = [k for k in ranked if half[k] - earliest < SAME_TIME]
     labels = joined([rows[k].label for k in first])
@@ -311,7 +359,7 @@ def say(config: Figure4Config, result: Figure4Result) -> Findings:
         verdict=verdict,
     )
     left_out = [
-        f"{rows[k].label} ({'exact field' if field == EXACT else 'it learned less'})"
+        f"{rows[k].label} ({_why_left_out(rows[k], field)})"
         for k, field in enumerate(result.fields)
         if k not in ranked
     ]
@@ -327,20 +375,51 @@ def say(config: Figure4Config, result: Figure4Result) -> Findings:
             lead="No network",
             text=f"there is none for {joined(missing)}; the exact field is shown.",
         )
+    yield from _few_steps(config, result)
     yield Finding.note("Each panel has its own colour scale.")
+
+
+def _few_steps(config: Figure4Config, result: Figure4Result) -> Findings:
+    """The samples of a flow map on the board, against the best other row at equal NFE."""
+    for row, field, own in zip(config.rows, result.fields, result.on_support, strict=False):
+        if not row.jumps or field == EXACT:
+            continue
+        others = [
+            shares
+            for each, shares in zip(config.rows, result.on_support, strict=False)
+            if not each.jumps
+        ]
+        numbers = {f"map_{nfe}": float(share) for nfe, share in zip(config.nfes, own, strict=True)}
+        best = max(float(shares[1]) for shares in others)
+        yield Finding(
+            lead="Few evaluations",
+            text=f"the {row.label} has {own[0]:.0%} of its samples on the board with 1 evaluation "
+            f"and {own[1]:.0%} with 2; the best other row has {best:.0%} with 2.",
+            numbers=numbers | {"others_2": best},
+        )
+
+
+def _why_left_out(row: Row, field: str) -> str:
+    if row.jumps:
+        return "it has no density of its own"
+    return "exact field" if field == EXACT else "it learned less"
 
 
 def summarise(config: Figure4Config, result: Figure4Result) -> Summary:
     """When half of the pattern is there, and the samples on the board with few evaluations."""
     return Summary(
         title="Time of half the pattern, and share of the samples on the board "
-        f"({METHODS[METHOD].label})",
-        heads=["Row", "t of half", *(f"NFE = {nfe}" for nfe in NFES)],
+        f"({METHODS[METHOD].label}{', or jumps of the flow map' if config.maps else ''})",
+        heads=["Row", "t of half", *(f"NFE = {nfe}" for nfe in config.nfes)],
         rows=[
-            [row.label, f"{half:.2f}", *(f"{100 * share:.0f}%" for share in few)]
+            [row.label, f"{half:.2f}", *map(_percent, few)]
             for row, half, few in zip(config.rows, result.half, result.on_support, strict=False)
         ],
     )
+
+
+def _percent(share: float) -> str:
+    return "–" if np.isnan(share) else f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
 
 
 STUDY = Study(

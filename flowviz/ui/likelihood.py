@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from flowviz.experiments.fields import EXACT, exact_name
-from flowviz.fields import LearnedField
+from flowviz.fields import FlowMap, LearnedField
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.settings import Config
 from flowviz.studies import STUDIES, Study
@@ -50,7 +50,8 @@ def pick() -> Page:
     """Draws the sidebar."""
     with st.sidebar:
         data = data_picker.pick(help="Data set of the density.")
-        models = _models(data)
+        found = _models(data)
+        models = {key: each for key, each in found.items() if not isinstance(each[3], FlowMap)}
         slug = state.select(
             "model",
             "Field",
@@ -59,6 +60,8 @@ def pick() -> Page:
             help="A network trained on this data set, or the exact field of a path. With an exact "
             "field the change of variables must give the exact density: a check of the solver.",
         )
+        if len(models) < len(found):
+            st.caption("A flow map has no density of its own, so none is offered here.")
         _, path, field, _ = models[slug]
         hide = ("data", "path", "probes", "seed")
         values = controls.pick(GridConfig, hide=hide)
