@@ -39,13 +39,16 @@ __all__ = [
 CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
 
-WITHIN = 0.1
+WITHIN = 0.05
 """Largest estimated error of a log-density in nats that counts as converged."""
+
+SMALL = 0.1
+"""Largest estimated error in nats by which a log-density is corrected."""
 
 MISS = 0.05
 """Largest distance between a point and the forward solution from its noise."""
 
-FINER, ROUNDS = 4, 3
+FINER, ROUNDS = 2, 6
 """Points that have not converged are solved again in steps FINER times shorter, up to ROUNDS
 times."""
 
@@ -90,6 +93,9 @@ class LogProb:
         numerical: (B,) nats, the estimated error of the steps, from the change of the log-density
             between the last two step sizes and the order of the method (Richardson). Infinite
             where the flow does not lead back to the point; None if it was not estimated.
+        correction: (B,) nats, the same with its sign where it is small: `log_prob` includes it,
+            and so converges faster than the method. None if it was not estimated.
+        within: () or (B,) nats, the largest `numerical` of a converged point.
         refined: the share of the points that needed shorter steps.
     """
 
@@ -98,14 +104,16 @@ class LogProb:
     nfe: int
     error: Tensor | None = None
     numerical: Tensor | None = None
+    correction: Tensor | None = None
+    within: Tensor | float = WITHIN
     refined: float = 0.0
 
     @property
     def unconverged(self) -> Tensor:
-        """Whether the steps of each point are still too long, (B,) bool; see WITHIN."""
+        """Whether the steps of each point are still too long, (B,) bool."""
         if self.numerical is None:
             return torch.zeros(len(self.log_prob), dtype=torch.bool)
-        return ~(self.numerical <= WITHIN)
+        return ~(self.numerical <= self.within)
 
 
 @dataclass(frozen=True)
@@ -278,18 +286,21 @@ def refined_log_prob(
     grid: Tensor | None = None,
     probe: Tensor | None = None,
     least: float = -math.inf,
+    within: Callable[[Tensor], Tensor] | None = None,
     **shared: Any,
 ) -> LogProb:
     """`log_prob` with an error estimate, in shorter steps where fixed ones have not converged.
 
     Off the data a field can be steep: long steps pass over the separatrices of its flow and give
     density where there is none. Hence every point is solved with the given steps and with steps
-    twice as long, and forward again from its noise. Points with an estimated error above WITHIN,
-    and those that do not come back to within MISS, are solved again in shorter steps. An
-    adaptive method controls the error itself.
+    twice as long, and forward again from its noise. Points with an estimated error above `within`,
+    and those that do not come back to within MISS, are solved again in shorter steps. The results
+    of the last two step sizes are extrapolated to steps of length 0 (Richardson; Hairer, Norsett
+    and Wanner 1993, II.4). An adaptive method controls the error itself.
 
     Args:
         least: points whose log-density is below this are not refined (further).
+        within: the largest error of a converged point, from log-densities (B,); WITHIN by default.
         shared: the other arguments of `log_prob`.
 
     Raises:
@@ -304,17 +315,23 @@ def refined_log_prob(
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
         grid = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
     found = follow(x, grid=grid, probe=probe)
-    log_density, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
-    numerical = torch.full_like(log_density, math.inf)
+    raw, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
+    numerical, correction = torch.full_like(raw, math.inf), torch.zeros_like(raw)
     if len(grid) > 2:
         with suppress(SolveError):  # long steps can diverge where the given ones do not
             doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
             before = follow(x, grid=doubled, probe=probe).log_prob
-            numerical = (log_density - before).abs() / (2**entry.order - 1)
-    seen = (~(log_density <= least)).nonzero()[:, 0]
+            numerical, correction = _richardson(before, raw, 2**entry.order)
+    allowed = (lambda each: torch.full_like(each, WITHIN)) if within is None else within
     back = partial(_returns, field, method=method, workers=shared.get("workers", 1))
-    numerical[seen[~back(x[seen], x_0[seen], grid)]] = math.inf
-    todo = seen[~(numerical[seen] <= WITHIN)]
+
+    def unconverged(at: Tensor, steps: Tensor) -> Tensor:
+        """Those of the points `at` (n,) that must be solved in steps shorter than `steps`."""
+        seen = at[~(raw[at] <= least)]
+        numerical[seen[~back(x[seen], x_0[seen], steps)]] = math.inf
+        return seen[~(numerical[seen] <= allowed(raw[seen]))]
+
+    todo = unconverged(torch.arange(len(x), device=raw.device), grid)
     refined = len(todo) / len(x)
     for k in range(1, ROUNDS + 1):
         finer = _subdivided(grid, FINER**k)
@@ -322,17 +339,26 @@ def refined_log_prob(
             break
         own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
         again = follow(x[todo], grid=finer, probe=own)
-        change = (again.log_prob - log_density[todo]).abs()
-        numerical[todo] = change / (FINER**entry.order - 1)
-        log_density[todo], x_0[todo] = again.log_prob, again.x_0
-        # A density that turned out to be below `least` no longer matters.
-        todo_seen = todo[~(again.log_prob <= least)]
-        numerical[todo_seen[~back(x[todo_seen], x_0[todo_seen], finer)]] = math.inf
-        if error is not None:
-            assert again.error is not None
+        numerical[todo], correction[todo] = _richardson(
+            raw[todo], again.log_prob, FINER**entry.order
+        )
+        raw[todo], x_0[todo] = again.log_prob, again.x_0
+        if error is not None and again.error is not None:
             error[todo] = again.error
-        todo = todo_seen[~(numerical[todo_seen] <= WITHIN)]
-    return LogProb(log_density, x_0, found.nfe, error, numerical, refined)
+        todo = unconverged(todo, finer)
+    return LogProb(
+        raw + correction, x_0, found.nfe, error, numerical, correction, allowed(raw), refined
+    )
+
+
+def _richardson(coarse: Tensor, fine: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
+    """The estimated error of `fine` (B,), and with its sign what to add, (B,).
+
+    `ratio` is that of the errors of `coarse` and `fine`. Where the estimate is not small, the
+    steps are too long for it to be more than a magnitude, and nothing is added.
+    """
+    change = (fine - coarse) / (ratio - 1)
+    return change.abs(), torch.where(change.abs() <= SMALL, change, 0.0)
 
 
 @torch.no_grad()

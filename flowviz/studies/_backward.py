@@ -18,6 +18,9 @@ from flowviz.studies import _settings as declare
 TIMES = tuple(np.linspace(0, 1, 9).tolist())
 """Times of the studies over time."""
 
+MAX_MASS_ERROR = 0.01
+"""Estimated error of an integral above which the page says how to lower it."""
+
 CELLS = (54, 90, 126, 128)
 """Multiples of 18, so that no edge of the checkerboard cuts a cell, and the usual 128."""
 
@@ -108,15 +111,17 @@ def own_label(config: BackwardConfig, t: float) -> str:
 def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
     """The integral of the density, and how it was computed."""
     text = (
-        f"the density integrates to {density.mass:.4f} over the frame (the exact one to "
-        f"{density.exact_mass:.4f}), by the midpoint rule on {config.cells}² cells with "
-        f"{density.nfe} evaluations per point"
+        f"the density integrates to {density.mass:.4f} over the frame, with an estimated error "
+        f"of {density.mass_error:.4f} (the exact one to {density.exact_mass:.4f} by the midpoint "
+        f"rule), on {config.cells}² cells with {density.nfe} evaluations per point"
     )
     if density.refined:
         text += (
             f"; {100 * density.refined:.1f}% of the points, where the network saw no data, "
             "needed smaller steps"
         )
+    if density.mass_error > MAX_MASS_ERROR:
+        text += "; more evaluations lower the error"
     if density.unconverged:
         text += f"; {100 * density.unconverged:.1f}% have not converged: take more evaluations"
     if density.error is not None:
@@ -124,7 +129,11 @@ def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
             f"; the median standard error of Hutchinson's estimate is "
             f"{np.median(density.error):.3f} nats, which biases the mass upward"
         )
-    numbers = {"mass": density.mass, "exact_mass": density.exact_mass}
+    numbers = {
+        "mass": density.mass,
+        "mass_error": density.mass_error,
+        "exact_mass": density.exact_mass,
+    }
     return Finding(lead="Mass", text=f"{text}.", numbers=numbers)
 
 

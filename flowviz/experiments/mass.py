@@ -1,0 +1,99 @@
+"""The integral of a density over a square grid of cells, with an estimate of its error.
+
+The sum over the cells is biased by edges that are parallel to them: it is up to 5 % off for the
+shipped checkerboards on 72 x 72 cells, since their density is higher along the edges. A lattice of
+points that is turned against the axes has no such bias, and is as exact as the grid for a smooth
+density. It covers the cells that hold nearly all of the integral.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flowviz.densities import LogProb
+
+MAX_SHARE = 0.4
+"""Largest number of points of the lattice, as a share of the number of cells."""
+
+FINEST = 0.6
+"""Smallest distance of the lattice's points over that of the cells' centres."""
+
+SKIPPED = 0.002
+"""The part of the integral that lies in the cells without a lattice, whose centres are used."""
+
+ANGLE = math.atan((math.sqrt(5) - 1) / 2)
+"""The angle between lattice and axes in radians. The golden ratio is far from fractions of small
+numbers, so that no edge along an axis meets the lattice at regular distances."""
+
+
+@dataclass(frozen=True)
+class Mass:
+    """An integral of a density.
+
+    Attributes:
+        value: the integral.
+        error: its estimated error: half the difference of two halves of the lattice, and the
+            change by the extrapolation of the solver's steps.
+    """
+
+    value: float
+    error: float
+
+
+def integrate(found: LogProb, centers: Tensor, solve: Callable[[Tensor], LogProb]) -> Mass:
+    """The integral of a density over a square grid of cells around the origin.
+
+    Args:
+        found: the log-densities at the centres.
+        centers: the centres, (H * H, 2), row by row.
+        solve: from points (B, 2) to their log-densities.
+    """
+    side = math.isqrt(len(centers))
+    width = (centers[-1] - centers[0]).max().item() / (side - 1)
+    density = found.log_prob.double().exp()
+    dense = dense_cells(density.reshape(side, side))
+    rest = (density[~dense].sum() * width**2).item()
+    spacing = width * max(FINEST, math.sqrt(dense.double().mean().item() / MAX_SHARE))
+    points, odd = lattice(spacing, side * width / 2)
+    column, row = ((points + side * width / 2) / width).long().clamp(0, side - 1).unbind(1)
+    kept = dense[row * side + column]
+    if not kept.any():
+        return Mass(rest, 0.0)
+    at = solve(points[kept].to(centers))
+    log_density = at.log_prob.double()
+    plain = log_density if at.correction is None else log_density - at.correction.double()
+    total, before = (each.exp().sum().item() * spacing**2 for each in (log_density, plain))
+    half = log_density[odd[kept]].exp().sum().item() * spacing**2
+    return Mass(rest + total, abs(total / 2 - half) + abs(total - before))
+
+
+def dense_cells(density: Tensor) -> Tensor:
+    """The cells of a density (H, H) that hold all but SKIPPED of it with a margin, (H * H,) bool.
+
+    A cell is as dense as the densest of its neighbours: the density between two centres can be
+    higher than at both.
+    """
+    highest = torch.nn.functional.max_pool2d(density[None], 3, stride=1, padding=1).flatten()
+    order = highest.argsort()
+    below = density.flatten()[order].cumsum(0)
+    dense = torch.ones_like(highest, dtype=torch.bool)
+    dense[order[below <= SKIPPED * below[-1]]] = False
+    return dense
+
+
+def lattice(spacing: float, reach: float) -> tuple[Tensor, Tensor]:
+    """The points of a turned square lattice within [-reach, reach]^2, (n, 2) float64.
+
+    Returns:
+        The points, and which ones belong to the first of two halves, themselves lattices, (n,).
+    """
+    count = math.ceil(math.sqrt(2) * reach / spacing)
+    steps = torch.arange(-count, count + 1, dtype=torch.float64)
+    places = torch.cartesian_prod(steps, steps)
+    cosine, sine = math.cos(ANGLE), math.sin(ANGLE)
+    points = spacing * places @ torch.tensor([[cosine, sine], [-sine, cosine]]).double()
+    inside = (points.abs() < reach).all(dim=1)
+    return points[inside], places[inside].sum(dim=1).remainder(2) == 1
