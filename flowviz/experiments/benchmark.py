@@ -129,7 +129,8 @@ def tasks(
     if peers and not find_spec("flow_matching"):
         raise ValueError("The peers must be installed; run `pip install flowviz[peers]`.")
     generator = stream(seed, "benchmark")
-    plain, clock, steps = Plain(field), field.path.clock(2), STEPS["sampling"]
+    # The calls are made after the last task was yielded: no name in them may change here.
+    plain, clock, steps, back = Plain(field), field.path.clock(2), *STEPS.values()
     for count in (large, 2_000):
         x = torch.randn(count, 2, generator=generator)
         calls: dict[str, Call] = {
@@ -142,14 +143,14 @@ def tasks(
             )
         calls[LIMIT] = _arithmetic(field.network, count, values=2 * steps)
         yield Task(f"{count:,} samples, midpoint NFE {2 * steps}", "samples", count, calls)
-    x, steps = torch.randn(4_096, 2, generator=generator), STEPS["likelihood"]
-    calls = {OURS: lambda: _log_prob(field, x, steps)}
+    points = torch.randn(4_096, 2, generator=generator)
+    last: dict[str, Call] = {OURS: lambda: _log_prob(field, points, back)}
     if peers:
-        calls["flow_matching"] = lambda: _flow_matching(plain).compute_likelihood(
-            x, normal_log_prob, 1 / steps, method="midpoint", exact_divergence=True
+        last["flow_matching"] = lambda: _flow_matching(plain).compute_likelihood(
+            points, normal_log_prob, 1 / back, method="midpoint", exact_divergence=True
         )[1]
-    calls[LIMIT] = _arithmetic(field.network, len(x), values=2 * steps, diagonals=steps)
-    yield Task(f"exact log-likelihood of {len(x):,} points", "points", len(x), calls)
+    last[LIMIT] = _arithmetic(field.network, len(points), values=2 * back, diagonals=back)
+    yield Task(f"exact log-likelihood of {len(points):,} points", "points", len(points), last)
 
 
 def measure(
