@@ -13,11 +13,13 @@ export function take(player, body) {
   if (!player.previewed || !live.preview?.isAhead(player.data.live)) put(player, null);
 }
 
-const put = (player, panels) => {
+function put(player, panels) {
   player.previewed = Boolean(panels);
   player.body = panels ? { ...player.served, panels } : player.served;
   player.root.dataset.preview = panels ? "shown" : "";
-};
+  // Streamlit fades what is old, which computed particles are not: pages.css.
+  player.root.getRootNode().host?.closest("[data-stale]")?.toggleAttribute("data-preview", player.previewed);
+}
 
 /** Shows computed panels, or those of the server again (null). */
 export function preview(player, panels) {
