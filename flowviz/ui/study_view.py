@@ -218,9 +218,9 @@ def findings(said: Sequence[Finding]) -> None:
 def _summary(summary: Summary) -> None:
     cells = [summary.heads, *summary.rows]
     rows = ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in cells]
-    columns = list(zip(*summary.rows, strict=True))[1:]
-    numeric = [all(cell.startswith(NUMERIC) for cell in column) for column in columns]
-    line = "|:--|" + "".join("--:|" if right else ":--|" for right in numeric)
+    columns = [[row[k] for row in summary.rows] for k in range(1, len(summary.heads))]
+    right = [all(cell.startswith(NUMERIC) for cell in column) for column in columns]
+    line = "|:--|" + "".join("--:|" if each else ":--|" for each in right)
     st.markdown("\n".join([f"**{escaped(summary.title)}**", "", rows[0], line, *rows[1:]]))
 
 
