@@ -127,6 +127,9 @@ def test_class_and_guidance_matter_and_no_guidance_is_no_class():
     assert np.array_equal(plain.images, ignored.images)
     strong = sample_all(OT, replace(FEW, guidance=4.0))
     assert not np.array_equal(sample_all(OT, FEW).images, strong.images)
+    late = sample_all(OT, replace(FEW, guidance=4.0, interval=(0.4, 1.0)))
+    assert late.passes == 6 and strong.passes == 8  # NFE 4 at t = 0, 0.25, 0.5 and 0.75
+    assert not np.array_equal(late.images, strong.images)
 
 
 @pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
@@ -219,6 +222,7 @@ def test_counting_leaves_the_checkpoint_as_it_was():
         ({"nfe": 0}, "nfe must be in"),
         ({"n": 0}, "n must be in"),
         ({"guidance": -1.0}, "guidance must be in"),
+        ({"interval": (0.6, 0.4)}, "must be two increasing times"),
         ({"tol": 2.0}, "tol must be in"),
         ({"solver": "dopri"}, "Unknown solver"),
         ({"grid": "even"}, "Unknown time grid"),

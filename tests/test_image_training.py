@@ -392,6 +392,9 @@ def test_guidance_moves_from_the_plain_field_through_that_of_the_class():
         torch.testing.assert_close(free, field(t, x))
         assert (given - free).abs().max() > 1e-3
         torch.testing.assert_close(GuidedField(field, y, 2.5)(t, x), free + 2.5 * (given - free))
+        inside = ((t >= 0.4) & (t <= 0.6)).reshape(-1, 1, 1, 1)
+        wanted = torch.where(inside, free + 2.5 * (given - free), given)
+        torch.testing.assert_close(GuidedField(field, y, 2.5, (0.4, 0.6))(t, x), wanted)
 
 
 def test_grid_has_a_row_a_class_and_is_the_same_every_time():

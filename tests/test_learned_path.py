@@ -30,6 +30,7 @@ from flowviz.experiments.learned_path import (
 )
 from flowviz.fields import exact_field, learned_path
 from flowviz.fields.learned_path import ForwardProcess, LearnedPathField, build_learned_path
+from flowviz.figures import theme
 from flowviz.networks import MLP, Bend
 from flowviz.paths import AffinePath
 from flowviz.progress import Progress
@@ -558,7 +559,7 @@ def test_compared_flows_are_named_by_path_and_kind():
         "learned path, bound alone",
         "learned path, penalty 0.01",
     ]
-    assert [each.dash for each in flows[-2:]] == ["solid", "dash"]
+    assert [each.dash for each in flows[-2:]] == [theme.dash(0), theme.dash(1)]
     trained = SimpleNamespace(path=AffinePath(LearnedReference()))
     chosen = dataclasses.replace(config, fields=(flows[0].name, "live:0123"))
     _, live = compared(chosen, {"live:0123": trained})

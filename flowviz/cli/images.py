@@ -45,6 +45,14 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
         help="weight of classifier-free guidance: 1 for none, more emphasises the class "
         "(default: 2)",
     )
+    group.add_argument(
+        "--guidance-interval",
+        type=float,
+        nargs=2,
+        metavar=("FROM", "TO"),
+        help="times in [0, 1] between which guidance acts; at other times the weight is 1, which "
+        "takes one network pass instead of two (default: 0 1)",
+    )
     add_device(group)
     foreign = parser.add_argument_group(
         "foreign checkpoints", "what the weights of another project do not state"
@@ -125,6 +133,8 @@ def image_config(
     classes = _classes(options.classes, checkpoint)
     if options.guidance is not None and not classes:
         raise ValueError("--guidance needs --class.")
+    if options.guidance_interval is not None and not classes:
+        raise ValueError("--guidance-interval needs --class.")
     return ImageConfig(
         solver=options.solver,
         nfe=ImageConfig.nfe if adaptive else nfe,
@@ -132,6 +142,7 @@ def image_config(
         grid=options.grid,
         classes=classes,
         guidance=ImageConfig.guidance if options.guidance is None else options.guidance,
+        interval=tuple(options.guidance_interval or ImageConfig.interval),
         n=options.n,
         seed=checked_seed(options),
     )

@@ -219,7 +219,14 @@ def _print_quality(
     table(
         ["solver", "nfe", "passes", "guidance", "n", "floor", *named],
         [
-            [p.solver, p.nfe, p.passes, shown(p.guidance, ""), p.n, shown(p.floor, "")]
+            [
+                p.solver,
+                p.nfe,
+                p.passes,
+                p.weight.removeprefix("w = ") or "-",
+                p.n,
+                shown(p.floor, ""),
+            ]
             + [shown(p.measures.get(name), name) for name in named]
             for p in points
         ],

@@ -14,6 +14,7 @@ from flowviz.checkpoints.images import ImageCheckpoint, snapshot_checkpoint
 from flowviz.datasets.images import ImageSet
 from flowviz.experiments.image_judge import Judge
 from flowviz.experiments.images import ImageConfig, nearest_nfe, sample_all
+from flowviz.fields.guided import EVER
 from flowviz.metrics.images import (
     IMAGE_METRICS,
     Inception,
@@ -30,6 +31,14 @@ BATCH = 64
 INCEPTION_BATCH = 50
 
 
+def weight_label(guidance: float | None, interval: tuple[float, float]) -> str:
+    """Guidance in a few words, such as "w = 2"; "" for None."""
+    if guidance is None:
+        return ""
+    when = "" if interval == EVER else f" for t = {interval[0]:g} to {interval[1]:g}"
+    return f"w = {guidance:g}{when}"
+
+
 @dataclass(frozen=True)
 class QualityPoint:
     """Samples drawn in one way, judged.
@@ -39,6 +48,7 @@ class QualityPoint:
         budget: NFE given to the solver, or the tolerance of an adaptive one.
         grid: name in GRIDS; "" of an adaptive solver.
         guidance: see `ImageConfig`; None without classes.
+        interval: times at which it acts, likewise.
         n: number of samples.
         seed: of the noise.
         nfe: number of evaluations; of an adaptive solver the mean over the images.
@@ -62,11 +72,17 @@ class QualityPoint:
     floor: float | None = None
     fid_protocol: str = ""
     classes: tuple[int, ...] = ()
+    interval: tuple[float, float] = EVER
 
     @property
     def key(self) -> tuple[object, ...]:
         """What distinguishes the points of a checkpoint."""
         return _key(vars(self))
+
+    @property
+    def weight(self) -> str:
+        """The guidance in a few words, such as "w = 2"; "" without classes."""
+        return weight_label(self.guidance, self.interval)
 
     def as_dict(self) -> dict[str, Any]:
         """The point as it is stored: measures are entries beside the others."""
@@ -83,6 +99,7 @@ class QualityPoint:
         names = {entry.name for entry in fields(cls)} - {"measures"}
         own = {name: value for name, value in entries.items() if name in names}
         own["classes"] = tuple(own.get("classes", ()))
+        own["interval"] = tuple(own.get("interval", EVER))
         return cls(**own, measures={k: v for k, v in entries.items() if k not in names})
 
 
@@ -259,6 +276,7 @@ def _wanted(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
         "budget": config.tol if config.adaptive else config.nfe,
         "grid": "" if config.adaptive else config.grid,
         "guidance": config.guidance if config.classes else None,
+        "interval": config.interval if config.classes else EVER,
         "classes": () if everything else config.classes,
         "n": config.n,
         "seed": config.seed,
@@ -266,5 +284,5 @@ def _wanted(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
 
 
 def _key(entries: Mapping[str, Any]) -> tuple[object, ...]:
-    names = ("solver", "budget", "grid", "guidance", "classes", "n", "seed")
+    names = ("solver", "budget", "grid", "guidance", "interval", "classes", "n", "seed")
     return tuple(entries[name] for name in names)

@@ -27,7 +27,7 @@ from flowviz.datasets.images import ImageSet
 from flowviz.distributed import current
 from flowviz.draws import noise
 from flowviz.fields import LearnedField
-from flowviz.fields.guided import GuidedField
+from flowviz.fields.guided import EVER, GuidedField
 from flowviz.grids import GRIDS
 from flowviz.networks.memory import activation_bytes, max_batch
 from flowviz.paths import AffinePath
@@ -53,6 +53,7 @@ class ImageConfig:
         grid: name in GRIDS: the step times of a fixed-step solver.
         classes: image i is of class classes[i % len(classes)]; () for no class.
         guidance: weight of classifier-free guidance, see `GuidedField`; 1 for none.
+        interval: times at which it acts, as shares of the path's time: 0 <= first < last <= 1.
         n: number of images.
         seed: of the noise.
 
@@ -66,6 +67,7 @@ class ImageConfig:
     grid: str = "uniform"
     classes: tuple[int, ...] = ()
     guidance: float = 2.0
+    interval: tuple[float, float] = EVER
     n: int = 16
     seed: int = 0
 
@@ -75,6 +77,7 @@ class ImageConfig:
         )
         if not 0 < self.tol < 1:
             raise ValueError(f"tol must be in (0, 1); got {self.tol:g}.")
+        check_interval(self.interval)
         _ = METHODS[self.solver], GRIDS[self.grid]
         if any(k < 0 for k in self.classes):
             raise ValueError(f"A class must be 0 or more; got {min(self.classes)}.")
@@ -83,6 +86,20 @@ class ImageConfig:
     def adaptive(self) -> bool:
         """Whether the solver is adaptive."""
         return METHODS[self.solver].adaptive
+
+
+def check_interval(interval: tuple[float, float]) -> None:
+    """Refuses an interval of guidance that is empty or leaves the time.
+
+    Raises:
+        ValueError: not 0 <= first < last <= 1.
+    """
+    first, last = interval
+    if not 0 <= first < last <= 1:
+        raise ValueError(
+            "The interval of guidance must be two increasing times in [0, 1]; got "
+            f"{first:g} and {last:g}."
+        )
 
 
 class SampleBatch(NamedTuple):
@@ -128,6 +145,7 @@ class ClassField:
         checkpoint: whose field.
         y: classes (B,) of the images; None for no class.
         guidance: weight of classifier-free guidance.
+        interval: times at which it acts, see `GuidedField`.
 
     Attributes:
         path: its path.
@@ -135,7 +153,11 @@ class ClassField:
     """
 
     def __init__(
-        self, checkpoint: ImageCheckpoint, y: Tensor | None = None, guidance: float = 1.0
+        self,
+        checkpoint: ImageCheckpoint,
+        y: Tensor | None = None,
+        guidance: float = 1.0,
+        interval: tuple[float, float] = EVER,
     ) -> None:
         own = checkpoint.field
         self.path: AffinePath = own.path
@@ -156,7 +178,7 @@ class ClassField:
             preconditioned=own.preconditioned,
             clocked=own.clocked,
         )
-        self.field = counted if y is None else GuidedField(counted, y, guidance)
+        self.field = counted if y is None else GuidedField(counted, y, guidance, interval)
 
     @property
     def rows(self) -> int:
@@ -289,7 +311,7 @@ def sample(
     for start in starts if starts is not None else range(0, config.n, batch):
         part = slice(start, start + batch)
         own = None if y is None else y[part].to(here)
-        field = ClassField(checkpoint, own, config.guidance)
+        field = _class_field(checkpoint, own, config)
         x_0 = noise[part].to(here)
         solution = solve_images(field, x_0, config, should_stop=should_stop)
         yield SampleBatch(
@@ -354,10 +376,14 @@ def _device(checkpoint: ImageCheckpoint) -> torch.device:
     return next(checkpoint.field.parameters()).device
 
 
+def _class_field(checkpoint: ImageCheckpoint, y: Tensor | None, config: ImageConfig) -> ClassField:
+    return ClassField(checkpoint, y, config.guidance, config.interval)
+
+
 def field_and_noise(checkpoint: ImageCheckpoint, config: ImageConfig) -> tuple[ClassField, Tensor]:
     """The field of all of the config's images as one batch, and their noise on its device."""
     here, y = _device(checkpoint), labels_of(checkpoint, config)
-    field = ClassField(checkpoint, None if y is None else y.to(here), config.guidance)
+    field = _class_field(checkpoint, None if y is None else y.to(here), config)
     return field, image_noise(checkpoint.shape, config.n, config.seed).to(here)
 
 
@@ -373,7 +399,7 @@ def draw_images(
     drawn = []
     for start in range(0, len(noise), BATCH):
         part = slice(start, start + BATCH)
-        field = ClassField(checkpoint, None if y is None else y[part].to(here), config.guidance)
+        field = _class_field(checkpoint, None if y is None else y[part].to(here), config)
         solution = solve_images(field, noise[part].to(here), config, should_stop=should_stop)
         drawn.append(to_pixels(solution.states[-1]))
     return np.concatenate(drawn)

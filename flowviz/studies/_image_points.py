@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from flowviz.experiments.image_quality import QualityPoint
+from flowviz.experiments.image_quality import QualityPoint, weight_label
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
@@ -43,10 +43,16 @@ class Kind(NamedTuple):
 
     solver: str
     guidance: float | None
+    interval: tuple[float, float]
     classes: tuple[int, ...]
     n: int
     grid: str
     seed: int
+
+    @property
+    def weight(self) -> str:
+        """See `QualityPoint.weight`."""
+        return weight_label(self.guidance, self.interval)
 
 
 def value_of(point: QualityPoint, name: str) -> float | None:
@@ -72,7 +78,7 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
         best = min((p for p in own if p.n == n), key=lambda p: value_of(p, "frechet"))
         accuracy = value_of(best, "accuracy")
         notes = [
-            "" if best.guidance is None else f"w = {best.guidance:g}",
+            best.weight,
             "" if shared else f"{n:,} images",
             "" if accuracy is None else f"{100 * accuracy:.0f}% of its images are of their class",
             "" if best.floor is None else f"floor {best.floor:.2f}",
@@ -96,7 +102,7 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
         for side in sides
     )
     shared = sorted((key for key in left.keys() & right.keys() if key[0] in LOW), key=str)
-    several = len({kind.guidance for _, kind in shared}) > 1
+    several = len({(kind.guidance, kind.interval) for _, kind in shared}) > 1
     told = []
     for nfe, kind in sorted(shared, key=lambda key: key[0]):
         pair = ((left[nfe, kind], sides[0]), (right[nfe, kind], sides[1]))
@@ -104,7 +110,7 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
         text = f"{ahead.side.label} is ahead, {a:.2f} against {b:.2f}"
         if f"{a:.2f}" == f"{b:.2f}":
             text = f"both are at {a:.2f}"
-        weight = f" (w = {kind.guidance:g})" if several and kind.guidance else ""
+        weight = f" ({kind.weight})" if several and kind.guidance else ""
         told.append(f"with {METHODS[kind.solver].label} at NFE {nfe} {text}{weight}")
     text = f"{'; '.join(dict.fromkeys(told))}."
     return [Finding(lead="With few evaluations", text=text)] if told else []

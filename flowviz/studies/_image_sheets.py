@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from flowviz.bounds import MAX_SEED
 from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.experiments.image_views import all_classes, interpolation
-from flowviz.experiments.images import BATCH, nearest_nfe, sample
+from flowviz.experiments.images import BATCH, check_interval, nearest_nfe, sample
+from flowviz.fields.guided import EVER
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
 from flowviz.studies._images import NONE, ImagesConfig, Loaded, Piece
@@ -59,6 +60,20 @@ class ImageGridConfig(ImagesConfig):
         bounds=(0, MAX_SEED),
         help="The noise at which each row between two noises ends.",
     )
+    guided_from: float = setting(
+        EVER[0],
+        "Guidance from t",
+        bounds=EVER,
+        help="Before this time w is 1, which takes one network pass instead of two "
+        "(Kynkäänniemi et al. 2024).",
+    )
+    guided_to: float = setting(
+        EVER[1], "Guidance to t", bounds=EVER, help="After this time w is 1, likewise."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_interval((self.guided_from, self.guided_to))
 
 
 class Drawn(NamedTuple):
@@ -133,7 +148,9 @@ def fixed_solver(config: ImageGridConfig) -> str:
 
 
 def _over_guidance(config: ImageGridConfig, of: Loaded) -> Layout:
-    return _sweep(config, of, {f"{weight:g}": {"guidance": weight} for weight in WEIGHTS})
+    interval = (config.guided_from, config.guided_to)
+    rows = {f"{w:g}": {"guidance": w, "interval": interval} for w in WEIGHTS}
+    return _sweep(config, of, rows)
 
 
 def _sweep(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.datasets.images import montage
+from flowviz.fields.guided import EVER
 from flowviz.figures import theme
 from flowviz.figures.images import Mosaic, mosaics
 from flowviz.metrics.image_pairs import (
@@ -294,6 +295,12 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
         f"share of channel values at black or full brightness is {told}. At w = 0 the class has "
         "no effect."
     )
+    interval = (config.guided_from, config.guided_to)
+    if interval != EVER:
+        text = text.replace(
+            "At w = 0 the class has no effect.",
+            f"w acts for t = {interval[0]:g} to {interval[1]:g}; at other times it is 1.",
+        )
     if not _oversaturates(numbers, len(names)):
         text = text.replace(" and oversaturates at large w", "")
     yield Finding(lead="Guidance", text=text, numbers=numbers)

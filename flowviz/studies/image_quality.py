@@ -317,7 +317,7 @@ def _describe(kind: Kind, kinds: Sequence[Kind], names: Sequence[str]) -> str:
     several = {name: len({getattr(k, name) for k in kinds}) > 1 for name in Kind._fields}
     parts = [
         chosen,
-        "no class" if kind.guidance is None else f"w = {kind.guidance:g}",
+        kind.weight or "no class",
         f"{kind.grid} grid" if len({k.grid for k in kinds if k.grid}) > 1 and kind.grid else "",
         f"seed {kind.seed}" if several["seed"] else "",
         f"{kind.n:,} images" if len(kinds) == 1 or several["n"] else "",
@@ -337,6 +337,8 @@ def table(config: ImageQualityConfig, result: ImageQuality) -> Tables:
                 name: np.array([value], dtype=float)
                 for name, value in [
                     ("guidance", p.guidance),
+                    ("guided_from", p.interval[0]),
+                    ("guided_to", p.interval[1]),
                     *((name, value_of(p, name)) for name in IMAGE_METRICS),
                 ]
             },

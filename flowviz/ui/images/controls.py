@@ -36,7 +36,9 @@ UNUSED: dict[str, dict[str, str]] = {
 }
 """The controls that a view does not use, and why."""
 
-OWN = {"samples": ("n",), "noises": ("to",), "quality": ("judged",)}
+OWN = {"samples": ("n",), "noises": ("to",), "quality": ("judged",)} | {
+    "guidance": ("guided_from", "guided_to")
+}
 """The settings that only one view has."""
 
 
