@@ -21,6 +21,7 @@ from flowviz.datasets import dataset
 from flowviz.device import limit_threads
 from flowviz.experiments import live
 from flowviz.experiments.live import LiveTraining, train_live
+from flowviz.experiments.starts import starts
 from flowviz.progress import Progress, Stopped
 from flowviz.training import TrainConfig, train
 from flowviz.ui import cache, limits, store, work
@@ -117,7 +118,7 @@ class TestLiveTraining:
         (trace,) = run.snapshot.traces
         assert trace.floor is None and trace.excess is None
         field = run.states[0].ema
-        x = field.path.start(run.noise)
+        x = starts(field.path, run.measured, run.seed)
         with torch.no_grad():
             t, middle, end = field.path.clock(3)
             x = field.jump(middle, end, field.jump(t, middle, x))
@@ -141,7 +142,7 @@ class TestLiveTraining:
         run = watched(config(steps=100_000), share=0.2)
         looks = []
         monkeypatch.setattr(
-            run, "_sample", lambda field: time.sleep(0.02) or torch.zeros(len(run.noise), 2)
+            run, "_sample", lambda field: time.sleep(0.02) or torch.zeros(run.measured, 2)
         )
         look = run.look
         monkeypatch.setattr(run, "look", lambda: looks.append(time.monotonic()) or look())
