@@ -37,11 +37,17 @@ class JumpErrorConfig(Config):
         4,
         "Intervals",
         bounds=(1, 20),
+        work=1,
         offered=(2, 4, 5),
         help="The jumps start and end at the ends of this number of equal parts of the time.",
     )
     cells: int = setting(
-        32, "Cells", bounds=(2, 256), advanced=True, help="Cells of the grid along each axis."
+        32,
+        "Cells",
+        bounds=(2, 256),
+        work=2,
+        advanced=True,
+        help="Cells of the grid along each axis.",
     )
     quantity: str = setting(
         "distance",
