@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 from flowviz.settings import settings
 from flowviz.studies import STUDIES
 from flowviz.studies.density import DensitiesConfig
+from flowviz.studies.figure4 import Figure4Config
 from flowviz.ui import study_view
 from flowviz.ui.study_view import invitation
 
@@ -34,6 +35,8 @@ def test_the_cost_follows_the_settings():
     )
     assert tight == pytest.approx(10 * loose) and loose < 5 * usual
     assert study.cost(DensitiesConfig(tol=1e-12)) == usual
+    counted = Figure4Config(densities="histograms", cells=144)  # counts of the same samples
+    assert STUDIES["figure4"].cost(counted) == STUDIES["figure4"].seconds
     assert invitation(study, DensitiesConfig(nfe=80)) == ""
     assert invitation(study, DensitiesConfig(nfe=20_000)) == (
         "Takes about 25 min with these settings."
