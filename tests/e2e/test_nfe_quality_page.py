@@ -30,6 +30,8 @@ def test_curves_stream_in_and_say_what_they_show(page):
 
 def test_a_sweep_is_cancelled_and_goes_on(page):
     visit(page, "/nfe_quality?fields=exact-ot,exact-vp&solvers=midpoint,dopri8&n=2000&seed=9")
+    expect(page.get_by_text(re.compile("^Takes about"))).to_be_visible()
+    page.get_by_role("button", name="Compute").click()
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text(re.compile("^Stopped: "))).to_be_visible(timeout=60_000)
     settle(page)
