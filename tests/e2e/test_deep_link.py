@@ -10,5 +10,5 @@ def test_first_visitor_of_a_server_may_come_by_a_deep_link(chromium, fresh_serve
     page.get_by_text("Watch", exact=True).click()
     expect(page.get_by_role("menuitem", name="Compare")).to_be_visible()
     page.keyboard.press("Escape")
-    expect(page.get_by_role("combobox").first).to_have_value("two moons")
+    expect(page.get_by_role("combobox", name="Data set")).to_have_value("two moons")
     page.close()

@@ -8,7 +8,10 @@ import { Thread, newest } from "./threads.js";
 const WATCH = 1000;
 /** Milliseconds that a computation may take: with fewer particles if all take longer. */
 const BUDGET = 100;
-/** Milliseconds without a movement after which all are computed, if that takes less than PATIENCE. */
+/**
+ * Milliseconds without a movement after which all are computed, if that takes less than PATIENCE and the
+ * control is still held. Once it is released the server computes, which needs the processor.
+ */
 const REST = 200, PATIENCE = 1500;
 /** The smallest number of particles, and the factor of all numbers, see engine/noise.js. */
 const FEWEST = 200, FACTOR = 8;
@@ -150,7 +153,7 @@ export class Preview {
       await this.present(values, few);
       if (few === n || this.rate * n * values.nfe > PATIENCE) return;
       await new Promise((done) => setTimeout(done, REST));
-      if (!superseded()) await this.present(values, n);
+      if (this.held && !superseded()) await this.present(values, n);
     } catch {
       this.asked = null; // it diverged: the server states why
     }
