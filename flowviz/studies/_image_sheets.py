@@ -73,7 +73,12 @@ class ImageGridConfig(ImagesConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval((self.guided_from, self.guided_to))
+        check_interval(self.interval)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The times at which guidance acts, see `ImageConfig`."""
+        return self.guided_from, self.guided_to
 
 
 class Drawn(NamedTuple):
@@ -148,8 +153,7 @@ def fixed_solver(config: ImageGridConfig) -> str:
 
 
 def _over_guidance(config: ImageGridConfig, of: Loaded) -> Layout:
-    interval = (config.guided_from, config.guided_to)
-    rows = {f"{w:g}": {"guidance": w, "interval": interval} for w in WEIGHTS}
+    rows = {f"{w:g}": {"guidance": w, "interval": config.interval} for w in WEIGHTS}
     return _sweep(config, of, rows)
 
 

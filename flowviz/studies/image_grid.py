@@ -290,17 +290,16 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
         lambda rows: {name: 100 * clipped(row) for name, row in zip(names, rows, strict=True)},
         "{value:.0f}% at {name}",
     )
+    first, last = config.interval
+    effect = (
+        "At w = 0 the class has no effect."
+        if config.interval == EVER
+        else f"w acts for t = {first:g} to {last:g}; at other times it is 1."
+    )
     text = (
         "guidance strengthens what is typical of the class and oversaturates at large w: the "
-        f"share of channel values at black or full brightness is {told}. At w = 0 the class has "
-        "no effect."
+        f"share of channel values at black or full brightness is {told}. {effect}"
     )
-    interval = (config.guided_from, config.guided_to)
-    if interval != EVER:
-        text = text.replace(
-            "At w = 0 the class has no effect.",
-            f"w acts for t = {interval[0]:g} to {interval[1]:g}; at other times it is 1.",
-        )
     if not _oversaturates(numbers, len(names)):
         text = text.replace(" and oversaturates at large w", "")
     yield Finding(lead="Guidance", text=text, numbers=numbers)
