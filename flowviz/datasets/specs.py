@@ -93,7 +93,9 @@ def _paired(source: Dataset, data: Dataset) -> Dataset:
 def is_linkable(spec: str) -> bool:
     """Whether a link may have this spec; file paths would show files of the server."""
     if spec.startswith(FROM):
-        source, _, data = spec.removeprefix(FROM).partition(">")
-        return all(not end.startswith(FROM) and is_linkable(end) for end in (source, data))
+        try:
+            return all(map(is_linkable, parted(spec)))
+        except ValueError:
+            return False
     kind, colon, _ = spec.partition(":")
     return spec in DATASETS or bool(colon and kind in KINDS)
