@@ -107,27 +107,34 @@ def test_shipped_networks_lead_to_the_end_points_of_python(engine):
     assert max(found.values()) < SINGLE, found
 
 
-LAYER = """
-([vectors, rows, n, m]) => {
-  const { memory, layer } = kernel.kernel(rows * (n + m) + (n + 1) * m, vectors);
-  const inputs = rows * n + (n + 1) * m;
-  for (let q = 0; q < inputs; q++) memory[q] = 3 * Math.sin(q * q);
-  layer(0, rows * n, rows * n + n * m, inputs, n, m, rows);
-  return [...memory.subarray(0, inputs + rows * m)];
+LAYERS = """
+([vectors, n, m]) => {
+  const { BLOCK: rows, weightAt } = kernel;
+  const weights = rows * n, biases = weights + n * m, out = biases + m;
+  const size = out + 2 * m * rows, { memory, hidden, linear } = kernel.kernel(size, vectors);
+  const list = (count, of) => Array.from({ length: count }, (_, q) => of(q));
+  const wave = (q) => 3 * Math.sin(q * q);
+  for (let q = 0; q < out; q++) memory[q] = wave(q);
+  hidden(0, weights, biases, out, n, m, rows);
+  linear(0, weights, biases, out + m * rows, n, m, rows);
+  return [
+    ...[[0, weights], [biases, out], [out, size]].map((range) => [...memory.slice(...range)]),
+    list(n * m, (q) => wave(weights + weightAt(q % n, Math.floor(q / n), n))),
+  ];
 }
 """
 
 
 @pytest.mark.parametrize("vectors", [True, False], ids=["WebAssembly", "JavaScript"])
-def test_a_layer_is_a_product_with_silu(engine, vectors):
-    rows, n, m = 8, 22, 16
-    memory = np.array(engine[0].evaluate(LAYER, [vectors, rows, n, m]))
-    parts = np.split(memory, np.cumsum([rows * n, n * m, m]))
-    h, weight, bias, out = parts[0].reshape(rows, n), parts[1].reshape(n, m), *parts[2:]
-    sums = torch.from_numpy(h @ weight + bias)
+def test_a_layer_is_a_product_with_silu_or_without(engine, vectors):
+    n, m = 22, 16
+    h, bias, out, weight = map(np.array, engine[0].evaluate(LAYERS, [vectors, n, m]))
+    sums = torch.from_numpy(weight.reshape(m, n) @ h.reshape(n, -1) + bias[:, None])
     assert sums.min() < -30 and sums.max() > 30
-    wanted = torch.nn.functional.silu(sums).flatten()
-    np.testing.assert_allclose(out, wanted, rtol=1e-5, atol=1e-4)
+    for found, wanted in zip(
+        np.split(out, 2), (torch.nn.functional.silu(sums), sums), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted.flatten(), rtol=1e-5, atol=1e-4)
 
 
 SCENE = """

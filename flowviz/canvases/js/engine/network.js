@@ -4,12 +4,9 @@
  * stay in the cache.
  */
 
-import { TILE, kernel } from "./kernel.js";
+import { BLOCK, TILE, kernel, weightAt } from "./kernel.js";
 import { coefficients, wronskian } from "./schedulers.js";
 import { expBelow } from "./special.js";
-
-/** States of a block, a multiple of the rows of a tile. */
-const ROWS = 48;
 
 /** 16-bit floating-point numbers as doubles. */
 function fromHalf(words) {
@@ -54,41 +51,41 @@ const waves = (values, rates) => {
   return [...values, ...angles.map(Math.sin), ...angles.map(Math.cos)];
 };
 
-/** The same for points x (2 rows), one row for each, into `out`. */
+/** The same for points x (2 rows), as rows of `out` (inputs, BLOCK). */
 function features(x, rows, rates, out) {
-  const octaves = rates.length, width = 2 + 4 * octaves;
-  for (let r = 0; r < rows; r++) {
-    const q = r * width;
+  const octaves = rates.length;
+  for (let r = 0; r < rows; r++)
     for (let d = 0; d < 2; d++) {
-      const v = (out[q + d] = x[2 * r + d]), sines = q + 2 + d * octaves, cosines = sines + 2 * octaves;
+      const v = (out[d * BLOCK + r] = x[2 * r + d]), sines = 2 + d * octaves, cosines = sines + 2 * octaves;
       let sine = Math.sin(v * rates[0]), cosine = Math.cos(v * rates[0]);
       for (let k = 0; k < octaves; k++) { // each rate is twice the one before
-        out[sines + k] = sine;
-        out[cosines + k] = cosine;
+        out[(sines + k) * BLOCK + r] = sine;
+        out[(cosines + k) * BLOCK + r] = cosine;
         [sine, cosine] = [2 * sine * cosine, cosine * cosine - sine * sine];
       }
     }
-  }
 }
 
+const whole = (count, unit) => Math.ceil(count / unit) * unit;
+
 /**
- * The layers of a network in the memory of a kernel, with their places: of the inputs (ROWS, inputs), of two
- * buffers of hidden units (ROWS, m), of the biases (layers, m) and of each weight, transposed.
+ * The layers of a network in the memory of a kernel, with their places: of the inputs (inputs, BLOCK), of two
+ * buffers of hidden units (m, BLOCK), and of the weight and the bias of each layer. The last one is the head.
  */
-function placed({ layers, x_rates: rates }) {
-  const width = layers[0].bias.length, inputs = 2 + 4 * rates.length;
-  const m = Math.ceil(width / TILE.columns) * TILE.columns; // those beyond the width are 0
-  const buffers = [ROWS * inputs, ROWS * (inputs + m)], biases = ROWS * (inputs + 2 * m);
-  let size = biases + layers.length * m;
-  const parts = layers.map(({ weight }, l) => {
-    const part = { weight, place: size, n: l ? m : inputs, own: l ? width : inputs };
-    size += part.n * m;
+function placed({ layers, head, x_rates: rates }) {
+  const width = layers[0].bias.length, inputs = 2 + 4 * rates.length, m = whole(width, TILE.units);
+  const buffers = [BLOCK * inputs, BLOCK * (inputs + m)]; // units beyond the width are 0
+  let size = BLOCK * (inputs + 2 * m);
+  const parts = [...layers, head].map(({ weight, bias }, l) => {
+    const n = l ? m : inputs, outputs = whole(bias.length, TILE.units);
+    const part = { weight, n, own: l ? width : inputs, outputs, place: size, bias: size + n * outputs };
+    size = part.bias + outputs;
     return part;
   });
-  const { memory, layer } = kernel(size);
-  for (const { weight, place, own } of parts)
-    weight.forEach((v, q) => { memory[place + (q % own) * m + Math.floor(q / own)] = v; });
-  return { width, inputs, m, buffers, biases, parts, memory, layer };
+  const { memory, ...run } = kernel(size);
+  for (const { weight, place, n, own } of parts)
+    weight.forEach((v, q) => { memory[place + weightAt(q % own, Math.floor(q / own), n)] = v; });
+  return { width, buffers, parts, memory, ...run };
 }
 
 const known = new WeakMap();
@@ -107,24 +104,26 @@ function prepared(network) {
  */
 export function networkField(network, path) {
   const { mean, std, bound, layers, head } = network;
-  const xRates = [...network.x_rates], tRates = [...network.t_rates], z = new Float64Array(2 * ROWS);
-  const { width, m, buffers, biases, parts, memory, layer } = prepared(network);
+  const xRates = [...network.x_rates], tRates = [...network.t_rates], z = new Float64Array(2 * BLOCK);
+  const { width, buffers, parts, memory, hidden, linear } = prepared(network);
 
   /** Writes the biases of all layers at one time. */
   function setBiases(t, sigma) {
     const level = Math.log(sigma) / Math.log(network.least_sigma);
     const clock = dense(network.clock, waves([2 * t - 1, 2 * level - 1], tRates)).map(silu);
     const shifts = dense(network.shift, clock);
-    layers.forEach(({ bias }, l) =>
-      bias.forEach((v, o) => { memory[biases + l * m + o] = v + shifts[l * width + o]; }));
+    [...layers, head].forEach(({ bias }, l) => bias.forEach((v, o) => {
+      memory[parts[l].bias + o] = v + (l < layers.length ? shifts[l * width + o] : 0);
+    }));
   }
 
-  /** The place of the hidden units of the last layer at `rows` states in `z`. */
-  function hidden(rows) {
+  /** The place of the network's outputs (2, BLOCK) at `rows` states in `z`. */
+  function outputs(rows) {
     features(z, rows, xRates, memory);
-    const whole = Math.ceil(rows / TILE.rows) * TILE.rows;
-    return parts.reduce((h, { place, n }, l) => {
-      layer(h, place, biases + l * m, buffers[l % 2], n, m, whole);
+    const states = whole(rows, TILE.states);
+    return parts.reduce((h, { place, bias, n, outputs: m }, l) => {
+      const layer = l < layers.length ? hidden : linear;
+      layer(h, place, bias, buffers[l % 2], n, m, states);
       return buffers[l % 2];
     }, 0);
   }
@@ -144,15 +143,13 @@ export function networkField(network, path) {
   return function velocity(t, x, out) {
     const c = coefficients(path, t), { a, slope, spread, shift, fixed, gain } = numbers(c);
     setBiases(t, c.sigma);
-    for (let start = 0; start < x.length; start += 2 * ROWS) {
-      const rows = Math.min(ROWS, (x.length - start) / 2);
+    for (let start = 0; start < x.length; start += 2 * BLOCK) {
+      const rows = Math.min(BLOCK, (x.length - start) / 2);
       for (let q = 0; q < 2 * rows; q++) z[q] = (x[start + q] - shift[q & 1]) / spread;
-      const h = hidden(rows);
+      const free = outputs(rows);
       for (let q = 0; q < 2 * rows; q++) {
-        const d = q & 1, row = h + (q >> 1) * m, at = start + q;
-        let free = head.bias[d];
-        for (let k = 0; k < width; k++) free += memory[row + k] * head.weight[d * width + k];
-        const bent = network.preconditioned ? bound * Math.tanh(free / bound) : free;
+        const d = q & 1, at = start + q, value = memory[free + d * BLOCK + (q >> 1)];
+        const bent = network.preconditioned ? bound * Math.tanh(value / bound) : value;
         out[at] = slope * (x[at] - shift[d]) + a * x[at] + fixed[d] + gain * bent;
       }
     }
