@@ -98,9 +98,16 @@ class GaussianMixture:
             shared=bool((given == given[0]).all()),
         )
 
+    def components(self, n: int, generator: Generator) -> Tensor:
+        """The components of the samples that `sample` draws, shape (n,), int64.
+
+        The generator must have the same state.
+        """
+        return _choose(self.weights, n, generator)
+
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples, shape (n, 2), float32."""
-        k = _choose(self.weights, n, generator)
+        k = self.components(n, generator)
         noise = torch.randn(n, 2, dtype=torch.float64, generator=generator)
         stretched = self.variances[k].sqrt() * noise
         return (self.means[k] + (self.axes[k] @ stretched[..., None])[..., 0]).float()

@@ -120,6 +120,11 @@ def test_columns_and_header_of_an_upload_can_be_corrected(app):
     app.file_uploader[0].set_value(("x.csv", f"0,1,2\n{rows}".encode(), "text/csv")).run()
     first = chosen(app)
     assert "header: 0, 1, 2; 30 points; columns 1 (0) and 3 (2)" in app.caption[0].value
+    assert "label column 2 (1), 4 values" in app.caption[0].value
+    app.selectbox[3].select("none").run()
+    assert "label" not in app.caption[0].value and not datasets.dataset(chosen(app)).classes
+    app.selectbox[3].select("2").run()
+    assert chosen(app) == first and datasets.dataset(first).classes == tuple("0123")
     app.selectbox[2].select("2").run()
     assert chosen(app) != first and "columns 1 (0) and 2 (1)" in app.caption[0].value
     app.toggle[0].set_value(False).run()

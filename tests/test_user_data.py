@@ -14,7 +14,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Generator
 
+import flowviz
 from flowviz import datasets, files
+from flowviz.canvases.player import pack_scene
+from flowviz.canvases.wire import header_of
+from flowviz.cli import main
 from flowviz.datasets import dataset, draw, is_linkable, upload, uploads
 from flowviz.datasets.mixture import MAX_MEANS, mixture_spec
 from flowviz.datasets.picture import LATTICE, parse_picture
@@ -22,6 +26,7 @@ from flowviz.datasets.points import MAX_NODES
 from flowviz.datasets.uploads import Reading, parse
 from flowviz.datasets.word import MAX_LETTERS
 from flowviz.files import TargetError
+from flowviz.studies._player import scene_of
 
 POINTS = np.random.default_rng(0).normal([300, -20], [25, 5], size=(60, 2)).round(3)
 
@@ -151,6 +156,7 @@ LABELS = ["a, b" if k % 2 else "c" for k in range(len(ROWS))]
 MIXED = [
     [k, f'"{label}"', *row, k % 3] for k, (row, label) in enumerate(zip(ROWS, LABELS, strict=True))
 ]
+NAMES, NUMBERS = np.array(LABELS), np.array([str(k % 3) for k in range(len(ROWS))])
 ARFF = (
     "% from Weka\n@RELATION people\n@attribute 'the name' {\"a, b\", c}\n@ATTRIBUTE x REAL\n"
     "@attribute y numeric\n@DATA\n"
@@ -166,7 +172,8 @@ ARFF = (
         (
             "t.csv",
             table(MIXED, header=",name,u,v,class\n"),
-            "header: name, u, v, class; 60 points; columns 3 (u) and 4 (v)",
+            "header: name, u, v, class; 60 points; columns 3 (u) and 4 (v); label column "
+            "2 (name), 2 values",
         ),
         (
             "t.csv",
@@ -185,7 +192,12 @@ ARFF = (
         ),
         ("t.csv", table([row * 400 for row in ROWS]), "columns 1 and 2"),
         ("t.tsv", table(separator="\t", header="u\tv\n"), "header: u, v"),
-        ("t.arff", ARFF.encode() + table([r[1:4] for r in MIXED]), "columns 2 (x) and 3 (y)"),
+        (
+            "t.arff",
+            ARFF.encode() + table([r[1:4] for r in MIXED]),
+            "column 1 (the name), 2 values",
+        ),
+        ("t.csv", table([r[2:] for r in MIXED]), "label column 3, 3 values"),
         ("t.json", json.dumps(ROWS).encode(), "no header"),
         ("t.json", json.dumps([{"n": None, "u": u, "v": v} for u, v in ROWS]).encode(), "2 (u)"),
         (
@@ -196,15 +208,23 @@ ARFF = (
         ("t.json", json.dumps({"columns": ["u", 7], "data": ROWS}).encode(), "header: u, 7"),
         ("t.npy", numpy_file(POINTS), "no header"),
         ("written_by_data.npz", numpy_file(POINTS), "no header"),
-        ("t.npz", numpy_file(labels=np.array(LABELS), x=POINTS), "no header"),
-        ("t.npz", numpy_file(u=POINTS[:, 0], v=POINTS[:, 1], n=np.array(LABELS)), "header: u, v"),
+        ("t.npz", numpy_file(labels=np.array(LABELS), x=POINTS), "label column 3 (labels), 2"),
+        (
+            "t.npz",
+            numpy_file(u=POINTS[:, 0], v=POINTS[:, 1], n=np.array(LABELS)),
+            "column 3 (n), 2 values",
+        ),
         ("t.npy", numpy_file(POINTS.view([("u", float), ("v", float)])[:, 0]), "header: u, v"),
     ],
 )
 def test_real_tables_are_read_and_say_what_was_taken(name, content, note):
     found = parse(name, content)
-    np.testing.assert_array_equal(found.array, POINTS)
-    assert note in found.note
+    x = found.array
+    if x.dtype.names:
+        np.testing.assert_array_equal(x["label"], NUMBERS if "3 values" in note else NAMES)
+        x = np.stack([x["x"], x["y"]], axis=1)
+    np.testing.assert_array_equal(x, POINTS)
+    assert note in found.note and ("label" in found.note) == bool(found.array.dtype.names)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +259,11 @@ def test_columns_and_the_header_can_be_chosen(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(table([[v, k % 5, u] for k, (u, v) in enumerate(ROWS)], header="0,1,2\n"))
     data = dataset(f"{path}:x=3,y=1")
-    assert data.reading == "t.csv: header: 0, 1, 2; 60 points; columns 3 (2) and 1 (0)"
+    assert data.reading == (
+        "t.csv: header: 0, 1, 2; 60 points; columns 3 (2) and 1 (0); label column 2 (1), 5 values"
+    )
+    assert dataset(f"{path}:label=none").classes == ()
+    assert dataset(f"{path}:label=2").classes == tuple("01234")
     torch.testing.assert_close(data.center, tuple(POINTS.mean(axis=0).tolist()))
     assert "61 points" in dataset(f"{path}:header=no").reading
     path.write_bytes(table(header="height,weight\n"))
@@ -247,6 +271,7 @@ def test_columns_and_the_header_can_be_chosen(tmp_path):
     for choices, part in (
         ("x=3", "must be a number in 1..2 or a name"),
         ("x=width", "1 (height), 2 (weight)"),
+        ("label=height", "must have 2 to 12 different values; 1 (height) has 60"),
         ("x=1,y=1", "must be different"),
         ("x", "must read x=COLUMN"),
         ("x=1,x=2", "at most once"),
@@ -267,6 +292,55 @@ def test_points_fill_the_frame_and_come_back_in_their_own_coordinates():
     assert data.distribution.log_prob(x).isfinite().all()
     assert f"{0.1 * data.scale:.3g}" in data.sentence
     assert "Your 60 points" in data.sentence
+
+
+def test_a_label_column_gives_samples_their_classes():
+    """Overlapping classes: a sample has the label of its point, a place the likelier class."""
+    rng = np.random.default_rng(3)
+    labels = np.array(["10", "9"])[np.arange(4_000) % 2]
+    x = rng.normal(size=(4_000, 2)) + np.where(labels == "9", 1.0, -1.0)[:, None] * [1, 0]
+    rows = [[*row, label] for row, label in zip(x, labels, strict=True)]
+    spec = upload("t.csv", table(rows, header="u,v,kind\n"))
+    data = dataset(spec)
+    assert data.classes == ("9", "10") and len(data.component_classes) == MAX_NODES
+    found = data.sampled_classes(20_000, seeded(0))
+    at = data.to_user(data.sample(20_000, seeded(0))).numpy()[:, 0]
+    for k, mean in enumerate((1, -1)):
+        assert at[found == k].mean() == pytest.approx(mean, abs=0.08)
+        assert at[found == k].std() == pytest.approx(1, abs=0.1)
+    right = data.likeliest_classes(data.from_user(torch.tensor([[2.0, 0], [-2.0, 0]])))
+    assert right.tolist() == [0, 1]
+    plain = dataset(upload("t.csv", table(x)))
+    assert torch.equal(plain.sample(9, seeded(0)), data.sample(9, seeded(0)))
+
+
+def test_compare_has_the_classes_of_data_and_particles(tmp_path):
+    rows = [[x + 0.01 * k, 0.1 * k, "ba"[x > 0]] for k in range(20) for x in (-3, 3)]
+    path = tmp_path / "t.csv"
+    path.write_bytes(table(rows))
+    study = flowviz.study("flow")
+    config = study.config(data=str(path), field="exact", nfe=8, picture="class", t=1.0)
+    result = study.result(config)
+    side = result.sides[0]
+    assert ((side.flow.data[:, 0] < 0) == side.flow.classes).all()
+    header = header_of(pack_scene(scene_of(side)), "scene")
+    assert [name for _, name in header["class_names"]] == ["a", "b"]
+    (figure,) = study.draw(config, result)
+    drawn = [trace for trace in figure.figure.data if trace.type.startswith("scatter")]
+    assert [trace.name for trace in drawn] == ["a", "b"] * 2
+    assert drawn[0].x.min() > 0 > drawn[1].x.max()
+    assert sum(len(trace.x) for trace in drawn[:2]) == len(side.flow.data)
+    assert not study.draw(study.config(picture="class"), result)
+
+
+def test_the_command_writes_labels_which_are_read_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_bytes(table(MIXED))
+    main(["data", "t.csv:label=2", "-n", "50", "--labels", "--out", "x.npy"])
+    found = dataset("x.npy")
+    assert found.classes == ("a, b", "c") and "columns 1 (x) and 2 (y)" in found.reading
+    assert main(["data", "t.csv:label=none", "--labels", "--out", "y.npy"]) == 2
+    assert "needs a table with a label column" in capsys.readouterr().err
 
 
 def test_repeated_points_weigh_more():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.canvases import themes
-from flowviz.canvases.wire import encode, quantised, role_of
+from flowviz.canvases.wire import class_entries, encode, quantised, role_of
 from flowviz.figures import theme
 
 LIMIT = 7.5
@@ -61,6 +61,8 @@ def pack(
     step: int,
     steps: int,
     data: NDArray[np.float32],
+    classes: NDArray[np.int64] | None = None,
+    class_names: Sequence[str] = (),
     metric: str = "",
     message: str = "",
     frame_steps: Sequence[int] = (),
@@ -75,6 +77,8 @@ def pack(
         step: number of steps so far.
         steps: of the whole training.
         data: points of the data set, (n, 2).
+        classes: the class of each point, (n,), which gives its colour; None without classes.
+        class_names: their names.
         metric: name of the quality.
         message: shown in panels without samples.
         frame_steps: steps of the frames, if "ended".
@@ -93,6 +97,7 @@ def pack(
             "message": message,
             "frame_steps": list(frame_steps),
             "data": _points(data),
+            **({} if classes is None else class_entries(classes, class_names)),
             "panels": [
                 {
                     "role": role_of(panel.path),
@@ -103,7 +108,10 @@ def pack(
             ],
             "charts": {name: chart and _chart(chart) for name, chart in charts.items()},
             "theme": themes(
-                lambda dark: {"roles": {role: pair[dark] for role, pair in theme.ROLES.items()}}
+                lambda dark: {
+                    "roles": {role: pair[dark] for role, pair in theme.ROLES.items()},
+                    "classes": theme.class_colours(dark=dark),
+                }
             ),
         }
     )

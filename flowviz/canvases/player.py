@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from flowviz.canvases import themes
-from flowviz.canvases.wire import encode, header_of, quantised, role_of
+from flowviz.canvases.wire import class_entries, encode, header_of, quantised, role_of
 from flowviz.figures import theme
 from flowviz.figures.theme import FRAME
 
@@ -110,6 +110,9 @@ class Scene:
     """(K, d, d), the norm of the difference of two fields."""
     data: ArrayLike | None = None
     """(m, 2) points of the data set."""
+    classes: ArrayLike | None = None
+    """(m,), the class of each point, which gives its colour."""
+    class_names: tuple[str, ...] = ()
     density_label: str = "exact density p_t"
     velocity_label: str = "exact velocity u_t"
     difference_label: str = "|learned − exact| velocity"
@@ -194,6 +197,8 @@ def pack_scene(scene: Scene, *, frame: float = FRAME) -> bytes:
         data = _points(np.asarray(scene.data)[None], 1, "data of the scene")[0]
         header["data_limit"] = _limit(frame, data)
         header["data"] = quantised(data, header["data_limit"])
+        if scene.classes is not None:
+            header |= class_entries(scene.classes, scene.class_names)
     return encode(header)
 
 
@@ -343,5 +348,6 @@ def colours() -> dict[str, Any]:
             "roles": {role: pair[dark] for role, pair in theme.ROLES.items()},
             "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
             "difference": theme.DIFFERENCE_RAMP[dark],
+            "classes": theme.class_colours(dark=dark),
         }
     )

@@ -8,11 +8,13 @@ an array is {"dtype", "shape", "offset"}. `js/base/wire.js` decodes it.
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from flowviz.figures import theme
 
 MAGIC = b"FLOW"
 VERSION = 1
@@ -53,6 +55,20 @@ def encode(content: Mapping[str, Any]) -> bytes:
     header = header[:-1] + f', "name": "{digest.hexdigest()}"}}'.encode()
     header += b" " * (-len(header) % 8)
     return b"".join([MAGIC, struct.pack("<III", VERSION, len(header), 0), header, *parts])
+
+
+def class_entries(classes: ArrayLike, names: Sequence[str]) -> dict[str, Any]:
+    """The entries of a payload for points in classes: the places of their colours, and names.
+
+    Args:
+        classes: (n,), the class of each point.
+        names: of the classes.
+    """
+    places = np.array(theme.class_places(len(names)))
+    return {
+        "classes": places[np.asarray(classes)].astype("u1"),
+        "class_names": [[int(place), name] for place, name in zip(places, names, strict=True)],
+    }
 
 
 def header_of(payload: bytes, kind: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ command line hold:
     samples:1d5b...             samples of an opened network whose data set is not known, likewise
     from:8gaussians>moons       a data set and, before it, its source: the data set at t = 0 in the
                                 place of Gaussian noise
-    measurements.csv, cat.png   a file on this machine; t.csv:x=3,y=height and cat.png:ink=light
-                                choose columns and pixels, see `flowviz.datasets.uploads.Reading`
+    measurements.csv, cat.png   a file on this machine; t.csv:x=3,y=height,label=species and
+                                cat.png:ink=light choose columns and pixels, see
+                                `flowviz.datasets.uploads.Reading`
 
 To add a built-in data set, write one decorated function in `plane.py`.
 """

@@ -6,6 +6,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import PurePath
 
 import numpy as np
@@ -16,6 +17,9 @@ __all__ = ["is_array", "read_arrays"]
 MAGIC = b"\x93NUMPY"
 REAL = "fiub"
 """The kinds of types of real numbers: floats, signed and unsigned integers, truth values."""
+
+LABEL = "iubU"
+"""The kinds of types of labels."""
 
 DAMAGE = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
@@ -37,30 +41,46 @@ def is_array(filename: str, content: bytes) -> bool:
     return content.startswith(MAGIC) or suffix in (".npy", ".npz")
 
 
-def read_arrays(content: bytes) -> tuple[tuple[str, ...] | None, NDArray]:
-    """The names of the columns, None if they have none, and the table, (n, k) float64.
+def read_arrays(content: bytes) -> tuple[tuple[str, ...] | None, list[list[str | float]]]:
+    """The names of the columns, None if they have none, and the rows.
+
+    A table (n, k) in an archive gets further columns from arrays (n,) of labels next to it.
 
     Raises:
         ValueError: the file is damaged or has no table of real numbers.
     """
     arrays = _archive(content) if not content.startswith(MAGIC) else {"": _array(content)}
-    for array in arrays.values():
+    for key, array in arrays.items():
         if array.ndim == 2 and array.dtype.kind in REAL:
-            return None, array.astype(np.float64)
+            labels = _columns(arrays, LABEL, len(array))
+            names = (*(f"{key}{k + 1}" for k in range(array.shape[1])), *labels)
+            return names if labels else None, _rows([*array.T, *labels.values()])
         if array.ndim == 1 and array.dtype.names:
             arrays = {name: array[name] for name in array.dtype.names}
             break
-    columns = {
-        name: array
-        for name, array in arrays.items()
-        if array.ndim == 1 and array.dtype.kind in REAL
-    }
-    if len(columns) < 2 or len({len(array) for array in columns.values()}) != 1:
+    numbers = _columns(arrays, REAL)
+    if len(numbers) < 2 or len({len(array) for array in numbers.values()}) != 1:
         raise ValueError(
             "An array of NumPy must be a table of real numbers, of shape (n, 2) or more columns; "
             f"got {_shapes(arrays)}. Save it with numpy.save."
         )
-    return tuple(columns), np.stack(list(columns.values()), axis=1).astype(np.float64)
+    columns = _columns(arrays, REAL + LABEL, len(next(iter(numbers.values()))))
+    return tuple(columns), _rows(columns.values())
+
+
+def _columns(arrays: dict[str, NDArray], kinds: str, n: int | None = None) -> dict[str, NDArray]:
+    """The arrays (n,) whose types are of these kinds, of any length if n is None."""
+    return {
+        name: array
+        for name, array in arrays.items()
+        if array.ndim == 1 and array.dtype.kind in kinds and n in (None, len(array))
+    }
+
+
+def _rows(columns: Iterable[NDArray]) -> list[list[str | float]]:
+    """The rows of columns (n,), their numbers as float."""
+    cells = [each if each.dtype.kind == "U" else each.astype(np.float64) for each in columns]
+    return list(map(list, zip(*(each.tolist() for each in cells), strict=True)))
 
 
 def _archive(content: bytes) -> dict[str, NDArray]:

@@ -1,14 +1,16 @@
 """The data set class, and the registry of built-in data sets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from flowviz.bounds import FRAME
-from flowviz.distributions import Distribution
+from flowviz.distributions import Distribution, GaussianMixture
 from flowviz.registry import Registry
 
 __all__ = ["DATASETS", "FRAME", "Dataset", "Sampler", "from_frame", "to_frame"]
@@ -40,12 +42,38 @@ class Dataset:
     """Whether these are samples of a network whose data set is not known."""
     source: "Dataset | None" = None
     """The data set at t = 0; None for Gaussian noise."""
+    classes: tuple[str, ...] = ()
+    """The values of the label column of a table; empty without one."""
+    component_classes: Tensor | None = field(default=None, compare=False)
+    """The class of each component of the mixture `distribution`, (K,) int64, if there are any."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent samples in the frame, (n, 2) float32."""
         if n < 1:
             raise ValueError(f"The number of samples must be at least 1; got {n}.")
         return self.sampler(n, generator)
+
+    def sampled_classes(self, n: int, generator: Generator) -> NDArray[np.int64] | None:
+        """The classes of the samples that `sample` draws, (n,); None without classes.
+
+        The generator must have the same state.
+        """
+        if self.component_classes is None:
+            return None
+        return self.component_classes[self.distribution.components(n, generator)].numpy()
+
+    def likeliest_classes(self, x: Tensor) -> Tensor:
+        """The most probable class of each point x (B, 2) of the frame, (B,) int64.
+
+        Only with `classes`.
+        """
+        mixture, joint = self.distribution, []
+        for k in range(len(self.classes)):
+            own = self.component_classes == k
+            weights = mixture.weights[own]
+            part = GaussianMixture(mixture.means[own], mixture.covariances[own], weights)
+            joint.append(part.log_prob(x.double()) + weights.sum().log())
+        return torch.stack(joint).argmax(dim=0)
 
     def to_user(self, x: Tensor) -> Tensor:
         """Converts points of the frame, (B, 2), to the user's coordinates, (B, 2) float64."""

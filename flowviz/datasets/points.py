@@ -1,5 +1,7 @@
 """Point sets as data sets: points of a table, or points drawn in the frame."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,11 +15,13 @@ from flowviz.draws import stream
 
 __all__ = [
     "COUNT",
+    "MAX_LABEL",
     "MAX_NODES",
     "STD",
     "check_drawing",
     "check_points",
     "drawing",
+    "labelled",
     "points",
     "samples",
     "wrong_count",
@@ -33,6 +37,9 @@ STD = 0.1
 """The standard deviation of the Gaussian at each point, in frame coordinates."""
 
 MAX_COORDINATE = 1e12
+
+MAX_LABEL = 40
+"""The maximum number of characters of a label; longer ones are cut."""
 
 
 def check_points(x: ArrayLike) -> NDArray[np.float64]:
@@ -79,32 +86,50 @@ def check_drawing(x: ArrayLike) -> NDArray[np.float64]:
     return x
 
 
-def points(name: str, x: NDArray[np.float64]) -> Dataset:
-    """The data set of points (n, 2) in the user's coordinates, shifted and scaled to the frame.
+def labelled(x: NDArray[np.float64], labels: Sequence[str]) -> NDArray:
+    """Points (n, 2) with their labels as one array of records (x, y, label), (n,)."""
+    wide = max(map(len, labels))
+    rows = zip(*x.T.tolist(), labels, strict=True)
+    return np.array(list(rows), [("x", "f8"), ("y", "f8"), ("label", f"U{wide}")])
+
+
+def points(name: str, array: NDArray) -> Dataset:
+    """The data set of points in the user's coordinates, shifted and scaled to the frame.
 
     Both axes have the same scale. The mean moves to the origin, the largest coordinate to REACH.
+
+    Args:
+        name: its spec.
+        array: points (n, 2), or the records of `labelled`.
     """
+    x, labels = (array, None) if array.dtype.names is None else _unlabelled(array)
     center = x.mean(axis=0)
     scale = float(np.abs(x - center).max() / REACH)
-    kept, sentence = _thinned(x)
+    chosen, sentence = _thinned(len(x))
     return _widened(
         name,
         "your points",
         f"{sentence}, each with Gaussian noise of standard deviation {STD * scale:.3g}.",
-        (kept - center) / scale,
+        (x[chosen] - center) / scale,
         (float(center[0]), float(center[1])),
         scale,
+        None if labels is None else labels[chosen],
     )
+
+
+def _unlabelled(array: NDArray) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+    """Points (n, 2) and labels (n,) of the records of `labelled`."""
+    return np.stack([array["x"], array["y"]], axis=1), array["label"]
 
 
 def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
     """The data set of points (n, 2) drawn in the frame; their positions do not change."""
-    kept, sentence = _thinned(x)
+    chosen, sentence = _thinned(len(x))
     return _widened(
         name,
         "your drawing",
         f"{sentence}, each with Gaussian noise of standard deviation {STD:g}.",
-        kept,
+        x[chosen],
         (0.0, 0.0),
         1.0,
     )
@@ -112,26 +137,26 @@ def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
 
 def samples(name: str, x: NDArray[np.float64]) -> Dataset:
     """The data set of samples (n, 2) in the frame of a network whose own data are not known."""
-    kept, _ = _thinned(x)
+    chosen, _ = _thinned(len(x))
     found = _widened(
         name,
         "samples of an opened network",
-        f"{len(kept):,} samples of a network whose data set is not known, each with Gaussian "
+        f"{len(chosen):,} samples of a network whose data set is not known, each with Gaussian "
         f"noise of standard deviation {STD:g}. An exact field of them is not the exact field of "
         "that data set.",
-        kept,
+        x[chosen],
         (0.0, 0.0),
         1.0,
     )
     return replace(found, estimated=True)
 
 
-def _thinned(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:
+def _thinned(count: int) -> tuple[NDArray[np.int64], str]:
     """At most MAX_NODES of the points, always the same ones, and a description of their number."""
-    if len(x) <= MAX_NODES:
-        return x, f"Your {len(x):,} points"
-    chosen = torch.randperm(len(x), generator=stream(0, "subset"))[:MAX_NODES]
-    return x[chosen.numpy()], f"{MAX_NODES:,} of your {len(x):,} points, chosen at random"
+    if count <= MAX_NODES:
+        return np.arange(count), f"Your {count:,} points"
+    chosen = torch.randperm(count, generator=stream(0, "subset"))[:MAX_NODES]
+    return chosen.numpy(), f"{MAX_NODES:,} of your {count:,} points, chosen at random"
 
 
 def _widened(
@@ -141,12 +166,29 @@ def _widened(
     x: NDArray[np.float64],
     center: tuple[float, float],
     scale: float,
+    labels: NDArray[np.str_] | None = None,
 ) -> Dataset:
-    nodes, counts = np.unique(x, axis=0, return_counts=True)
-    distribution = GaussianMixture(
-        torch.from_numpy(nodes), STD, torch.from_numpy(counts / counts.sum())
+    """A Gaussian at each point (n, 2) of the frame, with the classes that labels (n,) name."""
+    found = [] if labels is None else labels.tolist()
+    classes = sorted(
+        set(found), key=lambda each: (int(each) if each.isdecimal() else math.inf, each)
     )
-    return Dataset(name, label, sentence, distribution.sample, distribution, center, scale)
+    numbers = [classes.index(each) for each in found] or [0] * len(x)
+    nodes, counts = np.unique(np.column_stack([x, numbers]), axis=0, return_counts=True)
+    distribution = GaussianMixture(
+        torch.from_numpy(nodes[:, :2]), STD, torch.from_numpy(counts / counts.sum())
+    )
+    return Dataset(
+        name,
+        label,
+        sentence,
+        distribution.sample,
+        distribution,
+        center,
+        scale,
+        classes=tuple(classes),
+        component_classes=torch.from_numpy(nodes[:, 2]).long() if classes else None,
+    )
 
 
 def wrong_count(count: int) -> ValueError:

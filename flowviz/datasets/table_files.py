@@ -40,9 +40,9 @@ def read_table(filename: str, content: bytes, header: bool | None = None) -> Tab
         ValueError: the file is not a table, or has too few or too many rows.
     """
     if is_array(filename, content):
-        names, array = read_arrays(content)
-        _check_rows(len(array))
-        return Table(array.tolist(), list(range(1, len(array) + 1)), names)
+        names, rows = read_arrays(content)
+        _check_rows(len(rows))
+        return Table(rows, list(range(1, len(rows) + 1)), names)
     text = _text(content)
     if PurePath(filename).suffix.lower() == ".json":
         return _json_table(text)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.bounds import shortened
-from flowviz.datasets.points import COUNT, check_points, wrong_count
+from flowviz.datasets.points import COUNT, MAX_LABEL, check_points, labelled, wrong_count
 
-__all__ = ["MAX_DROPPED", "SAMPLE", "Cell", "Table", "cell_number", "is_missing"]
+__all__ = ["MAX_DROPPED", "NO_LABEL", "SAMPLE", "Cell", "Table", "cell_number", "is_missing"]
 
 MAX_DROPPED = 0.2
 """The largest share of rows that may be left out because a number is missing."""
@@ -27,7 +27,10 @@ SAMPLE = 200
 """The number of rows that tell whether a column has numbers."""
 
 MAX_LABELS = 12
-"""A column of at most so many different whole numbers can be a label instead of a coordinate."""
+"""A column of at most so many different whole numbers or texts can be a label."""
+
+NO_LABEL = "none"
+"""The choice of no label column, and the label of a row without one."""
 
 MAX_HEADER = 100
 """The number of characters of a header that is quoted."""
@@ -70,8 +73,7 @@ class Table:
     @cached_property
     def numeric(self) -> list[int]:
         """The columns of numbers, from 0, by a sample of the rows."""
-        step = max(1, len(self.rows) // SAMPLE)
-        sample = self.rows[::step]
+        sample = self.rows[:: self._step]
         least = (1 - MAX_DROPPED) * len(sample)
         return [
             k
@@ -117,15 +119,35 @@ class Table:
             f"{text[:40]!r}. The columns of numbers are {_listed(self._named(self.numeric))}."
         )
 
-    def points(self, x: int | None = None, y: int | None = None) -> tuple[NDArray, str]:
-        """The points of two columns, (n, 2) float64, and a text on what was taken.
+    @cached_property
+    def labels(self) -> list[int]:
+        """The columns that can be labels, from 0, by a sample of the rows.
+
+        They have at most MAX_LABELS different values: first those of text, from the left, then
+        those of whole numbers, from the right.
+        """
+        sample = self.rows[:: self._step]
+        found = [k for k in range(self.width) if 1 <= len(self._values(sample, k)) <= MAX_LABELS]
+        numbers = [k for k in reversed(found) if k in self.numeric and self._has_labels(k)]
+        return [k for k in found if k not in self.numeric] + numbers
+
+    def points(
+        self, x: int | None = None, y: int | None = None, label: str | None = None
+    ) -> tuple[NDArray, str]:
+        """The points of two columns, and a text on what was taken.
 
         Args:
             x: column of the first coordinate, from 0; by default the first of `columns`.
             y: column of the second coordinate; by default the first other one of `columns`.
+            label: column of the labels, as of `column`, or NO_LABEL; by default the first other
+                one of `labels`.
+
+        Returns:
+            Points (n, 2) float64, or with labels the records of `labelled`, (n,).
 
         Raises:
-            ValueError: a cell is not a finite number, or too few rows are complete.
+            ValueError: a cell is not a finite number, too few rows are complete, or the labels
+                are too many.
         """
         if len(self.rows) < COUNT[0]:
             raise wrong_count(len(self.rows))
@@ -150,6 +172,7 @@ class Table:
                 f"{len(array):,} do in columns {x + 1} and {y + 1}. Choose other columns."
             )
         kept = check_points(array[complete])
+        chosen = self._label(x, y, label)
         quoted = ", ".join(name for name in self.header or () if name)
         quoted = quoted if len(quoted) <= MAX_HEADER else f"{quoted[:MAX_HEADER]}…"
         said = [
@@ -159,7 +182,43 @@ class Table:
         ]
         if dropped:
             said.append(f"{dropped:,} row{'s' * (dropped > 1)} without a number left out")
+        if chosen is not None:
+            rows = (row for row, whole in zip(self.rows, complete, strict=True) if whole)
+            labels = [self._text(row[chosen]) or NO_LABEL for row in rows]
+            kept = labelled(kept, labels)
+            said.append(f"label column {self.names[chosen]}, {len(set(labels))} values")
         return kept, "; ".join(said)
+
+    def _label(self, x: int, y: int, label: str | None) -> int | None:
+        """The column of the labels, from 0; None for none."""
+        if label == NO_LABEL:
+            return None
+        wanted = self.labels if label is None else [self.column(label)]
+        for column in wanted:
+            count = len(self._values(self.rows, column))
+            if 2 <= count <= MAX_LABELS and (label or column not in (x, y)):
+                return column
+        if label is None:
+            return None
+        raise ValueError(
+            f"A label column must have 2 to {MAX_LABELS} different values; "
+            f"{self.names[column]} has {count:,}. Choose another column, or none."
+        )
+
+    def _values(self, rows: Iterable[list[Cell]], column: int) -> set[str]:
+        """The different labels of a column in some rows."""
+        return {self._text(row[column]) for row in rows} - {""}
+
+    @property
+    def _step(self) -> int:
+        """Every so many rows are a sample of about SAMPLE."""
+        return max(1, len(self.rows) // SAMPLE)
+
+    def _text(self, cell: Cell) -> str:
+        """A cell as a label, "" if it is missing: 1.0 is the label 1."""
+        number = self._number(cell)
+        text = "" if is_missing(cell) else str(cell) if number is None else f"{number:g}"
+        return " ".join(text.split())[:MAX_LABEL]
 
     def _number(self, cell: Cell) -> float | None:
         return cell_number(cell, self.decimal_comma)
@@ -186,8 +245,7 @@ class Table:
         return None not in numbers and all(b == a + 1 for a, b in pairwise(numbers))
 
     def _has_labels(self, column: int) -> bool:
-        step = max(1, len(self.rows) // SAMPLE)
-        found = {self._number(row[column]) for row in self.rows[::step]} - {None}
+        found = {self._number(row[column]) for row in self.rows[:: self._step]} - {None}
         return len(found) <= MAX_LABELS and all(math.isfinite(v) and v == int(v) for v in found)
 
     def _named(self, columns: Sequence[int]) -> list[str]:

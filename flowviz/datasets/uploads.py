@@ -62,6 +62,7 @@ class Reading:
     Attributes:
         x: the column of the first coordinate, by its number from 1 or its name.
         y: the column of the second coordinate.
+        label: the column of the labels, or NO_LABEL.
         header: whether the first row of a table names the columns.
         light: whether light pixels of a picture are sampled instead of dark ones.
     """
@@ -70,10 +71,11 @@ class Reading:
     y: str | None = None
     header: bool | None = None
     light: bool = False
+    label: str | None = None
 
     @classmethod
     def of(cls, text: str) -> "Reading":
-        """The choices of a text such as "x=3,y=height,header=yes" or "ink=light".
+        """The choices of a text such as "x=3,y=height,label=species" or "ink=light".
 
         Raises:
             ValueError: a choice is unknown, given twice or has no value.
@@ -90,17 +92,19 @@ class Reading:
             ):
                 raise ValueError(
                     "After the name of a file, choices must read x=COLUMN, y=COLUMN, "
-                    f"header=yes|no or ink=dark|light, each at most once; got {item[:40]!r}."
+                    "label=COLUMN|none, header=yes|no or ink=dark|light, each at most once; got "
+                    f"{item[:40]!r}."
                 )
             given[key] = value
         header = {None: None, "yes": True, "no": False}[given.get("header")]
-        return cls(given.get("x"), given.get("y"), header, given.get("ink") == "light")
+        light = given.get("ink") == "light"
+        return cls(given.get("x"), given.get("y"), header, light, given.get("label"))
 
 
 AS_IS = Reading()
 """The choices that the file makes."""
 
-_VALUES = {"x": (), "y": (), "header": ("yes", "no"), "ink": ("dark", "light")}
+_VALUES = {"x": (), "y": (), "label": (), "header": ("yes", "no"), "ink": ("dark", "light")}
 """The choices after the name of a file, and their values."""
 
 
@@ -158,7 +162,7 @@ def chosen_points(table: Table, reading: Reading) -> UserFile:
         ValueError: there are no such columns, or they are not two of finite numbers.
     """
     x, y = (None if each is None else table.column(each) for each in (reading.x, reading.y))
-    return UserFile("points", *table.points(x, y))
+    return UserFile("points", *table.points(x, y, reading.label))
 
 
 def store(file: UserFile) -> str:

@@ -134,6 +134,8 @@ class FlowResult:
     off_support: float | None
     data: NDArray[np.float32]
     integrated: bool = False
+    classes: NDArray[np.int64] | None = None
+    """The classes of `data`, (n,), if the data set has classes."""
 
     @property
     def detour(self) -> float:
@@ -237,6 +239,7 @@ class Reference:
     quantiles: NDArray[np.float32]
     floor: float
     bounded: bool
+    classes: NDArray[np.int64] | None = None
 
 
 def compute_reference(sample: tuple[str, int]) -> Reference:
@@ -252,6 +255,7 @@ def compute_reference(sample: tuple[str, int]) -> Reference:
         quantiles,
         float(sliced_w2(fresh, quantiles).mean()),
         bounded=not unbounded(target.distribution),
+        classes=target.sampled_classes(n, stream(0, "reference")),
     )
 
 
@@ -313,6 +317,7 @@ def compute_flow(
         quality_floor=reference.floor,
         off_support=1 - inside.double().mean().item() if reference.bounded else None,
         data=reference.points,
+        classes=reference.classes,
         integrated=integrated is not None,
     )
 

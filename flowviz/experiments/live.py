@@ -99,6 +99,8 @@ class Snapshot:
     """Earlier live samples: for each of `frame_steps` one array (n, 2) per path."""
     trouble: str = ""
     """Why there are no new samples, in one sentence; empty when there are."""
+    classes: NDArray[np.int64] | None = None
+    """The classes of `data`, (n,), if the data set has classes."""
 
 
 class LiveTraining:
@@ -142,6 +144,7 @@ class LiveTraining:
         self.particles = min(particles, measured)
         self.measured, self.seed = measured, seed
         self.reference = dataset.sample(measured, stream(seed, "reference"))
+        self._classes = dataset.sampled_classes(measured, stream(seed, "reference"))
         fresh = dataset.sample(measured, stream(seed, "floor"))
         self.data_quality = self._quality(fresh)
         self._runs = [train(config, dataset, device=device) for config in configs]
@@ -235,6 +238,7 @@ class LiveTraining:
             frame_steps=tuple(step for step, _ in frames),
             frames=tuple(samples for _, samples in frames),
             trouble=self._trouble,
+            classes=None if self._classes is None else self._classes[: self.particles],
         )
 
 

@@ -48,6 +48,8 @@ class Plane:
     """Data points, drawn faintly, (n, 2)."""
     directions: NDArray | None = None
     """An angle in degrees for each particle, from -180 to 180, shown as its colour, (n,)."""
+    classes: NDArray | None = None
+    """The class of each particle, shown as its colour, (n,)."""
 
     def __post_init__(self) -> None:
         for name in ("positions", "velocities", "particles", "data"):
@@ -144,6 +146,22 @@ def by_direction(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go
         }
         particles = _points(panel.particles, mark, f"particles, {panel.title}")
         traces += _on(column, [*marks, particles | {"showlegend": False}])
+    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
+
+
+def by_class(
+    panels: Sequence[Plane], names: Sequence[str], *, t: float, dark: bool = False
+) -> go.Figure:
+    """Particles at one time, coloured by their classes, over the density."""
+    largest, palette = _largest(panels), theme.class_colours(dark=dark)
+    colours = [palette[place] for place in theme.class_places(len(names))]
+    traces = []
+    for column, panel in enumerate(panels):
+        marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.35)
+        for k, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            own = _points(panel.particles[panel.classes == k], {"size": 4, "color": colour}, name)
+            marks.append(own | {"legendgroup": name, "showlegend": column == 0})
+        traces += _on(column, marks)
     return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
 
 

@@ -73,6 +73,9 @@ CYCLE = (
     ("#ef8a72", "#e6c15a", "#6fcb90", "#63bfe0", "#9d93f0", "#e187c6", "#ef8a72"),
 )
 """Colours of angles, in the light and in the dark theme: the last is the first."""
+MAX_CLASSES = 12
+"""The number of colours of classes."""
+
 SIGNED_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("#01665E", "#5AB4AC", "#C7EAE5", "#FFFFFF", "#F6E8C3", "#D8B365", "#8C510A"),
     ("#6FD3C9", "#2F8F86", "#1B4A46", "#12171B", "#4E3A1C", "#A0762F", "#E8C27A"),
@@ -94,6 +97,23 @@ def path_colour(path: str, *, dark: bool = False) -> str:
     """
     name = path.split(":")[0]
     return ROLES[name][dark] if name in ROLES else INK[dark]
+
+
+def class_colours(*, dark: bool = False) -> list[str]:
+    """MAX_CLASSES colours, evenly spaced on CYCLE, each #rrggbb; see `class_places`."""
+    stops = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in CYCLE[dark]]
+    colours = []
+    for k in range(MAX_CLASSES):
+        place = k * (len(stops) - 1) / MAX_CLASSES
+        i, share = int(place), place % 1
+        mixed = (round(a + (b - a) * share) for a, b in zip(stops[i], stops[i + 1], strict=True))
+        colours.append("#{:02x}{:02x}{:02x}".format(*mixed))
+    return colours
+
+
+def class_places(count: int) -> list[int]:
+    """The place in `class_colours` of each of `count` classes, as far apart as possible."""
+    return [k * MAX_CLASSES // count for k in range(count)]
 
 
 def dash(k: int) -> str:

@@ -23,6 +23,7 @@ PICTURES = {
     "ways": "Trajectories",
     "strip": "Ten times",
     "origin": "By origin",
+    "class": "By class",
     "quality": "Quality over time",
     "difference": "Learned − exact",
 }

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from flowviz.datasets import dataset
 from flowviz.experiments.evolution import at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
 from flowviz.studies import Columns, NamedFigure, stacked
@@ -29,7 +31,8 @@ SHOWN_ORIGINS = 2_000
 
 
 def draw(config: CompareConfig, result: CompareResult, dark: bool) -> list[NamedFigure]:
-    """The figure that the config chooses; "Learned − exact" needs a learned field."""
+    """The figure that the config chooses, if there is a learned field or classes where it needs
+    them."""
     named = DRAWN[config.picture](config, result, dark)
     return [] if named is None else [named]
 
@@ -160,6 +163,42 @@ def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
     )
 
 
+def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure | None:
+    """The particles at time t, coloured by the class of the data that they move to."""
+    target = dataset(config.data, sources=True)
+    if not target.classes:
+        return None
+    sides, t = result.sides, config.t
+    ends = [torch.from_numpy(side.flow.states[-1]) for side in sides]
+    classes = [target.likeliest_classes(x).numpy() for x in ends]
+    particles = [_particles(config, side) for side in sides]
+    panels = _planes(
+        result,
+        dark,
+        xs=[side.scene.axis for side in sides],
+        ys=[side.scene.axis for side in sides],
+        density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
+        particles=[points[:SHOWN_ORIGINS] for points in particles],
+        classes=[each[:SHOWN_ORIGINS] for each in classes],
+    )
+    return NamedFigure(
+        name="class",
+        title=f"particles by class at t = {t:.2f}",
+        alt=f"Particles of both sides at t = {t:.2f}, coloured by the most probable class of the "
+        f"data where they end: {', '.join(target.classes)}.",
+        figure=plane.by_class(panels, target.classes, t=t, dark=dark),
+        squares=2,
+        columns=stacked(
+            [
+                {"path": side.path, "particle": np.arange(len(points))}
+                | {"class": np.array(target.classes)[own]}
+                | _xy(points)
+                for side, points, own in zip(sides, particles, classes, strict=True)
+            ]
+        ),
+    )
+
+
 def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
     lines = [
         path_line(
@@ -217,6 +256,7 @@ DRAWN = {
     "ways": _trajectories,
     "strip": _strip,
     "origin": _origin,
+    "class": _class,
     "quality": _quality,
     "difference": _difference,
 }

@@ -90,7 +90,8 @@ def scene_of(side: Side) -> players.Scene:
     estimated = {"density_label": "p_t, a mean over data points"} if side.path == LEARNED else {}
     if scene.estimated:
         estimated = {"density_label": "p_t, a mean over pairs"}
-    if dataset(side.config.data, sources=True).estimated:
+    target = dataset(side.config.data, sources=True)
+    if target.estimated:
         estimated = {"density_label": "p_t to samples of the network", "data_label": "its samples"}
     return players.Scene(
         **estimated,
@@ -99,6 +100,8 @@ def scene_of(side: Side) -> players.Scene:
         velocity=scene.velocity,
         difference=difference,
         data=side.flow.data,
+        classes=side.flow.classes,
+        class_names=target.classes,
         velocity_label=f"{'exact' if side.exact else 'learned'} velocity",
         difference_label="|learned − exact| velocity where particles go",
     )

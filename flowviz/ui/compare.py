@@ -289,6 +289,8 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
     options["moment"] = f"At t = {view.t:.2f}"
     if all(side.scene.difference is None for side in result.sides):
         del options["difference"]
+    if not data_picker.dataset(page.config.data).classes:
+        del options["class"]
     maps = {side.config.field: side for side in result.sides if _is_map(page, side)}
     if maps:
         options[JUMPS] = "Jumps: learned − exact"

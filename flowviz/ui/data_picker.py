@@ -18,6 +18,7 @@ from flowviz import datasets
 from flowviz.datasets import DATASETS, PICTURE_SUFFIXES, TABLE_SUFFIXES, Dataset, is_linkable
 from flowviz.datasets.mixture import MAX_MEANS, STD_RANGE, mixture_spec
 from flowviz.datasets.points import COUNT, MAX_NODES
+from flowviz.datasets.tables import NO_LABEL
 from flowviz.datasets.uploads import (
     MAX_BYTES,
     Reading,
@@ -35,6 +36,8 @@ from flowviz.ui.pad import draw_pad, means_pad
 SLUG = "data"
 WORD = "FLOW"
 MIXTURE = "mixture:-2.5,-1.5;2.5,-1.5;0,2.5@0.4"
+CHOICES = ("x", "y", "header", "light", "label")
+"""The fields of `Reading`, each with a control."""
 SHOWN_POINTS = 600
 """Number of shown points of an earlier drawing."""
 
@@ -49,6 +52,12 @@ def dataset(spec: str) -> Dataset:
 def points(spec: str, n: int) -> NDArray[np.float32]:
     """n points of a data set, (n, 2), deterministic."""
     return dataset(spec).sample(n, stream(0, "preview")).numpy()
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def classes(spec: str, n: int) -> NDArray[np.int64] | None:
+    """The classes of these `points`, (n,); None without classes."""
+    return dataset(spec).sampled_classes(n, stream(0, "preview"))
 
 
 def pick(default: str = "checkerboard", *, help: str | None = None, sources: bool = False) -> str:
@@ -195,7 +204,7 @@ def _upload(spec: str) -> str:
         return spec
     taken = st.session_state.get(_key("taken"))
     if taken is None or taken.file_id != file.file_id:
-        for part in ("x", "y", "header", "light"):
+        for part in CHOICES:
             st.session_state.pop(_key(part), None)
         taken = None
     reading = _corrected()
@@ -219,6 +228,7 @@ class _Taken:
         note: what was taken.
         error: why nothing was taken.
         columns: the names of the columns of numbers of a table, by their number from 1.
+        labels: the names of the columns that can be labels, likewise.
         has_header: whether the user can choose if the first row is a header.
         ink: the sampled pixels of a picture, dark on white.
     """
@@ -229,16 +239,15 @@ class _Taken:
     note: str = ""
     error: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     has_header: bool = False
     ink: NDArray[np.uint8] | None = None
 
 
 def _corrected() -> Reading:
     """How the controls below the upload say that it is read."""
-    x, y, header, light = (
-        st.session_state.get(_key(part)) for part in ("x", "y", "header", "light")
-    )
-    return Reading(x, y, header, bool(light))
+    chosen = {part: st.session_state.get(_key(part)) for part in CHOICES}
+    return Reading(**chosen | {"light": bool(chosen["light"])})
 
 
 def _take(file: UploadedFile, reading: Reading) -> _Taken:
@@ -251,13 +260,21 @@ def _take(file: UploadedFile, reading: Reading) -> _Taken:
         else:
             table = open_table(file.name, file.getvalue(), reading.header)
             names = {str(k + 1): table.names[k] for k in table.numeric}
+            labels = {str(k + 1): table.names[k] for k in table.labels}
             if reading.x not in names or reading.y not in names:
                 x, y = table.columns
                 reading = replace(reading, x=str(x + 1), y=str(y + 1))
+            others = [NO_LABEL, *(k for k in labels if k not in (reading.x, reading.y))]
+            if reading.label not in others:
+                reading = replace(reading, label=(others[1:] or others)[0])
             if table.optional_header:
                 reading = replace(reading, header=table.header is not None)
             taken = replace(
-                taken, reading=reading, columns=names, has_header=table.optional_header
+                taken,
+                reading=reading,
+                columns=names,
+                labels={k: labels.get(k, k) for k in others},
+                has_header=table.optional_header,
             )
             content = chosen_points(table, reading)
         return replace(taken, spec=store(content), note=content.note)
@@ -283,6 +300,15 @@ def _show_taken(taken: _Taken) -> None:
                 format_func=taken.columns.__getitem__,
                 key=_key(part),
             )
+    if len(taken.labels) > 1:
+        st.session_state[_key("label")] = taken.reading.label
+        st.selectbox(
+            "Label column",
+            list(taken.labels),
+            format_func=taken.labels.__getitem__,
+            key=_key("label"),
+            help="Its values give the data points their colours. Training does not use them.",
+        )
     if taken.has_header:
         st.session_state[_key("header")] = taken.reading.header
         st.toggle(

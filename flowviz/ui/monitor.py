@@ -33,6 +33,8 @@ def pack(
     panels: list[tuple[str, str]],
     data: NDArray[np.float32],
     steps: int,
+    classes: NDArray[np.int64] | None = None,
+    class_names: tuple[str, ...] = (),
     message: str = "",
 ) -> bytes:
     """The payload of a training; see `flowviz.canvases.monitor.pack`.
@@ -71,6 +73,8 @@ def pack(
         step=snapshot.step if snapshot else 0,
         steps=steps,
         data=data,
+        classes=classes,
+        class_names=class_names,
         metric=METRICS[QUALITY].label,
         message=message,
         frame_steps=snapshot.frame_steps if snapshot and ended else (),

@@ -372,6 +372,8 @@ def _payload(current: Placed | None, settings: Settings) -> bytes:
             state="empty",
             panels=[(path, scheduler(path).label) for path in paths],
             data=data_picker.points(data, DATA_POINTS),
+            classes=data_picker.classes(data, DATA_POINTS),
+            class_names=data_picker.dataset(data).classes,
             steps=steps,
             message="Live samples appear here." if current is None else "Preparing …",
         )
@@ -386,6 +388,8 @@ def _payload(current: Placed | None, settings: Settings) -> bytes:
         state=shown,
         panels=[],
         data=snapshot.data,
+        classes=snapshot.classes,
+        class_names=data_picker.dataset(current.token[0].data).classes,
         steps=snapshot.steps,
         message="First samples in a moment …",
     )

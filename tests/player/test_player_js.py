@@ -728,6 +728,23 @@ def test_panels_share_one_scale_of_densities_until_each_has_its_own(page):
     assert legend.locator("b").inner_text().count("|") == 1
 
 
+def test_data_points_have_the_colours_of_their_classes_and_the_legend_names_them(page):
+    named = plane(
+        data=np.array([[3.0, 3.0], [-3.0, 3.0]]), classes=[1, 0], class_names=("<b>one", "two")
+    )
+    view = View(layers=("data",))
+    root, _ = mounted(page, [straight(), straight(1)], [named, plane()], view)
+    colours = [colour_at(root, 0, *place) for place in ((3, 3), (-3, 3))]
+    assert colours[0] != colours[1]
+    legend = root.locator("[data-entry=data]")
+    keys = legend.locator("i.dot:not([hidden])")
+    shown = keys.evaluate_all("all => all.map((e) => getComputedStyle(e).backgroundColor)")
+    assert legend.inner_text().replace("\n", "").endswith("<b>onetwo") and len(shown) == 2
+    assert shown[1] == "rgb(47, 143, 179)", "half of the cycle from the first"
+    root, _ = mounted(page, [straight()], [plane()], view)
+    assert root.locator("[data-entry=data] i.dot:not([hidden])").count() == 1
+
+
 def test_a_particle_under_the_pointer_and_its_twin_show_their_trajectories(page):
     root, _ = mounted(page, [straight(0, n=8), straight(1, n=8)], [None, None], View(t=1.0))
     states = [straight(seed, n=8).states for seed in range(2)]

@@ -109,16 +109,18 @@ export class Monitor extends Clocked {
     const { canvas, points } = panel, { data } = this;
     const [c, size] = sized(canvas), unit = Math.max(1, size / 300);
     const scale = size / (2 * data.frame), metric = data.charts.quality;
-    const dots = (places, colour, alpha, side) => {
+    const dots = (places, colour, alpha, side, classes = null) => {
       c.fillStyle = colour;
       c.globalAlpha = alpha;
       const x = size / 2 - side / 2, y = size / 2 - side / 2;
-      for (let i = 0; i < places.length; i += 2)
+      for (let i = 0; i < places.length; i += 2) {
+        if (classes) c.fillStyle = this.theme.classes[classes[i / 2]];
         c.fillRect(x + places[i] * scale, y - places[i + 1] * scale, side, side);
+      }
       c.globalAlpha = 1;
     };
     c.clearRect(0, 0, size, size);
-    dots(data.points, this.theme.roles.data, points ? 0.38 : 0.6, 1.5 * unit);
+    dots(data.points, this.theme.roles.data, points ? 0.38 : 0.6, 1.5 * unit, data.classes);
     if (points) dots(points, this.colour(role), 0.8, 1.7 * unit);
     panel.figure.style.setProperty("--role", this.colour(role));
     const line = metric.lines.find((each) => each.role === role && each.label === label);

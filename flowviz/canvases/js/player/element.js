@@ -134,6 +134,7 @@ export class Player extends Clocked {
     const base = {
       density: ramp(theme.density), difference: ramp(theme.difference), opacity: 220,
       noise: pixel(rgb(theme.roles.noise)), data: pixel(rgb(theme.roles.data)),
+      classes: theme.classes.map((each) => pixel(rgb(each))),
       arrow: pixel(rgb(theme.ink)), arrowOpacity: this.root.dataset.theme === "dark" ? 150 : 138,
     };
     this.colours = this.body.panels.map((panel) => theme.roles[panel.role] ?? theme.ink);

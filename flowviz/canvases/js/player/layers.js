@@ -100,10 +100,12 @@ function paintParticles(s, states, limit, { k, f }, { window, look, dot }, strid
 }
 
 function paintData(s, scene, { window, look, dot }) {
-  const { data, data_limit } = scene, { m, cx, cy } = decoding(s.w, window, data_limit);
-  const mask = discMasks(1.25 * dot);
-  for (let i = 0; i < data.length; i += 2)
-    disc(s, data[i] * m + cx, cy - data[i + 1] * m, mask, look.data, 150);
+  const { data, data_limit, classes } = scene, { m, cx, cy } = decoding(s.w, window, data_limit);
+  const mask = discMasks((classes ? 1.6 : 1.25) * dot);
+  for (let i = 0; i < data.length; i += 2) {
+    const colour = classes ? look.classes[classes[i / 2]] : look.data;
+    disc(s, data[i] * m + cx, cy - data[i + 1] * m, mask, colour, classes ? 210 : 150);
+  }
 }
 
 /** A grid of the scene at time t, in an array that is used again for the next frame. */
@@ -130,8 +132,8 @@ function magnify(grid, factor) {
  * @param {import("./geometry.js").Window} view.window
  * @param {number} view.frame Half-width of the plane.
  * @param {number} view.dot Pixels of the unit in which marks are measured.
- * @param {any} view.look {role, noise, data, arrow (pixels), arrowOpacity, density, difference (ramps),
- *   differencePeak, speed, radius, opacity}.
+ * @param {any} view.look {role, noise, data, arrow, classes (pixels), arrowOpacity, density,
+ *   difference (ramps), differencePeak, speed, radius, opacity}.
  * @param {number | null} [view.marked] Index of the particle whose trajectory is shown.
  * @param {number} [view.densityRoot] Factor of the square root of the density, for a scale of several panels.
  * @param {any} [view.learned] A scene whose density replaces the exact density; it has its own times.

@@ -6,9 +6,9 @@ import { densityOf, scaleOf } from "./density.js";
 import { endsApart } from "./marked.js";
 
 /**
- * {text, tail?, ends?} of each shown layer at time t by name.
+ * {text, tail?, ends?, keys?} of each shown layer at time t by name; keys are a colour and a name each.
  * @param {import("./element.js").Player} player
- * @returns {Object<string, {text: string, tail?: string, ends?: string}>}
+ * @returns {Object<string, {text: string, tail?: string, ends?: string, keys?: string[][]}>}
  */
 export function legendOf(player, t) {
   const { layers, mode, layout } = player.view, steps = mode === "steps";
@@ -33,7 +33,13 @@ export function legendOf(player, t) {
   }
   if (on("field", "velocity"))
     out.field = { text: `${label("field", "velocity")} (long: fast; faint: p_t < 1% of its peak)` };
-  if (on("data", "data")) out.data = { text: label("data", "data") };
+  if (on("data", "data")) {
+    const named = scenes.find((scene) => scene.class_names)?.class_names;
+    out.data = {
+      text: label("data", "data"),
+      keys: named?.map(([place, name]) => [player.theme.classes[place], name]),
+    };
+  }
   if (on("difference", "difference"))
     out.difference = { text: label("difference", "difference"), ends: short(player.differencePeak) };
   return out;
@@ -46,14 +52,15 @@ function markedText(panels, particle) {
 
 /** The legend as one text, for a picture. */
 export const legendText = (entries) => Object.values(entries)
-  .map(({ text, tail, ends }) =>
-    text.replaceAll("_t", "ₜ") + (tail ? ` ${tail}` : "") + (ends ? ` 0 to ${ends}` : ""))
+  .map(({ text, tail, ends, keys }) =>
+    text.replaceAll("_t", "ₜ") + (tail ? ` ${tail}` : "") + (ends ? ` 0 to ${ends}` : "") +
+    (keys ? ` (${keys.map(([, name]) => name).join(", ")})` : ""))
   .join("   ·   ");
 
 /** Shows entries in the items of the legend; "_" in a text begins a subscript of one letter. */
 export function drawLegend(items, entries) {
   for (const item of items) {
-    const { text, ends = "" } = entries[item.dataset.entry] ?? {};
+    const { text, ends = "", keys } = entries[item.dataset.entry] ?? {};
     item.hidden = text === undefined;
     if (item.hidden) continue;
     const label = item.querySelector("em"), end = item.querySelector("b");
@@ -62,8 +69,23 @@ export function drawLegend(items, entries) {
       const parts = text.split(/_(\w)/);
       label.replaceChildren(...parts.map((part, i) => (i % 2 ? element("sub", "", part) : part)));
     }
+    if (item.dataset.entry === "data") drawKeys(item, keys ?? []);
     if (!end) continue;
     end.style.minWidth = `${6 * ends.split("|").length}ch`; // of its longest number, to keep line breaks
     write(end, ends);
   }
+}
+
+/** The classes of the data after the text, each with its colour, in the place of the one colour of data. */
+function drawKeys(item, keys) {
+  const shown = JSON.stringify(keys);
+  if (item.keys === shown) return;
+  item.keys = shown;
+  const [dot, text] = item.children;
+  dot.hidden = keys.length > 0;
+  item.replaceChildren(dot, text, ...keys.flatMap(([colour, name]) => {
+    const key = element("i", "dot");
+    key.style.background = colour;
+    return [key, element("em", "", name)];
+  }));
 }
