@@ -1,5 +1,6 @@
 """The estimated time of work: what a link can start, and what starts only after a click."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from flowviz.settings import settings
 from flowviz.studies import STUDIES
 from flowviz.studies.density import DensitiesConfig
 from flowviz.studies.figure4 import Figure4Config
+from flowviz.studies.image_grid import ImageGridConfig
+from flowviz.studies.image_straightness import ImageStraightnessConfig
+from flowviz.studies.kl import KlConfig
 from flowviz.ui import study_view
 from flowviz.ui.study_view import invitation
 
@@ -34,6 +38,10 @@ def test_the_cost_follows_the_settings():
         study.cost(DensitiesConfig(method="dopri5", nfe=20_000, tol=tol)) for tol in (1e-5, 1e-10)
     )
     assert tight == pytest.approx(10 * loose) and loose < 5 * usual
+    low = DensitiesConfig(method="adaptive-heun", tol=1e-7)  # of order 2: NFE ~ tol^(-1/2)
+    assert study.cost(low) == pytest.approx(10 * study.cost(replace(low, tol=1e-5)))
+    on_ve, on_ot = (STUDIES["kl"].cost(KlConfig(path=path)) for path in ("ve", "ot"))
+    assert on_ve > 1.5 * on_ot
     assert study.cost(DensitiesConfig(tol=1e-12)) == usual
     counted = Figure4Config(densities="histograms", cells=144)  # counts of the same samples
     assert STUDIES["figure4"].cost(counted) == STUDIES["figure4"].seconds
@@ -43,6 +51,17 @@ def test_the_cost_follows_the_settings():
     )
 
 
+def test_the_cost_of_images_counts_their_evaluations():
+    grid, ways = (STUDIES[name] for name in ("image-grid", "image-straightness"))
+    usual = grid.cost(ImageGridConfig())
+    assert grid.cost(ImageGridConfig(n=64, nfe=40)) == pytest.approx(8 * usual)
+    assert grid.cost(ImageGridConfig(guidance=1.0)) == pytest.approx(usual / 2)
+    rows = ImageGridConfig(view="nfe", n=1_000, nfe=2)  # neither is used: 5 images in each row
+    assert grid.cost(rows) == pytest.approx(5 * (2 + 5 + 10 + 20 + 50 + 100) / (16 * 20) * usual)
+    tight = ways.cost(ImageStraightnessConfig(tol=1e-8))
+    assert tight == pytest.approx(10 * ways.cost(ImageStraightnessConfig(nfe=1_000)))
+
+
 @pytest.mark.parametrize(
     ("page", "link"),
     [
@@ -50,6 +69,8 @@ def test_the_cost_follows_the_settings():
         ("particles", {"nfe": "200"}),
         ("likelihood", {"view": "beside", "nfe": "160"}),
         ("nfe_quality", {"n": "2000", "seeds": "8"}),
+        ("images", {"n": "64", "nfe": "100"}),
+        ("images", {"view": "film", "nfe": "100"}),
     ],
 )
 def test_a_link_cannot_start_long_work(page, link, monkeypatch):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from flowviz.bounds import MAX_SEED
 from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.datasets.cifar import CIFAR10_CLASSES
 from flowviz.experiments.image_views import all_classes, interpolation
 from flowviz.experiments.images import BATCH, check_interval, nearest_nfe, sample
 from flowviz.fields.guided import EVER
@@ -74,6 +75,16 @@ class ImageGridConfig(ImagesConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_interval(self.interval)
+
+    def work(self, **sizes: float) -> float:
+        """See `Config.work`; only the number of samples can be chosen."""
+        fixed = {
+            "nfe": {"n": COLUMNS * len(NFES), "nfe": sum(NFES) / len(NFES)},
+            "noises": {"n": ROWS * SHARES},
+            "classes": {"n": ROWS * len(CIFAR10_CLASSES)},
+            "guidance": {"n": COLUMNS * len(WEIGHTS)},
+        }
+        return super().work(**sizes | fixed.get(self.view, {}))
 
     @property
     def interval(self) -> tuple[float, float]:

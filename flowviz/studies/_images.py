@@ -71,6 +71,11 @@ class ImagesConfig(Config):
         help="Both sides start from the same noise; image i has the same noise in all views.",
     )
 
+    def work(self, **sizes: float) -> float:
+        """See `Config.work`; guidance, as by default, takes two passes for an evaluation."""
+        guided = self.guidance != 1 and self.image_class != NONE
+        return super().work(**sizes) * (1 if guided else 0.5)
+
     def drawn(self, side: "ImageSide", n: int, **changes: Any) -> ImageConfig:
         """How a side draws its first n images; without a class if its network takes none."""
         classes: tuple[int, ...] = ()

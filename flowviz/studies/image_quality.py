@@ -18,6 +18,7 @@ from flowviz.experiments.image_quality import (
     quality_sweep,
 )
 from flowviz.figures import curves, theme
+from flowviz.methods import expected_nfe
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
@@ -47,8 +48,6 @@ from flowviz.studies.image_straightness import steps_figure
 
 NFES = (2, 5, 10, 20, 50)
 """Budgets at which quality is measured."""
-ADAPTIVE = 60
-"""About the NFE of an adaptive solver, for the estimate of the time."""
 SECONDS = 0.0013
 """Time of a pass of the shipped networks, per image, on two cores."""
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -150,7 +149,7 @@ def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
     """Estimated seconds of new points, on two cores with networks of the shipped size."""
     asked = [each for of in sides for each in budgets(config, of)]
     passes = [
-        (ADAPTIVE if each.adaptive else each.nfe)
+        expected_nfe(each.solver, each.nfe, each.tol)
         * (2 if each.classes and each.guidance != 1 else 1)
         for each in asked
     ]

@@ -53,6 +53,7 @@ def show(page: Page) -> None:
         study_view.computation(page.study, config, live),
         draw,
         label="Sampling images",
+        invite=study_view.invitation(page.study, config),
     )
 
 
