@@ -51,6 +51,7 @@ from flowviz.metrics.images import (
     Moments,
     features_of,
     frechet,
+    frechet_error,
     load_moments,
     moments,
     nearest,
@@ -125,6 +126,16 @@ def test_distance_of_normal_distributions_is_that_of_the_formula():
         assert frechet(a, b) == pytest.approx(frechet(b, a))
     with pytest.raises(ValueError, match="as many features"):
         frechet(a, Moments(np.zeros(2), np.eye(2), 9))
+
+
+def test_error_of_the_distance_is_its_spread_between_sets_of_images():
+    r = np.random.default_rng(0)
+    reference = Moments(np.array([0.5, 0.0, 0.0]), np.eye(3), 0)
+    sets = r.normal(size=(60, 200, 3))
+    spread = np.std([frechet(moments(rows), reference) for rows in sets])
+    errors = [frechet_error(rows, reference) for rows in sets]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=0.3)
+    assert frechet_error(sets[0, :19], reference) is None
 
 
 def test_moments_are_numpys_and_come_back_from_a_file(tmp_path):

@@ -51,12 +51,12 @@ def config(path="ot", images=64, **changes):
     return ImageTrainConfig(data="digits", network="tiny", path=path, images=images, **changes)
 
 
-def checkpoint(path="ot", *, classes=True, gaussian=False):
+def checkpoint(path="ot", *, classes=True, gaussian=False, seed=2):
     """An untrained field; `gaussian` leaves it at the best linear prediction."""
     training = config(path, classes=classes)
     field = build_image_field(training, DIGITS, torch.Generator().manual_seed(1))
     if not gaussian:
-        generator = torch.Generator().manual_seed(2)
+        generator = torch.Generator().manual_seed(seed)
         for weight in field.network.parameters():
             if not weight.any():  # last layers are zero before training
                 weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
@@ -130,6 +130,34 @@ def test_class_and_guidance_matter_and_no_guidance_is_no_class():
     late = sample_all(OT, replace(FEW, guidance=4.0, interval=(0.4, 1.0)))
     assert late.passes == 6 and strong.passes == 8  # NFE 4 at t = 0, 0.25, 0.5 and 0.75
     assert not np.array_equal(late.images, strong.images)
+
+
+@pytest.mark.parametrize("classes", [(3, 7), ()])
+def test_autoguidance_leads_away_from_another_checkpoint_of_the_same_class(classes):
+    guide = checkpoint(seed=3)
+    guided = replace(OT, guide=guide)
+    at = {w: replace(FEW, guidance=w, classes=classes) for w in (0.0, 1.0, 2.5)}
+    assert np.array_equal(sample_all(guided, at[1.0]).images, sample_all(OT, at[1.0]).images)
+    assert np.array_equal(sample_all(guided, at[0.0]).images, sample_all(guide, at[1.0]).images)
+    drawn = sample_all(guided, at[2.5])
+    assert drawn.passes == 8 and sample_all(guided, at[1.0]).passes == 4
+    alone = sample_all(replace(OT, guide=OT), at[2.5])  # v + 1.5 (v - v)
+    same = sample_all(OT, at[1.0])
+    assert np.abs(alone.images.astype(int) - same.images).max() <= 1
+    assert not np.array_equal(drawn.images, same.images)
+    y, x = torch.tensor([3, 7]) if classes else None, torch.randn(2, *OT.shape)
+    t = torch.tensor(0.4, dtype=torch.float64)
+    good, bad = (each.field(t, x, y) for each in (OT, guide))
+    wanted = good + 1.5 * (good - bad)
+    torch.testing.assert_close(ClassField(guided, y, 2.5)(t, x), wanted)
+    torch.testing.assert_close(ClassField(guided, y, 2.5, (0.5, 1.0))(t, x), good)
+
+
+def test_a_guiding_checkpoint_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match=r"must have the path.*got .*vp.* for .*ot"):
+        replace(OT, guide=VP)
+    with pytest.raises(ValueError, match=r"0 classes.*10 classes"):
+        replace(OT, guide=checkpoint(classes=False))
 
 
 @pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
@@ -375,6 +403,8 @@ def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
         assert file["labels"].tolist() == [3, 7, 3, 7] and file["images"].shape == (4, 1, 8, 8)
     main(["sample", "tiny-ot", "--nfe", "2", "--out", str(out)])
     assert np.load(out).shape == (64, 1, 8, 8)
+    code, said = draw(capsys, "-n", 2, "--guide", "tiny-ot", "--out", out)
+    assert code == 0 and "NFE 4: network passes for each image 8" in said
 
 
 @pytest.mark.parametrize(

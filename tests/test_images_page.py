@@ -104,6 +104,14 @@ def test_view_says_what_to_notice_in_numbers(tiny, view):
     assert "were not trained equally long" in text_of(app)
 
 
+def test_guidance_can_lead_away_from_another_checkpoint_of_the_path(tiny):
+    app = opened(view="guidance", nfe="4", left="tiny-ot", right="none", guide="tiny-vp")
+    assert "must have the path" in app.error[0].value
+    app = opened(view="guidance", nfe="4", left="tiny-ot", guide="tiny-ot", right="tiny-vp")
+    assert "guidance leads away from tiny-ot" in text_of(app)
+    assert "At w = 0 the images are those of tiny-ot" in text_of(app)
+
+
 @pytest.mark.parametrize(
     ("link", "fixed"),
     [

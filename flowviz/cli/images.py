@@ -4,7 +4,7 @@ import argparse
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,8 +42,14 @@ def add_drawing(parser: argparse.ArgumentParser) -> None:
         "--guidance",
         type=float,
         metavar="W",
-        help="weight of classifier-free guidance: 1 for none, more emphasises the class "
-        "(default: 2)",
+        help="weight of guidance: 1 for none, more emphasises the class, or with --guide what the "
+        "guiding checkpoint lacks (default: 2)",
+    )
+    group.add_argument(
+        "--guide",
+        metavar="NAME",
+        help="autoguidance: a checkpoint that is worse in the same way, such as an earlier "
+        "snapshot, from which guidance leads away in the place of the network without a class",
     )
     group.add_argument(
         "--guidance-interval",
@@ -110,7 +116,10 @@ def load_checkpoint(options: argparse.Namespace) -> "ImageCheckpoint":
     loaded = load_any(options.checkpoint, Assumptions(**given))
     if loaded.origin != "flowviz":
         print(f"flowviz: {loaded.about}", file=sys.stderr)
-    return loaded.checkpoint
+    checkpoint = loaded.checkpoint
+    if getattr(options, "guide", None) is not None:
+        checkpoint = replace(checkpoint, guide=load_any(options.guide).checkpoint)
+    return checkpoint
 
 
 def image_config(
@@ -131,10 +140,9 @@ def image_config(
     if exact and not adaptive:
         steps_for(options.solver, nfe)
     classes = _classes(options.classes, checkpoint)
-    if options.guidance is not None and not classes:
-        raise ValueError("--guidance needs --class.")
-    if options.guidance_interval is not None and not classes:
-        raise ValueError("--guidance-interval needs --class.")
+    for name in ("guidance", "guidance_interval"):
+        if getattr(options, name) is not None and not classes and checkpoint.guide is None:
+            raise ValueError(f"--{name.replace('_', '-')} needs --class or --guide.")
     return ImageConfig(
         solver=options.solver,
         nfe=ImageConfig.nfe if adaptive else nfe,

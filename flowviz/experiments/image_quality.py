@@ -21,6 +21,7 @@ from flowviz.metrics.images import (
     JudgedImages,
     Moments,
     features_of,
+    frechet_error,
     moments,
 )
 from flowviz.solvers import METHODS
@@ -31,12 +32,12 @@ BATCH = 64
 INCEPTION_BATCH = 50
 
 
-def weight_label(guidance: float | None, interval: tuple[float, float]) -> str:
+def weight_label(guidance: float | None, interval: tuple[float, float], guide: str = "") -> str:
     """Guidance in a few words, such as "w = 2"; "" for None."""
     if guidance is None:
         return ""
     when = "" if interval == EVER else f" for t = {interval[0]:g} to {interval[1]:g}"
-    return f"w = {guidance:g}{when}"
+    return f"w = {guidance:g}{f' by {guide}' if guide else ''}{when}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class QualityPoint:
         solver: name in METHODS.
         budget: NFE given to the solver, or the tolerance of an adaptive one.
         grid: name in GRIDS; "" of an adaptive solver.
-        guidance: see `ImageConfig`; None without classes.
+        guidance: see `ImageConfig`; None without classes and guiding checkpoint.
         interval: times at which it acts, likewise.
         n: number of samples.
         seed: of the noise.
@@ -58,6 +59,8 @@ class QualityPoint:
             only some classes were wanted.
         fid_protocol: how FID was measured; "" without it.
         classes: the wanted classes in turn; () for all, or for none if guidance is None.
+        guide: name of the guiding checkpoint; "" for classifier-free guidance.
+        error: standard error of the Frechet distance, see `frechet_error`; None if unknown.
     """
 
     solver: str
@@ -73,6 +76,8 @@ class QualityPoint:
     fid_protocol: str = ""
     classes: tuple[int, ...] = ()
     interval: tuple[float, float] = EVER
+    guide: str = ""
+    error: float | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -82,7 +87,7 @@ class QualityPoint:
     @property
     def weight(self) -> str:
         """The guidance in a few words, such as "w = 2"; "" without classes."""
-        return weight_label(self.guidance, self.interval)
+        return weight_label(self.guidance, self.interval, self.guide)
 
     def as_dict(self) -> dict[str, Any]:
         """The point as it is stored: measures are entries beside the others."""
@@ -184,6 +189,7 @@ def judge_samples(
         measures={name: metric.compute(judged) for name, metric in chosen.items()},
         floor=None if wanted["classes"] else judge.floor(config.n),
         fid_protocol=fid.protocol(config.n) if fid else "",
+        error=frechet_error(features, judge.reference),
     )
 
 
@@ -271,12 +277,15 @@ def merged(quality: Mapping[str, Any], points: Sequence[QualityPoint]) -> dict[s
 def _wanted(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
     """The entries of a point that follow from the config."""
     everything = config.classes == tuple(range(len(checkpoint.card.classes)))
+    guide = checkpoint.guide
+    guided = bool(config.classes) or guide is not None
     return {
         "solver": config.solver,
         "budget": config.tol if config.adaptive else config.nfe,
         "grid": "" if config.adaptive else config.grid,
-        "guidance": config.guidance if config.classes else None,
-        "interval": config.interval if config.classes else EVER,
+        "guidance": config.guidance if guided else None,
+        "interval": config.interval if guided else EVER,
+        "guide": guide.card.name if guide else "",
         "classes": () if everything else config.classes,
         "n": config.n,
         "seed": config.seed,
@@ -284,5 +293,5 @@ def _wanted(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
 
 
 def _key(entries: Mapping[str, Any]) -> tuple[object, ...]:
-    names = ("solver", "budget", "grid", "guidance", "interval", "classes", "n", "seed")
+    names = "solver", "budget", "grid", "guidance", "interval", "guide", "classes", "n", "seed"
     return tuple(entries[name] for name in names)

@@ -7,7 +7,7 @@ start from the same noise under one config.
 
 Costs are counted, not computed. `nfe` is the number of evaluations of the velocity field, as in
 papers; `passes` is the number of times that the network processed an image, per sample: one per
-evaluation, or two if guidance needs both the class and the null class.
+evaluation, or two if guidance needs both the class and the null class, or a guiding network.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -142,10 +142,10 @@ class ClassField:
     """The velocity field of a checkpoint for images of given classes, with its cost.
 
     Args:
-        checkpoint: whose field.
+        checkpoint: whose field; with its `guide`, if it has one.
         y: classes (B,) of the images; None for no class.
-        guidance: weight of classifier-free guidance.
-        interval: times at which it acts, see `GuidedField`.
+        guidance: weight of guidance, see `GuidedField`.
+        interval: times at which it acts, likewise.
 
     Attributes:
         path: its path.
@@ -159,18 +159,27 @@ class ClassField:
         guidance: float = 1.0,
         interval: tuple[float, float] = EVER,
     ) -> None:
-        own = checkpoint.field
-        self.path: AffinePath = own.path
+        self.path: AffinePath = checkpoint.field.path
         self.nfe = 0
-        card = checkpoint.card
-        self.network = _Counted(
+        self.networks: list[_Counted] = []
+        counted, guide = self._counted(checkpoint), None
+        if checkpoint.guide is not None and guidance != 1.0:
+            guide = self._counted(checkpoint.guide)
+        guided = y is not None or guide is not None
+        self.field = GuidedField(counted, y, guidance, interval, guide) if guided else counted
+
+    def _counted(self, checkpoint: ImageCheckpoint) -> LearnedField:
+        """The field of a checkpoint with a network that counts its images."""
+        own, card = checkpoint.field, checkpoint.card
+        network = _Counted(
             own.network,
             max_batch(unet_shape(card), card.channels, card.size),
             activation_bytes(unet_shape(card), card.channels, card.size),
             clocked=own.clocked,
         )
-        counted = LearnedField(
-            self.network,
+        self.networks.append(network)
+        return LearnedField(
+            network,
             own.path,
             own.objective,
             mean=own.mean,
@@ -178,12 +187,16 @@ class ClassField:
             preconditioned=own.preconditioned,
             clocked=own.clocked,
         )
-        self.field = counted if y is None else GuidedField(counted, y, guidance, interval)
 
     @property
     def rows(self) -> int:
-        """Number of images that the network has processed so far."""
-        return self.network.rows
+        """Number of images that the networks have processed so far."""
+        return sum(network.rows for network in self.networks)
+
+    def stop_if(self, should_stop: Callable[[], bool] | None) -> None:
+        """Ends long evaluations when `should_stop` returns True."""
+        for network in self.networks:
+            network.should_stop = should_stop
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, C, H, W), shape (B, C, H, W)."""
@@ -306,7 +319,7 @@ def sample(
     noise = image_noise(checkpoint.shape, config.n, config.seed)
     y = labels_of(checkpoint, config)
     if device is not None:
-        checkpoint.field.to(device)
+        checkpoint.to(device)
     here = _device(checkpoint)
     for start in starts if starts is not None else range(0, config.n, batch):
         part = slice(start, start + batch)
@@ -415,7 +428,7 @@ def solve_images(
 ) -> Solution:
     """Solves from noise (B, C, H, W) to the path's last time, or to given times, by the config."""
     path = field.path
-    field.network.should_stop = should_stop
+    field.stop_if(should_stop)
     if times is None:
         times = path.clock(2)
     start = path.start(noise).contiguous(memory_format=torch.channels_last)

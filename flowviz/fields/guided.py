@@ -1,4 +1,4 @@
-"""A class-conditional field with fixed classes, called as field(t, x)."""
+"""A field with fixed classes and guidance, called as field(t, x)."""
 
 from collections.abc import Callable
 
@@ -14,31 +14,36 @@ EVER = (0.0, 1.0)
 
 
 class GuidedField:
-    """The velocity field of given classes, with classifier-free guidance.
+    """The velocity field of given classes, guided away from a worse field.
 
-    With guidance w the velocity is v(t, x) + w (v(t, x | y) - v(t, x)): w = 0 ignores the classes,
-    1 is the class-conditional field, larger values amplify the effect of the class. Since a
-    velocity is affine in the score, this is the guidance of Ho and Salimans 2022
-    (https://arxiv.org/abs/2207.12598). It can act in an interval of time alone (Kynkaanniemi et
-    al. 2024, https://arxiv.org/abs/2404.07724): at other times w is 1.
+    With guidance w the velocity is v_bad + w (v - v_bad) = v + (w - 1) (v - v_bad): 0 is the worse
+    field, 1 the field itself, larger values amplify what the field has and the worse one has not.
+    Without a `guide` the worse field is that of the same network without a class, so that w
+    amplifies the class; since a velocity is affine in the score, this is the classifier-free
+    guidance of Ho and Salimans 2022 (https://arxiv.org/abs/2207.12598). A `guide`, such as an
+    earlier snapshot, gets the same class, so that w amplifies quality: the autoguidance of Karras
+    et al. 2024 (https://arxiv.org/abs/2406.02507). Either can act in an interval of time alone
+    (Kynkaanniemi et al. 2024, https://arxiv.org/abs/2404.07724): at other times w is 1.
 
     Args:
-        field: a class-conditional field.
-        y: the class of each state, (B,) int64.
+        field: the field; class-conditional, if there are classes.
+        y: the class of each state, (B,) int64; None for no class, which needs a guide.
         guidance: w; values other than 0 and 1 double the cost of an evaluation.
         interval: first and last time at which w holds, as shares of the path's time.
+        guide: the guiding network's field, on the same path; None for classifier-free guidance.
     """
 
     def __init__(
         self,
         field: LearnedField,
-        y: Tensor,
+        y: Tensor | None,
         guidance: float = 1.0,
         interval: tuple[float, float] = EVER,
+        guide: LearnedField | None = None,
     ) -> None:
         self.field = field
         self.y = y
-        self.null = torch.full_like(y, field.num_classes)
+        self.guide = guide
         self.guidance = guidance
         self.first, self.last = map(field.path.time, interval)
 
@@ -49,27 +54,34 @@ class GuidedField:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t of shape () or (B,) and x of shape (B, *), shape (B, *)."""
-        return self._guided(self.field, x, t)
+        return self._guided("forward", x, t)
 
     def __getattr__(self, name: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         """The guided `jump` of a flow map: (t, s, x) to states at s; other fields have none."""
         field = self.__dict__.get("field")
         if name != "jump" or not isinstance(field, FlowMap):
             raise AttributeError(name)
-        return lambda t, s, x: self._guided(field.jump, x, t, s)
+        return lambda t, s, x: self._guided("jump", x, t, s)
 
-    def _guided(self, call: Callable[..., Tensor], x: Tensor, *times: Tensor) -> Tensor:
-        """What `call` returns for the times, x and the classes, guided."""
+    def _guided(self, name: str, x: Tensor, *times: Tensor) -> Tensor:
+        """What the method of the fields returns for the times, x and the classes, guided."""
+        call: Callable[..., Tensor] = getattr(self.field, name)
         inside = (times[0] >= self.first) & (times[0] <= self.last)
         if self.guidance == 1.0 or not inside.any():
             return call(*times, x, self.y)
+        worse, other = call, self.y
+        if self.guide is not None:
+            worse = getattr(self.guide, name)
+        else:
+            assert self.y is not None
+            other = torch.full_like(self.y, self.field.num_classes)
         if self.guidance == 0.0 and inside.all():
-            return call(*times, x, self.null)
-        both = call(
-            *(torch.cat([t, t]) if t.ndim else t for t in times),
-            torch.cat([x, x]),
-            torch.cat([self.y, self.null]),
-        )
-        given, free = both.chunk(2)
+            return worse(*times, x, other)
+        if self.guide is not None:
+            good, bad = call(*times, x, self.y), worse(*times, x, other)
+        else:  # one evaluation of both
+            pairs = (torch.cat([t, t]) if t.ndim else t for t in times)
+            both = call(*pairs, torch.cat([x, x]), torch.cat([self.y, other]))
+            good, bad = both.chunk(2)
         weight = torch.where(inside, self.guidance, 1.0).to(x.dtype)
-        return free + weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim)) * (given - free)
+        return bad + weight.reshape(weight.shape + (1,) * (x.ndim - weight.ndim)) * (good - bad)

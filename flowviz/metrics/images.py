@@ -30,6 +30,8 @@ RESIZES = {
 """How images are resized to the 299 x 299 pixels of the Inception network, by name."""
 
 INCEPTION_SIZE = 299
+GROUPS = 10
+"""Number of parts of the images for the error of a distance."""
 BLOCK = 4096
 """Number of rows of the reference in a batch."""
 
@@ -129,6 +131,20 @@ def frechet(a: Moments, b: Moments) -> float:
     shared = np.sqrt(np.linalg.eigvalsh((product + product.T) / 2).clip(min=0)).sum()
     apart = float(np.square(a.mean - b.mean).sum())
     return max(apart + float(np.trace(a.covariance) + np.trace(b.covariance) - 2 * shared), 0.0)
+
+
+def frechet_error(features: NDArray, reference: Moments) -> float | None:
+    """The standard error of the Frechet distance of features (n, F) from a reference.
+
+    A jackknife over GROUPS successive parts of the rows, so that images whose classes follow in
+    turn leave every class in each part; None below two rows per part.
+    """
+    if len(features) < 2 * GROUPS:
+        return None
+    parts = np.array_split(np.asarray(features), GROUPS)
+    without = [np.concatenate(parts[:k] + parts[k + 1 :]) for k in range(GROUPS)]
+    distances = np.array([frechet(moments(rows), reference) for rows in without])
+    return float(np.sqrt((GROUPS - 1) * distances.var()))
 
 
 def nearest(samples: NDArray, reference: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -44,6 +44,7 @@ class Kind(NamedTuple):
     solver: str
     guidance: float | None
     interval: tuple[float, float]
+    guide: str
     classes: tuple[int, ...]
     n: int
     grid: str
@@ -52,7 +53,7 @@ class Kind(NamedTuple):
     @property
     def weight(self) -> str:
         """See `QualityPoint.weight`."""
-        return weight_label(self.guidance, self.interval)
+        return weight_label(self.guidance, self.interval, self.guide)
 
 
 def value_of(point: QualityPoint, name: str) -> float | None:
@@ -102,7 +103,7 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
         for side in sides
     )
     shared = sorted((key for key in left.keys() & right.keys() if key[0] in LOW), key=str)
-    several = len({(kind.guidance, kind.interval) for _, kind in shared}) > 1
+    several = len({kind.weight for _, kind in shared}) > 1
     told = []
     for nfe, kind in sorted(shared, key=lambda key: key[0]):
         pair = ((left[nfe, kind], sides[0]), (right[nfe, kind], sides[1]))

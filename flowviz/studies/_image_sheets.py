@@ -119,8 +119,12 @@ def able(config: ImageGridConfig, sides: Sequence[Loaded]) -> list[Loaded]:
     """
     if config.view not in ("classes", "guidance"):
         return list(sides)
+    if config.view == "guidance" and config.guide:
+        return list(sides)
     if config.view == "guidance" and config.image_class == NONE:
-        raise ValueError("Guidance needs a class: choose one, or all in turn.")
+        raise ValueError(
+            "Guidance needs a class or a guiding checkpoint: choose a class, or all in turn."
+        )
     found = [each for each in sides if each.side.classes]
     if not found:
         raise ValueError("None of the checkpoints was trained with classes; choose another one.")

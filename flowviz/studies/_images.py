@@ -18,6 +18,8 @@ from flowviz.studies import Finding, Findings
 from flowviz.studies import _settings as declare
 
 ALL, NONE = "all", "none"
+GUIDED = " guided by "
+"""What stands in the key of a guided side before that of the guiding checkpoint."""
 DEFAULT = ImageConfig()
 
 LiveImages: TypeAlias = Mapping[str, ForeignCheckpoint]
@@ -52,8 +54,17 @@ class ImagesConfig(Config):
         DEFAULT.guidance,
         "Guidance w",
         bounds=(0.0, 10.0),
-        help="Classifier-free guidance: the velocity is u(no class) + w (u(class) − u(no class)). "
-        "At 1 it is that of the class and an evaluation costs one network pass, else two.",
+        help="The velocity is u(worse) + w (u − u(worse)), where the worse field is that without "
+        "a class (classifier-free guidance) or that of another network (autoguidance). At 1 it is "
+        "u and an evaluation costs one network pass, else two.",
+    )
+    guide: str = setting(
+        "",
+        "Guide away from",
+        advanced=True,
+        help="The worse field of guidance: that of the same network without a class, or a "
+        "checkpoint that is worse in the same way, such as an earlier snapshot (autoguidance, "
+        "Karras et al. 2024), for the same class. It must have the same path.",
     )
     method: str = declare.method(DEFAULT.solver, "How noise follows the velocity field.")
     nfe: int = declare.nfe(
@@ -73,7 +84,7 @@ class ImagesConfig(Config):
 
     def work(self, **sizes: float) -> float:
         """See `Config.work`; guidance, as by default, takes two passes for an evaluation."""
-        guided = self.guidance != 1 and self.image_class != NONE
+        guided = self.guidance != 1 and (self.image_class != NONE or bool(self.guide))
         return super().work(**sizes) * (1 if guided else 0.5)
 
     def drawn(self, side: "ImageSide", n: int, **changes: Any) -> ImageConfig:
@@ -88,7 +99,7 @@ class ImagesConfig(Config):
             "nfe": self.nfe,
             "tol": self.tol,
             "classes": classes,
-            "guidance": self.guidance if classes else 1.0,
+            "guidance": self.guidance if classes or self.guide else 1.0,
             "n": n,
             "seed": self.seed,
         }
@@ -169,16 +180,18 @@ class Sides:
 def load_sides(config: ImagesConfig, live: LiveImages | None = None) -> list[Loaded]:
     """The sides of a config: those of `live` by their names there, others from their files.
 
+    With a guiding checkpoint each side has it, and a side that it cannot guide is left out.
+
     Raises:
-        ValueError: a checkpoint cannot be read, both differ in the size of their images, or the
-            class is unknown.
+        ValueError: a checkpoint cannot be read, both differ in the size of their images, the
+            class is unknown, or no side can be guided.
     """
     names = dict.fromkeys(name for name in (config.left, config.right) if name != NONE)
     if not names:
         raise ValueError("One checkpoint or two are needed; got none.")
-    found = [(key, (live or {}).get(key) or placed(load_any(key))) for key in names]
+    found = [(key, load_one(key, live)) for key in names]
     same = len(found) > 1 and len({each.checkpoint.card.path for _, each in found}) == 1
-    sides = [Loaded(_side(key, each, same), each.checkpoint, key) for key, each in found]
+    sides = [Loaded(side_of(key, each, same), each.checkpoint, key) for key, each in found]
     shapes = list(dict.fromkeys(each.side.shape for each in sides))
     if len(shapes) > 1:
         sizes = " and ".join("×".join(map(str, shape)) for shape in shapes)
@@ -188,7 +201,41 @@ def load_sides(config: ImagesConfig, live: LiveImages | None = None) -> list[Loa
         hint = hint_at(config.image_class, known)
         classes = ", ".join([*known, ALL, NONE])
         raise ValueError(f"Unknown class {config.image_class!r}.{hint} There are: {classes}.")
-    return sides
+    return _guided(sides, config.guide, live) if config.guide else sides
+
+
+def load_one(key: str, live: LiveImages | None) -> ForeignCheckpoint:
+    """The checkpoint of `live` with this name, or that of a file.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return (live or {}).get(key) or placed(load_any(key))
+
+
+def guided_by(of: Loaded, key: str, guide: ImageCheckpoint) -> Loaded:
+    """A side with a guiding checkpoint; its own key then names both.
+
+    Raises:
+        ValueError: it cannot guide the checkpoint of this side.
+    """
+    checkpoint = replace(of.checkpoint, guide=guide)
+    return of._replace(checkpoint=checkpoint, key=f"{of.key}{GUIDED}{key}")
+
+
+def _guided(sides: Sequence[Loaded], key: str, live: LiveImages | None) -> list[Loaded]:
+    """The sides that a checkpoint can guide, with it."""
+    guide = load_one(key, live).checkpoint
+    found, refused = [], None
+    for each in sides:
+        try:
+            found.append(guided_by(each, key, guide))
+        except ValueError as error:
+            refused = error
+    if not found:
+        assert refused is not None
+        raise refused
+    return found
 
 
 def placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
@@ -204,7 +251,8 @@ def placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
     return loaded
 
 
-def _side(key: str, loaded: ForeignCheckpoint, same_path: bool) -> ImageSide:
+def side_of(key: str, loaded: ForeignCheckpoint, same_path: bool = False) -> ImageSide:
+    """What a result states of a checkpoint; `same_path` if it is labelled by its name."""
     checkpoint = loaded.checkpoint
     card, name = checkpoint.card, key.rpartition("@")[0] or checkpoint.card.name
     return ImageSide(

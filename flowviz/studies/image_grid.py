@@ -291,17 +291,17 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
         "{value:.0f}% at {name}",
     )
     first, last = config.interval
-    effect = (
-        "At w = 0 the class has no effect."
-        if config.interval == EVER
-        else f"w acts for t = {first:g} to {last:g}; at other times it is 1."
-    )
-    text = (
-        "guidance strengthens what is typical of the class and oversaturates at large w: the "
-        f"share of channel values at black or full brightness is {told}. {effect}"
-    )
-    if not _oversaturates(numbers, len(names)):
-        text = text.replace(" and oversaturates at large w", "")
+    effect = "At w = 0 the class has no effect."
+    cause = "guidance strengthens what is typical of the class"
+    if config.guide:
+        guide = config.guide.rpartition("@")[0] or config.guide
+        effect = f"At w = 0 the images are those of {guide}."
+        cause = f"guidance leads away from {guide}"
+    if config.interval != EVER:
+        effect = f"w acts for t = {first:g} to {last:g}; at other times it is 1."
+    if _oversaturates(numbers, len(names)):
+        cause += " and oversaturates at large w"
+    text = f"{cause}: the share of channel values at black or full brightness is {told}. {effect}"
     yield Finding(lead="Guidance", text=text, numbers=numbers)
 
 

@@ -34,6 +34,7 @@ from flowviz.studies._image_points import (
     value_of,
 )
 from flowviz.studies._images import (
+    GUIDED,
     ImagesConfig,
     ImageSide,
     LiveImages,
@@ -150,7 +151,7 @@ def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
     asked = [each for of in sides for each in budgets(config, of)]
     passes = [
         expected_nfe(each.solver, each.nfe, each.tol)
-        * (2 if each.classes and each.guidance != 1 else 1)
+        * (2 if (each.classes or config.guide) and each.guidance != 1 else 1)
         for each in asked
     ]
     return SECONDS * sum(passes) * -(-config.judged // BATCH) * BATCH
@@ -158,7 +159,8 @@ def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
 
 def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
     """What is stored beside a checkpoint of flowviz, without numbers of another classifier."""
-    name, kept, left_out = of.key.rpartition("@")[0] or of.key, {}, ""
+    key, kept, left_out = of.key.partition(GUIDED)[0], {}, ""
+    name = key.rpartition("@")[0] or key
     if is_images(name):
         kept = read_quality(name)
     if kept.get("sha256") != of.checkpoint.card.sha256:

@@ -23,10 +23,39 @@ MAX_BYTES = 2**30
 
 @dataclass(frozen=True)
 class ImageCheckpoint:
-    """A learned field of images in float32 on the CPU, with its card."""
+    """A learned field of images in float32 on the CPU, with its card.
+
+    Attributes:
+        card: of the field.
+        field: the field.
+        guide: the guiding checkpoint of autoguidance, see `GuidedField`; None for none.
+
+    Raises:
+        ValueError: the guiding checkpoint has another path, image size or classes.
+    """
 
     card: ImageCard
     field: LearnedField
+    guide: "ImageCheckpoint | None" = None
+
+    def __post_init__(self) -> None:
+        if self.guide is not None and self._sort != self.guide._sort:
+            raise ValueError(
+                "A guiding checkpoint must have the path, image size and classes of the guided "
+                f"one; got {self.guide.card.name} ({self.guide._sort}) for {self.card.name} "
+                f"({self._sort})."
+            )
+
+    @property
+    def _sort(self) -> str:
+        size = " x ".join(map(str, self.shape))
+        return f"{self.card.path}, {size}, {self.field.network.num_classes} classes"
+
+    def to(self, device: torch.device) -> None:
+        """Moves the field and that of the guiding checkpoint."""
+        self.field.to(device)
+        if self.guide is not None:
+            self.guide.to(device)
 
     @property
     def shape(self) -> tuple[int, int, int]:

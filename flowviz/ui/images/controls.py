@@ -44,11 +44,15 @@ OWN = {"samples": ("n",), "noises": ("to",), "quality": ("judged",)} | {
 
 @dataclass(frozen=True)
 class Page:
-    """The settings of a view; `names` are the checkpoints that were chosen, one or two."""
+    """The settings of a view.
+
+    `names` are the checkpoints that were chosen, one or two; `guide` is the guiding one or "".
+    """
 
     view: str
     names: tuple[str, ...]
     values: Mapping[str, Any]
+    guide: str = ""
 
     @property
     def study(self) -> Study:
@@ -63,8 +67,11 @@ class Page:
         """
         found = [sources.load(name) for name in self.names]
         left, right = ([each.key for each in found] + [NONE])[:2]
-        config = self.study.config.build({**self.values, "left": left, "right": right})
-        return config, {each.key: each.loaded for each in found}
+        values = {**self.values, "left": left, "right": right}
+        if self.guide:
+            found.append(sources.load(self.guide))
+            values["guide"] = found[-1].key
+        return self.study.config.build(values), {each.key: each.loaded for each in found}
 
 
 def pick_view() -> str:
@@ -108,9 +115,12 @@ def pick(view: str) -> Page:
             tol_help=of["tol"].help,
         )
         values |= vars(solver) | controls.pick(ImagesConfig, only=("seed",))
-        study = Page(view, (), {}).study
+        study, guide = Page(view, (), {}).study, NONE
+        if view == "guidance":
+            others = {NONE: "the same network without a class"} | menu
+            guide = state.select("guide", of["guide"].label, others, NONE, help=of["guide"].help)
         values |= controls.pick(study.config, only=OWN.get(view, ()))
-    return Page(view, tuple(names), values)
+    return Page(view, tuple(names), values, "" if guide == NONE else guide)
 
 
 def _defaults(menu: Mapping[str, str], cards: Mapping[str, ImageCard]) -> tuple[str, str]:
