@@ -14,157 +14,29 @@ known (`flowviz.fields.exact`). The posterior over the components adds them up:
 and likewise for E[x_0 | x], with E[x_0 | x, k] = m_k + s E[z | x, k]. The marginal velocity is
 d_alpha E[x_1 | x] + d_sigma E[x_0 | x] (Lipman et al. 2022, eq. 8, with pairs in the place of
 data; Tong et al. 2023, https://arxiv.org/abs/2302.00482, theorem 3.1). The two data sets have the
-same roles, so that the components can also be those of x_1.
+same roles, so that the components can also be those of x_1. Two sets of boxes have a closed form,
+too (`BoxPairs`).
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from flowviz.datasets import Dataset
-from flowviz.distributions import Distribution, GaussianMixture, PointMasses
-from flowviz.fields.exact import ExactField, Posterior, Target, exact_field, target_of
+from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
+from flowviz.fields.exact import ExactField, exact_field, target_of
+from flowviz.fields.pairings import (
+    MAX_BOX_WORK,
+    SMALLEST,
+    BoxPairs,
+    Enumerated,
+    Inferred,
+    Pairing,
+)
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Coefficients
 
 __all__ = ["BridgeField", "SourcedField", "exact_field_of", "sourced_field"]
-
-SMALLEST = 1e-5
-"""Least coefficient of the enumerated side: 1 / coefficient is finite, also at t = 0."""
-
-CHUNK = 2**18
-"""Largest number of points times components that are prepared at once."""
-
-
-class Inferred(NamedTuple):
-    """What follows from x_t = x; `own` is the side whose components are enumerated."""
-
-    log_density: Tensor
-    """log p_t(x) in nats, (B,)."""
-    own: Tensor
-    """Posterior mean of the enumerated side, (B, 2)."""
-    other: Tensor
-    """Posterior mean of the other side, (B, 2)."""
-    score: Tensor
-    """The gradient of log p_t at x, (B, 2)."""
-    divergence: Tensor
-    """The divergence of `other` by x, (B,)."""
-    variance: Tensor
-    """tr Cov of the other side given x, (B,)."""
-
-
-class Enumerated:
-    """A mixture of round Gaussians, summed over its components, and the data set opposite."""
-
-    def __init__(self, mixture: GaussianMixture, other: Target) -> None:
-        kept = mixture.weights > 0
-        self.means = mixture.means[kept]  # (K, 2)
-        self.log_weights = mixture.weights[kept].log()  # (K,)
-        self.std = mixture.variances[0, 0].sqrt().item()
-        self.other = other
-
-    def infer(self, gain: Tensor, own: Tensor, x: Tensor, blur: Tensor | None = None) -> Inferred:
-        """The posterior of x = gain * other + own * enumerated + blur * N(0, I), (B, 2) float64.
-
-        Args:
-            gain: coefficient of the other side, () or (B, 1).
-            own: coefficient of the enumerated side, likewise, at least SMALLEST.
-            x: the states.
-            blur: standard deviation of independent noise, likewise; None for none.
-        """
-        size = max(1, CHUNK // len(self.means))
-        spread = own * self.std
-        if blur is not None:
-            spread = torch.sqrt(spread.square() + blur.square())
-
-        def part(rows: slice) -> Inferred:
-            a, b, c = (each[rows] if each.ndim else each for each in (gain, own, spread))
-            return self._part(a, b, c, x[rows])
-
-        parts = [part(slice(k, k + size)) for k in range(0, max(1, len(x)), size)]
-        return Inferred(*(torch.cat(values) for values in zip(*parts, strict=True)))
-
-    def _part(self, gain: Tensor, own: Tensor, spread: Tensor, x: Tensor) -> Inferred:
-        """`infer` with the standard deviation of x given a component and the other side."""
-        means, count = self.means.to(x.device), len(self.means)
-        rows = (x[:, None] - own[..., None] * means).reshape(-1, 2)  # (B K, 2)
-        gains, scales = (
-            c.repeat_interleave(count, dim=0) if c.ndim else c for c in (gain, spread)
-        )
-        shrink = (own * self.std**2 / spread)[..., None]
-        found = self.other.posterior(gains, scales, rows)
-        logits = self.log_weights.to(x.device) + found.log_density.reshape(-1, count)
-        share = torch.softmax(logits, dim=1)[..., None]  # (B, K, 1)
-        data = found.data.reshape(-1, count, 2)
-        score = (-found.noise / scales).reshape(-1, count, 2)  # of p_t(x | k)
-        mean, total = (share * data).sum(dim=1), (share * score).sum(dim=1)
-        slope = (gains / scales**2).squeeze(-1) * found.variance  # div E[other | x, k]
-        across = (data * (score - total[:, None])).sum(dim=-1)
-        spread = found.variance.reshape(-1, count) + (data - mean[:, None]).square().sum(dim=-1)
-        weight = share[..., 0]
-        return Inferred(
-            torch.logsumexp(logits, dim=1),
-            (share * (means + shrink * found.noise.reshape(-1, count, 2))).sum(dim=1),
-            mean,
-            total,
-            (weight * (slope.reshape(-1, count) + across)).sum(dim=1),
-            (weight * spread).sum(dim=1),
-        )
-
-    def density_grid(
-        self, gain: Tensor, own: Tensor, xs: Tensor, ys: Tensor, blur: Tensor | None = None
-    ) -> Tensor:
-        """The density of the state of `infer` on a grid, shape (ny, nx)."""
-        spread = own * self.std
-        if blur is not None:
-            spread = torch.sqrt(spread.square() + blur.square())
-        total = xs.new_zeros(len(ys), len(xs))
-        for weight, mean in zip(self.log_weights.exp().tolist(), own * self.means, strict=True):
-            shifted = xs - mean[0].to(xs), ys - mean[1].to(ys)
-            total += weight * self.other.density_grid(gain, spread, *shifted)
-        return total
-
-
-@dataclass(frozen=True, eq=False)
-class Pairing:
-    """Independent pairs of a source and a data set, as the `Target` of an exact field.
-
-    Attributes:
-        sides: the enumerated side with the other one.
-        swapped: whether the data at t = 1 are enumerated and not the source.
-    """
-
-    sides: Enumerated
-    swapped: bool
-
-    def infer(
-        self, alpha: Tensor, sigma: Tensor, x: Tensor, blur: Tensor | None = None
-    ) -> Inferred:
-        """What follows from x, (B, 2) float64; the other arguments have shape () or (B, 1)."""
-        gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.infer(gain, own.clamp(min=SMALLEST), x, blur)
-
-    def posterior(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> Posterior:
-        """See `Target.posterior`; the noise is x_0."""
-        found = self.infer(alpha, sigma, x)
-        if not self.swapped:
-            return Posterior(found.log_density, found.other, found.own, found.variance)
-        # x = alpha x_1 + sigma x_0, so that given x both have the same covariance up to a factor.
-        ratio = (sigma / alpha.clamp(min=SMALLEST)).square()
-        variance = (ratio.squeeze(-1) if ratio.ndim else ratio) * found.variance
-        return Posterior(found.log_density, found.own, found.other, variance)
-
-    def means(self, alpha: Tensor, sigma: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """E[x_1 | x] and E[x_0 | x], each (B, 2)."""
-        found = self.posterior(alpha, sigma, x)
-        return found.data, found.noise
-
-    def density_grid(self, alpha: Tensor, sigma: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
-        """See `Target.density_grid`."""
-        gain, own = (sigma, alpha) if self.swapped else (alpha, sigma)
-        return self.sides.density_grid(gain, own.clamp(min=SMALLEST), xs, ys)
 
 
 class SourcedField(ExactField):
@@ -173,7 +45,7 @@ class SourcedField(ExactField):
     `noise_mean` is E[x_0 | x_t = x], the mean of the source. See `ExactField` for shapes.
     """
 
-    target: Pairing
+    target: Pairing | BoxPairs
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at x, shape (B, 2)."""
@@ -216,7 +88,7 @@ class BridgeField:
         noise: the diffusion, 0 or more.
 
     Raises:
-        ValueError: the noise is negative.
+        ValueError: the noise is negative, or both data sets are boxes.
     """
 
     sourced: SourcedField
@@ -225,6 +97,11 @@ class BridgeField:
     def __post_init__(self) -> None:
         if not self.noise >= 0:
             raise ValueError(f"The noise of a bridge must be 0 or more; got {self.noise}.")
+        if not isinstance(self.sourced.target, Pairing):
+            raise ValueError(
+                "The exact field of bridges is known where one of the two data sets is a mixture "
+                "of round Gaussians of one width, such as 8gaussians; got boxes on both sides."
+            )
 
     @property
     def path(self) -> AffinePath:
@@ -287,13 +164,17 @@ def sourced_field(
     """The exact field of a path from a source to a distribution, of independent pairs.
 
     Raises:
-        ValueError: the source is a set of points, or neither of the two is a mixture of round
-            Gaussians of one width.
+        ValueError: the source is a set of points, or there is no closed form: neither of the two
+            is a mixture of round Gaussians of one width, and they are not two sets of few boxes.
     """
     if isinstance(source, PointMasses):
         raise ValueError(
             "A source must have a density, because no flow spreads a single point; got points."
         )
+    if isinstance(source, Boxes) and isinstance(distribution, Boxes):
+        pairs = BoxPairs(source, distribution)
+        if pairs.work <= MAX_BOX_WORK:
+            return SourcedField(path, distribution, pairs)
     both = (False, source, distribution), (True, distribution, source)
     sides = [
         (len(mixture.means), swapped, mixture, other)
@@ -303,7 +184,8 @@ def sourced_field(
     if not sides:
         raise ValueError(
             "No exact field is known between these data sets: one of the two must be a mixture of "
-            "round Gaussians of one width, such as 8gaussians, moons or points; train a network."
+            "round Gaussians of one width, such as 8gaussians, moons or points, or both must be "
+            "of few boxes; train a network."
         )
     _, swapped, mixture, other = min(sides, key=lambda side: side[:2])
     pairing = Pairing(Enumerated(mixture, target_of(other)), swapped)
