@@ -89,6 +89,8 @@ class Panel:
     """A few words beside the title: field, solver, NFE."""
     badge: str = ""
     """A few words on the picture, where it is not what was chosen."""
+    by_origin: bool = False
+    """Whether the colour of a particle is the direction of its start from the centre."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,7 @@ def pack(panels: Sequence[Panel], *, frame: float = FRAME) -> bytes:
                 "note": panel.note,
                 "badge": panel.badge,
                 "role": role_of(panel.role),
+                "by_origin": panel.by_origin,
                 "limit": limit,
                 "times": times.astype("<f4"),
                 "states": quantised(states, limit),
@@ -349,5 +352,6 @@ def colours() -> dict[str, Any]:
             "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
             "difference": theme.DIFFERENCE_RAMP[dark],
             "classes": theme.class_colours(dark=dark),
+            "cycle": theme.CYCLE[dark],
         }
     )

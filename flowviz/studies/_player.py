@@ -3,7 +3,7 @@
 import numpy as np
 
 from flowviz.canvases import player as players
-from flowviz.datasets import dataset
+from flowviz.datasets import dataset, parted
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.glossary import term
 from flowviz.schedulers import LEARNED
@@ -77,6 +77,7 @@ def panel_of(side: Side) -> players.Panel:
         readouts=tuple(readouts),
         note=side.note,
         badge="No network for this path: exact field" if side.untrained else "",
+        by_origin=bool(parted(side.config.data)[0]),
     )
 
 

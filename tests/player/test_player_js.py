@@ -11,6 +11,7 @@ from flowviz import canvases
 from flowviz.canvases import player as players
 from flowviz.canvases.player import Panel, Readout, Scene, View, pack, pack_scene
 from flowviz.canvases.wire import header_of
+from flowviz.figures import theme
 from flowviz.ui import player as mounts
 
 K, N = 11, 50
@@ -448,6 +449,17 @@ def test_particles_are_where_the_payload_says(page):
     page.wait_for_timeout(100)
     assert colour_at(root, 0, 0.3, 0) == [255, 255, 255]
     assert colour_at(root, 0, -3, 0)[2] > colour_at(root, 0, -3, 0)[0] + 80
+
+
+def test_particles_keep_the_colour_of_the_direction_of_their_start(page):
+    ends = np.array([[[-2.0, 0], [2, 0]], [[1, 2], [1, -2]]])
+    one = Panel("One", "ot", [0, 1], ends, [0, 1], ends, by_origin=True)
+    root, _ = mounted(page, [one], [None], View(t=1.0, layers=("particles",)))
+    left, right = colour_at(root, 0, 1, 2), colour_at(root, 0, 1, -2)
+    for found, wanted in ((left, theme.CYCLE[0][0]), (right, theme.CYCLE[0][3])):
+        rgb = [int(wanted[k : k + 2], 16) for k in (1, 3, 5)]
+        assert found == pytest.approx(rgb, abs=40)
+    assert "direction of their start" in root.locator(".fv-legend").inner_text()
 
 
 def test_one_press_takes_the_same_step_in_both_panels(page):

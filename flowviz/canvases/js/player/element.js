@@ -14,6 +14,7 @@ import { LAYERS, paint } from "./layers.js";
 import { drawLegend, legendOf } from "./legend.js";
 import { take } from "./live.js";
 import { nearest } from "./marked.js";
+import { originPixels } from "./origin.js";
 import { FRAMES, fillCell, makeCell, showCell } from "./panels.js";
 import { picture } from "./picture.js";
 import { surface } from "./pixels.js";
@@ -142,8 +143,11 @@ export class Player extends Clocked {
     this.cells.forEach(({ figure, row }, i) => {
       for (const node of [figure, row]) node.style.setProperty("--role", this.colours[i]);
     });
-    this.root.style.setProperty("--c-first", this.colours[0]);
-    this.root.style.setProperty("--c-last", this.colours.at(-1));
+    for (const panel of this.body.panels)
+      panel.origins = panel.by_origin ? originPixels(panel, theme.cycle) : null;
+    const swatch = this.body.panels[0].by_origin ? [theme.cycle[0], theme.cycle[3]] : this.colours;
+    this.root.style.setProperty("--c-first", swatch[0]);
+    this.root.style.setProperty("--c-last", swatch.at(-1));
   }
 
   themed() {

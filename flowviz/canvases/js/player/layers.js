@@ -58,19 +58,20 @@ function paintField(s, scene, { k, f }, { window, frame, look, dot }) {
 const trailStride = (n) => Math.max(1, Math.floor(n / TRAILS));
 
 /** Trails of some particles up to the present, with a dot at each step if `dots`. */
-function paintTrails(s, states, limit, { k, f }, { window, look, dot }, dots) {
+function paintTrails(s, states, limit, { k, f }, { window, look, dot }, dots, origins) {
   const n = states.shape[1], { m, cx, cy } = decoding(s.w, window, limit);
   const width = (dots ? 1.2 : 1.1) * dot, small = discMasks(1.35 * dot), opacity = dots ? 130 : 120;
   for (let i = 0; i < n; i += trailStride(n)) {
     let x = states[2 * i] * m + cx, y = cy - states[2 * i + 1] * m;
-    disc(s, x, y, small, look.noise, 200);
+    const colour = origins ? origins[i] : look.role;
+    disc(s, x, y, small, origins ? colour : look.noise, 200);
     for (let q = 1; q <= k + (f > 0 ? 1 : 0); q++) {
       const at = (q * n + i) * 2;
       let x1 = states[at] * m + cx, y1 = cy - states[at + 1] * m;
       if (q > k) { x1 = x + (x1 - x) * f; y1 = y + (y1 - y) * f; }
-      line(s, x, y, x1, y1, width, look.role, opacity);
+      line(s, x, y, x1, y1, width, colour, opacity);
       x = x1; y = y1;
-      if (dots) disc(s, x, y, small, look.role, 230);
+      if (dots) disc(s, x, y, small, colour, 230);
     }
   }
 }
@@ -82,7 +83,7 @@ const DEPTHS = [[0.84, 0.62, 0], [1, 0.84, 50], [1.14, 1, 90]];
 const CROWD = 400;
 
 /** Every `stride`-th particle, in three depths by its index, which says nothing about the particle. */
-function paintParticles(s, states, limit, { k, f }, { window, look, dot }, stride, opacity) {
+function paintParticles(s, states, limit, { k, f }, { window, look, dot }, stride, opacity, origins) {
   const n = states.shape[1], { m, cx, cy } = decoding(s.w, window, limit);
   const a = k * n * 2, b = f > 0 ? a + n * 2 : a;
   const depths = n < CROWD * stride ? [[1, 1, 90]] : DEPTHS;
@@ -94,7 +95,7 @@ function paintParticles(s, states, limit, { k, f }, { window, look, dot }, strid
       const x = (u + (states[b + 2 * i] - u) * f) * m + cx;
       const y = cy - (v + (states[b + 2 * i + 1] - v) * f) * m;
       if (around) disc(s, x, y, outer, look.halo, around);
-      disc(s, x, y, mask, look.role, strength);
+      disc(s, x, y, mask, origins ? origins[i] : look.role, strength);
     }
   });
 }
@@ -123,7 +124,7 @@ function magnify(grid, factor) {
 /**
  * One panel at time t: everything except axes and text.
  * @param {import("./pixels.js").Surface} s
- * @param {any} panel Of the payload.
+ * @param {any} panel Of the payload; `origins` are the pixels of its particles, if they differ.
  * @param {any} scene Of the payload, or null.
  * @param {object} view
  * @param {number} view.t
@@ -156,11 +157,11 @@ export function paint(s, panel, scene, view) {
   if (on("field") && scene?.velocity) paintField(s, scene, at, view);
   const steps = view.mode === "steps", { states, ...moment } = momentOf(panel, view.mode, t);
   const particles = (stride, opacity) =>
-    on("particles") && paintParticles(s, states, panel.limit, moment, view, stride, opacity);
+    on("particles") && paintParticles(s, states, panel.limit, moment, view, stride, opacity, panel.origins);
   const faint = on("trails") || marked !== null ? 0.3 : 1; // so that lines can be followed
   particles(1, look.opacity * faint);
   if (on("trails")) {
-    paintTrails(s, states, panel.limit, moment, view, steps);
+    paintTrails(s, states, panel.limit, moment, view, steps, panel.origins);
     particles(trailStride(states.shape[1]), 256);
   }
   if (marked !== null) paintMarked(s, panel, marked, view);

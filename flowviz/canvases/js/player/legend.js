@@ -18,7 +18,7 @@ export function legendOf(player, t) {
     [...new Set(scenes.filter((scene) => scene[field]).map((scene) => scene.labels[name]))].join(" | ");
   const on = (name, field) => layers.includes(name) && scenes.some((scene) => scene[field]);
   if (layers.includes("particles"))
-    out.particles = { text: steps ? "particles at the last step" : "particles, noise to data" };
+    out.particles = { text: particlesText(player.body.panels, steps) };
   if (player.marked !== null)
     out.marked = { text: markedText(player.body.panels, player.marked) };
   if (layers.includes("trails"))
@@ -43,6 +43,12 @@ export function legendOf(player, t) {
   if (on("difference", "difference"))
     out.difference = { text: label("difference", "difference"), ends: short(player.differencePeak) };
   return out;
+}
+
+function particlesText(panels, steps) {
+  const when = steps ? " at the last step" : "";
+  if (panels[0].origins) return `particles${when}, coloured by the direction of their start from the centre`;
+  return when ? `particles${when}` : "particles, noise to data";
 }
 
 function markedText(panels, particle) {

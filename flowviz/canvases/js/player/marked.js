@@ -44,7 +44,7 @@ export function paintMarked(s, panel, i, { mode, t, window, look, dot }) {
   disc(s, ...at(steps - 1), small, ink, 256);
   const [x, y] = at(k), [x1, y1] = f > 0 ? at(k + 1) : [x, y];
   disc(s, x + (x1 - x) * f, y + (y1 - y) * f, discMasks(5.5 * dot), ink, 256);
-  disc(s, x + (x1 - x) * f, y + (y1 - y) * f, discMasks(3.8 * dot), look.role, 256);
+  disc(s, x + (x1 - x) * f, y + (y1 - y) * f, discMasks(3.8 * dot), panel.origins?.[i] ?? look.role, 256);
 }
 
 /** The distance of the ends of particle i in two panels. */
