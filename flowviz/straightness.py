@@ -98,13 +98,14 @@ def marginal_straightness(
     control: Control = "worst",
     should_stop: Callable[[], bool] | None = None,
 ) -> Straightness:
-    """The straightness of the flow of standard normal noise x_0 (B, *) along a field.
+    """The straightness of the flow of noise x_0 (B, *), or samples of the source, along a field.
 
     The flow is solved by dopri5 with tolerance `tol` and step control `control`, see `solve`.
     """
     times = quadrature_times(field.path)
     how = {"tol": tol, "control": control, "should_stop": should_stop}
-    states = solve(field, field.path.start(x_0), times, "dopri5", **how).states
+    start = x_0 if field.path.source else field.path.start(x_0)
+    states = solve(field, start, times, "dopri5", **how).states
     return straightness_of(field, times, states)
 
 

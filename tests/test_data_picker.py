@@ -210,6 +210,14 @@ def test_a_source_is_chosen_named_in_the_link_and_swapped(monkeypatch, tmp_path)
     assert [box.value for box in app.selectbox] == ["moons", "8gaussians"]
     app.selectbox[0].select("word").run()
     assert chosen(app) == "from:word:FLOW>8gaussians"
+    app.selectbox[0].select("upload").run()
+    assert chosen(app) == "from:word:FLOW>8gaussians"  # until there is a file
+    assert "Current start: FLOW" in app.caption[0].value
+    app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
+    uploaded = datasets.upload("x.csv", CSV.encode())
+    assert chosen(app) == f"from:{uploaded}>8gaussians"
+    next(each for each in app.selectbox if each.label == "Data set").select("upload").run()
+    assert chosen(app) == f"from:{uploaded}>8gaussians" and len(app.file_uploader) == 2
     app.selectbox[0].select("").run()
     assert chosen(app) == "8gaussians"
 

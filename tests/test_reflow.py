@@ -1,5 +1,6 @@
 """Reflow and couplings: training on given pairs, and that flows get straighter by them."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Generator
@@ -97,6 +98,16 @@ def test_couplings_yield_after_each_training_in_order():
     assert found.nfe[0] == 1 and found.quality.shape == found.nfe.shape
     assert found.seconds > 0 and found.limit_nfe > 1
     assert seen[-1].gain(INDEPENDENT) == 1 and seen[0].gain("reflow-1") is None
+
+
+def test_couplings_start_from_a_source_without_diffusion():
+    small = {"units": 16, "depth": 2, "batch": 64, "steps": 60, "n": 100, "pairs": 256}
+    config = CouplingsConfig(data="from:8gaussians>moons", **small)
+    result = STUDY.result(config)
+    assert [each.entrant for each in result.outcomes] == [k for k in ENTRANTS if k != "vp"]
+    assert result.outcome("reflow-1").field.path.source == "8gaussians"
+    assert all(np.isfinite(each.straightness.deviation) for each in result.outcomes)
+    assert not any(each.lead == "So far" for each in STUDY.say(config, result))
 
 
 def test_every_entrant_comes_after_the_one_it_follows():

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flowviz.datasets import dataset
+from flowviz.datasets import dataset, parted
 from flowviz.draws import noise, stream
 from flowviz.experiments.evaluate import EvaluateConfig, evaluations, floors
+from flowviz.experiments.starts import starts
 from flowviz.fields import LearnedField
 from flowviz.straightness import Straightness, marginal_straightness
 from flowviz.training import TrainConfig, reflow_pairs, train
@@ -57,13 +58,18 @@ ENTRANTS: dict[str, Entrant] = {
 """In the order of training."""
 
 
+def entrants(data: str) -> dict[str, Entrant]:
+    """The entrants that can start where a data set does: no diffusion starts at a source."""
+    return {k: each for k, each in ENTRANTS.items() if each.path != "vp" or not parted(data)[0]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CouplingConfig:
     """The training and the measurements of one entrant.
 
     Attributes:
         entrant: name in ENTRANTS.
-        data: spec of the data set.
+        data: spec of the data set, which can have a source.
         steps: training steps.
         width: units of each hidden layer.
         depth: number of hidden layers.
@@ -134,7 +140,7 @@ def compute_outcome(
         previous: the trained field of the entrant that this one follows.
         beat: called every BEAT steps with the step; it may raise `Stopped`.
     """
-    target, pairs = dataset(config.data), None
+    target, pairs = dataset(config.data, sources=True), None
     if previous is not None:
         place = list(ENTRANTS).index(config.entrant)
         pairs = reflow_pairs(previous, config.pairs, stream(config.seed, "reflow", place))
@@ -144,6 +150,8 @@ def compute_outcome(
             beat(state.step)
     seconds = time.thread_time() - start
     field = state.ema.eval()
+    drawn = config.n, config.seed
+    x_0 = starts(field.path, *drawn) if field.path.source else noise(*drawn)
     *cheap, limit = evaluations(
         field,
         target,
@@ -154,7 +162,7 @@ def compute_outcome(
     )
     return Outcome(
         entrant=config.entrant,
-        straightness=marginal_straightness(field, noise(config.n, config.seed), tol=1e-5),
+        straightness=marginal_straightness(field, x_0, tol=1e-5),
         nfe=np.array([each.nfe for each in cheap]),
         quality=np.array([each.measures[METRIC].value for each in cheap]),
         limit=limit.measures[METRIC].value,

@@ -13,6 +13,7 @@ from flowviz.experiments.straightening import (
     CouplingConfig,
     Outcome,
     compute_outcome,
+    entrants,
 )
 from flowviz.figures import curves, theme
 from flowviz.metrics import METRICS
@@ -37,7 +38,11 @@ ON_OT = [name for name in ENTRANTS if ENTRANTS[name].path == "ot"]
 class CouplingsConfig(Config):
     """Small networks, one for each coupling."""
 
-    data: str = declare.data(help="Data set on which the claims are tested.")
+    data: str = declare.data(
+        help="Data set on which the claims are tested. From another data set than noise, there "
+        "is no VP diffusion.",
+        sources=True,
+    )
     seed: int = declare.seed()
     steps: int = setting(
         2_000,
@@ -45,7 +50,7 @@ class CouplingsConfig(Config):
         slug="pair-steps",
         bounds=(20, 20_000),
         work=1,
-        help="Steps of each of the six trainings.",
+        help="Steps of each training.",
     )
     units: int = setting(
         64, "Width", bounds=BOUNDS["width"], advanced=True, help="Units of each hidden layer."
@@ -98,10 +103,11 @@ class CouplingsResult:
 def compute(config: CouplingsConfig, live: Live, progress: Progress) -> Iterator[CouplingsResult]:
     """Trains one entrant after the other; yields after each."""
     found: dict[str, Outcome] = {}
-    for name, entrant in ENTRANTS.items():
+    chosen = entrants(config.data)
+    for name, entrant in chosen.items():
 
         def beat(step: int, done: int = len(found), label: str = entrant.label) -> None:
-            share = (done + 0.9 * step / config.steps) / len(ENTRANTS)
+            share = (done + 0.9 * step / config.steps) / len(chosen)
             progress.report(share, f"training {label}")
 
         beat(0)
@@ -194,8 +200,9 @@ def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
 
 def say(config: CouplingsConfig, result: CouplingsResult) -> Findings:
     """The straightness of each coupling's flow, and its effect on samples."""
-    if len(result.outcomes) < len(ENTRANTS):
-        yield Finding.so_far(len(result.outcomes), len(ENTRANTS), "trainings")
+    total = len(entrants(config.data))
+    if len(result.outcomes) < total:
+        yield Finding.so_far(len(result.outcomes), total, "trainings")
     base = result.outcome(INDEPENDENT)
     others = [each for each in result.outcomes if each.entrant not in (INDEPENDENT, "vp")]
     if base is not None and others:

@@ -38,6 +38,8 @@ WORD = "FLOW"
 MIXTURE = "mixture:-2.5,-1.5;2.5,-1.5;0,2.5@0.4"
 CHOICES = ("x", "y", "header", "light", "label")
 """The fields of `Reading`, each with a control."""
+FROM = "from-"
+"""Prefix of the keys of the controls of the data set at t = 0."""
 SHOWN_POINTS = 600
 """Number of shown points of an earlier drawing."""
 
@@ -78,8 +80,8 @@ def pick(default: str = "checkerboard", *, help: str | None = None, sources: boo
     if st.session_state.get(_key("followed")) != spec or _key("kind") not in st.session_state:
         # The choice came from a link, not from these menus.
         st.session_state[_key("kind")] = _kind(data)
-        st.session_state[_key("from")] = _kind(source) if source.startswith("word:") else source
-        for part in ("word", "std", "from-word"):
+        st.session_state[_key(f"{FROM}kind")] = _kind(source)
+        for part in ("word", "std", f"{FROM}word", f"{FROM}std"):
             st.session_state.pop(_key(part), None)
     if sources:
         source = _pick_source(source, data, default)
@@ -90,26 +92,17 @@ def pick(default: str = "checkerboard", *, help: str | None = None, sources: boo
 
 def _pick_source(source: str, data: str, default: str) -> str:
     """Draws the menu of the data set at t = 0; returns its spec, "" for Gaussian noise."""
-    options = {"": "Gaussian noise"} | {name: each.label for name, each in DATASETS.items()}
-    options["word"] = _CUSTOM["word"][0]
-    if source and _kind(source) not in options:
-        options[source] = dataset(source).label
     row = st.container(horizontal=True, vertical_alignment="bottom")
-    chosen = row.selectbox(
+    kind = row.selectbox(
         "From",
-        list(options),
-        format_func=options.__getitem__,
-        key=_key("from"),
-        help="The distribution of the particles at t = 0. Swap it with the data set to start from "
-        "your own file or drawing.",
+        ["", *DATASETS, *_CUSTOM],
+        format_func=_name,
+        key=_key(f"{FROM}kind"),
+        help="The distribution of the particles at t = 0.",
     )
-    if chosen == "word":
-        try:
-            chosen = _word(source, "from-word")
-            dataset(chosen)
-        except ValueError as error:
-            st.error(escaped(error), icon=":material/error:")
-            chosen = source
+    chosen = _chosen(kind, source, FROM)
+    if chosen and _kind(chosen) != kind:
+        st.caption(f"Current start: {escaped(dataset(chosen).label)}.")
     row.button(
         ":material/swap_vert:",
         key=_key("swap"),
@@ -126,23 +119,39 @@ def _pick_data(spec: str, help: str | None) -> str:
     kind = st.selectbox(
         "Data set",
         [*DATASETS, *_CUSTOM],
-        format_func=lambda name: _CUSTOM[name][0] if name in _CUSTOM else DATASETS[name].label,
+        format_func=_name,
         key=_key("kind"),
         help=help or "The distribution of the particles at t = 1.",
     )
-    if kind in DATASETS:
-        chosen = kind
-    else:
-        try:
-            chosen = _CUSTOM[kind][1](spec)
-            dataset(chosen)
-        except ValueError as error:
-            st.error(escaped(error), icon=":material/error:")
-            chosen = spec
+    chosen = _chosen(kind, spec, "")
     if _kind(chosen) != kind:
         st.caption(f"Current data set: {escaped(dataset(chosen).label)}.")
     else:
         st.caption(escaped(dataset(chosen).sentence))
+    return chosen
+
+
+def _name(kind: str) -> str:
+    """An entry of the menus, "" for noise."""
+    if not kind:
+        return "Gaussian noise"
+    return _CUSTOM[kind][0] if kind in _CUSTOM else DATASETS[kind].label
+
+
+def _chosen(kind: str, spec: str, prefix: str) -> str:
+    """The spec of an entry of a menu; draws its controls, whose keys have the prefix.
+
+    The last one, `spec`, stays where the controls have no valid choice, which an error says.
+    """
+    if not kind or kind in DATASETS:
+        return kind
+    try:
+        chosen = _CUSTOM[kind][1](spec, prefix)
+        if chosen:
+            dataset(chosen)
+    except ValueError as error:
+        st.error(escaped(error), icon=":material/error:")
+        chosen = spec
     return chosen
 
 
@@ -162,18 +171,18 @@ def _linked(spec: str, *, sources: bool) -> str:
     return spec
 
 
-def _word(spec: str, part: str = "word") -> str:
+def _word(spec: str, prefix: str) -> str:
     text = st.text_input(
         "Word",
         spec.removeprefix("word:") if _kind(spec) == "word" else WORD,
         max_chars=MAX_LETTERS,
-        key=_key(part),
+        key=_key(f"{prefix}word"),
         help=f"Up to {MAX_LETTERS} letters, filled with a uniform density.",
     )
     return f"word:{' '.join(text.split())}"
 
 
-def _mixture(spec: str) -> str:
+def _mixture(spec: str, prefix: str) -> str:
     spec = spec if _kind(spec) == "mixture" else MIXTURE
     places, std = spec.removeprefix("mixture:").split("@")
     std = st.slider(
@@ -181,20 +190,20 @@ def _mixture(spec: str) -> str:
         *STD_RANGE,
         float(std),
         step=0.02,
-        key=_key("std"),
+        key=_key(f"{prefix}std"),
         help="Of each Gaussian, the same in all directions.",
     )
     means = [tuple(map(float, place.split(","))) for place in places.split(";")]
-    moved = means_pad(means, std=std, max_means=MAX_MEANS, key=_key("means"))
+    moved = means_pad(means, std=std, max_means=MAX_MEANS, key=_key(f"{prefix}means"))
     st.caption("Click to add, drag to move, double click to remove.")
     return mixture_spec([(round(x, 2), round(y, 2)) for x, y in moved or means], std)
 
 
-def _upload(spec: str) -> str:
+def _upload(spec: str, prefix: str) -> str:
     file = st.file_uploader(
         "CSV or picture",
         [suffix.removeprefix(".") for suffix in TABLE_SUFFIXES + PICTURE_SUFFIXES],
-        key=_key("file"),
+        key=_key(f"{prefix}file"),
         max_upload_size=MAX_BYTES // 1_000_000,
         help=f"A table (text, ARFF, JSON or NumPy) with two columns of numbers and {COUNT[0]} to "
         f"{COUNT[1]:,} rows, or a picture whose dark pixels are sampled. It is shifted and scaled "
@@ -202,16 +211,16 @@ def _upload(spec: str) -> str:
     )
     if file is None:
         return spec
-    taken = st.session_state.get(_key("taken"))
+    taken = st.session_state.get(_key(f"{prefix}taken"))
     if taken is None or taken.file_id != file.file_id:
         for part in CHOICES:
-            st.session_state.pop(_key(part), None)
+            st.session_state.pop(_key(prefix + part), None)
         taken = None
-    reading = _corrected()
+    reading = _corrected(prefix)
     if taken is None or taken.reading != reading:
         taken = _take(file, reading)
-        st.session_state[_key("taken")] = taken
-    _show_taken(taken)
+        st.session_state[_key(f"{prefix}taken")] = taken
+    _show_taken(taken, prefix)
     if taken.error:
         raise ValueError(taken.error)
     return taken.spec
@@ -244,9 +253,9 @@ class _Taken:
     ink: NDArray[np.uint8] | None = None
 
 
-def _corrected() -> Reading:
+def _corrected(prefix: str) -> Reading:
     """How the controls below the upload say that it is read."""
-    chosen = {part: st.session_state.get(_key(part)) for part in CHOICES}
+    chosen = {part: st.session_state.get(_key(prefix + part)) for part in CHOICES}
     return Reading(**chosen | {"light": bool(chosen["light"])})
 
 
@@ -282,60 +291,63 @@ def _take(file: UploadedFile, reading: Reading) -> _Taken:
         return replace(taken, error=str(error))
 
 
-def _show_taken(taken: _Taken) -> None:
+def _show_taken(taken: _Taken, prefix: str) -> None:
     """What was taken from an upload, and controls that correct it."""
     if taken.ink is not None:
         st.image(taken.ink, width=160, caption="Sampled pixels")
         st.toggle(
             "Sample light pixels",
-            key=_key("light"),
+            key=_key(f"{prefix}light"),
             help="For light lines on a dark background.",
         )
     if taken.columns:
         for part, column in zip(("x", "y"), st.columns(2), strict=True):
-            st.session_state[_key(part)] = getattr(taken.reading, part)
+            st.session_state[_key(prefix + part)] = getattr(taken.reading, part)
             column.selectbox(
                 f"Column of {part}",
                 list(taken.columns),
                 format_func=taken.columns.__getitem__,
-                key=_key(part),
+                key=_key(prefix + part),
             )
     if len(taken.labels) > 1:
-        st.session_state[_key("label")] = taken.reading.label
+        st.session_state[_key(f"{prefix}label")] = taken.reading.label
         st.selectbox(
             "Label column",
             list(taken.labels),
             format_func=taken.labels.__getitem__,
-            key=_key("label"),
+            key=_key(f"{prefix}label"),
             help="Its values give the data points their colours. Training does not use them.",
         )
     if taken.has_header:
-        st.session_state[_key("header")] = taken.reading.header
+        st.session_state[_key(f"{prefix}header")] = taken.reading.header
         st.toggle(
             "First row names the columns",
-            key=_key("header"),
+            key=_key(f"{prefix}header"),
             help="Judged by this row and by what follows.",
         )
     if taken.note:
         st.caption(escaped(f"Read: {taken.note}."))
 
 
-def _draw(spec: str) -> str:
+def _draw(spec: str, prefix: str) -> str:
     beneath = []
     if spec.startswith("drawing:"):
         nodes = dataset(spec).distribution.means
         beneath = nodes[:: max(1, -(-len(nodes) // SHOWN_POINTS))].tolist()
-    drawn = draw_pad(beneath, min_points=COUNT[0], max_points=MAX_NODES, key=_key("pad"))
+    drawn = draw_pad(beneath, min_points=COUNT[0], max_points=MAX_NODES, key=_key(f"{prefix}pad"))
     return spec if drawn is None else datasets.draw(drawn)
 
 
-_CUSTOM: dict[str, tuple[str, Callable[[str], str]]] = {
+_CUSTOM: dict[str, tuple[str, Callable[[str, str], str]]] = {
     "word": ("A word that you type", _word),
     "mixture": ("Gaussians that you place", _mixture),
     "upload": ("Your own file", _upload),
     "draw": ("Your own drawing", _draw),
 }
-"""Data sets of the user: name in the menu, and controls that map the old spec to the new one."""
+"""Data sets of the user: name in the menu, and controls that map the old spec to the new one.
+
+The controls take the prefix of their keys, too.
+"""
 
 
 KINDS = {"points": "upload", "picture": "upload", "samples": "upload", "drawing": "draw"}
