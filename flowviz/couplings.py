@@ -87,6 +87,15 @@ def sinkhorn(x_0: Tensor, x_1: Tensor, generator: Generator) -> Tensor:
     return x_1[chosen.to(x_1.device)]
 
 
+def bridge_noise(x_0: Tensor, x_1: Tensor) -> float:
+    """The diffusion whose Brownian bridges between `sinkhorn` pairs are a Schroedinger bridge.
+
+    The regularisation of the squared distance is twice its square (Tong et al. 2023,
+    https://arxiv.org/abs/2307.03672, proposition 3.1).
+    """
+    return float(np.sqrt(REGULARISATION * _costs(x_0, x_1).mean() / 2))
+
+
 def within_classes(
     coupling: Coupling, x_0: Tensor, x_1: Tensor, y: Tensor, generator: Generator
 ) -> Tensor:

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from flowviz.couplings import Pairs
+from flowviz.couplings import REGULARISATION, Pairs, bridge_noise
 from flowviz.experiments.pairings import (
     ALL,
+    BRIDGE,
     PAIRS,
     REFLOW,
     SIZES,
@@ -18,6 +19,7 @@ from flowviz.experiments.pairings import (
     CostResult,
     MarginalConfig,
     MarginalResult,
+    _pairs,
     compute_cost,
     compute_marginal,
     cost_bound,
@@ -118,15 +120,29 @@ def test_bound_is_the_cost_between_gaussians():
     assert cost_bound(GAUSSIAN) == pytest.approx(5.5, rel=0.02)
 
 
+def test_entropic_pairs_have_the_covariance_that_belongs_to_their_diffusion():
+    """Between N(0, I) and N(0, s^2 I) it is sqrt(s^2 + g^4 / 4) - g^2 / 2 on each axis (Janati et
+    al. 2020, https://arxiv.org/abs/2006.02572, theorem 1, with 2 sigma^2 = 2 g^2); OT has s."""
+    s = 0.5
+    pairs = _pairs(f"mixture:0,0@{s}", BRIDGE, ALL, 0)
+    diffusion = bridge_noise(pairs.x_0, pairs.x_1)
+    assert diffusion == pytest.approx(math.sqrt(REGULARISATION * 2 * (1 + s**2) / 2), rel=0.05)
+    g = 2 * diffusion**2  # the regularisation
+    found = (pairs.x_0 * pairs.x_1).mean().item()
+    assert found == pytest.approx(math.sqrt(s**2 + (g / 4) ** 2) - g / 4, abs=0.02)
+
+
+@pytest.mark.parametrize("bridges", [0.0, 0.8])
 @pytest.mark.parametrize("spec", [name for name in SCHEDULERS if name != "ve"])
-def test_field_of_pairs_carries_their_density(spec):
+def test_field_of_pairs_carries_their_density(spec, bridges):
     """The continuity equation, d_t p + div (p u) = 0, by autograd in float64."""
     pairs, std = Pairs(noise(7), 3 * noise(7, 1)), 0.6
-    field = PairedField(AffinePath(scheduler(spec)), pairs, std)
+    field = PairedField(AffinePath(scheduler(spec)), pairs, std, bridges)
 
     def density(t, x):
-        places = field.path.flow(t, pairs.x_0, pairs.x_1)
-        return torch.exp(-(x - places).square().sum(dim=1) / (2 * std**2)).mean()
+        places, c = field.path.flow(t, pairs.x_0, pairs.x_1), field.path.scheduler(t)
+        variance = std**2 + bridges**2 * c.alpha * c.sigma
+        return (torch.exp(-(x - places).square().sum(dim=1) / (2 * variance)) / variance).mean()
 
     def flux(t, x):
         return density(t, x) * field(t, x[None])[0]

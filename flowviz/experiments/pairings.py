@@ -9,6 +9,9 @@ r"""Path, coupling, optimal transport map and reflow, measured on the same two s
 - Reflow pairs each noise sample with the end of its trajectory in the exact flow of independent
   pairs (Liu et al. 2022): not optimal, but never more expensive than the initial pairs (theorem
   3.5).
+- Entropic pairs are drawn from a transport plan with entropy; joined by Brownian bridges of the
+  diffusion that belongs to it, they make a Schroedinger bridge, which SF2M learns (Tong et al.
+  2023, https://arxiv.org/abs/2307.03672).
 
 Pairs are joined by the conditional OT path or by another one, on which even a single pair has
 S > 0, the limit of the best coupling. The marginal flow of a coupling is that of its exact
@@ -18,13 +21,14 @@ STD (`flowviz.fields.paired`); nothing is trained. An S below about 0.01 is due 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.couplings import COUPLINGS, Pairs
+from flowviz.couplings import COUPLINGS, Pairs, bridge_noise, minibatch_ot
 from flowviz.datasets import dataset
 from flowviz.draws import noise, stream
 from flowviz.fields import exact_field
@@ -42,6 +46,9 @@ from flowviz.training import reflow_pairs
 
 REFLOW = 0
 """In place of a batch size: the pairs of the exact flow of independent pairs."""
+
+BRIDGE = -1
+"""In place of a batch size: Brownian bridges between entropic pairs."""
 
 ALL = 2_048
 """The largest batch; it approximates the optimal transport map between large samples."""
@@ -234,7 +241,7 @@ class MarginalConfig:
 
     Attributes:
         data: spec of the data set.
-        batch: number of pairs of a minibatch, as in `CostConfig`.
+        batch: number of pairs of a minibatch, as in `CostConfig`, or BRIDGE.
         seed: of the points.
         path: spec of the path that joins each pair.
     """
@@ -246,7 +253,8 @@ class MarginalConfig:
 
     def __post_init__(self) -> None:
         refuse_learned(self.path)
-        CostConfig(data=self.data, batch=self.batch, seed=self.seed)
+        if self.batch != BRIDGE:
+            CostConfig(data=self.data, batch=self.batch, seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -257,11 +265,13 @@ class MarginalResult:
         straightness: of PROBES particles.
         alone: mean S of single pairs on the path: 0 on the conditional OT path.
         states: (FRAMES, PROBES, 2) float32, their states evenly in time.
+        noise: diffusion of the bridges between the pairs; 0 for straight segments.
     """
 
     straightness: Straightness
     alone: float
     states: NDArray[np.float32]
+    noise: float = 0.0
 
 
 @torch.no_grad()
@@ -277,11 +287,12 @@ def compute_marginal(
     x_0 = noise(PROBES, config.seed).double()
     # Other pairs than the particles', which the field would otherwise be fitted to.
     pairs = _pairs(config.data, config.batch, PAIRS, config.seed, "field-")
+    diffusion = bridge_noise(pairs.x_0, pairs.x_1) if config.batch == BRIDGE else 0.0
     if config.batch == 1:
         field = exact_field(path, dataset(config.data).distribution)
         tol = 1e-5
     else:
-        field, tol = PairedField(path, pairs, STD), TOL
+        field, tol = PairedField(path, pairs, STD, diffusion), TOL
     nodes, frames = quadrature_times(path), path.clock(FRAMES).double()
     times = torch.cat([nodes, frames]).unique()  # one solve for both
     solved = solve(field, path.start(x_0), times, "dopri5", tol=tol, should_stop=should_stop)
@@ -292,6 +303,7 @@ def compute_marginal(
         straightness=straightness_of(field, nodes, at_nodes),
         alone=conditional_straightness(path, pairs.x_0, pairs.x_1).deviation,
         states=at_frames.float().numpy(),
+        noise=diffusion,
     )
 
 
@@ -307,15 +319,20 @@ def _pairs(data: str, batch: int, n: int, seed: int, prefix: str = "") -> Pairs:
         field = exact_field(AffinePath(scheduler("ot")), dataset(data).distribution)
         return reflow_pairs(field, n, stream(seed, f"{prefix}noise"))
     x_0, x_1 = _samples(data, n, seed, prefix)
+    if batch == BRIDGE:
+        drawn = stream(seed, f"{prefix}plan")
+        return Pairs(x_0, _coupled(x_0, x_1, ALL, partial(COUPLINGS["sinkhorn"], generator=drawn)))
     return Pairs(x_0, _coupled(x_0, x_1, batch))
 
 
-def _coupled(x_0: Tensor, x_1: Tensor, batch: int) -> Tensor:
-    """The data reordered by optimal transport within minibatches, (n, 2)."""
+def _coupled(
+    x_0: Tensor, x_1: Tensor, batch: int, coupling: Callable[..., Tensor] = minibatch_ot
+) -> Tensor:
+    """The data reordered by a coupling within minibatches, (n, 2)."""
     if batch == 1:
         return x_1
     parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
-    return torch.cat([COUPLINGS["minibatch-ot"](*part) for part in parts])
+    return torch.cat([coupling(*part) for part in parts])
 
 
 def _cross(a: NDArray, b: NDArray) -> NDArray:

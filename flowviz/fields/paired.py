@@ -9,7 +9,9 @@ p_t(x | pair) = N(psi_t, s^2 I) with the velocity psi'_t, as in Tong et al. 2023
 
 It is exact for the smoothed pairs, without training. As N grows and s falls it tends to the
 field that a perfect network learns from the coupling. For s = 0 it is not defined away from the
-pairs.
+pairs. Brownian bridges of diffusion g between the pairs add g^2 alpha_t sigma_t to s^2 =: v_t, and
+v'_t / (2 v_t) (x - psi_t) to the velocity given a pair (Tong et al. 2023,
+https://arxiv.org/abs/2307.03672, eq. 8).
 """
 
 from dataclasses import dataclass
@@ -29,22 +31,32 @@ class PairedField:
         path: the path that joins each pair.
         pairs: noise and data.
         std: s, the standard deviation of the smoothing; positive.
+        noise: g, the diffusion of the bridges between the pairs, 0 or more.
 
     Raises:
-        ValueError: std is not positive.
+        ValueError: std is not positive, or the noise is negative.
     """
 
     path: AffinePath
     pairs: Pairs
     std: float = 0.15
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.std > 0:
-            raise ValueError(f"std must be positive; got {self.std}.")
+        if not (self.std > 0 and self.noise >= 0):
+            raise ValueError(
+                f"std must be positive and noise 0 or more; got {self.std} and {self.noise}."
+            )
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The marginal velocity at t () and x (B, D), shape (B, D), in x's dtype."""
-        x_0, x_1 = self.pairs.x_0.double(), self.pairs.x_1.double()
-        places = self.path.flow(t, x_0, x_1)
-        logits = (x.double() @ places.T - places.square().sum(dim=1) / 2) / self.std**2
-        return (torch.softmax(logits, dim=1) @ self.path.target(t, x_0, x_1)).to(x)
+        x_0, x_1, fine = self.pairs.x_0.double(), self.pairs.x_1.double(), x.double()
+        places, c = self.path.flow(t, x_0, x_1), self.path.coefficients(t, fine)
+        variance = self.std**2 + self.noise**2 * c.alpha * c.sigma
+        logits = (fine @ places.T - places.square().sum(dim=1) / 2) / variance
+        share = torch.softmax(logits, dim=1)
+        velocity = share @ self.path.target(t, x_0, x_1)
+        if self.noise:
+            slope = self.noise**2 / 2 * (c.d_alpha * c.sigma + c.alpha * c.d_sigma)
+            velocity = velocity + slope / variance * (fine - share @ places)
+        return velocity.to(x)

@@ -10,6 +10,7 @@ import numpy as np
 
 from flowviz.experiments.pairings import (
     ALL,
+    BRIDGE,
     PAIRS,
     REFLOW,
     SIZES,
@@ -26,6 +27,9 @@ from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study
 from flowviz.studies import _settings as declare
 from flowviz.studies._lines import path_line
 from flowviz.studies.pairings import COUPLINGS, points_setting, titles
+
+NAMES = {REFLOW: "reflow", BRIDGE: "entropic bridges"}
+"""The couplings that are not named by the size of a batch."""
 
 REFERENCE = 64
 """The minibatch size whose S is compared with that of independent pairs."""
@@ -61,12 +65,13 @@ class CoupledFlowConfig(Config):
     @property
     def panels(self) -> tuple[int, ...]:
         """The couplings of the panels, by batch size."""
-        return 1, self.batch, ALL if ALL in self.sizes else max(self.sizes), REFLOW
+        largest = ALL if ALL in self.sizes else max(self.sizes)
+        return 1, self.batch, largest, REFLOW, BRIDGE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CoupledFlowResult:
-    """The marginal flows computed so far, by batch size; REFLOW for reflow."""
+    """The marginal flows computed so far, by batch size, REFLOW or BRIDGE."""
 
     flows: Mapping[int, MarginalResult]
 
@@ -82,7 +87,7 @@ def compute(
     wanted = list(dict.fromkeys((*config.panels, *config.sizes)))
     flows: dict[int, MarginalResult] = {}
     for batch in wanted:
-        name = "reflow" if batch == REFLOW else f"minibatches of {batch:,} pairs"
+        name = NAMES.get(batch, f"minibatches of {batch:,} pairs")
         progress.report(len(flows) / len(wanted), name)
         part = config.part(MarginalConfig, batch=batch)
         flows[batch] = progress.cached(compute_marginal, part, should_stop=progress.should_stop)
@@ -101,7 +106,7 @@ def draw(config: CoupledFlowConfig, result: CoupledFlowResult, dark: bool) -> Fi
             colour=theme.path_colour(config.path, dark=dark),
             states=result.flows[batch].states[:, : config.n],
         )
-        for title, batch in zip(titles(config.batch), config.panels, strict=True)
+        for title, batch in zip((*titles(config.batch), NAMES[BRIDGE]), config.panels, strict=True)
         if batch in result.flows
     ]
     yield NamedFigure(
@@ -156,7 +161,7 @@ def table(config: CoupledFlowConfig, result: CoupledFlowResult) -> Tables:
         frames, count, _ = flow.states.shape
         rows.append(
             {
-                "batch": "reflow" if batch == REFLOW else str(batch),
+                "batch": NAMES.get(batch, str(batch)),
                 "S": flow.straightness.deviation,
                 "S_of_single_pairs": flow.alone,
                 "particle": np.tile(np.arange(count), frames),
@@ -172,7 +177,7 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
     """How straight the flows of the couplings are, and how much small minibatches suffice."""
     values = {
         name: result.deviation(batch)
-        for name, batch in zip(COUPLINGS, config.panels, strict=True)
+        for name, batch in zip(COUPLINGS, config.panels, strict=False)
         if batch in result.flows
     }
     listed = ", ".join(
@@ -202,6 +207,16 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
             "the flow.",
             numbers={"minibatch": small, "independent": independent},
             verdict="supported" if helps else "not supported",
+        )
+    if {1, BRIDGE} <= result.flows.keys():
+        deviation, diffusion = result.deviation(BRIDGE), result.flows[BRIDGE].noise
+        yield Finding(
+            lead="Entropic bridges",
+            text=f"Brownian bridges of diffusion {diffusion:.2f} between the pairs of entropic "
+            f"optimal transport, whose flow SF2M learns, have S {deviation:.2g}, against "
+            f"{result.deviation(1):.2g} of independent pairs. They approximate the Schrödinger "
+            "bridge from noise to data.",
+            numbers={"S": deviation, "diffusion": diffusion},
         )
     method = (
         "Nothing is trained: the field of independent pairs is the closed form, each other one is "
