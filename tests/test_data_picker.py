@@ -212,7 +212,7 @@ def test_a_source_is_chosen_named_in_the_link_and_swapped(monkeypatch, tmp_path)
     assert chosen(app) == "from:word:FLOW>8gaussians"
     app.selectbox[0].select("upload").run()
     assert chosen(app) == "from:word:FLOW>8gaussians"  # until there is a file
-    assert "Current start: FLOW" in app.caption[0].value
+    assert "Current start: “FLOW”" in app.caption[0].value
     app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
     uploaded = datasets.upload("x.csv", CSV.encode())
     assert chosen(app) == f"from:{uploaded}>8gaussians"

@@ -273,7 +273,7 @@ class TestCoupledFlowStudy:
                 return TestCoupledFlowStudy().flow(1.0)
 
         list(self.study.compute(CoupledFlowConfig(batch=16), progress=Noting()))
-        assert asked == [1, 16, ALL, REFLOW, 4, 64, 256]
+        assert asked == [1, 16, ALL, REFLOW, BRIDGE, 4, 64, 256]
 
 
 OTHERS = [each.name for each in fields(Straightness)]
