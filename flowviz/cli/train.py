@@ -75,6 +75,13 @@ TRAINING = {
         "how the times of a batch are drawn: uniform, level, logit-normal[:MEAN,SPREAD] or "
         "shift[:FACTOR]",
     ),
+    "targets": (
+        str,
+        "NAME",
+        "what the network is compared with: pair, the pair of noise and data of each state, or "
+        "batch, the mean over all data points of the batch, which has less noise and is the "
+        "default where pairs are independent",
+    ),
     "batch": (int, "N", "number of pairs per step"),
     "lr": (float, "X", "peak learning rate; it rises, then falls linearly to 0"),
     "width": (int, "N", "number of units of a hidden layer"),
@@ -346,7 +353,10 @@ def _resumed(options: argparse.Namespace, out: Path) -> _Training:
             file=sys.stderr,
         )
         training["steps"], plans = options.steps, (*plans, (done, options.steps))
-    config = config_class(str(training.get("path"))).from_dict(training)
+    kind = config_class(str(training.get("path")))
+    if hasattr(kind, "targets"):
+        training.setdefault("targets", "pair")  # runs of earlier versions had no others
+    config = kind.from_dict(training)
     data, precision = dataset(config.data, sources=True), options.precision or PRECISION
     return _Training(config, data, out, precision, run.tensors, plans, run.seconds)
 

@@ -430,7 +430,8 @@ class _Averages:
 
 
 def _best(exact: ExactField, t: Tensor, x: Tensor, q_1: Tensor, q_0: Tensor) -> Tensor:
-    return q_1 * exact.data_mean(t, x) + q_0 * exact.noise_mean(t, x)
+    noise, data = exact.means(t, x)
+    return q_1 * data + q_0 * noise
 
 
 def _chunks(*tensors: Tensor) -> zip:

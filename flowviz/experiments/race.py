@@ -247,7 +247,8 @@ def compute_target(config: TargetConfig) -> Target:
     for t in times:
         x = path.flow(t, x_0, x_1)
         q_1, q_0 = objective.target(path.coefficients(t, x))
-        best = q_1 * exact.data_mean(t, x) + q_0 * exact.noise_mean(t, x)
+        mean_0, mean_1 = exact.means(t, x)
+        best = q_1 * mean_1 + q_0 * mean_0
         drawn = q_1 * x_1 + q_0 * x_0
         spread = (drawn - drawn.mean(dim=0)).square().mean()
         rows.append((best.square().mean().sqrt(), 1 - (drawn - best).square().mean() / spread))

@@ -97,7 +97,12 @@ class CouplingConfig:
         chosen = ENTRANTS[self.entrant]
         shared = {key: getattr(self, key) for key in ("data", "steps", "width", "depth", "batch")}
         return TrainConfig(
-            path=chosen.path, coupling=chosen.coupling, lr=self.lr, seed=self.seed, **shared
+            path=chosen.path,
+            coupling=chosen.coupling,
+            targets="pair",  # the only ones of all couplings
+            lr=self.lr,
+            seed=self.seed,
+            **shared,
         )
 
 

@@ -108,6 +108,11 @@ class ExactField:
         """E[x_0 | x_t = x], shape (B, 2)."""
         return self._means(t, x)[2].to(x)
 
+    def means(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """E[x_0 | x_t = x] and E[x_1 | x_t = x], each (B, 2), at the cost of one of them."""
+        _, data, noise = self._means(t, x)
+        return noise.to(x), data.to(x)
+
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
         """The divergence of the marginal velocity at x, shape (B,)."""
         c, posterior = self._posterior(t, x)

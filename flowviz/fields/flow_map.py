@@ -99,6 +99,7 @@ class FlowMap(LearnedField):
         share: int = 1,
         s: Tensor | None = None,
         teacher: LearnedField | None = None,
+        means: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """The loss of each pair of times t <= s in standard coordinates, shape (B,).
 
@@ -110,12 +111,14 @@ class FlowMap(LearnedField):
             share: number of equal times in succession, which an MLP embeds once.
             s: end of each jump, (B,); t by default.
             teacher: its velocity replaces the conditional one.
+            means: posterior means of x_0 and x_1, each (B, *), whose velocity replaces the
+                conditional one, see `LearnedField.loss`.
         """
         s = t if s is None else s
         x = self.path.flow(t, x_0, x_1)
         with torch.no_grad():
             if teacher is None:
-                u = self.path.target(t, x_0, x_1)
+                u = self.path.target(t, *(means or (x_0, x_1)))
             else:
                 u = teacher(t, x) if y is None else teacher(t, x, y)
             velocity, z = self._to_standard(t, x, u)

@@ -166,14 +166,28 @@ class LearnedField(nn.Module):
         y: Tensor | None = None,
         *,
         share: int = 1,
+        means: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """The weighted squared error of each pair, averaged over dimensions, shape (B,).
 
-        For flow matching this is the conditional loss of Lipman et al. 2022, eq. 14, over D. For
-        `share` see `predict`.
+        For flow matching this is the conditional loss of Lipman et al. 2022, eq. 14, over D.
+
+        Args:
+            t: times, (B,).
+            x_0: noise, (B, *).
+            x_1: data, (B, *).
+            y: classes, (B,).
+            share: see `predict`.
+            means: posterior means of x_0 and x_1 at the states, each (B, *), with which the
+                prediction is compared instead. The squared distance of the pairs from them is
+                added, which has no gradient, so that the loss has the same expectation.
         """
         x_t = self.path.flow(t, x_0, x_1)
         c = self.path.coefficients(t, x_t)
         q_1, q_0 = self.objective.target(c)
-        error = self.predict(t, x_t, y, share=share) - (q_1 * x_1 + q_0 * x_0)
-        return (self.objective.weight(c) * error.square()).flatten(1).mean(dim=1)
+        mean_0, mean_1 = means or (x_0, x_1)
+        error = self.predict(t, x_t, y, share=share) - (q_1 * mean_1 + q_0 * mean_0)
+        square = error.square()
+        if means is not None:
+            square = square + (q_1 * (x_1 - mean_1) + q_0 * (x_0 - mean_0)).square()
+        return (self.objective.weight(c) * square).flatten(1).mean(dim=1)

@@ -24,6 +24,7 @@ from flowviz.settings import Config, setting
 from flowviz.studies import _settings as declare
 from flowviz.training import BOUNDS, TrainConfig
 from flowviz.training import times as drawn_times
+from flowviz.training.targets import TARGETS
 
 DASH = {
     name: theme.dash([n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name))
@@ -61,6 +62,7 @@ class RacersConfig(Config):
     times: str = setting(
         "uniform", "Times of a batch", choices=drawn_times.LABELS, help=drawn_times.HELP
     )
+    targets: str = setting("pair", "Targets", choices=TARGETS.labels, help=TARGETS.sentences())
     seed: int = declare.seed("First seed")
     depth: int = setting(
         3, "Hidden layers", bounds=BOUNDS["depth"], advanced=True, help="Number of hidden layers."

@@ -25,6 +25,7 @@ from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
+from flowviz.training.targets import TARGETS, batch_means
 from flowviz.training.times import TIMES, stratified
 from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
 
@@ -57,6 +58,8 @@ class TrainConfig(TrainingConfig):
         coupling: name in COUPLINGS.
         times: name in TIMES, how the times of a batch are drawn; the jumps of a distillation have
             their own.
+        targets: name in TARGETS, what the network is compared with; "" for the means of the batch
+            where they exist, that is for independent pairs from Gaussian noise, else for pairs.
         width: number of units of a hidden layer.
         depth: number of hidden layers.
         octaves: number of frequencies of the positional features.
@@ -80,6 +83,7 @@ class TrainConfig(TrainingConfig):
     weighting: str = "objective"
     coupling: str = "independent"
     times: str = "uniform"
+    targets: str = ""
     width: int = 128
     depth: int = 3
     octaves: int = 5
@@ -100,9 +104,23 @@ class TrainConfig(TrainingConfig):
         _ = COUPLINGS[self.coupling], TIMES[self.times]
         check_bounds(self, **BOUNDS)
         check_source(self.data, self.path, self.objective)
+        self._choose_targets()
         check_velocity_at_start(self.path, self.objective)
         check_flow_map(self.objective, self.start, self.preconditioned)
         weighted(self.objective, self.weighting)
+
+    def _choose_targets(self) -> None:
+        """Sets `targets` if it is "", else checks it."""
+        source, _ = parted(self.data)
+        paired = bool(source) or self.coupling != "independent"
+        paired = paired or self.objective == "distillation"
+        if not self.targets:
+            object.__setattr__(self, "targets", "pair" if paired else "batch")
+        elif TARGETS[self.targets] and self.targets == "batch" and paired:
+            raise ValueError(
+                "Means of the batch need independent pairs from Gaussian noise, and no "
+                "distillation; use the targets pair, or leave them out."
+            )
 
 
 class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
@@ -147,15 +165,20 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             x_1 = COUPLINGS[config.coupling](x_0, x_1, self.generator)
         else:
             x_0, x_1 = self.pairs.draw(config.batch, self.generator)
+        means = None
+        if config.targets == "batch" and self.pairs is None:
+            path = self.model.path
+            means = batch_means(path, t, path.flow(t, x_0, x_1), x_1)
+            means = means[0].to(self.device), means[1].to(self.device)
         t = t.to(self.device, finest_float(self.device))
         x_0, x_1 = x_0.to(self.device), x_1.to(self.device)
         if not isinstance(self.model, FlowMap):
-            yield self.model.loss(t, x_0, x_1, share=share).mean()
+            yield self.model.loss(t, x_0, x_1, share=share, means=means).mean()
         elif config.objective == "distillation":
             yield self._distilled()
         else:
             s = draw_ends(t.cpu(), self.model.path, self.model.objective, self.generator).to(t)
-            yield self.model.loss(t, x_0, x_1, s=s).mean()
+            yield self.model.loss(t, x_0, x_1, s=s, means=means).mean()
 
     def _distilled(self) -> Tensor:
         """The loss of a batch of jumps along trajectories of the teacher."""
@@ -330,6 +353,7 @@ def irreducible_loss(
         x_t = path.flow(t, x_0, x_1)
         c = path.coefficients(t, x_t)
         q_1, q_0 = objective.target(c)
-        spread = q_1 * (x_1 - exact.data_mean(t, x_t)) + q_0 * (x_0 - exact.noise_mean(t, x_t))
+        mean_0, mean_1 = exact.means(t, x_t)
+        spread = q_1 * (x_1 - mean_1) + q_0 * (x_0 - mean_0)
         total += (objective.weight(c) * spread.square()).mean().item()
     return total / (n // chunk)

@@ -32,6 +32,7 @@ from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
 from flowviz.training import times as drawn_times
+from flowviz.training.targets import TARGETS
 from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
@@ -135,6 +136,15 @@ def controls() -> Settings:
         times = state.select(
             "times", "Times of a batch", drawn_times.LABELS, DEFAULT.times, help=drawn_times.HELP
         )
+        compared = ""
+        if coupling == DEFAULT.coupling and not source and objective != "distillation":
+            compared = state.select(
+                "targets",
+                "Targets",
+                TARGETS.labels,
+                DEFAULT.targets,
+                help=TARGETS.sentences(),
+            )
         steps = state.integer(
             "steps",
             "Steps",
@@ -152,6 +162,7 @@ def controls() -> Settings:
         "weighting": weighting,
         "coupling": coupling,
         "times": times,
+        "targets": compared,
         "steps": steps,
         **numbers,
     }
