@@ -260,7 +260,7 @@ def test_resumed_run_keeps_its_settings_but_may_be_made_longer(capsys, tmp_path)
     assert main([*map(str, start), "--steps", "10"]) == 0
     capsys.readouterr()
     err = refused(capsys, *start, "--resume", "--lr", "0.5")
-    assert "lr is 0.01, got 0.5" in err
+    assert "lr is 0.02, got 0.5" in err
     assert "must be more" in refused(capsys, *start, "--resume", "--steps", "5")
     assert main([*map(str, start), "--resume", "--steps", "10"]) == 0  # as it was planned
     assert main([*map(str, start), "--resume", "--steps", "12"]) == 0

@@ -202,7 +202,7 @@ def test_a_distillation_draws_the_jumps_of_samplers_on_exact_trajectories():
 def test_training_brings_the_map_closer_to_the_exact_one(objective, monkeypatch):
     monkeypatch.setattr("flowviz.training.plane.TRAJECTORIES", 2_000)
     data = dataset("moons")
-    config = TrainConfig(data="moons", objective=objective, steps=100, **TINY)
+    config = TrainConfig(data="moons", objective=objective, steps=100, **TINY | {"lr": 2e-2})
     *_, run = train(config, data)
     first, x, field = start(config, data).ema, states().float(), exact()
     before, after = (jump_error(each, field, 0.2, 0.8, x).mean() for each in (first, run.ema))

@@ -99,3 +99,9 @@ def test_means_train_the_checkerboard_faster() -> None:
             run.advance()
         left[targets] = off_board(run.ema, run.ema.path.t_max, board, 2_000)
     assert left["batch"] < 0.9 * left["pair"]
+
+
+def test_the_default_learning_rate_falls_with_the_depth() -> None:
+    assert TrainConfig().lr == TrainConfig(depth=1).lr == 0.02
+    assert TrainConfig(depth=8).lr == pytest.approx(0.0075)
+    assert TrainConfig(depth=8, lr=0.1).lr == 0.1

@@ -83,7 +83,12 @@ TRAINING = {
         "default where pairs are independent",
     ),
     "batch": (int, "N", "number of pairs per step"),
-    "lr": (float, "X", "peak learning rate; it rises, then falls linearly to 0"),
+    "lr": (
+        float,
+        "X",
+        "peak learning rate; it rises, then falls linearly to 0. 0, the default, is 0.02 for up "
+        "to 3 hidden layers and 0.06 / depth for more",
+    ),
     "width": (int, "N", "number of units of a hidden layer"),
     "depth": (int, "N", "number of hidden layers"),
     "octaves": (int, "N", "number of frequencies of the positional features"),

@@ -11,6 +11,7 @@ from flowviz.training.plane import (
     PlaneRun,
     TrainConfig,
     build_field,
+    default_rate,
     irreducible_loss,
     steps_within,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "TrainingRun",
     "build_field",
     "config_class",
+    "default_rate",
     "irreducible_loss",
     "reflow_pairs",
     "start",

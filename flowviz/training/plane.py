@@ -45,6 +45,15 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """Minimum and maximum of each number of a `TrainConfig`."""
 
 
+def default_rate(depth: int) -> float:
+    """The default learning rate of a network of `depth` hidden layers.
+
+    With 0.02, networks of 5 and 8 layers and 256 or 512 units stayed above the loss at which they
+    started; with 0.01 they learned.
+    """
+    return 0.02 * min(1.0, 3 / max(1, depth))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(TrainingConfig):
     """A training of a field of the plane.
@@ -64,7 +73,8 @@ class TrainConfig(TrainingConfig):
         depth: number of hidden layers.
         octaves: number of frequencies of the positional features.
         batch: number of pairs per step.
-        lr: peak learning rate; it rises linearly, then falls linearly to 0 at the last step.
+        lr: peak learning rate, which rises linearly, then falls linearly to 0 at the last step; 0
+            for `default_rate(depth)`.
         steps: number of optimiser steps.
         ema: decay of the moving average of the weights per step.
         preconditioned: see `flowviz.fields.learned`.
@@ -88,9 +98,9 @@ class TrainConfig(TrainingConfig):
     depth: int = 3
     octaves: int = 5
     batch: int = 512
-    lr: float = 1e-2
+    lr: float = 0.0
     steps: int = 3000
-    ema: float = 0.99
+    ema: float = 0.98
     preconditioned: bool = True
     seed: int = 0
     start: str = ""
@@ -102,6 +112,8 @@ class TrainConfig(TrainingConfig):
                 "NfdmConfig; use ot, vp or another path here."
             )
         _ = COUPLINGS[self.coupling], TIMES[self.times]
+        if not self.lr:
+            object.__setattr__(self, "lr", default_rate(self.depth))
         check_bounds(self, **BOUNDS)
         check_source(self.data, self.path, self.objective)
         self._choose_targets()

@@ -30,7 +30,7 @@ from flowviz.metrics import METRICS
 from flowviz.objectives import OBJECTIVES, WEIGHTINGS
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
-from flowviz.training import TrainConfig
+from flowviz.training import TrainConfig, default_rate
 from flowviz.training import times as drawn_times
 from flowviz.training.targets import TARGETS
 from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
@@ -185,13 +185,13 @@ PATH_HELP = "The path from noise to data whose velocity the network learns."
 
 def _numbers() -> dict[str, int | float | bool]:
     """The numbers of a TrainConfig."""
+    width = state.integer(
+        "width", "Width", 8, MAX_WIDTH, DEFAULT.width, step=32, help="Units per hidden layer."
+    )
+    depth = state.integer("depth", "Depth", 1, 8, DEFAULT.depth, help="Number of hidden layers.")
     return {
-        "width": state.integer(
-            "width", "Width", 8, MAX_WIDTH, DEFAULT.width, step=32, help="Units per hidden layer."
-        ),
-        "depth": state.integer(
-            "depth", "Depth", 1, 8, DEFAULT.depth, help="Number of hidden layers."
-        ),
+        "width": width,
+        "depth": depth,
         "batch": state.integer(
             "batch",
             "Batch",
@@ -206,7 +206,7 @@ def _numbers() -> dict[str, int | float | bool]:
             "Learning rate",
             1e-6,
             1.0,
-            DEFAULT.lr,
+            default_rate(depth),
             step=5e-4,
             help="Peak value: it warms up, then falls linearly to zero.",
         ),
