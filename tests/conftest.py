@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
+from xdist.scheduler import LoadFileScheduling
 
 from flowviz.checkpoints.images import describe_field, save_images
 from flowviz.datasets.images import image_set
@@ -24,18 +25,36 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
 torch.set_num_threads(1)  # the workers share the cores
 
 
-SECONDS = {"e2e": 10.0, "slow": 6.0, "small_studies": 0.7}
-"""What a test with this marker or fixture takes, roughly; others take a twentieth of a second."""
+SECONDS = {"e2e": 15.0, "slow": 15.0, "AppTest": 0.7}
+"""What a test takes, roughly, that has this marker or whose file has this name; others take a
+twentieth of a second."""
+
+
+def unit(nodeid):
+    """What one worker runs: a file, or all of `tests/e2e`, for which it starts one server."""
+    return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(trylast=True)  # tests/e2e adds its marker
 def pytest_collection_modifyitems(items):
-    """Puts the longest files first, so that the workers end together."""
+    """Puts the longest units first, so that the workers end together."""
     seconds = Counter()
     for item in items:
-        names = {each.name for each in item.iter_markers()} | set(item.fixturenames)
-        seconds[item.path] += max((SECONDS[name] for name in names & SECONDS.keys()), default=0.05)
-    items.sort(key=lambda item: -seconds[item.path])
+        names = {each.name for each in item.iter_markers()} | vars(item.module).keys()
+        longest = max((SECONDS[name] for name in names & SECONDS.keys()), default=0.05)
+        seconds[unit(item.nodeid)] += longest
+    items.sort(key=lambda item: -seconds[unit(item.nodeid)])
+
+
+class Scheduling(LoadFileScheduling):
+    """A unit at a time."""
+
+    def _split_scope(self, nodeid):
+        return unit(nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,14 @@ def asked(path):
     return STUDIES[name], STUDIES[name].config.build(settings)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+QUICK = [path for path in FILES if asked(path)[0].seconds <= 1]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if path in QUICK else pytest.mark.slow) for path in FILES],
+    ids=lambda path: path.stem,
+)
 def test_an_answer_is_drawn_and_written_again_as_it_was(path, tmp_path, monkeypatch):
     study, config = asked(path)
     result = answers.read(path)
@@ -29,9 +36,7 @@ def test_an_answer_is_drawn_and_written_again_as_it_was(path, tmp_path, monkeypa
     assert [each.figure.to_json() for each in new] == [each.figure.to_json() for each in old] != []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in FILES if asked(path)[0].seconds <= 1], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
 def test_an_answer_is_that_of_a_new_computation(path):
     study, config = asked(path)
     stored, new = (study.table(config, r) for r in (answers.read(path), study.result(config)))

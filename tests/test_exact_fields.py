@@ -126,13 +126,13 @@ def test_boxes_agree_with_gauss_legendre(spec: str, t: float, name: str) -> None
     own, time = KINDS[name], torch.tensor(t, dtype=torch.float64)
     x = draw(spec, name, time)[:-2]
     field, c = exact_field(path(spec), own), path(spec).coefficients(time, x)
-    nodes, weights = (torch.as_tensor(v) for v in np.polynomial.legendre.leggauss(400))
+    nodes, weights = (torch.as_tensor(v) for v in np.polynomial.legendre.leggauss(100))
 
     def axis(edges: Tensor) -> tuple[Tensor, Tensor]:
         low, width = edges[:-1, None], edges.diff()[:, None]
         return (low + width * (1 + nodes) / 2), (weights / 2).expand(len(low), -1)
 
-    (u, a), (v, b) = axis(own.edges_x), axis(own.edges_y)  # nodes and shares, (cells, 400)
+    (u, a), (v, b) = axis(own.edges_x), axis(own.edges_y)  # nodes and shares, (cells, 100)
     kernel = [
         torch.exp(-((p[..., None] * c.alpha - x[:, d]) / c.sigma).square() / 2) * q[..., None]
         for d, p, q in ((0, u, a), (1, v, b))

@@ -2,9 +2,8 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +41,7 @@ MODULES = sorted((ROOT / "flowviz").rglob("*.py"))
 ROOF = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """All that a file imports, by full name, wherever in it."""
     names: set[str] = set()
@@ -73,37 +73,38 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_module_imports_from_lower_floors_only(path):
-    room, names = room_of(path), imported(path)
-    if room == "__init__":
-        assert not rooms(names) and not outside(names), "import flowviz must be cheap"
-    elif room == "figures":
-        assert rooms(names) <= {"figures", "bounds"}
-        assert outside(names) <= {"numpy", "plotly"}
-    elif room == "canvases":
-        assert rooms(names) <= {"canvases", "figures"}
-        assert outside(names) <= {"numpy"}
-    else:
-        assert room in FLOOR, f"{room} has no floor yet: give it one in FLOORS"
-        above = {other for other in rooms(names) - {room} if FLOOR.get(other, -1) >= FLOOR[room]}
-        assert not above, f"{room} imports {above} from its own floor or above"
+def test_modules_import_from_lower_floors_only():
+    for path in MODULES:
+        room, names, where = room_of(path), imported(path), name(path)
+        if room == "__init__":
+            assert not rooms(names) and not outside(names), "import flowviz must be cheap"
+        elif room == "figures":
+            assert rooms(names) <= {"figures", "bounds"}, where
+            assert outside(names) <= {"numpy", "plotly"}, where
+        elif room == "canvases":
+            assert rooms(names) <= {"canvases", "figures"}, where
+            assert outside(names) <= {"numpy"}, where
+        else:
+            assert room in FLOOR, f"{room} has no floor yet: give it one in FLOORS"
+            above = {each for each in rooms(names) - {room} if FLOOR.get(each, -1) >= FLOOR[room]}
+            assert not above, f"{where} imports {above} from its own floor or above"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name)
-def test_only_ui_imports_streamlit_and_only_floors_above_experiments_draw(path):
-    foreign = outside(imported(path))
-    assert room_of(path) == "ui" or "streamlit" not in foreign
-    assert room_of(path) in ("ui", "cli", "studies", "figures") or "plotly" not in foreign
-    drawn = rooms(imported(path)) & {"figures", "canvases"} - {room_of(path)}
-    assert not drawn or room_of(path) in DRAWING
+def test_only_ui_imports_streamlit_and_only_floors_above_experiments_draw():
+    for path in MODULES:
+        room, names, where = room_of(path), imported(path), name(path)
+        foreign = outside(names)
+        assert room == "ui" or "streamlit" not in foreign, where
+        assert room in ("ui", "cli", "studies", "figures") or "plotly" not in foreign, where
+        drawn = rooms(names) & {"figures", "canvases"} - {room}
+        assert not drawn or room in DRAWING, where
 
 
-@pytest.mark.parametrize("path", ROOF, ids=name)
-def test_roof_only_composes(path):
-    names = imported(path)
-    assert outside(names) <= {"streamlit", "numpy"}, "pages compute and draw nothing themselves"
-    assert not rooms(names) & {"cli", "__main__"}
+def test_roof_only_composes():
+    for path in ROOF:
+        names, where = imported(path), name(path)
+        assert outside(names) <= {"streamlit", "numpy"}, f"{where} computes or draws itself"
+        assert not rooms(names) & {"cli", "__main__"}, where
 
 
 def test_no_room_is_a_drawer_for_everything():

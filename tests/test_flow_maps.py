@@ -197,8 +197,10 @@ def test_a_distillation_draws_the_jumps_of_samplers_on_exact_trajectories():
     torch.testing.assert_close(field.jump_loss(*drawn, share=8), alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", MAPS)
+@pytest.mark.parametrize(
+    "objective",
+    [pytest.param(each, marks=() if each == "meanflow" else pytest.mark.slow) for each in MAPS],
+)
 def test_training_brings_the_map_closer_to_the_exact_one(objective, monkeypatch):
     monkeypatch.setattr("flowviz.training.plane.TRAJECTORIES", 2_000)
     data = dataset("moons")

@@ -222,7 +222,7 @@ def test_inception_of_another_kind_is_refused(tmp_path, script):
         Inception(script, resize="bicubic")
 
 
-@pytest.mark.parametrize("path", ["ot", "vp"])
+@pytest.mark.parametrize("path", ["ot", pytest.param("vp", marks=pytest.mark.slow)])
 def test_bits_of_normal_data_are_known_in_closed_form(path):
     checkpoint = gaussian_field(path)
     found = bits_per_dimension(checkpoint, TEST.images[:4], probes=2, tol=1e-6, seed=3)
@@ -291,6 +291,7 @@ def test_bits_of_a_flow_that_mixes_all_pixels_are_known_in_closed_form():
     assert rate.trace() / unit > 20 * error  # so that a wrong divergence is far outside
 
 
+@pytest.mark.slow
 def test_bits_of_several_draws_are_below_their_mean():
     image = TEST.images[:2]
     several = bits_per_dimension(NORMAL, image, draws=4, tol=1e-2, batch=8)
@@ -583,6 +584,7 @@ def coloured(tmp_path, monkeypatch):
     return "colour"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(IGNORED)
 def test_command_measures_fid_by_each_protocol(coloured, script, tmp_path, capsys):
     words = ("evaluate", coloured, "-n", 12, "--nfe", 2, "--guidance", 1, "--save", *CIFAR10)
@@ -606,6 +608,7 @@ def test_command_measures_fid_by_each_protocol(coloured, script, tmp_path, capsy
     assert third["fid"] > first["fid"] + 1 and third["frechet"] == first["frechet"]
 
 
+@pytest.mark.slow
 def test_command_judges_snapshots(coloured, tmp_path, capsys):
     config = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)
     for _ in train_in_folder(config, tmp_path / "run", image_set("coloured"), grid_every=0):

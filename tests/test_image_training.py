@@ -80,7 +80,7 @@ def test_dropout_goes_on_to_the_bit_and_leaves_the_global_generator(monkeypatch)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("objective", ["flow", "noise"])
+@pytest.mark.parametrize("objective", ["flow", pytest.param("noise", marks=pytest.mark.slow)])
 def test_training_lowers_the_loss_on_a_batch(objective):
     few = replace(DIGITS, images=DIGITS.images[:16], labels=DIGITS.labels[:16])
     vp = config(path="vp", objective=objective, images=80 * 16, lr=3e-3, flips=False)

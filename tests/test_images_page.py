@@ -30,7 +30,7 @@ from flowviz.metrics.image_pairs import (
     step_sizes as neighbour_distances,
 )
 from flowviz.networks import UNet, UNetShape
-from flowviz.studies import image_quality
+from flowviz.studies import _images, image_grid, image_quality
 from flowviz.studies._image_points import JudgedSide, failures, leaders, smallest
 from flowviz.studies._images import ImageSide
 from flowviz.studies.image_film import half_noise, last_tenth
@@ -96,7 +96,13 @@ LESSONS = {
 }
 
 
-@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(view, marks=pytest.mark.slow if view in ("nfe", "ways") else ())
+        for view in VIEWS
+    ],
+)
 def test_view_says_what_to_notice_in_numbers(tiny, view):
     app = opened(view=view, nfe="4", left="tiny-ot", right="tiny-vp")
     assert not app.error and not app.toast
@@ -126,7 +132,9 @@ def test_guidance_can_lead_away_from_another_checkpoint_of_the_path(tiny):
         ({"view": "quality"}, {"nfe"}),
     ],
 )
-def test_what_a_view_does_not_use_cannot_be_moved(tiny, link, fixed):
+def test_what_a_view_does_not_use_cannot_be_moved(tiny, monkeypatch, link, fixed):
+    for module in (_images, image_grid, image_quality):
+        monkeypatch.setattr(module, "compute_pieces", lambda *_, **__: iter(()))
     app = opened(**link, left="tiny-ot", right="none")
     controls = [*app.selectbox, *app.number_input, *app.select_slider]
     assert {box.key.rpartition(":")[2] for box in controls if box.disabled} == fixed

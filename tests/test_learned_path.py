@@ -568,6 +568,7 @@ def test_compared_flows_are_named_by_path_and_kind():
         compared(dataclasses.replace(config, fields=("nothing-here",)), None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_studies")
 def test_page_shows_the_shipped_paths_next_to_fixed_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))

@@ -221,7 +221,9 @@ def test_the_field_sees_each_state_at_its_own_time(name, backward):
 
 
 @pytest.mark.parametrize("name", MULTISTEP)
-@pytest.mark.parametrize("source", ["checkerboard-ot", "checkerboard-learned"])
+@pytest.mark.parametrize(
+    "source", ["checkerboard-ot", pytest.param("checkerboard-learned", marks=pytest.mark.slow)]
+)
 def test_networks_converge_to_their_own_flow(name, source):
     """Also on a learned path, whose predictions are those of its reference path."""
     found = FieldRef.of(source)

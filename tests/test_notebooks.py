@@ -54,7 +54,6 @@ def test_own_data_and_schedule():
     assert abs(ours.numpy() - theirs).max() < 1.5, "the mean of a spiral of radius 9"
 
 
-@pytest.mark.slow
 def test_a_figure_for_a_paper():
     names, _ = run(FOLDER / "figure_for_a_paper.ipynb")
     assert names["file"].read_bytes().startswith(b"%PDF")

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import cycle, islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from flowviz.experiments import figure4, likelihood
 from flowviz.experiments.evolution import SceneConfig
 from flowviz.presets import PRESETS
 from flowviz.solvers import SolveError
-from flowviz.studies import _images, image_grid, image_quality
+from flowviz.studies import _images, image_grid, image_quality, point
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
 from flowviz.ui import cache, player, study_view
@@ -27,13 +28,16 @@ from flowviz.ui import cache, player, study_view
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 
+NORMAL = "mixture:1,0@0.8"
+"""One Gaussian, whose densities are quick: no work waits long for its end."""
+
 LINKS = {
     "home": {},
     "compare": {"data": "moons", "left": "trig", "solver": "euler", "nfe": "10", "seed": "7"},
     "images": {"view": "film", "class": "none", "guidance": "3", "solver": "heun3"},
     "train": {"data": "moons", "left": "trig", "seed": "7"},
     "why": {"data": "moons", "path": "trig", "t": "0.25", "n": "500"},
-    "likelihood": {"data": "moons", "model": "exact-trig", "solver": "euler", "nfe": "10"},
+    "likelihood": {"data": NORMAL, "model": "exact-trig", "solver": "euler", "nfe": "10"},
     "schedules": {"axis": "log-snr", "paths": "ot,shaped", "shape": "a1=0.2"},
     "particles": {"data": "moons", "path": "trig", "sampler": "ancestral", "noise": "50"},
     "figure4": {"densities": "histograms", "noise": "1", "own": "1"},
@@ -97,6 +101,7 @@ def small_densities(monkeypatch):
     for module, name, smaller in (
         (figure4, "compute_histograms", {"cells": 18, "n": 500}),
         (likelihood, "compute_density", {"cells": 18, "nfe": 8}),  # of Figure 4
+        (point, "compute_density", {"cells": 18}),
     ):
         monkeypatch.setattr(module, name, _smaller(getattr(module, name), smaller))
 
@@ -120,10 +125,17 @@ def test_every_page_has_a_link_here():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_opens(page):
+def test_page_opens_and_a_moved_control_is_shown(page):
     app = opened(page)
     assert app.header or app.title
     assert not app.toast and not app.error
+    if page.stem in ("home", "lecture", "glossary"):
+        return
+    slug, value = MOVES[page.stem]
+    menu = next(box for box in app.selectbox if box.key.endswith(f":{slug}"))
+    menu.select(value).run()
+    assert not app.exception
+    assert value in str(app.query_params[slug])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -135,14 +147,18 @@ def test_page_opens_from_a_link_and_keeps_it(page):
         assert (kept if isinstance(kept, str) else kept[-1]) == value
 
 
-@pytest.mark.parametrize("value", ["", "nonsense", "-1", "1e999", "x" * 500, "<b>&'\"`*"])
+BAD = ("", "nonsense", "-1", "1e999", "x" * 500, "<b>&'\"`*")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_opens_from_bad_links_with_a_notice_each(page, value):
-    app = opened(page, **dict.fromkeys(LINKS[page.stem], value))
+def test_page_opens_from_bad_links_with_a_notice_each(page):
+    """Each page takes the bad values in another order; test_state has all kinds of controls."""
+    values = islice(cycle(BAD), PAGES.index(page), None)
+    app = opened(page, **dict(zip(LINKS[page.stem], values, strict=False)))
     assert not app.error
-    told = " ".join(toast.value for toast in app.toast)
+    shown = " ".join(toast.value for toast in app.toast)
     for name in LINKS[page.stem]:
-        assert f"`{name}`" in told
+        assert f"`{name}`" in shown
 
 
 def test_a_picture_in_a_bad_link_stays_text():
@@ -168,32 +184,34 @@ def test_several_numbers_of_a_study_are_a_menu():
     assert menu.value == ["2", "4"] and "16" in menu.options
 
 
-LECTURES = lectures.lectures()
+STEPS = [step for each in lectures.lectures().values() for step in each.steps]
+VIEWS = list(dict.fromkeys((each.page, *each.link.items()) for each in (*PRESETS, *STEPS)))
+"""Page and link of each preset and then of each step of a lecture."""
+FIRST = {page: (page, *link) for page, *link in reversed(VIEWS)}
+"""The first view of each page."""
 
 
 @pytest.mark.parametrize(
-    ("name", "number"),
-    [(name, i + 1) for name, found in LECTURES.items() for i in range(len(found.steps))],
+    "view",
+    [
+        pytest.param(view, marks=() if view in FIRST.values() else pytest.mark.slow)
+        for view in VIEWS
+    ],
+    ids=lambda view: view[0],
 )
-def test_a_lecture_opens_each_page_in_a_state_that_it_takes(name, number):
-    step = LECTURES[name].steps[number - 1]
-    page = next(page for page in PAGES if page.stem == step.page)
-    app = opened(page, **step.link)
+def test_presets_and_steps_of_lectures_open_pages_in_a_state_that_they_take(view):
+    stem, *link = view
+    app = opened(next(page for page in PAGES if page.stem == stem), **dict(link))
     assert not app.toast and not app.error
+    if view in VIEWS[: len(PRESETS)]:
+        known = {str(key).partition(":")[2] for key in app.session_state} | {"lecture", "step"}
+        assert set(dict(link)) <= known, "the page reads each value of the link"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if page.stem not in ("home", "lecture", "glossary")],
-    ids=lambda page: page.stem,
-)
-def test_a_moved_control_is_shown(page):
-    app = opened(page)
-    slug, value = MOVES[page.stem]
-    menu = next(box for box in app.selectbox if box.key.endswith(f":{slug}"))
-    menu.select(value).run()
-    assert not app.exception
-    assert value in str(app.query_params[slug])
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.picture)
+def test_the_picture_of_a_preset_is_small(preset):
+    picture = preset.file.read_bytes()
+    assert picture[8:12] == b"WEBP" and len(picture) < 20_000
 
 
 COMPARE, HOME = (next(page for page in PAGES if page.stem == name) for name in ("compare", "home"))
@@ -235,16 +253,6 @@ def test_a_root_link_opens_compare_which_was_the_default_page():
 def test_home_says_what_flow_matching_is_and_which_path_is_late():
     app = settled(opened(HOME))
     assert "Flow matching" in text_of(app) and "VP diffusion moves late" in text_of(app)
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.picture)
-def test_a_preset_opens_its_view(preset):
-    app = opened(next(page for page in PAGES if page.stem == preset.page), **preset.link)
-    assert not app.toast and not app.error
-    known = {str(key).partition(":")[2] for key in app.session_state}
-    assert set(preset.link) <= known | {"lecture", "step"}, "the page reads each value of the link"
-    picture = preset.file.read_bytes()
-    assert picture[8:12] == b"WEBP" and len(picture) < 20_000
 
 
 def test_compare_falls_back_to_the_exact_field_and_says_so():
@@ -379,17 +387,22 @@ def test_which_ot_tells_of_crossings_cost_and_straightness():
 LIKELIHOOD = next(page for page in PAGES if page.stem == "likelihood")
 
 
-@pytest.mark.parametrize("view", ["point", "beside", "evolution", "kl", "table"])
-@pytest.mark.parametrize("divergence", ["exact", "hutchinson"])
+@pytest.mark.parametrize(
+    ("view", "divergence"),
+    [
+        *((view, "exact") for view in ("point", "beside", "evolution", "kl", "table")),
+        ("point", "hutchinson"),
+    ],
+)
 def test_likelihood_opens_every_view_from_a_link(view, divergence):
-    link = {"view": view, "divergence": divergence, "data": "mixture:1,0@0.8", "cells": "54"}
+    link = {"view": view, "divergence": divergence, "data": NORMAL, "cells": "54"}
     app = settled(opened(LIKELIHOOD, **link, nfe="10"))
     assert not app.error and not app.toast
     assert "nats" in text_of(app)
 
 
 def test_likelihood_follows_the_point_of_a_link():
-    app = settled(opened(LIKELIHOOD, data="mixture:1,0@0.8", x="0.25", y="-1.5", cells="54"))
+    app = settled(opened(LIKELIHOOD, data=NORMAL, x="0.25", y="-1.5", cells="54"))
     assert [box.value for box in app.number_input if box.key.endswith((":x", ":y"))] == [
         0.25,
         -1.5,

@@ -159,6 +159,7 @@ def test_field_of_pairs_needs_a_cloud():
         PairedField(AffinePath(scheduler("ot")), Pairs(noise(2), noise(2)), 0.0)
 
 
+@pytest.mark.slow
 def test_couplings_straighten_the_marginal_flow():
     """The independent one is that of paper-facts D3, S = 2.34 on this board."""
     found = [compute_marginal(MarginalConfig(batch=batch)) for batch in (1, 64)]

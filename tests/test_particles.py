@@ -1,5 +1,7 @@
 """Pairs, flow and diffusion of one path: the same start, the same densities, counted NFE."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from flowviz.studies import STUDIES
 ALL = (PAIRS, FLOW, *SAMPLERS)
 
 
+@cache
 def run(**entries):
     return compute_particles(ParticlesConfig(**{"n": 300, "nfe": 60, **entries}))
 

@@ -27,7 +27,7 @@ from flowviz.studies.targets import TargetsConfig
 from flowviz.training import TrainConfig, build_field, irreducible_loss
 
 SMALL = {"data": "8gaussians", "units": 8, "depth": 1, "batch": 32}
-SHORT = RaceConfig(**SMALL, steps=60, seeds=2, lr=1e-2, looks=4)
+SHORT = RaceConfig(**SMALL, steps=60, seeds=2, lr=1e-2, looks=3)
 
 
 class Remembering(Progress):
@@ -81,14 +81,15 @@ def test_training_lowers_the_error(run):
 
 
 def test_is_reproducible(run):
-    again = RACE.result(SHORT)
-    assert np.array_equal(again.quality, run[-1].quality)
+    name = next(iter(ENTRANTS))
+    again = compute_run(SHORT.run(name, 1))
+    assert np.array_equal(again.quality, run[-1].quality[run[-1].entrants.index(name), 1])
 
 
 def test_finished_runs_are_not_repeated(seen):
     results, progress = seen
     before = set(progress.known)
-    more = RaceConfig(**SMALL, steps=60, seeds=3, lr=1e-2, looks=4)
+    more = RaceConfig(**SMALL, steps=60, seeds=3, lr=1e-2, looks=3)
     end = RACE.result(more, progress=progress)
     assert len(set(progress.known) - before) == len(ENTRANTS), "only those of the new seed"
     assert np.array_equal(end.quality[:, :2], results[-1].quality)

@@ -49,6 +49,7 @@ def test_an_adaptive_method_checks_itself():
     assert found.numerical is None and not found.unconverged.any()
 
 
+@pytest.mark.slow
 def test_density_off_the_data_is_not_made_up():
     """Issue 12, 2.1: midpoint with 100 evaluations gave +66.8; the log-density is -31.8."""
     origin = FieldRef.of("checkerboard-vp")

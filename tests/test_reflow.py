@@ -87,7 +87,7 @@ def test_couplings_yield_after_each_training_in_order():
             super().report(share, doing)
 
     progress = Recorded()
-    small = {"data": "8gaussians", "units": 16, "depth": 2, "batch": 64, "steps": 100}
+    small = {"data": "8gaussians", "units": 16, "depth": 2, "batch": 64, "steps": 20}
     config = CouplingsConfig(**small, n=200, pairs=256)
     seen = list(STUDY.compute(config, progress=progress))
     assert list(progress.shares) == sorted(progress.shares) and progress.doing

@@ -68,6 +68,7 @@ def test_classes_are_recognised_in_guided_samples():
     assert found.passes == 20
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_images_cost_little_more_than_their_evaluations():
     """16 guided images at NFE 20, and the grid over NFE on two cores, against bare evaluations.

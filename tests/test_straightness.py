@@ -134,7 +134,10 @@ TABLE = {  # half-width of the board, path: S, arc over chord; paper-facts D3, n
 }
 
 
-@pytest.mark.parametrize(("half_width", "spec"), TABLE)
+@pytest.mark.parametrize(
+    ("half_width", "spec"),
+    [pytest.param(*key, marks=pytest.mark.slow if key[0] > 1 else ()) for key in TABLE],
+)
 def test_boards_have_the_measures_of_the_table(half_width, spec):
     """OT is not in general the straighter marginal flow: on the small board VP bends less."""
     found = marginal_straightness(exact_field(path(spec), board(half_width)), whitened(800))

@@ -32,7 +32,10 @@ from flowviz.ui import paths
 
 ROOT = Path(__file__).parents[1]
 
-NAMES = list(STUDIES)
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name == "learned-cost" else ())
+    for name in STUDIES
+]
 
 
 def smallest(study):

@@ -43,7 +43,7 @@ def path(spec):
     return AffinePath(scheduler(spec))
 
 
-@pytest.mark.parametrize("spec", ["ot", "vp"])
+@pytest.mark.parametrize("spec", [pytest.param("ot", marks=pytest.mark.slow), "vp"])
 def test_gradients_come_together_as_one_over_the_root_of_the_batch(spec):
     found = [compute_gradients(GradientConfig(path=spec, seed=k, pairs=8_192)) for k in range(6)]
     fitted = slope(found)
@@ -115,7 +115,10 @@ FLOORS = {  # half-width of the board, path: paper-facts D5, good to 0.5% but fo
 }
 
 
-@pytest.mark.parametrize(("half_width", "spec"), FLOORS)
+@pytest.mark.parametrize(
+    ("half_width", "spec"),
+    [pytest.param(*key, marks=pytest.mark.slow if key[0] < 4.4 else ()) for key in FLOORS],
+)
 def test_floors_are_those_of_the_table(half_width, spec, monkeypatch):
     target = board(half_width)
     resolved = lambda data, spec, name: (target, path(spec), None)  # noqa: E731
@@ -164,7 +167,9 @@ def test_variance_is_what_the_posterior_mean_leaves(spec):
         assert variance == pytest.approx(factor * (whole - kept), rel=0.06)
 
 
-@pytest.mark.parametrize(("spec", "half_width"), [("ot", 4.444), ("vp", 1.0)])
+@pytest.mark.parametrize(
+    ("spec", "half_width"), [pytest.param("ot", 4.444, marks=pytest.mark.slow), ("vp", 1.0)]
+)
 def test_all_fields_have_one_gap_and_it_is_the_floor(spec, half_width, monkeypatch):
     target = board(half_width)
     resolved = lambda data, spec, name: (target, path(spec), None)  # noqa: E731

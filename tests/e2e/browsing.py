@@ -1,6 +1,7 @@
 """What an end-to-end test does with a page: visit it, wait until it is at rest, count messages."""
 
 import re
+import statistics
 
 from playwright.sync_api import Page, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -15,6 +16,11 @@ IDLE = (
 CHART = ".js-plotly-plot .main-svg"
 CLOCK = ".fv-time"
 PLANE = ".fv-panels canvas:not(.fv-axes)"
+FITS = """() => {
+    const main = document.querySelector("[data-testid=stMain]");
+    return main.scrollWidth <= main.clientWidth;
+}"""
+"""Whether nothing is wider than the page."""
 
 
 def settle(page: Page, timeout: float = 90_000) -> None:
@@ -52,6 +58,18 @@ def at_rest(page: Page) -> None:
 def picture(page: Page, panel: int = 0) -> str:
     """The pixels of a panel of the player, as a data URL."""
     return page.locator(PLANE).nth(panel).evaluate("c => c.toDataURL()")
+
+
+FRAMES = """async () => {
+    const times = [];
+    while (times.push(await new Promise(requestAnimationFrame)) < 61);
+    return times.slice(1).map((t, i) => t - times[i]);
+}"""
+
+
+def frame(page: Page) -> float:
+    """Milliseconds between two frames of a page at rest: what a page in motion is measured by."""
+    return statistics.median(page.evaluate(FRAMES))
 
 
 class Socket:

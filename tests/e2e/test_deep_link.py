@@ -1,9 +1,11 @@
 """A link leads where it says, even for a server's first visitor."""
 
+import pytest
 from browsing import visit
 from playwright.sync_api import expect
 
 
+@pytest.mark.slow
 def test_first_visitor_of_a_server_may_come_by_a_deep_link(chromium, fresh_server):
     page = chromium.new_page(base_url=fresh_server)
     visit(page, "/train?data=moons")

@@ -18,6 +18,7 @@ def server(checkpoints, fresh_server):
     return fresh_server
 
 
+@pytest.mark.slow
 def test_film_is_scrubbed_in_whole_pixels_and_its_moment_is_in_the_link(page):
     visit(page, "/images?view=film&nfe=4&left=tiny-ot&right=tiny-vp")
     state = page.locator(".fi-film canvas").first

@@ -2,10 +2,12 @@
 
 import re
 
+import pytest
 from browsing import CLOCK, clock, linked, settle, visit
 from playwright.sync_api import expect
 
 
+@pytest.mark.slow
 def test_home_plays_in_a_loop_and_leads_to_tour_and_presets(page):
     visit(page, "/")
     expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "true")

@@ -73,10 +73,15 @@ def test_the_lecture_on_few_steps_runs_to_its_end(page):
 
 
 FIRST = f"/{STEPS[0].open}&lecture=ten-steps"
+OTHER_SIZES = ((1024, 768), (1920, 1080))
 PIXELS = "node => parseFloat(getComputedStyle(node).fontSize)"
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (1024, 768), (1920, 1080)], ids=str)
+@pytest.mark.parametrize(
+    "size",
+    [(1280, 720), *(pytest.param(size, marks=pytest.mark.slow) for size in OTHER_SIZES)],
+    ids=str,
+)
 def test_the_stage_of_a_lecture_gives_the_planes_most_of_the_screen(page, size):
     width, height = size
     page.set_viewport_size({"width": width, "height": height})

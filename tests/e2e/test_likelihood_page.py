@@ -13,19 +13,11 @@ PATIENCE = 180_000
 GAUSSIAN = "data=mixture:1,0@0.8&model=exact-ot&cells=54"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def warm(chromium, server):
-    """A server that was visited at its front door."""
-    page = chromium.new_page(base_url=server)
-    visit(page, "/")
-    page.close()
-
-
 def coordinates(page):
     return [float(page.get_by_label(name).input_value()) for name in ("x₁", "x₂")]
 
 
-def test_click_on_the_map_follows_that_point(page):
+def test_the_point_is_given_by_a_click_on_the_map_or_by_the_keyboard(page):
     visit(page, f"/likelihood?{GAUSSIAN}&x=0.5&y=0.25")
     assert coordinates(page) == [0.5, 0.25]
     plane = page.locator(".st-key-point-log-density .nsewdrag").first
@@ -38,10 +30,6 @@ def test_click_on_the_map_follows_that_point(page):
     x, y = coordinates(page)
     assert abs(x + 2.5) < 0.3 and abs(y - 2.5) < 0.3
     expect(page.get_by_test_id("stTable").or_(page.locator("table")).first).to_contain_text("nats")
-
-
-def test_point_can_be_given_by_the_keyboard(page):
-    visit(page, f"/likelihood?{GAUSSIAN}")
     box = page.get_by_label("x₁")
     box.fill("-1.5")
     box.press("Enter")
@@ -49,14 +37,15 @@ def test_point_can_be_given_by_the_keyboard(page):
     settle(page)
 
 
-@pytest.mark.parametrize("view", ["beside", "evolution", "kl", "table"])
+@pytest.mark.slow
+@pytest.mark.parametrize("view", ["evolution", "kl"])
 def test_views_are_drawn(page, view):
     visit(page, f"/likelihood?{GAUSSIAN}&view={view}&nfe=10")
-    shown = page.locator("table" if view == "table" else ".js-plotly-plot .main-svg").first
-    expect(shown).to_be_visible(timeout=PATIENCE)
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=PATIENCE)
     settle(page, PATIENCE)
 
 
+@pytest.mark.slow
 def test_painting_can_be_cancelled_and_go_on(page):
     page.goto("/figure4?densities=histograms&seed=3&cells=90")
     page.get_by_role("button", name="Cancel").click(timeout=PATIENCE)
@@ -69,6 +58,7 @@ def test_painting_can_be_cancelled_and_go_on(page):
     expect(page.get_by_text(re.compile("^Stopped: "))).to_be_visible(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_sheet_is_printed(page):
     visit(page, "/figure4")
     with page.expect_download(timeout=PATIENCE) as download:

@@ -5,21 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
-from browsing import CHART, settle, visit
+from browsing import CHART, FITS, settle, visit
 from playwright.sync_api import expect
 
 SMALL = "/nfe_quality?fields=exact-ot,exact-vp&solvers=euler,rk4&n=500&seeds=2"
 
 
-def ended(page):
-    expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=120_000)
-    settle(page)
-
-
-def test_curves_stream_in_and_say_what_they_show(page):
+def test_curves_stream_in_say_what_they_show_and_are_saved(page):
     visit(page, SMALL)
     expect(page.locator(CHART).first).to_be_visible(timeout=60_000)
-    ended(page)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=120_000)
+    settle(page)
     expect(page.get_by_text("At equal error")).to_be_visible()
     expect(page.get_by_text("Error is not quality")).to_be_visible()
     arrivals = page.locator("table").filter(has_text="OT : VP")
@@ -27,7 +23,28 @@ def test_curves_stream_in_and_say_what_they_show(page):
     expect(page.get_by_text("diverged", exact=True).first).to_be_visible()
     expect(arrivals.locator("tbody tr")).to_have_count(4)
 
+    lines = Path(saved(page, "CSV")).read_text().splitlines()
+    settings = [line for line in lines if line.startswith("#")]
+    assert "# data: checkerboard" in settings and "# grid: uniform" in settings
+    rows = list(csv.DictReader(lines[len(settings) :]))
+    assert len(rows) == 2 * 2 * 8 * 2, "fields, solvers, budgets, seeds"
+    assert {row["path"] for row in rows} == {"ot", "vp"} and float(rows[0]["mse"]) > 0
+    assert {"nfe", "histogram-tv", "histogram-tv-floor"} <= rows[0].keys()
+    assert Path(saved(page, "as SVG")).read_text().startswith("<svg")
+    assert Path(saved(page, "as PNG")).read_bytes()[:4] == b"\x89PNG"
 
+    for width, height in ((1440, 900), (1024, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_function(FITS)
+
+
+def saved(page, name):
+    with page.expect_download() as download:
+        page.get_by_role("button", name=re.compile(f"{name}$")).first.click()
+    return download.value.path()
+
+
+@pytest.mark.slow
 def test_a_sweep_is_cancelled_and_goes_on(page):
     visit(page, "/nfe_quality?fields=exact-ot,exact-vp&solvers=midpoint,dopri8&n=2000&seed=9")
     expect(page.get_by_text(re.compile("^Takes about"))).to_be_visible()
@@ -41,43 +58,11 @@ def test_a_sweep_is_cancelled_and_goes_on(page):
     expect(page.get_by_role("button", name="Go on")).to_be_visible(timeout=60_000)
 
 
-def test_csv_and_pictures_of_the_curves(page):
-    visit(page, SMALL)
-    ended(page)
-    lines = Path(saved(page, "CSV")).read_text().splitlines()
-    settings = [line for line in lines if line.startswith("#")]
-    assert "# data: checkerboard" in settings and "# grid: uniform" in settings
-    rows = list(csv.DictReader(lines[len(settings) :]))
-    assert len(rows) == 2 * 2 * 8 * 2, "fields, solvers, budgets, seeds"
-    assert {row["path"] for row in rows} == {"ot", "vp"} and float(rows[0]["mse"]) > 0
-    assert {"nfe", "histogram-tv", "histogram-tv-floor"} <= rows[0].keys()
-    assert Path(saved(page, "as SVG")).read_text().startswith("<svg")
-    assert Path(saved(page, "as PNG")).read_bytes()[:4] == b"\x89PNG"
-
-
-def saved(page, name):
-    with page.expect_download() as download:
-        page.get_by_role("button", name=re.compile(f"{name}$")).first.click()
-    return download.value.path()
-
-
-@pytest.mark.parametrize("size", [(1440, 900), (1024, 768)])
-@pytest.mark.parametrize("view", ["curves", "steps"])
-def test_nothing_hangs_over_the_edge(open_page, size, view):
-    page = open_page(viewport={"width": size[0], "height": size[1]})
-    visit(page, f"{SMALL}&view={view}")
-    ended(page)
-    expect(page.locator(CHART).first).to_be_visible()
-    over = page.evaluate(
-        "() => { const main = document.querySelector('[data-testid=stMain]');"
-        " return main.scrollWidth - main.clientWidth; }"
-    )
-    assert over <= 0
-
-
+@pytest.mark.slow
 def test_adaptive_steps_in_the_dark_and_a_bad_link(open_page):
-    page = open_page(color_scheme="dark")
+    page = open_page(color_scheme="dark", viewport={"width": 1024, "height": 768})
     visit(page, "/nfe_quality?view=steps&fields=exact-ot,exact-vp&grid=loog-snr")
     expect(page.get_by_text("This link's grid is invalid")).to_be_visible()
     expect(page.get_by_text(re.compile("steps accepted and")).first).to_be_visible()
     expect(page.locator(CHART).first).to_be_visible()
+    page.wait_for_function(FITS)

@@ -6,7 +6,7 @@ import pytest
 
 from flowviz.cli import main
 from flowviz.studies import STUDIES
-from flowviz.studies.page import compare_page, figures_page
+from flowviz.studies.page import figures_page
 
 pytestmark = pytest.mark.e2e
 TINY = ["--left", "tiny-ot", "--right", "tiny-vp"]
@@ -45,12 +45,12 @@ def colours(page) -> int:
     )
 
 
-def test_compare_plays_from_one_file(chromium, tmp_path):
+def test_compare_plays_from_one_file_in_the_theme_of_the_system(chromium, tmp_path):
     file = tmp_path / "flow.html"
     assert main(["export", "compare", "--data", "checkerboard", "--out", str(file)]) == 0
     assert file.stat().st_size < MAX_BYTES
-    with opened(chromium, file) as page:
-        page.wait_for_selector(".fv-plane canvas")
+    with opened(chromium, file, color_scheme="dark") as page:
+        page.wait_for_selector(".fv[data-theme=dark] .fv-plane canvas")
         assert page.locator(".fv-panels figure").count() == 2
         page.wait_for_function(
             "parseFloat(document.querySelector('.fv-time').value.slice(4)) > 0.1"
@@ -64,14 +64,6 @@ def test_compare_plays_from_one_file(chromium, tmp_path):
         text = page.inner_text("main")
         assert "conditional OT" in text and "VP diffusion" in text
         assert "python -m flowviz export compare --out compare.html" in text
-
-
-def test_the_page_follows_the_theme_of_the_system(chromium, tmp_path):
-    study, file = STUDIES["flow"], tmp_path / "flow.html"
-    config = study.config(**study.smallest)
-    file.write_bytes(compare_page(study, config, study.result(config)))
-    with opened(chromium, file, color_scheme="dark") as page:
-        page.wait_for_selector(".fv[data-theme=dark]")
 
 
 def test_figures_open_from_one_file(chromium, tmp_path):
@@ -89,6 +81,7 @@ def test_figures_open_from_one_file(chromium, tmp_path):
         assert all(each.text in text for each in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "given", "selector", "count"),
     [

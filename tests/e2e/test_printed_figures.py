@@ -1,5 +1,6 @@
 """In exported figures no text is cut, and titles and legend entries do not overlap."""
 
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from flowviz.studies import STUDIES
 from flowviz.studies.export import figure_bytes
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = pytest.mark.e2e
 
 TEXTS = """() => {
   const page = document.querySelector("svg").getBoundingClientRect();
@@ -34,20 +35,22 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def figures():
-    found = {}
-    for name, settings in SMALL.items():
-        study = STUDIES[name]
-        config = study.config(**dict(study.smallest) | settings)
-        found[name] = study.draw(config, study.result(config))[-1]
-    return found
+@cache
+def figure(name):
+    study = STUDIES[name]
+    config = study.config(**dict(study.smallest) | SMALL[name])
+    return study.draw(config, study.result(config))[-1]
 
 
-@pytest.mark.parametrize("width_mm", [85, 178])
-@pytest.mark.parametrize("name", SMALL)
-def test_no_text_is_cut_or_covered(chromium, figures, tmp_path, name, width_mm):
-    of = figures[name]
+FIRST = ("schedules", 85)
+SLOW = [(name, width) for name in SMALL for width in (85, 178) if (name, width) != FIRST]
+
+
+@pytest.mark.parametrize(
+    ("name", "width_mm"), [FIRST, *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)]
+)
+def test_no_text_is_cut_or_covered(chromium, tmp_path, name, width_mm):
+    of = figure(name)
     svg = figure_bytes(of.figure, "svg", width_mm=width_mm, squares=of.squares, about="<a & b>")
     file = Path(tmp_path, "figure.svg")
     file.write_bytes(svg)

@@ -1,9 +1,11 @@
 """A schedule that is shaped by dragging a point is at once a path of the other pages."""
 
+import pytest
 from browsing import CHART, at_rest, linked, settle, visit
 from playwright.sync_api import expect
 
 
+@pytest.mark.slow
 def test_a_dragged_point_shapes_the_path_that_compare_then_shows(page) -> None:
     visit(page, "schedules")
     expect(page.locator(CHART).first).to_be_visible()

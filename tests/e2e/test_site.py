@@ -18,16 +18,13 @@ def site(tmp_path_factory):
     return folder
 
 
-def test_the_site_is_small(site):
-    assert sum(file.stat().st_size for file in site.rglob("*") if file.is_file()) < MAX_BYTES
-
-
 def computed(page) -> int:
     """The number of flows that the page has computed."""
     return int(page.locator(".live").get_attribute("data-computed") or 0)
 
 
-def test_compare_computes_under_the_finger(chromium, site):
+def test_compare_is_small_and_computes_while_a_control_moves(chromium, site):
+    assert sum(file.stat().st_size for file in site.rglob("*") if file.is_file()) < MAX_BYTES
     with opened(chromium, site / "compare.html") as page:
         page.wait_for_selector(".live[data-computed]")
         page.keyboard.press("End")
@@ -51,6 +48,7 @@ def test_compare_computes_under_the_finger(chromium, site):
         assert "invalid" not in page.locator(".live-status").inner_text()
 
 
+@pytest.mark.slow
 def test_the_links_of_the_home_page_open_compare(chromium, site):
     with opened(chromium, site / "index.html") as page:
         links = page.locator("a").evaluate_all(
@@ -63,6 +61,7 @@ def test_the_links_of_the_home_page_open_compare(chromium, site):
         assert page.locator("output[for=live-nfe]").inner_text() == "4"
 
 
+@pytest.mark.slow
 def test_a_link_of_the_app_opens_the_same_view(chromium, site):
     file = site / "compare.html"
     with opened(chromium, file) as page:

@@ -4,12 +4,12 @@ import statistics
 import time
 
 import pytest
-from browsing import Socket, at_rest, settle, visit
+from browsing import Socket, at_rest, frame, settle, visit
 
 from flowviz.progress import Progress
 from flowviz.studies import STUDIES
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 PLAYER = ".fv"
 
@@ -60,18 +60,20 @@ IDLE = """async () => {
 """Waits until 30 frames in a row were short: a chart of the press before may still be drawn."""
 
 
-def test_plays_at_40_frames_a_second_without_a_word_to_the_server(page):
+def test_playback_draws_as_often_as_the_screen_without_a_message_to_the_server(page):
+    """In half as many frames again as those of a page at rest: 40 a second where a page has 60."""
     socket = Socket(page)
     visit(page, "/compare?t=0.1")
     at_rest(page)
     page.get_by_label("Speed").select_option("0.5")
     settle(page)
+    idle = frame(page)
     page.get_by_role("button", name="Play", exact=True).click()
     page.wait_for_timeout(300)
     sent = socket.sent
     gaps = page.locator(PLAYER).evaluate(FRAMES, 3)
     assert socket.sent == sent
-    assert 1000 / statistics.median(gaps) >= 40, statistics.quantiles(gaps)
+    assert statistics.median(gaps) <= 1.5 * idle, (idle, statistics.quantiles(gaps))
 
 
 class Remembering(Progress):
@@ -99,30 +101,32 @@ def seconds_of_computing():
 
 
 def test_solver_budget_and_seed_redraw_soon_after_the_computation(page):
-    """New particles: at most 0.5 s and twice the computation; from the server 0.5 s later."""
+    """A new result takes the time of a known one and of its computation, on two busy cores.
+
+    The page shows its own particles before those of the server.
+    """
     visit(page, "/compare?t=0.6")
     at_rest(page)
-    taken = []
 
     def measure(press):
         settle(page)
         page.evaluate(IDLE)
         page.locator(PLAYER).evaluate(REDRAW)
         press()
-        taken.append(page.evaluate("() => window.redrawn"))
+        return page.evaluate("() => window.redrawn")
+
+    def step(where):
+        return measure(lambda: page.get_by_test_id(f"stNumberInputStep{where}").click())
 
     budget = page.locator(
         "[data-testid=stSlider] input[type=range], [data-testid=stSlider] [role=slider]"
     )
-    for _ in range(4):
-        measure(lambda: page.get_by_test_id("stNumberInputStepUp").click())
-    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
-        measure(lambda key=key: budget.press(key))
-    for solver in ("Euler", "Heun"):
-        page.get_by_role("combobox", name="ODE solver").click()
-        option = page.get_by_role("option", name=solver, exact=True)
-        measure(option.click)
+    new = [step("Up") for _ in range(4)]
+    known = [step("Down")[1] for _ in range(3)]
+    new += [measure(lambda: budget.press("ArrowRight")) for _ in range(2)]
+    page.get_by_role("combobox", name="ODE solver").click()
+    new.append(measure(page.get_by_role("option", name="Euler", exact=True).click))
     bare = 1000 * seconds_of_computing()
-    shown, served = map(statistics.median, zip(*taken, strict=True))
-    assert shown <= 500 + 2 * bare, (bare, *taken)
-    assert served <= 1000 + 2 * bare, (bare, *taken)
+    shown, served = map(statistics.median, zip(*new, strict=True))
+    assert shown < served, (bare, known, *new)
+    assert served <= 1.5 * statistics.median(known) + 3 * bare, (bare, known, *new)

@@ -15,19 +15,6 @@ PATIENCE = 120_000
 """Milliseconds that a busy machine may take; a quiet one needs a few seconds."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def warm(chromium, server):
-    """A server that was visited at its front door: a first visit may not be to a deep link."""
-    page = chromium.new_page(base_url=server)
-    visit(page, "/")
-    page.close()
-
-
-def start(page, link):
-    visit(page, link)
-    page.get_by_role("button", name="Start training").click()
-
-
 def status(page):
     return page.get_by_test_id("stProgress")
 
@@ -74,24 +61,14 @@ def test_trains_live_and_the_result_can_be_kept(page, tmp_path):
     assert "/compare" in page.url
 
 
-def test_is_cancelled_and_nothing_jumps(page):
+@pytest.mark.slow
+def test_training_goes_on_while_its_visitor_looks_elsewhere_and_is_cancelled(page):
+    report_late(page)
     visit(page, LONG)
     place = monitor(page).bounding_box()
     page.get_by_role("button", name="Start training").click()
     expect(status(page)).to_contain_text(re.compile(r"Step \d.*steps/s"), timeout=PATIENCE)
     assert monitor(page).bounding_box() == place
-    page.get_by_role("button", name="Cancel").click()
-    expect(status(page)).to_contain_text("Cancelled after", timeout=PATIENCE)
-    settle(page)
-    assert monitor(page).bounding_box() == place
-    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
-    expect(page.get_by_role("button", name="Open in Compare")).to_be_enabled()
-
-
-def test_training_goes_on_while_its_visitor_looks_elsewhere(page):
-    report_late(page)
-    start(page, LONG)
-    expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
     page.get_by_text("Watch", exact=True).click()
     page.get_by_role("menuitem", name="Compare").click()
     expect(page.locator(".fv-panels figcaption").first).to_be_visible(timeout=PATIENCE)
@@ -101,18 +78,10 @@ def test_training_goes_on_while_its_visitor_looks_elsewhere(page):
     expect(status(page)).to_contain_text(re.compile(r"Step \d"), timeout=PATIENCE)
     page.get_by_role("button", name="Cancel").click()
     expect(status(page)).to_contain_text("Cancelled after", timeout=PATIENCE)
-
-
-def test_what_cannot_be_trained_is_explained(page):
-    visit(page, "/train?objective=score")
-    expect(page.get_by_test_id("stAlert")).to_contain_text("cannot give the velocity at t = 0")
-    expect(page.get_by_role("button", name="Start training")).to_be_disabled()
-
-
-def test_bad_link_falls_back_with_a_notice(page):
-    visit(page, "/train?data=chess&lr=fast&width=3")
-    expect(page.get_by_test_id("stToast").first).to_be_visible()
-    expect(page.get_by_role("combobox", name="Data set")).to_have_value("checkerboard")
+    settle(page)
+    assert monitor(page).bounding_box() == place
+    expect(page.get_by_role("button", name="Start training")).to_be_enabled()
+    expect(page.get_by_role("button", name="Open in Compare")).to_be_enabled()
 
 
 def upload(page, name, content):
@@ -121,6 +90,7 @@ def upload(page, name, content):
     )
 
 
+@pytest.mark.slow
 def test_upload_good_and_bad(page):
     spiral = "\n".join(f"{i / 10},{(i % 7) / 3}" for i in range(60)).encode()
     visit(page, "/train")
@@ -140,6 +110,7 @@ def test_upload_good_and_bad(page):
     expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_draw_and_apply(page):
     visit(page, "/train")
     page.get_by_role("combobox", name="Data set").click()

@@ -4,7 +4,7 @@ import statistics
 from itertools import pairwise
 
 import pytest
-from browsing import CHART, Socket, linked, settle, visit
+from browsing import CHART, Socket, frame, linked, settle, visit
 
 TOUCH, PLANE = ".fw", ".fw-plot canvas"
 
@@ -37,24 +37,25 @@ DRAG = """(canvas, seconds) => new Promise((done) => {
 """Drags x around in a circle, a move a frame: faster than a hand and the harness could."""
 
 
+@pytest.mark.slow
 @pytest.mark.alone
-def test_dragging_redraws_at_30_frames_a_second_without_a_word_to_the_server(page):
+def test_dragging_redraws_every_other_frame_without_a_message_to_the_server(page):
     socket = Socket(page)
     visit(page, "/why?path=vp&n=2000&t=0.7")
     page.wait_for_selector(f"{TOUCH}[data-drawn]")
     page.wait_for_timeout(1000)
-    root, sent = page.locator(TOUCH), socket.sent
+    root, sent, idle = page.locator(TOUCH), socket.sent, frame(page)
     root.evaluate(WATCH)
     page.locator(PLANE).evaluate(DRAG, 3)
     times = page.evaluate("() => { cancelAnimationFrame(window.watching); return window.drags; }")
     gaps = [b - a for a, b in pairwise(times)]
     assert socket.sent - sent <= 1, "the server hears of x when it is let go"
-    assert 1000 / statistics.median(gaps) >= 30, statistics.quantiles(gaps)
+    assert statistics.median(gaps) <= 2.2 * idle, (idle, statistics.quantiles(gaps))
     settle(page)
     linked(page, "x=", "y=", "t=0.7")
 
 
-def test_a_link_opens_the_point_and_the_other_sections_draw(page):
+def test_a_link_opens_the_point(page):
     visit(page, "/why?t=0.25&x=-1.5&y=2&over=parts&data=8gaussians")
     page.wait_for_selector(f"{TOUCH}[data-drawn]")
     root = page.locator(TOUCH)
@@ -62,6 +63,11 @@ def test_a_link_opens_the_point_and_the_other_sections_draw(page):
     assert seen == pytest.approx([0.25, -1.5, 2.0], abs=2e-3)
     assert root.get_attribute("data-u") == root.get_attribute("data-exact-u")
     assert "both arrows coincide" in page.locator(".fw-notice").inner_text()
+
+
+@pytest.mark.slow
+def test_other_sections_draw(page):
+    visit(page, "/why?t=0.25&over=parts&data=8gaussians")
     page.get_by_role("radio", name="Figures 2, 3 and 8").or_(
         page.get_by_role("button", name="Figures 2, 3 and 8")
     ).first.click()

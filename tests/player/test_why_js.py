@@ -56,8 +56,13 @@ def sent(data, path, n=200, over="points", **view):
     return text(content), result
 
 
-@pytest.mark.parametrize("data", ["checkerboard", "8gaussians", "pinwheel", "word:FM"])
-@pytest.mark.parametrize("path", SCHEDULERS)
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        *((path, "checkerboard") for path in SCHEDULERS),
+        *(("ot", data) for data in ("8gaussians", "pinwheel", "word:FM")),
+    ],
+)
 def test_browser_computes_what_python_computes(page, path, data):
     shown, result = sent(data, path)
     answers = page.evaluate(ASK, [shown, ROWS, AT])
