@@ -1,7 +1,7 @@
 """The player in Jupyter, VS Code, marimo and Colab: `pip install flowviz[notebook]`.
 
     from flowviz.notebook import compare
-    compare("checkerboard", "ot", "vp", nfe=8)
+    compare("checkerboard", "ot", "vp", "trig", nfe=8)
 
 Studies need no widget: their figures are Plotly's, which notebooks show.
 """
@@ -30,10 +30,10 @@ RESERVE = 240
 
 
 class Player(anywidget.AnyWidget):
-    """The player of two flows, with the same controls as on the page Compare.
+    """The player of two to four flows, with the same controls as on the page Compare.
 
     Attributes:
-        result: both flows, the result of the study `flow`.
+        result: the flows, the result of the study `flow`.
         view: what the visitor sees: t, layers, density, mode, layout and speed; empty before the
             first change. `observe` reports changes.
     """
@@ -59,20 +59,17 @@ class Player(anywidget.AnyWidget):
         self.result = result
 
 
-def compare(
-    data: str = "checkerboard", left: str = "ot", right: str = "vp", **settings: Any
-) -> Player:
-    """Two flows of the same noise to the same data, side by side under one clock.
+def compare(data: str = "checkerboard", *paths: str, **settings: Any) -> Player:
+    """Two to four flows of the same noise to the same data, side by side under one clock.
 
     Args:
         data: spec of the data set.
-        left: spec of the path on the left.
-        right: spec of the path on the right.
-        settings: further settings of the study `flow`, such as nfe, method, field and seed.
+        paths: specs of the paths, one a panel; by default conditional OT and VP diffusion.
+        settings: further settings of the study `flow`, such as nfe, field, solvers and seed.
 
     Raises:
         ValueError: a setting is not valid, or a solve fails.
     """
     study = STUDIES["flow"]
-    config = CompareConfig(data=data, left=left, right=right, **settings)
-    return Player(study.result(config))
+    chosen = {"paths": paths} if paths else {}
+    return Player(study.result(CompareConfig(data=data, **chosen, **settings)))

@@ -1,16 +1,16 @@
-"""Two paths from the same start to the same data, side by side with one clock."""
+"""Two to four paths from the same start to the same data, side by side with one clock."""
 
 import streamlit as st
 
-from flowviz.ui import compare
+from flowviz.ui import compare, panels
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
-page = compare.pick()
+page = panels.pick()
 noticed = headed(
-    f"From {compare.origin(page)}: two paths, one clock",
+    f"From {compare.origin(page)}: {compare.count(page)}, one clock",
     see=f"The same {'points' if compare.has_source(page) else 'noise points'} move to the data on "
-    "two [paths](probability-path), at the same time t.",
+    f"their [paths](probability-path), at the same time t.",
     notice=compare.main_finding(compare.known(page)),
 )
 try:

@@ -37,7 +37,7 @@ def test_the_shown_commands_make_the_same_config(name, given):
 def test_a_script_says_what_to_save_first():
     study = STUDIES["flow"]
     assert SAVE_FIRST not in script(study, study.config())
-    assert SAVE_FIRST in script(study, study.config(left_network="live:0123456789abcdef"))
+    assert SAVE_FIRST in script(study, study.config(networks=("live:0123456789abcdef", "")))
 
 
 FIGURE = go.Figure().add_scatter(x=[0, 1], y=[0, 1], name="a line")

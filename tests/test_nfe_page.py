@@ -159,7 +159,7 @@ def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkey
     [
         ("kl", {"data": "8gaussians", "field": "mine"}),
         ("likelihood", {"data": "8gaussians"}),
-        ("flow", {"data": "8gaussians", "left_network": "mine"}),
+        ("flow", {"data": "8gaussians", "networks": ("mine", "")}),
         ("density-evolution", {"data": "moons", "paths": ("ot",), "networks": ("mine",)}),
         ("losses", {"data": "8gaussians", "paths": ("ot",), "networks": ("mine",)}),
         ("particles", {"data": "8gaussians", "field": "learned", "network": "mine"}),
@@ -180,11 +180,11 @@ def test_a_stored_result_depends_on_the_content_of_the_checkpoints(
 
 def test_a_stored_result_depends_on_a_checkpoint_that_no_setting_names(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
-    config = STUDIES["flow"].config(data="8gaussians", right="ot")
+    config = STUDIES["flow"].config(data="8gaussians", paths=("ot", "ot"))
     for seed in (0, 1):
         card = saved(tmp_path, seed, "8gaussians-ot")
         _, used = study_view.token(STUDIES["flow"], config)
-        assert used.left_network == used.right_network == pinned(card)
+        assert used.networks == (pinned(card), pinned(card))
     exact = STUDIES["all-data-sets"].config(sets=("pinwheel",), own="shaped:a1=0.2")
     shared = AllDataSetsConfig.build({"data": "moons", "fields": (OT, VP), "sets": ("circles",)})
     assert all("circles" in name for name in shared.chosen().compared)  # not the page's fields

@@ -29,14 +29,14 @@ async ([source, state, payloads]) => {
 
 @pytest.fixture(scope="module")
 def player():
-    return notebook.compare("moons", "ot", "trig", field="exact", nfe=2)
+    return notebook.compare("moons", "ot", "trig", "ve", field="exact", nfe=2)
 
 
-def test_the_widget_has_both_flows(player):
+def test_the_widget_has_all_flows(player):
     kinds = [each["canvas"] for each in player.mounts]
-    assert kinds == ["scene", "scene", "player"]
+    assert kinds == ["scene", "scene", "scene", "player"]
     assert header_of(player.mounts[-1]["payload"], "player")["loop"] is False
-    assert [side.path for side in player.result.sides] == ["ot", "trig"]
+    assert [side.path for side in player.result.sides] == ["ot", "trig", "ve"]
     assert set(player.scripts) == {"scene", "player"}
 
 
@@ -57,7 +57,7 @@ def test_the_script_draws_the_player_and_reports_the_view(player, chromium):
     state["mounts"] = [{"canvas": each["canvas"]} for each in player.mounts]
     payloads = [base64.b64encode(each["payload"]).decode() for each in player.mounts]
     page.evaluate(MODEL, [base64.b64encode(player._esm.encode()).decode(), state, payloads])
-    assert page.locator(".fv-panels figure").count() == 2
+    assert page.locator(".fv-panels figure").count() == 3
     page.wait_for_selector(".fv[data-theme=dark]")  # as in the notebook's theme
     page.get_by_role("button", name="Trails").click()
     page.wait_for_function("saved.some((view) => view.layers.includes('trails'))")

@@ -59,8 +59,8 @@ def compare(data, name):
         import streamlit as st
 
         from flowviz.ui import state
-        from flowviz.ui.compare import _network
         from flowviz.ui.field_picker import networks
+        from flowviz.ui.panels import _network
 
         state.visit("compare")
         st.text(_network("left", data, "ot"))

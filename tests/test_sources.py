@@ -228,7 +228,9 @@ def test_compare_says_where_the_particles_start():
     study = flowviz.study("flow")
     with pytest.raises(ValueError, match="start exactly there"):
         study.result(study.config(data=SMALL, field="exact", nfe=2))
-    config = study.config(data=SMALL, right="trig", field="exact", nfe=20, picture="origin", t=1.0)
+    config = study.config(
+        data=SMALL, paths=("ot", "trig"), field="exact", nfe=20, picture="origin", t=1.0
+    )
     result = study.result(config)
     left, right = result.sides
     (said,) = [each for each in study.say(config, result) if each.lead.startswith("From")]

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
         _export,
         "write a study, or the player of Compare or of one path, or a grid or film of images, as "
         "one HTML file that opens offline; Compare also as an .mp4 or .gif",
-        "compare --data checkerboard --left ot --right vp --out flow.html",
+        "compare --data checkerboard --paths ot vp trig --out flow.html",
     )
     parser.add_argument("name", metavar="NAME", help=f"{CANVASES}, or a study of `experiment`")
     parser.add_argument(

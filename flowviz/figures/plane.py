@@ -266,7 +266,7 @@ def film_strip(
 def _figure(
     panels: Sequence[Plane], traces: list[dict[str, Any]], *, title: str = "", dark: bool
 ) -> go.Figure:
-    """Traces on panels side by side, with titles and linked equal axes over the frame.
+    """Traces on panels with titles and linked equal axes over the frame, four in two rows.
 
     The figure is built from one dictionary, because Plotly validates it again at every change. Its
     numbers have single precision, finer than any screen, which halves what a browser receives.
@@ -280,17 +280,24 @@ def _figure(
         "constrain": "domain",
     }
     layout: dict[str, Any] = {}
-    gap, wide = 0.06, (1 - 0.06 * (len(panels) - 1)) / len(panels)
+    rows = 2 if len(panels) == 4 else 1
+    columns = len(panels) // rows
     for i in range(len(panels)):
-        name, start = _suffix(i), i * (wide + gap)
+        row, column = divmod(i, columns)
+        name, low = _suffix(i), row == rows - 1
         layout[f"xaxis{name}"] = span | {
-            "title": {"text": "<i>x</i><sub>1</sub>"},
-            "domain": [start, min(start + wide, 1)],
+            "title": {"text": "<i>x</i><sub>1</sub>" if low else ""},
+            "domain": _part(column, columns, 0.06),
             "anchor": f"y{name}",
         }
-        layout[f"yaxis{name}"] = span | {"anchor": f"x{name}", "constraintoward": "top"}
+        layout[f"yaxis{name}"] = span | {
+            "title": {"text": "" if column else "<i>x</i><sub>2</sub>"},
+            "domain": _part(rows - 1 - row, rows, 0.1),
+            "anchor": f"x{name}",
+            "constraintoward": "top",
+        }
         if i == 0:
-            layout["yaxis"] |= {"scaleanchor": "x", "title": {"text": "<i>x</i><sub>2</sub>"}}
+            layout["yaxis"] |= {"scaleanchor": "x"}
         else:  # links zoom, pan and scale
             layout[f"xaxis{name}"]["matches"] = "x"
             layout[f"yaxis{name}"]["matches"] = "y"
@@ -304,6 +311,12 @@ def _figure(
         "margin": {"l": 56, "r": 16, "t": 88, "b": 64},
     }
     return go.Figure({"data": [_single_precision(trace) for trace in traces], "layout": layout})
+
+
+def _part(k: int, count: int, gap: float) -> list[float]:
+    """The share of the figure of panel k of `count` with gaps between them."""
+    wide = (1 - gap * (count - 1)) / count
+    return [k * (wide + gap), min(k * (wide + gap) + wide, 1)]
 
 
 def _single_precision(trace: dict[str, Any]) -> dict[str, Any]:

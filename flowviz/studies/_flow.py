@@ -1,14 +1,18 @@
 """The settings and the result of the study `flow`."""
 
-from dataclasses import dataclass, field, replace
-from typing import Self
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
 from flowviz.experiments.fields import EXACT, trained_name
-from flowviz.settings import Config, setting
+from flowviz.methods import expected_nfe
+from flowviz.settings import Config, setting, settings
 from flowviz.solvers import METHODS
 from flowviz.studies import _settings as declare
 
@@ -17,6 +21,9 @@ LEARNED = "learned"
 
 NO_NETWORK = "none"
 """Value of a network setting: use the exact field."""
+
+PANELS = ("left", "right", "third", "fourth")
+"""The panels in their order, by the names of their controls and of the numbers of findings."""
 
 PICTURES = {
     "moment": "One time",
@@ -31,18 +38,20 @@ PICTURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig(Config):
-    """Two flows of the same particles, side by side."""
+    """Two to four flows of the same particles, side by side."""
 
     data: str = declare.data()
-    left: str = declare.path("ot", slug="left")
-    right: str = declare.path("vp", slug="right")
+    paths: tuple[str, ...] = declare.paths(
+        help="The path of each panel, two to four.", max_chosen=len(PANELS)
+    )
     field: str = declare.field(
         LEARNED,
         "Learned: a network trained on this data set and path. Exact: the closed form, which "
         "a perfect network would learn.",
     )
-    left_network: str = declare.network("Left network")
-    right_network: str = declare.network("Right network")
+    networks: tuple[str, ...] = declare.names(
+        "Networks", "A checkpoint for each path, or none: the exact field; by default DATA-PATH."
+    )
     method: str = declare.method(
         DEFAULT.method,
         "The method that solves the ODE of the particles. With jumps, a field that is not a flow "
@@ -58,8 +67,15 @@ class CompareConfig(Config):
         "Of an adaptive solver: in each step, the estimated error of every particle stays "
         "below it. The flow can magnify these errors. The NFE is counted.",
     )
+    solvers: tuple[str, ...] = setting(
+        (),
+        "Solver of each panel",
+        advanced=True,
+        help="A solver for each path with its NFE or tolerance, such as euler:8 dopri5:1e-3; by "
+        "default that of --method for all.",
+    )
     seed: int = declare.seed(
-        "Seed of the noise", help="Both sides start from the same noise, particle by particle."
+        "Seed of the noise", help="All panels start from the same noise, particle by particle."
     )
     t: float = setting(
         0.0, "Time t", bounds=(0.0, 1.0), display=True, help="Time of the figure: 0 noise, 1 data."
@@ -78,31 +94,71 @@ class CompareConfig(Config):
         "moment", "Figure", slug="figure", choices=PICTURES, display=True, help="Figure to draw."
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        count = len(self.paths)
+        if not 2 <= count <= len(PANELS):
+            raise ValueError(f"There must be 2 to {len(PANELS)} paths, one a panel; got {count}.")
+        for name in ("networks", "solvers"):
+            if len(given := getattr(self, name)) not in (0, count):
+                raise ValueError(
+                    f"{name} must have an entry for each of the {count} paths, or none; "
+                    f"got {len(given)}."
+                )
+        for k in range(count):
+            self.flow(k, self.paths[k], EXACT)
+
     def chosen(self) -> Self:
         """See `Config.chosen`."""
-        return replace(
-            self,
-            left_network=self._network(self.left, self.left_network),
-            right_network=self._network(self.right, self.right_network),
-        )
+        names = self.networks or [""] * len(self.paths)
+        return replace(self, networks=tuple(map(self._network, self.paths, names)))
 
     def _network(self, path: str, name: str) -> str:
         if self.field == EXACT and path != "learned":
             return NO_NETWORK
         return name or trained_name(self.data, path) or NO_NETWORK
 
-    def flow(self, path: str, name: str) -> FlowConfig:
-        """The flow of one side."""
-        return self.part(FlowConfig, path=path, field=name)
+    def work(self, **sizes: float) -> float:
+        """See `Config.work`; each panel takes the time of its solver."""
+        if self.solvers:
+            spent = [expected_nfe(**self.solver(k)) for k in range(len(self.paths))]
+            sizes |= {"nfe": sum(spent) / len(spent)}
+        return len(self.paths) / 2 * super().work(**sizes)
+
+    def solver(self, k: int) -> dict[str, Any]:
+        """The settings `method`, `nfe` and `tol` of panel k.
+
+        Raises:
+            ValueError: the entry of `solvers` is not METHOD, METHOD:NFE or METHOD:TOL.
+        """
+        if not self.solvers:
+            return {"method": self.method, "nfe": self.nfe, "tol": self.tol}
+        name, _, budget = self.solvers[k].partition(":")
+        found: dict[str, Any] = {"method": name, "nfe": self.nfe, "tol": self.tol}
+        spent = settings(type(self))["tol" if METHODS[name].adaptive else "nfe"]
+        try:
+            found |= {spent.name: spent.type(budget)} if budget else {}
+        except ValueError:
+            raise ValueError(
+                f"An entry of solvers must be like euler:8 (NFE) or dopri5:1e-3 (tolerance); "
+                f"got {self.solvers[k]!r}."
+            ) from None
+        spent.check(SimpleNamespace(**found))
+        return found
+
+    def flow(self, k: int, path: str, name: str) -> FlowConfig:
+        """The flow of panel k on a path, with a field of this name."""
+        return self.part(FlowConfig, path=path, field=name, **self.solver(k))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Side:
-    """One of the two flows with the density and the field that its particles move through.
+    """One of the flows with the density and the field that its particles move through.
 
     Attributes:
         path: spec of the path.
         label: its name.
+        title: the label, and what parts this panel from others, see `titled`.
         config: the flow's config.
         flow: the particles.
         scene: density, velocity and error over the plane.
@@ -119,6 +175,7 @@ class Side:
     scene_config: SceneConfig
     half_time: float | None = None
     untrained: bool = False
+    title: str = ""
 
     @property
     def exact(self) -> bool:
@@ -133,17 +190,52 @@ class Side:
             return f"{kind} field"
         return f"{kind} field, integrated for each jump" if self.flow.integrated else "flow map"
 
+    @property
+    def network(self) -> str:
+        """What the field is, in a few words that fit a title."""
+        name, _, digits = self.config.field.partition("@")
+        if name.startswith("live:"):
+            return "trained here"
+        return f"your network {digits[:4]}" if OPENED.fullmatch(name) else name
+
+
+def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
+    """The sides with their titles: what differs in solver or budget, or in network on one path."""
+    sides = tuple(sides)
+    found = []
+    for side in sides:
+        alike = [each for each in sides if each.label == side.label]
+        whats = ((_method, sides), (_budget, sides), (lambda each: each.network, alike))
+        parts = [what(side) for what, among in whats if len(set(map(what, among))) > 1]
+        title = f"{side.label} ({', '.join(parts)})" if parts else side.label
+        found.append(replace(side, title=title))
+    return tuple(found)
+
+
+def _method(side: Side) -> str:
+    return METHODS[side.config.method].label
+
+
+def _budget(side: Side) -> str:
+    """The number that a solver was given; the method says what it is of."""
+    config = side.config
+    return f"tol {config.tol:g}" if METHODS[config.method].adaptive else f"NFE {config.nfe}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CompareResult:
-    """Both sides; `densities` are the learned densities over time where they were computed."""
+    """All sides; `densities` are the learned densities over time where they were computed."""
 
-    sides: tuple[Side, Side]
-    densities: tuple[DensityEvolution | None, ...] = field(default=(None, None))
+    sides: tuple[Side, ...]
+    densities: tuple[DensityEvolution | None, ...] = ()
 
     def density(self, k: int) -> tuple[NDArray, NDArray, NDArray]:
         """Axis (H,), times (K,) and density (K, H, H) of a side: learned if known, else exact."""
-        scene, learned = self.sides[k].scene, self.densities[k]
+        scene, learned = self.sides[k].scene, self.learned(k)
         if learned is None:
             return scene.axis, scene.times, scene.density
         return learned.axis, learned.times, learned.density
+
+    def learned(self, k: int) -> DensityEvolution | None:
+        """The learned density of side k over time; None if it was not computed."""
+        return self.densities[k] if self.densities else None

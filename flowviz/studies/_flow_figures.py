@@ -41,12 +41,17 @@ def _planes(result: CompareResult, dark: bool, **arrays: Sequence[Any]) -> list[
     """A panel for each side with its own arrays."""
     return [
         plane.Plane(
-            title=side.label,
+            title=side.title,
             colour=theme.path_colour(side.path, dark=dark),
             **{name: values[k] for name, values in arrays.items()},
         )
         for k, side in enumerate(result.sides)
     ]
+
+
+def _squares(panels: Sequence[plane.Plane]) -> Any:
+    """See `NamedFigure.squares`: four panels are two rows, together a square."""
+    return 1 if len(panels) == 4 else len(panels)
 
 
 def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
@@ -65,17 +70,17 @@ def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
         ],
         particles=[points[:SHOWN_PARTICLES] for points in particles],
     )
-    kinds = ["exact" if each is None else "learned" for each in result.densities]
+    kinds = ["exact" if result.learned(k) is None else "learned" for k in range(len(sides))]
     return NamedFigure(
         name="moment",
         title=f"the plane at t = {t:.2f}",
         alt=f"Density ({' and '.join(dict.fromkeys(kinds))}), velocity field and particles at "
-        f"t = {t:.2f} of {sides[0].label}, left, and {sides[1].label}, right.",
+        f"t = {t:.2f} of {', '.join(side.title for side in sides)}.",
         figure=plane.snapshot(panels, t=t, dark=dark),
-        squares=2,
+        squares=_squares(panels),
         columns=stacked(
             [
-                {"path": side.path, "particle": np.arange(len(points))} | _xy(points)
+                _of(side) | {"particle": np.arange(len(points))} | _xy(points)
                 for side, points in zip(sides, particles, strict=True)
             ]
         ),
@@ -99,10 +104,10 @@ def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> N
         alt=f"Trajectories of {SHOWN_TRAJECTORIES} particles from noise to data, at the steps of "
         "the solver.",
         figure=plane.trajectories(panels, dark=dark),
-        squares=2,
+        squares=_squares(panels),
         columns=stacked(
             [
-                _over_time(side.path, side.flow.step_times, each)
+                _over_time(side, side.flow.step_times, each)
                 for side, each in zip(sides, states, strict=True)
             ]
         ),
@@ -123,7 +128,7 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
         figure=plane.film_strip(_planes(result, dark), frames, STRIP_TIMES, dark=dark),
         columns=stacked(
             [
-                _over_time(side.path, STRIP_TIMES, each)
+                _over_time(side, STRIP_TIMES, each)
                 for side, each in zip(result.sides, frames, strict=True)
             ]
         ),
@@ -149,14 +154,13 @@ def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
     return NamedFigure(
         name="origin",
         title=f"particles by origin at t = {t:.2f}",
-        alt="Particles of both sides, coloured by the direction from the centre of the starting "
+        alt="Particles of all panels, coloured by the direction from the centre of the starting "
         f"points to their own, at t = {t:.2f}.",
         figure=plane.by_direction(panels, t=t, dark=dark),
-        squares=2,
+        squares=_squares(panels),
         columns=stacked(
             [
-                {"path": side.path, "particle": np.arange(len(points)), "direction": angle}
-                | _xy(points)
+                _of(side) | {"particle": np.arange(len(points)), "direction": angle} | _xy(points)
                 for side, points, angle in zip(sides, particles, angles, strict=True)
             ]
         ),
@@ -184,14 +188,14 @@ def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
     return NamedFigure(
         name="class",
         title=f"particles by class at t = {t:.2f}",
-        alt=f"Particles of both sides at t = {t:.2f}, coloured by the most probable class of the "
+        alt=f"Particles of all panels at t = {t:.2f}, coloured by the most probable class of the "
         f"data where they end: {', '.join(target.classes)}.",
         figure=plane.by_class(panels, target.classes, t=t, dark=dark),
-        squares=2,
+        squares=_squares(panels),
         columns=stacked(
             [
-                {"path": side.path, "particle": np.arange(len(points))}
-                | {"class": np.array(target.classes)[own]}
+                _of(side)
+                | {"particle": np.arange(len(points)), "class": np.array(target.classes)[own]}
                 | _xy(points)
                 for side, points, own in zip(sides, particles, classes, strict=True)
             ]
@@ -200,21 +204,23 @@ def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
 
 
 def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+    paths = [side.path for side in result.sides]
     lines = [
         path_line(
             side.path,
             side.flow.times,
             side.flow.quality,
-            label=side.label,
+            label=side.title,
             floor=side.flow.quality_floor,
+            dash=theme.dash(paths[:k].count(side.path)),
             dark=dark,
         )
-        for side in result.sides
+        for k, side in enumerate(result.sides)
     ]
     return NamedFigure(
         name="quality",
         title="quality over time",
-        alt="Sliced 2-Wasserstein distance of the particles to data over time for both paths; the "
+        alt="Sliced 2-Wasserstein distance of the particles to data over time in each panel; the "
         "dotted line is the distance between two random samples of the data.",
         figure=curves.quality(lines, t=config.t, metric="sliced W₂ to data", dark=dark),
         columns=quality_columns(result),
@@ -241,10 +247,10 @@ def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> Nam
         title=f"learned minus exact at t = {config.t:.2f}",
         alt="Difference of the learned velocity from the exact one over the plane.",
         figure=plane.difference(panels, t=config.t, dark=dark),
-        squares=2 if len(learned) == 2 else 0,
+        squares=_squares(panels) if len(learned) > 1 else 0,
         columns=stacked(
             [
-                {"path": side.path} | _xy(_nodes(axis)) | {"difference": error.ravel()}
+                _of(side) | _xy(_nodes(axis)) | {"difference": error.ravel()}
                 for side, axis, error in zip(learned, axes, errors, strict=True)
             ]
         ),
@@ -268,15 +274,23 @@ def _particles(config: CompareConfig, side: Side) -> NDArray:
     return at_time(side.flow.times, side.flow.states, config.t)
 
 
-def _over_time(path: str, times: NDArray, states: NDArray) -> dict[str, Any]:
-    """States (T, n, 2) as columns: path, particle, step, t, x1, x2."""
+def _of(side: Side) -> dict[str, Any]:
+    """The columns that say which panel a row belongs to."""
+    return {"panel": side.title, "path": side.path}
+
+
+def _over_time(side: Side, times: NDArray, states: NDArray) -> dict[str, Any]:
+    """States (T, n, 2) as columns: panel, path, particle, step, t, x1, x2."""
     steps, n = states.shape[:2]
-    return {
-        "path": path,
-        "particle": np.tile(np.arange(n), steps),
-        "step": np.repeat(np.arange(steps), n),
-        "t": np.repeat(times, n),
-    } | _xy(states.reshape(-1, 2))
+    return (
+        _of(side)
+        | {
+            "particle": np.tile(np.arange(n), steps),
+            "step": np.repeat(np.arange(steps), n),
+            "t": np.repeat(times, n),
+        }
+        | _xy(states.reshape(-1, 2))
+    )
 
 
 def _xy(points: NDArray) -> dict[str, NDArray]:
@@ -293,7 +307,7 @@ def quality_columns(result: CompareResult) -> Columns:
     """Quality over time, one row for each path and time."""
     return stacked(
         [
-            {"path": side.path, "t": side.flow.times, "sliced_w2": side.flow.quality}
+            _of(side) | {"t": side.flow.times, "sliced_w2": side.flow.quality}
             for side in result.sides
         ]
     )

@@ -16,19 +16,19 @@ PEAK_DIFFERENCE = 0.98
 def payloads(
     result: CompareResult, view: players.View | None = None, *, reserve: int = 330
 ) -> tuple[list[bytes], bytes]:
-    """The scenes of both sides and the payload of the player that shows them.
+    """The scenes of all sides and the payload of the player that shows them.
 
     Args:
-        result: both sides; learned densities that it has can be selected.
+        result: all sides; learned densities that it has can be selected.
         view: shown first.
         reserve: height in pixels that the page needs beside the planes.
     """
-    learnable = any(result.densities)
+    densities = [result.learned(k) for k in range(len(result.sides))]
     payload, sent = players.envelope(
         players.pack([panel_of(side) for side in result.sides]),
         [players.pack_scene(scene_of(side)) for side in result.sides],
         key="compare",
-        learned=[each and pack_density(each) for each in result.densities] if learnable else None,
+        learned=[each and pack_density(each) for each in densities] if any(densities) else None,
         view=view or players.View(),
         autoplay=True,
         reserve=reserve,
@@ -68,7 +68,7 @@ def panel_of(side: Side) -> players.Panel:
             )
         )
     return players.Panel(
-        title=side.label,
+        title=side.title,
         role=side.path.split(":")[0],
         times=flow.times,
         states=flow.states,

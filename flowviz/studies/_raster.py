@@ -72,7 +72,7 @@ class Look:
 
 
 class Stage:
-    """Panels beside each other, to be drawn at any time.
+    """Panels beside each other, or in two rows, to be drawn at any time.
 
     Args:
         panels: with the particles.
@@ -85,12 +85,13 @@ class Stage:
     ) -> None:
         self.panels, self.scenes, self.look = panels, scenes, look
         self.width, self.height = SIZES[look.size]
-        unit, count = look.unit, len(panels)
-        self.head, self.foot = round(64 * unit), round(96 * unit)
-        room = (self.width - round(40 * unit) * (count + 1)) // count
-        self.side = min(room, self.height - self.head - self.foot)
-        self.gap = (self.width - count * self.side) // (count + 1)
-        self.top = self.head + (self.height - self.head - self.foot - self.side) // 2
+        count = len(panels)
+        # Four panels are two rows where that makes them larger.
+        self.side, self.columns = max((self._room(n), n) for n in {count, math.ceil(count / 2)})
+        self.gap = (self.width - self.columns * self.side) // (self.columns + 1)
+        self.pitch = self.head + self.side + self.foot
+        rows = math.ceil(count / self.columns)
+        self.top = self.head + (self.height - self.last - rows * self.pitch) // 2
         self.dot = self.side / 450  # a panel of the page has about 450 pixels
         speeds = [_median_speed(each) for each in scenes if each and each.velocity is not None]
         self.speed = float(np.mean(speeds)) if speeds else 1.0
@@ -101,6 +102,27 @@ class Stage:
             for each, peaks in zip(scenes, self.peaks, strict=True)
         ]
 
+    @property
+    def head(self) -> int:
+        """Height of the titles above a panel."""
+        return round((64 if len(self.panels) < 3 else 48) * self.look.unit)
+
+    @property
+    def foot(self) -> int:
+        """Height of the read-outs below a panel."""
+        return round((70 if len(self.panels) < 3 else 90) * self.look.unit)
+
+    @property
+    def last(self) -> int:
+        """Height of the caption at the bottom."""
+        return round(26 * self.look.unit)
+
+    def _room(self, columns: int) -> int:
+        """The side of panels in this number of columns."""
+        rows = math.ceil(len(self.panels) / columns)
+        wide = (self.width - round(40 * self.look.unit) * (columns + 1)) // columns
+        return min(wide, (self.height - self.last) // rows - self.head - self.foot)
+
     def frame(self, t: float) -> NDArray[np.uint8]:
         """The picture at time t in [0, 1], (height, width, 3)."""
         ink, muted = theme.INK[self.look.dark], theme.MUTED[self.look.dark]
@@ -109,22 +131,31 @@ class Stage:
         draw, unit = ImageDraw.Draw(canvas), self.look.unit
         scale = max((peak for peak in self._peaks_at(t) if peak), default=0.0)
         for k, panel in enumerate(self.panels):
-            left, top = self.gap + k * (self.side + self.gap), self.top
+            row, column = divmod(k, self.columns)
+            left, top = self.gap + column * (self.side + self.gap), self.top + row * self.pitch
             canvas.paste(Image.fromarray(self._plane(k, t, scale)), (left, top))
             border = [left - 1, top - 1, left + self.side, top + self.side]
             draw.rectangle(border, outline=theme.GRID[self.look.dark])
             title, words = _font(17 * unit, bold=True), _font(13 * unit)
-            line = top - round(14 * unit)
-            draw.text((left, line), panel.title, _colour(panel.role, self.look.dark), title, "ls")
+            line, colour = top - round(14 * unit), _colour(panel.role, self.look.dark)
             along = left + title.getlength(panel.title) + 12 * unit
-            draw.text((along, line), _plain(panel.note), muted, words, "ls")
-            right = (left + self.side, line)
-            draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
+            if len(self.panels) < 3:
+                draw.text((left, line), panel.title, colour, title, "ls")
+                draw.text((along, line), _plain(panel.note), muted, words, "ls")
+                right = (left + self.side, line)
+                draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
+            else:  # narrow panels: the title has a line of its own, and the time is below all
+                title = _fitting(panel.title, 17 * unit, self.side)
+                draw.text((left, line - round(15 * unit)), panel.title, colour, title, "ls")
+                draw.text((left, line + round(6 * unit)), _plain(panel.note), muted, words, "ls")
             low = top + self.side + round(24 * unit)
-            for row, text in enumerate(_rows(panel, t)):
-                draw.text((left, low + round(19 * row * unit)), text, ink, words, "ls")
+            for k, text in enumerate(_rows(panel, t, 2 if len(self.panels) < 3 else 1)):
+                draw.text((left, low + round(19 * k * unit)), text, ink, words, "ls")
         edge = (self.gap, self.height - round(14 * unit))
         draw.text(edge, _plain(self.look.caption), muted, _font(12 * unit), "ls")
+        if len(self.panels) > 2:
+            right = (self.width - self.gap, edge[1])
+            draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
         return np.asarray(canvas)
 
     def _peaks_at(self, t: float) -> list[float]:
@@ -176,15 +207,15 @@ def _median_speed(scene: Scene) -> float:
     return float(np.median(np.linalg.norm(scene.velocity, axis=-1))) or 1.0
 
 
-def _rows(panel: Panel, t: float) -> list[str]:
-    """The read-outs at time t, two in a line."""
+def _rows(panel: Panel, t: float, many: int) -> list[str]:
+    """The read-outs at time t, so many in a line."""
     texts = []
     for each in panel.readouts:
         values = np.asarray(each.values, np.float64)
         value = float(values if values.ndim == 0 else _at(panel.times, values, t))
         number = f"{value:.{each.decimals}f}" if math.isfinite(value) else "–"
         texts.append(f"{_plain(each.label)}: {number}{each.unit and ' ' + each.unit}")
-    return ["    ".join(texts[k : k + 2]) for k in range(0, len(texts), 2)]
+    return ["    ".join(texts[k : k + many]) for k in range(0, len(texts), many)]
 
 
 def _plain(text: str) -> str:
@@ -318,3 +349,8 @@ def _font(size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """A font that is installed with ReportLab, at a size in pixels."""
     name = "VeraBd.ttf" if bold else "Vera.ttf"
     return ImageFont.truetype(Path(reportlab.__file__).parent / "fonts" / name, round(size))
+
+
+def _fitting(text: str, size: float, width: float) -> ImageFont.FreeTypeFont:
+    """The bold font of the largest size up to `size` in which a text is not wider than `width`."""
+    return _font(min(size, size * width / _font(size, bold=True).getlength(text)), bold=True)

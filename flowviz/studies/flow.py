@@ -1,7 +1,8 @@
-"""Two paths from the same noise to data, at every time between 0 and 1."""
+"""Two to four paths from the same noise to data, at every time between 0 and 1."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import combinations
 
 import numpy as np
 
@@ -20,7 +21,14 @@ from flowviz.experiments.fields import EXACT, FieldRef, trained_name
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.studies import Finding, Findings, Live, Study, Tables
-from flowviz.studies._flow import NO_NETWORK, CompareConfig, CompareResult, Side
+from flowviz.studies._flow import (
+    NO_NETWORK,
+    PANELS,
+    CompareConfig,
+    CompareResult,
+    Side,
+    titled,
+)
 from flowviz.studies._flow_figures import draw as draw
 from flowviz.studies._flow_figures import quality_columns
 
@@ -32,22 +40,22 @@ MIN_PATTERN = 0.1
 
 
 def compute(config: CompareConfig, live: Live, progress: Progress) -> Iterator[CompareResult]:
-    """Solves both flows in parallel.
+    """Solves all flows in parallel.
 
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    chosen = ((config.left, config.left_network), (config.right, config.right_network))
-    pieces = [partial(_side, config, *each, live, progress) for each in chosen]
+    pieces = [partial(_side, config, k, live, progress) for k in range(len(config.paths))]
     found = dict(progress.in_parallel(pieces, doing="moving the particles"))
-    yield CompareResult(sides=(found[0], found[1]))
+    yield CompareResult(sides=titled(found[k] for k in range(len(pieces))))
 
 
-def _side(config: CompareConfig, path: str, network: str, live: Live, progress: Progress) -> Side:
-    name = EXACT if network == NO_NETWORK else network
+def _side(config: CompareConfig, k: int, live: Live, progress: Progress) -> Side:
+    path, name = config.paths[k], config.networks[k]
+    name = EXACT if name == NO_NETWORK else name
     if name != EXACT and name not in live:
         path = FieldRef.of(name).path_spec
-    flow = config.flow(path, name)
+    flow = config.flow(k, path, name)
     reference = progress.cached(compute_reference, (flow.data, flow.n))
     scene_config = SceneConfig(data=config.data, path=path, field=name)
     scene = progress.cached(compute_scene, scene_config, field=live.get(name))
@@ -70,29 +78,31 @@ def table(config: CompareConfig, result: CompareResult) -> Tables:
 
 
 def say(config: CompareConfig, result: CompareResult) -> Findings:
-    """The time of the pattern and final quality of each side, and the distance of the two ends."""
-    left, right = result.sides
-    yield from timing(result.sides)
-    ends = [side.flow.end_quality for side in result.sides]
-    floor = left.flow.quality_floor
+    """The time of the pattern and final quality of each side, and the distance of the ends."""
+    sides = result.sides
+    yield from timing(sides)
+    ends, floor = [side.flow.end_quality for side in sides], sides[0].flow.quality_floor
     yield Finding(
         lead="Distance to the data",
-        text=f"{ends[0]:.3f} on the left and {ends[1]:.3f} on the right (sliced W₂); about "
+        text=f"{_each(sides, ends, '.3f')} (sliced W₂); about "
         f"{floor:.3f} would be perfect, since two random samples of the data differ that "
         "much.",
-        numbers={"left": ends[0], "right": ends[1], "floor": floor},
+        numbers=dict(zip(PANELS, ends, strict=False)) | {"floor": floor},
     )
     yield from _from_source(config, result)
-    if left.config == right.config:
-        yield Finding(text="Both sides show the same flow, so they agree exactly.")
+    apart, one, other = max(
+        ((_apart(a, b), a, b) for a, b in combinations(sides, 2)), key=lambda found: found[0]
+    )
+    if all(side.config == sides[0].config for side in sides):
+        yield Finding(text="All panels show the same flow, so they agree exactly.")
     else:
-        apart = np.linalg.norm(left.flow.states[-1] - right.flow.states[-1], axis=1).mean()
+        most = "" if len(sides) == 2 else ", the two that differ most"
         yield Finding(
             lead="Same start, same end?",
-            text=f"the same starting point ends {apart:.2f} apart on the two sides (mean over "
-            "the particles). Exact fields with enough steps bring this close to 0 on every "
-            "fixed path except VE.",
-            numbers={"apart": float(apart)},
+            text=f"the same starting point ends {apart:.2f} apart on {one.title} and on "
+            f"{other.title}{most} (mean over the particles). Exact fields with enough steps "
+            "bring this close to 0 on every fixed path except VE.",
+            numbers={"apart": apart},
         )
     for label in dict.fromkeys(side.label for side in result.sides if side.untrained):
         yield Finding(
@@ -110,6 +120,19 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
         yield from _errors(config, result)
 
 
+def _each(sides: Sequence[Side], values: Sequence[float], form: str) -> str:
+    """A number of each side with its title, as a list in words."""
+    *first, last = (
+        f"{value:{form}} on {side.title}" for side, value in zip(sides, values, strict=True)
+    )
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _apart(one: Side, other: Side) -> float:
+    """Mean distance of the ends of the same starting points."""
+    return float(np.linalg.norm(one.flow.states[-1] - other.flow.states[-1], axis=1).mean())
+
+
 def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
     """How far the particles move from a source, beside the distance of independent pairs."""
     source = dataset(config.data, sources=True).source
@@ -120,42 +143,44 @@ def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
     moved = [side.flow.displacement for side in result.sides]
     yield Finding(
         lead=f"From {source.label}",
-        text=f"the particles move {moved[0]:.2f} on the left and {moved[1]:.2f} on the right "
+        text=f"the particles move {_each(result.sides, moved, '.2f')} "
         f"(mean distance from start to end); independent pairs are {apart:.2f} apart. The exact "
         "field is that of independent pairs; a network trained with minibatch OT moves less. "
         "The figure “By origin” shows which start goes where.",
-        numbers={"left": moved[0], "right": moved[1], "pairs": apart},
+        numbers=dict(zip(PANELS, moved, strict=False)) | {"pairs": apart},
     )
 
 
 def timing(sides: Sequence[Side]) -> Findings:
-    """Which side is half-way to the data first; none if both are about as early."""
-    halves = [side.half_time for side in sides]
-    if None in halves or abs(halves[0] - halves[1]) < LATE:
+    """Which path is half-way to the data first, and which last; none if all are about as early."""
+    halves = {side.label: side.half_time for side in sides}
+    if None in halves.values():
         return
-    late = int(halves[1] > halves[0])
-    early, other = sides[1 - late].label, sides[late].label
+    early, late = min(halves, key=halves.__getitem__), max(halves, key=halves.__getitem__)
+    if halves[late] - halves[early] < LATE:
+        return
     yield Finding(
         lead="When it happens",
         text=f"{early} moves early and has half of the pattern of the data by "
-        f"t = {halves[1 - late]:.2f}; {other} moves late and has it only by "
+        f"t = {halves[early]:.2f}; {late} moves late and has it only by "
         f"t = {halves[late]:.2f}.",
-        numbers={"early": halves[1 - late], "late": halves[late]},
+        numbers={"early": halves[early], "late": halves[late]},
     )
 
 
 def _errors(config: CompareConfig, result: CompareResult) -> Findings:
-    scenes = {side.label: side.scene for side in result.sides if not side.exact}
-    rms = {
-        label: float(at_time(scene.times, scene.rms_difference, config.t))
-        for label, scene in scenes.items()
-        if scene.rms_difference is not None
+    found = {
+        side.title: (side, float(at_time(side.scene.times, side.scene.rms_difference, config.t)))
+        for side in result.sides
+        if side.scene.rms_difference is not None
     }
-    if not rms:
+    if not found:
         return
-    values = " and ".join(f"{value:.3g} on {label}" for label, value in rms.items())
+    rms = {title: value for title, (_, value) in found.items()}
+    sides, values = zip(*found.values(), strict=True)
     yield Finding(
-        text=f"RMS error of the velocity under the density of the path: {values}. "
+        text="RMS error of the velocity under the density of the path: "
+        f"{_each(sides, values, '.3g')}. "
         f"Blank areas have less than {REACHED:.0%} of the largest density: no training point "
         "lies there, so that errors there have no effect.",
         numbers=rms,
@@ -177,7 +202,7 @@ def half_way(config: SceneConfig, *, scene: Scene) -> float | None:
 
 STUDY = Study(
     __name__,
-    "From noise to data on two paths",
+    "From noise to data on several paths",
     CompareConfig,
     page="compare",
     seconds=1.5,

@@ -86,8 +86,8 @@ class NamedFigure:
         title: what the figure shows, in a few words.
         alt: description in one sentence, for screen readers.
         figure: the Plotly figure, in the theme of `flowviz.figures.theme`.
-        squares: number of square panels side by side, so that the height follows the width; 0 for
-            a figure with its own height.
+        squares: number of square panels side by side, or 1 for rows that are a square together, so
+            that the height follows the width; 0 for a figure with its own height.
         half: whether it may share a row with the next figure.
         columns: the numbers behind this figure; None for the table of the study.
     """
@@ -96,7 +96,7 @@ class NamedFigure:
     title: str
     alt: str
     figure: go.Figure
-    squares: Literal[0, 1, 2] = 0
+    squares: Literal[0, 1, 2, 3] = 0
     half: bool = False
     columns: Columns | None = None
 

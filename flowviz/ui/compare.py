@@ -1,23 +1,24 @@
-"""The Compare page: two flows in the player, and the same content as Plotly figures."""
+"""The Compare page: two to four flows in the player, and the same content as Plotly figures."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
 
 from flowviz import datasets
 from flowviz.canvases import player as players
-from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
-from flowviz.experiments.fields import EXACT, FieldRef
-from flowviz.fields import FlowMap, LearnedField
-from flowviz.methods import velocity_methods
-from flowviz.schedulers import LEARNED, LearnedReference, scheduler
-from flowviz.solvers import METHODS
+from flowviz.experiments.fields import FieldRef
+from flowviz.fields import FlowMap
+from flowviz.schedulers import LEARNED, scheduler
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import NO_NETWORK, PICTURES, CompareConfig, CompareResult, Side
+from flowviz.studies._flow import (
+    PICTURES,
+    CompareResult,
+    Side,
+)
 from flowviz.studies._player import pack_density, panel_of, scene_of
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
 from flowviz.studies.export import file_name
@@ -26,12 +27,9 @@ from flowviz.studies.jump_error import JumpErrorConfig
 from flowviz.studies.page import compare_page
 from flowviz.ui import (
     cache,
-    controls,
     data_picker,
-    foreign,
     glossary,
     live,
-    paths,
     state,
     study_view,
     video,
@@ -39,10 +37,8 @@ from flowviz.ui import (
 )
 from flowviz.ui import player as player_mount
 from flowviz.ui.downloads import buttons, html_page
-from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.opening import SHORT
-from flowviz.ui.solver_picker import Solver
-from flowviz.ui.solver_picker import pick as pick_solver
+from flowviz.ui.panels import Comparison
 
 FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
 JUMP_ERROR = STUDIES["jump-error"]
@@ -54,88 +50,8 @@ HEAD_START = 0.15
 """Seconds between new particles and the figure below: drawing it blocks the browser for longer."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The settings of the page and the fields of this session that they name."""
-
-    config: CompareConfig
-    live: Mapping[str, LearnedField]
-
-
-def pick() -> Comparison:
-    """Draws the sidebar."""
-    default = CompareConfig()
-    with st.sidebar:
-        data = data_picker.pick(default.data, sources=True)
-        source, _ = datasets.parted(data)
-        more = {LEARNED: LearnedReference.label} if networks(data, LEARNED) else {}
-        help = (
-            "The path from t = 0 to the data. The note at the end of the page gives its formula."
-        )
-        shared = {"more": more, "source": source, "help": help}
-        left = paths.select("left", "Left path", default.left, **shared)
-        # VP diffusion cannot start from a data set.
-        right = paths.select("right", "Right path", "trig" if source else default.right, **shared)
-        field = controls.pick(CompareConfig, only=("field",))["field"]
-        names: list[str] = []
-        loaded: dict[str, LearnedField] = {}
-        chosen, fields = [], []
-        for side, path in (("left", left), ("right", right)):
-            wanted = field != EXACT or path == LEARNED
-            network = _network(side, data, path) if wanted else ""
-            spec, name, found = choose(data, path, network)
-            chosen.append(spec)
-            fields.append(found)
-            names.append(NO_NETWORK if name == EXACT else name)
-            if name.startswith("live:"):
-                loaded[name] = found
-        maps = any(isinstance(found, FlowMap) for found in fields)
-        solver = pick_solver(
-            Solver(default.method, default.nfe, default.tol),
-            offered=METHODS.labels if maps else velocity_methods(),
-            tolerances=range(3, 7),
-            help="The method that solves the ODE of the particles.",
-            nfe_help="The cost of a sample. The menu has the numbers that this solver can use.",
-            tol_help="Largest estimated error of any particle in a step. The counted NFE is shown "
-            "under the panels.",
-        )
-        seed = controls.pick(CompareConfig, only=("seed",))["seed"]
-        if not state.is_restricted():
-            foreign.opener()
-    config = CompareConfig(
-        data=data,
-        left=chosen[0],
-        right=chosen[1],
-        field=field,
-        left_network=names[0],
-        right_network=names[1],
-        **vars(solver),
-        seed=seed,
-    )
-    return Comparison(config, loaded)
-
-
-def _network(side: str, data: str, path: str) -> str:
-    """The network of a side; a menu only where there is a choice. The link has a visitor's own."""
-    found = networks(data, path)
-    shipped = next((name for name in found if not OPENED.fullmatch(name)), "")
-    if len(found) < 2 and shipped:
-        return shipped
-    if not found:
-        return ""
-    chosen = state.select(
-        f"{side}-network",
-        f"{side.capitalize()} network",
-        found | ({} if path == LEARNED else {NO_NETWORK: "none: the exact field"}),
-        shipped or next(iter(found)),
-        help="Networks trained on this data set and path: by another objective, with another "
-        "coupling, by you, or a flow map, whose samplers jump (solver “jumps”).",
-    )
-    return state.publish(f"{side}-network", chosen, shipped)
-
-
 def sides(page: Comparison) -> CompareResult | None:
-    """Both flows; None while they are being computed and the page shows the progress.
+    """All flows; None while they are being computed and the page shows the progress.
 
     Raises:
         ValueError: a solve failed; the message has the time and advice.
@@ -145,14 +61,21 @@ def sides(page: Comparison) -> CompareResult | None:
         "compare",
         study_view.token(FLOW, config),
         study_view.computation(FLOW, config, page.live),
-        label=f"Computing both flows to {data_picker.dataset(config.data).label}",
+        label=f"Computing the flows to {data_picker.dataset(config.data).label}",
         invite=study_view.invitation(FLOW, config),
     )
 
 
 def known(page: Comparison) -> CompareResult | None:
-    """Both flows if they are stored."""
+    """All flows if they are stored."""
     return work.store().get(study_view.token(FLOW, page.config))
+
+
+def count(page: Comparison) -> str:
+    """How many paths or panels the page shows, in words."""
+    shown = page.config.paths
+    what = "paths" if len(set(shown)) == len(shown) else "panels"
+    return f"{('two', 'three', 'four')[len(shown) - 2]} {what}"
 
 
 def has_source(page: Comparison) -> bool:
@@ -185,7 +108,7 @@ def findings(page: Comparison, result: CompareResult) -> None:
 def player(
     page: Comparison, result: CompareResult, learned: Sequence[DensityEvolution | None]
 ) -> players.View:
-    """Draws both panels in the player and returns the visitor's view.
+    """Draws the panels in the player and returns the visitor's view.
 
     `learned` has the learned density of each side, if it was computed. While a control moves, the
     browser computes the particles itself, where it can.
@@ -205,7 +128,9 @@ def player(
         learned=[None if each is None else pack_density(each) for each in learned]
         if learnable
         else None,
-        model=live.model([side.config for side in result.sides], page.live),
+        model=live.model(
+            [side.config for side in result.sides], page.live, own=bool(page.config.solvers)
+        ),
     )
     state.publish("t", round(view.t, 3), 0.0)
     state.publish("layers", view.layers, players.View().layers, write=",".join)
@@ -224,7 +149,7 @@ def mount(
     loop: bool = False,
     model: bytes | None = None,
 ) -> players.View:
-    """Draws both panels in the player `key`; see `flowviz.ui.player.player`."""
+    """Draws the panels in the player `key`; see `flowviz.ui.player.player`."""
     return player_mount.player(
         cache.panels(
             tuple(side.config for side in result.sides), [panel_of(side) for side in result.sides]
@@ -330,7 +255,7 @@ def downloads(page: Comparison, result: CompareResult, view: players.View) -> No
 
 
 def note(result: CompareResult) -> None:
-    """A folded note: the meanings of "OT", and the formulas of both paths."""
+    """A folded note: the meanings of "OT", and the formulas of the paths."""
     with st.expander("Which OT? What the paths are, and what they are not"):
         st.markdown(
             f"{SHORT}\n\nWith exact fields and enough steps, conditional OT, VP and the "

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flowviz.checkpoints import Card
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.fields import EXACT, PREFIX, FieldRef, exact_name, label_of, pinned
 from flowviz.experiments.theorem2 import NEW
 from flowviz.fields import LearnedField
+from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED
 from flowviz.settings import Setting
 from flowviz.studies._learned_path import default_fields
@@ -31,11 +33,21 @@ def networks(data: str, path: str) -> dict[str, str]:
     ]
     own = [card for card in cards if OPENED.fullmatch(card.name)]
     for card in own:
-        found[card.name] = f"your network {card.sha256[:4]} ({card.method})"
+        found[card.name] = own_label(card)
     others = [card for card in cards if card not in own]
     for card in sorted(others, key=lambda card: (card.name != f"{data}-{path}", card.name)):
-        found[card.name] = f"{card.name} ({card.method})"
+        found[card.name] = _with_method(card.name, card)
     return found
+
+
+def own_label(card: Card) -> str:
+    """What a network of this visit is called in menus and lists."""
+    return _with_method(f"your network {card.sha256[:4]}, {card.steps:,} steps", card)
+
+
+def _with_method(label: str, card: Card) -> str:
+    """A label with the training method, but for flow matching: menus are narrow."""
+    return label if card.method == OBJECTIVES["flow"].label else f"{label} ({card.method})"
 
 
 def _kind(path: str) -> str:

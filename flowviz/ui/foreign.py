@@ -86,8 +86,7 @@ def _read(file: Any, assume: PlainAssumptions | None) -> None:
         st.error(escaped(error), icon=":material/error:")
         return
     cache.open_checkpoint(card)
-    state.reopen("compare")
-    st.switch_page("pages/compare.py", query_params=_link(card))
+    state.follow("compare", _link(card))
 
 
 def _link(card: Card) -> dict[str, str]:

@@ -7,6 +7,7 @@ from flowviz.presets import PRESETS
 from flowviz.studies._flow import CompareConfig
 from flowviz.ui import compare, lecture
 from flowviz.ui.notices import escaped
+from flowviz.ui.panels import Comparison
 
 SENTENCE = (
     "**Flow matching** trains a network to be a velocity field that carries noise to data. To "
@@ -27,7 +28,7 @@ def welcome() -> None:
 
 def moving() -> None:
     """Draws the default flows of Compare in a loop, and the finding on their timing."""
-    page = compare.Comparison(CompareConfig(), {})
+    page = Comparison(CompareConfig(), {})
     with st.container(key="home-room-loop2"), st.container():
         result = compare.sides(page)
         if result is None:

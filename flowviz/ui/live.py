@@ -25,15 +25,26 @@ CONTROLS = {"method": "solver", "nfe": "nfe", "seed": "seed"}
 """The slug of the control of each setting that the browser follows."""
 
 
-def model(configs: Sequence[FlowConfig], live: Mapping[str, LearnedField]) -> bytes | None:
+def model(
+    configs: Sequence[FlowConfig], live: Mapping[str, LearnedField], *, own: bool = False
+) -> bytes | None:
     """The data set, the paths and the fields of flows, or None if the browser cannot compute them.
 
     Args:
-        configs: of the flows, which differ in path and field only.
+        configs: of the flows.
         live: fields of this session by name.
+        own: whether each flow has its own solver, so that only the first follows the controls.
     """
-    fields = tuple((config.path, config.field) for config in configs)
-    return _model(configs[0].data, configs[0].n, fields, live)
+    sides = tuple(
+        {
+            "data": each.data,
+            "path": each.path,
+            "network": None if each.field == EXACT else each.field,
+            **({"method": each.method, "nfe": each.nfe} if own and k else {}),
+        }
+        for k, each in enumerate(configs)
+    )
+    return _model(configs[0].data, configs[0].n, sides, live)
 
 
 def values(config: FlowConfig, model: bytes) -> dict[str, Any]:
@@ -49,25 +60,24 @@ def values(config: FlowConfig, model: bytes) -> dict[str, Any]:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _model(
-    data: str, n: int, fields: tuple[tuple[str, str], ...], _live: Mapping[str, LearnedField]
+    data: str, n: int, sides: tuple[dict[str, Any], ...], _live: Mapping[str, LearnedField]
 ) -> bytes | None:
-    networks = {name for _, name in fields if name != EXACT}
+    methods = parameters.methods()
+    if any(side.get("method", "euler") not in methods for side in sides):
+        return None
     try:
         content = {
             "kind": "fields",
             "frame": FRAME,
             "n": n,
             "data": {data: {"distribution": _distribution(dataset(data).distribution)}},
-            "paths": {path: parameters.path(path) for path, _ in fields},
-            "methods": parameters.methods(),
+            "paths": {side["path"]: parameters.path(side["path"]) for side in sides},
+            "methods": methods,
             "weights": {
                 name: parameters.network(_live.get(name) or FieldRef.of(name).field)
-                for name in networks
+                for name in {side["network"] for side in sides} - {None}
             },
-            "sides": [
-                {"data": data, "path": path, "network": None if name == EXACT else name}
-                for path, name in fields
-            ],
+            "sides": sides,
         }
     except ValueError:
         return None

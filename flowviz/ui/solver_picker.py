@@ -34,6 +34,7 @@ def pick(
     help: str,
     nfe_help: str,
     tol_help: str | None = None,
+    panel: str = "",
 ) -> Solver:
     """Draws the menu of solvers, and the control of the NFE or of the tolerance.
 
@@ -44,30 +45,34 @@ def pick(
         help: what is solved, in a sentence.
         nfe_help: help text of the NFE.
         tol_help: help text of the tolerance.
+        panel: name of the panel that the solver is for; "" for all.
     """
+    before, start = (f"{panel}-", f"{panel.capitalize()}: ") if panel else ("", "")
     method = state.select(
-        "solver",
-        "ODE solver",
+        f"{before}solver",
+        f"{start}ODE solver",
         offered,
         default.method,
         help=f"{help} {METHODS.sentences(offered)}",
     )
     nfe, tol = default.nfe, default.tol
-    label = "Tolerance of a step"
+    label = f"{start}Tolerance of a step"
     if not METHODS[method].adaptive:
         nfe = state.budget(
-            "nfe",
-            "Budget: function evaluations (NFE)",
+            f"{before}nfe",
+            f"{start}NFE" if panel else "Budget: function evaluations (NFE)",
             budgets(method),
             nfe,
             also=affordable(method),
             help=glossary.helped("NFE", nfe_help),
         )
     elif tolerances is None:
-        tol = state.number("tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help)
+        tol = state.number(
+            f"{before}tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help
+        )
     else:
         options = {f"{10.0**-k:g}": f"10⁻{RAISED[k]}" for k in tolerances}
-        tol = float(state.select("tol", label, options, f"{tol:g}", help=tol_help))
+        tol = float(state.select(f"{before}tol", label, options, f"{tol:g}", help=tol_help))
     return Solver(method, nfe, tol)
 
 

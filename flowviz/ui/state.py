@@ -64,6 +64,12 @@ def reopen(page: str) -> None:
     st.session_state["url:page"] = None
 
 
+def follow(page: str, link: Mapping[str, str]) -> None:
+    """Opens a page by a link, also if it is the current page."""
+    reopen(page)
+    st.switch_page(f"pages/{page}.py", query_params=link)
+
+
 def reset() -> None:
     """Sets the controls of the current page to their defaults; for a button."""
     reopen(st.session_state["url:page"])

@@ -2,6 +2,7 @@
 
 import { decode } from "../base/wire.js";
 import { live, preview } from "../player/live.js";
+import { hold } from "./held.js";
 import { Thread, newest } from "./threads.js";
 
 /** Milliseconds after the last event in which a control may change. */
@@ -109,9 +110,12 @@ export class Preview {
     run().then(run).catch(() => {}); // the first run is slow, since it compiles
   }
 
-  wake({ type }) {
+  wake({ type, target }) {
     if (type.startsWith("pointer")) this.held = type === "pointerdown";
-    if (!this.player) return;
+    const { player } = this;
+    if (!player) return;
+    if (type.startsWith("pointer"))
+      hold(this.held ? target.closest(Object.values(player.data.live.controls).join()) : null, player.root);
     this.until = performance.now() + WATCH;
     this.frame ||= requestAnimationFrame(() => this.look());
   }
@@ -141,7 +145,7 @@ export class Preview {
 
   /** The flows of all sides. */
   async flows(values, n) {
-    const all = this.model.sides.map((side, k) => this.threads[k].run("flow", { ...side, ...values, n }));
+    const all = this.model.sides.map((side, k) => this.threads[k].run("flow", { ...values, ...side, n }));
     const flows = await Promise.all(all);
     this.rate = Math.max(...flows.map(({ ms, result }) => ms / (n * result.nfe)));
     return flows;

@@ -11,7 +11,7 @@ import { rootOf } from "./density.js";
 import { zoomed } from "./geometry.js";
 import { belongsToLecture, keyMeaning, repeats } from "./keys.js";
 import { LAYERS, paint } from "./layers.js";
-import { drawLegend, legendOf } from "./legend.js";
+import { dots, drawLegend, legendOf } from "./legend.js";
 import { take } from "./live.js";
 import { nearest } from "./marked.js";
 import { originPixels } from "./origin.js";
@@ -146,6 +146,7 @@ export class Player extends Clocked {
     for (const panel of this.body.panels)
       panel.origins = panel.by_origin ? originPixels(panel, theme.cycle) : null;
     const swatch = this.body.panels[0].by_origin ? [theme.cycle[0], theme.cycle[3]] : this.colours;
+    this.find(".fv-dots").replaceChildren(...dots(swatch));
     this.root.style.setProperty("--c-first", swatch[0]);
     this.root.style.setProperty("--c-last", swatch.at(-1));
   }

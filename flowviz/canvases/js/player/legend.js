@@ -53,7 +53,9 @@ function particlesText(panels, steps) {
 
 function markedText(panels, particle) {
   if (panels.length < 2) return "one particle";
-  return `one particle; its ends in the two panels are ${short(endsApart(panels, particle))} apart`;
+  const apart = short(endsApart(panels, particle));
+  return panels.length === 2 ? `one particle; its ends in the two panels are ${apart} apart`
+    : `one particle; its ends in the panels are up to ${apart} apart`;
 }
 
 /** The legend as one text, for a picture. */
@@ -95,3 +97,10 @@ function drawKeys(item, keys) {
     return [key, element("em", "", name)];
   }));
 }
+
+/** A dot of each colour, for the entry of the particles. */
+export const dots = (colours) => [...new Set(colours)].map((colour) => {
+  const dot = element("i", "dot");
+  dot.style.background = colour;
+  return dot;
+});

@@ -47,11 +47,11 @@ export function paintMarked(s, panel, i, { mode, t, window, look, dot }) {
   disc(s, x + (x1 - x) * f, y + (y1 - y) * f, discMasks(3.8 * dot), panel.origins?.[i] ?? look.role, 256);
 }
 
-/** The distance of the ends of particle i in two panels. */
+/** The largest distance of the ends of particle i in two of the panels. */
 export function endsApart(panels, i) {
-  const [a, b] = panels.map(({ states, limit }) => {
+  const ends = panels.map(({ states, limit }) => {
     const [steps, n] = states.shape, at = 2 * ((steps - 1) * n + i), unit = (2 * limit) / 65535;
     return [states[at] * unit - limit, states[at + 1] * unit - limit];
   });
-  return Math.hypot(a[0] - b[0], a[1] - b[1]);
+  return Math.max(...ends.flatMap(([x, y]) => ends.map(([u, v]) => Math.hypot(x - u, y - v))));
 }

@@ -16,9 +16,11 @@ const LAYOUTS = {
 export function picture(player) {
   const { theme, body, clock, colours, font } = player, n = body.panels.length;
   const strip = player.view.layout === "strip", { side, gap, size, left, top } = LAYOUTS[player.view.layout];
-  const canvas = element("canvas"), c = canvas.getContext("2d"), rowHeight = side + 96;
-  canvas.width = strip ? 2 * left + FRAMES * (side + gap) - gap : n * (left + side) + gap;
-  canvas.height = strip ? 40 + n * rowHeight : top + side + 110;
+  const canvas = element("canvas"), c = canvas.getContext("2d");
+  // Four panels are two rows, as on the page.
+  const columns = strip ? 1 : n === 4 ? 2 : n, rows = n / columns, rowHeight = side + (strip ? 96 : top + 46);
+  canvas.width = strip ? 2 * left + FRAMES * (side + gap) - gap : columns * (left + side) + gap;
+  canvas.height = strip ? 40 + n * rowHeight : rows * rowHeight + 64;
   c.fillStyle = theme.paper;
   c.fillRect(0, 0, canvas.width, canvas.height);
   const stamp = (i, t, x, y, dot, radius) => {
@@ -34,7 +36,7 @@ export function picture(player) {
     c.fillText(words, x, y);
   };
   body.panels.forEach((panel, i) => {
-    const x = strip ? left : i * (left + side) + left, y = strip ? top + i * rowHeight : top;
+    const x = left + (i % columns) * (left + side), y = top + Math.floor(i / columns) * rowHeight;
     const heading = { weight: 600, points: size + 4 };
     text(panel.title, x, y - 22, { ...heading, colour: colours[i] });
     text(panel.note, x + c.measureText(panel.title).width + 16, y - 22);

@@ -1,0 +1,138 @@
+"""Compare with three and four panels: settings, titles, findings, figures, pictures and models."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from flowviz import checkpoints
+from flowviz.checkpoints import opened
+from flowviz.studies import STUDIES
+from flowviz.studies._flow import titled
+from flowviz.studies._player import panel_of, scene_of
+from flowviz.studies._raster import SIZES, Look, Stage
+from flowviz.ui import models
+
+FLOW = STUDIES["flow"]
+
+
+@pytest.fixture(scope="module")
+def four():
+    """Two paths by two solvers."""
+    config = FLOW.config(
+        data="8gaussians",
+        paths=("ot", "vp", "ot", "vp"),
+        field="exact",
+        solvers=("euler:4", "euler:4", "midpoint:4", "midpoint:4"),
+    )
+    return config, FLOW.result(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"paths": ("ot",)}, "There must be 2 to 4 paths, one a panel; got 1."),
+        ({"paths": ("ot",) * 5}, "There must be 2 to 4 paths, one a panel; got 5."),
+        ({"networks": ("none",)}, "networks must have an entry for each of the 2 paths"),
+        ({"solvers": ("euler:x", "euler")}, "must be like euler:8 .* got 'euler:x'"),
+        ({"solvers": ("euler:0", "euler")}, "nfe must be in 1"),
+        ({"solvers": ("dopri5:2", "euler")}, "tol must be in"),
+        ({"solvers": ("eulr", "euler")}, "Did you mean 'euler'"),
+        ({"solvers": ("rk4:10", "euler")}, "rk4 cannot take exactly 10"),
+    ],
+)
+def test_settings_of_panels_are_checked(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        FLOW.config(**given)
+
+
+def test_more_panels_and_costlier_solvers_take_longer():
+    two = FLOW.cost(FLOW.config())
+    assert FLOW.cost(FLOW.config(paths=("ot",) * 4)) == 2 * two
+    assert FLOW.cost(FLOW.config(solvers=("euler:100", "euler:20"))) == pytest.approx(3 * two)
+
+
+def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
+    sides = four[1].sides
+    assert [side.config.method for side in sides] == ["euler", "euler", "midpoint", "midpoint"]
+    assert [side.flow.nfe for side in sides] == [4] * 4
+    assert len({side.title for side in sides}) == 4 and "(midpoint)" in sides[2].title
+    first, *others = (side.flow.states[0] for side in sides)
+    assert all(np.array_equal(first, each) for each in others)
+    own = [
+        replace(side, config=replace(sides[0].config, field=name))
+        for side, name in ((sides[0], "open-0123456789abcdef@fedcba987654"), (sides[0], "exact"))
+    ]
+    assert [side.title for side in titled(own)] == [
+        "conditional OT (your network fedc)",
+        "conditional OT (exact)",
+    ]
+
+
+def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):
+    config, result = four
+    said = {each.lead: each for each in FLOW.say(config, result)}
+    assert all(side.title in said["Distance to the data"].text for side in result.sides)
+    assert list(said["Distance to the data"].numbers) == [
+        "left",
+        "right",
+        "third",
+        "fourth",
+        "floor",
+    ]
+    ends = [side.flow.states[-1] for side in result.sides]
+    apart = [np.linalg.norm(a - b, axis=1).mean() for a in ends for b in ends]
+    assert said["Same start, same end?"].numbers["apart"] == pytest.approx(max(apart))
+    assert "conditional OT moves early" in said["When it happens"].text
+
+
+def test_four_panels_are_two_rows_in_figures_and_videos(four):
+    config, result = four
+    (drawn,) = FLOW.draw(replace(config, t=0.5), result)
+    axes = [
+        (axis.domain, other.domain)
+        for axis, other in zip(
+            drawn.figure.select_xaxes(), drawn.figure.select_yaxes(), strict=True
+        )
+    ]
+    assert len(set(axes)) == 4 and len({x for x, _ in axes}) == len({y for _, y in axes}) == 2
+    assert drawn.squares == 1 and set(drawn.columns["panel"]) == {s.title for s in result.sides}
+    panels, scenes = map(panel_of, result.sides), map(scene_of, result.sides)
+    stage = Stage(list(panels), list(scenes), Look("square"))
+    pixels = stage.frame(0.5)
+    assert stage.columns == 2 and pixels.shape == (*SIZES["square"], 3)
+    half = len(pixels) // 2
+    assert all((part < 250).any() for part in (pixels[:half], pixels[half:]))
+
+
+def test_models_of_the_session_are_listed_and_two_of_them_open_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    cards = [
+        opened.keep((checkpoints.FOLDER / f"{name}.safetensors").read_bytes())
+        for name in ("moons-ot", "moons-vp", "circles-ot")
+    ]
+    wanted = models.link(cards[:2])
+    assert wanted["panels"] == "2" and wanted["right-network"] == cards[1].name
+
+    def app(names):
+        import streamlit as st
+
+        from flowviz.checkpoints import opened
+        from flowviz.ui import cache, models, state
+
+        state.visit("compare")
+        for name in names:
+            cache.open_checkpoint(opened.recall(name))
+        models.listed()
+        st.text("drawn")
+
+    test = AppTest.from_function(app, args=([card.name for card in cards],), default_timeout=30)
+    test.run()
+    assert not test.exception and "(3)" in test.expander[0].label
+    assert all(card.sha256[:4] in test.markdown[0].value for card in cards)
+    assert test.button[0].disabled
+    test.multiselect[0].select(cards[0].name).select(cards[2].name).run()
+    assert "one data set" in test.caption[0].value and test.button[0].disabled
+    test.multiselect[0].set_value([cards[0].name, cards[1].name]).run()
+    assert not test.button[0].disabled and not test.caption
