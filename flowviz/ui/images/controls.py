@@ -124,12 +124,11 @@ def pick(view: str) -> Page:
 
 
 def _defaults(menu: Mapping[str, str], cards: Mapping[str, ImageCard]) -> tuple[str, str]:
-    """The first checkpoint on conditional OT and the first on VP of the same data, if any."""
-    left = next((name for name, card in cards.items() if card.path == "ot"), next(iter(menu)))
+    """The checkpoint on conditional OT that was trained longest, and that on VP of its data."""
+    longest = sorted(cards, key=lambda name: -cards[name].images)
+    left = next((name for name in longest if cards[name].path == "ot"), next(iter(menu)))
     data = cards[left].data if left in cards else None
-    right = next(
-        (name for name, card in cards.items() if card.path == "vp" and card.data == data), NONE
-    )
+    right = next((n for n in longest if cards[n].path == "vp" and cards[n].data == data), NONE)
     return left, right if right != left else NONE
 
 

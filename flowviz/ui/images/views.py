@@ -8,6 +8,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.canvases.images import FilmView
+from flowviz.studies import STUDIES
 from flowviz.studies._canvases import films_of, row_title, sheets_of
 from flowviz.studies._image_sheets import able
 from flowviz.studies._images import ImagesConfig, LiveImages, Sides, load_sides
@@ -55,6 +56,18 @@ def show(page: Page) -> None:
         label="Sampling images",
         invite=study_view.invitation(page.study, config),
     )
+    if page.view == "guidance":
+        _guidance(page, config, live)
+
+
+def _guidance(page: Page, config: ImageGridConfig, live: LiveImages) -> None:
+    """The study of guidance, if there is a checkpoint that can guide the left one."""
+    study, guide = STUDIES["guidance"], page.guide or f"{page.names[0]}-early"
+    if guide in sources.names():
+        found = sources.load(guide)
+        st.subheader(study.title)
+        chosen = study.config(network=config.left, guide=found.key)
+        study_view.show(study, chosen, live={**live, found.key: found.loaded}, place="guidance")
 
 
 def _sheets(page: Page, config: ImageGridConfig, result: ImageGrid) -> None:
