@@ -1,8 +1,8 @@
-"""The navigation of the app, started by `streamlit run app.py`; each page is a file."""
+"""The server and the navigation of the app, started by `streamlit run app.py`."""
 
 import streamlit as st
 
-from flowviz.ui import housekeeping, lecture, limits, notices, opening, state, theme
+from flowviz.ui import first_paint
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu
@@ -27,26 +27,38 @@ PAGES = {
 
 NO_SIDEBAR = {"home", "schedules", "lecture", "glossary"}
 
-now = lecture.running()
-st.set_page_config(page_title="flowviz", page_icon=theme.ICON, layout="wide")
-if refusal := limits.refusal():
-    notices.failed("This server cannot start.", ValueError(refusal))
-    st.stop()
-housekeeping.visit()
-menu: dict[str, list] = {}
-for name, (section, title, icon) in PAGES.items():
-    found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
-    menu.setdefault(section, []).append(found)
-page = st.navigation(menu, position="hidden" if now else "top")
-back = state.by_history()
-# Compare was the default page: old links open it. Back shows the home page, not Compare again.
-if not page.url_path and st.query_params and not back:
-    st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
-theme.dress(sidebar=(page.url_path or "home") not in NO_SIDEBAR)
-state.visit(page.url_path or "home", again=back)
-opening.begin()
-state.restrict(show=None)
-if now:
-    lecture.banner(now)
-page.run()
-opening.code()
+
+def run() -> None:
+    """Shows the page of the address."""
+    from flowviz.ui import housekeeping, lecture, limits, notices, opening, state, theme
+
+    now = lecture.running()
+    st.set_page_config(page_title="flowviz", page_icon=theme.ICON, layout="wide")
+    if refusal := limits.refusal():
+        notices.failed("This server cannot start.", ValueError(refusal))
+        st.stop()
+    housekeeping.visit()
+    menu: dict[str, list] = {}
+    for name, (section, title, icon) in PAGES.items():
+        found = st.Page(f"pages/{name}.py", title=title, icon=icon, default=name == "home")
+        menu.setdefault(section, []).append(found)
+    page = st.navigation(menu, position="hidden" if now else "top")
+    back = state.by_history()
+    # Compare was the default page: old links open it. Back shows the home page, not Compare again.
+    if not page.url_path and st.query_params and not back:
+        st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
+    theme.dress(sidebar=(page.url_path or "home") not in NO_SIDEBAR)
+    state.visit(page.url_path or "home", again=back)
+    opening.begin()
+    state.restrict(show=None)
+    if now:
+        lecture.banner(now)
+    page.run()
+    opening.code()
+
+
+if __name__ == "__main__":
+    run()
+else:  # the server imports this file once; then it executes it for each run of a page
+    sidebars = {"" if name == "home" else name: name not in NO_SIDEBAR for name in PAGES}
+    app = st.App(__file__, routes=first_paint.routes(sidebars))

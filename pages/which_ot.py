@@ -12,13 +12,13 @@ pairings, flow, cost = (STUDIES[n] for n in ("pairings", "coupled-flow", "transp
 headed(
     "Which “OT”: path, coupling or map?",
     see="Three things that are called OT, on the same two samples.",
-    notice="Straight pairs do not make a straight flow: compare [S](straightness) of the "
-    "couplings, 0 is straight.",
+    notice="Straight pairs do not make a straight flow. Compare [S](straightness) of the "
+    "couplings: it is 0 where all trajectories are straight.",
     which_ot=False,
 )
 with st.sidebar:
     values = controls.pick(flow.config, pairings.config, cost.config)
-st.markdown(
+st.container(key="meanings").markdown(
     "| | chooses | what is optimal | |\n|---|---|---|---|\n"
     "| **Conditional OT path** | *how* a pair is joined, ${x_t = (1-t)\\,x_0 + t\\,x_1}$ | "
     "the map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"

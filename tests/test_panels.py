@@ -83,7 +83,7 @@ def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):
     ]
     ends = [side.flow.states[-1] for side in result.sides]
     apart = [np.linalg.norm(a - b, axis=1).mean() for a in ends for b in ends]
-    assert said["Same start, same end?"].numbers["apart"] == pytest.approx(max(apart))
+    assert said["Same start"].numbers["apart"] == pytest.approx(max(apart))
     assert "conditional OT moves early" in said["When it happens"].text
 
 

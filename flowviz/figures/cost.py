@@ -84,7 +84,7 @@ def costs(
         rows=1,
         cols=2,
         horizontal_spacing=0.11,
-        subplot_titles=["squared error", measure],
+        subplot_titles=["Squared error", measure],
     )
     figure.update_layout(template=theme.template(dark=dark), height=540)
     for annotation in figure.select_annotations():

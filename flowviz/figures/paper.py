@@ -42,7 +42,7 @@ LINE, SIDE = 16, 64
 def width_pixels(figure: go.Figure, width_mm: float) -> int:
     """The width in pixels at which a figure is laid out for a printed width."""
     wanted = width_mm * POINTS_PER_MM * TEXT_PIXELS / TEXT_POINTS
-    return round(max(wanted, MIN_PANEL * _columns(figure)))
+    return round(max(wanted, MIN_PANEL * columns(figure)))
 
 
 def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
@@ -154,7 +154,7 @@ def _height_of_titles(figure: go.Figure, margin: float) -> float:
     return max(wanted)
 
 
-def _columns(figure: go.Figure) -> int:
+def columns(figure: go.Figure) -> int:
     """Number of panels side by side."""
     axes = figure.select_xaxes()
     return len({round(axis.domain[0], 3) for axis in axes if axis.domain is not None}) or 1

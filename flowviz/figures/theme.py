@@ -7,12 +7,18 @@ distinguish. The dark theme uses its lighter colours. Ramps are ordered by light
 are readable in grey, and avoid the hues of the roles: density is indigo below coloured particles.
 """
 
+import textwrap
+from typing import Any
+
 import plotly.graph_objects as go
 
 from flowviz.bounds import FRAME as FRAME
 
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
 """Font of figures: the font of the page, or a similar one where a figure is opened alone."""
+
+PROJECTION = 1.5
+"""How much larger than on a page the text of a figure is on a wall."""
 
 ROLES: dict[str, tuple[str, str]] = {
     "ot": ("#0072B2", "#56B4E9"),
@@ -212,3 +218,38 @@ def template(*, dark: bool = False) -> go.layout.Template:
             "annotationdefaults": {"font": {"color": ink, "size": 13}},
         }
     )
+
+
+def projected(figure: go.Figure) -> go.Figure:
+    """A copy with text for a wall, at least 16 pixels high, and margins for it."""
+    copy = go.Figure(figure)
+    copy.layout = _enlarged(copy.layout.to_plotly_json())
+    height = (copy.layout.height or 450) - 120
+    for axis in copy.select_yaxes():  # a title may be as long as its panel is high
+        low, high = axis.domain or (0, 1)
+        if axis.title.text and "<" not in axis.title.text:
+            lines = textwrap.wrap(axis.title.text, max(12, int((high - low) * height / 9)))
+            axis.title.text = "<br>".join(lines)
+    for trace in copy.select_traces():
+        if bar := getattr(trace, "colorbar", None):
+            trace.colorbar = _enlarged(bar.to_plotly_json())
+        if (font := getattr(trace, "textfont", None)) and isinstance(font.size, int | float):
+            font.size *= PROJECTION
+    return copy
+
+
+def _enlarged(node: Any) -> Any:
+    """A part of a layout with larger fonts and margins."""
+    if isinstance(node, list | tuple):
+        return [_enlarged(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    made = {key: _enlarged(value) for key, value in node.items()}
+    for key, value in made.items():
+        if key.endswith("font") and "size" in value:
+            made[key] = value | {"size": PROJECTION * value["size"]}
+        elif key == "margin":
+            made[key] = {side: PROJECTION * size for side, size in value.items() if side in "lrtb"}
+        elif key == "legend" and value.get("y", 0) < 0:  # below the title of an axis
+            made[key] = value | {"y": 2 * value["y"]}
+    return made

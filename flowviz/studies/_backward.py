@@ -112,29 +112,30 @@ def mass_finding(config: GridConfig, density: DensityResult) -> Finding:
     """The integral of the density, and how it was computed."""
     text = (
         f"the density integrates to {density.mass:.4f} over the frame, with an estimated error "
-        f"of {density.mass_error:.4f} (the exact one to {density.exact_mass:.4f} by the midpoint "
-        f"rule), on {config.cells}² cells with {density.nfe} evaluations per point"
+        f"of {density.mass_error:.4f}. The midpoint rule on the same {config.cells}² cells gives "
+        f"{density.exact_mass:.4f} for the exact density. Each point takes {density.nfe} "
+        "evaluations."
     )
     if density.refined:
         text += (
-            f"; {100 * density.refined:.1f}% of the points, where the network saw no data, "
-            "needed smaller steps"
+            f" {100 * density.refined:.1f}% of the points, where the network saw no data, "
+            "needed smaller steps."
         )
     if density.mass_error > MAX_MASS_ERROR:
-        text += "; more evaluations lower the error"
+        text += " More evaluations lower the error."
     if density.unconverged:
-        text += f"; {100 * density.unconverged:.1f}% have not converged: take more evaluations"
+        text += f" {100 * density.unconverged:.1f}% have not converged: take more evaluations."
     if density.error is not None:
         text += (
-            f"; the median standard error of Hutchinson's estimate is "
-            f"{np.median(density.error):.3f} nats, which biases the mass upward"
+            " The median standard error of Hutchinson's estimate is "
+            f"{np.median(density.error):.3f} nats, which biases the mass upward."
         )
     numbers = {
         "mass": density.mass,
         "mass_error": density.mass_error,
         "exact_mass": density.exact_mass,
     }
-    return Finding(lead="Mass", text=f"{text}.", numbers=numbers)
+    return Finding(lead="Mass", text=text, numbers=numbers)
 
 
 def estimate_note(config: BackwardConfig, *, blurred: bool) -> Findings:

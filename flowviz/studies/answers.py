@@ -25,8 +25,8 @@ VERSION = 1
 """Version of the layout of the files; answers of another version are not read."""
 
 
-LIVE_ONLY = {"couplings", "flow", "learned-training", "particles"}
-"""Studies without answers: their results hold networks, or megabytes of trajectories."""
+LIVE_ONLY = {"couplings", "flow", "image-film", "learned-training", "particles"}
+"""Studies without answers: their results hold networks, or megabytes of trajectories or images."""
 
 
 def path_of(study: Study, config: Config) -> Path:

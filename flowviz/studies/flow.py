@@ -98,7 +98,7 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
     else:
         most = "" if len(sides) == 2 else ", the two that differ most"
         yield Finding(
-            lead="Same start, same end?",
+            lead="Same start",
             text=f"the same starting point ends {apart:.2f} apart on {one.title} and on "
             f"{other.title}{most} (mean over the particles). Exact fields with enough steps "
             "bring this close to 0 on every fixed path except VE.",

@@ -3,8 +3,8 @@
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-if PagesManager.uses_pages_directory:
-    # Before the first st.navigation call on a server, Streamlit treats pages/ as an old multipage
-    # app: the first visitor of a deep link got that page's file alone, without app.py.
-    PagesManager.uses_pages_directory = False
+# Before the first st.navigation call on a server, Streamlit treats pages/ as an old multipage app
+# and shows the first visitor a sidebar of files, or the file of a deep link without app.py.
+started, PagesManager.uses_pages_directory = PagesManager.uses_pages_directory, False
+if started:  # the server has not imported app.py, as in tests
     st.rerun()

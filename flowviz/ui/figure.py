@@ -8,8 +8,13 @@ import pandas  # noqa: F401  Plotly fails while another thread is importing it
 import plotly.graph_objects as go
 import streamlit as st
 
-from flowviz.ui import downloads
+from flowviz.figures.paper import columns
+from flowviz.figures.theme import projected
+from flowviz.ui import downloads, state
 from flowviz.ui.downloads import Download
+
+MANY = 3
+"""Panels side by side from which on a figure scrolls on a phone; else its titles would overlap."""
 
 CONFIG = {
     "displaylogo": False,
@@ -31,6 +36,8 @@ def show(
 ) -> None:
     """Draws a figure with one line of downloads under it.
 
+    In a lecture its text is larger, and there are no downloads.
+
     Args:
         figure: in the theme of `flowviz.figures.theme`, which it keeps.
         key: unique on the page, also a CSS class: letters, digits and hyphens.
@@ -45,10 +52,13 @@ def show(
     """
     sized = {} if figure.layout.width is None else {"width": "content"}
     events = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
+    if state.is_restricted():
+        figure = projected(figure)
     if squares:
         figure.layout.height = None
         sized = {"height": "stretch"}
-    with st.container(key=f"{key}-squares{squares}") if squares else nullcontext():
+    kind = f"squares{squares}" if squares else "wide" if columns(figure) >= MANY else ""
+    with st.container(key=f"{key}-{kind}") if kind else nullcontext():
         st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
-    if files:
+    if files and not state.is_restricted():
         downloads.row(key, title=title, filename=filename or key, files=files)

@@ -46,7 +46,7 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> Calla
         ):
             _tools(title, which_ot)
     glossary.opened(see, notice)
-    lines = st.empty()
+    lines = st.container(key="opening").empty()
 
     def noticed(notice: str) -> None:
         # Markdown is there as early as the header; the browser loads st.html later.

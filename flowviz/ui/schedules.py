@@ -77,8 +77,8 @@ def _spaced(values: list[float], first: float) -> tuple[float, ...]:
 def _use(own: Shaped) -> None:
     """Buttons that open other pages with the schedule."""
     st.caption(
-        "Every menu of paths has it as *your own schedule*, with its exact field. Pages that "
-        "compare fixed paths have a switch for it. The link contains it."
+        "Your schedule is in every menu of paths as *your own schedule*, with its exact field. "
+        "Pages that compare fixed paths have a switch for it. The link contains it."
     )
     with st.container(horizontal=True, gap="small"):
         for label, icon, page, link in (

@@ -45,6 +45,7 @@ def show(
     lane: work.Lane | None = None,
     filename: str = "",
     on_click: Mapping[str, Callable[[], None]] | None = None,
+    drawn: Callable[[Any], None] | None = None,
 ) -> None:
     """Shows a study: the stored result, or work with partial results; see `work.show`.
 
@@ -59,6 +60,7 @@ def show(
         lane: lane of the queue; by default "long" for work of more than a minute.
         filename: of downloads, without suffix; made from study and data set by default.
         on_click: functions to call after a click into a figure, by the figure's name.
+        drawn: draws a result, complete or not, in place of `draw`.
     """
     invite = invite or invitation(study, config, starts=invite is not None)
     shipped = _load_answer(study, config)
@@ -66,14 +68,14 @@ def show(
         place or study.name,
         token(study, config),
         computation(study, config, live),
-        partial(_draw, study, config, place or study.name, filename, on_click or {}),
+        drawn or partial(_draw, study, config, place or study.name, filename, on_click or {}),
         label=study.title,
         invite=invite,
         button=button,
         lane=lane or ("long" if study.cost(config) > 60 else "short"),
     )
     if shipped:
-        st.caption("Computed in advance with these settings; another setting is computed now.")
+        st.caption("Computed in advance. Other settings are computed when you choose them.")
 
 
 def invitation(study: Study, config: Config, *, starts: bool = True) -> str:

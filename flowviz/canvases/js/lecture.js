@@ -14,12 +14,14 @@ export function requested(key, target = null) {
   return { ArrowRight: "next", ArrowLeft: "previous" }[key] ?? null;
 }
 
-/** The controls of a step, at the lower edge of the window. */
-const DOCK = '[data-testid="stSidebar"]';
+/** The controls of a step, at the lower edge of the window, or on a page with a player in its first bar. */
+const DOCK = '[data-testid="stSidebar"]', STAGE = '.stMain [class*="-stage"]';
 
-/** Sets --lecture-room, the height in pixels between the text of a step and its controls. */
+/** Sets lengths in pixels: --lecture-room, the height between the text of a step and its controls;
+ *  --lecture-top and --lecture-dock, where the player's bar is and how much of it the controls take. */
 function measure() {
-  const banner = document.querySelector(".st-key-lecture-banner"), dock = document.querySelector(DOCK);
+  const banner = document.querySelector(".st-key-lecture-banner"), stage = document.querySelector(STAGE);
+  const dock = document.querySelector(DOCK);
   if (!banner) return;
   for (const formula of /** @type {NodeListOf<HTMLElement>} */ (banner.querySelectorAll(".katex-display"))) {
     formula.style.fontSize = ""; // a formula wider than its column is drawn smaller
@@ -27,8 +29,14 @@ function measure() {
     if (scrollWidth > clientWidth) formula.style.fontSize = `${clientWidth / scrollWidth}em`;
   }
   const scrolled = banner.closest('[data-testid="stMain"]')?.scrollTop ?? 0;
-  const room = innerHeight - banner.getBoundingClientRect().bottom - scrolled - (dock?.clientHeight ?? 0);
-  document.documentElement.style.setProperty("--lecture-room", `${Math.floor(room)}px`);
+  const below = stage ? 0 : dock?.clientHeight ?? 0;
+  const lengths = {
+    room: innerHeight - banner.getBoundingClientRect().bottom - scrolled - below,
+    top: stage?.getBoundingClientRect().top ?? 0,
+    dock: stage ? dock?.clientWidth ?? 0 : 0,
+  };
+  for (const [name, length] of Object.entries(lengths))
+    document.documentElement.style.setProperty(`--lecture-${name}`, `${Math.floor(length)}px`);
 }
 
 class Steps {
@@ -43,6 +51,7 @@ class Steps {
     this.onKey = this.onKey.bind(this);
     document.addEventListener("keydown", this.onKey, true);
     document.addEventListener("keydown", this.onKey);
+    document.addEventListener("scroll", measure, true);
   }
 
   leave() {
@@ -50,6 +59,7 @@ class Steps {
     clearTimeout(this.later);
     document.removeEventListener("keydown", this.onKey, true);
     document.removeEventListener("keydown", this.onKey);
+    document.removeEventListener("scroll", measure, true);
     delete document.documentElement.dataset.lecture;
     this.sizes.disconnect();
   }
@@ -64,7 +74,7 @@ class Steps {
     find("where").textContent = `${number} / ${count}`;
     find("previous").disabled = number === 1;
     find("next").disabled = number === count && !every;
-    for (const selector of [".st-key-lecture-banner", DOCK, "html"]) {
+    for (const selector of [".st-key-lecture-banner", DOCK, STAGE, "html"]) {
       const node = document.querySelector(selector);
       if (node) this.sizes.observe(node);
     }

@@ -37,25 +37,16 @@ def show(page: Page) -> None:
     if page.view == "quality":
         _quality(page, config, live)
         return
-    if page.view == "ways":
-        study_view.show(page.study, config, live=live, place="images", invite="")
-        return
+    draw = None
     if page.view == "film":
         initial = FilmView(
             t=state.opened("t", 0.5, _time), image=state.opened("image", 1, _image) - 1
         )
         draw = partial(_film, page, config, initial)
-    else:
+    elif page.view != "ways":
         able(config, sides)
         draw = partial(_sheets, page, config)
-    work.show(
-        "images",
-        study_view.token(page.study, config),
-        study_view.computation(page.study, config, live),
-        draw,
-        label="Sampling images",
-        invite=study_view.invitation(page.study, config),
-    )
+    study_view.show(page.study, config, live=live, place="images", invite="", drawn=draw)
     if page.view == "guidance":
         _guidance(page, config, live)
 

@@ -40,7 +40,8 @@ def show() -> None:
     section = state.segmented(
         "section", "Section", SECTIONS, "touch", label_visibility="collapsed"
     )
-    st.markdown(TEXTS[section])
+    if not state.is_restricted():  # a lecture has a text of its own
+        st.container(key=f"why-text-{section}").markdown(TEXTS[section])
     if section != "touch":
         st.session_state.pop(touch.FIRST, None)  # the canvas is mounted again with the controls
     if section == "figures":

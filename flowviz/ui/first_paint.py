@@ -1,0 +1,103 @@
+"""What the browser paints before the code of a page has run.
+
+Streamlit serves one file for all pages, and its sidebar opens with the first control in it, which
+moves the whole page. Here that file has rules that leave the sidebar's room from the start. app.py
+gives these routes to the server, which is not running then: import nothing else of flowviz.ui.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import streamlit
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
+from streamlit import config
+
+_STATIC = Path(streamlit.__file__).parent / "static"
+
+_USED = (
+    "BidiComponent",
+    "Button",
+    "ButtonGroup",
+    "Checkbox",
+    "Html",
+    "ImageList",
+    "NumberInput",
+    "PageLink",
+    "Selectbox",
+    "Slider",
+    "rehype-katex",
+    "rehype-raw",
+)
+"""Streamlit's scripts of elements that most pages have. Streamlit loads each when the first such
+element arrives, and the page moves then."""
+
+_RULES = """<style>
+/* Streamlit leaves 96 px above a page, and in the sidebar. */
+:root:not(:has(.st-key-lecture-banner)) {
+  .stMainBlockContainer { max-width: none; padding: 4rem 2.5rem; }
+  [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
+  /* With wider margins, two grids of images would not fit side by side on a projector. */
+  @media (max-width: 1100px) {
+    .stMainBlockContainer { padding-inline: 1rem; }
+  }
+}
+:is(.stSidebar, .st-key-lecture-every) [data-testid="stSkeleton"] {
+  height: 68px; /* a label, a control */
+}
+/* The least height of texts, pictures and canvases that are not there yet. */
+.st-key-opening { min-height: 70px; }
+.st-key-why-text-touch { min-height: 85px; }
+.st-key-meanings { min-height: 210px; }
+[class*="st-key-preset-"] > .stElementContainer:first-child { aspect-ratio: 2; }
+.stMain .st-key-train-monitor {
+  min-height: calc(max(230px, min(332px, 100vh - 568px)) + 70px);
+}
+.stMain .st-key-why { min-height: calc(max(300px, min(100vw - 620px, 100vh - 351px)) + 90px); }
+.stColumn:has(.st-key-shaper) { container-type: inline-size; }
+.st-key-shaper { min-height: calc(min(100cqi, 460px) / 1.02 + 66px); }
+@media (min-width: 1101px) { /* the buttons beside a title come one by one */
+  .st-key-tools { min-width: 24rem; justify-content: flex-end; }
+}
+@media (min-width: 769px) {
+  :root[data-sidebar]:not(:has(.stSidebar, .st-key-rules)) .stAppViewContainer::before {
+    content: ""; flex: none; width: var(--sidebar, 300px);
+  }
+}
+</style>
+"""
+
+_SIDEBAR = """<script>
+// Streamlit keeps whether a visitor has closed the sidebar, and its width.
+if (localStorage.getItem("stSidebarCollapsed-") !== "true")
+  document.documentElement.dataset.sidebar = "";
+const width = Number.parseInt(localStorage.getItem("sidebarWidth"), 10);
+if (width) document.documentElement.style.setProperty("--sidebar", `${width}px`);
+</script>
+"""
+
+
+def routes(sidebars: Mapping[str, bool]) -> list[Route]:
+    """The routes of all pages.
+
+    Args:
+        sidebars: for each path, such as "compare", whether its page has a sidebar.
+    """
+    base = config.get_option("server.baseUrlPath").strip("/")
+    return [
+        Route("/" + "/".join(filter(None, (base, path))), partial(_index, sidebar=has))
+        for path, has in sidebars.items()
+    ]
+
+
+async def _index(request: Request, *, sidebar: bool) -> HTMLResponse:
+    """Streamlit's file with our rules; a lecture has no sidebar."""
+    ours = _RULES + (_SIDEBAR if sidebar and "lecture" not in request.query_params else "")
+    for name in _USED:
+        for file in _STATIC.glob(f"static/js/{name}.*.js"):
+            ours += f'<link rel="modulepreload" crossorigin href="./static/js/{file.name}">\n'
+    page = (_STATIC / "index.html").read_text(encoding="utf-8")
+    page = page.replace("</head>", f"{ours}</head>", 1)
+    return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
