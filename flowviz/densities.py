@@ -29,6 +29,7 @@ __all__ = [
     "Trail",
     "divergence",
     "draw_probes",
+    "even_chunk",
     "log_prob",
     "log_prob_along",
     "normal_log_prob",
@@ -38,6 +39,9 @@ __all__ = [
 
 CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
+
+MIN_CHUNK = 256
+"""Fewer points take nearly as long."""
 
 WITHIN = 0.05
 """Largest estimated error of a log-density in nats that counts as converged."""
@@ -51,6 +55,9 @@ MISS = 0.05
 FINER, ROUNDS = 2, 6
 """Points that have not converged are solved again in steps FINER times shorter, up to ROUNDS
 times."""
+
+FAR = 3.0
+"""Distance in nats below the log-densities that matter, which long steps do not bridge."""
 
 
 @runtime_checkable
@@ -131,6 +138,11 @@ class Trail:
     states: Tensor
     log_prob: Tensor
     nfe: int
+
+
+def even_chunk(points: int, workers: int) -> int:
+    """How many of so many points each worker solves at once, from MIN_CHUNK to CHUNK."""
+    return min(CHUNK, max(MIN_CHUNK, -(-points // workers)))
 
 
 def draw_probes(x: Tensor, count: int, generator: Generator | None = None) -> Tensor:
@@ -286,6 +298,7 @@ def refined_log_prob(
     grid: Tensor | None = None,
     probe: Tensor | None = None,
     least: float = -math.inf,
+    rounds: int = ROUNDS,
     within: Callable[[Tensor], Tensor] | None = None,
     **shared: Any,
 ) -> LogProb:
@@ -293,37 +306,46 @@ def refined_log_prob(
 
     Off the data a field can be steep: long steps pass over the separatrices of its flow and give
     density where there is none. Hence every point is solved with the given steps and with steps
-    twice as long, and forward again from its noise. Points with an estimated error above `within`,
-    and those that do not come back to within MISS, are solved again in shorter steps. The results
-    of the last two step sizes are extrapolated to steps of length 0 (Richardson; Hairer, Norsett
-    and Wanner 1993, II.4). An adaptive method controls the error itself.
+    twice as long, and forward again from its noise: two long steps can agree and be wrong. Points
+    with an estimated error above `within`, and those that do not come back to within MISS, are
+    solved again in shorter steps. The results of the last two step sizes are extrapolated to steps
+    of length 0 (Richardson; Hairer, Norsett and Wanner 1993, II.4). An adaptive method controls
+    the error itself.
 
     Args:
-        least: points whose log-density is below this are not refined (further).
+        least: points whose log-density is below this are not refined (further), and not solved
+            in the given steps if it is below by FAR in those twice as long.
+        rounds: how many times the steps of a point are made shorter.
         within: the largest error of a converged point, from log-densities (B,); WITHIN by default.
         shared: the other arguments of `log_prob`.
 
     Raises:
         ValueError, SolveError, SolveCancelled: as `log_prob`.
     """
-    follow = partial(log_prob, field, t_max=t_max, method=method, **shared)
-    entry = METHODS[method]
+    entry, workers = METHODS[method], shared.get("workers", 1)
+
+    def follow(x: Tensor, **how: Any) -> LogProb:
+        if not entry.adaptive:  # whose steps depend on the points that are solved together
+            how = {"chunk": even_chunk(len(x), workers)} | how
+        return log_prob(field, x, t_max=t_max, method=method, **how, **shared)
+
     if entry.adaptive or t_max == 0:
         return follow(x, probe=probe)
     if grid is None:
         if steps is None or steps < 1:
             raise ValueError(f"{method} needs `steps`, 1 or more; got {steps}.")
         grid = torch.linspace(t_max, 0, steps + 1, dtype=torch.float64)
-    found = follow(x, grid=grid, probe=probe)
-    raw, x_0, error = found.log_prob.clone(), found.x_0.clone(), found.error
+    raw, x_0, error = x.new_full((len(x),), math.nan), x.clone(), None
     numerical, correction = torch.full_like(raw, math.inf), torch.zeros_like(raw)
+    todo = torch.arange(len(x), device=x.device)
     if len(grid) > 2:
         with suppress(SolveError):  # long steps can diverge where the given ones do not
             doubled = torch.cat([grid[:1], grid[1 + len(grid) % 2 :: 2]])
-            before = follow(x, grid=doubled, probe=probe).log_prob
-            numerical, correction = _richardson(before, raw, 2**entry.order)
+            found = follow(x, grid=doubled, probe=probe)
+            raw, x_0, error = found.log_prob, found.x_0, found.error
+            todo = todo[~(raw <= least - FAR)]
     allowed = (lambda each: torch.full_like(each, WITHIN)) if within is None else within
-    back = partial(_returns, field, method=method, workers=shared.get("workers", 1))
+    back = partial(_returns, field, method=method, workers=workers)
 
     def unconverged(at: Tensor, steps: Tensor) -> Tensor:
         """Those of the points `at` (n,) that must be solved in steps shorter than `steps`."""
@@ -331,11 +353,10 @@ def refined_log_prob(
         numerical[seen[~back(x[seen], x_0[seen], steps)]] = math.inf
         return seen[~(numerical[seen] <= allowed(raw[seen]))]
 
-    todo = unconverged(torch.arange(len(x), device=raw.device), grid)
-    refined = len(todo) / len(x)
-    for k in range(1, ROUNDS + 1):
+    refined = 0.0
+    for k in range(rounds + 1):
         finer = _subdivided(grid, FINER**k)
-        if not len(todo) or entry.nfe(len(finer) - 1) > MAX_NFE:
+        if not len(todo) or (k and entry.nfe(len(finer) - 1) > MAX_NFE):
             break
         own = probe if probe is None else probe[..., todo, *[slice(None)] * (x.ndim - 1)]
         again = follow(x[todo], grid=finer, probe=own)
@@ -343,12 +364,13 @@ def refined_log_prob(
             raw[todo], again.log_prob, FINER**entry.order
         )
         raw[todo], x_0[todo] = again.log_prob, again.x_0
-        if error is not None and again.error is not None:
+        if again.error is not None:
+            error = torch.full_like(raw, math.nan) if error is None else error
             error[todo] = again.error
         todo = unconverged(todo, finer)
-    return LogProb(
-        raw + correction, x_0, found.nfe, error, numerical, correction, allowed(raw), refined
-    )
+        refined = refined if k else len(todo) / len(x)
+    nfe = entry.nfe(len(grid) - 1)
+    return LogProb(raw + correction, x_0, nfe, error, numerical, correction, allowed(raw), refined)
 
 
 def _richardson(coarse: Tensor, fine: Tensor, ratio: int) -> tuple[Tensor, Tensor]:
@@ -358,7 +380,8 @@ def _richardson(coarse: Tensor, fine: Tensor, ratio: int) -> tuple[Tensor, Tenso
     steps are too long for it to be more than a magnitude, and nothing is added.
     """
     change = (fine - coarse) / (ratio - 1)
-    return change.abs(), torch.where(change.abs() <= SMALL, change, 0.0)
+    error = change.abs().nan_to_num(nan=math.inf)
+    return error, torch.where(error <= SMALL, change, 0.0)
 
 
 @torch.no_grad()
@@ -384,7 +407,7 @@ def _returns(
             return torch.full_like(part, math.inf)
 
     with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
-        found = torch.cat(list(pool.map(end, x_0.split(CHUNK))))
+        found = torch.cat(list(pool.map(end, x_0.split(even_chunk(len(x_0), workers)))))
     return (found - x).flatten(1).norm(dim=1) <= MISS
 
 

@@ -296,7 +296,7 @@ def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
     result = compute_density(DensityConfig(data=card.data, path=card.path, field=name, **size))
     assert result.exact_mass == pytest.approx(1, abs=0.005), "the grid resolves the data"
     assert result.mass == pytest.approx(1, abs=0.01)
-    assert abs(result.mass - 1) < 2 * result.mass_error + 0.002
+    assert abs(result.mass - 1) < result.mass_error + 0.001
     assert np.isfinite(result.kl) and result.kl > -1e-3
 
 

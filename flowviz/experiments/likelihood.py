@@ -26,6 +26,7 @@ from flowviz.densities import (
     WITHIN,
     LogProb,
     draw_probes,
+    even_chunk,
     log_prob,
     log_prob_along,
     refined_log_prob,
@@ -74,6 +75,9 @@ SURE = 0.25
 
 CLOCK = "edm"
 """The time grid of fixed steps: densities sharpen as sigma_t falls, and steps must follow."""
+
+LATTICE_ROUNDS = 2
+"""Rounds of shorter steps for an integral, to which a single point adds little."""
 
 SEEN = -10.0
 """Points of a grid with a lower log-density are not refined: they are not visible."""
@@ -338,7 +342,7 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     points = torch.cartesian_prod(axis, axis).flip(1).float()
     generator = stream(config.seed, "signs")
 
-    def solve_at(x: Tensor) -> LogProb:
+    def solve_at(x: Tensor, **how: Any) -> LogProb:
         return refined_log_prob(
             field,
             x,
@@ -349,11 +353,12 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
             workers=processors(),
             least=SEEN,
             within=_within,
+            **how,
             **config.budget(path, t),
         )
 
     found = solve_at(points)
-    mass = integrate(found, points, solve_at)
+    mass = integrate(found, points, partial(solve_at, rounds=LATTICE_ROUNDS))
     moment = torch.tensor([t], dtype=torch.float64)
     exact = density_of(target, path, field, moment, axis, n=MIXED)[0]
     shape = (config.cells, config.cells)
@@ -406,7 +411,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         method=config.method,
         log_prior=log_prior(path),
         workers=processors(),
-        chunk=_share(config.n),
+        chunk=even_chunk(config.n, processors()),
         **config.budget(path, t.item()),
     )
     gaps = log_p - found.log_prob.double()
@@ -513,11 +518,6 @@ def _log_density_along(
         log_p, error = _path_log_density(target, path, field, t, x[None])
         found.append(log_p[0] if error[0] < SURE else log_p.new_tensor(math.nan))
     return torch.stack(found)
-
-
-def _share(points: int) -> int:
-    """Points that a processor takes of so many, and no more than CHUNK at once."""
-    return min(CHUNK, max(256, -(-points // processors())))
 
 
 def _forward(budget: Mapping[str, Any]) -> dict[str, Any]:
