@@ -308,7 +308,7 @@ def _figure(
             _label(f"<b>{panel.title}</b>", i, panel.colour) for i, panel in enumerate(panels)
         ],
         "height": 560,
-        "margin": {"l": 56, "r": 16, "t": 88, "b": 64},
+        "margin": {"l": 56, "r": 16, "t": 88, "b": 24 + 40 * rows},  # four names are two lines
     }
     return go.Figure({"data": [_single_precision(trace) for trace in traces], "layout": layout})
 
