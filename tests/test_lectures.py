@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz import lectures as module
 from flowviz.bounds import MAX_MESSAGE
-from flowviz.lectures import MAX_BYTES, Lecture, lectures, own, parse
+from flowviz.lectures import MAX_BYTES, Lecture, formulas, lectures, mathml, own, parse
 from flowviz.ui import lecture
 from flowviz.ui.lecture import desk
 
@@ -32,6 +32,14 @@ def test_the_built_in_lectures_are_there():
         "three-claims": 7,
         "tour": 5,
     }
+
+
+def test_the_built_in_formulas_have_their_mathml():
+    assert set(mathml()) == set(formulas())  # else run .github/equations.py
+    assert all(
+        f'display="{"block" if block else "inline"}"' in mathml()[tex]
+        for tex, block in formulas().items()
+    )
 
 
 def test_a_step_is_a_page_and_its_state():

@@ -8,21 +8,19 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from flowviz.experiments.schedules import SchedulesConfig, compute_schedules
+from flowviz.experiments.schedules import PRESETS, SchedulesConfig, compute_schedules, presets
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
 from flowviz.studies import STUDIES
-from flowviz.ui import paths, schedules, why
+from flowviz.ui import paths, why
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_presets_are_shapes_near_the_paths_that_they_are_named_after() -> None:
-    for label, (alpha, sigma) in schedules._presets().items():
-        made = Shaped(*alpha, *sigma)
-        name = next(name for name, text in schedules.PRESETS.items() if text == label)
-        if name == "ease":
-            assert made == Shaped()
-            continue
+    found = presets()
+    assert Shaped(*sum(found.pop("S-curve"), ())) == Shaped()
+    for name, (alpha, sigma) in zip(PRESETS, found.values(), strict=True):
+        assert Shaped(*alpha, *sigma)
         t = np.array(Shaped.KNOTS)
         own = scheduler(name)(torch.from_numpy(t))
         np.testing.assert_allclose(alpha, own.alpha, atol=0.02)

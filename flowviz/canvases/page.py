@@ -23,6 +23,7 @@ def page(
     body: str,
     *,
     canvases: Sequence[Mount] = (),
+    nav: str = "",
     scheme: Literal["auto", "light"] = "auto",
 ) -> bytes:
     """A page as HTML in UTF-8.
@@ -31,6 +32,7 @@ def page(
         title: plain text.
         body: HTML below the title, which contains `places(canvases)`.
         canvases: in the order of their places; the scenes of a player stand before it.
+        nav: HTML above the title.
         scheme: "auto" follows the theme of the reader's system.
     """
     files = {name: assets(name) for name, _ in canvases}
@@ -50,6 +52,7 @@ def page(
     filled = Template(own["html"]).substitute(
         title=escape(title),
         body=body,
+        nav=nav,
         style="\n".join(each["css"] for each in (own, *files.values())),
         scripts=scripts,
         scheme=scheme,

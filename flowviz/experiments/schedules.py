@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flowviz.bounds import check_bounds
 from flowviz.grids import time_of
 from flowviz.paths import AffinePath
-from flowviz.schedulers import scheduler
+from flowviz.schedulers import SCHEDULERS, Shaped, scheduler
 
 MIXED = 10.0
 """Signal and noise count as mixed while alpha and sigma differ by less than this factor."""
@@ -112,3 +112,30 @@ def _course(spec: str, points: int) -> Course:
         circle=float(np.abs(alpha**2 + sigma**2 - 1).max()),
         fastest=float(np.abs([d_alpha, d_sigma]).max()),
     )
+
+
+PRESETS = {"ot": "OT", "vp": "VP", "trig": "trigonometric"}
+"""Paths that a user's schedule can start from, with their names on the buttons."""
+
+
+def presets() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Shapes to start from, as alpha and sigma at `Shaped.KNOTS`, by the label of their button."""
+    found = {"S-curve": Shaped().values}
+    knots = torch.tensor(Shaped.KNOTS, dtype=torch.float64)
+    for name, label in PRESETS.items():
+        c = SCHEDULERS[name]()(knots)
+        found[label] = (_spaced(c.alpha.tolist(), 0.0), _spaced(c.sigma.tolist(), 1.0))
+    return found
+
+
+def _spaced(values: list[float], first: float) -> tuple[float, ...]:
+    """Rounded values at least one step apart."""
+    step, last = Shaped.MIN_STEP, 1 - first
+    sign = 1 if last > first else -1
+    placed = []
+    for k, value in enumerate(values):
+        before = placed[-1] if placed else first
+        room = sign * (last - before) - (len(values) - k) * step
+        rise = min(max(sign * (value - before), step), room)
+        placed.append(round(before + sign * rise, 2))
+    return tuple(placed)

@@ -16,6 +16,7 @@ The built-in lectures are the TOML files in this folder. More lectures are read 
 the environment variable FLOWVIZ_LECTURES.
 """
 
+import json
 import os
 import re
 import reprlib
@@ -30,7 +31,7 @@ from urllib.parse import parse_qsl
 
 from flowviz.bounds import shortened
 
-__all__ = ["MAX_BYTES", "Lecture", "Step", "lectures", "parse"]
+__all__ = ["MAX_BYTES", "Lecture", "Step", "formulas", "lectures", "mathml", "parse"]
 
 MAX_BYTES = 200_000
 """The maximum size of a lecture file; the largest built-in one has 8,000 bytes."""
@@ -41,6 +42,9 @@ MAX_NAME = 40
 
 DOTTED = re.compile(r"""(?<![\w"'-])(?:(?:"[^"\n]*+"|'[^'\n]*+'|[\w-]++)[ \t]*+\.[ \t]*+){32}""")
 """A key of 32 or more parts, which a lecture has no use for: `tomllib` takes 42 s for 60,000."""
+
+INLINE = re.compile(r"\$([^$]+)\$")
+"""A formula within a text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +130,23 @@ def lectures() -> dict[str, Lecture]:
             if read is not None:
                 found.setdefault(path.stem, read)
     return found
+
+
+def formulas() -> dict[str, bool]:
+    """Each formula of the built-in lectures in TeX, and whether it stands on a line of its own."""
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("*.toml")):
+        for step in parse(file.read_bytes()).steps:
+            found |= dict.fromkeys(INLINE.findall(f"{step.text} {step.source}"), False)
+            if step.equation:
+                found[step.equation] = True
+    return found
+
+
+@lru_cache(maxsize=1)
+def mathml() -> dict[str, str]:
+    """The MathML of `formulas`, which .github/equations.py writes."""
+    return json.loads(Path(__file__).with_name("equations.json").read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=256)

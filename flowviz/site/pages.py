@@ -3,24 +3,28 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
 from flowviz import checkpoints
+from flowviz.canvases import shaper as canvas
 from flowviz.canvases.page import as_text, page, places
 from flowviz.canvases.player import View, colours
 from flowviz.canvases.wire import encode
 from flowviz.datasets import DATASETS, FRAME, dataset
 from flowviz.experiments.fields import FieldRef
+from flowviz.experiments.schedules import presets
 from flowviz.fields import LearnedField
 from flowviz.files import write_bytes
 from flowviz.glossary import term
 from flowviz.networks import MLP
 from flowviz.presets import PRESETS, Preset
-from flowviz.schedulers import SCHEDULERS
+from flowviz.schedulers import SCHEDULERS, SIGMA_STOP, Shaped
 from flowviz.site import parameters
+from flowviz.site.lectures import PAGES, entries, is_shown, outline
 
 __all__ = ["write_site"]
 
@@ -38,6 +42,15 @@ VALUES: parameters.Entry = {
     "n": 2_000,
 }
 """The values of the controls of Compare, by their names in a link."""
+
+MENU = {"index": "<b>flowviz</b>", **PAGES, "lecture": "Lectures"}
+"""The pages in the order of the navigation, by their files."""
+
+INSTEAD = {
+    "word": {"open": "compare?data=word:FLOW", "title": "A word", "text": "Noise becomes a word."},
+    "densities": {"open": "compare?layers=density&layout=strip"},
+}
+"""What cards of the site show in place of those of the app, by the name of the picture."""
 
 WEIGHTS = "weights"
 """The folder of the networks."""
@@ -65,45 +78,56 @@ def write_site(
     return sizes
 
 
-def compare_page() -> bytes:
-    """Compare: two flows from the same noise, computed in the page."""
-    canvases = [("live", encode(model())), ("player", b"")]
-    return page(
-        "flowviz: two paths from noise to data", places(canvases) + _NOTE, canvases=canvases
+def live_page(name: str) -> bytes:
+    """A page that computes, by its name in `PAGES`, or "lecture"."""
+    title, canvas, text, content = _LIVE[name]
+    canvases = [
+        ("lecture", b""),
+        ("live", encode({"page": name, "lectures": entries(), **content()})),
+        *([(canvas, b"")] if canvas else []),
+    ]
+    note = f'<p class="note">{text}</p>' if text else ""
+    body = places(canvases) + (outline() if name == "lecture" else "") + note
+    return page(title, body, canvases=canvases, nav=nav(name))
+
+
+def nav(current: str) -> str:
+    """The links to all pages."""
+    items = "\n".join(
+        f'<a href="{name}.html"{" aria-current=page" * (name == current)}>{title}</a>'
+        for name, title in MENU.items()
     )
+    return f'<nav class="site" aria-label="Pages">\n{items}\n</nav>'
 
 
 def home_page() -> bytes:
-    """The home page: what flow matching is, and links to views of Compare."""
-    cards = "\n".join(_card(each) for each in PRESETS if opens(each))
+    """The home page: what flow matching is, the app's cards, and the data sets."""
+    cards = "\n".join(_card(each) for each in PRESETS)
     sets = "\n".join(
         f'<li><a href="compare.html?data={quote(spec)}">{escape(dataset(spec).label)}</a>: '
         f"{escape(dataset(spec).sentence)}</li>"
         for spec in DATA
     )
     body = Template(_HOME).substitute(cards=cards, sets=sets)
-    return page("flowviz: flow matching, computed in your browser", body)
-
-
-def opens(preset: Preset) -> bool:
-    """Whether Compare of the site can show the view of a card of the app's home page."""
-    needs_app = "lecture" in preset.link or "difference" in preset.link.get("layers", "")
-    typed = preset.link.get("data", "").startswith("word:")
-    return preset.page == "compare" and not needs_app and not typed
+    return page("flowviz: flow matching, computed in your browser", body, nav=nav("index"))
 
 
 def _card(preset: Preset) -> str:
+    """A card, with a link if the site can show its view."""
     picture = base64.b64encode(preset.file.read_bytes()).decode()
-    _, _, query = preset.open.partition("?")
-    return (
-        f'<a class="card" href="compare.html?{escape(query)}">'
+    preset = replace(preset, **INSTEAD.get(preset.picture, {}))
+    content = (
         f'<img src="data:image/webp;base64,{picture}" alt="{escape(preset.alt)}">'
-        f"<b>{escape(preset.title)}</b><span>{escape(preset.text)}</span></a>"
+        f"<b>{escape(preset.title)}</b><span>{escape(preset.text)}</span>"
     )
+    if not is_shown(preset.open):
+        return f'<div class="card still">{content}<i>In the app</i></div>'
+    name, _, query = preset.open.partition("?")
+    return f'<a class="card" href="{name}.html?{escape(query)}">{content}</a>'
 
 
 def model() -> parameters.Entry:
-    """All that the engine and the controls of Compare need, but the networks' weights."""
+    """All that the engine and the controls need, but the networks' weights."""
     return {
         "kind": "live",
         "frame": FRAME,
@@ -111,11 +135,18 @@ def model() -> parameters.Entry:
         "paths": {spec: parameters.path(spec) for spec in SCHEDULERS},
         "methods": parameters.methods(),
         "networks": {f"{ref.data}/{ref.path_spec}": name for name, ref in networks().items()},
+        "shaper": shaper(),
         "initial": VALUES,
         "view": vars(View()),
         "theme": colours(),
         "terms": {"nfe": term("nfe").sentence},
     }
+
+
+def shaper() -> parameters.Entry:
+    """The schedule that the reader shapes."""
+    shape = canvas.content(Shaped().values, presets(), least=Shaped.MIN_STEP)
+    return {**shape, "stop": SIGMA_STOP}
 
 
 def networks() -> dict[str, FieldRef]:
@@ -141,7 +172,8 @@ def weights_script(name: str, field: LearnedField) -> bytes:
 def _files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     """The name of each file and the function that makes it."""
     yield "index.html", home_page
-    yield "compare.html", compare_page
+    for name in _LIVE:
+        yield f"{name}.html", lambda name=name: live_page(name)
     for name, ref in networks().items():
         yield f"{WEIGHTS}/{name}.js", lambda name=name, ref=ref: weights_script(name, ref.field)
 
@@ -151,30 +183,63 @@ _HOME = """
 sample, start at a noise point and follow the field from t = 0 to t = 1. Here two paths from the
 same noise to the same data run side by side, computed in this page: change the data set, the
 paths, the solver, the number of evaluations (NFE) or the seed, and see what changes.</p>
-<p><a class="open" href="compare.html">Open Compare</a></p>
+<p><a class="open" href="compare.html">Open Compare</a>
+<a class="open" href="lecture.html">Start a lecture</a></p>
 <h2>Try this first</h2>
 <div class="cards">
-$cards
 <a class="card" href="compare.html?solver=euler&amp;nfe=1&amp;t=1"><b>One evaluation</b><span>On
 conditional OT, a single step of Euler's method ends near the mean of the data. Then drag
 NFE.</span></a>
-<a class="card" href="compare.html?data=8gaussians&amp;left=trig&amp;right=ve&amp;t=0.5"><b>Other
-schedules</b><span>The trigonometric path and VE diffusion, halfway.</span></a>
+<a class="card" href="why.html"><b>Why training works</b><span>Drag a point: the velocities of all
+pairs through it, and their mean.</span></a>
+<a class="card" href="nfe_quality.html"><b>What samples cost</b><span>Error and quality against the
+number of evaluations, measured while you watch.</span></a>
+<a class="card" href="schedules.html"><b>Your own schedule</b><span>Shape signal and noise over
+time, then compare your path with OT.</span></a>
 <a class="card" href="compare.html?field=learned&amp;n=600"><b>Learned fields</b><span>The shipped
 networks in place of the closed form, with 600 particles.</span></a>
+$cards
 </div>
 <h2>Data sets</h2>
 <ul>
 $sets
 </ul>
-<p class="note">The Python package has more: training, images, likelihoods, lectures and studies
-of the claims of the paper.</p>
+<p class="note">The Python package has more: training, images, likelihoods, samplers with noise and
+studies of the claims of the paper.</p>
 """
-_NOTE = """
-<p class="note"><a href="index.html">Home</a></p>
-<p class="note">Both sides start from the same noise. Everything is computed in this page,
-with the parameters of the Python package: exact fields by their closed form in double precision,
-learned fields by the shipped networks in single precision. A seed gives the same noise and the
-same end points as in the app. Adaptive solvers, learned densities, quality over time and training
-are in the app.</p>
-"""
+_LIVE = {
+    "compare": (
+        "Two paths from noise to data",
+        "player",
+        "Both sides start from the same noise. Everything is computed in this page, with the "
+        "parameters of the Python package: exact fields by their closed form in double precision, "
+        "learned fields by the shipped networks in single precision. A seed gives the same noise "
+        "and the same end points as in the app. Adaptive solvers, learned densities, quality over "
+        "time and training are in the app.",
+        model,
+    ),
+    "why": (
+        "Vector field: conditional and marginal velocities",
+        "touch",
+        "Drag the point. The arrows are the velocities of single pairs of noise and data "
+        "(conditional), the strong arrow is their mean (marginal). A network that is trained on "
+        "single velocities learns this mean.",
+        model,
+    ),
+    "schedules": (
+        "Schedules: signal and noise over time",
+        "shaper",
+        "",
+        model,
+    ),
+    "nfe_quality": (
+        "NFE and quality: the error of samples against their cost",
+        "",
+        "Exact fields from the same noise. The error is the mean squared distance per dimension "
+        "to the end points of 100 steps of RK4, even in log(α/σ). The energy distance compares "
+        "the samples with 1,000 points of the data, so that it does not fall to 0.",
+        model,
+    ),
+    "lecture": ("Lectures", "", "", lambda: {"kind": "live"}),
+}
+"""Title, canvas, note and model of each page that computes."""

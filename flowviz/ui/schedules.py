@@ -1,17 +1,13 @@
 """The Schedules page: a plot to shape a schedule, next to the curves of all paths."""
 
 import streamlit as st
-import torch
 
-from flowviz.schedulers import SCHEDULERS, Shaped, spec_of
+from flowviz.schedulers import Shaped, spec_of
 from flowviz.studies import STUDIES
 from flowviz.studies.schedules import SchedulesConfig
 from flowviz.ui import controls, paths, state, study_view
 from flowviz.ui.notices import escaped
 from flowviz.ui.shaper import Values, shaper
-
-PRESETS = {"ease": "S-curve", "ot": "OT", "vp": "VP", "trig": "trigonometric"}
-"""Initial shapes by name; "ease" is the default."""
 
 REFUSED = "schedules:refused"
 """Session state: why the last shape is invalid."""
@@ -34,7 +30,7 @@ def show() -> None:
 
 def _plot(own: Shaped) -> None:
     """The plot with draggable points, and the error of an invalid shape."""
-    shaper(own, _presets(), key="shaper", on_change=_moved)
+    shaper(own, key="shaper", on_change=_moved)
     refused = st.session_state.pop(REFUSED, "")
     if refused:
         st.error(f"This shape cannot be used. {escaped(refused)}", icon=":material/error:")
@@ -48,30 +44,6 @@ def _moved(values: Values) -> None:
         paths.shape_into(text)
     except ValueError as error:
         st.session_state[REFUSED] = str(error)
-
-
-@st.cache_data(show_spinner=False)
-def _presets() -> dict[str, Values]:
-    """The shapes of the buttons under the plot, by label."""
-    found = {PRESETS["ease"]: Shaped().values}
-    knots = torch.tensor(Shaped.KNOTS, dtype=torch.float64)
-    for name in ("ot", "vp", "trig"):
-        c = SCHEDULERS[name]()(knots)
-        found[PRESETS[name]] = (_spaced(c.alpha.tolist(), 0.0), _spaced(c.sigma.tolist(), 1.0))
-    return found
-
-
-def _spaced(values: list[float], first: float) -> tuple[float, ...]:
-    """Rounded values at least one step apart."""
-    step, last = Shaped.MIN_STEP, 1 - first
-    sign = 1 if last > first else -1
-    placed = []
-    for k, value in enumerate(values):
-        before = placed[-1] if placed else first
-        room = sign * (last - before) - (len(values) - k) * step
-        rise = min(max(sign * (value - before), step), room)
-        placed.append(round(before + sign * rise, 2))
-    return tuple(placed)
 
 
 def _use(own: Shaped) -> None:

@@ -1,48 +1,33 @@
 """A plot of a schedule whose points are moved by dragging or with the keyboard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-from flowviz.canvases import themes
-from flowviz.figures import theme
+from flowviz.canvases import shaper as canvas
+from flowviz.canvases.shaper import Values
+from flowviz.experiments.schedules import presets
 from flowviz.schedulers import Shaped
 from flowviz.ui.canvas import component
-
-Values = tuple[tuple[float, ...], tuple[float, ...]]
-"""alpha and sigma at `Shaped.KNOTS`."""
 
 _shaper = component("flowviz_shaper", "shaper")
 
 
-def shaper(
-    shape: Shaped, presets: Mapping[str, Values], *, key: str, on_change: Callable[[Values], None]
-) -> None:
+@st.cache_data(show_spinner=False)
+def _content(values: Values) -> dict[str, Any]:
+    return canvas.content(values, presets(), least=Shaped.MIN_STEP)
+
+
+def shaper(shape: Shaped, *, key: str, on_change: Callable[[Values], None]) -> None:
     """Draws the plot; releasing a point calls `on_change` before the page runs again.
 
     Args:
         shape: the current schedule.
-        presets: values to start from, by the label of their button.
         key: unique on the page.
         on_change: called with all values.
     """
-    alpha, sigma = shape.values
-    shown = {
-        "alpha": alpha,
-        "sigma": sigma,
-        "least": Shaped.MIN_STEP,
-        "presets": [
-            {"label": label, "alpha": values[0], "sigma": values[1]}
-            for label, values in presets.items()
-        ],
-        "theme": themes(
-            lambda dark: {
-                "own": theme.colour("shaped", dark=dark),
-                "noise": theme.colour("noise", dark=dark),
-            }
-        ),
-    }
+    shown = _content(shape.values)
 
     def changed() -> None:
         values = _values(st.session_state[key].get("shape"))

@@ -1,5 +1,7 @@
 """The static site opens from file: and computes in the page, without a request to a host."""
 
+import re
+
 import pytest
 from test_offline import colours, opened
 
@@ -49,16 +51,76 @@ def test_compare_is_small_and_computes_while_a_control_moves(chromium, site):
 
 
 @pytest.mark.slow
-def test_the_links_of_the_home_page_open_compare(chromium, site):
+def test_the_links_of_the_home_page_open_pages_of_the_site(chromium, site):
     with opened(chromium, site / "index.html") as page:
         links = page.locator("a").evaluate_all(
-            "all => all.map((each) => each.getAttribute('href'))"
+            "all => all.map((each) => each.getAttribute('href').split('?')[0])"
         )
-        assert len(links) > 10 and all(each.startswith("compare.html") for each in links)
+        assert len(links) > 20 and all((site / each).is_file() for each in links)
         page.get_by_role("link", name="4 steps only").click()
         page.wait_for_selector(".live[data-computed]")
         assert page.locator("[name=solver]").input_value() == "euler"
         assert page.locator("output[for=live-nfe]").inner_text() == "4"
+
+
+def test_a_point_moves_the_velocity_without_a_server(chromium, site):
+    with opened(chromium, site / "why.html") as page:
+        page.wait_for_selector(".fw[data-drawn]")
+        seen = "['u', 'v', 'exactU', 'exactV'].map(k => +document.querySelector('.fw').dataset[k])"
+        before = page.evaluate(seen)
+        page.locator(".fw-plot canvas").click(position={"x": 120, "y": 90})
+        page.wait_for_function("document.querySelector('.fw').dataset.y > 2")
+        after = page.evaluate(seen)
+        assert before != after
+        page.get_by_role("button", name="parts", exact=True).click()
+        page.wait_for_function("document.querySelector('.fw-what').textContent.includes('boxes')")
+        u, v, *exact = page.evaluate(seen)
+        assert [u, v] == pytest.approx(exact, abs=1e-9)
+
+
+def test_a_schedule_is_shaped_and_compared(chromium, site):
+    with opened(chromium, site / "schedules.html") as page:
+        page.wait_for_selector(".live-grid canvas")
+        status = page.locator(".live-status")
+        assert "t = 0.50 on conditional OT" in status.inner_text()
+        assert page.locator(".live-grid canvas").count() == 6
+        before = status.inner_text()
+        page.locator(".fh canvas").focus()
+        for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp"):
+            page.keyboard.press(key)
+        assert status.inner_text() != before
+        page.locator(".live-link").click()
+        page.wait_for_selector(".live[data-computed]")
+        assert "shape=a1=0.1,a2=0.35,a3=0.7," in page.url
+        assert "your own schedule" in page.locator(".fv-panels figcaption").last.inner_text()
+
+
+def test_the_cost_of_paths_is_measured_in_the_page(chromium, site):
+    with opened(chromium, site / "nfe_quality.html") as page:
+        page.goto(f"{(site / 'nfe_quality.html').as_uri()}?n=200&solvers=midpoint")
+        page.wait_for_selector(".live[data-computed]")
+        found = re.search(r"midpoint (\d+)%", page.locator(".live-status").inner_text())
+        assert 10 < int(found[1]) < 90  # OT needs fewer evaluations than VP
+        page.locator(".live-grid canvas").first.hover()
+        page.wait_for_function("document.querySelectorAll('.live-read b').length === 4")
+
+
+def test_a_lecture_runs_over_the_pages(chromium, site):
+    with opened(chromium, site / "lecture.html") as page:
+        page.get_by_role("link", name="What a sample costs", exact=True).click()
+        page.wait_for_selector(".live[data-computed]")
+        assert page.locator(".fl-where").inner_text() == "8 / 10"
+        shown = page.locator(".live-controls > *").filter(visible=True)
+        assert [each.get_attribute("data-name") for each in shown.all()] == ["nfe"]
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("document.querySelector('.fl-where')?.textContent === '9 / 10'")
+        assert "a page of the app" in page.locator(".guide").inner_text()
+        assert page.locator(".guide math").count() == 2
+        page.keyboard.press("PageUp")
+        page.wait_for_selector(".live[data-computed]")
+        page.get_by_role("button", name="Leave").click()
+        page.wait_for_function("document.querySelector('.guide')?.hidden")
+        assert page.locator("[name=nfe]").is_visible()
 
 
 @pytest.mark.slow

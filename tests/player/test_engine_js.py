@@ -12,7 +12,9 @@ from flowviz.distributions import PointMasses
 from flowviz.draws import noise
 from flowviz.experiments.fields import FieldRef
 from flowviz.fields import FlowMap, LearnedField, exact_field
+from flowviz.grids import GRIDS
 from flowviz.methods import METHODS
+from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.site import parameters
@@ -45,10 +47,8 @@ RUN = """
 @pytest.fixture(scope="module")
 def engine(tab):
     """Solves cases (name, path, method) in the page: their largest differences from `wanted`."""
-    modules = [
-        f"engine/{name}.js"
-        for name in ("fields", "flow", "kernel", "network", "solve", "noise", "special")
-    ]
+    names = "fields", "flow", "grids", "kernel", "network", "noise", "quality", "solve", "special"
+    modules = [f"engine/{name}.js" for name in names]
     with loaded(tab, "scene", "base/wire.js", *modules, width=400, height=300) as page:
 
         def differences(names, wanted, data, networks=None):
@@ -169,8 +169,39 @@ def test_scenes_are_the_density_and_the_velocity_of_python(engine):
             assert apart < 0.51 * found["scale"]
 
 
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_times_of_a_grid_are_those_of_python(engine, name):
+    page, differences = engine
+    differences([], [], {})
+    times = "([path, name]) => [...grids.gridOf(cases.paths[path], 7, name)]"
+    for path in SCHEDULERS:
+        wanted = GRIDS[name](AffinePath(scheduler(path)), 7).tolist()
+        assert page.evaluate(times, [path, name]) == pytest.approx(wanted, abs=1e-12)
+
+
+def test_the_energy_distance_is_that_of_python(engine):
+    x, y = noise(40, 1), 1 + noise(56, 2)
+    found = engine[0].evaluate(
+        "([x, y]) => quality.energyDistance(x, y)", [x.flatten().tolist(), y.flatten().tolist()]
+    )
+    assert found == pytest.approx(METRICS["energy"](x, y), rel=1e-9)
+
+
+QUALITY = """
+() => ["euler", "rk4"].flatMap((method) => [8, 64].map((nfe) => quality.quality(cases, new Map(),
+  { data: "checkerboard", path: "vp", method, nfe, grid: "log-snr", seed: 0, n: 48 })))
+"""
+
+
+def test_errors_fall_with_the_order_of_a_method(engine):
+    page, differences = engine
+    differences([], [], {"checkerboard": parameters.data_set(dataset("checkerboard"))})
+    euler, fine_euler, rk4, fine_rk4 = (each["error"] for each in page.evaluate(QUALITY))
+    assert euler > 4 * fine_euler and rk4 > 100 * fine_rk4 and fine_euler > 10 * fine_rk4
+
+
 def test_special_functions_are_accurate(engine):
-    z = np.concatenate([np.linspace(0, 10, 400), np.geomspace(10, 1e5, 50)])
+    z = np.concatenate([np.linspace(0, 10, 400), np.geomspace(10, 1e8, 50)])
     scaled = engine[0].evaluate("(z) => z.map(special.erfcx)", z.tolist())
     np.testing.assert_allclose(scaled, torch.special.erfcx(torch.from_numpy(z)), rtol=1e-13)
     v = -np.linspace(0, 39.9, 997)

@@ -88,13 +88,6 @@ def test_browser_computes_what_python_computes(page, path, data):
             torch.testing.assert_close(got, found.spread, rtol=1e-6, atol=1e-5)
 
 
-def test_erfcx_over_its_range(page):
-    y = [0.0, 1e-9, 0.3, 1.0, 2.7, 8.0, 30.0, 1e3, 1e8]
-    got = page.evaluate("(y) => y.map(posterior.erfcx)", y)
-    wanted = torch.special.erfcx(torch.tensor(y, dtype=torch.float64))
-    torch.testing.assert_close(torch.tensor(got, dtype=torch.float64), wanted, rtol=5e-14, atol=0)
-
-
 @pytest.mark.parametrize("data", ["checkerboard", "8gaussians", "pinwheel"])
 def test_density_behind_the_point_is_the_exact_one(page, data):
     (shown, result), n, row = sent(data, "ot", n=2), 24, 300

@@ -10,14 +10,16 @@ async function show() {
   const { scripts, mounts } = JSON.parse(document.querySelector("#canvases").textContent);
   const places = document.querySelectorAll(".canvas-place");
   const known = await mountsOf(scripts);
+  const canvases = Object.fromEntries(mounts.map(({ canvas }, k) =>
+    [canvas, { mount: known[canvas], place: places[k] }]));
   for (const [k, { canvas, payload }] of mounts.entries()) {
-    if (!payload) continue; // the canvas before it mounts this one
+    if (!payload) continue; // another canvas mounts this one
     known[canvas]({
       data: await unzipped(payload),
       parentElement: places[k],
       setStateValue() {}, // nobody waits for the view
       setTriggerValue() {},
-      beside: { mount: known[mounts[k + 1]?.canvas], place: places[k + 1] },
+      canvases,
     });
   }
 }

@@ -111,6 +111,7 @@ class Shaper extends Draggable {
 
   moveTo([name, i], wanted) {
     this.curves[name][i] = between(this.curves[name], i, wanted, this.data.least);
+    this.root.dispatchEvent(new CustomEvent("shape", { detail: this.values, bubbles: true }));
   }
 
   /** [t, value] of a pointer. */

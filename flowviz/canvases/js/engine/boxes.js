@@ -20,7 +20,7 @@ const mills = (y) => (ROOT_2PI / 2) * erfcx(y * ROOT_HALF);
  * log of the mean density (up to a constant) and mean of z, standard normal in [low, high], and the place
  * of that mean in the interval as a share of its length from the middle.
  */
-function truncated(low, high) {
+export function truncated(low, high) {
   const h = high - low, c = (low + high) / 2, tilt = h * Math.abs(c);
   if (h < SERIES && tilt < SERIES) {
     const c2 = c * c, h2 = h * h, place = ((-c * h) / 12) * (1 - h2 / 30 - (c2 * h2) / 60);

@@ -25,6 +25,8 @@ export class Thread {
 
   model(model) { this.worker.postMessage({ model }); }
 
+  path(path, entry) { this.worker.postMessage({ path, entry }); }
+
   network(name, bytes) { this.worker.postMessage({ network: name, bytes }); }
 
   /** @returns {Promise<{result: any, ms: number}>} */
@@ -37,6 +39,13 @@ export class Thread {
   }
 
   end() { this.worker.terminate(); }
+}
+
+/** A thread with the model of a page and the schedule of its link. */
+export function threadOf({ bytes, paths }) {
+  const thread = new Thread(bytes);
+  thread.path("shaped", paths.shaped);
+  return thread;
 }
 
 /** Calls an asynchronous `work` with the newest argument; those that came while it was busy are skipped. */

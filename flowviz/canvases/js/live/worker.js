@@ -1,13 +1,14 @@
 /**
- * The thread that computes. It takes {model} and {network, bytes}, and answers each task {task, side, id} by
- * {id, result, shapes, ms} or {id, error}.
+ * The thread that computes. It takes {model}, {network, bytes} and {path, entry}, and answers each task
+ * {task, side, id} by {id, result, shapes, ms} or {id, error}.
  */
 
 import { decode } from "../base/wire.js";
 import { flow, scene } from "../engine/flow.js";
 import { unpacked } from "../engine/network.js";
+import { quality } from "../engine/quality.js";
 
-const WORK = { flow, scene }, networks = new Map();
+const WORK = { flow, scene, quality }, networks = new Map();
 let model = null;
 
 function answer({ task, side, id }) {
@@ -23,6 +24,7 @@ function answer({ task, side, id }) {
 
 globalThis.onmessage = ({ data }) => {
   if (data.task) globalThis.postMessage(answer(data));
+  else if (data.entry) model.paths[data.path] = data.entry;
   else if (data.bytes) networks.set(data.network, unpacked(decode(data.bytes)));
   else {
     model = decode(data.model);

@@ -3,53 +3,9 @@
  * against which it is tested. `c` holds alpha, sigma and their derivatives at one time.
  */
 
+import { truncated } from "../engine/boxes.js";
+
 const LOG_2PI = Math.log(2 * Math.PI);
-const ROOT_2PI = Math.sqrt(2 * Math.PI);
-
-/* Chebyshev coefficients of erfcx(y) / s in 2 s - 1, s = 1 / (1 + y / 2), relative error 3e-14. */
-const ERFCX = [
-  0.5770337386164696, 0.35543692127049886, 0.06509515882878616, 0.003671142395836997,
-  -0.0011128447433529864, -0.00016075829915343197, 3.278031574138873e-5, 5.442441645840391e-6,
-  -1.515466555644207e-6, -1.4297608149398564e-7, 8.234608796682737e-8, -1.296284389175625e-9,
-  -4.154721914826196e-9, 6.34706098510271e-10, 1.43207970437221e-10, -6.160365916298027e-11,
-  2.0609875237536834e-12, 3.5717032111004076e-12, -8.58835416184989e-13, -6.128040835903701e-14,
-  7.402975442603537e-14, -1.2756126297459189e-14, -2.4786196374472498e-15, 1.6734329826133764e-15,
-  -3.0863010647193007e-16,
-];
-
-/** exp(y^2) erfc(y) for y >= 0. */
-export function erfcx(y) {
-  const s = 1 / (1 + y / 2), x = 2 * (2 * s - 1);
-  let a = 0, b = 0;
-  for (let k = ERFCX.length - 1; k > 0; k--) { const c = x * a - b + ERFCX[k]; b = a; a = c; }
-  return s * ((x * a) / 2 - b + ERFCX[0]);
-}
-
-/** A standard normal on [lo, hi]: log of its probability divided by the width, mean, and place =
- *  (mean - middle) / width; as `truncated` in flowviz/fields/exact.py. */
-export function truncated(lo, hi) {
-  const h = hi - lo, c = (lo + hi) / 2, tilt = h * Math.abs(c);
-  if (Math.max(h, tilt) < 0.03) {
-    const c2 = c * c, h2 = h * h;
-    const place = ((-c * h) / 12) * (1 - h2 / 30 - (c2 * h2) / 60);
-    const curve = Math.log1p((h2 * (c2 - 1)) / 24 + (h2 * h2 * (c2 * (c2 - 6) + 3)) / 1920);
-    return { logRatio: curve - (c2 + LOG_2PI) / 2, mean: c + h * place, place };
-  }
-  const mills = (v) => (ROOT_2PI / 2) * erfcx(v / Math.SQRT2);
-  const phi = (v) => Math.exp((-v * v) / 2) / ROOT_2PI;
-  let logP, mean;
-  if (lo < 0 && hi > 0) {
-    const P = 1 - phi(lo) * mills(-lo) - phi(hi) * mills(hi);
-    logP = Math.log(P);
-    mean = (phi(lo) - phi(hi)) / P;
-  } else {
-    const near = Math.min(Math.abs(lo), Math.abs(hi)), far = Math.max(Math.abs(lo), Math.abs(hi));
-    const q = mills(near) - Math.exp(-tilt) * mills(far);
-    logP = Math.log(q) - (near * near + LOG_2PI) / 2;
-    mean = (-Math.sign(c) * Math.expm1(-tilt)) / q;
-  }
-  return { logRatio: logP - Math.log(h), mean, place: (mean - c) / h };
-}
 
 /** Arrays for a posterior over n parts: weights, means of data and of noise given the part. */
 export const room = (n) =>
@@ -105,7 +61,8 @@ function intervals(edges, c, x) {
   for (let i = 0; i + 1 < edges.length; i++) {
     const z = truncated((c.alpha * edges[i] - x) / c.sigma, (c.alpha * edges[i + 1] - x) / c.sigma);
     const width = edges[i + 1] - edges[i];
-    out.push({ log: z.logRatio, data: (edges[i] + edges[i + 1]) / 2 + width * z.place, noise: -z.mean });
+    const data = (edges[i] + edges[i + 1]) / 2 + width * z.place;
+    out.push({ log: z.log - LOG_2PI / 2, data, noise: -z.mean });
   }
   return out;
 }

@@ -1,10 +1,11 @@
 /** Compare without a server: controls, two threads that compute, and the player that shows them. */
 
 import { unzipped } from "../base/module.js";
-import { decode } from "../base/wire.js";
+import { stepsWithin } from "../engine/solve.js";
 import { scenes } from "../player/scenes.js";
-import { Controls, valuesOf } from "./controls.js";
-import { Thread, newest } from "./threads.js";
+import { Form, labelsOf, nfeField } from "./form.js";
+import { reserved } from "./guide.js";
+import { newest, threadOf } from "./threads.js";
 
 /** Particles of learned fields in the first picture and while a slider moves. */
 const PREVIEW = 400;
@@ -24,28 +25,42 @@ function weights(name) {
   });
 }
 
-export class Live {
+/**
+ * The controls, with the initial values of the model.
+ * @returns {import("./form.js").Field[]}
+ */
+function fields({ data, paths, methods, initial }) {
+  const own = labelsOf(paths), field = { exact: "exact", learned: "learned" };
+  return [
+    { name: "data", label: "Data set", value: initial.data, choices: labelsOf(data) },
+    { name: "left", label: "Left path", value: initial.left, choices: own },
+    { name: "right", label: "Right path", value: initial.right, choices: own },
+    { name: "field", label: "Field", value: initial.field, choices: field, buttons: "one" },
+    { name: "solver", label: "Solver", value: initial.solver, choices: labelsOf(methods) },
+    nfeField(initial.nfe, methods, stepsWithin),
+    { name: "seed", label: "Seed", value: initial.seed, min: 0, max: 99 },
+    { name: "n", label: "Particles", value: initial.n, min: 100, max: 4000, step: 100 },
+  ];
+}
+
+export class Compare {
   /**
    * @param {HTMLElement} root
-   * @param {Uint8Array} bytes The model.
-   * @param {{mount: Function, place: HTMLElement}} beside The mount of the player and its place.
+   * @param {any} model
+   * @param {any} canvases
    */
-  constructor(root, bytes, beside) {
+  constructor(root, model, canvases) {
     this.root = root;
-    this.beside = beside;
-    this.model = decode(bytes);
-    this.threads = SIDES.map(() => new Thread(bytes));
+    this.player = canvases.player;
+    this.model = model;
+    this.threads = SIDES.map(() => threadOf(model));
     this.loads = new Map();
     this.count = 0;
     this.status = root.querySelector(".live-status");
     this.view = this.viewOf(location.search);
-    const values = valuesOf(location.search, this.model.initial, this.model);
     this.ask = newest((...given) => this.compute(...given));
-    this.controls = new Controls(root, this.model, values, (chosen, moving) => {
-      if (!moving) this.remember(chosen);
-      this.ask({ ...chosen }, moving);
-    });
-    this.ask({ ...values }, false);
+    const form = new Form(root.querySelector("form"), fields(model), this.ask);
+    this.ask({ ...form.values }, false);
   }
 
   /** The view that a link names; its names are those of the app. */
@@ -54,6 +69,7 @@ export class Live {
     const layers = given.get("layers")?.split(",").filter((name) => name !== "difference");
     if (layers) view.layers = layers;
     if (given.get("mode") === "steps") view.mode = "steps";
+    if (given.get("layout") === "strip") view.layout = "strip";
     const t = Number(given.get("t") ?? view.t);
     if (t >= 0 && t <= 1) view.t = t;
     return view;
@@ -102,11 +118,11 @@ export class Live {
 
   show(values, sides, flows) {
     const panels = sides.map((side, k) => this.panel(values, side, flows[k].result));
-    this.beside.mount({
-      parentElement: this.beside.place, setStateValue() {}, setTriggerValue() {},
+    this.player.mount({
+      parentElement: this.player.place, setStateValue() {}, setTriggerValue() {},
       data: {
         key: "live", scenes: sides.map(this.sceneName), learned: [null, null], learnable: false,
-        initial: this.view, autoplay: this.view.t === 0, loop: false, reserve: RESERVE,
+        initial: this.view, autoplay: this.view.t === 0, loop: false, reserve: reserved(RESERVE),
         theme: this.model.theme, payload: `live-${++this.count}`,
         panels: { frame: this.model.frame, panels },
       },
@@ -145,15 +161,6 @@ export class Live {
       else if (k === 0 || name !== this.sceneName(sides[0]))
         scenes.put(SIDES[k], name, (await this.threads[k].run("scene", side)).result);
     }));
-  }
-
-  /** Writes the values into the address, where the browser allows it. */
-  remember(values) {
-    try {
-      history.replaceState(null, "", `?${new URLSearchParams(values)}`);
-    } catch {
-      // Some browsers refuse this on file:.
-    }
   }
 
   end() { for (const thread of this.threads) thread.end(); }
