@@ -69,17 +69,18 @@ class GuidedField:
         inside = (times[0] >= self.first) & (times[0] <= self.last)
         if self.guidance == 1.0 or not inside.any():
             return call(*times, x, self.y)
-        worse, other = call, self.y
+        only_worse = self.guidance == 0.0 and bool(inside.all())
         if self.guide is not None:
-            worse = getattr(self.guide, name)
+            bad = getattr(self.guide, name)(*times, x, self.y)
+            if only_worse:
+                return bad
+            good = call(*times, x, self.y)
         else:
             assert self.y is not None
             other = torch.full_like(self.y, self.field.num_classes)
-        if self.guidance == 0.0 and inside.all():
-            return worse(*times, x, other)
-        if self.guide is not None:
-            good, bad = call(*times, x, self.y), worse(*times, x, other)
-        else:  # one evaluation of both
+            if only_worse:
+                return call(*times, x, other)
+            # one evaluation of both
             pairs = (torch.cat([t, t]) if t.ndim else t for t in times)
             both = call(*pairs, torch.cat([x, x]), torch.cat([self.y, other]))
             good, bad = both.chunk(2)

@@ -108,6 +108,12 @@ class BridgeField:
         """The path of the pairs."""
         return self.sourced.path
 
+    @property
+    def _pairing(self) -> Pairing:
+        pairing = self.sourced.target
+        assert isinstance(pairing, Pairing)  # see __post_init__
+        return pairing
+
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity u of the flow at t () or (B,) and x (B, 2), (B, 2) in x's dtype."""
         c, found = self._inferred(t, x)
@@ -134,7 +140,7 @@ class BridgeField:
     def density_grid(self, t: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
         """p_t on the grid xs (nx,) by ys (ny,) at one time t (), (ny, nx)."""
         fine_x, fine_y = xs.double(), ys.double()
-        c, pairing = self.path.coefficients(t, fine_x), self.sourced.target
+        c, pairing = self.path.coefficients(t, fine_x), self._pairing
         gain, own = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
         grid = gain, own.clamp(min=SMALLEST), fine_x, fine_y, self._blur(c)
         return pairing.sides.density_grid(*grid).to(xs)
@@ -148,11 +154,11 @@ class BridgeField:
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:
         c, fine = self.sourced._coefficients(t, x)
-        return c, self.sourced.target.infer(c.alpha, c.sigma, fine, self._blur(c))
+        return c, self._pairing.infer(c.alpha, c.sigma, fine, self._blur(c))
 
     def _velocity(self, c: Coefficients, found: Inferred) -> Tensor:
         data, start = found.other, found.own
-        if self.sourced.target.swapped:
+        if self._pairing.swapped:
             data, start = start, data
         slope = self.noise**2 / 2 * (c.d_alpha * c.sigma + c.alpha * c.d_sigma)  # b d_b
         return c.d_alpha * data + c.d_sigma * start - slope * found.score
