@@ -89,9 +89,10 @@ def test_large_batch_is_split_and_gives_the_same_images(tiny_images, monkeypatch
     one = activation_bytes(shape, *checkpoint.shape[:2])
     monkeypatch.setattr(memory, "MAX_ACTIVATION_BYTES", 3 * one)
     field = ClassField(checkpoint, None)
-    assert field.network.batch == 3
+    (network,) = field.networks
+    assert network.batch == 3
     largest = []
-    field.network.network.register_forward_pre_hook(lambda _, args: largest.append(len(args[1])))
+    network.network.register_forward_pre_hook(lambda _, args: largest.append(len(args[1])))
     parts = sample_all(checkpoint, config)
     assert max(largest) == 3
     assert parts.passes == whole.passes and parts.nfe == whole.nfe

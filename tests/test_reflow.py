@@ -16,7 +16,7 @@ from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.studies.couplings import STUDY, CouplingsConfig
 from flowviz.training import TrainConfig, reflow_pairs, train
 
-SMALL = {"data": "8gaussians", "width": 16, "depth": 2, "batch": 64, "steps": 20}
+SMALL = {"data": "8gaussians", "width": 16, "depth": 2, "batch": 64, "steps": 50}
 
 
 def generator(seed=0):
@@ -87,7 +87,7 @@ def test_couplings_yield_after_each_training_in_order():
             super().report(share, doing)
 
     progress = Recorded()
-    small = {"data": "8gaussians", "units": 16, "depth": 2, "batch": 64, "steps": 20}
+    small = {"data": "8gaussians", "units": 16, "depth": 2, "batch": 64, "steps": 50}
     config = CouplingsConfig(**small, n=200, pairs=256)
     seen = list(STUDY.compute(config, progress=progress))
     assert list(progress.shares) == sorted(progress.shares) and progress.doing
