@@ -100,6 +100,7 @@ def test_couplings_yield_after_each_training_in_order():
     assert seen[-1].gain(INDEPENDENT) == 1 and seen[0].gain("reflow-1") is None
 
 
+@pytest.mark.slow
 def test_couplings_start_from_a_source_without_diffusion():
     small = {"units": 16, "depth": 2, "batch": 64, "steps": 60, "n": 100, "pairs": 256}
     config = CouplingsConfig(data="from:8gaussians>moons", **small)

@@ -17,6 +17,7 @@ def coordinates(page):
     return [float(page.get_by_label(name).input_value()) for name in ("x₁", "x₂")]
 
 
+@pytest.mark.slow
 def test_the_point_is_given_by_a_click_on_the_map_or_by_the_keyboard(page):
     visit(page, f"/likelihood?{GAUSSIAN}&x=0.5&y=0.25")
     assert coordinates(page) == [0.5, 0.25]
