@@ -40,7 +40,9 @@ def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, field):
     socket = Socket(page)
     visit(page, f"/compare?field={field}&t=1&seed=4321&layers=particles")
     at_rest(page)
-    track = page.locator(f"{NFE} [data-orientation=horizontal]").nth(1).bounding_box()
+    slider = page.locator(f"{NFE} [data-orientation=horizontal]").nth(1)
+    slider.scroll_into_view_if_needed()
+    track = slider.bounding_box()
     middle, y = track["x"] + track["width"] / 2, track["y"] + track["height"] / 2
     page.mouse.move(middle, y)
     page.mouse.down()

@@ -30,7 +30,7 @@ def start(page, study):
 
 def test_exact_results_are_there_without_a_click(page):
     visit(page, "/straighter?claim=unlimited")
-    expect(charts(page)).to_have_count(4, timeout=PATIENCE)
+    expect(charts(page)).to_have_count(5, timeout=PATIENCE)
     expect(page.get_by_text("carry the same noise to the same data")).to_be_visible(
         timeout=PATIENCE
     )
