@@ -25,7 +25,7 @@ from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
-from flowviz.training.targets import TARGETS, batch_means
+from flowviz.training.targets import TARGETS, batch_means, has_means
 from flowviz.training.times import TIMES, stratified
 from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
 
@@ -123,12 +123,10 @@ class TrainConfig(TrainingConfig):
 
     def _choose_targets(self) -> None:
         """Sets `targets` if it is "", else checks it."""
-        source, _ = parted(self.data)
-        paired = bool(source) or self.coupling != "independent"
-        paired = paired or self.objective == "distillation"
+        possible = has_means(self.data, self.coupling, self.objective)
         if not self.targets:
-            object.__setattr__(self, "targets", "pair" if paired else "batch")
-        elif TARGETS[self.targets] and self.targets == "batch" and paired:
+            object.__setattr__(self, "targets", "batch" if possible else "pair")
+        elif TARGETS[self.targets] is TARGETS["batch"] and not possible:
             raise ValueError(
                 "Means of the batch need independent pairs from Gaussian noise, and no "
                 "distillation; use the targets pair, or leave them out."

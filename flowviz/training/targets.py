@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flowviz.datasets import parted
 from flowviz.distributions import PointMasses
 from flowviz.fields import exact_field
 from flowviz.paths import AffinePath
@@ -47,6 +48,18 @@ TARGETS["pair"] = Targets(
 
 BLOCK = 1_024
 """Largest number of data points in a mean: time and memory grow with its square."""
+
+
+def has_means(data: str, coupling: str, objective: str) -> bool:
+    """Whether a training has `batch_means`: its pairs are independent and start from noise.
+
+    Args:
+        data: spec of the data set; one with a source does not start from noise.
+        coupling: name in COUPLINGS.
+        objective: name in OBJECTIVES; a distillation has the targets of its teacher.
+    """
+    source, _ = parted(data)
+    return not source and coupling == "independent" and objective != "distillation"
 
 
 def batch_means(path: AffinePath, t: Tensor, x_t: Tensor, x_1: Tensor) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, default_rate
 from flowviz.training import times as drawn_times
-from flowviz.training.targets import TARGETS
+from flowviz.training.targets import TARGETS, has_means
 from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
@@ -137,7 +137,7 @@ def controls() -> Settings:
             "times", "Times of a batch", drawn_times.LABELS, DEFAULT.times, help=drawn_times.HELP
         )
         compared = ""
-        if coupling == DEFAULT.coupling and not source and objective != "distillation":
+        if has_means(data, coupling, objective):
             compared = state.select(
                 "targets",
                 "Targets",
