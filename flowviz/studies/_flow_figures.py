@@ -27,7 +27,7 @@ STRIP_TIMES = np.linspace(0, 1, 10)
 STRIP_PARTICLES = 600
 
 SHOWN_ORIGINS = 2_000
-"""Number of particles in a panel of the figure of origins."""
+"""Number of particles in a panel of the figures by origin and by class."""
 
 
 def draw(config: CompareConfig, result: CompareResult, dark: bool) -> list[NamedFigure]:
@@ -135,6 +135,21 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
     )
 
 
+def _over_density(
+    result: CompareResult, t: float, dark: bool, **of_particles: Sequence[NDArray]
+) -> list[plane.Plane]:
+    """A panel for each side with its exact density at t, and arrays of its first particles."""
+    sides = result.sides
+    return _planes(
+        result,
+        dark,
+        xs=[side.scene.axis for side in sides],
+        ys=[side.scene.axis for side in sides],
+        density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
+        **{name: [each[:SHOWN_ORIGINS] for each in own] for name, own in of_particles.items()},
+    )
+
+
 def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
     """The particles at time t, coloured by where they started: which mass goes where."""
     sides, t = result.sides, config.t
@@ -142,15 +157,7 @@ def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
     centred = [points - points.mean(axis=0) for points in starts]
     angles = [np.degrees(np.arctan2(points[:, 1], points[:, 0])) for points in centred]
     particles = [_particles(config, side) for side in sides]
-    panels = _planes(
-        result,
-        dark,
-        xs=[side.scene.axis for side in sides],
-        ys=[side.scene.axis for side in sides],
-        density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
-        particles=[points[:SHOWN_ORIGINS] for points in particles],
-        directions=[each[:SHOWN_ORIGINS] for each in angles],
-    )
+    panels = _over_density(result, t, dark, particles=particles, directions=angles)
     return NamedFigure(
         name="origin",
         title=f"particles by origin at t = {t:.2f}",
@@ -176,15 +183,7 @@ def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
     ends = [torch.from_numpy(side.flow.states[-1]) for side in sides]
     classes = [target.likeliest_classes(x).numpy() for x in ends]
     particles = [_particles(config, side) for side in sides]
-    panels = _planes(
-        result,
-        dark,
-        xs=[side.scene.axis for side in sides],
-        ys=[side.scene.axis for side in sides],
-        density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
-        particles=[points[:SHOWN_ORIGINS] for points in particles],
-        classes=[each[:SHOWN_ORIGINS] for each in classes],
-    )
+    panels = _over_density(result, t, dark, particles=particles, classes=classes)
     return NamedFigure(
         name="class",
         title=f"particles by class at t = {t:.2f}",
