@@ -406,11 +406,12 @@ def compute_conversions(
         "noise": path.noise_from_velocity(t, x, u),
         "data": path.data_from_velocity(t, x, u),
     }
+    noise, mean = exact.means(t, x)
     truth = {
         "velocity": exact(t, x),
         "score": exact.score(t, x),
-        "noise": exact.noise_mean(t, x),
-        "data": exact.data_mean(t, x),
+        "noise": noise,
+        "data": mean,
     }
     log_density = exact.log_density(t, x)
     seen = log_density > log_density.max() + math.log(0.01)
