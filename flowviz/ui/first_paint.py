@@ -6,7 +6,7 @@ gives these routes to the server, which is not running then: import nothing else
 """
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import streamlit
@@ -94,10 +94,16 @@ def routes(sidebars: Mapping[str, bool]) -> list[Route]:
 
 async def _index(request: Request, *, sidebar: bool) -> HTMLResponse:
     """Streamlit's file with our rules; a lecture has no sidebar."""
-    ours = _RULES + (_SIDEBAR if sidebar and "lecture" not in request.query_params else "")
+    page = _page(sidebar and "lecture" not in request.query_params)
+    return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
+
+
+@cache
+def _page(sidebar: bool) -> str:
+    """The file for a page with or without a sidebar; it does not change while the server runs."""
+    ours = _RULES + (_SIDEBAR if sidebar else "")
     for name in _USED:
         for file in _STATIC.glob(f"static/js/{name}.*.js"):
             ours += f'<link rel="modulepreload" crossorigin href="./static/js/{file.name}">\n'
     page = (_STATIC / "index.html").read_text(encoding="utf-8")
-    page = page.replace("</head>", f"{ours}</head>", 1)
-    return HTMLResponse(page, headers={"Cache-Control": "no-cache"})
+    return page.replace("</head>", f"{ours}</head>", 1)
