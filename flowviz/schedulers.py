@@ -41,6 +41,15 @@ class Coefficients(NamedTuple):
         """d_alpha sigma - alpha d_sigma, positive on every path."""
         return self.d_alpha * self.sigma - self.alpha * self.d_sigma
 
+    def bridge(self, noise: float) -> tuple[Tensor, Tensor]:
+        """The variance b^2 = noise^2 alpha sigma of a bridge of this diffusion, and b d_b.
+
+        On the path ot it is a Brownian bridge (Tong et al. 2023,
+        https://arxiv.org/abs/2307.03672, eq. 8).
+        """
+        slope = self.d_alpha * self.sigma + self.alpha * self.d_sigma
+        return noise**2 * self.alpha * self.sigma, noise**2 / 2 * slope
+
 
 class Scheduler(Protocol):
     """The interface of a scheduler."""

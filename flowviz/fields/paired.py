@@ -52,11 +52,11 @@ class PairedField:
         """The marginal velocity at t () and x (B, D), shape (B, D), in x's dtype."""
         x_0, x_1, fine = self.pairs.x_0.double(), self.pairs.x_1.double(), x.double()
         places, c = self.path.flow(t, x_0, x_1), self.path.coefficients(t, fine)
-        variance = self.std**2 + self.noise**2 * c.alpha * c.sigma
+        bridge, slope = c.bridge(self.noise)
+        variance = self.std**2 + bridge
         logits = (fine @ places.T - places.square().sum(dim=1) / 2) / variance
         share = torch.softmax(logits, dim=1)
         velocity = share @ self.path.target(t, x_0, x_1)
         if self.noise:
-            slope = self.noise**2 / 2 * (c.d_alpha * c.sigma + c.alpha * c.d_sigma)
             velocity = velocity + slope / variance * (fine - share @ places)
         return velocity.to(x)

@@ -150,7 +150,7 @@ class BridgeField:
         return self.path.flow(t, x_0, x_1) + self._blur(self.path.coefficients(t, x_1)) * z
 
     def _blur(self, c: Coefficients) -> Tensor:
-        return self.noise * (c.alpha * c.sigma).clamp(min=0).sqrt()
+        return c.bridge(self.noise)[0].clamp(min=0).sqrt()
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:
         c, fine = self.sourced._coefficients(t, x)
@@ -160,7 +160,7 @@ class BridgeField:
         data, start = found.other, found.own
         if self._pairing.swapped:
             data, start = start, data
-        slope = self.noise**2 / 2 * (c.d_alpha * c.sigma + c.alpha * c.d_sigma)  # b d_b
+        _, slope = c.bridge(self.noise)
         return c.d_alpha * data + c.d_sigma * start - slope * found.score
 
 
