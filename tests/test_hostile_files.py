@@ -104,6 +104,9 @@ def test_bombs_do_freeze_a_reader_that_hashes_them():
     assert time.process_time() - start > 0.02
 
 
+UNPICKLERS = {"pickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
+
+
 def test_no_code_of_ours_unpickles_a_file():
     """Neither torch.load, whose weights_only mode had flaws, nor pickle; NumPy without pickles.
 
@@ -113,7 +116,7 @@ def test_no_code_of_ours_unpickles_a_file():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 named = [each.name for each in node.names] + [getattr(node, "module", None)]
-                assert not {"pickle", "_pickle", "dill", "joblib", "cloudpickle"} & {*named}, path
+                assert not UNPICKLERS & {*named}, path
             if isinstance(node, ast.Call):
                 called = ast.unparse(node.func)
                 assert called not in ("torch.load", "pandas.read_pickle"), path
