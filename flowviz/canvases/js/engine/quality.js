@@ -1,5 +1,6 @@
 /** The error and the quality of samples against their cost, of exact fields. */
 
+import { dequantised } from "../base/wire.js";
 import { exactField, targetOf } from "./fields.js";
 import { gridOf } from "./grids.js";
 import { noise } from "./noise.js";
@@ -39,7 +40,7 @@ const exact = remembered(), references = remembered();
 
 /** Points of a data set, (2 REFERENCE), with the mean distance of their pairs. */
 function referenceOf({ sample, limit }) {
-  const points = Float64Array.from(sample.subarray(0, 2 * REFERENCE), (v) => (v / 32767.5 - 1) * limit);
+  const points = dequantised(sample.subarray(0, 2 * REFERENCE), limit);
   return { points, within: meanDistance(points, points) };
 }
 
