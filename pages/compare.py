@@ -10,7 +10,7 @@ page = panels.pick()
 noticed = headed(
     f"From {compare.origin(page)}: {compare.count(page)}, one clock",
     see=f"The same {'points' if compare.has_source(page) else 'noise points'} move to the data on "
-    f"their [paths](probability-path), at the same time t.",
+    "their [paths](probability-path), at the same time t.",
     notice=compare.main_finding(compare.known(page)),
 )
 try:

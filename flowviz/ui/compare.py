@@ -14,11 +14,7 @@ from flowviz.experiments.fields import FieldRef
 from flowviz.fields import FlowMap
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import (
-    PICTURES,
-    CompareResult,
-    Side,
-)
+from flowviz.studies._flow import PICTURES, CompareResult, Side
 from flowviz.studies._player import pack_density, panel_of, scene_of
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
 from flowviz.studies.export import file_name
