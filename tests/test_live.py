@@ -6,7 +6,7 @@ from flowviz.canvases.wire import header_of
 from flowviz.experiments.evolution import FlowConfig
 from flowviz.experiments.fields import trained_name
 from flowviz.schedulers import LEARNED
-from flowviz.ui import live
+from flowviz.ui import live, state
 
 SHIPPED = trained_name("checkerboard", "vp")
 
@@ -36,3 +36,12 @@ def test_there_is_no_model_of_fields_that_the_engine_lacks(config):
 def test_own_data_of_many_points_have_no_model(monkeypatch):
     monkeypatch.setattr(live, "MAX_NUMBERS", 10)
     assert live.model([FlowConfig(data="8gaussians")], {}) is None
+
+
+@pytest.mark.parametrize(("own", "right"), [(False, "nfe"), (True, "right-nfe")])
+def test_each_panel_follows_its_own_controls_or_those_of_the_first(monkeypatch, own, right):
+    monkeypatch.setattr(state, "selector", lambda slug: slug)
+    configs = [FlowConfig(nfe=4), FlowConfig(path="vp", nfe=20)]
+    found = live.values(configs, live.model(configs, {}), own=own)
+    assert [side["nfe"] for side in found["controls"]["sides"]] == ["nfe", right]
+    assert [side["nfe"] for side in found["sides"]] == [4, 20]

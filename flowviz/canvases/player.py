@@ -230,9 +230,9 @@ def envelope(
         loop: play again and again, with the clock and the panels only, and report nothing.
         reserve: height in pixels that page and controls need, so that the planes fit the window;
             None in a lecture, where the planes fill the room that its text leaves.
-        live: what belongs to these particles, for `js/live/preview.js`: "method", "nfe", "seed",
-            "model", the name of the payload that has the fields, and "controls", the selectors of
-            the elements of the page with these three values.
+        live: what belongs to these particles, for `js/live/preview.js`: "seed", and "method" and
+            "nfe" of each panel in "sides"; "model", the name of the payload that has the fields,
+            and "controls", the selectors of the elements of the page with these values.
 
     Returns:
         The payload, and `scenes` followed by `learned` with None for repeated ones.

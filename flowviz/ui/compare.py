@@ -124,9 +124,8 @@ def player(
         learned=[None if each is None else pack_density(each) for each in learned]
         if learnable
         else None,
-        model=live.model(
-            [side.config for side in result.sides], page.live, own=bool(page.config.solvers)
-        ),
+        model=live.model([side.config for side in result.sides], page.live),
+        own=bool(page.config.solvers),
     )
     state.publish("t", round(view.t, 3), 0.0)
     state.publish("layers", view.layers, players.View().layers, write=",".join)
@@ -144,19 +143,19 @@ def mount(
     learned: Sequence[bytes | None] | None = None,
     loop: bool = False,
     model: bytes | None = None,
+    own: bool = False,
 ) -> players.View:
-    """Draws the panels in the player `key`; see `flowviz.ui.player.player`."""
+    """Draws the panels in the player `key`; see `flowviz.ui.player.player`, `flowviz.ui.live`."""
+    configs = tuple(side.config for side in result.sides)
     return player_mount.player(
-        cache.panels(
-            tuple(side.config for side in result.sides), [panel_of(side) for side in result.sides]
-        ),
+        cache.panels(configs, [panel_of(side) for side in result.sides]),
         [cache.packed_scene(side.scene_config, scene_of(side)) for side in result.sides],
         key=key,
         learned=learned,
         initial=view,
         loop=loop,
         model=model,
-        live=model and live.values(result.sides[0].config, model),
+        live=model and live.values(configs, model, own=own),
     )
 
 

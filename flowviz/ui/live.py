@@ -16,45 +16,54 @@ from flowviz.experiments.evolution import FlowConfig
 from flowviz.experiments.fields import EXACT, FieldRef
 from flowviz.fields import LearnedField
 from flowviz.site import parameters
+from flowviz.studies._flow import PANELS
 from flowviz.ui import state
 
 MAX_NUMBERS = 20_000
 """Numbers of a distribution that are sent to the browser: those of 4,000 points of own data."""
 
-CONTROLS = {"method": "solver", "nfe": "nfe", "seed": "seed"}
-"""The slug of the control of each setting that the browser follows."""
+CONTROLS = {"method": "solver", "nfe": "nfe"}
+"""The slug of the control of each setting of a panel that the browser follows."""
 
 
-def model(
-    configs: Sequence[FlowConfig], live: Mapping[str, LearnedField], *, own: bool = False
-) -> bytes | None:
+def model(configs: Sequence[FlowConfig], live: Mapping[str, LearnedField]) -> bytes | None:
     """The data set, the paths and the fields of flows, or None if the browser cannot compute them.
 
     Args:
         configs: of the flows.
         live: fields of this session by name.
-        own: whether each flow has its own solver, so that only the first follows the controls.
     """
     sides = tuple(
         {
             "data": each.data,
             "path": each.path,
             "network": None if each.field == EXACT else each.field,
-            **({"method": each.method, "nfe": each.nfe} if own and k else {}),
         }
-        for k, each in enumerate(configs)
+        for each in configs
     )
     return _model(configs[0].data, configs[0].n, sides, live)
 
 
-def values(config: FlowConfig, model: bytes) -> dict[str, Any]:
-    """What belongs to the particles of a flow, see `flowviz.canvases.player.envelope`."""
+def values(configs: Sequence[FlowConfig], model: bytes, *, own: bool = False) -> dict[str, Any]:
+    """What belongs to the particles of flows, see `flowviz.canvases.player.envelope`.
+
+    Args:
+        configs: of the flows.
+        model: of `model`.
+        own: whether each panel has its own solver and NFE; else all follow those of the first.
+    """
+    panels = [f"{panel}-" if own and panel != PANELS[0] else "" for panel in PANELS]
     return {
-        "method": config.method,
-        "nfe": config.nfe,
-        "seed": config.seed,
+        "sides": [{"method": each.method, "nfe": each.nfe} for each in configs],
+        "seed": configs[0].seed,
         "model": header_of(model, "fields")["name"],
-        "controls": {name: state.selector(slug) for name, slug in CONTROLS.items()},
+        "controls": {
+            "seed": state.selector("seed"),
+            "sides": [
+                {name: state.selector(f"{panel}{slug}") for name, slug in CONTROLS.items()}
+                for panel in panels[: len(configs)]
+            ],
+        },
     }
 
 
@@ -62,9 +71,6 @@ def values(config: FlowConfig, model: bytes) -> dict[str, Any]:
 def _model(
     data: str, n: int, sides: tuple[dict[str, Any], ...], _live: Mapping[str, LearnedField]
 ) -> bytes | None:
-    methods = parameters.methods()
-    if any(side.get("method", "euler") not in methods for side in sides):
-        return None
     try:
         content = {
             "kind": "fields",
@@ -72,7 +78,7 @@ def _model(
             "n": n,
             "data": {data: {"distribution": _distribution(dataset(data).distribution)}},
             "paths": {side["path"]: parameters.path(side["path"]) for side in sides},
-            "methods": methods,
+            "methods": parameters.methods(),
             "weights": {
                 name: parameters.network(_live.get(name) or FieldRef.of(name).field)
                 for name in {side["network"] for side in sides} - {None}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from browsing import Socket, at_rest, linked, settle, visit
 
-NFE = "[class*=st-key-compare-nfe]"
+OWN = "&solvers=1&nfe=40&right-nfe=20"
 PIXEL = 10 / 430
 """The width of a pixel of a panel in units of the plane."""
 
@@ -19,10 +19,10 @@ STATES = """() => {
 }"""
 """The final particles of both panels."""
 
-WAIT = """async ([name, shown]) => {
+WAIT = """async ([name, shown, k]) => {
     const { player } = globalThis[Symbol.for("flowviz.live")], begun = performance.now();
     const value = () => document.querySelector(name).getAttribute("aria-valuetext");
-    const text = () => player.root.querySelector(".fv-panels dd").textContent;
+    const text = () => player.root.querySelectorAll(".fv-panels dl")[k].querySelector("dd").textContent;
     while (text() !== value() || player.root.dataset.preview !== shown)
         await new Promise(requestAnimationFrame);
     return performance.now() - begun;
@@ -35,12 +35,21 @@ def numbers(page) -> list[str]:
     return page.locator(".fv-panels dd").all_inner_texts()
 
 
-@pytest.mark.parametrize("field", ["exact", pytest.param("learned", marks=pytest.mark.slow)])
-def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, field):
+@pytest.mark.parametrize(
+    ("link", "slug", "panels"),
+    [
+        (f"exact{OWN}", "right-nfe", [1]),
+        pytest.param("exact", "nfe", [0, 1], marks=pytest.mark.slow),
+        pytest.param("learned", "nfe", [0, 1], marks=pytest.mark.slow),
+    ],
+    ids=["one panel", "exact", "learned"],
+)
+def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, link, slug, panels):
     socket = Socket(page)
-    visit(page, f"/compare?field={field}&t=1&seed=4321&layers=particles")
+    visit(page, f"/compare?field={link}&t=1&seed=4321&layers=particles")
     at_rest(page)
-    slider = page.locator(f"{NFE} [data-orientation=horizontal]").nth(1)
+    control = f".st-key-compare-{slug}"
+    slider = page.locator(f"{control} [data-orientation=horizontal]").nth(1)
     slider.scroll_into_view_if_needed()
     track = slider.bounding_box()
     middle, y = track["x"] + track["width"] / 2, track["y"] + track["height"] / 2
@@ -50,22 +59,23 @@ def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, field):
     sent, taken = socket.sent, []
     for share in (0.05, 0.1, 0.15, 0.2, 0.25):
         page.mouse.move(middle - share * track["width"], y)
-        taken.append(page.evaluate(WAIT, [f"{NFE} input", "shown"]))
+        taken.append(page.evaluate(WAIT, [f"{control} input", "shown", panels[0]]))
     assert socket.sent == sent
-    nfe = page.locator(f"{NFE} input").get_attribute("aria-valuetext")
+    nfe = page.locator(f"{control} input").get_attribute("aria-valuetext")
     computed, ours = page.evaluate(STATES), numbers(page)
     begun = time.perf_counter()
     page.mouse.up()
-    page.evaluate(WAIT, [f"{NFE} input", ""])
+    page.evaluate(WAIT, [f"{control} input", "", panels[0]])
     answered = 1000 * (time.perf_counter() - begun)
     settle(page)
-    linked(page, f"nfe={nfe}")
+    linked(page, f"{slug}={nfe}")
     assert 2 * statistics.median(taken) < answered, (taken, answered)
     for found, served in zip(computed, page.evaluate(STATES), strict=True):
         apart = np.abs(np.array(found) - served[: len(found)])
         assert np.quantile(apart, 0.99) < 0.1 * PIXEL and apart.max() < PIXEL
     theirs = numbers(page)
-    assert "–" not in theirs and theirs[0] == theirs[4] == nfe
-    assert [ours[0], ours[4]] == [nfe, nfe]
-    for k in (1, 5):  # a mean over all particles, or over some if all take too long
-        assert float(ours[k]) == pytest.approx(float(theirs[k]), rel=0.02)
+    assert "–" not in theirs
+    for k in (4 * panel for panel in panels):
+        assert ours[k] == theirs[k] == nfe
+        # a mean over all particles, or over some if all take too long
+        assert float(ours[k + 1]) == pytest.approx(float(theirs[k + 1]), rel=0.02)

@@ -27,7 +27,17 @@ const NUMBERS = {
   "Off the data at the end": ({ off }) => 100 * off,
 };
 
-const same = (a, b) => a.method === b.method && a.nfe === b.nfe && a.seed === b.seed;
+const same = (a, b) => a.seed === b.seed && a.sides.every(({ method, nfe }, k) =>
+  method === b.sides[k].method && nfe === b.sides[k].nfe);
+
+/** The selector of all controls that are followed. */
+const anyOf = ({ seed, sides }) => [seed, ...sides.flatMap(Object.values)].join();
+
+/** The largest NFE of a side. */
+const mostOf = ({ sides }) => Math.max(...sides.map(({ nfe }) => nfe));
+
+/** @returns {HTMLInputElement | null} */
+const inputOf = (control) => document.querySelector(`${control} input`);
 
 /** A panel of the server with other particles; a read-out that only the server computes is a dash. */
 function renewed(panel, { nfe, detour, off, ...arrays }, all) {
@@ -76,16 +86,20 @@ export class Preview {
     return player?.root.isConnected && player.data.live?.model === this.model.name ? player : null;
   }
 
-  /** Method, NFE and seed in the controls of the page; null if the engine does not have the method. */
+  /** Seed, and method and NFE of each side, in the controls; null if the engine does not have a method. */
   read({ controls, ...shown }) {
-    /** @type {(name: string) => HTMLInputElement} */
-    const find = (name) => document.querySelector(`${controls[name]} input`);
-    const label = find("method")?.value, seed = find("seed")?.value;
+    const text = inputOf(controls.seed)?.value;
+    const seed = text === undefined ? shown.seed : /^\d{1,10}$/.test(text) ? Number(text) : NaN;
+    const sides = shown.sides.map((side, k) => this.readSide(controls.sides[k], side));
+    return seed >= 0 && sides.every(Boolean) ? { seed, sides } : null;
+  }
+
+  readSide(controls, shown) {
+    const label = inputOf(controls.method)?.value;
     const known = Object.entries(this.model.methods).find(([, each]) => each.label === label);
     const method = known ? known[0] : label === undefined ? shown.method : null;
-    const nfe = Number(find("nfe")?.getAttribute("aria-valuetext") ?? shown.nfe);
-    const whole = seed === undefined ? shown.seed : /^\d{1,10}$/.test(seed) ? Number(seed) : NaN;
-    return method in this.model.methods && nfe >= 1 && whole >= 0 ? { method, nfe, seed: whole } : null;
+    const nfe = Number(inputOf(controls.nfe)?.getAttribute("aria-valuetext") ?? shown.nfe);
+    return method in this.model.methods && nfe >= 1 ? { method, nfe } : null;
   }
 
   /** Whether a control that moves now is elsewhere than the server's result `shown`. */
@@ -98,15 +112,15 @@ export class Preview {
   /** Starts the threads when the pointer approaches a control. */
   prepare(target) {
     const controls = this.player?.data.live.controls;
-    if (controls && target.closest?.(Object.values(controls).join())) this.start();
+    if (controls && target.closest?.(anyOf(controls))) this.start();
   }
 
   start() {
     if (this.threads.length) return;
     this.threads = this.model.sides.map(() => new Thread(this.bytes));
-    const { method, nfe, seed } = this.player.data.live;
-    if (!(method in this.model.methods)) return;
-    const run = () => this.flows({ method, nfe, seed }, TRIAL);
+    const { seed, sides } = this.player.data.live;
+    if (!sides.every(({ method }) => method in this.model.methods)) return;
+    const run = () => this.flows({ seed, sides }, TRIAL);
     run().then(run).catch(() => {}); // the first run is slow, since it compiles
   }
 
@@ -115,7 +129,7 @@ export class Preview {
     const { player } = this;
     if (!player) return;
     if (type.startsWith("pointer"))
-      hold(this.held ? target.closest(Object.values(player.data.live.controls).join()) : null, player.root);
+      hold(this.held ? target.closest(anyOf(player.data.live.controls)) : null, player.root);
     this.until = performance.now() + WATCH;
     this.frame ||= requestAnimationFrame(() => this.look());
   }
@@ -138,14 +152,16 @@ export class Preview {
   }
 
   /** As many particles as can be computed in time. */
-  count({ nfe }) {
-    const { n } = this.model, affordable = Math.floor(BUDGET / (this.rate * nfe) / FACTOR) * FACTOR;
+  count(values) {
+    const { n } = this.model;
+    const affordable = Math.floor(BUDGET / (this.rate * mostOf(values)) / FACTOR) * FACTOR;
     return Math.min(n, Math.max(FEWEST, affordable || FEWEST));
   }
 
   /** The flows of all sides. */
   async flows(values, n) {
-    const all = this.model.sides.map((side, k) => this.threads[k].run("flow", { ...values, ...side, n }));
+    const all = this.model.sides.map((side, k) =>
+      this.threads[k].run("flow", { ...side, ...values.sides[k], seed: values.seed, n }));
     const flows = await Promise.all(all);
     this.rate = Math.max(...flows.map(({ ms, result }) => ms / (n * result.nfe)));
     return flows;
@@ -155,7 +171,7 @@ export class Preview {
     const { n } = this.model, few = this.count(values);
     try {
       await this.present(values, few);
-      if (few === n || this.rate * n * values.nfe > PATIENCE) return;
+      if (few === n || this.rate * n * mostOf(values) > PATIENCE) return;
       await new Promise((done) => setTimeout(done, REST));
       if (this.held && !superseded()) await this.present(values, n);
     } catch {
