@@ -22,7 +22,7 @@ STATES = """() => {
 WAIT = """async ([name, shown, k]) => {
     const { player } = globalThis[Symbol.for("flowviz.live")], begun = performance.now();
     const value = () => document.querySelector(name).getAttribute("aria-valuetext");
-    const text = () => player.root.querySelectorAll(".fv-panels dl")[k].querySelector("dd").textContent;
+    const text = () => player.root.querySelectorAll(".fv-panels dd")[4 * k].textContent;
     while (text() !== value() || player.root.dataset.preview !== shown)
         await new Promise(requestAnimationFrame);
     return performance.now() - begun;
