@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +27,14 @@ generator is for couplings that draw."""
 
 REGULARISATION = 0.05
 """Of entropic OT, as a share of the mean squared distance of a batch."""
+
+
+class PairSampler(Protocol):
+    """A coupling that draws noise and data together."""
+
+    def draw(self, n: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """n pairs, x_0 and x_1, each (n, *)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

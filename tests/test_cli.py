@@ -34,6 +34,7 @@ from flowviz.schedulers import SCHEDULERS
 from flowviz.solvers import METHODS
 from flowviz.training import PlaneRun, TrainConfig
 from flowviz.training.nfdm import NfdmConfig
+from flowviz.training.semidiscrete import DATA_COUPLINGS
 
 ROOT = Path(__file__).parents[1]
 TINY = ["--width", "16", "--depth", "2", "--octaves", "2", "--batch", "32"]
@@ -134,7 +135,7 @@ def test_names_lists_every_registry(capsys):
     assert main(["names", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
-    registries += [WEIGHTINGS, IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
+    registries += [DATA_COUPLINGS, WEIGHTINGS, IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
     assert {kind: list(names) for kind, names in listed.items()} == {
         registry.kind: list(registry) for registry in registries
     }

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from flowviz.couplings import COUPLINGS, minibatch_ot, sinkhorn, within_classes
+from flowviz.couplings import (
+    COUPLINGS,
+    minibatch_ot,
+    sinkhorn,
+    within_classes,
+)
+from flowviz.datasets import dataset
+from flowviz.straightness import marginal_straightness
+from flowviz.training import TrainConfig, semidiscrete, train
 from flowviz.training.images import ImageTrainConfig, draw_batch
 
 
@@ -27,6 +35,40 @@ def test_entropic_pairs_cost_between_exact_and_independent_ones_and_keep_the_dat
     x_0[0] = 1e3
     assert sinkhorn(x_0, x_1, g).isfinite().all()
     assert (sinkhorn(x_0[:1], x_0[:1], g) == x_0[:1]).all()
+
+
+@pytest.fixture
+def few_cells(monkeypatch):
+    monkeypatch.setattr(semidiscrete, "CELLS", 256)
+
+
+def test_semidiscrete_pairs_are_as_near_as_exact_ones_and_each_point_has_its_share(few_cells):
+    data, g = dataset("8gaussians"), torch.Generator().manual_seed(0)
+    cells = semidiscrete.semidiscrete(data, seed=0)
+    x_0, x_1 = cells.draw(2_048, g)
+    assert cost(x_0, x_1) == pytest.approx(cost(x_0, minibatch_ot(x_0, x_1)), rel=0.1)
+    component, expected = (
+        torch.cdist(x, data.distribution.means.float()).argmin(1).bincount(minlength=8) / len(x)
+        for x in (x_1, cells.points)
+    )
+    np.testing.assert_allclose(component, expected, atol=0.03)
+    # The map of a data set onto itself moves nothing: each x_0 has a point nearby.
+    x_0, x_1 = semidiscrete.semidiscrete(dataset("from:moons>moons", sources=True), seed=0).draw(
+        512, g
+    )
+    assert cost(x_0, x_1) < 0.05 * x_0.square().sum(1).mean().item()
+
+
+def test_a_training_with_semidiscrete_pairs_is_straighter_and_repeats(few_cells):
+    data, x_0 = dataset("8gaussians"), torch.randn(256, 2)
+    config = {"data": "8gaussians", "width": 48, "depth": 2, "steps": 300, "targets": "pair"}
+    fields = []
+    for coupling in ("independent", "semidiscrete", "semidiscrete"):
+        *_, last = train(TrainConfig(coupling=coupling, **config), data)
+        fields.append(last.ema.eval())
+    bent, straight, again = (marginal_straightness(each, x_0, tol=1e-4) for each in fields)
+    assert straight.deviation < 0.3 * bent.deviation
+    assert straight.deviation == again.deviation
 
 
 @pytest.mark.parametrize("name", COUPLINGS)

@@ -37,9 +37,10 @@ def _names(options: argparse.Namespace) -> None:
     from flowviz.objectives import OBJECTIVES, WEIGHTINGS
     from flowviz.schedulers import SCHEDULERS
     from flowviz.solvers import METHODS
+    from flowviz.training.semidiscrete import DATA_COUPLINGS
 
     registries = [DATASETS, SCHEDULERS, OBJECTIVES, COUPLINGS, METHODS, GRIDS, METRICS]
-    registries += [WEIGHTINGS, IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
+    registries += [DATA_COUPLINGS, WEIGHTINGS, IMAGE_SETS, IMAGE_NETWORKS, IMAGE_METRICS]
     labels = {
         registry.kind: {name: getattr(entry, "label", "") for name, entry in registry.items()}
         for registry in registries

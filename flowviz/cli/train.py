@@ -66,8 +66,8 @@ TRAINING = {
     "coupling": (
         str,
         "NAME",
-        "pairing of noise and data: independent, minibatch-ot or sinkhorn; of images within each "
-        "class",
+        "pairing of noise and data: independent, minibatch-ot or sinkhorn, of images within each "
+        "class; semidiscrete, of the plane only: optimal transport between noise and the data set",
     ),
     "times": (
         str,

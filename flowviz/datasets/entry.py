@@ -53,6 +53,12 @@ class Dataset:
             raise ValueError(f"The number of samples must be at least 1; got {n}.")
         return self.sampler(n, generator)
 
+    def starts(self, n: int, generator: Generator) -> Tensor:
+        """n states at t = 0, (n, 2) float32: standard normal noise, or samples of the source."""
+        if self.source is not None:
+            return self.source.sample(n, generator)
+        return torch.randn(n, 2, generator=generator)
+
     def sampled_classes(self, n: int, generator: Generator) -> NDArray[np.int64] | None:
         """The classes of the samples that `sample` draws, (n,); None without classes.
 

@@ -35,7 +35,7 @@ class Entrant:
     Attributes:
         label: name in legends.
         path: spec of the path.
-        coupling: name in COUPLINGS.
+        coupling: name in COUPLINGS or DATA_COUPLINGS.
         follows: entrant whose flow generates the pairs; "" for pairs of the coupling.
     """
 
@@ -52,6 +52,7 @@ ENTRANTS: dict[str, Entrant] = {
     INDEPENDENT: Entrant("conditional OT, independent"),
     "minibatch-ot": Entrant("conditional OT, minibatch OT", coupling="minibatch-ot"),
     "sinkhorn": Entrant("conditional OT, entropic OT", coupling="sinkhorn"),
+    "semidiscrete": Entrant("conditional OT, semidiscrete OT", coupling="semidiscrete"),
     "reflow-1": Entrant("conditional OT, reflow once", follows=INDEPENDENT),
     "reflow-2": Entrant("conditional OT, reflow twice", follows="reflow-1"),
 }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flowviz.bounds import MAX_SEED, check_bounds, shown
-from flowviz.couplings import COUPLINGS, Pairs
+from flowviz.couplings import COUPLINGS, PairSampler
 from flowviz.datasets import Dataset, parted
 from flowviz.device import finest_float
 from flowviz.draws import stream
@@ -25,6 +25,7 @@ from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.training.run import TrainingConfig, TrainingRun
+from flowviz.training.semidiscrete import DATA_COUPLINGS, check_coupling
 from flowviz.training.targets import TARGETS, batch_means, has_means
 from flowviz.training.times import TIMES, stratified
 from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
@@ -64,7 +65,7 @@ class TrainConfig(TrainingConfig):
         path: spec of the path, as `flowviz.schedulers.scheduler` takes it.
         objective: name in OBJECTIVES.
         weighting: name in WEIGHTINGS, the weight of the loss over time.
-        coupling: name in COUPLINGS.
+        coupling: name in COUPLINGS or DATA_COUPLINGS.
         times: name in TIMES, how the times of a batch are drawn; the jumps of a distillation have
             their own.
         targets: name in TARGETS, what the network is compared with; "" for the means of the batch
@@ -111,7 +112,8 @@ class TrainConfig(TrainingConfig):
                 f"The path {LEARNED!r} is trained together with its field and needs an "
                 "NfdmConfig; use ot, vp or another path here."
             )
-        _ = COUPLINGS[self.coupling], TIMES[self.times]
+        check_coupling(self.coupling)
+        _ = TIMES[self.times]
         if not self.lr:
             object.__setattr__(self, "lr", default_rate(self.depth))
         check_bounds(self, **BOUNDS)
@@ -147,12 +149,15 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
     def __init__(
         self,
         *arguments: Any,
-        pairs: Pairs | None = None,
+        pairs: PairSampler | None = None,
         origin: LearnedField | None = None,
         **options: Any,
     ) -> None:
         self.origin = origin
         super().__init__(*arguments, **options)
+        prepare = DATA_COUPLINGS.get(self.config.coupling)
+        if pairs is None and prepare is not None:
+            pairs = prepare(self.data, self.config.seed)
         self.pairs = pairs
         self.trajectories: Trajectories | None = None
 
@@ -166,7 +171,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         """See `TrainingRun.losses`."""
         config = self.config
         x_1 = self.data.sample(config.batch, self.generator)
-        x_0 = _starts(self.data, config.batch, self.generator)
+        x_0 = self.data.starts(config.batch, self.generator)
         # The jump losses of flow maps need a time for each pair.
         share = 1 if isinstance(self.model, FlowMap) else math.gcd(config.batch, SHARE)
         u = stratified(config.batch // share, self.generator)
@@ -204,13 +209,6 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             self.config.batch, self.model.objective.equal_share, self.generator, share=share
         )
         return self.model.jump_loss(*(each.to(self.device) for each in jump), share=share).mean()
-
-
-def _starts(data: Dataset, n: int, generator: torch.Generator) -> Tensor:
-    """n states x_0 at t = 0, (n, 2) float32: noise, or samples of the source."""
-    if data.source is not None:
-        return data.source.sample(n, generator)
-    return torch.randn(n, 2, generator=generator)
 
 
 def check_source(data: str, path: str, objective: str) -> None:

@@ -32,6 +32,7 @@ from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, default_rate
 from flowviz.training import times as drawn_times
+from flowviz.training.semidiscrete import DATA_COUPLINGS
 from flowviz.training.targets import TARGETS, has_means
 from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
 from flowviz.ui import paths as path_menus
@@ -64,6 +65,7 @@ COUPLING_LABELS = {
     "independent": "independent",
     "minibatch-ot": "minibatch OT",
     "sinkhorn": "entropic OT (Sinkhorn)",
+    "semidiscrete": "semidiscrete OT",
 }
 
 
@@ -127,11 +129,12 @@ def controls() -> Settings:
         coupling = state.select(
             "coupling",
             "Coupling",
-            {name: COUPLING_LABELS.get(name, name) for name in COUPLINGS},
+            {name: COUPLING_LABELS.get(name, name) for name in (*COUPLINGS, *DATA_COUPLINGS)},
             DEFAULT.coupling,
-            help="How noise and data points are paired: independently, or within each batch so "
-            "that the total squared distance is minimal, exactly or with an entropy. The "
-            "conditional OT path is something else: how one pair is joined.",
+            help="How noise and data points are paired: independently, or so that the total "
+            "squared distance is minimal: within each batch, exactly or with an entropy, or "
+            "between all noise and 1,024 data points (semidiscrete; the training starts some "
+            "seconds later). The conditional OT path is something else: how one pair is joined.",
         )
         times = state.select(
             "times", "Times of a batch", drawn_times.LABELS, DEFAULT.times, help=drawn_times.HELP
@@ -168,7 +171,7 @@ def controls() -> Settings:
     }
     paths = (left,) if right in (NONE, left) else (left, right)
     try:
-        if coupling != "independent" and numbers["batch"] > MAX_OT_BATCH:
+        if coupling in ("minibatch-ot", "sinkhorn") and numbers["batch"] > MAX_OT_BATCH:
             raise ValueError(
                 f"Minibatch and entropic OT solve a transport problem of the whole batch at every "
                 f"step: the "
