@@ -24,6 +24,8 @@ from flowviz.densities import LogProb
 from flowviz.experiments.evaluate import EvaluateConfig, sampled
 from flowviz.experiments.fields import FieldRef, exact_name
 from flowviz.experiments.starts import starts
+from flowviz.fields import LearnedField
+from flowviz.fields.learned_path import LearnedPathField
 from flowviz.schedulers import Scheduler, scheduler
 from flowviz.solvers import METHODS, Field, Solution, steps_for
 from flowviz.studies import STUDIES, Study
@@ -87,11 +89,13 @@ def train(data: str, path: str = "ot", *, out: str = "", **options: Any) -> Fiel
     chosen = dataset(data, sources=True)
     begun = time.monotonic()
     *_, run = training.train(config, chosen)
+    field = run.ema
+    assert isinstance(field, LearnedField | LearnedPathField)
     if out:
         seconds = time.monotonic() - begun
         card = checkpoints.describe(TRAINED, vars(config), chosen, steps=run.step, seconds=seconds)
-        return load(str(checkpoints.save(out, run.ema, card)))
-    field, label = run.ema, f"{run.ema.path.scheduler.label}, trained"
+        return load(str(checkpoints.save(out, field, card)))
+    label = f"{field.path.scheduler.label}, trained"
     return FieldRef(TRAINED, field, field.path, data, chosen.center, chosen.scale, label)
 
 
@@ -122,7 +126,8 @@ def solve(
     engine = field.field if isinstance(field, FieldRef) else field
     if METHODS[method].adaptive:
         return solvers.solve(engine, x_0, times, method, tol=tol)
-    return solvers.solve(engine, x_0, times, method, steps=steps_for(method, _nfe(method, nfe)))
+    steps = steps_for(method, 20 if nfe is None else nfe)
+    return solvers.solve(engine, x_0, times, method, steps=steps)
 
 
 def sample(

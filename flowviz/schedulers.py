@@ -12,10 +12,10 @@ References:
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from functools import lru_cache
 from itertools import pairwise
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -52,8 +52,9 @@ class Coefficients(NamedTuple):
 
 
 class Scheduler(Protocol):
-    """The interface of a scheduler."""
+    """The interface of a scheduler, which is a frozen dataclass."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     label: ClassVar[str]
     """Name in menus and legends."""
     symbol: ClassVar[str]
@@ -74,10 +75,6 @@ class Scheduler(Protocol):
         ...
 
 
-SCHEDULERS: Registry[type[Scheduler]] = Registry("path")
-
-
-@SCHEDULERS.register("ot")
 @dataclass(frozen=True)
 class CondOT:
     """The conditional optimal-transport path (Lipman et al. 2022, eq. 20-23).
@@ -90,7 +87,7 @@ class CondOT:
     sigma_min: float = 0.0
     label: ClassVar[str] = "conditional OT"
     symbol: ClassVar[str] = r"\alpha_t = t,\; \sigma_t = 1 - (1 - \sigma_{\min})\,t"
-    sigma_0: ClassVar[float] = 1.0
+    sigma_0 = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma_min < 1:
@@ -107,7 +104,6 @@ class CondOT:
         return Coefficients(t, 1 - slope * t, torch.ones_like(t), torch.full_like(t, -slope))
 
 
-@SCHEDULERS.register("vp")
 @dataclass(frozen=True)
 class VPDiffusion:
     """Variance-preserving diffusion, run from noise to data (Lipman et al. 2022, eq. 18-19).
@@ -124,8 +120,8 @@ class VPDiffusion:
         r"\alpha_t = e^{-T(1-t)/2},\; \sigma_t^2 = 1 - \alpha_t^2,\;"
         r" T(s) = \beta_{\min} s + \tfrac12 s^2 (\beta_{\max} - \beta_{\min})"
     )
-    t_max: ClassVar[float] = 1 - 1e-5
-    sigma_0: ClassVar[float] = 1.0
+    t_max = 1 - 1e-5
+    sigma_0 = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.beta_min <= self.beta_max:
@@ -145,7 +141,6 @@ class VPDiffusion:
         return Coefficients(alpha, sigma, d_alpha, -alpha * d_alpha / sigma)
 
 
-@SCHEDULERS.register("trig")
 @dataclass(frozen=True)
 class Trigonometric:
     """The trigonometric interpolant alpha_t = sin(pi t / 2), sigma_t = cos(pi t / 2).
@@ -156,8 +151,8 @@ class Trigonometric:
 
     label: ClassVar[str] = "trigonometric"
     symbol: ClassVar[str] = r"\alpha_t = \sin\tfrac{\pi t}2,\; \sigma_t = \cos\tfrac{\pi t}2"
-    t_max: ClassVar[float] = 2 / math.pi * math.acos(SIGMA_STOP)
-    sigma_0: ClassVar[float] = 1.0
+    t_max = 2 / math.pi * math.acos(SIGMA_STOP)
+    sigma_0 = 1.0
 
     def __call__(self, t: Tensor) -> Coefficients:
         """The coefficients at times t in [0, t_max], of any shape."""
@@ -166,7 +161,6 @@ class Trigonometric:
         return Coefficients(sine, cosine, rate * cosine, -rate * sine)
 
 
-@SCHEDULERS.register("ve")
 @dataclass(frozen=True)
 class VarianceExploding:
     """Variance-exploding diffusion, run from noise to data (Lipman et al. 2022, eq. 16-17).
@@ -182,7 +176,7 @@ class VarianceExploding:
     symbol: ClassVar[str] = (
         r"\alpha_t = 1,\; \sigma_t = \sigma_{\max} (\sigma_{\min} / \sigma_{\max})^t"
     )
-    t_max: ClassVar[float] = 1.0
+    t_max = 1.0
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma_min < self.sigma_max:
@@ -203,7 +197,6 @@ class VarianceExploding:
         return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
 
 
-@SCHEDULERS.register("shaped")
 @dataclass(frozen=True)
 class Shaped:
     """A user-defined schedule: monotone cubics through alpha and sigma at four inner times.
@@ -234,7 +227,7 @@ class Shaped:
     symbol: ClassVar[str] = (
         r"\alpha_t, \sigma_t \text{ monotone cubics through values at } t = 0.2, 0.4, 0.6, 0.8"
     )
-    sigma_0: ClassVar[float] = 1.0
+    sigma_0 = 1.0
 
     KNOTS: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
     """The times of the given values."""
@@ -291,6 +284,12 @@ class Shaped:
         alpha, d_alpha = _spline(self._alphas, t)
         sigma, d_sigma = _spline(self._sigmas, t)
         return Coefficients(alpha, sigma, d_alpha, d_sigma)
+
+
+SCHEDULERS: Registry[type[Scheduler]] = Registry("path")
+SCHEDULERS.update(
+    ot=CondOT, vp=VPDiffusion, trig=Trigonometric, ve=VarianceExploding, shaped=Shaped
+)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Self
+from dataclasses import Field, asdict, dataclass, field, fields
+from typing import Any, ClassVar, Self, TypeGuard
 
 from flowviz.bounds import is_whole, shown
 from flowviz.checkpoints.errors import CheckpointError
@@ -40,6 +40,11 @@ class Entries:
     OF: ClassVar[str]
     """What such a checkpoint generates, in errors."""
     VERSION: ClassVar[int]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    std: float
+    seconds: float
+    sha256: str
 
     def to_json(self) -> str:
         """The card as JSON with one entry on each line."""
@@ -247,8 +252,9 @@ def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
             and all(is_whole(width, 1, MAX_UNITS) for width in widths)
             and (widths[0], widths[-1]) == (3, 2)
         )
-    return kind == network_kind(path, objective) and all(
-        is_whole(network.get(name), *bounds) for name, bounds in KINDS[kind].items()
+    wanted = network_kind(path, objective)
+    return kind == wanted and all(
+        is_whole(network.get(name), *bounds) for name, bounds in KINDS[wanted].items()
     )
 
 
@@ -265,9 +271,9 @@ def _is_source(source: object) -> bool:
     )
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether an entry is a finite number."""
-    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+    return (type(value) is int or type(value) is float) and abs(value) <= sys.float_info.max
 
 
 def _refuse_constant(constant: str) -> float:

@@ -56,6 +56,7 @@ def describe(
     quality: Mapping[str, Any] | None = None,
 ) -> Card:
     """The card of a field trained on `dataset`; `training` holds the entries of its config."""
+    x, y = dataset.center
     return Card(
         name=name,
         data=training["data"],
@@ -64,7 +65,7 @@ def describe(
         network=_network(training) | _source(dataset),
         mean=tuple(dataset.mean.tolist()),
         std=float(dataset.std),
-        center=tuple(map(float, dataset.center)),
+        center=(float(x), float(y)),
         scale=float(dataset.scale),
         training=dict(training),
         plans=plans,
@@ -160,7 +161,8 @@ def _field(card: Card, tensors: dict[str, Tensor], source: str) -> LearnedField 
     check_fit(blank, tensors, source)
     field = _blank(card, torch.tensor(card.mean), source)
     weights = {key: tensor.float() for key, tensor in tensors.items()}
-    (field if card.is_learned_path else field.network).load_state_dict(weights)
+    part = field if isinstance(field, LearnedPathField) else field.network
+    part.load_state_dict(weights)
     return field.eval().requires_grad_(False)
 
 

@@ -183,6 +183,7 @@ def solve_config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfi
     from flowviz.experiments.evaluate import EvaluateConfig
 
     tol = tolerance(options) if nfe is None else TOL
+    metrics = getattr(options, "metrics", None)
     return EvaluateConfig(
         method=options.solver,
         nfe=nfe,
@@ -190,7 +191,7 @@ def solve_config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfi
         grid=options.grid,
         n=sample_count(options),
         seed=checked_seed(options),
-        **({"metrics": tuple(options.metrics)} if getattr(options, "metrics", None) else {}),
+        metrics=tuple(metrics) if metrics else EvaluateConfig.metrics,
     )
 
 

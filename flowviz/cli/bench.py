@@ -83,6 +83,7 @@ def _bench(options: argparse.Namespace) -> None:
     from flowviz.experiments.benchmark import machine, measure, tasks
     from flowviz.experiments.benchmark_scaling import scaling
     from flowviz.experiments.benchmark_training import compare_training
+    from flowviz.fields import LearnedField
 
     if options.training is not None and not options.training > 0:
         raise ValueError(f"--training must be positive; got {options.training}.")
@@ -98,6 +99,8 @@ def _bench(options: argparse.Namespace) -> None:
     timings = []
     costs = []
     field = load(options.checkpoint).field
+    if not isinstance(field, LearnedField):
+        raise ValueError(f"--checkpoint must not have a learned path; got {options.checkpoint}.")
     with Progress("measuring") as progress:
         chosen = list(tasks(field, peers=options.peers, large=options.large))
         for k, task in enumerate(chosen):

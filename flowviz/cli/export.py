@@ -34,6 +34,7 @@ def add(commands: Commands) -> None:
 def _export(options: argparse.Namespace) -> None:
     from flowviz.files import check_target, write_bytes
     from flowviz.studies import STUDIES
+    from flowviz.studies._flow import CompareConfig
     from flowviz.studies.page import PAGES, figures_page
     from flowviz.studies.video import Video, check_encoder, compare_video
 
@@ -61,6 +62,7 @@ def _export(options: argparse.Namespace) -> None:
     if video is None:
         content = make(study, config, result)
     else:
+        assert isinstance(config, CompareConfig)  # `films`
         drawing = BarProgress("drawing")
         content = compare_video(study, config, result, video, drawing)
         drawing.bar.end()

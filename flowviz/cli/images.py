@@ -143,6 +143,7 @@ def image_config(
     for name in ("guidance", "guidance_interval"):
         if getattr(options, name) is not None and not classes and checkpoint.guide is None:
             raise ValueError(f"--{name.replace('_', '-')} needs --class or --guide.")
+    first, last = options.guidance_interval or ImageConfig.interval
     return ImageConfig(
         solver=options.solver,
         nfe=ImageConfig.nfe if adaptive else nfe,
@@ -150,7 +151,7 @@ def image_config(
         grid=options.grid,
         classes=classes,
         guidance=ImageConfig.guidance if options.guidance is None else options.guidance,
-        interval=tuple(options.guidance_interval or ImageConfig.interval),
+        interval=(first, last),
         n=options.n,
         seed=checked_seed(options),
     )

@@ -63,12 +63,13 @@ def _sample(options: argparse.Namespace) -> None:
         source = FieldRef.of_checkpoint(load_plain_file(options), options.checkpoint)
     else:
         source = FieldRef.of(options.checkpoint)
-    progress, states = Progress("sampling"), []
+    progress, states, used = Progress("sampling"), [], 0
     for solution in sampled(source.field, starts(source.path, n, config.seed), config):
         states.append(solution.states[-1])
+        used = solution.nfe
         progress.show(sum(map(len, states)), n)
     progress.end()
     samples = source.to_user(torch.cat(states))
     write_array(out, samples.numpy())
     print(f"{n} samples in {out}")
-    print(f"NFE {solution.nfe}")
+    print(f"NFE {used}")

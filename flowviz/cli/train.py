@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from flowviz.datasets import Dataset
     from flowviz.fields import LearnedField
+    from flowviz.fields.learned_path import LearnedPathField
     from flowviz.training import NfdmConfig, TrainConfig, TrainingRun
 
 QUALITY_NFES = [20, 100]
@@ -235,6 +236,8 @@ class _Training:
     def save(self, run: "TrainingRun", *, checkpoint: bool) -> float:
         """Writes the saved state and, if wanted, the checkpoint; returns the training time."""
         from flowviz.checkpoints import describe, run_file, save, save_run
+        from flowviz.fields import LearnedField
+        from flowviz.fields.learned_path import LearnedPathField
 
         self.saved_at = time.monotonic()
         seconds, training = self.seconds + self.saved_at - self.start, asdict(run.config)
@@ -242,7 +245,9 @@ class _Training:
         save_run(run_file(self.out), training, run.saved_state(), **about)
         if checkpoint:
             card = describe(self.out.stem, training, self.data, steps=run.step, **about)
-            save(self.out, run.ema, card, precision=self.precision)
+            field = run.ema
+            assert isinstance(field, LearnedField | LearnedPathField)
+            save(self.out, field, card, precision=self.precision)
         return seconds
 
 
@@ -273,6 +278,7 @@ def _train(options: argparse.Namespace) -> int:
             return 0
         # It ended after its last step and before its checkpoint was written.
         run = start(job.config, job.data, **options_of_run)
+        assert job.saved_state is not None  # a new run has steps left
         run.restore(job.saved_state)
         job.save(run, checkpoint=True)
     if code:
@@ -294,7 +300,7 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def origin_of(config: "TrainConfig | NfdmConfig") -> "dict[str, LearnedField]":
+def origin_of(config: "TrainConfig | NfdmConfig") -> "dict[str, LearnedField | LearnedPathField]":
     """The option `origin` of a run in the plane: the field that `config.start` names."""
     from flowviz.checkpoints import load
 
@@ -334,7 +340,7 @@ def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Tra
     print_reading(data)
     if options.seconds is not None:
         trial = start(config, data, device, **origin_of(config))
-        config = kind(**given | {"steps": steps_within(options.seconds, trial)})
+        config = replace(config, steps=steps_within(options.seconds, trial))
     return _Training(config, data, out, options.precision or PRECISION)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowviz.cli.arguments import (
     Commands,
@@ -94,6 +94,7 @@ def train_images(options: argparse.Namespace) -> int:
             )
     else:
         config = replace(IMAGE_PRESETS[options.preset or "small"], **given)
+    options_of_run: dict[str, Any] = _origin(config)
     with processes(choose_device(options.device)) as group:
         runs = train_in_folder(
             config,
@@ -103,12 +104,12 @@ def train_images(options: argparse.Namespace) -> int:
             compiled=options.compile,
             resume=options.resume,
             processes=group,
-            **_origin(config),
+            **options_of_run,
         )
         run, code = supervise(runs, deadline=end)
         if group.first and run is None:
             print(f"The run has made all its {config.steps} steps; nothing was done.")
-        elif group.first and not code:
+        elif group.first and run is not None and not code:
             step = f"step {run.step} of {config.steps}"
             print(f"{options.out}: {step}, loss {run.loss.item():.4f}")
     return code
@@ -127,6 +128,7 @@ def _train_classifier(options: argparse.Namespace) -> int:
     from flowviz.datasets.images import image_set
     from flowviz.experiments.image_judge import measure_reference, save_reference
     from flowviz.files import check_target
+    from flowviz.networks.classifier import Classifier
     from flowviz.training.classifier import ClassifierConfig, accuracy
     from flowviz.training.folder import read_config, saved_run, train_in_folder
 
@@ -145,6 +147,7 @@ def _train_classifier(options: argparse.Namespace) -> int:
             print(f"The time is over at step {run.step} of {run.steps}; --resume makes the rest.")
         return code
     run, seconds = saved_run(config, folder, train)
+    assert isinstance(run.ema, Classifier)
     right = accuracy(run.ema, test)
     card = describe_classifier(
         out.stem,

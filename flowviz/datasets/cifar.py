@@ -102,7 +102,9 @@ def _unpack(archive: Path, names: list[str], md5: str | None) -> list[bytes]:
                     continue
                 if not member.isreg() or member.size > MAX_BYTES:
                     raise ValueError(f"{archive} has a {name} that is not a file of CIFAR-10.")
-                contents[name] = tar.extractfile(member).read()
+                file = tar.extractfile(member)
+                assert file is not None  # a regular file
+                contents[name] = file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ValueError(f"{archive} is not a complete .tar.gz archive.") from error
     missing = [name for name in names if name not in contents]

@@ -66,6 +66,7 @@ class Dataset:
         """
         if self.component_classes is None:
             return None
+        assert isinstance(self.distribution, GaussianMixture)
         return self.component_classes[self.distribution.components(n, generator)].numpy()
 
     def likeliest_classes(self, x: Tensor) -> Tensor:
@@ -74,6 +75,7 @@ class Dataset:
         Only with `classes`.
         """
         mixture, joint = self.distribution, []
+        assert isinstance(mixture, GaussianMixture)
         for k in range(len(self.classes)):
             own = self.component_classes == k
             weights = mixture.weights[own]

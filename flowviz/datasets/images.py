@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -167,7 +168,7 @@ def _read_digits(split: str, root: Path) -> tuple[NDArray[np.uint8], NDArray[np.
     """scikit-learn's handwritten digits, 1,797 grey images of 8 x 8; every sixth one is test."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
+    bunch: Any = load_digits()  # the stubs take it for a tuple
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
     chosen = (np.arange(len(images)) % 6 == 5) == (split == "test")
     return images[chosen], bunch.target[chosen].astype(np.int64)

@@ -114,7 +114,8 @@ def ink(name: str, label: str, sentence: str, darkness: NDArray[np.generic]) -> 
         edge = torch.arange(len(along) + 1, dtype=torch.float64)
         edges.append(edge - torch.dot(along, edge[:-1] + 0.5))
     farthest = max(edge.abs().max() for edge in edges)
-    distribution = Boxes(*(REACH / farthest * edge for edge in edges), weights)
+    x_edges, y_edges = (REACH / farthest * edge for edge in edges)
+    distribution = Boxes(x_edges, y_edges, weights)
     return Dataset(name, label, sentence, distribution.sample, distribution)
 
 
@@ -126,7 +127,7 @@ def shrunk(darkness: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))
 
 
-def _darkness(image: Image.Image, light: bool) -> NDArray[np.float32]:
+def _darkness(image: Image.Image, light: bool) -> NDArray[np.floating]:
     """The darkness, or the lightness, of each pixel of the first frame, 0 to 1, upright."""
     white_is_zero = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
     image = ImageOps.exif_transpose(image)

@@ -125,7 +125,7 @@ def _moons_curve() -> Tensor:
     from sklearn.datasets import make_moons  # slow to import, and only some data sets need it
 
     points, _ = make_moons(CURVE_POINTS, shuffle=False)
-    return torch.from_numpy(MOONS_SCALE * (points - MOONS_CENTER)).float()
+    return torch.from_numpy(MOONS_SCALE * (np.asarray(points) - MOONS_CENTER)).float()
 
 
 @_enter(
@@ -155,7 +155,7 @@ def _circles_curve() -> Tensor:
 
     outer, inner = CIRCLES_RADII
     points, _ = make_circles(CURVE_POINTS, shuffle=False, factor=inner / outer)
-    return torch.from_numpy(outer * points).float()
+    return torch.from_numpy(outer * np.asarray(points)).float()
 
 
 @_enter(

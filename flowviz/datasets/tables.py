@@ -50,7 +50,7 @@ class Table:
         decimal_comma: whether "1,5" is 1.5.
     """
 
-    rows: list[list[Cell]]
+    rows: Sequence[Sequence[Cell]]
     lines: list[int]
     header: tuple[str, ...] | None
     optional_header: bool = False
@@ -164,7 +164,7 @@ class Table:
             for row, line in zip(self.rows, self.lines, strict=True)
         ]
         array = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-        complete = ~np.isnan(array).any(axis=1)
+        complete = np.asarray(~np.isnan(array).any(axis=1))
         dropped = len(array) - int(complete.sum())
         if dropped > MAX_DROPPED * len(array):
             raise ValueError(
@@ -198,14 +198,14 @@ class Table:
             count = len(self._values(self.rows, column))
             if 2 <= count <= MAX_LABELS and (label or column not in (x, y)):
                 return column
-        if label is None:
-            return None
-        raise ValueError(
-            f"A label column must have 2 to {MAX_LABELS} different values; "
-            f"{self.names[column]} has {count:,}. Choose another column, or none."
-        )
+            if label is not None:
+                raise ValueError(
+                    f"A label column must have 2 to {MAX_LABELS} different values; "
+                    f"{self.names[column]} has {count:,}. Choose another column, or none."
+                )
+        return None
 
-    def _values(self, rows: Iterable[list[Cell]], column: int) -> set[str]:
+    def _values(self, rows: Iterable[Sequence[Cell]], column: int) -> set[str]:
         """The different labels of a column in some rows."""
         return {self._text(row[column]) for row in rows} - {""}
 
@@ -230,8 +230,8 @@ class Table:
             if is_missing(cell):
                 return math.nan
             raise ValueError(
-                f"Every cell must be a number; line {line} has {cell[:40]!r}. Correct or remove "
-                "it, or choose other columns."
+                f"Every cell must be a number; line {line} has {str(cell)[:40]!r}. Correct or "
+                "remove it, or choose other columns."
             )
         if not math.isfinite(number):
             raise ValueError(
@@ -241,11 +241,13 @@ class Table:
         return number
 
     def _has_row_numbers(self, column: int) -> bool:
-        numbers = [self._number(row[column]) for row in self.rows]
-        return None not in numbers and all(b == a + 1 for a, b in pairwise(numbers))
+        cells = (self._number(row[column]) for row in self.rows)
+        numbers = [number for number in cells if number is not None]
+        return len(numbers) == len(self.rows) and all(b == a + 1 for a, b in pairwise(numbers))
 
     def _has_labels(self, column: int) -> bool:
-        found = {self._number(row[column]) for row in self.rows[:: self._step]} - {None}
+        numbers = {self._number(row[column]) for row in self.rows[:: self._step]}
+        found = [number for number in numbers if number is not None]
         return len(found) <= MAX_LABELS and all(math.isfinite(v) and v == int(v) for v in found)
 
     def _named(self, columns: Sequence[int]) -> list[str]:

@@ -53,7 +53,7 @@ def _lines(text: str) -> list[str]:
     return textwrap.wrap(" ".join(parts), LINE, break_on_hyphens=False)
 
 
-def _drawn(text: str) -> NDArray[np.float32]:
+def _drawn(text: str) -> NDArray[np.floating]:
     """The text as darkness from 0 to 1 without margins, (height, width)."""
     style = {"font": _font(), "align": "center", "spacing": SIZE // 8, "stroke_width": SIZE // 40}
     measure = ImageDraw.Draw(Image.new("L", (1, 1)))
@@ -64,11 +64,15 @@ def _drawn(text: str) -> NDArray[np.float32]:
 
 
 @cache
-def _font() -> ImageFont.FreeTypeFont:
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=SIZE)
 
 
 def _is_drawable(letter: str) -> bool:
     """Whether the font has the letter; a missing letter is drawn blank or as a fixed box."""
-    missing = bytes(_font().getmask("\U0010ffff"))
-    return letter.isprintable() and bytes(_font().getmask(letter)) not in (b"", missing)
+    return letter.isprintable() and _mask(letter) not in (b"", _mask("\U0010ffff"))
+
+
+def _mask(letter: str) -> bytes:
+    # The stubs do not state that it is a sequence of pixels.
+    return bytes(_font().getmask(letter))  # pyright: ignore[reportArgumentType]

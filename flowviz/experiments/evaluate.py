@@ -47,7 +47,10 @@ CHUNK = 1_024
 class FlowField(Protocol):
     """A learned or exact field: a velocity that knows its path."""
 
-    path: AffinePath
+    @property
+    def path(self) -> AffinePath:
+        """The path on which it leads from noise to data."""
+        ...
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t and x (B, 2), shape (B, 2)."""

@@ -4,7 +4,7 @@ from flowviz.networks.bend import Bend
 from flowviz.networks.discrete import DiscreteTime, Retimed
 from flowviz.networks.mlp import MLP
 from flowviz.networks.plain import ACTIVATIONS, PlainMLP
-from flowviz.networks.unet import IMAGE_NETWORKS, UNet, UNetShape
+from flowviz.networks.unet import IMAGE_NETWORKS, UNet, UNetShape, channels_last
 
 __all__ = [
     "ACTIVATIONS",
@@ -16,4 +16,5 @@ __all__ = [
     "Retimed",
     "UNet",
     "UNetShape",
+    "channels_last",
 ]

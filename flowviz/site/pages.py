@@ -160,8 +160,10 @@ def networks() -> dict[str, FieldRef]:
     return found
 
 
-def weights_script(name: str, field: LearnedField) -> bytes:
-    """A script that stores a network as a text: pages of file: may load scripts only."""
+def weights_script(name: str, ref: FieldRef) -> bytes:
+    """A script that stores a network of `networks` as a text: file: pages load only scripts."""
+    field = ref.field
+    assert isinstance(field, LearnedField)
     text = as_text(encode(parameters.network(field)))
     return (
         "(globalThis.flowvizWeights ??= new Map())"
@@ -175,7 +177,7 @@ def _files() -> Iterator[tuple[str, Callable[[], bytes]]]:
     for name in _LIVE:
         yield f"{name}.html", lambda name=name: live_page(name)
     for name, ref in networks().items():
-        yield f"{WEIGHTS}/{name}.js", lambda name=name, ref=ref: weights_script(name, ref.field)
+        yield f"{WEIGHTS}/{name}.js", lambda name=name, ref=ref: weights_script(name, ref)
 
 
 _HOME = """

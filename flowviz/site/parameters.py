@@ -169,6 +169,7 @@ def _mixture(means: Tensor, covariances: Tensor, weights: Tensor) -> Entry:
 
 
 def _layer(of: nn.Module) -> Mapping[str, NDArray]:
+    assert isinstance(of, nn.Linear)
     return {"weight": _weights(of.weight), "bias": _weights(of.bias)}
 
 

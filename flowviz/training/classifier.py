@@ -15,6 +15,7 @@ from torch.nn import functional
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets.images import IMAGE_SETS, ImageSet
 from flowviz.draws import stream
+from flowviz.networks import channels_last
 from flowviz.networks.classifier import Classifier
 from flowviz.training.images import epoch_order
 from flowviz.training.run import TrainingConfig, TrainingRun
@@ -127,7 +128,7 @@ class ClassifierRun(TrainingRun[ClassifierConfig], config=ClassifierConfig):
             widths=self.config.widths,
             generator=generator,
         )
-        return network.to(memory_format=torch.channels_last)
+        return channels_last(network)
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         """See `TrainingRun.build_optimizer`."""

@@ -12,7 +12,7 @@ the device is saved: if one of them changes, the run continues but for the last 
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -44,7 +44,7 @@ def train_in_folder(
     save_every: float = 300.0,
     processes: Processes = ALONE,
     **options: Any,
-) -> Iterator[TrainingRun]:
+) -> Generator[TrainingRun, None, None]:
     """Yields the run after each step and keeps its folder up to date.
 
     Closing the iterator between two steps saves the state; so does the last step.

@@ -30,7 +30,7 @@ from flowviz.device import finest_float
 from flowviz.draws import stream
 from flowviz.fields import FlowMap, LearnedField, field_class
 from flowviz.fields.flow_map import draw_ends
-from flowviz.networks import IMAGE_NETWORKS
+from flowviz.networks import IMAGE_NETWORKS, channels_last
 from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
@@ -143,8 +143,9 @@ class ImageTrainConfig(TrainingConfig):
                 "preconditioned to false."
             )
 
+    # The config is frozen, so that the property is as good as a field.
     @property
-    def steps(self) -> int:
+    def steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Number of optimiser steps."""
         return math.ceil(self.images / self.batch)
 
@@ -293,6 +294,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         self.grid_every = grid_every
         teacher = None
         if self.config.objective == "distillation":
+            assert self.origin is not None  # `ImageTrainConfig` wants `start`
             teacher = self.origin.to(self.device)
         self._mean_loss: nn.Module = _MeanLoss(self.model, teacher)
         if world > 1:
@@ -306,7 +308,7 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         """See `TrainingRun.build`."""
         field = build_image_field(self.config, self.data, generator)
         field = with_origin(field, self.origin, self.config.start)
-        return field.to(memory_format=torch.channels_last)
+        return channels_last(field)
 
     def build_optimizer(self) -> torch.optim.Optimizer:
         """See `TrainingRun.build_optimizer`."""
@@ -348,12 +350,14 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
 
     def _loss(self, batch: ImageBatch) -> Tensor:
         t = batch.t.to(self.device, finest_float(self.device), non_blocking=True)
-        x_0, x_1, y, s = (
-            None if value is None else value.to(self.device, non_blocking=True)
-            for value in batch[1:]
+        x_0, x_1 = (
+            value.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
+            for value in (batch.x_0, batch.x_1)
         )
-        x_0 = x_0.contiguous(memory_format=torch.channels_last)
-        x_1 = x_1.contiguous(memory_format=torch.channels_last)
+        y, s = (
+            None if value is None else value.to(self.device, non_blocking=True)
+            for value in (batch.y, batch.s)
+        )
         mixed = self.config.mixed and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             return self._mean_loss(t, x_0, x_1, y, s)
@@ -371,7 +375,7 @@ class _MeanLoss(nn.Module):
     def __init__(self, field: LearnedField, teacher: LearnedField | None) -> None:
         super().__init__()
         self.field = field
-        self.of_map = {} if teacher is None else {"teacher": teacher}
+        self.of_map: dict[str, Any] = {} if teacher is None else {"teacher": teacher}
 
     def forward(
         self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None, s: Tensor | None

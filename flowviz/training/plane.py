@@ -146,6 +146,9 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         arguments, options: of `TrainingRun`.
     """
 
+    model: LearnedField
+    ema: LearnedField
+
     def __init__(
         self,
         *arguments: Any,
@@ -197,6 +200,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
 
     def _distilled(self) -> Tensor:
         """The loss of a batch of jumps along trajectories of the teacher."""
+        assert isinstance(self.model, FlowMap)
         if self.trajectories is None:
             path = self.model.path
             teacher = self.origin or exact_field(path, self.data.distribution)

@@ -11,8 +11,9 @@ Files with these names exist: they must not change.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Generator as Yields
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
@@ -50,6 +51,7 @@ class TrainingConfig:
     clip = 5.0
     ema: float
     steps: int
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -200,7 +202,9 @@ class TrainingRun(ABC, Generic[C]):
         self.loss = self.processes.mean(total)
         # The first averages forget fast, so that they are not dominated by the initial weights.
         decay = min(self.config.ema, self.step / (self.step + 10))
-        torch._foreach_lerp_(self._averaged, self._trained, 1 - decay)
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage] in the style of torch.optim
+            self._averaged, self._trained, 1 - decay
+        )
 
     def saved_state(self) -> dict[str, Tensor]:
         """All that the next step depends on, as named CPU tensors; copies."""
@@ -264,7 +268,7 @@ def train(
     *,
     saved_state: Mapping[str, Tensor] | None = None,
     **options: Any,
-) -> Iterator[TrainingRun]:
+) -> "Yields[TrainingRun, None, None]":
     """Yields the run after each optimiser step, the same object every time.
 
     Args:

@@ -83,7 +83,8 @@ def follow(teacher: Field, field: FlowMap, noise: Tensor) -> Trajectories:
         noise: starting points.
     """
     path = field.path
-    angles = torch.lerp(*field.angle(path.clock(2)), torch.linspace(0, 1, STEPS + 1).double())
+    first, last = field.angle(path.clock(2))
+    angles = torch.lerp(first, last, torch.linspace(0, 1, STEPS + 1).double())
     ends = torch.zeros_like(angles), torch.full_like(angles, path.t_max)
     samplers = path.clock(max(SAMPLERS) + 1)
     inner = bisect(lambda t: field.angle(t) < angles, *ends)[1:-1]

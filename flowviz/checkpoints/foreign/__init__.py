@@ -6,8 +6,10 @@ state is assumed; the sentence `about` says what was taken and assumed, and `Ass
 it.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from flowviz.bounds import shown
 from flowviz.checkpoints.container import read_header, read_start
@@ -191,7 +193,7 @@ def _read(contents: Contents, source: str, assume: Assumptions) -> ForeignCheckp
     return ForeignCheckpoint(checkpoint, origin, " ".join(about))
 
 
-def _recognised(weights: object) -> bool:
+def _recognised(weights: Mapping[str, Any]) -> bool:
     return any(entry.recognises(weights) for entry in FORMATS.values())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,17 @@ FORMATS: Registry[Format] = Registry("format of weights")
 """Each module in `flowviz.checkpoints.foreign.formats` adds one entry; the first match reads."""
 
 
-def fill(shape: UNetShape, weights: Mapping[str, Tensor], source: str, **sizes: int) -> UNet:
+class Sizes(TypedDict):
+    """The sizes of a U-Net that are not part of its shape."""
+
+    channels: int
+    size: int
+    num_classes: NotRequired[int]
+
+
+def fill(
+    shape: UNetShape, weights: Mapping[str, Tensor], source: str, **sizes: Unpack[Sizes]
+) -> UNet:
     """The U-Net of a shape with weights, which are read as float32.
 
     Raises:
@@ -95,7 +105,7 @@ def fill(shape: UNetShape, weights: Mapping[str, Tensor], source: str, **sizes: 
     return network
 
 
-def blank(shape: UNetShape, source: str, **sizes: int) -> UNet:
+def blank(shape: UNetShape, source: str, **sizes: Unpack[Sizes]) -> UNet:
     """The U-Net of a shape on the meta device, without memory for its weights.
 
     Raises:

@@ -4,7 +4,7 @@ The architecture is read from names and shapes (https://github.com/openai/guided
 these do not state, such as the number of heads, is taken from the published recipes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.assumptions import Assumptions
-from flowviz.checkpoints.foreign.format import Found, Model, blank, fill
+from flowviz.checkpoints.foreign.format import Found, Model, Sizes, blank, fill
 from flowviz.networks import UNetShape
 
 NAMES = {"time_embed.0.weight", "out.2.weight"}
@@ -33,7 +33,7 @@ def has_film(weights: Mapping[str, Any]) -> bool:
     block = "input_blocks.1.0."
     embedding = weights.get(block + "emb_layers.1.weight")
     outputs = weights.get(block + "out_layers.3.weight")
-    shapes = [getattr(weight, "shape", ()) for weight in (embedding, outputs)]
+    shapes: list[Sequence[int]] = [getattr(weight, "shape", ()) for weight in (embedding, outputs)]
     return all(shapes) and shapes[0][0] == 2 * shapes[1][0]
 
 
@@ -63,7 +63,7 @@ def read_guided(found: Found, assume: Assumptions, *, heads_first: bool) -> Mode
             f"{name} is a class-conditional torchcfm network, which has no null class and so no "
             "field without classes or guidance; flowviz reads the unconditional ones."
         )
-    sizes = {"channels": channels, "size": size, "num_classes": classes}
+    sizes: Sizes = {"channels": channels, "size": size, "num_classes": classes}
     if found.averages is not None:
         weights = _by_name(found.averages, blank(shape, name, **sizes), name)
     heads = (

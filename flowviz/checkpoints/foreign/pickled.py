@@ -100,7 +100,9 @@ def _opened(source: Path | bytes, name: str) -> Iterator[zipfile.ZipFile]:
     with BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         start = file.read(2)
         # zipfile reads the whole table of contents, so its size is checked before.
-        end = zipfile._EndRecData(file) if start == b"PK" else None
+        # The stubs leave out the private functions of zipfile.
+        read_end = zipfile._EndRecData  # pyright: ignore[reportAttributeAccessIssue]
+        end = read_end(file) if start == b"PK" else None
         if end is None and start[:1] == b"\x80":
             raise CheckpointError(
                 f"flowviz never unpickles a file, since a pickle can run any code: {name} is a "
@@ -109,7 +111,8 @@ def _opened(source: Path | bytes, name: str) -> Iterator[zipfile.ZipFile]:
         if end is None:
             what = "damaged or truncated" if start == b"PK" else "not a file of weights"
             raise CheckpointError(f"{name} is {what}. {FIX}")
-        if end[zipfile._ECD_SIZE] > MAX_DIRECTORY_BYTES:
+        size = zipfile._ECD_SIZE  # pyright: ignore[reportAttributeAccessIssue]
+        if end[size] > MAX_DIRECTORY_BYTES:
             raise CheckpointError(f"{name} has too many entries for a file of weights. {FIX}")
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()

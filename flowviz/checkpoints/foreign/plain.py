@@ -132,7 +132,7 @@ def load_plain(source: Path | bytes, name: str, assume: PlainAssumptions) -> Che
         network=plain_network(widths, activation, about),
         mean=(0.0, 0.0),
         std=1.0,
-        center=(0.0, 0.0) if target is None else tuple(map(float, target.center)),
+        center=(0.0, 0.0) if target is None else target.center,
         scale=1.0 if target is None else float(target.scale),
     )
     path = AffinePath(scheduler(assume.path))
@@ -193,7 +193,9 @@ def _layers(weights: Mapping[str, Tensor], name: str) -> list[dict[str, Tensor]]
     """Weight and bias of each layer in order, as float32; a missing bias is 0."""
     by_number: dict[int, dict[str, Tensor]] = {}
     for key, tensor in weights.items():
-        number, kind = LAYER.fullmatch(key).groups()
+        matched = LAYER.fullmatch(key)
+        assert matched is not None  # `_recognised`
+        number, kind = matched.groups()
         by_number.setdefault(int(number), {})[kind] = tensor.float()
     layers = []
     for number, each in sorted(by_number.items()):

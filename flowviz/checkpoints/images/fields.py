@@ -10,7 +10,7 @@ from flowviz.checkpoints.container import check_fit, check_size
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.images.cards import ImageCard, classifier_sizes, unet_shape
 from flowviz.fields import LearnedField, field_class
-from flowviz.networks import UNet
+from flowviz.networks import UNet, channels_last
 from flowviz.networks.classifier import Classifier
 from flowviz.networks.memory import check_memory
 from flowviz.objectives import OBJECTIVES
@@ -65,7 +65,7 @@ class ImageCheckpoint:
     @property
     def conditional(self) -> bool:
         """Whether the network receives classes, so that they can be chosen and guided."""
-        return self.field.network.num_classes > 0
+        return self.field.num_classes > 0
 
     @property
     def label(self) -> str:
@@ -91,7 +91,7 @@ def learned_field(network: nn.Module, card: ImageCard) -> LearnedField:
         preconditioned=card.network["preconditioned"],
         clocked=card.network["clocked"],
     )
-    return field.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return channels_last(field.eval().requires_grad_(False))
 
 
 def build_field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> LearnedField:
@@ -132,7 +132,7 @@ def build_classifier(card: ImageCard, tensors: dict[str, Tensor], source: str) -
     check_fit(blank, tensors, source)
     network = Classifier(**sizes)
     network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=False)
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return channels_last(network.eval().requires_grad_(False))
 
 
 def read_content(path: Path) -> bytes:

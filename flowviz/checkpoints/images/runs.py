@@ -83,7 +83,7 @@ def run_checkpoint(folder: str | Path, data: ImageSet | None = None) -> ImageChe
 def _parsed(text: str | bytes | None, source: str) -> dict[str, Any]:
     """The JSON object written by a training run."""
     try:
-        about = json.loads(text)
+        about = json.loads(text or "")
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{source} is not of a training run on images, or it is damaged."
