@@ -1,11 +1,13 @@
 """Checkpoints that visitors open: stored by content, found by their link, in no listing."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints
+from flowviz.bounds import MAX_MESSAGE
 from flowviz.checkpoints import CheckpointError, opened
 
 SHIPPED = checkpoints.FOLDER / "moons-ot.safetensors"
@@ -31,6 +33,22 @@ def test_other_files_are_refused_and_not_stored(content, home):
     with pytest.raises(CheckpointError):
         opened.keep(content, "mine.safetensors")
     assert not list(home.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "data", ["mine.csv", "points:0123456789abcdef", "![](//host/x)", "word:", ""]
+)
+def test_a_checkpoint_whose_data_no_page_can_show_is_refused(data, home):
+    """Its card opened Compare with an exception, for everybody who had its link."""
+    loaded = checkpoints.load(SHIPPED)
+    content, _ = checkpoints.dumps(loaded.field, replace(loaded.card, data=data))
+    with pytest.raises(CheckpointError, match="data") as caught:
+        opened.keep(content, "mine.safetensors")
+    assert len(str(caught.value)) <= MAX_MESSAGE
+    file = home / "opened" / "open-0123456789abcdef.safetensors"  # as an earlier version kept it
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    assert opened.recall(file.stem) is None
 
 
 @pytest.mark.parametrize("name", ["open-0123456789abcdef", "open-../x", "moons-ot", ""])
