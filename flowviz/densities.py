@@ -10,7 +10,6 @@ solved backward from x_T, states and integral as one system.
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,8 @@ import torch
 from torch import Generator, Tensor
 
 from flowviz.bounds import MAX_NFE
-from flowviz.device import limit_threads
 from flowviz.methods import density_methods
+from flowviz.progress import pool
 from flowviz.solvers import METHODS, Control, Field, Plannable, Solution, SolveError, solve
 
 __all__ = [
@@ -274,8 +273,8 @@ def log_prob(
         return solution.states[-1], solution.nfe  # the steps need not be kept
 
     if workers > 1 and len(parts) > 1:
-        with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
-            found = list(pool.map(solved, parts, probes))
+        with pool(workers) as threads:
+            found = list(threads.map(solved, parts, probes))
     else:
         found = [solved(*each) for each in zip(parts, probes, strict=True)]
     ends = torch.cat([end for end, _ in found])
@@ -406,8 +405,8 @@ def _returns(
         except SolveError:
             return torch.full_like(part, math.inf)
 
-    with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
-        found = torch.cat(list(pool.map(end, x_0.split(even_chunk(len(x_0), workers)))))
+    with pool(workers) as threads:
+        found = torch.cat(list(threads.map(end, x_0.split(even_chunk(len(x_0), workers)))))
     return (found - x).flatten(1).norm(dim=1) <= MISS
 
 

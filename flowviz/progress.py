@@ -6,6 +6,9 @@ shows a bar, keeps partial results or cancels.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
 from threading import Event
 from typing import Any, TypeVar
 
@@ -16,6 +19,36 @@ T = TypeVar("T")
 
 class Stopped(RuntimeError):
     """The work ended early because a stop was requested."""
+
+
+_STOP: ContextVar[Callable[[], bool]] = ContextVar("stop", default=lambda: False)
+"""Whether the code that runs here must stop, see `stopping`."""
+
+
+@contextmanager
+def stopping(should_stop: Callable[[], bool]) -> Iterator[None]:
+    """Makes `stop_if_requested` within the block, and in the threads of its `pool`s, ask this."""
+    before = _STOP.set(should_stop)
+    try:
+        yield
+    finally:
+        _STOP.reset(before)
+
+
+def stop_if_requested() -> None:
+    """Raises Stopped if a stop was requested; solvers call it before each evaluation."""
+    if _STOP.get()():
+        raise Stopped("The work was stopped on request.")
+
+
+def pool(workers: int) -> ThreadPoolExecutor:
+    """A pool in which an operation of PyTorch takes one thread, and stops as its caller does."""
+    return ThreadPoolExecutor(workers, initializer=partial(_begin, _STOP.get()))
+
+
+def _begin(should_stop: Callable[[], bool]) -> None:
+    limit_threads(1)
+    _STOP.set(should_stop)
 
 
 class Progress:

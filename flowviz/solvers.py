@@ -21,6 +21,7 @@ from flowviz.bounds import MAX_NFE
 from flowviz.device import finest_float
 from flowviz.methods import METHODS, Adaptive, Method, density_methods, steps_for
 from flowviz.paths import AffinePath
+from flowviz.progress import stop_if_requested
 
 __all__ = [
     "METHODS",
@@ -229,6 +230,7 @@ class Counted:
         """Counts an evaluation at t; raises if it must not be made."""
         if self.should_stop is not None and self.should_stop():
             raise SolveCancelled(f"The solve was cancelled at t = {t.item():.4g}.")
+        stop_if_requested()
         if self.nfe >= MAX_NFE:
             raise SolveError(
                 f"The solve had not ended after {MAX_NFE} evaluations, at "

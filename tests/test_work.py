@@ -18,11 +18,15 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz.bounds import MAX_MESSAGE
 from flowviz.datasets import dataset
-from flowviz.device import limit_threads
+from flowviz.device import limit_threads, processors
 from flowviz.experiments import live
+from flowviz.experiments.evolution import SceneConfig, compute_scene
+from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
 from flowviz.experiments.live import LiveTraining, train_live
 from flowviz.experiments.starts import starts
+from flowviz.paths import AffinePath
 from flowviz.progress import Progress, Stopped
+from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, train
 from flowviz.ui import cache, limits, store, work
 from flowviz.ui import train as page
@@ -344,6 +348,21 @@ class Piece:
         return "result"
 
 
+class Blocked:
+    """A field whose first evaluation takes until its release."""
+
+    path = AffinePath(scheduler("ot"))
+
+    def __init__(self):
+        self.started, self.released, self.calls = threading.Event(), threading.Event(), 0
+
+    def __call__(self, t, x):
+        self.calls += 1
+        self.started.set()
+        assert self.released.wait(30)
+        return torch.zeros_like(x)
+
+
 @pytest.fixture
 def visits(monkeypatch):
     """The function `start` of pages for two sessions, with a queue and a store of their own."""
@@ -571,6 +590,31 @@ class TestPiecesOfWorks:
         assert work.cached(square)(3) == 9
         run.work.wait(30)
         assert run.work.result == 9 and calls == [3]
+
+
+class TestCancel:
+    """A piece of work that does not ask itself ends at the next evaluation of its field."""
+
+    @pytest.mark.parametrize(
+        "compute",
+        [
+            lambda _, field: compute_scene(SceneConfig(data="moons"), field=field),
+            lambda _, field: compute_density(DensityConfig(data="moons", cells=10), field=field),
+            lambda _, field: carry(field, torch.zeros(9, 2), [0.0, 1.0], "euler", steps=50),
+        ],
+        ids=["scene", "density in threads", "solves in threads"],
+    )
+    def test_cancel_acts_within_a_piece(self, compute):
+        field = Blocked()
+        running = Queue(1, 1).run(
+            lambda work: iter([work.cached(compute, id(field), field=field)])
+        )
+        assert field.started.wait(30)
+        running.cancel()
+        field.released.set()
+        running.wait(30)
+        assert running.state == "cancelled"
+        assert field.calls <= 2 * processors(), "at most those that had begun"
 
 
 class TestStore:

@@ -6,7 +6,7 @@ the exact one; it does not. They are cached apart. The same seed gives the same 
 path, so that two paths can be compared particle by particle.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ from flowviz.fields import exact_field, exact_field_of
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
+from flowviz.progress import stop_if_requested
 from flowviz.schedulers import CondOT, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
 
@@ -337,7 +338,7 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     difference_axis = _axis(config.difference_cells)
     if config.bridge:
         _, field = bridge_of(config.data, config.path, config.bridge)
-        density = torch.stack([field.density_grid(t, axis, axis) for t in times])
+        density = torch.stack([field.density_grid(t, axis, axis) for t in _each(times)])
     else:
         density = density_of(target, path, field, times, axis)
     velocity = _on_grid(field, times, arrow_axis)
@@ -380,13 +381,13 @@ def density_of(
     if _without_exact(path, target):
         generator = stream(0, "mixture")
         x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
-        dots = (GaussianMixture(path.flow(t, x_0, x_1), BLUR) for t in times)
+        dots = (GaussianMixture(path.flow(t, x_0, x_1), BLUR) for t in _each(times))
         blurred = (exact_field(AffinePath(CondOT()), each) for each in dots)
         end = torch.tensor(1.0, dtype=torch.float64)  # where the density is that of the dots
         return torch.stack([each.density_grid(end, axis, axis) for each in blurred])
     if not isinstance(field, LearnedPathField):
         exact = exact_field_of(path, target)
-        return torch.stack([exact.density_grid(t, axis, axis) for t in times])
+        return torch.stack([exact.density_grid(t, axis, axis) for t in _each(times)])
     points = target.sample(n, stream(0, "mixture"))
     process, ends = field.forward_process, exact_field(ends_of(path), target.distribution)
     return torch.stack(
@@ -394,7 +395,7 @@ def density_of(
             ends.density_grid(t, axis, axis)
             if t >= path.t_max
             else process.density_grid(t, points, axis, axis, blur=BLUR)
-            for t in times
+            for t in _each(times)
         ]
     )
 
@@ -437,8 +438,15 @@ def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:
     """A field at times (K,) over the square of an axis (G,), (K, G, G, 2) float32."""
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     positions = torch.stack([x, y], dim=-1).reshape(-1, 2).float()
-    velocities = torch.stack([field(t, positions).float() for t in times])
+    velocities = torch.stack([field(t, positions).float() for t in _each(times)])
     return velocities.reshape(len(times), len(axis), len(axis), 2)
+
+
+def _each(times: Tensor) -> Iterator[Tensor]:
+    """The times in turn, until a stop is requested."""
+    for t in times:
+        stop_if_requested()
+        yield t
 
 
 def _axis(nodes: int) -> Tensor:

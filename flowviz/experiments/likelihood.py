@@ -8,7 +8,6 @@ end, is a mean over data points. All is in nats a point and in the coordinates o
 
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,7 +30,7 @@ from flowviz.densities import (
     log_prob_along,
     refined_log_prob,
 )
-from flowviz.device import limit_threads, processors
+from flowviz.device import processors
 from flowviz.distributions import PointMasses
 from flowviz.draws import stream
 from flowviz.experiments.evaluate import Likelihood, likelihood
@@ -42,6 +41,7 @@ from flowviz.fields import LearnedField, exact_field
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
+from flowviz.progress import pool
 from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
 
@@ -478,9 +478,9 @@ def carry(
 ) -> tuple[Tensor, int]:
     """The states (T, B, *) of x_0 (B, *) at `times`, by all processors, and the counted NFE."""
     at = torch.as_tensor(times, dtype=torch.float64)
-    with ThreadPoolExecutor(processors(), initializer=partial(limit_threads, 1)) as pool:
+    with pool(processors()) as threads:
         solved = partial(solve, field, times=at, method=method, **budget)
-        solutions = list(pool.map(solved, x_0.split(CHUNK)))
+        solutions = list(threads.map(solved, x_0.split(CHUNK)))
     states = torch.cat([solution.states for solution in solutions], dim=1)
     return states, max(solution.nfe for solution in solutions)
 

@@ -34,7 +34,7 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.device import limit_threads
-from flowviz.progress import Progress, Stopped
+from flowviz.progress import Progress, Stopped, stopping
 from flowviz.solvers import SolveCancelled
 from flowviz.ui import housekeeping, limits
 from flowviz.ui.notices import escaped
@@ -215,7 +215,8 @@ class Work(Progress):
         """`compute(config, **given)` from the server's store; see `Progress.cached`."""
         limit_threads()  # a setting of the calling thread
         key = _key(compute, config)
-        return store().once(key, partial(compute, config, **given), self.should_stop)
+        with stopping(self.should_stop):
+            return store().once(key, partial(compute, config, **given), self.should_stop)
 
     def _run(self) -> None:
         try:
