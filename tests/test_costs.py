@@ -4,10 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from flowviz import checkpoints
+from flowviz.experiments.fields import SHIPPED, FieldRef
+from flowviz.fields import LearnedField
+from flowviz.networks import MLP
+from flowviz.objectives import OBJECTIVES
 from flowviz.settings import settings
 from flowviz.studies import STUDIES
+from flowviz.studies._flow import CompareConfig
 from flowviz.studies.density import DensitiesConfig
 from flowviz.studies.figure4 import Figure4Config
 from flowviz.studies.image_grid import ImageGridConfig
@@ -49,6 +56,24 @@ def test_the_cost_follows_the_settings():
     assert invitation(study, DensitiesConfig(nfe=20_000)) == (
         "Takes about 25 min with these settings."
     )
+
+
+def test_large_networks_take_longer_and_few_stay_in_memory(tmp_path):
+    """Visitors open networks of 64 MB: a link to one must not start minutes of work."""
+    usual = checkpoints.load("moons-ot")
+    entries = usual.card.network | {"width": 800, "depth": 3}
+    large = MLP(width=800, depth=3, octaves=entries["octaves"])
+    field = LearnedField(large, usual.field.path, OBJECTIVES["flow"], mean=torch.zeros(2), std=1.0)
+    names = [
+        str(checkpoints.save(tmp_path / f"n{k}", field, replace(usual.card, network=entries)))
+        for k in range(5)
+    ]
+    study, small = STUDIES["flow"], CompareConfig(data="moons")
+    given = replace(small, networks=(names[0], "none"))
+    assert study.cost(given) == pytest.approx(3 * 800**2 / SHIPPED * study.cost(small))
+    first, *_ = [FieldRef.of(name) for name in names]
+    assert FieldRef.of(names[-1]) is FieldRef.of(names[-1])
+    assert FieldRef.of(names[0]) is not first, "four large networks are kept"
 
 
 def test_the_cost_of_images_counts_their_evaluations():

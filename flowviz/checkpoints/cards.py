@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
+from itertools import pairwise
 from typing import Any, ClassVar, Self, TypeGuard
 
 from flowviz.bounds import is_whole, shown
@@ -185,6 +186,16 @@ class Card(Entries):
         if not self.is_learned_path:
             return OBJECTIVES[self.objective].label
         return "curvature penalty" if self.training.get("penalty") else "bound alone"
+
+    @property
+    def weights(self) -> int:
+        """About the number of weights, from the sizes of the layers."""
+        of = self.network
+        if of["kind"] == "plain":
+            return sum(a * b for a, b in pairwise(of["widths"]))
+        return (
+            of["depth"] * of["width"] ** 2 + of.get("bend_depth", 0) * of.get("bend_width", 0) ** 2
+        )
 
     def valid_entries(self) -> dict[str, bool]:
         """See `Entries.valid_entries`."""

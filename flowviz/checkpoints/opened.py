@@ -8,10 +8,11 @@ import hashlib
 
 from flowviz.bounds import shortened, shown
 from flowviz.checkpoints.cards import Card
+from flowviz.checkpoints.container import check_size
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.plain import PlainAssumptions, load_plain, with_samples
 from flowviz.checkpoints.lookup import OPENED, opened_file, read_card
-from flowviz.checkpoints.weights import dumps, load_bytes
+from flowviz.checkpoints.weights import MAX_BYTES, dumps, load_bytes
 from flowviz.datasets import dataset, is_linkable
 from flowviz.files import mark_used, storing, write_bytes
 
@@ -39,7 +40,9 @@ def keep_plain(content: bytes, source: str, assume: PlainAssumptions) -> Card:
     Raises:
         CheckpointError: the file holds no such network, or nothing can be stored.
     """
-    found = with_samples(load_plain(content, source, assume))
+    loaded = load_plain(content, source, assume)
+    check_size(4 * loaded.card.weights, f"{source} in float32", MAX_BYTES)
+    found = with_samples(loaded)
     return keep(dumps(found.field, found.card, precision="float32")[0], source)
 
 

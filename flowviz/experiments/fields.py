@@ -7,7 +7,8 @@ live: and a hash, and it is passed along with the config that names it.
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Self, TypeVar
@@ -42,6 +43,12 @@ NO_NAMES = ("", EXACT, "none", "new")
 
 PIN = 12
 """Number of digits of a sha256 in a name."""
+
+LARGE = 1_000_000
+"""Number of weights of a network above which few networks stay in memory."""
+
+SHIPPED = 150_000
+"""Number of weights of the largest networks of the plane that ship."""
 
 CHUNK = 4_096
 """Batch size of exact fields: a data set may have 10,000 components."""
@@ -82,13 +89,14 @@ class FieldRef:
         if name.startswith(PREFIX):
             return _load(name, "")
         called, pin = _parts(name)
-        sha256 = checkpoints.read_card(called).sha256
+        card = checkpoints.read_card(called)
+        sha256 = card.sha256
         if not sha256.startswith(pin):
             raise ValueError(
                 f"Checkpoint {called!r} must have the content {pin}; it was overwritten and "
                 f"has {sha256[:PIN]}: use its name alone."
             )
-        return _load(name, sha256)
+        return (_load if card.weights <= LARGE else _load_large)(name, sha256)
 
     @classmethod
     def of_checkpoint(cls, loaded: Checkpoint, name: str) -> Self:
@@ -162,7 +170,7 @@ class FieldRef:
 
 @lru_cache(maxsize=64)
 def _load(name: str, sha256: str) -> FieldRef:
-    """The field of a name and content: the only cache of loaded fields."""
+    """The field of a name and content; this and `_load_large` are the only caches of fields."""
     if name.startswith(PREFIX):
         data, _, path = name.removeprefix(PREFIX).rpartition("/")
         if not data:
@@ -175,6 +183,9 @@ def _load(name: str, sha256: str) -> FieldRef:
         field, label = exact_field_of(affine, chosen), f"{affine.scheduler.label}, exact"
         return FieldRef(name, field, affine, data, chosen.center, chosen.scale, label)
     return FieldRef.of_checkpoint(checkpoints.load(_parts(name)[0]), name)
+
+
+_load_large = lru_cache(maxsize=4)(_load.__wrapped__)  # visitors open networks of 64 MB
 
 
 def resolve(
@@ -254,6 +265,23 @@ def settled(config: C) -> C:
             for name, value in values.items()
         },
     )
+
+
+def size_factor(config: Config) -> float:
+    """The weights of the largest network of a config over SHIPPED, at least 1."""
+    of = (s.name for s in settings(type(config)).values() if s.kind == "field")
+    names = set(_flat(getattr(config, name) for name in of)) - {*NO_NAMES}
+    factor = 1.0
+    for name in names:
+        if not name.startswith((PREFIX, "live:")):
+            with suppress(CheckpointError):
+                factor = max(factor, card_of(name).weights / SHIPPED)
+    return factor
+
+
+def _flat(values: Iterable[Any]) -> Iterator[str]:
+    for each in values:
+        yield from [each] if isinstance(each, str) else _flat(each)
 
 
 def _with_content(name: str) -> str:

@@ -170,15 +170,16 @@ class Study:
 
         Pages ask before they start long work, so that a link cannot start it.
         """
-        from flowviz.methods import expected_nfe  # imports PyTorch
+        from flowviz.experiments.fields import size_factor  # imports PyTorch
+        from flowviz.methods import expected_nfe
 
-        of = settings(type(config))
+        of, seconds = settings(type(config)), self.seconds * size_factor(config)
         if not {"method", "nfe", "tol"} <= of.keys():
-            return self.seconds * config.work()
+            return seconds * config.work()
         usual = {name: of[name].default for name in ("method", "nfe", "tol")}
         spent = expected_nfe(**{name: getattr(config, name) for name in usual})
         ratio = spent / expected_nfe(**usual)
-        return self.seconds * config.work(nfe=usual["nfe"] * ratio)
+        return seconds * config.work(nfe=usual["nfe"] * ratio)
 
     @property
     def _has(self) -> Any:

@@ -59,6 +59,7 @@ def sides(page: Comparison) -> CompareResult | None:
         study_view.computation(FLOW, config, page.live),
         label=f"Computing the flows to {data_picker.dataset(config.data).label}",
         invite=study_view.invitation(FLOW, config),
+        lane=study_view.lane_of(FLOW, config),
     )
 
 

@@ -91,6 +91,7 @@ def result(page: Page) -> ParticlesStudyResult | None:
         study_view.computation(STUDY, page.config, page.live),
         label="Moving the particles",
         invite=study_view.invitation(STUDY, page.config),
+        lane=study_view.lane_of(STUDY, page.config),
     )
 
 

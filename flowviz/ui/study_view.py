@@ -72,7 +72,7 @@ def show(
         label=study.title,
         invite=invite,
         button=button,
-        lane=lane or ("long" if study.cost(config) > 60 else "short"),
+        lane=lane or lane_of(study, config),
     )
     if shipped:
         st.caption("Computed in advance. Other settings are computed when you choose them.")
@@ -87,6 +87,11 @@ def invitation(study: Study, config: Config, *, starts: bool = True) -> str:
     if seconds <= (max(START_SECONDS, study.seconds) if starts else ASK_SECONDS):
         return ""
     return f"Takes about {work.duration(seconds)} with these settings."
+
+
+def lane_of(study: Study, config: Config) -> work.Lane:
+    """The lane of the queue: "long" for work of more than a minute."""
+    return "long" if study.cost(config) > 60 else "short"
 
 
 def _load_answer(study: Study, config: Config) -> bool:

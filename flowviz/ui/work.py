@@ -524,13 +524,14 @@ def result_of(
     *,
     label: str,
     invite: str = "",
+    lane: Lane = "short",
     patience: float = 20.0,
 ) -> R | None:
     """A complete result, stored or computed now in the queue; None while the page must wait.
 
     For pages that need the whole result. Meanwhile they show the progress; after `patience`
     seconds they end with it, and run again at the end of the work. With `invite`, a sentence, it
-    starts only after a click.
+    starts only after a click. `lane` is that of `show`.
 
     Raises:
         ValueError: the work failed; the message has the reason.
@@ -543,10 +544,10 @@ def result_of(
     placed = current(place, token)
     if placed is None and invite:
         st.markdown(invite)
-        _start_button("Compute", place, token, compute)
+        _start_button("Compute", place, token, compute, lane)
         return None
     if placed is None or placed.state == "done":
-        placed = start(place, token, compute, yields=False)
+        placed = start(place, token, compute, lane=lane, yields=False)
     work = placed.work
     work.wait(PATIENCE_SECONDS)
     end = time.monotonic() + patience
@@ -561,7 +562,7 @@ def result_of(
         raise ValueError(work.error)
     if placed.state == "cancelled":
         strip(place, placed, label)
-        st.button("Go on", key=f"{place}-go", on_click=start, args=(place, token, compute))
+        _start_button("Go on", place, token, compute, lane)
         return None
 
     def watched() -> None:

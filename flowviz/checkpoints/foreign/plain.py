@@ -46,7 +46,10 @@ LAYOUTS = {"net": ("torchcfm's MLP", "selu"), "main": ("flow_matching's tutorial
 """Project and activation of a set of weights by the last part of its name."""
 
 SAMPLES = 2_000
-"""Samples of a network that replace an unknown data set."""
+"""Samples of a network that replace an unknown data set; fewer of a large network, see WORK."""
+
+WORK = 2e10
+"""Largest number of samples times weights times steps, about 3 s of one core."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,8 +162,10 @@ def with_samples(checkpoint: Checkpoint) -> Checkpoint:
         return checkpoint
     path = field.path
     times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
+    steps = 50 if SAMPLES * card.weights * 50 <= WORK else 10
+    count = min(SAMPLES, int(WORK / (steps * card.weights)))
     try:
-        found = solve(field, path.start(noise(SAMPLES, 0)), times, "rk4", steps=50)
+        found = solve(field, path.start(noise(count, 0)), times, "rk4", steps=steps)
         spec = keep_samples(found.states[-1].numpy())
     except ValueError as error:
         raise CheckpointError(
