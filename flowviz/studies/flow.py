@@ -161,9 +161,8 @@ def timing(sides: Sequence[Side]) -> Findings:
         return
     yield Finding(
         lead="When it happens",
-        text=f"{early} moves early and has half of the pattern of the data by "
-        f"t = {halves[early]:.2f}; {late} moves late and has it only by "
-        f"t = {halves[late]:.2f}.",
+        text=f"{early} moves early: half of the pattern is there by t = {halves[early]:.2f}. "
+        f"{late} moves late: by t = {halves[late]:.2f}.",
         numbers={"early": halves[early], "late": halves[late]},
     )
 

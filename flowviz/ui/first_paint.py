@@ -39,13 +39,36 @@ _RULES = """<style>
 :root:not(:has(.st-key-lecture-banner)) {
   .stMainBlockContainer { max-width: none; padding: 4rem 2.5rem; }
   [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
+  /* A menu is beside its label where both fit, so that all controls of Compare fit a projector. */
+  .stSidebar {
+    [data-testid="stSidebarUserContent"] { margin-inline: -0.8rem; }
+    :is(.stVerticalBlock, .stHorizontalBlock) { gap: 0.5rem; }
+    @supports (field-sizing: content) {
+      :is(.stSelectbox, .stNumberInput) {
+        display: flex; flex-wrap: wrap; align-items: center; column-gap: 0.4rem;
+        > label { flex: 999 1 auto; width: auto; margin: 0; gap: 0.4rem; }
+        > div { flex: 1 1 auto; min-width: 9.2rem; max-width: 100%; }
+        input { field-sizing: content; flex: 1 1 auto; width: auto; min-width: 0; }
+      }
+      .stNumberInput > div { min-width: 5.2rem; }
+    }
+  }
   /* With wider margins, two grids of images would not fit side by side on a projector. */
   @media (max-width: 1100px) {
     .stMainBlockContainer { padding-inline: 1rem; }
   }
 }
 :is(.stSidebar, .st-key-lecture-every) [data-testid="stSkeleton"] {
-  height: 68px; /* a label, a control */
+  height: 40px;
+}
+.stMain {
+  [class*="st-key-schedules-axis"] [data-testid="stSkeleton"] { height: 68px; }
+  :is([class*="-section"], [class*="-view"], [class*="-figure"], [class*="-claim"])
+    [data-testid="stSkeleton"] { height: 32px; } /* a row of buttons */
+}
+/* The rules of pages, and the pictures' data, take no room. */
+[data-testid="stLayoutWrapper"]:has(> :is(.st-key-rules, [class*="-scenes"])) {
+  display: none;
 }
 /* The least height of texts, pictures and canvases that are not there yet. */
 .st-key-opening { min-height: 70px; }
@@ -59,7 +82,8 @@ _RULES = """<style>
 .stColumn:has(.st-key-shaper) { container-type: inline-size; }
 .st-key-shaper { min-height: calc(min(100cqi, 460px) / 1.02 + 66px); }
 @media (min-width: 1101px) { /* the buttons beside a title come one by one */
-  .st-key-tools { min-width: 24rem; justify-content: flex-end; }
+  .st-key-tools { justify-content: flex-end; }
+  :is(.st-key-tools, [data-testid="stLayoutWrapper"]:has(> .st-key-tools)) { min-width: 24rem; }
 }
 @media (min-width: 769px) {
   :root[data-sidebar]:not(:has(.stSidebar, .st-key-rules)) .stAppViewContainer::before {

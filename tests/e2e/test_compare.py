@@ -70,13 +70,16 @@ def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(open_page):
     assert max(_numbers(background)) < 60
     expect(page.locator("section.fv")).to_have_attribute("data-theme", "dark")
 
-    # Nothing is wider than the page.
-    for width, height in ((1440, 900), (1024, 768)):
+    # Nothing is wider than the page; all controls and both panels are above the fold.
+    for width, height in ((1440, 900), (1024, 768), (1280, 720)):
         page.set_viewport_size({"width": width, "height": height})
         expect(page.locator(CLOCK)).to_be_in_viewport()
         page.wait_for_function(FITS)
         box = page.locator("section.fv").bounding_box()
         assert box["x"] + box["width"] <= width
+        expect(page.get_by_label("Seed of the noise", exact=True)).to_be_in_viewport(ratio=1)
+    for numbers in page.locator(".fv-panels dl").all():
+        expect(numbers).to_be_in_viewport(ratio=1)
 
 
 def _numbers(css):
