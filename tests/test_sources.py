@@ -1,7 +1,7 @@
 """Flows from one data set to another: exact fields, training, checkpoints and their guards."""
 
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 import numpy as np
@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 import flowviz
+from flowviz import checkpoints
 from flowviz.checkpoints import read_card
 from flowviz.datasets import dataset
 from flowviz.distributions import Boxes, Distribution, GaussianMixture
 from flowviz.draws import stream
+from flowviz.experiments.bridges import bridge_of
 from flowviz.experiments.evolution import SceneConfig, compute_scene
 from flowviz.experiments.fields import FieldRef
 from flowviz.experiments.live import LiveTraining
+from flowviz.experiments.particles import compute_particles
 from flowviz.experiments.starts import starts
 from flowviz.fields.sourced import BridgeField, SourcedField, exact_field_of, sourced_field
 from flowviz.metrics import METRICS
@@ -370,7 +373,7 @@ def test_bridges_their_flow_and_their_diffusion_have_the_same_densities():
     assert half.max() < 0.8 * compute_scene(SceneConfig(data=SMALL)).density[20].max()
     assert half.sum() * np.diff(scene.axis)[0] ** 2 == pytest.approx(1, abs=0.01)
     for settings in ({"sampler": "ancestral"}, {"field": "learned", "network": "moons-ot"}):
-        with pytest.raises(ValueError, match=r"exact field|trained|starts from"):
+        with pytest.raises(ValueError, match=r"euler-maruyama|starts from"):
             study.result(replace(config, **settings))
 
 
@@ -384,3 +387,57 @@ def test_a_network_between_data_sets_without_exact_field_is_shown_over_a_mean_of
     assert np.abs(mass - 1).max() < 0.01
     with pytest.raises(ValueError, match="No exact field is known"):
         compute_scene(replace(config, field="exact"))
+
+
+BRIDGED = {"data": "from:8gaussians>moons", "bridge": 1.0, "width": 48, "steps": 250, "batch": 256}
+
+
+@pytest.fixture(scope="module")
+def bridged(tmp_path_factory):
+    """A trained field of bridges, and its checkpoint."""
+    config, data = TrainConfig(**BRIDGED), dataset(BRIDGED["data"], sources=True)
+    *_, run = train(config, data)
+    card = checkpoints.describe("bridge", asdict(config), data, steps=250, seconds=1.0)
+    file = tmp_path_factory.mktemp("bridge") / "bridge"
+    return run.ema.eval(), checkpoints.save(file, run.ema, card, precision="float32")
+
+
+def test_learned_bridges_have_the_velocity_and_the_score_of_the_exact_ones(bridged):
+    field, file = bridged
+    data, exact = bridge_of(BRIDGED["data"], "ot", 1.0)
+    g, t = torch.Generator().manual_seed(0), torch.rand(500, dtype=torch.float64) * 0.9
+    ends = (each.sample(500, g) for each in (data.source, data))
+    x = exact.state(t, *ends, torch.randn(500, 2, generator=g))
+    pairs = zip(field.velocity_and_score(t, x), exact.velocity_and_score(t, x), strict=True)
+    for (ours, true), share in zip(pairs, (0.35, 0.5), strict=True):
+        assert (ours - true).square().mean() < share**2 * true.square().mean()
+    torch.testing.assert_close(checkpoints.load(file).field(t, x), field(t, x), rtol=0, atol=0)
+
+
+def test_learned_bridges_move_particles_as_a_flow_and_as_a_diffusion(bridged):
+    _, file = bridged
+    study = flowviz.study("particles")
+    settings = {"data": BRIDGED["data"], "field": "learned", "network": str(file)}
+    result = study.result(study.config(**settings, nfe=60))
+    _, flow, diffusion = result.panels
+    assert [panel.config.bridge for panel in result.panels] == [1.0] * 3
+    for panel in (flow, diffusion):
+        assert panel.note.startswith("learned")
+        assert (panel.result.energy < 0.1 * panel.result.displacement.mean()).all()
+    assert diffusion.result.length.mean() > 2 * flow.result.length.mean()
+    with pytest.raises(ValueError, match=r"trained with bridges of diffusion 0\.5"):
+        compute_particles(replace(flow.config, bridge=0.5))
+
+
+def test_bridges_of_entropic_pairs_show_the_density_of_those_pairs():
+    shown = SceneConfig(data=BRIDGED["data"], bridge=0.3, frames=3, cells=16, arrows=4)
+    independent = compute_scene(shown)
+    coupled = compute_scene(replace(shown, coupling="sinkhorn"))
+    assert coupled.estimated and not independent.estimated
+    apart = np.abs(coupled.density - independent.density).sum((1, 2)) / coupled.density.sum((1, 2))
+    assert apart[1] > 2 * apart[2], "other pairs, but the same data"
+
+
+def test_bridges_need_a_source():
+    with pytest.raises(ValueError, match="Bridges need a data set with a source"):
+        TrainConfig(data="moons", bridge=1.0)

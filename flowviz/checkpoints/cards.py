@@ -24,7 +24,13 @@ MAX_DEPTH = 32
 
 NETWORK = {"width": (1, 4096), "depth": (1, 64), "octaves": (0, 24)}
 LEARNED_NETWORK = NETWORK | {"sines": (1, 64), "bend_width": (1, 4096), "bend_depth": (1, 64)}
-KINDS = {"mlp": NETWORK, "flow-map": NETWORK, "learned-path": LEARNED_NETWORK, "plain": {}}
+KINDS = {
+    "mlp": NETWORK,
+    "flow-map": NETWORK,
+    "bridge": NETWORK,
+    "learned-path": LEARNED_NETWORK,
+    "plain": {},
+}
 """For each kind of network, its sizes with their bounds."""
 
 MAX_LAYERS, MAX_UNITS = 64, 4096
@@ -183,6 +189,8 @@ class Card(Entries):
             return "network of another project"
         if self.objective == "distillation":
             return f"distillation of {self.training.get('start') or 'the exact field'} (flow map)"
+        if self.network["kind"] == "bridge":
+            return f"bridges of diffusion {self.network['noise']:g}"
         if not self.is_learned_path:
             return OBJECTIVES[self.objective].label
         return "curvature penalty" if self.training.get("penalty") else "bound alone"
@@ -263,9 +271,15 @@ def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
             and all(is_whole(width, 1, MAX_UNITS) for width in widths)
             and (widths[0], widths[-1]) == (3, 2)
         )
-    wanted = network_kind(path, objective)
-    return kind == wanted and all(
-        is_whole(network.get(name), *bounds) for name, bounds in KINDS[wanted].items()
+    wanted, fits = network_kind(path, objective), True
+    if kind == "bridge":
+        noise, coupling = network.get("noise"), network.get("coupling")
+        fits = objective == "flow" and "source" in network and isinstance(coupling, str)
+        fits, wanted = fits and is_number(noise) and noise > 0, "bridge"
+    return (
+        fits
+        and kind == wanted
+        and all(is_whole(network.get(name), *bounds) for name, bounds in KINDS[wanted].items())
     )
 
 

@@ -24,6 +24,7 @@ from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.lookup import card_beside, checkpoint_file, choose_card, locate
 from flowviz.datasets.specs import parted
 from flowviz.fields import LearnedField, field_class
+from flowviz.fields.bridges import LearnedBridge, TwoMLPs
 from flowviz.fields.learned_path import LearnedPathField, build_learned_path
 from flowviz.networks import MLP, PlainMLP
 from flowviz.objectives import OBJECTIVES
@@ -181,11 +182,14 @@ def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathF
         plain = PlainMLP(card.network["widths"], card.network["activation"])
         given = {"mean": mean, "std": card.std, "preconditioned": False, "clocked": False}
         return LearnedField(plain, path, objective, **given)
-    network = MLP(**sizes, two_times=objective.two_times)
     given = {"mean": mean, "std": card.std, "preconditioned": preconditioned}
     if path.source:
         own = card.network["source"]
         given |= {"source_mean": torch.tensor(own["mean"]), "source_std": own["std"]}
+    if card.network["kind"] == "bridge":
+        given |= {"noise": card.network["noise"], "coupling": card.network["coupling"]}
+        return LearnedBridge(TwoMLPs(**sizes), path, objective, **given)
+    network = MLP(**sizes, two_times=objective.two_times)
     return field_class(objective)(network, path, objective, **given)
 
 
@@ -204,7 +208,9 @@ def _source(dataset: "Dataset") -> dict[str, Any]:
 
 def _network(training: Mapping[str, Any]) -> dict[str, Any]:
     """The entry `network` of a card, from the entries of a training config."""
-    kind = network_kind(training["path"], training["objective"])
+    noise = training.get("bridge")
+    kind = "bridge" if noise else network_kind(training["path"], training["objective"])
     preconditioned = training["path"] == LEARNED or training["preconditioned"]
     sizes = {key: training[key] for key in KINDS[kind]}
-    return {"kind": kind} | sizes | {"preconditioned": preconditioned}
+    own = {"noise": noise, "coupling": training["coupling"]} if noise else {}
+    return {"kind": kind} | sizes | {"preconditioned": preconditioned} | own

@@ -101,6 +101,12 @@ TRAINING = {
         "of a flow map: checkpoint whose weights the training starts from, and which a "
         "distillation has as its teacher",
     ),
+    "bridge": (
+        float,
+        "S",
+        "from a data set: diffusion of the Brownian bridges between the pairs, whose velocity and "
+        "score two networks learn (SF2M); 0, the default, for none",
+    ),
     "penalty": (float, "X", "of a learned path: weight of the curvature of its trajectories"),
     "sines": (int, "N", "of a learned path: number of sines of time in its mean and scale"),
 }

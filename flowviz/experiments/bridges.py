@@ -1,12 +1,14 @@
-"""Brownian bridges between random pairs of two data sets, and their exact field."""
+"""Brownian bridges between random pairs of two data sets, and their exact or learned field."""
 
 from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
 
+from flowviz.couplings import COUPLINGS, minibatch_ot
 from flowviz.datasets import Dataset
 from flowviz.experiments.fields import FieldRef, exact_name
+from flowviz.fields.bridges import Bridges
 from flowviz.fields.sourced import BridgeField, SourcedField
 
 
@@ -28,8 +30,16 @@ def bridge_of(data: str, path: str, noise: float) -> tuple[Dataset, BridgeField]
     return found.dataset, BridgeField(found.field, noise)
 
 
+def paired(coupling: str, x_0: Tensor, x_1: Tensor, generator: Generator) -> Tensor:
+    """The data of `bridges` that a coupling pairs with the starts x_0, both (n, 2).
+
+    Optimal transport with a whole data set is that of these samples.
+    """
+    return COUPLINGS.get(coupling, minibatch_ot)(x_0, x_1, generator)
+
+
 def bridges(
-    field: BridgeField, x_0: Tensor, x_1: Tensor, grid: Tensor, generator: Generator
+    field: Bridges, x_0: Tensor, x_1: Tensor, grid: Tensor, generator: Generator
 ) -> Tensor:
     """Random bridges between pairs (n, 2) at increasing times (T,) from 0, (T, n, 2).
 

@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.couplings import Pairs
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.distributions import GaussianMixture
 from flowviz.draws import stream
-from flowviz.experiments.bridges import bridge_of
+from flowviz.experiments.bridges import bridge_of, paired
 from flowviz.experiments.fields import EXACT, Chunked, resolve
 from flowviz.experiments.starts import starts
 from flowviz.fields import exact_field, exact_field_of
 from flowviz.fields.learned_path import LearnedPathField
+from flowviz.fields.paired import PairedField
 from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
 from flowviz.progress import stop_if_requested
@@ -46,6 +48,9 @@ REACHED = 0.01
 
 MIXED = 4_000
 """Number of data points that estimate the marginal density of a learned path."""
+
+COUPLED = 1_000
+"""Number of data points of that average where a coupling chooses the pairs."""
 
 BLUR = 0.1
 """Standard deviation of the blur of that estimate, which is a set of dots near t = 1."""
@@ -181,6 +186,7 @@ class SceneConfig:
         arrows: rows and columns of the field.
         difference_cells: rows and columns of the difference.
         bridge: diffusion of the bridges from a source, see `flowviz.experiments.bridges`.
+        coupling: name of the coupling of the pairs that the bridges join.
     """
 
     data: str = "checkerboard"
@@ -191,6 +197,7 @@ class SceneConfig:
     arrows: int = 20
     difference_cells: int = 48
     bridge: float = 0.0
+    coupling: str = "independent"
 
     def __post_init__(self) -> None:
         scheduler(self.path)
@@ -336,14 +343,14 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     axis = _axis(config.cells)
     arrow_axis = _axis(config.arrows)
     difference_axis = _axis(config.difference_cells)
+    estimated = _without_exact(path, target)
     if config.bridge:
-        _, field = bridge_of(config.data, config.path, config.bridge)
-        density = torch.stack([field.density_grid(t, axis, axis) for t in _each(times)])
+        estimated = estimated or config.coupling != "independent"
+        field, density = _bridged(config, target, path, times, axis, estimated)
     else:
         density = density_of(target, path, field, times, axis)
     velocity = _on_grid(field, times, arrow_axis)
     difference = reached = rms = None
-    estimated = _without_exact(path, target)
     known = not (target.estimated or estimated or isinstance(field, LearnedPathField))
     if config.field != EXACT and known:
         exact = exact_field_of(path, target)
@@ -381,10 +388,7 @@ def density_of(
     if _without_exact(path, target):
         generator = stream(0, "mixture")
         x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
-        dots = (GaussianMixture(path.flow(t, x_0, x_1), BLUR) for t in _each(times))
-        blurred = (exact_field(AffinePath(CondOT()), each) for each in dots)
-        end = torch.tensor(1.0, dtype=torch.float64)  # where the density is that of the dots
-        return torch.stack([each.density_grid(end, axis, axis) for each in blurred])
+        return torch.stack([_dots(path.flow(t, x_0, x_1), BLUR, axis) for t in _each(times)])
     if not isinstance(field, LearnedPathField):
         exact = exact_field_of(path, target)
         return torch.stack([exact.density_grid(t, axis, axis) for t in _each(times)])
@@ -398,6 +402,35 @@ def density_of(
             for t in _each(times)
         ]
     )
+
+
+def _bridged(
+    config: SceneConfig,
+    target: Dataset,
+    path: AffinePath,
+    times: Tensor,
+    axis: Tensor,
+    estimated: bool,
+) -> tuple[Field, Tensor]:
+    """The field and the density (K, H, H) of bridges; estimated ones are of some pairs."""
+    if not estimated:
+        _, exact = bridge_of(config.data, config.path, config.bridge)
+        return exact, torch.stack([exact.density_grid(t, axis, axis) for t in _each(times)])
+    generator, n = stream(0, "mixture"), MIXED if config.coupling == "independent" else COUPLED
+    x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
+    pairs = Pairs(x_0, paired(config.coupling, x_0, x_1, generator))
+    field, density = PairedField(path, pairs, BLUR, config.bridge), []
+    for t in _each(times):
+        width = (BLUR**2 + path.coefficients(t, x_0).bridge(config.bridge)[0]).sqrt().item()
+        density.append(_dots(path.flow(t, pairs.x_0, pairs.x_1), width, axis))
+    return field, torch.stack(density)
+
+
+def _dots(means: Tensor, width: float, axis: Tensor) -> Tensor:
+    """The density of equally likely Gaussians of one width on the square of an axis, (H, H)."""
+    mixture = exact_field(AffinePath(CondOT()), GaussianMixture(means, width))
+    end = torch.tensor(1.0, dtype=torch.float64)  # where the density is that of the mixture
+    return mixture.density_grid(end, axis, axis)
 
 
 def _without_exact(path: AffinePath, target: Dataset) -> bool:

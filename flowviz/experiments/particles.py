@@ -15,9 +15,10 @@ from torch import Tensor
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import parted
 from flowviz.draws import noise, stream
-from flowviz.experiments.bridges import bridge_of, bridges
+from flowviz.experiments.bridges import bridge_of, bridges, paired
 from flowviz.experiments.fields import EXACT, resolve
 from flowviz.experiments.starts import starts
+from flowviz.fields.bridges import BridgeFlow, LearnedBridge, PairBridges
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned, scheduler
@@ -54,7 +55,8 @@ class ParticlesConfig:
         n: number of particles.
         seed: of the states at t = 0 (the same for all samplers), of the data and of the SDE.
         bridge: diffusion of the bridges between a source and the data, see `bridges`; the data
-            set must then have a source, and the field is exact.
+            set must then have a source. A learned field must have been trained with it.
+        coupling: name of the coupling of the pairs of a source and the data.
     """
 
     data: str = "8gaussians"
@@ -66,13 +68,13 @@ class ParticlesConfig:
     n: int = 600
     seed: int = 0
     bridge: float = 0.0
+    coupling: str = "independent"
 
     def __post_init__(self) -> None:
         refuse_learned(self.path)
-        if self.sourced and (self.field != EXACT or self.sampler == "ancestral"):
+        if self.sourced and self.sampler == "ancestral":
             raise ValueError(
-                "Particles from a data set need the exact field, whose score is known, and the "
-                f"sampler euler-maruyama; got {self.field} and {self.sampler}."
+                "Particles from a data set need the sampler euler-maruyama; got ancestral."
             )
         if self.sampler == FLOW:
             steps_for(FLOW, self.nfe)
@@ -140,9 +142,10 @@ def compute_truth(config: ParticlesConfig) -> Truth:
 
     def fresh() -> Tensor:
         if config.sourced:
-            _, bridge = bridge_of(config.data, config.path, config.bridge)
-            ends = (each.sample(n, generator) for each in (target.source, target))
-            x_0, x_1, z = *ends, torch.randn(n, 2, generator=generator)
+            bridge = PairBridges(affine, config.bridge)
+            x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
+            x_1 = paired(config.coupling, x_0, x_1, generator)
+            z = torch.randn(n, 2, generator=generator)
             return torch.stack([bridge.state(t, x_0, x_1, z) for t in times])
         x_0, x_1 = torch.randn(n, 2, generator=generator), target.sample(n, generator)
         return torch.stack([affine.flow(t, x_0, x_1) for t in times])
@@ -167,7 +170,7 @@ def compute_particles(
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
     if config.sourced:
-        return _measured(config, *_between(config), truth)
+        return _measured(config, *_between(config, field), truth)
     name = None if config.sampler == PAIRS else config.field
     target, path, field = resolve(config.data, config.path, name, field)
     x_0 = noise(config.n, config.seed)
@@ -194,14 +197,17 @@ def compute_particles(
     return _measured(config, grid, states, nfe, truth)
 
 
-def _between(config: ParticlesConfig) -> tuple[Tensor, Tensor, int]:
+def _between(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tensor, int]:
     """Times, states and evaluations of particles that start from a source."""
-    target, bridge = bridge_of(config.data, config.path, config.bridge)
-    path = bridge.path
+    name = None if config.sampler == PAIRS or config.field == EXACT else config.field
+    target, path, field = resolve(config.data, config.path, name, field, sources=True)
     grid, x_0 = path.clock(config.nfe + 1), starts(path, config.n, config.seed)
     if config.sampler == PAIRS:
         x_1 = target.sample(config.n, stream(config.seed, "data"))
-        return grid, bridges(bridge, x_0, x_1, grid, stream(config.seed, "increments")), 0
+        x_1 = paired(config.coupling, x_0, x_1, stream(config.seed, "coupling"))
+        motion = PairBridges(path, config.bridge), x_0, x_1, grid
+        return grid, bridges(*motion, stream(config.seed, "increments")), 0
+    bridge = _bridge(config, field)
     if config.sampler == FLOW:
         solution = solve(bridge, x_0, grid, FLOW, steps=steps_for(FLOW, config.nfe))
     else:
@@ -209,6 +215,20 @@ def _between(config: ParticlesConfig) -> tuple[Tensor, Tensor, int]:
         drift, strength = bridge.drift, bridge.diffusion
         solution = diffuse(drift, strength, path, x_0, grid, generator=increments)
     return grid, solution.states, solution.nfe
+
+
+def _bridge(config: ParticlesConfig, field: Field | None) -> BridgeFlow:
+    """The exact field, or the learned one if it has the diffusion and coupling of the config."""
+    if config.field == EXACT:
+        return bridge_of(config.data, config.path, config.bridge)[1]
+    wanted = config.bridge, config.coupling
+    if not isinstance(field, LearnedBridge) or (field.noise, field.coupling) != wanted:
+        raise ValueError(
+            f"{config.field} must have been trained with bridges of diffusion {config.bridge:g} "
+            f"between pairs of the coupling {config.coupling}; choose such a network (`train "
+            "--bridge`) or the exact field."
+        )
+    return field
 
 
 def _measured(

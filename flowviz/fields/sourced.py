@@ -18,12 +18,13 @@ same roles, so that the components can also be those of x_1. Two sets of boxes h
 too (`BoxPairs`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from flowviz.datasets import Dataset
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
+from flowviz.fields.bridges import BridgeFlow
 from flowviz.fields.exact import ExactField, exact_field, target_of
 from flowviz.fields.pairings import (
     MAX_BOX_WORK,
@@ -70,18 +71,10 @@ class SourcedField(ExactField):
 
 
 @dataclass(frozen=True, eq=False)
-class BridgeField:
-    """The exact field of Brownian bridges between independent pairs of two data sets.
+class BridgeField(BridgeFlow):
+    """The exact field of the bridges between independent pairs of two data sets.
 
-    A pair is joined by x_t = alpha_t x_1 + sigma_t x_0 + b_t z, b_t^2 = noise^2 alpha_t sigma_t,
-    with fresh noise z: on the path ot a Brownian bridge of diffusion `noise` (Tong et al. 2023,
-    https://arxiv.org/abs/2307.03672, there with pairs of entropic optimal transport). With
-    D = d_alpha sigma - alpha d_sigma, which is 1 on ot, the flow dx = u dt and the diffusion
-
-        u = d_alpha E[x_1 | x] + d_sigma E[x_0 | x] - b d_b score,
-        dx = (u + g^2 / 2 score) dt + g dW,    g^2 = noise^2 D,
-
-    have the same marginals p_t.
+    E[w | x] is d_alpha E[x_1 | x] + d_sigma E[x_0 | x], see `flowviz.fields.bridges`.
 
     Attributes:
         sourced: the field of the same pairs without noise.
@@ -93,8 +86,10 @@ class BridgeField:
 
     sourced: SourcedField
     noise: float
+    path: AffinePath = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.sourced.path)
         if not self.noise >= 0:
             raise ValueError(f"The noise of a bridge must be 0 or more; got {self.noise}.")
         if not isinstance(self.sourced.target, Pairing):
@@ -104,11 +99,6 @@ class BridgeField:
             )
 
     @property
-    def path(self) -> AffinePath:
-        """The path of the pairs."""
-        return self.sourced.path
-
-    @property
     def _pairing(self) -> Pairing:
         pairing = self.sourced.target
         assert isinstance(pairing, Pairing)  # see __post_init__
@@ -116,18 +106,16 @@ class BridgeField:
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity u of the flow at t () or (B,) and x (B, 2), (B, 2) in x's dtype."""
-        c, found = self._inferred(t, x)
-        return self._velocity(c, found).to(x)
+        return self.velocity_and_score(t, x)[0].to(x)
 
-    def drift(self, t: Tensor, x: Tensor) -> Tensor:
-        """The drift u + g^2 / 2 score of the diffusion, (B, 2)."""
+    def velocity_and_score(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `BridgeFlow.velocity_and_score`; in float64."""
         c, found = self._inferred(t, x)
-        more = self.noise**2 / 2 * c.wronskian * found.score
-        return (self._velocity(c, found) + more).to(x)
-
-    def diffusion(self, t: Tensor) -> Tensor:
-        """g at times t, of t's shape."""
-        return self.noise * self.path.scheduler(t).wronskian.sqrt()
+        data, start = found.other, found.own
+        if self._pairing.swapped:
+            data, start = start, data
+        _, slope = c.bridge(self.noise)
+        return c.d_alpha * data + c.d_sigma * start - slope * found.score, found.score
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at x, (B, 2)."""
@@ -142,26 +130,12 @@ class BridgeField:
         fine_x, fine_y = xs.double(), ys.double()
         c, pairing = self.path.coefficients(t, fine_x), self._pairing
         gain, own = (c.sigma, c.alpha) if pairing.swapped else (c.alpha, c.sigma)
-        grid = gain, own.clamp(min=SMALLEST), fine_x, fine_y, self._blur(c)
+        grid = gain, own.clamp(min=SMALLEST), fine_x, fine_y, self.blur(c)
         return pairing.sides.density_grid(*grid).to(xs)
-
-    def state(self, t: Tensor, x_0: Tensor, x_1: Tensor, z: Tensor) -> Tensor:
-        """The state at t () or (B,) of pairs with standard normal z, each (B, 2)."""
-        return self.path.flow(t, x_0, x_1) + self._blur(self.path.coefficients(t, x_1)) * z
-
-    def _blur(self, c: Coefficients) -> Tensor:
-        return c.bridge(self.noise)[0].clamp(min=0).sqrt()
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:
         c, fine = self.sourced._coefficients(t, x)
-        return c, self._pairing.infer(c.alpha, c.sigma, fine, self._blur(c))
-
-    def _velocity(self, c: Coefficients, found: Inferred) -> Tensor:
-        data, start = found.other, found.own
-        if self._pairing.swapped:
-            data, start = start, data
-        _, slope = c.bridge(self.noise)
-        return c.d_alpha * data + c.d_sigma * start - slope * found.score
+        return c, self._pairing.infer(c.alpha, c.sigma, fine, self.blur(c))
 
 
 def sourced_field(

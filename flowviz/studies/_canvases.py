@@ -34,8 +34,9 @@ def plane_of(scene: Scene) -> players.Scene:
 
 def scene_config_of(config: ParticlesConfig, result: ParticlesStudyResult) -> SceneConfig:
     """The density and the field behind the particles of one path."""
-    bridge = result.panels[0].config.bridge
-    return SceneConfig(data=config.data, path=result.path, bridge=bridge)
+    pairs = result.panels[0].config
+    shared = {"bridge": pairs.bridge, "coupling": pairs.coupling}
+    return SceneConfig(data=config.data, path=result.path, **shared)
 
 
 def path_payloads(

@@ -22,6 +22,7 @@ from flowviz.experiments.particles import (
     compute_truth,
 )
 from flowviz.experiments.particles import ParticlesConfig as Piece
+from flowviz.fields.bridges import LearnedBridge
 from flowviz.figures import curves, theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
@@ -52,7 +53,7 @@ class ParticlesConfig(Config):
         work=0,
         help="How much noise the SDE adds and removes by the score. At 0% it is the flow; at "
         "100% it is the reverse of the diffusion that turns data into noise. From a data set: the "
-        "diffusion of the Brownian bridges between the pairs, 1 at 100%.",
+        "diffusion of the Brownian bridges between the pairs, 1 at 100%; a network has its own.",
     )
     nfe: int = setting(
         DEFAULT.nfe,
@@ -122,8 +123,14 @@ def compute(
         path = path if name in live else FieldRef.of(name).path_spec
     kind, noise = "exact" if name == EXACT else "learned", config.noise / 100
     label = SAMPLERS[config.sampler].label.partition(" (")[0]
-    bridge = noise if sourced else 0.0
-    sampled = partial(config.part, Piece, path=path, noise=0.0, bridge=bridge)
+    shared = {"path": path, "noise": 0.0}
+    if sourced:
+        field = live.get(name) or (None if name == EXACT else FieldRef.of(name).field)
+        if isinstance(field, LearnedBridge):
+            noise = field.noise
+            shared["coupling"] = field.coupling
+        shared["bridge"] = noise
+    sampled = partial(config.part, Piece, **shared)
     pairs = ("Brownian bridges", "random pairs") if sourced else ("Path samples", "fixed pairs")
     pieces = (
         (*pairs, sampled(field=EXACT, sampler=PAIRS)),

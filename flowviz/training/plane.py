@@ -19,6 +19,7 @@ from flowviz.datasets import Dataset, parted
 from flowviz.device import finest_float
 from flowviz.draws import stream
 from flowviz.fields import LearnedField, exact_field, exact_field_of, field_class
+from flowviz.fields.bridges import LearnedBridge, TwoMLPs
 from flowviz.fields.flow_map import FlowMap, draw_ends
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES, weighted
@@ -43,7 +44,10 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "ema": (0.0, 0.99999),
     "seed": (0, MAX_SEED),
 }
-"""Minimum and maximum of each number of a `TrainConfig`."""
+"""Minimum and maximum of each number of a training in the plane."""
+
+BRIDGE = (0.0, 10.0)
+"""Minimum and maximum of the diffusion of bridges."""
 
 
 def default_rate(depth: int) -> float:
@@ -82,6 +86,8 @@ class TrainConfig(TrainingConfig):
         seed: of the weights and of all draws.
         start: checkpoint of a field on the same path, "" for none: the first weights of a flow
             map, and the teacher of a distillation, which otherwise distils the exact field.
+        bridge: diffusion of the Brownian bridges between the pairs of a source and the data, see
+            `flowviz.fields.bridges`; 0 for the conditional path alone.
 
     Raises:
         ValueError: an entry is unknown or out of its bounds, or path and objective do not go
@@ -105,6 +111,7 @@ class TrainConfig(TrainingConfig):
     preconditioned: bool = True
     seed: int = 0
     start: str = ""
+    bridge: float = 0.0
 
     def __post_init__(self) -> None:
         if self.path == LEARNED:
@@ -116,12 +123,17 @@ class TrainConfig(TrainingConfig):
         _ = TIMES[self.times]
         if not self.lr:
             object.__setattr__(self, "lr", default_rate(self.depth))
-        check_bounds(self, **BOUNDS)
+        check_bounds(self, **BOUNDS, bridge=BRIDGE)
         check_source(self.data, self.path, self.objective)
         self._choose_targets()
         check_velocity_at_start(self.path, self.objective)
         check_flow_map(self.objective, self.start, self.preconditioned)
         weighted(self.objective, self.weighting)
+        if self.bridge and not (parted(self.data)[0] and self.preconditioned):
+            raise ValueError(
+                "Bridges need a data set with a source, such as from:8gaussians>moons, and "
+                f"preconditioned networks; got {shown(self.data)} and bridge {self.bridge:g}."
+            )
 
     def _choose_targets(self) -> None:
         """Sets `targets` if it is "", else checks it."""
@@ -190,6 +202,10 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             means = means[0].to(self.device), means[1].to(self.device)
         t = t.to(self.device, finest_float(self.device))
         x_0, x_1 = x_0.to(self.device), x_1.to(self.device)
+        if isinstance(self.model, LearnedBridge):
+            z = torch.randn(x_0.shape, generator=self.generator).to(x_0)
+            yield self.model.bridge_loss(t, x_0, x_1, z).mean()
+            return
         if not isinstance(self.model, FlowMap):
             yield self.model.loss(t, x_0, x_1, share=share, means=means).mean()
         elif config.objective == "distillation":
@@ -298,22 +314,16 @@ def build_field(
     objective = weighted(config.objective, config.weighting)
     source = dataset.source
     own = {} if source is None else {"source_mean": source.mean, "source_std": source.std}
-    network = MLP(
-        width=config.width,
-        depth=config.depth,
-        octaves=config.octaves,
-        two_times=objective.two_times,
-        generator=generator,
-    )
-    return field_class(objective)(
-        network,
-        AffinePath(scheduler(config.path), parted(config.data)[0]),
-        objective,
-        mean=dataset.mean,
-        std=dataset.std,
-        preconditioned=config.preconditioned,
-        **own,
-    )
+    sizes = {"width": config.width, "depth": config.depth, "octaves": config.octaves}
+    path = AffinePath(scheduler(config.path), parted(config.data)[0])
+    moments = {"mean": dataset.mean, "std": dataset.std} | own
+    if config.bridge:
+        networks = TwoMLPs(**sizes, generator=generator)
+        pairs = {"noise": config.bridge, "coupling": config.coupling}
+        return LearnedBridge(networks, path, objective, **pairs, **moments)
+    network = MLP(**sizes, two_times=objective.two_times, generator=generator)
+    preconditioned = {"preconditioned": config.preconditioned}
+    return field_class(objective)(network, path, objective, **preconditioned, **moments)
 
 
 def steps_within(seconds: float, run: TrainingRun) -> int:
@@ -343,11 +353,11 @@ def irreducible_loss(
 
     It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and
     the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling
-    other than independent, for flow maps, and without an exact field.
+    other than independent, for flow maps, for bridges, and without an exact field.
     """
     path = AffinePath(scheduler(config.path), parted(config.data)[0])
     objective = weighted(config.objective, config.weighting)
-    if config.coupling != "independent" or objective.two_times:
+    if config.coupling != "independent" or objective.two_times or config.bridge:
         return None
     try:
         exact = exact_field_of(path, dataset)

@@ -7,6 +7,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -61,7 +62,8 @@ def semidiscrete(data: Dataset, seed: int) -> Cells:
     points, counts = data.sample(CELLS, generator).unique(dim=0, return_counts=True)
     standard = points - points.mean(0)
     standard = standard / standard.square().mean().sqrt().clamp_min(1e-12)
-    potential = solve_semidiscrete(
+    solve: Any = solve_semidiscrete  # its hints have no sampler and no tensors
+    potential = solve(
         standard,
         lambda n: data.starts(n, generator),
         counts.float() / CELLS,

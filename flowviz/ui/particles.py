@@ -10,6 +10,7 @@ from flowviz.canvases import player as players
 from flowviz.datasets import parted
 from flowviz.experiments.fields import EXACT
 from flowviz.fields import LearnedField
+from flowviz.fields.bridges import LearnedBridge
 from flowviz.schedulers import scheduler
 from flowviz.stochastic import SAMPLERS
 from flowviz.studies import STUDIES
@@ -71,8 +72,11 @@ def pick() -> Page:
         values |= controls.pick(ParticlesConfig, only=("seed",))
     live = {}
     if values["field"] != EXACT:
-        name = next(iter(networks(values["data"], values["path"])), "")
-        path, name, found = choose(values["data"], values["path"], name)
+        place = values["data"], values["path"]
+        options = (choose(*place, name) for name in networks(*place))
+        if parted(values["data"])[0]:  # only networks of bridges have a known score there
+            options = (each for each in options if isinstance(each[2], LearnedBridge))
+        path, name, found = next(options, (values["path"], EXACT, None))
         if name.startswith("live:"):
             live[name] = found
         values |= {"path": path, "network": "" if name == EXACT else name}

@@ -32,6 +32,7 @@ from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, default_rate
 from flowviz.training import times as drawn_times
+from flowviz.training.plane import BRIDGE
 from flowviz.training.semidiscrete import DATA_COUPLINGS
 from flowviz.training.targets import TARGETS, has_means
 from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
@@ -126,6 +127,18 @@ def controls() -> Settings:
                 DEFAULT.weighting,
                 help=WEIGHTINGS.sentences(),
             )
+        bridge = DEFAULT.bridge
+        if source and not two_times:
+            bridge = state.number(
+                "bridge",
+                "Diffusion of the bridges",
+                *BRIDGE,
+                DEFAULT.bridge,
+                step=0.1,
+                help="Above 0, each pair of the two data sets is joined by Brownian bridges, and "
+                "two networks learn the velocity and the score of their density (SF2M, Tong et "
+                "al. 2023). ODE or SDE shows the flow and the diffusion of the networks.",
+            )
         coupling = state.select(
             "coupling",
             "Coupling",
@@ -164,6 +177,7 @@ def controls() -> Settings:
         "objective": objective,
         "weighting": weighting,
         "coupling": coupling,
+        "bridge": bridge,
         "times": times,
         "targets": compared,
         "steps": steps,
