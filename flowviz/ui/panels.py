@@ -85,7 +85,7 @@ def _panels(data: str) -> tuple[str, ...]:
     chosen = state.segmented("panels", "Panels", COUNTS, "2", label_visibility="collapsed")
     panels = PANELS[: int(chosen)]
     offered = len(panels) == len(PANELS) and not state.is_restricted()
-    if offered and st.button("OT and VP by Euler and midpoint", type="tertiary"):
+    if offered and st.button("OT and VP by Euler and midpoint", width="stretch"):
         state.follow("compare", {"data": data, **PRODUCT})
     return panels
 
