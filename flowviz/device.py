@@ -1,7 +1,9 @@
 """The choice of the device and of the number of threads."""
 
+import ctypes
 import math
 import os
+import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,9 @@ from flowviz.bounds import from_environment
 
 if TYPE_CHECKING:
     import torch
+
+M_ARENA_MAX = -8
+"""The number of a parameter of `mallopt`, in malloc.h of glibc."""
 
 
 def choose_device(name: str = "auto") -> "torch.device":
@@ -60,6 +65,16 @@ def limit_threads(threads: int | None = None) -> int:
     threads = threads or from_environment("FLOWVIZ_THREADS", 1, 1, 1_024)
     torch.set_num_threads(threads)
     return threads
+
+
+def limit_arenas() -> None:
+    """Makes the C library share its arenas of memory between threads (glibc), for a server.
+
+    By default 8 per processor each keep what the threads that used them have freed, up to 64 MB.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, max(2, processors()))
 
 
 def processors() -> int:
