@@ -13,12 +13,14 @@ set. Those of the built-in data sets are the frame.
 """
 
 import time
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from flowviz import checkpoints, solvers, training
+from flowviz.bounds import shown
 from flowviz.datasets import Dataset, dataset
 from flowviz.densities import LogProb
 from flowviz.experiments.evaluate import EvaluateConfig, sampled
@@ -60,7 +62,7 @@ def exact_field(data: str, path: str = "ot") -> FieldRef:
     Raises:
         ValueError: a name is unknown, or the path is learned.
     """
-    return FieldRef.of(exact_name(data, path))
+    return FieldRef.of(exact_name(_text("data", data), _text("path", path)))
 
 
 def load(name: str) -> FieldRef:
@@ -69,7 +71,7 @@ def load(name: str) -> FieldRef:
     Raises:
         CheckpointError (a ValueError): there is no such checkpoint, or its file is damaged.
     """
-    return FieldRef.of(name)
+    return FieldRef.of(_text("name", name))
 
 
 def train(data: str, path: str = "ot", *, out: str = "", **options: Any) -> FieldRef:
@@ -124,6 +126,9 @@ def solve(
         SolveError (a ValueError): the solve diverged or takes too many steps.
     """
     engine = field.field if isinstance(field, FieldRef) else field
+    x_0, times = torch.as_tensor(x_0), torch.as_tensor(times)
+    if isinstance(field, FieldRef):
+        _check_points("x_0", x_0)
     if METHODS[method].adaptive:
         return solvers.solve(engine, x_0, times, method, tol=tol)
     steps = steps_for(method, 20 if nfe is None else nfe)
@@ -154,6 +159,8 @@ def sample(
     Raises:
         ValueError: as `solve`.
     """
+    _check_field(field)
+    _check_whole("n", n)
     config = EvaluateConfig(method=method, nfe=_nfe(method, nfe), tol=tol, n=n, seed=seed)
     parts = sampled(field.field, starts(field.path, n, seed), config)
     return field.to_user(torch.cat([part.states[-1] for part in parts]))
@@ -183,7 +190,9 @@ def log_prob(
     Raises:
         ValueError: as `solve`.
     """
+    _check_field(field)
     points = torch.as_tensor(points)
+    _check_points("points", points)
     wanted = _nfe(method, nfe)
     budget = {"tol": tol} if wanted is None else {"steps": steps_for(method, wanted)}
     return field.log_prob(points, method, **budget)
@@ -195,11 +204,41 @@ def study(name: str) -> Study:
     Raises:
         ValueError: there is no such study.
     """
-    return STUDIES[name]
+    return STUDIES[_text("name", name)]
+
+
+def _text(name: str, value: object) -> str:
+    """An argument that is a spec, a name or a path."""
+    if not isinstance(value, str | PathLike):
+        raise ValueError(f"{name} must be a text; got {shown(value)}.")
+    return str(value)
+
+
+def _check_whole(name: str, value: object) -> None:
+    if type(value) is not int:
+        raise ValueError(f"{name} must be a whole number; got {shown(value)}.")
+
+
+def _check_field(field: object) -> None:
+    if not isinstance(field, FieldRef):
+        raise ValueError(
+            f"field must come from load, train or exact_field; got {shown(field)}. "
+            "Load a checkpoint by its name first."
+        )
+
+
+def _check_points(name: str, x: Tensor) -> None:
+    if x.ndim != 2 or x.shape[1] != 2 or not len(x) or not x.is_floating_point():
+        raise ValueError(
+            f"{name} must have the shape (n, 2), n at least 1, and be float32 or float64; "
+            f"got shape {tuple(x.shape)} and {x.dtype}."
+        )
 
 
 def _nfe(method: str, nfe: int | None) -> int | None:
     """The evaluations of a fixed-step method; None for an adaptive one without `nfe`."""
+    if nfe is not None:
+        _check_whole("nfe", nfe)
     if METHODS[method].adaptive:
         return nfe
     return 20 if nfe is None else nfe

@@ -2,6 +2,7 @@
 
 import os
 import reprlib
+from numbers import Real
 
 MAX_MESSAGE = 300
 """Largest number of characters of an error message, which may quote a file or an argument."""
@@ -37,6 +38,8 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
     """
     for name, (low, high) in bounds.items():
         value = getattr(config, name)
+        if not isinstance(value, Real):
+            raise ValueError(f"{name} must be a number; got {shown(value)}.")
         if not low <= value <= high:
             whole = isinstance(low, int) and isinstance(high, int)
             span = f"{low}..{high}" if whole else f"[{low:g}, {high:g}]"

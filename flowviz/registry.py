@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
-from flowviz.bounds import shown
+from flowviz.bounds import shortened, shown
 
 T = TypeVar("T")
 
@@ -36,8 +36,10 @@ class Registry(dict[str, T]):
         return " ".join(f"**{entry.label}:** {entry.sentence}" for entry in entries)
 
     def __missing__(self, name: str) -> T:
-        hint = hint_at(str(name), self)
-        raise ValueError(f"Unknown {self.kind} {shown(name)}.{hint} There are: {', '.join(self)}.")
+        hint, known = hint_at(str(name), self), ", ".join(self)
+        raise ValueError(
+            shortened(f"Unknown {self.kind} {shown(name)}.{hint} There are: {known}.")
+        )
 
 
 def hint_at(name: str, known: Iterable[str]) -> str:

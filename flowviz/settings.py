@@ -23,7 +23,7 @@ from typing import (
     get_type_hints,
 )
 
-from flowviz.bounds import check_bounds
+from flowviz.bounds import check_bounds, shortened, shown
 from flowviz.registry import Registry, hint_at
 
 
@@ -117,7 +117,8 @@ class Setting:
             if options is not None and each not in options:
                 hint = hint_at(str(each), map(str, options))
                 known = ", ".join(map(str, options))
-                raise ValueError(f"Unknown {self.name} {each!r}.{hint} There are: {known}.")
+                sentence = f"Unknown {self.name} {shown(each)}.{hint} There are: {known}."
+                raise ValueError(shortened(sentence))
 
 
 def setting(default: Any = MISSING, label: str = "", **declared: Any) -> Any:

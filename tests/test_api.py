@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import flowviz
+from flowviz.bounds import MAX_MESSAGE
 from flowviz.cli import main
 
 
@@ -71,3 +72,26 @@ def test_names_lead_to_the_same_objects():
     assert flowviz.scheduler("vp").label == "VP diffusion"
     with pytest.raises(ValueError, match="Did you mean 'checkerboard-ot'"):
         flowviz.load("chequerboard-ot")
+
+
+WRONG = {
+    "no name": lambda field: flowviz.load(None),
+    "no study": lambda field: flowviz.study("nothing"),
+    "a name for a field": lambda field: flowviz.sample("moons-ot", 10),
+    "half a sample": lambda field: flowviz.sample(field, 1.5),
+    "nfe as text": lambda field: flowviz.sample(field, 10, nfe="20"),
+    "one point without its row": lambda field: flowviz.log_prob(field, torch.zeros(2)),
+    "no points": lambda field: flowviz.log_prob(field, torch.zeros(0, 2)),
+    "whole points": lambda field: flowviz.log_prob(field, torch.zeros(3, 2, dtype=torch.int64)),
+    "states in space": lambda field: flowviz.solve(field, torch.zeros(2, 3), [0.0, 1.0]),
+    "steps as text": lambda field: flowviz.train("moons", steps="10"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
+def test_a_wrong_argument_is_one_sentence(call):
+    with pytest.raises(ValueError) as caught:
+        call(flowviz.exact_field("moons", "ot"))
+    message = str(caught.value)
+    assert len(message) <= MAX_MESSAGE and "\n" not in message
+    assert "must" in message or message.startswith("Unknown study")

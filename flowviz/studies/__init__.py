@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from flowviz.bounds import shortened, shown
 from flowviz.registry import hint_at
 from flowviz.studies.study import (
     Columns,
@@ -61,7 +62,8 @@ class _Studies(Mapping[str, Study]):
             return self._added[name]
         if name not in _files():
             known = ", ".join(self)
-            raise ValueError(f"Unknown study {name!r}.{hint_at(name, self)} There are: {known}.")
+            hint = hint_at(name, self)
+            raise ValueError(shortened(f"Unknown study {shown(name)}.{hint} There are: {known}."))
         return import_module(f"{__name__}.{name.replace('-', '_')}").STUDY
 
     def __iter__(self) -> Iterator[str]:
