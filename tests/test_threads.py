@@ -1,6 +1,9 @@
 """The number of threads: what is measured, stored and never exceeded."""
 
 import math
+import platform
+import subprocess
+import sys
 
 import pytest
 
@@ -67,3 +70,32 @@ def test_control_groups_limit_the_processors(line, files, granted, tmp_path, mon
     monkeypatch.setattr(device, "_granted", lambda: granted)
     monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert processors() == min(8, granted // 1)
+
+
+ALLOCATING = """
+import ctypes, threading
+from flowviz.device import limit_arenas
+if LIMITED:
+    limit_arenas()
+gate = threading.Barrier(20)
+def allocate():
+    gate.wait()
+    ctypes.CDLL(None).malloc(1_000)
+    gate.wait()
+threads = [threading.Thread(target=allocate) for _ in range(20)]
+[each.start() for each in threads]
+[each.join() for each in threads]
+ctypes.CDLL(None).malloc_stats()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the arenas are those of glibc")
+def test_threads_of_a_server_share_arenas_of_memory():
+    """Else 12 visitors left 500 MB that were free, but spread over 16 arenas."""
+    counts = []
+    for limited in (True, False):
+        command = [sys.executable, "-c", ALLOCATING.replace("LIMITED", str(limited))]
+        counts.append(
+            subprocess.run(command, capture_output=True, text=True).stderr.count("Arena")
+        )
+    assert counts[0] <= max(2, processors()) < counts[1]
