@@ -39,7 +39,10 @@ t = 1."""
 class PathField(Protocol):
     """A velocity field with its path."""
 
-    path: AffinePath
+    @property
+    def path(self) -> AffinePath:
+        """The path on which it leads from noise to data."""
+        ...
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, *), shape (B, *)."""

@@ -124,11 +124,15 @@ def tasks(
         seed: of the noise and the points.
 
     Raises:
-        ValueError: flow_matching takes part and is not installed.
+        ValueError: flow_matching takes part and is not installed, or the network is no MLP.
     """
     if peers and not find_spec("flow_matching"):
         raise ValueError("The peers must be installed; run `pip install flowviz[peers]`.")
-    generator = stream(seed, "benchmark")
+    network, generator = field.network, stream(seed, "benchmark")
+    if not isinstance(network, MLP):
+        raise ValueError(
+            "The benchmark needs the network of a trained field of the plane, an MLP."
+        )
     # The calls are made after the last task was yielded: no name in them may change here.
     plain, clock, steps, back = Plain(field), field.path.clock(2), *STEPS.values()
     for count in (large, 2_000):
@@ -141,7 +145,7 @@ def tasks(
             calls["flow_matching"] = lambda x=x: _flow_matching(plain).sample(
                 x_init=x, method="midpoint", step_size=1 / steps
             )
-        calls[LIMIT] = _arithmetic(field.network, count, values=2 * steps)
+        calls[LIMIT] = _arithmetic(network, count, values=2 * steps)
         yield Task(f"{count:,} samples, midpoint NFE {2 * steps}", "samples", count, calls)
     points = torch.randn(4_096, 2, generator=generator)
     last: dict[str, Call] = {OURS: lambda: _log_prob(field, points, back)}
@@ -149,7 +153,7 @@ def tasks(
         last["flow_matching"] = lambda: _flow_matching(plain).compute_likelihood(
             points, normal_log_prob, 1 / back, method="midpoint", exact_divergence=True
         )[1]
-    last[LIMIT] = _arithmetic(field.network, len(points), values=2 * back, diagonals=back)
+    last[LIMIT] = _arithmetic(network, len(points), values=2 * back, diagonals=back)
     yield Task(f"exact log-likelihood of {len(points):,} points", "points", len(points), last)
 
 
@@ -225,7 +229,7 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
         diagonals: how many of them also need the diagonal of the Jacobian.
     """
     parts = -(-count // ROWS)
-    first, *others = [layer.weight.T for layer in network.layers]
+    first, *others = [layer.get_parameter("weight").T for layer in network.layers]
     head, width = network.head.weight.T, network.head.in_features
     x = torch.randn(-(-count // parts), len(first))
     memory = torch.zeros(2, len(x), width)
@@ -233,6 +237,7 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
 
     @torch.no_grad()
     def call() -> Tensor:
+        out = x
         for k in range(parts * values):
             h, spare = memory
             silu(torch.mm(x, first, out=h), inplace=True)
@@ -249,9 +254,11 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
 def _odeint(plain: Plain, x: Tensor, steps: int) -> Tensor:
     times = torch.tensor([0.0, 1.0])
     with torch.no_grad():
-        return odeint(
+        states = odeint(
             lambda t, x: plain(x, t), x, times, method="midpoint", options={"step_size": 1 / steps}
-        )[-1]
+        )
+        assert isinstance(states, Tensor)
+        return states[-1]
 
 
 def _flow_matching(plain: Plain) -> Any:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import torch
 from torch import Tensor, nn
 
 from flowviz.datasets import Dataset, dataset
 from flowviz.draws import noise, stream
+from flowviz.fields import LearnedField
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
 
@@ -53,7 +54,7 @@ class _Contestant:
     def __init__(self, steps: Iterator[Velocity], t_max: float = 1.0) -> None:
         self.steps, self.t_max = steps, t_max
         self.made, self.seconds = 0, 0.0
-        self.velocity: Velocity | None = None
+        self.velocity: Velocity
 
     def advance(self, seconds: float) -> bool:
         """Trains until `seconds` of processor time in all; false if there are no steps left."""
@@ -109,18 +110,17 @@ def off_board(velocity: Velocity, t_max: float, data: Dataset, n: int) -> float:
 
 
 def _ours(data: Dataset, seconds: float, seed: int) -> _Contestant:
-    trial = _Contestant(_fields(TrainConfig(steps=100_000, seed=seed), data))
+    trial = _fields(TrainConfig(steps=100_000, seed=seed), data)
     for _ in range(3):
-        next(trial.steps)  # the first are slow
+        next(trial)  # the first are slow
     start = time.thread_time()
-    for _ in range(TRIAL_STEPS):
-        field = next(trial.steps)
+    *_, field = islice(trial, TRIAL_STEPS)
     each = (time.thread_time() - start) / TRIAL_STEPS
     steps = max(1, int(seconds / each))
     return _Contestant(_fields(TrainConfig(steps=steps, seed=seed), data), field.path.t_max)
 
 
-def _fields(config: TrainConfig, data: Dataset) -> Iterator[Velocity]:
+def _fields(config: TrainConfig, data: Dataset) -> Iterator[LearnedField]:
     for run in train(config, data):
         yield run.ema
 

@@ -154,6 +154,7 @@ def _search(
     x_0 = origin.path.start(noise(config.particles, config.seed))
     converged = _followed(origin, x_0, times)
     step, last, most = METHODS[config.method].step, len(times) - 1, max(config.steps)
+    assert isinstance(step, Tableau)  # `one_step_methods`
     states: dict[int, dict[int, Tensor]] = {0: {0: x_0}}
     before: dict[tuple[int, int], int] = {}
     errors: dict[tuple[int, int], float] = {}

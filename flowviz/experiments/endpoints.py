@@ -18,6 +18,7 @@ ends differ for three reasons:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,7 +114,7 @@ def compute_ends(config: EndsConfig) -> Ends:
 
 
 def _end(
-    path: AffinePath, field: Field, start: Tensor, method: str, **budget: object
+    path: AffinePath, field: Field, start: Tensor, method: str, **budget: Any
 ) -> tuple[Tensor, int]:
     """x / alpha at t_max and the number of evaluations; NaN and 0 on failure."""
     times = path.clock(2)

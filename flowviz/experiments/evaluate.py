@@ -377,8 +377,11 @@ def _floors(
         pair = 0
         while len(values) < count:
             first, second = (
-                dataset.sample(config.n, stream(config.seed, *key))
-                for key in (("floor", pair), ("floor-reference", pair) if pair else ("reference",))
+                dataset.sample(config.n, stream(config.seed, name, *indices))
+                for name, *indices in (
+                    ("floor", pair),
+                    ("floor-reference", pair) if pair else ("reference",),
+                )
             )
             values += _values(metric, first, second, dataset, config.draws)
             pair += 1

@@ -8,6 +8,7 @@ path, so that two paths can be compared particle by particle.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from flowviz.fields.paired import PairedField
 from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
 from flowviz.progress import stop_if_requested
-from flowviz.schedulers import CondOT, scheduler
+from flowviz.schedulers import CondOT, LearnedReference, scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
@@ -166,6 +167,10 @@ class Integrated:
     field: Field
     nfe: int = 0
 
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The velocity at t () and x (B, 2), shape (B, 2)."""
+        return self.field(t, x)
+
     def jump(self, t: Tensor, s: Tensor, x: Tensor) -> Tensor:
         """The states at s () of x (B, 2) at t ()."""
         solution = solve(self.field, x, torch.stack([t, s]), "dopri5", tol=JUMP_TOL)
@@ -288,7 +293,7 @@ def compute_flow(
     """
     target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     times = path.clock(config.frames)
-    budget = (
+    budget: dict[str, Any] = (
         {"tol": config.tol}
         if METHODS[config.method].adaptive
         else {"steps": steps_for(config.method, config.nfe)}
@@ -387,6 +392,7 @@ def density_of(
     """
     if _without_exact(path, target):
         generator = stream(0, "mixture")
+        assert target.source is not None  # `_without_exact`
         x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
         return torch.stack([_dots(path.flow(t, x_0, x_1), BLUR, axis) for t in _each(times)])
     if not isinstance(field, LearnedPathField):
@@ -417,6 +423,7 @@ def _bridged(
         _, exact = bridge_of(config.data, config.path, config.bridge)
         return exact, torch.stack([exact.density_grid(t, axis, axis) for t in _each(times)])
     generator, n = stream(0, "mixture"), MIXED if config.coupling == "independent" else COUPLED
+    assert target.source is not None
     x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
     pairs = Pairs(x_0, paired(config.coupling, x_0, x_1, generator))
     field, density = PairedField(path, pairs, BLUR, config.bridge), []
@@ -446,7 +453,9 @@ def _without_exact(path: AffinePath, target: Dataset) -> bool:
 
 def ends_of(path: AffinePath) -> AffinePath:
     """An affine path with the same p_t at t = 0 and t_max as a learned path."""
-    return AffinePath(CondOT(sigma_min=path.scheduler.sigma_min))
+    reference = path.scheduler
+    assert isinstance(reference, LearnedReference)
+    return AffinePath(CondOT(sigma_min=reference.sigma_min))
 
 
 def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ class FieldRef:
     method: str = ""
 
     @classmethod
-    def of(cls, name: str) -> Self:
+    def of(cls, name: str) -> "FieldRef":
         """The field of a name; the same object as long as its content is the same.
 
         Raises:
@@ -188,6 +188,14 @@ def _load(name: str, sha256: str) -> FieldRef:
 _load_large = lru_cache(maxsize=4)(_load.__wrapped__)  # visitors open networks of 64 MB
 
 
+@overload
+def resolve(
+    data: str, path: str, name: str, live: Field | None = None, *, sources: bool = False
+) -> tuple[Dataset, AffinePath, Field]: ...
+@overload
+def resolve(
+    data: str, path: str, name: str | None, live: Field | None = None, *, sources: bool = False
+) -> tuple[Dataset, AffinePath, Field | None]: ...
 def resolve(
     data: str,
     path: str,

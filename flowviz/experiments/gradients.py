@@ -87,7 +87,7 @@ def compute_gradients(
 
     def gradients(t: Tensor, x: Tensor, velocity: Tensor, marginal: Tensor) -> Tensor:
         """g_FM and g_CFM - g_FM on one batch, (2, P)."""
-        predicted, back = vjp(lambda values: functional_call(field, values, (t, x)), weights)
+        predicted, back, *_ = vjp(lambda values: functional_call(field, values, (t, x)), weights)
         errors = (predicted - marginal, marginal - velocity)
         found = [back(2 * error / error.numel())[0] for error in errors]
         return torch.stack([torch.cat([g.flatten() for g in each.values()]) for each in found])

@@ -120,8 +120,8 @@ def interpolation(
     Returns:
         (n, steps, C, H, W): a row for each of the config's images, of one class.
     """
-    ends = [image_noise(checkpoint.shape, config.n, seed) for seed in (config.seed, to_seed)]
-    noise = spherical(*ends, torch.linspace(0, 1, steps))
+    first, last = (image_noise(checkpoint.shape, config.n, s) for s in (config.seed, to_seed))
+    noise = spherical(first, last, torch.linspace(0, 1, steps))
     y = labels_of(checkpoint, config)
     wide = None if y is None else y.repeat_interleave(steps)
     images = draw_images(checkpoint, config, noise.flatten(0, 1), wide, should_stop)
@@ -141,7 +141,7 @@ def all_classes(
     """
     if not checkpoint.conditional:
         raise ValueError(f"{checkpoint.card.name} was trained without classes.")
-    known = checkpoint.field.network.num_classes
+    known = checkpoint.field.num_classes
     noise = image_noise(checkpoint.shape, config.n, config.seed)
     wide = noise.repeat_interleave(known, dim=0)
     y = torch.arange(known).repeat(config.n)

@@ -234,7 +234,9 @@ class _Counted(nn.Module):
         self.row_bytes = row_bytes
         self.should_stop: Callable[[], bool] | None = None
         self.network = network
-        self.num_classes: int = network.num_classes
+        count = network.num_classes
+        assert isinstance(count, int)
+        self.num_classes = count
         self.batch = batch
         self.clocked = clocked
         self.rows = 0
@@ -279,7 +281,7 @@ def labels_of(checkpoint: ImageCheckpoint, config: ImageConfig) -> Tensor | None
         return None
     if not checkpoint.conditional:
         raise ValueError(f"{checkpoint.card.name} was trained without classes; omit the class.")
-    known = checkpoint.field.network.num_classes
+    known = checkpoint.field.num_classes
     if max(config.classes) >= known:
         raise ValueError(
             f"{checkpoint.card.name} has the classes 0 to {known - 1}; got {max(config.classes)}."

@@ -11,8 +11,8 @@ from flowviz.bounds import check_bounds
 from flowviz.datasets import FRAME
 from flowviz.experiments.evaluate import CONVERGED
 from flowviz.experiments.evolution import REACHED
-from flowviz.experiments.fields import EXACT, Chunked, resolve
-from flowviz.fields import exact_field
+from flowviz.experiments.fields import Chunked, resolve
+from flowviz.fields import FlowMap, exact_field
 from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, solve
 
@@ -95,7 +95,7 @@ def compute_jump_error(config: JumpErrorConfig, *, field: Field | None = None) -
         SolveError: the exact flow cannot be integrated.
     """
     target, path, field = resolve(config.data, config.path, config.field, field)
-    if config.field == EXACT or not hasattr(field, "mean_velocity"):
+    if not isinstance(field, FlowMap):
         raise ValueError(
             "The error of jumps needs a flow map, trained by meanflow, shortcut or distillation; "
             f"{config.field} gives velocities only: choose another network."

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from flowviz.datasets import Dataset, dataset
 from flowviz.draws import noise, stream
+from flowviz.experiments.evaluate import FlowField
 from flowviz.experiments.fields import FieldRef
 from flowviz.fields.learned_path import LearnedPathField
 from flowviz.progress import Progress
 from flowviz.settings import part
-from flowviz.solvers import Field, SolveError, solve
+from flowviz.solvers import SolveError, solve
 from flowviz.straightness import marginal_straightness
 from flowviz.training import NfdmConfig, train
 from flowviz.training.nfdm import bound_of
@@ -144,7 +145,7 @@ class LearnedPathTraining:
 
 @torch.no_grad()
 def compute_trajectories(
-    config: TrajectoriesConfig, *, field: Field | None = None
+    config: TrajectoriesConfig, *, field: FlowField | None = None
 ) -> Trajectories:
     """The trajectories of a field, from the same noise and to the same data points for all fields.
 
@@ -158,7 +159,7 @@ def compute_trajectories(
 
 @torch.no_grad()
 def compute_straightness(
-    config: StraightnessConfig, *, field: Field | None = None
+    config: StraightnessConfig, *, field: FlowField | None = None
 ) -> FlowStraightness:
     """The straightness of the flow of a field, and the bound if its path is learned.
 
@@ -211,8 +212,8 @@ def train_learned_path(config: NfdmConfig, progress: Progress) -> Iterator[Learn
 
 
 def _resolved(
-    config: TrajectoriesConfig | StraightnessConfig, field: Field | None
-) -> tuple[Dataset, Field]:
+    config: TrajectoriesConfig | StraightnessConfig, field: FlowField | None
+) -> tuple[Dataset, FlowField]:
     """The data set and the field of a config, which has its path."""
     if field is not None:
         return dataset(config.data), field
@@ -226,7 +227,7 @@ def _resolved(
 
 
 @torch.no_grad()
-def _trajectories(flow: Field, target: Dataset, n: int, seed: int) -> Trajectories:
+def _trajectories(flow: FlowField, target: Dataset, n: int, seed: int) -> Trajectories:
     path = flow.path
     times = path.clock(FRAMES)
     generator = stream(seed, "pairs")

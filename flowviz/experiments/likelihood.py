@@ -333,9 +333,7 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     Raises:
         SolveError: the flow cannot be followed backward.
     """
-    name = None if field else config.field
-    target, path, named = resolve(config.data, config.path, name, sources=True)
-    field = field or named
+    target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     t = path.time(config.t)
     axis = (torch.arange(config.cells, dtype=torch.float64) + 0.5) * (2 * FRAME / config.cells)
     axis = axis - FRAME
@@ -389,8 +387,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         ValueError: the density of a learned path cannot be told at this time.
         SolveError: the flow cannot be followed backward.
     """
-    target, path, named = resolve(config.data, config.path, None if field else config.field)
-    field = field or named
+    target, path, field = resolve(config.data, config.path, config.field, field)
     generator = stream(config.seed, "pairs")
     x_1 = target.sample(config.n, generator)
     x_0 = torch.randn(config.n, 2, generator=generator)
@@ -430,10 +427,9 @@ def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) 
         ValueError: the data set is a finite set of points, which has no density.
         SolveError: the flow cannot be followed backward.
     """
-    target, path, named = resolve(config.data, config.path, None if field else config.field)
+    target, path, judged = resolve(config.data, config.path, config.field, field)
     if isinstance(target.distribution, PointMasses):
         raise ValueError("A finite set of points has no density and hence no entropy.")
-    judged = field or named
     if not isinstance(judged, LearnedField):  # which knows its path, and its divergence faster
         judged = _OnPath(judged, path)
     return likelihood(judged, target, n=config.n, seed=config.seed)
@@ -449,8 +445,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
     Raises:
         SolveError: the flow cannot be followed.
     """
-    target, path, named = resolve(config.data, config.path, None if field else config.field)
-    field = field or named
+    target, path, field = resolve(config.data, config.path, config.field, field)
     learned = isinstance(field, torch.nn.Module)
     dtype = next(field.parameters()).dtype if learned else torch.float64
     x = torch.tensor([[config.x, config.y]], dtype=dtype)
@@ -474,7 +469,7 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
 
 
 def carry(
-    field: Field, x_0: Tensor, times: Sequence[float], method: str, **budget: Any
+    field: Field, x_0: Tensor, times: Sequence[float] | Tensor, method: str, **budget: Any
 ) -> tuple[Tensor, int]:
     """The states (T, B, *) of x_0 (B, *) at `times`, by all processors, and the counted NFE."""
     at = torch.as_tensor(times, dtype=torch.float64)

@@ -393,7 +393,7 @@ class _Thinned(Generic[T]):
 
     def items(self) -> list[T]:
         """The stored items in order."""
-        if self._kept and self._kept[-1] is not self._newest:
+        if self._newest is not None and self._kept[-1] is not self._newest:
             return [*self._kept, self._newest]
         return list(self._kept)
 

@@ -234,6 +234,7 @@ def _compute_curve(
             except SolveError as error:
                 failure = str(error)
                 continue
+            assert found.error is not None  # `converged` is given
             nfe[p, r], mse[p, r], lost[p, r] = found.nfe, found.error.mse, found.lost
             for name, measure in found.measures.items():
                 values[name][p, r] = measure.value

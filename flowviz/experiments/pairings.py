@@ -21,14 +21,13 @@ STD (`flowviz.fields.paired`); nothing is trained. An S below about 0.01 is due 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.couplings import COUPLINGS, Pairs, bridge_noise, minibatch_ot
+from flowviz.couplings import Pairs, bridge_noise, minibatch_ot, sinkhorn
 from flowviz.datasets import dataset
 from flowviz.draws import noise, stream
 from flowviz.fields import exact_field
@@ -124,7 +123,7 @@ class PairingsResult:
 
     noise: NDArray[np.float64]
     data: NDArray[np.float64]
-    pairings: tuple[Pairing, Pairing, Pairing, Pairing]
+    pairings: tuple[Pairing, ...]
 
 
 def pair_samples(data: str, n: int, batch: int, seed: int) -> PairingsResult:
@@ -321,7 +320,7 @@ def _pairs(data: str, batch: int, n: int, seed: int, prefix: str = "") -> Pairs:
     x_0, x_1 = _samples(data, n, seed, prefix)
     if batch == BRIDGE:
         drawn = stream(seed, f"{prefix}plan")
-        return Pairs(x_0, _coupled(x_0, x_1, ALL, partial(COUPLINGS["sinkhorn"], generator=drawn)))
+        return Pairs(x_0, _coupled(x_0, x_1, ALL, lambda a, b: sinkhorn(a, b, drawn)))
     return Pairs(x_0, _coupled(x_0, x_1, batch))
 
 

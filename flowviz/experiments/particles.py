@@ -18,7 +18,8 @@ from flowviz.draws import noise, stream
 from flowviz.experiments.bridges import bridge_of, bridges, paired
 from flowviz.experiments.fields import EXACT, resolve
 from flowviz.experiments.starts import starts
-from flowviz.fields.bridges import BridgeFlow, LearnedBridge, PairBridges
+from flowviz.fields.bridges import LearnedBridge, PairBridges
+from flowviz.fields.sourced import BridgeField
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned, scheduler
@@ -142,6 +143,7 @@ def compute_truth(config: ParticlesConfig) -> Truth:
 
     def fresh() -> Tensor:
         if config.sourced:
+            assert target.source is not None
             bridge = PairBridges(affine, config.bridge)
             x_0, x_1 = (each.sample(n, generator) for each in (target.source, target))
             x_1 = paired(config.coupling, x_0, x_1, generator)
@@ -172,7 +174,7 @@ def compute_particles(
     if config.sourced:
         return _measured(config, *_between(config, field), truth)
     name = None if config.sampler == PAIRS else config.field
-    target, path, field = resolve(config.data, config.path, name, field)
+    target, path, velocity = resolve(config.data, config.path, name, field)
     x_0 = noise(config.n, config.seed)
     # One frame per step of a stochastic sampler, so that its noise is not smoothed.
     grid = path.clock(config.nfe + 1)
@@ -181,11 +183,13 @@ def compute_particles(
         states, nfe = torch.stack([path.flow(t, x_0, x_1) for t in grid]), 0
     elif config.sampler == FLOW:
         steps = steps_for(FLOW, config.nfe)
-        solution = solve(field, path.start(x_0), grid, FLOW, steps=steps)
+        assert velocity is not None
+        solution = solve(velocity, path.start(x_0), grid, FLOW, steps=steps)
         states, nfe = solution.states, solution.nfe
     else:
+        assert velocity is not None
         solution = sample(
-            field,
+            velocity,
             path,
             path.start(x_0),
             grid,
@@ -217,7 +221,7 @@ def _between(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tens
     return grid, solution.states, solution.nfe
 
 
-def _bridge(config: ParticlesConfig, field: Field | None) -> BridgeFlow:
+def _bridge(config: ParticlesConfig, field: Field | None) -> BridgeField | LearnedBridge:
     """The exact field, or the learned one if it has the diffusion and coupling of the config."""
     if config.field == EXACT:
         return bridge_of(config.data, config.path, config.bridge)[1]

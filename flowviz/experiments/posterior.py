@@ -111,6 +111,7 @@ def compute_touch(config: TouchConfig) -> TouchResult:
 
 def parts_of(distribution: Distribution) -> Parts:
     """The parts of positive weight as arrays, in the order of the distribution."""
+    assert isinstance(distribution, Boxes | GaussianMixture | PointMasses)
     kept = distribution.weights > 0
     weights = distribution.weights[kept].numpy()
     if isinstance(distribution, Boxes):
@@ -393,8 +394,7 @@ def compute_conversions(
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
     """
-    data, path, named = resolve(config.data, config.path, None if field else config.field)
-    velocity = field or named
+    data, path, velocity = resolve(config.data, config.path, config.field, field)
     axis = torch.linspace(-FRAME, FRAME, config.arrows, dtype=torch.float64) * 0.93
     x = torch.cartesian_prod(axis, axis).flip(1)
     t = torch.tensor(path.time(config.t), dtype=torch.float64)

@@ -149,7 +149,7 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
     rows = np.full((6, len(looks)), np.nan)
     seconds, broken, probe = 0.0, 0, None
     since: list[Tensor] = []
-    states = train(training, target)
+    states, state = train(training, target), None
     for step in range(1, training.steps + 1):
         start = time.thread_time()
         state = next(states)
@@ -169,7 +169,11 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
             rows[1, k] = _quality(config, state.ema)
         if step % BEAT == 0:
             beat()
-    far = probe is not None and probe.excess(state.model) > probe.excess_of_zero()
+    far = (
+        probe is not None
+        and state is not None
+        and probe.excess(state.model) > probe.excess_of_zero()
+    )
     names = ("seconds", "quality", "error", "excess", "loss", "gradient")
     return Run(
         steps=looks,

@@ -8,6 +8,7 @@ al. 2023) and with reflow, training on the pairs of a trained flow (Liu et al. 2
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,11 +151,12 @@ def compute_outcome(
     if previous is not None:
         place = list(ENTRANTS).index(config.entrant)
         pairs = reflow_pairs(previous, config.pairs, stream(config.seed, "reflow", place))
-    start = time.thread_time()
+    state, start = None, time.thread_time()
     for state in train(config.training, target, pairs=pairs):
         if state.step % BEAT == 0:
             beat(state.step)
     seconds = time.thread_time() - start
+    assert state is not None  # it makes one step or more
     field = state.ema.eval()
     drawn = config.n, config.seed
     x_0 = starts(field.path, *drawn) if field.path.source else noise(*drawn)
@@ -179,5 +181,5 @@ def compute_outcome(
     )
 
 
-def _judged(config: CouplingConfig, **solver: object) -> EvaluateConfig:
+def _judged(config: CouplingConfig, **solver: Any) -> EvaluateConfig:
     return EvaluateConfig(n=config.n, seed=config.seed, metrics=(METRIC,), **solver)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.bounds import check_bounds
-from flowviz.couplings import COUPLINGS
+from flowviz.couplings import minibatch_ot
 from flowviz.draws import stream
 from flowviz.experiments.fields import resolve
 from flowviz.experiments.theorem2 import draw_pairs, late_times, trapezoid_weights
@@ -185,5 +185,6 @@ def coupled_pairs(data: str, batch: int, pairs: int, seed: int) -> tuple[Tensor,
     x_0, x_1 = draw_pairs(target, pairs, stream(seed, "pairs"))
     if batch > 1:
         parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
-        x_1 = torch.cat([COUPLINGS["minibatch-ot"](*part) for part in parts])
+        unused = stream(seed, "coupling")  # minibatch OT draws nothing
+        x_1 = torch.cat([minibatch_ot(*part, unused) for part in parts])
     return x_0.double(), x_1.double()

@@ -64,7 +64,9 @@ def network(
         field: the network if it is already loaded.
     """
     target, affine, named = resolve(data, path, None if field or name == NEW else name)
-    return target, affine, field or named or new_network(path, target, stream(0, "weights"))
+    found = field or named or new_network(path, target, stream(0, "weights"))
+    assert isinstance(found, LearnedField)
+    return target, affine, found
 
 
 def new_network(
@@ -78,7 +80,7 @@ def new_network(
     config = TrainConfig(path=path, width=WIDTH, depth=DEPTH, preconditioned=False)
     field = build_field(config, target, generator)
     std = size * HEAD * WIDTH**-0.5
-    nn.init.normal_(field.network.head.weight, std=std, generator=generator)
+    nn.init.normal_(field.network.get_parameter("head.weight"), std=std, generator=generator)
     return field
 
 

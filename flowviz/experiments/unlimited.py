@@ -6,6 +6,7 @@ samples of the data.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from flowviz.experiments.evaluate import (
     reference,
 )
 from flowviz.experiments.fields import FieldRef, exact_name
+from flowviz.fields.learned_path import LearnedPathField
 from flowviz.schedulers import LEARNED
 from flowviz.solvers import SolveError
 from flowviz.straightness import Straightness, conditional_straightness, marginal_straightness
@@ -72,8 +74,8 @@ def compute_straightness(config: FlowConfig) -> FlowStraightness:
     x_1 = origin.dataset.sample(config.n, stream(config.seed, "data"))
     if origin.exact:
         x_0, x_1 = x_0.double(), x_1.double()
-    process = None if origin.exact else origin.field.forward_process
-    tol = {} if origin.exact else {"tol": LEARNED_TOL}
+    process = origin.field.forward_process if isinstance(origin.field, LearnedPathField) else None
+    tol: dict[str, Any] = {} if origin.exact else {"tol": LEARNED_TOL}
     return FlowStraightness(
         name=config.name,
         path=origin.path_spec,

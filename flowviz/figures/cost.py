@@ -212,7 +212,7 @@ def _add_diverged(
         rows = [
             (c.nfe[p], _finite(getattr(c, name)[1, p], top), c.colour, f"{c.label}: {c.notes[p]}")
             for c in curves
-            for p in np.flatnonzero(c.diverged)
+            for p in np.flatnonzero(c.diverged).tolist()
             if c.field == first.field
         ]
         if rows:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -157,7 +158,7 @@ def curves(
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
 
 
-def log_ticks(values: NDArray) -> dict[str, list]:
+def log_ticks(values: NDArray) -> dict[str, Any]:
     """Ticks of a logarithmic axis for values (n,); only positive finite values are drawn.
 
     The ticks are 1, 2, 5, 10, ... over a few decades and the powers of ten over more. Plotly would
@@ -253,10 +254,14 @@ def loss(
 
 def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[float, str, str]]:
     """(level, colour, label) of each floor; a floor shared by all lines is drawn once, in grey."""
-    known = [line for line in lines if line.floor is not None]
-    if len({line.floor for line in known}) == 1 and len(known) > 1:
-        return [(known[0].floor, theme.MUTED[dark], label)]
-    return [(line.floor, line.colour, f"{label}, {line.label}") for line in known]
+    known = [
+        (line.floor, line.colour, f"{label}, {line.label}")
+        for line in lines
+        if line.floor is not None
+    ]
+    if len({floor for floor, *_ in known}) == 1 and len(known) > 1:
+        return [(known[0][0], theme.MUTED[dark], label)]
+    return known
 
 
 def _running_median(values: NDArray, window: int) -> NDArray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -110,7 +111,7 @@ def mosaics(
     return figure.update_layout(margin={"l": 72, "r": 16, "t": 64, "b": 16})
 
 
-def _labels(labels: Sequence[str], size: int) -> dict[str, list]:
+def _labels(labels: Sequence[str], size: int) -> dict[str, Any]:
     """One tick in the middle of each of the equal parts of an axis of `size` pixels."""
     centres = (np.arange(len(labels)) + 0.5) * size / max(1, len(labels)) - 0.5
     return {"tickvals": centres.tolist(), "ticktext": list(labels)}

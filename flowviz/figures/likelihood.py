@@ -158,7 +158,7 @@ def along(
         y_title="log-density along the trajectory (nats)",
         dark=dark,
     )
-    figure.data[1].line.dash = "dash"
+    theme.traces(figure)[1].line.dash = "dash"
     figure.update_yaxes(rangemode="normal")
     figure.update_layout(height=320, legend={"y": -0.28}, margin={"b": 80})
     return figure.update_xaxes(range=[0, 1])
@@ -173,7 +173,7 @@ def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = Fals
         markers=True,
         dark=dark,
     )
-    for trace, error in zip(figure.data, errors, strict=False):
+    for trace, error in zip(theme.traces(figure), errors, strict=False):
         trace.error_y = {"type": "data", "array": error, "thickness": 1.2, "width": 3}
     figure.add_hline(y=0, line={"color": theme.MUTED[dark], "width": 1})
     return figure.update_xaxes(range=[-0.01, 1.02])

@@ -8,6 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from flowviz.figures import theme
+
 POINTS_PER_MM = 72 / 25.4
 
 TEXT_POINTS = 7.0
@@ -73,7 +75,7 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
     panels = max(panels, _height_of_titles(copy, min(margin["t"], below)))
     height = round(panels + margin["t"] + below)
-    for trace in copy.select_traces():
+    for trace in theme.traces(copy):
         bar = getattr(trace, "colorbar", None)
         if bar is not None and bar.orientation == "h" and trace.showscale is not False:
             _place_bar(copy, bar, inner_width, panels)
@@ -170,11 +172,11 @@ def _legend_rows(figure: go.Figure, width: float) -> int:
     """An estimate of the rows of the legend; Plotly makes columns of the widest entry."""
     names = [
         str(trace.name)
-        for trace in figure.data
+        for trace in theme.traces(figure)
         if trace.name and trace.showlegend is not False and trace.type != "heatmap"
         if getattr(trace, "legend", None) in (None, "legend")  # others have a place of their own
     ]
-    if len(names) < 2 and not any(trace.showlegend for trace in figure.data):
+    if len(names) < 2 and not any(trace.showlegend for trace in theme.traces(figure)):
         return 0
     entries = [SYMBOL + CHARACTER * len(name) for name in names]
     if sum(entries) <= width:

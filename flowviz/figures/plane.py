@@ -58,9 +58,10 @@ class Plane:
                 raise ValueError(f"{name} must have shape (n, 2); got {points.shape}.")
         if self.states is not None and (self.states.ndim != 3 or self.states.shape[2] != 2):
             raise ValueError(f"states must have shape (S + 1, n, 2); got {self.states.shape}.")
-        if (self.positions is None) != (self.velocities is None):
-            raise ValueError("positions and velocities must be given together.")
-        if self.positions is not None and self.positions.shape != self.velocities.shape:
+        if self.positions is None or self.velocities is None:
+            if self.positions is not self.velocities:
+                raise ValueError("positions and velocities must be given together.")
+        elif self.positions.shape != self.velocities.shape:
             raise ValueError(
                 "positions and velocities must have the same shape; "
                 f"got {self.positions.shape} and {self.velocities.shape}."
@@ -144,6 +145,7 @@ def by_direction(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go
             "colorbar": _bar("direction of the start", dark=dark)
             | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
         }
+        assert panel.particles is not None
         particles = _points(panel.particles, mark, f"particles, {panel.title}")
         traces += _on(column, [*marks, particles | {"showlegend": False}])
     return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
@@ -158,6 +160,7 @@ def by_class(
     traces = []
     for column, panel in enumerate(panels):
         marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.35)
+        assert panel.particles is not None
         for k, (name, colour) in enumerate(zip(names, colours, strict=True)):
             own = _points(panel.particles[panel.classes == k], {"size": 4, "color": colour}, name)
             marks.append(own | {"legendgroup": name, "showlegend": column == 0})
@@ -420,15 +423,17 @@ def _data(panel: Plane, *, dark: bool, first: bool) -> list[dict[str, Any]]:
 
 def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> list[dict[str, Any]]:
     """Arrows, and invisible markers at their starts that show the velocity on hover."""
-    speeds = _speeds(panel.velocities)[:, None]
-    lengths = _spacing(panel.positions) * panel.velocities / (speeds + half)
+    positions, velocities = panel.positions, panel.velocities
+    assert positions is not None and velocities is not None
+    speeds = _speeds(velocities)[:, None]
+    lengths = _spacing(positions) * velocities / (speeds + half)
     drawn = _line(
-        arrows(panel.positions, lengths, scale=1.0),
+        arrows(positions, lengths, scale=1.0),
         theme.rgba(theme.INK[dark], 0.55),
         f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
     )
-    hover = _points(panel.positions, {"size": 8, "opacity": 0}, "velocity") | {
-        "customdata": np.column_stack([panel.velocities, speeds]),
+    hover = _points(positions, {"size": 8, "opacity": 0}, "velocity") | {
+        "customdata": np.column_stack([velocities, speeds]),
         "hoverinfo": None,
         "hovertemplate": "x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
         "%{customdata[1]:.3g})<br>|u| = %{customdata[2]:.3g}<extra></extra>",

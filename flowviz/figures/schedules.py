@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -68,7 +69,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
         rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.21
     )
     for place, (_, name) in enumerate(PANELS):
-        where = {"row": place // 3 + 1, "col": place % 3 + 1}
+        where: dict[str, Any] = {"row": place // 3 + 1, "col": place % 3 + 1}
         for line in lines:
             x, y = _points(line, name, against)
             figure.add_scatter(
@@ -94,9 +95,9 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
     figure.update_xaxes(title=_clock(against), row=1, col=3)
     figure.update_xaxes(title="signal α<sub>t</sub>", row=2, col=3)
     if against == "t":
-        figure.add_hline(
-            y=0, line={"color": theme.MUTED[dark], "width": 1, "dash": "dot"}, row=1, col=3
-        )
+        third: Any = {"row": 1, "col": 3}  # Plotly annotates them as texts
+        dotted = {"color": theme.MUTED[dark], "width": 1, "dash": "dot"}
+        figure.add_hline(y=0, line=dotted, **third)
     figure.update_annotations(font={"size": 13, "color": theme.INK[dark]}, yshift=2)
     return figure.update_layout(
         template=theme.template(dark=dark),

@@ -139,14 +139,14 @@ def rgba(colour: str, opacity: float) -> str:
 
 
 def ramp(
-    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY_RAMP, *, dark: bool = False
+    stops: tuple[tuple[str, ...], ...] = DENSITY_RAMP, *, dark: bool = False
 ) -> tuple[str, ...]:
     """The evenly spaced stops of a ramp in one theme, each #rrggbb."""
     return stops[dark]
 
 
 def plotly_scale(
-    stops: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY_RAMP, *, dark: bool = False
+    stops: tuple[tuple[str, ...], ...] = DENSITY_RAMP, *, dark: bool = False
 ) -> list[tuple[float, str]]:
     """A ramp as a Plotly colour scale."""
     colours = ramp(stops, dark=dark)
@@ -220,6 +220,12 @@ def template(*, dark: bool = False) -> go.layout.Template:
     )
 
 
+def traces(figure: go.Figure) -> tuple[Any, ...]:
+    """The traces of a figure, whose types depend on their kinds."""
+    found: Any = figure.data
+    return found
+
+
 def projected(figure: go.Figure) -> go.Figure:
     """A copy with text for a wall, at least 16 pixels high, and margins for it."""
     copy = go.Figure(figure)
@@ -230,7 +236,7 @@ def projected(figure: go.Figure) -> go.Figure:
         if axis.title.text and "<" not in axis.title.text:
             lines = textwrap.wrap(axis.title.text, max(12, int((high - low) * height / 9)))
             axis.title.text = "<br>".join(lines)
-    for trace in copy.select_traces():
+    for trace in traces(copy):
         if bar := getattr(trace, "colorbar", None):
             trace.colorbar = _enlarged(bar.to_plotly_json())
         if (font := getattr(trace, "textfont", None)) and isinstance(font.size, int | float):

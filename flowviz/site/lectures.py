@@ -71,8 +71,11 @@ def _html(lecture: Lecture, step: Step) -> str:
     parts = [f"<h2>{escape(step.title)}</h2>", f"<p>{_inline(step.text)}</p>"]
     note = _inline(step.source)
     if not is_shown(step.open):
-        own = f"This step shows a page of the app: <code>{escape(step.open)}</code>"
-        note = f"{own}. {note}"
+        note = (
+            "Here this step has only its text and formula. Its live page needs the app: run "
+            "<code>python -m flowviz app</code> and open "
+            f"<code>http://localhost:8501/{escape(step.open)}</code>. {note}"
+        )
     parts.append(f'<p class="note">{escape(lecture.title)}{" · " * bool(note)}{note}</p>')
     if step.equation:
         parts.append(f'<div class="equation">{_formula(step.equation)}</div>')

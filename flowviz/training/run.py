@@ -14,12 +14,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator as Yields
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, overload
 
 import torch
 from torch import Generator, Tensor, nn
 
 from flowviz.distributed import ALONE, Processes
+
+if TYPE_CHECKING:
+    from flowviz.training.nfdm import NfdmConfig, NfdmRun
+    from flowviz.training.plane import PlaneRun, TrainConfig
 
 __all__ = ["RUNS", "TrainingConfig", "TrainingRun", "start", "train"]
 
@@ -262,6 +266,30 @@ def start(config: TrainingConfig, data: Any, *arguments: Any, **options: Any) ->
     return RUNS[type(config)](config, data, *arguments, **options)
 
 
+@overload
+def train(
+    config: "TrainConfig",
+    data: Any,
+    *,
+    saved_state: Mapping[str, Tensor] | None = None,
+    **options: Any,
+) -> "Yields[PlaneRun, None, None]": ...
+@overload
+def train(
+    config: "NfdmConfig",
+    data: Any,
+    *,
+    saved_state: Mapping[str, Tensor] | None = None,
+    **options: Any,
+) -> "Yields[NfdmRun, None, None]": ...
+@overload
+def train(
+    config: TrainingConfig,
+    data: Any,
+    *,
+    saved_state: Mapping[str, Tensor] | None = None,
+    **options: Any,
+) -> "Yields[TrainingRun, None, None]": ...
 def train(
     config: TrainingConfig,
     data: Any,

@@ -114,7 +114,7 @@ def test_a_lecture_runs_over_the_pages(chromium, site):
         assert [each.get_attribute("data-name") for each in shown.all()] == ["nfe"]
         page.keyboard.press("ArrowRight")
         page.wait_for_function("document.querySelector('.fl-where')?.textContent === '9 / 10'")
-        assert "a page of the app" in page.locator(".guide").inner_text()
+        assert "Its live page needs the app" in page.locator(".guide").inner_text()
         assert page.locator(".guide math").count() == 2
         page.keyboard.press("PageUp")
         page.wait_for_selector(".live[data-computed]")
