@@ -25,7 +25,7 @@ from flowviz.fields.sourced import BridgeField, SourcedField, exact_field_of, so
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
-from flowviz.studies._canvases import scene_config_of
+from flowviz.studies._canvases import panels_of, plane_of, scene_config_of
 from flowviz.training import TrainConfig, config_class, irreducible_loss, train
 from flowviz.training.reflow import reflow_pairs
 
@@ -425,6 +425,7 @@ def test_learned_bridges_move_particles_as_a_flow_and_as_a_diffusion(bridged):
         assert panel.note.startswith("learned")
         assert (panel.result.energy < 0.1 * panel.result.displacement.mean()).all()
     assert diffusion.result.length.mean() > 2 * flow.result.length.mean()
+    assert {panel.start for panel in panels_of(result, 6)} == {"8 Gaussians"}
     with pytest.raises(ValueError, match=r"trained with bridges of diffusion 0\.5"):
         compute_particles(replace(flow.config, bridge=0.5))
 
@@ -434,6 +435,7 @@ def test_bridges_of_entropic_pairs_show_the_density_of_those_pairs():
     independent = compute_scene(shown)
     coupled = compute_scene(replace(shown, coupling="sinkhorn"))
     assert coupled.estimated and not independent.estimated
+    assert plane_of(coupled).density_label == "p_t, a mean over pairs"
     apart = np.abs(coupled.density - independent.density).sum((1, 2)) / coupled.density.sum((1, 2))
     assert apart[1] > 2 * apart[2], "other pairs, but the same data"
 

@@ -91,6 +91,8 @@ class Panel:
     """A few words on the picture, where it is not what was chosen."""
     by_origin: bool = False
     """Whether the colour of a particle is the direction of its start from the centre."""
+    start: str = "noise"
+    """What the particles are at t = 0, for the legend."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def pack(panels: Sequence[Panel], *, frame: float = FRAME) -> bytes:
                 "badge": panel.badge,
                 "role": role_of(panel.role),
                 "by_origin": panel.by_origin,
+                "start": panel.start,
                 "limit": limit,
                 "times": times.astype("<f4"),
                 "states": quantised(states, limit),

@@ -11,6 +11,7 @@ from flowviz.experiments.particles import PAIRS
 from flowviz.figures import theme
 from flowviz.glossary import term
 from flowviz.studies._images import ImageSide, Sides
+from flowviz.studies._player import start_label
 from flowviz.studies.image_film import COUNT, ImageFilmConfig
 from flowviz.studies.image_grid import ROW_TITLES, ImageGrid, ImageGridConfig
 from flowviz.studies.particles import Particles, ParticlesConfig, ParticlesStudyResult
@@ -29,7 +30,11 @@ def panels_of(found: ParticlesStudyResult, shown: int) -> list[players.Panel]:
 
 def plane_of(scene: Scene) -> players.Scene:
     """Density and field behind the particles of one path."""
-    return players.Scene(times=scene.times, density=scene.density, velocity=scene.velocity)
+    labels = {}
+    if scene.estimated:
+        labels = {"density_label": "p_t, a mean over pairs", "velocity_label": "velocity of pairs"}
+    grids = {"density": scene.density, "velocity": scene.velocity}
+    return players.Scene(times=scene.times, **grids, **labels)
 
 
 def scene_config_of(config: ParticlesConfig, result: ParticlesStudyResult) -> SceneConfig:
@@ -100,6 +105,7 @@ def _panel(of: Particles, shown: int) -> players.Panel:
             ),
         ),
         note=of.note,
+        start=start_label(of.config.data),
     )
 
 

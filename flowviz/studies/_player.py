@@ -78,7 +78,14 @@ def panel_of(side: Side) -> players.Panel:
         note=side.note,
         badge="No network for this path: exact field" if side.untrained else "",
         by_origin=bool(parted(side.config.data)[0]),
+        start=start_label(side.config.data),
     )
+
+
+def start_label(data: str) -> str:
+    """What the particles of a data set are at t = 0: noise, or the label of its source."""
+    source = dataset(data, sources=True).source
+    return "noise" if source is None else source.label
 
 
 def scene_of(side: Side) -> players.Scene:

@@ -21,8 +21,10 @@ export function legendOf(player, t) {
     out.particles = { text: particlesText(player.body.panels, steps) };
   if (player.marked !== null)
     out.marked = { text: markedText(player.body.panels, player.marked) };
-  if (layers.includes("trails"))
-    out.trails = { text: `${steps ? "steps" : "trajectory"} so far, from`, tail: "noise" };
+  if (layers.includes("trails")) {
+    const tail = startOf(player.body.panels);
+    out.trails = { text: `${steps ? "steps" : "trajectory"} so far, from`, tail };
+  }
   if (on("density", "density")) {
     const shown = player.scenes.map((_, i) => i).filter((i) => densityOf(player, i));
     const scales = [...new Set(shown.map((i) => short(scaleOf(player, i, t))))];
@@ -45,10 +47,13 @@ export function legendOf(player, t) {
   return out;
 }
 
+/** What particles are at t = 0; payloads of the site do not name it. */
+const startOf = (panels) => panels[0].start ?? "noise";
+
 function particlesText(panels, steps) {
   const when = steps ? " at the last step" : "";
   if (panels[0].origins) return `particles${when}, coloured by the direction of their start from the centre`;
-  return when ? `particles${when}` : "particles, noise to data";
+  return when ? `particles${when}` : `particles, ${startOf(panels)} to data`;
 }
 
 function markedText(panels, particle) {
@@ -68,9 +73,10 @@ export const legendText = (entries) => Object.values(entries)
 /** Shows entries in the items of the legend; "_" in a text begins a subscript of one letter. */
 export function drawLegend(items, entries) {
   for (const item of items) {
-    const { text, ends = "", keys } = entries[item.dataset.entry] ?? {};
+    const { text, tail, ends = "", keys } = entries[item.dataset.entry] ?? {};
     item.hidden = text === undefined;
     if (item.hidden) continue;
+    if (tail !== undefined) write(item.lastElementChild, tail);
     const label = item.querySelector("em"), end = item.querySelector("b");
     if (label.text !== text) {
       label.text = text;
