@@ -40,7 +40,7 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
         value = getattr(config, name)
         if not isinstance(value, Real):
             raise ValueError(f"{name} must be a number; got {shown(value)}.")
-        if not low <= value <= high:
+        if not low <= float(value) <= high:
             whole = isinstance(low, int) and isinstance(high, int)
             span = f"{low}..{high}" if whole else f"[{low:g}, {high:g}]"
             raise ValueError(f"{name} must be in {span}; got {value}.")

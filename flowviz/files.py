@@ -6,7 +6,9 @@ crash) never meets half of it.
 
 import errno
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +27,10 @@ try:
     import fcntl
 except ImportError:  # on Windows
     fcntl = None
+
+
+STALE = 3_600.0
+"""Seconds after which the draft of a file belongs to a process that was killed."""
 
 
 class TargetError(ValueError):
@@ -93,6 +99,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: the disk is full or does not answer; an old file is kept.
     """
     path = check_target(path)
+    _remove_drafts(path)
     draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
     draft.touch(exist_ok=False)  # with the permissions of any new file
     mode = (path if path.exists() else draft).stat().st_mode & 0o777
@@ -103,6 +110,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _remove_drafts(path: Path) -> None:
+    """Deletes the drafts of a file that killed processes left, if they are older than STALE."""
+    for draft in path.parent.iterdir():
+        if re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}", draft.name):
+            with suppress(OSError):
+                if time.time() - draft.stat().st_mtime > STALE:
+                    draft.unlink()
 
 
 def home(folder: str) -> Path:

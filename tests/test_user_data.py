@@ -6,6 +6,7 @@ import json
 import os
 import re
 import struct
+import time
 import warnings
 
 import numpy as np
@@ -25,7 +26,7 @@ from flowviz.datasets.picture import LATTICE, parse_picture
 from flowviz.datasets.points import MAX_NODES
 from flowviz.datasets.uploads import Reading, parse
 from flowviz.datasets.word import MAX_LETTERS
-from flowviz.files import TargetError
+from flowviz.files import STALE, TargetError, write_bytes
 from flowviz.studies._player import scene_of
 
 POINTS = np.random.default_rng(0).normal([300, -20], [25, 5], size=(60, 2)).round(3)
@@ -740,3 +741,14 @@ def test_user_data_meet_the_contract_of_data_sets():
         assert (data.mean - x.mean(dim=0)).abs().max() < 0.3
         assert data.name == spec
         assert spec.split(":")[0] in datasets.__doc__
+
+
+def test_a_write_removes_old_drafts_of_its_file_alone(tmp_path):
+    names = ".a.txt.0123456789abcdef", ".a.txt.fedcba9876543210", ".b.txt.0123456789abcdef"
+    old, new, other = (tmp_path / name for name in names)
+    for draft in (old, new, other):
+        draft.touch()
+    for draft in (old, other):
+        os.utime(draft, (time.time() - 2 * STALE,) * 2)
+    write_bytes(tmp_path / "a.txt", b"text")
+    assert {each.name for each in tmp_path.iterdir()} == {new.name, other.name, "a.txt"}
