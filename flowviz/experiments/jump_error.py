@@ -1,6 +1,7 @@
 """The error of a flow map over the plane: its jumps from t to s against the exact ones."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from flowviz.datasets import FRAME
 from flowviz.experiments.evaluate import CONVERGED
 from flowviz.experiments.evolution import REACHED
 from flowviz.experiments.fields import Chunked, resolve
-from flowviz.fields import FlowMap, exact_field
+from flowviz.fields import exact_field
 from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, solve
 
@@ -82,6 +83,15 @@ class JumpError:
         return self.rms * (self.ends - self.t)
 
 
+@runtime_checkable
+class Map(Protocol):
+    """A flow map, learned or in closed form."""
+
+    def mean_velocity(self, t: Tensor, s: Tensor, x: Tensor) -> Tensor:
+        """The mean velocity from t () to s () at x (B, 2), (B, 2)."""
+        ...
+
+
 @torch.no_grad()
 def compute_jump_error(config: JumpErrorConfig, *, field: Field | None = None) -> JumpError:
     """The errors of the jumps from one time to all later times of a config.
@@ -95,7 +105,7 @@ def compute_jump_error(config: JumpErrorConfig, *, field: Field | None = None) -
         SolveError: the exact flow cannot be integrated.
     """
     target, path, field = resolve(config.data, config.path, config.field, field)
-    if not isinstance(field, FlowMap):
+    if not isinstance(field, Map):
         raise ValueError(
             "The error of jumps needs a flow map, trained by meanflow, shortcut or distillation; "
             f"{config.field} gives velocities only: choose another network."
