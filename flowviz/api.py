@@ -51,6 +51,9 @@ __all__ = [
 TRAINED = "trained"
 """The name of a field that has no file."""
 
+NFE = 20
+"""Default number of evaluations of a fixed-step method."""
+
 
 def exact_field(data: str, path: str = "ot") -> FieldRef:
     """The exact marginal velocity of a data set on a path (Lipman et al. 2022, eq. 8).
@@ -131,7 +134,7 @@ def solve(
         _check_points("x_0", x_0)
     if METHODS[method].adaptive:
         return solvers.solve(engine, x_0, times, method, tol=tol)
-    steps = steps_for(method, 20 if nfe is None else nfe)
+    steps = steps_for(method, NFE if nfe is None else nfe)
     return solvers.solve(engine, x_0, times, method, steps=steps)
 
 
@@ -241,4 +244,4 @@ def _nfe(method: str, nfe: int | None) -> int | None:
         _check_whole("nfe", nfe)
     if METHODS[method].adaptive:
         return nfe
-    return 20 if nfe is None else nfe
+    return NFE if nfe is None else nfe

@@ -271,16 +271,18 @@ def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
             and all(is_whole(width, 1, MAX_UNITS) for width in widths)
             and (widths[0], widths[-1]) == (3, 2)
         )
-    wanted, fits = network_kind(path, objective), True
-    if kind == "bridge":
-        noise, coupling = network.get("noise"), network.get("coupling")
-        fits = objective == "flow" and "source" in network and isinstance(coupling, str)
-        fits, wanted = fits and is_number(noise) and noise > 0, "bridge"
-    return (
-        fits
-        and kind == wanted
-        and all(is_whole(network.get(name), *bounds) for name, bounds in KINDS[wanted].items())
+    bridge = objective == "flow" and _has_bridges(network)
+    wanted = "bridge" if bridge else network_kind(path, objective)
+    return kind == wanted and all(
+        is_whole(network.get(name), *bounds) for name, bounds in KINDS[wanted].items()
     )
+
+
+def _has_bridges(network: dict[str, Any]) -> bool:
+    """Whether a network is of bridges, with its source, their diffusion and their coupling."""
+    noise, coupling = network.get("noise"), network.get("coupling")
+    named = network.get("kind") == "bridge" and "source" in network and isinstance(coupling, str)
+    return named and is_number(noise) and noise > 0
 
 
 def _is_source(source: object) -> bool:

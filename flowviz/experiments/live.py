@@ -339,10 +339,7 @@ class Probe:
         exact = exact_field_of(path, dataset)
         generator = stream(seed, "probes")
         x_1 = dataset.sample(PROBES, generator)
-        if dataset.source is None:
-            x_0 = torch.randn(x_1.shape, generator=generator)
-        else:
-            x_0 = dataset.source.sample(PROBES, generator)
+        x_0 = dataset.starts(PROBES, generator)
         t = path.time(stratified(PROBES, generator))
         x = path.flow(t, x_0, x_1).double()
         c = path.coefficients(t, x)
