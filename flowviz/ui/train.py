@@ -185,7 +185,8 @@ def controls() -> Settings:
     }
     paths = (left,) if right in (NONE, left) else (left, right)
     try:
-        if coupling in ("minibatch-ot", "sinkhorn") and numbers["batch"] > MAX_OT_BATCH:
+        within_batch = coupling in COUPLINGS and coupling != DEFAULT.coupling
+        if within_batch and numbers["batch"] > MAX_OT_BATCH:
             raise ValueError(
                 f"Minibatch and entropic OT solve a transport problem of the whole batch at every "
                 f"step: the "
