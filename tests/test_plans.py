@@ -1,5 +1,6 @@
 """Plans: prepared evaluations of learned fields of the plane, against the plain module."""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -9,7 +10,7 @@ from flowviz.densities import log_prob, velocity_and_divergence
 from flowviz.fields import LearnedField, field_class
 from flowviz.fields.learned import MIN_SINGLE
 from flowviz.methods import METHODS
-from flowviz.networks import MLP
+from flowviz.networks import MLP, products
 from flowviz.networks.plan import BLOCK, ROWS
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
@@ -96,6 +97,23 @@ def test_float32_differs_by_rounding_only():
     for ours, module, true in zip((velocity, trace), automatic, wanted, strict=True):
         own, other = ((each - true).abs().max() for each in (ours, module))
         assert own < 3 * other < 1e-2
+
+
+@pytest.mark.parametrize("library", ["onednn", "blas"])
+def test_both_libraries_compute_the_layers(library, monkeypatch):
+    """Each against float64, as accurately as the plain module; the memory offered is optional."""
+    if library == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        pytest.skip("this build of PyTorch has no oneDNN")
+    monkeypatch.setattr(products, "_has_onednn", lambda dtype: library == "onednn")
+    h, out = states(300).repeat(1, 24)[:, :40], torch.empty(300, 56)
+    generator = torch.Generator().manual_seed(2)
+    weight, bias = torch.randn(41, 56, generator=generator).double().split([40, 1])
+    linear = h @ weight
+    smooth = torch.nn.functional.silu(linear + bias)
+    h, weight, bias = h.float(), weight.float(), bias[0].float()
+    close = partial(torch.testing.assert_close, rtol=1e-5, atol=2e-5)
+    close(products.product(h, weight, out), linear.float())
+    close(products.silu_layer(h, weight, bias, out), smooth.float())
 
 
 @pytest.mark.parametrize("method", FIXED)

@@ -36,6 +36,7 @@ from flowviz.draws import stream
 from flowviz.fields import LearnedField
 from flowviz.networks import MLP
 from flowviz.networks.plan import ROWS
+from flowviz.networks.products import product, silu_layer
 from flowviz.solvers import solve
 from flowviz.threads import threads_for
 
@@ -234,6 +235,7 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
     x = torch.randn(-(-count // parts), len(first))
     memory = torch.zeros(2, len(x), width)
     tangents = torch.randn(2, head.shape[1] * len(x), width)
+    none = torch.zeros(width)
 
     @torch.no_grad()
     def call() -> Tensor:
@@ -242,9 +244,9 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
             h, spare = memory
             silu(torch.mm(x, first, out=h), inplace=True)
             for weight in others:
-                h, spare = silu(torch.mm(h, weight, out=spare), inplace=True), h
+                h, spare = silu_layer(h, weight, none, spare), h
                 if k < parts * diagonals:
-                    torch.mm(tangents[0], weight, out=tangents[1])
+                    product(tangents[0], weight, tangents[1])
             out = torch.mm(h, head)
         return out
 

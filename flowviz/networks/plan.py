@@ -16,6 +16,7 @@ from torch.nn.functional import silu
 
 from flowviz.device import limit_threads
 from flowviz.networks.mlp import MLP
+from flowviz.networks.products import product, silu_layer
 from flowviz.networks.second_time import waves
 from flowviz.threads import threads_for
 
@@ -99,10 +100,10 @@ class Plan:
     ) -> None:
         """Writes the output at `columns` (K, B) to `out` (D, B)."""
         h, spare = memory.layers(columns.shape[1])
-        torch.addmm(biases[0], columns.T, self.enter, out=h)
+        silu(torch.addmm(biases[0], columns.T, self.enter, out=h), inplace=True)
         for bias, weight in zip(biases[1:], self.weights, strict=True):
-            h, spare = torch.addmm(bias, silu(h, inplace=True), weight, out=spare), h
-        torch.addmm(self.last, self.head, silu(h, inplace=True).T, out=out)
+            h, spare = silu_layer(h, weight, bias, spare), h
+        torch.addmm(self.last, self.head, h.T, out=out)
 
     def _value_and_diagonal(
         self,
@@ -127,9 +128,9 @@ class Plan:
             _bend(stack[0], gate, slope)
             stack[1:] *= slope
             if number < len(self.weights):
-                torch.mm(stack.flatten(0, 1), weight, out=spare.flatten(0, 1))
-                spare[0] += bias
-                stack, spare = spare, stack
+                layer = product(stack.flatten(0, 1), weight, spare.flatten(0, 1))
+                stack, spare = layer.view_as(stack), stack
+                stack[0] += bias
             else:
                 torch.addmm(bias, stack[0], weight, out=spare[0])
         h = spare[0] if self.weights else stack[0]
