@@ -10,7 +10,6 @@ import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -196,13 +195,13 @@ def test_a_new_study_is_one_object(capsys):
         "echo",
         "Echo",
         EchoConfig,
-        functions=SimpleNamespace(
-            compute=lambda config, live, progress: iter([config]),
-            draw=lambda config, result, dark: [
+        (
+            lambda config, live, progress: iter([config]),
+            lambda config, result, dark: [
                 NamedFigure(name="dot", title="a dot", alt="A dot.", figure=figure)
             ],
-            table=lambda config, result: {"number": np.array([config.number])},
-            say=lambda config, result: [Finding(text=f"the number is {config.number}")],
+            lambda config, result: {"number": np.array([config.number])},
+            lambda config, result: [Finding(text=f"the number is {config.number}")],
         ),
     )
     STUDIES.add(study)

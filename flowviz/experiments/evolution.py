@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from flowviz.bounds import MAX_SEED, check_bounds
@@ -458,8 +458,9 @@ def ends_of(path: AffinePath) -> AffinePath:
     return AffinePath(CondOT(sigma_min=reference.sigma_min))
 
 
-def at_time(times: NDArray, values: NDArray, t: float) -> NDArray:
-    """values (K, *) linearly interpolated at the time t, (*)."""
+def at_time(times: ArrayLike, values: ArrayLike, t: float) -> NDArray:
+    """values (K, *) linearly interpolated at the time t, (*), or those of the nearest end."""
+    times, values = np.asarray(times), np.asarray(values)
     after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
     start, end = times[after - 1], times[after]
     weight = float(np.clip((t - start) / (end - start), 0, 1))

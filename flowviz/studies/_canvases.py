@@ -1,6 +1,7 @@
 """The studies of one path and of images as data of the player and of the gallery."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,11 +31,12 @@ def panels_of(found: ParticlesStudyResult, shown: int) -> list[players.Panel]:
 
 def plane_of(scene: Scene) -> players.Scene:
     """Density and field behind the particles of one path."""
-    labels = {}
-    if scene.estimated:
-        labels = {"density_label": "p_t, a mean over pairs", "velocity_label": "velocity of pairs"}
-    grids = {"density": scene.density, "velocity": scene.velocity}
-    return players.Scene(times=scene.times, **grids, **labels)
+    plane = players.Scene(times=scene.times, density=scene.density, velocity=scene.velocity)
+    if not scene.estimated:
+        return plane
+    return replace(
+        plane, density_label="p_t, a mean over pairs", velocity_label="velocity of pairs"
+    )
 
 
 def scene_config_of(config: ParticlesConfig, result: ParticlesStudyResult) -> SceneConfig:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from flowviz.datasets import dataset
-from flowviz.experiments.evolution import at_time, last_step, nearest_time
+from flowviz.experiments.evolution import Scene, at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
 from flowviz.studies import Columns, NamedFigure, stacked
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
@@ -226,18 +226,20 @@ def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedF
     )
 
 
+def _error(scene: Scene, t: float) -> NDArray | None:
+    """The difference of both fields at time t, NaN where few data pass; None if not known."""
+    if scene.difference is None or scene.reached is None:
+        return None
+    reached = nearest_time(scene.times, scene.reached, t)
+    return np.where(reached, at_time(scene.times, scene.difference, t), np.nan)
+
+
 def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure | None:
-    learned = [side for side in result.sides if side.scene.difference is not None]
+    found = [(side, _error(side.scene, config.t)) for side in result.sides]
+    learned = [side for side, error in found if error is not None]
+    errors = [error for _, error in found if error is not None]
     if not learned:
         return None
-    errors = [
-        np.where(
-            nearest_time(side.scene.times, side.scene.reached, config.t),
-            at_time(side.scene.times, side.scene.difference, config.t),
-            np.nan,
-        )
-        for side in learned
-    ]
     axes = [side.scene.difference_axis for side in learned]
     shown = replace(result, sides=tuple(learned))
     panels = _planes(shown, dark, xs=axes, ys=axes, density=errors)

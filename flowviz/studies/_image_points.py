@@ -1,5 +1,6 @@
 """What measurements of image quality say: the best, who leads at few evaluations, failures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -61,6 +62,12 @@ def value_of(point: QualityPoint, name: str) -> float | None:
     return point.measures.get(name)
 
 
+def distance(point: QualityPoint) -> float:
+    """The Fréchet distance of a point; NaN if it was not taken."""
+    value = value_of(point, "frechet")
+    return math.nan if value is None else value
+
+
 def kind_of(point: QualityPoint) -> Kind:
     """What a point shares with the others of its curve."""
     return Kind(*(getattr(point, name) for name in Kind._fields))
@@ -76,7 +83,7 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
         if not own:
             continue
         n = max(shared or {p.n for p in own})
-        best = min((p for p in own if p.n == n), key=lambda p: value_of(p, "frechet"))
+        best = min((p for p in own if p.n == n), key=distance)
         accuracy = value_of(best, "accuracy")
         notes = [
             best.weight,
@@ -85,7 +92,7 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
             "" if best.floor is None else f"floor {best.floor:.2f}",
         ]
         about = ", ".join(filter(None, notes))
-        value = numbers[side.side.name] = float(value_of(best, "frechet"))
+        value = numbers[side.side.name] = distance(best)
         told.append(
             f"{side.side.label} {value:.2f} at NFE {best.nfe:.0f}{f' ({about})' if about else ''}"
         )
@@ -99,8 +106,7 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
     if len(sides) < 2:
         return []
     left, right = (
-        {(round(p.nfe), kind_of(p)): float(value_of(p, "frechet")) for p in side.points}
-        for side in sides
+        {(round(p.nfe), kind_of(p)): distance(p) for p in side.points} for side in sides
     )
     shared = sorted((key for key in left.keys() & right.keys() if key[0] in LOW), key=str)
     several = len({kind.weight for _, kind in shared}) > 1
@@ -123,14 +129,14 @@ def failures(side: JudgedSide) -> list[Finding]:
     def key(p: QualityPoint) -> tuple[Kind, float]:
         return kind_of(p)._replace(solver=""), p.nfe
 
-    safe = {key(p): value_of(p, "frechet") for p in side.points if p.solver == "midpoint"}
+    safe = {key(p): distance(p) for p in side.points if p.solver == "midpoint"}
     found = []
     for solver in dict.fromkeys(p.solver for p in side.points):
         method = METHODS[solver]
         if method.adaptive or not method.evaluates_end:
             continue
         ratios = {
-            p.nfe: value_of(p, "frechet") / safe[key(p)]
+            p.nfe: distance(p) / safe[key(p)]
             for p in side.points
             if p.solver == solver and key(p) in safe
         }

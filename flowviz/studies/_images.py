@@ -133,7 +133,7 @@ class ImageSide:
     label: str
     path: str
     classes: tuple[str, ...]
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
     images: int
     planned: int
     about: str

@@ -91,7 +91,7 @@ def start_label(data: str) -> str:
 def scene_of(side: Side) -> players.Scene:
     """Density, velocity, error and data behind the particles of a side."""
     scene, difference = side.scene, side.scene.difference
-    if difference is not None:
+    if difference is not None and scene.reached is not None:
         # Large errors near t = 1, at the edges of the data, would make all others invisible.
         peak = np.quantile(difference[scene.reached], PEAK_DIFFERENCE)
         difference = np.where(scene.reached, np.minimum(difference, peak), 0)

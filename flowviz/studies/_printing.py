@@ -10,8 +10,7 @@ from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from choreographer.browsers.chromium import chromium_based_browsers
-from choreographer.utils import get_browser_path
+from choreographer.browsers.chromium import Chromium
 
 SECONDS = 120
 """Time that a browser may take to print a page."""
@@ -40,7 +39,7 @@ def pdf(svg: bytes, width: float, height: float, about: str) -> bytes:
         f"img {{ display: block; width: {width}px; height: {height}px }}</style>"
         "<img src=figure.svg>"
     )
-    browser = get_browser_path(chromium_based_browsers)
+    browser = Chromium.find_browser(skip_local=False)
     if browser is None:
         raise OSError("Chrome was not found.")
     with TemporaryDirectory() as folder:

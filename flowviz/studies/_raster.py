@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import reportlab
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from flowviz.canvases.player import DENSITY_STOPS, Panel, Scene, peaks_of
+from flowviz.experiments.evolution import at_time
 from flowviz.figures import theme
 from flowviz.figures.theme import FRAME
 
@@ -71,6 +73,20 @@ class Look:
         return min(width / 1280, height / 720)
 
 
+class _Density(NamedTuple):
+    """The density of a scene.
+
+    Attributes:
+        times: (K,).
+        peaks: (K,), the densities at the end of the ramp.
+        roots: (K, h, h), the square roots of the shares of these peaks, in [0, 1].
+    """
+
+    times: ArrayLike
+    peaks: NDArray
+    roots: NDArray[np.float32]
+
+
 class Stage:
     """Panels beside each other, or in two rows, to be drawn at any time.
 
@@ -93,14 +109,9 @@ class Stage:
         rows = math.ceil(count / self.columns)
         self.top = self.head + (self.height - self.last - rows * self.pitch) // 2
         self.dot = self.side / 450  # a panel of the page has about 450 pixels
-        speeds = [_median_speed(each) for each in scenes if each and each.velocity is not None]
-        self.speed = float(np.mean(speeds)) if speeds else 1.0
-        dense = [each is not None and each.density is not None for each in scenes]
-        self.peaks = [_peaks(each) if d else None for each, d in zip(scenes, dense, strict=True)]
-        self.roots = [
-            None if peaks is None else _roots(each, peaks)
-            for each, peaks in zip(scenes, self.peaks, strict=True)
-        ]
+        velocities = [each.velocity for each in scenes if each and each.velocity is not None]
+        self.speed = float(np.mean([_median_speed(u) for u in velocities])) if velocities else 1.0
+        self.densities = [None if each is None else _density(each) for each in scenes]
 
     @property
     def head(self) -> int:
@@ -159,52 +170,41 @@ class Stage:
         return np.asarray(canvas)
 
     def _peaks_at(self, t: float) -> list[float]:
-        pairs = zip(self.peaks, self.scenes, strict=True)
-        return [0.0 if p is None else float(_at(s.times, p, t)) for p, s in pairs]
+        return [0.0 if p is None else float(at_time(p.times, p.peaks, t)) for p in self.densities]
 
     def _plane(self, k: int, t: float, scale: float) -> NDArray[np.uint8]:
         """The square of panel k at time t, (side, side, 3)."""
         panel, scene, look = self.panels[k], self.scenes[k], self.look
+        density = self.densities[k]
         ramp = theme.DENSITY_RAMP[look.dark][:DENSITY_STOPS]
-        root = None
-        if scene is not None and scene.density is not None:
-            root = _at(scene.times, self.roots[k], t)
+        root = None if density is None else at_time(density.times, density.roots, t)
         pixels = np.empty((self.side, self.side, 3), np.float32)
         pixels[:] = _rgb(ramp[0])
         if root is not None and "density" in look.layers:
             shared = math.sqrt(self._peaks_at(t)[k] / scale) if scale else 1.0
             pixels = _painted(root * shared, self.side, ramp)
         if scene is not None and scene.velocity is not None and "field" in look.layers:
-            velocity = _at(scene.times, scene.velocity, t)
+            velocity = at_time(scene.times, scene.velocity, t)
             mask = _arrows(velocity, root, self.side, self.dot, self.speed)
             _blend(pixels, mask * ARROW_OPACITY[look.dark], theme.INK[look.dark])
         if "particles" in look.layers:
-            points = _at(panel.times, panel.states, t)
+            points = at_time(panel.times, panel.states, t)
             _draw_particles(pixels, points, self.dot, _colour(panel.role, look.dark), ramp[0])
         return np.rint(pixels).astype(np.uint8)
 
 
-def _at(times: NDArray, values: NDArray, t: float) -> NDArray:
-    """values (K, *) linearly interpolated at time t, or those of the nearest end."""
-    times, values = np.asarray(times), np.asarray(values)
-    after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
-    share = float(np.clip((t - times[after - 1]) / (times[after] - times[after - 1]), 0, 1))
-    return (1 - share) * values[after - 1] + share * values[after]
-
-
-def _peaks(scene: Scene) -> NDArray:
+def _density(scene: Scene) -> _Density | None:
+    if scene.density is None:
+        return None
     given = scene.density_peaks
-    return peaks_of(scene.density) if given is None else np.asarray(given)
-
-
-def _roots(scene: Scene, peaks: NDArray) -> NDArray[np.float32]:
-    """The square roots (K, h, h) of the shares of the peak of each time, in [0, 1]."""
+    peaks = peaks_of(scene.density) if given is None else np.asarray(given)
     safe = np.where(peaks > 0, peaks, 1)[:, None, None]
-    return np.sqrt(np.clip(scene.density / safe, 0, 1)).astype(np.float32)
+    roots = np.sqrt(np.clip(scene.density / safe, 0, 1)).astype(np.float32)
+    return _Density(scene.times, peaks, roots)
 
 
-def _median_speed(scene: Scene) -> float:
-    return float(np.median(np.linalg.norm(scene.velocity, axis=-1))) or 1.0
+def _median_speed(velocity: ArrayLike) -> float:
+    return float(np.median(np.linalg.norm(velocity, axis=-1))) or 1.0
 
 
 def _rows(panel: Panel, t: float, many: int) -> list[str]:
@@ -212,7 +212,7 @@ def _rows(panel: Panel, t: float, many: int) -> list[str]:
     texts = []
     for each in panel.readouts:
         values = np.asarray(each.values, np.float64)
-        value = float(values if values.ndim == 0 else _at(panel.times, values, t))
+        value = float(values if values.ndim == 0 else at_time(panel.times, values, t))
         number = f"{value:.{each.decimals}f}" if math.isfinite(value) else "–"
         texts.append(f"{_plain(each.label)}: {number}{each.unit and ' ' + each.unit}")
     return ["    ".join(texts[k : k + many]) for k in range(0, len(texts), many)]
@@ -268,7 +268,7 @@ def _arrows(
             continue
         draw.line(arrow[:4], fill=shade, width=width)
         draw.polygon(arrow[4:], fill=shade)
-    return np.asarray(image.reduce(SMOOTH), np.float32) / 255
+    return np.asarray(image.reduce(SMOOTH), np.float32) / np.float32(255)
 
 
 def _faintness(root: NDArray | None, g: int) -> NDArray[np.int_]:

@@ -117,7 +117,7 @@ def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Fi
     figure = cost.dumbbells(
         groups,
         labels=(SCHEDULERS["ot"].label, SCHEDULERS["vp"].label),
-        colours=tuple(theme.path_colour(path, dark=dark) for path in ("ot", "vp")),
+        colours=(theme.path_colour("ot", dark=dark), theme.path_colour("vp", dark=dark)),
         dark=dark,
     )
     measure = METRICS[config.measure].label
@@ -166,7 +166,7 @@ def _against_nfe(
         dark=dark,
     )
     paths = [each.path for each in shown]
-    for k, (trace, path) in enumerate(zip(figure.data, paths, strict=True)):
+    for k, (trace, path) in enumerate(zip(theme.traces(figure), paths, strict=True)):
         trace.update(
             name=scheduler(path).label,
             legendgroup=path,
@@ -324,6 +324,8 @@ STUDY = Study(
     __name__,
     "NFE of conditional OT and VP diffusion on all data sets",
     AllDataSetsConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="nfe_quality",
     seconds=60.0,
     smallest={"sets": ("mixture:1,0@0.8",), "n": 50, "seeds": 1, "nfes": (4, 8)},

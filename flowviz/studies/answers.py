@@ -50,7 +50,7 @@ def write(study: Study, config: Config, result: Any) -> Path:
     }
     path = path_of(study, config)
     with replacing(path) as draft, draft.open("wb") as file:
-        named = {f"array{k}": each for k, each in enumerate(arrays)}
+        named: dict[str, Any] = {f"array{k}": each for k, each in enumerate(arrays)}
         np.savez_compressed(file, about=np.array(json.dumps(about)), **named)
     return path
 
@@ -81,13 +81,13 @@ def _tree(value: Any, arrays: list[NDArray[Any]]) -> Any:
             raise TypeError(f"An answer cannot hold an array of {value.dtype}.")
         arrays.append(np.asarray(value))
         return {"scalar" if isinstance(value, np.generic) else "array": len(arrays) - 1}
+    if type(value) in (tuple, list):
+        return {type(value).__name__: [_tree(each, arrays) for each in value]}
     if is_dataclass(value) and type(value).__module__.startswith("flowviz."):
         named = {each.name: _tree(getattr(value, each.name), arrays) for each in fields(value)}
         return {"class": f"{type(value).__module__}:{type(value).__qualname__}", "fields": named}
     if isinstance(value, Mapping):
         return {"dict": [[_tree(k, arrays), _tree(v, arrays)] for k, v in value.items()]}
-    if type(value) in (tuple, list):
-        return {type(value).__name__: [_tree(each, arrays) for each in value]}
     raise TypeError(f"An answer cannot hold an object of {type(value).__qualname__}.")
 
 

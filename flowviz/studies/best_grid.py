@@ -210,6 +210,7 @@ STUDY = Study(
     __name__,
     "The best time grid of a field",
     BestConfig,
+    (compute, draw, table, say),
     seconds=8.0,
     smallest={"data": "mixture:1,0@0.8", "nfes": (2, 4), "cells": 4, "n": 50},
 )

@@ -183,6 +183,7 @@ STUDY = Study(
     __name__,
     "Conditional paths to one data point (Figs. 2, 3 and 8)",
     ConditionalStudyConfig,
+    (compute, draw, table, say),
     page="why",
     seconds=0.3,
     smallest={"n": 4},

@@ -156,7 +156,7 @@ def say(config: ConversionsConfig, result: ConversionResult) -> Findings:
     """Which prediction magnifies errors most at this time, and where a conversion breaks down."""
     now = dict(zip([(f.source, f.to) for f in FACTORS], result.factor(result.t), strict=True))
     into = {source: abs(now[source, "velocity"]) for source in ("score", "noise", "data")}
-    worst, best = max(into, key=into.get), min(into, key=into.get)
+    worst, best = max(into, key=into.__getitem__), min(into, key=into.__getitem__)
     yield Finding(
         lead=f"At t = {result.t:.3g} on {scheduler(config.path).label}",
         text=f"an error of 0.01 in the {worst} becomes one of {_number(0.01 * into[worst])} "
@@ -200,5 +200,11 @@ def _number(value: float) -> str:
 
 
 STUDY = Study(
-    __name__, "Four predictions of one field", ConversionsConfig, page="why", seconds=0.5
+    __name__,
+    "Four predictions of one field",
+    ConversionsConfig,
+    (compute, draw, table, say),
+    summary=summarise,
+    page="why",
+    seconds=0.5,
 )

@@ -237,6 +237,7 @@ STUDY = Study(
     __name__,
     "Marginal flows of couplings",
     CoupledFlowConfig,
+    (compute, draw, table, say),
     page="which_ot",
     seconds=25.0,
     smallest={"data": "mixture:1,-2@0.5", "sizes": (1,), "batch": 1},

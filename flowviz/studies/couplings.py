@@ -273,6 +273,8 @@ STUDY = Study(
     __name__,
     "What straightens a flow: the coupling",
     CouplingsConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="straighter",
     seconds=60.0,
     smallest={

@@ -134,6 +134,7 @@ STUDY = Study(
     __name__,
     "The density of a flow and the exact one",
     DensitiesConfig,
+    (compute, draw, table, say),
     page="likelihood",
     seconds=3.0,
     smallest={"cells": 18},

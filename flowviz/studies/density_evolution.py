@@ -130,6 +130,7 @@ STUDY = Study(
     __name__,
     "The density of a learned field over time",
     DensityEvolutionConfig,
+    (compute, draw, table, say),
     page="compare",
     seconds=28.0,
     smallest={"paths": ("ot",), "cells": 9, "times": 3},

@@ -126,7 +126,9 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
         markers=True,
         dark=dark,
     )
-    floors = [trace for trace in distance.data if (trace.name or "").startswith("converged")]
+    floors = [
+        trace for trace in theme.traces(distance) if (trace.name or "").startswith("converged")
+    ]
     for k, trace in enumerate(floors):  # one entry of the legend for all
         trace.update(showlegend=k == 0, name="converged, in each path's colour")
     distance.update_layout(height=520, legend_y=-0.12)
@@ -231,6 +233,7 @@ STUDY = Study(
     __name__,
     "The same noise ends in the same points",
     EndpointsConfig,
+    (compute, draw, table, say),
     page="straighter",
     seconds=4.0,
     smallest={"data": "8gaussians", "doublings": 1, "n": 20},

@@ -432,6 +432,8 @@ STUDY = Study(
     __name__,
     "The paper's Figure 4: densities over time and few evaluations",
     Figure4Config,
+    (compute, draw, table, say),
+    summary=summarise,
     page="figure4",
     seconds=20.0,
     smallest={"densities": "histograms", "cells": 18, "samples": 200},

@@ -153,9 +153,10 @@ def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
 
 def timing(sides: Sequence[Side]) -> Findings:
     """Which path is half-way to the data first, and which last; none if all are about as early."""
-    halves = {side.label: side.half_time for side in sides}
-    if None in halves.values():
+    known = [(side.label, side.half_time) for side in sides if side.half_time is not None]
+    if len(known) < len(sides):
         return
+    halves = dict(known)
     early, late = min(halves, key=halves.__getitem__), max(halves, key=halves.__getitem__)
     if halves[late] - halves[early] < LATE:
         return
@@ -203,6 +204,7 @@ STUDY = Study(
     __name__,
     "From noise to data on several paths",
     CompareConfig,
+    (compute, draw, table, say),
     page="compare",
     seconds=1.5,
     smallest={"field": EXACT, "nfe": 2},

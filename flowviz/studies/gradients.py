@@ -18,7 +18,7 @@ from flowviz.experiments.gradients import (
     signal,
     slope,
 )
-from flowviz.figures import curves
+from flowviz.figures import curves, theme
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import setting
@@ -103,7 +103,7 @@ def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figure
         x_ticks=SIZES,
         dark=dark,
     )
-    for trace in plot.data:
+    for trace in theme.traces(plot):
         if trace.line.dash == "dot":
             trace.name = trace.name.split(":")[0]
     yield NamedFigure(
@@ -169,6 +169,7 @@ STUDY = Study(
     __name__,
     "Gradients of the conditional and the marginal loss",
     GradientsConfig,
+    (compute, draw, table, say),
     page="cfm",
     seconds=5.0,
     smallest={"paths": ("ot",), "seeds": 2, "pairs": SIZES[-1]},

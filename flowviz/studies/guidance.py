@@ -313,6 +313,8 @@ STUDY = Study(
     __name__,
     "What should guidance lead away from?",
     GuidanceConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="images",
     seconds=300.0,
     smallest={"weights": (1.0, 2.0), "method": "euler", "nfe": 1, "judged": 20},

@@ -52,6 +52,7 @@ def film_piece(
 def draw(config: ImageFilmConfig, result: Sides, dark: bool) -> Figures:
     """Nine times of one image, and how its prediction settles while the noise goes."""
     panels, lines = [], []
+    heads: list[str] = []
     for side, shot in result.results:
         colour = theme.path_colour(side.path, dark=dark)
         at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
@@ -147,6 +148,7 @@ STUDY = Study(
     __name__,
     "When is an image decided?",
     ImageFilmConfig,
+    (compute, draw, table, say),
     page="images",
     seconds=3.0,
     smallest={"right": "none", "method": "euler", "nfe": 2, "frames": 3},

@@ -323,6 +323,7 @@ STUDY = Study(
     __name__,
     "What changes an image: noise, NFE, class or guidance?",
     ImageGridConfig,
+    (compute, draw, table, say),
     page="images",
     seconds=3.0,
     smallest={"right": "none", "method": "euler", "nfe": 2, "n": 4},

@@ -159,7 +159,8 @@ def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
 
 def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
     """What is stored beside a checkpoint of flowviz, without numbers of another classifier."""
-    key, kept, left_out = of.key.partition(GUIDED)[0], {}, ""
+    key, left_out = of.key.partition(GUIDED)[0], ""
+    kept: dict[str, Any] = {}
     name = key.rpartition("@")[0] or key
     if is_images(name):
         kept = read_quality(name)
@@ -378,6 +379,7 @@ STUDY = Study(
     __name__,
     "How good are images for what they cost?",
     ImageQualityConfig,
+    (compute, draw, table, say),
     page="images",
     seconds=1.0,
 )

@@ -1,6 +1,6 @@
 """How straight are trajectories in the space of pixels, and what do steps of equal error cost?"""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ def draw(config: ImageStraightnessConfig, result: Sides, dark: bool) -> Figures:
 
 
 def steps_figure(
-    solves: Sequence[tuple[ImageSide, dict[str, Any]]], *, dark: bool = False
+    solves: Sequence[tuple[ImageSide, Mapping[str, Any]]], *, dark: bool = False
 ) -> NamedFigure:
     """The step sizes of Dormand and Prince's method, of each side that has any."""
     drawn = [
@@ -179,6 +179,8 @@ STUDY = Study(
     __name__,
     "How straight are trajectories of images?",
     ImageStraightnessConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="images",
     seconds=5.0,
     smallest={"right": "none", "image_class": "none", "tol": 0.1, "images": 1},

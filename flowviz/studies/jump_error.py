@@ -188,6 +188,8 @@ STUDY = Study(
     __name__,
     "Jumps of a flow map, learned − exact",
     JumpErrorConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="compare",
     seconds=4.0,
     smallest={"data": "8gaussians", "intervals": 2, "cells": 8},

@@ -104,6 +104,7 @@ STUDY = Study(
     __name__,
     "KL divergence of the flow's density over time",
     KlConfig,
+    (compute, draw, table, say),
     page="likelihood",
     seconds=4.0,
     smallest={"points": 50},

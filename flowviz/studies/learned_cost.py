@@ -213,6 +213,7 @@ STUDY = Study(
     __name__,
     "Cost of samples from learned and fixed paths",
     LearnedCostConfig,
+    (compute, draw, table, say),
     page="learned_path",
     seconds=20.0,
     smallest={"n": 20, "seeds": 1, "nfes": (2, 4)},

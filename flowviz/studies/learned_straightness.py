@@ -295,6 +295,8 @@ STUDY = Study(
     __name__,
     "Straightness and likelihood of learned and fixed paths",
     LearnedStraightnessConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="learned_path",
     seconds=5.0,
     smallest={"particles": 20, "draws": 200, "points": 128},

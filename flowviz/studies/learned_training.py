@@ -135,6 +135,7 @@ STUDY = Study(
     __name__,
     "Training of a learned path",
     LearnedTrainingConfig,
+    (compute, draw, table, say),
     page="learned_path",
     seconds=40.0,
     smallest={"steps": 2, "units": 8, "batch": 16},

@@ -117,6 +117,7 @@ STUDY = Study(
     __name__,
     "Trajectories of learned and fixed paths",
     LearnedTrajectoriesConfig,
+    (compute, draw, table, say),
     page="learned_path",
     seconds=3.0,
     smallest={"n": 5},

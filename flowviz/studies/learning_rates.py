@@ -172,6 +172,7 @@ STUDY = Study(
     __name__,
     "Which learning rates still work?",
     RatesConfig,
+    (compute, draw, table, say),
     page="straighter",
     seconds=45.0,
     smallest={"data": "8gaussians", "units": 16, "steps": 20, "lrs": (1e-3, 1.0)},

@@ -121,6 +121,7 @@ def compute(config: LeftOverConfig, live: Live, progress: Progress) -> Iterator[
         )
     names = [exact_name(config.data, "ot"), *config.networks]
     found: list[LeftOver] = []
+    floors: list[float] = []
     for name in names:
         rows: list[Residual] = []
         true = exact_of(name)
@@ -141,9 +142,9 @@ def compute(config: LeftOverConfig, live: Live, progress: Progress) -> Iterator[
                 quality=np.array([row.quality for row in rows]),
             )
         )
-        if name == names[0]:
-            floor = float(np.mean([row.floor for row in rows]))
-        else:
+        floors = floors or [row.floor for row in rows]
+        if len(found) > 1:
+            floor = float(np.mean(floors))
             yield LeftOverResult(exact=found[0], fields=tuple(found[1:]), floor=floor)
 
 
@@ -261,6 +262,8 @@ STUDY = Study(
     __name__,
     "What is left when sampling costs nothing",
     LeftOverConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="straighter",
     seconds=40.0,
     smallest={"data": "moons", "nfe": 8, "n": 50, "seeds": 1},

@@ -173,7 +173,7 @@ def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> Findings:
     lead = "Likeliest" if len(near) == 1 else "Likeliest, within the errors"
     numbers = {"nll": best.nll}
     text = f"{joined(near)}, with an NLL of {best.nll:.4f} nats"
-    if best.kl is not None:
+    if best.kl is not None and best.error is not None:
         numbers |= {"kl": best.kl, "standard_error": best.error}
         text += f", {best.kl:.4f} ± {best.error:.4f} above the best possible value"
     yield Finding(lead=lead, text=f"{text}.", numbers=numbers)
@@ -193,6 +193,8 @@ STUDY = Study(
     __name__,
     "Likelihood of new data under each field",
     LikelihoodsConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="likelihood",
     seconds=4.0,
     smallest={"points": 50, "fields": ("exact:checkerboard/ot",)},

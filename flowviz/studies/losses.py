@@ -114,6 +114,7 @@ STUDY = Study(
     __name__,
     "Conditional and marginal loss",
     LossesConfig,
+    (compute, draw, table, say),
     page="cfm",
     seconds=3.0,
     smallest={"paths": ("ot",), "pairs": 256},

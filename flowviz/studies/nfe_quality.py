@@ -429,6 +429,8 @@ STUDY = Study(
     __name__,
     "Error and quality against NFE",
     NfeQualityConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="nfe_quality",
     seconds=30.0,
     smallest={

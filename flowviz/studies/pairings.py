@@ -128,6 +128,7 @@ STUDY = Study(
     __name__,
     "Pairs of noise and data",
     PairingsConfig,
+    (compute, draw, table, say),
     page="which_ot",
     seconds=1.0,
     smallest={"n": 8, "batch": 4},

@@ -6,8 +6,7 @@ densities p_t for every g (Song et al. 2021, section 4.3).
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -123,14 +122,17 @@ def compute(
         path = path if name in live else FieldRef.of(name).path_spec
     kind, noise = "exact" if name == EXACT else "learned", config.noise / 100
     label = SAMPLERS[config.sampler].label.partition(" (")[0]
-    shared = {"path": path, "noise": 0.0}
+    shared: dict[str, Any] = {"path": path, "noise": 0.0}
     if sourced:
         field = live.get(name) or (None if name == EXACT else FieldRef.of(name).field)
         if isinstance(field, LearnedBridge):
             noise = field.noise
             shared["coupling"] = field.coupling
         shared["bridge"] = noise
-    sampled = partial(config.part, Piece, **shared)
+
+    def sampled(**more: Any) -> Piece:
+        return config.part(Piece, **shared | more)
+
     pairs = ("Brownian bridges", "random pairs") if sourced else ("Path samples", "fixed pairs")
     pieces = (
         (*pairs, sampled(field=EXACT, sampler=PAIRS)),
@@ -267,6 +269,7 @@ STUDY = Study(
     __name__,
     "ODE or SDE: the same densities?",
     ParticlesConfig,
+    (compute, draw, table, say),
     page="particles",
     seconds=2.0,
     smallest={"nfe": 10},

@@ -173,6 +173,8 @@ STUDY = Study(
     __name__,
     "One point: its log-density and its noise",
     PointStudyConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="likelihood",
     seconds=3.0,
     smallest={"cells": 18},

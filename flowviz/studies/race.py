@@ -277,6 +277,8 @@ STUDY = Study(
     __name__,
     "Training speed by path and objective",
     RaceConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="straighter",
     seconds=60.0,
     smallest={"data": "8gaussians", "units": 16, "steps": 20, "seeds": 1, "looks": 2},

@@ -128,6 +128,8 @@ STUDY = Study(
     __name__,
     "Schedules: signal and noise over time",
     SchedulesConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="schedules",
     seconds=0.1,
     smallest={"paths": ("ot", "trig", "vp")},

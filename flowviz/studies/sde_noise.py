@@ -86,6 +86,7 @@ STUDY = Study(
     __name__,
     "The noise of the SDE over time",
     SdeNoiseConfig,
+    (compute, draw, table, say),
     page="particles",
     seconds=0.1,
     smallest={"paths": ("ot",)},

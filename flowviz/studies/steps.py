@@ -122,6 +122,7 @@ STUDY = Study(
     __name__,
     "The steps of an adaptive solver",
     StepsConfig,
+    (compute, draw, table, say),
     page="nfe_quality",
     seconds=3.0,
     smallest={"data": "mixture:1,0@0.8", "tol": 0.1, "n": 50},

@@ -267,6 +267,8 @@ STUDY = Study(
     __name__,
     "How straight: pair by pair, and as a whole",
     StraightnessConfig,
+    (compute, draw, table, say),
+    summary=summarise,
     page="straighter",
     seconds=5.0,
     smallest={"data": "moons", "n": 20},

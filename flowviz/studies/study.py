@@ -5,10 +5,9 @@ show the same thing. A study knows no front end: numbers are NumPy arrays, figur
 """
 
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 import plotly.graph_objects as go
@@ -48,7 +47,7 @@ class Finding:
 
     text: str
     lead: str = ""
-    numbers: Mapping[str, float] = ()  # type: ignore[assignment]
+    numbers: Mapping[str, float] = field(default_factory=dict)
     verdict: Verdict = ""
     detail: bool = False
 
@@ -128,37 +127,49 @@ def with_minus_signs(text: str) -> str:
     return re.sub(r"(?<![\w.])-(?=[\d.])", "−", text)
 
 
+C = TypeVar("C", bound=Config)
+R = TypeVar("R")
+
+Compute: TypeAlias = Callable[[C, Any, Progress], Iterator[R]]
+Draw: TypeAlias = Callable[[C, R, bool], Iterable[NamedFigure]]
+Table: TypeAlias = Callable[[C, R], Tables]
+Say: TypeAlias = Callable[[C, R], Iterable[Finding]]
+Summarise: TypeAlias = Callable[[C, R], Summary | None]
+
+
 @dataclass(frozen=True)
-class Study:
+class Study(Generic[C, R]):
     """A question with functions that compute, draw, tabulate and describe the result.
 
-    A module states its study by `STUDY = Study(__name__, ...)` and has these functions. All but
-    `compute` depend on the config and the result alone.
+    A module states its study by `STUDY = Study(__name__, ...)` with these functions of a config C
+    and its results R. All but `compute` depend on the config and the result alone.
 
     - `compute(config, live, progress)` yields ever more complete results (dataclasses of NumPy
       arrays), of which the last is complete.
     - `draw(config, result, dark)` yields figures, `say(config, result)` findings.
     - `table(config, result)` returns all numbers behind the figures: columns, or several tables
       with the same columns.
-    - `summarise(config, result)` returns a small table to read, or None; it may be absent.
+    - `summarise(config, result)` returns a small table to read, or None.
 
     Attributes:
         module: name of the module; its last part is the name of the study.
         title: the question, in a few words.
         config: frozen dataclass that derives from `Config`.
+        functions: `compute`, `draw`, `table` and `say`.
+        summary: `summarise`; None for no small table.
         page: name of the page that shows the study; "study" is the page that shows any study.
         seconds: typical time of the default config on two cores; see `cost`.
         smallest: settings of a config that is computed within a second or two, for tests.
-        functions: an object with the functions; None for the module.
     """
 
     module: str
     title: str
-    config: type[Config]
+    config: type[C]
+    functions: tuple[Compute[C, R], Draw[C, R], Table[C, R], Say[C, R]]
+    summary: Summarise[C, R] | None = None
     page: str = "study"
     seconds: float = 1.0
     smallest: Mapping[str, Any] = field(default_factory=dict)
-    functions: Any = None
 
     @property
     def name(self) -> str:
@@ -181,50 +192,58 @@ class Study:
         ratio = spent / expected_nfe(**usual)
         return seconds * config.work(nfe=usual["nfe"] * ratio)
 
-    @property
-    def _has(self) -> Any:
-        return self.functions or sys.modules[self.module]
-
-    def settled(self, config: Config) -> Config:
+    def settled(self, config: C) -> C:
         """The config whose results depend on nothing else, see `experiments.fields.settled`."""
         from flowviz.experiments.fields import settled  # imports PyTorch
 
         return settled(config)
 
     def compute(
-        self, config: Config, *, field: Live | None = None, progress: Progress | None = None
-    ) -> Iterator[Any]:
+        self,
+        config: C,
+        *,
+        field: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[R]:
         """Ever more complete results; `field` are live fields by their names in the config.
 
         Raises:
             ValueError: the config names something that does not exist, or a solve diverges.
             Stopped: a stop was requested through `progress`.
         """
-        return self._has.compute(self.settled(config), field or {}, progress or Progress())
+        compute, _, _, _ = self.functions
+        return compute(self.settled(config), field or {}, progress or Progress())
 
     def result(
-        self, config: Config, *, field: Live | None = None, progress: Progress | None = None
-    ) -> Any:
+        self,
+        config: C,
+        *,
+        field: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> R:
         """The complete result of a config; arguments and errors as of `compute`."""
         *_, result = self.compute(config, field=field, progress=progress)
         return result
 
-    def draw(self, config: Config, result: Any, *, dark: bool = False) -> list[NamedFigure]:
+    def draw(self, config: C, result: R, *, dark: bool = False) -> list[NamedFigure]:
         """The figures of a result."""
-        return list(self._has.draw(config, result, dark))
+        _, draw, _, _ = self.functions
+        return list(draw(config, result, dark))
 
-    def table(self, config: Config, result: Any) -> Columns:
+    def table(self, config: C, result: R) -> Columns:
         """All numbers behind the figures, as columns of one length."""
-        found = self._has.table(config, result)
+        _, _, table, _ = self.functions
+        found = table(config, result)
         return found if isinstance(found, Mapping) else stacked(list(found))
 
-    def say(self, config: Config, result: Any) -> list[Finding]:
+    def say(self, config: C, result: R) -> list[Finding]:
         """The findings of a result."""
-        return list(self._has.say(config, result))
+        _, _, _, say = self.functions
+        return list(say(config, result))
 
-    def summarise(self, config: Config, result: Any) -> Summary | None:
+    def summarise(self, config: C, result: R) -> Summary | None:
         """A small table to read; None for none."""
-        return self._has.summarise(config, result) if hasattr(self._has, "summarise") else None
+        return None if self.summary is None else self.summary(config, result)
 
 
 def stacked(tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:

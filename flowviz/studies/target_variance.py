@@ -153,7 +153,7 @@ def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -
         log_y=True,
         dark=dark,
     )
-    levels = [trace for trace in plot.data if trace.line.dash == "dot"]
+    levels = [trace for trace in theme.traces(plot) if trace.line.dash == "dot"]
     for k, trace in enumerate(levels):
         trace.update(showlegend=k == 0, name="independent pairs, closed form")
     return plot
@@ -219,6 +219,7 @@ STUDY = Study(
     __name__,
     "Variance of the regression target",
     VarianceConfig,
+    (compute, draw, table, say),
     page="cfm",
     seconds=5.0,
     smallest={"paths": ("ot",), "pairs": 256, "nodes": 3},

@@ -117,6 +117,7 @@ STUDY = Study(
     __name__,
     "The regression target of each objective",
     TargetsConfig,
+    (compute, draw, table, say),
     page="straighter",
     seconds=1.0,
     smallest={"data": "8gaussians", "n": 20, "n_times": 3},

@@ -135,6 +135,7 @@ STUDY = Study(
     __name__,
     "The data points that decide the velocity at a point",
     TouchStudyConfig,
+    (compute, draw, table, say),
     page="why",
     seconds=0.2,
     smallest={"n": 50},

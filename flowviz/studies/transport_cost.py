@@ -132,6 +132,7 @@ STUDY = Study(
     __name__,
     "Transport cost of couplings",
     TransportConfig,
+    (compute, draw, table, say),
     page="which_ot",
     seconds=5.0,
     smallest={"sizes": (1, 16)},
