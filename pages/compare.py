@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from flowviz.studies._flow import CompareResult
 from flowviz.ui import compare, panels
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
@@ -21,7 +22,7 @@ except ValueError as error:
 
 
 @st.fragment
-def pictures() -> None:
+def pictures(result: CompareResult) -> None:
     view = compare.player(page, result, compare.known_densities(page, result))
     compare.downloads(page, result, view)
     compare.densities(page, result, view)
@@ -31,5 +32,5 @@ def pictures() -> None:
 
 if result is not None:
     noticed(compare.main_finding(result))
-    pictures()
+    pictures(result)
     compare.note(result)

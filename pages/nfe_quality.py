@@ -1,5 +1,8 @@
 """Error and quality of samples against function evaluations, by path and solver."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import streamlit as st
 
 from flowviz.datasets import DATASETS, dataset
@@ -18,9 +21,9 @@ from flowviz.ui.opening import headed
 VIEWS = {"curves": "Cost and quality", "steps": "Adaptive steps", "all": "All data sets"}
 
 
-def measures(values: dict[str, object]) -> tuple[str, ...]:
+def measures(values: Mapping[str, Any]) -> tuple[str, ...]:
     """The metrics that apply to the chosen data set."""
-    everywhere = unbounded(dataset(str(values["data"])).distribution)
+    everywhere = unbounded(dataset(values["data"]).distribution)
     return tuple(
         name
         for name, metric in METRICS.items()

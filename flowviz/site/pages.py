@@ -162,9 +162,7 @@ def networks() -> dict[str, FieldRef]:
 
 def weights_script(name: str, ref: FieldRef) -> bytes:
     """A script that stores a network of `networks` as a text: file: pages load only scripts."""
-    field = ref.field
-    assert isinstance(field, LearnedField)
-    text = as_text(encode(parameters.network(field)))
+    text = as_text(encode(parameters.network(ref.field)))
     return (
         "(globalThis.flowvizWeights ??= new Map())"
         f".set({json.dumps(name)}, {json.dumps(text)});\n".encode()

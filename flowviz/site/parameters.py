@@ -18,6 +18,7 @@ from flowviz.canvases.wire import quantised
 from flowviz.datasets import FRAME, Dataset
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
 from flowviz.draws import stream
+from flowviz.experiments.evaluate import FlowField
 from flowviz.fields import LearnedField
 from flowviz.fields.planned import BOUND
 from flowviz.methods import METHODS, Method, Multistep, Tableau
@@ -121,7 +122,7 @@ def method(of: Method) -> Entry:
     }
 
 
-def network(field: LearnedField) -> Entry:
+def network(field: FlowField) -> Entry:
     """A learned field with the weights of its network.
 
     Raises:
@@ -129,9 +130,14 @@ def network(field: LearnedField) -> Entry:
             data set.
     """
     field.path.refuse_source()
-    net = getattr(field, "network", None)
-    if not isinstance(net, MLP) or hasattr(net, "second") or not field.clocked:
+    if (
+        not isinstance(field, LearnedField)
+        or not isinstance(field.network, MLP)
+        or hasattr(field.network, "second")
+        or not field.clocked
+    ):
         raise ValueError("The engine needs an MLP that takes one time; got another network.")
+    net = field.network
     names = {each: name for name, each in OBJECTIVES.items()}
     return {
         "kind": "network",

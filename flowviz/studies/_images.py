@@ -18,6 +18,7 @@ from flowviz.studies import Finding, Findings
 from flowviz.studies import _settings as declare
 
 ALL, NONE = "all", "none"
+MAX_GUIDANCE = 10.0
 GUIDED = " guided by "
 """What stands in the key of a guided side before that of the guiding checkpoint."""
 DEFAULT = ImageConfig()
@@ -53,7 +54,7 @@ class ImagesConfig(Config):
     guidance: float = setting(
         DEFAULT.guidance,
         "Guidance w",
-        bounds=(0.0, 10.0),
+        bounds=(0.0, MAX_GUIDANCE),
         help="The velocity is u(worse) + w (u − u(worse)), where the worse field is that without "
         "a class (classifier-free guidance) or that of another network (autoguidance). At 1 it is "
         "u and an evaluation costs one network pass, else two.",

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-import streamlit as st
+from streamlit.components import v2
 
 from flowviz.canvases import assets
 
 
 def component(name: str, canvas: str) -> Callable[..., Any]:
     """The Streamlit component `name` of a canvas of flowviz.canvases; a call mounts it."""
-    return st.components.v2.component(name, **assets(canvas))
+    parts = assets(canvas)
+    return v2.component(name, html=parts["html"], css=parts["css"], js=parts["js"])
 
 
 def listen() -> None:

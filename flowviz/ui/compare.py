@@ -156,7 +156,7 @@ def mount(
         initial=view,
         loop=loop,
         model=model,
-        live=model and live.values(configs, model, own=own),
+        live=live.values(configs, model, own=own) if model else None,
     )
 
 

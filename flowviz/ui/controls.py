@@ -157,7 +157,7 @@ def _solver(declared: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dic
     method, nfe, tol = (declared[name] for name in ("method", "nfe", "tol"))
     chosen = solver_picker.pick(
         solver_picker.Solver(*(defaults.get(s.name, s.default) for s in (method, nfe, tol))),
-        offered=method.options,
+        offered=method.options or {},
         help=method.help,
         nfe_help=nfe.help,
         tol_help=tol.help or None,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -28,6 +29,7 @@ from flowviz.datasets.uploads import (
     store,
 )
 from flowviz.datasets.word import MAX_LETTERS
+from flowviz.distributions import GaussianMixture
 from flowviz.draws import stream
 from flowviz.ui import state
 from flowviz.ui.notices import escaped
@@ -193,7 +195,7 @@ def _mixture(spec: str, prefix: str) -> str:
         key=_key(f"{prefix}std"),
         help="Of each Gaussian, the same in all directions.",
     )
-    means = [tuple(map(float, place.split(","))) for place in places.split(";")]
+    means = [(float(x), float(y)) for x, y in (each.split(",") for each in places.split(";"))]
     moved = means_pad(means, std=std, max_means=MAX_MEANS, key=_key(f"{prefix}means"))
     st.caption("Click to add, drag to move, double click to remove.")
     return mixture_spec([(round(x, 2), round(y, 2)) for x, y in moved or means], std)
@@ -255,8 +257,9 @@ class _Taken:
 
 def _corrected(prefix: str) -> Reading:
     """How the controls below the upload say that it is read."""
-    chosen = {part: st.session_state.get(_key(prefix + part)) for part in CHOICES}
-    return Reading(**chosen | {"light": bool(chosen["light"])})
+    chosen: dict[str, Any] = {p: st.session_state.get(_key(prefix + p)) for p in CHOICES}
+    chosen["light"] = bool(chosen["light"])
+    return Reading(**chosen)
 
 
 def _take(file: UploadedFile, reading: Reading) -> _Taken:
@@ -332,7 +335,9 @@ def _show_taken(taken: _Taken, prefix: str) -> None:
 def _draw(spec: str, prefix: str) -> str:
     beneath = []
     if spec.startswith("drawing:"):
-        nodes = dataset(spec).distribution.means
+        drawing = dataset(spec).distribution
+        assert isinstance(drawing, GaussianMixture)
+        nodes = drawing.means
         beneath = nodes[:: max(1, -(-len(nodes) // SHOWN_POINTS))].tolist()
     drawn = draw_pad(beneath, min_points=COUNT[0], max_points=MAX_NODES, key=_key(f"{prefix}pad"))
     return spec if drawn is None else datasets.draw(drawn)

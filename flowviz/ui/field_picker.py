@@ -5,9 +5,9 @@ from typing import Any
 
 from flowviz.checkpoints import Card
 from flowviz.checkpoints.lookup import OPENED
+from flowviz.experiments.evaluate import FlowField
 from flowviz.experiments.fields import EXACT, PREFIX, FieldRef, exact_name, label_of, pinned
 from flowviz.experiments.theorem2 import NEW
-from flowviz.fields import LearnedField
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED
 from flowviz.settings import Setting
@@ -56,7 +56,7 @@ def _kind(path: str) -> str:
     return path if name == paths.OWN else name
 
 
-def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | None]:
+def choose(data: str, path: str, name: str) -> tuple[str, str, FlowField | None]:
     """Path spec, field name and, if it is loaded, the field of one of `networks`.
 
     Without such a network ("" for `name`) this is the exact field.
@@ -74,7 +74,7 @@ def choose(data: str, path: str, name: str) -> tuple[str, str, LearnedField | No
 
 def trained(
     data: str, paths: Sequence[str]
-) -> tuple[dict[str, tuple[str, ...]], dict[str, LearnedField]]:
+) -> tuple[dict[str, tuple[str, ...]], dict[str, FlowField]]:
     """The best network of each path, as settings `paths` and `networks`, and the loaded fields.
 
     The name of a path without a network is NEW.
@@ -87,7 +87,7 @@ def trained(
     return named, {name: field for _, name, field in found if field is not None}
 
 
-def learned_path_fields(data: str, own: str) -> tuple[tuple[str, ...], dict[str, LearnedField]]:
+def learned_path_fields(data: str, own: str) -> tuple[tuple[str, ...], dict[str, FlowField]]:
     """The fields of the page on learned paths: `default_fields` and those of this session.
 
     Args:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import pandas  # noqa: F401  Plotly fails while another thread is importing it
 import plotly.graph_objects as go
@@ -50,7 +50,8 @@ def show(
             keeps its own height.
         on_click: called after a click on a mark, which is then in the session state of `key`.
     """
-    sized = {} if figure.layout.width is None else {"width": "content"}
+    layout: Any = figure.layout
+    sized = {} if layout.width is None else {"width": "content"}
     events = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
     if state.is_restricted():
         figure = projected(figure)

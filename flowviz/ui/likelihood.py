@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from flowviz.experiments.evaluate import FlowField
 from flowviz.experiments.fields import EXACT, exact_name
-from flowviz.fields import FlowMap, LearnedField
+from flowviz.fields import FlowMap
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
 from flowviz.settings import Config
 from flowviz.studies import STUDIES, Study
@@ -17,6 +19,8 @@ from flowviz.studies.likelihood import LikelihoodsConfig
 from flowviz.studies.point import START, PointStudyConfig
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view
 from flowviz.ui.field_picker import LIVE, choose, networks
+
+C = TypeVar("C", bound=Config)
 
 VIEWS = {
     "point": "One point",
@@ -37,11 +41,11 @@ class Page:
         fields: all networks of the data set by name.
     """
 
-    values: Mapping[str, object]
-    live: Mapping[str, LearnedField]
+    values: Mapping[str, Any]
+    live: Mapping[str, FlowField]
     fields: tuple[str, ...]
 
-    def config(self, kind: type[Config], **more: object) -> Config:
+    def config(self, kind: type[C], **more: object) -> C:
         """The config of a study."""
         return kind.build({**self.values, **more})
 
@@ -68,12 +72,16 @@ def pick() -> Page:
         if values["divergence"] == "hutchinson":
             values |= controls.pick(GridConfig, only=("probes", "seed"))
     values |= {"data": data, "path": path, "field": field}
-    live = {name: found for _, _, name, found in models.values() if name.startswith("live:")}
+    live = {
+        name: found
+        for _, _, name, found in models.values()
+        if found is not None and name.startswith("live:")
+    }
     names = tuple(name for _, _, name, _ in models.values() if name != EXACT)
     return Page(values, live, names or (exact_name(data, path),))
 
 
-def _models(data: str) -> dict[str, tuple[str, str, str, LearnedField | None]]:
+def _models(data: str) -> dict[str, tuple[str, str, str, FlowField | None]]:
     """The fields of a data set by slug: label, path, name and, if loaded, the field.
 
     Networks come first, starting with conditional OT.
@@ -116,7 +124,7 @@ def show(page: Page) -> None:
         _show(page, STUDIES["likelihood"], config)
 
 
-def _show(page: Page, study: Study, config: Config, *, place: str = "") -> None:
+def _show(page: Page, study: Study[C, Any], config: C, *, place: str = "") -> None:
     study_view.show(study, config, live=page.live, place=place, invite="")
 
 

@@ -1,6 +1,7 @@
 """How a page opens: its header, two lines of text, and a note on the three meanings of "OT"."""
 
 from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -91,14 +92,14 @@ def begin() -> None:
     st.session_state[_STUDIES] = {}
 
 
-def add_code(study: Study, config: Config) -> None:
+def add_code(study: Study[Any, Any], config: Config) -> None:
     """Lists a study under "Code" from this run of the whole page on."""
     st.session_state.setdefault(_STUDIES, {})[study.name, config] = study
 
 
 def code() -> None:
     """Fills "Code": how to compute this view without the app; app.py calls it after the page."""
-    place, found = st.session_state.get(_PLACE), st.session_state.get(_STUDIES)
+    place, found = st.session_state.get(_PLACE), st.session_state.get(_STUDIES, {})
     if place is None:
         return
     with place:

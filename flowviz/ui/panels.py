@@ -95,7 +95,7 @@ def _paths(data: str, panels: Sequence[str]) -> list[str]:
     source, _ = datasets.parted(data)
     learned = networks(data, LEARNED)
     shipped = any(name != LIVE and not OPENED.fullmatch(name) for name in learned)
-    opening = dict(zip(PANELS, CompareConfig().paths, strict=False))
+    opening: dict[str, str] = dict(zip(PANELS, CompareConfig().paths, strict=False))
     opening |= {"third": "trig", "fourth": LEARNED if shipped else "ve"}
     if source:  # VP diffusion cannot start from a data set
         opening["right"] = "trig"

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.components import v2
 
 from flowviz.canvases import assets
 from flowviz.canvases.player import View, envelope
@@ -23,13 +24,13 @@ OPENING = 75
 """Height in pixels of the two lines of a page's opening."""
 
 _player = component("flowviz_player", "player")
-_scene = st.components.v2.component(
+_scene = v2.component(
     "flowviz_scene",
     html=assets("scene")["html"],
     js=assets("scene")["js"],
     isolate_styles=False,
 )
-_preview = st.components.v2.component(
+_preview = v2.component(
     "flowviz_preview",
     html=assets("preview")["html"],
     js=assets("preview")["js"],

@@ -5,6 +5,7 @@ prints sharply at any size. ReportLab writes it, since Plotly needs Chrome on th
 """
 
 import io
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,6 +16,8 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Paragraph
 
+from flowviz.figures.theme import traces
+
 WIDTH_MM = 178.0
 """The width of a text of two columns."""
 
@@ -24,7 +27,7 @@ LEADING = 1.15
 
 def sheet_pdf(figure: go.Figure, *, title: str) -> bytes:
     """One PDF page of WIDTH_MM with the heatmaps and annotations of a figure from `sheet`."""
-    layout = figure.layout
+    layout: Any = figure.layout
     scale = WIDTH_MM * POINTS_PER_MM / layout.width
     width, height = layout.width * scale, layout.height * scale
     out = io.BytesIO()
@@ -39,7 +42,7 @@ def sheet_pdf(figure: go.Figure, *, title: str) -> bytes:
         if axis.startswith("xaxis"):
             left, right = (v * width for v in layout[axis].domain)
             low, high = (v * height for v in layout[f"y{axis[1:]}"].domain)
-            for trace in figure.data:
+            for trace in traces(figure):
                 if trace.xaxis == axis.replace("axis", ""):
                     picture = ImageReader(_picture(trace))
                     canvas.drawImage(picture, left, low, right - left, high - low)
@@ -65,8 +68,8 @@ def sheet_pdf(figure: go.Figure, *, title: str) -> bytes:
     return out.getvalue()
 
 
-def _picture(trace: go.Heatmap) -> Image.Image:
-    """The heatmap's cells in its colours, one pixel a cell, y upward."""
+def _picture(trace: Any) -> Image.Image:
+    """The cells of a heatmap in its colours, one pixel a cell, y upward."""
     stops = [position for position, _ in trace.colorscale]
     colours = np.array([_rgb(colour) for _, colour in trace.colorscale], dtype=float)
     share = np.clip(
@@ -78,4 +81,4 @@ def _picture(trace: go.Heatmap) -> Image.Image:
 
 def _rgb(colour: str) -> tuple[int, int, int]:
     """The channels of #rrggbb."""
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

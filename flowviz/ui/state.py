@@ -22,6 +22,7 @@ from flowviz.bounds import MAX_SEED
 from flowviz.ui.notices import escaped
 
 T = TypeVar("T")
+Number = TypeVar("Number", int, float)
 
 NONE = "none"
 """The value in a link of a menu without a selection: an empty value would be lost."""
@@ -531,5 +532,5 @@ def _several(chosen: Sequence[str]) -> str:
     return ",".join(chosen) or NONE
 
 
-def _clip(value: T, low: T, high: T) -> T:
+def _clip(value: Number, low: Number, high: Number) -> Number:
     return min(max(value, low), high)

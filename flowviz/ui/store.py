@@ -72,15 +72,14 @@ class Store:
             Stopped: `should_stop` returned True.
             Exception: what `compute` raises, here or in the other thread.
         """
+        own = Future[Any]()
         while True:
             with self._lock:
                 if key in self._entries:
                     self._entries.move_to_end(key)
                     return self._entries[key][0]
-                running = self._computing.get(key)
-                if running is None:
-                    own = self._computing[key] = Future()
-            if running is None:
+                running = self._computing.setdefault(key, own)
+            if running is own:
                 return self._compute(key, compute, own)
             while not wait([running], CHECK_SECONDS).done:
                 if should_stop():

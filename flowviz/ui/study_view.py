@@ -3,19 +3,22 @@
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from flowviz.progress import Progress
 from flowviz.settings import Config
-from flowviz.studies import Columns, Finding, Live, NamedFigure, Study, Summary, answers
+from flowviz.studies import Columns, Finding, NamedFigure, Study, Summary, answers
 from flowviz.studies.export import file_name, script
 from flowviz.studies.page import figures_page
 from flowviz.ui import downloads, figure, glossary, opening, work
 from flowviz.ui.downloads import Download
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
+
+C = TypeVar("C", bound=Config)
+R = TypeVar("R")
 
 ASK_SECONDS = 5.0
 """Estimated time above which a study starts only after a click."""
@@ -35,17 +38,17 @@ ICONS = {
 
 
 def show(
-    study: Study,
-    config: Config,
+    study: Study[C, R],
+    config: C,
     *,
-    live: Live | None = None,
+    live: Mapping[str, Any] | None = None,
     place: str = "",
     invite: str | None = None,
     button: str = "Compute",
     lane: work.Lane | None = None,
     filename: str = "",
     on_click: Mapping[str, Callable[[], None]] | None = None,
-    drawn: Callable[[Any], None] | None = None,
+    drawn: Callable[[R], None] | None = None,
 ) -> None:
     """Shows a study: the stored result, or work with partial results; see `work.show`.
 
@@ -78,7 +81,7 @@ def show(
         st.caption("Computed in advance. Other settings are computed when you choose them.")
 
 
-def invitation(study: Study, config: Config, *, starts: bool = True) -> str:
+def invitation(study: Study[C, Any], config: C, *, starts: bool = True) -> str:
     """The sentence above the button that starts a study; "" if it may start without one.
 
     `starts` says whether the view starts its study by itself, see START_SECONDS.
@@ -89,12 +92,12 @@ def invitation(study: Study, config: Config, *, starts: bool = True) -> str:
     return f"Takes about {work.duration(seconds)} with these settings."
 
 
-def lane_of(study: Study, config: Config) -> work.Lane:
+def lane_of(study: Study[C, Any], config: C) -> work.Lane:
     """The lane of the queue: "long" for work of more than a minute."""
     return "long" if study.cost(config) > 60 else "short"
 
 
-def _load_answer(study: Study, config: Config) -> bool:
+def _load_answer(study: Study[C, Any], config: C) -> bool:
     """Whether an answer ships for these settings; if so, the server's store holds it."""
     path = answers.path_of(study, study.settled(config))
     if not path.exists():
@@ -105,14 +108,14 @@ def _load_answer(study: Study, config: Config) -> bool:
     return key in work.store()
 
 
-def token(study: Study, config: Config) -> Hashable:
+def token(study: Study[C, Any], config: C) -> Hashable:
     """The key of a complete result in the server's store, see `work.store`."""
     return study.name, study.settled(config).computed()
 
 
 def computation(
-    study: Study, config: Config, live: Live | None = None
-) -> Callable[[Progress], Iterator[Any]]:
+    study: Study[C, R], config: C, live: Mapping[str, Any] | None = None
+) -> Callable[[Progress], Iterator[R]]:
     """The work that makes the result of a study, for `work.show` and `work.result_of`.
 
     The study is listed under "Code" at the top of the page.
@@ -123,12 +126,12 @@ def computation(
 
 
 def _draw(
-    study: Study,
-    config: Config,
+    study: Study[C, R],
+    config: C,
     place: str,
     filename: str,
     on_click: Mapping[str, Callable[[], None]],
-    result: Any,
+    result: R,
 ) -> None:
     running = work.current(place, token(study, config))
     draw(
@@ -143,9 +146,9 @@ def _draw(
 
 
 def draw(
-    study: Study,
-    config: Config,
-    result: Any,
+    study: Study[C, R],
+    config: C,
+    result: R,
     *,
     place: str,
     filename: str = "",
@@ -195,10 +198,11 @@ def draw(
 
 
 def _files(
-    study: Study, config: Config, result: Any, of: NamedFigure, table: Callable[[], Columns]
+    study: Study[C, R], config: C, result: R, of: NamedFigure, table: Callable[[], Columns]
 ) -> list[Download]:
     settings = {"study": study.name, **_written(config)}
-    columns = table if of.columns is None else lambda: of.columns
+    own = of.columns
+    columns = table if own is None else lambda: own
     html = Download(
         "HTML",
         "html",

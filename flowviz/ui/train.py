@@ -1,10 +1,11 @@
 """The parts of the Train page: controls, the running training, its result."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import streamlit as st
@@ -23,7 +24,6 @@ from flowviz.experiments.live import (
     Trace,
     train_live,
 )
-from flowviz.fields import LearnedField
 from flowviz.figures import curves, theme
 from flowviz.files import TargetError, cause
 from flowviz.metrics import METRICS
@@ -82,19 +82,24 @@ class Settings:
     """Why the settings are invalid, in a sentence; empty if they are valid."""
 
 
-def training() -> Placed | None:
+Training: TypeAlias = Placed[tuple[TrainConfig, ...], LiveResult]
+
+
+def training() -> Training | None:
     """The last training of this session; its token is the configs."""
     return work.latest(PLACE)
 
 
-def _snapshot(current: Placed | None) -> Snapshot | None:
+def _snapshot(current: Training | None) -> Snapshot | None:
     return current.work.result.snapshot if current and current.work.result else None
 
 
-def _fields(current: Placed | None) -> tuple[LearnedField, ...]:
-    if current is None or current.work.live or current.work.result is None:
-        return ()
-    return current.work.result.fields
+def _trained(current: Training | None) -> LiveResult | None:
+    """The result of a training that has ended; None without trained fields."""
+    if current is None or current.work.live:
+        return None
+    result = current.work.result
+    return result if result and result.fields else None
 
 
 def controls() -> Settings:
@@ -102,11 +107,11 @@ def controls() -> Settings:
     with st.sidebar:
         data = data_picker.pick(help="The distribution that the networks learn.", sources=True)
         source, _ = datasets.parted(data)
-        shared = {"source": source, "help": PATH_HELP}
-        left = path_menus.select("left", "First path", "ot", **shared)
+        menu = partial(path_menus.select, source=source, help=PATH_HELP)
+        left = menu("left", "First path", "ot")
         # VP diffusion cannot start from a data set.
         second, none = "trig" if source else "vp", {NONE: "none: train one path"}
-        right = path_menus.select("right", "Second path", second, more=none, **shared)
+        right = menu("right", "Second path", second, more=none)
         objective = state.select(
             "objective",
             "Objective",
@@ -349,12 +354,12 @@ def _cancel() -> None:
         current.work.cancel()
 
 
-def _share(current: Placed | None) -> float:
+def _share(current: Training | None) -> float:
     snapshot = _snapshot(current)
     return snapshot.step / snapshot.steps if snapshot else 0.0
 
 
-def _status(current: Placed | None, settings: Settings) -> str:
+def _status(current: Training | None, settings: Settings) -> str:
     if current is None:
         return f"Ready: {settings.steps:,} steps."
     seen = _snapshot(current)
@@ -365,7 +370,7 @@ def _status(current: Placed | None, settings: Settings) -> str:
         case "running" if seen and seen.rate:
             left = f" · {_duration(seen.remaining)} left" if seen.seconds > SURE_SECONDS else ""
             return f"Step {seen.step:,} of {seen.steps:,} · {seen.rate:,.0f} steps/s{left}"
-        case "done":
+        case "done" if seen:
             return f"Done: {seen.steps:,} steps in {_duration(seen.seconds)}."
         case "cancelled" if seen and seen.step and current.work.expired:
             return (
@@ -387,14 +392,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _payload(current: Placed | None, settings: Settings) -> bytes:
+def _payload(current: Training | None, settings: Settings) -> bytes:
     """The monitor's payload, cached after the end."""
     live = bool(current and current.work.live)  # read before the snapshot, which is then final
-    if current is None or _snapshot(current) is None:
+    snapshot = _snapshot(current)
+    if current is None or snapshot is None:
         data, paths, steps = settings.data, settings.paths, settings.steps
         if current is not None:
             data, steps = current.token[0].data, current.token[0].steps
-            paths = _paths(current)
+            paths = _paths(current.token)
         return pack(
             None,
             run=current.work.id if current else "",
@@ -406,7 +412,6 @@ def _payload(current: Placed | None, settings: Settings) -> bytes:
             steps=steps,
             message="Live samples appear here." if current is None else "Preparing …",
         )
-    snapshot = _snapshot(current)
     shown: MonitorState = "live" if live else "ended"
     kept = st.session_state.get(PAYLOAD)
     if kept and kept[0] == (current.work.id, shown) and kept[1] is snapshot:
@@ -429,47 +434,49 @@ def _payload(current: Placed | None, settings: Settings) -> bytes:
 def outcome(settings: Settings) -> None:
     """Draws buttons to open the trained fields in Compare, to save and to download them."""
     current = training()
-    fields = _fields(current)
+    trained = _trained(current)
     with st.container(
         horizontal=True, vertical_alignment="center", gap="small", key="train-outcome"
     ):
-        if st.button(
+        opens = st.button(
             "Open in Compare",
             icon=":material/compare:",
-            disabled=not fields,
+            disabled=not trained,
             help="Shows these fields on the page Compare, under a link that works in any browser.",
             key="train-open",
-        ):
-            _open_in_compare(current)
+        )
+        if opens and trained:
+            _open_in_compare(trained)
         name = st.text_input(
             "Name of the checkpoint",
-            _name(current) if fields else "",
+            _name(trained) if trained else "",
             max_chars=60,
-            disabled=not fields,
-            key=f"train-name-{current.work.id if fields else ''}",
+            disabled=not trained,
+            key=f"train-name-{current.work.id if current and trained else ''}",
             placeholder="Name of the checkpoint",
             label_visibility="collapsed",
             width=240,
         )
-        if st.button(
+        saves = st.button(
             "Save",
             icon=":material/save:",
-            disabled=not fields or not name.strip() or not limits.SAVED_MB(),
+            disabled=not trained or not name.strip() or not limits.SAVED_MB(),
             help="Saves the checkpoint on the server, for all its visitors."
             if limits.SAVED_MB()
             else "This server does not save checkpoints of visitors; download it.",
             key="train-save",
-        ):
-            _save(current, name.strip())
-        for i, path in enumerate(_paths(current) if current else settings.paths):
+        )
+        if saves and trained:
+            _save(trained, name.strip())
+        for i, path in enumerate(_paths(current.token) if current else settings.paths):
             st.download_button(
                 scheduler(path).label,
-                lambda i=i: _content(current, i, name.strip()) if fields else b"",
-                f"{_file(name.strip(), current, i)}.safetensors" if fields else "",
+                lambda i=i: _content(trained, i, name.strip()) if trained else b"",
+                f"{_file(name.strip(), trained, i)}.safetensors" if trained else "",
                 "application/octet-stream",
                 icon=":material/download:",
                 on_click="ignore",
-                disabled=not fields,
+                disabled=not trained,
                 help="Download the checkpoint: one file with the weights and their card.",
                 key=f"train-download-{i}",
             )
@@ -481,32 +488,32 @@ def save_folder() -> Path:
     return home if first == checkpoints.FOLDER else first
 
 
-def _paths(current: Placed) -> tuple[str, ...]:
-    return tuple(config.path for config in current.token)
+def _paths(configs: Sequence[TrainConfig]) -> tuple[str, ...]:
+    return tuple(config.path for config in configs)
 
 
-def _open_in_compare(current: Placed) -> None:
+def _open_in_compare(trained: LiveResult) -> None:
     """Opens the Compare page by a link that has the trained fields, stored on the server."""
-    paths, fields = _paths(current), _fields(current)
+    paths, fields = _paths(trained.configs), trained.fields
     link = {
-        "data": current.token[0].data,
+        "data": trained.configs[0].data,
         "field": "learned",
         **path_menus.link(left=paths[0], right=paths[-1]),
     }
     try:
-        cards = [opened.keep(_content(current, i, _name(current))) for i in range(len(fields))]
+        cards = [opened.keep(_content(trained, i, _name(trained))) for i in range(len(fields))]
         for card in reversed(cards):
             cache.open_checkpoint(card)
         link |= {"left-network": cards[0].name, "right-network": cards[-1].name}
     except CheckpointError:  # a full disk: the fields stay in this session
-        for config, field in zip(current.token, fields, strict=True):
+        for config, field in zip(trained.configs, fields, strict=True):
             cache.adopt(config.data, config.path, field)
     st.switch_page("pages/compare.py", query_params=link)
 
 
-def _save(current: Placed, name: str) -> None:
+def _save(trained: LiveResult, name: str) -> None:
     folder = save_folder()
-    names = [_file(name, current, i) for i in range(len(_fields(current)))]
+    names = [_file(name, trained, i) for i in range(len(trained.fields))]
     try:
         files = [checkpoints.file_in(folder, name) for name in names]
     except CheckpointError as error:
@@ -532,8 +539,8 @@ def _save(current: Placed, name: str) -> None:
                 icon=":material/error:",
             )
             return
-        for i, (file, field) in enumerate(zip(files, _fields(current), strict=True)):
-            checkpoints.save(file, field, _card(current, i, file.stem), precision="float32")
+        for i, (file, field) in enumerate(zip(files, trained.fields, strict=True)):
+            checkpoints.save(file, field, _card(trained, i, file.stem), precision="float32")
     except CheckpointError as error:
         st.toast(f"The checkpoint was not saved. {escaped(error)}", icon=":material/error:")
         return
@@ -544,13 +551,13 @@ def _save(current: Placed, name: str) -> None:
     st.toast(f"Saved {names}.", icon=":material/check:")
 
 
-def _content(current: Placed, i: int, name: str) -> bytes:
-    card = _card(current, i, _file(name, current, i))
-    return checkpoints.dumps(_fields(current)[i], card, precision="float32")[0]
+def _content(trained: LiveResult, i: int, name: str) -> bytes:
+    card = _card(trained, i, _file(name, trained, i))
+    return checkpoints.dumps(trained.fields[i], card, precision="float32")[0]
 
 
-def _card(current: Placed, i: int, name: str) -> Card:
-    config, seen = current.token[i], _snapshot(current)
+def _card(trained: LiveResult, i: int, name: str) -> Card:
+    config, seen = trained.configs[i], trained.snapshot
     return checkpoints.describe(
         name,
         asdict(config),
@@ -561,7 +568,7 @@ def _card(current: Placed, i: int, name: str) -> Card:
     )
 
 
-def _quality(trace: Trace) -> dict[str, float]:
+def _quality(trace: Trace) -> dict[str, Any]:
     """The last live measurement, with its protocol."""
     if not len(trace.quality) or trace.samples is None:
         return {}
@@ -573,9 +580,9 @@ def _quality(trace: Trace) -> dict[str, float]:
     }
 
 
-def _name(current: Placed) -> str:
+def _name(trained: LiveResult) -> str:
     """The default name of a checkpoint."""
-    source, data = datasets.parted(current.token[0].data)
+    source, data = datasets.parted(trained.configs[0].data)
     return f"my-{_plain(data)}" + (f"-from-{_plain(source)}" if source else "")
 
 
@@ -586,14 +593,14 @@ def _plain(data: str) -> str:
     return plain or kind
 
 
-def _file(name: str, current: Placed, i: int) -> str:
-    path = current.token[i].path.split(":")[0]
+def _file(name: str, trained: LiveResult, i: int) -> str:
+    path = trained.configs[i].path.split(":")[0]
     return f"{name}-{path}"
 
 
-def _described(current: Placed) -> str:
+def _described(current: Training) -> str:
     config = current.token[0]
-    labels = " and ".join(scheduler(path).label for path in _paths(current))
+    labels = " and ".join(scheduler(path).label for path in _paths(current.token))
     return f"{labels} on {data_picker.dataset(config.data).label}, {config.steps:,} steps"
 
 
@@ -601,7 +608,7 @@ def figures() -> None:
     """The curves of a finished training, as figures to read, zoom and export."""
     current = training()
     seen = None if current is None or current.work.live else _snapshot(current)
-    if seen is None or not seen.step:
+    if current is None or seen is None or not seen.step:
         return
     st.subheader("Training curves")
     known = all(trace.excess is not None for trace in seen.traces)
@@ -612,7 +619,7 @@ def figures() -> None:
         _curve(current, seen, "quality")
 
 
-def _curve(current: Placed, seen: Snapshot, what: str) -> None:
+def _curve(current: Training, seen: Snapshot, what: str) -> None:
     dark = is_dark()
     metric = METRICS[QUALITY].label
     x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[what]
@@ -643,7 +650,7 @@ def _curve(current: Placed, seen: Snapshot, what: str) -> None:
         + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
         files=[
             downloads.csv(
-                asdict(current.token[0]) | {"path": ", ".join(_paths(current))},
+                asdict(current.token[0]) | {"path": ", ".join(_paths(current.token))},
                 lambda: _columns(lines),
             )
         ],

@@ -24,7 +24,7 @@ def box(study: Study, config: CompareConfig, result: CompareResult) -> None:
         )
         sizes = {name: f"{wide} × {high}" for name, (wide, high) in SIZES.items()}
         size = st.segmented_control(
-            "Size", sizes, format_func=sizes.get, default="720p", key="compare-video:size"
+            "Size", sizes, format_func=sizes.__getitem__, default="720p", key="compare-video:size"
         )
         if len(kinds) < len(FORMATS):
             st.caption("This server has no encoder for MP4 (the extra `video`).")

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from itertools import islice
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import streamlit as st
 from streamlit import runtime
@@ -42,6 +42,8 @@ from flowviz.ui.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+Token = TypeVar("Token", bound=Hashable)
 
 GRACE_SECONDS = 60.0
 """Time without a connection after which work of a session is cancelled."""
@@ -102,8 +104,8 @@ class Visitor:
     is_connected: Callable[[], bool] = lambda: True
 
 
-class Work(Progress):
-    """One piece of background work; made by `Queue.run`.
+class Work(Progress, Generic[R]):
+    """One piece of background work with a result R; made by `Queue.run`.
 
     Attributes:
         id: a name that no other work has.
@@ -119,7 +121,7 @@ class Work(Progress):
 
     def __init__(
         self,
-        compute: Callable[[Progress], Iterator[Any]],
+        compute: Callable[[Progress], Iterator[R]],
         home: "Queue",
         lane: Lane,
         visitor: Visitor,
@@ -128,10 +130,11 @@ class Work(Progress):
         max_seconds: float,
     ) -> None:
         super().__init__()
-        self.key, self.visitors = key, (visitor,)
+        self.key = key
+        self.visitors: tuple[Visitor, ...] = (visitor,)
         self.max_seconds, self.expired = max_seconds, False
         self.state: State = "waiting"
-        self.result: Any = None
+        self.result: R | None = None
         self.error = ""
         self.lane: Lane = lane
         self.id = uuid.uuid4().hex[:12]
@@ -211,7 +214,7 @@ class Work(Progress):
                 self._home.abandon(self)
         return self._stop.is_set()
 
-    def cached(self, compute: Callable[..., R], config: Any, **given: Any) -> R:
+    def cached(self, compute: Callable[..., T], config: Any, **given: Any) -> T:
         """`compute(config, **given)` from the server's store; see `Progress.cached`."""
         limit_threads()  # a setting of the calling thread
         key = _key(compute, config)
@@ -257,20 +260,20 @@ class Queue:
         if min(short, long) < 1:
             raise ValueError(f"Each lane must run at least one work; got {short} and {long}.")
         self.limits: dict[Lane, int] = {"short": short, "long": long}
-        self._works: list[Work] = []
-        self._running: list[Work] = []
+        self._works: list[Work[Any]] = []
+        self._running: list[Work[Any]] = []
         self._change = threading.Condition()
 
     def run(
         self,
-        compute: Callable[[Progress], Iterator[Any]],
+        compute: Callable[[Progress], Iterator[R]],
         *,
         lane: Lane = "short",
         visitor: Visitor | None = None,
         key: Hashable = None,
         yields: bool = True,
         max_seconds: float = math.inf,
-    ) -> Work:
+    ) -> Work[R]:
         """Adds work at the end of a lane, or a visitor to the same work, and returns at once.
 
         Args:
@@ -293,7 +296,7 @@ class Queue:
         work.start()
         return work
 
-    def leave(self, work: Work, visitor: Visitor) -> None:
+    def leave(self, work: Work[Any], visitor: Visitor) -> None:
         """Removes a visitor from a work; for the last one, a stop is requested instead."""
         with self._change:
             others = tuple(each for each in work.visitors if each is not visitor)
@@ -302,13 +305,13 @@ class Queue:
             else:
                 work.cancel()
 
-    def abandon(self, work: Work) -> None:
+    def abandon(self, work: Work[Any]) -> None:
         """Requests a stop unless a connected visitor has joined the work by now."""
         with self._change:
             if not work.is_wanted:
                 work.cancel()
 
-    def ahead(self, work: Work) -> int:
+    def ahead(self, work: Work[Any]) -> int:
         """Number of works that must end before `work` starts."""
         with self._change:
             if work in self._running or work not in self._works:
@@ -323,7 +326,7 @@ class Queue:
             self._change.notify_all()
 
     @contextmanager
-    def turn(self, work: Work) -> Iterator[bool]:
+    def turn(self, work: Work[Any]) -> Iterator[bool]:
         """Waits for the turn of a work; the block gets False if a stop was requested before."""
         try:
             yield self._enter(work)
@@ -334,7 +337,7 @@ class Queue:
                     self._running.remove(work)
                 self._change.notify_all()
 
-    def _enter(self, work: Work) -> bool:
+    def _enter(self, work: Work[Any]) -> bool:
         with self._change:
             while not work.should_stop():
                 if self._may_start(work):
@@ -343,7 +346,7 @@ class Queue:
                 self._change.wait(PULSE_SECONDS)
             return False
 
-    def _may_start(self, work: Work) -> bool:
+    def _may_start(self, work: Work[Any]) -> bool:
         """Whether it is among the first waiting works for which its lane has room."""
         room = self.limits[work.lane] - sum(each.lane == work.lane for each in self._running)
         waiting = (
@@ -353,7 +356,7 @@ class Queue:
         )
         return work in islice(waiting, max(room, 0))
 
-    def _is_second(self, work: Work) -> bool:
+    def _is_second(self, work: Work[Any]) -> bool:
         """Whether a waiting work must let others end first: one of each session that needs it."""
         running = (each.sessions for each in self._running if each.lane == work.lane == "long")
         return None not in work.sessions and work.sessions <= set().union(*running)
@@ -387,14 +390,14 @@ def lower_priority() -> None:
 
 
 @dataclass
-class Placed:
+class Placed(Generic[Token, R]):
     """The work of one place of a page, the token it was started for, and for whom.
 
     The work may go on for others after this visitor has left it.
     """
 
-    token: Hashable
-    work: Work
+    token: Token
+    work: Work[R]
     visitor: Visitor
 
     @property
@@ -412,12 +415,12 @@ class Placed:
         self.work.leave(self.visitor)
 
 
-def latest(place: str) -> Placed | None:
+def latest(place: str) -> Placed[Any, Any] | None:
     """The work that this session started last at a place of a page, if any."""
     return st.session_state.get(f"work:{place}")
 
 
-def current(place: str, token: Hashable) -> Placed | None:
+def current(place: str, token: Token) -> Placed[Token, Any] | None:
     """The same if it was started for this token."""
     placed = latest(place)
     return placed if placed is not None and placed.token == token else None
@@ -425,20 +428,20 @@ def current(place: str, token: Hashable) -> Placed | None:
 
 def start(
     place: str,
-    token: Hashable,
-    compute: Callable[[Progress], Iterator[Any]],
+    token: Token,
+    compute: Callable[[Progress], Iterator[R]],
     *,
     lane: Lane = "short",
     share: bool = True,
     yields: bool = True,
-) -> Placed:
+) -> Placed[Token, R]:
     """Starts or joins work at a place of a page; this session leaves other work at that place.
 
     With `share` the visitors who need the result of `token` at the same time share one work, and
     the complete result is stored under it. So the token must name fields of a session by content.
     """
 
-    def storing(progress: Progress) -> Iterator[Any]:
+    def storing(progress: Progress) -> Iterator[R]:
         result = results.get(token) if share else None
         if result is not None:  # another work has stored it since
             yield result
@@ -579,20 +582,16 @@ def _start_button(
     place: str,
     token: Hashable,
     compute: Callable[[Progress], Iterator[Any]],
-    lane: Lane = "short",
+    lane: Lane,
 ) -> None:
-    st.button(
-        text,
-        type="primary",
-        icon=":material/play_arrow:",
-        key=f"{place}-start",
-        on_click=start,
-        args=(place, token, compute),
-        kwargs={"lane": lane},
-    )
+    def clicked() -> None:
+        start(place, token, compute, lane=lane)
+
+    icon = ":material/play_arrow:"
+    st.button(text, type="primary", icon=icon, key=f"{place}-start", on_click=clicked)
 
 
-def strip(place: str, placed: Placed, label: str) -> None:
+def strip(place: str, placed: Placed[Any, Any], label: str) -> None:
     """One line about work: place in the queue or progress and time left, and Cancel."""
     work = placed.work
     if placed.state == "failed":
@@ -611,7 +610,7 @@ def strip(place: str, placed: Placed, label: str) -> None:
         st.button("Cancel", icon=":material/stop:", key=f"{place}-cancel", on_click=placed.cancel)
 
 
-def _doing(work: Work, label: str) -> str:
+def _doing(work: Work[Any], label: str) -> str:
     """What live work does, or its place in the queue, and the time left."""
     if work.ahead:
         return f"{label}: waiting, {work.ahead} ahead in the queue"
@@ -620,7 +619,7 @@ def _doing(work: Work, label: str) -> str:
     return text if left is None else f"{text} · about {duration(left)} left"
 
 
-def over(work: Work) -> str:
+def over(work: Work[Any]) -> str:
     """Why work stopped after its time, in a sentence."""
     return (
         f"This server stops such work after {duration(work.max_seconds)} "

@@ -10,7 +10,7 @@ from flowviz.checkpoints import CheckpointError
 from flowviz.checkpoints.images import ImageCard
 from flowviz.settings import settings
 from flowviz.studies import STUDIES, Study
-from flowviz.studies._images import ALL, NONE, ImagesConfig, LiveImages
+from flowviz.studies._images import ALL, MAX_GUIDANCE, NONE, ImagesConfig, LiveImages
 from flowviz.ui import controls, solver_picker, state
 from flowviz.ui.images import sources
 
@@ -55,7 +55,7 @@ class Page:
     guide: str = ""
 
     @property
-    def study(self) -> Study:
+    def study(self) -> Study[Any, Any]:
         """The study of the view."""
         return STUDIES[OTHERS.get(self.view, "image-grid")]
 
@@ -97,18 +97,23 @@ def pick(view: str) -> Page:
         if wanted == NONE and view != "classes":
             state.set_aside(UNUSED.get(view, {}) | {"guidance": "Guidance needs a class."})
         weight = of["guidance"]
-        low, high = weight.bounds
         values = {
             "view": view,
             "image_class": wanted,
             "guidance": state.number(
-                "guidance", weight.label, low, high, weight.default, step=0.5, help=weight.help
+                "guidance",
+                weight.label,
+                0.0,
+                MAX_GUIDANCE,
+                weight.default,
+                step=0.5,
+                help=weight.help,
             ),
         }
         defaults = solver_picker.Solver(*(of[name].default for name in ("method", "nfe", "tol")))
         solver = solver_picker.pick(
             defaults,
-            offered=of["method"].options,
+            offered=of["method"].options or {},
             tolerances=range(1, 5),
             help=of["method"].help,
             nfe_help=of["nfe"].help,

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -28,7 +29,8 @@ def png(images: Mapping[str, NDArray[np.uint8]], columns: int) -> bytes:
 def npz(arrays: Mapping[str, NDArray], settings: Mapping[str, object]) -> bytes:
     """Arrays by name with the settings as the JSON text `settings`."""
     out = io.BytesIO()
-    np.savez_compressed(out, **arrays, settings=np.array(json.dumps(settings, default=str)))
+    named: dict[str, Any] = {**arrays, "settings": np.array(json.dumps(settings, default=str))}
+    np.savez_compressed(out, **named)
     return out.getvalue()
 
 

@@ -34,16 +34,16 @@ def show(page: Page) -> None:
         return
     config, live = page.opened()
     sides = load_sides(config, live)
-    if page.view == "quality":
+    if isinstance(config, ImageQualityConfig):
         _quality(page, config, live)
         return
     draw = None
-    if page.view == "film":
+    if isinstance(config, ImageFilmConfig):
         initial = FilmView(
             t=state.opened("t", 0.5, _time), image=state.opened("image", 1, _image) - 1
         )
         draw = partial(_film, page, config, initial)
-    elif page.view != "ways":
+    elif isinstance(config, ImageGridConfig):
         able(config, sides)
         draw = partial(_sheets, page, config)
     study_view.show(page.study, config, live=live, place="images", invite="", drawn=draw)
@@ -51,7 +51,7 @@ def show(page: Page) -> None:
         _guidance(page, config, live)
 
 
-def _guidance(page: Page, config: ImageGridConfig, live: LiveImages) -> None:
+def _guidance(page: Page, config: ImagesConfig, live: LiveImages) -> None:
     """The study of guidance, if there is a checkpoint that can guide the left one."""
     study, guide = STUDIES["guidance"], page.guide or f"{page.names[0]}-early"
     if guide in sources.names():

@@ -140,13 +140,14 @@ def _steps(rows: Sequence[dict[str, Any]]) -> tuple[Step, ...]:
     filled.sort(key=lambda row: row.get("Step") or float("inf"))
     made = []
     for row in filled:
-        values = {name: str(row.get(column) or "").strip() for name, column in COLUMNS.items()}
-        values["open"] = values["open"].rpartition("/")[2]  # a whole link is pasted as it is
+        texts = {name: str(row.get(column) or "").strip() for name, column in COLUMNS.items()}
+        texts["open"] = texts["open"].rpartition("/")[2]  # a whole link is pasted as it is
         lists = {
-            name: tuple(part.strip() for part in values.pop(name).split(",") if part.strip())
+            name: tuple(part.strip() for part in texts[name].split(",") if part.strip())
             for name in ("show", "lock")
         }
-        made.append(Step(**values, **lists))
+        values: dict[str, Any] = {**texts, **lists}
+        made.append(Step(**values))
     return tuple(made)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from flowviz.canvases import touch as canvas
@@ -77,8 +78,8 @@ def section(data: str, path: str) -> None:
     key = f"why-{state.opening()}" if state.opening() else "why"  # a link was opened again
     # The first view is kept: otherwise each release would change the payload and send it again.
     first = st.session_state.setdefault(FIRST, {}).setdefault(key, opened)
-    data = payload(result, path=path, over=over, words=words, view=first, key=key)
-    report = _touch(key=key, data=data, on_view_change=listen, default={"view": None})
+    packed = payload(result, path=path, over=over, words=words, view=first, key=key)
+    report = _touch(key=key, data=packed, on_view_change=listen, default={"view": None})
     view = _reported(report.get("view"), opened)
     state.keep("t", round(view.t, 3), DEFAULT.t)
     state.keep("x", round(view.x, 2), DEFAULT.x)
@@ -116,8 +117,7 @@ def payload(
 ) -> bytes:
     """The payload of the canvas; see `flowviz.canvases.touch.pack`."""
     parts = result.parts
-    arrays = {"cells": parts.cells} if parts.kind == "boxes" else {}
-    if parts.kind == "boxes":
+    if parts.edges is not None:
         edges_x, edges_y = parts.edges
         arrays = {"edges_x": edges_x, "edges_y": edges_y, "cells": parts.cells}
     else:
@@ -142,7 +142,7 @@ def _names(parts: Parts) -> tuple[str, str]:
     """Names of one part of a distribution and of several."""
     if parts.kind == "boxes":
         return "box", "boxes"
-    return ("Gaussian", "Gaussians") if parts.variances.any() else ("point", "points")
+    return ("Gaussian", "Gaussians") if np.any(parts.variances) else ("point", "points")
 
 
 def _reported(report: Any, opened: TouchView) -> TouchView:
