@@ -66,7 +66,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
     """
     titles = [_title(title, name, against) for title, name in PANELS]
     figure = make_subplots(
-        rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.21
+        rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.25
     )
     for place, (_, name) in enumerate(PANELS):
         where: dict[str, Any] = {"row": place // 3 + 1, "col": place % 3 + 1}
@@ -101,7 +101,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
     figure.update_annotations(font={"size": 13, "color": theme.INK[dark]}, yshift=2)
     return figure.update_layout(
         template=theme.template(dark=dark),
-        height=564,
+        height=580,
         margin={"t": 34, "b": 84, "l": 40, "r": 8},
         legend={"y": -0.15},
     )

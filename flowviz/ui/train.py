@@ -302,8 +302,8 @@ def buttons(settings: Settings) -> None:
             )
         elif current and not live and current.token != settings.configs and settings.configs:
             st.caption(
-                f"Shown below: {escaped(_described(current))}. Start uses the settings of the "
-                "sidebar."
+                f"Shown below: {escaped(_described(current))}. Start uses the settings of "
+                + ("this step." if state.is_restricted() else "the sidebar.")
             )
 
 

@@ -118,3 +118,34 @@ def test_keys_work_after_a_click_on_the_blank_page(page):
     page.keyboard.press("Space")
     assert page.get_by_test_id("stMain").evaluate("node => node.scrollTop") == 0
     expect(page.locator(".fv-time")).not_to_have_text("t = 0.000")
+
+
+def test_the_value_of_a_slider_is_below_the_line_under_the_text(page):
+    visit(page, WITH_CONTROL)
+    clock(page)
+    value = page.get_by_test_id("stSliderThumbValue").bounding_box()
+    banner = page.locator(".st-key-lecture-banner").bounding_box()
+    assert value["y"] >= banner["y"] + banner["height"]
+
+
+def test_buttons_and_the_source_of_an_equation_look_as_on_other_pages(page):
+    visit(page, f"/{STEPS[5].open}&lecture=ten-steps&step=6")
+    colour = "node => getComputedStyle(node).color"
+    for name in ("Start training", "Cancel"):  # white on green, and grey while disabled
+        button = page.get_by_role("button", name=name)
+        assert button.locator("p").evaluate(colour) == button.evaluate(colour)
+    source = page.locator(".st-key-lecture-banner [data-testid=stCaptionContainer] p")
+    below, banner = (
+        each.bounding_box()
+        for each in (
+            source,
+            source.locator("xpath=ancestor::*[contains(@class, 'st-key-lecture-banner')]"),
+        )
+    )
+    assert below["y"] + below["height"] <= banner["y"] + banner["height"] - 2, "on the line"
+
+
+def test_the_step_of_images_has_no_row_of_controls(page):
+    tour = lectures()["tour"].steps
+    visit(page, f"/{tour[3].open}?lecture=tour&step=4")
+    expect(page.get_by_test_id("stSidebar")).to_be_hidden()

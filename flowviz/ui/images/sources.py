@@ -27,7 +27,7 @@ from flowviz.checkpoints.images import (
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._images import placed
-from flowviz.ui import limits
+from flowviz.ui import limits, state
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
 from flowviz.ui.notices import escaped
 
@@ -124,10 +124,12 @@ def _source(name: str, content: bytes, loaded: ForeignCheckpoint) -> Source:
 
 
 def opener() -> None:
-    """The sidebar's box for a file of the user, below the controls of a view.
+    """The sidebar's box for a file of the user, below the controls of a view; not in a lecture.
 
     A file that cannot be read is refused in one sentence and changes nothing.
     """
+    if state.is_restricted():
+        return
     with st.sidebar, st.expander("Open another checkpoint", icon=":material/folder_open:"):
         _uploader()
 
