@@ -32,7 +32,7 @@ def measures(values: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 headed(
-    "NFE and quality: the error of samples against their cost",
+    "NFE and quality: error against cost",
     see="The distance of samples to the data against [NFE](nfe), one curve for each field "
     "and solver.",
     notice="Compare the NFE at which two curves reach the same error: in the paper OT needs "

@@ -5,7 +5,7 @@ from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
 headed(
-    "ODE or SDE: different trajectories, the same densities",
+    "ODE or SDE: the same densities",
     see="One path, sampled in three ways: by fixed pairs of a start and a data point, by the "
     "[ODE](probability-flow-ode) and by an [SDE](sde).",
     notice="The trajectories differ, the densities do not: energy distances below the "

@@ -1,5 +1,7 @@
 """Is straighter better? Three claims, each measured by studies."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from flowviz.datasets import DATASETS
@@ -29,8 +31,23 @@ TEXTS = {
     "fields give an answer; what remains are the errors of networks and solvers.",
 }
 
+# The study whose first verdict answers each claim.
+ANSWERS = {"training": "race", "sampling": "all-data-sets", "unlimited": "endpoints"}
+
 MEASURES = ("sliced-w2", "histogram-tv")  # metrics for every data set
 SECONDS_PER_STEP = 1 / 300  # of a small network
+
+
+def in_short() -> None:
+    """The verdict on each claim with the default settings, as far as it is known."""
+    if state.is_restricted():
+        return
+    known = []
+    for claim, name in ANSWERS.items():
+        study = STUDIES[name]
+        for first in study_view.judged(study, study.config())[:1]:
+            known.append(replace(first, lead=CLAIMS[claim].removesuffix("?")))
+    study_view.findings(known)
 
 
 def training() -> None:
@@ -119,10 +136,11 @@ def unlimited() -> None:
 
 headed(
     "Is straighter better?",
-    see="Three claims about straight paths, each measured.",
+    see="Three claims about straight paths, each measured: in short, then with your settings.",
     notice="The mark of each sentence: supported, not supported or undecided, with the "
     "numbers behind it.",
 )
+in_short()
 claim = state.segmented("claim", "Claim", CLAIMS, "training", label_visibility="collapsed")
 with st.expander("The claim, and how it is tested"):
     st.markdown(TEXTS[claim])

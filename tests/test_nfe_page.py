@@ -258,8 +258,8 @@ class TestFindings:
         better = {"values": {"histogram-tv": np.array([[0.4], [0.002]])}}
         curves = made("a", "ot"), made("b", "vp", "dpmpp-2m", **better)
         best = said(*curves)["Best at few evaluations"]
-        assert "NFE 4, DPM-Solver++ (2M) on b (0.4; next Euler on a, 0.5)" in best.text
-        assert "NFE 8, Euler on a (0.001; next DPM-Solver++ (2M) on b, 0.002)" in best.text
+        assert "NFE 4, DPM-Solver++ (2M) on b (0.4; next 0.5)" in best.text
+        assert "NFE 8, Euler on a (0.001; next 0.002)" in best.text
         assert best.numbers["best at NFE 8"] == 0.001 and "NFE 16" not in best.text
         lost = made("b", "vp", "dpmpp-2m", lost=np.array([[0.1], [0.0]]), **better)
         assert "NFE 4" not in said(curves[0], lost)["Best at few evaluations"].text

@@ -223,3 +223,12 @@ def test_lines_that_coincide_are_drawn_once():
     longer = lines_of.Curve(label="own", colour="red", x=np.linspace(0, 1, 4), y=np.zeros(4))
     drawn = lines_of.merged([noise, score, other, blue, longer])
     assert [line.label for line in drawn] == ["noise<br>and score", "velocity", "OT", "own"]
+
+
+def test_the_page_opens_with_a_verdict_on_each_claim():
+    app = opened()
+    (short,) = [each.value for each in app.markdown if "**1 · Trains faster:**" in each.value]
+    lines = short.splitlines()
+    assert len(lines) == 3
+    for line, title in zip(lines, ("Trains", "Samples", "Better"), strict=True):
+        assert title in line and line.endswith(("supported]*", "undecided]*"))

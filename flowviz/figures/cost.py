@@ -11,6 +11,10 @@ from plotly.subplots import make_subplots
 from flowviz.figures import theme
 from flowviz.figures.curves import log_ticks
 
+PLAIN = {"width": 2.2, "opacity": 1.0}
+BEHIND = {"width": 1.4, "opacity": 0.4}
+"""The look of curves, and of those behind main ones."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CostCurve:
@@ -27,6 +31,7 @@ class CostCurve:
         quality: values of the metric, (3, P).
         diverged: where the solver failed or moved samples out of the plane, (P,).
         notes: P sentences, which explain the points that diverged.
+        main: whether the curve stands out from those that are not main.
     """
 
     field: str
@@ -39,6 +44,7 @@ class CostCurve:
     quality: NDArray
     diverged: NDArray
     notes: Sequence[str]
+    main: bool = False
 
     @property
     def label(self) -> str:
@@ -96,7 +102,9 @@ def costs(
             low = min(low, floor, *band)
         low, top = low / room, top * room
         for curve in curves:
-            _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top)
+            behind = not curve.main and any(each.main for each in curves)
+            look = BEHIND if behind else PLAIN
+            _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top, **look)
         _add_diverged(figure, curves, name, column, top=top, dark=dark)
         figure.update_yaxes(
             range=[np.log10(low), np.log10(top) + 0.02],
@@ -135,7 +143,15 @@ def costs(
 
 
 def _add_curve(
-    figure: go.Figure, curve: CostCurve, band: NDArray, column: int, *, low: float, top: float
+    figure: go.Figure,
+    curve: CostCurve,
+    band: NDArray,
+    column: int,
+    *,
+    low: float,
+    top: float,
+    width: float,
+    opacity: float,
 ) -> None:
     low_value, mean, high_value = band
     shown = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
@@ -153,7 +169,8 @@ def _add_curve(
         },
         customdata=np.column_stack([mean, np.sqrt(mean), low_value, high_value]),
         mode="lines+markers",
-        line={"color": curve.colour, "width": 1.8, "dash": curve.dash},
+        line={"color": curve.colour, "width": width, "dash": curve.dash},
+        opacity=opacity,
         marker={"size": 6, "symbol": curve.symbol, "color": curve.colour},
         name=curve.label,
         legendgroup=curve.field,

@@ -40,6 +40,9 @@ COMPARED = (1, 2, 4, 8, 16)
 USUAL = ("euler", "midpoint", "rk4", "dopri5")
 """Default solvers."""
 
+MAIN = "midpoint"
+"""The solver whose curves stand out: the default of other pages, at which one looks first."""
+
 FEW_STEPS = ("dpmpp-2m", "unipc-2")
 """Solvers for few steps that are added to the default ones."""
 
@@ -198,6 +201,7 @@ def _lines(
                 colour=theme.path_colour(curve.path, dark=dark),
                 symbol=f"{symbol}-open" if exact else symbol,
                 dash=dash,
+                main=curve.config.method == MAIN,
                 nfe=curve.cost,
                 error=_range(curve.mse),
                 quality=_range(curve.values[config.measure]),
@@ -265,20 +269,19 @@ def _at_equal_error(result: NfeQualityResult) -> Finding | None:
 
 
 def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
-    """The field and solver with the best samples at each NFE of COMPARED, and the next best."""
+    """The best samples at each NFE of COMPARED, by field and solver, and the next best value."""
     texts, numbers = [], {}
     for nfe in COMPARED:
         at = sorted(
-            (float(curve.values[config.measure][p].mean()), f"{label} on {curve.label}")
+            (float(curve.values[config.measure][p].mean()), _named(curve))
             for curve in result.curves
             for p, cost in enumerate(curve.cost)
             if cost == nfe and not curve.diverged[p]
-            for label in [METHODS[curve.config.method].label]
         )
         if len(at) > 1:
-            (best, name), (second, other) = at[:2]
+            (best, name), (second, _) = at[:2]
             numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
-            texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {other}, {second:.3g})")
+            texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {second:.3g})")
     if not texts:
         return None
     floor = result.curves[0].floor[config.measure].mean()
@@ -288,6 +291,12 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
         f"{'; '.join(texts)}. Values at the floor ({floor:.3g}) or below do not differ.",
         numbers=numbers,
     )
+
+
+def _named(curve: SolverCurve) -> str:
+    """Solver and field of a curve; the label of a flow map says that it jumps."""
+    method = curve.config.method
+    return curve.label if method == JUMPS else f"{METHODS[method].label} on {curve.label}"
 
 
 def _error_is_not_quality(result: NfeQualityResult) -> Finding | None:

@@ -41,7 +41,7 @@ _RULES = """<style>
   [data-testid="stSidebarHeader"] { height: 2.5rem; margin-bottom: 0; }
   /* A menu is beside its label where both fit, so that all controls of Compare fit a projector. */
   .stSidebar {
-    [data-testid="stSidebarUserContent"] { margin-inline: -0.8rem; }
+    [data-testid="stSidebarContent"] { padding-inline: 0.45rem; } /* beside room for a scrollbar */
     :is(.stVerticalBlock, .stHorizontalBlock) { gap: 0.5rem; }
     @supports (field-sizing: content) {
       :is(.stSelectbox, .stNumberInput) {
@@ -82,7 +82,7 @@ _RULES = """<style>
 .stColumn:has(.st-key-shaper) { container-type: inline-size; }
 .st-key-shaper { min-height: calc(min(100cqi, 460px) / 1.02 + 66px); }
 @media (min-width: 1101px) { /* the buttons beside a title come one by one */
-  .st-key-tools { justify-content: flex-end; }
+  .stMain .st-key-tools { justify-content: flex-end; }
   :is(.st-key-tools, [data-testid="stLayoutWrapper"]:has(> .st-key-tools)) { min-width: 24rem; }
 }
 @media (min-width: 769px) {

@@ -108,6 +108,14 @@ def _load_answer(study: Study[C, Any], config: C) -> bool:
     return key in work.store()
 
 
+def judged(study: Study[C, Any], config: C) -> list[Finding]:
+    """The findings with a verdict of a stored or shipped result; none if there is no result."""
+    _load_answer(study, config)
+    result = work.store().get(token(study, config))
+    said = () if result is None else study.say(config, result)
+    return [each for each in said if each.verdict]
+
+
 def token(study: Study[C, Any], config: C) -> Hashable:
     """The key of a complete result in the server's store, see `work.store`."""
     return study.name, study.settled(config).computed()
