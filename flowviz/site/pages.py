@@ -233,7 +233,7 @@ _LIVE = {
         model,
     ),
     "nfe_quality": (
-        "NFE and quality: the error of samples against their cost",
+        "NFE and quality: error against cost",
         "",
         "Exact fields from the same noise. The error is the mean squared distance per dimension "
         "to the end points of 100 steps of RK4, even in log(α/σ). The energy distance compares "
