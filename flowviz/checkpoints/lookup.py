@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -94,8 +95,9 @@ def locate(name: str | Path, inner: str = "") -> Path:
     beside = path.with_name(path.name + ".safetensors") if path.name else path
     if is_name and OPENED.fullmatch(text) and opened_file(text).is_file():
         return opened_file(text)
-    if is_name and text in names(inner):
-        return find(text, inner)
+    known = names(inner) if is_name else {}
+    if text in known:
+        return known[text]
     if beside.is_file():
         return beside
     if is_name:
@@ -176,9 +178,24 @@ def read_card(name: str | Path) -> Card:
             weights are not read.
     """
     path = locate(name)
+    return _read_card(path, _state(path), _state(path.with_suffix(".json")))
+
+
+@lru_cache(maxsize=256)
+def _read_card(path: Path, *states: tuple[int, int, int]) -> Card:
+    """The card of a weights file; `states` tell versions of the file and its card apart."""
     inside = card_within(Card, read_start(path), path.name)
     card = choose_card(inside, card_beside(path), path.name)
     return replace(card, name=path.stem)
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    """What changes with the content of a file: its time, size and inode; zeros without one."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return 0, 0, 0
+    return about.st_mtime_ns, about.st_size, about.st_ino
 
 
 def card_beside(path: Path) -> Card | None:
