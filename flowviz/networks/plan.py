@@ -124,6 +124,7 @@ class Plan:
         torch.addmm(biases[0], columns.T, self.enter, out=stack[0])
         own = columns.unflatten(0, (len(self.head), -1))
         torch.bmm(own.transpose(1, 2), self.inner, out=stack[1:])
+        h = stack[0]
         for number, (bias, weight) in enumerate(zip(biases[1:], self.weights, strict=True), 1):
             _bend(stack[0], gate, slope)
             stack[1:] *= slope
@@ -132,17 +133,16 @@ class Plan:
                 stack, spare = layer.view_as(stack), stack
                 stack[0] += bias
             else:
-                torch.addmm(bias, stack[0], weight, out=spare[0])
-        h = spare[0] if self.weights else stack[0]
+                h = product(stack[0], weight, spare[0], bias)
         tangents, back = stack[1:], spare[1:]
         _bend(h, gate, slope)
         torch.addmm(self.last, self.head, h.T, out=out)
         if self.outer is None:
-            torch.mul(slope, self.head[:, None], out=back)
+            tangents *= slope * self.head[:, None]
         else:
-            for matrix, each in zip(self.outer, back, strict=True):
-                torch.mm(slope, matrix, out=each)
-        torch.sum(tangents.mul_(back), dim=2, out=by_x)
+            for matrix, tangent, free in zip(self.outer, tangents, back, strict=True):
+                tangent *= product(slope, matrix, free)
+        torch.sum(tangents, dim=2, out=by_x)
 
     @cached_property
     def outer(self) -> Tensor | None:

@@ -24,11 +24,13 @@ def silu_layer(h: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> Tensor:
     return silu(torch.addmm(bias, h, weight, out=out), inplace=True)
 
 
-def product(h: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-    """h weight of h (B, W) and weight (W, V), shape (B, V); `out` as in `silu_layer`."""
+def product(h: Tensor, weight: Tensor, out: Tensor, bias: Tensor | None = None) -> Tensor:
+    """h weight + bias, the bias 0 by default; shapes and `out` as in `silu_layer`."""
     if _has_onednn(h.dtype):
-        return torch.ops.mkldnn._linear_pointwise(h, weight.T, None, "none", [], "")
-    return torch.mm(h, weight, out=out)
+        return torch.ops.mkldnn._linear_pointwise(h, weight.T, bias, "none", [], "")
+    if bias is None:
+        return torch.mm(h, weight, out=out)
+    return torch.addmm(bias, h, weight, out=out)
 
 
 @cache
