@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from flowviz.device import limit_arenas
+from flowviz.device import tune_allocator
 from flowviz.ui import first_paint
 
 PAGES = {
@@ -61,6 +61,6 @@ def run() -> None:
 if __name__ == "__main__":
     run()
 else:  # the server imports this file once; then it executes it for each run of a page
-    limit_arenas()
+    tune_allocator()
     sidebars = {"" if name == "home" else name: name not in NO_SIDEBAR for name in PAGES}
     app = st.App(__file__, routes=first_paint.routes(sidebars))

@@ -74,9 +74,9 @@ def test_control_groups_limit_the_processors(line, files, granted, tmp_path, mon
 
 ALLOCATING = """
 import ctypes, threading
-from flowviz.device import limit_arenas
+from flowviz.device import tune_allocator
 if LIMITED:
-    limit_arenas()
+    tune_allocator()
 gate = threading.Barrier(20)
 def allocate():
     gate.wait()
@@ -99,3 +99,26 @@ def test_threads_of_a_server_share_arenas_of_memory():
             subprocess.run(command, capture_output=True, text=True).stderr.count("Arena")
         )
     assert counts[0] <= max(2, processors()) < counts[1]
+
+
+FREEING = """
+import torch
+from flowviz.device import tune_allocator
+if TUNED:
+    tune_allocator()
+resident = lambda: int(open("/proc/self/statm").read().split()[1]) * 4096
+tensors = [torch.ones(2**20) for _ in range(8)]
+before = resident()
+del tensors
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the thresholds are those of glibc")
+def test_freed_memory_is_kept_for_the_next_tensors():
+    """Else the system gets 32 MB back, and clears them again for the next tensors."""
+    returned = []
+    for tuned in (True, False):
+        command = [sys.executable, "-c", FREEING.replace("TUNED", str(tuned))]
+        returned.append(int(subprocess.run(command, capture_output=True, text=True).stdout))
+    assert returned[0] < 2**22 and returned[1] > 2**24

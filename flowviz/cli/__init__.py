@@ -49,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError(
                 f"Unrecognized arguments: {' '.join(unknown)}; see `{options.prog} --help`."
             )
-        from flowviz.device import limit_threads
+        from flowviz.device import limit_threads, tune_allocator
 
         limit_threads()
+        tune_allocator()
         return options.command(options) or 0
     except KeyboardInterrupt:
         print("flowviz: interrupted.", file=sys.stderr)
