@@ -4,14 +4,15 @@ import streamlit as st
 
 from flowviz.experiments.figure4 import DATA
 from flowviz.studies.figure4 import STUDY, Figure4Config, picture
-from flowviz.ui import controls, field_picker, study_view, work
+from flowviz.ui import controls, field_picker, state, study_view, work
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 
 headed(
     "Density evolution: the paper's Figure 4, live",
-    see="The density of each path at ten times, from noise to the checkerboard.",
+    see="The density of each path at ten times, from noise to the checkerboard, as in Figure 4 of "
+    "Lipman et al. 2022.",
     notice="Half of the pattern is there by t = 0.58 on conditional OT, and by t = 0.81 "
     "on VP diffusion.",
 )
@@ -30,6 +31,13 @@ try:
 except ValueError as error:
     failed("This sheet cannot be made.", error)
     st.stop()
+if not state.is_restricted():
+    st.page_link(
+        "pages/compare.py",
+        label="Any other time, such as t = 0.5, on Compare",
+        icon=":material/compare:",
+        query_params={"layers": "density", "t": "0.5"},
+    )
 result = work.store().get(study_view.token(STUDY, config))
 if result is not None:
     st.download_button(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plotly.subplots import make_subplots
 
-from flowviz.figures import curves, plane, theme
+from flowviz.figures import curves, paper, plane, theme
 from flowviz.schedulers import SCHEDULERS
+from flowviz.ui.figure import PHONE
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
@@ -264,3 +266,13 @@ def test_unknown_role_is_refused():
 def test_figures_need_no_torch(module):
     script = f"import sys, flowviz.figures.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
+
+
+def test_titles_that_would_overlap_on_a_phone_are_measured():
+    def titled(*titles):
+        return make_subplots(rows=1, cols=len(titles), subplot_titles=titles)
+
+    assert paper.titles_width(titled("one long title alone in its row")) == 0
+    short = titled("conditional OT", "VP diffusion")
+    long = titled("squared error ≤ 0.01", "Histogram total variation ≤ 1.1 × floor")
+    assert paper.titles_width(short) < PHONE < paper.titles_width(long)

@@ -162,6 +162,16 @@ def columns(figure: go.Figure) -> int:
     return len({round(axis.domain[0], 3) for axis in axes if axis.domain is not None}) or 1
 
 
+def titles_width(figure: go.Figure) -> int:
+    """An estimate of the pixels that the titles of panels side by side take."""
+    titles = [
+        re.sub("<[^>]*>", "", text.text)
+        for text in figure.select_annotations()
+        if text.yref == "paper" and text.yanchor == "bottom" and text.y and text.y >= 0.99
+    ]
+    return CHARACTER * sum(map(len, titles)) if len(titles) > 1 else 0
+
+
 def _is_below(figure: go.Figure) -> bool:
     """Whether the legend is a row below the panels, as in the template."""
     legend = figure.layout.legend

@@ -209,7 +209,7 @@ def template(*, dark: bool = False) -> go.layout.Template:
                 "bgcolor": "rgba(0, 0, 0, 0)",
             },
             "modebar": {
-                "bgcolor": "rgba(0, 0, 0, 0)",
+                "bgcolor": rgba(paper, 0.85),  # over the title of a panel
                 "color": muted,
                 "activecolor": ink,
                 "orientation": "h",

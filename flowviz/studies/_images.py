@@ -70,7 +70,7 @@ class ImagesConfig(Config):
     method: str = declare.method(DEFAULT.solver, "How noise follows the velocity field.")
     nfe: int = declare.nfe(
         DEFAULT.nfe,
-        "The cost of an image. The menu has the numbers that this solver can use.",
+        "The cost of an image. The slider has the numbers that this solver can use.",
     )
     tol: float = declare.tol(
         DEFAULT.tol,

@@ -97,9 +97,21 @@ def main_finding(result: CompareResult | None) -> str:
 
 
 def findings(page: Comparison, result: CompareResult) -> None:
-    """The findings, without the one on the top of the page; a lecture has no such top."""
+    """The findings, without the one on the top of the page, and a way to train on this data.
+
+    A lecture has no such top, and does not leave its page.
+    """
     on_top = [] if state.is_restricted() else list(timing(result.sides))
     study_view.findings([each for each in FLOW.say(page.config, result) if each not in on_top])
+    data = page.config.data
+    learnable = datasets.is_linkable(data) and any(side.exact for side in result.sides)
+    if learnable and not state.is_restricted():
+        st.page_link(
+            "pages/train.py",
+            label="Train networks on this data",
+            icon=":material/model_training:",
+            query_params={"data": data},
+        )
 
 
 def player(
@@ -207,7 +219,7 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
 def figures(page: Comparison, result: CompareResult, view: players.View) -> None:
     """The content of the player as figures to read, zoom and export."""
     options = dict(PICTURES)
-    options["moment"] = f"At t = {view.t:.2f}"
+    options["moment"] = f"At t = {view.t:.3f}"
     if all(side.scene.difference is None for side in result.sides):
         del options["difference"]
     if not data_picker.dataset(page.config.data).classes:

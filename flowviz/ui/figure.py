@@ -8,13 +8,16 @@ import pandas  # noqa: F401  Plotly fails while another thread is importing it
 import plotly.graph_objects as go
 import streamlit as st
 
-from flowviz.figures.paper import columns
+from flowviz.figures.paper import columns, titles_width
 from flowviz.figures.theme import projected
 from flowviz.ui import downloads, state
 from flowviz.ui.downloads import Download
 
 MANY = 3
 """Panels side by side from which on a figure scrolls on a phone; else its titles would overlap."""
+
+PHONE = 340
+"""Pixels of a phone's page: a figure whose titles side by side are longer scrolls, too."""
 
 CONFIG = {
     "displaylogo": False,
@@ -57,8 +60,11 @@ def show(
         figure = projected(figure)
     if squares:
         figure.layout.height = None
+        if figure.layout.legend.y is None:  # a share of the height may be over the axis title
+            figure.layout.legend.update(y=0, yref="container", yanchor="bottom")
         sized = {"height": "stretch"}
-    kind = f"squares{squares}" if squares else "wide" if columns(figure) >= MANY else ""
+    wide = columns(figure) >= MANY or titles_width(figure) > PHONE
+    kind = "-".join(["wide"] * wide + [f"squares{squares}"] * bool(squares))
     with st.container(key=f"{key}-{kind}") if kind else nullcontext():
         st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
     if files and not state.is_restricted():

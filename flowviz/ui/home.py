@@ -20,7 +20,7 @@ def welcome() -> None:
     """Draws the name, the sentence, and the buttons of the tour and of Compare."""
     st.title("flowviz", anchor=False)
     st.markdown(SENTENCE)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("60-second tour", type="primary", icon=":material/tour:"):
             lecture.open_step(TOUR, 1)
         st.page_link("pages/compare.py", label="Open Compare", icon=":material/compare:")
@@ -44,7 +44,8 @@ def cards() -> None:
     st.subheader("Try this first", anchor=False)
     for row in (PRESETS[:4], PRESETS[4:]):
         for column, each in zip(st.columns(4), row, strict=True):
-            with column, st.container(border=True, key=f"preset-{each.picture}", gap="xsmall"):
+            key = f"preset-{each.picture}"
+            with column, st.container(border=True, key=key, gap="xsmall", height="stretch"):
                 st.image(each.file, alt=each.alt, width="stretch")
                 st.page_link(
                     f"pages/{each.page}.py", label=f"**{each.title}**", query_params=each.link

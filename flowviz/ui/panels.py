@@ -131,7 +131,7 @@ def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver,
                 offered=offered,
                 tolerances=range(3, 7),
                 help="The method that solves the ODE of the particles.",
-                nfe_help="The cost of a sample. The menu has the numbers that this solver can "
+                nfe_help="The cost of a sample. The slider has the numbers that this solver can "
                 "use.",
                 tol_help="Largest estimated error of any particle in a step. The counted NFE is "
                 "shown under the panels.",

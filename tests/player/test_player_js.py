@@ -825,6 +825,26 @@ def test_readouts_and_legend_tell_the_numbers_at_the_clock(page):
     assert "exact density pt" in root.locator(".fv-legend").inner_text().replace("\n", "")
 
 
+def test_between_two_solver_steps_the_numbers_are_those_of_the_states_drawn(page):
+    readouts = (Readout("W2", np.linspace(2, 1, K), 2),)
+    view = View(t=0.6, mode="steps")  # the last of the steps at 0, 0.25, 0.5, ... is drawn
+    root, _ = mounted(page, [straight(readouts=readouts)], [plane()], view)
+    assert root.locator("figure .fv-readouts dd").inner_text() == "1.50"
+
+
+def test_the_sentence_of_a_number_opens_for_pointer_and_keyboard_inside_the_page(page):
+    help = "Words that explain the number. " * 5
+    panels = [straight(k, readouts=(Readout("NFE", 8, 0, help=help),)) for k in range(2)]
+    root, _ = mounted(page, panels, [plane(), plane()])
+    shown = "node => getComputedStyle(node, '::after').content"
+    for k in range(2):
+        number = root.locator("figure .fv-readouts div").nth(k)
+        assert number.evaluate(shown) == "none"
+        number.locator("dt").focus()
+        assert help.strip() in number.evaluate(shown)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_the_picture_is_a_png_of_its_view(page):
     root, _ = mounted(page, [straight(), straight(1)], [plane(), plane()], View(t=0.5))
     for layout, name in (("panels", "flowviz-t0.500.png"), ("strip", "flowviz-strip.png")):

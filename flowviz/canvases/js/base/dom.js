@@ -100,9 +100,12 @@ export function showReadouts(list, rows) {
     list.labels = labels;
     list.replaceChildren(...rows.map(([label, , unit, help]) => {
       const item = element("div"), value = element("dd");
-      if (help) item.title = help;
       value.append(element("span"), ...(unit ? [" ", element("small")] : []));
       item.append(element("dt", "", label), value);
+      if (help) {
+        item.dataset.tip = help; // canvas.css shows it for pointer, keyboard and touch
+        Object.assign(item.firstChild, { tabIndex: 0, ariaLabel: `${label}: ${help}` });
+      }
       return item;
     }));
   }

@@ -303,7 +303,8 @@ export class Player extends Clocked {
     if (playing) this.resolution.move(gap, this.paintTime);
     if (playing && !this.clock.playing && (this.data.loop || repeats()))
       this.again = setTimeout(() => this.act({ type: "toggle" }), LOOP_PAUSE);
-    const strip = this.view.layout === "strip", { t } = this.clock, began = performance.now();
+    const { layout, mode } = this.view, { t } = this.clock;
+    const strip = layout === "strip", began = performance.now();
     this.find(".fv-panels").hidden = strip;
     this.find(".fv-strip").hidden = !strip;
     if (strip) this.drawStrip(); else this.drawPanels();
@@ -313,7 +314,8 @@ export class Player extends Clocked {
     this.dressControls();
     if (!this.resolution.moving || began - this.textTime > TEXT_INTERVAL) {
       this.textTime = began;
-      this.body.panels.forEach((panel, i) => showCell(this.cells[i][strip ? "row" : "figure"], panel, t));
+      const place = strip ? "row" : "figure";
+      this.body.panels.forEach((panel, i) => showCell(this.cells[i][place], panel, t, strip ? "" : mode));
       drawLegend(this.find(".fv-legend").children, legendOf(this, t));
     }
     this.pictures += 1;

@@ -1,6 +1,6 @@
 /** The elements of one panel: a figure in the layout "panels" and a row of the film strip. */
 
-import { valueAt } from "../base/clock.js";
+import { stepAt, valueAt } from "../base/clock.js";
 import { showReadouts } from "../base/dom.js";
 
 /** Moments of the film strip, as in Fig. 4 of Lipman et al. 2022. */
@@ -48,8 +48,9 @@ export function readoutAt({ values, decimals }, times, t) {
   return value === null ? "–" : value.toFixed(decimals);
 }
 
-/** Shows the read-outs of a panel at time t in its figure or its row. */
-export function showCell(place, { readouts, times }, t) {
+/** Shows the read-outs of a panel at time t in its figure or its row: those of the states drawn there. */
+export function showCell(place, { readouts, times, steps }, t, mode) {
+  const drawn = mode === "steps" ? steps[stepAt(steps, t)] : t;
   showReadouts(place.lastElementChild, readouts.map((readout) =>
-    [readout.label, readoutAt(readout, times, t), readout.unit, readout.help]));
+    [readout.label, readoutAt(readout, times, drawn), readout.unit, readout.help]));
 }

@@ -63,7 +63,7 @@ export function readouts({ drawn, exact, post, over, words }) {
       drawn.effective < 99.5 ? drawn.effective.toFixed(1) : count(drawn.effective), `of ${count(post.n)}`,
       "1 / Σ w²: the number of equally weighted ones with the same effect."],
     ["largest weight", (100 * heaviest).toFixed(heaviest < 0.0995 ? 2 : 1), "%",
-      "The largest posterior probability p(x₁ | x_t = x)."],
+      "The largest posterior probability p(x₁ | xₜ = x)."],
     ["|u|, their mean", decimal(drawn.speed), degrees(drawn.u, drawn.v),
       "Length and direction of the weighted mean of the conditional velocities."],
     ["|u|, closed form", decimal(exact.speed), degrees(exact.u, exact.v),
