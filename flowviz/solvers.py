@@ -57,10 +57,13 @@ class Weighted(Protocol):
 
 @runtime_checkable
 class Plannable(Protocol):
-    """A field that can prepare its evaluations at times that are known before."""
+    """A field that can prepare its evaluations of a solve."""
 
     def planned(self, times: Tensor, x: Tensor) -> Field | None:
-        """The same field at times (T,) and states like x (B, *); None if nothing is gained."""
+        """The same field for states like x (B, *); None if nothing is gained.
+
+        `times` (T,) are known before: all of a method with fixed steps, none of an adaptive one.
+        """
         ...
 
 
@@ -210,7 +213,7 @@ class Counted:
         self._jump = getattr(field, "jump", None)
 
     def plan(self, times: Tensor, x: Tensor) -> None:
-        """Prepares the field for evaluations at times (T,) of states like x (B, *)."""
+        """Prepares the field, see `Plannable`."""
         planned = self.field.planned(times, x) if isinstance(self.field, Plannable) else None
         if planned is not None:
             self.use(planned)
@@ -316,6 +319,7 @@ def _adaptive(
     # Imported here: it imports SciPy's integrators, which takes longer than a solve of few steps.
     from torchdiffeq import odeint
 
+    counted.plan(times[:0], x_0)
     recorded = _Recorded(counted, times, max_states)
     leads = times - recorded.latest
     options = {

@@ -140,9 +140,8 @@ class CountedAt:
 
     def __get__(self, planned, owner):
         def at(t):
-            k = planned.places[t.item()]
             self.known += 1
-            return planned.plan, k, planned.numbers[k]
+            return planned.known[t.item()]
 
         return at
 

@@ -28,7 +28,7 @@ from flowviz.objectives import Objective
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SIGMA_STOP, Coefficients
 
-MIN_SINGLE = 4096
+MIN_SINGLE = 1024
 """States for which even a single evaluation is faster by a plan, which takes 0.3 ms to make."""
 
 

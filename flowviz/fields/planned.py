@@ -1,4 +1,4 @@
-"""A learned field of the plane prepared for a list of times, for solvers and densities.
+"""A learned field of the plane prepared for a solve, for solvers and densities.
 
 At a given time a learned field is a linear function of x and of the bounded output of its network
 at a standardised x: numbers that depend on the time alone are computed once, in float64.
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flowviz.networks.mlp import MLP
-from flowviz.networks.plan import Plan
+from flowviz.networks.plan import Biases, Plan
 
 if TYPE_CHECKING:
     from flowviz.fields.learned import LearnedField
@@ -22,8 +22,9 @@ BOUND = 6.0
 
 class _Numbers(NamedTuple):
     """At one time: v = slope x + offset + gain f, with f = tanh(F(z) / BOUND), or F(z) itself
-    without preconditioning, and z = scale x + shift."""
+    without preconditioning, and z = scale x + shift; `biases` are those of the network."""
 
+    biases: Biases
     scale: float
     shift: Tensor
     slope: float
@@ -39,19 +40,27 @@ class Planned:
     Args:
         field: the field, with clocks.
         network: its network.
-        times: the times, (T,).
+        times: the times that are known, (T,), none for an adaptive solver.
         dtype: of the states and weights.
     """
 
     def __init__(
         self, field: "LearnedField", network: MLP, times: Tensor, dtype: torch.dtype
     ) -> None:
-        self.field, self.network, self.dtype = field, network, dtype
+        self.field, self.dtype = field, dtype
+        self.plan = Plan(network)
+        self.known = dict(zip(times.tolist(), self._prepared(times), strict=True))
+
+    def _prepared(self, times: Tensor) -> list[_Numbers]:
+        """The numbers at times (T,)."""
+        if not len(times):
+            return []
+        field, dtype = self.field, self.dtype
         times = times.double()
         mean = field.mean.double()
         like = mean.expand(len(times), -1)  # one row for each time
         c = field.path.coefficients(times, like)
-        self.plan = Plan(network, field.clock(times, c).to(dtype))
+        biases = self.plan.biases(field.clock(times, c).to(dtype))
         one, zero = torch.ones_like(c.alpha), torch.zeros_like(c.alpha)
         # The velocity is a x + b q with numbers a and b that depend on t alone.
         a = field.objective.velocity(field.path, times, one, zero)
@@ -65,34 +74,30 @@ class Planned:
         numbers = [
             row.to(dtype) if row.shape == like.shape else row[:, 0].tolist() for row in rows
         ]
-        self.numbers = [_Numbers(*each) for each in zip(*numbers, strict=True)]
-        self.places = {t: k for k, t in enumerate(times.tolist())}
+        return [_Numbers(*each) for each in zip(biases, *numbers, strict=True)]
 
     @torch.no_grad()
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, D), shape (B, D)."""
-        plan, k, n = self._at(t)
-        free = plan(k, torch.add(n.shift, x, alpha=n.scale))
+        n = self._at(t)
+        free = self.plan(n.biases, torch.add(n.shift, x, alpha=n.scale))
         return self._velocity(n, x, self._bent(free))
 
     @torch.no_grad()
     def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity (B, D) and its divergence (B,) at t () and x (B, D)."""
-        plan, k, n = self._at(t)
-        free, diagonal = plan.with_diagonal(k, torch.add(n.shift, x, alpha=n.scale))
+        n = self._at(t)
+        z = torch.add(n.shift, x, alpha=n.scale)
+        free, diagonal = self.plan.with_diagonal(n.biases, z)
         bent = self._bent(free)
         if self.field.preconditioned:
             diagonal = torch.addcmul(diagonal, bent * bent, diagonal, value=-1).div_(BOUND)
         trace = x.shape[1] * n.slope + n.gain * n.scale * diagonal.sum(dim=1)
         return self._velocity(n, x, bent), trace
 
-    def _at(self, t: Tensor) -> tuple[Plan, int, _Numbers]:
-        """The plan, the place of t in it and the numbers at t."""
-        k = self.places.get(t.item())
-        if k is not None:
-            return self.plan, k, self.numbers[k]
-        single = Planned(self.field, self.network, t[None], self.dtype)
-        return single.plan, 0, single.numbers[0]
+    def _at(self, t: Tensor) -> _Numbers:
+        """The numbers at t ()."""
+        return self.known.get(t.item()) or self._prepared(t[None])[0]
 
     def _bent(self, free: Tensor) -> Tensor:
         """The bounded output of the network over its bound; the output itself without one."""

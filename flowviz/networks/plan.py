@@ -1,9 +1,9 @@
-"""An MLP prepared for a list of times, for evaluations without gradients on the CPU.
+"""An MLP prepared for evaluations without gradients on the CPU, each at one time.
 
 The module allocates a result for every layer, which a batch of thousands of states has to fetch
 from main memory. Here a batch is evaluated in parts that stay in a core's cache, in memory that is
-reused, on all processors if it is large; and everything that depends on the times alone is
-computed once, for all times together.
+reused, on all processors if it is large; and what depends on the time alone is computed for all
+times together where they are known.
 """
 
 from collections.abc import Callable
@@ -27,18 +27,21 @@ BLOCK = 4096
 """Most states of a block, whose sines are computed together. A thread is started for each full
 block: it costs 0.1 ms, the block about 15 ms."""
 
+Biases = tuple[Tensor, ...]
+"""The bias of each hidden layer at one time, (W,)."""
+
 
 class Plan:
-    """The evaluations of an MLP at T times, called as plan(k, x) for the k-th of them.
+    """The evaluations of an MLP, called as plan(biases, x) with the `biases` of a time.
 
     Do not train the network while a plan of it is in use. A plan serves one thread at a time.
 
     Args:
         network: the network, used without a second time.
-        clocks: the network's clock at each time, (T, C).
     """
 
-    def __init__(self, network: MLP, clocks: Tensor) -> None:
+    def __init__(self, network: MLP) -> None:
+        self.network = network
         self.rates, self.head = network.x_rates, network.head.weight
         self.last = network.head.bias[:, None]
         layers = [layer for layer in network.layers if isinstance(layer, nn.Linear)]
@@ -53,25 +56,29 @@ class Plan:
         self.enter = torch.cat([of_x, none, of_sine, of_cosine], dim=1).flatten(0, 1)
         rates = self.rates[:, None]
         self.inner = torch.cat([none, of_x, -rates * of_cosine, rates * of_sine], dim=1)
-        shifts = network.shift(network.clock(waves(clocks, network.t_rates)))
-        own = torch.stack([layer.bias for layer in layers])
-        self.biases = [each.unbind() for each in shifts.reshape(-1, *own.shape) + own]
+        self.own = torch.stack([layer.bias for layer in layers])
         self._memories: list[_Memory] = []
 
-    def __call__(self, k: int, x: Tensor) -> Tensor:
-        """The output of the network at the k-th time and x (B, D), shape (B, D)."""
+    def biases(self, clocks: Tensor) -> list[Biases]:
+        """The biases at T times, from the network's clock at each, (T, C)."""
+        network = self.network
+        shifts = network.shift(network.clock(waves(clocks, network.t_rates)))
+        return [each.unbind() for each in shifts.reshape(-1, *self.own.shape) + self.own]
+
+    def __call__(self, biases: Biases, x: Tensor) -> Tensor:
+        """The output of the network at a time and x (B, D), shape (B, D)."""
         result = x.new_empty(x.shape[::-1])
-        self._spread(partial(self._value, self.biases[k]), x, result)
+        self._spread(partial(self._value, biases), x, result)
         return result.T
 
-    def with_diagonal(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The output at the k-th time and x (B, D), and its derivatives by x.
+    def with_diagonal(self, biases: Biases, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The output at a time and x (B, D), and its derivatives by x.
 
         Returns:
             The output (B, D) and the diagonal of its Jacobian (B, D).
         """
         result, diagonal = x.new_empty(2, *x.shape[::-1])
-        self._spread(partial(self._value_and_diagonal, self.biases[k]), x, result, diagonal)
+        self._spread(partial(self._value_and_diagonal, biases), x, result, diagonal)
         return result.T, diagonal.T
 
     def _spread(self, work: Callable[..., None], x: Tensor, *results: Tensor) -> None:
@@ -95,9 +102,7 @@ class Plan:
             with ThreadPoolExecutor(workers, initializer=partial(limit_threads, 1)) as pool:
                 list(pool.map(run, range(workers)))
 
-    def _value(
-        self, biases: list[Tensor], memory: "_Memory", columns: Tensor, out: Tensor
-    ) -> None:
+    def _value(self, biases: Biases, memory: "_Memory", columns: Tensor, out: Tensor) -> None:
         """Writes the output at `columns` (K, B) to `out` (D, B)."""
         h, spare = memory.layers(columns.shape[1])
         silu(torch.addmm(biases[0], columns.T, self.enter, out=h), inplace=True)
@@ -107,7 +112,7 @@ class Plan:
 
     def _value_and_diagonal(
         self,
-        biases: list[Tensor],
+        biases: Biases,
         memory: "_Memory",
         columns: Tensor,
         out: Tensor,
