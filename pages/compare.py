@@ -27,6 +27,7 @@ def pictures(result: CompareResult) -> None:
     compare.downloads(page, result, view)
     compare.densities(page, result, view)
     compare.findings(page, result)
+    compare.to_training(page, result)
     compare.figures(page, result, view)
 
 

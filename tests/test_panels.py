@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from apps import settled
 from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints
@@ -136,3 +137,17 @@ def test_models_of_the_session_are_listed_and_two_of_them_open_side_by_side(tmp_
     assert "one data set" in test.caption[0].value and test.button[0].disabled
     test.multiselect[0].set_value([cards[0].name, cards[1].name]).run()
     assert not test.button[0].disabled and not test.caption
+
+
+def test_only_a_panel_without_a_network_links_to_the_training_on_its_data():
+    def links(**query):
+        app = AppTest.from_file("../app.py", default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.switch_page("pages/compare.py").run()
+        settled(app)
+        found = [each.proto for each in app.get("page_link")]
+        return [each.query_string for each in found if each.label == "Train networks on this data"]
+
+    assert links(data="moons", field="exact", nfe="4") == ["data=moons"]
+    assert links(data="moons", nfe="4") == []

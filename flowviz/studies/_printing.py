@@ -16,6 +16,11 @@ SECONDS = 120
 """Time that a browser may take to print a page."""
 
 
+def can_print() -> bool:
+    """Whether this machine has the browser that prints PDF."""
+    return Chromium.find_browser(skip_local=False) is not None
+
+
 def described(content: bytes, suffix: str, about: str) -> bytes:
     """An SVG or PNG file with a description, which image viewers show."""
     return _svg(content, about) if suffix == "svg" else _png(content, about)

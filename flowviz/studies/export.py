@@ -15,6 +15,7 @@ from flowviz.figures import paper
 from flowviz.files import write_bytes
 from flowviz.settings import Config, settings
 from flowviz.studies import Columns, NamedFigure, Study
+from flowviz.studies._printing import can_print as can_print
 from flowviz.studies._printing import described, pdf
 
 FORMATS = ("svg", "png", "pdf", "html")
@@ -126,6 +127,18 @@ def save(
         about=f"{of.title}. {made_by}",
     )
     write_bytes(path, content)
+
+
+def printed(study: Study, config: Config, result: Any, name: str, width_mm: float) -> bytes:
+    """The PDF of one figure of a result, in the light theme; see `figure_bytes`.
+
+    Raises:
+        ValueError: the width is not valid, or the browser is missing.
+    """
+    drawn = {each.name: each for each in study.draw(config, result, dark=False)}
+    of = drawn[name]
+    about = f"{of.title}. {command_line(study, config)}"
+    return figure_bytes(of.figure, "pdf", width_mm=width_mm, squares=of.squares, about=about)
 
 
 def check_suffix(suffix: str) -> None:

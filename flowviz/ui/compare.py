@@ -97,12 +97,13 @@ def main_finding(result: CompareResult | None) -> str:
 
 
 def findings(page: Comparison, result: CompareResult) -> None:
-    """The findings, without the one on the top of the page, and a way to train on this data.
-
-    A lecture has no such top, and does not leave its page.
-    """
+    """The findings, without the one on the top of the page; a lecture has no such top."""
     on_top = [] if state.is_restricted() else list(timing(result.sides))
     study_view.findings([each for each in FLOW.say(page.config, result) if each not in on_top])
+
+
+def to_training(page: Comparison, result: CompareResult) -> None:
+    """A link to the training on this data, where a panel has no network; not in a lecture."""
     data = page.config.data
     learnable = datasets.is_linkable(data) and any(side.exact for side in result.sides)
     if learnable and not state.is_restricted():

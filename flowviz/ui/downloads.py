@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from threading import Lock
 from weakref import finalize
 
 import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.figures import paper
+from flowviz.studies import export
 from flowviz.studies.export import csv_text
 from flowviz.ui.canvas import component
 
@@ -16,6 +19,11 @@ AT_ONCE = 1_000
 
 KEPT = 16
 """Number of tables of one result that are remembered, such as those of several times t."""
+
+COLUMNS_MM = {85: "one column", 178: "two columns"}
+"""Widths of printed figures in millimetres."""
+
+_printer = Lock()
 
 _made: dict[int, dict[Hashable, str | None]] = {}
 """The tables of each result, by its id: a result of arrays has no hash."""
@@ -86,6 +94,31 @@ def python(script: str) -> Download:
     return Download(
         "Python", "py", script, "A script that makes this with flowviz", "text/x-python"
     )
+
+
+@cache
+def can_print() -> bool:
+    """Whether this server has the browser that prints PDF; looked up once."""
+    return export.can_print()
+
+
+def pdfs(make: Callable[[float], bytes]) -> list[Download]:
+    """PDFs for the columns of a paper, made on request, one at a time: each starts a browser."""
+
+    def printed(width: float) -> bytes:
+        with _printer:
+            return make(width)
+
+    return [
+        Download(
+            f"PDF {width} mm",
+            f"{width}mm.pdf",
+            partial(printed, width),
+            f"For {place} of a paper, with text of 7 points; light theme. Takes some seconds.",
+            "application/pdf",
+        )
+        for width, place in COLUMNS_MM.items()
+    ]
 
 
 def html_page(make: Callable[[], bytes]) -> Download:

@@ -10,7 +10,7 @@ import streamlit as st
 from flowviz.progress import Progress
 from flowviz.settings import Config
 from flowviz.studies import Columns, Finding, NamedFigure, Study, Summary, answers
-from flowviz.studies.export import file_name, script
+from flowviz.studies.export import file_name, printed, script
 from flowviz.studies.page import figures_page
 from flowviz.ui import downloads, figure, glossary, opening, work
 from flowviz.ui.downloads import Download
@@ -219,7 +219,9 @@ def _files(
         "text/html",
     )
     csv = downloads.csv(settings, columns, result, of.name)
-    return [csv, html, downloads.python(script(study, config, of.name))]
+    pdfs = downloads.pdfs(partial(printed, study, config, result, of.name))
+    python = downloads.python(script(study, config, of.name))
+    return [*(pdfs if downloads.can_print() else ()), csv, html, python]
 
 
 def findings(said: Sequence[Finding]) -> None:

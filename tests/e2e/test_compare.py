@@ -175,6 +175,9 @@ def test_figures_download_as_picture_table_and_script(page):
         script = _download(page, "Python").read_text()
         compile(script, "script", "exec")
         assert "flowviz.study('flow')" in script and "seed=3" in script
+    pdf = _download(page, "PDF 85 mm").read_bytes()
+    width = float(re.search(rb"/MediaBox \[0 0 ([\d.]+)", pdf)[1])
+    assert width == pytest.approx(85 * 72 / 25.4, abs=1) and b"FontFile2" in pdf
     html = _download(page, "HTML").read_text()  # of the player
     assert "canvas-place" in html and "flowviz export compare" in html and "--seed 3" in html
     assert len(html) < 3 * 2**20
@@ -182,7 +185,7 @@ def test_figures_download_as_picture_table_and_script(page):
 
 def _download(page, kind):
     drawn = kind in ("PNG", "SVG")  # by the browser
-    suffix = {"Python": "py"}.get(kind, kind.lower())
+    suffix = {"Python": "py", "PDF 85 mm": "85mm.pdf"}.get(kind, kind.lower())
     with page.expect_download() as download:
         name = re.compile(rf"as {kind}$") if drawn else kind
         page.get_by_role("button", name=name, exact=not drawn).first.click()
