@@ -308,8 +308,8 @@ def test_standard_coordinates_of_a_source_have_unit_scale(trained):
         time = torch.tensor(t)
         x = field.path.flow(time, x_0, x_1)
         c = field.path.coefficients(time, x)
-        slope, scale, spread, offset = field._linear(c, x)
-        remainder = (field.path.target(time, x_0, x_1) - slope * offset - field._centre(c)) / scale
+        slope, scale, spread, offset = field.linear(c, x)
+        remainder = (field.path.target(time, x_0, x_1) - slope * offset - field.centre(c)) / scale
         for value in (offset / spread, remainder):
             assert value.mean(dim=0).abs().max() < 0.05
             assert value.square().mean() == pytest.approx(1, abs=0.05)

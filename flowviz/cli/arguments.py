@@ -1,5 +1,8 @@
 """Options that several commands share, and functions that read and check their values."""
 
+# pyright: reportPrivateUsage=false
+# argparse has no public names for the types of subcommands and of groups of options.
+
 import argparse
 import importlib
 import time

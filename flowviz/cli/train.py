@@ -323,7 +323,9 @@ def _is_of_images(options: argparse.Namespace) -> bool:
     from flowviz.datasets.images import IMAGE_SETS
 
     if given_options(options, ("preset", "network", "images", "accumulate", "compile")):
-        return options.data is None or IMAGE_SETS[options.data] is not None
+        if options.data is not None:
+            _ = IMAGE_SETS[options.data]
+        return True
     if options.data is None:  # a run on images is a folder
         return options.resume and (Path(options.out) / "config.json").exists()
     return options.data in IMAGE_SETS

@@ -118,13 +118,16 @@ class LearnedBridge(BridgeFlow, LearnedField):
 
     def velocity_and_score(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `BridgeFlow.velocity_and_score`."""
-        score, c = self.score(t, x), self.path.coefficients(t, x)
-        return self.predict(t, x) - c.bridge(self.noise)[1] * score, score
+        c = self.path.coefficients(t, x)
+        score = self._score(c, t, x)
+        return self._predict(c, t, x) - c.bridge(self.noise)[1] * score, score
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at t () or (B,) and x (B, 2), (B, 2)."""
-        c = self.path.coefficients(t, x)
-        _, _, spread, offset = self._linear(c, x)
+        return self._score(self.path.coefficients(t, x), t, x)
+
+    def _score(self, c: Coefficients, t: Tensor, x: Tensor) -> Tensor:
+        _, _, spread, offset = self.linear(c, x)
         free = self.network.score(self.clock(t, c), offset / spread)
         width = torch.sqrt(self.blur(c) ** 2 + (NARROWEST * self.std) ** 2)
         return BOUND * torch.tanh(free / BOUND) / width - offset / spread**2
@@ -136,13 +139,13 @@ class LearnedBridge(BridgeFlow, LearnedField):
         """
         x_t = self.state(t, x_0, x_1, z)
         c = self.path.coefficients(t, x_t)
-        velocity = self.predict(t, x_t) - self.path.target(t, x_0, x_1)
-        score = self.blur(c) * self.score(t, x_t) + z
+        velocity = self._predict(c, t, x_t) - self.path.target(t, x_0, x_1)
+        score = self.blur(c) * self._score(c, t, x_t) + z
         return (velocity.square() + score.square()).mean(dim=1)
 
-    def _linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As in `LearnedField`, for states with the noise of the bridges."""
-        slope, scale, narrow, offset = super()._linear(c, x)
+        slope, scale, narrow, offset = super().linear(c, x)
         spread = torch.sqrt(narrow**2 + self.blur(c) ** 2)
         own = slope * narrow  # the part of w that x_t without noise determines
         scale = torch.sqrt(scale**2 + own**2 * (1 - (narrow / spread) ** 2))

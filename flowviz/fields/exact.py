@@ -135,14 +135,15 @@ class ExactField:
         return self.target.density_grid(c.alpha, c.sigma, fine_x, fine_y).to(xs)
 
     def _posterior(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Posterior]:
-        c, fine = self._coefficients(t, x)
+        c, fine = self.coefficients(t, x)
         return c, self.target.posterior(c.alpha, c.sigma, fine)
 
     def _means(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor, Tensor]:
-        c, fine = self._coefficients(t, x)
+        c, fine = self.coefficients(t, x)
         return c, *self.target.means(c.alpha, c.sigma, fine)
 
-    def _coefficients(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor]:
+    def coefficients(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Tensor]:
+        """The coefficients of the path at t, and x (B, 2) in float64 where the device has it."""
         if x.ndim != 2 or x.shape[1] != 2:
             raise ValueError(f"x must have shape (B, 2); got {tuple(x.shape)}.")
         fine = _float64(x)

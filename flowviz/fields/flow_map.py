@@ -181,7 +181,7 @@ class FlowMap(LearnedField):
     def _to_standard(self, t: Tensor, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """The velocity dz / d theta and the state z of a velocity u and a state x."""
         c = self.path.coefficients(t, x)
-        slope, scale, spread, offset = self._linear(c, x)
+        slope, scale, spread, offset = self.linear(c, x)
         return (u - slope * offset - c.d_alpha * self.mean) / scale, offset / spread
 
     def _in_standard(

@@ -112,7 +112,8 @@ class LearnedField(nn.Module):
             return None
         if torch.is_grad_enabled() or x.device.type != "cpu":
             return None
-        transformed = peek_interpreter_stack() is not None  # within torch.func's jvp, vmap, ...
+        # Within torch.func's jvp, vmap, ...; the stub of PyTorch leaves out None.
+        transformed = bool(peek_interpreter_stack())
         if x.dtype != network.head.weight.dtype or transformed:
             return None
         return Planned(self, network, times, x.dtype)
@@ -123,25 +124,30 @@ class LearnedField(nn.Module):
         With `share` above 1, t (B,) has that many equal times in succession, which an MLP embeds
         once.
         """
-        c = self.path.coefficients(t, x)
+        return self._predict(self.path.coefficients(t, x), t, x, y, share=share)
+
+    def _predict(
+        self, c: Coefficients, t: Tensor, x: Tensor, y: Tensor | None = None, *, share: int = 1
+    ) -> Tensor:
+        """As `predict`, with the coefficients of the path at t."""
         time = self.clock(t, c) if self.clocked else t.to(x)
         if share > 1:
             time = time[::share]
         classes = () if y is None else (y,)
         if not self.preconditioned:
             return self.network(time, x, *classes)
-        slope, scale, spread, offset = self._linear(c, x)
+        slope, scale, spread, offset = self.linear(c, x)
         free = self.network(time, offset / spread, *classes)
         remainder = BOUND * torch.tanh(free / BOUND)
-        return slope * offset + self._centre(c) + scale * remainder
+        return slope * offset + self.centre(c) + scale * remainder
 
-    def _centre(self, c: Coefficients) -> Tensor:
+    def centre(self, c: Coefficients) -> Tensor:
         """The mean of q at a time, q_1 m + q_0 m_0."""
         q_1, q_0 = self.objective.target(c)
         centre = q_1 * self.mean
         return centre if self.source_mean is None else centre + q_0 * self.source_mean
 
-    def _linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def linear(self, c: Coefficients, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """A_t, B_t, r_t and the deviation of x_t from its mean of a preconditioned field."""
         q_1, q_0 = self.objective.target(c)
         own = self.source_std
@@ -186,7 +192,7 @@ class LearnedField(nn.Module):
         c = self.path.coefficients(t, x_t)
         q_1, q_0 = self.objective.target(c)
         mean_0, mean_1 = means or (x_0, x_1)
-        error = self.predict(t, x_t, y, share=share) - (q_1 * mean_1 + q_0 * mean_0)
+        error = self._predict(c, t, x_t, y, share=share) - (q_1 * mean_1 + q_0 * mean_0)
         square = error.square()
         if means is not None:
             square = square + (q_1 * (x_1 - mean_1) + q_0 * (x_0 - mean_0)).square()

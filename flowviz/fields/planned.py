@@ -66,8 +66,8 @@ class Planned:
         a = field.objective.velocity(field.path, times, one, zero)
         b = field.objective.velocity(field.path, times, zero, one)
         if field.preconditioned:
-            slope, scale, spread, offset = field._linear(c, torch.zeros_like(like))
-            fixed = field._centre(c) + slope * offset
+            slope, scale, spread, offset = field.linear(c, torch.zeros_like(like))
+            fixed = field.centre(c) + slope * offset
             rows = 1 / spread, offset / spread, a + b * slope, b * fixed, b * scale * BOUND
         else:
             rows = one, 0 * like, a, 0 * like, b

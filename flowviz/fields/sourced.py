@@ -50,7 +50,7 @@ class SourcedField(ExactField):
 
     def score(self, t: Tensor, x: Tensor) -> Tensor:
         """The gradient of log p_t at x, shape (B, 2)."""
-        c, fine = self._coefficients(t, x)
+        c, fine = self.coefficients(t, x)
         return self.target.infer(c.alpha, c.sigma, fine).score.to(x)
 
     def divergence(self, t: Tensor, x: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class SourcedField(ExactField):
         With y the mean of the side that is not enumerated, x = gain y + own (the other mean), so
         that u = (d_own / own) x + (d_gain - d_own gain / own) y.
         """
-        c, fine = self._coefficients(t, x)
+        c, fine = self.coefficients(t, x)
         slope = self.target.infer(c.alpha, c.sigma, fine).divergence
         rows = [value.squeeze(-1) if value.ndim else value for value in c]
         alpha, sigma, d_alpha, d_sigma = rows
@@ -134,7 +134,7 @@ class BridgeField(BridgeFlow):
         return pairing.sides.density_grid(*grid).to(xs)
 
     def _inferred(self, t: Tensor, x: Tensor) -> tuple[Coefficients, Inferred]:
-        c, fine = self.sourced._coefficients(t, x)
+        c, fine = self.sourced.coefficients(t, x)
         return c, self._pairing.infer(c.alpha, c.sigma, fine, self.blur(c))
 
 

@@ -95,12 +95,14 @@ def _computed(curves: Sequence[SolverCurve | str | None]) -> list[SolverCurve]:
 
 def comparable(first: Reach | None, second: Reach | None) -> bool:
     """Whether both targets are reached between two budgets, so that the ratio is measured."""
-    return first is not None and second is not None and not (first.at_first or second.at_first)
+    return not np.isnan(share(first, second))
 
 
 def share(first: Reach | None, second: Reach | None) -> float:
     """NFE of the first over that of the second; NaN if they are not `comparable`."""
-    return first.nfe / second.nfe if comparable(first, second) else np.nan  # type: ignore[union-attr]
+    if first is None or second is None or first.at_first or second.at_first:
+        return np.nan
+    return first.nfe / second.nfe
 
 
 def percent(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +35,7 @@ class JudgedSide:
     side: ImageSide
     points: tuple[QualityPoint, ...]
     training: tuple[Mapping[str, Any], ...] = ()
-    steps: Mapping[str, Any] = ()  # type: ignore[assignment]
+    steps: Mapping[str, Any] = field(default_factory=dict)
     left_out: str = ""
 
 

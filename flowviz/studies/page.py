@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from flowviz.canvases.page import page, places
 from flowviz.canvases.player import View
-from flowviz.settings import Config
-from flowviz.studies import NamedFigure, Study
+from flowviz.studies import Finding, NamedFigure, Study
 from flowviz.studies._canvases import SHOWN, film_payload, path_payloads, sheets_payload
 from flowviz.studies._flow import CompareConfig, CompareResult
 from flowviz.studies._images import Sides
@@ -16,18 +14,13 @@ from flowviz.studies.export import command_line
 from flowviz.studies.image_film import ImageFilmConfig
 from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
 from flowviz.studies.particles import ParticlesConfig, ParticlesStudyResult
+from flowviz.studies.study import C, R
 
 RESERVE = 270
 """Height in pixels of the title and the controls of the player on its page."""
 
 
-def figures_page(
-    study: Study,
-    config: Config,
-    result: Any,
-    *,
-    only: Sequence[str] = (),
-) -> bytes:
+def figures_page(study: Study[C, R], config: C, result: R, *, only: Sequence[str] = ()) -> bytes:
     """The figures of a study that can be zoomed, with their findings, as HTML.
 
     Args:
@@ -41,7 +34,10 @@ def figures_page(
 
 
 def compare_page(
-    study: Study, config: CompareConfig, result: CompareResult, view: View | None = None
+    study: Study[CompareConfig, CompareResult],
+    config: CompareConfig,
+    result: CompareResult,
+    view: View | None = None,
 ) -> bytes:
     """The player of Compare with its findings, as HTML; `view` is shown first.
 
@@ -54,7 +50,7 @@ def compare_page(
 
 
 def path_page(
-    study: Study,
+    study: Study[ParticlesConfig, ParticlesStudyResult],
     config: ParticlesConfig,
     result: ParticlesStudyResult,
     view: View | None = None,
@@ -76,14 +72,18 @@ def path_page(
     return page(f"{study.title} {config.data}", body, canvases=canvases)
 
 
-def sheets_page(study: Study, config: ImageGridConfig, result: ImageGrid) -> bytes:
+def sheets_page(
+    study: Study[ImageGridConfig, ImageGrid], config: ImageGridConfig, result: ImageGrid
+) -> bytes:
     """The sheets of a grid of images with their findings, as HTML."""
     canvases = [("gallery", sheets_payload(config, result))]
     body = places(canvases) + _text(study, config, result, "images")
     return page(study.title, body, canvases=canvases)
 
 
-def film_page(study: Study, config: ImageFilmConfig, result: Sides) -> bytes:
+def film_page(
+    study: Study[ImageFilmConfig, Sides], config: ImageFilmConfig, result: Sides
+) -> bytes:
     """The films of images under one clock with their findings, as HTML."""
     canvases = [("gallery", film_payload(config, result))]
     body = places(canvases) + _text(study, config, result, "film")
@@ -115,7 +115,7 @@ def _figures(figures: Sequence[NamedFigure]) -> str:
     return "\n".join(parts)
 
 
-def _text(study: Study, config: Config, result: Any, name: str = "") -> str:
+def _text(study: Study[C, R], config: C, result: R, name: str = "") -> str:
     """Findings, notes on the method and the command, in which the study has this name."""
     said = study.say(config, result)
     items = "\n".join(f"<li>{_sentence(each)}</li>" for each in said if not each.detail)
@@ -125,7 +125,7 @@ def _text(study: Study, config: Config, result: Any, name: str = "") -> str:
     return f"\n<ul>\n{items}\n</ul>\n{notes}\n<h2>Made by</h2>\n<pre>{command}</pre>"
 
 
-def _sentence(finding: Any) -> str:
+def _sentence(finding: Finding) -> str:
     lead = f"<b>{escape(finding.lead)}:</b> " if finding.lead else ""
     verdict = f" <i>[{finding.verdict}]</i>" if finding.verdict else ""
     return f"{lead}{escape(finding.text)}{verdict}"

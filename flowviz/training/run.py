@@ -206,7 +206,8 @@ class TrainingRun(ABC, Generic[C]):
         self.loss = self.processes.mean(total)
         # The first averages forget fast, so that they are not dominated by the initial weights.
         decay = min(self.config.ema, self.step / (self.step + 10))
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage] in the style of torch.optim
+        # In the style of torch.optim.
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage, reportPrivateUsage]
             self._averaged, self._trained, 1 - decay
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 
@@ -10,17 +10,15 @@ from flowviz.experiments.evaluate import FlowField
 from flowviz.experiments.fields import EXACT, exact_name
 from flowviz.fields import FlowMap
 from flowviz.schedulers import LEARNED, LearnedReference, scheduler
-from flowviz.settings import Config
 from flowviz.studies import STUDIES, Study
 from flowviz.studies._backward import GridConfig
 from flowviz.studies.density import DensitiesConfig
 from flowviz.studies.kl import KlConfig
 from flowviz.studies.likelihood import LikelihoodsConfig
 from flowviz.studies.point import START, PointStudyConfig
+from flowviz.studies.study import C
 from flowviz.ui import cache, controls, data_picker, paths, state, study_view
 from flowviz.ui.field_picker import LIVE, choose, networks
-
-C = TypeVar("C", bound=Config)
 
 VIEWS = {
     "point": "One point",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import streamlit as st
 
@@ -12,13 +12,11 @@ from flowviz.settings import Config
 from flowviz.studies import Columns, Finding, NamedFigure, Study, Summary, answers
 from flowviz.studies.export import file_name, printed, script
 from flowviz.studies.page import figures_page
+from flowviz.studies.study import C, R
 from flowviz.ui import downloads, figure, glossary, opening, work
 from flowviz.ui.downloads import Download
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
-
-C = TypeVar("C", bound=Config)
-R = TypeVar("R")
 
 ASK_SECONDS = 5.0
 """Estimated time above which a study starts only after a click."""
