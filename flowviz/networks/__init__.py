@@ -3,7 +3,7 @@
 from flowviz.networks.bend import Bend
 from flowviz.networks.discrete import DiscreteTime, Retimed
 from flowviz.networks.mlp import MLP
-from flowviz.networks.plain import ACTIVATIONS, PlainMLP
+from flowviz.networks.plain_mlp import ACTIVATIONS, PlainMLP
 from flowviz.networks.unet import IMAGE_NETWORKS, UNet, UNetShape, channels_last
 
 __all__ = [
