@@ -235,7 +235,6 @@ def log_prob(
     probe: Tensor | None = None,
     chunk: int = CHUNK,
     workers: int = 1,
-    should_stop: Callable[[], bool] | None = None,
 ) -> LogProb:
     """The log-density at time t_max of the flow from the prior, at x (B, *), in nats.
 
@@ -255,10 +254,9 @@ def log_prob(
             mean of K estimates and its standard error; see `draw_probes`.
         chunk: points solved at once.
         workers: chunks solved beside each other, each by one thread.
-        should_stop: asked before each evaluation; if it says yes, SolveCancelled is raised.
 
     Raises:
-        ValueError, SolveError, SolveCancelled: as `solve`.
+        ValueError, SolveError: as `solve`.
     """
     if t_max == 0:
         return LogProb(log_prior(x), x, 0)
@@ -266,7 +264,7 @@ def log_prob(
     parts = x.split(chunk)
     probes = [None] * len(parts) if probe is None else probe.split(chunk, dim=int(several))
     budget = {"steps": steps, "grid": grid, "tol": tol, "control": control}
-    how = {"t_max": t_max, "method": method, "should_stop": should_stop}
+    how = {"t_max": t_max, "method": method}
 
     def solved(part: Tensor, probe: Tensor | None) -> tuple[Tensor, int]:
         solution = _backward(field, part, probe, **how, **budget)
@@ -319,7 +317,7 @@ def refined_log_prob(
         shared: the other arguments of `log_prob`.
 
     Raises:
-        ValueError, SolveError, SolveCancelled: as `log_prob`.
+        ValueError, SolveError: as `log_prob`.
     """
     entry, workers = METHODS[method], shared.get("workers", 1)
 

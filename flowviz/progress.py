@@ -21,8 +21,8 @@ class Stopped(RuntimeError):
     """The work ended early because a stop was requested."""
 
 
-_STOP: ContextVar[Callable[[], bool]] = ContextVar("stop", default=lambda: False)
-"""Whether the code that runs here must stop, see `stopping`."""
+_STOP: ContextVar[Callable[[], bool] | None] = ContextVar("stop", default=None)
+"""Whether the code that runs here must stop, see `stopping`; None if it never must."""
 
 
 @contextmanager
@@ -37,8 +37,14 @@ def stopping(should_stop: Callable[[], bool]) -> Iterator[None]:
 
 def stop_if_requested() -> None:
     """Raises Stopped if a stop was requested; solvers call it before each evaluation."""
-    if _STOP.get()():
+    should_stop = _STOP.get()
+    if should_stop is not None and should_stop():
         raise Stopped("The work was stopped on request.")
+
+
+def can_stop() -> bool:
+    """Whether `stop_if_requested` can ever raise here."""
+    return _STOP.get() is not None
 
 
 def pool(workers: int) -> ThreadPoolExecutor:
@@ -46,7 +52,7 @@ def pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, initializer=partial(_begin, _STOP.get()))
 
 
-def _begin(should_stop: Callable[[], bool]) -> None:
+def _begin(should_stop: Callable[[], bool] | None) -> None:
     limit_threads(1)
     _STOP.set(should_stop)
 
@@ -80,12 +86,15 @@ class Progress:
     def cached(self, compute: Callable[..., T], config: Any, **given: Any) -> T:
         """`compute(config, **given)`, or the result of an earlier call with an equal config.
 
+        The solves within it end when a stop is requested.
+
         Args:
             compute: a pure function.
             config: hashable; it identifies the result among those of `compute`.
             given: further arguments that follow from the config, such as a loaded network.
         """
-        return compute(config, **given)
+        with stopping(self.should_stop):
+            return compute(config, **given)
 
     def in_parallel(
         self,
@@ -111,12 +120,15 @@ class Progress:
         """
         ended = Event()
 
+        def begin() -> None:
+            limit_threads()
+            _STOP.set(lambda: ended.is_set() or self.should_stop())
+
         def run(piece: Callable[[], T]) -> T:
-            if ended.is_set() or self.should_stop():
-                raise Stopped("The work was stopped on request.")
+            stop_if_requested()
             return piece()
 
-        pool = ThreadPoolExecutor(workers or processors(), initializer=limit_threads)
+        pool = ThreadPoolExecutor(workers or processors(), initializer=begin)
         try:
             places = {pool.submit(run, piece): k for k, piece in enumerate(pieces)}
             for done, future in enumerate(as_completed(places), start=1):

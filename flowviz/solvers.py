@@ -30,7 +30,6 @@ __all__ = [
     "Method",
     "Plannable",
     "Solution",
-    "SolveCancelled",
     "SolveError",
     "Weighted",
     "solve",
@@ -79,10 +78,6 @@ class SolveError(ValueError):
         self.t = t
 
 
-class SolveCancelled(Exception):
-    """A solve that was stopped by its `should_stop`."""
-
-
 @dataclass(frozen=True)
 class Solution:
     """The result of a solve.
@@ -119,7 +114,6 @@ def solve(
     tol: float = 1e-5,
     control: Control = "worst",
     max_states: int | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Integrates dx/dt = field(t, x) for states x_0 (B, *) from times[0] to times[-1].
 
@@ -139,15 +133,14 @@ def solve(
         control: "mean": the error of a step is the root mean square over all states and entries.
         max_states: largest number of `step_states` of an adaptive method, 3 or more, which may
             take thousands of steps. Beyond it every second, fourth, ... step is left out.
-        should_stop: called before each evaluation; if true, SolveCancelled is raised.
 
     Raises:
         ValueError: the arguments do not fit each other.
         SolveError: the solve diverged, or its steps became too small or too many.
-        SolveCancelled: should_stop returned true.
+        Stopped: a stop was requested, see `flowviz.progress`.
     """
     entry = METHODS[method]
-    counted = Counted(field, should_stop)
+    counted = Counted(field)
     times = times.to(x_0.device, finest_float(x_0.device))
     if times.ndim != 1 or len(times) < 2 or not _monotone(times):
         raise ValueError(
@@ -199,10 +192,9 @@ class Counted:
         path: the path of the field; None without one.
     """
 
-    def __init__(self, field: Field, should_stop: Callable[[], bool] | None) -> None:
+    def __init__(self, field: Field) -> None:
         self.path: AffinePath | None = getattr(field, "path", None)
         self.use(field)
-        self.should_stop = should_stop
         self.nfe = 0
 
     def use(self, field: Field) -> None:
@@ -231,8 +223,6 @@ class Counted:
 
     def _count(self, t: Tensor) -> None:
         """Counts an evaluation at t; raises if it must not be made."""
-        if self.should_stop is not None and self.should_stop():
-            raise SolveCancelled(f"The solve was cancelled at t = {t.item():.4g}.")
         stop_if_requested()
         if self.nfe >= MAX_NFE:
             raise SolveError(

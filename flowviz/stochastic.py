@@ -92,7 +92,6 @@ def sample(
     *,
     noise: float,
     generator: Generator,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Solves from x_0 (B, *) with a stochastic sampler over the steps of a grid.
 
@@ -106,7 +105,6 @@ def sample(
         sampler: a name in SAMPLERS.
         noise: eta, the noise level, 0 to the sampler's `max_noise`.
         generator: of the added noise; not used if eta is 0.
-        should_stop: called before each evaluation; if it returns True, SolveCancelled is raised.
 
     Returns:
         a Solution with the states at the times of the grid.
@@ -114,7 +112,7 @@ def sample(
     Raises:
         ValueError: the noise level or the grid is invalid.
         SolveError: the solve diverged, or there are too many steps.
-        SolveCancelled: should_stop returned True.
+        Stopped: a stop was requested, see `flowviz.progress`.
     """
     path.refuse_source()
     entry = SAMPLERS[sampler]
@@ -127,7 +125,7 @@ def sample(
         return entry.step(path, t, t_next, x, u, noise, z)
 
     drawn = generator if noise else None
-    return _march(field, path, x_0, grid, step, drawn, entry.label, should_stop)
+    return _march(field, path, x_0, grid, step, drawn, entry.label)
 
 
 @torch.no_grad()
@@ -139,7 +137,6 @@ def diffuse(
     grid: Tensor,
     *,
     generator: Generator,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Solves dx = drift dt + diffusion dW by the Euler-Maruyama method, without noise at the end.
 
@@ -150,10 +147,9 @@ def diffuse(
         x_0: the states at grid[0], shape (B, *).
         grid: (S + 1,), as in `sample`.
         generator: of the added noise.
-        should_stop: as in `sample`.
 
     Raises:
-        ValueError, SolveError, SolveCancelled: as `sample`.
+        ValueError, SolveError: as `sample`.
     """
 
     def step(t: Tensor, t_next: Tensor, x: Tensor, u: Tensor, z: Tensor) -> Tensor:
@@ -163,7 +159,7 @@ def diffuse(
         return x + dt * u + diffusion(t) * dt.sqrt() * z
 
     label = SAMPLERS["euler-maruyama"].label
-    return _march(drift, path, x_0, grid, step, generator, label, should_stop)
+    return _march(drift, path, x_0, grid, step, generator, label)
 
 
 def _march(
@@ -174,7 +170,6 @@ def _march(
     step: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor],
     generator: Generator | None,
     label: str,
-    should_stop: Callable[[], bool] | None,
 ) -> Solution:
     """All steps over a grid: `step` maps t, t_next, x, field(t, x) and noise to the next states.
 
@@ -188,7 +183,7 @@ def _march(
             f"grid must lie in [0, {path.t_max:g}], up to the path's t_max; "
             f"got {grid[0].item():g} to {grid[-1].item():g}."
         )
-    counted = Counted(field, should_stop)
+    counted = Counted(field)
     x, states = x_0, [x_0]
     for k, (t, t_next) in enumerate(pairwise(grid)):
         u = counted(t, x)

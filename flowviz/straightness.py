@@ -14,7 +14,6 @@ References:
     Pooladian et al. 2023, Multisample flow matching, https://arxiv.org/abs/2304.14772
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -99,16 +98,14 @@ def marginal_straightness(
     *,
     tol: float = 1e-6,
     control: Control = "worst",
-    should_stop: Callable[[], bool] | None = None,
 ) -> Straightness:
     """The straightness of the flow of noise x_0 (B, *), or samples of the source, along a field.
 
     The flow is solved by dopri5 with tolerance `tol` and step control `control`, see `solve`.
     """
     times = quadrature_times(field.path)
-    how = {"tol": tol, "control": control, "should_stop": should_stop}
     start = x_0 if field.path.source else field.path.start(x_0)
-    states = solve(field, start, times, "dopri5", **how).states
+    states = solve(field, start, times, "dopri5", tol=tol, control=control).states
     return straightness_of(field, times, states)
 
 

@@ -14,7 +14,7 @@ from flowviz.experiments import images
 from flowviz.experiments.images import ClassField, ImageConfig, sample_all
 from flowviz.networks import IMAGE_NETWORKS, UNet, UNetShape, memory
 from flowviz.networks.memory import activation_bytes
-from flowviz.solvers import SolveCancelled
+from flowviz.progress import Stopped, stopping
 
 SHAPES = {
     "torchcfm": (IMAGE_NETWORKS["torchcfm"], 32),
@@ -112,13 +112,14 @@ def test_a_long_evaluation_ends_on_request(tiny_images, monkeypatch):
     def drawn(stop_at):
         asked.clear()
         stop = lambda: asked.append(1) or stop_at < len(asked)  # noqa: E731
-        return sample_all(checkpoint, config, should_stop=stop)
+        with stopping(stop):
+            return sample_all(checkpoint, config)
 
     whole = drawn(10**9)
     assert len(asked) == 2, "before each evaluation"
     monkeypatch.setattr(images, "LONG_EVALUATION_BYTES", 0)
     assert (drawn(10**9).images == whole.images).all() and len(asked) > 100
-    with pytest.raises(SolveCancelled, match="within an evaluation"):
+    with pytest.raises(Stopped):
         drawn(9)
     assert len(asked) == 10
 

@@ -13,8 +13,9 @@ from flowviz.methods import density_methods
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
+from flowviz.progress import Stopped, stopping
 from flowviz.schedulers import SCHEDULERS
-from flowviz.solvers import METHODS, SolveCancelled, solve
+from flowviz.solvers import METHODS, solve
 
 MEAN = torch.tensor([1.0, -2.0], dtype=torch.float64)
 COVARIANCE = torch.tensor([[0.6, 0.3], [0.3, 0.4]], dtype=torch.float64)
@@ -171,8 +172,8 @@ def test_prior_of_another_width_and_cancelling():
     wide = partial(normal_log_prob, std=25.0)
     still = log_prob(lambda t, x: 0 * x, x, t_max=1.0, method="euler", steps=1, log_prior=wide)
     torch.testing.assert_close(still.log_prob, expected)
-    with pytest.raises(SolveCancelled):
-        log_prob(lambda t, x: x, x, t_max=1.0, should_stop=lambda: True)
+    with pytest.raises(Stopped), stopping(lambda: True):
+        log_prob(lambda t, x: x, x, t_max=1.0)
 
 
 @pytest.mark.parametrize("depth", [1, 3])

@@ -22,8 +22,9 @@ from flowviz.experiments.evaluate import (
 from flowviz.fields import exact_field
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
+from flowviz.progress import Stopped, stopping
 from flowviz.schedulers import SCHEDULERS
-from flowviz.solvers import SolveCancelled, SolveError
+from flowviz.solvers import SolveError
 
 BOARD = DATASETS["checkerboard"]
 
@@ -184,5 +185,5 @@ def test_bad_configs_are_refused(given, match):
 
 
 def test_evaluation_can_be_cancelled(field):
-    with pytest.raises(SolveCancelled):
-        evaluate(field, BOARD, small(n=50), floor={}, should_stop=lambda: True)
+    with pytest.raises(Stopped), stopping(lambda: True):
+        evaluate(field, BOARD, small(n=50), floor={})

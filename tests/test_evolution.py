@@ -22,8 +22,8 @@ from flowviz.fields import exact_field
 from flowviz.methods import velocity_methods
 from flowviz.metrics import projections, sliced_w2
 from flowviz.paths import AffinePath
+from flowviz.progress import Stopped, stopping
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.solvers import SolveCancelled
 
 SMALL = {"n": 300, "frames": 9}
 
@@ -112,8 +112,8 @@ def test_an_adaptive_flow_stores_a_bounded_number_of_states():
 
 def test_a_flow_ends_on_request():
     asked = iter([False] * 5)
-    with pytest.raises(SolveCancelled):
-        compute_flow(FlowConfig(**SMALL), should_stop=lambda: next(asked, True))
+    with pytest.raises(Stopped), stopping(lambda: next(asked, True)):
+        compute_flow(FlowConfig(**SMALL))
 
 
 def test_straight_ways_have_no_detour():

@@ -40,7 +40,7 @@ from flowviz.experiments.images import (
     sample_all,
 )
 from flowviz.methods import velocity_methods
-from flowviz.solvers import SolveCancelled
+from flowviz.progress import Stopped, stopping
 from flowviz.training.folder import train_in_folder
 from flowviz.training.images import ImageTrainConfig, build_image_field
 
@@ -231,8 +231,8 @@ def test_straightness_of_normal_data_is_known_in_closed_form():
 
 def test_solve_can_be_cancelled():
     asked = iter([False, False, True])
-    with pytest.raises(SolveCancelled):
-        sample_all(OT, FEW, should_stop=lambda: next(asked))
+    with pytest.raises(Stopped), stopping(lambda: next(asked)):
+        sample_all(OT, FEW)
 
 
 def test_counting_leaves_the_checkpoint_as_it_was():

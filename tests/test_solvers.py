@@ -13,8 +13,9 @@ from flowviz.experiments.evaluate import EvaluateConfig
 from flowviz.fields import exact_field
 from flowviz.methods import Method, Multistep, Tableau, density_methods
 from flowviz.paths import AffinePath
+from flowviz.progress import Stopped, stopping
 from flowviz.schedulers import SCHEDULERS
-from flowviz.solvers import METHODS, SolveCancelled, SolveError, solve, steps_for
+from flowviz.solvers import METHODS, SolveError, solve, steps_for
 
 SOLVERS = list(density_methods())
 FIXED = [name for name in SOLVERS if not METHODS[name].adaptive]
@@ -349,8 +350,8 @@ def test_solve_is_cancelled_before_the_next_evaluation(name):
         return x
 
     how = {} if name == "dopri5" else {"steps": 10}
-    with pytest.raises(SolveCancelled):
-        solve(field, torch.ones(1, 1), ends(0, 1), name, should_stop=lambda: next(asked), **how)
+    with pytest.raises(Stopped), stopping(lambda: next(asked)):
+        solve(field, torch.ones(1, 1), ends(0, 1), name, **how)
     assert len(calls) == 3
 
 

@@ -13,8 +13,9 @@ from flowviz.distributions import GaussianMixture
 from flowviz.fields import exact_field
 from flowviz.metrics import METRICS
 from flowviz.paths import AffinePath
+from flowviz.progress import Stopped, stopping
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.solvers import SolveCancelled, SolveError, solve
+from flowviz.solvers import SolveError, solve
 from flowviz.stochastic import SAMPLERS, rate, sample
 
 TIMES = (0.2, 0.4, 0.6, 0.8, 1.0)
@@ -292,5 +293,5 @@ def test_bad_arguments_are_refused_in_words() -> None:
         run(grid=torch.tensor([0.0, 1.0]))
     with pytest.raises(SolveError, match="diverged in step 0 of 4, at t = 0"):
         run(field=lambda t, x: torch.full_like(x, math.inf))
-    with pytest.raises(SolveCancelled):
-        run(should_stop=lambda: True)
+    with pytest.raises(Stopped), stopping(lambda: True):
+        run()

@@ -118,7 +118,7 @@ def compute_best_grids(config: BestGridConfig, progress: Progress) -> BestGrids:
 
     Raises:
         ValueError: a name is unknown, or a solve failed (SolveError).
-        Stopped, SolveCancelled: a stop was requested.
+        Stopped: a stop was requested.
     """
     origin = FieldRef.of(config.source)
     if max(config.steps) > 2 * config.cells - 1:
@@ -130,7 +130,7 @@ def compute_best_grids(config: BestGridConfig, progress: Progress) -> BestGrids:
     best, found = _search(origin, config, times, progress)
     grids = [times[rows] for rows in best]
     progress.report(0.8, "converged flow")
-    end = reference(origin.double(), config.n, config.seed + 1, should_stop=progress.should_stop)
+    end = reference(origin.double(), config.n, config.seed + 1)
     errors = {"best": [_error(origin, config, grid, end) for grid in grids]}
     for name in COMPARED:
         named = [GRIDS[name](origin.path, steps) for steps in config.steps]

@@ -6,7 +6,7 @@ that of `sample` with the same seed; the data and the floor have their own strea
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -207,7 +207,6 @@ def evaluations(
     configs: Iterable[EvaluateConfig],
     *,
     double: FlowField | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[Evaluation]:
     """One evaluation after the other, each as soon as it is there; floors are measured once.
 
@@ -221,14 +220,13 @@ def evaluations(
             known[key] = floors_of_pairs(dataset, config)
         start = (config.n, config.seed)
         if double is not None and start not in ends:
-            ends[start] = reference(double, *start, should_stop=should_stop)
+            ends[start] = reference(double, *start)
         found = evaluate(
             field,
             dataset,
             config,
             floor={name: mean for name, (mean, _) in known[key].items()},
             converged=ends.get(start),
-            should_stop=should_stop,
         )
         yield replace(
             found,
@@ -246,7 +244,6 @@ def evaluate(
     *,
     floor: dict[str, float] | None = None,
     converged: Reference | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """The measures of `config.n` samples of the field against as many fresh data.
 
@@ -256,10 +253,9 @@ def evaluate(
         config: how to sample.
         floor: what `floors` returned for the same n, seed, draws and metrics, if known.
         converged: what `reference` returned for the same field, n and seed, to tell the error.
-        should_stop: asked before each evaluation of the field.
     """
     start = starts(field.path, config.n, config.seed)
-    solution = samples_of(field, start, config, should_stop=should_stop)
+    solution = samples_of(field, start, config)
     states = solution.states[-1]
     error = None
     if converged is not None:
@@ -304,7 +300,6 @@ def samples_of(
     config: EvaluateConfig,
     *,
     times: Tensor | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """The flow of states at t = 0, (n, 2), see `starts`; its last states are the samples.
 
@@ -316,7 +311,7 @@ def samples_of(
     if config.nfe is not None:
         steps = steps_for(config.method, config.nfe)
         budget = {"grid": GRIDS[config.grid](field.path, steps)}
-    return solve(field, start, times, config.method, should_stop=should_stop, **budget)
+    return solve(field, start, times, config.method, **budget)
 
 
 def sampled(field: FlowField, start: Tensor, config: EvaluateConfig) -> Iterator[Solution]:
@@ -328,16 +323,13 @@ def sampled(field: FlowField, start: Tensor, config: EvaluateConfig) -> Iterator
         yield samples_of(field, part, config)
 
 
-def reference(
-    field: FlowField, n: int, seed: int, *, should_stop: Callable[[], bool] | None = None
-) -> Reference:
+def reference(field: FlowField, n: int, seed: int) -> Reference:
     """Where the converged flow carries the noise of a seed.
 
     Args:
         field: it must take float64: `Source.double`.
         n: samples.
         seed: of the noise.
-        should_stop: asked before each evaluation of the field.
 
     Raises:
         SolveError: the field is too stiff for its flow to converge.
@@ -346,7 +338,7 @@ def reference(
     times = field.path.clock(2)
     size = PART if isinstance(field, ExactField) else CHUNK
     parts = [
-        solve(field, part, times, method, tol=tol, should_stop=should_stop)
+        solve(field, part, times, method, tol=tol)
         for part in starts(field.path, n, seed, torch.float64).split(size)
     ]
     return Reference(torch.cat([part.states[-1] for part in parts]), max(p.nfe for p in parts))
@@ -397,7 +389,6 @@ def likelihood(
     seed: int = 0,
     method: str = "dopri5",
     tol: float = 1e-5,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Likelihood:
     """The likelihood of n fresh data in nats (Lipman et al. 2022, eq. 27-33, exact divergence).
 
@@ -414,7 +405,6 @@ def likelihood(
         method=method,
         tol=tol,
         log_prior=log_prior(field.path),
-        should_stop=should_stop,
     )
     log_p = found.log_prob.double()
     nll, error = _mean((-log_p).tolist())

@@ -6,7 +6,7 @@ the exact one; it does not. They are cached apart. The same seed gives the same 
 path, so that two paths can be compared particle by particle.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -277,7 +277,6 @@ def compute_flow(
     *,
     field: Field | None = None,
     reference: Reference | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> FlowResult:
     """Solves the flow of a config from noise to data.
 
@@ -285,11 +284,10 @@ def compute_flow(
         config: what to compute.
         field: the field that `config.field` names, if it has no file.
         reference: the result of `compute_reference`, if it is known.
-        should_stop: called before each evaluation of the field.
 
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
-        SolveCancelled: should_stop returned true.
+        Stopped: a stop was requested.
     """
     target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     times = path.clock(config.frames)
@@ -308,7 +306,6 @@ def compute_flow(
         times,
         config.method,
         max_states=MAX_STEP_STATES,
-        should_stop=should_stop,
         **budget,
     )
     steps = solution.step_states

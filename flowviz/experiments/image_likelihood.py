@@ -54,7 +54,6 @@ def bits_per_dimension(
     seed: int = 0,
     batch: int = 16,
     device: torch.device | None = None,
-    should_stop: Callable[[], bool] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Bits:
     r"""Bits per dimension of images under the flow (Lipman et al. 2022, app. C).
@@ -78,12 +77,11 @@ def bits_per_dimension(
         seed: of dequantisation and probes.
         batch: draws solved together; the solver's steps depend on it.
         device: where to compute; the checkpoint's own by default.
-        should_stop: checked before each evaluation.
         on_batch: called with the number of draws done.
 
     Raises:
         ValueError: the images do not fit the checkpoint, or a number is below 1.
-        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
+        SolveError: as `flowviz.solvers.solve`.
     """
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != checkpoint.shape:
         raise ValueError(
@@ -103,7 +101,7 @@ def bits_per_dimension(
         part = slice(start, start + batch)
         probe = draw_probes(x[part], probes, generator)
         classes = None if y is None else y[part]
-        results.append(_log_prob(checkpoint, x[part], classes, probe, tol, should_stop))
+        results.append(_log_prob(checkpoint, x[part], classes, probe, tol))
         if on_batch is not None:
             on_batch(min(start + batch, len(x)))
     unit = images[0].numel() * math.log(2)
@@ -124,7 +122,6 @@ def _log_prob(
     y: Tensor | None,
     probe: Tensor,
     tol: float,
-    should_stop: Callable[[], bool] | None,
 ) -> LogProb:
     """The log density at x (B, C, H, W), given classes y (B,) or None."""
     path, here = checkpoint.field.path, next(checkpoint.field.parameters()).device
@@ -136,5 +133,4 @@ def _log_prob(
         control="mean",  # on which shipped measurements rest
         log_prior=partial(normal_log_prob, std=path.scheduler.sigma_0),
         probe=probe.to(here),
-        should_stop=should_stop,
     )

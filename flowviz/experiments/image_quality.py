@@ -144,7 +144,6 @@ def judge_samples(
     fid: Fid | None = None,
     metrics: Sequence[str] | None = None,
     device: torch.device | None = None,
-    should_stop: Callable[[], bool] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> QualityPoint:
     """Draws the config's images and judges them.
@@ -156,12 +155,11 @@ def judge_samples(
         fid: what FID compares with; None for no FID.
         metrics: names in IMAGE_METRICS; all by default.
         device: where images are drawn.
-        should_stop: checked before each evaluation.
         on_batch: called with the number of images drawn.
 
     Raises:
         ValueError: the config does not fit the checkpoint, or the judge is of other images.
-        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
+        SolveError: as `flowviz.solvers.solve`.
     """
     if checkpoint.shape != (judge.card.channels, judge.card.size, judge.card.size):
         raise ValueError(
@@ -169,8 +167,7 @@ def judge_samples(
             f"{checkpoint.shape}."
         )
     chosen = {name: IMAGE_METRICS[name] for name in metrics or IMAGE_METRICS}
-    options = {"device": device, "should_stop": should_stop, "on_batch": on_batch}
-    drawn = sample_all(checkpoint, config, batch=BATCH, **options)
+    drawn = sample_all(checkpoint, config, batch=BATCH, device=device, on_batch=on_batch)
     features, pixels = judge.features(drawn.images), torch.from_numpy(drawn.images)
     judged = JudgedImages(
         drawn.images,

@@ -1,6 +1,5 @@
 """Views of image checkpoints: films, interpolations, class sweeps, straightness."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from flowviz.experiments.images import (
     solve_images,
     to_pixels,
 )
-from flowviz.solvers import SolveCancelled
+from flowviz.progress import stop_if_requested
 from flowviz.straightness import Straightness, marginal_straightness
 
 
@@ -53,7 +52,6 @@ def film(
     config: ImageConfig,
     *,
     frames: int = 21,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Film:
     """States over time and the data that the field predicts from them.
 
@@ -62,19 +60,18 @@ def film(
 
     Raises:
         ValueError: the config does not fit the checkpoint, or there are fewer than two frames.
-        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
+        SolveError: as `flowviz.solvers.solve`.
     """
     if frames < 2:
         raise ValueError(f"A film must have at least two frames; got {frames}.")
     field, x_0 = field_and_noise(checkpoint, config)
     path = field.path
     times = path.clock(frames)
-    solution = solve_images(field, x_0, config, times=times, should_stop=should_stop)
+    solution = solve_images(field, x_0, config, times=times)
     predicted = []
     with torch.no_grad():
         for t, x in zip(times, solution.states, strict=True):
-            if should_stop is not None and should_stop():
-                raise SolveCancelled
+            stop_if_requested()
             predicted.append(field.data(t, x))
     predictions = torch.stack(predicted)
     c = path.scheduler(times)
@@ -113,7 +110,6 @@ def interpolation(
     *,
     to_seed: int,
     steps: int = 8,
-    should_stop: Callable[[], bool] | None = None,
 ) -> NDArray[np.uint8]:
     """Images of noise interpolated spherically from the config's seed to `to_seed`.
 
@@ -124,15 +120,13 @@ def interpolation(
     noise = spherical(first, last, torch.linspace(0, 1, steps))
     y = labels_of(checkpoint, config)
     wide = None if y is None else y.repeat_interleave(steps)
-    images = draw_images(checkpoint, config, noise.flatten(0, 1), wide, should_stop)
+    images = draw_images(checkpoint, config, noise.flatten(0, 1), wide)
     return images.reshape(config.n, steps, *checkpoint.shape)
 
 
 def all_classes(
     checkpoint: ImageCheckpoint,
     config: ImageConfig,
-    *,
-    should_stop: Callable[[], bool] | None = None,
 ) -> NDArray[np.uint8]:
     """Images of all K classes from the same noise: (n, K, C, H, W), a row for each noise.
 
@@ -145,7 +139,7 @@ def all_classes(
     noise = image_noise(checkpoint.shape, config.n, config.seed)
     wide = noise.repeat_interleave(known, dim=0)
     y = torch.arange(known).repeat(config.n)
-    images = draw_images(checkpoint, config, wide, y, should_stop)
+    images = draw_images(checkpoint, config, wide, y)
     return images.reshape(config.n, known, *checkpoint.shape)
 
 
@@ -154,7 +148,6 @@ def pixel_straightness(
     config: ImageConfig,
     *,
     tol: float = 1e-3,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Straightness:
     """Straightness of the trajectories of the config's n images, summed over pixels.
 
@@ -162,11 +155,10 @@ def pixel_straightness(
     about 300 evaluations per image, or twice as many passes with guidance.
 
     Raises:
-        ValueError, SolveError, SolveCancelled: as `sample`.
+        ValueError, SolveError: as `sample`.
     """
     field, noise = field_and_noise(checkpoint, config)
-    how = {"tol": tol, "control": "mean", "should_stop": should_stop}
-    return marginal_straightness(field, noise, **how)
+    return marginal_straightness(field, noise, tol=tol, control="mean")
 
 
 def adaptive_steps(
@@ -174,7 +166,6 @@ def adaptive_steps(
     config: ImageConfig,
     *,
     tol: float = 1e-3,
-    should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
     """The steps of Dormand and Prince's method for the config's images.
 
@@ -183,7 +174,7 @@ def adaptive_steps(
         accepted steps and the end of the last, `rejected` starts and lengths of the others.
     """
     adaptive = replace(config, solver="dopri5", tol=tol)
-    (part,) = sample(checkpoint, adaptive, batch=config.n, should_stop=should_stop)
+    (part,) = sample(checkpoint, adaptive, batch=config.n)
     return {
         "tol": tol,
         "n": config.n,

@@ -1,7 +1,7 @@
 """Samples of image checkpoints: one frozen config, drawn in batches.
 
 Every function takes a loaded checkpoint and a frozen `ImageConfig` and returns arrays. Long
-computations are generators of parts in display order and check `should_stop` before each
+computations are generators of parts in display order and stop on request before each
 evaluation. The noise of an image depends only on the seed and its index, so that two checkpoints
 start from the same noise under one config.
 
@@ -31,7 +31,8 @@ from flowviz.fields.guided import EVER, GuidedField
 from flowviz.grids import GRIDS
 from flowviz.networks.memory import activation_bytes, max_batch
 from flowviz.paths import AffinePath
-from flowviz.solvers import METHODS, Solution, SolveCancelled, solve, steps_for
+from flowviz.progress import can_stop, stop_if_requested
+from flowviz.solvers import METHODS, Solution, solve, steps_for
 
 BATCH = 16
 """Images per batch: enough to use a core fully, few enough to be shown soon."""
@@ -193,11 +194,6 @@ class ClassField:
         """Number of images that the networks have processed so far."""
         return sum(network.rows for network in self.networks)
 
-    def stop_if(self, should_stop: Callable[[], bool] | None) -> None:
-        """Ends long evaluations when `should_stop` returns True."""
-        for network in self.networks:
-            network.should_stop = should_stop
-
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () and x (B, C, H, W), shape (B, C, H, W)."""
         self.nfe += 1
@@ -209,30 +205,24 @@ class ClassField:
 
 
 class _Stoppable(TorchDispatchMode):
-    """Asks before each operation of PyTorch in this thread whether to stop."""
-
-    def __init__(self, should_stop: Callable[[], bool]) -> None:
-        super().__init__()
-        self.should_stop = should_stop
+    """Stops on request before each operation of PyTorch in this thread."""
 
     def __torch_dispatch__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        if self.should_stop():
-            raise SolveCancelled("The solve was cancelled within an evaluation.")
+        stop_if_requested()
         return function(*args, **(kwargs or {}))
 
 
 class _Counted(nn.Module):
     """A network that counts its images and evaluates at most `batch` of them together.
 
-    `should_stop` ends an evaluation that takes long between two of its operations.
+    A stop request ends an evaluation that takes long between two of its operations.
     """
 
     def __init__(self, network: nn.Module, batch: int, row_bytes: int, *, clocked: bool) -> None:
         super().__init__()
         self.row_bytes = row_bytes
-        self.should_stop: Callable[[], bool] | None = None
         self.network = network
         count = network.num_classes
         assert isinstance(count, int)
@@ -258,8 +248,7 @@ class _Counted(nn.Module):
 
     def _evaluated(self, time: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
         long = len(x) * self.row_bytes > LONG_EVALUATION_BYTES
-        stop = self.should_stop if long else None
-        with nullcontext() if stop is None else _Stoppable(stop):
+        with _Stoppable() if long and can_stop() else nullcontext():
             return self.network(time, x) if y is None else self.network(time, x, y)
 
 
@@ -301,7 +290,6 @@ def sample(
     *,
     batch: int = BATCH,
     device: torch.device | None = None,
-    should_stop: Callable[[], bool] | None = None,
     starts: Sequence[int] | None = None,
 ) -> Iterator[SampleBatch]:
     """Samples of a checkpoint, batch by batch.
@@ -311,12 +299,11 @@ def sample(
         config: how.
         batch: images per batch; the steps of an adaptive solver depend on it.
         device: where to compute; the checkpoint's own by default.
-        should_stop: checked before each evaluation; SolveCancelled is raised if it returns True.
         starts: first indices of the batches to draw, of 0, batch, 2 batch ...; all by default.
 
     Raises:
         ValueError: the config does not fit the checkpoint.
-        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
+        SolveError: as `flowviz.solvers.solve`.
     """
     noise = image_noise(checkpoint.shape, config.n, config.seed)
     y = labels_of(checkpoint, config)
@@ -328,7 +315,7 @@ def sample(
         own = None if y is None else y[part].to(here)
         field = _class_field(checkpoint, own, config)
         x_0 = noise[part].to(here)
-        solution = solve_images(field, x_0, config, should_stop=should_stop)
+        solution = solve_images(field, x_0, config)
         yield SampleBatch(
             start,
             to_pixels(solution.states[-1]),
@@ -346,7 +333,6 @@ def sample_all(
     *,
     batch: int = BATCH,
     device: torch.device | None = None,
-    should_stop: Callable[[], bool] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Samples:
     """All images of `sample`; `on_batch` is called with the number of images drawn so far.
@@ -359,9 +345,7 @@ def sample_all(
     starts = range(0, config.n, batch)
     starts = starts[group.share(len(starts))]
     parts = [_no_images(checkpoint)]
-    for part in sample(
-        checkpoint, config, batch=batch, device=device, should_stop=should_stop, starts=starts
-    ):
+    for part in sample(checkpoint, config, batch=batch, device=device, starts=starts):
         parts.append(part)
         if on_batch is not None:
             on_batch(min(config.n, group.world * (part.start + len(part.images) - starts[0])))
@@ -407,7 +391,6 @@ def draw_images(
     config: ImageConfig,
     noise: Tensor,
     y: Tensor | None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> NDArray[np.uint8]:
     """The images (n, C, H, W) of given noise (n, C, H, W) and classes (n,), batch by batch."""
     here = _device(checkpoint)
@@ -415,7 +398,7 @@ def draw_images(
     for start in range(0, len(noise), BATCH):
         part = slice(start, start + BATCH)
         field = _class_field(checkpoint, None if y is None else y[part].to(here), config)
-        solution = solve_images(field, noise[part].to(here), config, should_stop=should_stop)
+        solution = solve_images(field, noise[part].to(here), config)
         drawn.append(to_pixels(solution.states[-1]))
     return np.concatenate(drawn)
 
@@ -426,19 +409,17 @@ def solve_images(
     config: ImageConfig,
     *,
     times: Tensor | None = None,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Solution:
     """Solves from noise (B, C, H, W) to the path's last time, or to given times, by the config."""
     path = field.path
-    field.stop_if(should_stop)
     if times is None:
         times = path.clock(2)
     start = path.start(noise).contiguous(memory_format=torch.channels_last)
     if config.adaptive:
         budget = {"tol": config.tol, "control": "mean"}  # on which shipped measurements rest
-        return solve(field, start, times, config.solver, should_stop=should_stop, **budget)
+        return solve(field, start, times, config.solver, **budget)
     grid = GRIDS[config.grid](path, steps_for(config.solver, config.nfe))
-    return solve(field, start, times, config.solver, grid=grid, should_stop=should_stop)
+    return solve(field, start, times, config.solver, grid=grid)
 
 
 def to_pixels(x: Tensor) -> NDArray[np.uint8]:

@@ -62,7 +62,6 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
         ValueError: a name is unknown.
         SolveError: a field has no converged flow to compare with.
         Stopped: a stop was requested.
-        SolveCancelled: a stop was requested during a solve.
     """
     origins = {each.source: FieldRef.of(each.source) for each in configs}
     shared = {each: _BaselineConfig.of(each, origins[each.source]) for each in configs}
@@ -81,13 +80,12 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
         for k, found in progress.in_parallel(pieces, doing=doing, span=span):
             yield keys[k], found
 
-    stop = {"should_stop": progress.should_stop}
     needed = [each for of in shared.values() for each in of.references]
     references = dict(
         computed(
             _compute_reference,
             needed,
-            lambda each: stop | {"origin": origins[each.source]},
+            lambda each: {"origin": origins[each.source]},
             "converged flows",
             (0.0, 0.25),
         )
@@ -108,7 +106,7 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
     curves = computed(
         _compute_curve,
         longest_first,
-        lambda each: stop | {"origin": origins[each.source], "baselines": baselines[shared[each]]},
+        lambda each: {"origin": origins[each.source], "baselines": baselines[shared[each]]},
         "curves",
         (0.3, 1.0),
     )
@@ -172,10 +170,8 @@ def _perfect(data: str) -> str:
     return exact_name(data, PERFECT)
 
 
-def _compute_reference(
-    config: _ReferenceConfig, *, origin: FieldRef, should_stop: Callable[[], bool]
-) -> Reference:
-    return reference(origin.double(), config.n, config.seed, should_stop=should_stop)
+def _compute_reference(config: _ReferenceConfig, *, origin: FieldRef) -> Reference:
+    return reference(origin.double(), config.n, config.seed)
 
 
 def _compute_baselines(
@@ -212,7 +208,6 @@ def _compute_curve(
     *,
     origin: FieldRef,
     baselines: _Baselines,
-    should_stop: Callable[[], bool],
 ) -> SolverCurve:
     target = origin.dataset
     shape = len(config.budgets), config.seeds
@@ -229,7 +224,6 @@ def _compute_curve(
                     config.at(budget, config.seed + r),
                     floor=dict.fromkeys(baselines.floor, 0.0),  # the curve has its own
                     converged=baselines.references[r],
-                    should_stop=should_stop,
                 )
             except SolveError as error:
                 failure = str(error)

@@ -274,13 +274,11 @@ class MarginalResult:
 
 
 @torch.no_grad()
-def compute_marginal(
-    config: MarginalConfig, *, should_stop: Callable[[], bool] | None = None
-) -> MarginalResult:
+def compute_marginal(config: MarginalConfig) -> MarginalResult:
     """The marginal flow of a coupling's exact field, from the noise of `pair_samples`.
 
     Raises:
-        SolveCancelled: should_stop, called before each evaluation of the field, returned true.
+        Stopped: a stop was requested.
     """
     path = AffinePath(scheduler(config.path))
     x_0 = noise(PROBES, config.seed).double()
@@ -294,7 +292,7 @@ def compute_marginal(
         field, tol = PairedField(path, pairs, STD, diffusion), TOL
     nodes, frames = quadrature_times(path), path.clock(FRAMES).double()
     times = torch.cat([nodes, frames]).unique()  # one solve for both
-    solved = solve(field, path.start(x_0), times, "dopri5", tol=tol, should_stop=should_stop)
+    solved = solve(field, path.start(x_0), times, "dopri5", tol=tol)
     at_nodes, at_frames = (
         solved.states[torch.searchsorted(times, wanted)] for wanted in (nodes, frames)
     )

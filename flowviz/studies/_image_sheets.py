@@ -1,6 +1,6 @@
 """The sheets of images: in which pieces they are drawn, and what stands where."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import NamedTuple
@@ -131,19 +131,15 @@ def able(config: ImageGridConfig, sides: Sequence[Loaded]) -> list[Loaded]:
     return found
 
 
-def draw_piece(
-    piece: Piece, *, checkpoint: ImageCheckpoint, should_stop: Callable[[], bool] | None = None
-) -> Drawn:
+def draw_piece(piece: Piece, *, checkpoint: ImageCheckpoint) -> Drawn:
     """The images of a piece; `at` is the first image, or the seed of the other noise."""
     if piece.how == "sample":
-        (batch,) = sample(checkpoint, piece.config, starts=[piece.at], should_stop=should_stop)
+        (batch,) = sample(checkpoint, piece.config, starts=[piece.at])
         return Drawn(batch.images, batch.nfe, batch.passes)
     if piece.how == "between":
-        rows = interpolation(
-            checkpoint, piece.config, to_seed=piece.at, steps=SHARES, should_stop=should_stop
-        )
+        rows = interpolation(checkpoint, piece.config, to_seed=piece.at, steps=SHARES)
     else:
-        rows = all_classes(checkpoint, piece.config, should_stop=should_stop)
+        rows = all_classes(checkpoint, piece.config)
     return Drawn(rows.reshape(-1, *checkpoint.shape))
 
 

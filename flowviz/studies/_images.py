@@ -277,7 +277,7 @@ def compute_pieces(
 ) -> Iterator[tuple[int, Any]]:
     """Computes pieces in parallel; yields index and result of each as it ends.
 
-    `compute(piece, checkpoint=..., should_stop=..., **given)` makes the result of a piece.
+    `compute(piece, checkpoint=..., **given)` makes the result of a piece.
     """
     checkpoints = {each.key: each.checkpoint for each in sides}
     work = [
@@ -286,7 +286,6 @@ def compute_pieces(
             compute,
             piece,
             checkpoint=checkpoints[piece.checkpoint],
-            should_stop=progress.should_stop,
             **given,
         )
         for piece in pieces

@@ -90,7 +90,7 @@ def compute(
         name = NAMES.get(batch, f"minibatches of {batch:,} pairs")
         progress.report(len(flows) / len(wanted), name)
         part = config.part(MarginalConfig, batch=batch)
-        flows[batch] = progress.cached(compute_marginal, part, should_stop=progress.should_stop)
+        flows[batch] = progress.cached(compute_marginal, part)
         yield CoupledFlowResult(flows=dict(flows))
 
 

@@ -59,7 +59,7 @@ def _side(config: CompareConfig, k: int, live: Live, progress: Progress) -> Side
     reference = progress.cached(compute_reference, (flow.data, flow.n))
     scene_config = SceneConfig(data=config.data, path=path, field=name)
     scene = progress.cached(compute_scene, scene_config, field=live.get(name))
-    given = {"field": live.get(name), "reference": reference, "should_stop": progress.should_stop}
+    given = {"field": live.get(name), "reference": reference}
     return Side(
         path=path,
         label=scheduler(path).label,

@@ -1,6 +1,6 @@
 """When is an image decided? States and predictions of the same noise over time, on two sides."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,11 +42,9 @@ def compute(config: ImageFilmConfig, live: LiveImages, progress: Progress) -> It
     return compute_sides(config, live, progress, film_piece, n=COUNT, at=config.frames)
 
 
-def film_piece(
-    piece: Piece, *, checkpoint: ImageCheckpoint, should_stop: Callable[[], bool] | None = None
-) -> Film:
+def film_piece(piece: Piece, *, checkpoint: ImageCheckpoint) -> Film:
     """The film of a piece, of the checkpoint that it names."""
-    return film(checkpoint, piece.config, frames=piece.at, should_stop=should_stop)
+    return film(checkpoint, piece.config, frames=piece.at)
 
 
 def draw(config: ImageFilmConfig, result: Sides, dark: bool) -> Figures:

@@ -1,6 +1,6 @@
 """How good are images for what they cost? Stored measurements of checkpoints, and new ones."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -131,12 +131,9 @@ def judge_piece(
     checkpoint: ImageCheckpoint,
     judge: Judge,
     known: Mapping[str, Sequence[QualityPoint]],
-    should_stop: Callable[[], bool] | None = None,
 ) -> QualityPoint:
     """The quality of a piece, or the stored one of the same config."""
-    (point,) = quality_sweep(
-        checkpoint, [piece.config], judge, known=known[piece.checkpoint], should_stop=should_stop
-    )
+    (point,) = quality_sweep(checkpoint, [piece.config], judge, known=known[piece.checkpoint])
     return point
 
 

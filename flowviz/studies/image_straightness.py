@@ -1,6 +1,6 @@
 """How straight are trajectories in the space of pixels, and what do steps of equal error cost?"""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +58,12 @@ def compute(
 
 
 def follow_piece(
-    piece: Piece, *, checkpoint: ImageCheckpoint, should_stop: Callable[[], bool] | None = None
+    piece: Piece, *, checkpoint: ImageCheckpoint
 ) -> tuple[dict[str, Any], Straightness]:
     """Steps and straightness of a piece, of the checkpoint that it names."""
-    given = {"tol": piece.config.tol, "should_stop": should_stop}
-    steps = adaptive_steps(checkpoint, piece.config, **given)
-    return steps, pixel_straightness(checkpoint, piece.config, **given)
+    tol = piece.config.tol
+    steps = adaptive_steps(checkpoint, piece.config, tol=tol)
+    return steps, pixel_straightness(checkpoint, piece.config, tol=tol)
 
 
 def draw(config: ImageStraightnessConfig, result: Sides, dark: bool) -> Figures:

@@ -6,8 +6,6 @@ trajectories of the pairs do not cross, so that the new flow is straighter, and 
 is no higher (theorem 3.5). Its samples are at best as good as the pairs.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Generator
 
@@ -26,14 +24,13 @@ def reflow_pairs(
     generator: Generator,
     *,
     steps: int = 40,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Pairs:
     """n samples of noise, or of the field's source, with their images under the field's flow.
 
     They are solved by `steps` midpoint steps and divided by alpha, since a path ends before 1.
 
     Raises:
-        SolveError, SolveCancelled: as `flowviz.solvers.solve`.
+        SolveError: as `flowviz.solvers.solve`.
     """
     path = field.path
     times = path.clock(2)
@@ -43,7 +40,7 @@ def reflow_pairs(
         x_0 = torch.randn(n, 2, generator=generator)
         start = path.start(x_0)
     ends = [
-        solve(field, part, times, "midpoint", steps=steps, should_stop=should_stop).states[-1]
+        solve(field, part, times, "midpoint", steps=steps).states[-1]
         for part in start.split(CHUNK)
     ]
     alpha = path.coefficients(times[-1], x_0).alpha

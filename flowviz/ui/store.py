@@ -10,7 +10,6 @@ from typing import Any
 from torch.nn import Module
 
 from flowviz.progress import Stopped
-from flowviz.solvers import SolveCancelled
 
 MAX_ENTRIES = 1_024
 """Number of stored results."""
@@ -86,7 +85,7 @@ class Store:
                     raise Stopped("The work was stopped on request.")
             try:
                 return running.result()
-            except (Stopped, SolveCancelled):
+            except Stopped:
                 continue  # the visitor of the other thread left; this one still needs the result
 
     def _compute(self, key: Hashable, compute: Callable[[], Any], outcome: Future[Any]) -> Any:

@@ -35,7 +35,6 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.device import limit_threads
 from flowviz.progress import Progress, Stopped, stopping
-from flowviz.solvers import SolveCancelled
 from flowviz.ui import housekeeping, limits
 from flowviz.ui.notices import escaped
 from flowviz.ui.store import Store
@@ -228,7 +227,7 @@ class Work(Progress, Generic[R]):
                     lower_priority()
                 limit_threads()
                 self.state = self._work() if granted else "cancelled"
-        except (Stopped, SolveCancelled):
+        except Stopped:
             self.state = "cancelled"
         except FAILURES as error:
             lines = str(error).strip().splitlines()
