@@ -13,7 +13,6 @@ from flowviz.datasets import dataset
 from flowviz.experiments.evolution import SceneConfig, compute_scene
 from flowviz.experiments.jump_error import JumpErrorConfig, compute_jump_error
 from flowviz.fields import FlowMap, exact_field
-from flowviz.fields.flow_map import exact_jump
 from flowviz.fields.guided import GuidedField
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
@@ -68,6 +67,14 @@ def exact(data="moons", path="ot"):
 
 def states(n=64):
     return torch.randn(n, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def exact_jump(field, t, s, x, *, tol=1e-11):
+    """The states at s of x (B, *) at t under an exact field, float64, to about `tol`."""
+    if t == s:
+        return x.double()
+    times = torch.tensor([t, s], dtype=torch.float64)
+    return solve(field, x.double(), times, "dopri8", tol=tol).states[-1]
 
 
 def exact_mean_velocity(field, t, s, x):

@@ -27,6 +27,7 @@ from flowviz.experiments.starts import starts
 from flowviz.paths import AffinePath
 from flowviz.progress import Progress, Stopped
 from flowviz.schedulers import scheduler
+from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
 from flowviz.ui import cache, limits, store, work
 from flowviz.ui import train as page
@@ -726,6 +727,23 @@ class TestProgress:
 
         with pytest.raises(Stopped):
             list(Stopping().in_parallel([lambda: 1] * 4))
+
+    @pytest.mark.parametrize("way", ["cached", "in_parallel"])
+    def test_a_stop_request_ends_a_solve_before_its_next_evaluation(self, way):
+        calls = []
+
+        class Stopping(Progress):
+            def should_stop(self):
+                return len(calls) >= 3
+
+        def solved(config=None):
+            field = lambda t, x: calls.append(t) or x  # noqa: E731
+            return solve(field, torch.ones(1, 1), torch.tensor([0.0, 1.0]), "euler", steps=10)
+
+        progress = Stopping()
+        with pytest.raises(Stopped):
+            progress.cached(solved, 1) if way == "cached" else list(progress.in_parallel([solved]))
+        assert len(calls) == 3
 
 
 class TestPages:

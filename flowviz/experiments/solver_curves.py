@@ -190,9 +190,9 @@ class SolverCurve:
         """The NFE from which on the metric stays at its target or below."""
         return nfe_to_reach(self.cost, self.values[metric].mean(axis=1), self.target(metric))
 
-    def nfe_to_error(self, mse: float = ERROR_LEVEL) -> "Reach | None":
-        """The NFE from which on the squared error per dimension is `mse` or less."""
-        return nfe_to_reach(self.cost, self.mse.mean(axis=1), mse)
+    def nfe_to_error(self) -> "Reach | None":
+        """The NFE from which on the squared error per dimension is ERROR_LEVEL or less."""
+        return nfe_to_reach(self.cost, self.mse.mean(axis=1), ERROR_LEVEL)
 
 
 @dataclass(frozen=True)

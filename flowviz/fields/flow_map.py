@@ -24,7 +24,6 @@ from flowviz.fields.learned import BOUND, LearnedField
 from flowviz.objectives import JumpPair, Objective
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Coefficients
-from flowviz.solvers import Field, solve
 
 SMALLEST_GAP = 1e-7
 """Smaller gaps between the two times count as none: differences of coefficients lose digits."""
@@ -201,17 +200,6 @@ class FlowMap(LearnedField):
 
     def _angle(self, c: Coefficients) -> Tensor:
         return torch.atan2(c.alpha * self.std, c.sigma)
-
-
-def exact_jump(field: Field, t: float, s: float, x: Tensor, *, tol: float = 1e-11) -> Tensor:
-    """The states at s of x (B, *) at t under an exact field, float64, to about `tol`.
-
-    It integrates the field densely; this is the reference of learned flow maps.
-    """
-    if t == s:
-        return x.double()
-    times = torch.tensor([t, s], dtype=torch.float64)
-    return solve(field, x.double(), times, "dopri8", tol=tol).states[-1]
 
 
 def field_class(objective: Objective) -> type[LearnedField]:

@@ -181,17 +181,13 @@ def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
     return _figure(panels, traces, dark=dark)
 
 
-def difference(
-    panels: Sequence[Plane], *, t: float, dark: bool = False, signed: bool = False
-) -> go.Figure:
+def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
     """A map of the difference of two fields; all panels share one scale.
 
-    The `density` of each panel is the difference: the speed |learned - exact| on a ramp from zero,
-    or with `signed` any difference on a ramp that diverges from zero. NaN is left blank.
+    The `density` of each panel is the speed |learned - exact|. NaN is left blank.
     """
     sizes = [_quantile(np.abs(p.density)) for p in panels if p.density is not None]
     size = max(sizes, default=1.0)
-    stops = theme.SIGNED_RAMP if signed else theme.DIFFERENCE_RAMP
     traces = []
     for column, panel in enumerate(panels):
         if panel.density is None:
@@ -201,11 +197,11 @@ def difference(
             "x": panel.xs,
             "y": panel.ys,
             "z": panel.density,
-            "zmin": -size if signed else 0,
+            "zmin": 0,
             "zmax": size,
-            "colorscale": theme.plotly_scale(stops, dark=dark),
+            "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP, dark=dark),
             "showscale": column == len(panels) - 1,
-            "colorbar": _bar("difference" if signed else "|learned − exact| speed", dark=dark),
+            "colorbar": _bar("|learned − exact| speed", dark=dark),
             "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
         }
         traces += _on(column, [heatmap])

@@ -82,12 +82,6 @@ CYCLE = (
 MAX_CLASSES = 12
 """The number of colours of classes."""
 
-SIGNED_RAMP: tuple[tuple[str, ...], tuple[str, ...]] = (
-    ("#01665E", "#5AB4AC", "#C7EAE5", "#FFFFFF", "#F6E8C3", "#D8B365", "#8C510A"),
-    ("#6FD3C9", "#2F8F86", "#1B4A46", "#12171B", "#4E3A1C", "#A0762F", "#E8C27A"),
-)
-"""A signed difference, from negative to positive, light and dark."""
-
 
 def colour(role: str, *, dark: bool = False) -> str:
     """The colour of a role in ROLES as #rrggbb."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flowviz.figures import curves, theme
 from flowviz.schedulers import scheduler
-from flowviz.studies import Columns, NamedFigure
+from flowviz.studies import NamedFigure
 
 
 def path_line(
@@ -34,9 +34,8 @@ def line_figure(
     lines: Sequence[curves.Curve],
     *,
     half: bool = False,
-    columns: Columns | None = None,
     **axes: Any,
 ) -> NamedFigure:
     """A figure of lines over one pair of axes; `axes` are further arguments of `curves.curves`."""
     figure = curves.curves(lines, **axes)
-    return NamedFigure(name=name, title=title, alt=alt, figure=figure, half=half, columns=columns)
+    return NamedFigure(name=name, title=title, alt=alt, figure=figure, half=half)
