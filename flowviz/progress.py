@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from threading import Event
-from typing import Any, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from flowviz.device import limit_threads, processors
 
+C = TypeVar("C")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -83,7 +85,14 @@ class Progress:
         """Whether a stop was requested; any thread may ask."""
         return False
 
-    def cached(self, compute: Callable[..., T], config: Any, **given: Any) -> T:
+    def cached(
+        self,
+        compute: Callable[Concatenate[C, P], T],
+        config: C,
+        /,
+        *args: P.args,
+        **given: P.kwargs,
+    ) -> T:
         """`compute(config, **given)`, or the result of an earlier call with an equal config.
 
         The solves within it end when a stop is requested.
@@ -94,7 +103,7 @@ class Progress:
             given: further arguments that follow from the config, such as a loaded network.
         """
         with stopping(self.should_stop):
-            return compute(config, **given)
+            return compute(config, *args, **given)
 
     def in_parallel(
         self,

@@ -13,6 +13,10 @@ from flowviz.files import check_target, write_text
 from flowviz.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Concatenate
+
+    from flowviz.progress import C, P, T
     from flowviz.settings import Config, Setting
     from flowviz.studies import Study
 
@@ -55,11 +59,18 @@ class BarProgress(Progress):
         super().report(share, doing)
         self.bar.show(int(PARTS * share), PARTS, self.doing)
 
-    def cached(self, compute: Any, config: Any, **given: Any) -> Any:
+    def cached(
+        self,
+        compute: "Callable[Concatenate[C, P], T]",
+        config: "C",
+        /,
+        *args: "P.args",
+        **given: "P.kwargs",
+    ) -> "T":
         """See `Progress.cached`."""
         key = compute, config
         if key not in self._known:
-            self._known[key] = compute(config, **given)
+            self._known[key] = compute(config, *args, **given)
         return self._known[key]
 
 

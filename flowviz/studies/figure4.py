@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from flowviz import checkpoints
-from flowviz.experiments import figure4, likelihood
+from flowviz.experiments import figure4
 from flowviz.experiments.fields import EXACT
 from flowviz.experiments.figure4 import (
     DATA,
@@ -22,8 +22,9 @@ from flowviz.experiments.figure4 import (
     SAMPLES,
     HistogramConfig,
     HistogramResult,
+    compute_histograms,
 )
-from flowviz.experiments.likelihood import DensityConfig
+from flowviz.experiments.likelihood import DensityConfig, compute_density
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.methods import JUMPS
@@ -242,20 +243,25 @@ def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[F
     over_time, few = [], []
     for k, row in enumerate(config.rows):
         name = row.checkpoint if row.path == config.own else config.networks[k]
-        exact = config.densities == "exact" and not row.jumps
-        measure = likelihood.compute_density if exact else figure4.compute_histograms
-        budgets = config.few(row, name)
-        panels = [(figure4.compute_histograms, each) for each in budgets if each is not None]
-        panels += [(measure, each) for each in config.over_time(row, name)]
-        made = []
-        for compute_panel, each in panels:
-            progress.report((k + len(made) / len(panels)) / len(config.rows), row.label)
-            made.append(progress.cached(compute_panel, each, field=live.get(name)))
+        field = live.get(name)
+        budgets, frames = config.few(row, name), config.over_time(row, name)
+        share = 1 / len(config.rows) / (len(budgets) + len(frames))  # of the work, for a panel
+        shots: list[HistogramResult | None] = []
+        for each in budgets:
+            progress.report(k / len(config.rows) + len(shots) * share, row.label)
+            found = each and progress.cached(compute_histograms, each, field=field)
+            shots.append(found)
+        densities: list[NDArray[Any]] = []
+        for each in frames:
+            done = len(shots) + len(densities)
+            progress.report(k / len(config.rows) + done * share, row.label)
+            if isinstance(each, DensityConfig):
+                densities.append(progress.cached(compute_density, each, field=field).density[None])
+            else:
+                densities.append(progress.cached(compute_histograms, each, field=field).density)
         names.append(name)
-        counted = iter(made)
-        few.append([None if each is None else next(counted) for each in budgets])
-        rest = list(counted)
-        over_time.append(np.stack([p.density for p in rest]) if exact else rest[0].density)
+        few.append(shots)
+        over_time.append(np.concatenate(densities))
         yield Figure4Result(
             fields=tuple(names),
             over_time=np.stack(over_time),

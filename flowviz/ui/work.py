@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from itertools import islice
-from typing import Any, Generic, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
 import streamlit as st
 from streamlit import runtime
@@ -39,6 +39,7 @@ from flowviz.ui import housekeeping, limits
 from flowviz.ui.notices import escaped
 from flowviz.ui.store import Store
 
+C = TypeVar("C")
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -213,12 +214,19 @@ class Work(Progress, Generic[R]):
                 self._home.abandon(self)
         return self._stop.is_set()
 
-    def cached(self, compute: Callable[..., T], config: Any, **given: Any) -> T:
+    def cached(
+        self,
+        compute: Callable[Concatenate[C, P], T],
+        config: C,
+        /,
+        *args: P.args,
+        **given: P.kwargs,
+    ) -> T:
         """`compute(config, **given)` from the server's store; see `Progress.cached`."""
         limit_threads()  # a setting of the calling thread
         key = _key(compute, config)
         with stopping(self.should_stop):
-            return store().once(key, partial(compute, config, **given), self.should_stop)
+            return store().once(key, partial(compute, config, *args, **given), self.should_stop)
 
     def _run(self) -> None:
         try:
