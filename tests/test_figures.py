@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
 
@@ -274,3 +275,17 @@ def test_titles_that_would_overlap_on_a_phone_are_measured():
     short = titled("conditional OT", "VP diffusion")
     long = titled("squared error ≤ 0.01", "Histogram total variation ≤ 1.1 × floor")
     assert paper.titles_width(short) < PHONE < paper.titles_width(long)
+
+
+def test_long_names_on_a_vertical_axis_break_when_printed_and_have_room():
+    names = ["VP diffusion, distillation of the exact field", "conditional OT"]
+    drawn = go.Figure(go.Scatter(x=[1, 2], y=names)).update_layout(height=120)
+    printed = paper.laid_out(drawn, 320)
+    first, second = printed.data[0].y
+    assert first.replace("<br>", " ") == names[0] and second == names[1]
+    lines = first.split("<br>")
+    assert max(map(len, lines)) * paper.CHARACTER <= paper.NAMES * 320
+    margin = printed.layout.margin
+    panels = printed.layout.height - margin.t - margin.b
+    assert panels >= 2 * len(lines) * paper.LINE
+    assert drawn.data[0].y[0] == names[0], "the figure is not changed"

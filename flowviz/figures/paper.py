@@ -37,6 +37,9 @@ narrow figure to make room for it."""
 CHARACTER, SYMBOL, ROW = 7, 46, 20
 """Pixels of a character and of the symbol of a legend entry, and of a row of entries."""
 
+NAMES, AXIS_GAP = 0.4, 14
+"""The largest share of the width that names on a vertical axis take, and pixels beside them."""
+
 LINE, SIDE = 16, 64
 """Pixels of a further line of a title, and between panels for numbers and title of an axis."""
 
@@ -60,8 +63,11 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     if figure.layout.width is not None:
         return copy.update_layout(height=figure.layout.height or HEIGHT)
     margin = DEFAULT_MARGIN | _margin(copy.layout.template.layout) | _margin(copy.layout)
-    inner_width = width - margin["l"] - margin["r"]
+    names_width, names_height = _wrap_names(copy, width)
+    inner_width = width - max(margin["l"], names_width) - margin["r"]
     _part_panels(copy, inner_width)
+    margin["t"] += LINE * (_wrap_panel_titles(copy, inner_width) - 1)
+    copy.update_layout(margin_t=margin["t"])
     lines = _wrap_titles(copy, inner_width)
     rows, below = _legend_rows(copy, inner_width), margin["b"]
     if rows and _is_below(copy):
@@ -73,7 +79,7 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     copy.update_layout(margin_b=below)
     inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
-    panels = max(panels, _height_of_titles(copy, min(margin["t"], below)))
+    panels = max(panels, names_height, _height_of_titles(copy, min(margin["t"], below)))
     height = round(panels + margin["t"] + below)
     for trace in theme.traces(copy):
         bar = getattr(trace, "colorbar", None)
@@ -164,12 +170,46 @@ def columns(figure: go.Figure) -> int:
 
 def titles_width(figure: go.Figure) -> int:
     """An estimate of the pixels that the titles of panels side by side take."""
-    titles = [
-        re.sub("<[^>]*>", "", text.text)
-        for text in figure.select_annotations()
-        if text.yref == "paper" and text.yanchor == "bottom" and text.y and text.y >= 0.99
-    ]
+    titles = [re.sub("<[^>]*>", "", each.text) for each in _panel_titles(figure)]
     return CHARACTER * sum(map(len, titles)) if len(titles) > 1 else 0
+
+
+def _panel_titles(figure: go.Figure) -> list[Any]:
+    """The titles of the upper row of panels, which are annotations."""
+    return [
+        each
+        for each in figure.select_annotations()
+        if each.yref == "paper" and each.yanchor == "bottom" and each.y and each.y >= 0.99
+    ]
+
+
+def _wrap_panel_titles(figure: go.Figure, width: float) -> int:
+    """Breaks titles that are longer than their panels, all of one row; the number of lines."""
+    most = 1
+    for axis in figure.select_xaxes():
+        low, high = axis.domain or (0, 1)
+        for each in _panel_titles(figure):
+            room = int((high - low) * width / CHARACTER)
+            below = math.isclose(each.x, (low + high) / 2, abs_tol=1e-3)
+            if below and "<" not in each.text and len(each.text) > room:
+                lines = textwrap.wrap(each.text, max(room, 8))
+                each.text = "<br>".join(lines)
+                most = max(most, len(lines))
+    return most
+
+
+def _wrap_names(figure: go.Figure, width: float) -> tuple[float, float]:
+    """Breaks long names on a vertical axis; their width and height in pixels, 0 for numbers."""
+    room, wrapped = int(NAMES * width / CHARACTER), {}
+    for trace in theme.traces(figure):
+        names = trace.y if trace.type == "scatter" and trace.y is not None else ()
+        if any(isinstance(name, str) for name in names):
+            wrapped |= {str(name): textwrap.wrap(str(name), room) for name in names}
+            trace.y = ["<br>".join(wrapped[str(name)]) for name in names]
+    lines = list(wrapped.values())
+    longest = max((len(line) for each in lines for line in each), default=0)
+    height = LINE * len(lines) * max(map(len, lines), default=0)
+    return CHARACTER * longest + AXIS_GAP if longest else 0, height
 
 
 def _is_below(figure: go.Figure) -> bool:
