@@ -37,8 +37,10 @@ class TargetError(ValueError):
     """A path at which no file can be written."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 CAUSES = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk is full"),
+    **dict.fromkeys(FULL, "the disk is full"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "the folder is read-only"),
 }
 
@@ -96,18 +98,23 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Raises:
         TargetError: see `check_target`.
-        OSError: the disk is full or does not answer; an old file is kept.
+        OSError: the disk is full or does not answer; an old file is kept. A full disk's error has
+            the name of `path`.
     """
     path = check_target(path)
     _remove_drafts(path)
     draft = path.parent / f".{path.name}.{secrets.token_hex(8)}"
-    draft.touch(exist_ok=False)  # with the permissions of any new file
-    mode = (path if path.exists() else draft).stat().st_mode & 0o777
     try:
+        draft.touch(exist_ok=False)  # with the permissions of any new file
+        mode = (path if path.exists() else draft).stat().st_mode & 0o777
         yield draft
         sync(draft)
         draft.chmod(mode)
         os.replace(draft, path)
+    except OSError as error:
+        if error.errno in FULL:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         draft.unlink(missing_ok=True)
 

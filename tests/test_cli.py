@@ -734,6 +734,7 @@ def test_interrupt_is_130(monkeypatch, capsys):
     ("error", "sentence"),
     [
         (OSError(36, "File name too long", "x" * 10**5), "File name too long (xxx"),
+        (OSError(28, "No space left on device"), "Nothing was written: the disk is full. Free"),
         (MemoryError("Unable to allocate 80 GiB"), "The memory is full; take fewer"),
         (ValueError("y" * 10**5), "yyy"),
     ],

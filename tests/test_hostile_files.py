@@ -362,8 +362,9 @@ def test_disk_that_is_full_only_at_the_end_keeps_both_files(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("flowviz.files.os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         checkpoints.rewrite_quality(file, {"w2": 2.0})
+    assert Path(caught.value.filename).parent == tmp_path, "the error names the file"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -1,5 +1,7 @@
 """Lectures: the built-in ones lead where there is something, and a bad file gets a sentence."""
 
+import os
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -101,6 +103,18 @@ def test_lectures_of_a_folder_join_the_built_in_ones(tmp_path, monkeypatch):
     (tmp_path / "dangling.toml").symlink_to(tmp_path / "nowhere")
     (tmp_path / "folder.toml").mkdir()
     assert set(lectures()) == {*BUILT_IN, "mine"}
+
+
+def test_a_named_pipe_in_the_folder_stops_no_page(tmp_path, monkeypatch):
+    """To read one would wait for its writer, on every page and for every visitor."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "mine.toml").write_text(GOOD)
+    monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
+    found = []
+    reader = threading.Thread(target=lambda: found.append(lectures()), daemon=True)
+    reader.start()
+    reader.join(30)
+    assert [set(each) for each in found] == [{*BUILT_IN, "mine"}]
 
 
 def test_a_file_is_parsed_once_until_it_changes(tmp_path, monkeypatch):

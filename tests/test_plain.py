@@ -137,6 +137,13 @@ def test_the_command_line_samples_and_imports_a_network(tmp_path, capsys):
     assert (card.data, card.path, card.network["activation"]) == ("moons", "vp", "relu")
 
 
+@pytest.mark.parametrize("name", ["moons-ot", "images/cifar10-ot"])
+def test_import_of_a_checkpoint_of_flowviz_is_refused_as_such(name, tmp_path, capsys):
+    file = f"{checkpoints.FOLDER / name}.safetensors"
+    assert main(["import", file, "--out", str(tmp_path / "mine")]) == 2
+    assert "flowviz wrote it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("data", ["moons", "unknown"])
 def test_compare_opens_an_upload(data, tmp_path):
     def app():

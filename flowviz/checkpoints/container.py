@@ -84,6 +84,18 @@ def read_header(content: bytes, source: str) -> dict[str, Any]:
     return header
 
 
+def is_own(start: bytes) -> bool:
+    """Whether flowviz wrote a file with these first bytes, its header or more.
+
+    Raises:
+        CheckpointError: its header is damaged.
+    """
+    if not is_safetensors(start[:9]):
+        return False
+    metadata = read_header(start, "the file").get("__metadata__", {})
+    return any(key.startswith("flowviz") for key in metadata)
+
+
 def card_within(kind: type[C], content: bytes, source: str) -> C | None:
     """The card in the header of a safetensors file, from its first bytes; None without a card.
 

@@ -31,6 +31,7 @@ from flowviz.cli import (
     train_images,
 )
 from flowviz.cli.arguments import SPECS, Parser
+from flowviz.files import FULL
 
 __all__ = ["GROUPS", "build_parser", "main"]
 
@@ -62,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        print(f"flowviz: {shortened(f'{error.strerror or error}{where}.')}", file=sys.stderr)
+        print(f"flowviz: {shortened(_sentence(error))}", file=sys.stderr)
         return 2
     except MemoryError:
         print("flowviz: The memory is full; take fewer samples or points.", file=sys.stderr)
@@ -71,6 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"flowviz: {shortened(str(error))}", file=sys.stderr)
         return 2
+
+
+def _sentence(error: OSError) -> str:
+    if error.errno in FULL:
+        what = f"{error.filename} was not written" if error.filename else "Nothing was written"
+        return f"{what}: the disk is full. Free space, or name another folder."
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}."
 
 
 def build_parser() -> argparse.ArgumentParser:

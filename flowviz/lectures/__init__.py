@@ -122,6 +122,8 @@ def lectures() -> dict[str, Lecture]:
         folders.append(Path(os.environ["FLOWVIZ_LECTURES"]))
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
+            if not path.is_file():  # reading a named pipe or a device would never end
+                continue
             try:
                 about = path.stat()
                 read = _read(path, about.st_mtime_ns, about.st_size)

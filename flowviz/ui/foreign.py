@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from flowviz.checkpoints import Card, CheckpointError, opened
-from flowviz.checkpoints.container import is_safetensors, read_header
+from flowviz.checkpoints.container import is_own
 from flowviz.checkpoints.foreign.plain import UNKNOWN, PlainAssumptions
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.checkpoints.weights import MAX_BYTES
@@ -43,14 +43,10 @@ def opener() -> None:
 
 def _is_ours(file: io.BytesIO) -> bool:
     """Whether a file is safetensors with a card of flowviz, by its header."""
-    content = file.getvalue()
-    if not is_safetensors(content[:9]):
-        return False
     try:
-        metadata = read_header(content, "the file").get("__metadata__", {})
+        return is_own(file.getvalue())
     except CheckpointError:
         return True  # whose error is the better sentence
-    return any(key.startswith("flowviz") for key in metadata)
 
 
 def _form(file: Any) -> None:

@@ -20,7 +20,13 @@ from torch import Tensor
 
 from flowviz.bounds import shown
 from flowviz.checkpoints.cards import MAX_LAYERS, MAX_UNITS, Card, plain_network
-from flowviz.checkpoints.container import check_size, is_safetensors, read_header, read_start
+from flowviz.checkpoints.container import (
+    check_size,
+    is_own,
+    is_safetensors,
+    read_header,
+    read_start,
+)
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.files import Contents, read_content, read_file
 from flowviz.checkpoints.foreign.sets import TOP, choose, find_sets, groups, read_weights
@@ -89,9 +95,10 @@ def is_plain(path: Path) -> bool:
         with path.open("rb") as file:
             safe = is_safetensors(file.read(9))
         if safe:
-            header = read_header(read_start(path), path.name)
-            ours = any(key.startswith("flowviz") for key in header.pop("__metadata__", {}))
-            return not ours and bool(groups(header, _recognised))
+            start = read_start(path)
+            header = read_header(start, path.name)
+            header.pop("__metadata__", None)
+            return not is_own(start) and bool(groups(header, _recognised))
         return bool(find_sets(read_file(path, path.name).saved, _recognised, path.name))
     except (CheckpointError, OSError):
         return False
@@ -111,6 +118,11 @@ def load_plain(source: Path | bytes, name: str, assume: PlainAssumptions) -> Che
         CheckpointError: the file is damaged, names code to run, or holds no plain network from
             [x, t] to a velocity of the plane; or nothing states the activation.
     """
+    if isinstance(source, Path) and is_own(read_start(source)):
+        raise CheckpointError(
+            f"{name} must be a file of another project, but flowviz wrote it; use it as it is, in "
+            "the place of CHECKPOINT."
+        )
     if isinstance(source, bytes):
         check_size(len(source), name, MAX_BYTES)
         contents = read_content(source, name)
