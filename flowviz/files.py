@@ -9,6 +9,8 @@ import os
 import re
 import secrets
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -43,6 +45,10 @@ CAUSES = {
     **dict.fromkeys(FULL, "the disk is full"),
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "the folder is read-only"),
 }
+
+
+NUMPY_ERRORS = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged .npz file, or one of another kind, may raise."""
 
 
 def cause(error: OSError | TargetError) -> str:
@@ -208,6 +214,19 @@ class _Written:
     def write(self, data: bytes, /) -> int:
         """Writes data to the file."""
         return self._file.write(data)
+
+
+def read_array(path: str | Path) -> "NDArray":
+    """The array in a file in NumPy's .npy format; an archive (.npz) is refused.
+
+    Raises:
+        ValueError: the file is damaged or of another kind.
+        OSError: the file cannot be read.
+    """
+    import numpy as np  # here, so that commands answer --help without it
+
+    with Path(path).open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def write_array(path: str | Path, array: "NDArray") -> None:

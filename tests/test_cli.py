@@ -636,7 +636,7 @@ def write_points(tmp_path, content):
         (None, "There is no file"),
         (b"", "must be a valid .npy file of numbers"),
         (b"x,y\n1,2\n", "must be a valid .npy file of numbers"),
-        (b"PK\x05\x06" + b"\0" * 18, "must have one array of real numbers"),
+        (b"PK\x05\x06" + b"\0" * 18, "must be a valid .npy file of numbers"),
         (np.zeros((3, 3)), "shape (n, 2); got (3, 3)"),
         (np.zeros((0, 2)), "shape (n, 2); got (0, 2)"),
         (np.zeros(4), "shape (n, 2); got (4,)"),
@@ -748,6 +748,26 @@ def test_every_error_is_one_short_sentence(monkeypatch, capsys, error, sentence)
     said = capsys.readouterr().err
     assert said.startswith(f"flowviz: {sentence}") and said.count("\n") == 1
     assert len(said) <= MAX_MESSAGE + len("flowviz: \n")
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"", b"\x93NUMPY", b"text"])
+@pytest.mark.parametrize(
+    "command",
+    [["nearest"], ["logprob", "exact:moons/ot", "--out", "p.npy"]],
+    ids=lambda command: command[0],
+)
+def test_file_that_only_begins_like_an_array_gets_a_sentence(tmp_path, capsys, command, content):
+    file = tmp_path / "broken.npy"
+    file.write_bytes(content)
+    assert main([*command[:2], str(file), *command[2:]]) == 2
+    assert "it cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["pack", "run"], ["train-classifier"]])
+@pytest.mark.parametrize("out", ["", "."])
+def test_out_must_have_the_name_of_a_file(capsys, command, out):
+    assert main([*command, "--out", out]) == 2
+    assert f"the name of a file; got {out!r}" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from flowviz.bounds import MAX_SAMPLES, MAX_SEED
+from flowviz.files import read_array
 
 if TYPE_CHECKING:
     import torch
@@ -164,6 +165,17 @@ def add_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
 
 
+def named(text: str) -> str:
+    """The type of an argument with the name of a file.
+
+    Raises:
+        argparse.ArgumentTypeError: it has no name, as "" and ".".
+    """
+    if not Path(text).name:
+        raise argparse.ArgumentTypeError(f"it must have the name of a file; got {text!r}")
+    return text
+
+
 def add_device(parser: argparse._ActionsContainer) -> None:
     """--device."""
     parser.add_argument(
@@ -283,12 +295,12 @@ def read_points(name: str) -> "torch.Tensor":
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
     try:
-        points = np.load(path, allow_pickle=False)
+        points = read_array(path)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
             f"{path} must be a valid .npy file of numbers; it cannot be read."
         ) from error
-    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+    if points.dtype.kind not in "fiu":
         raise ValueError(f"{path} must have one array of real numbers.")
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):
         raise ValueError(f"{path} must have points of shape (n, 2); got {points.shape}.")

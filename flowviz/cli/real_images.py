@@ -18,6 +18,7 @@ from flowviz.cli.arguments import (
 )
 from flowviz.cli.images import load_checkpoint
 from flowviz.cli.printing import Progress, rounded, table
+from flowviz.files import read_array
 
 IMAGE_SET = NamesHelp("image set: %(IMAGE_SETS)s", IMAGE_SETS="flowviz.datasets.images")
 
@@ -76,13 +77,12 @@ def _nearest(options: argparse.Namespace) -> None:
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
     try:
-        images = np.load(path, allow_pickle=False)
+        images = read_array(path)
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} must be a .npy file of images; it cannot be read.") from error
     train, test = image_set(options.data, "train"), image_set(options.data, "test")
     shape = tuple(train.images.shape[1:])
-    wrong = not isinstance(images, np.ndarray) or images.dtype != np.uint8
-    if wrong or images.ndim != 4 or images.shape[1:] != shape or not len(images):
+    if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         raise ValueError(f"{path} must hold uint8 images (n, {', '.join(map(str, shape))}).")
     judge = classifier_judge(options.classifier) if options.classifier else None
     with Progress("features of training images") as progress:

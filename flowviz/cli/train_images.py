@@ -13,6 +13,7 @@ from flowviz.cli.arguments import (
     check_kept,
     deadline,
     given_options,
+    named,
 )
 from flowviz.cli.printing import Progress, supervise
 
@@ -46,6 +47,7 @@ def add(commands: Commands) -> None:
     training.add_argument(
         "--out",
         required=True,
+        type=named,
         metavar="FILE",
         help="FILE.safetensors, its card FILE.json, FILE.reference.npz with the moments of the "
         "real images, and the folder FILE.run of the run",
@@ -65,7 +67,11 @@ def add(commands: Commands) -> None:
         help="also of each snapshot: FILE-005.safetensors after 5%% of the training, and so on",
     )
     packed.add_argument(
-        "--out", required=True, metavar="FILE", help="FILE.safetensors, FILE.json, FILE.log.jsonl"
+        "--out",
+        required=True,
+        type=named,
+        metavar="FILE",
+        help="FILE.safetensors, FILE.json, FILE.log.jsonl",
     )
 
 

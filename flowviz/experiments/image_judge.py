@@ -18,7 +18,7 @@ from torch import Tensor
 
 from flowviz.checkpoints.images import ImageCard, load_classifier, locate_images
 from flowviz.datasets.images import ImageSet, image_set
-from flowviz.files import replacing
+from flowviz.files import NUMPY_ERRORS, replacing
 from flowviz.metrics.images import Moments, features_of, frechet, load_moments, moments
 from flowviz.networks.classifier import Classifier
 
@@ -150,7 +150,7 @@ def load_reference(path: str | Path, sha256: str) -> tuple[Moments, dict[int, fl
         with np.load(path, allow_pickle=False) as file:
             owner = str(file["sha256"])
             floors = dict(zip(file["floor_n"].tolist(), file["floor"].tolist(), strict=True))
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except NUMPY_ERRORS as error:
         raise ValueError(f"{path} is not a classifier's reference.") from error
     if owner != sha256:
         raise ValueError(f"{path} was measured by another classifier; measure it again.")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from flowviz.files import NUMPY_ERRORS
 from flowviz.registry import Registry
 
 RESIZES = {
@@ -183,7 +184,7 @@ def load_moments(path: str | Path) -> Moments:
         with np.load(path, allow_pickle=False) as file:
             mean, covariance = (np.asarray(file[key], np.float64) for key in ("mu", "sigma"))
             n = int(file["n"]) if "n" in file else 0
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except NUMPY_ERRORS as error:
         raise ValueError(
             f"{path} must be an .npz file with the arrays mu and sigma; it cannot be read as one."
         ) from error
