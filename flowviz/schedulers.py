@@ -312,7 +312,13 @@ LEARNED = "learned"
 
 
 def scheduler(spec: str) -> Scheduler:
-    """The scheduler of a spec such as "ot" or "vp:beta_min=0.1,beta_max=10"."""
+    """The scheduler of a spec such as "ot" or "vp:beta_min=0.1,beta_max=10".
+
+    Raises:
+        ValueError: it is no spec of a path.
+    """
+    if not isinstance(spec, str):
+        raise ValueError(f"A path must be a text such as 'ot'; got {shown(spec)}.")
     name, _, given = spec.partition(":")
     if spec == LEARNED:
         return LearnedReference()

@@ -45,6 +45,10 @@ def test_a_wrong_setting_is_one_sentence():
         notebook.compare(nfe=0)
     with pytest.raises(ValueError, match="Did you mean 'moons'"):
         notebook.compare("mons")
+    with pytest.raises(ValueError, match="A path must be a text such as 'ot'; got None"):
+        notebook.compare("moons", None, "vp")
+    with pytest.raises(ValueError, match=r"A data set must be a text such as 'moons'; got 1\.5"):
+        notebook.compare(1.5)
 
 
 @pytest.mark.e2e

@@ -27,8 +27,10 @@ def parted(spec: str) -> tuple[str, str]:
     """The specs of the source and of the data set at t = 1; "" for Gaussian noise.
 
     Raises:
-        ValueError: the spec starts with FROM and does not name two data sets.
+        ValueError: the spec is no text, or starts with FROM and does not name two data sets.
     """
+    if not isinstance(spec, str):
+        raise ValueError(f"A data set must be a text such as 'moons'; got {shown(spec)}.")
     if not spec.startswith(FROM):
         return "", spec
     source, _, data = spec.removeprefix(FROM).partition(">")
