@@ -306,7 +306,7 @@ def read_points(name: str) -> "torch.Tensor":
         raise ValueError(f"{path} must have points of shape (n, 2); got {points.shape}.")
     if not np.isfinite(points).all():
         raise ValueError(f"{path} must have finite points; some are infinite or NaN.")
-    kind = np.float32 if points.dtype in (np.float16, np.float32) else np.float64
+    kind = np.float32 if points.dtype.itemsize < 8 and points.dtype.kind == "f" else np.float64
     return torch.from_numpy(points.astype(kind))
 
 
