@@ -40,10 +40,14 @@ def check_bounds(config: object, **bounds: tuple[float, float]) -> None:
         value = getattr(config, name)
         if not isinstance(value, Real):
             raise ValueError(f"{name} must be a number; got {shown(value)}.")
-        if not low <= float(value) <= high:
+        try:
+            inside = low <= float(value) <= high
+        except OverflowError:  # a whole number beyond all floats
+            inside = False
+        if not inside:
             whole = isinstance(low, int) and isinstance(high, int)
             span = f"{low}..{high}" if whole else f"[{low:g}, {high:g}]"
-            raise ValueError(f"{name} must be in {span}; got {value}.")
+            raise ValueError(f"{name} must be in {span}; got {shown(value)}.")
 
 
 def is_whole(value: object, low: int = 0, high: int = 2**53) -> bool:

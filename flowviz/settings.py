@@ -7,7 +7,7 @@ A study's config is a frozen dataclass that derives from `Config` and whose fiel
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import cache
 from types import SimpleNamespace
@@ -107,6 +107,8 @@ class Setting:
             ValueError: a value is out of bounds or not one of the choices.
         """
         value = getattr(config, self.name)
+        if self.several and not isinstance(value, tuple | list):
+            raise ValueError(f"{self.name} must be a list; got {shown(value)}.")
         values = value if self.several else (value,)
         if not values and self.default != ():
             raise ValueError(f"{self.name} needs one value or more; got none.")
@@ -114,7 +116,7 @@ class Setting:
             if self.bounds is not None:
                 check_bounds(SimpleNamespace(**{self.name: each}), **{self.name: self.bounds})
             options = self.options
-            if options is not None and each not in options:
+            if options is not None and (not isinstance(each, Hashable) or each not in options):
                 hint = hint_at(str(each), map(str, options))
                 known = ", ".join(map(str, options))
                 sentence = f"Unknown {self.name} {shown(each)}.{hint} There are: {known}."

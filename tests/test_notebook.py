@@ -45,6 +45,12 @@ def test_a_wrong_setting_is_one_sentence():
         notebook.compare(nfe=0)
     with pytest.raises(ValueError, match="Did you mean 'moons'"):
         notebook.compare("mons")
+    with pytest.raises(ValueError, match="networks must be a list; got None"):
+        notebook.compare(networks=None)
+    with pytest.raises(ValueError, match=r"Unknown field \[\]"):
+        notebook.compare(field=[])
+    with pytest.raises(ValueError, match=r"nfe must be in 1.* got 1000"):
+        notebook.compare(nfe=10**400)
     with pytest.raises(ValueError, match="A path must be a text such as 'ot'; got None"):
         notebook.compare("moons", None, "vp")
     with pytest.raises(ValueError, match=r"A data set must be a text such as 'moons'; got 1\.5"):
