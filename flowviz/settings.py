@@ -7,7 +7,7 @@ A study's config is a frozen dataclass that derives from `Config` and whose fiel
 
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from functools import cache
 from types import SimpleNamespace
@@ -116,7 +116,7 @@ class Setting:
             if self.bounds is not None:
                 check_bounds(SimpleNamespace(**{self.name: each}), **{self.name: self.bounds})
             options = self.options
-            if options is not None and (not isinstance(each, Hashable) or each not in options):
+            if options is not None and each not in tuple(options):  # which hashes nothing
                 hint = hint_at(str(each), map(str, options))
                 known = ", ".join(map(str, options))
                 sentence = f"Unknown {self.name} {shown(each)}.{hint} There are: {known}."
