@@ -14,6 +14,7 @@ from functools import cache, partial
 
 import torch
 
+from flowviz.bounds import from_environment
 from flowviz.device import limit_threads, processors
 from flowviz.files import TargetError, home, replacing
 
@@ -26,10 +27,16 @@ MAX_AGE = 24 * 3600
 
 
 def threads_for(parts: int) -> int:
-    """How many threads share `parts` of some work: FLOWVIZ_THREADS, or the measured number."""
+    """How many threads share `parts` of some work: FLOWVIZ_THREADS, or the measured number.
+
+    Raises:
+        ValueError: FLOWVIZ_THREADS is no whole number in 1..1,024.
+    """
     if parts < 2:
         return 1
-    return min(parts, int(os.environ.get("FLOWVIZ_THREADS") or best_threads()))
+    if os.environ.get("FLOWVIZ_THREADS", "").strip():
+        return min(parts, from_environment("FLOWVIZ_THREADS", 1, 1, 1_024))
+    return min(parts, best_threads())
 
 
 @cache

@@ -44,6 +44,13 @@ def test_stored_numbers_expire_and_the_variable_decides(machine, monkeypatch):
     assert threads.threads_for(8) == 3
 
 
+@pytest.mark.parametrize("value", ["0", "abc", "-1"])
+def test_invalid_number_is_refused_in_a_sentence(monkeypatch, value):
+    monkeypatch.setenv("FLOWVIZ_THREADS", value)
+    with pytest.raises(ValueError, match="FLOWVIZ_THREADS must be a whole number in"):
+        threads.threads_for(8)
+
+
 def test_work_of_two_threads_is_timed():
     assert 0 < threads._seconds(2, 2) < math.inf
 
