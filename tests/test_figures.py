@@ -1,5 +1,6 @@
 """Figures say in their data what the arrays say; no pixels are looked at."""
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
 
-from flowviz.figures import curves, paper, plane, theme
+from flowviz.figures import curves, images, paper, plane, theme
 from flowviz.schedulers import SCHEDULERS
 from flowviz.ui.figure import PHONE
 
@@ -289,3 +290,22 @@ def test_long_names_on_a_vertical_axis_break_when_printed_and_have_room():
     panels = printed.layout.height - margin.t - margin.b
     assert panels >= 2 * len(lines) * paper.LINE
     assert drawn.data[0].y[0] == names[0], "the figure is not changed"
+
+
+def test_tags_in_labels_of_others_are_shown_as_text():
+    """Names of uploaded files and of their classes: Plotly makes links and styles of tags."""
+    tag, shown = '<a href="//host">x</a>', '&lt;a href="//host">x&lt;/a>'
+    line = curves.Curve(label=f"{tag}<br>b", colour="#000000", x=np.arange(2), y=np.arange(2))
+    steps = images.Steps(
+        label=tag, colour="#000000", times=np.array([0, 0.5, 1]), rejected=np.ones((1, 2))
+    )
+    sheet = images.Mosaic(label=tag, colour="#000000", pixels=np.zeros((32, 32, 3), np.uint8))
+    drawn = [
+        curves.curves([line], y_title="y"),
+        images.step_sizes([steps]),
+        images.mosaics([sheet], rows=[tag], columns=[tag]),
+    ]
+    for figure in drawn:
+        texts = json.dumps(figure.to_plotly_json(), default=str)
+        assert json.dumps(shown)[1:-1] in texts and "<a" not in texts
+    assert drawn[0].data[0].name == f"{shown}<br>b"

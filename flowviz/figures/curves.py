@@ -35,6 +35,7 @@ class Curve:
     dash: str = "solid"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "label", theme.plain(self.label))
         if self.x.ndim != 1 or self.x.shape != self.y.shape:
             raise ValueError(
                 f"x and y must have the same shape (n,); got {self.x.shape} and {self.y.shape}."

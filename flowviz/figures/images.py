@@ -33,6 +33,7 @@ class Steps:
     rejected: NDArray
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "label", theme.plain(self.label))
         if self.times.ndim != 1 or len(self.times) < 2 or not (np.diff(self.times) > 0).all():
             raise ValueError(
                 f"times must increase and have shape (S + 1,) with S >= 1; got "
@@ -91,7 +92,7 @@ def mosaics(
         rows=1,
         cols=len(panels),
         horizontal_spacing=0.03,
-        subplot_titles=[f"<b>{panel.label}</b>" for panel in panels],
+        subplot_titles=[f"<b>{theme.plain(panel.label)}</b>" for panel in panels],
     )
     count = len(rows) or max(1, round(panels[0].pixels.shape[0] / 33))
     figure.update_layout(template=theme.template(dark=dark), height=80 + CELL * min(count, 10))
@@ -114,4 +115,4 @@ def mosaics(
 def _labels(labels: Sequence[str], size: int) -> dict[str, Any]:
     """One tick in the middle of each of the equal parts of an axis of `size` pixels."""
     centres = (np.arange(len(labels)) + 0.5) * size / max(1, len(labels)) - 0.5
-    return {"tickvals": centres.tolist(), "ticktext": list(labels)}
+    return {"tickvals": centres.tolist(), "ticktext": [theme.plain(each) for each in labels]}

@@ -7,6 +7,7 @@ distinguish. The dark theme uses its lighter colours. Ramps are ordered by light
 are readable in grey, and avoid the hues of the roles: density is indigo below coloured particles.
 """
 
+import re
 import textwrap
 from typing import Any
 
@@ -16,6 +17,9 @@ from flowviz.bounds import FRAME as FRAME
 
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
 """Font of figures: the font of the page, or a similar one where a figure is opened alone."""
+
+TAG = re.compile(r"<(?!/?(?:b|br|i|sub|sup)>)")
+"""The start of a tag in a label, but for those that labels use: they have no attributes."""
 
 PROJECTION = 1.5
 """How much larger than on a page the text of a figure is on a wall."""
@@ -212,6 +216,14 @@ def template(*, dark: bool = False) -> go.layout.Template:
             "annotationdefaults": {"font": {"color": ink, "size": 13}},
         }
     )
+
+
+def plain(label: str) -> str:
+    """A label in which only tags without attributes are markup.
+
+    Names of files and classes are text of others, which Plotly would show as links or styles.
+    """
+    return TAG.sub("&lt;", label)
 
 
 def traces(figure: go.Figure) -> tuple[Any, ...]:
