@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints, files
 from flowviz.bounds import MAX_MESSAGE, shown
@@ -386,3 +387,11 @@ def test_random_opcodes_give_one_sentence(seed):
         with pytest.raises(CheckpointError) as caught:
             load_foreign_bytes(archive(program + b".", "archive"), "random.pt")
         assert_short(caught)
+
+
+def test_words_of_a_link_in_a_header_are_no_markup():
+    app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
+    app.query_params["data"] = "from:word:![](//host/x)$x$>word:[a](//host)"
+    app.run()
+    (header,) = [each.value for each in app.header]
+    assert header.startswith(r"From “!\[\](//host/x)\$x\$” to “\[a\](//host)”")

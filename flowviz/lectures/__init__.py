@@ -105,8 +105,10 @@ def parse(content: str | bytes) -> Lecture:
         table = tomllib.loads(text)
     except RecursionError:
         raise ValueError("A lecture must not nest lists or tables so deep.") from None
-    except ValueError as error:
+    except tomllib.TOMLDecodeError as error:
         raise ValueError(shortened(f"A lecture must be valid TOML; got: {error}.")) from None
+    except ValueError:  # of Python, which names a function of its own
+        raise ValueError("A lecture must have no whole numbers of so many digits.") from None
     steps = table.pop("step", [])
     if not isinstance(steps, list) or not 1 <= len(steps) <= MAX_STEPS:
         raise ValueError(f"A lecture must have 1 to {MAX_STEPS} tables [[step]].")
@@ -182,7 +184,8 @@ def _checked(
     """The entries of a table, after a check of their names and types."""
     for name in needed:
         if not table.get(name):
-            raise ValueError(f"{where} must have a {name}.")
+            article = "an" if name == "open" else "a"
+            raise ValueError(f"{where} must have {article} {name}.")
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in known:

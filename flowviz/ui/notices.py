@@ -7,6 +7,11 @@ import streamlit as st
 BREAK = "\N{ZERO WIDTH SPACE}"
 MAX_LENGTH = 300
 """Largest number of characters of a message."""
+UNBRACKETED = re.compile(
+    r":(?=[a-z/]|[\w+-]+:)|(?<=www)(?=\.)|@(?=[\w.-]*\.[\w-]*[a-z])", re.IGNORECASE
+)
+"""Where a directive or an emoji such as ":100:", a URL or a mail address begins, which are markup
+without brackets."""
 
 
 def escaped(text: object, limit: int | None = MAX_LENGTH) -> str:
@@ -23,8 +28,7 @@ def escaped(text: object, limit: int | None = MAX_LENGTH) -> str:
     if limit is not None and len(plain) > limit:
         plain = f"{plain[: limit - 1]}…"
     plain = re.sub(r"([\\`*_{}\[\]<>$~|#])", r"\\\1", plain)
-    # Directives such as ":material/name:", and URLs, which become links without brackets.
-    return re.sub(r"(?i):(?=[a-z/])|(?<=www)(?=\.)", lambda m: f"{m.group()}{BREAK}", plain)
+    return UNBRACKETED.sub(lambda m: f"{m.group()}{BREAK}", plain)
 
 
 def failed(what: str, error: Exception) -> None:

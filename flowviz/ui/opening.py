@@ -30,7 +30,7 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> Calla
     """Draws the header of a page, what one sees on it and what to notice; nothing in a lecture.
 
     Args:
-        title: the header.
+        title: the header, which may contain text of a link.
         see: one line; `[NFE](nfe)` is the text "NFE" with the tooltip of the glossary term "nfe".
         notice: one line in the same form, with numbers where numbers decide.
         which_ot: whether the note on the three meanings of OT is at the right of the header.
@@ -41,7 +41,7 @@ def headed(title: str, see: str, notice: str, *, which_ot: bool = True) -> Calla
     if state.is_restricted():  # a lecture has a title and a text of its own
         return lambda _: None
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.header(title)
+        st.header(escaped(title))
         with st.container(
             horizontal=True, key="tools", width="content", vertical_alignment="center"
         ):

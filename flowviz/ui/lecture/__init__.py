@@ -95,7 +95,8 @@ def add_step(title: str) -> None:
     """Adds the present view to the draft; for a button."""
     page = st.session_state["url:page"]
     query = urlencode(st.query_params.to_dict(), safe=",:;@")
-    draft().append(Step(title=title, open=f"{page}?{query}" if query else page, text="…"))
+    view = f"{page}?{query}" if query else page
+    draft().append(Step(title=escaped(title), open=view, text="…"))
     st.toast(
         f"This view is step {len(draft())} of your lecture. Write its text on the page Lectures.",
         icon=":material/playlist_add:",
