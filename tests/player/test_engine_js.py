@@ -28,7 +28,8 @@ BOUND = 1e-6
 """Both sides compute in double precision. Steps that end where sigma is 0.001 magnify the rounding
 errors: 2e-8 is the largest difference that was seen."""
 SINGLE = 1e-4
-"""The same for networks, whose layers are in single precision there: 2e-5 was seen."""
+"""The same for networks, whose layers are in single precision there; or twice the error of single
+precision in Python, where a field magnifies it: 1.2e-4 was seen for score matching."""
 
 RUN = """
 ({ names }) => cases.want.map((want, i) => {
@@ -71,11 +72,11 @@ def engine(tab):
         yield page, differences
 
 
-def ends(field, path, method):
+def ends(field, path, method, dtype=torch.float64):
     """The end points of START in Python."""
     times = torch.tensor([0, path.t_max], dtype=torch.float64)
     steps = METHODS[method].steps_within(NFE)
-    return solve(field, path.start(START), times, method, steps=steps).states[-1]
+    return solve(field, path.start(START).to(dtype), times, method, steps=steps).states[-1]
 
 
 def test_exact_fields_lead_to_the_end_points_of_python(engine):
@@ -94,7 +95,7 @@ def test_exact_fields_lead_to_the_end_points_of_python(engine):
 
 
 def test_shipped_networks_lead_to_the_end_points_of_python(engine):
-    names, wanted, networks = [], [], {}
+    names, wanted, networks, bounds = [], [], {}, []
     for card in checkpoints.listing():
         ref = FieldRef.of(card.name)
         plain = isinstance(ref.field, LearnedField) and not isinstance(ref.field, FlowMap)
@@ -102,9 +103,12 @@ def test_shipped_networks_lead_to_the_end_points_of_python(engine):
             networks[card.name] = parameters.network(ref.field)
             names.append((card.name, card.path, "rk4"))
             wanted.append(ends(ref.double(), ref.path, "rk4"))
+            single = ends(ref.field, ref.path, "rk4", torch.float32) - wanted[-1]
+            bounds.append(max(SINGLE, 2 * single.abs().max().item()))
     found = engine[1](names, wanted, {}, networks)
     assert len(found) >= 20
-    assert max(found.values()) < SINGLE, found
+    for (name, error), bound in zip(found.items(), bounds, strict=True):
+        assert error < bound < 5 * SINGLE, name
 
 
 LAYERS = """
