@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from streamlit.runtime.caching.ttl_cache import TTLCache
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
@@ -29,9 +30,16 @@ from flowviz.progress import Progress, Stopped
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
-from flowviz.ui import cache, limits, store, work
+from flowviz.ui import cache, housekeeping, limits, store, work
 from flowviz.ui import train as page
-from flowviz.ui.housekeeping import ended, limit_requests, limit_uploads, return_memory
+from flowviz.ui.housekeeping import (
+    PULSE_SECONDS,
+    closed_after,
+    ended,
+    limit_requests,
+    limit_uploads,
+    return_memory,
+)
 from flowviz.ui.images.sources import HELD
 from flowviz.ui.store import Store
 from flowviz.ui.work import Queue, Visitor
@@ -702,6 +710,22 @@ class TestHousekeeping:
         assert ended(sessions, lambda session: session == "here", 60) == ["gone"]
         assert set(sessions) == {"here", "away"} and sessions["here"] >= now
         assert ended(sessions, lambda session: False, 60) == []
+
+    @pytest.mark.parametrize("seconds", [5, 120])
+    @pytest.mark.parametrize("late", [0.1, 0.5, 0.9])
+    def test_a_session_is_closed_while_streamlit_finds_it(self, seconds, late, monkeypatch):
+        """Else its uploads stay: Streamlit forgets it without closing it."""
+        clock = SimpleNamespace(now=1_000.0)
+        monkeypatch.setattr(housekeeping.time, "monotonic", lambda: clock.now)
+        stored = TTLCache(maxsize=9, ttl=seconds, timer=lambda: clock.now)
+        sessions, left = {"a": clock.now}, clock.now + late * PULSE_SECONDS
+        pulse, clock.now = clock.now, left
+        stored["a"] = None
+        while sessions:
+            pulse += PULSE_SECONDS
+            clock.now = pulse
+            ended(sessions, lambda _: False, closed_after(seconds))
+        assert "a" in stored and clock.now - left > seconds / 4
 
     def test_cycles_are_collected(self):
         class Node:

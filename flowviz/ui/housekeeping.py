@@ -1,10 +1,10 @@
 """Memory of a server over hours: sessions that ended, quotas of uploads, and free memory.
 
-Streamlit keeps each uploaded file in memory until its session ends, whatever its box says. It
-drops a session that has been disconnected for `server.disconnectedSessionTTL` seconds only when
-another one disconnects. And flowviz turns off the garbage collection after every run of a page,
-which would stop a training. The quota is applied with each upload; one thread does the rest at
-intervals, for all sessions.
+Streamlit keeps each uploaded file in memory until its session is closed, whatever its box says. A
+session that has been disconnected for `server.disconnectedSessionTTL` seconds cannot be found any
+more, but it is not closed, so that its files stay: here it is closed before. And flowviz turns off
+the garbage collection after every run of a page, which would stop a training. The quota is applied
+with each upload; one thread does the rest at intervals, for all sessions.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.ui import limits
 
-PULSE_SECONDS = 5.0
+PULSE_SECONDS = 2.0
 """Time between two checks for sessions that ended."""
 TRIM_SECONDS = 30.0
 """Time between two collections of garbage."""
@@ -61,7 +61,7 @@ def _run(sessions: dict[str, float]) -> None:
         time.sleep(PULSE_SECONDS)
         if runtime.exists():
             server = runtime.get_instance()
-            seconds = st.get_option("server.disconnectedSessionTTL")
+            seconds = closed_after(st.get_option("server.disconnectedSessionTTL"))
             gone = ended(sessions, server.is_active_session, seconds)
             for session in gone:
                 server.clear_user_info_for_session(session)  # which closes a stored session
@@ -70,6 +70,15 @@ def _run(sessions: dict[str, float]) -> None:
         if time.monotonic() - trimmed > TRIM_SECONDS:
             return_memory()
             trimmed = time.monotonic()
+
+
+def closed_after(found_for: float) -> float:
+    """The seconds after which a disconnected session is closed.
+
+    Args:
+        found_for: seconds for which Streamlit finds it. A check can be one pulse late.
+    """
+    return found_for - min(3 * PULSE_SECONDS, found_for / 2)
 
 
 def ended(
