@@ -232,10 +232,10 @@ def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | N
     elif worse > len(rows) / 2:
         verdict = "not supported"
     sets = f"{len(rows)} data set{'s' if len(rows) > 1 else ''}"
-    text = (
-        f"with {solver}, conditional OT needs fewer evaluations than VP diffusion on {better} of "
-        f"{sets} and more on {worse}"
-    )
+    on = f"all {sets}" if better == len(rows) > 1 else f"{better} of {sets}"
+    text = f"with {solver}, conditional OT needs fewer evaluations than VP diffusion on {on}"
+    if worse:
+        text += f" and more on {worse}"
     open_ = won.count(None)
     if open_:
         text += f"; {open_} cannot be compared (not reached, or reached at the smallest budget)"
