@@ -1,6 +1,8 @@
 """Flows from one data set to another: exact fields, training, checkpoints and their guards."""
 
 import math
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -443,3 +445,24 @@ def test_bridges_of_entropic_pairs_show_the_density_of_those_pairs():
 def test_bridges_need_a_source():
     with pytest.raises(ValueError, match="Bridges need a data set with a source"):
         TrainConfig(data="moons", bridge=1.0)
+
+
+def test_field_between_two_uploads_takes_little_memory():
+    """In a process of its own, whose peak is measured."""
+    script = """
+import resource, torch
+from flowviz.distributions import GaussianMixture
+from flowviz.fields.sourced import sourced_field
+from flowviz.paths import AffinePath
+from flowviz.schedulers import scheduler
+means = torch.randn(2_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+field = sourced_field(
+    AffinePath(scheduler("ot")), GaussianMixture(means, 0.1), GaussianMixture(-means, 0.1)
+)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.no_grad():
+    field(torch.tensor(0.4), means[:132].float())
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert float(ended.stdout) < 500, ended.stderr  # MB
