@@ -51,11 +51,12 @@ def can_stop() -> bool:
 
 def pool(workers: int) -> ThreadPoolExecutor:
     """A pool in which an operation of PyTorch takes one thread, and stops as its caller does."""
-    return ThreadPoolExecutor(workers, initializer=partial(_begin, _STOP.get()))
+    return ThreadPoolExecutor(workers, initializer=partial(_begin, _STOP.get(), 1))
 
 
-def _begin(should_stop: Callable[[], bool] | None) -> None:
-    limit_threads(1)
+def _begin(should_stop: Callable[[], bool] | None, threads: int | None = None) -> None:
+    """Prepares a thread of a pool; for `threads` see `limit_threads`."""
+    limit_threads(threads)
     _STOP.set(should_stop)
 
 
@@ -129,14 +130,14 @@ class Progress:
         """
         ended = Event()
 
-        def begin() -> None:
-            limit_threads()
-            _STOP.set(lambda: ended.is_set() or self.should_stop())
+        def should_end() -> bool:
+            return ended.is_set() or self.should_stop()
 
         def run(piece: Callable[[], T]) -> T:
             stop_if_requested()
             return piece()
 
+        begin = partial(_begin, should_end)
         pool = ThreadPoolExecutor(workers or processors(), initializer=begin)
         try:
             places = {pool.submit(run, piece): k for k, piece in enumerate(pieces)}

@@ -119,14 +119,7 @@ def save(
         made_by: the command with the settings, for the metadata of the file.
     """
     path = Path(path)
-    content = figure_bytes(
-        of.figure,
-        path.suffix[1:],
-        width_mm=width_mm,
-        squares=of.squares,
-        about=f"{of.title}. {made_by}",
-    )
-    write_bytes(path, content)
+    write_bytes(path, _named_bytes(of, path.suffix[1:], width_mm, made_by))
 
 
 def printed(study: Study, config: Config, result: Any, name: str, width_mm: float) -> bytes:
@@ -136,9 +129,13 @@ def printed(study: Study, config: Config, result: Any, name: str, width_mm: floa
         ValueError: the width is not valid, or the browser is missing.
     """
     drawn = {each.name: each for each in study.draw(config, result, dark=False)}
-    of = drawn[name]
-    about = f"{of.title}. {command_line(study, config)}"
-    return figure_bytes(of.figure, "pdf", width_mm=width_mm, squares=of.squares, about=about)
+    return _named_bytes(drawn[name], "pdf", width_mm, command_line(study, config))
+
+
+def _named_bytes(of: NamedFigure, suffix: str, width_mm: float | None, made_by: str) -> bytes:
+    """The content of a file of a named figure, whose metadata state its title and `made_by`."""
+    about = f"{of.title}. {made_by}"
+    return figure_bytes(of.figure, suffix, width_mm=width_mm, squares=of.squares, about=about)
 
 
 def check_suffix(suffix: str) -> None:
