@@ -3,7 +3,7 @@
 import streamlit as st
 
 from flowviz.device import tune_allocator
-from flowviz.ui import first_paint
+from flowviz.ui import first_paint, navigation
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu
@@ -47,7 +47,7 @@ def run() -> None:
     back = state.by_history()
     # Compare was the default page: old links open it. Back shows the home page, not Compare again.
     if not page.url_path and st.query_params and not back:
-        st.switch_page("pages/compare.py", query_params=st.query_params.to_dict())
+        navigation.go("compare", st.query_params.to_dict())
     theme.dress(sidebar=(page.url_path or "home") not in NO_SIDEBAR)
     state.visit(page.url_path or "home", again=back)
     opening.begin()
@@ -62,5 +62,6 @@ if __name__ == "__main__":
     run()
 else:  # the server imports this file once; then it executes it for each run of a page
     tune_allocator()
+    navigation.ignore_late_requests()
     sidebars = {"" if name == "home" else name: name not in NO_SIDEBAR for name in PAGES}
     app = st.App(__file__, routes=first_paint.routes(sidebars))

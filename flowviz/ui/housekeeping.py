@@ -19,7 +19,7 @@ import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from flowviz.ui import limits
+from flowviz.ui import limits, navigation
 
 PULSE_SECONDS = 2.0
 """Time between two checks for sessions that ended."""
@@ -65,6 +65,7 @@ def _run(sessions: dict[str, float]) -> None:
             gone = ended(sessions, server.is_active_session, seconds)
             for session in gone:
                 server.clear_user_info_for_session(session)  # which closes a stored session
+                navigation.forget(session)
             for free in _when_idle if gone and not sessions else ():
                 free()
         if time.monotonic() - trimmed > TRIM_SECONDS:

@@ -5,7 +5,7 @@ import streamlit as st
 from flowviz.schedulers import Shaped, spec_of
 from flowviz.studies import STUDIES
 from flowviz.studies.schedules import SchedulesConfig
-from flowviz.ui import controls, paths, state, study_view
+from flowviz.ui import controls, navigation, paths, state, study_view
 from flowviz.ui.notices import escaped
 from flowviz.ui.shaper import Values, shaper
 
@@ -68,4 +68,4 @@ def _use(own: Shaped) -> None:
             ),
         ):
             if st.button(label, icon=icon, key=f"schedules-{page}"):
-                st.switch_page(f"pages/{page}.py", query_params=link)
+                navigation.go(page, link)

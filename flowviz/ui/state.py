@@ -19,6 +19,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.bounds import MAX_SEED
+from flowviz.ui import navigation
 from flowviz.ui.notices import escaped
 
 T = TypeVar("T")
@@ -39,24 +40,13 @@ def visit(page: str, *, again: bool = False) -> None:
 
     The link is read if the page is another one than before, or `again` if it was read before.
     """
+    navigation.arrived()
     if st.session_state.get("url:page") != page or again:
-        _drop_fragments()
         link = st.query_params.to_dict()
         if link or again:
             _forget(page)  # values that a link leaves out are the defaults
         st.session_state["url:page"] = page
         st.session_state["url:link"] = link
-
-
-def _drop_fragments() -> None:
-    """Removes the fragments of the page that was left, before the new page is computed.
-
-    Streamlit removes them after the run. A message that one of them sends meanwhile (the time of
-    the player, a poll of a training) would run it under the page that was left, and the browser
-    would remove everything that the new page has drawn.
-    """
-    if context := get_script_run_ctx():
-        context.fragment_storage.clear()
 
 
 def reopen(page: str) -> None:
@@ -68,7 +58,7 @@ def reopen(page: str) -> None:
 def follow(page: str, link: Mapping[str, str]) -> None:
     """Opens a page by a link, also if it is the current page."""
     reopen(page)
-    st.switch_page(f"pages/{page}.py", query_params=link)
+    navigation.go(page, link)
 
 
 def reset() -> None:

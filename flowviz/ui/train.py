@@ -35,7 +35,7 @@ from flowviz.training import times as drawn_times
 from flowviz.training.plane import BRIDGE
 from flowviz.training.semidiscrete import DATA_COUPLINGS
 from flowviz.training.targets import TARGETS, has_means
-from flowviz.ui import cache, data_picker, downloads, figure, limits, state, work
+from flowviz.ui import cache, data_picker, downloads, figure, limits, navigation, state, work
 from flowviz.ui import paths as path_menus
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.notices import escaped
@@ -508,7 +508,7 @@ def _open_in_compare(trained: LiveResult) -> None:
     except CheckpointError:  # a full disk: the fields stay in this session
         for config, field in zip(trained.configs, fields, strict=True):
             cache.adopt(config.data, config.path, field)
-    st.switch_page("pages/compare.py", query_params=link)
+    navigation.go("compare", link)
 
 
 def _save(trained: LiveResult, name: str) -> None:

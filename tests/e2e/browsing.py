@@ -2,6 +2,7 @@
 
 import re
 import statistics
+from typing import Literal
 
 from playwright.sync_api import Page, expect
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -84,32 +85,46 @@ class Socket:
         socket.on("framereceived", lambda _: setattr(self, "received", self.received + 1))
 
 
-def report_late(page: Page) -> None:
-    """Sends a fragment's last message once more while another page is computed.
+def report_late(page: Page, moment: Literal["before", "meanwhile"]) -> None:
+    """Sends a fragment's last message once more when the page is left, as over a slow connection.
 
-    So it arrives from a slow connection. Call it before a visit.
+    Call it before a visit.
+
+    Args:
+        moment: the message arrives right after the request for the next page, before that page is
+            computed, or while it is computed.
     """
     last = None
+
+    def again(server) -> None:
+        nonlocal last
+        if last:
+            server.send(last.SerializeToString())
+            last = None
 
     def connect(browser):
         server = browser.connect_to_server()
 
         def sent(data):
             nonlocal last
-            last = (
-                message if (message := BackMsg.FromString(data)).rerun_script.fragment_id else last
-            )
             server.send(data)
+            request = (message := BackMsg.FromString(data)).rerun_script
+            if request.fragment_id:
+                last = message
+            elif moment == "before" and _leaves(last, request.page_script_hash):
+                again(server)
 
         def received(data):
-            nonlocal last
             browser.send(data)
-            now = ForwardMsg.FromString(data).new_session.page_script_hash
-            if last and now and now != last.rerun_script.page_script_hash:
-                server.send(last.SerializeToString())
-                last = None
+            opened = ForwardMsg.FromString(data).new_session.page_script_hash
+            if moment == "meanwhile" and _leaves(last, opened):
+                again(server)
 
         browser.on_message(sent)
         server.on_message(received)
 
     page.route_web_socket(re.compile("_stcore/stream"), connect)
+
+
+def _leaves(last: BackMsg | None, page: str) -> bool:
+    return bool(last and page and page != last.rerun_script.page_script_hash)

@@ -62,8 +62,9 @@ def test_trains_live_and_the_result_can_be_kept(page, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_goes_on_while_its_visitor_looks_elsewhere_and_is_cancelled(page):
-    report_late(page)
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_training_goes_on_while_its_visitor_looks_elsewhere_and_is_cancelled(page, moment):
+    report_late(page, moment)
     visit(page, LONG)
     place = monitor(page).bounding_box()
     page.get_by_role("button", name="Start training").click()

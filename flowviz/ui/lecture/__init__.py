@@ -14,7 +14,7 @@ import streamlit as st
 from flowviz.files import PROJECT
 from flowviz.lectures import Lecture, Step, lectures, own
 from flowviz.registry import hint_at
-from flowviz.ui import state
+from flowviz.ui import navigation, state
 from flowviz.ui.canvas import component, listen
 from flowviz.ui.notices import escaped
 
@@ -126,7 +126,7 @@ def open_step(name: str, number: int, every: int = 0) -> None:
     check_pages(step)
     state.reopen(step.page)
     where = {"lecture": name, "step": str(number)} | ({"every": str(every)} if every else {})
-    st.switch_page(f"pages/{step.page}.py", query_params=step.link | where)
+    navigation.go(step.page, step.link | where)
 
 
 def check_pages(*steps: Step) -> None:
