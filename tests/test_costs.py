@@ -56,6 +56,8 @@ def test_the_cost_follows_the_settings():
     assert invitation(study, DensitiesConfig(nfe=20_000)) == (
         "Takes about 25 min with these settings."
     )
+    lanes = [study_view.lane_of(study, DensitiesConfig(nfe=nfe)) for nfe in (40, 80, 20_000)]
+    assert lanes == ["quick", "short", "long"]
 
 
 def test_large_networks_take_longer_and_few_stay_in_memory(tmp_path):

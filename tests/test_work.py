@@ -2,10 +2,12 @@
 
 import os
 import re
+import sys
 import threading
 import time
 import weakref
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -272,6 +274,54 @@ class TestQueue:
         run.wait(60)
         assert run.state == "done"
 
+    def test_work_of_visitors_who_left_starts_last(self):
+        home, connected = Queue(1, 1), threading.Event()
+        first = home.run(counting)
+        until(lambda: first.state == "running")
+        left = home.run(counting, visitor=Visitor(is_connected=connected.is_set))
+        wanted = home.run(counting)
+        assert (left.ahead, wanted.ahead) == (2, 1)
+        connected.set()
+        assert (left.ahead, wanted.ahead) == (1, 2)
+        connected.clear()
+        first.cancel()
+        until(lambda: wanted.state == "running")
+        assert left.state == "waiting"
+        for each in (wanted, left):
+            each.cancel()
+            each.wait(30)
+
+    @pytest.mark.parametrize("lane", ["quick", "short", "long"])
+    def test_work_of_visitors_who_left_ends_sooner_if_others_wait(self, monkeypatch, lane):
+        """One who opens many links and leaves must not hold the queue; a training goes on."""
+        monkeypatch.setattr(work, "AWAY_SECONDS", 0.05)
+        monkeypatch.setattr(work, "PULSE_SECONDS", 0.01)
+        home = Queue(1, 1)
+        left = home.run(counting, lane=lane, visitor=Visitor(is_connected=lambda: False))
+        until(lambda: left.state == "running")
+        time.sleep(0.2)
+        assert left.live, "nobody waits"
+        other = home.run(counting, lane=lane)
+        if lane == "long":
+            time.sleep(0.2)
+            assert left.live and other.state == "waiting"
+            left.cancel()
+        until(lambda: other.state == "running")
+        assert left.state == "cancelled"
+        other.cancel()
+        other.wait(30)
+        left.wait(30)
+
+    def test_quick_work_does_not_wait_for_short_work(self):
+        home = Queue(1, 1)
+        short = home.run(counting)
+        until(lambda: short.state == "running")
+        quick = home.run(lambda progress: iter([7]), lane="quick")
+        quick.wait(30)
+        assert quick.state == "done" and short.live
+        short.cancel()
+        short.wait(30)
+
     def test_each_lane_runs_at_least_one_work(self):
         with pytest.raises(ValueError, match="got 0 and 1"):
             Queue(0, 1)
@@ -309,19 +359,31 @@ class TestQueue:
         other.wait(30)
         assert second.state == "done"
 
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="priorities of threads")
+    def test_longer_work_has_a_lower_priority(self):
+        def niceness(_):
+            yield os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        home, seen = Queue(1, 1), []
+        for options in ({"yields": False}, {"lane": "quick"}, {"lane": "short"}, {"lane": "long"}):
+            run = home.run(niceness, **options)
+            run.wait(30)
+            seen.append(run.result)
+        assert all(before < after for before, after in pairwise(seen)), seen
+
     def test_a_thread_keeps_a_lower_priority_of_the_server(self):
-        """The server itself may run at nice 10, from which only root can come back to 5."""
+        """The server itself may run at nice 15, from which only root can come back to 10."""
         seen = []
 
         def run():
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-            work.lower_priority()
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+            work.lower_priority("long")
             seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
-        assert seen == [10]
+        assert seen == [15]
 
 
 class Held:

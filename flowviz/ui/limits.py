@@ -34,7 +34,7 @@ class Limit:
 
 
 JOBS = Limit(
-    "FLOWVIZ_JOBS", processors(), 1, 256, "Works of pages, and trainings, that run at once."
+    "FLOWVIZ_JOBS", processors(), 1, 256, "Works of each lane of the queue that run at once."
 )
 THREADS = Limit(
     "FLOWVIZ_THREADS",

@@ -58,7 +58,7 @@ def show(
         invite: sentence above the button that starts the work; by default one is made for work
             of more than ASK_SECONDS, and none for less. "" starts at once, see START_SECONDS.
         button: text of that button.
-        lane: lane of the queue; by default "long" for work of more than a minute.
+        lane: lane of the queue; that of `lane_of` by default.
         filename: of downloads, without suffix; made from study and data set by default.
         on_click: functions to call after a click into a figure, by the figure's name.
         drawn: draws a result, complete or not, in place of `draw`.
@@ -91,8 +91,9 @@ def invitation(study: Study[C, Any], config: C, *, starts: bool = True) -> str:
 
 
 def lane_of(study: Study[C, Any], config: C) -> work.Lane:
-    """The lane of the queue: "long" for work of more than a minute."""
-    return "long" if study.cost(config) > 60 else "short"
+    """The lane of the queue: "quick" up to ASK_SECONDS, "long" for more than a minute."""
+    seconds = study.cost(config)
+    return "quick" if seconds <= ASK_SECONDS else "short" if seconds <= 60 else "long"
 
 
 def _load_answer(study: Study[C, Any], config: C) -> bool:

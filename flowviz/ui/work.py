@@ -9,11 +9,13 @@ partial results. Work ends when the last of them has left it: by Cancel, by othe
 place of the page, or GRACE_SECONDS after the session was disconnected; changing the page of the
 app does not disconnect it. Parts of different works that are the same are computed once, too.
 
-The queue has two lanes: "short" for the work of pages and "long" for training. In each lane the
-first works in the order of arrival run, others wait. In the long lane, one work of a session runs
-at a time, and stops after FLOWVIZ_LONG_MINUTES; its partial result is kept. PyTorch uses one
-thread per operation (see `flowviz.device`), and on Linux these threads have a lower priority than
-those of the pages.
+The queue has three lanes: "quick" for work of a few seconds, "short" for other work of pages and
+"long" for training. In each lane the first works in the order of arrival run, others wait. Work
+whose visitors are not connected starts after that of the others; AWAY_SECONDS later it ends if
+others wait in its lane, but for training. In the long lane, one work of a session runs at a time,
+and stops after FLOWVIZ_LONG_MINUTES; its partial result is kept. PyTorch uses one thread per
+operation (see `flowviz.device`), and on Linux these threads have a lower priority than those of
+the pages.
 """
 
 import math
@@ -47,14 +49,14 @@ Token = TypeVar("Token", bound=Hashable)
 
 GRACE_SECONDS = 60.0
 """Time without a connection after which work of a session is cancelled."""
+AWAY_SECONDS = 5.0
+"""The same for work that is not long if other visitors wait in its lane: a reload takes less."""
 PULSE_SECONDS = 1.0
 """Time between two checks whether the visitor is connected."""
 POLL_SECONDS = 0.5
 """Time between two updates of a page with running work."""
 PATIENCE_SECONDS = 0.25
 """Time before a page shows progress."""
-NICENESS = 5
-"""Priority of background threads (Linux), as by the command `nice`."""
 IDLE_BYTES = 30_000_000
 """Of the stored results that stay when no visitor is left: those of the default views."""
 
@@ -62,7 +64,11 @@ FAILURES = (ValueError, RuntimeError, ArithmeticError, MemoryError)
 """Errors with which work may end; the page shows their first line."""
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
-Lane = Literal["short", "long"]
+Lane = Literal["quick", "short", "long"]
+
+NICENESS: dict[Lane, int] = {"quick": 2, "short": 5, "long": 10}
+"""Priority of the threads of each lane (Linux), as by the command `nice`. The scheduler gives a
+thread three times the time of one whose niceness is 5 higher."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -200,7 +206,8 @@ class Work(Progress, Generic[R]):
     def should_stop(self) -> bool:
         """Whether a stop was requested, the time is over, or all visitors were away for a while.
 
-        They are away if none of their sessions was connected for GRACE_SECONDS.
+        They are away if none of their sessions was connected for GRACE_SECONDS, or AWAY_SECONDS
+        if this delays others.
         """
         now = time.monotonic()
         if self.started and now - self.started > self.max_seconds and not self._stop.is_set():
@@ -210,7 +217,9 @@ class Work(Progress, Generic[R]):
             self._checked_at = now
             if self.is_wanted:
                 self._wanted_at = now
-            elif now - self._wanted_at > GRACE_SECONDS:
+                return self._stop.is_set()
+            away = now - self._wanted_at
+            if away > GRACE_SECONDS or (away > AWAY_SECONDS and self._home.is_delayed_by(self)):
                 self._home.abandon(self)
         return self._stop.is_set()
 
@@ -232,7 +241,7 @@ class Work(Progress, Generic[R]):
         try:
             with self._home.turn(self) as granted:
                 if self._yields:
-                    lower_priority()
+                    lower_priority(self.lane)
                 limit_threads()
                 self.state = self._work() if granted else "cancelled"
         except Stopped:
@@ -259,14 +268,14 @@ class Work(Progress, Generic[R]):
 class Queue:
     """Works in the order of arrival; in each lane `limits[lane]` run at once.
 
-    In the long lane one work of a session runs at a time, so that a visitor who starts several
-    trainings does not delay all others.
+    Waiting works without a connected visitor start last. In the long lane one work of a session
+    runs at a time, so that a visitor who starts several trainings does not delay all others.
     """
 
     def __init__(self, short: int, long: int) -> None:
         if min(short, long) < 1:
             raise ValueError(f"Each lane must run at least one work; got {short} and {long}.")
-        self.limits: dict[Lane, int] = {"short": short, "long": long}
+        self.limits: dict[Lane, int] = {"quick": short, "short": short, "long": long}
         self._works: list[Work[Any]] = []
         self._running: list[Work[Any]] = []
         self._change = threading.Condition()
@@ -285,7 +294,7 @@ class Queue:
 
         Args:
             compute: makes the generator of results, in the thread of the work.
-            lane: "long" for minutes of training, else "short".
+            lane: "quick" for a few seconds, "long" for minutes of training, else "short".
             visitor: who needs the result.
             key: names the result; live work of the same key and lane is joined. None: not shared.
             yields: whether the work has a lower priority than pages; False if a page waits.
@@ -318,13 +327,19 @@ class Queue:
             if not work.is_wanted:
                 work.cancel()
 
+    def is_delayed_by(self, work: Work[Any]) -> bool:
+        """Whether a connected visitor waits in the lane of `work`, unless it is the long one."""
+        with self._change:
+            return work.lane != "long" and any(
+                each.is_wanted and each not in self._running for each in self._line(work.lane)
+            )
+
     def ahead(self, work: Work[Any]) -> int:
         """Number of works that must end before `work` starts."""
         with self._change:
             if work in self._running or work not in self._works:
                 return 0
-            lane = [each for each in self._works if each.lane == work.lane]
-            by_order = lane.index(work) + 1 - self.limits[work.lane]
+            by_order = self._line(work.lane).index(work) + 1 - self.limits[work.lane]
             return max(by_order, int(self._is_second(work)))
 
     def wake(self) -> None:
@@ -358,10 +373,15 @@ class Queue:
         room = self.limits[work.lane] - sum(each.lane == work.lane for each in self._running)
         waiting = (
             each
-            for each in self._works
-            if each.lane == work.lane and each not in self._running and not self._is_second(each)
+            for each in self._line(work.lane)
+            if each not in self._running and not self._is_second(each)
         )
         return work in islice(waiting, max(room, 0))
+
+    def _line(self, lane: Lane) -> list[Work[Any]]:
+        """The works of a lane: those that run, then the others in the order of their start."""
+        works = (each for each in self._works if each.lane == lane)
+        return sorted(works, key=lambda each: (each not in self._running, not each.is_wanted))
 
     def _is_second(self, work: Work[Any]) -> bool:
         """Whether a waiting work must let others end first: one of each session that needs it."""
@@ -388,11 +408,11 @@ def session_is_open() -> Callable[[], bool]:
     return lambda: server.is_active_session(session)
 
 
-def lower_priority() -> None:
-    """Lowers the priority of this thread and of its child threads (Linux)."""
+def lower_priority(lane: Lane) -> None:
+    """Lowers the priority of this thread and of its child threads (Linux), see NICENESS."""
     if sys.platform == "linux":  # only there each thread has its own priority
         thread = threading.get_native_id()
-        niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
+        niceness = max(NICENESS[lane], os.getpriority(os.PRIO_PROCESS, thread))
         os.setpriority(os.PRIO_PROCESS, thread, niceness)
 
 
@@ -498,7 +518,7 @@ def show(
         invite: what will be computed and how long it takes, in one sentence; if given, work
             starts only after a click.
         button: text of that button.
-        lane: "long" for minutes of training, else "short".
+        lane: see `Queue.run`.
     """
     known = store().get(token)
     if known is not None:

@@ -123,6 +123,7 @@ def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
             study_view.token(page.study, config),
             study_view.computation(page.study, config, live),
             label="Reading measurements",
+            lane="quick",
         )
         if stored is None:
             return
