@@ -339,6 +339,29 @@ class TestQueue:
             each.cancel()
             each.wait(30)
 
+    def test_the_first_of_two_trainings_runs_though_its_thread_enters_last(self, monkeypatch):
+        home, entered = Queue(1, 2), threading.Event()
+        enter = home._enter
+
+        def late(work):
+            if work is first:
+                assert entered.wait(30)
+            elif work is second:
+                entered.set()
+            return enter(work)
+
+        first = second = None
+        monkeypatch.setattr(work.Work, "start", lambda _: None)
+        first, second = (home.run(counting, lane="long", visitor=Visitor("s")) for _ in range(2))
+        monkeypatch.setattr(home, "_enter", late)
+        for each in (first, second):
+            each._thread.start()
+        until(lambda: "running" in (first.state, second.state))
+        assert (first.state, second.state) == ("running", "waiting") and second.ahead == 1
+        for each in (first, second):
+            each.cancel()
+            each.wait(30)
+
     def test_a_training_stops_after_its_time_and_keeps_its_result(self):
         run = Queue(1, 1).run(counting, lane="long", max_seconds=0.05)
         run.wait(30)
@@ -476,6 +499,48 @@ class TestVisitorsWhoArriveTogether:
         held.released.set()
         second.work.wait(30)
         assert second.state == "done" and held.count == 1
+
+    def test_a_work_is_joined_only_once_its_thread_has_started(self, monkeypatch):
+        """Otherwise the wait for its end fails: a thread that has not started has no end."""
+        home, held = Queue(1, 1), Held()
+        begun, joined = threading.Event(), threading.Event()
+        started = work.Work.start
+
+        def slow(made):
+            begun.set()
+            joined.wait(0.3)
+            started(made)
+
+        def join():
+            begun.wait(30)
+            found = home.run(held, key="view")
+            joined.set()
+            found.wait(0.01)
+            ended.append(found)
+
+        ended = []
+        monkeypatch.setattr(work.Work, "start", slow)
+        other = threading.Thread(target=join)
+        other.start()
+        first = home.run(held, key="view")
+        other.join(30)
+        assert ended == [first] and held.count <= 1
+        held.released.set()
+        first.wait(30)
+        assert first.state == "done"
+
+    def test_a_work_whose_thread_cannot_start_is_not_kept(self, monkeypatch):
+        def fails(_):
+            raise RuntimeError("can't start new thread")
+
+        home = Queue(1, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(work.Work, "start", fails)
+            with pytest.raises(RuntimeError, match="thread"):
+                home.run(lambda progress: iter([6]), key="view")
+        later = home.run(lambda progress: iter([7]), key="view")
+        later.wait(30)
+        assert later.state == "done" and later.result == 7
 
     def test_a_result_that_was_stored_meanwhile_is_used(self, visits):
         held = Held()

@@ -28,7 +28,7 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
 import streamlit as st
@@ -308,9 +308,9 @@ class Queue:
                 self._change.notify_all()  # it may have waited for other work of its session
                 return same
             work = Work(compute, self, lane, visitor, key, yields, max_seconds)
+            work.start()  # before another visitor can join it and wait for its end
             self._works.append(work)
-        work.start()
-        return work
+            return work
 
     def leave(self, work: Work[Any], visitor: Visitor) -> None:
         """Removes a visitor from a work; for the last one, a stop is requested instead."""
@@ -384,9 +384,15 @@ class Queue:
         return sorted(works, key=lambda each: (each not in self._running, not each.is_wanted))
 
     def _is_second(self, work: Work[Any]) -> bool:
-        """Whether a waiting work must let others end first: one of each session that needs it."""
-        running = (each.sessions for each in self._running if each.lane == work.lane == "long")
-        return None not in work.sessions and work.sessions <= set().union(*running)
+        """Whether a waiting work must let others end first: one of each session that needs it.
+
+        These run, or came earlier: threads enter the queue in any order.
+        """
+        if work.lane != "long" or None in work.sessions:
+            return False
+        earlier = takewhile(lambda each: each is not work, self._works)
+        first = (each for each in (*self._running, *earlier) if each.lane == "long")
+        return work.sessions <= set().union(*(each.sessions for each in first))
 
 
 @st.cache_resource(show_spinner=False)
