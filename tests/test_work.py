@@ -28,7 +28,7 @@ from flowviz.experiments.likelihood import DensityConfig, carry, compute_density
 from flowviz.experiments.live import LiveTraining, train_live
 from flowviz.experiments.starts import starts
 from flowviz.paths import AffinePath
-from flowviz.progress import Progress, Stopped
+from flowviz.progress import Progress, Stopped, stop_if_requested
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
@@ -208,6 +208,33 @@ class TestTrainingInTheQueue:
         run.wait(30)
         assert run.state == "cancelled" and 0 < run.result.snapshot.step < MANY
         assert len(run.result.fields) == 1
+
+    @pytest.mark.parametrize("slow", [True, False])
+    def test_a_stop_request_does_not_wait_for_live_samples(self, monkeypatch, slow):
+        """They take seconds with a large network: 4,000 samples of 20 evaluations each."""
+        calls, stop = [], threading.Event()
+
+        def sampled(field, x, times, *args, **options):
+            calls.append(len(calls))
+            if slow:
+                stop.set()
+                stop_if_requested()
+            return solve(field, x, times, *args, **options)
+
+        progress = Progress()
+        monkeypatch.setattr(progress, "should_stop", stop.is_set)
+        monkeypatch.setattr(live, "solve", sampled)
+        results = train_live(
+            [config(steps=MANY), config(steps=MANY, path="vp")], progress=progress
+        )
+        for last in results:
+            if last.snapshot.step >= 3:
+                stop.set()
+        assert len(last.fields) == 2
+        if slow:
+            assert len(calls) == 1 and last.snapshot.step == 1 and not last.snapshot.frames
+        else:
+            assert last.snapshot.frame_steps[-1] == last.snapshot.step
 
     def test_error_becomes_a_sentence(self):
         run = training(Queue(1, 1), config(data="points:0123456789abcdef"))

@@ -4,6 +4,7 @@ Both networks start from the same weights and see the same data, noise and times
 only the path differs.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from flowviz.draws import stream
 from flowviz.experiments.starts import starts
 from flowviz.fields import ExactField, FlowMap, LearnedField, exact_field_of
 from flowviz.metrics import METRICS
-from flowviz.progress import Progress
+from flowviz.progress import Progress, Stopped, stopping
 from flowviz.schedulers import scheduler
 from flowviz.solvers import SolveError, solve
 from flowviz.training import PlaneRun, TrainConfig, irreducible_loss, train
@@ -46,6 +47,8 @@ PUBLISH = 0.25
 """Seconds between snapshots."""
 RATED = 3.0
 """Seconds over which the rate of steps is averaged."""
+LAST_LOOK = 0.5
+"""Seconds that live samples may take after a stop request."""
 CHUNK = 512
 """Batch size of exact fields: a data set may have 10,000 components."""
 
@@ -156,6 +159,7 @@ class LiveTraining:
         self._rate = 0.0
         self._rated = (0, self._start)
         self.step = 0
+        self._look_seconds = 0.0
         self.snapshot = self._describe()
 
     @property
@@ -185,7 +189,10 @@ class LiveTraining:
             self._publish(now)
 
     def look(self) -> None:
-        """Draws live samples, measures them, and makes a new `snapshot`."""
+        """Draws live samples, measures them, and makes a new `snapshot`.
+
+        If a stop is requested meanwhile, the snapshot keeps the samples of the last look.
+        """
         start = time.monotonic()
         if self.states:
             for watched, state in zip(self._watched, self.states, strict=True):
@@ -195,6 +202,10 @@ class LiveTraining:
                 self._trouble = ""
             except SolveError as error:
                 self._trouble = f"No live samples at step {self.step}: {error}"
+            except Stopped:
+                self._look_seconds = math.inf
+                self._publish(time.monotonic())
+                return
             else:
                 shown = tuple(drawn[: self.particles].numpy().copy() for drawn in samples)
                 for watched, drawn, part in zip(self._watched, samples, shown, strict=True):
@@ -202,8 +213,16 @@ class LiveTraining:
                     watched.quality.add((self.step, self._quality(drawn)))
                 self._frames.add((self.step, shown))
         now = time.monotonic()
-        self._next_picture = now + max(self.interval, (now - start) / self.share)
+        self._look_seconds = now - start
+        self._next_picture = now + max(self.interval, self._look_seconds / self.share)
         self._publish(now)
+
+    def end(self) -> None:
+        """Makes the last snapshot after a stop request, with new samples if they take no time."""
+        if self._look_seconds > LAST_LOOK:
+            self._publish(time.monotonic())
+        else:
+            self.look()
 
     @torch.no_grad()
     def _sample(self, field: LearnedField) -> Tensor:
@@ -274,10 +293,14 @@ def train_live(
         if live.snapshot is not shown:
             shown = live.snapshot
             yield LiveResult(configs, shown)
-        live.advance()
+        try:
+            with stopping(progress.should_stop):
+                live.advance()
+        except Stopped:
+            break
         progress.share = live.step / configs[0].steps
     if live.states and not live.done:
-        live.look()  # samples of the last step
+        live.end()
     yield LiveResult(configs, live.snapshot, tuple(field.cpu().eval() for field in live.fields))
 
 
