@@ -53,6 +53,25 @@ _RULES = """<style>
       .stNumberInput > div { min-width: 5.2rem; }
     }
   }
+  /* In a low window they are lower, so that those of four panels fit, too. */
+  @media (max-height: 920px) and (min-width: 769px) {
+    [data-testid="stSidebarHeader"] { height: 2rem; }
+    .stSidebar {
+      :is(.stVerticalBlock, .stHorizontalBlock) { gap: 0.2rem; }
+      :is(.stSelectbox [role="group"], .stButton button, .stTab),
+      [data-testid="stNumberInputContainer"] {
+        height: 1.875rem; min-height: 0;
+      }
+      .stNumberInput [data-testid="stNumberInputField"] { padding-block: 0; height: 100%; }
+      .stNumberInput [data-testid="stNumberInputContainer"] button { height: 100%; }
+      .stTabs [role="tablist"] { height: 2rem; }
+      .stTabs [role="tabpanel"] { padding-top: 0.25rem; }
+      .stExpander summary { min-height: 0; padding-block: 0.15rem; }
+      .stButton button { padding-block: 0; }
+      .stSlider { margin-bottom: -0.5rem; }
+      [data-testid="stCaptionContainer"] p { line-height: 1.3; }
+    }
+  }
   /* With wider margins, two grids of images would not fit side by side on a projector. */
   @media (max-width: 1100px) {
     .stMainBlockContainer { padding-inline: 1rem; }

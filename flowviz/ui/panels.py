@@ -1,6 +1,7 @@
 """The controls of Compare: the data set, and the path, network and solver of each panel."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import streamlit as st
@@ -115,7 +116,7 @@ def _paths(data: str, panels: Sequence[str]) -> list[str]:
 
 def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver, tuple[str, ...]]:
     """The solver of the first panel, and `CompareConfig.solvers`: () if all have this one."""
-    default = CompareConfig()
+    default, bare = CompareConfig(), state.is_restricted()
     own = state.toggle(
         "solvers",
         "A solver for each panel",
@@ -123,21 +124,26 @@ def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver,
         help="Compare solvers, or the same solver with different NFE, from the same noise.",
     )
     found: list[Solver] = []
-    for panel in panels if own else panels[:1]:
+    shown = panels if own else panels[:1]
+    # As tabs, all controls fit the height of a projector. A lecture has one row for its controls.
+    tabs = st.tabs([each.capitalize() for each in shown]) if own and not bare else None
+    for k, panel in enumerate(shown):
         before = found[0] if found else Solver(default.method, default.nfe, default.tol)
-        found.append(
-            pick_solver(
-                before,
-                offered=offered,
-                tolerances=range(3, 7),
-                help="The method that solves the ODE of the particles.",
-                nfe_help="The cost of a sample. The slider has the numbers that this solver can "
-                "use.",
-                tol_help="Largest estimated error of any particle in a step. The counted NFE is "
-                "shown under the panels.",
-                panel=panel if found else "",
+        with tabs[k] if tabs else nullcontext():
+            found.append(
+                pick_solver(
+                    before,
+                    offered=offered,
+                    tolerances=range(3, 7),
+                    help="The method that solves the ODE of the particles.",
+                    nfe_help="The cost of a sample. The slider has the numbers that this solver "
+                    "can use.",
+                    tol_help="Largest estimated error of any particle in a step. The counted NFE "
+                    "is shown with the numbers of each panel.",
+                    panel=panel if found else "",
+                    title="" if tabs or not found else f"{panel.capitalize()}: ",
+                )
             )
-        )
     texts = (
         f"{each.method}:{each.tol if METHODS[each.method].adaptive else each.nfe}"
         for each in found

@@ -35,6 +35,7 @@ def pick(
     nfe_help: str,
     tol_help: str | None = None,
     panel: str = "",
+    title: str = "",
 ) -> Solver:
     """Draws the menu of solvers, and the control of the NFE or of the tolerance.
 
@@ -45,22 +46,23 @@ def pick(
         help: what is solved, in a sentence.
         nfe_help: help text of the NFE.
         tol_help: help text of the tolerance.
-        panel: name of the panel that the solver is for; "" for all.
+        panel: name of the panel that the solver is for; "" for all, or for the first.
+        title: before the labels.
     """
-    before, start = (f"{panel}-", f"{panel.capitalize()}: ") if panel else ("", "")
+    before = f"{panel}-" if panel else ""
     method = state.select(
         f"{before}solver",
-        f"{start}ODE solver",
+        f"{title}ODE solver",
         offered,
         default.method,
         help=f"{help} {METHODS.sentences(offered)}",
     )
     nfe, tol = default.nfe, default.tol
-    label = f"{start}Tolerance of a step"
+    label = f"{title}Tolerance of a step"
     if not METHODS[method].adaptive:
         nfe = state.budget(
             f"{before}nfe",
-            f"{start}NFE" if panel else "Budget: function evaluations (NFE)",
+            f"{title}NFE" if panel else "Budget: function evaluations (NFE)",
             budgets(method),
             nfe,
             also=affordable(method),

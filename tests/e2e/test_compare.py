@@ -82,6 +82,43 @@ def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(open_page):
         expect(numbers).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (1024, 768), (1440, 900)])
+def test_controls_and_numbers_of_four_panels_with_their_solvers_are_above_the_fold(
+    open_page, width, height
+):
+    page = open_page(viewport={"width": width, "height": height})
+    visit(page, "/compare?panels=4&solvers=1")
+    clock(page)
+    page.wait_for_function(FITS)
+    for panel in ("Left", "Right", "Third", "Fourth"):
+        page.get_by_role("tab", name=panel, exact=True).click()
+        solver = page.get_by_role("combobox", name="ODE solver", exact=True)
+        for control in (solver, page.get_by_label("Seed of the noise", exact=True)):
+            expect(control).to_be_in_viewport(ratio=1)
+    expect(page.locator(".fv-panels dl")).to_have_count(4)
+    for numbers in page.locator(".fv-panels dl").all():
+        expect(numbers).to_be_in_viewport(ratio=1)
+
+
+def test_buttons_beside_the_title_are_on_one_line(page):
+    visit(page, "/compare")
+    clock(page)
+    for width, height in ((1440, 900), (1024, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        tops = [
+            page.locator(".st-key-tools").get_by_text(words, exact=True).evaluate(TEXT_TOP)
+            for words in ("Copy link", "Which OT?", "Code")
+        ]
+        assert max(tops) - min(tops) <= 0.5, "no more than a rounding"
+
+
+TEXT_TOP = """node => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return range.getBoundingClientRect().top;
+}"""
+
+
 def _numbers(css):
     return [int(number) for number in re.findall(r"\d+", css)[:3]]
 
