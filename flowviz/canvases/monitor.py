@@ -66,6 +66,7 @@ def pack(
     metric: str = "",
     message: str = "",
     frame_steps: Sequence[int] = (),
+    reserve: int | None = RESERVE,
 ) -> bytes:
     """The payload of the monitor.
 
@@ -82,6 +83,7 @@ def pack(
         metric: name of the quality.
         message: shown in panels without samples.
         frame_steps: steps of the frames, if "ended".
+        reserve: height in pixels that the page needs beside the planes; None in a lecture.
     """
     return encode(
         {
@@ -92,7 +94,7 @@ def pack(
             "steps": steps,
             "limit": LIMIT,
             "frame": theme.FRAME,
-            "reserve": RESERVE,
+            "reserve": reserve,
             "metric": metric,
             "message": message,
             "frame_steps": list(frame_steps),

@@ -11,6 +11,7 @@ from flowviz.canvases import monitor as canvas
 from flowviz.canvases.monitor import Chart, Curve, MonitorState, Samples
 from flowviz.experiments.live import QUALITY, Snapshot
 from flowviz.metrics import METRICS
+from flowviz.ui import state as controls
 from flowviz.ui.canvas import component
 
 LOSS_TITLE = "loss, not comparable between paths"
@@ -78,4 +79,5 @@ def pack(
         metric=METRICS[QUALITY].label,
         message=message,
         frame_steps=snapshot.frame_steps if snapshot and ended else (),
+        reserve=None if controls.is_restricted() else canvas.RESERVE,
     )

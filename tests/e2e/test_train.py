@@ -29,8 +29,10 @@ def samples(page):
 
 
 def test_trains_live_and_the_result_can_be_kept(page, tmp_path):
+    page.set_viewport_size({"width": 1280, "height": 720})
     visit(page, QUICK)
-    before = samples(page)
+    expect(page.locator(".fm-legend")).to_have_text("data points")
+    before, place = samples(page), monitor(page).bounding_box()
     page.get_by_role("button", name="Start training").click()
     expect(page.locator(".fm-panels figcaption").first).to_contain_text(
         re.compile(r"conditional OT.*\d"), timeout=PATIENCE
@@ -39,6 +41,7 @@ def test_trains_live_and_the_result_can_be_kept(page, tmp_path):
     expect(status(page)).to_contain_text("Done: 200 steps", timeout=PATIENCE)
     expect(monitor(page)).to_have_attribute("data-state", "ended", timeout=PATIENCE)
     settle(page)
+    assert monitor(page).bounding_box() == place, "nothing has moved"
     expect(page.locator(".js-plotly-plot")).to_have_count(2, timeout=PATIENCE)
 
     with page.expect_download() as download:

@@ -5,6 +5,7 @@ import { locate } from "../base/clock.js";
 import { element, press, sized, write } from "../base/dom.js";
 import { blend, short, whole } from "../base/numbers.js";
 import { dequantised } from "../base/wire.js";
+import { dots } from "../player/legend.js";
 import { axisEnd, curveAt, drawChart, stepUnder } from "./chart.js";
 
 /** Milliseconds from one live picture to the next. */
@@ -63,6 +64,7 @@ export class Monitor extends Clocked {
       this.find(".fm-panels").replaceChildren(...this.panels.map((panel) => panel.figure));
     }
     this.find(".fm-board").dataset.panels = data.panels.length;
+    this.root.classList.toggle("fm-stage", data.reserve === null);
     this.root.style.setProperty("--reserve", `${data.reserve}px`);
     if (!this.ended || before?.run !== data.run || before.step !== data.step)
       this.clock = { t: 1, playing: false, speed: 1 };
@@ -91,6 +93,7 @@ export class Monitor extends Clocked {
       this.drawPanel(panel, data.panels[j]);
     });
     for (const chart of this.charts) this.drawChart(chart);
+    this.showLegend();
     const steps = whole(data.steps), text = `step ${whole(this.step)} of ${steps}`;
     this.showClock(this.step, data.step || ended ? text : `${steps} steps`, "Replay the training");
     if (this.from && share < 1) this.redraw();
@@ -130,6 +133,16 @@ export class Monitor extends Clocked {
     write(panel.message, points ? "" : data.message);
     canvas.setAttribute("aria-label",
       `${label}: ${points ? "live samples over " : ""}points of the data. ${panel.note.textContent}`);
+  }
+
+  /** What the points behind the samples are. */
+  showLegend() {
+    const { class_names: names } = this.data, { theme } = this;
+    const colours = names ? names.map(([place]) => theme.classes[place]) : [theme.roles.data];
+    if (this.legend === colours.join()) return;
+    this.legend = colours.join();
+    this.find(".fm-dots").replaceChildren(...dots(colours));
+    write(this.find(".fm-what"), names ? "data points by class" : "data points");
   }
 
   drawChart(chart) {
