@@ -3,7 +3,7 @@
 import streamlit as st
 
 from flowviz.studies import STUDIES
-from flowviz.ui import controls, study_view
+from flowviz.ui import controls, state, study_view
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
@@ -18,7 +18,7 @@ headed(
 )
 with st.sidebar:
     values = controls.pick(flow.config, pairings.config, cost.config)
-st.container(key="meanings").markdown(
+MEANINGS = (
     "| | chooses | what is optimal | |\n|---|---|---|---|\n"
     "| **Conditional OT path** | *how* a pair is joined, ${x_t = (1-t)\\,x_0 + t\\,x_1}$ | "
     "the map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
@@ -29,6 +29,8 @@ st.container(key="meanings").markdown(
     "| **Reflow** | the pairs of a trained flow | not optimal, but never worse | Liu et "
     "al. 2022, thm 3.5 |\n"
 )
+if not state.is_restricted():  # a lecture has a text of its own
+    st.container(key="meanings").markdown(MEANINGS)
 try:
     st.subheader("The pairs of each coupling")
     study_view.show(pairings, pairings.config.build(values))

@@ -30,6 +30,7 @@ def pack(
     words: Mapping[str, str],
     initial: Mapping[str, Any],
     key: str,
+    reserve: int | None = RESERVE,
 ) -> bytes:
     """The payload, in float64, since the browser computes with it.
 
@@ -46,6 +47,8 @@ def pack(
         words: "part" and "parts", the names of one part and of several.
         initial: the view that is shown first.
         key: identifies the canvas; the browser keeps one view per key.
+        reserve: height in pixels that page and controls need; None in a lecture, where the plane
+            has the height of the window and all else is beside it.
     """
     names = ("alpha", "sigma", "d_alpha", "d_sigma")
     return encode(
@@ -65,7 +68,7 @@ def pack(
             "over": over,
             "words": words,
             "frame": theme.FRAME,
-            "reserve": RESERVE,
+            "reserve": reserve,
             "theme": themes(
                 lambda dark: {
                     "role": theme.path_colour(path, dark=dark),

@@ -19,6 +19,9 @@ MANY = 3
 PHONE = 340
 """Pixels of a phone's page: a figure whose titles side by side are longer scrolls, too."""
 
+MAX_FILLING = 640
+"""Height up to which a figure fills a lecture's screen; a higher one has many rows."""
+
 CONFIG = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"],
@@ -39,7 +42,8 @@ def show(
 ) -> None:
     """Draws a figure with one line of downloads under it.
 
-    In a lecture its text is larger, and there are no downloads.
+    In a lecture its text is larger, there are no downloads, and it is as high as the room below
+    the text of the step, so that the fold cuts no figure.
 
     Args:
         figure: in the theme of `flowviz.figures.theme`, which it keeps.
@@ -56,15 +60,20 @@ def show(
     layout: Any = figure.layout
     sized = {} if layout.width is None else {"width": "content"}
     events = {} if on_click is None else {"on_select": on_click, "selection_mode": "points"}
+    fills = False
     if state.is_restricted():
+        fills = layout.width is None and (bool(squares) or (layout.height or 0) <= MAX_FILLING)
         figure = projected(figure)
-    if squares:
+    if squares or fills:
         figure.layout.height = None
-        if figure.layout.legend.y is None:  # a share of the height may be over the axis title
+        if (
+            fills or figure.layout.legend.y is None
+        ):  # a share of the height may be over the axis title
             figure.layout.legend.update(y=0, yref="container", yanchor="bottom")
         sized = {"height": "stretch"}
     wide = columns(figure) >= MANY or titles_width(figure) > PHONE
-    kind = "-".join(["wide"] * wide + [f"squares{squares}"] * bool(squares))
+    sides = f"squares{squares}" if squares else ""
+    kind = "-".join(filter(None, ["wide" * wide, "filling" if fills else sides]))
     with st.container(key=f"{key}-{kind}") if kind else nullcontext():
         st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
     if files and not state.is_restricted():

@@ -127,7 +127,8 @@ def _show(page: Page, study: Study[C, Any], config: C, *, place: str = "") -> No
 
 
 def _point(page: Page) -> None:
-    st.markdown("**Follow one point:** click the map, or enter its coordinates.")
+    if not state.is_restricted():  # a lecture has a text of its own
+        st.markdown("**Follow one point:** click the map, or enter its coordinates.")
     first, second, _ = st.columns([1, 1, 2])
     with first:
         x = state.number("x", "x₁", -8.0, 8.0, START[0], step=0.1, format="%.3f")

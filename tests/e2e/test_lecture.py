@@ -109,6 +109,47 @@ def planes_fill(page, width, height):
         assert below["y"] + below["height"] <= min(box["y"] for box in boxes) + 1, "covers a plane"
 
 
+@pytest.mark.parametrize(
+    "number", [2, 9, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 5, 10))]
+)
+def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, number):
+    step = STEPS[number - 1]
+    page.set_viewport_size({"width": 1280, "height": 720})
+    visit(page, f"/{step.open}{'&' if '?' in step.open else '?'}lecture=ten-steps&step={number}")
+    figure = page.locator(".js-plotly-plot").first
+    expect(figure).to_be_visible()
+    for width, height in ((1280, 720), (1024, 768)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(500)
+        box = figure.bounding_box()
+        assert height - 24 <= box["y"] + box["height"] <= height, "cut, or room is left"
+        assert box["height"] >= 0.6 * height
+
+
+@pytest.mark.parametrize("link", ["why?data=checkerboard&lecture=ten-steps&step=4"])
+def test_a_single_square_plane_has_the_height_of_the_screen(page, link):
+    """Of a screen of 16:9 that is 56%; of 4:3, the text beside it leaves a smaller square."""
+    page.set_viewport_size({"width": 1280, "height": 720})
+    visit(page, f"/{link}")
+    page.wait_for_selector(".fw[data-drawn]")
+    for (width, height), share in {
+        (1280, 720): 0.54,
+        (1920, 1080): 0.55,
+        (1024, 768): 0.44,
+    }.items():
+        page.set_viewport_size({"width": width, "height": height})
+        page.wait_for_timeout(500)
+        plane = page.locator(".fw-plot canvas").bounding_box()
+        assert plane["width"] * plane["height"] >= share * width * height
+        banner = page.locator(".st-key-lecture-banner").bounding_box()
+        for part in (".fw-bar", ".fw-readouts", ".fw-legend"):
+            box = page.locator(part).bounding_box()
+            assert box["x"] + box["width"] <= plane["x"], "covers the plane"
+            assert box["y"] >= banner["y"] + banner["height"] - 1, "covers the text"
+            assert box["y"] + box["height"] <= height, "cut"
+        assert page.locator(".fw-legend").evaluate(PIXELS) >= 16
+
+
 def test_keys_work_after_a_click_on_the_blank_page(page):
     visit(page, FIRST)
     at_rest(page)

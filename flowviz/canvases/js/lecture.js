@@ -14,10 +14,15 @@ export function requested(key, target = null) {
   return { ArrowRight: "next", ArrowLeft: "previous" }[key] ?? null;
 }
 
+/** The page of a step, and its first figure. */
+const PAGE = ".stMainBlockContainer > *", FIGURE = '.stMain [class*="-filling"]';
+/** Pixels below a figure. */
+const GAP = 8;
 /** The controls of a step, at the lower edge of the window, or on a page with a player in its first bar. */
 const DOCK = '[data-testid="stSidebar"]', STAGE = '.stMain [class*="-stage"]';
 
 /** Sets lengths in pixels: --lecture-room, the height between the text of a step and its controls;
+ *  --lecture-figure, the height below the top of the first figure;
  *  --lecture-top and --lecture-dock, where the player's bar is and how much of it the controls take. */
 function measure() {
   const banner = document.querySelector(".st-key-lecture-banner"), stage = document.querySelector(STAGE);
@@ -30,8 +35,11 @@ function measure() {
   }
   const scrolled = banner.closest('[data-testid="stMain"]')?.scrollTop ?? 0;
   const below = stage ? 0 : dock?.clientHeight ?? 0;
+  const under = (top) => innerHeight - top - scrolled - below;
+  const room = under(banner.getBoundingClientRect().bottom), figure = document.querySelector(FIGURE);
   const lengths = {
-    room: innerHeight - banner.getBoundingClientRect().bottom - scrolled - below,
+    room,
+    figure: figure ? under(figure.getBoundingClientRect().top) - GAP : room,
     top: stage?.getBoundingClientRect().top ?? 0,
     dock: stage ? dock?.clientWidth ?? 0 : 0,
   };
@@ -74,7 +82,7 @@ class Steps {
     find("where").textContent = `${number} / ${count}`;
     find("previous").disabled = number === 1;
     find("next").disabled = number === count && !every;
-    for (const selector of [".st-key-lecture-banner", DOCK, STAGE, "html"]) {
+    for (const selector of [".st-key-lecture-banner", DOCK, STAGE, PAGE, "html"]) {
       const node = document.querySelector(selector);
       if (node) this.sizes.observe(node);
     }

@@ -85,6 +85,13 @@ def section(data: str, path: str) -> None:
     state.keep("x", round(view.x, 2), DEFAULT.x)
     state.keep("y", round(view.y, 2), DEFAULT.y)
     state.publish("layers", view.layers, DEFAULT.layers, write=",".join)
+    if not state.is_restricted():  # in a lecture the plane has the height of the window
+        _note(distribution, over, n)
+
+
+def _note(distribution: Parts, over: str, n: int) -> None:
+    """A caption: which of the velocities are exact."""
+    one, many = _names(distribution)
     st.caption(
         "**What is exact.** "
         + (
@@ -135,6 +142,7 @@ def payload(
         words=words,
         initial=asdict(view),
         key=key,
+        reserve=None if state.is_restricted() else canvas.RESERVE,
     )
 
 

@@ -46,6 +46,7 @@ export class Touch extends Clocked {
     this.range.max = this.end;
     if (first) this.begin(data.key, data.initial);
     this.k = Math.min(this.k, this.end);
+    this.root.classList.toggle("fw-stage", data.reserve === null);
     this.root.style.setProperty("--reserve", `${data.reserve}px`);
     write(this.find(".fw-what"), legendOf(data));
     write(this.find(".fw-path"), `conditional trajectories through (t, x), ${data.path}`);
