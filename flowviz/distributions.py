@@ -51,11 +51,11 @@ class GaussianMixture:
     means: Tensor
     covariances: Tensor
     weights: Tensor
-    variances: Tensor = field(init=False, repr=False)
+    variances: Tensor = field(init=False)
     """Eigenvalues of the covariances, shape (K, 2)."""
-    axes: Tensor = field(init=False, repr=False)
+    axes: Tensor = field(init=False)
     """Their eigenvectors as columns, shape (K, 2, 2)."""
-    shared: bool = field(init=False, repr=False)
+    shared: bool = field(init=False)
     """Whether all components have one covariance."""
 
     def __init__(
@@ -97,6 +97,9 @@ class GaussianMixture:
             axes=axes,
             shared=bool((given == given[0]).all()),
         )
+
+    def __repr__(self) -> str:
+        return f"<GaussianMixture of {len(self.means):,} components>"
 
     def components(self, n: int, generator: Generator) -> Tensor:
         """The components of the samples that `sample` draws, shape (n,), int64.
@@ -156,6 +159,9 @@ class PointMasses:
         points = _points("points", points)
         _set(self, points=points, weights=_weights(weights, (len(points),)))
 
+    def __repr__(self) -> str:
+        return f"<PointMasses of {len(self.points):,} points>"
+
     def sample(self, n: int, generator: Generator) -> Tensor:
         """n independent draws of the points, shape (n, 2), float32."""
         return self.points[_choose(self.weights, n, generator)].float()
@@ -197,6 +203,10 @@ class Boxes:
         edges_x, edges_y = _edges("edges_x", edges_x), _edges("edges_y", edges_y)
         shape = (len(edges_x) - 1, len(edges_y) - 1)
         _set(self, edges_x=edges_x, edges_y=edges_y, weights=_weights(weights, shape))
+
+    def __repr__(self) -> str:
+        rows, columns = self.weights.shape
+        return f"<Boxes: {int((self.weights > 0).sum()):,} of {rows} x {columns} cells>"
 
     @property
     def areas(self) -> Tensor:

@@ -95,3 +95,18 @@ def test_a_wrong_argument_is_one_sentence(call):
     message = str(caught.value)
     assert len(message) <= MAX_MESSAGE and "\n" not in message
     assert "must" in message or message.startswith("Unknown study")
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (lambda: flowviz.dataset("moons").distribution, "<GaussianMixture of 100 components>"),
+        (lambda: flowviz.dataset("checkerboard").distribution, "<Boxes: 8 of 4 x 4 cells>"),
+        (lambda: flowviz.load("checkerboard-ot"), "<FieldRef 'checkerboard-ot': "),
+        (lambda: flowviz.dataset("moons"), "Dataset(name='moons', label='two moons', "),
+        (lambda: flowviz.study("nfe-quality"), "<Study 'nfe-quality': "),
+    ],
+)
+def test_a_notebook_shows_an_object_in_one_line(made, text):
+    shown = repr(made())
+    assert shown.startswith(text) and len(shown) < 400 and "\n" not in shown

@@ -29,7 +29,7 @@ class Dataset:
     """The text for menus and legends."""
     sentence: str
     """A description, for help texts and captions."""
-    sampler: Sampler
+    sampler: Sampler = field(repr=False)
     distribution: Distribution
     """The distribution of one sample, in closed form."""
     center: tuple[float, float] = (0.0, 0.0)
@@ -44,7 +44,7 @@ class Dataset:
     """The data set at t = 0; None for Gaussian noise."""
     classes: tuple[str, ...] = ()
     """The values of the label column of a table; empty without one."""
-    component_classes: Tensor | None = field(default=None, compare=False)
+    component_classes: Tensor | None = field(default=None, compare=False, repr=False)
     """The class of each component of the mixture `distribution`, (K,) int64, if there are any."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:

@@ -78,6 +78,9 @@ class FieldRef:
     label: str
     method: str = ""
 
+    def __repr__(self) -> str:
+        return f"<FieldRef {self.name!r}: {self.label}, data set {self.data!r}>"
+
     @classmethod
     def of(cls, name: str) -> "FieldRef":
         """The field of a name; the same object as long as its content is the same.

@@ -171,6 +171,9 @@ class Study(Generic[C, R]):
     seconds: float = 1.0
     smallest: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<Study {self.name!r}: {self.title}>"
+
     @property
     def name(self) -> str:
         """The name on the command line and in links: that of the module, with hyphens."""
