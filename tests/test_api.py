@@ -100,7 +100,7 @@ def test_a_wrong_argument_is_one_sentence(call):
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (lambda: flowviz.dataset("moons").distribution, "<GaussianMixture of 100 components>"),
+        (lambda: flowviz.dataset("moons").distribution, "<GaussianMixture of 160 components>"),
         (lambda: flowviz.dataset("checkerboard").distribution, "<Boxes: 8 of 4 x 4 cells>"),
         (lambda: flowviz.load("checkerboard-ot"), "<FieldRef 'checkerboard-ot': "),
         (lambda: flowviz.dataset("moons"), "Dataset(name='moons', label='two moons', "),
