@@ -33,7 +33,6 @@ from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
 from flowviz.ui import cache, housekeeping, limits, store, work
-from flowviz.ui import train as page
 from flowviz.ui.housekeeping import (
     PULSE_SECONDS,
     closed_after,
@@ -44,6 +43,7 @@ from flowviz.ui.housekeeping import (
 )
 from flowviz.ui.images.sources import HELD
 from flowviz.ui.store import Store
+from flowviz.ui.train import running as page
 from flowviz.ui.work import Queue, Visitor
 
 ROOT = Path(__file__).parents[1]
@@ -941,7 +941,7 @@ class TestPages:
 
         large = {"steps": "100000", "width": "512", "depth": "8", "batch": "4096"}
         assert re.search(
-            r"\d\d\.\d h; this server stops a training after 60 min", captions(**large)
+            r"About \d\d h; this server stops a training after 60 min", captions(**large)
         )
         assert "this server stops" not in captions()
 
@@ -996,10 +996,10 @@ class TestPages:
     def test_a_second_click_keeps_the_first_training(self, monkeypatch):
         def script():
             from flowviz.training import TrainConfig
-            from flowviz.ui import train
+            from flowviz.ui.train import running
 
             for _ in range(2):
-                train._start((TrainConfig(steps=100_000, width=8, depth=1),))
+                running._start((TrainConfig(steps=100_000, width=8, depth=1),))
 
         started = []
         run = Queue.run

@@ -1,4 +1,4 @@
-"""The parts of the page on images: whose, how they are drawn, and what is seen of them."""
+"""The parts of the page Images: the choice of a model, its controls, and its views."""
 
 from flowviz.ui.images.controls import pick, pick_view
 from flowviz.ui.images.sources import opener

@@ -131,7 +131,7 @@ def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
         if stored.unmeasurable:
             return
     seconds = cost(config, load_sides(config, live))
-    about = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+    about = work.duration(seconds)
     study_view.show(
         page.study,
         new,

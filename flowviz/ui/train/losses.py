@@ -1,0 +1,77 @@
+"""The curves of a finished training, as figures to read, zoom and export."""
+
+from dataclasses import asdict
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from flowviz.experiments.live import QUALITY, Snapshot
+from flowviz.figures import curves, theme
+from flowviz.metrics import METRICS
+from flowviz.ui import downloads, figure
+from flowviz.ui.theme import is_dark
+from flowviz.ui.train.running import Training, described, paths_of, snapshot_of, training
+
+
+def figures() -> None:
+    """The curves of a finished training, as figures to read, zoom and export."""
+    current = training()
+    seen = None if current is None or current.work.live else snapshot_of(current)
+    if current is None or seen is None or not seen.step:
+        return
+    st.subheader("Training curves")
+    known = all(trace.excess is not None for trace in seen.traces)
+    left, right = st.columns(2)
+    with left:
+        _curve(current, seen, "excess" if known else "loss")
+    with right:
+        _curve(current, seen, "quality")
+
+
+def _curve(current: Training, seen: Snapshot, what: str) -> None:
+    dark = is_dark()
+    metric = METRICS[QUALITY].label
+    x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[what]
+    y_of = {"excess": "excess", "loss": "smoothed", "quality": "quality"}[what]
+    title = {"excess": "loss − irreducible floor", "loss": "loss", "quality": metric}[what]
+    lines = [
+        curves.Curve(
+            label=trace.label,
+            colour=theme.path_colour(trace.path, dark=dark),
+            x=getattr(trace, x_of),
+            y=getattr(trace, y_of),
+            floor={"excess": None, "loss": trace.floor, "quality": seen.data_quality}[what],
+        )
+        for trace in seen.traces
+    ]
+    figure.show(
+        curves.curves(
+            lines,
+            x_title="training step",
+            y_title=title,
+            floor_label="two samples of the data" if what == "quality" else "irreducible floor",
+            log_y=True,
+            dark=dark,
+        ),
+        f"train-{what}",
+        title=f"{title} of {described(current)}",
+        alt=f"{title} over training steps: "
+        + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
+        files=[
+            downloads.csv(
+                asdict(current.token[0]) | {"path": ", ".join(paths_of(current.token))},
+                lambda: _columns(lines),
+            )
+        ],
+        filename=f"training-{what}",
+    )
+
+
+def _columns(lines: list[curves.Curve]) -> dict[str, NDArray]:
+    """The lines below each other: path, step and value."""
+    return {
+        "path": np.concatenate([np.full(len(line.x), line.label) for line in lines]),
+        "step": np.concatenate([line.x for line in lines]),
+        "value": np.concatenate([line.y for line in lines]),
+    }
