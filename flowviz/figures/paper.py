@@ -132,6 +132,7 @@ def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None
     """Puts a horizontal colour bar above panels of this size, and its title above it."""
     text = bar.title.text or ""
     wanted = CHARACTER * len(re.sub("<[^>]*>", "", text)) / width
+    bar.update(xpad=0, ypad=0)
     place = {"x": 1, "xanchor": "right", "y": 1 + BAR_GAP / height, "yanchor": "bottom"}
     bar.update(nticks=3, tickangle=0, len=min(1, max(0.34, wanted)), **place)
     if text:
@@ -208,7 +209,8 @@ def _wrap_names(figure: go.Figure, width: float) -> tuple[float, float]:
             trace.y = ["<br>".join(wrapped[str(name)]) for name in names]
     lines = list(wrapped.values())
     longest = max((len(line) for each in lines for line in each), default=0)
-    height = LINE * len(lines) * max(map(len, lines), default=0)
+    most = max(map(len, lines), default=0)
+    height = LINE * len(lines) * (most + (most > 1))  # a line between names of several lines
     return CHARACTER * longest + AXIS_GAP if longest else 0, height
 
 

@@ -15,10 +15,11 @@ TEXTS = """() => {
   const page = document.querySelector("svg").getBoundingClientRect();
   const box = (node) => node.getBoundingClientRect();
   return [...document.querySelectorAll(
-    ".legendtext, .gtitle, .annotation-text, .xtitle, .x2title, .ytitle, .y2title"
-  )].filter((node) => node.textContent.trim()).map((node) => {
+    ".legendtext, .gtitle, .annotation-text, .xtitle, .x2title, .ytitle, .y2title,"
+    + ".ytick text, .cbfills"
+  )].filter((node) => node.textContent.trim() || node.matches(".cbfills")).map((node) => {
     const { left, top, right, bottom } = box(node);
-    return [node.textContent, left - page.left, top - page.top, right - page.left,
+    return [node.textContent || "colour bar", left - page.left, top - page.top, right - page.left,
             bottom - page.top, page.width, page.height];
   });
 }"""
@@ -35,18 +36,18 @@ SMALL = {
 }
 
 
-SHIPPED = {"all-data-sets": "all-nfe"}
-"""A figure with long titles of panels, from the shipped answers."""
+SHIPPED = {"all-nfe": "all-data-sets", "log-density": "point", "pairs": "straightness"}
+"""Figures from the shipped answers: with long titles of panels, a colour bar, long names."""
 
 
 @cache
 def figure(name):
-    study = STUDIES[name]
+    study = STUDIES[SHIPPED.get(name, name)]
     if name in SHIPPED:
-        (path, *_) = answers.FOLDER.glob(f"{name}-*.npz")
+        path = min(answers.FOLDER.glob(f"{study.name}-{'[0-9a-f]' * 16}.npz"))
         config = study.config.build(answers.asked(path)[1])
         drawn = study.draw(config, answers.read(path))
-        return next(each for each in drawn if each.name == SHIPPED[name])
+        return next(each for each in drawn if each.name == name)
     config = study.config(**dict(study.smallest) | SMALL[name])
     return study.draw(config, study.result(config))[-1]
 
