@@ -4,9 +4,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from flowviz.cli import main
+from flowviz.figures import theme
 from flowviz.progress import Progress, Stopped
 from flowviz.studies import STUDIES, video
 from flowviz.studies.video import Video, compare_video
@@ -49,6 +50,9 @@ def test_a_gif_has_its_frames_repeats_and_reports_progress(flow):
     assert sum(lengths) == 1500 and lengths[:3] == [250] * 3
     assert len(pictures) == len(set(made.times())) == 4
     assert np.abs(pictures[0] - pictures[-1]).mean() > 1
+    for picture in pictures:
+        colours = {tuple(each) for each in picture[:60].reshape(-1, 3)}
+        assert {(255, 255, 255), ImageColor.getrgb(theme.MUTED[False])} <= colours, "of the theme"
     assert told.reports == len(made.times()) == 6
 
 

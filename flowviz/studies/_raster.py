@@ -70,7 +70,7 @@ class Look:
     def unit(self) -> float:
         """Pixels of a unit of text and margins; 1 in a frame of 1280 x 720."""
         width, height = SIZES[self.size]
-        return min(width / 1280, height / 720)
+        return min(width / 1000, height / 720)
 
 
 class _Density(NamedTuple):
@@ -116,12 +116,12 @@ class Stage:
     @property
     def head(self) -> int:
         """Height of the titles above a panel."""
-        return round((64 if len(self.panels) < 3 else 48) * self.look.unit)
+        return round((64 if len(self.panels) < 3 else 56) * self.look.unit)
 
     @property
     def foot(self) -> int:
         """Height of the read-outs below a panel."""
-        return round((70 if len(self.panels) < 3 else 90) * self.look.unit)
+        return round((70 if len(self.panels) < 3 else 96) * self.look.unit)
 
     @property
     def last(self) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
 
+from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.studies import Study
 from flowviz.studies._flow import CompareConfig, CompareResult
@@ -21,6 +22,8 @@ FORMATS = {"mp4": "video/mp4", "gif": "image/gif"}
 """Media types by suffix."""
 
 GIF_COLOURS = 128
+PALETTE_CELL = 8
+"""Pillow takes any of the colours of a palette that differ by less from a pixel."""
 GIF_RATE = 20
 """Frames per second at most: a GIF counts in hundredths, and browsers slow down shorter ones."""
 
@@ -126,8 +129,24 @@ def _mp4(frames: Iterator[NDArray], stage: Stage, video: Video, made_by: str) ->
     return out.getvalue()
 
 
+def _palette(stage: Stage) -> Image.Image:
+    """The colours of a GIF: of its first, middle and last frame, and exactly those of the theme.
+
+    Without the latter white is a light grey, and grey text is blue.
+    """
+    frames = np.concatenate([stage.frame(t) for t in (0.0, 0.5, 1.0)])
+    exact = [part[stage.look.dark] for part in (theme.PAPER, theme.INK, theme.MUTED, theme.GRID)]
+    colours = np.array([ImageColor.getrgb(each) for each in exact])
+    found = Image.fromarray(frames).quantize(GIF_COLOURS - len(exact)).getpalette() or []
+    others = np.reshape(found, (-1, 3))
+    apart = np.abs(others[:, None] - colours).max(2).min(1) >= PALETTE_CELL
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([colours, others[apart]]).ravel().tolist())
+    return palette
+
+
 def _gif(frames: Iterator[NDArray], stage: Stage, video: Video, made_by: str) -> bytes:
-    palette = Image.fromarray(stage.frame(0.5)).quantize(GIF_COLOURS)
+    palette = _palette(stage)
 
     def pictures() -> Iterator[Image.Image]:
         for pixels in frames:
