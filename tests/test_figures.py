@@ -274,7 +274,7 @@ def test_titles_that_would_overlap_on_a_phone_are_measured():
 
     assert paper.titles_width(titled("one long title alone in its row")) == 0
     short = titled("conditional OT", "VP diffusion")
-    long = titled("squared error ≤ 0.01", "Histogram total variation ≤ 1.1 × floor")
+    long = titled("squared error ≤ 0.01", "histogram total variation ≤ 1.1 × floor")
     assert paper.titles_width(short) < PHONE < paper.titles_width(long)
 
 

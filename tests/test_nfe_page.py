@@ -117,7 +117,7 @@ def test_metrics_that_say_nothing_of_the_data_are_not_offered():
     for data, known in offered.items():
         app = opened("all", data=data)
         (menu,) = (each for each in app.selectbox if each.label == "Sample quality")
-        assert ("Mass off the support" in menu.options) == known
+        assert ("Share off the data" in menu.options) == known
     config = NfeQualityConfig(data="mixture:1,0@0.8", measure="off-support", n=50, seeds=1)
     with pytest.raises(ValueError, match="measure must apply to mixture"):
         list(nfe_quality.STUDY.compute(config))
@@ -374,7 +374,7 @@ class TestAllDataSets:
         both = self.said(*better, *worse)
         assert both[goal].verdict == "undecided"
         assert "in the median of 2 data sets" in both[goal].text
-        quality = both["Histogram total variation ≤ 1.1 × floor"]
+        quality = both["histogram total variation ≤ 1.1 × floor"]
         assert quality.verdict == "undecided" and quality.numbers["fewer"] == 0
 
     def test_every_outcome_is_counted(self):

@@ -240,8 +240,8 @@ def _print_quality(
     if options.straightness:
         found = quality["straightness"]
         print(
-            f"S {found['deviation']:.4g}, {found['relative']:.3f} of E|x1 - x0|^2; arc/chord "
-            f"{found['arc_over_chord']:.3f}; dopri5 at {found['tol']:g} took "
+            f"S {found['deviation']:.4g}, {found['relative']:.3f} of E|x1 - x0|^2; "
+            f"length/displacement {found['arc_over_chord']:.3f}; dopri5 at {found['tol']:g} took "
             f"{quality['steps']['nfe']}"
         )
 

@@ -119,7 +119,7 @@ class FlowResult:
         rejected: number of rejected steps of an adaptive method.
         length: mean length of the polygons through `step_states`.
         displacement: mean distance from start to end.
-        quality: (K,), sliced 2-Wasserstein distance of the particles at `times` to `data`.
+        quality: (K,), sliced W₂ of the particles at `times` to `data`.
         quality_floor: mean of this distance over FLOOR_SETS other samples of the data.
         off_support: share of the final particles outside the support of the data; None if that is
             the whole plane.
@@ -151,7 +151,7 @@ class FlowResult:
 
     @property
     def end_quality(self) -> float:
-        """The sliced 2-Wasserstein distance of the final particles to the data."""
+        """The sliced W₂ of the final particles to the data."""
         return float(self.quality[-1])
 
 

@@ -34,6 +34,11 @@ class Metric:
     needs: Literal["samples", "distribution"] = "samples"
     limit: int | None = None
 
+    @property
+    def words(self) -> str:
+        """The label within a sentence: "sliced W₂", but "W₂"."""
+        return self.label[0].lower() + self.label[1:] if self.label[1].islower() else self.label
+
     def __call__(
         self, samples: Tensor, reference: Tensor, distribution: Distribution | None = None
     ) -> float:

@@ -48,7 +48,7 @@ def _of_term(name: str) -> tuple[str, str, str]:
 
 @_enter("w2", *_of_term("w2"), limit=4000)  # 2 s on one core; the network simplex takes ~ n^2
 def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
-    """The Wasserstein-2 distance of two sets (n, 2) and (m, 2), by POT's network simplex."""
+    """The W₂ of two sets (n, 2) and (m, 2), by POT's network simplex."""
     cost = torch.cdist(_float64(samples), _float64(reference)).square_().numpy()
     import ot  # nearly a third of what the app imports, for few of its pages
 
@@ -58,7 +58,7 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
 
 @_enter("sliced-w2", *_of_term("sliced-w2"))
 def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
-    """The sliced Wasserstein-2 distance of the first n rows of two sets, n the smaller number."""
+    """The sliced W₂ of the first n rows of two sets, n the smaller number."""
     n = min(len(samples), len(reference))
     first, second = (_float64(x[:n]).numpy() for x in (samples, reference))
     return sliced_w2(first, projections(second)).item()
@@ -104,9 +104,9 @@ def _mmd(samples: Tensor, reference: Tensor, distribution: Distribution | None) 
 
 @_enter(
     "off-support",
-    "Mass off the support",
+    "Share off the data",
     "",
-    "Share of the samples outside the support of the data; 0 for unbounded data.",
+    "Share of the samples where the data has density zero; 0 for unbounded data.",
     needs="distribution",
 )
 def _off_support(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
@@ -156,7 +156,7 @@ def projections(points: NDArray) -> NDArray:
 
 
 def sliced_w2(points: NDArray, reference: NDArray) -> NDArray[np.float64]:
-    """The sliced 2-Wasserstein distance of points (..., n, 2) to a reference, (...,).
+    """The sliced W₂ of points (..., n, 2) to a reference, (...,).
 
     The root mean square over directions of the distance of sorted projections (Bonneel et al.
     2015).

@@ -49,7 +49,7 @@ def curves_so_far(
 
 def targets(measure: str, curves: Iterable[SolverCurve]) -> list[Target]:
     """The error and the quality at which costs are compared, for the metric's kind of floor."""
-    label = METRICS[measure].label
+    label = METRICS[measure].words
     fresh = next((each.fresh[measure].mean() for each in curves if measure in each.fresh), 1.0)
     level = f"{MARGIN:g} × floor" if fresh > 0 else f"{100 * SHARE_LEVEL:g}%"
     return [

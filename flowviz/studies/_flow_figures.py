@@ -219,7 +219,7 @@ def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedF
     return NamedFigure(
         name="quality",
         title="quality over time",
-        alt="Sliced 2-Wasserstein distance of the particles to data over time in each panel; the "
+        alt="Sliced W₂ of the particles to the data over time in each panel; the "
         "dotted line is the distance between two random samples of the data.",
         figure=curves.quality(lines, t=config.t, metric="sliced W₂ to data", dark=dark),
         columns=quality_columns(result),

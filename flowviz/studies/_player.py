@@ -42,7 +42,7 @@ def panel_of(side: Side) -> players.Panel:
     readouts = [
         players.Readout("NFE used", flow.nfe, 0, help=f"{term('nfe').sentence} Counted."),
         players.Readout(
-            "Path length ÷ displacement",
+            "Length ÷ displacement",
             flow.detour,
             3,
             help="Mean length of the trajectories over the mean distance from start to end; 1 is "

@@ -108,7 +108,7 @@ def measure(default: str = "histogram-tv") -> Any:
         choices=METRICS,
         help="Lower is better. "
         + METRICS.sentences()
-        + " Slow metrics (exact Wasserstein-2, MMD) take some 20 seconds more.",
+        + " Slow metrics (exact W₂, MMD) take some 20 seconds more.",
     )
 
 

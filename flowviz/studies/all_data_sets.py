@@ -257,7 +257,7 @@ def _at_equal_nfe(
 ) -> Finding:
     """The number of data sets with better OT at the smallest and at the largest budget."""
     nfe, texts, numbers = pairs[0][0].cost, [], {}
-    label = METRICS[config.measure].label
+    label = METRICS[config.measure].words
     for p in dict.fromkeys((0, len(nfe) - 1)):
         counts = []
         for name, kind in (("error", "error"), (label, "quality")):

@@ -101,7 +101,7 @@ def draw(config: CoupledFlowConfig, result: CoupledFlowResult, dark: bool) -> Fi
             title=title,
             lines=(
                 f"S = {result.deviation(batch):.2g}",
-                f"arc ÷ chord {result.flows[batch].straightness.arc_over_chord:.3f}",
+                f"length ÷ displacement {result.flows[batch].straightness.arc_over_chord:.3f}",
             ),
             colour=theme.path_colour(config.path, dark=dark),
             states=result.flows[batch].states[:, : config.n],

@@ -190,7 +190,13 @@ def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
                 f"{each.seconds:.0f}",
             ]
         )
-    heads = ["Trained with", "S", "S falls by", "arc ÷ chord", *(f"NFE {nfe}" for nfe in SHOWN)]
+    heads = [
+        "Trained with",
+        "S",
+        "S falls by",
+        "length ÷ displacement",
+        *(f"NFE {nfe}" for nfe in SHOWN),
+    ]
     return Summary(
         title=f"Straightness, and {METRICS[METRIC].label} to data by Euler's method",
         heads=[*heads, "in the limit", "seconds of training"],

@@ -266,7 +266,7 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
         )
     plot = curves.curves(
         drawn,
-        x_title="number of function evaluations (NFE)",
+        x_title="function evaluations (NFE)",
         y_title=metric.label,
         floor_label="real test images",
         log_x=True,

@@ -161,7 +161,13 @@ def summarise(config: ImageStraightnessConfig, result: Sides) -> Summary:
     """S, its relation to the chord, and the NFE."""
     return Summary(
         title="Straightness in the space of pixels",
-        heads=["path", "S, sum over pixels", "S ÷ E|x₁ − x₀|²", "arc ÷ chord", "NFE of dopri5"],
+        heads=[
+            "path",
+            "S, sum over pixels",
+            "S ÷ E|x₁ − x₀|²",
+            "length ÷ displacement",
+            "NFE of dopri5",
+        ],
         rows=[
             [
                 side.label,

@@ -96,7 +96,7 @@ def compute(
 def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Figures:
     """Error (left) and quality (right) against NFE."""
     metric = METRICS[config.measure].label
-    x_title = f"number of function evaluations (NFE), {METHODS[config.method].label}"
+    x_title = f"function evaluations (NFE), {METHODS[config.method].label}"
     floor = float(result.curves[0].floor[config.measure].mean())
     parts: list[tuple[str, str, Callable[[SolverCurve], NDArray], float | None]] = [
         ("error", "squared error per dimension", lambda curve: curve.mse, None),
@@ -193,7 +193,7 @@ def _claim(
     numbers |= {"limit": float(limit.mean()), "limit_base": float(against.mean())}
     return Finding(
         lead="No gain with unlimited compute",
-        text=f"{text} ({METRICS[config.measure].label} with NFE {nfe} by "
+        text=f"{text} ({METRICS[config.measure].words} with NFE {nfe} by "
         f"{METHODS[config.method].label}: {few:.3f} against {other:.3f}; in the limit "
         f"{mean(limit)} against {mean(against)}). One network per path on one data set of the "
         "plane; the claim was made about images.",

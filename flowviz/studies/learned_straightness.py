@@ -211,7 +211,14 @@ def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResu
         rows.append([flow.label, s, ratio, nll, kl, bound])
     return Summary(
         title="Straightness and likelihood",
-        heads=["flow", "S", "arc ÷ chord", "−log p, nats", "KL(data ‖ flow), nats", "bound, nats"],
+        heads=[
+            "flow",
+            "S",
+            "length ÷ displacement",
+            "−log p, nats",
+            "KL(data ‖ flow), nats",
+            "bound, nats",
+        ],
         rows=rows,
     )
 

@@ -287,7 +287,7 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
     floor = result.curves[0].floor[config.measure].mean()
     return Finding(
         lead="Best at few evaluations",
-        text=f"by {METRICS[config.measure].label.lower()}, the mean of the seeds: "
+        text=f"by {METRICS[config.measure].words}, the mean of the seeds: "
         f"{'; '.join(texts)}. Values at the floor ({floor:.3g}) or below do not differ.",
         numbers=numbers,
     )
@@ -314,7 +314,7 @@ def _error_is_not_quality(result: NfeQualityResult) -> Finding | None:
                     lead="Error is not quality",
                     text=f"with Euler at NFE {ot.cost[p]:.0f}, VP diffusion has the lower error "
                     f"({error[1][p]:.2g} against {error[0][p]:.2g}) but the worse samples "
-                    f"({METRICS[name].label.lower()} {worse[1][p]:.2g} against "
+                    f"({METRICS[name].words} {worse[1][p]:.2g} against "
                     f"{worse[0][p]:.2g}).",
                     numbers={
                         "error_ot": float(error[0][p]),

@@ -41,7 +41,7 @@ LEGEND_LINE = 24
 HEADS = {
     "deviation": "S",
     "relative": "S ÷ squared chord",
-    "arc_over_chord": "arc ÷ chord",
+    "arc_over_chord": "length ÷ displacement",
     "energy": "kinetic energy",
     "displacement": "squared chord",
     "acceleration": "Burgers residual",
@@ -132,9 +132,9 @@ def draw(config: StraightnessConfig, result: StraightnessResult, dark: bool) -> 
         title="straightness of conditional and marginal flows",
         alt="Straightness of the conditional flows (hollow) and the marginal flow (full) of "
         "each path.",
-        figure=figures.pairs(rows, ("S ÷ distance²", "arc ÷ chord"), dark=dark).update_layout(
-            **size
-        ),
+        figure=figures.pairs(
+            rows, ("S ÷ distance²", "length ÷ displacement"), dark=dark
+        ).update_layout(**size),
         half=True,
     )
     yield NamedFigure(

@@ -60,7 +60,7 @@ def pick() -> Page:
         )
         values["nfe"] = state.budget(
             "nfe",
-            "Number of function evaluations (NFE)",
+            "Function evaluations (NFE)",
             BUDGETS,
             ParticlesConfig().nfe,
             help=glossary.helped(

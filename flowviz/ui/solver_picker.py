@@ -62,7 +62,7 @@ def pick(
     if not METHODS[method].adaptive:
         nfe = state.budget(
             f"{before}nfe",
-            f"{title}NFE" if panel else "Budget: function evaluations (NFE)",
+            f"{title}NFE" if panel else "Function evaluations (NFE)",
             budgets(method),
             nfe,
             also=affordable(method),

@@ -99,11 +99,11 @@ def _note(distribution: Parts, over: str, n: int) -> None:
             if over == "points"
             else f"The sum over the {len(distribution.weights):,} {many} is the marginal "
             "velocity of the distribution: each arrow is the mean of $u_t(x \\mid x_1)$ within "
-            f"one {one}, and its path is that of the mean. "
+            f"one {one}, and its trajectory is that of the mean. "
         )
         + "The thin arrow is the closed form of the distribution itself. All arrows have one "
         "scale, so that the tip of the strong arrow is the weighted mean of the others' tips. At "
-        "most 160 paths and 60 arrows are drawn, "
+        "most 160 trajectories and 60 arrows are drawn, "
         "chosen with probabilities that grow with their weights."
     )
 

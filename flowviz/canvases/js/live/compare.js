@@ -139,7 +139,7 @@ export class Compare {
       ({ label, values: [value], decimals, unit, help });
     const readouts = [
       readout("NFE used", nfe, 0, this.model.terms.nfe),
-      readout("Path length ÷ displacement", detour, 3,
+      readout("Length ÷ displacement", detour, 3,
         "Mean length of the trajectories over the mean distance from start to end; 1 is straight."),
     ];
     if (off !== null)

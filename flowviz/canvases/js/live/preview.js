@@ -23,7 +23,7 @@ const EVENTS = ["pointerdown", "pointerup", "pointercancel", "keydown", "input",
 /** The read-outs that the engine computes, by their labels (flowviz/studies/_player.py). */
 const NUMBERS = {
   "NFE used": ({ nfe }) => nfe,
-  "Path length ÷ displacement": ({ detour }) => detour,
+  "Length ÷ displacement": ({ detour }) => detour,
   "Off the data at the end": ({ off }) => 100 * off,
 };
 
