@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.experiments.figure4 import DATA
 from flowviz.studies.figure4 import STUDY, Figure4Config, picture
-from flowviz.ui import controls, field_picker, state, study_view, work
+from flowviz.ui import controls, field_picker, results, state, study_view
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
@@ -38,7 +38,7 @@ if not state.is_restricted():
         icon=":material/compare:",
         query_params={"layers": "density", "t": "0.5"},
     )
-result = work.store().get(study_view.token(STUDY, config))
+result = results.store().get(study_view.token(STUDY, config))
 if result is not None:
     st.download_button(
         f"PDF for print, {WIDTH_MM:g} mm wide",

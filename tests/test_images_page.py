@@ -35,7 +35,7 @@ from flowviz.studies._image_points import JudgedSide, failures, leaders, smalles
 from flowviz.studies._images import ImageSide
 from flowviz.studies.image_film import half_noise, last_tenth
 from flowviz.training.classifier import ClassifierConfig, ClassifierRun
-from flowviz.ui import figure, work
+from flowviz.ui import figure, results
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import VIEWS
 from flowviz.ui.notices import escaped
@@ -166,9 +166,9 @@ def figures(monkeypatch):
 @pytest.fixture
 def own_store():
     """An empty store of results, before and after."""
-    work.store().clear()
+    results.store().clear()
     yield
-    work.store().clear()
+    results.store().clear()
 
 
 def test_measuring_draws_the_wanted_class_as_a_curve_of_its_own(

@@ -32,7 +32,7 @@ from flowviz.progress import Progress, Stopped, stop_if_requested
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, train
-from flowviz.ui import cache, housekeeping, limits, store, work
+from flowviz.ui import cache, housekeeping, limits, queue, results, store, work
 from flowviz.ui.housekeeping import (
     PULSE_SECONDS,
     closed_after,
@@ -42,9 +42,9 @@ from flowviz.ui.housekeeping import (
     return_memory,
 )
 from flowviz.ui.images.sources import HELD
+from flowviz.ui.queue import Queue, Visitor
 from flowviz.ui.store import Store
 from flowviz.ui.train import running as page
-from flowviz.ui.work import Queue, Visitor
 
 ROOT = Path(__file__).parents[1]
 
@@ -283,8 +283,8 @@ class TestQueue:
         long.wait(30)
 
     def test_work_ends_after_its_visitor_has_left(self, monkeypatch):
-        monkeypatch.setattr(work, "GRACE_SECONDS", 0.05)
-        monkeypatch.setattr(work, "PULSE_SECONDS", 0.01)
+        monkeypatch.setattr(queue, "GRACE_SECONDS", 0.05)
+        monkeypatch.setattr(queue, "PULSE_SECONDS", 0.01)
         connected = threading.Event()
         connected.set()
         run = Queue(1, 1).run(counting, visitor=Visitor(is_connected=connected.is_set))
@@ -294,7 +294,7 @@ class TestQueue:
         assert run.state == "cancelled"
 
     def test_a_short_absence_does_not_end_it(self, monkeypatch):
-        monkeypatch.setattr(work, "PULSE_SECONDS", 0.0)
+        monkeypatch.setattr(queue, "PULSE_SECONDS", 0.0)
         connected = iter([False] * 20)
         visitor = Visitor(is_connected=lambda: next(connected, True))
         run = training(Queue(1, 1), config(), visitor=visitor)
@@ -321,8 +321,8 @@ class TestQueue:
     @pytest.mark.parametrize("lane", ["quick", "short", "long"])
     def test_work_of_visitors_who_left_ends_sooner_if_others_wait(self, monkeypatch, lane):
         """One who opens many links and leaves must not hold the queue; a training goes on."""
-        monkeypatch.setattr(work, "AWAY_SECONDS", 0.05)
-        monkeypatch.setattr(work, "PULSE_SECONDS", 0.01)
+        monkeypatch.setattr(queue, "AWAY_SECONDS", 0.05)
+        monkeypatch.setattr(queue, "PULSE_SECONDS", 0.01)
         home = Queue(1, 1)
         left = home.run(counting, lane=lane, visitor=Visitor(is_connected=lambda: False))
         until(lambda: left.state == "running")
@@ -378,7 +378,7 @@ class TestQueue:
             return enter(work)
 
         first = second = None
-        monkeypatch.setattr(work.Work, "start", lambda _: None)
+        monkeypatch.setattr(queue.Work, "start", lambda _: None)
         first, second = (home.run(counting, lane="long", visitor=Visitor("s")) for _ in range(2))
         monkeypatch.setattr(home, "_enter", late)
         for each in (first, second):
@@ -427,7 +427,7 @@ class TestQueue:
 
         def run():
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
-            work.lower_priority("long")
+            queue.lower_priority("long")
             seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
         thread = threading.Thread(target=run)
@@ -531,7 +531,7 @@ class TestVisitorsWhoArriveTogether:
         """Otherwise the wait for its end fails: a thread that has not started has no end."""
         home, held = Queue(1, 1), Held()
         begun, joined = threading.Event(), threading.Event()
-        started = work.Work.start
+        started = queue.Work.start
 
         def slow(made):
             begun.set()
@@ -546,7 +546,7 @@ class TestVisitorsWhoArriveTogether:
             ended.append(found)
 
         ended = []
-        monkeypatch.setattr(work.Work, "start", slow)
+        monkeypatch.setattr(queue.Work, "start", slow)
         other = threading.Thread(target=join)
         other.start()
         first = home.run(held, key="view")
@@ -562,7 +562,7 @@ class TestVisitorsWhoArriveTogether:
 
         home = Queue(1, 1)
         with monkeypatch.context() as patched:
-            patched.setattr(work.Work, "start", fails)
+            patched.setattr(queue.Work, "start", fails)
             with pytest.raises(RuntimeError, match="thread"):
                 home.run(lambda progress: iter([6]), key="view")
         later = home.run(lambda progress: iter([7]), key="view")
@@ -650,8 +650,8 @@ class TestVisitorsWhoArriveTogether:
         assert len(works) == 4
 
     def test_the_work_lives_while_one_of_them_is_connected(self, monkeypatch):
-        monkeypatch.setattr(work, "GRACE_SECONDS", 0.0)
-        monkeypatch.setattr(work, "PULSE_SECONDS", 0.0)
+        monkeypatch.setattr(queue, "GRACE_SECONDS", 0.0)
+        monkeypatch.setattr(queue, "PULSE_SECONDS", 0.0)
         home, held, connected = Queue(1, 1), Held(), threading.Event()
         connected.set()
         shared = home.run(held, key="view", visitor=Visitor("s", connected.is_set))
@@ -750,7 +750,7 @@ class TestPiecesOfWorks:
         run = visits[0]("view", lambda progress: iter([progress.cached(square, 3)]))
         assert started.wait(30)
         released.set()
-        assert work.cached(square)(3) == 9
+        assert results.cached(square)(3) == 9
         run.work.wait(30)
         assert run.work.result == 9 and calls == [3]
 
@@ -970,7 +970,7 @@ class TestPages:
 
         shown, released = [], threading.Event()
         monkeypatch.setattr(work.st, "empty", Recorder)
-        work.store().clear()
+        results.store().clear()
         app = AppTest.from_function(script, args=(released,)).run()
         assert not app.exception and app.session_state["found"] == 7
         assert shown == [(0.4, "Computing: the \\$x\\$ step"), "emptied"]

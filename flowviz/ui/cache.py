@@ -13,7 +13,7 @@ from flowviz.canvases import player as players
 from flowviz.checkpoints import opened
 from flowviz.experiments.evolution import FlowConfig, SceneConfig, compute_scene
 from flowviz.fields import LearnedField
-from flowviz.ui import work
+from flowviz.ui import results
 from flowviz.ui.notices import escaped
 
 LISTED_SECONDS = 5
@@ -23,7 +23,7 @@ MAX_ADOPTED = 16
 """Trained fields of a session without a file."""
 
 
-scene = work.cached(compute_scene)
+scene = results.cached(compute_scene)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

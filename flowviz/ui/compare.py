@@ -26,6 +26,7 @@ from flowviz.ui import (
     data_picker,
     glossary,
     live,
+    results,
     state,
     study_view,
     video,
@@ -65,7 +66,7 @@ def sides(page: Comparison) -> CompareResult | None:
 
 def known(page: Comparison) -> CompareResult | None:
     """All flows if they are stored."""
-    return work.store().get(study_view.token(FLOW, page.config))
+    return results.store().get(study_view.token(FLOW, page.config))
 
 
 def count(page: Comparison) -> str:
@@ -188,7 +189,7 @@ def _density_config(page: Comparison, result: CompareResult) -> DensityEvolution
 def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvolution | None]:
     """The learned density of each side as far as it was computed."""
     config = _density_config(page, result)
-    found = None if config is None else work.store().get(study_view.token(DENSITY, config))
+    found = None if config is None else results.store().get(study_view.token(DENSITY, config))
     each = iter(found.evolutions if found is not None else ())
     return [None if side.exact else next(each, None) for side in result.sides]
 
@@ -199,7 +200,7 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
     if config is None or view.density != "learned":
         return
     token = study_view.token(DENSITY, config)
-    was_known = work.store().get(token) is not None
+    was_known = results.store().get(token) is not None
 
     def draw(found: DensityEvolutionResult) -> None:
         if len(found.evolutions) == len(config.paths) and not was_known:

@@ -13,7 +13,7 @@ from flowviz.studies import Columns, Finding, NamedFigure, Study, Summary, answe
 from flowviz.studies.export import file_name, printed, script
 from flowviz.studies.page import figures_page
 from flowviz.studies.study import C, R
-from flowviz.ui import downloads, figure, glossary, opening, work
+from flowviz.ui import downloads, figure, glossary, opening, results, work
 from flowviz.ui.downloads import Download
 from flowviz.ui.notices import escaped
 from flowviz.ui.theme import is_dark
@@ -102,21 +102,21 @@ def _load_answer(study: Study[C, Any], config: C) -> bool:
     if not path.exists():
         return False
     key = token(study, config)
-    if work.store().get(key) is None and (result := answers.read(path)) is not None:
-        work.store().put(key, result)
-    return key in work.store()
+    if results.store().get(key) is None and (result := answers.read(path)) is not None:
+        results.store().put(key, result)
+    return key in results.store()
 
 
 def judged(study: Study[C, Any], config: C) -> list[Finding]:
     """The findings with a verdict of a stored or shipped result; none if there is no result."""
     _load_answer(study, config)
-    result = work.store().get(token(study, config))
+    result = results.store().get(token(study, config))
     said = () if result is None else study.say(config, result)
     return [each for each in said if each.verdict]
 
 
 def token(study: Study[C, Any], config: C) -> Hashable:
-    """The key of a complete result in the server's store, see `work.store`."""
+    """The key of a complete result in the server's store, see `results.store`."""
     return study.name, study.settled(config).computed()
 
 

@@ -17,7 +17,7 @@ from flowviz.studies.image_film import COUNT, ImageFilmConfig
 from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
 from flowviz.studies.image_quality import ImageQualityConfig, cost
 from flowviz.studies.page import film_page, sheets_page
-from flowviz.ui import state, study_view, work
+from flowviz.ui import results, state, study_view, work
 from flowviz.ui.downloads import Download, html_page, python
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import Page
@@ -117,7 +117,7 @@ def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
     """Stored measurements, and a button that measures new ones."""
     new = replace(config, measure=True)
     token = study_view.token(page.study, new)
-    if work.store().get(token) is None and work.current("images", token) is None:
+    if results.store().get(token) is None and work.current("images", token) is None:
         stored = work.result_of(
             "images-stored",
             study_view.token(page.study, config),

@@ -10,7 +10,7 @@ from flowviz.canvases import touch as canvas
 from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult, compute_touch
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
-from flowviz.ui import state, work
+from flowviz.ui import results, state
 from flowviz.ui.canvas import component, listen
 
 LAYERS = ("paths", "arrows", "density")
@@ -18,7 +18,7 @@ MAX_PARTS = 2_500
 """Largest number of parts over which a browser sums within one frame."""
 
 _touch = component("flowviz_why", "touch")
-_computed = work.cached(compute_touch)
+_computed = results.cached(compute_touch)
 
 
 @dataclass(frozen=True, kw_only=True)
