@@ -300,6 +300,9 @@ DAMAGES = {
     "other version": (lambda f: edit_card(f, version=2), "has version 2; this flowviz reads"),
     "other card": (lambda f: edit_card(f, steps=21), "differs from the one inside it in steps"),
     "bad std": (lambda f: embed_only(f, std=0), "bad entry 'std': 0"),
+    "huge std": (lambda f: embed_only(f, std=1e308), "bad entry 'std': 1e+308"),
+    "tiny std": (lambda f: embed_only(f, std=1e-300), "bad entry 'std': 1e-300"),
+    "huge mean": (lambda f: embed_only(f, mean=[1e308, 0]), "bad entry 'mean'"),
     "bad mean": (lambda f: embed_only(f, mean=[0]), "bad entry 'mean'"),
     "bad network": (lambda f: embed_only(f, network={"kind": "unet"}), "bad entry 'network'"),
     "lying network": (

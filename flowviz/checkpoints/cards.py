@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields
 from itertools import pairwise
 from typing import Any, ClassVar, Self, TypeGuard
@@ -32,6 +32,9 @@ KINDS = {
     "plain": {},
 }
 """For each kind of network, its sizes with their bounds."""
+
+MIN_STD, MAX_MOMENT = 1e-9, 1e9
+"""Bounds of means and standard deviations, whose squares must be numbers in float32."""
 
 MAX_LAYERS, MAX_UNITS = 64, 4096
 """Of a plain network, which has a list of widths."""
@@ -105,7 +108,7 @@ class Entries:
         return {
             **{name: isinstance(getattr(self, name), str) for name in texts},
             **{n: isinstance(getattr(self, n), dict) for n in ("network", "training", "quality")},
-            "std": is_number(self.std) and self.std > 0,
+            "std": is_std(self.std),
             "seconds": is_number(self.seconds) and self.seconds >= 0,
         }
 
@@ -208,15 +211,15 @@ class Card(Entries):
     def valid_entries(self) -> dict[str, bool]:
         """See `Entries.valid_entries`."""
 
-        def pair(value: object) -> bool:
-            return isinstance(value, tuple) and len(value) == 2 and all(map(is_number, value))
+        def pair(value: object, is_valid: Callable[[object], bool] = is_number) -> bool:
+            return isinstance(value, tuple) and len(value) == 2 and all(map(is_valid, value))
 
         network = self.network if isinstance(self.network, dict) else {}
         return {
             "network": isinstance(network.get("preconditioned"), bool)
             and _is_network(network, self.path, self.objective)
             and (not str(self.data).startswith(FROM) or _is_source(network.get("source"))),
-            "mean": pair(self.mean),
+            "mean": pair(self.mean, is_mean),
             "center": pair(self.center),
             "scale": is_number(self.scale) and self.scale > 0,
             "shape": self.shape == (2,),
@@ -282,20 +285,29 @@ def _has_bridges(network: dict[str, Any]) -> bool:
     """Whether a network is of bridges, with its source, their diffusion and their coupling."""
     noise, coupling = network.get("noise"), network.get("coupling")
     named = network.get("kind") == "bridge" and "source" in network and isinstance(coupling, str)
-    return named and is_number(noise) and noise > 0
+    return named and is_std(noise)
 
 
 def _is_source(source: object) -> bool:
     """Whether this is the entry of a source: its mean (2,) and its standard deviation."""
     given = source if isinstance(source, dict) else {}
-    mean, std = given.get("mean"), given.get("std")
+    mean = given.get("mean")
     return (
         isinstance(mean, list)
         and len(mean) == 2
-        and all(map(is_number, mean))
-        and is_number(std)
-        and std > 0
+        and all(map(is_mean, mean))
+        and is_std(given.get("std"))
     )
+
+
+def is_mean(value: object) -> TypeGuard[float]:
+    """Whether an entry is a number that can be a mean in the frame."""
+    return is_number(value) and abs(value) <= MAX_MOMENT
+
+
+def is_std(value: object) -> TypeGuard[float]:
+    """Whether an entry is a number that can be a standard deviation in the frame."""
+    return is_number(value) and MIN_STD <= value <= MAX_MOMENT
 
 
 def is_number(value: object) -> TypeGuard[float]:
