@@ -63,6 +63,8 @@ def show(
     fills = False
     if state.is_restricted():
         fills = layout.width is None and (bool(squares) or (layout.height or 0) <= MAX_FILLING)
+        if fills:
+            figure.layout.height = None  # the page sets it
         figure = projected(figure)
     if squares or fills:
         figure.layout.height = None

@@ -109,13 +109,18 @@ def planes_fill(page, width, height):
         assert below["y"] + below["height"] <= min(box["y"] for box in boxes) + 1, "covers a plane"
 
 
+FIGURES = [("ten-steps", 2), ("ten-steps", 9)]
+SLOW_FIGURES = [("ten-steps", 3), ("ten-steps", 5), ("ten-steps", 10), ("three-claims", 6)]
+
+
 @pytest.mark.parametrize(
-    "number", [2, 9, *(pytest.param(step, marks=pytest.mark.slow) for step in (3, 5, 10))]
+    ("name", "number"),
+    [*FIGURES, *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW_FIGURES)],
 )
-def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, number):
-    step = STEPS[number - 1]
+def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, name, number):
+    link = lectures()[name].steps[number - 1].open
     page.set_viewport_size({"width": 1280, "height": 720})
-    visit(page, f"/{step.open}{'&' if '?' in step.open else '?'}lecture=ten-steps&step={number}")
+    visit(page, f"/{link}{'&' if '?' in link else '?'}lecture={name}&step={number}")
     figure = page.locator(".js-plotly-plot").first
     expect(figure).to_be_visible()
     for width, height in ((1280, 720), (1024, 768)):
@@ -124,6 +129,9 @@ def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, number
         box = figure.bounding_box()
         assert height - 24 <= box["y"] + box["height"] <= height, "cut, or room is left"
         assert box["height"] >= 0.6 * height
+        for title in figure.locator(".ytitle, .y2title").all():
+            text = title.bounding_box()
+            assert text["y"] >= box["y"] - 1, "cut"
 
 
 @pytest.mark.parametrize("link", ["why?data=checkerboard&lecture=ten-steps&step=4"])
@@ -188,5 +196,12 @@ def test_buttons_and_the_source_of_an_equation_look_as_on_other_pages(page):
 
 def test_the_step_of_images_has_no_row_of_controls(page):
     tour = lectures()["tour"].steps
+    page.set_viewport_size({"width": 1280, "height": 720})
     visit(page, f"/{tour[3].open}?lecture=tour&step=4")
     expect(page.get_by_test_id("stSidebar")).to_be_hidden()
+    assert "sidebar" not in tour[3].text
+    sheets = page.locator(".fi-sheet canvas")
+    expect(sheets).to_have_count(2)
+    boxes = [sheet.bounding_box() for sheet in sheets.all()]
+    assert sum(box["width"] * box["height"] for box in boxes) >= 0.55 * 1280 * 720
+    assert max(box["y"] + box["height"] for box in boxes) <= 720, "cut"

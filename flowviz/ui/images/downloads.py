@@ -11,6 +11,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.datasets import images as pixels
+from flowviz.ui import state
 from flowviz.ui.downloads import Download, buttons
 
 SCALE = 4
@@ -44,7 +45,7 @@ def row(
     settings: Mapping[str, object],
     more: Sequence[Download],
 ) -> None:
-    """One line below the images: PNG and .npz, each made on request, and further files.
+    """One line below the images: PNG and .npz, made on request, and others; none in a lecture.
 
     Args:
         key: unique on the page.
@@ -55,6 +56,8 @@ def row(
         settings: of the view.
         more: further files.
     """
+    if state.is_restricted():
+        return
     saved = {f"images_{name}": values for name, values in images.items()} | dict(arrays)
     files = [
         Download(

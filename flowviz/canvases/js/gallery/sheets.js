@@ -6,8 +6,8 @@ import { clamp } from "../base/numbers.js";
 import { colourPanels, drawImage, fillCaption } from "./images.js";
 import { arranged } from "./layout.js";
 
-/** Height in CSS pixels of what is above the images. */
-const RESERVE = 250;
+/** Height in CSS pixels of what is above the images on a page, and below the text of a lecture's step. */
+const RESERVE = 250, CAPTION = 44;
 /** A place without an image, light and dark. */
 const EMPTY = { light: "#f0f2f4", dark: "#1b2227" };
 
@@ -16,7 +16,7 @@ const labels = (texts) => texts.map((text) => Object.assign(element("span", "", 
 export class Sheets extends Canvas {
   constructor(root) {
     super(root);
-    this.width = this.ratio = 0;
+    this.width = this.height = this.ratio = 0;
     this.shape = "";
     this.stale = true;
   }
@@ -61,12 +61,19 @@ export class Sheets extends Canvas {
   }
 
   draw() {
-    const { clientWidth: width } = this.root, ratio = devicePixelRatio || 1;
-    if (width !== this.width || ratio !== this.ratio) this.lay(width, ratio);
+    const { clientWidth: width } = this.root, { room } = this, ratio = devicePixelRatio || 1;
+    if (width !== this.width || room !== this.height || ratio !== this.ratio) this.lay(width, room, ratio);
     if (!this.stale) return;
     this.stale = false;
     colourPanels(this, this.data.panels);
     this.all(".fi-sheet canvas").forEach((canvas, i) => this.paint(canvas, this.data.panels[i]));
+  }
+
+  /** Height for the images; js/lecture.js measures that of a lecture's step. */
+  get room() {
+    const room = parseFloat(getComputedStyle(this.root).getPropertyValue("--lecture-room"));
+    const lecture = document.documentElement.dataset.lecture !== undefined;
+    return lecture && room ? room - CAPTION : innerHeight - RESERVE;
   }
 
   paint(canvas, { cells, present }) {
@@ -82,15 +89,15 @@ export class Sheets extends Canvas {
     }
   }
 
-  /** Sizes and arrangement for a width of the page. */
-  lay(width, ratio) {
-    Object.assign(this, { width, ratio });
+  /** Sizes and arrangement for a width and a height. */
+  lay(width, height, ratio) {
+    Object.assign(this, { width, height, ratio });
     const { panels } = this.data, box = this.find(".fi-panels"), [rows, cols, h, w] = panels[0].cells.shape;
     box.classList.remove("fi-once"); // which hides labels from the measurement
     const widths = this.all(".fi-rows, .fi-corner").map((node) => node.getBoundingClientRect().width);
     const alike = panels.every((panel) => String(panel.rows) === String(panels[0].rows));
     const { beside, k, gap } = arranged({
-      width, height: innerHeight - RESERVE, count: panels.length, rows, cols, h, w, ratio,
+      width, height, count: panels.length, rows, cols, h, w, ratio,
       label: Math.max(0, ...widths),
       labels: alike ? 1 : panels.length,
     });
