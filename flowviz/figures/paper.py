@@ -221,16 +221,30 @@ def _is_below(figure: go.Figure) -> bool:
 
 
 def _legend_rows(figure: go.Figure, width: float) -> int:
-    """An estimate of the rows of the legend; Plotly makes columns of the widest entry."""
-    names = [
-        str(trace.name)
+    """An estimate of the rows of the legend.
+
+    Plotly makes columns of the widest entry. With groups it puts as many groups in a row as fit,
+    the entries of each below each other.
+    """
+    named = [
+        trace
         for trace in theme.traces(figure)
         if trace.name and trace.showlegend is not False and trace.type != "heatmap"
         if getattr(trace, "legend", None) in (None, "legend")  # others have a place of their own
     ]
-    if len(names) < 2 and not any(trace.showlegend for trace in theme.traces(figure)):
+    if len(named) < 2 and not any(trace.showlegend for trace in theme.traces(figure)):
         return 0
-    entries = [SYMBOL + CHARACTER * len(name) for name in names]
+    entries = [SYMBOL + CHARACTER * len(str(trace.name)) for trace in named]
     if sum(entries) <= width:
         return 1
-    return math.ceil(len(entries) / max(1, int(width / max(entries))))
+    if not any(trace.legendgroup for trace in named):
+        return math.ceil(len(entries) / max(1, int(width / max(entries))))
+    groups: dict[Any, list[int]] = {}
+    for trace, entry in zip(named, entries, strict=True):
+        groups.setdefault(trace.legendgroup, []).append(entry)
+    rows, used, high = 0, 0.0, 0
+    for group in groups.values():
+        if used and used + max(group) > width:
+            rows, used, high = rows + high, 0.0, 0
+        used, high = used + max(group), max(high, len(group))
+    return rows + high
