@@ -3,7 +3,7 @@
 import streamlit as st
 
 from flowviz.device import tune_allocator
-from flowviz.ui import first_paint, navigation
+from flowviz.ui import first_paint, loading, navigation
 
 PAGES = {
     # file: (section, title, icon), in the order of the menu
@@ -31,6 +31,7 @@ NO_SIDEBAR = {"home", "schedules", "lecture", "glossary"}
 
 def run() -> None:
     """Shows the page of the address."""
+    loading.wait()
     from flowviz.ui import housekeeping, lecture, limits, notices, opening, state, theme
 
     now = lecture.running()
@@ -64,4 +65,4 @@ else:  # the server imports this file once; then it executes it for each run of 
     tune_allocator()
     navigation.ignore_late_requests()
     sidebars = {"" if name == "home" else name: name not in NO_SIDEBAR for name in PAGES}
-    app = st.App(__file__, routes=first_paint.routes(sidebars))
+    app = st.App(__file__, lifespan=loading.at_start, routes=first_paint.routes(sidebars))

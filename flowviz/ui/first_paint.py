@@ -2,7 +2,7 @@
 
 Streamlit serves one file for all pages, and its sidebar opens with the first control in it, which
 moves the whole page. Here that file has rules that leave the sidebar's room from the start. app.py
-gives these routes to the server, which is not running then: import nothing else of flowviz.ui.
+gives these routes to the server, which is not running then: import nothing that draws.
 """
 
 from collections.abc import Mapping
