@@ -212,7 +212,7 @@ def test_pairings_count_who_meets_at_once():
     assert counts[0] > 2 * counts[1] > 4 * max(counts[2:])
     finding, _ = STUDIES["pairings"].say(config, found)
     assert list(finding.numbers.values()) == counts
-    assert f"{counts[0]} places with independent pairs, {counts[1]} with" in finding.text
+    assert f"{counts[0]} places with independent pairs; in {counts[1]} with" in finding.text
 
 
 @pytest.mark.parametrize(("costs", "verdict"), [((9, 5), "supported"), ((5, 9), "not supported")])

@@ -99,10 +99,7 @@ def draw(config: CoupledFlowConfig, result: CoupledFlowResult, dark: bool) -> Fi
     shown = [
         Panel(
             title=title,
-            lines=(
-                f"S = {result.deviation(batch):.2g}",
-                f"length ÷ displacement {result.flows[batch].straightness.arc_over_chord:.3f}",
-            ),
+            lines=(f"S = {result.deviation(batch):.2g}",),
             colour=theme.path_colour(config.path, dark=dark),
             states=result.flows[batch].states[:, : config.n],
         )
@@ -163,6 +160,7 @@ def table(config: CoupledFlowConfig, result: CoupledFlowResult) -> Tables:
             {
                 "batch": NAMES.get(batch, str(batch)),
                 "S": flow.straightness.deviation,
+                "length_over_displacement": flow.straightness.arc_over_chord,
                 "S_of_single_pairs": flow.alone,
                 "particle": np.tile(np.arange(count), frames),
                 "t": np.repeat(np.linspace(0, 1, frames), count),

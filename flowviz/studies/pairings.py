@@ -111,8 +111,8 @@ def say(config: PairingsConfig, result: PairingsResult) -> Findings:
     yield Finding(
         lead="Crossings at once",
         text=f"two particles meet at nearly the same time in {alone} places with independent "
-        f"pairs, {batch} with minibatches of {config.batch}, {whole} with optimal transport "
-        f"of the {config.n} points and {reflow} with reflow; one velocity field cannot follow "
+        f"pairs; in {batch} with minibatches of {config.batch}; in {whole} with optimal transport "
+        f"of the {config.n} points; and in {reflow} with reflow. One velocity field cannot follow "
         "both.",
         numbers={"independent": alone, "minibatch": batch, "optimal": whole, "reflow": reflow},
     )
