@@ -2,19 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints
+from flowviz.checkpoints.images import ImageCheckpoint, load_images, unet_shape
 from flowviz.experiments.fields import SHIPPED, FieldRef
 from flowviz.fields import LearnedField
-from flowviz.networks import MLP
+from flowviz.networks import MLP, UNet
 from flowviz.objectives import OBJECTIVES
 from flowviz.settings import settings
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import CompareConfig
+from flowviz.studies._images import size_factor
 from flowviz.studies.density import DensitiesConfig
 from flowviz.studies.figure4 import Figure4Config
 from flowviz.studies.image_grid import ImageGridConfig
@@ -87,6 +90,23 @@ def test_the_cost_of_images_counts_their_evaluations():
     assert grid.cost(rows) == pytest.approx(5 * (2 + 5 + 10 + 20 + 50 + 100) / (16 * 20) * usual)
     tight = ways.cost(ImageStraightnessConfig(tol=1e-8))
     assert tight == pytest.approx(10 * ways.cost(ImageStraightnessConfig(nfe=1_000)))
+
+
+def test_large_networks_of_images_take_longer():
+    """A card of 256 x 256 pixels: one evaluation takes as long as hundreds of a shipped one."""
+    found = load_images("cifar10-ot")
+    entries = found.card.network | {"model_channels": 16, "channel_mult": [1], "patch": 1}
+    entries |= {"attention_resolutions": [], "groups": 8, "num_heads": 1}
+    card = replace(found.card, network=entries, size=256)
+    large = UNet(unet_shape(card), channels=3, size=256, num_classes=10)
+    sides = [SimpleNamespace(checkpoint=each) for each in (found, ImageCheckpoint(card, large))]
+    assert size_factor(sides[:1]) == 1
+    factor = size_factor(sides)
+    assert factor > 50
+    study, config = STUDIES["image-grid"], ImageGridConfig()
+    assert invitation(study, config) == "" and study_view.lane_of(study, config) == "quick"
+    assert invitation(study, config, factor=factor).startswith("Takes about ")
+    assert study_view.lane_of(study, config, factor) == "long"
 
 
 @pytest.mark.parametrize(

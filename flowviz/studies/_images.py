@@ -6,10 +6,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from flowviz.checkpoints.foreign import ForeignCheckpoint, load_any
-from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import IMAGE_SETS
 from flowviz.device import choose_device
 from flowviz.experiments.images import ImageConfig
+from flowviz.networks.memory import activation_bytes
 from flowviz.progress import Progress
 from flowviz.registry import hint_at
 from flowviz.schedulers import scheduler
@@ -22,6 +23,8 @@ MAX_GUIDANCE = 10.0
 GUIDED = " guided by "
 """What stands in the key of a guided side before that of the guiding checkpoint."""
 DEFAULT = ImageConfig()
+SHIPPED_BYTES, SHIPPED_PRODUCTS = 524_288, 686_337_024
+"""Of a shipped network for one image: activations, and weights times pixels."""
 
 LiveImages: TypeAlias = Mapping[str, ForeignCheckpoint]
 """Loaded checkpoints by the names that a config gives them: NAME@SHA256."""
@@ -176,6 +179,23 @@ class Sides:
     """The sides that are complete, each with its result."""
 
     results: tuple[tuple[ImageSide, Any], ...]
+
+
+def size_factor(sides: Sequence[Loaded]) -> float:
+    """How much longer than a shipped network the largest network takes, roughly; at least 1.
+
+    Convolutions take a product for each weight and pixel; the activations of an attention grow
+    with the square of the pixels, as its products do.
+    """
+    factor = 1.0
+    for each in sides:
+        card = each.checkpoint.card
+        shape = unet_shape(card)
+        pixels = (card.size // shape.patch) ** 2
+        weights = sum(weight.numel() for weight in each.checkpoint.field.parameters())
+        activations = activation_bytes(shape, card.channels, card.size)
+        factor = max(factor, weights * pixels / SHIPPED_PRODUCTS, activations / SHIPPED_BYTES)
+    return factor
 
 
 def load_sides(config: ImagesConfig, live: LiveImages | None = None) -> list[Loaded]:

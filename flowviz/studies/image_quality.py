@@ -144,7 +144,7 @@ def budgets(config: ImageQualityConfig, of: Loaded) -> list[Any]:
 
 
 def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
-    """Estimated seconds of new points, on two cores with networks of the shipped size."""
+    """Estimated seconds of new points, on two cores with shipped networks, see `size_factor`."""
     asked = [each for of in sides for each in budgets(config, of)]
     passes = [
         expected_nfe(each.solver, each.nfe, each.tol)

@@ -47,6 +47,7 @@ def show(
     filename: str = "",
     on_click: Mapping[str, Callable[[], None]] | None = None,
     drawn: Callable[[R], None] | None = None,
+    factor: float = 1.0,
 ) -> None:
     """Shows a study: the stored result, or work with partial results; see `work.show`.
 
@@ -62,8 +63,9 @@ def show(
         filename: of downloads, without suffix; made from study and data set by default.
         on_click: functions to call after a click into a figure, by the figure's name.
         drawn: draws a result, complete or not, in place of `draw`.
+        factor: of the estimated time, for what the config does not state.
     """
-    invite = invite or invitation(study, config, starts=invite is not None)
+    invite = invite or invitation(study, config, starts=invite is not None, factor=factor)
     shipped = _load_answer(study, config)
     work.show(
         place or study.name,
@@ -73,26 +75,29 @@ def show(
         label=study.title,
         invite=invite,
         button=button,
-        lane=lane or lane_of(study, config),
+        lane=lane or lane_of(study, config, factor),
     )
     if shipped:
         st.caption("Computed in advance. Other settings are computed when you choose them.")
 
 
-def invitation(study: Study[C, Any], config: C, *, starts: bool = True) -> str:
+def invitation(
+    study: Study[C, Any], config: C, *, starts: bool = True, factor: float = 1.0
+) -> str:
     """The sentence above the button that starts a study; "" if it may start without one.
 
-    `starts` says whether the view starts its study by itself, see START_SECONDS.
+    `starts` says whether the view starts its study by itself, see START_SECONDS; for `factor` see
+    `show`.
     """
-    seconds = study.cost(config)
+    seconds = factor * study.cost(config)
     if seconds <= (max(START_SECONDS, study.seconds) if starts else ASK_SECONDS):
         return ""
     return f"Takes about {work.duration(seconds)} with these settings."
 
 
-def lane_of(study: Study[C, Any], config: C) -> work.Lane:
+def lane_of(study: Study[C, Any], config: C, factor: float = 1.0) -> work.Lane:
     """The lane of the queue: "quick" up to ASK_SECONDS, "long" for more than a minute."""
-    seconds = study.cost(config)
+    seconds = factor * study.cost(config)
     return "quick" if seconds <= ASK_SECONDS else "short" if seconds <= 60 else "long"
 
 

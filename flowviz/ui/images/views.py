@@ -11,7 +11,7 @@ from flowviz.canvases.images import FilmView
 from flowviz.studies import STUDIES
 from flowviz.studies._canvases import films_of, row_title, sheets_of
 from flowviz.studies._image_sheets import able
-from flowviz.studies._images import ImagesConfig, LiveImages, Sides, load_sides
+from flowviz.studies._images import ImagesConfig, LiveImages, Sides, load_sides, size_factor
 from flowviz.studies.export import script
 from flowviz.studies.image_film import COUNT, ImageFilmConfig
 from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
@@ -46,7 +46,15 @@ def show(page: Page) -> None:
     elif isinstance(config, ImageGridConfig):
         able(config, sides)
         draw = partial(_sheets, page, config)
-    study_view.show(page.study, config, live=live, place="images", invite="", drawn=draw)
+    study_view.show(
+        page.study,
+        config,
+        live=live,
+        place="images",
+        invite="",
+        drawn=draw,
+        factor=size_factor(sides),
+    )
     if page.view == "guidance":
         _guidance(page, config, live)
 
@@ -130,15 +138,15 @@ def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
         study_view.draw(page.study, config, stored, place="images-quality")
         if stored.unmeasurable:
             return
-    seconds = cost(config, load_sides(config, live))
+    sides = load_sides(config, live)
+    seconds = size_factor(sides) * cost(config, sides)
     about = work.duration(seconds)
     study_view.show(
         page.study,
         new,
         live=live,
         place="images",
-        invite=f"Measure {config.judged} images per point at these settings: about {about} with "
-        "networks of the shipped size.",
+        invite=f"Measure {config.judged} images per point at these settings: about {about}.",
         button="Measure",
     )
 
