@@ -48,6 +48,8 @@ def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, link, slug,
     socket = Socket(page)
     visit(page, f"/compare?field={link}&t=1&seed=4321&layers=particles")
     at_rest(page)
+    if panels == [1]:
+        page.get_by_role("tab", name="Right", exact=True).click()
     control = f".st-key-compare-{slug}"
     slider = page.locator(f"{control} [data-orientation=horizontal]").nth(1)
     slider.scroll_into_view_if_needed()
