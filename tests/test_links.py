@@ -16,6 +16,8 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from flowviz.lectures import lectures
+
 ROOT = Path(__file__).parents[1]
 LINKS = json.loads((ROOT / "tests" / "links.json").read_text())
 PAGES = {path.stem for path in (ROOT / "pages").glob("*.py")}
@@ -124,3 +126,11 @@ def test_there_are_enough_links_to_every_page_and_control():
         }
         known = {slug for entry in entries for slug in entry["opens"]}
         assert known <= linked, f"no link to {page} sets {known - linked}"
+
+
+def test_a_lecture_in_the_link_of_the_page_lectures_opens_its_step():
+    step = lectures()["ten-steps"].steps[1]
+    app = opened("lecture?lecture=ten-steps&step=2")
+    assert not app.exception
+    assert app.session_state["url:page"] == step.page
+    assert any(step.title in each.value for each in app.markdown)
