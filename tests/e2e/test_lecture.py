@@ -158,6 +158,22 @@ def test_a_single_square_plane_has_the_height_of_the_screen(page, link):
         assert page.locator(".fw-legend").evaluate(PIXELS) >= 16
 
 
+@pytest.mark.parametrize("number", [1, 4, 6])
+def test_text_on_a_canvas_is_as_large_as_other_labels(page, number):
+    """The player, the plane with a point to drag, and the charts of a training."""
+    page.add_init_script(
+        """const write = CanvasRenderingContext2D.prototype.fillText;
+        window.sizes = [];
+        CanvasRenderingContext2D.prototype.fillText = function (...given) {
+            if (this.canvas.isConnected) sizes.push(parseFloat(/([0-9.]+)px/.exec(this.font)[1]));
+            return write.apply(this, given);
+        };"""
+    )
+    visit(page, f"/lecture?lecture=ten-steps&step={number}")
+    page.wait_for_function("sizes.length > 5")
+    assert page.evaluate("Math.min(...sizes)") >= 16
+
+
 def test_keys_work_after_a_click_on_the_blank_page(page):
     visit(page, FIRST)
     at_rest(page)

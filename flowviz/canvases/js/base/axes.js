@@ -1,5 +1,6 @@
 /** Axes of the plane. */
 
+import { textSize } from "./dom.js";
 import { clamp, signed, ticks } from "./numbers.js";
 
 /**
@@ -8,7 +9,7 @@ import { clamp, signed, ticks } from "./numbers.js";
  * @param {{left: number, top: number, side: number, window: {x: number, y: number, r: number},
  *   hair: string, muted: string, font: string, size?: number}} style
  */
-export function drawAxes(c, { left, top, side, window, hair, muted, font, size = 12 }) {
+export function drawAxes(c, { left, top, side, window, hair, muted, font, size = textSize(c.canvas) }) {
   const scale = side / (2 * window.r), snap = (v) => Math.round(v) + 0.5;
   c.font = `${size}px ${font}`;
   c.lineWidth = 1;
@@ -19,14 +20,14 @@ export function drawAxes(c, { left, top, side, window, hair, muted, font, size =
   for (const x of ticks(window.x - window.r, window.x + window.r)) {
     const at = left + (x - window.x + window.r) * scale;
     c.moveTo(snap(at - 0.5), top + side); c.lineTo(snap(at - 0.5), top + side + 4);
-    const near = clamp(at, left + 8, left + side - 26);
+    const near = clamp(at, left + 8, left + side - 2.2 * size);
     if (Math.abs(near - at) < size / 2) c.fillText(signed(x), near, top + side + 6);
   }
   c.textAlign = "right"; c.textBaseline = "middle";
   for (const y of ticks(window.y - window.r, window.y + window.r)) {
     const at = top + (window.y + window.r - y) * scale;
     c.moveTo(left - 4, snap(at - 0.5)); c.lineTo(left, snap(at - 0.5));
-    const near = clamp(at, top + 24, top + side - 5);
+    const near = clamp(at, top + 2 * size, top + side - 5);
     if (Math.abs(near - at) < size / 2) c.fillText(signed(y), left - 7, near);
   }
   c.stroke();

@@ -1,11 +1,12 @@
 /** Curves over two axes, each linear or logarithmic. */
 
-import { sized } from "./dom.js";
+import { sized, textSize } from "./dom.js";
 import { logTicks, short, signed, ticks } from "./numbers.js";
 
-const MARGIN = { left: 48, right: 12, top: 10 };
-/** Height below the axes without and with a label. */
-const BELOW = [24, 40];
+/** The room around the axes in times the size of the text. */
+const MARGIN = { left: 4, right: 1, top: 0.8 };
+/** The room below the axes without and with a label. */
+const BELOW = [2, 3.4];
 
 /**
  * @typedef {{low: number, high: number, log?: boolean, label?: string, text?: (v: number) => string}} Axis
@@ -20,7 +21,8 @@ const place = (/** @type {Axis} */ { low, high, log }, v) =>
 /** The value of the horizontal axis under a pointer, or null outside. */
 export function under(canvas, event, /** @type {Axis} */ { low, high, log }) {
   const box = canvas.getBoundingClientRect();
-  const share = (event.clientX - box.left - MARGIN.left) / (box.width - MARGIN.left - MARGIN.right);
+  const size = textSize(canvas), left = size * MARGIN.left, right = size * MARGIN.right;
+  const share = (event.clientX - box.left - left) / (box.width - left - right);
   if (share < 0 || share > 1) return null;
   return log ? low * (high / low) ** share : low + share * (high - low);
 }
@@ -40,8 +42,9 @@ export function curveAt({ x, y }, at) {
  * @param {string} font
  */
 export function drawChart(canvas, { lines, x, y, cursor }, { ink, muted, grid }, font) {
-  const [c, w, h] = sized(canvas), { left, top } = MARGIN;
-  const width = w - left - MARGIN.right, height = h - top - BELOW[x.label ? 1 : 0];
+  const [c, w, h] = sized(canvas), size = textSize(canvas);
+  const left = size * MARGIN.left, top = size * MARGIN.top, width = w - left - size * MARGIN.right;
+  const height = h - top - size * BELOW[x.label ? 1 : 0];
   const X = (v) => left + width * place(x, v), Y = (v) => top + height * (1 - place(y, v));
   const text = (/** @type {Axis} */ axis, v) =>
     axis.text?.(v) ?? signed(axis.log && v < 0.001 ? v.toExponential(0) : short(v));
@@ -61,24 +64,24 @@ export function drawChart(canvas, { lines, x, y, cursor }, { ink, muted, grid },
     c.setLineDash([]);
   };
   c.clearRect(0, 0, w, h);
-  c.font = `12px ${font}`;
+  c.font = `${size}px ${font}`;
   c.fillStyle = muted;
   c.textAlign = "right";
   c.textBaseline = "middle";
-  for (const v of marks(y, Math.max(3, height / 28))) {
+  for (const v of marks(y, Math.max(3, height / (2.3 * size)))) {
     const at = Math.round(Y(v)) + 0.5;
     stroke([[left, at], [left + width, at]], grid);
     c.fillText(text(y, v), left - 6, at);
   }
   c.textBaseline = "top";
-  for (const v of marks(x, Math.max(2, width / 75))) {
+  for (const v of marks(x, Math.max(2, width / (6.2 * size)))) {
     const at = Math.round(X(v)) + 0.5;
     stroke([[at, top], [at, top + height]], grid);
     c.textAlign = v === x.low && x.text ? "left" : at > left + width - 20 ? "right" : "center";
     c.fillText(text(x, v), Math.min(at, w - 2), top + height + 6);
   }
   c.textAlign = "center";
-  c.fillText(x.label ?? "", left + width / 2, top + height + 23);
+  c.fillText(x.label ?? "", left + width / 2, top + height + 1.9 * size);
   c.save();
   c.beginPath(); c.rect(left - 4, top - 4, width + 8, height + 8); c.clip();
   c.lineJoin = "round";

@@ -55,6 +55,10 @@ export function sized(canvas) {
   return [c, w, h];
 }
 
+/** The size of the smallest text on a canvas in CSS pixels; a lecture sets a larger one. */
+export const textSize = (/** @type {Element} */ node) =>
+  parseFloat(getComputedStyle(node).getPropertyValue("--stage-text")) || 12;
+
 /** Elements in which arrows, letters or Home have a meaning of their own. */
 const OWN_KEYS = "canvas, input, textarea, select, [contenteditable=true], " +
   ["slider", "combobox", "listbox", "menu", "menuitem", "radio", "tab", "spinbutton"]

@@ -208,7 +208,7 @@ export class Touch extends Clocked {
     this.paintMeans(p, drawn, exact);
     g.restore();
     const { hair, muted } = look, window = { x: 0, y: 0, r: frame };
-    drawAxes(g, { left, top, side, window, hair, muted, font: this.font, size: 12 });
+    drawAxes(g, { left, top, side, window, hair, muted, font: this.font });
   }
 
   /** From x, an arrow of the velocity (u, v) in pixels; all arrows of a moment have one scale. */
