@@ -1,7 +1,7 @@
 """Links that visitors have kept still open the same view.
 
-`links.json` was recorded before the redesign of issue 11. Each entry has a link, the values of all
-controls of the page that it opened, and whether the link was partly invalid.
+`links.json` was recorded before pages became views of studies. Each entry has a link, the values
+of all controls of the page that it opened, and whether the link was partly invalid.
 """
 
 import json
