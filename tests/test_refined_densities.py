@@ -51,15 +51,15 @@ def test_an_adaptive_method_checks_itself():
 
 @pytest.mark.slow
 def test_density_off_the_data_is_not_made_up():
-    """Midpoint with 100 evaluations gives 2.5; the log-density is -14.2, by dopri5 in float64."""
+    """Midpoint with 100 evaluations gives 3.5 to 9.3; by dopri5 it is -13.4 to -18.7."""
     origin = FieldRef.of("checkerboard-vp")
-    x = torch.tensor([[-0.75, 0.45]])
+    x = torch.tensor([[-0.75, 0.15], [-0.75, 1.95], [-1.65, -2.7]])
     how = {"t_max": origin.path.t_max, "method": "midpoint", "steps": 50}
-    plain = log_prob(origin.field, x, **how).log_prob.item()
+    plain = log_prob(origin.field, x, **how).log_prob
     found = refined_log_prob(origin.field, x, **how)
     exact = log_prob(origin.field, x, t_max=how["t_max"], method="dopri5", tol=1e-7).log_prob
-    assert plain > 0 and found.refined == 1
-    assert abs(found.log_prob.item() - exact.item()) < 0.1
+    assert plain.min() > 0 and found.refined == 1
+    assert (found.log_prob - exact).abs().max() < 0.1
 
 
 def test_step_sizes_that_agree_are_not_trusted_without_the_way_back():
