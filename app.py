@@ -49,7 +49,8 @@ def run() -> None:
     # Compare was the default page: old links open it. Back shows the home page, not Compare again.
     if not page.url_path and st.query_params and not back:
         navigation.go("compare", st.query_params.to_dict())
-    if now and page.url_path == "lecture" != now.step.page:  # the link names no step's page
+    # A link to a lecture may name the page Lectures in the place of the step's page.
+    if now and page.url_path == "lecture" and now.step.page != "lecture":
         lecture.open_step(now.name, now.number, now.every)
     theme.dress(sidebar=(page.url_path or "home") not in NO_SIDEBAR)
     state.visit(page.url_path or "home", again=back)

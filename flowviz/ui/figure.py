@@ -68,9 +68,8 @@ def show(
         figure = projected(figure)
     if squares or fills:
         figure.layout.height = None
-        if (
-            fills or figure.layout.legend.y is None
-        ):  # a share of the height may be over the axis title
+        if fills or figure.layout.legend.y is None:
+            # At a share of the height the legend may cover the title of an axis.
             figure.layout.legend.update(y=0, yref="container", yanchor="bottom")
         sized = {"height": "stretch"}
     wide = columns(figure) >= MANY or titles_width(figure) > PHONE
