@@ -14,7 +14,7 @@ from flowviz.studies.nfe_quality import STUDY as CURVES
 from flowviz.studies.nfe_quality import NfeQualityConfig
 from flowviz.studies.steps import STUDY as STEPS
 from flowviz.studies.steps import StepsConfig
-from flowviz.ui import controls, state, study_view
+from flowviz.ui import controls, study_view, widgets
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
@@ -40,7 +40,7 @@ headed(
 )
 with st.sidebar:
     values = controls.pick(NfeQualityConfig, offered={"measure": measures})
-view = state.segmented("view", "View", VIEWS, "curves", label_visibility="collapsed")
+view = widgets.segmented("view", "View", VIEWS, "curves", label_visibility="collapsed")
 try:
     if view == "curves":
         study_view.show(CURVES, NfeQualityConfig.build(values), invite="")
@@ -49,7 +49,7 @@ try:
             solver = controls.pick(StepsConfig, hide=("data", "fields", "n", "seed"))
         study_view.show(STEPS, StepsConfig.build(values | solver), invite="")
     else:
-        method = state.select("one", "Solver", fixed_methods(), "midpoint")
+        method = widgets.select("one", "Solver", fixed_methods(), "midpoint")
         study_view.show(
             ALL,
             AllDataSetsConfig.build(values | {"method": method}),

@@ -7,7 +7,7 @@ import streamlit as st
 from flowviz.datasets import DATASETS
 from flowviz.experiments.fields import learned_names, network_names
 from flowviz.studies import STUDIES
-from flowviz.ui import cache, controls, data_picker, state, study_view
+from flowviz.ui import cache, controls, data_picker, state, study_view, widgets
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
@@ -84,7 +84,7 @@ def sampling() -> None:
         values = controls.pick(
             study.config, hide=("grid", "n"), offered={"measure": lambda _: MEASURES}
         )
-        every = state.toggle(
+        every = widgets.toggle(
             "every",
             f"All {len(DATASETS)} data sets",
             False,
@@ -141,7 +141,7 @@ headed(
     "numbers behind it.",
 )
 in_short()
-claim = state.segmented("claim", "Claim", CLAIMS, "training", label_visibility="collapsed")
+claim = widgets.segmented("claim", "Claim", CLAIMS, "training", label_visibility="collapsed")
 with st.expander("The claim, and how it is tested"):
     st.markdown(TEXTS[claim])
 try:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from flowviz.studies import STUDIES
-from flowviz.ui import controls, state, study_view
+from flowviz.ui import controls, study_view, widgets
 from flowviz.ui.notices import failed
 from flowviz.ui.opening import headed
 
@@ -14,7 +14,7 @@ headed(
     notice="python -m flowviz experiment NAME prints the same findings.",
 )
 with st.sidebar:
-    name = state.select("name", "Study", titles, next(iter(titles)))
+    name = widgets.select("name", "Study", titles, next(iter(titles)))
     study = STUDIES[name]
     values = controls.pick(study.config)
 st.subheader(study.title)

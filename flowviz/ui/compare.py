@@ -30,6 +30,7 @@ from flowviz.ui import (
     state,
     study_view,
     video,
+    widgets,
     work,
 )
 from flowviz.ui import player as player_mount
@@ -230,7 +231,7 @@ def figures(page: Comparison, result: CompareResult, view: players.View) -> None
     if maps:
         options[JUMPS] = "Jumps: learned − exact"
     first = "origin" if has_source(page) else "moment"
-    chosen = state.segmented("figure", "Figure", options, first, label_visibility="collapsed")
+    chosen = widgets.segmented("figure", "Figure", options, first, label_visibility="collapsed")
     if chosen == JUMPS:
         for k, name in enumerate(maps):
             config = JumpErrorConfig(data=page.config.data, network=name)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from flowviz.datasets import parted
 from flowviz.settings import Config, Setting, settings
-from flowviz.ui import data_picker, field_picker, glossary, paths, solver_picker, state
+from flowviz.ui import data_picker, field_picker, glossary, paths, solver_picker, widgets
 
 C = TypeVar("C", bound=Config)
 
@@ -50,107 +50,75 @@ def pick(
             if name == "method" and {"nfe", "tol"} <= declared.keys():
                 values |= _solver(declared, defaults)
             else:
-                values[name] = _widget(each)(each, default, values)
+                values[name] = _widget(each, default, values)
     return values
 
 
-def _widget(of: Setting) -> Callable[[Setting, Any, Mapping[str, Any]], Any]:
-    """The function that draws a setting, given its default and the values before it."""
-    if of.kind != "value":
-        return _KINDS[of.kind]
+def _widget(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+    """Draws the control of a setting; `values` are those of the settings before it."""
+    slug, label, help = of.slug, of.label, of.help
+    match of.kind:
+        case "data":
+            return data_picker.pick(default, help=help, sources=of.sources)
+        case "path":
+            return _path(of, default, values)
+        case "own":
+            return paths.also_own(label=label, help=help)
+        case "field":
+            return field_picker.pick(of, values)
+        case "seed":
+            return widgets.seed(label, default, slug=slug, help=help)
     if of.several:
-        return _several
+        return _several(of, default)
     if of.options is not None:
-        return _choice
+        return _choice(of, default)
     if of.type is bool:
-        return lambda s, default, _: state.toggle(s.slug, s.label, default, help=s.help or None)
-    return _NUMBERS[of.type]
-
-
-def _data(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
-    return data_picker.pick(default, help=of.help or None, sources=of.sources)
+        return widgets.toggle(slug, label, default, help=help)
+    if of.type is str:
+        return widgets.text(slug, label, default, help=help)
+    if of.offered is not None and of.type is int:
+        text = f"{{:,}} {of.unit}".strip()
+        return widgets.count(slug, label, of.offered, default, text=text, help=help)
+    if of.offered is not None:
+        shown = {f"{value:g}": f"{value:g}" for value in of.offered}
+        return float(widgets.select(slug, label, shown, f"{default:g}", help=help))
+    low, high = of.bounds or (0, 1_000_000)
+    if of.type is int:
+        return widgets.integer(slug, label, int(low), int(high), default, help=help)
+    return widgets.number(slug, label, float(low), float(high), default, help=help)
 
 
 def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+    if of.several:
+        chosen = _chosen(of, paths.labels(), default)
+        return tuple(paths.spec(name) for name in chosen) or tuple(default)
     if of.offered is not None:
         offered = {name: paths.labels()[name] for name in of.offered}
-        return paths.spec(state.select(of.slug, of.label, offered, default, help=of.help or None))
-    if not of.several:
-        source, _ = parted(str(values.get("data", "")))
-        return paths.select(of.slug, of.label, default, source=source, help=of.help or None)
-    chosen = state.several(
-        of.slug, of.label, paths.labels(), default, max_chosen=of.max_chosen, help=of.help or None
-    )
-    return tuple(paths.spec(name) for name in chosen) or tuple(default)
+        return paths.spec(widgets.select(of.slug, of.label, offered, default, help=of.help))
+    source, _ = parted(str(values.get("data", "")))
+    return paths.select(of.slug, of.label, default, source=source, help=of.help)
 
 
-def _own(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
-    return paths.also_own(label=of.label, help=of.help)
-
-
-def _field(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
-    return field_picker.pick(of, default, values)
-
-
-def _seed(of: Setting, default: Any, values: Mapping[str, Any]) -> int:
-    return state.seed(of.label, default, slug=of.slug, help=of.help or None)
-
-
-def _choice(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+def _choice(of: Setting, default: Any) -> Any:
     options = of.options or {}
-    offered = {str(k): options[k] for k in (of.offered or options)}
+    offered = {str(key): options[key] for key in (of.offered or options)}
     if default is MISSING:
         default = next(iter(offered))
-    chosen = state.select(of.slug, of.label, offered, str(default), help=of.help or None)
+    chosen = widgets.select(of.slug, of.label, offered, str(default), help=of.help)
     return next(key for key in options if str(key) == chosen)
 
 
-def _several(of: Setting, default: Any, values: Mapping[str, Any]) -> tuple[Any, ...]:
+def _several(of: Setting, default: Any) -> tuple[Any, ...]:
     options = of.options or {key: f"{key:,}" for key in of.offered or ()}
-    chosen = state.several(
-        of.slug,
-        of.label,
-        {str(key): label for key, label in options.items()},
-        tuple(map(str, default)),
-        max_chosen=of.max_chosen,
-        help=of.help or None,
+    texts = {str(key): label for key, label in options.items()}
+    return tuple(of.type(name) for name in _chosen(of, texts, default)) or tuple(default)
+
+
+def _chosen(of: Setting, options: Mapping[str, str], default: Any) -> tuple[str, ...]:
+    opening = tuple(map(str, default))
+    return widgets.several(
+        of.slug, of.label, options, opening, max_chosen=of.max_chosen, help=of.help
     )
-    return tuple(of.type(name) for name in chosen) or tuple(default)
-
-
-def _integer(of: Setting, default: Any, values: Mapping[str, Any]) -> int:
-    if of.offered is not None:
-        text = f"{{:,}} {of.unit}".strip()
-        return state.count(of.slug, of.label, of.offered, default, text=text, help=of.help or None)
-    low, high = of.bounds or (0, 1_000_000)
-    return state.integer(of.slug, of.label, int(low), int(high), default, help=of.help or None)
-
-
-def _number(of: Setting, default: Any, values: Mapping[str, Any]) -> float:
-    if of.offered is not None:
-        shown = {f"{value:g}": f"{value:g}" for value in of.offered}
-        chosen = state.select(of.slug, of.label, shown, f"{default:g}", help=of.help or None)
-        return float(chosen)
-    low, high = of.bounds or (0.0, 1e6)
-    return state.number(of.slug, of.label, low, high, default, help=of.help or None)
-
-
-def _text(of: Setting, default: Any, values: Mapping[str, Any]) -> str:
-    return state.text(of.slug, of.label, default, help=of.help or None)
-
-
-_KINDS: dict[str, Callable[[Setting, Any, Mapping[str, Any]], Any]] = {
-    "data": _data,
-    "path": _path,
-    "own": _own,
-    "field": _field,
-    "seed": _seed,
-}
-_NUMBERS: dict[type, Callable[[Setting, Any, Mapping[str, Any]], Any]] = {
-    int: _integer,
-    float: _number,
-    str: _text,
-}
 
 
 def _solver(declared: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,6 +128,6 @@ def _solver(declared: Mapping[str, Setting], defaults: Mapping[str, Any]) -> dic
         offered=method.options or {},
         help=method.help,
         nfe_help=nfe.help,
-        tol_help=tol.help or None,
+        tol_help=tol.help,
     )
     return {"method": chosen.method, "nfe": chosen.nfe, "tol": chosen.tol}

@@ -12,7 +12,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import LEARNED
 from flowviz.settings import Setting
 from flowviz.studies._learned_path import default_fields
-from flowviz.ui import cache, paths, state
+from flowviz.ui import cache, paths, widgets
 
 LIVE = "live"
 """The network that this session trained."""
@@ -136,7 +136,7 @@ def slug(name: str) -> str:
     return name.rpartition("@")[0]
 
 
-def pick(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+def pick(of: Setting, values: Mapping[str, Any]) -> Any:
     """The control of a setting that names one field, or several, of the data set in `values`."""
     data = values["data"]
     known = labels(data)
@@ -144,8 +144,8 @@ def pick(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     options = {each: known[name] for each, name in slugs.items()}
     opening: Sequence[str] = [slug(name) for name in preferred(data)]
     if not of.several:
-        return slugs[state.select(of.slug, of.label, options, opening[0], help=of.help or None)]
-    chosen = state.several(
-        of.slug, of.label, options, opening, max_chosen=of.max_chosen, help=of.help or None
+        return slugs[widgets.select(of.slug, of.label, options, opening[0], help=of.help)]
+    chosen = widgets.several(
+        of.slug, of.label, options, opening, max_chosen=of.max_chosen, help=of.help
     )
     return tuple(slugs[each] for each in chosen)

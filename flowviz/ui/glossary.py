@@ -6,7 +6,7 @@ from html import escape
 import streamlit as st
 
 from flowviz.glossary import glossary, term, tooltip, used_in
-from flowviz.ui import state
+from flowviz.ui import widgets
 
 _EXPLAINED = "glossary:explained"
 """The place of the page at which each term has its tooltip."""
@@ -16,7 +16,9 @@ _MARK = re.compile(r"\[([^\]]+)\]\(([a-z0-9-]+)\)")
 
 def show() -> None:
     """Lists the terms that contain the text of the search box, in alphabetical order."""
-    search = state.text("search", "Search", "", placeholder="A term, e.g. NFE").strip().casefold()
+    search = (
+        widgets.text("search", "Search", "", placeholder="A term, e.g. NFE").strip().casefold()
+    )
     found = [
         each
         for each in sorted(glossary().values(), key=lambda each: each.term.casefold())

@@ -17,7 +17,7 @@ from flowviz.studies.kl import KlConfig
 from flowviz.studies.likelihood import LikelihoodsConfig
 from flowviz.studies.point import START, PointStudyConfig
 from flowviz.studies.study import C
-from flowviz.ui import cache, controls, data_picker, paths, state, study_view
+from flowviz.ui import cache, controls, data_picker, paths, state, study_view, widgets
 from flowviz.ui.field_picker import LIVE, choose, networks
 
 VIEWS = {
@@ -54,7 +54,7 @@ def pick() -> Page:
         data = data_picker.pick(help="Data set of the density.")
         found = _models(data)
         models = {key: each for key, each in found.items() if not isinstance(each[3], FlowMap)}
-        slug = state.select(
+        slug = widgets.select(
             "model",
             "Field",
             {name: label for name, (label, *_) in models.items()},
@@ -105,11 +105,11 @@ def _models(data: str) -> dict[str, tuple[str, str, str, FlowField | None]]:
 
 def show(page: Page) -> None:
     """The chosen view."""
-    view = state.segmented("view", "View", VIEWS, "point", label_visibility="collapsed")
+    view = widgets.segmented("view", "View", VIEWS, "point", label_visibility="collapsed")
     if view == "point":
         _point(page)
     elif view == "beside":
-        t = state.number("t", "Time t", 0.0, 1.0, 1.0, step=0.05, format="%.3f")
+        t = widgets.number("t", "Time t", 0.0, 1.0, 1.0, step=0.05, format="%.3f")
         _show(page, STUDIES["density"], page.config(DensitiesConfig, t=t))
     elif view == "evolution":
         config = page.config(DensitiesConfig, over_time=True)
@@ -131,9 +131,9 @@ def _point(page: Page) -> None:
         st.markdown("**Follow one point:** click the map, or enter its coordinates.")
     first, second, _ = st.columns([1, 1, 2])
     with first:
-        x = state.number("x", "x₁", -8.0, 8.0, START[0], step=0.1, format="%.3f")
+        x = widgets.number("x", "x₁", -8.0, 8.0, START[0], step=0.1, format="%.3f")
     with second:
-        y = state.number("y", "x₂", -8.0, 8.0, START[1], step=0.1, format="%.3f")
+        y = widgets.number("y", "x₂", -8.0, 8.0, START[1], step=0.1, format="%.3f")
     study_view.show(
         STUDIES["point"],
         page.config(PointStudyConfig, x=x, y=y),

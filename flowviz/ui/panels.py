@@ -14,7 +14,7 @@ from flowviz.methods import velocity_methods
 from flowviz.schedulers import LEARNED, LearnedReference
 from flowviz.solvers import METHODS
 from flowviz.studies._flow import NO_NETWORK, PANELS, CompareConfig
-from flowviz.ui import controls, data_picker, foreign, models, paths, state
+from flowviz.ui import controls, data_picker, foreign, models, paths, state, widgets
 from flowviz.ui.field_picker import LIVE, choose, networks
 from flowviz.ui.solver_picker import Solver
 from flowviz.ui.solver_picker import pick as pick_solver
@@ -83,7 +83,7 @@ def pick() -> Comparison:
 
 def _panels(data: str) -> tuple[str, ...]:
     """The names of the panels, and with four a button for the paths and solvers of PRODUCT."""
-    chosen = state.segmented("panels", "Panels", COUNTS, "2", label_visibility="collapsed")
+    chosen = widgets.segmented("panels", "Panels", COUNTS, "2", label_visibility="collapsed")
     panels = PANELS[: int(chosen)]
     offered = len(panels) == len(PANELS) and not state.is_restricted()
     if offered and st.button("OT and VP by Euler and midpoint", width="stretch"):
@@ -117,7 +117,7 @@ def _paths(data: str, panels: Sequence[str]) -> list[str]:
 def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver, tuple[str, ...]]:
     """The solver of the first panel, and `CompareConfig.solvers`: () if all have this one."""
     default, bare = CompareConfig(), state.is_restricted()
-    own = state.toggle(
+    own = widgets.toggle(
         "solvers",
         "A solver for each panel",
         False,
@@ -159,7 +159,7 @@ def _network(side: str, data: str, path: str) -> str:
         return shipped
     if not found:
         return ""
-    chosen = state.select(
+    chosen = widgets.select(
         f"{side}-network",
         f"{side.capitalize()} network",
         found | ({} if path == LEARNED else {NO_NETWORK: "none: the exact field"}),

@@ -19,7 +19,7 @@ from flowviz.studies.export import file_name
 from flowviz.studies.page import path_page
 from flowviz.studies.particles import BUDGETS, ParticlesConfig, ParticlesStudyResult
 from flowviz.studies.sde_noise import SdeNoiseConfig
-from flowviz.ui import cache, controls, glossary, state, study_view, work
+from flowviz.ui import cache, controls, glossary, state, study_view, widgets, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.downloads import buttons, html_page
 from flowviz.ui.field_picker import choose, networks
@@ -50,7 +50,7 @@ def pick() -> Page:
     with st.sidebar:
         values = controls.pick(ParticlesConfig, only=("data", "path", "sampler"))
         highest = round(100 * SAMPLERS[values["sampler"]].max_noise)
-        values["noise"] = state.budget(
+        values["noise"] = widgets.budget(
             "noise",
             "Noise level η of the SDE, %",
             range(0, highest + 1, 10),
@@ -58,7 +58,7 @@ def pick() -> Page:
             help="How much noise the SDE adds and removes by the score. At 0% it is the flow; at "
             "100% it is the reverse of the diffusion that turns data into noise.",
         )
-        values["nfe"] = state.budget(
+        values["nfe"] = widgets.budget(
             "nfe",
             "Function evaluations (NFE)",
             BUDGETS,
@@ -68,7 +68,7 @@ def pick() -> Page:
             ),
         )
         values |= controls.pick(ParticlesConfig, only=("field",))
-        shown = state.segmented("shown", "Particles in the panels", SHOWN, "6")
+        shown = widgets.segmented("shown", "Particles in the panels", SHOWN, "6")
         values |= controls.pick(ParticlesConfig, only=("seed",))
     live = {}
     if values["field"] != EXACT:
@@ -138,7 +138,7 @@ def figures(page: Page, found: ParticlesStudyResult) -> None:
     options = {"marginals": "Are the densities the same?", "noise": "Noise over time"}
     if parted(page.config.data)[0]:
         del options["noise"]  # that of bridges is constant on conditional OT
-    chosen = state.segmented(
+    chosen = widgets.segmented(
         "figure", "Figure", options, "marginals", label_visibility="collapsed"
     )
     if chosen == "marginals":

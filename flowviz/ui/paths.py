@@ -11,7 +11,7 @@ import streamlit as st
 
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, Shaped, scheduler, spec_of
-from flowviz.ui import state
+from flowviz.ui import state, widgets
 
 OWN = "shaped"
 """The name of the user's schedule in SCHEDULERS, in menus and in links."""
@@ -58,7 +58,7 @@ def select(
         help: help text of the menu.
     """
     offered = {name: each for name, each in labels().items() if _starts(name, source)}
-    return spec(state.select(slug, label, {**offered, **(more or {})}, default, help=help))
+    return spec(widgets.select(slug, label, {**offered, **(more or {})}, default, help=help))
 
 
 def _starts(name: str, source: str) -> bool:
@@ -73,7 +73,7 @@ def _starts(name: str, source: str) -> bool:
 def also_own(*, label: str = "Add your own schedule", help: str) -> str:
     """A switch that adds the user's schedule to a page; returns its full spec, or "" if off."""
     help += " Shape it under *Schedules*; the link carries it."
-    return spec(OWN) if state.toggle("own", label, False, help=help) else ""
+    return spec(OWN) if widgets.toggle("own", label, False, help=help) else ""
 
 
 def shape() -> Shaped:

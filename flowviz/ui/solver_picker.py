@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flowviz.experiments.evolution import affordable, budgets
 from flowviz.solvers import METHODS
-from flowviz.ui import glossary, state
+from flowviz.ui import glossary, widgets
 
 RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 MIN_TOL, MAX_TOL = 1e-9, 1e-1
@@ -50,7 +50,7 @@ def pick(
         title: before the labels.
     """
     before = f"{panel}-" if panel else ""
-    method = state.select(
+    method = widgets.select(
         f"{before}solver",
         f"{title}ODE solver",
         offered,
@@ -60,7 +60,7 @@ def pick(
     nfe, tol = default.nfe, default.tol
     label = f"{title}Tolerance of a step"
     if not METHODS[method].adaptive:
-        nfe = state.budget(
+        nfe = widgets.budget(
             f"{before}nfe",
             f"{title}NFE" if panel else "Function evaluations (NFE)",
             budgets(method),
@@ -69,12 +69,12 @@ def pick(
             help=glossary.helped("NFE", nfe_help),
         )
     elif tolerances is None:
-        tol = state.number(
+        tol = widgets.number(
             f"{before}tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help
         )
     else:
         options = {f"{10.0**-k:g}": f"10⁻{RAISED[k]}" for k in tolerances}
-        tol = float(state.select(f"{before}tol", label, options, f"{tol:g}", help=tol_help))
+        tol = float(widgets.select(f"{before}tol", label, options, f"{tol:g}", help=tol_help))
     return Solver(method, nfe, tol)
 
 

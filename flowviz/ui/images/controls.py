@@ -11,7 +11,7 @@ from flowviz.checkpoints.images import ImageCard
 from flowviz.settings import settings
 from flowviz.studies import STUDIES, Study
 from flowviz.studies._images import ALL, MAX_GUIDANCE, NONE, ImagesConfig, LiveImages
-from flowviz.ui import controls, solver_picker, state
+from flowviz.ui import controls, solver_picker, state, widgets
 from flowviz.ui.images import sources
 
 VIEWS = {
@@ -76,7 +76,7 @@ class Page:
 
 def pick_view() -> str:
     """The row of buttons over the page; returns the slug of the view."""
-    return state.segmented("view", "What to see", VIEWS, "samples", label_visibility="collapsed")
+    return widgets.segmented("view", "What to see", VIEWS, "samples", label_visibility="collapsed")
 
 
 def pick(view: str) -> Page:
@@ -87,20 +87,22 @@ def pick(view: str) -> Page:
         names: list[str] = []
         if menu:
             left, right = _defaults(menu, cards)
-            chosen = state.select("left", of["left"].label, menu, left, help=of["left"].help)
+            chosen = widgets.select("left", of["left"].label, menu, left, help=of["left"].help)
             other = {NONE: "none"} | menu
-            second = state.select("right", of["right"].label, other, right, help=of["right"].help)
+            second = widgets.select(
+                "right", of["right"].label, other, right, help=of["right"].help
+            )
             names = list(dict.fromkeys(name for name in (chosen, second) if name != NONE))
         known = {name: name for name in _classes(names, cards)}
         classes = {ALL: "all in turn"} | known | {NONE: "none"}
-        wanted = state.select("class", "Class", classes, ALL, help=of["image_class"].help)
+        wanted = widgets.select("class", "Class", classes, ALL, help=of["image_class"].help)
         if wanted == NONE and view != "classes":
             state.set_aside(UNUSED.get(view, {}) | {"guidance": "Guidance needs a class."})
         weight = of["guidance"]
         values = {
             "view": view,
             "image_class": wanted,
-            "guidance": state.number(
+            "guidance": widgets.number(
                 "guidance",
                 weight.label,
                 0.0,
@@ -123,7 +125,7 @@ def pick(view: str) -> Page:
         study, guide = Page(view, (), {}).study, NONE
         if view == "guidance":
             others = {NONE: "the same network without a class"} | menu
-            guide = state.select("guide", of["guide"].label, others, NONE, help=of["guide"].help)
+            guide = widgets.select("guide", of["guide"].label, others, NONE, help=of["guide"].help)
         values |= controls.pick(study.config, only=OWN.get(view, ()))
     return Page(view, tuple(names), values, "" if guide == NONE else guide)
 

@@ -10,7 +10,7 @@ import streamlit as st
 from flowviz import lectures
 from flowviz.lectures import Lecture, Step
 from flowviz.lectures.own import to_text
-from flowviz.ui import lecture, state
+from flowviz.ui import lecture, state, widgets
 from flowviz.ui.notices import escaped
 
 COLUMNS = {
@@ -34,7 +34,7 @@ def shelf() -> None:
     """
     mine = st.session_state.get(MINE) or state.opened("mine", "", str)
     state.publish("mine", mine if lecture.find(mine) else "", "")
-    every = state.select(
+    every = widgets.select(
         "every",
         "Change of steps",
         {"0": "by key or button"} | {str(s): f"by itself every {s} s" for s in lecture.PAUSES},

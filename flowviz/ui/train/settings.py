@@ -15,7 +15,7 @@ from flowviz.training import times as drawn_times
 from flowviz.training.plane import BRIDGE
 from flowviz.training.semidiscrete import DATA_COUPLINGS
 from flowviz.training.targets import TARGETS, has_means
-from flowviz.ui import data_picker, state
+from flowviz.ui import data_picker, widgets
 from flowviz.ui import paths as path_menus
 
 DEFAULT = TrainConfig()
@@ -59,7 +59,7 @@ def controls() -> Settings:
         right = menu("right", "Second path", second, more=none)
         loss = _loss(source)
         batches = _batches(data, loss["objective"])
-        steps = state.integer(
+        steps = widgets.integer(
             "steps",
             "Steps",
             100,
@@ -89,7 +89,7 @@ def controls() -> Settings:
 
 def _loss(source: str) -> dict[str, Any]:
     """What the network predicts and how its errors count; `source` is the data set at t = 0."""
-    objective = state.select(
+    objective = widgets.select(
         "objective",
         "Objective",
         OBJECTIVES.labels,
@@ -102,7 +102,7 @@ def _loss(source: str) -> dict[str, Any]:
     two_times = OBJECTIVES[objective].two_times
     weighting = DEFAULT.weighting
     if not two_times:
-        weighting = state.select(
+        weighting = widgets.select(
             "weighting",
             "Weight of the loss",
             WEIGHTINGS.labels,
@@ -111,7 +111,7 @@ def _loss(source: str) -> dict[str, Any]:
         )
     bridge = DEFAULT.bridge
     if source and not two_times:
-        bridge = state.number(
+        bridge = widgets.number(
             "bridge",
             "Diffusion of the bridges",
             *BRIDGE,
@@ -126,7 +126,7 @@ def _loss(source: str) -> dict[str, Any]:
 
 def _batches(data: str, objective: str) -> dict[str, Any]:
     """How the pairs, times and targets of a batch are made."""
-    coupling = state.select(
+    coupling = widgets.select(
         "coupling",
         "Coupling",
         {name: COUPLING_LABELS.get(name, name) for name in (*COUPLINGS, *DATA_COUPLINGS)},
@@ -136,12 +136,12 @@ def _batches(data: str, objective: str) -> dict[str, Any]:
         "between all noise and 1,024 data points (semidiscrete; the training starts some "
         "seconds later). The conditional OT path is something else: how one pair is joined.",
     )
-    times = state.select(
+    times = widgets.select(
         "times", "Times of a batch", drawn_times.LABELS, DEFAULT.times, help=drawn_times.HELP
     )
     compared = ""
     if has_means(data, coupling, objective):
-        compared = state.select(
+        compared = widgets.select(
             "targets",
             "Targets",
             TARGETS.labels,
@@ -153,14 +153,14 @@ def _batches(data: str, objective: str) -> dict[str, Any]:
 
 def _numbers() -> dict[str, int | float | bool]:
     """The numbers of a TrainConfig."""
-    width = state.integer(
+    width = widgets.integer(
         "width", "Width", 8, MAX_WIDTH, DEFAULT.width, step=32, help="Units per hidden layer."
     )
-    depth = state.integer("depth", "Depth", 1, 8, DEFAULT.depth, help="Number of hidden layers.")
+    depth = widgets.integer("depth", "Depth", 1, 8, DEFAULT.depth, help="Number of hidden layers.")
     return {
         "width": width,
         "depth": depth,
-        "batch": state.integer(
+        "batch": widgets.integer(
             "batch",
             "Batch",
             16,
@@ -169,7 +169,7 @@ def _numbers() -> dict[str, int | float | bool]:
             step=128,
             help="Pairs of noise and data per step.",
         ),
-        "lr": state.number(
+        "lr": widgets.number(
             "lr",
             "Learning rate",
             1e-6,
@@ -178,14 +178,14 @@ def _numbers() -> dict[str, int | float | bool]:
             step=5e-4,
             help="Peak value: it warms up, then falls linearly to zero.",
         ),
-        "preconditioned": state.toggle(
+        "preconditioned": widgets.toggle(
             "preconditioned",
             "Preconditioned",
             DEFAULT.preconditioned,
             help="The network learns the residual of the best linear prediction, at unit scale "
             "(Karras et al. 2022). Off: it predicts the whole target, as in Lipman et al. 2022.",
         ),
-        "seed": state.seed(
+        "seed": widgets.seed(
             "Seed",
             DEFAULT.seed,
             help="Of weights, data, noise and times, which are the same for both paths.",

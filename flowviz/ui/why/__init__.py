@@ -6,7 +6,7 @@ from flowviz.experiments.fields import EXACT
 from flowviz.studies import STUDIES
 from flowviz.studies.conditional import ConditionalStudyConfig
 from flowviz.studies.conversions import ConversionsConfig
-from flowviz.ui import controls, data_picker, paths, state, study_view
+from flowviz.ui import controls, data_picker, paths, state, study_view, widgets
 from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.why import touch
 
@@ -37,7 +37,7 @@ def show() -> None:
     Raises:
         ValueError: a setting is not valid.
     """
-    section = state.segmented(
+    section = widgets.segmented(
         "section", "Section", SECTIONS, "touch", label_visibility="collapsed"
     )
     if not state.is_restricted():  # a lecture has a text of its own
@@ -65,14 +65,14 @@ def _conversions(data: str, path: str) -> None:
         options = {EXACT: "exact", **networks(data, path)}
         name = EXACT
         if len(options) > 1:
-            name = state.select(
+            name = widgets.select(
                 "field",
                 "Field",
                 options,
                 EXACT,
                 help="The exact field, or a network's velocity, from which the others follow.",
             )
-        t = state.number("t", "Time t", 0.0, 1.0, 0.6, step=0.05, format="%.3g")
+        t = widgets.number("t", "Time t", 0.0, 1.0, 0.6, step=0.05, format="%.3g")
     field, live = EXACT, {}
     if name != EXACT:
         path, field, found = choose(data, path, name)

@@ -10,7 +10,7 @@ from flowviz.canvases import touch as canvas
 from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult, compute_touch
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
-from flowviz.ui import results, state
+from flowviz.ui import results, state, widgets
 from flowviz.ui.canvas import component, listen
 
 LAYERS = ("paths", "arrows", "density")
@@ -54,7 +54,7 @@ def section(data: str, path: str) -> None:
     with st.sidebar:
         over = "points"
         if len(distribution.weights) <= MAX_PARTS:
-            over = state.segmented(
+            over = widgets.segmented(
                 "over",
                 "Posterior over",
                 {"points": "Drawn points", "parts": many.capitalize()},
@@ -65,8 +65,8 @@ def section(data: str, path: str) -> None:
             )
         n, seed = TouchConfig().n, TouchConfig().seed
         if over == "points":
-            n = state.count("n", "Points", COUNTS, n)
-            seed = state.seed("Seed of the points", seed)
+            n = widgets.count("n", "Points", COUNTS, n)
+            seed = widgets.seed("Seed of the points", seed)
     result = _computed(TouchConfig(data=data, path=path, n=n, seed=seed))
     opened = TouchView(
         t=state.opened("t", DEFAULT.t, _time),
