@@ -67,6 +67,13 @@ class FilmView:
     t: float = 0.5
     image: int = 0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an invalid entry."""
+        if not 0 <= self.t <= 1:
+            raise ValueError(f"t must be in [0, 1]; got {self.t:g}.")
+        if self.image < 0:
+            raise ValueError(f"image must be at least 0; got {self.image}.")
+
 
 def pack_sheets(sheets: Sequence[Sheet], *, key: str = "", row_title: str = "") -> bytes:
     """The payload of sheets beside each other; `row_title` is the heading of the row labels."""

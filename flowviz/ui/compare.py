@@ -23,6 +23,7 @@ from flowviz.studies.jump_error import JumpErrorConfig
 from flowviz.studies.page import compare_page
 from flowviz.ui import (
     cache,
+    canvas,
     data_picker,
     glossary,
     live,
@@ -42,6 +43,8 @@ FLOW, DENSITY = STUDIES["flow"], STUDIES["density-evolution"]
 JUMP_ERROR = STUDIES["jump-error"]
 JUMPS = "jumps"
 """The figure of `JUMP_ERROR` in links."""
+LINKED = ("t", "layers", "density", "mode", "layout")
+"""The entries of the view of the player that a link has."""
 DRAWN = "compare:drawn"
 """The config of the particles for which the figures were sent last."""
 HEAD_START = 0.15
@@ -125,29 +128,19 @@ def player(
     `learned` has the learned density of each side, if it was computed. While a control moves, the
     browser computes the particles itself, where it can.
     """
-    initial = players.View(
-        t=state.opened("t", 0.0, _time),
-        layers=state.opened("layers", players.View().layers, _layers),
-        density=state.opened("density", "exact", partial(_one_of, players.DENSITIES)),
-        mode=state.opened("mode", "smooth", partial(_one_of, players.MODES)),
-        layout=state.opened("layout", "panels", partial(_one_of, players.LAYOUTS)),
-    )
+    default = players.View()
     learnable = not all(side.exact for side in result.sides)
     view = mount(
         result,
         key="compare",
-        view=initial,
+        view=canvas.opened(default, *LINKED),
         learned=[None if each is None else pack_density(each) for each in learned]
         if learnable
         else None,
         model=live.model([side.config for side in result.sides], page.live),
         own=bool(page.config.solvers),
     )
-    state.publish("t", round(view.t, 3), 0.0)
-    state.publish("layers", view.layers, players.View().layers, write=",".join)
-    state.publish("density", view.density, "exact")
-    state.publish("mode", view.mode, "smooth")
-    state.publish("layout", view.layout, "panels")
+    canvas.keep(view, default, *LINKED)
     return view
 
 
@@ -168,7 +161,7 @@ def mount(
         [cache.packed_scene(side.scene_config, scene_of(side)) for side in result.sides],
         key=key,
         learned=learned,
-        initial=view,
+        view=view,
         loop=loop,
         model=model,
         live=live.values(configs, model, own=own) if model else None,
@@ -278,23 +271,3 @@ def note(result: CompareResult) -> None:
             entry = scheduler(path)
             form = "" if path == LEARNED else "$x_t = \\alpha_t x_1 + \\sigma_t x_0$ with "
             st.markdown(f"**{entry.label}:** {form}${entry.symbol}$")
-
-
-def _time(raw: str) -> float:
-    t = float(raw)
-    if not 0 <= t <= 1:
-        raise ValueError(f"t must lie between 0 and 1; got {raw}")
-    return t
-
-
-def _layers(raw: str) -> tuple[str, ...]:
-    names = tuple(name for name in raw.split(",") if name)
-    for name in names:
-        _one_of(players.LAYERS, name)
-    return names
-
-
-def _one_of(known: Sequence[str], raw: str) -> str:
-    if raw not in known:
-        raise ValueError(f"there is no {raw!r}; there are {', '.join(known)}")
-    return raw

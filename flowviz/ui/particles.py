@@ -19,7 +19,7 @@ from flowviz.studies.export import file_name
 from flowviz.studies.page import path_page
 from flowviz.studies.particles import BUDGETS, ParticlesConfig, ParticlesStudyResult
 from flowviz.studies.sde_noise import SdeNoiseConfig
-from flowviz.ui import cache, controls, glossary, state, study_view, widgets, work
+from flowviz.ui import cache, canvas, controls, glossary, study_view, widgets, work
 from flowviz.ui import player as player_mount
 from flowviz.ui.downloads import buttons, html_page
 from flowviz.ui.field_picker import choose, networks
@@ -33,6 +33,8 @@ BRIDGES = (
     "(\\dot\\alpha_t \\sigma_t - \\alpha_t \\dot\\sigma_t)$, which is $s^2$ on conditional OT "
     "(Tong et al. 2023, arXiv 2307.03672; here of independent pairs)."
 )
+LINKED = ("t", "layers")
+"""The entries of the view of the player that a link has."""
 SHOWN = {"1": "One", "6": "A few", "600": "All"}
 
 
@@ -104,18 +106,13 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
     scene_config = scene_config_of(page.config, found)
     scene = cache.scene(scene_config)
     packed = cache.packed_scene(scene_config, plane_of(scene))
-    initial = players.View(
-        t=state.opened("t", 0.0, lambda raw: players.View(t=float(raw)).t),
-        layers=state.opened("layers", PATH_VIEW.layers, _layers),
-    )
     view = player_mount.player(
         _packed(page.config.computed(), page.shown, found),
         [packed] * len(found.panels),
         key="particles",
-        initial=initial,
+        view=canvas.opened(PATH_VIEW, *LINKED),
     )
-    state.publish("t", round(view.t, 3), 0.0)
-    state.publish("layers", view.layers, PATH_VIEW.layers, write=",".join)
+    canvas.keep(view, PATH_VIEW, *LINKED)
     if len(found.panels) == 3:
         html = html_page(partial(path_page, STUDY, page.config, found, view, shown=page.shown))
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
@@ -126,10 +123,6 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
 @st.cache_data(max_entries=16, show_spinner=False)
 def _packed(config: ParticlesConfig, shown: int, _found: ParticlesStudyResult) -> bytes:
     return players.pack(panels_of(_found, shown))
-
-
-def _layers(raw: str) -> tuple[str, ...]:
-    return players.View(layers=tuple(name for name in raw.split(",") if name)).layers
 
 
 def figures(page: Page, found: ParticlesStudyResult) -> None:

@@ -18,10 +18,10 @@ from streamlit.components import v2
 from flowviz.canvases import assets
 from flowviz.canvases.player import View, envelope
 from flowviz.ui import state
-from flowviz.ui.canvas import component, listen
+from flowviz.ui.canvas import component, listen, viewed
 
-OPENING = 75
-"""Height in pixels of the two lines of a page's opening."""
+RESERVE = 415
+"""Height in pixels that the page needs besides the planes."""
 
 _player = component("flowviz_player", "player")
 _scene = v2.component(
@@ -44,64 +44,40 @@ def player(
     *,
     key: str,
     learned: Sequence[bytes | None] | None = None,
-    initial: View | None = None,
-    autoplay: bool = True,
+    view: View,
     loop: bool = False,
-    reserve: int = 340,
     model: bytes | None = None,
     live: Mapping[str, Any] | None = None,
 ) -> View:
     """Draws the panels over their scenes and returns the view last reported by the browser.
 
     The browser reports when the clock is released (slider, pause, step) and when a layer, mode or
-    layout changes, not while the clock runs. `initial` is the view of the first visit; afterwards
-    the browser keeps its view. With `loop` nothing is reported. With `model` and `live`, of
+    layout changes, not while the clock runs. `view` is that of the first visit; afterwards the
+    browser keeps its view. With `loop` nothing is reported. With `model` and `live`, of
     `flowviz.ui.live`, the browser computes the particles while a control moves. Other arguments:
     see `flowviz.canvases.player.envelope`.
     """
-    initial = initial or View()
-    if state.opening():  # a link was opened again: do not restore the view kept in the browser
-        key = f"{key}-{state.opening()}"
-    # The first view is kept: otherwise each release would change the payload and send it again.
-    opened = st.session_state.setdefault(f"{key}:opened", initial)
-    payload, sent = envelope(
-        panels,
-        scenes,
-        key=key,
-        learned=learned,
-        view=opened,
-        autoplay=autoplay,
-        loop=loop,
-        reserve=None if state.is_restricted() else reserve + OPENING,
-        live=live,
-    )
-    with st.container(key=f"{key}-scenes"):
-        for i, scene in enumerate(sent):
-            # Always two elements per panel: if their number changed, Streamlit would mount the
-            # player again.
-            _scene(key=f"{key}:scene{i}", data=scene)
-        _preview(key=f"{key}:preview", data=model)
-    kind = "stage" if state.is_restricted() else "loop" if loop else "panels"
-    with st.container(key=f"{key}-{kind}{len(scenes)}"):  # its height is reserved: pages.css
-        if loop:
-            _player(key=key, data=payload)
-            return initial
-        result = _player(key=key, data=payload, on_view_change=listen, default={"view": None})
-    return _reported(result.get("view"), initial)
 
-
-def _reported(report: Any, initial: View) -> View:
-    """The browser's report as a View, or `initial` if it is invalid."""
-    if not isinstance(report, dict):
-        return initial
-    try:
-        return View(
-            t=float(report["t"]),
-            layers=tuple(report["layers"]),
-            density=report["density"],
-            mode=report["mode"],
-            layout=report["layout"],
-            speed=float(report["speed"]),
+    def mount(key: str, first: View) -> Any:
+        payload, sent = envelope(
+            panels,
+            scenes,
+            key=key,
+            learned=learned,
+            view=first,
+            autoplay=True,
+            loop=loop,
+            reserve=None if state.is_restricted() else RESERVE,
+            live=live,
         )
-    except (KeyError, TypeError, ValueError):
-        return initial
+        with st.container(key=f"{key}-scenes"):
+            for i, scene in enumerate(sent):
+                # Always two elements per panel: if their number changed, Streamlit would mount the
+                # player again.
+                _scene(key=f"{key}:scene{i}", data=scene)
+            _preview(key=f"{key}:preview", data=model)
+        kind = "stage" if state.is_restricted() else "loop" if loop else "panels"
+        with st.container(key=f"{key}-{kind}{len(scenes)}"):  # its height is reserved: pages.css
+            return _player(key=key, data=payload, on_view_change=listen, default={"view": None})
+
+    return viewed(key, view, mount)

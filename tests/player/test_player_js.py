@@ -12,7 +12,7 @@ from flowviz.canvases import player as players
 from flowviz.canvases.player import Panel, Readout, Scene, View, pack, pack_scene
 from flowviz.canvases.wire import header_of
 from flowviz.figures import theme
-from flowviz.ui import player as mounts
+from flowviz.ui import canvas
 
 K, N = 11, 50
 TIMES = np.linspace(0, 1, K)
@@ -505,7 +505,7 @@ def test_scrubbing_is_silent_and_release_tells_once(page):
     page.wait_for_timeout(100)
     ((name, view),) = page.evaluate("told")
     assert name == "view" and view["t"] == 0.6
-    assert mounts._reported(view, View()) == View(t=0.6)
+    assert canvas._reported(view, View()) == View(t=0.6)
 
 
 def test_keys_step_play_and_switch(page):
@@ -876,4 +876,4 @@ def test_every_control_has_a_name(page):
 def test_reports_from_elsewhere_are_not_believed():
     known = View(t=0.3)
     for report in (None, 7, {}, {"t": "x"}, json.loads('{"t": 9, "layers": ["fog"]}')):
-        assert mounts._reported(report, known) == known
+        assert canvas._reported(report, known) == known

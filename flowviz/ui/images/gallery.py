@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-import streamlit as st
-
 from flowviz.canvases.images import FilmSide, FilmView, Sheet, pack_film, pack_sheets
-from flowviz.ui import state
-from flowviz.ui.canvas import component, listen
+from flowviz.ui.canvas import component, listen, viewed
 
 _gallery = component("flowviz_images", "gallery")
 
@@ -21,21 +18,10 @@ def film(
     sides: Sequence[FilmSide], labels: Sequence[str], *, key: str, opened: FilmView
 ) -> FilmView:
     """Plays films and returns the user's last reported view."""
-    if state.opening():  # a link was opened anew: do not restore the view kept in the browser
-        key = f"{key}-{state.opening()}"
-    # The first view is kept: otherwise each release would change the payload and send it again.
-    first = st.session_state.setdefault(f"{key}:opened", opened)
-    data = pack_film(sides, labels, first, key=key)
-    result = _gallery(key=key, data=data, on_view_change=listen, default={"view": None})
-    return _reported(result.get("view"), opened, count=len(labels))
 
+    def mount(key: str, first: FilmView) -> Any:
+        data = pack_film(sides, labels, first, key=key)
+        return _gallery(key=key, data=data, on_view_change=listen, default={"view": None})
 
-def _reported(report: Any, before: FilmView, *, count: int) -> FilmView:
-    """The browser's report as a view, or `before` if it is invalid."""
-    if not isinstance(report, dict):
-        return before
-    try:
-        view = FilmView(t=float(report["t"]), image=int(report["image"]))
-    except (KeyError, TypeError, ValueError):
-        return before
-    return view if 0 <= view.t <= 1 and 0 <= view.image < count else before
+    view = viewed(key, opened, mount)
+    return view if view.image < len(labels) else opened

@@ -17,7 +17,7 @@ from flowviz.studies.image_film import COUNT, ImageFilmConfig
 from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
 from flowviz.studies.image_quality import ImageQualityConfig, cost
 from flowviz.studies.page import film_page, sheets_page
-from flowviz.ui import results, state, study_view, work
+from flowviz.ui import canvas, results, state, study_view, work
 from flowviz.ui.downloads import Download, html_page, python
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import Page
@@ -39,9 +39,8 @@ def show(page: Page) -> None:
         return
     draw = None
     if isinstance(config, ImageFilmConfig):
-        initial = FilmView(
-            t=state.opened("t", 0.5, _time), image=state.opened("image", 1, _image) - 1
-        )
+        opened = canvas.opened(FilmView(), "t")
+        initial = replace(opened, image=state.opened("image", 1, _image) - 1)
         draw = partial(_film, page, config, initial)
     elif isinstance(config, ImageGridConfig):
         able(config, sides)
@@ -83,7 +82,7 @@ def _sheets(page: Page, config: ImageGridConfig, result: ImageGrid) -> None:
 def _film(page: Page, config: ImageFilmConfig, initial: FilmView, result: Sides) -> None:
     films, names = films_of(config, result)
     view = gallery.film(films, names, key="images-film", opened=initial)
-    state.keep("t", round(view.t, 3), 0.5)
+    canvas.keep(view, FilmView(), "t")
     state.keep("image", view.image + 1, 1)
     shown = {
         side.name: np.concatenate(
@@ -149,13 +148,6 @@ def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
         invite=f"Measure {config.judged} images per point at these settings: about {about}.",
         button="Measure",
     )
-
-
-def _time(raw: str) -> float:
-    t = float(raw)
-    if not 0 <= t <= 1:
-        raise ValueError(f"t must lie between 0 and 1; got {t:g}")
-    return t
 
 
 def _image(raw: str) -> int:

@@ -6,7 +6,7 @@ from flowviz.experiments.fields import EXACT
 from flowviz.studies import STUDIES
 from flowviz.studies.conditional import ConditionalStudyConfig
 from flowviz.studies.conversions import ConversionsConfig
-from flowviz.ui import controls, data_picker, paths, state, study_view, widgets
+from flowviz.ui import canvas, controls, data_picker, paths, state, study_view, widgets
 from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.why import touch
 
@@ -43,7 +43,7 @@ def show() -> None:
     if not state.is_restricted():  # a lecture has a text of its own
         st.container(key=f"why-text-{section}").markdown(TEXTS[section])
     if section != "touch":
-        st.session_state.pop(touch.FIRST, None)  # the canvas is mounted again with the controls
+        canvas.forget(touch.KEY)  # it is mounted again with the controls
     if section == "figures":
         with st.sidebar:
             values = controls.pick(ConditionalStudyConfig)

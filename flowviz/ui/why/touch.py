@@ -1,6 +1,6 @@
 """The section with a point to drag: its controls, and the canvas that computes during a drag."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult, compu
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
 from flowviz.ui import results, state, widgets
-from flowviz.ui.canvas import component, listen
+from flowviz.ui.canvas import component, keep, listen, opened, viewed
 
 LAYERS = ("paths", "arrows", "density")
 MAX_PARTS = 2_500
@@ -68,23 +68,14 @@ def section(data: str, path: str) -> None:
             n = widgets.count("n", "Points", COUNTS, n)
             seed = widgets.seed("Seed of the points", seed)
     result = _computed(TouchConfig(data=data, path=path, n=n, seed=seed))
-    opened = TouchView(
-        t=state.opened("t", DEFAULT.t, _time),
-        x=state.opened("x", DEFAULT.x, _x),
-        y=state.opened("y", DEFAULT.y, _y),
-        layers=state.opened("layers", DEFAULT.layers, _layers),
-    )
     words = {"part": one, "parts": many}
-    key = f"why-{state.opening()}" if state.opening() else "why"  # a link was opened again
-    # The first view is kept: otherwise each release would change the payload and send it again.
-    first = st.session_state.setdefault(FIRST, {}).setdefault(key, opened)
-    packed = payload(result, path=path, over=over, words=words, view=first, key=key)
-    report = _touch(key=key, data=packed, on_view_change=listen, default={"view": None})
-    view = _reported(report.get("view"), opened)
-    state.keep("t", round(view.t, 3), DEFAULT.t)
-    state.keep("x", round(view.x, 2), DEFAULT.x)
-    state.keep("y", round(view.y, 2), DEFAULT.y)
-    state.publish("layers", view.layers, DEFAULT.layers, write=",".join)
+
+    def mount(key: str, first: TouchView) -> Any:
+        data = payload(result, path=path, over=over, words=words, view=first, key=key)
+        return _touch(key=key, data=data, on_view_change=listen, default={"view": None})
+
+    view = viewed(KEY, opened(DEFAULT, *LINKED), mount)
+    keep(replace(view, x=round(view.x, 2), y=round(view.y, 2)), DEFAULT, *LINKED)
     if not state.is_restricted():  # in a lecture the plane has the height of the window
         _note(distribution, over, n)
 
@@ -108,8 +99,10 @@ def _note(distribution: Parts, over: str, n: int) -> None:
     )
 
 
-FIRST = "why-opened"
-"""Session state: the first view of each mounted canvas."""
+KEY = "why"
+"""The key of the canvas."""
+LINKED = ("t", "x", "y", "layers")
+"""The entries of its view that a link has: all."""
 COUNTS = (20, 100, 500, 1_000, 2_000)
 
 
@@ -151,41 +144,3 @@ def _names(parts: Parts) -> tuple[str, str]:
     if parts.kind == "boxes":
         return "box", "boxes"
     return ("Gaussian", "Gaussians") if np.any(parts.variances) else ("point", "points")
-
-
-def _reported(report: Any, opened: TouchView) -> TouchView:
-    """The browser's report as a view, or `opened` if it is invalid."""
-    if not isinstance(report, dict):
-        return opened
-    try:
-        return TouchView(
-            t=float(report["t"]),
-            x=float(report["x"]),
-            y=float(report["y"]),
-            layers=tuple(report["layers"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return opened
-
-
-def _time(raw: str) -> float:
-    return TouchView(t=_number(raw)).t
-
-
-def _x(raw: str) -> float:
-    return TouchView(x=_number(raw)).x
-
-
-def _y(raw: str) -> float:
-    return TouchView(y=_number(raw)).y
-
-
-def _number(raw: str) -> float:
-    try:
-        return float(raw)
-    except ValueError:
-        raise ValueError(f"it must be a number; got {raw[:40]!r}") from None
-
-
-def _layers(raw: str) -> tuple[str, ...]:
-    return TouchView(layers=tuple(name for name in raw.split(",") if name)).layers
