@@ -132,10 +132,8 @@ def solve(
     x_0, times = torch.as_tensor(x_0), torch.as_tensor(times)
     if isinstance(field, FieldRef):
         _check_points("x_0", x_0)
-    if METHODS[method].adaptive:
-        return solvers.solve(engine, x_0, times, method, tol=tol)
-    steps = steps_for(method, NFE if nfe is None else nfe)
-    return solvers.solve(engine, x_0, times, method, steps=steps)
+    how = solvers.budget(method, NFE if nfe is None else nfe, tol)
+    return solvers.solve(engine, x_0, times, method, **how)
 
 
 def sample(

@@ -12,7 +12,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ __all__ = [
     "Solution",
     "SolveError",
     "Weighted",
+    "budget",
     "solve",
     "steps_for",
 ]
@@ -100,6 +101,15 @@ class Solution:
     step_states: Tensor
     rejected: Tensor
     accepted: int
+
+
+def budget(method: str, nfe: int, tol: float) -> dict[str, Any]:
+    """The argument of `solve`: the steps of so many evaluations, or the tolerance if adaptive.
+
+    Raises:
+        ValueError: a fixed-step method cannot take exactly `nfe` evaluations.
+    """
+    return {"tol": tol} if METHODS[method].adaptive else {"steps": steps_for(method, nfe)}
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 from flowviz.cli import main
 from flowviz.datasets import DATASETS
 from flowviz.draws import noise
-from flowviz.experiments import adaptive_steps, nfe_quality
+from flowviz.experiments import adaptive_steps, evolution, nfe_quality
 from flowviz.experiments.adaptive_steps import AdaptiveConfig, compute_adaptive
 from flowviz.experiments.evaluate import (
     EvaluateConfig,
@@ -35,7 +35,6 @@ from flowviz.experiments.solver_curves import (
     CurveConfig,
     Reach,
     curve_configs,
-    met_by,
     nfe_to_reach,
     ot_and_vp,
 )
@@ -290,7 +289,7 @@ def test_reach_is_interpolated_on_logarithmic_axes():
 
 @pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
 def test_every_solver_has_budgets_that_it_can_meet(method):
-    budgets = met_by(method, NFES)
+    budgets = evolution.budgets(method, NFES)
     assert len(budgets) > 4 and list(budgets) == sorted(set(budgets))
     for nfe in budgets:
         EvaluateConfig(method=method, nfe=nfe)

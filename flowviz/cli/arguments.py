@@ -211,12 +211,11 @@ def solve_config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfi
 
 
 def solve_budget(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of a solve: {"steps": ...} for a fixed-step method, else {"tol": ...}."""
-    from flowviz.solvers import steps_for
+    """The argument of a solve: `steps` of a fixed-step method, else `tol`."""
+    from flowviz.solvers import budget
 
-    if is_adaptive(options):
-        return {"tol": tolerance(options)}
-    return {"steps": steps_for(options.solver, NFE if options.nfe is None else options.nfe)}
+    tol = tolerance(options) if is_adaptive(options) else TOL
+    return budget(options.solver, NFE if options.nfe is None else options.nfe, tol)
 
 
 def is_adaptive(options: argparse.Namespace) -> bool:

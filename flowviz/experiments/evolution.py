@@ -6,21 +6,21 @@ the exact one; it does not. They are cached apart. The same seed gives the same 
 path, so that two paths can be compared particle by particle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.bounds import MAX_SEED
 from flowviz.couplings import Pairs
 from flowviz.datasets import FRAME, Dataset, dataset
 from flowviz.distributions import GaussianMixture
 from flowviz.draws import stream
 from flowviz.experiments.bridges import bridge_of, paired
+from flowviz.experiments.configs import OfField, Solved
 from flowviz.experiments.fields import EXACT, Chunked, resolve
 from flowviz.experiments.starts import starts
 from flowviz.fields import exact_field, exact_field_of
@@ -29,8 +29,8 @@ from flowviz.fields.paired import PairedField
 from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
 from flowviz.progress import stop_if_requested
-from flowviz.schedulers import CondOT, LearnedReference, scheduler
-from flowviz.solvers import METHODS, Field, solve, steps_for
+from flowviz.schedulers import CondOT, LearnedReference
+from flowviz.solvers import METHODS, Field, budget, solve
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
 """Numbers of function evaluations in menus; each method uses the nearest that it can spend."""
@@ -59,49 +59,31 @@ BLUR = 0.1
 
 def affordable(method: str) -> list[int]:
     """All NFE up to the last of BUDGETS that a fixed-step method can spend exactly."""
-    return [nfe for nfe in range(1, BUDGETS[-1] + 1) if _can_spend(method, nfe)]
+    entry = METHODS[method]
+    return [entry.nfe(n + 1) for n in range(entry.steps_within(BUDGETS[-1]))]
 
 
-def budgets(method: str) -> list[int]:
-    """The NFE nearest to BUDGETS that a fixed-step method can spend, ascending."""
+def budgets(method: str, wanted: Iterable[int] = BUDGETS) -> list[int]:
+    """The nearest to each NFE of `wanted` that a fixed-step method can spend, ascending."""
     options = affordable(method)
-    nearest = {min(options, key=lambda nfe: (abs(nfe - budget), -nfe)) for budget in BUDGETS}
-    return sorted(nearest)
+    return sorted({min(options, key=lambda n: (abs(n - nfe), -n)) for nfe in wanted})
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowConfig:
-    """One flow of particles: only names and numbers, so that it can be a cache key and a URL.
+class FlowConfig(Solved):
+    """One flow of particles; the method `jumps` integrates each jump of a field without jumps.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint, or of a live field: "live:" and a hash.
-        method: name in METHODS; `jumps` integrates each jump if the field is not a flow map.
-        nfe: number of function evaluations of a fixed-step method; adaptive ones ignore it.
-        tol: tolerance of an adaptive method; fixed-step ones ignore it.
         n: number of particles.
         frames: number of times, evenly from 0 to the path's t_max.
         seed: of the noise.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
-    field: str = EXACT
-    method: str = "midpoint"
-    nfe: int = 20
-    tol: float = 1e-5
+    BOUNDS = {"n": (2, 100_000), "frames": (2, 1_001), "seed": (0, MAX_SEED)}
+
     n: int = 2_000
     frames: int = 41
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        if not METHODS[self.method].adaptive:
-            steps_for(self.method, self.nfe)
-        check_bounds(self, n=(2, 100_000), frames=(2, 1_001), seed=(0, MAX_SEED))
-        if not 0 < self.tol < 1:
-            raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,13 +161,10 @@ class Integrated:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneConfig:
-    """Density, field and error on grids over the frame; flat like `FlowConfig`.
+class SceneConfig(OfField):
+    """Density, field and error on grids over the frame.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint or of a live field.
         frames: number of times, evenly from 0 to the path's t_max.
         cells: rows and columns of the density.
         arrows: rows and columns of the field.
@@ -194,22 +173,18 @@ class SceneConfig:
         coupling: name of the coupling of the pairs that the bridges join.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
-    field: str = EXACT
+    BOUNDS = {
+        "frames": (2, 1_001),
+        "arrows": (2, 128),
+        **dict.fromkeys(("cells", "difference_cells"), (2, 512)),
+    }
+
     frames: int = 41
     cells: int = 96
     arrows: int = 20
     difference_cells: int = 48
     bridge: float = 0.0
     coupling: str = "independent"
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        bounds = {"frames": 1_001, "cells": 512, "arrows": 128, "difference_cells": 512}
-        for name, high in bounds.items():
-            if not 2 <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be in 2..{high}; got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,8 +256,6 @@ def compute_flow(
     """Solves the flow of a config from noise to data.
 
     Args:
-        config: what to compute.
-        field: the field that `config.field` names, if it has no file.
         reference: the result of `compute_reference`, if it is known.
 
     Raises:
@@ -291,11 +264,6 @@ def compute_flow(
     """
     target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     times = path.clock(config.frames)
-    budget: dict[str, Any] = (
-        {"tol": config.tol}
-        if METHODS[config.method].adaptive
-        else {"steps": steps_for(config.method, config.nfe)}
-    )
     start = starts(path, config.n, config.seed)
     integrated = None
     if METHODS[config.method].jumps and not hasattr(field, "jump"):
@@ -306,7 +274,7 @@ def compute_flow(
         times,
         config.method,
         max_states=MAX_STEP_STATES,
-        **budget,
+        **budget(config.method, config.nfe, config.tol),
     )
     steps = solution.step_states
     reference = reference or compute_reference((config.data, config.n))
@@ -334,12 +302,7 @@ def compute_flow(
 
 @torch.no_grad()
 def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
-    """Density, field and difference over the frame at the times of a config.
-
-    Args:
-        config: what to compute.
-        field: the field that `config.field` names, if it has no file.
-    """
+    """Density, field and difference over the frame at the times of a config."""
     target, path, field = resolve(config.data, config.path, config.field, field, sources=True)
     times = path.clock(config.frames)
     axis = _axis(config.cells)
@@ -492,11 +455,3 @@ def _each(times: Tensor) -> Iterator[Tensor]:
 def _axis(nodes: int) -> Tensor:
     """Evenly spaced coordinates from -FRAME to FRAME, (nodes,) float64."""
     return torch.linspace(-FRAME, FRAME, nodes, dtype=torch.float64)
-
-
-def _can_spend(method: str, nfe: int) -> bool:
-    try:
-        steps_for(method, nfe)
-    except ValueError:
-        return False
-    return True

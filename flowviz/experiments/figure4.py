@@ -76,10 +76,6 @@ class HistogramResult:
 def compute_histograms(config: HistogramConfig, *, field: Field | None = None) -> HistogramResult:
     """Samples a field and counts the samples at each time.
 
-    Args:
-        config: what to compute.
-        field: the field that `config.field` names, if it is loaded.
-
     Raises:
         SolveError: the solve failed.
     """

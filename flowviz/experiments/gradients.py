@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 
 from flowviz.draws import stream
+from flowviz.experiments.configs import OnPath
 from flowviz.experiments.theorem2 import NEW, draw_pairs, network, targets
 from flowviz.fields import LearnedField, exact_field
-from flowviz.schedulers import scheduler
 
 SIZES = tuple(2**k for k in range(4, 12))
 """Batch sizes whose gradients are compared."""
@@ -27,25 +27,21 @@ TOGETHER = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientConfig:
+class GradientConfig(OnPath):
     """The gradients of one pool of pairs.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
         field: NEW or the name of a checkpoint.
         pairs: number of pairs in the pool, a multiple of the largest of SIZES.
         seed: of the pairs; the new network's weights are always the same.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
     field: str = NEW
     pairs: int = 16_384
     seed: int = 0
 
     def __post_init__(self) -> None:
-        scheduler(self.path)
+        super().__post_init__()
         if self.pairs < SIZES[-1] or self.pairs % SIZES[-1]:
             raise ValueError(f"pairs must be a multiple of {SIZES[-1]}; got {self.pairs}.")
 
@@ -72,12 +68,7 @@ class GradientResult:
 def compute_gradients(
     config: GradientConfig, *, field: LearnedField | None = None
 ) -> GradientResult:
-    """Gradients with respect to all weights, of both losses on the same batches of each size.
-
-    Args:
-        config: what to compute.
-        field: the field that `config.field` names if it is already loaded.
-    """
+    """Gradients with respect to all weights, of both losses on the same batches of each size."""
     target, path, field = network(config.data, config.path, config.field, field)
     generator = stream(config.seed, "gradients")
     x_0, x_1 = draw_pairs(target, config.pairs, generator)

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from flowviz.bounds import check_bounds
 from flowviz.datasets import FRAME
+from flowviz.experiments.configs import OnPath
 from flowviz.experiments.evaluate import CONVERGED
 from flowviz.experiments.evolution import REACHED
 from flowviz.experiments.fields import Chunked, resolve
 from flowviz.fields import exact_field
-from flowviz.schedulers import scheduler
 from flowviz.solvers import Field, solve
 
 WORST = 0.05
@@ -22,28 +22,25 @@ WORST = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class JumpErrorConfig:
-    """The jumps of a flow map from one time; names and numbers only, a cache key.
+class JumpErrorConfig(OnPath):
+    """The jumps of a flow map from one time.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
         field: name of a checkpoint or of a live field.
         start: index of the time t of the jumps among the times of `intervals`.
         intervals: number of equal parts of [0, t_max]; their ends are the times of all jumps.
         cells: rows and columns of the grid of states at t.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
+    BOUNDS = {"intervals": (1, 20), "cells": (2, 512)}
+
     field: str
     start: int = 0
     intervals: int = 4
     cells: int = 32
 
     def __post_init__(self) -> None:
-        scheduler(self.path)
-        check_bounds(self, intervals=(1, 20), cells=(2, 512))
+        super().__post_init__()
         check_bounds(self, start=(0, self.intervals - 1))
 
 
@@ -95,10 +92,6 @@ class Map(Protocol):
 @torch.no_grad()
 def compute_jump_error(config: JumpErrorConfig, *, field: Field | None = None) -> JumpError:
     """The errors of the jumps from one time to all later times of a config.
-
-    Args:
-        config: what to compute.
-        field: the field that `config.field` names, if it has no file.
 
     Raises:
         ValueError: the field is not a flow map, or its data set or path has no exact field.

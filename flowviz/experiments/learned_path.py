@@ -147,12 +147,7 @@ class LearnedPathTraining:
 def compute_trajectories(
     config: TrajectoriesConfig, *, field: FlowField | None = None
 ) -> Trajectories:
-    """The trajectories of a field, from the same noise and to the same data points for all fields.
-
-    Args:
-        config: what to compute.
-        field: the live field that `config.field` names.
-    """
+    """The trajectories of a field; all fields have the same noise and the same data points."""
     target, flow = _resolved(config, field)
     return _trajectories(flow, target, config.n, config.seed)
 
@@ -161,12 +156,7 @@ def compute_trajectories(
 def compute_straightness(
     config: StraightnessConfig, *, field: FlowField | None = None
 ) -> FlowStraightness:
-    """The straightness of the flow of a field, and the bound if its path is learned.
-
-    Args:
-        config: what to compute.
-        field: the live field that `config.field` names.
-    """
+    """The straightness of the flow of a field, and the bound if its path is learned."""
     target, judged = _resolved(config, field)
     found = marginal_straightness(judged, noise(config.n, config.seed), tol=TOL)
     bound = error = None

@@ -17,11 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import MAX_SEED, check_bounds
+from flowviz.bounds import MAX_SEED
 from flowviz.datasets import FRAME, Dataset
 from flowviz.densities import (
     CHUNK,
-    MISS,
     WITHIN,
     LogProb,
     draw_probes,
@@ -33,8 +32,10 @@ from flowviz.densities import (
 from flowviz.device import processors
 from flowviz.distributions import PointMasses
 from flowviz.draws import stream
+from flowviz.experiments.configs import OfField, Solved
 from flowviz.experiments.evaluate import Likelihood, likelihood
-from flowviz.experiments.evolution import EXACT, density_of, ends_of, resolve
+from flowviz.experiments.evolution import density_of, ends_of
+from flowviz.experiments.fields import Chunked, resolve
 from flowviz.experiments.mass import integrate
 from flowviz.experiments.starts import log_prior
 from flowviz.fields import LearnedField, exact_field
@@ -42,27 +43,7 @@ from flowviz.fields.learned_path import LearnedPathField
 from flowviz.grids import GRIDS
 from flowviz.paths import AffinePath
 from flowviz.progress import pool
-from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS, Field, solve, steps_for
-
-__all__ = [
-    "DIM",
-    "MISS",
-    "MIXED",
-    "DensityConfig",
-    "DensityResult",
-    "GapConfig",
-    "GapResult",
-    "LikelihoodConfig",
-    "PointConfig",
-    "PointResult",
-    "bits_per_dim",
-    "carry",
-    "compute_density",
-    "compute_gap",
-    "compute_likelihood",
-    "compute_point",
-]
 
 DIM = 2
 """The dimensions of the plane, over which bits are shared out."""
@@ -84,32 +65,15 @@ SEEN = -10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Backward:
-    """How a flow is followed backward; flat, so that it can be a cache key and a URL.
+class _Backward(Solved):
+    """How a flow is followed backward.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint or of a live field.
-        method: name in METHODS.
         nfe: evaluations that a fixed-step method spends from the path's end, on the time grid
             CLOCK; from an earlier t it takes the rest of them. Adaptive methods ignore it.
-        tol: tolerance of an adaptive method; fixed-step ones ignore it.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
-    field: str = EXACT
-    method: str = "midpoint"
     nfe: int = 40
-    tol: float = 1e-5
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        if not METHODS[self.method].adaptive:
-            steps_for(self.method, self.nfe)
-        if not 0 < self.tol < 1:
-            raise ValueError(f"tol must lie between 0 and 1; got {self.tol}.")
 
     def budget(self, path: AffinePath, t: float) -> dict[str, Any]:
         """The tolerance of a solve from t back to 0, or its grid, that of the path cut at t."""
@@ -122,25 +86,36 @@ class _Backward:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DensityConfig(_Backward):
-    """One density p_t on a grid over the frame.
+class _AtTime(_Backward):
+    """A time at which a density is computed.
 
     Attributes:
         t: the time as a share of the path's t_max, from 0 (noise) to 1 (data).
+    """
+
+    t: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.t <= 1:
+            raise ValueError(f"t must lie between 0 and 1; got {self.t}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DensityConfig(_AtTime):
+    """One density p_t on a grid over the frame.
+
+    Attributes:
         cells: rows and columns of the grid.
         probes: 0 for the exact divergence, else Hutchinson's probes.
         seed: of the probes.
     """
 
-    t: float = 1.0
+    BOUNDS = {"cells": (2, 512), "probes": (0, 64), "seed": (0, MAX_SEED)}
+
     cells: int = 90
     probes: int = 0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_time(self.t)
-        check_bounds(self, cells=(2, 512), probes=(0, 64), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,23 +175,18 @@ class DensityResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GapConfig(_Backward):
+class GapConfig(_AtTime):
     """The distance of a field's p_t from the exact p_t at one time.
 
     Attributes:
-        t: the time as a share of the path's t_max, from 0 (noise) to 1 (data).
         n: Monte-Carlo points.
         seed: of the points.
     """
 
-    t: float = 1.0
+    BOUNDS = {"n": (2, 100_000), "seed": (0, MAX_SEED)}
+
     n: int = 1_000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_time(self.t)
-        check_bounds(self, n=(2, 100_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,26 +207,18 @@ class GapResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LikelihoodConfig:
-    """The likelihood of fresh data under one field; flat like the others.
+class LikelihoodConfig(OfField):
+    """The likelihood of fresh data under one field.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint or of a live field.
         n: points.
         seed: of the points.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
-    field: str = EXACT
+    BOUNDS = {"n": (2, 100_000), "seed": (0, MAX_SEED)}
+
     n: int = 2_000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        check_bounds(self, n=(2, 100_000), seed=(0, MAX_SEED))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,10 +288,6 @@ def bits_per_dim(nats: float) -> float:
 def compute_density(config: DensityConfig, *, field: Field | None = None) -> DensityResult:
     """The density of a field's flow at one time on the frame's grid, beside the exact one.
 
-    Args:
-        config: what to compute.
-        field: a field that `config.field` names but that lies in no file, e.g. one just trained.
-
     Raises:
         SolveError: the flow cannot be followed backward.
     """
@@ -379,10 +337,6 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
 
     Every time takes the same data and noise, so that the curve over t is smooth in them.
 
-    Args:
-        config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
-
     Raises:
         ValueError: the density of a learned path cannot be told at this time.
         SolveError: the flow cannot be followed backward.
@@ -419,28 +373,19 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
 def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) -> Likelihood:
     """The likelihood of fresh data in nats, as `evaluate` gives it for the same n and seed.
 
-    Args:
-        config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
-
     Raises:
         ValueError: the data set is a finite set of points, which has no density.
         SolveError: the flow cannot be followed backward.
     """
-    target, path, judged = resolve(config.data, config.path, config.field, field)
+    target, _, judged = resolve(config.data, config.path, config.field, field)
     if isinstance(target.distribution, PointMasses):
         raise ValueError("A finite set of points has no density and hence no entropy.")
-    if not isinstance(judged, LearnedField):  # which knows its path, and its divergence faster
-        judged = _OnPath(judged, path)
+    assert isinstance(judged, LearnedField | LearnedPathField | Chunked)
     return likelihood(judged, target, n=config.n, seed=config.seed)
 
 
 def compute_point(config: PointConfig, *, field: Field | None = None) -> PointResult:
     """The way of a point back to its noise and forth again, in the precision of the field.
-
-    Args:
-        config: what to compute.
-        field: a field that `config.field` names but that lies in no file.
 
     Raises:
         SolveError: the flow cannot be followed.
@@ -518,19 +463,3 @@ def _log_density_along(
 def _forward(budget: Mapping[str, Any]) -> dict[str, Any]:
     """The budget of a solve backward for the same way forth."""
     return {k: v.flip(0) if k == "grid" else v for k, v in budget.items()}
-
-
-@dataclass(frozen=True)
-class _OnPath:
-    """A velocity with its path, as `evaluate` asks for."""
-
-    field: Field
-    path: AffinePath
-
-    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.field(t, x)
-
-
-def _check_time(t: float) -> None:
-    if not 0 <= t <= 1:
-        raise ValueError(f"t must lie between 0 and 1; got {t}.")

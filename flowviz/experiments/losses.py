@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from flowviz.bounds import check_bounds
 from flowviz.datasets import Dataset
 from flowviz.draws import stream
+from flowviz.experiments.configs import OnPath
 from flowviz.experiments.theorem2 import NEW, draw_pairs, late_times, network, new_network, targets
 from flowviz.fields import LearnedField, exact_field
-from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig, build_field
 
 CHUNK = 2_048
@@ -27,26 +26,20 @@ NOISE_LEVELS = (0.2, 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GapConfig:
+class GapConfig(OnPath):
     """Both losses of several networks on the same pairs.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
         field: NEW or the name of a checkpoint.
         pairs: number of pairs.
         seed: of the pairs and of the networks.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
+    BOUNDS = {"pairs": (16, 10_000_000)}
+
     field: str = NEW
     pairs: int = 131_072
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        check_bounds(self, pairs=(16, 10_000_000))
 
 
 @dataclass(frozen=True, kw_only=True)

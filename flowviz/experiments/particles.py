@@ -16,6 +16,7 @@ from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.datasets import parted
 from flowviz.draws import noise, stream
 from flowviz.experiments.bridges import bridge_of, bridges, paired
+from flowviz.experiments.configs import OfField
 from flowviz.experiments.fields import EXACT, resolve
 from flowviz.experiments.starts import starts
 from flowviz.fields.bridges import LearnedBridge, PairBridges
@@ -43,13 +44,10 @@ TOLERANCE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParticlesConfig:
-    """The particles of one sampler: only names and numbers.
+class ParticlesConfig(OfField):
+    """The particles of one sampler; pairs need no field.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, or the name of a checkpoint or of a live field; pairs need none.
         sampler: PAIRS, FLOW or a name in SAMPLERS.
         noise: noise level of a stochastic sampler; ignored otherwise.
         nfe: number of function evaluations, even; pairs need none.
@@ -60,9 +58,9 @@ class ParticlesConfig:
         coupling: name of the coupling of the pairs of a source and the data.
     """
 
+    BOUNDS = {"nfe": (2, 1_000), "n": (2, 5_000), "seed": (0, MAX_SEED)}
+
     data: str = "8gaussians"
-    path: str = "ot"
-    field: str = EXACT
     sampler: str = PAIRS
     noise: float = 0.0
     nfe: int = 100
@@ -72,6 +70,7 @@ class ParticlesConfig:
     coupling: str = "independent"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         refuse_learned(self.path)
         if self.sourced and self.sampler == "ancestral":
             raise ValueError(
@@ -81,7 +80,6 @@ class ParticlesConfig:
             steps_for(FLOW, self.nfe)
         elif self.sampler != PAIRS:
             _ = SAMPLERS[self.sampler]
-        check_bounds(self, nfe=(2, 1_000), n=(2, 5_000), seed=(0, MAX_SEED))
 
     @property
     def sourced(self) -> bool:
@@ -164,8 +162,6 @@ def compute_particles(
     """Moves the particles of a config.
 
     Args:
-        config: what to compute.
-        field: the field that `config.field` names, if it has no file.
         truth: the result of `compute_truth`, if it is known.
 
     Raises:

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import check_bounds
 from flowviz.datasets import dataset
 from flowviz.datasets.entry import FRAME
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
 from flowviz.draws import noise, stream
+from flowviz.experiments.configs import OfField, OnPath
 from flowviz.experiments.fields import EXACT, resolve
 from flowviz.fields import LearnedField, exact_field
 from flowviz.paths import AffinePath
@@ -34,24 +34,18 @@ STATES = 401
 
 
 @dataclass(frozen=True, kw_only=True)
-class TouchConfig:
-    """The data points and the path of the posterior at a point: only names and numbers.
+class TouchConfig(OnPath):
+    """The data points and the path of the posterior at a point.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
         n: number of points drawn from it.
         seed: of the draw.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
+    BOUNDS = {"n": (2, 2_000)}
+
     n: int = 1_000
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        check_bounds(self, n=(2, 2_000))
 
 
 @dataclass(frozen=True)
@@ -336,26 +330,18 @@ u = d_alpha m + d_sigma e, x = alpha m + sigma e and s = -e / sigma."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConversionConfig:
-    """One field in four predictions: only names and numbers.
+class ConversionConfig(OfField):
+    """One field in four predictions.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
-        field: EXACT, the name of a checkpoint or of a live field.
         t: the time, a share of the path's t_max in [0, 1].
         arrows: rows and columns of the fields.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
-    field: str = EXACT
+    BOUNDS = {"t": (0.0, 1.0)}
+
     t: float = 0.5
     arrows: int = 15
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        check_bounds(self, t=(0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -388,12 +374,7 @@ class ConversionResult:
 def compute_conversions(
     config: ConversionConfig, *, field: LearnedField | None = None
 ) -> ConversionResult:
-    """The four predictions of a config's field on a grid, and the factors between them.
-
-    Args:
-        config: what to compute.
-        field: the field that `config.field` names, if it has no file.
-    """
+    """The four predictions of a config's field on a grid, and the factors between them."""
     data, path, velocity = resolve(config.data, config.path, config.field, field)
     axis = torch.linspace(-FRAME, FRAME, config.arrows, dtype=torch.float64) * 0.93
     x = torch.cartesian_prod(axis, axis).flip(1)

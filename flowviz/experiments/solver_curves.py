@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from flowviz.bounds import MAX_SEED, check_bounds
 from flowviz.experiments.evaluate import EvaluateConfig
-from flowviz.experiments.evolution import affordable
+from flowviz.experiments.evolution import budgets
 from flowviz.experiments.fields import PREFIX
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS
@@ -109,7 +109,7 @@ def curve_configs(
         methods: names in METHODS.
         measure: a metric to compute in addition to QUICK.
         grid: name in GRIDS, for fixed-step methods.
-        nfes: budgets of fixed-step methods; see `met_by`.
+        nfes: budgets of fixed-step methods; see `flowviz.experiments.evolution.budgets`.
         tols: tolerances of adaptive ones.
         shared: n, seed and seeds of `CurveConfig`.
     """
@@ -118,7 +118,7 @@ def curve_configs(
         CurveConfig(
             source=name,
             method=method,
-            budgets=tuple(tols) if METHODS[method].adaptive else met_by(method, nfes),
+            budgets=tuple(tols if METHODS[method].adaptive else budgets(method, nfes)),
             grid="uniform" if METHODS[method].adaptive else grid,
             metrics=metrics,
             **shared,
@@ -206,12 +206,6 @@ class Reach:
 
     nfe: float
     at_first: bool
-
-
-def met_by(method: str, nfes: Iterable[int]) -> tuple[int, ...]:
-    """For each of `nfes`, the nearest NFE that a fixed-step method can spend; no two equal."""
-    options = affordable(method)
-    return tuple(sorted({min(options, key=lambda n: (abs(n - nfe), -n)) for nfe in nfes}))
 
 
 def ot_and_vp(curves: Iterable[SolverCurve]) -> list[tuple[SolverCurve, SolverCurve]]:

@@ -17,39 +17,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.bounds import check_bounds
 from flowviz.couplings import minibatch_ot
 from flowviz.draws import stream
+from flowviz.experiments.configs import OnPath
 from flowviz.experiments.fields import resolve
 from flowviz.experiments.theorem2 import draw_pairs, late_times, trapezoid_weights
 from flowviz.fields import exact_field
-from flowviz.schedulers import refuse_learned, scheduler
+from flowviz.schedulers import refuse_learned
 
 BATCHES = (1, 4, 16, 64, 256)
 """Sizes of the minibatches within which pairs are chosen; 1 leaves them independent."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TargetConfig:
+class TargetConfig(OnPath):
     """The variance of the regression target on one path.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
         nodes: number of times, denser near the end.
         n: number of samples of x_t at each time.
         seed: of the samples.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
+    BOUNDS = {"nodes": (3, 1_000), "n": (2, 1_000_000)}
+
     nodes: int = 65
     n: int = 4_096
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        scheduler(self.path)
-        check_bounds(self, nodes=(3, 1_000), n=(2, 1_000_000))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,20 +94,16 @@ def compute_target(config: TargetConfig) -> TargetResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CouplingConfig:
+class CouplingConfig(OnPath):
     """The variance of the target where pairs are chosen within minibatches.
 
     Attributes:
-        data: spec of the data set.
-        path: spec of the path.
         batch: number of pairs of a minibatch; 1 leaves them independent.
         pairs: number of pairs, a multiple of `batch`.
         nodes: number of times.
         seed: of the pairs.
     """
 
-    data: str = "checkerboard"
-    path: str = "ot"
     batch: int = 64
     pairs: int = 8_192
     nodes: int = 33

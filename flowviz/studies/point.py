@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flowviz.datasets import FRAME
+from flowviz.densities import MISS
 from flowviz.experiments.likelihood import (
-    MISS,
     DensityResult,
     PointConfig,
     PointResult,
