@@ -23,19 +23,6 @@ from flowviz.methods import density_methods
 from flowviz.progress import pool
 from flowviz.solvers import METHODS, Control, Field, Plannable, Solution, SolveError, solve
 
-__all__ = [
-    "LogProb",
-    "Trail",
-    "divergence",
-    "draw_probes",
-    "even_chunk",
-    "log_prob",
-    "log_prob_along",
-    "normal_log_prob",
-    "refined_log_prob",
-    "velocity_and_divergence",
-]
-
 CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
 

@@ -35,8 +35,8 @@ LATEST = 0.95
 t = 1."""
 
 
-class PathField(Protocol):
-    """A velocity field with its path."""
+class FlowField(Protocol):
+    """A learned or exact field: a velocity that knows its path."""
 
     @property
     def path(self) -> AffinePath:
@@ -93,7 +93,7 @@ class Straightness:
 
 @torch.no_grad()
 def marginal_straightness(
-    field: PathField,
+    field: FlowField,
     x_0: Tensor,
     *,
     tol: float = 1e-6,
@@ -115,7 +115,7 @@ def quadrature_times(path: AffinePath) -> Tensor:
 
 
 @torch.no_grad()
-def straightness_of(field: PathField, times: Tensor, states: Tensor) -> Straightness:
+def straightness_of(field: FlowField, times: Tensor, states: Tensor) -> Straightness:
     """The straightness of a flow from its states (K, B, *) at its `quadrature_times` (K,)."""
     moments = times.to(states.device, finest_float(states.device))
     velocities = torch.stack([field(t, x) for t, x in zip(moments, states, strict=True)])

@@ -24,6 +24,7 @@ from flowviz.checkpoints.images import (
 )
 from flowviz.cli import main
 from flowviz.datasets.images import ImageSet, image_set, montage
+from flowviz.draws import noise
 from flowviz.experiments.image_views import (
     all_classes,
     film,
@@ -34,7 +35,6 @@ from flowviz.experiments.image_views import (
 from flowviz.experiments.images import (
     ClassField,
     ImageConfig,
-    image_noise,
     nearest_nfe,
     sample,
     sample_all,
@@ -81,9 +81,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_noise_of_an_image_does_not_depend_on_how_many_are_drawn():
-    few, many = (image_noise(OT.shape, n, 5) for n in (3, 40))
+    few, many = (noise(n, 5, OT.shape) for n in (3, 40))
     assert torch.equal(few, many[:3])
-    assert not torch.equal(few, image_noise(OT.shape, 3, 6))
+    assert not torch.equal(few, noise(3, 6, OT.shape))
 
 
 def test_batches_are_parts_of_the_whole():

@@ -20,8 +20,9 @@ command line hold:
 To add a built-in data set, write one decorated function in `plane.py`.
 """
 
+from flowviz.bounds import FRAME
 from flowviz.datasets import plane
-from flowviz.datasets.entry import DATASETS, FRAME, Dataset
+from flowviz.datasets.entry import DATASETS, Dataset
 from flowviz.datasets.specs import dataset, is_linkable, joined, parted
 from flowviz.datasets.uploads import PICTURE_SUFFIXES, TABLE_SUFFIXES, draw, upload
 

@@ -12,8 +12,6 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["is_array", "read_arrays"]
-
 MAGIC = b"\x93NUMPY"
 REAL = "fiub"
 """The kinds of types of real numbers: floats, signed and unsigned integers, truth values."""

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from flowviz.datasets.download import Download, md5_of
 
-__all__ = ["CIFAR10_CLASSES", "CIFAR10_DOWNLOAD", "read_cifar10"]
-
 CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),

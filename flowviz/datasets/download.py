@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Download", "download", "md5_of"]
-
 CHUNK = 2**18
 """Bytes that are read at once."""
 

@@ -9,18 +9,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution, GaussianMixture
 from flowviz.registry import Registry
-
-__all__ = ["DATASETS", "FRAME", "Dataset", "Sampler", "from_frame", "to_frame"]
 
 Sampler = Callable[[int, Generator], Tensor]
 """A function of a number n and a generator that returns n independent samples, (n, 2) float32."""
 
 
+class Framed:
+    """What has a frame of its own: its origin and its unit in the user's coordinates."""
+
+    center: tuple[float, float]
+    scale: float
+
+    def to_user(self, x: Tensor) -> Tensor:
+        """Converts points of the frame, (B, 2), to the user's coordinates, (B, 2) float64.
+
+        float32 would be too coarse for a table far from 0: its spacing is 128 at 1.7e9, a time in
+        seconds.
+        """
+        origin = torch.tensor(self.center, dtype=torch.float64, device=x.device)
+        return origin + self.scale * x.double()
+
+    def from_user(self, x: Tensor) -> Tensor:
+        """Converts points in the user's coordinates, (B, 2), to the frame, in their precision."""
+        origin = torch.tensor(self.center, dtype=torch.float64, device=x.device)
+        return ((x.double() - origin) / self.scale).to(x)
+
+
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Framed):
     """A data set in the plane: a sampler and its exact distribution."""
 
     name: str
@@ -83,14 +101,6 @@ class Dataset:
             joint.append(part.log_prob(x.double()) + weights.sum().log())
         return torch.stack(joint).argmax(dim=0)
 
-    def to_user(self, x: Tensor) -> Tensor:
-        """Converts points of the frame, (B, 2), to the user's coordinates, (B, 2) float64."""
-        return from_frame(x, self.center, self.scale)
-
-    def from_user(self, x: Tensor) -> Tensor:
-        """Converts points in the user's coordinates, (B, 2), to the frame, in their precision."""
-        return to_frame(x, self.center, self.scale)
-
     @property
     def mean(self) -> Tensor:
         """The mean of a sample, (2,) float32, estimated from a fixed random sample."""
@@ -109,25 +119,6 @@ class Dataset:
         # Not a stream of `draws`: the shipped checkpoints are normalised by this very sample.
         x = self.sample(100_000, Generator().manual_seed(0)).double()
         return x.mean(dim=0).float(), (x - x.mean(dim=0)).square().mean().sqrt().item()
-
-
-def from_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
-    """Converts points of the frame, (B, 2), to the user's coordinates, (B, 2) float64.
-
-    These are center + scale * x. float32 would be too coarse for a table far from 0: its spacing
-    is 128 at 1.7e9, a time in seconds.
-    """
-    origin = torch.tensor(center, dtype=torch.float64, device=x.device)
-    return origin + scale * x.double()
-
-
-def to_frame(x: Tensor, center: tuple[float, float], scale: float) -> Tensor:
-    """Converts points in the user's coordinates, (B, 2), to the frame, in the precision of x.
-
-    Computed in float64, for the reason in `from_frame`, which it inverts.
-    """
-    origin = torch.tensor(center, dtype=torch.float64, device=x.device)
-    return ((x.double() - origin) / scale).to(x)
 
 
 DATASETS: Registry[Dataset] = Registry("data set")

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from flowviz.datasets.download import Download
 
-__all__ = ["idx_downloads", "idx_reader"]
-
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),

@@ -23,8 +23,6 @@ from flowviz.datasets.download import Download
 from flowviz.datasets.idx import idx_downloads, idx_reader
 from flowviz.registry import Registry
 
-__all__ = ["IMAGE_SETS", "ImageSet", "ImageSetEntry", "data_folder", "image_set", "montage", "png"]
-
 SPLITS = ("train", "test")
 
 
@@ -143,14 +141,13 @@ def data_folder() -> Path:
     return Path(os.environ.get("FLOWVIZ_DATA") or "data").expanduser()
 
 
-def montage(images: NDArray[np.uint8], columns: int, *, gap: int = 1) -> NDArray[np.uint8]:
+def montage(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     """Images (n, C, H, W) in rows of `columns` on white, as pixels (height, width, C) uint8."""
     n, channels, height, width = images.shape
     rows = -(-n // columns)
-    cell_h, cell_w = height + gap, width + gap
-    sheet = np.full((rows * cell_h + gap, columns * cell_w + gap, channels), 255, np.uint8)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, channels), 255, np.uint8)
     for i, image in enumerate(images):
-        top, left = (i // columns) * cell_h + gap, (i % columns) * cell_w + gap
+        top, left = (i // columns) * (height + 1) + 1, (i % columns) * (width + 1) + 1
         sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
     return sheet
 

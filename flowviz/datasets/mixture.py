@@ -4,11 +4,9 @@ import math
 
 import torch
 
-from flowviz.bounds import shown
-from flowviz.datasets.entry import FRAME, Dataset
+from flowviz.bounds import FRAME, shown
+from flowviz.datasets.entry import Dataset
 from flowviz.distributions import GaussianMixture
-
-__all__ = ["MAX_MEANS", "STD_RANGE", "mixture", "mixture_spec"]
 
 MAX_MEANS = 64
 STD_RANGE = (0.02, 2.0)

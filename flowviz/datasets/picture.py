@@ -12,8 +12,6 @@ from flowviz.bounds import shortened
 from flowviz.datasets.entry import Dataset
 from flowviz.distributions import Boxes
 
-__all__ = ["LATTICE", "REACH", "ink", "parse_picture", "picture", "shrunk"]
-
 LATTICE = 64
 """The maximum number of pixels per side. The exact field costs the sum of both sides per point."""
 

@@ -20,8 +20,6 @@ from torch import Generator, Tensor
 from flowviz.datasets.entry import DATASETS, Dataset, Sampler
 from flowviz.distributions import Boxes, Distribution, GaussianMixture
 
-__all__: list[str] = []
-
 CELL = 20 / 9
 """The side of a cell of the checkerboard: 1 / 0.45, as in Meta's library flow_matching (2024)."""
 

@@ -8,24 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from flowviz.datasets.entry import FRAME, Dataset
+from flowviz.bounds import FRAME
+from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import REACH
 from flowviz.distributions import GaussianMixture
 from flowviz.draws import stream
-
-__all__ = [
-    "COUNT",
-    "MAX_LABEL",
-    "MAX_NODES",
-    "STD",
-    "check_drawing",
-    "check_points",
-    "drawing",
-    "labelled",
-    "points",
-    "samples",
-    "wrong_count",
-]
 
 COUNT = (20, 20_000)
 """The minimum and the maximum number of points."""

@@ -10,8 +10,6 @@ from flowviz.datasets.mixture import mixture
 from flowviz.datasets.uploads import BUILDERS, is_file, read, recall
 from flowviz.datasets.word import word
 
-__all__ = ["FROM", "KINDS", "dataset", "is_linkable", "joined", "parted"]
-
 FROM = "from:"
 """The prefix of a data set with a source: from:SOURCE>DATA."""
 

@@ -12,8 +12,6 @@ from flowviz.datasets.arrays import is_array, read_arrays
 from flowviz.datasets.points import COUNT, wrong_count
 from flowviz.datasets.tables import SAMPLE, Cell, Table, cell_number, is_missing
 
-__all__ = ["TABLE_SUFFIXES", "read_table"]
-
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".data", ".arff", ".json", ".npy", ".npz")
 
 SEPARATORS = "\t;,|"

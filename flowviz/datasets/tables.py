@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from flowviz.bounds import shortened
 from flowviz.datasets.points import COUNT, MAX_LABEL, check_points, labelled, wrong_count
 
-__all__ = ["MAX_DROPPED", "NO_LABEL", "SAMPLE", "Cell", "Table", "cell_number", "is_missing"]
-
 MAX_DROPPED = 0.2
 """The largest share of rows that may be left out because a number is missing."""
 

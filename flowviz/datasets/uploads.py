@@ -20,25 +20,6 @@ from flowviz.datasets.table_files import TABLE_SUFFIXES, read_table
 from flowviz.datasets.tables import Table
 from flowviz.files import home, mark_used, storing, write_array
 
-__all__ = [
-    "BUILDERS",
-    "MAX_BYTES",
-    "PICTURE_SUFFIXES",
-    "TABLE_SUFFIXES",
-    "Reading",
-    "UserFile",
-    "chosen_points",
-    "draw",
-    "is_file",
-    "keep_samples",
-    "open_table",
-    "parse",
-    "read",
-    "recall",
-    "store",
-    "upload",
-]
-
 MAX_BYTES = 10_000_000
 
 MAX_STORED = 500_000_000

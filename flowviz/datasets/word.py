@@ -11,8 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 from flowviz.datasets.entry import Dataset
 from flowviz.datasets.picture import ink, shrunk
 
-__all__ = ["MAX_LETTERS", "word"]
-
 MAX_LETTERS = 24
 LINE = 9
 """The maximum number of letters per line; longer lines are unreadable at 64 pixels."""

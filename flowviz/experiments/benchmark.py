@@ -113,23 +113,20 @@ class Plain(nn.Module):
         return self.t_max * field.objective.velocity(field.path, time, x, q)
 
 
-def tasks(
-    field: LearnedField, *, peers: bool, large: int = 100_000, seed: int = 0
-) -> Iterator[Task]:
+def tasks(field: LearnedField, *, peers: bool, large: int = 100_000) -> Iterator[Task]:
     """The tasks: a large sample, a single call of 2,000, and exact log-likelihoods.
 
     Args:
         field: a learned field of the plane whose network is an MLP.
         peers: whether flow_matching takes part, too; otherwise only torchdiffeq.
         large: number of samples of the first task.
-        seed: of the noise and the points.
 
     Raises:
         ValueError: flow_matching takes part and is not installed, or the network is no MLP.
     """
     if peers and not find_spec("flow_matching"):
         raise ValueError("The peers must be installed; run `pip install flowviz[peers]`.")
-    network, generator = field.network, stream(seed, "benchmark")
+    network, generator = field.network, stream(0, "benchmark")
     if not isinstance(network, MLP):
         raise ValueError(
             "The benchmark needs the network of a trained field of the plane, an MLP."

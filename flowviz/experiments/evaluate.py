@@ -8,7 +8,7 @@ that of `sample` with the same seed; the data and the floor have their own strea
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,8 +22,8 @@ from flowviz.experiments.starts import log_prior, starts
 from flowviz.fields import ExactField
 from flowviz.grids import GRIDS
 from flowviz.metrics import METRICS, Metric, unbounded
-from flowviz.paths import AffinePath
 from flowviz.solvers import METHODS, Solution, solve, steps_for
+from flowviz.straightness import FlowField
 
 PAIRS = 6
 """Pairs of fresh data sets, at the least, over which the floor of an evaluation is averaged: one
@@ -42,19 +42,6 @@ field has no layers; its reference takes half the time in parts of this size."""
 
 CHUNK = 1_024
 """States whose layers stay in a core's cache in float64: a part of a network's reference."""
-
-
-class FlowField(Protocol):
-    """A learned or exact field: a velocity that knows its path."""
-
-    @property
-    def path(self) -> AffinePath:
-        """The path on which it leads from noise to data."""
-        ...
-
-    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        """The velocity at t and x (B, 2), shape (B, 2)."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

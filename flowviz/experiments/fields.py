@@ -19,7 +19,7 @@ from torch import Tensor
 from flowviz import checkpoints
 from flowviz.checkpoints import Card, Checkpoint, CheckpointError
 from flowviz.datasets import Dataset, dataset, parted
-from flowviz.datasets.entry import from_frame, to_frame
+from flowviz.datasets.entry import Framed
 from flowviz.densities import LogProb, refined_log_prob
 from flowviz.experiments.evaluate import FlowField
 from flowviz.experiments.starts import log_prior
@@ -55,7 +55,7 @@ CHUNK = 4_096
 
 
 @dataclass(frozen=True)
-class FieldRef:
+class FieldRef(Framed):
     """A velocity field in the coordinates of the frame, and its origin.
 
     Attributes:
@@ -127,14 +127,6 @@ class FieldRef:
     def dataset(self) -> Dataset:
         """The data set of the field."""
         return dataset(self.data, sources=True)
-
-    def to_user(self, x: Tensor) -> Tensor:
-        """Points x (B, 2) from frame to user coordinates, (B, 2) float64."""
-        return from_frame(x, self.center, self.scale)
-
-    def from_user(self, x: Tensor) -> Tensor:
-        """Points x (B, 2) from user to frame coordinates, (B, 2)."""
-        return to_frame(x, self.center, self.scale)
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The velocity at t () or (B,) and x (B, 2) in the frame, (B, 2)."""

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.checkpoints.images import ImageCheckpoint
+from flowviz.draws import noise
 from flowviz.experiments.images import (
     ImageConfig,
     draw_images,
     field_and_noise,
-    image_noise,
     labels_of,
     sample,
     solve_images,
@@ -116,11 +116,11 @@ def interpolation(
     Returns:
         (n, steps, C, H, W): a row for each of the config's images, of one class.
     """
-    first, last = (image_noise(checkpoint.shape, config.n, s) for s in (config.seed, to_seed))
-    noise = spherical(first, last, torch.linspace(0, 1, steps))
+    first, last = (noise(config.n, seed, checkpoint.shape) for seed in (config.seed, to_seed))
+    between = spherical(first, last, torch.linspace(0, 1, steps))
     y = labels_of(checkpoint, config)
     wide = None if y is None else y.repeat_interleave(steps)
-    images = draw_images(checkpoint, config, noise.flatten(0, 1), wide)
+    images = draw_images(checkpoint, config, between.flatten(0, 1), wide)
     return images.reshape(config.n, steps, *checkpoint.shape)
 
 
@@ -136,8 +136,7 @@ def all_classes(
     if not checkpoint.conditional:
         raise ValueError(f"{checkpoint.card.name} was trained without classes.")
     known = checkpoint.field.num_classes
-    noise = image_noise(checkpoint.shape, config.n, config.seed)
-    wide = noise.repeat_interleave(known, dim=0)
+    wide = noise(config.n, config.seed, checkpoint.shape).repeat_interleave(known, dim=0)
     y = torch.arange(known).repeat(config.n)
     images = draw_images(checkpoint, config, wide, y)
     return images.reshape(config.n, known, *checkpoint.shape)
@@ -157,8 +156,8 @@ def pixel_straightness(
     Raises:
         ValueError, SolveError: as `sample`.
     """
-    field, noise = field_and_noise(checkpoint, config)
-    return marginal_straightness(field, noise, tol=tol, control="mean")
+    field, x_0 = field_and_noise(checkpoint, config)
+    return marginal_straightness(field, x_0, tol=tol, control="mean")
 
 
 def adaptive_steps(

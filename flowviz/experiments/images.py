@@ -252,14 +252,6 @@ class _Counted(nn.Module):
             return self.network(time, x) if y is None else self.network(time, x, y)
 
 
-def image_noise(shape: tuple[int, int, int], n: int, seed: int) -> Tensor:
-    """Standard normal noise for n images of (C, H, W), float32 (n, C, H, W).
-
-    Image i has the same noise whatever n is.
-    """
-    return noise(n, seed, shape)
-
-
 def labels_of(checkpoint: ImageCheckpoint, config: ImageConfig) -> Tensor | None:
     """The classes of the config's images, (n,) int64; None without classes.
 
@@ -305,16 +297,35 @@ def sample(
         ValueError: the config does not fit the checkpoint.
         SolveError: as `flowviz.solvers.solve`.
     """
-    noise = image_noise(checkpoint.shape, config.n, config.seed)
-    y = labels_of(checkpoint, config)
+    x_0, y = noise(config.n, config.seed, checkpoint.shape), labels_of(checkpoint, config)
     if device is not None:
         checkpoint.to(device)
+    starts = range(0, config.n, batch) if starts is None else starts
+    yield from _drawn(checkpoint, config, x_0, y, starts, batch)
+
+
+def draw_images(
+    checkpoint: ImageCheckpoint, config: ImageConfig, x_0: Tensor, y: Tensor | None
+) -> NDArray[np.uint8]:
+    """The images (n, C, H, W) of given noise (n, C, H, W) and classes (n,), batch by batch."""
+    parts = _drawn(checkpoint, config, x_0, y, range(0, len(x_0), BATCH), BATCH)
+    return np.concatenate([part.images for part in parts])
+
+
+def _drawn(
+    checkpoint: ImageCheckpoint,
+    config: ImageConfig,
+    all_noise: Tensor,
+    y: Tensor | None,
+    starts: Iterable[int],
+    batch: int,
+) -> Iterator[SampleBatch]:
+    """The batches that begin at `starts`, of noise (n, C, H, W) and classes (n,)."""
     here = _device(checkpoint)
-    for start in starts if starts is not None else range(0, config.n, batch):
+    for start in starts:
         part = slice(start, start + batch)
-        own = None if y is None else y[part].to(here)
-        field = _class_field(checkpoint, own, config)
-        x_0 = noise[part].to(here)
+        own, x_0 = None if y is None else y[part].to(here), all_noise[part].to(here)
+        field = ClassField(checkpoint, own, config.guidance, config.interval)
         solution = solve_images(field, x_0, config)
         yield SampleBatch(
             start,
@@ -375,32 +386,12 @@ def _device(checkpoint: ImageCheckpoint) -> torch.device:
     return next(checkpoint.field.parameters()).device
 
 
-def _class_field(checkpoint: ImageCheckpoint, y: Tensor | None, config: ImageConfig) -> ClassField:
-    return ClassField(checkpoint, y, config.guidance, config.interval)
-
-
 def field_and_noise(checkpoint: ImageCheckpoint, config: ImageConfig) -> tuple[ClassField, Tensor]:
     """The field of all of the config's images as one batch, and their noise on its device."""
     here, y = _device(checkpoint), labels_of(checkpoint, config)
-    field = _class_field(checkpoint, None if y is None else y.to(here), config)
-    return field, image_noise(checkpoint.shape, config.n, config.seed).to(here)
-
-
-def draw_images(
-    checkpoint: ImageCheckpoint,
-    config: ImageConfig,
-    noise: Tensor,
-    y: Tensor | None,
-) -> NDArray[np.uint8]:
-    """The images (n, C, H, W) of given noise (n, C, H, W) and classes (n,), batch by batch."""
-    here = _device(checkpoint)
-    drawn = []
-    for start in range(0, len(noise), BATCH):
-        part = slice(start, start + BATCH)
-        field = _class_field(checkpoint, None if y is None else y[part].to(here), config)
-        solution = solve_images(field, noise[part].to(here), config)
-        drawn.append(to_pixels(solution.states[-1]))
-    return np.concatenate(drawn)
+    own = None if y is None else y.to(here)
+    field = ClassField(checkpoint, own, config.guidance, config.interval)
+    return field, noise(config.n, config.seed, checkpoint.shape).to(here)
 
 
 def solve_images(

@@ -15,8 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.datasets import dataset
-from flowviz.datasets.entry import FRAME
+from flowviz.datasets import FRAME, dataset
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
 from flowviz.draws import noise, stream
 from flowviz.experiments.configs import OfField, OnPath
@@ -261,69 +260,30 @@ def _turn(vectors: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Factor:
-    """A conversion between two predictions of one field: to = by from + offset x."""
+    """A conversion between two predictions of one field, linear in the source.
+
+    Attributes:
+        source: the given prediction.
+        to: the wanted one.
+        symbol: the factor in TeX.
+        by: the factor: how much an error of the source is magnified.
+    """
 
     source: str
     to: str
     symbol: str
-    """The factor in TeX."""
     by: Callable[[Coefficients], Tensor]
-    """The factor: how much an error of the source is magnified."""
-    offset: Callable[[Coefficients], Tensor]
-    """What multiplies x."""
-
-
-def _none(c: Coefficients) -> Tensor:
-    return torch.zeros_like(c.alpha)
 
 
 FACTORS = (
-    Factor(
-        "score",
-        "velocity",
-        r"\sigma D/\alpha",
-        lambda c: c.sigma * c.wronskian / c.alpha,
-        lambda c: c.d_alpha / c.alpha,
-    ),
-    Factor(
-        "noise",
-        "velocity",
-        r"-D/\alpha",
-        lambda c: -c.wronskian / c.alpha,
-        lambda c: c.d_alpha / c.alpha,
-    ),
-    Factor(
-        "data",
-        "velocity",
-        r"D/\sigma",
-        lambda c: c.wronskian / c.sigma,
-        lambda c: c.d_sigma / c.sigma,
-    ),
-    Factor(
-        "velocity",
-        "score",
-        r"\alpha/(\sigma D)",
-        lambda c: c.alpha / (c.sigma * c.wronskian),
-        lambda c: -c.d_alpha / (c.sigma * c.wronskian),
-    ),
-    Factor(
-        "velocity",
-        "noise",
-        r"-\alpha/D",
-        lambda c: -c.alpha / c.wronskian,
-        lambda c: c.d_alpha / c.wronskian,
-    ),
-    Factor(
-        "velocity",
-        "data",
-        r"\sigma/D",
-        lambda c: c.sigma / c.wronskian,
-        lambda c: -c.d_sigma / c.wronskian,
-    ),
-    Factor("noise", "score", r"-1/\sigma", lambda c: -1 / c.sigma, _none),
-    Factor(
-        "noise", "data", r"-\sigma/\alpha", lambda c: -c.sigma / c.alpha, lambda c: 1 / c.alpha
-    ),
+    Factor("score", "velocity", r"\sigma D/\alpha", lambda c: c.sigma * c.wronskian / c.alpha),
+    Factor("noise", "velocity", r"-D/\alpha", lambda c: -c.wronskian / c.alpha),
+    Factor("data", "velocity", r"D/\sigma", lambda c: c.wronskian / c.sigma),
+    Factor("velocity", "score", r"\alpha/(\sigma D)", lambda c: c.alpha / (c.sigma * c.wronskian)),
+    Factor("velocity", "noise", r"-\alpha/D", lambda c: -c.alpha / c.wronskian),
+    Factor("velocity", "data", r"\sigma/D", lambda c: c.sigma / c.wronskian),
+    Factor("noise", "score", r"-1/\sigma", lambda c: -1 / c.sigma),
+    Factor("noise", "data", r"-\sigma/\alpha", lambda c: -c.sigma / c.alpha),
 )
 """D = d_alpha sigma - alpha d_sigma, positive on every path. All follow from
 u = d_alpha m + d_sigma e, x = alpha m + sigma e and s = -e / sigma."""

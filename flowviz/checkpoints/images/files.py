@@ -110,16 +110,13 @@ def load_classifier(name: str | Path = "cifar10-classifier") -> tuple[ImageCard,
     return replace(card, name=path.stem), build_classifier(card, tensors, path.name)
 
 
-def save_images(
-    path: str | Path, network: nn.Module, card: ImageCard, *, precision: str = "float16"
-) -> Path:
-    """Writes path.safetensors and its readable card path.json; returns the weights file.
+def save_images(path: str | Path, network: nn.Module, card: ImageCard) -> Path:
+    """Writes path.safetensors in float16 and its readable card path.json; returns the first file.
 
     Args:
         path: folder and name, with or without the suffix .safetensors.
         network: U-Net or classifier with the weights and running moments to save.
         card: everything else; its name becomes the file's, its sha256 that of the weights.
-        precision: "float16" or "float32".
 
     Raises:
         CheckpointError: a weight is not finite in that precision, or the card is invalid.
@@ -127,7 +124,7 @@ def save_images(
     path = Path(path)
     path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
     weights = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
-    write(path, *pack(weights, replace(card, name=path.stem), precision))
+    write(path, *pack(weights, replace(card, name=path.stem), "float16"))
     return path
 
 
