@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, field_picker, study_view
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 losses, gradients, variance = (STUDIES[n] for n in ("losses", "gradients", "target-variance"))
@@ -30,7 +30,7 @@ with st.expander("The theorem"):
         "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{does not depend on "
         "}\\theta}}$$"
     )
-try:
+with failing("This cannot be measured."):
     if values["network"] == "trained":
         more, live = field_picker.trained(values["data"], values["paths"])
     else:
@@ -44,5 +44,3 @@ try:
         study_view.show(gradients, gradients.config.build(values | more), live=live)
     st.subheader("The constant is the variance of the target, and minibatch OT lowers it")
     study_view.show(variance, variance.config.build(values))
-except ValueError as error:
-    failed("This cannot be measured.", error)

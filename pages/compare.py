@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.studies._flow import CompareResult
 from flowviz.ui import compare, panels
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 page = panels.pick()
@@ -14,11 +14,9 @@ noticed = headed(
     "their [paths](probability-path), at the same time t.",
     notice=compare.main_finding(compare.known(page)),
 )
-try:
+result = None
+with failing("This flow cannot be shown."):
     result = compare.sides(page)
-except ValueError as error:
-    failed("This flow cannot be shown.", error)
-    st.stop()
 
 
 @st.fragment

@@ -5,7 +5,7 @@ import streamlit as st
 from flowviz.experiments.figure4 import DATA
 from flowviz.studies.figure4 import STUDY, Figure4Config, picture
 from flowviz.ui import controls, field_picker, results, state, study_view
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
 
@@ -18,7 +18,7 @@ headed(
 )
 with st.sidebar:
     values, live = controls.pick(Figure4Config), {}
-try:
+with failing("This sheet cannot be made."):
     if values["own"]:
         best = next(iter(field_picker.networks(DATA, values["own"])), "")
         _, name, network = field_picker.choose(DATA, values["own"], best)
@@ -28,25 +28,22 @@ try:
     study_view.show(
         STUDY, config, live=live, invite="" if quick else None, filename="flowviz-figure4"
     )
-except ValueError as error:
-    failed("This sheet cannot be made.", error)
-    st.stop()
-if not state.is_restricted():
-    st.page_link(
-        "pages/compare.py",
-        label="Any other time, such as t = 0.5, on Compare",
-        icon=":material/compare:",
-        query_params={"layers": "density", "t": "0.5"},
-    )
-result = results.store().get(study_view.token(STUDY, config))
-if result is not None:
-    st.download_button(
-        f"PDF for print, {WIDTH_MM:g} mm wide",
-        lambda: sheet_pdf(picture(config, result), title=STUDY.title),
-        "flowviz-figure4.pdf",
-        "application/pdf",
-        key="figure4-pdf",
-        icon=":material/picture_as_pdf:",
-        on_click="ignore",
-        help="Text stays text; densities are pictures of one pixel per cell; light theme.",
-    )
+    if not state.is_restricted():
+        st.page_link(
+            "pages/compare.py",
+            label="Any other time, such as t = 0.5, on Compare",
+            icon=":material/compare:",
+            query_params={"layers": "density", "t": "0.5"},
+        )
+    result = results.store().get(study_view.token(STUDY, config))
+    if result is not None:
+        st.download_button(
+            f"PDF for print, {WIDTH_MM:g} mm wide",
+            lambda: sheet_pdf(picture(config, result), title=STUDY.title),
+            "flowviz-figure4.pdf",
+            "application/pdf",
+            key="figure4-pdf",
+            icon=":material/picture_as_pdf:",
+            on_click="ignore",
+            help="Text stays text; densities are pictures of one pixel per cell; light theme.",
+        )

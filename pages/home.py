@@ -3,14 +3,11 @@
 import streamlit as st
 
 from flowviz.ui import home
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 
 left, right = st.columns([2, 3], vertical_alignment="center", gap="large")
 with left:
     home.welcome()
-with right:
-    try:
-        home.moving()
-    except ValueError as error:
-        failed("This flow cannot be shown.", error)
+with right, failing("This flow cannot be shown."):
+    home.moving()
 home.cards()

@@ -5,7 +5,7 @@ import streamlit as st
 from flowviz.schedulers import LEARNED
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, field_picker, results, study_view
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 FLOWS = [STUDIES[f"learned-{name}"] for name in ("trajectories", "straightness", "cost")]
@@ -23,7 +23,7 @@ with st.sidebar:
     with st.expander("Learn a path here"):
         to_train = {"data": values["data"]} | controls.pick(training.config, hide=("data",))
 
-try:
+with failing("This cannot be measured."):
     config = training.config.build(to_train)
     trained = results.store().get(study_view.token(training, config))
     if trained is not None:
@@ -73,5 +73,3 @@ try:
         button="Learn the path",
         lane="long",
     )
-except ValueError as error:
-    failed("This cannot be measured.", error)

@@ -1,7 +1,7 @@
 """Log-densities of fields by the change of variables."""
 
 from flowviz.ui import likelihood
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 headed(
@@ -10,7 +10,5 @@ headed(
     notice="How far it is from the exact log-density: the mean difference is the "
     "[KL](kl), 0 at best.",
 )
-try:
+with failing("This density cannot be shown."):
     likelihood.show(likelihood.pick())
-except ValueError as error:
-    failed("This density cannot be shown.", error)

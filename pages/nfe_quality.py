@@ -15,7 +15,7 @@ from flowviz.studies.nfe_quality import NfeQualityConfig
 from flowviz.studies.steps import STUDY as STEPS
 from flowviz.studies.steps import StepsConfig
 from flowviz.ui import controls, study_view, widgets
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 VIEWS = {"curves": "Cost and quality", "steps": "Adaptive steps", "all": "All data sets"}
@@ -41,7 +41,7 @@ headed(
 with st.sidebar:
     values = controls.pick(NfeQualityConfig, offered={"measure": measures})
 view = widgets.segmented("view", "View", VIEWS, "curves", label_visibility="collapsed")
-try:
+with failing("This study cannot be shown."):
     if view == "curves":
         study_view.show(CURVES, NfeQualityConfig.build(values), invite="")
     elif view == "steps":
@@ -58,5 +58,3 @@ try:
             "fields elsewhere. About a minute.",
             button="Measure all data sets",
         )
-except ValueError as error:
-    failed("This study cannot be shown.", error)

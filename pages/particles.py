@@ -1,7 +1,7 @@
 """Particles of one path: fixed pairs, the ODE of the flow, and an SDE with the same densities."""
 
 from flowviz.ui import particles
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 headed(
@@ -12,11 +12,9 @@ headed(
     "figures compare both.",
 )
 page = particles.pick()
-try:
+with failing("These particles cannot be shown."):
     found = particles.result(page)
     if found is not None:
         particles.player(page, found)
         particles.figures(page, found)
-except ValueError as error:
-    failed("These particles cannot be shown.", error)
 particles.equations(page.config.path, page.config.data)

@@ -8,7 +8,7 @@ from flowviz.datasets import DATASETS
 from flowviz.experiments.fields import learned_names, network_names
 from flowviz.studies import STUDIES
 from flowviz.ui import cache, controls, data_picker, state, study_view, widgets
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 CLAIMS = {
@@ -144,7 +144,5 @@ in_short()
 claim = widgets.segmented("claim", "Claim", CLAIMS, "training", label_visibility="collapsed")
 with st.expander("The claim, and how it is tested"):
     st.markdown(TEXTS[claim])
-try:
+with failing("This cannot be measured."):
     {"training": training, "sampling": sampling, "unlimited": unlimited}[claim]()
-except ValueError as error:
-    failed("This cannot be measured.", error)

@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, study_view, widgets
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 titles = {name: STUDIES[name].title for name in STUDIES}
@@ -18,7 +18,5 @@ with st.sidebar:
     study = STUDIES[name]
     values = controls.pick(study.config)
 st.subheader(study.title)
-try:
+with failing("This study cannot be shown."):
     study_view.show(study, study.config.build(values))
-except ValueError as error:
-    failed("This study cannot be shown.", error)

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from flowviz.ui import train
 from flowviz.ui.opening import headed
+from flowviz.ui.train import keeping, losses, running
+from flowviz.ui.train.settings import controls, note
 
 headed(
     "Train a velocity field",
@@ -11,9 +12,9 @@ headed(
     notice="No loss reaches 0: each path has its own [floor](floor). Judge by the "
     "samples, not by the loss.",
 )
-settings = train.controls()
-train.buttons(settings)
-train.board(settings)
-train.outcome(settings)
-st.caption(train.note(settings))
-train.figures()
+settings = controls()
+running.buttons(settings)
+running.board(settings)
+keeping.outcome(settings)
+st.caption(note(settings))
+losses.figures()

@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.studies import STUDIES
 from flowviz.ui import controls, state, study_view
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 pairings, flow, cost = (STUDIES[n] for n in ("pairings", "coupled-flow", "transport-cost"))
@@ -31,12 +31,10 @@ MEANINGS = (
 )
 if not state.is_restricted():  # a lecture has a text of its own
     st.container(key="meanings").markdown(MEANINGS)
-try:
+with failing("This cannot be shown."):
     st.subheader("The pairs of each coupling")
     study_view.show(pairings, pairings.config.build(values))
     st.subheader("The marginal flow of each coupling")
     study_view.show(flow, flow.config.build(values), invite="")
     st.subheader("From independent pairs to the optimal map: larger minibatches")
     study_view.show(cost, cost.config.build(values), invite="")
-except ValueError as error:
-    failed("This cannot be shown.", error)

@@ -1,7 +1,7 @@
 """Conditional and marginal velocities: why a network may regress on the conditional ones."""
 
 from flowviz.ui import why
-from flowviz.ui.notices import failed
+from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
 headed(
@@ -11,7 +11,5 @@ headed(
     notice="Near t = 1 one data point has most of the [posterior](posterior), and both "
     "velocities agree there.",
 )
-try:
+with failing("This cannot be shown."):
     why.show()
-except ValueError as error:
-    failed("This cannot be shown.", error)

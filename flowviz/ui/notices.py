@@ -1,6 +1,8 @@
 """Escapes untrusted text, so that Markdown, HTML or LaTeX in it is shown as plain text."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -39,3 +41,16 @@ def failed(what: str, error: Exception) -> None:
         error: its message is the reason.
     """
     st.error(f"{what} {escaped(error)}", icon=":material/error:")
+
+
+@contextmanager
+def failing(what: str) -> Iterator[None]:
+    """Shows a ValueError of the block as an error notice; the page goes on after the block.
+
+    Args:
+        what: one sentence, see `failed`.
+    """
+    try:
+        yield
+    except ValueError as error:
+        failed(what, error)

@@ -183,37 +183,30 @@ def _status(current: Training | None, settings: Settings) -> str:
 def _payload(current: Training | None, settings: Settings) -> bytes:
     """The monitor's payload, cached after the end."""
     live = bool(current and current.work.live)  # read before the snapshot, which is then final
-    snapshot = snapshot_of(current)
-    if current is None or snapshot is None:
-        data, paths, steps = settings.data, settings.paths, settings.steps
-        if current is not None:
-            data, steps = current.token[0].data, current.token[0].steps
-            paths = paths_of(current.token)
-        return pack(
-            None,
-            run=current.work.id if current else "",
-            state="empty",
-            panels=[(path, scheduler(path).label) for path in paths],
-            data=data_picker.points(data, DATA_POINTS),
-            classes=data_picker.classes(data, DATA_POINTS),
-            class_names=data_picker.dataset(data).classes,
-            steps=steps,
-            message="Live samples appear here." if current is None else "Preparing …",
-        )
-    shown: MonitorState = "live" if live else "ended"
+    seen, run = snapshot_of(current), current.work.id if current else ""
+    shown: MonitorState = "empty" if seen is None else "live" if live else "ended"
     kept = st.session_state.get(PAYLOAD)
-    if kept and kept[0] == (current.work.id, shown) and kept[1] is snapshot:
+    if kept and kept[0] == (run, shown) and kept[1] is seen:
         return kept[2]
+    data, paths, steps = settings.data, settings.paths, settings.steps
+    if current is not None:
+        data, steps = current.token[0].data, current.token[0].steps
+        paths = paths_of(current.token)
     payload = pack(
-        snapshot,
-        run=current.work.id,
+        seen,
+        run=run,
         state=shown,
-        panels=[],
-        data=snapshot.data,
-        classes=snapshot.classes,
-        class_names=data_picker.dataset(current.token[0].data).classes,
-        steps=snapshot.steps,
-        message="First samples in a moment …",
+        panels=[(path, scheduler(path).label) for path in paths],
+        data=seen.data if seen else data_picker.points(data, DATA_POINTS),
+        classes=seen.classes if seen else data_picker.classes(data, DATA_POINTS),
+        class_names=data_picker.dataset(data).classes,
+        steps=steps,
+        message="First samples in a moment …"
+        if seen
+        else "Preparing …"
+        if current
+        else "Live samples appear here.",
     )
-    st.session_state[PAYLOAD] = ((current.work.id, shown), snapshot, payload)
+    if seen is not None:
+        st.session_state[PAYLOAD] = ((run, shown), seen, payload)
     return payload

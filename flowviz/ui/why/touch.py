@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
-from flowviz.canvases import touch as canvas
+from flowviz.canvases import themes
+from flowviz.canvases.wire import encode
 from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult, compute_touch
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
@@ -16,6 +18,12 @@ from flowviz.ui.canvas import component, keep, listen, opened, viewed
 LAYERS = ("paths", "arrows", "density")
 MAX_PARTS = 2_500
 """Largest number of parts over which a browser sums within one frame."""
+
+DENSITY_STOPS = 4
+"""Stops of the density ramp that are used: lines and points must be visible on the darkest."""
+RESERVE = 345
+"""Height in pixels that the page and the controls need beside the plane; a lecture has the plane
+in the height of the window and all else beside it."""
 
 _touch = component("flowviz_why", "touch")
 _computed = results.cached(compute_touch)
@@ -115,28 +123,51 @@ def payload(
     view: TouchView = DEFAULT,
     key: str = "",
 ) -> bytes:
-    """The payload of the canvas; see `flowviz.canvases.touch.pack`."""
+    """The payload of the canvas, in float64, since the browser computes with it.
+
+    Args:
+        result: the points, the parts of the distribution and the coefficients of the path.
+        path: spec of the path, which gives the colour.
+        over: "points" or "parts", over which the posterior is shown.
+        words: "part" and "parts", the names of one part and of several.
+        view: shown first.
+        key: identifies the canvas; the browser keeps one view per key.
+    """
     parts = result.parts
+    arrays: dict[str, Any] = {"weights": parts.weights}
     if parts.edges is not None:
-        edges_x, edges_y = parts.edges
-        arrays = {"edges_x": edges_x, "edges_y": edges_y, "cells": parts.cells}
+        arrays |= {"edges_x": parts.edges[0], "edges_y": parts.edges[1], "cells": parts.cells}
     else:
-        arrays = {name: getattr(parts, name) for name in ("means", "variances", "axes")}
-    return canvas.pack(
-        result.points,
-        {"weights": parts.weights, **arrays},
-        kind=parts.kind,
-        times=result.times,
-        coefficients=result.coefficients,
-        speed=result.speed,
-        path=path,
-        label=scheduler(path).label,
-        over=over,
-        words=words,
-        initial=asdict(view),
-        key=key,
-        reserve=None if state.is_restricted() else canvas.RESERVE,
+        arrays |= {name: getattr(parts, name) for name in ("means", "variances", "axes")}
+    names = ("alpha", "sigma", "d_alpha", "d_sigma")
+    return encode(
+        {
+            "kind": "touch",
+            "key": key,
+            "initial": asdict(view),
+            "points": _doubles(result.points),
+            "distribution": {"kind": parts.kind} | {n: _doubles(v) for n, v in arrays.items()},
+            "times": _doubles(result.times),
+            **dict(zip(names, map(_doubles, result.coefficients), strict=True)),
+            "speed": _doubles(result.speed),
+            "path": scheduler(path).label,
+            "over": over,
+            "words": words,
+            "frame": theme.FRAME,
+            "reserve": None if state.is_restricted() else RESERVE,
+            "theme": themes(
+                lambda dark: {
+                    "role": theme.path_colour(path, dark=dark),
+                    **{name: theme.colour(name, dark=dark) for name in ("noise", "data", "exact")},
+                    "density": theme.DENSITY_RAMP[dark][:DENSITY_STOPS],
+                }
+            ),
+        }
     )
+
+
+def _doubles(values: Any) -> NDArray[np.float64]:
+    return np.asarray(values, "f8").ravel()
 
 
 def _names(parts: Parts) -> tuple[str, str]:
