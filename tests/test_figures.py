@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
 
-from flowviz.figures import curves, images, paper, plane, theme
+from flowviz.figures import curves, images, marks, paper, plane, theme
 from flowviz.schedulers import SCHEDULERS
 from flowviz.ui.figure import PHONE
 
@@ -95,7 +95,7 @@ def test_axes_are_named():
 
 def test_arrow_is_a_shaft_with_a_head_at_its_tip():
     x, u = np.array([[1.0, 2.0]]), np.array([[3.0, 0.0]])
-    line = plane.arrows(x, u, scale=0.5)
+    line = marks.arrows(x, u, scale=0.5)
     tip = x + 0.5 * u
     assert np.array_equal(line[:2], np.concatenate([x, tip]))
     assert np.isnan(line[2]).all() and np.isnan(line[-1]).all()
@@ -121,7 +121,7 @@ def test_arrows_saturate_at_a_cell():
 def test_a_frame_grows_with_the_ways_that_leave_it(farthest, half):
     states = np.zeros((3, 5, 2))
     states[1, 2, 0] = -farthest
-    assert plane.reach(np.zeros((2, 4, 2)), states) == half
+    assert marks.reach(np.zeros((2, 4, 2)), states) == half
 
 
 @pytest.mark.parametrize(
@@ -139,18 +139,18 @@ def test_a_frame_grows_with_the_ways_that_leave_it(farthest, half):
     ],
 )
 def test_ticks_of_a_logarithmic_axis_are_read_at_a_glance(values, words):
-    ticks = curves.log_ticks(np.array(values))
+    ticks = marks.log_ticks(np.array(values))
     good = [v for v in values if v > 0]
     within = [v for v in ticks["tickvals"] if min(good) <= v <= max(good)]
     assert words <= set(ticks["ticktext"]) and 2 <= len(within) <= 10
     assert ticks["tickvals"][0] < min(good) and ticks["tickvals"][-1] > max(good)
     assert np.all(np.diff(ticks["tickvals"]) > 0)
-    assert curves.log_ticks(np.array([3.1, 3.2])) == curves.log_ticks(np.array([0.0])) == {}
+    assert marks.log_ticks(np.array([3.1, 3.2])) == marks.log_ticks(np.array([0.0])) == {}
 
 
 def test_polyline_keeps_every_way_apart():
     states = RNG.normal(size=(4, 3, 2))
-    line = plane.polyline(states).reshape(3, 5, 2)
+    line = marks.polyline(states).reshape(3, 5, 2)
     assert np.array_equal(line[:, :4], states.swapaxes(0, 1))
     assert np.isnan(line[:, 4]).all()
 
@@ -207,15 +207,6 @@ def test_curves_draw_their_numbers_and_one_shared_floor():
     assert np.array_equal(figure.data[0].y, AXIS**2)
     assert set(figure.data[2].y) == {0.1}
     assert figure.layout.shapes[0].x0 == 0.4
-
-
-def test_loss_is_drawn_faint_and_smoothed():
-    steps = np.arange(200)
-    loss = np.where(steps % 20 == 0, 50.0, 1.0)  # spikes that a median does not see
-    line = curves.Curve(label="a", colour="#0072B2", x=steps, y=loss)
-    figure = curves.loss([line])
-    smooth, raw = figure.data
-    assert np.all(smooth.y == 1.0) and np.array_equal(raw.y, loss)
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
-from flowviz.figures import theme
-from flowviz.figures.curves import log_ticks
+from flowviz.figures import marks, theme
 
 PLAIN = {"width": 2.2, "opacity": 1.0}
 BEHIND = {"width": 1.4, "opacity": 0.4}
@@ -51,15 +49,6 @@ class CostCurve:
         """Name of the curve."""
         return f"{self.field}, {self.solver}"
 
-    def __post_init__(self) -> None:
-        wanted = (3, len(self.nfe))
-        for name in ("error", "quality"):
-            if getattr(self, name).shape != wanted:
-                raise ValueError(
-                    f"{name} must have shape {wanted}: lowest, mean and highest; "
-                    f"got {getattr(self, name).shape}."
-                )
-
 
 def costs(
     curves: Sequence[CostCurve],
@@ -86,15 +75,8 @@ def costs(
         level: the error at which costs are compared.
         dark: whether to use the dark theme.
     """
-    figure = make_subplots(
-        rows=1,
-        cols=2,
-        horizontal_spacing=0.11,
-        subplot_titles=["Squared error", measure],
-    )
-    figure.update_layout(template=theme.template(dark=dark), height=540)
-    for annotation in figure.select_annotations():
-        annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
+    titles = ["Squared error", measure]
+    figure = marks.panels(titles, 540, dark=dark, horizontal_spacing=0.11)
     for column, name in ((1, "error"), (2, "quality")):
         low, top = _span([getattr(c, name) for c in curves], [c.diverged for c in curves])
         room = 1.6 if column == 1 else 1.08
@@ -106,24 +88,14 @@ def costs(
             look = BEHIND if behind else PLAIN
             _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top, **look)
         _add_diverged(figure, curves, name, column, top=top, dark=dark)
-        figure.update_yaxes(
-            range=[np.log10(low), np.log10(top) + 0.02],
-            **log_ticks(np.array([low, top])),
-            row=1,
-            col=column,
-        )
+        axis = marks.log_axis(low, top)
+        axis["range"][1] += 0.02
+        figure.update_yaxes(**axis, row=1, col=column)
     _add_legend(figure, curves, dark=dark)
     costs_of_all = np.concatenate([c.nfe[np.isfinite(c.nfe)] for c in curves] or [[1, 100]])
     ends = costs_of_all.min() / 1.15, costs_of_all.max() * 1.15
     _add_levels(figure, ends, floor=floor, band=band, target=target, level=level, dark=dark)
-    figure.update_xaxes(
-        title="NFE",
-        type="log",
-        range=[np.log10(end) for end in ends],
-        tickangle=0,
-        **log_ticks(np.array(ends)),
-    )
-    figure.update_yaxes(type="log")
+    figure.update_xaxes(title="NFE", tickangle=0, **marks.log_axis(*ends))
     return figure.update_layout(
         margin={"l": 48, "r": 16, "t": 40, "b": 56},
         legend={"y": 0, "yref": "container", "yanchor": "bottom", "groupclick": "togglegroup"},
@@ -284,18 +256,9 @@ def _add_levels(
     if floor > 0:
         lines.append((2, floor, data, "dot", "best possible, same noise"))
     for column, height, colour, dash, name in lines:
-        figure.add_scatter(
-            x=ends,
-            y=[height, height],
-            mode="lines",
-            line={"color": colour, "width": 1.2, "dash": dash},
-            name=name,
-            legendrank=50,
-            showlegend=column == 2,
-            hovertemplate=f"%{{y:.4g}}<extra>{name}</extra>",
-            row=1,
-            col=column,
-        )
+        drawn = marks.level(ends, height, name, colour, dash)
+        more = {"legendrank": 50, "showlegend": column == 2, "row": 1, "col": column}
+        figure.add_scatter(**drawn, **more)
 
 
 def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
@@ -350,34 +313,27 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
 
     A tick under the trajectories marks the start of each accepted step.
     """
-    figure = make_subplots(
+    figure = marks.panels(
+        [f"<b>{record.label}</b>" for record in records],
+        560,
+        dark=dark,
+        colours=[record.colour for record in records],
+        yshift=2,
         rows=2,
-        cols=len(records),
         shared_xaxes=True,
         vertical_spacing=0.06,
         horizontal_spacing=0.07,
         row_heights=[0.5, 0.5],
-        subplot_titles=[f"<b>{record.label}</b>" for record in records],
     )
-    figure.update_layout(template=theme.template(dark=dark), height=560)
-    sizes = np.concatenate([np.concatenate([r.size, r.rejected[:, 1]]) for r in records])
-    low, high = sizes.min() / 1.6, sizes.max() * 1.6
-    for column, (annotation, record) in enumerate(
-        zip(figure.select_annotations(), records, strict=True), start=1
-    ):
-        annotation.update(font={"size": 14, "color": record.colour}, yshift=2)
+    sizes = np.concatenate([np.append(r.size, r.rejected[:, 1]) for r in records])
+    for column, record in enumerate(records, start=1):
         _add_trajectories(figure, record, column)
         _add_sizes(figure, record, column, dark=dark)
     figure.update_xaxes(range=[-0.01, 1.01])
-    figure.update_xaxes(title="time t  (0 noise, 1 data)", row=2)
+    figure.update_xaxes(title=marks.TIME, row=2)
     figure.update_yaxes(range=[-theme.FRAME - 1.1, theme.FRAME + 0.4], row=1)
-    figure.update_yaxes(
-        type="log",
-        range=[np.log10(low), np.log10(high)],
-        **log_ticks(np.array([low, high])),
-        row=2,
-    )
-    figure.update_yaxes(title="<i>x</i><sub>1</sub> of some particles", row=1, col=1)
+    figure.update_yaxes(**marks.log_axis(sizes.min() / 1.6, sizes.max() * 1.6), row=2)
+    figure.update_yaxes(title=f"{marks.X1} of some particles", row=1, col=1)
     figure.update_yaxes(title="step size", row=2, col=1)
     return figure.update_layout(
         margin={"l": 64, "r": 16, "t": 44, "b": 56}, legend={"y": -0.12, "tracegroupgap": 4}
@@ -385,28 +341,16 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
 
 
 def _add_trajectories(figure: go.Figure, record: StepRecord, column: int) -> None:
-    tracks = record.states[:, :, 0]
-    times, count = record.times, tracks.shape[1]
-    gap = np.full((1, count), np.nan)  # separates the lines of two particles
-    figure.add_scatter(
-        x=np.tile(np.append(times, np.nan), count),
-        y=np.concatenate([tracks, gap]).T.ravel(),
-        mode="lines",
-        line={"color": theme.rgba(record.colour, 0.55), "width": 1},
-        hoverinfo="skip",
-        showlegend=False,
-        row=1,
-        col=column,
-    )
+    where = {"showlegend": False, "row": 1, "col": column}
+    tracks = marks.over(record.times, record.states[:, :, 0])
+    figure.add_scatter(**marks.line(tracks, theme.rgba(record.colour, 0.55)), **where)
     figure.add_scatter(
         x=record.begin,
         y=np.full(len(record.begin), -theme.FRAME - 0.6),
         mode="markers",
         marker={"symbol": "line-ns", "size": 9, "line": {"width": 1.4, "color": record.colour}},
         hovertemplate="step starts at t = %{x:.4g}<extra></extra>",
-        showlegend=False,
-        row=1,
-        col=column,
+        **where,
     )
 
 
@@ -422,18 +366,15 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
         row=2,
         col=column,
     )
-    figure.add_scatter(
-        x=record.rejected[:, 0],
-        y=record.rejected[:, 1],
-        mode="markers",
-        marker={"symbol": "x-thin", "size": 8, "line": {"width": 1.6, "color": theme.INK[dark]}},
+    crosses = marks.points(
+        record.rejected,
+        {"symbol": "x-thin", "size": 8, "line": {"width": 1.6, "color": theme.INK[dark]}},
         name="rejected",
         legendgroup="rejected",
         showlegend=column == 1,
         hovertemplate="t = %{x:.4g}: step size %{y:.3g}<extra>rejected</extra>",
-        row=2,
-        col=column,
     )
+    figure.add_scatter(**crosses, row=2, col=column)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -460,17 +401,13 @@ def dumbbells(
         colours: colours of the two paths.
         dark: whether to use the dark theme.
     """
-    figure = make_subplots(
-        rows=1,
-        cols=len(groups),
+    figure = marks.panels(
+        [title for title, _ in groups],
+        160 + 34 * max(len(rows) for _, rows in groups),
+        dark=dark,
         shared_yaxes=True,
         horizontal_spacing=0.06,
-        subplot_titles=[title for title, _ in groups],
     )
-    max_rows = max(len(rows) for _, rows in groups)
-    figure.update_layout(template=theme.template(dark=dark), height=160 + 34 * max_rows)
-    for annotation in figure.select_annotations():
-        annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
     every = [v for _, rows in groups for r in rows for v in (r.first, r.second)]
     known = [value for value in every if np.isfinite(value)] or [4.0, 100.0]
     ends = min(known) / 1.3, max(known) * 1.3
@@ -500,13 +437,8 @@ def dumbbells(
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(
-        title="function evaluations (NFE)",
-        type="log",
-        range=[np.log10(end) for end in ends],
-        tickangle=0,
-        **log_ticks(np.array(ends)),
-    )
+    title = "function evaluations (NFE)"
+    figure.update_xaxes(title=title, tickangle=0, **marks.log_axis(*ends))
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(
         margin={"l": 64, "r": 16, "t": 44, "b": 76},

@@ -1,21 +1,14 @@
 """Line plots over training steps, time or cost."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from flowviz.figures import theme
-
-ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
-"""Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
-and 5, and at every power of ten."""
-
-TIME = "time t  (0 noise, 1 data)"
+from flowviz.figures import marks, theme
+from flowviz.figures.marks import log_ticks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +91,7 @@ def _coincide(a: Curve, b: Curve) -> bool:
 def curves(
     lines: Sequence[Curve],
     *,
-    x_title: str = TIME,
+    x_title: str = marks.TIME,
     y_title: str,
     floor_label: str = "floor",
     log_x: bool = False,
@@ -111,7 +104,7 @@ def curves(
 
     `x_ticks` are the ticks of the x axis; without them, Plotly chooses.
     """
-    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
+    figure = marks.blank(360, dark=dark)
     for line in lines:
         if line.band is not None:
             figure.add_scatter(
@@ -137,14 +130,7 @@ def curves(
     x = np.concatenate([*(line.x for line in lines), []])
     for level, colour, label in _floors(lines, floor_label, dark=dark):
         ends = [x.min(initial=np.inf), x.max(initial=-np.inf)]
-        figure.add_scatter(
-            x=ends,
-            y=[level, level],
-            mode="lines",
-            line={"color": colour, "width": 1.2, "dash": "dot"},
-            name=label,
-            hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
-        )
+        figure.add_scatter(**marks.level(ends, level, label, colour))
     figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
     if x_ticks is None and log_x:
         figure.update_xaxes(**log_ticks(x))
@@ -157,44 +143,6 @@ def curves(
     else:
         figure.update_yaxes(title=y_title, rangemode="tozero")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
-
-
-def log_ticks(values: NDArray) -> dict[str, Any]:
-    """Ticks of a logarithmic axis for values (n,); only positive finite values are drawn.
-
-    The ticks are 1, 2, 5, 10, ... over a few decades and the powers of ten over more. Plotly would
-    print every digit, so its own ticks are used only where the values are nearly equal. The ticks
-    extend one decade beyond the values, for users who zoom out.
-    """
-    values = values[np.isfinite(values) & (values > 0)]
-    low, high = np.log10(values.min(initial=1e300)), np.log10(values.max(initial=1e-300))
-    decades = high - low
-    if decades < ALIKE:
-        return {}
-    steps = (
-        (1, 1.5, 2, 3, 4, 5, 6, 7, 8) if decades < NEAR else (1, 2, 5) if decades <= FINE else (1,)
-    )
-    stride = 1 if decades <= MANY else 2
-    first = math.floor(low / stride) * stride - stride
-    powers = range(first, math.ceil(high) + stride + 1, stride)
-    plain = -3 <= low < high < 5
-    ticks = [(step, power) for power in powers for step in steps]
-    return {
-        "tickvals": [step * 10.0**power for step, power in ticks],
-        "ticktext": [
-            _plain(step * 10.0**power) if plain else _power(step, power) for step, power in ticks
-        ],
-    }
-
-
-def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.6f}".rstrip("0").rstrip(".")
-
-
-def _power(step: float, power: int) -> str:
-    """The label of step * 10^power."""
-    size = f"10<sup>{power}</sup>".replace("-", "−")
-    return size if step == 1 else f"{step:g}·{size}"
 
 
 def quality(
@@ -210,49 +158,6 @@ def quality(
     return figure.update_xaxes(range=[0, 1])
 
 
-def loss(
-    lines: Sequence[Curve], *, excess: bool = False, dark: bool = False, window: int = 51
-) -> go.Figure:
-    """Training loss over steps: each step in a faint line, the running median in a strong line.
-
-    Args:
-        lines: steps, loss and floor of each run.
-        excess: whether the floor was subtracted from the losses, so that paths can be compared;
-            the axis is logarithmic then.
-        dark: whether to use the dark theme.
-        window: number of steps of the running median, odd.
-    """
-    smooth = [
-        Curve(
-            label=line.label,
-            colour=line.colour,
-            x=line.x,
-            y=_running_median(line.y, window),
-            floor=line.floor,
-        )
-        for line in lines
-    ]
-    figure = curves(
-        smooth,
-        x_title="training step",
-        y_title="loss − irreducible floor" if excess else "loss (squared error per dimension)",
-        floor_label="irreducible floor",
-        log_y=excess,
-        dark=dark,
-    )
-    for line in lines:
-        figure.add_scatter(
-            x=line.x,
-            y=line.y,
-            mode="lines",
-            line={"color": theme.rgba(line.colour, 0.25), "width": 1},
-            name=f"{line.label}, each step",
-            hoverinfo="skip",
-            showlegend=False,
-        )
-    return figure
-
-
 def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[float, str, str]]:
     """(level, colour, label) of each floor; a floor shared by all lines is drawn once, in grey."""
     known = [
@@ -263,12 +168,3 @@ def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[flo
     if len({floor for floor, *_ in known}) == 1 and len(known) > 1:
         return [(known[0][0], theme.MUTED[dark], label)]
     return known
-
-
-def _running_median(values: NDArray, window: int) -> NDArray:
-    """The running median over `window` values, (n,); the ends are padded by reflection."""
-    if len(values) < 3:
-        return values
-    half = min(window, len(values)) // 2
-    padded = np.pad(values, half, mode="reflect") if half < len(values) else values
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=-1)

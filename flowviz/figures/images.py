@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
-from flowviz.figures import theme
-from flowviz.figures.curves import log_ticks
+from flowviz.figures import marks, theme
 
 CELL = 64
 """Height of an image of a sheet, in pixels of the figure."""
@@ -34,16 +32,11 @@ class Steps:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", theme.plain(self.label))
-        if self.times.ndim != 1 or len(self.times) < 2 or not (np.diff(self.times) > 0).all():
-            raise ValueError(
-                f"times must increase and have shape (S + 1,) with S >= 1; got "
-                f"{self.times.tolist()}."
-            )
 
 
 def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
     """Step size over t, on a logarithmic axis; crosses mark rejected steps."""
-    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
+    figure = marks.blank(360, dark=dark)
     for solve in solves:
         sizes = np.diff(solve.times)
         figure.add_scatter(
@@ -56,17 +49,15 @@ def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
             hovertemplate="t = %{x:.3f}: step size %{y:.3g}<extra>" + solve.label + "</extra>",
         )
         if len(solve.rejected):
+            mark = {"color": solve.colour, "symbol": "x-thin-open", "size": 9}
+            hover = "t = %{x:.3f}: step size %{y:.3g}, rejected<extra></extra>"
+            name = f"rejected, {solve.label}"
             figure.add_scatter(
-                x=solve.rejected[:, 0],
-                y=solve.rejected[:, 1],
-                mode="markers",
-                marker={"color": solve.colour, "symbol": "x-thin-open", "size": 9},
-                name=f"rejected, {solve.label}",
-                hovertemplate="t = %{x:.3f}: step size %{y:.3g}, rejected<extra></extra>",
+                **marks.points(solve.rejected, mark, name=name, hovertemplate=hover)
             )
     taken = np.concatenate([*(np.diff(solve.times) for solve in solves), []])
-    figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[-0.01, 1.01])
-    figure.update_yaxes(title="step size", type="log", **log_ticks(taken))
+    figure.update_xaxes(title=marks.TIME, range=[-0.01, 1.01])
+    figure.update_yaxes(title="step size", type="log", **marks.log_ticks(taken))
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
 
 
@@ -88,17 +79,16 @@ def mosaics(
     dark: bool = False,
 ) -> go.Figure:
     """Sheets of images side by side, with the labels of their rows and columns."""
-    figure = make_subplots(
-        rows=1,
-        cols=len(panels),
-        horizontal_spacing=0.03,
-        subplot_titles=[f"<b>{theme.plain(panel.label)}</b>" for panel in panels],
-    )
     count = len(rows) or max(1, round(panels[0].pixels.shape[0] / 33))
-    figure.update_layout(template=theme.template(dark=dark), height=80 + CELL * min(count, 10))
-    titles = list(figure.select_annotations())
-    for k, (panel, title) in enumerate(zip(panels, titles, strict=True), start=1):
-        title.update(font={"size": 14, "color": panel.colour}, yshift=18 if len(columns) else 4)
+    figure = marks.panels(
+        [f"<b>{theme.plain(panel.label)}</b>" for panel in panels],
+        80 + CELL * min(count, 10),
+        dark=dark,
+        colours=[panel.colour for panel in panels],
+        yshift=18 if len(columns) else 4,
+        horizontal_spacing=0.03,
+    )
+    for k, panel in enumerate(panels, start=1):
         pixels = panel.pixels
         shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
         figure.add_image(z=shown, hoverinfo="skip", row=1, col=k)

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 from flowviz.figures.curves import Curve, curves
 
 DEPTH = 12.0
@@ -42,8 +42,7 @@ def log_density_map(
     x, y = (v.ravel() for v in np.meshgrid(nodes, nodes))
     columns, rows = (_nearest(axis, v) for v in (x, y))
     unseen = {"marker": {"opacity": 0}}
-    noise = theme.colour("noise", dark=dark)
-    ink, paper = theme.INK[dark], theme.PAPER[dark]
+    noise, paper = theme.colour("noise", dark=dark), theme.PAPER[dark]
     traces = [
         {
             "type": "heatmap",
@@ -69,61 +68,41 @@ def log_density_map(
             },
             "hoverinfo": "skip",
         },
-        {
-            "type": "scatter",
-            "x": x,
-            "y": y,
-            "mode": "markers",
-            "marker": {"size": 10, "opacity": 0},
-            "selected": unseen,
-            "unselected": unseen,
-            "customdata": log_density[rows, columns],
-            "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>log p = %{customdata:.2f} nats"
+        marks.points(
+            np.stack([x, y], axis=1),
+            {"size": 10, "opacity": 0},
+            selected=unseen,
+            unselected=unseen,
+            customdata=log_density[rows, columns],
+            hovertemplate="(%{x:.2f}, %{y:.2f})<br>log p = %{customdata:.2f} nats"
             "<extra>click to select</extra>",
-            "showlegend": False,
-        },
+            showlegend=False,
+        ),
     ]
     for track, name, dash in (
         (backward, "back to noise", "solid"),
         (forward, "forward to data", "dot"),
     ):
-        traces.append(
-            {
-                "type": "scatter",
-                "x": track[:, 0],
-                "y": track[:, 1],
-                "mode": "lines+markers" if len(track) <= 61 else "lines",
-                "line": {"color": colour, "width": 2.5, "dash": dash},
-                "marker": {"size": 4, "color": colour},
-                "name": name,
-                "hoverinfo": "skip",
-            }
-        )
+        mode = "lines+markers" if len(track) <= 61 else "lines"
+        line = {"color": colour, "width": 2.5, "dash": dash}
+        mark = {"size": 4, "color": colour}
+        traces.append(marks.points(track, mark, mode=mode, line=line, name=name))
     for at, name, fill, edge in (
         (backward[0], "its noise", noise, paper),
         (backward[-1], "the point", paper, colour),
     ):
-        traces.append(
-            {
-                "type": "scatter",
-                "x": at[:1],
-                "y": at[1:],
-                "mode": "markers",
-                "marker": {"size": 12, "color": fill, "line": {"width": 2.5, "color": edge}},
-                "name": name,
-                "hovertemplate": "(%{x:.3f}, %{y:.3f})<extra>" + name + "</extra>",
-            }
-        )
-    span = {"range": [-theme.FRAME, theme.FRAME], "showgrid": False, "constrain": "domain"}
+        mark = {"size": 12, "color": fill, "line": {"width": 2.5, "color": edge}}
+        hover = f"(%{{x:.3f}}, %{{y:.3f}})<extra>{name}</extra>"
+        traces.append(marks.points(at[None], mark, name=name, hovertemplate=hover))
+    span = marks.square()
     layout = {
         "template": theme.template(dark=dark),
         "height": 560,
         "margin": {"l": 48, "r": 8, "t": 48, "b": 72},
-        "xaxis": span | {"title": {"text": "<i>x</i><sub>1</sub>"}},
+        "xaxis": span | {"title": {"text": marks.X1}},
         "yaxis": span
-        | {"title": {"text": "<i>x</i><sub>2</sub>"}, "scaleanchor": "x"}
-        | {"constraintoward": "top"},
-        "font": {"color": ink},
+        | {"title": {"text": marks.X2}, "scaleanchor": "x", "constraintoward": "top"},
+        "font": {"color": theme.INK[dark]},
         "legend": {"y": -0.13},
     }
     return go.Figure({"data": traces, "layout": layout})
@@ -143,22 +122,12 @@ def along(
     `exact` is NaN where it is unknown; its line skips these times.
     """
     known = np.isfinite(exact)
+    pink = theme.colour("exact", dark=dark)
     lines = [
         Curve(label="by change of variables", colour=colour, x=times, y=log_density),
-        Curve(
-            label=exact_label,
-            colour=theme.colour("exact", dark=dark),
-            x=times[known],
-            y=exact[known],
-        ),
+        Curve(label=exact_label, colour=pink, x=times[known], y=exact[known], dash="dash"),
     ]
-    figure = curves(
-        lines,
-        x_title="time t  (0 noise, 1 data)",
-        y_title="log-density along the trajectory (nats)",
-        dark=dark,
-    )
-    theme.traces(figure)[1].line.dash = "dash"
+    figure = curves(lines, y_title="log-density along the trajectory (nats)", dark=dark)
     figure.update_yaxes(rangemode="normal")
     figure.update_layout(height=320, legend={"y": -0.28}, margin={"b": 80})
     return figure.update_xaxes(range=[0, 1])
@@ -168,7 +137,6 @@ def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = Fals
     """KL divergences in nats over time, with standard errors (n,) as error bars."""
     figure = curves(
         lines,
-        x_title="time t  (0 noise, 1 data)",
         y_title="KL(exact <i>p<sub>t</sub></i> ‖ learned <i>p<sub>t</sub></i>) in nats",
         markers=True,
         dark=dark,
@@ -189,7 +157,7 @@ def ranking(
     dark: bool = False,
 ) -> go.Figure:
     """Values (n,) in nats with standard errors (n,), one row each, and the smallest possible."""
-    figure = go.Figure(layout={"template": theme.template(dark=dark)})
+    figure = marks.blank(130 + 34 * len(labels), dark=dark)
     figure.add_scatter(
         x=values,
         y=list(labels),
@@ -207,7 +175,7 @@ def ranking(
         )
     figure.update_xaxes(title="negative log-likelihood (nats)")
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return figure.update_layout(height=130 + 34 * len(labels), margin={"t": 34, "b": 60})
+    return figure.update_layout(margin={"t": 34, "b": 60})
 
 
 def _nearest(axis: NDArray, values: NDArray) -> NDArray:

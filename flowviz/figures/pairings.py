@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 from flowviz.figures.curves import Curve, curves
-from flowviz.figures.plane import TICKS, polyline, reach
 
 GAP = 0.025
 """Space between two panels, as a fraction of the width of the figure."""
@@ -34,10 +34,6 @@ class Panel:
     states: NDArray
     crossings: NDArray | None = None
     at_once: NDArray | None = None
-
-    def __post_init__(self) -> None:
-        if self.states.ndim != 3 or self.states.shape[2] != 2 or len(self.states) < 2:
-            raise ValueError(f"states must have shape (T, n, 2), T > 1; got {self.states.shape}.")
 
 
 def over_minibatch(
@@ -73,18 +69,9 @@ def over_minibatch(
         dark=dark,
     )
     for k, (label, value) in enumerate(levels):
-        figure.add_scatter(
-            x=[sizes[0], sizes[-1]],
-            y=[value, value],
-            mode="lines",
-            line={
-                "color": (theme.MUTED if k else theme.INK)[dark],
-                "width": 1.4,
-                "dash": "dot" if k else "dash",
-            },
-            name=label,
-            hovertemplate=f"%{{y:.4g}}<extra>{label}</extra>",
-        )
+        colour, dash = (theme.MUTED, "dot") if k else (theme.INK, "dash")
+        ends = sizes[0], sizes[-1]
+        figure.add_scatter(**marks.level(ends, value, label, colour[dark], dash, 1.4))
     return figure
 
 
@@ -93,20 +80,13 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
 
     The figure is built from one dictionary, because Plotly validates it again at every change.
     """
-    if not shown:
-        raise ValueError("There must be at least one panel to draw; got none.")
-    half = reach(*(panel.states for panel in shown))
+    half = marks.reach(*(panel.states for panel in shown))
     wide = (1 - GAP * (len(shown) - 1)) / len(shown)
     layout: dict[str, Any] = {}
     traces, notes = [], []
     for i, panel in enumerate(shown):
-        axis, left = "" if i == 0 else str(i + 1), i * (wide + GAP)
-        span = {
-            "range": [-half, half],
-            "tickvals": TICKS,
-            "showgrid": False,
-            "constrain": "domain",
-        }
+        axis, left = marks.suffix(i), i * (wide + GAP)
+        span = marks.square(half, tickvals=marks.TICKS)
         layout[f"xaxis{axis}"] = span | {
             "domain": [left, min(left + wide, 1)],
             "anchor": f"y{axis}",
@@ -120,8 +100,8 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
         if i:  # links zoom and pan
             layout[f"xaxis{axis}"]["matches"] = "x"
             layout[f"yaxis{axis}"] |= {"matches": "y"}
-        on = {"xaxis": f"x{axis}", "yaxis": f"y{axis}"}
-        traces += [trace | on for trace in _marks(panel, ends, first=i == 0, dark=dark)]
+        drawn = _marks(panel, ends, first=i == 0, dark=dark)
+        traces += [trace | marks.on(i) for trace in drawn]
         notes.append(
             {
                 "text": "<br>".join([f"<b>{panel.title}</b>", *panel.lines]),
@@ -149,55 +129,25 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
 
 def _marks(panel: Panel, ends: str, *, first: bool, dark: bool) -> list[dict[str, Any]]:
     """Lines, end points and crossings; only those of the first panel are in the legend."""
-    line = polyline(panel.states)
+    line = marks.polyline(panel.states)
     noise, data = (theme.colour(role, dark=dark) for role in ("noise", "data"))
-    shared = {"type": "scatter", "hoverinfo": "skip", "showlegend": first}
-    found: list[dict[str, Any]] = [
-        shared
-        | {
-            "x": line[:, 0],
-            "y": line[:, 1],
-            "mode": "lines",
-            "line": {"color": theme.rgba(panel.colour, 0.6), "width": 1},
-            "showlegend": False,
-        }
+    shown = [
+        ("noise x<sub>0</sub>", panel.states[0], {"size": 5, "color": noise}),
+        (ends, panel.states[-1], {"size": 5, "color": data}),
     ]
-    for name, points, colour in (
-        ("noise x<sub>0</sub>", panel.states[0], noise),
-        (ends, panel.states[-1], data),
-    ):
-        found.append(
-            shared
-            | {
-                "x": points[:, 0],
-                "y": points[:, 1],
-                "mode": "markers",
-                "marker": {"size": 5, "color": colour},
-                "name": name,
-                "legendgroup": name,
-            }
-        )
-    if panel.crossings is None or panel.at_once is None:
-        return found
-    ink, muted = theme.INK[dark], theme.MUTED[dark]
-    for name, chosen, mark in (
-        (
-            "lines cross",
-            ~panel.at_once,
-            {"size": 3.5, "color": theme.PAPER[dark], "line": {"width": 0.8, "color": muted}},
+    if panel.crossings is not None and panel.at_once is not None:
+        ink, edge = theme.INK[dark], {"width": 0.8, "color": theme.MUTED[dark]}
+        hollow = {"size": 3.5, "color": theme.PAPER[dark], "line": edge}
+        met, full = "lines cross at nearly the same time", {"size": 4, "color": ink}
+        shown.append(("lines cross", panel.crossings[~panel.at_once], hollow))
+        shown.append((met, panel.crossings[panel.at_once], full))
+    nowhere = np.array([[None, None]])  # keeps the entry of the legend
+    return [
+        marks.line(line, theme.rgba(panel.colour, 0.6), showlegend=False),
+        *(
+            marks.points(
+                at if len(at) else nowhere, mark, name=name, legendgroup=name, showlegend=first
+            )
+            for name, at, mark in shown
         ),
-        ("lines cross at nearly the same time", panel.at_once, {"size": 4, "color": ink}),
-    ):
-        points = panel.crossings[chosen]
-        found.append(
-            shared
-            | {
-                "x": points[:, 0] if len(points) else [None],
-                "y": points[:, 1] if len(points) else [None],
-                "mode": "markers",
-                "marker": mark,
-                "name": name,
-                "legendgroup": name,
-            }
-        )
-    return found
+    ]

@@ -5,7 +5,6 @@ Positions have shape (n, 2). A grid has coordinates xs (nx,) and ys (ny,), and i
 shape (ny, nx).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +13,13 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 
-WIDEST = 1.4 * theme.FRAME
-"""The largest half side of a frame: one far trajectory must not make all others small."""
-TICKS = [-4, -2, 0, 2, 4]
 UNDER_PARTICLES = tuple(stops[:5] for stops in theme.DENSITY_RAMP)
 """The density ramp without its strongest colours, so that coloured particles stay visible."""
+
+Traces = list[dict[str, Any]]
+"""Traces of one panel."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,36 +75,6 @@ class Plane:
                 )
 
 
-def arrows(positions: NDArray, velocities: NDArray, *, scale: float) -> NDArray:
-    """Arrows from x to x + scale u as one line with NaN between its parts, (9 m, 2).
-
-    Each arrow is a shaft of three rows, a head of five rows and a gap. Positions and velocities
-    have shape (m, 2). A head has a third of the length of its arrow, so that the direction of a
-    short arrow stays visible.
-    """
-    along = scale * velocities
-    tip = positions + along
-    back, side = tip - along / 3, np.stack([-along[:, 1], along[:, 0]], axis=1) / 6
-    gap = np.full_like(positions, np.nan)
-    line = [positions, tip, gap, back + side, tip, back - side, back + side, tip, gap]
-    return np.stack(line, axis=1).reshape(-1, 2)
-
-
-def polyline(states: NDArray) -> NDArray:
-    """Trajectories (S + 1, n, 2) as one line with NaN between particles, ((S + 2) n, 2)."""
-    gap = np.full_like(states[:1], np.nan)
-    return np.concatenate([states, gap]).swapaxes(0, 1).reshape(-1, 2)
-
-
-def reach(*states: NDArray) -> float:
-    """Half the side of a frame around states (..., 2), from FRAME to WIDEST.
-
-    Rounded up to multiples of 0.5, so that figures of similar trajectories have the same frame.
-    """
-    largest = max(float(np.abs(one).max(initial=0.0)) for one in states)
-    return min(max(theme.FRAME, math.ceil(2 * (largest + 0.1)) / 2), WIDEST)
-
-
 def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
     """Density, velocity field and particles at one time, panels side by side.
 
@@ -116,69 +85,63 @@ def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Fig
     largest = _largest(panels)
     speeds = [_speeds(p.velocities) for p in panels if p.velocities is not None]
     half = min((float(np.median(s)) for s in speeds), default=0.0) or 1.0
-    traces = []
-    for column, panel in enumerate(panels):
-        marks = _density(panel, largest=largest, bar=column == len(panels) - 1, dark=dark)
-        marks += _data(panel, dark=dark, first=column == 0)
-        if panel.positions is not None:
-            marks += _arrows(panel, half=half, dark=dark, first=column == 0)
+    drawn = []
+    for k, panel in enumerate(panels):
+        first, bar = k == 0, k == len(panels) - 1
+        traces = _density(panel, largest=largest, bar=bar, dark=dark)
+        traces += _data(panel, dark=dark, first=first)
+        traces += _arrows(panel, half=half, dark=dark, first=first)
         if panel.particles is not None:
             mark = {"size": 3, "color": panel.colour, "opacity": 0.85}
-            marks.append(_points(panel.particles, mark, f"particles, {panel.title}"))
-        traces += _on(column, marks)
-    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
+            name = f"particles, {panel.title}"
+            traces.append(marks.points(panel.particles, mark, name=name))
+        drawn.append(traces)
+    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
 
 
 def by_direction(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
     """Particles at one time, coloured by their directions, over the density."""
-    largest = _largest(panels)
-    traces = []
-    for column, panel in enumerate(panels):
-        marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.35)
+    drawn = _faint_densities(panels, 0.35, dark=dark)
+    for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
         mark = {
             "size": 4,
             "color": panel.directions,
             "cmin": -180,
             "cmax": 180,
             "colorscale": theme.plotly_scale(theme.CYCLE, dark=dark),
-            "showscale": column == len(panels) - 1,
+            "showscale": k == len(panels) - 1,
             "colorbar": _bar("direction of the start", dark=dark)
             | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
         }
         assert panel.particles is not None
-        particles = _points(panel.particles, mark, f"particles, {panel.title}")
-        traces += _on(column, [*marks, particles | {"showlegend": False}])
-    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
+        name = f"particles, {panel.title}"
+        traces.append(marks.points(panel.particles, mark, name=name, showlegend=False))
+    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
 
 
 def by_class(
     panels: Sequence[Plane], names: Sequence[str], *, t: float, dark: bool = False
 ) -> go.Figure:
     """Particles at one time, coloured by their classes, over the density."""
-    largest, palette = _largest(panels), theme.class_colours(dark=dark)
+    palette = theme.class_colours(dark=dark)
     colours = [palette[place] for place in theme.class_places(len(names))]
-    traces = []
-    for column, panel in enumerate(panels):
-        marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.35)
+    drawn = _faint_densities(panels, 0.35, dark=dark)
+    for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
         assert panel.particles is not None
-        for k, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            own = _points(panel.particles[panel.classes == k], {"size": 4, "color": colour}, name)
-            marks.append(own | {"legendgroup": name, "showlegend": column == 0})
-        traces += _on(column, marks)
-    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
+        for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
+            own, mark = panel.particles[panel.classes == i], {"size": 4, "color": colour}
+            shown = {"name": name, "legendgroup": name, "showlegend": k == 0}
+            traces.append(marks.points(own, mark, **shown))
+    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
 
 
 def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
     """Trajectories of particles through the states of the solver."""
-    largest = _largest(panels)
-    traces = []
-    for column, panel in enumerate(panels):
-        marks = _density(panel, largest=largest, bar=False, dark=dark, opacity=0.5)
-        marks += _data(panel, dark=dark, first=column == 0)
-        if panel.states is not None:
-            marks += _trajectories(panel, panel.states, dark=dark, first=column == 0)
-        traces += _on(column, marks)
-    return _figure(panels, traces, dark=dark)
+    drawn = _faint_densities(panels, 0.5, dark=dark)
+    for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
+        traces += _data(panel, dark=dark, first=k == 0)
+        traces += _trajectories(panel, dark=dark, first=k == 0)
+    return _figure(panels, drawn, dark=dark)
 
 
 def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
@@ -186,26 +149,28 @@ def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.F
 
     The `density` of each panel is the speed |learned - exact|. NaN is left blank.
     """
-    sizes = [_quantile(np.abs(p.density)) for p in panels if p.density is not None]
-    size = max(sizes, default=1.0)
-    traces = []
-    for column, panel in enumerate(panels):
-        if panel.density is None:
-            continue
-        heatmap = {
-            "type": "heatmap",
-            "x": panel.xs,
-            "y": panel.ys,
-            "z": panel.density,
-            "zmin": 0,
-            "zmax": size,
-            "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP, dark=dark),
-            "showscale": column == len(panels) - 1,
-            "colorbar": _bar("|learned − exact| speed", dark=dark),
-            "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
-        }
-        traces += _on(column, [heatmap])
-    return _figure(panels, traces, title=f"t = {t:.3f}", dark=dark)
+    # The 99% quantile: one very large value must not make all others pale.
+    sizes = [float(np.nanquantile(p.density, 0.99)) for p in panels if p.density is not None]
+    drawn = [
+        []
+        if panel.density is None
+        else [
+            {
+                "type": "heatmap",
+                "x": panel.xs,
+                "y": panel.ys,
+                "z": panel.density,
+                "zmin": 0,
+                "zmax": max(sizes),
+                "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP, dark=dark),
+                "showscale": k == len(panels) - 1,
+                "colorbar": _bar("|learned − exact| speed", dark=dark),
+                "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
+            }
+        ]
+        for k, panel in enumerate(panels)
+    ]
+    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
 
 
 def film_strip(
@@ -219,35 +184,15 @@ def film_strip(
         times: times of the columns, (T,).
         dark: whether to use the dark theme.
     """
-    if len(rows) != len(frames) or any(len(f) != len(times) for f in frames):
-        raise ValueError(
-            f"film_strip needs {len(rows)} arrays of {len(times)} frames; "
-            f"got {[f.shape for f in frames]}."
-        )
-    axis = {
-        "range": [-theme.FRAME, theme.FRAME],
-        "showticklabels": False,
-        "ticks": "",
-        "showgrid": False,
-        "constrain": "domain",
-    }
-    traces, layout, labels = [], {}, []
+    drawn, layout, labels = [], {}, []
     wide, tall = 1 / len(times), 1 / len(rows)
     for r, (row, states) in enumerate(zip(rows, frames, strict=True)):
         for c, (t, points) in enumerate(zip(times, states, strict=True)):
             i = r * len(times) + c
             mark = {"size": 2, "color": row.colour, "opacity": 0.7}
-            traces += _on(i, [_points(points, mark, row.title) | {"showlegend": False}])
-            name = _suffix(i)
-            layout[f"xaxis{name}"] = axis | {
-                "domain": [c * wide + 0.003, (c + 1) * wide - 0.003],
-                "anchor": f"y{name}",
-            }
-            layout[f"yaxis{name}"] = axis | {
-                "domain": [1 - (r + 1) * tall + 0.015, 1 - r * tall - 0.015],
-                "anchor": f"x{name}",
-                "scaleanchor": f"x{name}",
-            }
+            drawn.append([marks.points(points, mark, name=row.title, showlegend=False)])
+            x = [c * wide + 0.003, (c + 1) * wide - 0.003]
+            layout |= marks.small_panel(i, x, [1 - (r + 1) * tall + 0.015, 1 - r * tall - 0.015])
             if r == 0:
                 labels.append(_label(f"t = {t:.2f}", i, theme.INK[dark], y=1.03))
             if c == 0:
@@ -259,38 +204,29 @@ def film_strip(
         "height": 60 + 120 * len(rows),
         "margin": {"l": 36, "r": 12, "t": 36, "b": 12},
     }
-    return go.Figure({"data": [_single_precision(trace) for trace in traces], "layout": layout})
+    return _built(drawn, layout)
 
 
 def _figure(
-    panels: Sequence[Plane], traces: list[dict[str, Any]], *, title: str = "", dark: bool
+    panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = "", dark: bool
 ) -> go.Figure:
-    """Traces on panels with titles and linked equal axes over the frame, four in two rows.
-
-    The figure is built from one dictionary, because Plotly validates it again at every change. Its
-    numbers have single precision, finer than any screen, which halves what a browser receives.
-    """
+    """Traces on panels with titles and linked equal axes over the frame, four in two rows."""
     if not panels:
         raise ValueError("there must be at least one panel to draw; got none.")
-    span = {
-        "range": [-theme.FRAME, theme.FRAME],
-        "tickvals": TICKS,
-        "showgrid": False,
-        "constrain": "domain",
-    }
+    span = marks.square(tickvals=marks.TICKS)
     layout: dict[str, Any] = {}
     rows = 2 if len(panels) == 4 else 1
     columns = len(panels) // rows
     for i in range(len(panels)):
         row, column = divmod(i, columns)
-        name, low = _suffix(i), row == rows - 1
+        name, low = marks.suffix(i), row == rows - 1
         layout[f"xaxis{name}"] = span | {
-            "title": {"text": "<i>x</i><sub>1</sub>" if low else ""},
+            "title": {"text": marks.X1 if low else ""},
             "domain": _part(column, columns, 0.06),
             "anchor": f"y{name}",
         }
         layout[f"yaxis{name}"] = span | {
-            "title": {"text": "" if column else "<i>x</i><sub>2</sub>"},
+            "title": {"text": "" if column else marks.X2},
             "domain": _part(rows - 1 - row, rows, 0.1),
             "anchor": f"x{name}",
             "constraintoward": "top",
@@ -309,7 +245,25 @@ def _figure(
         "height": 560,
         "margin": {"l": 56, "r": 16, "t": 88, "b": 24 + 40 * rows},  # four names are two lines
     }
-    return go.Figure({"data": [_single_precision(trace) for trace in traces], "layout": layout})
+    return _built(drawn, layout)
+
+
+def _built(drawn: Sequence[Traces], layout: dict[str, Any]) -> go.Figure:
+    """The traces of each panel on its axes.
+
+    The figure is built from one dictionary, because Plotly validates it again at every change. Its
+    numbers have single precision, finer than any screen, which halves what a browser receives.
+    """
+    data = [
+        {
+            name: value.astype(np.float32) if isinstance(value, np.ndarray) else value
+            for name, value in trace.items()
+        }
+        | marks.on(i)
+        for i, traces in enumerate(drawn)
+        for trace in traces
+    ]
+    return go.Figure({"data": data, "layout": layout})
 
 
 def _part(k: int, count: int, gap: float) -> list[float]:
@@ -318,20 +272,13 @@ def _part(k: int, count: int, gap: float) -> list[float]:
     return [k * (wide + gap), min(k * (wide + gap) + wide, 1)]
 
 
-def _single_precision(trace: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value.astype(np.float32) if isinstance(value, np.ndarray) else value
-        for name, value in trace.items()
-    }
-
-
 def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -> dict[str, Any]:
     """A text in panel i, at a position in fractions of its width and height."""
     return {
         "text": text,
         "font": {"size": 14 if text.startswith("<b>") else 12, "color": colour},
-        "xref": f"x{_suffix(i)} domain",
-        "yref": f"y{_suffix(i)} domain",
+        "xref": f"x{marks.suffix(i)} domain",
+        "yref": f"y{marks.suffix(i)} domain",
         "x": x,
         "y": y,
         "xanchor": "center",
@@ -340,43 +287,16 @@ def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -
     }
 
 
-def _suffix(i: int) -> str:
-    """The suffix of the axis names of panel i in Plotly."""
-    return "" if i == 0 else str(i + 1)
-
-
-def _on(i: int, traces: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Traces on the axes of panel i."""
-    return [trace | {"xaxis": f"x{_suffix(i)}", "yaxis": f"y{_suffix(i)}"} for trace in traces]
-
-
-def _points(points: NDArray, mark: dict[str, Any], name: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "x": points[:, 0],
-        "y": points[:, 1],
-        "mode": "markers",
-        "marker": mark,
-        "name": name,
-        "hoverinfo": "skip",
-    }
-
-
-def _line(line: NDArray, colour: str, name: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "x": line[:, 0],
-        "y": line[:, 1],
-        "mode": "lines",
-        "line": {"color": colour, "width": 1},
-        "name": name,
-        "hoverinfo": "skip",
-    }
+def _faint_densities(panels: Sequence[Plane], opacity: float, *, dark: bool) -> list[Traces]:
+    """The density of each panel, faint below what is drawn over it."""
+    largest = _largest(panels)
+    more = {"largest": largest, "bar": False, "opacity": opacity, "dark": dark}
+    return [_density(panel, **more) for panel in panels]
 
 
 def _density(
     panel: Plane, *, largest: float, bar: bool, dark: bool, opacity: float = 1.0
-) -> list[dict[str, Any]]:
+) -> Traces:
     """A heatmap of the density with contour lines."""
     if panel.density is None or not largest > 0:
         return []
@@ -410,53 +330,57 @@ def _density(
     return [heatmap, contour]
 
 
-def _data(panel: Plane, *, dark: bool, first: bool) -> list[dict[str, Any]]:
+def _data(panel: Plane, *, dark: bool, first: bool) -> Traces:
     if panel.data is None:
         return []
     mark = {"size": 3, "color": theme.colour("data", dark=dark), "opacity": 0.35}
-    return [_points(panel.data, mark, "data") | {"legendgroup": "data", "showlegend": first}]
+    return [marks.points(panel.data, mark, name="data", legendgroup="data", showlegend=first)]
 
 
-def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> list[dict[str, Any]]:
+def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> Traces:
     """Arrows, and invisible markers at their starts that show the velocity on hover."""
     positions, velocities = panel.positions, panel.velocities
-    assert positions is not None and velocities is not None
+    if positions is None or velocities is None:
+        return []
     speeds = _speeds(velocities)[:, None]
     lengths = _spacing(positions) * velocities / (speeds + half)
-    drawn = _line(
-        arrows(positions, lengths, scale=1.0),
+    drawn = marks.line(
+        marks.arrows(positions, lengths, scale=1.0),
         theme.rgba(theme.INK[dark], 0.55),
-        f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
+        name=f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
+        legendgroup="velocity",
+        showlegend=first,
     )
-    hover = _points(positions, {"size": 8, "opacity": 0}, "velocity") | {
-        "customdata": np.column_stack([velocities, speeds]),
-        "hoverinfo": None,
-        "hovertemplate": "x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
+    hover = marks.points(
+        positions,
+        {"size": 8, "opacity": 0},
+        name="velocity",
+        customdata=np.column_stack([velocities, speeds]),
+        hovertemplate="x = (%{x:.2f}, %{y:.2f})<br>u = (%{customdata[0]:.3g}, "
         "%{customdata[1]:.3g})<br>|u| = %{customdata[2]:.3g}<extra></extra>",
-        "showlegend": False,
-    }
-    return [drawn | {"legendgroup": "velocity", "showlegend": first}, hover]
-
-
-def _trajectories(
-    panel: Plane, states: NDArray, *, dark: bool, first: bool
-) -> list[dict[str, Any]]:
-    """Lines through the states, with a marker at each step, at the start and at the end."""
-    steps = len(states) - 1
-    line = _line(
-        polyline(states), theme.rgba(panel.colour, 0.55), f"{steps} solver steps, {panel.title}"
+        showlegend=False,
     )
+    return [drawn, hover]
+
+
+def _trajectories(panel: Plane, *, dark: bool, first: bool) -> Traces:
+    """Lines through the states, with a marker at each step, at the start and at the end."""
+    states = panel.states
+    if states is None:
+        return []
+    steps, colour = len(states) - 1, theme.rgba(panel.colour, 0.55)
+    name = f"{steps} solver steps, {panel.title}"
+    line = marks.line(marks.polyline(states), colour, name=name)
     if steps <= 40:
-        line |= {
-            "mode": "lines+markers",
-            "marker": {"size": 2.5, "color": theme.rgba(panel.colour, 0.8)},
-        }
+        mark = {"size": 2.5, "color": theme.rgba(panel.colour, 0.8)}
+        line |= {"mode": "lines+markers", "marker": mark}
     noise = theme.colour("noise", dark=dark)
     hollow = {"size": 5, "color": theme.PAPER[dark], "line": {"width": 1.2, "color": noise}}
-    hover = {"hoverinfo": None, "hovertemplate": "(%{x:.2f}, %{y:.2f})"}
-    start = _points(states[0], hollow, "start, t = 0") | hover
-    end = _points(states[-1], {"size": 5, "color": panel.colour}, f"end, {panel.title}") | hover
-    return [line, start | {"legendgroup": "start", "showlegend": first}, end]
+    hover = {"hovertemplate": "(%{x:.2f}, %{y:.2f})"}
+    shown = {"name": "start, t = 0", "legendgroup": "start", "showlegend": first}
+    mark = {"size": 5, "color": panel.colour}
+    end = marks.points(states[-1], mark, name=f"end, {panel.title}", **hover)
+    return [line, marks.points(states[0], hollow, **shown, **hover), end]
 
 
 def _bar(title: str, *, dark: bool) -> dict[str, Any]:
@@ -482,11 +406,6 @@ def _bar(title: str, *, dark: bool) -> dict[str, Any]:
 def _largest(panels: Sequence[Plane]) -> float:
     """The largest density of all panels, 0 if there is none."""
     return max((float(np.max(p.density)) for p in panels if p.density is not None), default=0.0)
-
-
-def _quantile(values: NDArray) -> float:
-    """The 99% quantile without NaN: one very large value must not make all others pale."""
-    return float(np.nanquantile(values, 0.99))
 
 
 def _speeds(velocities: NDArray) -> NDArray:

@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
-from flowviz.figures import theme
-from flowviz.figures.plane import TICKS, arrows, polyline
+from flowviz.figures import marks, theme
 
 PANEL = 185
 """The side of a panel of fields in pixels."""
@@ -44,25 +42,23 @@ def conditional_fields(
     The shades of each panel are on a log scale of its own, darker for larger magnitudes. Its title
     gives the range. The star is the data point `end`, (2,).
     """
-    if not rows or any(row.vectors.shape[1:] != positions.shape for row in rows):
-        raise ValueError(
-            f"every row's vectors must have shape (T, {len(positions)}, 2); "
-            f"got {[row.vectors.shape for row in rows]}."
-        )
     moments = len(rows[0].times)
-    figure = make_subplots(
+    titles = [
+        f"<i>t</i> = {t:.3g}:  {_range(v)}"
+        for row in rows
+        for t, v in zip(row.times, row.vectors, strict=True)
+    ]
+    figure = _panels(
+        titles,
+        [theme.MUTED[dark]] * len(titles),
+        11.5,
         rows=len(rows),
         cols=moments,
         horizontal_spacing=0.015,
         vertical_spacing=0.3 / (1 + 2 * len(rows)),
-        subplot_titles=[
-            f"<i>t</i> = {t:.3g}:  {_range(v)}"
-            for row in rows
-            for t, v in zip(row.times, row.vectors, strict=True)
-        ],
+        height=len(rows) * (PANEL + 36) + 20,
+        dark=dark,
     )
-    _titled(figure)
-    figure.update_annotations(font={"size": 11.5, "color": theme.MUTED[dark]})
     axis = np.unique(positions[:, 0])
     step = axis[1] - axis[0]
     for r, row in enumerate(rows, start=1):
@@ -81,11 +77,10 @@ def conditional_fields(
                 "hovertemplate": "(%{x:.2f}, %{y:.2f}): %{customdata:.3g}<extra></extra>",
             }
             figure.add_heatmap(**heat, row=r, col=c)
-            drawn = arrows(positions - 0.4 * step * unit, unit, scale=0.8 * step)
-            figure.add_scatter(
-                **_line(drawn, theme.rgba(row.colour, 0.95), 1.2), showlegend=False, row=r, col=c
-            )
-            figure.add_scatter(**_star(end, dark=dark), showlegend=False, row=r, col=c)
+            at = {"showlegend": False, "row": r, "col": c}
+            drawn = marks.arrows(positions - 0.4 * step * unit, unit, scale=0.8 * step)
+            figure.add_scatter(**marks.line(drawn, theme.rgba(row.colour, 0.95), 1.2), **at)
+            figure.add_scatter(**_star(end, dark=dark), **at)
         first = f"x{(r - 1) * moments + 1 if r > 1 else ''}"
         figure.add_annotation(
             text=f"<b>{row.label}</b>",
@@ -99,12 +94,7 @@ def conditional_fields(
             yanchor="middle",
             showarrow=False,
         )
-    _bare(figure)
-    return figure.update_layout(
-        template=theme.template(dark=dark),
-        height=len(rows) * (PANEL + 36) + 20,
-        margin={"l": 44, "r": 8, "t": 30, "b": 8},
-    )
+    return _bare(figure).update_layout(margin={"l": 44, "r": 8, "t": 30, "b": 8})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,59 +119,38 @@ def conditional_trajectories(
 ) -> go.Figure:
     """Trajectories from noise to the star `end` (2,), a panel per path; strong lines overshoot."""
     titles = [f"<b>{path.label}</b>" for path in paths]
-    figure = make_subplots(
-        rows=1, cols=len(paths), horizontal_spacing=0.04, subplot_titles=titles, shared_yaxes=True
-    )
-    _titled(figure)
-    for annotation, path in zip(figure.select_annotations(), paths, strict=True):
-        annotation.update(font={"size": 14, "color": path.colour})
+    colours = [path.colour for path in paths]
+    shared = {"horizontal_spacing": 0.04, "shared_yaxes": True}
+    figure = _panels(titles, colours, 14, **shared, height=410, dark=dark)
     noise = theme.colour("noise", dark=dark)
     for c, path in enumerate(paths, start=1):
         over = path.overshoot > 1e-3
         for part, opacity, width in ((~over, FAINT, 1.2), (over, STRONG, 1.8)):
             if part.any():
-                drawn = _line(polyline(path.states[:, part]), path.colour, width)
+                drawn = marks.line(marks.polyline(path.states[:, part]), path.colour, width)
                 figure.add_scatter(**drawn, opacity=opacity, showlegend=False, row=1, col=c)
-        start = path.states[0]
-        figure.add_scatter(
-            x=start[:, 0],
-            y=start[:, 1],
-            mode="markers",
-            marker={"size": 6, "color": noise},
-            name="noise, t = 0",
-            hoverinfo="skip",
-            showlegend=c == 1,
-            row=1,
-            col=c,
-        )
+        start = marks.points(path.states[0], {"size": 6, "color": noise}, name="noise, t = 0")
+        figure.add_scatter(**start, showlegend=c == 1, row=1, col=c)
         star = _star(end, dark=dark) | {"name": "the data point, t = 1"}
         figure.add_scatter(**star, showlegend=c == 1, row=1, col=c)
     shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in paths])
     reach = min(theme.FRAME, 1.06 * np.abs(shown).max())
-    span = {"range": [-reach, reach], "showgrid": False, "constrain": "domain"}
-    figure.update_xaxes(title="<i>x</i><sub>1</sub>", **span)
-    figure.update_yaxes(**span)
-    for i in range(len(paths)):
-        name = "" if i == 0 else str(i + 1)
-        figure.layout[f"yaxis{name}"].update(scaleanchor=f"x{name}", constraintoward="top")
-    figure.layout.yaxis.title.text = "<i>x</i><sub>2</sub>"
-    return figure.update_layout(
-        template=theme.template(dark=dark),
-        height=410,
-        margin={"t": 40, "b": 76},
-        legend={"y": -0.15},
-    )
+    figure.update_xaxes(title=marks.X1, **marks.square(reach))
+    figure.update_yaxes(**marks.square(reach))
+    for axis in figure.select_yaxes():
+        axis.update(scaleanchor=axis.anchor, constraintoward="top")
+    figure.layout.yaxis.title.text = marks.X2
+    return figure.update_layout(margin={"t": 40, "b": 76}, legend={"y": -0.15})
 
 
 def progress(paths: Sequence[Trajectories], *, dark: bool = False) -> go.Figure:
     """Covered fraction of the straight line over t, per trajectory; above 1 it overshoots."""
-    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 340})
+    figure = marks.blank(340, dark=dark)
     for path in paths:
-        n = path.progress.shape[1]
-        line = polyline(np.stack([np.tile(path.clock, (n, 1)).T, path.progress], axis=-1))
-        figure.add_scatter(**_line(line, path.colour, 1.2), opacity=0.75, name=path.label)
+        line = marks.line(marks.over(path.clock, path.progress), path.colour, 1.2)
+        figure.add_scatter(**line, opacity=0.75, name=path.label)
     figure.add_hline(y=1, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
-    figure.update_xaxes(title="time t  (0 noise, 1 data)", range=[0, 1])
+    figure.update_xaxes(title=marks.TIME, range=[0, 1])
     figure.update_yaxes(title="fraction of the straight line covered")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.25)
 
@@ -202,68 +171,44 @@ def predictions(
     step = np.diff(np.unique(np.round(positions[:, 0], 9))).min()
     sizes = {name: np.linalg.norm(v, axis=1) for name, v in panels.items()}
     halves = {name: float(np.median(s)) or 1.0 for name, s in sizes.items()}
-    figure = make_subplots(
-        rows=2,
-        cols=2,
-        horizontal_spacing=0.03,
-        vertical_spacing=0.07,
-        subplot_titles=[f"<b>{name}</b>   half a cell: {halves[name]:.3g}" for name in panels],
-    )
-    _titled(figure)
-    for annotation, colour in zip(figure.select_annotations(), colours, strict=True):
-        annotation.update(font={"size": 13, "color": colour})
+    titles = [f"<b>{name}</b>   half a cell: {halves[name]:.3g}" for name in panels]
+    grid = {"rows": 2, "cols": 2, "horizontal_spacing": 0.03, "vertical_spacing": 0.07}
+    figure = _panels(titles, colours, 13, **grid, height=580, dark=dark)
+    faint = {"size": 2.5, "color": theme.colour("data", dark=dark), "opacity": 0.35}
     for i, (name, vectors) in enumerate(panels.items()):
-        at = {"row": i // 2 + 1, "col": i % 2 + 1}
+        at = {"showlegend": False, "row": i // 2 + 1, "col": i % 2 + 1}
         size = sizes[name][:, None]
-        figure.add_scatter(
-            x=data[:, 0],
-            y=data[:, 1],
-            mode="markers",
-            marker={"size": 2.5, "color": theme.colour("data", dark=dark), "opacity": 0.35},
-            hoverinfo="skip",
-            showlegend=False,
-            **at,
-        )
-        drawn = arrows(positions, step * vectors / (size + halves[name]), scale=1.0)
-        figure.add_scatter(**_line(drawn, colours[i], 1.3), showlegend=False, **at)
-        figure.add_scatter(
-            x=positions[:, 0],
-            y=positions[:, 1],
-            mode="markers",
-            marker={"size": 8, "opacity": 0},
+        figure.add_scatter(**marks.points(data, faint), **at)
+        drawn = marks.arrows(positions, step * vectors / (size + halves[name]), scale=1.0)
+        figure.add_scatter(**marks.line(drawn, colours[i], 1.3), **at)
+        hover = marks.points(
+            positions,
+            {"size": 8, "opacity": 0},
             customdata=np.column_stack([vectors, size]),
             hovertemplate="x = (%{x:.2f}, %{y:.2f})<br>(%{customdata[0]:.3g}, "
             "%{customdata[1]:.3g}), size %{customdata[2]:.3g}<extra></extra>",
-            showlegend=False,
-            **at,
         )
-    _bare(figure)
-    return figure.update_layout(
-        template=theme.template(dark=dark), height=580, margin={"l": 8, "r": 8, "t": 30, "b": 8}
-    )
+        figure.add_scatter(**hover, **at)
+    return _bare(figure).update_layout(margin={"l": 8, "r": 8, "t": 30, "b": 8})
 
 
-def _bare(figure: go.Figure) -> None:
-    """Makes all panels square, over the whole frame, without tick labels."""
-    span = {
-        "range": [-theme.FRAME, theme.FRAME],
-        "tickvals": TICKS,
-        "showticklabels": False,
-        "ticks": "",
-        "showgrid": False,
-        "constrain": "domain",
-    }
+def _bare(figure: go.Figure) -> go.Figure:
+    """The figure with square panels over the whole frame, without tick labels."""
+    span = marks.square(tickvals=marks.TICKS, showticklabels=False, ticks="")
     figure.update_xaxes(**span)
     figure.update_yaxes(**span)
     for axis in figure.select_yaxes():
         axis.update(scaleanchor=axis.anchor, constraintoward="top")
+    return figure
 
 
-def _titled(figure: go.Figure) -> None:
-    """Anchors titles to their panels, which become smaller squares on a narrow page."""
-    for i, annotation in enumerate(figure.select_annotations()):
-        name = "" if i == 0 else str(i + 1)
-        annotation.update(xref=f"x{name} domain", yref=f"y{name} domain", x=0.5, y=1.01)
+def _panels(titles: Sequence[str], colours: Sequence[str], size: float, **more: Any) -> go.Figure:
+    """Panels with titles anchored to them: panels become smaller squares on a narrow page."""
+    figure = marks.panels(titles, colours=colours, size=size, yshift=None, **more)
+    for i, title in enumerate(figure.select_annotations()):
+        name = marks.suffix(i)
+        title.update(xref=f"x{name} domain", yref=f"y{name} domain", x=0.5, y=1.01)
+    return figure
 
 
 def _range(vectors: NDArray) -> str:
@@ -271,23 +216,7 @@ def _range(vectors: NDArray) -> str:
     return f"{size.min():.2g}…{size.max():.2g}".replace("e+0", "e")
 
 
-def _line(line: NDArray, colour: str, width: float) -> dict[str, Any]:
-    return {
-        "x": line[:, 0],
-        "y": line[:, 1],
-        "mode": "lines",
-        "line": {"color": colour, "width": width},
-        "hoverinfo": "skip",
-    }
-
-
 def _star(end: NDArray, *, dark: bool) -> dict[str, Any]:
-    colour = theme.colour("data", dark=dark)
-    mark = STAR | {"color": colour, "line": {"color": theme.PAPER[dark], "width": 1}}
-    return {
-        "x": [end[0]],
-        "y": [end[1]],
-        "mode": "markers",
-        "marker": mark,
-        "hovertemplate": "x₁ = (%{x:.2f}, %{y:.2f})<extra></extra>",
-    }
+    colour, edge = theme.colour("data", dark=dark), {"color": theme.PAPER[dark], "width": 1}
+    hover = "x₁ = (%{x:.2f}, %{y:.2f})<extra></extra>"
+    return marks.points(end[None], STAR | {"color": colour, "line": edge}, hovertemplate=hover)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 
 PANELS = (
     ("signal α<sub>t</sub>", "alpha"),
@@ -65,9 +64,8 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
         dark: whether to use the dark theme.
     """
     titles = [_title(title, name, against) for title, name in PANELS]
-    figure = make_subplots(
-        rows=2, cols=3, subplot_titles=titles, horizontal_spacing=0.07, vertical_spacing=0.25
-    )
+    grid = {"rows": 2, "cols": 3, "horizontal_spacing": 0.07, "vertical_spacing": 0.25}
+    figure = marks.panels(titles, 580, dark=dark, size=13, yshift=2, **grid)
     for place, (_, name) in enumerate(PANELS):
         where: dict[str, Any] = {"row": place // 3 + 1, "col": place % 3 + 1}
         for line in lines:
@@ -98,13 +96,8 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
         third: Any = {"row": 1, "col": 3}  # Plotly annotates them as texts
         dotted = {"color": theme.MUTED[dark], "width": 1, "dash": "dot"}
         figure.add_hline(y=0, line=dotted, **third)
-    figure.update_annotations(font={"size": 13, "color": theme.INK[dark]}, yshift=2)
-    return figure.update_layout(
-        template=theme.template(dark=dark),
-        height=580,
-        margin={"t": 34, "b": 84, "l": 40, "r": 8},
-        legend={"y": -0.15},
-    )
+    margin = {"t": 34, "b": 84, "l": 40, "r": 8}
+    return figure.update_layout(margin=margin, legend={"y": -0.15})
 
 
 def _title(title: str, name: str, against: str) -> str:
@@ -112,7 +105,7 @@ def _title(title: str, name: str, against: str) -> str:
 
 
 def _clock(against: str) -> str:
-    return {"t": "time t  (0 noise, 1 data)", "log-snr": "log-SNR"}[against]
+    return {"t": marks.TIME, "log-snr": "log-SNR"}[against]
 
 
 def _points(line: Schedule, name: str, against: str) -> tuple[NDArray, NDArray]:

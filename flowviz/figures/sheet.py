@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 
 LABELS = 66
 """Pixels for the labels of rows: three lines, also on a page that is a third narrower."""
@@ -63,12 +63,6 @@ def sheet(
         ramp: colours from 0 upwards, light and dark. NaN is left blank.
         dark: whether to use the dark theme.
     """
-    if any(len(row.panels) != len(columns) for row in rows):
-        raise ValueError(
-            f"Each row must have {len(columns)} panels; got {[len(row.panels) for row in rows]}."
-        )
-    if sum(size for _, size in groups) != len(columns):
-        raise ValueError(f"The groups must hold {len(columns)} columns; got {list(groups)}.")
     lefts = _lefts(groups, panel)
     width = lefts[-1] + panel + 2
     tops = [HEAD + r * (panel + GAP) for r in range(len(rows))]
@@ -90,24 +84,10 @@ def sheet(
             | {"textangle": -90}
         )
         for c, (density, left) in enumerate(zip(row.panels, lefts, strict=True)):
-            axis = "" if r == c == 0 else str(r * len(columns) + c + 1)
+            i = r * len(columns) + c
             # Panels stay square where the page is narrower than the sheet.
-            span = {
-                "range": [-theme.FRAME, theme.FRAME],
-                "constrain": "domain",
-                "showgrid": False,
-                "showticklabels": False,
-                "ticks": "",
-            }
-            layout[f"xaxis{axis}"] = span | {
-                "domain": [left / width, (left + panel) / width],
-                "anchor": f"y{axis}",
-            }
-            layout[f"yaxis{axis}"] = span | {
-                "domain": [1 - (top + panel) / height, 1 - top / height],
-                "anchor": f"x{axis}",
-                "scaleanchor": f"x{axis}",
-            }
+            x = [left / width, (left + panel) / width]
+            layout |= marks.small_panel(i, x, [1 - (top + panel) / height, 1 - top / height])
             if density is None:
                 continue
             cell = 2 * theme.FRAME / len(density)
@@ -126,9 +106,8 @@ def sheet(
                     "showscale": False,
                     "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>"
                     f"{quantity} %{{z:.4f}}<extra>{columns[c]}</extra>",
-                    "xaxis": f"x{axis}",
-                    "yaxis": f"y{axis}",
                 }
+                | marks.on(i)
             )
     return go.Figure({"data": traces, "layout": layout | {"annotations": notes}})
 

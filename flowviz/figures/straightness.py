@@ -6,11 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.subplots import make_subplots
 
-from flowviz.figures import theme
-from flowviz.figures.curves import log_ticks
-from flowviz.figures.plane import TICKS, polyline
+from flowviz.figures import marks, theme
 
 NESTED = (
     ("circle", 5, 0.0),
@@ -36,52 +33,21 @@ def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go
 
     Markers are nested: where all paths agree, they form one target.
     """
-    if len(ends) > len(NESTED) or any(each.points.shape != start.shape for each in ends):
-        raise ValueError(
-            f"endpoints needs at most {len(NESTED)} paths of shape {start.shape}; "
-            f"got {[each.points.shape for each in ends]}."
-        )
     noise = theme.colour("noise", dark=dark)
-    lines = polyline(np.stack([start, ends[0].points]))
-    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 520})
-    figure.add_scatter(
-        x=lines[:, 0],
-        y=lines[:, 1],
-        mode="lines",
-        line={"color": theme.rgba(noise, 0.35), "width": 1},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=start[:, 0],
-        y=start[:, 1],
-        mode="markers",
-        marker={"size": 4, "color": noise, "opacity": 0.7},
-        name="shared noise",
-        hoverinfo="skip",
-    )
+    lines = marks.polyline(np.stack([start, ends[0].points]))
+    mark = {"size": 4, "color": noise, "opacity": 0.7}
+    figure = marks.blank(520, dark=dark)
+    figure.add_scatter(**marks.line(lines, theme.rgba(noise, 0.35), showlegend=False))
+    figure.add_scatter(**marks.points(start, mark, name="shared noise"))
     for each, (symbol, size, width) in reversed(list(zip(ends, NESTED, strict=False))):
-        figure.add_scatter(
-            x=each.points[:, 0],
-            y=each.points[:, 1],
-            mode="markers",
-            marker={
-                "symbol": symbol,
-                "size": size,
-                "color": each.colour,
-                "line": {"width": width, "color": each.colour},
-            },
-            name=f"end, {each.label}",
-            hovertemplate=f"(%{{x:.4f}}, %{{y:.4f}})<extra>{each.label}</extra>",
-        )
-    span = {
-        "range": [-theme.FRAME, theme.FRAME],
-        "tickvals": TICKS,
-        "showgrid": False,
-        "constrain": "domain",
-    }
-    figure.update_xaxes(title="<i>x</i><sub>1</sub>", **span)
-    figure.update_yaxes(title="<i>x</i><sub>2</sub>", scaleanchor="x", **span)
+        edge = {"width": width, "color": each.colour}
+        mark = {"symbol": symbol, "size": size, "color": each.colour, "line": edge}
+        hover = f"(%{{x:.4f}}, %{{y:.4f}})<extra>{each.label}</extra>"
+        name = f"end, {each.label}"
+        figure.add_scatter(**marks.points(each.points, mark, name=name, hovertemplate=hover))
+    span = marks.square(tickvals=marks.TICKS)
+    figure.update_xaxes(title=marks.X1, **span)
+    figure.update_yaxes(title=marks.X2, scaleanchor="x", **span)
     return figure.update_layout(margin={"t": 16, "b": 72}, legend={"y": -0.12})
 
 
@@ -103,12 +69,8 @@ def pairs(rows: Sequence[Pair], titles: Sequence[str], *, dark: bool = False) ->
         titles: titles of the panels; each panel has its own axis.
         dark: whether to use the dark theme.
     """
-    figure = make_subplots(
-        rows=1, cols=len(titles), shared_yaxes=True, horizontal_spacing=0.06, subplot_titles=titles
-    )
-    figure.update_layout(template=theme.template(dark=dark), height=150 + 44 * len(rows))
-    for annotation in figure.select_annotations():
-        annotation.update(font={"size": 14, "color": theme.INK[dark]}, yshift=4)
+    height = 150 + 44 * len(rows)
+    figure = marks.panels(titles, height, dark=dark, shared_yaxes=True, horizontal_spacing=0.06)
     for column in range(1, len(titles) + 1):
         for row in rows:
             values = row.conditional[column - 1], row.marginal[column - 1]
@@ -159,7 +121,7 @@ def rates(
 
     A run that diverged is drawn as × at the top edge.
     """
-    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 360})
+    figure = marks.blank(360, dark=dark)
     finite = values[~diverged & np.isfinite(values)]
     top = 2 * float(finite.max()) if len(finite) else 1.0
     lowest = min(float(finite.min()) if len(finite) else top / 10, floor or np.inf)
@@ -181,14 +143,8 @@ def rates(
             cliponaxis=False,
         )
     if floor is not None:
-        figure.add_scatter(
-            x=lrs[[0, -1]],
-            y=[floor, floor],
-            mode="lines",
-            line={"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"},
-            name="two samples of the data",
-            hovertemplate="%{y:.4g}<extra>two samples of the data</extra>",
-        )
+        name = "two samples of the data"
+        figure.add_scatter(**marks.level(lrs[[0, -1]], floor, name, theme.MUTED[dark]))
     ticks = [f"{lr:g}" for lr in lrs]
     figure.update_xaxes(title="learning rate", type="log", tickvals=lrs, ticktext=ticks)
     figure.update_yaxes(
@@ -208,9 +164,7 @@ class Runs:
 
 def dots(rows: Sequence[Runs], *, x_title: str, dark: bool = False) -> go.Figure:
     """Values of several runs on a logarithmic axis, one row each, with a bar at their mean."""
-    figure = go.Figure(
-        layout={"template": theme.template(dark=dark), "height": 120 + 46 * len(rows)}
-    )
+    figure = marks.blank(120 + 46 * len(rows), dark=dark)
     for row in rows:
         finite = row.values[np.isfinite(row.values)]
         figure.add_scatter(
@@ -238,7 +192,7 @@ def dots(rows: Sequence[Runs], *, x_title: str, dark: bool = False) -> go.Figure
     known = known[known > 0]
     if len(known):
         low, high = known.min() / 1.6, known.max() * 1.6
-        figure.update_xaxes(range=[np.log10(low), np.log10(high)], **log_ticks(known))
+        figure.update_xaxes(range=[np.log10(low), np.log10(high)], **marks.log_ticks(known))
     figure.update_xaxes(title=x_title, type="log")
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure.update_layout(margin={"l": 64, "r": 16, "t": 16, "b": 56})

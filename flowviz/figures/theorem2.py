@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +23,10 @@ class Losses:
     """Standard errors of conditional - marginal."""
     floor: float
 
-    def __post_init__(self) -> None:
-        shapes = {v.shape for v in (self.marginal, self.conditional, self.error)}
-        if shapes != {(len(self.names),)}:
-            raise ValueError(
-                f"marginal, conditional and error must have shape ({len(self.names)},); "
-                f"got {sorted(shapes)}."
-            )
-
 
 def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
     """Losses of all networks; those of one path are on a line of slope 1, shifted by its floor."""
-    figure = go.Figure(layout={"template": theme.template(dark=dark), "height": 400})
+    figure = marks.blank(400, dark=dark)
     right = 1.08 * max(float(row.marginal.max()) for row in rows)
     ends = np.array([0.0, right])
     figure.add_scatter(

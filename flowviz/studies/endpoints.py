@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flowviz.experiments.endpoints import Ends, EndsConfig, compute_ends, specs
-from flowviz.figures import curves, straightness, theme
+from flowviz.figures import curves, marks, straightness, theme
 from flowviz.grids import GRIDS
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
@@ -132,7 +132,7 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
     for k, trace in enumerate(floors):  # one entry of the legend for all
         trace.update(showlegend=k == 0, name="converged, in each path's colour")
     distance.update_layout(height=520, legend_y=-0.12)
-    distance.update_yaxes(range=[-8, 1], **curves.log_ticks(np.array([1e-8, 10.0])))
+    distance.update_yaxes(**marks.log_axis(1e-8, 10.0))
     yield NamedFigure(
         name="ends",
         title="ends of the exact flows",

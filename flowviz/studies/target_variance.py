@@ -21,7 +21,7 @@ from flowviz.experiments.target_variance import (
     compute_coupling,
     compute_target,
 )
-from flowviz.figures import curves, theme
+from flowviz.figures import curves, marks, theme
 from flowviz.figures.pairings import over_minibatch
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
@@ -128,8 +128,7 @@ def _over_time(config: VarianceConfig, result: VarianceResult, *, dark: bool) ->
             lines.append(line(label=label, x=other.times, y=other.variance, dash="dash"))
     plot = curves.curves(lines, y_title="variance of the target", log_y=True, dark=dark)
     low = 0.7 * max(min(float(line.y.min()) for line in lines), 1e-3)
-    ends = np.array([low, MAX_VARIANCE])
-    plot.update_yaxes(range=np.log10(ends), **curves.log_ticks(ends))
+    plot.update_yaxes(**marks.log_axis(low, MAX_VARIANCE))
     return plot.update_xaxes(range=[0, 1])
 
 
