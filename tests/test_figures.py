@@ -23,8 +23,7 @@ NODES = np.stack([g.ravel() for g in np.meshgrid(AXIS, AXIS)], axis=1)
 
 def panel(title="conditional OT", colour="#0072B2", **changes):
     parts = {
-        "xs": AXIS,
-        "ys": AXIS,
+        "axis": AXIS,
         "density": RNG.random((12, 12)),
         "positions": NODES,
         "velocities": -NODES,
@@ -185,7 +184,7 @@ def test_film_strip_has_a_row_a_path_and_says_the_times():
         ({"particles": np.zeros((3, 3))}, r"particles must have shape \(n, 2\); got \(3, 3\)"),
         ({"velocities": None}, "positions and velocities must be given together"),
         ({"velocities": np.zeros((3, 2))}, "same shape"),
-        ({"density": np.zeros((3, 4))}, r"\(ny, nx\) = \(12, 12\); got \(3, 4\)"),
+        ({"density": np.zeros((3, 4))}, r"\(H, H\) = \(12, 12\); got \(3, 4\)"),
         ({"states": np.zeros((3, 2))}, r"states must have shape \(S \+ 1, n, 2\)"),
     ],
 )

@@ -1,6 +1,6 @@
 """Cost of sampling: error and quality against NFE, adaptive steps, and cost across data sets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -377,17 +377,8 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
     figure.add_scatter(**crosses, row=2, col=column)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dumbbell:
-    """NFE of one data set on two paths; NaN for a path that did not reach the target."""
-
-    label: str
-    first: float
-    second: float
-
-
 def dumbbells(
-    groups: Sequence[tuple[str, Sequence[Dumbbell]]],
+    groups: Sequence[tuple[str, Mapping[str, tuple[float, float]]]],
     *,
     labels: tuple[str, str],
     colours: tuple[str, str],
@@ -396,7 +387,8 @@ def dumbbells(
     """NFE of two paths, one row per data set and one panel per target, on logarithmic axes.
 
     Args:
-        groups: title and rows of each target.
+        groups: title of each target, and the NFE on both paths by the label of the data set; NaN
+            for a path that did not reach the target.
         labels: names of the two paths.
         colours: colours of the two paths.
         dark: whether to use the dark theme.
@@ -408,12 +400,11 @@ def dumbbells(
         shared_yaxes=True,
         horizontal_spacing=0.06,
     )
-    every = [v for _, rows in groups for r in rows for v in (r.first, r.second)]
+    every = [value for _, rows in groups for pair in rows.values() for value in pair]
     known = [value for value in every if np.isfinite(value)] or [4.0, 100.0]
     ends = min(known) / 1.3, max(known) * 1.3
     for column, (_, rows) in enumerate(groups, start=1):
-        names = [row.label for row in rows]
-        pairs = np.array([[row.first, row.second, np.nan] for row in rows])
+        names, pairs = list(rows), np.array([[*pair, np.nan] for pair in rows.values()])
         figure.add_scatter(
             x=pairs.ravel(),
             y=np.repeat(names, 3),

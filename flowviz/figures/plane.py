@@ -1,8 +1,7 @@
 """Figures of the plane: densities, velocity fields, particles and trajectories.
 
 Each function takes one `Plane` per panel and draws the panels side by side on linked equal axes.
-Positions have shape (n, 2). A grid has coordinates xs (nx,) and ys (ny,), and its values have
-shape (ny, nx).
+Positions have shape (n, 2). The values of a square grid have shape (H, H), with rows along y.
 """
 
 from collections.abc import Sequence
@@ -29,12 +28,10 @@ class Plane:
     title: str
     colour: str
     """Colour of the path, for particles and trajectories, #rrggbb."""
-    xs: NDArray | None = None
-    """Coordinates of the density's columns, (nx,)."""
-    ys: NDArray | None = None
-    """Coordinates of the density's rows, (ny,)."""
+    axis: NDArray | None = None
+    """Coordinates of the density's columns and rows, (H,)."""
     density: NDArray | None = None
-    """Probability per unit area, (ny, nx)."""
+    """Probability per unit area, (H, H)."""
     positions: NDArray | None = None
     """Positions of the velocities, (m, 2)."""
     velocities: NDArray | None = None
@@ -66,12 +63,10 @@ class Plane:
                 f"got {self.positions.shape} and {self.velocities.shape}."
             )
         if self.density is not None:
-            if self.xs is None or self.ys is None:
-                raise ValueError("a density needs its coordinates xs and ys.")
-            if self.density.shape != (len(self.ys), len(self.xs)):
+            side = 0 if self.axis is None else len(self.axis)
+            if self.density.shape != (side, side):
                 raise ValueError(
-                    f"density must have shape (ny, nx) = ({len(self.ys)}, {len(self.xs)}); "
-                    f"got {self.density.shape}."
+                    f"density must have shape (H, H) = ({side}, {side}); got {self.density.shape}."
                 )
 
 
@@ -157,8 +152,8 @@ def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.F
         else [
             {
                 "type": "heatmap",
-                "x": panel.xs,
-                "y": panel.ys,
+                "x": panel.axis,
+                "y": panel.axis,
                 "z": panel.density,
                 "zmin": 0,
                 "zmax": max(sizes),
@@ -302,8 +297,8 @@ def _density(
         return []
     heatmap = {
         "type": "heatmap",
-        "x": panel.xs,
-        "y": panel.ys,
+        "x": panel.axis,
+        "y": panel.axis,
         "z": panel.density,
         "zmin": 0,
         "zmax": largest,
@@ -317,8 +312,8 @@ def _density(
     levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
     contour = {
         "type": "contour",
-        "x": panel.xs,
-        "y": panel.ys,
+        "x": panel.axis,
+        "y": panel.axis,
         "z": panel.density,
         "contours": levels,
         "line": {"width": 0.6, "color": theme.rgba(theme.INK[dark], 0.3)},

@@ -21,7 +21,6 @@ from flowviz.studies.study import (
     Summary,
     Tables,
     Verdict,
-    stacked,
 )
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "Summary",
     "Tables",
     "Verdict",
-    "stacked",
 ]
 
 _NO_STUDIES = {"answers", "export", "page", "study", "video"}

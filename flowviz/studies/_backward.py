@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flowviz.bounds import MAX_NFE, MAX_SEED
+from flowviz.bounds import MAX_NFE
 from flowviz.experiments.evolution import BLUR
 from flowviz.experiments.fields import EXACT, FieldRef
 from flowviz.experiments.likelihood import MIXED, DensityConfig, DensityResult
@@ -14,6 +14,7 @@ from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Finding, Findings
 from flowviz.studies import _settings as declare
+from flowviz.studies._tables import cells
 
 TIMES = tuple(np.linspace(0, 1, 9).tolist())
 """Times of the studies over time."""
@@ -90,9 +91,7 @@ class GridConfig(BackwardConfig):
     probes: int = setting(
         4, "Probes per point", bounds=(1, 16), work=0.5, help="Of Hutchinson's estimate."
     )
-    seed: int = setting(
-        0, "Seed of the probes", kind="seed", bounds=(0, MAX_SEED), help="Of the random probes."
-    )
+    seed: int = declare.seed("Seed of the probes", help="Of the random probes.")
 
     def density(self, t: float) -> DensityConfig:
         """The density at one time."""
@@ -151,11 +150,9 @@ def estimate_note(config: BackwardConfig, *, blurred: bool) -> Findings:
 
 def density_columns(density: DensityResult) -> dict[str, Any]:
     """The grid as a table, one row for each cell."""
-    x, y = (v.ravel() for v in np.meshgrid(density.axis, density.axis))
     table = {
         "t": density.t,
-        "x1": x,
-        "x2": y,
+        **cells(density.axis),
         "log_p": density.log_density.ravel(),
         "exact_p": density.exact.ravel(),
     }

@@ -21,7 +21,7 @@ from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config
 from flowviz.solvers import METHODS
-from flowviz.studies import Columns, Summary, stacked
+from flowviz.studies import Summary, Tables
 
 CLAIMED = 0.6
 """NFE of conditional OT over that of VP diffusion in Lipman et al. 2022 (section 6.2, Fig. 7)."""
@@ -124,7 +124,7 @@ def budgets(method: str, values: Collection[float]) -> str:
     return f"{entry.label} at {'tolerance' if entry.adaptive else 'NFE'} {shown}"
 
 
-def curve_table(curves: Sequence[SolverCurve]) -> Columns:
+def curve_table(curves: Sequence[SolverCurve]) -> Tables:
     """One row per field, solver, budget and seed: all numbers behind the curves."""
     tables, measures = [], dict.fromkeys(name for each in curves for name in each.values)
     for curve in curves:
@@ -148,4 +148,4 @@ def curve_table(curves: Sequence[SolverCurve]) -> Columns:
             rows[f"{name}-floor"] = np.tile(curve.floor[name], points) if known else np.nan
             rows[f"{name}-limit"] = np.tile(curve.limit[name], points) if known else np.nan
         tables.append(rows)
-    return stacked(tables)
+    return tables

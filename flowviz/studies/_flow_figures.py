@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from flowviz.datasets import dataset
 from flowviz.experiments.evolution import Scene, at_time, last_step, nearest_time
 from flowviz.figures import curves, plane, theme
-from flowviz.studies import Columns, NamedFigure, stacked
+from flowviz.studies import NamedFigure, Tables
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
 from flowviz.studies._lines import path_line
+from flowviz.studies._tables import cells, xy
 
 SHOWN_PARTICLES = 1_000
 """Number of particles in a panel of the figure: a browser needs about 0.2 ms for each mark."""
@@ -61,10 +62,9 @@ def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
     panels = _planes(
         result,
         dark,
-        xs=[axis for axis, _, _ in grids],
-        ys=[axis for axis, _, _ in grids],
+        axis=[axis for axis, _, _ in grids],
         density=[at_time(times, density, t) for _, times, density in grids],
-        positions=[_nodes(side.scene.arrow_axis) for side in sides],
+        positions=[np.stack([*cells(each.scene.arrow_axis).values()], 1) for each in sides],
         velocities=[
             at_time(side.scene.times, side.scene.velocity, t).reshape(-1, 2) for side in sides
         ],
@@ -78,12 +78,10 @@ def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
         f"t = {t:.2f} of {', '.join(side.title for side in sides)}.",
         figure=plane.snapshot(panels, t=t, dark=dark),
         squares=_squares(panels),
-        columns=stacked(
-            [
-                _of(side) | {"particle": np.arange(len(points))} | _xy(points)
-                for side, points in zip(sides, particles, strict=True)
-            ]
-        ),
+        tables=[
+            _of(side) | {"particle": np.arange(len(points))} | xy(points)
+            for side, points in zip(sides, particles, strict=True)
+        ],
     )
 
 
@@ -93,8 +91,7 @@ def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> N
     panels = _planes(
         result,
         dark,
-        xs=[side.scene.axis for side in sides],
-        ys=[side.scene.axis for side in sides],
+        axis=[side.scene.axis for side in sides],
         density=[side.scene.density[-1] for side in sides],
         states=states,
     )
@@ -105,12 +102,10 @@ def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> N
         "the solver.",
         figure=plane.trajectories(panels, dark=dark),
         squares=_squares(panels),
-        columns=stacked(
-            [
-                _over_time(side, side.flow.step_times, each)
-                for side, each in zip(sides, states, strict=True)
-            ]
-        ),
+        tables=[
+            _over_time(side, side.flow.step_times, each)
+            for side, each in zip(sides, states, strict=True)
+        ],
     )
 
 
@@ -126,12 +121,10 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
         title="film strip",
         alt="Ten times from noise to data in a row, one row for each path.",
         figure=plane.film_strip(_planes(result, dark), frames, STRIP_TIMES, dark=dark),
-        columns=stacked(
-            [
-                _over_time(side, STRIP_TIMES, each)
-                for side, each in zip(result.sides, frames, strict=True)
-            ]
-        ),
+        tables=[
+            _over_time(side, STRIP_TIMES, each)
+            for side, each in zip(result.sides, frames, strict=True)
+        ],
     )
 
 
@@ -143,8 +136,7 @@ def _over_density(
     return _planes(
         result,
         dark,
-        xs=[side.scene.axis for side in sides],
-        ys=[side.scene.axis for side in sides],
+        axis=[side.scene.axis for side in sides],
         density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
         **{name: [each[:SHOWN_ORIGINS] for each in own] for name, own in of_particles.items()},
     )
@@ -165,12 +157,10 @@ def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
         f"points to their own, at t = {t:.2f}.",
         figure=plane.by_direction(panels, t=t, dark=dark),
         squares=_squares(panels),
-        columns=stacked(
-            [
-                _of(side) | {"particle": np.arange(len(points)), "direction": angle} | _xy(points)
-                for side, points, angle in zip(sides, particles, angles, strict=True)
-            ]
-        ),
+        tables=[
+            _of(side) | {"particle": np.arange(len(points)), "direction": angle} | xy(points)
+            for side, points, angle in zip(sides, particles, angles, strict=True)
+        ],
     )
 
 
@@ -191,14 +181,12 @@ def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
         f"data where they end: {', '.join(target.classes)}.",
         figure=plane.by_class(panels, target.classes, t=t, dark=dark),
         squares=_squares(panels),
-        columns=stacked(
-            [
-                _of(side)
-                | {"particle": np.arange(len(points)), "class": np.array(target.classes)[own]}
-                | _xy(points)
-                for side, points, own in zip(sides, particles, classes, strict=True)
-            ]
-        ),
+        tables=[
+            _of(side)
+            | {"particle": np.arange(len(points)), "class": np.array(target.classes)[own]}
+            | xy(points)
+            for side, points, own in zip(sides, particles, classes, strict=True)
+        ],
     )
 
 
@@ -222,7 +210,7 @@ def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedF
         alt="Sliced W₂ of the particles to the data over time in each panel; the "
         "dotted line is the distance between two random samples of the data.",
         figure=curves.quality(lines, t=config.t, metric="sliced W₂ to data", dark=dark),
-        columns=quality_columns(result),
+        tables=quality_columns(result),
     )
 
 
@@ -242,19 +230,17 @@ def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> Nam
         return None
     axes = [side.scene.difference_axis for side in learned]
     shown = replace(result, sides=tuple(learned))
-    panels = _planes(shown, dark, xs=axes, ys=axes, density=errors)
+    panels = _planes(shown, dark, axis=axes, density=errors)
     return NamedFigure(
         name="difference",
         title=f"learned minus exact at t = {config.t:.2f}",
         alt="Difference of the learned velocity from the exact one over the plane.",
         figure=plane.difference(panels, t=config.t, dark=dark),
         squares=_squares(panels) if len(learned) > 1 else 0,
-        columns=stacked(
-            [
-                _of(side) | _xy(_nodes(axis)) | {"difference": error.ravel()}
-                for side, axis, error in zip(learned, axes, errors, strict=True)
-            ]
-        ),
+        tables=[
+            _of(side) | cells(axis) | {"difference": error.ravel()}
+            for side, axis, error in zip(learned, axes, errors, strict=True)
+        ],
     )
 
 
@@ -283,32 +269,12 @@ def _of(side: Side) -> dict[str, Any]:
 def _over_time(side: Side, times: NDArray, states: NDArray) -> dict[str, Any]:
     """States (T, n, 2) as columns: panel, path, particle, step, t, x1, x2."""
     steps, n = states.shape[:2]
-    return (
-        _of(side)
-        | {
-            "particle": np.tile(np.arange(n), steps),
-            "step": np.repeat(np.arange(steps), n),
-            "t": np.repeat(times, n),
-        }
-        | _xy(states.reshape(-1, 2))
-    )
+    found = {"particle": np.tile(np.arange(n), steps), "step": np.repeat(np.arange(steps), n)}
+    return _of(side) | found | {"t": np.repeat(times, n)} | xy(states)
 
 
-def _xy(points: NDArray) -> dict[str, NDArray]:
-    return {"x1": points[:, 0], "x2": points[:, 1]}
-
-
-def _nodes(axis: NDArray) -> NDArray:
-    """The nodes of a square grid, (G * G, 2), x fastest."""
-    x, y = np.meshgrid(axis, axis)
-    return np.stack([x.ravel(), y.ravel()], axis=1)
-
-
-def quality_columns(result: CompareResult) -> Columns:
+def quality_columns(result: CompareResult) -> Tables:
     """Quality over time, one row for each path and time."""
-    return stacked(
-        [
-            _of(side) | {"t": side.flow.times, "sliced_w2": side.flow.quality}
-            for side in result.sides
-        ]
-    )
+    return [
+        _of(side) | {"t": side.flow.times, "sliced_w2": side.flow.quality} for side in result.sides
+    ]

@@ -5,8 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from flowviz.studies import Verdict
+
+VERDICTS: dict[int, Verdict] = {-1: "supported", 0: "undecided", 1: "not supported"}
+"""Of the claim that the first values are smaller, by the result of `compare`."""
+
 STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
 """95% quantiles of Student's t (two-sided) by the number of pairs."""
+
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 SINGLE_ERROR = 0.05
 """Relative difference that a comparison needs if there is only one pair."""
@@ -47,8 +54,7 @@ def small(value: float) -> str:
     if value == 0 or value >= 1e-2:
         return f"{value:.2g}"
     digits, power = f"{value:.0e}".split("e")
-    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{digits}·10{raised}"
+    return f"{digits}·10{str(int(power)).translate(RAISED)}"
 
 
 def factor(value: float, base: float) -> str:

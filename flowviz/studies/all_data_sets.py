@@ -10,23 +10,12 @@ from flowviz.datasets import DATASETS
 from flowviz.experiments.fields import exact_name, preferred
 from flowviz.experiments.solver_curves import Reach, SolverCurve, ot_and_vp
 from flowviz.figures import cost, theme
-from flowviz.figures.curves import curves
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import SCHEDULERS, scheduler
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
-from flowviz.studies import (
-    Figures,
-    Finding,
-    Findings,
-    Live,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-    Verdict,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._cost import (
     CLAIMED,
@@ -39,7 +28,7 @@ from flowviz.studies._cost import (
     target_table,
     targets,
 )
-from flowviz.studies._lines import path_line
+from flowviz.studies._lines import line_figure, path_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +99,10 @@ def compute(
 def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Figures:
     """The NFE to reach both targets on each data set, and the curves behind it."""
     pairs = result.pairs(config.measure)
-    groups = []
-    for title, reach in targets(config.measure, pairs[0]):
-        rows = [(ot.data, reach(ot), reach(vp)) for ot, vp in pairs]
-        groups.append((title, [_dumbbell(*row) for row in rows]))
+    groups = [
+        (title, {_label(ot.data): (_nfe(reach(ot)), _nfe(reach(vp))) for ot, vp in pairs})
+        for title, reach in targets(config.measure, pairs[0])
+    ]
     figure = cost.dumbbells(
         groups,
         labels=(SCHEDULERS["ot"].label, SCHEDULERS["vp"].label),
@@ -132,9 +121,8 @@ def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Fi
     yield _against_nfe(config, result, "quality", f"{measure} ÷ its floor", dark=dark)
 
 
-def _dumbbell(data: str, first: Reach | None, second: Reach | None) -> cost.Dumbbell:
-    nfe = [np.nan if reach is None else reach.nfe for reach in (first, second)]
-    return cost.Dumbbell(label=_label(data), first=nfe[0], second=nfe[1])
+def _nfe(reach: Reach | None) -> float:
+    return np.nan if reach is None else reach.nfe
 
 
 def _label(data: str) -> str:
@@ -156,7 +144,10 @@ def _against_nfe(
         )
         for each in shown
     ]
-    figure = curves(
+    drawn = line_figure(
+        f"all-{name}",
+        title,
+        f"{title} against function evaluations, one line per data set and path.",
         lines,
         x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
         y_title=title,
@@ -164,22 +155,14 @@ def _against_nfe(
         log_y=True,
         markers=True,
         dark=dark,
-    )
-    paths = [each.path for each in shown]
-    for k, (trace, path) in enumerate(zip(theme.traces(figure), paths, strict=True)):
-        trace.update(
-            name=scheduler(path).label,
-            legendgroup=path,
-            showlegend=paths.index(path) == k,
-            line_width=1.4,
-        )
-    return NamedFigure(
-        name=f"all-{name}",
-        title=title,
-        alt=f"{title} against function evaluations, one line per data set and path.",
-        figure=figure,
         half=True,
     )
+    paths = [each.path for each in shown]
+    for k, (trace, path) in enumerate(zip(theme.traces(drawn.figure), paths, strict=True)):
+        first = paths.index(path) == k
+        label = scheduler(path).label
+        trace.update(name=label, legendgroup=path, showlegend=first, line_width=1.4)
+    return drawn
 
 
 def _values(config: AllDataSetsConfig, curve: SolverCurve, name: str) -> np.ndarray:
@@ -226,11 +209,8 @@ def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | N
     """The claim that OT needs fewer evaluations, for one target."""
     won = [cheaper(*row) for row in rows]
     better, worse = won.count(-1), won.count(1)
-    verdict: Verdict = "undecided"
-    if better > len(rows) / 2:
-        verdict = "supported"
-    elif worse > len(rows) / 2:
-        verdict = "not supported"
+    most = len(rows) / 2
+    verdict = "supported" if better > most else "not supported" if worse > most else "undecided"
     sets = f"{len(rows)} data set{'s' if len(rows) > 1 else ''}"
     on = f"all {sets}" if better == len(rows) > 1 else f"{better} of {sets}"
     text = f"with {solver}, conditional OT needs fewer evaluations than VP diffusion on {on}"
@@ -275,10 +255,11 @@ def _own(
 ) -> list[tuple[SolverCurve, SolverCurve]]:
     """The curves of the user's schedule and of conditional OT of each data set."""
     known = {(each.data, each.path): each for each in result.curves}
-    both = [
-        (known.get((each.data, config.own)), each) for each in result.curves if each.path == "ot"
+    return [
+        (known[ot.data, config.own], ot)
+        for ot in result.curves
+        if ot.path == "ot" and (ot.data, config.own) in known and config.measure in ot.values
     ]
-    return [(own, ot) for own, ot in both if own is not None and config.measure in ot.values]
 
 
 def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
@@ -291,8 +272,8 @@ def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findi
         won = [cheaper(reach(own), reach(ot)) for own, ot in pairs]
         ratios = [share(reach(own), reach(ot)) for own, ot in pairs]
         median = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else np.nan
-        text = f"for {goal} fewer on {won.count(-1)} of {len(pairs)} data sets, more on "
-        text += f"{won.count(1)}"
+        won_, lost = won.count(-1), won.count(1)
+        text = f"for {goal} fewer on {won_} of {len(pairs)} data sets, more on {lost}"
         if np.isfinite(median):
             text += f" ({percent(median)} of OT in the median)"
             numbers[goal] = median

@@ -18,8 +18,9 @@ from flowviz.figures import posterior as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, part, setting
-from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables, stacked
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
+from flowviz.studies._tables import tracks, xy
 
 DEFAULT = ConditionalConfig()
 CONSTANT = 0.05
@@ -82,15 +83,13 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) 
         )
         for each, name, vectors in rows
     ]
-    columns = stacked(
-        [
-            {"quantity": row.label.replace(",", ""), "t": t}
-            | {"x1": result.positions[:, 0], "x2": result.positions[:, 1]}
-            | {"v1": vectors[:, 0], "v2": vectors[:, 1]}
-            for row in fields
-            for t, vectors in zip(row.times, row.vectors, strict=True)
-        ]
-    )
+    tables = [
+        {"quantity": row.label.replace(",", ""), "t": t}
+        | xy(result.positions)
+        | {"v1": vectors[:, 0], "v2": vectors[:, 1]}
+        for row in fields
+        for t, vectors in zip(row.times, row.vectors, strict=True)
+    ]
     yield NamedFigure(
         name="trajectories",
         title="conditional trajectories (Fig. 3)",
@@ -111,26 +110,18 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) 
         title="conditional scores and fields (Figs. 2 and 8)",
         alt="Directions and sizes of conditional scores and fields at four times, one row each.",
         figure=figures.conditional_fields(fields, result.positions, result.end, dark=dark),
-        columns=columns,
+        tables=tables,
     )
 
 
 def table(config: ConditionalStudyConfig, result: ConditionalResult) -> Tables:
     """One row for each path, time and trajectory."""
-    tables = []
-    for each in result.trajectories:
-        steps, n = each.progress.shape
-        tables.append(
-            {
-                "path": each.path,
-                "trajectory": np.tile(np.arange(n), steps),
-                "t": np.repeat(each.clock, n),
-                "x1": each.states[..., 0].ravel(),
-                "x2": each.states[..., 1].ravel(),
-                "progress": each.progress.ravel(),
-            }
-        )
-    return tables
+    return [
+        {"path": each.path}
+        | tracks(each.clock, each.states, "trajectory")
+        | {"progress": each.progress.ravel()}
+        for each in result.trajectories
+    ]
 
 
 def say(config: ConditionalStudyConfig, result: ConditionalResult) -> Findings:

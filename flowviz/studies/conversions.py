@@ -26,11 +26,12 @@ from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
+from flowviz.studies._numbers import RAISED
+from flowviz.studies._tables import xy
 
 LARGE = 99.5
 """Factors that round to 100 or more: an error of 1% becomes one of the whole."""
 
-RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TABLE_TIMES = (0.0, 0.01, 0.1, 0.5, 0.9, 0.99, 1.0)
 NAMES = {
     "velocity": "velocity u",
@@ -79,7 +80,7 @@ def _arrows(config: ConversionsConfig, result: ConversionResult, dark: bool) -> 
         theme.colour("noise", dark=dark),
         theme.colour("data", dark=dark),
     ]
-    columns = {"x1": result.positions[:, 0], "x2": result.positions[:, 1]}
+    columns = xy(result.positions)
     for name, value in result.predictions.items():
         columns |= {f"{name}_1": value[:, 0], f"{name}_2": value[:, 1]}
     return NamedFigure(
@@ -87,7 +88,7 @@ def _arrows(config: ConversionsConfig, result: ConversionResult, dark: bool) -> 
         title=f"four predictions at t = {result.t:.3g}",
         alt="Velocity, score, noise and data prediction of one field, as arrows over the frame.",
         figure=figures.predictions(result.positions, shown, colours, data=points, dark=dark),
-        columns=columns,
+        tables=columns,
     )
 
 

@@ -26,6 +26,7 @@ from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._lines import path_line
+from flowviz.studies._tables import tracks
 from flowviz.studies.pairings import COUPLINGS, points_setting, titles
 
 NAMES = {REFLOW: "reflow", BRIDGE: "entropic bridges"}
@@ -153,22 +154,16 @@ def _straightness(
 
 def table(config: CoupledFlowConfig, result: CoupledFlowResult) -> Tables:
     """One row for each coupling, particle and time, with S of the coupling."""
-    rows = []
-    for batch, flow in result.flows.items():
-        frames, count, _ = flow.states.shape
-        rows.append(
-            {
-                "batch": NAMES.get(batch, str(batch)),
-                "S": flow.straightness.deviation,
-                "length_over_displacement": flow.straightness.arc_over_chord,
-                "S_of_single_pairs": flow.alone,
-                "particle": np.tile(np.arange(count), frames),
-                "t": np.repeat(np.linspace(0, 1, frames), count),
-                "x1": flow.states[:, :, 0].ravel(),
-                "x2": flow.states[:, :, 1].ravel(),
-            }
-        )
-    return rows
+    return [
+        {
+            "batch": NAMES.get(batch, str(batch)),
+            "S": flow.straightness.deviation,
+            "length_over_displacement": flow.straightness.arc_over_chord,
+            "S_of_single_pairs": flow.alone,
+            **tracks(np.linspace(0, 1, len(flow.states)), flow.states),
+        }
+        for batch, flow in result.flows.items()
+    ]
 
 
 def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
@@ -216,19 +211,18 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
             "bridge from noise to data.",
             numbers={"S": deviation, "diffusion": diffusion},
         )
-    method = (
-        "Nothing is trained: the field of independent pairs is the closed form, each other one is "
-        f"the exact field of {PAIRS:,} pairs smoothed by {STD:g} (as in Tong et al. 2023). An S "
-        "near 0.01 is due to the smoothing."
-    )
-    method += (
-        " The pairs of reflow are those of the OT flow; the exact flow of your schedule has the "
+    further = (
+        "The pairs of reflow are those of the OT flow; the exact flow of your schedule has the "
         "same ends."
         if own
-        else " What small networks learn from the same couplings is on the page Is straighter "
+        else "What small networks learn from the same couplings is on the page Is straighter "
         "better?, claim 3."
     )
-    yield Finding.note(method)
+    yield Finding.note(
+        "Nothing is trained: the field of independent pairs is the closed form, each other one is "
+        f"the exact field of {PAIRS:,} pairs smoothed by {STD:g} (as in Tong et al. 2023). An S "
+        f"near 0.01 is due to the smoothing. {further}"
+    )
 
 
 STUDY = Study(

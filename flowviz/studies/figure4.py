@@ -32,19 +32,10 @@ from flowviz.progress import Progress
 from flowviz.schedulers import Shaped, scheduler
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
-from flowviz.studies import (
-    Figures,
-    Finding,
-    Findings,
-    Live,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-    Verdict,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._numbers import joined
+from flowviz.studies._tables import cells as cells_of
 
 NFES = (4, 8, 10, 20)
 FEW_NFES = (1, 2)
@@ -323,9 +314,8 @@ def table(config: Figure4Config, result: Figure4Result) -> Tables:
     """The densities: one row per cell."""
     cells = result.over_time.shape[-1]
     axis = (np.arange(cells) + 0.5) * (2 * theme.FRAME / cells) - theme.FRAME
-    x, y = (values.ravel() for values in np.meshgrid(axis, axis))
     return [
-        {"row": row.label, "panel": name, "x1": x, "x2": y, "density": density.ravel()}
+        {"row": row.label, "panel": name, **cells_of(axis), "density": density.ravel()}
         for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
         for name, density in [
             *((f"t={t:.2f}", each) for t, each in zip(TIMES, over_time, strict=True)),
@@ -359,7 +349,7 @@ def say(config: Figure4Config, result: Figure4Result) -> Findings:
     else:
         verb = "shows" if len(first) == 1 else "show"
         text = f"{labels} {verb} the pattern first, half of it by t = {earliest:.2f}"
-    verdict: Verdict = ""
+    verdict = ""
     if len(ranked) > 1 and "ot" in [rows[k].path for k in ranked]:
         ahead = {rows[k].path for k in first} == {"ot"}
         tied = "ot" in {rows[k].path for k in first}

@@ -13,7 +13,7 @@ from flowviz.figures import theme
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies import Figures, Finding, Findings, Study, Summary, Tables, Verdict
+from flowviz.studies import Figures, Finding, Findings, Study, Summary, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._images import (
     ImageSide,
@@ -286,7 +286,7 @@ def _compared(result: GuidanceResult, best: Mapping[str, tuple[float, QualityPoi
             f"{_frechet(auto):.2f} (w = {weight:g}), classifier-free guidance "
             f"{_frechet(free):.2f}, a difference of {gap / spread:.1f} standard errors."
         )
-    verdict: Verdict = "supported" if gap > 0 else "not supported"
+    verdict = "supported" if gap > 0 else "not supported"
     return Finding(
         lead="Weaker network instead of no class",
         text=text,

@@ -23,7 +23,7 @@ from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
-from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables, stacked
+from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables
 from flowviz.studies._image_points import (
     JudgedSide,
     Kind,
@@ -213,7 +213,7 @@ def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figure
             alt="Fréchet distance in classifier features over training, for each path.",
             figure=plot,
             half=True,
-            columns=stacked(rows),
+            tables=rows,
         )
     walked = [(each.side, each.steps) for each in result.sides if each.steps]
     if walked:

@@ -14,16 +14,7 @@ from flowviz.methods import expected_nfe
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.straightness import Straightness
-from flowviz.studies import (
-    Figures,
-    Finding,
-    Findings,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-    stacked,
-)
+from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Summary, Tables
 from flowviz.studies._images import (
     ImagesConfig,
     ImageSide,
@@ -112,12 +103,10 @@ def steps_figure(
         alt="Step size of an adaptive solver over time, for each path; crosses were rejected.",
         figure=step_sizes(drawn, dark=dark),
         half=True,
-        columns=stacked(
-            [
-                {"path": side.path, "t": each.times[:-1], "size": np.diff(each.times)}
-                for (side, _), each in zip(solves, drawn, strict=True)
-            ]
-        ),
+        tables=[
+            {"path": side.path, "t": each.times[:-1], "size": np.diff(each.times)}
+            for (side, _), each in zip(solves, drawn, strict=True)
+        ],
     )
 
 

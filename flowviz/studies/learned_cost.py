@@ -17,7 +17,7 @@ from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
-from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables, Verdict
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._cost import curve_table, curves_of, curves_so_far
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
@@ -173,7 +173,7 @@ def _claim(
     )
     limit, against = (each.limit[config.measure] for each in (learned, base))
     pays, order = few < (1 - GAIN) * other, _order(limit, against)
-    verdict: Verdict = "undecided"
+    verdict = "undecided"
     if not straighter:
         text = "this run does not test it: the learned path is not straighter"
     elif pays and order >= 0:

@@ -19,17 +19,7 @@ from flowviz.experiments.likelihood import LikelihoodConfig, compute_likelihood
 from flowviz.figures.learned_path import Spot, trade
 from flowviz.progress import Progress
 from flowviz.settings import part, setting
-from flowviz.studies import (
-    Figures,
-    Finding,
-    Findings,
-    Live,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-    Verdict,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
 
 EXACT_SHARE = 8
@@ -251,7 +241,7 @@ def _straighter(
     """Whether a learned path is straighter than the base by more than twice the error."""
     gap, error = first.deviation - other.deviation, math.hypot(first.error, other.error)
     known = " against ".join(f"{s.deviation:.2f} ± {s.error:.2f}" for s in (other, first))
-    verdict: Verdict = "supported"
+    verdict = "supported"
     if abs(gap) <= 2 * error:
         text, verdict = f"the flow of the {label} is as straight as that of {base}", "undecided"
     elif gap > 0:
@@ -270,7 +260,7 @@ def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None
         return
     gap, error = other.excess - first.excess, math.hypot(first.error, other.error)
     size = f"{abs(gap):.3f} ± {error:.3f} nats"
-    verdict: Verdict = ""
+    verdict = ""
     if abs(gap) <= 2 * error:
         text = f"cannot be distinguished from that of {base} (difference {size})."
         verdict = "undecided"

@@ -15,6 +15,7 @@ from flowviz.settings import part, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared
+from flowviz.studies._tables import tracks
 
 DATA_POINTS = 600
 """Number of data points behind the trajectories."""
@@ -87,21 +88,12 @@ def draw(
 
 def table(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Tables:
     """One row for each flow, kind, trajectory and time."""
-    tables = []
-    for flow, each in zip(result.flows, result.trajectories, strict=True):
-        for kind, states in (("conditional", each.conditional), ("flow", each.flow)):
-            frames, count, _ = states.shape
-            tables.append(
-                {
-                    "path": flow.label,
-                    "kind": kind,
-                    "trajectory": np.tile(np.arange(count), frames),
-                    "t": np.repeat(np.linspace(0, 1, frames), count),
-                    "x1": states[..., 0].ravel(),
-                    "x2": states[..., 1].ravel(),
-                }
-            )
-    return tables
+    return [
+        {"path": flow.label, "kind": kind}
+        | tracks(np.linspace(0, 1, len(states)), states, "trajectory")
+        for flow, each in zip(result.flows, result.trajectories, strict=True)
+        for kind, states in (("conditional", each.conditional), ("flow", each.flow))
+    ]
 
 
 def say(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Findings:

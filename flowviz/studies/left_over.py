@@ -26,19 +26,9 @@ from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
-from flowviz.studies import (
-    Figures,
-    Finding,
-    Findings,
-    Live,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-    Verdict,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._numbers import compare, joined, mean
+from flowviz.studies._numbers import VERDICTS, compare, joined, mean
 
 FLOW = "flow matching"
 """The label of the objective for the comparison of OT and VP."""
@@ -243,18 +233,18 @@ def _nearer(result: LeftOverResult) -> Findings:
     }
     if not {"ot", "vp"} <= by.keys():
         return
-    texts: dict[int, tuple[str, Verdict]] = {
-        -1: ("conditional OT is closer to the exact flow", "supported"),
-        0: ("the difference is within the error", "undecided"),
-        1: ("VP diffusion is closer to the exact flow", "not supported"),
-    }
-    text, verdict = texts[compare(by["ot"], by["vp"])]
+    order = compare(by["ot"], by["vp"])
+    text = {
+        -1: "conditional OT is closer to the exact flow",
+        0: "the difference is within the error",
+        1: "VP diffusion is closer to the exact flow",
+    }[order]
     yield Finding(
         lead="Learned better",
         text=f"the ends of the learned flow differ from the exact ones by {mean(by['ot'])} on "
         f"conditional OT and by {mean(by['vp'])} on VP diffusion; {text}.",
         numbers={path: float(np.nanmean(by[path])) for path in ("ot", "vp")},
-        verdict=verdict,
+        verdict=VERDICTS[order],
     )
 
 

@@ -18,18 +18,9 @@ from flowviz.figures import likelihood as figures
 from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.studies import (
-    Columns,
-    Figures,
-    Finding,
-    Findings,
-    Live,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies._backward import GridConfig, density_columns, mass_finding
+from flowviz.studies._tables import xy
 
 START = (3.3, 3.3)
 """Default point, in the corner cell of the checkerboard."""
@@ -96,7 +87,7 @@ def draw(config: PointStudyConfig, result: PointStudyResult, dark: bool) -> Figu
         ),
         squares=1,
         half=True,
-        columns=_grid(density),
+        tables=[density_columns(density)],
     )
     yield NamedFigure(
         name="along",
@@ -114,18 +105,12 @@ def draw(config: PointStudyConfig, result: PointStudyResult, dark: bool) -> Figu
     )
 
 
-def _grid(density: DensityResult) -> Columns:
-    columns = density_columns(density)
-    return columns | {"t": np.full(len(columns["x1"]), density.t)}
-
-
 def table(config: PointStudyConfig, result: PointStudyResult) -> Tables:
     """One row for each step of the trajectory."""
     point = result.point
     return {
         "t": point.times,
-        "x1": point.backward[:, 0],
-        "x2": point.backward[:, 1],
+        **xy(point.backward),
         "log_p": point.log_density,
         "exact_log_p": point.exact,
     }

@@ -15,9 +15,9 @@ from flowviz.experiments.race import LOOKS, METRIC, OWN, Run, RunConfig, compute
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables, Verdict
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables
 from flowviz.studies._lines import line_figure
-from flowviz.studies._numbers import compare, joined, mean
+from flowviz.studies._numbers import VERDICTS, compare, joined, mean
 from flowviz.studies._racers import RacersConfig, curve, labels, measured, runs
 from flowviz.training import BOUNDS
 
@@ -226,21 +226,14 @@ def _claim(result: RaceResult) -> Findings:
         return
     ot, vp = result.final("ot"), result.final("vp")
     order = compare(ot, vp)
-    texts: dict[int, tuple[str, Verdict]] = {
-        -1: (
-            f"confirmed in this run; conditional OT is ahead of VP diffusion{_sooner(result)}.",
-            "supported",
-        ),
-        0: (
-            "not decided by this short run; conditional OT and VP diffusion do not differ by more "
-            "than the error.",
-            "undecided",
-        ),
-        1: ("not confirmed in this short run; VP diffusion is ahead.", "not supported"),
-    }
-    text, verdict = texts[order]
+    text = {
+        -1: f"confirmed in this run; conditional OT is ahead of VP diffusion{_sooner(result)}.",
+        0: "not decided by this short run; conditional OT and VP diffusion do not differ by more "
+        "than the error.",
+        1: "not confirmed in this short run; VP diffusion is ahead.",
+    }[order]
     numbers = {"ot": float(np.nanmean(ot)), "vp": float(np.nanmean(vp))}
-    yield Finding(lead=lead, text=text, numbers=numbers, verdict=verdict)
+    yield Finding(lead=lead, text=text, numbers=numbers, verdict=VERDICTS[order])
 
 
 def _sooner(result: RaceResult) -> str:

@@ -18,17 +18,7 @@ from flowviz.progress import Progress
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
 from flowviz.straightness import LATEST, Straightness
-from flowviz.studies import (
-    Figures,
-    Finding,
-    Findings,
-    Live,
-    NamedFigure,
-    Study,
-    Summary,
-    Tables,
-    Verdict,
-)
+from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._numbers import factor, joined
 
@@ -233,7 +223,7 @@ def _claim(pairs: Mapping[str, float], whole: Mapping[str, float]) -> Findings:
         return
     size = factor(whole["vp"], whole["ot"])
     size += " as" if size == "the same" else " than"
-    same: Verdict = "supported" if by_pairs == by_s else "undecided"
+    same = "supported" if by_pairs == by_s else "undecided"
     yield Finding(
         lead="Straightest pairs, straightest flow",
         text=f"the marginal S of VP diffusion is {size} that of conditional OT; the smallest "

@@ -88,7 +88,7 @@ class NamedFigure:
         squares: number of square panels side by side, or 1 for rows that are a square together, so
             that the height follows the width; 0 for a figure with its own height.
         half: whether it may share a row with the next figure.
-        columns: the numbers behind this figure; None for the table of the study.
+        tables: the numbers behind this figure; None for the table of the study.
     """
 
     name: str
@@ -97,7 +97,12 @@ class NamedFigure:
     figure: go.Figure
     squares: Literal[0, 1, 2, 3] = 0
     half: bool = False
-    columns: Columns | None = None
+    tables: Tables | None = None
+
+    @property
+    def columns(self) -> Columns | None:
+        """The numbers behind this figure, if it has its own, as columns of one length."""
+        return None if self.tables is None else stacked(self.tables)
 
 
 Figures: TypeAlias = Iterator[NamedFigure]
@@ -236,8 +241,7 @@ class Study(Generic[C, R]):
     def table(self, config: C, result: R) -> Columns:
         """All numbers behind the figures, as columns of one length."""
         _, _, table, _ = self.functions
-        found = table(config, result)
-        return found if isinstance(found, Mapping) else stacked(list(found))
+        return stacked(table(config, result))
 
     def say(self, config: C, result: R) -> list[Finding]:
         """The findings of a result."""
@@ -249,8 +253,10 @@ class Study(Generic[C, R]):
         return None if self.summary is None else self.summary(config, result)
 
 
-def stacked(tables: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+def stacked(tables: Tables) -> Columns:
     """Tables with the same columns, one below the other; a single value fills its column."""
+    if isinstance(tables, Mapping):
+        return tables
     columns: dict[str, list[NDArray[Any]]] = {}
     for each in tables:
         arrays = [value for value in each.values() if np.ndim(value)]

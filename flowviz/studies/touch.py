@@ -19,6 +19,7 @@ from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
+from flowviz.studies._tables import xy
 
 SHARE = 0.99
 """Share of the weight of the data points that are said to matter."""
@@ -112,8 +113,7 @@ def draw(config: TouchStudyConfig, result: TouchStudyResult, dark: bool) -> Figu
 def table(config: TouchStudyConfig, result: TouchStudyResult) -> Tables:
     """One row for each data point."""
     return {
-        "x1": result.points[:, 0],
-        "x2": result.points[:, 1],
+        **xy(result.points),
         "weight": result.weights,
         "u1": result.velocities[:, 0],
         "u2": result.velocities[:, 1],
