@@ -49,6 +49,14 @@ class CostCurve:
         """Name of the curve."""
         return f"{self.field}, {self.solver}"
 
+    def __post_init__(self) -> None:
+        wanted = (3, len(self.nfe))
+        for name in ("error", "quality"):
+            if (got := getattr(self, name).shape) != wanted:
+                raise ValueError(
+                    f"{name} must have shape {wanted}: lowest, mean and highest; got {got}."
+                )
+
 
 def costs(
     curves: Sequence[CostCurve],

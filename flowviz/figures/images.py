@@ -32,6 +32,11 @@ class Steps:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", theme.plain(self.label))
+        if self.times.ndim != 1 or len(self.times) < 2 or not (np.diff(self.times) > 0).all():
+            raise ValueError(
+                f"times must increase and have shape (S + 1,) with S >= 1; got "
+                f"{self.times.tolist()}."
+            )
 
 
 def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:

@@ -42,6 +42,11 @@ def conditional_fields(
     The shades of each panel are on a log scale of its own, darker for larger magnitudes. Its title
     gives the range. The star is the data point `end`, (2,).
     """
+    if not rows or any(row.vectors.shape[1:] != positions.shape for row in rows):
+        raise ValueError(
+            f"every row's vectors must have shape (T, {len(positions)}, 2); "
+            f"got {[row.vectors.shape for row in rows]}."
+        )
     moments = len(rows[0].times)
     titles = [
         f"<i>t</i> = {t:.3g}:  {_range(v)}"

@@ -63,6 +63,12 @@ def sheet(
         ramp: colours from 0 upwards, light and dark. NaN is left blank.
         dark: whether to use the dark theme.
     """
+    if any(len(row.panels) != len(columns) for row in rows):
+        raise ValueError(
+            f"Each row must have {len(columns)} panels; got {[len(row.panels) for row in rows]}."
+        )
+    if sum(size for _, size in groups) != len(columns):
+        raise ValueError(f"The groups must hold {len(columns)} columns; got {list(groups)}.")
     lefts = _lefts(groups, panel)
     width = lefts[-1] + panel + 2
     tops = [HEAD + r * (panel + GAP) for r in range(len(rows))]
