@@ -534,8 +534,7 @@ def test_steps_mark_each_step_on_the_time_axis(dark):
 
 
 def test_dumbbells_leave_out_what_did_not_reach_the_target():
-    rows = [cost.Dumbbell(label="a", first=6.0, second=12.0)]
-    rows.append(cost.Dumbbell(label="b", first=8.0, second=np.nan))
+    rows = {"a": (6.0, 12.0), "b": (8.0, np.nan)}
     figure = cost.dumbbells([("one", rows)], labels=("OT", "VP"), colours=("#000000", "#ffffff"))
     first, second = named(figure, "OT")[0], named(figure, "VP")[0]
     assert first.x.tolist() == [6, 8] and np.isnan(second.x[1]) and list(first.y) == ["a", "b"]

@@ -33,6 +33,11 @@ def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go
 
     Markers are nested: where all paths agree, they form one target.
     """
+    if len(ends) > len(NESTED) or any(each.points.shape != start.shape for each in ends):
+        raise ValueError(
+            f"endpoints needs at most {len(NESTED)} paths of shape {start.shape}; "
+            f"got {[each.points.shape for each in ends]}."
+        )
     noise = theme.colour("noise", dark=dark)
     lines = marks.polyline(np.stack([start, ends[0].points]))
     mark = {"size": 4, "color": noise, "opacity": 0.7}

@@ -230,29 +230,20 @@ def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[F
     Raises:
         ValueError: a solve failed (SolveError).
     """
-    names: list[str] = []
-    over_time, few = [], []
+    names, over_time, few = [], [], []
     for k, row in enumerate(config.rows):
         name = row.checkpoint if row.path == config.own else config.networks[k]
         field = live.get(name)
         budgets, frames = config.few(row, name), config.over_time(row, name)
-        share = 1 / len(config.rows) / (len(budgets) + len(frames))  # of the work, for a panel
-        shots: list[HistogramResult | None] = []
-        for each in budgets:
-            progress.report(k / len(config.rows) + len(shots) * share, row.label)
-            found = each and progress.cached(compute_histograms, each, field=field)
-            shots.append(found)
-        densities: list[NDArray[Any]] = []
-        for each in frames:
-            done = len(shots) + len(densities)
-            progress.report(k / len(config.rows) + done * share, row.label)
-            if isinstance(each, DensityConfig):
-                densities.append(progress.cached(compute_density, each, field=field).density[None])
-            else:
-                densities.append(progress.cached(compute_histograms, each, field=field).density)
+        pieces, found = [*budgets, *frames], []
+        for done, each in enumerate(pieces):
+            progress.report((k + done / len(pieces)) / len(config.rows), row.label)
+            kind: Any = compute_density if isinstance(each, DensityConfig) else compute_histograms
+            found.append(each and progress.cached(kind, each, field=field))
         names.append(name)
-        few.append(shots)
-        over_time.append(np.concatenate(densities))
+        few.append(found[: len(budgets)])
+        densities = [each.density for each in found[len(budgets) :]]
+        over_time.append(np.concatenate([np.reshape(d, (-1, *d.shape[-2:])) for d in densities]))
         yield Figure4Result(
             fields=tuple(names),
             over_time=np.stack(over_time),

@@ -189,19 +189,17 @@ def _lines(
     """The curves as they are drawn: colour by path, dash by solver, mark by field."""
     lines = []
     for curve in curves:
+        source, method = curve.config.source, curve.config.method
         same = dict.fromkeys(each.config.source for each in curves if each.path == curve.path)
-        place = list(same).index(curve.config.source)
-        symbol = theme.symbol(place)
-        exact = curve.config.source.startswith(PREFIX)
-        dash = theme.dash(config.solvers.index(curve.config.method))
+        symbol = theme.symbol(list(same).index(source))
         lines.append(
             cost.CostCurve(
                 field=curve.label,
-                solver=METHODS[curve.config.method].label,
+                solver=METHODS[method].label,
                 colour=theme.path_colour(curve.path, dark=dark),
-                symbol=f"{symbol}-open" if exact else symbol,
-                dash=dash,
-                main=curve.config.method == MAIN,
+                symbol=f"{symbol}-open" if source.startswith(PREFIX) else symbol,
+                dash=theme.dash(config.solvers.index(method)),
+                main=method == MAIN,
                 nfe=curve.cost,
                 error=_range(curve.mse),
                 quality=_range(curve.values[config.measure]),
@@ -233,18 +231,15 @@ def table(config: NfeQualityConfig, result: NfeQualityResult) -> Tables:
 
 def say(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     """The cost of OT and VP at equal error, the best at few NFE, what diverged, the method."""
-    found = (
-        _at_equal_error(result),
-        _best(config, result),
-        _error_is_not_quality(result),
-        _grid_effect(config, result),
-    )
-    yield from (each for each in found if each is not None)
+    yield from _at_equal_error(result)
+    yield from _best(config, result)
+    yield from _error_is_not_quality(result)
+    yield from _grid_effect(config, result)
     yield from _diverged(result)
     yield from _method(config, result)
 
 
-def _at_equal_error(result: NfeQualityResult) -> Finding | None:
+def _at_equal_error(result: NfeQualityResult) -> Findings:
     """NFE of OT over that of VP at equal error, for each solver."""
     shares, texts = {}, []
     for ot, vp in ot_and_vp(result.curves):
@@ -256,9 +251,9 @@ def _at_equal_error(result: NfeQualityResult) -> Finding | None:
                 f"{label} {percent(shares[label])} ({reached(first)} against {reached(second)})"
             )
     if not shares:
-        return None
+        return
     fewer = [value < 1 for value in shares.values()]
-    return Finding(
+    yield Finding(
         lead=f"At equal error ({ERROR_LEVEL:g} per dimension)",
         text="conditional OT needs this share of the evaluations of VP diffusion: "
         f"{'; '.join(texts)}; fractions are interpolated between budgets. The paper states about "
@@ -268,7 +263,7 @@ def _at_equal_error(result: NfeQualityResult) -> Finding | None:
     )
 
 
-def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
+def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     """The best samples at each NFE of COMPARED, by field and solver, and the next best value."""
     texts, numbers = [], {}
     for nfe in COMPARED:
@@ -283,9 +278,9 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
             numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
             texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {second:.3g})")
     if not texts:
-        return None
+        return
     floor = result.curves[0].floor[config.measure].mean()
-    return Finding(
+    yield Finding(
         lead="Best at few evaluations",
         text=f"by {METRICS[config.measure].words}, the mean of the seeds: "
         f"{'; '.join(texts)}. Values at the floor ({floor:.3g}) or below do not differ.",
@@ -299,7 +294,7 @@ def _named(curve: SolverCurve) -> str:
     return curve.label if method == JUMPS else f"{METHODS[method].label} on {curve.label}"
 
 
-def _error_is_not_quality(result: NfeQualityResult) -> Finding | None:
+def _error_is_not_quality(result: NfeQualityResult) -> Findings:
     """The first budget of Euler at which VP has the lower error and the worse samples."""
     for ot, vp in ot_and_vp(result.curves):
         for name in ("off-support", "histogram-tv"):
@@ -307,29 +302,23 @@ def _error_is_not_quality(result: NfeQualityResult) -> Finding | None:
                 continue
             error = [each.mse.mean(axis=1) for each in (ot, vp)]
             worse = [each.values[name].mean(axis=1) for each in (ot, vp)]
-            shown = np.flatnonzero((error[1] < error[0]) & (worse[1] > worse[0]))
-            if len(shown):
-                p = shown[0]
-                return Finding(
+            for p in np.flatnonzero((error[1] < error[0]) & (worse[1] > worse[0])):
+                (e_ot, e_vp), (w_ot, w_vp) = ([float(v[p]) for v in of] for of in (error, worse))
+                yield Finding(
                     lead="Error is not quality",
                     text=f"with Euler at NFE {ot.cost[p]:.0f}, VP diffusion has the lower error "
-                    f"({error[1][p]:.2g} against {error[0][p]:.2g}) but the worse samples "
-                    f"({METRICS[name].words} {worse[1][p]:.2g} against "
-                    f"{worse[0][p]:.2g}).",
-                    numbers={
-                        "error_ot": float(error[0][p]),
-                        "error_vp": float(error[1][p]),
-                        f"{name}_ot": float(worse[0][p]),
-                        f"{name}_vp": float(worse[1][p]),
-                    },
+                    f"({e_vp:.2g} against {e_ot:.2g}) but the worse samples "
+                    f"({METRICS[name].words} {w_vp:.2g} against {w_ot:.2g}).",
+                    numbers={"error_ot": e_ot, "error_vp": e_vp}
+                    | {f"{name}_ot": w_ot, f"{name}_vp": w_vp},
                 )
-    return None
+                return
 
 
-def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Finding | None:
+def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     """What another time grid changes in the ratio of the paths."""
     if not result.uniform:
-        return None
+        return
     ((ot, vp),) = ot_and_vp(result.uniform)
     pairs = [of for of in ot_and_vp(result.curves) if of[0].config.method == ot.config.method]
     texts, numbers = [], {}
@@ -339,8 +328,8 @@ def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Finding 
             texts.append(f"{percent(here)} for {goal} (even in t: {percent(even)})")
             numbers |= {f"{goal}, {config.grid}": here, f"{goal}, uniform": even}
     if not texts:
-        return None
-    return Finding(
+        return
+    yield Finding(
         lead="Time grid",
         text=f"with {METHODS[ot.config.method].label} and steps "
         f"{GRIDS[config.grid].label}, conditional OT needs this share of the evaluations of VP: "
@@ -385,8 +374,7 @@ def _diverged(result: NfeQualityResult) -> Findings:
 
 
 def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
-    first = result.curves[0]
-    floor = first.floor[config.measure].mean()
+    floor = float(result.curves[0].floor[config.measure].mean())
     limits = {
         each.label: float(each.limit[config.measure].mean())
         for each in result.curves
@@ -408,7 +396,7 @@ def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
         "same noise; the band is the spread between fresh data sets. With unlimited NFE: "
         + ", ".join(f"{label} {value:.4g}" for label, value in limits.items())
         + ("; what exceeds the floor is the error of the network." if learned else "."),
-        numbers={"floor": float(floor), **limits},
+        numbers={"floor": floor, **limits},
         detail=True,
     )
 
