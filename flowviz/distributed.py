@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -69,16 +70,9 @@ class Processes:
         """
         if self.world == 1:
             return rows.cpu()
-        rows = rows.to(self.device).contiguous()
-        count = torch.tensor([len(rows)], device=self.device)
-        counts = [torch.empty_like(count) for _ in range(self.world)]
-        dist.all_gather(counts, count)
-        lengths = [int(value.item()) for value in counts]
-        padded = rows.new_zeros((max(lengths), *rows.shape[1:]))  # equal sizes are required
-        padded[: len(rows)] = rows
-        parts = [torch.empty_like(padded) for _ in range(self.world)]
-        dist.all_gather(parts, padded)
-        return torch.cat([part[:n].cpu() for part, n in zip(parts, lengths, strict=True)])
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, rows.cpu())
+        return torch.cat(parts)
 
     def wait(self) -> None:
         """Waits until every process has called this."""

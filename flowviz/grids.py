@@ -85,36 +85,11 @@ def time_of(path: AffinePath, wanted: Tensor) -> Tensor:
     return bisect(lambda t: ratio(path, t) < wanted, first, last)
 
 
-def _entry(name: str, label: str, sentence: str) -> Callable[[Callable], Callable]:
-    """A decorator that registers a function as the grid `name` and returns it unchanged."""
-
-    def enter(place: Callable[[AffinePath, Tensor], Tensor]) -> Callable:
-        GRIDS[name] = Grid(label, sentence, place)
-        return place
-
-    return enter
-
-
-@_entry("uniform", "even in t", "Equal steps in t.")
-def _uniform(path: AffinePath, shares: Tensor) -> Tensor:
-    return path.time(shares)
-
-
-@_entry(
-    "log-snr",
-    "even in log(α/σ)",
-    "Each step multiplies the ratio of signal to noise by the same factor.",
-)
 def _log_snr(path: AffinePath, shares: Tensor) -> Tensor:
     first, last = _ends(path)
     return time_of(path, first * (last / first) ** shares)
 
 
-@_entry(
-    "edm",
-    "EDM's, even in (σ/α)^(1/7)",
-    "Between the two: the grid of Karras et al. 2022, eq. 5, with rho = 7.",
-)
 def _edm(path: AffinePath, shares: Tensor) -> Tensor:
     first, last = (end ** (-1 / RHO) for end in _ends(path))
     return time_of(path, (first + shares * (last - first)) ** -RHO)
@@ -144,6 +119,17 @@ def _shifted(factor: str) -> Grid:
     return Grid(f"shifted by {k:g}", sentence, place)
 
 
+GRIDS["uniform"] = Grid("even in t", "Equal steps in t.", AffinePath.time)
+GRIDS["log-snr"] = Grid(
+    "even in log(α/σ)",
+    "Each step multiplies the ratio of signal to noise by the same factor.",
+    _log_snr,
+)
+GRIDS["edm"] = Grid(
+    "EDM's, even in (σ/α)^(1/7)",
+    "Between the two: the grid of Karras et al. 2022, eq. 5, with rho = 7.",
+    _edm,
+)
 GRIDS["shift"] = _shifted(f"{SHIFT:g}")
 
 

@@ -16,13 +16,13 @@ import torch
 from flowviz.checkpoints import CheckpointError, foreign
 from flowviz.checkpoints.foreign import (
     Assumptions,
+    diffusers,
     foreign_files,
     is_foreign,
     load_any,
     load_foreign,
     load_foreign_bytes,
 )
-from flowviz.checkpoints.foreign.formats import diffusers
 from flowviz.checkpoints.foreign.schedules import SCHEDULER
 from flowviz.networks import DiscreteTime, UNet, UNetShape
 from flowviz.schedulers import scheduler

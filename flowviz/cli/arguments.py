@@ -15,6 +15,7 @@ from flowviz.files import read_array
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
     from flowviz.datasets import Dataset
     from flowviz.experiments.evaluate import EvaluateConfig
@@ -97,12 +98,18 @@ def add_points(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_number(
+    parser: argparse.ArgumentParser, option: str, default: int, help: str, metavar: str = "N"
+) -> None:
+    """Adds an option with a whole number."""
+    text = f"{help} (default: {default})"
+    parser.add_argument(option, type=int, default=default, metavar=metavar, help=text)
+
+
 def add_draws(parser: argparse.ArgumentParser, n: int) -> None:
     """Adds -n, with default `n`, and --seed."""
-    parser.add_argument(
-        "-n", type=int, default=n, metavar="N", help=f"number of samples (default: {n})"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default: 0)")
+    add_number(parser, "-n", n, "number of samples")
+    add_number(parser, "--seed", 0, "seed")
 
 
 def add_idle_seed(parser: argparse.ArgumentParser) -> None:
@@ -285,20 +292,23 @@ def tolerance(options: argparse.Namespace) -> float:
     return tol
 
 
+def read_npy(path: Path, kind: str) -> "NDArray":
+    """The array of a .npy file; `kind` describes such a file in errors."""
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    try:
+        return read_array(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} must be a {kind}; it cannot be read.") from error
+
+
 def read_points(name: str) -> "torch.Tensor":
     """The points of a .npy file, (n, 2), float32 or float64."""
     import numpy as np
     import torch
 
     path = Path(name)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}.")
-    try:
-        points = read_array(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} must be a valid .npy file of numbers; it cannot be read."
-        ) from error
+    points = read_npy(path, "valid .npy file of numbers")
     if points.dtype.kind not in "fiu":
         raise ValueError(f"{path} must have one array of real numbers.")
     if points.ndim != 2 or points.shape[1] != 2 or not len(points):

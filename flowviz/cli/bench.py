@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowviz.cli.arguments import Commands, add_command, add_json
+from flowviz.cli.arguments import Commands, add_command, add_json, add_number
 from flowviz.cli.printing import Progress, rounded
 
 if TYPE_CHECKING:
@@ -40,23 +40,9 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="also measure flow_matching, which `pip install flowviz[peers]` installs",
     )
-    bench.add_argument(
-        "--rounds", type=int, default=7, metavar="N", help="rounds of each task (default: 7)"
-    )
-    bench.add_argument(
-        "--large",
-        type=int,
-        default=100_000,
-        metavar="N",
-        help="samples of the large task (default: 100000)",
-    )
-    bench.add_argument(
-        "--threads",
-        type=int,
-        default=1,
-        metavar="N",
-        help="threads of each contestant (default: 1)",
-    )
+    add_number(bench, "--rounds", 7, "rounds of each task")
+    add_number(bench, "--large", 100_000, "samples of the large task")
+    add_number(bench, "--threads", 1, "threads of each contestant")
     bench.add_argument(
         "--training",
         type=float,

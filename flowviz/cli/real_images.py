@@ -7,18 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 from flowviz.cli.arguments import (
-    TOL,
     Commands,
     NamesHelp,
     add_command,
     add_device,
     add_json,
+    add_number,
     checked_number,
     checked_seed,
+    read_npy,
+    tolerance,
 )
 from flowviz.cli.images import load_checkpoint
 from flowviz.cli.printing import Progress, rounded, table
-from flowviz.files import read_array
 
 IMAGE_SET = NamesHelp("image set: %(IMAGE_SETS)s", IMAGE_SETS="flowviz.datasets.images")
 
@@ -49,15 +50,10 @@ def add(commands: Commands) -> None:
     bits.add_argument("checkpoint", metavar="CHECKPOINT", help="name or file")
     bits.add_argument("--data", metavar="NAME", help=IMAGE_SET)
     bits.add_argument("--split", default="test", metavar="NAME", help="test or train")
-    for option, default, text in (
-        ("-n", 16, "number of images"),
-        ("--probes", 1, "number of random probes per solve"),
-        ("--draws", 1, "number of dequantisations per image"),
-        ("--seed", 0, "seed"),
-    ):
-        metavar = "K" if option in ("--probes", "--draws") else "N"
-        help = f"{text} (default: {default})"
-        bits.add_argument(option, type=int, default=default, metavar=metavar, help=help)
+    add_number(bits, "-n", 16, "number of images")
+    add_number(bits, "--probes", 1, "number of random probes per solve", "K")
+    add_number(bits, "--draws", 1, "number of dequantisations per image", "K")
+    add_number(bits, "--seed", 0, "seed")
     bits.add_argument(
         "--labels", action="store_true", help="condition the network on the class of each image"
     )
@@ -74,12 +70,7 @@ def _nearest(options: argparse.Namespace) -> None:
     from flowviz.experiments.image_judge import classifier_judge
 
     path = Path(options.samples)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}.")
-    try:
-        images = read_array(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} must be a .npy file of images; it cannot be read.") from error
+    images = read_npy(path, ".npy file of images")
     train, test = image_set(options.data, "train"), image_set(options.data, "test")
     shape = tuple(train.images.shape[1:])
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
@@ -117,9 +108,7 @@ def _bits(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(options)
     data = image_set(options.data or checkpoint.card.data, options.split)
     n = min(checked_number(options.n, "-n", least=1), len(data))
-    tol = TOL if options.tol is None else options.tol
-    if not 0 < tol < 1:
-        raise ValueError(f"--tol must be in (0, 1); got {tol:g}.")
+    tol = tolerance(options)
     if options.labels and not checkpoint.conditional:
         raise ValueError(f"{checkpoint.card.name} was trained without classes.")
     with Progress("solving") as progress:

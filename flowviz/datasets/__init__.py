@@ -17,7 +17,7 @@ command line hold:
                                 cat.png:ink=light choose columns and pixels, see
                                 `flowviz.datasets.uploads.Reading`
 
-To add a built-in data set, write one decorated function in `plane.py`.
+To add a built-in data set, write a sampler and an entry in `plane.py`.
 """
 
 from flowviz.bounds import FRAME

@@ -11,7 +11,7 @@ the mixture; samplers use the curve itself.
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,15 +28,15 @@ Curve = Callable[[Tensor], Tensor]
 
 
 def _enter(
-    name: str, label: str, sentence: str, distribution: Distribution
-) -> Callable[[Sampler], Sampler]:
-    """A decorator that registers a sampler in DATASETS."""
-
-    def enter(sampler: Sampler) -> Sampler:
-        DATASETS.register(name)(Dataset(name, label, sentence, sampler, distribution))
-        return sampler
-
-    return enter
+    name: str,
+    label: str,
+    sentence: str,
+    distribution: Distribution,
+    sampler: Sampler | None = None,
+) -> None:
+    """Registers a data set, sampled from its distribution or by a sampler of its own."""
+    made = Dataset(name, label, sentence, sampler or distribution.sample, distribution)
+    DATASETS.register(name)(made)
 
 
 def _along(
@@ -57,21 +57,20 @@ def _rotated(x: Tensor, angle: Tensor) -> Tensor:
     )
 
 
-def _noisy_curve(means: tuple[Tensor, Tensor], std: float) -> GaussianMixture:
-    points, weights = means
-    return GaussianMixture(points, std, weights)
+def _mirrored(curve: tuple[Tensor, Tensor], std: float) -> GaussianMixture:
+    """A noisy curve and its mirror image at the origin, given the nodes and weights of one."""
+    points, weights = curve
+    return GaussianMixture(torch.cat([points, -points]), std, torch.cat([weights, weights]) / 2)
 
 
-def _both(first: tuple[Tensor, Tensor], second: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of two curves with equal mass and equal node weights."""
-    points, weights = first
-    return torch.cat([points, second]), torch.cat([weights, weights]) / 2
-
-
-def _noise(points: np.ndarray | Tensor, std: float, generator: Generator) -> Tensor:
+def _noise(points: Tensor, std: float, generator: Generator) -> Tensor:
     """Points (n, 2) plus independent Gaussian noise, float32."""
-    x = torch.as_tensor(points, dtype=torch.float32)
-    return x + std * torch.randn(x.shape, generator=generator)
+    return points + std * torch.randn(points.shape, generator=generator)
+
+
+def _near(curve: Tensor, std: float, n: int, generator: Generator) -> Tensor:
+    """n random points of a curve (K, 2) with noise, (n, 2) float32."""
+    return _noise(curve[torch.randint(len(curve), (n,), generator=generator)], std, generator)
 
 
 def _seed(generator: Generator) -> int:
@@ -82,7 +81,14 @@ def _seed(generator: Generator) -> int:
 # ---- Checkerboard
 
 
-@_enter(
+def _checkerboard(n: int, generator: Generator) -> Tensor:
+    x = 4 * torch.rand(n, generator=generator) - 2
+    y = torch.rand(n, generator=generator) + 2 * torch.randint(2, (n,), generator=generator) - 2
+    # Odd columns are one cell higher.
+    return CELL * torch.stack([x, y + torch.floor(x) % 2], dim=-1)
+
+
+_enter(
     "checkerboard",
     "checkerboard",
     "Uniform on 8 of the 16 cells of a board: sharp edges, eight separate squares.",
@@ -91,19 +97,14 @@ def _seed(generator: Generator) -> int:
         CELL * torch.arange(-2, 3, dtype=torch.float64),
         torch.tensor([[1, 0, 1, 0], [0, 1, 0, 1]] * 2, dtype=torch.float64),
     ),
+    _checkerboard,
 )
-def _checkerboard(n: int, generator: Generator) -> Tensor:
-    x = 4 * torch.rand(n, generator=generator) - 2
-    y = torch.rand(n, generator=generator) + 2 * torch.randint(2, (n,), generator=generator) - 2
-    # Odd columns are one cell higher.
-    return CELL * torch.stack([x, y + torch.floor(x) % 2], dim=-1)
 
 
 # ---- Curves of scikit-learn
 #
 # make_moons and make_circles use equally spaced angles, so the points of one call are not
-# independent (two points are always the tips of the moons). Therefore the curve is computed once,
-# with many points and without noise, and samples are drawn from it.
+# independent (two points are always the tips of the moons). Samples are drawn from their curve.
 
 CURVE_POINTS = 20_000
 
@@ -116,27 +117,17 @@ def _upper_moon(angle: Tensor) -> Tensor:
 
 
 _MOON = _along(_upper_moon, 0, math.pi, 80, torch.ones_like)
+_FINE_MOON = _upper_moon(torch.linspace(0, math.pi, CURVE_POINTS // 2, dtype=torch.float64))
+_MOONS = torch.cat([_FINE_MOON, -_FINE_MOON]).float()
 
 
-@cache
-def _moons_curve() -> Tensor:
-    from sklearn.datasets import make_moons  # slow to import, and only some data sets need it
-
-    points, _ = make_moons(CURVE_POINTS, shuffle=False)
-    return torch.from_numpy(MOONS_SCALE * (np.asarray(points) - MOONS_CENTER)).float()
-
-
-@_enter(
+_enter(
     "moons",
     "two moons",
     "Two interleaved half circles with noise (scikit-learn's make_moons).",
-    _noisy_curve(_both(_MOON, -_MOON[0]), MOONS_STD),
+    _mirrored(_MOON, MOONS_STD),
+    partial(_near, _MOONS, MOONS_STD),
 )
-def _moons(n: int, generator: Generator) -> Tensor:
-    curve = _moons_curve()
-    return _noise(
-        curve[torch.randint(len(curve), (n,), generator=generator)], MOONS_STD, generator
-    )
 
 
 CIRCLES_RADII, CIRCLES_STD = (3.8, 1.9), 0.12
@@ -147,16 +138,10 @@ def _circle(radius: float, nodes: int) -> Tensor:
     return radius * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
 
 
-@cache
-def _circles_curve() -> Tensor:
-    from sklearn.datasets import make_circles  # slow to import, and only some data sets need it
-
-    outer, inner = CIRCLES_RADII
-    points, _ = make_circles(CURVE_POINTS, shuffle=False, factor=inner / outer)
-    return torch.from_numpy(outer * np.asarray(points)).float()
+_CIRCLES = torch.cat([_circle(radius, CURVE_POINTS // 2) for radius in CIRCLES_RADII]).float()
 
 
-@_enter(
+_enter(
     "circles",
     "two circles",
     "Two concentric circles of equal mass with noise (scikit-learn's make_circles).",
@@ -165,12 +150,8 @@ def _circles_curve() -> Tensor:
         CIRCLES_STD,
         torch.cat([torch.full((200,), 1 / 400), torch.full((100,), 1 / 200)]).double(),
     ),
+    partial(_near, _CIRCLES, CIRCLES_STD),
 )
-def _circles(n: int, generator: Generator) -> Tensor:
-    curve = _circles_curve()
-    return _noise(
-        curve[torch.randint(len(curve), (n,), generator=generator)], CIRCLES_STD, generator
-    )
 
 
 ROLL_STD = 0.125
@@ -187,18 +168,21 @@ def _roll(square: Tensor) -> Tensor:
 _ROLL = _along(_roll, ROLL_FROM**2, ROLL_TO**2, 200, lambda square: 0.5 / square.sqrt())
 
 
-@_enter(
-    "swissroll",
-    "double swiss roll",
-    "Two interleaved Swiss rolls (scikit-learn's make_swiss_roll, the second turned by 180°).",
-    _noisy_curve(_both(_ROLL, -_ROLL[0]), ROLL_STD),
-)
 def _swissroll(n: int, generator: Generator) -> Tensor:
     from sklearn.datasets import make_swiss_roll  # slow to import, and only some sets need it
 
     points, _ = make_swiss_roll(n, noise=ROLL_STD / ROLL_SCALE, random_state=_seed(generator))
     sign = 1 - 2 * torch.randint(2, (n, 1), generator=generator)
     return sign * torch.as_tensor(ROLL_SCALE * points[:, [0, 2]], dtype=torch.float32)
+
+
+_enter(
+    "swissroll",
+    "double swiss roll",
+    "Two interleaved Swiss rolls (scikit-learn's make_swiss_roll, the second turned by 180°).",
+    _mirrored(_ROLL, ROLL_STD),
+    _swissroll,
+)
 
 
 S_SCALE, S_STD = 2.0, 0.15
@@ -211,17 +195,20 @@ def _bend(angle: Tensor) -> Tensor:
 _BEND = _along(_bend, 0, 1.5 * math.pi, 120, torch.ones_like)
 
 
-@_enter(
-    "scurve",
-    "S-curve",
-    "One long curve with two bends and noise (scikit-learn's make_s_curve, seen from its side).",
-    _noisy_curve(_both(_BEND, -_BEND[0]), S_STD),
-)
 def _scurve(n: int, generator: Generator) -> Tensor:
     from sklearn.datasets import make_s_curve  # slow to import, and only some data sets need it
 
     points, _ = make_s_curve(n, noise=S_STD / S_SCALE, random_state=_seed(generator))
     return torch.as_tensor(S_SCALE * points[:, [0, 2]], dtype=torch.float32)
+
+
+_enter(
+    "scurve",
+    "S-curve",
+    "One long curve with two bends and noise (scikit-learn's make_s_curve, seen from its side).",
+    _mirrored(_BEND, S_STD),
+    _scurve,
+)
 
 
 # ---- Spirals
@@ -239,26 +226,25 @@ def _spiral(fraction: Tensor) -> Tensor:
 _SPIRAL = _along(_spiral, 0, 1, 200, lambda fraction: 2 * fraction)
 
 
-@_enter(
-    "spirals",
-    "two spirals",
-    "Two spiral arms that meet in the middle, with noise: nearby points belong to different arms.",
-    _noisy_curve(_both(_SPIRAL, -_SPIRAL[0]), SPIRAL_STD),
-)
 def _spirals(n: int, generator: Generator) -> Tensor:
     arm = _spiral(torch.rand(n, generator=generator).sqrt())  # nearly uniform along the arm
     sign = 1 - 2 * torch.randint(2, (n, 1), generator=generator)
     return _noise(sign * arm, SPIRAL_STD, generator)
 
 
+_enter(
+    "spirals",
+    "two spirals",
+    "Two spiral arms that meet in the middle, with noise: nearby points belong to different arms.",
+    _mirrored(_SPIRAL, SPIRAL_STD),
+    _spirals,
+)
+
+
 # ---- Gaussian mixtures
 
 
-def _enter_mixture(name: str, label: str, sentence: str, mixture: GaussianMixture) -> None:
-    _enter(name, label, sentence, mixture)(mixture.sample)
-
-
-_enter_mixture(
+_enter(
     "8gaussians",
     "8 Gaussians",
     "Eight Gaussians on a circle, far apart: each particle must move to one of them.",
@@ -267,7 +253,7 @@ _enter_mixture(
 
 _GRID = 2 * torch.arange(-2, 3, dtype=torch.float64)
 
-_enter_mixture(
+_enter(
     "25gaussians",
     "25 Gaussians",
     "Twenty-five Gaussians on a 5 × 5 grid: many modes, some surrounded by others.",
@@ -294,7 +280,7 @@ def _pinwheel(arms: int = 5, beads: int = 11, scale: float = 2.1) -> GaussianMix
     return GaussianMixture(scale * means, (covariances + covariances.mT) / 2, weights)
 
 
-_enter_mixture(
+_enter(
     "pinwheel",
     "pinwheel",
     "Five bent arms, which become thinner outwards: each is a chain of eleven tilted Gaussians.",

@@ -1,8 +1,7 @@
 """Metrics of samples in the plane."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
 from flowviz.glossary import term
-from flowviz.metrics.entry import METRICS, Compute, Metric
+from flowviz.metrics.entry import METRICS, Metric
 
 BINS = 40
 """Bins of a histogram along each axis: 0.25 wide."""
@@ -28,25 +27,12 @@ FAR = 1e9
 """A coordinate outside every bounded support."""
 
 
-def _enter(
-    name: str, label: str, unit: str, sentence: str, **options: Any
-) -> Callable[[Compute], Compute]:
-    """A decorator that registers a function as the metric `name` and returns it unchanged."""
-
-    def enter(compute: Compute) -> Compute:
-        METRICS[name] = Metric(label, unit, sentence, compute, **options)
-        return compute
-
-    return enter
-
-
 def _of_term(name: str) -> tuple[str, str, str]:
     """Label, unit and sentence of a metric that is a term of the glossary."""
     found = term(name)
     return found.term, found.unit, found.sentence
 
 
-@_enter("w2", *_of_term("w2"), limit=4000)  # 2 s on one core; the network simplex takes ~ n^2
 def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The W₂ of two sets (n, 2) and (m, 2), by POT's network simplex."""
     cost = torch.cdist(_float64(samples), _float64(reference)).square_().numpy()
@@ -56,7 +42,6 @@ def _w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -
     return math.sqrt(max(squared.item(), 0.0))
 
 
-@_enter("sliced-w2", *_of_term("sliced-w2"))
 def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The sliced W₂ of the first n rows of two sets, n the smaller number."""
     n = min(len(samples), len(reference))
@@ -64,7 +49,6 @@ def _sliced_w2(samples: Tensor, reference: Tensor, distribution: Distribution | 
     return sliced_w2(first, projections(second)).item()
 
 
-@_enter("energy", *_of_term("energy"), limit=4000)
 def _energy(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'| (Szekely and Rizzo 2013), over all pairs of rows.
 
@@ -78,13 +62,6 @@ def _energy(samples: Tensor, reference: Tensor, distribution: Distribution | Non
     return max(2 * mean(x, y) - mean(x, x) - mean(y, y), 0.0)
 
 
-@_enter(
-    "mmd",
-    "Maximum mean discrepancy",
-    "",
-    "Distance of the mean features of Gaussian kernels of widths 0.25, 0.5, 1 and 2.",
-    limit=4000,
-)
 def _mmd(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The maximum mean discrepancy (Gretton et al. 2012), the biased estimate, at least 0."""
     x, y = _float64(samples), _float64(reference)
@@ -102,37 +79,18 @@ def _mmd(samples: Tensor, reference: Tensor, distribution: Distribution | None) 
     return math.sqrt(max(squared, 0.0))
 
 
-@_enter(
-    "off-support",
-    "Share off the data",
-    "",
-    "Share of the samples where the data has density zero; 0 for unbounded data.",
-    needs="distribution",
-)
 def _off_support(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The share of the samples that lie outside the support of the data."""
     assert distribution is not None  # checked by Metric
     return 1 - distribution.contains(samples).double().mean().item()
 
 
-@_enter(
-    "histogram-tv",
-    "Histogram total variation",
-    "",
-    f"Half the summed difference of the {BINS} x {BINS} histograms; 1 where they do not overlap.",
-)
 def _histogram_tv(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The total variation distance of two histograms over the frame and what lies outside it."""
     difference = _histogram(samples) - _histogram(reference)
     return float(np.abs(difference).sum() / 2)
 
 
-@_enter(
-    "histogram-kl",
-    "Histogram KL(data || samples)",
-    "nats",
-    f"Information lost when the {BINS} x {BINS} histogram of the samples replaces the data's.",
-)
 def _histogram_kl(samples: Tensor, reference: Tensor, distribution: Distribution | None) -> float:
     """The Kullback-Leibler divergence of two histograms.
 
@@ -190,3 +148,35 @@ def _distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:
 
 def _float64(x: Tensor) -> Tensor:
     return x.detach().to("cpu", torch.float64)
+
+
+# 2 s on one core: the network simplex takes ~ n^2.
+METRICS["w2"] = Metric(*_of_term("w2"), _w2, limit=4000)
+METRICS["sliced-w2"] = Metric(*_of_term("sliced-w2"), _sliced_w2)
+METRICS["energy"] = Metric(*_of_term("energy"), _energy, limit=4000)
+METRICS["mmd"] = Metric(
+    "Maximum mean discrepancy",
+    "",
+    "Distance of the mean features of Gaussian kernels of widths 0.25, 0.5, 1 and 2.",
+    _mmd,
+    limit=4000,
+)
+METRICS["off-support"] = Metric(
+    "Share off the data",
+    "",
+    "Share of the samples where the data has density zero; 0 for unbounded data.",
+    _off_support,
+    needs="distribution",
+)
+METRICS["histogram-tv"] = Metric(
+    "Histogram total variation",
+    "",
+    f"Half the summed difference of the {BINS} x {BINS} histograms; 1 where they do not overlap.",
+    _histogram_tv,
+)
+METRICS["histogram-kl"] = Metric(
+    "Histogram KL(data || samples)",
+    "nats",
+    f"Information lost when the {BINS} x {BINS} histogram of the samples replaces the data's.",
+    _histogram_kl,
+)

@@ -1,9 +1,12 @@
 """Checkpoints of images from other projects, read into fields on flowviz's U-Net.
 
-The formats are modules of `flowviz.checkpoints.foreign.formats`: torchcfm, flow_matching and
-diffusers. A file of torch.save is read without executing anything in it. What the weights do not
-state is assumed; the sentence `about` says what was taken and assumed, and `Assumptions` corrects
-it.
+A file of torch.save is read without executing anything in it. What the weights do not state is
+assumed; the sentence `about` says what was taken and assumed, and `Assumptions` corrects it.
+
+Sources of the formats:
+    torchcfm, https://github.com/atong01/conditional-flow-matching
+    flow_matching, https://github.com/facebookresearch/flow_matching/tree/main/examples/image
+    diffusers, https://huggingface.co/docs/diffusers/api/models/unet2d
 """
 
 from collections.abc import Mapping
@@ -14,8 +17,8 @@ from typing import Any
 from flowviz.bounds import shown
 from flowviz.checkpoints.container import read_header, read_start
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign import formats
 from flowviz.checkpoints.foreign.assumptions import Assumptions
+from flowviz.checkpoints.foreign.diffusers import is_diffusers, read_diffusers
 from flowviz.checkpoints.foreign.files import (
     Contents,
     is_folder,
@@ -23,7 +26,8 @@ from flowviz.checkpoints.foreign.files import (
     read_file,
     read_folder,
 )
-from flowviz.checkpoints.foreign.format import FORMATS, Format, Found, Model
+from flowviz.checkpoints.foreign.format import Format, Found, Model
+from flowviz.checkpoints.foreign.guided import has_film, is_guided, read_guided
 from flowviz.checkpoints.foreign.schedules import Reversal
 from flowviz.checkpoints.foreign.sets import choose, find_sets, groups, is_average, read_weights
 from flowviz.checkpoints.images import ImageCard, ImageCheckpoint, load_images
@@ -42,12 +46,20 @@ __all__ = [
     "Found",
     "Model",
     "foreign_files",
-    "formats",
     "is_foreign",
     "load_any",
     "load_foreign",
     "load_foreign_bytes",
 ]
+
+FORMATS = {
+    "diffusers": Format("diffusers' UNet2DModel", is_diffusers, read_diffusers),
+    "flow_matching": Format(
+        "flow_matching's image U-Net", lambda each: is_guided(each) and has_film(each), read_guided
+    ),
+    "torchcfm": Format("torchcfm's U-Net", is_guided, read_guided),
+}
+"""The known formats; the first that recognises weights reads them."""
 
 MAX_UPLOAD = 200 * 2**20
 """Bytes of an uploaded file; larger ones go into a folder named by $FLOWVIZ_CHECKPOINTS."""

@@ -12,7 +12,6 @@ from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.networks import UNet, UNetShape
 from flowviz.networks.memory import check_memory
-from flowviz.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,6 @@ class Format:
     label: str
     recognises: Callable[[Mapping[str, Any]], bool]
     read: Callable[[Found, Assumptions], Model]
-
-
-FORMATS: Registry[Format] = Registry("format of weights")
-"""Each module in `flowviz.checkpoints.foreign.formats` adds one entry; the first match reads."""
 
 
 class Sizes(TypedDict):

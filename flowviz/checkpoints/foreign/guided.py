@@ -19,6 +19,9 @@ NAMES = {"time_embed.0.weight", "out.2.weight"}
 MAX_CHANNELS = 16
 MAX_STAGES = 1000
 
+TORCHCFM = {"net_model", "ema_model"}
+"""Sets of weights in a file of torchcfm, whose U-Net can have the shapes of flow_matching's."""
+
 DEFAULT_HEAD = 64
 """Channels of a head in torchcfm's CIFAR-10 recipe and flow_matching's ImageNet ones."""
 
@@ -37,13 +40,8 @@ def has_film(weights: Mapping[str, Any]) -> bool:
     return all(shapes) and shapes[0][0] == 2 * shapes[1][0]
 
 
-def read_guided(found: Found, assume: Assumptions, *, heads_first: bool) -> Model:
+def read_guided(found: Found, assume: Assumptions) -> Model:
     """The model of weights of this family.
-
-    Args:
-        found: the weights.
-        assume: corrections of what is assumed.
-        heads_first: see `UNetShape`.
 
     Raises:
         CheckpointError: they are no whole network of this family.
@@ -57,7 +55,8 @@ def read_guided(found: Found, assume: Assumptions, *, heads_first: bool) -> Mode
             f"{name} has the names of a guided-diffusion U-Net, but not a whole one of images of "
             f"{size} x {size} ({str(error).strip(chr(39))}); --size N sets another size."
         ) from error
-    shape = replace(shape, heads_first=heads_first)
+    of_torchcfm = not shape.use_scale_shift_norm or bool(TORCHCFM & found.sets)
+    shape = replace(shape, heads_first=of_torchcfm)
     if classes and not shape.use_scale_shift_norm:
         raise CheckpointError(
             f"{name} is a class-conditional torchcfm network, which has no null class and so no "

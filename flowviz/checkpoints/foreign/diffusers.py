@@ -10,7 +10,7 @@ from flowviz.bounds import shown
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.diffusers_names import renamed
-from flowviz.checkpoints.foreign.format import FORMATS, Format, Found, Model, fill
+from flowviz.checkpoints.foreign.format import Found, Model, fill
 from flowviz.checkpoints.foreign.schedules import read_schedule
 from flowviz.networks import UNetShape
 
@@ -71,11 +71,17 @@ IGNORED = {
 """Entries without influence on the network: of training, and those that EMAModel adds."""
 
 
-def _recognises(weights: Mapping[str, Any]) -> bool:
+def is_diffusers(weights: Mapping[str, Any]) -> bool:
+    """Whether weights have the names of a UNet2DModel."""
     return weights.keys() >= NAMES
 
 
-def _read(found: Found, assume: Assumptions) -> Model:
+def read_diffusers(found: Found, assume: Assumptions) -> Model:
+    """The model of weights and config.
+
+    Raises:
+        CheckpointError: they do not fit, or describe a network that ours cannot be.
+    """
     name = found.source
     if found.config is None:
         raise CheckpointError(
@@ -206,6 +212,3 @@ def _attends(kind: str, direction: str) -> bool:
     if kind not in known:
         raise ValueError(f"blocks are of kind {shown(kind)}")
     return known[kind]
-
-
-FORMATS["diffusers"] = Format("diffusers' UNet2DModel", _recognises, _read)
