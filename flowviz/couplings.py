@@ -105,6 +105,14 @@ def bridge_noise(x_0: Tensor, x_1: Tensor) -> float:
     return float(np.sqrt(REGULARISATION * _costs(x_0, x_1).mean() / 2))
 
 
+def in_batches(coupling: Callable[..., Tensor], x_0: Tensor, x_1: Tensor, batch: int) -> Tensor:
+    """The data coupled with the noise within minibatches, (n, *); 1 leaves pairs independent."""
+    if batch == 1:
+        return x_1
+    parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
+    return torch.cat([coupling(*part) for part in parts])
+
+
 def within_classes(
     coupling: Coupling, x_0: Tensor, x_1: Tensor, y: Tensor, generator: Generator
 ) -> Tensor:

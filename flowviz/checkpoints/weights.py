@@ -152,11 +152,17 @@ def rewrite_quality(name: str | Path, quality: Mapping[str, Any]) -> Card:
 def _assemble(content: bytes, beside: Card | None, source: str, name: str) -> Checkpoint:
     card = choose_card(card_within(Card, content, source), beside, source)
     tensors = read_checked(content, card, source)
-    return Checkpoint(replace(card, name=name), _field(card, tensors, source))
+    return Checkpoint(replace(card, name=name), build_field(card, tensors, source))
 
 
-def _field(card: Card, tensors: dict[str, Tensor], source: str) -> LearnedField | LearnedPathField:
-    """The field of a card and its weights, which are checked to fit."""
+def build_field(
+    card: Card, tensors: dict[str, Tensor], source: str
+) -> LearnedField | LearnedPathField:
+    """The field of a card and its weights, for evaluation.
+
+    Raises:
+        CheckpointError: the weights do not fit the card; `source` names the file.
+    """
     with torch.device("meta"):  # shapes only: a wrong card costs no memory
         blank = _weights(_blank(card, torch.zeros(2), source))
     check_fit(blank, tensors, source)

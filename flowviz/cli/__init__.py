@@ -62,18 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reading process (head, less) has ended, so standard output is closed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
+    except (MemoryError, OSError, ValueError) as error:
         print(f"flowviz: {shortened(_sentence(error))}", file=sys.stderr)
         return 2
-    except MemoryError:
-        print("flowviz: The memory is full; take fewer samples or points.", file=sys.stderr)
-        return 2
-    except ValueError as error:
-        print(f"flowviz: {shortened(str(error))}", file=sys.stderr)
-        return 2
 
 
-def _sentence(error: OSError) -> str:
+def _sentence(error: MemoryError | OSError | ValueError) -> str:
+    if isinstance(error, MemoryError):
+        return "The memory is full; take fewer samples or points."
+    if not isinstance(error, OSError):
+        return str(error)
     if error.errno in FULL:
         what = f"{error.filename} was not written" if error.filename else "Nothing was written"
         return f"{what}: the disk is full. Free space, or name another folder."

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -183,38 +183,38 @@ def _load(name: str, sha256: str) -> FieldRef:
 _load_large = lru_cache(maxsize=4)(_load.__wrapped__)  # visitors open networks of 64 MB
 
 
-@overload
-def resolve(
-    data: str, path: str, name: str, live: Field | None = None, *, sources: bool = False
-) -> tuple[Dataset, AffinePath, Field]: ...
-@overload
-def resolve(
-    data: str, path: str, name: str | None, live: Field | None = None, *, sources: bool = False
-) -> tuple[Dataset, AffinePath, Field | None]: ...
-def resolve(
-    data: str,
-    path: str,
-    name: str | None,
-    live: Field | None = None,
-    *,
-    sources: bool = False,
-) -> tuple[Dataset, AffinePath, Field | None]:
-    """The data set, the path and the field of a config.
+def placed(data: str, path: str, *, sources: bool = False) -> tuple[Dataset, AffinePath]:
+    """The data set and the path of a config.
 
     Args:
         data: spec of the data set.
         path: spec of the path.
-        name: EXACT, the name of a checkpoint of this path, or None for no field.
-        live: the field that `name` names, if it is already loaded.
         sources: whether the caller can start from another data set than noise, see `starts`.
 
     Raises:
-        ValueError: a name is unknown, the checkpoint was trained on another path or from another
-            source, or the data set has a source and must not.
+        ValueError: a name is unknown, or the data set has a source and must not.
     """
-    chosen = dataset(data, sources=sources)
-    affine = AffinePath(scheduler(path), parted(data)[0])
-    if live is not None or name is None:
+    return dataset(data, sources=sources), AffinePath(scheduler(path), parted(data)[0])
+
+
+def resolve(
+    data: str, path: str, name: str, live: Field | None = None, *, sources: bool = False
+) -> tuple[Dataset, AffinePath, Field]:
+    """The data set, the path and the field of a config, see `placed`.
+
+    Args:
+        data: spec of the data set.
+        path: spec of the path.
+        name: EXACT or the name of a checkpoint of this path.
+        live: the field that `name` names, if it is already loaded.
+        sources: as of `placed`.
+
+    Raises:
+        ValueError: as `placed`, or the checkpoint was trained on another path or from another
+            source.
+    """
+    chosen, affine = placed(data, path, sources=sources)
+    if live is not None:
         return chosen, affine, live
     if name == EXACT:
         found = FieldRef.of(exact_name(data, path))

@@ -19,7 +19,6 @@ field: in closed form for independent pairs, otherwise that of a finite set of p
 STD (`flowviz.fields.paired`); nothing is trained. An S below about 0.01 is due to the smoothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.couplings import Pairs, bridge_noise, minibatch_ot, sinkhorn
+from flowviz.couplings import Pairs, bridge_noise, in_batches, minibatch_ot, sinkhorn
 from flowviz.datasets import dataset
 from flowviz.draws import noise, stream
 from flowviz.fields import exact_field
@@ -137,7 +136,7 @@ def pair_samples(data: str, n: int, batch: int, seed: int) -> PairingsResult:
     """
     x_0, x_1 = _samples(data, n, seed)
     reflowed = _pairs(data, REFLOW, n, seed)
-    ends = [_coupled(x_0, x_1, size) for size in (1, batch, n)]
+    ends = [in_batches(minibatch_ot, x_0, x_1, size) for size in (1, batch, n)]
     start = x_0.double().numpy()
     pairings = tuple(
         Pairing(
@@ -318,18 +317,8 @@ def _pairs(data: str, batch: int, n: int, seed: int, prefix: str = "") -> Pairs:
     x_0, x_1 = _samples(data, n, seed, prefix)
     if batch == BRIDGE:
         drawn = stream(seed, f"{prefix}plan")
-        return Pairs(x_0, _coupled(x_0, x_1, ALL, lambda a, b: sinkhorn(a, b, drawn)))
-    return Pairs(x_0, _coupled(x_0, x_1, batch))
-
-
-def _coupled(
-    x_0: Tensor, x_1: Tensor, batch: int, coupling: Callable[..., Tensor] = minibatch_ot
-) -> Tensor:
-    """The data reordered by a coupling within minibatches, (n, 2)."""
-    if batch == 1:
-        return x_1
-    parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
-    return torch.cat([coupling(*part) for part in parts])
+        return Pairs(x_0, in_batches(lambda a, b: sinkhorn(a, b, drawn), x_0, x_1, ALL))
+    return Pairs(x_0, in_batches(minibatch_ot, x_0, x_1, batch))
 
 
 def _cross(a: NDArray, b: NDArray) -> NDArray:

@@ -17,7 +17,7 @@ from flowviz.datasets import parted
 from flowviz.draws import noise, stream
 from flowviz.experiments.bridges import bridge_of, bridges, paired
 from flowviz.experiments.configs import OfField
-from flowviz.experiments.fields import EXACT, resolve
+from flowviz.experiments.fields import EXACT, placed, resolve
 from flowviz.experiments.starts import starts
 from flowviz.fields.bridges import LearnedBridge, PairBridges
 from flowviz.fields.sourced import BridgeField
@@ -135,7 +135,7 @@ class Truth:
 
 def compute_truth(config: ParticlesConfig) -> Truth:
     """Samples of p_t to compare particles with; field, sampler, noise and seed are ignored."""
-    target, affine, _ = resolve(config.data, config.path, None, sources=True)
+    target, affine = placed(config.data, config.path, sources=True)
     n, times = config.n, affine.clock(config.nfe + 1)[config.checked]
     generator = stream(0, "reference")
 
@@ -167,74 +167,7 @@ def compute_particles(
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
-    if config.sourced:
-        return _measured(config, *_between(config, field), truth)
-    name = None if config.sampler == PAIRS else config.field
-    target, path, velocity = resolve(config.data, config.path, name, field)
-    x_0 = noise(config.n, config.seed)
-    # One frame per step of a stochastic sampler, so that its noise is not smoothed.
-    grid = path.clock(config.nfe + 1)
-    if config.sampler == PAIRS:
-        x_1 = target.sample(config.n, stream(config.seed, "data"))
-        states, nfe = torch.stack([path.flow(t, x_0, x_1) for t in grid]), 0
-    elif config.sampler == FLOW:
-        steps = steps_for(FLOW, config.nfe)
-        assert velocity is not None
-        solution = solve(velocity, path.start(x_0), grid, FLOW, steps=steps)
-        states, nfe = solution.states, solution.nfe
-    else:
-        assert velocity is not None
-        solution = sample(
-            velocity,
-            path,
-            path.start(x_0),
-            grid,
-            config.sampler,
-            noise=config.noise,
-            generator=stream(config.seed, "increments"),
-        )
-        states, nfe = solution.states, solution.nfe
-    return _measured(config, grid, states, nfe, truth)
-
-
-def _between(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tensor, int]:
-    """Times, states and evaluations of particles that start from a source."""
-    name = None if config.sampler == PAIRS or config.field == EXACT else config.field
-    target, path, field = resolve(config.data, config.path, name, field, sources=True)
-    grid, x_0 = path.clock(config.nfe + 1), starts(path, config.n, config.seed)
-    if config.sampler == PAIRS:
-        x_1 = target.sample(config.n, stream(config.seed, "data"))
-        x_1 = paired(config.coupling, x_0, x_1, stream(config.seed, "coupling"))
-        motion = PairBridges(path, config.bridge), x_0, x_1, grid
-        return grid, bridges(*motion, stream(config.seed, "increments")), 0
-    bridge = _bridge(config, field)
-    if config.sampler == FLOW:
-        solution = solve(bridge, x_0, grid, FLOW, steps=steps_for(FLOW, config.nfe))
-    else:
-        increments = stream(config.seed, "increments")
-        drift, strength = bridge.drift, bridge.diffusion
-        solution = diffuse(drift, strength, path, x_0, grid, generator=increments)
-    return grid, solution.states, solution.nfe
-
-
-def _bridge(config: ParticlesConfig, field: Field | None) -> BridgeField | LearnedBridge:
-    """The exact field, or the learned one if it has the diffusion and coupling of the config."""
-    if config.field == EXACT:
-        return bridge_of(config.data, config.path, config.bridge)[1]
-    wanted = config.bridge, config.coupling
-    if not isinstance(field, LearnedBridge) or (field.noise, field.coupling) != wanted:
-        raise ValueError(
-            f"{config.field} must have been trained with bridges of diffusion {config.bridge:g} "
-            f"between pairs of the coupling {config.coupling}; choose such a network (`train "
-            "--bridge`) or the exact field."
-        )
-    return field
-
-
-def _measured(
-    config: ParticlesConfig, grid: Tensor, states: Tensor, nfe: int, truth: Truth | None
-) -> ParticlesResult:
-    """Trajectories (K, n, 2) with their distance to the density."""
+    grid, states, nfe = _moved(config, field)
     at, truth = config.checked, truth or compute_truth(config)
     lengths = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
     return ParticlesResult(
@@ -248,6 +181,52 @@ def _measured(
         length=lengths.double().numpy(),
         displacement=torch.linalg.vector_norm(states[-1] - states[0], dim=-1).double().numpy(),
     )
+
+
+def _moved(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tensor, int]:
+    """Times (K,), states (K, n, 2) and evaluations of the particles.
+
+    Each step of a stochastic sampler has a frame, so that its noise is not smoothed.
+    """
+    target, path = placed(config.data, config.path, sources=True)
+    grid, x_0 = path.clock(config.nfe + 1), starts(path, config.n, config.seed)
+    increments = stream(config.seed, "increments")
+    if config.sampler == PAIRS:
+        x_1 = target.sample(config.n, stream(config.seed, "data"))
+        if not config.sourced:
+            x_0 = noise(config.n, config.seed)
+            return grid, torch.stack([path.flow(t, x_0, x_1) for t in grid]), 0
+        x_1 = paired(config.coupling, x_0, x_1, stream(config.seed, "coupling"))
+        pairs = PairBridges(path, config.bridge)
+        return grid, bridges(pairs, x_0, x_1, grid, increments), 0
+    if config.sourced:
+        velocity = _bridge(config, field)
+    else:
+        _, _, velocity = resolve(config.data, config.path, config.field, field)
+    if config.sampler == FLOW:
+        solution = solve(velocity, x_0, grid, FLOW, steps=steps_for(FLOW, config.nfe))
+    elif isinstance(velocity, BridgeField | LearnedBridge):
+        motion = velocity.drift, velocity.diffusion, path, x_0, grid
+        solution = diffuse(*motion, generator=increments)
+    else:
+        motion = velocity, path, x_0, grid, config.sampler
+        solution = sample(*motion, noise=config.noise, generator=increments)
+    return grid, solution.states, solution.nfe
+
+
+def _bridge(config: ParticlesConfig, field: Field | None) -> BridgeField | LearnedBridge:
+    """The exact field, or the learned one if it has the diffusion and coupling of the config."""
+    if config.field == EXACT:
+        return bridge_of(config.data, config.path, config.bridge)[1]
+    _, _, field = resolve(config.data, config.path, config.field, field, sources=True)
+    wanted = config.bridge, config.coupling
+    if not isinstance(field, LearnedBridge) or (field.noise, field.coupling) != wanted:
+        raise ValueError(
+            f"{config.field} must have been trained with bridges of diffusion {config.bridge:g} "
+            f"between pairs of the coupling {config.coupling}; choose such a network (`train "
+            "--bridge`) or the exact field."
+        )
+    return field
 
 
 @dataclass(frozen=True, kw_only=True)

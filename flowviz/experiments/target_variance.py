@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flowviz.couplings import minibatch_ot
+from flowviz.couplings import in_batches, minibatch_ot
+from flowviz.datasets import dataset
 from flowviz.draws import stream
 from flowviz.experiments.configs import OnPath
-from flowviz.experiments.fields import resolve
+from flowviz.experiments.fields import placed
 from flowviz.experiments.theorem2 import draw_pairs, late_times, trapezoid_weights
 from flowviz.fields import exact_field
 from flowviz.schedulers import refuse_learned
@@ -69,7 +70,7 @@ def compute_target(config: TargetConfig) -> TargetResult:
 
     Cov[x'_t | x_t] = (D / sigma)^2 Cov[x_1 | x_t] with D = d_alpha sigma - alpha d_sigma.
     """
-    target, path, _ = resolve(config.data, config.path, None)
+    target, path = placed(config.data, config.path)
     exact = exact_field(path, target.distribution)
     shares = torch.linspace(0, 1, config.nodes, dtype=torch.float64)
     times, widths = late_times(path, shares)
@@ -144,7 +145,7 @@ def compute_coupling(config: CouplingConfig) -> CouplingResult:
     """
     from sklearn.neighbors import KDTree  # slow to import, used by few pages
 
-    target, path, _ = resolve(config.data, config.path, None)
+    target, path = placed(config.data, config.path)
     x_0, x_1 = coupled_pairs(config.data, config.batch, config.pairs, config.seed)
     shares = torch.linspace(0, 1, config.nodes, dtype=torch.float64)
     times, widths = late_times(path, shares)
@@ -171,10 +172,5 @@ def coupled_pairs(data: str, batch: int, pairs: int, seed: int) -> tuple[Tensor,
 
     The points are the same for every batch size; only the pairing differs.
     """
-    target, _, _ = resolve(data, "ot", None)
-    x_0, x_1 = draw_pairs(target, pairs, stream(seed, "pairs"))
-    if batch > 1:
-        parts = zip(x_0.split(batch), x_1.split(batch), strict=True)
-        unused = stream(seed, "coupling")  # minibatch OT draws nothing
-        x_1 = torch.cat([minibatch_ot(*part, unused) for part in parts])
-    return x_0.double(), x_1.double()
+    x_0, x_1 = draw_pairs(dataset(data), pairs, stream(seed, "pairs"))
+    return x_0.double(), in_batches(minibatch_ot, x_0, x_1, batch).double()

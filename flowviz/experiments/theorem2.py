@@ -21,7 +21,7 @@ from torch import Generator, Tensor, nn
 
 from flowviz.datasets import Dataset
 from flowviz.draws import stream
-from flowviz.experiments.fields import resolve
+from flowviz.experiments.fields import placed, resolve
 from flowviz.fields import ExactField, LearnedField
 from flowviz.paths import AffinePath
 from flowviz.training import TrainConfig, build_field
@@ -63,10 +63,14 @@ def network(
         name: NEW or the name of a checkpoint.
         field: the network if it is already loaded.
     """
-    target, affine, named = resolve(data, path, None if field or name == NEW else name)
-    found = field or named or new_network(path, target, stream(0, "weights"))
-    assert isinstance(found, LearnedField)
-    return target, affine, found
+    target, affine = placed(data, path)
+    if field is None and name == NEW:
+        field = new_network(path, target, stream(0, "weights"))
+    elif field is None:
+        target, _, found = resolve(data, path, name)
+        assert isinstance(found, LearnedField)
+        field = found
+    return target, affine, field
 
 
 def new_network(

@@ -31,14 +31,11 @@ from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.files import Contents, read_content, read_file
 from flowviz.checkpoints.foreign.sets import TOP, choose, find_sets, groups, read_weights
 from flowviz.checkpoints.lookup import PICKLES
-from flowviz.checkpoints.weights import MAX_BYTES, Checkpoint
+from flowviz.checkpoints.weights import MAX_BYTES, Checkpoint, build_field
 from flowviz.datasets import Dataset, dataset
 from flowviz.datasets.uploads import keep_samples
 from flowviz.draws import noise
-from flowviz.fields import LearnedField
-from flowviz.networks import ACTIVATIONS, PlainMLP
-from flowviz.objectives import OBJECTIVES
-from flowviz.paths import AffinePath
+from flowviz.networks import ACTIVATIONS
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 
@@ -133,10 +130,6 @@ def load_plain(source: Path | bytes, name: str, assume: PlainAssumptions) -> Che
     layers = _layers(weights, name)
     widths = _widths(layers, name)
     activation, layout = _activation(place, assume.activation, name)
-    network = PlainMLP(widths, activation)
-    network.load_state_dict(
-        {f"layers.{k}.{name}": each[name] for k, each in enumerate(layers) for name in each}
-    )
     target = None if assume.data == UNKNOWN else dataset(assume.data)
     about = _about(widths, layout, assume, target)
     card = Card(
@@ -150,17 +143,8 @@ def load_plain(source: Path | bytes, name: str, assume: PlainAssumptions) -> Che
         center=(0.0, 0.0) if target is None else target.center,
         scale=1.0 if target is None else float(target.scale),
     )
-    path = AffinePath(scheduler(assume.path))
-    field = LearnedField(
-        network,
-        path,
-        OBJECTIVES["flow"],
-        mean=torch.zeros(2),
-        std=1.0,
-        preconditioned=False,
-        clocked=False,
-    )
-    return Checkpoint(card, field.eval().requires_grad_(False))
+    tensors = {f"layers.{k}.{part}": each[part] for k, each in enumerate(layers) for part in each}
+    return Checkpoint(card, build_field(card, tensors, name))
 
 
 def with_samples(checkpoint: Checkpoint) -> Checkpoint:
