@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from flowviz.datasets import dataset
 from flowviz.distributions import PointMasses
 from flowviz.experiments.posterior import (
     FACTORS,
@@ -14,12 +13,12 @@ from flowviz.experiments.posterior import (
     compute_conditional,
     compute_conversions,
     compute_touch,
-    parts_of,
 )
 from flowviz.figures import posterior as figures
 from flowviz.figures import theme
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
+from flowviz.site import parameters
 from flowviz.ui.why.touch import TouchView
 
 
@@ -98,11 +97,9 @@ def test_touch_sends_the_points_and_the_path():
     result = compute_touch(TouchConfig(n=50, seed=3))
     assert result.points.shape == (50, 2) and result.coefficients.shape == (4, len(result.times))
     assert result.times[0] == 0 and result.times[-1] == scheduler("ot").t_max
-    assert len(result.parts.weights) == 8 and result.parts.weights.sum() == pytest.approx(1)
-    inside = dataset("checkerboard").distribution.contains(torch.tensor(result.parts.means))
-    assert inside.all(), "boxes are told by their middles"
-    lone = parts_of(PointMasses(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1.0, 0])))
-    assert lone.means.tolist() == [[1, 2]] and not lone.variances.any()
+    lone = PointMasses(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([1.0, 0]))
+    sent = parameters.distribution(lone)
+    assert sent["means"].tolist() == [[1, 2]] and not sent["covariances"].any()
 
 
 @pytest.mark.parametrize("dark", [False, True])

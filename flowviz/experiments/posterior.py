@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flowviz.datasets import FRAME, dataset
-from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
 from flowviz.draws import noise, stream
 from flowviz.experiments.configs import OfField, OnPath
 from flowviz.experiments.fields import EXACT, resolve
@@ -47,40 +46,18 @@ class TouchConfig(OnPath):
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A distribution as arrays: K Gaussians (points have variances 0), or K boxes of a lattice."""
-
-    kind: str
-    """"gaussians" or "boxes"."""
-    weights: NDArray[np.float64]
-    """(K,), positive, of sum 1."""
-    means: NDArray[np.float64]
-    """(K, 2); the middles of boxes."""
-    variances: NDArray[np.float64] | None = None
-    """(K, 2), along the axes."""
-    axes: NDArray[np.float64] | None = None
-    """(K, 2, 2), the eigenvectors of the covariances as columns."""
-    edges: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-    """Edges of the lattice along x and y, (nx + 1,) and (ny + 1,)."""
-    cells: NDArray[np.int64] | None = None
-    """(K, 2), the indices of each box in the lattice."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TouchResult:
     """The drawn points, the distribution and the path, ready for the browser.
 
     Attributes:
         points: (n, 2), drawn from the data set.
-        parts: its distribution.
         times: (T,), from 0 to t_max in steps of the slider.
         coefficients: (4, T): alpha, sigma, d_alpha, d_sigma at these times.
         speed: (T,), root mean square of the conditional velocities, for the arrows' scale.
     """
 
     points: NDArray[np.float64]
-    parts: Parts
     times: NDArray[np.float64]
     coefficients: NDArray[np.float64]
     speed: NDArray[np.float64]
@@ -95,40 +72,9 @@ def compute_touch(config: TouchConfig) -> TouchResult:
     square = points.square().sum(dim=1).mean()
     return TouchResult(
         points=points.numpy(),
-        parts=parts_of(data.distribution),
         times=times.numpy(),
         coefficients=torch.stack(c).numpy(),
         speed=(c.d_alpha.square() * square + 2 * c.d_sigma.square()).sqrt().numpy(),
-    )
-
-
-def parts_of(distribution: Distribution) -> Parts:
-    """The parts of positive weight as arrays, in the order of the distribution."""
-    assert isinstance(distribution, Boxes | GaussianMixture | PointMasses)
-    kept = distribution.weights > 0
-    weights = distribution.weights[kept].numpy()
-    if isinstance(distribution, Boxes):
-        cells = distribution.weights.nonzero()
-        edges = distribution.edges_x, distribution.edges_y
-        middle = [(e[:-1] + e[1:])[i] / 2 for e, i in zip(edges, cells.T, strict=True)]
-        return Parts(
-            "boxes",
-            weights,
-            torch.stack(middle, dim=1).numpy(),
-            edges=(edges[0].numpy(), edges[1].numpy()),
-            cells=cells.numpy(),
-        )
-    if isinstance(distribution, PointMasses):
-        points = distribution.points[kept].numpy()
-        axes = np.broadcast_to(np.eye(2), (len(points), 2, 2))
-        return Parts("gaussians", weights, points, np.zeros_like(points), axes)
-    assert isinstance(distribution, GaussianMixture)
-    return Parts(
-        "gaussians",
-        weights,
-        distribution.means[kept].numpy(),
-        distribution.variances[kept].numpy(),
-        distribution.axes[kept].numpy(),
     )
 
 

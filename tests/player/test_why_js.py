@@ -21,6 +21,7 @@ ROWS = [0, 5, 250, 450, 499, 500]
 
 MODULES = (
     "base/wire.js",
+    "engine/target.js",
     "touch/posterior.js",
     "touch/selection.js",
     "touch/notice.js",
@@ -30,12 +31,12 @@ ASK = """([payload, rows, at]) => {
   const data = wire.decode(bytes(payload)), { points } = data, out = [];
   for (const k of rows) for (const [x, y] of at) {
     const c = {};
-    for (const name of ["alpha", "sigma", "d_alpha", "d_sigma"]) c[name] = data[name][k];
+    for (const name of ["alpha", "sigma", "dAlpha", "dSigma"]) c[name] = data[name][k];
     const read = (p) => {
       const { u, v, mx, my, effective, spread } = posterior.summary(p, c);
       return { u: [u, v], mean: [mx, my], effective, spread, log: p.logDensity, w: [...p.w] };
     };
-    const parts = posterior.overParts(data.distribution, c, x, y);
+    const parts = posterior.overParts(posterior.partsOf(data.distribution), c, x, y);
     out.push([read(posterior.overPoints(points, c, x, y)), read(parts)]);
   }
   return out;
@@ -50,8 +51,15 @@ def page(tab):
 
 def sent(data, path, n=200, over="points", **view):
     result = compute_touch(TouchConfig(data=data, path=path, n=n))
+    law = dataset(data).distribution
     content = payload(
-        result, path=path, over=over, words=WORDS, view=TouchView(**view), key=f"{data} {view}"
+        result,
+        law,
+        path=path,
+        over=over,
+        words=WORDS,
+        view=TouchView(**view),
+        key=f"{data} {view}",
     )
     return text(content), result
 
@@ -93,15 +101,18 @@ def test_density_behind_the_point_is_the_exact_one(page, data):
     (shown, result), n, row = sent(data, "ot", n=2), 24, 300
     grid = page.evaluate(
         """([payload, k, frame, n]) => {
-            const { distribution, alpha, sigma } = wire.decode(bytes(payload));
-            const c = { alpha: alpha[k], sigma: sigma[k] };
-            return [...posterior.densityGrid(distribution, c, frame, n)]; }""",
+            const data = wire.decode(bytes(payload)), c = {};
+            for (const name of ["alpha", "sigma", "dAlpha", "dSigma"]) c[name] = data[name][k];
+            const axis = Float64Array.from({ length: n }, (_, i) => frame * ((2 * i + 1) / n - 1));
+            const grid = new Float64Array(n * n);
+            target.targetOf(data).density(c, axis, grid);
+            return [...grid]; }""",
         [shown, row, FRAME, n],
     )
     axis = torch.tensor(-FRAME + (np.arange(n) + 0.5) * 2 * FRAME / n)
     t = torch.tensor(result.times[row])
     field = exact_field(AffinePath(scheduler("ot")), dataset(data).distribution)
-    wanted = field.density_grid(t, axis, axis).flip(0)  # row 0 is on top
+    wanted = field.density_grid(t, axis, axis)
     got = torch.tensor(grid, dtype=torch.float64).reshape(n, n)
     torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
 

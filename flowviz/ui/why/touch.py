@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from flowviz.canvases import themes
 from flowviz.canvases.wire import encode
-from flowviz.experiments.posterior import Parts, TouchConfig, TouchResult, compute_touch
+from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
+from flowviz.experiments.posterior import TouchConfig, TouchResult, compute_touch
 from flowviz.figures import theme
 from flowviz.schedulers import scheduler
-from flowviz.ui import results, state, widgets
+from flowviz.site import parameters
+from flowviz.ui import data_picker, results, state, widgets
 from flowviz.ui.canvas import component, keep, listen, opened, viewed
 
 LAYERS = ("paths", "arrows", "density")
@@ -57,11 +59,11 @@ DEFAULT = TouchView()
 
 def section(data: str, path: str) -> None:
     """The controls of the sidebar and the component."""
-    distribution = _computed(TouchConfig(data=data, path=path)).parts
+    distribution = data_picker.dataset(data).distribution
     one, many = _names(distribution)
     with st.sidebar:
         over = "points"
-        if len(distribution.weights) <= MAX_PARTS:
+        if _count(distribution) <= MAX_PARTS:
             over = widgets.segmented(
                 "over",
                 "Posterior over",
@@ -79,8 +81,10 @@ def section(data: str, path: str) -> None:
     words = {"part": one, "parts": many}
 
     def mount(key: str, first: TouchView) -> Any:
-        data = payload(result, path=path, over=over, words=words, view=first, key=key)
-        return _touch(key=key, data=data, on_view_change=listen, default={"view": None})
+        shown = payload(
+            result, distribution, path=path, over=over, words=words, view=first, key=key
+        )
+        return _touch(key=key, data=shown, on_view_change=listen, default={"view": None})
 
     view = viewed(KEY, opened(DEFAULT, *LINKED), mount)
     keep(replace(view, x=round(view.x, 2), y=round(view.y, 2)), DEFAULT, *LINKED)
@@ -88,7 +92,7 @@ def section(data: str, path: str) -> None:
         _note(distribution, over, n)
 
 
-def _note(distribution: Parts, over: str, n: int) -> None:
+def _note(distribution: Distribution, over: str, n: int) -> None:
     """A caption: which of the velocities are exact."""
     one, many = _names(distribution)
     st.caption(
@@ -96,7 +100,7 @@ def _note(distribution: Parts, over: str, n: int) -> None:
         + (
             f"The sum over the {n:,} drawn points is the exact marginal velocity of these points. "
             if over == "points"
-            else f"The sum over the {len(distribution.weights):,} {many} is the marginal "
+            else f"The sum over the {_count(distribution):,} {many} is the marginal "
             "velocity of the distribution: each arrow is the mean of $u_t(x \\mid x_1)$ within "
             f"one {one}, and its trajectory is that of the mean. "
         )
@@ -116,6 +120,7 @@ COUNTS = (20, 100, 500, 1_000, 2_000)
 
 def payload(
     result: TouchResult,
+    distribution: Distribution,
     *,
     path: str,
     over: str,
@@ -126,27 +131,22 @@ def payload(
     """The payload of the canvas, in float64, since the browser computes with it.
 
     Args:
-        result: the points, the parts of the distribution and the coefficients of the path.
+        result: the points and the coefficients of the path.
+        distribution: of the data set.
         path: spec of the path, which gives the colour.
         over: "points" or "parts", over which the posterior is shown.
         words: "part" and "parts", the names of one part and of several.
         view: shown first.
         key: identifies the canvas; the browser keeps one view per key.
     """
-    parts = result.parts
-    arrays: dict[str, Any] = {"weights": parts.weights}
-    if parts.edges is not None:
-        arrays |= {"edges_x": parts.edges[0], "edges_y": parts.edges[1], "cells": parts.cells}
-    else:
-        arrays |= {name: getattr(parts, name) for name in ("means", "variances", "axes")}
-    names = ("alpha", "sigma", "d_alpha", "d_sigma")
+    names = ("alpha", "sigma", "dAlpha", "dSigma")
     return encode(
         {
             "kind": "touch",
             "key": key,
             "initial": asdict(view),
             "points": _doubles(result.points),
-            "distribution": {"kind": parts.kind} | {n: _doubles(v) for n, v in arrays.items()},
+            "distribution": parameters.distribution(distribution),
             "times": _doubles(result.times),
             **dict(zip(names, map(_doubles, result.coefficients), strict=True)),
             "speed": _doubles(result.speed),
@@ -170,8 +170,15 @@ def _doubles(values: Any) -> NDArray[np.float64]:
     return np.asarray(values, "f8").ravel()
 
 
-def _names(parts: Parts) -> tuple[str, str]:
+def _count(distribution: Distribution) -> int:
+    """The number of parts of a distribution with a positive weight."""
+    assert isinstance(distribution, Boxes | GaussianMixture | PointMasses)
+    return int((distribution.weights > 0).sum())
+
+
+def _names(distribution: Distribution) -> tuple[str, str]:
     """Names of one part of a distribution and of several."""
-    if parts.kind == "boxes":
+    if isinstance(distribution, Boxes):
         return "box", "boxes"
-    return ("Gaussian", "Gaussians") if np.any(parts.variances) else ("point", "points")
+    points = isinstance(distribution, PointMasses)
+    return ("point", "points") if points else ("Gaussian", "Gaussians")

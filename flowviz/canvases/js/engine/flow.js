@@ -1,10 +1,11 @@
 /** Flows and scenes of a model in the arrays of the player; see flowviz/canvases/player.py. */
 
 import { locate } from "../base/clock.js";
-import { exactField, learnedField, targetOf } from "./fields.js";
+import { exactField, learnedField } from "./fields.js";
 import { noise } from "./noise.js";
 import { coefficients } from "./schedulers.js";
 import { evenGrid, solve, stepsWithin } from "./solve.js";
+import { targetOf } from "./target.js";
 
 /** Times of the pictures. */
 const FRAMES = 41;

@@ -1,10 +1,11 @@
 /** The error and the quality of samples against their cost, of exact fields. */
 
 import { dequantised } from "../base/wire.js";
-import { exactField, targetOf } from "./fields.js";
+import { exactField } from "./fields.js";
 import { gridOf } from "./grids.js";
 import { noise } from "./noise.js";
 import { solve, stepsWithin } from "./solve.js";
+import { targetOf } from "./target.js";
 
 /** The solve that counts as exact. */
 const FINE = { method: "rk4", grid: "log-snr", steps: 100 };

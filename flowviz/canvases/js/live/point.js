@@ -15,30 +15,10 @@ const STOPS = 4;
 const COUNTS = [20, 100, 500, 1_000, 2_000];
 const LAYERS = ["paths", "arrows", "density"];
 
-/** Eigenvalues and eigenvectors (as columns) of the symmetric matrix [[a, b], [b, d]]. */
-function eigen([a, b, d]) {
-  const turn = b === 0 && a === d ? 0 : Math.atan2(2 * b, a - d) / 2, c = Math.cos(turn), s = Math.sin(turn);
-  const along = a * c * c + 2 * b * c * s + d * s * s;
-  return { variances: [along, a + d - along], axes: [c, -s, s, c] };
-}
-
-/** The parts of positive weight of a distribution, as the canvas reads them. */
-function partsOf({ kind, weights, edges_x, edges_y, means, covariances, log_weights: logs }) {
-  if (kind === "boxes") {
-    const filled = [...weights.keys()].filter((q) => weights[q] > 0), rows = edges_y.length - 1;
-    const cells = Float64Array.from(filled.flatMap((q) => [Math.floor(q / rows), q % rows]));
-    return { kind, weights: Float64Array.from(filled, (q) => weights[q]), edges_x, edges_y, cells };
-  }
-  const each = Array.from(logs, (_, k) => eigen(covariances.subarray(3 * k, 3 * k + 3)));
-  const all = (name) => Float64Array.from(each.flatMap((own) => own[name]));
-  const parts = { weights: logs.map(Math.exp), variances: all("variances"), axes: all("axes") };
-  return { kind: "gaussians", means, ...parts };
-}
-
 /** The names of one part and of several. */
-function wordsOf(/** @type {any} */ { kind, variances }) {
+function wordsOf({ kind, covariances }) {
   if (kind === "boxes") return { part: "box", parts: "boxes" };
-  const word = variances.some(Boolean) ? "Gaussian" : "point";
+  const word = covariances.some(Boolean) ? "Gaussian" : "point";
   return { part: word, parts: `${word}s` };
 }
 
@@ -48,8 +28,7 @@ function tableOf(path, points) {
   const column = (name) => Float64Array.from(all, (c) => c[name]);
   const square = points.reduce((sum, v) => sum + v * v, 0) / (points.length / 2);
   return {
-    times, alpha: column("alpha"), sigma: column("sigma"),
-    d_alpha: column("dAlpha"), d_sigma: column("dSigma"),
+    times, alpha: column("alpha"), sigma: column("sigma"), dAlpha: column("dAlpha"), dSigma: column("dSigma"),
     speed: Float64Array.from(all, (c) => Math.hypot(c.dAlpha * Math.sqrt(square), c.dSigma * Math.SQRT2)),
   };
 }
@@ -89,7 +68,7 @@ export class Point {
   show({ data: name, path: spec, over, n }) {
     const { model } = this, data = model.data[name], path = model.paths[spec];
     const points = Float64Array.from(dequantised(data.sample.subarray(0, 2 * n), data.limit));
-    const distribution = partsOf(data.distribution), theme = {};
+    const { distribution } = data, theme = {};
     for (const [mode, { roles, density, ...own }] of Object.entries(model.theme))
       theme[mode] = { ...own, ...roles, role: roles[path.kind], density: density.slice(0, STOPS) };
     this.touch.mount({

@@ -8,10 +8,11 @@ import { Clocked } from "../base/canvas.js";
 import { ramp } from "../base/colour.js";
 import { element, onDrag, onKey, press, save, showReadouts, sized, write } from "../base/dom.js";
 import { clamp, nearest } from "../base/numbers.js";
+import { targetOf } from "../engine/target.js";
 import { surface } from "../player/pixels.js";
 import { legendOf, notice, readouts } from "./notice.js";
 import { arrows, diamond, paintParts, paintPoints, paintTrajectories } from "./painting.js";
-import { densityGrid, overParts, overPoints, room, summary } from "./posterior.js";
+import { overParts, overPoints, partsOf, room, summary } from "./posterior.js";
 import { grouped, ranks, rowsOf, selected } from "./selection.js";
 
 /** Trajectories and arrows that are drawn, at most. */
@@ -38,8 +39,10 @@ export class Touch extends Clocked {
   }
 
   show(data) {
-    const first = !this.data, parts = data.distribution.weights.length, points = data.points.length / 2;
+    const first = !this.data, points = data.points.length / 2;
     this.data = data;
+    this.parts = partsOf(data.distribution);
+    const parts = this.parts.logs.length;
     this.rank = { points: ranks(points), parts: ranks(parts) };
     this.room = { points: room(points), parts: room(parts) };
     this.rows = rowsOf(data.alpha, data.sigma);
@@ -66,8 +69,8 @@ export class Touch extends Clocked {
   }
 
   coefficients(k = this.k) {
-    const { alpha, sigma, d_alpha, d_sigma } = this.data;
-    return { alpha: alpha[k], sigma: sigma[k], d_alpha: d_alpha[k], d_sigma: d_sigma[k] };
+    const { alpha, sigma, dAlpha, dSigma } = this.data;
+    return { alpha: alpha[k], sigma: sigma[k], dAlpha: dAlpha[k], dSigma: dSigma[k] };
   }
 
   // ---- controls
@@ -149,9 +152,8 @@ export class Touch extends Clocked {
   }
 
   posterior(over, c, x, y) {
-    const { points, distribution } = this.data;
-    return over === "points" ? overPoints(points, c, x, y, this.room.points)
-      : overParts(distribution, c, x, y, this.room.parts);
+    return over === "points" ? overPoints(this.data.points, c, x, y, this.room.points)
+      : overParts(this.parts, c, x, y, this.room.parts);
   }
 
   /** The posterior that is shown with its summary, and the summary of the closed form. */
@@ -199,7 +201,7 @@ export class Touch extends Clocked {
     g.save();
     g.beginPath(); g.rect(left, top, side, side); g.clip();
     if (this.layers.has("density")) g.drawImage(this.density(c), left, top, side, side);
-    if (over === "parts") paintParts(p, post, data.distribution);
+    if (over === "parts") paintParts(p, post, this.parts);
     else paintPoints(p, post);
     if (this.layers.has("paths"))
       paintTrajectories(p, grouped(selected(post.w, this.rank[over], MAX_DRAWN)), post, data, this.rows);
@@ -223,8 +225,8 @@ export class Touch extends Clocked {
     for (const { alpha, items } of grouped(selected(post.w, this.rank[this.data.over], MAX_ARROWS))) {
       g.globalAlpha = alpha;
       arrows(g, items.map(({ i }) => this.arrow(p,
-        c.d_alpha * post.data[2 * i] + c.d_sigma * post.noise[2 * i],
-        c.d_alpha * post.data[2 * i + 1] + c.d_sigma * post.noise[2 * i + 1],
+        c.dAlpha * post.data[2 * i] + c.dSigma * post.noise[2 * i],
+        c.dAlpha * post.data[2 * i + 1] + c.dSigma * post.noise[2 * i + 1],
       )), (0.8 + 1.2 * alpha) * dot, (6 + 4 * alpha) * dot);
     }
   }
@@ -256,12 +258,15 @@ export class Touch extends Clocked {
   /** The density as a small picture, made again if t, data or theme change. */
   density(c) {
     if (this.picture?.k === this.k) return this.picture.canvas;
-    const grid = densityGrid(this.data.distribution, c, this.data.frame, CELLS);
+    const { frame } = this.data, grid = new Float64Array(CELLS * CELLS);
+    const axis = Float64Array.from({ length: CELLS }, (_, i) => frame * ((2 * i + 1) / CELLS - 1));
+    targetOf(this.data).density(c, axis, grid);
     const peak = grid.slice().sort()[Math.floor(0.995 * grid.length)] || 1;
     const canvas = element("canvas"), s = surface(CELLS), colours = ramp(this.look.density);
     const top = colours.length - 1;
     canvas.width = canvas.height = CELLS;
-    grid.forEach((v, i) => { s.px[i] = colours[(Math.sqrt(Math.min(1, v / peak)) * top) | 0]; });
+    for (let j = 0, q = 0; j < CELLS; j++) for (let i = 0; i < CELLS; i++, q++) // row 0 is the lowest
+      s.px[(CELLS - 1 - j) * CELLS + i] = colours[(Math.sqrt(Math.min(1, grid[q] / peak)) * top) | 0];
     canvas.getContext("2d").putImageData(s.image, 0, 0);
     this.picture = { k: this.k, canvas };
     return canvas;

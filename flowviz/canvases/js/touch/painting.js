@@ -53,32 +53,34 @@ export function paintPoints({ g, X, Y, dot, look }, post) {
   g.globalAlpha = 1;
 }
 
-function paintBox({ g, X, Y }, d, k, shade, outlined) {
-  const i = d.cells[2 * k], j = d.cells[2 * k + 1], x = X(d.edges_x[i]), y = Y(d.edges_y[j + 1]);
-  const w = X(d.edges_x[i + 1]) - x, h = Y(d.edges_y[j]) - y;
+function paintBox({ g, X, Y }, { cells, edges_x, edges_y }, k, shade, outlined) {
+  const [i, j] = cells[k], x = X(edges_x[i]), y = Y(edges_y[j + 1]);
+  const w = X(edges_x[i + 1]) - x, h = Y(edges_y[j]) - y;
   g.globalAlpha = shade; g.fillRect(x, y, w, h);
   if (outlined) { g.globalAlpha = 0.5; g.strokeRect(x + 0.5, y + 0.5, w - 1, h - 1); }
 }
 
 /** A Gaussian at one and two standard deviations. */
-function paintGaussian({ g, X, Y, scale }, d, k, shade, outlined) {
-  const angle = -Math.atan2(d.axes[4 * k + 2], d.axes[4 * k]);
+function paintGaussian({ g, X, Y, scale }, { means, covariances }, k, shade, outlined) {
+  const [xx, xy, yy] = covariances.subarray(3 * k, 3 * k + 3), turn = Math.atan2(2 * xy, xx - yy) / 2;
+  const middle = (xx + yy) / 2, half = Math.hypot((xx - yy) / 2, xy); // its variances are middle ± half
+  const spreads = [middle + half, Math.max(0, middle - half)].map(Math.sqrt);
   for (const times of [1, 2]) {
-    const [rx, ry] = [0, 1].map((e) => Math.max(2, times * Math.sqrt(d.variances[2 * k + e]) * scale));
+    const [rx, ry] = spreads.map((spread) => Math.max(2, times * spread * scale));
     g.beginPath();
-    g.ellipse(X(d.means[2 * k]), Y(d.means[2 * k + 1]), rx, ry, angle, 0, TURN);
+    g.ellipse(X(means[2 * k]), Y(means[2 * k + 1]), rx, ry, -turn, 0, TURN);
     g.globalAlpha = shade * (times === 1 ? 0.7 : 0.45); g.fill();
     if (outlined) { g.globalAlpha = 0.3; g.stroke(); }
   }
 }
 
 /** Boxes or Gaussians, shaded by weight. */
-export function paintParts(p, post, distribution) {
-  const { g, look } = p, paintPart = distribution.kind === "boxes" ? paintBox : paintGaussian;
+export function paintParts(p, post, parts) {
+  const { g, look } = p, paintPart = parts.kind === "boxes" ? paintBox : paintGaussian;
   g.fillStyle = g.strokeStyle = look.data;
   g.lineWidth = 1;
   for (let k = 0; k < post.n; k++)
-    paintPart(p, distribution, k, 0.85 * Math.sqrt(post.w[k]), post.n < 60);
+    paintPart(p, parts, k, 0.85 * Math.sqrt(post.w[k]), post.n < 60);
   g.globalAlpha = 1;
 }
 

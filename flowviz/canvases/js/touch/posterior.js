@@ -32,24 +32,31 @@ export function overPoints(points, c, x, y, p = room(points.length / 2)) {
   return p;
 }
 
-/** The posterior over the parts of a distribution, as `part_posterior`: Gaussians or boxes. */
-export const overParts = (d, c, x, y, p = room(d.weights.length)) =>
-  (d.kind === "boxes" ? overBoxes : overGaussians)(d, c, x, y, p);
+/**
+ * The parts of positive weight of a distribution that Python sent (flowviz/site/parameters.py): Gaussians,
+ * or boxes with their places [column, row] in the lattice. `logs` are their log weights.
+ */
+export function partsOf({ kind, weights, edges_x, edges_y, means, covariances, log_weights: logs }) {
+  if (kind !== "boxes") return { kind, means, covariances, logs };
+  const filled = [...weights.keys()].filter((q) => weights[q] > 0), rows = edges_y.length - 1;
+  const cells = filled.map((q) => [Math.floor(q / rows), q % rows]);
+  return { kind, edges_x, edges_y, cells, logs: filled.map((q) => Math.log(weights[q])) };
+}
 
-function overGaussians(d, c, x, y, p) {
+/** The posterior over parts, as `part_posterior`. */
+export const overParts = (parts, c, x, y, p = room(parts.logs.length)) =>
+  (parts.kind === "boxes" ? overBoxes : overGaussians)(parts, c, x, y, p);
+
+function overGaussians({ means, covariances, logs }, { alpha, sigma }, x, y, p) {
+  const gain = alpha * alpha, noise = sigma * sigma;
   for (let k = 0; k < p.n; k++) {
-    const ox = x - c.alpha * d.means[2 * k], oy = y - c.alpha * d.means[2 * k + 1];
-    let logit = Math.log(d.weights[k]), mx = d.means[2 * k], my = d.means[2 * k + 1], ex = 0, ey = 0;
-    for (let e = 0; e < 2; e++) { // eigenvectors are columns
-      const ax = d.axes[4 * k + e], ay = d.axes[4 * k + 2 + e], v = d.variances[2 * k + e];
-      const along = ox * ax + oy * ay, spread = c.alpha * c.alpha * v + c.sigma * c.sigma;
-      logit -= ((along * along) / spread + Math.log(spread)) / 2;
-      const m = ((c.alpha * v) / spread) * along, n = (c.sigma * along) / spread;
-      mx += m * ax; my += m * ay; ex += n * ax; ey += n * ay;
-    }
-    p.w[k] = logit;
-    p.data[2 * k] = mx; p.data[2 * k + 1] = my;
-    p.noise[2 * k] = ex; p.noise[2 * k + 1] = ey;
+    const mx = means[2 * k], my = means[2 * k + 1], ox = x - alpha * mx, oy = y - alpha * my;
+    const [xx, xy, yy] = covariances.subarray(3 * k, 3 * k + 3);
+    const a = gain * xx + noise, b = gain * xy, d = gain * yy + noise, det = a * d - b * b;
+    const px = (d * ox - b * oy) / det, py = (a * oy - b * ox) / det;
+    p.w[k] = logs[k] - (ox * px + oy * py + Math.log(det)) / 2;
+    p.data[2 * k] = mx + alpha * (xx * px + xy * py); p.data[2 * k + 1] = my + alpha * (xy * px + yy * py);
+    p.noise[2 * k] = sigma * px; p.noise[2 * k + 1] = sigma * py;
   }
   p.logDensity = normalised(p) - LOG_2PI;
   return p;
@@ -70,8 +77,8 @@ function intervals(edges, c, x) {
 function overBoxes(d, c, x, y, p) {
   const alongX = intervals(d.edges_x, c, x), alongY = intervals(d.edges_y, c, y);
   for (let k = 0; k < p.n; k++) {
-    const a = alongX[d.cells[2 * k]], b = alongY[d.cells[2 * k + 1]];
-    p.w[k] = Math.log(d.weights[k]) + a.log + b.log;
+    const [i, j] = d.cells[k], a = alongX[i], b = alongY[j];
+    p.w[k] = d.logs[k] + a.log + b.log;
     p.data[2 * k] = a.data; p.data[2 * k + 1] = b.data;
     p.noise[2 * k] = a.noise; p.noise[2 * k + 1] = b.noise;
   }
@@ -90,51 +97,12 @@ export function summary(p, c) {
     squares += w * w;
     if (w > p.w[best]) best = i;
   }
-  const u = c.d_alpha * mx + c.d_sigma * ex, v = c.d_alpha * my + c.d_sigma * ey;
+  const u = c.dAlpha * mx + c.dSigma * ex, v = c.dAlpha * my + c.dSigma * ey;
   let spread = 0;
   for (let i = 0; i < p.n; i++) {
-    const du = c.d_alpha * p.data[2 * i] + c.d_sigma * p.noise[2 * i] - u;
-    const dv = c.d_alpha * p.data[2 * i + 1] + c.d_sigma * p.noise[2 * i + 1] - v;
+    const du = c.dAlpha * p.data[2 * i] + c.dSigma * p.noise[2 * i] - u;
+    const dv = c.dAlpha * p.data[2 * i + 1] + c.dSigma * p.noise[2 * i + 1] - v;
     spread += p.w[i] * (du * du + dv * dv);
   }
   return { u, v, speed: Math.hypot(u, v), mx, my, effective: 1 / squares, spread: Math.sqrt(spread), best };
-}
-
-/** p_t on a grid of n x n cells over [-frame, frame]^2, row 0 on top, as a Float64Array. */
-export function densityGrid(d, c, frame, n) {
-  const out = new Float64Array(n * n), at = (i) => -frame + ((i + 0.5) * 2 * frame) / n;
-  (d.kind === "boxes" ? boxesGrid : gaussiansGrid)(d, c, n, at, out);
-  return out;
-}
-
-function boxesGrid(d, c, n, at, out) {
-  const along = (edges) => Array.from({ length: n }, (_, i) =>
-    intervals(edges, c, at(i)).map((z) => Math.exp(z.log) / c.sigma));
-  const px = along(d.edges_x), py = along(d.edges_y), columns = d.edges_x.length - 1;
-  for (let j = 0; j < n; j++) {
-    const over = new Float64Array(columns);
-    for (let k = 0; k < d.weights.length; k++)
-      over[d.cells[2 * k]] += d.weights[k] * py[n - 1 - j][d.cells[2 * k + 1]];
-    for (let i = 0; i < n; i++)
-      for (let a = 0; a < columns; a++) out[j * n + i] += px[i][a] * over[a];
-  }
-}
-
-function gaussiansGrid(d, c, n, at, out) {
-  const bell = (z, s) => Math.exp((-z * z) / (2 * s)) / Math.sqrt(2 * Math.PI * s);
-  for (let k = 0; k < d.weights.length; k++) {
-    const [axx, bxx, ayx, byx] = d.axes.slice(4 * k, 4 * k + 4), aligned = bxx === 0 && ayx === 0;
-    const s = [0, 1].map((e) => c.alpha * c.alpha * d.variances[2 * k + e] + c.sigma * c.sigma);
-    const mx = c.alpha * d.means[2 * k], my = c.alpha * d.means[2 * k + 1];
-    if (aligned) {
-      const px = Array.from({ length: n }, (_, i) => bell(at(i) - mx, s[0]));
-      for (let j = 0; j < n; j++) {
-        const q = d.weights[k] * bell(at(n - 1 - j) - my, s[1]);
-        if (q > 1e-12) for (let i = 0; i < n; i++) out[j * n + i] += q * px[i];
-      }
-    } else for (let j = 0; j < n; j++) for (let i = 0; i < n; i++) {
-      const ox = at(i) - mx, oy = at(n - 1 - j) - my;
-      out[j * n + i] += d.weights[k] * bell(ox * axx + oy * ayx, s[0]) * bell(ox * bxx + oy * byx, s[1]);
-    }
-  }
 }
