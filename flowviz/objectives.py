@@ -12,6 +12,8 @@ all predictions follow from each other at a given state, so that one error deter
 
 The objectives of a flow map (`flowviz.fields.flow_map`) are the flow objective where the two times
 are equal. Where they differ, a row has the target of the network: the mean velocity between them.
+A distillation has no such target: it compares jumps with the trajectories of a teacher, see
+`flowviz.training.trajectories`.
 
 References:
     Geng et al. 2025, Mean flows for one-step generative modeling, https://arxiv.org/abs/2505.13447
@@ -31,9 +33,6 @@ from torch import Tensor
 from flowviz.paths import AffinePath
 from flowviz.registry import Registry
 from flowviz.schedulers import Coefficients
-
-TEACHER_STEPS = 4
-"""Steps of the midpoint method in which a teacher is followed between two times."""
 
 MIN_SIGMA = 0.05
 """Smallest sigma in the weight of the data objective, which is infinite where sigma is 0."""
@@ -57,15 +56,13 @@ class JumpPair:
     z: Tensor
     """States at t, (B, *)."""
     velocity: Tensor
-    """Velocity at t and z, (B, *): the conditional one, or a teacher's."""
+    """Conditional velocity at t and z, (B, *)."""
     rate: Tensor
     """d angle / dt at t, (B,) float64."""
     angle: Callable[[Tensor], Tensor]
     """Times (B,) to angles that multiply z, (B, 1, ...)."""
     predict: Callable[[Tensor, Tensor, Tensor], Tensor]
     """(t, s, z) to the network's mean velocity from t to s."""
-    teacher: Callable[[Tensor, Tensor], Tensor] | None
-    """(t, z) to the velocity of the field that is distilled, if any."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +79,15 @@ class Objective:
     """(path, t, x, E[q | x_t = x]) to the marginal velocity u_t(x)."""
     needs_alpha: bool = False
     """Whether the conversion divides by alpha_t, so that the path must not start at alpha = 0."""
+    two_times: bool = False
+    """Whether the network is a flow map, with a second time."""
     jump_target: Callable[[JumpPair], Tensor] | None = None
-    """Of a flow map: the target of its mean velocity, (B, *); without gradients."""
+    """Of a flow map without a teacher: the target of its mean velocity, (B, *), without
+    gradients."""
     equal_share: float = 1.0
     """Share of pairs whose two times are equal."""
     power: float = 0.0
     """p of the loss e / (e + c)^p of a squared error e; the denominator has no gradient."""
-
-    @property
-    def two_times(self) -> bool:
-        """Whether the network is a flow map, with a second time."""
-        return self.jump_target is not None
 
 
 OBJECTIVES: Registry[Objective] = Registry("objective")
@@ -142,42 +137,19 @@ def _shortcut(pair: JumpPair) -> Tensor:
     angles = pair.angle(pair.t), pair.angle(middle), pair.angle(pair.s)
     first = (angles[1] - angles[0]) * pair.predict(pair.t, middle, pair.z)
     second = (angles[2] - angles[1]) * pair.predict(middle, pair.s, pair.z + first)
-    return _mean(first + second, angles[2] - angles[0], pair.velocity)
+    gap = angles[2] - angles[0]
+    return torch.where(gap > 0, (first + second) / torch.where(gap > 0, gap, 1), pair.velocity)
 
 
-def _distillation(pair: JumpPair) -> Tensor:
-    """Distillation: the mean velocity of the teacher, followed from t to s."""
-    if pair.teacher is None:
-        raise ValueError("Distillation needs a teacher: name a checkpoint to start from.")
-    z, t = pair.z, pair.t
-    for k in range(1, TEACHER_STEPS + 1):
-        t_next = torch.lerp(pair.t, pair.s, k / TEACHER_STEPS)
-        middle = (t + t_next) / 2
-        here = pair.velocity if k == 1 else pair.teacher(t, z)
-        half = z + (pair.angle(middle) - pair.angle(t)) * here
-        z = z + (pair.angle(t_next) - pair.angle(t)) * pair.teacher(middle, half)
-        t = t_next
-    return _mean(z - pair.z, pair.angle(pair.s) - pair.angle(pair.t), pair.velocity)
-
-
-def _mean(moved: Tensor, gap: Tensor, velocity: Tensor) -> Tensor:
-    """The displacement over the gap; the velocity itself where the gap is 0."""
-    return torch.where(gap > 0, moved / torch.where(gap > 0, gap, 1), velocity)
-
-
-_FLOW = OBJECTIVES["flow"]
+_MAP = replace(OBJECTIVES["flow"], two_times=True)
 OBJECTIVES["meanflow"] = replace(
-    _FLOW, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.5, power=1.0
+    _MAP, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.5, power=1.0
 )
 OBJECTIVES["shortcut"] = replace(
-    _FLOW, label="shortcut (flow map)", jump_target=_shortcut, equal_share=0.5
+    _MAP, label="shortcut (flow map)", jump_target=_shortcut, equal_share=0.5
 )
 OBJECTIVES["distillation"] = replace(
-    _FLOW,
-    label="distillation (flow map)",
-    jump_target=_distillation,
-    equal_share=0.1,
-    power=1.0,
+    _MAP, label="distillation (flow map)", equal_share=0.1, power=1.0
 )
 
 

@@ -190,7 +190,7 @@ def test_a_distillation_draws_the_jumps_of_samplers_on_exact_trajectories():
     field, teacher = new_map("distillation"), exact()
     found = follow(teacher, field, states(32).float())
     drawn = found.draw(1600, 0.1, torch.Generator().manual_seed(2), share=8)
-    t, s, x_t, x_s, u = drawn
+    t, s, x_t, x_s, u, _ = drawn
     times = list(zip(t.tolist(), s.tolist(), strict=True))
     for count in SAMPLERS:
         assert set(pairwise(field.path.clock(count + 1).tolist())) <= set(times)

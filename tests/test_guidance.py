@@ -14,6 +14,7 @@ SIDE = ImageSide(
     name="strong",
     label="strong",
     path="ot",
+    jumps=False,
     classes=("cat", "dog"),
     shape=(3, 8, 8),
     images=3_000_000,

@@ -1,6 +1,7 @@
 import json
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,9 @@ from flowviz.experiments.images import (
     nearest_nfe,
     sample,
     sample_all,
+    to_pixels,
 )
+from flowviz.fields.guided import GuidedField
 from flowviz.methods import velocity_methods
 from flowviz.progress import Stopped, stopping
 from flowviz.training.folder import train_in_folder
@@ -51,9 +54,9 @@ def config(path="ot", images=64, **changes):
     return ImageTrainConfig(data="digits", network="tiny", path=path, images=images, **changes)
 
 
-def checkpoint(path="ot", *, classes=True, gaussian=False, seed=2):
+def checkpoint(path="ot", *, classes=True, gaussian=False, seed=2, **changes):
     """An untrained field; `gaussian` leaves it at the best linear prediction."""
-    training = config(path, classes=classes)
+    training = config(path, classes=classes, **changes)
     field = build_image_field(training, DIGITS, torch.Generator().manual_seed(1))
     if not gaussian:
         generator = torch.Generator().manual_seed(seed)
@@ -111,6 +114,24 @@ def test_evaluations_and_network_passes_are_counted(changes, passes):
     drawn = sample_all(OT, replace(FEW, **changes))
     assert drawn.nfe == changes.get("nfe", 4)
     assert drawn.passes == passes
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_jumps_of_a_flow_map_are_counted_and_a_large_batch_is_divided(guidance, monkeypatch):
+    found = checkpoint(objective="distillation", start="teacher")
+    drawn = ImageConfig(solver="jumps", nfe=3, classes=(3, 7), guidance=guidance, n=5)
+    (whole,) = sample(found, drawn)
+    assert (whole.nfe, whole.passes) == (3, 3 * guidance)
+    x = image_noise((1, 8, 8), 5, 0)
+    field = GuidedField(found.field, torch.tensor([3, 7, 3, 7, 3]), guidance)
+    for t, s in pairwise(found.field.path.clock(4)):
+        with torch.no_grad():
+            x = field.jump(t, s, x)
+    assert np.abs(whole.images.astype(int) - to_pixels(x)).max() <= 1
+    monkeypatch.setattr("flowviz.experiments.images.max_batch", lambda *shape: 2)
+    (divided,) = sample(found, drawn)
+    assert np.abs(whole.images.astype(int) - divided.images).max() <= 1
+    assert divided.passes == whole.passes and not hasattr(ClassField(checkpoint()), "jump")
 
 
 def test_adaptive_solver_reports_its_steps():

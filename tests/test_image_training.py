@@ -16,13 +16,15 @@ from flowviz.datasets import dataset
 from flowviz.datasets.images import image_set
 from flowviz.device import finest_float
 from flowviz.draws import stream
+from flowviz.experiments.images import image_noise
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.networks import IMAGE_NETWORKS, UNet
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import SCHEDULERS, scheduler
-from flowviz.training import train
+from flowviz.solvers import solve
+from flowviz.training import start, train
 from flowviz.training.folder import read_config, train_in_folder
 from flowviz.training.image_files import sample_grid
 from flowviz.training.images import (
@@ -300,6 +302,48 @@ def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
     file.write_text(json.dumps(early | {"compiled": "no"}))
     with pytest.raises(ValueError, match="compiled must be true or false; got 'no'"):
         steps("plain", resume=True)
+
+
+def distillation(**changes):
+    """A run that distils an untrained field whose last layer is not zero, and that field."""
+    teacher = build_image_field(config(), DIGITS, torch.Generator().manual_seed(1))
+    for weight in teacher.network.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.05, generator=torch.Generator().manual_seed(2))
+    return config(objective="distillation", start="teacher", **changes), teacher.eval()
+
+
+def test_the_jumps_of_a_distillation_lie_on_trajectories_of_the_teacher():
+    of, teacher = distillation(batch=128)
+    run = start(of, DIGITS, origin=teacher)
+    t, s, x_t, x_s, u, y = run._jumps()
+    assert ((y == 10).double().mean() - of.drop_class).abs() < 0.1 and y.max() == 10
+    equal = t == s
+    torch.testing.assert_close(u[equal], teacher(t[equal], x_t[equal], y[equal]))
+    assert torch.equal(x_t[equal], x_s[equal]) and 0.05 < equal.double().mean() < 0.15
+    whole = (t == 0) & (s == teacher.path.t_max)
+    field = GuidedField(teacher, y[whole])
+    exact = solve(field, x_t[whole], teacher.path.clock(2), "dopri5", tol=1e-5).states[-1]
+    assert whole.sum() > 9 and (exact - x_t[whole]).abs().mean() > 0.3
+    torch.testing.assert_close(x_s[whole], exact, atol=0.02, rtol=0)
+
+
+def test_a_distillation_goes_on_to_the_bit_and_learns_the_jump(monkeypatch):
+    monkeypatch.setattr("flowviz.training.images.POOL_STEPS", 20)
+    of, teacher = distillation(images=48 * 16, lr=3e-3)
+    whole = [run.saved_state() for run in train(of, DIGITS, origin=teacher)]
+    rest = train(of, DIGITS, origin=teacher, saved_state=whole[29])  # within the second pool
+    assert_same(kept(rest)[-1], whole[-1])
+    noise, y = image_noise((1, 8, 8), 64, 9), torch.arange(64) % 10
+    times = teacher.path.clock(2)
+    exact = solve(GuidedField(teacher, y), noise, times, "dopri5", tol=1e-4).states[-1]
+    errors = []
+    for state in (whole[0], whole[-1]):
+        run = start(of, DIGITS, origin=teacher)
+        run.restore(state)
+        jumped = solve(GuidedField(run.ema, y), noise, times, "jumps", steps=1).states[-1]
+        errors.append((jumped - exact).square().mean())
+    assert errors[1] < 0.5 * errors[0]
 
 
 def test_run_that_diverges_says_so_and_keeps_its_last_good_state(tmp_path, monkeypatch):

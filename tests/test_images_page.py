@@ -216,6 +216,7 @@ def judged(*sides):
                 name=path,
                 label=path.upper(),
                 path=path,
+                jumps=False,
                 classes=(),
                 shape=(1, 8, 8),
                 images=0,

@@ -29,7 +29,7 @@ def test_built_in_lectures_open_pages_that_exist(name):
 
 def test_the_built_in_lectures_are_there():
     assert {name: len(lecture.steps) for name, lecture in BUILT_IN.items()} == {
-        "to-one-step": 8,
+        "to-one-step": 9,
         "ten-steps": 10,
         "three-claims": 7,
         "tour": 5,

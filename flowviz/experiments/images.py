@@ -26,7 +26,7 @@ from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import ImageSet
 from flowviz.distributed import current
 from flowviz.draws import noise
-from flowviz.fields import LearnedField
+from flowviz.fields import FlowMap, LearnedField
 from flowviz.fields.guided import EVER, GuidedField
 from flowviz.grids import GRIDS
 from flowviz.networks.memory import activation_bytes, max_batch
@@ -36,6 +36,9 @@ from flowviz.solvers import METHODS, Solution, solve, steps_for
 
 BATCH = 16
 """Images per batch: enough to use a core fully, few enough to be shown soon."""
+
+DEVICE_BATCH = 512
+"""Images per batch of a method with fixed steps off the CPU, where small batches take as long."""
 
 MAX_IMAGES = 50_000
 
@@ -140,7 +143,7 @@ class Samples:
 
 
 class ClassField:
-    """The velocity field of a checkpoint for images of given classes, with its cost.
+    """The velocity field or flow map of a checkpoint for images of given classes, with its cost.
 
     Args:
         checkpoint: whose field; with its `guide`, if it has one.
@@ -151,7 +154,10 @@ class ClassField:
     Attributes:
         path: its path.
         nfe: number of evaluations so far.
+        jump: of a flow map alone: (t, s, x) to the states at s of x (B, C, H, W) at t.
     """
+
+    jump: Callable[[Tensor, Tensor, Tensor], Tensor]
 
     def __init__(
         self,
@@ -168,6 +174,8 @@ class ClassField:
             guide = self._counted(checkpoint.guide)
         guided = y is not None or guide is not None
         self.field = GuidedField(counted, y, guidance, interval, guide) if guided else counted
+        if isinstance(counted, FlowMap):
+            self.jump = self._jump
 
     def _counted(self, checkpoint: ImageCheckpoint) -> LearnedField:
         """The field of a checkpoint with a network that counts its images."""
@@ -179,7 +187,7 @@ class ClassField:
             clocked=own.clocked,
         )
         self.networks.append(network)
-        return LearnedField(
+        return type(own)(
             network,
             own.path,
             own.objective,
@@ -198,6 +206,11 @@ class ClassField:
         """The velocity at t () and x (B, C, H, W), shape (B, C, H, W)."""
         self.nfe += 1
         return self.field(t, x)
+
+    def _jump(self, t: Tensor, s: Tensor, x: Tensor) -> Tensor:
+        self.nfe += 1
+        assert not isinstance(self.field, LearnedField) or isinstance(self.field, FlowMap)
+        return self.field.jump(t, s, x)
 
     def data(self, t: Tensor, x: Tensor) -> Tensor:
         """E[x_1 | x_t = x], shape (B, C, H, W), by one more evaluation."""
@@ -231,25 +244,31 @@ class _Counted(nn.Module):
         self.clocked = clocked
         self.rows = 0
 
-    def forward(self, time: Tensor, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, time: Tensor, x: Tensor, y: Tensor | None = None, *, until: Tensor | None = None
+    ) -> Tensor:
         self.rows += len(x)
+        times = {"time": time} if until is None else {"time": time, "until": until}
         if len(x) <= self.batch:
-            return self._evaluated(time, x, y)
+            return self._evaluated(x, y, times)
         own_times = time.ndim > self.clocked  # one for each image
         parts = [slice(i, i + self.batch) for i in range(0, len(x), self.batch)]
         return torch.cat(
             [
                 self._evaluated(
-                    time[part] if own_times else time, x[part], None if y is None else y[part]
+                    x[part],
+                    None if y is None else y[part],
+                    {name: t[part] if own_times else t for name, t in times.items()},
                 )
                 for part in parts
             ]
         )
 
-    def _evaluated(self, time: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
+    def _evaluated(self, x: Tensor, y: Tensor | None, times: dict[str, Tensor]) -> Tensor:
+        classes = {} if y is None else {"y": y}
         long = len(x) * self.row_bytes > LONG_EVALUATION_BYTES
         with _Stoppable() if long and can_stop() else nullcontext():
-            return self.network(time, x) if y is None else self.network(time, x, y)
+            return self.network(x=x, **classes, **times)
 
 
 def labels_of(checkpoint: ImageCheckpoint, config: ImageConfig) -> Tensor | None:
@@ -352,6 +371,8 @@ def sample_all(
     """
     group = current()
     if not config.adaptive:  # fixed steps do not depend on the batch
+        if (device or _device(checkpoint)).type != "cpu":
+            batch = max(batch, DEVICE_BATCH)
         batch = min(batch, -(-config.n // group.world))
     starts = range(0, config.n, batch)
     starts = starts[group.share(len(starts))]

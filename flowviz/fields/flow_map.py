@@ -13,7 +13,6 @@ jump is z_s = z_t + (theta_s - theta_t) Fbar(z_t, t, s), and the network predict
 with Fbar = 0 for normal data with the same variance in all directions.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,10 +96,11 @@ class FlowMap(LearnedField):
         *,
         share: int = 1,
         s: Tensor | None = None,
-        teacher: LearnedField | None = None,
         means: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """The loss of each pair of times t <= s in standard coordinates, shape (B,).
+
+        A distillation has another, see `jump_loss`.
 
         Args:
             t: start of each jump, (B,).
@@ -109,18 +109,13 @@ class FlowMap(LearnedField):
             y: classes, (B,).
             share: number of equal times in succession, which an MLP embeds once.
             s: end of each jump, (B,); t by default.
-            teacher: its velocity replaces the conditional one.
             means: posterior means of x_0 and x_1, each (B, *), whose velocity replaces the
                 conditional one, see `LearnedField.loss`.
         """
         s = t if s is None else s
         x = self.path.flow(t, x_0, x_1)
         with torch.no_grad():
-            if teacher is None:
-                u = self.path.target(t, *(means or (x_0, x_1)))
-            else:
-                u = teacher(t, x) if y is None else teacher(t, x, y)
-            velocity, z = self._to_standard(t, x, u)
+            velocity, z = self._to_standard(t, x, self.path.target(t, *(means or (x_0, x_1))))
             c = self.path.scheduler(t)
             pair = JumpPair(
                 t,
@@ -130,15 +125,22 @@ class FlowMap(LearnedField):
                 c.wronskian * self.std / self._spread(c) ** 2,
                 angle=lambda time: _shaped(self.angle(time), z),
                 predict=lambda t, s, z: self._remainder(t, s, z, y),
-                teacher=None if teacher is None else self._in_standard(teacher, y),
             )
             jumps = _shaped(s - t, x) > SMALLEST_GAP
-            assert self.objective.jump_target is not None  # of a flow map
+            assert self.objective.jump_target is not None  # a distillation has `jump_loss`
             target = torch.where(jumps, self.objective.jump_target(pair), velocity)
         return self._loss(t, s, z, target, y, share)
 
     def jump_loss(
-        self, t: Tensor, s: Tensor, x_t: Tensor, x_s: Tensor, u: Tensor, *, share: int = 1
+        self,
+        t: Tensor,
+        s: Tensor,
+        x_t: Tensor,
+        x_s: Tensor,
+        u: Tensor,
+        y: Tensor | None = None,
+        *,
+        share: int = 1,
     ) -> Tensor:
         """The loss of jumps to known states, shape (B,).
 
@@ -148,6 +150,7 @@ class FlowMap(LearnedField):
             x_t: states at t, (B, *).
             x_s: states at s on the same trajectories, (B, *).
             u: velocities at t, (B, *), the targets where s = t.
+            y: classes, (B,).
             share: number of equal times in succession, which an MLP embeds once.
         """
         velocity, z = self._to_standard(t, x_t, u)
@@ -156,7 +159,7 @@ class FlowMap(LearnedField):
         jumps = _shaped(s - t, x_t) > SMALLEST_GAP
         gap = _shaped(self.angle(s) - self.angle(t), x_t)
         target = torch.where(jumps, (z_s - z) / torch.where(jumps, gap, 1), velocity)
-        return self._loss(t, s, z, target, None, share)
+        return self._loss(t, s, z, target, y, share)
 
     def _loss(
         self, t: Tensor, s: Tensor, z: Tensor, target: Tensor, y: Tensor | None, share: int = 1
@@ -182,18 +185,6 @@ class FlowMap(LearnedField):
         c = self.path.coefficients(t, x)
         slope, scale, spread, offset = self.linear(c, x)
         return (u - slope * offset - c.d_alpha * self.mean) / scale, offset / spread
-
-    def _in_standard(
-        self, teacher: LearnedField, y: Tensor | None
-    ) -> Callable[[Tensor, Tensor], Tensor]:
-        """The velocity of a teacher in standard coordinates, called as (t, z)."""
-
-        def velocity(t: Tensor, z: Tensor) -> Tensor:
-            c = self.path.coefficients(t, z)
-            x = self._spread(c) * z + c.alpha * self.mean
-            return self._to_standard(t, x, teacher(t, x) if y is None else teacher(t, x, y))[0]
-
-        return velocity
 
     def _spread(self, c: Coefficients) -> Tensor:
         return torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)

@@ -123,6 +123,36 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
     return [Finding(lead="With few evaluations", text=text)] if told else []
 
 
+def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
+    """What the jumps of flow maps reach, and how many evaluations other fields need for that."""
+    told, numbers = [], {}
+    for side in sides:
+        jumps = {
+            (p.n, p.weight, p.classes): p
+            for p in sorted(side.points, key=lambda p: -p.nfe)
+            if METHODS[p.solver].jumps and value_of(p, "frechet") is not None
+        }
+        for key, least in jumps.items():
+            value = numbers[f"{side.side.name} NFE {least.nfe:.0f}"] = distance(least)
+            needs = []
+            for other in sides:
+                alike = [
+                    p
+                    for p in other.points
+                    if (p.n, p.weight, p.classes) == key and not METHODS[p.solver].jumps
+                ]
+                reached = [p for p in alike if distance(p) <= value]
+                if reached:
+                    best = min(reached, key=lambda p: p.nfe)
+                    solver = METHODS[best.solver].label
+                    needs.append(f"{other.side.label} needs NFE {best.nfe:.0f} ({solver})")
+                elif alike:
+                    needs.append(f"{other.side.label} does not reach it")
+            text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}"
+            told.append("; ".join([text, *needs]))
+    return [Finding(lead="Jumps", text=f"{'. '.join(told)}.", numbers=numbers)] if told else []
+
+
 def failures(side: JudgedSide) -> list[Finding]:
     """The solvers that evaluate the end of the path and fail there, with the reason."""
 

@@ -16,7 +16,7 @@ from flowviz.experiments.images import BATCH, check_interval, nearest_nfe, sampl
 from flowviz.fields.guided import EVER
 from flowviz.settings import setting
 from flowviz.solvers import METHODS
-from flowviz.studies._images import NONE, ImagesConfig, Loaded, Piece
+from flowviz.studies._images import NONE, ImagesConfig, ImageSide, Loaded, Piece
 
 VIEWS = {
     "samples": "Samples",
@@ -34,6 +34,8 @@ SHARES = 9
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0)
 NFES = (2, 5, 10, 20, 50, 100)
 """NFE of the rows of the grid, or the nearest that the solver can use."""
+JUMP_NFES = (1, 2, 4, 8)
+"""NFE of the rows with jumps."""
 REPLACEMENT = "midpoint"
 """The solver of the grid over NFE if the chosen one is adaptive."""
 
@@ -153,14 +155,15 @@ def _samples(config: ImageGridConfig, of: Loaded) -> Layout:
 
 
 def _over_nfe(config: ImageGridConfig, of: Loaded) -> Layout:
-    solver = fixed_solver(config)
-    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in NFES))
+    solver = fixed_solver(config, of.side)
+    wanted = JUMP_NFES if METHODS[config.method].jumps else NFES
+    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in wanted))
     return _sweep(config, of, {str(nfe): {"solver": solver, "nfe": nfe} for nfe in nfes})
 
 
-def fixed_solver(config: ImageGridConfig) -> str:
-    """The solver of the grid over NFE."""
-    return REPLACEMENT if METHODS[config.method].adaptive else config.method
+def fixed_solver(config: ImageGridConfig, side: ImageSide) -> str:
+    """The solver of a side in the grid over NFE."""
+    return REPLACEMENT if METHODS[config.method].adaptive else config.solver_of(side)
 
 
 def _over_guidance(config: ImageGridConfig, of: Loaded) -> Layout:

@@ -15,6 +15,7 @@ from flowviz.progress import Progress
 from flowviz.registry import hint_at
 from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
+from flowviz.solvers import METHODS
 from flowviz.studies import Finding, Findings
 from flowviz.studies import _settings as declare
 
@@ -70,7 +71,12 @@ class ImagesConfig(Config):
         "checkpoint that is worse in the same way, such as an earlier snapshot (autoguidance, "
         "Karras et al. 2024), for the same class. It must have the same path.",
     )
-    method: str = declare.method(DEFAULT.solver, "How noise follows the velocity field.")
+    method: str = declare.method(
+        DEFAULT.solver,
+        "How noise follows the velocity field. With jumps, a network that is not a flow map takes "
+        "Euler steps at the same NFE.",
+        choices=METHODS,
+    )
     nfe: int = declare.nfe(
         DEFAULT.nfe,
         "The cost of an image. The slider has the numbers that this solver can use.",
@@ -99,7 +105,7 @@ class ImagesConfig(Config):
         elif self.image_class in side.classes:
             classes = (side.classes.index(self.image_class),)
         values = {
-            "solver": self.method,
+            "solver": self.solver_of(side),
             "nfe": self.nfe,
             "tol": self.tol,
             "classes": classes,
@@ -108,6 +114,10 @@ class ImagesConfig(Config):
             "seed": self.seed,
         }
         return ImageConfig(**values | changes)
+
+    def solver_of(self, side: "ImageSide") -> str:
+        """The method with which a side draws: Euler's where it should jump but cannot."""
+        return "euler" if METHODS[self.method].jumps and not side.jumps else self.method
 
     @property
     def wanted_class(self) -> str:
@@ -126,6 +136,7 @@ class ImageSide:
         name: of the checkpoint.
         label: name of its path, or `name` if both sides have the same path.
         path: spec of its path.
+        jumps: whether it is a flow map.
         classes: the classes that its network can be given.
         shape: (C, H, W) of its images.
         images: number of images seen in training; 0 if unknown.
@@ -136,6 +147,7 @@ class ImageSide:
     name: str
     label: str
     path: str
+    jumps: bool
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     images: int
@@ -276,16 +288,27 @@ def side_of(key: str, loaded: ForeignCheckpoint, same_path: bool = False) -> Ima
     """What a result states of a checkpoint; `same_path` if it is labelled by its name."""
     checkpoint = loaded.checkpoint
     card, name = checkpoint.card, key.rpartition("@")[0] or checkpoint.card.name
+    path = f"{scheduler(card.path).label}{' flow map' if card.jumps else ''}"
     return ImageSide(
         name=name,
-        label=name if same_path else scheduler(card.path).label,
+        label=name if same_path else path,
         path=card.path,
+        jumps=card.jumps,
         classes=card.classes if checkpoint.conditional else (),
         shape=checkpoint.shape,
         images=card.images,
         planned=card.planned,
         about="" if loaded.origin == "flowviz" else loaded.about,
     )
+
+
+def solvers_of(sides: Sequence[ImageSide], solvers: Sequence[str]) -> str:
+    """The label of the solver of all sides, or of each side where they differ."""
+    labels = [METHODS[solver].label for solver in solvers]
+    if len(set(labels)) == 1:
+        return labels[0]
+    pairs = zip(sides, labels, strict=True)
+    return ", ".join(f"{label} for {side.label}" for side, label in pairs)
 
 
 def compute_pieces(
@@ -338,10 +361,11 @@ def origin(sides: Sequence[ImageSide]) -> Findings:
     for side in sides:
         if side.images:
             of = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
-            told.append(f"{side.name} was trained on {side.images / 1e6:.2f}{of} M images")
+            seen = "jumps of its teacher" if side.jumps else "images"
+            told.append(f"{side.name} was trained on {side.images / 1e6:.2f}{of} M {seen}")
     if told:
         text = f"{'; '.join(told)}."
-        seen = [side.images for side in sides if side.images]
+        seen = [side.images for side in sides if side.images and not side.jumps]
         if len(seen) == 2 and max(seen) > 1.05 * min(seen):
             text += (
                 " The two were not trained equally long: compare when their images form, not how "

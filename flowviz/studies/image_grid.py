@@ -39,6 +39,7 @@ from flowviz.studies._images import (
     compute_pieces,
     load_sides,
     origin,
+    solvers_of,
 )
 
 ROW_TITLES = {"nfe": "NFE", "guidance": "w"}
@@ -204,10 +205,12 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
         float(np.mean([getattr(panel, name).mean() for panel in result.panels]))
         for name in ("nfe", "passes")
     )
-    entry = METHODS[config.method]
-    spent = f"tolerance {config.tol:g}" if entry.adaptive else f"NFE {config.nfe}"
+    adaptive = METHODS[config.method].adaptive
+    spent = f"tolerance {config.tol:g}" if adaptive else f"NFE {config.nfe}"
+    sides = [panel.side for panel in result.panels]
+    solver = solvers_of(sides, [config.solver_of(side) for side in sides])
     text = (
-        f"{config.n} images per side from the same noise ({entry.label}, {spent}; "
+        f"{config.n} images per side from the same noise ({solver}, {spent}; "
         f"{config.wanted_class}) took {nfe:.0f} evaluations of the velocity field each"
     )
     if passes > nfe:
@@ -229,7 +232,8 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
 
 
 def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
-    labels, solver = result.row_labels, fixed_solver(config)
+    labels, sides = result.row_labels, [panel.side for panel in result.panels]
+    solvers = [fixed_solver(config, side) for side in sides]
     shown = [k for k, nfe in enumerate(labels) if int(nfe) in (4, 5, 9, 10, 20)] or [0, 1]
     told, numbers = _measured(
         result,
@@ -239,13 +243,13 @@ def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
     text = (
         f"root mean square difference from the row NFE {labels[-1]}, of 255: {told}. Each column "
         "starts from the same noise in all rows and on both sides "
-        f"({METHODS[solver].label}; {config.wanted_class})."
+        f"({solvers_of(sides, solvers)}; {config.wanted_class})."
     )
     yield Finding(lead="Error of few evaluations", text=text, numbers=numbers)
-    if solver != config.method:
+    if METHODS[config.method].adaptive:
         text = (
             f"{METHODS[config.method].label} determines its own NFE; this grid uses the "
-            f"{METHODS[solver].label.lower()} method."
+            f"{METHODS[solvers[0]].label.lower()} method."
         )
         yield Finding.note(text)
 

@@ -28,11 +28,13 @@ from flowviz.studies._image_points import (
     JudgedSide,
     Kind,
     failures,
+    jumping,
     kind_of,
     leaders,
     smallest,
     value_of,
 )
+from flowviz.studies._image_sheets import JUMP_NFES
 from flowviz.studies._images import (
     GUIDED,
     ImagesConfig,
@@ -140,7 +142,8 @@ def judge_piece(
 def budgets(config: ImageQualityConfig, of: Loaded) -> list[Any]:
     """The configs of new points: one for an adaptive solver, else one for each of NFES."""
     wanted = config.drawn(of.side, config.judged)
-    return [wanted] if wanted.adaptive else nfe_configs(wanted, NFES)
+    nfes = JUMP_NFES if METHODS[config.method].jumps else NFES
+    return [wanted] if wanted.adaptive else nfe_configs(wanted, nfes)
 
 
 def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
@@ -354,6 +357,7 @@ def say(config: ImageQualityConfig, result: ImageQuality) -> Findings:
     if measured:
         yield smallest(sides)
     yield from leaders(sides)
+    yield from jumping(sides)
     for each in sides:
         yield from failures(each)
     yield from (Finding(lead="Left out", text=each.left_out) for each in sides if each.left_out)

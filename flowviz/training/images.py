@@ -39,6 +39,7 @@ from flowviz.training.image_files import SNAPSHOTS, sample_grid, snapshot
 from flowviz.training.plane import check_flow_map, check_velocity_at_start, with_origin
 from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.times import TIMES
+from flowviz.training.trajectories import Jumps, Trajectories, follow
 
 IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
     "images": (1, 10**10),
@@ -56,6 +57,13 @@ IMAGE_BOUNDS: dict[str, tuple[float, float]] = {
 
 DECAYS = ("linear", "constant")
 
+POOL_STEPS = 160
+"""Number of steps of a distillation that draw from the same trajectories."""
+
+POOL = 4
+"""Number of those trajectories over the size of a batch. A trajectory takes 80 evaluations of the
+teacher and a state of a batch about 3 of the network, so that they take two fifths of the time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTrainConfig(TrainingConfig):
@@ -72,8 +80,8 @@ class ImageTrainConfig(TrainingConfig):
         classes: whether the network is conditioned on the class of each image.
         preconditioned: see `flowviz.fields.learned`.
         times: name in TIMES: how the times of a batch are drawn.
-        images: number of images seen in the whole run, flips and repetitions included; rounded up
-            to batches.
+        images: number of images seen in the whole run, flips and repetitions included, or of
+            jumps in a distillation; rounded up to batches.
         batch: number of images per step, of all processes together.
         accumulate: number of parts in which a batch is computed, to save memory; it must divide
             `batch`.
@@ -152,7 +160,7 @@ class ImageTrainConfig(TrainingConfig):
 
 IMAGE_PRESETS: Registry[ImageTrainConfig] = Registry("preset")
 """Complete configs by name: `small` is that of the shipped fields, `tiny` a first try on digits,
-`flow-map` a flow map of few steps that begins as the shipped field `cifar10-ot`.
+`flow-map` the shipped flow map `cifar10-ot-distillation`, which begins as the field `cifar10-ot`.
 
 `torchcfm` and `paper` have all hyperparameters as published (torchcfm's CIFAR-10 script; Lipman
 et al. 2022, table 3 and appendix E); the dropout is part of the network of the same name. They
@@ -173,11 +181,10 @@ IMAGE_PRESETS["flow-map"] = ImageTrainConfig(
     objective="distillation",
     start="cifar10-ot",
     times="uniform",
-    images=1_000_000,
-    batch=32,
-    lr=3e-4,
-    warm_up=100,
-    decay="constant",
+    images=2703 * 2048,
+    batch=2048,
+    lr=2e-3,
+    warm_up=200,
     ema=0.999,
 )
 _PUBLISHED = {
@@ -292,11 +299,8 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
                 f"{parts} parts."
             )
         self.grid_every = grid_every
-        teacher = None
-        if self.config.objective == "distillation":
-            assert self.origin is not None  # `ImageTrainConfig` wants `start`
-            teacher = self.origin.to(self.device)
-        self._mean_loss: nn.Module = _MeanLoss(self.model, teacher)
+        self._pool: tuple[int, Trajectories] | None = None
+        self._mean_loss: nn.Module = _MeanLoss(self.model)
         if world > 1:
             self._mean_loss = DistributedDataParallel(self._mean_loss)
 
@@ -320,7 +324,8 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     def losses(self) -> Iterator[Tensor]:
         """See `TrainingRun.losses`: `config.accumulate` parts."""
         config, n = self.config, self.config.accumulate
-        batch = draw_batch(config, self.data, self.step)
+        distilled = config.objective == "distillation"
+        batch = self._jumps() if distilled else draw_batch(config, self.data, self.step)
         own = self.processes.share(config.batch)
         parts = ([None] * n if value is None else value[own].chunk(n) for value in batch)
         # Dropout draws from the global generators; its draws, too, must depend on the step alone,
@@ -330,8 +335,8 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         with torch.random.fork_rng(devices):
             torch.manual_seed(stream(config.seed, purpose, self.step).initial_seed())
             for i, part in enumerate(zip(*parts, strict=True)):
-                with self._summing(last=i == n - 1):
-                    yield self._loss(ImageBatch(*part)) / n
+                with self._summing(last=i == n - 1), self._mixed():
+                    yield self._mean_loss(*(self._moved(value) for value in part)) / n
 
     def log_entry(self) -> dict[str, int]:
         """See `TrainingRun.log_entry`: the number of images seen."""
@@ -348,19 +353,41 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
             found[f"grid-{self.step:09d}.png"] = png(sample_grid(self))
         return found
 
-    def _loss(self, batch: ImageBatch) -> Tensor:
-        t = batch.t.to(self.device, finest_float(self.device), non_blocking=True)
-        x_0, x_1 = (
-            value.to(self.device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-            for value in (batch.x_0, batch.x_1)
-        )
-        y, s = (
-            None if value is None else value.to(self.device, non_blocking=True)
-            for value in (batch.y, batch.s)
-        )
+    def _jumps(self) -> Jumps:
+        """The whole batch of a step of a distillation, the same in every process."""
+        config, origin = self.config, self.origin
+        assert origin is not None  # `ImageTrainConfig` wants `start`
+        number = self.step // POOL_STEPS
+        if self._pool is None or self._pool[0] != number:
+            generator, n = stream(config.seed, "trajectories", number), POOL * config.batch
+            shape = self.data.channels, self.data.size, self.data.size
+            noise = self._moved(torch.randn(n, *shape, generator=generator))
+            y = None
+            if config.classes:
+                y = torch.randint(len(self.data.classes), (n,), generator=generator)
+                dropped = torch.rand(n, generator=generator) < config.drop_class
+                y = torch.where(dropped, len(self.data.classes), y).to(self.device)
+            assert isinstance(self.model, FlowMap) and noise is not None
+            with self._mixed():
+                found = follow(origin.to(self.device), self.model, noise, y)
+            self._pool = number, found
+        generator = stream(config.seed, "batch", self.step)
+        with self._mixed():
+            return self._pool[1].draw(config.batch, self.model.objective.equal_share, generator)
+
+    def _moved(self, value: Tensor | None) -> Tensor | None:
+        """A part of a batch as the network takes it, on the device."""
+        if value is None:
+            return None
+        if value.ndim == 4:
+            return value.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        fine = finest_float(self.device) if value.is_floating_point() else value.dtype
+        return value.to(self.device, fine, non_blocking=True)
+
+    def _mixed(self) -> AbstractContextManager:
+        """The context in which networks compute, in bfloat16 where the config wants it."""
         mixed = self.config.mixed and self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            return self._mean_loss(t, x_0, x_1, y, s)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
     def _summing(self, *, last: bool) -> AbstractContextManager:
         """The context of a part: processes sum their gradients during the last one."""
@@ -372,17 +399,17 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
 class _MeanLoss(nn.Module):
     """The mean loss of a batch as a module, as DistributedDataParallel needs it."""
 
-    def __init__(self, field: LearnedField, teacher: LearnedField | None) -> None:
+    def __init__(self, field: LearnedField) -> None:
         super().__init__()
         self.field = field
-        self.of_map: dict[str, Any] = {} if teacher is None else {"teacher": teacher}
 
-    def forward(
-        self, t: Tensor, x_0: Tensor, x_1: Tensor, y: Tensor | None, s: Tensor | None
-    ) -> Tensor:
+    def forward(self, *batch: Any) -> Tensor:
+        """The loss of the parts of an `ImageBatch`, or of `Jumps` in a distillation."""
         if not isinstance(self.field, FlowMap):
-            return self.field.loss(t, x_0, x_1, y).mean()
-        return self.field.loss(t, x_0, x_1, y, s=s, **self.of_map).mean()
+            return self.field.loss(*batch[:4]).mean()
+        if self.field.objective.jump_target is None:
+            return self.field.jump_loss(*batch).mean()
+        return self.field.loss(*batch[:4], s=batch[4]).mean()
 
 
 def build_image_field(

@@ -29,10 +29,13 @@ from flowviz.training.run import TrainingConfig, TrainingRun
 from flowviz.training.semidiscrete import DATA_COUPLINGS, check_coupling
 from flowviz.training.targets import TARGETS, batch_means, has_means
 from flowviz.training.times import TIMES, stratified
-from flowviz.training.trajectories import TRAJECTORIES, Trajectories, follow
+from flowviz.training.trajectories import Trajectories, follow
 
 SHARE = 8
 """Pairs of a batch with the same time: embedding it for each pair is 42% of the arithmetic."""
+
+TRAJECTORIES = 32_768
+"""Number of trajectories of a distillation."""
 
 BOUNDS: dict[str, tuple[float, float]] = {
     "width": (8, 1024),
@@ -219,16 +222,20 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         assert isinstance(self.model, FlowMap)
         if self.trajectories is None:
             path = self.model.path
-            teacher = self.origin or exact_field(path, self.data.distribution)
+            teacher = self.origin and self.origin.to(self.device)
             noise = torch.randn(
                 (TRAJECTORIES, 2), generator=stream(self.config.seed, "trajectories", 0)
             )
-            self.trajectories = follow(teacher, self.model, noise)
+            self.trajectories = follow(
+                teacher or exact_field(path, self.data.distribution),
+                self.model,
+                noise.to(self.device),
+            )
         share = math.gcd(self.config.batch, SHARE)
-        jump = self.trajectories.draw(
+        jumps = self.trajectories.draw(
             self.config.batch, self.model.objective.equal_share, self.generator, share=share
         )
-        return self.model.jump_loss(*(each.to(self.device) for each in jump), share=share).mean()
+        return self.model.jump_loss(*jumps, share=share).mean()
 
 
 def check_source(data: str, path: str, objective: str) -> None:

@@ -1,16 +1,20 @@
-"""Trajectories of a teacher, from which a flow map of the plane is distilled."""
+"""Trajectories of a teacher, from which a flow map is distilled.
 
+All jumps along a trajectory have one right end, so that the targets have no noise, in contrast to
+those of single pairs of noise and data.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from flowviz.device import finest_float
 from flowviz.fields.flow_map import FlowMap
 from flowviz.roots import bisect
-from flowviz.solvers import Field, solve
-
-TRAJECTORIES = 32_768
-"""Number of trajectories of a distillation."""
+from flowviz.solvers import solve
 
 STEPS = 32
 """Number of steps of a trajectory, even in the angle of `flowviz.fields.flow_map`, to which those
@@ -25,24 +29,41 @@ SAMPLER_SHARE = 0.7
 CHUNK = 4_096
 
 
+class Jumps(NamedTuple):
+    """Jumps along trajectories, the arguments of `FlowMap.jump_loss`."""
+
+    t: Tensor
+    """Start of each jump, (B,) float64."""
+    s: Tensor
+    """End of each jump, (B,) float64."""
+    x_t: Tensor
+    """States at t, (B, *)."""
+    x_s: Tensor
+    """States at s, (B, *)."""
+    u: Tensor
+    """Velocities of the teacher at t, (B, *), where s = t; 0 elsewhere."""
+    y: Tensor | None
+    """Classes, (B,)."""
+
+
 @dataclass(frozen=True)
 class Trajectories:
-    """States of a teacher on N trajectories at T times, with the velocities there."""
+    """States of a teacher on N trajectories at T times."""
 
+    teacher: Callable[..., Tensor]
+    """Velocities (B, *) at (t, x), or at (t, x, y) with classes."""
     times: Tensor
-    """(T,) float64."""
+    """(T,) float64, on the CPU."""
     states: Tensor
-    """(T, N, 2) float32."""
-    velocities: Tensor
-    """(T, N, 2) float32."""
-
+    """(T, N, *) float32."""
+    classes: Tensor | None
+    """Class of each trajectory, (N,)."""
     samplers: Tensor
     """Rows of `times` at which the samplers with the most jumps start and end, (K + 1,)."""
 
-    def draw(
-        self, n: int, equal_share: float, generator: Generator, *, share: int = 1
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """n jumps as t, s, x_t, x_s and the velocity at t, for `FlowMap.jump_loss`.
+    @torch.no_grad()
+    def draw(self, n: int, equal_share: float, generator: Generator, *, share: int = 1) -> Jumps:
+        """n jumps, those with equal times first.
 
         SAMPLER_SHARE of them are those of SAMPLERS: each number of jumps is as frequent, so that
         the one jump from start to end is the most frequent jump. Of the others, the starts are
@@ -70,17 +91,25 @@ class Trajectories:
         begin, end = (each.repeat_interleave(share) for each in (begin, end))
         row = torch.randint(self.states.shape[1], (n,), generator=generator)
         x_t, x_s = self.states[begin, row], self.states[end, row]
-        return self.times[begin], self.times[end], x_t, x_s, self.velocities[begin, row]
+        times = self.times.to(x_t.device, finest_float(x_t.device))
+        t, y = times[begin], None if self.classes is None else self.classes[row]
+        velocity, still = torch.zeros_like(x_t), slice(int(equal.sum()) * share)
+        if still.stop:
+            teacher = _at(self.teacher, None if y is None else y[still])
+            velocity[still] = teacher(t[still], x_t[still]).to(velocity)
+        return Jumps(t, times[end], x_t, x_s, velocity, y)
 
 
-@torch.no_grad()
-def follow(teacher: Field, field: FlowMap, noise: Tensor) -> Trajectories:
-    """Trajectories of the teacher from standard normal noise (N, 2), by the midpoint method.
+def follow(
+    teacher: Callable[..., Tensor], field: FlowMap, noise: Tensor, classes: Tensor | None = None
+) -> Trajectories:
+    """Trajectories of the teacher from standard normal noise (N, *), by the midpoint method.
 
     Args:
-        teacher: a velocity field on the path of `field`.
+        teacher: a velocity field on the path of `field`, called as (t, x) or (t, x, y).
         field: whose angle sets the times.
         noise: starting points.
+        classes: class of each trajectory, (N,), for a teacher with classes.
     """
     path = field.path
     first, last = field.angle(path.clock(2))
@@ -89,15 +118,16 @@ def follow(teacher: Field, field: FlowMap, noise: Tensor) -> Trajectories:
     samplers = path.clock(max(SAMPLERS) + 1)
     inner = bisect(lambda t: field.angle(t) < angles, *ends)[1:-1]
     times = torch.cat([samplers, inner]).unique()
-    parts = [
-        solve(teacher, path.start(part), times, "midpoint", grid=times).states
-        for part in noise.split(CHUNK)
+    parts = noise.split(CHUNK)
+    labels = [None] * len(parts) if classes is None else classes.split(CHUNK)
+    states = [
+        solve(_at(teacher, y), path.start(part), times, "midpoint", grid=times).step_states
+        for part, y in zip(parts, labels, strict=True)
     ]
-    states = torch.cat(parts, dim=1)
-    velocities = torch.stack(
-        [
-            torch.cat([teacher(t, part) for part in x.split(CHUNK)])
-            for t, x in zip(times, states, strict=True)
-        ]
-    )
-    return Trajectories(times, states, velocities, torch.searchsorted(times, samplers))
+    rows = torch.searchsorted(times, samplers)
+    return Trajectories(teacher, times, torch.cat(states, dim=1), classes, rows)
+
+
+def _at(teacher: Callable[..., Tensor], y: Tensor | None) -> Callable[[Tensor, Tensor], Tensor]:
+    """The teacher's velocities at (t, x) for the classes y, if any."""
+    return teacher if y is None else lambda t, x: teacher(t, x, y)

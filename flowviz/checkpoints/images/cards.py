@@ -79,6 +79,11 @@ class ImageCard(Entries):
     format: str = FORMAT
     version: int = VERSION
 
+    @property
+    def jumps(self) -> bool:
+        """Whether the network is a flow map."""
+        return self.objective in OBJECTIVES and OBJECTIVES[self.objective].two_times
+
     def valid_entries(self) -> dict[str, bool]:
         """See `Entries.valid_entries`."""
         return {

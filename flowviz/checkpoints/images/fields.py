@@ -105,7 +105,7 @@ def build_field(card: ImageCard, tensors: dict[str, Tensor], source: str) -> Lea
         "channels": card.channels,
         "size": card.size,
         "num_classes": len(card.classes) if card.network["conditional"] else 0,
-        "two_times": OBJECTIVES[card.objective].two_times,
+        "two_times": card.jumps,
     }
     try:
         check_memory(shape, card.channels, card.size)

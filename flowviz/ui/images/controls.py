@@ -131,8 +131,9 @@ def pick(view: str) -> Page:
 
 
 def _defaults(menu: Mapping[str, str], cards: Mapping[str, ImageCard]) -> tuple[str, str]:
-    """The checkpoint on conditional OT that was trained longest, and that on VP of its data."""
-    longest = sorted(cards, key=lambda name: -cards[name].images)
+    """The velocity field on conditional OT trained longest, and that on VP of its data."""
+    fields = (name for name in cards if not cards[name].jumps)
+    longest = sorted(fields, key=lambda name: -cards[name].images)
     left = next((name for name in longest if cards[name].path == "ot"), next(iter(menu)))
     data = cards[left].data if left in cards else None
     right = next((n for n in longest if cards[n].path == "vp" and cards[n].data == data), NONE)
