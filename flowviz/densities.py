@@ -142,24 +142,15 @@ def draw_probes(x: Tensor, count: int, generator: Generator | None = None) -> Te
     return (2 * signs - 1).to(x)
 
 
-def divergence(field: Field, t: Tensor, x: Tensor, *, probe: Tensor | None = None) -> Tensor:
-    """The divergence of the field at t, () or (B,), and x (B, *), shape (B,).
-
-    It is the field's own where it has one, else exact by D vector-Jacobian products, else, with a
-    probe z (B, *) of independent entries of mean 0 and variance 1, Hutchinson's estimate z^T Dv z
-    (Lipman et al. 2022, eq. 34).
-    """
-    if probe is None and isinstance(field, ExactDivergence):
-        return field.divergence(t, x)
-    return velocity_and_divergence(field, t, x, probe=probe)[1]
-
-
 def velocity_and_divergence(
     field: Field, t: Tensor, x: Tensor, *, probe: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The velocity (B, *) and its divergence (B,), see `divergence`; rows must not mix.
+    """The velocity (B, *) at t, () or (B,), and x (B, *), and its divergence (B,).
 
-    With several probes (K, B, *) the divergence is that by each of them, (B, K).
+    The divergence is the field's own where it has one, else exact by D vector-Jacobian products,
+    for which rows must not mix, else, with a probe z (B, *) of independent entries of mean 0 and
+    variance 1, Hutchinson's estimate z^T Dv z (Lipman et al. 2022, eq. 34). With several probes
+    (K, B, *) it is that by each of them, (B, K).
     """
     if probe is None and isinstance(field, ExactDivergence):
         return field(t, x), field.divergence(t, x)

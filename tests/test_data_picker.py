@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz import datasets
 from flowviz.datasets import DATASETS
+from flowviz.datasets.uploads import parse, store
 from flowviz.ui.data_picker import _CUSTOM
 from flowviz.ui.notices import escaped
 
@@ -109,7 +110,7 @@ def test_upload(app):
     app.run()
     menu(app).select("upload").run()
     app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
-    assert chosen(app) == datasets.upload("x.csv", CSV.encode())
+    assert chosen(app) == store(parse("x.csv", CSV.encode()))
     assert "30 points" in app.caption[-1].value
 
 
@@ -170,7 +171,7 @@ def test_link_opens_its_choice(app, spec, entry):
 
 
 def test_link_opens_what_was_uploaded(app):
-    spec = datasets.upload("x.csv", CSV.encode())
+    spec = store(parse("x.csv", CSV.encode()))
     app.query_params["data"] = spec
     app.run()
     assert chosen(app) == spec and menu(app).value == "upload"
@@ -214,7 +215,7 @@ def test_a_source_is_chosen_named_in_the_link_and_swapped(monkeypatch, tmp_path)
     assert chosen(app) == "from:word:FLOW>8gaussians"  # until there is a file
     assert "Current start: “FLOW”" in app.caption[0].value
     app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
-    uploaded = datasets.upload("x.csv", CSV.encode())
+    uploaded = store(parse("x.csv", CSV.encode()))
     assert chosen(app) == f"from:{uploaded}>8gaussians"
     next(each for each in app.selectbox if each.label == "Data set").select("upload").run()
     assert chosen(app) == f"from:{uploaded}>8gaussians" and len(app.file_uploader) == 2

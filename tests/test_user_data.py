@@ -20,16 +20,20 @@ from flowviz import datasets, files
 from flowviz.canvases.player import pack_scene
 from flowviz.canvases.wire import header_of
 from flowviz.cli import main
-from flowviz.datasets import dataset, draw, is_linkable, upload, uploads
+from flowviz.datasets import dataset, draw, is_linkable, uploads
 from flowviz.datasets.mixture import MAX_MEANS, mixture_spec
 from flowviz.datasets.picture import LATTICE, parse_picture
 from flowviz.datasets.points import MAX_NODES
-from flowviz.datasets.uploads import Reading, parse
+from flowviz.datasets.uploads import Reading, parse, store
 from flowviz.datasets.word import MAX_LETTERS
 from flowviz.files import STALE, TargetError, write_bytes
 from flowviz.studies._player import scene_of
 
 POINTS = np.random.default_rng(0).normal([300, -20], [25, 5], size=(60, 2)).round(3)
+
+
+def upload(name, content):
+    return store(parse(name, content))
 
 
 @pytest.fixture(autouse=True)

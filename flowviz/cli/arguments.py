@@ -211,7 +211,7 @@ def solve_config(options: argparse.Namespace, nfe: int | None) -> "EvaluateConfi
         nfe=nfe,
         tol=tol,
         grid=options.grid,
-        n=sample_count(options),
+        n=checked_number(options.n, "-n"),
         seed=checked_seed(options),
         metrics=tuple(metrics) if metrics else EvaluateConfig.metrics,
     )
@@ -319,12 +319,7 @@ def read_points(name: str) -> "torch.Tensor":
     return torch.from_numpy(points.astype(kind))
 
 
-def sample_count(options: argparse.Namespace) -> int:
-    """The checked value of -n."""
-    return checked_number(options.n, "-n", least=1)
-
-
-def checked_number(value: int, option: str, least: int) -> int:
+def checked_number(value: int, option: str, least: int = 1) -> int:
     """The value of an option that must be in [least, MAX_SAMPLES]."""
     if not least <= value <= MAX_SAMPLES:
         raise ValueError(f"{option} must be in [{least}, {MAX_SAMPLES}]; got {value}.")

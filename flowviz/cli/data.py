@@ -7,9 +7,9 @@ from flowviz.cli.arguments import (
     add_command,
     add_draws,
     add_out,
+    checked_number,
     checked_seed,
     print_reading,
-    sample_count,
 )
 
 
@@ -40,7 +40,7 @@ def _data(options: argparse.Namespace) -> None:
 
     out = check_target(options.out)
     chosen = dataset(options.data)
-    n, seed = sample_count(options), checked_seed(options)
+    n, seed = checked_number(options.n, "-n"), checked_seed(options)
     x_1 = chosen.sample(n, stream(seed, "data"))
     samples = chosen.to_user(x_1).numpy()
     if options.labels:

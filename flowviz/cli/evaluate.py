@@ -228,7 +228,7 @@ def _curve(options: argparse.Namespace, configs: "list[EvaluateConfig]") -> dict
         grid=first.grid,
         n=first.n,
         seed=first.seed,
-        seeds=checked_number(options.seeds, "--seeds", least=1),
+        seeds=checked_number(options.seeds, "--seeds"),
         metrics=first.metrics,
     )
     return rounded(to_json(solver_curve(config)))

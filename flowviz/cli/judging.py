@@ -119,7 +119,7 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
             quality["training"] = _history(snapshots, configs[0], judge, points[0], seen, common)
             keep()
         if options.straightness:
-            few = checked_number(options.straightness, "--straightness", least=1)
+            few = checked_number(options.straightness, "--straightness")
             quality |= _straightness(checkpoint, replace(configs[0], n=few))
             keep()
     if group.first:

@@ -107,7 +107,7 @@ def _bits(options: argparse.Namespace) -> None:
 
     checkpoint = load_checkpoint(options)
     data = image_set(options.data or checkpoint.card.data, options.split)
-    n = min(checked_number(options.n, "-n", least=1), len(data))
+    n = min(checked_number(options.n, "-n"), len(data))
     tol = tolerance(options)
     if options.labels and not checkpoint.conditional:
         raise ValueError(f"{checkpoint.card.name} was trained without classes.")

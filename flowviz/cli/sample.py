@@ -12,7 +12,6 @@ from flowviz.cli.arguments import (
     add_out,
     add_solver,
     is_adaptive,
-    sample_count,
     solve_config,
 )
 from flowviz.cli.images import add_drawing, draws_images, sample_images
@@ -58,7 +57,8 @@ def _sample(options: argparse.Namespace) -> None:
     out = check_target(options.out)
     options.n = SAMPLES if options.n is None else options.n
     nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
-    n, config = sample_count(options), solve_config(options, nfe)
+    config = solve_config(options, nfe)
+    n = config.n
     if plain:
         source = FieldRef.of_checkpoint(load_plain_file(options), options.checkpoint)
     else:

@@ -24,7 +24,7 @@ from flowviz.bounds import FRAME
 from flowviz.datasets import plane
 from flowviz.datasets.entry import DATASETS, Dataset
 from flowviz.datasets.specs import dataset, is_linkable, joined, parted
-from flowviz.datasets.uploads import PICTURE_SUFFIXES, TABLE_SUFFIXES, draw, upload
+from flowviz.datasets.uploads import PICTURE_SUFFIXES, TABLE_SUFFIXES, draw
 
 __all__ = [
     "DATASETS",
@@ -38,5 +38,4 @@ __all__ = [
     "joined",
     "parted",
     "plane",
-    "upload",
 ]

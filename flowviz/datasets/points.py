@@ -89,7 +89,9 @@ def points(name: str, array: NDArray) -> Dataset:
         name: its spec.
         array: points (n, 2), or the records of `labelled`.
     """
-    x, labels = (array, None) if array.dtype.names is None else _unlabelled(array)
+    x, labels = array, None
+    if array.dtype.names is not None:
+        x, labels = np.stack([array["x"], array["y"]], axis=1), array["label"]
     center = x.mean(axis=0)
     scale = float(np.abs(x - center).max() / REACH)
     chosen, sentence = _thinned(len(x))
@@ -104,11 +106,6 @@ def points(name: str, array: NDArray) -> Dataset:
     )
 
 
-def _unlabelled(array: NDArray) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """Points (n, 2) and labels (n,) of the records of `labelled`."""
-    return np.stack([array["x"], array["y"]], axis=1), array["label"]
-
-
 def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
     """The data set of points (n, 2) drawn in the frame; their positions do not change."""
     chosen, sentence = _thinned(len(x))
@@ -117,8 +114,6 @@ def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
         "your drawing",
         f"{sentence}, each with Gaussian noise of standard deviation {STD:g}.",
         x[chosen],
-        (0.0, 0.0),
-        1.0,
     )
 
 
@@ -132,8 +127,6 @@ def samples(name: str, x: NDArray[np.float64]) -> Dataset:
         f"noise of standard deviation {STD:g}. An exact field of them is not the exact field of "
         "that data set.",
         x[chosen],
-        (0.0, 0.0),
-        1.0,
     )
     return replace(found, estimated=True)
 
@@ -151,8 +144,8 @@ def _widened(
     label: str,
     sentence: str,
     x: NDArray[np.float64],
-    center: tuple[float, float],
-    scale: float,
+    center: tuple[float, float] = (0.0, 0.0),
+    scale: float = 1.0,
     labels: NDArray[np.str_] | None = None,
 ) -> Dataset:
     """A Gaussian at each point (n, 2) of the frame, with the classes that labels (n,) name."""

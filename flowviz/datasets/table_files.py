@@ -138,18 +138,10 @@ def _cells(line: str, separator: str | None, number: int) -> list[str]:
     return [cell.strip() for cell in row]
 
 
-def _without_trailing(row: list[str]) -> list[str]:
-    """The row without the empty cells at its end."""
-    end = len(row)
-    while end and not row[end - 1]:
-        end -= 1
-    return row[:end]
-
-
 def _fitted(row: list[str], width: int, line: int) -> list[str]:
     """The row with as many cells as the others; those that lack are empty."""
-    if len(row) > width:
-        row = _without_trailing(row)
+    while len(row) > width and not row[-1]:
+        row.pop()
     if len(row) > width:
         raise ValueError(
             f"All rows must have the same columns; line {line} has {len(row):,} and most have "

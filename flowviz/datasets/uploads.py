@@ -155,15 +155,6 @@ def store(file: UserFile) -> str:
     return _store(file.kind, file.array)
 
 
-def upload(filename: str, content: bytes) -> str:
-    """Reads and stores a table or picture and returns its spec.
-
-    Raises:
-        ValueError: as `parse` and `store`.
-    """
-    return store(parse(filename, content))
-
-
 def draw(x: ArrayLike) -> str:
     """Stores points drawn in the frame, (n, 2), and returns their spec.
 

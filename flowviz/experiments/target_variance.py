@@ -22,8 +22,9 @@ from flowviz.datasets import dataset
 from flowviz.draws import stream
 from flowviz.experiments.configs import OnPath
 from flowviz.experiments.fields import placed
-from flowviz.experiments.theorem2 import draw_pairs, late_times, trapezoid_weights
+from flowviz.experiments.theorem2 import draw_pairs, late_times
 from flowviz.fields import exact_field
+from flowviz.paths import AffinePath
 from flowviz.schedulers import refuse_learned
 
 BATCHES = (1, 4, 16, 64, 256)
@@ -72,8 +73,7 @@ def compute_target(config: TargetConfig) -> TargetResult:
     """
     target, path = placed(config.data, config.path)
     exact = exact_field(path, target.distribution)
-    shares = torch.linspace(0, 1, config.nodes, dtype=torch.float64)
-    times, widths = late_times(path, shares)
+    times, parts = _quadrature(path, config.nodes)
     generator = stream(config.seed, "variance")
     means, errors = [], []
     for t in times:
@@ -85,7 +85,6 @@ def compute_target(config: TargetConfig) -> TargetResult:
         means.append(values.mean().item())
         errors.append(values.std().item() / math.sqrt(config.n))
     variance = np.array(means)
-    parts = trapezoid_weights(widths.numpy()) / path.t_max
     return TargetResult(
         times=times.numpy(),
         variance=variance,
@@ -147,8 +146,7 @@ def compute_coupling(config: CouplingConfig) -> CouplingResult:
 
     target, path = placed(config.data, config.path)
     x_0, x_1 = coupled_pairs(config.data, config.batch, config.pairs, config.seed)
-    shares = torch.linspace(0, 1, config.nodes, dtype=torch.float64)
-    times, widths = late_times(path, shares)
+    times, parts = _quadrature(path, config.nodes)
     variance = []
     for t in times:
         x = path.flow(t, x_0, x_1)
@@ -158,13 +156,20 @@ def compute_coupling(config: CouplingConfig) -> CouplingResult:
         rest = (path.target(t, x_0, x_1) - slope * x).numpy()
         _, near = KDTree(x.numpy()).query(x.numpy(), k=2)
         variance.append(np.square(rest - rest[near[:, 1]]).mean() / 2)
-    parts = trapezoid_weights(widths.numpy()) / path.t_max
     return CouplingResult(
         times=times.numpy(),
         variance=np.array(variance),
         floor=float(parts @ np.array(variance)),
         cost=(x_1 - x_0).square().sum(dim=1).mean().item(),
     )
+
+
+def _quadrature(path: AffinePath, nodes: int) -> tuple[Tensor, NDArray[np.float64]]:
+    """Times (K,), denser near the end, and the weights of a mean over time, (K,)."""
+    times, widths = late_times(path, torch.linspace(0, 1, nodes, dtype=torch.float64))
+    weights = widths.numpy() / (nodes - 1)
+    weights[[0, -1]] /= 2  # trapezoids
+    return times, weights / path.t_max
 
 
 def coupled_pairs(data: str, batch: int, pairs: int, seed: int) -> tuple[Tensor, Tensor]:

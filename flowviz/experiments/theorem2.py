@@ -16,7 +16,6 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from flowviz.datasets import Dataset
@@ -103,10 +102,3 @@ def late_times(path: AffinePath, shares: Tensor) -> tuple[Tensor, Tensor]:
     share = t / (2 * end) + torch.log((1 + e) / (1 - t + e)) / (2 * span)
     found = torch.from_numpy(np.interp(shares.numpy(), share.numpy(), t.numpy()))
     return found, 1 / (1 / (2 * end) + 1 / (2 * span * (1 - found + e)))
-
-
-def trapezoid_weights(widths: NDArray) -> NDArray[np.float64]:
-    """Weights by which values at evenly spaced shares sum to their integral over time."""
-    weights = widths / (len(widths) - 1)
-    weights[[0, -1]] /= 2
-    return weights

@@ -28,7 +28,7 @@ from flowviz.checkpoints.images.fields import (
     read_content,
 )
 from flowviz.checkpoints.images.runs import RUN_KEY, snapshot_checkpoint
-from flowviz.checkpoints.lookup import listed, locate, names
+from flowviz.checkpoints.lookup import checkpoint_file, listed, locate, names
 from flowviz.networks.classifier import Classifier
 
 FOLDER_NAME = "images"
@@ -119,10 +119,10 @@ def save_images(path: str | Path, network: nn.Module, card: ImageCard) -> Path:
         card: everything else; its name becomes the file's, its sha256 that of the weights.
 
     Raises:
-        CheckpointError: a weight is not finite in that precision, or the card is invalid.
+        CheckpointError: a weight is not finite in that precision, or the card or the name is
+            invalid.
     """
-    path = Path(path)
-    path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+    path = checkpoint_file(path)
     weights = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
     write(path, *pack(weights, replace(card, name=path.stem), "float16"))
     return path
