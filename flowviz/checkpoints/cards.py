@@ -43,7 +43,17 @@ MAX_LAYERS, MAX_UNITS = 64, 4096
 class Entries:
     """Base of the cards of all kinds: entries from and to JSON, with one sentence for an error.
 
-    A kind is a frozen dataclass whose fields are the entries, format and version among them.
+    A kind is a frozen dataclass whose fields are the entries. All kinds have these:
+
+    Attributes:
+        name: of the checkpoint; a file's own name takes precedence.
+        training: entries of the training config; each is an option of `flowviz train`.
+        seconds: training time.
+        quality: measurements, by name.
+        sha256: of the tensors' names, types, shapes and bytes.
+        commit: git commit of flowviz at training or writing; "" if unknown.
+        format: FORMAT.
+        version: VERSION.
     """
 
     FORMAT: ClassVar[str]
@@ -129,7 +139,6 @@ class Card(Entries):
     """Everything about a checkpoint except its weights: enough to use it and to train it again.
 
     Attributes:
-        name: of the checkpoint; a file's own name takes precedence.
         data: spec of the data set.
         path: spec of the path.
         objective: name in OBJECTIVES; "bound" of a learned path.
@@ -140,15 +149,8 @@ class Card(Entries):
         center: the frame's origin in user coordinates, (2,).
         scale: length of one unit of the frame in user units.
         shape: the shape of a sample.
-        training: entries of the training config; each is an option of `flowviz train`.
         plans: [step, steps] for each time a resumed run was given another number of steps.
         steps: number of optimiser steps.
-        seconds: training time.
-        quality: measurements, by name.
-        sha256: of the tensors' names, types, shapes and bytes.
-        commit: git commit of flowviz at training; "" if unknown.
-        format: FORMAT.
-        version: VERSION.
     """
 
     FORMAT: ClassVar[str] = "flowviz-2d"

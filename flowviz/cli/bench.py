@@ -117,41 +117,41 @@ def _bench(options: argparse.Namespace) -> None:
 
 def markdown(timings: "list[Timing]") -> str:
     """A Markdown table of ratios."""
-    head = "| task | compared with | times faster (quartiles) | rate of flowviz |"
-    lines = [f"{head}\n|---|---|---|---|"]
     ours = {timing.task: timing for timing in timings if timing.contestant == "flowviz"}
-    for timing in timings:
-        own = ours[timing.task]
-        if timing is not own:
-            lines.append(
-                f"| {timing.task} | {timing.contestant} "
-                f"| {timing.ratio:.2f} ({timing.low:.2f} to {timing.high:.2f}) "
-                f"| {own.rate:,.0f} {own.unit}/s |"
-            )
-    return "\n".join(lines)
+    rows = [
+        f"{each.task} | {each.contestant} | {each.ratio:.2f} ({each.low:.2f} to {each.high:.2f}) "
+        f"| {ours[each.task].rate:,.0f} {each.unit}/s"
+        for each in timings
+        if each.contestant != "flowviz"
+    ]
+    return _table("task | compared with | times faster (quartiles) | rate of flowviz", rows)
 
 
 def training_table(trained: "list[Trained]") -> str:
     """A Markdown table of the quality after training."""
-    lines = [f"| training for {trained[0].seconds:.0f} s | steps | off the board |\n|---|---|---|"]
-    lines += [
-        f"| {each.contestant} | {each.steps:,} | {100 * each.off_board:.1f}% |" for each in trained
+    rows = [
+        f"{each.contestant} | {each.steps:,} | {100 * each.off_board:.1f}%" for each in trained
     ]
-    return "\n".join(lines)
+    return _table(f"training for {trained[0].seconds:.0f} s | steps | off the board", rows)
 
 
 def scaling_table(costs: "list[Cost]") -> str:
     """A Markdown table of time and memory against points and NFE."""
-    head = "| midpoint | points | NFE | time | per point and evaluation | memory |"
-    lines = [f"{head}\n|---|---|---|---|---|---|"]
+    rows = []
     for cost in costs:
         memory = "not measured" if cost.memory is None else f"{cost.memory / 1e6:.0f} MB"
         each = 1e6 * cost.seconds / (cost.points * cost.nfe)
-        lines.append(
-            f"| {cost.task} | {cost.points:,} | {cost.nfe} | {cost.seconds:.2f} s "
-            f"| {each:.1f} µs | {memory} |"
+        rows.append(
+            f"{cost.task} | {cost.points:,} | {cost.nfe} | {cost.seconds:.2f} s | {each:.1f} µs "
+            f"| {memory}"
         )
-    return "\n".join(lines)
+    return _table("midpoint | points | NFE | time | per point and evaluation | memory", rows)
+
+
+def _table(head: str, rows: list[str]) -> str:
+    """A Markdown table of rows whose cells are separated by bars."""
+    rule = "---|" * (head.count("|") + 1)
+    return "\n".join([f"| {head} |", f"|{rule}", *(f"| {row} |" for row in rows)])
 
 
 def inserted(document: str, text: str) -> str:

@@ -81,22 +81,15 @@ class Trajectories:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StraightnessConfig:
-    """The straightness of a flow, and the bound of a learned path.
+class StraightnessConfig(TrajectoriesConfig):
+    """The straightness of the trajectories of a flow, and the bound of a learned path.
 
     Attributes:
-        data: spec of the data set.
-        field: name of the field, as in `TrajectoriesConfig`.
-        n: number of particles.
         draws: number of data points for the bound.
-        seed: of all random numbers.
     """
 
-    data: str = "8gaussians"
-    field: str = "8gaussians-learned"
     n: int = 500
     draws: int = 60_000
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,9 +194,7 @@ def train_learned_path(config: NfdmConfig, progress: Progress) -> Iterator[Learn
         due = now + max(REPORT_SECONDS, (now - start) * (1 / REPORT_SHARE - 1))
 
 
-def _resolved(
-    config: TrajectoriesConfig | StraightnessConfig, field: FlowField | None
-) -> tuple[Dataset, FlowField]:
+def _resolved(config: TrajectoriesConfig, field: FlowField | None) -> tuple[Dataset, FlowField]:
     """The data set and the field of a config, which has its path."""
     if field is not None:
         return dataset(config.data), field

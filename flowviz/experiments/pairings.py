@@ -29,6 +29,7 @@ from torch import Tensor
 from flowviz.couplings import Pairs, bridge_noise, in_batches, minibatch_ot, sinkhorn
 from flowviz.datasets import dataset
 from flowviz.draws import noise, stream
+from flowviz.experiments.configs import OnPath
 from flowviz.fields import exact_field
 from flowviz.fields.paired import PairedField
 from flowviz.paths import AffinePath
@@ -234,22 +235,19 @@ def cost_bound(data: str) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MarginalConfig:
-    """The marginal flow of one coupling.
+class MarginalConfig(OnPath):
+    """The marginal flow of one coupling, whose pairs a path joins.
 
     Attributes:
-        data: spec of the data set.
         batch: number of pairs of a minibatch, as in `CostConfig`, or BRIDGE.
         seed: of the points.
-        path: spec of the path that joins each pair.
     """
 
-    data: str = "checkerboard"
     batch: int = 1
     seed: int = 0
-    path: str = "ot"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         refuse_learned(self.path)
         if self.batch != BRIDGE:
             CostConfig(data=self.data, batch=self.batch, seed=self.seed)

@@ -31,7 +31,6 @@ class ImageCard(Entries):
     """Everything about a checkpoint of images except its weights.
 
     Attributes:
-        name: of the checkpoint; a file's own name takes precedence.
         kind: "field" or "classifier".
         data: name of the image set it was trained on.
         classes: names of the classes.
@@ -43,15 +42,8 @@ class ImageCard(Entries):
         objective: name in OBJECTIVES of what a field's network predicts; "" for a classifier.
         mean: of each channel of the data in [-1, 1], (C,).
         std: standard deviation of the data about `mean`, one number for all channels.
-        training: entries of the training config.
         images: number of images seen in training.
         planned: number of images of the whole run; above `images` before its end.
-        seconds: training time.
-        quality: measurements, by name.
-        sha256: of the tensors' names, types, shapes and bytes.
-        commit: git commit of flowviz at writing; "" if unknown.
-        format: FORMAT.
-        version: VERSION.
     """
 
     FORMAT: ClassVar[str] = "flowviz-images"
