@@ -121,12 +121,8 @@ def within_classes(
     A coupling over the whole batch would give a row the data of another class, and make the noise
     of a class depend on the class: a sampler, which draws normal noise, would start elsewhere.
 
-    Args:
-        coupling: what pairs the rows of one class.
-        x_0: noise, (B, *).
-        x_1: data, (B, *).
-        y: class of each row of the data, (B,); it keeps its order.
-        generator: of the draws.
+    The noise x_0 and the data x_1 are (B, *), the classes of the data y (B,), which keep their
+    order.
     """
     found = x_1.clone()
     for each in y.unique():

@@ -6,9 +6,10 @@
     from torchcfm.utils import torch_wrapper
     node = torchdyn.core.NeuralODE(torch_wrapper(for_torchcfm(field)), solver="dopri5")
 
-Fields of images have torchcfm's convention (t, x, y) and need no adapter. States are in the frame,
-see `flowviz.api`. These libraries solve up to t = 1; a path ends at t_max a little earlier, and
-later times are evaluated there.
+A field must have a path: an exact or learned one, or from `flowviz.load`. Fields of images have
+torchcfm's convention (t, x, y) and need no adapter. States are in the frame, see `flowviz.api`.
+These libraries solve up to t = 1; a path ends at t_max a little earlier, and later times are
+evaluated there.
 """
 
 from typing import Any
@@ -45,18 +46,10 @@ class _TorchCfm(_Model):
 
 
 def for_flow_matching(field: FieldRef | FlowField) -> nn.Module:
-    """A model called as model(x=x, t=t), as flow_matching's `ODESolver` does.
-
-    Args:
-        field: a field with a path: an exact or learned one, or from `flowviz.load`.
-    """
+    """A model called as model(x=x, t=t), as flow_matching's `ODESolver` does."""
     return _FlowMatching(field)
 
 
 def for_torchcfm(field: FieldRef | FlowField) -> nn.Module:
-    """A model called as model(torch.cat([x, t], dim=1)), as torchcfm's `torch_wrapper` does.
-
-    Args:
-        field: a field with a path: an exact or learned one, or from `flowviz.load`.
-    """
+    """A model called as model(torch.cat([x, t], dim=1)), as torchcfm's `torch_wrapper` does."""
     return _TorchCfm(field)

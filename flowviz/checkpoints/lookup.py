@@ -209,11 +209,7 @@ def card_beside(path: Path) -> Card | None:
 
 
 def listing(on_damage: Callable[[CheckpointError], None] | None = None) -> list[Card]:
-    """The cards of all named checkpoints, in the order of `folders`, then by name.
-
-    Args:
-        on_damage: is called with the error of each damaged file; by default the first one raises.
-    """
+    """The cards of all named checkpoints, by `folders`, then by name; see `listed`."""
     return listed(names().values(), read_card, on_damage)
 
 
@@ -225,7 +221,6 @@ def listed(
     """The cards of files, in order. One damaged or unreadable file does not affect the others.
 
     Args:
-        paths: of the files.
         read: the card of a file.
         on_damage: is called with the error of each damaged file; by default the first one raises.
     """

@@ -185,9 +185,6 @@ def judge(
     """What `evaluate` measures, as JSON.
 
     Args:
-        field: from which to sample.
-        dataset: whose fresh samples are the reference.
-        configs: how.
         points: number of data points whose log-likelihood is computed.
         double: the field in float64, for the solver's error; None for no error.
         trace: whether to keep the times of the steps.

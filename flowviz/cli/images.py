@@ -127,11 +127,7 @@ def image_config(
 ) -> "ImageConfig":
     """How the options draw images.
 
-    Args:
-        options: of the command.
-        checkpoint: from which to sample.
-        nfe: number of evaluations.
-        exact: whether an NFE that the solver cannot make is an error or is to be rounded down.
+    Unless `exact`, an NFE that the solver cannot make is rounded down.
     """
     from flowviz.experiments.images import ImageConfig
     from flowviz.solvers import steps_for

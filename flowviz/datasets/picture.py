@@ -97,13 +97,8 @@ def picture(name: str, darkness: NDArray[np.uint8]) -> Dataset:
 def ink(name: str, label: str, sentence: str, darkness: NDArray[np.generic]) -> Dataset:
     """The data set with a uniform density on each pixel, proportional to its darkness.
 
-    The mean is at the origin of the frame, and the largest absolute coordinate is REACH.
-
-    Args:
-        name: the spec.
-        label: the text for menus and legends.
-        sentence: a description.
-        darkness: the pixels, (height, width), not negative.
+    The darkness is (height, width) and not negative. The mean is at the origin of the frame, and
+    the largest absolute coordinate is REACH.
     """
     weights = torch.from_numpy(darkness[::-1].T.astype(np.float64))  # the first row is the top
     weights = weights / weights.sum()

@@ -161,7 +161,6 @@ def measure(
     """The timings of a task, one for each contestant, after a first call that does not count.
 
     Args:
-        task: the work.
         rounds: how often each contestant does it, 2 or more.
         clock: returns the time in seconds; by default that of the processor or the elapsed time.
     """

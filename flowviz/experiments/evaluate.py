@@ -235,9 +235,6 @@ def evaluate(
     """The measures of `config.n` samples of the field against as many fresh data.
 
     Args:
-        field: the field.
-        dataset: the data that its samples should resemble.
-        config: how to sample.
         floor: what `floors` returned for the same n, seed, draws and metrics, if known.
         converged: what `reference` returned for the same field, n and seed, to tell the error.
     """
@@ -313,10 +310,7 @@ def sampled(field: FlowField, start: Tensor, config: EvaluateConfig) -> Iterator
 def reference(field: FlowField, n: int, seed: int) -> Reference:
     """Where the converged flow carries the noise of a seed.
 
-    Args:
-        field: it must take float64: `Source.double`.
-        n: samples.
-        seed: of the noise.
+    The field must take float64, see `FieldRef.double`.
 
     Raises:
         SolveError: the field is too stiff for its flow to converge.

@@ -187,8 +187,6 @@ def placed(data: str, path: str, *, sources: bool = False) -> tuple[Dataset, Aff
     """The data set and the path of a config.
 
     Args:
-        data: spec of the data set.
-        path: spec of the path.
         sources: whether the caller can start from another data set than noise, see `starts`.
 
     Raises:
@@ -203,11 +201,8 @@ def resolve(
     """The data set, the path and the field of a config, see `placed`.
 
     Args:
-        data: spec of the data set.
-        path: spec of the path.
         name: EXACT or the name of a checkpoint of this path.
         live: the field that `name` names, if it is already loaded.
-        sources: as of `placed`.
 
     Raises:
         ValueError: as `placed`, or the checkpoint was trained on another path or from another

@@ -44,9 +44,6 @@ def nearest_training(
     """The training image nearest to each of images (n, C, H, W), and to real test images.
 
     Args:
-        images: samples.
-        train: the training images.
-        test: real images that were not trained on.
         judge: to search by its features, too, which takes about a minute.
         floor: number of test images.
         on_batch: called with the number of training images that the judge has processed.

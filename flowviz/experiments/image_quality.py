@@ -149,9 +149,6 @@ def judge_samples(
     """Draws the config's images and judges them.
 
     Args:
-        checkpoint: from which to sample.
-        config: how.
-        judge: the classifier with its reference.
         fid: what FID compares with; None for no FID.
         metrics: names in IMAGE_METRICS; all by default.
         device: where images are drawn.
@@ -203,13 +200,8 @@ def quality_sweep(
     """The point of each config in turn, taken from `known` if it has all that is wanted.
 
     Args:
-        checkpoint: from which to sample.
-        configs: how.
-        judge: the classifier with its reference.
-        known: points measured before.
-        fid: as in `judge_samples`; known points must have FID of the same protocol.
-        metrics: names in IMAGE_METRICS; all by default.
-        options: of `judge_samples`.
+        known: points measured before; with `fid` they must have FID of the same protocol.
+        options: of `judge_samples`, as `fid` and `metrics` are.
     """
     have = {point.key: point for point in known}
     for config in configs:
@@ -241,8 +233,6 @@ def training_quality(
 
     Args:
         snapshots: files written by a training run, see `flowviz.training.image_files`.
-        config: how images are drawn.
-        judge: the classifier with its reference.
         data: the image set of the run; read by default.
         options: of `judge_samples`.
     """

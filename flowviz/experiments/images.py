@@ -306,8 +306,6 @@ def sample(
     """Samples of a checkpoint, batch by batch.
 
     Args:
-        checkpoint: from which to sample.
-        config: how.
         batch: images per batch; the steps of an adaptive solver depend on it.
         device: where to compute; the checkpoint's own by default.
         starts: first indices of the batches to draw, of 0, batch, 2 batch ...; all by default.

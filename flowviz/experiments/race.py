@@ -141,7 +141,6 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
     """Trains and measures one network.
 
     Args:
-        config: the training and its measurements.
         beat: called every BEAT steps; it may raise `Stopped`.
     """
     training, looks = config.training, config.steps

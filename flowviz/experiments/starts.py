@@ -13,13 +13,9 @@ from flowviz.paths import AffinePath
 
 
 def starts(path: AffinePath, n: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """n states at t = 0 of a path, (n, 2): equal seeds give equal states on all its pages.
+    """n states at t = 0 of a path, (n, 2): noise of a seed, or samples of the source.
 
-    Args:
-        path: of the field that moves them.
-        n: number of states.
-        seed: of the noise, or of the samples of the source.
-        dtype: of the states.
+    Equal seeds give equal states on all pages.
     """
     if path.source:
         return dataset(path.source).sample(n, stream(seed, "source")).to(dtype)

@@ -143,7 +143,6 @@ def compute_outcome(
     """Trains one entrant and measures its flow.
 
     Args:
-        config: the training.
         previous: the trained field of the entrant that this one follows.
         beat: called every BEAT steps with the step; it may raise `Stopped`.
     """

@@ -54,14 +54,7 @@ def targets(
 def network(
     data: str, path: str, name: str, field: LearnedField | None
 ) -> tuple[Dataset, AffinePath, LearnedField]:
-    """The data set, the path and the network that a config names.
-
-    Args:
-        data: spec of the data set.
-        path: spec of the path.
-        name: NEW or the name of a checkpoint.
-        field: the network if it is already loaded.
-    """
+    """The data set, the path and the network of a name, NEW or that of a checkpoint."""
     target, affine = placed(data, path)
     if field is None and name == NEW:
         field = new_network(path, target, stream(0, "weights"))

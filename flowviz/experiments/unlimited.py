@@ -137,7 +137,6 @@ def compute_residual(config: ResidualConfig, converged: Reference | None = None)
     """The residual error of one field with one seed.
 
     Args:
-        config: the field and its sampling.
         converged: ends of the exact flow on the same path; None of a learned path.
     """
     origin = FieldRef.of(config.name)

@@ -270,8 +270,6 @@ def features_of(
 
     Args:
         extract: uint8 images (B, C, H, W) to features (B, F).
-        images: (n, C, H, W) uint8.
-        batch: number of images at a time.
         on_batch: called with the number of images done.
     """
     parts = []

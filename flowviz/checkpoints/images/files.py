@@ -49,11 +49,7 @@ def find_images(kind: str | None = None) -> dict[str, Path]:
 def image_checkpoints(
     on_damage: Callable[[CheckpointError], None] | None = None,
 ) -> list[ImageCard]:
-    """The cards of all named image checkpoints, fields and classifiers, in the order of names.
-
-    Args:
-        on_damage: is called with the error of each damaged file; by default the first one raises.
-    """
+    """The cards of all named image checkpoints, fields and classifiers, by name; see `listed`."""
     return listed(find_images().values(), read_image_card, on_damage)
 
 
