@@ -123,23 +123,17 @@ class Scene:
     data_label: str = "data"
 
 
-def pack(panels: Sequence[Panel], *, frame: float = FRAME) -> bytes:
-    """The payload of the panels' particles: titles, times, states, solver steps, read-outs."""
-    if not panels:
-        raise ValueError("panels must hold at least one panel; got none.")
+def pack(panels: Sequence[Panel]) -> bytes:
+    """The payload of the panels' particles: titles, times, states, solver steps, read-outs.
+
+    Raises:
+        ValueError: a state is not finite.
+    """
     entries = []
     for panel in panels:
-        name = f"panel {panel.title!r}"
-        times = _times(panel.times, f"times of {name}")
-        states = _points(panel.states, len(times), f"states of {name}")
-        step_times = _times(panel.step_times, f"step_times of {name}")
-        steps = _points(panel.step_states, len(step_times), f"step_states of {name}")
-        if steps.shape[1] != states.shape[1]:
-            raise ValueError(
-                f"step_states of {name} must hold the {states.shape[1]} particles of its states; "
-                f"got {steps.shape[1]}."
-            )
-        limit = _limit(frame, states, steps)
+        states = _finite(panel.states, f"states of panel {panel.title!r}")
+        steps = _finite(panel.step_states, f"step_states of panel {panel.title!r}")
+        limit = _limit(states, steps)
         entries.append(
             {
                 "title": panel.title,
@@ -149,23 +143,27 @@ def pack(panels: Sequence[Panel], *, frame: float = FRAME) -> bytes:
                 "by_origin": panel.by_origin,
                 "start": panel.start,
                 "limit": limit,
-                "times": times.astype("<f4"),
+                "times": np.asarray(panel.times, "<f4"),
                 "states": quantised(states, limit),
-                "step_times": step_times.astype("<f4"),
+                "step_times": np.asarray(panel.step_times, "<f4"),
                 "step_states": quantised(steps, limit),
-                "readouts": [_readout(r, len(times), name) for r in panel.readouts],
+                "readouts": [_readout(each) for each in panel.readouts],
             }
         )
-    return encode({"kind": "panels", "frame": frame, "panels": entries})
+    return encode({"kind": "panels", "frame": FRAME, "panels": entries})
 
 
-def pack_scene(scene: Scene, *, frame: float = FRAME) -> bytes:
-    """The payload of one panel's plane; panels of one path and data set can share it."""
-    times = _times(scene.times, "times of the scene")
+def pack_scene(scene: Scene) -> bytes:
+    """The payload of one panel's plane; panels of one path and data set can share it.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    times = np.asarray(scene.times, "<f4")
     header: dict[str, Any] = {
         "kind": "scene",
-        "frame": frame,
-        "times": times.astype("<f4"),
+        "frame": FRAME,
+        "times": times,
         "labels": {
             "density": scene.density_label,
             "field": scene.velocity_label,
@@ -174,34 +172,26 @@ def pack_scene(scene: Scene, *, frame: float = FRAME) -> bytes:
         },
     }
     if scene.density is not None:
-        density = _grid(scene.density, len(times), "density")
+        density = _finite(scene.density, "density")
         # One peak per time: the peak of p_t changes by orders of magnitude.
-        peaks = scene.density_peaks
-        if peaks is None:
-            peaks = peaks_of(density)
-        peaks = np.asarray(peaks, "<f4")
-        if peaks.shape != times.shape:
-            raise ValueError(
-                f"density_peaks must hold one number per time, ({len(times)},); got {peaks.shape}."
-            )
-        header["density"] = _rooted(density, peaks)
-        header["density_peak"] = peaks
+        peaks = peaks_of(density) if scene.density_peaks is None else scene.density_peaks
+        header["density_peak"] = np.asarray(peaks, "<f4")
+        header["density"] = _rooted(density, header["density_peak"])
     if scene.velocity is not None:
-        velocity = _grid(scene.velocity, len(times), "velocity", 2)
+        velocity = _finite(scene.velocity, "velocity")
         scale = np.abs(velocity).reshape(len(times), -1).max(axis=1).astype("<f4") / 32767
         safe = np.where(scale > 0, scale, 1)[:, None, None, None]
         header["velocity"] = np.round(velocity / safe).clip(-32767, 32767).astype("<i2")
         header["velocity_scale"] = scale
-        speed = float(np.median(np.linalg.norm(velocity, axis=-1)))
-        header["speed"] = speed or 1.0
+        header["speed"] = float(np.median(np.linalg.norm(velocity, axis=-1))) or 1.0
     if scene.difference is not None:
-        difference = _grid(scene.difference, len(times), "difference")
+        difference = _finite(scene.difference, "difference")
         peak = float(np.quantile(difference, PEAK))
         header["difference"] = _rooted(difference, np.full(len(times), peak, "<f4"))
         header["difference_peak"] = peak
     if scene.data is not None:
-        data = _points(np.asarray(scene.data)[None], 1, "data of the scene")[0]
-        header["data_limit"] = _limit(frame, data)
+        data = _finite(scene.data, "data of the scene")
+        header["data_limit"] = _limit(data)
         header["data"] = quantised(data, header["data_limit"])
         if scene.classes is not None:
             header |= class_entries(scene.classes, scene.class_names)
@@ -242,13 +232,7 @@ def envelope(
     """
     packed = header_of(panels, "panels")
     count = len(packed["panels"])
-    densities = learned if learned is not None else [None] * count
-    for label, given in (("scenes", scenes), ("learned", densities)):
-        if len(given) != count:
-            raise ValueError(
-                f"{label} must hold one entry for each of the {count} panels; got {len(given)}."
-            )
-    sent = [*scenes, *densities]
+    sent = [*scenes, *(learned if learned is not None else [None] * count)]
     names = [None if each is None else header_of(each, "scene")["name"] for each in sent]
     payload = encode(
         {
@@ -279,44 +263,17 @@ def peaks_of(density: ArrayLike) -> NDArray[np.float64]:
     return np.quantile(grids.reshape(len(grids), -1), PEAK, axis=1)
 
 
-def _times(times: ArrayLike, name: str) -> NDArray[np.float64]:
-    array = np.asarray(times, np.float64)
-    if array.ndim != 1 or len(array) < 2 or not np.all(np.diff(array) > 0):
-        raise ValueError(
-            f"The {name} must be at least two increasing numbers; got {_shown(array)}."
-        )
-    return array
-
-
-def _points(points: ArrayLike, count: int, name: str) -> NDArray[np.float32]:
-    array = np.asarray(points, np.float32)
-    if array.ndim != 3 or array.shape[0] != count or array.shape[1] < 1 or array.shape[2] != 2:
-        raise ValueError(f"The {name} must have shape ({count}, n, 2); got {array.shape}.")
-    return _finite(array, name)
-
-
-def _grid(grid: ArrayLike, count: int, name: str, *last: int) -> NDArray[np.float32]:
-    array = np.asarray(grid, np.float32)
-    shape = array.shape
-    if shape[:1] + shape[3:] != (count, *last) or len(shape) < 3 or not 2 <= shape[1] == shape[2]:
-        wanted = ", ".join(map(str, (count, "h", "h", *last)))
-        raise ValueError(f"The {name} must have shape ({wanted}) with h >= 2; got {shape}.")
-    _finite(array, name)
-    if not last and array.min() < 0:
-        raise ValueError(f"The {name} must be at least 0; got {array.min():.3g}.")
-    return array
-
-
-def _finite(array: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+def _finite(values: ArrayLike, name: str) -> NDArray[np.float32]:
+    array = np.asarray(values, np.float32)
     bad = array.size - np.count_nonzero(np.isfinite(array))
     if bad:
         raise ValueError(f"The {name} must be finite; got {bad} numbers that are not.")
     return array
 
 
-def _limit(frame: float, *points: NDArray) -> float:
+def _limit(*points: NDArray) -> float:
     """The half-width of the square that u16 divides into steps."""
-    return float(np.clip(max(np.abs(p).max() for p in points), frame, REACH * frame))
+    return float(np.clip(max(np.abs(p).max() for p in points), FRAME, REACH * FRAME))
 
 
 def _rooted(grid: NDArray, peaks: NDArray) -> NDArray[np.uint8]:
@@ -325,15 +282,10 @@ def _rooted(grid: NDArray, peaks: NDArray) -> NDArray[np.uint8]:
     return np.rint(255 * np.sqrt(np.clip(grid / safe, 0, 1))).astype("u1")
 
 
-def _readout(readout: Readout, count: int, name: str) -> dict[str, Any]:
-    values = np.asarray(readout.values, np.float64)
-    if values.shape not in ((), (count,)):
-        raise ValueError(
-            f"The read-out {readout.label!r} of {name} must be one number or {count}, one per "
-            f"time; got shape {values.shape}."
-        )
+def _readout(readout: Readout) -> dict[str, Any]:
+    values = np.ravel(np.asarray(readout.values, np.float64))
     # JSON has no NaN; null is drawn as a dash. A read-out shows less than six digits.
-    numbers = [float(f"{v:.6g}") if np.isfinite(v) else None for v in values.reshape(-1)]
+    numbers = [float(f"{v:.6g}") if np.isfinite(v) else None for v in values]
     return {
         "label": readout.label,
         "values": numbers,
@@ -341,10 +293,6 @@ def _readout(readout: Readout, count: int, name: str) -> dict[str, Any]:
         "unit": readout.unit,
         "help": readout.help,
     }
-
-
-def _shown(array: NDArray) -> str:
-    return f"shape {array.shape}" if array.ndim != 1 or len(array) < 2 else "some that decrease"
 
 
 def colours() -> dict[str, Any]:

@@ -141,37 +141,11 @@ def test_a_role_is_a_path_without_its_parameters():
     assert parsed(pack([panel(role="vp:beta_max=10")]))["panels"][0]["role"] == "vp"
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"states": np.zeros((K, N, 3))}, r"states of .* must have shape \(5, n, 2\); got \(5, 4"),
-        ({"states": np.zeros((K + 1, N, 2))}, r"must have shape \(5, n, 2\)"),
-        ({"step_states": np.zeros((S + 1, N + 1, 2))}, "must hold the 40 particles .* got 41"),
-        ({"states": np.full((K, N, 2), np.nan)}, "must be finite; got 400"),
-        ({"times": TIMES[::-1]}, "must be at least two increasing numbers"),
-        ({"times": [0.0]}, "must be at least two increasing numbers"),
-        ({"readouts": (Readout("W2", [1, 2]),)}, "'W2' .* must be one number or 5"),
-    ],
-)
-def test_bad_panels_are_refused_in_a_sentence(changes, message):
-    with pytest.raises(ValueError, match=message):
-        pack([panel(**changes)])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"density": np.zeros((K, 4, 5))}, r"density must have shape \(5, h, h\)"),
-        ({"density": -np.ones((K, 4, 4))}, "density must be at least 0; got -1"),
-        ({"velocity": np.zeros((K, 4, 4))}, r"velocity must have shape \(5, h, h, 2\)"),
-        ({"velocity": np.full((K, 4, 4, 2), np.inf)}, "velocity must be finite"),
-        ({"difference": np.zeros((2, 4, 4))}, r"difference must have shape \(5, h, h\)"),
-        ({"data": np.zeros((3, 3))}, r"data of the scene must have shape"),
-    ],
-)
-def test_bad_scenes_are_refused_in_a_sentence(changes, message):
-    with pytest.raises(ValueError, match=message):
-        pack_scene(scene(**changes))
+def test_numbers_that_are_not_finite_are_refused_in_a_sentence():
+    with pytest.raises(ValueError, match=r"states of panel .* must be finite; got 400"):
+        pack([panel(states=np.full((K, N, 2), np.nan))])
+    with pytest.raises(ValueError, match="velocity must be finite"):
+        pack_scene(scene(velocity=np.full((K, 4, 4, 2), np.inf)))
 
 
 def test_two_scenes_can_share_the_scale_of_their_densities():
@@ -182,13 +156,9 @@ def test_two_scenes_can_share_the_scale_of_their_densities():
     entry = head["density_peak"]
     kept = np.frombuffer(raw, "<f4", len(shared), start + entry["offset"])
     np.testing.assert_allclose(kept, shared, rtol=1e-6)
-    with pytest.raises(ValueError, match="one number per time"):
-        pack_scene(scene(density_peaks=[1.0]))
 
 
-def test_no_panels_and_foreign_bytes_are_refused():
-    with pytest.raises(ValueError, match="at least one panel"):
-        pack([])
+def test_foreign_bytes_are_refused():
     with pytest.raises(ValueError, match="must be of the kind 'panels'; got other bytes"):
         header_of(b"nothing of ours", "panels")
     with pytest.raises(ValueError, match="must be of the kind 'scene'; got other bytes"):
