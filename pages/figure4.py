@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.experiments.figure4 import DATA
 from flowviz.studies.figure4 import STUDY, Figure4Config, picture
-from flowviz.ui import controls, field_picker, results, state, study_view
+from flowviz.ui import controls, field_picker, state, study_view
 from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 from flowviz.ui.sheet_pdf import WIDTH_MM, sheet_pdf
@@ -35,11 +35,11 @@ with failing("This sheet cannot be made."):
             icon=":material/compare:",
             query_params={"layers": "density", "t": "0.5"},
         )
-    result = results.store().get(study_view.token(STUDY, config))
+    result = study_view.known(STUDY, config)
     if result is not None:
         st.download_button(
             f"PDF for print, {WIDTH_MM:g} mm wide",
-            lambda: sheet_pdf(picture(config, result), title=STUDY.title),
+            lambda result=result: sheet_pdf(picture(config, result), title=STUDY.title),
             "flowviz-figure4.pdf",
             "application/pdf",
             key="figure4-pdf",

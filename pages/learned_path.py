@@ -4,7 +4,7 @@ import streamlit as st
 
 from flowviz.schedulers import LEARNED
 from flowviz.studies import STUDIES
-from flowviz.ui import cache, controls, field_picker, results, study_view
+from flowviz.ui import cache, controls, field_picker, study_view
 from flowviz.ui.notices import failing
 from flowviz.ui.opening import headed
 
@@ -25,7 +25,7 @@ with st.sidebar:
 
 with failing("This cannot be measured."):
     config = training.config.build(to_train)
-    trained = results.store().get(study_view.token(training, config))
+    trained = study_view.known(training, config)
     if trained is not None:
         cache.adopt(config.data, LEARNED, trained.training.learned)
     fields, live = field_picker.learned_path_fields(values["data"], values["own"])

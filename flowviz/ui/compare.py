@@ -27,7 +27,6 @@ from flowviz.ui import (
     data_picker,
     glossary,
     live,
-    results,
     state,
     study_view,
     video,
@@ -35,7 +34,7 @@ from flowviz.ui import (
     work,
 )
 from flowviz.ui import player as player_mount
-from flowviz.ui.downloads import buttons, html_page
+from flowviz.ui.downloads import html_page, line
 from flowviz.ui.opening import SHORT
 from flowviz.ui.panels import Comparison
 
@@ -70,7 +69,7 @@ def sides(page: Comparison) -> CompareResult | None:
 
 def known(page: Comparison) -> CompareResult | None:
     """All flows if they are stored."""
-    return results.store().get(study_view.token(FLOW, page.config))
+    return study_view.known(FLOW, page.config)
 
 
 def count(page: Comparison) -> str:
@@ -183,7 +182,7 @@ def _density_config(page: Comparison, result: CompareResult) -> DensityEvolution
 def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvolution | None]:
     """The learned density of each side as far as it was computed."""
     config = _density_config(page, result)
-    found = None if config is None else results.store().get(study_view.token(DENSITY, config))
+    found = None if config is None else study_view.known(DENSITY, config)
     each = iter(found.evolutions if found is not None else ())
     return [None if side.exact else next(each, None) for side in result.sides]
 
@@ -193,8 +192,7 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
     config = _density_config(page, result)
     if config is None or view.density != "learned":
         return
-    token = study_view.token(DENSITY, config)
-    was_known = results.store().get(token) is not None
+    was_known = study_view.known(DENSITY, config) is not None
 
     def draw(found: DensityEvolutionResult) -> None:
         if len(found.evolutions) == len(config.paths) and not was_known:
@@ -205,7 +203,7 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
 
     work.show(
         "density",
-        token,
+        study_view.token(DENSITY, config),
         study_view.computation(DENSITY, config, page.live),
         draw,
         label="Computing the learned density",
@@ -251,9 +249,7 @@ def downloads(page: Comparison, result: CompareResult, view: players.View) -> No
     """The button below the player: the view as a page that opens offline."""
     shown = replace(result, densities=tuple(known_densities(page, result)))
     html = html_page(partial(compare_page, FLOW, page.config, shown, view))
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption("Download", width="content")
-        buttons("compare-player", filename=file_name(page.config, "compare"), files=[html])
+    line("compare-player", filename=file_name(page.config, "compare"), files=[html])
     if not state.is_restricted():
         video.box(FLOW, page.config, result)
 

@@ -141,6 +141,15 @@ def row(chart: str, *, title: str, filename: str, files: Sequence[Download]) -> 
         buttons(chart, filename=filename, files=files)
 
 
+def line(key: str, *, filename: str, files: Sequence[Download]) -> None:
+    """Draws the word Download and the buttons of files in one line."""
+    with st.container(
+        horizontal=True, gap="small", vertical_alignment="center", key=f"{key}-downloads"
+    ):
+        st.caption("Download", width="content")
+        buttons(key, filename=filename, files=files)
+
+
 def buttons(key: str, *, filename: str, files: Sequence[Download]) -> None:
     """The buttons of files; `key` is unique on the page, `filename` has no suffix."""
     for each in files:

@@ -13,7 +13,7 @@ from flowviz.checkpoints.weights import MAX_BYTES
 from flowviz.datasets import DATASETS
 from flowviz.networks import ACTIVATIONS
 from flowviz.schedulers import SCHEDULERS
-from flowviz.ui import cache, paths, state
+from flowviz.ui import cache, paths, state, widgets
 from flowviz.ui.notices import escaped
 
 SUFFIXES = ["safetensors", "pt", "pth"]
@@ -53,18 +53,14 @@ def _form(file: Any) -> None:
     """Asks what the weights of another project do not state, and opens them."""
     with st.form("compare-plain", border=False):
         st.markdown("A network of another project. What its weights do not state:")
-        path = _choice("Path of its training", SCHEDULERS.labels)
+        path = widgets.menu("Path of its training", SCHEDULERS.labels)
         unknown = {UNKNOWN: "unknown: no exact field"}
-        data = _choice("Data set of its training", unknown | DATASETS.labels)
+        data = widgets.menu("Data set of its training", unknown | DATASETS.labels)
         layout = {"": "as the names of its layers say"}
-        activation = _choice("Activation", layout | ACTIVATIONS.labels)
+        activation = widgets.menu("Activation", layout | ACTIVATIONS.labels)
         if st.form_submit_button("Open"):
             st.session_state.pop(TAKEN, None)
             _read(file, PlainAssumptions(path=path, data=data, activation=activation))
-
-
-def _choice(label: str, options: dict[str, str]) -> str:
-    return st.selectbox(label, list(options), format_func=options.__getitem__)
 
 
 def _read(file: Any, assume: PlainAssumptions | None) -> None:

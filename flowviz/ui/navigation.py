@@ -7,19 +7,12 @@ opens the first page again or removes all that the other page has drawn. So it i
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import streamlit as st
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
-
-
-class Request(Protocol):
-    """What is used of Streamlit's message `ClientState`."""
-
-    fragment_id: str
-    page_script_hash: str
-
 
 _wanted: dict[str, str] = {}
 """For each session the page of its last request or run; empty until a new page has started."""
@@ -35,7 +28,7 @@ def unless_late(request_rerun: Callable[..., None]) -> Callable[..., None]:
     """A method that asks a session for a run, unless a fragment of another page asks."""
 
     @wraps(request_rerun)
-    def checked(session: Any, request: Request | None) -> None:
+    def checked(session: Any, request: ClientState | None) -> None:
         if request is not None:
             page = request.page_script_hash
             if not request.fragment_id:

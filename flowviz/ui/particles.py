@@ -21,7 +21,7 @@ from flowviz.studies.particles import BUDGETS, ParticlesConfig, ParticlesStudyRe
 from flowviz.studies.sde_noise import SdeNoiseConfig
 from flowviz.ui import cache, canvas, controls, glossary, study_view, widgets, work
 from flowviz.ui import player as player_mount
-from flowviz.ui.downloads import buttons, html_page
+from flowviz.ui.downloads import html_page, line
 from flowviz.ui.field_picker import choose, networks
 
 STUDY = STUDIES["particles"]
@@ -115,9 +115,7 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
     canvas.keep(view, PATH_VIEW, *LINKED)
     if len(found.panels) == 3:
         html = html_page(partial(path_page, STUDY, page.config, found, view, shown=page.shown))
-        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-            st.caption("Download", width="content")
-            buttons("particles-player", filename=file_name(page.config, "path"), files=[html])
+        line("particles-player", filename=file_name(page.config, "path"), files=[html])
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -1,16 +1,26 @@
 """The Schedules page: a plot to shape a schedule, next to the curves of all paths."""
 
+from itertools import chain
+from typing import Any
+
 import streamlit as st
 
+from flowviz.canvases import shaper as canvas
+from flowviz.canvases.shaper import Values
+from flowviz.experiments.schedules import presets
 from flowviz.schedulers import Shaped, spec_of
 from flowviz.studies import STUDIES
 from flowviz.studies.schedules import SchedulesConfig
 from flowviz.ui import controls, navigation, paths, state, study_view
+from flowviz.ui.canvas import component
 from flowviz.ui.notices import escaped
-from flowviz.ui.shaper import Values, shaper
 
+KEY = "shaper"
+"""The key of the plot."""
 REFUSED = "schedules:refused"
 """Session state: why the last shape is invalid."""
+
+_shaper = component("flowviz_shaper", "shaper")
 
 
 def show() -> None:
@@ -29,21 +39,38 @@ def show() -> None:
 
 
 def _plot(own: Shaped) -> None:
-    """The plot with draggable points, and the error of an invalid shape."""
-    shaper(own, key="shaper", on_change=_moved)
+    """The plot, whose points are dragged or moved by keys, and the error of an invalid shape."""
+    _shaper(key=KEY, data=_content(own.values), on_shape_change=_moved)
     refused = st.session_state.pop(REFUSED, "")
     if refused:
         st.error(f"This shape cannot be used. {escaped(refused)}", icon=":material/error:")
 
 
-def _moved(values: Values) -> None:
-    alpha, sigma = values
+@st.cache_data(show_spinner=False)
+def _content(values: Values) -> dict[str, Any]:
+    return canvas.content(values, presets(), least=Shaped.MIN_STEP)
+
+
+def _moved() -> None:
+    """Takes the shape of a released point, before the page runs again."""
+    values = _values(st.session_state[KEY].get("shape"))
+    if values is None:
+        return
     names = [f"{letter}{i}" for letter in "as" for i in range(1, 5)]
-    text = ",".join(f"{n}={v!r}" for n, v in zip(names, (*alpha, *sigma), strict=True))
+    text = ",".join(f"{n}={v!r}" for n, v in zip(names, chain(*values), strict=True))
     try:
         paths.shape_into(text)
     except ValueError as error:
         st.session_state[REFUSED] = str(error)
+
+
+def _values(report: Any) -> Values | None:
+    """The browser's report as values, or None if it is invalid."""
+    try:
+        alpha, sigma = (tuple(float(v) for v in report[name]) for name in ("alpha", "sigma"))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (alpha, sigma) if len(alpha) == len(sigma) == len(Shaped.KNOTS) else None
 
 
 def _use(own: Shaped) -> None:

@@ -75,10 +75,10 @@ def opening() -> int:
 def restrict(show: Collection[str] | None, lock: Collection[str] = ()) -> None:
     """Draws only the controls in `show` (None: all) and `lock`; those in `lock` are disabled.
 
-    Other controls have the values of the link or their defaults.
+    Other controls have the values of the link or their defaults. app.py calls it once per run.
     """
     st.session_state["url:show"] = None if show is None else {*show, *lock}
-    st.session_state["url:lock"] = set(lock)
+    st.session_state["url:disabled"] = dict.fromkeys(lock, "")
 
 
 def is_restricted() -> bool:
@@ -93,15 +93,13 @@ def is_drawn(slug: str) -> bool:
 
 
 def set_aside(reasons: Mapping[str, str]) -> None:
-    """Disables the controls of these slugs on this page, each with its reason as help."""
-    st.session_state["url:aside"] = (st.session_state.get("url:page", ""), dict(reasons))
+    """Disables the controls of these slugs in this run, each with its reason as help."""
+    st.session_state.setdefault("url:disabled", {}).update(reasons)
 
 
-def disabled(slug: str) -> tuple[bool, str]:
-    """Whether a control of this page is disabled, and the reason of `set_aside`, if any."""
-    page, reasons = st.session_state.get("url:aside", ("", {}))
-    reason = reasons.get(slug, "") if page == st.session_state.get("url:page", "") else ""
-    return bool(reason) or slug in st.session_state.get("url:lock", ()), reason
+def disabled(slug: str) -> str | None:
+    """The reason why a control is disabled, "" for one of a lecture; None if it is not."""
+    return st.session_state.get("url:disabled", {}).get(slug)
 
 
 def key_of(slug: str) -> str:

@@ -106,18 +106,22 @@ def _load_answer(study: Study[C, Any], config: C) -> bool:
     path = answers.path_of(study, study.settled(config))
     if not path.exists():
         return False
-    key = token(study, config)
-    if results.store().get(key) is None and (result := answers.read(path)) is not None:
-        results.store().put(key, result)
-    return key in results.store()
+    if known(study, config) is None and (result := answers.read(path)) is not None:
+        results.store().put(token(study, config), result)
+    return known(study, config) is not None
 
 
 def judged(study: Study[C, Any], config: C) -> list[Finding]:
     """The findings with a verdict of a stored or shipped result; none if there is no result."""
     _load_answer(study, config)
-    result = results.store().get(token(study, config))
+    result = known(study, config)
     said = () if result is None else study.say(config, result)
     return [each for each in said if each.verdict]
+
+
+def known(study: Study[C, R], config: C) -> R | None:
+    """The complete result of a study, if it is stored."""
+    return results.store().get(token(study, config))
 
 
 def token(study: Study[C, Any], config: C) -> Hashable:

@@ -34,6 +34,13 @@ def select(
     return _choice(slug, options, default, partial(st.selectbox, label), help)
 
 
+def menu(label: str, options: Mapping[str, str], chosen: str = "", **widget: Any) -> str:
+    """A menu that is not in the URL; returns the slug of `options`, at first `chosen`."""
+    slugs = list(options)
+    place = slugs.index(chosen) if chosen in slugs else 0
+    return st.selectbox(label, slugs, place, format_func=options.__getitem__, **widget)
+
+
 def count(
     slug: str,
     label: str,
@@ -300,9 +307,9 @@ def _control(
     if (available := fit(value)) is not value:
         st.session_state[key] = value = available
     if state.is_drawn(slug):
-        disabled, reason = state.disabled(slug)
+        reason = state.disabled(slug)
         help = " ".join(part for part in (reason, help) if part) or None
-        value = draw(key=key, help=help, disabled=disabled)
+        value = draw(key=key, help=help, disabled=reason is not None)
     return state.publish(slug, value, default, write)
 
 

@@ -14,13 +14,7 @@ async function show() {
     [canvas, { mount: known[canvas], place: places[k] }]));
   for (const [k, { canvas, payload }] of mounts.entries()) {
     if (!payload) continue; // another canvas mounts this one
-    known[canvas]({
-      data: await unzipped(payload),
-      parentElement: places[k],
-      setStateValue() {}, // nobody waits for the view
-      setTriggerValue() {},
-      canvases,
-    });
+    known[canvas]({ data: await unzipped(payload), parentElement: places[k], canvases });
   }
 }
 

@@ -14,7 +14,6 @@ async function render({ model, el }) {
         model.set(name, value);
         model.save_changes();
       },
-      setTriggerValue() {},
     }),
   );
   return () => {

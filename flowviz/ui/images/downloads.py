@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.datasets import images as pixels
 from flowviz.ui import state
-from flowviz.ui.downloads import Download, buttons
+from flowviz.ui.downloads import Download, line
 
 SCALE = 4
 """Pixels of a PNG for one pixel of an image, in each direction."""
@@ -76,8 +75,4 @@ def row(
         ),
         *more,
     ]
-    with st.container(
-        horizontal=True, gap="small", vertical_alignment="center", key=f"{key}-downloads"
-    ):
-        st.caption("Download", width="content")
-        buttons(key, filename=filename, files=files)
+    line(key, filename=filename, files=files)

@@ -27,7 +27,7 @@ from flowviz.checkpoints.images import (
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._images import placed
-from flowviz.ui import limits, state
+from flowviz.ui import limits, state, widgets
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
 from flowviz.ui.notices import escaped
 
@@ -192,11 +192,11 @@ def _assumptions(file_id: str, assume: Assumptions) -> None:
         st.markdown("Correct what is assumed:")
         values = {
             "weights": st.text_input("Set of weights", assume.weights or "", max_chars=100),
-            "path": _choice("Path", usual | SCHEDULERS.labels, assume.path),
-            "predicts": _choice(
+            "path": widgets.menu("Path", usual | SCHEDULERS.labels, assume.path or ""),
+            "predicts": widgets.menu(
                 "The network predicts",
                 usual | {key: key for key, each in OBJECTIVES.items() if not each.two_times},
-                assume.predicts,
+                assume.predicts or "",
             ),
             "size": st.number_input(
                 "Image size in pixels (0: as assumed)", 0, MAX_SIZE, assume.size or 0
@@ -208,11 +208,6 @@ def _assumptions(file_id: str, assume: Assumptions) -> None:
             chosen = Assumptions(**given, time_reversed=reversed)
             st.session_state[f"assumed:{file_id}"] = chosen
             st.rerun()
-
-
-def _choice(label: str, options: dict[str, str], value: str | None) -> str:
-    place = list(options).index(value or "")
-    return st.selectbox(label, list(options), place, format_func=options.__getitem__)
 
 
 def _free_name(file_name: str) -> str:

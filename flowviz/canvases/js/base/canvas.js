@@ -191,6 +191,9 @@ export class Clocked extends Canvas {
 /** Streamlit also runs the clean-up of a superseded call: act only if the node has left the page. */
 export const onceGone = (node, action) => () => setTimeout(() => { if (!node.isConnected) action(); }, 0);
 
+/** What a canvas reports on a page where nobody waits for it. */
+const unheard = () => {};
+
 /**
  * The function that a host (Streamlit) calls with new data. Each root element gets one canvas, which
  * lives as long as the root is on the page; its show(data) receives the data, decoded if they are bytes.
@@ -199,7 +202,7 @@ export const onceGone = (node, action) => () => setTimeout(() => { if (!node.isC
  */
 export function mounting(selector, create) {
   const mounts = new WeakMap();
-  return ({ data, parentElement, setTriggerValue, setStateValue }) => {
+  return ({ data, parentElement, setTriggerValue = unheard, setStateValue = unheard }) => {
     const root = parentElement.querySelector(selector);
     if (!root || !data) return undefined;
     const model = data instanceof Uint8Array || data instanceof ArrayBuffer ? decode(data) : data;

@@ -54,7 +54,7 @@ export function logRange(values) {
 }
 
 /** An integer with thousands separators. */
-export const whole = (n) => Math.round(n).toString().replace(/\B(?=(\d{3})+$)/g, ",");
+export const whole = (n) => Math.round(n).toLocaleString("en");
 
 /** A number with three significant digits. */
 export function short(v) {

@@ -119,7 +119,7 @@ export class Compare {
   show(values, sides, flows) {
     const panels = sides.map((side, k) => this.panel(values, side, flows[k].result));
     this.player.mount({
-      parentElement: this.player.place, setStateValue() {}, setTriggerValue() {},
+      parentElement: this.player.place,
       data: {
         key: "live", scenes: sides.map(this.sceneName), learned: [null, null], learnable: false,
         initial: this.view, autoplay: this.view.t === 0, loop: false, reserve: reserved(RESERVE),

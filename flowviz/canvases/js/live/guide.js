@@ -28,5 +28,5 @@ export function guide(root, lectures, { mount, place }) {
     for (const name of ["lecture", "step", "every"]) query.delete(name);
     location.assign(where === "leave" ? `?${query}` : `${steps[next].open}${every ? `&every=${every}` : ""}`);
   };
-  mount({ data: { number, count, every }, parentElement: place, setTriggerValue: go, setStateValue() {} });
+  mount({ data: { number, count, every }, parentElement: place, setTriggerValue: go });
 }

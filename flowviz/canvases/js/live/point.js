@@ -72,7 +72,7 @@ export class Point {
     for (const [mode, { roles, density, ...own }] of Object.entries(model.theme))
       theme[mode] = { ...own, ...roles, role: roles[path.kind], density: density.slice(0, STOPS) };
     this.touch.mount({
-      parentElement: this.touch.place, setTriggerValue() {}, setStateValue: (_, view) => this.remember(view),
+      parentElement: this.touch.place, setStateValue: (_, view) => this.remember(view),
       data: {
         key: "why", initial: this.initial, points, distribution, ...tableOf(path, points), over, theme,
         path: path.label, words: wordsOf(distribution), frame: model.frame, reserve: reserved(RESERVE),

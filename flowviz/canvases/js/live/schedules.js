@@ -57,7 +57,7 @@ export class Schedules {
     };
     shaper.place.addEventListener("shape", (/** @type {any} */ { detail }) => reshape(detail));
     shaper.mount({
-      data: this.shape, parentElement: shaper.place, setStateValue() {},
+      data: this.shape, parentElement: shaper.place,
       setTriggerValue: (_, shape) => {
         reshape(shape);
         const now = new URLSearchParams(location.search);

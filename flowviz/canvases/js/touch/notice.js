@@ -1,10 +1,9 @@
 /** The texts of the page "Vector field". */
 
-import { signed } from "../base/numbers.js";
+import { signed, whole } from "../base/numbers.js";
 
 const degrees = (u, v) => `${signed(Math.round((Math.atan2(v, u) * 180) / Math.PI))}°`;
 const percent = (v) => `${v < 0.0995 ? (100 * v).toFixed(1) : Math.round(100 * v)}%`;
-const count = (v) => Math.round(v).toLocaleString("en");
 
 /** A number with about three digits, whose length seldom changes while it moves. */
 export const decimal = (v) =>
@@ -22,18 +21,18 @@ export const decimal = (v) =>
  */
 export function notice({ n, over, drawn, exact, words, heaviest }) {
   const [one, many] = over === "parts" ? [words.part, words.parts] : ["point", "points"];
-  const spread = decimal(drawn.spread), total = count(n), out = [];
+  const spread = decimal(drawn.spread), total = whole(n), out = [];
   const largest = Math.max(exact.speed, drawn.speed, 1e-12);
   const gap = Math.hypot(drawn.u - exact.u, drawn.v - exact.v) / largest;
   if (n > 1 && drawn.effective > n / 2) {
-    out.push(`<b>Nearly all ${many} contribute</b>: effectively ${count(drawn.effective)} of ${total}. ` +
+    out.push(`<b>Nearly all ${many} contribute</b>: effectively ${whole(drawn.effective)} of ${total}. ` +
       "x carries little information about its end point, so u points at the mean of the data (◆). " +
       `A single conditional velocity differs from u by ${spread} (root mean square).`);
   } else if (n > 1 && drawn.effective < 1.5) {
     out.push(`<b>One ${one} dominates</b> with ${percent(heaviest)} of the weight: ` +
       `u is its conditional velocity up to ${spread}.`);
   } else {
-    const few = drawn.effective < 9.95 ? drawn.effective.toFixed(1) : count(drawn.effective);
+    const few = drawn.effective < 9.95 ? drawn.effective.toFixed(1) : whole(drawn.effective);
     out.push(`<b>${few} ${many}</b> of ${total} contribute. Their velocities differ from u by ${spread} ` +
       "(root mean square), yet a network that is trained on single velocities learns their mean.");
   }
@@ -60,7 +59,7 @@ export function readouts({ drawn, exact, post, over, words }) {
   const heaviest = post.w[drawn.best];
   return [
     [`effective ${over === "parts" ? words.parts : "points"}`,
-      drawn.effective < 99.5 ? drawn.effective.toFixed(1) : count(drawn.effective), `of ${count(post.n)}`,
+      drawn.effective < 99.5 ? drawn.effective.toFixed(1) : whole(drawn.effective), `of ${whole(post.n)}`,
       "1 / Σ w²: the number of equally weighted ones with the same effect."],
     ["largest weight", (100 * heaviest).toFixed(heaviest < 0.0995 ? 2 : 1), "%",
       "The largest posterior probability p(x₁ | xₜ = x)."],
