@@ -7,6 +7,7 @@ import io
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from flowviz.checkpoints.images import load_images  # noqa: E402
+from flowviz.draws import noise  # noqa: E402
 from flowviz.experiments.evolution import (  # noqa: E402
     FlowConfig,
     FlowResult,
@@ -24,8 +26,11 @@ from flowviz.experiments.evolution import (  # noqa: E402
     compute_flow,
     compute_scene,
 )
-from flowviz.experiments.image_views import film  # noqa: E402
-from flowviz.experiments.images import ImageConfig  # noqa: E402
+from flowviz.experiments.images import (  # noqa: E402
+    ImageConfig,
+    sample_all,
+    to_pixels,
+)
 from flowviz.experiments.pairings import pair_samples  # noqa: E402
 from flowviz.experiments.particles import FLOW, ParticlesConfig, compute_particles  # noqa: E402
 from flowviz.figures.theme import FRAME  # noqa: E402
@@ -110,14 +115,17 @@ def difference(draw: ImageDraw.ImageDraw) -> None:
 
 
 def images(picture: Image.Image) -> None:
-    """Five times of six images, from noise to the final image."""
-    config = ImageConfig(n=6, nfe=20, seed=4)
-    made = film(load_images("cifar10-ot"), config)
-    rows, columns = 3, 6
-    side = SCALE * SIZE[1] // rows
-    for column, k in enumerate(np.linspace(0, len(made.times) - 1, columns).round().astype(int)):
-        for row in range(rows):
-            pixels = made.states[k, row].transpose(1, 2, 0)
+    """Six images of the same noise: the noise, one Euler step, and one jump of the flow map."""
+    config = ImageConfig(n=12, nfe=1, seed=0, guidance=1.0, classes=tuple(range(10)))
+    rows = [
+        to_pixels(noise(config.n, config.seed, (3, 32, 32))),
+        sample_all(load_images("cifar10-ot"), replace(config, solver="euler")).images,
+        sample_all(load_images("cifar10-ot-distillation"), replace(config, solver="jumps")).images,
+    ]
+    side = SCALE * SIZE[1] // len(rows)
+    for row, found in enumerate(rows):
+        for column, k in enumerate((1, 2, 4, 7, 8, 11)):
+            pixels = found[k].transpose(1, 2, 0)
             tile = Image.fromarray(pixels).resize((side - 6, side - 6), Image.Resampling.NEAREST)
             picture.paste(tile, (column * side + 3, row * side + 3))
 

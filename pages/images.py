@@ -8,8 +8,7 @@ headed(
     "Images from noise",
     see="Images that two networks made from the same noise.",
     notice="With few evaluations (a small [NFE](nfe)), images of VP diffusion lose quality first. "
-    "A flow map makes an image with one: choose the checkpoint `cifar10-ot-distillation` and the "
-    "solver “jumps”.",
+    "A flow map needs one: cifar10-ot-distillation with the solver “jumps”.",
 )
 page = controls.pick(controls.pick_view())
 with failing("These images cannot be drawn."):

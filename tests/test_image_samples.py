@@ -122,7 +122,7 @@ def test_jumps_of_a_flow_map_are_counted_and_a_large_batch_is_divided(guidance, 
     drawn = ImageConfig(solver="jumps", nfe=3, classes=(3, 7), guidance=guidance, n=5)
     (whole,) = sample(found, drawn)
     assert (whole.nfe, whole.passes) == (3, 3 * guidance)
-    x = image_noise((1, 8, 8), 5, 0)
+    x = noise(5, 0, (1, 8, 8))
     field = GuidedField(found.field, torch.tensor([3, 7, 3, 7, 3]), guidance)
     for t, s in pairwise(found.field.path.clock(4)):
         with torch.no_grad():

@@ -15,8 +15,7 @@ from flowviz.cli import main
 from flowviz.datasets import dataset
 from flowviz.datasets.images import image_set
 from flowviz.device import finest_float
-from flowviz.draws import stream
-from flowviz.experiments.images import image_noise
+from flowviz.draws import noise, stream
 from flowviz.fields import LearnedField
 from flowviz.fields.guided import GuidedField
 from flowviz.networks import IMAGE_NETWORKS, UNet
@@ -334,14 +333,14 @@ def test_a_distillation_goes_on_to_the_bit_and_learns_the_jump(monkeypatch):
     whole = [run.saved_state() for run in train(of, DIGITS, origin=teacher)]
     rest = train(of, DIGITS, origin=teacher, saved_state=whole[29])  # within the second pool
     assert_same(kept(rest)[-1], whole[-1])
-    noise, y = image_noise((1, 8, 8), 64, 9), torch.arange(64) % 10
+    x_0, y = noise(64, 9, (1, 8, 8)), torch.arange(64) % 10
     times = teacher.path.clock(2)
-    exact = solve(GuidedField(teacher, y), noise, times, "dopri5", tol=1e-4).states[-1]
+    exact = solve(GuidedField(teacher, y), x_0, times, "dopri5", tol=1e-4).states[-1]
     errors = []
     for state in (whole[0], whole[-1]):
         run = start(of, DIGITS, origin=teacher)
         run.restore(state)
-        jumped = solve(GuidedField(run.ema, y), noise, times, "jumps", steps=1).states[-1]
+        jumped = solve(GuidedField(run.ema, y), x_0, times, "jumps", steps=1).states[-1]
         errors.append((jumped - exact).square().mean())
     assert errors[1] < 0.5 * errors[0]
 

@@ -56,6 +56,32 @@ def test_each_is_small_and_comes_with_its_log_and_its_measurements(name):
         assert judged["euler", nfe, 1.0]["n"] == 1_000
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_two_jumps_are_better_than_ten_euler_steps_of_the_teacher(name):
+    """By the stored distances of 1,000 images; and a few, drawn anew, are those of the teacher."""
+    file = locate_images(f"{name}-distillation")
+    assert file.is_relative_to(FOLDER) and file.stat().st_size <= LARGEST
+    jumps = {p["nfe"]: p["frechet"] for p in points(file.stem) if p["guidance"] == 1}
+    euler = {p["nfe"]: p["frechet"] for p in points(name) if p["solver"] == "euler"}
+    assert jumps.keys() == {1, 2, 4, 8} and jumps[2] < euler[10]
+
+    teacher, learned = load_images(name), load_images(file)
+    assert learned.card.training["start"] == name and learned.card.objective == "distillation"
+    config = ImageConfig(classes=tuple(range(10)), guidance=1.0, n=10, seed=7)
+
+    def drawn(checkpoint, solver, nfe):
+        found = sample_all(checkpoint, replace(config, solver=solver, nfe=nfe))
+        assert found.nfe == found.passes == nfe
+        return found.images.astype(float)
+
+    exact = drawn(teacher, "midpoint", 40)
+    away = [
+        np.sqrt(np.square(drawn(*each) - exact).mean())
+        for each in [(learned, "jumps", 1), (learned, "jumps", 2), (teacher, "euler", 10)]
+    ]
+    assert away[1] < away[0] < 0.6 * away[2]
+
+
 def test_classes_are_recognised_in_guided_samples():
     """Issue 4, 5.3: at least 60% of 1,000 at NFE 20, as measured; here a few, drawn anew."""
     kept = [p for p in points("cifar10-ot") if (p["nfe"], p["guidance"]) == (20, 2.0)]

@@ -57,10 +57,11 @@ PRESETS = (
     ),
     Preset(
         picture="images",
-        title="Images from noise",
-        text="CIFAR-10 images that both paths make from the same noise.",
-        open="images",
-        alt="Three images at six times, from noise to a clear picture.",
+        title="Images in one step",
+        text="One jump of a flow map beside one Euler step, from the same noise.",
+        open="images?left=cifar10-ot-distillation&right=cifar10-ot&view=nfe&solver=jumps"
+        "&guidance=1",
+        alt="Noise, the blurred images of one Euler step, and the clear ones of one jump.",
     ),
     Preset(
         picture="samplers",
