@@ -143,7 +143,7 @@ def _shortcut(pair: JumpPair) -> Tensor:
 
 _MAP = replace(OBJECTIVES["flow"], two_times=True)
 OBJECTIVES["meanflow"] = replace(
-    _MAP, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.5, power=1.0
+    _MAP, label="MeanFlow (flow map)", jump_target=_meanflow, equal_share=0.25, power=1.0
 )
 OBJECTIVES["shortcut"] = replace(
     _MAP, label="shortcut (flow map)", jump_target=_shortcut, equal_share=0.5

@@ -211,7 +211,7 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
     solver = solvers_of(sides, [config.solver_of(side) for side in sides])
     text = (
         f"{config.n} images per side from the same noise ({solver}, {spent}; "
-        f"{config.wanted_class}) took {nfe:.0f} evaluations of the velocity field each"
+        f"{config.wanted_class}) took {nfe:.0f} evaluations each"
     )
     if passes > nfe:
         text += (
