@@ -193,7 +193,7 @@ def training(home, *configs, **options):
 
 class TestTrainingInTheQueue:
     def test_training_runs_to_its_end(self):
-        run = training(Queue(1, 1), config(path="ot"), config(path="vp"), lane="long")
+        run = training(Queue(1), config(path="ot"), config(path="vp"), lane="long")
         run.wait(60)
         assert run.state == "done" and not run.live and not run.error
         assert run.result.snapshot.step == 8 and len(run.result.fields) == 2
@@ -201,7 +201,7 @@ class TestTrainingInTheQueue:
         assert run.result.fields[0](torch.tensor(0.5), x).shape == x.shape
 
     def test_a_cancelled_training_keeps_the_fields_of_its_steps(self):
-        run = training(Queue(1, 1), config(steps=MANY))
+        run = training(Queue(1), config(steps=MANY))
         until(lambda: run.result and run.result.snapshot.step)
         assert run.result.fields == () and run.live
         run.cancel()
@@ -237,7 +237,7 @@ class TestTrainingInTheQueue:
             assert last.snapshot.frame_steps[-1] == last.snapshot.step
 
     def test_error_becomes_a_sentence(self):
-        run = training(Queue(1, 1), config(data="points:0123456789abcdef"))
+        run = training(Queue(1), config(data="points:0123456789abcdef"))
         run.wait(30)
         assert run.state == "failed" and not run.live
         assert run.error.startswith("The data of points:0123456789abcdef must be stored")
@@ -254,12 +254,12 @@ class TestQueue:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_an_internal_error_ends_the_work_too(self):
         """An unexpected error goes to the server's log, and the page says so."""
-        run = Queue(1, 1).run(lambda progress: iter([{}["a mistake"]]))
+        run = Queue(1).run(lambda progress: iter([{}["a mistake"]]))
         run.wait(30)
         assert not run.live and run.state == "failed" and "server's log" in run.error
 
     def test_work_beyond_the_limit_waits(self):
-        home = Queue(1, 1)
+        home = Queue(1)
         first, second, third = (home.run(counting) for _ in range(3))
         until(lambda: first.state == "running")
         assert [first.ahead, second.ahead, third.ahead] == [0, 1, 2]
@@ -273,7 +273,7 @@ class TestQueue:
         third.wait(30)
 
     def test_long_work_does_not_delay_short_work(self):
-        home = Queue(1, 1)
+        home = Queue(1)
         long = home.run(counting, lane="long")
         until(lambda: long.state == "running")
         short = home.run(lambda progress: iter([7]))
@@ -287,7 +287,7 @@ class TestQueue:
         monkeypatch.setattr(queue, "PULSE_SECONDS", 0.01)
         connected = threading.Event()
         connected.set()
-        run = Queue(1, 1).run(counting, visitor=Visitor(is_connected=connected.is_set))
+        run = Queue(1).run(counting, visitor=Visitor(is_connected=connected.is_set))
         until(lambda: run.state == "running")
         connected.clear()
         run.wait(30)
@@ -297,12 +297,12 @@ class TestQueue:
         monkeypatch.setattr(queue, "PULSE_SECONDS", 0.0)
         connected = iter([False] * 20)
         visitor = Visitor(is_connected=lambda: next(connected, True))
-        run = training(Queue(1, 1), config(), visitor=visitor)
+        run = training(Queue(1), config(), visitor=visitor)
         run.wait(60)
         assert run.state == "done"
 
     def test_work_of_visitors_who_left_starts_last(self):
-        home, connected = Queue(1, 1), threading.Event()
+        home, connected = Queue(1), threading.Event()
         first = home.run(counting)
         until(lambda: first.state == "running")
         left = home.run(counting, visitor=Visitor(is_connected=connected.is_set))
@@ -323,7 +323,7 @@ class TestQueue:
         """One who opens many links and leaves must not hold the queue; a training goes on."""
         monkeypatch.setattr(queue, "AWAY_SECONDS", 0.05)
         monkeypatch.setattr(queue, "PULSE_SECONDS", 0.01)
-        home = Queue(1, 1)
+        home = Queue(1)
         left = home.run(counting, lane=lane, visitor=Visitor(is_connected=lambda: False))
         until(lambda: left.state == "running")
         time.sleep(0.2)
@@ -340,7 +340,7 @@ class TestQueue:
         left.wait(30)
 
     def test_quick_work_does_not_wait_for_short_work(self):
-        home = Queue(1, 1)
+        home = Queue(1)
         short = home.run(counting)
         until(lambda: short.state == "running")
         quick = home.run(lambda progress: iter([7]), lane="quick")
@@ -349,12 +349,8 @@ class TestQueue:
         short.cancel()
         short.wait(30)
 
-    def test_each_lane_runs_at_least_one_work(self):
-        with pytest.raises(ValueError, match="got 0 and 1"):
-            Queue(0, 1)
-
     def test_one_session_runs_one_training_at_a_time(self):
-        home = Queue(1, 2)
+        home = Queue(2)
         first, second = (home.run(counting, lane="long", visitor=Visitor("s")) for _ in range(2))
         other = home.run(counting, lane="long", visitor=Visitor("t"))
         short = [home.run(counting, visitor=Visitor("s"))]
@@ -367,7 +363,7 @@ class TestQueue:
             each.wait(30)
 
     def test_the_first_of_two_trainings_runs_though_its_thread_enters_last(self, monkeypatch):
-        home, entered = Queue(1, 2), threading.Event()
+        home, entered = Queue(2), threading.Event()
         enter = home._enter
 
         def late(work):
@@ -390,13 +386,13 @@ class TestQueue:
             each.wait(30)
 
     def test_a_training_stops_after_its_time_and_keeps_its_result(self):
-        run = Queue(1, 1).run(counting, lane="long", max_seconds=0.05)
+        run = Queue(1).run(counting, lane="long", max_seconds=0.05)
         run.wait(30)
         assert run.state == "cancelled" and run.expired and run.result is not None
         assert "stops such work after 0 s (FLOWVIZ_LONG_MINUTES)" in work.over(run)
 
     def test_a_work_of_two_sessions_starts_when_one_of_them_runs_no_other(self):
-        home, held = Queue(1, 2), Held()
+        home, held = Queue(2), Held()
         other = home.run(counting, lane="long", visitor=Visitor("s"))
         until(lambda: other.state == "running")
         second = home.run(held, lane="long", key="view", visitor=Visitor("s"))
@@ -414,7 +410,7 @@ class TestQueue:
         def niceness(_):
             yield os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-        home, seen = Queue(1, 1), []
+        home, seen = Queue(1), []
         for options in ({"yields": False}, {"lane": "quick"}, {"lane": "short"}, {"lane": "long"}):
             run = home.run(niceness, **options)
             run.wait(30)
@@ -487,7 +483,7 @@ class Blocked:
 @pytest.fixture
 def visits(monkeypatch):
     """The function `start` of pages for two sessions, with a queue and a store of their own."""
-    home, results = Queue(1, 1), Store()
+    home, results = Queue(1), Store()
     monkeypatch.setattr(work, "queue", lambda: home)
     monkeypatch.setattr(work, "store", lambda: results)
 
@@ -529,7 +525,7 @@ class TestVisitorsWhoArriveTogether:
 
     def test_a_work_is_joined_only_once_its_thread_has_started(self, monkeypatch):
         """Otherwise the wait for its end fails: a thread that has not started has no end."""
-        home, held = Queue(1, 1), Held()
+        home, held = Queue(1), Held()
         begun, joined = threading.Event(), threading.Event()
         started = queue.Work.start
 
@@ -560,7 +556,7 @@ class TestVisitorsWhoArriveTogether:
         def fails(_):
             raise RuntimeError("can't start new thread")
 
-        home = Queue(1, 1)
+        home = Queue(1)
         with monkeypatch.context() as patched:
             patched.setattr(queue.Work, "start", fails)
             with pytest.raises(RuntimeError, match="thread"):
@@ -652,7 +648,7 @@ class TestVisitorsWhoArriveTogether:
     def test_the_work_lives_while_one_of_them_is_connected(self, monkeypatch):
         monkeypatch.setattr(queue, "GRACE_SECONDS", 0.0)
         monkeypatch.setattr(queue, "PULSE_SECONDS", 0.0)
-        home, held, connected = Queue(1, 1), Held(), threading.Event()
+        home, held, connected = Queue(1), Held(), threading.Event()
         connected.set()
         shared = home.run(held, key="view", visitor=Visitor("s", connected.is_set))
         assert held.started.wait(30)
@@ -668,7 +664,7 @@ class TestVisitorsWhoArriveTogether:
         assert shared.state == "cancelled"
 
     def test_no_visitor_who_joins_is_abandoned(self):
-        home, held = Queue(1, 1), Held()
+        home, held = Queue(1), Held()
         shared = home.run(held, key="view", visitor=Visitor("s", lambda: False))
         assert held.started.wait(30)
         home.run(held, key="view", visitor=Visitor("t"))
@@ -682,7 +678,7 @@ class TestPiecesOfWorks:
     def both(self, piece, results, monkeypatch):
         """Two works that need a piece: the first computes it, the second waits for it."""
         monkeypatch.setattr(store, "CHECK_SECONDS", 0.005)
-        home, waits = Queue(2, 1), threading.Event()
+        home, waits = Queue(2), threading.Event()
 
         def needing(progress):
             yield results.once("k", partial(piece, progress.should_stop), progress.should_stop)
@@ -769,9 +765,7 @@ class TestCancel:
     )
     def test_cancel_acts_within_a_piece(self, compute):
         field = Blocked()
-        running = Queue(1, 1).run(
-            lambda work: iter([work.cached(compute, id(field), field=field)])
-        )
+        running = Queue(1).run(lambda work: iter([work.cached(compute, id(field), field=field)]))
         assert field.started.wait(30)
         running.cancel()
         field.released.set()

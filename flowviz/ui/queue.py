@@ -226,16 +226,14 @@ class Work(Progress, Generic[R]):
 
 
 class Queue:
-    """Works in the order of arrival; in each lane `limits[lane]` run at once.
+    """Works in the order of arrival; in each lane `jobs` run at once.
 
     Waiting works without a connected visitor start last. In the long lane one work of a session
     runs at a time, so that a visitor who starts several trainings does not delay all others.
     """
 
-    def __init__(self, short: int, long: int) -> None:
-        if min(short, long) < 1:
-            raise ValueError(f"Each lane must run at least one work; got {short} and {long}.")
-        self.limits: dict[Lane, int] = {"quick": short, "short": short, "long": long}
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
         self._works: list[Work[Any]] = []
         self._running: list[Work[Any]] = []
         self._change = threading.Condition()
@@ -299,7 +297,7 @@ class Queue:
         with self._change:
             if work in self._running or work not in self._works:
                 return 0
-            by_order = self._line(work.lane).index(work) + 1 - self.limits[work.lane]
+            by_order = self._line(work.lane).index(work) + 1 - self.jobs
             return max(by_order, int(self._is_second(work)))
 
     def wake(self) -> None:
@@ -330,7 +328,7 @@ class Queue:
 
     def _may_start(self, work: Work[Any]) -> bool:
         """Whether it is among the first waiting works for which its lane has room."""
-        room = self.limits[work.lane] - sum(each.lane == work.lane for each in self._running)
+        room = self.jobs - sum(each.lane == work.lane for each in self._running)
         waiting = (
             each
             for each in self._line(work.lane)
@@ -362,7 +360,7 @@ def queue() -> Queue:
     Raises:
         ValueError: FLOWVIZ_JOBS is invalid.
     """
-    return Queue(short=limits.JOBS(), long=limits.JOBS())
+    return Queue(limits.JOBS())
 
 
 def lower_priority(lane: Lane) -> None:
