@@ -3,9 +3,9 @@
 import { unzipped } from "../base/module.js";
 import { stepsWithin } from "../engine/solve.js";
 import { scenes } from "../player/scenes.js";
-import { Form, labelsOf, nfeField } from "./form.js";
+import { labelsOf, nfeField } from "./form.js";
 import { reserved } from "./guide.js";
-import { newest, threadOf } from "./threads.js";
+import { Page } from "./page.js";
 
 /** Particles of learned fields in the first picture and while a slider moves. */
 const PREVIEW = 400;
@@ -43,24 +43,14 @@ function fields({ data, paths, methods, initial }) {
   ];
 }
 
-export class Compare {
-  /**
-   * @param {HTMLElement} root
-   * @param {any} model
-   * @param {any} canvases
-   */
-  constructor(root, model, canvases) {
-    this.root = root;
-    this.player = canvases.player;
-    this.model = model;
-    this.threads = SIDES.map(() => threadOf(model));
+export class Compare extends Page {
+  constructor(root, model, { player }) {
+    super(root, model);
+    this.player = player;
     this.loads = new Map();
     this.count = 0;
-    this.status = root.querySelector(".live-status");
     this.view = this.viewOf(location.search);
-    this.ask = newest((...given) => this.compute(...given));
-    const form = new Form(root.querySelector("form"), fields(model), this.ask);
-    this.ask({ ...form.values }, false);
+    this.start(SIDES.length, fields(model));
   }
 
   /** The view that a link names; its names are those of the app. */
@@ -162,6 +152,4 @@ export class Compare {
         scenes.put(SIDES[k], name, (await this.threads[k].run("scene", side)).result);
     }));
   }
-
-  end() { for (const thread of this.threads) thread.end(); }
 }

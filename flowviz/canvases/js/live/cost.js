@@ -2,8 +2,8 @@
 
 import { stepsWithin } from "../engine/solve.js";
 import { Charts } from "./charts.js";
-import { Form, labelsOf } from "./form.js";
-import { newest, threadOf } from "./threads.js";
+import { labelsOf } from "./form.js";
+import { Page } from "./page.js";
 
 const NFES = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 100];
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3], [12, 4], [5, 7]];
@@ -33,21 +33,12 @@ function decades(values, least, most) {
   return { low, high: Math.max(10 * low, Math.min(most, power(Math.max(...good), Math.ceil))), log: true };
 }
 
-export class Cost {
-  /**
-   * @param {HTMLElement} root
-   * @param {any} model
-   */
+export class Cost extends Page {
   constructor(root, model) {
-    this.root = root;
-    this.model = model;
+    super(root, model);
     this.charts = new Charts(root.querySelector(".live-charts"));
-    this.status = root.querySelector(".live-status");
-    const count = Math.min(MAX_THREADS, navigator.hardwareConcurrency || 2);
-    this.threads = Array.from({ length: count }, () => threadOf(model));
-    this.ask = newest((...given) => this.compute(...given));
     const paths = labelsOf(model.paths), solvers = labelsOf(model.methods);
-    const form = new Form(root.querySelector("form"), [
+    this.start(Math.min(MAX_THREADS, navigator.hardwareConcurrency || 2), [
       { name: "data", label: "Data set", value: model.initial.data, choices: labelsOf(model.data) },
       { name: "grid", label: "Time grid", value: "uniform", choices: GRIDS },
       { name: "measure", label: "Quality", value: "energy", choices: MEASURES },
@@ -55,8 +46,7 @@ export class Cost {
       { name: "seed", label: "Seed", value: 0, min: 0, max: 99 },
       { name: "paths", label: "Paths", value: ["ot", "vp"], choices: paths, buttons: "many" },
       { name: "solvers", label: "Solvers", value: USUAL, choices: solvers, buttons: "many" },
-    ], this.ask);
-    this.ask({ ...form.values }, false);
+    ]);
   }
 
   /** Computes all curves, budget by budget, until other values are wanted. */
@@ -122,10 +112,5 @@ export class Cost {
     if (!texts.length) return "";
     return `At equal squared error (${LEVEL}) conditional OT needs this share of the evaluations of VP ` +
       `diffusion: ${texts.join("; ")}.`;
-  }
-
-  end() {
-    this.charts.leave();
-    for (const thread of this.threads) thread.end();
   }
 }

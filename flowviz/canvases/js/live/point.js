@@ -3,8 +3,9 @@
 import { dequantised } from "../base/wire.js";
 import { coefficients } from "../engine/schedulers.js";
 import { evenGrid } from "../engine/solve.js";
-import { Form, labelsOf, rewrite } from "./form.js";
+import { labelsOf, rewrite } from "./form.js";
 import { reserved } from "./guide.js";
+import { Page } from "./page.js";
 
 /** Rows of the table of coefficients, as in flowviz/experiments/posterior.py. */
 const ROWS = 501;
@@ -44,18 +45,13 @@ function viewOf(query, frame) {
   return { t, x, y, layers: layers ?? LAYERS };
 }
 
-export class Point {
-  /**
-   * @param {HTMLElement} root
-   * @param {any} model
-   * @param {any} canvases
-   */
+export class Point extends Page {
   constructor(root, model, { touch }) {
-    this.model = model;
+    super(root, model);
     this.touch = touch;
     const over = { points: "points", parts: "parts" };
     const counts = Object.fromEntries(COUNTS.map((n) => [n, String(n)]));
-    const form = new Form(root.querySelector("form"), [
+    const form = this.form([
       { name: "data", label: "Data set", value: model.initial.data, choices: labelsOf(model.data) },
       { name: "path", label: "Path", value: "ot", choices: labelsOf(model.paths) },
       { name: "over", label: "Posterior over", value: "points", choices: over, buttons: "one" },
@@ -87,6 +83,4 @@ export class Point {
     query.set("layers", layers.join());
     rewrite(query);
   }
-
-  end() {}
 }

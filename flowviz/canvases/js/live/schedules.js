@@ -3,7 +3,8 @@
 import { coefficients } from "../engine/schedulers.js";
 import { root as rootOf } from "../engine/grids.js";
 import { Charts } from "./charts.js";
-import { Form, labelsOf, rewrite } from "./form.js";
+import { labelsOf, rewrite } from "./form.js";
+import { Page } from "./page.js";
 import { shapeText, shaped } from "./shape.js";
 
 const SHOWN = ["ot", "vp", "trig", "shaped"];
@@ -33,21 +34,15 @@ function courseOf(path) {
   };
 }
 
-export class Schedules {
-  /**
-   * @param {HTMLElement} root
-   * @param {any} model
-   * @param {any} canvases
-   */
+export class Schedules extends Page {
   constructor(root, model, { shaper }) {
-    this.root = root;
-    this.model = model;
+    super(root, model);
     this.shaper = shaper;
     this.charts = new Charts(root.querySelector(".live-charts"));
     this.link = /** @type {HTMLAnchorElement} */ (root.querySelector(".live-link"));
     this.shape = model.shaper;
     const axis = { t: "time t", "log-snr": "log-SNR" };
-    this.form = new Form(root.querySelector("form"), [
+    this.controls = this.form([
       { name: "paths", label: "Paths", value: SHOWN, choices: labelsOf(model.paths), buttons: "many" },
       { name: "axis", label: "Horizontal axis", value: "t", choices: axis, buttons: "one" },
     ], () => this.show());
@@ -69,7 +64,7 @@ export class Schedules {
   }
 
   show() {
-    const { paths: names, axis } = this.form.values, { paths, theme } = this.model;
+    const { paths: names, axis } = this.controls.values, { paths, theme } = this.model;
     const own = { ...paths, shaped: shaped(paths.shaped, this.shape) };
     const courses = names.map((name) => ({ role: name, label: own[name].label, ...courseOf(own[name]) }));
     const overSnr = axis === "log-snr", x = overSnr
@@ -91,12 +86,10 @@ export class Schedules {
       const t = rootOf((v) => snrAt(own[name], v), 0, own[name].t_max);
       return `t = ${t.toFixed(2)} on ${own[name].label}`;
     });
-    this.root.querySelector(".live-status").textContent = `Signal and noise are equal at ${even.join(", ")}.`;
+    this.status.textContent = `Signal and noise are equal at ${even.join(", ")}.`;
     this.shaper.place.hidden = !names.includes("shaped");
     this.link.hidden = this.shaper.place.hidden;
     this.link.href = `compare.html?left=ot&right=shaped&shape=${shapeText(this.shape)}`;
     this.link.textContent = "Compare your own schedule with OT";
   }
-
-  end() { this.charts.leave(); }
 }
