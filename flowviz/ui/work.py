@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import streamlit as st
@@ -148,15 +149,16 @@ def show(
     if known is not None:
         draw(known)
         return
+    begin = partial(start, place, token, compute, lane=lane)
     placed = current(place, token)
     if placed is None and not invite:
-        placed = start(place, token, compute, lane=lane)
+        placed = begin()
         placed.work.wait(PATIENCE_SECONDS)
     if placed is None:
         st.markdown(invite)
     if placed is None or (not placed.live and placed.state != "done"):
         text = button if placed is None else "Try again" if placed.state == "failed" else "Go on"
-        _start_button(text, place, token, compute, lane)
+        _start_button(text, place, begin)
     if placed is None:
         return
     live = placed.live
@@ -195,13 +197,14 @@ def result_of(
     known = store().get(token)
     if known is not None:
         return known
+    begin = partial(start, place, token, compute, lane=lane)
     placed = current(place, token)
     if placed is None and invite:
         st.markdown(invite)
-        _start_button("Compute", place, token, compute, lane)
+        _start_button("Compute", place, begin)
         return None
     if placed is None or placed.state == "done":
-        placed = start(place, token, compute, lane=lane, yields=False)
+        placed = begin(yields=False)
     work = placed.work
     work.wait(PATIENCE_SECONDS)
     end = time.monotonic() + patience
@@ -216,7 +219,7 @@ def result_of(
         raise ValueError(work.error)
     if placed.state == "cancelled":
         strip(place, placed, label)
-        _start_button("Go on", place, token, compute, lane)
+        _start_button("Go on", place, begin)
         return None
 
     def watched() -> None:
@@ -228,18 +231,9 @@ def result_of(
     return None
 
 
-def _start_button(
-    text: str,
-    place: str,
-    token: Hashable,
-    compute: Callable[[Progress], Iterator[Any]],
-    lane: Lane,
-) -> None:
-    def clicked() -> None:
-        start(place, token, compute, lane=lane)
-
+def _start_button(text: str, place: str, begin: Callable[[], Any]) -> None:
     icon = ":material/play_arrow:"
-    st.button(text, type="primary", icon=icon, key=f"{place}-start", on_click=clicked)
+    st.button(text, type="primary", icon=icon, key=f"{place}-start", on_click=begin)
 
 
 def strip(place: str, placed: Placed[Any, Any], label: str) -> None:
