@@ -921,10 +921,11 @@ class TestProgress:
 class TestPages:
     def test_a_training_beyond_the_limit_of_the_server_says_so(self):
         def script():
-            from flowviz.ui import state, train
+            from flowviz.ui import state
+            from flowviz.ui.train import running, settings
 
             state.visit("train")
-            train.buttons(train.controls())
+            running.buttons(settings.controls())
 
         def captions(**link):
             app = AppTest.from_function(script, default_timeout=60)

@@ -11,8 +11,6 @@ from typing import Any
 
 from flowviz.figures import theme
 
-__all__ = ["assets", "themes", "tokens"]
-
 _HERE = Path(__file__).parent
 
 

@@ -11,8 +11,6 @@ from typing import Literal
 from flowviz import __version__
 from flowviz.canvases import assets
 
-__all__ = ["as_text", "page", "places"]
-
 Mount = tuple[str, bytes]
 """The name of a canvas, see `assets`, and its payload in the format of `wire`; b"" if the canvas
 before it mounts it."""

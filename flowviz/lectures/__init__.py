@@ -31,8 +31,6 @@ from urllib.parse import parse_qsl
 
 from flowviz.bounds import shortened
 
-__all__ = ["MAX_BYTES", "Lecture", "Step", "formulas", "lectures", "mathml", "parse"]
-
 MAX_BYTES = 200_000
 """The maximum size of a lecture file; the largest built-in one has 8,000 bytes."""
 

@@ -8,8 +8,6 @@ from urllib.parse import parse_qsl
 from flowviz.lectures import INLINE, Lecture, Step, lectures, mathml
 from flowviz.methods import METHODS
 
-__all__ = ["PAGES", "entries", "is_shown", "outline"]
-
 PAGES = {
     "compare": "Compare",
     "why": "Vector field",

@@ -26,8 +26,6 @@ from flowviz.schedulers import SCHEDULERS, SIGMA_STOP, Shaped
 from flowviz.site import parameters
 from flowviz.site.lectures import PAGES, entries, is_shown, outline
 
-__all__ = ["write_site"]
-
 DATA = (*DATASETS, "word:FLOW")
 """Specs of the data sets that the pages offer."""
 

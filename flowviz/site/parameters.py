@@ -26,8 +26,6 @@ from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES
 from flowviz.schedulers import SIGMA_STOP, LearnedReference, Scheduler, Shaped, scheduler, spec_of
 
-__all__ = ["data_set", "method", "methods", "network", "path"]
-
 SAMPLE = 2_000
 """Number of points of a data set that are sent for the layer of data."""
 

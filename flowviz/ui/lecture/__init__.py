@@ -18,20 +18,6 @@ from flowviz.ui import navigation, state
 from flowviz.ui.canvas import component, listen
 from flowviz.ui.notices import escaped
 
-__all__ = [
-    "PAUSES",
-    "Running",
-    "add_step",
-    "available",
-    "banner",
-    "check_pages",
-    "draft",
-    "find",
-    "open_step",
-    "running",
-    "store",
-]
-
 PAUSES = (10, 20, 30, 60)
 """Seconds for which a lecture that runs by itself shows a step."""
 

@@ -10,8 +10,6 @@ from flowviz.ui import canvas, controls, data_picker, paths, state, study_view, 
 from flowviz.ui.field_picker import choose, networks
 from flowviz.ui.why import touch
 
-__all__ = ["show"]
-
 SECTIONS = {
     "touch": "Through one point",
     "figures": "The paper's Figures 2, 3 and 8",
