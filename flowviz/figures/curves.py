@@ -145,6 +145,13 @@ def curves(
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
 
 
+def name_floors(figure: go.Figure, name: str) -> None:
+    """Gives all floors, the dotted lines, one entry of the legend."""
+    floors = [trace for trace in theme.traces(figure) if trace.line.dash == "dot"]
+    for k, trace in enumerate(floors):
+        trace.update(showlegend=k == 0, name=name)
+
+
 def quality(
     lines: Sequence[Curve], *, t: float | None = None, metric: str, dark: bool = False
 ) -> go.Figure:

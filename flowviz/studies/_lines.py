@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from flowviz.figures import curves, theme
 from flowviz.schedulers import scheduler
-from flowviz.studies import NamedFigure
+from flowviz.studies import NamedFigure, Tables
 
 
 def path_line(
@@ -34,8 +34,9 @@ def line_figure(
     lines: Sequence[curves.Curve],
     *,
     half: bool = False,
+    tables: Tables | None = None,
     **axes: Any,
 ) -> NamedFigure:
     """A figure of lines over one pair of axes; `axes` are further arguments of `curves.curves`."""
     figure = curves.curves(lines, **axes)
-    return NamedFigure(name=name, title=title, alt=alt, figure=figure, half=half)
+    return NamedFigure(name=name, title=title, alt=alt, figure=figure, half=half, tables=tables)

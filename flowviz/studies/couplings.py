@@ -19,7 +19,7 @@ from flowviz.figures import curves, theme
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
-from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._lines import line_figure
 from flowviz.studies._numbers import factor
@@ -128,7 +128,10 @@ def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figure
         measured = each.straightness
         quality.append(curves.of_runs(*shared, each.nfe, each.quality, dash=dash))
         deviations.append(curves.of_runs(*shared, measured.times, measured.deviations, dash=dash))
-    plot = curves.curves(
+    drawn = line_figure(
+        "quality",
+        "quality against NFE by coupling",
+        "Distance of samples to data against Euler's evaluations for each coupling.",
         quality,
         x_title="function evaluations (NFE), Euler",
         y_title=f"{METRICS[METRIC].label} to data",
@@ -137,16 +140,11 @@ def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figure
         markers=True,
         x_ticks=NFES,
         dark=dark,
-    )
-    dotted = {"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"}
-    plot.add_hline(y=result.outcomes[0].floor, line=dotted)
-    yield NamedFigure(
-        name="quality",
-        title="quality against NFE by coupling",
-        alt="Distance of samples to data against Euler's evaluations for each coupling.",
-        figure=plot,
         half=True,
     )
+    dotted = {"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"}
+    drawn.figure.add_hline(y=result.outcomes[0].floor, line=dotted)
+    yield drawn
     yield line_figure(
         "deviations",
         "where learned flows deviate from their chord",
@@ -176,30 +174,22 @@ def table(config: CouplingsConfig, result: CouplingsResult) -> Tables:
 
 def summarise(config: CouplingsConfig, result: CouplingsResult) -> Summary:
     """Straightness and quality of each coupling."""
-    rows = []
-    for each in result.outcomes:
-        gain = result.gain(each.entrant)
-        rows.append(
-            [
-                ENTRANTS[each.entrant].label,
-                f"{each.straightness.deviation:.3g}",
-                "–" if gain is None else f"{gain:.3g}×",
-                f"{each.straightness.arc_over_chord:.3f}",
-                *(f"{each.quality[NFES.index(nfe)]:.3f}" for nfe in SHOWN),
-                f"{each.limit:.3f}",
-                f"{each.seconds:.0f}",
-            ]
-        )
-    heads = [
-        "Trained with",
-        "S",
-        "S falls by",
-        "length ÷ displacement",
-        *(f"NFE {nfe}" for nfe in SHOWN),
+    rows = [
+        [
+            ENTRANTS[each.entrant].label,
+            f"{each.straightness.deviation:.3g}",
+            "–" if (gain := result.gain(each.entrant)) is None else f"{gain:.3g}×",
+            f"{each.straightness.arc_over_chord:.3f}",
+            *(f"{each.quality[NFES.index(nfe)]:.3f}" for nfe in SHOWN),
+            f"{each.limit:.3f}",
+            f"{each.seconds:.0f}",
+        ]
+        for each in result.outcomes
     ]
+    straight, nfes = ["S", "S falls by", "length ÷ displacement"], [f"NFE {nfe}" for nfe in SHOWN]
     return Summary(
         title=f"Straightness, and {METRICS[METRIC].label} to data by Euler's method",
-        heads=[*heads, "in the limit", "seconds of training"],
+        heads=["Trained with", *straight, *nfes, "in the limit", "seconds of training"],
         rows=rows,
     )
 
@@ -226,18 +216,13 @@ def _gains(base: Outcome, others: list[Outcome]) -> Findings:
     s = base.straightness.deviation
     gains = {each.entrant: each.straightness.deviation for each in others}
     text = ", ".join(f"{factor(value, s)} with {_label(name)}" for name, value in gains.items())
-    straighter = all(value < s / 2 for value in gains.values())
+    straighter = "supported" if all(v < s / 2 for v in gains.values()) else "not supported"
+    known = np.isfinite([s, *gains.values()]).all()
     yield Finding(
         lead="The coupling straightens the flow",
         text=f"compared with independent pairs, S is {text}.",
         numbers={INDEPENDENT: s, **gains},
-        verdict=(
-            "undecided"
-            if not np.isfinite([s, *gains.values()]).all()
-            else "supported"
-            if straighter
-            else "not supported"
-        ),
+        verdict=straighter if known else "undecided",
     )
     cheap = [each for each in others if np.isfinite(each.quality[0])]
     if cheap and np.isfinite(base.quality[0]):

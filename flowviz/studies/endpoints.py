@@ -15,6 +15,7 @@ from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
+from flowviz.studies._lines import line_figure
 from flowviz.studies._numbers import joined, small
 
 AGREE = 0.02
@@ -116,7 +117,10 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
             labels, colours, result.distance, result.floor, strict=True
         )
     ]
-    distance = curves.curves(
+    distance = line_figure(
+        "distance",
+        "distance of the ends against NFE",
+        f"Distance of each path's ends from the converged ends of {labels[0]}: {_falls(result)}.",
         lines,
         x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
         y_title=f"RMS distance from {labels[0]}'s converged ends",
@@ -125,14 +129,11 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
         log_y=True,
         markers=True,
         dark=dark,
+        half=True,
     )
-    floors = [
-        trace for trace in theme.traces(distance) if (trace.name or "").startswith("converged")
-    ]
-    for k, trace in enumerate(floors):  # one entry of the legend for all
-        trace.update(showlegend=k == 0, name="converged, in each path's colour")
-    distance.update_layout(height=520, legend_y=-0.12)
-    distance.update_yaxes(**marks.log_axis(1e-8, 10.0))
+    curves.name_floors(distance.figure, "converged, in each path's colour")
+    distance.figure.update_layout(height=520, legend_y=-0.12)
+    distance.figure.update_yaxes(**marks.log_axis(1e-8, 10.0))
     yield NamedFigure(
         name="ends",
         title="ends of the exact flows",
@@ -141,14 +142,7 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
         figure=straightness.endpoints(result.start[:SHOWN], ends, dark=dark),
         half=True,
     )
-    yield NamedFigure(
-        name="distance",
-        title="distance of the ends against NFE",
-        alt=f"Distance of each path's ends from the converged ends of {labels[0]}: "
-        f"{_falls(result)}.",
-        figure=distance,
-        half=True,
-    )
+    yield distance
 
 
 def table(config: EndpointsConfig, result: EndpointsResult) -> Tables:

@@ -152,9 +152,7 @@ def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -
         log_y=True,
         dark=dark,
     )
-    levels = [trace for trace in theme.traces(plot) if trace.line.dash == "dot"]
-    for k, trace in enumerate(levels):
-        trace.update(showlegend=k == 0, name="independent pairs, closed form")
+    curves.name_floors(plot, "independent pairs, closed form")
     return plot
 
 
