@@ -270,7 +270,7 @@ def _add_levels(
 
 
 def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
-    """Returns the first curve of each field or solver."""
+    """The first curve of each field or solver."""
     found: dict[str, CostCurve] = {}
     for curve in curves:
         found.setdefault(getattr(curve, name), curve)

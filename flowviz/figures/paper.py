@@ -119,13 +119,18 @@ def _wrap_titles(figure: go.Figure, width: float) -> int:
         return most
     for axis in figure.select_xaxes():
         low, high = axis.domain or (0, 1)
-        text = axis.title.text or ""
-        room = int((high - low) * width / CHARACTER)
-        if len(text) > room and "<" not in text:
-            lines = textwrap.wrap(text, max(room, 8))
-            axis.title.text = "<br>".join(lines)
-            most = max(most, len(lines))
+        most = max(most, _wrap(axis.title, (high - low) * width))
     return most
+
+
+def _wrap(title: Any, width: float) -> int:
+    """Breaks a title that is wider than `width` in pixels; the number of lines."""
+    text, room = title.text or "", int(width / CHARACTER)
+    if len(text) <= room or "<" in text:
+        return 1
+    lines = textwrap.wrap(text, max(room, 8))
+    title.text = "<br>".join(lines)
+    return len(lines)
 
 
 def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None:
@@ -190,12 +195,8 @@ def _wrap_panel_titles(figure: go.Figure, width: float) -> int:
     for axis in figure.select_xaxes():
         low, high = axis.domain or (0, 1)
         for each in _panel_titles(figure):
-            room = int((high - low) * width / CHARACTER)
-            below = math.isclose(each.x, (low + high) / 2, abs_tol=1e-3)
-            if below and "<" not in each.text and len(each.text) > room:
-                lines = textwrap.wrap(each.text, max(room, 8))
-                each.text = "<br>".join(lines)
-                most = max(most, len(lines))
+            if math.isclose(each.x, (low + high) / 2, abs_tol=1e-3):
+                most = max(most, _wrap(each, (high - low) * width))
     return most
 
 

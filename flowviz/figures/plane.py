@@ -150,11 +150,8 @@ def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.F
         []
         if panel.density is None
         else [
-            {
-                "type": "heatmap",
-                "x": panel.axis,
-                "y": panel.axis,
-                "z": panel.density,
+            _over(panel, "heatmap")
+            | {
                 "zmin": 0,
                 "zmax": max(sizes),
                 "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP, dark=dark),
@@ -295,11 +292,7 @@ def _density(
     """A heatmap of the density with contour lines."""
     if panel.density is None or not largest > 0:
         return []
-    heatmap = {
-        "type": "heatmap",
-        "x": panel.axis,
-        "y": panel.axis,
-        "z": panel.density,
+    heatmap = _over(panel, "heatmap") | {
         "zmin": 0,
         "zmax": largest,
         "zsmooth": "best",
@@ -310,11 +303,7 @@ def _density(
         "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
     }
     levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
-    contour = {
-        "type": "contour",
-        "x": panel.axis,
-        "y": panel.axis,
-        "z": panel.density,
+    contour = _over(panel, "contour") | {
         "contours": levels,
         "line": {"width": 0.6, "color": theme.rgba(theme.INK[dark], 0.3)},
         "opacity": opacity,
@@ -323,6 +312,11 @@ def _density(
         "hoverinfo": "skip",
     }
     return [heatmap, contour]
+
+
+def _over(panel: Plane, kind: str) -> dict[str, Any]:
+    """The density of a panel over the plane."""
+    return {"type": kind, "x": panel.axis, "y": panel.axis, "z": panel.density}
 
 
 def _data(panel: Plane, *, dark: bool, first: bool) -> Traces:

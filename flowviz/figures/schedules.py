@@ -120,17 +120,10 @@ def _range(lines: Sequence[Schedule], name: str, against: str) -> list[float]:
     """The range of the vertical axis of a panel."""
     if name == "log_snr":
         return [0, 1] if against != "t" else list(REACH[name])
-    if name == "plane":
-        return list(REACH["sigma"]) if _exploding(lines) else list(REACH["alpha"])
-    if name == "sigma":
-        return list(REACH["sigma"]) if _exploding(lines) else list(REACH["alpha"])
-    if name == "alpha":
-        return list(REACH["alpha"])
+    if name in ("alpha", "sigma", "plane"):
+        exploding = any(line.sigma.max() > 1.1 for line in lines)
+        return list(REACH["sigma" if exploding and name != "alpha" else "alpha"])
     rates = np.concatenate([getattr(line, name) for line in lines])
     low, high = max(rates.min(), -STEEPEST), min(rates.max(), STEEPEST)
     margin = 0.06 * max(high - low, 0.5)
     return [low - margin, high + margin]
-
-
-def _exploding(lines: Sequence[Schedule]) -> bool:
-    return any(line.sigma.max() > 1.1 for line in lines)

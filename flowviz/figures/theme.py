@@ -136,18 +136,11 @@ def rgba(colour: str, opacity: float) -> str:
     return f"rgba({red}, {green}, {blue}, {opacity:g})"
 
 
-def ramp(
-    stops: tuple[tuple[str, ...], ...] = DENSITY_RAMP, *, dark: bool = False
-) -> tuple[str, ...]:
-    """The evenly spaced stops of a ramp in one theme, each #rrggbb."""
-    return stops[dark]
-
-
 def plotly_scale(
     stops: tuple[tuple[str, ...], ...] = DENSITY_RAMP, *, dark: bool = False
 ) -> list[tuple[float, str]]:
-    """A ramp as a Plotly colour scale."""
-    colours = ramp(stops, dark=dark)
+    """A ramp of evenly spaced colours as a Plotly colour scale."""
+    colours = stops[dark]
     return [(i / (len(colours) - 1), c) for i, c in enumerate(colours)]
 
 

@@ -40,3 +40,12 @@ def line_figure(
     """A figure of lines over one pair of axes; `axes` are further arguments of `curves.curves`."""
     figure = curves.curves(lines, **axes)
     return NamedFigure(name=name, title=title, alt=alt, figure=figure, half=half, tables=tables)
+
+
+def nfe_figure(
+    name: str, title: str, alt: str, lines: Sequence[curves.Curve], solver: str = "", **more: Any
+) -> NamedFigure:
+    """A figure of lines over the NFE of a solver, by default on logarithmic axes."""
+    x_title = f"function evaluations (NFE){solver and ', '}{solver}"
+    axes = {"x_title": x_title, "log_x": True, "log_y": True, "markers": True} | more
+    return line_figure(name, title, alt, lines, **axes)

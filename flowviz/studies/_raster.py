@@ -53,13 +53,11 @@ class Look:
     Attributes:
         size: name in SIZES.
         dark: whether the theme is dark.
-        layers: of density, field and particles, those to draw.
         caption: one line at the bottom.
     """
 
     size: str = "720p"
     dark: bool = False
-    layers: tuple[str, ...] = ("density", "field", "particles")
     caption: str = ""
 
     def __post_init__(self) -> None:
@@ -180,16 +178,15 @@ class Stage:
         root = None if density is None else at_time(density.times, density.roots, t)
         pixels = np.empty((self.side, self.side, 3), np.float32)
         pixels[:] = _rgb(ramp[0])
-        if root is not None and "density" in look.layers:
+        if root is not None:
             shared = math.sqrt(self._peaks_at(t)[k] / scale) if scale else 1.0
             pixels = _painted(root * shared, self.side, ramp)
-        if scene is not None and scene.velocity is not None and "field" in look.layers:
+        if scene is not None and scene.velocity is not None:
             velocity = at_time(scene.times, scene.velocity, t)
             mask = _arrows(velocity, root, self.side, self.dot, self.speed)
             _blend(pixels, mask * ARROW_OPACITY[look.dark], theme.INK[look.dark])
-        if "particles" in look.layers:
-            points = at_time(panel.times, panel.states, t)
-            _draw_particles(pixels, points, self.dot, _colour(panel.role, look.dark), ramp[0])
+        points = at_time(panel.times, panel.states, t)
+        _draw_particles(pixels, points, self.dot, _colour(panel.role, look.dark), ramp[0])
         return np.rint(pixels).astype(np.uint8)
 
 

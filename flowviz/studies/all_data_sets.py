@@ -28,7 +28,7 @@ from flowviz.studies._cost import (
     target_table,
     targets,
 )
-from flowviz.studies._lines import line_figure, path_line
+from flowviz.studies._lines import nfe_figure, path_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,16 +144,13 @@ def _against_nfe(
         )
         for each in shown
     ]
-    drawn = line_figure(
+    drawn = nfe_figure(
         f"all-{name}",
         title,
         f"{title} against function evaluations, one line per data set and path.",
         lines,
-        x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
+        METHODS[config.method].label,
         y_title=title,
-        log_x=True,
-        log_y=True,
-        markers=True,
         dark=dark,
         half=True,
     )

@@ -22,7 +22,7 @@ from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._lines import line_figure, path_line
+from flowviz.studies._lines import line_figure, nfe_figure, path_line
 
 BEST = "best"
 """Name of the grid that is found here."""
@@ -94,16 +94,13 @@ def draw(config: BestConfig, result: BestGrids, dark: bool) -> Figures:
         for name, values in result.errors.items()
     ]
     ends = ", ".join(f"{label_of(name)} {values[k]:.3g}" for name, values in result.errors.items())
-    yield line_figure(
+    yield nfe_figure(
         "error",
         "error of each grid",
         f"RMS distance from the converged ends against NFE; at NFE {result.nfe[k]}: {ends}.",
         lines,
-        x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
+        METHODS[config.method].label,
         y_title="RMS distance from the converged end",
-        log_x=True,
-        log_y=True,
-        markers=True,
         x_ticks=result.nfe.tolist(),
         dark=dark,
         half=True,

@@ -21,7 +21,7 @@ from flowviz.progress import Progress
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._lines import line_figure
+from flowviz.studies._lines import line_figure, nfe_figure
 from flowviz.studies._numbers import factor
 from flowviz.training import BOUNDS
 
@@ -128,16 +128,13 @@ def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figure
         measured = each.straightness
         quality.append(curves.of_runs(*shared, each.nfe, each.quality, dash=dash))
         deviations.append(curves.of_runs(*shared, measured.times, measured.deviations, dash=dash))
-    drawn = line_figure(
+    drawn = nfe_figure(
         "quality",
         "quality against NFE by coupling",
         "Distance of samples to data against Euler's evaluations for each coupling.",
         quality,
-        x_title="function evaluations (NFE), Euler",
+        "Euler",
         y_title=f"{METRICS[METRIC].label} to data",
-        log_x=True,
-        log_y=True,
-        markers=True,
         x_ticks=NFES,
         dark=dark,
         half=True,

@@ -15,7 +15,7 @@ from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._lines import line_figure
+from flowviz.studies._lines import nfe_figure
 from flowviz.studies._numbers import joined, small
 
 AGREE = 0.02
@@ -117,17 +117,14 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
             labels, colours, result.distance, result.floor, strict=True
         )
     ]
-    distance = line_figure(
+    distance = nfe_figure(
         "distance",
         "distance of the ends against NFE",
         f"Distance of each path's ends from the converged ends of {labels[0]}: {_falls(result)}.",
         lines,
-        x_title=f"function evaluations (NFE), {METHODS[config.method].label}",
+        METHODS[config.method].label,
         y_title=f"RMS distance from {labels[0]}'s converged ends",
         floor_label="converged",
-        log_x=True,
-        log_y=True,
-        markers=True,
         dark=dark,
         half=True,
     )

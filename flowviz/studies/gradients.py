@@ -18,13 +18,13 @@ from flowviz.experiments.gradients import (
     signal,
     slope,
 )
-from flowviz.figures import curves, theme
+from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.settings import setting
-from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables
+from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._lines import path_line
+from flowviz.studies._lines import line_figure, path_line
 from flowviz.studies._theorem2 import NetworkConfig, missing_networks
 from flowviz.studies.study import with_minus_signs
 
@@ -92,7 +92,11 @@ def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figure
                 dark=dark,
             )
         )
-    plot = curves.curves(
+    drawn = line_figure(
+        "gradients",
+        "difference of the gradients over batch size",
+        "Root mean square difference of conditional and marginal gradient over batch size, both "
+        "logarithmic: lines of slope -1/2.",
         lines,
         x_title="batch size <i>n</i> (pairs)",
         y_title="|∇<i>L</i><sub>CFM</sub> − ∇<i>L</i><sub>FM</sub>| on one batch",
@@ -103,16 +107,10 @@ def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figure
         x_ticks=SIZES,
         dark=dark,
     )
-    for trace in theme.traces(plot):
+    for trace in theme.traces(drawn.figure.update_layout(height=400, legend_y=-0.19)):
         if trace.line.dash == "dot":
             trace.name = trace.name.split(":")[0]
-    yield NamedFigure(
-        name="gradients",
-        title="difference of the gradients over batch size",
-        alt="Root mean square difference of conditional and marginal gradient over batch "
-        "size, both logarithmic: lines of slope -1/2.",
-        figure=plot.update_layout(height=400, legend_y=-0.19),
-    )
+    yield drawn
 
 
 def table(config: GradientsConfig, result: GradientsResult) -> Tables:

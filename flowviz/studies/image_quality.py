@@ -17,7 +17,7 @@ from flowviz.experiments.image_quality import (
     points_from,
     quality_sweep,
 )
-from flowviz.figures import curves, theme
+from flowviz.figures import theme
 from flowviz.methods import expected_nfe
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
@@ -46,7 +46,7 @@ from flowviz.studies._images import (
     load_sides,
     origin,
 )
-from flowviz.studies._lines import path_line
+from flowviz.studies._lines import line_figure, nfe_figure, path_line
 from flowviz.studies.image_straightness import steps_figure
 
 NFES = (2, 5, 10, 20, 50)
@@ -112,16 +112,16 @@ def compute(
     if reason:
         raise ValueError(reason)
     pieces = [
-        (k, Piece(checkpoint=each.key, config=wanted))
-        for k, each in enumerate(sides)
+        Piece(checkpoint=each.key, config=wanted)
+        for each in sides
         for wanted in budgets(config, each)
     ]
-    pieces.sort(key=lambda piece: piece[1].config.nfe)
-    known = {each.key: own.points for each, own in zip(sides, found, strict=True)}
-    work = [piece for _, piece in pieces]
+    pieces.sort(key=lambda piece: piece.config.nfe)
+    keys = [each.key for each in sides]
+    known = {key: own.points for key, own in zip(keys, found, strict=True)}
     given = {"judge": judge, "known": known}
-    for place, point in compute_pieces(progress, judge_piece, work, sides, **given):
-        k = pieces[place][0]
+    for place, point in compute_pieces(progress, judge_piece, pieces, sides, **given):
+        k = keys.index(pieces[place].checkpoint)
         points = {each.key: each for each in (*found[k].points, point)}
         found[k] = replace(found[k], points=tuple(points.values()))
         yield ImageQuality(sides=tuple(found), unmeasurable=reason)
@@ -200,8 +200,10 @@ def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figure
         if each.training
     ]
     if lines:
-        rows = [{"run": c.label, "million_images": c.x, "frechet": c.y} for c in lines]
-        plot = curves.curves(
+        yield line_figure(
+            "training",
+            "quality against training images",
+            "Fréchet distance in classifier features over training, for each path.",
             lines,
             x_title="training images, millions",
             y_title=IMAGE_METRICS["frechet"].label,
@@ -209,14 +211,8 @@ def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figure
             log_y=True,
             markers=True,
             dark=dark,
-        )
-        yield NamedFigure(
-            name="training",
-            title="quality against training images",
-            alt="Fréchet distance in classifier features over training, for each path.",
-            figure=plot,
             half=True,
-            tables=rows,
+            tables=[{"run": c.label, "million_images": c.x, "frechet": c.y} for c in lines],
         )
     walked = [(each.side, each.steps) for each in result.sides if each.steps]
     if walked:
@@ -267,17 +263,19 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
                 dark=dark,
             )
         )
-    plot = curves.curves(
+    figure = nfe_figure(
+        name,
+        f"{metric.label} against NFE",
+        f"{metric.label} against the number of function evaluations, for each path.",
         drawn,
-        x_title="function evaluations (NFE)",
         y_title=metric.label,
         floor_label="real test images",
-        log_x=True,
         log_y=not metric.share,
-        markers=True,
         x_ticks=TICKS,
         dark=dark,
+        half=True,
     )
+    plot = figure.figure
     plot.for_each_trace(
         lambda trace: trace.update(marker={"symbol": symbols[trace.name], "size": 7}),
         selector=lambda trace: trace.name in symbols,
@@ -288,13 +286,7 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
     plot.update_layout(height=300 + legend, margin_b=legend, legend_y=-0.2)
     if protocols:
         _state(plot, protocols)
-    return NamedFigure(
-        name=name,
-        title=f"{metric.label} against NFE",
-        alt=f"{metric.label} against the number of function evaluations, for each path.",
-        figure=plot,
-        half=True,
-    )
+    return figure
 
 
 def _state(plot: go.Figure, protocols: Sequence[str]) -> None:

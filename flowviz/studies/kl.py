@@ -75,11 +75,9 @@ def draw(config: KlConfig, result: KlResult, dark: bool) -> Figures:
 
 def table(config: KlConfig, result: KlResult) -> Tables:
     """One row for each time."""
-    return {
-        "t": np.array([each.t for each in result.gaps]),
-        "kl_nats": np.array([each.kl for each in result.gaps]),
-        "standard_error": np.array([each.error for each in result.gaps]),
-    }
+    return [
+        {"t": each.t, "kl_nats": each.kl, "standard_error": each.error} for each in result.gaps
+    ]
 
 
 def say(config: KlConfig, result: KlResult) -> Findings:

@@ -21,7 +21,7 @@ from flowviz.studies import Figures, Finding, Findings, Live, Study, Tables
 from flowviz.studies import _settings as declare
 from flowviz.studies._cost import curve_table, curves_of, curves_so_far
 from flowviz.studies._learned_path import ComparedFlow, FlowsConfig, compared, straightest
-from flowviz.studies._lines import line_figure
+from flowviz.studies._lines import nfe_figure
 from flowviz.studies._numbers import mean
 
 NFES = (2, 4, 8, 16, 32, 64)
@@ -96,7 +96,6 @@ def compute(
 def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Figures:
     """Error (left) and quality (right) against NFE."""
     metric = METRICS[config.measure].label
-    x_title = f"function evaluations (NFE), {METHODS[config.method].label}"
     floor = float(result.curves[0].floor[config.measure].mean())
     parts: list[tuple[str, str, Callable[[SolverCurve], NDArray], float | None]] = [
         ("error", "squared error per dimension", lambda curve: curve.mse, None),
@@ -109,17 +108,14 @@ def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Fi
             if (curve := result.curve(flow)) is not None
         ]
         ends = "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y))
-        yield line_figure(
+        yield nfe_figure(
             name,
             title,
             f"{title} against number of function evaluations: {ends}.",
             lines,
-            x_title=x_title,
+            METHODS[config.method].label,
             y_title=title,
             floor_label="best possible, same noise",
-            log_x=True,
-            log_y=True,
-            markers=True,
             x_ticks=sorted({round(nfe) for each in result.curves for nfe in each.cost}),
             dark=dark,
             half=True,

@@ -169,8 +169,8 @@ def draw(
 
 def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Tables:
     """One row for each flow; what is not known is NaN."""
-    known = [each or FlowLikelihood(nll=math.nan, kl=None, error=math.nan) for each in
-             result.likelihood]  # fmt: skip
+    unknown = FlowLikelihood(nll=math.nan, kl=None, error=math.nan)
+    known = [each or unknown for each in result.likelihood]
     kept = result.straightness
     return {
         "flow": np.array([flow.label for flow in result.flows]),
@@ -187,30 +187,22 @@ def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) 
 
 def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Summary:
     """Straightness, likelihood and bound of each flow."""
-    rows = []
-    for flow, each, known in zip(
-        result.flows, result.straightness, result.likelihood, strict=True
-    ):
-        kl = "–"
-        if known is not None and known.kl is not None:
-            kl = f"{known.kl:z.3f} ± {known.error:.3f}"
-        bound = "–" if each.bound is None else f"{each.bound:.2f} ± {each.bound_error:.2f}"
-        nll = "–" if known is None else f"{known.nll:.3f}"
-        ratio = f"{each.arc_over_chord:.3f}"
-        s = f"{each.deviation:.3f} ± {each.error:.3f}"
-        rows.append([flow.label, s, ratio, nll, kl, bound])
-    return Summary(
-        title="Straightness and likelihood",
-        heads=[
-            "flow",
-            "S",
-            "length ÷ displacement",
-            "−log p, nats",
-            "KL(data ‖ flow), nats",
-            "bound, nats",
-        ],
-        rows=rows,
-    )
+    rows = [
+        [
+            flow.label,
+            f"{each.deviation:.3f} ± {each.error:.3f}",
+            f"{each.arc_over_chord:.3f}",
+            "–" if known is None else f"{known.nll:.3f}",
+            "–" if known is None or known.kl is None else f"{known.kl:z.3f} ± {known.error:.3f}",
+            "–" if each.bound is None else f"{each.bound:.2f} ± {each.bound_error:.2f}",
+        ]
+        for flow, each, known in zip(
+            result.flows, result.straightness, result.likelihood, strict=True
+        )
+    ]
+    likely = ("−log p, nats", "KL(data ‖ flow), nats", "bound, nats")
+    heads = ("flow", "S", "length ÷ displacement", *likely)
+    return Summary(title="Straightness and likelihood", heads=heads, rows=rows)
 
 
 def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Findings:
@@ -260,18 +252,15 @@ def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None
         return
     gap, error = other.excess - first.excess, math.hypot(first.error, other.error)
     size = f"{abs(gap):.3f} ± {error:.3f} nats"
-    verdict = ""
-    if abs(gap) <= 2 * error:
+    alike = abs(gap) <= 2 * error
+    text = f"is {'worse' if gap > 0 else 'better'} than that of {base} by {size} per data point."
+    if alike:
         text = f"cannot be distinguished from that of {base} (difference {size})."
-        verdict = "undecided"
-    else:
-        kind = "worse" if gap > 0 else "better"
-        text = f"is {kind} than that of {base} by {size} per data point."
     yield Finding(
         lead="Likelihood",
         text=f"its likelihood, with a converged solver, {text}",
         numbers={"difference": gap, "error": error},
-        verdict=verdict,
+        verdict="undecided" if alike else "",
     )
 
 

@@ -130,14 +130,17 @@ def draw(config: LikelihoodsConfig, result: LikelihoodsResult, dark: bool) -> Fi
 
 def table(config: LikelihoodsConfig, result: LikelihoodsResult) -> Tables:
     """One row for each field."""
-    return {
-        "field": np.array(result.names),
-        "nll_nats": np.array([each.nll for each in result.found]),
-        "bits_per_dim": np.array([bits_per_dim(each.nll) for each in result.found]),
-        "kl_nats": np.array([math.nan if r.kl is None else r.kl for r in result.found]),
-        "standard_error": np.array([r.error or math.nan for r in result.found]),
-        "nfe": np.array([each.nfe for each in result.found]),
-    }
+    return [
+        {
+            "field": name,
+            "nll_nats": each.nll,
+            "bits_per_dim": bits_per_dim(each.nll),
+            "kl_nats": math.nan if each.kl is None else each.kl,
+            "standard_error": each.error or math.nan,
+            "nfe": each.nfe,
+        }
+        for name, each in zip(result.names, result.found, strict=True)
+    ]
 
 
 def summarise(config: LikelihoodsConfig, result: LikelihoodsResult) -> Summary:

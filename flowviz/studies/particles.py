@@ -134,20 +134,14 @@ def compute(
         return config.part(Piece, **shared | more)
 
     pairs = ("Brownian bridges", "random pairs") if sourced else ("Path samples", "fixed pairs")
+    sde, strength = ("SDE, s", {}) if sourced else ("SDE, η", {"noise": noise})
+    noisy = sampled(field=name, sampler=config.sampler, **strength)
     pieces = (
         (*pairs, sampled(field=EXACT, sampler=PAIRS)),
         ("ODE: the flow", f"{kind}, midpoint", sampled(field=name, sampler=FLOW)),
-        (
-            f"SDE, η = {noise:g}",
-            f"{kind}, {label}",
-            sampled(field=name, sampler=config.sampler, noise=noise),
-        ),
+        (f"{sde} = {noise:g}", f"{kind}, {label}", noisy),
     )
     panels: list[Particles] = []
-    if sourced:
-        title, note, _ = pieces[2]
-        wanted = sampled(field=name, sampler=config.sampler)
-        pieces = (*pieces[:2], (title.replace("η", "s"), note, wanted))
     truth = progress.cached(compute_truth, sampled(field=EXACT, sampler=PAIRS, seed=0))
     for title, note, piece in pieces:
         given = {"field": live.get(piece.field), "truth": truth}
@@ -213,16 +207,11 @@ def say(config: ParticlesConfig, result: ParticlesStudyResult) -> Findings:
         return
     pairs, flow, noisy = (each.result for each in result.panels)
     agree = flow.agrees and noisy.agrees
-    numbers = {
-        "ode": float(flow.energy[-1]),
-        "sde": float(noisy.energy[-1]),
-        "floor": float(flow.floor[-1]),
-        "highest": float(flow.highest[-1]),
-    }
+    last = (flow.energy, noisy.energy, flow.floor, flow.highest)
+    ode, sde, floor, highest = (float(values[-1]) for values in last)
     text = (
-        f"at t = 1 ODE and SDE are {numbers['ode']:.3f} and {numbers['sde']:.3f} from the data in "
-        f"energy distance; two random samples of the data differ by {numbers['floor']:.3f} on "
-        f"average and by up to {numbers['highest']:.3f}"
+        f"at t = 1 ODE and SDE are {ode:.3f} and {sde:.3f} from the data in energy distance; two "
+        f"random samples of the data differ by {floor:.3f} on average and by up to {highest:.3f}"
     )
     if not agree:
         names = [n for n, r in (("ODE", flow), ("SDE", noisy)) if not r.agrees]
@@ -234,7 +223,7 @@ def say(config: ParticlesConfig, result: ParticlesStudyResult) -> Findings:
     yield Finding(
         lead="Same densities",
         text=f"{text}.",
-        numbers=numbers,
+        numbers={"ode": ode, "sde": sde, "floor": floor, "highest": highest},
         verdict="supported" if agree else "not supported",
     )
     far, apart = float(noisy.displacement.mean()), float(pairs.displacement.mean())

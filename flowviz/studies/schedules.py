@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
-from flowviz.experiments.schedules import MIXED, Course, SchedulesResult, compute_schedules
+from flowviz.experiments.schedules import MIXED, SchedulesResult, compute_schedules
 from flowviz.experiments.schedules import SchedulesConfig as Piece
 from flowviz.figures import schedules as figures
 from flowviz.figures import theme
@@ -67,13 +68,14 @@ def table(config: SchedulesConfig, result: SchedulesResult) -> Tables:
 def say(config: SchedulesConfig, result: SchedulesResult) -> Findings:
     """When signal and noise are equal, how long both matter, and which paths are one."""
     courses = result.courses
-    early, late = min(courses, key=_even), max(courses, key=_even)
+    even, share = attrgetter("even"), attrgetter("share")
+    early, late = min(courses, key=even), max(courses, key=even)
     text = f"t = {early.even:.2f} on {early.label}"
     if late.even - early.even >= 0.005:
         text += f", only at t = {late.even:.2f} on {late.label}"
     numbers = {f"equal on {each.label}": each.even for each in courses}
     yield Finding(lead="Signal and noise are equal at", text=f"{text}.", numbers=numbers)
-    long, short = max(courses, key=_share), min(courses, key=_share)
+    long, short = max(courses, key=share), min(courses, key=share)
     text = (
         f"signal and noise are within a factor of {MIXED:g} of each other for {long.share:.0%} of "
         f"the time on {long.label}"
@@ -93,9 +95,8 @@ def say(config: SchedulesConfig, result: SchedulesResult) -> Findings:
         )
     large = [each.label for each in courses if each.circle > 2]
     if large:
-        yield Finding(
-            text=f"{' and '.join(large)} starts with noise outside of the figure's frame."
-        )
+        text = f"{' and '.join(large)} starts with noise outside of the figure's frame."
+        yield Finding(text=text)
 
 
 def summarise(config: SchedulesConfig, result: SchedulesResult) -> Summary:
@@ -114,14 +115,6 @@ def summarise(config: SchedulesConfig, result: SchedulesResult) -> Summary:
             for each in result.courses
         ],
     )
-
-
-def _even(course: Course) -> float:
-    return course.even
-
-
-def _share(course: Course) -> float:
-    return course.share
 
 
 STUDY = Study(
