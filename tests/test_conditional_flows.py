@@ -109,7 +109,8 @@ def test_figures_draw_the_arrays(dark):
         figures.FieldRow(label=w.label, colour="#0072B2", times=w.times, vectors=w.field)
         for w in result.trajectories
     ]
-    fields = figures.conditional_fields(rows, result.positions, result.end, dark=dark)
+    with theme.using(dark=dark):
+        fields = figures.conditional_fields(rows, result.positions, result.end)
     heat = [trace for trace in fields.data if trace.type == "heatmap"]
     assert len(heat) == 8
     sizes = np.linalg.norm(result.trajectories[0].field[0], axis=1)
@@ -125,17 +126,20 @@ def test_figures_draw_the_arrays(dark):
         )
         for w in result.trajectories
     ]
-    drawn = figures.conditional_trajectories(trajectories, result.end, dark=dark)
+    with theme.using(dark=dark):
+        drawn = figures.conditional_trajectories(trajectories, result.end)
     assert drawn.layout.template.layout.paper_bgcolor == theme.PAPER[dark]
     assert [a.text for a in drawn.layout.annotations] == [
         f"<b>{w.label}</b>" for w in trajectories
     ]
-    lines = figures.progress(trajectories, dark=dark).data
+    with theme.using(dark=dark):
+        lines = figures.progress(trajectories).data
     assert np.nanmax(lines[0].y) == pytest.approx(result.trajectories[0].progress.max())
     found = compute_conversions(ConversionConfig(arrows=4))
-    panels = figures.predictions(
-        found.positions, found.predictions, ["#0072B2"] * 4, data=result.end[None], dark=dark
-    )
+    with theme.using(dark=dark):
+        panels = figures.predictions(
+            found.positions, found.predictions, ["#0072B2"] * 4, data=result.end[None]
+        )
     titles = " ".join(a.text for a in panels.layout.annotations)
     assert all(name in titles for name in ("velocity", "score", "noise", "data"))
     with pytest.raises(ValueError, match="every row's vectors"):

@@ -164,12 +164,9 @@ RISING = np.arange(36.0).reshape(6, 6)
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_sheet_places_square_panels_with_their_densities(dark):
-    figure = sheet(
-        rows_of(RISING, None, 3 * RISING),
-        ["one", "two", "three"],
-        groups=[("times", 2), ("few", 1)],
-        dark=dark,
-    )
+    rows, groups = rows_of(RISING, None, 3 * RISING), [("times", 2), ("few", 1)]
+    with theme.using(dark=dark):
+        figure = sheet(rows, ["one", "two", "three"], groups=groups)
     assert len(figure.data) == 4
     assert np.array_equal(figure.data[0].z, RISING)
     assert figure.data[0].x0 == pytest.approx(-5 + 5 / 6)

@@ -37,10 +37,10 @@ def panel(title="conditional OT", colour="#0072B2", **changes):
 PANELS = [panel(), panel("VP diffusion", "#D55E00")]
 FRAMES = [RNG.normal(size=(10, 8, 2)) for _ in PANELS]
 FIGURES = {
-    "snapshot": lambda dark: plane.snapshot(PANELS, t=0.5, dark=dark),
-    "trajectories": lambda dark: plane.trajectories(PANELS, dark=dark),
-    "difference": lambda dark: plane.difference(PANELS, t=0.5, dark=dark),
-    "film strip": lambda dark: plane.film_strip(PANELS, FRAMES, np.linspace(0, 1, 10), dark=dark),
+    "snapshot": lambda: plane.snapshot(PANELS, t=0.5),
+    "trajectories": lambda: plane.trajectories(PANELS),
+    "difference": lambda: plane.difference(PANELS, t=0.5),
+    "film strip": lambda: plane.film_strip(PANELS, FRAMES, np.linspace(0, 1, 10)),
 }
 LINES = [
     curves.Curve(label="conditional OT", colour="#0072B2", x=AXIS, y=AXIS**2, floor=0.1),
@@ -59,7 +59,8 @@ def of(figure, kind, **wanted):
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("name", FIGURES)
 def test_plane_has_equal_axes_and_the_paper_of_its_theme(name, dark):
-    figure = FIGURES[name](dark)
+    with theme.using(dark=dark):
+        figure = FIGURES[name]()
     layout = figure.layout
     for axis in figure.select_yaxes():
         anchored = axis.scaleanchor or (axis.matches and layout[_long(axis.matches)].scaleanchor)
@@ -85,7 +86,7 @@ def test_snapshot_draws_each_panels_arrays():
 
 def test_axes_are_named():
     for name in ("snapshot", "trajectories", "difference"):
-        figure = FIGURES[name](False)
+        figure = FIGURES[name]()
         assert all(axis.title.text for axis in figure.select_xaxes())
         assert figure.layout.yaxis.title.text, "once: the panels share their rows"
     figure = curves.quality(LINES, metric="sliced W2")
@@ -171,7 +172,7 @@ def test_difference_starts_at_zero():
 
 
 def test_film_strip_has_a_row_a_path_and_says_the_times():
-    figure = FIGURES["film strip"](False)
+    figure = FIGURES["film strip"]()
     assert len(figure.data) == 20
     texts = [a.text for a in figure.layout.annotations]
     assert "t = 0.00" in texts and "t = 1.00" in texts and "VP diffusion" in texts

@@ -17,7 +17,7 @@ from flowviz.datasets import DATASETS
 from flowviz.experiments.fields import FieldRef, exact_name, pinned, preferred
 from flowviz.experiments.nfe_quality import solver_curves
 from flowviz.experiments.solver_curves import Reach, SolverCurve, curve_configs
-from flowviz.figures import cost
+from flowviz.figures import cost, theme
 from flowviz.progress import Progress
 from flowviz.solvers import METHODS
 from flowviz.studies import STUDIES, all_data_sets, nfe_quality, steps
@@ -524,7 +524,8 @@ def test_steps_mark_each_step_on_the_time_axis(dark):
         states=np.zeros((5, 3, 2)),
         t_max=1.0,
     )
-    figure = cost.steps([record, record], dark=dark)
+    with theme.using(dark=dark):
+        figure = cost.steps([record, record])
     accepted = named(figure, "accepted, conditional OT")[0]
     assert accepted.x.tolist() == begin.tolist() and accepted.y.tolist() == size.tolist()
     (rejected, _) = named(figure, "rejected")

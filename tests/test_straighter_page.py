@@ -155,7 +155,7 @@ class TestFigures:
     def test_endpoints_nest_one_mark_a_path(self):
         start = np.zeros((5, 2))
         ends = [figures.Ends(label=str(k), colour="#000000", points=start + k) for k in range(5)]
-        figure = figures.endpoints(start, ends, dark=True)
+        figure = figures.endpoints(start, ends)
         sizes = [t.marker.size for t in figure.data if t.name and t.name.startswith("end")]
         assert sizes == sorted(sizes, reverse=True), "the largest lie undermost"
         assert figure.layout.yaxis.scaleanchor == "x"

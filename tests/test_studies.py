@@ -197,7 +197,7 @@ def test_a_new_study_is_one_object(capsys):
         EchoConfig,
         (
             lambda config, live, progress: iter([config]),
-            lambda config, result, dark: [
+            lambda config, result: [
                 NamedFigure(name="dot", title="a dot", alt="A dot.", figure=figure)
             ],
             lambda config, result: {"number": np.array([config.number])},

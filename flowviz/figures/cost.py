@@ -66,7 +66,6 @@ def costs(
     band: tuple[float, float],
     target: float,
     level: float,
-    dark: bool = False,
 ) -> go.Figure:
     """Squared error per dimension and a measure of quality against NFE, on logarithmic axes.
 
@@ -81,10 +80,9 @@ def costs(
         band: its lowest and highest value between two random samples of the data.
         target: the value below which a sampler has reached the target.
         level: the error at which costs are compared.
-        dark: whether to use the dark theme.
     """
     titles = ["Squared error", measure]
-    figure = marks.panels(titles, 540, dark=dark, horizontal_spacing=0.11)
+    figure = marks.panels(titles, 540, horizontal_spacing=0.11)
     for column, name in ((1, "error"), (2, "quality")):
         low, top = _span([getattr(c, name) for c in curves], [c.diverged for c in curves])
         room = 1.6 if column == 1 else 1.08
@@ -95,14 +93,14 @@ def costs(
             behind = not curve.main and any(each.main for each in curves)
             look = BEHIND if behind else PLAIN
             _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top, **look)
-        _add_diverged(figure, curves, name, column, top=top, dark=dark)
+        _add_diverged(figure, curves, name, column, top=top)
         axis = marks.log_axis(low, top)
         axis["range"][1] += 0.02
         figure.update_yaxes(**axis, row=1, col=column)
-    _add_legend(figure, curves, dark=dark)
+    _add_legend(figure, curves)
     costs_of_all = np.concatenate([c.nfe[np.isfinite(c.nfe)] for c in curves] or [[1, 100]])
     ends = costs_of_all.min() / 1.15, costs_of_all.max() * 1.15
-    _add_levels(figure, ends, floor=floor, band=band, target=target, level=level, dark=dark)
+    _add_levels(figure, ends, floor=floor, band=band, target=target, level=level)
     figure.update_xaxes(title="NFE", tickangle=0, **marks.log_axis(*ends))
     return figure.update_layout(
         margin={"l": 48, "r": 16, "t": 40, "b": 56},
@@ -165,7 +163,7 @@ def _add_curve(
     )
 
 
-def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -> None:
+def _add_legend(figure: go.Figure, curves: Sequence[CostCurve]) -> None:
     """Adds legend entries without data: one per field and one per solver."""
     nowhere = {"x": [None], "y": [None], "hoverinfo": "skip"}
     for curve in _first(curves, "field"):
@@ -184,7 +182,7 @@ def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -
         figure.add_scatter(
             **nowhere,
             mode="lines",
-            line={"color": theme.INK[dark], "width": 2, "dash": curve.dash},
+            line={"color": theme.pick(theme.INK), "width": 2, "dash": curve.dash},
             name=curve.solver,
             legend="legend2",
             legendrank=20,
@@ -194,16 +192,10 @@ def _add_legend(figure: go.Figure, curves: Sequence[CostCurve], *, dark: bool) -
 
 
 def _add_diverged(
-    figure: go.Figure,
-    curves: Sequence[CostCurve],
-    name: str,
-    column: int,
-    *,
-    top: float,
-    dark: bool,
+    figure: go.Figure, curves: Sequence[CostCurve], name: str, column: int, *, top: float
 ) -> None:
     """Adds a cross for each budget that diverged, on its curve or at the top edge."""
-    edge = {"width": 1, "color": theme.PAPER[dark]}
+    edge = {"width": 1, "color": theme.pick(theme.PAPER)}
     cross = {"name": "diverged", "mode": "markers", "row": 1, "col": column}
     for first in _first(curves, "field"):
         rows = [
@@ -227,7 +219,7 @@ def _add_diverged(
                 cliponaxis=False,
             )
     if column == 1 and any(c.diverged.any() for c in curves):
-        mark = {"symbol": "x", "size": 9, "color": theme.INK[dark]}
+        mark = {"symbol": "x", "size": 9, "color": theme.pick(theme.INK)}
         figure.add_scatter(**cross, x=[None], y=[None], marker=mark, legendrank=30)
 
 
@@ -239,10 +231,9 @@ def _add_levels(
     band: tuple[float, float],
     target: float,
     level: float,
-    dark: bool,
 ) -> None:
     """Adds the floor, its band and the target to the quality, and the level to the error."""
-    data, muted = theme.colour("data", dark=dark), theme.MUTED[dark]
+    data, muted = theme.colour("data"), theme.pick(theme.MUTED)
     if band[0] > 0:
         figure.add_scatter(
             x=[*ends, *ends[::-1]],
@@ -316,7 +307,7 @@ class StepRecord:
     t_max: float
 
 
-def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
+def steps(records: Sequence[StepRecord]) -> go.Figure:
     """First coordinate of particles over t, above the step sizes; one column per path.
 
     A tick under the trajectories marks the start of each accepted step.
@@ -324,7 +315,6 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
     figure = marks.panels(
         [f"<b>{record.label}</b>" for record in records],
         560,
-        dark=dark,
         colours=[record.colour for record in records],
         yshift=2,
         rows=2,
@@ -336,7 +326,7 @@ def steps(records: Sequence[StepRecord], *, dark: bool = False) -> go.Figure:
     sizes = np.concatenate([np.append(r.size, r.rejected[:, 1]) for r in records])
     for column, record in enumerate(records, start=1):
         _add_trajectories(figure, record, column)
-        _add_sizes(figure, record, column, dark=dark)
+        _add_sizes(figure, record, column)
     figure.update_xaxes(range=[-0.01, 1.01])
     figure.update_xaxes(title=marks.TIME, row=2)
     figure.update_yaxes(range=[-theme.FRAME - 1.1, theme.FRAME + 0.4], row=1)
@@ -362,7 +352,7 @@ def _add_trajectories(figure: go.Figure, record: StepRecord, column: int) -> Non
     )
 
 
-def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool) -> None:
+def _add_sizes(figure: go.Figure, record: StepRecord, column: int) -> None:
     figure.add_scatter(
         x=record.begin,
         y=record.size,
@@ -376,7 +366,7 @@ def _add_sizes(figure: go.Figure, record: StepRecord, column: int, *, dark: bool
     )
     crosses = marks.points(
         record.rejected,
-        {"symbol": "x-thin", "size": 8, "line": {"width": 1.6, "color": theme.INK[dark]}},
+        {"symbol": "x-thin", "size": 8, "line": {"width": 1.6, "color": theme.pick(theme.INK)}},
         name="rejected",
         legendgroup="rejected",
         showlegend=column == 1,
@@ -390,7 +380,6 @@ def dumbbells(
     *,
     labels: tuple[str, str],
     colours: tuple[str, str],
-    dark: bool = False,
 ) -> go.Figure:
     """NFE of two paths, one row per data set and one panel per target, on logarithmic axes.
 
@@ -399,12 +388,10 @@ def dumbbells(
             for a path that did not reach the target.
         labels: names of the two paths.
         colours: colours of the two paths.
-        dark: whether to use the dark theme.
     """
     figure = marks.panels(
         [title for title, _ in groups],
         160 + 34 * max(len(rows) for _, rows in groups),
-        dark=dark,
         shared_yaxes=True,
         horizontal_spacing=0.06,
     )
@@ -417,7 +404,7 @@ def dumbbells(
             x=pairs.ravel(),
             y=np.repeat(names, 3),
             mode="lines",
-            line={"color": theme.GRID[dark], "width": 4},
+            line={"color": theme.pick(theme.GRID), "width": 4},
             hoverinfo="skip",
             showlegend=False,
             row=1,

@@ -98,13 +98,12 @@ def curves(
     log_y: bool = False,
     markers: bool = False,
     x_ticks: Sequence[float] | None = None,
-    dark: bool = False,
 ) -> go.Figure:
     """Lines over one pair of axes, each with its floor as a dotted line of the same colour.
 
     `x_ticks` are the ticks of the x axis; without them, Plotly chooses.
     """
-    figure = marks.blank(360, dark=dark)
+    figure = marks.blank(360)
     for line in lines:
         if line.band is not None:
             figure.add_scatter(
@@ -128,7 +127,7 @@ def curves(
             hovertemplate=f"%{{x:.4g}}: %{{y:.4g}}<extra>{line.label}</extra>",
         )
     x = np.concatenate([*(line.x for line in lines), []])
-    for level, colour, label in _floors(lines, floor_label, dark=dark):
+    for level, colour, label in _floors(lines, floor_label):
         ends = [x.min(initial=np.inf), x.max(initial=-np.inf)]
         figure.add_scatter(**marks.level(ends, level, label, colour))
     figure.update_xaxes(title=x_title, type="log" if log_x else "linear")
@@ -152,20 +151,18 @@ def name_floors(figure: go.Figure, name: str) -> None:
         trace.update(showlegend=k == 0, name=name)
 
 
-def quality(
-    lines: Sequence[Curve], *, t: float | None = None, metric: str, dark: bool = False
-) -> go.Figure:
+def quality(lines: Sequence[Curve], *, t: float | None = None, metric: str) -> go.Figure:
     """Distance of the particles from the data over time, with a mark at the current time t.
 
     Each floor is the same distance between two random samples of the data.
     """
-    figure = curves(lines, y_title=metric, floor_label="two samples of the data", dark=dark)
+    figure = curves(lines, y_title=metric, floor_label="two samples of the data")
     if t is not None:
-        figure.add_vline(x=t, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
+        figure.add_vline(x=t, line={"color": theme.pick(theme.MUTED), "width": 1, "dash": "dash"})
     return figure.update_xaxes(range=[0, 1])
 
 
-def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[float, str, str]]:
+def _floors(lines: Sequence[Curve], label: str) -> list[tuple[float, str, str]]:
     """(level, colour, label) of each floor; a floor shared by all lines is drawn once, in grey."""
     known = [
         (line.floor, line.colour, f"{label}, {line.label}")
@@ -173,5 +170,5 @@ def _floors(lines: Sequence[Curve], label: str, *, dark: bool) -> list[tuple[flo
         if line.floor is not None
     ]
     if len({floor for floor, *_ in known}) == 1 and len(known) > 1:
-        return [(known[0][0], theme.MUTED[dark], label)]
+        return [(known[0][0], theme.pick(theme.MUTED), label)]
     return known

@@ -39,9 +39,9 @@ class Steps:
             )
 
 
-def step_sizes(solves: Sequence[Steps], *, dark: bool = False) -> go.Figure:
+def step_sizes(solves: Sequence[Steps]) -> go.Figure:
     """Step size over t, on a logarithmic axis; crosses mark rejected steps."""
-    figure = marks.blank(360, dark=dark)
+    figure = marks.blank(360)
     for solve in solves:
         sizes = np.diff(solve.times)
         figure.add_scatter(
@@ -81,14 +81,12 @@ def mosaics(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     row_title: str = "",
-    dark: bool = False,
 ) -> go.Figure:
     """Sheets of images side by side, with the labels of their rows and columns."""
     count = len(rows) or max(1, round(panels[0].pixels.shape[0] / 33))
     figure = marks.panels(
         [f"<b>{theme.plain(panel.label)}</b>" for panel in panels],
         80 + CELL * min(count, 10),
-        dark=dark,
         colours=[panel.colour for panel in panels],
         yshift=18 if len(columns) else 4,
         horizontal_spacing=0.03,

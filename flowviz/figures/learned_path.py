@@ -25,7 +25,7 @@ class Column:
     """(K, n, 2)."""
 
 
-def trajectories(columns: Sequence[Column], data: NDArray, *, dark: bool = False) -> go.Figure:
+def trajectories(columns: Sequence[Column], data: NDArray) -> go.Figure:
     """Conditional trajectories (top) and those of the flow (bottom), one column per path.
 
     All panels have equal axes. Data points (m, 2) are drawn faintly below.
@@ -35,7 +35,6 @@ def trajectories(columns: Sequence[Column], data: NDArray, *, dark: bool = False
     figure = marks.panels(
         titles,
         170 + 2 * 1000 // max(count, 3),
-        dark=dark,
         yshift=2,
         rows=2,
         shared_xaxes=True,
@@ -47,7 +46,7 @@ def trajectories(columns: Sequence[Column], data: NDArray, *, dark: bool = False
     )
     for k, column in enumerate(columns, start=1):
         for row, states in enumerate((column.conditional, column.flow), start=1):
-            for trace in _traces(column, states, data, opacity=(0.8, 0.6)[row - 1], dark=dark):
+            for trace in _traces(column, states, data, opacity=(0.8, 0.6)[row - 1]):
                 shown = "name" in trace and k == row == 1
                 figure.add_scatter(**trace, showlegend=shown, row=row, col=k)
     half = marks.reach(*(states for c in columns for states in (c.conditional, c.flow)))
@@ -65,14 +64,14 @@ def trajectories(columns: Sequence[Column], data: NDArray, *, dark: bool = False
 
 
 def _traces(
-    column: Column, states: NDArray, data: NDArray, *, opacity: float, dark: bool
+    column: Column, states: NDArray, data: NDArray, *, opacity: float
 ) -> list[dict[str, Any]]:
     """Data points, trajectories, and their starts and ends, of one panel."""
     hover = {"hovertemplate": f"(%{{x:.2f}}, %{{y:.2f}})<extra>{column.label}</extra>"}
-    faint = {"size": 2.5, "color": theme.colour("data", dark=dark), "opacity": 0.3}
-    edge = {"width": 1.2, "color": theme.colour("noise", dark=dark)}
-    start = {"size": 5, "color": theme.PAPER[dark], "line": edge}
-    end = {"size": 4.5, "color": theme.INK[dark]}
+    faint = {"size": 2.5, "color": theme.colour("data"), "opacity": 0.3}
+    edge = {"width": 1.2, "color": theme.colour("noise")}
+    start = {"size": 5, "color": theme.pick(theme.PAPER), "line": edge}
+    end = {"size": 4.5, "color": theme.pick(theme.INK)}
     return [
         marks.points(data, faint, name="data"),
         marks.line(marks.polyline(states), theme.rgba(column.colour, opacity), 1.3),
@@ -93,9 +92,9 @@ class Spot:
     symbol: str = "circle"
 
 
-def trade(spots: Sequence[Spot], *, y_title: str, dark: bool = False) -> go.Figure:
+def trade(spots: Sequence[Spot], *, y_title: str) -> go.Figure:
     """Excess in nats over straightness S, on a logarithmic axis; lower left is better in both."""
-    figure = marks.blank(360, dark=dark)
+    figure = marks.blank(360)
     for spot in spots:
         figure.add_scatter(
             x=[spot.straightness],

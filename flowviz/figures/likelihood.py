@@ -17,13 +17,7 @@ CLICKS = 0.25
 
 
 def log_density_map(
-    axis: NDArray,
-    log_density: NDArray,
-    *,
-    backward: NDArray,
-    forward: NDArray,
-    colour: str,
-    dark: bool = False,
+    axis: NDArray, log_density: NDArray, *, backward: NDArray, forward: NDArray, colour: str
 ) -> go.Figure:
     """The log-density over the plane in nats, and the trajectory of one point back and forward.
 
@@ -35,14 +29,13 @@ def log_density_map(
         backward: the trajectory solved back from the point, in increasing time, (S + 1, 2).
         forward: the trajectory solved forward from the noise, (R + 1, 2).
         colour: colour of the trajectories, #rrggbb.
-        dark: whether to use the dark theme.
     """
     top = float(np.max(log_density))
     nodes = np.arange(-theme.FRAME + CLICKS / 2, theme.FRAME, CLICKS)
     x, y = (v.ravel() for v in np.meshgrid(nodes, nodes))
     columns, rows = (_nearest(axis, v) for v in (x, y))
     unseen = {"marker": {"opacity": 0}}
-    noise, paper = theme.colour("noise", dark=dark), theme.PAPER[dark]
+    noise, paper = theme.colour("noise"), theme.pick(theme.PAPER)
     traces = [
         {
             "type": "heatmap",
@@ -52,7 +45,7 @@ def log_density_map(
             "zmin": top - DEPTH,
             "zmax": top,
             "zsmooth": "best",
-            "colorscale": theme.plotly_scale(dark=dark),
+            "colorscale": theme.plotly_scale(),
             "colorbar": {
                 "title": {"text": "log <i>p</i> in nats", "side": "right"},
                 "orientation": "h",
@@ -64,7 +57,7 @@ def log_density_map(
                 "y": 1.01,
                 "yanchor": "bottom",
                 "nticks": 5,
-                "tickfont": {"color": theme.MUTED[dark]},
+                "tickfont": {"color": theme.pick(theme.MUTED)},
             },
             "hoverinfo": "skip",
         },
@@ -96,13 +89,13 @@ def log_density_map(
         traces.append(marks.points(at[None], mark, name=name, hovertemplate=hover))
     span = marks.square()
     layout = {
-        "template": theme.template(dark=dark),
+        "template": theme.template(),
         "height": 560,
         "margin": {"l": 48, "r": 8, "t": 48, "b": 72},
         "xaxis": span | {"title": {"text": marks.X1}},
         "yaxis": span
         | {"title": {"text": marks.X2}, "scaleanchor": "x", "constraintoward": "top"},
-        "font": {"color": theme.INK[dark]},
+        "font": {"color": theme.pick(theme.INK)},
         "legend": {"y": -0.13},
     }
     return go.Figure({"data": traces, "layout": layout})
@@ -115,35 +108,33 @@ def along(
     *,
     colour: str,
     exact_label: str = "exact log <i>p<sub>t</sub></i>",
-    dark: bool = False,
 ) -> go.Figure:
     """log p_t in nats along one trajectory and its exact value, (S + 1,) over times (S + 1,).
 
     `exact` is NaN where it is unknown; its line skips these times.
     """
     known = np.isfinite(exact)
-    pink = theme.colour("exact", dark=dark)
+    pink = theme.colour("exact")
     lines = [
         Curve(label="by change of variables", colour=colour, x=times, y=log_density),
         Curve(label=exact_label, colour=pink, x=times[known], y=exact[known], dash="dash"),
     ]
-    figure = curves(lines, y_title="log-density along the trajectory (nats)", dark=dark)
+    figure = curves(lines, y_title="log-density along the trajectory (nats)")
     figure.update_yaxes(rangemode="normal")
     figure.update_layout(height=320, legend={"y": -0.28}, margin={"b": 80})
     return figure.update_xaxes(range=[0, 1])
 
 
-def gaps(lines: Sequence[Curve], errors: Sequence[NDArray], *, dark: bool = False) -> go.Figure:
+def gaps(lines: Sequence[Curve], errors: Sequence[NDArray]) -> go.Figure:
     """KL divergences in nats over time, with standard errors (n,) as error bars."""
     figure = curves(
         lines,
         y_title="KL(exact <i>p<sub>t</sub></i> ‖ learned <i>p<sub>t</sub></i>) in nats",
         markers=True,
-        dark=dark,
     )
     for trace, error in zip(theme.traces(figure), errors, strict=False):
         trace.error_y = {"type": "data", "array": error, "thickness": 1.2, "width": 3}
-    figure.add_hline(y=0, line={"color": theme.MUTED[dark], "width": 1})
+    figure.add_hline(y=0, line={"color": theme.pick(theme.MUTED), "width": 1})
     return figure.update_xaxes(range=[-0.01, 1.02])
 
 
@@ -154,10 +145,9 @@ def ranking(
     *,
     colours: Sequence[str],
     floor: float | None,
-    dark: bool = False,
 ) -> go.Figure:
     """Values (n,) in nats with standard errors (n,), one row each, and the smallest possible."""
-    figure = marks.blank(130 + 34 * len(labels), dark=dark)
+    figure = marks.blank(130 + 34 * len(labels))
     figure.add_scatter(
         x=values,
         y=list(labels),
@@ -170,7 +160,7 @@ def ranking(
     if floor is not None:
         figure.add_vline(
             x=floor,
-            line={"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"},
+            line={"color": theme.pick(theme.MUTED), "width": 1.2, "dash": "dot"},
             annotation={"text": "entropy of the data", "yanchor": "bottom"},
         )
     figure.update_xaxes(title="negative log-likelihood (nats)")

@@ -22,16 +22,15 @@ ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
 and 5, and at every power of ten."""
 
 
-def blank(height: float, *, dark: bool) -> go.Figure:
+def blank(height: float) -> go.Figure:
     """A figure of one panel without traces."""
-    return go.Figure(layout={"template": theme.template(dark=dark), "height": height})
+    return go.Figure(layout={"template": theme.template(), "height": height})
 
 
 def panels(
     titles: Sequence[str],
     height: float,
     *,
-    dark: bool,
     colours: Sequence[str] = (),
     size: float = 14,
     yshift: float | None = 4,
@@ -42,7 +41,6 @@ def panels(
     Args:
         titles: of the panels.
         height: in pixels.
-        dark: whether to use the dark theme.
         colours: of the titles; that of text by default.
         size: of the titles.
         yshift: pixels between titles and panels.
@@ -50,9 +48,9 @@ def panels(
     """
     figure = make_subplots(**{"rows": 1, "cols": len(titles), "subplot_titles": titles} | more)
     for k, title in enumerate(figure.select_annotations()):
-        colour = colours[k] if colours else theme.INK[dark]
+        colour = colours[k] if colours else theme.pick(theme.INK)
         title.update(font={"size": size, "color": colour}, yshift=yshift)
-    return figure.update_layout(template=theme.template(dark=dark), height=height)
+    return figure.update_layout(template=theme.template(), height=height)
 
 
 def suffix(i: int) -> str:

@@ -44,7 +44,6 @@ def over_minibatch(
     floor_label: str = "",
     levels: Sequence[tuple[str, float]] = (),
     log_y: bool = False,
-    dark: bool = False,
 ) -> go.Figure:
     """Metrics of couplings over the size of the minibatch in which pairs are chosen.
 
@@ -55,7 +54,6 @@ def over_minibatch(
         floor_label: what the floors of the lines are.
         levels: labels and values of horizontal lines, the first dashed, others dotted.
         log_y: whether the vertical axis is logarithmic.
-        dark: the theme.
     """
     figure = curves(
         lines,
@@ -66,16 +64,15 @@ def over_minibatch(
         log_y=log_y,
         markers=True,
         x_ticks=sizes,
-        dark=dark,
     )
     for k, (label, value) in enumerate(levels):
-        colour, dash = (theme.MUTED, "dot") if k else (theme.INK, "dash")
+        pair, dash = (theme.MUTED, "dot") if k else (theme.INK, "dash")
         ends = sizes[0], sizes[-1]
-        figure.add_scatter(**marks.level(ends, value, label, colour[dark], dash, 1.4))
+        figure.add_scatter(**marks.level(ends, value, label, theme.pick(pair), dash, 1.4))
     return figure
 
 
-def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figure:
+def panels(shown: Sequence[Panel], *, ends: str) -> go.Figure:
     """Panels side by side on linked equal axes; `ends` is the legend entry of the last states.
 
     The figure is built from one dictionary, because Plotly validates it again at every change.
@@ -100,7 +97,7 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
         if i:  # links zoom and pan
             layout[f"xaxis{axis}"]["matches"] = "x"
             layout[f"yaxis{axis}"] |= {"matches": "y"}
-        drawn = _marks(panel, ends, first=i == 0, dark=dark)
+        drawn = _marks(panel, ends, first=i == 0)
         traces += [trace | marks.on(i) for trace in drawn]
         notes.append(
             {
@@ -113,11 +110,11 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
                 "yanchor": "bottom",
                 "yshift": 4,
                 "showarrow": False,
-                "font": {"size": 12, "color": theme.INK[dark]},
+                "font": {"size": 12, "color": theme.pick(theme.INK)},
             }
         )
     layout |= {
-        "template": theme.template(dark=dark),
+        "template": theme.template(),
         "annotations": notes,
         "height": 372,
         "margin": {"l": 32, "r": 8, "t": 108, "b": 24},
@@ -127,17 +124,17 @@ def panels(shown: Sequence[Panel], *, ends: str, dark: bool = False) -> go.Figur
     return go.Figure({"data": traces, "layout": layout})
 
 
-def _marks(panel: Panel, ends: str, *, first: bool, dark: bool) -> list[dict[str, Any]]:
+def _marks(panel: Panel, ends: str, *, first: bool) -> list[dict[str, Any]]:
     """Lines, end points and crossings; only those of the first panel are in the legend."""
     line = marks.polyline(panel.states)
-    noise, data = (theme.colour(role, dark=dark) for role in ("noise", "data"))
+    noise, data = (theme.colour(role) for role in ("noise", "data"))
     shown = [
         ("noise x<sub>0</sub>", panel.states[0], {"size": 5, "color": noise}),
         (ends, panel.states[-1], {"size": 5, "color": data}),
     ]
     if panel.crossings is not None and panel.at_once is not None:
-        ink, edge = theme.INK[dark], {"width": 0.8, "color": theme.MUTED[dark]}
-        hollow = {"size": 3.5, "color": theme.PAPER[dark], "line": edge}
+        ink, edge = theme.pick(theme.INK), {"width": 0.8, "color": theme.pick(theme.MUTED)}
+        hollow = {"size": 3.5, "color": theme.pick(theme.PAPER), "line": edge}
         met, full = "lines cross at nearly the same time", {"size": 4, "color": ink}
         shown.append(("lines cross", panel.crossings[~panel.at_once], hollow))
         shown.append((met, panel.crossings[panel.at_once], full))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flowviz.figures import marks, theme
 
-UNDER_PARTICLES = tuple(stops[:5] for stops in theme.DENSITY_RAMP)
+UNDER_PARTICLES = theme.DENSITY_RAMP[0][:5], theme.DENSITY_RAMP[1][:5]
 """The density ramp without its strongest colours, so that coloured particles stay visible."""
 
 Traces = list[dict[str, Any]]
@@ -70,7 +70,7 @@ class Plane:
                 )
 
 
-def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
+def snapshot(panels: Sequence[Plane], *, t: float) -> go.Figure:
     """Density, velocity field and particles at one time, panels side by side.
 
     All panels share one scale of densities and arrows. The length of an arrow grows with the speed
@@ -83,63 +83,61 @@ def snapshot(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Fig
     drawn = []
     for k, panel in enumerate(panels):
         first, bar = k == 0, k == len(panels) - 1
-        traces = _density(panel, largest=largest, bar=bar, dark=dark)
-        traces += _data(panel, dark=dark, first=first)
-        traces += _arrows(panel, half=half, dark=dark, first=first)
+        traces = _density(panel, largest=largest, bar=bar)
+        traces += _data(panel, first=first)
+        traces += _arrows(panel, half=half, first=first)
         if panel.particles is not None:
             mark = {"size": 3, "color": panel.colour, "opacity": 0.85}
             name = f"particles, {panel.title}"
             traces.append(marks.points(panel.particles, mark, name=name))
         drawn.append(traces)
-    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
+    return _figure(panels, drawn, title=f"t = {t:.3f}")
 
 
-def by_direction(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
+def by_direction(panels: Sequence[Plane], *, t: float) -> go.Figure:
     """Particles at one time, coloured by their directions, over the density."""
-    drawn = _faint_densities(panels, 0.35, dark=dark)
+    drawn = _faint_densities(panels, 0.35)
     for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
         mark = {
             "size": 4,
             "color": panel.directions,
             "cmin": -180,
             "cmax": 180,
-            "colorscale": theme.plotly_scale(theme.CYCLE, dark=dark),
+            "colorscale": theme.plotly_scale(theme.CYCLE),
             "showscale": k == len(panels) - 1,
-            "colorbar": _bar("direction of the start", dark=dark)
+            "colorbar": _bar("direction of the start")
             | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
         }
         assert panel.particles is not None
         name = f"particles, {panel.title}"
         traces.append(marks.points(panel.particles, mark, name=name, showlegend=False))
-    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
+    return _figure(panels, drawn, title=f"t = {t:.3f}")
 
 
-def by_class(
-    panels: Sequence[Plane], names: Sequence[str], *, t: float, dark: bool = False
-) -> go.Figure:
+def by_class(panels: Sequence[Plane], names: Sequence[str], *, t: float) -> go.Figure:
     """Particles at one time, coloured by their classes, over the density."""
-    palette = theme.class_colours(dark=dark)
+    palette = theme.class_colours()
     colours = [palette[place] for place in theme.class_places(len(names))]
-    drawn = _faint_densities(panels, 0.35, dark=dark)
+    drawn = _faint_densities(panels, 0.35)
     for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
         assert panel.particles is not None
         for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
             own, mark = panel.particles[panel.classes == i], {"size": 4, "color": colour}
             shown = {"name": name, "legendgroup": name, "showlegend": k == 0}
             traces.append(marks.points(own, mark, **shown))
-    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
+    return _figure(panels, drawn, title=f"t = {t:.3f}")
 
 
-def trajectories(panels: Sequence[Plane], *, dark: bool = False) -> go.Figure:
+def trajectories(panels: Sequence[Plane]) -> go.Figure:
     """Trajectories of particles through the states of the solver."""
-    drawn = _faint_densities(panels, 0.5, dark=dark)
+    drawn = _faint_densities(panels, 0.5)
     for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
-        traces += _data(panel, dark=dark, first=k == 0)
-        traces += _trajectories(panel, dark=dark, first=k == 0)
-    return _figure(panels, drawn, dark=dark)
+        traces += _data(panel, first=k == 0)
+        traces += _trajectories(panel, first=k == 0)
+    return _figure(panels, drawn)
 
 
-def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.Figure:
+def difference(panels: Sequence[Plane], *, t: float) -> go.Figure:
     """A map of the difference of two fields; all panels share one scale.
 
     The `density` of each panel is the speed |learned - exact|. NaN is left blank.
@@ -154,27 +152,24 @@ def difference(panels: Sequence[Plane], *, t: float, dark: bool = False) -> go.F
             | {
                 "zmin": 0,
                 "zmax": max(sizes),
-                "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP, dark=dark),
+                "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP),
                 "showscale": k == len(panels) - 1,
-                "colorbar": _bar("|learned − exact| speed", dark=dark),
+                "colorbar": _bar("|learned − exact| speed"),
                 "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
             }
         ]
         for k, panel in enumerate(panels)
     ]
-    return _figure(panels, drawn, title=f"t = {t:.3f}", dark=dark)
+    return _figure(panels, drawn, title=f"t = {t:.3f}")
 
 
-def film_strip(
-    rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray, *, dark: bool = False
-) -> go.Figure:
+def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray) -> go.Figure:
     """About ten times in a row per path, as in Fig. 4 of Lipman et al. 2022.
 
     Args:
         rows: one per path, with the title of the row and the colour of its particles.
         frames: particles of each row at `times`, (T, n, 2).
         times: times of the columns, (T,).
-        dark: whether to use the dark theme.
     """
     drawn, layout, labels = [], {}, []
     wide, tall = 1 / len(times), 1 / len(rows)
@@ -186,12 +181,12 @@ def film_strip(
             x = [c * wide + 0.003, (c + 1) * wide - 0.003]
             layout |= marks.small_panel(i, x, [1 - (r + 1) * tall + 0.015, 1 - r * tall - 0.015])
             if r == 0:
-                labels.append(_label(f"t = {t:.2f}", i, theme.INK[dark], y=1.03))
+                labels.append(_label(f"t = {t:.2f}", i, theme.pick(theme.INK), y=1.03))
             if c == 0:
                 label = _label(row.title, i, row.colour, x=-0.12, y=0.5)
                 labels.append(label | {"textangle": -90, "xanchor": "right", "yanchor": "middle"})
     layout |= {
-        "template": theme.template(dark=dark),
+        "template": theme.template(),
         "annotations": labels,
         "height": 60 + 120 * len(rows),
         "margin": {"l": 36, "r": 12, "t": 36, "b": 12},
@@ -199,9 +194,7 @@ def film_strip(
     return _built(drawn, layout)
 
 
-def _figure(
-    panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = "", dark: bool
-) -> go.Figure:
+def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = "") -> go.Figure:
     """Traces on panels with titles and linked equal axes over the frame, four in two rows."""
     if not panels:
         raise ValueError("there must be at least one panel to draw; got none.")
@@ -229,7 +222,7 @@ def _figure(
             layout[f"xaxis{name}"]["matches"] = "x"
             layout[f"yaxis{name}"]["matches"] = "y"
     layout |= {
-        "template": theme.template(dark=dark),
+        "template": theme.template(),
         "title": {"text": title},
         "annotations": [
             _label(f"<b>{panel.title}</b>", i, panel.colour) for i, panel in enumerate(panels)
@@ -279,16 +272,14 @@ def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -
     }
 
 
-def _faint_densities(panels: Sequence[Plane], opacity: float, *, dark: bool) -> list[Traces]:
+def _faint_densities(panels: Sequence[Plane], opacity: float) -> list[Traces]:
     """The density of each panel, faint below what is drawn over it."""
     largest = _largest(panels)
-    more = {"largest": largest, "bar": False, "opacity": opacity, "dark": dark}
+    more = {"largest": largest, "bar": False, "opacity": opacity}
     return [_density(panel, **more) for panel in panels]
 
 
-def _density(
-    panel: Plane, *, largest: float, bar: bool, dark: bool, opacity: float = 1.0
-) -> Traces:
+def _density(panel: Plane, *, largest: float, bar: bool, opacity: float = 1.0) -> Traces:
     """A heatmap of the density with contour lines."""
     if panel.density is None or not largest > 0:
         return []
@@ -297,15 +288,15 @@ def _density(
         "zmax": largest,
         "zsmooth": "best",
         "opacity": opacity,
-        "colorscale": theme.plotly_scale(UNDER_PARTICLES, dark=dark),
+        "colorscale": theme.plotly_scale(UNDER_PARTICLES),
         "showscale": bar,
-        "colorbar": _bar("density <i>p<sub>t</sub></i> per unit area", dark=dark),
+        "colorbar": _bar("density <i>p<sub>t</sub></i> per unit area"),
         "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
     }
     levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
     contour = _over(panel, "contour") | {
         "contours": levels,
-        "line": {"width": 0.6, "color": theme.rgba(theme.INK[dark], 0.3)},
+        "line": {"width": 0.6, "color": theme.rgba(theme.pick(theme.INK), 0.3)},
         "opacity": opacity,
         "showscale": False,
         "showlegend": False,
@@ -319,14 +310,14 @@ def _over(panel: Plane, kind: str) -> dict[str, Any]:
     return {"type": kind, "x": panel.axis, "y": panel.axis, "z": panel.density}
 
 
-def _data(panel: Plane, *, dark: bool, first: bool) -> Traces:
+def _data(panel: Plane, *, first: bool) -> Traces:
     if panel.data is None:
         return []
-    mark = {"size": 3, "color": theme.colour("data", dark=dark), "opacity": 0.35}
+    mark = {"size": 3, "color": theme.colour("data"), "opacity": 0.35}
     return [marks.points(panel.data, mark, name="data", legendgroup="data", showlegend=first)]
 
 
-def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> Traces:
+def _arrows(panel: Plane, *, half: float, first: bool) -> Traces:
     """Arrows, and invisible markers at their starts that show the velocity on hover."""
     positions, velocities = panel.positions, panel.velocities
     if positions is None or velocities is None:
@@ -335,7 +326,7 @@ def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> Traces:
     lengths = _spacing(positions) * velocities / (speeds + half)
     drawn = marks.line(
         marks.arrows(positions, lengths, scale=1.0),
-        theme.rgba(theme.INK[dark], 0.55),
+        theme.rgba(theme.pick(theme.INK), 0.55),
         name=f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
         legendgroup="velocity",
         showlegend=first,
@@ -352,7 +343,7 @@ def _arrows(panel: Plane, *, half: float, dark: bool, first: bool) -> Traces:
     return [drawn, hover]
 
 
-def _trajectories(panel: Plane, *, dark: bool, first: bool) -> Traces:
+def _trajectories(panel: Plane, *, first: bool) -> Traces:
     """Lines through the states, with a marker at each step, at the start and at the end."""
     states = panel.states
     if states is None:
@@ -363,8 +354,8 @@ def _trajectories(panel: Plane, *, dark: bool, first: bool) -> Traces:
     if steps <= 40:
         mark = {"size": 2.5, "color": theme.rgba(panel.colour, 0.8)}
         line |= {"mode": "lines+markers", "marker": mark}
-    noise = theme.colour("noise", dark=dark)
-    hollow = {"size": 5, "color": theme.PAPER[dark], "line": {"width": 1.2, "color": noise}}
+    noise = theme.colour("noise")
+    hollow = {"size": 5, "color": theme.pick(theme.PAPER), "line": {"width": 1.2, "color": noise}}
     hover = {"hovertemplate": "(%{x:.2f}, %{y:.2f})"}
     shown = {"name": "start, t = 0", "legendgroup": "start", "showlegend": first}
     mark = {"size": 5, "color": panel.colour}
@@ -372,17 +363,21 @@ def _trajectories(panel: Plane, *, dark: bool, first: bool) -> Traces:
     return [line, marks.points(states[0], hollow, **shown, **hover), end]
 
 
-def _bar(title: str, *, dark: bool) -> dict[str, Any]:
+def _bar(title: str) -> dict[str, Any]:
     """A thin colour bar above the last panel, at the right of the figure."""
     return {
         "orientation": "h",
-        "title": {"text": title, "side": "right", "font": {"size": 12, "color": theme.INK[dark]}},
+        "title": {
+            "text": title,
+            "side": "right",
+            "font": {"size": 12, "color": theme.pick(theme.INK)},
+        },
         "thickness": 8,
         "len": 0.34,
         "nticks": 3,
         "tickangle": 0,
         "outlinewidth": 0,
-        "tickfont": {"size": 11, "color": theme.MUTED[dark]},
+        "tickfont": {"size": 11, "color": theme.pick(theme.MUTED)},
         "x": 1,
         "xanchor": "right",
         "y": 1.09,

@@ -34,9 +34,7 @@ class FieldRow:
     vectors: NDArray
 
 
-def conditional_fields(
-    rows: Sequence[FieldRow], positions: NDArray, end: NDArray, *, dark: bool = False
-) -> go.Figure:
+def conditional_fields(rows: Sequence[FieldRow], positions: NDArray, end: NDArray) -> go.Figure:
     """Directions as arrows of equal length, magnitudes as shades; one row per quantity.
 
     The shades of each panel are on a log scale of its own, darker for larger magnitudes. Its title
@@ -55,14 +53,13 @@ def conditional_fields(
     ]
     figure = _panels(
         titles,
-        [theme.MUTED[dark]] * len(titles),
+        [theme.pick(theme.MUTED)] * len(titles),
         11.5,
         rows=len(rows),
         cols=moments,
         horizontal_spacing=0.015,
         vertical_spacing=0.3 / (1 + 2 * len(rows)),
         height=len(rows) * (PANEL + 36) + 20,
-        dark=dark,
     )
     axis = np.unique(positions[:, 0])
     step = axis[1] - axis[0]
@@ -76,7 +73,7 @@ def conditional_fields(
                 "z": np.log10(np.maximum(size, 1e-12)).reshape(len(axis), -1),
                 "customdata": size.reshape(len(axis), -1),
                 "colorscale": [
-                    (i / 3, colour) for i, colour in enumerate(theme.DENSITY_RAMP[dark][:4])
+                    (i / 3, colour) for i, colour in enumerate(theme.pick(theme.DENSITY_RAMP)[:4])
                 ],
                 "showscale": False,
                 "hovertemplate": "(%{x:.2f}, %{y:.2f}): %{customdata:.3g}<extra></extra>",
@@ -85,7 +82,7 @@ def conditional_fields(
             at = {"showlegend": False, "row": r, "col": c}
             drawn = marks.arrows(positions - 0.4 * step * unit, unit, scale=0.8 * step)
             figure.add_scatter(**marks.line(drawn, theme.rgba(row.colour, 0.95), 1.2), **at)
-            figure.add_scatter(**_star(end, dark=dark), **at)
+            figure.add_scatter(**_star(end), **at)
         first = f"x{(r - 1) * moments + 1 if r > 1 else ''}"
         figure.add_annotation(
             text=f"<b>{row.label}</b>",
@@ -119,15 +116,13 @@ class Trajectories:
     overshoot: NDArray
 
 
-def conditional_trajectories(
-    paths: Sequence[Trajectories], end: NDArray, *, dark: bool = False
-) -> go.Figure:
+def conditional_trajectories(paths: Sequence[Trajectories], end: NDArray) -> go.Figure:
     """Trajectories from noise to the star `end` (2,), a panel per path; strong lines overshoot."""
     titles = [f"<b>{path.label}</b>" for path in paths]
     colours = [path.colour for path in paths]
     shared = {"horizontal_spacing": 0.04, "shared_yaxes": True}
-    figure = _panels(titles, colours, 14, **shared, height=410, dark=dark)
-    noise = theme.colour("noise", dark=dark)
+    figure = _panels(titles, colours, 14, **shared, height=410)
+    noise = theme.colour("noise")
     for c, path in enumerate(paths, start=1):
         over = path.overshoot > 1e-3
         for part, opacity, width in ((~over, FAINT, 1.2), (over, STRONG, 1.8)):
@@ -136,7 +131,7 @@ def conditional_trajectories(
                 figure.add_scatter(**drawn, opacity=opacity, showlegend=False, row=1, col=c)
         start = marks.points(path.states[0], {"size": 6, "color": noise}, name="noise, t = 0")
         figure.add_scatter(**start, showlegend=c == 1, row=1, col=c)
-        star = _star(end, dark=dark) | {"name": "the data point, t = 1"}
+        star = _star(end) | {"name": "the data point, t = 1"}
         figure.add_scatter(**star, showlegend=c == 1, row=1, col=c)
     shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in paths])
     reach = min(theme.FRAME, 1.06 * np.abs(shown).max())
@@ -148,25 +143,20 @@ def conditional_trajectories(
     return figure.update_layout(margin={"t": 40, "b": 76}, legend={"y": -0.15})
 
 
-def progress(paths: Sequence[Trajectories], *, dark: bool = False) -> go.Figure:
+def progress(paths: Sequence[Trajectories]) -> go.Figure:
     """Covered fraction of the straight line over t, per trajectory; above 1 it overshoots."""
-    figure = marks.blank(340, dark=dark)
+    figure = marks.blank(340)
     for path in paths:
         line = marks.line(marks.over(path.clock, path.progress), path.colour, 1.2)
         figure.add_scatter(**line, opacity=0.75, name=path.label)
-    figure.add_hline(y=1, line={"color": theme.MUTED[dark], "width": 1, "dash": "dash"})
+    figure.add_hline(y=1, line={"color": theme.pick(theme.MUTED), "width": 1, "dash": "dash"})
     figure.update_xaxes(title=marks.TIME, range=[0, 1])
     figure.update_yaxes(title="fraction of the straight line covered")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.25)
 
 
 def predictions(
-    positions: NDArray,
-    panels: dict[str, NDArray],
-    colours: Sequence[str],
-    *,
-    data: NDArray,
-    dark: bool = False,
+    positions: NDArray, panels: dict[str, NDArray], colours: Sequence[str], *, data: NDArray
 ) -> go.Figure:
     """Four vector fields over one frame, two by two, each with its own scale.
 
@@ -178,8 +168,8 @@ def predictions(
     halves = {name: float(np.median(s)) or 1.0 for name, s in sizes.items()}
     titles = [f"<b>{name}</b>   half a cell: {halves[name]:.3g}" for name in panels]
     grid = {"rows": 2, "cols": 2, "horizontal_spacing": 0.03, "vertical_spacing": 0.07}
-    figure = _panels(titles, colours, 13, **grid, height=580, dark=dark)
-    faint = {"size": 2.5, "color": theme.colour("data", dark=dark), "opacity": 0.35}
+    figure = _panels(titles, colours, 13, **grid, height=580)
+    faint = {"size": 2.5, "color": theme.colour("data"), "opacity": 0.35}
     for i, (name, vectors) in enumerate(panels.items()):
         at = {"showlegend": False, "row": i // 2 + 1, "col": i % 2 + 1}
         size = sizes[name][:, None]
@@ -221,7 +211,7 @@ def _range(vectors: NDArray) -> str:
     return f"{size.min():.2g}…{size.max():.2g}".replace("e+0", "e")
 
 
-def _star(end: NDArray, *, dark: bool) -> dict[str, Any]:
-    colour, edge = theme.colour("data", dark=dark), {"color": theme.PAPER[dark], "width": 1}
+def _star(end: NDArray) -> dict[str, Any]:
+    colour, edge = theme.colour("data"), {"color": theme.pick(theme.PAPER), "width": 1}
     hover = "x₁ = (%{x:.2f}, %{y:.2f})<extra></extra>"
     return marks.points(end[None], STAR | {"color": colour, "line": edge}, hovertemplate=hover)

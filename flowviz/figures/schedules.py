@@ -54,18 +54,17 @@ class Schedule:
     wide: bool = False
 
 
-def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = False) -> go.Figure:
+def schedules(lines: Sequence[Schedule], *, against: str = "t") -> go.Figure:
     """Six panels: alpha, sigma, log-SNR, both derivatives, and sigma against alpha.
 
     Args:
         lines: one schedule per path.
         against: "t" or "log-snr", which compares paths at equal noise levels; the third panel
             shows t then.
-        dark: whether to use the dark theme.
     """
     titles = [_title(title, name, against) for title, name in PANELS]
     grid = {"rows": 2, "cols": 3, "horizontal_spacing": 0.07, "vertical_spacing": 0.25}
-    figure = marks.panels(titles, 580, dark=dark, size=13, yshift=2, **grid)
+    figure = marks.panels(titles, 580, size=13, yshift=2, **grid)
     for place, (_, name) in enumerate(PANELS):
         where: dict[str, Any] = {"row": place // 3 + 1, "col": place % 3 + 1}
         for line in lines:
@@ -94,7 +93,7 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t", dark: bool = Fal
     figure.update_xaxes(title="signal α<sub>t</sub>", row=2, col=3)
     if against == "t":
         third: Any = {"row": 1, "col": 3}  # Plotly annotates them as texts
-        dotted = {"color": theme.MUTED[dark], "width": 1, "dash": "dot"}
+        dotted = {"color": theme.pick(theme.MUTED), "width": 1, "dash": "dot"}
         figure.add_hline(y=0, line=dotted, **third)
     margin = {"t": 34, "b": 84, "l": 40, "r": 8}
     return figure.update_layout(margin=margin, legend={"y": -0.15})

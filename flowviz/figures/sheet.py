@@ -49,7 +49,6 @@ def sheet(
     scale: Literal["panel", "column", "sheet"] = "panel",
     quantity: str = "density",
     ramp: tuple[tuple[str, ...], tuple[str, ...]] = theme.DENSITY_RAMP,
-    dark: bool = False,
 ) -> go.Figure:
     """Densities over the frame in rows and columns, as in Fig. 4 of Lipman et al. 2022.
 
@@ -61,7 +60,6 @@ def sheet(
         scale: which panels share one scale, from 0 to a high quantile of their densities.
         quantity: what the panels show instead of a density, for the text under the pointer.
         ramp: colours from 0 upwards, light and dark. NaN is left blank.
-        dark: whether to use the dark theme.
     """
     if any(len(row.panels) != len(columns) for row in rows):
         raise ValueError(
@@ -74,7 +72,7 @@ def sheet(
     tops = [HEAD + r * (panel + GAP) for r in range(len(rows))]
     height = tops[-1] + panel + 2
     layout = {
-        "template": theme.template(dark=dark),
+        "template": theme.template(),
         "width": width,
         "height": height,
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
@@ -83,7 +81,7 @@ def sheet(
     tops_of = np.array([[_top(density) for density in row.panels] for row in rows])
     if scale != "panel":
         tops_of[:] = tops_of.max(axis=0 if scale == "column" else None)
-    traces, notes = [], _titles(groups, columns, lefts, width, height, panel, dark=dark)
+    traces, notes = [], _titles(groups, columns, lefts, width, height, panel)
     for r, (row, top) in enumerate(zip(rows, tops, strict=True)):
         notes.append(
             _note(row.label, LABELS / 2 / width, 1 - (top + panel / 2) / height, 11, row.colour)
@@ -108,7 +106,7 @@ def sheet(
                     "zmin": 0,
                     "zmax": tops_of[r, c],
                     "zsmooth": "fast",  # one pixel per cell, so that an export keeps all of them
-                    "colorscale": theme.plotly_scale(ramp, dark=dark),
+                    "colorscale": theme.plotly_scale(ramp),
                     "showscale": False,
                     "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>"
                     f"{quantity} %{{z:.4f}}<extra>{columns[c]}</extra>",
@@ -134,17 +132,15 @@ def _titles(
     width: int,
     height: int,
     panel: int,
-    *,
-    dark: bool,
 ) -> list[dict[str, object]]:
     notes, first = [], 0
     for title, size in groups:
         middle = (lefts[first] + lefts[first + size - 1] + panel) / 2
-        notes.append(_note(title, middle / width, 1 - 13 / height, 12, theme.INK[dark]))
+        notes.append(_note(title, middle / width, 1 - 13 / height, 12, theme.pick(theme.INK)))
         first += size
     y = 1 - (HEAD - 10) / height
     for title, left in zip(columns, lefts, strict=True):
-        notes.append(_note(title, (left + panel / 2) / width, y, 11, theme.MUTED[dark]))
+        notes.append(_note(title, (left + panel / 2) / width, y, 11, theme.pick(theme.MUTED)))
     return notes
 
 

@@ -28,7 +28,7 @@ class Ends:
     points: NDArray
 
 
-def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go.Figure:
+def endpoints(start: NDArray, ends: Sequence[Ends]) -> go.Figure:
     """Start points (n, 2), joined to the endpoints of the first path, and the endpoints of all.
 
     Markers are nested: where all paths agree, they form one target.
@@ -38,10 +38,10 @@ def endpoints(start: NDArray, ends: Sequence[Ends], *, dark: bool = False) -> go
             f"endpoints needs at most {len(NESTED)} paths of shape {start.shape}; "
             f"got {[each.points.shape for each in ends]}."
         )
-    noise = theme.colour("noise", dark=dark)
+    noise = theme.colour("noise")
     lines = marks.polyline(np.stack([start, ends[0].points]))
     mark = {"size": 4, "color": noise, "opacity": 0.7}
-    figure = marks.blank(520, dark=dark)
+    figure = marks.blank(520)
     figure.add_scatter(**marks.line(lines, theme.rgba(noise, 0.35), showlegend=False))
     figure.add_scatter(**marks.points(start, mark, name="shared noise"))
     for each, (symbol, size, width) in reversed(list(zip(ends, NESTED, strict=False))):
@@ -66,16 +66,15 @@ class Pair:
     marginal: tuple[float, ...]
 
 
-def pairs(rows: Sequence[Pair], titles: Sequence[str], *, dark: bool = False) -> go.Figure:
+def pairs(rows: Sequence[Pair], titles: Sequence[str]) -> go.Figure:
     """One row per path, one panel per metric; open markers: conditional, filled: marginal flow.
 
     Args:
         rows: one per path, with one value per title.
         titles: titles of the panels; each panel has its own axis.
-        dark: whether to use the dark theme.
     """
     height = 150 + 44 * len(rows)
-    figure = marks.panels(titles, height, dark=dark, shared_yaxes=True, horizontal_spacing=0.06)
+    figure = marks.panels(titles, height, shared_yaxes=True, horizontal_spacing=0.06)
     for column in range(1, len(titles) + 1):
         for row in rows:
             values = row.conditional[column - 1], row.marginal[column - 1]
@@ -86,7 +85,7 @@ def pairs(rows: Sequence[Pair], titles: Sequence[str], *, dark: bool = False) ->
                 line={"color": theme.rgba(row.colour, 0.4), "width": 3},
                 marker={
                     "size": 13,
-                    "color": [theme.PAPER[dark], row.colour],
+                    "color": [theme.pick(theme.PAPER), row.colour],
                     "line": {"width": 2.5, "color": row.colour},
                 },
                 customdata=["conditional", "marginal"],
@@ -95,8 +94,8 @@ def pairs(rows: Sequence[Pair], titles: Sequence[str], *, dark: bool = False) ->
                 row=1,
                 col=column,
             )
-    ink = theme.INK[dark]
-    for name, fill in (("conditional flow", theme.PAPER[dark]), ("marginal flow", ink)):
+    ink = theme.pick(theme.INK)
+    for name, fill in (("conditional flow", theme.pick(theme.PAPER)), ("marginal flow", ink)):
         figure.add_scatter(
             x=[None],
             y=[None],
@@ -120,13 +119,12 @@ def rates(
     *,
     y_title: str,
     floor: float | None = None,
-    dark: bool = False,
 ) -> go.Figure:
     """A metric over learning rates (F,), one line per row of values (E, F).
 
     A run that diverged is drawn as × at the top edge.
     """
-    figure = marks.blank(360, dark=dark)
+    figure = marks.blank(360)
     finite = values[~diverged & np.isfinite(values)]
     top = 2 * float(finite.max()) if len(finite) else 1.0
     lowest = min(float(finite.min()) if len(finite) else top / 10, floor or np.inf)
@@ -149,7 +147,7 @@ def rates(
         )
     if floor is not None:
         name = "two samples of the data"
-        figure.add_scatter(**marks.level(lrs[[0, -1]], floor, name, theme.MUTED[dark]))
+        figure.add_scatter(**marks.level(lrs[[0, -1]], floor, name, theme.pick(theme.MUTED)))
     ticks = [f"{lr:g}" for lr in lrs]
     figure.update_xaxes(title="learning rate", type="log", tickvals=lrs, ticktext=ticks)
     figure.update_yaxes(
@@ -167,9 +165,9 @@ class Runs:
     values: NDArray
 
 
-def dots(rows: Sequence[Runs], *, x_title: str, dark: bool = False) -> go.Figure:
+def dots(rows: Sequence[Runs], *, x_title: str) -> go.Figure:
     """Values of several runs on a logarithmic axis, one row each, with a bar at their mean."""
-    figure = marks.blank(120 + 46 * len(rows), dark=dark)
+    figure = marks.blank(120 + 46 * len(rows))
     for row in rows:
         finite = row.values[np.isfinite(row.values)]
         figure.add_scatter(

@@ -9,11 +9,19 @@ are readable in grey, and avoid the hues of the roles: density is indigo below c
 
 import re
 import textwrap
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import plotly.graph_objects as go
 
 from flowviz.bounds import FRAME as FRAME
+
+T = TypeVar("T")
+
+_DARK: ContextVar[bool] = ContextVar("dark", default=False)
+"""Whether the figures that are drawn here have the dark theme, see `using`."""
 
 FONT = '"Source Sans", "Source Sans Pro", "Segoe UI", system-ui, sans-serif'
 """Font of figures: the font of the page, or a similar one where a figure is opened alone."""
@@ -87,25 +95,39 @@ MAX_CLASSES = 12
 """The number of colours of classes."""
 
 
-def colour(role: str, *, dark: bool = False) -> str:
-    """The colour of a role in ROLES as #rrggbb."""
+@contextmanager
+def using(*, dark: bool) -> Iterator[None]:
+    """Draws the figures within the block in the dark or in the light theme; light by default."""
+    before = _DARK.set(dark)
+    try:
+        yield
+    finally:
+        _DARK.reset(before)
+
+
+def pick(pair: tuple[T, T], dark: bool | None = None) -> T:
+    """The one of a pair for the light and the dark theme, by default for the theme of `using`."""
+    return pair[_DARK.get() if dark is None else dark]
+
+
+def colour(role: str, *, dark: bool | None = None) -> str:
+    """The colour of a role in ROLES as #rrggbb; for `dark` see `pick`."""
     if role not in ROLES:
         raise ValueError(f"Unknown role {role!r}. There are: {', '.join(ROLES)}.")
-    return ROLES[role][dark]
+    return pick(ROLES[role], dark)
 
 
-def path_colour(path: str, *, dark: bool = False) -> str:
+def path_colour(path: str, *, dark: bool | None = None) -> str:
     """The colour of a path given by its spec ("ot", "vp:beta_max=10") as #rrggbb.
 
-    A path without an entry in ROLES has the colour of text.
+    A path without an entry in ROLES has the colour of text. For `dark` see `pick`.
     """
-    name = path.split(":")[0]
-    return ROLES[name][dark] if name in ROLES else INK[dark]
+    return pick(ROLES.get(path.split(":")[0], INK), dark)
 
 
-def class_colours(*, dark: bool = False) -> list[str]:
-    """MAX_CLASSES colours, evenly spaced on CYCLE, each #rrggbb; see `class_places`."""
-    stops = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in CYCLE[dark]]
+def class_colours(*, dark: bool | None = None) -> list[str]:
+    """MAX_CLASSES colours, evenly spaced on CYCLE, each #rrggbb; see `class_places`, `pick`."""
+    stops = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in pick(CYCLE, dark)]
     colours = []
     for k in range(MAX_CLASSES):
         place = k * (len(stops) - 1) / MAX_CLASSES
@@ -137,19 +159,19 @@ def rgba(colour: str, opacity: float) -> str:
 
 
 def plotly_scale(
-    stops: tuple[tuple[str, ...], ...] = DENSITY_RAMP, *, dark: bool = False
+    ramp: tuple[tuple[str, ...], tuple[str, ...]] = DENSITY_RAMP,
 ) -> list[tuple[float, str]]:
-    """A ramp of evenly spaced colours as a Plotly colour scale."""
-    colours = stops[dark]
+    """A ramp of evenly spaced colours, light and dark, as a Plotly colour scale."""
+    colours = pick(ramp)
     return [(i / (len(colours) - 1), c) for i, c in enumerate(colours)]
 
 
-def template(*, dark: bool = False) -> go.layout.Template:
+def template() -> go.layout.Template:
     """Template of all figures: fonts, margins, grid, hover labels and legend.
 
     The background is opaque, so that a downloaded figure looks as on the page.
     """
-    ink, muted, grid, paper = INK[dark], MUTED[dark], GRID[dark], PAPER[dark]
+    ink, muted, grid, paper = map(pick, (INK, MUTED, GRID, PAPER))
     axis = {
         "gridcolor": grid,
         "linecolor": grid,
@@ -169,7 +191,7 @@ def template(*, dark: bool = False) -> go.layout.Template:
             "font": {"family": FONT, "color": ink, "size": 13},
             "paper_bgcolor": paper,
             "plot_bgcolor": paper,
-            "colorway": [c[dark] for c in ROLES.values()],
+            "colorway": [pick(pair) for pair in ROLES.values()],
             "margin": {"l": 56, "r": 16, "t": 48, "b": 48},
             "title": {
                 "font": {"size": 15, "color": ink},
@@ -205,7 +227,7 @@ def template(*, dark: bool = False) -> go.layout.Template:
                 "activecolor": ink,
                 "orientation": "h",
             },
-            "colorscale": {"sequential": plotly_scale(DENSITY_RAMP, dark=dark)},
+            "colorscale": {"sequential": plotly_scale()},
             "annotationdefaults": {"font": {"color": ink, "size": 13}},
         }
     )

@@ -24,16 +24,16 @@ class Losses:
     floor: float
 
 
-def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
+def losses(rows: Sequence[Losses]) -> go.Figure:
     """Losses of all networks; those of one path are on a line of slope 1, shifted by its floor."""
-    figure = marks.blank(400, dark=dark)
+    figure = marks.blank(400)
     right = 1.08 * max(float(row.marginal.max()) for row in rows)
     ends = np.array([0.0, right])
     figure.add_scatter(
         x=ends,
         y=ends,
         mode="lines",
-        line={"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"},
+        line={"color": theme.pick(theme.MUTED), "width": 1.2, "dash": "dot"},
         name="no gap",
         hoverinfo="skip",
     )
@@ -53,7 +53,7 @@ def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
             marker={
                 "size": 11,
                 "color": theme.rgba(row.colour, 0.75),
-                "line": {"width": 1.2, "color": theme.PAPER[dark]},
+                "line": {"width": 1.2, "color": theme.pick(theme.PAPER)},
             },
             error_y={"array": row.error, "color": row.colour, "thickness": 1, "width": 3},
             customdata=np.column_stack([row.names, np.round(row.conditional - row.marginal, 3)]),
@@ -82,7 +82,7 @@ def losses(rows: Sequence[Losses], *, dark: bool = False) -> go.Figure:
             y=at + row.floor * 0.45,
             text=f"<b>{row.floor:.3g}</b>",
             font={"color": row.colour, "size": 14},
-            bgcolor=theme.PAPER[dark],
+            bgcolor=theme.pick(theme.PAPER),
             borderpad=2,
             showarrow=False,
         )

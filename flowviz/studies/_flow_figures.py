@@ -31,19 +31,19 @@ SHOWN_ORIGINS = 2_000
 """Number of particles in a panel of the figures by origin and by class."""
 
 
-def draw(config: CompareConfig, result: CompareResult, dark: bool) -> list[NamedFigure]:
+def draw(config: CompareConfig, result: CompareResult) -> list[NamedFigure]:
     """The figure that the config chooses, if there is a learned field or classes where it needs
     them."""
-    named = DRAWN[config.picture](config, result, dark)
+    named = DRAWN[config.picture](config, result)
     return [] if named is None else [named]
 
 
-def _planes(result: CompareResult, dark: bool, **arrays: Sequence[Any]) -> list[plane.Plane]:
+def _planes(result: CompareResult, **arrays: Sequence[Any]) -> list[plane.Plane]:
     """A panel for each side with its own arrays."""
     return [
         plane.Plane(
             title=side.title,
-            colour=theme.path_colour(side.path, dark=dark),
+            colour=theme.path_colour(side.path),
             **{name: values[k] for name, values in arrays.items()},
         )
         for k, side in enumerate(result.sides)
@@ -55,13 +55,12 @@ def _squares(panels: Sequence[plane.Plane]) -> Any:
     return 1 if len(panels) == 4 else len(panels)
 
 
-def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+def _moment(config: CompareConfig, result: CompareResult) -> NamedFigure:
     sides, t = result.sides, config.t
     grids = [result.density(k) for k in range(len(sides))]
     particles = [_particles(config, side) for side in sides]
     panels = _planes(
         result,
-        dark,
         axis=[axis for axis, _, _ in grids],
         density=[at_time(times, density, t) for _, times, density in grids],
         positions=[np.stack([*cells(each.scene.arrow_axis).values()], 1) for each in sides],
@@ -76,7 +75,7 @@ def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
         title=f"the plane at t = {t:.2f}",
         alt=f"Density ({' and '.join(dict.fromkeys(kinds))}), velocity field and particles at "
         f"t = {t:.2f} of {', '.join(side.title for side in sides)}.",
-        figure=plane.snapshot(panels, t=t, dark=dark),
+        figure=plane.snapshot(panels, t=t),
         squares=_squares(panels),
         tables=[
             _of(side) | {"particle": np.arange(len(points))} | xy(points)
@@ -85,12 +84,11 @@ def _moment(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
     )
 
 
-def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+def _trajectories(config: CompareConfig, result: CompareResult) -> NamedFigure:
     sides = result.sides
     states = [side.flow.step_states[:, :SHOWN_TRAJECTORIES] for side in sides]
     panels = _planes(
         result,
-        dark,
         axis=[side.scene.axis for side in sides],
         density=[side.scene.density[-1] for side in sides],
         states=states,
@@ -100,7 +98,7 @@ def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> N
         title="trajectories",
         alt=f"Trajectories of {SHOWN_TRAJECTORIES} particles from noise to data, at the steps of "
         "the solver.",
-        figure=plane.trajectories(panels, dark=dark),
+        figure=plane.trajectories(panels),
         squares=_squares(panels),
         tables=[
             _over_time(side, side.flow.step_times, each)
@@ -109,7 +107,7 @@ def _trajectories(config: CompareConfig, result: CompareResult, dark: bool) -> N
     )
 
 
-def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+def _strip(config: CompareConfig, result: CompareResult) -> NamedFigure:
     frames = [
         np.stack([at_time(side.flow.times, side.flow.states, t) for t in STRIP_TIMES])[
             :, :STRIP_PARTICLES
@@ -120,7 +118,7 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
         name="strip",
         title="film strip",
         alt="Ten times from noise to data in a row, one row for each path.",
-        figure=plane.film_strip(_planes(result, dark), frames, STRIP_TIMES, dark=dark),
+        figure=plane.film_strip(_planes(result), frames, STRIP_TIMES),
         tables=[
             _over_time(side, STRIP_TIMES, each)
             for side, each in zip(result.sides, frames, strict=True)
@@ -129,33 +127,32 @@ def _strip(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
 
 
 def _over_density(
-    result: CompareResult, t: float, dark: bool, **of_particles: Sequence[NDArray]
+    result: CompareResult, t: float, **of_particles: Sequence[NDArray]
 ) -> list[plane.Plane]:
     """A panel for each side with its exact density at t, and arrays of its first particles."""
     sides = result.sides
     return _planes(
         result,
-        dark,
         axis=[side.scene.axis for side in sides],
         density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
         **{name: [each[:SHOWN_ORIGINS] for each in own] for name, own in of_particles.items()},
     )
 
 
-def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+def _origin(config: CompareConfig, result: CompareResult) -> NamedFigure:
     """The particles at time t, coloured by where they started: which mass goes where."""
     sides, t = result.sides, config.t
     starts = [side.flow.states[0] for side in sides]
     centred = [points - points.mean(axis=0) for points in starts]
     angles = [np.degrees(np.arctan2(points[:, 1], points[:, 0])) for points in centred]
     particles = [_particles(config, side) for side in sides]
-    panels = _over_density(result, t, dark, particles=particles, directions=angles)
+    panels = _over_density(result, t, particles=particles, directions=angles)
     return NamedFigure(
         name="origin",
         title=f"particles by origin at t = {t:.2f}",
         alt="Particles of all panels, coloured by the direction from the centre of the starting "
         f"points to their own, at t = {t:.2f}.",
-        figure=plane.by_direction(panels, t=t, dark=dark),
+        figure=plane.by_direction(panels, t=t),
         squares=_squares(panels),
         tables=[
             _of(side) | {"particle": np.arange(len(points)), "direction": angle} | xy(points)
@@ -164,7 +161,7 @@ def _origin(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFi
     )
 
 
-def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure | None:
+def _class(config: CompareConfig, result: CompareResult) -> NamedFigure | None:
     """The particles at time t, coloured by the class of the data that they move to."""
     target = dataset(config.data, sources=True)
     if not target.classes:
@@ -173,13 +170,13 @@ def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
     ends = [torch.from_numpy(side.flow.states[-1]) for side in sides]
     classes = [target.likeliest_classes(x).numpy() for x in ends]
     particles = [_particles(config, side) for side in sides]
-    panels = _over_density(result, t, dark, particles=particles, classes=classes)
+    panels = _over_density(result, t, particles=particles, classes=classes)
     return NamedFigure(
         name="class",
         title=f"particles by class at t = {t:.2f}",
         alt=f"Particles of all panels at t = {t:.2f}, coloured by the most probable class of the "
         f"data where they end: {', '.join(target.classes)}.",
-        figure=plane.by_class(panels, target.classes, t=t, dark=dark),
+        figure=plane.by_class(panels, target.classes, t=t),
         squares=_squares(panels),
         tables=[
             _of(side)
@@ -190,7 +187,7 @@ def _class(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFig
     )
 
 
-def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure:
+def _quality(config: CompareConfig, result: CompareResult) -> NamedFigure:
     paths = [side.path for side in result.sides]
     lines = [
         path_line(
@@ -200,7 +197,6 @@ def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedF
             label=side.title,
             floor=side.flow.quality_floor,
             dash=theme.dash(paths[:k].count(side.path)),
-            dark=dark,
         )
         for k, side in enumerate(result.sides)
     ]
@@ -209,7 +205,7 @@ def _quality(config: CompareConfig, result: CompareResult, dark: bool) -> NamedF
         title="quality over time",
         alt="Sliced W₂ of the particles to the data over time in each panel; the "
         "dotted line is the distance between two random samples of the data.",
-        figure=curves.quality(lines, t=config.t, metric="sliced W₂ to data", dark=dark),
+        figure=curves.quality(lines, t=config.t, metric="sliced W₂ to data"),
         tables=quality_columns(result),
     )
 
@@ -222,7 +218,7 @@ def _error(scene: Scene, t: float) -> NDArray | None:
     return np.where(reached, at_time(scene.times, scene.difference, t), np.nan)
 
 
-def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> NamedFigure | None:
+def _difference(config: CompareConfig, result: CompareResult) -> NamedFigure | None:
     found = [(side, _error(side.scene, config.t)) for side in result.sides]
     learned = [side for side, error in found if error is not None]
     errors = [error for _, error in found if error is not None]
@@ -230,12 +226,12 @@ def _difference(config: CompareConfig, result: CompareResult, dark: bool) -> Nam
         return None
     axes = [side.scene.difference_axis for side in learned]
     shown = replace(result, sides=tuple(learned))
-    panels = _planes(shown, dark, axis=axes, density=errors)
+    panels = _planes(shown, axis=axes, density=errors)
     return NamedFigure(
         name="difference",
         title=f"learned minus exact at t = {config.t:.2f}",
         alt="Difference of the learned velocity from the exact one over the plane.",
-        figure=plane.difference(panels, t=config.t, dark=dark),
+        figure=plane.difference(panels, t=config.t),
         squares=_squares(panels) if len(learned) > 1 else 0,
         tables=[
             _of(side) | cells(axis) | {"difference": error.ravel()}

@@ -80,9 +80,9 @@ class ComparedFlow:
         """The dash of its line in figures."""
         return theme.dash(self.style)
 
-    def colour(self, *, dark: bool) -> str:
+    def colour(self) -> str:
         """The colour of its path."""
-        return theme.path_colour(self.path, dark=dark)
+        return theme.path_colour(self.path)
 
 
 def default_fields(data: str, own: str = "") -> tuple[str, ...]:

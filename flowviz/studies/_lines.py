@@ -10,20 +10,17 @@ from flowviz.schedulers import scheduler
 from flowviz.studies import NamedFigure, Tables
 
 
-def path_line(
-    path: str, x: NDArray, y: NDArray, *, dark: bool, label: str = "", **more: Any
-) -> Any:
+def path_line(path: str, x: NDArray, y: NDArray, *, label: str = "", **more: Any) -> Any:
     """A curve y (n,) over x (n,) in the colour of a path, with its label by default.
 
     Args:
         path: spec of the path.
         x: (n,).
         y: (n,).
-        dark: whether to use the dark theme.
         label: name in the legend.
         more: further attributes of `curves.Curve`.
     """
-    colour = theme.path_colour(path, dark=dark)
+    colour = theme.path_colour(path)
     return curves.Curve(label=label or scheduler(path).label, colour=colour, x=x, y=y, **more)
 
 

@@ -125,8 +125,8 @@ def curve(name: str, own: str, x: NDArray, values: NDArray, **more: Any) -> curv
         own: spec of the user's own schedule.
         x: (n,).
         values: (n,) or (R, n).
-        more: `dark`, and further arguments of `curves.of_runs`.
+        more: further arguments of `curves.of_runs`.
     """
     chosen = entrants(own)[name]
-    colour = theme.path_colour(chosen.path, dark=more.pop("dark", False))
+    colour = theme.path_colour(chosen.path)
     return curves.of_runs(chosen.label, colour, x, values, dash=DASH[name], **more)

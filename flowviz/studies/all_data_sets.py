@@ -96,7 +96,7 @@ def compute(
         )
 
 
-def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Figures:
+def draw(config: AllDataSetsConfig, result: AllDataSetsResult) -> Figures:
     """The NFE to reach both targets on each data set, and the curves behind it."""
     pairs = result.pairs(config.measure)
     groups = [
@@ -106,8 +106,7 @@ def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Fi
     figure = cost.dumbbells(
         groups,
         labels=(SCHEDULERS["ot"].label, SCHEDULERS["vp"].label),
-        colours=(theme.path_colour("ot", dark=dark), theme.path_colour("vp", dark=dark)),
-        dark=dark,
+        colours=(theme.path_colour("ot"), theme.path_colour("vp")),
     )
     measure = METRICS[config.measure].label
     yield NamedFigure(
@@ -117,8 +116,8 @@ def draw(config: AllDataSetsConfig, result: AllDataSetsResult, dark: bool) -> Fi
         "for an error (left) and for a quality (right).",
         figure=figure,
     )
-    yield _against_nfe(config, result, "error", "squared error per dimension", dark=dark)
-    yield _against_nfe(config, result, "quality", f"{measure} ÷ its floor", dark=dark)
+    yield _against_nfe(config, result, "error", "squared error per dimension")
+    yield _against_nfe(config, result, "quality", f"{measure} ÷ its floor")
 
 
 def _nfe(reach: Reach | None) -> float:
@@ -130,7 +129,7 @@ def _label(data: str) -> str:
 
 
 def _against_nfe(
-    config: AllDataSetsConfig, result: AllDataSetsResult, name: str, title: str, *, dark: bool
+    config: AllDataSetsConfig, result: AllDataSetsResult, name: str, title: str
 ) -> NamedFigure:
     """Error or quality against NFE: one line per data set in the colour of its path."""
     shown = [each for each in result.curves if config.measure in each.values]
@@ -140,7 +139,6 @@ def _against_nfe(
             each.cost,
             np.where(each.diverged, np.nan, _values(config, each, name).mean(axis=1)),
             label=f"{scheduler(each.path).label}, {_label(each.data)}",
-            dark=dark,
         )
         for each in shown
     ]
@@ -151,7 +149,6 @@ def _against_nfe(
         lines,
         METHODS[config.method].label,
         y_title=title,
-        dark=dark,
         half=True,
     )
     paths = [each.path for each in shown]

@@ -86,11 +86,11 @@ def compute(config: BestConfig, live: Live, progress: Progress) -> Iterator[Best
     yield progress.cached(compute_best_grids, config.part(BestGridConfig), progress=progress)
 
 
-def draw(config: BestConfig, result: BestGrids, dark: bool) -> Figures:
+def draw(config: BestConfig, result: BestGrids) -> Figures:
     """The error of each grid against NFE, and the times of the grids of one budget."""
     k = _shown(config, result)
     lines = [
-        _line(name, result, result.nfe.astype(float), values, dark=dark)
+        _line(name, result, result.nfe.astype(float), values)
         for name, values in result.errors.items()
     ]
     ends = ", ".join(f"{label_of(name)} {values[k]:.3g}" for name, values in result.errors.items())
@@ -102,13 +102,10 @@ def draw(config: BestConfig, result: BestGrids, dark: bool) -> Figures:
         METHODS[config.method].label,
         y_title="RMS distance from the converged end",
         x_ticks=result.nfe.tolist(),
-        dark=dark,
         half=True,
     )
     share = np.arange(result.steps[k] + 1) / result.steps[k]
-    grids = [
-        _line(name, result, share, times, dark=dark) for name, times in _times(result, k).items()
-    ]
+    grids = [_line(name, result, share, times) for name, times in _times(result, k).items()]
     yield line_figure(
         "grids",
         f"times of the steps at NFE {result.nfe[k]}",
@@ -117,20 +114,17 @@ def draw(config: BestConfig, result: BestGrids, dark: bool) -> Figures:
         x_title="number of the step / number of steps",
         y_title="time t",
         markers=True,
-        dark=dark,
         half=True,
     )
 
 
-def _line(
-    name: str, result: BestGrids, x: np.ndarray, y: np.ndarray, *, dark: bool
-) -> curves.Curve:
+def _line(name: str, result: BestGrids, x: np.ndarray, y: np.ndarray) -> curves.Curve:
     """The best grid in the colour of its path, the others in grey with dashes."""
     if name == BEST:
-        return path_line(result.path, x, y, label=label_of(name), dark=dark)
+        return path_line(result.path, x, y, label=label_of(name))
     others = [other for other in result.errors if other != BEST]
     dash = theme.dash(others.index(name))
-    colour = theme.MUTED[dark]
+    colour = theme.pick(theme.MUTED)
     return curves.Curve(label=label_of(name), colour=colour, x=x, y=y, dash=dash)
 
 

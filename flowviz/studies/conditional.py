@@ -65,10 +65,10 @@ def compute(
     yield progress.cached(compute_conditional, piece)
 
 
-def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) -> Figures:
+def draw(config: ConditionalStudyConfig, result: ConditionalResult) -> Figures:
     """The trajectories, their progress, and the scores and fields at four times."""
     shown = [
-        part(figures.Trajectories, each, colour=theme.path_colour(each.path, dark=dark))
+        part(figures.Trajectories, each, colour=theme.path_colour(each.path))
         for each in result.trajectories
     ]
     diffusion, *others = result.trajectories
@@ -77,7 +77,7 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) 
     fields = [
         figures.FieldRow(
             label=f"{each.label}, {name}",
-            colour=theme.path_colour(each.path, dark=dark),
+            colour=theme.path_colour(each.path),
             times=each.times,
             vectors=vectors,
         )
@@ -94,7 +94,7 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) 
         name="trajectories",
         title="conditional trajectories (Fig. 3)",
         alt="Conditional trajectories from noise to one data point, one panel for each path.",
-        figure=figures.conditional_trajectories(shown, result.end, dark=dark),
+        figure=figures.conditional_trajectories(shown, result.end),
         half=True,
     )
     yield NamedFigure(
@@ -102,14 +102,14 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult, dark: bool) 
         title="progress of conditional trajectories",
         alt="Distance along the straight line over time, one line for each trajectory; above "
         "the dashed line a trajectory has passed its end and must come back.",
-        figure=figures.progress(shown, dark=dark),
+        figure=figures.progress(shown),
         half=True,
     )
     yield NamedFigure(
         name="fields",
         title="conditional scores and fields (Figs. 2 and 8)",
         alt="Directions and sizes of conditional scores and fields at four times, one row each.",
-        figure=figures.conditional_fields(fields, result.positions, result.end, dark=dark),
+        figure=figures.conditional_fields(fields, result.positions, result.end),
         tables=tables,
     )
 

@@ -62,23 +62,23 @@ def compute(
     yield progress.cached(compute_conversions, piece, field=live.get(config.field))
 
 
-def draw(config: ConversionsConfig, result: ConversionResult, dark: bool) -> Figures:
+def draw(config: ConversionsConfig, result: ConversionResult) -> Figures:
     """The four predictions as arrows, and the factors over time."""
-    yield _arrows(config, result, dark)
-    yield _factors(config, result, dark)
+    yield _arrows(config, result)
+    yield _factors(config, result)
 
 
-def _arrows(config: ConversionsConfig, result: ConversionResult, dark: bool) -> NamedFigure:
+def _arrows(config: ConversionsConfig, result: ConversionResult) -> NamedFigure:
     points = compute_touch(TouchConfig(data=config.data, path="ot")).points
     shown = {
         NAMES[name]: value - result.positions if name == "data" else value
         for name, value in result.predictions.items()
     }
     colours = [
-        theme.path_colour(config.path, dark=dark),
-        theme.INK[dark],
-        theme.colour("noise", dark=dark),
-        theme.colour("data", dark=dark),
+        theme.path_colour(config.path),
+        theme.pick(theme.INK),
+        theme.colour("noise"),
+        theme.colour("data"),
     ]
     columns = xy(result.positions)
     for name, value in result.predictions.items():
@@ -87,16 +87,16 @@ def _arrows(config: ConversionsConfig, result: ConversionResult, dark: bool) -> 
         name="predictions",
         title=f"four predictions at t = {result.t:.3g}",
         alt="Velocity, score, noise and data prediction of one field, as arrows over the frame.",
-        figure=figures.predictions(result.positions, shown, colours, data=points, dark=dark),
+        figure=figures.predictions(result.positions, shown, colours, data=points),
         tables=columns,
     )
 
 
-def _factors(config: ConversionsConfig, result: ConversionResult, dark: bool) -> NamedFigure:
+def _factors(config: ConversionsConfig, result: ConversionResult) -> NamedFigure:
     hues = {
-        "score": theme.INK[dark],
-        "noise": theme.colour("noise", dark=dark),
-        "data": theme.colour("data", dark=dark),
+        "score": theme.pick(theme.INK),
+        "noise": theme.colour("noise"),
+        "data": theme.colour("data"),
     }
     lines = []
     for factor, values in zip(FACTORS, np.abs(result.factors), strict=True):
@@ -112,10 +112,8 @@ def _factors(config: ConversionsConfig, result: ConversionResult, dark: bool) ->
                 dash=dash,
             )
         )
-    figure = curves.curves(
-        lines, y_title="|factor|: error out per error in", log_y=True, dark=dark
-    )
-    level = {"color": theme.MUTED[dark], "width": 1}
+    figure = curves.curves(lines, y_title="|factor|: error out per error in", log_y=True)
+    level = {"color": theme.pick(theme.MUTED), "width": 1}
     figure.add_hline(y=1, line={**level, "dash": "dot"})
     figure.add_vline(x=result.t, line={**level, "dash": "dash"})
     label = scheduler(config.path).label

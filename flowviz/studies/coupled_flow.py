@@ -95,13 +95,13 @@ def compute(
         yield CoupledFlowResult(flows=dict(flows))
 
 
-def draw(config: CoupledFlowConfig, result: CoupledFlowResult, dark: bool) -> Figures:
+def draw(config: CoupledFlowConfig, result: CoupledFlowResult) -> Figures:
     """Trajectories of the same noise in each flow, and S over the size of the minibatch."""
     shown = [
         Panel(
             title=title,
             lines=(f"S = {result.deviation(batch):.2g}",),
-            colour=theme.path_colour(config.path, dark=dark),
+            colour=theme.path_colour(config.path),
             states=result.flows[batch].states[:, : config.n],
         )
         for title, batch in zip((*titles(config.batch), NAMES[BRIDGE]), config.panels, strict=True)
@@ -113,15 +113,15 @@ def draw(config: CoupledFlowConfig, result: CoupledFlowResult, dark: bool) -> Fi
         alt="Trajectories of the same noise in the marginal flow of each coupling: "
         + "; ".join(f"{panel.title}, {panel.lines[0]}" for panel in shown)
         + ".",
-        figure=panels(shown, ends="ends of the flow", dark=dark),
+        figure=panels(shown, ends="ends of the flow"),
     )
     sizes = [batch for batch in config.sizes if batch in result.flows]
     if len(sizes) > 1 and REFLOW in result.flows:
-        yield _straightness(config, result, sizes, dark=dark)
+        yield _straightness(config, result, sizes)
 
 
 def _straightness(
-    config: CoupledFlowConfig, result: CoupledFlowResult, sizes: list[int], *, dark: bool
+    config: CoupledFlowConfig, result: CoupledFlowResult, sizes: list[int]
 ) -> NamedFigure:
     """S over the size of the minibatch."""
     line = path_line(
@@ -129,7 +129,6 @@ def _straightness(
         np.array(sizes, dtype=float),
         np.array([result.deviation(batch) for batch in sizes]),
         label="optimal transport within minibatches",
-        dark=dark,
     )
     levels = [("reflow", result.deviation(REFLOW))]
     if config.path != "ot":
@@ -142,12 +141,7 @@ def _straightness(
         + " and ".join(f"{value:.3g} ({label})" for label, value in levels)
         + ".",
         figure=over_minibatch(
-            [line],
-            sizes=config.sizes,
-            y_title="S of the marginal flow",
-            levels=levels,
-            log_y=True,
-            dark=dark,
+            [line], sizes=config.sizes, y_title="S of the marginal flow", levels=levels, log_y=True
         ),
     )
 

@@ -118,13 +118,13 @@ def compute(config: CouplingsConfig, live: Live, progress: Progress) -> Iterator
         yield CouplingsResult(outcomes=tuple(found.values()))
 
 
-def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figures:
+def draw(config: CouplingsConfig, result: CouplingsResult) -> Figures:
     """Quality against the number of evaluations, and where learned flows bend."""
     quality, deviations = [], []
     for each in result.outcomes:
         chosen = ENTRANTS[each.entrant]
         dash = theme.dash(ON_OT.index(each.entrant) if each.entrant in ON_OT else 0)
-        shared = chosen.label, theme.path_colour(chosen.path, dark=dark)
+        shared = chosen.label, theme.path_colour(chosen.path)
         measured = each.straightness
         quality.append(curves.of_runs(*shared, each.nfe, each.quality, dash=dash))
         deviations.append(curves.of_runs(*shared, measured.times, measured.deviations, dash=dash))
@@ -136,10 +136,9 @@ def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figure
         "Euler",
         y_title=f"{METRICS[METRIC].label} to data",
         x_ticks=NFES,
-        dark=dark,
         half=True,
     )
-    dotted = {"color": theme.MUTED[dark], "width": 1.2, "dash": "dot"}
+    dotted = {"color": theme.pick(theme.MUTED), "width": 1.2, "dash": "dot"}
     drawn.figure.add_hline(y=result.outcomes[0].floor, line=dotted)
     yield drawn
     yield line_figure(
@@ -149,7 +148,6 @@ def draw(config: CouplingsConfig, result: CouplingsResult, dark: bool) -> Figure
         deviations,
         y_title="off the chord (area = S)",
         log_y=True,
-        dark=dark,
         half=True,
     )
 

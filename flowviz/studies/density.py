@@ -58,14 +58,14 @@ def compute(config: DensitiesConfig, live: Live, progress: Progress) -> Iterator
         yield DensitiesResult(densities=tuple(found))
 
 
-def draw(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> Figures:
+def draw(config: DensitiesConfig, result: DensitiesResult) -> Figures:
     """The density of the flow next to or above the exact one."""
-    yield _strip(config, result, dark) if config.over_time else _pair(config, result, dark)
+    yield _strip(config, result) if config.over_time else _pair(config, result)
 
 
-def _pair(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> NamedFigure:
+def _pair(config: DensitiesConfig, result: DensitiesResult) -> NamedFigure:
     (density,) = result.densities
-    exact = theme.colour("exact", dark=dark)
+    exact = theme.colour("exact")
     titles = [config.label, own_label(config, config.t)]
     figure = sheet.sheet(
         [sheet.Strip(label="", colour=exact, panels=[density.density, density.exact])],
@@ -73,7 +73,6 @@ def _pair(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> Named
         groups=[(f"density at t = {config.t:.3g}", len(titles))],
         panel=SIDE,
         scale="sheet",
-        dark=dark,
     )
     return NamedFigure(
         name="beside",
@@ -84,17 +83,17 @@ def _pair(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> Named
     )
 
 
-def _strip(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> NamedFigure:
+def _strip(config: DensitiesConfig, result: DensitiesResult) -> NamedFigure:
     found = result.densities
     rows = [
         sheet.Strip(
             label="by change<br>of variables",
-            colour=theme.path_colour(config.path, dark=dark),
+            colour=theme.path_colour(config.path),
             panels=[each.density for each in found],
         ),
         sheet.Strip(
             label="from data<br>points" if config.learned_path else "exact",
-            colour=theme.colour("exact", dark=dark),
+            colour=theme.colour("exact"),
             panels=[each.exact for each in found],
         ),
     ]
@@ -104,9 +103,7 @@ def _strip(config: DensitiesConfig, result: DensitiesResult, dark: bool) -> Name
         name="evolution",
         title="density over time",
         alt="Densities by change of variables, above, and exact, below, from noise to data.",
-        figure=sheet.sheet(
-            rows, titles, groups=groups, panel=SMALL_SIDE, scale="column", dark=dark
-        ),
+        figure=sheet.sheet(rows, titles, groups=groups, panel=SMALL_SIDE, scale="column"),
     )
 
 

@@ -82,10 +82,10 @@ def compute(
         yield DensityEvolutionResult(paths=tuple(paths), evolutions=tuple(found))
 
 
-def draw(config: DensityEvolutionConfig, result: DensityEvolutionResult, dark: bool) -> Figures:
+def draw(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> Figures:
     """KL divergence of the learned from the exact density over time."""
     lines = [
-        path_line(path, each.times, each.kl, dark=dark)
+        path_line(path, each.times, each.kl)
         for path, each in zip(result.paths, result.evolutions, strict=True)
     ]
     yield line_figure(
@@ -94,7 +94,6 @@ def draw(config: DensityEvolutionConfig, result: DensityEvolutionResult, dark: b
         "KL divergence of the learned from the exact density over time, for each path.",
         lines,
         y_title="KL(exact ‖ learned), nats",
-        dark=dark,
     )
 
 

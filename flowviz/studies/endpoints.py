@@ -103,10 +103,10 @@ def _rms(first: NDArray, second: NDArray) -> float:
     return float(np.sqrt(np.square(first - second).sum(axis=1).mean()))
 
 
-def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figures:
+def draw(config: EndpointsConfig, result: EndpointsResult) -> Figures:
     """Ends of the same noise on all paths, and their distance with few evaluations."""
     labels = [scheduler(path).label for path in result.paths]
-    colours = [theme.path_colour(path, dark=dark) for path in result.paths]
+    colours = [theme.path_colour(path) for path in result.paths]
     ends = [
         straightness.Ends(label=label, colour=colour, points=points[:SHOWN])
         for label, colour, points in zip(labels, colours, result.ends, strict=True)
@@ -125,7 +125,6 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
         METHODS[config.method].label,
         y_title=f"RMS distance from {labels[0]}'s converged ends",
         floor_label="converged",
-        dark=dark,
         half=True,
     )
     curves.name_floors(distance.figure, "converged, in each path's colour")
@@ -136,7 +135,7 @@ def draw(config: EndpointsConfig, result: EndpointsResult, dark: bool) -> Figure
         title="ends of the exact flows",
         alt=f"{len(result.start[:SHOWN])} noise samples and where the exact flow of each path "
         f"carries them; distances from {labels[0]}: {_distances(result) or 'none'}.",
-        figure=straightness.endpoints(result.start[:SHOWN], ends, dark=dark),
+        figure=straightness.endpoints(result.start[:SHOWN], ends),
         half=True,
     )
     yield distance

@@ -259,7 +259,7 @@ def _density(found: HistogramResult | None, cells: int) -> NDArray[np.float32]:
     return np.full((cells, cells), np.nan, np.float32) if found is None else found.density[0]
 
 
-def draw(config: Figure4Config, result: Figure4Result, dark: bool) -> Figures:
+def draw(config: Figure4Config, result: Figure4Result) -> Figures:
     """The sheet of panels."""
     shown = config.rows[: len(result.fields)]
     few = joined([str(nfe) for nfe in config.nfes])
@@ -268,11 +268,11 @@ def draw(config: Figure4Config, result: Figure4Result, dark: bool) -> Figures:
         title="densities over time and samples with few evaluations",
         alt=f"Rows: {'; '.join(row.label for row in shown)}. Columns: densities at ten times "
         f"from noise to data, then samples with {few} evaluations.",
-        figure=picture(config, result, dark=dark),
+        figure=picture(config, result),
     )
 
 
-def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False) -> go.Figure:
+def picture(config: Figure4Config, result: Figure4Result) -> go.Figure:
     """The sheet as a Plotly figure with a fixed width, for page and print."""
     kind = (
         f"{config.samples:,} samples"
@@ -282,7 +282,7 @@ def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False)
     strips = [
         Strip(
             label=_short(config, row),
-            colour=theme.path_colour(row.path, dark=dark),
+            colour=theme.path_colour(row.path),
             panels=[*over_time, *(None if np.isnan(each).all() else each for each in few)],
         )
         for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
@@ -290,7 +290,7 @@ def picture(config: Figure4Config, result: Figure4Result, *, dark: bool = False)
     how = f"samples, {METHOD}{' or jumps' if config.maps else ''}"
     groups = [(f"density over time, {kind}", len(TIMES)), (how, len(config.nfes))]
     columns = [f"<i>t</i> = {t:.2f}" for t in TIMES] + [f"NFE = {nfe}" for nfe in config.nfes]
-    return sheet(strips, columns, groups=groups, dark=dark)
+    return sheet(strips, columns, groups=groups)
 
 
 def _short(config: Figure4Config, row: Row) -> str:

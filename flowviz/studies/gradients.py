@@ -75,7 +75,7 @@ def compute(config: GradientsConfig, live: Live, progress: Progress) -> Iterator
             yield GradientsResult(pools=tuple(map(tuple, found)))
 
 
-def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figures:
+def draw(config: GradientsConfig, result: GradientsResult) -> Figures:
     """The difference of the gradients over the batch size."""
     lines = []
     for path, pools in zip(config.paths, result.pools, strict=True):
@@ -89,7 +89,6 @@ def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figure
                 + with_minus_signs(f"{fitted.value:.3f} ± {fitted.error:.3f}"),
                 band=(runs.min(axis=0), runs.max(axis=0)),
                 floor=signal(pools) or None,
-                dark=dark,
             )
         )
     drawn = line_figure(
@@ -105,7 +104,6 @@ def draw(config: GradientsConfig, result: GradientsResult, dark: bool) -> Figure
         log_y=True,
         markers=True,
         x_ticks=SIZES,
-        dark=dark,
     )
     for trace in theme.traces(drawn.figure.update_layout(height=400, legend_y=-0.19)):
         if trace.line.dash == "dot":

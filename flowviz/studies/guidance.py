@@ -145,7 +145,7 @@ def compute(
         yield GuidanceResult(network=network, guide=guide, cells=dict(points))
 
 
-def draw(config: GuidanceConfig, result: GuidanceResult, dark: bool) -> Figures:
+def draw(config: GuidanceConfig, result: GuidanceResult) -> Figures:
     """The distance and the share of the right class over w, one line for each way."""
     ways = [(k, way, result.along(way)) for k, way in enumerate(WAYS)]
     for name in ("frechet", "accuracy"):
@@ -163,7 +163,6 @@ def draw(config: GuidanceConfig, result: GuidanceResult, dark: bool) -> Figures:
                 floor=along[0][1].floor if metric.floored else None,
                 band=(y - spread, y + spread),
                 dash=theme.dash(k),
-                dark=dark,
             )
             lines.append(line)
         yield line_figure(
@@ -178,7 +177,6 @@ def draw(config: GuidanceConfig, result: GuidanceResult, dark: bool) -> Figures:
             floor_label="real test images",
             markers=True,
             x_ticks=sorted({w for _, w in result.cells}),
-            dark=dark,
         )
 
 

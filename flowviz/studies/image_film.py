@@ -47,12 +47,12 @@ def film_piece(piece: Piece, *, checkpoint: ImageCheckpoint) -> Film:
     return film(checkpoint, piece.config, frames=piece.at)
 
 
-def draw(config: ImageFilmConfig, result: Sides, dark: bool) -> Figures:
+def draw(config: ImageFilmConfig, result: Sides) -> Figures:
     """Nine times of one image, and how its prediction settles while the noise goes."""
     panels, lines = [], []
     heads: list[str] = []
     for side, shot in result.results:
-        colour = theme.path_colour(side.path, dark=dark)
+        colour = theme.path_colour(side.path)
         at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
         images = np.concatenate(
             [kind[at, config.image - 1] for kind in (shot.states, shot.predictions)]
@@ -69,8 +69,8 @@ def draw(config: ImageFilmConfig, result: Sides, dark: bool) -> Figures:
                     label=f"{label}, {side.label}", colour=colour, x=shot.times, y=y, dash=dash
                 )
             )
-    strip = mosaics(panels, rows=["state", "prediction"], columns=heads, dark=dark)
-    plot = curves.curves(lines, y_title="share", dark=dark)
+    strip = mosaics(panels, rows=["state", "prediction"], columns=heads)
+    plot = curves.curves(lines, y_title="share")
     plot.add_vrect(x0=0.9, x1=1, fillcolor="rgba(128,128,128,0.14)", line_width=0, layer="below")
     plot.update_xaxes(range=[0, 1])
     yield NamedFigure(

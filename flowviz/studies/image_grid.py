@@ -131,12 +131,12 @@ def _filled(panel: Panel, start: int, drawn: Drawn) -> Panel:
     return replace(panel, **arrays)
 
 
-def draw(config: ImageGridConfig, result: ImageGrid, dark: bool) -> Figures:
+def draw(config: ImageGridConfig, result: ImageGrid) -> Figures:
     """The sheets side by side."""
     panels = [
         Mosaic(
             label=panel.side.label,
-            colour=theme.path_colour(panel.side.path, dark=dark),
+            colour=theme.path_colour(panel.side.path),
             pixels=montage(panel.images, result.columns),
         )
         for panel in result.panels
@@ -146,7 +146,6 @@ def draw(config: ImageGridConfig, result: ImageGrid, dark: bool) -> Figures:
         rows=result.row_labels,
         columns=result.column_labels,
         row_title=ROW_TITLES.get(config.view, ""),
-        dark=dark,
     )
     yield NamedFigure(
         name="sheet",

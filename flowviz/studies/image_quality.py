@@ -182,11 +182,11 @@ def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
     )
 
 
-def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figures:
+def draw(config: ImageQualityConfig, result: ImageQuality) -> Figures:
     """Each measure against NFE, the distance over training, and stored steps."""
     points = [point for side in result.sides for point in side.points]
     named = [name for name in IMAGE_METRICS if any(value_of(p, name) is not None for p in points)]
-    yield from (_against_nfe(result, name, dark) for name in named)
+    yield from (_against_nfe(result, name) for name in named)
     lines = [
         path_line(
             each.side.path,
@@ -194,7 +194,6 @@ def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figure
             np.array([entry["frechet"] for entry in each.training]),
             label=f"{each.side.label}, NFE {each.training[-1]['nfe']:.0f}",
             floor=each.training[-1].get("floor"),
-            dark=dark,
         )
         for each in result.sides
         if each.training
@@ -210,13 +209,12 @@ def draw(config: ImageQualityConfig, result: ImageQuality, dark: bool) -> Figure
             floor_label="real test images",
             log_y=True,
             markers=True,
-            dark=dark,
             half=True,
             tables=[{"run": c.label, "million_images": c.x, "frechet": c.y} for c in lines],
         )
     walked = [(each.side, each.steps) for each in result.sides if each.steps]
     if walked:
-        yield steps_figure(walked, dark=dark)
+        yield steps_figure(walked)
 
 
 class Line(NamedTuple):
@@ -241,7 +239,7 @@ def _lines(result: ImageQuality, name: str) -> list[Line]:
     return found
 
 
-def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
+def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
     lines, metric = _lines(result, name), IMAGE_METRICS[name]
     kinds = sorted({line.kind for line in lines}, key=str)
     protocols = sorted({line.protocol for line in lines if line.protocol})
@@ -260,7 +258,6 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
                 label=label,
                 floor=line.points[0].floor if metric.floored else None,
                 dash=theme.dash(k),
-                dark=dark,
             )
         )
     figure = nfe_figure(
@@ -272,7 +269,6 @@ def _against_nfe(result: ImageQuality, name: str, dark: bool) -> NamedFigure:
         floor_label="real test images",
         log_y=not metric.share,
         x_ticks=TICKS,
-        dark=dark,
         half=True,
     )
     plot = figure.figure

@@ -57,7 +57,7 @@ def follow_piece(
     return steps, pixel_straightness(checkpoint, piece.config, tol=tol)
 
 
-def draw(config: ImageStraightnessConfig, result: Sides, dark: bool) -> Figures:
+def draw(config: ImageStraightnessConfig, result: Sides) -> Figures:
     """Deviation from the chord over time, and the steps of the adaptive solver."""
     lines = [
         path_line(
@@ -65,7 +65,6 @@ def draw(config: ImageStraightnessConfig, result: Sides, dark: bool) -> Figures:
             straight.times,
             straight.deviations / straight.displacement,
             label=side.label,
-            dark=dark,
         )
         for side, (_, straight) in result.results
     ]
@@ -76,22 +75,19 @@ def draw(config: ImageStraightnessConfig, result: Sides, dark: bool) -> Figures:
         lines,
         y_title="E|(x₁ − x₀) − v|² ÷ E|x₁ − x₀|²",
         log_y=True,
-        dark=dark,
         half=True,
     )
-    steps = steps_figure([(side, steps) for side, (steps, _) in result.results], dark=dark)
+    steps = steps_figure([(side, steps) for side, (steps, _) in result.results])
     yield deviations
     yield steps
 
 
-def steps_figure(
-    solves: Sequence[tuple[ImageSide, Mapping[str, Any]]], *, dark: bool = False
-) -> NamedFigure:
+def steps_figure(solves: Sequence[tuple[ImageSide, Mapping[str, Any]]]) -> NamedFigure:
     """The step sizes of Dormand and Prince's method, of each side that has any."""
     drawn = [
         Steps(
             label=f"{side.label}, NFE {steps['nfe']}",
-            colour=theme.path_colour(side.path, dark=dark),
+            colour=theme.path_colour(side.path),
             times=np.asarray(steps["times"], dtype=float),
             rejected=np.asarray(steps["rejected"], dtype=float).reshape(-1, 2),
         )
@@ -101,7 +97,7 @@ def steps_figure(
         name="steps",
         title="adaptive step sizes over time",
         alt="Step size of an adaptive solver over time, for each path; crosses were rejected.",
-        figure=step_sizes(drawn, dark=dark),
+        figure=step_sizes(drawn),
         half=True,
         tables=[
             {"path": side.path, "t": each.times[:-1], "size": np.diff(each.times)}

@@ -94,14 +94,14 @@ def compute(config: JumpErrorConfig, live: Live, progress: Progress) -> Iterator
         yield JumpErrorResult(path=path, errors=tuple(found))
 
 
-def draw(config: JumpErrorConfig, result: JumpErrorResult, dark: bool) -> Figures:
+def draw(config: JumpErrorConfig, result: JumpErrorResult) -> Figures:
     """A panel for each pair of times, all on one scale."""
     first = int(config.quantity == "distance")  # a jump from t to t has no distance
     ends = result.errors[0].ends[first:]
     strips = [
         Strip(
             label=f"<i>t</i> = {each.t:.2f}",
-            colour=theme.path_colour(result.path, dark=dark),
+            colour=theme.path_colour(result.path),
             panels=[None] * k + list(getattr(each, config.quantity)[first:]),
         )
         for k, each in enumerate(result.errors)
@@ -118,7 +118,6 @@ def draw(config: JumpErrorConfig, result: JumpErrorResult, dark: bool) -> Figure
             scale="sheet",
             quantity="error",
             ramp=theme.DIFFERENCE_RAMP,
-            dark=dark,
         ),
     )
 

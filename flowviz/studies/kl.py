@@ -55,21 +55,20 @@ def compute(config: KlConfig, live: Live, progress: Progress) -> Iterator[KlResu
         yield KlResult(gaps=tuple(found))
 
 
-def draw(config: KlConfig, result: KlResult, dark: bool) -> Figures:
+def draw(config: KlConfig, result: KlResult) -> Figures:
     """The KL divergence over time with its standard error."""
     line = path_line(
         config.path,
         np.array([each.t for each in result.gaps]),
         np.array([each.kl for each in result.gaps]),
         label=config.label,
-        dark=dark,
     )
     errors = np.array([each.error for each in result.gaps])
     yield NamedFigure(
         name="gaps",
         title="KL over time",
         alt="KL divergence of the exact density from that of the field over time.",
-        figure=figures.gaps([line], [errors], dark=dark),
+        figure=figures.gaps([line], [errors]),
     )
 
 

@@ -93,7 +93,7 @@ def compute(
         yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=found)
 
 
-def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Figures:
+def draw(config: LearnedCostConfig, result: LearnedCostResult) -> Figures:
     """Error (left) and quality (right) against NFE."""
     metric = METRICS[config.measure].label
     floor = float(result.curves[0].floor[config.measure].mean())
@@ -103,7 +103,7 @@ def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Fi
     ]
     for name, title, values_of, level in parts:
         lines = [
-            _line(flow, curve, values_of(curve), level, dark=dark)
+            _line(flow, curve, values_of(curve), level)
             for flow in result.flows
             if (curve := result.curve(flow)) is not None
         ]
@@ -117,20 +117,19 @@ def draw(config: LearnedCostConfig, result: LearnedCostResult, dark: bool) -> Fi
             y_title=title,
             floor_label="best possible, same noise",
             x_ticks=sorted({round(nfe) for each in result.curves for nfe in each.cost}),
-            dark=dark,
             half=True,
         )
 
 
 def _line(
-    flow: ComparedFlow, curve: SolverCurve, values: NDArray, level: float | None, *, dark: bool
+    flow: ComparedFlow, curve: SolverCurve, values: NDArray, level: float | None
 ) -> curves.Curve:
     """Mean and range over the seeds where no solve failed."""
     valid = np.isfinite(values).all(axis=1)
     runs = values[valid]
     return curves.Curve(
         label=flow.label,
-        colour=flow.colour(dark=dark),
+        colour=flow.colour(),
         x=curve.cost[valid],
         y=runs.mean(axis=1),
         floor=level,

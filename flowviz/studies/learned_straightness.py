@@ -138,14 +138,12 @@ def _likelihood(
     return part(FlowLikelihood, found)
 
 
-def draw(
-    config: LearnedStraightnessConfig, result: LearnedStraightnessResult, dark: bool
-) -> Figures:
+def draw(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Figures:
     """Likelihood over straightness; nothing for a finite set of points."""
     spots = [
         Spot(
             label=flow.label,
-            colour=flow.colour(dark=dark),
+            colour=flow.colour(),
             straightness=each.deviation,
             excess=known.excess,
             error=known.error,
@@ -163,7 +161,7 @@ def draw(
         name="trade",
         title="straightness against likelihood",
         alt=f"{listed}.",
-        figure=trade(spots, y_title="KL(data ‖ flow), nats (± 2 s.e.)", dark=dark),
+        figure=trade(spots, y_title="KL(data ‖ flow), nats (± 2 s.e.)"),
     )
 
 

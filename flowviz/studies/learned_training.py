@@ -87,9 +87,9 @@ def compute(
         yield LearnedTrainingResult(data=data, training=training)
 
 
-def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult, dark: bool) -> Figures:
+def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Figures:
     """The bound over the steps, and trajectories of the averaged weights."""
-    found, colour = result.training, theme.path_colour(LEARNED, dark=dark)
+    found, colour = result.training, theme.path_colour(LEARNED)
     line = curves.Curve(label="bound, nats", colour=colour, x=found.steps, y=found.bound)
     yield line_figure(
         "bound",
@@ -98,7 +98,6 @@ def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult, dark: boo
         [line],
         x_title="training step",
         y_title="bound on −log p, nats per data point",
-        dark=dark,
         half=True,
     )
     if found.trajectories is not None:
@@ -108,7 +107,7 @@ def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult, dark: boo
             name="trajectories",
             title="trajectories of the learned path",
             alt="Above, trajectories from noise to three data points; below, those of the flow.",
-            figure=trajectories([column], result.data, dark=dark),
+            figure=trajectories([column], result.data),
             half=True,
         )
 

@@ -68,12 +68,10 @@ def compute(
         )
 
 
-def draw(
-    config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult, dark: bool
-) -> Figures:
+def draw(config: LearnedTrajectoriesConfig, result: LearnedTrajectoriesResult) -> Figures:
     """Conditional trajectories above those of the flow, one column for each path."""
     columns = [
-        part(Column, each, label=flow.short, colour=flow.colour(dark=dark))
+        part(Column, each, label=flow.short, colour=flow.colour())
         for flow, each in zip(result.flows, result.trajectories, strict=True)
     ]
     yield NamedFigure(
@@ -81,7 +79,7 @@ def draw(
         title="conditional trajectories and trajectories of the flow",
         alt="Above, trajectories from noise to three data points on each path; below, those "
         f"of the flow from the same noise: {', '.join(each.label for each in result.flows)}.",
-        figure=trajectories(columns, result.data, dark=dark),
+        figure=trajectories(columns, result.data),
         squares=2 if len(columns) > 3 else 1,  # two rows of panels
     )
 

@@ -92,7 +92,7 @@ def compute(config: RatesConfig, live: Live, progress: Progress) -> Iterator[Rat
         )
 
 
-def draw(config: RatesConfig, result: RatesResult, dark: bool) -> Figures:
+def draw(config: RatesConfig, result: RatesResult) -> Figures:
     """Quality over the learning rate, with a cross where training diverged."""
     racers = config.entrants
     yield NamedFigure(
@@ -102,14 +102,13 @@ def draw(config: RatesConfig, result: RatesResult, dark: bool) -> Figures:
         + next(say(config, result)).text.capitalize(),
         figure=straightness.rates(
             [racers[name].label for name in result.entrants],
-            [theme.path_colour(racers[name].path, dark=dark) for name in result.entrants],
+            [theme.path_colour(racers[name].path) for name in result.entrants],
             [DASH[name] for name in result.entrants],
             result.lrs,
             result.quality,
             result.diverged,
             y_title=f"{METRICS[METRIC].label} to data",
             floor=result.floor,
-            dark=dark,
         ),
     )
 

@@ -138,7 +138,7 @@ def compute(config: LeftOverConfig, live: Live, progress: Progress) -> Iterator[
             yield LeftOverResult(exact=found[0], fields=tuple(found[1:]), floor=floor)
 
 
-def draw(config: LeftOverConfig, result: LeftOverResult, dark: bool) -> Figures:
+def draw(config: LeftOverConfig, result: LeftOverResult) -> Figures:
     """The residual error of the learned fields, or the quality if all are of learned paths."""
     known = [each for each in result.fields if each.path != LEARNED]
     name = "distance" if known else "quality"
@@ -149,9 +149,7 @@ def draw(config: LeftOverConfig, result: LeftOverResult, dark: bool) -> Figures:
     }[name]
     rows = [
         straightness.Runs(
-            label=each.label,
-            colour=theme.path_colour(each.path, dark=dark),
-            values=getattr(each, name),
+            label=each.label, colour=theme.path_colour(each.path), values=getattr(each, name)
         )
         for each in shown
     ]
@@ -160,7 +158,7 @@ def draw(config: LeftOverConfig, result: LeftOverResult, dark: bool) -> Figures:
         name=name,
         title=title,
         alt=f"{title}: {values}.",
-        figure=straightness.dots(rows, x_title=f"{title}, one dot per seed", dark=dark),
+        figure=straightness.dots(rows, x_title=f"{title}, one dot per seed"),
     )
 
 

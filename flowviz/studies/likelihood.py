@@ -110,7 +110,7 @@ def _described(config: LikelihoodsConfig, name: str, live: Live) -> tuple[str, s
     return label, path, Piece(path=path, field=name, **shared)
 
 
-def draw(config: LikelihoodsConfig, result: LikelihoodsResult, dark: bool) -> Figures:
+def draw(config: LikelihoodsConfig, result: LikelihoodsResult) -> Figures:
     """The NLL of each field above the entropy of the data."""
     yield NamedFigure(
         name="likelihoods",
@@ -121,9 +121,8 @@ def draw(config: LikelihoodsConfig, result: LikelihoodsResult, dark: bool) -> Fi
             result.labels,
             np.array([each.nll for each in result.found]),
             np.array([each.error or math.nan for each in result.found]),
-            colours=[theme.path_colour(path, dark=dark) for path in result.paths],
+            colours=[theme.path_colour(path) for path in result.paths],
             floor=result.entropy,
-            dark=dark,
         ),
     )
 

@@ -50,12 +50,12 @@ def compute(config: LossesConfig, live: Live, progress: Progress) -> Iterator[Lo
         yield LossesResult(gaps=tuple(gaps), targets=tuple(targets))
 
 
-def draw(config: LossesConfig, result: LossesResult, dark: bool) -> Figures:
+def draw(config: LossesConfig, result: LossesResult) -> Figures:
     """The conditional loss over the marginal loss of each network."""
     rows = [
         theorem2.Losses(
             label=scheduler(path).label,
-            colour=theme.path_colour(path, dark=dark),
+            colour=theme.path_colour(path),
             names=[each.label for each in gaps.gaps],
             marginal=np.array([each.marginal for each in gaps.gaps]),
             conditional=np.array([each.conditional for each in gaps.gaps]),
@@ -69,7 +69,7 @@ def draw(config: LossesConfig, result: LossesResult, dark: bool) -> Figures:
         title="conditional over marginal loss",
         alt="Conditional loss over marginal loss of several networks; those of each path lie "
         "on a line of slope 1.",
-        figure=theorem2.losses(rows, dark=dark),
+        figure=theorem2.losses(rows),
     )
 
 

@@ -160,19 +160,18 @@ def _check(config: NfeQualityConfig, curve: SolverCurve) -> None:
         )
 
 
-def draw(config: NfeQualityConfig, result: NfeQualityResult, dark: bool) -> Figures:
+def draw(config: NfeQualityConfig, result: NfeQualityResult) -> Figures:
     """Error (left) and quality (right) against NFE."""
     metric, first = METRICS[config.measure], result.curves[0]
     fresh = first.fresh[config.measure]
     spread = fresh.std(ddof=1)
     figure = cost.costs(
-        _lines(config, result.curves, dark=dark),
+        _lines(config, result.curves),
         measure=f"{metric.label} ({metric.unit})" if metric.unit else metric.label,
         floor=float(first.floor[config.measure].mean()) if fresh.mean() > 0 else 0.0,
         band=(float(fresh.mean() - spread), float(fresh.mean() + spread)),
         target=first.target(config.measure),
         level=ERROR_LEVEL,
-        dark=dark,
     )
     yield NamedFigure(
         name="nfe",
@@ -183,9 +182,7 @@ def draw(config: NfeQualityConfig, result: NfeQualityResult, dark: bool) -> Figu
     )
 
 
-def _lines(
-    config: NfeQualityConfig, curves: Sequence[SolverCurve], *, dark: bool
-) -> list[cost.CostCurve]:
+def _lines(config: NfeQualityConfig, curves: Sequence[SolverCurve]) -> list[cost.CostCurve]:
     """The curves as they are drawn: colour by path, dash by solver, mark by field."""
     lines = []
     for curve in curves:
@@ -196,7 +193,7 @@ def _lines(
             cost.CostCurve(
                 field=curve.label,
                 solver=METHODS[method].label,
-                colour=theme.path_colour(curve.path, dark=dark),
+                colour=theme.path_colour(curve.path),
                 symbol=f"{symbol}-open" if source.startswith(PREFIX) else symbol,
                 dash=theme.dash(config.solvers.index(method)),
                 main=method == MAIN,

@@ -65,7 +65,7 @@ def compute(config: PairingsConfig, live: Live, progress: Progress) -> Iterator[
     yield pair_samples(config.data, config.n, config.batch, config.seed)
 
 
-def draw(config: PairingsConfig, result: PairingsResult, dark: bool) -> Figures:
+def draw(config: PairingsConfig, result: PairingsResult) -> Figures:
     """Segments from noise to data with their crossings, one panel for each coupling."""
     shown = [
         Panel(
@@ -75,7 +75,7 @@ def draw(config: PairingsConfig, result: PairingsResult, dark: bool) -> Figures:
                 f"{len(each.crossings.apart)} crossings",
                 f"{each.crossings.at_once.sum()} at once",
             ),
-            colour=theme.colour("ot", dark=dark),
+            colour=theme.colour("ot"),
             states=np.stack([result.noise, each.ends]),
             crossings=each.crossings.places,
             at_once=each.crossings.at_once,
@@ -87,7 +87,7 @@ def draw(config: PairingsConfig, result: PairingsResult, dark: bool) -> Figures:
         title="pairings of the same samples",
         alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
         "optimal transport and reflow, with their crossings marked.",
-        figure=panels(shown, ends="data x<sub>1</sub>", dark=dark),
+        figure=panels(shown, ends="data x<sub>1</sub>"),
     )
 
 

@@ -151,13 +151,13 @@ def compute(
         yield ParticlesStudyResult(panels=tuple(panels))
 
 
-def draw(config: ParticlesConfig, result: ParticlesStudyResult, dark: bool) -> Figures:
+def draw(config: ParticlesConfig, result: ParticlesStudyResult) -> Figures:
     """Energy distance of each panel to the density of the path at five times."""
-    colour, first = theme.path_colour(result.path, dark=dark), result.panels[0].result
+    colour, first = theme.path_colour(result.path), result.panels[0].result
     lines = [
         curves.Curve(
             label="two random samples: mean, and up to the largest",
-            colour=theme.colour("exact", dark=dark),
+            colour=theme.colour("exact"),
             x=first.checked,
             y=first.floor,
             band=(np.zeros_like(first.floor), first.highest),
@@ -167,7 +167,7 @@ def draw(config: ParticlesConfig, result: ParticlesStudyResult, dark: bool) -> F
     lines += [
         curves.Curve(
             label=each.title,
-            colour=theme.MUTED[dark] if each.config.sampler == PAIRS else colour,
+            colour=theme.pick(theme.MUTED) if each.config.sampler == PAIRS else colour,
             x=each.result.checked,
             y=each.result.energy,
             dash="dot" if each.config.sampler == config.sampler else "solid",
@@ -182,7 +182,6 @@ def draw(config: ParticlesConfig, result: ParticlesStudyResult, dark: bool) -> F
         lines,
         y_title="energy distance to p<sub>t</sub>",
         markers=True,
-        dark=dark,
     )
 
 

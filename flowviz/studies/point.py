@@ -66,10 +66,10 @@ def compute(
     yield PointStudyResult(point=point, density=density)
 
 
-def draw(config: PointStudyConfig, result: PointStudyResult, dark: bool) -> Figures:
+def draw(config: PointStudyConfig, result: PointStudyResult) -> Figures:
     """The map of the log-density with the trajectory, and the log-density along it."""
     point, density = result.point, result.density
-    colour = theme.path_colour(config.path, dark=dark)
+    colour = theme.path_colour(config.path)
     own = "log <i>p<sub>t</sub></i> there, from data points"
     yield NamedFigure(
         name="log-density",
@@ -83,7 +83,6 @@ def draw(config: PointStudyConfig, result: PointStudyResult, dark: bool) -> Figu
             backward=point.backward,
             forward=point.forward,
             colour=colour,
-            dark=dark,
         ),
         squares=1,
         half=True,
@@ -99,7 +98,6 @@ def draw(config: PointStudyConfig, result: PointStudyResult, dark: bool) -> Figu
             point.exact,
             colour=colour,
             exact_label=own if config.learned_path else "exact " + own.partition(",")[0],
-            dark=dark,
         ),
         half=True,
     )

@@ -137,7 +137,7 @@ def compute(config: RaceConfig, live: Live, progress: Progress) -> Iterator[Race
         )
 
 
-def draw(config: RaceConfig, result: RaceResult, dark: bool) -> Figures:
+def draw(config: RaceConfig, result: RaceResult) -> Figures:
     """Quality of the samples, and a second measure, during the training."""
     quality = f"{METRICS[METRIC].label} to data"
     x_title = "training step" if config.over == "steps" else "seconds of computing"
@@ -149,7 +149,7 @@ def draw(config: RaceConfig, result: RaceResult, dark: bool) -> Figures:
                 x = result.steps if config.over == "steps" else result.seconds[e, done].mean(0)
                 floor = result.floor if name == "quality" else None
                 values = getattr(result, name)[e, done]
-                lines.append(curve(racer, config.own, x, values, floor=floor, dark=dark))
+                lines.append(curve(racer, config.own, x, values, floor=floor))
         lines = [each for each in lines if len(each.x)]
         ends = "; ".join(f"{each.label} ends at {each.y[-1]:.3g}" for each in lines)
         yield line_figure(
@@ -163,7 +163,6 @@ def draw(config: RaceConfig, result: RaceResult, dark: bool) -> Figures:
             log_x=True,
             log_y=True,
             markers=True,
-            dark=dark,
             half=True,
         )
 

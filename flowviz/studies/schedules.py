@@ -39,13 +39,13 @@ def compute(config: SchedulesConfig, live: Live, progress: Progress) -> Iterator
     yield progress.cached(compute_schedules, Piece(paths=config.paths))
 
 
-def draw(config: SchedulesConfig, result: SchedulesResult, dark: bool) -> Figures:
+def draw(config: SchedulesConfig, result: SchedulesResult) -> Figures:
     """Signal, noise, log-SNR and rates of each path."""
     lines = [
         part(
             figures.Schedule,
             each,
-            colour=theme.path_colour(each.path, dark=dark),
+            colour=theme.path_colour(each.path),
             wide=each.path.startswith("shaped"),
         )
         for each in result.courses
@@ -55,7 +55,7 @@ def draw(config: SchedulesConfig, result: SchedulesResult, dark: bool) -> Figure
         title="schedules",
         alt="Signal, noise, log signal-to-noise ratio and both rates over time, and noise "
         f"against signal, for {', '.join(line.label for line in lines)}.",
-        figure=figures.schedules(lines, against=config.axis, dark=dark),
+        figure=figures.schedules(lines, against=config.axis),
     )
 
 

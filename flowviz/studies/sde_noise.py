@@ -41,10 +41,10 @@ def compute(config: SdeNoiseConfig, live: Live, progress: Progress) -> Iterator[
     yield SdeNoiseResult(curves=tuple(progress.cached(compute_noise, each) for each in pieces))
 
 
-def draw(config: SdeNoiseConfig, result: SdeNoiseResult, dark: bool) -> Figures:
+def draw(config: SdeNoiseConfig, result: SdeNoiseResult) -> Figures:
     """g_t over time; the first path is solid."""
     lines = [
-        path_line(path, each.times, each.g, dash="dot" if k else "solid", dark=dark)
+        path_line(path, each.times, each.g, dash="dot" if k else "solid")
         for k, (path, each) in enumerate(zip(config.paths, result.curves, strict=True))
     ]
     yield line_figure(
@@ -53,7 +53,6 @@ def draw(config: SdeNoiseConfig, result: SdeNoiseResult, dark: bool) -> Figures:
         "The strength g of the SDE's noise over time, for several paths.",
         lines,
         y_title="noise g<sub>t</sub>",
-        dark=dark,
     )
 
 

@@ -69,18 +69,17 @@ def compute(config: StepsConfig, live: Live, progress: Progress) -> Iterator[Ste
         yield StepsResult(names=config.fields[:k], solves=tuple(solves))
 
 
-def draw(config: StepsConfig, result: StepsResult, dark: bool) -> Figures:
+def draw(config: StepsConfig, result: StepsResult) -> Figures:
     """Trajectories with the starts of the steps, and below them the step sizes."""
     records = [
-        part(cost.StepRecord, each, colour=theme.path_colour(each.path, dark=dark))
-        for each in result.solves
+        part(cost.StepRecord, each, colour=theme.path_colour(each.path)) for each in result.solves
     ]
     yield NamedFigure(
         name="steps",
         title="the steps of an adaptive solver",
         alt="Trajectories over time with a tick for each step, and below them the sizes of "
         "the accepted and rejected steps.",
-        figure=cost.steps(records, dark=dark),
+        figure=cost.steps(records),
     )
 
 

@@ -88,11 +88,11 @@ def compute(
         yield StraightnessResult(flows=tuple(flows))
 
 
-def draw(config: StraightnessConfig, result: StraightnessResult, dark: bool) -> Figures:
+def draw(config: StraightnessConfig, result: StraightnessResult) -> Figures:
     """Conditional and marginal straightness of each path, and where marginal flows bend."""
     drawn = result.drawn
     learned = [each for each in drawn if each.path == LEARNED]
-    colours = [theme.path_colour(each.path, dark=dark) for each in drawn]
+    colours = [theme.path_colour(each.path) for each in drawn]
     rows = [
         figures.Pair(
             label=result.label(each).replace(", ", ",<br>"),
@@ -114,17 +114,15 @@ def draw(config: StraightnessConfig, result: StraightnessResult, dark: bool) -> 
     ]
     legend = LEGEND_LINE * len(drawn)
     size = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
-    deviations = curves.curves(
-        lines, y_title="off the chord (area = S ÷ distance²)", log_y=True, dark=dark
-    )
+    deviations = curves.curves(lines, y_title="off the chord (area = S ÷ distance²)", log_y=True)
     yield NamedFigure(
         name="pairs",
         title="straightness of conditional and marginal flows",
         alt="Straightness of the conditional flows (hollow) and the marginal flow (full) of "
         "each path.",
-        figure=figures.pairs(
-            rows, ("S ÷ distance²", "length ÷ displacement"), dark=dark
-        ).update_layout(**size),
+        figure=figures.pairs(rows, ("S ÷ distance²", "length ÷ displacement")).update_layout(
+            **size
+        ),
         half=True,
     )
     yield NamedFigure(

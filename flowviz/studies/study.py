@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from flowviz.figures import theme
 from flowviz.progress import Progress
 from flowviz.settings import Config, settings
 
@@ -136,7 +137,7 @@ C = TypeVar("C", bound=Config)
 R = TypeVar("R")
 
 Compute: TypeAlias = Callable[[C, Any, Progress], Iterator[R]]
-Draw: TypeAlias = Callable[[C, R, bool], Iterable[NamedFigure]]
+Draw: TypeAlias = Callable[[C, R], Iterable[NamedFigure]]
 Table: TypeAlias = Callable[[C, R], Tables]
 Say: TypeAlias = Callable[[C, R], Iterable[Finding]]
 Summarise: TypeAlias = Callable[[C, R], Summary | None]
@@ -151,7 +152,7 @@ class Study(Generic[C, R]):
 
     - `compute(config, live, progress)` yields ever more complete results (dataclasses of NumPy
       arrays), of which the last is complete.
-    - `draw(config, result, dark)` yields figures, `say(config, result)` findings.
+    - `draw(config, result)` yields figures, `say(config, result)` findings.
     - `table(config, result)` returns all numbers behind the figures: columns, or several tables
       with the same columns.
     - `summarise(config, result)` returns a small table to read, or None.
@@ -236,7 +237,8 @@ class Study(Generic[C, R]):
     def draw(self, config: C, result: R, *, dark: bool = False) -> list[NamedFigure]:
         """The figures of a result."""
         _, draw, _, _ = self.functions
-        return list(draw(config, result, dark))
+        with theme.using(dark=dark):
+            return list(draw(config, result))
 
     def table(self, config: C, result: R) -> Columns:
         """All numbers behind the figures, as columns of one length."""

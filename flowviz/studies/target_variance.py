@@ -94,14 +94,14 @@ def compute(config: VarianceConfig, live: Live, progress: Progress) -> Iterator[
             yield VarianceResult(exact=exact, coupled=tuple(map(tuple, coupled)))
 
 
-def draw(config: VarianceConfig, result: VarianceResult, dark: bool) -> Figures:
+def draw(config: VarianceConfig, result: VarianceResult) -> Figures:
     """The variance over time, and its mean over the size of the minibatch."""
     yield NamedFigure(
         name="time",
         title="variance of the regression target over time",
         alt="Mean conditional variance of the target velocity over time for each path, with "
         "independent pairs and with minibatch optimal transport.",
-        figure=_over_time(config, result, dark=dark),
+        figure=_over_time(config, result),
         half=True,
     )
     if result.coupled[0]:
@@ -110,29 +110,29 @@ def draw(config: VarianceConfig, result: VarianceResult, dark: bool) -> Figures:
             title="mean variance over minibatch size",
             alt="Mean variance of the target over the size of the minibatch within which "
             "pairs are chosen: it falls.",
-            figure=_over_batch(config, result, dark=dark),
+            figure=_over_batch(config, result),
             half=True,
         )
 
 
-def _over_time(config: VarianceConfig, result: VarianceResult, *, dark: bool) -> go.Figure:
+def _over_time(config: VarianceConfig, result: VarianceResult) -> go.Figure:
     """The variance over time, exact for independent pairs and estimated for one minibatch."""
     lines, place = [], BATCHES.index(config.batch)
     for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True):
         label = scheduler(path).label
-        line = partial(curves.Curve, colour=theme.path_colour(path, dark=dark))
+        line = partial(curves.Curve, colour=theme.path_colour(path))
         lines.append(line(label=label, x=exact.times, y=exact.variance))
         if place < len(coupled):
             other = coupled[place]
             label += f", OT within {config.batch}"
             lines.append(line(label=label, x=other.times, y=other.variance, dash="dash"))
-    plot = curves.curves(lines, y_title="variance of the target", log_y=True, dark=dark)
+    plot = curves.curves(lines, y_title="variance of the target", log_y=True)
     low = 0.7 * max(min(float(line.y.min()) for line in lines), 1e-3)
     plot.update_yaxes(**marks.log_axis(low, MAX_VARIANCE))
     return plot.update_xaxes(range=[0, 1])
 
 
-def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -> go.Figure:
+def _over_batch(config: VarianceConfig, result: VarianceResult) -> go.Figure:
     """The mean variance over the size of the minibatch."""
     lines = [
         path_line(
@@ -140,7 +140,6 @@ def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -
             np.array(BATCHES[: len(coupled)], dtype=float),
             np.array([each.floor for each in coupled]),
             floor=exact.floor,
-            dark=dark,
         )
         for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True)
     ]
@@ -150,7 +149,6 @@ def _over_batch(config: VarianceConfig, result: VarianceResult, *, dark: bool) -
         y_title="mean variance of the target",
         floor_label="independent, closed form",
         log_y=True,
-        dark=dark,
     )
     curves.name_floors(plot, "independent pairs, closed form")
     return plot

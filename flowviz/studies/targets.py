@@ -51,7 +51,7 @@ def compute(config: TargetsConfig, live: Live, progress: Progress) -> Iterator[T
         yield TargetsResult(targets=dict(found))
 
 
-def draw(config: TargetsConfig, result: TargetsResult, dark: bool) -> Figures:
+def draw(config: TargetsConfig, result: TargetsResult) -> Figures:
     """Predictable share and size of each target over time."""
     titles = {
         "share": "share of the target that <i>x<sub>t</sub></i> determines",
@@ -62,7 +62,7 @@ def draw(config: TargetsConfig, result: TargetsResult, dark: bool) -> Figures:
         for racer, each in result.targets.items():
             values = getattr(each, name)
             shown = values if name == "share" else np.where(values > 0, values, np.nan)
-            lines.append(curve(racer, config.own, each.times, shown, dark=dark))
+            lines.append(curve(racer, config.own, each.times, shown))
         yield line_figure(
             name,
             f"{name} of the targets over time",
@@ -72,7 +72,6 @@ def draw(config: TargetsConfig, result: TargetsResult, dark: bool) -> Figures:
             curves.merged(lines),
             y_title=title,
             log_y=name == "size",
-            dark=dark,
             half=True,
         )
 

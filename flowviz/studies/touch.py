@@ -88,13 +88,13 @@ def compute(
     )
 
 
-def draw(config: TouchStudyConfig, result: TouchStudyResult, dark: bool) -> Figures:
+def draw(config: TouchStudyConfig, result: TouchStudyResult) -> Figures:
     """The data points that matter, and the marginal velocity at x."""
     at = np.array([[config.x, config.y]])
     matter = result.weights >= np.sort(result.weights)[-result.deciding]
     panel = plane.Plane(
         title=f"{scheduler(config.path).label}, t = {config.t:.2f}",
-        colour=theme.path_colour(config.path, dark=dark),
+        colour=theme.path_colour(config.path),
         positions=at,
         velocities=result.velocity[None],
         particles=result.points[matter],
@@ -105,7 +105,7 @@ def draw(config: TouchStudyConfig, result: TouchStudyResult, dark: bool) -> Figu
         title=f"data points that decide the velocity at t = {config.t:.2f}",
         alt=f"{result.deciding} of {config.n:,} data points have {SHARE:.0%} of the weight at "
         f"x = ({config.x:.2f}, {config.y:.2f}); the arrow is the marginal velocity.",
-        figure=plane.snapshot([panel], t=config.t, dark=dark),
+        figure=plane.snapshot([panel], t=config.t),
         squares=1,
     )
 

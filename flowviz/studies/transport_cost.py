@@ -66,7 +66,7 @@ def compute(config: TransportConfig, live: Live, progress: Progress) -> Iterator
         yield TransportResult(bound=bound, reflow=reflow, sized=tuple(sized))
 
 
-def draw(config: TransportConfig, result: TransportResult, dark: bool) -> Figures:
+def draw(config: TransportConfig, result: TransportResult) -> Figures:
     """The cost over the size of the minibatch."""
     costs, errors = result.costs, np.array([each.error for each in result.sized])
     line = path_line(
@@ -75,7 +75,6 @@ def draw(config: TransportConfig, result: TransportResult, dark: bool) -> Figure
         costs,
         label="optimal transport within minibatches",
         band=(costs - errors, costs + errors),
-        dark=dark,
     )
     levels = [
         ("reflow", result.reflow.cost),
@@ -86,7 +85,6 @@ def draw(config: TransportConfig, result: TransportResult, dark: bool) -> Figure
         sizes=config.sizes,
         y_title="transport cost E|<i>x</i><sub>1</sub> − <i>x</i><sub>0</sub>|²",
         levels=levels,
-        dark=dark,
     )
     yield NamedFigure(
         name="cost",

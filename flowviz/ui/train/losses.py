@@ -23,14 +23,13 @@ def figures() -> None:
     st.subheader("Training curves")
     known = all(trace.excess is not None for trace in seen.traces)
     left, right = st.columns(2)
-    with left:
+    with left, theme.using(dark=is_dark()):
         _curve(current, seen, "excess" if known else "loss")
-    with right:
+    with right, theme.using(dark=is_dark()):
         _curve(current, seen, "quality")
 
 
 def _curve(current: Training, seen: Snapshot, what: str) -> None:
-    dark = is_dark()
     metric = METRICS[QUALITY].label
     x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[what]
     y_of = {"excess": "excess", "loss": "smoothed", "quality": "quality"}[what]
@@ -38,7 +37,7 @@ def _curve(current: Training, seen: Snapshot, what: str) -> None:
     lines = [
         curves.Curve(
             label=trace.label,
-            colour=theme.path_colour(trace.path, dark=dark),
+            colour=theme.path_colour(trace.path),
             x=getattr(trace, x_of),
             y=getattr(trace, y_of),
             floor={"excess": None, "loss": trace.floor, "quality": seen.data_quality}[what],
@@ -52,7 +51,6 @@ def _curve(current: Training, seen: Snapshot, what: str) -> None:
             y_title=title,
             floor_label="two samples of the data" if what == "quality" else "irreducible floor",
             log_y=True,
-            dark=dark,
         ),
         f"train-{what}",
         title=f"{title} of {described(current)}",
