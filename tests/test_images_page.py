@@ -16,10 +16,11 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz.canvases.images import FilmView
 from flowviz.checkpoints import CheckpointError
-from flowviz.checkpoints.images import describe_classifier, write_quality
+from flowviz.checkpoints.images import describe_classifier, load_images, write_quality
 from flowviz.datasets.images import image_set
 from flowviz.experiments.image_judge import Judge, measure_reference
 from flowviz.experiments.image_quality import QualityPoint
+from flowviz.experiments.images import ImageConfig, sample_all
 from flowviz.figures.images import Mosaic, Steps, mosaics, step_sizes
 from flowviz.metrics.image_pairs import (
     between_classes_and_noises,
@@ -30,8 +31,9 @@ from flowviz.metrics.image_pairs import (
     step_sizes as neighbour_distances,
 )
 from flowviz.networks import UNet, UNetShape
-from flowviz.studies import _images, image_grid, image_quality
-from flowviz.studies._image_points import JudgedSide, failures, leaders, smallest
+from flowviz.studies import STUDIES, _images, image_grid, image_quality
+from flowviz.studies._image_points import JudgedSide, failures, jumping, leaders, smallest
+from flowviz.studies._image_sheets import ImageGridConfig
 from flowviz.studies._images import ImageSide
 from flowviz.studies.image_film import half_noise, last_tenth
 from flowviz.training.classifier import ClassifierConfig, ClassifierRun
@@ -251,6 +253,43 @@ def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
     assert "of 200 images per point" in text and "OT 3.00" in text
     text = said(many[:1], worse)
     assert "OT 1.00 at NFE 10 (1,000 images)" in text and "VP 2.00 at NFE 50 (200 images)" in text
+
+
+def test_what_one_jump_reaches_and_what_another_field_needs_for_it():
+    def point(solver, nfe, value, guidance=1.0):
+        measures = {"frechet": value}
+        return QualityPoint(solver, nfe, "uniform", guidance, 200, 0, nfe, nfe, measures)
+
+    jumps = [point("jumps", 2, 3.0), point("jumps", 1, 4.0)]
+    slow = [point("euler", 5, 7.0), point("euler", 20, 3.5), point("midpoint", 10, 3.9)]
+    (finding,) = jumping(judged(jumps, slow))
+    assert finding.text == "OT has 4.00 at NFE 1 (w = 1); VP needs NFE 10 (midpoint)."
+    (finding,) = jumping(judged(jumps, slow[:1]))
+    assert finding.text == "OT has 4.00 at NFE 1 (w = 1); VP does not reach it."
+    (finding,) = jumping(judged(jumps, [point("midpoint", 2, 1.0, guidance=2.0)]))
+    assert finding.text == "OT has 4.00 at NFE 1 (w = 1)."
+    assert not jumping(judged(slow, slow))
+
+
+def test_with_jumps_a_field_that_is_no_flow_map_takes_euler_steps_and_the_text_says_so():
+    config = ImageGridConfig(
+        left="cifar10-ot-distillation",
+        right="cifar10-ot",
+        view="nfe",
+        method="jumps",
+        guidance=1.0,
+    )
+    *_, found = STUDIES["image-grid"].compute(config)
+    assert list(found.row_labels) == ["1", "2", "4", "8"]
+    left, right = found.panels
+    assert left.nfe.tolist() == right.nfe.tolist() == [1] * 5 + [2] * 5 + [4] * 5 + [8] * 5
+    texts = " ".join(each.text for each in STUDIES["image-grid"].say(config, found))
+    assert "(flow maps only) for cifar10-ot-distillation, Euler for cifar10-ot;" in texts
+    euler = ImageConfig(
+        solver="euler", nfe=2, classes=tuple(range(10)), guidance=1.0, n=5, seed=config.seed
+    )
+    expected = sample_all(load_images("cifar10-ot"), euler).images
+    assert np.abs(right.images[5:10].astype(int) - expected).max() <= 1
 
 
 def test_a_solver_that_fails_at_the_end_of_the_path_is_named_with_the_reason():

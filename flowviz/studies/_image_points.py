@@ -148,7 +148,8 @@ def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
                     needs.append(f"{other.side.label} needs NFE {best.nfe:.0f} ({solver})")
                 elif alike:
                     needs.append(f"{other.side.label} does not reach it")
-            text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}"
+            weight = f" ({least.weight})" if least.weight else ""
+            text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}{weight}"
             told.append("; ".join([text, *needs]))
     return [Finding(lead="Jumps", text=f"{'. '.join(told)}.", numbers=numbers)] if told else []
 
