@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 from flowviz.bounds import MAX_NFE
 from flowviz.methods import density_methods
 from flowviz.progress import pool
-from flowviz.solvers import METHODS, Control, Field, Plannable, Solution, SolveError, solve
+from flowviz.solvers import METHODS, Control, Field, Solution, SolveError, solve
 
 CHUNK = 2048
 """Points solved at once: few enough that a network's layers stay in a core's cache."""
@@ -44,32 +44,6 @@ times."""
 
 FAR = 3.0
 """Distance in nats below the log-densities that matter, which long steps do not bridge."""
-
-
-@runtime_checkable
-class ExactDivergence(Protocol):
-    """A field that knows its divergence."""
-
-    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        """The velocity at t and x (B, D), shape (B, D)."""
-        ...
-
-    def divergence(self, t: Tensor, x: Tensor) -> Tensor:
-        """The divergence at t and x (B, D), shape (B,)."""
-        ...
-
-
-@runtime_checkable
-class JointDivergence(Protocol):
-    """A field that may know its velocity and divergence together, for less than both alone."""
-
-    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        """The velocity at t and x (B, D), shape (B, D)."""
-        ...
-
-    def velocity_and_divergence(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The velocity (B, D) and its divergence (B,) at t and x (B, D); None if not known."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -147,17 +121,17 @@ def velocity_and_divergence(
 ) -> tuple[Tensor, Tensor]:
     """The velocity (B, *) at t, () or (B,), and x (B, *), and its divergence (B,).
 
-    The divergence is the field's own where it has one, else exact by D vector-Jacobian products,
-    for which rows must not mix, else, with a probe z (B, *) of independent entries of mean 0 and
-    variance 1, Hutchinson's estimate z^T Dv z (Lipman et al. 2022, eq. 34). With several probes
-    (K, B, *) it is that by each of them, (B, K).
+    The divergence is the field's own where it has a method `divergence(t, x)`, or one of this
+    name that gives both for less, or None where it does not know them. Else it is exact by D
+    vector-Jacobian products, for which rows must not mix, or, with a probe z (B, *) of independent
+    entries of mean 0 and variance 1, Hutchinson's estimate z^T Dv z (Lipman et al. 2022, eq. 34).
+    With several probes (K, B, *) it is that by each of them, (B, K).
     """
-    if probe is None and isinstance(field, ExactDivergence):
-        return field(t, x), field.divergence(t, x)
-    if probe is None and isinstance(field, JointDivergence):
-        known = field.velocity_and_divergence(t, x)
-        if known is not None:
-            return known
+    own, both = (getattr(field, name, None) for name in ("divergence", "velocity_and_divergence"))
+    if probe is None and own is not None:
+        return field(t, x), own(t, x)
+    if probe is None and both is not None and (known := both(t, x)) is not None:
+        return known
     # Reverse mode: torch.func's forward mode took twice as long (its jvp of silu).
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -448,11 +422,11 @@ class _Joint:
         return self.weighted(t, rows, 1.0)
 
     def planned(self, times: Tensor, rows: Tensor) -> "_Joint | None":
-        """The same with its field prepared for these times, see `flowviz.solvers.Plannable`."""
-        if self.probe is not None or not isinstance(self.field, Plannable):
+        """The same with its field prepared for these times, see `flowviz.solvers.Field`."""
+        plan = getattr(self.field, "planned", None)
+        if self.probe is not None or plan is None:
             return None
-        x = rows[:, : self.shape.numel()].reshape(-1, *self.shape)
-        field = self.field.planned(times, x)
+        field = plan(times, rows[:, : self.shape.numel()].reshape(-1, *self.shape))
         return None if field is None else _Joint(field, self.shape, None)
 
     def weighted(self, t: Tensor, rows: Tensor, weight: float) -> Tensor:

@@ -12,7 +12,7 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,43 +28,28 @@ __all__ = [
     "Counted",
     "Field",
     "Method",
-    "Plannable",
     "Solution",
     "SolveError",
-    "Weighted",
     "budget",
     "solve",
     "steps_for",
 ]
 
 Field = Callable[[Tensor, Tensor], Tensor]
-"""A velocity field: time t () and states x (B, *) to velocities (B, *)."""
+"""A velocity field: time t () and states x (B, *) to velocities (B, *). It can also have
+
+    path: its path.
+    jump(t, s, x): of a flow map, the states at s () of x at t ().
+    weighted(t, x, weight): the velocity in an evaluation of this weight in a step's result; what
+        only counts in the result can be left 0 where the weight is 0.
+    planned(times, x): the same field, prepared for states like x; None if nothing is gained.
+        `times` (T,) are known before: all of a method with fixed steps, none of an adaptive one.
+"""
 
 Control = Literal["worst", "mean"]
 """The error that sets the steps of an adaptive method: that of the worst state, or the mean over
 all states. With the mean, the other states of a batch can let one state miss the tolerance by the
 square root of their number, and adding a state changes the results of all others."""
-
-
-@runtime_checkable
-class Weighted(Protocol):
-    """A field that can skip work where an evaluation has weight 0 in a step's result."""
-
-    def weighted(self, t: Tensor, x: Tensor, weight: float) -> Tensor:
-        """The velocity at t () and x (B, *); what only counts in the result can be left 0."""
-        ...
-
-
-@runtime_checkable
-class Plannable(Protocol):
-    """A field that can prepare its evaluations of a solve."""
-
-    def planned(self, times: Tensor, x: Tensor) -> Field | None:
-        """The same field for states like x (B, *); None if nothing is gained.
-
-        `times` (T,) are known before: all of a method with fixed steps, none of an adaptive one.
-        """
-        ...
 
 
 class SolveError(ValueError):
@@ -210,14 +195,13 @@ class Counted:
     def use(self, field: Field) -> None:
         """Evaluates this field from now on."""
         self.field = field
-        self.weighted = field.weighted if isinstance(field, Weighted) else None
-        self._jump: Callable[[Tensor, Tensor, Tensor], Tensor] | None
+        self.weighted = getattr(field, "weighted", None)
         self._jump = getattr(field, "jump", None)
 
     def plan(self, times: Tensor, x: Tensor) -> None:
-        """Prepares the field, see `Plannable`."""
-        planned = self.field.planned(times, x) if isinstance(self.field, Plannable) else None
-        if planned is not None:
+        """Prepares the field, see `Field`."""
+        plan = getattr(self.field, "planned", None)
+        if plan is not None and (planned := plan(times, x)) is not None:
             self.use(planned)
 
     def __call__(self, t: Tensor, x: Tensor, weight: float = 1.0) -> Tensor:

@@ -20,8 +20,7 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz.cli import main
 from flowviz.methods import METHODS, Method
-from flowviz.metrics import METRICS
-from flowviz.metrics.entry import Metric
+from flowviz.metrics import METRICS, Metric
 from flowviz.progress import Progress, Stopped
 from flowviz.schedulers import SCHEDULERS
 from flowviz.settings import Config, setting, settings

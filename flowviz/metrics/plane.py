@@ -1,7 +1,9 @@
 """Metrics of samples in the plane."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from flowviz.bounds import FRAME
 from flowviz.distributions import Distribution
 from flowviz.glossary import term
-from flowviz.metrics.entry import METRICS, Metric
+from flowviz.registry import Registry
 
 BINS = 40
 """Bins of a histogram along each axis: 0.25 wide."""
@@ -25,6 +27,53 @@ the time of larger parts is spent on getting their memory from the system."""
 
 FAR = 1e9
 """A coordinate outside every bounded support."""
+
+
+Compute = Callable[[Tensor, Tensor, Distribution | None], float]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of samples (n, 2), given reference data (m, 2) and the data's distribution.
+
+    Smaller is better, down to the value between two samples of the data. It is deterministic.
+
+    Attributes:
+        label: name in tables and on axes.
+        unit: of its values; "" if dimensionless.
+        sentence: what it measures.
+        compute: the function.
+        needs: what it compares the samples with: reference "samples" or the "distribution".
+        limit: number of rows used, the first of each set; None for all.
+    """
+
+    label: str
+    unit: str
+    sentence: str
+    compute: Compute
+    needs: Literal["samples", "distribution"] = "samples"
+    limit: int | None = None
+
+    @property
+    def words(self) -> str:
+        """The label within a sentence: "sliced W₂", but "W₂"."""
+        return self.label[0].lower() + self.label[1:] if self.label[1].islower() else self.label
+
+    def __call__(
+        self, samples: Tensor, reference: Tensor, distribution: Distribution | None = None
+    ) -> float:
+        """The value for samples (n, 2) and reference data (m, 2), at most `limit` rows of each."""
+        for name, x in (("samples", samples), ("reference", reference)):
+            if x.ndim != 2 or x.shape[1] != 2 or not len(x):
+                raise ValueError(f"{name} must have shape (n, 2), n > 0; got {tuple(x.shape)}.")
+            if not x.isfinite().all():
+                raise ValueError(f"{name} must be finite; got infinite values or NaN.")
+        if self.needs == "distribution" and distribution is None:
+            raise ValueError(f"{self.label} needs the distribution of the data; got None.")
+        return self.compute(samples[: self.limit], reference[: self.limit], distribution)
+
+
+METRICS: Registry[Metric] = Registry("metric")
 
 
 def _of_term(name: str) -> tuple[str, str, str]:

@@ -17,7 +17,6 @@ from typing import Any
 from flowviz.bounds import shown
 from flowviz.checkpoints.container import read_header, read_start
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.diffusers import is_diffusers, read_diffusers
 from flowviz.checkpoints.foreign.files import (
     Contents,
@@ -26,7 +25,7 @@ from flowviz.checkpoints.foreign.files import (
     read_file,
     read_folder,
 )
-from flowviz.checkpoints.foreign.format import Format, Found, Model
+from flowviz.checkpoints.foreign.format import Assumptions, Format, Found, Model
 from flowviz.checkpoints.foreign.guided import has_film, is_guided, read_guided
 from flowviz.checkpoints.foreign.schedules import Reversal
 from flowviz.checkpoints.foreign.sets import choose, find_sets, groups, is_average, read_weights

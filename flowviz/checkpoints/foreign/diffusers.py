@@ -8,9 +8,8 @@ from typing import Any
 
 from flowviz.bounds import shown
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.checkpoints.foreign.diffusers_names import renamed
-from flowviz.checkpoints.foreign.format import Found, Model, fill
+from flowviz.checkpoints.foreign.format import Assumptions, Found, Model, fill
 from flowviz.checkpoints.foreign.schedules import read_schedule
 from flowviz.networks import UNetShape
 

@@ -1,7 +1,7 @@
-"""What a format of foreign weights is: how it is recognised, and what it is read into."""
+"""What a format of foreign weights is: how it is recognised, what is assumed and what is read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NotRequired, TypedDict, Unpack
 
 import torch
@@ -9,9 +9,44 @@ from torch import Tensor, nn
 
 from flowviz.checkpoints.container import check_fit
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign.assumptions import Assumptions
 from flowviz.networks import UNet, UNetShape
 from flowviz.networks.memory import check_memory
+from flowviz.objectives import OBJECTIVES
+from flowviz.schedulers import scheduler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assumptions:
+    """Corrections of what is assumed about a file of another project; None assumes the usual.
+
+    Attributes:
+        weights: name of the set of weights to take.
+        path: spec of the path on which the network was trained.
+        predicts: name in OBJECTIVES of what the network predicts.
+        size: height and width of the images in pixels.
+        time_reversed: whether the network was trained with data at t = 0 and noise at t = 1.
+
+    Raises:
+        ValueError: the path or objective is unknown.
+    """
+
+    weights: str | None = None
+    path: str | None = None
+    predicts: str | None = None
+    size: int | None = None
+    time_reversed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.path is not None:
+            scheduler(self.path)
+        if self.predicts is not None:
+            _ = OBJECTIVES[self.predicts]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The corrections that differ from the default, by name."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, default) in values.items() if value != default}
 
 
 @dataclass(frozen=True)

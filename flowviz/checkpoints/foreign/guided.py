@@ -11,8 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign.assumptions import Assumptions
-from flowviz.checkpoints.foreign.format import Found, Model, Sizes, blank, fill
+from flowviz.checkpoints.foreign.format import Assumptions, Found, Model, Sizes, blank, fill
 from flowviz.networks import UNetShape
 
 NAMES = {"time_embed.0.weight", "out.2.weight"}

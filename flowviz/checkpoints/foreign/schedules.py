@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from flowviz.bounds import shown
 from flowviz.checkpoints.cards import is_number
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign.assumptions import Assumptions
+from flowviz.checkpoints.foreign.format import Assumptions
 from flowviz.networks import DiscreteTime, Retimed
 from flowviz.schedulers import scheduler
 
