@@ -56,23 +56,23 @@ def _names(options: argparse.Namespace) -> None:
 
 
 def _checkpoints(options: argparse.Namespace) -> None:
-    from flowviz.checkpoints import find, listing
+    from flowviz.checkpoints import listing, names
     from flowviz.checkpoints.images import find_images, image_checkpoints
 
     def report(error: ValueError) -> None:
         print(f"flowviz: {error}", file=sys.stderr)
 
     cards, images = listing(report), image_checkpoints(report)
-    files = find_images()
+    files, places = names(), find_images()
     if options.json:
-        rows = [asdict(card) | {"file": str(find(card.name))} for card in cards]
-        rows += [asdict(card) | {"file": str(files[card.name])} for card in images]
+        rows = [asdict(card) | {"file": str(files[card.name])} for card in cards]
+        rows += [asdict(card) | {"file": str(places[card.name])} for card in images]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     table(
         ["name", "data", "path", "objective", "steps", "file"],
         [
-            [card.name, card.data, card.path, card.objective, card.steps, find(card.name)]
+            [card.name, card.data, card.path, card.objective, card.steps, files[card.name]]
             for card in cards
         ],
     )
@@ -81,7 +81,7 @@ def _checkpoints(options: argparse.Namespace) -> None:
         table(
             ["images", "data", "kind", "path", "images seen", "file"],
             [
-                [card.name, card.data, card.kind, card.path or "-", card.images, files[card.name]]
+                [card.name, card.data, card.kind, card.path or "-", card.images, places[card.name]]
                 for card in images
             ],
         )

@@ -80,15 +80,13 @@ class ImageSet:
     @cached_property
     def _moments(self) -> tuple[Tensor, float]:
         # Sums of integers are exact, so that the moments are the same on every machine.
-        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in self._planes()])
+        planes = [plane.flatten() for plane in self.images.unbind(1)]
+        counts = torch.stack([torch.bincount(plane, minlength=256) for plane in planes])
         values = torch.arange(256, dtype=torch.float64) / 127.5 - 1
         shares = counts.double() / counts.sum(dim=1, keepdim=True)
         mean = shares @ values
         variance = (shares * (values - mean[:, None]).square()).sum(dim=1).mean()
         return mean.float()[:, None, None], variance.sqrt().item()
-
-    def _planes(self) -> list[Tensor]:
-        return [self.images[:, i] for i in range(self.channels)]
 
 
 @dataclass(frozen=True)

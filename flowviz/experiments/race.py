@@ -145,7 +145,8 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
     """
     training, looks = config.training, config.steps
     target = dataset(training.data)
-    rows = np.full((6, len(looks)), np.nan)
+    names = "seconds", "quality", "error", "excess", "loss", "gradient"
+    rows = {name: np.full(len(looks), np.nan) for name in names}
     seconds, broken, probe = 0.0, 0, None
     since: list[Tensor] = []
     states, state = train(training, target), None
@@ -156,16 +157,16 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
         since.append(torch.stack([state.loss, state.gradient_norm.detach()]))
         if step in looks:
             k = int(np.searchsorted(looks, step))
-            loss, gradient = torch.stack(since).double().mean(dim=0).tolist()
+            loss, rows["gradient"][k] = torch.stack(since).double().mean(dim=0).tolist()
+            rows["loss"][k], rows["seconds"][k] = loss, seconds
             since.clear()
-            rows[[0, 4, 5], k] = seconds, loss, gradient
             if not np.isfinite(loss):
                 broken = step
-                rows[0, k:] = seconds
+                rows["seconds"][k:] = seconds
                 break
             probe = probe or Probe(state.ema, target, training.seed)
-            rows[2, k], rows[3, k] = probe.error(state.ema), probe.excess(state.ema)
-            rows[1, k] = _quality(config, state.ema)
+            rows["error"][k], rows["excess"][k] = probe.error(state.ema), probe.excess(state.ema)
+            rows["quality"][k] = _quality(config, state.ema)
         if step % BEAT == 0:
             beat()
     far = (
@@ -173,13 +174,7 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
         and state is not None
         and probe.excess(state.model) > probe.excess_of_zero()
     )
-    names = ("seconds", "quality", "error", "excess", "loss", "gradient")
-    return Run(
-        steps=looks,
-        **dict(zip(names, rows, strict=True)),
-        broken=broken,
-        diverged=bool(broken) or far,
-    )
+    return Run(steps=looks, **rows, broken=broken, diverged=bool(broken) or far)
 
 
 def _quality(config: RunConfig, field: LearnedField) -> float:
