@@ -373,16 +373,13 @@ def log_prob_along(
     *,
     t_max: float,
     method: str = "dopri5",
-    steps: int | None = None,
-    grid: Tensor | None = None,
-    tol: float = 1e-5,
     log_prior: Callable[[Tensor], Tensor] = normal_log_prob,
+    **budget: Any,
 ) -> Trail:
     """The way that x (B, *) has come by time t_max, and the log-density all along it, in nats.
 
-    The arguments are those of `log_prob`.
+    The arguments are those of `log_prob`, with `steps`, `grid` or `tol`.
     """
-    budget = {"steps": steps, "grid": grid, "tol": tol}
     solution = _backward(field, x, None, t_max=t_max, method=method, **budget)
     rows = solution.step_states.flip(0)
     states = rows[..., :-1].reshape(-1, *x.shape)

@@ -63,12 +63,12 @@ def _sample(options: argparse.Namespace) -> None:
         source = FieldRef.of_checkpoint(load_plain_file(options), options.checkpoint)
     else:
         source = FieldRef.of(options.checkpoint)
-    progress, states, used = Progress("sampling"), [], 0
-    for solution in sampled(source.field, starts(source.path, n, config.seed), config):
-        states.append(solution.states[-1])
-        used = solution.nfe
-        progress.show(sum(map(len, states)), n)
-    progress.end()
+    states, used = [], 0
+    with Progress("sampling") as progress:
+        for solution in sampled(source.field, starts(source.path, n, config.seed), config):
+            states.append(solution.states[-1])
+            used = solution.nfe
+            progress.show(sum(map(len, states)), n)
     samples = source.to_user(torch.cat(states))
     write_array(out, samples.numpy())
     print(f"{n} samples in {out}")
