@@ -143,15 +143,6 @@ def budget(
     Returns one of `options`, or one of `also`, which only a link can choose.
     """
 
-    def parse(raw: str) -> int:
-        value = _whole(raw)
-        if fit(value) != value:
-            others = ", ".join(map(str, options))
-            raise state.Invalid(
-                f"{value} is not available here; available are {others}", fit(value)
-            )
-        return value
-
     def fit(value: int) -> int:
         if value in options or value in also:
             return value
@@ -161,6 +152,8 @@ def budget(
         offered = sorted({*options, st.session_state[key]})
         return st.select_slider(label, offered, key=key, **widget)
 
+    refusal = f"{{}} is not available here; available are {', '.join(map(str, options))}"
+    parse = partial(_whole, fit=fit, refusal=refusal)
     return _control(slug, default, parse, draw, fit=fit, help=help)
 
 
@@ -176,12 +169,6 @@ def integer(
     step: int = 1,
 ) -> int:
     """A field for a whole number in low..high; `dice` adds a button that draws one."""
-
-    def parse(raw: str) -> int:
-        value = _whole(raw)
-        if fit(value) != value:
-            raise state.Invalid(f"it must lie between {low} and {high}; got {value}", fit(value))
-        return value
 
     def fit(value: int) -> int:
         return _clip(value, low, high)
@@ -202,6 +189,7 @@ def integer(
         bounds = {"min_value": low, "max_value": high, "step": step}
         return int(place.number_input(label, **bounds, key=key, help=help, disabled=disabled))
 
+    parse = partial(_whole, fit=fit, refusal=f"it must lie between {low} and {high}; got {{}}")
     return _control(slug, default, parse, draw, fit=fit, help=help)
 
 
@@ -254,13 +242,14 @@ def number(
 def toggle(slug: str, label: str, default: bool, *, help: str | None = None) -> bool:
     """A switch; 1 or 0 in the URL."""
 
-    def parse(raw: str) -> bool:
-        return _one_of(raw, {"1": "on", "0": "off"}) == "1"
-
-    def write(on: bool) -> str:
-        return "1" if on else "0"
-
-    return _control(slug, default, parse, partial(st.toggle, label), write=write, help=help)
+    return _control(
+        slug,
+        default,
+        lambda raw: _one_of(raw, {"1": "on", "0": "off"}) == "1",
+        partial(st.toggle, label),
+        write=lambda on: "1" if on else "0",
+        help=help,
+    )
 
 
 def text(
@@ -329,11 +318,14 @@ def _one_of(raw: str, options: Mapping[str, str]) -> str:
     raise ValueError(f"there is no {shown!r}{hint}; there are {', '.join(options)}")
 
 
-def _whole(raw: str) -> int:
+def _whole(raw: str, fit: Callable[[int], int], refusal: str) -> int:
     try:
-        return int(raw)
+        value = int(raw)
     except ValueError:
         raise ValueError(f"{raw[:40]!r} is not a whole number") from None
+    if fit(value) != value:
+        raise state.Invalid(refusal.format(value), fit(value))
+    return value
 
 
 def _exact(value: float) -> str:
