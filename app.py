@@ -37,7 +37,7 @@ def run() -> None:
     now = lecture.running()
     st.set_page_config(page_title="flowviz", page_icon=theme.ICON, layout="wide")
     if refusal := limits.refusal():
-        notices.failed("This server cannot start.", ValueError(refusal))
+        notices.failed(refusal, "This server cannot start.")
         st.stop()
     housekeeping.visit()
     menu: dict[str, list] = {}

@@ -32,7 +32,7 @@ from flowviz.datasets.word import MAX_LETTERS
 from flowviz.distributions import GaussianMixture
 from flowviz.draws import stream
 from flowviz.ui import state
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import escaped, failing
 from flowviz.ui.pad import draw_pad, means_pad
 
 SLUG = "data"
@@ -147,14 +147,12 @@ def _chosen(kind: str, spec: str, prefix: str) -> str:
     """
     if not kind or kind in DATASETS:
         return kind
-    try:
+    with failing():
         chosen = _CUSTOM[kind][1](spec, prefix)
         if chosen:
             dataset(chosen)
-    except ValueError as error:
-        st.error(escaped(error), icon=":material/error:")
-        chosen = spec
-    return chosen
+        return chosen
+    return spec
 
 
 def _linked(spec: str, *, sources: bool) -> str:

@@ -14,7 +14,7 @@ from flowviz.datasets import DATASETS
 from flowviz.networks import ACTIVATIONS
 from flowviz.schedulers import SCHEDULERS
 from flowviz.ui import cache, paths, state, widgets
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import escaped, failing
 
 SUFFIXES = ["safetensors", "pt", "pth"]
 TAKEN = "compare-checkpoint:taken"
@@ -69,16 +69,13 @@ def _read(file: Any, assume: PlainAssumptions | None) -> None:
         return
     st.session_state[TAKEN] = file.file_id
     content = file.getvalue()
-    try:
+    with failing():
         if assume is None:
             card = opened.keep(content, file.name)
         else:
             card = opened.keep_plain(content, file.name, assume)
-    except CheckpointError as error:
-        st.error(escaped(error), icon=":material/error:")
-        return
-    cache.open_checkpoint(card)
-    state.follow("compare", _link(card))
+        cache.open_checkpoint(card)
+        state.follow("compare", _link(card))
 
 
 def _link(card: Card) -> dict[str, str]:

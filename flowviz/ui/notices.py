@@ -33,24 +33,20 @@ def escaped(text: object, limit: int | None = MAX_LENGTH) -> str:
     return UNBRACKETED.sub(lambda m: f"{m.group()}{BREAK}", plain)
 
 
-def failed(what: str, error: Exception) -> None:
+def failed(error: object, what: str = "") -> None:
     """Shows an error notice.
 
     Args:
-        what: one sentence, such as "This flow cannot be shown."
         error: its message is the reason.
+        what: one sentence before it, such as "This flow cannot be shown."
     """
-    st.error(f"{what} {escaped(error)}", icon=":material/error:")
+    st.error(f"{what} {escaped(error)}".strip(), icon=":material/error:")
 
 
 @contextmanager
-def failing(what: str) -> Iterator[None]:
-    """Shows a ValueError of the block as an error notice; the page goes on after the block.
-
-    Args:
-        what: one sentence, see `failed`.
-    """
+def failing(what: str = "") -> Iterator[None]:
+    """Shows a ValueError of the block as an error notice, see `failed`; then the page goes on."""
     try:
         yield
     except ValueError as error:
-        failed(what, error)
+        failed(error, what)

@@ -13,7 +13,7 @@ from flowviz.studies import STUDIES
 from flowviz.studies.schedules import SchedulesConfig
 from flowviz.ui import controls, navigation, paths, state, study_view
 from flowviz.ui.canvas import component
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import failed
 
 KEY = "shaper"
 """The key of the plot."""
@@ -43,7 +43,7 @@ def _plot(own: Shaped) -> None:
     _shaper(key=KEY, data=_content(own.values), on_shape_change=_moved)
     refused = st.session_state.pop(REFUSED, "")
     if refused:
-        st.error(f"This shape cannot be used. {escaped(refused)}", icon=":material/error:")
+        failed(refused, "This shape cannot be used.")
 
 
 @st.cache_data(show_spinner=False)

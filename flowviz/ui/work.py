@@ -19,7 +19,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from flowviz.progress import Progress
 from flowviz.ui import limits
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import escaped, failed
 from flowviz.ui.queue import Lane, State, Visitor, Work, queue
 from flowviz.ui.results import store
 
@@ -240,7 +240,7 @@ def strip(place: str, placed: Placed[Any, Any], label: str) -> None:
     """One line about work: place in the queue or progress and time left, and Cancel."""
     work = placed.work
     if placed.state == "failed":
-        st.error(escaped(work.error), icon=":material/error:")
+        failed(work.error)
     elif placed.state == "cancelled":
         why = f" {over(work)}" if work.expired else ""
         st.info(

@@ -29,7 +29,7 @@ from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._images import placed
 from flowviz.ui import limits, state, widgets
 from flowviz.ui.cache import LISTED_SECONDS, pass_over
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import escaped, failed
 
 HELD = "uploads:images"
 """Where the session keeps its uploads, by name, the newest last."""
@@ -155,7 +155,7 @@ def _uploader() -> None:
         if not refused[file.file_id, assume]:
             st.rerun()  # the menus above list it
     if reason := refused[file.file_id, assume]:
-        st.error(escaped(reason), icon=":material/error:")
+        failed(reason)
     elif opened:
         about = escaped(opened.loaded.about, limit=None)
         st.caption(f"**{escaped(opened.name)}** is in the menus now. {about}")

@@ -16,7 +16,7 @@ from flowviz.lectures import Lecture, Step, lectures, own
 from flowviz.registry import hint_at
 from flowviz.ui import navigation, state
 from flowviz.ui.canvas import component, listen
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import escaped, failing
 
 PAUSES = (10, 20, 30, 60)
 """Seconds for which a lecture that runs by itself shows a step."""
@@ -153,10 +153,8 @@ def banner(now: Running) -> None:
         st.rerun()
     elif go in ("next", "previous"):
         number = now.number + (1 if go == "next" else -1)
-        try:
+        with failing():
             open_step(now.name, 1 if number > len(now.lecture.steps) else number, now.every)
-        except ValueError as error:
-            st.error(escaped(error), icon=":material/error:")
 
 
 def _requested(now: Running) -> str | None:

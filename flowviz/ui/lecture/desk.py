@@ -11,7 +11,7 @@ from flowviz import lectures
 from flowviz.lectures import Lecture, Step
 from flowviz.lectures.own import to_text
 from flowviz.ui import lecture, state, widgets
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import failed, failing
 
 COLUMNS = {
     "title": "Title",
@@ -108,7 +108,7 @@ def _editor() -> None:
         made = lectures.parse(to_text(Lecture(title=title, sentence=sentence, steps=_steps(rows))))
         lecture.check_pages(*made.steps)
     except ValueError as error:
-        st.error(f"This lecture is not complete. {escaped(error)}", icon=":material/error:")
+        failed(error, "This lecture is not complete.")
         return
     if save.button("Save", type="primary", width="stretch"):
         _store(made)
@@ -153,12 +153,9 @@ def _steps(rows: Sequence[dict[str, Any]]) -> tuple[Step, ...]:
 
 def _store(made: Lecture) -> None:
     """Stores a lecture and lists it above, or says why it cannot be stored."""
-    try:
+    with failing():
         st.session_state[MINE] = lecture.store(made)
-    except ValueError as error:
-        st.error(escaped(error), icon=":material/error:")
-        return
-    st.rerun()
+        st.rerun()
 
 
 def _file() -> None:
@@ -182,7 +179,7 @@ def _file() -> None:
         read = lectures.parse(uploaded.getvalue())
         lecture.check_pages(*read.steps)
     except ValueError as error:
-        st.error(f"This file is not a valid lecture. {escaped(error)}", icon=":material/error:")
+        failed(error, "This file is not a valid lecture.")
         return
     st.session_state["lecture-file:taken"] = uploaded.file_id
     _store(read)

@@ -12,7 +12,7 @@ from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
 from flowviz.ui import data_picker, limits, state, work
 from flowviz.ui.monitor import MonitorState, monitor, pack
-from flowviz.ui.notices import escaped
+from flowviz.ui.notices import escaped, failed
 from flowviz.ui.train.settings import Settings
 from flowviz.ui.work import Placed
 
@@ -67,9 +67,7 @@ def buttons(settings: Settings) -> None:
     current = training()
     live = bool(current and current.work.live)
     if settings.refusal:
-        st.error(
-            escaped(settings.refusal[:1].upper() + settings.refusal[1:]), icon=":material/error:"
-        )
+        failed(settings.refusal[:1].upper() + settings.refusal[1:])
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Start training",
@@ -122,7 +120,7 @@ def _watched(settings: Settings, was_live: bool) -> None:
     current = training()
     st.progress(_share(current), text=_status(current, settings))
     if current and current.work.state == "failed":
-        st.error(escaped(current.work.error), icon=":material/error:")
+        failed(current.work.error)
     snapshot = snapshot_of(current)
     if snapshot and snapshot.trouble:
         st.warning(escaped(snapshot.trouble), icon=":material/warning:")
