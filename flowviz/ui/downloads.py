@@ -143,9 +143,7 @@ def row(chart: str, *, title: str, filename: str, files: Sequence[Download]) -> 
 
 def line(key: str, *, filename: str, files: Sequence[Download]) -> None:
     """Draws the word Download and the buttons of files in one line."""
-    with st.container(
-        horizontal=True, gap="small", vertical_alignment="center", key=f"{key}-downloads"
-    ):
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.caption("Download", width="content")
         buttons(key, filename=filename, files=files)
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import streamlit as st
 from numpy.typing import NDArray
 
 from flowviz.datasets import images as pixels
@@ -75,4 +76,5 @@ def row(
         ),
         *more,
     ]
-    line(key, filename=filename, files=files)
+    with st.container(key=f"{key}-downloads"):  # compact, see pages.css
+        line(key, filename=filename, files=files)
