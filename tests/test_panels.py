@@ -12,7 +12,7 @@ from flowviz.checkpoints import opened
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import titled
 from flowviz.studies._player import panel_of, scene_of
-from flowviz.studies._raster import SIZES, Look, Stage
+from flowviz.studies._raster import SIZES, Stage
 from flowviz.ui import models
 
 FLOW = STUDIES["flow"]
@@ -100,7 +100,7 @@ def test_four_panels_are_two_rows_in_figures_and_videos(four):
     assert len(set(axes)) == 4 and len({x for x, _ in axes}) == len({y for _, y in axes}) == 2
     assert drawn.squares == 1 and set(drawn.columns["panel"]) == {s.title for s in result.sides}
     panels, scenes = map(panel_of, result.sides), map(scene_of, result.sides)
-    stage = Stage(list(panels), list(scenes), Look("square"))
+    stage = Stage(list(panels), list(scenes), "square")
     pixels = stage.frame(0.5)
     assert stage.columns == 2 and pixels.shape == (*SIZES["square"], 3)
     half = len(pixels) // 2

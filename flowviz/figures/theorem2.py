@@ -28,24 +28,12 @@ def losses(rows: Sequence[Losses]) -> go.Figure:
     """Losses of all networks; those of one path are on a line of slope 1, shifted by its floor."""
     figure = marks.blank(400)
     right = 1.08 * max(float(row.marginal.max()) for row in rows)
-    ends = np.array([0.0, right])
-    figure.add_scatter(
-        x=ends,
-        y=ends,
-        mode="lines",
-        line={"color": theme.pick(theme.MUTED), "width": 1.2, "dash": "dot"},
-        name="no gap",
-        hoverinfo="skip",
-    )
+    ends = np.array([[0.0, 0.0], [right, right]])
+    equal = marks.line(ends, theme.pick(theme.MUTED), 1.2, name="no gap")
+    figure.add_scatter(**equal, line_dash="dot")
     for k, row in enumerate(rows):
-        figure.add_scatter(
-            x=ends,
-            y=ends + row.floor,
-            mode="lines",
-            line={"color": row.colour, "width": 1.5},
-            hoverinfo="skip",
-            showlegend=False,
-        )
+        above = ends + np.array([0.0, row.floor])
+        figure.add_scatter(**marks.line(above, row.colour, 1.5, showlegend=False))
         figure.add_scatter(
             x=row.marginal,
             y=row.conditional,

@@ -1,4 +1,4 @@
-"""The panels of the player as pictures without a browser, for videos.
+"""The panels of the player as pictures without a browser, for videos, in the theme of `using`.
 
 The arithmetic is that of `canvases/js/player/layers.js`, with the same ramps and roles: the
 square root of the density by a ramp, arrows of the field, discs of particles. Text is in the font
@@ -7,7 +7,6 @@ of ReportLab.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -26,14 +25,14 @@ SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "square": (1080, 1080)}
 """Width and height in pixels by name."""
 
 RADIUS, OPACITY = 1.75, 220 / 256
-"""Of a particle: in units of `Look.dot`, and as a share."""
+"""Of a particle: in units of `Stage.dot`, and as a share."""
 DEPTHS = ((0.84, 0.62, 0.0), (1.0, 0.84, 50 / 256), (1.14, 1.0, 90 / 256))
 """Of particles from back to front: factor of the radius, opacity of the disc and of the rim."""
 ALONE = ((1.0, 1.0, 90 / 256),)
 """As DEPTHS, for fewer than CROWD particles."""
 CROWD = 400
 RIM = 0.7
-"""Width of the rim of a particle in units of `Look.dot`."""
+"""Width of the rim of a particle in units of `Stage.dot`."""
 ARROW_OPACITY = (138 / 256, 150 / 256)
 """Of an arrow, light and dark."""
 FAINTEST, FAINT = 0.35, 0.1
@@ -44,31 +43,6 @@ SHADES = 1024
 """Colours of a ramp."""
 SUBPIXELS = 4
 """A disc is placed to a fraction of a pixel."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How frames look.
-
-    Attributes:
-        size: name in SIZES.
-        dark: whether the theme is dark.
-        caption: one line at the bottom.
-    """
-
-    size: str = "720p"
-    dark: bool = False
-    caption: str = ""
-
-    def __post_init__(self) -> None:
-        if self.size not in SIZES:
-            raise ValueError(f"size must be one of {', '.join(SIZES)}; got {self.size!r}.")
-
-    @property
-    def unit(self) -> float:
-        """Pixels of a unit of text and margins; 1 in a frame of 1280 x 720."""
-        width, height = SIZES[self.size]
-        return min(width / 1000, height / 720)
 
 
 class _Density(NamedTuple):
@@ -91,14 +65,20 @@ class Stage:
     Args:
         panels: with the particles.
         scenes: the plane behind each panel, or None.
-        look: size and theme.
+        size: name in SIZES.
+        caption: one line at the bottom.
     """
 
     def __init__(
-        self, panels: Sequence[Panel], scenes: Sequence[Scene | None], look: Look
+        self,
+        panels: Sequence[Panel],
+        scenes: Sequence[Scene | None],
+        size: str = "720p",
+        caption: str = "",
     ) -> None:
-        self.panels, self.scenes, self.look = panels, scenes, look
-        self.width, self.height = SIZES[look.size]
+        self.panels, self.scenes, self.caption = panels, scenes, caption
+        self.width, self.height = SIZES[size]
+        self.unit = min(self.width / 1000, self.height / 720)  # pixels of a unit of text
         count = len(panels)
         # Four panels are two rows where that makes them larger.
         self.side, self.columns = max((self._room(n), n) for n in {count, math.ceil(count / 2)})
@@ -114,39 +94,40 @@ class Stage:
     @property
     def head(self) -> int:
         """Height of the titles above a panel."""
-        return round((64 if len(self.panels) < 3 else 56) * self.look.unit)
+        return round((64 if len(self.panels) < 3 else 56) * self.unit)
 
     @property
     def foot(self) -> int:
         """Height of the read-outs below a panel."""
-        return round((70 if len(self.panels) < 3 else 96) * self.look.unit)
+        return round((70 if len(self.panels) < 3 else 96) * self.unit)
 
     @property
     def last(self) -> int:
         """Height of the caption at the bottom."""
-        return round(26 * self.look.unit)
+        return round(26 * self.unit)
 
     def _room(self, columns: int) -> int:
         """The side of panels in this number of columns."""
         rows = math.ceil(len(self.panels) / columns)
-        wide = (self.width - round(40 * self.look.unit) * (columns + 1)) // columns
+        wide = (self.width - round(40 * self.unit) * (columns + 1)) // columns
         return min(wide, (self.height - self.last) // rows - self.head - self.foot)
 
     def frame(self, t: float) -> NDArray[np.uint8]:
         """The picture at time t in [0, 1], (height, width, 3)."""
-        ink, muted = theme.INK[self.look.dark], theme.MUTED[self.look.dark]
-        paper = theme.PAPER[self.look.dark]
+        ink, muted, paper, grid = map(
+            theme.pick, (theme.INK, theme.MUTED, theme.PAPER, theme.GRID)
+        )
         canvas = Image.new("RGB", (self.width, self.height), paper)
-        draw, unit = ImageDraw.Draw(canvas), self.look.unit
+        draw, unit = ImageDraw.Draw(canvas), self.unit
         scale = max((peak for peak in self._peaks_at(t) if peak), default=0.0)
         for k, panel in enumerate(self.panels):
             row, column = divmod(k, self.columns)
             left, top = self.gap + column * (self.side + self.gap), self.top + row * self.pitch
             canvas.paste(Image.fromarray(self._plane(k, t, scale)), (left, top))
             border = [left - 1, top - 1, left + self.side, top + self.side]
-            draw.rectangle(border, outline=theme.GRID[self.look.dark])
+            draw.rectangle(border, outline=grid)
             title, words = _font(17 * unit, bold=True), _font(13 * unit)
-            line, colour = top - round(14 * unit), _colour(panel.role, self.look.dark)
+            line, colour = top - round(14 * unit), theme.path_colour(panel.role)
             along = left + title.getlength(panel.title) + 12 * unit
             if len(self.panels) < 3:
                 draw.text((left, line), panel.title, colour, title, "ls")
@@ -161,7 +142,7 @@ class Stage:
             for k, text in enumerate(_rows(panel, t, 2 if len(self.panels) < 3 else 1)):
                 draw.text((left, low + round(19 * k * unit)), text, ink, words, "ls")
         edge = (self.gap, self.height - round(14 * unit))
-        draw.text(edge, _plain(self.look.caption), muted, _font(12 * unit), "ls")
+        draw.text(edge, _plain(self.caption), muted, _font(12 * unit), "ls")
         if len(self.panels) > 2:
             right = (self.width - self.gap, edge[1])
             draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
@@ -172,9 +153,9 @@ class Stage:
 
     def _plane(self, k: int, t: float, scale: float) -> NDArray[np.uint8]:
         """The square of panel k at time t, (side, side, 3)."""
-        panel, scene, look = self.panels[k], self.scenes[k], self.look
+        panel, scene = self.panels[k], self.scenes[k]
         density = self.densities[k]
-        ramp = theme.DENSITY_RAMP[look.dark][:DENSITY_STOPS]
+        ramp = theme.pick(theme.DENSITY_RAMP)[:DENSITY_STOPS]
         root = None if density is None else at_time(density.times, density.roots, t)
         pixels = np.empty((self.side, self.side, 3), np.float32)
         pixels[:] = _rgb(ramp[0])
@@ -184,9 +165,9 @@ class Stage:
         if scene is not None and scene.velocity is not None:
             velocity = at_time(scene.times, scene.velocity, t)
             mask = _arrows(velocity, root, self.side, self.dot, self.speed)
-            _blend(pixels, mask * ARROW_OPACITY[look.dark], theme.INK[look.dark])
+            _blend(pixels, mask * theme.pick(ARROW_OPACITY), theme.pick(theme.INK))
         points = at_time(panel.times, panel.states, t)
-        _draw_particles(pixels, points, self.dot, _colour(panel.role, look.dark), ramp[0])
+        _draw_particles(pixels, points, self.dot, theme.path_colour(panel.role), ramp[0])
         return np.rint(pixels).astype(np.uint8)
 
 
@@ -330,10 +311,6 @@ def _blend(pixels: NDArray, opacity: NDArray, colour: str) -> None:
     seen = np.flatnonzero(shares > 0.5 / 255)
     old = flat[seen]
     flat[seen] = old + shares[seen, None] * (np.array(_rgb(colour), np.float32) - old)
-
-
-def _colour(role: str, dark: bool) -> str:
-    return theme.path_colour(role, dark=dark)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

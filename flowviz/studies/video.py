@@ -15,7 +15,7 @@ from flowviz.progress import Progress
 from flowviz.studies import Study
 from flowviz.studies._flow import CompareConfig, CompareResult
 from flowviz.studies._player import panel_of, scene_of
-from flowviz.studies._raster import SIZES, Look, Stage
+from flowviz.studies._raster import SIZES, Stage
 from flowviz.studies.export import command_line
 
 FORMATS = {"mp4": "video/mp4", "gif": "image/gif"}
@@ -97,11 +97,12 @@ def compare_video(
     """
     check_encoder(video.suffix)
     made_by = command_line(study, config, ("export", "--out", f"flow.{video.suffix}"), "compare")
-    look = Look(video.size, video.dark, caption=f"flowviz · {config.data} · seed {config.seed}")
-    sides = result.sides
-    stage = Stage([panel_of(side) for side in sides], [scene_of(side) for side in sides], look)
+    caption = f"flowviz · {config.data} · seed {config.seed}"
+    panels, scenes = [*map(panel_of, result.sides)], [*map(scene_of, result.sides)]
+    stage = Stage(panels, scenes, video.size, caption)
     write = _mp4 if video.suffix == "mp4" else _gif
-    return write(_frames(stage, video, progress), stage, video, made_by)
+    with theme.using(dark=video.dark):
+        return write(_frames(stage, video, progress), stage, video, made_by)
 
 
 def _frames(stage: Stage, video: Video, progress: Progress) -> Iterator[NDArray[np.uint8]]:
@@ -135,7 +136,7 @@ def _palette(stage: Stage) -> Image.Image:
     Without the latter white is a light grey, and grey text is blue.
     """
     frames = np.concatenate([stage.frame(t) for t in (0.0, 0.5, 1.0)])
-    exact = [part[stage.look.dark] for part in (theme.PAPER, theme.INK, theme.MUTED, theme.GRID)]
+    exact = [theme.pick(part) for part in (theme.PAPER, theme.INK, theme.MUTED, theme.GRID)]
     colours = np.array([ImageColor.getrgb(each) for each in exact])
     found = Image.fromarray(frames).quantize(GIF_COLOURS - len(exact)).getpalette() or []
     others = np.reshape(found, (-1, 3))

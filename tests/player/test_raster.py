@@ -12,7 +12,8 @@ from mounting import JS
 
 from flowviz.canvases.player import Panel, Scene, colours, pack, pack_scene
 from flowviz.studies import _raster as raster
-from flowviz.studies._raster import Look, Stage
+from flowviz.studies._raster import Stage
+from flowviz.studies.video import Video
 
 SCRIPT = """
 import { readFileSync } from "node:fs";
@@ -57,7 +58,7 @@ def test_a_frame_has_the_pixels_of_the_player(tmp_path, n):
         nodes = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), -1)
         velocity = np.stack([nodes * (1 + t) for t in times])
         scenes.append(Scene(times=times, density=density, velocity=velocity))
-    stage, t = Stage(panels, scenes, Look()), 0.3
+    stage, t = Stage(panels, scenes), 0.3
     peaks = stage._peaks_at(t)
     given = {
         "side": stage.side,
@@ -86,7 +87,7 @@ def test_a_frame_has_the_pixels_of_the_player(tmp_path, n):
         # Edges of arrows are smoothed in another way; all else differs by rounding.
         assert apart.mean() < 1.5, apart.mean()
         assert np.mean(apart > 12) < 0.02, np.mean(apart > 12)
-        blank = Stage(panels, [replace(each, velocity=None) for each in scenes], Look())
+        blank = Stage(panels, [replace(each, velocity=None) for each in scenes])
         assert np.abs(blank._plane(k, t, max(peaks)) - ours).max() > 30  # arrows are drawn
 
 
@@ -94,10 +95,10 @@ def test_the_sizes_and_an_unknown_one():
     for size, (width, height) in raster.SIZES.items():
         times, states = np.array([0.0, 1.0]), np.zeros((2, 3, 2))
         panel = Panel("OT", "ot", times, states, times, states)
-        assert Stage([panel, panel], [None, None], Look(size)).frame(0.5).shape == (
+        assert Stage([panel, panel], [None, None], size).frame(0.5).shape == (
             height,
             width,
             3,
         )
     with pytest.raises(ValueError, match="size must be one of 720p, 1080p, square; got '4k'"):
-        Look("4k")
+        Video(size="4k")
