@@ -40,7 +40,7 @@ def installed(tmp_path_factory):
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
     subprocess.run(command, check=True, cwd=folder)
     (wheel,) = folder.glob("*.whl")
-    assert wheel.stat().st_size < 30e6
+    assert wheel.stat().st_size < 42e6  # 27 MB are weights of image networks
     zipfile.ZipFile(wheel).extractall(folder / "site")
     return folder / "site"
 
