@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from flowviz.distributions import Boxes, Distribution, GaussianMixture, PointMasses
-from flowviz.fields.exact import truncated
+from flowviz.fields.lattice import truncated
 from flowviz.paths import AffinePath
 from flowviz.schedulers import Coefficients
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flowviz.distributions import Boxes, GaussianMixture
-from flowviz.fields.exact import Posterior, Target
+from flowviz.fields.inference import Posterior, Target
 
 SMALLEST = 1e-5
 """Least coefficient of the enumerated side: 1 / coefficient is finite, also at t = 0."""
