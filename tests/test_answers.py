@@ -1,5 +1,6 @@
 """Shipped answers: what pages show at first is stored, read back as it was, and still true."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def test_an_answer_is_drawn_and_written_again_as_it_was(path, tmp_path, monkeypa
     assert study.say(config, again) == study.say(config, result) != []
     old, new = (study.draw(config, each) for each in (result, again))
     assert [each.figure.to_json() for each in new] == [each.figure.to_json() for each in old] != []
+
+
+def test_an_answer_with_other_fields_is_not_read(monkeypatch):
+    assert answers.read(QUICK[0]) is not None
+    monkeypatch.setattr(answers, "fields", lambda kind: fields(kind)[1:])
+    assert answers.read(QUICK[0]) is None
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)

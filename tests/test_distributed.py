@@ -23,11 +23,8 @@ from flowviz.networks.classifier import Classifier
 from flowviz.training import train
 from flowviz.training.classifier import ClassifierConfig
 from flowviz.training.folder import train_in_folder
-from flowviz.training.images import (
-    IMAGE_PRESETS,
-    ImageRun,
-    ImageTrainConfig,
-)
+from flowviz.training.image_presets import IMAGE_PRESETS
+from flowviz.training.images import ImageRun, ImageTrainConfig
 
 ROOT = Path(__file__).parents[1]
 

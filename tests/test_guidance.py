@@ -15,6 +15,7 @@ SIDE = ImageSide(
     label="strong",
     path="ot",
     jumps=False,
+    counted="images",
     classes=("cat", "dog"),
     shape=(3, 8, 8),
     images=3_000_000,

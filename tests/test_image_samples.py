@@ -132,6 +132,9 @@ def test_jumps_of_a_flow_map_are_counted_and_a_large_batch_is_divided(guidance, 
     (divided,) = sample(found, drawn)
     assert np.abs(whole.images.astype(int) - divided.images).max() <= 1
     assert divided.passes == whole.passes and not hasattr(ClassField(checkpoint()), "jump")
+    guided = replace(found, guide=checkpoint())  # a velocity field cannot guide jumps
+    with pytest.raises(ValueError, match="jumps needs a flow map"):
+        list(sample(guided, replace(drawn, guidance=2.0)))
 
 
 def test_adaptive_solver_reports_its_steps():

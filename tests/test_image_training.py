@@ -26,9 +26,9 @@ from flowviz.solvers import solve
 from flowviz.training import start, train
 from flowviz.training.folder import read_config, train_in_folder
 from flowviz.training.image_files import sample_grid
+from flowviz.training.image_presets import IMAGE_PRESETS
 from flowviz.training.images import (
     IMAGE_BOUNDS,
-    IMAGE_PRESETS,
     ImageRun,
     ImageTrainConfig,
     build_image_field,
@@ -319,6 +319,7 @@ def test_the_jumps_of_a_distillation_lie_on_trajectories_of_the_teacher():
     assert ((y == 10).double().mean() - of.drop_class).abs() < 0.1 and y.max() == 10
     equal = t == s
     torch.testing.assert_close(u[equal], teacher(t[equal], x_t[equal], y[equal]))
+    assert not u[~equal].any()
     assert torch.equal(x_t[equal], x_s[equal]) and 0.05 < equal.double().mean() < 0.15
     whole = (t == 0) & (s == teacher.path.t_max)
     field = GuidedField(teacher, y[whole])

@@ -219,6 +219,7 @@ def judged(*sides):
                 label=path.upper(),
                 path=path,
                 jumps=False,
+                counted="images",
                 classes=(),
                 shape=(1, 8, 8),
                 images=0,
@@ -265,7 +266,7 @@ def test_what_one_jump_reaches_and_what_another_field_needs_for_it():
     (finding,) = jumping(judged(jumps, slow))
     assert finding.text == "OT has 4.00 at NFE 1 (w = 1); VP needs NFE 10 (midpoint)."
     (finding,) = jumping(judged(jumps, slow[:1]))
-    assert finding.text == "OT has 4.00 at NFE 1 (w = 1); VP does not reach it."
+    assert finding.text == "OT has 4.00 at NFE 1 (w = 1); VP reaches it at no measured NFE."
     (finding,) = jumping(judged(jumps, [point("midpoint", 2, 1.0, guidance=2.0)]))
     assert finding.text == "OT has 4.00 at NFE 1 (w = 1)."
     assert not jumping(judged(slow, slow))

@@ -182,7 +182,7 @@ def _add_images(training: argparse.ArgumentParser) -> None:
         help=NamesHelp(
             "complete config: %(IMAGE_PRESETS)s (default: small, as the shipped fields; tiny is a "
             "first try; torchcfm, as its --model icfm, and paper are as published, untested here)",
-            IMAGE_PRESETS="flowviz.training.images",
+            IMAGE_PRESETS="flowviz.training.image_presets",
         ),
     )
     images.add_argument(

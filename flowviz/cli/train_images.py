@@ -82,7 +82,8 @@ def train_images(options: argparse.Namespace) -> int:
     from flowviz.device import choose_device
     from flowviz.distributed import processes
     from flowviz.training.folder import read_config, train_in_folder
-    from flowviz.training.images import IMAGE_PRESETS, ImageTrainConfig
+    from flowviz.training.image_presets import IMAGE_PRESETS
+    from flowviz.training.images import ImageTrainConfig
 
     names = (*TRAINING, "preconditioned", "network", "images", "accumulate")
     given = given_options(options, (*names, "steps", "precision", "quality"))

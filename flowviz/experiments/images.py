@@ -38,7 +38,7 @@ BATCH = 16
 """Images per batch: enough to use a core fully, few enough to be shown soon."""
 
 DEVICE_BATCH = 512
-"""Images per batch of a method with fixed steps off the CPU, where small batches take as long."""
+"""Images per batch of a method with fixed steps on a GPU, where a small batch takes as long."""
 
 MAX_IMAGES = 50_000
 
@@ -174,7 +174,7 @@ class ClassField:
             guide = self._counted(checkpoint.guide)
         guided = y is not None or guide is not None
         self.field = GuidedField(counted, y, guidance, interval, guide) if guided else counted
-        if isinstance(counted, FlowMap):
+        if hasattr(self.field, "jump"):
             self.jump = self._jump
 
     def _counted(self, checkpoint: ImageCheckpoint) -> LearnedField:

@@ -57,9 +57,9 @@ class GuidedField:
         return self._guided("forward", x, t)
 
     def __getattr__(self, name: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-        """The guided `jump` of a flow map: (t, s, x) to states at s; other fields have none."""
-        field = self.__dict__.get("field")
-        if name != "jump" or not isinstance(field, FlowMap):
+        """The guided `jump` of flow maps: (t, s, x) to states at s; other fields have none."""
+        fields = [self.__dict__.get(each) for each in ("field", "guide")]
+        if name != "jump" or not all(isinstance(each, FlowMap) for each in fields if each):
             raise AttributeError(name)
         return lambda t, s, x: self._guided("jump", x, t, s)
 

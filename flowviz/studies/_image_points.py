@@ -133,7 +133,7 @@ def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
             if METHODS[p.solver].jumps and value_of(p, "frechet") is not None
         }
         for key, least in jumps.items():
-            value = numbers[f"{side.side.name} NFE {least.nfe:.0f}"] = distance(least)
+            value = distance(least)
             needs = []
             for other in sides:
                 alike = [
@@ -147,8 +147,9 @@ def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
                     solver = METHODS[best.solver].label
                     needs.append(f"{other.side.label} needs NFE {best.nfe:.0f} ({solver})")
                 elif alike:
-                    needs.append(f"{other.side.label} does not reach it")
+                    needs.append(f"{other.side.label} reaches it at no measured NFE")
             weight = f" ({least.weight})" if least.weight else ""
+            numbers[f"{side.side.name}{weight} of {least.n} images"] = value
             text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}{weight}"
             told.append("; ".join([text, *needs]))
     return [Finding(lead="Jumps", text=f"{'. '.join(told)}.", numbers=numbers)] if told else []

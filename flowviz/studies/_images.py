@@ -134,9 +134,11 @@ class ImageSide:
 
     Attributes:
         name: of the checkpoint.
-        label: name of its path, or `name` if both sides have the same path.
+        label: name of its path, with "flow map" if it is one, or `name` if both sides have the
+            same path.
         path: spec of its path.
         jumps: whether it is a flow map.
+        counted: what `images` counts, for a sentence.
         classes: the classes that its network can be given.
         shape: (C, H, W) of its images.
         images: number of images seen in training; 0 if unknown.
@@ -148,6 +150,7 @@ class ImageSide:
     label: str
     path: str
     jumps: bool
+    counted: str
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     images: int
@@ -294,6 +297,7 @@ def side_of(key: str, loaded: ForeignCheckpoint, same_path: bool = False) -> Ima
         label=name if same_path else path,
         path=card.path,
         jumps=card.jumps,
+        counted="jumps of its teacher" if card.objective == "distillation" else "images",
         classes=card.classes if checkpoint.conditional else (),
         shape=checkpoint.shape,
         images=card.images,
@@ -361,11 +365,11 @@ def origin(sides: Sequence[ImageSide]) -> Findings:
     for side in sides:
         if side.images:
             of = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
-            seen = "jumps of its teacher" if side.jumps else "images"
-            told.append(f"{side.name} was trained on {side.images / 1e6:.2f}{of} M {seen}")
+            seen = f"{side.images / 1e6:.2f}{of} M {side.counted}"
+            told.append(f"{side.name} was trained on {seen}")
     if told:
         text = f"{'; '.join(told)}."
-        seen = [side.images for side in sides if side.images and not side.jumps]
+        seen = [side.images for side in sides if side.images and side.counted == "images"]
         if len(seen) == 2 and max(seen) > 1.05 * min(seen):
             text += (
                 " The two were not trained equally long: compare when their images form, not how "

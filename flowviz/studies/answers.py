@@ -56,10 +56,16 @@ def write(study: Study, config: Config, result: Any) -> Path:
 
 
 def read(path: Path) -> Any:
-    """The result in a file that `write` made; None if its version is another one."""
+    """The result in a file that `write` made; None if an earlier flowviz made it.
+
+    That is one with another version of these files, or with other fields of a dataclass.
+    """
     with np.load(path, allow_pickle=False) as file:
         about = json.loads(str(file["about"]))
-        return _value(about["result"], file) if about["version"] == VERSION else None
+        try:
+            return _value(about["result"], file) if about["version"] == VERSION else None
+        except _OutdatedError:
+            return None
 
 
 def asked(path: Path) -> tuple[str, dict[str, Any]]:
@@ -111,12 +117,23 @@ def _value(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     return tree
 
 
+class _OutdatedError(Exception):
+    """A dataclass has other fields than its object in an answer."""
+
+
 def _made(name: str, values: Mapping[str, Any]) -> Any:
-    """An object of a dataclass with these fields, without a call of its constructor."""
+    """An object of a dataclass with these fields, without a call of its constructor.
+
+    Raises:
+        _OutdatedError: the dataclass has other fields.
+    """
     module, _, kind = name.partition(":")
     if not module.startswith("flowviz."):
         raise ValueError(f"An answer holds dataclasses of flowviz only; got {name!r}.")
-    made = object.__new__(getattr(import_module(module), kind))
+    found = getattr(import_module(module), kind)
+    if values.keys() != {each.name for each in fields(found)}:
+        raise _OutdatedError(name)
+    made = object.__new__(found)
     for key, each in values.items():
         object.__setattr__(made, key, each)
     return made

@@ -4,6 +4,7 @@ Two runs with the same seed draw the same weights, data, noise and times whateve
 objective, so that they can be compared pair by pair.
 """
 
+import copy
 import math
 import time
 from collections.abc import Iterator
@@ -171,7 +172,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         origin: LearnedField | None = None,
         **options: Any,
     ) -> None:
-        self.origin = origin
+        self.origin = copy.deepcopy(origin)
         super().__init__(*arguments, **options)
         prepare = DATA_COUPLINGS.get(self.config.coupling)
         if pairs is None and prepare is not None:
@@ -222,7 +223,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         assert isinstance(self.model, FlowMap)
         if self.trajectories is None:
             path = self.model.path
-            teacher = self.origin and self.origin.to(self.device)
+            teacher = None if self.origin is None else self.origin.to(self.device)
             noise = torch.randn(
                 (TRAJECTORIES, 2), generator=stream(self.config.seed, "trajectories", 0)
             )

@@ -1,7 +1,7 @@
 """Trajectories of a teacher, from which a flow map is distilled.
 
-All jumps along a trajectory have one right end, so that the targets have no noise, in contrast to
-those of single pairs of noise and data.
+From a state on a trajectory, each later time has one right state, so that the targets have no
+noise. The targets of single pairs of noise and data have.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,9 @@ SAMPLERS = (1, 2, 4, 8)
 
 SAMPLER_SHARE = 0.7
 """Share of the jumps of a batch that are of SAMPLERS."""
+
+SAME = 1e-6
+"""Difference below which two times are one."""
 
 CHUNK = 4_096
 
@@ -63,7 +66,7 @@ class Trajectories:
 
     @torch.no_grad()
     def draw(self, n: int, equal_share: float, generator: Generator, *, share: int = 1) -> Jumps:
-        """n jumps, those with equal times first.
+        """n jumps.
 
         SAMPLER_SHARE of them are those of SAMPLERS: each number of jumps is as frequent, so that
         the one jump from start to end is the most frequent jump. Of the others, the starts are
@@ -93,8 +96,8 @@ class Trajectories:
         x_t, x_s = self.states[begin, row], self.states[end, row]
         times = self.times.to(x_t.device, finest_float(x_t.device))
         t, y = times[begin], None if self.classes is None else self.classes[row]
-        velocity, still = torch.zeros_like(x_t), slice(int(equal.sum()) * share)
-        if still.stop:
+        velocity, still = torch.zeros_like(x_t), (begin == end).to(x_t.device)
+        if still.any():
             teacher = _at(self.teacher, None if y is None else y[still])
             velocity[still] = teacher(t[still], x_t[still]).to(velocity)
         return Jumps(t, times[end], x_t, x_s, velocity, y)
@@ -117,11 +120,14 @@ def follow(
     ends = torch.zeros_like(angles), torch.full_like(angles, path.t_max)
     samplers = path.clock(max(SAMPLERS) + 1)
     inner = bisect(lambda t: field.angle(t) < angles, *ends)[1:-1]
-    times = torch.cat([samplers, inner]).unique()
+    apart = (inner[:, None] - samplers).abs().amin(dim=1) > SAME
+    times = torch.cat([samplers, inner[apart]]).unique()
     parts = noise.split(CHUNK)
     labels = [None] * len(parts) if classes is None else classes.split(CHUNK)
     states = [
-        solve(_at(teacher, y), path.start(part), times, "midpoint", grid=times).step_states
+        solve(
+            _at(teacher, y), path.start(part), times[[0, -1]], "midpoint", grid=times
+        ).step_states
         for part, y in zip(parts, labels, strict=True)
     ]
     rows = torch.searchsorted(times, samplers)
