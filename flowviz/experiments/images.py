@@ -248,27 +248,30 @@ class _Counted(nn.Module):
         self, time: Tensor, x: Tensor, y: Tensor | None = None, *, until: Tensor | None = None
     ) -> Tensor:
         self.rows += len(x)
-        times = {"time": time} if until is None else {"time": time, "until": until}
         if len(x) <= self.batch:
-            return self._evaluated(x, y, times)
+            return self._evaluated(time, x, y, until)
         own_times = time.ndim > self.clocked  # one for each image
         parts = [slice(i, i + self.batch) for i in range(0, len(x), self.batch)]
         return torch.cat(
             [
                 self._evaluated(
+                    time[part] if own_times else time,
                     x[part],
                     None if y is None else y[part],
-                    {name: t[part] if own_times else t for name, t in times.items()},
+                    until[part] if own_times and until is not None else until,
                 )
                 for part in parts
             ]
         )
 
-    def _evaluated(self, x: Tensor, y: Tensor | None, times: dict[str, Tensor]) -> Tensor:
-        classes = {} if y is None else {"y": y}
+    def _evaluated(
+        self, time: Tensor, x: Tensor, y: Tensor | None, until: Tensor | None
+    ) -> Tensor:
+        classes = () if y is None else (y,)
+        second = {} if until is None else {"until": until}
         long = len(x) * self.row_bytes > LONG_EVALUATION_BYTES
         with _Stoppable() if long and can_stop() else nullcontext():
-            return self.network(x=x, **classes, **times)
+            return self.network(time, x, *classes, **second)
 
 
 def labels_of(checkpoint: ImageCheckpoint, config: ImageConfig) -> Tensor | None:

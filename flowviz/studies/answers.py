@@ -131,7 +131,7 @@ def _made(name: str, values: Mapping[str, Any]) -> Any:
     if not module.startswith("flowviz."):
         raise ValueError(f"An answer holds dataclasses of flowviz only; got {name!r}.")
     found = getattr(import_module(module), kind)
-    if values.keys() != {each.name for each in fields(found)}:
+    if set(values) != {each.name for each in fields(found)}:
         raise _OutdatedError(name)
     made = object.__new__(found)
     for key, each in values.items():

@@ -98,6 +98,34 @@ _RULES = """<style>
   min-height: calc(max(230px, min(332px, 100vh - 568px)) + 70px);
 }
 .stMain .st-key-why { min-height: calc(max(300px, min(100vw - 620px, 100vh - 351px)) + 90px); }
+/* The height of a player that is not there yet: its figures (markup/player.css) and its bars. */
+.stMain :is([class*="-panels"], [class*="-loop"]) {
+  --reserve: 415px; --bars: 164px; /* as in flowviz.ui.player */
+  container-type: inline-size;
+  > * {
+    min-height: calc(
+      min((100cqi - (var(--n) - 1) * 16px) / var(--n), max(230px, 100vh - var(--reserve)))
+      + var(--bars)
+    );
+  }
+}
+@media (max-width: 1100px) { /* more lines above the player */
+  .stMain [class*="-panels"] { --reserve: 479px; }
+}
+.stMain [class*="-loop"] { --bars: 58px; }
+.stMain [class*="-panels1"] { --n: 1; }
+.stMain :is([class*="-panels2"], [class*="-loop2"]) { --n: 2; }
+.stMain [class*="-panels3"] { --n: 3; }
+.stMain [class*="-panels4"] { --n: 4; }
+/* Two rows of four panels, and of three or four on a phone. */
+@container (max-width: 1199px) {
+  .stMain [class*="-panels4"] > * {
+    min-height: calc(max(300px, min(100cqi - 256px, 100vh - var(--reserve) + 54px)) + 100px);
+  }
+}
+@container (max-width: 480px) {
+  .stMain :is([class*="-panels3"], [class*="-panels4"]) > * { min-height: calc(100cqi + 340px); }
+}
 .stColumn:has(.st-key-shaper) { container-type: inline-size; }
 .st-key-shaper { min-height: calc(min(100cqi, 460px) / 1.02 + 66px); }
 @media (min-width: 1101px) { /* the buttons beside a title come one by one */

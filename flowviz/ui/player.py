@@ -77,7 +77,7 @@ def player(
                 _scene(key=f"{key}:scene{i}", data=scene)
             _preview(key=f"{key}:preview", data=model)
         kind = "stage" if state.is_restricted() else "loop" if loop else "panels"
-        with st.container(key=f"{key}-{kind}{len(scenes)}"):  # its height is reserved: pages.css
+        with st.container(key=f"{key}-{kind}{len(scenes)}"):  # its height: first_paint
             return _player(key=key, data=payload, on_view_change=listen, default={"view": None})
 
     return viewed(key, view, mount)
