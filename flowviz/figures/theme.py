@@ -97,7 +97,11 @@ MAX_CLASSES = 12
 
 @contextmanager
 def using(*, dark: bool) -> Iterator[None]:
-    """Draws the figures within the block in the dark or in the light theme; light by default."""
+    """Draws the figures within the block in the dark or in the light theme; light by default.
+
+    The block must draw them itself: a generator that is read later, or another thread, has the
+    light theme.
+    """
     before = _DARK.set(dark)
     try:
         yield
