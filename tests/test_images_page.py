@@ -32,6 +32,7 @@ from flowviz.metrics.image_pairs import (
 )
 from flowviz.networks import UNet, UNetShape
 from flowviz.studies import STUDIES, _images, image_grid, image_quality
+from flowviz.studies._canvases import sheets_of
 from flowviz.studies._image_points import JudgedSide, failures, jumping, leaders, smallest
 from flowviz.studies._image_sheets import ImageGridConfig
 from flowviz.studies._images import ImageSide
@@ -281,11 +282,12 @@ def test_with_jumps_a_field_that_is_no_flow_map_takes_euler_steps_and_the_text_s
         guidance=1.0,
     )
     *_, found = STUDIES["image-grid"].compute(config)
-    assert list(found.row_labels) == ["1", "2", "4", "8"]
+    assert list(found.row_labels) == ["1", "2", "4", "20"]
     left, right = found.panels
-    assert left.nfe.tolist() == right.nfe.tolist() == [1] * 5 + [2] * 5 + [4] * 5 + [8] * 5
+    assert left.nfe.tolist() == right.nfe.tolist() == [1] * 5 + [2] * 5 + [4] * 5 + [20] * 5
     texts = " ".join(each.text for each in STUDIES["image-grid"].say(config, found))
     assert "(flow maps only) for cifar10-ot-distillation, Euler for cifar10-ot;" in texts
+    assert [sheet.note for sheet in sheets_of(config, found)] == ["", "Euler"]
     euler = ImageConfig(
         solver="euler", nfe=2, classes=tuple(range(10)), guidance=1.0, n=5, seed=config.seed
     )
@@ -460,6 +462,8 @@ def test_a_prediction_that_moves_evenly_has_a_tenth_left():
     even = np.repeat((1 - times / 0.999)[:, None], 3, axis=1)
     assert last_tenth(times, even) == pytest.approx(0.1)
     assert last_tenth(times, even**2) == pytest.approx(0.01, abs=1e-3)
+    there_and_back = even * (1 - even)  # of one Euler step, the first prediction is the last
+    assert last_tenth(times, there_and_back) == pytest.approx(4 * 0.1 * 0.9, abs=1e-3)
 
 
 def test_half_of_the_variance_is_noise_where_signal_and_noise_are_equal():

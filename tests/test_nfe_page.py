@@ -260,7 +260,7 @@ class TestFindings:
         curves = made("a", "ot"), made("b", "vp", "dpmpp-2m", **better)
         best = said(*curves)["Best at few evaluations"]
         assert "NFE 4, DPM-Solver++ (2M) on b (0.4; next 0.5)" in best.text
-        assert "NFE 8, Euler on a (0.001; next 0.002)" in best.text
+        assert "NFE 8, several at the floor" in best.text
         assert best.numbers["best at NFE 8"] == 0.001 and "NFE 16" not in best.text
         lost = made("b", "vp", "dpmpp-2m", lost=np.array([[0.1], [0.0]]), **better)
         assert "NFE 4" not in said(curves[0], lost)["Best at few evaluations"].text

@@ -69,6 +69,15 @@ def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
         "conditional OT (your network fedc)",
         "conditional OT (exact)",
     ]
+    paths = zip(("conditional OT", "VP diffusion"), (False, True), strict=True)
+    mixed = [
+        replace(sides[0], label=label, flow=replace(sides[0].flow, integrated=integrated))
+        for label, integrated in paths
+    ]
+    assert [side.title for side in titled(mixed)] == [
+        "conditional OT (flow map)",
+        "VP diffusion (integrated)",
+    ]
 
 
 def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):

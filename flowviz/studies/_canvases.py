@@ -11,6 +11,7 @@ from flowviz.experiments.evolution import Scene, SceneConfig, compute_scene
 from flowviz.experiments.particles import PAIRS
 from flowviz.figures import theme
 from flowviz.glossary import term
+from flowviz.solvers import METHODS
 from flowviz.studies._images import ImageSide, Sides
 from flowviz.studies._player import start_label
 from flowviz.studies.image_film import COUNT, ImageFilmConfig
@@ -125,6 +126,7 @@ def sheets_of(config: ImageGridConfig, result: ImageGrid) -> list[Sheet]:
         side, sampled = panel.side, config.view == "samples" and panel.known.any()
         notes = (
             side.name if side.name != side.label else "",
+            "" if config.solver_of(side) == config.method else METHODS["euler"].label,
             f"NFE {np.nanmean(panel.nfe):.0f}" if sampled else "",
         )
         places = [heads[i // result.columns] if heads else "" for i in range(len(panel.classes))]

@@ -205,7 +205,12 @@ def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
     found = []
     for side in sides:
         alike = [each for each in sides if each.label == side.label]
-        whats = ((_method, sides), (_budget, sides), (lambda each: each.network, alike))
+        whats = (
+            (_method, sides),
+            (_jumps, sides if len(alike) == 1 else alike[:1]),
+            (_budget, sides),
+            (lambda each: each.network, alike),
+        )
         parts = [what(side) for what, among in whats if len(set(map(what, among))) > 1]
         title = f"{side.label} ({', '.join(parts)})" if parts else side.label
         found.append(replace(side, title=title))
@@ -214,6 +219,11 @@ def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
 
 def _method(side: Side) -> str:
     return METHODS[side.config.method].label
+
+
+def _jumps(side: Side) -> str:
+    """What jumps: a flow map, or an integration to the end of each jump."""
+    return "integrated" if side.flow.integrated else "flow map"
 
 
 def _budget(side: Side) -> str:

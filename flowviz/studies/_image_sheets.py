@@ -34,7 +34,7 @@ SHARES = 9
 WEIGHTS = (0.0, 1.0, 2.0, 3.0, 5.0)
 NFES = (2, 5, 10, 20, 50, 100)
 """NFE of the rows of the grid, or the nearest that the solver can use."""
-JUMP_NFES = (1, 2, 4, 8)
+JUMP_NFES = (1, 2, 4, 20)
 """NFE of the rows with jumps."""
 REPLACEMENT = "midpoint"
 """The solver of the grid over NFE if the chosen one is adaptive."""

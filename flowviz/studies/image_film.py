@@ -51,7 +51,8 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
     """Nine times of one image, and how its prediction settles while the noise goes."""
     panels, lines = [], []
     heads: list[str] = []
-    for side, shot in result.results:
+    for k, (side, shot) in enumerate(result.results):
+        same = k > 0 and side.path == result.results[0][0].path
         colour = theme.path_colour(side.path)
         at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
         images = np.concatenate(
@@ -61,8 +62,8 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
         heads = [f"{t:.2f}" for t in shot.times[at]]
         left = shot.remaining.mean(axis=1)
         for label, y, dash in (
-            ("prediction still to change", left / left[0], "solid"),
-            ("noise in the state", shot.noise, "dot"),
+            ("prediction still to change", left / left.max(), ("solid", "dash")[same]),
+            ("noise in the state", shot.noise, ("dot", "dashdot")[same]),
         ):
             lines.append(
                 curves.Curve(
@@ -121,7 +122,7 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
 
 
 def last_tenth(times: NDArray[np.float64], remaining: NDArray[np.float64]) -> float:
-    """The share of the predictions' distance to the final images that the last tenth of t takes.
+    """The share of the predictions' largest distance to the final images in the last tenth of t.
 
     Args:
         times: (T,), increasing.
@@ -129,7 +130,7 @@ def last_tenth(times: NDArray[np.float64], remaining: NDArray[np.float64]) -> fl
     """
     at = times[0] + 0.9 * (times[-1] - times[0])
     mean = remaining.mean(axis=1)
-    return float(np.interp(at, times, mean) / max(mean[0], 1e-12))
+    return float(np.interp(at, times, mean) / max(mean.max(), 1e-12))
 
 
 def half_noise(times: NDArray[np.float64], noise: NDArray[np.float64]) -> float:

@@ -210,7 +210,7 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
     solver = solvers_of(sides, [config.solver_of(side) for side in sides])
     text = (
         f"{config.n} images per side from the same noise ({solver}, {spent}; "
-        f"{config.wanted_class}) took {nfe:.0f} evaluations each"
+        f"{config.wanted_class}) took {nfe:.0f} evaluation{'' if nfe == 1 else 's'} each"
     )
     if passes > nfe:
         text += (
@@ -233,7 +233,8 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
 def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
     labels, sides = result.row_labels, [panel.side for panel in result.panels]
     solvers = [fixed_solver(config, side) for side in sides]
-    shown = [k for k, nfe in enumerate(labels) if int(nfe) in (4, 5, 9, 10, 20)] or [0, 1]
+    few = (1, 2, 4) if METHODS[config.method].jumps else (4, 5, 9, 10, 20)
+    shown = [k for k, nfe in enumerate(labels) if int(nfe) in few] or [0, 1]
     told, numbers = _measured(
         result,
         lambda rows: {f"NFE {labels[k]}": distance(rows[k], rows[-1]) for k in shown},

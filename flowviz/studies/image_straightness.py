@@ -65,8 +65,9 @@ def draw(config: ImageStraightnessConfig, result: Sides) -> Figures:
             straight.times,
             straight.deviations / straight.displacement,
             label=side.label,
+            dash="dash" if k and side.path == result.results[0][0].path else "solid",
         )
-        for side, (_, straight) in result.results
+        for k, (side, (_, straight)) in enumerate(result.results)
     ]
     deviations = line_figure(
         "deviations",

@@ -263,6 +263,7 @@ def _at_equal_error(result: NfeQualityResult) -> Findings:
 def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     """The best samples at each NFE of COMPARED, by field and solver, and the next best value."""
     texts, numbers = [], {}
+    floor = result.curves[0].floor[config.measure].mean()
     for nfe in COMPARED:
         at = sorted(
             (float(curve.values[config.measure][p].mean()), _named(curve))
@@ -271,12 +272,16 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
             if cost == nfe and not curve.diverged[p]
         )
         if len(at) > 1:
-            (best, name), (second, _) = at[:2]
+            (best, name), (second, other) = at[:2]
             numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
-            texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {second:.3g})")
+            if second <= floor:
+                texts.append(f"NFE {nfe}, several at the floor")
+            elif f"{best:.3g}" == f"{second:.3g}":
+                texts.append(f"NFE {nfe}, {name} and {other} (both {best:.3g})")
+            else:
+                texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {second:.3g})")
     if not texts:
         return
-    floor = result.curves[0].floor[config.measure].mean()
     yield Finding(
         lead="Best at few evaluations",
         text=f"by {METRICS[config.measure].words}, the mean of the seeds: "
