@@ -69,15 +69,20 @@ def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
         "conditional OT (your network fedc)",
         "conditional OT (exact)",
     ]
-    paths = zip(("conditional OT", "VP diffusion"), (False, True), strict=True)
-    mixed = [
-        replace(sides[0], label=label, flow=replace(sides[0].flow, integrated=integrated))
-        for label, integrated in paths
-    ]
-    assert [side.title for side in titled(mixed)] == [
-        "conditional OT (flow map)",
-        "VP diffusion (integrated)",
-    ]
+
+    def mixed(first, *, integrated):
+        flows = [replace(sides[0].flow, integrated=each) for each in (False, True)]
+        config = replace(sides[0].config, method="jumps")
+        jumps = replace(sides[0], label="VP diffusion", config=config, flow=flows[integrated])
+        left = replace(sides[0], label="conditional OT", flow=flows[False])
+        left = replace(left, config=replace(left.config, method=first))
+        return [side.title for side in titled([left, jumps])]
+
+    both = mixed("jumps", integrated=True)
+    assert both == ["conditional OT (flow map)", "VP diffusion (integrated)"]
+    euler, jumping = mixed("euler", integrated=True)
+    assert euler == "conditional OT (Euler)" and jumping.endswith(", integrated)")
+    assert mixed("jumps", integrated=False) == ["conditional OT", "VP diffusion"]
 
 
 def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):

@@ -124,9 +124,10 @@ def sheets_of(config: ImageGridConfig, result: ImageGrid) -> list[Sheet]:
     sheets = []
     for panel in result.panels:
         side, sampled = panel.side, config.view == "samples" and panel.known.any()
+        solver = config.solver_of(side)
         notes = (
             side.name if side.name != side.label else "",
-            "" if config.solver_of(side) == config.method else METHODS["euler"].label,
+            "" if solver == config.method else METHODS[solver].label,
             f"NFE {np.nanmean(panel.nfe):.0f}" if sampled else "",
         )
         places = [heads[i // result.columns] if heads else "" for i in range(len(panel.classes))]

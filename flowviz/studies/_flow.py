@@ -205,13 +205,11 @@ def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
     found = []
     for side in sides:
         alike = [each for each in sides if each.label == side.label]
-        whats = (
-            (_method, sides),
-            (_jumps, sides if len(alike) == 1 else alike[:1]),
-            (_budget, sides),
-            (lambda each: each.network, alike),
-        )
-        parts = [what(side) for what, among in whats if len(set(map(what, among))) > 1]
+        whats = [(_method, sides), (_budget, sides), (lambda each: each.network, alike)]
+        if len(alike) == 1:  # else the network says it
+            whats.insert(1, (_jumps, sides))
+        differ = (what(side) for what, among in whats if len(set(map(what, among))) > 1)
+        parts = list(filter(None, differ))
         title = f"{side.label} ({', '.join(parts)})" if parts else side.label
         found.append(replace(side, title=title))
     return tuple(found)
@@ -222,7 +220,9 @@ def _method(side: Side) -> str:
 
 
 def _jumps(side: Side) -> str:
-    """What jumps: a flow map, or an integration to the end of each jump."""
+    """What jumps: a flow map, or an integration to the end of each jump; "" of other solvers."""
+    if not METHODS[side.config.method].jumps:
+        return ""
     return "integrated" if side.flow.integrated else "flow map"
 
 

@@ -128,31 +128,35 @@ def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
     told, numbers = [], {}
     for side in sides:
         jumps = {
-            (p.n, p.weight, p.classes): p
+            _protocol(p): p
             for p in sorted(side.points, key=lambda p: -p.nfe)
             if METHODS[p.solver].jumps and value_of(p, "frechet") is not None
         }
-        for key, least in jumps.items():
+        for least in jumps.values():
             value = distance(least)
-            needs = []
-            for other in sides:
-                alike = [
-                    p
-                    for p in other.points
-                    if (p.n, p.weight, p.classes) == key and not METHODS[p.solver].jumps
-                ]
-                reached = [p for p in alike if distance(p) <= value]
-                if reached:
-                    best = min(reached, key=lambda p: p.nfe)
-                    solver = METHODS[best.solver].label
-                    needs.append(f"{other.side.label} needs NFE {best.nfe:.0f} ({solver})")
-                elif alike:
-                    needs.append(f"{other.side.label} reaches it at no measured NFE")
+            needs = filter(None, (_needed(other, least) for other in sides))
             weight = f" ({least.weight})" if least.weight else ""
             numbers[f"{side.side.name}{weight} of {least.n} images"] = value
             text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}{weight}"
             told.append("; ".join([text, *needs]))
     return [Finding(lead="Jumps", text=f"{'. '.join(told)}.", numbers=numbers)] if told else []
+
+
+def _needed(side: JudgedSide, jump: QualityPoint) -> str:
+    """The evaluations that velocities of a side need for the distance of a jump; "" if unknown."""
+    alike = [
+        p for p in side.points if _protocol(p) == _protocol(jump) and not METHODS[p.solver].jumps
+    ]
+    reached = [p for p in alike if distance(p) <= distance(jump)]
+    if reached:
+        best = min(reached, key=lambda p: p.nfe)
+        return f"{side.side.label} needs NFE {best.nfe:.0f} ({METHODS[best.solver].label})"
+    return f"{side.side.label} reaches it at no measured NFE" if alike else ""
+
+
+def _protocol(point: QualityPoint) -> tuple[int, str, tuple[int, ...]]:
+    """What two points must share for their distances to be compared, whatever their solver."""
+    return point.n, point.weight, point.classes
 
 
 def failures(side: JudgedSide) -> list[Finding]:

@@ -195,6 +195,10 @@ class Sides:
 
     results: tuple[tuple[ImageSide, Any], ...]
 
+    def dash(self, k: int) -> str:
+        """The line style of side k, whose colour is that of the first if their paths are equal."""
+        return "dash" if k and self.results[k][0].path == self.results[0][0].path else "solid"
+
 
 def size_factor(sides: Sequence[Loaded]) -> float:
     """How much longer than a shipped network the largest network takes, roughly; at least 1.

@@ -52,7 +52,7 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
     panels, lines = [], []
     heads: list[str] = []
     for k, (side, shot) in enumerate(result.results):
-        same = k > 0 and side.path == result.results[0][0].path
+        own = result.dash(k)
         colour = theme.path_colour(side.path)
         at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
         images = np.concatenate(
@@ -62,8 +62,8 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
         heads = [f"{t:.2f}" for t in shot.times[at]]
         left = shot.remaining.mean(axis=1)
         for label, y, dash in (
-            ("prediction still to change", left / left.max(), ("solid", "dash")[same]),
-            ("noise in the state", shot.noise, ("dot", "dashdot")[same]),
+            ("prediction still to change", left / left.max(), own),
+            ("noise in the state", shot.noise, "dot" if own == "solid" else "dashdot"),
         ):
             lines.append(
                 curves.Curve(

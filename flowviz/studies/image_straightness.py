@@ -65,7 +65,7 @@ def draw(config: ImageStraightnessConfig, result: Sides) -> Figures:
             straight.times,
             straight.deviations / straight.displacement,
             label=side.label,
-            dash="dash" if k and side.path == result.results[0][0].path else "solid",
+            dash=result.dash(k),
         )
         for k, (side, (_, straight)) in enumerate(result.results)
     ]
