@@ -176,6 +176,7 @@ def test_text_on_a_canvas_is_as_large_as_other_labels(page, number):
     settle(page)
     page.evaluate("sizes.length = 0")
     width, height = page.viewport_size.values()
+    # Of the plane with a point to drag (number 4) only the canvas changes its size, not its root.
     page.set_viewport_size({"width": width - 40, "height": height - 40})
     page.wait_for_function("sizes.length > 5")
     assert page.evaluate("Math.min(...sizes)") >= 16

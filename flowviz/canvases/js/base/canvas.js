@@ -23,7 +23,8 @@ export class Canvas {
     this.host = null;
     this.frame = 0;
     this.sizes = new ResizeObserver(() => this.resized());
-    this.sizes.observe(root);
+    // A canvas with position: fixed changes its size without its root.
+    for (const node of [root, ...this.all("canvas")]) this.sizes.observe(node);
     this.find(".ground-theme").addEventListener("transitionend", () => this.themed());
   }
 
