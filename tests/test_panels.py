@@ -165,3 +165,13 @@ def test_only_a_panel_without_a_network_links_to_the_training_on_its_data():
 
     assert links(data="moons", field="exact", nfe="4") == ["data=moons"]
     assert links(data="moons", nfe="4") == []
+
+
+def test_the_table_of_trajectories_has_the_state_of_each_particle_and_step(four):
+    config, result = four
+    (figure,) = FLOW.draw(replace(config, picture="ways"), result)
+    for side, rows in zip(result.sides, figure.tables, strict=True):
+        assert list(rows) == ["panel", "path", "particle", "t", "x1", "x2"]
+        at = (rows["particle"] == 7) & (rows["t"] == side.flow.step_times[2])
+        found = [rows[name][at].tolist() for name in ("x1", "x2")]
+        assert found == side.flow.step_states[2, 7, :, None].tolist()

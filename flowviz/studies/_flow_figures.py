@@ -14,7 +14,7 @@ from flowviz.figures import curves, plane, theme
 from flowviz.studies import NamedFigure, Tables
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
 from flowviz.studies._lines import path_line
-from flowviz.studies._tables import cells, xy
+from flowviz.studies._tables import cells, tracks, xy
 
 SHOWN_PARTICLES = 1_000
 """Number of particles in a panel of the figure: a browser needs about 0.2 ms for each mark."""
@@ -101,7 +101,7 @@ def _trajectories(config: CompareConfig, result: CompareResult) -> NamedFigure:
         figure=plane.trajectories(panels),
         squares=_squares(panels),
         tables=[
-            _over_time(side, side.flow.step_times, each)
+            _of(side) | tracks(side.flow.step_times, each)
             for side, each in zip(sides, states, strict=True)
         ],
     )
@@ -120,7 +120,7 @@ def _strip(config: CompareConfig, result: CompareResult) -> NamedFigure:
         alt="Ten times from noise to data in a row, one row for each path.",
         figure=plane.film_strip(_planes(result), frames, STRIP_TIMES),
         tables=[
-            _over_time(side, STRIP_TIMES, each)
+            _of(side) | tracks(STRIP_TIMES, each)
             for side, each in zip(result.sides, frames, strict=True)
         ],
     )
@@ -260,13 +260,6 @@ def _particles(config: CompareConfig, side: Side) -> NDArray:
 def _of(side: Side) -> dict[str, Any]:
     """The columns that say which panel a row belongs to."""
     return {"panel": side.title, "path": side.path}
-
-
-def _over_time(side: Side, times: NDArray, states: NDArray) -> dict[str, Any]:
-    """States (T, n, 2) as columns: panel, path, particle, step, t, x1, x2."""
-    steps, n = states.shape[:2]
-    found = {"particle": np.tile(np.arange(n), steps), "step": np.repeat(np.arange(steps), n)}
-    return _of(side) | found | {"t": np.repeat(times, n)} | xy(states)
 
 
 def quality_columns(result: CompareResult) -> Tables:
