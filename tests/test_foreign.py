@@ -8,6 +8,7 @@ import os
 import pickle
 import warnings
 import zipfile
+from dataclasses import replace
 
 import pytest
 import safetensors.torch
@@ -15,6 +16,7 @@ import torch
 
 from flowviz.checkpoints import CheckpointError, foreign
 from flowviz.checkpoints.foreign import (
+    FORMATS,
     Assumptions,
     diffusers,
     foreign_files,
@@ -248,6 +250,18 @@ def test_diffusers_folder_gives_the_velocity_of_its_noise(tmp_path, ddpm, old):
         beta = 0.1 + (1 - t) * 19.9
         rate, sigma = (v.float()[:, None, None, None] for v in (beta / 2, c.sigma))
         torch.testing.assert_close(field(t, X), rate * (X - noise / sigma), rtol=1e-3, atol=1e-3)
+
+
+def test_weights_have_exactly_one_format(tmp_path, ddpm, averages):
+    files = [ddpm_folder(tmp_path / f"{old}", ddpm, old=old) for old in (False, True)]
+    known = [("diffusers", safetensors.torch.load_file(*file.glob("*.safe*"))) for file in files]
+    known += [(name, made.state_dict()) for name, made in averages.items()]
+    for name, shape in SHAPES.items():
+        bare = replace(shape, channel_mult=(1,), attention_resolutions=())
+        known.append((name, network(bare).state_dict()))
+        known.append((name, network(shape, num_classes=4).state_dict()))
+    for name, weights in known:
+        assert [key for key, each in FORMATS.items() if each.recognises(weights)] == [name]
 
 
 def test_time_becomes_the_level_with_the_same_noise():

@@ -56,9 +56,11 @@ FORMATS = {
     "flow_matching": Format(
         "flow_matching's image U-Net", lambda each: is_guided(each) and has_film(each), read_guided
     ),
-    "torchcfm": Format("torchcfm's U-Net", is_guided, read_guided),
+    "torchcfm": Format(
+        "torchcfm's U-Net", lambda each: is_guided(each) and not has_film(each), read_guided
+    ),
 }
-"""The known formats; the first that recognises weights reads them."""
+"""The known formats; no two recognise the same weights."""
 
 MAX_UPLOAD = 200 * 2**20
 """Bytes of an uploaded file; larger ones go into a folder named by $FLOWVIZ_CHECKPOINTS."""
