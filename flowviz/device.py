@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """The numbers of parameters of `mallopt`, in malloc.h of glibc."""
 
+DEVICE_BATCH = 512
+"""Images of a batch on a GPU, which takes as long for a small batch."""
+
 KEPT_BYTES = 2**26
 """64 MB: what glibc itself ends up with once a process has freed a block of 32 MB."""
 
@@ -51,6 +54,11 @@ def finest_float(device: "torch.device") -> "torch.dtype":
     import torch
 
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def batch_on(device: "torch.device", batch: int) -> int:
+    """The images of a batch on a device: `batch` on the CPU, at least DEVICE_BATCH elsewhere."""
+    return batch if device.type == "cpu" else max(batch, DEVICE_BATCH)
 
 
 def limit_threads(threads: int | None = None) -> int:

@@ -25,7 +25,9 @@ from flowviz.checkpoints.images import (
 )
 from flowviz.cli import main
 from flowviz.datasets.images import ImageSet, image_set, montage
+from flowviz.device import DEVICE_BATCH, batch_on
 from flowviz.draws import noise
+from flowviz.experiments import images
 from flowviz.experiments.image_views import (
     all_classes,
     film,
@@ -87,6 +89,30 @@ def test_noise_of_an_image_does_not_depend_on_how_many_are_drawn():
     few, many = (noise(n, 5, OT.shape) for n in (3, 40))
     assert torch.equal(few, many[:3])
     assert not torch.equal(few, noise(3, 6, OT.shape))
+
+
+def test_a_batch_is_larger_off_the_cpu():
+    sizes = [batch_on(torch.device(kind), 16) for kind in ("cpu", "cuda", "mps")]
+    assert sizes == [16, DEVICE_BATCH, DEVICE_BATCH]
+    assert batch_on(torch.device("cuda"), 2 * DEVICE_BATCH) == 2 * DEVICE_BATCH
+
+
+@pytest.mark.parametrize("solver", ["euler", "dopri5"])
+def test_images_of_fixed_steps_are_drawn_in_the_batches_of_their_device(monkeypatch, solver):
+    sizes, solve_batch = [], images.solve_images
+
+    def recorded(field, noise, config):
+        sizes.append(len(noise))
+        return solve_batch(field, noise, config)
+
+    monkeypatch.setattr(images, "solve_images", recorded)
+    monkeypatch.setattr(images, "batch_on", lambda device, batch: 25)
+    asked = replace(FEW, solver=solver, nfe=1, tol=0.5, n=3)
+    all_classes(OT, asked)  # 3 noises for 10 classes
+    interpolation(OT, replace(asked, n=4), to_seed=1, steps=7)
+    sample_all(OT, replace(asked, n=28))
+    wide, own = [25, 5, 25, 3, 25, 3], [16, 14, 16, 12, 16, 12]
+    assert sizes == (wide if solver == "euler" else own)  # steps of dopri5 depend on the batch
 
 
 def test_batches_are_parts_of_the_whole():

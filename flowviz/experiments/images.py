@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from flowviz.bounds import MAX_NFE, MAX_SEED, check_bounds
 from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import ImageSet
+from flowviz.device import batch_on
 from flowviz.distributed import current
 from flowviz.draws import noise
 from flowviz.fields import FlowMap, LearnedField
@@ -36,9 +37,6 @@ from flowviz.solvers import METHODS, Solution, solve, steps_for
 
 BATCH = 16
 """Images per batch: enough to use a core fully, few enough to be shown soon."""
-
-DEVICE_BATCH = 512
-"""Images per batch of a method with fixed steps on a GPU, where a small batch takes as long."""
 
 MAX_IMAGES = 50_000
 
@@ -328,7 +326,8 @@ def draw_images(
     checkpoint: ImageCheckpoint, config: ImageConfig, x_0: Tensor, y: Tensor | None
 ) -> NDArray[np.uint8]:
     """The images (n, C, H, W) of given noise (n, C, H, W) and classes (n,), batch by batch."""
-    parts = _drawn(checkpoint, config, x_0, y, range(0, len(x_0), BATCH), BATCH)
+    batch = _widest(config, BATCH, _device(checkpoint))
+    parts = _drawn(checkpoint, config, x_0, y, range(0, len(x_0), batch), batch)
     return np.concatenate([part.images for part in parts])
 
 
@@ -371,9 +370,8 @@ def sample_all(
     Processes started by torchrun divide the batches; each returns all images.
     """
     group = current()
-    if not config.adaptive:  # fixed steps do not depend on the batch
-        if (device or _device(checkpoint)).type != "cpu":
-            batch = max(batch, DEVICE_BATCH)
+    batch = _widest(config, batch, device or _device(checkpoint))
+    if not config.adaptive:
         batch = min(batch, -(-config.n // group.world))
     starts = range(0, config.n, batch)
     starts = starts[group.share(len(starts))]
@@ -396,6 +394,11 @@ def sample_all(
         mean(part.nfe for part in parts),
         mean(part.passes for part in parts),
     )
+
+
+def _widest(config: ImageConfig, batch: int, device: torch.device) -> int:
+    """Images per batch on a device: fixed steps do not depend on the batch, adaptive ones do."""
+    return batch if config.adaptive else batch_on(device, batch)
 
 
 def _no_images(checkpoint: ImageCheckpoint) -> SampleBatch:
