@@ -14,17 +14,23 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from flowviz.checkpoints.images import describe_classifier, load_classifier, save_images
+from flowviz.checkpoints.images import (
+    describe_classifier,
+    load_classifier,
+    load_images,
+    save_images,
+)
 from flowviz.cli import main
 from flowviz.datasets.images import image_set
 from flowviz.distributed import ALONE, Processes, processes
 from flowviz.experiments.image_judge import measure_reference, save_reference
 from flowviz.networks.classifier import Classifier
-from flowviz.training import train
+from flowviz.training import images, train
 from flowviz.training.classifier import ClassifierConfig
 from flowviz.training.folder import train_in_folder
 from flowviz.training.image_presets import IMAGE_PRESETS
 from flowviz.training.images import ImageRun, ImageTrainConfig
+from flowviz.training.trajectories import Jumps
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,6 +95,9 @@ folder, drawn, judged = (os.path.join(out, name) for name in ("pair", "pair.npy"
 train = ["train", "--data", "digits", "--device", "cpu", "--out"]
 curve = [*train, os.path.join(out, "curve"), "--preset", "tiny", "--batch", "8"]
 assert main([*curve, "--images", "960"]) == 0
+teacher = os.path.join(out, "images", "tiny-ot.safetensors")
+distilled = [*train, os.path.join(out, "map"), *os.environ["DISTILLING"].split()]
+assert main([*distilled, "--start", teacher]) == 0
 train += [folder]
 ImageRun.advance = interrupted
 main([*train, "--preset", "tiny", "--images", "320"])
@@ -117,6 +126,7 @@ def saved_classifier(path):
     return file
 
 
+DISTILLING = "--preset tiny --objective distillation --batch 32 --images 960"
 OPTIONS = "--solver midpoint --nfe 4 -n 7 --class 3 --device cpu"
 
 
@@ -133,7 +143,7 @@ def pair(tmp_path_factory, tiny_images):
     (folder / "script.py").write_text(SCRIPT)
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     options = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    options |= {"OPTIONS": OPTIONS, "JUDGING": f"{judging} --save"}
+    options |= {"OPTIONS": OPTIONS, "JUDGING": f"{judging} --save", "DISTILLING": DISTILLING}
     run = subprocess.run(
         [sys.executable, *launch, folder / "script.py", folder],
         env=os.environ | options,
@@ -156,6 +166,53 @@ def test_torchrun_trains_with_the_loss_curve_of_one_process(pair, tmp_path):
     for ours, theirs in zip(one, other, strict=True):
         assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
     assert_same_run(pair.folder / "curve", alone)
+
+
+def parts_of_two(config, teacher, monkeypatch):
+    """The runs of both processes of a pair, in this process."""
+    monkeypatch.setattr(images, "DistributedDataParallel", lambda module: module)
+    return [
+        ImageRun(config, image_set("digits"), origin=teacher, processes=Processes(rank, 2))
+        for rank in (0, 1)
+    ]
+
+
+def test_processes_divide_the_trajectories_of_a_distillation(tiny_images, monkeypatch):
+    config = replace(IMAGE_PRESETS["tiny"], objective="distillation", start="it", batch=64)
+    teacher = load_images(tiny_images / "images" / "tiny-ot.safetensors").field
+    monkeypatch.setattr(images, "POOL", 2)
+    runs = parts_of_two(config, teacher, monkeypatch)
+    first, second = (run._jumps() for run in runs)
+    for run, jumps in zip(runs, (first, second), strict=True):
+        assert run._pool[1].states.shape[1] == len(run._pool[1].classes) == 64
+        assert len(jumps.x_t) == 32
+        assert (jumps.t == jumps.s).double().mean() == pytest.approx(0.1, abs=0.06)
+    starts = [run._pool[1].states[0].flatten(1) for run in runs]
+    assert torch.cdist(*starts).min() > 1, "both processes follow one trajectory"
+    assert not torch.equal(first.t, second.t)
+
+
+@pytest.mark.slow
+def test_two_processes_distil_as_one_that_sees_the_jumps_of_both(pair, tmp_path, monkeypatch):
+    file = pair.folder / "images" / "tiny-ot.safetensors"
+    changes = {"objective": "distillation", "batch": 32, "images": 960, "start": str(file)}
+    config, teacher = replace(IMAGE_PRESETS["tiny"], **changes), load_images(file).field
+    own_jumps, parts = ImageRun._jumps, parts_of_two(config, teacher, monkeypatch)
+
+    def jumps_of_both(self):
+        both = []
+        for part in parts:
+            part.step = self.step
+            both.append(own_jumps(part))
+        return Jumps(*map(torch.cat, zip(*both, strict=True)))
+
+    monkeypatch.setattr(ImageRun, "_jumps", jumps_of_both)
+    given = {"grid_every": 0, "origin": teacher}
+    *_, alone = train_in_folder(config, tmp_path / "alone", image_set("digits"), **given)
+    assert log_of(pair.folder / "map")[-1]["loss"] == pytest.approx(
+        log_of(tmp_path / "alone")[-1]["loss"], rel=1e-3
+    )
+    assert_same_run(pair.folder / "map", alone)
 
 
 @pytest.mark.slow

@@ -61,9 +61,10 @@ POOL_STEPS = 160
 """Number of steps of a distillation that draw from the same trajectories."""
 
 POOL = 4
-"""Number of those trajectories over the size of a batch. A trajectory takes 78 evaluations of the
-teacher, which was a quarter of the time on a GPU. Each process follows all of them. They take
-0.5 MB for each image of 32 x 32 and 3 channels: 4 GB for a batch of 2,048."""
+"""Number of those trajectories over the size of a batch; several processes divide them. A
+trajectory takes 78 evaluations of the teacher, which was a quarter of the time on a GPU. Its
+states stay on the device: 0.5 MB for an image of 32 x 32 and 3 channels, 4 GB for the part of a
+process that has 2,048 jumps of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,8 @@ class ImageTrainConfig(TrainingConfig):
         times: name in TIMES: how the times of a batch are drawn.
         images: number of images seen in the whole run, flips and repetitions included, or of
             jumps in a distillation; rounded up to batches.
-        batch: number of images per step, of all processes together.
+        batch: number of images per step, of all processes together. A distillation keeps states
+            in proportion to it, see `POOL`.
         accumulate: number of parts in which a batch is computed, to save memory; it must divide
             `batch`.
         lr: peak learning rate.
@@ -266,16 +268,16 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
     def losses(self) -> Iterator[Tensor]:
         """See `TrainingRun.losses`: `config.accumulate` parts."""
         config, n = self.config, self.config.accumulate
-        distilled = config.objective == "distillation"
-        batch = self._jumps() if distilled else draw_batch(config, self.data, self.step)
-        own = self.processes.share(config.batch)
+        if config.objective == "distillation":
+            batch, own = self._jumps(), slice(None)
+        else:
+            batch = draw_batch(config, self.data, self.step)
+            own = self.processes.share(config.batch)
         parts = ([None] * n if value is None else value[own].chunk(n) for value in batch)
-        # Dropout draws from the global generators; its draws, too, must depend on the step alone,
-        # but differ between processes.
+        # Dropout draws from the global generators, which this seeds.
         devices = [self.device] if self.device.type == "cuda" else []
-        purpose = f"dropout/{self.processes.rank}" if self.processes.rank else "dropout"
         with torch.random.fork_rng(devices):
-            torch.manual_seed(stream(config.seed, purpose, self.step).initial_seed())
+            torch.manual_seed(self._stream("dropout", self.step).initial_seed())
             for i, part in enumerate(zip(*parts, strict=True)):
                 with self._summing(last=i == n - 1), self._mixed():
                     yield self._mean_loss(*(self._moved(value) for value in part)) / n
@@ -296,12 +298,13 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
         return found
 
     def _jumps(self) -> Jumps:
-        """The whole batch of a step of a distillation, the same in every process."""
+        """This process's part of the batch of a distillation, along trajectories of its own."""
         config, origin = self.config, self.origin
+        batch = config.batch // self.processes.world
         assert origin is not None and isinstance(self.model, FlowMap)  # of a distillation
         number = self.step // POOL_STEPS
         if self._pool is None or self._pool[0] != number:
-            generator, n = stream(config.seed, "trajectories", number), POOL * config.batch
+            generator, n = self._stream("trajectories", number), POOL * batch
             shape = self.data.channels, self.data.size, self.data.size
             noise = self._moved(torch.randn(n, *shape, generator=generator))
             y = None
@@ -313,9 +316,14 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
             self._pool = None  # frees the memory of the one before
             with self._mixed():
                 self._pool = number, follow(origin, self.model, noise, y)
-        generator = stream(config.seed, "batch", self.step)
+        generator, share = self._stream("batch", self.step), self.model.objective.equal_share
         with self._mixed():
-            return self._pool[1].draw(config.batch, self.model.objective.equal_share, generator)
+            return self._pool[1].draw(batch, share, generator)
+
+    def _stream(self, purpose: str, number: int) -> Generator:
+        """The random numbers of this process for a step or pool, on which alone they depend."""
+        rank = self.processes.rank
+        return stream(self.config.seed, f"{purpose}/{rank}" if rank else purpose, number)
 
     def _moved(self, value: Tensor | None) -> Tensor | None:
         """A part of a batch as the network takes it, on the device."""
