@@ -286,7 +286,7 @@ def test_with_jumps_a_field_that_is_no_flow_map_takes_euler_steps_and_the_text_s
     left, right = found.panels
     assert left.nfe.tolist() == right.nfe.tolist() == [1] * 5 + [2] * 5 + [4] * 5 + [20] * 5
     texts = " ".join(each.text for each in STUDIES["image-grid"].say(config, found))
-    assert "(flow maps only) for cifar10-ot-distillation, Euler for cifar10-ot;" in texts
+    assert "(jumps for cifar10-ot-distillation, Euler for cifar10-ot;" in texts
     assert [sheet.note for sheet in sheets_of(config, found)] == ["", "Euler"]
     euler = ImageConfig(
         solver="euler", nfe=2, classes=tuple(range(10)), guidance=1.0, n=5, seed=config.seed
@@ -304,7 +304,7 @@ def test_a_solver_that_fails_at_the_end_of_the_path_is_named_with_the_reason():
     ot, vp = judged(near, far)
     assert not failures(ot)
     (finding,) = failures(vp)
-    assert finding.lead == "Runge-Kutta 4 (3/8 rule) on VP"
+    assert finding.lead == "Runge-Kutta 4 on VP"
     assert "8 times that of midpoint at NFE 20" in finding.text and "dσ/dt is −50" in finding.text
     _, euler = judged([], [point("midpoint", 4.0), point("euler", 32.0)])
     assert not failures(euler)

@@ -11,11 +11,13 @@ from flowviz.datasets import dataset
 from flowviz.densities import log_prob
 from flowviz.experiments.evaluate import EvaluateConfig
 from flowviz.fields import exact_field
-from flowviz.methods import Method, Multistep, Tableau, density_methods
+from flowviz.methods import Method, Multistep, Tableau, all_methods, density_methods
 from flowviz.paths import AffinePath
 from flowviz.progress import Stopped, stopping
 from flowviz.schedulers import SCHEDULERS
+from flowviz.settings import settings
 from flowviz.solvers import METHODS, SolveError, solve, steps_for
+from flowviz.studies import STUDIES
 
 SOLVERS = list(density_methods())
 FIXED = [name for name in SOLVERS if not METHODS[name].adaptive]
@@ -34,6 +36,16 @@ def swing(t, x):
 
 def swung(t):
     return math.exp(math.sin(t))
+
+
+def test_a_label_fits_a_list_in_a_sentence_and_menus_say_what_a_method_needs():
+    assert not [each.label for each in METHODS.values() if "," in each.label]
+    menu = all_methods()
+    assert menu["jumps"] == "jumps, flow maps only"
+    assert all("adaptive" in menu[name] for name in ADAPTIVE)
+    for study, name in (("flow", "method"), ("image-grid", "method"), ("nfe-quality", "methods")):
+        offered = settings(STUDIES[study].config)[name].options
+        assert offered.items() <= menu.items()
 
 
 @pytest.mark.parametrize("name", FIXED)

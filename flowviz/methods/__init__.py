@@ -38,6 +38,7 @@ __all__ = [
     "Multistep",
     "Step",
     "Tableau",
+    "all_methods",
     "density_methods",
     "expected_nfe",
     "steps_for",
@@ -149,11 +150,12 @@ class Method:
     """An integration method.
 
     Attributes:
-        label: its name in menus and legends.
+        label: its name in sentences, titles and legends.
         sentence: what it does.
         order: the power of the step size with which the error at the last time decreases.
         step: its step.
         final: replaces the last step of a fixed-step method; None: the last is like the others.
+        note: what a menu adds to the label.
     """
 
     label: str
@@ -161,6 +163,13 @@ class Method:
     order: int
     step: Step | Multistep | Adaptive
     final: Step | None = None
+    note: str = ""
+
+    @property
+    def menu(self) -> str:
+        """Its label in menus, with what one must know to choose it."""
+        note = "adaptive" if self.adaptive else self.note
+        return f"{self.label}, {note}" if note else self.label
 
     @property
     def adaptive(self) -> bool:
@@ -289,23 +298,25 @@ METHODS["heun"] = Method(
     HEUN,
 )
 METHODS["edm"] = Method(
-    "Heun, last step Euler (EDM)",
+    "Heun (EDM)",
     "Heun's method with an Euler step at the end, which avoids the stiff last evaluation.",
     2,
     HEUN,
     final=EULER,
+    note="last step Euler",
 )
 METHODS["heun3"] = Method(
-    "Heun, 3rd order",
+    "third-order Heun",
     "Three evaluations a step, at 0, 1/3 and 2/3 of it.",
     3,
     Tableau((1 / 4, 0.0, 3 / 4), ((1 / 3,), (0.0, 2 / 3))),
 )
 METHODS["rk4"] = Method(
-    "Runge-Kutta 4 (3/8 rule)",
+    "Runge-Kutta 4",
     "Kutta's 3/8 rule: four evaluations a step, at 0, 1/3, 2/3 and the end of it.",
     4,
     Tableau((1 / 8, 3 / 8, 3 / 8, 1 / 8), ((1 / 3,), (-1 / 3, 1.0), (1.0, -1.0, 1.0))),
+    note="3/8 rule",
 )
 METHODS["ab2"] = Method(
     "Adams-Bashforth 2",
@@ -336,54 +347,60 @@ JUMPS = "jumps"
 """The method of flow maps."""
 
 METHODS[JUMPS] = Method(
-    "jumps (flow maps only)",
+    "jumps",
     "One evaluation of a flow map a step; its error comes from the network, not from the step.",
     1,
     Jump(),
+    note="flow maps only",
 )
 METHODS["adaptive-heun"] = Method(
-    "Heun-Euler 2(1), adaptive",
+    "Heun-Euler 2(1)",
     "Heun's method with Euler's as its error estimate.",
     2,
     Adaptive("adaptive_heun", 1),
 )
 METHODS["fehlberg2"] = Method(
-    "Fehlberg 2(1), adaptive",
+    "Fehlberg 2(1)",
     "Second order; its error estimate is small, so that its error exceeds tol some hundred times.",
     2,
     Adaptive("fehlberg2", 2),
 )
 METHODS["bosh3"] = Method(
-    "Bogacki-Shampine 3(2), adaptive",
+    "Bogacki-Shampine 3(2)",
     "Third order; cheap where a loose tolerance suffices.",
     3,
     Adaptive("bosh3", 3),
 )
 METHODS["dopri5"] = Method(
-    "Dormand-Prince 5(4), adaptive",
+    "Dormand-Prince 5(4)",
     "Fifth order: the solver of the paper's likelihoods and samples.",
     5,
     Adaptive("dopri5", 6),
 )
 METHODS["dopri8"] = Method(
-    "Dormand-Prince 8(7), adaptive",
+    "Dormand-Prince 8(7)",
     "Eighth order; for references at tight tolerances.",
     8,
     Adaptive("dopri8", 13),
 )
 
 
+def all_methods() -> dict[str, str]:
+    """All methods by name, with their labels in menus."""
+    return {name: method.menu for name, method in METHODS.items()}
+
+
 def velocity_methods(*, fixed_only: bool = False) -> dict[str, str]:
-    """The label of each method that integrates any velocity field, by its name, for menus."""
+    """The methods that integrate any velocity field by name, with their labels in menus."""
     return {
-        name: method.label
-        for name, method in METHODS.items()
-        if not method.jumps and not (fixed_only and method.adaptive)
+        name: label
+        for name, label in all_methods().items()
+        if not METHODS[name].jumps and not (fixed_only and METHODS[name].adaptive)
     }
 
 
 def density_methods() -> dict[str, str]:
-    """The label of each method that integrates densities along a flow, by its name, for menus.
+    """The methods that integrate densities along a flow by name, with their labels in menus.
 
     Exponential methods do not, since a log-density has no path.
     """

@@ -11,7 +11,7 @@ from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.density_evolution import DensityEvolution
 from flowviz.experiments.evolution import FlowConfig, FlowResult, Scene, SceneConfig
 from flowviz.experiments.fields import EXACT, trained_name
-from flowviz.methods import expected_nfe
+from flowviz.methods import all_methods, expected_nfe
 from flowviz.settings import Config, setting, settings
 from flowviz.solvers import METHODS
 from flowviz.studies import _settings as declare
@@ -56,7 +56,7 @@ class CompareConfig(Config):
         DEFAULT.method,
         "The method that solves the ODE of the particles. With jumps, a field that is not a flow "
         "map shows the exact end of each jump.",
-        choices=METHODS,
+        choices=all_methods,
     )
     nfe: int = declare.nfe(
         DEFAULT.nfe,

@@ -10,6 +10,7 @@ from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import IMAGE_SETS
 from flowviz.device import choose_device
 from flowviz.experiments.images import ImageConfig
+from flowviz.methods import all_methods
 from flowviz.networks.memory import activation_bytes
 from flowviz.progress import Progress
 from flowviz.registry import hint_at
@@ -75,7 +76,7 @@ class ImagesConfig(Config):
         DEFAULT.solver,
         "How noise follows the velocity field. With jumps, a network that is not a flow map takes "
         "Euler steps at the same NFE.",
-        choices=METHODS,
+        choices=all_methods,
     )
     nfe: int = declare.nfe(
         DEFAULT.nfe,

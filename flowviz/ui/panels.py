@@ -10,7 +10,7 @@ from flowviz import datasets
 from flowviz.checkpoints.lookup import OPENED
 from flowviz.experiments.fields import EXACT
 from flowviz.fields import FlowMap, LearnedField
-from flowviz.methods import velocity_methods
+from flowviz.methods import all_methods, velocity_methods
 from flowviz.schedulers import LEARNED, LearnedReference
 from flowviz.solvers import METHODS
 from flowviz.studies._flow import NO_NETWORK, PANELS, CompareConfig
@@ -63,7 +63,7 @@ def pick() -> Comparison:
             if found is not None:
                 loaded[name] = found
         maps = any(isinstance(found, FlowMap) for found in loaded.values())
-        solver, others = _solvers(panels, METHODS.labels if maps else velocity_methods())
+        solver, others = _solvers(panels, all_methods() if maps else velocity_methods())
         seed = controls.pick(CompareConfig, only=("seed",))["seed"]
         if not state.is_restricted():
             foreign.opener()
