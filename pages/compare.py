@@ -12,7 +12,7 @@ noticed = headed(
     f"From {compare.origin(page)}: {compare.count(page)}, one clock",
     see=f"The same {'points' if compare.has_source(page) else 'noise points'} move to the data on "
     "their [paths](probability-path), at the same time t.",
-    notice=compare.main_finding(compare.known(page)),
+    notice=compare.main_finding(page.config, compare.known(page)),
 )
 result = None
 with failing("This flow cannot be shown."):
@@ -30,6 +30,6 @@ def pictures(result: CompareResult) -> None:
 
 
 if result is not None:
-    noticed(compare.main_finding(result))
+    noticed(compare.main_finding(page.config, result))
     pictures(result)
     compare.note(result)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flowviz.studies._flow import CompareConfig
 from flowviz.ui import compare, downloads
 
 
@@ -53,7 +54,7 @@ def test_compare_states_the_timing_once_at_the_top_or_in_a_lecture_below(monkeyp
             return [timing, other]
 
     class Page:
-        config = sides = None
+        config, sides = CompareConfig(), None
 
     monkeypatch.setattr(compare, "FLOW", Study)
     for lecture, expected in ((False, [other]), (True, [timing, other])):

@@ -113,6 +113,28 @@ def test_view_says_what_to_notice_in_numbers(tiny, view):
     assert "were not trained equally long" in text_of(app)
 
 
+@pytest.mark.parametrize(
+    ("link", "text"),
+    [
+        ({"right": "cifar10-ot"}, "Jumps on the left: each evaluation leads straight to a later"),
+        (
+            {"right": "cifar10-ot"},
+            "The network on the right is no flow map: it takes as many Euler",
+        ),
+        ({"right": "cifar10-vp-distillation"}, "Jumps: each evaluation leads straight"),
+        ({"left": "cifar10-ot", "right": "none"}, "No flow map is chosen, and only a flow map"),
+        ({"right": "cifar10-ot", "solver": "euler"}, "images of VP diffusion lose quality first"),
+        ({"right": "cifar10-ot", "view": "ways"}, "images of VP diffusion lose quality first"),
+    ],
+)
+def test_what_to_notice_is_true_for_jumps_and_for_steps(monkeypatch, link, text):
+    for module in (_images, image_grid):
+        monkeypatch.setattr(module, "compute_pieces", lambda *_, **__: iter(()))
+    app = opened(**{"left": "cifar10-ot-distillation", "solver": "jumps", "nfe": "3"} | link)
+    (notice,) = [each.value for each in app.markdown if "What to notice" in each.value]
+    assert text in notice
+
+
 def test_guidance_can_lead_away_from_another_checkpoint_of_the_path(tiny):
     app = opened(view="guidance", nfe="4", left="tiny-ot", right="none", guide="tiny-vp")
     assert "must have the path" in app.error[0].value

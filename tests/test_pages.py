@@ -227,6 +227,21 @@ def test_compare_says_what_to_notice_and_which_ot():
     assert any("Which OT" in expander.label for expander in app.expander)
 
 
+def test_compare_says_what_to_notice_of_jumps_and_states_the_timing_below():
+    link = {"data": "8gaussians", "right": "ot", "right-network": "none"}
+    network = {"left-network": "8gaussians-ot-distillation"}
+    app = settled(opened(COMPARE, solver="jumps", nfe="2", **network, **link))
+    (notice,) = [each.value for each in app.markdown if "What to notice" in each.value]
+    assert "Jumps in the left panel: each evaluation leads straight to a later time" in notice
+    assert "In the right panel the field is integrated to the end of each jump." in notice
+    (notice,) = [
+        each.value
+        for each in settled(opened(COMPARE, solver="euler", nfe="2", **network, **link)).markdown
+        if "What to notice" in each.value
+    ]
+    assert "umps" not in notice
+
+
 @pytest.mark.parametrize(
     ("apart", "when"),
     [((0, 0, 0, 3, 3), 0.625), ((0, 3, 3, 3, 3), 0.125), ((0, 0, 0, 0, 0), None)],

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from flowviz import checkpoints
 from flowviz.checkpoints import opened
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import titled
+from flowviz.studies._flow import noticed_jumps, titled
 from flowviz.studies._player import panel_of, scene_of
 from flowviz.studies._raster import SIZES, Stage
 from flowviz.ui import models
@@ -83,6 +83,35 @@ def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
     euler, jumping = mixed("euler", integrated=True)
     assert euler == "conditional OT (Euler)" and jumping.endswith(", integrated)")
     assert mixed("jumps", integrated=False) == ["conditional OT", "VP diffusion"]
+
+
+@pytest.mark.parametrize(
+    ("solvers", "maps", "texts"),
+    [
+        ("jumps jumps", 2, ["Jumps: each evaluation leads straight to a later time"]),
+        ("jumps jumps", 0, ["In the left and right panels the field is integrated to the end"]),
+        ("jumps jumps", 1, ["Jumps in the left panel: each", "In the right panel the field is"]),
+        ("jumps euler", 1, ["Jumps in the left panel: each", "In the right panel the solver ta"]),
+        ("euler jumps", 0, ["In the right panel the field", "In the left panel the solver takes"]),
+        ("euler midpoint", 0, []),
+    ],
+)
+def test_what_to_notice_of_jumps_is_true_for_each_panel(four, solvers, maps, texts):
+    names = tuple(solvers.split())
+    config = replace(four[0], paths=("ot", "vp"), networks=(), solvers=names)
+    sides = [
+        replace(
+            side,
+            config=replace(side.config, method=name),
+            flow=replace(side.flow, integrated=name == "jumps" and k >= maps),
+        )
+        for k, (side, name) in enumerate(zip(four[1].sides, names, strict=False))
+    ]
+    said, unknown = noticed_jumps(config, sides), noticed_jumps(config)
+    assert [each for each in texts if each not in said] == [] and bool(said) == bool(texts)
+    assert said.count(". ") + bool(said) == len(texts)
+    assert ("is the number of jumps." in said) == bool(maps)
+    assert unknown.startswith("Jumps: each") if texts else not unknown
 
 
 def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):

@@ -1,6 +1,6 @@
 """The settings and the result of the study `flow`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, Self
@@ -15,6 +15,7 @@ from flowviz.methods import all_methods, expected_nfe
 from flowviz.settings import Config, setting, settings
 from flowviz.solvers import METHODS
 from flowviz.studies import _settings as declare
+from flowviz.studies._numbers import joined
 
 DEFAULT = FlowConfig()
 LEARNED = "learned"
@@ -213,6 +214,31 @@ def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
         title = f"{side.label} ({', '.join(parts)})" if parts else side.label
         found.append(replace(side, title=title))
     return tuple(found)
+
+
+def noticed_jumps(config: CompareConfig, sides: Sequence[Side] = ()) -> str:
+    """What one sees with the solver “jumps”, "" without it; `sides` are empty while unknown."""
+    solvers = [config.solver(k)["method"] for k in range(len(config.paths))]
+    if not any(METHODS[solver].jumps for solver in solvers):
+        return ""
+    kinds = [_jumps(side) for side in sides]
+    maps, ends, steps = (
+        [name for name, each in zip(PANELS, kinds, strict=False) if each == kind]
+        for kind in ("flow map", "integrated", "")
+    )
+    found = []
+    if maps or not sides:
+        where = f" in {_panels(maps)}" if ends or steps else ""
+        found.append(f"Jumps{where}: {declare.JUMPING}")
+    if ends:
+        found.append(f"In {_panels(ends)} the field is integrated to the end of each jump.")
+    if steps:
+        found.append(f"In {_panels(steps)} the solver takes steps along the velocity.")
+    return " ".join(found)
+
+
+def _panels(names: Sequence[str]) -> str:
+    return f"the {joined(names)} panel{'s' if len(names) > 1 else ''}"
 
 
 def _method(side: Side) -> str:

@@ -311,6 +311,29 @@ def side_of(key: str, loaded: ForeignCheckpoint, same_path: bool = False) -> Ima
     )
 
 
+def noticed_jumps(config: ImagesConfig, live: LiveImages | None = None) -> str:
+    """What one sees with the solver “jumps”; "" without it.
+
+    Raises:
+        ValueError: a checkpoint cannot be read.
+    """
+    if not METHODS[config.method].jumps:
+        return ""
+    keys = {"left": config.left, "right": config.right}
+    jumps = {
+        k: load_one(key, live).checkpoint.card.jumps for k, key in keys.items() if key != NONE
+    }
+    if not any(jumps.values()):
+        return "No flow map is chosen, and only a flow map jumps: Euler steps replace its jumps."
+    if all(jumps.values()):
+        return f"Jumps: {declare.JUMPING}"
+    left, right = sorted(jumps, key=lambda side: not jumps[side])
+    return (
+        f"Jumps on the {left}: {declare.JUMPING} The network on the {right} is no flow map: it "
+        "takes as many Euler steps."
+    )
+
+
 def solvers_of(sides: Sequence[ImageSide], solvers: Sequence[str]) -> str:
     """The label of the solver of all sides, or of each side where they differ."""
     labels = [METHODS[solver].label for solver in solvers]

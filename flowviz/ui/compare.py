@@ -14,7 +14,13 @@ from flowviz.experiments.fields import FieldRef
 from flowviz.fields import FlowMap
 from flowviz.schedulers import LEARNED, scheduler
 from flowviz.studies import STUDIES
-from flowviz.studies._flow import PICTURES, CompareResult, Side
+from flowviz.studies._flow import (
+    PICTURES,
+    CompareConfig,
+    CompareResult,
+    Side,
+    noticed_jumps,
+)
 from flowviz.studies._player import pack_density, panel_of, scene_of
 from flowviz.studies.density_evolution import DensityEvolutionConfig, DensityEvolutionResult
 from flowviz.studies.export import file_name
@@ -92,9 +98,11 @@ def origin(page: Comparison) -> str:
     return f"{data_picker.dataset(source).label} to {data_picker.dataset(data).label}"
 
 
-def main_finding(result: CompareResult | None) -> str:
-    """Which side is early and which is late, in one sentence."""
-    said = [] if result is None else list(timing(result.sides))
+def main_finding(config: CompareConfig, result: CompareResult | None) -> str:
+    """Which side is early and which is late, or what one sees of jumps."""
+    if jumps := noticed_jumps(config, result.sides if result else ()):
+        return jumps
+    said = list(timing(result.sides)) if result else []
     if not said:
         return "Which particles arrive early, and where they end."
     return said[0].text[0].upper() + said[0].text[1:]
@@ -102,7 +110,8 @@ def main_finding(result: CompareResult | None) -> str:
 
 def findings(page: Comparison, result: CompareResult) -> None:
     """The findings, without the one on the top of the page; a lecture has no such top."""
-    on_top = [] if state.is_restricted() else list(timing(result.sides))
+    bare = state.is_restricted() or noticed_jumps(page.config)
+    on_top = [] if bare else list(timing(result.sides))
     study_view.findings([each for each in FLOW.say(page.config, result) if each not in on_top])
 
 

@@ -11,7 +11,14 @@ from flowviz.canvases.images import FilmView
 from flowviz.studies import STUDIES
 from flowviz.studies._canvases import films_of, row_title, sheets_of
 from flowviz.studies._image_sheets import able
-from flowviz.studies._images import ImagesConfig, LiveImages, Sides, load_sides, size_factor
+from flowviz.studies._images import (
+    ImagesConfig,
+    LiveImages,
+    Sides,
+    load_sides,
+    noticed_jumps,
+    size_factor,
+)
 from flowviz.studies.export import script
 from flowviz.studies.image_film import COUNT, ImageFilmConfig
 from flowviz.studies.image_grid import ImageGrid, ImageGridConfig
@@ -21,6 +28,23 @@ from flowviz.ui import canvas, results, state, study_view, work
 from flowviz.ui.downloads import Download, html_page, python
 from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import Page
+
+FEW = (
+    "With few evaluations (a small [NFE](nfe)), images of VP diffusion lose quality first. "
+    "A flow map needs one: cifar10-ot-distillation with the solver “jumps”."
+)
+"""What to notice of solvers that take steps."""
+
+
+def main_finding(page: Page) -> str:
+    """What to notice in a view.
+
+    Raises:
+        ValueError: as `show`.
+    """
+    if not page.names or page.view == "ways":  # a view of trajectories
+        return FEW
+    return noticed_jumps(*page.opened()) or FEW
 
 
 def show(page: Page) -> None:
