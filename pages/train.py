@@ -4,17 +4,17 @@ import streamlit as st
 
 from flowviz.ui.opening import headed
 from flowviz.ui.train import keeping, losses, running
-from flowviz.ui.train.settings import controls, note
+from flowviz.ui.train.settings import controls, main_finding, note, what
 
-headed(
-    "Train a velocity field",
-    see="Two networks that learn to move noise to your data, with live samples and losses.",
-    notice="No loss reaches 0: each path has its own [floor](floor). Judge by the "
-    "samples, not by the loss.",
-)
 settings = controls()
+shown = running.trainings(settings)
+headed(
+    f"Train a {what(settings.configs)}",
+    see="Two networks that learn to move noise to your data, with live samples and losses.",
+    notice=main_finding(shown),
+)
 running.buttons(settings)
 running.board(settings)
 keeping.outcome(settings)
-st.caption(note(settings))
+st.caption(note(shown))
 losses.figures()

@@ -16,14 +16,15 @@ from flowviz import lectures
 from flowviz.canvases.player import View
 from flowviz.canvases.wire import header_of
 from flowviz.datasets import dataset
-from flowviz.experiments import figure4, likelihood
+from flowviz.experiments import figure4, likelihood, live
 from flowviz.experiments.evolution import SceneConfig
 from flowviz.presets import PRESETS
 from flowviz.solvers import SolveError
 from flowviz.studies import _images, image_grid, image_quality, point
 from flowviz.studies.flow import half_way
 from flowviz.training import TrainConfig, build_field
-from flowviz.ui import cache, player, study_view
+from flowviz.ui import cache, navigation, player, study_view
+from flowviz.ui.train import keeping, running
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
@@ -309,6 +310,52 @@ def test_compare_maps_the_error_of_jumps_where_a_side_is_a_flow_map(monkeypatch)
     name = "8gaussians-ot-distillation"
     app = opened(COMPARE, data="8gaussians", figure="jumps", **{"left-network": name})
     assert not app.toast and [each.network.split("@")[0] for each in shown] == [name]
+
+
+TRAIN = next(page for page in PAGES if page.stem == "train")
+
+
+@pytest.mark.parametrize(
+    ("link", "title", "samples", "floor"),
+    [
+        ({}, "Train a velocity field", "midpoint, 20 evaluations", True),
+        ({"coupling": "minibatch-ot"}, "Train a velocity field", "midpoint, 20 eval", False),
+        ({"objective": "meanflow"}, "Train a flow map", "2 jumps", False),
+        ({"objective": "shortcut", "right": "none"}, "Train a flow map", "2 jumps", False),
+        ({"objective": "distillation"}, "Train a flow map", "2 jumps", False),
+    ],
+)
+def test_train_says_what_it_trains_and_speaks_of_a_floor_only_where_there_is_one(
+    monkeypatch, link, title, samples, floor
+):
+    floors = []
+    monkeypatch.setattr(running, "pack", lambda *_, floor, **__: floors.append(floor) or b"")
+    monkeypatch.setattr(running, "monitor", lambda *_, **__: None)
+    app = opened(TRAIN, **link)
+    assert [each.value for each in app.header] == [title] and floors == [floor]
+    assert f"Samples: {samples}" in text_of(app)
+    assert ("of this loss is not known. Judge by the samples" in text_of(app)) is not floor
+    assert ("**The floor** is the loss of the exact field" in text_of(app)) is floor
+    assert ("No loss reaches 0" in text_of(app)) is floor
+    paired = [each.label for each in app.selectbox if each.label in ("Coupling", "Targets")]
+    assert bool(paired) is (link.get("objective") != "distillation")
+
+
+def test_a_trained_flow_map_is_saved_and_opened_with_the_jumps_of_its_samples(monkeypatch):
+    links, drawn, solved = [], [], live.solve
+    size = {"width": 8, "depth": 1, "batch": 16, "steps": 2}
+    monkeypatch.setattr(live, "solve", lambda *a, **o: drawn.append(solved(*a, **o)) or drawn[-1])
+    monkeypatch.setattr(navigation, "go", lambda page, link: links.append(link))
+    monkeypatch.setattr(keeping.opened, "keep", lambda content: SimpleNamespace(name="it"))
+    monkeypatch.setattr(keeping.cache, "open_checkpoint", lambda card: None)
+    for objective, method, nfe in (("meanflow", "jumps", 2), ("flow", "midpoint", 20)):
+        *_, trained = live.train_live([TrainConfig(objective=objective, **size)])
+        assert drawn[-1].nfe == nfe
+        quality = keeping._card(trained, 0, "it").quality
+        assert (quality["method"], quality["nfe"]) == (method, nfe)
+        keeping._open_in_compare(trained)
+        chosen = {name: links[-1][name] for name in ("solver", "nfe") if name in links[-1]}
+        assert chosen == ({"solver": "jumps", "nfe": "2"} if objective == "meanflow" else {})
 
 
 def test_compare_explains_a_solve_that_fails():

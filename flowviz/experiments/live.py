@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from flowviz.fields import ExactField, FlowMap, LearnedField, exact_field_of
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress, Stopped, stopping
 from flowviz.schedulers import scheduler
-from flowviz.solvers import SolveError, solve
+from flowviz.solvers import SolveError, solve, steps_for
 from flowviz.training import PlaneRun, TrainConfig, irreducible_loss, train
 from flowviz.training.times import stratified
 
@@ -51,6 +51,11 @@ LAST_LOOK = 0.5
 """Seconds that live samples may take after a stop request."""
 CHUNK = 512
 """Batch size of exact fields: a data set may have 10,000 components."""
+
+
+def sampler(jumps: bool) -> dict[str, Any]:
+    """The method and the NFE of live samples: `jumps` of a flow map, or of a velocity field."""
+    return {"method": "jumps", "nfe": JUMPS} if jumps else {"method": "midpoint", "nfe": NFE}
 
 
 @dataclass(frozen=True)
@@ -228,9 +233,8 @@ class LiveTraining:
     def _sample(self, field: LearnedField) -> Tensor:
         x_0 = starts(field.path, self.measured, self.seed).to(field.mean.device)
         times = field.path.clock(2)
-        jumps = isinstance(field, FlowMap)
-        method, steps = ("jumps", JUMPS) if jumps else ("midpoint", NFE // 2)
-        return solve(field, x_0, times, method, steps=steps).states[-1].cpu()
+        how = sampler(isinstance(field, FlowMap))
+        return solve(field, x_0, times, how["method"], steps=steps_for(**how)).states[-1].cpu()
 
     def _quality(self, samples: Tensor) -> float:
         return METRICS[QUALITY](samples, self.reference, self.dataset.distribution)

@@ -354,18 +354,27 @@ def steps_within(seconds: float, run: TrainingRun) -> int:
     return max(1, int(0.9 * made * left / elapsed))
 
 
+def has_floor(config: TrainConfig) -> bool:
+    """Whether the best loss follows from the exact field, where there is one.
+
+    It does for independent pairs, but not for flow maps and bridges.
+    """
+    two_times = OBJECTIVES[config.objective].two_times
+    return config.coupling == "independent" and not two_times and not config.bridge
+
+
 def irreducible_loss(
     config: TrainConfig, dataset: Dataset, n: int = 100_000, chunk: int = 10_000
 ) -> float | None:
     """The loss of the best possible field, to about 0.5% (one standard error at 100,000 pairs).
 
     It is E[w_t tr Cov(q | x_t)] / D: for flow matching the constant between the conditional and
-    the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: for a coupling
-    other than independent, for flow maps, for bridges, and without an exact field.
+    the marginal loss (Lipman et al. 2022, theorem 2). None where it is not known: see `has_floor`,
+    and without an exact field.
     """
     path = AffinePath(scheduler(config.path), parted(config.data)[0])
     objective = weighted(config.objective, config.weighting)
-    if config.coupling != "independent" or objective.two_times or config.bridge:
+    if not has_floor(config):
         return None
     try:
         exact = exact_field_of(path, dataset)

@@ -47,6 +47,7 @@ def pack(
     steps: int,
     classes: NDArray[np.int64] | None = None,
     class_names: Sequence[str] = (),
+    floor: bool = True,
     message: str = "",
 ) -> bytes:
     """The payload of a training.
@@ -60,6 +61,7 @@ def pack(
         steps: of the whole training.
         classes: the class of each point, (n,), which gives its colour; None without classes.
         class_names: their names.
+        floor: whether the losses can have a floor.
         message: shown in panels without samples.
     """
     ended = state == "ended"
@@ -93,7 +95,7 @@ def pack(
                 }
                 for (path, label), own in zip(panels, frames, strict=True)
             ],
-            "charts": _charts(traces, snapshot.data_quality if snapshot else None),
+            "charts": _charts(traces, floor, snapshot.data_quality if snapshot else None),
             "theme": themes(
                 lambda dark: {
                     "roles": {role: pair[dark] for role, pair in theme.ROLES.items()},
@@ -109,9 +111,9 @@ def _points(points: NDArray[np.float32]) -> NDArray[np.uint16]:
     return quantised(np.nan_to_num(points, nan=LIMIT), LIMIT)
 
 
-def _charts(traces: Sequence[Trace], data_quality: float | None) -> dict[str, Any]:
+def _charts(traces: Sequence[Trace], floor: bool, data_quality: float | None) -> dict[str, Any]:
     """The curves of each chart, with a dotted line: the loss, its excess if known, the quality."""
-    known = all(trace.excess is not None for trace in traces)
+    known = floor and all(trace.excess is not None for trace in traces)
     excess = [_curve(trace, trace.probe_steps, trace.excess) for trace in traces if known]
     titles = {
         "loss": (LOSS_TITLE, [_curve(t, t.steps, t.smoothed, t.floor) for t in traces]),

@@ -9,7 +9,8 @@ import streamlit as st
 
 from flowviz import checkpoints, datasets
 from flowviz.checkpoints import Card, CheckpointError, opened
-from flowviz.experiments.live import MEASURED, NFE, QUALITY, LiveResult, Trace
+from flowviz.experiments.live import MEASURED, QUALITY, LiveResult, Trace, sampler
+from flowviz.fields import FlowMap
 from flowviz.files import TargetError, cause
 from flowviz.schedulers import scheduler
 from flowviz.ui import cache, data_picker, limits, navigation
@@ -30,7 +31,7 @@ def outcome(settings: Settings) -> None:
             "Open in Compare",
             icon=":material/compare:",
             disabled=not trained,
-            help="Shows these fields on the page Compare, under a link that works in any browser.",
+            help="Shows these networks on the page Compare, by a link that works in any browser.",
             key="train-open",
         )
         if opens and trained:
@@ -84,6 +85,9 @@ def _open_in_compare(trained: LiveResult) -> None:
         "field": "learned",
         **path_menus.link(left=paths[0], right=paths[-1]),
     }
+    if isinstance(fields[0], FlowMap):  # as its live samples
+        how = sampler(jumps=True)
+        link |= {"solver": how["method"], "nfe": str(how["nfe"])}
     try:
         cards = [opened.keep(_content(trained, i, _name(trained))) for i in range(len(fields))]
         for card in reversed(cards):
@@ -148,18 +152,17 @@ def _card(trained: LiveResult, i: int, name: str) -> Card:
         data_picker.dataset(config.data),
         steps=seen.step,
         seconds=seen.seconds,
-        quality=_quality(seen.traces[i]),
+        quality=_quality(seen.traces[i], jumps=isinstance(trained.fields[i], FlowMap)),
     )
 
 
-def _quality(trace: Trace) -> dict[str, Any]:
-    """The last live measurement, with its protocol."""
+def _quality(trace: Trace, *, jumps: bool) -> dict[str, Any]:
+    """The last live measurement, with its protocol; `jumps` of a flow map."""
     if not len(trace.quality) or trace.samples is None:
         return {}
     return {
         QUALITY: round(float(trace.quality[-1]), 5),
-        "nfe": NFE,
-        "method": "midpoint",
+        **sampler(jumps),
         "samples": MEASURED,
     }
 

@@ -10,6 +10,7 @@ from flowviz.experiments.live import LiveResult, Snapshot, train_live
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
 from flowviz.training import TrainConfig
+from flowviz.training.plane import has_floor
 from flowviz.ui import data_picker, limits, state, work
 from flowviz.ui.monitor import MonitorState, monitor, pack
 from flowviz.ui.notices import escaped, failed
@@ -55,6 +56,12 @@ def paths_of(configs: Sequence[TrainConfig]) -> tuple[str, ...]:
     return tuple(config.path for config in configs)
 
 
+def trainings(settings: Settings) -> tuple[TrainConfig, ...]:
+    """The trainings that the page shows: the last of this session, or those of the sidebar."""
+    current = training()
+    return settings.configs if current is None else current.token
+
+
 def described(current: Training) -> str:
     """The paths, data set and number of steps of a training, in a few words."""
     config = current.token[0]
@@ -89,7 +96,7 @@ def buttons(settings: Settings) -> None:
         if not live and (seconds := estimated_seconds(settings.configs)) > allowed:
             st.caption(
                 f"About {work.duration(seconds)}; this server stops a training after "
-                f"{work.duration(allowed)} and keeps its fields."
+                f"{work.duration(allowed)} and keeps its networks."
             )
         elif current and not live and current.token != settings.configs and settings.configs:
             st.caption(
@@ -166,11 +173,11 @@ def _status(current: Training | None, settings: Settings) -> str:
             return f"Done: {seen.steps:,} steps in {work.duration(seen.seconds)}."
         case "cancelled" if seen and seen.step and current.work.expired:
             return (
-                f"Stopped after {seen.step:,} steps. {work.over(current.work)} The fields trained "
-                "so far are kept; the command line has no such limit."
+                f"Stopped after {seen.step:,} steps. {work.over(current.work)} The networks "
+                "trained so far are kept; the command line has no such limit."
             )
         case "cancelled" if seen and seen.step:
-            return f"Cancelled after {seen.step:,} steps; the fields trained so far are kept."
+            return f"Cancelled after {seen.step:,} steps; the networks trained so far are kept."
         case "cancelled":
             return "Cancelled before the first step."
         case "failed":
@@ -199,6 +206,7 @@ def _payload(current: Training | None, settings: Settings) -> bytes:
         classes=seen.classes if seen else data_picker.classes(data, DATA_POINTS),
         class_names=data_picker.dataset(data).classes,
         steps=steps,
+        floor=all(map(has_floor, trainings(settings))),
         message="First samples in a moment …"
         if seen
         else "Preparing …"

@@ -1,5 +1,6 @@
 """The settings of a training: the controls of the sidebar, and what the pictures show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,11 +9,12 @@ import streamlit as st
 
 from flowviz import datasets
 from flowviz.couplings import COUPLINGS
-from flowviz.experiments.live import JUMPS, NFE
+from flowviz.experiments.live import sampler
+from flowviz.methods import JUMPS
 from flowviz.objectives import OBJECTIVES, WEIGHTINGS
 from flowviz.training import TrainConfig, default_rate
 from flowviz.training import times as drawn_times
-from flowviz.training.plane import BRIDGE
+from flowviz.training.plane import BRIDGE, has_floor
 from flowviz.training.semidiscrete import DATA_COUPLINGS
 from flowviz.training.targets import TARGETS, has_means
 from flowviz.ui import data_picker, widgets
@@ -25,7 +27,7 @@ MAX_WIDTH = 512
 MAX_BATCH = 4_096
 MAX_OT_BATCH = 1_024
 """The exact assignment of a batch takes time that grows with the cube of its size."""
-PATH_HELP = "The path from noise to data whose velocity the network learns."
+PATH_HELP = "The path from noise to data on which the network is trained."
 
 COUPLING_LABELS = {
     "independent": "independent",
@@ -73,7 +75,7 @@ def controls() -> Settings:
     entries = {"data": data, "steps": steps, **loss, **batches, **numbers}
     paths = (left,) if right in (NONE, left) else (left, right)
     try:
-        coupling = batches["coupling"]
+        coupling = batches.get("coupling", DEFAULT.coupling)
         within_batch = coupling in COUPLINGS and coupling != DEFAULT.coupling
         if within_batch and numbers["batch"] > MAX_OT_BATCH:
             raise ValueError(
@@ -95,9 +97,10 @@ def _loss(source: str) -> dict[str, Any]:
         OBJECTIVES.labels,
         DEFAULT.objective,
         help="What the network predicts: the velocity (flow matching), the noise in a state, "
-        "the score of the density or the data. Each is turned into a velocity for sampling. "
-        "A flow map has a second time and also jumps: Compare shows its jumps. A distillation "
-        "first follows the exact flow for about half a minute.",
+        "the score of the density or the data. Each of these gives a velocity. A flow map "
+        "(MeanFlow, shortcut, distillation) predicts the mean velocity between two times, which "
+        "is a jump: in Compare choose the solver “jumps”. A distillation first follows the exact "
+        "flow for about half a minute.",
     )
     two_times = OBJECTIVES[objective].two_times
     weighting = DEFAULT.weighting
@@ -125,7 +128,9 @@ def _loss(source: str) -> dict[str, Any]:
 
 
 def _batches(data: str, objective: str) -> dict[str, Any]:
-    """How the pairs, times and targets of a batch are made."""
+    """How the pairs, times and targets of a batch are made; {} for trajectories of a teacher."""
+    if objective == "distillation":
+        return {}
     coupling = widgets.select(
         "coupling",
         "Coupling",
@@ -167,7 +172,7 @@ def _numbers() -> dict[str, int | float | bool]:
             MAX_BATCH,
             DEFAULT.batch,
             step=128,
-            help="Pairs of noise and data per step.",
+            help="Pairs of noise and data per step; jumps in a distillation.",
         ),
         "lr": widgets.number(
             "lr",
@@ -183,7 +188,8 @@ def _numbers() -> dict[str, int | float | bool]:
             "Preconditioned",
             DEFAULT.preconditioned,
             help="The network learns the residual of the best linear prediction, at unit scale "
-            "(Karras et al. 2022). Off: it predicts the whole target, as in Lipman et al. 2022.",
+            "(Karras et al. 2022). Off: it predicts the whole target, as in Lipman et al. 2022. "
+            "A flow map needs it.",
         ),
         "seed": widgets.seed(
             "Seed",
@@ -193,22 +199,36 @@ def _numbers() -> dict[str, int | float | bool]:
     }
 
 
-def note(settings: Settings) -> str:
+def what(configs: Sequence[TrainConfig]) -> str:
+    """What the networks become, for the title."""
+    maps = any(OBJECTIVES[each.objective].two_times for each in configs)
+    return "flow map" if maps else "velocity field"
+
+
+def main_finding(configs: Sequence[TrainConfig]) -> str:
+    """What to notice of these trainings."""
+    if all(map(has_floor, configs)):
+        text = "No loss reaches 0: each path has its own [floor](floor)."
+    else:
+        text = "The [floor](floor) of this loss is not known."
+    return f"{text} Judge by the samples, not by the loss."
+
+
+def note(configs: Sequence[TrainConfig]) -> str:
     """A caption that explains the pictures; Markdown."""
-    maps = any(OBJECTIVES[each.objective].two_times for each in settings.configs)
-    solver = f"{JUMPS} jumps of the flow map" if maps else f"midpoint, {NFE} evaluations"
-    how = f"Samples: {solver}, the averaged weights, the same noise every time."
-    if maps:
-        return f"{how} The loss of a flow map has no known floor: judge it by the samples."
-    floor = (
-        "**The floor** is the loss of the exact field, which no network can improve on; the loss "
-        "minus its floor is the squared distance of the network from the exact field."
-    )
-    if len(settings.paths) == 1:
-        return f"{floor} {how}"
-    return (
-        "Both networks start from the same weights and see the same data, noise and times at "
-        "every step; only the path differs. **Losses of two paths are not comparable**, since "
-        f"each has its own target and its own floor: compare paths by their samples. {floor} "
-        f"{how}"
-    )
+    how = sampler(what(configs) == "flow map")
+    of = f"{how['nfe']} jumps" if how["method"] == JUMPS else f"midpoint, {how['nfe']} evaluations"
+    texts = []
+    if len(configs) > 1:
+        texts.append(
+            "Both networks start from the same weights and see the same data, noise and times at "
+            "every step; only the path differs. **Losses of two paths are not comparable**, since "
+            "each has its own target: compare paths by their samples."
+        )
+    if all(map(has_floor, configs)):
+        texts.append(
+            "**The floor** is the loss of the exact field, which no network can improve on; the "
+            "loss minus its floor is the squared distance of the network from the exact field."
+        )
+    texts.append(f"Samples: {of}, the averaged weights, the same noise every time.")
+    return " ".join(texts)
