@@ -10,7 +10,8 @@ settings = controls()
 shown = running.trainings(settings)
 headed(
     f"Train a {what(settings.configs)}",
-    see="Two networks that learn to move noise to your data, with live samples and losses.",
+    see=f"{'Two networks that learn' if len(shown) > 1 else 'A network that learns'} to move "
+    "noise to your data, with live samples and losses.",
     notice=main_finding(shown),
 )
 running.buttons(settings)

@@ -233,7 +233,7 @@ def test_compare_says_what_to_notice_of_jumps_and_states_the_timing_below():
     network = {"left-network": "8gaussians-ot-distillation"}
     app = settled(opened(COMPARE, solver="jumps", nfe="2", **network, **link))
     (notice,) = [each.value for each in app.markdown if "What to notice" in each.value]
-    assert "Jumps in the left panel: each evaluation leads straight to a later time" in notice
+    assert "Jumps in the left panel: each evaluation is one jump to a later time" in notice
     assert "In the right panel the field is integrated to the end of each jump." in notice
     (notice,) = [
         each.value

@@ -88,7 +88,7 @@ def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
 @pytest.mark.parametrize(
     ("solvers", "maps", "texts"),
     [
-        ("jumps jumps", 2, ["Jumps: each evaluation leads straight to a later time"]),
+        ("jumps jumps", 2, ["Jumps: each evaluation is one jump to a later time"]),
         ("jumps jumps", 0, ["In the left and right panels the field is integrated to the end"]),
         ("jumps jumps", 1, ["Jumps in the left panel: each", "In the right panel the field is"]),
         ("jumps euler", 1, ["Jumps in the left panel: each", "In the right panel the solver ta"]),
@@ -110,7 +110,7 @@ def test_what_to_notice_of_jumps_is_true_for_each_panel(four, solvers, maps, tex
     said, unknown = noticed_jumps(config, sides), noticed_jumps(config)
     assert [each for each in texts if each not in said] == [] and bool(said) == bool(texts)
     assert said.count(". ") + bool(said) == len(texts)
-    assert ("is the number of jumps." in said) == bool(maps)
+    assert ("NFE](nfe) is the number of jumps." in said) == bool(maps)
     assert unknown.startswith("Jumps: each") if texts else not unknown
 
 

@@ -13,8 +13,8 @@ from flowviz.solvers import METHODS
 SEED_HELP = "The same seed gives the same random numbers and the same result."
 
 JUMPING = (
-    "each evaluation leads straight to a later time, with no path between, so that "
-    "[NFE](nfe) is the number of jumps."
+    "each evaluation is one jump to a later time, with no path between; [NFE](nfe) is the number "
+    "of jumps."
 )
 """What one sees of a flow map with the solver “jumps”."""
 
