@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from plotly.subplots import make_subplots
 
 from flowviz.figures import curves, images, marks, paper, plane, theme
 from flowviz.schedulers import SCHEDULERS
+from flowviz.studies._lines import path_line
 from flowviz.ui.figure import PHONE
 
 ROOT = Path(__file__).parents[1]
@@ -217,10 +219,20 @@ def test_every_path_has_its_own_colour(path):
         assert theme.path_colour(f"{path}:x=1", dark=dark) not in taken
 
 
-def _luminance(colour):
+def _linear(colour):
     parts = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    return linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def _luminance(colour):
+    return _linear(colour) @ [0.2126, 0.7152, 0.0722]
+
+
+def _lab(colour):
+    """Lightness and chromaticity of CIELAB, in which 1 is a just visible difference."""
+    to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    x, y, z = np.cbrt(to_xyz @ _linear(colour) / [0.9505, 1, 1.089])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 def _contrast(a, b):
@@ -238,6 +250,35 @@ def test_colours_can_be_read(dark):
     for stops in (theme.DENSITY_RAMP, theme.DIFFERENCE_RAMP):
         steps = np.diff([_luminance(c) for c in stops[dark]])
         assert (steps > 0).all() if dark else (steps < 0).all()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("path", [*SCHEDULERS, "learned"])
+def test_curves_of_one_path_can_be_told_apart(path, dark):
+    with theme.using(dark=dark):
+        looks = [theme.look(f"{path}:x=1", k) for k in range(72)]
+    assert looks[0]["colour"] == theme.path_colour(path, dark=dark)
+    assert len({tuple(each.values()) for each in looks}) == 72
+    first = looks[:8]
+    for name in ("dash", "symbol"):
+        assert len({each[name] for each in first}) == 8, "in print without colours"
+    shades = {each["colour"]: _lab(each["colour"]) for each in looks}
+    assert len(shades) == 4
+    for (a, first), (b, second) in combinations(shades.items(), 2):
+        assert np.linalg.norm(first - second) > 20, (a, b)
+    for shade, at in shades.items():
+        assert _contrast(shade, theme.PAPER[dark]) >= 2.5, shade
+        for role in theme.ROLES.keys() - {path}:
+            other = _lab(theme.colour(role, dark=dark))
+            assert np.linalg.norm(at - other) > 10, (shade, role)
+
+
+def test_a_curve_of_a_path_is_drawn_with_its_look():
+    lines = [path_line("vp:x=1", AXIS, AXIS**2 + k, label=str(k), k=k) for k in range(9)]
+    drawn = curves.curves(lines, y_title="y", markers=True).data
+    looks = {(each.line.color, each.line.dash, each.marker.symbol) for each in drawn}
+    assert len(looks) == 9 and drawn[0].line.color == theme.colour("vp")
+    assert theme.ranks(["ot", "vp", "ot", "ot"]) == [0, 0, 1, 2]
 
 
 @pytest.mark.parametrize(("dark", "kind"), [(False, "light"), (True, "dark")])

@@ -255,6 +255,32 @@ def judged(*sides):
     ]
 
 
+def test_all_curves_of_quality_differ_also_where_both_sides_have_one_path():
+    def point(solver, nfe, guidance):
+        asked = (solver, nfe, "uniform", guidance, 500, 0, nfe, 2.0 * nfe)
+        return QualityPoint(*asked, {"frechet": 5.0, "accuracy": 0.5}, 0.4)
+
+    kinds = [("euler", 1.0), ("midpoint", 1.0), ("midpoint", 2.0), ("heun", 1.0), ("jumps", 1.0)]
+    sides = judged(*[[point(s, nfe, w) for s, w in kinds for nfe in (2, 4)] for _ in range(2)])
+    for paths in (("ot", "vp"), ("ot", "ot")):
+        result = image_quality.ImageQuality(
+            sides=tuple(
+                replace(each, side=replace(each.side, path=path))
+                for each, path in zip(sides, paths, strict=True)
+            ),
+            unmeasurable="",
+        )
+        figure = next(
+            iter(image_quality.STUDY.draw(image_quality.ImageQualityConfig(), result))
+        ).figure
+        lines = [trace for trace in figure.data if trace.line.dash != "dot"]
+        assert len(lines) == 2 * len(kinds)
+        looks = [(each.line.color, each.line.dash, each.marker.symbol) for each in lines]
+        assert len(set(looks)) == len(looks)
+        shapes = [look[1:] for look in looks]
+        assert (shapes[:5] == shapes[5:]) == (paths == ("ot", "vp")), "one marker, one solver"
+
+
 def said(*sides):
     found = judged(*sides)
     return " ".join(str(each) for each in [smallest(found), *leaders(found)])

@@ -469,6 +469,35 @@ def test_costs_name_fields_by_colour_and_solvers_by_dash():
     assert named(figure, "two samples of the data")[0].y == (0.25, 0.25, 0.4, 0.4)
 
 
+def test_all_curves_of_one_path_differ_and_a_marker_stands_for_one_kind_of_field():
+    kinds = ("", ", shortcut (flow map)", ", MeanFlow (flow map)")
+    asked = [("conditional OT", "ot", kinds), ("VP diffusion", "vp", (kinds[0], kinds[2]))]
+    methods = ("euler", "midpoint", "jumps")
+    curves = [
+        made(f"{path}{kind}", path, method, label=f"{label}{kind}")
+        for method in methods
+        for label, path, kinds in asked
+        for kind in kinds
+    ]
+    config = NfeQualityConfig(methods=methods[:2], few="on")
+    (figure,) = nfe_quality.STUDY.draw(config, NfeQualityResult(curves=tuple(curves)))
+    data = figure.figure.data
+    names = {f"{each.label}, {METHODS[each.config.method].label}" for each in curves}
+    on_left = [t for t in data if t.xaxis == "x" and t.name in names]
+    assert len(on_left) == 15
+    assert len({(t.line.color, t.line.dash, t.marker.symbol) for t in on_left}) == 15
+    assert len({(t.line.dash, t.marker.symbol, t.name[:2]) for t in on_left}) == 15, "in print"
+    assert all(t.opacity is None for t in data), "a pale curve looks like another shade"
+    thick = {t.name.rpartition(", ")[2] for t in on_left if t.line.width > 2}
+    assert thick == {METHODS["midpoint"].label, METHODS["jumps"].label}
+    entries = {t.name: t for t in data if t.showlegend is not False}
+    for label, path, _ in asked:
+        assert entries[f"{label}{kinds[2]}"].marker.symbol == theme.symbol(2)
+        assert entries[label].line.color == theme.path_colour(path)
+    legends = figure.figure.layout.legend, figure.figure.layout.legend2
+    assert [each.title.text for each in legends] == ["field:", "solver:"]
+
+
 def test_a_click_on_a_field_in_the_legend_toggles_its_curves_in_both_figures():
     figure = drawn([line(), line(solver="Heun"), line(field="VP diffusion")])
     fields = named(figure, "conditional OT") + named(figure, "VP diffusion")

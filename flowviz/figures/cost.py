@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from flowviz.figures import marks, theme
 
-PLAIN = {"width": 2.2, "opacity": 1.0}
-BEHIND = {"width": 1.4, "opacity": 0.4}
-"""The look of curves, and of those behind main ones."""
+PLAIN = {"width": 2.4, "size": 8}
+BEHIND = {"width": 1.0, "size": 5}
+"""Width of lines and size of markers of curves, and of those that are thinner than main ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class CostCurve:
     Attributes:
         field: name of the field in the legend.
         solver: the solver's name in the legend.
-        colour: colour of the path, #rrggbb.
+        colour: colour of the field, one of those of its path, #rrggbb.
         symbol: marker of the field.
         dash: line style of the solver.
         nfe: mean number of function evaluations, (P,).
@@ -104,16 +104,23 @@ def costs(
     figure.update_xaxes(title="NFE", tickangle=0, **marks.log_axis(*ends))
     return figure.update_layout(
         margin={"l": 48, "r": 16, "t": 40, "b": 56},
-        legend={"y": 0, "yref": "container", "yanchor": "bottom", "groupclick": "togglegroup"},
+        legend={
+            "title_text": "field:",
+            "y": 0,
+            "yref": "container",
+            "yanchor": "bottom",
+            "groupclick": "togglegroup",
+            **marks.DRAWN,
+        },
         legend2={
+            "title_text": "solver:",
             "orientation": "h",
             "x": 0,
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            "itemwidth": 44,
             "bgcolor": "rgba(0, 0, 0, 0)",
-            "itemsizing": "constant",
+            **marks.DRAWN,
             "itemclick": False,
             "itemdoubleclick": False,
         },
@@ -129,7 +136,7 @@ def _add_curve(
     low: float,
     top: float,
     width: float,
-    opacity: float,
+    size: float,
 ) -> None:
     low_value, mean, high_value = band
     shown = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
@@ -148,8 +155,7 @@ def _add_curve(
         customdata=np.column_stack([mean, np.sqrt(mean), low_value, high_value]),
         mode="lines+markers",
         line={"color": curve.colour, "width": width, "dash": curve.dash},
-        opacity=opacity,
-        marker={"size": 6, "symbol": curve.symbol, "color": curve.colour},
+        marker={"size": size, "symbol": curve.symbol, "color": curve.colour},
         name=curve.label,
         legendgroup=curve.field,
         legendrank=10,

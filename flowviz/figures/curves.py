@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,8 +16,8 @@ from flowviz.figures.marks import log_ticks
 class Curve:
     """One line of a figure: y (n,) over x (n,), and the smallest value that it can reach.
 
-    `band` has the lowest and the highest y of several runs, each (n,). `dash` distinguishes lines
-    of the same colour.
+    `band` has the lowest and the highest y of several runs, each (n,). `theme.look` gives curves
+    of one path different colours, line styles and markers.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Curve:
     floor: float | None = None
     band: tuple[NDArray, NDArray] | None = None
     dash: str = "solid"
+    symbol: str = "circle"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", theme.plain(self.label))
@@ -40,9 +42,7 @@ def of_runs(
     colour: str,
     x: NDArray,
     runs: NDArray,
-    *,
-    dash: str = "solid",
-    floor: float | None = None,
+    **more: Any,
 ) -> Curve:
     """The mean of several runs with their range as a band, where all of them are finite.
 
@@ -51,8 +51,7 @@ def of_runs(
         colour: of the line, #rrggbb.
         x: (n,).
         runs: y of one run (n,) or of several (R, n).
-        dash: line style, see `theme.dash`.
-        floor: level of a dotted line.
+        more: further attributes of `Curve`.
     """
     runs = np.atleast_2d(runs)
     known = np.isfinite(runs).all(axis=0)
@@ -62,9 +61,8 @@ def of_runs(
         colour=colour,
         x=np.asarray(x, dtype=float)[known],
         y=runs.mean(axis=0),
-        floor=floor,
         band=(runs.min(axis=0), runs.max(axis=0)) if len(runs) > 1 else None,
-        dash=dash,
+        **more,
     )
 
 
@@ -122,7 +120,7 @@ def curves(
             y=line.y,
             mode="lines+markers" if markers else "lines",
             line={"color": line.colour, "width": 2, "dash": line.dash},
-            marker={"size": 5},
+            marker={"size": 7 if line.symbol != "circle" else 5, "symbol": line.symbol},
             name=line.label,
             hovertemplate=f"%{{x:.4g}}: %{{y:.4g}}<extra>{line.label}</extra>",
         )
@@ -141,7 +139,7 @@ def curves(
         figure.update_yaxes(title=y_title, type="log", **log_ticks(drawn))
     else:
         figure.update_yaxes(title=y_title, rangemode="tozero")
-    return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
+    return figure.update_layout(margin={"t": 16, "b": 84}, legend={"y": -0.21, **marks.DRAWN})
 
 
 def name_floors(figure: go.Figure, name: str) -> None:

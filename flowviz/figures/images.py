@@ -20,7 +20,7 @@ class Steps:
 
     Attributes:
         label: name in the legend.
-        colour: colour of the path, #rrggbb.
+        colour, dash, symbol: see `theme.look`.
         times: start times of the accepted steps, then the end time, (S + 1,).
         rejected: start time and size of each rejected step, (R, 2).
     """
@@ -29,6 +29,8 @@ class Steps:
     colour: str
     times: NDArray
     rejected: NDArray
+    dash: str = "solid"
+    symbol: str = "circle"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", theme.plain(self.label))
@@ -48,8 +50,8 @@ def step_sizes(solves: Sequence[Steps]) -> go.Figure:
             x=solve.times,
             y=np.append(sizes, sizes[-1]),
             mode="lines+markers",
-            line={"color": solve.colour, "width": 2, "shape": "hv"},
-            marker={"size": 6},
+            line={"color": solve.colour, "width": 2, "shape": "hv", "dash": solve.dash},
+            marker={"size": 6, "symbol": solve.symbol},
             name=solve.label,
             hovertemplate="t = %{x:.3f}: step size %{y:.3g}<extra>" + solve.label + "</extra>",
         )

@@ -17,6 +17,9 @@ TICKS = [-4, -2, 0, 2, 4]
 WIDEST = 1.4 * theme.FRAME
 """The largest half side of a frame: one far trajectory must not make all others small."""
 
+DRAWN = {"itemsizing": "trace", "itemwidth": 44, "title_font_size": 12}
+"""A legend whose entries have lines and markers as in the figure, wide enough for a dash."""
+
 ALIKE, NEAR, FINE, MANY = 0.15, 0.6, 2.4, 9.0
 """Decades up to which a logarithmic axis has Plotly's own ticks, ticks at most digits, at 1, 2
 and 5, and at every power of ten."""

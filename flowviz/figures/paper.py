@@ -34,8 +34,9 @@ BAR_GAP, BAR_HEIGHT = 24, 26
 the bar with its numbers. Its title is a text of its own: Plotly would shift all other titles of a
 narrow figure to make room for it."""
 
-CHARACTER, SYMBOL, ROW = 7, 46, 20
-"""Pixels of a character and of the symbol of a legend entry, and of a row of entries."""
+CHARACTER, SYMBOL, ITEM, ROW = 7, 46, 30, 20
+"""Pixels of a character and of the symbol of a legend entry, which has a line of ITEM by default,
+and of a row of entries."""
 
 NAMES, AXIS_GAP = 0.4, 14
 """The largest share of the width that names on a vertical axis take, and pixels beside them."""
@@ -235,7 +236,8 @@ def _legend_rows(figure: go.Figure, width: float) -> int:
     ]
     if len(named) < 2 and not any(trace.showlegend for trace in theme.traces(figure)):
         return 0
-    entries = [SYMBOL + CHARACTER * len(str(trace.name)) for trace in named]
+    symbol = SYMBOL + (figure.layout.legend.itemwidth or ITEM) - ITEM
+    entries = [symbol + CHARACTER * len(str(trace.name)) for trace in named]
     if sum(entries) <= width:
         return 1
     if not any(trace.legendgroup for trace in named):

@@ -9,7 +9,7 @@ are readable in grey, and avoid the hues of the roles: density is indigo below c
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -44,6 +44,16 @@ ROLES: dict[str, tuple[str, str]] = {
 }
 """The colour of a role in the light and in the dark theme."""
 
+SHADES: dict[str, tuple[tuple[str, str], ...]] = {
+    "ot": (("#003A5C", "#BFE4F9"), ("#5AA5D2", "#2E78A8"), ("#3D5BDB", "#7D92FF")),
+    "vp": (("#6E2C00", "#FBDDA3"), ("#E09050", "#9C6100"), ("#A84C4C", "#F0743C")),
+    "trig": (("#2C2247", "#E4DBFA"), ("#9A8DC4", "#7465A8"), ("#7D45B8", "#C583F0")),
+    "ve": (("#3F3500", "#F1EAB8"), ("#AFA04A", "#8C7F2E"), ("#557F1C", "#B3D14E")),
+    "shaped": (("#5E0012", "#FFC9C5"), ("#D9667A", "#B0433C"), ("#C2185B", "#FF86B0")),
+    "learned": (("#56686B", "#C9C2A8"), ("#97917E", "#7FA6C2"), ("#3F3A63", "#8A86B8")),
+}
+"""Further colours of a path, light and dark, for several curves of it in one figure."""
+
 DASHES = (
     "solid",
     "6px,3px",
@@ -56,8 +66,18 @@ DASHES = (
 )
 """Line styles, in order. Their periods are short, so that a legend shows one of each."""
 
-SYMBOLS = ("circle", "diamond", "square", "cross", "star", "hexagon")
-"""Markers of curves of one colour, in order; those of exact fields are open."""
+SYMBOLS = (
+    "circle",
+    "diamond",
+    "square",
+    "cross",
+    "star",
+    "triangle-up",
+    "bowtie",
+    "triangle-down",
+    "hourglass",
+)
+"""Markers, in order; those of exact fields are open, and a cross of two diagonals is an error."""
 
 PAPER = ("#FFFFFF", "#12171B")
 """Background, light and dark; the same as in .streamlit/config.toml."""
@@ -121,12 +141,25 @@ def colour(role: str, *, dark: bool | None = None) -> str:
     return pick(ROLES[role], dark)
 
 
-def path_colour(path: str, *, dark: bool | None = None) -> str:
+def path_colour(path: str, k: int = 0, *, dark: bool | None = None) -> str:
     """The colour of a path given by its spec ("ot", "vp:beta_max=10") as #rrggbb.
 
-    A path without an entry in ROLES has the colour of text. For `dark` see `pick`.
+    Curve `k` of a path has one of its SHADES, which repeat; curve 0 has the colour of the path. A
+    path without an entry in ROLES has the colour of text. For `dark` see `pick`.
     """
-    return pick(ROLES.get(path.split(":")[0], INK), dark)
+    name = path.split(":")[0]
+    shades = (ROLES.get(name, INK), *SHADES.get(name, SHADES["learned"]))
+    return pick(shades[k % len(shades)], dark)
+
+
+def look(path: str, k: int) -> dict[str, str]:
+    """Colour, line style and marker of curve `k` of a path: no two of 72 curves look alike."""
+    return {"colour": path_colour(path, k), "dash": dash(k), "symbol": symbol(k)}
+
+
+def ranks(names: Sequence[str]) -> list[int]:
+    """How often each name stands before its place: the `k` of `look` for curves of these paths."""
+    return [names[:k].count(name) for k, name in enumerate(names)]
 
 
 def class_colours(*, dark: bool | None = None) -> list[str]:

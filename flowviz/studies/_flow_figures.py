@@ -188,7 +188,7 @@ def _class(config: CompareConfig, result: CompareResult) -> NamedFigure | None:
 
 
 def _quality(config: CompareConfig, result: CompareResult) -> NamedFigure:
-    paths = [side.path for side in result.sides]
+    ranks = theme.ranks([side.path for side in result.sides])
     lines = [
         path_line(
             side.path,
@@ -196,9 +196,9 @@ def _quality(config: CompareConfig, result: CompareResult) -> NamedFigure:
             side.flow.quality,
             label=side.title,
             floor=side.flow.quality_floor,
-            dash=theme.dash(paths[:k].count(side.path)),
+            k=k,
         )
-        for k, side in enumerate(result.sides)
+        for k, side in zip(ranks, result.sides, strict=True)
     ]
     return NamedFigure(
         name="quality",

@@ -11,6 +11,7 @@ from flowviz.datasets.images import IMAGE_SETS
 from flowviz.device import choose_device
 from flowviz.experiments.images import ImageConfig
 from flowviz.methods import all_methods
+from flowviz.figures import theme
 from flowviz.networks.memory import activation_bytes
 from flowviz.progress import Progress
 from flowviz.registry import hint_at
@@ -196,9 +197,10 @@ class Sides:
 
     results: tuple[tuple[ImageSide, Any], ...]
 
-    def dash(self, k: int) -> str:
-        """The line style of side k, whose colour is that of the first if their paths are equal."""
-        return "dash" if k and self.results[k][0].path == self.results[0][0].path else "solid"
+    @property
+    def ranks(self) -> list[int]:
+        """The number of each side among those of its path, see `theme.look`."""
+        return theme.ranks([side.path for side, _ in self.results])
 
 
 def size_factor(sides: Sequence[Loaded]) -> float:

@@ -82,7 +82,7 @@ class ComparedFlow:
 
     def colour(self) -> str:
         """The colour of its path."""
-        return theme.path_colour(self.path)
+        return theme.path_colour(self.path, self.style)
 
 
 def default_fields(data: str, own: str = "") -> tuple[str, ...]:

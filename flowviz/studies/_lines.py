@@ -10,7 +10,9 @@ from flowviz.schedulers import scheduler
 from flowviz.studies import NamedFigure, Tables
 
 
-def path_line(path: str, x: NDArray, y: NDArray, *, label: str = "", **more: Any) -> Any:
+def path_line(
+    path: str, x: NDArray, y: NDArray, *, label: str = "", k: int = 0, **more: Any
+) -> curves.Curve:
     """A curve y (n,) over x (n,) in the colour of a path, with its label by default.
 
     Args:
@@ -18,10 +20,11 @@ def path_line(path: str, x: NDArray, y: NDArray, *, label: str = "", **more: Any
         x: (n,).
         y: (n,).
         label: name in the legend.
+        k: number of the curve among those of this path, see `theme.look`.
         more: further attributes of `curves.Curve`.
     """
-    colour = theme.path_colour(path)
-    return curves.Curve(label=label or scheduler(path).label, colour=colour, x=x, y=y, **more)
+    drawn = {"label": label or scheduler(path).label, "x": x, "y": y, **theme.look(path, k)}
+    return curves.Curve(**drawn | more)
 
 
 def line_figure(

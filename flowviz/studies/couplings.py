@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -31,7 +32,8 @@ SHOWN = (1, 2, 4, 16, 64)
 MARGIN = 0.1
 """Relative difference below which two qualities count as equal."""
 
-ON_OT = [name for name in ENTRANTS if ENTRANTS[name].path == "ot"]
+RANK = dict(zip(ENTRANTS, theme.ranks([each.path for each in ENTRANTS.values()]), strict=True))
+"""The number of each entrant among those of its path, see `theme.look`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +124,11 @@ def draw(config: CouplingsConfig, result: CouplingsResult) -> Figures:
     """Quality against the number of evaluations, and where learned flows bend."""
     quality, deviations = [], []
     for each in result.outcomes:
-        chosen = ENTRANTS[each.entrant]
-        dash = theme.dash(ON_OT.index(each.entrant) if each.entrant in ON_OT else 0)
-        shared = chosen.label, theme.path_colour(chosen.path)
-        measured = each.straightness
-        quality.append(curves.of_runs(*shared, each.nfe, each.quality, dash=dash))
-        deviations.append(curves.of_runs(*shared, measured.times, measured.deviations, dash=dash))
+        chosen, measured = ENTRANTS[each.entrant], each.straightness
+        look = theme.look(chosen.path, RANK[each.entrant])
+        line = partial(curves.of_runs, chosen.label, **look)
+        quality.append(line(x=each.nfe, runs=each.quality))
+        deviations.append(line(x=measured.times, runs=measured.deviations))
     drawn = nfe_figure(
         "quality",
         "quality against NFE by coupling",

@@ -9,7 +9,6 @@ from flowviz.experiments.image_judge import classifier_judge, classifier_name
 from flowviz.experiments.image_quality import QualityPoint
 from flowviz.experiments.images import ImageConfig, check_interval
 from flowviz.fields.guided import EVER
-from flowviz.figures import theme
 from flowviz.metrics.images import IMAGE_METRICS
 from flowviz.progress import Progress
 from flowviz.settings import Config, setting
@@ -162,7 +161,7 @@ def draw(config: GuidanceConfig, result: GuidanceResult) -> Figures:
                 label=way,
                 floor=along[0][1].floor if metric.floored else None,
                 band=(y - spread, y + spread),
-                dash=theme.dash(k),
+                k=k,
             )
             lines.append(line)
         yield line_figure(

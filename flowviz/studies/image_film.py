@@ -51,9 +51,8 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
     """Nine times of one image, and how its prediction settles while the noise goes."""
     panels, lines = [], []
     heads: list[str] = []
-    for k, (side, shot) in enumerate(result.results):
-        own = result.dash(k)
-        colour = theme.path_colour(side.path)
+    for k, (side, shot) in zip(result.ranks, result.results, strict=True):
+        colour, dashed = theme.path_colour(side.path, k), theme.dash(k)
         at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
         images = np.concatenate(
             [kind[at, config.image - 1] for kind in (shot.states, shot.predictions)]
@@ -62,8 +61,8 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
         heads = [f"{t:.2f}" for t in shot.times[at]]
         left = shot.remaining.mean(axis=1)
         for label, y, dash in (
-            ("prediction still to change", left / left.max(), own),
-            ("noise in the state", shot.noise, "dot" if own == "solid" else "dashdot"),
+            ("prediction still to change", left / left.max(), dashed),
+            ("noise in the state", shot.noise, "dashdot" if k else "dot"),
         ):
             lines.append(
                 curves.Curve(

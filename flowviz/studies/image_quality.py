@@ -187,6 +187,7 @@ def draw(config: ImageQualityConfig, result: ImageQuality) -> Figures:
     points = [point for side in result.sides for point in side.points]
     named = [name for name in IMAGE_METRICS if any(value_of(p, name) is not None for p in points)]
     yield from (_against_nfe(result, name) for name in named)
+    ranks = theme.ranks([each.side.path for each in result.sides])
     lines = [
         path_line(
             each.side.path,
@@ -194,8 +195,9 @@ def draw(config: ImageQualityConfig, result: ImageQuality) -> Figures:
             np.array([entry["frechet"] for entry in each.training]),
             label=f"{each.side.label}, NFE {each.training[-1]['nfe']:.0f}",
             floor=each.training[-1].get("floor"),
+            k=k,
         )
-        for each in result.sides
+        for k, each in zip(ranks, result.sides, strict=True)
         if each.training
     ]
     if lines:
@@ -243,13 +245,15 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
     lines, metric = _lines(result, name), IMAGE_METRICS[name]
     kinds = sorted({line.kind for line in lines}, key=str)
     protocols = sorted({line.protocol for line in lines if line.protocol})
-    drawn, symbols = [], {}
-    for line in lines:
-        k, told = kinds.index(line.kind), _describe(line.kind, kinds, line.side.classes)
+    paths = [each.side.path for each in result.sides]
+    rank = dict(zip((each.side.name for each in result.sides), theme.ranks(paths), strict=True))
+    keys = [(rank[line.side.name], str(line.kind), line.protocol) for line in lines]
+    order, drawn = sorted(set(keys)), []
+    for line, key in zip(lines, keys, strict=True):
+        told = _describe(line.kind, kinds, line.side.classes)
         if len(protocols) > 1:
             told += f", protocol {protocols.index(line.protocol) + 1}"
         label = f"{line.side.label}, {METHODS[line.kind.solver].label}, {told}"
-        symbols[label] = theme.symbol(k)
         drawn.append(
             path_line(
                 line.side.path,
@@ -257,7 +261,7 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
                 np.array([value_of(p, name) for p in line.points], dtype=float),
                 label=label,
                 floor=line.points[0].floor if metric.floored else None,
-                dash=theme.dash(k),
+                k=order.index(key),
             )
         )
     figure = nfe_figure(
@@ -272,10 +276,6 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
         half=True,
     )
     plot = figure.figure
-    plot.for_each_trace(
-        lambda trace: trace.update(marker={"symbol": symbols[trace.name], "size": 7}),
-        selector=lambda trace: trace.name in symbols,
-    )
     if metric.share:
         plot.update_yaxes(range=[0, 1], tickformat=".0%")
     legend = 70 + 20 * (len(drawn) + 1)  # its own room, so that all plots have the same height

@@ -65,9 +65,9 @@ def draw(config: ImageStraightnessConfig, result: Sides) -> Figures:
             straight.times,
             straight.deviations / straight.displacement,
             label=side.label,
-            dash=result.dash(k),
+            k=k,
         )
-        for k, (side, (_, straight)) in enumerate(result.results)
+        for k, (side, (_, straight)) in zip(result.ranks, result.results, strict=True)
     ]
     deviations = line_figure(
         "deviations",
@@ -85,14 +85,15 @@ def draw(config: ImageStraightnessConfig, result: Sides) -> Figures:
 
 def steps_figure(solves: Sequence[tuple[ImageSide, Mapping[str, Any]]]) -> NamedFigure:
     """The step sizes of Dormand and Prince's method, of each side that has any."""
+    ranks = theme.ranks([side.path for side, _ in solves])
     drawn = [
         Steps(
             label=f"{side.label}, NFE {steps['nfe']}",
-            colour=theme.path_colour(side.path),
+            **theme.look(side.path, k),
             times=np.asarray(steps["times"], dtype=float),
             rejected=np.asarray(steps["rejected"], dtype=float).reshape(-1, 2),
         )
-        for side, steps in solves
+        for k, (side, steps) in zip(ranks, solves, strict=True)
     ]
     return NamedFigure(
         name="steps",

@@ -135,6 +135,7 @@ def _line(
         floor=level,
         band=(runs.min(axis=1), runs.max(axis=1)) if len(runs) else None,
         dash=flow.dash,
+        symbol=flow.symbol,
     )
 
 

@@ -15,6 +15,7 @@ from flowviz.grids import GRIDS
 from flowviz.methods import JUMPS, velocity_methods
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
+from flowviz.schedulers import scheduler
 from flowviz.settings import Config, setting
 from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
@@ -40,8 +41,8 @@ COMPARED = (1, 2, 4, 8, 16)
 USUAL = ("euler", "midpoint", "rk4", "dopri5")
 """Default solvers."""
 
-MAIN = "midpoint"
-"""The solver whose curves stand out: the default of other pages, at which one looks first."""
+MAIN = ("midpoint", JUMPS)
+"""The solvers whose curves are thicker: the default of other pages, and that of flow maps."""
 
 FEW_STEPS = ("dpmpp-2m", "unipc-2")
 """Solvers for few steps that are added to the default ones."""
@@ -183,20 +184,20 @@ def draw(config: NfeQualityConfig, result: NfeQualityResult) -> Figures:
 
 
 def _lines(config: NfeQualityConfig, curves: Sequence[SolverCurve]) -> list[cost.CostCurve]:
-    """The curves as they are drawn: colour by path, dash by solver, mark by field."""
-    lines = []
+    """The curves as they are drawn: shade and marker by kind of field, dash by solver."""
+    lines, kinds = [], list(dict.fromkeys(map(_kind, curves)))
     for curve in curves:
         source, method = curve.config.source, curve.config.method
-        same = dict.fromkeys(each.config.source for each in curves if each.path == curve.path)
-        symbol = theme.symbol(list(same).index(source))
+        look = theme.look(curve.path, kinds.index(_kind(curve)))
+        symbol = look["symbol"]
         lines.append(
             cost.CostCurve(
                 field=curve.label,
                 solver=METHODS[method].label,
-                colour=theme.path_colour(curve.path),
+                colour=look["colour"],
                 symbol=f"{symbol}-open" if source.startswith(PREFIX) else symbol,
                 dash=theme.dash(config.solvers.index(method)),
-                main=method == MAIN,
+                main=method in MAIN,
                 nfe=curve.cost,
                 error=_range(curve.mse),
                 quality=_range(curve.values[config.measure]),
@@ -205,6 +206,11 @@ def _lines(config: NfeQualityConfig, curves: Sequence[SolverCurve]) -> list[cost
             )
         )
     return lines
+
+
+def _kind(curve: SolverCurve) -> str:
+    """The label of the field without its path, such as how a flow map was trained."""
+    return curve.label.removeprefix(scheduler(curve.path).label)
 
 
 def _range(values: NDArray) -> NDArray:

@@ -91,26 +91,25 @@ def compute(
 def draw(config: StraightnessConfig, result: StraightnessResult) -> Figures:
     """Conditional and marginal straightness of each path, and where marginal flows bend."""
     drawn = result.drawn
-    learned = [each for each in drawn if each.path == LEARNED]
-    colours = [theme.path_colour(each.path) for each in drawn]
+    paths = [each.path for each in drawn]
+    looks = [theme.look(*each) for each in zip(paths, theme.ranks(paths), strict=True)]
     rows = [
         figures.Pair(
             label=result.label(each).replace(", ", ",<br>"),
-            colour=colour,
+            colour=look["colour"],
             conditional=(each.conditional.relative, each.conditional.arc_over_chord),
             marginal=(each.marginal.relative, each.marginal.arc_over_chord),
         )
-        for each, colour in zip(drawn, colours, strict=True)
+        for each, look in zip(drawn, looks, strict=True)
     ]
     lines = [
         curves.of_runs(
             result.label(each),
-            colour,
-            each.marginal.times,
-            each.marginal.deviations / each.marginal.displacement,
-            dash=theme.dash(learned.index(each) if each.method else 0),
+            x=each.marginal.times,
+            runs=each.marginal.deviations / each.marginal.displacement,
+            **look,
         )
-        for each, colour in zip(drawn, colours, strict=True)
+        for each, look in zip(drawn, looks, strict=True)
     ]
     legend = LEGEND_LINE * len(drawn)
     size = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
