@@ -13,6 +13,7 @@ import pytest
 from plotly.subplots import make_subplots
 
 from flowviz.figures import curves, images, marks, paper, plane, theme
+from flowviz.figures.likelihood import log_density_map
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._lines import path_line
 from flowviz.ui.figure import PHONE
@@ -209,6 +210,54 @@ def test_curves_draw_their_numbers_and_one_shared_floor():
     assert np.array_equal(figure.data[0].y, AXIS**2)
     assert set(figure.data[2].y) == {0.1}
     assert figure.layout.shapes[0].x0 == 0.4
+
+
+def test_long_titles_are_broken_to_the_width_of_their_panels():
+    long = ["conditional OT (checkerboard-ot-distillation)", "conditional OT (checkerboard-ot)"]
+    for count, height in ((1, 1), (2, 1), (3, 2), (4, 1)):
+        drawn = plane.snapshot([panel(title) for title in (2 * long)[:count]], t=0.5)
+        side = 2 if count == 4 else count  # four panels are two rows
+        for title, note in zip((2 * long)[:count], drawn.layout.annotations, strict=True):
+            lines = note.text.removeprefix("<b>").removesuffix("</b>").split("<br>")
+            assert " ".join(lines) == title and len(lines) <= height
+            assert max(map(len, lines)) <= marks.TITLES / side
+    rows = plane.film_strip([panel(title) for title in long], FRAMES, np.linspace(0, 1, 10))
+    upright = [note for note in rows.layout.annotations if note.textangle == -90]
+    assert [note.text.replace("<br>", "").replace(" ", "") for note in upright] == [
+        title.replace(" ", "") for title in long
+    ]
+    lines = [note.text.split("<br>") for note in upright]
+    assert max(len(line) for each in lines for line in each) <= plane.ROW_TITLE
+    assert rows.layout.margin.l >= 18 * max(map(len, lines))
+    mosaic = images.Mosaic(label=60 * "n", colour="#000000", pixels=np.zeros((9, 9, 3), np.uint8))
+    sheets = images.mosaics([mosaic] * 2).layout.annotations
+    assert all("<br>" in note.text for note in sheets)
+    assert theme.broken("x<sub>1</sub> and more", 8) == "x<sub>1</sub> and more"
+
+
+def test_colour_bars_are_above_all_titles_with_upright_numbers():
+    """At a share of the height they were over a title of a narrow figure."""
+    at, track = np.array([-1.0, 1.0]), np.zeros((3, 2))
+    ways = {"backward": track, "forward": track, "colour": "#000000"}
+    figures = [
+        plane.snapshot([panel(), panel()], t=0.5),
+        plane.difference([panel()], t=0.5),
+        log_density_map(at, np.zeros((2, 2)), **ways),
+    ]
+
+    def bar_of(figure):
+        (found,) = [t for t in figure.data if t.type == "heatmap" and t.showscale is not False]
+        return found.colorbar
+
+    for figure in figures:
+        bar = bar_of(figure)
+        assert (bar.yref, bar.y, bar.yanchor) == ("container", 1, "top")
+        assert bar.tickangle == 0 and bar.lenmode == "pixels"
+        assert bar.title.text.endswith(marks.UNDER_TITLE)
+        printed = paper.laid_out(figure, 320)
+        (title,) = [each for each in printed.layout.annotations if each.xanchor == "right"]
+        assert bar.title.text == title.text + marks.UNDER_TITLE
+        assert bar_of(theme.projected(figure)).len == theme.PROJECTION * bar.len
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)

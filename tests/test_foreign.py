@@ -614,3 +614,12 @@ def test_files_are_found_by_name_in_the_checkpoint_folders(tmp_path, monkeypatch
     assert_field_of(load_any("otcfm.pt"), average)
     with pytest.raises(CheckpointError, match=r"Did you mean 'otcfm\.pt'"):
         load_foreign("otcfn.pt")
+
+
+def test_a_long_name_of_a_file_keeps_both_its_ends():
+    """Files of one training differ in the number of their steps."""
+    name = f"{'training-of-a-network-' * 4}step-10000.pt"
+    with pytest.raises(CheckpointError) as caught:
+        load_foreign_bytes(b"nothing", name)
+    shown = str(caught.value).split()[0]
+    assert shown.startswith("training") and shown.endswith("step-10000.pt") and len(shown) <= 60

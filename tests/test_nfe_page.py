@@ -155,6 +155,17 @@ def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkey
         FieldRef.of(names[0])
 
 
+def test_a_menu_names_the_method_of_a_network_only_if_its_name_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
+    saved(tmp_path, 0, "8gaussians-ot-shortcut", "shortcut")
+    saved(tmp_path, 0, "mine", "shortcut")
+    known = field_picker.networks("8gaussians", "ot")
+    assert known["8gaussians-ot-shortcut"] == "8gaussians-ot-shortcut", (
+        "a menu cuts what is longer"
+    )
+    assert known["mine"] == "mine (shortcut (flow map))"
+
+
 @pytest.mark.parametrize(
     ("study", "settings"),
     [

@@ -13,6 +13,10 @@ from flowviz.figures import theme
 
 TIME = "time t  (0 noise, 1 data)"
 X1, X2 = "<i>x</i><sub>1</sub>", "<i>x</i><sub>2</sub>"
+TITLES = 90
+"""Characters for the titles of all panels side by side on a small screen; others are broken."""
+UNDER_TITLE = "<br> "
+"""Room below the title of a colour bar, over which Plotly would draw it."""
 TICKS = [-4, -2, 0, 2, 4]
 WIDEST = 1.4 * theme.FRAME
 """The largest half side of a frame: one far trajectory must not make all others small."""
@@ -49,7 +53,9 @@ def panels(
         yshift: pixels between titles and panels.
         more: further arguments of `make_subplots`.
     """
-    figure = make_subplots(**{"rows": 1, "cols": len(titles), "subplot_titles": titles} | more)
+    grid = {"rows": 1, "cols": len(titles)} | more
+    shown = [theme.broken(title, TITLES // grid["cols"]) for title in titles]
+    figure = make_subplots(**{"subplot_titles": shown} | grid)
     for k, title in enumerate(figure.select_annotations()):
         colour = colours[k] if colours else theme.pick(theme.INK)
         title.update(font={"size": size, "color": colour}, yshift=yshift)
@@ -85,6 +91,32 @@ def line(at: NDArray, colour: str, width: float = 1, **more: Any) -> dict[str, A
     """A line through positions (n, 2); `more` are further attributes of the trace."""
     drawn = {"mode": "lines", "line": {"color": colour, "width": width}, "hoverinfo": "skip"}
     return {"x": at[:, 0], "y": at[:, 1]} | drawn | more
+
+
+def bar(title: str) -> dict[str, Any]:
+    """A thin colour bar with its title above it, in the upper right corner of the figure."""
+    return {
+        "orientation": "h",
+        "title": {
+            "text": title + UNDER_TITLE,
+            "side": "top",
+            "font": {"size": 12, "color": theme.pick(theme.INK)},
+        },
+        "thickness": 8,
+        "lenmode": "pixels",
+        "len": 150,
+        "nticks": 4,
+        "tickangle": 0,
+        "outlinewidth": 0,
+        "tickfont": {"size": 11, "color": theme.pick(theme.MUTED)},
+        "x": 1,
+        "xanchor": "right",
+        "y": 1,
+        "yref": "container",
+        "yanchor": "top",
+        "xpad": 0,
+        "ypad": 2,
+    }
 
 
 def level(

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from flowviz.figures import theme
+from flowviz.figures import marks, theme
 
 POINTS_PER_MM = 72 / 25.4
 
@@ -126,21 +126,20 @@ def _wrap_titles(figure: go.Figure, width: float) -> int:
 
 def _wrap(title: Any, width: float) -> int:
     """Breaks a title that is wider than `width` in pixels; the number of lines."""
-    text, room = title.text or "", int(width / CHARACTER)
-    if len(text) <= room or "<" in text:
+    if not title.text:
         return 1
-    lines = textwrap.wrap(text, max(room, 8))
-    title.text = "<br>".join(lines)
-    return len(lines)
+    title.text = theme.broken(title.text, int(width / CHARACTER))
+    return title.text.count("<br>") + 1
 
 
 def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None:
     """Puts a horizontal colour bar above panels of this size, and its title above it."""
-    text = bar.title.text or ""
+    text = (bar.title.text or "").removesuffix(marks.UNDER_TITLE)
     wanted = CHARACTER * len(re.sub("<[^>]*>", "", text)) / width
     bar.update(xpad=0, ypad=0)
     place = {"x": 1, "xanchor": "right", "y": 1 + BAR_GAP / height, "yanchor": "bottom"}
-    bar.update(nticks=3, tickangle=0, len=min(1, max(0.34, wanted)), **place)
+    share = {"lenmode": "fraction", "len": min(1, max(0.34, wanted))}
+    bar.update(nticks=3, yref="paper", **share, **place)
     if text:
         bar.title.text = None
         figure.add_annotation(

@@ -17,6 +17,9 @@ from flowviz.figures import marks, theme
 UNDER_PARTICLES = theme.DENSITY_RAMP[0][:5], theme.DENSITY_RAMP[1][:5]
 """The density ramp without its strongest colours, so that coloured particles stay visible."""
 
+ROW_TITLE = 18
+"""Characters of a line of the title of a row, which stands upright beside its panels."""
+
 Traces = list[dict[str, Any]]
 """Traces of one panel."""
 
@@ -105,7 +108,7 @@ def by_direction(panels: Sequence[Plane], *, t: float) -> go.Figure:
             "cmax": 180,
             "colorscale": theme.plotly_scale(theme.CYCLE),
             "showscale": k == len(panels) - 1,
-            "colorbar": _bar("direction of the start")
+            "colorbar": marks.bar("direction of the start")
             | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
         }
         assert panel.particles is not None
@@ -154,7 +157,7 @@ def difference(panels: Sequence[Plane], *, t: float) -> go.Figure:
                 "zmax": max(sizes),
                 "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP),
                 "showscale": k == len(panels) - 1,
-                "colorbar": _bar("|learned − exact| speed"),
+                "colorbar": marks.bar("|learned − exact| speed"),
                 "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
             }
         ]
@@ -172,6 +175,8 @@ def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray)
         times: times of the columns, (T,).
     """
     drawn, layout, labels = [], {}, []
+    titles = [theme.broken(row.title, ROW_TITLE) for row in rows]
+    lines = max(title.count("<br>") for title in titles) + 1
     wide, tall = 1 / len(times), 1 / len(rows)
     for r, (row, states) in enumerate(zip(rows, frames, strict=True)):
         for c, (t, points) in enumerate(zip(times, states, strict=True)):
@@ -183,13 +188,13 @@ def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray)
             if r == 0:
                 labels.append(_label(f"t = {t:.2f}", i, theme.pick(theme.INK), y=1.03))
             if c == 0:
-                label = _label(row.title, i, row.colour, x=-0.12, y=0.5)
+                label = _label(titles[r], i, row.colour, x=-0.12, y=0.5)
                 labels.append(label | {"textangle": -90, "xanchor": "right", "yanchor": "middle"})
     layout |= {
         "template": theme.template(),
         "annotations": labels,
         "height": 60 + 120 * len(rows),
-        "margin": {"l": 36, "r": 12, "t": 36, "b": 12},
+        "margin": {"l": 18 + 18 * lines, "r": 12, "t": 36, "b": 12},
     }
     return _built(drawn, layout)
 
@@ -202,6 +207,7 @@ def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = ""
     layout: dict[str, Any] = {}
     rows = 2 if len(panels) == 4 else 1
     columns = len(panels) // rows
+    titles = [theme.broken(f"<b>{each.title}</b>", marks.TITLES // columns) for each in panels]
     for i in range(len(panels)):
         row, column = divmod(i, columns)
         name, low = marks.suffix(i), row == rows - 1
@@ -212,7 +218,7 @@ def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = ""
         }
         layout[f"yaxis{name}"] = span | {
             "title": {"text": "" if column else marks.X2},
-            "domain": _part(rows - 1 - row, rows, 0.1),
+            "domain": _part(rows - 1 - row, rows, 0.16 if "<br>" in "".join(titles) else 0.1),
             "anchor": f"x{name}",
             "constraintoward": "top",
         }
@@ -224,9 +230,7 @@ def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = ""
     layout |= {
         "template": theme.template(),
         "title": {"text": title},
-        "annotations": [
-            _label(f"<b>{panel.title}</b>", i, panel.colour) for i, panel in enumerate(panels)
-        ],
+        "annotations": [_label(titles[i], i, panel.colour) for i, panel in enumerate(panels)],
         "height": 560,
         "margin": {"l": 56, "r": 16, "t": 88, "b": 24 + 40 * rows},  # four names are two lines
     }
@@ -290,7 +294,7 @@ def _density(panel: Plane, *, largest: float, bar: bool, opacity: float = 1.0) -
         "opacity": opacity,
         "colorscale": theme.plotly_scale(UNDER_PARTICLES),
         "showscale": bar,
-        "colorbar": _bar("density <i>p<sub>t</sub></i> per unit area"),
+        "colorbar": marks.bar("density <i>p<sub>t</sub></i> per unit area"),
         "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
     }
     levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
@@ -361,30 +365,6 @@ def _trajectories(panel: Plane, *, first: bool) -> Traces:
     mark = {"size": 5, "color": panel.colour}
     end = marks.points(states[-1], mark, name=f"end, {panel.title}", **hover)
     return [line, marks.points(states[0], hollow, **shown, **hover), end]
-
-
-def _bar(title: str) -> dict[str, Any]:
-    """A thin colour bar above the last panel, at the right of the figure."""
-    return {
-        "orientation": "h",
-        "title": {
-            "text": title,
-            "side": "right",
-            "font": {"size": 12, "color": theme.pick(theme.INK)},
-        },
-        "thickness": 8,
-        "len": 0.34,
-        "nticks": 3,
-        "tickangle": 0,
-        "outlinewidth": 0,
-        "tickfont": {"size": 11, "color": theme.pick(theme.MUTED)},
-        "x": 1,
-        "xanchor": "right",
-        "y": 1.09,
-        "yanchor": "bottom",
-        "xpad": 0,
-        "ypad": 0,
-    }
 
 
 def _largest(panels: Sequence[Plane]) -> float:

@@ -278,6 +278,21 @@ def plain(label: str) -> str:
     return TAG.sub("&lt;", label)
 
 
+def broken(title: str, room: int) -> str:
+    """A title in lines of at most `room` characters, broken at hyphens only if a word is longer.
+
+    A title with other markup than bold text stays as it is.
+    """
+    bold = title.startswith("<b>") and title.endswith("</b>")
+    text = (title[3:-4] if bold else title).replace("<br>", " ")
+    if "<" in text:
+        return title
+    room = max(room, 8)
+    at_hyphens = any(len(word) > room for word in text.split())
+    made = "<br>".join(textwrap.wrap(text, room, break_on_hyphens=at_hyphens))
+    return f"<b>{made}</b>" if bold else made
+
+
 def traces(figure: go.Figure) -> tuple[Any, ...]:
     """The traces of a figure, whose types depend on their kinds."""
     found: Any = figure.data
@@ -312,6 +327,8 @@ def _enlarged(node: Any) -> Any:
     for key, value in made.items():
         if key.endswith("font") and "size" in value:
             made[key] = value | {"size": PROJECTION * value["size"]}
+        elif key == "len" and made.get("lenmode") == "pixels":
+            made[key] = PROJECTION * value
         elif key == "margin":
             made[key] = {side: PROJECTION * size for side, size in value.items() if side in "lrtb"}
         elif key == "legend" and value.get("y", 0) < 0:  # below the title of an axis

@@ -46,8 +46,12 @@ def own_label(card: Card) -> str:
 
 
 def _with_method(label: str, card: Card) -> str:
-    """A label with the training method, but for flow matching: menus are narrow."""
-    return label if card.method == OBJECTIVES["flow"].label else f"{label} ({card.method})"
+    """A label with the training method if it does not name it, but for flow matching.
+
+    Menus are narrow: they would cut the end of a long label.
+    """
+    named = card.method == OBJECTIVES["flow"].label or label.endswith(f"-{card.objective}")
+    return label if named else f"{label} ({card.method})"
 
 
 def _kind(path: str) -> str:

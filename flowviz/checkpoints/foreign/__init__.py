@@ -236,7 +236,8 @@ def _checkpoint(model: Model, source: str, time_reversed: bool) -> ImageCheckpoi
 
 
 def _label(name: str) -> str:
-    return name if len(name) <= MAX_LABEL else f"{name[: MAX_LABEL - 1]}…"
+    half = MAX_LABEL // 2  # the ends of names differ, such as the steps of a training
+    return name if len(name) <= MAX_LABEL else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _looks_foreign(path: Path) -> bool:
