@@ -35,7 +35,7 @@ def result(auto, free=2.0, error=0.1):
         (INTERVAL, 2.0): point(free + 1, 0.8),
         (AUTO, 2.0): point(auto, 0.7),
     }
-    weak = replace(SIDE, name="weak", images=60_000)
+    weak = replace(SIDE, name="weak", label="OT (weak)", images=60_000)
     return GuidanceResult(network=SIDE, guide=weak, cells=cells)
 
 
@@ -53,7 +53,9 @@ def test_the_verdict_needs_a_difference_of_two_standard_errors(auto, verdict):
     said = list(STUDY.say(CONFIG, result(auto)))
     smallest, compared, shares = said[:3]
     assert smallest.numbers == {FREE: 2.0, INTERVAL: 3.0, AUTO: min(auto, 4.0)}
-    assert compared.verdict == verdict and "weak (60,000 training images)" in compared.text
+    assert (
+        compared.verdict == verdict and "OT (weak) after 60,000 training images" in compared.text
+    )
     assert shares.numbers == {FREE: 0.9, INTERVAL: 0.8, AUTO: 0.7}
     summary = STUDY.summarise(CONFIG, result(auto))
     assert [row[0] for row in summary.rows] == ["1", "2"]

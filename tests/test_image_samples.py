@@ -248,6 +248,24 @@ def test_film_ends_in_the_sample():
         film(OT, FEW, frames=1)
 
 
+def test_film_of_a_flow_map_has_no_states_between_its_jumps():
+    found = checkpoint(objective="distillation", start="teacher")
+    asked = ImageConfig(solver="jumps", nfe=2, classes=(3,), guidance=1.0, n=2)
+    shown = film(found, asked, frames=9)
+    times = found.field.path.clock(3)
+    assert np.allclose(shown.reached, np.repeat(times.numpy(), [4, 4, 1]), atol=1e-6)
+    field, states = GuidedField(found.field, torch.tensor([3, 3]), 1.0), [noise(2, 0, (1, 8, 8))]
+    for t, s in pairwise(times):
+        with torch.no_grad():
+            states.append(field.jump(t, s, states[-1]))
+    wanted = np.stack([to_pixels(each) for each in states]).repeat([4, 4, 1], axis=0)
+    assert np.abs(shown.states.astype(int) - wanted).max() <= 1
+    assert len(np.unique(shown.noise)) == 3, "that of the state that is shown"
+    assert (shown.remaining[4:8] == shown.remaining[4]).all()
+    euler = film(found, replace(asked, solver="euler"), frames=9)
+    assert np.array_equal(euler.reached, euler.times)
+
+
 def test_arc_keeps_length_and_ends():
     a, b = torch.eye(2, dtype=torch.float64)[:, None]
     (arc,) = spherical(a, b, torch.tensor([0.0, 1 / 3, 0.5, 1.0]))

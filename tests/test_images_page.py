@@ -3,6 +3,7 @@
 import io
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from flowviz.checkpoints.images import describe_classifier, load_images, write_q
 from flowviz.datasets.images import image_set
 from flowviz.experiments.image_judge import Judge, measure_reference
 from flowviz.experiments.image_quality import QualityPoint
+from flowviz.experiments.image_views import Film
 from flowviz.experiments.images import ImageConfig, sample_all
 from flowviz.figures.images import Mosaic, Steps, mosaics, step_sizes
 from flowviz.metrics.image_pairs import (
@@ -31,12 +33,12 @@ from flowviz.metrics.image_pairs import (
     step_sizes as neighbour_distances,
 )
 from flowviz.networks import UNet, UNetShape
-from flowviz.studies import STUDIES, _images, image_grid, image_quality
-from flowviz.studies._canvases import sheets_of
+from flowviz.studies import STUDIES, _images, image_film, image_grid, image_quality
+from flowviz.studies._canvases import films_of, sheets_of
 from flowviz.studies._image_points import JudgedSide, failures, jumping, leaders, smallest
 from flowviz.studies._image_sheets import ImageGridConfig
-from flowviz.studies._images import ImageSide
-from flowviz.studies.image_film import half_noise, last_tenth
+from flowviz.studies._images import ImageSide, Sides
+from flowviz.studies.image_film import ImageFilmConfig, half_noise, last_tenth
 from flowviz.training.classifier import ClassifierConfig, ClassifierRun
 from flowviz.ui import figure, results
 from flowviz.ui.images import downloads, gallery, sources
@@ -255,6 +257,41 @@ def judged(*sides):
     ]
 
 
+def test_a_side_has_one_label_whatever_it_is_compared_with():
+    labels = {
+        "cifar10-ot": "conditional OT",
+        "cifar10-ot-distillation": "conditional OT flow map",
+        "cifar10-ot-early": "conditional OT (cifar10-ot-early)",
+        "cifar10-vp": "VP diffusion",
+    }
+    for left, right in pairwise([*labels, "cifar10-ot"]):
+        sides = _images.load_sides(_images.ImagesConfig(left=left, right=right))
+        assert [each.side.label for each in sides] == [labels[left], labels[right]]
+    told = " ".join(each.text for each in _images.origin([each.side for each in sides]))
+    assert "VP diffusion was trained on" in told and "cifar10" not in told
+
+
+def test_a_film_with_jumps_says_which_states_it_has():
+    times, still = np.linspace(0, 1, 5), np.zeros((5, 5, 1, 8, 8), np.uint8)
+    shared = {"states": still, "predictions": still, "noise": 1 - times, "nfe": 2}
+    jumps = Film(times, np.repeat([0, 0.5, 1], [2, 2, 1]), remaining=np.ones((5, 5)), **shared)
+    euler = Film(times, times, remaining=np.ones((5, 5)), **shared)
+    first, second = (each.side for each in judged((), ()))
+    result = Sides(results=((replace(first, jumps=True), jumps), (second, euler)))
+    config = ImageFilmConfig(method="jumps", nfe=2)
+    strip = next(iter(image_film.STUDY.draw(config, result))).figure
+    titles = [note.text for note in strip.layout.annotations]
+    assert ["after the last jump" in title for title in titles] == [True, False]
+    assert [side.title for side in films_of(config, result)[0]] == [
+        "OT, state after the last jump",
+        "VP",
+    ]
+    (said,) = [each for each in image_film.STUDY.say(config, result) if each.lead == "Jumps"]
+    assert said.text.startswith("OT has states at t = 0.00, 0.50, 1.00 and none between them")
+    shown = image_film.STUDY.say(replace(config, method="euler"), result)
+    assert not [each for each in shown if each.lead == "Jumps"]
+
+
 def test_all_curves_of_quality_differ_also_where_both_sides_have_one_path():
     def point(solver, nfe, guidance):
         asked = (solver, nfe, "uniform", guidance, 500, 0, nfe, 2.0 * nfe)
@@ -336,6 +373,11 @@ def test_with_jumps_a_field_that_is_no_flow_map_takes_euler_steps_and_the_text_s
     texts = " ".join(each.text for each in STUDIES["image-grid"].say(config, found))
     assert "(jumps for cifar10-ot-distillation, Euler for cifar10-ot;" in texts
     assert [sheet.note for sheet in sheets_of(config, found)] == ["", "Euler"]
+    assert "(flow maps only) for conditional OT flow map, Euler for conditional OT;" in texts
+    assert [sheet.note for sheet in sheets_of(config, found)] == [
+        "cifar10-ot-distillation",
+        "cifar10-ot · Euler",
+    ]
     euler = ImageConfig(
         solver="euler", nfe=2, classes=tuple(range(10)), guidance=1.0, n=5, seed=config.seed
     )

@@ -20,6 +20,7 @@ from flowviz.experiments.images import (
     to_pixels,
 )
 from flowviz.progress import stop_if_requested
+from flowviz.solvers import METHODS
 from flowviz.straightness import Straightness, marginal_straightness
 
 
@@ -29,6 +30,7 @@ class Film:
 
     Attributes:
         times: (T,) rising from 0 to the path's last time.
+        reached: (T,) the times of the states: `times`, but with jumps the last jump's.
         states: (T, n, C, H, W) uint8: x_t, clipped to the range of pixels.
         predictions: (T, n, C, H, W) uint8: E[x_1 | x_t], clipped; with guidance, the x_1 that the
             guided velocity implies.
@@ -40,6 +42,7 @@ class Film:
     """
 
     times: NDArray[np.float64]
+    reached: NDArray[np.float64]
     states: NDArray[np.uint8]
     predictions: NDArray[np.uint8]
     noise: NDArray[np.float64]
@@ -56,7 +59,8 @@ def film(
     """States over time and the data that the field predicts from them.
 
     The frames are uniform in t. Between steps of a fixed-step solver the states are interpolated
-    linearly, so frames that coincide with steps show the solver's own states.
+    linearly, so frames that coincide with steps show the solver's own states. A flow map has no
+    states between its jumps: a frame there shows the state after the last jump.
 
     Raises:
         ValueError: the config does not fit the checkpoint, or there are fewer than two frames.
@@ -68,17 +72,22 @@ def film(
     path = field.path
     times = path.clock(frames)
     solution = solve_images(field, x_0, config, times=times)
+    reached, states = times, solution.states
+    if METHODS[config.solver].jumps:
+        last = torch.searchsorted(solution.step_times, times, right=True) - 1
+        reached, states = solution.step_times[last], solution.step_states[last]
     predicted = []
     with torch.no_grad():
-        for t, x in zip(times, solution.states, strict=True):
+        for t, x in zip(reached, states, strict=True):
             stop_if_requested()
             predicted.append(field.data(t, x))
     predictions = torch.stack(predicted)
-    c = path.scheduler(times)
-    away = predictions - solution.states[-1]
+    c = path.scheduler(reached)
+    away = predictions - states[-1]
     return Film(
         times.numpy(),
-        to_pixels(solution.states),
+        reached.numpy(),
+        to_pixels(states),
         to_pixels(predictions),
         (c.sigma / torch.hypot(c.alpha * checkpoint.field.std, c.sigma)).numpy(),
         away.double().square().flatten(2).mean(dim=2).sqrt().cpu().numpy(),

@@ -14,7 +14,7 @@ from flowviz.glossary import term
 from flowviz.solvers import METHODS
 from flowviz.studies._images import ImageSide, Sides
 from flowviz.studies._player import start_label
-from flowviz.studies.image_film import COUNT, ImageFilmConfig
+from flowviz.studies.image_film import COUNT, ImageFilmConfig, title_of
 from flowviz.studies.image_grid import ROW_TITLES, ImageGrid, ImageGridConfig
 from flowviz.studies.particles import Particles, ParticlesConfig, ParticlesStudyResult
 
@@ -126,7 +126,7 @@ def sheets_of(config: ImageGridConfig, result: ImageGrid) -> list[Sheet]:
         side, sampled = panel.side, config.view == "samples" and panel.known.any()
         solver = config.solver_of(side)
         notes = (
-            side.name if side.name != side.label else "",
+            side.name if side.name not in side.label else "",
             "" if solver == config.method else METHODS[solver].label,
             f"NFE {np.nanmean(panel.nfe):.0f}" if sampled else "",
         )
@@ -154,7 +154,7 @@ def films_of(config: ImageFilmConfig, result: Sides) -> tuple[list[FilmSide], Se
     """The film of each side, and the name of each image."""
     films = [
         FilmSide(
-            side.label,
+            title_of(config, side),
             _colours(side),
             film.times,
             film.states,

@@ -136,8 +136,8 @@ class ImageSide:
 
     Attributes:
         name: of the checkpoint.
-        label: name of its path, with "flow map" if it is one, or `name` if both sides have the
-            same path.
+        label: what figures and sentences call it: its path, with "flow map" if it is one, and
+            `name` unless that is DATA-PATH or DATA-PATH-OBJECTIVE.
         path: spec of its path.
         jumps: whether it is a flow map.
         counted: what `images` counts, for a sentence.
@@ -233,8 +233,7 @@ def load_sides(config: ImagesConfig, live: LiveImages | None = None) -> list[Loa
     if not names:
         raise ValueError("One checkpoint or two are needed; got none.")
     found = [(key, load_one(key, live)) for key in names]
-    same = len(found) > 1 and len({each.checkpoint.card.path for _, each in found}) == 1
-    sides = [Loaded(side_of(key, each, same), each.checkpoint, key) for key, each in found]
+    sides = [Loaded(side_of(key, each), each.checkpoint, key) for key, each in found]
     shapes = list(dict.fromkeys(each.side.shape for each in sides))
     if len(shapes) > 1:
         sizes = " and ".join("×".join(map(str, shape)) for shape in shapes)
@@ -294,14 +293,15 @@ def placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
     return loaded
 
 
-def side_of(key: str, loaded: ForeignCheckpoint, same_path: bool = False) -> ImageSide:
-    """What a result states of a checkpoint; `same_path` if it is labelled by its name."""
+def side_of(key: str, loaded: ForeignCheckpoint) -> ImageSide:
+    """What a result states of a checkpoint."""
     checkpoint = loaded.checkpoint
     card, name = checkpoint.card, key.rpartition("@")[0] or checkpoint.card.name
-    path = f"{scheduler(card.path).label}{' flow map' if card.jumps else ''}"
+    usual = f"{card.data}-{card.path}"
+    named = "" if name in (usual, f"{usual}-{card.objective}") else f" ({name})"
     return ImageSide(
         name=name,
-        label=name if same_path else path,
+        label=f"{scheduler(card.path).label}{' flow map' if card.jumps else ''}{named}",
         path=card.path,
         jumps=card.jumps,
         counted="jumps of its teacher" if card.objective == "distillation" else "images",
@@ -396,7 +396,7 @@ def origin(sides: Sequence[ImageSide]) -> Findings:
         if side.images:
             of = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
             seen = f"{side.images / 1e6:.2f}{of} M {side.counted}"
-            told.append(f"{side.name} was trained on {seen}")
+            told.append(f"{side.label} was trained on {seen}")
     if told:
         text = f"{'; '.join(told)}."
         seen = [side.images for side in sides if side.images and side.counted == "images"]
@@ -407,5 +407,5 @@ def origin(sides: Sequence[ImageSide]) -> Findings:
             )
         yield Finding(lead="Training", text=text, detail=True)
     yield from (
-        Finding(lead=side.name, text=side.about, detail=True) for side in sides if side.about
+        Finding(lead=side.label, text=side.about, detail=True) for side in sides if side.about
     )

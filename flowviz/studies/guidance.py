@@ -269,7 +269,7 @@ def _compared(result: GuidanceResult, best: Mapping[str, tuple[float, QualityPoi
     free = min((best[way][1] for way in (FREE, INTERVAL)), key=_frechet)
     gap = _frechet(free) - _frechet(auto)
     spread = float(np.hypot(error_of(auto, "frechet"), error_of(free, "frechet")))
-    guide = f"{result.guide.name} ({result.guide.images:,} training images)"
+    guide = f"{result.guide.label} after {result.guide.images:,} training images"
     if weight == 1 and len(along) > 1:
         least, worse = along[1]
         text = (

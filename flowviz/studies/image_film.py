@@ -13,8 +13,17 @@ from flowviz.figures import curves, theme
 from flowviz.figures.images import Mosaic, mosaics
 from flowviz.progress import Progress
 from flowviz.settings import setting
+from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables
-from flowviz.studies._images import ImagesConfig, LiveImages, Piece, Sides, compute_sides, origin
+from flowviz.studies._images import (
+    ImagesConfig,
+    ImageSide,
+    LiveImages,
+    Piece,
+    Sides,
+    compute_sides,
+    origin,
+)
 
 COUNT = 5
 """Images of a film."""
@@ -57,7 +66,9 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
         images = np.concatenate(
             [kind[at, config.image - 1] for kind in (shot.states, shot.predictions)]
         )
-        panels.append(Mosaic(label=side.label, colour=colour, pixels=montage(images, len(at))))
+        panels.append(
+            Mosaic(label=title_of(config, side), colour=colour, pixels=montage(images, len(at)))
+        )
         heads = [f"{t:.2f}" for t in shot.times[at]]
         left = shot.remaining.mean(axis=1)
         for label, y, dash in (
@@ -88,12 +99,19 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
     )
 
 
+def title_of(config: ImageFilmConfig, side: ImageSide) -> str:
+    """The label of a side; with jumps it says which states the film has."""
+    jumps = METHODS[config.solver_of(side)].jumps
+    return f"{side.label}, state after the last jump" if jumps else side.label
+
+
 def table(config: ImageFilmConfig, result: Sides) -> Tables:
     """One row for each side and time."""
     return [
         {
             "checkpoint": side.name,
             "t": shot.times,
+            "t_of_state": shot.reached,
             "noise": shot.noise,
             "remaining": shot.remaining.mean(axis=1),
         }
@@ -117,6 +135,14 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
         f"of t takes {'; '.join(told)} (means over {COUNT} images)."
     )
     yield Finding(lead="Decided in the last tenth of t", text=text, numbers=numbers)
+    for side, shot in result.results:
+        if METHODS[config.solver_of(side)].jumps:
+            at = ", ".join(f"{t:.2f}" for t in np.unique(shot.reached))
+            yield Finding(
+                lead="Jumps",
+                text=f"{side.label} has states at t = {at} and none between them: there the film "
+                "and the curves keep those after the last jump.",
+            )
     yield from origin([side for side, _ in result.results])
 
 
