@@ -53,9 +53,9 @@ def panels(
         yshift: pixels between titles and panels.
         more: further arguments of `make_subplots`.
     """
-    grid = {"rows": 1, "cols": len(titles)} | more
-    shown = [theme.broken(title, TITLES // grid["cols"]) for title in titles]
-    figure = make_subplots(**{"subplot_titles": shown} | grid)
+    room = TITLES // more.get("cols", len(titles))
+    shown: Any = [theme.broken(title, room) for title in titles]
+    figure = make_subplots(**{"rows": 1, "cols": len(titles), "subplot_titles": shown} | more)
     for k, title in enumerate(figure.select_annotations()):
         colour = colours[k] if colours else theme.pick(theme.INK)
         title.update(font={"size": size, "color": colour}, yshift=yshift)

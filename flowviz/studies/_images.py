@@ -10,8 +10,8 @@ from flowviz.checkpoints.images import ImageCheckpoint, unet_shape
 from flowviz.datasets.images import IMAGE_SETS
 from flowviz.device import choose_device
 from flowviz.experiments.images import ImageConfig
-from flowviz.methods import all_methods
 from flowviz.figures import theme
+from flowviz.methods import all_methods
 from flowviz.networks.memory import activation_bytes
 from flowviz.progress import Progress
 from flowviz.registry import hint_at
