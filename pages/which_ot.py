@@ -24,9 +24,9 @@ MEANINGS = (
     "the map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
     "| **Minibatch-OT coupling** | *which* pairs are joined, within a batch | the pairing of "
     "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
-    "| **Optimal transport map** | which noise goes to which data, of all | the cost "
+    "| **Optimal transport map** | which noise goes to which data, without batches | the cost "
     "${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ | Brenier 1991 |\n"
-    "| **Reflow** | the pairs of a trained flow | not optimal, but never worse | Liu et "
+    "| **Reflow** | the pairs of a trained flow | nothing, but the cost never rises | Liu et "
     "al. 2022, thm 3.5 |\n"
 )
 if not state.is_restricted():  # a lecture has a text of its own

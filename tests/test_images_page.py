@@ -91,13 +91,13 @@ def test_page_without_a_checkpoint_says_what_to_do(monkeypatch):
 
 LESSONS = {
     "samples": "16 images per side from the same noise",
-    "nfe": "root mean square difference from the row NFE 100",
+    "nfe": "difference of the pixels (0..255) from the row NFE 100",
     "film": "Decided in the last tenth of t",
-    "noises": "along the great arc",
+    "noises": "along a great arc",
     "classes": "What the noise keeps",
-    "guidance": "at black or full brightness",
-    "ways": "longer than their chords",
-    "quality": "no measurements are stored",
+    "guidance": "Pixel values at 0 or 255",
+    "ways": "longer than the straight lines from start to end",
+    "quality": "No measurements are stored",
 }
 
 
@@ -177,7 +177,7 @@ def test_stored_quality_is_drawn_and_described(tiny):
 
     walked = {"tol": 1e-3, "nfe": 14, "times": [0, 0.4, 1], "rejected": [[0.4, 0.6]]}
     app = opened_with(tiny, {"points": [point(4, 9.0), point(20, 5.0)], "steps": walked})
-    assert "5.00 at NFE 20 (w = 2, 50% of its images are of their class" in text_of(app)
+    assert "5.00 at NFE 20 (w = 2, 50% in the right class" in text_of(app)
     assert "New points cannot be measured" in text_of(app), "digits are no CIFAR-10"
     assert not app.error
 
@@ -213,7 +213,7 @@ def test_measuring_draws_the_wanted_class_as_a_curve_of_its_own(
     assert "Measure 200 images per point" in text_of(app)
     button.click()
     settled(app.run())
-    assert "the smallest distances" in text_of(app) and not app.error
+    assert "the smallest Fréchet distances" in text_of(app) and not app.error
     (curve,) = figures["images-frechet"].data
     assert curve.name.endswith("midpoint, 3, w = 2, 200 images") and list(curve.x) == [2, 4]
     assert not [each for each in app.button if each.key == "images-start"], "all is measured"
@@ -330,9 +330,15 @@ def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
 
     better, worse = [point(10, 3.0), point(50, 9.0)], [point(10, 4.0), point(50, 2.0)]
     text = said(better, worse)
-    assert "at NFE 10 OT is ahead, 3.00 against 4.00" in text and "VP 2.00 at NFE 50" in text
+    assert (
+        "at NFE 10 OT is ahead with midpoint (3.00 against 4.00)." in text
+        and "VP 2.00 at NFE 50" in text
+    )
     assert "at NFE 10 VP is ahead" in said(worse, better)
-    assert "at NFE 10 both are at 3.00" in said(better, better)
+    assert "at NFE 10 both sides are equal with midpoint (3.00)" in said(better, better)
+    by_euler = [[*side, *(replace(p, solver="euler") for p in side)] for side in (better, worse)]
+    pair = "(3.00 against 4.00)"
+    assert f"at NFE 10 OT is ahead with Euler {pair} and midpoint {pair}." in said(*by_euler)
     other_seed = [replace(each, seed=5) for each in worse]
     assert "few evaluations" not in said(better, other_seed)
     many = [replace(point(10, 1.0), n=1_000), *better]
@@ -393,7 +399,10 @@ def test_a_solver_that_fails_at_the_end_of_the_path_is_named_with_the_reason():
     assert not failures(ot)
     (finding,) = failures(vp)
     assert finding.lead == "Runge-Kutta 4 on VP"
-    assert "8 times that of midpoint at NFE 20" in finding.text and "dσ/dt is −50" in finding.text
+    assert (
+        "at NFE 20 its distance is 8 times that of midpoint." in finding.text
+        and "dσ/dt is −50" in finding.text
+    )
     _, euler = judged([], [point("midpoint", 4.0), point("euler", 32.0)])
     assert not failures(euler)
 

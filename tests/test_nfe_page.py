@@ -227,7 +227,7 @@ def test_methods_for_few_steps_join_the_default_solvers(tmp_path, monkeypatch):
     assert rows["jumps"][:2] == ["–", "–"] and rows["Euler"][2] == "–"
     assert nfe_quality.STUDY.draw(config, result)
     text = " ".join(each.text for each in nfe_quality.STUDY.say(config, result))
-    assert "NFE 1, " in text and "jumps against the exact field" in text
+    assert "NFE 1: " in text and "Jumps of a flow map are compared with the exact field." in text
 
 
 def test_fields_must_lead_to_the_data_set():
@@ -270,8 +270,11 @@ class TestFindings:
         better = {"values": {"histogram-tv": np.array([[0.4], [0.002]])}}
         curves = made("a", "ot"), made("b", "vp", "dpmpp-2m", **better)
         best = said(*curves)["Best at few evaluations"]
-        assert "NFE 4, DPM-Solver++ (2M) on b (0.4; next 0.5)" in best.text
-        assert "NFE 8, several at the floor" in best.text
+        maps = replace(curves[1].config, source="b-ot-distillation@0123", method="jumps")
+        jumps = said(curves[0], replace(curves[1], config=maps))["Best at few evaluations"]
+        assert "NFE 4: jumps of b-ot-distillation (0.4; next 0.5)" in jumps.text
+        assert "NFE 4: DPM-Solver++ (2M) on b (0.4; next 0.5)" in best.text
+        assert "NFE 8: several at the floor" in best.text
         assert best.numbers["best at NFE 8"] == 0.001 and "NFE 16" not in best.text
         lost = made("b", "vp", "dpmpp-2m", lost=np.array([[0.1], [0.0]]), **better)
         assert "NFE 4" not in said(curves[0], lost)["Best at few evaluations"].text
@@ -380,11 +383,11 @@ class TestAllDataSets:
         goal = "squared error ≤ 0.01"
         found = self.said(*better)[goal]
         assert found.verdict == "supported" and "fewer" in found.text
-        assert "on 1 of 1 data set;" in found.text and "on one" in found.text
+        assert "on 1 of 1 data set." in found.text and "(one data set)" in found.text
         assert self.said(*worse)[goal].verdict == "not supported"
         both = self.said(*better, *worse)
         assert both[goal].verdict == "undecided"
-        assert "in the median of 2 data sets" in both[goal].text
+        assert "(median of 2 data sets; " in both[goal].text
         quality = both["histogram total variation ≤ 1.1 × floor"]
         assert quality.verdict == "undecided" and quality.numbers["fewer"] == 0
 
@@ -432,7 +435,9 @@ class TestAllDataSets:
         assert [each.path for each in result.curves] == ["ot", "vp", own]
         assert all(each.config.source.startswith("exact:") for each in result.curves)
         found = {each.lead: each for each in all_data_sets.STUDY.say(config, result)}
-        assert "Exact fields end at the same points" in found["Your own schedule"].text
+        text = found["Your own schedule"].text
+        assert "it needs fewer evaluations than conditional OT on" in text
+        assert "Exact fields of all paths end at the same points" in text
         summary = all_data_sets.STUDY.summarise(config, result)
         assert len(summary.heads) == 6 and {len(row) for row in summary.rows} == {6}
 

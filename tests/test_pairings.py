@@ -212,7 +212,7 @@ def test_pairings_count_who_meets_at_once():
     assert counts[0] > 2 * counts[1] > 4 * max(counts[2:])
     finding, _ = STUDIES["pairings"].say(config, found)
     assert list(finding.numbers.values()) == counts
-    assert f"{counts[0]} places with independent pairs; in {counts[1]} with" in finding.text
+    assert f"{counts[0]} with independent pairs, {counts[1]} with minibatches" in finding.text
 
 
 @pytest.mark.parametrize(("costs", "verdict"), [((9, 5), "supported"), ((5, 9), "not supported")])
@@ -224,7 +224,7 @@ def test_cost_is_said_to_fall_where_it_does(costs, verdict):
     falls, between = STUDIES["transport-cost"].say(config, result)
     assert falls.verdict == verdict
     upper = min(6.0, costs[1])
-    assert f"between 2.00 and about {upper:.2f}" in between.text
+    assert f"between 2.00 (Gelbrich's bound) and about {upper:.2f}." in between.text
     (figure,) = STUDIES["transport-cost"].draw(config, result)
     assert [trace.y[0] for trace in figure.figure.data[1:]] == [costs[0], 6.0, 2.0]
 
@@ -262,7 +262,7 @@ class TestCoupledFlowStudy:
             REFLOW: self.flow(0.9, alone=0.8),
         }
         said = self.study.say(config, CoupledFlowResult(flows=flows))
-        assert [each.lead for each in said] == ["Same path, other flow", "Limit", ""]
+        assert [each.lead for each in said] == ["Same path, different flows", "Limit", ""]
         assert "have S 1.00 and 0.80 on this schedule" in said[1].text
 
     def test_panels_come_first_and_share_pieces_with_the_curve(self):

@@ -13,6 +13,7 @@ from flowviz.schedulers import scheduler
 from flowviz.solvers import METHODS
 from flowviz.studies import Finding
 from flowviz.studies._images import ImageSide
+from flowviz.studies._numbers import joined
 
 LOW = (4, 5, 9, 10)
 """What counts as few evaluations."""
@@ -88,7 +89,7 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
         notes = [
             best.weight,
             "" if shared else f"{n:,} images",
-            "" if accuracy is None else f"{100 * accuracy:.0f}% of its images are of their class",
+            "" if accuracy is None else f"{100 * accuracy:.0f}% in the right class",
             "" if best.floor is None else f"floor {best.floor:.2f}",
         ]
         about = ", ".join(filter(None, notes))
@@ -97,7 +98,7 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
             f"{side.side.label} {value:.2f} at NFE {best.nfe:.0f}{f' ({about})' if about else ''}"
         )
     of = f" of {max(shared):,} images per point" if shared else ""
-    text = f"the smallest distances{of} are {'; '.join(told)}."
+    text = f"the smallest Fréchet distances{of} are {'; '.join(told)}."
     return Finding(lead="Best quality", text=text, numbers=numbers)
 
 
@@ -110,17 +111,18 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
     )
     shared = sorted((key for key in left.keys() & right.keys() if key[0] in LOW), key=str)
     several = len({kind.weight for _, kind in shared}) > 1
-    told = []
+    told: dict[str, dict[str, None]] = {}
     for nfe, kind in sorted(shared, key=lambda key: key[0]):
         pair = ((left[nfe, kind], sides[0]), (right[nfe, kind], sides[1]))
         (a, ahead), (b, _) = sorted(pair, key=lambda each: each[0])
-        text = f"{ahead.side.label} is ahead, {a:.2f} against {b:.2f}"
-        if f"{a:.2f}" == f"{b:.2f}":
-            text = f"both are at {a:.2f}"
-        weight = f" ({kind.weight})" if several and kind.guidance else ""
-        told.append(f"with {METHODS[kind.solver].label} at NFE {nfe} {text}{weight}")
-    text = f"{'; '.join(dict.fromkeys(told))}."
-    return [Finding(lead="With few evaluations", text=text)] if told else []
+        equal = f"{a:.2f}" == f"{b:.2f}"
+        which = "both sides are equal" if equal else f"{ahead.side.label} is ahead"
+        values = f"{a:.2f}" if equal else f"{a:.2f} against {b:.2f}"
+        weight = f", {kind.weight}" if several and kind.guidance else ""
+        solvers = told.setdefault(f"at NFE {nfe} {which} with", {})
+        solvers[f"{METHODS[kind.solver].label} ({values}{weight})"] = None
+    text = "; ".join(f"{which} {joined([*solvers])}" for which, solvers in told.items())
+    return [Finding(lead="With few evaluations", text=f"{text}.")] if told else []
 
 
 def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
@@ -181,9 +183,9 @@ def failures(side: JudgedSide) -> list[Finding]:
             path = AffinePath(scheduler(side.side.path))
             end = path.scheduler(torch.tensor(path.t_max, dtype=torch.float64))
             text = (
-                f"its distance is {ratios[nfe]:.0f} times that of midpoint at NFE {nfe:.0f}: "
-                "its last stage evaluates the velocity at the end of the path, where dσ/dt is "
-                f"−{-end.d_sigma:.0f}, too steep for such a step."
+                f"at NFE {nfe:.0f} its distance is {ratios[nfe]:.0f} times that of midpoint. Its "
+                "last evaluation is at the end of the path, where σ falls too steeply for such a "
+                f"step (dσ/dt is −{-end.d_sigma:.0f})."
             )
             lead = f"{method.label} on {side.side.label}"
             found.append(Finding(lead=lead, text=text, numbers={"ratio": ratios[nfe]}))

@@ -54,14 +54,14 @@ class ImageGridConfig(ImagesConfig):
         work=1,
         offered=(16, 36, 64),
         unit="images",
-        help="Number of samples; the other sheets have fixed sizes.",
+        help="Number of samples; the other views have fixed numbers.",
     )
     to: int = setting(
         1,
         "Seed of the other noise",
         kind="seed",
         bounds=(0, MAX_SEED),
-        help="The noise at which each row between two noises ends.",
+        help="Each row ends at the noise of this seed.",
     )
     guided_from: float = setting(
         EVER[0],
@@ -71,7 +71,7 @@ class ImageGridConfig(ImagesConfig):
         "(Kynkäänniemi et al. 2024).",
     )
     guided_to: float = setting(
-        EVER[1], "Guidance to t", bounds=EVER, help="After this time w is 1, likewise."
+        EVER[1], "Guidance to t", bounds=EVER, help="After this time w is 1, too."
     )
 
     def __post_init__(self) -> None:

@@ -41,47 +41,49 @@ class ImagesConfig(Config):
         "cifar10-ot",
         "Left checkpoint",
         advanced=True,
-        help="A velocity field of images: a name or a file of flowviz, torchcfm, flow_matching or "
-        "diffusers. On a page, files in a folder of FLOWVIZ_CHECKPOINTS are listed.",
+        help="A network of images: the name of a checkpoint, or a file of flowviz, torchcfm, "
+        "flow_matching or diffusers. The page lists the files of the folders that "
+        "FLOWVIZ_CHECKPOINTS names.",
     )
     right: str = setting(
         "cifar10-vp",
         "Right checkpoint",
         advanced=True,
-        help="It starts from the same noise as the left one, image by image; none for one side.",
+        help="A second network, which starts from the same noise, image by image; or none.",
     )
     image_class: str = setting(
         ALL,
         "Class",
         slug="class",
-        help="The class that a class-conditional network is given: its name, all in turn, or none "
-        "for the null class.",
+        help="The class of the images: one class, all classes in turn, or none, which samples "
+        "without a class.",
     )
     guidance: float = setting(
         DEFAULT.guidance,
         "Guidance w",
         bounds=(0.0, MAX_GUIDANCE),
-        help="The velocity is u(worse) + w (u − u(worse)), where the worse field is that without "
-        "a class (classifier-free guidance) or that of another network (autoguidance). At 1 it is "
-        "u and an evaluation costs one network pass, else two.",
+        help="The velocity is u₀ + w (u − u₀): u is that of the class, u₀ that without a class "
+        "(classifier-free guidance) or that of a worse network (autoguidance). At w = 1 it is u, "
+        "and an evaluation takes one network pass; otherwise it takes two.",
     )
     guide: str = setting(
         "",
         "Guide away from",
         advanced=True,
-        help="The worse field of guidance: that of the same network without a class, or a "
-        "checkpoint that is worse in the same way, such as an earlier snapshot (autoguidance, "
-        "Karras et al. 2024), for the same class. It must have the same path.",
+        help="What gives u₀ in guidance: the same network without a class, or a worse checkpoint "
+        "on the same path with the class, such as an earlier snapshot of the training "
+        "(autoguidance, Karras et al. 2024).",
     )
     method: str = declare.method(
         DEFAULT.solver,
-        "How noise follows the velocity field. With jumps, a network that is not a flow map takes "
-        "Euler steps at the same NFE.",
+        "The method that moves noise to an image. With jumps, a network that is not a flow map "
+        "takes as many Euler steps.",
         choices=all_methods,
     )
     nfe: int = declare.nfe(
         DEFAULT.nfe,
-        "The cost of an image. The slider has the numbers that this solver can use.",
+        "Evaluations of the network for one image. The slider has the numbers that this solver "
+        "can take.",
     )
     tol: float = declare.tol(
         DEFAULT.tol,

@@ -114,7 +114,7 @@ def measure(default: str = "histogram-tv") -> Any:
         choices=METRICS,
         help="Lower is better. "
         + METRICS.sentences()
-        + " Slow metrics (exact W₂, MMD) take some 20 seconds more.",
+        + " The slow metrics (exact W₂, MMD) take about 20 seconds longer.",
     )
 
 

@@ -42,8 +42,8 @@ class AllDataSetsConfig(Config):
     seeds: int = declare.seeds()
     seed: int = declare.seed("First seed")
     own: str = declare.own(
-        "No network was trained on your own schedule for all data sets; all three paths are then "
-        "measured by their exact fields, without the errors of networks.",
+        "All three paths are then measured by their exact fields, without the errors of networks: "
+        "your own schedule has no networks.",
         label="Add your own schedule (exact fields)",
     )
     sets: tuple[str, ...] = setting(
@@ -181,9 +181,9 @@ def say(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
     if config.own:
         yield from _own_schedule(config, result)
     yield Finding.note(
-        "Networks where those of both paths are shipped, exact fields elsewhere; "
-        f"{config.seeds} seeds of {config.n:,} samples. A target is reached where the mean "
-        "over the seeds stays below it."
+        "Networks are measured where both paths have one, exact fields elsewhere, with "
+        f"{config.seeds} seeds of {config.n:,} samples. A target is reached where the mean of "
+        "the seeds stays below it."
     )
 
 
@@ -216,11 +216,13 @@ def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | N
     ratios = [share(*row) for row in rows if comparable(*row)]
     numbers: dict[str, float] = {"fewer": better, "more": worse, "data_sets": len(rows)}
     if ratios:
-        where = f"in the median of {len(ratios)} data sets" if len(ratios) > 1 else "on one"
-        span = f" ({percent(min(ratios))} to {percent(max(ratios))})" if len(ratios) > 1 else ""
+        where = "one data set"
+        if len(ratios) > 1:
+            span = f"{percent(min(ratios))} to {percent(max(ratios))}"
+            where = f"median of {len(ratios)} data sets; {span}"
         text += (
-            f"; it needs {percent(float(np.median(ratios)))} of the evaluations of VP {where}"
-            f"{span}, and about {percent(CLAIMED)} in the paper"
+            f". It needs {percent(float(np.median(ratios)))} of the evaluations of VP ({where}); "
+            f"the paper states about {percent(CLAIMED)}"
         )
         numbers["median_share"] = float(np.median(ratios))
     return Finding(lead=goal, text=f"{text}.", numbers=numbers, verdict=verdict)
@@ -238,9 +240,10 @@ def _at_equal_nfe(
             both = np.array([[_values(config, c, kind)[p].mean() for c in pair] for pair in pairs])
             both = both[np.isfinite(both).all(axis=1)]
             better = int((both[:, 0] < both[:, 1]).sum())
-            counts.append(f"the lower {name} on {better} of {len(both)} data sets")
+            counts.append(f"the lower {name} on {better} of {len(both)}")
             numbers[f"{kind}_at_{nfe[p]:.0f}"] = better
-        texts.append(f"with {nfe[p]:.0f} evaluations conditional OT has {' and '.join(counts)}")
+        has = f"conditional OT has {' and '.join(counts)} data sets"
+        texts.append(f"with {nfe[p]:.0f} evaluations {has}")
     return Finding(lead="At equal NFE", text=f"{'; '.join(texts)}.", numbers=numbers)
 
 
@@ -267,15 +270,16 @@ def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findi
         ratios = [share(reach(own), reach(ot)) for own, ot in pairs]
         median = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else np.nan
         won_, lost = won.count(-1), won.count(1)
-        text = f"for {goal} fewer on {won_} of {len(pairs)} data sets, more on {lost}"
+        text = f"for {goal} it needs fewer evaluations than conditional OT on {won_} of "
+        text += f"{len(pairs)} data sets and more on {lost}"
         if np.isfinite(median):
-            text += f" ({percent(median)} of OT in the median)"
+            text += f" (median {percent(median)})"
             numbers[goal] = median
         texts.append(text)
     yield Finding(
         lead="Your own schedule",
-        text=f"against conditional OT it needs, {'; '.join(texts)} evaluations. Exact fields "
-        "end at the same points, so only the solver's steps on each schedule differ.",
+        text=f"{'; '.join(texts)}. Exact fields of all paths end at the same points, so that only "
+        "the steps of the solver differ.",
         numbers=numbers,
     )
 

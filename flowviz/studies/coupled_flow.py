@@ -51,8 +51,8 @@ class CoupledFlowConfig(Config):
         "of a step.",
     )
     path: str = declare.path(
-        help="Joins each pair in the marginal flows and in S. The pairs and their cost are the "
-        "same on every path. Shape your own under *Schedules*.",
+        help="How a pair is joined, in the marginal flows and in S. The pairs and their cost are "
+        "the same on every path. Shape your own under *Schedules*.",
         offered=("ot", "shaped"),
     )
     sizes: tuple[int, ...] = setting(
@@ -172,9 +172,9 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
         for title, value in zip(titles(config.batch), values.values(), strict=False)
     )
     own = config.path != "ot"
-    text = f"Liu's S of the marginal flow is {listed}"
-    text += "." if own else "; 0 means straight, so that one Euler step is exact."
-    yield Finding(lead="Same path, other flow", text=text, numbers=values)
+    text = f"S of the marginal flow is {listed}."
+    text += "" if own else " At 0 all trajectories are straight, and one Euler step is exact."
+    yield Finding(lead="Same path, different flows", text=text, numbers=values)
     if own and config.panels[2] in result.flows and REFLOW in result.flows:
         alone, reflowed = (result.flows[b].alone for b in (config.panels[2], REFLOW))
         yield Finding(
@@ -189,9 +189,9 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
         helps = small < independent / 2
         yield Finding(
             lead="Small minibatches",
-            text=f"with minibatches of {REFERENCE} S is {small:.2g}, with independent pairs "
-            f"{independent:.2g}: they {'straighten most of' if helps else 'change little of'} "
-            "the flow.",
+            text=f"S is {independent:.2g} with independent pairs and {small:.2g} with minibatches "
+            f"of {REFERENCE}, which {'straighten most of' if helps else 'change little of'} the "
+            "flow.",
             numbers={"minibatch": small, "independent": independent},
             verdict="supported" if helps else "not supported",
         )
@@ -199,23 +199,23 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
         deviation, diffusion = result.deviation(BRIDGE), result.flows[BRIDGE].noise
         yield Finding(
             lead="Entropic bridges",
-            text=f"Brownian bridges of diffusion {diffusion:.2f} between the pairs of entropic "
-            f"optimal transport, whose flow SF2M learns, have S {deviation:.2g}, against "
-            f"{result.deviation(1):.2g} of independent pairs. They approximate the Schrödinger "
-            "bridge from noise to data.",
+            text="Brownian bridges join the pairs of entropic optimal transport (diffusion "
+            f"{diffusion:.2f}). SF2M learns their flow, whose S is {deviation:.2g}, against "
+            f"{result.deviation(1):.2g} of independent pairs. The bridges approximate the "
+            "Schrödinger bridge from noise to data.",
             numbers={"S": deviation, "diffusion": diffusion},
         )
     further = (
         "The pairs of reflow are those of the OT flow; the exact flow of your schedule has the "
         "same ends."
         if own
-        else "What small networks learn from the same couplings is on the page Is straighter "
-        "better?, claim 3."
+        else "The page “Is straighter better?”, claim 3, trains small networks on the same "
+        "couplings."
     )
     yield Finding.note(
-        "Nothing is trained: the field of independent pairs is the closed form, each other one is "
-        f"the exact field of {PAIRS:,} pairs smoothed by {STD:g} (as in Tong et al. 2023). An S "
-        f"near 0.01 is due to the smoothing. {further}"
+        "Nothing is trained here. The field of independent pairs is the closed form. Each other "
+        f"field is the exact one of {PAIRS:,} pairs, smoothed by {STD:g} (as in Tong et al. "
+        f"2023); the smoothing alone gives an S near 0.01. {further}"
     )
 
 

@@ -219,7 +219,8 @@ def say(config: GuidanceConfig, result: GuidanceResult) -> Findings:
     told = [f"{way} {_cell(point)} at w = {w:g}" for way, (w, point) in best.items()]
     yield Finding(
         lead="Smallest Fréchet distance",
-        text=f"{'; '.join(told)}; the floor of real images is {_floor(result)}.",
+        text=f"{'; '.join(told)} (in parentheses: the share of the right class). Real images "
+        f"have {_floor(result)}.",
         numbers={way: _frechet(point) for way, (_, point) in best.items()},
     )
     yield _compared(result, best)
@@ -238,9 +239,10 @@ def say(config: GuidanceConfig, result: GuidanceResult) -> Findings:
         f"{config.judged} images per cell from the same noise, all classes in turn "
         f"({config.method}, NFE {config.nfe}); the interval is t = {config.guided_from:g} to "
         f"{config.guided_to:g}. Where guidance acts, an evaluation takes two network passes. The "
-        "Fréchet distance is that of features of the shipped classifier; it decreases with the "
-        "number of images, so compare it with the floor of as many. ± is one standard error, of "
-        "the distance by a jackknife. The same noise makes differences more certain than that."
+        "Fréchet distance compares features of the shipped classifier. More images give a smaller "
+        "distance, so compare it with that of the same number of real images. ± is one standard "
+        "error (of the distance by a jackknife); differences are more certain, since all cells "
+        "have the same noise."
     )
     for side in (result.network, result.guide):
         yield from origin([side])
@@ -274,8 +276,8 @@ def _compared(result: GuidanceResult, best: Mapping[str, tuple[float, QualityPoi
         least, worse = along[1]
         text = (
             f"autoguidance by {guide} helps at no weight: the distance is {_frechet(auto):.2f} "
-            f"without it and {_frechet(worse):.2f} at w = {least:g}. That of classifier-free "
-            f"guidance falls to {_frechet(free):.2f}."
+            f"without it and {_frechet(worse):.2f} at w = {least:g}. Classifier-free guidance "
+            f"lowers it to {_frechet(free):.2f}."
         )
     else:
         text = (

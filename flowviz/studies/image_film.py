@@ -24,6 +24,7 @@ from flowviz.studies._images import (
     compute_sides,
     origin,
 )
+from flowviz.studies._numbers import joined
 
 COUNT = 5
 """Images of a film."""
@@ -121,18 +122,17 @@ def table(config: ImageFilmConfig, result: Sides) -> Tables:
 
 def say(config: ImageFilmConfig, result: Sides) -> Findings:
     """How much of the image is decided late, and until when noise dominates."""
-    told, numbers = [], {}
+    told, noisy, numbers = [], [], {}
     for side, shot in result.results:
         late = last_tenth(shot.times, shot.remaining)
         half = half_noise(shot.times, shot.noise)
-        told.append(
-            f"{100 * late:.0f}% on {side.label}, where noise is more than half of the "
-            f"state's variance until t = {half:.2f}"
-        )
+        told.append(f"{100 * late:.0f}% on {side.label}")
+        noisy.append(f"t = {half:.2f} on {side.label}")
         numbers |= {f"{side.name} late": late, f"{side.name} half": half}
     text = (
-        "of the change of the prediction E[x₁ | xₜ] from noise to the final image, the last tenth "
-        f"of t takes {'; '.join(told)} (means over {COUNT} images)."
+        f"of its whole change, the prediction E[x₁ | xₜ] makes {joined(told)} there (mean of "
+        f"{COUNT} images). Noise is more than half of the variance of the state until "
+        f"{joined(noisy)}."
     )
     yield Finding(lead="Decided in the last tenth of t", text=text, numbers=numbers)
     for side, shot in result.results:

@@ -214,8 +214,8 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
     )
     if passes > nfe:
         text += (
-            f" and {passes:.0f} passes of the network, since guidance needs the velocity with and "
-            "without the class"
+            f" and {passes:.0f} passes of the network, since guidance needs two velocities in "
+            "each evaluation"
         )
     yield Finding(lead="Cost", text=f"{text}.", numbers={"nfe": nfe, "passes": passes})
     if len(result.panels) == 2 and config.n > 1:
@@ -223,8 +223,8 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
         same, other = same_noise(left.images, right.images, left.classes)
         near = "resemble each other" if same < 0.8 * other else "are hardly related"
         text = (
-            f"images from the same noise {near} on the two sides: they differ by {same:.0f} of "
-            f"255 (root mean square), images from different noises by {other:.0f}."
+            f"images from the same noise {near} on the two sides: they differ by {same:.0f}, and "
+            f"images from different noises by {other:.0f} (root mean square of pixels in 0..255)."
         )
         numbers = {"same": same, "different": other}
         yield Finding(lead="Same noise", text=text, numbers=numbers)
@@ -241,14 +241,14 @@ def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
         "{value:.0f} at {name}",
     )
     text = (
-        f"root mean square difference from the row NFE {labels[-1]}, of 255: {told}. Each column "
-        "starts from the same noise in all rows and on both sides "
+        f"root mean square difference of the pixels (0..255) from the row NFE {labels[-1]}: "
+        f"{told}. Each column has the same noise in all rows and on both sides "
         f"({solvers_of(sides, solvers)}; {config.wanted_class})."
     )
     yield Finding(lead="Error of few evaluations", text=text, numbers=numbers)
     if METHODS[config.method].adaptive:
         text = (
-            f"{METHODS[config.method].label} determines its own NFE; this grid uses the "
+            f"{METHODS[config.method].label} chooses its own NFE, so this grid uses the "
             f"{METHODS[solvers[0]].label.lower()} method."
         )
         yield Finding.note(text)
@@ -261,13 +261,13 @@ def _say_noises(config: ImageGridConfig, result: ImageGrid) -> Findings:
         "{value:.0f} ({name})",
     )
     text = (
-        f"in {SHARES - 1} equal steps along the great arc from the noise of seed {config.seed} to "
-        f"that of seed {config.to}, neighbours differ, of 255, by: {told}. The flow is "
-        "continuous, so that similar noise gives similar images."
+        f"root mean square difference of the pixels (0..255) of neighbours: {told}. A row has "
+        f"{SHARES - 1} equal steps along a great arc from the noise of seed {config.seed} to that "
+        f"of seed {config.to}. The flow is continuous, so similar noise gives similar images."
     )
     why = (
-        "In the middle of the straight line between two noises, the noise would be too short by a "
-        "factor of √2 and the image dull; the great arc keeps its length."
+        "On a straight line between two noises, the noise in the middle would be too short by a "
+        "factor of √2, which gives a dull image. On the great arc it keeps its length."
     )
     yield Finding(lead="Neighbours", text=text, numbers=numbers)
     yield Finding.note(why)
@@ -281,8 +281,8 @@ def _say_classes(config: ImageGridConfig, result: ImageGrid) -> Findings:
         "{value:.0f} ({name})",
     )
     text = (
-        f"images differ, of 255, by: {told}. Where the first number is the smaller one, the noise "
-        "determines more of an image (layout, colours) than the class."
+        f"root mean square difference of the pixels (0..255): {told}. Where the first number is "
+        "the smaller one, the noise determines more of an image (layout, colours) than the class."
     )
     yield Finding(lead="What the noise keeps", text=text, numbers=numbers)
 
@@ -305,7 +305,7 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
         effect = f"w acts for t = {first:g} to {last:g}; at other times it is 1."
     if _oversaturates(numbers, len(names)):
         cause += " and oversaturates at large w"
-    text = f"{cause}: the share of channel values at black or full brightness is {told}. {effect}"
+    text = f"{cause}. Pixel values at 0 or 255: {told}. {effect}"
     yield Finding(lead="Guidance", text=text, numbers=numbers)
 
 

@@ -68,13 +68,14 @@ class ImageQualityConfig(ImagesConfig):
         bounds=(2, 50_000),
         work=1,
         offered=(200, 500, 1_000),
-        help="Of new measurements. The distance has a bias that decreases with this number.",
+        help="Images of a new measurement. The more images, the smaller the bias of the distance.",
     )
     measure: bool = setting(
         False,
         "Measure new points",
         advanced=True,
-        help="Draw and judge images at these settings, too; otherwise only stored points.",
+        help="Also draws and judges images at these settings; otherwise only stored points are "
+        "shown.",
     )
 
 
@@ -350,12 +351,12 @@ def say(config: ImageQualityConfig, result: ImageQuality) -> Findings:
         yield from failures(each)
     yield from (Finding(lead="Left out", text=each.left_out) for each in sides if each.left_out)
     if not measured:
-        yield Finding(text="no measurements are stored beside these checkpoints.")
+        yield Finding(text="No measurements are stored with these checkpoints.")
     method = (
-        "The Fréchet distance is that of features of the shipped CIFAR-10 classifier: smaller is "
-        "better, it decreases with the number of images, and it has another scale than FID. The "
-        "floor is the distance of as many real test images. Snapshots of a training are measured "
-        "by flowviz evaluate NAME --snapshots RUN --save."
+        "The Fréchet distance compares features of the shipped CIFAR-10 classifier, so its scale "
+        "is not that of FID. Smaller is better; more images give a smaller distance. The floor is "
+        "the distance of the same number of real test images. The command flowviz evaluate NAME "
+        "--snapshots RUN --save measures the snapshots of a training."
     )
     yield Finding.note(method)
     if result.unmeasurable:

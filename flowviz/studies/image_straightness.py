@@ -117,21 +117,21 @@ def table(config: ImageStraightnessConfig, result: Sides) -> Tables:
 
 
 def say(config: ImageStraightnessConfig, result: Sides) -> Findings:
-    """How much longer than their chords trajectories are, and what that costs a solver."""
+    """How much longer than straight lines trajectories are, and what that costs a solver."""
     for side, (steps, straight) in result.results:
         late = last_tenth(straight)
         longer = 100 * (straight.arc_over_chord - 1)
         text = (
-            f"trajectories are {longer:.1f}% longer than their chords; S is "
-            f"{straight.relative:.3f} of the squared chord, of which the last tenth of t makes "
-            f"{100 * late:.0f}%; at a tolerance of {config.tol:g} the adaptive solver takes "
-            f"{steps['nfe']} evaluations."
+            f"trajectories are {longer:.1f}% longer than the straight lines from start to end. S "
+            f"is {straight.relative:.3f} of the squared length of these lines; {100 * late:.0f}% "
+            f"of it comes from the last tenth of t. At tolerance {config.tol:g} the adaptive "
+            f"solver takes {steps['nfe']} evaluations."
         )
         numbers = {"longer": longer, "S": straight.relative, "nfe": steps["nfe"]}
         yield Finding(lead=side.label, text=text, numbers=numbers)
     text = (
         f"Trajectories of {config.images} images by Dormand and Prince's method, in the space of "
-        "all pixels. Guidance changes the velocity field, hence the straightness."
+        "all pixels. Guidance changes the velocity field and so the straightness."
     )
     yield Finding.note(text)
     yield from origin([side for side, _ in result.results])

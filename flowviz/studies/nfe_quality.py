@@ -64,7 +64,7 @@ class NfeQualityConfig(Config):
         "ODE solvers",
         slug="solvers",
         choices=velocity_methods,
-        help="Fixed-step solvers spend exactly the given NFE. Adaptive ones are given tolerances, "
+        help="Fixed-step solvers take exactly the given NFE. Adaptive solvers get tolerances from "
         "0.1 to 0.00001, and their NFE is counted.",
     )
     few: str = setting(
@@ -259,8 +259,8 @@ def _at_equal_error(result: NfeQualityResult) -> Findings:
     yield Finding(
         lead=f"At equal error ({ERROR_LEVEL:g} per dimension)",
         text="conditional OT needs this share of the evaluations of VP diffusion: "
-        f"{'; '.join(texts)}; fractions are interpolated between budgets. The paper states about "
-        f"{percent(CLAIMED)} (Fig. 7, images).",
+        f"{'; '.join(texts)}. Numbers such as 7.9 are interpolated between budgets. The paper "
+        f"states about {percent(CLAIMED)} (Fig. 7, images).",
         numbers=shares,
         verdict="supported" if all(fewer) else "undecided" if any(fewer) else "not supported",
     )
@@ -281,25 +281,25 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
             (best, name), (second, other) = at[:2]
             numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
             if second <= floor:
-                texts.append(f"NFE {nfe}, several at the floor")
+                texts.append(f"NFE {nfe}: several at the floor")
             elif f"{best:.3g}" == f"{second:.3g}":
-                texts.append(f"NFE {nfe}, {name} and {other} (both {best:.3g})")
+                texts.append(f"NFE {nfe}: {name} and {other} (both {best:.3g})")
             else:
-                texts.append(f"NFE {nfe}, {name} ({best:.3g}; next {second:.3g})")
+                texts.append(f"NFE {nfe}: {name} ({best:.3g}; next {second:.3g})")
     if not texts:
         return
     yield Finding(
         lead="Best at few evaluations",
-        text=f"by {METRICS[config.measure].words}, the mean of the seeds: "
-        f"{'; '.join(texts)}. Values at the floor ({floor:.3g}) or below do not differ.",
+        text=f"the smallest {METRICS[config.measure].words} (mean of the seeds). "
+        f"{'. '.join(texts)}. Differences at or below the floor ({floor:.3g}) are chance.",
         numbers=numbers,
     )
 
 
 def _named(curve: SolverCurve) -> str:
-    """Solver and field of a curve; the label of a flow map says that it jumps."""
-    method = curve.config.method
-    return curve.label if method == JUMPS else f"{METHODS[method].label} on {curve.label}"
+    """Solver and field of a curve; a flow map by its name, since its label has commas."""
+    method, name = METHODS[curve.config.method], curve.config.source.partition("@")[0]
+    return f"{method.label} of {name}" if method.jumps else f"{method.label} on {curve.label}"
 
 
 def _error_is_not_quality(result: NfeQualityResult) -> Findings:
@@ -341,7 +341,8 @@ def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Findings
         lead="Time grid",
         text=f"with {METHODS[ot.config.method].label} and steps "
         f"{GRIDS[config.grid].label}, conditional OT needs this share of the evaluations of VP: "
-        f"{' and '.join(texts)}. A grid can give VP the advantage that OT owes to its schedule.",
+        f"{' and '.join(texts)}. A part of OT's advantage is its schedule, which a grid can give "
+        "to VP.",
         numbers=numbers,
     )
 
@@ -389,19 +390,21 @@ def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
         if each.config.method != JUMPS
     }
     learned = any(not each.config.source.startswith(PREFIX) for each in result.curves)
-    nfe = " or ".join(map(str, sorted({each.reference_nfe for each in result.curves})))
+    spent = sorted({each.reference_nfe for each in result.curves})
+    nfe = f"{spent[0]} to {spent[-1]}" if len(spent) > 1 else f"{spent[0]}"
     maps = any(each.config.method == JUMPS for each in result.curves)
-    exact = ", that of a flow map's jumps against the exact field" if maps else ""
+    exact = " Jumps of a flow map are compared with the exact field." if maps else ""
     yield Finding.note(
         f"{config.seeds} seeds of {config.n:,} samples; bars show the lowest and the "
-        "highest seed. The error is measured against dopri5 in float64 at tolerance 1e-6 "
-        f"(NFE {nfe}), with the same field and noise{exact}. Between budgets the curves are taken "
-        "as straight on these axes; a target is reached where the curve stays below the dashed "
-        "line."
+        "highest seed. The error is measured against an accurate solution with the same field "
+        f"and noise (dopri5 in float64 at tolerance 1e-6, NFE {nfe}).{exact} Between budgets the "
+        "curves are straight lines on these axes. A target is reached where the curve stays "
+        "below the dashed line."
     )
     yield Finding(
-        text=f"The floor ({floor:.4g}) is the value of the best possible sampler from the "
-        "same noise; the band is the spread between fresh data sets. With unlimited NFE: "
+        text=f"The floor ({floor:.4g}) is the value of the exact flow from the same noise, the "
+        "best that a sampler can reach; the band is the spread between samples of the data. With "
+        "unlimited NFE: "
         + ", ".join(f"{label} {value:.4g}" for label, value in limits.items())
         + ("; what exceeds the floor is the error of the network." if learned else "."),
         numbers={"floor": floor, **limits},

@@ -26,7 +26,8 @@ def points_setting() -> Any:
         bounds=(2, 512),
         work=0,
         offered=(32, 64, 128),
-        help=f"Of noise and of data, in the panels; curves and S use {PAIRS:,} pairs.",
+        help="Number of noise points, and of data points, in the panels. The curves and S use "
+        f"{PAIRS:,} pairs.",
     )
 
 
@@ -109,18 +110,17 @@ def say(config: PairingsConfig, result: PairingsResult) -> Findings:
     """How often two particles are at a crossing at nearly the same time."""
     alone, batch, whole, reflow = (int(p.crossings.at_once.sum()) for p in result.pairings)
     yield Finding(
-        lead="Crossings at once",
-        text=f"two particles meet at nearly the same time in {alone} places with independent "
-        f"pairs; in {batch} with minibatches of {config.batch}; in {whole} with optimal transport "
-        f"of the {config.n} points; and in {reflow} with reflow. One velocity field cannot follow "
-        "both.",
+        lead="Crossings at the same time",
+        text=f"{alone} with independent pairs, {batch} with minibatches of {config.batch}, "
+        f"{whole} with optimal transport of the {config.n} points and {reflow} with reflow. At a "
+        "crossing two particles need two velocities, but a velocity field has only one.",
         numbers={"independent": alone, "minibatch": batch, "optimal": whole, "reflow": reflow},
     )
     yield Finding.note(
-        "All four couplings join their pairs by the conditional OT path, so the word OT "
-        "in its name does not say which points are paired. Segments of an optimal pairing may "
-        f"cross, but never at the same time; at once means less than {AT_ONCE:g} apart in "
-        "time. The data points of reflow are the ends of the exact flow."
+        "All four couplings join their pairs by the conditional OT path: “OT” in its name does "
+        "not say which points are paired. Segments of an optimal pairing may cross, but never at "
+        f"the same time, which here means less than {AT_ONCE:g} apart. The data points of reflow "
+        "are the ends of the exact flow."
     )
 
 

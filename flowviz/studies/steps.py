@@ -28,8 +28,8 @@ class StepsConfig(Config):
         "Adaptive solver",
         slug="adaptive",
         choices=declare.adaptive_methods,
-        help="It chooses steps that all particles share. In each, the estimated error of every "
-        "particle stays below the tolerance.",
+        help="It chooses its steps, the same for all particles. In each step the estimated error "
+        "of every particle stays below the tolerance.",
     )
     tol: float = setting(
         1e-3,

@@ -111,17 +111,17 @@ def say(config: TransportConfig, result: TransportResult) -> Findings:
     if len(costs) > 1:
         yield Finding(
             lead="Larger minibatches",
-            text=f"the transport cost falls from {costs[0]:.1f} with minibatches of "
-            f"{config.sizes[0]} to {costs[-1]:.2f} with {last:,}; the larger the minibatch, "
-            "the closer to W₂², though small samples cost a little extra by chance.",
+            text=f"the transport cost is {costs[0]:.1f} with minibatches of {config.sizes[0]} and "
+            f"{costs[-1]:.2f} with {last:,}. The larger the minibatch, the closer to W₂²; a small "
+            "sample costs a little more by chance.",
             numbers={"first": float(costs[0]), "last": float(costs[-1])},
             verdict="supported" if (np.diff(costs) < 0).all() else "not supported",
         )
     upper = min(reflow.cost, costs[-1])
     yield Finding(
         lead="Bounds of W₂²",
-        text=f"reflow costs {reflow.cost:.2f} ± {reflow.error:.2f}, and no coupling can cost "
-        f"less than W₂², which therefore lies between {bound:.2f} and about {upper:.2f}.",
+        text=f"the smallest cost of any coupling is between {bound:.2f} (Gelbrich's bound) and "
+        f"about {upper:.2f}. Reflow costs {reflow.cost:.2f} ± {reflow.error:.2f}.",
         numbers={"reflow": reflow.cost, "error": reflow.error, "bound": bound},
     )
 
