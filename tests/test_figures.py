@@ -359,6 +359,18 @@ def test_titles_that_would_overlap_on_a_phone_are_measured():
     assert paper.titles_width(short) < PHONE < paper.titles_width(long)
 
 
+def test_a_legend_that_would_leave_no_room_on_a_phone_is_measured():
+    def lines(count, **layout):
+        label = "VP diffusion, distillation of the exact field"
+        drawn = [path_line("vp", AXIS, AXIS**2, label=label, k=k) for k in range(count)]
+        return curves.curves(drawn, y_title="y").update_layout(**layout)
+
+    assert not paper.crowded(lines(3), PHONE) and paper.crowded(lines(7), PHONE)
+    assert not paper.crowded(lines(7), 1200), "three in a row"
+    assert not paper.crowded(lines(7, margin_b=210), PHONE), "a figure with its own room for it"
+    assert not paper.crowded(lines(7, legend={"orientation": "v"}), PHONE), "beside the panels"
+
+
 def test_long_names_on_a_vertical_axis_break_when_printed_and_have_room():
     names = ["VP diffusion, distillation of the exact field", "conditional OT"]
     drawn = go.Figure(go.Scatter(x=[1, 2], y=names)).update_layout(height=120)

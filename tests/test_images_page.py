@@ -155,7 +155,8 @@ def test_guidance_can_lead_away_from_another_checkpoint_of_the_path(tiny):
         ({"view": "nfe", "solver": "dopri5"}, {"tol"}),
         ({"view": "classes", "class": "none"}, {"class"}),
         ({"view": "guidance"}, {"guidance"}),
-        ({"view": "ways"}, {"nfe"}),
+        ({"view": "ways"}, {"solver"}),
+        ({"view": "ways", "solver": "jumps", "nfe": "2"}, {"solver"}),
         ({"view": "quality"}, {"nfe"}),
     ],
 )
@@ -165,6 +166,8 @@ def test_what_a_view_does_not_use_cannot_be_moved(tiny, monkeypatch, link, fixed
     app = opened(**link, left="tiny-ot", right="none")
     controls = [*app.selectbox, *app.number_input, *app.select_slider]
     assert {box.key.rpartition(":")[2] for box in controls if box.disabled} == fixed
+    drawn = {box.key.rpartition(":")[2] for box in controls}
+    assert ("tol" in drawn) == (link["view"] == "ways" or link.get("solver") == "dopri5")
     assert not app.error and not app.toast
 
 

@@ -38,6 +38,9 @@ CHARACTER, SYMBOL, ITEM, ROW = 7, 46, 30, 20
 """Pixels of a character and of the symbol of a legend entry, which has a line of ITEM by default,
 and of a row of entries."""
 
+LEGEND, CROWDED = 48, 64
+"""Pixels between panels and the legend below them, and those of panels that it may take."""
+
 NAMES, AXIS_GAP = 0.4, 14
 """The largest share of the width that names on a vertical axis take, and pixels beside them."""
 
@@ -75,7 +78,7 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
         copy.update_layout(
             legend={"y": 0, "yref": "container", "yanchor": "bottom", "x": 0, "xref": "container"}
         )
-        below = 48 + ROW * rows
+        below = LEGEND + ROW * rows
     below += LINE * (lines - 1)
     copy.update_layout(margin_b=below)
     inner = (figure.layout.height or HEIGHT) - margin["t"] - margin["b"]
@@ -172,6 +175,13 @@ def columns(figure: go.Figure) -> int:
     """Number of panels side by side."""
     axes = figure.select_xaxes()
     return len({round(axis.domain[0], 3) for axis in axes if axis.domain is not None}) or 1
+
+
+def crowded(figure: go.Figure, width: float) -> bool:
+    """Whether the legend below the panels takes much more than their margin at a width."""
+    margin = _margin(figure.layout.template.layout) | _margin(figure.layout)
+    rows = _legend_rows(figure, width) if _is_below(figure) else 0
+    return LEGEND + ROW * rows > margin.get("b", 0) + CROWDED
 
 
 def titles_width(figure: go.Figure) -> int:

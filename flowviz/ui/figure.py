@@ -8,7 +8,7 @@ import pandas  # noqa: F401  Plotly fails while another thread is importing it
 import plotly.graph_objects as go
 import streamlit as st
 
-from flowviz.figures.paper import columns, titles_width
+from flowviz.figures.paper import columns, crowded, titles_width
 from flowviz.figures.theme import projected
 from flowviz.ui import downloads, state
 from flowviz.ui.downloads import Download
@@ -17,7 +17,8 @@ MANY = 3
 """Panels side by side from which on a figure scrolls on a phone; else its titles would overlap."""
 
 PHONE = 340
-"""Pixels of a phone's page: a figure whose titles side by side are longer scrolls, too."""
+"""Pixels of a phone's page: a figure scrolls, too, whose titles side by side are longer, or whose
+legend would leave its panels little height."""
 
 MAX_FILLING = 640
 """Height up to which a figure fills a lecture's screen; a higher one has many rows."""
@@ -72,7 +73,7 @@ def show(
             # At a share of the height the legend may cover the title of an axis.
             figure.layout.legend.update(y=0, yref="container", yanchor="bottom")
         sized = {"height": "stretch"}
-    wide = columns(figure) >= MANY or titles_width(figure) > PHONE
+    wide = columns(figure) >= MANY or titles_width(figure) > PHONE or crowded(figure, PHONE)
     sides = f"squares{squares}" if squares else ""
     kind = "-".join(filter(None, ["wide" * wide, "filling" if fills else sides]))
     with st.container(key=f"{key}-{kind}") if kind else nullcontext():

@@ -36,6 +36,7 @@ def pick(
     tol_help: str | None = None,
     panel: str = "",
     title: str = "",
+    used: str = "",
 ) -> Solver:
     """Draws the menu of solvers, and the control of the NFE or of the tolerance.
 
@@ -48,6 +49,7 @@ def pick(
         tol_help: help text of the tolerance.
         panel: name of the panel that the solver is for; "" for all, or for the first.
         title: before the labels.
+        used: the method of a view that has its own, whose budget is drawn; "" for the chosen one.
     """
     before = f"{panel}-" if panel else ""
     method = widgets.select(
@@ -59,7 +61,7 @@ def pick(
     )
     nfe, tol = default.nfe, default.tol
     label = f"{title}Tolerance of a step"
-    if not METHODS[method].adaptive:
+    if not METHODS[used or method].adaptive:
         nfe = widgets.budget(
             f"{before}nfe",
             f"{title}NFE" if panel else "Function evaluations (NFE)",

@@ -31,7 +31,7 @@ UNUSED: dict[str, dict[str, str]] = {
     "nfe": dict.fromkeys(("nfe", "tol"), "This view has a row for each NFE."),
     "classes": {"class": "This view has a column for each class."},
     "guidance": {"guidance": "This view has a row for each w."},
-    "ways": {"nfe": "This view follows trajectories with Dormand and Prince's method."},
+    "ways": {"solver": "This view follows velocity fields with Dormand and Prince's method."},
     "quality": {"nfe": "This view measures at several NFE."},
 }
 """The controls that a view does not use, and why."""
@@ -120,6 +120,7 @@ def pick(view: str) -> Page:
             help=of["method"].help,
             nfe_help=of["nfe"].help,
             tol_help=of["tol"].help,
+            used="dopri5" if view == "ways" else "",
         )
         values |= vars(solver) | controls.pick(ImagesConfig, only=("seed",))
         study, guide = Page(view, (), {}).study, NONE
