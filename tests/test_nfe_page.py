@@ -514,6 +514,25 @@ def test_all_curves_of_one_path_differ_and_a_marker_stands_for_one_kind_of_field
     assert [each.title.text for each in legends] == ["field:", "solver:"]
 
 
+def test_each_data_set_has_one_marker_in_the_curves_of_all_data_sets():
+    curves = [made(data, path, data=data) for data in DATASETS for path in ("ot", "vp")]
+    result = AllDataSetsResult(curves=tuple(curves))
+    drawn = all_data_sets.STUDY.draw(AllDataSetsConfig(), result)
+    figures = {each.name: each.figure for each in drawn}
+    for name in ("all-error", "all-quality"):
+        lines = [trace for trace in figures[name].data if trace.showlegend is False]
+        assert len(lines) == len(curves) == 18
+        assert len({(t.line.color, t.line.dash, t.marker.symbol) for t in lines}) == 18
+        keys = {t.name: t for t in figures[name].data if t.showlegend is not False}
+        assert len(keys) == 2 + 9
+        for line in lines:
+            path, data = line.name.split(", ")
+            assert theme.family(line.line.color) == keys[path].line.color
+            assert line.legendgroup == keys[path].legendgroup, "a click hides a path"
+            assert line.line.dash == keys[data].line.dash
+            assert line.marker.symbol == keys[data].marker.symbol
+
+
 def test_a_click_on_a_field_in_the_legend_toggles_its_curves_in_both_figures():
     figure = drawn([line(), line(solver="Heun"), line(field="VP diffusion")])
     fields = named(figure, "conditional OT") + named(figure, "VP diffusion")

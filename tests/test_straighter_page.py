@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from flowviz.figures import curves as lines_of
 from flowviz.figures import straightness as figures
+from flowviz.figures import theme
 from flowviz.studies import race as races
 from flowviz.studies.export import csv_text
 
@@ -168,8 +169,7 @@ class TestFigures:
     def test_rates_put_what_diverged_at_the_top(self):
         figure = figures.rates(
             ["a"],
-            ["#000000"],
-            ["solid"],
+            [theme.look("vp", 1)],
             np.array([0.1, 1.0]),
             np.array([[0.5, np.nan]]),
             np.array([[False, True]]),
@@ -214,15 +214,16 @@ def test_lines_that_coincide_are_drawn_once():
     noise, score, other, blue = (
         lines_of.Curve(label=label, colour=colour, x=x, y=y)
         for label, colour, y in (
-            ("noise", "red", x),
-            ("score", "red", x + 1e-9),
-            ("velocity", "red", 1 - x),
-            ("OT", "blue", x),
+            ("noise", theme.path_colour("vp"), x),
+            ("score", theme.path_colour("vp", 2), x + 1e-9),
+            ("velocity", theme.path_colour("vp", 1), 1 - x),
+            ("OT", theme.path_colour("ot"), x),
         )
     )
     longer = lines_of.Curve(label="own", colour="red", x=np.linspace(0, 1, 4), y=np.zeros(4))
     drawn = lines_of.merged([noise, score, other, blue, longer])
     assert [line.label for line in drawn] == ["noise<br>and score", "velocity", "OT", "own"]
+    assert drawn[0].colour == theme.path_colour("vp")
 
 
 def test_the_page_opens_with_a_verdict_on_each_claim():

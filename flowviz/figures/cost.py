@@ -171,30 +171,14 @@ def _add_curve(
 
 def _add_legend(figure: go.Figure, curves: Sequence[CostCurve]) -> None:
     """Adds legend entries without data: one per field and one per solver."""
-    nowhere = {"x": [None], "y": [None], "hoverinfo": "skip"}
     for curve in _first(curves, "field"):
-        figure.add_scatter(
-            **nowhere,
-            mode="lines+markers",
-            line={"color": curve.colour, "width": 2},
-            marker={"size": 8, "symbol": curve.symbol, "color": curve.colour},
-            name=curve.field,
-            legendgroup=curve.field,
-            legendrank=10,
-            row=1,
-            col=1,
-        )
+        group = {"legendgroup": curve.field, "legendrank": 10}
+        entry = marks.key(curve.field, curve.colour, symbol=curve.symbol, **group)
+        figure.add_scatter(**entry, row=1, col=1)
     for curve in _first(curves, "solver"):
-        figure.add_scatter(
-            **nowhere,
-            mode="lines",
-            line={"color": theme.pick(theme.INK), "width": 2, "dash": curve.dash},
-            name=curve.solver,
-            legend="legend2",
-            legendrank=20,
-            row=1,
-            col=1,
-        )
+        own = {"legend": "legend2", "legendrank": 20}
+        entry = marks.key(curve.solver, theme.pick(theme.INK), dash=curve.dash, **own)
+        figure.add_scatter(**entry, row=1, col=1)
 
 
 def _add_diverged(

@@ -67,11 +67,11 @@ def of_runs(
 
 
 def merged(lines: Sequence[Curve]) -> list[Curve]:
-    """The lines; lines of one colour that coincide become one line with all their labels."""
+    """The lines; lines of one path that coincide become one line with all their labels."""
     kept: list[Curve] = []
     for each in lines:
         for k, other in enumerate(kept):
-            if other.colour == each.colour and _coincide(other, each):
+            if theme.family(other.colour) == theme.family(each.colour) and _coincide(other, each):
                 kept[k] = replace(other, label=f"{other.label}<br>and {each.label}")
                 break
         else:

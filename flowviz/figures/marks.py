@@ -119,6 +119,21 @@ def bar(title: str) -> dict[str, Any]:
     }
 
 
+def key(
+    name: str, colour: str, *, dash: str = "solid", symbol: str = "", **more: Any
+) -> dict[str, Any]:
+    """An entry of the legend without data: a line, with a marker if it has a symbol."""
+    return {
+        "x": [None],
+        "y": [None],
+        "mode": "lines+markers" if symbol else "lines",
+        "line": {"color": colour, "width": 2, "dash": dash},
+        "marker": {"size": 8, "symbol": symbol or "circle", "color": colour},
+        "name": name,
+        "hoverinfo": "skip",
+    } | more
+
+
 def level(
     ends: ArrayLike, height: float, name: str, colour: str, dash: str = "dot", width: float = 1.2
 ) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Figures of endpoints and of straightness, for the claim about unlimited compute."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,8 +111,7 @@ def pairs(rows: Sequence[Pair], titles: Sequence[str]) -> go.Figure:
 
 def rates(
     labels: Sequence[str],
-    colours: Sequence[str],
-    dashes: Sequence[str],
+    looks: Sequence[Mapping[str, str]],
     lrs: NDArray,
     values: NDArray,
     diverged: NDArray,
@@ -120,7 +119,7 @@ def rates(
     y_title: str,
     floor: float | None = None,
 ) -> go.Figure:
-    """A metric over learning rates (F,), one line per row of values (E, F).
+    """A metric over learning rates (F,), one line per row of values (E, F), see `theme.look`.
 
     A run that diverged is drawn as × at the top edge.
     """
@@ -128,17 +127,17 @@ def rates(
     finite = values[~diverged & np.isfinite(values)]
     top = 2 * float(finite.max()) if len(finite) else 1.0
     lowest = min(float(finite.min()) if len(finite) else top / 10, floor or np.inf)
-    for k, (label, colour, dash) in enumerate(zip(labels, colours, dashes, strict=True)):
+    for k, (label, look) in enumerate(zip(labels, looks, strict=True)):
         shown = np.where(diverged[k], top, values[k])
         figure.add_scatter(
             x=lrs,
             y=shown,
             mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": dash},
+            line={"color": look["colour"], "width": 2, "dash": look["dash"]},
             marker={
-                "size": np.where(diverged[k], 12, 6),
-                "symbol": np.where(diverged[k], "x", "circle").tolist(),
-                "color": colour,
+                "size": np.where(diverged[k], 12, 7),
+                "symbol": np.where(diverged[k], "x", look["symbol"]).tolist(),
+                "color": look["colour"],
             },
             name=label,
             customdata=np.where(diverged[k], "diverged", np.char.mod("%.4g", values[k])),
@@ -153,7 +152,7 @@ def rates(
     figure.update_yaxes(
         title=y_title, type="log", range=[np.log10(0.85 * lowest), np.log10(1.08 * top)]
     )
-    return figure.update_layout(margin={"t": 20, "b": 72})
+    return figure.update_layout(margin={"t": 20, "b": 72}, legend=marks.DRAWN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,6 +157,12 @@ def look(path: str, k: int) -> dict[str, str]:
     return {"colour": path_colour(path, k), "dash": dash(k), "symbol": symbol(k)}
 
 
+def family(colour: str) -> str:
+    """The colour of the path that a colour of `look` belongs to; any other colour itself."""
+    shades = ({path_colour(path, k): path for k in range(4)} for path in SHADES)
+    return next((path_colour(own[colour]) for own in shades if colour in own), colour)
+
+
 def ranks(names: Sequence[str]) -> list[int]:
     """How often each name stands before its place: the `k` of `look` for curves of these paths."""
     return [names[:k].count(name) for k, name in enumerate(names)]

@@ -26,11 +26,9 @@ from flowviz.training import BOUNDS, TrainConfig
 from flowviz.training import times as drawn_times
 from flowviz.training.targets import TARGETS
 
-DASH = {
-    name: theme.dash([n for n in ENTRANTS if ENTRANTS[n].path == entry.path].index(name))
-    for name, entry in ENTRANTS.items()
-} | {OWN: theme.dash(0)}
-"""The line style of each entrant; entrants on one path share its colour."""
+RANK = dict(zip(ENTRANTS, theme.ranks([each.path for each in ENTRANTS.values()]), strict=True))
+RANK[OWN] = 0
+"""The number of each entrant among those of its path, see `theme.look`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,5 +126,5 @@ def curve(name: str, own: str, x: NDArray, values: NDArray, **more: Any) -> curv
         more: further arguments of `curves.of_runs`.
     """
     chosen = entrants(own)[name]
-    colour = theme.path_colour(chosen.path)
-    return curves.of_runs(chosen.label, colour, x, values, dash=DASH[name], **more)
+    look = theme.look(chosen.path, RANK[name])
+    return curves.of_runs(chosen.label, x=x, runs=values, **look | more)

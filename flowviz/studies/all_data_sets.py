@@ -9,7 +9,7 @@ import numpy as np
 from flowviz.datasets import DATASETS
 from flowviz.experiments.fields import exact_name, preferred
 from flowviz.experiments.solver_curves import Reach, SolverCurve, ot_and_vp
-from flowviz.figures import cost, theme
+from flowviz.figures import cost, marks, theme
 from flowviz.metrics import METRICS
 from flowviz.progress import Progress
 from flowviz.schedulers import SCHEDULERS, scheduler
@@ -131,14 +131,16 @@ def _label(data: str) -> str:
 def _against_nfe(
     config: AllDataSetsConfig, result: AllDataSetsResult, name: str, title: str
 ) -> NamedFigure:
-    """Error or quality against NFE: one line per data set in the colour of its path."""
+    """Error or quality against NFE: one line per data set, with its marker, and path."""
     shown = [each for each in result.curves if config.measure in each.values]
+    sets = list(dict.fromkeys(each.data for each in shown))
     lines = [
         path_line(
             each.path,
             each.cost,
             np.where(each.diverged, np.nan, _values(config, each, name).mean(axis=1)),
             label=f"{scheduler(each.path).label}, {_label(each.data)}",
+            k=sets.index(each.data),
         )
         for each in shown
     ]
@@ -151,11 +153,16 @@ def _against_nfe(
         y_title=title,
         half=True,
     )
-    paths = [each.path for each in shown]
-    for k, (trace, path) in enumerate(zip(theme.traces(drawn.figure), paths, strict=True)):
-        first = paths.index(path) == k
-        label = scheduler(path).label
-        trace.update(name=label, legendgroup=path, showlegend=first, line_width=1.4)
+    for trace, each in zip(theme.traces(drawn.figure), shown, strict=True):
+        trace.update(showlegend=False, legendgroup=each.path, line_width=1.4)
+    for path in dict.fromkeys(each.path for each in shown):
+        entry = marks.key(scheduler(path).label, theme.path_colour(path), legendgroup=path)
+        drawn.figure.add_scatter(**entry)
+    for k, data in enumerate(sets):
+        look = theme.look("", k) | {"colour": theme.pick(theme.INK)}
+        drawn.figure.add_scatter(**marks.key(_label(data), **look))
+    room = 60 + 24 * len(sets) // 2  # two columns of names below the axis
+    drawn.figure.update_layout(height=300 + room, margin_b=room)
     return drawn
 
 

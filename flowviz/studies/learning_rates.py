@@ -13,7 +13,7 @@ from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Tables, Verdict
 from flowviz.studies._numbers import joined
-from flowviz.studies._racers import DASH, RacersConfig, labels, measured, runs
+from flowviz.studies._racers import RANK, RacersConfig, labels, measured, runs
 from flowviz.training import BOUNDS
 
 
@@ -102,8 +102,7 @@ def draw(config: RatesConfig, result: RatesResult) -> Figures:
         + next(say(config, result)).text.capitalize(),
         figure=straightness.rates(
             [racers[name].label for name in result.entrants],
-            [theme.path_colour(racers[name].path) for name in result.entrants],
-            [DASH[name] for name in result.entrants],
+            [theme.look(racers[name].path, RANK[name]) for name in result.entrants],
             result.lrs,
             result.quality,
             result.diverged,
