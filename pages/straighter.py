@@ -26,8 +26,8 @@ TEXTS = {
     "sampling": "**The claim** (Lipman et al. 2022): conditional OT needs about 60% of "
     "diffusion's function evaluations for the same error. The answer depends on solver and "
     "measure, so both are named with each number.",
-    "unlimited": "**The question** (the reproduction study's own conclusion doubts it): if "
-    "training and sampling cost nothing, would a straighter path still give better samples? Exact "
+    "unlimited": "**The question**: if training and sampling cost nothing, would a straighter "
+    "path still give better samples? The reproduction study's own conclusion doubts it. Exact "
     "fields give an answer; what remains are the errors of networks and solvers.",
 }
 

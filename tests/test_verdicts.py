@@ -91,7 +91,7 @@ class TestTraining:
         [
             (0.2, 0.3, "confirmed in this run", "supported"),
             (0.3, 0.2, "not confirmed in this short run", "not supported"),
-            (0.3, 0.3, "not decided by this short run", "undecided"),
+            (0.3, 0.3, "this short run does not decide it", "undecided"),
         ],
     )
     def test_race_says_who_is_ahead(self, ot, vp, words, verdict):
@@ -247,7 +247,7 @@ class TestUnlimited:
         texts = said("endpoints", ended(4e-4, ve=0.08))
         assert "conditional OT, VP diffusion and trigonometric carry" in texts["Same ends"].text
         assert "4·10⁻⁴" in texts["Same ends"].text and "10⁻⁸" in texts["Same ends"].text
-        assert "because it starts with data in the noise" in texts["VE diffusion"].text
+        assert "Its first state has a little data in the noise" in texts["VE diffusion"].text
         assert "(α/σ = 0.04)" in texts["VE diffusion"].text
 
     @pytest.mark.parametrize("matched", [False, True])
@@ -260,7 +260,7 @@ class TestUnlimited:
             assert (label in texts) == (not d < 0.02)
             if label in texts:
                 assert ("solver failed" in texts[label].text) == bool(np.isnan(d))
-                blamed = "starts with data in the noise" in texts[label].text
+                blamed = "a little data in the noise" in texts[label].text
                 assert blamed == (d > 0.02 and first > 0 and not matched)
         assert ("Same ends" in texts) == any(d < 0.02 for d in far)
         claim = texts["Better with unlimited compute"]

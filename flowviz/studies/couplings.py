@@ -202,8 +202,8 @@ def say(config: CouplingsConfig, result: CouplingsResult) -> Findings:
     if result.outcomes:
         yield Finding.note(
             "Two random samples of the data are "
-            f"{result.outcomes[0].floor:.3f} apart, which is the best possible distance. In "
-            "the limit means with an adaptive solver. Minibatch OT and reflow use the "
+            f"{result.outcomes[0].floor:.3f} apart, which is the best possible distance. “In "
+            "the limit” means with an adaptive solver. Minibatch OT and reflow use the "
             "conditional OT path: the coupling chooses the pairs, the path connects them."
         )
 

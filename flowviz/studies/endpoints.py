@@ -34,15 +34,15 @@ class EndpointsConfig(Config):
     data: str = declare.data(help="Data set on which the claims are tested.")
     own: str = declare.own("Adds the exact flow of your own schedule.")
     method: str = declare.method(
-        "midpoint", "Solver of the solutions with few evaluations.", choices=declare.fixed_methods
+        "midpoint", "The solver whose ends are compared over NFE.", choices=declare.fixed_methods
     )
     grid: str = setting("uniform", "Placement of the steps", choices=GRIDS, help=GRIDS.sentences())
     matched: bool = setting(
         False,
         MATCHED,
-        help="VP and VE diffusion start with a little data in the noise; samplers start them as "
-        "if there were none. On: they start from the state of the OT flow at their own ratio of "
-        "signal to noise; all paths then end in the same points.",
+        help="On VP and VE the first state has a little data in the noise, but a sampler starts "
+        "from noise alone. On: they start from the state of the OT flow with the same ratio of "
+        "signal to noise, and all paths end in the same points.",
     )
     seed: int = declare.seed()
     doublings: int = setting(
@@ -187,8 +187,9 @@ def _apart(config: EndpointsConfig, result: EndpointsResult, spec: str) -> Findi
         text = "the solver failed on this path."
     elif first > result.first_ratio[0] and not config.matched:
         text = (
-            f"its ends differ by {small(off)}, because it starts with data in the noise "
-            f"(α/σ = {first:.2g}) as if there were none; the switch “{MATCHED}” removes this."
+            f"its ends differ by {small(off)}. Its first state has a little data in the noise "
+            f"(α/σ = {first:.2g}), but the sampler starts from noise alone. “{MATCHED}” removes "
+            "this."
         )
     else:
         text = f"its ends differ by {small(off)}; only the error of the solver can explain that."

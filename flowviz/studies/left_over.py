@@ -44,9 +44,13 @@ class LeftOverConfig(Config):
     )
     seed: int = declare.seed()
     nfe: int = setting(
-        1_000, "NFE", bounds=(2, MAX_NFE), advanced=True, help="Evaluations of midpoint."
+        1_000,
+        "NFE",
+        bounds=(2, MAX_NFE),
+        advanced=True,
+        help="Evaluations of midpoint.",
     )
-    n: int = setting(1_000, "Samples", bounds=(2, 50_000), advanced=True, help="Per seed.")
+    n: int = setting(1_000, "Samples", bounds=(2, 50_000), advanced=True, help="Samples per seed.")
     seeds: int = setting(3, "Seeds", bounds=(1, 10), advanced=True, help="Number of seeds.")
 
     def chosen(self) -> Self:

@@ -44,10 +44,13 @@ class RaceConfig(RacersConfig):
         help="Training steps of each run.",
     )
     seeds: int = setting(
-        3, "Seeds", bounds=(1, 10), work=1, help="Runs of each entrant, for the bands."
+        3, "Seeds", bounds=(1, 10), work=1, help="Runs of each entrant; bands show their spread."
     )
     lr: float = setting(
-        2e-3, "Learning rate", bounds=BOUNDS["lr"], help="Peak; it falls to 0 at the last step."
+        2e-3,
+        "Learning rate",
+        bounds=BOUNDS["lr"],
+        help="Largest value; it falls to 0 at the end.",
     )
     looks: int = setting(
         LOOKS, "Measurements", bounds=(1, 100), advanced=True, help="Measurements during each run."
@@ -178,7 +181,7 @@ def table(config: RaceConfig, result: RaceResult) -> Tables:
 
 def say(config: RaceConfig, result: RaceResult) -> Findings:
     """Who is closer to the data after training, and whether the claim holds in this run."""
-    label = labels(config)
+    label = {name: each.replace(", ", " on ") for name, each in labels(config).items()}
     seen = [name for e, name in enumerate(result.entrants) if result.done[e].any()]
     lost = [name for name in seen if result.lost(name)]
     kept = [name for name in seen if name not in lost]
@@ -188,9 +191,9 @@ def say(config: RaceConfig, result: RaceResult) -> Findings:
         best = min(kept, key=lambda name: np.nanmean(result.final(name)))
         yield Finding(
             lead=f"After {result.steps[-1]:,} steps",
-            text=f"{label[best]} is closest to the data, at a distance of "
-            f"{mean(result.final(best))}; about {result.floor:.3f} would be perfect: two "
-            "random samples of the data differ that much.",
+            text=f"{label[best]} is closest to the data: its distance is "
+            f"{mean(result.final(best))}. Two random samples of the data are about "
+            f"{result.floor:.3f} apart, the best possible value.",
             numbers={name: float(np.nanmean(result.final(name))) for name in kept}
             | {"floor": result.floor},
         )
@@ -227,8 +230,8 @@ def _claim(result: RaceResult) -> Findings:
     order = compare(ot, vp)
     text = {
         -1: f"confirmed in this run; conditional OT is ahead of VP diffusion{_sooner(result)}.",
-        0: "not decided by this short run; conditional OT and VP diffusion do not differ by more "
-        "than the error.",
+        0: "this short run does not decide it; conditional OT and VP diffusion do not differ by "
+        "more than the error.",
         1: "not confirmed in this short run; VP diffusion is ahead.",
     }[order]
     numbers = {"ot": float(np.nanmean(ot)), "vp": float(np.nanmean(vp))}
@@ -245,7 +248,9 @@ def _sooner(result: RaceResult) -> str:
     if not len(reached) or reached[0] == len(ot) - 1:
         return ""
     steps, last = result.steps[reached[0]], result.steps[-1]
-    return f" and reached its final distance after {steps:,} steps, {last / steps:.1f}× sooner"
+    return (
+        f" and reached the final distance of VP after {steps:,} steps, {last / steps:.1f}× sooner"
+    )
 
 
 def summarise(config: RaceConfig, result: RaceResult) -> Summary:
