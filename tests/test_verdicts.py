@@ -390,15 +390,15 @@ class TestUnlimited:
 
         left = "What is left"
         assert "no network gives measurably worse samples" in told(ot)[left].text
-        assert told(ot, vp)[left].text.startswith("VP diffusion, flow matching gives worse")
+        assert told(ot, vp)[left].text.startswith("VP diffusion with flow matching gives worse")
         lost = field("a-vp", "vp", np.nan, np.nan)
-        assert "failed for VP diffusion, flow matching" in told(ot, lost)["Not measured"].text
+        assert "failed for VP diffusion with flow matching" in told(ot, lost)["Not measured"].text
         assert left not in told(lost)
         assert "flow matching give worse" in told(vp, vp)[left].text
         bent = field("a-learned", "learned", np.nan, 0.6, "bound alone")
         texts = told(ot, bent)
         assert "Not measured" not in texts, "a learned path's distance is not lost but not known"
-        assert "learned path, bound alone gives worse" in texts[left].text
+        assert "learned path with bound alone gives worse" in texts[left].text
         assert "its exact flow is not known" in texts[""].text
         near = "Learned better"
         assert told(ot, vp)[near].verdict == "supported"

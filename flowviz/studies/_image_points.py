@@ -140,8 +140,8 @@ def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
             weight = f" ({least.weight})" if least.weight else ""
             numbers[f"{side.side.name}{weight} of {least.n} images"] = value
             text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}{weight}"
-            told.append("; ".join([text, *needs]))
-    return [Finding(lead="Jumps", text=f"{'. '.join(told)}.", numbers=numbers)] if told else []
+            told.append(", ".join([text, *needs]))
+    return [Finding(lead="Jumps", text=f"{'; '.join(told)}.", numbers=numbers)] if told else []
 
 
 def _needed(side: JudgedSide, jump: QualityPoint) -> str:
@@ -152,8 +152,9 @@ def _needed(side: JudgedSide, jump: QualityPoint) -> str:
     reached = [p for p in alike if distance(p) <= distance(jump)]
     if reached:
         best = min(reached, key=lambda p: p.nfe)
-        return f"{side.side.label} needs NFE {best.nfe:.0f} ({METHODS[best.solver].label})"
-    return f"{side.side.label} reaches it at no measured NFE" if alike else ""
+        needed = f"NFE {best.nfe:.0f} ({METHODS[best.solver].label})"
+        return f"for which {side.side.label} needs {needed}"
+    return f"which {side.side.label} reaches at no measured NFE" if alike else ""
 
 
 def _protocol(point: QualityPoint) -> tuple[int, str, tuple[int, ...]]:

@@ -198,8 +198,8 @@ def say(config: LeftOverConfig, result: LeftOverResult) -> Findings:
     """Whose samples are worse than the best possible, and whether OT is closer than VP."""
     best = result.exact.quality
     judged = [each for each in result.fields if np.isfinite(each.quality - best).any()]
-    failed = [each.label for each in result.fields if each not in judged]
-    worse = [each.label for each in judged if compare(each.quality, best) > 0]
+    failed = [_named(each) for each in result.fields if each not in judged]
+    worse = [_named(each) for each in judged if compare(each.quality, best) > 0]
     if judged:
         verb = "gives" if len(worse) == 1 else "give"
         text = (
@@ -224,6 +224,11 @@ def say(config: LeftOverConfig, result: LeftOverResult) -> Findings:
             "A learned path is not of the form α x₁ + σ x₀: its exact flow is not known, "
             "so only its samples are judged."
         )
+
+
+def _named(of: LeftOver) -> str:
+    """A field within a list of a sentence, which its label with a comma would divide."""
+    return of.label.replace(", ", " with ")
 
 
 def _nearer(result: LeftOverResult) -> Findings:

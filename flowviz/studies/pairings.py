@@ -74,7 +74,7 @@ def draw(config: PairingsConfig, result: PairingsResult) -> Figures:
             lines=(
                 f"E|x₁ − x₀|² = {each.cost:.1f}",
                 f"{len(each.crossings.apart)} crossings",
-                f"{each.crossings.at_once.sum()} at once",
+                f"{each.crossings.at_once.sum()} at the same time",
             ),
             colour=theme.colour("ot"),
             states=np.stack([result.noise, each.ends]),

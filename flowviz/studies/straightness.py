@@ -179,11 +179,11 @@ def say(config: StraightnessConfig, result: StraightnessResult) -> Findings:
     yield from _learned(result)
     yield Finding.note(
         "S = E∫|(z₁ − z₀) − v|² dt (Liu et al. 2022), summed over both dimensions: "
-        "kinetic energy minus squared displacement. The Burgers residual is the mean squared "
-        f"acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time; later it grows without "
-        "bound on VP. Time is scaled to [0, 1]. VE starts from noise of standard deviation "
-        "25, which makes its values large. The marginal flow of a learned path is that of "
-        "its network."
+        "kinetic energy minus squared chord (start to end). The Burgers residual is the mean "
+        f"squared acceleration ∂ₜv + (v·∇)v up to {LATEST:.0%} of the time; later it grows "
+        "without bound on VP. Time is scaled to [0, 1]. VE starts from noise of standard "
+        "deviation 25, which makes its values large. The marginal flow of a learned path is that "
+        "of its network."
     )
 
 

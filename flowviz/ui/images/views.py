@@ -31,7 +31,7 @@ from flowviz.ui.images.controls import Page
 
 FEW = (
     "With few evaluations (a small [NFE](nfe)), images of VP diffusion lose quality first. "
-    "A flow map needs one: cifar10-ot-distillation with the solver “jumps”."
+    "The flow map cifar10-ot-distillation needs one (solver “jumps”)."
 )
 """What to notice of solvers that take steps."""
 
