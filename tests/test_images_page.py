@@ -118,13 +118,16 @@ def test_view_says_what_to_notice_in_numbers(tiny, view):
 @pytest.mark.parametrize(
     ("link", "text"),
     [
-        ({"right": "cifar10-ot"}, "Jumps on the left: each evaluation is one jump to a later"),
+        ({"right": "cifar10-ot"}, "Left: jumps, one per evaluation"),
         (
             {"right": "cifar10-ot"},
-            "The network on the right is no flow map: it takes as many Euler",
+            "Right: no flow map, so as many Euler steps.",
         ),
-        ({"right": "cifar10-vp-distillation"}, "Jumps: each evaluation is one jump"),
-        ({"left": "cifar10-ot", "right": "none"}, "No flow map is chosen, and only a flow map"),
+        ({"right": "cifar10-vp-distillation"}, "Jumps, one per evaluation"),
+        (
+            {"left": "cifar10-ot", "right": "none"},
+            "No flow map is chosen, and only flow maps",
+        ),
         ({"right": "cifar10-ot", "solver": "euler"}, "images of VP diffusion lose quality first"),
         ({"right": "cifar10-ot", "view": "ways"}, "images of VP diffusion lose quality first"),
     ],

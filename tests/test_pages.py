@@ -233,8 +233,8 @@ def test_compare_says_what_to_notice_of_jumps_and_states_the_timing_below():
     network = {"left-network": "8gaussians-ot-distillation"}
     app = settled(opened(COMPARE, solver="jumps", nfe="2", **network, **link))
     (notice,) = [each.value for each in app.markdown if "What to notice" in each.value]
-    assert "Jumps in the left panel: each evaluation is one jump to a later time" in notice
-    assert "In the right panel the field is integrated to the end of each jump." in notice
+    assert "Left: jumps, one per evaluation" in notice
+    assert "Right: the field, integrated to the end of each jump." in notice
     (notice,) = [
         each.value
         for each in settled(opened(COMPARE, solver="euler", nfe="2", **network, **link)).markdown

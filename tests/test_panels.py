@@ -88,11 +88,11 @@ def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
 @pytest.mark.parametrize(
     ("solvers", "maps", "texts"),
     [
-        ("jumps jumps", 2, ["Jumps: each evaluation is one jump to a later time"]),
-        ("jumps jumps", 0, ["In the left and right panels the field is integrated to the end"]),
-        ("jumps jumps", 1, ["Jumps in the left panel: each", "In the right panel the field is"]),
-        ("jumps euler", 1, ["Jumps in the left panel: each", "In the right panel the solver ta"]),
-        ("euler jumps", 0, ["In the right panel the field", "In the left panel the solver takes"]),
+        ("jumps jumps", 2, ["Jumps, one per evaluation ([NFE](nfe)), with no path between."]),
+        ("jumps jumps", 0, ["Left and right: the field, integrated to the end of each jump."]),
+        ("jumps jumps", 1, ["Left: jumps, one per", "Right: the field, integrated"]),
+        ("jumps euler", 1, ["Left: jumps, one per", "Right: steps along"]),
+        ("euler jumps", 0, ["Right: the field", "Left: steps along the velocity."]),
         ("euler midpoint", 0, []),
     ],
 )
@@ -110,8 +110,8 @@ def test_what_to_notice_of_jumps_is_true_for_each_panel(four, solvers, maps, tex
     said, unknown = noticed_jumps(config, sides), noticed_jumps(config)
     assert [each for each in texts if each not in said] == [] and bool(said) == bool(texts)
     assert said.count(". ") + bool(said) == len(texts)
-    assert ("NFE](nfe) is the number of jumps." in said) == bool(maps)
-    assert unknown.startswith("Jumps: each") if texts else not unknown
+    assert ("umps, one per evaluation" in said) == bool(maps)
+    assert unknown.startswith("Jumps, one") if texts else not unknown
 
 
 def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):

@@ -226,19 +226,14 @@ def noticed_jumps(config: CompareConfig, sides: Sequence[Side] = ()) -> str:
         [name for name, each in zip(PANELS, kinds, strict=False) if each == kind]
         for kind in ("flow map", "integrated", "")
     )
-    found = []
-    if maps or not sides:
-        where = f" in {_panels(maps)}" if ends or steps else ""
-        found.append(f"Jumps{where}: {declare.JUMPING}")
-    if ends:
-        found.append(f"In {_panels(ends)} the field is integrated to the end of each jump.")
-    if steps:
-        found.append(f"In {_panels(steps)} the solver takes steps along the velocity.")
-    return " ".join(found)
-
-
-def _panels(names: Sequence[str]) -> str:
-    return f"the {joined(names)} panel{'s' if len(names) > 1 else ''}"
+    if not ends and not steps:
+        return declare.JUMPING.replace("j", "J", 1)
+    seen = (
+        (maps, declare.JUMPING),
+        (ends, "the field, integrated to the end of each jump."),
+        (steps, "steps along the velocity."),
+    )
+    return " ".join(f"{joined(names).capitalize()}: {what}" for names, what in seen if names)
 
 
 def _method(side: Side) -> str:

@@ -323,19 +323,16 @@ def noticed_jumps(config: ImagesConfig, live: LiveImages | None = None) -> str:
     """
     if not METHODS[config.method].jumps:
         return ""
-    keys = {"left": config.left, "right": config.right}
+    keys = {"Left": config.left, "Right": config.right}
     jumps = {
         k: load_one(key, live).checkpoint.card.jumps for k, key in keys.items() if key != NONE
     }
     if not any(jumps.values()):
-        return "No flow map is chosen, and only a flow map jumps: Euler steps replace its jumps."
+        return "No flow map is chosen, and only flow maps jump: Euler steps replace the jumps."
     if all(jumps.values()):
-        return f"Jumps: {declare.JUMPING}"
+        return declare.JUMPING.replace("j", "J", 1)
     left, right = sorted(jumps, key=lambda side: not jumps[side])
-    return (
-        f"Jumps on the {left}: {declare.JUMPING} The network on the {right} is no flow map: it "
-        "takes as many Euler steps."
-    )
+    return f"{left}: {declare.JUMPING} {right}: no flow map, so as many Euler steps."
 
 
 def solvers_of(sides: Sequence[ImageSide], solvers: Sequence[str]) -> str:

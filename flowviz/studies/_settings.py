@@ -12,10 +12,7 @@ from flowviz.solvers import METHODS
 
 SEED_HELP = "The same seed gives the same random numbers and the same result."
 
-JUMPING = (
-    "each evaluation is one jump to a later time, with no path between; [NFE](nfe) is the number "
-    "of jumps."
-)
+JUMPING = "jumps, one per evaluation ([NFE](nfe)), with no path between."
 """What one sees of a flow map with the solver “jumps”."""
 
 
