@@ -221,6 +221,7 @@ def test_long_titles_are_broken_to_the_width_of_their_panels():
             lines = note.text.removeprefix("<b>").removesuffix("</b>").split("<br>")
             assert " ".join(lines) == title and len(lines) <= height
             assert max(map(len, lines)) <= marks.TITLES / side
+        assert drawn.layout.margin.t == 68 + 20 * height, "below the colour bar"
     rows = plane.film_strip([panel(title) for title in long], FRAMES, np.linspace(0, 1, 10))
     upright = [note for note in rows.layout.annotations if note.textangle == -90]
     assert [note.text.replace("<br>", "").replace(" ", "") for note in upright] == [
@@ -253,10 +254,10 @@ def test_colour_bars_are_above_all_titles_with_upright_numbers():
         bar = bar_of(figure)
         assert (bar.yref, bar.y, bar.yanchor) == ("container", 1, "top")
         assert bar.tickangle == 0 and bar.lenmode == "pixels"
-        assert bar.title.text.endswith(marks.UNDER_TITLE)
-        printed = paper.laid_out(figure, 320)
-        (title,) = [each for each in printed.layout.annotations if each.xanchor == "right"]
-        assert bar.title.text == title.text + marks.UNDER_TITLE
+        title = figure.layout.title
+        assert "colours: " in title.text + (title.subtitle.text or ""), "what it shows"
+        assert bar.title.text is None
+        assert bar_of(paper.laid_out(figure, 320)) == bar
         assert bar_of(theme.projected(figure)).len == theme.PROJECTION * bar.len
 
 

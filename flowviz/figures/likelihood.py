@@ -46,7 +46,7 @@ def log_density_map(
             "zmax": top,
             "zsmooth": "best",
             "colorscale": theme.plotly_scale(),
-            "colorbar": marks.bar("log <i>p</i> in nats"),
+            "colorbar": marks.bar(),
             "hoverinfo": "skip",
         },
         marks.points(
@@ -78,6 +78,7 @@ def log_density_map(
     span = marks.square()
     layout = {
         "template": theme.template(),
+        "title": {"text": "colours: log <i>p</i> in nats", "font": {"size": 12}},
         "height": 560,
         "margin": {"l": 48, "r": 8, "t": 48, "b": 72},
         "xaxis": span | {"title": {"text": marks.X1}},

@@ -15,8 +15,6 @@ TIME = "time t  (0 noise, 1 data)"
 X1, X2 = "<i>x</i><sub>1</sub>", "<i>x</i><sub>2</sub>"
 TITLES = 90
 """Characters for the titles of all panels side by side on a small screen; others are broken."""
-UNDER_TITLE = "<br> "
-"""Room below the title of a colour bar, over which Plotly would draw it."""
 TICKS = [-4, -2, 0, 2, 4]
 WIDEST = 1.4 * theme.FRAME
 """The largest half side of a frame: one far trajectory must not make all others small."""
@@ -93,15 +91,13 @@ def line(at: NDArray, colour: str, width: float = 1, **more: Any) -> dict[str, A
     return {"x": at[:, 0], "y": at[:, 1]} | drawn | more
 
 
-def bar(title: str) -> dict[str, Any]:
-    """A thin colour bar with its title above it, in the upper right corner of the figure."""
+def bar() -> dict[str, Any]:
+    """A thin colour bar in the upper right corner of a figure, whose title says what it shows.
+
+    A title of its own would be drawn over it, and shift the titles of a narrow figure.
+    """
     return {
         "orientation": "h",
-        "title": {
-            "text": title + UNDER_TITLE,
-            "side": "top",
-            "font": {"size": 12, "color": theme.pick(theme.INK)},
-        },
         "thickness": 8,
         "lenmode": "pixels",
         "len": 150,
@@ -115,7 +111,7 @@ def bar(title: str) -> dict[str, Any]:
         "yref": "container",
         "yanchor": "top",
         "xpad": 0,
-        "ypad": 2,
+        "ypad": 16,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from flowviz.figures import marks, theme
+from flowviz.figures import theme
 
 POINTS_PER_MM = 72 / 25.4
 
@@ -28,11 +28,6 @@ than the room that was measured."""
 DEFAULT_MARGIN = {"l": 80, "r": 80, "t": 100, "b": 80}
 HEIGHT = 450
 """What Plotly takes where a figure and its template say nothing."""
-
-BAR_GAP, BAR_HEIGHT = 24, 26
-"""Pixels between panels and a horizontal colour bar, where the titles of panels are, and height of
-the bar with its numbers. Its title is a text of its own: Plotly would shift all other titles of a
-narrow figure to make room for it."""
 
 CHARACTER, SYMBOL, ITEM, ROW = 7, 46, 30, 20
 """Pixels of a character and of the symbol of a legend entry, which has a line of ITEM by default,
@@ -85,10 +80,6 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     panels = inner_width / squares if squares else inner * min(1.0, (width / HEIGHT / 2) ** 0.5)
     panels = max(panels, names_height, _height_of_titles(copy, min(margin["t"], below)))
     height = round(panels + margin["t"] + below)
-    for trace in theme.traces(copy):
-        bar = getattr(trace, "colorbar", None)
-        if bar is not None and bar.orientation == "h" and trace.showscale is not False:
-            _place_bar(copy, bar, inner_width, panels)
     return copy.update_layout(height=height)
 
 
@@ -133,24 +124,6 @@ def _wrap(title: Any, width: float) -> int:
         return 1
     title.text = theme.broken(title.text, int(width / CHARACTER))
     return title.text.count("<br>") + 1
-
-
-def _place_bar(figure: go.Figure, bar: Any, width: float, height: float) -> None:
-    """Puts a horizontal colour bar above panels of this size, and its title above it."""
-    text = (bar.title.text or "").removesuffix(marks.UNDER_TITLE)
-    wanted = CHARACTER * len(re.sub("<[^>]*>", "", text)) / width
-    bar.update(xpad=0, ypad=0)
-    place = {"x": 1, "xanchor": "right", "y": 1 + BAR_GAP / height, "yanchor": "bottom"}
-    share = {"lenmode": "fraction", "len": min(1, max(0.34, wanted))}
-    bar.update(nticks=3, yref="paper", **share, **place)
-    if text:
-        bar.title.text = None
-        figure.add_annotation(
-            text=text,
-            **place | {"xref": "paper", "yref": "paper", "yshift": BAR_HEIGHT, "borderpad": 0},
-            showarrow=False,
-            font=bar.title.font.to_plotly_json(),
-        )
 
 
 def _margin(layout: Any) -> dict[str, float]:

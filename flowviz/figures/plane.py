@@ -94,7 +94,8 @@ def snapshot(panels: Sequence[Plane], *, t: float) -> go.Figure:
             name = f"particles, {panel.title}"
             traces.append(marks.points(panel.particles, mark, name=name))
         drawn.append(traces)
-    return _figure(panels, drawn, title=f"t = {t:.3f}")
+    note = "colours: density <i>p<sub>t</sub></i> per unit area" if largest > 0 else ""
+    return _figure(panels, drawn, title=f"t = {t:.3f}", note=note)
 
 
 def by_direction(panels: Sequence[Plane], *, t: float) -> go.Figure:
@@ -108,13 +109,12 @@ def by_direction(panels: Sequence[Plane], *, t: float) -> go.Figure:
             "cmax": 180,
             "colorscale": theme.plotly_scale(theme.CYCLE),
             "showscale": k == len(panels) - 1,
-            "colorbar": marks.bar("direction of the start")
-            | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
+            "colorbar": marks.bar() | {"tickvals": [-180, -90, 0, 90, 180], "ticksuffix": "°"},
         }
         assert panel.particles is not None
         name = f"particles, {panel.title}"
         traces.append(marks.points(panel.particles, mark, name=name, showlegend=False))
-    return _figure(panels, drawn, title=f"t = {t:.3f}")
+    return _figure(panels, drawn, title=f"t = {t:.3f}", note="colours: direction of the start")
 
 
 def by_class(panels: Sequence[Plane], names: Sequence[str], *, t: float) -> go.Figure:
@@ -157,13 +157,13 @@ def difference(panels: Sequence[Plane], *, t: float) -> go.Figure:
                 "zmax": max(sizes),
                 "colorscale": theme.plotly_scale(theme.DIFFERENCE_RAMP),
                 "showscale": k == len(panels) - 1,
-                "colorbar": marks.bar("|learned − exact| speed"),
+                "colorbar": marks.bar(),
                 "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>%{z:.3g}<extra></extra>",
             }
         ]
         for k, panel in enumerate(panels)
     ]
-    return _figure(panels, drawn, title=f"t = {t:.3f}")
+    return _figure(panels, drawn, title=f"t = {t:.3f}", note="colours: |learned − exact| speed")
 
 
 def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray) -> go.Figure:
@@ -199,8 +199,13 @@ def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray)
     return _built(drawn, layout)
 
 
-def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = "") -> go.Figure:
-    """Traces on panels with titles and linked equal axes over the frame, four in two rows."""
+def _figure(
+    panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = "", note: str = ""
+) -> go.Figure:
+    """Traces on panels with titles and linked equal axes over the frame, four in two rows.
+
+    `note` says under the title what a colour bar shows.
+    """
     if not panels:
         raise ValueError("there must be at least one panel to draw; got none.")
     span = marks.square(tickvals=marks.TICKS)
@@ -208,6 +213,7 @@ def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = ""
     rows = 2 if len(panels) == 4 else 1
     columns = len(panels) // rows
     titles = [theme.broken(f"<b>{each.title}</b>", marks.TITLES // columns) for each in panels]
+    lines = max(title.count("<br>") for title in titles) + 1
     for i in range(len(panels)):
         row, column = divmod(i, columns)
         name, low = marks.suffix(i), row == rows - 1
@@ -218,7 +224,7 @@ def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = ""
         }
         layout[f"yaxis{name}"] = span | {
             "title": {"text": "" if column else marks.X2},
-            "domain": _part(rows - 1 - row, rows, 0.16 if "<br>" in "".join(titles) else 0.1),
+            "domain": _part(rows - 1 - row, rows, 0.04 + 0.06 * lines),
             "anchor": f"x{name}",
             "constraintoward": "top",
         }
@@ -229,10 +235,15 @@ def _figure(panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = ""
             layout[f"yaxis{name}"]["matches"] = "y"
     layout |= {
         "template": theme.template(),
-        "title": {"text": title},
+        "title": {"text": title, "subtitle": {"text": note, "font": {"size": 12}}},
         "annotations": [_label(titles[i], i, panel.colour) for i, panel in enumerate(panels)],
         "height": 560,
-        "margin": {"l": 56, "r": 16, "t": 88, "b": 24 + 40 * rows},  # four names are two lines
+        "margin": {
+            "l": 56,
+            "r": 16,
+            "t": 68 + 20 * lines,
+            "b": 24 + 40 * rows,
+        },  # four names are two lines
     }
     return _built(drawn, layout)
 
@@ -294,7 +305,7 @@ def _density(panel: Plane, *, largest: float, bar: bool, opacity: float = 1.0) -
         "opacity": opacity,
         "colorscale": theme.plotly_scale(UNDER_PARTICLES),
         "showscale": bar,
-        "colorbar": marks.bar("density <i>p<sub>t</sub></i> per unit area"),
+        "colorbar": marks.bar(),
         "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
     }
     levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
