@@ -238,12 +238,8 @@ def _figure(
         "title": {"text": title, "subtitle": {"text": note, "font": {"size": 12}}},
         "annotations": [_label(titles[i], i, panel.colour) for i, panel in enumerate(panels)],
         "height": 560,
-        "margin": {
-            "l": 56,
-            "r": 16,
-            "t": 68 + 20 * lines,
-            "b": 24 + 40 * rows,
-        },  # four names are two lines
+        # Below the colour bar are the titles, and four names in the legend are two lines.
+        "margin": {"l": 56, "r": 16, "t": 68 + 20 * lines, "b": 24 + 40 * rows},
     }
     return _built(drawn, layout)
 

@@ -50,6 +50,17 @@ def test_the_studys_grid_has_both_paths_beside_each_other_on_a_projector(drawn):
     assert shown[0] > 10 and shown[1] == 0, "rows are named once"
 
 
+def test_a_long_title_takes_further_lines_and_is_in_the_tooltip(drawn):
+    long = "conditional OT (training-of-a-network-with-a-very-long-name-step-10000.safetensors)"
+    page, (left, right) = drawn(sheet(long, 6, 5, NFES), sheet("VP", 6, 5, NFES))
+    assert left["x"] + left["width"] < right["x"], "both are beside each other as before"
+    caption = page.locator("figcaption").first
+    assert caption.get_attribute("title") == long and caption.inner_text().strip() == long
+    box = caption.bounding_box()
+    assert box["height"] > 30 and box["x"] + box["width"] <= right["x"]
+    assert caption.evaluate("node => node.scrollWidth <= node.clientWidth"), "nothing is cut"
+
+
 def test_sheets_with_rows_of_their_own_name_them_all(drawn):
     page, _ = drawn(sheet("OT", 2, 2, ["cat", "dog"]), sheet("VP", 2, 2, ["car", "ship"]))
     assert all(rows.bounding_box()["width"] > 10 for rows in page.locator(".fi-rows").all())

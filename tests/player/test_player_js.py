@@ -552,6 +552,7 @@ def test_new_particles_keep_node_clock_zoom_and_switches(page):
     assert root.evaluate(ticks) == kept
     assert root.locator("[data-layer=trails]").get_attribute("aria-pressed") == "true"
     assert root.locator("figcaption").first.inner_text().startswith("Panel 7")
+    assert root.locator("figcaption").first.get_attribute("title").startswith("Panel 7")
 
 
 def test_a_new_scene_leaves_the_old_one_up_until_it_has_come(page):

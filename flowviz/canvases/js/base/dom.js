@@ -24,6 +24,13 @@ export function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/** Writes title and note of a panel into its caption, whose tooltip has both: a narrow one is cut. */
+export function caption(node, title, note) {
+  const [name, beside] = node.children;
+  [name.textContent, beside.textContent] = [title, note];
+  node.title = [title, note].filter(Boolean).join(", ");
+}
+
 /** Sets the pressed state of a button if it changed. */
 export function press(node, on) {
   if (node.getAttribute("aria-pressed") !== String(on)) node.setAttribute("aria-pressed", String(on));

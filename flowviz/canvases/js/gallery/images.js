@@ -1,5 +1,7 @@
 /** What sheets and films share. */
 
+import { caption } from "../base/dom.js";
+
 /** Draws the RGB image that starts at byte `at` at (x, y) of a 2D context. */
 export function drawImage(c, rgb, at, w, h, x = 0, y = 0) {
   const image = c.createImageData(w, h), out = image.data;
@@ -11,9 +13,9 @@ export function drawImage(c, rgb, at, w, h, x = 0, y = 0) {
 
 /** Shows title and note of panel i in the caption of its figure. */
 export function fillCaption(figure, { title, note = "" }, i) {
-  const caption = figure.querySelector("figcaption"), [name, beside] = caption.children;
-  caption.dataset.side = i;
-  [name.textContent, beside.textContent] = [title, note];
+  const node = figure.querySelector("figcaption");
+  node.dataset.side = i;
+  caption(node, title, note);
 }
 
 /** Gives the elements of each panel its colour in the page's theme. */

@@ -1,7 +1,7 @@
 /** The elements of one panel: a figure in the layout "panels" and a row of the film strip. */
 
 import { stepAt, valueAt } from "../base/clock.js";
-import { showReadouts } from "../base/dom.js";
+import { caption, showReadouts } from "../base/dom.js";
 
 /** Moments of the film strip, as in Fig. 4 of Lipman et al. 2022. */
 export const FRAMES = 10;
@@ -35,8 +35,7 @@ export function makeCell(player, jump) {
 
 /** Shows the title and the note of a panel of the payload. */
 export function fillCell({ figure, row, plane, badge }, { title, note, badge: words, states }) {
-  for (const { firstElementChild: { children } } of [figure, row])
-    [children[0].textContent, children[1].textContent] = [title, note];
+  for (const { firstElementChild } of [figure, row]) caption(firstElementChild, title, note);
   badge.textContent = words;
   badge.hidden = !words;
   plane.setAttribute("aria-label", `${title}: ${states.shape[1]} particles`);
