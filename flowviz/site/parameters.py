@@ -110,9 +110,10 @@ def methods() -> dict[str, Entry]:
 
 
 def method(of: Method) -> Entry:
-    """A fixed-step method: its label, its cost and its step."""
+    """A fixed-step method: its labels in texts and in menus, its cost and its step."""
     return {
         "label": of.label,
+        "menu": of.menu,
         "evaluations": of.evaluations,
         "last": of.nfe(1),
         "step": _step(of.step),

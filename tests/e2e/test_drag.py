@@ -35,6 +35,28 @@ def numbers(page) -> list[str]:
     return page.locator(".fv-panels dd").all_inner_texts()
 
 
+def held(page, control: str) -> tuple[dict, float, float]:
+    """The track of a slider and its middle, at which the pointer now holds it."""
+    slider = page.locator(f"{control} [data-orientation=horizontal]").nth(1)
+    slider.scroll_into_view_if_needed()
+    track = slider.bounding_box()
+    middle, y = track["x"] + track["width"] / 2, track["y"] + track["height"] / 2
+    page.mouse.move(middle, y)
+    page.mouse.down()
+    page.wait_for_timeout(500)
+    return track, middle, y
+
+
+def test_the_browser_knows_a_solver_whose_menu_says_more_than_its_name(page):
+    visit(page, "/compare?field=exact&t=1&solver=edm&nfe=5&layers=particles")
+    at_rest(page)
+    track, middle, y = held(page, ".st-key-compare-nfe")
+    page.mouse.move(middle - 0.2 * track["width"], y)
+    shown = "globalThis[Symbol.for('flowviz.live')].player.root.dataset.preview === 'shown'"
+    page.wait_for_function(shown, timeout=30_000)
+    page.mouse.up()
+
+
 @pytest.mark.parametrize(
     ("link", "slug", "panels"),
     [
@@ -51,13 +73,7 @@ def test_a_drag_of_nfe_redraws_without_a_message_to_the_server(page, link, slug,
     if panels == [1]:
         page.get_by_role("tab", name="Right", exact=True).click()
     control = f".st-key-compare-{slug}"
-    slider = page.locator(f"{control} [data-orientation=horizontal]").nth(1)
-    slider.scroll_into_view_if_needed()
-    track = slider.bounding_box()
-    middle, y = track["x"] + track["width"] / 2, track["y"] + track["height"] / 2
-    page.mouse.move(middle, y)
-    page.mouse.down()
-    page.wait_for_timeout(500)
+    track, middle, y = held(page, control)
     sent, taken = socket.sent, []
     for share in (0.05, 0.1, 0.15, 0.2, 0.25):
         page.mouse.move(middle - share * track["width"], y)

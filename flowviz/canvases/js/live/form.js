@@ -151,6 +151,6 @@ export function nfeField(value, methods, stepsWithin) {
   };
 }
 
-/** Labels by name. */
+/** Labels in menus by name. */
 export const labelsOf = (table) =>
-  Object.fromEntries(Object.entries(table).map(([name, { label }]) => [name, label]));
+  Object.fromEntries(Object.entries(table).map(([name, { label, menu }]) => [name, menu ?? label]));

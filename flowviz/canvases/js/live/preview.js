@@ -96,7 +96,7 @@ export class Preview {
 
   readSide(controls, shown) {
     const label = inputOf(controls.method)?.value;
-    const known = Object.entries(this.model.methods).find(([, each]) => each.label === label);
+    const known = Object.entries(this.model.methods).find(([, each]) => each.menu === label);
     const method = known ? known[0] : label === undefined ? shown.method : null;
     const nfe = Number(inputOf(controls.nfe)?.getAttribute("aria-valuetext") ?? shown.nfe);
     return method in this.model.methods && nfe >= 1 ? { method, nfe } : null;
