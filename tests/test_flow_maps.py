@@ -13,13 +13,14 @@ from flowviz.datasets import dataset
 from flowviz.experiments.evolution import SceneConfig, compute_scene
 from flowviz.experiments.jump_error import JumpErrorConfig, compute_jump_error
 from flowviz.fields import FlowMap, exact_field
+from flowviz.fields.flow_map import SAMPLERS, draw_times
 from flowviz.fields.guided import GuidedField
 from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
 from flowviz.training import TrainConfig, build_field, start, train
-from flowviz.training.trajectories import SAMPLERS, follow
+from flowviz.training.trajectories import follow
 
 MAPS = [name for name, objective in OBJECTIVES.items() if objective.two_times]
 TINY = {"width": 32, "depth": 2, "octaves": 2, "batch": 256, "ema": 0.98, "lr": 5e-3}
@@ -159,7 +160,7 @@ def test_the_meanflow_target_is_the_derivative_along_the_velocity():
     t, s = torch.full((8,), 0.3).double(), torch.full((8,), 0.7).double()
     x_1 = states(16)[8:]
     seen = []
-    field._loss = lambda t, s, z, target, y, share: seen.append(target) or target.sum()
+    field._error = lambda t, s, z, target, y, share: seen.append(target) or target.mean(dim=1)
     field.loss(t, x, x_1, s=s)
     target = seen[0]
     x_t = field.path.flow(t, x, x_1)
@@ -173,6 +174,31 @@ def test_the_meanflow_target_is_the_derivative_along_the_velocity():
     torch.testing.assert_close(
         target, velocity + turned[:, None] * (high - low), atol=1e-7, rtol=0
     )
+
+
+def test_a_batch_has_equal_times_jumps_of_the_samplers_and_others():
+    objective, path = OBJECTIVES["shortcut"], new_map().path
+    generator, n, share = torch.Generator().manual_seed(1), 8000, 8
+    first = torch.rand(n // share, dtype=torch.float64).repeat_interleave(share)
+    t, s = draw_times(first, path, objective, generator, share=share)
+    assert bool((t <= s).all()) and float(s.max()) <= path.t_max
+    pairs = list(zip(t.tolist(), s.tolist(), strict=True))
+    assert all(len(set(pairs[k : k + share])) == 1 for k in range(0, n, share))
+    assert (t == s).double().mean() == pytest.approx(objective.equal_share, abs=0.01)
+    jumps = [set(pairwise(path.clock(count + 1).tolist())) for count in SAMPLERS]
+    counts = [sum(pair in each for pair in pairs) / n for each in jumps]
+    assert sum(counts) == pytest.approx(objective.sampler_share, abs=0.01)
+    assert min(counts) > 0.8 * objective.sampler_share / len(SAMPLERS)
+
+
+def test_equal_times_learn_the_mean_of_their_targets_and_jumps_the_most_frequent_one():
+    """A loss in proportion to the squared error has its minimum at the mean; that of a jump does
+    not grow with a large error."""
+    field, x_1, t = new_map(), states(), torch.full((64,), 0.3).double()
+    field._error = lambda *_: torch.tensor([0.01, 1.0]).repeat(32)
+    equal, jumps = (field.loss(t, states(), x_1, s=s) for s in (t, t + 0.2))
+    assert float(equal[1] / equal[0]) == pytest.approx(100)
+    assert jumps[1] / jumps[0] < 1.2
 
 
 def test_a_flow_map_survives_a_checkpoint(tmp_path):
@@ -189,14 +215,15 @@ def test_a_flow_map_survives_a_checkpoint(tmp_path):
 def test_a_distillation_draws_the_jumps_of_samplers_on_exact_trajectories():
     field, teacher = new_map("distillation"), exact()
     found = follow(teacher, field, states(32).float())
-    drawn = found.draw(1600, 0.1, torch.Generator().manual_seed(2), share=8)
+    objective = OBJECTIVES["distillation"]
+    drawn = found.draw(1600, objective, torch.Generator().manual_seed(2), share=8)
     t, s, x_t, x_s, *_ = drawn
     times = list(zip(t.tolist(), s.tolist(), strict=True))
     for count in SAMPLERS:
         assert set(pairwise(field.path.clock(count + 1).tolist())) <= set(times)
     assert all(len(set(times[k : k + 8])) == 1 for k in range(0, len(times), 8))
     assert 0.08 < (t == s).double().mean() < 0.12
-    many = found.draw(8192, 0.1, torch.Generator().manual_seed(3))
+    many = found.draw(8192, objective, torch.Generator().manual_seed(3))
     for jumps in (drawn, many):
         still = jumps.t == jumps.s
         expected = teacher(jumps.t[still], jumps.x_t[still])

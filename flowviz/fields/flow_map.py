@@ -28,7 +28,15 @@ SMALLEST_GAP = 1e-7
 """Smaller gaps between the two times count as none: differences of coefficients lose digits."""
 
 SOFTNESS = 1e-3
-"""c of the loss e / (e + c)^p."""
+"""c of the loss e / (e + c) of a jump with the squared error e; the denominator has no gradient.
+The best jump is then close to the most frequent target, not to their mean, so that the edges
+between parts of the data stay sharp."""
+
+EQUAL_SOFTNESS = 0.03
+"""c of the loss e / c of a pair with equal times: the mean of its targets is the velocity."""
+
+SAMPLERS = (1, 2, 4, 8)
+"""Numbers of jumps of the samplers whose own jumps can be trained most."""
 
 
 class FlowMap(LearnedField):
@@ -124,12 +132,14 @@ class FlowMap(LearnedField):
                 velocity,
                 c.wronskian * self.std / self._spread(c) ** 2,
                 angle=lambda time: _shaped(self.angle(time), z),
-                predict=lambda t, s, z: self._remainder(t, s, z, y),
+                predict=lambda t, s, z: self._remainder(t, s, z, y, share),
             )
-            jumps = _shaped(s - t, x) > SMALLEST_GAP
+            jumps = s - t > SMALLEST_GAP
             assert self.objective.jump_target is not None  # a distillation has `jump_loss`
-            target = torch.where(jumps, self.objective.jump_target(pair), velocity)
-        return self._loss(t, s, z, target, y, share)
+            aim = self.objective.jump_target(pair)
+            target = torch.where(_shaped(jumps, x).bool(), aim, velocity)
+        error = self._error(t, s, z, target, y, share)
+        return torch.where(jumps, _robust(error), error / EQUAL_SOFTNESS)
 
     def jump_loss(
         self,
@@ -159,13 +169,13 @@ class FlowMap(LearnedField):
         jumps = _shaped(s - t, x_t) > SMALLEST_GAP
         gap = _shaped(self.angle(s) - self.angle(t), x_t)
         target = torch.where(jumps, (z_s - z) / torch.where(jumps, gap, 1), velocity)
-        return self._loss(t, s, z, target, y, share)
+        return _robust(self._error(t, s, z, target, y, share))
 
-    def _loss(
-        self, t: Tensor, s: Tensor, z: Tensor, target: Tensor, y: Tensor | None, share: int = 1
+    def _error(
+        self, t: Tensor, s: Tensor, z: Tensor, target: Tensor, y: Tensor | None, share: int
     ) -> Tensor:
-        error = (self._remainder(t, s, z, y, share) - target).square().flatten(1).mean(dim=1)
-        return error / (error.detach() + SOFTNESS) ** self.objective.power
+        """The mean squared error of the network, (B,)."""
+        return (self._remainder(t, s, z, y, share) - target).square().flatten(1).mean(dim=1)
 
     def _remainder(
         self, t: Tensor, s: Tensor, z: Tensor, y: Tensor | None, share: int = 1
@@ -198,18 +208,50 @@ def field_class(objective: Objective) -> type[LearnedField]:
     return FlowMap if objective.two_times else LearnedField
 
 
-def draw_ends(t: Tensor, path: AffinePath, objective: Objective, generator: Generator) -> Tensor:
-    """The second time of each pair: t itself for `equal_share` of them, else uniform up to t_max.
+def draw_times(
+    t: Tensor, path: AffinePath, objective: Objective, generator: Generator, *, share: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The two times of each pair, t <= s, both (B,).
+
+    In `equal_share` of the pairs they are equal, in `sampler_share` they are those of a jump of
+    SAMPLERS, and in the others s is uniform up to t_max.
 
     Args:
-        t: first times, (B,) float64.
+        t: first times of the pairs that are no jumps of samplers, (B,) float64, on the CPU.
         path: their path.
         objective: of a flow map.
         generator: of the draws.
+        share: number of equal times in succession, which divides B.
     """
-    equal = torch.rand(t.shape, generator=generator) < objective.equal_share
-    share = torch.rand(t.shape, generator=generator, dtype=t.dtype)
-    return torch.where(equal, t, t + share * (path.t_max - t))
+    groups = len(t) // share
+    kind = (torch.randperm(groups, generator=generator) + 0.5) / groups
+    u, v, w = torch.rand(3, groups, generator=generator, dtype=t.dtype)
+    t = t[::share]
+    s = torch.where(kind < objective.equal_share, t, t + u * (path.t_max - t))
+    few, clock = kind >= 1 - objective.sampler_share, path.clock(max(SAMPLERS) + 1).to(t)
+    begin, end = (clock[rows] for rows in sampler_rows(v, w))
+    times = torch.where(few, begin, t), torch.where(few, end, s)
+    t, s = (each.repeat_interleave(share) for each in times)
+    return t, s
+
+
+def sampler_rows(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Jumps of SAMPLERS, their starts and ends as rows of the times of the one with the most.
+
+    Each number of jumps is as frequent, so that the one jump from start to end is the most
+    frequent jump.
+
+    Args:
+        u, v: uniform numbers, (N,).
+    """
+    count = torch.tensor(SAMPLERS)[(u * len(SAMPLERS)).long()]
+    jump, most = (v * count).long(), max(SAMPLERS)
+    return jump * most // count, (jump + 1) * most // count
+
+
+def _robust(error: Tensor) -> Tensor:
+    """The loss of jumps with these squared errors, see SOFTNESS."""
+    return error / (error.detach() + SOFTNESS)
 
 
 def _shaped(value: Tensor, x: Tensor) -> Tensor:

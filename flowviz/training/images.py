@@ -30,7 +30,7 @@ from flowviz.datasets.images import IMAGE_SETS, ImageSet, png
 from flowviz.device import finest_float
 from flowviz.draws import stream
 from flowviz.fields import FlowMap, LearnedField, field_class
-from flowviz.fields.flow_map import draw_ends
+from flowviz.fields.flow_map import draw_times
 from flowviz.networks import IMAGE_NETWORKS, channels_last
 from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
@@ -199,9 +199,10 @@ def draw_batch(config: ImageTrainConfig, data: ImageSet, step: int) -> ImageBatc
         y = torch.where(dropped, len(data.classes), data.labels[chosen])
     u = (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
     path, objective = AffinePath(scheduler(config.path)), OBJECTIVES[config.objective]
-    t = TIMES[config.times](u, path, data.std)
+    t, s = TIMES[config.times](u, path, data.std), None
     x_0 = torch.randn(x_1.shape, generator=generator)
-    s = draw_ends(t, path, objective, generator) if objective.two_times else None
+    if objective.two_times:
+        t, s = draw_times(t, path, objective, generator)
     if config.coupling != "independent":
         coupling = COUPLINGS[config.coupling]
         classes = torch.zeros(n) if y is None else y
@@ -316,9 +317,9 @@ class ImageRun(TrainingRun[ImageTrainConfig], config=ImageTrainConfig):
             self._pool = None  # frees the memory of the one before
             with self._mixed():
                 self._pool = number, follow(origin, self.model, noise, y)
-        generator, share = self._stream("batch", self.step), self.model.objective.equal_share
+        generator = self._stream("batch", self.step)
         with self._mixed():
-            return self._pool[1].draw(batch, share, generator)
+            return self._pool[1].draw(batch, self.model.objective, generator)
 
     def _stream(self, purpose: str, number: int) -> Generator:
         """The random numbers of this process for a step or pool, on which alone they depend."""

@@ -21,7 +21,7 @@ from flowviz.device import finest_float
 from flowviz.draws import stream
 from flowviz.fields import LearnedField, exact_field, exact_field_of, field_class
 from flowviz.fields.bridges import LearnedBridge, TwoMLPs
-from flowviz.fields.flow_map import FlowMap, draw_ends
+from flowviz.fields.flow_map import FlowMap, draw_times
 from flowviz.networks import MLP
 from flowviz.objectives import OBJECTIVES, weighted
 from flowviz.paths import AffinePath
@@ -191,10 +191,14 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         config = self.config
         x_1 = self.data.sample(config.batch, self.generator)
         x_0 = self.data.starts(config.batch, self.generator)
-        # The jump losses of flow maps need a time for each pair.
-        share = 1 if isinstance(self.model, FlowMap) else math.gcd(config.batch, SHARE)
+        share = math.gcd(config.batch, SHARE)
         u = stratified(config.batch // share, self.generator)
         t = TIMES[config.times](u, self.model.path, self.model.std).repeat_interleave(share)
+        s = None
+        if isinstance(self.model, FlowMap):
+            objective = self.model.objective
+            t, s = draw_times(t, self.model.path, objective, self.generator, share=share)
+            s = s.to(self.device, finest_float(self.device))
         if self.pairs is None:
             x_1 = COUPLINGS[config.coupling](x_0, x_1, self.generator)
         else:
@@ -215,8 +219,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         elif config.objective == "distillation":
             yield self._distilled()
         else:
-            s = draw_ends(t.cpu(), self.model.path, self.model.objective, self.generator).to(t)
-            yield self.model.loss(t, x_0, x_1, s=s, means=means).mean()
+            yield self.model.loss(t, x_0, x_1, s=s, share=share, means=means).mean()
 
     def _distilled(self) -> Tensor:
         """The loss of a batch of jumps along trajectories of the teacher."""
@@ -234,7 +237,7 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             )
         share = math.gcd(self.config.batch, SHARE)
         jumps = self.trajectories.draw(
-            self.config.batch, self.model.objective.equal_share, self.generator, share=share
+            self.config.batch, self.model.objective, self.generator, share=share
         )
         return self.model.jump_loss(*jumps, share=share).mean()
 

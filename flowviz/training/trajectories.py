@@ -12,19 +12,14 @@ import torch
 from torch import Generator, Tensor
 
 from flowviz.device import finest_float
-from flowviz.fields.flow_map import FlowMap
+from flowviz.fields.flow_map import SAMPLERS, FlowMap, sampler_rows
+from flowviz.objectives import Objective
 from flowviz.roots import bisect
 from flowviz.solvers import solve
 
 STEPS = 32
 """Number of steps of a trajectory, even in the angle of `flowviz.fields.flow_map`, to which those
 to the times of the samplers are added."""
-
-SAMPLERS = (1, 2, 4, 8)
-"""Numbers of jumps of the samplers whose own jumps are trained most."""
-
-SAMPLER_SHARE = 0.7
-"""Share of the jumps of a batch that are of SAMPLERS."""
 
 SAME = 1e-6
 """Difference below which two times are one."""
@@ -65,33 +60,30 @@ class Trajectories:
     """Rows of `times` at which the samplers with the most jumps start and end, (K + 1,)."""
 
     @torch.no_grad()
-    def draw(self, n: int, equal_share: float, generator: Generator, *, share: int = 1) -> Jumps:
+    def draw(self, n: int, objective: Objective, generator: Generator, *, share: int = 1) -> Jumps:
         """n jumps.
 
-        SAMPLER_SHARE of them are those of SAMPLERS: each number of jumps is as frequent, so that
-        the one jump from start to end is the most frequent jump. Of the others, the starts are
-        denser at the first times and the ends at the last.
+        As in `draw_times`, two times are equal or those of a sampler. Of the others, the starts
+        are denser at the first times and the ends at the last.
 
         Args:
             n: number of jumps, a multiple of `share`.
-            equal_share: share of the jumps whose two times are equal.
+            objective: whose shares of equal times and of samplers the jumps have.
             generator: of the draws.
             share: number of successive jumps with the same times.
         """
         groups, last = n // share, len(self.times) - 1
         u, v, w = torch.rand(3, groups, generator=generator)
         ranks = (torch.arange(groups) + 0.5) / groups
-        equal = ranks < equal_share
+        equal = ranks < objective.equal_share
         begin = (torch.where(equal, u, u.square()) * (last + 1)).long().clamp(max=last)
         end = begin + ((1 - v.square()) * (last + 1 - begin)).long()
         end = torch.where(equal, begin, end.clamp(max=last))
-        most = len(self.samplers) - 1
-        count = torch.tensor(SAMPLERS)[(u * len(SAMPLERS)).long()]
-        jump = (w * count).long()
-        few = ranks >= 1 - SAMPLER_SHARE
-        begin = torch.where(few, self.samplers[jump * most // count], begin)
-        end = torch.where(few, self.samplers[(jump + 1) * most // count], end)
-        begin, end = (each.repeat_interleave(share) for each in (begin, end))
+        few = ranks >= 1 - objective.sampler_share
+        begin, end = (
+            torch.where(few, self.samplers[rows], other).repeat_interleave(share)
+            for rows, other in zip(sampler_rows(u, w), (begin, end), strict=True)
+        )
         row = torch.randint(self.states.shape[1], (n,), generator=generator)
         x_t, x_s = self.states[begin, row], self.states[end, row]
         times = self.times.to(x_t.device, finest_float(x_t.device))
