@@ -179,7 +179,8 @@ def test_the_meanflow_target_is_the_derivative_along_the_velocity():
 def test_a_batch_has_equal_times_jumps_of_the_samplers_and_others():
     objective, path = OBJECTIVES["shortcut"], new_map().path
     generator, n, share = torch.Generator().manual_seed(1), 8000, 8
-    first = torch.rand(n // share, dtype=torch.float64).repeat_interleave(share)
+    first = path.t_max * torch.rand(n // share, generator=generator, dtype=torch.float64)
+    first = first.repeat_interleave(share)
     t, s = draw_times(first, path, objective, generator, share=share)
     assert bool((t <= s).all()) and float(s.max()) <= path.t_max
     pairs = list(zip(t.tolist(), s.tolist(), strict=True))
