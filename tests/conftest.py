@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -81,6 +82,18 @@ def exclusive(request):
         yield
 
 
+@pytest.fixture(autouse=True)
+def idle():
+    """Ends what a page still computes after a test: the next one may replace what it uses."""
+    yield
+    work = sys.modules.get("flowviz.ui.work")
+    works = list(work.queue()._works) if work else []
+    for each in works:
+        each.cancel()
+    for each in works:  # threads in native code abort the interpreter when it ends
+        each.wait(60)
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """One browser for the whole run: Playwright's sync API cannot be started twice."""
@@ -119,7 +132,6 @@ def small_studies(monkeypatch):
     """Studies on pages with the sizes of their smallest configs: those of advanced settings."""
     from flowviz.settings import settings
     from flowviz.studies import Study
-    from flowviz.ui import work
 
     compute = Study.compute
 
@@ -129,9 +141,3 @@ def small_studies(monkeypatch):
         return compute(study, replace(config, **sizes), **given)
 
     monkeypatch.setattr(Study, "compute", smaller)
-    yield
-    works = list(work.queue()._works)
-    for each in works:
-        each.cancel()
-    for each in works:  # threads in native code abort the interpreter when it ends
-        each.wait(60)

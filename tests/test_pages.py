@@ -442,7 +442,7 @@ def test_theorem2_is_told_in_numbers():
 def test_which_ot_tells_of_crossings_cost_and_straightness():
     app = settled(opened(next(page for page in PAGES if page.stem == "which_ot")))
     text = text_of(app)
-    assert "places with independent pairs" in text and "with minibatches of 8" in text
+    assert "with independent pairs, " in text and "with minibatches of 8, " in text
     assert "Liu's S" in text and "W₂²" in text
 
 
