@@ -443,7 +443,7 @@ def test_which_ot_tells_of_crossings_cost_and_straightness():
     app = settled(opened(next(page for page in PAGES if page.stem == "which_ot")))
     text = text_of(app)
     assert "with independent pairs, " in text and "with minibatches of 8, " in text
-    assert "Liu's S" in text and "W₂²" in text
+    assert "S of the marginal flow is" in text and "W₂²" in text
 
 
 LIKELIHOOD = next(page for page in PAGES if page.stem == "likelihood")
