@@ -318,6 +318,19 @@ class TestFindings:
         assert said(made("a", "ot", mse=slow), made("b", "vp"))[lead].verdict == "not supported"
         assert lead not in said(made("a", "ot"))
 
+    def test_flow_maps_are_compared_with_those_of_the_same_training(self):
+        slow = np.array([[0.5], [0.005]])
+        maps = [
+            made(name, path, "jumps", label=f"{path}, {kind}", mse=mse)
+            for name, path, kind, mse in (
+                ("a", "ot", "MeanFlow", slow),
+                ("b", "ot", "shortcut", slow),
+                ("c", "vp", "shortcut", slow),
+            )
+        ]
+        found = said(*maps)["At equal error (0.01 per dimension)"]
+        assert found.numbers == {"jumps of shortcut": 1.0}
+
     def test_the_grid_is_compared_with_the_one_even_in_t(self):
         pair = [made("a", "ot"), made("b", "vp")]
         assert "Time grid" not in said(*pair, grid="log-snr")

@@ -175,6 +175,11 @@ class SolverCurve:
         return np.array([bool(text) for text in self.failures]) | (self.lost > 0).any(axis=1)
 
     @property
+    def training(self) -> str:
+        """How the flow map of a curve of jumps was trained, as its label states; else ""."""
+        return self.label.partition(", ")[2] if METHODS[self.config.method].jumps else ""
+
+    @property
     def reach(self) -> "dict[str, Reach | None]":
         """Where the curve reaches each target, by the target's description."""
         return {f"mse <= {ERROR_LEVEL:g}": self.nfe_to_error()} | {
@@ -210,9 +215,10 @@ class Reach:
 
 def ot_and_vp(curves: Iterable[SolverCurve]) -> list[tuple[SolverCurve, SolverCurve]]:
     """The first curves of conditional OT and VP of each data set, solver and kind of field."""
-    found: dict[tuple[str, str, bool], dict[str, SolverCurve]] = {}
+    found: dict[tuple[str, str, bool, str], dict[str, SolverCurve]] = {}
     for curve in curves:
-        kind = curve.data, curve.config.method, curve.config.source.startswith(PREFIX)
+        exact = curve.config.source.startswith(PREFIX)
+        kind = curve.data, curve.config.method, exact, curve.training
         found.setdefault(kind, {}).setdefault(curve.path, curve)
     return [(of["ot"], of["vp"]) for of in found.values() if {"ot", "vp"} <= of.keys()]
 

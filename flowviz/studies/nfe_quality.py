@@ -249,6 +249,7 @@ def _at_equal_error(result: NfeQualityResult) -> Findings:
         first, second = ot.nfe_to_error(), vp.nfe_to_error()
         if comparable(first, second):
             label = METHODS[ot.config.method].label
+            label += f" of {ot.training}" if ot.training else ""
             shares[label] = share(first, second)
             texts.append(
                 f"{label} {percent(shares[label])} ({reached(first)} against {reached(second)})"
