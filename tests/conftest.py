@@ -92,6 +92,7 @@ def idle():
         each.cancel()
     for each in works:  # threads in native code abort the interpreter when it ends
         each.wait(60)
+        assert not each.live, f"{each} is not cancelled"
 
 
 @pytest.fixture(scope="session")

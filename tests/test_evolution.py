@@ -164,9 +164,12 @@ def test_frames_are_met_and_joined_by_chords():
     assert at_time(times, values, 0.25) == pytest.approx(0.5)
     assert at_time(times, values, 0.5) == pytest.approx(1.0)
     assert at_time(times, values, 1.0) == pytest.approx(5.0), "beyond the end stands the end"
-    assert last_step(times, values, 0.6) == 1.0
-    assert last_step(times, values, 0.0) == 0.0
-    assert last_step(times, values, 1.0) == 5.0
+
+
+def test_the_last_step_is_found_in_spite_of_rounding():
+    times = np.linspace(0, 1, 11)  # the fourth is 0.30000000000000004
+    assert last_step(times, [0.0, 0.3, 0.35, 1.0]).tolist() == [0, 3, 3, 10]
+    assert last_step(times, 0.3) == 3
 
 
 @pytest.mark.parametrize("path", ["ot", "vp", "trig"])

@@ -328,7 +328,7 @@ def test_a_curve_of_a_path_is_drawn_with_its_look():
     drawn = curves.curves(lines, y_title="y", markers=True).data
     looks = {(each.line.color, each.line.dash, each.marker.symbol) for each in drawn}
     assert len(looks) == 9 and drawn[0].line.color == theme.colour("vp")
-    assert theme.ranks(["ot", "vp", "ot", "ot"]) == [0, 0, 1, 2]
+    assert theme.ranks(["ot", "vp", "ot", "vp:x=1", "ot"]) == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(("dark", "kind"), [(False, "light"), (True, "dark")])

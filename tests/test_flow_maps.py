@@ -192,6 +192,17 @@ def test_a_batch_has_equal_times_jumps_of_the_samplers_and_others():
     assert min(counts) > 0.8 * objective.sampler_share / len(SAMPLERS)
 
 
+@pytest.mark.parametrize("objective", ["meanflow", "shortcut", "distillation"])
+def test_small_batches_have_the_shares_of_large_ones_on_average(objective):
+    """With 16 pairs there are two groups of times only, fewer than one in a share of 0.25."""
+    chosen, path = OBJECTIVES[objective], new_map().path
+    generator, equal = torch.Generator().manual_seed(3), []
+    for _ in range(400):
+        t, s = draw_times(torch.full((16,), 0.5).double(), path, chosen, generator, share=8)
+        equal.append(float((t == s).double().mean()))
+    assert np.mean(equal) == pytest.approx(chosen.equal_share, abs=0.05)
+
+
 def test_equal_times_learn_the_mean_of_their_targets_and_jumps_the_most_frequent_one():
     """A loss in proportion to the squared error has its minimum at the mean; that of a jump does
     not grow with a large error."""

@@ -262,6 +262,8 @@ def test_film_of_a_flow_map_has_no_states_between_its_jumps():
     assert np.abs(shown.states.astype(int) - wanted).max() <= 1
     assert len(np.unique(shown.noise)) == 3, "that of the state that is shown"
     assert (shown.remaining[4:8] == shown.remaining[4]).all()
+    finer = film(found, asked, frames=31)  # one of its times is below that of the jump by 1e-16
+    assert np.allclose(finer.reached, np.repeat(times.numpy(), [15, 15, 1]), atol=1e-6)
     euler = film(found, replace(asked, solver="euler"), frames=9)
     assert np.array_equal(euler.reached, euler.times)
 

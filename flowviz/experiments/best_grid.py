@@ -38,7 +38,7 @@ COMPARED = ("uniform", "log-snr", "edm", "shift")
 
 
 def one_step_methods() -> dict[str, str]:
-    """The label of each fixed-step method whose steps depend on the last state only."""
+    """The menu label of each fixed-step method whose steps depend on the last state only."""
     return {
         name: method.menu
         for name, method in METHODS.items()

@@ -432,9 +432,13 @@ def nearest_time(times: NDArray, values: NDArray, t: float) -> NDArray:
     return values[int(np.abs(times - t).argmin())]
 
 
-def last_step(times: NDArray, values: NDArray, t: float) -> NDArray:
-    """values (S + 1, *) of the last step that is not later than t, (*)."""
-    return values[max(int(np.searchsorted(times, t, side="right")) - 1, 0)]
+ROUNDING = 1e-9
+"""Differences between two times below this one are those of rounding."""
+
+
+def last_step(times: NDArray, t: ArrayLike) -> NDArray[np.int64]:
+    """The index in times (S + 1,) of the last step that is not later than t, rounding aside."""
+    return np.maximum(np.searchsorted(times, np.asarray(t) + ROUNDING, side="right") - 1, 0)
 
 
 def _on_grid(field: Field, times: Tensor, axis: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from flowviz.checkpoints.images import ImageCheckpoint
 from flowviz.draws import noise
+from flowviz.experiments.evolution import last_step
 from flowviz.experiments.images import (
     ImageConfig,
     draw_images,
@@ -72,16 +73,19 @@ def film(
     path = field.path
     times = path.clock(frames)
     solution = solve_images(field, x_0, config, times=times)
-    reached, states = times, solution.states
+    reached, states, of_frame = times, solution.states, torch.arange(frames)
     if METHODS[config.solver].jumps:
-        last = torch.searchsorted(solution.step_times, times, right=True) - 1
-        reached, states = solution.step_times[last], solution.step_states[last]
+        steps = solution.step_times.cpu()
+        last = torch.as_tensor(last_step(steps.numpy(), times.numpy()))
+        shown, of_frame = last.unique(return_inverse=True)
+        reached, states = steps[shown], solution.step_states[shown]
     predicted = []
     with torch.no_grad():
         for t, x in zip(reached, states, strict=True):
             stop_if_requested()
             predicted.append(field.data(t, x))
-    predictions = torch.stack(predicted)
+    reached, states = reached[of_frame], states[of_frame]
+    predictions = torch.stack(predicted)[of_frame]
     c = path.scheduler(reached)
     away = predictions - states[-1]
     return Film(

@@ -32,11 +32,12 @@ SOFTNESS = 1e-3
 The best jump is then close to the most frequent target, not to their mean, so that the edges
 between parts of the data stay sharp."""
 
-EQUAL_SOFTNESS = 0.03
-"""c of the loss e / c of a pair with equal times: the mean of its targets is the velocity."""
+EQUAL_WEIGHT = 33.0
+"""Weight of the squared error of a pair with equal times. Such pairs then have about as much of
+the loss as jumps. A squared error is smallest at the mean of the targets, the velocity."""
 
 SAMPLERS = (1, 2, 4, 8)
-"""Numbers of jumps of the samplers whose own jumps can be trained most."""
+"""Numbers of jumps of the samplers whose jumps a batch contains, see `Objective.sampler_share`."""
 
 
 class FlowMap(LearnedField):
@@ -139,7 +140,7 @@ class FlowMap(LearnedField):
             aim = self.objective.jump_target(pair)
             target = torch.where(_shaped(jumps, x).bool(), aim, velocity)
         error = self._error(t, s, z, target, y, share)
-        return torch.where(jumps, _robust(error), error / EQUAL_SOFTNESS)
+        return torch.where(jumps, _robust(error), error * EQUAL_WEIGHT)
 
     def jump_loss(
         self,
@@ -224,8 +225,8 @@ def draw_times(
         share: number of equal times in succession, which divides B.
     """
     groups = len(t) // share
-    kind = (torch.randperm(groups, generator=generator) + 0.5) / groups
-    u, v, w = torch.rand(3, groups, generator=generator, dtype=t.dtype)
+    u, v, w, inside = torch.rand(4, groups, generator=generator, dtype=t.dtype)
+    kind = (torch.randperm(groups, generator=generator) + inside) / groups
     t = t[::share]
     s = torch.where(kind < objective.equal_share, t, t + u * (path.t_max - t))
     few, clock = kind >= 1 - objective.sampler_share, path.clock(max(SAMPLERS) + 1).to(t)
@@ -236,7 +237,7 @@ def draw_times(
 
 
 def sampler_rows(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Jumps of SAMPLERS, their starts and ends as rows of the times of the one with the most.
+    """Starts and ends of jumps of SAMPLERS, as indices of the times of the one with most jumps.
 
     Each number of jumps is as frequent, so that the one jump from start to end is the most
     frequent jump.

@@ -159,12 +159,18 @@ def look(path: str, k: int) -> dict[str, str]:
 
 def family(colour: str) -> str:
     """The colour of the path that a colour of `look` belongs to; any other colour itself."""
-    shades = ({path_colour(path, k): path for k in range(4)} for path in SHADES)
+    shades = (
+        {path_colour(path, k): path for k in range(1 + len(SHADES[path]))} for path in SHADES
+    )
     return next((path_colour(own[colour]) for own in shades if colour in own), colour)
 
 
-def ranks(names: Sequence[str]) -> list[int]:
-    """How often each name stands before its place: the `k` of `look` for curves of these paths."""
+def ranks(paths: Sequence[str]) -> list[int]:
+    """The `k` of `look` for curves of these paths: the number of curves before it of its path.
+
+    Paths with the same colour, such as "vp" and "vp:beta_max=10", count as one.
+    """
+    names = [path.split(":")[0] for path in paths]
     return [names[:k].count(name) for k, name in enumerate(names)]
 
 

@@ -253,7 +253,7 @@ DRAWN = {
 
 def _particles(config: CompareConfig, side: Side) -> NDArray:
     if config.mode == "steps":
-        return last_step(side.flow.step_times, side.flow.step_states, config.t)
+        return side.flow.step_states[last_step(side.flow.step_times, config.t)]
     return at_time(side.flow.times, side.flow.states, config.t)
 
 

@@ -299,8 +299,8 @@ def side_of(key: str, loaded: ForeignCheckpoint) -> ImageSide:
     """What a result states of a checkpoint."""
     checkpoint = loaded.checkpoint
     card, name = checkpoint.card, key.rpartition("@")[0] or checkpoint.card.name
-    usual = f"{card.data}-{card.path}"
-    named = "" if name in (usual, f"{usual}-{card.objective}") else f" ({name})"
+    usual = f"{card.data}-{card.path}{'-distillation' if card.jumps else ''}"
+    named = "" if name == usual else f" ({name})"
     return ImageSide(
         name=name,
         label=f"{scheduler(card.path).label}{' flow map' if card.jumps else ''}{named}",

@@ -83,7 +83,7 @@ def seed(label: str = "Seed", help: str = SEED_HELP, **more: Any) -> Any:
 
 
 def fixed_methods() -> dict[str, str]:
-    """The label of each fixed-step solver by its name, the choices of a setting."""
+    """The menu label of each fixed-step solver by its name."""
     return velocity_methods(fixed_only=True)
 
 

@@ -224,6 +224,8 @@ class Line(NamedTuple):
     """One curve of a measure: points of one side and kind, and of one protocol of FID."""
 
     side: ImageSide
+    rank: int
+    """Number of the side among those of its path."""
     kind: Kind
     protocol: str
     points: tuple[QualityPoint, ...]
@@ -231,14 +233,15 @@ class Line(NamedTuple):
 
 def _lines(result: ImageQuality, name: str) -> list[Line]:
     found = []
-    for each in result.sides:
+    ranks = theme.ranks([each.side.path for each in result.sides])
+    for each, rank in zip(result.sides, ranks, strict=True):
         own = [p for p in each.points if value_of(p, name) is not None]
 
         def group(p: QualityPoint) -> tuple[Kind, str]:
             return kind_of(p), p.fid_protocol if name == "fid" else ""
 
         own.sort(key=lambda p: (str(group(p)), p.nfe))
-        found += [Line(each.side, *key, tuple(along)) for key, along in groupby(own, group)]
+        found += [Line(each.side, rank, *key, tuple(along)) for key, along in groupby(own, group)]
     return found
 
 
@@ -246,9 +249,7 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
     lines, metric = _lines(result, name), IMAGE_METRICS[name]
     kinds = sorted({line.kind for line in lines}, key=str)
     protocols = sorted({line.protocol for line in lines if line.protocol})
-    paths = [each.side.path for each in result.sides]
-    rank = dict(zip((each.side.name for each in result.sides), theme.ranks(paths), strict=True))
-    keys = [(rank[line.side.name], str(line.kind), line.protocol) for line in lines]
+    keys = [(line.rank, str(line.kind), line.protocol) for line in lines]
     order, drawn = sorted(set(keys)), []
     for line, key in zip(lines, keys, strict=True):
         told = _describe(line.kind, kinds, line.side.classes)

@@ -82,7 +82,8 @@ class ImageTrainConfig(TrainingConfig):
         network: name in IMAGE_NETWORKS.
         classes: whether the network is conditioned on the class of each image.
         preconditioned: see `flowviz.fields.learned`.
-        times: name in TIMES: how the times of a batch are drawn.
+        times: name in TIMES: how the times of a batch are drawn; the jumps of samplers have their
+            own.
         images: number of images seen in the whole run, flips and repetitions included, or of
             jumps in a distillation; rounded up to batches.
         batch: number of images per step, of all processes together. A distillation keeps states
@@ -166,7 +167,7 @@ class ImageBatch(NamedTuple):
     """The data of one step."""
 
     t: Tensor
-    """Times, (B,) float64, ascending except the uniform ones."""
+    """Times, (B,) float64."""
     x_0: Tensor
     """Noise, (B, C, H, W) float32."""
     x_1: Tensor

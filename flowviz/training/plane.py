@@ -74,8 +74,8 @@ class TrainConfig(TrainingConfig):
         objective: name in OBJECTIVES.
         weighting: name in WEIGHTINGS, the weight of the loss over time.
         coupling: name in COUPLINGS or DATA_COUPLINGS.
-        times: name in TIMES, how the times of a batch are drawn; the jumps of a distillation have
-            their own.
+        times: name in TIMES, how the times of a batch are drawn; the jumps of samplers and those
+            of a distillation have their own.
         targets: name in TARGETS, what the network is compared with; "" for the means of the batch
             where they exist, that is for independent pairs from Gaussian noise, else for pairs.
         width: number of units of a hidden layer.
@@ -189,6 +189,9 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
     def losses(self) -> Iterator[Tensor]:
         """See `TrainingRun.losses`."""
         config = self.config
+        if config.objective == "distillation":
+            yield self._distilled()
+            return
         x_1 = self.data.sample(config.batch, self.generator)
         x_0 = self.data.starts(config.batch, self.generator)
         share = math.gcd(config.batch, SHARE)
@@ -216,8 +219,6 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
             return
         if not isinstance(self.model, FlowMap):
             yield self.model.loss(t, x_0, x_1, share=share, means=means).mean()
-        elif config.objective == "distillation":
-            yield self._distilled()
         else:
             yield self.model.loss(t, x_0, x_1, s=s, share=share, means=means).mean()
 

@@ -63,8 +63,8 @@ class Trajectories:
     def draw(self, n: int, objective: Objective, generator: Generator, *, share: int = 1) -> Jumps:
         """n jumps.
 
-        As in `draw_times`, two times are equal or those of a sampler. Of the others, the starts
-        are denser at the first times and the ends at the last.
+        As in `draw_times`, a pair has equal times, those of a jump of a sampler or others. Of the
+        others, the starts are denser at the first times and the ends at the last.
 
         Args:
             n: number of jumps, a multiple of `share`.
@@ -73,8 +73,8 @@ class Trajectories:
             share: number of successive jumps with the same times.
         """
         groups, last = n // share, len(self.times) - 1
-        u, v, w = torch.rand(3, groups, generator=generator)
-        ranks = (torch.arange(groups) + 0.5) / groups
+        u, v, w, inside = torch.rand(4, groups, generator=generator)
+        ranks = (torch.arange(groups) + inside) / groups
         equal = ranks < objective.equal_share
         begin = (torch.where(equal, u, u.square()) * (last + 1)).long().clamp(max=last)
         end = begin + ((1 - v.square()) * (last + 1 - begin)).long()
