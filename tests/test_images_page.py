@@ -360,9 +360,16 @@ def test_what_one_jump_reaches_and_what_another_field_needs_for_it():
         return QualityPoint(solver, nfe, "uniform", guidance, 200, 0, nfe, nfe, measures)
 
     jumps = [point("jumps", 2, 3.0), point("jumps", 1, 4.0)]
-    slow = [point("euler", 5, 7.0), point("euler", 20, 3.5), point("midpoint", 10, 3.9)]
+    slow = [
+        point("euler", 5, 7.0),
+        point("euler", 20, 3.5),
+        point("midpoint", 5, 6.0),
+        point("midpoint", 10, 3.9),
+    ]
     (finding,) = jumping(judged(jumps, slow))
     assert finding.text == "OT has 4.00 at NFE 1 (w = 1), for which VP needs NFE 10 (midpoint)."
+    (least,) = jumping(judged(jumps, slow[-1:]))
+    assert least.text.endswith("for which VP needs at most NFE 10 (midpoint).")
     (finding,) = jumping(judged(jumps, slow[:1]))
     assert finding.text == "OT has 4.00 at NFE 1 (w = 1), which VP reaches at no measured NFE."
     (finding,) = jumping(judged(jumps, [point("midpoint", 2, 1.0, guidance=2.0)]))

@@ -280,6 +280,19 @@ class TestFindings:
         assert "NFE 4" not in said(curves[0], lost)["Best at few evaluations"].text
         assert "Best at few evaluations" not in said(curves[0])
 
+    def test_two_are_best_if_the_order_depends_on_the_seed(self):
+        pair = [
+            made(name, path, "midpoint", values={"histogram-tv": np.array([row, [0.2, 0.2]])})
+            for name, path, row in (("a", "ot", [0.4, 0.5]), ("b", "vp", [0.5, 0.41]))
+        ]
+        text = said(*pair)["Best at few evaluations"].text
+        assert "NFE 4: midpoint on a and midpoint on b (0.45 and 0.455)." in text
+
+    def test_a_flow_map_that_diverged_is_named(self):
+        wild = made("a", "ot", "jumps", label="OT, MeanFlow", lost=np.array([[0.1], [0.0]]))
+        text = said(wild)["Diverged (crosses)"].text
+        assert text.endswith("with jumps at NFE 4 (OT, MeanFlow).")
+
     def test_a_failed_adaptive_solve_is_named_by_its_tolerance(self):
         nothing = np.full((2, 1), np.nan)
         wild = made(

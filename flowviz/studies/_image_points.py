@@ -152,7 +152,8 @@ def _needed(side: JudgedSide, jump: QualityPoint) -> str:
     reached = [p for p in alike if distance(p) <= distance(jump)]
     if reached:
         best = min(reached, key=lambda p: p.nfe)
-        needed = f"NFE {best.nfe:.0f} ({METHODS[best.solver].label})"
+        first = best.nfe == min(p.nfe for p in alike if p.solver == best.solver)
+        needed = f"{'at most ' * first}NFE {best.nfe:.0f} ({METHODS[best.solver].label})"
         return f"for which {side.side.label} needs {needed}"
     return f"which {side.side.label} reaches at no measured NFE" if alike else ""
 

@@ -273,18 +273,22 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     floor = result.curves[0].floor[config.measure].mean()
     for nfe in COMPARED:
         at = sorted(
-            (float(curve.values[config.measure][p].mean()), _named(curve))
+            (float(values.mean()), _named(curve), values.tolist())
             for curve in result.curves
-            for p, cost in enumerate(curve.cost)
-            if cost == nfe and not curve.diverged[p]
+            for values, cost, lost in zip(
+                curve.values[config.measure], curve.cost, curve.diverged, strict=True
+            )
+            if cost == nfe and not lost
         )
         if len(at) > 1:
-            (best, name), (second, other) = at[:2]
+            (best, name, own), (second, other, others) = at[:2]
             numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
             if second <= floor:
                 texts.append(f"NFE {nfe}: several at the floor")
             elif f"{best:.3g}" == f"{second:.3g}":
                 texts.append(f"NFE {nfe}: {name} and {other} (both {best:.3g})")
+            elif any(a >= b for a, b in zip(own, others, strict=True)):
+                texts.append(f"NFE {nfe}: {name} and {other} ({best:.3g} and {second:.3g})")
             else:
                 texts.append(f"NFE {nfe}: {name} ({best:.3g}; next {second:.3g})")
     if not texts:
@@ -292,7 +296,8 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     yield Finding(
         lead="Best at few evaluations",
         text=f"the smallest {METRICS[config.measure].words} (mean of the seeds). "
-        f"{'. '.join(texts)}. Differences at or below the floor ({floor:.3g}) are chance.",
+        f"{'. '.join(texts)}. Two are named if the order depends on the seed. Values at or below "
+        f"the floor ({floor:.3g}) differ by chance.",
         numbers=numbers,
     )
 
@@ -350,16 +355,17 @@ def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Findings
 
 def _diverged(result: NfeQualityResult) -> Findings:
     """Which solvers diverged, and what to do."""
-    failed: dict[str, set[float]] = {}
-    lost: dict[str, set[float]] = {}
+    failed: dict[tuple[str, str], set[float]] = {}
+    lost: dict[tuple[str, str], set[float]] = {}
     for curve in result.curves:
         broke = np.array([bool(text) for text in curve.failures])
         for found, where in ((failed, broke), (lost, curve.diverged & ~broke)):
             at = np.array(curve.config.budgets)[where].tolist()
             if at:
-                found.setdefault(curve.config.method, set()).update(at)
+                map_name = f" ({curve.label})" if curve.training else ""
+                found.setdefault((curve.config.method, map_name), set()).update(at)
     parts = [
-        f"{what} with {'; '.join(budgets(name, at) for name, at in found.items())}"
+        f"{what} with {'; '.join(f'{budgets(name, at)}{of}' for (name, of), at in found.items())}"
         for what, found in (
             ("the solve failed", failed),
             (f"samples left the plane (a coordinate above {LOST:g})", lost),
@@ -370,7 +376,7 @@ def _diverged(result: NfeQualityResult) -> Findings:
         return
     ends = [
         METHODS[name].label
-        for name in dict.fromkeys([*failed, *lost])
+        for name in dict.fromkeys(name for name, _ in (*failed, *lost))
         if METHODS[name].evaluates_end and not METHODS[name].adaptive
     ]
     yield Finding(lead="Diverged (crosses)", text=f"{', and '.join(parts)}.")
@@ -404,8 +410,8 @@ def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     )
     yield Finding(
         text=f"The floor ({floor:.4g}) is the value of the exact flow from the same noise, the "
-        "best that a sampler can reach; the band is the spread between samples of the data. With "
-        "unlimited NFE: "
+        "best that a sampler can reach but for chance; the band is the spread between samples of "
+        "the data. With unlimited NFE: "
         + ", ".join(f"{label} {value:.4g}" for label, value in limits.items())
         + ("; what exceeds the floor is the error of the network." if learned else "."),
         numbers={"floor": floor, **limits},
