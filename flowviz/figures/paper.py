@@ -168,7 +168,10 @@ def _panel_titles(figure: go.Figure) -> list[Any]:
     return [
         each
         for each in figure.select_annotations()
-        if each.yref == "paper" and each.yanchor == "bottom" and each.y and each.y >= 0.99
+        if each.yref in ("paper", "y domain", "y2 domain")
+        and each.yanchor == "bottom"
+        and each.y
+        and each.y >= 0.99
     ]
 
 

@@ -92,7 +92,7 @@ def snapshot(panels: Sequence[Plane], *, t: float) -> go.Figure:
         if panel.particles is not None:
             mark = {"size": 3, "color": panel.colour, "opacity": 0.85}
             name = f"particles, {panel.title}"
-            traces.append(marks.points(panel.particles, mark, name=name))
+            traces.append(marks.points(panel.particles, mark, name=name, showlegend=False))
         drawn.append(traces)
     note = "colours: density <i>p<sub>t</sub></i> per unit area" if largest > 0 else ""
     return _figure(panels, drawn, title=f"t = {t:.3f}", note=note)
@@ -221,6 +221,7 @@ def _figure(
             "title": {"text": marks.X1 if low else ""},
             "domain": _part(column, columns, 0.06),
             "anchor": f"y{name}",
+            "showticklabels": low,  # titles of the lower row are there
         }
         layout[f"yaxis{name}"] = span | {
             "title": {"text": "" if column else marks.X2},

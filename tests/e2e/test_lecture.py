@@ -134,6 +134,18 @@ def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, name, 
             assert text["y"] >= box["y"] - 1, "cut"
 
 
+@pytest.mark.parametrize("size", [(390, 844), (1024, 768), (1280, 720), (1440, 900)])
+def test_a_figure_below_the_player_has_panels_of_a_readable_size(page, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto("/lecture?lecture=to-one-step&step=6")
+    panels = page.locator(".js-plotly-plot .draglayer .nsewdrag")
+    expect(panels).to_have_count(2, timeout=60_000)
+    page.wait_for_function(
+        "[...document.querySelectorAll('.js-plotly-plot .draglayer .nsewdrag')]"
+        ".every((node) => node.getBoundingClientRect().height > 200)"
+    )
+
+
 @pytest.mark.parametrize("link", ["why?data=checkerboard&lecture=ten-steps&step=4"])
 def test_a_single_square_plane_has_the_height_of_the_screen(page, link):
     """Of a screen of 16:9 that is 56%; of 4:3, the text beside it leaves a smaller square."""
