@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
 
-from flowviz.figures import curves, images, marks, paper, plane, theme
+from flowviz.figures import curves, images, likelihood, marks, paper, plane, theme
 from flowviz.figures.likelihood import log_density_map
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._lines import path_line
@@ -403,3 +403,12 @@ def test_tags_in_labels_of_others_are_shown_as_text():
         texts = json.dumps(figure.to_plotly_json(), default=str)
         assert json.dumps(shown)[1:-1] in texts and "<a" not in texts
     assert drawn[0].data[0].name == f"{shown}<br>b"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_error_bars_of_markers_of_many_colours_have_the_ink_of_the_theme(dark):
+    with theme.using(dark=dark):
+        two = np.ones(2)
+        colours = [theme.path_colour(path) for path in ("ot", "vp")]
+        figure = likelihood.ranking(["a", "b"], two, two, colours=colours, floor=None)
+    assert theme.traces(figure)[0].error_x.color == theme.INK[dark]

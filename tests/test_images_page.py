@@ -92,7 +92,7 @@ def test_page_without_a_checkpoint_says_what_to_do(monkeypatch):
 LESSONS = {
     "samples": "16 images per side from the same noise",
     "nfe": "difference of the pixels (0..255) from the row NFE 100",
-    "film": "Decided in the last tenth of t",
+    "film": "Changes in the last tenth of t",
     "noises": "along a great arc",
     "classes": "What the noise keeps",
     "guidance": "Pixel values at 0 or 255",

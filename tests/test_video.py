@@ -111,7 +111,7 @@ def test_the_command_line_writes_a_gif(tmp_path, capsys):
     [
         ("path", ["--data", "moons", "--nfe", "10"], "Same densities"),
         ("images", [*TINY, "--n", "4", "--nfe", "4"], "NFE 4"),
-        ("film", [*TINY, "--frames", "3", "--nfe", "4"], "Decided in the last tenth"),
+        ("film", [*TINY, "--frames", "3", "--nfe", "4"], "Changes in the last tenth"),
     ],
 )
 def test_one_path_and_images_are_pages_of_one_file(

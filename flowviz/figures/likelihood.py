@@ -142,7 +142,13 @@ def ranking(
         y=list(labels),
         mode="markers",
         marker={"size": 10, "color": list(colours)},
-        error_x={"type": "data", "array": errors, "thickness": 1.4, "width": 4},
+        error_x={
+            "type": "data",
+            "array": errors,
+            "color": theme.pick(theme.INK),  # that of the marker only if all have one
+            "thickness": 1.4,
+            "width": 4,
+        },
         hovertemplate="%{x:.4f} nats<extra>%{y}</extra>",
         showlegend=False,
     )

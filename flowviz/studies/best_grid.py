@@ -180,12 +180,12 @@ def say(config: BestConfig, result: BestGrids) -> Findings:
         numbers={name: float(value) for name, value in numbers.items()},
     )
     k = _shown(config, result)
-    inner = result.best[k][1:-1] / result.best[k][-1]
-    if len(inner):
+    *inner, end = result.best[k][1:].tolist()
+    if inner:
         yield Finding(
             lead="Where its steps are",
             text=f"at NFE {result.nfe[k]} half of the inner times of the best grid are after "
-            f"t = {np.median(inner):.2f} t_max; of the uniform grid after 0.50 t_max.",
+            f"t = {np.median(inner):.2f}; of the uniform grid after t = {end / 2:.2f}.",
             numbers={"median time": float(np.median(inner))},
         )
     yield Finding.note(

@@ -134,7 +134,7 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
         f"{COUNT} images). Noise is more than half of the variance of the state until "
         f"{joined(noisy)}."
     )
-    yield Finding(lead="Decided in the last tenth of t", text=text, numbers=numbers)
+    yield Finding(lead="Changes in the last tenth of t", text=text, numbers=numbers)
     for side, shot in result.results:
         if METHODS[config.solver_of(side)].jumps:
             at = ", ".join(f"{t:.2f}" for t in np.unique(shot.reached))
