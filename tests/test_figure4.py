@@ -273,8 +273,13 @@ def test_a_flow_map_has_a_row_with_one_and_two_evaluations():
     assert last.on_support[-1, 0] > 0.9 and np.isnan(last.on_support[0, 0])
     said = " ".join(map(str, study.STUDY.say(config, last)))
     assert "Few evaluations: the flow map on OT has" in said
-    assert "flow map on OT (it has no density of its own)" in said
+    assert "flow map on OT (its row has counts of samples after jumps, not a density)" in said
     figure = study.picture(config, last)
+    headed = [
+        each.text
+        for each in study.picture(replace(config, densities="exact"), last).layout.annotations
+    ]
+    assert sum("flow map: counts of 1,000 samples" in each for each in headed) == 1
     empty = len(others)  # the midpoint method cannot spend one evaluation
     assert len(figure.data) == len(config.rows) * (len(study.TIMES) + 6) - empty
     assert study.STUDY.summarise(config, last).rows[0][2] == "–"

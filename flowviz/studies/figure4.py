@@ -95,8 +95,8 @@ class Figure4Config(Config):
     maps: bool = setting(
         False,
         "Also a flow map",
-        help="A row for a flow map, which jumps, with columns of 1 and 2 evaluations. It has no "
-        "density of its own: its row has counts of samples.",
+        help="A row for a flow map, which jumps, with columns of 1 and 2 evaluations. Its "
+        "row has counts of samples, since jumps have no change of variables.",
     )
     cells: int = setting(
         54,
@@ -288,6 +288,8 @@ def picture(config: Figure4Config, result: Figure4Result) -> go.Figure:
         for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
     ]
     how = f"samples, {METHOD}{' or jumps' if config.maps else ''}"
+    if config.maps and config.densities == "exact":
+        kind += f" (flow map: counts of {config.samples:,} samples)"
     groups = [(f"density over time, {kind}", len(TIMES)), (how, len(config.nfes))]
     columns = [f"<i>t</i> = {t:.2f}" for t in TIMES] + [f"NFE = {nfe}" for nfe in config.nfes]
     return sheet(strips, columns, groups=groups)
@@ -394,7 +396,7 @@ def _few_steps(config: Figure4Config, result: Figure4Result) -> Findings:
 
 def _why_left_out(row: Row, field: str) -> str:
     if row.jumps:
-        return "it has no density of its own"
+        return "its row has counts of samples after jumps, not a density"
     return "exact field" if field == EXACT else "it learned less"
 
 
