@@ -105,13 +105,15 @@ class TestTraining:
         assert "closest to the data" in texts["After 1,600 steps"].text
 
     def test_race_of_one_seed_needs_five_percent(self):
-        assert said("race", raced(0.3, 0.31, seeds=1))["Trains faster"].verdict == "undecided"
+        claim = said("race", raced(0.3, 0.31, seeds=1))["Trains faster"]
+        assert claim.verdict == "undecided" and "VP diffusion is less than 5%" in claim.text
         assert said("race", raced(0.2, 0.31, seeds=1))["Trains faster"].verdict == "supported"
 
     def test_two_seeds_that_scatter_settle_nothing(self):
         found = raced(0.3, 0.33, seeds=2)
         found.quality[0, :, 0] = 0.27, 0.32
-        assert said("race", found)["Trains faster"].verdict == "undecided"
+        claim = said("race", found)["Trains faster"]
+        assert claim.verdict == "undecided" and "paired t test over 2 seeds (±" in claim.text
 
     def test_part_of_a_race_says_how_much_is_done(self):
         whole = raced(0.2, 0.3)

@@ -37,6 +37,16 @@ def compare(first: NDArray, second: NDArray) -> int:
     return 0 if abs(gap.mean()) <= error else int(np.sign(gap.mean()))
 
 
+def undecided(first: NDArray, second: NDArray) -> str:
+    """What the test of `compare` states of a difference for which it gives 0."""
+    count = int(np.isfinite(first - second).sum())
+    if count == 1:
+        return f"less than {SINGLE_ERROR:.0%}"
+    return (
+        f"not significant at 95% in a paired t test over {count} seeds (± is one standard error)"
+    )
+
+
 def mean(values: NDArray) -> str:
     """The mean of the finite values, with its standard error if there are several."""
     values = values[np.isfinite(values)]

@@ -28,7 +28,7 @@ from flowviz.schedulers import LEARNED, scheduler
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
-from flowviz.studies._numbers import VERDICTS, compare, joined, mean
+from flowviz.studies._numbers import VERDICTS, compare, joined, mean, undecided
 
 FLOW = "flow matching"
 """The label of the objective for the comparison of OT and VP."""
@@ -243,7 +243,7 @@ def _nearer(result: LeftOverResult) -> Findings:
     order = compare(by["ot"], by["vp"])
     text = {
         -1: "conditional OT is closer to the exact flow",
-        0: "the difference is within the error",
+        0: f"the difference is {undecided(by['ot'], by['vp'])}",
         1: "VP diffusion is closer to the exact flow",
     }[order]
     yield Finding(

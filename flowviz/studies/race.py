@@ -17,7 +17,7 @@ from flowviz.progress import Progress
 from flowviz.settings import setting
 from flowviz.studies import Figures, Finding, Findings, Live, Study, Summary, Tables
 from flowviz.studies._lines import line_figure
-from flowviz.studies._numbers import VERDICTS, compare, joined, mean
+from flowviz.studies._numbers import VERDICTS, compare, joined, mean, undecided
 from flowviz.studies._racers import RacersConfig, curve, labels, measured, runs
 from flowviz.training import BOUNDS
 
@@ -230,8 +230,8 @@ def _claim(result: RaceResult) -> Findings:
     order = compare(ot, vp)
     text = {
         -1: f"confirmed in this run; conditional OT is ahead of VP diffusion{_sooner(result)}.",
-        0: "this short run does not decide it; conditional OT and VP diffusion do not differ by "
-        "more than the error.",
+        0: "this short run does not decide it; the difference between conditional OT and VP "
+        f"diffusion is {undecided(ot, vp)}.",
         1: "not confirmed in this short run; VP diffusion is ahead.",
     }[order]
     numbers = {"ot": float(np.nanmean(ot)), "vp": float(np.nanmean(vp))}
