@@ -118,9 +118,10 @@ def say(config: PairingsConfig, result: PairingsResult) -> Findings:
     )
     yield Finding.note(
         "All four couplings join their pairs by the conditional OT path: “OT” in its name does "
-        "not say which points are paired. Segments of an optimal pairing may cross, but never at "
-        f"the same time, which here means less than {AT_ONCE:g} apart. The data points of reflow "
-        "are the ends of the exact flow."
+        "not say which points are paired. A crossing counts as at the same time if the two "
+        f"particles pass it at times less than {AT_ONCE:g} apart. An optimal pairing has no "
+        "crossing at exactly the same time. The data points of reflow are the ends of the exact "
+        "flow."
     )
 
 
