@@ -10,8 +10,7 @@ from flowviz.ui.opening import headed
 page = panels.pick()
 noticed = headed(
     f"From {compare.origin(page)}: {compare.count(page)}, one clock",
-    see=f"The same {'points' if compare.has_source(page) else 'noise points'} move to the data on "
-    "their [paths](probability-path), at the same time t.",
+    see=compare.movement(page),
     notice=compare.main_finding(page.config, compare.known(page)),
 )
 result = None

@@ -19,6 +19,7 @@ from flowviz.objectives import OBJECTIVES
 from flowviz.paths import AffinePath
 from flowviz.schedulers import scheduler
 from flowviz.solvers import solve
+from flowviz.studies import STUDIES
 from flowviz.training import TrainConfig, build_field, start, train
 from flowviz.training.trajectories import follow
 
@@ -315,6 +316,17 @@ def test_the_error_of_jumps_of_a_shipped_field(name):
         with pytest.raises(ValueError, match="needs a flow map"):
             compute_jump_error(config)
         return
+    study = STUDIES["jump-error"]
+    asked = study.config(network=name, **study.smallest | {"data": "checkerboard"})
+    shown = study.result(asked)
+    (drawn,) = study.draw(asked, shown)
+    assert drawn.figure.layout.annotations[0].text.startswith(name)
+    for text in (
+        drawn.title,
+        study.say(asked, shown)[0].lead,
+        study.summarise(asked, shown).title,
+    ):
+        assert f"{name} (conditional OT)" in text
     found = compute_jump_error(config)
     assert found.rms_distance[0] == 0 and 0.001 < found.rms_distance[1] < 0.2 * found.length[1]
     scene = compute_scene(SceneConfig(field=name, frames=3, cells=2, arrows=2, difference_cells=9))

@@ -228,19 +228,20 @@ def test_compare_says_what_to_notice_and_which_ot():
     assert any("Which OT" in expander.label for expander in app.expander)
 
 
-def test_compare_says_what_to_notice_of_jumps_and_states_the_timing_below():
+def test_compare_says_what_to_see_and_to_notice_of_jumps():
     link = {"data": "8gaussians", "right": "ot", "right-network": "none"}
     network = {"left-network": "8gaussians-ot-distillation"}
     app = settled(opened(COMPARE, solver="jumps", nfe="2", **network, **link))
     (notice,) = [each.value for each in app.markdown if "What to notice" in each.value]
     assert "Left: jumps, one per evaluation" in notice
     assert "Right: the field, integrated to the end of each jump." in notice
+    assert "noise points go to the data in jumps" in notice and "paths" not in notice
     (notice,) = [
         each.value
         for each in settled(opened(COMPARE, solver="euler", nfe="2", **network, **link)).markdown
         if "What to notice" in each.value
     ]
-    assert "umps" not in notice
+    assert "umps" not in notice and "move to the data on their" in notice
 
 
 @pytest.mark.parametrize(
@@ -354,8 +355,9 @@ def test_a_trained_flow_map_is_saved_and_opened_with_the_jumps_of_its_samples(mo
         quality = keeping._card(trained, 0, "it").quality
         assert (quality["method"], quality["nfe"]) == (method, nfe)
         keeping._open_in_compare(trained)
-        chosen = {name: links[-1][name] for name in ("solver", "nfe") if name in links[-1]}
-        assert chosen == ({"solver": "jumps", "nfe": "2"} if objective == "meanflow" else {})
+        chosen = {name: links[-1][name] for name in ("solver", "nfe", "mode") if name in links[-1]}
+        jumps = {"solver": "jumps", "nfe": "2", "mode": "steps"}
+        assert chosen == (jumps if objective == "meanflow" else {})
 
 
 def test_compare_explains_a_solve_that_fails():

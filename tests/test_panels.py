@@ -13,6 +13,7 @@ from flowviz.studies import STUDIES
 from flowviz.studies._flow import noticed_jumps, titled
 from flowviz.studies._player import panel_of, scene_of
 from flowviz.studies._raster import SIZES, Stage
+from flowviz.studies.flow import timing
 from flowviz.ui import models
 
 FLOW = STUDIES["flow"]
@@ -129,6 +130,8 @@ def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):
     apart = [np.linalg.norm(a - b, axis=1).mean() for a in ends for b in ends]
     assert said["Same start"].numbers["apart"] == pytest.approx(max(apart))
     assert "conditional OT moves early" in said["When it happens"].text
+    jumping = replace(result.sides[0], config=replace(result.sides[0].config, method="jumps"))
+    assert not list(timing([jumping, *result.sides[1:]])), "no time between its jumps is known"
 
 
 def test_four_panels_are_two_rows_in_figures_and_videos(four):

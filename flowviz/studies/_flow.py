@@ -147,6 +147,11 @@ class CompareConfig(Config):
         spent.check(SimpleNamespace(**found))
         return found
 
+    @property
+    def jumps(self) -> tuple[bool, ...]:
+        """Whether each panel jumps, so that there is no path between its states."""
+        return tuple(METHODS[self.solver(k)["method"]].jumps for k in range(len(self.paths)))
+
     def flow(self, k: int, path: str, name: str) -> FlowConfig:
         """The flow of panel k on a path, with a field of this name."""
         return self.part(FlowConfig, path=path, field=name, **self.solver(k))
@@ -191,13 +196,13 @@ class Side:
             return f"{kind} field"
         return f"{kind} field, integrated for each jump" if self.flow.integrated else "flow map"
 
-    @property
-    def network(self) -> str:
-        """What the field is, in a few words that fit a title."""
-        name, _, digits = self.config.field.partition("@")
-        if name.startswith("live:"):
-            return "trained here"
-        return f"your network {digits[:4]}" if OPENED.fullmatch(name) else name
+
+def short_name(field: str) -> str:
+    """What a field with this name is, in a few words that fit a title."""
+    name, _, digits = field.partition("@")
+    if name.startswith("live:"):
+        return "trained here"
+    return f"your network {digits[:4]}" if OPENED.fullmatch(name) else name
 
 
 def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
@@ -206,7 +211,11 @@ def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
     found = []
     for side in sides:
         alike = [each for each in sides if each.label == side.label]
-        whats = [(_method, sides), (_budget, sides), (lambda each: each.network, alike)]
+        whats = [
+            (_method, sides),
+            (_budget, sides),
+            (lambda each: short_name(each.config.field), alike),
+        ]
         if len(alike) == 1:  # else the network says it
             whats.insert(1, (_jumps, sides))
         differ = (what(side) for what, among in whats if len(set(map(what, among))) > 1)
@@ -218,8 +227,7 @@ def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
 
 def noticed_jumps(config: CompareConfig, sides: Sequence[Side] = ()) -> str:
     """What one sees with the solver “jumps”, "" without it; `sides` are empty while unknown."""
-    solvers = [config.solver(k)["method"] for k in range(len(config.paths))]
-    if not any(METHODS[solver].jumps for solver in solvers):
+    if not any(config.jumps):
         return ""
     kinds = [_jumps(side) for side in sides]
     maps, ends, steps = (

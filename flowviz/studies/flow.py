@@ -20,6 +20,7 @@ from flowviz.experiments.evolution import (
 from flowviz.experiments.fields import EXACT, FieldRef, trained_name
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
+from flowviz.solvers import METHODS
 from flowviz.studies import Finding, Findings, Live, Study, Tables
 from flowviz.studies._flow import (
     NO_NETWORK,
@@ -152,8 +153,15 @@ def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
 
 
 def timing(sides: Sequence[Side]) -> Findings:
-    """Which path is half-way to the data first, and which last; none if all are about as early."""
-    known = [(side.label, side.half_time) for side in sides if side.half_time is not None]
+    """Which path is half-way to the data first, and which last.
+
+    None if all are about as early, or if one jumps: its particles are nowhere between.
+    """
+    known = [
+        (side.label, side.half_time)
+        for side in sides
+        if side.half_time is not None and not METHODS[side.config.method].jumps
+    ]
     if len(known) < len(sides):
         return
     halves = dict(known)

@@ -17,10 +17,11 @@ from flowviz.experiments.jump_error import JumpErrorConfig as Piece
 from flowviz.figures import theme
 from flowviz.figures.sheet import Strip, sheet
 from flowviz.progress import Progress
-from flowviz.schedulers import spec_of
+from flowviz.schedulers import scheduler, spec_of
 from flowviz.settings import Config, setting
 from flowviz.studies import Figures, Finding, Findings, Live, NamedFigure, Study, Summary, Tables
 from flowviz.studies import _settings as declare
+from flowviz.studies._flow import short_name
 
 QUANTITIES = {"distance": "Distance of the ends", "velocity": "Mean velocity"}
 
@@ -69,7 +70,13 @@ class JumpErrorResult:
     """The errors so far: jumps from the first times of the path with the given spec."""
 
     path: str
+    network: str
     errors: tuple[JumpError, ...]
+
+    @property
+    def name(self) -> str:
+        """The flow map, in a few words, with its path."""
+        return f"{short_name(self.network)} ({scheduler(self.path).label})"
 
 
 def compute(config: JumpErrorConfig, live: Live, progress: Progress) -> Iterator[JumpErrorResult]:
@@ -91,11 +98,12 @@ def compute(config: JumpErrorConfig, live: Live, progress: Progress) -> Iterator
         piece = config.part(Piece, path=path, field=name, start=start)
         found.append(progress.cached(compute_jump_error, piece, field=live.get(name)))
         progress.report(len(found) / config.intervals, f"jumps from t = {found[-1].t:.2f}")
-        yield JumpErrorResult(path=path, errors=tuple(found))
+        yield JumpErrorResult(path=path, network=name, errors=tuple(found))
 
 
 def draw(config: JumpErrorConfig, result: JumpErrorResult) -> Figures:
     """A panel for each pair of times, all on one scale."""
+    name = short_name(result.network)
     first = int(config.quantity == "distance")  # a jump from t to t has no distance
     ends = result.errors[0].ends[first:]
     strips = [
@@ -108,12 +116,13 @@ def draw(config: JumpErrorConfig, result: JumpErrorResult) -> Figures:
     ]
     yield NamedFigure(
         name="jumps",
-        title="error of the jumps over the plane",
-        alt="Error of the learned jump for each state at t (rows) and each end s (columns).",
+        title=f"{result.name}: error of the jumps over the plane",
+        alt=f"{result.name}: error of the learned jump for each state at t (rows) and each end s "
+        "(columns).",
         figure=sheet(
             strips,
             [f"<i>s</i> = {s:.2f}" for s in ends],
-            groups=[(f"error: {QUANTITIES[config.quantity].lower()}", len(ends))],
+            groups=[(f"{name}<br>error: {QUANTITIES[config.quantity].lower()}", len(ends))],
             panel=118,
             scale="sheet",
             quantity="error",
@@ -144,7 +153,8 @@ def summarise(config: JumpErrorConfig, result: JumpErrorResult) -> Summary:
         for k, each in enumerate(result.errors)
     ]
     return Summary(
-        title="RMS distance of the learned from the exact end of a jump from t to s",
+        title=f"{result.name}: RMS distance of the learned from the exact end of a jump "
+        "from t to s",
         heads=["Start", *(f"s = {s:.2f}" for s in ends)],
         rows=rows,
     )
@@ -155,7 +165,7 @@ def say(config: JumpErrorConfig, result: JumpErrorResult) -> Findings:
     first = result.errors[0]
     whole, length = float(first.rms_distance[-1]), float(first.length[-1])
     yield Finding(
-        lead="One jump",
+        lead=f"One jump of {result.name}",
         text=f"from t = 0 to {first.ends[-1]:.2f} ends {whole:.3f} from the exact end "
         f"(RMS), {whole / length:.1%} of the length of the exact jump.",
         numbers={"distance": whole, "length": length},

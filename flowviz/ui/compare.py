@@ -85,6 +85,17 @@ def count(page: Comparison) -> str:
     return f"{('two', 'three', 'four')[len(shown) - 2]} {what}"
 
 
+def movement(page: Comparison) -> str:
+    """What one sees of the particles."""
+    points = "points" if has_source(page) else "noise points"
+    if all(page.config.jumps):
+        return f"The same {points} go to the data in jumps, at the same time t."
+    return (
+        f"The same {points} move to the data on their [paths](probability-path), at the same "
+        "time t."
+    )
+
+
 def has_source(page: Comparison) -> bool:
     """Whether the particles start from a data set and not from noise."""
     return bool(datasets.parted(page.config.data)[0])
@@ -110,8 +121,7 @@ def main_finding(config: CompareConfig, result: CompareResult | None) -> str:
 
 def findings(page: Comparison, result: CompareResult) -> None:
     """The findings, without the one on the top of the page; a lecture has no such top."""
-    bare = state.is_restricted() or noticed_jumps(page.config)
-    on_top = [] if bare else list(timing(result.sides))
+    on_top = [] if state.is_restricted() else list(timing(result.sides))
     study_view.findings([each for each in FLOW.say(page.config, result) if each not in on_top])
 
 
@@ -136,7 +146,7 @@ def player(
     `learned` has the learned density of each side, if it was computed. While a control moves, the
     browser computes the particles itself, where it can.
     """
-    default = players.View()
+    default = players.View(mode="steps" if all(page.config.jumps) else "smooth")
     learnable = not all(side.exact for side in result.sides)
     view = mount(
         result,
