@@ -128,8 +128,9 @@ def test_view_says_what_to_notice_in_numbers(tiny, view):
             {"left": "cifar10-ot", "right": "none"},
             "No flow map is chosen, and only flow maps",
         ),
-        ({"right": "cifar10-ot", "solver": "euler"}, "images of VP diffusion lose quality first"),
-        ({"right": "cifar10-ot", "view": "ways"}, "images of VP diffusion lose quality first"),
+        ({"right": "cifar10-vp", "solver": "euler"}, "images of VP diffusion lose quality first"),
+        ({"right": "cifar10-ot", "solver": "euler"}, "images lose quality."),
+        ({"right": "cifar10-ot", "view": "ways"}, "longer than straight lines"),
     ],
 )
 def test_what_to_notice_is_true_for_jumps_and_for_steps(monkeypatch, link, text):

@@ -30,10 +30,16 @@ from flowviz.ui.images import downloads, gallery, sources
 from flowviz.ui.images.controls import Page
 
 FEW = (
-    "With few evaluations (a small [NFE](nfe)), images of VP diffusion lose quality first. "
+    "With few evaluations (a small [NFE](nfe)), {}. "
     "The flow map cifar10-ot-distillation needs one (solver “jumps”)."
 )
-"""What to notice of solvers that take steps."""
+"""What to notice of solvers that take steps, where `{}` says which images lose quality."""
+
+WAYS = (
+    "How much longer than straight lines the trajectories are, and how many "
+    "[evaluations](nfe) an adaptive solver takes."
+)
+"""What to notice of straightness."""
 
 
 def main_finding(page: Page) -> str:
@@ -42,9 +48,18 @@ def main_finding(page: Page) -> str:
     Raises:
         ValueError: as `show`.
     """
-    if not page.names or page.view == "ways":  # a view of trajectories
-        return FEW
-    return noticed_jumps(*page.opened()) or FEW
+    if page.view == "ways":
+        return WAYS
+    live: LiveImages = {}
+    if page.names:
+        config, live = page.opened()
+        if jumps := noticed_jumps(config, live):
+            return jumps
+    paths = {each.checkpoint.card.path.split(":")[0] for each in live.values()}
+    both = {"ot", "vp"} <= paths
+    return FEW.format(
+        "images of VP diffusion lose quality first" if both else "images lose quality"
+    )
 
 
 def show(page: Page) -> None:
