@@ -73,7 +73,8 @@ def show(
             # At a share of the height the legend may cover the title of an axis.
             figure.layout.legend.update(y=0, yref="container", yanchor="bottom")
         sized = {"height": "stretch"}
-    wide = columns(figure) >= MANY or titles_width(figure) > PHONE or crowded(figure, PHONE)
+    many = MANY - fills  # a lecture has larger text
+    wide = columns(figure) >= many or titles_width(figure) > PHONE or crowded(figure, PHONE)
     sides = f"squares{squares}" if squares else ""
     kind = "-".join(filter(None, ["wide" * wide, "filling" if fills else sides]))
     with st.container(key=f"{key}-{kind}") if kind else nullcontext():

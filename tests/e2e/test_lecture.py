@@ -135,9 +135,10 @@ def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, name, 
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1024, 768), (1280, 720), (1440, 900)])
-def test_a_figure_below_the_player_has_panels_of_a_readable_size(page, size):
+@pytest.mark.parametrize("step", [2, 6])
+def test_a_figure_below_the_player_has_panels_of_a_readable_size(page, size, step):
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    page.goto("/lecture?lecture=to-one-step&step=6")
+    page.goto(f"/lecture?lecture=to-one-step&step={step}")
     panels = page.locator(".js-plotly-plot .draglayer .nsewdrag")
     expect(panels).to_have_count(2, timeout=60_000)
     page.wait_for_function(
