@@ -84,6 +84,8 @@ class Objective:
     jump_target: Callable[[JumpPair], Tensor] | None = None
     """Of a flow map without a teacher: the target of its mean velocity, (B, *), without
     gradients."""
+    own_jumps: bool = False
+    """Whether `jump_target` is made of jumps of the network alone, without the velocity."""
     equal_share: float = 1.0
     """Share of pairs whose two times are equal."""
     sampler_share: float = 0.0
@@ -150,6 +152,7 @@ OBJECTIVES["shortcut"] = replace(
     _MAP,
     label="shortcut (flow map)",
     jump_target=_shortcut,
+    own_jumps=True,
     equal_share=0.4,
     sampler_share=0.55,
 )

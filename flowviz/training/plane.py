@@ -201,7 +201,6 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         if isinstance(self.model, FlowMap):
             objective = self.model.objective
             t, s = draw_times(t, self.model.path, objective, self.generator, share=share)
-            s = s.to(self.device, finest_float(self.device))
         if self.pairs is None:
             x_1 = COUPLINGS[config.coupling](x_0, x_1, self.generator)
         else:
@@ -209,9 +208,11 @@ class PlaneRun(TrainingRun[TrainConfig], config=TrainConfig):
         means = None
         if config.targets == "batch" and self.pairs is None:
             path = self.model.path
-            means = batch_means(path, t, path.flow(t, x_0, x_1), x_1)
+            needed = s == t if s is not None and self.model.objective.own_jumps else None
+            means = batch_means(path, t, path.flow(t, x_0, x_1), x_1, needed)
             means = means[0].to(self.device), means[1].to(self.device)
-        t = t.to(self.device, finest_float(self.device))
+        fine = finest_float(self.device)
+        t, s = t.to(self.device, fine), None if s is None else s.to(self.device, fine)
         x_0, x_1 = x_0.to(self.device), x_1.to(self.device)
         if isinstance(self.model, LearnedBridge):
             z = torch.randn(x_0.shape, generator=self.generator).to(x_0)

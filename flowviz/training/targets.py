@@ -62,7 +62,9 @@ def has_means(data: str, coupling: str, objective: str) -> bool:
     return not source and coupling == "independent" and objective != "distillation"
 
 
-def batch_means(path: AffinePath, t: Tensor, x_t: Tensor, x_1: Tensor) -> tuple[Tensor, Tensor]:
+def batch_means(
+    path: AffinePath, t: Tensor, x_t: Tensor, x_1: Tensor, needed: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Posterior means of x_0 and x_1 given the states, within their batch, each (B, 2).
 
     Args:
@@ -70,8 +72,15 @@ def batch_means(path: AffinePath, t: Tensor, x_t: Tensor, x_1: Tensor) -> tuple[
         t: times of the states, (B,).
         x_t: states, (B, 2); the i-th comes from the i-th data point.
         x_1: data points, (B, 2), in random order.
+        needed: the states whose means are computed, (B,) bool, all by default; others have 0.
     """
-    blocks = zip(*(each.split(BLOCK) for each in (t, x_t, x_1)), strict=True)
-    found = [exact_field(path, PointMasses(data)).means(time, x) for time, x, data in blocks]
-    means_0, means_1 = zip(*found, strict=True)
-    return torch.cat(means_0), torch.cat(means_1)
+    if needed is None:
+        needed = torch.ones_like(t, dtype=torch.bool)
+    means = torch.zeros_like(x_t), torch.zeros_like(x_t)
+    for start in range(0, len(t), BLOCK):
+        block = slice(start, start + BLOCK)
+        rows = start + needed[block].nonzero()[:, 0]
+        found = exact_field(path, PointMasses(x_1[block])).means(t[rows], x_t[rows])
+        for whole, part in zip(means, found, strict=True):
+            whole[rows] = part.to(whole)
+    return means
