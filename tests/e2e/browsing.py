@@ -2,6 +2,8 @@
 
 import re
 import statistics
+import time
+from collections.abc import Callable
 from typing import Literal
 
 from playwright.sync_api import Page, expect
@@ -44,6 +46,22 @@ def linked(page: Page, *parts: str) -> None:
     page.wait_for_function("parts => parts.every((p) => location.search.includes(p))", arg=parts)
 
 
+def eventually(page: Page, check: Callable[..., None], *given, seconds: float = 15) -> None:
+    """Calls `check` until its assertions hold: what a page draws follows its events after a while.
+
+    Raises:
+        AssertionError: they still fail after `seconds`.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return check(*given)
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+        page.wait_for_timeout(100)
+
+
 def clock(page: Page) -> float:
     """The player's time t, once it has drawn a picture."""
     page.wait_for_selector(".fv[data-drawn]")
@@ -59,6 +77,15 @@ def at_rest(page: Page) -> None:
 def picture(page: Page, panel: int = 0) -> str:
     """The pixels of a panel of the player, as a data URL."""
     return page.locator(PLANE).nth(panel).evaluate("c => c.toDataURL()")
+
+
+def redrawn(page: Page, before: str) -> None:
+    """Waits until the first panel of the player shows another picture than `before`."""
+
+    def check() -> None:
+        assert picture(page) != before
+
+    eventually(page, check)
 
 
 FRAMES = """async () => {

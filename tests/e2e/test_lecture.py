@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from browsing import PLANE, at_rest, clock, settle, visit
+from browsing import PLANE, at_rest, clock, eventually, settle, visit
 from playwright.sync_api import expect
 
 from flowviz.lectures import lectures
@@ -84,8 +84,7 @@ def test_the_stage_of_a_lecture_gives_the_planes_most_of_the_screen(page, link):
     clock(page)
     for size in ((1280, 720), (1024, 768), (1920, 1080)):
         page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
-        page.wait_for_timeout(500)  # two frames: the text is measured, then the planes are drawn
-        planes_fill(page, *size)
+        eventually(page, planes_fill, page, *size)  # the text is measured before planes are drawn
 
 
 def planes_fill(page, width, height):
@@ -125,13 +124,16 @@ def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, name, 
     expect(figure).to_be_visible()
     for width, height in ((1280, 720), (1024, 768)):
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(500)
-        box = figure.bounding_box()
-        assert height - 24 <= box["y"] + box["height"] <= height, "cut, or room is left"
-        assert box["height"] >= 0.6 * height
-        for title in figure.locator(".ytitle, .y2title").all():
-            text = title.bounding_box()
-            assert text["y"] >= box["y"] - 1, "cut"
+        eventually(page, figure_fills, figure, height)
+
+
+def figure_fills(figure, height):
+    box = figure.bounding_box()
+    assert height - 24 <= box["y"] + box["height"] <= height, "cut, or room is left"
+    assert box["height"] >= 0.6 * height
+    for title in figure.locator(".ytitle, .y2title").all():
+        text = title.bounding_box()
+        assert text["y"] >= box["y"] - 1, "cut"
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1024, 768), (1280, 720), (1440, 900)])
@@ -159,16 +161,19 @@ def test_a_single_square_plane_has_the_height_of_the_screen(page, link):
         (1024, 768): 0.44,
     }.items():
         page.set_viewport_size({"width": width, "height": height})
-        page.wait_for_timeout(500)
-        plane = page.locator(".fw-plot canvas").bounding_box()
-        assert plane["width"] * plane["height"] >= share * width * height
-        banner = page.locator(".st-key-lecture-banner").bounding_box()
-        for part in (".fw-bar", ".fw-readouts", ".fw-legend"):
-            box = page.locator(part).bounding_box()
-            assert box["x"] + box["width"] <= plane["x"], "covers the plane"
-            assert box["y"] >= banner["y"] + banner["height"] - 1, "covers the text"
-            assert box["y"] + box["height"] <= height, "cut"
-        assert page.locator(".fw-legend").evaluate(PIXELS) >= 16
+        eventually(page, single_plane_fills, page, width, height, share)
+
+
+def single_plane_fills(page, width, height, share):
+    plane = page.locator(".fw-plot canvas").bounding_box()
+    assert plane["width"] * plane["height"] >= share * width * height
+    banner = page.locator(".st-key-lecture-banner").bounding_box()
+    for part in (".fw-bar", ".fw-readouts", ".fw-legend"):
+        box = page.locator(part).bounding_box()
+        assert box["x"] + box["width"] <= plane["x"], "covers the plane"
+        assert box["y"] >= banner["y"] + banner["height"] - 1, "covers the text"
+        assert box["y"] + box["height"] <= height, "cut"
+    assert page.locator(".fw-legend").evaluate(PIXELS) >= 16
 
 
 @pytest.mark.parametrize("number", [1, 4, 6])
@@ -239,6 +244,10 @@ def test_the_step_of_images_has_no_row_of_controls(page):
     assert "sidebar" not in tour[3].text
     sheets = page.locator(".fi-sheet canvas")
     expect(sheets).to_have_count(2)
+    eventually(page, sheets_fill, sheets)
+
+
+def sheets_fill(sheets):
     boxes = [sheet.bounding_box() for sheet in sheets.all()]
     assert sum(box["width"] * box["height"] for box in boxes) >= 0.55 * 1280 * 720
     assert max(box["y"] + box["height"] for box in boxes) <= 720, "cut"

@@ -89,7 +89,9 @@ def test_a_schedule_is_shaped_and_compared(chromium, site):
         page.locator(".fh canvas").focus()
         for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowUp"):
             page.keyboard.press(key)
-        assert status.inner_text() != before
+        page.wait_for_function(
+            "before => document.querySelector('.live-status').innerText !== before", arg=before
+        )
         page.locator(".live-link").click()
         page.wait_for_selector(".live[data-computed]")
         assert "shape=a1=0.1,a2=0.35,a3=0.7," in page.url
