@@ -224,6 +224,7 @@ class TestTrainingInTheQueue:
         progress = Progress()
         monkeypatch.setattr(progress, "should_stop", stop.is_set)
         monkeypatch.setattr(live, "solve", sampled)
+        monkeypatch.setattr(live, "LAST_LOOK", 1e9)  # samples are slow on a busy machine, too
         results = train_live(
             [config(steps=MANY), config(steps=MANY, path="vp")], progress=progress
         )
