@@ -46,6 +46,9 @@ Field = Callable[[Tensor, Tensor], Tensor]
         `times` (T,) are known before: all of a method with fixed steps, none of an adaptive one.
 """
 
+ROUNDING = 1e-9
+"""Differences between two times below this one are those of rounding."""
+
 Control = Literal["worst", "mean"]
 """The error that sets the steps of an adaptive method: that of the worst state, or the mean over
 all states. With the mean, the other states of a batch can let one state miss the tolerance by the
@@ -71,7 +74,8 @@ class Solution:
     Attributes:
         times: (T,) float64, the requested times.
         states: (T, B, *), the states at `times`. Between the steps of a fixed-step method they lie
-            on the chord; those of an adaptive method are its dense output.
+            on the chord; those of an adaptive method are its dense output. Between jumps there are
+            none: they are those after the last jump.
         nfe: number of evaluations of the field, counted.
         step_times: (S + 1,) float64, where the accepted steps begin and, last, end.
         step_states: (S + 1, B, *), the states at `step_times`.
@@ -286,7 +290,7 @@ def _fixed(entry: Method, counted: Counted, x_0: Tensor, times: Tensor, grid: Te
             f"at t = {t:.6g}; take more steps{advice if entry.evaluates_end else ''}.",
             t,
         )
-    frames = _polygon(times, grid, states)
+    frames = _polygon(times, grid, states, held=entry.jumps)
     rejected = times.new_empty((0, 2))
     return Solution(times, frames, counted.nfe, grid, states, rejected, len(grid) - 1)
 
@@ -356,12 +360,16 @@ def _mean(errors: Tensor) -> Tensor:
 NORMS: dict[Control, Callable[[Tensor], Tensor]] = {"worst": _worst, "mean": _mean}
 
 
-def _polygon(times: Tensor, grid: Tensor, states: Tensor) -> Tensor:
-    """The states at `times` (T,) on the chords between the states (S + 1, B, *) at `grid`."""
+def _polygon(times: Tensor, grid: Tensor, states: Tensor, *, held: bool) -> Tensor:
+    """The states at `times` (T,) on the chords between the states (S + 1, B, *) at `grid`.
+
+    With `held`, they are the last of these states.
+    """
     sign = torch.sign(grid[-1] - grid[0])
     after = torch.searchsorted(sign * grid, sign * times).clamp(1, len(grid) - 1)
     start, end = grid[after - 1], grid[after]
-    weight = ((times - start) / (end - start)).to(states.dtype)
+    weight = (times - start) / (end - start)
+    weight = (weight > 1 - ROUNDING if held else weight).to(states.dtype)
     weight = weight.reshape(-1, *[1] * (states.ndim - 1))
     return torch.lerp(states[after - 1], states[after], weight)
 

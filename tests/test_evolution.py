@@ -164,6 +164,7 @@ def test_frames_are_met_and_joined_by_chords():
     assert at_time(times, values, 0.25) == pytest.approx(0.5)
     assert at_time(times, values, 0.5) == pytest.approx(1.0)
     assert at_time(times, values, 1.0) == pytest.approx(5.0), "beyond the end stands the end"
+    assert [at_time(times, values, t, held=True).item() for t in (0.49, 0.5, 1)] == [0, 1, 5]
 
 
 def test_the_last_step_is_found_in_spite_of_rounding():
@@ -214,3 +215,6 @@ def test_jumps_of_a_velocity_field_are_integrated():
     assert jumps.integrated and not plain.integrated
     assert jumps.accepted == 2 and jumps.nfe > 20, "the cost of the integration is stated"
     np.testing.assert_allclose(jumps.step_states, plain.states, atol=0.02)
+    few = compute_flow(FlowConfig(data="moons", method="jumps", nfe=2, n=64, frames=9))
+    assert np.array_equal(few.times, jumps.step_times), "there are no states between jumps"
+    assert np.array_equal(few.states, jumps.step_states) and len(few.quality) == 3

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -159,10 +160,18 @@ def test_polyline_keeps_every_way_apart():
 
 
 def test_trajectories_mark_start_and_end():
-    figure = plane.trajectories(PANELS)
-    for column, p in enumerate(PANELS):
-        start = [t for t in figure.data if t.name == "start, t = 0"][column]
-        end = next(t for t in figure.data if t.name == f"end, {p.title}")
+    panels = [PANELS[0], replace(PANELS[1], jumps=True)]
+    figure = plane.trajectories(panels)
+    drawn = [trace for trace in of(figure, "scatter") if trace.name != "data"]
+    lines = [(trace.name, trace.line.dash) for trace in drawn if "lines" in trace.mode]
+    assert lines == [("5 solver steps", "solid"), ("5 jumps", "dot")]
+    named = [trace.name for trace in drawn if trace.showlegend]
+    assert sorted(named) == sorted({*dict(lines), "start, t = 0", "end, t = 1"}), "each once"
+    for column, p in enumerate(panels):
+        start, end = (
+            [t for t in figure.data if t.name == name][column]
+            for name in ("start, t = 0", "end, t = 1")
+        )
         assert np.array_equal(np.stack([start.x, start.y], 1), p.states[0].astype(np.float32))
         assert np.array_equal(np.stack([end.x, end.y], 1), p.states[-1].astype(np.float32))
         assert start.marker.line.color == theme.colour("noise")
@@ -210,6 +219,8 @@ def test_curves_draw_their_numbers_and_one_shared_floor():
     assert np.array_equal(figure.data[0].y, AXIS**2)
     assert set(figure.data[2].y) == {0.1}
     assert figure.layout.shapes[0].x0 == 0.4
+    apart = curves.quality([replace(LINES[0], joined=False), LINES[1]], metric="sliced W2")
+    assert [t.mode for t in apart.data] == ["markers", "lines", "lines"]
 
 
 def test_long_titles_are_broken_to_the_width_of_their_panels():

@@ -355,8 +355,8 @@ def test_a_trained_flow_map_is_saved_and_opened_with_the_jumps_of_its_samples(mo
         quality = keeping._card(trained, 0, "it").quality
         assert (quality["method"], quality["nfe"]) == (method, nfe)
         keeping._open_in_compare(trained)
-        chosen = {name: links[-1][name] for name in ("solver", "nfe", "mode") if name in links[-1]}
-        jumps = {"solver": "jumps", "nfe": "2", "mode": "steps"}
+        chosen = {name: links[-1][name] for name in ("solver", "nfe") if name in links[-1]}
+        jumps = {"solver": "jumps", "nfe": "2"}
         assert chosen == (jumps if objective == "meanflow" else {})
 
 

@@ -1,6 +1,7 @@
 """Compare with three and four panels: settings, titles, findings, figures, pictures and models."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from flowviz.studies._flow import noticed_jumps, titled
 from flowviz.studies._player import panel_of, scene_of
 from flowviz.studies._raster import SIZES, Stage
 from flowviz.studies.flow import timing
-from flowviz.ui import models
+from flowviz.ui import compare, models
 
 FLOW = STUDIES["flow"]
 
@@ -151,6 +152,52 @@ def test_four_panels_are_two_rows_in_figures_and_videos(four):
     assert stage.columns == 2 and pixels.shape == (*SIZES["square"], 3)
     half = len(pixels) // 2
     assert all((part < 250).any() for part in (pixels[:half], pixels[half:]))
+
+
+@pytest.fixture(scope="module")
+def jumping():
+    """Two jumps of a flow map, and the exact ends of the same jumps."""
+    names = ("8gaussians-ot-distillation", "none")
+    config = FLOW.config(
+        data="8gaussians", paths=("ot", "ot"), networks=names, method="jumps", nfe=2
+    )
+    return config, FLOW.result(config)
+
+
+@pytest.mark.parametrize("picture", ["moment", "strip", "origin"])
+def test_figures_have_states_that_jumps_reach_and_none_between(jumping, picture):
+    config, result = jumping
+    (figure,) = FLOW.draw(replace(config, picture=picture, t=0.4), result)
+    for side, rows in zip(result.sides, figure.tables, strict=True):
+        early = rows["t"] < 0.5 if picture == "strip" else np.full(len(rows["x1"]), True)
+        found = np.stack([rows["x1"][early], rows["x2"][early]], axis=-1)
+        starts = {*map(tuple, side.flow.step_states[0].tolist())}
+        assert {*map(tuple, found.tolist())} <= starts and early.any()
+
+
+def test_quality_over_time_has_a_marker_for_each_state_that_jumps_reach(jumping):
+    config, result = jumping
+    (figure,) = FLOW.draw(replace(config, picture="quality"), result)
+    for side, drawn in zip(result.sides, figure.figure.data, strict=False):
+        assert drawn.mode == "markers" and np.array_equal(drawn.x, side.flow.step_times)
+
+
+def test_a_frame_of_a_film_has_states_that_jumps_reach(jumping):
+    panels = [panel_of(side) for side in jumping[1].sides]
+    assert all(panel.jumps and not np.isfinite(panel.readouts[1].values) for panel in panels)
+    early, late = (Stage(panels, [None, None])._plane(0, t, 0.0) for t in (0.0, 0.45))
+    assert np.array_equal(early, late)
+    assert (Stage(panels, [None, None])._plane(0, 0.5, 0.0) != early).any()
+
+
+def test_a_learned_density_is_offered_for_velocities_and_not_for_the_jumps_of_a_map(jumping):
+    config, result = jumping
+    page = SimpleNamespace(config=config)
+    assert compare._density_config(page, result) is None
+    left, right = result.sides
+    steps = replace(left, config=replace(left.config, method="midpoint"))
+    both = replace(result, sides=(steps, left, right))
+    assert compare._density_config(page, both).networks == (steps.config.field,)
 
 
 def test_models_of_the_session_are_listed_and_two_of_them_open_side_by_side(tmp_path, monkeypatch):

@@ -196,6 +196,16 @@ def test_states_lie_on_the_polygon_of_the_real_states():
     np.testing.assert_allclose(solution.states[:, 0, 0], expected, rtol=0, atol=1e-6)
 
 
+def test_between_jumps_there_are_only_the_states_after_the_last_jump():
+    class Doubling:
+        def jump(self, t, s, x):
+            return 2 * x
+
+    times = torch.tensor([0, 0.3, 0.5, 0.7, 1], dtype=torch.float64)
+    found = solve(Doubling(), torch.ones(1, 1), times, "jumps", steps=2).states
+    assert found.flatten().tolist() == [1, 1, 2, 2, 4]
+
+
 @pytest.mark.parametrize("nfe", [7, 1, 10])
 def test_budget_that_a_method_cannot_meet_is_refused_with_the_nearest(nfe):
     near = {7: "4 and 8", 1: "4", 10: "8 and 12"}[nfe]

@@ -74,7 +74,8 @@ class Panel:
     """The particles of one panel.
 
     `states` (K, n, 2) at `times` (K,) are interpolated linearly; `step_states` (S+1, n, 2) at
-    `step_times` (S+1,) are the solver's steps and are not interpolated.
+    `step_times` (S+1,) are the solver's steps and are not interpolated. With `jumps` both are the
+    same, and the particles have no states between them.
     """
 
     title: str
@@ -93,6 +94,7 @@ class Panel:
     """Whether the colour of a particle is the direction of its start from the centre."""
     start: str = "noise"
     """What the particles are at t = 0, for the legend."""
+    jumps: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def pack(panels: Sequence[Panel]) -> bytes:
                 "badge": panel.badge,
                 "role": role_of(panel.role),
                 "by_origin": panel.by_origin,
+                "jumps": panel.jumps,
                 "start": panel.start,
                 "limit": limit,
                 "times": np.asarray(panel.times, "<f4"),

@@ -30,7 +30,7 @@ from flowviz.metrics import projections, sliced_w2, unbounded
 from flowviz.paths import AffinePath
 from flowviz.progress import stop_if_requested
 from flowviz.schedulers import CondOT, LearnedReference
-from flowviz.solvers import METHODS, Field, budget, solve
+from flowviz.solvers import METHODS, ROUNDING, Field, budget, solve
 
 BUDGETS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 24, 30, 40, 50, 60, 80, 100)
 """Numbers of function evaluations in menus; each method uses the nearest that it can spend."""
@@ -91,7 +91,8 @@ class FlowResult:
     """The trajectories of the particles, their cost, and how well they match the data.
 
     Attributes:
-        times: (K,), evenly from 0 to the path's t_max.
+        times: (K,), evenly from 0 to the path's t_max; with jumps `step_times`, since there are no
+            states between them.
         states: (K, n, 2) float32, the particles at these times.
         nfe: counted evaluations of the field.
         step_times: (S + 1,), the times of the accepted steps, ends included; at most
@@ -280,7 +281,9 @@ def compute_flow(
     reference = reference or compute_reference((config.data, config.n))
     end = solution.states[-1]
     inside = target.distribution.contains(end)
-    states = solution.states.numpy()
+    jumps = METHODS[config.method].jumps
+    times, states = (solution.step_times, steps) if jumps else (times, solution.states)
+    states = states.numpy()
     return FlowResult(
         times=times.numpy(),
         states=states,
@@ -418,9 +421,14 @@ def ends_of(path: AffinePath) -> AffinePath:
     return AffinePath(CondOT(sigma_min=reference.sigma_min))
 
 
-def at_time(times: ArrayLike, values: ArrayLike, t: float) -> NDArray:
-    """values (K, *) linearly interpolated at the time t, (*), or those of the nearest end."""
+def at_time(times: ArrayLike, values: ArrayLike, t: float, *, held: bool = False) -> NDArray:
+    """values (K, *) linearly interpolated at the time t, (*), or those of the nearest end.
+
+    With `held`, they are those of the last time that is not later than t.
+    """
     times, values = np.asarray(times), np.asarray(values)
+    if held:
+        return values[last_step(times, t)]
     after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
     start, end = times[after - 1], times[after]
     weight = float(np.clip((t - start) / (end - start), 0, 1))
@@ -430,10 +438,6 @@ def at_time(times: ArrayLike, values: ArrayLike, t: float) -> NDArray:
 def nearest_time(times: NDArray, values: NDArray, t: float) -> NDArray:
     """values (K, *) of the frame nearest to the time t, (*)."""
     return values[int(np.abs(times - t).argmin())]
-
-
-ROUNDING = 1e-9
-"""Differences between two times below this one are those of rounding."""
 
 
 def last_step(times: NDArray, t: ArrayLike) -> NDArray[np.int64]:

@@ -17,7 +17,8 @@ class Curve:
     """One line of a figure: y (n,) over x (n,), and the smallest value that it can reach.
 
     `band` has the lowest and the highest y of several runs, each (n,). `theme.look` gives curves
-    of one path different colours, line styles and markers.
+    of one path different colours, line styles and markers. Without `joined`, there are only
+    markers: between them there is nothing.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Curve:
     band: tuple[NDArray, NDArray] | None = None
     dash: str = "solid"
     symbol: str = "circle"
+    joined: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label", theme.plain(self.label))
@@ -118,9 +120,10 @@ def curves(
         figure.add_scatter(
             x=line.x,
             y=line.y,
-            mode="lines+markers" if markers else "lines",
+            mode="markers" if not line.joined else "lines+markers" if markers else "lines",
             line={"color": line.colour, "width": 2, "dash": line.dash},
             marker={"size": 7 if line.symbol != "circle" else 5, "symbol": line.symbol},
+            cliponaxis=line.joined,
             name=line.label,
             hovertemplate=f"%{{x:.4g}}: %{{y:.4g}}<extra>{line.label}</extra>",
         )

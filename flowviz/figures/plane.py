@@ -43,6 +43,8 @@ class Plane:
     """Positions of particles, (n, 2)."""
     states: NDArray | None = None
     """Trajectories of particles, one state per solver step, (S + 1, n, 2)."""
+    jumps: bool = False
+    """Whether these steps are jumps, with no trajectory between the states."""
     data: NDArray | None = None
     """Data points, drawn faintly, (n, 2)."""
     directions: NDArray | None = None
@@ -132,11 +134,14 @@ def by_class(panels: Sequence[Plane], names: Sequence[str], *, t: float) -> go.F
 
 
 def trajectories(panels: Sequence[Plane]) -> go.Figure:
-    """Trajectories of particles through the states of the solver."""
-    drawn = _faint_densities(panels, 0.5)
+    """Trajectories of particles through the states of the solver; dotted lines are jumps."""
+    drawn, named = _faint_densities(panels, 0.5), set()
     for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
         traces += _data(panel, first=k == 0)
-        traces += _trajectories(panel, first=k == 0)
+        for trace in _trajectories(panel):
+            shown = trace["name"] not in named
+            traces.append(trace | {"legendgroup": trace["name"], "showlegend": shown})
+            named.add(trace["name"])
     return _figure(panels, drawn)
 
 
@@ -355,24 +360,24 @@ def _arrows(panel: Plane, *, half: float, first: bool) -> Traces:
     return [drawn, hover]
 
 
-def _trajectories(panel: Plane, *, first: bool) -> Traces:
+def _trajectories(panel: Plane) -> Traces:
     """Lines through the states, with a marker at each step, at the start and at the end."""
     states = panel.states
     if states is None:
         return []
     steps, colour = len(states) - 1, theme.rgba(panel.colour, 0.55)
-    name = f"{steps} solver steps, {panel.title}"
+    name = f"{steps} {'jump' if panel.jumps else 'solver step'}{'s' * (steps > 1)}"
     line = marks.line(marks.polyline(states), colour, name=name)
+    line["line"] |= {"dash": "dot" if panel.jumps else "solid"}
     if steps <= 40:
         mark = {"size": 2.5, "color": theme.rgba(panel.colour, 0.8)}
         line |= {"mode": "lines+markers", "marker": mark}
     noise = theme.colour("noise")
     hollow = {"size": 5, "color": theme.pick(theme.PAPER), "line": {"width": 1.2, "color": noise}}
     hover = {"hovertemplate": "(%{x:.2f}, %{y:.2f})"}
-    shown = {"name": "start, t = 0", "legendgroup": "start", "showlegend": first}
-    mark = {"size": 5, "color": panel.colour}
-    end = marks.points(states[-1], mark, name=f"end, {panel.title}", **hover)
-    return [line, marks.points(states[0], hollow, **shown, **hover), end]
+    start = marks.points(states[0], hollow, name="start, t = 0", **hover)
+    end = marks.points(states[-1], {"size": 5, "color": panel.colour}, name="end, t = 1", **hover)
+    return [line, start, end]
 
 
 def _largest(panels: Sequence[Plane]) -> float:

@@ -189,12 +189,22 @@ class Side:
         return self.config.field == EXACT
 
     @property
+    def jumps(self) -> bool:
+        """Whether the particles jump, so that they have no states between the steps."""
+        return METHODS[self.config.method].jumps
+
+    @property
+    def is_map(self) -> bool:
+        """Whether the particles jump by a flow map, which has no density of its own."""
+        return self.jumps and not self.flow.integrated
+
+    @property
     def note(self) -> str:
         """What moves the particles, in a few words."""
         kind = "exact" if self.exact else "learned"
-        if not METHODS[self.config.method].jumps:
+        if not self.jumps:
             return f"{kind} field"
-        return f"{kind} field, integrated for each jump" if self.flow.integrated else "flow map"
+        return "flow map" if self.is_map else f"{kind} field, integrated for each jump"
 
 
 def short_name(field: str) -> str:
@@ -250,9 +260,9 @@ def _method(side: Side) -> str:
 
 def _jumps(side: Side) -> str:
     """What jumps: a flow map, or an integration to the end of each jump; "" of other solvers."""
-    if not METHODS[side.config.method].jumps:
+    if not side.jumps:
         return ""
-    return "integrated" if side.flow.integrated else "flow map"
+    return "flow map" if side.is_map else "integrated"
 
 
 def _budget(side: Side) -> str:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from flowviz.datasets import dataset
-from flowviz.experiments.evolution import Scene, at_time, last_step, nearest_time
+from flowviz.experiments.evolution import Scene, at_time, nearest_time
 from flowviz.figures import curves, plane, theme
 from flowviz.studies import NamedFigure, Tables
 from flowviz.studies._flow import CompareConfig, CompareResult, Side
@@ -92,6 +92,7 @@ def _trajectories(config: CompareConfig, result: CompareResult) -> NamedFigure:
         axis=[side.scene.axis for side in sides],
         density=[side.scene.density[-1] for side in sides],
         states=states,
+        jumps=[side.jumps for side in sides],
     )
     return NamedFigure(
         name="ways",
@@ -109,7 +110,7 @@ def _trajectories(config: CompareConfig, result: CompareResult) -> NamedFigure:
 
 def _strip(config: CompareConfig, result: CompareResult) -> NamedFigure:
     frames = [
-        np.stack([at_time(side.flow.times, side.flow.states, t) for t in STRIP_TIMES])[
+        np.stack([_particles(replace(config, t=t), side) for t in STRIP_TIMES])[
             :, :STRIP_PARTICLES
         ]
         for side in result.sides
@@ -196,6 +197,7 @@ def _quality(config: CompareConfig, result: CompareResult) -> NamedFigure:
             side.flow.quality,
             label=side.title,
             floor=side.flow.quality_floor,
+            joined=not side.jumps,
             k=k,
         )
         for k, side in zip(ranks, result.sides, strict=True)
@@ -252,9 +254,10 @@ DRAWN = {
 
 
 def _particles(config: CompareConfig, side: Side) -> NDArray:
+    flow = side.flow
     if config.mode == "steps":
-        return side.flow.step_states[last_step(side.flow.step_times, config.t)]
-    return at_time(side.flow.times, side.flow.states, config.t)
+        return at_time(flow.step_times, flow.step_states, config.t, held=True)
+    return at_time(flow.times, flow.states, config.t, held=side.jumps)
 
 
 def _of(side: Side) -> dict[str, Any]:

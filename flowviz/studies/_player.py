@@ -43,10 +43,10 @@ def panel_of(side: Side) -> players.Panel:
         players.Readout("NFE used", flow.nfe, 0, help=f"{term('nfe').sentence} Counted."),
         players.Readout(
             "Length ÷ displacement",
-            flow.detour,
+            np.nan if side.jumps else flow.detour,
             3,
             help="Mean length of the trajectories over the mean distance from start to end; 1 is "
-            "straight.",
+            "straight. Jumps have no trajectory.",
         ),
         players.Readout(
             "Sliced W₂ to data",
@@ -79,6 +79,7 @@ def panel_of(side: Side) -> players.Panel:
         badge="No network for this path: exact field" if side.untrained else "",
         by_origin=bool(parted(side.config.data)[0]),
         start=start_label(side.config.data),
+        jumps=side.jumps,
     )
 
 

@@ -166,7 +166,7 @@ class Stage:
             velocity = at_time(scene.times, scene.velocity, t)
             mask = _arrows(velocity, root, self.side, self.dot, self.speed)
             _blend(pixels, mask * theme.pick(ARROW_OPACITY), theme.pick(theme.INK))
-        points = at_time(panel.times, panel.states, t)
+        points = at_time(panel.times, panel.states, t, held=panel.jumps)
         _draw_particles(pixels, points, self.dot, theme.path_colour(panel.role), ramp[0])
         return np.rint(pixels).astype(np.uint8)
 
@@ -190,7 +190,9 @@ def _rows(panel: Panel, t: float, many: int) -> list[str]:
     texts = []
     for each in panel.readouts:
         values = np.asarray(each.values, np.float64)
-        value = float(values if values.ndim == 0 else at_time(panel.times, values, t))
+        if values.ndim:
+            values = at_time(panel.times, values, t, held=panel.jumps)
+        value = float(values)
         number = f"{value:.{each.decimals}f}" if math.isfinite(value) else "–"
         texts.append(f"{_plain(each.label)}: {number}{each.unit and ' ' + each.unit}")
     return ["    ".join(texts[k : k + many]) for k in range(0, len(texts), many)]

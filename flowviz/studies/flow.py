@@ -20,7 +20,6 @@ from flowviz.experiments.evolution import (
 from flowviz.experiments.fields import EXACT, FieldRef, trained_name
 from flowviz.progress import Progress
 from flowviz.schedulers import scheduler
-from flowviz.solvers import METHODS
 from flowviz.studies import Finding, Findings, Live, Study, Tables
 from flowviz.studies._flow import (
     NO_NETWORK,
@@ -160,7 +159,7 @@ def timing(sides: Sequence[Side]) -> Findings:
     known = [
         (side.label, side.half_time)
         for side in sides
-        if side.half_time is not None and not METHODS[side.config.method].jumps
+        if side.half_time is not None and not side.jumps
     ]
     if len(known) < len(sides):
         return

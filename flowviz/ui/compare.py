@@ -146,14 +146,13 @@ def player(
     `learned` has the learned density of each side, if it was computed. While a control moves, the
     browser computes the particles itself, where it can.
     """
-    default = players.View(mode="steps" if all(page.config.jumps) else "smooth")
-    learnable = not all(side.exact for side in result.sides)
+    default = players.View()
     view = mount(
         result,
         key="compare",
         view=canvas.opened(default, *LINKED),
         learned=[None if each is None else pack_density(each) for each in learned]
-        if learnable
+        if any(map(_has_density, result.sides))
         else None,
         model=live.model([side.config for side in result.sides], page.live),
         own=bool(page.config.solvers),
@@ -186,9 +185,14 @@ def mount(
     )
 
 
+def _has_density(side: Side) -> bool:
+    """Whether a side has a learned density."""
+    return not (side.exact or side.is_map)
+
+
 def _density_config(page: Comparison, result: CompareResult) -> DensityEvolutionConfig | None:
-    """The learned densities of the sides that have a network."""
-    learned = [side for side in result.sides if not side.exact]
+    """The learned densities of the sides that have one."""
+    learned = list(filter(_has_density, result.sides))
     if not learned:
         return None
     return DensityEvolutionConfig(
@@ -203,7 +207,7 @@ def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvol
     config = _density_config(page, result)
     found = None if config is None else study_view.known(DENSITY, config)
     each = iter(found.evolutions if found is not None else ())
-    return [None if side.exact else next(each, None) for side in result.sides]
+    return [next(each, None) if _has_density(side) else None for side in result.sides]
 
 
 def densities(page: Comparison, result: CompareResult, view: players.View) -> None:

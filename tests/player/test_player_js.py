@@ -1,6 +1,7 @@
 """The player's modules in Chromium, one by one; then the built player without Streamlit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -831,6 +832,29 @@ def test_between_two_solver_steps_the_numbers_are_those_of_the_states_drawn(page
     view = View(t=0.6, mode="steps")  # the last of the steps at 0, 0.25, 0.5, ... is drawn
     root, _ = mounted(page, [straight(readouts=readouts)], [plane()], view)
     assert root.locator("figure .fv-readouts dd").inner_text() == "1.50"
+
+
+def test_jumps_leap_in_smooth_playback_also_after_another_solver(page):
+    states, times = np.array([[[-3.0, 0]], [[0, 0]], [[3.0, 0]]]), [0, 0.5, 1]
+    steps = Panel("One", "ot", times, states, times, states, (Readout("W2", [3, 2, 1], 1),))
+    view = View(t=0.75, layers=("particles",))
+    root, key = mounted(page, [steps], [None], view)
+    white, modes = [255, 255, 255], root.locator("[data-mode=smooth]")
+    assert colour_at(root, 0, 1.5, 0) != white and modes.is_visible()
+    packed = pack([replace(steps, jumps=True)])
+    page.evaluate(
+        """([key, envelope]) => canvas({ data: bytes(envelope), setStateValue() {},
+            parentElement: document.getElementById(key).shadowRoot })""",
+        [key, text(envelope(packed, [None], key, view))],
+    )
+    settled(page, root, "r.dataset.payload === x", header_of(packed, "panels")["name"])
+    assert colour_at(root, 0, 1.5, 0) == white and colour_at(root, 0, 0, 0) != white
+    assert root.locator("figure .fv-readouts dd").inner_text() == "2.0"
+    assert "at the last step" in root.locator(".fv-legend").inner_text() and modes.is_hidden()
+    root.focus()
+    page.keyboard.press("ArrowRight")
+    settled(page, root, "r.dataset.t === '1.000'")
+    assert colour_at(root, 0, 3, 0) != white
 
 
 def test_the_sentence_of_a_number_opens_for_pointer_and_keyboard_inside_the_page(page):

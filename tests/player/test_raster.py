@@ -53,7 +53,7 @@ def test_a_frame_has_the_pixels_of_the_player(tmp_path, n):
     panels, scenes = [], []
     for width, role in ((1.0, "ot"), (0.4, "vp")):
         states = rng.normal(0, 1.5, (3, n, 2))
-        panels.append(Panel(role, role, times, states, times, states))
+        panels.append(Panel(role, role, times, states, times, states, jumps=role == "vp"))
         density = np.stack([np.exp(-(x**2 + (y - t) ** 2) / (2 * width)) / width for t in times])
         nodes = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), -1)
         velocity = np.stack([nodes * (1 + t) for t in times])

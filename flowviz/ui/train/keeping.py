@@ -87,7 +87,7 @@ def _open_in_compare(trained: LiveResult) -> None:
     }
     if isinstance(fields[0], FlowMap):  # as its live samples
         how = sampler(jumps=True)
-        link |= {"solver": how["method"], "nfe": str(how["nfe"]), "mode": "steps"}
+        link |= {"solver": how["method"], "nfe": str(how["nfe"])}
     try:
         cards = [opened.keep(_content(trained, i, _name(trained))) for i in range(len(fields))]
         for card in reversed(cards):

@@ -115,6 +115,7 @@ export class Player extends Clocked {
     this.learned = found(data.learned);
     this.complete = [...data.scenes, ...data.learned].every((name) => !name || scenes.get(name));
     this.find(".fv-densities").hidden = !data.learnable;
+    this.find(".fv-modes").hidden = body.panels.every((panel) => panel.jumps);
     const known = this.scenes.filter(Boolean), speeds = known.map((scene) => scene.speed).filter(Boolean);
     this.speed = speeds.reduce((a, b) => a + b, 0) / speeds.length || 1;
     this.differencePeak = Math.max(1e-6, ...known.map((scene) => scene.difference_peak ?? 0));

@@ -3,7 +3,7 @@
 import { locate } from "../base/clock.js";
 import { arrowLength, decoding, projection } from "./geometry.js";
 import { blended, paintDensity, paintDifference } from "./grids.js";
-import { momentOf, paintMarked } from "./marked.js";
+import { isStepped, momentOf, paintMarked } from "./marked.js";
 import { disc, discMasks, line, triangle } from "./pixels.js";
 
 export const LAYERS = ["particles", "trails", "density", "field", "data", "difference"];
@@ -155,13 +155,13 @@ export function paint(s, panel, scene, view) {
   }
   if (on("data") && scene?.data) paintData(s, scene, view);
   if (on("field") && scene?.velocity) paintField(s, scene, at, view);
-  const steps = view.mode === "steps", { states, ...moment } = momentOf(panel, view.mode, t);
+  const { states, ...moment } = momentOf(panel, view.mode, t);
   const particles = (stride, opacity) =>
     on("particles") && paintParticles(s, states, panel.limit, moment, view, stride, opacity, panel.origins);
   const faint = on("trails") || marked !== null ? 0.3 : 1; // so that lines can be followed
   particles(1, look.opacity * faint);
   if (on("trails")) {
-    paintTrails(s, states, panel.limit, moment, view, steps, panel.origins);
+    paintTrails(s, states, panel.limit, moment, view, isStepped(panel, view.mode), panel.origins);
     particles(trailStride(states.shape[1]), 256);
   }
   if (marked !== null) paintMarked(s, panel, marked, view);

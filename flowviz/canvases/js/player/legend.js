@@ -3,7 +3,7 @@
 import { element, write } from "../base/dom.js";
 import { short } from "../base/numbers.js";
 import { densityOf, scaleOf } from "./density.js";
-import { endsApart } from "./marked.js";
+import { endsApart, isStepped } from "./marked.js";
 
 /**
  * {text, tail?, ends?, keys?} of each shown layer at time t by name; keys are a colour and a name each.
@@ -11,7 +11,8 @@ import { endsApart } from "./marked.js";
  * @returns {Object<string, {text: string, tail?: string, ends?: string, keys?: string[][]}>}
  */
 export function legendOf(player, t) {
-  const { layers, mode, layout } = player.view, steps = mode === "steps";
+  const { layers, mode, layout } = player.view;
+  const steps = player.body.panels.every((panel) => isStepped(panel, mode));
   /** @type {any} */
   const out = {};
   const scenes = player.scenes.filter(Boolean), label = (name, field) =>

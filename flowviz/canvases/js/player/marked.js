@@ -7,9 +7,12 @@ import { disc, discMasks, line } from "./pixels.js";
 /** Pixels of the page within which a particle is under the pointer. */
 const REACH = 12;
 
+/** Whether a panel shows the states of its steps only; between jumps there are no others. */
+export const isStepped = (panel, mode) => mode === "steps" || Boolean(panel.jumps);
+
 /** The states of a panel that are shown, and the moment of time t in them. */
 export function momentOf(panel, mode, t) {
-  return mode === "steps"
+  return isStepped(panel, mode)
     ? { states: panel.step_states, k: stepAt(panel.steps, t), f: 0 }
     : { states: panel.states, ...locate(panel.times, t) };
 }

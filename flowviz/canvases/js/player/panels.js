@@ -2,6 +2,7 @@
 
 import { stepAt, valueAt } from "../base/clock.js";
 import { caption, showReadouts } from "../base/dom.js";
+import { isStepped } from "./marked.js";
 
 /** Moments of the film strip, as in Fig. 4 of Lipman et al. 2022. */
 export const FRAMES = 10;
@@ -48,8 +49,9 @@ export function readoutAt({ values, decimals }, times, t) {
 }
 
 /** Shows the read-outs of a panel at time t in its figure or its row: those of the states drawn there. */
-export function showCell(place, { readouts, times, steps }, t, mode) {
-  const drawn = mode === "steps" ? steps[stepAt(steps, t)] : t;
+export function showCell(place, panel, t, mode) {
+  const { readouts, steps } = panel, times = panel.jumps ? steps : panel.times;
+  const drawn = isStepped(panel, mode) ? steps[stepAt(steps, t)] : t;
   showReadouts(place.lastElementChild, readouts.map((readout) =>
     [readout.label, readoutAt(readout, times, drawn), readout.unit, readout.help]));
 }
