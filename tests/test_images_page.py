@@ -286,7 +286,10 @@ def test_a_film_with_jumps_says_which_states_it_has():
     first, second = (each.side for each in judged((), ()))
     result = Sides(results=((replace(first, jumps=True), jumps), (second, euler)))
     config = ImageFilmConfig(method="jumps", nfe=2)
-    strip = next(iter(image_film.STUDY.draw(config, result))).figure
+    strip, decided = (each.figure for each in image_film.STUDY.draw(config, result))
+    for k, drawn in enumerate(decided.data):
+        assert drawn.x.tolist() == ([0, 0.5, 1] if k < 2 else times.tolist())
+        assert drawn.mode == ("markers" if k < 2 else "lines")
     titles = [note.text for note in strip.layout.annotations]
     assert ["after the last jump" in title for title in titles] == [True, False]
     assert [side.title for side in films_of(config, result)[0]] == [
@@ -297,6 +300,23 @@ def test_a_film_with_jumps_says_which_states_it_has():
     assert said.text.startswith("OT has states at t = 0.00, 0.50, 1.00 and none between them")
     shown = image_film.STUDY.say(replace(config, method="euler"), result)
     assert not [each for each in shown if each.lead == "Jumps"]
+
+
+def test_the_straightness_of_a_flow_map_is_that_of_its_velocity():
+    times = np.linspace(0, 1, 3)
+    straight = SimpleNamespace(
+        times=times, deviations=np.ones(3), relative=0.1, arc_over_chord=1.1
+    )
+    side, _ = (each.side for each in judged((), ()))
+    study = STUDIES["image-straightness"]
+    said = [
+        " ".join(map(str, study.say(study.config(), result)))
+        for result in (
+            Sides(results=((replace(side, jumps=jumps), ({"nfe": 8}, straight)),))
+            for jumps in (True, False)
+        )
+    ]
+    assert ["follows its velocity" in each for each in said] == [True, False]
 
 
 def test_all_curves_of_quality_differ_also_where_both_sides_have_one_path():
@@ -581,6 +601,7 @@ def test_half_of_the_variance_is_noise_where_signal_and_noise_are_equal():
     t = np.linspace(0, 1, 2001)
     share = (1 - t) / np.hypot(0.5 * t, 1 - t)  # conditional OT to data of deviation 0.5
     assert half_noise(t, share) == pytest.approx(2 / 3, abs=1e-3)
+    assert half_noise(np.array([0, 0.5, 1]), np.array([1, 0.9, 0]), held=True) == 1
 
 
 def test_images_of_one_noise_are_distinguished_from_others():

@@ -402,6 +402,8 @@ class TestUnlimited:
         assert "Not measured" not in texts, "a learned path's distance is not lost but not known"
         assert "learned path with bound alone gives worse" in texts[left].text
         assert "its exact flow is not known" in texts[""].text
+        jumping = field("a-vp-meanflow", "vp", 0.1, 0.4, "MeanFlow (flow map)")
+        assert "does not jump" in told(ot, jumping)[""].text and "" not in told(ot)
         near = "Learned better"
         assert told(ot, vp)[near].verdict == "supported"
         swapped = replace(vp, path="ot"), replace(ot, path="vp")

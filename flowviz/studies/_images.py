@@ -123,6 +123,10 @@ class ImagesConfig(Config):
         """The method with which a side draws: Euler's where it should jump but cannot."""
         return "euler" if METHODS[self.method].jumps and not side.jumps else self.method
 
+    def jumps(self, side: "ImageSide") -> bool:
+        """Whether a side has images after its jumps only."""
+        return METHODS[self.solver_of(side)].jumps
+
     @property
     def wanted_class(self) -> str:
         """Class and guidance in a few words."""

@@ -13,7 +13,6 @@ from flowviz.figures import curves, theme
 from flowviz.figures.images import Mosaic, mosaics
 from flowviz.progress import Progress
 from flowviz.settings import setting
-from flowviz.solvers import METHODS
 from flowviz.studies import Figures, Finding, Findings, NamedFigure, Study, Tables
 from flowviz.studies._images import (
     ImagesConfig,
@@ -72,13 +71,20 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
         )
         heads = [f"{t:.2f}" for t in shot.times[at]]
         left = shot.remaining.mean(axis=1)
-        for label, y, dash in (
-            ("prediction still to change", left / left.max(), dashed),
-            ("noise in the state", shot.noise, "dashdot" if k else "dot"),
+        known = np.unique(shot.reached, return_index=True)[1]  # with jumps, not all times
+        for label, y, dash, symbol in (
+            ("prediction still to change", left / left.max(), dashed, "circle"),
+            ("noise in the state", shot.noise, "dashdot" if k else "dot", "diamond"),
         ):
             lines.append(
                 curves.Curve(
-                    label=f"{label}, {side.label}", colour=colour, x=shot.times, y=y, dash=dash
+                    label=f"{label}, {side.label}",
+                    colour=colour,
+                    x=shot.reached[known],
+                    y=y[known],
+                    dash=dash,
+                    symbol=symbol,
+                    joined=not config.jumps(side),
                 )
             )
     strip = mosaics(panels, rows=["state", "prediction"], columns=heads)
@@ -102,8 +108,7 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
 
 def title_of(config: ImageFilmConfig, side: ImageSide) -> str:
     """The label of a side; with jumps it says which states the film has."""
-    jumps = METHODS[config.solver_of(side)].jumps
-    return f"{side.label}, state after the last jump" if jumps else side.label
+    return f"{side.label}, state after the last jump" if config.jumps(side) else side.label
 
 
 def table(config: ImageFilmConfig, result: Sides) -> Tables:
@@ -125,7 +130,7 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
     told, noisy, numbers = [], [], {}
     for side, shot in result.results:
         late = last_tenth(shot.times, shot.remaining)
-        half = half_noise(shot.times, shot.noise)
+        half = half_noise(shot.reached, shot.noise, held=config.jumps(side))
         told.append(f"{100 * late:.0f}% on {side.label}")
         noisy.append(f"t = {half:.2f} on {side.label}")
         numbers |= {f"{side.name} late": late, f"{side.name} half": half}
@@ -136,12 +141,12 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
     )
     yield Finding(lead="Changes in the last tenth of t", text=text, numbers=numbers)
     for side, shot in result.results:
-        if METHODS[config.solver_of(side)].jumps:
+        if config.jumps(side):
             at = ", ".join(f"{t:.2f}" for t in np.unique(shot.reached))
             yield Finding(
                 lead="Jumps",
                 text=f"{side.label} has states at t = {at} and none between them: there the film "
-                "and the curves keep those after the last jump.",
+                "keeps those after the last jump.",
             )
     yield from origin([side for side, _ in result.results])
 
@@ -158,13 +163,18 @@ def last_tenth(times: NDArray[np.float64], remaining: NDArray[np.float64]) -> fl
     return float(np.interp(at, times, mean) / max(mean.max(), 1e-12))
 
 
-def half_noise(times: NDArray[np.float64], noise: NDArray[np.float64]) -> float:
+def half_noise(
+    times: NDArray[np.float64], noise: NDArray[np.float64], *, held: bool = False
+) -> float:
     """The time after which less than half of a state's variance is noise.
 
     Args:
         times: (T,), increasing.
         noise: (T,), decreasing share of noise in the standard deviation.
+        held: whether the share stays as it is until the next time.
     """
+    if held:
+        return float(times[np.searchsorted(-noise, -np.sqrt(0.5))])
     return float(np.interp(-np.sqrt(0.5), -noise, times))
 
 

@@ -133,6 +133,8 @@ def say(config: ImageStraightnessConfig, result: Sides) -> Findings:
         f"Trajectories of {config.images} images by Dormand and Prince's method, in the space of "
         "all pixels. Guidance changes the velocity field and so the straightness."
     )
+    if any(side.jumps for side, _ in result.results):
+        text += " A flow map follows its velocity here; its jumps have no trajectory."
     yield Finding.note(text)
     yield from origin([side for side, _ in result.results])
 

@@ -219,6 +219,8 @@ def say(config: LeftOverConfig, result: LeftOverResult) -> Findings:
             numbers={"failed": len(failed)},
         )
     yield from _nearer(result)
+    if any("flow map" in each.method for each in result.fields):
+        yield Finding.note("A flow map follows its velocity here and does not jump.")
     if any(each.path == LEARNED for each in result.fields):
         yield Finding.note(
             "A learned path is not of the form α x₁ + σ x₀: its exact flow is not known, "
