@@ -1,5 +1,6 @@
 """Compare with three and four panels: settings, titles, findings, figures, pictures and models."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,13 +10,14 @@ from apps import settled
 from streamlit.testing.v1 import AppTest
 
 from flowviz import checkpoints
-from flowviz.checkpoints import opened
+from flowviz.checkpoints import opened, read_card
 from flowviz.studies import STUDIES
 from flowviz.studies._flow import noticed_jumps, titled
 from flowviz.studies._player import panel_of, scene_of
 from flowviz.studies._raster import SIZES, Stage
 from flowviz.studies.flow import timing
 from flowviz.ui import compare, models
+from flowviz.ui.field_picker import own_label
 
 FLOW = STUDIES["flow"]
 
@@ -202,6 +204,8 @@ def test_a_learned_density_is_offered_for_velocities_and_not_for_the_jumps_of_a_
 
 def test_models_of_the_session_are_listed_and_two_of_them_open_side_by_side(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
+    label = own_label(read_card("moons-ot-meanflow"))
+    assert re.fullmatch(r"your network \w{4} \(MeanFlow \(flow map\)\), 4,000 steps", label), label
     cards = [
         opened.keep((checkpoints.FOLDER / f"{name}.safetensors").read_bytes())
         for name in ("moons-ot", "moons-vp", "circles-ot")

@@ -42,7 +42,7 @@ def networks(data: str, path: str) -> dict[str, str]:
 
 def own_label(card: Card) -> str:
     """What a network of this visit is called in menus and lists."""
-    return _with_method(f"your network {card.sha256[:4]}, {card.steps:,} steps", card)
+    return f"{_with_method(f'your network {card.sha256[:4]}', card)}, {card.steps:,} steps"
 
 
 def _with_method(label: str, card: Card) -> str:
