@@ -58,11 +58,11 @@ def cause(error: OSError | TargetError) -> str:
     return CAUSES.get(error.errno or 0, "the disk reports an error")
 
 
-def check_target(path: str | Path) -> Path:
-    """Returns `path` after a check that a file can be written there.
+def check_target(path: str | Path, *suffixes: str) -> Path:
+    """Returns `path` after a check that a file, of one of `suffixes` if any, can be written there.
 
     Raises:
-        TargetError: the folder is missing or read-only, or `path` is a folder.
+        TargetError: the folder is missing or read-only, `path` is a folder or has another suffix.
     """
     path = Path(path)
     if path.is_dir():
@@ -71,6 +71,8 @@ def check_target(path: str | Path) -> Path:
         raise TargetError(f"The folder {path.parent} does not exist; create it first.")
     if not os.access(path.parent, os.W_OK):
         raise TargetError(f"The folder {path.parent} cannot be written to.")
+    if suffixes and path.suffix not in suffixes:
+        raise TargetError(f"The file must end in {' or '.join(suffixes)}; got {path.name!r}.")
     return path
 
 

@@ -168,6 +168,10 @@ def test_output_folder_is_checked_before_the_work(capsys, tmp_path):
     out = tmp_path / "missing" / "x.npy"
     assert "does not exist; create it" in refused(capsys, "data", "moons", "--out", out)
     assert "is a folder" in refused(capsys, "data", "moons", "--out", tmp_path)
+    table = tmp_path / "x.csv"
+    sentence = "The file must end in .npy; got 'x.csv'."
+    assert sentence in refused(capsys, "data", "moons", "--out", table)
+    assert sentence in refused(capsys, "sample", "exact:moons/ot", "--out", table)
 
 
 # data

@@ -38,7 +38,7 @@ def _data(options: argparse.Namespace) -> None:
     from flowviz.draws import stream
     from flowviz.files import check_target, write_array
 
-    out = check_target(options.out)
+    out = check_target(options.out, ".npy")
     chosen = dataset(options.data)
     n, seed = checked_number(options.n, "-n"), checked_seed(options)
     x_1 = chosen.sample(n, stream(seed, "data"))

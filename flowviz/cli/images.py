@@ -87,9 +87,7 @@ def sample_images(options: argparse.Namespace) -> None:
     from flowviz.experiments.images import sample_all
     from flowviz.files import check_target
 
-    out = check_target(options.out)
-    if out.suffix not in (".npy", ".npz", ".png"):
-        raise ValueError(f"Images are written as .npy, .npz or .png; got {out.name!r}.")
+    out = check_target(options.out, ".npy", ".npz", ".png")
     options.n = SAMPLES if options.n is None else options.n
     checkpoint = load_checkpoint(options)
     config = image_config(options, checkpoint, NFE if options.nfe is None else options.nfe)

@@ -59,7 +59,7 @@ def _logprob(options: argparse.Namespace) -> None:
 
     if draws_images(options.checkpoint):
         raise ValueError(f"{options.checkpoint} is a model of images; use `flowviz bpd`.")
-    out = check_target(options.out)
+    out = check_target(options.out, ".npy")
     budget = solve_budget(options)
     source = FieldRef.of(options.checkpoint)
     points = read_points(options.points)
@@ -87,7 +87,7 @@ def _field(options: argparse.Namespace) -> None:
     from flowviz.experiments.fields import FieldRef, exact_name
     from flowviz.files import check_target, write_array
 
-    out = check_target(options.out)
+    out = check_target(options.out, ".npy")
     source = FieldRef.of(exact_name(options.data, options.path))
     t_max = source.path.t_max
     if not 0 <= options.t <= t_max:

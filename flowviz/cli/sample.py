@@ -54,7 +54,7 @@ def _sample(options: argparse.Namespace) -> None:
     from flowviz.experiments.starts import starts
     from flowviz.files import check_target, write_array
 
-    out = check_target(options.out)
+    out = check_target(options.out, ".npy")
     options.n = SAMPLES if options.n is None else options.n
     nfe = None if is_adaptive(options) else NFE if options.nfe is None else options.nfe
     config = solve_config(options, nfe)
