@@ -41,6 +41,8 @@ SMOOTH = 3
 """Arrows are drawn this many times larger and reduced, which smooths their edges."""
 SHADES = 1024
 """Colours of a ramp."""
+TITLE, WORDS, CAPTION = 20, 16.5, 14
+"""Heights of text at most, in units of `Stage.unit`: a film is also shown on a wall."""
 SUBPIXELS = 4
 """A disc is placed to a fraction of a pixel."""
 
@@ -90,6 +92,10 @@ class Stage:
         velocities = [each.velocity for each in scenes if each and each.velocity is not None]
         self.speed = float(np.mean([_median_speed(u) for u in velocities])) if velocities else 1.0
         self.densities = [None if each is None else _density(each) for each in scenes]
+        self.wide = count < 3  # narrow panels: the title has a line of its own, the time is below
+        rows_of_all = [row for panel in panels for row in _rows(panel, 1.0, 1 + self.wide)]
+        longest = max(rows_of_all, key=len, default="")
+        self.words = _fitting(longest, WORDS * self.unit, self.side, bold=False)
 
     @property
     def head(self) -> int:
@@ -99,7 +105,7 @@ class Stage:
     @property
     def foot(self) -> int:
         """Height of the read-outs below a panel."""
-        return round((70 if len(self.panels) < 3 else 96) * self.unit)
+        return round((70 if len(self.panels) < 3 else 104) * self.unit)
 
     @property
     def last(self) -> int:
@@ -119,6 +125,7 @@ class Stage:
         )
         canvas = Image.new("RGB", (self.width, self.height), paper)
         draw, unit = ImageDraw.Draw(canvas), self.unit
+        time, clock = f"t = {t:.2f}", _font(TITLE * unit, bold=True)
         scale = max((peak for peak in self._peaks_at(t) if peak), default=0.0)
         for k, panel in enumerate(self.panels):
             row, column = divmod(k, self.columns)
@@ -126,26 +133,26 @@ class Stage:
             canvas.paste(Image.fromarray(self._plane(k, t, scale)), (left, top))
             border = [left - 1, top - 1, left + self.side, top + self.side]
             draw.rectangle(border, outline=grid)
-            title, words = _font(17 * unit, bold=True), _font(13 * unit)
             line, colour = top - round(14 * unit), theme.path_colour(panel.role)
+            note, room = _plain(panel.note), self.side
+            if self.wide:
+                room -= self.words.getlength(note) + clock.getlength(time) + 24 * unit
+            title = _fitting(panel.title, TITLE * unit, room)
             along = left + title.getlength(panel.title) + 12 * unit
-            if len(self.panels) < 3:
+            if self.wide:
                 draw.text((left, line), panel.title, colour, title, "ls")
-                draw.text((along, line), _plain(panel.note), muted, words, "ls")
-                right = (left + self.side, line)
-                draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
-            else:  # narrow panels: the title has a line of its own, and the time is below all
-                title = _fitting(panel.title, 17 * unit, self.side)
+                draw.text((along, line), note, muted, self.words, "ls")
+                draw.text((left + self.side, line), time, ink, clock, "rs")
+            else:
                 draw.text((left, line - round(15 * unit)), panel.title, colour, title, "ls")
-                draw.text((left, line + round(6 * unit)), _plain(panel.note), muted, words, "ls")
+                draw.text((left, line + round(6 * unit)), note, muted, self.words, "ls")
             low = top + self.side + round(24 * unit)
-            for k, text in enumerate(_rows(panel, t, 2 if len(self.panels) < 3 else 1)):
-                draw.text((left, low + round(19 * k * unit)), text, ink, words, "ls")
-        edge = (self.gap, self.height - round(14 * unit))
-        draw.text(edge, _plain(self.caption), muted, _font(12 * unit), "ls")
-        if len(self.panels) > 2:
-            right = (self.width - self.gap, edge[1])
-            draw.text(right, f"t = {t:.2f}", ink, _font(15 * unit, bold=True), "rs")
+            for k, text in enumerate(_rows(panel, t, 1 + self.wide)):
+                draw.text((left, low + round(22 * k * unit)), text, ink, self.words, "ls")
+        edge = (self.gap, self.height - round(10 * unit))
+        draw.text(edge, _plain(self.caption), muted, _font(CAPTION * unit), "ls")
+        if not self.wide:
+            draw.text((self.width - self.gap, edge[1]), time, ink, clock, "rs")
         return np.asarray(canvas)
 
     def _peaks_at(self, t: float) -> list[float]:
@@ -327,6 +334,7 @@ def _font(size: float, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(reportlab.__file__).parent / "fonts" / name, round(size))
 
 
-def _fitting(text: str, size: float, width: float) -> ImageFont.FreeTypeFont:
-    """The bold font of the largest size up to `size` in which a text is not wider than `width`."""
-    return _font(min(size, size * width / _font(size, bold=True).getlength(text)), bold=True)
+def _fitting(text: str, size: float, width: float, *, bold: bool = True) -> ImageFont.FreeTypeFont:
+    """The font of the largest size up to `size` in which a text is not wider than `width`."""
+    wide = max(1.0, _font(size, bold=bold).getlength(text))
+    return _font(math.floor(min(size, size * width / wide)), bold=bold)

@@ -1,6 +1,7 @@
 """Frames of a video show what the player draws; its own scripts, run by Node, say what."""
 
 import base64
+import itertools
 import json
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from mounting import JS
 
-from flowviz.canvases.player import Panel, Scene, colours, pack, pack_scene
+from flowviz.canvases.player import Panel, Readout, Scene, colours, pack, pack_scene
 from flowviz.studies import _raster as raster
 from flowviz.studies._raster import Stage
 from flowviz.studies.video import Video
@@ -89,6 +90,18 @@ def test_a_frame_has_the_pixels_of_the_player(tmp_path, n):
         assert np.mean(apart > 12) < 0.02, np.mean(apart > 12)
         blank = Stage(panels, [replace(each, velocity=None) for each in scenes])
         assert np.abs(blank._plane(k, t, max(peaks)) - ours).max() > 30  # arrows are drawn
+
+
+def test_the_text_of_a_film_can_be_read_on_a_wall_and_fits_its_panels():
+    times, states = np.array([0.0, 1.0]), np.zeros((2, 3, 2))
+    numbers = {"Sliced W₂ to data": 0.994, "Off the data at the end": 0.52}
+    texts = tuple(Readout(*each, decimals=3, unit="%") for each in numbers.items())
+    for count, size in itertools.product((2, 3, 4), raster.SIZES):
+        panel = Panel("VP diffusion", "vp", times, states, times, states, readouts=texts)
+        stage = Stage([panel] * count, [None] * count, size)
+        assert stage.words.size >= 15
+        for row in raster._rows(panel, 1.0, 1 + stage.wide):
+            assert stage.words.getlength(row) <= stage.side
 
 
 def test_the_sizes_and_an_unknown_one():
