@@ -223,8 +223,10 @@ def test_methods_for_few_steps_join_the_default_solvers(tmp_path, monkeypatch):
     assert jumps.cost.tolist() == [1, 2, 4]
     exact = by_solver[fields[0], "euler"]
     assert jumps.limit == exact.limit, "the error of jumps is that to the exact flow"
-    rows = {row[0]: row[2:5] for row in nfe_quality.STUDY.summarise(config, result).rows}
-    assert rows["jumps"][:2] == ["–", "–"] and rows["Euler"][2] == "–"
+    summary = nfe_quality.STUDY.summarise(config, result)
+    rows = {row[0]: row[2:5] for row in summary.rows}
+    assert rows["jumps of shortcut (flow map)"][:2] == ["–", "–"] and rows["Euler"][2] == "–"
+    assert summary.heads[4] == "conditional OT", "the path of the flow map"
     assert nfe_quality.STUDY.draw(config, result)
     text = " ".join(each.text for each in nfe_quality.STUDY.say(config, result))
     assert "NFE 1: " in text and "Jumps of a flow map are compared with the exact field." in text
@@ -559,7 +561,7 @@ def test_each_data_set_has_one_marker_in_the_curves_of_all_data_sets():
             assert line.marker.symbol == keys[data].marker.symbol
 
 
-def test_a_click_on_a_field_in_the_legend_toggles_its_curves_in_both_figures():
+def test_a_click_on_a_field_in_the_legend_shows_its_curves_alone_in_both_figures():
     figure = drawn([line(), line(solver="Heun"), line(field="VP diffusion")])
     fields = named(figure, "conditional OT") + named(figure, "VP diffusion")
     assert [entry.legendgroup for entry in fields] == ["conditional OT", "VP diffusion"]
@@ -569,7 +571,12 @@ def test_a_click_on_a_field_in_the_legend_toggles_its_curves_in_both_figures():
         ("VP diffusion, Euler", "VP diffusion"),
     ):
         assert [trace.legendgroup for trace in named(figure, name)] == [group] * 2
-    assert figure.layout.legend.itemclick is None and figure.layout.legend2.itemclick is False
+    legend, solvers = figure.layout.legend, figure.layout.legend2
+    assert (legend.itemclick, solvers.itemclick) == ("toggleothers", False)
+    for name in ("target reached", "two samples of the data", "best possible, same noise"):
+        *marks, key = named(figure, name)
+        assert key.x == (None,) and key.showlegend is None
+        assert all(m.showlegend is False and not m.legendgroup for m in marks), "they stay"
     assert {trace.legend for trace in named(figure, "Euler")} == {"legend2"}
 
 

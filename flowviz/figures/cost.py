@@ -69,9 +69,9 @@ def costs(
 ) -> go.Figure:
     """Squared error per dimension and a measure of quality against NFE, on logarithmic axes.
 
-    The legend shows fields by colour and marker; a click on one hides or shows its curves in both
-    figures, a double click shows it alone. A second legend shows solvers by line style. A cross
-    marks a point that diverged. It is drawn at the top edge if its value lies above.
+    The legend shows fields by colour and marker; a click on one shows its curves alone in both
+    figures, the next click all, and a double click hides it. A second legend shows solvers by line
+    style. A cross marks a point that diverged, at the top edge if its value lies above.
 
     Args:
         curves: one curve per field and solver, in the order of the legend.
@@ -110,6 +110,8 @@ def costs(
             "yref": "container",
             "yanchor": "bottom",
             "groupclick": "togglegroup",
+            "itemclick": "toggleothers",
+            "itemdoubleclick": "toggle",
             **marks.DRAWN,
         },
         legend2={
@@ -222,32 +224,32 @@ def _add_levels(
     target: float,
     level: float,
 ) -> None:
-    """Adds the floor, its band and the target to the quality, and the level to the error."""
+    """Adds the floor, its band and the target to the quality, and the level to the error.
+
+    Their entries of the legend are apart from them, so that they stay when one field is shown.
+    """
     data, muted = theme.colour("data"), theme.pick(theme.MUTED)
-    if band[0] > 0:
-        figure.add_scatter(
-            x=[*ends, *ends[::-1]],
-            y=[band[0], band[0], band[1], band[1]],
-            mode="lines",
-            line={"width": 0},
-            fill="toself",
-            fillcolor=theme.rgba(data, 0.14),
-            name="two samples of the data",
-            legendrank=40,
-            hoverinfo="skip",
-            row=1,
-            col=2,
-        )
-    lines = [
-        (2, target, muted, "dash", "target reached"),
-        (1, level, muted, "dash", "target reached"),
-    ]
+    goal = "target reached", muted, "dash"
+    drawn = [(2, marks.level(ends, target, *goal)), (1, marks.level(ends, level, *goal))]
     if floor > 0:
-        lines.append((2, floor, data, "dot", "best possible, same noise"))
-    for column, height, colour, dash, name in lines:
-        drawn = marks.level(ends, height, name, colour, dash)
-        more = {"legendrank": 50, "showlegend": column == 2, "row": 1, "col": column}
-        figure.add_scatter(**drawn, **more)
+        drawn.append((2, marks.level(ends, floor, "best possible, same noise", data)))
+    if band[0] > 0:
+        shade = {
+            "x": [*ends, *ends[::-1]],
+            "y": [band[0], band[0], band[1], band[1]],
+            "mode": "lines",
+            "line": {"width": 0},
+            "fill": "toself",
+            "fillcolor": theme.rgba(data, 0.14),
+            "name": "two samples of the data",
+            "hoverinfo": "skip",
+        }
+        drawn.insert(0, (2, shade))
+    for column, each in drawn:
+        figure.add_scatter(**each, showlegend=False, row=1, col=column)
+    for each in {each["name"]: each for _, each in drawn}.values():
+        nowhere = {"x": [None], "y": [None], "legendrank": 40}
+        figure.add_scatter(**each | nowhere, row=1, col=1)
 
 
 def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:

@@ -248,8 +248,7 @@ def _at_equal_error(result: NfeQualityResult) -> Findings:
     for ot, vp in ot_and_vp(result.curves):
         first, second = ot.nfe_to_error(), vp.nfe_to_error()
         if comparable(first, second):
-            label = METHODS[ot.config.method].label
-            label += f" of {ot.training}" if ot.training else ""
+            label = _solver(ot)
             shares[label] = share(first, second)
             texts.append(
                 f"{label} {percent(shares[label])} ({reached(first)} against {reached(second)})"
@@ -421,23 +420,36 @@ def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
 
 def summarise(config: NfeQualityConfig, result: NfeQualityResult) -> Summary:
     """The NFE to reach an error and a quality, and OT over VP, for each solver."""
-    labels = {each.config.source: each.label for each in result.curves}
-    known = {(each.config.method, each.config.source): each for each in result.curves}
+    # Flow maps have a row for each training, and share the columns of the networks on their paths.
+    columns = dict.fromkeys(map(_column, result.curves))
+    fields = {each.label for each in result.curves if not each.training}
+    known = {(_solver(each), _column(each)): each for each in result.curves}
+    solvers = [METHODS[m].label for m in config.solvers if m != JUMPS]
+    maps = [_solver(each) for each in result.curves if each.training]
 
-    maps = {source for method, source in known if method == JUMPS}
-    methods = [m for m in config.solvers if m != JUMPS or maps]
-
-    def cell(method: str, name: str) -> SolverCurve | str | None:
-        return known.get((method, name), "–" if (method == JUMPS) != (name in maps) else None)
+    def cell(row: str, column: str) -> SolverCurve | str | None:
+        waits = row in solvers and column in fields
+        return known.get((row, column), None if waits else "–")
 
     return target_table(
         "NFE to reach a target, interpolated between budgets, and OT : VP (about "
         f"{percent(CLAIMED)} in the paper)",
         "Solver",
         config.measure,
-        labels.values(),
-        {METHODS[m].label: [cell(m, name) for name in labels] for m in methods},
+        columns,
+        {row: [cell(row, each) for each in columns] for row in [*solvers, *maps]},
     )
+
+
+def _solver(curve: SolverCurve) -> str:
+    """The solver of a curve, of jumps with the training of their flow map."""
+    label = METHODS[curve.config.method].label
+    return f"{label} of {curve.training}" if curve.training else label
+
+
+def _column(curve: SolverCurve) -> str:
+    """The field of a curve; of a flow map its path."""
+    return curve.label.removesuffix(f", {curve.training}") if curve.training else curve.label
 
 
 STUDY = Study(
