@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.subplots import make_subplots
 
-from flowviz.figures import curves, images, likelihood, marks, paper, plane, theme
+from flowviz.figures import curves, images, likelihood, marks, pairings, paper, plane, theme
 from flowviz.figures.likelihood import log_density_map
 from flowviz.schedulers import SCHEDULERS
 from flowviz.studies._lines import path_line
@@ -395,6 +395,23 @@ def test_long_names_on_a_vertical_axis_break_when_printed_and_have_room():
     panels = printed.layout.height - margin.t - margin.b
     assert panels >= 2 * len(lines) * paper.LINE
     assert drawn.data[0].y[0] == names[0], "the figure is not changed"
+
+
+def test_a_sheet_of_images_is_laid_out_for_print():
+    sheet = images.Mosaic(label="OT", colour="#000000", pixels=np.zeros((34, 67, 3), np.uint8))
+    printed = paper.laid_out(images.mosaics([sheet, sheet]), 600)
+    assert printed.layout.margin.b == 16, "no legend"
+
+
+def test_titles_of_several_lines_leave_no_gap_below_a_legend_when_printed():
+    states = np.zeros((2, 3, 2))
+    panel = pairings.Panel(title="a", lines=["b", "c"], colour="#000000", states=states)
+    drawn = pairings.panels([panel] * 4, ends="ends")
+    printed = paper.laid_out(drawn, 800, squares=4)
+    margin = printed.layout.margin
+    assert margin.t == drawn.layout.margin.t == 48 + 3 * paper.LINE
+    inner = 800 - margin.l - margin.r
+    assert printed.layout.height == pytest.approx(inner / 4 + margin.t + margin.b, abs=1)
 
 
 def test_tags_in_labels_of_others_are_shown_as_text():

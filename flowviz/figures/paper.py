@@ -65,7 +65,7 @@ def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
     names_width, names_height = _wrap_names(copy, width)
     inner_width = width - max(margin["l"], names_width) - margin["r"]
     _part_panels(copy, inner_width)
-    margin["t"] += LINE * (_wrap_panel_titles(copy, inner_width) - 1)
+    margin["t"] += LINE * _wrap_panel_titles(copy, inner_width)
     copy.update_layout(margin_t=margin["t"])
     lines = _wrap_titles(copy, inner_width)
     rows, below = _legend_rows(copy, inner_width), margin["b"]
@@ -176,13 +176,14 @@ def _panel_titles(figure: go.Figure) -> list[Any]:
 
 
 def _wrap_panel_titles(figure: go.Figure, width: float) -> int:
-    """Breaks titles that are longer than their panels, all of one row; the number of lines."""
-    most = 1
+    """Breaks titles that are longer than their panels, all of one row; the number of new lines."""
+    most = 0
     for axis in figure.select_xaxes():
         low, high = axis.domain or (0, 1)
         for each in _panel_titles(figure):
             if math.isclose(each.x, (low + high) / 2, abs_tol=1e-3):
-                most = max(most, _wrap(each, (high - low) * width))
+                before = each.text.count("<br>") + 1
+                most = max(most, _wrap(each, (high - low) * width) - before)
     return most
 
 
@@ -213,13 +214,14 @@ def _legend_rows(figure: go.Figure, width: float) -> int:
     Plotly makes columns of the widest entry. With groups it puts as many groups in a row as fit,
     the entries of each below each other.
     """
+    keyed = [trace for trace in theme.traces(figure) if trace.type not in ("heatmap", "image")]
     named = [
         trace
-        for trace in theme.traces(figure)
-        if trace.name and trace.showlegend is not False and trace.type != "heatmap"
+        for trace in keyed
+        if trace.name and trace.showlegend is not False
         if getattr(trace, "legend", None) in (None, "legend")  # others have a place of their own
     ]
-    if len(named) < 2 and not any(trace.showlegend for trace in theme.traces(figure)):
+    if len(named) < 2 and not any(trace.showlegend for trace in keyed):
         return 0
     symbol = SYMBOL + (figure.layout.legend.itemwidth or ITEM) - ITEM
     entries = [symbol + CHARACTER * len(str(trace.name)) for trace in named]

@@ -114,6 +114,7 @@ def draw(config: CoupledFlowConfig, result: CoupledFlowResult) -> Figures:
         + "; ".join(f"{panel.title}, {panel.lines[0]}" for panel in shown)
         + ".",
         figure=panels(shown, ends="ends of the flow"),
+        squares=5,
     )
     sizes = [batch for batch in config.sizes if batch in result.flows]
     if len(sizes) > 1 and REFLOW in result.flows:

@@ -89,6 +89,7 @@ def draw(config: PairingsConfig, result: PairingsResult) -> Figures:
         alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
         "optimal transport and reflow, with their crossings marked.",
         figure=panels(shown, ends="data x<sub>1</sub>"),
+        squares=4,
     )
 
 

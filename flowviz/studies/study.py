@@ -96,7 +96,7 @@ class NamedFigure:
     title: str
     alt: str
     figure: go.Figure
-    squares: Literal[0, 1, 2, 3] = 0
+    squares: Literal[0, 1, 2, 3, 4, 5] = 0
     half: bool = False
     tables: Tables | None = None
 

@@ -39,7 +39,7 @@ def show(
     files: Sequence[Download] = (),
     filename: str | None = None,
     on_click: Callable[[], None] | None = None,
-    squares: Literal[0, 1, 2, 3] = 0,
+    squares: Literal[0, 1, 2, 3, 4, 5] = 0,
 ) -> None:
     """Draws a figure with one line of downloads under it.
 
