@@ -24,11 +24,12 @@ with st.expander("The theorem"):
         "differ by a "
         "constant, since $u_t(x) = \\mathbb E[\\dot x_t \\mid x_t = x]$, so that "
         "$\\nabla L_{\\mathrm{CFM}} = \\nabla L_{\\mathrm{FM}}$:\n\n"
-        "$${\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
-        "_{L_{\\mathrm{CFM}}(\\theta)} = \\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - "
-        "u_t(x_t)\\rVert^2}_{L_{\\mathrm{FM}}(\\theta)} + \\underbrace{\\mathbb E\\,"
+        "$$\\begin{aligned}"
+        "\\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - \\dot x_t\\rVert^2}"
+        "_{L_{\\mathrm{CFM}}(\\theta)} &= \\underbrace{\\mathbb E\\,\\lVert v_\\theta(t, x_t) - "
+        "u_t(x_t)\\rVert^2}_{L_{\\mathrm{FM}}(\\theta)} \\\\ &\\quad + \\underbrace{\\mathbb E\\,"
         "\\mathrm{tr}\\,\\mathrm{Cov}[\\dot x_t \\mid x_t]}_{\\text{does not depend on "
-        "}\\theta}}$$"
+        "}\\theta}\\end{aligned}$$"
     )
 with failing("This cannot be measured."):
     if values["network"] == "trained":

@@ -19,15 +19,15 @@ headed(
 with st.sidebar:
     values = controls.pick(flow.config, pairings.config, cost.config)
 MEANINGS = (
-    "| | chooses | what is optimal | |\n|---|---|---|---|\n"
-    "| **Conditional OT path** | *how* a pair is joined, ${x_t = (1-t)\\,x_0 + t\\,x_1}$ | "
-    "the map to *one* data point | Lipman et al. 2022, eq. 20–23 |\n"
-    "| **Minibatch-OT coupling** | *which* pairs are joined, within a batch | the pairing of "
-    "that batch | Pooladian et al. 2023, Tong et al. 2023 |\n"
-    "| **Optimal transport map** | which noise goes to which data, without batches | the cost "
-    "${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ | Brenier 1991 |\n"
-    "| **Reflow** | the pairs of a trained flow | nothing, but the cost never rises | Liu et "
-    "al. 2022, thm 3.5 |\n"
+    "| | chooses | what is optimal |\n|---|---|---|\n"
+    "| **Conditional OT path**, Lipman et al. 2022, eq. 20–23 | *how* a pair is joined, "
+    "${x_t = (1-t)\\,x_0 + t\\,x_1}$ | the map to *one* data point |\n"
+    "| **Minibatch-OT coupling**, Pooladian et al. 2023, Tong et al. 2023 | *which* pairs are "
+    "joined, within a batch | the pairing of that batch |\n"
+    "| **Optimal transport map**, Brenier 1991 | which noise goes to which data, without batches "
+    "| the cost ${\\mathbb E\\,\\lvert x_1 - x_0\\rvert^2 = W_2^2}$ |\n"
+    "| **Reflow**, Liu et al. 2022, thm 3.5 | the pairs of a trained flow | nothing, but the cost "
+    "never rises |\n"
 )
 if not state.is_restricted():  # a lecture has a text of its own
     st.container(key="meanings").markdown(MEANINGS)

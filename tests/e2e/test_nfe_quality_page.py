@@ -66,3 +66,21 @@ def test_adaptive_steps_in_the_dark_and_a_bad_link(open_page):
     expect(page.get_by_text(re.compile("steps accepted and")).first).to_be_visible()
     expect(page.locator(CHART).first).to_be_visible()
     page.wait_for_function(FITS)
+
+
+INSIDE = """() => [...document.querySelectorAll("table, .katex")].every((each) => {
+    const cut = each.matches("table") && each.scrollWidth > each.clientWidth;
+    return !cut && each.getBoundingClientRect().right <= innerWidth;
+})"""
+
+
+@pytest.mark.parametrize("path", ["nfe_quality", "which_ot", "cfm"])
+def test_tables_and_formulas_fit_a_phone(open_page, path):
+    page = open_page(viewport={"width": 390, "height": 844})
+    visit(page, f"/{path}")
+    if path == "cfm":
+        page.get_by_text("The theorem").click()
+        expect(page.locator(".katex").last).to_be_visible()
+    else:
+        expect(page.locator("table").first).to_be_visible()
+    page.wait_for_function(INSIDE)
