@@ -4,7 +4,7 @@
 
 Run it after a change of a default, a checkpoint or a computation.
 It computes what has no file in flowviz/studies/answers yet and removes files that no view needs;
-with `--all` it computes each anew.
+with `--all` it computes all of them again.
 """
 
 import argparse
@@ -46,7 +46,7 @@ MAX_BYTES = 700_000
 def shown(view: str) -> Iterator[tuple[Study, Config, Live | None]]:
     """The studies of a view, such as "figure4?noise=1", that may have an answer.
 
-    With the settled config and the images that the page has opened for it.
+    Each has its complete config and the images that the page opened for it.
     """
     step = lectures.Step(title="", open=view, text="")
     app = AppTest.from_file(ROOT / "app.py", default_timeout=600)

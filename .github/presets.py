@@ -79,7 +79,7 @@ def pair(draw: ImageDraw.ImageDraw, reach: float = FRAME) -> tuple[Plane, Plane]
 
 
 def steps(draw: ImageDraw.ImageDraw) -> None:
-    """Four Euler steps of some particles on both paths, and the ends of all."""
+    """Four Euler steps of some particles on both paths, and the end points of all particles."""
     for plane, path, colour in zip(pair(draw, 4.6), ("ot", "vp"), (OT, VP), strict=True):
         found = flow("checkerboard", path, f"checkerboard-{path}", method="euler", nfe=4)
         plane.dots(found.step_states[-1][:1200], f"{colour}70", 0.9)
@@ -89,7 +89,7 @@ def steps(draw: ImageDraw.ImageDraw) -> None:
 
 
 def word(draw: ImageDraw.ImageDraw) -> None:
-    """Particles that form a word, from their noise."""
+    """The trajectories of particles from noise to a word."""
     found = flow("word:FLOW", "ot", "exact", nfe=40)
     plane = Plane(draw, 0, 400, 4.2)
     plane.dots(found.states[0][::3], f"{NOISE}60", 1.2)
@@ -97,7 +97,7 @@ def word(draw: ImageDraw.ImageDraw) -> None:
 
 
 def difference(draw: ImageDraw.ImageDraw) -> None:
-    """The error of a network where particles go, at t = 0.8, below the particles."""
+    """The error of a network at t = 0.8 and, above it, the particles."""
     for plane, path, colour in zip(pair(draw), ("ot", "vp"), (OT, VP), strict=True):
         name = f"checkerboard-{path}"
         scene = compute_scene(SceneConfig(data="checkerboard", path=path, field=name))

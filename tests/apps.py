@@ -1,10 +1,10 @@
-"""Pages in tests: what `streamlit.testing` does not know of background work."""
+"""Tests of pages: waiting for background work, which `streamlit.testing` does not do."""
 
 import time
 
 
 def settled(app, timeout=120):
-    """The app, run again until no background work of its session is left."""
+    """Reruns the app until its session has no background work left."""
     deadline = time.monotonic() + timeout
     while True:
         while works := [each for each in _works(app) if each.live]:

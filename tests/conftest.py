@@ -27,18 +27,18 @@ torch.set_num_threads(1)  # the workers share the cores
 
 
 SECONDS = {"e2e": 15.0, "slow": 15.0, "AppTest": 0.7}
-"""What a test takes, roughly, that has this marker or whose file has this name; others take a
-twentieth of a second."""
+"""Approximate seconds of a test with this marker, or of a file that has this name; others take
+0.05 s."""
 
 
 def unit(nodeid):
-    """What one worker runs: a file, or all of `tests/e2e`, for which it starts one server."""
+    """The tests of one worker: a file, or all of `tests/e2e`, for which it starts one server."""
     return "tests/e2e" if nodeid.startswith("tests/e2e/") else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(trylast=True)  # tests/e2e adds its marker
 def pytest_collection_modifyitems(items):
-    """Puts the longest units first, so that the workers end together."""
+    """Runs the longest units first, so that the workers end at the same time."""
     seconds = Counter()
     for item in items:
         names = {each.name for each in item.iter_markers()} | vars(item.module).keys()
@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items):
 
 
 class Scheduling(LoadFileScheduling):
-    """A unit at a time."""
+    """Gives a worker one unit at a time."""
 
     def _split_scope(self, nodeid):
         return unit(nodeid)
@@ -84,7 +84,7 @@ def exclusive(request):
 
 @pytest.fixture(autouse=True)
 def idle():
-    """Ends what a page still computes after a test: the next one may replace what it uses."""
+    """Stops background work after a test: the next test may replace functions that it uses."""
     yield
     work = sys.modules.get("flowviz.ui.work")
     works = list(work.queue()._works) if work else []
@@ -109,7 +109,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def tab(chromium):
-    """One tab for the tests of canvases, each of which opens a new page in it: a second a tab."""
+    """One tab, which takes a second to open, for all tests of canvases; each opens a new page."""
     page = chromium.new_page()
     yield page
     page.close()
@@ -130,7 +130,7 @@ def tiny_images(tmp_path_factory):
 
 @pytest.fixture
 def small_studies(monkeypatch):
-    """Studies on pages with the sizes of their smallest configs: those of advanced settings."""
+    """Studies on pages take their advanced settings from their smallest configs."""
     from flowviz.settings import settings
     from flowviz.studies import Study
 

@@ -1,4 +1,4 @@
-"""The estimate of a U-Net's memory against the storages that live during an evaluation."""
+"""The estimate of a U-Net's memory against the storages that exist during an evaluation."""
 
 import weakref
 from dataclasses import replace
@@ -43,7 +43,7 @@ SHAPES = {
 
 
 class Peak(TorchDispatchMode):
-    """The greatest sum of bytes of storages that live at the same time, but for those given."""
+    """The maximum total bytes of storages that exist at the same time, without those given."""
 
     def __init__(self, tensors):
         super().__init__()
@@ -69,7 +69,7 @@ class Peak(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_estimate_is_an_upper_bound_and_no_loose_one(name):
+def test_estimate_is_a_tight_upper_bound(name):
     shape, size = SHAPES[name]
     network = UNet(shape, size=size).eval()
     x, t = (
@@ -84,7 +84,7 @@ def test_estimate_is_an_upper_bound_and_no_loose_one(name):
 def test_large_batch_is_split_and_gives_the_same_images(tiny_images, monkeypatch):
     checkpoint = load_images(tiny_images / "images" / "tiny-ot.safetensors")
     config = ImageConfig(n=7, nfe=4, classes=(1, 2), guidance=2.0)
-    whole = sample_all(checkpoint, config)
+    reference = sample_all(checkpoint, config)
     shape = checkpoint.field.network.shape
     one = activation_bytes(shape, *checkpoint.shape[:2])
     monkeypatch.setattr(memory, "MAX_ACTIVATION_BYTES", 3 * one)
@@ -95,8 +95,8 @@ def test_large_batch_is_split_and_gives_the_same_images(tiny_images, monkeypatch
     network.network.register_forward_pre_hook(lambda _, args: largest.append(len(args[1])))
     parts = sample_all(checkpoint, config)
     assert max(largest) == 3
-    assert parts.passes == whole.passes and parts.nfe == whole.nfe
-    assert abs(parts.images.astype(int) - whole.images.astype(int)).max() <= 1
+    assert parts.passes == reference.passes and parts.nfe == reference.nfe
+    assert abs(parts.images.astype(int) - reference.images.astype(int)).max() <= 1
     times = torch.linspace(0.1, 0.9, 7)
     x = torch.randn(7, *checkpoint.shape)
     with torch.no_grad():
@@ -105,23 +105,23 @@ def test_large_batch_is_split_and_gives_the_same_images(tiny_images, monkeypatch
         )
 
 
-def test_a_long_evaluation_ends_on_request(tiny_images, monkeypatch):
+def test_a_long_evaluation_stops_on_request(tiny_images, monkeypatch):
     checkpoint = load_images(tiny_images / "images" / "tiny-ot.safetensors")
-    config, asked = ImageConfig(n=2, nfe=2), []
+    config, calls = ImageConfig(n=2, nfe=2), []
 
     def drawn(stop_at):
-        asked.clear()
-        stop = lambda: asked.append(1) or stop_at < len(asked)  # noqa: E731
+        calls.clear()
+        stop = lambda: calls.append(1) or stop_at < len(calls)  # noqa: E731
         with stopping(stop):
             return sample_all(checkpoint, config)
 
-    whole = drawn(10**9)
-    assert len(asked) == 2, "before each evaluation"
+    reference = drawn(10**9)
+    assert len(calls) == 2, "before each evaluation"
     monkeypatch.setattr(images, "LONG_EVALUATION_BYTES", 0)
-    assert (drawn(10**9).images == whole.images).all() and len(asked) > 100
+    assert (drawn(10**9).images == reference.images).all() and len(calls) > 100
     with pytest.raises(Stopped):
         drawn(9)
-    assert len(asked) == 10
+    assert len(calls) == 10
 
 
 def test_network_that_exceeds_the_memory_for_one_image_is_refused(tmp_path, tiny_images):

@@ -1,4 +1,4 @@
-"""Shipped answers: what pages show at first is stored, read back as it was, and still true."""
+"""Shipped answers: first views of pages are stored, are read unchanged, and are up to date."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -13,12 +13,12 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(answers.FOLDER.glob("*.npz"))
 
 
-def asked(path):
+def study_of(path):
     name, settings = answers.asked(path)
     return STUDIES[name], STUDIES[name].config.build(settings)
 
 
-QUICK = [path for path in FILES if asked(path)[0].seconds <= 1]
+QUICK = [path for path in FILES if study_of(path)[0].seconds <= 1]
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ QUICK = [path for path in FILES if asked(path)[0].seconds <= 1]
     [pytest.param(path, marks=() if path in QUICK else pytest.mark.slow) for path in FILES],
     ids=lambda path: path.stem,
 )
-def test_an_answer_is_drawn_and_written_again_as_it_was(path, tmp_path, monkeypatch):
-    study, config = asked(path)
+def test_a_loaded_answer_draws_and_writes_the_same(path, tmp_path, monkeypatch):
+    study, config = study_of(path)
     result = answers.read(path)
     assert answers.path_of(study, study.settled(config)) == path, "run .github/answers.py"
     monkeypatch.setattr(answers, "FOLDER", tmp_path)
@@ -44,8 +44,8 @@ def test_an_answer_with_other_fields_is_not_read(monkeypatch):
 
 
 @pytest.mark.parametrize("path", QUICK, ids=lambda path: path.stem)
-def test_an_answer_is_that_of_a_new_computation(path):
-    study, config = asked(path)
+def test_an_answer_equals_a_new_computation(path):
+    study, config = study_of(path)
     stored, new = (study.table(config, r) for r in (answers.read(path), study.result(config)))
     assert stored.keys() == new.keys()
     for name, values in new.items():

@@ -66,7 +66,7 @@ def test_a_trained_field_is_saved_and_used_alike(tmp_path):
         flowviz.train("moons", step=3)
 
 
-def test_names_lead_to_the_same_objects():
+def test_names_and_objects_give_the_same_results():
     assert flowviz.study("losses").name == "losses"
     assert flowviz.dataset("moons").name == "moons"
     assert flowviz.scheduler("vp").label == "VP diffusion"

@@ -1,4 +1,4 @@
-"""The benchmark: turns, ratios and the table."""
+"""The benchmark: alternating measurements, ratios and the table."""
 
 import json
 
@@ -32,14 +32,14 @@ class Clock:
         return call
 
 
-def test_contestants_take_turns_and_ratios_are_of_their_times():
+def test_contestants_alternate_and_ratios_are_those_of_their_times():
     clock = Clock()
     calls = {OURS: clock.taking(OURS, 2.0, 1.0), "other": clock.taking("other", 5.0, 1.5)}
-    ours, other = measure(Task("work", "pieces", 10, calls), rounds=4, clock=clock)
+    own, other = measure(Task("work", "pieces", 10, calls), rounds=4, clock=clock)
     first, second = [OURS, "other"], ["other", OURS]
     assert clock.calls == [*first, *first, *second, *first, *second]
-    assert (ours.ratio, other.ratio, other.low, other.high) == (1.0, 2.5, 2.5, 2.5)
-    assert (ours.rate, other.seconds, other.difference) == (5.0, 5.0, 0.5)
+    assert (own.ratio, other.ratio, other.low, other.high) == (1.0, 2.5, 2.5, 2.5)
+    assert (own.rate, other.seconds, other.difference) == (5.0, 5.0, 0.5)
 
 
 def test_contestants_do_the_same_work():
@@ -59,7 +59,7 @@ def test_calls_of_a_task_are_the_same_after_the_next_tasks_were_made():
     assert torch.equal(first.calls[OURS](), at_once)
 
 
-def test_absent_peers_are_an_error_in_one_sentence(monkeypatch):
+def test_missing_peers_are_an_error_in_one_sentence(monkeypatch):
     monkeypatch.setattr(benchmark, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="peers must be installed"):
         next(tasks(load("checkerboard-ot").field, peers=True))
@@ -98,11 +98,11 @@ def test_scaling_has_a_row_for_each_task_and_size():
     assert scaling_table(costs).count("\n|") == 1 + len(costs)
 
 
-def test_trainings_take_turns_and_share_the_time():
+def test_trainings_alternate_and_share_the_time():
     pytest.importorskip("torchcfm", reason="pip install .[peers]")
-    ours, *peers = compare_training(0.4, slice_seconds=0.1, n=500)
+    own, *peers = compare_training(0.4, slice_seconds=0.1, n=500)
     assert len(peers) == 1 + len(RATES)
-    for each in (ours, *peers):
+    for each in (own, *peers):
         assert each.steps > 0 and 0 < each.off_board < 1
     for each in peers:  # flowviz ends after its last step, whose number is an estimate
         assert 0.4 <= each.seconds < 1.0

@@ -1,4 +1,4 @@
-"""The best time grid: against all grids of two steps, and what it gains over the uniform one."""
+"""The best time grid against all grids of two steps, and against the uniform one."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_the_best_grid_has_a_lower_error_than_the_uniform_one(path):
     for grid in found.best:
         assert grid[0] == 0 and (np.diff(grid) > 0).all()
         assert set(grid) <= set(found.candidates)
-    gain = {"ot": 1.0, "vp": 0.7}[path]  # on OT, Euler is near its best with equal steps
+    gain = {"ot": 1.0, "vp": 0.7}[path]  # on OT, equal steps are nearly the best for Euler
     assert found.errors["best"][1] < gain * found.errors["uniform"][1]
     assert found.found[1] < found.found[0]
 

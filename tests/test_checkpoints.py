@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved comes back, and what is damaged is refused in one sentence."""
+"""Checkpoints: saved fields are loaded unchanged, damaged files are refused in one sentence."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def at_points(field, dtype=torch.float32):
 
 @pytest.mark.parametrize(("path", "objective"), PAIRS)
 @pytest.mark.parametrize("preconditioned", [True, False])
-def test_saved_field_comes_back_to_the_bit(board, tmp_path, path, objective, preconditioned):
+def test_loaded_field_is_bitwise_equal(board, tmp_path, path, objective, preconditioned):
     preconditioned = preconditioned or OBJECTIVES[objective].two_times
     config = TrainConfig(
         path=path, objective=objective, preconditioned=preconditioned, **TINY | {"octaves": 3}
@@ -88,7 +88,7 @@ def test_float16_halves_the_file_and_moves_the_field_little(trained, tmp_path):
     assert 0 < difference.abs().max() < 0.01 * at_points(field).abs().max()
 
 
-def test_float16_refuses_what_it_cannot_hold(trained, tmp_path):
+def test_float16_refuses_weights_that_it_cannot_represent(trained, tmp_path):
     _, card = trained
     config = TrainConfig(**TINY)
     large = build_field(config, dataset("checkerboard"))
@@ -98,12 +98,12 @@ def test_float16_refuses_what_it_cannot_hold(trained, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_readable_card_is_a_copy_of_the_one_inside(saved):
-    beside = json.loads(saved.with_suffix(".json").read_text())
+def test_json_card_is_a_copy_of_the_one_in_the_checkpoint(saved):
+    card_file = json.loads(saved.with_suffix(".json").read_text())
     with safetensors.safe_open(saved, "pt") as file:
-        assert json.loads(file.metadata()["flowviz"]) == beside
-    assert beside["format"] == "flowviz-2d"
-    assert set(beside["training"]) == set(asdict(TrainConfig()))
+        assert json.loads(file.metadata()["flowviz"]) == card_file
+    assert card_file["format"] == "flowviz-2d"
+    assert set(card_file["training"]) == set(asdict(TrainConfig()))
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".json"])
@@ -161,7 +161,7 @@ def test_failed_write_keeps_the_old_file(saved, trained, monkeypatch):
         checkpoints.save(saved, *trained, precision="float32")
     assert saved.read_bytes() == first
     assert not [p for p in saved.parent.iterdir() if p.name.startswith(".")]
-    assert checkpoints.load(saved).card.name == "tiny"  # the new card was not left behind
+    assert checkpoints.load(saved).card.name == "tiny"  # the new card was removed
 
 
 def test_quality_is_rewritten_in_both_cards_and_weights_stay(saved):
@@ -199,15 +199,15 @@ def test_listing_reads_no_weights_and_reports_what_is_damaged(saved, tmp_path, m
     monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", tmp_path)
     monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    heard = []
-    assert [card.name for card in checkpoints.listing(heard.append)] == ["tiny"]
-    assert ["bad.safetensors" in str(error) for error in heard] == [True]
+    errors = []
+    assert [card.name for card in checkpoints.listing(errors.append)] == ["tiny"]
+    assert ["bad.safetensors" in str(error) for error in errors] == [True]
     with pytest.raises(CheckpointError, match=r"bad\.safetensors"):
         checkpoints.listing()
 
 
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/b", "..", "", "a/../../b"])
-def test_a_name_never_leads_out_of_its_folder(tmp_path, name):
+def test_a_name_cannot_leave_its_folder(tmp_path, name):
     with pytest.raises(CheckpointError, match="name"):
         checkpoints.file_in(tmp_path, name)
     assert checkpoints.file_in(tmp_path, "mine") == tmp_path / "mine.safetensors"
@@ -237,7 +237,7 @@ def test_shipped_checkpoints_are_small():
 
 
 def rewrite(file, tensors, card=None):
-    """The checkpoint with other tensors under an honest hash, as a careful forger would write."""
+    """The checkpoint with other tensors and their correct hash, as a forger would write it."""
     card = card or checkpoints.load(file).card
     card = replace(card, sha256=digest(tensors))
     file.with_suffix(".json").unlink(missing_ok=True)
@@ -245,12 +245,12 @@ def rewrite(file, tensors, card=None):
 
 
 def edit_card(file, **entries):
-    beside = file.with_suffix(".json")
-    beside.write_text(json.dumps(json.loads(beside.read_text()) | entries))
+    card_file = file.with_suffix(".json")
+    card_file.write_text(json.dumps(json.loads(card_file.read_text()) | entries))
 
 
 def embed_only(file, **entries):
-    """Changes the card inside, without one beside."""
+    """Changes the card in the checkpoint and deletes its JSON copy."""
     tensors = safetensors.torch.load(file.read_bytes())
     values = json.loads(file.with_suffix(".json").read_text()) | entries
     file.with_suffix(".json").unlink()
@@ -378,7 +378,7 @@ def test_card_that_lacks_an_entry_is_refused(saved):
 
 
 class Bomb:
-    """Unpickled, it would raise another error than the one expected."""
+    """Raises an unexpected error when it is unpickled."""
 
     def __reduce__(self):
         return (exec, ("raise SystemExit('unpickled')",))
@@ -386,7 +386,7 @@ class Bomb:
 
 @pytest.mark.parametrize("kind", ["pickle", "torch zip"])
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".ckpt", ".safetensors"])
-def test_pickles_are_refused_unread(tmp_path, kind, suffix):
+def test_pickles_are_refused_without_unpickling(tmp_path, kind, suffix):
     file = tmp_path / f"evil{suffix}"
     if kind == "pickle":
         file.write_bytes(pickle.dumps(Bomb()))
@@ -413,14 +413,14 @@ def test_too_large_a_file_is_refused_before_it_is_read(tmp_path):
         ("no-such.safetensors", "There is no file"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path, name, sentence):
+def test_files_that_are_no_checkpoints_are_refused(tmp_path, name, sentence):
     (tmp_path / "folder").mkdir()
     with pytest.raises(CheckpointError, match=sentence):
         checkpoints.load(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.pt", "a.json", ".hidden", "a b"])
-def test_bad_names_are_not_written(trained, tmp_path, name):
+def test_invalid_names_are_not_written(trained, tmp_path, name):
     with pytest.raises(ValueError, match=r"must end in|must be letters"):
         checkpoints.save(tmp_path / name, *trained)
 
@@ -428,7 +428,7 @@ def test_bad_names_are_not_written(trained, tmp_path, name):
 # Runs
 
 
-def test_run_goes_on_to_the_bit(board, tmp_path):
+def test_resumed_run_is_bitwise_equal(board, tmp_path):
     config = TrainConfig(**TINY)
     *_, straight = train(config, board)
     for state in train(config, board):
@@ -447,7 +447,7 @@ def test_run_goes_on_to_the_bit(board, tmp_path):
         torch.testing.assert_close(resumed.saved_state()[name], tensor, rtol=0, atol=0)
 
 
-def test_bad_runs_are_refused(saved, board, tmp_path):
+def test_invalid_runs_are_refused(saved, board, tmp_path):
     with pytest.raises(CheckpointError, match="no run to resume"):
         checkpoints.load_run(tmp_path / "none.run")
     with pytest.raises(CheckpointError, match="is not a saved training run"):

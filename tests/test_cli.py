@@ -70,14 +70,14 @@ def table(tmp_path):
 
 @pytest.fixture(autouse=True)
 def threads():
-    """Commands set PyTorch's threads; other tests find them as they were."""
+    """Restores PyTorch's number of threads, which commands change."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
 
 
 def refused(capsys, *arguments):
-    """The one sentence with which a command refuses its arguments."""
+    """The error message of a command that refuses its arguments; it must be one sentence."""
     assert main([str(argument) for argument in arguments]) == 2
     err = capsys.readouterr().err
     assert err.startswith("flowviz: ")
@@ -114,7 +114,7 @@ def test_every_setting_of_a_training_run_is_an_option():
     options = {*TRAINING, "preconditioned", "steps"}
     settings, learned = ({each.name for each in fields(c)} for c in (TrainConfig, NfdmConfig))
     assert options >= settings
-    assert options - settings <= learned  # of which those of the path alone are asked
+    assert options - settings <= learned  # a run uses the options of its own kind
 
 
 def test_help_of_the_module_answers_without_pytorch():
@@ -158,13 +158,13 @@ def test_names_lists_every_registry(capsys):
         (["train", "--out", "x", "--steps", "2", "--seconds", "1"], "not allowed with"),
     ],
 )
-def test_bad_usage_is_one_sentence(capsys, arguments, sentence):
+def test_invalid_usage_is_one_sentence(capsys, arguments, sentence):
     err = refused(capsys, *arguments)
     assert sentence in err
     assert "--help" in err
 
 
-def test_output_folder_is_checked_before_the_work(capsys, tmp_path):
+def test_output_folder_is_checked_before_the_computation(capsys, tmp_path):
     out = tmp_path / "missing" / "x.npy"
     assert "does not exist; create it" in refused(capsys, "data", "moons", "--out", out)
     assert "is a folder" in refused(capsys, "data", "moons", "--out", tmp_path)
@@ -232,7 +232,7 @@ def test_training_is_reproducible(trained, tmp_path):
     assert not again.quality
 
 
-def test_interrupted_training_resumes_to_the_bit(trained, tmp_path, capsys, monkeypatch):
+def test_resumed_training_is_bitwise_equal(trained, tmp_path, capsys, monkeypatch):
     out = tmp_path / "cut.safetensors"
     advance = PlaneRun.advance
 
@@ -259,7 +259,7 @@ def test_interrupted_training_resumes_to_the_bit(trained, tmp_path, capsys, monk
     assert checkpoints.load(out).card.sha256 == resumed.sha256
 
 
-def test_resumed_run_keeps_its_settings_but_may_be_made_longer(capsys, tmp_path):
+def test_resumed_run_keeps_its_settings_except_for_more_steps(capsys, tmp_path):
     out = tmp_path / "x.safetensors"
     start = ["train", *TINY, "--quality", "0", "--out", out]
     assert main([*map(str, start), "--steps", "10"]) == 0
@@ -267,14 +267,14 @@ def test_resumed_run_keeps_its_settings_but_may_be_made_longer(capsys, tmp_path)
     err = refused(capsys, *start, "--resume", "--lr", "0.5")
     assert "lr is 0.02, got 0.5" in err
     assert "must be more" in refused(capsys, *start, "--resume", "--steps", "5")
-    assert main([*map(str, start), "--resume", "--steps", "10"]) == 0  # as it was planned
+    assert main([*map(str, start), "--resume", "--steps", "10"]) == 0  # already complete
     assert main([*map(str, start), "--resume", "--steps", "12"]) == 0
     assert "planned for 10 steps; from step 10 on" in capsys.readouterr().err
     card = checkpoints.load(out).card
     assert (card.steps, card.plans, card.training["steps"]) == (12, ((10, 12),), 12)
 
 
-def test_seconds_are_kept_by_the_clock(tmp_path, capsys, monkeypatch):
+def test_training_ends_when_its_seconds_are_over(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("flowviz.training.steps_within", lambda *arguments: 10_000_000)
     out = tmp_path / "x.safetensors"
     assert main(["train", *TINY, "--seconds", "0.5", "--quality", "0", "--out", str(out)]) == 0
@@ -334,16 +334,16 @@ def test_train_does_not_write_other_formats(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_stops_and_saves_when_the_machine_ends_it(tmp_path):
+def test_training_stops_and_saves_on_sigterm(tmp_path):
     out = tmp_path / "x.safetensors"
     command = [sys.executable, "-m", "flowviz", "train", *TINY, "--steps", "1000000"]
     with subprocess.Popen(
         [*command, "--out", str(out)], cwd=ROOT, stderr=subprocess.PIPE, text=True
     ) as process:
         time.sleep(0.5)
-        # Until it hears signals it is simply ended; so wait for what only a saved run shows.
+        # Before the handler is installed, SIGTERM ends the process without saving.
         deadline = time.monotonic() + 120
-        while not _hears(process.pid) and time.monotonic() < deadline:
+        while not _handles_sigterm(process.pid) and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
@@ -351,8 +351,8 @@ def test_training_stops_and_saves_when_the_machine_ends_it(tmp_path):
     assert checkpoints.load(out).card.steps > 0
 
 
-def _hears(pid: int) -> bool:
-    """Whether a process has a handler of SIGTERM."""
+def _handles_sigterm(pid: int) -> bool:
+    """Whether a process has a handler for SIGTERM."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     caught = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt"))
     return bool(caught >> (signal.SIGTERM - 1) & 1)
@@ -360,12 +360,12 @@ def _hears(pid: int) -> bool:
 
 @pytest.mark.parametrize("command", ["data", "sample"])
 def test_digits_of_a_table_far_from_0_are_kept(tmp_path, command):
-    """In float32 these times in seconds would come back as a few distinct numbers."""
+    """float32 would round these times in seconds to a few distinct numbers."""
     file, out = tmp_path / "times.csv", tmp_path / "x.npy"
     rows = 1.7e9 + np.random.default_rng(0).normal(size=(200, 2))
     file.write_text("\n".join(f"{x!r},{y!r}" for x, y in rows.tolist()))
-    what = [str(file)] if command == "data" else [f"exact:{file}/ot", "--nfe", "4"]
-    assert main([command, *what, "-n", "2000", "--out", str(out)]) == 0
+    data_or_field = [str(file)] if command == "data" else [f"exact:{file}/ot", "--nfe", "4"]
+    assert main([command, *data_or_field, "-n", "2000", "--out", str(out)]) == 0
     x, chosen = torch.from_numpy(np.load(out)), dataset(str(file))
     assert x.dtype == torch.float64
     assert all(len(np.unique(column)) == 2_000 for column in x.numpy().T)
@@ -409,7 +409,7 @@ def test_samples_of_a_table_are_in_its_coordinates(tmp_path, table):
     np.testing.assert_allclose(np.load(out).mean(axis=0), (100, -50), atol=2)
 
 
-def test_many_samples_are_the_first_of_more(tmp_path, monkeypatch, trained):
+def test_samples_do_not_depend_on_their_number(tmp_path, monkeypatch, trained):
     """Chunks change nothing but the memory that is needed."""
     out = [tmp_path / "whole.npy", tmp_path / "chunks.npy"]
     arguments = ["sample", str(trained), "-n", "64", "--out"]
@@ -447,7 +447,7 @@ def test_sample_refuses(capsys, trained, tmp_path, arguments, sentence):
         ("exact:checkerboard/otter", "otter"),
     ],
 )
-def test_bad_checkpoints_are_one_sentence(capsys, tmp_path, source, sentence):
+def test_invalid_checkpoints_are_one_sentence(capsys, tmp_path, source, sentence):
     for command in (["sample"], ["logprob", "points.npy"]):
         arguments = [command[0], source, *command[1:], "--out", tmp_path / "x.npy"]
         assert sentence in refused(capsys, *arguments)
@@ -515,7 +515,7 @@ def test_evaluate_refuses(capsys, arguments, sentence):
 
 
 def density_at_the_end(chosen, path, x):
-    """log p of the path's last time, which for OT is 0.999, at x of the frame."""
+    """log p at the last time of the path (0.999 for OT), for x in coordinates of the frame."""
     affine = AffinePath(SCHEDULERS[path]())
     t_max = torch.tensor(affine.t_max, dtype=torch.float64)
     return exact_field(affine, chosen.distribution).log_density(t_max, x).numpy()
@@ -607,13 +607,13 @@ def test_field_of_a_table_is_in_its_coordinates(tmp_path, table):
         ("nan", "ot", "t must be in [0,"),
     ],
 )
-def test_field_refuses_times_beyond_the_path(capsys, points, tmp_path, t, path, sentence):
+def test_field_refuses_times_outside_the_path(capsys, points, tmp_path, t, path, sentence):
     arguments = ["field", "--data", "moons", "--path", path, points, f"--t={t}"]
     err = refused(capsys, *arguments, "--out", tmp_path / "u.npy")
     assert sentence in err
 
 
-def test_field_beyond_the_numbers_is_refused(capsys, tmp_path):
+def test_field_that_overflows_is_refused(capsys, tmp_path):
     np.save(tmp_path / "x.npy", np.array([[0.0, 0.0], [1e200, 3.0]]))
     out = tmp_path / "u.npy"
     arguments = ["field", "--data", "checkerboard", "--path", "ot", "--t", "0.5"]
@@ -650,7 +650,7 @@ def write_points(tmp_path, content):
         (np.array([[None, {}]]), "must be a valid .npy file of numbers"),
     ],
 )
-def test_bad_points_are_one_sentence(capsys, tmp_path, content, sentence):
+def test_invalid_points_are_one_sentence(capsys, tmp_path, content, sentence):
     file = write_points(tmp_path, content)
     out = tmp_path / "out.npy"
     arguments = ["field", "--data", "moons", "--path", "ot", file, "--t", "0.5", "--out", out]
@@ -659,7 +659,7 @@ def test_bad_points_are_one_sentence(capsys, tmp_path, content, sentence):
     assert not out.exists()
 
 
-def test_whole_numbers_are_points(tmp_path):
+def test_integers_are_points(tmp_path):
     np.save(tmp_path / "p.npy", np.array([[1, 2]]))
     out = tmp_path / "u.npy"
     arguments = ["field", "--data", "moons", "--path", "ot", "--t", "0.5"]
@@ -667,7 +667,7 @@ def test_whole_numbers_are_points(tmp_path):
     assert np.load(out).dtype == np.float64
 
 
-# checkpoints, and the whole way
+# checkpoints, and commands in their own process
 
 
 def test_checkpoints_are_listed(trained, monkeypatch, capsys):
@@ -684,7 +684,7 @@ def test_checkpoints_are_listed(trained, monkeypatch, capsys):
     (trained.parent / "s.npy").unlink()
 
 
-def test_damaged_checkpoint_is_told_of_and_the_others_are_listed(
+def test_damaged_checkpoint_is_reported_and_the_others_are_listed(
     trained, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "bad.safetensors").write_bytes(b"?")
@@ -696,8 +696,8 @@ def test_damaged_checkpoint_is_told_of_and_the_others_are_listed(
     assert err == "flowviz: bad.safetensors is not a safetensors file.\n"
 
 
-def test_error_in_a_process_of_its_own(tmp_path):
-    """The console's own path: a program, its exit code, and nothing but the sentence."""
+def test_error_of_a_command_in_its_own_process(tmp_path):
+    """Runs the program itself: its exit code, and no output but the sentence."""
     answer = subprocess.run(
         [sys.executable, "-m", "flowviz", "data", "bord", "--out", str(tmp_path / "x.npy")],
         cwd=ROOT,
@@ -708,7 +708,7 @@ def test_error_in_a_process_of_its_own(tmp_path):
     assert answer.stderr.startswith("flowviz: Unknown data set 'bord'.")
 
 
-def test_bar_is_drawn_on_a_terminal_alone(capsys, monkeypatch):
+def test_progress_bar_is_drawn_on_a_terminal_only(capsys, monkeypatch):
     silent = Progress("training")
     silent.show(1, 2)
     silent.end()
@@ -760,7 +760,7 @@ def test_every_error_is_one_short_sentence(monkeypatch, capsys, error, sentence)
     [["nearest"], ["logprob", "exact:moons/ot", "--out", "p.npy"]],
     ids=lambda command: command[0],
 )
-def test_file_that_only_begins_like_an_array_gets_a_sentence(tmp_path, capsys, command, content):
+def test_file_that_starts_like_an_array_is_refused(tmp_path, capsys, command, content):
     file = tmp_path / "broken.npy"
     file.write_bytes(content)
     assert main([*command[:2], str(file), *command[2:]]) == 2
@@ -782,19 +782,19 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-def test_repeated_signals_are_one_request_and_a_later_one_ends(monkeypatch, interruptible):
+def test_repeated_signals_are_one_request_and_a_later_one_exits(monkeypatch, interruptible):
     stops = []
     with signals(stops):
         for _ in range(2):
             signal.raise_signal(signal.SIGINT)
         assert stops == [signal.SIGINT]
-        monkeypatch.setattr(printing, "SAME_REQUEST", -1.0)  # even if the clock stood still
+        monkeypatch.setattr(printing, "SAME_REQUEST", -1.0)  # even if the time were the same
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_closed_terminal_is_a_request_unless_it_was_ignored():
+def test_sighup_is_a_stop_request_unless_it_was_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         stops = []

@@ -22,21 +22,21 @@ from flowviz.site import parameters
 from flowviz.ui.why.touch import TouchView
 
 
-def test_ot_trajectories_are_straight_and_vp_ones_overshoot_by_the_closed_form():
-    ahead, end = np.array([1.2, 0.6]), np.array([1.6, 0.8])
+def test_ot_trajectories_are_straight_and_overshoot_of_vp_is_the_closed_form():
+    start, end = np.array([1.2, 0.6]), np.array([1.6, 0.8])
     result = compute_conditional(ConditionalConfig(paths="vp ot trig", n=60))
     vp, ot, trig = result.trajectories
     assert ot.overshoot.max() < 1e-9 and ot.detour.max() == pytest.approx(1)
     assert (vp.overshoot > 0.01).any() and vp.detour.max() > 1.1
-    # Where alpha^2 + sigma^2 = 1 the way is an arc of an ellipse; for noise ahead of the data, in
-    # its direction, it reaches sqrt(|x_1|^2 + |x_0|^2) before it comes back to |x_1|.
-    for way in (vp, trig):
-        path = AffinePath(scheduler(way.path))
-        t = torch.tensor(way.clock)
+    # If alpha^2 + sigma^2 = 1, the trajectory is an arc of an ellipse; for noise in the direction
+    # of the data it reaches sqrt(|x_1|^2 + |x_0|^2) before it returns to |x_1|.
+    for flow in (vp, trig):
+        path = AffinePath(scheduler(flow.path))
+        t = torch.tensor(flow.clock)
         alpha, sigma, *_ = path.scheduler(t)
-        along = (alpha * np.linalg.norm(end) + sigma * np.linalg.norm(ahead)).max().item()
+        along = (alpha * np.linalg.norm(end) + sigma * np.linalg.norm(start)).max().item()
         assert along == pytest.approx(
-            np.hypot(np.linalg.norm(end), np.linalg.norm(ahead)), rel=1e-3
+            np.hypot(np.linalg.norm(end), np.linalg.norm(start)), rel=1e-3
         )
     np.testing.assert_allclose(vp.states[-1], np.tile(end, (60, 1)), atol=5e-3)
     assert np.all(vp.progress[0] == 0) and vp.progress[-1] == pytest.approx(1)
@@ -81,7 +81,7 @@ def test_four_predictions_of_the_exact_field_are_the_exact_ones(path, t):
     assert np.isfinite(result.factors[:, 1:]).all()
 
 
-def test_factors_blow_up_where_alpha_or_sigma_vanish():
+def test_factors_diverge_where_alpha_or_sigma_vanish():
     ot = compute_conversions(ConversionConfig(path="ot", arrows=3))
     first = dict(zip([(f.source, f.to) for f in FACTORS], ot.factors[:, 0], strict=True))
     assert np.isinf(first["noise", "velocity"]) and np.isinf(first["score", "velocity"])
@@ -158,6 +158,6 @@ def test_figures_draw_the_arrays(dark):
         (lambda: TouchView(layers=("sky",)), "A layer must be one of"),
     ],
 )
-def test_bad_configs_are_refused_in_words(make, message):
+def test_invalid_configs_are_refused_with_a_message(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -30,7 +30,7 @@ APP = Path(__file__).parents[1] / "app.py"
 
 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=lambda study: study.name)
-def test_every_number_of_a_page_says_how_the_time_grows(study):
+def test_every_number_of_a_page_states_how_the_time_grows(study):
     for each in settings(study.config).values():
         counts = each.type is int and each.bounds and each.kind != "seed"
         if counts and not each.advanced and not each.display:
@@ -43,7 +43,7 @@ def test_the_cost_follows_the_settings():
     usual = study.cost(DensitiesConfig())
     assert study.cost(DensitiesConfig(nfe=80)) == pytest.approx(2 * usual)
     assert study.cost(DensitiesConfig(cells=180)) == pytest.approx(4 * usual)
-    # An adaptive solver does not use NFE, a fixed-step one no tolerance.
+    # An adaptive solver does not use NFE, a fixed-step solver uses no tolerance.
     loose, tight = (
         study.cost(DensitiesConfig(method="dopri5", nfe=20_000, tol=tol)) for tol in (1e-5, 1e-10)
     )
@@ -63,8 +63,8 @@ def test_the_cost_follows_the_settings():
     assert lanes == ["quick", "short", "long"]
 
 
-def test_large_networks_take_longer_and_few_stay_in_memory(tmp_path):
-    """Visitors open networks of 64 MB: a link to one must not start minutes of work."""
+def test_large_networks_take_longer_and_few_are_kept_in_memory(tmp_path):
+    """Users can open networks of 64 MB: a link to one must not start minutes of work."""
     usual = checkpoints.load("moons-ot")
     entries = usual.card.network | {"width": 800, "depth": 3}
     large = MLP(width=800, depth=3, octaves=entries["octaves"])
@@ -82,14 +82,14 @@ def test_large_networks_take_longer_and_few_stay_in_memory(tmp_path):
 
 
 def test_the_cost_of_images_counts_their_evaluations():
-    grid, ways = (STUDIES[name] for name in ("image-grid", "image-straightness"))
+    grid, straightness = (STUDIES[name] for name in ("image-grid", "image-straightness"))
     usual = grid.cost(ImageGridConfig())
     assert grid.cost(ImageGridConfig(n=64, nfe=40)) == pytest.approx(8 * usual)
     assert grid.cost(ImageGridConfig(guidance=1.0)) == pytest.approx(usual / 2)
     rows = ImageGridConfig(view="nfe", n=1_000, nfe=2)  # neither is used: 5 images in each row
     assert grid.cost(rows) == pytest.approx(5 * (2 + 5 + 10 + 20 + 50 + 100) / (16 * 20) * usual)
-    tight = ways.cost(ImageStraightnessConfig(tol=1e-8))
-    assert tight == pytest.approx(10 * ways.cost(ImageStraightnessConfig(nfe=1_000)))
+    tight = straightness.cost(ImageStraightnessConfig(tol=1e-8))
+    assert tight == pytest.approx(10 * straightness.cost(ImageStraightnessConfig(nfe=1_000)))
 
 
 def test_large_networks_of_images_take_longer():
@@ -127,5 +127,5 @@ def test_a_link_cannot_start_long_work(page, link, monkeypatch):
     app.switch_page(f"pages/{page}.py").run()
     assert not app.exception
     assert not [key for key in app.session_state if key.startswith("work:")]
-    asked = [each.value for each in app.markdown if each.value.startswith("Takes about")]
-    assert asked and any(each.label == "Compute" for each in app.button)
+    estimates = [each.value for each in app.markdown if each.value.startswith("Takes about")]
+    assert estimates and any(each.label == "Compute" for each in app.button)

@@ -1,4 +1,4 @@
-"""Couplings: what a batch's noise is paired with, also within classes."""
+"""Couplings: the pairs of noise and data of a batch, also within classes."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_semidiscrete_pairs_are_as_near_as_exact_ones_and_each_point_has_its_sha
         for x in (x_1, cells.points)
     )
     np.testing.assert_allclose(component, expected, atol=0.03)
-    # The map of a data set onto itself moves nothing: each x_0 has a point nearby.
+    # The optimal map of a data set onto itself is the identity: each x_0 has a point nearby.
     x_0, x_1 = semidiscrete.semidiscrete(dataset("from:moons>moons", sources=True), seed=0).draw(
         512, g
     )
@@ -72,7 +72,7 @@ def test_a_training_with_semidiscrete_pairs_is_straighter_and_repeats(few_cells)
 
 
 @pytest.mark.parametrize("name", COUPLINGS)
-def test_couplings_within_classes_mix_none(name):
+def test_couplings_within_classes_do_not_mix_classes(name):
     x_0, x_1, g = batch(60)
     y = torch.arange(60) % 3
     x_1 = x_1 + 100.0 * y[:, None]

@@ -1,4 +1,4 @@
-"""Damaged files of images: whatever an entry holds, a file draws or is refused in one sentence."""
+"""Damaged files of images: for any wrong entry, a file works or is refused in one sentence."""
 
 import json
 import shutil
@@ -30,10 +30,10 @@ from flowviz.training.images import ImageTrainConfig
 DIGITS = image_set("digits")
 WRONG = [None, "x", "", -1, 0, 3, 1000, 10**400, 0.5, 1e300, 1e-300, True, [], [0], ["x"], {}]
 GONE = object()
-"""In the place of a wrong value: the entry is left out."""
+"""Instead of a wrong value: the entry is omitted."""
 
 
-def bent(entries, place):
+def with_wrong_values(entries, place):
     """Copies of nested entries, each with another wrong value at `place`, a path of keys."""
     *above, name = place
     for value in [*WRONG, GONE]:
@@ -78,8 +78,8 @@ def draw(checkpoint):
     assert sample_all(checkpoint, ImageConfig(nfe=2, n=1)).images.shape[0] == 1
 
 
-def works_or_says_so(load, use, *names):
-    """Whether it works; what is refused must be so in one sentence, and before it is used."""
+def works_or_is_refused(load, use, *names):
+    """Whether a file loads and works; otherwise one sentence must refuse it before its use."""
     try:
         loaded = load()
     except CheckpointError as error:
@@ -109,14 +109,14 @@ def test_card_with_a_wrong_entry_draws_or_is_refused(tmp_path, field_file, place
     file = tmp_path / "bent.safetensors"
     card = json.loads(metadata(field_file)["flowviz"])
     worked = 0
-    for wrong in bent(card, place):
+    for wrong in with_wrong_values(card, place):
         file.write_bytes(with_text(field_file, "flowviz", json.dumps(wrong)))
-        worked += works_or_says_so(lambda: load_images(file), draw, file.name)
+        worked += works_or_is_refused(lambda: load_images(file), draw, file.name)
         is_images(file)
     assert worked < len(WRONG) / 2
 
 
-def test_every_entry_of_a_card_is_bent_above(field_file):
+def test_every_entry_of_a_card_is_tested_above(field_file):
     card = json.loads(metadata(field_file)["flowviz"])
     assert set(card) == set(CARD) and set(card["network"]) == set(NETWORK)
 
@@ -136,7 +136,7 @@ def test_every_entry_of_a_card_is_bent_above(field_file):
         ({"groups": 5}, "groups must divide the 16 channels of each level; got 5"),
     ],
 )
-def test_sentence_says_what_the_network_must_be(tmp_path, field_file, entries, sentence):
+def test_message_says_what_the_network_must_be(tmp_path, field_file, entries, sentence):
     card = json.loads(metadata(field_file)["flowviz"])
     card["network"] |= entries
     file = tmp_path / "bent.safetensors"
@@ -174,12 +174,12 @@ def bad_headers(content):
     tensor = "time_embed.0.weight"
     places = [(tensor,), (tensor, "dtype"), (tensor, "shape"), (tensor, "data_offsets")]
     wrong = [
-        *(other for place in places for other in bent(header, place)),
-        *bent(header, ("__metadata__",)),
+        *(other for place in places for other in with_wrong_values(header, place)),
+        *with_wrong_values(header, ("__metadata__",)),
         *(
             other
             for key in header["__metadata__"]
-            for other in bent(header, ("__metadata__", key))
+            for other in with_wrong_values(header, ("__metadata__", key))
         ),
         *(header | {tensor: header[tensor] | {"dtype": dtype}} for dtype in DTYPES),
         *(header | {tensor: header[tensor] | {"shape": shape}} for shape in SHAPES),
@@ -200,9 +200,9 @@ def test_wrong_headers_draw_or_are_refused(tmp_path, field_file):
     worked = 0
     for content in bad_headers(field_file):
         file.write_bytes(content)
-        worked += works_or_says_so(lambda: load_images(file), draw, file.name)
+        worked += works_or_is_refused(lambda: load_images(file), draw, file.name)
         is_images(file)
-    assert worked == 1  # F16, which it is
+    assert worked == 1  # the correct type, F16
 
 
 def snapshot(network):
@@ -222,11 +222,11 @@ def test_snapshot_with_a_wrong_entry_draws_or_is_refused(tmp_path, entry):
     about = json.loads(metadata(content)[RUN_KEY])
     place = (entry,) if entry in about else ("config", entry)
     file = tmp_path / "snapshot-050.safetensors"
-    for wrong in bent(about, place):
+    for wrong in with_wrong_values(about, place):
         file.write_bytes(with_text(content, RUN_KEY, json.dumps(wrong)))
-        works_or_says_so(lambda: snapshot_checkpoint(file, DIGITS), draw, file.name)
+        works_or_is_refused(lambda: snapshot_checkpoint(file, DIGITS), draw, file.name)
     if entry == "data":
-        works_or_says_so(lambda: load_images(file), draw, file.name)
+        works_or_is_refused(lambda: load_images(file), draw, file.name)
 
 
 @pytest.mark.parametrize(
@@ -236,8 +236,8 @@ def test_snapshot_with_a_wrong_header_is_refused(tmp_path, text):
     content = snapshot(UNet(IMAGE_NETWORKS["tiny"], channels=1, size=8, num_classes=10))
     file = tmp_path / "snapshot-050.safetensors"
     file.write_bytes(with_text(content, RUN_KEY, text))
-    assert not works_or_says_so(lambda: snapshot_checkpoint(file, DIGITS), draw, file.name)
-    assert not works_or_says_so(lambda: load_images(file), draw, file.name)
+    assert not works_or_is_refused(lambda: snapshot_checkpoint(file, DIGITS), draw, file.name)
+    assert not works_or_is_refused(lambda: load_images(file), draw, file.name)
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,7 @@ def test_run_with_a_wrong_config_or_state_is_refused(tmp_path, run):
     good = config.read_bytes()
 
     def check():
-        return works_or_says_so(
+        return works_or_is_refused(
             lambda: run_checkpoint(place, DIGITS), draw, str(place), state.name
         )
 
@@ -264,12 +264,12 @@ def test_run_with_a_wrong_config_or_state_is_refused(tmp_path, run):
     for bad in (b"", b"{", b"[]", b"\xff", b"5", b"{}"):
         config.write_bytes(bad)
         assert not check()
-    for wrong in bent(json.loads(good), ("config", "network")):
+    for wrong in with_wrong_values(json.loads(good), ("config", "network")):
         config.write_text(json.dumps(wrong))
         assert not check()
     config.write_bytes(good)
     about = json.loads(metadata(content)[RUN_KEY])
-    for wrong in bent(about, ("progress", "seconds")):
+    for wrong in with_wrong_values(about, ("progress", "seconds")):
         state.write_bytes(with_text(content, RUN_KEY, json.dumps(wrong)))
         check()
     for wrong in ("{", "", "[]", "null"):
@@ -305,12 +305,12 @@ def test_classifier_with_a_wrong_entry_judges_or_is_refused(tmp_path, classifier
         assert network(torch.zeros(1, card.channels, card.size, card.size)).shape[0] == 1
 
     file = tmp_path / "judge.safetensors"
-    for wrong in bent(json.loads(metadata(classifier_file)["flowviz"]), place):
+    for wrong in with_wrong_values(json.loads(metadata(classifier_file)["flowviz"]), place):
         file.write_bytes(with_text(classifier_file, "flowviz", json.dumps(wrong)))
-        works_or_says_so(lambda: load_classifier(file), judge, file.name)
+        works_or_is_refused(lambda: load_classifier(file), judge, file.name)
 
 
-def test_listing_passes_over_damaged_files_and_folders(tmp_path, monkeypatch, field_file):
+def test_listing_skips_damaged_files_and_folders(tmp_path, monkeypatch, field_file):
     monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", tmp_path)
     monkeypatch.delenv("FLOWVIZ_CHECKPOINTS", raising=False)
     place = tmp_path / "images"
@@ -319,7 +319,7 @@ def test_listing_passes_over_damaged_files_and_folders(tmp_path, monkeypatch, fi
     card = json.loads(metadata(field_file)["flowviz"])
     card["network"] |= {"channel_mult": None}
     (place / "bad.safetensors").write_bytes(with_text(field_file, "flowviz", json.dumps(card)))
-    heard = []
-    assert [card.name for card in image_checkpoints(heard.append)] == ["good"]
-    (error,) = heard
+    errors = []
+    assert [card.name for card in image_checkpoints(errors.append)] == ["good"]
+    (error,) = errors
     assert_sentence(error, "bad.safetensors")

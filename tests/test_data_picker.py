@@ -72,7 +72,7 @@ def test_word(app):
 @pytest.mark.parametrize(
     "word", ["![](//host/x)", "[a](//host)", "$x$", ":material/home:", "www.h.org", "<b>x</b>"]
 )
-def test_word_of_a_link_is_no_markup(app, word):
+def test_word_of_a_link_is_not_markup(app, word):
     app.query_params["data"] = f"word:{word}"
     app.run()
     assert chosen(app) == f"word:{word}"
@@ -81,7 +81,7 @@ def test_word_of_a_link_is_no_markup(app, word):
     assert not any(word in text for text in map(str, shown))
 
 
-def test_word_that_cannot_be_drawn_is_refused_and_the_last_one_stays(app):
+def test_word_that_cannot_be_drawn_is_refused_and_the_last_one_is_kept(app):
     app.run()
     menu(app).select("word").run()
     app.text_input[0].set_value("   ").run()
@@ -98,7 +98,7 @@ def test_gaussians(app):
 
 
 @pytest.mark.parametrize("kind", ["upload", "draw"])
-def test_the_last_choice_stays_until_there_is_an_upload_or_a_drawing(app, kind):
+def test_the_last_choice_is_kept_until_there_is_an_upload_or_a_drawing(app, kind):
     app.run()
     menu(app).select("moons").run()
     menu(app).select(kind).run()
@@ -149,7 +149,7 @@ def test_sampled_pixels_are_shown_and_can_be_inverted(app):
     assert "40 × 20 pixels; light ones" in app.caption[0].value
 
 
-def test_bad_upload_is_one_sentence_and_nothing_is_lost(app):
+def test_invalid_upload_is_one_sentence_and_the_last_choice_is_kept(app):
     app.run()
     menu(app).select("upload").run()
     app.file_uploader[0].set_value(("x.csv", CSV.encode(), "text/csv")).run()
@@ -178,7 +178,7 @@ def test_link_opens_what_was_uploaded(app):
 
 
 @pytest.mark.parametrize("spec", ["chess", "points:../../etc", "/etc/passwd.csv", "word:", "no:x"])
-def test_bad_link_falls_back_with_a_notice(app, spec):
+def test_invalid_link_falls_back_with_a_notice(app, spec):
     app.query_params["data"] = spec
     app.run()
     assert chosen(app) == "checkerboard"

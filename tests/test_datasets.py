@@ -1,4 +1,4 @@
-"""Every data set against its own distribution, and against what its sentence says."""
+"""Every data set against its own distribution and its description."""
 
 import math
 
@@ -10,10 +10,10 @@ from flowviz.datasets import DATASETS, FRAME, dataset
 from flowviz.distributions import Boxes
 
 OWN = ["mixture:-2,1;2,-1;0.5,3@0.3", "word:FLOW", "word:conditional OT"]
-"""One data set of each kind that a text alone makes."""
+"""One data set of each kind that a text describes."""
 
 CURVES = {
-    # Independent formulas: parameters in [0, 1], evenly distributed, to noise-free curves.
+    # Separate formulas of the noise-free curves, for parameters uniform in [0, 1].
     "moons": (
         lambda s: [
             (2.5 * (torch.cos(math.pi * s) - 0.5), 2.5 * (torch.sin(math.pi * s) - 0.25)),
@@ -64,7 +64,7 @@ def seeded(seed):
 
 
 def within_errors(sample, expected):
-    """Whether a sample's mean is within 5 standard errors of what is expected."""
+    """Whether a sample's mean is within 5 standard errors of the expected value."""
     return (sample.mean() - expected).abs() <= 5 * sample.std() / math.sqrt(len(sample)) + 1e-6
 
 
@@ -73,7 +73,7 @@ def data(request):
     return dataset(request.param)
 
 
-def test_sampler_has_the_shape_the_type_and_the_seed_asked_for(data):
+def test_sampler_has_the_requested_shape_type_and_seed(data):
     x = data.sample(257, seeded(0))
     assert x.shape == (257, 2)
     assert x.dtype == torch.float32
@@ -96,7 +96,7 @@ def test_sampler_refuses_no_samples(data):
 def test_samples_lie_in_the_frame(data):
     x = data.sample(20_000, seeded(2))
     assert (x.abs() <= FRAME).all(dim=1).double().mean() >= 0.999
-    assert x.abs().max() > 3  # and fill it
+    assert x.abs().max() > 3  # and extend to its border
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -116,7 +116,7 @@ def test_moments_are_those_of_samples_and_the_same_each_time(data):
 
 
 def test_distribution_has_mass_one(data):
-    # 450 cells divide the checkerboard's; a word's pixels are cut by them, hence the tolerance.
+    # 450 cells divide the checkerboard's; they cut a word's pixels, which needs the tolerance.
     cells = 450 if isinstance(data.distribution, Boxes) else 100
     half = FRAME / cells
     axis = torch.linspace(-FRAME + half, FRAME - half, cells, dtype=torch.float64)
@@ -131,23 +131,21 @@ def test_samples_lie_in_the_support(data):
 
 def test_sampler_has_the_log_density_of_its_distribution(data):
     n = 6_000
-    ours = data.distribution.log_prob(data.sample(n, seeded(6)).double())
-    theirs = data.distribution.log_prob(data.distribution.sample(n, seeded(7)).double())
-    error = math.sqrt((ours.var() + theirs.var()) / n)
-    assert (
-        abs(ours.mean() - theirs.mean()) <= 5 * error + 1e-6
-    )  # a board's log density is constant
+    own = data.distribution.log_prob(data.sample(n, seeded(6)).double())
+    reference = data.distribution.log_prob(data.distribution.sample(n, seeded(7)).double())
+    error = math.sqrt((own.var() + reference.var()) / n)
+    assert abs(own.mean() - reference.mean()) <= 5 * error + 1e-6  # constant on a board
 
 
 def test_sampler_has_the_histogram_of_its_distribution(data):
     n, bins, ends = 40_000, [24, 24], [-FRAME, FRAME, -FRAME, FRAME]
-    ours, theirs = (
+    own, reference = (
         torch.histogramdd(draw(n, seeded(seed)), bins, range=ends).hist
         for draw, seed in ((data.sample, 8), (data.distribution.sample, 9))
     )
-    total = ours + theirs
+    total = own + reference
     used = total >= 20
-    chi_square = ((ours - theirs)[used].square() / total[used]).sum().item()
+    chi_square = ((own - reference)[used].square() / total[used]).sum().item()
     degrees = int(used.sum())
     assert chi_square <= degrees + 5 * math.sqrt(2 * degrees)
 
@@ -159,7 +157,7 @@ def test_entropy_is_the_mean_negative_log_density(name):
     assert within_errors(-log_prob.double(), data.distribution.entropy)
 
 
-def test_name_gives_the_data_set_again(data):
+def test_name_gives_the_same_data_set(data):
     again = dataset(data.name)
     assert again.name == data.name
     assert torch.equal(again.sample(50, seeded(11)), data.sample(50, seeded(11)))
@@ -179,7 +177,7 @@ def test_exact_field_stays_fast(data):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_quadrature_along_a_curve_is_exact(name):
-    # Against a sum over very many evenly spread parameters, near the curve, on it and at its ends.
+    # Against a sum over 10,000 equally spaced parameters, near the curve, on it and at its ends.
     curve, std = CURVES[name]
     s = (torch.arange(10_000, dtype=torch.float64) + 0.5) / 10_000
     means = torch.cat([torch.stack(arm, dim=-1) for arm in curve(s)])
@@ -199,7 +197,7 @@ def test_quadrature_along_a_curve_is_exact(name):
 
 @pytest.mark.parametrize("name", ["moons", "circles"])
 def test_draws_are_independent(name):
-    # scikit-learn spaces the angles of one call evenly: of two points each would be a curve's end.
+    # scikit-learn spaces the angles of one call evenly: two points would be the ends of a curve.
     generator = seeded(13)
     pairs = torch.stack([DATASETS[name].sample(2, generator) for _ in range(4_000)])
     product = (pairs[:, 0] * pairs[:, 1]).sum(dim=1)
@@ -219,7 +217,7 @@ def test_checkerboard_has_the_papers_board():
     assert density == pytest.approx(0.45**2 / 8)
 
 
-def test_user_coordinates_come_back():
+def test_user_coordinates_are_inverted():
     x = torch.randn(50, 2, generator=seeded(14), dtype=torch.float64)
     for name in [*DATASETS, *OWN]:
         data = dataset(name)
@@ -234,7 +232,7 @@ def test_user_coordinates_come_back():
         ("wrod:FLOW", "before the colon, must be one of mixture, word"),
     ],
 )
-def test_unknown_names_are_refused_in_a_sentence(spec, message):
+def test_unknown_names_are_refused_in_one_sentence(spec, message):
     with pytest.raises(ValueError) as error:
         dataset(spec)
     assert message in str(error.value)

@@ -84,8 +84,8 @@ def test_log_likelihood_converges_with_every_method_and_any_chunk(method):
 
 
 @pytest.mark.parametrize("method", [m for m in density_methods() if not METHODS[m].adaptive])
-def test_stages_without_weight_change_nothing(method):
-    """The divergence left out at stages of weight 0 is that of the whole system solved plainly."""
+def test_stages_of_weight_zero_do_not_change_the_result(method):
+    """Omitting the divergence at stages of weight 0 gives the solution of the complete system."""
     field = Swirl()
     x = torch.randn(7, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
@@ -140,7 +140,7 @@ def test_divergence_of_a_constant_field_is_zero():
 
 
 def test_hutchinson_is_unbiased():
-    """With signs as the probe the mean over all 2^D of them is exact."""
+    """With signs as the probe, the mean over all 2^D probes is exact."""
     field, t = Swirl(), torch.tensor(0.5, dtype=torch.float64)
     x = torch.randn(4, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * 2)
@@ -181,8 +181,8 @@ def test_prior_of_another_width_and_cancelling():
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("preconditioned", [True, False])
 @pytest.mark.parametrize(("objective", "path"), [("flow", "ot"), ("noise", "vp"), ("score", "vp")])
-def test_closed_divergence_of_a_network_is_autograd_s(objective, path, preconditioned, depth):
-    """More states than fit one part, one time for all and a time each."""
+def test_closed_divergence_of_a_network_equals_autograd(objective, path, preconditioned, depth):
+    """More states than one part takes, with one time for all and with a time for each."""
     generator = torch.Generator().manual_seed(0)
     network = MLP(width=16, depth=depth, octaves=3, generator=generator)
     torch.nn.init.normal_(network.head.weight, generator=generator)

@@ -1,4 +1,4 @@
-"""Several processes do the work of one: their shares, their rows together, runs by torchrun."""
+"""Several processes replace one: their shares, their gathered rows, and runs by torchrun."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def test_shares_are_contiguous_disjoint_and_even(n, world):
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_process_alone_keeps_everything(monkeypatch):
+def test_single_process_keeps_everything(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with processes(torch.device("cpu")) as group:
         assert group == ALONE and group.first
@@ -65,10 +65,10 @@ def log_of(folder):
 
 
 def assert_same_run(folder, alone):
-    """That a folder's last state is that of a run of one process, but for rounding.
+    """A folder's last state must equal that of a run of one process up to rounding.
 
-    Gradients are summed in another order; what that adds in some hundred steps stays small beside
-    the weights.
+    Gradients are summed in another order; the difference after some hundred steps is small
+    compared with the weights.
     """
     end = load_file(folder / f"state-{alone.step:09d}.safetensors")
     for name, value in alone.saved_state().items():
@@ -104,7 +104,7 @@ main([*train, "--preset", "tiny", "--images", "320"])
 ImageRun.advance = advance
 assert os.listdir(folder).count("state-000000003.safetensors") == 1
 assert main([*train, "--resume"]) == 0
-assert main([*train, "--preset", "tiny"]) == 2  # there is a run already, as every process hears
+assert main([*train, "--preset", "tiny"]) == 2  # a run exists, which each process reports
 snapshot = os.path.join(folder, "snapshot-100.safetensors")
 assert main(["sample", snapshot, *os.environ["OPTIONS"].split(), "--out", drawn]) == 0
 with open(judged + os.environ["RANK"], "w") as file, contextlib.redirect_stdout(file):
@@ -132,9 +132,9 @@ OPTIONS = "--solver midpoint --nfe 4 -n 7 --class 3 --device cpu"
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory, tiny_images):
-    """The folder and the output of one start of torchrun, which takes 10 s, for all tests of it.
+    """The folder and the output of one run of torchrun, which takes 10 s; its tests share it.
 
-    Two processes of this Python run SCRIPT on the CPU, at a port that is free.
+    Two processes of this Python run SCRIPT on the CPU, at a free port.
     """
     folder = tmp_path_factory.mktemp("pair")
     classifier = saved_classifier(folder / "classifier")
@@ -163,8 +163,8 @@ def test_torchrun_trains_with_the_loss_curve_of_one_process(pair, tmp_path):
     assert pair.out.count("step 120 of 120") == 1  # process 0 alone reports
     one, other = log_of(tmp_path / "alone"), log_of(pair.folder / "curve")
     assert [line["step"] for line in other] == [100, 120]
-    for ours, theirs in zip(one, other, strict=True):
-        assert theirs["loss"] == pytest.approx(ours["loss"], rel=1e-3)
+    for own, reference in zip(one, other, strict=True):
+        assert reference["loss"] == pytest.approx(own["loss"], rel=1e-3)
     assert_same_run(pair.folder / "curve", alone)
 
 
@@ -193,7 +193,7 @@ def test_processes_divide_the_trajectories_of_a_distillation(tiny_images, monkey
 
 
 @pytest.mark.slow
-def test_two_processes_distil_as_one_that_sees_the_jumps_of_both(pair, tmp_path, monkeypatch):
+def test_two_processes_distil_as_one_with_the_jumps_of_both(pair, tmp_path, monkeypatch):
     file = pair.folder / "images" / "tiny-ot.safetensors"
     changes = {"objective": "distillation", "batch": 32, "images": 960, "start": str(file)}
     config, teacher = replace(IMAGE_PRESETS["tiny"], **changes), load_images(file).field
@@ -216,7 +216,7 @@ def test_two_processes_distil_as_one_that_sees_the_jumps_of_both(pair, tmp_path,
 
 
 @pytest.mark.slow
-def test_processes_stop_at_a_signal_to_one_go_on_and_draw_and_judge_together(
+def test_processes_stop_at_a_signal_to_one_resume_and_sample_and_evaluate_together(
     pair, tmp_path, capsys
 ):
     assert pair.out.count("step 10 of 10") == 1
@@ -238,6 +238,6 @@ def test_processes_stop_at_a_signal_to_one_go_on_and_draw_and_judge_together(
     assert [(point["nfe"], point["n"]) for point in kept] == [(2, 61), (4, 61)]
     for key in ("nfe", "passes", "n", "frechet", "floor", "accuracy"):
         alone, pair, saved = ([point[key] for point in points] for points in (one, other, kept))
-        one_image = 1.01 / 61 if key == "accuracy" else 0  # whose class the last digits may move
+        one_image = 1.01 / 61 if key == "accuracy" else 0  # rounding may change a class
         assert pair == pytest.approx(alone, rel=1e-3, abs=one_image)
-        assert saved == pytest.approx(pair, rel=1e-3)  # what is printed is rounded
+        assert saved == pytest.approx(pair, rel=1e-3)  # printed numbers are rounded

@@ -32,7 +32,7 @@ def generator() -> torch.Generator:
 
 @DENSE
 def test_density_integrates_to_1(name: str) -> None:
-    # Midpoints of cells of 1/32, whose borders every box's edges are.
+    # Midpoints of cells of 1/32; the edges of each box are edges of cells.
     axis = torch.arange(-8, 8, 1 / 32, dtype=torch.float64) + 1 / 64
     x = torch.cartesian_prod(axis, axis)
     density = KINDS[name].log_prob(x).exp()
@@ -154,6 +154,6 @@ def test_points_are_drawn_by_weight_and_have_no_density() -> None:
         (lambda: KINDS["board"].sample(0, generator()), "n must be at least 1; got 0"),
     ],
 )
-def test_bad_input_is_refused_in_words(make: object, message: str) -> None:
+def test_invalid_input_is_refused_with_a_message(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()

@@ -1,4 +1,4 @@
-"""The download command against a server of this machine, which can break off."""
+"""The download command against a local server that can close connections early."""
 
 import hashlib
 import re
@@ -17,11 +17,11 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """Sends `content`; `breaks` holds after how many bytes each next answer ends too early."""
+    """Sends `content`; `breaks` has the numbers of bytes after which the next responses end."""
 
     def __init__(self, ranges=True):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.ranges, self.breaks, self.asked = CONTENT, ranges, [], []
+        self.content, self.ranges, self.breaks, self.requests = CONTENT, ranges, [], []
 
     @property
     def url(self):
@@ -31,7 +31,7 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         wanted = self.headers.get("Range")
-        self.server.asked.append(wanted)
+        self.server.requests.append(wanted)
         if self.path != "/cifar-10-binary.tar.gz":
             self.send_error(404)
             return
@@ -77,18 +77,18 @@ def fetched(entry, folder, url):
     return [here for here, _ in download(entry, folder, url=url)]
 
 
-def test_file_comes_whole_and_is_not_asked_for_again(serve, entry, tmp_path):
+def test_complete_file_is_not_downloaded_again(serve, entry, tmp_path):
     server = serve()
     steps = fetched(entry, tmp_path / "new", server.url)
     assert steps[0] == 0 and steps[-1] == len(CONTENT) and steps == sorted(steps)
     assert (tmp_path / "new" / entry.file).read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "new").iterdir()] == [entry.file]
     assert fetched(entry, tmp_path / "new", server.url) == [len(CONTENT)]
-    assert server.asked == [None]
+    assert server.requests == [None]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_download_that_broke_off_goes_on(serve, entry, tmp_path, ranges):
+def test_interrupted_download_continues(serve, entry, tmp_path, ranges):
     server = serve(ranges=ranges)
     server.breaks = [300_000]
     with pytest.raises(ValueError, match="broke off"):
@@ -98,7 +98,7 @@ def test_download_that_broke_off_goes_on(serve, entry, tmp_path, ranges):
     assert not (tmp_path / entry.file).exists()
     fetched(entry, tmp_path, server.url)
     assert (tmp_path / entry.file).read_bytes() == CONTENT and not part.exists()
-    assert server.asked == [None, "bytes=300000-"]
+    assert server.requests == [None, "bytes=300000-"]
 
 
 def test_wrong_content_is_deleted_and_a_damaged_file_is_named(serve, entry, tmp_path):
@@ -111,7 +111,7 @@ def test_wrong_content_is_deleted_and_a_damaged_file_is_named(serve, entry, tmp_
     with pytest.raises(ValueError, match="is damaged; delete it"):
         fetched(entry, tmp_path, server.url)
     (tmp_path / entry.file).unlink()
-    server.content = CONTENT * 3  # more than the file has: no more of it is taken
+    server.content = CONTENT * 3  # longer than the file: the rest is not read
     fetched(entry, tmp_path, server.url)
     assert (tmp_path / entry.file).read_bytes() == CONTENT
 

@@ -1,4 +1,4 @@
-"""The numbers behind a figure: made once for a result, and on request if they are many."""
+"""The numbers of a figure: computed once for a result, and on request if they are many."""
 
 import gc
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from flowviz.ui import compare, downloads
 
 @dataclass(frozen=True)
 class Result:
-    """What columns are made from: like results of studies it has no hash."""
+    """The source of columns; like results of studies it has no hash."""
 
     values: np.ndarray
 

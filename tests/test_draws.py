@@ -32,7 +32,7 @@ def test_streams_are_uncorrelated():
 
 
 def test_no_other_module_derives_seeds():
-    """Training streams have their own home until the classifier's and the plane's move here."""
+    """Training streams are derived elsewhere until those of classifier and plane move here."""
     elsewhere = [
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
@@ -41,6 +41,6 @@ def test_no_other_module_derives_seeds():
     allowed = {
         "draws.py",
         "datasets/entry.py",  # the fixed sample of the shipped cards
-        "experiments/benchmark_training.py",  # torchcfm takes the global generator
+        "experiments/benchmark_training.py",  # torchcfm uses the global generator
     }
     assert {e for e in elsewhere if not e.startswith("training/")} <= allowed

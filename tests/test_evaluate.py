@@ -1,4 +1,4 @@
-"""Evaluation: a perfect field reaches the floor, a bad one does not, and all of it is JSON."""
+"""Evaluation: an exact field reaches the floor, a bad one does not, and results are JSON."""
 
 import json
 import math
@@ -114,12 +114,12 @@ def test_one_point_has_no_error(field):
     assert likelihood(field, BOARD, n=1).error is None
 
 
-def test_adaptive_methods_are_judged_by_their_counted_evaluations(field):
+def test_adaptive_methods_are_evaluated_at_their_counted_nfe(field):
     result = evaluate(field, BOARD, small(n=200, method="bosh3", nfe=None, tol=1e-3))
     assert result.nfe == 2 + 3 * (result.steps + result.rejected)
 
 
-def test_gaussian_data_has_no_support_to_miss_but_a_likelihood():
+def test_gaussian_data_has_a_likelihood_but_no_bounded_support():
     gaussian = made(GaussianMixture(torch.tensor([[1.0, -1.0]]), 0.5))
     flow = exact_field(AffinePath(SCHEDULERS["vp"]()), gaussian.distribution)
     result = evaluate(flow, gaussian, small(n=300))
@@ -143,8 +143,8 @@ class Still:
         return torch.zeros_like(x)
 
 
-def test_noise_of_another_width_is_where_samples_start():
-    """VE starts at sigma_max: unmoved, its samples are far wider than the board."""
+def test_samples_start_from_the_noise_of_the_path():
+    """VE starts at sigma_max: without motion its samples are far wider than the board."""
     result = evaluate(Still(), BOARD, small(n=500, method="euler", nfe=1))
     assert result.measures["off-support"].value > 0.9
     judged = likelihood(Still(), BOARD, n=100)
@@ -154,7 +154,7 @@ def test_noise_of_another_width_is_where_samples_start():
 
 
 class Wall(Still):
-    """A field that ends in the middle of time."""
+    """A field without finite values before t = 0.5."""
 
     path = AffinePath(SCHEDULERS["ot"]())
 
@@ -162,7 +162,7 @@ class Wall(Still):
         return torch.where(t < 0.5, torch.nan, 0.0).to(x) * x
 
 
-def test_a_likelihood_that_fails_says_why():
+def test_failed_likelihood_states_the_reason():
     with pytest.raises(SolveError, match=r"got stuck at t = 0\."):
         likelihood(Wall(), BOARD, n=10)
 
@@ -179,7 +179,7 @@ def test_a_likelihood_that_fails_says_why():
         ({"metrics": ("energie",)}, "Did you mean 'energy'"),
     ],
 )
-def test_bad_configs_are_refused(given, match):
+def test_invalid_configs_are_refused(given, match):
     with pytest.raises(ValueError, match=match):
         EvaluateConfig(**given)
 

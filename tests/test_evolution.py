@@ -1,4 +1,4 @@
-"""Flows and scenes: counted, comparable, exact where something exact is known."""
+"""Flows and scenes: counted evaluations, the same noise, and closed forms where they exist."""
 
 import dataclasses
 
@@ -55,12 +55,12 @@ def test_configs_are_flat_and_can_be_cache_keys(config):
         ({"method": "dopri5", "tol": 0.0}, "tol must lie"),
     ],
 )
-def test_bad_configs_are_refused_in_a_sentence(changes, match):
+def test_invalid_configs_are_refused_in_one_sentence(changes, match):
     with pytest.raises(ValueError, match=match):
         FlowConfig(**changes)
 
 
-def test_adaptive_methods_ignore_the_budget():
+def test_adaptive_methods_ignore_nfe():
     assert FlowConfig(method="dopri5", nfe=21).nfe == 21
 
 
@@ -81,7 +81,7 @@ def test_every_path_starts_from_the_same_noise(path):
     np.testing.assert_allclose(flow(path=path, nfe=2).states[0], start.numpy(), rtol=1e-6)
 
 
-def test_flow_is_what_its_config_says_and_nothing_else():
+def test_flow_depends_on_its_config_only():
     first, again, other = flow(seed=3), flow(seed=3), flow(seed=4)
     assert np.array_equal(first.states, again.states)
     assert not np.array_equal(first.states, other.states)
@@ -111,12 +111,12 @@ def test_an_adaptive_flow_stores_a_bounded_number_of_states():
 
 
 def test_a_flow_ends_on_request():
-    asked = iter([False] * 5)
-    with pytest.raises(Stopped), stopping(lambda: next(asked, True)):
+    requests = iter([False] * 5)
+    with pytest.raises(Stopped), stopping(lambda: next(requests, True)):
         compute_flow(FlowConfig(**SMALL))
 
 
-def test_straight_ways_have_no_detour():
+def test_straight_trajectories_have_detour_one():
     # A field that does not depend on x or t moves everything on straight lines.
     result = compute_flow(
         FlowConfig(field="live:test", **SMALL), field=lambda t, x: torch.full_like(x, 2.0)
@@ -125,8 +125,8 @@ def test_straight_ways_have_no_detour():
     assert result.displacement == pytest.approx(np.sqrt(8) * result.times[-1], rel=1e-5)
 
 
-def test_a_turning_field_makes_the_detour_of_its_arc():
-    # Half a turn about the origin: the way is pi r, the displacement 2 r.
+def test_detour_of_a_rotating_field_is_that_of_its_arc():
+    # A half circle about the origin: the arc length is pi r, the displacement 2 r.
     rate = np.pi / scheduler("ot").t_max
     result = compute_flow(
         FlowConfig(field="live:turn", method="rk4", nfe=100, **SMALL),
@@ -136,7 +136,7 @@ def test_a_turning_field_makes_the_detour_of_its_arc():
 
 
 def test_off_support_counts_the_particles_that_missed():
-    # A field that stands still leaves the noise where it is; some of it lies on the board.
+    # A zero field does not move the noise; some of it lies on the board.
     result = compute_flow(
         FlowConfig(field="live:still", n=4_000, frames=3), field=lambda t, x: torch.zeros_like(x)
     )
@@ -153,22 +153,22 @@ def test_sliced_distance_of_a_shifted_set_is_the_shift_over_root_two():
     np.testing.assert_allclose(sliced_w2(moved, quantiles), [0, 5 / np.sqrt(2)], atol=1e-5)
 
 
-def test_sliced_distance_of_a_frame_does_not_know_the_order_of_its_points():
+def test_sliced_distance_of_a_frame_does_not_depend_on_the_order_of_its_points():
     points = np.random.default_rng(1).normal(size=(1, 100, 2)).astype(np.float32)
     quantiles = projections(points[0, ::-1])
     assert sliced_w2(points, quantiles)[0] < 1e-6
 
 
-def test_frames_are_met_and_joined_by_chords():
+def test_values_between_frames_are_interpolated_linearly():
     times, values = np.array([0.0, 0.5, 0.9]), np.array([[0.0], [1.0], [5.0]])
     assert at_time(times, values, 0.25) == pytest.approx(0.5)
     assert at_time(times, values, 0.5) == pytest.approx(1.0)
-    assert at_time(times, values, 1.0) == pytest.approx(5.0), "beyond the end stands the end"
+    assert at_time(times, values, 1.0) == pytest.approx(5.0), "the last value after the end"
     assert [at_time(times, values, t, held=True).item() for t in (0.49, 0.5, 1)] == [0, 1, 5]
 
 
 def test_the_last_step_is_found_in_spite_of_rounding():
-    times = np.linspace(0, 1, 11)  # the fourth is 0.30000000000000004
+    times = np.linspace(0, 1, 11)  # the value of index 3 is 0.30000000000000004
     assert last_step(times, [0.0, 0.3, 0.35, 1.0]).tolist() == [0, 3, 3, 10]
     assert last_step(times, 0.3) == 3
 
@@ -198,13 +198,13 @@ def test_difference_of_a_field_that_is_off_by_a_constant():
     )
     np.testing.assert_allclose(scene.difference, 0.5, rtol=1e-3)
     np.testing.assert_allclose(scene.rms_difference, 0.5, rtol=1e-3)
-    # p_0 is a Gaussian, at 1% of its value next to the origin where r^2 has grown by 2 ln 100.
+    # p_0 is a Gaussian: at 1% of its value next to the origin, r^2 has grown by 2 ln 100.
     square = np.square(scene.difference_axis)
     radii = square[:, None] + square
     assert np.array_equal(scene.reached[0], radii <= radii.min() + 2 * np.log(100))
 
 
-def test_scenes_do_not_know_solver_budget_or_seed():
+def test_scenes_do_not_depend_on_solver_budget_or_seed():
     names = {f.name for f in dataclasses.fields(SceneConfig)}
     assert not names & {"method", "nfe", "tol", "seed", "n"}
 

@@ -62,7 +62,7 @@ def board_velocity(spec: str, t: float, point: list[float]) -> list[float]:
     """The velocity towards the checkerboard in 60 digits, by Bayes' rule on each box.
 
     Given x and a box, x_1 is N(x / alpha, (sigma / alpha)^2) truncated to the box, axis by axis;
-    the textbook's moments, with the coefficients of the path written out again.
+    the moments are the textbook's, and the coefficients of the path are written out again.
     """
     mp = mpmath.mp
     with mp.workdps(60):
@@ -86,7 +86,7 @@ def board_velocity(spec: str, t: float, point: list[float]) -> list[float]:
             edges = [(mp.mpf(40) / 9) * mp.mpf(k) / 2 for k in range(-2, 3)]
             mass, inside = [], []
             for low, high in itertools.pairwise([(edge - mean) / spread for edge in edges]):
-                # Beyond the mean both probabilities are near 1; the mirror image keeps digits.
+                # Above the mean both probabilities are near 1; mirrored, they do not cancel.
                 chance = upper(low) - upper(high) if low > 0 else upper(-high) - upper(-low)
                 slope = mp.npdf(low) - mp.npdf(high)
                 mass.append(chance)
@@ -227,7 +227,7 @@ def test_quantities_agree_with_the_path_s_conversions(spec: str, name: str) -> N
 
 @EVERY
 def test_means_are_those_of_the_posterior(spec: str, name: str) -> None:
-    # The shorter way to them, tried from where it starts to the stop, and far away.
+    # Their direct formula, from the first time where it is used to the last, also far away.
     field = exact_field(path(spec), KINDS[name])
     for t in torch.tensor([0.002, 0.01, 0.1, 0.5, 0.9, 0.99, 1]).double() * path(spec).t_max:
         x = torch.cat([draw(spec, name, t), FAR])
@@ -239,11 +239,11 @@ def test_means_are_those_of_the_posterior(spec: str, name: str) -> None:
 
 @EVERY
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_field_is_finite_from_start_to_stop_and_far_away(
+def test_field_is_finite_at_all_times_and_far_away(
     spec: str, name: str, dtype: torch.dtype
 ) -> None:
     affine, field = path(spec), exact_field(path(spec), KINDS[name])
-    # Edges, corners and centres of boxes, points of the data, and places far outside.
+    # Edges, corners and centres of boxes, data points, and distant points.
     axis = torch.tensor([-40.0, -5, -20 / 9, -1, 0, 0.25, 10 / 9, 4, 25])
     x = torch.cat([torch.cartesian_prod(axis, axis), MEANS]).to(dtype)
     for t in torch.tensor([0.0, 1e-6, 1e-3, 0.5, 0.999, 1]) * affine.t_max:
@@ -278,7 +278,7 @@ def test_float32_in_float32_out(spec: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_many_points_agree_with_few(name: str) -> None:
-    # More points than are held at once, and B = 0.
+    # More points than one chunk takes, and B = 0.
     field, t = exact_field(path("ot"), KINDS[name]), torch.tensor(0.7, dtype=torch.float64)
     x = 3 * torch.randn(40_000, 2, generator=torch.Generator().manual_seed(0)).double()
     torch.testing.assert_close(field(t, x)[-9:], field(t, x[-9:]))
@@ -344,7 +344,7 @@ def test_small_boxes_tend_to_points() -> None:
     torch.testing.assert_close(box(t, x), point(t, x), rtol=1e-6, atol=1e-6)
 
 
-def test_boxes_whose_edges_of_x_end_where_those_of_y_begin_have_gradients() -> None:
+def test_boxes_whose_x_edges_end_where_their_y_edges_begin_have_gradients() -> None:
     edges = torch.tensor([-1.0, 0.0])
     field = exact_field(path("ot"), Boxes(edges, edges + 1, torch.ones(1, 1)))
     t, x = torch.tensor(0.5).double(), draw("ot", "board", torch.tensor(0.5)).requires_grad_()
@@ -369,7 +369,7 @@ def test_marginal_at_the_end_is_the_data() -> None:
     torch.testing.assert_close(field.log_density(t, x), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_wrong_input_is_refused_in_words() -> None:
+def test_invalid_input_is_refused_with_a_message() -> None:
     class Uniform:
         pass
 

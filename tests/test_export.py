@@ -23,7 +23,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize(("name", "given"), CONFIGS, ids=lambda each: str(each)[:12])
-def test_the_shown_commands_make_the_same_config(name, given):
+def test_the_displayed_commands_give_the_same_config(name, given):
     study = STUDIES[name]
     config = study.config(**given)
     words = shlex.split(command_line(study, config))
@@ -34,7 +34,7 @@ def test_the_shown_commands_make_the_same_config(name, given):
     assert made["study"] is study and made["config"] == config
 
 
-def test_a_script_says_what_to_save_first():
+def test_a_script_names_what_must_be_saved_first():
     study = STUDIES["flow"]
     assert SAVE_FIRST not in script(study, study.config())
     assert SAVE_FIRST in script(study, study.config(networks=("live:0123456789abcdef", "")))
@@ -49,7 +49,7 @@ def test_html_is_one_file_without_requests_to_a_host():
 
 
 @pytest.mark.slow
-def test_vector_files_have_the_printed_width_and_say_what_made_them():
+def test_vector_files_have_the_printed_width_and_name_their_command():
     about = "a line: x < 1 & y"
     svg = figure_bytes(FIGURE, "svg", width_mm=85, about=about).decode()
     assert float(re.search(r'width="([\d.]+)"', svg)[1]) == pytest.approx(85 * 96 / 25.4)
@@ -65,7 +65,7 @@ def test_vector_files_have_the_printed_width_and_say_what_made_them():
 
 
 @pytest.mark.parametrize("width_mm", [0, 39, 1001])
-def test_a_width_that_nobody_prints_is_refused(width_mm):
+def test_an_invalid_width_is_refused(width_mm):
     with pytest.raises(ValueError, match="The width must be 40 to 1000 mm; got"):
         figure_bytes(FIGURE, "svg", width_mm=width_mm)
 
@@ -113,7 +113,7 @@ def test_a_study_is_exported_as_a_page_of_one_file(tmp_path, capsys):
         (["compare"], "--out"),
     ],
 )
-def test_what_cannot_be_exported_is_refused_before_work(given, sentence, capsys, tmp_path):
+def test_invalid_exports_are_refused_before_the_computation(given, sentence, capsys, tmp_path):
     try:
         code = main(["export", *given])
     except SystemExit as stop:  # of the parser

@@ -47,7 +47,7 @@ def test_last_histogram_is_the_same_alone_and_the_seed_decides():
     assert not np.array_equal(alone.density, other.density)
 
 
-def test_exact_fields_fill_the_board_as_in_the_facts():
+def test_exact_fields_fill_the_board_as_in_paper_facts():
     """paper-facts D5, midpoint at NFE 4: 93% of OT's samples and 54% of VP's land on the board."""
     for path, share in (("ot", 0.93), ("vp", 0.54)):
         found = compute_histograms(HistogramConfig(path=path, field=EXACT, nfe=4, n=4_000))
@@ -66,7 +66,7 @@ def test_samples_over_time_are_converged_to_a_fraction_of_the_smallest_cell():
         assert 0 < (states - converged).norm(dim=-1)[-1].mean() < cell / 6
 
 
-def test_pattern_is_none_of_a_gaussian_and_keeps_with_scale():
+def test_pattern_is_zero_for_a_gaussian_and_independent_of_scale():
     axis = (np.arange(60) + 0.5) / 6 - 5
     x, y = np.meshgrid(axis, axis)
     gaussians = np.stack([np.exp(-(x**2 + y**2) / (2 * s**2)) for s in (0.7, 1.2)])
@@ -76,7 +76,7 @@ def test_pattern_is_none_of_a_gaussian_and_keeps_with_scale():
     assert small == pytest.approx(large, abs=0.02) and small > 0.15
 
 
-def test_half_way_lies_where_half_has_risen():
+def test_half_way_is_the_time_of_half_the_final_value():
     assert half_way(np.array([0, 0.5, 1]), np.array([0.0, 1.0, 4.0])) == pytest.approx(2 / 3)
     assert half_way(np.array([0, 0.5, 1]), np.zeros(3)) == 0
 
@@ -89,7 +89,7 @@ def test_rows_have_paths_and_budgets():
         steps_for(figure4.METHOD, nfe)
 
 
-def test_a_row_of_ones_own_says_what_its_field_is():
+def test_a_row_of_the_user_names_its_field():
     *shipped, own = Figure4Config(own="shaped:a1=0.2").rows
     assert shipped == Figure4Config().rows
     assert (own.label, own.path, own.checkpoint) == (
@@ -121,10 +121,10 @@ def test_the_panels_of_a_row_follow_from_the_config():
 
 @pytest.mark.parametrize("here", [False, True])
 def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here, monkeypatch):
-    asked = []
+    requested = []
     monkeypatch.setattr(
         "flowviz.ui.study_view.show",
-        lambda study, config, *, live, **_: asked.append((config, live)),
+        lambda study, config, *, live, **_: requested.append((config, live)),
     )
     app = AppTest.from_file("../app.py").switch_page("pages/figure4.py")
     app.query_params["own"], app.query_params["shape"] = "1", "a1=0.2"
@@ -133,7 +133,7 @@ def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here, monkey
     app.session_state["live:fields"] = trained if here else {}
     app.run(timeout=30)
     assert not app.exception
-    ((config, live),) = asked
+    ((config, live),) = requested
     own = config.rows[-1]
     assert own.checkpoint == ("live:x" if here else EXACT) and own.path == "shaped:a1=0.2"
     assert own.label.startswith("learned field" if here else "exact field")
@@ -150,7 +150,7 @@ def test_the_page_s_own_row_takes_the_network_that_was_trained_here(here, monkey
         ({"path": "no"}, "Unknown path"),
     ],
 )
-def test_configs_refuse_in_a_sentence(bad, message):
+def test_invalid_configs_are_refused_in_one_sentence(bad, message):
     with pytest.raises(ValueError, match=message):
         HistogramConfig(**bad)
 
@@ -204,7 +204,7 @@ def test_sheet_refuses_what_does_not_fit():
         sheet(rows_of(RISING), ["a"], groups=[("", 2)])
 
 
-def test_pdf_has_the_sheets_pictures_words_and_width():
+def test_pdf_has_the_sheets_pictures_text_and_width():
     figure = sheet(rows_of(RISING, RISING), ["<i>t</i> = 0", "end"], groups=[("x and y", 2)])
     assert isinstance(figure, go.Figure)
     found = sheet_pdf(figure, title="A sheet")
@@ -231,7 +231,7 @@ def test_pdf_has_the_sheets_pictures_words_and_width():
             "not supported",
         ),
         (("a", "b"), ((0, 0.5, 1.0), (0, 0.5, 1.0)), "all ranked rows show", "undecided"),
-        # Half of a faint pattern is there early, and an exact field had nothing to learn.
+        # A faint pattern reaches its half early, and an exact field has not learned less.
         (("a", "b"), ((0, 0.1, 0.1), (0, 0.2, 1.0)), "OT shows half of the pattern by", ""),
         (("a", "b"), ((0, 0.1, 0.1), (0, 0.2, 1.0)), "VP (it learned less)", ""),
         ((EXACT, "b"), ((0, 0.9, 1.0), (0, 0.2, 1.0)), "VP (exact field)", ""),
@@ -285,8 +285,8 @@ def test_a_flow_map_has_a_row_with_one_and_two_evaluations():
     assert study.STUDY.summarise(config, last).rows[0][2] == "–"
 
 
-def test_rows_stream_in_and_repeat_nothing():
-    class Remembering(Progress):
+def test_rows_appear_one_by_one_and_are_computed_once():
+    class StoredResults(Progress):
         known, computed = {}, 0
 
         def cached(self, compute, config, **given):
@@ -296,7 +296,7 @@ def test_rows_stream_in_and_repeat_nothing():
             return self.known[config]
 
     config = Figure4Config(densities="histograms", cells=18, samples=50)
-    progress = Remembering()
+    progress = StoredResults()
     results = list(study.STUDY.compute(config, progress=progress))
     assert [len(each.fields) for each in results] == [1, 2, 3]
     assert all("@" in name for name in results[-1].fields), "shipped networks by their content"

@@ -1,4 +1,4 @@
-"""Figures say in their data what the arrays say; no pixels are looked at."""
+"""The data of figures equal the arrays; pixels are not compared."""
 
 import json
 import subprocess
@@ -122,7 +122,7 @@ def test_arrows_saturate_at_a_cell():
 @pytest.mark.parametrize(
     ("farthest", "half"), [(0.0, 5.0), (4.89, 5.0), (5.2, 5.5), (6.33, 6.5), (40.0, 7.0)]
 )
-def test_a_frame_grows_with_the_ways_that_leave_it(farthest, half):
+def test_a_frame_grows_with_the_trajectories_that_leave_it(farthest, half):
     states = np.zeros((3, 5, 2))
     states[1, 2, 0] = -farthest
     assert marks.reach(np.zeros((2, 4, 2)), states) == half
@@ -142,7 +142,7 @@ def test_a_frame_grows_with_the_ways_that_leave_it(farthest, half):
         ([3e-5, 2e-4], {"5·10<sup>−5</sup>", "10<sup>−4</sup>"}),
     ],
 )
-def test_ticks_of_a_logarithmic_axis_are_read_at_a_glance(values, words):
+def test_ticks_of_a_logarithmic_axis_are_few_round_numbers(values, words):
     ticks = marks.log_ticks(np.array(values))
     good = [v for v in values if v > 0]
     within = [v for v in ticks["tickvals"] if min(good) <= v <= max(good)]
@@ -152,7 +152,7 @@ def test_ticks_of_a_logarithmic_axis_are_read_at_a_glance(values, words):
     assert marks.log_ticks(np.array([3.1, 3.2])) == marks.log_ticks(np.array([0.0])) == {}
 
 
-def test_polyline_keeps_every_way_apart():
+def test_polyline_separates_the_trajectories():
     states = RNG.normal(size=(4, 3, 2))
     line = marks.polyline(states).reshape(3, 5, 2)
     assert np.array_equal(line[:, :4], states.swapaxes(0, 1))
@@ -183,7 +183,7 @@ def test_difference_starts_at_zero():
     assert {h.zmin for h in of(figure, "heatmap")} == {0}
 
 
-def test_film_strip_has_a_row_a_path_and_says_the_times():
+def test_film_strip_has_a_row_per_path_and_states_the_times():
     figure = FIGURES["film strip"]()
     assert len(figure.data) == 20
     texts = [a.text for a in figure.layout.annotations]
@@ -201,7 +201,7 @@ def test_film_strip_has_a_row_a_path_and_says_the_times():
         ({"states": np.zeros((3, 2))}, r"states must have shape \(S \+ 1, n, 2\)"),
     ],
 )
-def test_wrong_shapes_are_refused_in_a_sentence(changes, match):
+def test_wrong_shapes_are_refused_in_one_sentence(changes, match):
     with pytest.raises(ValueError, match=match):
         panel(**changes)
 
@@ -248,13 +248,13 @@ def test_long_titles_are_broken_to_the_width_of_their_panels():
 
 
 def test_colour_bars_are_above_all_titles_with_upright_numbers():
-    """At a share of the height they were over a title of a narrow figure."""
+    """Placed at a share of the height they covered a title of a narrow figure."""
     at, track = np.array([-1.0, 1.0]), np.zeros((3, 2))
-    ways = {"backward": track, "forward": track, "colour": "#000000"}
+    trajectories = {"backward": track, "forward": track, "colour": "#000000"}
     figures = [
         plane.snapshot([panel(), panel()], t=0.5),
         plane.difference([panel()], t=0.5),
-        log_density_map(at, np.zeros((2, 2)), **ways),
+        log_density_map(at, np.zeros((2, 2)), **trajectories),
     ]
 
     def bar_of(figure):
@@ -302,7 +302,7 @@ def _contrast(a, b):
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_colours_can_be_read(dark):
+def test_colours_have_enough_contrast(dark):
     paper = theme.PAPER[dark]
     for text in (theme.INK, theme.MUTED):
         assert _contrast(text[dark], paper) >= 4.5
@@ -315,7 +315,7 @@ def test_colours_can_be_read(dark):
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("path", [*SCHEDULERS, "learned"])
-def test_curves_of_one_path_can_be_told_apart(path, dark):
+def test_curves_of_one_path_can_be_distinguished(path, dark):
     with theme.using(dark=dark):
         looks = [theme.look(f"{path}:x=1", k) for k in range(72)]
     assert looks[0]["colour"] == theme.path_colour(path, dark=dark)
@@ -343,7 +343,7 @@ def test_a_curve_of_a_path_is_drawn_with_its_look():
 
 
 @pytest.mark.parametrize(("dark", "kind"), [(False, "light"), (True, "dark")])
-def test_figures_lie_on_the_page_that_streamlit_draws(dark, kind):
+def test_figures_have_the_colours_of_the_streamlit_page(dark, kind):
     config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())["theme"][kind]
     assert config["backgroundColor"] == theme.PAPER[dark]
     assert config["textColor"] == theme.INK[dark]
@@ -371,7 +371,7 @@ def test_titles_that_would_overlap_on_a_phone_are_measured():
     assert paper.titles_width(short) < PHONE < paper.titles_width(long)
 
 
-def test_a_legend_that_would_leave_no_room_on_a_phone_is_measured():
+def test_a_legend_that_would_leave_no_space_on_a_phone_is_measured():
     def lines(count, **layout):
         label = "VP diffusion, distillation of the exact field"
         drawn = [path_line("vp", AXIS, AXIS**2, label=label, k=k) for k in range(count)]
@@ -380,7 +380,7 @@ def test_a_legend_that_would_leave_no_room_on_a_phone_is_measured():
     assert not paper.crowded(lines(3), PHONE) and paper.crowded(lines(7), PHONE)
     assert not paper.crowded(lines(7), 1200), "three in a row"
     assert not paper.crowded(lines(7, margin_b=210), PHONE), "a figure with its own room for it"
-    assert not paper.crowded(lines(7, legend={"orientation": "v"}), PHONE), "beside the panels"
+    assert not paper.crowded(lines(7, legend={"orientation": "v"}), PHONE), "next to the panels"
 
 
 def test_long_names_on_a_vertical_axis_break_when_printed_and_have_room():
@@ -415,7 +415,7 @@ def test_titles_of_several_lines_leave_no_gap_below_a_legend_when_printed():
 
 
 def test_tags_in_labels_of_others_are_shown_as_text():
-    """Names of uploaded files and of their classes: Plotly makes links and styles of tags."""
+    """Names of uploaded files and of their classes: Plotly interprets tags as links and styles."""
     tag, shown = '<a href="//host">x</a>', '&lt;a href="//host">x&lt;/a>'
     line = curves.Curve(label=f"{tag}<br>b", colour="#000000", x=np.arange(2), y=np.arange(2))
     steps = images.Steps(

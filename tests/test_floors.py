@@ -32,7 +32,7 @@ FLOORS = [
     ["ui", "cli", "notebook"],
     ["__main__", "_wheel"],
 ]
-"""From the ground up. figures/ and canvases/ stand beside them; app.py and pages/ are the roof."""
+"""From the lowest up. figures/ and canvases/ are separate; app.py and pages/ are the roof."""
 
 DRAWING = ("ui", "cli", "notebook", "site", "studies", "canvases")
 
@@ -43,7 +43,7 @@ ROOF = [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py"))]
 
 @cache
 def imported(path: Path) -> set[str]:
-    """All that a file imports, by full name, wherever in it."""
+    """The full names of all imports of a file, also those inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -107,6 +107,6 @@ def test_roof_only_composes():
         assert not rooms(names) & {"cli", "__main__"}, where
 
 
-def test_no_room_is_a_drawer_for_everything():
+def test_no_module_is_a_collection_of_utilities():
     drawers = {"utils", "util", "helpers", "helper", "common", "misc", "tools"}
     assert not [path for path in MODULES if path.stem in drawers or path.parent.name in drawers]

@@ -53,7 +53,7 @@ class Exact:
 
 
 def new_map(objective="meanflow", *, moved=True, path="ot", **sizes):
-    """An untrained flow map of the moons; `moved` draws the layers that start at zero."""
+    """An untrained flow map of the moons; `moved` randomizes the layers that start at zero."""
     generator = torch.Generator().manual_seed(0)
     config = TrainConfig(data="moons", path=path, objective=objective, **(TINY | sizes))
     field = build_field(config, dataset("moons"), generator)
@@ -125,7 +125,7 @@ def test_a_map_with_equal_times_is_its_velocity(path):
     t = torch.linspace(0, field.path.t_max, len(x), dtype=torch.float64)
     torch.testing.assert_close(field.mean_velocity(t, t, x), field(t, x), rtol=1e-12, atol=1e-12)
     s = (t + 1e-6).clamp(max=field.path.t_max)
-    # The quotients of a gap of 1e-6 have a relative error of 1e-10, the velocity changes by 1e-6.
+    # Difference quotients over 1e-6 have a relative error of 1e-10; the velocity changes by 1e-6.
     near = field.mean_velocity(t[:-8], s[:-8], x[:-8])
     torch.testing.assert_close(near, field(t, x)[:-8], rtol=1e-3, atol=1e-3)
 
@@ -156,7 +156,7 @@ def test_jumps_need_a_flow_map_and_go_forward():
 
 def test_the_meanflow_target_is_the_derivative_along_the_velocity():
     """Against central differences of the map's own mean velocity."""
-    field, h = new_map(), 1e-6  # the clocks' third derivatives are of the order 1e5
+    field, h = new_map(), 1e-6  # third derivatives of the time features are of order 1e5
     x = states(8)
     t, s = torch.full((8,), 0.3).double(), torch.full((8,), 0.7).double()
     x_1 = states(16)[8:]
@@ -195,7 +195,7 @@ def test_a_batch_has_equal_times_jumps_of_the_samplers_and_others():
 
 @pytest.mark.parametrize("objective", ["meanflow", "shortcut", "distillation"])
 def test_small_batches_have_the_shares_of_large_ones_on_average(objective):
-    """With 16 pairs there are two groups of times only, fewer than one in a share of 0.25."""
+    """With 16 pairs there are two groups of times, and a share of 0.25 is less than one group."""
     chosen, path = OBJECTIVES[objective], new_map().path
     generator, equal = torch.Generator().manual_seed(3), []
     for _ in range(400):
@@ -204,9 +204,9 @@ def test_small_batches_have_the_shares_of_large_ones_on_average(objective):
     assert np.mean(equal) == pytest.approx(chosen.equal_share, abs=0.05)
 
 
-def test_equal_times_learn_the_mean_of_their_targets_and_jumps_the_most_frequent_one():
-    """A loss in proportion to the squared error has its minimum at the mean; that of a jump does
-    not grow with a large error."""
+def test_equal_times_learn_the_mean_target_and_jumps_the_most_frequent_one():
+    """A loss in proportion to the squared error has its minimum at the mean; the loss of a jump
+    is bounded for large errors."""
     field, x_1, t = new_map(), states(), torch.full((64,), 0.3).double()
     field._error = lambda *_: torch.tensor([0.01, 1.0]).repeat(32)
     equal, jumps = (field.loss(t, states(), x_1, s=s) for s in (t, t + 0.2))
@@ -214,7 +214,7 @@ def test_equal_times_learn_the_mean_of_their_targets_and_jumps_the_most_frequent
     assert jumps[1] / jumps[0] < 1.2
 
 
-def test_a_flow_map_survives_a_checkpoint(tmp_path):
+def test_a_flow_map_is_saved_and_loaded_unchanged(tmp_path):
     field = new_map().float()
     config = TrainConfig(data="moons", objective="meanflow", **TINY)
     card = describe("map", asdict(config), dataset("moons"), steps=1, seconds=1.0)
@@ -295,12 +295,12 @@ def test_guided_jumps_combine_those_of_the_classes():
 
 
 def test_the_error_of_jumps_is_0_for_the_exact_map_and_that_of_a_wrong_one():
-    """The map of a new network is exact for one normal: a reference without an integration."""
+    """The map of a new network is exact for one normal distribution: no integration is needed."""
     config = JumpErrorConfig(data=NORMAL, field="live:map", start=1, intervals=3, cells=9)
     field = build_field(TrainConfig(data=NORMAL, objective="meanflow", **TINY), dataset(NORMAL))
     found = compute_jump_error(config, field=field)
     assert found.ends.tolist() == pytest.approx([t * field.path.t_max / 3 for t in (1, 2, 3)])
-    # Single precision of the map, and the sample moments on which its linear part rests.
+    # Single precision of the map, and the sample moments that its linear part uses.
     assert found.rms.max() < 0.05 and np.nanmax(found.distance) < 0.05
     exactly = compute_jump_error(config, field=Exact())
     assert exactly.rms.max() < 1e-5 and np.isfinite(exactly.velocity).any()
@@ -317,14 +317,14 @@ def test_the_error_of_jumps_of_a_shipped_field(name):
             compute_jump_error(config)
         return
     study = STUDIES["jump-error"]
-    asked = study.config(network=name, **study.smallest | {"data": "checkerboard"})
-    shown = study.result(asked)
-    (drawn,) = study.draw(asked, shown)
+    settings = study.config(network=name, **study.smallest | {"data": "checkerboard"})
+    shown = study.result(settings)
+    (drawn,) = study.draw(settings, shown)
     assert drawn.figure.layout.annotations[0].text.startswith(name)
     for text in (
         drawn.title,
-        study.say(asked, shown)[0].lead,
-        study.summarise(asked, shown).title,
+        study.say(settings, shown)[0].lead,
+        study.summarise(settings, shown).title,
     ):
         assert f"{name} (conditional OT)" in text
     found = compute_jump_error(config)

@@ -1,4 +1,4 @@
-"""Other people's checkpoints by the documented names, and files that must be refused."""
+"""Checkpoints of other projects by documented names, and files that must be refused."""
 
 import argparse
 import copy
@@ -88,7 +88,7 @@ def test_torchcfm_file_gives_its_moving_average(tmp_path, averages, wrapping):
 def test_flow_matching_file_gives_the_averages_in_the_order_of_the_parameters(tmp_path, averages):
     average = averages["flow_matching"]
     raw = network(SHAPES["flow_matching"], seed=7)
-    # A file whose names lie in another order than the model's must not lead to other weights.
+    # The order of names in a file must not change the weights.
     names = sorted(raw.state_dict(), reverse=True)
     weights = {f"model.{key}": raw.state_dict()[key] for key in names}
     weights |= {f"shadow_params.{i}": p for i, p in enumerate(average.parameters())}
@@ -143,7 +143,7 @@ def test_half_precision_is_read_as_float32(tmp_path, averages):
 
 
 def diffusers_names(shape):
-    """The names that diffusers documents for a network of two levels with attention at the 2nd."""
+    """The names that diffusers documents for a network of two levels with attention at level 2."""
     resnet = {
         "in_layers.0": "norm1",
         "in_layers.2": "conv1",
@@ -174,10 +174,10 @@ def diffusers_names(shape):
         "out.0": "conv_norm_out",
         "out.2": "conv_out",
     }
-    for ours, theirs in blocks.items():
-        names |= {f"{ours}.{a}": f"{theirs}.{b}" for a, b in resnet.items()}
-    for ours, theirs in attentions.items():
-        names |= {f"{ours}.norm": f"{theirs}.group_norm"}
+    for own, documented in blocks.items():
+        names |= {f"{own}.{a}": f"{documented}.{b}" for a, b in resnet.items()}
+    for own, documented in attentions.items():
+        names |= {f"{own}.norm": f"{documented}.group_norm"}
     return names, attentions
 
 
@@ -205,7 +205,7 @@ CONFIG = {
 
 
 def ddpm_folder(folder, made, *, old=False, config=CONFIG, levels=None):
-    """The network as a folder of diffusers, with the names of today or of its first versions."""
+    """The network as a folder of diffusers, with its current names or those of old versions."""
     names, attentions = diffusers_names(DDPM)
     weights = {}
     projections = ("query", "key", "value") if old else ("to_q", "to_k", "to_v")
@@ -299,7 +299,7 @@ def test_time_becomes_the_level_with_the_same_noise():
         ({}, {"beta_end": 2.0}, "between 0 and 1"),
     ],
 )
-def test_diffusers_folder_that_cannot_be_followed_is_refused(
+def test_diffusers_folder_with_unknown_entries_is_refused(
     tmp_path, ddpm, config, levels, sentence
 ):
     folder = ddpm_folder(tmp_path / "ddpm", ddpm, config=CONFIG | config, levels=levels)
@@ -329,8 +329,8 @@ def test_diffusers_folder_with_missing_or_damaged_parts_is_refused(tmp_path, ddp
 WRONG = [None, "x", -1, 0, 3, 1000, 0.5, 1e300, float("inf"), True, [], [0.5, "x"], {}, {"x": 1}]
 
 
-def works_or_says_so(load):
-    """Whether a field comes and answers; otherwise it is refused in one sentence, by its name."""
+def is_loaded(load):
+    """Whether a field loads and evaluates; otherwise one sentence with its name refuses it."""
     try:
         field = load().checkpoint.field
     except CheckpointError as error:
@@ -343,24 +343,24 @@ def works_or_says_so(load):
 
 
 @pytest.mark.parametrize("entry", ["_class_name", *diffusers.MODEL])
-def test_wrong_entry_of_a_diffusers_config_is_followed_or_refused(tmp_path, ddpm, entry):
+def test_wrong_entry_of_a_diffusers_config_is_used_or_refused(tmp_path, ddpm, entry):
     folder = ddpm_folder(tmp_path / "bad", ddpm)
     for value in [*WRONG, "two\nlines", 10**400]:
         (folder / "config.json").write_text(json.dumps(CONFIG | {entry: value}))
-        works_or_says_so(lambda: load_foreign(folder))
+        is_loaded(lambda: load_foreign(folder))
 
 
 @pytest.mark.parametrize("entry", SCHEDULER)
-def test_wrong_entry_of_a_diffusers_scheduler_is_followed_or_refused(tmp_path, ddpm, entry):
+def test_wrong_entry_of_a_diffusers_scheduler_is_used_or_refused(tmp_path, ddpm, entry):
     folder = ddpm_folder(tmp_path / "bad", ddpm)
     wrong = [*WRONG, "two\nlines", 10**400, "squaredcos_cap_v2", "scaled_linear", 0.9, 1e-20]
     wrong += [[0.1, 0.2], [0.1, 1e-20], [1e-20, 0.1], [0.9] * 1000, [[0.1, 0.2]], [0.1, True]]
     for value in wrong:
         (folder / "scheduler_config.json").write_text(json.dumps({entry: value}))
-        works_or_says_so(lambda: load_foreign(folder))
+        is_loaded(lambda: load_foreign(folder))
     for text in ("", "{", "[]", "5", "[" * 10_000):
         (folder / "scheduler_config.json").write_text(text)
-        assert not works_or_says_so(lambda: load_foreign(folder))
+        assert not is_loaded(lambda: load_foreign(folder))
 
 
 def test_wrong_weights_of_a_diffusers_folder_are_refused(tmp_path, ddpm):
@@ -370,16 +370,16 @@ def test_wrong_weights_of_a_diffusers_folder_are_refused(tmp_path, ddpm):
     attention = "mid_block.attentions.0"
     names = ["conv_in.weight", "time_embedding.linear_1.weight", f"{attention}.to_q.weight"]
     for name in [*names, f"{attention}.to_out.0.weight"]:
-        for wrong in odd_tensors(weights[name]):
+        for wrong in invalid_tensors(weights[name]):
             changed = weights | {name: wrong} if wrong is not None else dict(weights)
             if wrong is None:
                 del changed[name]
             safetensors.torch.save_file(changed, file)
-            assert not works_or_says_so(lambda: load_foreign(folder))
+            assert not is_loaded(lambda: load_foreign(folder))
 
 
-def odd_tensors(good):
-    """In the place of a good tensor of weights; None leaves it out."""
+def invalid_tensors(good):
+    """Invalid tensors to replace a tensor of weights; None omits it."""
     wrong = torch.full_like(good, float("nan"))
     empty = [torch.zeros(0), torch.zeros(0, 5), torch.zeros(1, 0), torch.tensor(1.0)]
     bits = [good.to(kind) for kind in (torch.float8_e4m3fn, torch.int8, torch.bool)]
@@ -398,7 +398,7 @@ def odd_tensors(good):
 def test_wrong_tensor_of_a_foreign_file_is_refused(tmp_path, averages, name, safe):
     weights = averages["torchcfm"].state_dict()
     file = tmp_path / ("bad.safetensors" if safe else "bad.pt")
-    for wrong in odd_tensors(weights[name]):
+    for wrong in invalid_tensors(weights[name]):
         changed = {key: value for key, value in weights.items() if key != name}
         if wrong is not None:
             changed[name] = wrong
@@ -406,11 +406,11 @@ def test_wrong_tensor_of_a_foreign_file_is_refused(tmp_path, averages, name, saf
             safetensors.torch.save_file(changed, file)
         else:
             torch.save({"ema_model": changed}, file)
-        assert not works_or_says_so(lambda: load_foreign(file))
+        assert not is_loaded(lambda: load_foreign(file))
         is_foreign(file)
 
 
-def test_names_and_kinds_that_are_none_are_refused(tmp_path, averages):
+def test_unknown_names_and_kinds_are_refused(tmp_path, averages):
     weights = dict(averages["torchcfm"].state_dict())
     zero = torch.zeros(3)
     stage = {f"input_blocks.{i}.0.x": zero for i in ("x", "-1", "999999", "", "9" * 5000)}
@@ -436,14 +436,14 @@ def test_names_and_kinds_that_are_none_are_refused(tmp_path, averages):
     ]
     for content in contents:
         file = saved_as(tmp_path / "bad.pt", content)
-        assert not works_or_says_so(lambda file=file: load_foreign(file))
+        assert not is_loaded(lambda file=file: load_foreign(file))
     file = saved_as(tmp_path / "bad.pt", {"ema_model": weights})
     for size in (0, -2, 1, 31):
-        assert not works_or_says_so(lambda size=size: load_foreign(file, Assumptions(size=size)))
+        assert not is_loaded(lambda size=size: load_foreign(file, Assumptions(size=size)))
 
 
 def test_large_file_is_refused_before_it_is_read(tmp_path, monkeypatch, ddpm):
-    """Sparse files of a terabyte, which nobody could read."""
+    """Sparse files of a terabyte, which cannot be read."""
     folder = ddpm_folder(tmp_path / "bad", ddpm)
     for place in (
         folder / "diffusion_pytorch_model.safetensors",
@@ -465,7 +465,7 @@ def assert_one_sentence(caught):
 
 
 class Attack:
-    """Unpickled, it creates a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, target):
         self.target = target
@@ -475,7 +475,7 @@ class Attack:
 
 
 def attacks(target, weights):
-    """Files that would run code if anybody unpickled them, by name."""
+    """Files, by name, that run code when they are unpickled."""
     zipped, nested, script = io.BytesIO(), io.BytesIO(), io.BytesIO()
     torch.save({"ema_model": Attack(target)}, zipped)
     torch.save({"ema_model": weights, "optim": {"state": [Attack(target)]}}, nested)
@@ -491,8 +491,8 @@ def attacks(target, weights):
     }
 
 
-def test_attack_does_run_where_it_is_unpickled(tmp_path):
-    """So that the tests below would see it."""
+def test_attack_runs_when_it_is_unpickled(tmp_path):
+    """The tests below would notice this file."""
     pickle.loads(pickle.dumps(Attack(tmp_path / "made")))
     assert (tmp_path / "made").exists()
 
@@ -544,7 +544,7 @@ def test_corrupt_and_truncated_files_are_refused(tmp_path, averages):
 
 @pytest.mark.parametrize("seed", range(16))
 def test_flipped_bytes_give_a_field_or_one_sentence(tmp_path, averages, seed):
-    """In the names and numbers of the archive, where a byte can mean anything."""
+    """Flips bytes in the names and numbers of the archive."""
     buffer = io.BytesIO()
     torch.save({"ema_model": averages["torchcfm"].state_dict()}, buffer)
     content = bytearray(buffer.getvalue())
@@ -566,11 +566,11 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, averages):
     weights = dict(averages["torchcfm"].state_dict())
     less = dict(weights)
     del less["middle_block.0.in_layers.2.bias"]
-    odd = weights["out.2.weight"][:, :7].contiguous()
+    narrow = weights["out.2.weight"][:, :7].contiguous()
     cases = [
         (tampered(weights, extra=torch.zeros(3)), "unknown tensor 'extra'"),
         ({"ema_model": less}, r"lacks 'middle_block\.0\.in_layers\.2\.bias'"),
-        (tampered(weights, **{"out.2.weight": odd}), "of shape"),
+        (tampered(weights, **{"out.2.weight": narrow}), "of shape"),
         (tampered(weights, **{"out.2.bias": torch.tensor([0.0, float("nan"), 0.0])}), "finite"),
         (tampered(weights, **{"out.2.bias": torch.zeros(3).long()}), "not real numbers"),
         (tampered(weights, **{"out.2.bias": [0.0, 0.0, 0.0]}), r"lacks 'out\.2\.bias'"),
@@ -580,7 +580,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, averages):
         ({"model": {"shadow_params.0": torch.zeros(3)}}, "by number alone"),
         ({"step": 3}, r"of no known format.*it has 'step'.*state_dict"),
         ([1, 2, 3], "holds no weights by name"),
-        # A tensor that is one number in the file and terabytes by its shape.
+        # A tensor with one number in the file and a shape of terabytes.
         (
             tampered(weights, **{"time_embed.0.weight": torch.zeros(1).expand(10**6, 10**6)}),
             "claims more weights than it holds",
@@ -617,7 +617,7 @@ def test_files_are_found_by_name_in_the_checkpoint_folders(tmp_path, monkeypatch
 
 
 def test_a_long_name_of_a_file_keeps_both_its_ends():
-    """Files of one training differ in the number of their steps."""
+    """Names of files of one training differ in the number of steps."""
     name = f"{'training-of-a-network-' * 4}step-10000.pt"
     with pytest.raises(CheckpointError) as caught:
         load_foreign_bytes(b"nothing", name)

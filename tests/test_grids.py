@@ -1,4 +1,4 @@
-"""Time grids: one contract for every grid on every path, and what each is even in."""
+"""Time grids: one contract for every grid on every path, and the variable of equal steps."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_time_of_is_the_inverse_of_the_ratio(scheduler):
     torch.testing.assert_close(ends, ends.new_tensor([0, path.t_max]), rtol=0, atol=1e-12)
 
 
-def test_uniform_grid_is_the_solver_s_own():
+def test_uniform_grid_is_the_default_of_the_solver():
     path, x_0 = path_of("vp"), torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
     times = torch.tensor([0.0, path.t_max], dtype=torch.float64)
     for method in (name for name in density_methods() if not METHODS[name].adaptive):
@@ -71,7 +71,7 @@ def test_edm_grid_is_the_paper_s():
     torch.testing.assert_close(sigmas, expected)
 
 
-def test_grids_in_the_ratio_spend_the_same_on_any_path():
+def test_grids_in_the_ratio_have_the_same_ratios_on_any_path():
     """OT and the trigonometric path both start without data and end at one ratio."""
     paths = [path_of("ot"), path_of("trig")]
     found = [ratio(path, GRIDS["log-snr"](path, 10))[1:-1] for path in paths]
@@ -91,6 +91,6 @@ def test_shift_multiplies_the_odds_of_the_noise_level_once(scheduler):
 
 
 @pytest.mark.parametrize("name", ["shift:", "shift:0", "shift:-1", "shift:inf", "shift:x"])
-def test_invalid_shifts_are_refused_in_a_sentence(name):
+def test_invalid_shifts_are_refused_in_one_sentence(name):
     with pytest.raises(ValueError, match="shift:K needs a positive number"):
         GRIDS[name](path_of("ot"), 2)

@@ -1,4 +1,4 @@
-"""What the study of guidance says, and which images its cells are."""
+"""Findings of the study of guidance, and the images of its cells."""
 
 from dataclasses import replace
 
@@ -41,9 +41,9 @@ def result(auto, free=2.0, error=0.1):
 
 def test_cells_differ_in_guidance_alone_and_without_guidance_there_is_one():
     assert CONFIG.cells() == [(FREE, 1.0), (FREE, 2.0), (INTERVAL, 2.0), (AUTO, 2.0)]
-    free, late = (CONFIG.drawn(way, 2.0, 3) for way in (FREE, INTERVAL))
-    assert free == replace(late, interval=EVER) == CONFIG.drawn(AUTO, 2.0, 3)
-    assert late.interval == (0.2, 0.8) and free.classes == (0, 1, 2)
+    free, limited = (CONFIG.drawn(kind, 2.0, 3) for kind in (FREE, INTERVAL))
+    assert free == replace(limited, interval=EVER) == CONFIG.drawn(AUTO, 2.0, 3)
+    assert limited.interval == (0.2, 0.8) and free.classes == (0, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Files made to freeze or fill a server: refused soon, in little memory, in one short sentence."""
+"""Files made to block or fill a server: refused soon, in little memory, in one short sentence."""
 
 import ast
 import io
@@ -27,11 +27,11 @@ from flowviz.checkpoints.foreign.opcodes import MAX_OPCODES, StoredTensor
 from flowviz.checkpoints.foreign.sets import MAX_TENSORS, find_sets
 
 SECONDS = 10
-"""Of processor time."""
+"""Limit of processor time."""
 
 SHIPPED = checkpoints.FOLDER / "checkerboard-ot.safetensors"
 MEBIBYTES = 400
-"""By which the process may grow; reading the file itself takes up to 64."""
+"""Limit of the growth of the process; reading the file itself takes up to 64."""
 
 
 def archive(content, folder="a"):
@@ -47,7 +47,7 @@ def text(value):
 
 
 DOUBLED = b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(60))
-"""A tuple of tuples, whose hash and repr cost 2^60; each holds the one before."""
+"""A tuple of nested tuples, whose hash and repr take 2^60 operations."""
 
 NAMED = b"h\x00h\x00\x930" * 99_000 + b"N."
 LARGE = b"\x8b" + struct.pack("<I", 10**7) + b"\x7f" * 10**7
@@ -97,8 +97,8 @@ def assert_short(caught):
     assert len(message) <= MAX_MESSAGE and "\n" not in message and message.endswith(".")
 
 
-def test_bombs_do_freeze_a_reader_that_hashes_them():
-    """With 24 levels instead of 60, which cost 2^36 times less."""
+def test_bombs_block_a_reader_that_hashes_them():
+    """With 24 levels instead of 60, which take 2^36 times less."""
     start = time.process_time()
     levels = b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(24))
     pickle.loads(b"\x80\x02})q\x00" + levels + b"K\x01s.")
@@ -108,7 +108,7 @@ def test_bombs_do_freeze_a_reader_that_hashes_them():
 UNPICKLERS = {"pickle", "_pickle", "dill", "joblib", "cloudpickle", "shelve", "marshal"}
 
 
-def test_no_code_of_ours_unpickles_a_file():
+def test_flowviz_never_unpickles_a_file():
     """Neither torch.load, whose weights_only mode had flaws, nor pickle; NumPy without pickles.
 
     torch.jit.load opens the Inception network that an option of the command line names.
@@ -190,10 +190,10 @@ def test_what_a_message_shows_of_a_value_costs_little():
         assert time.process_time() - start < 0.5
 
 
-# The first bytes of a file
+# First bytes of a file
 
 
-def test_the_brace_decides_and_not_the_bytes_of_the_length():
+def test_the_brace_decides_the_format_and_not_the_bytes_of_the_length():
     for length in range(2, 2**16 + 2):
         assert is_safetensors(length.to_bytes(8, "little") + b"{")
         assert not is_safetensors(length.to_bytes(8, "little") + b"}")
@@ -253,7 +253,7 @@ def test_names_of_every_length_are_saved_and_loaded(tmp_path):
     assert len(starts) > 10
 
 
-def test_own_file_that_begins_like_a_pickle_is_loaded(tmp_path):
+def test_own_file_that_starts_like_a_pickle_is_loaded(tmp_path):
     content = (checkpoints.FOLDER / "checkerboard-ot.safetensors").read_bytes()
     least = int.from_bytes(content[:8], "little")
     length = next(n for n in range(least, least + 256) if n % 256 == 0x80)
@@ -266,7 +266,7 @@ def test_own_file_that_begins_like_a_pickle_is_loaded(tmp_path):
     assert checkpoints.load(file).card.quality == {"w2": 1.0}
 
 
-# One bad file among others
+# One invalid file among others
 
 
 def test_deep_card_and_unreadable_file_do_not_end_the_listing(tmp_path, monkeypatch):
@@ -354,7 +354,7 @@ def test_full_disk_keeps_both_files(tmp_path, monkeypatch):
 
 
 def test_disk_that_is_full_only_at_the_end_keeps_both_files(tmp_path, monkeypatch):
-    """Some file systems refuse a block only when it is written to the disk."""
+    """Some file systems report a full disk only when a block is written to it."""
     loaded = checkpoints.load("checkerboard-ot")
     file = checkpoints.save(tmp_path / "mine", loaded.field, loaded.card)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -371,7 +371,7 @@ def test_disk_that_is_full_only_at_the_end_keeps_both_files(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_opcodes_give_one_sentence(seed):
-    """Programs of every opcode, with fragments of a real file among them."""
+    """Programs of random opcodes and fragments of a real file."""
     generator = random.Random(seed)
     saved = io.BytesIO()
     torch.save({"ema_model": {"out.2.weight": torch.zeros(2, 3)}, "step": 3}, saved)
@@ -389,7 +389,7 @@ def test_random_opcodes_give_one_sentence(seed):
         assert_short(caught)
 
 
-def test_words_of_a_link_in_a_header_are_no_markup():
+def test_text_of_a_link_in_a_header_is_not_markup():
     app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
     app.query_params["data"] = "from:word:![](//host/x)$x$>word:[a](//host)"
     app.run()

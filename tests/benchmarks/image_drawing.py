@@ -1,10 +1,10 @@
-"""Processor seconds that one core takes to draw a checkpoint's images: what visitors wait for.
+"""Processor seconds of one core to sample a checkpoint's images, for which visitors wait.
 
     OMP_NUM_THREADS=1 taskset -c 1 python tests/benchmarks/image_drawing.py cifar10-ot
 
-Prints the time of 16 guided images at NFE 20 (asked: under 2 s on two cores), then of the study's
-grid of five columns, six rows and two sides, row by row (asked: the first within 1 s, all within
-12 s on two cores, which draw a side each).
+Prints the time of 16 guided images at NFE 20 (target: 2 s on two cores), then of each row of the
+study's grid of five columns, six rows and two sides (targets on two cores, which draw a side each:
+the first row within 1 s, all rows within 12 s).
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 taskset -c 1 python tests/benchmarks/image_throughput.py [--rounds 5]
 
-Prints medians of processor time, which a busy machine stretches least, and takes the shapes in
-turn, so that all meet the same neighbours. The choice in `flowviz.networks.unet` rests on it.
+Prints medians of processor time, which other processes change least, and measures the shapes in
+turn, so that all have the same load. The choice in `flowviz.networks.unet` follows from it.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main():
         for name, shape in SHAPES.items()
     }
     for candidate in candidates.values():
-        candidate.train()  # the first call prepares
+        candidate.train()  # the first call is a warm-up
     for _ in range(options.rounds):
         for candidate in candidates.values():
             candidate.measure()

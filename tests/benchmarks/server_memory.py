@@ -5,7 +5,7 @@
     python tests/benchmarks/server_memory.py arrivals 30  # visits at the same time
     python tests/benchmarks/server_memory.py uploads 4    # files of 187 MB in one visit
 
-Starts a server of its own, speaks its protocol without a browser, and prints the resident memory
+Starts a server, sends its messages without a browser, and prints the resident memory
 and the time to a finished page. After all visits have ended it waits and prints the memory again.
 """
 
@@ -65,7 +65,7 @@ class Visit:
     async def open(self, page, query):
         """Opens a page with a link; returns the seconds until it is complete.
 
-        A page that computes runs again by itself, so it is complete after a moment of silence.
+        A page that computes reruns itself, so it is complete when no message has come for a while.
         """
         request = BackMsg()
         request.rerun_script.page_name = page
@@ -92,17 +92,17 @@ def resident(process):
     return [int(re.search(rf"{name}:\s+(\d+)", text)[1]) / 1024 for name in ("VmRSS", "VmHWM")]
 
 
-async def openings(port, say, count):
+async def openings(port, report, count):
     """Visits, each with its own seed of an adaptive solver at a small tolerance."""
     for k in range(count):
         async with Visit(port) as visit:
             seconds = await visit.open("compare", f"solver=adaptive-heun&tol=1e-06&seed={k}")
             if k % 4 == 3:
-                say(f"opening {k + 1}: {seconds:.1f} s, {visit.received / 1e6:.1f} MB sent")
+                report(f"opening {k + 1}: {seconds:.1f} s, {visit.received / 1e6:.1f} MB sent")
 
 
-async def talk(port, say, count):
-    """One visit; between two links of a page another page is opened, so that the link is read."""
+async def talk(port, report, count):
+    """One visit; between two links of a page it opens another page, so that the link is read."""
     links = itertools.cycle((page, link) for page, entries in TALK.items() for link in entries)
     async with Visit(port) as visit:
         for k in range(count):
@@ -111,11 +111,11 @@ async def talk(port, say, count):
             seconds = await visit.open(page if page != "home" else "", link.format(k=k))
             if k % 10 == 9:
                 sent = visit.received / 1e6
-                say(f"change {k + 1} ({page}): {seconds:.1f} s, {sent:.0f} MB sent")
+                report(f"change {k + 1} ({page}): {seconds:.1f} s, {sent:.0f} MB sent")
 
 
-async def arrivals(port, say, count):
-    """Visits of the default view that begin together and stay open."""
+async def arrivals(port, report, count):
+    """Visits of the default view that start at the same time and stay open."""
 
     async def one():
         visit = await Visit(port).__aenter__()
@@ -123,13 +123,13 @@ async def arrivals(port, say, count):
 
     found = await asyncio.gather(*(one() for _ in range(count)))
     times = sorted(seconds for _, seconds in found)
-    say(f"{count} arrivals: median {statistics.median(times):.1f} s, largest {times[-1]:.1f} s")
+    report(f"{count} arrivals: median {statistics.median(times):.1f} s, largest {times[-1]:.1f} s")
     for visit, _ in found:
         await visit.__aexit__()
 
 
-async def uploads(port, say, count):
-    """Files sent to the endpoint of uploads, whatever the boxes of the pages take."""
+async def uploads(port, report, count):
+    """Files sent directly to the upload endpoint, without the limits of the pages' controls."""
     async with Visit(port) as visit:
         await visit.open("glossary", "")
         for k in range(count):
@@ -143,7 +143,7 @@ async def uploads(port, say, count):
             )
             status = await asyncio.to_thread(lambda r=request: urllib.request.urlopen(r).status)
             await asyncio.sleep(6)
-            say(f"upload {k + 1}: {status}")
+            report(f"upload {k + 1}: {status}")
 
 
 SCENARIOS = {"openings": openings, "talk": talk, "arrivals": arrivals, "uploads": uploads}
@@ -167,7 +167,7 @@ def main():
         stdout=subprocess.DEVNULL,
     )
 
-    def say(what):
+    def report(what):
         now, highest = resident(server)
         print(f"{what}: {now:,.0f} MB now, {highest:,.0f} MB at most", flush=True)
 
@@ -177,11 +177,11 @@ def main():
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health")
                 break
             time.sleep(0.2)
-        say("start")
-        asyncio.run(SCENARIOS[options.scenario](port, say, options.count))
-        say("end")
+        report("start")
+        asyncio.run(SCENARIOS[options.scenario](port, report, options.count))
+        report("end")
         time.sleep(options.rest)
-        say(f"{options.rest:.0f} s later")
+        report(f"{options.rest:.0f} s later")
     finally:
         server.terminate()
         server.wait()

@@ -1,4 +1,4 @@
-"""What an end-to-end test does with a page: visit it, wait until it is at rest, count messages."""
+"""Helpers of end-to-end tests: visit a page, wait until it is idle, count messages."""
 
 import re
 import statistics
@@ -23,11 +23,11 @@ FITS = """() => {
     const main = document.querySelector("[data-testid=stMain]");
     return main.scrollWidth <= main.clientWidth;
 }"""
-"""Whether nothing is wider than the page."""
+"""Whether no element is wider than the page."""
 
 
 def settle(page: Page, timeout: float = 90_000) -> None:
-    """Connected, script idle, nothing stale, no exception shown."""
+    """Waits until the page is connected, idle and not stale; it must not show an exception."""
     page.wait_for_selector(IDLE, timeout=timeout)
     expect(page.locator('[data-stale="true"]')).to_have_count(0, timeout=timeout)
     expect(page.locator('[data-testid="stSkeleton"]')).to_have_count(0, timeout=timeout)
@@ -35,14 +35,14 @@ def settle(page: Page, timeout: float = 90_000) -> None:
 
 
 def visit(page: Page, path: str) -> None:
-    """Opens a page of the app and waits until it is at rest."""
+    """Opens a page of the app and waits until it is idle."""
     page.goto(path)
     page.wait_for_selector('[data-testid="stHeading"], .st-key-lecture-banner', timeout=90_000)
     settle(page)
 
 
-def linked(page: Page, *parts: str) -> None:
-    """Waits until the link holds each part: a page that was just told is for a moment at rest."""
+def wait_for_link(page: Page, *parts: str) -> None:
+    """Waits until the URL contains each part: a page is briefly idle before a message arrives."""
     page.wait_for_function("parts => parts.every((p) => location.search.includes(p))", arg=parts)
 
 
@@ -63,13 +63,13 @@ def eventually(page: Page, check: Callable[..., None], *given, seconds: float = 
 
 
 def clock(page: Page) -> float:
-    """The player's time t, once it has drawn a picture."""
+    """The player's time t, after it has drawn a frame."""
     page.wait_for_selector(".fv[data-drawn]")
     return float(page.locator(CLOCK).inner_text().split("=")[1])
 
 
-def at_rest(page: Page) -> None:
-    """Waits until the opening playback has run and its end has been told to the server."""
+def wait_for_playback(page: Page) -> None:
+    """Waits until the first playback has ended and its end has been sent to the server."""
     expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "false", timeout=60_000)
     settle(page)
 
@@ -96,12 +96,12 @@ FRAMES = """async () => {
 
 
 def frame(page: Page) -> float:
-    """Milliseconds between two frames of a page at rest: what a page in motion is measured by."""
+    """Milliseconds between two frames of an idle page: the reference for frame rates."""
     return statistics.median(page.evaluate(FRAMES))
 
 
 class Socket:
-    """The websocket messages of a page, counted from when it is made; make it before a visit."""
+    """Counts the websocket messages of a page. Create it before the visit."""
 
     def __init__(self, page: Page) -> None:
         self.sent = self.received = 0
@@ -113,7 +113,7 @@ class Socket:
 
 
 def report_late(page: Page, moment: Literal["before", "meanwhile"]) -> None:
-    """Sends a fragment's last message once more when the page is left, as over a slow connection.
+    """Sends a fragment's last message again when the page is left, as on a slow connection.
 
     Call it before a visit.
 

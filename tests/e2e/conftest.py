@@ -1,4 +1,4 @@
-"""The app on a server of its own, and pages that refuse the outside and fail on console errors."""
+"""A server with the app, and pages that block other hosts and fail on console errors."""
 
 import os
 import re
@@ -19,11 +19,11 @@ QUIET = re.compile(
     r"|attribute [xy]: Expected length, .-?Infinity|Multiple different fragmentIds",
     re.I,
 )
-"""What says nothing of the app: Chromium without a GPU; Plotly on a figure whose page is being
-left; Streamlit when two parts of a page report within one moment (a lecture asks again)."""
+"""Messages to ignore: of Chromium without a GPU; of Plotly when the page of a figure is left; of
+Streamlit when two parts of a page report at the same time (a lecture repeats its request)."""
 
 PROBE = re.compile(r"/[^/]+/_stcore/(health|host-config)$")
-"""A deep link to /train first probes /train/_stcore/...: Streamlit looks for its base path so."""
+"""For a link to /train Streamlit first requests /train/_stcore/..., to find its base path."""
 
 
 def pytest_collection_modifyitems(items):
@@ -42,7 +42,7 @@ def server(tmp_path_factory):
 
 @contextmanager
 def serving(home):
-    """The URL of a server of its own; its log must be free of tracebacks and deprecations."""
+    """The URL of a new server, whose log must contain no tracebacks and no deprecations."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -86,55 +86,55 @@ def _wait_for(url, process, log):
 
 @pytest.fixture
 def open_page(chromium, server):
-    """A function that makes a fresh visitor's page; options are those of a browser context."""
-    contexts, noise, outside = [], [], []
+    """A function that opens a new visitor's page; its options are those of a browser context."""
+    contexts, problems, blocked = [], [], []
 
-    def heard(message):
+    def on_console(message):
         if message.type not in ("error", "warning") or QUIET.search(message.text):
             return
         if not PROBE.search(message.location.get("url", "")):
-            noise.append(f"{message.type}: {message.text}")
+            problems.append(f"{message.type}: {message.text}")
 
-    def answered(response):
+    def on_response(response):
         if response.status >= 400 and not PROBE.search(response.url):
-            noise.append(f"{response.status}: {response.url}")
+            problems.append(f"{response.status}: {response.url}")
 
-    def gate(route):
+    def block_other_hosts(route):
         if route.request.url.startswith((server, "data:", "blob:")):
             route.continue_()
         else:
-            outside.append(route.request.url)
+            blocked.append(route.request.url)
             route.abort()
 
-    def make(**options):
+    def new_page(**options):
         size = {"width": 1440, "height": 900}
         context = chromium.new_context(
             base_url=server, accept_downloads=True, **({"viewport": size} | options)
         )
         contexts.append(context)
         context.set_default_timeout(60_000)
-        context.route("**/*", gate)
+        context.route("**/*", block_other_hosts)
         page = context.new_page()
-        page.on("console", heard)
-        page.on("pageerror", lambda error: noise.append(f"page error: {error}"))
-        page.on("response", answered)
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        page.on("response", on_response)
         return page
 
-    yield make
+    yield new_page
     for context in contexts:
         context.close()
-    assert not outside, f"requests to the outside: {outside}"
-    assert not noise, noise
+    assert not blocked, f"requests to other hosts: {blocked}"
+    assert not problems, problems
 
 
 @pytest.fixture
 def fresh_server(tmp_path):
-    """The URL of a server that nobody has visited."""
+    """The URL of a server without earlier visits."""
     with serving(tmp_path) as url:
         yield url
 
 
 @pytest.fixture
 def page(open_page):
-    """A fresh visitor's page."""
+    """A page of a new visitor."""
     return open_page()

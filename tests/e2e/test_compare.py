@@ -1,4 +1,4 @@
-"""The Compare page as a visitor meets it, in Chromium."""
+"""End-to-end tests of the page Compare."""
 
 import csv
 import json
@@ -12,13 +12,13 @@ from browsing import (
     FITS,
     PLANE,
     Socket,
-    at_rest,
     clock,
-    linked,
     picture,
     redrawn,
     settle,
     visit,
+    wait_for_link,
+    wait_for_playback,
 )
 from playwright.sync_api import expect
 
@@ -42,13 +42,13 @@ WATCH = """(places) => {
 }"""
 
 
-def test_opens_with_a_moving_picture_and_comes_to_rest_at_the_data(open_page):
+def test_opens_with_a_playback_that_stops_at_the_data(open_page):
     page = open_page(color_scheme="dark")
     page.add_init_script(f"({WATCH})({json.dumps(PLACES)})")
     page.goto("/compare")
     expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "true", timeout=90_000)
     first = picture(page)
-    at_rest(page)
+    wait_for_playback(page)
     assert picture(page) != first
     assert clock(page) == pytest.approx(1, abs=1e-3)
     expect(page.locator(PLANE)).to_have_count(2)
@@ -101,7 +101,7 @@ def test_controls_and_numbers_of_four_panels_with_their_solvers_are_above_the_fo
         expect(numbers).to_be_in_viewport(ratio=1)
 
 
-def test_buttons_beside_the_title_are_on_one_line(page):
+def test_buttons_next_to_the_title_are_on_one_line(page):
     visit(page, "/compare")
     clock(page)
     for width, height in ((1440, 900), (1024, 768), (390, 844)):
@@ -124,7 +124,7 @@ def _numbers(css):
     return [int(number) for number in re.findall(r"\d+", css)[:3]]
 
 
-def test_clock_plays_pauses_is_scrubbed_without_a_message_and_stays_with_another_seed(page):
+def test_clock_plays_pauses_scrubs_without_a_message_and_keeps_its_time_for_another_seed(page):
     socket = Socket(page)
     visit(page, "/compare?t=0.2")
     assert clock(page) == pytest.approx(0.2)
@@ -151,7 +151,7 @@ def test_clock_plays_pauses_is_scrubbed_without_a_message_and_stays_with_another
     settle(page)
     expect(page.get_by_text(re.compile(r"At t = 0\.[67]"))).to_be_visible()
     assert socket.sent > before[0], "the release is sent"
-    linked(page, "t=0.")
+    wait_for_link(page, "t=0.")
 
     released = clock(page)
     home = page.get_by_role("button", name="Reset zoom")
@@ -163,7 +163,7 @@ def test_clock_plays_pauses_is_scrubbed_without_a_message_and_stays_with_another
     seed = page.get_by_label("Seed of the noise", exact=True)
     seed.fill("5")
     seed.press("Enter")
-    linked(page, "seed=5")
+    wait_for_link(page, "seed=5")
     settle(page)
     redrawn(page, before)
     assert clock(page) == pytest.approx(released, abs=2e-3)
@@ -184,7 +184,7 @@ def test_a_link_reproduces_the_view(open_page):
         expect(page.locator(".fv-panels dd").first).to_have_text("10")
         page.wait_for_timeout(500)
         pictures.append(picture(page))
-        linked(page, "seed=7", "data=moons")
+        wait_for_link(page, "seed=7", "data=moons")
     assert pictures[0] == pictures[1]
 
 

@@ -1,4 +1,4 @@
-"""A link leads where it says, even for a server's first visitor."""
+"""A link opens its page, also for the first visitor of a server."""
 
 import pytest
 from browsing import visit
@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 
 @pytest.mark.slow
-def test_first_visitor_of_a_server_may_come_by_a_deep_link(chromium, fresh_server):
+def test_first_visitor_of_a_server_can_open_a_deep_link(chromium, fresh_server):
     page = chromium.new_page(base_url=fresh_server)
     visit(page, "/train?data=moons")
     page.get_by_text("Watch", exact=True).click()

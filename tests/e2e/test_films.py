@@ -1,4 +1,4 @@
-"""A film of images in a browser: whole pixels, and a clock that asks the server for nothing."""
+"""A film of images in a browser: sharp pixels, and a clock that sends no requests."""
 
 import re
 
@@ -19,7 +19,7 @@ def server(checkpoints, fresh_server):
 
 
 @pytest.mark.slow
-def test_film_is_scrubbed_in_whole_pixels_and_its_moment_is_in_the_link(page):
+def test_film_is_scrubbed_in_whole_pixels_and_its_time_is_in_the_link(page):
     visit(page, "/images?view=film&nfe=4&left=tiny-ot&right=tiny-vp")
     state = page.locator(".fi-film canvas").first
     expect(state).to_be_visible()

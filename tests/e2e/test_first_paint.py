@@ -13,7 +13,7 @@ new PerformanceObserver((list) => {
 
 @pytest.mark.parametrize("link", ["/", "/nfe_quality"])
 def test_a_page_does_not_move_while_it_loads(page, link):
-    """In one of two visits: on a busy machine a part of the first one can come late."""
+    """One of two visits must pass: on a busy machine a part of the first one can load late."""
     page.add_init_script(WATCH)
     found = []
     for _ in range(2):

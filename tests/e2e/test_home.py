@@ -1,14 +1,14 @@
-"""The home page as a first visitor meets it, in Chromium."""
+"""End-to-end tests of the home page."""
 
 import re
 
 import pytest
-from browsing import CLOCK, clock, linked, settle, visit
+from browsing import CLOCK, clock, settle, visit, wait_for_link
 from playwright.sync_api import expect
 
 
 @pytest.mark.slow
-def test_home_plays_in_a_loop_and_leads_to_tour_and_presets(page):
+def test_home_plays_in_a_loop_and_links_to_tour_and_presets(page):
     visit(page, "/")
     expect(page.locator(".fv-play")).to_have_attribute("aria-pressed", "true")
     expect(page.locator(CLOCK)).to_have_text("t = 1.000")
@@ -22,12 +22,12 @@ def test_home_plays_in_a_loop_and_leads_to_tour_and_presets(page):
 
     visit(page, "/")
     page.get_by_role("link", name="4 steps only").click()
-    linked(page, "solver=euler", "nfe=4")
+    wait_for_link(page, "solver=euler", "nfe=4")
     expect(page).to_have_url(re.compile("/compare"))
     settle(page)
     assert clock(page) == 1
 
-    for layer in ("Data", "Density"):  # each changes the address
+    for layer in ("Data", "Density"):  # each changes the URL
         before = page.url
         page.get_by_role("button", name=layer, exact=True).click()
         page.wait_for_function("before => location.href !== before", arg=before)

@@ -1,9 +1,9 @@
-"""A lecture runs from its first step to its last by keyboard alone."""
+"""The keyboard alone moves through all steps of a lecture."""
 
 import re
 
 import pytest
-from browsing import PLANE, at_rest, clock, eventually, settle, visit
+from browsing import PLANE, clock, eventually, settle, visit, wait_for_playback
 from playwright.sync_api import expect
 
 from flowviz.lectures import lectures
@@ -23,7 +23,7 @@ def walk(page, steps):
         page.keyboard.press("ArrowRight" if number % 2 else "PageDown")
         heading(page, number, steps)
         expect(page).to_have_url(re.compile(f"/{steps[number - 1].page}|step={number}"))
-        # Not at rest: a listener who has seen enough goes on while a page still computes.
+        # No wait until the page is idle: a reader may go on while a page still computes.
         expect(page.get_by_test_id("stException")).to_have_count(0)
         expect(page.get_by_test_id("stToast")).to_have_count(0)
         for slug in steps[number - 1].show:
@@ -31,8 +31,8 @@ def walk(page, steps):
         expect(page.locator(".st-key-lecture-banner h3")).to_be_in_viewport()
         if steps[number - 1].show:
             controls = page.get_by_test_id("stSidebar").bounding_box()
-            assert controls["height"] < page.viewport_size["height"] / 3, "they leave the picture"
-    page.keyboard.press("ArrowRight")  # there is none
+            assert controls["height"] < page.viewport_size["height"] / 3, "the figure is covered"
+    page.keyboard.press("ArrowRight")  # no step follows
     page.keyboard.press("ArrowLeft")
     heading(page, len(steps) - 1, steps)
 
@@ -47,7 +47,7 @@ def test_a_lecture_runs_by_keyboard_alone(page):
     page.keyboard.press("Enter")
     heading(page, 1)
     expect(page.get_by_test_id("stSidebar")).to_be_hidden()
-    at_rest(page)
+    wait_for_playback(page)
 
     page.keyboard.press("?")
     expect(page.locator(".fv-help")).to_be_visible()
@@ -68,7 +68,7 @@ def test_the_lecture_on_few_steps_runs_to_its_end(page):
     steps = lectures()[THIRD].steps
     visit(page, f"/{steps[0].open}&lecture={THIRD}&step=1")
     heading(page, 1, steps)
-    at_rest(page)
+    wait_for_playback(page)
     walk(page, steps)
 
 
@@ -78,7 +78,7 @@ PIXELS = "node => parseFloat(getComputedStyle(node).fontSize)"
 
 
 @pytest.mark.parametrize("link", [pytest.param(FIRST, marks=pytest.mark.slow), WITH_CONTROL])
-def test_the_stage_of_a_lecture_gives_the_planes_most_of_the_screen(page, link):
+def test_planes_of_a_lecture_cover_most_of_the_screen(page, link):
     page.set_viewport_size({"width": 1280, "height": 720})
     visit(page, link)
     clock(page)
@@ -116,7 +116,7 @@ SLOW_FIGURES = [("ten-steps", 3), ("ten-steps", 5), ("ten-steps", 10), ("three-c
     ("name", "number"),
     [*FIGURES, *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW_FIGURES)],
 )
-def test_the_first_figure_of_a_step_fills_the_room_down_to_the_fold(page, name, number):
+def test_the_first_figure_of_a_step_fills_the_window_down_to_its_lower_edge(page, name, number):
     link = lectures()[name].steps[number - 1].open
     page.set_viewport_size({"width": 1280, "height": 720})
     visit(page, f"/{link}{'&' if '?' in link else '?'}lecture={name}&step={number}")
@@ -151,7 +151,7 @@ def test_a_figure_below_the_player_has_panels_of_a_readable_size(page, size, ste
 
 @pytest.mark.parametrize("link", ["why?data=checkerboard&lecture=ten-steps&step=4"])
 def test_a_single_square_plane_has_the_height_of_the_screen(page, link):
-    """Of a screen of 16:9 that is 56%; of 4:3, the text beside it leaves a smaller square."""
+    """On a 16:9 screen its area is 56%; on 4:3 the text next to it leaves less width."""
     page.set_viewport_size({"width": 1280, "height": 720})
     visit(page, f"/{link}")
     page.wait_for_selector(".fw[data-drawn]")
@@ -178,7 +178,7 @@ def single_plane_fills(page, width, height, share):
 
 @pytest.mark.parametrize("number", [1, 4, 6])
 def test_text_on_a_canvas_is_as_large_as_other_labels(page, number):
-    """The player, the plane with a point to drag, and the charts of a training."""
+    """Steps with the player, the plane with a draggable point, and the charts of a training."""
     page.add_init_script(
         """const write = CanvasRenderingContext2D.prototype.fillText;
         window.sizes = [];
@@ -189,12 +189,12 @@ def test_text_on_a_canvas_is_as_large_as_other_labels(page, number):
     )
     visit(page, f"/lecture?lecture=ten-steps&step={number}")
     page.wait_for_function("sizes.length > 5")
-    # The first drawing can come before the style of a lecture, which changes the canvas's size.
+    # The first drawing can precede the style of a lecture, which changes the canvas's size.
     page.wait_for_function("getComputedStyle(document.documentElement).fontSize === '18.5px'")
     settle(page)
     page.evaluate("sizes.length = 0")
     width, height = page.viewport_size.values()
-    # Of the plane with a point to drag (number 4) only the canvas changes its size, not its root.
+    # The plane with a draggable point (number 4) changes the size of its canvas, not of its root.
     page.set_viewport_size({"width": width - 40, "height": height - 40})
     page.wait_for_function("sizes.length > 5")
     assert page.evaluate("Math.min(...sizes)") >= 16
@@ -202,7 +202,7 @@ def test_text_on_a_canvas_is_as_large_as_other_labels(page, number):
 
 def test_keys_work_after_a_click_on_the_blank_page(page):
     visit(page, FIRST)
-    at_rest(page)
+    wait_for_playback(page)
     page.get_by_test_id("stMain").click(position={"x": 700, "y": 640})
     page.keyboard.press("Home")
     expect(page.locator(".fv-time")).to_have_text("t = 0.000")

@@ -1,4 +1,4 @@
-"""Likelihood and Figure 4 as a visitor meets them, in Chromium."""
+"""End-to-end tests of the pages Likelihood and Figure 4."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ from browsing import settle, visit
 from playwright.sync_api import expect
 
 PATIENCE = 180_000
-"""Milliseconds that a busy machine may take; a quiet one needs seconds."""
+"""Timeout in milliseconds on a busy machine; an idle one needs seconds."""
 
 GAUSSIAN = "data=mixture:1,0@0.8&model=exact-ot&cells=54"
 
@@ -18,13 +18,13 @@ def coordinates(page):
 
 
 @pytest.mark.slow
-def test_the_point_is_given_by_a_click_on_the_map_or_by_the_keyboard(page):
+def test_the_point_is_set_by_a_click_on_the_map_or_by_the_keyboard(page):
     visit(page, f"/likelihood?{GAUSSIAN}&x=0.5&y=0.25")
     assert coordinates(page) == [0.5, 0.25]
     plane = page.locator(".st-key-point-log-density .nsewdrag").first
     expect(plane).to_be_visible(timeout=PATIENCE)
     box = plane.bounding_box()
-    # A quarter from the left and a quarter from the top: (-2.5, 2.5), and nodes every 0.25.
+    # A quarter from the left and the top is (-2.5, 2.5); the grid's nodes are 0.25 apart.
     plane.click(position={"x": box["width"] / 4, "y": box["height"] / 4})
     expect(page).to_have_url(re.compile(r"x=-2\.\d+&y=2\.\d+"), timeout=PATIENCE)
     settle(page)
@@ -47,7 +47,7 @@ def test_views_are_drawn(page, view):
 
 
 @pytest.mark.slow
-def test_painting_can_be_cancelled_and_go_on(page):
+def test_painting_can_be_cancelled_and_continued(page):
     page.goto("/figure4?densities=histograms&seed=3&cells=90")
     page.get_by_role("button", name="Cancel").click(timeout=PATIENCE)
     expect(page.get_by_text(re.compile("^Stopped: "))).to_be_visible(timeout=PATIENCE)

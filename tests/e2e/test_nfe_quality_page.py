@@ -1,4 +1,4 @@
-"""The page of cost and quality as a visitor meets it, in Chromium."""
+"""End-to-end tests of the page Cost and quality."""
 
 import csv
 import re
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 SMALL = "/nfe_quality?fields=exact-ot,exact-vp&solvers=euler,rk4&n=500&seeds=2"
 
 
-def test_curves_stream_in_say_what_they_show_and_are_saved(page):
+def test_curves_appear_one_by_one_with_findings_and_can_be_saved(page):
     visit(page, SMALL)
     expect(page.locator(CHART).first).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=120_000)
@@ -45,7 +45,7 @@ def saved(page, name):
 
 
 @pytest.mark.slow
-def test_a_sweep_is_cancelled_and_goes_on(page):
+def test_a_sweep_is_cancelled_and_continued(page):
     visit(page, "/nfe_quality?fields=exact-ot,exact-vp&solvers=midpoint,dopri8&n=2000&seed=9")
     expect(page.get_by_text(re.compile("^Takes about"))).to_be_visible()
     page.get_by_role("button", name="Compute").click()
@@ -59,7 +59,7 @@ def test_a_sweep_is_cancelled_and_goes_on(page):
 
 
 @pytest.mark.slow
-def test_adaptive_steps_in_the_dark_and_a_bad_link(open_page):
+def test_adaptive_steps_in_the_dark_theme_and_an_invalid_link(open_page):
     page = open_page(color_scheme="dark", viewport={"width": 1024, "height": 768})
     visit(page, "/nfe_quality?view=steps&fields=exact-ot,exact-vp&grid=loog-snr")
     expect(page.get_by_text("This link's grid is invalid")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Pages of one file open from file: and request nothing from a host."""
+"""Single-file pages open from a file: URL and send no request to a host."""
 
 from contextlib import contextmanager
 
@@ -11,12 +11,12 @@ from flowviz.studies.page import figures_page
 pytestmark = pytest.mark.e2e
 TINY = ["--left", "tiny-ot", "--right", "tiny-vp"]
 MAX_BYTES = 3 * 2**20
-"""Largest size of Compare with its default settings."""
+"""Maximum size of Compare with its default settings."""
 
 
 @contextmanager
 def opened(chromium, file, **options):
-    """The page of a file, which must not log errors or request anything but itself."""
+    """Opens a file as a page, which must not log errors or request another resource."""
     context = chromium.new_context(
         viewport={"width": 1280, "height": 900}, offline=True, **options
     )

@@ -24,7 +24,7 @@ TEXTS = """() => {
   });
 }"""
 TOUCH = 2.0
-"""Pixels by which boxes of text may overlap: they are higher than the letters."""
+"""Pixels by which text boxes may overlap, since a box is higher than its letters."""
 
 SMALL = {
     "flow": {"picture": "ways"},
@@ -37,7 +37,7 @@ SMALL = {
 
 
 SHIPPED = {"all-nfe": "all-data-sets", "log-density": "point", "pairs": "straightness"}
-"""Figures from the shipped answers: with long titles of panels, a colour bar, long names."""
+"""Figures from the shipped answers, with long titles of panels, a colour bar or long names."""
 
 
 @cache

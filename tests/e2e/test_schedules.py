@@ -1,7 +1,7 @@
-"""A schedule that is shaped by dragging a point is at once a path of the other pages."""
+"""A schedule that is shaped by dragging a point is a path on the other pages too."""
 
 import pytest
-from browsing import CHART, at_rest, linked, settle, visit
+from browsing import CHART, settle, visit, wait_for_link, wait_for_playback
 from playwright.sync_api import expect
 
 
@@ -18,10 +18,10 @@ def test_a_dragged_point_shapes_the_path_that_compare_then_shows(page) -> None:
     page.mouse.move(x, y[1], steps=5)
     page.mouse.up()
     expect(page.locator(".fh")).to_have_attribute("data-alpha", "0.1,0.5,0.65,0.9")
-    linked(page, "shape=a2%3D0.5")
+    wait_for_link(page, "shape=a2%3D0.5")
     settle(page)
     page.get_by_role("button", name="Compare it with OT").click()
     expect(page.locator(".fv-panels").first).to_be_visible(timeout=60_000)
-    at_rest(page)
-    linked(page, "right=shaped", "shape=a2%3D0.5")
+    wait_for_playback(page)
+    wait_for_link(page, "right=shaped", "shape=a2%3D0.5")
     expect(page.locator(".fv-panels")).to_contain_text("your own schedule")

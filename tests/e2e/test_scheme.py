@@ -1,6 +1,6 @@
 """Figures follow a change of the theme."""
 
-from browsing import CHART, at_rest, visit
+from browsing import CHART, visit, wait_for_playback
 from playwright.sync_api import expect
 
 PAPER = """wanted => {
@@ -26,10 +26,10 @@ RECORD = """() => {
 }"""
 
 
-def test_a_figure_is_dark_at_once_after_the_theme_has_changed_and_is_then_drawn_anew(open_page):
+def test_a_figure_is_dark_at_once_after_a_change_of_the_theme_and_is_then_redrawn(open_page):
     page = open_page(color_scheme="light")
     visit(page, "/compare?t=0.5")
-    at_rest(page)
+    wait_for_playback(page)
     expect(page.locator(CHART).first).to_be_visible()
     page.wait_for_function(PAPER, arg="#FFFFFF")
     page.evaluate(RECORD)

@@ -1,4 +1,4 @@
-"""The static site opens from file: and computes in the page, without a request to a host."""
+"""The static site opens from a file: URL and computes in the page, without requests to hosts."""
 
 import re
 
@@ -9,7 +9,7 @@ from flowviz.cli import main
 
 pytestmark = pytest.mark.e2e
 MAX_BYTES = 8 * 2**20
-"""Largest size of the site."""
+"""Maximum size of the site."""
 
 
 @pytest.fixture(scope="module")

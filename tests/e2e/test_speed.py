@@ -1,10 +1,10 @@
-"""Speed as the visitor meets it, with two panels of 2,000 particles, density and field."""
+"""Speed in the browser, with two panels of 2,000 particles, density and field."""
 
 import statistics
 import time
 
 import pytest
-from browsing import Socket, at_rest, frame, settle, visit
+from browsing import Socket, frame, settle, visit, wait_for_playback
 
 from flowviz.progress import Progress
 from flowviz.studies import STUDIES
@@ -25,7 +25,7 @@ FRAMES = """async (player, seconds) => {
     }
     return times.slice(1).map((t, i) => t - times[i]);
 }"""
-"""Milliseconds between the pictures that the player drew."""
+"""Milliseconds between the frames that the player drew."""
 
 REDRAW = """player => {
     const before = player.dataset.payload;
@@ -43,8 +43,8 @@ REDRAW = """player => {
     });
     window.redrawn = Promise.all([until(shown), until(served)]);
 }"""
-"""Promises the milliseconds from the next press of a key or button to new particles, which the
-page may compute, and to those of the server."""
+"""A promise of the milliseconds from the next press of a key or button until new particles,
+which the page may compute, and until those of the server are shown."""
 
 
 IDLE = """async () => {
@@ -57,14 +57,14 @@ IDLE = """async () => {
         last = now;
     }
 }"""
-"""Waits until 30 frames in a row were short: a chart of the press before may still be drawn."""
+"""Waits for 30 short frames in a row: a chart of the previous press may still be drawn."""
 
 
 def test_playback_draws_as_often_as_the_screen_without_a_message_to_the_server(page):
-    """In half as many frames again as those of a page at rest: 40 a second where a page has 60."""
+    """A frame takes at most 1.5 times that of an idle page: 40 per second where a page has 60."""
     socket = Socket(page)
     visit(page, "/compare?t=0.1")
-    at_rest(page)
+    wait_for_playback(page)
     page.get_by_label("Speed").select_option("0.5")
     settle(page)
     idle = frame(page)
@@ -76,7 +76,7 @@ def test_playback_draws_as_often_as_the_screen_without_a_message_to_the_server(p
     assert statistics.median(gaps) <= 1.5 * idle, (idle, statistics.quantiles(gaps))
 
 
-class Remembering(Progress):
+class StoredResults(Progress):
     """Keeps results by config, as the app does."""
 
     def __init__(self):
@@ -91,7 +91,7 @@ class Remembering(Progress):
 
 def seconds_of_computing():
     """Time of computing both flows of the Compare page, without a page."""
-    flow, progress = STUDIES["flow"], Remembering()
+    flow, progress = STUDIES["flow"], StoredResults()
     taken = []
     for seed in (101, 102, 103):  # the first one also computes the densities and fields
         start = time.perf_counter()
@@ -101,12 +101,12 @@ def seconds_of_computing():
 
 
 def test_solver_budget_and_seed_redraw_soon_after_the_computation(page):
-    """A new result takes the time of a known one and of its computation, on two busy cores.
+    """A new result takes the time of a stored one and of its computation, on two busy cores.
 
     The page shows its own particles before those of the server.
     """
     visit(page, "/compare?t=0.6")
-    at_rest(page)
+    wait_for_playback(page)
 
     def measure(press):
         settle(page)

@@ -1,4 +1,4 @@
-"""The page on the three claims as a visitor meets it, in Chromium."""
+"""End-to-end tests of the page on the three claims."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from browsing import settle, visit
 from playwright.sync_api import expect
 
 PATIENCE = 240_000
-"""Milliseconds that a busy machine may take; a quiet one needs a few seconds."""
+"""Timeout in milliseconds on a busy machine; an idle one needs a few seconds."""
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def start(page, study):
     page.locator(f".st-key-{study}-start").get_by_role("button").click()
 
 
-def test_exact_results_are_there_without_a_click(page):
+def test_exact_results_are_shown_without_a_click(page):
     visit(page, "/straighter?claim=unlimited")
     expect(charts(page)).to_have_count(5, timeout=PATIENCE)
     expect(page.get_by_text("carry the same noise to the same data")).to_be_visible(

@@ -1,9 +1,9 @@
-"""The Train page as a visitor meets it, in Chromium."""
+"""End-to-end tests of the page Train."""
 
 import re
 
 import pytest
-from browsing import linked, report_late, settle, visit
+from browsing import report_late, settle, visit, wait_for_link
 from playwright.sync_api import expect
 
 from flowviz.checkpoints import load
@@ -12,7 +12,7 @@ from flowviz.figures.theme import FRAME
 QUICK = "/train?width=8&depth=1&batch=16&steps=200"
 LONG = "/train?width=8&depth=1&batch=16&steps=100000"
 PATIENCE = 120_000
-"""Milliseconds that a busy machine may take; a quiet one needs a few seconds."""
+"""Timeout in milliseconds on a busy machine; an idle one needs a few seconds."""
 
 
 def status(page):
@@ -24,7 +24,7 @@ def monitor(page):
 
 
 def samples(page):
-    """The pixels of the first live picture, as a data URL."""
+    """The pixels of the first plot of live samples, as a data URL."""
     return page.locator(".fm-plane canvas").first.evaluate("c => c.toDataURL()")
 
 
@@ -66,7 +66,7 @@ def test_trains_live_and_the_result_can_be_kept(page, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "meanwhile"])
-def test_training_goes_on_while_its_visitor_looks_elsewhere_and_is_cancelled(page, moment):
+def test_training_continues_while_another_page_is_open_and_is_cancelled(page, moment):
     report_late(page, moment)
     visit(page, LONG)
     place = monitor(page).bounding_box()
@@ -95,7 +95,7 @@ def upload(page, name, content):
 
 
 @pytest.mark.slow
-def test_upload_good_and_bad(page):
+def test_valid_and_invalid_uploads(page):
     spiral = "\n".join(f"{i / 10},{(i % 7) / 3}" for i in range(60)).encode()
     visit(page, "/train")
     page.get_by_role("combobox", name="Data set").click()
@@ -103,7 +103,7 @@ def test_upload_good_and_bad(page):
     settle(page)
     upload(page, "mine.csv", spiral)
     expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
-    linked(page, "data=points")
+    wait_for_link(page, "data=points")
     link = page.url
     upload(page, "broken.csv", spiral + b"\n3,oops\n")
     expect(page.get_by_test_id("stAlert")).to_contain_text(
@@ -133,5 +133,5 @@ def test_draw_and_apply(page):
     page.get_by_role("button", name="Apply").click()
     expect(page.get_by_text("each with Gaussian noise")).to_be_visible(timeout=PATIENCE)
     settle(page)
-    linked(page, "data=drawing")
+    wait_for_link(page, "data=drawing")
     assert samples(page) != before

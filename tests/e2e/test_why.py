@@ -4,7 +4,7 @@ import statistics
 from itertools import pairwise
 
 import pytest
-from browsing import CHART, Socket, frame, linked, settle, visit
+from browsing import CHART, Socket, frame, settle, visit, wait_for_link
 
 TOUCH, PLANE = ".fw", ".fw-plot canvas"
 
@@ -17,7 +17,7 @@ WATCH = """(root) => {
   };
   window.watching = requestAnimationFrame(watch);
 }"""
-"""Notes when each picture was drawn."""
+"""Records the time of each drawn frame."""
 
 DRAG = """(canvas, seconds) => new Promise((done) => {
   const box = canvas.getBoundingClientRect(), start = performance.now();
@@ -34,7 +34,7 @@ DRAG = """(canvas, seconds) => new Promise((done) => {
   };
   requestAnimationFrame(move);
 })"""
-"""Drags x around in a circle, a move a frame: faster than a hand and the harness could."""
+"""Drags x in a circle, one move per frame: faster than by mouse or from the test."""
 
 
 @pytest.mark.slow
@@ -49,10 +49,10 @@ def test_dragging_redraws_every_other_frame_without_a_message_to_the_server(page
     page.locator(PLANE).evaluate(DRAG, 3)
     times = page.evaluate("() => { cancelAnimationFrame(window.watching); return window.drags; }")
     gaps = [b - a for a, b in pairwise(times)]
-    assert socket.sent - sent <= 1, "the server hears of x when it is let go"
+    assert socket.sent - sent <= 1, "the server receives x when the pointer is released"
     assert statistics.median(gaps) <= 2.2 * idle, (idle, statistics.quantiles(gaps))
     settle(page)
-    linked(page, "x=", "y=", "t=0.7")
+    wait_for_link(page, "x=", "y=", "t=0.7")
 
 
 def test_a_link_opens_the_point(page):

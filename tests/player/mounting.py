@@ -87,9 +87,9 @@ def loaded(tab, name: str, *modules: str, width: int, height: int) -> Iterator:
 
 @contextmanager
 def component(tab, name: str, *modules: str, width: int, height: int) -> Iterator:
-    """A page as of `loaded` whose `mount(data)` puts the canvas there, anew.
+    """A page of `loaded` whose `mount(data)` creates the canvas again.
 
-    `show(data)` gives new data to the same canvas, and `sent` holds what it has reported.
+    `show(data)` gives new data to the same canvas, and `sent` has the messages of the canvas.
     """
     with loaded(tab, name, *modules, width=width + 100, height=height) as page:
         page.evaluate(MOUNT, width)

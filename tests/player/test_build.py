@@ -21,7 +21,7 @@ def test_every_canvas_has_its_files(name):
     assert "import" not in files["js"].split("(")[0], "a component cannot import its neighbours"
 
 
-def test_no_script_is_left_of_a_canvas_that_is_gone():
+def test_no_script_is_left_of_a_deleted_canvas():
     assert sorted(path.stem for path in (HERE / "built").iterdir()) == NAMES
 
 

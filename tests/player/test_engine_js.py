@@ -25,11 +25,11 @@ START = torch.randn(12, 2, dtype=torch.float64, generator=torch.Generator().manu
 SOLVERS = parameters.methods()
 POINTS = PointMasses(torch.tensor([[-2.0, 1.0], [0.5, 3.0], [2.0, -1.0]]), torch.tensor([1, 2, 3]))
 BOUND = 1e-6
-"""Both sides compute in double precision. Steps that end where sigma is 0.001 magnify the rounding
-errors: 2e-8 is the largest difference that was seen."""
+"""Both sides compute in double precision. Steps that end where sigma is 0.001 magnify the
+rounding errors: 2e-8 is the largest measured difference."""
 SINGLE = 1e-4
-"""The same for networks, whose layers are in single precision there; or twice the error of single
-precision in Python, where a field magnifies it: 1.2e-4 was seen for score matching."""
+"""The same for networks, whose layers JavaScript computes in single precision; or twice the error
+of single precision in Python, where a field magnifies it: 1.2e-4 for score matching."""
 
 RUN = """
 ({ names }) => cases.want.map((want, i) => {

@@ -8,7 +8,7 @@ from flowviz.canvases.images import Sheet, pack_sheets
 
 RNG = np.random.default_rng(0)
 PROJECTOR = 692
-"""What a page leaves beside its controls in a window of 1024 pixels."""
+"""Width in pixels next to the controls of a page in a window of 1024 pixels."""
 
 
 def sheet(title, rows, columns, labels):
@@ -40,7 +40,7 @@ def drawn(tab):
 NFES = ["2", "4", "10", "20", "50", "100"]
 
 
-def test_the_studys_grid_has_both_paths_beside_each_other_on_a_projector(drawn):
+def test_the_studys_grid_has_both_paths_side_by_side_on_a_projector(drawn):
     page, (left, right) = drawn(*(sheet(name, 6, 5, NFES) for name in ("OT", "VP")))
     assert left["y"] == right["y"] and left["width"] == right["width"] == 2 * (5 * 33 - 1)
     assert 4 <= right["x"] - left["x"] - left["width"] <= 16
@@ -53,7 +53,7 @@ def test_the_studys_grid_has_both_paths_beside_each_other_on_a_projector(drawn):
 def test_a_long_title_takes_further_lines_and_is_in_the_tooltip(drawn):
     long = "conditional OT (training-of-a-network-with-a-very-long-name-step-10000.safetensors)"
     page, (left, right) = drawn(sheet(long, 6, 5, NFES), sheet("VP", 6, 5, NFES))
-    assert left["x"] + left["width"] < right["x"], "both are beside each other as before"
+    assert left["x"] + left["width"] < right["x"], "both are side by side as before"
     caption = page.locator("figcaption").first
     assert caption.get_attribute("title") == long and caption.inner_text().strip() == long
     box = caption.bounding_box()
@@ -61,7 +61,7 @@ def test_a_long_title_takes_further_lines_and_is_in_the_tooltip(drawn):
     assert caption.evaluate("node => node.scrollWidth <= node.clientWidth"), "nothing is cut"
 
 
-def test_sheets_with_rows_of_their_own_name_them_all(drawn):
+def test_sheets_with_different_rows_both_label_them(drawn):
     page, _ = drawn(sheet("OT", 2, 2, ["cat", "dog"]), sheet("VP", 2, 2, ["car", "ship"]))
     assert all(rows.bounding_box()["width"] > 10 for rows in page.locator(".fi-rows").all())
 

@@ -80,7 +80,7 @@ def is_blank(page, selector):
     )
 
 
-def test_points_come_back_to_a_thousandth(page):
+def test_decoded_points_are_accurate_to_a_thousandth(page):
     back = page.evaluate(
         """text => { const m = wire.decode(bytes(text));
         return [m.data, ...m.panels.map(p => p.frames)].map(
@@ -91,7 +91,7 @@ def test_points_come_back_to_a_thousandth(page):
     assert np.allclose(np.reshape(back[2], (-1, 2)), NOISE / 2, atol=2e-4)
 
 
-def test_before_training_there_are_data_and_a_word(page):
+def test_before_training_it_shows_the_data_and_a_message(page):
     show(page, payload(None, "empty", message="Live samples appear here."))
     assert not is_blank(page, ".fm-plane canvas")
     assert page.locator(".fm-plane p").first.text_content() == "Live samples appear here."
@@ -108,7 +108,7 @@ def test_live_shows_both_paths_by_name_with_their_numbers(page):
     assert "minus" not in label and "irreducible floor" in label and "conditional OT 0.01" in label
 
 
-def test_raw_loss_can_be_chosen_and_says_so(page):
+def test_raw_loss_can_be_chosen_and_is_labelled(page):
     show(page, payload())
     page.get_by_role("button", name="raw").click()
     frame(page)

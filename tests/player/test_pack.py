@@ -1,4 +1,4 @@
-"""Payloads of the canvases, read back by a parser of the tests' own."""
+"""Payloads of the canvases, decoded by a parser that only the tests use."""
 
 import json
 import struct
@@ -15,7 +15,7 @@ TIMES = np.linspace(0, 0.99, K)
 
 
 def parsed(payload):
-    """Header and arrays, from the format's description alone."""
+    """Header and arrays, parsed as the description of the format states."""
     magic, version, length, zero = struct.unpack_from("<4sIII", payload)
     assert (magic, version, zero, length % 8) == (b"FLOW", 1, 0, 0)
     start = 16 + length
@@ -59,20 +59,20 @@ def scene(seed=0, h=16, g=6, d=7, **changes):
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
-def test_points_come_back_within_half_a_step(scale):
+def test_decoded_points_are_within_half_a_step(scale):
     given = panel(scale=scale)
     back = parsed(pack([given]))["panels"][0]
     step = 2 * back["limit"] / 65535
     for name in ("states", "step_states"):
         points = back[name] * step - back["limit"]
         reachable = np.clip(getattr(given, name), -back["limit"], back["limit"])
-        # Half a step and the rounding of float32 on the way.
+        # Half a step and the rounding of float32.
         assert np.abs(points - reachable).max() <= step / 2 + 1e-6 * back["limit"]
     np.testing.assert_allclose(back["times"], TIMES, atol=1e-7)
     assert back["states"].shape == (K, N, 2)
 
 
-def test_points_far_out_are_moved_to_the_edge_and_cost_the_near_ones_nothing():
+def test_distant_points_are_moved_to_the_edge_and_near_ones_keep_their_precision():
     states = np.zeros((K, N, 2))
     states[:, 0] = 1e6
     back = parsed(pack([panel(states=states)]))["panels"][0]
@@ -80,7 +80,7 @@ def test_points_far_out_are_moved_to_the_edge_and_cost_the_near_ones_nothing():
     assert back["states"][:, 0].min() == 65535
 
 
-def test_density_comes_back_within_half_a_step_of_its_root():
+def test_decoded_density_is_within_half_a_step_of_its_root():
     given = scene()
     back = parsed(pack_scene(given))
     peaks = np.quantile(given.density.reshape(K, -1), PEAK, axis=1)
@@ -89,7 +89,7 @@ def test_density_comes_back_within_half_a_step_of_its_root():
     assert np.abs(back["density"] / 255 - root).max() <= 0.5 / 255 + 1e-5
 
 
-def test_velocity_comes_back_within_half_a_step_of_its_time():
+def test_decoded_velocity_is_within_half_a_step_of_its_time():
     given = scene()
     back = parsed(pack_scene(given))
     scale = back["velocity_scale"][:, None, None, None]
@@ -98,7 +98,7 @@ def test_velocity_comes_back_within_half_a_step_of_its_time():
     assert back["speed"] == pytest.approx(np.median(np.linalg.norm(given.velocity, axis=-1)))
 
 
-def test_difference_and_data_come_back():
+def test_difference_and_data_are_decoded():
     given = scene()
     back = parsed(pack_scene(given))
     root = np.sqrt(np.clip(given.difference / back["difference_peak"], 0, 1))
@@ -107,7 +107,7 @@ def test_difference_and_data_come_back():
     assert np.abs(back["data"] * step - back["data_limit"] - given.data).max() <= step
 
 
-def test_a_still_plane_has_no_zero_to_divide_by():
+def test_a_plane_of_zero_velocity_is_not_divided_by_zero():
     zeros = scene(
         density=np.zeros((K, 4, 4)),
         velocity=np.zeros((K, 4, 4, 2)),
@@ -123,7 +123,7 @@ def test_layers_that_a_scene_lacks_are_left_out():
     assert not {"density", "velocity", "difference"} & set(back)
 
 
-def test_readouts_keep_their_numbers_and_dash_what_is_not_finite():
+def test_readouts_have_their_numbers_and_a_dash_for_values_that_are_not_finite():
     given = panel(readouts=(Readout("NFE", 20, 0), Readout("W2", [1, np.nan, 1 / 3, np.inf, 0])))
     nfe, w2 = parsed(pack([given]))["panels"][0]["readouts"]
     assert nfe["values"] == [20] and nfe["decimals"] == 0
@@ -141,7 +141,7 @@ def test_a_role_is_a_path_without_its_parameters():
     assert parsed(pack([panel(role="vp:beta_max=10")]))["panels"][0]["role"] == "vp"
 
 
-def test_numbers_that_are_not_finite_are_refused_in_a_sentence():
+def test_numbers_that_are_not_finite_are_refused_with_a_message():
     with pytest.raises(ValueError, match=r"states of panel .* must be finite; got 400"):
         pack([panel(states=np.full((K, N, 2), np.nan))])
     with pytest.raises(ValueError, match="velocity must be finite"):
@@ -166,7 +166,7 @@ def test_foreign_bytes_are_refused():
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "i2", "f4", "f8", ">f4"])
-def test_arrays_come_back_from_any_depth(dtype):
+def test_arrays_of_any_depth_are_decoded(dtype):
     array = np.arange(12).reshape(3, 4).astype(dtype)
     back = parsed(encode({"a": [{"b": array.T}, 7, None], "c": "ü"}))
     np.testing.assert_array_equal(back["a"][0]["b"], array.T)
@@ -174,7 +174,7 @@ def test_arrays_come_back_from_any_depth(dtype):
 
 
 @pytest.mark.parametrize("value", [np.zeros(3, "i8"), {1, 2}, np.array(["a"])])
-def test_what_the_format_cannot_hold_is_refused(value):
+def test_values_outside_the_format_are_refused(value):
     with pytest.raises(TypeError, match="A payload holds arrays of u1, u2, i2, f4, f8; got"):
         encode({"a": value})
 
@@ -190,7 +190,7 @@ def test_what_the_format_cannot_hold_is_refused(value):
         {"density": "?"},
     ],
 )
-def test_a_view_holds_only_what_can_be_shown(changes):
+def test_a_view_accepts_only_valid_values(changes):
     with pytest.raises(ValueError, match="must be"):
         View(**changes)
 
@@ -224,7 +224,7 @@ def film_side(count):
     return FilmSide("OT", colours, times, states, states[::-1], 1 - times, np.ones((5, count)))
 
 
-def test_a_film_holds_every_moment_of_every_image():
+def test_a_film_has_every_time_of_every_image():
     side = film_side(2)
     sent = parsed(pack_film([side], ["a", "b"], FilmView()))["sides"][0]
     for name in ("states", "predictions"):
@@ -233,6 +233,6 @@ def test_a_film_holds_every_moment_of_every_image():
     assert sent["remaining"].shape == (5, 2) and len(sent["times"]) == 5
 
 
-def test_films_of_different_numbers_share_no_clock():
+def test_films_of_different_lengths_cannot_share_a_clock():
     with pytest.raises(ValueError, match="one number and size"):
         pack_film([film_side(2), film_side(3)], ["a", "b"], FilmView())

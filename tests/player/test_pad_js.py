@@ -37,7 +37,7 @@ def open_pad(tab):
 
 
 def at(page, x, y):
-    """The page's pixel of a place in the frame."""
+    """The pixel of the page at (x, y) of the frame."""
     box = page.locator("canvas").bounding_box()
     unit = box["width"] / (2 * theme.FRAME)
     return box["x"] + (x + theme.FRAME) * unit, box["y"] + (theme.FRAME - y) * unit
@@ -76,7 +76,7 @@ def test_a_click_leaves_a_dot(open_pad):
     assert all(abs(x - 1) <= 0.1 and abs(y - 2) <= 0.1 for x, y in points)
 
 
-def test_python_hears_of_a_drawing_on_apply_only(open_pad):
+def test_a_drawing_is_sent_to_python_on_apply_only(open_pad):
     page = open_pad()
     assert page.get_by_role("button", name="Apply").is_disabled()
     drag(page, (-3, -3), (3, 3))
@@ -150,7 +150,7 @@ def test_double_click_removes_a_mean_but_not_the_last(open_pad):
     assert len(means(page)[-1]) == 1
 
 
-def test_there_is_a_most_of_means(open_pad):
+def test_the_number_of_means_is_bounded(open_pad):
     page = open_pad(mode="means", means=[[0, 0], [3, 3]], std=0.4, most=2)
     page.mouse.click(*at(page, -3, -3))
     frame(page)
@@ -169,7 +169,7 @@ def test_keyboard_places_moves_and_removes(open_pad):
 
 
 @pytest.mark.parametrize("mode", ["strokes", "means"])
-def test_pad_says_what_it_is_and_how_keys_work(open_pad, mode):
+def test_pad_has_a_label_and_describes_its_keys(open_pad, mode):
     page = open_pad(mode=mode, means=[[0, 0]], std=0.4)
     words = page.locator("canvas").get_attribute("aria-label")
     assert "keyboard" in words and "arrows" in words

@@ -46,12 +46,12 @@ def js(blank):
 
 @pytest.fixture
 def page(blank):
-    """The blank page with errors gathered and everything mounted taken away afterwards."""
+    """The blank page; it collects errors and removes mounted elements after the test."""
     noise = []
     blank.on("pageerror", lambda error: noise.append(str(error)))
     blank.emulate_media(reduced_motion="no-preference")
     blank.evaluate(
-        "() => { document.body.replaceChildren(); document.documentElement.style = ''; told = [] }"
+        "() => { document.body.replaceChildren(); document.documentElement.style=''; messages=[] }"
     )
     yield blank
     blank.evaluate("() => document.body.replaceChildren()")
@@ -59,7 +59,7 @@ def page(blank):
 
 
 def straight(seed=0, n=N, readouts=()):
-    """A panel whose particles move evenly from noise to their ends, in 4 real steps."""
+    """A panel whose particles move at constant speed from noise to data, in 4 solver steps."""
     r = np.random.default_rng(seed)
     start, end = r.normal(size=(2, n, 2))
 
@@ -104,10 +104,10 @@ def mounted(page, panels, scenes, view=None, autoplay=False, key=None, learned=N
             host.attachShadow({ mode: "open" }).innerHTML =
                 `<style>${document.querySelector("style").textContent}</style>` + html;
             document.body.append(host);
-            const here = told;  // what an earlier test's player still has to say stays with it
+            const own = messages;  // late messages of an earlier player stay in its list
             window.unmount = canvas({
                 data: bytes(envelope), parentElement: host.shadowRoot,
-                setStateValue: (name, value) => here.push([name, value]),
+                setStateValue: (name, value) => own.push([name, value]),
             });
         }""",
         [
@@ -225,7 +225,7 @@ def test_stepping_takes_the_nearest_time_of_any_panel_and_ends_at_the_ends(js):
     assert js(go, [[[0, 0.99]], 0.99, 1]) == 1
 
 
-def test_the_clock_runs_a_sweep_in_its_time_and_stops_at_the_end(js):
+def test_the_clock_plays_in_the_set_time_and_stops_at_the_end(js):
     run = """(() => {
         let c = { t: 0, playing: false, speed: x }, n = 0;
         c = clock.clockAfter(c, { type: "toggle" }, 4);
@@ -239,14 +239,14 @@ def test_the_clock_runs_a_sweep_in_its_time_and_stops_at_the_end(js):
         assert (t, playing, release) == (1, False, True)
 
 
-def test_the_clock_releases_only_when_it_rests(js):
+def test_the_clock_reports_its_time_only_when_it_stops(js):
     after = "clock.clockAfter({ t: 0.5, playing: x[0], speed: 1 }, x[1], 4)"
     release = {
         "tick": False, "scrub": False, "release": True, "jump": True, "toggle": True,
     }  # fmt: skip
-    for kind, told in release.items():
+    for kind, released in release.items():
         clock = js(after, [True, {"type": kind, "t": 0.3, "seconds": 0.1}])
-        assert (kind, clock["release"]) == (kind, told)
+        assert (kind, clock["release"]) == (kind, released)
         assert clock["playing"] == (kind == "tick")
     assert js(after, [False, {"type": "scrub", "t": 7}])["t"] == 1
     assert not js(after, [False, {"type": "toggle"}])["release"]
@@ -254,7 +254,7 @@ def test_the_clock_releases_only_when_it_rests(js):
     assert (from_end["t"], from_end["playing"]) == (0, True)
 
 
-def test_keys_mean_what_the_help_says(js):
+def test_keys_do_what_the_help_states(js):
     meaning = {
         " ": {"act": "toggle"}, "ArrowLeft": {"act": "back"}, "ArrowRight": {"act": "forward"},
         "Home": {"act": "start"}, "End": {"act": "end"}, "f": {"act": "layout"},
@@ -278,7 +278,7 @@ def test_a_ramp_runs_through_its_stops(js):
     assert colours == [(0, 0, 0), (128, 64, 0), (255, 128, 0), (255, 192, 128), (255, 255, 255)]
 
 
-def test_colours_are_read_however_they_are_written(js):
+def test_colours_are_read_in_each_notation(js):
     for written in ("#0072B2", "rgb(0, 114, 178)", "rgba(0, 114, 178, 0.5)"):
         assert js("colour.rgb(x)", written) == [0, 114, 178]
     assert js("colour.rgb('#fff')") == [255, 255, 255]
@@ -298,7 +298,7 @@ def test_ticks_are_round_and_inside(js, low, high, wanted):
 def test_zooming_keeps_the_point_under_the_pointer(js):
     w = js("geometry.zoomed({ x: 0, y: 0, r: 5 }, 0.5, 2, -1, 5)")
     assert w["r"] == 2.5
-    # The point's share of the window's width and height stays.
+    # The point keeps its relative position in the window.
     assert ((2 - w["x"]) / w["r"], (-1 - w["y"]) / w["r"]) == pytest.approx((2 / 5, -1 / 5))
     assert js("geometry.zoomed({ x: 0, y: 0, r: 5 }, 1e6, 0, 0, 5)")["r"] == pytest.approx(8)
     assert js("geometry.zoomed({ x: 0, y: 0, r: 5 }, 1e-6, 0, 0, 5)")["r"] == pytest.approx(0.1)
@@ -346,7 +346,7 @@ def test_a_line_has_its_length_times_its_width(js, ends, width):
     assert sum(ink) / 255 == pytest.approx(length * width, rel=0.05)
 
 
-def test_a_triangle_has_its_area_whichever_way_round(js):
+def test_a_triangle_has_its_area_in_either_orientation(js):
     for corners in ([3, 3, 17, 5, 6, 16], [3, 3, 6, 16, 17, 5]):
         ink = js(
             f"""(() => {{ const s = pixels.surface(20); pixels.triangle(s, ...x, 0xff0000ff);
@@ -356,7 +356,7 @@ def test_a_triangle_has_its_area_whichever_way_round(js):
         assert sum(ink) / 255 == pytest.approx(0.5 * (14 * 13 - 2 * 3), rel=0.06)
 
 
-def test_marks_beyond_the_edge_touch_nothing(js):
+def test_marks_outside_the_picture_change_no_pixel(js):
     assert js(
         """(() => { const { surface, disc, discMasks, line } = pixels, s = surface(8);
             for (const [a, b] of [[-9, 4], [4, 99], [1e7, 1e7], [-1e7, 3]])
@@ -395,7 +395,7 @@ def test_a_readout_moves_with_the_clock(js):
     assert js(at, [{"values": [20], "decimals": 0}, 0.7]) == "20"
 
 
-def test_fewer_pixels_only_where_painting_is_what_is_late(js):
+def test_the_resolution_falls_only_if_painting_is_slow(js):
     after = "resolution.qualityAfter(x[0], Array(16).fill(x[1]), x[2])"
     assert js(after, [1, [40, 20], 2]) == 0.75
     assert js(after, [0.5, [40, 20], 2]) == 0.5
@@ -403,7 +403,7 @@ def test_fewer_pixels_only_where_painting_is_what_is_late(js):
     assert js(after, [0.75, [16.7, 2], 2]) == 1
 
 
-def test_scenes_nobody_carries_are_forgotten_oldest_first(js):
+def test_scenes_without_a_carrier_are_removed_oldest_first(js):
     kept = js(
         """(() => { const store = scenes.sceneStore(3), carrier = {};
             store.put("always", "a", "A");
@@ -416,7 +416,7 @@ def test_scenes_nobody_carries_are_forgotten_oldest_first(js):
 # --------------------------------------------------------------------------------------- mounted
 
 
-def test_it_draws_the_density_where_it_is_and_the_data_where_they_are(page):
+def test_density_and_data_are_drawn_at_their_coordinates(page):
     root, _ = mounted(page, [straight(), straight(1)], [plane(), None], View(layers=("density",)))
     paper, peak = colour_at(root, 0, 4, -4), colour_at(root, 0, -1, 2)
     assert paper == [255, 255, 255]
@@ -431,12 +431,12 @@ def test_it_draws_the_density_where_it_is_and_the_data_where_they_are(page):
     assert green > red + 30
 
 
-def test_carriers_take_no_room(page):
+def test_carriers_take_no_space(page):
     mounted(page, [straight()], [plane()])
     assert page.locator("[data-testid=stElementContainer]").first.is_hidden()
 
 
-def test_particles_are_where_the_payload_says(page):
+def test_particles_are_drawn_at_the_coordinates_of_the_payload(page):
     states = np.zeros((K, 1, 2))
     states[:, 0, 0] = np.linspace(-3, 3, K)
     one = Panel("One", "ot", TIMES, states, [0, 1], states[[0, -1]])
@@ -445,7 +445,7 @@ def test_particles_are_where_the_payload_says(page):
     assert blue[2] > blue[0] + 80
     assert colour_at(root, 0, -3, 0) == [255, 255, 255]
     root.focus()
-    page.keyboard.press("s")  # of the two real states, the first holds until the end
+    page.keyboard.press("s")  # the first of the two solver states is shown until the end
     settled(page, root, "r.querySelector('[data-mode=steps]').ariaPressed === 'true'")
     page.wait_for_timeout(100)
     assert colour_at(root, 0, 0.3, 0) == [255, 255, 255]
@@ -489,7 +489,7 @@ def test_the_slider_has_a_row_of_its_own_on_a_phone(page):
     page.set_viewport_size({"width": 1280, "height": 720})
 
 
-def test_scrubbing_is_silent_and_release_tells_once(page):
+def test_scrubbing_sends_nothing_and_release_sends_one_message(page):
     root, _ = mounted(page, [straight()], [None])
     page.evaluate(
         """() => { window.i = document.querySelector("body > div:last-child").shadowRoot
@@ -499,12 +499,12 @@ def test_scrubbing_is_silent_and_release_tells_once(page):
         page.evaluate("(t) => { i.value = t; i.dispatchEvent(new Event('input')) }", t)
     settled(page, root, "r.dataset.t === '0.600'")
     page.wait_for_timeout(400)
-    assert page.evaluate("told") == []
+    assert page.evaluate("messages") == []
     page.evaluate("() => i.dispatchEvent(new Event('change'))")
-    page.wait_for_function("told.length")
+    page.wait_for_function("messages.length")
     page.evaluate("() => i.dispatchEvent(new Event('change'))")
     page.wait_for_timeout(100)
-    ((name, view),) = page.evaluate("told")
+    ((name, view),) = page.evaluate("messages")
     assert name == "view" and view["t"] == 0.6
     assert canvas._reported(view, View()) == View(t=0.6)
 
@@ -521,14 +521,14 @@ def test_keys_step_play_and_switch(page):
     settled(page, root, "r.dataset.t === '1.000'")
     page.keyboard.press("Home")
     page.wait_for_timeout(400)
-    before = len(page.evaluate("told"))
+    before = len(page.evaluate("messages"))
     page.keyboard.press(" ")
     settled(page, root, "r.dataset.playing === 'true' && Number(r.dataset.t) > 0.05")
-    assert len(page.evaluate("told")) == before
+    assert len(page.evaluate("messages")) == before
     page.keyboard.press(" ")
     settled(page, root, "r.dataset.playing === 'false'")
-    page.wait_for_function("(n) => told.length > n", arg=before)
-    assert page.evaluate("told.at(-1)[1]")["mode"] == "steps"
+    page.wait_for_function("(n) => messages.length > n", arg=before)
+    assert page.evaluate("messages.at(-1)[1]")["mode"] == "steps"
 
 
 def test_new_particles_keep_node_clock_zoom_and_switches(page):
@@ -556,7 +556,7 @@ def test_new_particles_keep_node_clock_zoom_and_switches(page):
     assert root.locator("figcaption").first.get_attribute("title").startswith("Panel 7")
 
 
-def test_a_new_scene_leaves_the_old_one_up_until_it_has_come(page):
+def test_the_old_scene_is_shown_until_the_new_one_has_arrived(page):
     root, key = mounted(page, [straight()], [plane()], View(layers=("density",)))
     shown = colour_at(root, 0, -1, 2)
     moved = pack_scene(plane(density=np.zeros((K, 24, 24))))
@@ -577,7 +577,7 @@ def test_a_new_scene_leaves_the_old_one_up_until_it_has_come(page):
     assert colour_at(root, 0, -1, 2) == [255, 255, 255]
 
 
-def test_a_superseded_call_s_clean_up_ends_nothing_and_unmounting_does(page):
+def test_clean_up_of_a_superseded_call_does_nothing_and_unmounting_stops_the_player(page):
     root, key = mounted(page, [straight()], [None])
     page.evaluate("() => unmount()")
     page.wait_for_timeout(50)
@@ -589,7 +589,7 @@ def test_a_superseded_call_s_clean_up_ends_nothing_and_unmounting_does(page):
     page.wait_for_timeout(50)
 
 
-def test_a_player_that_comes_back_is_as_it_was_left(page):
+def test_a_remounted_player_keeps_its_state(page):
     root, key = mounted(page, [straight()], [None], autoplay=True)
     settled(page, root, "r.dataset.playing === 'true'")
     root.focus()
@@ -603,14 +603,14 @@ def test_a_player_that_comes_back_is_as_it_was_left(page):
     assert root.locator(".fv-strip").is_visible()
 
 
-def test_reduced_motion_waits_for_the_visitor(page):
+def test_reduced_motion_disables_autoplay(page):
     page.emulate_media(reduced_motion="reduce")
     root, _ = mounted(page, [straight()], [None], autoplay=True)
     page.wait_for_timeout(200)
     assert (data(root, "t"), data(root, "playing")) == ("0.000", "false")
 
 
-def test_the_film_strip_has_ten_moments_a_panel_and_a_click_sets_the_clock(page):
+def test_the_film_strip_has_ten_times_per_panel_and_a_click_sets_the_clock(page):
     root, _ = mounted(page, [straight(), straight(1)], [plane(), plane()], View(layout="strip"))
     frames = root.locator(".fv-frame")
     assert frames.count() == 20
@@ -658,7 +658,7 @@ def test_on_the_whole_plane_a_wheel_turned_down_scrolls_the_page(page):
     root.focus()
     page.keyboard.press("+")
     settled(page, root, "!r.querySelector('[data-act=home]').disabled")
-    page.keyboard.press("-")  # on the way out it rests at the whole plane
+    page.keyboard.press("-")  # zooming out stops at the whole plane
     settled(page, root, "r.querySelector('[data-act=home]').disabled")
     page.wait_for_timeout(100)
     assert root.evaluate(axes) == whole
@@ -687,8 +687,8 @@ def test_layers_without_data_cannot_be_switched_on(page):
     assert root.locator("[data-layer=density]").is_enabled()
 
 
-def elsewhere(h=18, **changes):
-    """A scene of a learned density alone: at x = 2, y = -3, at three times, on another's scale."""
+def learned_scene(h=18, **changes):
+    """A scene with only a learned density, at x = 2, y = -3, at three times."""
     grid = np.linspace(-5, 5, h)
     bump = np.exp(-((grid[:, None] + 3) ** 2 + (grid[None] - 2) ** 2) / 2)
     given = {
@@ -699,10 +699,10 @@ def elsewhere(h=18, **changes):
     return Scene(**(given | changes))
 
 
-def test_learned_density_takes_the_place_of_the_exact_when_asked_for(page):
+def test_learned_density_replaces_the_exact_one_on_request(page):
     view = View(layers=("density",))
     root, _ = mounted(
-        page, [straight(0), straight(1)], [plane()] * 2, view, learned=[elsewhere(), None]
+        page, [straight(0), straight(1)], [plane()] * 2, view, learned=[learned_scene(), None]
     )
     ground = colour_at(root, 0, -4, -4)
     at = {"exact": (-1, 2), "learned": (2, -3)}
@@ -716,7 +716,7 @@ def test_learned_density_takes_the_place_of_the_exact_when_asked_for(page):
     settled(page, root, "r.querySelector('[data-density=learned]').ariaPressed === 'true'")
     assert shown(0) == {"learned"} and shown(1) == {"exact"}, "a side without one keeps the exact"
     assert "learned density pt | exact density pt" in legend.inner_text().replace("\n", "")
-    page.wait_for_function("told.at(-1)?.[1].density === 'learned'")
+    page.wait_for_function("messages.at(-1)?.[1].density === 'learned'")
     root.press("d")
     settled(page, root, "r.querySelector('[data-density=exact]').ariaPressed === 'true'")
     assert shown(0) == {"exact"}
@@ -765,7 +765,7 @@ def test_a_particle_under_the_pointer_and_its_twin_show_their_trajectories(page)
     box = root.locator(".fv-plane").first.bounding_box()
     x, y = states[0][-1][3]
     place = {"x": (x + 5) / 10 * box["width"], "y": (5 - y) / 10 * box["height"]}
-    middle = [each[:, 3].mean(0) for each in states]  # half-way of a straight trajectory
+    middle = [each[:, 3].mean(0) for each in states]  # the middle of a straight trajectory
     plain = [colour_at(root, panel, *middle[panel]) for panel in range(2)]
     root.locator(".fv-plane").first.hover(position=place)
     entry = root.locator("[data-entry=marked]")
@@ -812,15 +812,15 @@ def test_choosing_a_density_shows_its_layer(page):
     )
 
 
-def test_no_density_is_to_be_chosen_where_no_field_is_learned(page):
+def test_the_density_cannot_be_chosen_without_a_learned_field(page):
     root, _ = mounted(page, [straight()], [plane()])
     assert not root.locator(".fv-densities").is_visible()
     root.press("d")
     page.wait_for_timeout(50)
-    assert page.evaluate("told.length") == 0
+    assert page.evaluate("messages.length") == 0
 
 
-def test_readouts_and_legend_tell_the_numbers_at_the_clock(page):
+def test_readouts_and_legend_show_the_numbers_at_the_time_of_the_clock(page):
     readouts = (Readout("NFE used", 8, 0), Readout("W2", np.linspace(2, 1, K), 1, unit="plane"))
     root, _ = mounted(page, [straight(readouts=readouts)], [plane()], View(t=0.5))
     assert root.locator("figure .fv-readouts dd").all_inner_texts() == ["8", "1.5 plane"]
@@ -857,7 +857,7 @@ def test_jumps_leap_in_smooth_playback_also_after_another_solver(page):
     assert colour_at(root, 0, 3, 0) != white
 
 
-def test_the_sentence_of_a_number_opens_for_pointer_and_keyboard_inside_the_page(page):
+def test_the_tooltip_of_a_number_opens_by_pointer_and_keyboard_inside_the_page(page):
     help = "Words that explain the number. " * 5
     panels = [straight(k, readouts=(Readout("NFE", 8, 0, help=help),)) for k in range(2)]
     root, _ = mounted(page, panels, [plane(), plane()])
@@ -880,7 +880,7 @@ def test_the_picture_is_a_png_of_its_view(page):
         assert Path(download.value.path()).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_help_opens_and_escapes(page):
+def test_help_opens_and_closes_with_escape(page):
     root, _ = mounted(page, [straight()], [None])
     root.focus()
     page.keyboard.press("?")
@@ -898,7 +898,7 @@ def test_every_control_has_a_name(page):
     assert nameless == []
 
 
-def test_reports_from_elsewhere_are_not_believed():
+def test_invalid_reports_are_ignored():
     known = View(t=0.3)
     for report in (None, 7, {}, {"t": "x"}, json.loads('{"t": 9, "layers": ["fog"]}')):
         assert canvas._reported(report, known) == known

@@ -1,4 +1,4 @@
-"""Frames of a video show what the player draws; its own scripts, run by Node, say what."""
+"""Frames of a video equal the pictures that the player's scripts draw in Node."""
 
 import base64
 import itertools
@@ -82,14 +82,14 @@ def test_a_frame_has_the_pixels_of_the_player(tmp_path, n):
     )
     assert not done.returncode, done.stderr[-2000:]
     for k, text in enumerate(json.loads(done.stdout)):
-        theirs = np.frombuffer(base64.b64decode(text), np.uint8).reshape(stage.side, stage.side, 4)
-        ours = stage._plane(k, t, max(peaks)).astype(float)
-        apart = np.abs(ours - theirs[..., :3]).max(axis=-1)
-        # Edges of arrows are smoothed in another way; all else differs by rounding.
+        js = np.frombuffer(base64.b64decode(text), np.uint8).reshape(stage.side, stage.side, 4)
+        drawn = stage._plane(k, t, max(peaks)).astype(float)
+        apart = np.abs(drawn - js[..., :3]).max(axis=-1)
+        # Edges of arrows are smoothed differently; other pixels differ by rounding.
         assert apart.mean() < 1.5, apart.mean()
         assert np.mean(apart > 12) < 0.02, np.mean(apart > 12)
         blank = Stage(panels, [replace(each, velocity=None) for each in scenes])
-        assert np.abs(blank._plane(k, t, max(peaks)) - ours).max() > 30  # arrows are drawn
+        assert np.abs(blank._plane(k, t, max(peaks)) - drawn).max() > 30  # arrows are drawn
 
 
 def test_the_text_of_a_film_can_be_read_on_a_wall_and_fits_its_panels():

@@ -1,4 +1,4 @@
-"""The schedule's plot, in Chromium without Streamlit: its curves are Python's, its points obey."""
+"""The plot of a schedule in Chromium without Streamlit: Python's curves, and points that move."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def place(page, t: float, value: float) -> tuple[float, float]:
     return box["x"] + 34 + t * width, box["y"] + 12 + (1 - value) * height
 
 
-def test_a_dragged_point_stays_between_its_neighbours_and_is_told_once(opened) -> None:
+def test_a_dragged_point_stays_between_its_neighbours_and_is_reported_once(opened) -> None:
     opened.mouse.move(*place(opened, 0.4, 0.35))
     opened.mouse.down()
     opened.mouse.move(*place(opened, 0.4, 0.99), steps=6)

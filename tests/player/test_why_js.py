@@ -117,7 +117,7 @@ def test_density_behind_the_point_is_the_exact_one(page, data):
     torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
 
 
-def test_drawn_paths_stand_for_all_and_stay_while_weights_shift(page):
+def test_drawn_paths_represent_all_and_stay_while_weights_change(page):
     choose = "([w, most]) => selection.selected(w, selection.ranks(w.length), most)"
     w = np.random.default_rng(0).dirichlet(np.full(1000, 0.3))
     shown = page.evaluate(choose, [w.tolist(), 160])
@@ -161,7 +161,7 @@ def test_notice_follows_the_numbers(page, effective, over, u, words):
     assert words in text
 
 
-def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
+def test_dragging_moves_the_point_and_sends_it_to_the_server_on_release(page):
     data, _ = sent("checkerboard", "vp", t=0.5, x=1.0, y=0.5)
     page.evaluate("mount", data)
     frame(page)
@@ -189,7 +189,7 @@ def test_dragging_moves_the_point_and_the_server_hears_of_it_on_release(page):
     assert plane.evaluate("c => c.toDataURL()") != before
 
 
-def test_a_ride_goes_back_the_way_it_came(page):
+def test_a_ride_returns_to_its_start(page):
     data, _ = sent("8gaussians", "ot", over="parts", t=0.0, x=0.5, y=0.25, layers=())
     page.evaluate("mount", data)
     frame(page)
