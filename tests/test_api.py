@@ -45,7 +45,7 @@ def test_densities_are_in_the_coordinates_of_the_data(tmp_path):
     assert samples.mean(dim=0).tolist() == pytest.approx([500, -3], abs=12)
 
 
-def test_a_solve_runs_both_ways():
+def test_a_solve_runs_in_both_directions():
     field = flowviz.exact_field("8gaussians", "vp")
     x_0 = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     times = torch.tensor([0.0, 0.8])

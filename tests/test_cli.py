@@ -749,9 +749,9 @@ def test_every_error_is_one_short_sentence(monkeypatch, capsys, error, sentence)
 
     monkeypatch.setattr("flowviz.device.limit_threads", fail)
     assert main(["checkpoints"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"flowviz: {sentence}") and said.count("\n") == 1
-    assert len(said) <= MAX_MESSAGE + len("flowviz: \n")
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"flowviz: {sentence}") and printed.count("\n") == 1
+    assert len(printed) <= MAX_MESSAGE + len("flowviz: \n")
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04", b"", b"\x93NUMPY", b"text"])

@@ -66,8 +66,8 @@ def test_a_training_with_semidiscrete_pairs_is_straighter_and_repeats(few_cells)
     for coupling in ("independent", "semidiscrete", "semidiscrete"):
         *_, last = train(TrainConfig(coupling=coupling, **config), data)
         fields.append(last.ema.eval())
-    bent, straight, again = (marginal_straightness(each, x_0, tol=1e-4) for each in fields)
-    assert straight.deviation < 0.3 * bent.deviation
+    curved, straight, again = (marginal_straightness(each, x_0, tol=1e-4) for each in fields)
+    assert straight.deviation < 0.3 * curved.deviation
     assert straight.deviation == again.deviation
 
 

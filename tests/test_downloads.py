@@ -46,7 +46,7 @@ def test_compare_states_the_timing_once_at_the_top_or_in_a_lecture_below(monkeyp
     timing, other = "moves early", "is close to the data"
     shown = []
     monkeypatch.setattr(compare, "timing", lambda sides: iter([timing]))
-    monkeypatch.setattr(compare.study_view, "findings", lambda said: shown.append(said))
+    monkeypatch.setattr(compare.study_view, "findings", lambda texts: shown.append(texts))
 
     class Study:
         @staticmethod

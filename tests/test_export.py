@@ -119,5 +119,5 @@ def test_invalid_exports_are_refused_before_the_computation(given, sentence, cap
     except SystemExit as stop:  # of the parser
         code = stop.code
     assert code == 2
-    said = capsys.readouterr().err
-    assert sentence in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert sentence in message and message.count("\n") == 1

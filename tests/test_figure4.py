@@ -216,7 +216,7 @@ def test_pdf_has_the_sheets_pictures_text_and_width():
 
 
 @pytest.mark.parametrize(
-    ("fields", "shares", "said", "verdict"),
+    ("fields", "shares", "sentence", "verdict"),
     [
         (
             ("a", "b"),
@@ -244,7 +244,7 @@ def test_pdf_has_the_sheets_pictures_text_and_width():
         ),
     ],
 )
-def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said, verdict):
+def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, sentence, verdict):
     rows = {name: study.Row(name.upper(), name, "x") for name in ("vp", "ot")}
     monkeypatch.setattr(study, "ROWS", rows)
     monkeypatch.setattr(study, "TIMES", (0.0, 0.1, 1.0))
@@ -254,7 +254,7 @@ def test_the_sheet_ranks_what_can_be_ranked(monkeypatch, fields, shares, said, v
         fields=fields, over_time=np.array(shares), few=few, nfe=few, on_support=few
     )
     found = study.STUDY.say(Figure4Config(), result)
-    assert said in " ".join(each.text for each in found)
+    assert sentence in " ".join(each.text for each in found)
     assert found[0].verdict == verdict
 
 
@@ -271,9 +271,9 @@ def test_a_flow_map_has_a_row_with_one_and_two_evaluations():
     *_, last = study.STUDY.compute(config)
     assert last.nfe[-1].tolist() == list(config.nfes) and last.nfe[0, 0] == 0
     assert last.on_support[-1, 0] > 0.9 and np.isnan(last.on_support[0, 0])
-    said = " ".join(map(str, study.STUDY.say(config, last)))
-    assert "Few evaluations: the flow map on OT has" in said
-    assert "flow map on OT (its row has counts of samples after jumps, not a density)" in said
+    sentence = " ".join(map(str, study.STUDY.say(config, last)))
+    assert "Few evaluations: the flow map on OT has" in sentence
+    assert "flow map on OT (its row has counts of samples after jumps, not a density)" in sentence
     figure = study.picture(config, last)
     headed = [
         each.text

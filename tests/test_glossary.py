@@ -1,6 +1,7 @@
-"""The glossary: complete entries, one voice, and the same sentences in the README."""
+"""The glossary: complete entries, standard words, and the same sentences in the README."""
 
 import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,25 @@ from flowviz.ui.glossary import helped, marked
 ROOT = Path(__file__).parents[1]
 TERMS = glossary()
 PRIVATE = re.compile(
-    r"\b(lest|beside|whereat|hence|bear|wish|told|stands in|asked for|of late|ways?|roads?)\b",
+    r"\b(lest|beside|whereat|hence|bears?|wish|told|heard|hears|theirs|anew|stands in|asked for"
+    r"|of late|(?<!half )ways?|roads?)\b",
     re.I,
 )
 """Words that CONTRIBUTING rules out, and those for which there is a standard term."""
+
+
+def words_of(file):
+    """Names, comments and docstrings of a Python file."""
+    with file.open("rb") as source:
+        for token in tokenize.tokenize(source.readline):
+            if token.type in (tokenize.NAME, tokenize.COMMENT) or token.string.startswith('"""'):
+                yield token.string.replace("_", " ")
+
+
+def test_tests_use_standard_words():
+    files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / ".github").glob("*.py")]
+    found = [(file.name, each) for file in files for each in words_of(file)]
+    assert not [each for each in found if PRIVATE.search(each[1])]
 
 
 @pytest.mark.parametrize("entry", TERMS.values(), ids=TERMS)

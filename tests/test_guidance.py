@@ -50,8 +50,8 @@ def test_cells_differ_in_guidance_alone_and_without_guidance_there_is_one():
     ("auto", "verdict"), [(1.0, "supported"), (1.9, "undecided"), (3.0, "not supported")]
 )
 def test_the_verdict_needs_a_difference_of_two_standard_errors(auto, verdict):
-    said = list(STUDY.say(CONFIG, result(auto)))
-    smallest, compared, shares = said[:3]
+    texts = list(STUDY.say(CONFIG, result(auto)))
+    smallest, compared, shares = texts[:3]
     assert smallest.numbers == {FREE: 2.0, INTERVAL: 3.0, AUTO: min(auto, 4.0)}
     assert (
         compared.verdict == verdict and "OT (weak) after 60,000 training images" in compared.text

@@ -172,7 +172,7 @@ class Layers(nn.Module):
 
 
 class StandIn(nn.Module):
-    """What NVIDIA's Inception file looks like from outside."""
+    """A network with the interface of NVIDIA's Inception file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ IGNORED = "ignore:.torch.jit:DeprecationWarning"
 
 
 @pytest.mark.filterwarnings(IGNORED)
-def test_inception_takes_images_in_both_ways(script):
+def test_inception_takes_images_by_both_interfaces(script):
     images = torch.full((3, 3, 32, 32), 192, dtype=torch.uint8)
     for resize in ("inception", "clean"):
         network = Inception(script, resize=resize)
@@ -236,7 +236,7 @@ def test_bits_of_normal_data_are_known_in_closed_form(path):
     nats = (z.square() / 2 + torch.log(std * math.sqrt(2 * math.pi))).flatten(1).mean(dim=1)
     wanted = nats / math.log(2) + math.log2(127.5)
     assert np.allclose(found.bits, wanted.numpy(), atol=2e-3)
-    # The Jacobian is a multiple of the identity, on which signs make no error at all.
+    # The Jacobian is a multiple of the identity, for which probes of signs are exact.
     assert np.abs(found.probe_error).max() < 1e-5
     assert found.error == pytest.approx(found.bits.std(ddof=1) / 2)
 
@@ -287,8 +287,8 @@ def test_bits_of_a_flow_that_mixes_all_pixels_are_known_in_closed_form():
     variance = 2 * (mixed.square().sum() - mixed.diagonal().square().sum())
     error = t_max * math.sqrt(variance / count) / unit
     assert found.probe_error == pytest.approx(np.full(3, error), rel=0.25)
-    assert np.abs(found.bits - wanted).max() < 4 * error  # of three images
-    assert rate.trace() / unit > 20 * error  # so that a wrong divergence is far outside
+    assert np.abs(found.bits - wanted).max() < 4 * error  # for three images
+    assert rate.trace() / unit > 20 * error  # a wrong divergence is far outside
 
 
 @pytest.mark.slow
@@ -319,8 +319,8 @@ def test_draws_of_a_classifier_follow_its_seed():
     assert not torch.equal(*epochs)
 
 
-def test_classifier_goes_on_to_the_bit(tmp_path):
-    *_, whole = train(SMALL, TRAIN)
+def test_resumed_classifier_is_bitwise_equal(tmp_path):
+    *_, complete = train(SMALL, TRAIN)
     states = train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST)
     for _ in range(9):
         state = next(states)
@@ -329,7 +329,7 @@ def test_classifier_goes_on_to_the_bit(tmp_path):
         next(train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST))
     assert read_config(tmp_path / "run", ClassifierConfig) == SMALL
     *_, state = train_in_folder(SMALL, tmp_path / "run", TRAIN, test=TEST, resume=True)
-    for name, value in whole.saved_state().items():
+    for name, value in complete.saved_state().items():
         assert torch.equal(value, state.saved_state()[name]), name
     again, seconds = saved_run(SMALL, tmp_path / "run", TRAIN)
     assert again.done and seconds > 0
@@ -357,12 +357,12 @@ def test_classifier_goes_on_to_the_bit(tmp_path):
         ({"data": "mnist"}, "Unknown image set"),
     ],
 )
-def test_classifier_config_that_cannot_be_is_refused(changes, sentence):
+def test_invalid_classifier_config_is_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         ClassifierConfig(**changes)
 
 
-def test_classifier_learns_digits_and_its_features_are_what_the_head_sees(judge):
+def test_classifier_learns_digits_and_its_features_are_the_input_of_the_head(judge):
     assert accuracy(judge.network, TEST) > 0.8
     features = judge.features(TEST.images.numpy())
     assert features.shape == (len(TEST), 24)
@@ -395,7 +395,7 @@ def test_real_images_are_near_and_noise_is_far(judge):
     assert far > 5 * frechet(held, judge.reference)
 
 
-def test_samples_are_judged_at_their_floor_and_class(judge):
+def test_samples_are_evaluated_with_their_floor_and_class(judge):
     config = ImageConfig(nfe=4, classes=(3, 5), n=60)
     point = judge_samples(NORMAL, config, judge)
     drawn = sample_all(NORMAL, config)
@@ -407,8 +407,8 @@ def test_samples_are_judged_at_their_floor_and_class(judge):
         (judge.classes(features) == drawn.labels).mean()
     )
     assert (point.nfe, point.passes, point.classes, point.floor) == (4, 8, (3, 5), None)
-    whole = judge_samples(NORMAL, replace(config, classes=TEN), judge)
-    assert whole.classes == () and whole.floor == judge.floor(60)
+    complete = judge_samples(NORMAL, replace(config, classes=TEN), judge)
+    assert complete.classes == () and complete.floor == judge.floor(60)
     assert judge_samples(NORMAL, replace(config, classes=()), judge).measures["accuracy"] is None
     other = Judge(replace(judge.card, size=32), judge.network, judge.reference, {})
     with pytest.raises(ValueError, match="judges images of"):
@@ -419,7 +419,7 @@ def marked_as_known(point, **measures):
     return replace(point, measures=point.measures | {"frechet": -1.0} | measures)
 
 
-def test_sweep_takes_over_what_is_known(judge):
+def test_sweep_reuses_known_points(judge):
     config = ImageConfig(solver="midpoint", classes=(1,), n=20)
     configs = nfe_configs(config, (1, 2, 3, 4))
     assert [c.nfe for c in configs] == [2, 4]
@@ -434,10 +434,10 @@ def test_sweep_takes_over_what_is_known(judge):
     assert points_from(json.loads(json.dumps(kept))) == points
 
 
-def test_points_of_some_classes_and_of_all_are_not_taken_for_each_other(judge):
+def test_points_of_some_classes_and_of_all_are_different(judge):
     some = ImageConfig(nfe=2, classes=(3,), n=20)
-    whole = replace(some, classes=TEN)
-    known = [marked_as_known(p) for p in quality_sweep(NORMAL, [whole], judge)]
+    complete = replace(some, classes=TEN)
+    known = [marked_as_known(p) for p in quality_sweep(NORMAL, [complete], judge)]
     found = list(quality_sweep(NORMAL, [some], judge, known=known))
     assert found[0].measures["frechet"] > 0 and found[0].classes == (3,)
     kept = merged({"points": [known[0].as_dict()]}, found)
@@ -454,9 +454,9 @@ def test_new_metric_is_one_entry(judge, trained, monkeypatch, capsys):
     (point,) = quality_sweep(NORMAL, [config], judge, known=[old])
     assert {*point.measures} == {"frechet", "accuracy", "fid", "brightness"}
     words = ("evaluate", "normal-ot", "--classifier", "digits-classifier", "-n", 60, "--nfe", 2)
-    code, said, _ = run(capsys, *words, "--metrics", "brightness", "--guidance", 2)
-    assert code == 0 and "brightness" in said.splitlines()[0] and f"{mean:.4g}" in said
-    code, said, _ = run(capsys, *words, "--metrics", "brightnes")
+    code, printed, _ = run(capsys, *words, "--metrics", "brightness", "--guidance", 2)
+    assert code == 0 and "brightness" in printed.splitlines()[0] and f"{mean:.4g}" in printed
+    code, printed, _ = run(capsys, *words, "--metrics", "brightnes")
     assert code == 2
     assert "brightness" in run(capsys, "names")[1]
     with pytest.raises(SystemExit):
@@ -486,8 +486,8 @@ def test_fid_states_its_protocol(judge, script):
     plain = replace(marked_as_known(point, fid=None), fid_protocol="")
     for known, name in ((plain, "digits train"), (marked, "other numbers")):
         other = replace(fid, name=name)
-        (anew,) = quality_sweep(NORMAL, [config], judge, known=[known], fid=other)
-        assert anew.measures["frechet"] == point.measures["frechet"] and name in anew.fid_protocol
+        (new,) = quality_sweep(NORMAL, [config], judge, known=[known], fid=other)
+        assert new.measures["frechet"] == point.measures["frechet"] and name in new.fid_protocol
 
 
 def test_copies_of_training_images_are_found(judge):
@@ -508,7 +508,7 @@ def test_adaptive_steps_and_straightness():
     assert straight.arc_over_chord >= 1
 
 
-def test_training_is_judged_snapshot_by_snapshot(judge, tmp_path):
+def test_training_is_evaluated_snapshot_by_snapshot(judge, tmp_path):
     config = ImageTrainConfig(data="digits", network="tiny", images=64 * 2, batch=64)
     for _ in train_in_folder(config, tmp_path / "run", TRAIN, grid_every=0):
         pass
@@ -525,39 +525,39 @@ def run(capsys, *options):
     return code, captured.out, captured.err
 
 
-def test_commands_judge_and_keep(judge, trained, tmp_path, capsys):
+def test_commands_evaluate_and_store(judge, trained, tmp_path, capsys):
     words = ("evaluate", "normal-ot", "--classifier", "digits-classifier", "-n", 50)
-    code, said, _ = run(
+    code, printed, _ = run(
         capsys, *words, "--nfe", 2, 4, "--guidance", 1, "--save", "--straightness", 2
     )
-    assert code == 0 and "It is not FID" in said and "S " in said
+    assert code == 0 and "It is not FID" in printed and "S " in printed
     kept = read_quality("normal-ot")
     assert [point["nfe"] for point in kept["points"]] == [2, 4] and "straightness" in kept
-    code, said, _ = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--json")
-    answer = json.loads(said)
+    code, printed, _ = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--json")
+    answer = json.loads(printed)
     assert answer["points"][0]["frechet"] == pytest.approx(kept["points"][0]["frechet"], rel=1e-4)
     protocol = kept["protocol"] | {"classifier_sha256": "0" * 64}
-    beside = write_quality("normal-ot", kept | {"protocol": protocol})
-    code, _, said = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--save")
-    assert code == 2 and "the numbers of another classifier" in said
-    assert len(json.loads(beside.read_text())["points"]) == 2, "nothing is lost"
+    quality_file = write_quality("normal-ot", kept | {"protocol": protocol})
+    code, _, printed = run(capsys, *words, "--nfe", 2, "--guidance", 1, "--save")
+    assert code == 2 and "the numbers of another classifier" in printed
+    assert len(json.loads(quality_file.read_text())["points"]) == 2, "nothing is lost"
     write_quality("normal-ot", kept)
-    code, said, _ = run(
+    code, printed, _ = run(
         capsys, "bpd", "normal-ot", "-n", 4, "--probes", 2, "--tol", 1e-2, "--json"
     )
-    answer = json.loads(said)
+    answer = json.loads(printed)
     assert 3 < answer["bits_per_dimension"] < 12 and answer["standard_error"] > 0
     np.save(tmp_path / "s.npy", TRAIN.images[:2].numpy())
-    code, said, _ = run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits", "--json")
-    assert json.loads(said)["least"] == 0
+    code, printed, _ = run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits", "--json")
+    assert json.loads(printed)["least"] == 0
     np.save(tmp_path / "s.npy", np.zeros((2, 3, 4)))
     assert run(capsys, "nearest", tmp_path / "s.npy", "--data", "digits")[0] == 2
-    code, _, said = run(capsys, *words, "--metrics", "w2")
-    assert code == 2 and "Unknown image metric 'w2'" in said
-    code, _, said = run(capsys, *words, "--likelihood", 10)
-    assert code == 2 and "for checkpoints of the plane" in said
-    code, _, said = run(capsys, *words, "--fid-stats", "x.npz")
-    assert code == 2 and "goes with --fid" in said
+    code, _, printed = run(capsys, *words, "--metrics", "w2")
+    assert code == 2 and "Unknown image metric 'w2'" in printed
+    code, _, printed = run(capsys, *words, "--likelihood", 10)
+    assert code == 2 and "for checkpoints of the plane" in printed
+    code, _, printed = run(capsys, *words, "--fid-stats", "x.npz")
+    assert code == 2 and "goes with --fid" in printed
 
 
 CIFAR10 = ("--classifier", "cifar10-classifier")
@@ -589,41 +589,41 @@ def coloured(tmp_path, monkeypatch):
 def test_command_measures_fid_by_each_protocol(coloured, script, tmp_path, capsys):
     words = ("evaluate", coloured, "-n", 12, "--nfe", 2, "--guidance", 1, "--save", *CIFAR10)
     words = (*words, "--fid", script)
-    code, said, error = run(capsys, *words)
+    code, printed, error = run(capsys, *words)
     assert code == 0, error
-    assert "FID: 12 samples against Coloured train (24)" in said and "bilinear" in said
+    assert "FID: 12 samples against Coloured train (24)" in printed and "bilinear" in printed
     (first,) = read_quality(coloured)["points"]
     real = moments(features_of(Inception(script), image_set("coloured").images))
     seen = sample_all(load_images(coloured), ImageConfig(nfe=2, n=12, guidance=1.0, classes=TEN))
     own = moments(features_of(Inception(script), torch.from_numpy(seen.images)))
     assert first["fid"] == pytest.approx(frechet(own, real), rel=1e-3)
-    code, said, error = run(capsys, *words, "--resize", "clean")
-    assert code == 0 and "bicubic" in said and "bilinear" not in said, error
+    code, printed, error = run(capsys, *words, "--resize", "clean")
+    assert code == 0 and "bicubic" in printed and "bilinear" not in printed, error
     (second,) = read_quality(coloured)["points"]
     assert second["fid_protocol"] != first["fid_protocol"]
     np.savez(tmp_path / "real.npz", mu=real.mean + 1, sigma=real.covariance)
-    code, said, error = run(capsys, *words, "--fid-stats", tmp_path / "real.npz")
-    assert code == 0 and "against real.npz;" in said, error
+    code, printed, error = run(capsys, *words, "--fid-stats", tmp_path / "real.npz")
+    assert code == 0 and "against real.npz;" in printed, error
     (third,) = read_quality(coloured)["points"]
     assert third["fid"] > first["fid"] + 1 and third["frechet"] == first["frechet"]
 
 
 @pytest.mark.slow
-def test_command_judges_snapshots(coloured, tmp_path, capsys):
+def test_command_evaluates_snapshots(coloured, tmp_path, capsys):
     config = ImageTrainConfig(data="coloured", network="tiny", images=128, batch=64)
     for _ in train_in_folder(config, tmp_path / "run", image_set("coloured"), grid_every=0):
         pass
     words = ("evaluate", coloured, "-n", 10, "--nfe", 2, "--guidance", 1, "--save", *CIFAR10)
-    code, said, error = run(capsys, *words, "--snapshots", tmp_path / "run")
+    code, printed, error = run(capsys, *words, "--snapshots", tmp_path / "run")
     assert code == 0, error
-    assert "after 64 images" in said and "after 128 images" in said
+    assert "after 64 images" in printed and "after 128 images" in printed
     history = read_quality(coloured)["training"]
     assert [entry["images"] for entry in history] == [64, 128]
     assert all(entry["nfe"] == 2 and entry["frechet"] > 0 for entry in history)
-    code, said, error = run(
+    code, printed, error = run(
         capsys, words[0], tmp_path / "run/snapshot-100.safetensors", *words[2:]
     )
-    assert (code, said) == (2, "") and "has no card" in error and "drawing" not in error
+    assert (code, printed) == (2, "") and "has no card" in error and "drawing" not in error
     (tmp_path / "empty").mkdir()
     code, _, error = run(capsys, *words, "--snapshots", tmp_path / "empty")
     assert code == 2 and "no snapshots" in error
@@ -637,13 +637,13 @@ def test_command_judges_snapshots(coloured, tmp_path, capsys):
     assert read_quality(coloured)["training"] == history
 
 
-def test_command_trains_a_classifier_and_goes_on(tmp_path, capsys):
+def test_command_trains_and_resumes_a_classifier(tmp_path, capsys):
     out = tmp_path / "digits-classifier"
     words = ("train-classifier", "--data", "digits", "--epochs", 1, "--out", out)
-    code, said, _ = run(capsys, *words, "--seconds", 1e-9)
-    assert code == 0 and "step 1 of 11" in said and not out.with_suffix(".safetensors").exists()
-    code, said, _ = run(capsys, *words, "--resume")
-    assert code == 0 and "of 299 test images" in said
+    code, printed, _ = run(capsys, *words, "--seconds", 1e-9)
+    assert code == 0 and "step 1 of 11" in printed and not out.with_suffix(".safetensors").exists()
+    code, printed, _ = run(capsys, *words, "--resume")
+    assert code == 0 and "of 299 test images" in printed
     card, _ = load_classifier(out.with_suffix(".safetensors"))
     assert card.images == 11 * 128 and 0 <= card.quality["test_accuracy"] <= 1
     assert classifier_judge(out.with_suffix(".safetensors")).reference.n == len(TRAIN)

@@ -57,13 +57,13 @@ def config(path="ot", images=64, **changes):
 
 
 def checkpoint(path="ot", *, classes=True, gaussian=False, seed=2, **changes):
-    """An untrained field; `gaussian` leaves it at the best linear prediction."""
+    """An untrained field; with `gaussian` it is the best linear prediction."""
     training = config(path, classes=classes, **changes)
     field = build_image_field(training, DIGITS, torch.Generator().manual_seed(1))
     if not gaussian:
         generator = torch.Generator().manual_seed(seed)
         for weight in field.network.parameters():
-            if not weight.any():  # last layers are zero before training
+            if not weight.any():  # the last layers are zero before training
                 weight.data = 0.2 * torch.randn(weight.shape, generator=generator)
     field.eval().requires_grad_(False)
     return ImageCheckpoint(describe_field(path, vars(training), DIGITS, images=64), field)
@@ -75,7 +75,7 @@ FEW = ImageConfig(nfe=4, classes=(3, 7), n=4)
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where checkpoints of images are looked up, with one in it and none shipped."""
+    """The folder of checkpoints of images, with one checkpoint and without the shipped ones."""
     monkeypatch.setattr("flowviz.checkpoints.lookup.FOLDER", tmp_path / "shipped")
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
@@ -107,22 +107,22 @@ def test_images_of_fixed_steps_are_drawn_in_the_batches_of_their_device(monkeypa
 
     monkeypatch.setattr(images, "solve_images", recorded)
     monkeypatch.setattr(images, "batch_on", lambda device, batch: 25)
-    asked = replace(FEW, solver=solver, nfe=1, tol=0.5, n=3)
-    all_classes(OT, asked)  # 3 noises for 10 classes
-    interpolation(OT, replace(asked, n=4), to_seed=1, steps=7)
-    sample_all(OT, replace(asked, n=28))
+    settings = replace(FEW, solver=solver, nfe=1, tol=0.5, n=3)
+    all_classes(OT, settings)  # 3 noises for 10 classes
+    interpolation(OT, replace(settings, n=4), to_seed=1, steps=7)
+    sample_all(OT, replace(settings, n=28))
     wide, own = [25, 5, 25, 3, 25, 3], [16, 14, 16, 12, 16, 12]
     assert sizes == (wide if solver == "euler" else own)  # steps of dopri5 depend on the batch
 
 
 def test_batches_are_parts_of_the_whole():
-    whole = sample_all(OT, FEW, batch=4)
+    complete = sample_all(OT, FEW, batch=4)
     parts = list(sample(OT, FEW, batch=3))
     assert [part.start for part in parts] == [0, 3]
     joined = np.concatenate([part.images for part in parts]).astype(int)
-    assert np.abs(joined - whole.images).max() <= 1  # the last digits depend on the batch
-    assert whole.images.dtype == np.uint8 and whole.images.shape == (4, 1, 8, 8)
-    assert whole.labels.tolist() == [3, 7, 3, 7]
+    assert np.abs(joined - complete.images).max() <= 1  # the last digits depend on the batch
+    assert complete.images.dtype == np.uint8 and complete.images.shape == (4, 1, 8, 8)
+    assert complete.labels.tolist() == [3, 7, 3, 7]
 
 
 @pytest.mark.parametrize(
@@ -146,18 +146,18 @@ def test_evaluations_and_network_passes_are_counted(changes, passes):
 def test_jumps_of_a_flow_map_are_counted_and_a_large_batch_is_divided(guidance, monkeypatch):
     found = checkpoint(objective="distillation", start="teacher")
     drawn = ImageConfig(solver="jumps", nfe=3, classes=(3, 7), guidance=guidance, n=5)
-    (whole,) = sample(found, drawn)
-    assert (whole.nfe, whole.passes) == (3, 3 * guidance)
+    (complete,) = sample(found, drawn)
+    assert (complete.nfe, complete.passes) == (3, 3 * guidance)
     x = noise(5, 0, (1, 8, 8))
     field = GuidedField(found.field, torch.tensor([3, 7, 3, 7, 3]), guidance)
     for t, s in pairwise(found.field.path.clock(4)):
         with torch.no_grad():
             x = field.jump(t, s, x)
-    assert np.abs(whole.images.astype(int) - to_pixels(x)).max() <= 1
+    assert np.abs(complete.images.astype(int) - to_pixels(x)).max() <= 1
     monkeypatch.setattr("flowviz.experiments.images.max_batch", lambda *shape: 2)
     (divided,) = sample(found, drawn)
-    assert np.abs(whole.images.astype(int) - divided.images).max() <= 1
-    assert divided.passes == whole.passes and not hasattr(ClassField(checkpoint()), "jump")
+    assert np.abs(complete.images.astype(int) - divided.images).max() <= 1
+    assert divided.passes == complete.passes and not hasattr(ClassField(checkpoint()), "jump")
     guided = replace(found, guide=checkpoint())  # a velocity field cannot guide jumps
     with pytest.raises(ValueError, match="jumps needs a flow map"):
         list(sample(guided, replace(drawn, guidance=2.0)))
@@ -170,16 +170,16 @@ def test_adaptive_solver_reports_its_steps():
     assert (np.diff(part.step_times) > 0).all()
 
 
-def test_class_and_guidance_matter_and_no_guidance_is_no_class():
+def test_class_and_guidance_change_images_and_guidance_zero_ignores_the_class():
     plain = sample_all(OT, replace(FEW, classes=()))
     assert plain.labels.tolist() == [-1] * 4
     ignored = sample_all(OT, replace(FEW, guidance=0.0))
     assert np.array_equal(plain.images, ignored.images)
     strong = sample_all(OT, replace(FEW, guidance=4.0))
     assert not np.array_equal(sample_all(OT, FEW).images, strong.images)
-    late = sample_all(OT, replace(FEW, guidance=4.0, interval=(0.4, 1.0)))
-    assert late.passes == 6 and strong.passes == 8  # NFE 4 at t = 0, 0.25, 0.5 and 0.75
-    assert not np.array_equal(late.images, strong.images)
+    limited = sample_all(OT, replace(FEW, guidance=4.0, interval=(0.4, 1.0)))
+    assert limited.passes == 6 and strong.passes == 8  # NFE 4 at t = 0, 0.25, 0.5 and 0.75
+    assert not np.array_equal(limited.images, strong.images)
 
 
 @pytest.mark.parametrize("classes", [(3, 7), ()])
@@ -211,7 +211,7 @@ def test_a_guiding_checkpoint_of_another_kind_is_refused():
 
 
 @pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
-def test_nearest_nfe_can_be_taken_and_is_the_nearest_below(method):
+def test_nearest_nfe_is_valid_and_the_nearest_below(method):
     for wanted in range(1, 30):
         nfe = nearest_nfe(method, wanted)
         drawn = sample_all(OT, ImageConfig(solver=method, nfe=nfe, n=1)) if wanted < 6 else None
@@ -221,7 +221,7 @@ def test_nearest_nfe_can_be_taken_and_is_the_nearest_below(method):
 
 
 @pytest.mark.parametrize("path", ["ot", "vp"])
-def test_film_of_normal_data_predicts_what_is_known_in_closed_form(path):
+def test_film_of_normal_data_has_the_predictions_of_the_closed_form(path):
     normal = checkpoint(path, gaussian=True)
     shown = film(normal, ImageConfig(nfe=40, n=2), frames=5)
     field = normal.field
@@ -232,7 +232,7 @@ def test_film_of_normal_data_predicts_what_is_known_in_closed_form(path):
     alpha = c.alpha.numpy()[:, None, None, None, None]
     predicted = mean + gain[:, None, None, None, None] * (wanted - alpha * mean)
     got = ImageSet.to_unit(torch.from_numpy(shown.predictions)).numpy()
-    inside = (np.abs(wanted) < 0.98) & (np.abs(predicted) < 0.98)  # pixels that were not cut
+    inside = (np.abs(wanted) < 0.98) & (np.abs(predicted) < 0.98)  # not clipped
     assert inside.mean() > 0.3
     assert np.abs(got - predicted)[inside].max() < 0.02
     assert shown.noise[0] > 0.99 and shown.noise[-1] < 0.02
@@ -250,8 +250,8 @@ def test_film_ends_in_the_sample():
 
 def test_film_of_a_flow_map_has_no_states_between_its_jumps():
     found = checkpoint(objective="distillation", start="teacher")
-    asked = ImageConfig(solver="jumps", nfe=2, classes=(3,), guidance=1.0, n=2)
-    shown = film(found, asked, frames=9)
+    settings = ImageConfig(solver="jumps", nfe=2, classes=(3,), guidance=1.0, n=2)
+    shown = film(found, settings, frames=9)
     times = found.field.path.clock(3)
     assert np.allclose(shown.reached, np.repeat(times.numpy(), [4, 4, 1]), atol=1e-6)
     field, states = GuidedField(found.field, torch.tensor([3, 3]), 1.0), [noise(2, 0, (1, 8, 8))]
@@ -262,9 +262,9 @@ def test_film_of_a_flow_map_has_no_states_between_its_jumps():
     assert np.abs(shown.states.astype(int) - wanted).max() <= 1
     assert len(np.unique(shown.noise)) == 3, "that of the state that is shown"
     assert (shown.remaining[4:8] == shown.remaining[4]).all()
-    finer = film(found, asked, frames=31)  # one of its times is below that of the jump by 1e-16
+    finer = film(found, settings, frames=31)  # one of its times is 1e-16 below that of the jump
     assert np.allclose(finer.reached, np.repeat(times.numpy(), [15, 15, 1]), atol=1e-6)
-    euler = film(found, replace(asked, solver="euler"), frames=9)
+    euler = film(found, replace(settings, solver="euler"), frames=9)
     assert np.array_equal(euler.reached, euler.times)
 
 
@@ -300,12 +300,12 @@ def test_straightness_of_normal_data_is_known_in_closed_form():
 
 
 def test_solve_can_be_cancelled():
-    asked = iter([False, False, True])
-    with pytest.raises(Stopped), stopping(lambda: next(asked)):
+    requests = iter([False, False, True])
+    with pytest.raises(Stopped), stopping(lambda: next(requests)):
         sample_all(OT, FEW)
 
 
-def test_counting_leaves_the_checkpoint_as_it_was():
+def test_counting_does_not_change_the_checkpoint():
     field = ClassField(OT, torch.tensor([1]), 2.0)
     x = torch.zeros((1, *OT.shape))
     with torch.no_grad():
@@ -327,12 +327,12 @@ def test_counting_leaves_the_checkpoint_as_it_was():
         ({"classes": (-1,)}, "class must be 0"),
     ],
 )
-def test_config_that_cannot_be_is_refused(changes, sentence):
+def test_invalid_config_is_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         ImageConfig(**changes)
 
 
-def test_class_that_the_network_does_not_know_is_refused():
+def test_class_outside_the_network_is_refused():
     with pytest.raises(ValueError, match="0 to 9; got 10"):
         sample_all(OT, replace(FEW, classes=(10,)))
     plain = checkpoint(classes=False)
@@ -351,7 +351,7 @@ def test_montage_frames_every_image():
     assert (sheet[0] == 255).all() and (sheet[4:6, 4:6] == 255).all()
 
 
-def test_checkpoint_makes_the_round_trip_in_half_precision(folder):
+def test_checkpoint_is_saved_and_loaded_in_half_precision(folder):
     assert set(find_images("field")) == {"tiny-ot"} and is_images("tiny-ot")
     found = load_images("tiny-ot")
     assert found.card.name == "tiny-ot" and found.card.classes == tuple("0123456789")
@@ -363,7 +363,7 @@ def test_checkpoint_makes_the_round_trip_in_half_precision(folder):
 
 
 def damage(content, card):
-    """Files that must not be read, and what is said of them."""
+    """Files that must be refused, with the messages."""
     middle = len(content) // 2
     other = json.loads(card)
     yield content[:middle], "truncated"
@@ -460,8 +460,8 @@ def draw(capsys, *options):
 
 def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
     out = tmp_path / "s.npy"
-    code, said = draw(capsys, "-n", 6, "--class", 3, "--guidance", 2, "--out", out)
-    assert code == 0 and "NFE 4: network passes for each image 8" in said
+    code, printed = draw(capsys, "-n", 6, "--class", 3, "--guidance", 2, "--out", out)
+    assert code == 0 and "NFE 4: network passes for each image 8" in printed
     images = np.load(out)
     wanted = sample_all(load_images("tiny-ot"), ImageConfig(nfe=4, classes=(3,), n=6))
     assert np.array_equal(images, wanted.images)
@@ -473,8 +473,8 @@ def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
         assert file["labels"].tolist() == [3, 7, 3, 7] and file["images"].shape == (4, 1, 8, 8)
     main(["sample", "tiny-ot", "--nfe", "2", "--out", str(out)])
     assert np.load(out).shape == (64, 1, 8, 8)
-    code, said = draw(capsys, "-n", 2, "--guide", "tiny-ot", "--out", out)
-    assert code == 0 and "NFE 4: network passes for each image 8" in said
+    code, printed = draw(capsys, "-n", 2, "--guide", "tiny-ot", "--out", out)
+    assert code == 0 and "NFE 4: network passes for each image 8" in printed
 
 
 @pytest.mark.parametrize(
@@ -489,10 +489,10 @@ def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
     ],
 )
 def test_command_refuses_in_one_sentence(folder, tmp_path, capsys, options, sentence):
-    code, said = draw(capsys, "-n", 2, "--out", tmp_path / "s.npy", *options)
-    assert code == 2 and sentence in said and said.count("\n") == 1
+    code, printed = draw(capsys, "-n", 2, "--out", tmp_path / "s.npy", *options)
+    assert code == 2 and sentence in printed and printed.count("\n") == 1
 
 
-def test_points_command_points_to_that_of_images(folder, tmp_path, capsys):
+def test_command_for_points_names_the_command_for_images(folder, tmp_path, capsys):
     assert main(["logprob", "tiny-ot", "p.npy", "--out", str(tmp_path / "l.npy")]) == 2
     assert "flowviz bpd" in capsys.readouterr().err

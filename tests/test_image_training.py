@@ -64,20 +64,20 @@ def uninterrupted():
 
 
 @pytest.mark.parametrize("step", [1, 5, 11])
-def test_run_goes_on_to_the_bit_from_any_step(uninterrupted, step):
+def test_resumed_run_is_bitwise_equal_from_any_step(uninterrupted, step):
     rest = kept(train(config(), DIGITS, saved_state=uninterrupted[step - 1]))
     assert len(rest) == 12 - step
     assert_same(rest[-1], uninterrupted[-1])
 
 
-def test_dropout_goes_on_to_the_bit_and_leaves_the_global_generator(monkeypatch):
+def test_resumed_dropout_is_bitwise_equal_and_does_not_use_the_global_generator(monkeypatch):
     monkeypatch.setitem(IMAGE_NETWORKS, "leaky", replace(IMAGE_NETWORKS["tiny"], dropout=0.5))
     leaky = config(network="leaky", images=4 * 16)
-    whole = kept(train(leaky, DIGITS))
-    states = train(leaky, DIGITS, saved_state=whole[0])
+    complete = kept(train(leaky, DIGITS))
+    states = train(leaky, DIGITS, saved_state=complete[0])
     next(states)
     before = torch.get_rng_state()
-    assert_same(kept(states)[-1], whole[-1])
+    assert_same(kept(states)[-1], complete[-1])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -89,14 +89,14 @@ def test_training_lowers_the_loss_on_a_batch(objective):
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-def test_weights_of_a_run_follow_its_seed_alone():
+def test_weights_of_a_run_depend_on_its_seed_only():
     drawn = build_image_field(config(), DIGITS, stream(3, "weights", 0)).state_dict()
     for path in ("ot", "vp"):
         assert_same(ImageRun(config(seed=3, path=path), DIGITS).model.state_dict(), drawn)
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)
-def test_every_path_sees_the_same_images_noise_and_classes(path):
+def test_every_path_gets_the_same_images_noise_and_classes(path):
     one, other = draw_batch(config(), DIGITS, 3), draw_batch(config(path=path), DIGITS, 3)
     for name in ("x_0", "x_1", "y"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=0)
@@ -115,19 +115,19 @@ def test_level_times_give_every_path_the_same_ratios_and_ot_a_logit_normal_t():
         t = TIMES["level"](u, path, 0.5)
         assert ((t >= 0) & (t <= path.t_max)).all()
         rest = torch.ones(n, dtype=torch.bool)
-        rest[9::10] = False  # the uniform tenth
+        rest[9::10] = False  # the tenth with uniform times
         torch.testing.assert_close(t[~rest], path.t_max * (torch.arange(100) + 0.5).double() / 100)
         c = path.scheduler(t[rest])
         ratios[name] = torch.log(c.sigma / c.alpha)
         torch.testing.assert_close(ratios[name], ratios["ot"], rtol=1e-6, atol=1e-6)
-    logit = -ratios["ot"] + math.log(0.5)  # log(t / (1 - t)) less its mean
+    logit = -ratios["ot"] + math.log(0.5)  # log(t / (1 - t)) minus its mean
     assert logit.diff().min() > 0
-    # Sample moments of 900 quantiles of N(0, 1.2^2): the outermost strata lose a little spread.
+    # Moments of 900 quantiles of N(0, 1.2^2); their standard deviation is slightly below 1.2.
     assert logit.mean().abs() < 1e-9
     assert logit.std().item() == pytest.approx(1.2, rel=5e-3)
 
 
-def test_an_epoch_sees_every_image_once_and_the_next_in_another_order():
+def test_an_epoch_has_every_image_once_and_the_next_has_another_order():
     labels, classes = torch.arange(64), tuple(map(str, range(64)))
     labelled = replace(DIGITS, images=DIGITS.images[:64], labels=labels, classes=classes)
     run = config(drop_class=0.0)
@@ -153,8 +153,8 @@ def test_shares_of_null_classes_and_flips():
 
 
 def test_accumulated_parts_give_the_step_of_the_whole_batch():
-    whole, parts = (kept(train(config(images=2 * 16, accumulate=n), DIGITS))[-1] for n in (1, 4))
-    for name, tensor in whole.items():
+    one, parts = (kept(train(config(images=2 * 16, accumulate=n), DIGITS))[-1] for n in (1, 4))
+    for name, tensor in one.items():
         if name.startswith("optimizer.exp_avg."):
             torch.testing.assert_close(parts[name], tensor, rtol=1e-3, atol=1e-6)
 
@@ -169,13 +169,13 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert state.lr == 0
 
 
-def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, uninterrupted):
+def test_killed_run_resumes_bitwise_equal(tmp_path, monkeypatch, uninterrupted):
     monkeypatch.setattr(ImageRun, "log_every", 2)
     options = {"save_every": 0.0, "grid_every": 0}
     *_, state = train_in_folder(config(), tmp_path / "whole", DIGITS, **options)
     assert_same(state.saved_state(), uninterrupted[-1])
 
-    # Killed: at step 7 the process is gone, and with it all since the state of step 4.
+    # Killed: the process ends at step 7; all after the saved state of step 4 is lost.
     folder = tmp_path / "killed"
     saved = {}
     for state in train_in_folder(config(), folder, DIGITS, **options):
@@ -189,7 +189,7 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, un
         (folder / name).write_bytes(content)
     with (folder / "log.jsonl").open("a") as log:
         log.write('{"step": 8, "lo')
-    # Stopped: closed between two steps, it saves.
+    # Stopped: a run that is closed between two steps saves its state.
     run = train_in_folder(config(), folder, DIGITS, resume=True, save_every=1e9, grid_every=0)
     assert [next(run).step for _ in range(3)] == [5, 6, 7]
     run.close()
@@ -205,8 +205,8 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, un
     for one, other in zip(*logs, strict=True):
         assert one | {"seconds": 0} == other | {"seconds": 0}
     for name in sorted(path.name for path in (tmp_path / "whole").glob("*.safetensors")):
-        ours, theirs = load_file(tmp_path / "whole" / name), load_file(folder / name)
-        assert_same(ours, theirs)
+        original, resumed = load_file(tmp_path / "whole" / name), load_file(folder / name)
+        assert_same(original, resumed)
 
 
 def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
@@ -226,7 +226,7 @@ def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
         torch.testing.assert_close(last[name].float(), tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_unreadable_state_gives_way_to_the_one_before(tmp_path, uninterrupted):
+def test_unreadable_state_is_replaced_by_the_previous_one(tmp_path, uninterrupted):
     run = train_in_folder(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
     assert [next(run).step for _ in range(4)] == [1, 2, 3, 4]
     run.close()
@@ -255,10 +255,10 @@ def test_folder_of_another_run_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_run_has_the_same_losses_and_goes_on_compiled(tmp_path, monkeypatch):
-    # Without the last stage, which writes and compiles C++ for a minute: what is ours is that the
-    # network is captured whole, with its gradients, and that its weights keep their names.
-    from torch._dynamo.testing import CompileCounterWithBackend  # takes a second, here alone
+def test_compiled_run_has_the_same_losses_and_resumes_compiled(tmp_path, monkeypatch):
+    # Without the last stage, which compiles C++ for a minute. The test checks that the network is
+    # captured in one graph, with its gradients, and that its weights keep their names.
+    from torch._dynamo.testing import CompileCounterWithBackend  # this import takes a second
 
     graphs = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(UNet, "compile", partialmethod(nn.Module.compile, backend=graphs))
@@ -271,8 +271,8 @@ def test_compiled_run_has_the_same_losses_and_goes_on_compiled(tmp_path, monkeyp
     for state in train_in_folder(config(), tmp_path, DIGITS, resume=True, grid_every=0):
         losses.append(state.loss.item())
     assert losses == pytest.approx(plain, rel=1e-5)
-    *_, whole = train(config(), DIGITS, compiled=True)
-    assert_same(state.saved_state(), whole.saved_state())
+    *_, complete = train(config(), DIGITS, compiled=True)
+    assert_same(state.saved_state(), complete.saved_state())
 
 
 def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
@@ -290,7 +290,7 @@ def test_resumed_run_keeps_whether_it_is_compiled(tmp_path, monkeypatch):
     assert steps("compiled", resume=True, compiled=True) == 3
     with pytest.raises(ValueError, match="compiled is True, got False"):
         steps("compiled", resume=True, compiled=False)
-    # A run from before this was kept, which is not compiled.
+    # A run of an earlier version, which did not store this, is not compiled.
     file = tmp_path / "plain" / "config.json"
     early = json.loads(file.read_text())
     assert early.pop("compiled") is False
@@ -321,24 +321,24 @@ def test_the_jumps_of_a_distillation_lie_on_trajectories_of_the_teacher():
     torch.testing.assert_close(u[equal], teacher(t[equal], x_t[equal], y[equal]))
     assert not u[~equal].any()
     assert torch.equal(x_t[equal], x_s[equal]) and 0.05 < equal.double().mean() < 0.15
-    whole = (t == 0) & (s == teacher.path.t_max)
-    field = GuidedField(teacher, y[whole])
-    exact = solve(field, x_t[whole], teacher.path.clock(2), "dopri5", tol=1e-5).states[-1]
-    assert whole.sum() > 9 and (exact - x_t[whole]).abs().mean() > 0.3
-    torch.testing.assert_close(x_s[whole], exact, atol=0.02, rtol=0)
+    complete = (t == 0) & (s == teacher.path.t_max)
+    field = GuidedField(teacher, y[complete])
+    exact = solve(field, x_t[complete], teacher.path.clock(2), "dopri5", tol=1e-5).states[-1]
+    assert complete.sum() > 9 and (exact - x_t[complete]).abs().mean() > 0.3
+    torch.testing.assert_close(x_s[complete], exact, atol=0.02, rtol=0)
 
 
-def test_a_distillation_goes_on_to_the_bit_and_learns_the_jump(monkeypatch):
+def test_resumed_distillation_is_bitwise_equal_and_learns_the_jump(monkeypatch):
     monkeypatch.setattr("flowviz.training.images.POOL_STEPS", 20)
     of, teacher = distillation(images=48 * 16, lr=3e-3)
-    whole = [run.saved_state() for run in train(of, DIGITS, origin=teacher)]
-    rest = train(of, DIGITS, origin=teacher, saved_state=whole[29])  # within the second pool
-    assert_same(kept(rest)[-1], whole[-1])
+    complete = [run.saved_state() for run in train(of, DIGITS, origin=teacher)]
+    rest = train(of, DIGITS, origin=teacher, saved_state=complete[29])  # within the second pool
+    assert_same(kept(rest)[-1], complete[-1])
     x_0, y = noise(64, 9, (1, 8, 8)), torch.arange(64) % 10
     times = teacher.path.clock(2)
     exact = solve(GuidedField(teacher, y), x_0, times, "dopri5", tol=1e-4).states[-1]
     errors = []
-    for state in (whole[0], whole[-1]):
+    for state in (complete[0], complete[-1]):
         run = start(of, DIGITS, origin=teacher)
         run.restore(state)
         jumped = solve(GuidedField(run.ema, y), x_0, times, "jumps", steps=1).states[-1]
@@ -346,7 +346,7 @@ def test_a_distillation_goes_on_to_the_bit_and_learns_the_jump(monkeypatch):
     assert errors[1] < 0.5 * errors[0]
 
 
-def test_run_that_diverges_says_so_and_keeps_its_last_good_state(tmp_path, monkeypatch):
+def test_diverged_run_is_an_error_and_keeps_its_last_finite_state(tmp_path, monkeypatch):
     run = train_in_folder(config(), tmp_path, DIGITS, save_every=0.0, grid_every=0)
     next(run)
     loss = LearnedField.loss
@@ -394,7 +394,7 @@ def test_published_recipes_have_their_hyperparameters():
 
 
 @pytest.mark.parametrize("name", IMAGE_BOUNDS)
-def test_number_out_of_bounds_is_refused(name):
+def test_number_outside_its_bounds_is_refused(name):
     least, most = IMAGE_BOUNDS[name]
     for value in (least - 1, most + 1):
         with pytest.raises(ValueError, match=f"{name} must be in"):
@@ -413,13 +413,13 @@ def test_number_out_of_bounds_is_refused(name):
         ({"network": "torchcfm"}, "set preconditioned to false"),
     ],
 )
-def test_config_that_cannot_be_is_refused(changes, sentence):
+def test_invalid_config_is_refused(changes, sentence):
     with pytest.raises(ValueError) as caught:
         config(**changes)
     assert sentence in str(caught.value)
 
 
-def test_guidance_moves_from_the_plain_field_through_that_of_the_class():
+def test_guidance_extrapolates_from_the_unconditional_field_through_that_of_the_class():
     field = LearnedField(
         UNet(IMAGE_NETWORKS["tiny"], channels=1, size=8, num_classes=10),
         AffinePath(scheduler("vp")),
@@ -441,7 +441,7 @@ def test_guidance_moves_from_the_plain_field_through_that_of_the_class():
         torch.testing.assert_close(GuidedField(field, y, 2.5, (0.4, 0.6))(t, x), wanted)
 
 
-def test_grid_has_a_row_a_class_and_is_the_same_every_time():
+def test_grid_has_a_row_per_class_and_is_reproducible():
     state = next(train(config(), DIGITS))
     grid = sample_grid(state, columns=2)
     assert grid.shape == (10 * 9 + 1, 2 * 9 + 1, 1) and grid.dtype == np.uint8
@@ -452,7 +452,7 @@ def command(folder, *options):
     return main(["train", "--out", str(folder), *options])
 
 
-def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, capsys):
+def test_command_trains_stops_at_a_signal_and_resumes(tmp_path, monkeypatch, capsys):
     short = ("--data", "digits", "--preset", "tiny", "--images", "160", "--device", "cpu")
     grid = np.zeros((4, 4, 1), np.uint8)
     monkeypatch.setattr("flowviz.training.images.sample_grid", lambda _: grid)
@@ -480,17 +480,17 @@ def test_command_trains_stops_at_a_signal_and_goes_on(tmp_path, monkeypatch, cap
     assert "keeps its settings: compiled is False, got True" in capsys.readouterr().err
     assert command(folder, *short) == 2
     assert "There is a run in" in capsys.readouterr().err
-    # A clock that runs out ends a call after a step; the state is kept all the same.
+    # A call ends after a step when its time is over; the state is saved.
     assert command(folder, "--data", "digits", "--resume", "--seconds", "1e-9") == 0
     assert "step 4 of 5" in capsys.readouterr().out
-    assert command(folder, "--resume") == 0  # that the run is of images is seen by its folder
-    assert command(folder, *short, "--path", "vp", "--resume") == 0  # the whole command again
+    assert command(folder, "--resume") == 0  # the folder shows that the run is of images
+    assert command(folder, *short, "--path", "vp", "--resume") == 0  # the complete command again
     assert "nothing was done" in capsys.readouterr().out
     name = "state-000000005.safetensors"
     assert_same(load_file(folder / name), load_file(tmp_path / "whole" / name))
 
 
-def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
+def test_command_refuses_options_that_images_do_not_have(tmp_path, capsys):
     assert command(tmp_path / "run", "--data", "digits", "--preset", "tiny", "--width", "9") == 2
     assert "--width is not an option of images" in capsys.readouterr().err
     for option in (("--precision", "float32"), ("--quality", "10")):
@@ -505,7 +505,7 @@ def test_command_refuses_what_images_do_not_have(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_at_one_run_are_kept_apart(tmp_path):
+def test_a_second_process_at_one_run_is_refused(tmp_path):
     first = train_in_folder(config(), tmp_path / "run", DIGITS, grid_every=0)
     next(first)
     with pytest.raises(ValueError, match="Another process uses"):
@@ -518,7 +518,7 @@ def test_two_processes_at_one_run_are_kept_apart(tmp_path):
 
 @pytest.mark.parametrize("module", ["plane", "images", "nfdm"])
 def test_times_go_to_the_device_in_a_float_type_that_it_has(monkeypatch, module):
-    """As on Metal, which lacks float64: a tensor of it cannot even be moved there."""
+    """As on Metal, which lacks float64: such a tensor cannot be moved to the device."""
     assert finest_float(torch.device("mps")) is torch.float32
     assert finest_float(torch.device("cpu")) is torch.float64
     monkeypatch.setattr(f"flowviz.training.{module}.finest_float", lambda _: torch.float32)

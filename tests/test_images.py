@@ -38,7 +38,7 @@ IDX = {
 
 
 def idx(array):
-    """An array of bytes as an IDX file: its magic number, its lengths, its numbers."""
+    """An array of bytes as an IDX file: its magic number, lengths and values."""
     lengths = b"".join(length.to_bytes(4, "big") for length in array.shape)
     return bytes([0, 0, 8, array.ndim]) + lengths + array.tobytes()
 
@@ -70,7 +70,7 @@ def official(tmp_path, **changes):
 
 
 @pytest.mark.parametrize("place", ["", FOLDER])
-def test_folder_is_read_as_it_was_written(folder, place):
+def test_folder_is_read_unchanged(folder, place):
     train, test = (image_set("cifar10", split, folder / place) for split in ("train", "test"))
     assert (len(train), len(test)) == (20, 4)
     assert train.images.shape == (20, 3, 32, 32) and train.images.dtype == torch.uint8
@@ -82,12 +82,12 @@ def test_folder_is_read_as_it_was_written(folder, place):
     assert test.images[0, 2, 31, 31] == CONTENTS["test_batch.bin"][3072]
 
 
-def test_archive_gives_what_the_folder_gives(folder, tmp_path):
+def test_archive_has_the_images_of_the_folder(folder, tmp_path):
     archive = official(tmp_path)
     for split in ("train", "test"):
         one, other = read_cifar10(split, folder / FOLDER), read_cifar10(split, archive, md5=None)
-        for ours, theirs in zip(one, other, strict=True):
-            np.testing.assert_array_equal(ours, theirs)
+        for first, second in zip(one, other, strict=True):
+            np.testing.assert_array_equal(first, second)
     md5 = hashlib.md5(archive.read_bytes()).hexdigest()
     assert len(read_cifar10("test", archive, md5=md5)[0]) == 4
 
@@ -108,7 +108,7 @@ def test_archive_is_never_unpacked_onto_the_disk(tmp_path):
     assert set(tmp_path.iterdir()) - before == {archive}
 
 
-def test_link_in_the_place_of_a_batch_is_refused(tmp_path):
+def test_link_instead_of_a_batch_is_refused(tmp_path):
     link = tarfile.TarInfo(f"{FOLDER}/test_batch.bin")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
     archive = pack(tmp_path / "a.tar.gz", [(link, b"")])
@@ -157,7 +157,7 @@ def test_truncated_archive_is_refused(tmp_path, cut):
         read_cifar10("train", archive, md5=None)
 
 
-def test_data_are_looked_for_where_the_environment_says(folder, monkeypatch):
+def test_data_are_found_in_the_folder_of_the_environment_variable(folder, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_DATA", str(folder))
     assert len(image_set("cifar10", "test")) == 4
     monkeypatch.setenv("FLOWVIZ_DATA", str(folder / "nowhere"))
@@ -280,7 +280,7 @@ def test_image_set_is_consistent(name, folder):
         assert images.std == pytest.approx(spread.item(), rel=1e-5)
 
 
-def test_pixels_make_the_round_trip():
+def test_pixels_are_inverted_exactly():
     pixels = torch.arange(256, dtype=torch.uint8)
     x = ImageSet.to_unit(pixels)
     assert x.min() == -1 and x.max() == 1

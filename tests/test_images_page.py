@@ -1,4 +1,4 @@
-"""The page on images: what its views say, what the browser is sent, and files that are refused."""
+"""The page on images: findings of its views, data for the browser, and files that are refused."""
 
 import io
 import json
@@ -51,7 +51,7 @@ COLOURS = ("#000000", "#ffffff")
 
 @pytest.fixture
 def tiny(tiny_images, monkeypatch):
-    """Where the page looks for checkpoints: the folder of the tiny ones."""
+    """Sets the folder of checkpoints of the page to that of the tiny ones."""
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tiny_images))
     st.cache_data.clear()
     yield tiny_images
@@ -59,7 +59,7 @@ def tiny(tiny_images, monkeypatch):
 
 
 def opened(**link):
-    """The page once its images are there."""
+    """The page after its images have been computed."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     for name, value in link.items():
         app.query_params[name] = value
@@ -70,12 +70,12 @@ def opened(**link):
 
 
 def opened_with(folder, quality):
-    """The page's view of quality, while these numbers are stored beside the one checkpoint."""
-    beside = write_quality(folder / "images" / "tiny-ot.safetensors", quality)
+    """The page's view of quality while these numbers are stored with the only checkpoint."""
+    quality_file = write_quality(folder / "images" / "tiny-ot.safetensors", quality)
     try:
         return opened(view="quality", left="tiny-ot", right="none")
     finally:
-        beside.unlink()
+        quality_file.unlink()
 
 
 def text_of(app):
@@ -108,7 +108,7 @@ LESSONS = {
         for view in VIEWS
     ],
 )
-def test_view_says_what_to_notice_in_numbers(tiny, view):
+def test_view_states_what_to_notice_with_numbers(tiny, view):
     app = opened(view=view, nfe="4", left="tiny-ot", right="tiny-vp")
     assert not app.error and not app.toast
     assert LESSONS[view] in text_of(app)
@@ -164,7 +164,7 @@ def test_guidance_can_lead_away_from_another_checkpoint_of_the_path(tiny):
         ({"view": "quality"}, {"nfe"}),
     ],
 )
-def test_what_a_view_does_not_use_cannot_be_moved(tiny, monkeypatch, link, fixed):
+def test_controls_that_a_view_does_not_use_are_disabled(tiny, monkeypatch, link, fixed):
     for module in (_images, image_grid, image_quality):
         monkeypatch.setattr(module, "compute_pieces", lambda *_, **__: iter(()))
     app = opened(**link, left="tiny-ot", right="none")
@@ -205,7 +205,7 @@ def own_store():
     results.store().clear()
 
 
-def test_measuring_draws_the_wanted_class_as_a_curve_of_its_own(
+def test_measuring_draws_the_chosen_class_as_a_separate_curve(
     tiny, figures, own_store, monkeypatch
 ):
     config = ClassifierConfig(data="digits", stem=8, widths=(16, 24))
@@ -226,20 +226,20 @@ def test_measuring_draws_the_wanted_class_as_a_curve_of_its_own(
     assert not [each for each in app.button if each.key == "images-start"], "all is measured"
 
 
-def test_fids_of_two_protocols_are_two_curves_that_say_so(tiny, figures):
+def test_fids_of_two_protocols_are_two_labelled_curves(tiny, figures):
     def point(nfe, fid, protocol):
-        asked = ("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, 2.0 * nfe)
+        settings = ("midpoint", nfe, "uniform", 2.0, 500, 0, nfe, 2.0 * nfe)
         measures = {"frechet": 5.0, "accuracy": 0.5, "fid": fid}
-        return QualityPoint(*asked, measures, 0.4, protocol).as_dict()
+        return QualityPoint(*settings, measures, 0.4, protocol).as_dict()
 
-    ways = ["500 samples against A; bilinear", "500 samples against B; bicubic"]
-    for told, labels in ((ways[:1], ["500 images"]), (ways, ["protocol 1", "protocol 2"])):
-        points = [point(4 + i, 30.0 + i, way) for i, way in enumerate(told)]
+    both = ["500 samples against A; bilinear", "500 samples against B; bicubic"]
+    for protocols, labels in ((both[:1], ["500 images"]), (both, ["protocol 1", "protocol 2"])):
+        points = [point(4 + i, 30.0 + i, each) for i, each in enumerate(protocols)]
         app = opened_with(tiny, {"points": points})
         assert not app.error
         plot = figures["images-quality-fid"]
         assert [trace.name.rpartition(", ")[2] for trace in plot.data] == labels
-        assert all(way in plot.layout.annotations[0].text for way in told)
+        assert all(each in plot.layout.annotations[0].text for each in protocols)
 
 
 def judged(*sides):
@@ -264,7 +264,7 @@ def judged(*sides):
     ]
 
 
-def test_a_side_has_one_label_whatever_it_is_compared_with():
+def test_the_label_of_a_side_does_not_depend_on_the_other_side():
     labels = {
         "cifar10-ot": "conditional OT",
         "cifar10-ot-distillation": "conditional OT flow map",
@@ -274,11 +274,11 @@ def test_a_side_has_one_label_whatever_it_is_compared_with():
     for left, right in pairwise([*labels, "cifar10-ot"]):
         sides = _images.load_sides(_images.ImagesConfig(left=left, right=right))
         assert [each.side.label for each in sides] == [labels[left], labels[right]]
-    told = " ".join(each.text for each in _images.origin([each.side for each in sides]))
-    assert "VP diffusion was trained on" in told and "cifar10" not in told
+    text = " ".join(each.text for each in _images.origin([each.side for each in sides]))
+    assert "VP diffusion was trained on" in text and "cifar10" not in text
 
 
-def test_a_film_with_jumps_says_which_states_it_has():
+def test_a_film_with_jumps_states_its_times():
     times, still = np.linspace(0, 1, 5), np.zeros((5, 5, 1, 8, 8), np.uint8)
     shared = {"states": still, "predictions": still, "noise": 1 - times, "nfe": 2}
     jumps = Film(times, np.repeat([0, 0.5, 1], [2, 2, 1]), remaining=np.ones((5, 5)), **shared)
@@ -296,8 +296,8 @@ def test_a_film_with_jumps_says_which_states_it_has():
         "OT, state after the last jump",
         "VP",
     ]
-    (said,) = [each for each in image_film.STUDY.say(config, result) if each.lead == "Jumps"]
-    assert said.text.startswith("OT has states at t = 0.00, 0.50, 1.00 and none between them")
+    (jump,) = [each for each in image_film.STUDY.say(config, result) if each.lead == "Jumps"]
+    assert jump.text.startswith("OT has states at t = 0.00, 0.50, 1.00 and none between them")
     shown = image_film.STUDY.say(replace(config, method="euler"), result)
     assert not [each for each in shown if each.lead == "Jumps"]
 
@@ -319,10 +319,10 @@ def test_the_straightness_of_a_flow_map_is_that_of_its_velocity():
     assert ["follows its velocity" in each for each in said] == [True, False]
 
 
-def test_all_curves_of_quality_differ_also_where_both_sides_have_one_path():
+def test_all_curves_of_quality_differ_also_for_two_sides_of_one_path():
     def point(solver, nfe, guidance):
-        asked = (solver, nfe, "uniform", guidance, 500, 0, nfe, 2.0 * nfe)
-        return QualityPoint(*asked, {"frechet": 5.0, "accuracy": 0.5}, 0.4)
+        settings = (solver, nfe, "uniform", guidance, 500, 0, nfe, 2.0 * nfe)
+        return QualityPoint(*settings, {"frechet": 5.0, "accuracy": 0.5}, 0.4)
 
     kinds = [("euler", 1.0), ("midpoint", 1.0), ("midpoint", 2.0), ("heun", 1.0), ("jumps", 1.0)]
     sides = judged(*[[point(s, nfe, w) for s, w in kinds for nfe in (2, 4)] for _ in range(2)])
@@ -345,37 +345,37 @@ def test_all_curves_of_quality_differ_also_where_both_sides_have_one_path():
         assert (shapes[:5] == shapes[5:]) == (paths == ("ot", "vp")), "one marker, one solver"
 
 
-def said(*sides):
+def leading(*sides):
     found = judged(*sides)
     return " ".join(str(each) for each in [smallest(found), *leaders(found)])
 
 
-def test_who_leads_at_a_low_nfe_is_said_whoever_it_is():
+def test_the_better_side_at_a_low_nfe_is_named():
     def point(nfe, value):
         measures = {"frechet": value}
         return QualityPoint("midpoint", nfe, "uniform", None, 200, 0, nfe, nfe, measures)
 
     better, worse = [point(10, 3.0), point(50, 9.0)], [point(10, 4.0), point(50, 2.0)]
-    text = said(better, worse)
+    text = leading(better, worse)
     assert (
         "at NFE 10 OT is ahead with midpoint (3.00 against 4.00)." in text
         and "VP 2.00 at NFE 50" in text
     )
-    assert "at NFE 10 VP is ahead" in said(worse, better)
-    assert "at NFE 10 both sides are equal with midpoint (3.00)" in said(better, better)
+    assert "at NFE 10 VP is ahead" in leading(worse, better)
+    assert "at NFE 10 both sides are equal with midpoint (3.00)" in leading(better, better)
     by_euler = [[*side, *(replace(p, solver="euler") for p in side)] for side in (better, worse)]
     pair = "(3.00 against 4.00)"
-    assert f"at NFE 10 OT is ahead with Euler {pair} and midpoint {pair}." in said(*by_euler)
+    assert f"at NFE 10 OT is ahead with Euler {pair} and midpoint {pair}." in leading(*by_euler)
     other_seed = [replace(each, seed=5) for each in worse]
-    assert "few evaluations" not in said(better, other_seed)
+    assert "few evaluations" not in leading(better, other_seed)
     many = [replace(point(10, 1.0), n=1_000), *better]
-    text = said(many, worse)
+    text = leading(many, worse)
     assert "of 200 images per point" in text and "OT 3.00" in text
-    text = said(many[:1], worse)
+    text = leading(many[:1], worse)
     assert "OT 1.00 at NFE 10 (1,000 images)" in text and "VP 2.00 at NFE 50 (200 images)" in text
 
 
-def test_what_one_jump_reaches_and_what_another_field_needs_for_it():
+def test_quality_of_one_jump_and_the_nfe_of_another_field_for_the_same():
     def point(solver, nfe, value, guidance=1.0):
         measures = {"frechet": value}
         return QualityPoint(solver, nfe, "uniform", guidance, 200, 0, nfe, nfe, measures)
@@ -398,7 +398,7 @@ def test_what_one_jump_reaches_and_what_another_field_needs_for_it():
     assert not jumping(judged(slow, slow))
 
 
-def test_with_jumps_a_field_that_is_no_flow_map_takes_euler_steps_and_the_text_says_so():
+def test_with_jumps_a_velocity_field_takes_euler_steps_and_the_text_says_so():
     config = ImageGridConfig(
         left="cifar10-ot-distillation",
         right="cifar10-ot",
@@ -465,7 +465,7 @@ def test_numbers_of_another_classifier_are_left_out(tiny, monkeypatch):
         "steps": walked,
         "protocol": {"classifier_sha256": "b", "classifier": "mine"},
     }
-    beside = write_quality(tiny / "images" / "tiny-ot.safetensors", quality)
+    quality_file = write_quality(tiny / "images" / "tiny-ot.safetensors", quality)
     (loaded,) = image_quality.load_sides(
         image_quality.ImageQualityConfig(left="tiny-ot", right="none")
     )
@@ -476,10 +476,10 @@ def test_numbers_of_another_classifier_are_left_out(tiny, monkeypatch):
             assert len(found.points) == points and found.steps == walked
             assert ("another classifier" in found.left_out) == (not points)
     finally:
-        beside.unlink()
+        quality_file.unlink()
 
 
-def test_sizes_that_differ_are_refused_in_a_sentence(tiny, monkeypatch):
+def test_different_sizes_are_refused_in_one_sentence(tiny, monkeypatch):
     load = sources.load
 
     def wide(name):
@@ -518,7 +518,7 @@ def test_an_upload_joins_the_menus_or_is_refused_and_changes_nothing(tiny, monke
     assert "mine.safetensors (upload)" in menu.options and not app.exception
 
 
-def test_newest_uploads_are_held_and_none_takes_the_name_of_another(tiny, monkeypatch):
+def test_newest_uploads_are_kept_and_have_different_names(tiny, monkeypatch):
     content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
     names = ["tiny-ot", "b.safetensors", "c.safetensors", "d.safetensors"]
     shown = []
@@ -534,7 +534,7 @@ def test_newest_uploads_are_held_and_none_takes_the_name_of_another(tiny, monkey
     assert not app.exception and not app.error
 
 
-def test_file_that_memory_cannot_hold_is_refused_once_and_for_all(tiny, monkeypatch):
+def test_file_that_exceeds_the_memory_is_refused_without_another_attempt(tiny, monkeypatch):
     def full(name, content, assume):
         raise MemoryError
 
@@ -548,13 +548,13 @@ def test_file_that_memory_cannot_hold_is_refused_once_and_for_all(tiny, monkeypa
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x10" + bytes(7) + b'{"a": 1}'])
-def test_uploads_of_no_known_kind_are_one_sentence(content):
+def test_uploads_of_unknown_kinds_are_refused_in_one_sentence(content):
     with pytest.raises(CheckpointError) as error:
         sources._opened("../x/file.safetensors", content)
     assert "\n" not in str(error.value) and "../" not in str(error.value)
 
 
-def test_a_damaged_upload_of_ours_is_called_as_the_visitor_calls_it(tiny):
+def test_a_damaged_upload_of_flowviz_is_named_by_its_file_name(tiny):
     content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match=r"mine\.safetensors"):
         sources._opened("mine.safetensors", content[:-10])
@@ -567,7 +567,7 @@ def images(*shape, seed=0):
 @pytest.mark.parametrize(
     "report", [None, 3, {}, {"t": 2, "image": 0}, {"t": "x", "image": 0}, {"t": 0.1, "image": 9}]
 )
-def test_a_report_from_elsewhere_is_not_believed(report, monkeypatch):
+def test_an_invalid_report_is_ignored(report, monkeypatch):
     monkeypatch.setattr(gallery, "_gallery", lambda **_: {"view": report})
     assert gallery.film([], ["a", "b"], key="f", opened=FilmView(0.3, 1)) == FilmView(0.3, 1)
 
@@ -581,25 +581,25 @@ def test_png_enlarges_every_pixel_to_a_square():
     np.testing.assert_array_equal(small[1:4, 16:21], right[0].transpose(1, 2, 0))
 
 
-def test_npz_has_the_arrays_and_what_made_them():
+def test_npz_has_the_arrays_and_the_command():
     values = images(2, 3, 4, 4)
     with np.load(io.BytesIO(downloads.npz({"images": values}, {"seed": 7}))) as file:
         np.testing.assert_array_equal(file["images"], values)
         assert json.loads(str(file["settings"])) == {"seed": 7}
 
 
-def test_a_prediction_that_moves_evenly_has_a_tenth_left():
+def test_a_prediction_of_constant_speed_has_a_tenth_left():
     times = np.linspace(0, 0.999, 41)
     even = np.repeat((1 - times / 0.999)[:, None], 3, axis=1)
     assert last_tenth(times, even) == pytest.approx(0.1)
     assert last_tenth(times, even**2) == pytest.approx(0.01, abs=1e-3)
-    there_and_back = even * (1 - even)  # of one Euler step, the first prediction is the last
+    there_and_back = even * (1 - even)  # with one Euler step the first prediction is the last
     assert last_tenth(times, there_and_back) == pytest.approx(4 * 0.1 * 0.9, abs=1e-3)
 
 
 def test_half_of_the_variance_is_noise_where_signal_and_noise_are_equal():
     t = np.linspace(0, 1, 2001)
-    share = (1 - t) / np.hypot(0.5 * t, 1 - t)  # conditional OT to data of deviation 0.5
+    share = (1 - t) / np.hypot(0.5 * t, 1 - t)  # conditional OT to data of std 0.5
     assert half_noise(t, share) == pytest.approx(2 / 3, abs=1e-3)
     assert half_noise(np.array([0, 0.5, 1]), np.array([1, 0.9, 0]), held=True) == 1
 
@@ -617,12 +617,12 @@ def test_rows_are_compared_by_neighbours_classes_and_noises():
     row[0, 2] = 40
     assert neighbour_distances(row) == (15, 30)
     sheet = np.zeros((2, 2, 1, 2, 2), np.uint8)
-    sheet[:, 1] = 8  # the class alone decides
+    sheet[:, 1] = 8  # only the class differs
     assert between_classes_and_noises(sheet) == (8, 0)
     assert [clipped(each) for each in (sheet, row)] == [0.5, 0]
 
 
-def test_labels_of_a_sheet_are_beside_the_middle_of_its_images():
+def test_labels_of_a_sheet_are_at_the_height_of_the_middle_of_its_images():
     sheet = Mosaic(
         label="OT", colour="#000000", pixels=np.zeros((3 * 9 + 1, 2 * 9 + 1, 1), np.uint8)
     )
@@ -632,7 +632,7 @@ def test_labels_of_a_sheet_are_beside_the_middle_of_its_images():
     assert list(plot.layout.yaxis.ticktext) == ["2", "5", "10"]
 
 
-def test_steps_of_an_adaptive_solver_are_drawn_with_those_refused():
+def test_steps_of_an_adaptive_solver_are_drawn_with_rejected_steps():
     steps = Steps(
         label="OT", colour="#0072B2", times=np.array([0, 0.1, 1]), rejected=np.array([[0.1, 0.5]])
     )
@@ -644,7 +644,7 @@ def test_steps_of_an_adaptive_solver_are_drawn_with_those_refused():
 
 @pytest.fixture(scope="module")
 def foreign():
-    """Weights of torchcfm's network, raw and averaged, which state neither path nor time."""
+    """Weights of torchcfm's network, raw and averaged, without path or time convention."""
     shape = UNetShape(
         model_channels=32, num_res_blocks=1, channel_mult=(1, 2), attention_resolutions=(16,)
     )
@@ -654,7 +654,7 @@ def foreign():
     return file.getvalue()
 
 
-def test_what_is_assumed_of_an_upload_is_shown_and_corrected(tiny, foreign, monkeypatch):
+def test_assumptions_about_an_upload_are_shown_and_can_be_corrected(tiny, foreign, monkeypatch):
     monkeypatch.setattr(st, "file_uploader", lambda *_, **__: Upload("theirs.pt", foreign))
     app = opened(nfe="4", right="none")
     assert "theirs.pt** is in the menus now" in text_of(app)
@@ -675,7 +675,7 @@ def test_what_is_assumed_of_an_upload_is_shown_and_corrected(tiny, foreign, monk
     assert app.session_state[sources.HELD]["theirs.pt"].key == second.key, "the last one stays"
 
 
-def test_no_correction_is_offered_of_flowviz_own_file(tiny, monkeypatch):
+def test_files_of_flowviz_have_no_controls_for_assumptions(tiny, monkeypatch):
     content = (tiny / "images" / "tiny-ot.safetensors").read_bytes()
     monkeypatch.setattr(st, "file_uploader", lambda *_, **__: Upload("mine.safetensors", content))
     app = opened(nfe="4", right="none")

@@ -1,4 +1,4 @@
-"""A learned path: its ends and derivatives, its bound against closed forms, what is shipped."""
+"""A learned path: end points, derivatives, its bound against closed forms, shipped checkpoints."""
 
 import dataclasses
 import math
@@ -58,7 +58,7 @@ SIZES = {"width": 16, "depth": 1, "octaves": 2, "sines": 3, "bend_width": 16, "b
 SHIPPED = ("8gaussians", "checkerboard")
 
 
-def bent(path=LEARNED, seed=0):
+def random_field(path=LEARNED, seed=0):
     """A field whose networks are not zero, in float64."""
     generator = Generator().manual_seed(seed)
     bend = Bend(sines=3, width=16, depth=1, generator=generator)
@@ -76,8 +76,8 @@ def pairs(n=64):
     return torch.rand(n, generator=generator, dtype=torch.float64), x_0, 2 * x_1
 
 
-def test_process_is_noise_at_0_and_data_at_1_whatever_the_network():
-    process = bent().forward_process
+def test_process_is_noise_at_0_and_data_at_1_for_any_network():
+    process = random_field().forward_process
     _, x_0, x_1 = pairs()
     start, middle, end = (
         process.flow(torch.tensor(t, dtype=torch.float64), x_0, x_1) for t in (0.0, 0.5, 1.0)
@@ -89,7 +89,7 @@ def test_process_is_noise_at_0_and_data_at_1_whatever_the_network():
 
 
 def test_velocity_is_the_time_derivative_of_the_process():
-    process = bent().forward_process
+    process = random_field().forward_process
     t, x_0, x_1 = pairs()
     x_t, dx_t = torch.func.jvp(lambda t: process.flow(t, x_0, x_1), (t,), (torch.ones_like(t),))
     torch.testing.assert_close(process.target(t, x_0, x_1), dx_t)
@@ -98,7 +98,7 @@ def test_velocity_is_the_time_derivative_of_the_process():
 
 
 def test_score_is_the_gradient_of_the_conditional_log_density():
-    process = bent().forward_process
+    process = random_field().forward_process
     t, x_0, x_1 = pairs()
     x = process.flow(t, x_0, x_1).requires_grad_()
     given = process.conditional(t, x_1)
@@ -118,7 +118,7 @@ def test_untrained_path_is_its_reference_path():
 
 
 def times_to_the_ends():
-    """Times in float64 from 0 to 1, a third of them within a step of an end."""
+    """Times in float64 from 0 to 1; a third of them is within a step of an end."""
     inner, near = torch.linspace(0, 1, 44, dtype=torch.float64).split([22, 22])
     step = learned_path.STEP
     edge = torch.linspace(0, 1.5 * step, 11, dtype=torch.float64)
@@ -128,7 +128,7 @@ def times_to_the_ends():
 def test_acceleration_is_the_velocitys_total_derivative_to_second_order_up_to_the_ends(
     monkeypatch,
 ):
-    field, t = bent(), times_to_the_ends()
+    field, t = random_field(), times_to_the_ends()
     _, x_0, x_1 = pairs(len(t))
     x = field.forward_process.flow(t, x_0, x_1)
     velocity, wanted = torch.func.jvp(field, (t, x), (torch.ones_like(t), field(t, x)))
@@ -136,7 +136,7 @@ def test_acceleration_is_the_velocitys_total_derivative_to_second_order_up_to_th
     for part in (1, 2):
         monkeypatch.setattr(learned_path, "STEP", step / part)
         off.append((field.acceleration(t, x, velocity) - wanted).norm(dim=1))
-    ends = (t < step / 2) | (t > 1 - step / 2)  # where both differences are one-sided
+    ends = (t < step / 2) | (t > 1 - step / 2)  # at both ends the differences are one-sided
     for part in (ends, (t > step) & (t < 1 - step)):
         assert off[0][part].norm() < 0.02 * wanted[part].norm()
         assert off[1][part].norm() < 0.3 * off[0][part].norm()
@@ -159,7 +159,7 @@ def test_acceleration_to_a_gaussian_is_the_closed_form_up_to_the_end():
 
 
 def gaussian_field(path, std, *, best=True):
-    """A fixed path to N(0, std^2 I) with the best prediction and, where `best`, strength."""
+    """A fixed path to N(0, std^2 I) with the best prediction and, if `best`, the best strength."""
     affine = AffinePath(scheduler(path))
     process = ForwardProcess(None, affine, mean=torch.zeros(2), std=std)
     field = LearnedPathField(process, MLP(width=8, depth=1)).double().requires_grad_(False)
@@ -179,7 +179,7 @@ def gaussian_field(path, std, *, best=True):
 
 
 def best_bound(path, std):
-    """Of a fixed path to N(0, std^2 I), the least bound: our derivation.
+    """The minimum of the bound for a fixed path to N(0, std^2 I), derived here.
 
     With nu^2 = 2 sigma D / alpha the integrand is d(alpha^2 / sigma^2)/dt / 2 times the mean
     square error of the prediction, std^2 / (1 + ratio std^2) a dimension, whose integral is a
@@ -215,15 +215,15 @@ def test_bound_of_a_fixed_path_to_a_gaussian_is_the_closed_form(path, std):
     assert entropy < best_bound(path, std) < entropy + 0.05
 
 
-def test_bound_is_above_the_entropy_and_least_at_the_best_prediction_and_strength():
+def test_bound_is_above_the_entropy_and_minimal_at_the_best_prediction_and_diffusion():
     std = 1.5
     best, _ = mean_and_error(gaussian_field("ot:sigma_min=0.1", std), std)
     other, _ = mean_and_error(gaussian_field("ot:sigma_min=0.1", std, best=False), std)
     worse = gaussian_field("ot:sigma_min=0.1", std)
     worse.predict = partial(lambda inner, t, x: 0.9 * inner(t, x), worse.predict)
-    assert best < other, "the same draws, so that no error stands between the two"
+    assert best < other, "the same draws, so that the difference has no error"
     assert best < mean_and_error(worse, std)[0]
-    mean, error = mean_and_error(bent(), std, n=20_000)
+    mean, error = mean_and_error(random_field(), std, n=20_000)
     assert mean > math.log(2 * math.pi * math.e * std**2) + 3 * error
 
 
@@ -238,7 +238,7 @@ def test_times_are_drawn_with_the_stated_density(path):
 
 
 def test_density_of_the_process_has_mass_one_and_begins_as_noise():
-    process = bent().forward_process
+    process = random_field().forward_process
     _, _, x_1 = pairs(200)
     axis = torch.linspace(-8, 8, 161, dtype=torch.float64)
     for t in (0.0, 0.5, 0.9):
@@ -249,7 +249,7 @@ def test_density_of_the_process_has_mass_one_and_begins_as_noise():
             torch.testing.assert_close(density, normal[:, None] * normal)
 
 
-def test_log_density_of_the_process_is_the_closed_form_to_a_gaussian_and_knows_its_error():
+def test_log_density_of_the_process_is_the_closed_form_to_a_gaussian_within_its_error():
     std, generator = 1.5, Generator().manual_seed(3)
     process = gaussian_field("ot:sigma_min=0.01", std).forward_process
     x_1 = std * torch.randn(20_000, DIM, generator=generator, dtype=torch.float64)
@@ -284,7 +284,7 @@ TINY = NfdmConfig(width=16, depth=1, octaves=2, batch=32, steps=6, bend_width=16
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.01])
-def test_training_goes_on_to_the_bit(penalty):
+def test_resumed_training_is_bitwise_equal(penalty):
     config = NfdmConfig(**{**vars(TINY), "penalty": penalty})
     target = dataset(config.data)
     saved = None
@@ -316,7 +316,7 @@ def test_training_lowers_the_bound_and_the_penalty_straightens():
     assert straight < plain / 3
 
 
-def test_live_training_reports_its_last_step_and_hands_over_a_field():
+def test_live_training_reports_its_last_step_and_returns_a_field():
     progress = Progress()
     *_, last = train_learned_path(TINY, progress)
     assert progress.share == 1 and last.step == last.steps[-1] == TINY.steps
@@ -325,12 +325,12 @@ def test_live_training_reports_its_last_step_and_hands_over_a_field():
     assert not last.learned.training
 
 
-def test_seconds_are_told_for_any_kind_of_training():
+def test_seconds_are_reported_for_any_kind_of_training():
     target = dataset(TINY.data)
     assert steps_within(60, start(TINY, target)) > 1
 
 
-def test_checkpoint_of_a_learned_path_comes_back(tmp_path, capsys):
+def test_checkpoint_of_a_learned_path_is_loaded_unchanged(tmp_path, capsys):
     out = tmp_path / "bendy"
     command = [
         "train",
@@ -385,7 +385,7 @@ def test_shipped_learned_paths_are_straighter_than_ot_with_the_penalty(data):
 
 @pytest.mark.parametrize("data", SEEDS)
 def test_numbers_of_several_trainings_begin_with_those_of_the_shipped_path(data):
-    """S within the standard errors of both samples of noise, which 500 particles make large."""
+    """S within the standard errors of both samples of noise, which are large for 500 particles."""
     found = compute_straightness(
         StraightnessConfig(data=data, field=f"{data}-learned-straight", draws=200)
     )
@@ -393,14 +393,14 @@ def test_numbers_of_several_trainings_begin_with_those_of_the_shipped_path(data)
     error = math.hypot(found.error, SEEDS_ERROR)
     assert SEEDS_ERROR < found.error < 0.1
     assert found.deviation == pytest.approx(s[0], abs=3 * error)
-    told = checkpoints.read_card(f"{data}-learned-straight").quality["likelihood"]
-    assert told["kl"] == pytest.approx(kl[0], abs=4 * math.sqrt(2) * told["error"])
+    stored = checkpoints.read_card(f"{data}-learned-straight").quality["likelihood"]
+    assert stored["kl"] == pytest.approx(kl[0], abs=4 * math.sqrt(2) * stored["error"])
     text = learned_straightness._seeds(data).text
     assert f"S {sum(s) / len(s):.3f} ± " in text and f"error of {SEEDS_ERROR:g}" in text
 
 
 @pytest.mark.parametrize("data", SHIPPED)
-def test_cards_of_shipped_learned_paths_tell_the_likelihood_beside_ot(data):
+def test_cards_of_shipped_learned_paths_have_the_likelihood_and_that_of_ot(data):
     cards = {name: checkpoints.read_card(f"{data}-{name}") for name in ("ot", "learned")}
     cards["straight"] = checkpoints.read_card(f"{data}-learned-straight")
     assert cards["learned"].training["penalty"] == 0 < cards["straight"].training["penalty"]
@@ -411,37 +411,37 @@ def test_cards_of_shipped_learned_paths_tell_the_likelihood_beside_ot(data):
 
 
 def test_measures_of_a_learned_path_have_a_bound_and_those_of_others_none():
-    asked = {"data": "8gaussians", "n": 20, "draws": 200}
+    settings = {"data": "8gaussians", "n": 20, "draws": 200}
     learned = compute_straightness(
-        StraightnessConfig(**asked, field="8gaussians-learned-straight")
+        StraightnessConfig(**settings, field="8gaussians-learned-straight")
     )
-    other = compute_straightness(StraightnessConfig(**asked, field="8gaussians-ot"))
+    other = compute_straightness(StraightnessConfig(**settings, field="8gaussians-ot"))
     assert learned.bound is not None and learned.bound_error > 0
     assert other.bound is None
     with pytest.raises(ValueError, match="leads to '8gaussians'; got the data 'moons'"):
         compute_straightness(StraightnessConfig(data="moons"))
-    ours = compute_trajectories(TrajectoriesConfig(field="8gaussians-learned-straight", n=7))
+    moved = compute_trajectories(TrajectoriesConfig(field="8gaussians-learned-straight", n=7))
     fixed = compute_trajectories(TrajectoriesConfig(field="8gaussians-ot", n=7))
-    assert ours.flow.shape[1:] == (7, 2)
+    assert moved.flow.shape[1:] == (7, 2)
     # The same noise and the same data points on every path.
-    torch.testing.assert_close(ours.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
-    torch.testing.assert_close(ours.flow[0], fixed.flow[0])
+    torch.testing.assert_close(moved.conditional[0], fixed.conditional[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(moved.flow[0], fixed.flow[0])
 
 
-def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs():
+def test_third_claim_measures_learned_paths_without_comparing_their_end_points():
     name, n = "8gaussians-learned-straight", 60
     learned = unlimited.compute_straightness(unlimited.FlowConfig(name=name, n=n))
     field = checkpoints.load(name).field
     assert learned.method == "curvature penalty"
     wanted = marginal_straightness(field, noise(n, 0), tol=1e-4).deviation
     assert learned.marginal.deviation == wanted
-    # Against the speed of its own ways: S = kinetic energy less the square of the chord.
+    # For its conditional trajectories: S = kinetic energy minus the squared chord.
     alone = learned.conditional
     assert alone.deviation == pytest.approx(alone.energy - alone.displacement, rel=1e-2, abs=0.02)
     reference = LearnedPathField(ForwardProcess(None, field.path, mean=None, std=1.0), MLP())
     x_0, x_1 = torch.randn(2, 9, DIM, generator=Generator().manual_seed(0))
     fixed = conditional_straightness(field.path, x_0, x_1, process=reference.forward_process)
-    assert fixed.deviation == pytest.approx(0, abs=1e-6), "the reference's ways are straight"
+    assert fixed.deviation == pytest.approx(0, abs=1e-6), "the reference is straight"
 
     size = {"nfe": 8, "n": 50}
     config = unlimited.ResidualConfig(name="exact:8gaussians/ot", **size)
@@ -451,22 +451,22 @@ def test_third_claim_measures_learned_paths_too_and_compares_no_ends_of_theirs()
     assert np.isnan(own.distance) and np.isfinite(own.quality)
 
 
-def test_an_exact_field_has_ways_and_a_straightness_too():
-    """Of data without networks, which visitors bring: S = d s (2 - pi / 2), paper-facts D4."""
+def test_an_exact_field_has_trajectories_and_a_straightness():
+    """Data of a user, without networks: S = d s (2 - pi / 2), paper-facts D4."""
     data = "mixture:0,0@0.4"
-    asked = {"data": data, "field": exact_name(data, "ot")}
-    found = compute_trajectories(TrajectoriesConfig(**asked, n=7))
+    settings = {"data": data, "field": exact_name(data, "ot")}
+    found = compute_trajectories(TrajectoriesConfig(**settings, n=7))
     assert found.flow.shape[1:] == (7, 2)
-    found = compute_straightness(StraightnessConfig(**asked, n=2_000))
+    found = compute_straightness(StraightnessConfig(**settings, n=2_000))
     assert found.bound is None
     assert found.deviation == pytest.approx(2 * 0.4 * (2 - math.pi / 2), rel=0.05)
 
 
 def test_training_is_exported_without_its_network():
     config = LearnedTrainingConfig(data="mixture:1,0@0.8", steps=2, units=8, batch=16)
-    told = to_json(STUDIES["learned-training"].result(config))["training"]
-    assert told["steps"][-1] == 2 and "learned" not in told and told["bound"][-1] is not None
-    assert told["config"]["width"] == 8
+    stored = to_json(STUDIES["learned-training"].result(config))["training"]
+    assert stored["steps"][-1] == 2 and "learned" not in stored and stored["bound"][-1] is not None
+    assert stored["config"]["width"] == 8
 
 
 def flow(path=LEARNED, label="it"):
@@ -478,7 +478,7 @@ LIKELY = FlowLikelihood(nll=2.1, kl=0.1, error=0.01)
 
 
 def curve(of, few, limit):
-    """A curve of two budgets and two seeds, of which the tests read the first and the limit."""
+    """A curve of two budgets and two seeds; the tests read the first budget and the limit."""
     rows = np.array([[few, few], [0.3, 0.3]])
     return SimpleNamespace(
         config=SimpleNamespace(source=of.name),
@@ -516,7 +516,7 @@ def test_claim_follows_the_numbers(few, limit, words, verdict):
     assert [trace.name for trace in quality.figure.data if trace.name in ("OT", "it")]
 
 
-def said(deviations, likelihood, flows=None):
+def findings(deviations, likelihood, flows=None):
     result = LearnedStraightnessResult(
         flows=flows or (OT, flow()),
         straightness=tuple(
@@ -531,21 +531,21 @@ def said(deviations, likelihood, flows=None):
     return STUDIES["learned-straightness"].say(config, result)
 
 
-def test_words_follow_the_numbers():
+def test_sentences_follow_the_numbers():
     worse = FlowLikelihood(nll=2.0, kl=0.3, error=0.01)
-    straight, price, _ = said((2.0, 0.5), (LIKELY, worse))
+    straight, price, _ = findings((2.0, 0.5), (LIKELY, worse))
     assert "4.0 times as straight" in straight.text and straight.verdict == "supported"
     assert "worse than that of OT by 0.200" in price.text, "by the KL, whatever was drawn"
-    _, price, _ = said((2.0, 0.5), (LIKELY, dataclasses.replace(LIKELY, kl=0.11)))
+    _, price, _ = findings((2.0, 0.5), (LIKELY, dataclasses.replace(LIKELY, kl=0.11)))
     assert "cannot be distinguished" in price.text and price.verdict == "undecided"
-    _, price, _ = said((2.0, 0.5), (LIKELY, FlowLikelihood(nll=9.9, kl=0.0, error=0.01)))
+    _, price, _ = findings((2.0, 0.5), (LIKELY, FlowLikelihood(nll=9.9, kl=0.0, error=0.01)))
     assert "better" in price.text
-    straight, _ = said((2.0, 3.0), (None, None))
+    straight, _ = findings((2.0, 3.0), (None, None))
     assert "no learned path is straighter" in straight.text
     assert straight.verdict == "not supported"
-    straight, _ = said((2.0, 1.9), (None, None))
+    straight, _ = findings((2.0, 1.9), (None, None))
     assert "as straight as" in straight.text and straight.verdict == "undecided"
-    missing, _ = said((2.0,), (LIKELY,), flows=(OT,))
+    missing, _ = findings((2.0,), (LIKELY,), flows=(OT,))
     assert "no learned path for this data set" in missing.text
 
 
@@ -584,7 +584,7 @@ def test_page_shows_the_shipped_paths_next_to_fixed_ones(tmp_path, monkeypatch):
     assert "learned path, trained here" in " ".join(each.value for each in app.markdown)
 
 
-def test_likelihood_lists_learned_paths_and_says_what_they_are_held_against(tmp_path, monkeypatch):
+def test_likelihood_lists_learned_paths_and_states_their_reference(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
     app = AppTest.from_file(str(Path(__file__).parents[1] / "app.py"), default_timeout=60)
     for name, value in (("data", "8gaussians"), ("model", "8gaussians-learned-straight")):

@@ -1,4 +1,4 @@
-"""Lectures: the built-in ones lead where there is something, and a bad file gets a sentence."""
+"""Lectures: the built-in ones open valid views; an invalid file is refused in one sentence."""
 
 import os
 import threading
@@ -74,7 +74,7 @@ def test_a_step_is_a_page_and_its_state():
         (b"\xff\xfe", "must be text in UTF-8"),
     ],
 )
-def test_a_file_that_is_no_lecture_is_refused_in_a_sentence(text, sentence):
+def test_an_invalid_file_is_refused_in_one_sentence(text, sentence):
     start = time.process_time()
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(")) as caught:
         parse(text)
@@ -86,7 +86,7 @@ def test_a_lecture_may_begin_with_a_byte_order_mark():
     assert parse(b"\xef\xbb\xbf" + GOOD.encode()) == parse(GOOD)
 
 
-def test_prose_is_no_key():
+def test_text_is_not_parsed_as_keys():
     prose = "Eq. 9 has u.v.w = 1. " * 500 + "a" * 20_000
     assert parse(GOOD.replace('"D"', f"'{prose}'")).steps[0].text == prose
 
@@ -96,7 +96,7 @@ def test_images_of_other_servers_are_shown_as_text():
     assert step.text == r"!\[x](//host/x) **b**"
 
 
-def test_lectures_of_a_folder_join_the_built_in_ones(tmp_path, monkeypatch):
+def test_lectures_of_a_folder_are_added_to_the_built_in_ones(tmp_path, monkeypatch):
     (tmp_path / "mine.toml").write_text(GOOD)
     (tmp_path / "broken.toml").write_text("title = ")
     monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
@@ -106,8 +106,8 @@ def test_lectures_of_a_folder_join_the_built_in_ones(tmp_path, monkeypatch):
     assert set(lectures()) == {*BUILT_IN, "mine"}
 
 
-def test_a_named_pipe_in_the_folder_stops_no_page(tmp_path, monkeypatch):
-    """To read one would wait for its writer, on every page and for every visitor."""
+def test_a_named_pipe_in_the_folder_does_not_block_pages(tmp_path, monkeypatch):
+    """Reading it would block every page for every user until something writes to it."""
     os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "mine.toml").write_text(GOOD)
     monkeypatch.setenv("FLOWVIZ_LECTURES", str(tmp_path))
@@ -145,14 +145,14 @@ def test_a_lecture_that_a_link_opened_without_a_step_can_be_left(monkeypatch):
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_the_text_of_a_lecture_is_that_lecture(name):
+def test_the_text_of_a_lecture_gives_the_same_lecture(name):
     assert parse(own.to_text(BUILT_IN[name])) == BUILT_IN[name]
 
 
 def test_text_with_signs_of_toml_is_kept():
     (step,) = parse(GOOD).steps
-    odd = replace(step, text='a "b" \\frac \n\t\x1f\x7f é 🙂 #', show=("nfe", "t"))
-    made = Lecture(title="A", sentence="B", steps=(odd,))
+    special = replace(step, text='a "b" \\frac \n\t\x1f\x7f é 🙂 #', show=("nfe", "t"))
+    made = Lecture(title="A", sentence="B", steps=(special,))
     assert parse(own.to_text(made)) == made
 
 
@@ -181,7 +181,7 @@ def test_a_name_that_is_not_stored_opens_nothing(name, tmp_path, monkeypatch):
     assert own.recall(name) is None
 
 
-def test_a_lecture_that_cannot_be_stored_gets_a_sentence(tmp_path, monkeypatch):
+def test_a_lecture_that_cannot_be_stored_is_an_error_in_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "lectures").write_text("")  # a file where the folder must be
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
     with pytest.raises(ValueError, match="must be stored on this server") as caught:

@@ -42,7 +42,7 @@ EARLY = "shaped:s4=0.02"
 CARDS = [card.name for card in checkpoints.listing() if card.steps > 0]
 
 SAMPLE = ("checkerboard-ot", "circles-vp")
-"""Cards whose integrals are quick."""
+"""Checkpoints with fast integrals."""
 
 CELLS = {"spirals": 72, "swissroll": 72}
 """Cells a side that resolve the learned densities of a data set; 54 do for others."""
@@ -90,7 +90,7 @@ def test_density_by_change_of_variables_is_the_exact_one(path, t):
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 1.0])
 def test_what_is_computed_at_t_is_shown_at_t(share):
-    """Times from 0 to 1 in a config are shares of t_max, here 0.97."""
+    """Times of a config are shares of t_max in [0, 1]; here t_max is 0.97."""
     path = AffinePath(scheduler(EARLY))
     assert path.t_max < 0.975
     exact = exact_field(path, dataset(GAUSSIAN).distribution)
@@ -109,7 +109,7 @@ def test_what_is_computed_at_t_is_shown_at_t(share):
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_workers_change_nothing(workers):
+def test_workers_do_not_change_the_result(workers):
     field = exact_field(AffinePath(scheduler("ot")), mixture())
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     alone, together = (
@@ -134,8 +134,8 @@ def test_memory_of_the_steps_is_released_after_each_chunk(monkeypatch):
     assert most == [1] * 6
 
 
-def test_hutchinson_is_unbiased_and_knows_its_error():
-    """Over 4,000 probes the estimate is within 5 of its standard errors of the exact one."""
+def test_hutchinson_is_unbiased_and_estimates_its_error():
+    """With 4,000 probes the estimate is within 5 standard errors of the exact value."""
     field = exact_field(AffinePath(scheduler("ot")), mixture())
     x = torch.tensor([[0.3, 0.2], [1.4, -0.9], [-1.5, 2.0]], dtype=torch.float64)
     how = {"t_max": 0.8, "method": "midpoint", "steps": 4}
@@ -166,12 +166,12 @@ def test_hutchinson_on_a_grid_has_an_error_everywhere():
     assert other.log_density.shape == (8, 8)
 
 
-def test_probes_must_be_some():
+def test_at_least_one_probe_is_required():
     with pytest.raises(ValueError, match="one probe or more"):
         draw_probes(torch.zeros(3, 2), 0)
 
 
-def test_log_prob_along_a_way_is_that_of_its_moments():
+def test_log_prob_along_a_trajectory_is_that_of_its_times():
     field = exact_field(AffinePath(scheduler("ot")), mixture())
     x = torch.tensor([[0.3, 0.2], [1.4, -0.9]], dtype=torch.float64)
     trail = log_prob_along(field, x, t_max=0.9, method="rk4", steps=60)
@@ -186,7 +186,7 @@ def test_log_prob_along_a_way_is_that_of_its_moments():
 
 @pytest.mark.parametrize("path", SCHEDULERS)
 def test_exact_field_has_no_gap(path):
-    """But for alpha_0 x_1, which the noise lacks: nothing on OT, 1e-5 on VP, a little on VE."""
+    """Except for alpha_0 x_1, which the noise lacks: 0 on OT, 1e-5 on VP, little on VE."""
     config = GapConfig(
         data=GAUSSIAN, path=path, field=EXACT, t=0.7, n=200, method="dopri5", tol=1e-6
     )
@@ -195,7 +195,7 @@ def test_exact_field_has_no_gap(path):
     assert gap.error < 0.05
 
 
-def test_gap_sees_another_data_sets_field():
+def test_gap_detects_the_field_of_another_data_set():
     class Still:
         def __call__(self, t, x):
             return 0 * x
@@ -210,8 +210,8 @@ def test_gap_sees_another_data_sets_field():
     assert abs(gap.kl - expected) < 5 * gap.error
 
 
-def test_learned_path_is_held_against_its_own_densities():
-    """Noise at t = 0; data at t = 1, where KL is the card's; between them a mean over data."""
+def test_learned_path_is_compared_with_its_own_densities():
+    """Noise at t = 0, data at t = 1 with the KL of the card, and a mean over data between them."""
     name = "8gaussians-learned-straight"
     learned = {"data": "8gaussians", "path": "learned", "field": name}
     solver = {"method": "dopri5", "tol": 1e-4}
@@ -219,8 +219,8 @@ def test_learned_path_is_held_against_its_own_densities():
         compute_gap(GapConfig(**learned, **solver, t=t, n=200)) for t in (0.0, 0.6, 1.0)
     )
     assert start.kl == pytest.approx(0, abs=1e-5)
-    told = checkpoints.read_card(name).quality["likelihood"]
-    assert abs(end.kl - told["kl"]) < 4 * math.hypot(end.error, told["error"])
+    stored = checkpoints.read_card(name).quality["likelihood"]
+    assert abs(end.kl - stored["kl"]) < 4 * math.hypot(end.error, stored["error"])
     assert -4 * middle.error < middle.kl < end.kl + 4 * middle.error
     with pytest.raises(ValueError, match="mean over 20,000 data points"):
         compute_gap(GapConfig(**learned, **solver, t=0.995, n=20))
@@ -245,7 +245,7 @@ def test_likelihood_is_that_of_evaluate():
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)
-def test_point_goes_back_and_forth(path):
+def test_point_is_moved_to_noise_and_back(path):
     config = PointConfig(
         data=GAUSSIAN, path=path, field=EXACT, x=1.2, y=-0.4, method="dopri5", tol=1e-7
     )
@@ -258,8 +258,8 @@ def test_point_goes_back_and_forth(path):
     assert point.log_density[0] == pytest.approx(point.log_prior)
 
 
-def test_points_that_do_not_come_back_are_followed_in_finer_steps():
-    """Off the middle this field is steep: long steps leap over its shells and make density up."""
+def test_points_that_do_not_return_are_solved_with_smaller_steps():
+    """Far from the centre this field is steep: long steps skip shells and give wrong densities."""
 
     def shells(t, x):
         radius = x.norm(dim=1, keepdim=True)
@@ -313,15 +313,15 @@ def test_shipped_checkpoints_have_mass_one_in_the_frame(name):
         (lambda: LikelihoodConfig(n=1), "n must be in"),
     ],
 )
-def test_configs_refuse_in_a_sentence(make, message):
+def test_invalid_configs_are_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_the_likeliest_field_is_named_as_far_as_the_errors_allow():
+def test_the_likeliest_field_is_named_within_the_errors():
     study = STUDIES["likelihood"]
 
-    def said(**nlls):
+    def finding(**nlls):
         found = [Likelihood(n, n - 1, 0.01, 1.0, 100, "dopri5", 1e-5, 50) for n in nlls.values()]
         names, paths = tuple(nlls), ("ot",) * len(nlls)
         result = LikelihoodsResult(
@@ -329,6 +329,6 @@ def test_the_likeliest_field_is_named_as_far_as_the_errors_allow():
         )
         return str(study.say(study.config(), result)[0])
 
-    assert said(A=1.2).startswith("Likeliest: A, with an NLL of 1.2000 nats")
-    assert said(A=1.5, B=1.2).startswith("Likeliest: B, with an NLL of 1.2000 nats")
-    assert said(A=1.21, B=1.2, C=1.5).startswith("Likeliest, within the errors: A and B, with")
+    assert finding(A=1.2).startswith("Likeliest: A, with an NLL of 1.2000 nats")
+    assert finding(A=1.5, B=1.2).startswith("Likeliest: B, with an NLL of 1.2000 nats")
+    assert finding(A=1.21, B=1.2, C=1.5).startswith("Likeliest, within the errors: A and B, with")

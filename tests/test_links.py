@@ -1,4 +1,4 @@
-"""Links that visitors have kept still open the same view.
+"""Links that users have saved still open the same view.
 
 `links.json` was recorded before pages became views of studies. Each entry has a link, the values
 of all controls of the page that it opened, and whether the link was partly invalid.
@@ -34,8 +34,8 @@ CHEAP = {
     "likelihood": {"compute_gap": {"n": 50}, "compute_density": {"cells": 18}},
     "figure4": {"compute_histograms": {"cells": 18, "n": 500}},
 }
-"""Smaller configs for pages that compute while they open. It only saves time: a function that is
-gone is skipped."""
+"""Smaller configs for pages that compute while they open. They only save time: a function that
+does not exist is skipped."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def through_app(monkeypatch):
 
 
 def opened(link):
-    """The app after a visitor has opened `link`, such as "compare?data=moons"."""
+    """The app after `link` has been opened, such as "compare?data=moons"."""
     page, _, query = link.partition("?")
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     for slug, value in parse_qsl(query, keep_blank_values=True):

@@ -12,7 +12,7 @@ from flowviz.ui import loading
 
 @pytest.fixture
 def slow(monkeypatch):
-    """An import that takes as long as the test wants; its number of calls is in `slow.calls`."""
+    """An import that ends when the test releases it; its number of calls is in `slow.calls`."""
 
     class Slow:
         calls = 0
@@ -58,7 +58,7 @@ def test_an_error_of_the_import_is_that_of_each_run(monkeypatch):
 
 
 def test_pages_import_no_package_that_is_not_loaded():
-    """Packages whose modules import each other are what threads must not import together."""
+    """Two threads must not import packages whose modules import each other."""
     code = """
 import sys
 from pathlib import Path

@@ -30,7 +30,7 @@ def test_metric_is_zero_on_itself_and_repeats(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_metric_is_not_negative_grows_with_the_distance_and_explains_itself(name):
+def test_metric_is_not_negative_grows_with_the_distance_and_has_a_description(name):
     metric, x = METRICS[name], BOARD.sample(500, torch.Generator().manual_seed(2))
     y = BOARD.sample(500, torch.Generator().manual_seed(3))
     near, far = metric(x, y, BOARD), metric(x + 3.0, y, BOARD)
@@ -48,7 +48,7 @@ def test_metric_uses_the_first_rows_up_to_its_limit(name):
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_bad_samples_are_refused(name):
+def test_invalid_samples_are_refused(name):
     x = normal(10, 0)
     with pytest.raises(ValueError, match=r"must have shape \(n, 2\)"):
         METRICS[name](x[:, 0], x, BOARD)
@@ -61,14 +61,14 @@ def test_wasserstein_of_a_shift_and_of_a_scaling_is_exact(name):
     x, shift = normal(400, 6), torch.tensor([3.0, -4.0])
     whole = 5.0 if name == "w2" else 5.0 / math.sqrt(2)  # E (theta . v)^2 = |v|^2 / 2
     assert METRICS[name](x + shift, x) == pytest.approx(whole, rel=1e-5)
-    spread = 1.5 * x.double().square().sum(1).mean().sqrt().item()  # monotone, hence optimal
+    spread = 1.5 * x.double().square().sum(1).mean().sqrt().item()  # monotone, so optimal
     expected = spread if name == "w2" else spread / math.sqrt(2)
     tolerance = 1e-5 if name == "w2" else 0.05
     assert METRICS[name](2.5 * x, x) == pytest.approx(expected, rel=tolerance)
 
 
 def test_w2_of_two_gaussians():
-    """W2^2 = |mean|^2 + d (s - 1)^2; the sample of 1,500 adds about 0.1 to the square."""
+    """W2^2 = |mean|^2 + d (s - 1)^2; the estimate with 1,500 samples is about 0.1 larger."""
     x, y = normal(1500, 7, mean=(2.0, 1.0), std=3.0), normal(1500, 8)
     assert METRICS["w2"](x, y) == pytest.approx(math.sqrt(5 + 2 * 4), rel=0.04)
 
@@ -114,7 +114,7 @@ def test_unbounded_supports_are_known():
 
 
 def test_sliced_distance_is_one_number_for_tables_and_pictures():
-    """The metric and the distance that the Compare page shows over time are one function."""
+    """The metric and the distance over time of the page Compare are one function."""
     x, y = (BOARD.sample(500, torch.Generator().manual_seed(k)) for k in (5, 6))
     shown = sliced_w2(torch.stack([x, y]).numpy(), projections(y.numpy()))
     assert shown.tolist() == pytest.approx([METRICS["sliced-w2"](x, y), 0], rel=1e-5, abs=1e-12)

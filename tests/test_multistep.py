@@ -90,7 +90,7 @@ def test_order_is_that_of_the_row_in_log_snr(name, scheduler, backward):
 
 @pytest.mark.parametrize("name", MULTISTEP)
 def test_order_on_the_whole_path_from_alpha_0(name):
-    """The first step is infinitely long in log-SNR, and the others are not even in it."""
+    """The first step is infinitely long in log-SNR, and the others have different lengths."""
     field = Normal(path_of("ot"))
     errors = [error(name, field, GRIDS["uniform"](field.path, n))[0] for n in (64, 256)]
     assert math.log2(errors[0] / errors[1]) / 2 > min(METHODS[name].order, 2) - 0.3
@@ -144,7 +144,7 @@ def test_dpm_solver_is_its_paper_s_algorithm_2():
 
 
 def test_unipc_corrects_a_prediction_that_is_a_parabola_in_log_snr_exactly():
-    """The parabola's integral against e^lambda, by quadrature, from the second step on."""
+    """The integral of the parabola times e^lambda, by quadrature, from the second step on."""
     path = path_of("vp")
     grid = even_in_log_snr(path, 4)
 
@@ -193,7 +193,7 @@ def test_every_path_grid_and_small_nfe_gives_finite_states_in_both_directions(na
 
 @pytest.mark.parametrize("name", MULTISTEP)
 def test_sigma_0_at_the_end_is_a_step_onto_the_prediction(name):
-    """OT to t = 1 itself, where a ratio by sigma would be infinite."""
+    """OT to t = 1, where a ratio with denominator sigma would be infinite."""
     field = Normal(path_of("ot"))
     for steps in (1, 2, 8):
         solution = solve(field, noise(), torch.tensor([0.0, 1.0]), name, steps=steps)
@@ -207,8 +207,8 @@ def test_sigma_0_at_the_end_is_a_step_onto_the_prediction(name):
 
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("name", MULTISTEP)
-def test_the_field_sees_each_state_at_its_own_time(name, backward):
-    """The state of an evaluation is that of its time, to the error of a step; once a time."""
+def test_the_field_is_evaluated_at_the_state_of_each_time(name, backward):
+    """The field is evaluated once per time, at its state up to the error of a step."""
     field, steps = Normal(path_of("vp")), 64
     grid = GRIDS["log-snr"](field.path, steps)
     grid = grid.flip(0) if backward else grid
@@ -238,7 +238,7 @@ def test_networks_converge_to_their_own_flow(name, source):
 
 
 @pytest.mark.parametrize("name", EXPONENTIAL)
-def test_fields_without_a_path_and_log_densities_are_refused_in_a_sentence(name):
+def test_fields_without_a_path_and_log_densities_are_refused_in_one_sentence(name):
     with pytest.raises(ValueError, match=f"{name} needs a field with a `path`.*ab2"):
         solve(lambda t, x: x, noise(), torch.tensor([0.0, 1.0]), name, steps=2)
     field = Normal(path_of("ot"))
@@ -251,11 +251,11 @@ def test_adams_bashforth_is_exact_for_a_velocity_linear_in_time_on_an_uneven_gri
     grid = torch.tensor([0.0, 0.1, 0.4, 0.5, 1.0], dtype=torch.float64)
     x = torch.zeros(1, 1, dtype=torch.float64)
     states = solve(lambda t, x: t * torch.ones_like(x), x, ends_of(grid), "ab2", grid=grid)
-    found, first = states.step_states[:, 0, 0], 0.1**2 / 2  # missed by Euler's first step
+    found, first = states.step_states[:, 0, 0], 0.1**2 / 2  # the error of Euler's first step
     torch.testing.assert_close(found[1:], grid[1:] ** 2 / 2 - first, rtol=0, atol=1e-12)
 
 
-def test_a_multistep_solve_that_diverges_says_where():
+def test_error_of_a_diverged_multistep_solve_states_the_time():
     class Blow(Normal):
         def __call__(self, t, x):
             return torch.where(t < 0.5 - 1e-9, 1.0, math.inf) * torch.ones_like(x)

@@ -1,4 +1,4 @@
-"""Requests of a page that the visitor has left are ignored."""
+"""Requests of a page that the user has left are ignored."""
 
 from types import SimpleNamespace
 
@@ -11,17 +11,17 @@ SESSION = SimpleNamespace(id="the session of this test")
 
 
 @pytest.fixture
-def asks():
-    """A function that asks for a run of a page or of a fragment, and states if it was accepted."""
+def requests():
+    """A function that requests a run of a page or fragment; it returns whether it is accepted."""
     accepted = []
     request_rerun = navigation.unless_late(lambda _, request: accepted.append(request))
 
-    def ask(page: str, fragment: str = "") -> bool:
+    def send(page: str, fragment: str = "") -> bool:
         before = len(accepted)
         request_rerun(SESSION, ClientState(page_script_hash=page, fragment_id=fragment))
         return len(accepted) > before
 
-    yield ask
+    yield send
     navigation.forget(SESSION.id)
 
 
@@ -31,34 +31,34 @@ def arrive(monkeypatch, page):
     navigation.arrived()
 
 
-def test_a_fragment_of_the_page_runs_and_one_of_the_page_before_does_not(asks, monkeypatch):
-    assert asks("train")
+def test_a_fragment_of_the_page_runs_and_one_of_the_page_before_does_not(requests, monkeypatch):
+    assert requests("train")
     arrive(monkeypatch, "train")
-    assert asks("train", "poll")
-    assert asks("compare")
-    assert not asks("train", "poll"), "before the run of the new page"
+    assert requests("train", "poll")
+    assert requests("compare")
+    assert not requests("train", "poll"), "before the run of the new page"
     arrive(monkeypatch, "compare")
-    assert not asks("train", "poll"), "while the new page is computed"
-    assert asks("compare", "player")
-    assert asks("train")
-    assert asks("train", "poll"), "the visitor has come back"
+    assert not requests("train", "poll"), "while the new page is computed"
+    assert requests("compare", "player")
+    assert requests("train")
+    assert requests("train", "poll"), "the visitor has come back"
 
 
-def test_no_fragment_runs_while_the_page_changes_itself(asks, monkeypatch):
-    asks("train")
+def test_no_fragment_runs_while_the_page_changes_itself(requests, monkeypatch):
+    requests("train")
     arrive(monkeypatch, "train")
     monkeypatch.setattr(navigation.st, "switch_page", lambda page, query_params: None)
     navigation.go("compare", {})
-    assert not asks("train", "poll")
-    assert not asks("compare", "player")
+    assert not requests("train", "poll")
+    assert not requests("compare", "player")
     arrive(monkeypatch, "compare")
-    assert asks("compare", "player")
+    assert requests("compare", "player")
 
 
-def test_a_first_visit_has_no_page_until_it_has_run(asks, monkeypatch):
-    assert asks("")
+def test_a_first_visit_has_no_page_until_it_has_run(requests, monkeypatch):
+    assert requests("")
     arrive(monkeypatch, "home")
-    assert asks("home", "poll")
+    assert requests("home", "poll")
 
 
 def test_a_request_without_a_state_of_the_browser_is_accepted():

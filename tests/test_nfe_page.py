@@ -1,4 +1,4 @@
-"""Cost and quality: the page, the command's findings word for word, the sentences, the figures."""
+"""Cost and quality: the page, equal findings of page and command, sentences and figures."""
 
 import re
 from dataclasses import asdict, replace
@@ -92,7 +92,7 @@ def test_a_result_of_another_visitor_is_not_computed_again(page):
     assert "work:nfe-quality" not in again.session_state
 
 
-def test_nothing_chosen_shows_the_defaults():
+def test_empty_choices_show_the_defaults():
     app = opened(view="steps")
     for menu in app.multiselect:
         menu.set_value([])
@@ -112,7 +112,7 @@ def test_all_data_sets_wait_for_a_button():
     assert not any(button.label == "Cancel" for button in app.button)
 
 
-def test_metrics_that_say_nothing_of_the_data_are_not_offered():
+def test_metrics_that_do_not_apply_to_the_data_are_not_offered():
     offered = {"checkerboard": True, "mixture:1,0@0.8": False}
     for data, known in offered.items():
         app = opened("all", data=data)
@@ -138,7 +138,7 @@ def saved(folder, seed, name="mine", objective="flow"):
     return checkpoints.read_card(file)
 
 
-def test_a_checkpoint_made_anew_shows_nothing_of_the_one_before(tmp_path, monkeypatch):
+def test_an_overwritten_checkpoint_does_not_use_results_of_the_previous_one(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
     found, names = [], []
     for seed in (0, 1):
@@ -203,7 +203,7 @@ def test_a_stored_result_depends_on_a_checkpoint_that_no_setting_names(tmp_path,
     assert exact.chosen().compared[-1] == "exact:pinwheel/shaped:a1=0.2"
 
 
-def test_methods_for_few_steps_join_the_default_solvers(tmp_path, monkeypatch):
+def test_methods_for_few_steps_are_added_to_the_default_solvers(tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
     name = pinned(saved(tmp_path, 0, "8gaussians-ot-shortcut", "shortcut"))
     fields = tuple(exact_name("8gaussians", path) for path in ("ot", "vp"))
@@ -239,7 +239,7 @@ def test_fields_must_lead_to_the_data_set():
 
 
 def made(source, path, method="euler", budgets=(4, 8), **changes):
-    """A made-up curve of two budgets."""
+    """An artificial curve of two budgets."""
     (config,) = curve_configs((source,), (method,))
     column = np.array([[0.5], [0.001]])
     parts = {
@@ -260,7 +260,7 @@ def made(source, path, method="euler", budgets=(4, 8), **changes):
     return SolverCurve(**(parts | changes))
 
 
-def said(*curves, uniform=(), **settings):
+def say(*curves, uniform=(), **settings):
     result = NfeQualityResult(curves=curves, uniform=uniform)
     return {
         each.lead: each for each in nfe_quality.STUDY.say(NfeQualityConfig(**settings), result)
@@ -271,36 +271,36 @@ class TestFindings:
     def test_the_best_at_few_evaluations_is_named_with_the_next(self):
         better = {"values": {"histogram-tv": np.array([[0.4], [0.002]])}}
         curves = made("a", "ot"), made("b", "vp", "dpmpp-2m", **better)
-        best = said(*curves)["Best at few evaluations"]
+        best = say(*curves)["Best at few evaluations"]
         maps = replace(curves[1].config, source="b-ot-distillation@0123", method="jumps")
-        jumps = said(curves[0], replace(curves[1], config=maps))["Best at few evaluations"]
+        jumps = say(curves[0], replace(curves[1], config=maps))["Best at few evaluations"]
         assert "NFE 4: jumps of b-ot-distillation (0.4; next 0.5)" in jumps.text
         assert "NFE 4: DPM-Solver++ (2M) on b (0.4; next 0.5)" in best.text
         assert "NFE 8: several at the floor" in best.text
         assert best.numbers["best at NFE 8"] == 0.001 and "NFE 16" not in best.text
         lost = made("b", "vp", "dpmpp-2m", lost=np.array([[0.1], [0.0]]), **better)
-        assert "NFE 4" not in said(curves[0], lost)["Best at few evaluations"].text
-        assert "Best at few evaluations" not in said(curves[0])
+        assert "NFE 4" not in say(curves[0], lost)["Best at few evaluations"].text
+        assert "Best at few evaluations" not in say(curves[0])
 
     def test_two_are_best_if_the_order_depends_on_the_seed(self):
         pair = [
             made(name, path, "midpoint", values={"histogram-tv": np.array([row, [0.2, 0.2]])})
             for name, path, row in (("a", "ot", [0.4, 0.5]), ("b", "vp", [0.5, 0.41]))
         ]
-        text = said(*pair)["Best at few evaluations"].text
+        text = say(*pair)["Best at few evaluations"].text
         assert "NFE 4: midpoint on a and midpoint on b (0.45 and 0.455)." in text
 
     def test_a_flow_map_that_diverged_is_named(self):
-        wild = made("a", "ot", "jumps", label="OT, MeanFlow", lost=np.array([[0.1], [0.0]]))
-        text = said(wild)["Diverged (crosses)"].text
+        broken = made("a", "ot", "jumps", label="OT, MeanFlow", lost=np.array([[0.1], [0.0]]))
+        text = say(broken)["Diverged (crosses)"].text
         assert text.endswith("with jumps at NFE 4 (OT, MeanFlow).")
 
     def test_a_failed_adaptive_solve_is_named_by_its_tolerance(self):
         nothing = np.full((2, 1), np.nan)
-        wild = made(
+        broken = made(
             "a", "ot", "dopri5", (0.1, 0.01), nfe=nothing, lost=nothing, failures=("x",) * 2
         )
-        found = said(wild)
+        found = say(broken)
         text = found["Diverged (crosses)"].text
         assert "the solve failed with Dormand-Prince 5(4) at tolerance 0.1, 0.01" in text
         assert "nan" not in text and "left the plane" not in text and "Remedy" not in found
@@ -314,24 +314,24 @@ class TestFindings:
             ("rk4", "Runge-Kutta 4 evaluates"),
         ],
     )
-    def test_the_remedy_is_offered_to_those_who_need_it(self, method, cause):
-        found = said(made("a", "ot", method, lost=np.array([[0.1], [0.0]])))
+    def test_the_remedy_is_suggested_for_failed_solvers_only(self, method, cause):
+        found = say(made("a", "ot", method, lost=np.array([[0.1], [0.0]])))
         text = found["Diverged (crosses)"].text
         where = "samples left the plane (a coordinate above 10) with "
         assert f"{where}{METHODS[method].label} at NFE 4." in text and "failed" not in text
         assert ("Remedy" in found) == bool(cause)
         assert not cause or found["Remedy"].text.startswith(cause)
 
-    def test_nothing_diverged_is_no_finding(self):
-        assert "Diverged (crosses)" not in said(made("a", "ot"))
+    def test_without_divergence_there_is_no_finding(self):
+        assert "Diverged (crosses)" not in say(made("a", "ot"))
 
     def test_equal_error_is_judged(self):
         slow = np.array([[0.5], [0.005]])
         lead = "At equal error (0.01 per dimension)"
-        found = said(made("a", "ot"), made("b", "vp", mse=slow))[lead]
+        found = say(made("a", "ot"), made("b", "vp", mse=slow))[lead]
         assert found.verdict == "supported" and 0 < found.numbers["Euler"] < 1
-        assert said(made("a", "ot", mse=slow), made("b", "vp"))[lead].verdict == "not supported"
-        assert lead not in said(made("a", "ot"))
+        assert say(made("a", "ot", mse=slow), made("b", "vp"))[lead].verdict == "not supported"
+        assert lead not in say(made("a", "ot"))
 
     def test_flow_maps_are_compared_with_those_of_the_same_training(self):
         slow = np.array([[0.5], [0.005]])
@@ -343,14 +343,14 @@ class TestFindings:
                 ("c", "vp", "shortcut", slow),
             )
         ]
-        found = said(*maps)["At equal error (0.01 per dimension)"]
+        found = say(*maps)["At equal error (0.01 per dimension)"]
         assert found.numbers == {"jumps of shortcut": 1.0}
 
     def test_the_grid_is_compared_with_the_one_even_in_t(self):
         pair = [made("a", "ot"), made("b", "vp")]
-        assert "Time grid" not in said(*pair, grid="log-snr")
+        assert "Time grid" not in say(*pair, grid="log-snr")
         slow = made("b", "vp", mse=np.array([[0.5], [0.005]]))
-        found = said(*pair, uniform=(pair[0], slow), grid="log-snr")["Time grid"]
+        found = say(*pair, uniform=(pair[0], slow), grid="log-snr")["Time grid"]
         assert "100% for squared error ≤ 0.01 (even in t:" in found.text
 
 
@@ -366,7 +366,7 @@ def test_another_grid_is_computed_even_in_t_too():
     assert np.array_equal(other.uniform[0].mse, plain_grid.curves[0].mse)
 
 
-def test_steps_take_ot_and_vp_by_what_they_are():
+def test_steps_find_ot_and_vp_by_their_path():
     chosen = tuple(exact_name("checkerboard", path) for path in ("vp", "trig", "ot"))
     learned = preferred("checkerboard")[0]
 
@@ -393,14 +393,14 @@ def test_steps_take_ot_and_vp_by_what_they_are():
         (None, None, None),
     ],
 )
-def test_cheaper_compares_what_is_reached(first, second, sign):
+def test_cheaper_compares_targets_that_are_reached(first, second, sign):
     assert all_data_sets.cheaper(first, second) == sign
 
 
 class TestAllDataSets:
     SLOW = np.array([[0.5], [0.005]])
 
-    def said(self, *curves, **settings):
+    def say(self, *curves, **settings):
         config = AllDataSetsConfig(**settings)
         found = all_data_sets.STUDY.say(config, AllDataSetsResult(curves=curves))
         return {each.lead: each for each in found}
@@ -409,11 +409,11 @@ class TestAllDataSets:
         better = [made("a", "ot"), made("b", "vp", mse=self.SLOW)]
         worse = [made("c", "ot", data="moons", mse=self.SLOW), made("d", "vp", data="moons")]
         goal = "squared error ≤ 0.01"
-        found = self.said(*better)[goal]
+        found = self.say(*better)[goal]
         assert found.verdict == "supported" and "fewer" in found.text
         assert "on 1 of 1 data set." in found.text and "(one data set)" in found.text
-        assert self.said(*worse)[goal].verdict == "not supported"
-        both = self.said(*better, *worse)
+        assert self.say(*worse)[goal].verdict == "not supported"
+        both = self.say(*better, *worse)
         assert both[goal].verdict == "undecided"
         assert "(median of 2 data sets; " in both[goal].text
         quality = both["histogram total variation ≤ 1.1 × floor"]
@@ -441,13 +441,13 @@ class TestAllDataSets:
 
     def test_what_cannot_be_compared_is_counted(self):
         never = np.full((2, 1), 0.5)
-        found = self.said(made("a", "ot", mse=never), made("b", "vp", mse=never))
+        found = self.say(made("a", "ot", mse=never), made("b", "vp", mse=never))
         text = found["squared error ≤ 0.01"].text
         assert "1 cannot be compared" in text and "median" not in text
         assert found["squared error ≤ 0.01"].verdict == "undecided"
 
     def test_equal_nfe_counts_data_sets(self):
-        found = self.said(made("a", "ot"), made("b", "vp", mse=self.SLOW))["At equal NFE"]
+        found = self.say(made("a", "ot"), made("b", "vp", mse=self.SLOW))["At equal NFE"]
         assert found.text.startswith("with 4 evaluations conditional OT has the lower error on 0")
         assert found.numbers == {
             "error_at_4": 0,
@@ -513,14 +513,14 @@ def test_costs_name_fields_by_colour_and_solvers_by_dash():
     assert named(figure, "two samples of the data")[0].y == (0.25, 0.25, 0.4, 0.4)
 
 
-def test_all_curves_of_one_path_differ_and_a_marker_stands_for_one_kind_of_field():
+def test_all_curves_of_one_path_differ_and_a_marker_means_one_kind_of_field():
     kinds = ("", ", shortcut (flow map)", ", MeanFlow (flow map)")
-    asked = [("conditional OT", "ot", kinds), ("VP diffusion", "vp", (kinds[0], kinds[2]))]
+    groups = [("conditional OT", "ot", kinds), ("VP diffusion", "vp", (kinds[0], kinds[2]))]
     methods = ("euler", "midpoint", "jumps")
     curves = [
         made(f"{path}{kind}", path, method, label=f"{label}{kind}")
         for method in methods
-        for label, path, kinds in asked
+        for label, path, kinds in groups
         for kind in kinds
     ]
     config = NfeQualityConfig(methods=methods[:2], few="on")
@@ -535,7 +535,7 @@ def test_all_curves_of_one_path_differ_and_a_marker_stands_for_one_kind_of_field
     thick = {t.name.rpartition(", ")[2] for t in on_left if t.line.width > 2}
     assert thick == {METHODS["midpoint"].label, METHODS["jumps"].label}
     entries = {t.name: t for t in data if t.showlegend is not False}
-    for label, path, _ in asked:
+    for label, path, _ in groups:
         assert entries[f"{label}{kinds[2]}"].marker.symbol == theme.symbol(2)
         assert entries[label].line.color == theme.path_colour(path)
     legends = figure.figure.layout.legend, figure.figure.layout.legend2
@@ -582,12 +582,12 @@ def test_a_click_on_a_field_in_the_legend_shows_its_curves_alone_in_both_figures
 
 def test_a_diverged_solve_is_a_cross_within_the_axes_and_does_not_stretch_them():
     huge = np.array([1e9, np.nan, 1e-3])
-    wild = line(
+    broken = line(
         error=np.stack([huge] * 3),
         diverged=np.array([True, True, False]),
         notes=["thrown out", "failed", ""],
     )
-    figure = drawn([line(), wild])
+    figure = drawn([line(), broken])
     assert named(figure, "diverged")[0].legendgroup == "conditional OT", "hidden with its field"
     top = 10 ** figure.layout.yaxis.range[1]
     crosses = named(figure, "diverged")[0]
@@ -631,7 +631,7 @@ def test_steps_mark_each_step_on_the_time_axis(dark):
     assert len(ticks) == 2 and ticks[0].x.tolist() == begin.tolist()
 
 
-def test_dumbbells_leave_out_what_did_not_reach_the_target():
+def test_dumbbells_omit_data_sets_that_miss_the_target():
     rows = {"a": (6.0, 12.0), "b": (8.0, np.nan)}
     figure = cost.dumbbells([("one", rows)], labels=("OT", "VP"), colours=("#000000", "#ffffff"))
     first, second = named(figure, "OT")[0], named(figure, "VP")[0]

@@ -1,4 +1,4 @@
-"""Cost and quality: the guide's table, floors, what explodes; pages and command agree.
+"""Cost and quality: the guide's table, floors, divergence; pages and command agree.
 
 The table is D5 of the guide's paper facts: exact field of the board of half-width 4.444, 3,000
 points, uniform steps, OT to 1 - 1e-3 and VP to 1 - 1e-5.
@@ -47,7 +47,7 @@ from flowviz.studies.study import to_json
 BOARD = DATASETS["checkerboard"]
 OT, VP = exact_name("checkerboard", "ot"), exact_name("checkerboard", "vp")
 SETS = 8
-"""Sets of 3,000 points: one alone is a few particles near the cells' edges."""
+"""Sets of 3,000 points: the error of one set depends on few particles at edges of cells."""
 
 D5 = {
     ("euler", "ot"): {4: (0.748, 0.92), 8: (0.228, 0.99), 10: (0.163, 0.99), 20: (0.057, 1.0)},
@@ -59,16 +59,16 @@ D5 = {
 
 
 ONE_DRAW = {("midpoint", "ot"): {8, 10, 20}, ("midpoint", "vp"): {10, 20}}
-"""Cells of the table where a set of 3,000 points decides little: a handful of particles near the
-edges of cells make the whole error, which varies by 12 to 80% from set to set, and the guide drew
-one. Over 40 sets OT has 0.0090 +- 0.0004, 0.0040 +- 0.0002 and 0.00064 +- 0.00008 here; 7, 15 and
+"""Entries of the table with a large error for one set of 3,000 points: few particles near edges
+of cells cause the complete error, which varies by 12 to 80% between sets, and the guide has one
+set. Over 40 sets OT has 0.0090 +- 0.0004, 0.0040 +- 0.0002 and 0.00064 +- 0.00008 here; 7, 15 and
 45% of the single sets reach the guide's number. VP has 0.0037 +- 0.0005 at NFE 20 over 8 and
 0.0288 +- 0.0008 at NFE 10 over 16."""
 
 
 @pytest.fixture(scope="module", params=["ot", "vp"])
 def converged(request):
-    """The ends of the flow to an rms of 5e-4, which is 0.04% of the least error of the table."""
+    """The end points of the flow to an rms of 5e-4, 0.04% of the smallest error of the table."""
     origin = FieldRef.of(exact_name("checkerboard", request.param))
     times, ends = origin.path.clock(2), []
     for seed in range(SETS):
@@ -81,19 +81,19 @@ def converged(request):
 def spread_of_a_set(origin, config, ends):
     """The standard deviation of the squared error of a set, from the particles of all sets.
 
-    They are independent. The spread between so few sets would not show it: few particles make the
-    whole error.
+    The particles are independent. So few sets would not give the deviation between sets: few
+    particles cause the complete error.
     """
     starts = (noise(config.n, seed) for seed in range(len(ends)))
-    ways = (samples_of(origin.field, x_0, config) for x_0 in starts)
-    off = [way.states[-1] - end.states for way, end in zip(ways, ends, strict=True)]
+    solutions = (samples_of(origin.field, x_0, config) for x_0 in starts)
+    off = [solution.states[-1] - end.states for solution, end in zip(solutions, ends, strict=True)]
     return torch.cat(off).square().mean(dim=1).std().item() / math.sqrt(config.n)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["euler", "midpoint"])
 def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, method):
-    """Within 15%; in cells of ONE_DRAW as far as one such set can be from the mean of ours."""
+    """Within 15%; in ONE_DRAW within the error of the difference of one set from the mean."""
     path, origin, ends = converged
     for nfe, (mse, filled) in D5[method, path].items():
         found = [
@@ -119,7 +119,7 @@ def test_error_and_filled_share_of_the_exact_field_are_the_guide_s(converged, me
 
 
 @pytest.mark.slow
-def test_heun_diverges_on_the_exact_field_and_edm_s_last_step_does_not():
+def test_heun_diverges_on_the_exact_field_and_edm_with_its_last_euler_step_does_not():
     """D5: a squared error of 1e3 at NFE 4 on OT, of 1e7 on VP."""
     shared = {"n": 500, "seeds": 2, "metrics": ("off-support",)}
     for name, least in ((OT, 1e2), (VP, 1e5)):
@@ -155,7 +155,7 @@ def test_each_curve_is_yielded_with_its_counted_cost(curves):
         assert curve.reference_nfe > 100 and not curve.diverged.any()
 
 
-def test_floor_is_what_the_converged_exact_flow_has_whatever_the_path(curves):
+def test_floor_is_that_of_the_converged_exact_flow_on_every_path(curves):
     of = {curve.path: curve for curve in curves}
     for name in of["ot"].floor:
         assert of["ot"].floor[name].tolist() == of["vp"].floor[name].tolist()
@@ -214,7 +214,7 @@ def test_command_traces_the_steps_that_the_page_draws(capsys):
     assert walked.states.shape == (201, adaptive_steps.SHOWN, 2)
 
 
-class Remembering(Progress):
+class StoredResults(Progress):
     """Caches results; requests a stop after a number of curves."""
 
     def __init__(self, stop_after=None):
@@ -233,9 +233,9 @@ class Remembering(Progress):
         return self.stop_after is not None and len(curves) >= self.stop_after
 
 
-def test_stopped_work_goes_on_where_it_was():
+def test_stopped_computation_continues_from_stored_curves():
     configs = curve_configs((OT,), ("euler", "midpoint", "rk4"), n=100, seeds=1)
-    progress = Remembering(stop_after=1)
+    progress = StoredResults(stop_after=1)
     with pytest.raises(Stopped):
         list(solver_curves(configs, progress))
     first = len(progress.computed)
@@ -247,7 +247,7 @@ def test_stopped_work_goes_on_where_it_was():
 
 
 def test_solvers_of_a_field_share_its_converged_flow():
-    progress = Remembering()
+    progress = StoredResults()
     list(
         solver_curves(
             curve_configs((OT, VP), ("euler", "rk4"), nfes=(4, 8), n=50, seeds=2), progress
@@ -258,8 +258,8 @@ def test_solvers_of_a_field_share_its_converged_flow():
     assert names.count("_compute_baselines") == 2 and names.count("_compute_curve") == 4
 
 
-def test_failed_solves_are_points_and_not_gaps(monkeypatch):
-    """A solve that fails at one seed leaves its budget on the axis and its sentence beside it."""
+def test_failed_solves_are_points_without_a_value(monkeypatch):
+    """A solve that fails at one seed keeps its budget on the axis, with its message."""
 
     def broken(field, dataset, config, **rest):
         if config.nfe == 4 and config.seed == 1:
@@ -280,7 +280,7 @@ def test_reach_is_interpolated_on_logarithmic_axes():
     assert nfe_to_reach(nfe, power, 10.0**-2).nfe == pytest.approx(10)
     assert nfe_to_reach(nfe, power, 1.0) == Reach(4, True)
     assert nfe_to_reach(nfe, power, 1e-6) is None
-    rising = np.array([1e-3, 1.0, 1e-3, 1e-3])  # only what stays below counts
+    rising = np.array([1e-3, 1.0, 1e-3, 1e-3])  # it must stay below
     assert 8 < nfe_to_reach(nfe, rising, 1e-2).nfe < 16
     failed = np.array([np.nan, np.nan, 1e-3, 0.0])
     assert nfe_to_reach(nfe, failed, 1e-2) == Reach(16, False)
@@ -288,24 +288,24 @@ def test_reach_is_interpolated_on_logarithmic_axes():
 
 
 @pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
-def test_every_solver_has_budgets_that_it_can_meet(method):
+def test_every_solver_has_valid_budgets(method):
     budgets = evolution.budgets(method, NFES)
     assert len(budgets) > 4 and list(budgets) == sorted(set(budgets))
     for nfe in budgets:
         EvaluateConfig(method=method, nfe=nfe)
 
 
-def test_pairs_put_ot_beside_vp_of_one_solver_and_kind(curves):
-    beside = ot_and_vp(curves)
-    assert len(beside) == 2
-    for ot, vp in beside:
+def test_pairs_have_ot_and_vp_of_one_solver_and_kind(curves):
+    pairs = ot_and_vp(curves)
+    assert len(pairs) == 2
+    for ot, vp in pairs:
         assert (ot.path, vp.path) == ("ot", "vp") and ot.config.method == vp.config.method
     assert ot_and_vp([c for c in curves if c.path == "ot"]) == []
 
 
 @pytest.mark.slow
-def test_grid_even_in_log_snr_takes_the_handicap_of_the_clock():
-    """With exact fields the paths differ in their clocks alone (guide, D3), by total variation."""
+def test_grid_even_in_log_snr_removes_the_difference_of_the_time_axis():
+    """With exact fields the paths differ only in their time axis (guide, D3); total variation."""
     nfes, grids = (4, 6, 8, 10, 12, 14, 16, 20), ("uniform", "log-snr")
     configs = [
         each
@@ -332,7 +332,7 @@ def test_grid_even_in_log_snr_takes_the_handicap_of_the_clock():
         ({"metrics": ("w3",)}, "Unknown metric 'w3'"),
     ],
 )
-def test_bad_configs_are_refused(given, match):
+def test_invalid_configs_are_refused(given, match):
     with pytest.raises(ValueError, match=match):
         CurveConfig(source=OT, **given)
 
@@ -342,19 +342,19 @@ def test_steps_need_a_solver_that_chooses_them():
         AdaptiveConfig(source=OT, method="midpoint")
 
 
-def test_a_sweep_takes_every_measure_that_is_quick():
-    """Those with a limit compare all pairs of points, which takes a tenth of a second."""
+def test_a_sweep_takes_every_fast_measure():
+    """Measures with a limit compare all pairs of points, which takes a tenth of a second."""
     assert set(QUICK) == {name for name in METRICS if METRICS[name].limit is None}
 
 
 @pytest.mark.parametrize("name", ["exact:moons", "exact:/ot", "exact:checkerboard/to", "nothing"])
-def test_unknown_sources_are_refused_in_a_sentence(name):
+def test_unknown_sources_are_refused_in_one_sentence(name):
     with pytest.raises(ValueError, match=r"\.$"):
         FieldRef.of(name)
 
 
-def test_source_in_float64_leaves_the_field_as_it_was(tmp_path):
-    """A network in float32 is copied, not changed; the exact field takes any precision."""
+def test_source_in_float64_does_not_change_the_field(tmp_path):
+    """A network in float32 is copied, not changed; the exact field accepts any precision."""
     assert FieldRef.of(OT).double() is not None
     assert (
         main(

@@ -1,4 +1,4 @@
-"""The player as a widget of a notebook, without a notebook: its state, and its script."""
+"""The player as a widget of a notebook, tested without one: its state and its script."""
 
 import base64
 

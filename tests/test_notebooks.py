@@ -48,10 +48,10 @@ def test_five_minutes(capsys):
 @pytest.mark.slow
 def test_own_data_and_schedule():
     names, shown = run(FOLDER / "own_data_and_schedule.ipynb")
-    sentence, schedule, player, (ours, theirs) = shown
+    sentence, schedule, player, (own_mean, sample_mean) = shown
     assert "600 points" in sentence and schedule.s4 == 0.1
     assert player.result.sides[1].config.data == str(names["table"])
-    assert abs(ours.numpy() - theirs).max() < 1.5, "the mean of a spiral of radius 9"
+    assert abs(own_mean.numpy() - sample_mean).max() < 1.5, "the mean of a spiral of radius 9"
 
 
 def test_a_figure_for_a_paper():

@@ -1,4 +1,4 @@
-"""Text of a stranger stays text on a page."""
+"""Text from a link or a file is never markup on a page."""
 
 import pytest
 

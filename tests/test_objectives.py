@@ -1,4 +1,4 @@
-"""Objectives: what they regress on, in the mean, is the exact field."""
+"""Objectives: the mean of their targets is the exact field."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_mean_target_becomes_the_exact_velocity(path: str, objective: str) -> No
     t, x, points = draw(affine)
     c = affine.coefficients(t, x)
     x_0 = (x[:, None] - c.alpha[..., None] * points) / c.sigma[..., None]  # (B, K, 2)
-    chance = torch.softmax(-x_0.square().sum(-1) / 2, dim=1)  # of each point, given x
+    chance = torch.softmax(-x_0.square().sum(-1) / 2, dim=1)  # posterior of each point given x
     q_1, q_0 = own.target(c)
     target = q_1[..., None] * points + q_0[..., None] * x_0
     mean = torch.einsum("bk,bkd->bd", chance, target)
@@ -41,7 +41,7 @@ def test_mean_target_becomes_the_exact_velocity(path: str, objective: str) -> No
 
 
 @pytest.mark.parametrize(("path", "objective"), CASES)
-def test_weight_and_target_follow_the_paper(path: str, objective: str) -> None:
+def test_weight_and_target_are_those_of_the_paper(path: str, objective: str) -> None:
     # Lipman et al. 2022: eq. 14 (flow), eq. 45 (noise), eq. 42 with weight sigma^2 (score).
     affine, own = AffinePath(scheduler(path)), OBJECTIVES[objective]
     t, x, _ = draw(affine)
@@ -57,11 +57,11 @@ def test_weight_and_target_follow_the_paper(path: str, objective: str) -> None:
     }["flow" if own.two_times else objective]
     torch.testing.assert_close(q_1 * x_1 + q_0 * x_0, expected)
     weight = own.weight(c)
-    if objective == "data":  # arXiv 2511.13720, with a floor under sigma
+    if objective == "data":  # arXiv 2511.13720, with a minimum of sigma
         slope = c.d_alpha - c.alpha * c.d_sigma / c.sigma
-        late = c.sigma < MIN_SIGMA
-        assert (weight[late] < slope[late] ** 2).all()
-        weight, expected_weight = weight[~late], slope[~late] ** 2
+        clipped = c.sigma < MIN_SIGMA
+        assert (weight[clipped] < slope[clipped] ** 2).all()
+        weight, expected_weight = weight[~clipped], slope[~clipped] ** 2
     else:
         expected_weight = c.sigma**2 if objective == "score" else torch.ones_like(weight)
     torch.testing.assert_close(weight, expected_weight)
@@ -69,7 +69,7 @@ def test_weight_and_target_follow_the_paper(path: str, objective: str) -> None:
 
 @pytest.mark.parametrize("path", SCHEDULERS)
 def test_weightings_give_all_predictions_one_loss(path: str) -> None:
-    """An error of the data is one of the other quantities; its weighted square is the same."""
+    """An error of the data implies those of the other quantities; weighted squares are equal."""
     affine = AffinePath(scheduler(path))
     t, x, _ = draw(affine)
     c = affine.coefficients(t, x)
@@ -114,7 +114,7 @@ def test_a_new_weighting_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("path", SCHEDULERS)
-def test_only_conversions_that_need_alpha_fail_where_it_is_0(path: str) -> None:
+def test_only_conversions_that_divide_by_alpha_fail_where_it_is_0(path: str) -> None:
     affine = AffinePath(scheduler(path))
     x, start = torch.ones(1, 2, dtype=torch.float64), torch.tensor(0.0)
     vanishes = affine.coefficients(start, x).alpha == 0
@@ -124,7 +124,7 @@ def test_only_conversions_that_need_alpha_fail_where_it_is_0(path: str) -> None:
 
 
 @pytest.mark.parametrize("preconditioned", [True, False])
-def test_times_that_pairs_share_change_neither_loss_nor_gradients(preconditioned: bool) -> None:
+def test_times_shared_by_pairs_do_not_change_loss_or_gradients(preconditioned: bool) -> None:
     g = torch.Generator().manual_seed(3)
     network = MLP(width=16, depth=2, generator=g)
     torch.nn.init.normal_(network.head.weight, generator=g)

@@ -1,4 +1,4 @@
-"""Checkpoints that visitors open: stored by content, found by their link, in no listing."""
+"""Checkpoints that users open: stored by content, found by their link, and not listed."""
 
 import re
 from dataclasses import replace
@@ -39,13 +39,13 @@ def test_other_files_are_refused_and_not_stored(content, home):
     "data", ["mine.csv", "points:0123456789abcdef", "![](//host/x)", "word:", ""]
 )
 def test_a_checkpoint_whose_data_no_page_can_show_is_refused(data, home):
-    """Its card opened Compare with an exception, for everybody who had its link."""
+    """With such a card, its link opened Compare with an exception."""
     loaded = checkpoints.load(SHIPPED)
     content, _ = checkpoints.dumps(loaded.field, replace(loaded.card, data=data))
     with pytest.raises(CheckpointError, match="data") as caught:
         opened.keep(content, "mine.safetensors")
     assert len(str(caught.value)) <= MAX_MESSAGE
-    file = home / "opened" / "open-0123456789abcdef.safetensors"  # as an earlier version kept it
+    file = home / "opened" / "open-0123456789abcdef.safetensors"  # as stored by an old version
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(content)
     assert opened.recall(file.stem) is None
@@ -63,7 +63,7 @@ def test_a_read_only_disk_gets_a_sentence_without_its_path(home):
     assert str(home) not in str(caught.value)
 
 
-def test_the_oldest_files_make_room(home, monkeypatch):
+def test_the_oldest_files_are_deleted(home, monkeypatch):
     first = opened.keep(SHIPPED.read_bytes())
     monkeypatch.setattr(opened, "MAX_STORED", 1.5 * SHIPPED.stat().st_size)
     opened.keep((checkpoints.FOLDER / "moons-vp.safetensors").read_bytes())
@@ -71,7 +71,7 @@ def test_the_oldest_files_make_room(home, monkeypatch):
 
 
 def compare(data, name):
-    """The networks and the choice that another visit with this link has."""
+    """The networks and the selected one of another visit with this link."""
 
     def app(data):
         import streamlit as st

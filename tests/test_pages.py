@@ -1,4 +1,4 @@
-"""Every page opens: plainly, from a link, from bad links with a notice; and a control moves."""
+"""Every page opens without and with a link and with notices for invalid links; controls work."""
 
 import copy
 from dataclasses import replace
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "pages").glob("*.py"))
 
 NORMAL = "mixture:1,0@0.8"
-"""One Gaussian, whose densities are quick: no work waits long for its end."""
+"""One Gaussian, whose densities are computed fast: no test waits for them."""
 
 LINKS = {
     "home": {},
@@ -80,25 +80,25 @@ def own_home(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def quick(small_studies):
-    """Pages are opened here to see that they open; results are tested elsewhere."""
+    """These tests only open pages; results are tested in other files."""
 
 
 @pytest.fixture(autouse=True)
 def no_sweeps(monkeypatch):
-    """A sweep takes seconds; what the page makes of its curves is tested in test_nfe_page."""
+    """A sweep takes seconds; test_nfe_page tests the page with curves."""
     monkeypatch.setattr("flowviz.studies._cost.solver_curves", lambda *_: iter(()))
 
 
 @pytest.fixture(autouse=True)
 def no_images(monkeypatch):
-    """Images take seconds; what the page makes of them is tested in test_images_page."""
+    """Images take seconds; test_images_page tests the page with images."""
     for module in (_images, image_grid, image_quality):
         monkeypatch.setattr(module, "compute_pieces", lambda *_, **__: iter(()))
 
 
 @pytest.fixture(autouse=True)
 def small_densities(monkeypatch):
-    """Pages are opened here to see that they open; how densities come out is tested elsewhere."""
+    """These tests only open pages; densities are tested in other files."""
     for module, name, smaller in (
         (figure4, "compute_histograms", {"cells": 18, "n": 500}),
         (likelihood, "compute_density", {"cells": 18, "nfe": 8}),  # of Figure 4
@@ -126,7 +126,7 @@ def test_every_page_has_a_link_here():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_opens_and_a_moved_control_is_shown(page):
+def test_page_opens_and_shows_a_changed_control(page):
     app = opened(page)
     assert app.header or app.title
     assert not app.toast and not app.error
@@ -152,8 +152,8 @@ BAD = ("", "nonsense", "-1", "1e999", "x" * 500, "<b>&'\"`*")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_page_opens_from_bad_links_with_a_notice_each(page):
-    """Each page takes the bad values in another order; test_state has all kinds of controls."""
+def test_page_opens_from_invalid_links_with_a_notice_each(page):
+    """Each page gets the invalid values in another order; test_state has all kinds of controls."""
     values = islice(cycle(BAD), PAGES.index(page), None)
     app = opened(page, **dict(zip(LINKS[page.stem], values, strict=False)))
     assert not app.error
@@ -162,12 +162,12 @@ def test_page_opens_from_bad_links_with_a_notice_each(page):
         assert f"`{name}`" in shown
 
 
-def test_a_picture_in_a_bad_link_stays_text():
+def test_an_image_in_an_invalid_link_is_shown_as_text():
     app = opened(PAGES[0], **{next(iter(LINKS[PAGES[0].stem])): "![](//host/a.png)"})
     assert "![](" not in app.toast[0].value
 
 
-def test_a_damaged_checkpoint_costs_a_notice_and_no_page(tmp_path, monkeypatch):
+def test_a_damaged_checkpoint_gives_a_notice_and_the_page_opens(tmp_path, monkeypatch):
     (tmp_path / "broken.safetensors").write_bytes(b"nothing of the kind")
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tmp_path))
     st.cache_data.clear()
@@ -200,7 +200,7 @@ FIRST = {page: (page, *link) for page, *link in reversed(VIEWS)}
     ],
     ids=lambda view: view[0],
 )
-def test_presets_and_steps_of_lectures_open_pages_in_a_state_that_they_take(view):
+def test_presets_and_steps_of_lectures_open_pages_in_a_valid_state(view):
     stem, *link = view
     app = opened(next(page for page in PAGES if page.stem == stem), **dict(link))
     assert not app.toast and not app.error
@@ -228,7 +228,7 @@ def test_compare_says_what_to_notice_and_which_ot():
     assert any("Which OT" in expander.label for expander in app.expander)
 
 
-def test_compare_says_what_to_see_and_to_notice_of_jumps():
+def test_compare_says_what_to_notice_of_jumps():
     link = {"data": "8gaussians", "right": "ot", "right-network": "none"}
     network = {"left-network": "8gaussians-ot-distillation"}
     app = settled(opened(COMPARE, solver="jumps", nfe="2", **network, **link))
@@ -248,7 +248,7 @@ def test_compare_says_what_to_see_and_to_notice_of_jumps():
     ("apart", "when"),
     [((0, 0, 0, 3, 3), 0.625), ((0, 3, 3, 3, 3), 0.125), ((0, 0, 0, 0, 0), None)],
 )
-def test_compare_says_when_half_of_the_pattern_is_there_if_there_is_one(apart, when):
+def test_compare_states_the_time_of_half_the_pattern_if_there_is_one(apart, when):
     axis = np.linspace(-5, 5, 41)
     bump = [np.exp(-((axis - m) ** 2)) + np.exp(-((axis + m) ** 2)) for m in apart]
     density = np.stack([each[None, :] * np.exp(-(axis[:, None] ** 2)) for each in bump])
@@ -267,7 +267,7 @@ def test_a_root_link_opens_compare_which_was_the_default_page():
     assert app.session_state["compare:data"] == "moons" and app.session_state["compare:nfe"] == 10
 
 
-def test_home_says_what_flow_matching_is_and_which_path_is_late():
+def test_home_explains_flow_matching_and_the_paths():
     app = settled(opened(HOME))
     assert "Flow matching" in text_of(app) and "VP diffusion moves late" in text_of(app)
 
@@ -278,7 +278,7 @@ def test_compare_falls_back_to_the_exact_field_and_says_so():
     assert "No network" not in text_of(opened(COMPARE, left="trig", field="exact"))
 
 
-def test_compare_shows_what_was_trained_in_the_session_and_its_difference():
+def test_compare_shows_the_network_of_the_session_and_its_difference():
     field = build_field(TrainConfig(width=16, depth=1), dataset("checkerboard")).eval()
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.session_state["live:fields"] = {
@@ -326,7 +326,7 @@ TRAIN = next(page for page in PAGES if page.stem == "train")
         ({"objective": "distillation"}, "Train a flow map", "2 jumps", False),
     ],
 )
-def test_train_says_what_it_trains_and_speaks_of_a_floor_only_where_there_is_one(
+def test_train_states_its_objective_and_a_floor_only_if_there_is_one(
     monkeypatch, link, title, samples, floor
 ):
     floors = []
@@ -361,8 +361,8 @@ def test_a_trained_flow_map_is_saved_and_opened_with_the_jumps_of_its_samples(mo
 
 
 def test_compare_explains_a_solve_that_fails():
-    # Heun evaluates the last time, where the exact field of the board is stiff: it may blow up or
-    # merely miss, but never ends in a traceback.
+    # Heun evaluates the last time, where the exact field of the board is stiff. The solve may
+    # diverge or be inaccurate, but there is no traceback.
     opened(COMPARE, solver="heun", nfe="2", field="exact")
 
 
@@ -375,7 +375,7 @@ def test_compare_offers_only_budgets_that_the_solver_can_spend():
     assert any(box.label.startswith("Tolerance") for box in app.selectbox)
 
 
-def test_compare_says_in_a_link_what_a_budget_cannot_be():
+def test_compare_explains_an_invalid_budget_of_a_link():
     app = opened(COMPARE, nfe="21")
     assert "21 is not available" in app.toast[0].value
     assert not opened(COMPARE, nfe="22").toast, "affordable, though the menu does not offer it"
@@ -408,7 +408,7 @@ def test_learned_density_is_computed_on_request_and_described(monkeypatch):
     assert not app.error
 
 
-def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
+def test_no_learned_density_is_offered_for_exact_fields(monkeypatch):
     handed = []
     seen = View(density="learned")
     monkeypatch.setattr(
@@ -420,7 +420,7 @@ def test_no_learned_density_is_on_offer_for_exact_fields(monkeypatch):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_says_which_ot_is_meant(page):
-    """By the one note, but for the page that it leads to and those without figures."""
+    """All have the same note, except for the page that it links to and pages without figures."""
     assert (
         page.stem in ("home", "lecture", "glossary", "which_ot") or "headed(\n" in page.read_text()
     )
@@ -434,14 +434,14 @@ def test_glossary_lists_what_the_search_finds():
     assert "No term" in opened(page, search="xyzzy").info[0].value
 
 
-def test_theorem2_is_told_in_numbers():
+def test_theorem2_states_numbers():
     app = settled(opened(next(page for page in PAGES if page.stem == "cfm")))
     text = text_of(app)
     assert "fields have one gap between the two losses" in text and "conditional OT" in text
     assert "times the pairs" in text and "with optimal transport within 256 pairs" in text
 
 
-def test_which_ot_tells_of_crossings_cost_and_straightness():
+def test_which_ot_states_crossings_cost_and_straightness():
     app = settled(opened(next(page for page in PAGES if page.stem == "which_ot")))
     text = text_of(app)
     assert "with independent pairs, " in text and "with minibatches of 8, " in text
@@ -489,7 +489,7 @@ FIGURE4 = next(page for page in PAGES if page.stem == "figure4")
 
 
 @pytest.mark.parametrize("densities", ["exact", "histograms"])
-def test_figure4_says_what_the_sheet_shows(densities):
+def test_figure4_describes_the_sheet(densities):
     app = settled(opened(FIGURE4, densities=densities))
     assert "Pattern" in text_of(app) and "half of" in text_of(app)
     assert "NFE = 4 | NFE = 8 | NFE = 10 | NFE = 20" in text_of(app)

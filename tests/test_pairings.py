@@ -1,4 +1,4 @@
-"""Which OT: crossings by hand, optimal pairings by brute force, the exact field of given pairs."""
+"""Which OT: crossings of segments, optimal pairings by brute force, fields of given pairs."""
 
 import math
 from dataclasses import fields
@@ -45,31 +45,31 @@ def noise(n, seed=0):
 
 
 class TestCrossings:
-    def test_of_a_cross_is_its_middle_at_one_time(self):
+    def test_a_cross_has_its_middle_at_one_time(self):
         found = crossings(np.array([[0.0, 0], [1, 0]]), np.array([[1.0, 1], [0, 1]]))
         np.testing.assert_allclose(found.places, [[0.5, 0.5]])
         assert found.apart == pytest.approx([0]) and found.at_once.all()
 
-    def test_knows_at_which_times_both_pass(self):
-        """The first is there at 0.25, the second at 0.75."""
+    def test_has_the_times_at_which_both_pass(self):
+        """The first segment passes at 0.25, the second at 0.75."""
         found = crossings(np.array([[0.0, 0], [1, -3]]), np.array([[4.0, 0], [1, 1]]))
         np.testing.assert_allclose(found.places, [[1, 0]])
         assert found.apart == pytest.approx([0.5]) and not found.at_once.any()
 
-    def test_needs_both_segments_to_reach_it(self):
+    def test_both_segments_must_reach_the_crossing(self):
         found = crossings(np.array([[0.0, 0], [1, -3]]), np.array([[4.0, 0], [1, -1]]))
         assert len(found.places) == len(found.apart) == 0
 
-    def test_of_parallels_and_of_one_line_twice_is_none(self):
+    def test_parallel_and_equal_segments_have_no_crossing(self):
         start = np.array([[0.0, 0], [0, 1], [0, 0]])
         assert len(crossings(start, start + np.array([2, 1])).places) == 0
 
 
 def test_optimal_pairings_are_those_of_brute_force():
     found = pair_samples("checkerboard", n=6, batch=3, seed=0)
-    alone, batch, whole, _ = found.pairings
-    ways = (np.square(found.data[list(p)] - found.noise).sum() / 6 for p in permutations(range(6)))
-    assert whole.cost == pytest.approx(min(ways))
+    alone, batch, optimal, _ = found.pairings
+    sums = (np.square(found.data[list(p)] - found.noise).sum() / 6 for p in permutations(range(6)))
+    assert optimal.cost == pytest.approx(min(sums))
     halves = sum(
         min(
             np.square(found.data[part][list(p)] - found.noise[part]).sum()
@@ -78,17 +78,17 @@ def test_optimal_pairings_are_those_of_brute_force():
         for part in (slice(0, 3), slice(3, 6))
     )
     assert batch.cost == pytest.approx(halves / 6)
-    assert whole.cost <= batch.cost <= alone.cost
+    assert optimal.cost <= batch.cost <= alone.cost
 
 
-def test_optimal_pairing_is_monotone_so_that_no_two_meet():
-    """(x - x') . (y - y') >= 0 for all pairs, which keeps them apart at every time."""
+def test_optimal_pairing_is_monotone_so_that_trajectories_do_not_cross():
+    """(x - x') . (y - y') >= 0 for all pairs, so that no two are equal at any time."""
     found = pair_samples("checkerboard", n=128, batch=8, seed=0)
-    alone, batch, whole, reflow = found.pairings
-    ends, start = whole.ends, found.noise
+    alone, batch, optimal, reflow = found.pairings
+    ends, start = optimal.ends, found.noise
     products = ((start[:, None] - start) * (ends[:, None] - ends)).sum(-1)
     assert products.min() >= -1e-9
-    near = [each.crossings.at_once.sum() for each in (alone, batch, whole, reflow)]
+    near = [each.crossings.at_once.sum() for each in (alone, batch, optimal, reflow)]
     assert near[0] > 2 * near[1] > 4 * max(near[2:])
     assert np.array_equal(alone.ends, found.data)
     assert np.array_equal(np.sort(ends, axis=0), np.sort(found.data, axis=0))
@@ -127,7 +127,7 @@ def test_entropic_pairs_have_the_covariance_that_belongs_to_their_diffusion():
     pairs = _pairs(f"mixture:0,0@{s}", BRIDGE, ALL, 0)
     diffusion = bridge_noise(pairs.x_0, pairs.x_1)
     assert diffusion == pytest.approx(math.sqrt(REGULARISATION * 2 * (1 + s**2) / 2), rel=0.05)
-    g = 2 * diffusion**2  # the regularisation
+    g = 2 * diffusion**2  # entropic regularisation
     found = (pairs.x_0 * pairs.x_1).mean().item()
     assert found == pytest.approx(math.sqrt(s**2 + (g / 4) ** 2) - g / 4, abs=0.02)
 
@@ -161,15 +161,15 @@ def test_field_of_pairs_needs_a_cloud():
 
 @pytest.mark.slow
 def test_couplings_straighten_the_marginal_flow():
-    """The independent one is that of paper-facts D3, S = 2.34 on this board."""
+    """Independent pairs have S = 2.34 on this board (paper-facts D3)."""
     found = [compute_marginal(MarginalConfig(batch=batch)) for batch in (1, 64)]
     alone, many = (each.straightness for each in found)
     assert alone.deviation == pytest.approx(2.34, rel=0.06)
     assert alone.deviation > 30 * many.deviation
     assert 1 <= many.arc_over_chord < 1.01 < alone.arc_over_chord
     assert np.array_equal(found[0].states[0], found[1].states[0]), "the same noise"
-    # On another path they come to what each pair has alone, but for smoothing and what still
-    # crosses.
+    # On another path S is that of the conditional flows, except for smoothing and remaining
+    # crossings.
     own = compute_marginal(MarginalConfig(batch=64, path="shaped"))
     assert found[1].alone < 1e-9 and own.alone > 1
     assert own.straightness.deviation == pytest.approx(own.alone, rel=0.15)
@@ -185,13 +185,13 @@ def test_couplings_straighten_the_marginal_flow():
         (lambda: MarginalConfig(batch=4_096), "batch must be a power of 2 up to 2048"),
     ],
 )
-def test_what_cannot_be_paired_is_refused_in_a_sentence(make, message):
+def test_invalid_pairings_are_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_panels_hold_the_segments_and_the_crossings(dark):
+def test_panels_have_the_segments_and_the_crossings(dark):
     study, config = STUDIES["pairings"], PairingsConfig(n=32)
     found = study.result(config)
     figure = study.draw(config, found, dark=dark)[0].figure
@@ -205,7 +205,7 @@ def test_panels_hold_the_segments_and_the_crossings(dark):
     assert notes[1].startswith("<b>minibatch OT, 8</b><br>E|x₁ − x₀|² = ")
 
 
-def test_pairings_count_who_meets_at_once():
+def test_pairings_count_crossings_at_the_same_time():
     config = PairingsConfig()
     found = STUDIES["pairings"].result(config)
     counts = [int(each.crossings.at_once.sum()) for each in found.pairings]
@@ -216,7 +216,7 @@ def test_pairings_count_who_meets_at_once():
 
 
 @pytest.mark.parametrize(("costs", "verdict"), [((9, 5), "supported"), ((5, 9), "not supported")])
-def test_cost_is_said_to_fall_where_it_does(costs, verdict):
+def test_finding_states_a_falling_cost_only_if_it_falls(costs, verdict):
     config = TransportConfig(sizes=(1, 16))
     sized = tuple(CostResult(cost=float(cost), error=0.1) for cost in costs)
     reflow = CostResult(cost=6.0, error=0.2)
@@ -248,12 +248,12 @@ class TestCoupledFlowStudy:
         assert judged.verdict == verdict and judged.numbers["minibatch"] == small
         assert first.numbers == {"independent": 2.0, "minibatch OT": 1.0}
         assert len(self.study.draw(config, partial)) == 1, "no curve before reflow"
-        whole = flows | {ALL: self.flow(0.01), REFLOW: self.flow(0.02)}
-        _, curve = self.study.draw(config, CoupledFlowResult(flows=whole))
+        optimal = flows | {ALL: self.flow(0.01), REFLOW: self.flow(0.02)}
+        _, curve = self.study.draw(config, CoupledFlowResult(flows=optimal))
         assert list(curve.figure.data[0].y) == [2.0, small, 0.01]
         assert list(curve.figure.data[1].y) == [0.02, 0.02]
 
-    def test_an_own_schedule_has_a_limit_of_its_own(self):
+    def test_a_schedule_of_the_user_has_its_own_limit(self):
         config = CoupledFlowConfig(path="shaped:a1=0.2")
         flows = {
             1: self.flow(2.0),
@@ -261,20 +261,20 @@ class TestCoupledFlowStudy:
             ALL: self.flow(1.1, alone=1.0),
             REFLOW: self.flow(0.9, alone=0.8),
         }
-        said = self.study.say(config, CoupledFlowResult(flows=flows))
-        assert [each.lead for each in said] == ["Same path, different flows", "Limit", ""]
-        assert "have S 1.00 and 0.80 on this schedule" in said[1].text
+        texts = self.study.say(config, CoupledFlowResult(flows=flows))
+        assert [each.lead for each in texts] == ["Same path, different flows", "Limit", ""]
+        assert "have S 1.00 and 0.80 on this schedule" in texts[1].text
 
     def test_panels_come_first_and_share_pieces_with_the_curve(self):
-        asked = []
+        batches = []
 
-        class Noting(Progress):
+        class Recorded(Progress):
             def cached(self, compute, config, **given):
-                asked.append(config.batch)
+                batches.append(config.batch)
                 return TestCoupledFlowStudy().flow(1.0)
 
-        list(self.study.compute(CoupledFlowConfig(batch=16), progress=Noting()))
-        assert asked == [1, 16, ALL, REFLOW, BRIDGE, 4, 64, 256]
+        list(self.study.compute(CoupledFlowConfig(batch=16), progress=Recorded()))
+        assert batches == [1, 16, ALL, REFLOW, BRIDGE, 4, 64, 256]
 
 
 OTHERS = [each.name for each in fields(Straightness)]

@@ -111,18 +111,18 @@ def test_what_to_notice_of_jumps_is_true_for_each_panel(four, solvers, maps, tex
         )
         for k, (side, name) in enumerate(zip(four[1].sides, names, strict=False))
     ]
-    said, unknown = noticed_jumps(config, sides), noticed_jumps(config)
-    assert [each for each in texts if each not in said] == [] and bool(said) == bool(texts)
-    assert said.count(". ") + bool(said) == len(texts)
-    assert ("umps, one per evaluation" in said) == bool(maps)
+    notice, unknown = noticed_jumps(config, sides), noticed_jumps(config)
+    assert [each for each in texts if each not in notice] == [] and bool(notice) == bool(texts)
+    assert notice.count(". ") + bool(notice) == len(texts)
+    assert ("umps, one per evaluation" in notice) == bool(maps)
     assert unknown.startswith("Jumps, one") if texts else not unknown
 
 
 def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):
     config, result = four
-    said = {each.lead: each for each in FLOW.say(config, result)}
-    assert all(side.title in said["Distance to the data"].text for side in result.sides)
-    assert list(said["Distance to the data"].numbers) == [
+    findings = {each.lead: each for each in FLOW.say(config, result)}
+    assert all(side.title in findings["Distance to the data"].text for side in result.sides)
+    assert list(findings["Distance to the data"].numbers) == [
         "left",
         "right",
         "third",
@@ -131,13 +131,13 @@ def test_findings_name_every_panel_and_the_two_ends_that_differ_most(four):
     ]
     ends = [side.flow.states[-1] for side in result.sides]
     apart = [np.linalg.norm(a - b, axis=1).mean() for a in ends for b in ends]
-    assert said["Same start"].numbers["apart"] == pytest.approx(max(apart))
-    assert "conditional OT moves early" in said["When it happens"].text
+    assert findings["Same start"].numbers["apart"] == pytest.approx(max(apart))
+    assert "conditional OT moves early" in findings["When it happens"].text
     jumping = replace(result.sides[0], config=replace(result.sides[0].config, method="jumps"))
     assert not list(timing([jumping, *result.sides[1:]])), "no time between its jumps is known"
 
 
-def test_four_panels_are_two_rows_in_figures_and_videos(four):
+def test_four_panels_have_two_rows_in_figures_and_videos(four):
     config, result = four
     (drawn,) = FLOW.draw(replace(config, t=0.5), result)
     axes = [

@@ -30,13 +30,13 @@ def run(**entries):
 def test_every_sampler_starts_from_the_same_noise_and_has_the_densities(path, sampler) -> None:
     found, pairs = run(path=path, sampler=sampler, noise=0.5), run(path=path)
     assert found.states.shape == (61, 300, 2) and found.times.shape == (61,)
-    # VP's pairs start with 0.0066 of their data.
+    # Pairs on VP start with 0.0066 of their data.
     np.testing.assert_allclose(found.states[0], pairs.states[0], atol=0.04)
     assert found.nfe == (0 if sampler == PAIRS else 60)
     assert found.agrees
 
 
-def test_pairs_run_straight_and_a_diffusion_does_not() -> None:
+def test_pairs_move_straight_and_a_diffusion_does_not() -> None:
     pairs, flow, noisy = run(), run(sampler=FLOW), run(sampler="euler-maruyama", noise=1.0)
     np.testing.assert_allclose(pairs.length, pairs.displacement, rtol=1e-4)
     assert flow.length.mean() < 1.2 * flow.displacement.mean()
@@ -52,7 +52,7 @@ def test_few_steps_are_compared_with_the_densities_of_their_own_times(nfe) -> No
     few = run(nfe=nfe, n=600)
     at = np.searchsorted(few.times, few.checked)
     np.testing.assert_allclose(few.times[at], few.checked)
-    assert (few.energy < few.highest).all()  # pairs have the density at every time, exactly
+    assert (few.energy < few.highest).all()  # pairs have the exact density at every time
 
 
 def test_the_noise_of_vp_is_that_of_song() -> None:
@@ -77,7 +77,7 @@ def test_a_field_without_a_file_moves_the_particles() -> None:
         ({"n": 1}, r"n must be in 2\.\.5000"),
     ],
 )
-def test_bad_configs_are_refused_in_words(entries, message) -> None:
+def test_invalid_configs_are_refused_with_a_message(entries, message) -> None:
     with pytest.raises(ValueError, match=message):
         ParticlesConfig(**entries)
 
@@ -86,6 +86,6 @@ def test_bad_configs_are_refused_in_words(entries, message) -> None:
 def test_the_finding_names_the_flow_where_there_is_no_noise(noise, text) -> None:
     study = STUDIES["particles"]
     config = study.config(noise=noise, nfe=60)
-    said = {each.lead: each for each in study.say(config, study.result(config))}
-    assert said["Same densities"].verdict == "supported"
-    assert text in said["Different trajectories"].text
+    findings = {each.lead: each for each in study.say(config, study.result(config))}
+    assert findings["Same densities"].verdict == "supported"
+    assert text in findings["Different trajectories"].text

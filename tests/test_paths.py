@@ -19,7 +19,7 @@ def draw(spec: str, n: int = 32) -> tuple[AffinePath, Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_share_of_the_clock_is_a_time_of_the_path(spec: str) -> None:
+def test_a_share_of_t_max_is_a_time_of_the_path(spec: str) -> None:
     path = AffinePath(scheduler(spec))
     assert path.time(0.0) == 0 and path.time(1.0) == path.t_max
     shares = torch.linspace(0, 1, 7, dtype=torch.float64)
@@ -47,8 +47,8 @@ def test_conditional_score_is_the_gradient_of_the_log_density(spec: str) -> None
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_every_conversion_gives_the_velocity_and_comes_back(spec: str) -> None:
-    # For one x_1 the posterior is that point, so that all quantities are known.
+def test_every_conversion_gives_the_velocity_and_is_inverted(spec: str) -> None:
+    # With one x_1 the posterior is that point, so that all quantities have closed forms.
     path, t, x_0, x_1 = draw(spec)
     x = path.flow(t, x_0, x_1)
     c, velocity = path.coefficients(t, x), path.target(t, x_0, x_1)
@@ -74,7 +74,7 @@ def test_one_time_for_all_agrees_with_one_each(spec: str) -> None:
     torch.testing.assert_close(one, path.flow(t[0].expand(len(x_0)), x_0, x_1))
 
 
-def test_a_wrong_shape_of_t_is_refused_in_words() -> None:
+def test_a_wrong_shape_of_t_is_refused_with_a_message() -> None:
     path, _, x_0, x_1 = draw("ot")
     with pytest.raises(ValueError, match=r"t must have shape \(\) or \(32,\); got \(3,\)"):
         path.flow(torch.rand(3), x_0, x_1)

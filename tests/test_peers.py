@@ -1,6 +1,6 @@
-"""Other projects' networks beside ours: files from their own classes, and the same answers.
+"""Networks of other projects: files of their own classes give the same outputs here.
 
-They are no requirement: `pip install .[peers]`. The image network of facebookresearch's
+The projects are optional: `pip install .[peers]`. The image network of facebookresearch's
 flow_matching is not in its package but in its repository, which FLOW_MATCHING names.
 """
 
@@ -17,8 +17,8 @@ from flowviz.checkpoints.foreign import load_foreign
 HERE = os.environ.get("FLOW_MATCHING", "")
 
 
-def awake(network, seed=0):
-    """The network, in evaluation, with random weights such as training leaves in every place."""
+def randomized(network, seed=0):
+    """The network in evaluation mode, with random weights in every layer as after training."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
@@ -35,18 +35,18 @@ def points(size=32, channels=3, n=2, dtype=torch.float32):
     return torch.randn(n, channels, size, size, generator=generator, dtype=dtype)
 
 
-def assert_same(ours, theirs):
-    """Equal to 1e-5 in float32, of answers of unit size."""
-    assert theirs.std() > 0.05
-    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+def assert_same(own, peer):
+    """Equal to 1e-5 in float32, for outputs of unit size."""
+    assert peer.std() > 0.05
+    torch.testing.assert_close(own, peer, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("wrapping", ["", "module."])
 @pytest.mark.parametrize("wide", [False, True])
-def test_torchcfm_network_answers_as_its_own_class(tmp_path, wrapping, wide):
+def test_torchcfm_network_equals_its_own_class(tmp_path, wrapping, wide):
     unet = pytest.importorskip("torchcfm.models.unet.unet", reason="pip install .[peers]")
-    heads = {"num_head_channels": 64} if wide else {"num_heads": 1}  # the file does not tell
-    theirs = unet.UNetModelWrapper(
+    heads = {"num_head_channels": 64} if wide else {"num_heads": 1}  # not stated in the file
+    peer = unet.UNetModelWrapper(
         dim=(3, 32, 32),
         num_res_blocks=1,
         num_channels=64 if wide else 32,
@@ -54,8 +54,8 @@ def test_torchcfm_network_answers_as_its_own_class(tmp_path, wrapping, wide):
         attention_resolutions="16",
         **heads,
     )
-    awake(theirs)
-    average = {wrapping + key: value for key, value in theirs.state_dict().items()}
+    randomized(peer)
+    average = {wrapping + key: value for key, value in peer.state_dict().items()}
     other = {key: torch.zeros_like(value) for key, value in average.items()}
     file = tmp_path / "otcfm_cifar10_weights_step_400000.pt"
     torch.save({"net_model": other, "ema_model": average, "optim": {}, "step": 4}, file)
@@ -64,13 +64,13 @@ def test_torchcfm_network_answers_as_its_own_class(tmp_path, wrapping, wide):
     x, field = points(), loaded.checkpoint.field
     with torch.no_grad():
         for t in (torch.tensor(0.37), torch.tensor([0.0, 0.9])):
-            assert_same(field(t, x), theirs(t, x))
+            assert_same(field(t, x), peer(t, x))
 
 
 @pytest.mark.slow
 def test_torchcfm_recipe_is_that_of_the_released_files(tmp_path):
     unet = pytest.importorskip("torchcfm.models.unet.unet", reason="pip install .[peers]")
-    theirs = awake(
+    peer = randomized(
         unet.UNetModelWrapper(
             dim=(3, 32, 32),
             num_res_blocks=2,
@@ -82,11 +82,11 @@ def test_torchcfm_recipe_is_that_of_the_released_files(tmp_path):
             dropout=0.1,
         )
     )
-    torch.save({"ema_model": theirs.state_dict()}, tmp_path / "w.pt")
+    torch.save({"ema_model": peer.state_dict()}, tmp_path / "w.pt")
     field = load_foreign(tmp_path / "w.pt").checkpoint.field
     x, t = points(n=1), torch.tensor(0.37)
     with torch.no_grad():
-        assert_same(field(t, x), theirs(t, x))
+        assert_same(field(t, x), peer(t, x))
 
 
 @pytest.fixture
@@ -131,16 +131,16 @@ FLOW_MATCHING = {
 
 @pytest.mark.parametrize("name", FLOW_MATCHING)
 @pytest.mark.parametrize("averaged", [True, False])
-def test_flow_matching_network_answers_as_its_own_class(tmp_path, flow_matching, name, averaged):
+def test_flow_matching_network_equals_its_own_class(tmp_path, flow_matching, name, averaged):
     EMA, UNetModel = flow_matching
-    theirs = awake(UNetModel(in_channels=3, out_channels=3, **FLOW_MATCHING[name]))
-    saved = theirs
+    peer = randomized(UNetModel(in_channels=3, out_channels=3, **FLOW_MATCHING[name]))
+    saved = peer
     if averaged:
-        saved = EMA(theirs)  # keeps copies of the weights; the model then trains on
+        saved = EMA(peer)  # copies the weights; the model then changes
         reference = UNetModel(in_channels=3, out_channels=3, **FLOW_MATCHING[name]).eval()
-        reference.load_state_dict(theirs.state_dict())
-        awake(theirs, seed=5)
-        theirs = reference
+        reference.load_state_dict(peer.state_dict())
+        randomized(peer, seed=5)
+        peer = reference
     args = argparse.Namespace(dataset=name, use_ema=averaged, output_dir="./output_dir")
     file = tmp_path / "checkpoint.pth"
     torch.save({"model": saved.state_dict(), "epoch": 3, "args": args}, file)
@@ -149,10 +149,10 @@ def test_flow_matching_network_answers_as_its_own_class(tmp_path, flow_matching,
     x, field = points(), loaded.checkpoint.field
     with torch.no_grad():
         for t in (torch.tensor([0.37, 0.37]), torch.tensor([0.0, 0.9])):
-            assert_same(field(t, x), theirs(x, t, {}))
+            assert_same(field(t, x), peer(x, t, {}))
             if name == "imagenet":
                 y = torch.tensor([2, 4])
-                assert_same(field(t, x, y), theirs(x, t, {"label": y}))
+                assert_same(field(t, x, y), peer(x, t, {"label": y}))
 
 
 DDPM = {
@@ -184,10 +184,10 @@ DDPM = {
 
 
 @pytest.mark.parametrize("name", DDPM)
-def test_diffusers_network_answers_as_its_own_class(tmp_path, name):
+def test_diffusers_network_equals_its_own_class(tmp_path, name):
     diffusers = pytest.importorskip("diffusers", reason="pip install .[peers]")
-    theirs = awake(diffusers.UNet2DModel(sample_size=32, **DDPM[name]))
-    theirs.save_pretrained(tmp_path / "unet")
+    peer = randomized(diffusers.UNet2DModel(sample_size=32, **DDPM[name]))
+    peer.save_pretrained(tmp_path / "unet")
     chosen = diffusers.DDPMScheduler(num_train_timesteps=1000)
     chosen.save_pretrained(tmp_path / "scheduler")
     loaded = load_foreign(tmp_path)
@@ -200,10 +200,10 @@ def test_diffusers_network_answers_as_its_own_class(tmp_path, name):
     x = points()
     with torch.no_grad():
         for n in (0, 17, 500, 999):
-            assert_same(levels.network(torch.tensor(float(n)), x), theirs(x, n).sample)
+            assert_same(levels.network(torch.tensor(float(n)), x), peer(x, n).sample)
         # At the time of a level the velocity is the conversion of its noise.
         t = time_of(levels, 400)
-        noise = theirs(x, 400).sample
+        noise = peer(x, 400).sample
         expected = field.path.velocity_from_noise(t, x, noise)
         torch.testing.assert_close(field(t, x), expected, rtol=1e-4, atol=1e-3)
 
@@ -211,15 +211,15 @@ def test_diffusers_network_answers_as_its_own_class(tmp_path, name):
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 def test_diffusers_schedules_are_its_own(tmp_path, schedule):
     diffusers = pytest.importorskip("diffusers", reason="pip install .[peers]")
-    theirs = diffusers.UNet2DModel(sample_size=32, **DDPM["ddpm-cifar10-32"])
-    theirs.save_pretrained(tmp_path)
+    peer = diffusers.UNet2DModel(sample_size=32, **DDPM["ddpm-cifar10-32"])
+    peer.save_pretrained(tmp_path)
     chosen = diffusers.DDIMScheduler(num_train_timesteps=200, beta_schedule=schedule)
     chosen.save_pretrained(tmp_path)
     levels = load_foreign(tmp_path).checkpoint.field.network
     torch.testing.assert_close(
         torch.exp(-levels.exponents).float(), chosen.alphas_cumprod, rtol=1e-3, atol=1e-7
     )
-    # All levels are passed between noise and data, and each once.
+    # Each level has exactly one time between noise and data.
     t = torch.linspace(0, levels.scheduler.t_max, 50, dtype=torch.float64)
     n = levels.number(t)
     assert n[0] >= 198 and n[-1] == 0 and (n.diff() <= 0).all()

@@ -1,4 +1,4 @@
-"""Plain velocity networks of other projects: read by shape, and equal to their own modules."""
+"""Plain velocity networks of other projects: recognised by shapes, equal to their modules."""
 
 import pytest
 import safetensors.torch
@@ -66,21 +66,21 @@ def saved(module, file):
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_network_has_the_velocity_of_its_own_module(case, suffix, tmp_path):
-    make, chosen, activation, said = CASES[case]
+    make, chosen, activation, about = CASES[case]
     torch.manual_seed(0)
     module = make()
     file = saved(module, tmp_path / f"net{suffix}")
     assert is_plain(file)
     found = load_plain(file, file.name, PlainAssumptions(data="moons", activation=chosen))
     x, t = torch.randn(50, 2), torch.rand(50)
-    theirs = module(torch.cat([x, t[:, None]], dim=1))
-    torch.testing.assert_close(found.field(t, x), theirs)
-    torch.testing.assert_close(found.field(t[0], x[:1]), theirs[:1])
+    velocities = module(torch.cat([x, t[:, None]], dim=1))
+    torch.testing.assert_close(found.field(t, x), velocities)
+    torch.testing.assert_close(found.field(t[0], x[:1]), velocities[:1])
     assert found.card.network["activation"] == activation
-    assert said in found.card.network["about"] and "two moons" in found.card.network["about"]
+    assert about in found.card.network["about"] and "two moons" in found.card.network["about"]
 
 
-def test_a_kept_network_is_the_same_field_and_has_a_twin_only_if_its_data_are_known(tmp_path):
+def test_a_saved_network_is_the_same_field_and_has_an_exact_field_only_for_known_data(tmp_path):
     file = saved(TutorialMLP(), tmp_path / "net.pt")
     for data, known in (("moons", True), ("unknown", False)):
         assume = PlainAssumptions(data=data)

@@ -48,7 +48,7 @@ def plain(field):
         with torch.enable_grad():
             return field(t, x).detach()
 
-    velocity.path = field.path  # which exponential solvers use
+    velocity.path = field.path  # exponential solvers use it
     return velocity
 
 
@@ -63,7 +63,7 @@ PREDICTABLE = [
 @pytest.mark.parametrize(("path", "objective"), PREDICTABLE)
 def test_plan_is_the_plain_field(path, objective, preconditioned):
     if objective == "meanflow" and not preconditioned:
-        preconditioned = True  # a flow map has to be
+        preconditioned = True  # required for a flow map
     field = build(path, objective, preconditioned=preconditioned)
     x, times = states(40), field.path.clock(5)
     with torch.no_grad():
@@ -79,14 +79,14 @@ def test_plan_is_the_plain_field(path, objective, preconditioned):
 @pytest.mark.parametrize("preconditioned", [True, False])
 def test_divergence_is_that_of_automatic_differentiation(depth, octaves, preconditioned):
     field = build(depth=depth, octaves=octaves, preconditioned=preconditioned)
-    x, t = states(ROWS + 30), torch.tensor(0.37, dtype=torch.float64)  # the last part is short
+    x, t = states(ROWS + 30), torch.tensor(0.37, dtype=torch.float64)  # a shorter last part
     known = field.velocity_and_divergence(t, x)
     wanted = velocity_and_divergence(lambda t, x: field(t, x), t, x)
     torch.testing.assert_close(known, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_float32_differs_by_rounding_only():
-    """The plain field and its plan are equally far from float64, in velocity and divergence."""
+    """The plain field and its plan have similar errors, in velocity and divergence."""
     field, x = build(dtype=torch.float32, width=128), states(1_000, torch.float32)
     t = torch.tensor(0.6, dtype=torch.float64)
     exact = build(width=128)
@@ -94,14 +94,14 @@ def test_float32_differs_by_rounding_only():
     velocity, trace = field.velocity_and_divergence(t, x)
     automatic = velocity_and_divergence(lambda t, x: field(t, x), t, x)
     wanted = exact.velocity_and_divergence(t, x.double())
-    for ours, module, true in zip((velocity, trace), automatic, wanted, strict=True):
-        own, other = ((each - true).abs().max() for each in (ours, module))
+    for computed, module, true in zip((velocity, trace), automatic, wanted, strict=True):
+        own, other = ((each - true).abs().max() for each in (computed, module))
         assert own < 3 * other < 1e-2
 
 
 @pytest.mark.parametrize("library", ["onednn", "blas"])
 def test_both_libraries_compute_the_layers(library, monkeypatch):
-    """Each against float64, as accurately as the plain module; the memory offered is optional."""
+    """Each is compared with float64; the tensor for the output is optional."""
     if library == "onednn" and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this build of PyTorch has no oneDNN")
     monkeypatch.setattr(products, "_has_onednn", lambda dtype: library == "onednn")
@@ -187,10 +187,10 @@ def test_many_states_are_the_same_on_several_threads(monkeypatch):
         assert threads_for(len(x) // BLOCK) == int(count)
         results.append(field.velocity_and_divergence(t, x))
     torch.testing.assert_close(*results, rtol=0, atol=0)
-    assert torch.get_num_threads() == threads  # of this thread
+    assert torch.get_num_threads() == threads  # unchanged
 
 
-def test_nan_time_gives_nan_not_a_loop():
+def test_nan_time_gives_nan_without_an_endless_loop():
     field, x = build(), states(3)
     with torch.no_grad():
         assert field.planned(field.path.clock(2), x)(torch.tensor(torch.nan), x).isnan().all()

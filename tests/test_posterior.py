@@ -1,4 +1,4 @@
-"""The parts that pull at a point: their weighted mean is the exact field, on every path."""
+"""The posterior over the parts of the data: its mean velocity is the exact field on every path."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ FAR = torch.tensor([[-40.0, 25.0], [7.0, -6.5], [0.31, 0.17]], dtype=torch.float
 
 
 def points(path, kind, t):
-    """Points of p_t, far ones, and one near the middle, (19, 2) float64."""
+    """Points of p_t, distant points and one near the centre, (19, 2) float64."""
     g = torch.Generator().manual_seed(3)
     x_1 = KINDS[kind].sample(16, g).double()
     x_0 = torch.randn(16, 2, generator=g, dtype=torch.float64)
@@ -80,19 +80,19 @@ def test_points_have_the_conditional_velocity_of_the_path():
     assert found.weights.shape == (3, 4), "the part without weight is left out"
 
 
-def test_effective_number_and_spread_between_their_bounds():
+def test_effective_number_and_spread_are_within_their_bounds():
     path, x = AffinePath(scheduler("ot")), torch.zeros(1, 2, dtype=torch.float64)
-    early = part_posterior(path, KINDS["many points"], torch.tensor(0.0), x)
-    assert early.effective.item() == pytest.approx(300)
-    late = part_posterior(path, KINDS["many points"], torch.tensor(0.999), x)
-    assert 1 <= late.effective.item() < 1.5 and late.spread.item() < early.spread.item()
+    start = part_posterior(path, KINDS["many points"], torch.tensor(0.0), x)
+    assert start.effective.item() == pytest.approx(300)
+    end = part_posterior(path, KINDS["many points"], torch.tensor(0.999), x)
+    assert 1 <= end.effective.item() < 1.5 and end.spread.item() < start.spread.item()
     # At t = 0 on OT the conditional velocities are x_1 - x, so that their spread is the data's.
     data = KINDS["many points"].points
     off = (data - data.mean(0)).square().sum(1).mean().sqrt()
-    torch.testing.assert_close(early.spread[0], off)
+    torch.testing.assert_close(start.spread[0], off)
 
 
-def test_what_has_no_parts_is_refused():
+def test_distributions_without_parts_are_refused():
     with pytest.raises(ValueError, match="needs a GaussianMixture"):
         part_posterior(AffinePath(scheduler("ot")), object(), torch.tensor(0.5), FAR)
     with pytest.raises(ValueError, match=r"x must have shape \(B, 2\)"):

@@ -1,4 +1,4 @@
-"""The project's own files: what the README says is what is there."""
+"""Files of the project: statements of README and settings agree with the code."""
 
 import re
 import shlex
@@ -42,7 +42,7 @@ def test_readme_states_the_two_commands_alone():
     assert stated == [RUN, TEST]
 
 
-def test_readme_opens_with_a_sentence_and_a_picture_that_is_there():
+def test_readme_starts_with_a_sentence_and_an_existing_picture():
     picture = re.search(r"!\[[^\]]+\]\(([^)]+)\)", README)
     assert picture
     assert README.index(picture[0]) < 800
@@ -50,7 +50,7 @@ def test_readme_opens_with_a_sentence_and_a_picture_that_is_there():
     assert 0 < file.stat().st_size < 400_000
 
 
-def test_readme_links_lead_somewhere():
+def test_readme_links_exist():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
@@ -58,8 +58,8 @@ def test_readme_links_lead_somewhere():
 @pytest.mark.parametrize(
     "command", [line for line in commands_in(README) if line.startswith("python -m flowviz")]
 )
-def test_readme_command_is_understood(command):
-    plain = re.sub(r"[][]", "", command)  # brackets mark what may be left out
+def test_readme_command_is_parsed(command):
+    plain = re.sub(r"[][]", "", command)  # brackets mark optional parts
     build_parser().parse_args(shlex.split(plain)[3:])
 
 
@@ -73,7 +73,7 @@ def test_ci_ends_with_the_readme_test_command_and_the_slow_tests():
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def test_requirements_are_ranges_that_hold_here():
+def test_requirements_are_ranges_that_include_the_installed_versions():
     assert str(REQUIREMENTS["torch"].specifier) in (">=2.6,<2.14", "<2.14,>=2.6")
     for requirement in REQUIREMENTS.values():
         operators = {part.operator for part in requirement.specifier}
@@ -83,9 +83,9 @@ def test_requirements_are_ranges_that_hold_here():
 
 def test_every_import_is_required():
     needed = set().union(*(outside(imported(path)) for path in [*MODULES, *ROOF]))
-    needed -= {"traitlets"}  # of which anywidget consists
-    needed -= {"av"}  # of the extra "video"
-    needed -= {"setuptools"}  # of the build, in pyproject.toml's "requires"
+    needed -= {"traitlets"}  # a requirement of anywidget
+    needed -= {"av"}  # in the extra "video"
+    needed -= {"setuptools"}  # in "requires" of pyproject.toml
     for module in needed:
         assert DISTRIBUTIONS.get(module, module).lower() in REQUIREMENTS, module
 
@@ -123,12 +123,12 @@ def test_package_metadata():
     assert f"version: {flowviz.__version__}" in citation and "2210.02747" in citation
 
 
-def test_streamlit_tells_nobody_and_has_both_themes():
+def test_streamlit_sends_no_statistics_and_has_both_themes():
     config = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())
     assert config["browser"]["gatherUsageStats"] is False
     assert config["client"]["toolbarMode"] == "viewer"
     assert config["client"]["showErrorLinks"] is False
-    # Streamlit refuses a larger body before the page can say its sentence.
+    # Streamlit rejects a larger request before the page can show its message.
     assert config["server"]["maxUploadSize"] * 2**20 >= MAX_UPLOAD + 2**20
     taken = {
         colour.lower()

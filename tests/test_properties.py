@@ -1,7 +1,7 @@
-"""Any input gives a result or one short sentence, soon: files, links, lectures, command lines.
+"""Any file, link, lecture or command line gives a result or one short sentence in short time.
 
-The inputs are invented by hypothesis, most of them from valid ones that were damaged. The suite
-tries the same few of each kind every time. To search for new failures:
+hypothesis generates the inputs, most of them by damaging valid ones. The suite tries the same
+few of each kind in each run. To search for new failures:
 
     FLOWVIZ_EXAMPLES=2000 pytest -n 0 tests/test_properties.py
 """
@@ -35,13 +35,13 @@ from flowviz.schedulers import scheduler
 from flowviz.studies import STUDIES, Study
 
 EXAMPLES = int(os.environ.get("FLOWVIZ_EXAMPLES", "0"))
-"""Number of inputs of each property; 0 for the fixed few of the suite."""
+"""Number of inputs of each property; 0 for the fixed inputs of the suite."""
 
 SECONDS = 10
-"""Of processor time for one input; the files have a few kilobytes."""
+"""Limit of processor time for one input; the files have a few kilobytes."""
 
 
-def tries(count):
+def examples(count):
     """Settings of a property: `count` inputs in the suite, always the same ones."""
     return settings(
         max_examples=EXAMPLES or count,
@@ -53,7 +53,7 @@ def tries(count):
 
 
 def answer(call):
-    """What a call returns, or None after one sentence; soon in either case."""
+    """The result of a call, or None after an error in one sentence; both within SECONDS."""
     start = time.process_time()
     try:
         return call()
@@ -165,7 +165,7 @@ READINGS = st.builds(
 )
 
 
-@tries(150)
+@examples(150)
 @given(data=st.data(), name=st.sampled_from([*FILES]), reading=READINGS)
 def test_any_table_is_read_or_refused(data, name, reading):
     invented = TABLES if name != "t.json" else NESTED.map(lambda v: json.dumps(v).encode())
@@ -187,8 +187,8 @@ MODES = "L PNG,P GIF,RGB JPEG,RGB BMP,RGB WEBP,F TIFF,I;16 TIFF,1 TIFF,L TIFF"
 PICTURES = [picture(*each.split()) for each in MODES.split(",")]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, about what it leaves out
-@tries(200)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow warns of what it ignores
+@examples(200)
 @given(content=damaged(PICTURES) | st.binary(max_size=100), light=st.booleans())
 def test_any_picture_is_read_or_refused(content, light):
     found = answer(lambda: parse("p.png", content, Reading(light=light)))
@@ -242,13 +242,13 @@ def archives(draw):
     return file.getvalue()
 
 
-@tries(100)
+@examples(100)
 @given(content=CHECKPOINTS)
 def test_any_checkpoint_is_read_or_refused(content):
     answer(lambda: load_bytes(content, name="small"))
 
 
-@tries(150)
+@examples(150)
 @given(content=damaged(TORCH) | archives())
 def test_any_file_of_torch_is_read_or_refused(content):
     answer(lambda: load_foreign_bytes(content, "x.pt"))
@@ -257,7 +257,7 @@ def test_any_file_of_torch_is_read_or_refused(content):
 CARD = json.loads(next(checkpoints.FOLDER.glob("*.json")).read_text())
 
 
-@tries(60)
+@examples(60)
 @given(data=st.data())
 def test_any_card_is_read_or_refused(data):
     card = dict(CARD)
@@ -280,7 +280,7 @@ LECTURES = [
 ]
 
 
-@tries(150)
+@examples(150)
 @given(
     content=damaged(LECTURES) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "replace"))
 )
@@ -301,7 +301,7 @@ SPECS = st.one_of(
 )
 
 
-@tries(200)
+@examples(200)
 @given(spec=SPECS)
 def test_any_spec_of_a_link_is_a_choice_or_a_sentence(spec):
     answer(lambda: dataset(spec) if is_linkable(spec) else None)
@@ -320,7 +320,7 @@ def controls_of_a_study():
     st.session_state["config"] = controls.pick(config)
 
 
-@tries(12)
+@examples(12)
 @given(data=st.data(), name=st.sampled_from([*STUDIES]))
 def test_any_link_opens_a_page(data, name):
     app = AppTest.from_function(controls_of_a_study, default_timeout=60)
@@ -338,7 +338,7 @@ def test_any_link_opens_a_page(data, name):
 
 
 class NotComputed(ValueError):
-    """Instead of the result of a study, which takes time."""
+    """Raised instead of computing a study, which takes time."""
 
 
 COMMANDS = st.sampled_from(
@@ -370,7 +370,7 @@ FLAGS = st.sampled_from(
 )
 
 
-@tries(50)
+@examples(50)
 @given(
     command=COMMANDS,
     more=st.lists(st.tuples(FLAGS, SPECS.filter(lambda text: text != "cifar10")), max_size=3),
@@ -397,5 +397,5 @@ def test_any_command_line_has_a_result_or_a_sentence(command, more, tmp_path_fac
     assert Study.result is result
     assert code in (0, 1, 2)
     if code == 2:
-        said = error.getvalue().strip().splitlines()[-1]
-        assert said.startswith("flowviz: ") and len(said) <= MAX_MESSAGE + 10
+        printed = error.getvalue().strip().splitlines()[-1]
+        assert printed.startswith("flowviz: ") and len(printed) <= MAX_MESSAGE + 10

@@ -1,4 +1,4 @@
-"""The race of the first claim: what is shared, what is measured, what diverges."""
+"""The race of the first claim: shared settings, measurements and divergence."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ SMALL = {"data": "8gaussians", "units": 8, "depth": 1, "batch": 32}
 SHORT = RaceConfig(**SMALL, steps=60, seeds=2, lr=1e-2, looks=3)
 
 
-class Remembering(Progress):
+class StoredResults(Progress):
     """Caches pieces and records what was computed and reported."""
 
     def __init__(self):
@@ -50,7 +50,7 @@ class Remembering(Progress):
 
 @pytest.fixture(scope="module")
 def seen():
-    progress = Remembering()
+    progress = StoredResults()
     return list(RACE.compute(SHORT, progress=progress)), progress
 
 
@@ -117,19 +117,19 @@ def test_entrants_share_weights_and_differ_in_path_and_objective():
     assert all(torch.equal(first[key], other[key]) for other in others for key in first)
 
 
-def test_networks_are_plain_unless_asked():
+def test_networks_are_plain_by_default():
     assert not RaceConfig().run("vp-score", 0).training.preconditioned
     assert RaceConfig(preconditioned=True).run("vp-score", 0).training.preconditioned
 
 
 def test_preconditioned_score_and_noise_matching_are_one_regression():
-    """Which is why the race is run with plain networks."""
+    """For this reason the race uses plain networks."""
     config = RaceConfig(**SMALL, steps=20, seeds=1, preconditioned=True)
     score, noise = (compute_run(config.run(name, 0)) for name in ("vp-score", "vp-noise"))
     np.testing.assert_allclose(score.error, noise.error, rtol=1e-3)
 
 
-def test_runs_are_measured_closer_together_at_first():
+def test_measurements_of_runs_are_denser_at_the_start():
     steps = RunConfig(training=TrainConfig(steps=1_500)).steps
     assert len(steps) == 12 and steps[0] == 25 and steps[-1] == 1_500
     assert (np.diff(steps, 2) >= -1).all()
@@ -159,9 +159,9 @@ def target_of(name, path="vp", **more):
 def test_targets_are_those_of_the_exact_field():
     rows = {name: target_of(name, ENTRANTS[name].path, n=4_000) for name in ENTRANTS}
     assert all(((row.share >= 0) & (row.share <= 1)).all() for row in rows.values())
-    # Noise and score are one quantity up to a factor of t: x_t determines as much of both.
+    # Noise and score are equal up to a factor of t: x_t determines the same share of both.
     np.testing.assert_allclose(rows["vp-noise"].share, rows["vp-score"].share, atol=1e-9)
-    # The score's size is the noise's over sigma, so it is unbounded.
+    # The score is the noise divided by sigma, so it is unbounded.
     assert rows["vp-score"].size[-1] > 100 * rows["vp-noise"].size[-1]
     # What x_t does not determine of the velocity is the irreducible loss.
     config = RaceConfig(data="8gaussians").run("ot", 0).training
@@ -171,7 +171,7 @@ def test_targets_are_those_of_the_exact_field():
     assert np.nanmean(wrong[1:]) == pytest.approx(floor, rel=0.1)
 
 
-def test_a_schedule_of_ones_own_joins_race_sweep_and_targets():
+def test_a_schedule_of_the_user_is_added_to_race_sweep_and_targets():
     own = "shaped:a1=0.2"
     config = RaceConfig(**SMALL, steps=20, seeds=1, own=own, looks=2)
     assert config.run(OWN, 0).training.path == own
@@ -190,7 +190,7 @@ def test_a_schedule_of_ones_own_joins_race_sweep_and_targets():
 
 
 @pytest.mark.parametrize("config", [RaceConfig, RatesConfig, TargetsConfig])
-def test_only_a_schedule_of_ones_own_may_join(config):
+def test_only_a_schedule_of_the_user_can_be_added(config):
     with pytest.raises(ValueError, match="own must be a spec of a shaped schedule"):
         config(own="trig")
 
@@ -202,6 +202,6 @@ def test_number_of_seeds_is_bounded(seeds):
 
 
 def test_floor_of_the_race_is_that_of_evaluate():
-    """The best possible distance on the page is that of the command."""
+    """The floor of the distance on the page is that of the command."""
     judged = EvaluateConfig(n=SAMPLES, seed=0, metrics=(METRIC,))
     assert compute_floor(("8gaussians", 0)) == floors(dataset("8gaussians"), judged)[METRIC]

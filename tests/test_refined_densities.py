@@ -1,4 +1,4 @@
-"""Densities whose steps are checked: error estimates, refinement, mass."""
+"""Densities with a check of the step size: error estimates, refinement, mass."""
 
 import math
 
@@ -14,12 +14,12 @@ from flowviz.experiments.mass import integrate
 
 
 def shells(t, x):
-    """Steep off the middle: long steps leap over its shells."""
+    """A field that is steep far from the centre, where long steps skip its shells."""
     radius = x.norm(dim=1, keepdim=True)
     return x * (0.3 + 4 * torch.sin(8 * radius) * (radius > 2))
 
 
-def test_what_has_not_converged_is_refined_and_the_error_is_estimated():
+def test_unconverged_points_are_refined_and_the_error_is_estimated():
     axis = torch.linspace(-4, 4, 11)
     x = torch.cartesian_prod(axis, axis)
     how = {"t_max": 1.0, "method": "midpoint"}
@@ -43,14 +43,14 @@ def test_any_number_of_steps_can_be_checked(steps):
     assert (found.log_prob - expected).abs().max() < 0.2
 
 
-def test_an_adaptive_method_checks_itself():
+def test_an_adaptive_method_needs_no_check():
     x = torch.ones(3, 2)
     found = refined_log_prob(lambda t, x: -x, x, t_max=1.0, method="dopri5", tol=1e-4)
     assert found.numerical is None and not found.unconverged.any()
 
 
 @pytest.mark.slow
-def test_density_off_the_data_is_not_made_up():
+def test_density_off_the_data_is_that_of_an_adaptive_method():
     """Midpoint with 100 evaluations gives 3.5 to 9.3; by dopri5 it is -13.4 to -18.7."""
     origin = FieldRef.of("checkerboard-vp")
     x = torch.tensor([[-0.75, 0.15], [-0.75, 1.95], [-1.65, -2.7]])
@@ -62,8 +62,8 @@ def test_density_off_the_data_is_not_made_up():
     assert (found.log_prob - exact).abs().max() < 0.1
 
 
-def test_step_sizes_that_agree_are_not_trusted_without_the_way_back():
-    """Off the data, steps of two lengths agree on a log-density of -4; it is below -15."""
+def test_step_sizes_that_agree_are_refined_if_the_forward_solve_does_not_return():
+    """Off the data, two step sizes give a log-density of -4; the correct one is below -15."""
     origin = FieldRef.of("spirals-vp")
     x = torch.tensor([[3.9, 3.75], [4.05, 3.9], [4.35, 3.45]])
     how = {"t_max": origin.path.t_max, "method": "midpoint"}
@@ -76,7 +76,7 @@ def test_step_sizes_that_agree_are_not_trusted_without_the_way_back():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["25gaussians-vp", "8gaussians-learned", "exact:moons/vp"])
 def test_density_integrates_to_one(name):
-    """With fewer evaluations the error is larger, and stated; test_likelihood has 160.
+    """With fewer evaluations the estimated error is larger; test_likelihood uses 160.
 
     At NFE 20, 40 and 80 and on 54 cells the errors of 25gaussians-vp, checkerboard-ot and -vp and
     moons-vp were 0.1 to 0.9 times the estimate.
@@ -93,7 +93,7 @@ def test_density_integrates_to_one(name):
 
 @pytest.mark.parametrize("steps", [16, 32])
 def test_the_steps_are_extrapolated(steps):
-    """Of the midpoint method, order 2: what is left falls by about 8 when steps halve."""
+    """Midpoint, order 2: the remaining error falls by a factor of about 8 when steps halve."""
     field = FieldRef.of("exact:mixture:1,-0.5@0.8/ot").field
     x = torch.tensor([[1.0, -0.5], [2.0, 0.0], [0.0, 1.5]], dtype=torch.float64)
     how = {"t_max": 0.9, "method": "midpoint"}
@@ -107,7 +107,7 @@ def test_the_steps_are_extrapolated(steps):
 
 
 @pytest.mark.parametrize(("cells", "shrunk"), [(90, 1.0), (54, 0.97)])
-def test_an_integral_does_not_depend_on_how_edges_lie_to_the_cells(cells, shrunk):
+def test_an_integral_does_not_depend_on_the_position_of_edges_in_the_cells(cells, shrunk):
     exact = dataset("checkerboard").distribution
 
     def density(x):
@@ -124,7 +124,7 @@ def test_an_integral_does_not_depend_on_how_edges_lie_to_the_cells(cells, shrunk
 @pytest.mark.parametrize("cells", [54, 90])
 @pytest.mark.parametrize("data", ["checkerboard", "moons", "8gaussians", "25gaussians"])
 def test_the_error_of_an_integral_is_that_of_the_lattice(data, cells):
-    """Of densities in many sizes and places, whose integral is 1: not too small nor too large."""
+    """For densities of many sizes and positions with integral 1, the estimate fits the error."""
     exact = dataset(data).distribution
     axis = (torch.arange(cells, dtype=torch.float64) + 0.5) * (10 / cells) - 5
     centers, ratios = torch.cartesian_prod(axis, axis).flip(1), []
@@ -142,7 +142,7 @@ def test_the_error_of_an_integral_is_that_of_the_lattice(data, cells):
     assert 0.05 < np.sqrt(np.mean(np.square(ratios))) < 1.5
 
 
-def test_the_error_of_an_integral_holds_the_correction_of_the_steps():
+def test_the_error_of_an_integral_includes_the_correction_of_the_steps():
     axis = (torch.arange(40, dtype=torch.float64) + 0.5) / 4 - 5
     centers = torch.cartesian_prod(axis, axis).flip(1)
 

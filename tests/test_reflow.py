@@ -1,4 +1,4 @@
-"""Reflow and couplings: training on given pairs, and that flows get straighter by them."""
+"""Reflow and couplings: training on given pairs makes flows straighter."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def last(iterator):
 
 
 class TestPairs:
-    def test_draws_whole_pairs_and_by_the_seed(self):
+    def test_pairs_are_drawn_together_and_by_the_seed(self):
         x_0 = torch.randn(50, 2, generator=generator())
         pairs = Pairs(x_0, 3 * x_0)
         first, second = pairs.draw(200, generator(1))
@@ -38,14 +38,14 @@ class TestPairs:
         assert not torch.equal(pairs.draw(200, generator(2))[0], first)
 
     @pytest.mark.parametrize("shape", [(3, 2), (0, 2)])
-    def test_that_do_not_match_are_refused(self, shape):
+    def test_pairs_of_different_shapes_are_refused(self, shape):
         with pytest.raises(ValueError, match="same shape"):
             Pairs(torch.zeros(0, 2), torch.zeros(shape))
 
 
 @pytest.mark.parametrize("spec", SCHEDULERS)
 def test_pairs_of_an_exact_flow_are_its_map(spec):
-    """Towards N(m, s^2 I) every path carries x_0 to m + s x_0, VE but for its start."""
+    """Towards N(m, s^2 I) every path maps x_0 to m + s x_0; VE differs by its start."""
     mean, std = torch.tensor([1.0, -2.0]), 0.5
     field = exact_field(AffinePath(scheduler(spec)), GaussianMixture(mean[None], std))
     pairs = reflow_pairs(field, 300, generator(), steps=200)
@@ -53,8 +53,8 @@ def test_pairs_of_an_exact_flow_are_its_map(spec):
     assert off < (0.2 if spec == "ve" else 0.02)
 
 
-def test_training_on_pairs_sees_the_pairs_alone():
-    """Pairs of one point each leave nothing to chance: the field learns to go from one to it."""
+def test_training_on_pairs_uses_the_pairs_only():
+    """With one point on each side the target is constant: the displacement between the points."""
     ends = torch.tensor([[0.5, -0.5], [2.0, 1.0]])
     pairs = Pairs(ends[:1].expand(8, 2), ends[1:].expand(8, 2))
     config = TrainConfig(**{**SMALL, "steps": 400, "lr": 1e-2})
@@ -64,7 +64,7 @@ def test_training_on_pairs_sees_the_pairs_alone():
     torch.testing.assert_close(learned, ends[1] - ends[0], rtol=0, atol=0.15)
 
 
-def test_training_on_pairs_resumes_to_the_bit():
+def test_resumed_training_on_pairs_is_bitwise_equal():
     target, config = dataset("8gaussians"), TrainConfig(**SMALL)
     x_0 = torch.randn(100, 2, generator=generator())
     pairs = Pairs(x_0, x_0 + 1)
@@ -111,7 +111,7 @@ def test_couplings_start_from_a_source_without_diffusion():
     assert not any(each.lead == "So far" for each in STUDY.say(config, result))
 
 
-def test_every_entrant_comes_after_the_one_it_follows():
+def test_every_entrant_comes_after_its_source():
     names = list(ENTRANTS)
     for name, entrant in ENTRANTS.items():
         assert not entrant.follows or names.index(entrant.follows) < names.index(name)

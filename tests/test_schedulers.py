@@ -72,7 +72,7 @@ def test_variance_preserving_paths_preserve_variance() -> None:
 
 
 def test_vp_has_the_values_of_the_paper() -> None:
-    # Computed from Lipman et al. 2022, eq. 18-19, with beta in [0.1, 20] and 1 - t >= 1e-5.
+    # From Lipman et al. 2022, eq. 18-19, with beta in [0.1, 20] and 1 - t >= 1e-5.
     alpha, sigma, *_ = scheduler("vp")(torch.tensor([0.0, 1 - 1e-5], dtype=torch.float64))
     assert alpha[0].item() == pytest.approx(math.exp(-10.05 / 2), rel=1e-12)
     assert sigma[0].item() == pytest.approx(0.99997841, abs=1e-8)
@@ -122,7 +122,7 @@ def test_spec_round_trips(spec: str) -> None:
         ("shaped:a1=nan", "a1 must be a finite number"),
     ],
 )
-def test_bad_spec_is_refused_in_words(spec: str, message: str | None) -> None:
+def test_invalid_spec_is_refused_with_a_message(spec: str, message: str | None) -> None:
     if message is None:
         assert scheduler(spec) == CondOT()
         return
@@ -131,7 +131,7 @@ def test_bad_spec_is_refused_in_words(spec: str, message: str | None) -> None:
 
 
 @pytest.mark.parametrize("spec", ["shaped", *SHAPES])
-def test_a_shape_goes_through_its_points_and_turns_nowhere(spec: str) -> None:
+def test_a_shape_goes_through_its_points_and_is_monotone(spec: str) -> None:
     own = scheduler(spec)
     assert isinstance(own, Shaped)
     knots = own(torch.tensor(own.KNOTS, dtype=torch.float64))
@@ -139,7 +139,7 @@ def test_a_shape_goes_through_its_points_and_turns_nowhere(spec: str) -> None:
     assert knots.sigma.tolist() == pytest.approx(own.values[1], abs=1e-14)
     fine = own(torch.linspace(0, own.t_max, 20_001, dtype=torch.float64))
     assert (fine.d_alpha > 0).all() and (fine.d_sigma < 0).all()
-    # Continuous: over a step of 5e-5 a derivative moves by no more than the second one allows.
+    # Continuous: the change of a derivative over 5e-5 is bounded by the second derivative.
     assert fine.d_alpha.diff().abs().max() < 0.02 and fine.d_sigma.diff().abs().max() < 0.02
     assert fine.sigma[-1].item() == pytest.approx(SIGMA_STOP, rel=1e-9)
 
@@ -148,25 +148,25 @@ def test_a_shape_is_the_hermite_cubic_of_its_mean_slopes() -> None:
     own = Shaped()
     knots = np.array([0.0, *own.KNOTS, 1.0])
     t = torch.linspace(0.2, 0.8, 301, dtype=torch.float64)
-    for ours, ends, values in (
+    for own_values, ends, values in (
         (own(t).alpha, (0, 1), own.values[0]),
         (own(t).sigma, (1, 0), own.values[1]),
     ):
         points = np.array([ends[0], *values, ends[1]])
-        # Nowhere is a chord more than three times as steep as the next, so that no limit acts.
+        # No chord is more than three times as steep as the next, so that no slope is limited.
         slopes = (points[2:] - points[:-2]) / 0.4
-        theirs = CubicHermiteSpline(knots[1:-1], points[1:-1], slopes)(t.numpy())
-        torch.testing.assert_close(ours, torch.from_numpy(theirs), atol=1e-12, rtol=0)
+        expected = CubicHermiteSpline(knots[1:-1], points[1:-1], slopes)(t.numpy())
+        torch.testing.assert_close(own_values, torch.from_numpy(expected), atol=1e-12, rtol=0)
 
 
 def test_a_shape_through_the_points_of_ot_is_ot() -> None:
     t = torch.linspace(0, 0.999, 101, dtype=torch.float64)
-    for ours, theirs in zip(scheduler(SHAPES[0])(t), CondOT()(t), strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
+    for own_values, expected in zip(scheduler(SHAPES[0])(t), CondOT()(t), strict=True):
+        torch.testing.assert_close(own_values, expected, atol=1e-12, rtol=0)
 
 
 def test_a_shape_is_built_where_tensors_have_no_values() -> None:
-    with torch.device("meta"):  # as checkpoints are read
+    with torch.device("meta"):  # as in reading checkpoints
         own = scheduler("shaped:a1=0.123")
         assert own.t_max == scheduler("shaped:a1=0.123").t_max
 

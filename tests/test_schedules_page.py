@@ -1,4 +1,4 @@
-"""The page of schedules: its figure, its words, and a shape that all pages then use."""
+"""The page of schedules: its figure, its sentences, and a shape that all pages use."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_presets_are_shapes_near_the_paths_that_they_are_named_after() -> None:
 
 
 @pytest.mark.parametrize("spec", SCHEDULERS)
-def test_what_is_said_of_a_path_is_true_of_it(spec: str) -> None:
+def test_sentences_about_a_path_are_true(spec: str) -> None:
     (facts,) = compute_schedules(SchedulesConfig(paths=(spec,))).courses
     assert 0 < facts.window[0] < facts.even < facts.window[1] < 1
     assert (facts.circle < 1e-6) == (spec in ("vp", "trig"))
@@ -40,7 +40,7 @@ def test_what_is_said_of_a_path_is_true_of_it(spec: str) -> None:
 
 
 @pytest.mark.parametrize("against", ["t", "log-snr"])
-def test_the_figure_holds_every_path_in_every_panel(against: str) -> None:
+def test_the_figure_has_every_path_in_every_panel(against: str) -> None:
     study = STUDIES["schedules"]
     config = study.config(paths=("ot", "vp", "shaped"), axis=against)
     result = study.result(config)
@@ -53,14 +53,14 @@ def test_the_figure_holds_every_path_in_every_panel(against: str) -> None:
     ]  # fmt: skip
     assert drawn.data[0].line.color != drawn.data[1].line.color
     assert max(trace.line.width for trace in drawn.data) == drawn.data[2].line.width
-    if against == "log-snr":  # of two variance-preserving paths nothing is left but the clock
+    if against == "log-snr":  # two variance-preserving paths differ only in the time axis
         vp = lines[1]
         inside = (vp.log_snr > -9) & (vp.log_snr < 9)
         moved = np.interp(vp.log_snr[inside], trig.log_snr[1:], trig.alpha[1:])
         np.testing.assert_allclose(moved, vp.alpha[inside], atol=1e-3)
 
 
-def test_links_name_the_kind_of_path_and_its_shape_apart() -> None:
+def test_links_have_separate_parameters_for_path_and_shape() -> None:
     assert paths.link(left="ot", right="vp") == {"left": "ot", "right": "vp"}
     assert paths.link(left="ot", right="shaped") == {"left": "ot", "right": "shaped"}
     linked = paths.link(left="shaped:a1=0.2,s4=0.3", right="ot")
@@ -81,9 +81,9 @@ def test_a_shape_is_used_on_every_page_at_once() -> None:
     assert app.query_params["shape"] in ("a1=0.25", ["a1=0.25"])
 
 
-def test_conversions_offer_networks_of_the_very_shape_and_of_no_other(monkeypatch) -> None:
-    asked = []
-    monkeypatch.setattr(why, "networks", lambda data, path: asked.append(path) or {})
+def test_conversions_offer_networks_of_the_same_shape_only(monkeypatch) -> None:
+    requested = []
+    monkeypatch.setattr(why, "networks", lambda data, path: requested.append(path) or {})
 
     def app():
         from flowviz.ui import why
@@ -91,4 +91,4 @@ def test_conversions_offer_networks_of_the_very_shape_and_of_no_other(monkeypatc
         why._conversions("8gaussians", "shaped:a1=0.2")
 
     assert not AppTest.from_function(app).run(timeout=30).exception
-    assert asked == ["shaped:a1=0.2"]
+    assert requested == ["shaped:a1=0.2"]

@@ -1,4 +1,4 @@
-"""The self-test of a machine passes here, and notices errors."""
+"""The self-test of a machine passes here and detects errors."""
 
 import shutil
 from dataclasses import replace
@@ -17,20 +17,20 @@ from flowviz.schedulers import SCHEDULERS, CondOT
 @pytest.mark.slow
 def test_the_command_passes_here(capsys):
     assert main(["check", "--device", "cpu"]) == 0
-    said = capsys.readouterr().out
-    assert "FAILED" not in said and "device cpu" in said and "steps/s" in said
+    printed = capsys.readouterr().out
+    assert "FAILED" not in printed and "device cpu" in printed and "steps/s" in printed
 
 
 def failed(checks):
     return [each.name for each in checks if not each.passed]
 
 
-def test_right_formulas_pass():
+def test_correct_formulas_pass():
     assert not failed(self_test.schedules())
     assert not failed(self_test.orders())
 
 
-def test_a_wrong_derivative_is_noticed(monkeypatch):
+def test_a_wrong_derivative_is_detected(monkeypatch):
     class Wrong(CondOT):
         def __call__(self, t):
             return super().__call__(t)._replace(d_alpha=torch.full_like(t, 1.001))
@@ -39,12 +39,12 @@ def test_a_wrong_derivative_is_noticed(monkeypatch):
     assert failed(self_test.schedules()) == ["ot"]
 
 
-def test_a_method_of_a_lower_order_is_noticed(monkeypatch):
+def test_a_method_of_a_lower_order_is_detected(monkeypatch):
     monkeypatch.setitem(METHODS, "rk4", replace(METHODS["rk4"], step=METHODS["midpoint"].step))
     assert failed(self_test.orders()) == ["rk4"]
 
 
-def test_a_damaged_checkpoint_is_noticed(monkeypatch, tmp_path):
+def test_a_damaged_checkpoint_is_detected(monkeypatch, tmp_path):
     for suffix in (".safetensors", ".json"):
         for name in ("moons-ot", "moons-vp"):
             shutil.copy(find(name).with_suffix(suffix), tmp_path)

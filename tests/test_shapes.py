@@ -1,7 +1,7 @@
 """The shapes and kinds of numbers that the engine's docstrings state, checked while it computes.
 
-Each function here passes its arguments on; jaxtyping and beartype check them and the result, so
-that an axis with one name has one size in a call.
+Each function passes its arguments on. jaxtyping and beartype check them and the result: an axis
+with one name has one size in a call.
 """
 
 import pytest
@@ -184,7 +184,7 @@ class Steady:
 @pytest.mark.parametrize("shape", [(2,), (3, 4, 4)])
 def test_solutions(method, shape):
     x_0 = torch.randn(5, *shape, generator=generator())
-    at = Steady.path.clock(4)[:3]  # jumps also come to their end
+    at = Steady.path.clock(4)[:3]  # also checks the end of jumps
     how = {"tol": 1e-3} if METHODS[method].adaptive else {"steps": 6}
     solved(Steady(), x_0, at, method, **how)
 

@@ -1,4 +1,4 @@
-"""The shipped CIFAR-10 fields: two that differ in their path alone, small and recognisable."""
+"""The shipped CIFAR-10 fields: two that differ only in their path, with recognisable images."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def points(name):
     return read_quality(name)["points"]
 
 
-def test_the_two_differ_in_their_path_alone():
+def test_the_two_fields_differ_only_in_their_path():
     ot, vp = (load_images(name).card for name in NAMES)
     assert (ot.path, vp.path) == ("ot", "vp")
     assert dict(ot.training, path="") == dict(vp.training, path="")
@@ -58,7 +58,7 @@ def test_each_is_small_and_comes_with_its_log_and_its_measurements(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_two_jumps_are_better_than_ten_euler_steps_of_the_teacher(name):
-    """By the stored distances of 1,000 images; and a few, drawn anew, are those of the teacher."""
+    """Compares the stored distances of 1,000 images, and a few new images with the teacher's."""
     file = locate_images(f"{name}-distillation")
     assert file.is_relative_to(FOLDER) and file.stat().st_size <= LARGEST
     jumps = {p["nfe"]: p["frechet"] for p in points(file.stem) if p["guidance"] == 1}
@@ -83,14 +83,14 @@ def test_two_jumps_are_better_than_ten_euler_steps_of_the_teacher(name):
 
 
 def test_classes_are_recognised_in_guided_samples():
-    """Issue 4, 5.3: at least 60% of 1,000 at NFE 20, as measured; here a few, drawn anew."""
+    """At least 60% of 1,000 images at NFE 20, as stored, and of a few new images."""
     kept = [p for p in points("cifar10-ot") if (p["nfe"], p["guidance"]) == (20, 2.0)]
     assert kept and all(p["accuracy"] >= 0.6 for p in kept)
     config = ImageConfig(nfe=10, n=50, classes=tuple(range(10)), guidance=2.0, seed=7)
     found = judge_samples(
         load_images("cifar10-ot"), config, classifier_judge(classifier_name("cifar10"))
     )
-    assert found.measures["accuracy"] >= 0.7  # of 50: 0.86 of them, +- 0.05, are expected
+    assert found.measures["accuracy"] >= 0.7  # of 50 images; 0.86 +- 0.05 are expected
     assert found.passes == 20
 
 
@@ -99,14 +99,14 @@ def test_classes_are_recognised_in_guided_samples():
 def test_images_cost_little_more_than_their_evaluations():
     """16 guided images at NFE 20, and the grid over NFE on two cores, against bare evaluations.
 
-    A ratio, since machines differ: the 16 images took 1.3 s on one and 4.0 s on another. Of
-    processor time, since other processes may take the cores.
+    A ratio, since the 16 images took 1.3 s on one machine and 4.0 s on another; of processor
+    time, since other processes may use the cores.
     """
     checkpoints = [load_images(name) for name in NAMES]
     config = ImageConfig(classes=tuple(range(10)), n=16, nfe=20)
     grid = STUDIES["image-grid"]
     tries = []
-    for _ in range(3):  # one of these must not have to wait for other processes
+    for _ in range(3):  # other processes must not delay all of these
         sixteen, few = (evaluation_seconds(checkpoints[0], n) for n in (16, 5))
         start = time.process_time()
         assert sample_all(checkpoints[0], config).passes == 40

@@ -1,4 +1,4 @@
-"""Solvers: order, cost, real steps, failures in words."""
+"""Solvers: order, cost, solver steps, error messages."""
 
 import math
 
@@ -29,16 +29,16 @@ def ends(*times):
     return torch.tensor(times, dtype=torch.float64)
 
 
-def swing(t, x):
+def oscillation(t, x):
     """dx/dt = cos(t) x, with the solution x_0 exp(sin t)."""
     return torch.cos(t) * x
 
 
-def swung(t):
+def oscillation_solution(t):
     return math.exp(math.sin(t))
 
 
-def test_a_label_fits_a_list_in_a_sentence_and_menus_say_what_a_method_needs():
+def test_labels_fit_into_sentences_and_menus_state_requirements_of_methods():
     assert not [each.label for each in METHODS.values() if "," in each.label]
     menu = all_methods()
     assert menu["jumps"] == "jumps, flow maps only"
@@ -53,8 +53,8 @@ def test_fixed_step_method_has_its_order_and_cost(name):
     x_0, steps = torch.ones(1, 1, dtype=torch.float64), np.array([32, 64, 128])
     if isinstance(METHODS[name].step, Multistep):  # the error of its first step fades slowly
         steps = 4 * steps
-    solutions = [solve(swing, x_0, ends(0, 1), name, steps=n) for n in steps]
-    errors = [abs(s.states[-1].item() - swung(1)) for s in solutions]
+    solutions = [solve(oscillation, x_0, ends(0, 1), name, steps=n) for n in steps]
+    errors = [abs(s.states[-1].item() - oscillation_solution(1)) for s in solutions]
     slope, _ = np.polyfit(np.log(steps), np.log(errors), deg=1)
     assert slope == pytest.approx(-METHODS[name].order, abs=0.2)
     assert [s.nfe for s in solutions] == [METHODS[name].nfe(n) for n in steps]
@@ -62,14 +62,14 @@ def test_fixed_step_method_has_its_order_and_cost(name):
 
 @pytest.mark.parametrize("name", [n for n in FIXED if isinstance(METHODS[n].step, Tableau)])
 def test_weights_are_those_of_one_step(name):
-    """For dx/dt = g(t) a step adds dt times the weighted sum of g at the evaluations."""
+    """For dx/dt = g(t) a step adds dt times the weighted sum of g at its evaluations."""
     seen = []
 
     def field(t, x):
         seen.append(t.item())
         return torch.exp(t) * torch.ones_like(x)
 
-    steps = 2 if METHODS[name].final else 1  # so that the first is a whole one
+    steps = 2 if METHODS[name].final else 1  # a complete first step
     x_0 = torch.zeros(1, 1, dtype=torch.float64)
     solution = solve(field, x_0, ends(0, 0.5 * steps), name, steps=steps)
     step = METHODS[name].step
@@ -93,7 +93,7 @@ def test_fixed_steps_are_those_of_torchdiffeq_to_round_off(name, dtype):
     own = {"heun2": "heun"}.get(name, name)
     found = solve(curl, x_0, grid[[0, -1]], own, grid=grid)
     expected = odeint(curl, x_0, grid, method=name)
-    digits = 200 * torch.finfo(dtype).eps  # which 20 steps of this field amplify
+    digits = 200 * torch.finfo(dtype).eps  # 20 steps of this field amplify rounding errors
     torch.testing.assert_close(found.step_states, expected, rtol=digits, atol=digits)
 
 
@@ -109,7 +109,7 @@ def test_edm_is_heun_with_a_last_step_of_euler():
 
 
 class Exponential:
-    """x exp(dt) by hand: a step that no tableau describes."""
+    """A step without a tableau: x exp(dt)."""
 
     evaluations, evaluates_end = 1, False
 
@@ -131,7 +131,7 @@ def test_a_new_method_is_one_row(monkeypatch, step):
 
 
 def test_step_control_uses_the_worst_state():
-    """One state among 2,000 oscillates fast: it keeps the tolerance as it does alone."""
+    """One of 2,000 states oscillates fast: it keeps the tolerance as in a separate solve."""
 
     def field(t, x):
         return torch.cos(x[:, 1:] * t) * x[:, 1:] * torch.tensor([1.0, 0.0], dtype=x.dtype)
@@ -147,7 +147,7 @@ def test_step_control_uses_the_worst_state():
 
 
 def test_an_outlier_changes_other_results_by_about_their_own_error():
-    """Endpoints and log-densities. The mean over the batch moves both by much more."""
+    """End points and log-densities. With the mean over the batch both would change much more."""
     path = AffinePath(SCHEDULERS["ot"]())
     data = dataset("checkerboard")
     field = exact_field(path, data.distribution)
@@ -172,10 +172,10 @@ def test_an_outlier_changes_other_results_by_about_their_own_error():
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("name", FIXED)
-def test_steps_are_as_many_as_asked_for_and_real(name, end):
+def test_steps_are_as_many_as_requested_and_those_of_the_solver(name, end):
     x_0 = torch.ones(2, 2)
     for steps in [*range(1, 40), 49, 50, 100, 333]:
-        solution = solve(swing, x_0, ends(0, end), name, steps=steps)
+        solution = solve(oscillation, x_0, ends(0, end), name, steps=steps)
         assert solution.nfe == METHODS[name].nfe(steps)
         assert steps_for(name, solution.nfe) == steps
         assert len(solution.step_times) == len(solution.step_states) == steps + 1
@@ -183,13 +183,13 @@ def test_steps_are_as_many_as_asked_for_and_real(name, end):
         torch.testing.assert_close(solution.states[-1], solution.step_states[-1], rtol=0, atol=0)
 
 
-def test_states_lie_on_the_polygon_of_the_real_states():
+def test_states_are_interpolated_between_solver_states():
     times = torch.linspace(0, 1, 31, dtype=torch.float64)
-    solution = solve(swing, torch.ones(3, 2), times, "euler", steps=4)
+    solution = solve(oscillation, torch.ones(3, 2), times, "euler", steps=4)
     x, polygon = torch.ones(3, 2, dtype=torch.float64), []
-    for k in range(4):  # Euler by hand
+    for k in range(4):  # Euler's formula
         polygon.append(x)
-        x = x + 0.25 * swing(torch.tensor(k / 4), x)
+        x = x + 0.25 * oscillation(torch.tensor(k / 4), x)
     polygon = torch.stack([*polygon, x])
     torch.testing.assert_close(solution.step_states.double(), polygon, rtol=0, atol=1e-6)
     expected = np.interp(times, np.linspace(0, 1, 5), polygon[:, 0, 0])
@@ -207,22 +207,22 @@ def test_between_jumps_there_are_only_the_states_after_the_last_jump():
 
 
 @pytest.mark.parametrize("nfe", [7, 1, 10])
-def test_budget_that_a_method_cannot_meet_is_refused_with_the_nearest(nfe):
+def test_budget_that_a_method_cannot_spend_is_refused_with_the_nearest(nfe):
     near = {7: "4 and 8", 1: "4", 10: "8 and 12"}[nfe]
     with pytest.raises(ValueError, match=f"exactly {nfe} evaluations; .*: {near}\\."):
         steps_for("rk4", nfe)
-    assert steps_for("edm", 35) == 18  # as Karras et al. 2022 count
+    assert steps_for("edm", 35) == 18  # as counted by Karras et al. 2022
     with pytest.raises(ValueError, match="tolerance"):
         steps_for("dopri5", 20)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ADAPTIVE)
-def test_adaptive_method_keeps_its_tolerance_and_ends_at_the_end(name, dtype):
-    late = []
+def test_adaptive_method_keeps_its_tolerance_and_stops_at_the_last_time(name, dtype):
+    evaluated_times = []
 
     def field(t, x):
-        late.append(t.item())
+        evaluated_times.append(t.item())
         return 6 * torch.cos(6 * t) * x
 
     end, x_0 = 1 - 1e-5, torch.ones(4, 2, dtype=dtype)
@@ -237,7 +237,7 @@ def test_adaptive_method_keeps_its_tolerance_and_ends_at_the_end(name, dtype):
         assert solution.step_times[0] == 0 and solution.step_times[-1] == end
         assert (solution.step_times.diff() > 0).all()
         at_steps = torch.exp(torch.sin(6 * solution.step_times))[:, None, None]
-        # Fehlberg's estimate is of the first-order method, with a factor of 1/512.
+        # Fehlberg's estimate is that of the first-order method, with a factor of 1/512.
         bound = 1000 if name == "fehlberg2" else 50
         assert (solution.step_states - at_steps).abs().max() < bound * tol
         if len(solution.rejected):
@@ -245,7 +245,7 @@ def test_adaptive_method_keeps_its_tolerance_and_ends_at_the_end(name, dtype):
             assert (dt > 0).all() and torch.isin(t, solution.step_times).all()
         lengths.append(len(solution.step_times))
     assert errors[1] < errors[0] / 8 and errors[1] < 1e-2 and lengths[1] > lengths[0]
-    assert max(late) <= end
+    assert max(evaluated_times) <= end
 
 
 def test_rejected_steps_are_reported_where_the_field_turns():
@@ -263,8 +263,8 @@ def test_backward_undoes_forward(name):
     there = {"tol": 1e-8} if METHODS[name].adaptive else {"steps": 200}
     if METHODS[name].order == 2 and METHODS[name].adaptive:
         there = {"tol": 1e-6}
-    forward = solve(swing, x_0, ends(0, 0.9), name, **there)
-    backward = solve(swing, forward.states[-1], ends(0.9, 0), name, **there)
+    forward = solve(oscillation, x_0, ends(0, 0.9), name, **there)
+    backward = solve(oscillation, forward.states[-1], ends(0.9, 0), name, **there)
     assert backward.step_times[0] == 0.9 and backward.step_times[-1] == 0
     assert (backward.step_times.diff() < 0).all() and (backward.rejected[:, 1] <= 0).all()
     torch.testing.assert_close(
@@ -274,7 +274,7 @@ def test_backward_undoes_forward(name):
 
 @pytest.mark.parametrize("name", ["euler", "rk4", "dopri5"])
 @pytest.mark.parametrize("backward", [False, True])
-def test_time_reaches_the_field_in_float64_even_where_states_are_float32(name, backward):
+def test_the_field_gets_times_in_float64_also_for_states_in_float32(name, backward):
     seen, end = [], 1 - 1e-5
 
     def field(t, x):
@@ -294,10 +294,10 @@ def test_time_reaches_the_field_in_float64_even_where_states_are_float32(name, b
 
 def test_grid_sets_the_steps():
     grid = ends(0, 0.1, 0.5, 1)
-    solution = solve(swing, torch.ones(1, 1), ends(0, 1), "midpoint", grid=grid)
+    solution = solve(oscillation, torch.ones(1, 1), ends(0, 1), "midpoint", grid=grid)
     assert solution.nfe == 6 and torch.equal(solution.step_times, grid)
     with pytest.raises(ValueError, match="from the first of `times` to the last"):
-        solve(swing, torch.ones(1, 1), ends(0, 1), "midpoint", grid=ends(0, 0.5, 0.9))
+        solve(oscillation, torch.ones(1, 1), ends(0, 1), "midpoint", grid=ends(0, 0.5, 0.9))
 
 
 def test_exact_field_of_a_point_is_solved_to_the_end_of_vp():
@@ -314,7 +314,7 @@ def test_exact_field_of_a_point_is_solved_to_the_end_of_vp():
 
 
 @pytest.mark.parametrize("name", FIXED)
-def test_fixed_blow_up_says_where_and_what_to_do(name):
+def test_error_of_a_diverged_fixed_step_solve_states_time_and_remedy(name):
     """A field that is infinite from t = 1/2 on."""
 
     def field(t, x):
@@ -347,7 +347,7 @@ def test_stored_states_of_many_steps_are_bounded_and_even(name):
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
-def test_adaptive_blow_up_says_where_and_what_to_do(name):
+def test_error_of_a_diverged_adaptive_solve_states_time_and_remedy(name):
     """dx/dt = x^2 from 1 reaches infinity at t = 1."""
     with pytest.raises(SolveError, match=r"tolerance") as caught:
         solve(
@@ -356,7 +356,7 @@ def test_adaptive_blow_up_says_where_and_what_to_do(name):
     assert 0.8 < caught.value.t < 1.5
 
 
-def test_a_solve_without_end_is_given_up(monkeypatch):
+def test_an_endless_solve_is_stopped(monkeypatch):
     monkeypatch.setattr("flowviz.solvers.MAX_NFE", 500)
     with pytest.raises(SolveError, match="after 500 evaluations, at t = 0"):
         solve(lambda t, x: 1e4 * torch.cos(1e4 * t) * x, torch.ones(1, 1), ends(0, 1), "bosh3")
@@ -364,7 +364,7 @@ def test_a_solve_without_end_is_given_up(monkeypatch):
 
 @pytest.mark.parametrize("name", ["midpoint", "dopri5"])
 def test_solve_is_cancelled_before_the_next_evaluation(name):
-    asked = iter([False, False, False, True])
+    requests = iter([False, False, False, True])
     calls = []
 
     def field(t, x):
@@ -372,7 +372,7 @@ def test_solve_is_cancelled_before_the_next_evaluation(name):
         return x
 
     how = {} if name == "dopri5" else {"steps": 10}
-    with pytest.raises(Stopped), stopping(lambda: next(asked)):
+    with pytest.raises(Stopped), stopping(lambda: next(requests)):
         solve(field, torch.ones(1, 1), ends(0, 1), name, **how)
     assert len(calls) == 3
 
@@ -387,25 +387,25 @@ def test_solve_is_cancelled_before_the_next_evaluation(name):
         ("dopri5", {"tol": 0.0}, "tol must be positive"),
     ],
 )
-def test_bad_arguments_are_refused(name, how, match):
+def test_invalid_arguments_are_refused(name, how, match):
     with pytest.raises(ValueError, match=match):
-        solve(swing, torch.ones(1, 1), ends(0, 1), name, **how)
+        solve(oscillation, torch.ones(1, 1), ends(0, 1), name, **how)
 
 
-def test_bad_times_and_states_are_refused():
+def test_invalid_times_and_states_are_refused():
     for times in (ends(0), ends(0, 0), ends(0, 1, 0.5)):
         with pytest.raises(ValueError, match="rising or falling"):
-            solve(swing, torch.ones(1, 1), times, "euler", steps=1)
+            solve(oscillation, torch.ones(1, 1), times, "euler", steps=1)
     with pytest.raises(ValueError, match="must be finite"):
-        solve(swing, torch.full((1, 1), math.nan), ends(0, 1), "euler", steps=1)
+        solve(oscillation, torch.full((1, 1), math.nan), ends(0, 1), "euler", steps=1)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
-def test_solve_repeats_to_the_bit_and_takes_states_of_any_shape(name):
+def test_solve_is_reproducible_bitwise_and_takes_states_of_any_shape(name):
     x_0 = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(3))
     how = {} if METHODS[name].adaptive else {"steps": 5}
     times = torch.linspace(0, 1, 4)
-    first, second = (solve(swing, x_0, times, name, **how) for _ in range(2))
+    first, second = (solve(oscillation, x_0, times, name, **how) for _ in range(2))
     assert first.states.shape == (4, 3, 2, 4, 4) and first.states.dtype == torch.float32
     assert torch.equal(first.states, second.states) and not first.states.requires_grad
 
@@ -417,7 +417,7 @@ def test_limits_are_checked_before_the_first_evaluation():
         EvaluateConfig(method="dopri5", nfe=None, n=2_000_000)
 
 
-def test_more_evaluations_than_any_solve_takes_are_refused_before_the_first():
+def test_more_evaluations_than_the_maximum_are_refused_before_the_first():
     with pytest.raises(ValueError, match="at most 20000 evaluations; 500000 steps of midpoint"):
         solve(
             lambda t, x: x, torch.ones(1, 2), torch.tensor([0.0, 1.0]), "midpoint", steps=500_000

@@ -1,4 +1,4 @@
-"""Flows from one data set to another: exact fields, training, checkpoints and their guards."""
+"""Flows from one data set to another: exact fields, training, checkpoints and their checks."""
 
 import math
 import subprocess
@@ -101,12 +101,12 @@ def quadrature(distribution: Distribution, step: float = 0.05) -> tuple[Tensor, 
 
 @BOTH
 def test_field_is_the_posterior_mean_over_pairs(source, data):
-    # Given x, one end determines the other: p(x_1 | x) ~ q_1(x_1) q_0((x - alpha x_1) / sigma).
+    # Given x, x_1 determines x_0: p(x_1 | x) ~ q_1(x_1) q_0((x - alpha x_1) / sigma).
     time, x = states(source, data, 0.45)
     near, far, gain, rest = data, source, time, 1 - time
     if source == "boxes":
         near, far, gain, rest = source, data, 1 - time, time
-    sharp = {source, data} == {"boxes", "others"}  # the edges of one cut the squares of the other
+    sharp = {source, data} == {"boxes", "others"}  # edges of one cut squares of the other
     points, mass = quadrature(SIDES[near], 0.02 if sharp else 0.05)
     expected = []
     for each in x:
@@ -114,7 +114,7 @@ def test_field_is_the_posterior_mean_over_pairs(source, data):
         mean = (weight[:, None] * points).sum(0) / weight.sum()
         opposite = (each - gain * mean) / rest
         expected.append(opposite - mean if source == "boxes" else mean - opposite)
-    smooth = "boxes" not in (source, data)  # the sum converges fast, else with step^2
+    smooth = "boxes" not in (source, data)  # fast convergence; else with step^2
     torch.testing.assert_close(
         between(source, data)(time, x),
         torch.stack(expected),
@@ -154,7 +154,7 @@ def test_divergence_and_score_are_derivatives(source, data):
 
 
 @BOTH
-def test_grid_holds_the_density_and_the_ends_are_the_data_sets(source, data):
+def test_grid_has_the_density_and_the_ends_are_the_data_sets(source, data):
     field = between(source, data)
     xs, ys = torch.linspace(-3, 3, 7).double(), torch.linspace(-2, 2, 5).double() + 0.1
     points = torch.cartesian_prod(ys, xs).flip(1)
@@ -171,7 +171,7 @@ def test_grid_holds_the_density_and_the_ends_are_the_data_sets(source, data):
     torch.testing.assert_close(field.noise_mean(start, x), x, rtol=0, atol=1e-4)
 
 
-def test_sides_without_round_gaussians_and_paths_with_noise_are_refused():
+def test_sources_without_isotropic_gaussians_and_paths_with_noise_are_refused():
     for pair in [("tilted", "tilted"), ("tilted", "boxes"), ("boxes", "tilted")]:
         with pytest.raises(ValueError, match="one of the two must be a mixture"):
             between(*pair)
@@ -195,7 +195,7 @@ def test_sides_without_round_gaussians_and_paths_with_noise_are_refused():
     assert math.isfinite(field(torch.tensor(0.999), torch.zeros(1, 2)).sum())
 
 
-def test_between_boxes_states_that_no_pair_reaches_have_the_ends_nearest_to_them():
+def test_between_boxes_unreachable_states_have_the_nearest_ends():
     field, far = between("boxes", "others"), torch.tensor([[9.0, 0.5], [-7.0, 6.0], [3.2, 0.3]])
     low, high = torch.tensor([-3.5, -4.0]), torch.tensor([2.0, 2.0])
     for t in (0.0, 0.5, 0.9, 1.0):
@@ -204,9 +204,9 @@ def test_between_boxes_states_that_no_pair_reaches_have_the_ends_nearest_to_them
         data, start = field.data_mean(time, far), field.noise_mean(time, far)
         assert ((data >= low) & (data <= high)).all() and (start.abs() <= 4).all()
         assert field(time, far).isfinite().all()
-    half, beside = torch.tensor(0.5, dtype=torch.float64), far[2:]  # the support ends at x = 3
-    assert field.data_mean(half, beside)[0, 0] == pytest.approx(2, abs=1e-3)
-    assert field.noise_mean(half, beside)[0, 0] == pytest.approx(4, abs=1e-3)
+    half, outside = torch.tensor(0.5, dtype=torch.float64), far[2:]  # the support ends at x = 3
+    assert field.data_mean(half, outside)[0, 0] == pytest.approx(2, abs=1e-3)
+    assert field.noise_mean(half, outside)[0, 0] == pytest.approx(4, abs=1e-3)
     last = torch.tensor(field.path.t_max, dtype=torch.float64)
     x = SIDES["others"].sample(50, torch.Generator().manual_seed(3)).double()
     torch.testing.assert_close(field.data_mean(last, x), x, rtol=0, atol=0.01)
@@ -229,7 +229,7 @@ def test_samples_and_densities_start_from_the_source():
     torch.testing.assert_close(found, exact, rtol=0, atol=1e-3)
 
 
-def test_compare_says_where_the_particles_start():
+def test_compare_names_the_source_of_the_particles():
     study = flowviz.study("flow")
     with pytest.raises(ValueError, match="start exactly there"):
         study.result(study.config(data=SMALL, field="exact", nfe=2))
@@ -238,8 +238,8 @@ def test_compare_says_where_the_particles_start():
     )
     result = study.result(config)
     left, right = result.sides
-    (said,) = [each for each in study.say(config, result) if each.lead.startswith("From")]
-    assert said.numbers["left"] < said.numbers["pairs"]
+    (distances,) = [each for each in study.say(config, result) if each.lead.startswith("From")]
+    assert distances.numbers["left"] < distances.numbers["pairs"]
     mass = left.scene.density.sum(axis=(1, 2)) * np.diff(left.scene.axis)[0] ** 2
     assert np.abs(mass - 1).max() < 0.01
     # Both paths have the same flow map, as from noise.
@@ -265,7 +265,7 @@ def test_a_study_that_needs_noise_says_so(study, settings):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> FieldRef:
-    """A network from one data set to another, trained with minibatch OT and saved."""
+    """A saved network from one data set to another, trained with minibatch OT."""
     out = str(tmp_path_factory.mktemp("sources") / "pair")
     options = {"steps": 200, "width": 32, "depth": 2, "octaves": 2, "batch": 128}
     return flowviz.train(SMALL, out=out, coupling="minibatch-ot", **options)
@@ -282,7 +282,7 @@ def test_a_trained_source_is_on_the_card_and_samples_start_there(trained):
     assert METRICS["energy"](samples, data, None) < 0.1
     start = starts(trained.path, 400, 0)
     moved = (samples - start).norm(dim=1).mean()
-    # Minibatch OT moves less than independent pairs; the fields of both have the same ends.
+    # Minibatch OT has shorter trajectories than independent pairs, with the same end points.
     exact = flowviz.sample(flowviz.exact_field(SMALL), 400).float()
     assert moved < (exact - start).norm(dim=1).mean()
     found = flowviz.log_prob(trained, samples[:50], method="midpoint", nfe=40).log_prob
@@ -315,7 +315,7 @@ def test_standard_coordinates_of_a_source_have_unit_scale(trained):
         for value in (offset / spread, remainder):
             assert value.mean(dim=0).abs().max() < 0.05
             assert value.square().mean() == pytest.approx(1, abs=0.05)
-        assert (remainder * offset / spread).mean().abs() < 0.05  # nothing linear is left
+        assert (remainder * offset / spread).mean().abs() < 0.05  # no linear part is left
 
 
 @pytest.mark.parametrize(
@@ -411,8 +411,8 @@ def test_learned_bridges_have_the_velocity_and_the_score_of_the_exact_ones(bridg
     ends = (each.sample(500, g) for each in (data.source, data))
     x = exact.state(t, *ends, torch.randn(500, 2, generator=g))
     pairs = zip(field.velocity_and_score(t, x), exact.velocity_and_score(t, x), strict=True)
-    for (ours, true), share in zip(pairs, (0.35, 0.5), strict=True):
-        assert (ours - true).square().mean() < share**2 * true.square().mean()
+    for (learned, true), share in zip(pairs, (0.35, 0.5), strict=True):
+        assert (learned - true).square().mean() < share**2 * true.square().mean()
     torch.testing.assert_close(checkpoints.load(file).field(t, x), field(t, x), rtol=0, atol=0)
 
 
@@ -448,7 +448,7 @@ def test_bridges_need_a_source():
 
 
 def test_field_between_two_uploads_takes_little_memory():
-    """In a process of its own, whose peak is measured."""
+    """Measured as the peak memory of a separate process."""
     script = """
 import resource, torch
 from flowviz.distributions import GaussianMixture

@@ -1,4 +1,4 @@
-"""Controls in the URL: a link opens them, they write it back, and bad values are told."""
+"""Controls in the URL: links set them, they write links, and invalid values give notices."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -90,7 +90,7 @@ def test_without_a_link_all_is_at_its_default_and_the_url_is_empty():
     assert not app.toast
 
 
-def test_a_link_opens_every_control_and_stays():
+def test_a_link_sets_every_control_and_is_kept():
     app = opened(**LINK)
     assert seen(app) == PARSED
     assert url(app) == LINK
@@ -115,7 +115,7 @@ def test_a_moved_control_writes_its_slug_and_not_its_label():
 def test_only_the_first_run_of_a_visit_reads_the_link():
     app = opened(seed="7")
     app.number_input[0].set_value(9)
-    app.query_params["seed"] = "7"  # what a browser still shows when the rerun starts
+    app.query_params["seed"] = "7"  # the URL of the browser at the start of the rerun
     app.run()
     assert seen(app)["seed"] == 9 and url(app) == {"seed": "9"}
 
@@ -138,7 +138,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("cases", [BAD[:8], BAD[8:11], BAD[11:12], BAD[12:]], ids=len)
-def test_a_bad_value_falls_back_with_one_notice(cases):
+def test_an_invalid_value_falls_back_with_one_notice(cases):
     app = opened(**{slug: raw for slug, raw, _, _ in cases})
     assert seen(app) == DEFAULTS | {slug: shown for slug, _, shown, _ in cases}
     notices = {notice.value.partition("`")[2].partition("`")[0]: notice for notice in app.toast}
@@ -146,10 +146,10 @@ def test_a_bad_value_falls_back_with_one_notice(cases):
     for slug, _, _, parts in cases:
         for part in parts:
             assert escaped(part) in notices[slug].value
-    assert not app.run().toast, "it is said once"
+    assert not app.run().toast, "the notice appears once"
 
 
-def test_each_bad_value_is_told_and_good_ones_are_kept():
+def test_each_invalid_value_has_a_notice_and_valid_ones_are_kept():
     app = opened(data="nope", seed="nope", field="y")
     assert seen(app) == DEFAULTS | {"field": "y"}
     assert len(app.toast) == 2
@@ -173,7 +173,7 @@ def test_dice_draw_another_number_in_range():
     assert url(app)["seed"] == str(seen(app)["seed"])
 
 
-def test_a_page_that_is_opened_again_finds_its_controls_as_they_were():
+def test_a_page_that_is_opened_again_keeps_its_controls():
     app = opened(data="c")
     app.session_state["page"] = "two"
     app.query_params.clear()
@@ -186,7 +186,7 @@ def test_a_page_that_is_opened_again_finds_its_controls_as_they_were():
     assert url(app) == {"data": "c"}
 
 
-def test_a_link_to_a_page_seen_before_wins_over_what_was_there():
+def test_a_link_to_a_visited_page_overrides_its_controls():
     app = opened(data="c", seed="7")
     app.session_state["page"] = "two"
     app.query_params.clear()
@@ -197,7 +197,7 @@ def test_a_link_to_a_page_seen_before_wins_over_what_was_there():
     assert seen(app) == DEFAULTS | {"seed": 8}
 
 
-def test_reset_sets_defaults_and_empties_the_address():
+def test_reset_sets_defaults_and_empties_the_url():
     app = opened(**LINK)
     app.session_state["reset"] = True
     app.run()
@@ -205,7 +205,7 @@ def test_reset_sets_defaults_and_empties_the_address():
 
 
 @pytest.mark.parametrize("link", [{"seed": "8"}, {}])
-def test_back_opens_the_address_also_on_the_same_page(link):
+def test_back_opens_the_url_also_on_the_same_page(link):
     app = opened(data="c", seed="7")
     app.query_params.clear()
     for slug, value in link.items():
@@ -216,7 +216,7 @@ def test_back_opens_the_address_also_on_the_same_page(link):
     assert url(app) == link
 
 
-def test_what_a_part_reports_is_in_the_url():
+def test_values_reported_by_a_part_are_in_the_url():
     app = opened()
     app.session_state["clock"] = 0.25
     app.run()
@@ -237,7 +237,7 @@ def choices():
 
 
 def reopened(app):
-    """A visit by the link that an app wrote."""
+    """A visit with the link that an app wrote."""
     again = AppTest.from_function(choices, default_timeout=20)
     for name, value in url(app).items():
         again.query_params[name] = value
@@ -246,7 +246,7 @@ def reopened(app):
     return again
 
 
-def test_a_link_that_says_that_nothing_is_chosen_comes_back():
+def test_a_link_with_an_empty_choice_is_read_unchanged():
     app = AppTest.from_function(choices, default_timeout=20).run()
     app.multiselect[0].set_value([]).run()
     assert seen(app)["pick"] == () and url(app) == {"pick": "none"}
@@ -254,7 +254,7 @@ def test_a_link_that_says_that_nothing_is_chosen_comes_back():
 
 
 @pytest.mark.parametrize("value", [0.1 + 0.2, 1 / 3, 123456789.125, 1e-5, 0.0])
-def test_a_number_comes_back_to_the_last_digit(value):
+def test_a_number_is_read_exactly(value):
     app = AppTest.from_function(choices, default_timeout=20).run()
     app.number_input[0].set_value(value).run()
     assert seen(app)["rate"] == value
@@ -264,11 +264,11 @@ def test_a_number_comes_back_to_the_last_digit(value):
 @pytest.mark.parametrize(
     ("value", "text"), [(0.5, "0.5"), (1.0, "1"), (0.1 + 0.2, repr(0.1 + 0.2))]
 )
-def test_a_number_is_written_as_short_as_it_can_be(value, text):
+def test_a_number_is_written_in_its_shortest_form(value, text):
     assert widgets._exact(value) == text
 
 
-def test_a_hidden_control_keeps_what_its_link_says_and_a_locked_one_is_shown():
+def test_a_hidden_control_keeps_the_value_of_its_link_and_a_locked_one_is_shown():
     app = AppTest.from_function(script, default_timeout=20)
     for name, value in LINK.items():
         app.query_params[name] = value
@@ -281,7 +281,7 @@ def test_a_hidden_control_keeps_what_its_link_says_and_a_locked_one_is_shown():
     assert not (app.number_input or app.toggle or app.text_input or app.button)
 
 
-def test_a_control_set_aside_stands_still_says_why_and_is_free_on_the_next_page():
+def test_a_disabled_control_states_the_reason_and_is_enabled_on_the_next_page():
     app = AppTest.from_function(script, default_timeout=20)
     app.session_state["aside"] = {"nfe": "One row each.", "lr": "Not trained."}
     app.run()
@@ -295,7 +295,7 @@ def test_a_control_set_aside_stands_still_says_why_and_is_free_on_the_next_page(
     assert [box.disabled for box in app.select_slider] == [False]
 
 
-def test_a_page_that_is_opened_anew_reads_its_link_and_forgets_the_rest():
+def test_a_page_that_is_opened_again_by_a_link_resets_other_controls():
     app = opened(**LINK)
     app.session_state["again"] = True
     for name in LINK:

@@ -1,4 +1,4 @@
-"""Stochastic samplers: their marginals are the flow's, their orders and their variances known."""
+"""Stochastic samplers: marginals equal to those of the flow, orders and variances."""
 
 import itertools
 import math
@@ -72,7 +72,7 @@ def recursion(path: AffinePath, grid: Tensor, noise: float) -> float:
 
 @pytest.mark.parametrize("spec", SCHEDULERS)
 def test_the_reverse_diffusion_undoes_the_forward_one(spec: str) -> None:
-    # x_t' = (alpha' / alpha) x_t backwards plus variance: the kernel's second moment over dt.
+    # x_t' = (alpha' / alpha) x_t backwards plus variance: the second moment of the kernel per dt.
     path = path_of(spec)
     t = torch.linspace(0.2, 0.95 * path.t_max, 40, dtype=DOUBLE)
     dt = 1e-6
@@ -131,7 +131,7 @@ def test_euler_maruyama_converges_to_the_gaussian_with_order_1(spec: str, noise:
 @pytest.mark.parametrize("spec", SCHEDULERS)
 @pytest.mark.parametrize("noise", [0.0, 0.5, 1.0])
 def test_ancestral_steps_are_exact_where_the_data_is_one_point(spec: str, noise: float) -> None:
-    # Then E[x_1 | x] is x_1, and every step keeps N(alpha x_1, sigma^2), however long it is.
+    # Then E[x_1 | x] is x_1, and a step of any length keeps N(alpha x_1, sigma^2).
     path = path_of(spec)
     point = torch.tensor([1.0, -2.0], dtype=DOUBLE)
     c = path.scheduler(torch.zeros((), dtype=DOUBLE))
@@ -182,9 +182,9 @@ def test_without_noise_they_are_euler_and_ddim(spec: str) -> None:
     x_0 = path.start(torch.randn(50, 2, generator=seeded(6), dtype=DOUBLE))
     grid = even(path, 8)
     flow = solve(field, x_0, grid[[0, -1]], "euler", grid=grid)
-    ours = sample(field, path, x_0, grid, "euler-maruyama", noise=0, generator=seeded(0))
-    torch.testing.assert_close(ours.states, flow.step_states)
-    assert ours.nfe == flow.nfe == 8
+    euler = sample(field, path, x_0, grid, "euler-maruyama", noise=0, generator=seeded(0))
+    torch.testing.assert_close(euler.states, flow.step_states)
+    assert euler.nfe == flow.nfe == 8
     # DDIM is Euler's step of x / sigma in the clock lambda (DDIM, eq. 14).
     x, c = x_0, [path.scheduler(t) for t in grid]
     for k, t in enumerate(grid[:-1]):
@@ -209,10 +209,10 @@ def drawn(path: AffinePath, seed: int) -> Tensor:
 
 @pytest.fixture(scope="module")
 def ceilings() -> dict[str, Tensor]:
-    """What a mean energy distance of RUNS pairs of sets of N draws of the same p_t stays below.
+    """Bounds of a mean energy distance over RUNS pairs of sets of N draws of the same p_t.
 
-    By path, (5,) at TIMES: the mean of PAIRS such distances, the floor, and twice the standard
-    deviation of the difference of a mean of RUNS from it, so 1.5 to 1.75 times the floor.
+    By path, (5,) at TIMES: the floor, a mean of PAIRS such distances, plus twice the standard
+    deviation of its difference from a mean of RUNS. This is 1.5 to 1.75 times the floor.
     """
     found = {}
     for spec in ("ot", "vp"):
@@ -224,13 +224,13 @@ def ceilings() -> dict[str, Tensor]:
     return found
 
 
-def mean_energy(path: AffinePath, carry: Callable[[Tensor, Tensor, Generator], Tensor]) -> Tensor:
-    """The energy distances of what a sampler makes from p_t at TIMES, mean over RUNS, (5,)."""
+def mean_energy(path: AffinePath, solver: Callable[[Tensor, Tensor, Generator], Tensor]) -> Tensor:
+    """The energy distances of a sampler's states from p_t at TIMES, mean over RUNS, (5,)."""
     grid, found = even(path, STEPS), []
     for run in range(RUNS):
         generator = seeded(700 + run)
         x_0 = torch.randn(N, 2, generator=generator, dtype=DOUBLE)
-        states = carry(x_0, grid, generator)[[round(STEPS * t) for t in TIMES]]
+        states = solver(x_0, grid, generator)[[round(STEPS * t) for t in TIMES]]
         found.append(energies(states, drawn(path, 500 + run)))
     return torch.tensor(found).mean(0)
 
@@ -239,30 +239,30 @@ def mean_energy(path: AffinePath, carry: Callable[[Tensor, Tensor, Generator], T
 @pytest.mark.parametrize(
     ("sampler", "noise"), [("euler-maruyama", 0.0), *itertools.product(SAMPLERS, (0.5, 1.0))]
 )
-def test_marginals_are_as_near_the_paths_as_its_own_draws_are_at_five_times(
+def test_marginals_are_as_close_to_the_path_as_its_own_samples_at_five_times(
     ceilings: dict[str, Tensor], spec: str, sampler: str, noise: float
 ) -> None:
-    """The flow and both kinds of noise; the steps are so fine that their bias does not show."""
+    """For the flow and both noise levels; the steps are so small that their bias is negligible."""
     path = path_of(spec)
     field = exact_field(path, BALLS)
 
-    def carry(x_0: Tensor, grid: Tensor, generator: Generator) -> Tensor:
+    def solver(x_0: Tensor, grid: Tensor, generator: Generator) -> Tensor:
         return sample(field, path, x_0, grid, sampler, noise=noise, generator=generator).states
 
-    assert (mean_energy(path, carry) < ceilings[spec]).all()
+    assert (mean_energy(path, solver) < ceilings[spec]).all()
 
 
 @pytest.mark.parametrize(
     ("spec", "drift", "noise"), [("ot", 1, 1.1), ("vp", 1, 1.1), ("ot", 0, 1)]
 )
-def test_noise_that_the_drift_does_not_take_out_has_other_marginals(
+def test_noise_that_the_drift_does_not_compensate_changes_the_marginals(
     ceilings: dict[str, Tensor], spec: str, drift: float, noise: float
 ) -> None:
-    """So that the test above can fail: a tenth too much noise, or no score in the drift."""
+    """The test above fails with a tenth more noise or without the score in the drift."""
     path = path_of(spec)
     field = exact_field(path, BALLS)
 
-    def carry(x: Tensor, grid: Tensor, generator: Generator) -> Tensor:
+    def solver(x: Tensor, grid: Tensor, generator: Generator) -> Tensor:
         states = [x]
         for t, dt in zip(grid, grid.diff(), strict=False):
             u, half = field(t, x), rate(path, t) * path.scheduler(t).sigma ** 2
@@ -272,10 +272,10 @@ def test_noise_that_the_drift_does_not_take_out_has_other_marginals(
             states.append(x)
         return torch.stack(states)
 
-    assert (mean_energy(path, carry) > ceilings[spec]).any()
+    assert (mean_energy(path, solver) > ceilings[spec]).any()
 
 
-def test_bad_arguments_are_refused_in_words() -> None:
+def test_invalid_arguments_are_refused_with_a_message() -> None:
     path = path_of("ot")
     x, grid = torch.zeros(3, 2), even(path, 4)
 

@@ -1,4 +1,4 @@
-"""The page on the three claims: each opens, computes in the background, keeps what is done."""
+"""The page on the three claims: each opens, computes in the background and stores results."""
 
 import csv
 import threading
@@ -42,7 +42,7 @@ def text_of(app):
 
 
 def computed(app, study):
-    """The page after a study was started by its button and is done."""
+    """The page after a study was started by its button and has ended."""
     app.button(key=f"{study}-start").click().run()
     settled(app)
     assert not app.exception
@@ -51,12 +51,12 @@ def computed(app, study):
 
 def test_claims_open_with_their_sentences():
     assert "Lipman et al. 2022" in text_of(opened(claim="training"))
-    # The doubt is the study authors' own conclusion (paper-facts B).
+    # The authors of that study state this doubt themselves (paper-facts B).
     text = text_of(opened(claim="unlimited"))
     assert "study's own conclusion" in text and "Bartosh" not in text
 
 
-def test_exact_results_are_there_without_a_click():
+def test_exact_results_are_shown_without_a_click():
     text = text_of(settled(opened(**SMALL)))
     assert "Noise in the target" in text
     text = text_of(settled(opened(claim="unlimited", data="moons")))
@@ -70,19 +70,19 @@ def test_race_runs_in_the_background_and_is_kept_for_the_next_visitor():
     assert "After 20 steps" not in text_of(app)
     computed(app, "race")
     assert "After 20 steps" in text_of(app) and "Trains faster" in text_of(app)
-    again = opened(**SMALL, over="seconds", beside="gradient")
+    again = opened(**SMALL | {"over": "seconds", "beside": "gradient"})
     assert "After 20 steps" in text_of(again)
     assert not [b for b in again.button if b.key == "race-start"]
 
 
 @pytest.mark.slow
-def test_learning_rates_say_which_still_work():
+def test_learning_rates_name_those_without_divergence():
     app = computed(opened(**SMALL), "learning-rates")
     assert "More stable" in text_of(app)
 
 
 @pytest.mark.slow
-def test_own_schedule_joins_the_race():
+def test_schedule_of_the_user_is_added_to_the_race():
     app = opened(**SMALL, own=1, shape="a1=0.2")
     assert "5 networks × 1 seeds" in text_of(app)
     settled(app)
@@ -90,14 +90,14 @@ def test_own_schedule_joins_the_race():
 
 
 @pytest.mark.slow
-def test_couplings_run_and_say_what_they_gain():
+def test_couplings_run_and_state_their_gain():
     app = opened(**{"claim": "unlimited", "pair-steps": 20, "data": "8gaussians"})
     computed(app, "couplings")
     assert "compared with independent pairs, S is" in text_of(app)
 
 
 @pytest.mark.slow
-def test_networks_are_judged_at_many_evaluations():
+def test_networks_are_compared_at_many_evaluations():
     app = computed(opened(claim="unlimited", data="moons"), "left-over")
     assert "Learned better" in text_of(app)
     app = opened(claim="unlimited", data="mixture:1,0@0.8")
@@ -105,7 +105,7 @@ def test_networks_are_judged_at_many_evaluations():
     assert not [b for b in app.button if b.key == "left-over-start"]
 
 
-def test_work_can_be_stopped_and_goes_on(monkeypatch):
+def test_work_can_be_stopped_and_continued(monkeypatch):
     held, started = threading.Event(), threading.Event()
     real = races.runs
 
@@ -137,19 +137,19 @@ def test_work_can_be_stopped_and_goes_on(monkeypatch):
 
 
 def test_sampling_opens_with_one_data_set_and_its_verdict(monkeypatch):
-    asked = []
+    drawn_configs = []
 
     def drawn(study, config, **options):
-        asked.append((study.name, config))
+        drawn_configs.append((study.name, config))
 
     monkeypatch.setattr("flowviz.ui.study_view.show", drawn)
     opened(claim="sampling", own=1, shape="a1=0.2", seeds=2)
-    ((name, config),) = asked
+    ((name, config),) = drawn_configs
     assert name == "all-data-sets" and config.sets == ("checkerboard",)
     assert config.own == "shaped:a1=0.2" and config.seeds == 2
-    asked.clear()
+    drawn_configs.clear()
     opened(claim="sampling", every=1)
-    assert asked[0][1].sets == ()
+    assert drawn_configs[0][1].sets == ()
 
 
 class TestFigures:
@@ -166,7 +166,7 @@ class TestFigures:
         with pytest.raises(ValueError, match="at most 5 paths of shape"):
             figures.endpoints(np.zeros((5, 2)), ends)
 
-    def test_rates_put_what_diverged_at_the_top(self):
+    def test_rates_draw_diverged_runs_at_the_top(self):
         figure = figures.rates(
             ["a"],
             [theme.look("vp", 1)],
@@ -184,7 +184,7 @@ class TestFigures:
         assert list(figure.data[0].x) == [0, 1]
         assert figure.data[0].marker.color[1] == "#123456"
 
-    def test_dots_leave_out_what_was_lost(self):
+    def test_dots_omit_lost_values(self):
         rows = [figures.Runs(label="a", colour="#123456", values=np.array([0.1, np.nan]))]
         assert list(figures.dots(rows, x_title="distance").data[0].x) == [0.1]
 
@@ -195,7 +195,7 @@ class TestFigures:
         band, drawn = figure.data
         assert band.fill == "toself" and len(band.x) == 4 and list(drawn.y) == [1, 2]
 
-    def test_a_line_without_values_is_no_error(self):
+    def test_a_line_without_values_is_not_an_error(self):
         x = np.array([1.0, 2.0])
         line = lines_of.of_runs("a", "#123456", x, np.full(2, np.nan), floor=1.0)
         assert len(lines_of.curves([line], x_title="x", y_title="y", log_x=True).data[0].x) == 0

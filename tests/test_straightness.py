@@ -29,7 +29,7 @@ def noise(n, seed=0):
 
 
 def whitened(n):
-    """Noise whose second moments are exactly those of N(0, I), so that few points suffice."""
+    """Noise with exactly the second moments of N(0, I), so that few points suffice."""
     x = noise(n)
     x = x - x.mean(dim=0)
     return x @ torch.linalg.inv(torch.linalg.cholesky(x.T @ x / n)).T
@@ -40,33 +40,33 @@ def gaussian(std):
 
 
 def board(half_width):
-    """The checkerboard of another size."""
+    """A checkerboard of another size."""
     given = dataset("checkerboard").distribution
     scale = half_width / given.edges_x[-1]
     return Boxes(scale * given.edges_x, scale * given.edges_y, given.weights)
 
 
 @pytest.mark.parametrize("std", [0.3, 1.0, 2.0])
-def test_ot_flow_to_a_gaussian_has_its_closed_form(std):
-    """S = d s (2 - pi / 2), W_2^2 = d (s - 1)^2 and, ways being rays, the arc in closed form."""
+def test_ot_flow_to_a_gaussian_has_the_closed_form(std):
+    """S = d s (2 - pi / 2), W_2^2 = d (s - 1)^2, and the arc length of radial trajectories."""
     found = marginal_straightness(exact_field(path("ot"), gaussian(std)), whitened(512))
     assert found.deviation == pytest.approx(2 * std * (2 - math.pi / 2), rel=0.01)
     assert found.displacement == pytest.approx(2 * (std - 1) ** 2, abs=0.03 * std)
     if std != 1:
-        least = std / math.hypot(1, std)  # where the spread stops shrinking and grows
+        least = std / math.hypot(1, std)  # minimum of the standard deviation over time
         arc = (1 - least) + (std - least)
         assert found.arc_over_chord == pytest.approx(arc / abs(std - 1), rel=0.01)
 
 
 def test_the_error_of_s_is_its_spread_between_samples_of_noise():
-    """So that a number of 100 particles does not claim the precision of all."""
+    """The error must be that of the 100 particles of a sample."""
     flow = exact_field(path("ot"), gaussian(2.0))
     times, x_0 = quadrature_times(flow.path), torch.cat([noise(100, seed) for seed in range(40)])
     states = solve(flow, x_0, times, "dopri5", tol=1e-3).states
     found = [straightness_of(flow, times, each) for each in states.split(100, dim=1)]
     spread = torch.tensor([each.deviation for each in found]).std().item()
-    told = sum(each.error for each in found) / len(found)
-    assert told == pytest.approx(spread, rel=0.35)  # 40 values know their spread to 11%
+    stated = sum(each.error for each in found) / len(found)
+    assert stated == pytest.approx(spread, rel=0.35)  # its error with 40 values is 11%
     assert math.isnan(marginal_straightness(flow, noise(1), tol=1e-3).error)
 
 
@@ -89,7 +89,7 @@ def test_acceleration_of_a_gaussian_flow_is_that_of_its_closed_form():
 
 
 @pytest.mark.parametrize("spec", [name for name in SCHEDULERS if name != "ve"])
-def test_deviation_is_energy_less_displacement(spec):
+def test_deviation_is_energy_minus_displacement(spec):
     field = exact_field(path(spec), dataset("8gaussians").distribution)
     x_0 = noise(200)
     x_1 = dataset("8gaussians").sample(200, torch.Generator().manual_seed(1)).double()
@@ -105,8 +105,8 @@ def test_deviation_is_energy_less_displacement(spec):
 
 
 @pytest.mark.parametrize("spec", ["vp", "trig"])
-def test_no_way_is_shorter_than_its_chord(spec):
-    # Towards a narrow Gaussian all ways are radial: straight, though not at constant speed.
+def test_no_trajectory_is_shorter_than_its_chord(spec):
+    # Towards a narrow Gaussian all trajectories are radial: straight, without constant speed.
     found = marginal_straightness(exact_field(path(spec), gaussian(0.4)), noise(64))
     assert found.arc_over_chord == pytest.approx(1, abs=1e-9)
 
@@ -139,7 +139,7 @@ TABLE = {  # half-width of the board, path: S, arc over chord; paper-facts D3, n
     [pytest.param(*key, marks=pytest.mark.slow if key[0] > 1 else ()) for key in TABLE],
 )
 def test_boards_have_the_measures_of_the_table(half_width, spec):
-    """OT is not in general the straighter marginal flow: on the small board VP bends less."""
+    """OT is not always the straighter marginal flow: on the small board VP has less curvature."""
     found = marginal_straightness(exact_field(path(spec), board(half_width)), whitened(800))
     deviation, ratio = TABLE[half_width, spec]
     assert found.deviation == pytest.approx(deviation, rel=0.05)

@@ -1,4 +1,4 @@
-"""Every study keeps the contract of `flowviz.studies.study`, on the command line too."""
+"""Every study fulfils the contract of `flowviz.studies.study`, also on the command line."""
 
 import dataclasses
 import io
@@ -41,7 +41,7 @@ def smallest(study):
 
 
 class Run(NamedTuple):
-    """What the command made of the smallest config of a study."""
+    """The output of the command for the smallest config of a study."""
 
     result: Any
     answer: dict
@@ -63,11 +63,11 @@ def run_by_command(name, file):
         found.append(compute(self, *args, **options))
         return found[-1]
 
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
         patch.setattr(Study, "result", result)
         assert main(["experiment", name, *given, "--json", "--csv", str(file)]) == 0
     (one,) = found
-    return Run(one, json.loads(said.getvalue()), file.read_text())
+    return Run(one, json.loads(printed.getvalue()), file.read_text())
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def runs(tmp_path_factory):
 
 
 def test_settings_of_one_name_on_one_page_take_values_of_one_type():
-    """A page gives the value of one control to all of its studies."""
+    """A page passes the value of one control to all of its studies."""
     found = {}
     for study in STUDIES.values():
         for name, each in settings(study.config).items():
@@ -95,7 +95,7 @@ def test_settings_of_one_name_on_one_page_take_values_of_one_type():
 
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryStudy:
-    def test_it_draws_tabulates_and_speaks(self, name, runs):
+    def test_it_has_figures_a_table_and_findings(self, name, runs):
         study, result = STUDIES[name], runs(name).result
         config = smallest(study)
         for dark in (False, True):
@@ -106,9 +106,9 @@ class TestEveryStudy:
                 assert each.title and each.alt.endswith(".")
         lengths = {len(values) for values in study.table(config, result).values()}
         assert len(lengths) == 1 and lengths.pop() > 0
-        said = study.say(config, result)
-        assert said
-        for finding in said:
+        findings = study.say(config, result)
+        assert findings
+        for finding in findings:
             assert finding.text and not any(mark in finding.text for mark in ("**", "$", "\n"))
             assert not re.search(r"\d\s%|(?<![\w.])-\d|[xp]_t", finding.text), finding.text
             assert finding.verdict in ("", "supported", "not supported", "undecided")
@@ -124,8 +124,8 @@ class TestEveryStudy:
     def test_the_command_prints_the_findings_and_writes_the_table(self, name, runs):
         study, config = STUDIES[name], smallest(STUDIES[name])
         run = runs(name)
-        said = study.say(config, run.result)
-        assert [each["lead"] for each in run.answer["findings"]] == [each.lead for each in said]
+        texts = study.say(config, run.result)
+        assert [each["lead"] for each in run.answer["findings"]] == [each.lead for each in texts]
         assert run.answer["config"] == to_json(config)
         assert run.csv.startswith(f"# study: {name}\n")
 
@@ -224,7 +224,7 @@ def test_a_new_study_is_one_object(capsys):
 
 @pytest.fixture
 def added():
-    """One metric, solver and path more, each by one entry."""
+    """Adds a metric, a solver and a path by one entry each."""
     entries = [
         (METRICS, Metric("Always one", "", "The number 1.", lambda *_, **__: 1.0)),
         (METHODS, Method("Twin of Euler", "A copy.", 1, METHODS["euler"].step)),
@@ -264,7 +264,7 @@ def test_stacked_fills_single_values():
     assert empty["a"].tolist() == ["x"] and empty["b"].tolist() == [1]
 
 
-def test_what_is_not_a_number_is_null():
+def test_nan_is_null():
     assert to_json({"a": np.array([1.0, np.nan]), "b": float("inf")}) == {
         "a": [1.0, None],
         "b": None,
@@ -282,7 +282,7 @@ def test_what_is_not_a_number_is_null():
         (["losses", "--pairs", "512", "--paths", "ot", "--figure", "f.bmp"], "must end in .svg"),
     ],
 )
-def test_refusals_are_one_sentence(capsys, arguments, sentence):
+def test_error_messages_are_one_sentence(capsys, arguments, sentence):
     assert main(["experiment", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert sentence in said and said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert sentence in printed and printed.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Means of a batch as the targets of a training."""
+"""Batch means as the targets of a training."""
 
 import pytest
 import torch

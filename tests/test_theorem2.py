@@ -44,16 +44,16 @@ def path(spec):
 
 
 @pytest.mark.parametrize("spec", [pytest.param("ot", marks=pytest.mark.slow), "vp"])
-def test_gradients_come_together_as_one_over_the_root_of_the_batch(spec):
+def test_difference_of_gradients_falls_as_one_over_the_root_of_the_batch(spec):
     found = [compute_gradients(GradientConfig(path=spec, seed=k, pairs=8_192)) for k in range(6)]
     fitted = slope(found)
     assert fitted.value == pytest.approx(-0.5, abs=0.05)
     assert 0 < fitted.error < 0.025
-    assert pooled(found)[-1] < signal(found), "large batches see the gradient itself"
+    assert pooled(found)[-1] < signal(found), "in large batches the gradient exceeds its noise"
 
 
-def test_slope_tells_a_bias_from_chance(monkeypatch):
-    """A marginal velocity that is off by half leaves what no batch averages out."""
+def test_slope_detects_a_bias(monkeypatch):
+    """A marginal velocity with an error of half its value gives a bias in every batch."""
 
     def biased(exact, *pairs):
         x, velocity, marginal = theorem2.targets(exact, *pairs)
@@ -65,7 +65,7 @@ def test_slope_tells_a_bias_from_chance(monkeypatch):
 
 
 def test_gradients_are_those_of_the_losses_as_they_are_written():
-    """One batch of the largest size: both losses, differentiated by autograd one by one."""
+    """One batch of the largest size: autograd of both losses, one at a time."""
     config = GradientConfig(data="8gaussians", pairs=SIZES[-1], seed=3)
     found = compute_gradients(config)
     target, ot, field = theorem2.network(config.data, "ot", "new", None)
@@ -103,13 +103,13 @@ def board(half_width):
     )
 
 
-FLOORS = {  # half-width of the board, path: paper-facts D5, good to 0.5% but for the last
+FLOORS = {  # half-width of the board, path: paper-facts D5, to 0.5% except for the last
     (4.444, "ot"): 3.754,
     (4.0, "ot"): 3.378,
     (1.0, "ot"): 0.845,
     (4.444, "vp"): 6.40,
     (4.0, "vp"): 6.00,
-    # The table has 2.20, a plain mean with too few draws of a tail like 1 / (1 - t) for its 3%;
+    # The table has 2.20, a mean with too few draws of a tail like 1 / (1 - t) for its 3%;
     # the mean over 1.2 million pairs is 2.289 +- 0.013.
     (1.0, "vp"): 2.275,
 }
@@ -130,7 +130,7 @@ def test_floors_are_those_of_the_table(half_width, spec, monkeypatch):
 
 @pytest.mark.parametrize("spec", ["ot", "vp", "trig"])
 def test_variance_of_a_gaussian_target_is_its_closed_form(spec):
-    """Cov[x'_t | x_t] = D^2 s^2 / (alpha^2 s^2 + sigma^2) I, on OT of integral pi s / 2."""
+    """Cov[x'_t | x_t] = D^2 s^2 / (alpha^2 s^2 + sigma^2) I; its integral on OT is pi s / 2."""
     found = compute_target(TargetConfig(data=GAUSSIAN, path=spec, n=8))
     c = path(spec).coefficients(torch.from_numpy(found.times), torch.zeros(65, dtype=torch.double))
     wronskian = c.d_alpha * c.sigma - c.alpha * c.d_sigma
@@ -148,13 +148,13 @@ def test_variance_of_a_gaussian_target_is_its_closed_form(spec):
 
 
 @pytest.mark.parametrize("spec", ["ot", "vp"])
-def test_variance_is_what_the_posterior_mean_leaves(spec):
+def test_variance_is_that_around_the_posterior_mean(spec):
     """E tr Cov[x_1 | x_t] = E |x_1|^2 - E |E[x_1 | x_t]|^2, the latter over a grid."""
     target = dataset("checkerboard")
     field = exact_field(path(spec), target.distribution)
     axis = torch.linspace(-9, 9, 301, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis).flip(1)
-    whole = 2 * (4 * 20 / 9) ** 2 / 12  # of the board, whose mean is 0 and columns are even
+    whole = 2 * (4 * 20 / 9) ** 2 / 12  # of the board: mean 0, equal columns
     found = compute_target(TargetConfig(path=spec, nodes=9))
     for t, variance in list(zip(found.times, found.variance, strict=True))[2:5]:
         at = torch.tensor(t)
@@ -183,7 +183,7 @@ def test_all_fields_have_one_gap_and_it_is_the_floor(spec, half_width, monkeypat
         assert each.gap == pytest.approx(known.floor, abs=3.5 * each.error)
 
 
-def test_minibatch_transport_takes_variance_out_of_the_target():
+def test_minibatch_transport_reduces_the_variance_of_the_target():
     found = [compute_coupling(CouplingConfig(batch=batch, nodes=13)) for batch in (1, 16, 256)]
     assert found[0].floor == pytest.approx(FLOORS[4.444, "ot"], rel=0.03)
     assert found[0].floor > 3 * found[1].floor > 9 * found[2].floor
@@ -210,13 +210,13 @@ def test_clock_covers_the_time_of_each_path():
         (lambda: slope([]), "at least two pools; got 0"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_a_sentence(make, message):
+def test_invalid_configs_are_refused_in_one_sentence(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
 
 def pool(rng, power=-0.5):
-    """A pool whose gradients are apart by about n to this power."""
+    """A pool whose gradients differ by about n to this power."""
     sizes = np.array(SIZES)
     return GradientResult(
         apart=(1 + 0.1 * rng.random(len(sizes))) * sizes ** (2 * power),
@@ -246,27 +246,27 @@ class TestGradientsStudy:
         assert list(band.y[: len(SIZES)]) == list(runs.min(axis=0))
 
     def test_all_paths_are_measured_pool_by_pool_and_shown_from_two_on(self):
-        asked = []
+        computed = []
 
-        class Noting(Progress):
+        class Recorded(Progress):
             def cached(self, compute, config, **given):
-                asked.append(config)
+                computed.append(config)
                 return pool(np.random.default_rng(config.seed))
 
         config = GradientsConfig(paths=("ot", "trig"), seeds=3, seed=5, data=GAUSSIAN)
-        results = list(self.study.compute(config, progress=Noting()))
-        assert [(each.path, each.seed) for each in asked] == [
+        results = list(self.study.compute(config, progress=Recorded()))
+        assert [(each.path, each.seed) for each in computed] == [
             (path, 5 + k) for k in range(3) for path in ("ot", "trig")
         ]
         assert [len(each.pools[1]) for each in results] == [2, 3]
 
-    def test_each_path_has_a_network_of_its_own(self):
+    def test_each_path_has_its_own_network(self):
         with pytest.raises(ValueError, match="one checkpoint for each of the 2 paths; got 1"):
             GradientsConfig(networks=("checkerboard-ot",))
         config = LossesConfig(data="moons", paths=("trig",), network="trained")
         result = STUDIES["losses"].result(config.build(vars(config) | {"pairs": 16}))
-        said = STUDIES["losses"].say(config, result)
-        assert [each.lead for each in said] == ["trigonometric", "No checkpoint", ""]
+        findings = STUDIES["losses"].say(config, result)
+        assert [each.lead for each in findings] == ["trigonometric", "No checkpoint", ""]
 
 
 def test_variance_study_compares_couplings_with_the_closed_form():

@@ -13,7 +13,7 @@ from flowviz.device import _granted, processors
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """A machine with four processors, of which two threads are fastest; counts measurements."""
+    """A machine with four processors on which two threads are fastest; counts measurements."""
     calls = []
     monkeypatch.setenv("FLOWVIZ_HOME", str(tmp_path))
     monkeypatch.delenv("FLOWVIZ_THREADS", raising=False)
@@ -25,7 +25,7 @@ def machine(monkeypatch, tmp_path):
 
 
 def test_fastest_number_is_measured_once_and_stored(machine, tmp_path):
-    assert threads.threads_for(1) == 1 and not machine  # small work measures nothing
+    assert threads.threads_for(1) == 1 and not machine  # small work is not measured
     assert threads.threads_for(100) == threads.threads_for(2) == 2
     assert sorted(set(machine)) == [1, 2, 4] and len(machine) == 3 * threads.ROUNDS
     threads.best_threads.cache_clear()  # as in the next process
@@ -45,7 +45,7 @@ def test_stored_numbers_expire_and_the_variable_decides(machine, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["0", "abc", "-1"])
-def test_invalid_number_is_refused_in_a_sentence(monkeypatch, value):
+def test_invalid_number_is_refused_in_one_sentence(monkeypatch, value):
     monkeypatch.setenv("FLOWVIZ_THREADS", value)
     with pytest.raises(ValueError, match="FLOWVIZ_THREADS must be a whole number in"):
         threads.threads_for(8)
@@ -98,7 +98,7 @@ ctypes.CDLL(None).malloc_stats()
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the arenas are those of glibc")
 def test_threads_of_a_server_share_arenas_of_memory():
-    """Else 12 visitors left 500 MB that were free, but spread over 16 arenas."""
+    """Otherwise 12 visitors leave 500 MB of free memory in 16 arenas."""
     counts = []
     for limited in (True, False):
         command = [sys.executable, "-c", ALLOCATING.replace("LIMITED", str(limited))]
@@ -123,7 +123,7 @@ print(before - resident())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the thresholds are those of glibc")
 def test_freed_memory_is_kept_for_the_next_tensors():
-    """Else the system gets 32 MB back, and clears them again for the next tensors."""
+    """Otherwise 32 MB are returned to the system, which clears them again for the next tensors."""
     returned = []
     for tuned in (True, False):
         command = [sys.executable, "-c", FREEING.replace("TUNED", str(tuned))]

@@ -1,4 +1,4 @@
-"""Distributions of training times: their quantiles, their ends, and what reads them."""
+"""Distributions of training times: their quantiles, their ends and their uses."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_logit_normal_and_shifted_times_have_the_quantiles_of_their_formulas():
 
 
 @pytest.mark.parametrize("name", ["logit-normal:1", "logit-normal:0,0", "shift:", "shift:nan"])
-def test_invalid_parameters_are_refused_in_a_sentence(name):
+def test_invalid_parameters_are_refused_in_one_sentence(name):
     with pytest.raises(ValueError, match="Times must read logit-normal:MEAN,SPREAD"):
         TrainConfig(times=name)
     with pytest.raises(ValueError, match="Did you mean 'level'"):

@@ -13,7 +13,7 @@ def build(shape, **options):
         return UNet(shape, **options)
 
 
-def awake(network, seed=0):
+def randomized(network, seed=0):
     """The network with random last layers, which start at zero."""
     generator = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
@@ -23,7 +23,7 @@ def awake(network, seed=0):
 
 
 def test_torchcfm_preset_has_the_names_and_shapes_of_the_released_weights():
-    # Read off torchcfm's own CIFAR-10 model: 304 tensors, 35,746,307 parameters, no buffers.
+    # torchcfm's own CIFAR-10 model has 304 tensors, 35,746,307 parameters and no buffers.
     weights = build(IMAGE_NETWORKS["torchcfm"]).state_dict()
     assert sum(value.numel() for value in weights.values()) == 35_746_307
     assert len(weights) == 304
@@ -61,7 +61,7 @@ def test_class_covers_the_film_variant_of_the_family():
 
 
 @pytest.mark.parametrize("name", IMAGE_NETWORKS)
-def test_shape_of_the_answer_is_that_of_the_images(name):
+def test_output_has_the_shape_of_the_images(name):
     shape = IMAGE_NETWORKS[name]
     time = torch.zeros(2, shape.clocks or 1, device="meta")
     network = build(shape, num_classes=10)
@@ -70,7 +70,7 @@ def test_shape_of_the_answer_is_that_of_the_images(name):
     assert network(time if shape.clocks else time[:, 0], x, y).shape == x.shape
 
 
-def test_new_network_answers_zero_and_its_weights_follow_the_generator():
+def test_new_network_is_zero_and_its_weights_depend_on_the_generator():
     networks = [UNet(TINY, generator=torch.Generator().manual_seed(i)) for i in (1, 1, 2)]
     weights = [dict(network.named_parameters()) for network in networks]
     for name, weight in weights[0].items():
@@ -80,10 +80,10 @@ def test_new_network_answers_zero_and_its_weights_follow_the_generator():
     assert not networks[0](torch.zeros(2), x).any()
 
 
-def test_one_time_for_all_is_each_time_alike():
+def test_one_time_for_all_equals_equal_times():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, 3, 16, 16, generator=generator, dtype=torch.float64)
-    network = awake(UNet(TINY, size=16, num_classes=3)).double()
+    network = randomized(UNet(TINY, size=16, num_classes=3)).double()
     clock, y = torch.tensor([0.2, -0.4], dtype=torch.float64), torch.tensor([0, 1, 2])
     together = network(clock, x, y)
     for i in range(3):
@@ -92,7 +92,7 @@ def test_one_time_for_all_is_each_time_alike():
     assert (network(clock + 0.1, x, y) - together).abs().max() > 1e-6
 
 
-def test_time_enters_unscaled_into_the_sinusoid():
+def test_time_embedding_uses_the_unscaled_time():
     # Ho et al. 2020: cos and sin of t 10000^(-k / half), cosines first.
     network = UNet(dataclasses.replace(TINY, clocks=0))
     seen = []
@@ -105,7 +105,7 @@ def test_time_enters_unscaled_into_the_sinusoid():
 
 
 def test_no_class_is_the_null_class():
-    network = awake(UNet(TINY, num_classes=3))
+    network = randomized(UNet(TINY, num_classes=3))
     x, clock = torch.randn(2, 3, 32, 32), torch.zeros(2)
     torch.testing.assert_close(network(clock, x), network(clock, x, torch.tensor([3, 3])))
     assert not torch.allclose(network(clock, x), network(clock, x, torch.tensor([0, 1])))
@@ -116,7 +116,7 @@ def test_no_class_is_the_null_class():
 @pytest.mark.parametrize("heads_first", [True, False])
 def test_attention_is_softmax_of_scaled_products(heads_first):
     shape = dataclasses.replace(TINY, num_heads=2, heads_first=heads_first)
-    attention = awake(UNet(shape).middle_block[1]).double()
+    attention = randomized(UNet(shape).middle_block[1]).double()
     x = torch.randn(2, 32, 4, 4, dtype=torch.float64)
     tokens = attention.norm(x).flatten(2)
     qkv = attention.qkv(tokens)  # (B, 96, L)
@@ -132,8 +132,8 @@ def test_attention_is_softmax_of_scaled_products(heads_first):
     torch.testing.assert_close(attention(x), expected)
 
 
-def test_memory_format_leaves_the_answer():
-    network = awake(UNet(IMAGE_NETWORKS["small"], num_classes=10)).double()
+def test_memory_format_does_not_change_the_output():
+    network = randomized(UNet(IMAGE_NETWORKS["small"], num_classes=10)).double()
     x = torch.randn(2, 3, 32, 32, dtype=torch.float64)
     clock, y = torch.rand(2, 2, dtype=torch.float64), torch.tensor([1, 2])
     before = network(clock, x, y)
@@ -141,6 +141,6 @@ def test_memory_format_leaves_the_answer():
     torch.testing.assert_close(network(clock, x.to(memory_format=torch.channels_last), y), before)
 
 
-def test_side_that_cannot_be_halved_is_refused():
+def test_size_that_cannot_be_halved_is_refused():
     with pytest.raises(ValueError, match="divisible by 8; got 28"):
         UNet(IMAGE_NETWORKS["small"], size=28)

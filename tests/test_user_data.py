@@ -1,4 +1,4 @@
-"""What visitors bring: every good form is taken, every bad one refused in one clear sentence."""
+"""Data of users: every valid form is read, every invalid one is refused in one clear sentence."""
 
 import errno
 import io
@@ -47,7 +47,7 @@ def seeded(seed):
 
 
 def refuses(call, *parts):
-    """Checks that a call raises ValueError with one readable text that has all the parts."""
+    """Checks that a call raises ValueError with one readable message that has all the parts."""
     with pytest.raises(ValueError) as caught:
         call()
     message = str(caught.value)
@@ -143,7 +143,7 @@ def test_table_is_read(content):
         (b"1," + b"2" * 200_000, ["must be a row of a table"]),
     ],
 )
-def test_bad_table_is_refused(content, parts):
+def test_invalid_table_is_refused(content, parts):
     refuses(lambda: upload("t.csv", content), *parts)
 
 
@@ -222,7 +222,7 @@ ARFF = (
         ("t.npy", numpy_file(POINTS.view([("u", float), ("v", float)])[:, 0]), "header: u, v"),
     ],
 )
-def test_real_tables_are_read_and_say_what_was_taken(name, content, note):
+def test_real_tables_are_read_and_their_columns_are_stated(name, content, note):
     found = parse(name, content)
     x = found.array
     if x.dtype.names:
@@ -250,7 +250,7 @@ def test_real_tables_are_read_and_say_what_was_taken(name, content, note):
         ("t.npz", table(), ["must not be damaged"]),
     ],
 )
-def test_what_is_no_table_is_refused(name, content, parts):
+def test_files_that_are_no_tables_are_refused(name, content, parts):
     refuses(lambda: parse(name, content), *parts)
 
 
@@ -285,7 +285,7 @@ def test_columns_and_the_header_can_be_chosen(tmp_path):
         refuses(lambda choices=choices: dataset(f"{path}:{choices}"), part)
 
 
-def test_points_fill_the_frame_and_come_back_in_their_own_coordinates():
+def test_points_fill_the_frame_and_are_mapped_back_to_their_coordinates():
     data = dataset(upload("people.CSV", table()))
     x = data.from_user(torch.from_numpy(POINTS))
     assert x.abs().max().item() == pytest.approx(4)
@@ -300,7 +300,7 @@ def test_points_fill_the_frame_and_come_back_in_their_own_coordinates():
 
 
 def test_a_label_column_gives_samples_their_classes():
-    """Overlapping classes: a sample has the label of its point, a place the likelier class."""
+    """Overlapping classes: a sample has the label of its point, a position the likelier class."""
     rng = np.random.default_rng(3)
     labels = np.array(["10", "9"])[np.arange(4_000) % 2]
     x = rng.normal(size=(4_000, 2)) + np.where(labels == "9", 1.0, -1.0)[:, None] * [1, 0]
@@ -354,7 +354,7 @@ def test_repeated_points_weigh_more():
     assert (x[:, 0] < 0).double().mean().item() == pytest.approx(0.75, abs=0.03)
 
 
-def test_many_points_are_thinned_the_same_way_each_time_and_say_so():
+def test_many_points_are_subsampled_reproducibly_with_a_note():
     rows = np.random.default_rng(1).normal(size=(20_000, 2))
     spec = upload("t.csv", table(rows))
     data = dataset(spec)
@@ -366,7 +366,7 @@ def test_many_points_are_thinned_the_same_way_each_time_and_say_so():
 # ---- Drawings
 
 
-def test_drawn_points_stay_where_they_were_drawn():
+def test_drawn_points_keep_their_coordinates():
     t = np.linspace(0, 3, 50)
     data = dataset(draw(np.stack([t, t**2 / 3], axis=1)))
     assert (data.center, data.scale) == ((0.0, 0.0), 1.0)
@@ -384,7 +384,7 @@ def test_drawn_points_stay_where_they_were_drawn():
         (np.vstack([POINTS[:30] / 100, [[np.nan, 0]]]), ["finite", "point 31 is (nan, 0)"]),
     ],
 )
-def test_bad_drawing_is_refused(x, parts):
+def test_invalid_drawing_is_refused(x, parts):
     refuses(lambda: draw(x), *parts)
 
 
@@ -411,7 +411,7 @@ def test_bad_drawing_is_refused(x, parts):
 def test_picture_is_sampled_where_it_is_dark(name, content):
     data = dataset(upload(name, content))
     x = data.sample(4_000, seeded(0))
-    # The bar is three times as wide as it is high, and lies in the middle of the frame.
+    # The bar is three times as wide as high, in the middle of the frame.
     assert x[:, 0].abs().max().item() == pytest.approx(4, abs=0.02)
     assert x[:, 1].abs().max().item() == pytest.approx(4 / 3, abs=0.15)
     assert data.distribution.contains(x).all()
@@ -429,9 +429,9 @@ def test_picture_stands_upright_and_weighs_by_darkness():
     assert upper.double().mean().item() == pytest.approx(255 / (255 + 127), abs=0.02)
 
 
-def test_photograph_held_sideways_is_turned():
+def test_photograph_is_rotated_by_its_orientation():
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
+    exif[0x0112] = 6  # to be rotated by 90 degrees clockwise
     darkness = parse_picture(encoded(page(), "PNG", exif=exif))
     assert darkness.shape == (60, 20)
 
@@ -465,7 +465,7 @@ def test_lab_picture_is_read_by_its_lightness():
 
 
 def strips(kind):
-    """A TIFF of 4 x 4 grey pixels whose offset of the data has this type: 4 whole, 5 rational."""
+    """A TIFF of 4 x 4 grey pixels whose data offset has this type: 4 integer, 5 rational."""
     rest = 8 + 2 + 8 * 12 + 4
     tags = {256: 4, 257: 4, 258: 8, 259: 1, 262: 1, 273: rest, 278: 4, 279: 16}
     entries = b"".join(
@@ -476,11 +476,11 @@ def strips(kind):
     return head + struct.pack("<II", rest, 1) + bytes(8)
 
 
-def test_tiff_of_whole_offsets_is_read():
+def test_tiff_with_integer_offsets_is_read():
     assert parse_picture(strips(4)).shape == (4, 4)
 
 
-def test_pixels_that_are_no_number_are_background():
+def test_nan_pixels_are_background():
     level = np.full((20, 20), 255, np.float32)
     level[5:9, 5:9] = 0
     level[0], level[10], level[:, 0] = np.nan, np.inf, -np.inf
@@ -516,7 +516,7 @@ def test_large_picture_is_shrunk_and_thin_lines_survive():
     ],
 )
 @pytest.mark.parametrize("action", ["error", "ignore"])  # for Pillow's warning of large pictures
-def test_bad_picture_is_refused(content, parts, action):
+def test_invalid_picture_is_refused(content, parts, action):
     with warnings.catch_warnings(action=action, category=Image.DecompressionBombWarning):
         refuses(lambda: upload("p.png", content), *parts)
 
@@ -524,7 +524,7 @@ def test_bad_picture_is_refused(content, parts, action):
 # ---- Keeping and links
 
 
-def test_upload_is_kept_by_content_without_pickle(home):
+def test_upload_is_stored_by_content_without_pickle(home):
     spec = upload("a.csv", table())
     assert re.fullmatch(r"points:[0-9a-f]{16}", spec)
     assert upload("b.txt", table(separator=";", header="x;y\n")) == spec
@@ -535,11 +535,11 @@ def test_upload_is_kept_by_content_without_pickle(home):
     assert dataset(spec).name == spec
 
 
-def test_what_was_used_longest_ago_makes_room(home, monkeypatch):
+def test_least_recently_used_files_are_deleted(home, monkeypatch):
     old, used = upload("a.csv", table()), upload("b.csv", table(POINTS[::-1]))
     for k, spec in enumerate((used, old)):
         os.utime(home / f"{spec.replace(':', '-')}.npy", (k, k))
-    dataset(used)  # which is the newer one from now on
+    dataset(used)  # now the more recently used one
     monkeypatch.setattr(uploads, "MAX_STORED", 2.5 * (POINTS.nbytes + 128))
     new = upload("c.csv", table(POINTS + 0.5))
     assert len(list(home.iterdir())) == 2
@@ -556,7 +556,7 @@ def test_what_was_used_longest_ago_makes_room(home, monkeypatch):
         (TargetError("The folder /secret cannot be written to."), "read-only"),
     ],
 )
-def test_disk_that_takes_nothing_is_one_sentence_without_a_path(monkeypatch, error, reason):
+def test_read_only_disk_is_one_sentence_without_a_path(monkeypatch, error, reason):
     def fail(*_):
         raise error
 
@@ -568,7 +568,7 @@ def test_disk_that_takes_nothing_is_one_sentence_without_a_path(monkeypatch, err
 
 
 def test_full_disk_is_named_by_its_error(tmp_path, monkeypatch):
-    """NumPy itself says only how many bytes it has written."""
+    """NumPy's own error states only the number of written bytes."""
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: "x")
     monkeypatch.setattr(files.Path, "touch", lambda self, **_: self.symlink_to("/dev/full"))
     with pytest.raises(OSError, match="No space left"):
@@ -576,7 +576,7 @@ def test_full_disk_is_named_by_its_error(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_refused_upload_leaves_nothing_and_loses_nothing(home):
+def test_refused_upload_stores_and_deletes_nothing(home):
     spec = upload("a.csv", table())
     before = sorted(home.iterdir())
     refuses(lambda: upload("a.csv", b"1,2\n"))
@@ -598,7 +598,7 @@ def test_link_to_nothing_is_refused(spec, parts):
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "pickled", "empty", "archive"])
-def test_damaged_file_is_refused_and_mended_by_a_new_upload(home, damage):
+def test_damaged_file_is_refused_and_replaced_by_a_new_upload(home, damage):
     spec = upload("a.csv", table())
     (file,) = home.iterdir()
     if damage == "cut":
@@ -617,7 +617,7 @@ def test_damaged_file_is_refused_and_mended_by_a_new_upload(home, damage):
     dataset(spec)
 
 
-def test_files_of_this_machine_are_read_but_never_linked(tmp_path):
+def test_local_files_are_read_but_not_in_links(tmp_path):
     (tmp_path / "t.csv").write_bytes(table())
     (tmp_path / "p.png").write_bytes(encoded(page()))
     for name in ("t.csv", "p.png"):
@@ -655,7 +655,7 @@ def test_word_is_drawn_in_the_frame(text):
 
 
 def test_word_can_be_read():
-    # L is a column on the left and a row at the bottom; the rest is empty.
+    # L has a column on the left and a row at the bottom; the rest is empty.
     weights = dataset("word:L").distribution.weights  # (nx, ny), y upwards
     nx, ny = weights.shape
     assert (weights[1 : nx // 8, 1:-1] > 0).all()  # the corners are round
@@ -688,14 +688,14 @@ def test_blanks_of_a_word_do_not_count():
         ("a\x00", ["the font contains"]),
     ],
 )
-def test_bad_word_is_refused(text, parts):
+def test_invalid_word_is_refused(text, parts):
     refuses(lambda: dataset(f"word:{text}"), *parts)
 
 
 # ---- Mixtures
 
 
-def test_mixture_is_where_it_was_placed():
+def test_mixture_has_the_given_means():
     data = dataset("mixture: -2, 1 ;3,-1@0.30")
     assert data.name == mixture_spec([(-2, 1), (3, -1)], 0.3) == "mixture:-2,1;3,-1@0.3"
     assert data.distribution.means.tolist() == [[-2, 1], [3, -1]]
@@ -723,11 +723,11 @@ def test_mixture_is_where_it_was_placed():
         (";".join(["0,0"] * (MAX_MEANS + 1)) + "@1", ["at most 64 means", "got 65"]),
     ],
 )
-def test_bad_mixture_is_refused(text, parts):
+def test_invalid_mixture_is_refused(text, parts):
     refuses(lambda: dataset(f"mixture:{text}"), *parts)
 
 
-def test_user_data_meet_the_contract_of_data_sets():
+def test_user_data_fulfil_the_contract_of_data_sets():
     for spec in (
         upload("t.csv", table()),
         upload("p.png", encoded(page())),

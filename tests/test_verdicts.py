@@ -1,4 +1,4 @@
-"""Each finding on the three claims, in each of the ways that numbers can turn out."""
+"""Each finding on the three claims, for each possible outcome of the numbers."""
 
 import re
 from dataclasses import replace
@@ -25,12 +25,12 @@ NAMES = tuple(ENTRANTS)
 
 
 def assert_plain(text):
-    """A sentence with its end, and without what computers call a missing number."""
+    """The text ends with a full stop and does not contain nan or inf."""
     assert text.endswith(".") and not re.search(r"\b(nan|inf)\b", text), text
 
 
-def said(study, result, **config):
-    """The findings of a study on a result, each checked to be plain, by lead."""
+def findings(study, result, **config):
+    """The findings of a study on a result by lead, each checked by `assert_plain`."""
     study = STUDIES[study]
     found = study.say(study.config(**config), result)
     for each in found:
@@ -58,7 +58,7 @@ def raced(ot, vp, *, others=0.4, looks=1, seeds=3):
 
 
 def swept(diverged):
-    """A sweep over three rates; `diverged` says how many of the highest ones broke each."""
+    """A sweep over three rates; each entrant diverges at its `diverged` highest rates."""
     marks = np.array([[k >= 3 - count for k in range(3)] for count in diverged])
     values = np.where(marks, np.nan, 0.5)
     return RatesResult(
@@ -73,7 +73,7 @@ def swept(diverged):
 
 
 class TestTraining:
-    def test_targets_name_the_clearer_one_first(self):
+    def test_targets_name_the_better_determined_one_first(self):
         ones = np.ones(5)
         numbers = zip(NAMES, (0.2, 0.6, 0.5, 0.5), (2.0, 4.0, 12.0, 1.0), strict=True)
         found = TargetsResult(
@@ -82,7 +82,7 @@ class TestTraining:
                 for name, share, size in numbers
             }
         )
-        texts = said("targets", found)
+        texts = findings("targets", found)
         assert "60% of the velocity on VP diffusion and 20%" in texts["Noise in the target"].text
         assert "12 for the score" in texts["Size"].text
 
@@ -94,33 +94,33 @@ class TestTraining:
             (0.3, 0.3, "this short run does not decide it", "undecided"),
         ],
     )
-    def test_race_says_who_is_ahead(self, ot, vp, words, verdict):
-        claim = said("race", raced(ot, vp))["Trains faster"]
+    def test_race_names_the_better_entrant(self, ot, vp, words, verdict):
+        claim = findings("race", raced(ot, vp))["Trains faster"]
         assert claim.text.startswith(words) and claim.verdict == verdict
 
-    def test_race_says_how_much_sooner(self):
+    def test_race_states_the_ratio_of_steps(self):
         found = raced(np.array([0.3, 0.2, 0.1]), np.array([0.9, 0.5, 0.25]), looks=3)
-        texts = said("race", found)
+        texts = findings("race", found)
         assert "after 400 steps, 4.0× sooner" in texts["Trains faster"].text
         assert "closest to the data" in texts["After 1,600 steps"].text
 
     def test_race_of_one_seed_needs_five_percent(self):
-        claim = said("race", raced(0.3, 0.31, seeds=1))["Trains faster"]
+        claim = findings("race", raced(0.3, 0.31, seeds=1))["Trains faster"]
         assert claim.verdict == "undecided" and "VP diffusion is less than 5%" in claim.text
-        assert said("race", raced(0.2, 0.31, seeds=1))["Trains faster"].verdict == "supported"
+        assert findings("race", raced(0.2, 0.31, seeds=1))["Trains faster"].verdict == "supported"
 
-    def test_two_seeds_that_scatter_settle_nothing(self):
+    def test_two_seeds_with_a_large_spread_are_undecided(self):
         found = raced(0.3, 0.33, seeds=2)
         found.quality[0, :, 0] = 0.27, 0.32
-        claim = said("race", found)["Trains faster"]
+        claim = findings("race", found)["Trains faster"]
         assert claim.verdict == "undecided" and "paired t test over 2 seeds (±" in claim.text
 
-    def test_part_of_a_race_says_how_much_is_done(self):
+    def test_part_of_a_race_states_its_progress(self):
         whole = raced(0.2, 0.3)
         done = whole.done.copy()
         done[1:] = False
         part = replace(whole, done=done, quality=np.where(done[..., None], whole.quality, np.nan))
-        texts = said("race", part)
+        texts = findings("race", part)
         assert texts["So far"].text == "3 of 12 runs are done."
         assert "Trains faster" not in texts and "Not measured" not in texts
 
@@ -135,32 +135,32 @@ class TestTraining:
             ([1, 1, 2, 2], "VP diffusion have the widest range", "undecided"),
         ],
     )
-    def test_rates_say_which_still_work(self, diverged, words, verdict):
-        claim = said("learning-rates", swept(diverged))["More stable"]
+    def test_rates_name_those_without_divergence(self, diverged, words, verdict):
+        claim = findings("learning-rates", swept(diverged))["More stable"]
         assert words in claim.text and claim.verdict == verdict
 
     @pytest.mark.parametrize("marks", list(product((False, True), repeat=6)))
-    def test_rates_rank_by_the_first_that_broke(self, marks):
-        """Of two entrants at three rates, whatever breaks: gaps and ties among them."""
-        broke = np.array(marks).reshape(2, 3)
+    def test_rates_rank_by_the_first_divergence(self, marks):
+        """All cases of divergence of two entrants at three rates, with gaps and ties."""
+        failed = np.array(marks).reshape(2, 3)
         found = replace(
             swept([0, 0, 0, 0]),
             entrants=NAMES[:2],
-            diverged=broke,
-            done=np.ones_like(broke),
+            diverged=failed,
+            done=np.ones_like(failed),
             error=np.full((2, 3), np.nan),
-            quality=np.where(broke, np.nan, 0.5),
+            quality=np.where(failed, np.nan, 0.5),
         )
-        claim = said("learning-rates", found)["More stable"]
-        usable = [next((k for k, b in enumerate(row) if b), 3) for row in broke]
+        claim = findings("learning-rates", found)["More stable"]
+        usable = [next((k for k, b in enumerate(row) if b), 3) for row in failed]
         assert list(found.usable) == usable
-        assert ("diverge at every learning rate" in claim.text) == broke.all()
-        assert ("no entrant diverges at any" in claim.text) == (not broke.any())
+        assert ("diverge at every learning rate" in claim.text) == failed.all()
+        assert ("no entrant diverges at any" in claim.text) == (not failed.any())
         lowest = "diverge at the lowest" in claim.text
-        assert lowest == (usable == [0, 0] and not broke.all())
-        for entrant, ours, theirs in zip(NAMES, usable, reversed(usable), strict=False):
+        assert lowest == (usable == [0, 0] and not failed.all())
+        for entrant, own, other in zip(NAMES, usable, reversed(usable), strict=False):
             widest = f"{ENTRANTS[entrant].label} has the widest range" in claim.text
-            assert widest == (ours > theirs)
+            assert widest == (own > other)
         ranks = {1: "supported", 0: "undecided", -1: "not supported"}
         assert claim.verdict == ranks[np.sign(usable[0] - usable[1])]
 
@@ -168,9 +168,9 @@ class TestTraining:
     @pytest.mark.parametrize("vp", [0.2, 0.3, np.nan])
     @pytest.mark.parametrize("others", [0.2, np.nan])
     @pytest.mark.parametrize("seeds", [1, 3])
-    def test_what_left_the_plane_is_named(self, ot, vp, others, seeds):
+    def test_runs_without_a_measurement_are_named(self, ot, vp, others, seeds):
         found = raced(ot, vp, others=others, seeds=seeds)
-        texts = said("race", found)
+        texts = findings("race", found)
         assert ("Not measured" in texts) == np.isnan([ot, vp, others]).any()
         lost = np.isnan([ot, vp]).any()
         assert ("does not compare the speeds" in texts["Trains faster"].text) == lost
@@ -178,10 +178,10 @@ class TestTraining:
             assert texts["Trains faster"].verdict == "undecided"
         assert "nan" not in str(STUDIES["race"].summarise(STUDIES["race"].config(), found).rows)
 
-    def test_rates_that_are_not_done(self):
+    def test_rates_of_an_unfinished_sweep(self):
         found = swept([1, 1, 1, 1])
         found = replace(found, done=found.diverged)
-        assert said("learning-rates", found)["So far"].text == "4 of 12 trainings are done."
+        assert findings("learning-rates", found)["So far"].text == "4 of 12 trainings are done."
 
 
 def measured(deviation, arc=1.1, displacement=1.0):
@@ -244,9 +244,9 @@ def ended(vp, ve=0.001):
 
 class TestUnlimited:
     def test_endpoints_that_agree_and_that_do_not(self):
-        texts = said("endpoints", ended(4e-4))
+        texts = findings("endpoints", ended(4e-4))
         assert "trigonometric and VE diffusion carry the same noise" in texts["Same ends"].text
-        texts = said("endpoints", ended(4e-4, ve=0.08))
+        texts = findings("endpoints", ended(4e-4, ve=0.08))
         assert "conditional OT, VP diffusion and trigonometric carry" in texts["Same ends"].text
         assert "4·10⁻⁴" in texts["Same ends"].text and "10⁻⁸" in texts["Same ends"].text
         assert "Its first state has a little data in the noise" in texts["VE diffusion"].text
@@ -254,9 +254,9 @@ class TestUnlimited:
 
     @pytest.mark.parametrize("matched", [False, True])
     @pytest.mark.parametrize("far", list(product((1e-6, 0.5, np.nan), repeat=3)))
-    def test_endpoints_name_each_path_that_is_apart_and_a_cause_that_is_there(self, far, matched):
+    def test_endpoints_name_each_path_with_other_ends_and_the_cause(self, far, matched):
         found = replace(ended(0.0), floor=np.array([0.0, *far]))
-        texts = said("endpoints", found, matched=matched)
+        texts = findings("endpoints", found, matched=matched)
         for spec, d, first in zip(found.paths[1:], far, found.first_ratio[1:], strict=True):
             label = scheduler(spec).label
             assert (label in texts) == (not d < 0.02)
@@ -268,7 +268,7 @@ class TestUnlimited:
         claim = texts["Better with unlimited compute"]
         assert claim.verdict == ("not supported" if far[0] < 0.02 else "undecided")
 
-    def test_descriptions_for_who_cannot_see_follow_the_numbers(self):
+    def test_text_alternatives_of_figures_follow_the_numbers(self):
         found = ended(0.5, ve=np.nan)
         found.distance[0, 0] = np.nan
         study = STUDIES["endpoints"]
@@ -303,7 +303,7 @@ class TestUnlimited:
         ],
     )
     def test_straightness_pair_by_pair_and_as_a_whole(self, ot, vp, trig, by_s, by_bends, verdict):
-        texts = said("straightness", straight(ot, vp, trig))
+        texts = findings("straightness", straight(ot, vp, trig))
         assert texts["Pair by pair"].text.startswith("conditional OT has the straightest")
         assert re.match(f"{by_s} ha(s|ve) ", texts["As a whole, by S"].text)
         assert re.match(f"{by_bends} ha(s|ve) ", texts["As a whole, by bends"].text)
@@ -321,22 +321,22 @@ class TestUnlimited:
         [(4, "2.0× larger than"), (1, "2.0× smaller than"), (2, "the same as"), (0, "comparable")],
     )
     def test_straightness_compares_vp_with_ot(self, vp, words):
-        texts = said("straightness", straight((2, 1.1), (vp, 1.1), (1, 1.1)))
+        texts = findings("straightness", straight((2, 1.1), (vp, 1.1), (1, 1.1)))
         assert words in texts["Straightest pairs, straightest flow"].text
 
-    def test_couplings_that_are_not_done(self):
+    def test_unfinished_couplings(self):
         only = CouplingsResult(outcomes=(outcome("reflow-1", 1.0, 1.0, 1.0),))
-        texts = said("couplings", only)
+        texts = findings("couplings", only)
         assert texts["So far"].text == "1 of 7 trainings are done."
         assert "The coupling straightens the flow" not in texts
 
     @pytest.mark.parametrize("s", [0.02, 0.5, 2.0, 2.01, 6.0, 0.0, np.nan])
     @pytest.mark.parametrize("first", [0.5, 2.5, 3.5, np.nan])
     @pytest.mark.parametrize("limit", [0.1, 0.2, 0.3, np.nan])
-    def test_couplings_say_what_is_gained(self, s, first, limit):
+    def test_couplings_state_the_gain(self, s, first, limit):
         base = outcome("independent", 2.0, 2.5, 0.2)
         found = CouplingsResult(outcomes=(base, outcome("minibatch-ot", s, first, limit)))
-        texts = said("couplings", found)
+        texts = findings("couplings", found)
         gain = texts["The coupling straightens the flow"]
         size = {0.02: "100× smaller", 0.5: "4.0× smaller", 6.0: "3.0× larger"}
         size |= {2.0: "the same", 2.01: "the same"}
@@ -354,26 +354,26 @@ class TestUnlimited:
         if limit in ends:
             assert ends[limit] in texts["In the limit"].text
 
-    def test_learned_paths_are_named_beside_the_exact_flows(self):
+    def test_learned_paths_are_named_next_to_the_exact_flows(self):
         found = straight((2, 1.1), (4, 1.1), (1, 1.1))
-        assert "Learned paths" not in said("straightness", found)
-        bent = FlowStraightness(
+        assert "Learned paths" not in findings("straightness", found)
+        learned = FlowStraightness(
             name="a",
             path="learned",
             method="bound alone",
             conditional=measured(1.0),
             marginal=measured(0.5),
         )
-        one = replace(found, flows=(*found.flows, bent))
-        texts = said("straightness", one)
+        one = replace(found, flows=(*found.flows, learned))
+        texts = findings("straightness", one)
         assert "0.5 for bound alone (4.0× smaller)" in texts["Learned paths"].text
-        assert one.label(bent) == "learned path, bound alone"
-        alike = replace(bent, name="b")
-        both = replace(found, flows=(*found.flows, bent, alike))
-        assert both.label(bent) == "learned path, bound alone (a)"
-        assert "0.5 for bound alone (b)" in said("straightness", both)["Learned paths"].text
+        assert one.label(learned) == "learned path, bound alone"
+        alike = replace(learned, name="b")
+        both = replace(found, flows=(*found.flows, learned, alike))
+        assert both.label(learned) == "learned path, bound alone (a)"
+        assert "0.5 for bound alone (b)" in findings("straightness", both)["Learned paths"].text
 
-    def test_left_over_says_whose_samples_are_worse(self):
+    def test_left_over_names_the_network_with_worse_samples(self):
         def field(name, path, distance, quality, method="flow matching"):
             scatter = 1 + 0.01 * np.arange(3)
             return LeftOver(
@@ -387,26 +387,26 @@ class TestUnlimited:
         exact = field("exact:a/ot", "ot", 0.0, 0.4, "")
         ot, vp = field("a-ot", "ot", 0.05, 0.4), field("a-vp", "vp", 0.1, 0.6)
 
-        def told(*fields):
-            return said("left-over", LeftOverResult(exact=exact, fields=fields, floor=0.4))
+        def say(*fields):
+            return findings("left-over", LeftOverResult(exact=exact, fields=fields, floor=0.4))
 
         left = "What is left"
-        assert "no network gives measurably worse samples" in told(ot)[left].text
-        assert told(ot, vp)[left].text.startswith("VP diffusion with flow matching gives worse")
+        assert "no network gives measurably worse samples" in say(ot)[left].text
+        assert say(ot, vp)[left].text.startswith("VP diffusion with flow matching gives worse")
         lost = field("a-vp", "vp", np.nan, np.nan)
-        assert "failed for VP diffusion with flow matching" in told(ot, lost)["Not measured"].text
-        assert left not in told(lost)
-        assert "flow matching give worse" in told(vp, vp)[left].text
-        bent = field("a-learned", "learned", np.nan, 0.6, "bound alone")
-        texts = told(ot, bent)
-        assert "Not measured" not in texts, "a learned path's distance is not lost but not known"
+        assert "failed for VP diffusion with flow matching" in say(ot, lost)["Not measured"].text
+        assert left not in say(lost)
+        assert "flow matching give worse" in say(vp, vp)[left].text
+        learned = field("a-learned", "learned", np.nan, 0.6, "bound alone")
+        texts = say(ot, learned)
+        assert "Not measured" not in texts, "a learned path has no distance to lose"
         assert "learned path with bound alone gives worse" in texts[left].text
         assert "its exact flow is not known" in texts[""].text
         jumping = field("a-vp-meanflow", "vp", 0.1, 0.4, "MeanFlow (flow map)")
-        assert "does not jump" in told(ot, jumping)[""].text and "" not in told(ot)
+        assert "does not jump" in say(ot, jumping)[""].text and "" not in say(ot)
         near = "Learned better"
-        assert told(ot, vp)[near].verdict == "supported"
+        assert say(ot, vp)[near].verdict == "supported"
         swapped = replace(vp, path="ot"), replace(ot, path="vp")
-        assert told(*swapped)[near].verdict == "not supported"
-        assert told(ot, replace(vp, distance=ot.distance))[near].verdict == "undecided"
-        assert near not in told(ot, lost) and near not in told(ot)
+        assert say(*swapped)[near].verdict == "not supported"
+        assert say(ot, replace(vp, distance=ot.distance))[near].verdict == "undecided"
+        assert near not in say(ot, lost) and near not in say(ot)

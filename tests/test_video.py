@@ -1,4 +1,4 @@
-"""Videos of the player, and the pages of one file of one path and of images."""
+"""Videos of the player, and single-file pages of one path and of images."""
 
 import io
 
@@ -23,8 +23,8 @@ def flow():
     return FLOW, config, FLOW.result(config)
 
 
-class Told(Progress):
-    """Stops after some reports."""
+class StopAfter(Progress):
+    """Counts reports; requests a stop after `stop_after` of them."""
 
     def __init__(self, stop_after=10**9):
         super().__init__()
@@ -36,9 +36,9 @@ class Told(Progress):
 
 
 def test_a_gif_has_its_frames_repeats_and_reports_progress(flow):
-    told = Told()
+    progress = StopAfter()
     made = Video(suffix="gif", **SHORT)
-    image = Image.open(io.BytesIO(compare_video(*flow, made, told)))
+    image = Image.open(io.BytesIO(compare_video(*flow, made, progress)))
     assert image.size == (1280, 720) and image.info["loop"] == 0
     assert b"flowviz export compare --data moons" in image.info["comment"]
     lengths, pictures = [], []
@@ -46,14 +46,14 @@ def test_a_gif_has_its_frames_repeats_and_reports_progress(flow):
         image.seek(k)
         lengths.append(image.info["duration"])
         pictures.append(np.asarray(image.convert("RGB"), int))
-    # Pillow joins the equal frames at the end.
+    # Pillow merges the equal frames at the end.
     assert sum(lengths) == 1500 and lengths[:3] == [250] * 3
     assert len(pictures) == len(set(made.times())) == 4
     assert np.abs(pictures[0] - pictures[-1]).mean() > 1
     for picture in pictures:
         colours = {tuple(each) for each in picture[:60].reshape(-1, 3)}
         assert {(255, 255, 255), ImageColor.getrgb(theme.MUTED[False])} <= colours, "of the theme"
-    assert told.reports == len(made.times()) == 6
+    assert progress.reports == len(made.times()) == 6
 
 
 def test_an_mp4_has_its_frames(flow):
@@ -68,14 +68,14 @@ def test_an_mp4_has_its_frames(flow):
     assert np.abs(frames[0].astype(int) - frames[-1]).mean() > 1
 
 
-def test_cancel_ends_the_work_at_the_next_frame(flow):
-    told = Told(stop_after=2)
+def test_cancel_stops_at_the_next_frame(flow):
+    progress = StopAfter(stop_after=2)
     with pytest.raises(Stopped):
-        compare_video(*flow, Video(suffix="gif", **SHORT), told)
-    assert told.reports == 3
+        compare_video(*flow, Video(suffix="gif", **SHORT), progress)
+    assert progress.reports == 3
 
 
-def test_without_an_encoder_an_mp4_is_refused_before_work(flow, monkeypatch, capsys):
+def test_without_an_encoder_an_mp4_is_refused_before_the_computation(flow, monkeypatch, capsys):
     monkeypatch.setattr(video.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"An MP4 needs PyAV; install it with pip install"):
         compare_video(*flow, Video(), Progress())
@@ -92,7 +92,7 @@ def test_without_an_encoder_an_mp4_is_refused_before_work(flow, monkeypatch, cap
         (["path", "--out", "a.gif"], "--out must end in .html; got a.gif."),
     ],
 )
-def test_what_is_no_video_is_refused(given, sentence, capsys):
+def test_invalid_settings_of_a_video_are_refused(given, sentence, capsys):
     assert main(["export", *given]) == 2
     assert sentence in capsys.readouterr().err
 
@@ -114,7 +114,7 @@ def test_the_command_line_writes_a_gif(tmp_path, capsys):
         ("film", [*TINY, "--frames", "3", "--nfe", "4"], "Changes in the last tenth"),
     ],
 )
-def test_one_path_and_images_are_pages_of_one_file(
+def test_one_path_and_images_are_single_file_pages(
     name, given, words, tmp_path, tiny_images, monkeypatch
 ):
     monkeypatch.setenv("FLOWVIZ_CHECKPOINTS", str(tiny_images))

@@ -1,4 +1,4 @@
-"""Which weights of a foreign file or folder are taken, what is said, and how options change it."""
+"""Weights that are taken from a foreign file or folder, the message, and options."""
 
 import argparse
 import collections
@@ -79,7 +79,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_moving_average_is_taken_and_said(tmp_path, raw, average, name):
+def test_moving_average_is_taken_and_stated(tmp_path, raw, average, name):
     loaded = read(tmp_path, LAYOUTS[name](raw, average))
     assert is_of(loaded, average) and not is_of(loaded, raw)
     assert f"the moving average {name}" in loaded.about and "left out" in loaded.about
@@ -118,7 +118,7 @@ def test_two_sets_without_a_known_average_are_refused_with_both_names(tmp_path, 
         read(tmp_path, both)
 
 
-def test_average_whose_weights_do_not_match_is_not_passed_over(tmp_path, raw):
+def test_average_whose_weights_do_not_match_is_an_error(tmp_path, raw):
     for shadow in ([torch.zeros(3)], [5], list(raw.parameters())[1:]):
         with pytest.raises(CheckpointError, match=r"average|shadow_params"):
             read(tmp_path, {"model": state(raw), "ema": {"shadow_params": shadow}})
@@ -129,7 +129,7 @@ class Colour(enum.Enum):
 
 
 class Config:
-    """Of a project that is not installed here."""
+    """A class of a project that is not installed."""
 
     def __init__(self):
         self.lr = 1e-4
@@ -177,14 +177,14 @@ def test_harmless_object_is_skipped_in_every_container(tmp_path, raw, name):
 def test_attributes_and_kinds_of_tensors_are_read(tmp_path, raw):
     """Parameters, views, half precision, channels-last and shared storage."""
     weights = state(raw)
-    odd = {
+    special = {
         "input_blocks.0.0.weight": weights["input_blocks.0.0.weight"].contiguous(
             memory_format=torch.channels_last
         ),
         "out.2.bias": torch.nn.Parameter(torch.cat([torch.ones(5), weights["out.2.bias"]])[5:]),
         "out.0.weight": torch.stack([weights["out.0.weight"]] * 2, dim=1)[:, 1],
     }
-    assert is_of(read(tmp_path, {"model": weights | odd}), raw)
+    assert is_of(read(tmp_path, {"model": weights | special}), raw)
 
 
 # Folders
@@ -310,7 +310,7 @@ def test_unknown_scheduler_is_refused_by_its_name(tmp_path, ddpm, kind):
     assert flow.checkpoint.card.path == "ot" and "predicts = flow" in flow.about
 
 
-def test_scheduler_class_of_the_pipeline_counts(tmp_path, ddpm):
+def test_scheduler_class_of_the_pipeline_is_used(tmp_path, ddpm):
     pipeline = tmp_path / "pipeline"
     pipeline.mkdir()
     ddpm_folder(pipeline / "unet", ddpm)
@@ -376,7 +376,7 @@ def test_images_of_one_channel_keep_their_size(tmp_path):
     assert read(tmp_path, {"ema_model": state(made)}, size=32).checkpoint.shape == (1, 32, 32)
 
 
-def test_options_correct_what_is_assumed(tmp_path, raw):
+def test_options_correct_assumptions(tmp_path, raw):
     content = {"model": state(raw)}
     x = X.double()
     with torch.no_grad():
@@ -404,7 +404,7 @@ def test_command_line_has_an_option_for_each_assumption():
 
 
 def test_a_format_is_one_entry(tmp_path, monkeypatch):
-    """A fourth format, found by the loader and in messages without another edit."""
+    """A fourth format that the loader and messages include without another edit."""
 
     def read_other(found, assume):
         weights = {key.removeprefix("other_"): value for key, value in found.weights.items()}
@@ -420,7 +420,7 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch):
     assert loaded.origin == "other" and "fourth format" in loaded.about
 
 
-def test_refusal_names_what_there_is_and_the_fix(tmp_path):
+def test_error_names_the_content_and_the_remedy(tmp_path):
     buffer = io.BytesIO()
     torch.save(Config(), buffer)
     file = tmp_path / "model.pt"

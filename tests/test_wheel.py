@@ -1,4 +1,4 @@
-"""The wheel has all that the app needs, and runs in an empty folder."""
+"""The wheel contains all files of the app and runs in an empty folder."""
 
 import json
 import os
@@ -35,7 +35,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """The content of a wheel of this repository, unpacked as pip does."""
+    """The content of a wheel of this repository, unpacked as by pip."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
     subprocess.run(command, check=True, cwd=folder)

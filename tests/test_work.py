@@ -1,4 +1,4 @@
-"""Live training in lock-step, and work in threads with its queue and its store."""
+"""Live training of several networks, and background work with its queue and its store."""
 
 import os
 import re
@@ -86,8 +86,8 @@ class TestLiveTraining:
         for first, second in zip(steps[::2], steps[1::2], strict=True):
             assert torch.equal(first, second)
 
-    def test_watching_changes_nothing(self):
-        """The weights are those of plain training, however often samples were drawn."""
+    def test_live_samples_do_not_change_the_training(self):
+        """The weights are those of training without samples, for any number of samples drawn."""
         run = watched(config(path="vp"))
         while not run.done:
             run.advance()
@@ -111,7 +111,7 @@ class TestLiveTraining:
             assert np.array_equal(trace.samples, seen.frames[-1][j])
 
     def test_excess_is_the_loss_minus_its_floor(self):
-        """By theorem 2 of Lipman et al. the two differ by the scatter of the pairs alone."""
+        """By theorem 2 of Lipman et al. both differ only by the random error of the pairs."""
         run = watched(config(path="ot", lr=1e-6, steps=2000, batch=512), interval=1e9)
         for _ in range(200):
             run.advance()
@@ -140,11 +140,11 @@ class TestLiveTraining:
         np.testing.assert_allclose(trace.samples, x[: len(trace.samples)].numpy(), atol=1e-5)
 
     @pytest.mark.parametrize("entry", [{"seed": 1}, {"steps": 9}, {"batch": 17}])
-    def test_runs_that_do_not_go_together_are_refused(self, entry):
+    def test_runs_with_different_settings_are_refused(self, entry):
         with pytest.raises(ValueError, match="same data, seed, batch and steps"):
             watched(config(path="ot"), config(path="vp", **entry))
 
-    def test_loss_that_is_no_number_is_a_sentence(self):
+    def test_loss_that_is_nan_is_an_error_in_one_sentence(self):
         run = watched(config(path="ot"))
         run.advance()
         with torch.no_grad():
@@ -152,8 +152,8 @@ class TestLiveTraining:
         with pytest.raises(ValueError, match="conditional OT path was no longer a number"):
             run.advance()
 
-    def test_live_pictures_keep_to_their_share(self, monkeypatch):
-        """With pictures of 20 ms and a share of a fifth there are 80 ms between two of them."""
+    def test_live_samples_take_their_share_of_the_time(self, monkeypatch):
+        """With samples that take 20 ms and a share of 1/5 there are 80 ms between two of them."""
         run = watched(config(steps=100_000), share=0.2)
         looks = []
         monkeypatch.setattr(
@@ -172,7 +172,7 @@ class TestLiveTraining:
         assert len(items) <= 12 and items[0] == 0 and items[-1] == 999
         assert len(set(np.diff(items[:-1]))) == 1
 
-    def test_averages_lose_no_step(self):
+    def test_averages_include_every_step(self):
         averages = live._Averages(8)
         for step in range(1, 65):
             averages.add(step, torch.tensor([float(step), 0.0]))
@@ -181,7 +181,7 @@ class TestLiveTraining:
         lengths = np.diff([0, *ends])
         assert (means[:, 0] * lengths).sum() == pytest.approx(64 * 65 / 2)
 
-    def test_smoothing_begins_where_the_curve_does(self):
+    def test_smoothed_curve_starts_at_the_first_value(self):
         values = np.array([8.0, 4.0, 2.0, 1.0])
         assert live._smoothed(values)[0] == 8.0
         assert live._smoothed(np.full(100, 3.0)) == pytest.approx(3.0)
@@ -211,7 +211,7 @@ class TestTrainingInTheQueue:
 
     @pytest.mark.parametrize("slow", [True, False])
     def test_a_stop_request_does_not_wait_for_live_samples(self, monkeypatch, slow):
-        """They take seconds with a large network: 4,000 samples of 20 evaluations each."""
+        """Live samples take seconds with a large network: 4,000 samples of 20 evaluations each."""
         calls, stop = [], threading.Event()
 
         def sampled(field, x, times, *args, **options):
@@ -254,7 +254,7 @@ def counting(progress):
 class TestQueue:
     @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_an_internal_error_ends_the_work_too(self):
-        """An unexpected error goes to the server's log, and the page says so."""
+        """An unexpected error is written to the server's log, and the page says so."""
         run = Queue(1).run(lambda progress: iter([{}["a mistake"]]))
         run.wait(30)
         assert not run.live and run.state == "failed" and "server's log" in run.error
@@ -294,7 +294,7 @@ class TestQueue:
         run.wait(30)
         assert run.state == "cancelled"
 
-    def test_a_short_absence_does_not_end_it(self, monkeypatch):
+    def test_a_short_disconnection_does_not_end_it(self, monkeypatch):
         monkeypatch.setattr(queue, "PULSE_SECONDS", 0.0)
         connected = iter([False] * 20)
         visitor = Visitor(is_connected=lambda: next(connected, True))
@@ -321,7 +321,7 @@ class TestQueue:
 
     @pytest.mark.parametrize("lane", ["quick", "short", "long"])
     def test_work_of_visitors_who_left_ends_sooner_if_others_wait(self, monkeypatch, lane):
-        """One who opens many links and leaves must not hold the queue; a training goes on."""
+        """Work of a user who left must not block the queue; a training continues."""
         monkeypatch.setattr(queue, "AWAY_SECONDS", 0.05)
         monkeypatch.setattr(queue, "PULSE_SECONDS", 0.01)
         home = Queue(1)
@@ -419,7 +419,7 @@ class TestQueue:
         assert all(before < after for before, after in pairwise(seen)), seen
 
     def test_a_thread_keeps_a_lower_priority_of_the_server(self):
-        """The server itself may run at nice 15, from which only root can come back to 10."""
+        """The server may run at nice 15; only root can change this to 10."""
         seen = []
 
         def run():
@@ -434,7 +434,7 @@ class TestQueue:
 
 
 class Held:
-    """Work that yields 1, and 2 after its release; `count` is the number of its starts."""
+    """Work that yields 1, and 2 after it is released; `count` is the number of starts."""
 
     def __init__(self):
         self.started, self.released, self.count = threading.Event(), threading.Event(), 0
@@ -449,7 +449,7 @@ class Held:
 
 
 class Piece:
-    """A function that ends after its release, or when the work that computes it stops."""
+    """A function that ends when it is released or when the work that calls it stops."""
 
     def __init__(self, error=None):
         self.started, self.released = threading.Event(), threading.Event()
@@ -467,7 +467,7 @@ class Piece:
 
 
 class Blocked:
-    """A field whose first evaluation takes until its release."""
+    """A field whose first evaluation ends when it is released."""
 
     path = AffinePath(scheduler("ot"))
 
@@ -483,7 +483,7 @@ class Blocked:
 
 @pytest.fixture
 def visits(monkeypatch):
-    """The function `start` of pages for two sessions, with a queue and a store of their own."""
+    """The function `start` of pages for two sessions, with a separate queue and store."""
     home, results = Queue(1), Store()
     monkeypatch.setattr(work, "queue", lambda: home)
     monkeypatch.setattr(work, "store", lambda: results)
@@ -525,7 +525,7 @@ class TestVisitorsWhoArriveTogether:
         assert second.state == "done" and held.count == 1
 
     def test_a_work_is_joined_only_once_its_thread_has_started(self, monkeypatch):
-        """Otherwise the wait for its end fails: a thread that has not started has no end."""
+        """Otherwise the wait for its end fails: a thread that has not started cannot be joined."""
         home, held = Queue(1), Held()
         begun, joined = threading.Event(), threading.Event()
         started = queue.Work.start
@@ -600,7 +600,7 @@ class TestVisitorsWhoArriveTogether:
         second.work.wait(30)
         assert second.state == "done" and second.work.result == 2
 
-    def test_other_work_at_the_place_of_one_keeps_that_of_the_other(self, visits):
+    def test_other_work_at_the_place_of_one_session_keeps_that_of_the_other(self, visits):
         held = Held()
         first, second = (visit("view", held) for visit in visits)
         assert held.started.wait(30)
@@ -664,7 +664,7 @@ class TestVisitorsWhoArriveTogether:
         shared.wait(30)
         assert shared.state == "cancelled"
 
-    def test_no_visitor_who_joins_is_abandoned(self):
+    def test_every_session_that_joins_gets_the_result(self):
         home, held = Queue(1), Held()
         shared = home.run(held, key="view", visitor=Visitor("s", lambda: False))
         assert held.started.wait(30)
@@ -677,7 +677,7 @@ class TestVisitorsWhoArriveTogether:
 
 class TestPiecesOfWorks:
     def both(self, piece, results, monkeypatch):
-        """Two works that need a piece: the first computes it, the second waits for it."""
+        """Two works that need the same piece: the first computes it, the second waits for it."""
         monkeypatch.setattr(store, "CHECK_SECONDS", 0.005)
         home, waits = Queue(2), threading.Event()
 
@@ -706,7 +706,7 @@ class TestPiecesOfWorks:
             assert each.state == "done" and each.result == "result"
         assert piece.calls == 1 and results.get("k") == "result" and not results._computing
 
-    def test_a_cancelled_work_hands_the_piece_to_the_other(self, monkeypatch):
+    def test_after_a_cancelled_work_the_other_computes_the_piece(self, monkeypatch):
         piece = Piece()
         first, second = self.both(piece, Store(), monkeypatch)
         piece.started.clear()
@@ -753,7 +753,7 @@ class TestPiecesOfWorks:
 
 
 class TestCancel:
-    """A piece of work that does not ask itself ends at the next evaluation of its field."""
+    """Work without its own check of stop requests stops at the next evaluation of its field."""
 
     @pytest.mark.parametrize(
         "compute",
@@ -776,7 +776,7 @@ class TestCancel:
 
 
 class TestStore:
-    def test_the_least_recently_used_results_make_room(self):
+    def test_the_least_recently_used_results_are_removed(self):
         store = Store(max_entries=2)
         for key in "ab":
             store.put(key, key)
@@ -815,12 +815,12 @@ class TestLimits:
         monkeypatch.setenv(limit.variable, "")
         assert not limits.refusal() and limit() == limit.default
 
-    def test_threads_are_not_0(self, monkeypatch):
+    def test_the_number_of_threads_is_positive(self, monkeypatch):
         monkeypatch.setenv("FLOWVIZ_THREADS", "0")
         with pytest.raises(ValueError, match="FLOWVIZ_THREADS must be"):
             limit_threads()
 
-    def test_the_app_says_what_is_wrong(self, monkeypatch):
+    def test_the_app_shows_the_error(self, monkeypatch):
         monkeypatch.setenv("FLOWVIZ_JOBS", "many")
         app = AppTest.from_file(str(ROOT / "app.py")).run()
         assert not app.exception and "FLOWVIZ\\_JOBS must be" in app.error[0].value
@@ -833,7 +833,7 @@ class TestLimits:
 
 
 class TestHousekeeping:
-    def test_the_oldest_files_of_a_session_make_room(self):
+    def test_the_oldest_files_of_a_session_are_deleted(self):
         stored = {
             "a": {str(k): SimpleNamespace(data=bytes(40)) for k in range(4)},
             "b": {"x": SimpleNamespace(data=bytes(90))},
@@ -863,7 +863,7 @@ class TestHousekeeping:
     @pytest.mark.parametrize("seconds", [5, 120])
     @pytest.mark.parametrize("late", [0.1, 0.5, 0.9])
     def test_a_session_is_closed_while_streamlit_finds_it(self, seconds, late, monkeypatch):
-        """Else its uploads stay: Streamlit forgets it without closing it."""
+        """Otherwise its uploads are kept: Streamlit drops the session without closing it."""
         clock = SimpleNamespace(now=1_000.0)
         monkeypatch.setattr(housekeeping.time, "monotonic", lambda: clock.now)
         stored = TTLCache(maxsize=9, ttl=seconds, timer=lambda: clock.now)
@@ -888,12 +888,12 @@ class TestHousekeeping:
 
 
 class TestProgress:
-    def test_pieces_come_back_with_their_index(self):
+    def test_pieces_are_yielded_with_their_index(self):
         progress = Progress()
         found = dict(progress.in_parallel([lambda k=k: k * k for k in range(5)], workers=2))
         assert found == {k: k * k for k in range(5)} and progress.share == 1.0
 
-    def test_a_stop_request_ends_the_pieces(self):
+    def test_a_stop_request_stops_the_pieces(self):
         class Stopping(Progress):
             def should_stop(self):
                 return True
@@ -901,8 +901,8 @@ class TestProgress:
         with pytest.raises(Stopped):
             list(Stopping().in_parallel([lambda: 1] * 4))
 
-    @pytest.mark.parametrize("way", ["cached", "in_parallel"])
-    def test_a_stop_request_ends_a_solve_before_its_next_evaluation(self, way):
+    @pytest.mark.parametrize("how", ["cached", "in_parallel"])
+    def test_a_stop_request_stops_a_solve_before_its_next_evaluation(self, how):
         calls = []
 
         class Stopping(Progress):
@@ -915,7 +915,7 @@ class TestProgress:
 
         progress = Stopping()
         with pytest.raises(Stopped):
-            progress.cached(solved, 1) if way == "cached" else list(progress.in_parallel([solved]))
+            progress.cached(solved, 1) if how == "cached" else list(progress.in_parallel([solved]))
         assert len(calls) == 3
 
 

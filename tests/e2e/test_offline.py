@@ -77,8 +77,8 @@ def test_figures_open_from_one_file(chromium, tmp_path):
         assert drawn.count() == len(study.draw(config, result))
         assert drawn.first.bounding_box()["height"] > 200
         text = page.inner_text("main")
-        said = [each for each in study.say(config, result) if not each.detail]
-        assert all(each.text in text for each in said)
+        findings = [each for each in study.say(config, result) if not each.detail]
+        assert all(each.text in text for each in findings)
 
 
 @pytest.mark.slow

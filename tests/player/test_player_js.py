@@ -171,12 +171,12 @@ def test_unpack_reads_what_python_packed(js):
 
 
 def test_unpack_takes_bytes_that_start_anywhere_and_refuses_others(js):
-    odd = """(() => {
+    shifted = """(() => {
         const given = bytes(x), moved = new Uint8Array(given.length + 3);
         moved.set(given, 3);
         return wire.decode(moved.subarray(3)).panels.length;
     })()"""
-    assert js(odd, text(pack([straight()]))) == 1
+    assert js(shifted, text(pack([straight()]))) == 1
     assert "Not a flowviz payload" in js(
         "(() => { try { wire.decode(new Uint8Array(64)) } catch (e) { return e.message } })()"
     )
