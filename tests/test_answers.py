@@ -64,7 +64,7 @@ def test_a_page_shows_its_answers_without_any_work(page):
     assert not [key for key in app.session_state if key.startswith("work:")]
 
 
-def test_an_answer_holds_no_networks_and_names_no_other_package(tmp_path, monkeypatch):
+def test_an_answer_contains_no_networks_and_names_no_other_package(tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "FOLDER", tmp_path)
     study = STUDIES["targets"]
     with pytest.raises(TypeError, match="cannot hold an object of object"):

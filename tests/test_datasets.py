@@ -121,7 +121,7 @@ def test_distribution_has_mass_one(data):
     half = FRAME / cells
     axis = torch.linspace(-FRAME + half, FRAME - half, cells, dtype=torch.float64)
     density = data.distribution.log_prob(torch.cartesian_prod(axis, axis)).exp()
-    exact = data.name in DATASETS and data.name != "8gaussians"  # whose tails leave the frame
+    exact = data.name in DATASETS and data.name != "8gaussians"  # its tails leave the frame
     assert density.sum() * (2 * half) ** 2 == pytest.approx(1, abs=1e-3 if exact else 0.02)
 
 
@@ -169,7 +169,7 @@ def test_label_and_sentence_can_be_shown(data):
     assert "\n" not in data.sentence
 
 
-def test_exact_field_stays_fast(data):
+def test_exact_field_is_fast(data):
     size = data.distribution
     terms = sum(size.weights.shape) if isinstance(size, Boxes) else len(size.weights)
     assert terms <= 400

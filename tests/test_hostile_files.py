@@ -126,7 +126,7 @@ def test_flowviz_never_unpickles_a_file():
                     assert given.get("allow_pickle", "False") == "False", path
 
 
-def test_one_slow_upload_does_not_hold_another():
+def test_one_slow_upload_does_not_block_another():
     def upload():
         with pytest.raises(CheckpointError):
             load_foreign_bytes(archive(BOMBS["nested lists"]), "slow.pt")
@@ -167,7 +167,7 @@ def test_more_tensors_than_a_model_has_are_refused_soon():
 @pytest.mark.parametrize(
     "make", [str, lambda n: "x\n" * n, lambda n: "{" * n], ids=["a", "b", "c"]
 )
-def test_messages_are_short_whatever_a_file_names(make):
+def test_messages_are_short_for_any_names_in_a_file(make):
     name = make(200_000) * 3
     for content in ({name: torch.zeros(1)}, {"ema_model": {name: torch.zeros(1)}}):
         buffer = io.BytesIO()

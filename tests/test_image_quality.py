@@ -138,7 +138,7 @@ def test_error_of_the_distance_is_its_spread_between_sets_of_images():
     assert frechet_error(sets[0, :19], reference) is None
 
 
-def test_moments_are_numpys_and_come_back_from_a_file(tmp_path):
+def test_moments_equal_numpy_and_are_loaded_unchanged(tmp_path):
     x = RANDOM.normal(size=(50, 3)) + 100
     found = moments(x)
     assert np.allclose(found.mean, x.mean(axis=0))

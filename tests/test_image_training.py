@@ -209,7 +209,7 @@ def test_killed_run_resumes_bitwise_equal(tmp_path, monkeypatch, uninterrupted):
         assert_same(original, resumed)
 
 
-def test_run_folder_holds_two_states_and_half_precision_snapshots(tmp_path):
+def test_run_folder_has_two_states_and_half_precision_snapshots(tmp_path):
     run = config(images=20 * 16)
     *_, state = train_in_folder(run, tmp_path, DIGITS, save_every=0.0, grid_every=160)
     names = {path.name for path in tmp_path.iterdir()}

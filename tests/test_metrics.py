@@ -102,7 +102,7 @@ def test_off_support_of_a_shifted_board():
         METRICS["off-support"](x, x)
 
 
-def test_histogram_counts_what_lies_outside():
+def test_histogram_counts_points_outside():
     x = torch.zeros(4, 2)
     y = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [99.0, 0.0]])
     assert METRICS["histogram-tv"](y, x) == pytest.approx(0.25)

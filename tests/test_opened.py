@@ -56,7 +56,7 @@ def test_a_name_that_is_not_stored_opens_nothing(name):
     assert opened.recall(name) is None
 
 
-def test_a_read_only_disk_gets_a_sentence_without_its_path(home):
+def test_error_of_a_read_only_disk_is_one_sentence_without_its_path(home):
     (home / "opened").write_text("")  # a file where the folder must be
     with pytest.raises(CheckpointError, match="must be stored on this server") as caught:
         opened.keep(SHIPPED.read_bytes())

@@ -161,7 +161,7 @@ def plain_with_gradients(field):
     return lambda t, x: field(t, x) if torch.is_grad_enabled() else plain(field)(t, x)
 
 
-def test_plan_follows_training_and_leaves_gradients_alone():
+def test_plan_uses_the_current_weights_and_does_not_change_gradients():
     field, x = build(), states(MIN_SINGLE)  # enough for a plan of one evaluation
     t = torch.tensor(0.5, dtype=torch.float64)
     assert hasattr(field, "planned")

@@ -59,7 +59,7 @@ def test_weighted_mean_of_the_conditional_velocities_is_the_exact_field(name, ki
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_means_are_the_exact_fields_too_and_each_part_lies_on_a_path_through_x(name, kind):
+def test_means_are_those_of_the_exact_field_and_each_part_is_on_a_path_through_x(name, kind):
     path = AffinePath(scheduler(name))
     t = torch.linspace(0, 0.99, 19, dtype=torch.float64) * path.t_max
     x = points(path, kind, torch.tensor(0.5, dtype=torch.float64))

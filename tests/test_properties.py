@@ -303,7 +303,7 @@ SPECS = st.one_of(
 
 @examples(200)
 @given(spec=SPECS)
-def test_any_spec_of_a_link_is_a_choice_or_a_sentence(spec):
+def test_any_spec_of_a_link_is_a_choice_or_one_sentence(spec):
     answer(lambda: dataset(spec) if is_linkable(spec) else None)
     answer(lambda: scheduler(spec))
 
@@ -375,7 +375,7 @@ FLAGS = st.sampled_from(
     command=COMMANDS,
     more=st.lists(st.tuples(FLAGS, SPECS.filter(lambda text: text != "cifar10")), max_size=3),
 )
-def test_any_command_line_has_a_result_or_a_sentence(command, more, tmp_path_factory):
+def test_any_command_line_has_a_result_or_one_sentence(command, more, tmp_path_factory):
     place = tmp_path_factory.getbasetemp()
     np.save(place / "in.npy", POINTS[:3])
     words = command.replace("{}", str(place / "in.npy"), command.count("{}") - 1).replace(

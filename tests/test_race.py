@@ -163,7 +163,7 @@ def test_targets_are_those_of_the_exact_field():
     np.testing.assert_allclose(rows["vp-noise"].share, rows["vp-score"].share, atol=1e-9)
     # The score is the noise divided by sigma, so it is unbounded.
     assert rows["vp-score"].size[-1] > 100 * rows["vp-noise"].size[-1]
-    # What x_t does not determine of the velocity is the irreducible loss.
+    # The part of the velocity that x_t does not determine is the irreducible loss.
     config = RaceConfig(data="8gaussians").run("ot", 0).training
     floor = irreducible_loss(config, dataset("8gaussians"), n=20_000)
     size, share = rows["ot"].size, rows["ot"].share
@@ -181,7 +181,7 @@ def test_a_schedule_of_the_user_is_added_to_race_sweep_and_targets():
     assert not np.array_equal(end.quality[-1], end.quality[0]), "another path, another network"
     small = TargetsConfig(data="8gaussians", own=own, n=10, n_times=3)
     assert tuple(TARGETS.result(small).targets) == end.entrants
-    # What x_t does not determine of the velocity is the irreducible loss, as on every path.
+    # The part of the velocity that x_t does not determine is the irreducible loss on every path.
     floor = irreducible_loss(config.run(OWN, 0).training, dataset("8gaussians"), n=20_000)
     found = target_of("ot", own, n=4_000)
     size, share = found.size, found.share

@@ -747,7 +747,7 @@ def test_user_data_fulfil_the_contract_of_data_sets():
         assert spec.split(":")[0] in datasets.__doc__
 
 
-def test_a_write_removes_old_drafts_of_its_file_alone(tmp_path):
+def test_a_write_removes_old_drafts_of_its_file_only(tmp_path):
     names = ".a.txt.0123456789abcdef", ".a.txt.fedcba9876543210", ".b.txt.0123456789abcdef"
     old, new, other = (tmp_path / name for name in names)
     for draft in (old, new, other):

@@ -237,7 +237,7 @@ class TestTrainingInTheQueue:
         else:
             assert last.snapshot.frame_steps[-1] == last.snapshot.step
 
-    def test_error_becomes_a_sentence(self):
+    def test_error_is_reported_in_one_sentence(self):
         run = training(Queue(1), config(data="points:0123456789abcdef"))
         run.wait(30)
         assert run.state == "failed" and not run.live
@@ -808,7 +808,7 @@ class TestStore:
 class TestLimits:
     @pytest.mark.parametrize("limit", limits.LIMITS, ids=lambda limit: limit.variable)
     @pytest.mark.parametrize("text", ["abc", "-1", "1.5", "9" * 5_000, "\u0663"])
-    def test_environment_is_checked_in_a_sentence(self, monkeypatch, limit, text):
+    def test_invalid_environment_variables_are_refused(self, monkeypatch, limit, text):
         monkeypatch.setenv(limit.variable, text)
         assert limits.refusal().startswith(f"{limit.variable} must be a whole number in ")
         assert len(limits.refusal()) < MAX_MESSAGE
@@ -843,7 +843,7 @@ class TestHousekeeping:
         limit_uploads(stored, lambda *each: removed.append(each), 100)
         assert removed == [("a", "0"), ("a", "1"), ("c", "x")]
 
-    def test_the_quota_holds_with_each_request(self, monkeypatch):
+    def test_the_quota_is_checked_with_each_request(self, monkeypatch):
         monkeypatch.setenv("FLOWVIZ_UPLOAD_MB", "1")
         uploads = MemoryUploadedFileManager("/upload")
         limit_requests(uploads)

@@ -66,7 +66,7 @@ def test_sheets_with_different_rows_both_label_them(drawn):
     assert all(rows.bounding_box()["width"] > 10 for rows in page.locator(".fi-rows").all())
 
 
-def test_wide_sheets_lie_below_each_other_and_both_name_their_rows(drawn):
+def test_wide_sheets_are_stacked_and_both_label_their_rows(drawn):
     page, (above, below) = drawn(*(sheet(name, 3, 9, ["a", "b", "c"]) for name in ("OT", "VP")))
     assert above["x"] == below["x"] and above["y"] + above["height"] < below["y"]
     assert above["width"] == 2 * (9 * 33 - 1), "whole screen pixels for each of an image"

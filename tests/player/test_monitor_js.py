@@ -162,7 +162,7 @@ def test_a_curve_is_read_at_its_last_point_that_is_not_later(page):
     assert page.evaluate("chart.curveAt({ x: [], y: [] }, 5)") is None
 
 
-def test_axes_hold_their_values(page):
+def test_axes_include_their_values(page):
     assert page.evaluate("numbers.logRange([0.013, 0.8])") == pytest.approx([0.01, 1])
     assert page.evaluate("numbers.logTicks(0.01, 1)") == pytest.approx(
         [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]

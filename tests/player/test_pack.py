@@ -118,7 +118,7 @@ def test_a_plane_of_zero_velocity_is_not_divided_by_zero():
     assert back["speed"] == 1.0
 
 
-def test_layers_that_a_scene_lacks_are_left_out():
+def test_layers_without_data_are_omitted():
     back = parsed(pack_scene(Scene(TIMES, data=np.zeros((3, 2)))))
     assert not {"density", "velocity", "difference"} & set(back)
 
@@ -204,7 +204,7 @@ def sheet_of(row, columns, size):
     return content["panels"][0]
 
 
-def test_a_sheet_holds_the_images_that_are_available():
+def test_a_sheet_has_the_images_that_are_available():
     row = images(3, 3, 4, 5)
     panel = sheet_of([row, None], 3, (4, 5))
     assert panel["cells"].shape == (2, 3, 4, 5, 3)
