@@ -309,14 +309,14 @@ def test_the_straightness_of_a_flow_map_is_that_of_its_velocity():
     )
     side, _ = (each.side for each in judged((), ()))
     study = STUDIES["image-straightness"]
-    said = [
+    texts = [
         " ".join(map(str, study.say(study.config(), result)))
         for result in (
             Sides(results=((replace(side, jumps=jumps), ({"nfe": 8}, straight)),))
             for jumps in (True, False)
         )
     ]
-    assert ["follows its velocity" in each for each in said] == [True, False]
+    assert ["follows its velocity" in each for each in texts] == [True, False]
 
 
 def test_all_curves_of_quality_differ_also_for_two_sides_of_one_path():
