@@ -92,7 +92,7 @@ def test_each_panel_has_its_solver_the_same_noise_and_a_title_of_its_own(four):
 @pytest.mark.parametrize(
     ("solvers", "maps", "texts"),
     [
-        ("jumps jumps", 2, ["Jumps, one per evaluation ([NFE](nfe)), with no path between."]),
+        ("jumps jumps", 2, ["Jumps, one per evaluation ([NFE](nfe)), with no trajectory"]),
         ("jumps jumps", 0, ["Left and right: the field, integrated to the end of each jump."]),
         ("jumps jumps", 1, ["Left: jumps, one per", "Right: the field, integrated"]),
         ("jumps euler", 1, ["Left: jumps, one per", "Right: steps along"]),

@@ -149,7 +149,7 @@ class CompareConfig(Config):
 
     @property
     def jumps(self) -> tuple[bool, ...]:
-        """Whether each panel jumps, so that there is no path between its states."""
+        """Whether each panel jumps, so that there is no trajectory between its states."""
         return tuple(METHODS[self.solver(k)["method"]].jumps for k in range(len(self.paths)))
 
     def flow(self, k: int, path: str, name: str) -> FlowConfig:

@@ -12,7 +12,7 @@ from flowviz.solvers import METHODS
 
 SEED_HELP = "The same seed gives the same random numbers and the same result."
 
-JUMPING = "jumps, one per evaluation ([NFE](nfe)), with no path between."
+JUMPING = "jumps, one per evaluation ([NFE](nfe)), with no trajectory between."
 """What one sees of a flow map with the solver “jumps”."""
 
 
