@@ -274,7 +274,7 @@ def test_colour_bars_are_above_all_titles_with_upright_numbers():
 
 @pytest.mark.parametrize("path", SCHEDULERS)
 def test_every_path_has_its_own_colour(path):
-    assert path in theme.ROLES, "give the newcomer a colour in ROLES"
+    assert path in theme.ROLES, "a new path needs a colour in ROLES"
     for dark in (False, True):
         taken = [c[dark] for role, c in theme.ROLES.items() if role != path]
         assert theme.path_colour(f"{path}:x=1", dark=dark) not in taken
@@ -379,7 +379,7 @@ def test_a_legend_that_would_leave_no_space_on_a_phone_is_measured():
 
     assert not paper.crowded(lines(3), PHONE) and paper.crowded(lines(7), PHONE)
     assert not paper.crowded(lines(7), 1200), "three in a row"
-    assert not paper.crowded(lines(7, margin_b=210), PHONE), "a figure with its own room for it"
+    assert not paper.crowded(lines(7, margin_b=210), PHONE), "a figure with its own space for it"
     assert not paper.crowded(lines(7, legend={"orientation": "v"}), PHONE), "next to the panels"
 
 

@@ -185,7 +185,7 @@ def test_stored_quality_is_drawn_and_described(tiny):
     walked = {"tol": 1e-3, "nfe": 14, "times": [0, 0.4, 1], "rejected": [[0.4, 0.6]]}
     app = opened_with(tiny, {"points": [point(4, 9.0), point(20, 5.0)], "steps": walked})
     assert "5.00 at NFE 20 (w = 2, 50% in the right class" in text_of(app)
-    assert "New points cannot be measured" in text_of(app), "digits are no CIFAR-10"
+    assert "New points cannot be measured" in text_of(app), "digits are not CIFAR-10"
     assert not app.error
 
 

@@ -122,7 +122,7 @@ def opened(page, **link):
 
 
 def test_every_page_has_a_link_here():
-    assert {page.stem for page in PAGES} <= set(LINKS), "add the newcomer's link to LINKS"
+    assert {page.stem for page in PAGES} <= set(LINKS), "add a link of the new page to LINKS"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -198,7 +198,7 @@ def test_panels_have_the_segments_and_the_crossings(dark):
     last = [trace for trace in figure.data if trace.xaxis == "x4"]
     assert len(figure.data) == 5 * len(found.pairings) and len(last) == 5
     first = [trace for trace in figure.data if trace.xaxis == "x"]
-    assert len(first[0].x) == 3 * 32, "a segment, and a gap where the pen is lifted"
+    assert len(first[0].x) == 3 * 32, "a segment, then a gap"
     crossed = sum(len(trace.x) for trace in first[3:])
     assert crossed == len(found.pairings[0].crossings.apart)
     notes = [note.text for note in figure.layout.annotations]

@@ -158,7 +158,7 @@ class TestFigures:
         ends = [figures.Ends(label=str(k), colour="#000000", points=start + k) for k in range(5)]
         figure = figures.endpoints(start, ends)
         sizes = [t.marker.size for t in figure.data if t.name and t.name.startswith("end")]
-        assert sizes == sorted(sizes, reverse=True), "the largest lie undermost"
+        assert sizes == sorted(sizes, reverse=True), "the largest are drawn first"
         assert figure.layout.yaxis.scaleanchor == "x"
 
     def test_endpoints_of_other_particles_are_refused(self):

@@ -113,7 +113,7 @@ class TestEveryStudy:
             assert not re.search(r"\d\s%|(?<![\w.])-\d|[xp]_t", finding.text), finding.text
             assert finding.verdict in ("", "supported", "not supported", "undecided")
             assert all(isinstance(value, int | float) for value in finding.numbers.values())
-            assert finding.numbers or not finding.verdict, "a verdict rests on numbers"
+            assert finding.numbers or not finding.verdict, "a verdict needs numbers"
 
     def test_every_setting_is_declared(self, name):
         for each in settings(STUDIES[name].config).values():
@@ -162,7 +162,7 @@ class TestEveryStudy:
             seen = list(study.compute(config, progress=Stopping()))
         except Stopped:
             return
-        assert len(seen) <= 1, "a stop is noticed between two results"
+        assert len(seen) <= 1, "stop requests are checked between two results"
 
 
 def test_a_script_runs_by_itself(runs, tmp_path):

@@ -64,7 +64,7 @@ def watched(*configs, **options):
 def until(condition, seconds=30.0):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "timeout"
         time.sleep(0.005)
 
 
@@ -328,7 +328,7 @@ class TestQueue:
         left = home.run(counting, lane=lane, visitor=Visitor(is_connected=lambda: False))
         until(lambda: left.state == "running")
         time.sleep(0.2)
-        assert left.live, "nobody waits"
+        assert left.live, "no work is waiting"
         other = home.run(counting, lane=lane)
         if lane == "long":
             time.sleep(0.2)

@@ -129,7 +129,7 @@ def test_the_first_figure_of_a_step_fills_the_window_down_to_its_lower_edge(page
 
 def figure_fills(figure, height):
     box = figure.bounding_box()
-    assert height - 24 <= box["y"] + box["height"] <= height, "cut, or room is left"
+    assert height - 24 <= box["y"] + box["height"] <= height, "cut, or space is left"
     assert box["height"] >= 0.6 * height
     for title in figure.locator(".ytitle, .y2title").all():
         text = title.bounding_box()

@@ -109,7 +109,7 @@ def test_valid_and_invalid_uploads(page):
     expect(page.get_by_test_id("stAlert")).to_contain_text(
         "Every cell must be a number; line 61 has 'oops'", timeout=PATIENCE
     )
-    assert page.url == link, "the good upload is not lost"
+    assert page.url == link, "the valid upload is kept"
     visit(page, link)
     expect(page.get_by_text("Your 60 points")).to_be_visible(timeout=PATIENCE)
 

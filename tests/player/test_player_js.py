@@ -714,7 +714,7 @@ def test_learned_density_replaces_the_exact_one_on_request(page):
     assert shown(0) == shown(1) == {"exact"} and "learned" not in legend.inner_text()
     root.locator("[data-density=learned]").click()
     settled(page, root, "r.querySelector('[data-density=learned]').ariaPressed === 'true'")
-    assert shown(0) == {"learned"} and shown(1) == {"exact"}, "a side without one keeps the exact"
+    assert shown(0) == {"learned"} and shown(1) == {"exact"}, "without one the exact is kept"
     assert "learned density pt | exact density pt" in legend.inner_text().replace("\n", "")
     page.wait_for_function("messages.at(-1)?.[1].density === 'learned'")
     root.press("d")

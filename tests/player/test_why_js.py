@@ -124,11 +124,11 @@ def test_drawn_paths_represent_all_and_stay_while_weights_change(page):
     assert len(shown) == 160
     assert sum(part["w"] for part in shown) == pytest.approx(1, abs=0.1)
     heaviest = set(np.argsort(w)[-30:].tolist())
-    assert heaviest <= {part["i"] for part in shown}, "whoever weighs much is there"
+    assert heaviest <= {part["i"] for part in shown}, "points of large weight are drawn"
     moved = w * np.exp(0.05 * np.random.default_rng(1).normal(size=1000))
     again = page.evaluate(choose, [(moved / moved.sum()).tolist(), 160])
     same = {p["i"] for p in shown} & {p["i"] for p in again}
-    assert len(same) > 145, "or paths would flicker while one drags"
+    assert len(same) > 145, "else paths flicker during a drag"
     one = np.zeros(50)
     one[7] = 1
     assert page.evaluate(choose, [one.tolist(), 160]) == [{"i": 7, "w": 1}]
