@@ -30,14 +30,14 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        wanted = self.headers.get("Range")
-        self.server.requests.append(wanted)
+        range_header = self.headers.get("Range")
+        self.server.requests.append(range_header)
         if self.path != "/cifar-10-binary.tar.gz":
             self.send_error(404)
             return
         start = 0
-        if wanted and self.server.ranges:
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        if range_header and self.server.ranges:
+            start = int(re.fullmatch(r"bytes=(\d+)-", range_header)[1])
             self.send_response(206)
             total = len(self.server.content)
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")

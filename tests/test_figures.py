@@ -52,11 +52,11 @@ LINES = [
 ]
 
 
-def of(figure, kind, **wanted):
+def of(figure, kind, **attributes):
     return [
         trace
         for trace in figure.data
-        if trace.type == kind and all(getattr(trace, k) == v for k, v in wanted.items())
+        if trace.type == kind and all(getattr(trace, k) == v for k, v in attributes.items())
     ]
 
 

@@ -59,13 +59,13 @@ def averages():
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
 
 
-def assert_field_of(loaded, wanted, *y):
+def assert_field_of(loaded, expected, *y):
     field = loaded.checkpoint.field
     assert not field.training and not any(p.requires_grad for p in field.parameters())
-    field, wanted = (copy.deepcopy(network).double() for network in (field, wanted))
+    field, expected = (copy.deepcopy(network).double() for network in (field, expected))
     t, x = torch.tensor([0.25, 0.75], dtype=torch.float64), X.double()
     with torch.no_grad():
-        torch.testing.assert_close(field(t, x, *y), wanted(t, x, *y), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(field(t, x, *y), expected(t, x, *y), rtol=1e-9, atol=1e-9)
 
 
 def saved_as(path, content):

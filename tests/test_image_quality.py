@@ -120,9 +120,9 @@ def test_distance_of_normal_distributions_is_that_of_the_formula():
     for rank in (6, 2):  # of full rank, and of less
         a, b = (Moments(RANDOM.normal(size=6), spd(6, rank), 9) for _ in range(2))
         root = sqrtm(a.covariance @ b.covariance).real
-        wanted = np.square(a.mean - b.mean).sum()
-        wanted += np.trace(a.covariance + b.covariance - 2 * root)
-        assert frechet(a, b) == pytest.approx(wanted, abs=1e-5)
+        expected = np.square(a.mean - b.mean).sum()
+        expected += np.trace(a.covariance + b.covariance - 2 * root)
+        assert frechet(a, b) == pytest.approx(expected, abs=1e-5)
         assert frechet(a, b) == pytest.approx(frechet(b, a))
     with pytest.raises(ValueError, match="as many features"):
         frechet(a, Moments(np.zeros(2), np.eye(2), 9))
@@ -234,8 +234,8 @@ def test_bits_of_normal_data_are_known_in_closed_form(path):
     std = torch.hypot(c.alpha * field.std, c.sigma)
     z = (spread / 127.5 - 1 - c.alpha * field.mean) / std
     nats = (z.square() / 2 + torch.log(std * math.sqrt(2 * math.pi))).flatten(1).mean(dim=1)
-    wanted = nats / math.log(2) + math.log2(127.5)
-    assert np.allclose(found.bits, wanted.numpy(), atol=2e-3)
+    expected = nats / math.log(2) + math.log2(127.5)
+    assert np.allclose(found.bits, expected.numpy(), atol=2e-3)
     # The Jacobian is a multiple of the identity, for which probes of signs are exact.
     assert np.abs(found.probe_error).max() < 1e-5
     assert found.error == pytest.approx(found.bits.std(ddof=1) / 2)
@@ -281,13 +281,13 @@ def test_bits_of_a_flow_that_mixes_all_pixels_are_known_in_closed_form():
     x_0 = x @ torch.linalg.matrix_exp(-t_max * rate).T
     nats = x_0.square().sum(dim=1) / 2 + size * math.log(2 * math.pi) / 2 + t_max * rate.trace()
     unit = size * math.log(2)
-    wanted = (nats / unit + math.log2(127.5)).numpy()
+    expected = (nats / unit + math.log2(127.5)).numpy()
     # The variance of z^T A z over signs z is twice that of the symmetric part off the diagonal.
     mixed = (rate + rate.T) / 2
     variance = 2 * (mixed.square().sum() - mixed.diagonal().square().sum())
     error = t_max * math.sqrt(variance / count) / unit
     assert found.probe_error == pytest.approx(np.full(3, error), rel=0.25)
-    assert np.abs(found.bits - wanted).max() < 4 * error  # for three images
+    assert np.abs(found.bits - expected).max() < 4 * error  # for three images
     assert rate.trace() / unit > 20 * error  # a wrong divergence is far outside
 
 

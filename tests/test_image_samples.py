@@ -198,8 +198,8 @@ def test_autoguidance_leads_away_from_another_checkpoint_of_the_same_class(class
     y, x = torch.tensor([3, 7]) if classes else None, torch.randn(2, *OT.shape)
     t = torch.tensor(0.4, dtype=torch.float64)
     good, bad = (each.field(t, x, y) for each in (OT, guide))
-    wanted = good + 1.5 * (good - bad)
-    torch.testing.assert_close(ClassField(guided, y, 2.5)(t, x), wanted)
+    expected = good + 1.5 * (good - bad)
+    torch.testing.assert_close(ClassField(guided, y, 2.5)(t, x), expected)
     torch.testing.assert_close(ClassField(guided, y, 2.5, (0.5, 1.0))(t, x), good)
 
 
@@ -212,11 +212,11 @@ def test_a_guiding_checkpoint_of_another_kind_is_refused():
 
 @pytest.mark.parametrize("method", velocity_methods(fixed_only=True))
 def test_nearest_nfe_is_valid_and_the_nearest_below(method):
-    for wanted in range(1, 30):
-        nfe = nearest_nfe(method, wanted)
-        drawn = sample_all(OT, ImageConfig(solver=method, nfe=nfe, n=1)) if wanted < 6 else None
+    for expected in range(1, 30):
+        nfe = nearest_nfe(method, expected)
+        drawn = sample_all(OT, ImageConfig(solver=method, nfe=nfe, n=1)) if expected < 6 else None
         assert drawn is None or drawn.nfe == nfe
-        assert nfe <= wanted or nfe == nearest_nfe(method, 1)
+        assert nfe <= expected or nfe == nearest_nfe(method, 1)
         assert nearest_nfe(method, nfe) == nfe
 
 
@@ -227,12 +227,12 @@ def test_film_of_normal_data_has_the_predictions_of_the_closed_form(path):
     field = normal.field
     c = field.path.scheduler(torch.from_numpy(shown.times))
     gain = (c.alpha * field.std**2 / (c.alpha**2 * field.std**2 + c.sigma**2)).numpy()
-    wanted = ImageSet.to_unit(torch.from_numpy(shown.states)).numpy()
+    expected = ImageSet.to_unit(torch.from_numpy(shown.states)).numpy()
     mean = field.mean.numpy()
     alpha = c.alpha.numpy()[:, None, None, None, None]
-    predicted = mean + gain[:, None, None, None, None] * (wanted - alpha * mean)
+    predicted = mean + gain[:, None, None, None, None] * (expected - alpha * mean)
     got = ImageSet.to_unit(torch.from_numpy(shown.predictions)).numpy()
-    inside = (np.abs(wanted) < 0.98) & (np.abs(predicted) < 0.98)  # not clipped
+    inside = (np.abs(expected) < 0.98) & (np.abs(predicted) < 0.98)  # not clipped
     assert inside.mean() > 0.3
     assert np.abs(got - predicted)[inside].max() < 0.02
     assert shown.noise[0] > 0.99 and shown.noise[-1] < 0.02
@@ -258,8 +258,8 @@ def test_film_of_a_flow_map_has_no_states_between_its_jumps():
     for t, s in pairwise(times):
         with torch.no_grad():
             states.append(field.jump(t, s, states[-1]))
-    wanted = np.stack([to_pixels(each) for each in states]).repeat([4, 4, 1], axis=0)
-    assert np.abs(shown.states.astype(int) - wanted).max() <= 1
+    expected = np.stack([to_pixels(each) for each in states]).repeat([4, 4, 1], axis=0)
+    assert np.abs(shown.states.astype(int) - expected).max() <= 1
     assert len(np.unique(shown.noise)) == 3, "that of the state that is shown"
     assert (shown.remaining[4:8] == shown.remaining[4]).all()
     finer = film(found, settings, frames=31)  # one of its times is 1e-16 below that of the jump
@@ -463,8 +463,8 @@ def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
     code, printed = draw(capsys, "-n", 6, "--class", 3, "--guidance", 2, "--out", out)
     assert code == 0 and "NFE 4: network passes for each image 8" in printed
     images = np.load(out)
-    wanted = sample_all(load_images("tiny-ot"), ImageConfig(nfe=4, classes=(3,), n=6))
-    assert np.array_equal(images, wanted.images)
+    expected = sample_all(load_images("tiny-ot"), ImageConfig(nfe=4, classes=(3,), n=6))
+    assert np.array_equal(images, expected.images)
     assert draw(capsys, "-n", 12, "--class", "all", "--out", tmp_path / "s.png")[0] == 0
     with Image.open(tmp_path / "s.png") as picture:
         assert picture.size == (2 * (10 * 9 + 1), 2 * (2 * 9 + 1))
@@ -485,7 +485,7 @@ def test_command_draws_arrays_and_pictures(folder, tmp_path, capsys):
         (["--guidance", "2"], "needs --class"),
         (["--solver", "dopri5"], "chooses its own steps"),
         (["--solver", "rk4", "--nfe", "6"], "cannot take exactly 6"),
-        (["--out", "x.jpg"], "as .npy, .npz or .png"),
+        (["--out", "x.jpg"], "must end in .npy or .npz or .png"),
     ],
 )
 def test_command_refuses_in_one_sentence(folder, tmp_path, capsys, options, sentence):

@@ -437,8 +437,8 @@ def test_guidance_extrapolates_from_the_unconditional_field_through_that_of_the_
         assert (given - free).abs().max() > 1e-3
         torch.testing.assert_close(GuidedField(field, y, 2.5)(t, x), free + 2.5 * (given - free))
         inside = ((t >= 0.4) & (t <= 0.6)).reshape(-1, 1, 1, 1)
-        wanted = torch.where(inside, free + 2.5 * (given - free), given)
-        torch.testing.assert_close(GuidedField(field, y, 2.5, (0.4, 0.6))(t, x), wanted)
+        expected = torch.where(inside, free + 2.5 * (given - free), given)
+        torch.testing.assert_close(GuidedField(field, y, 2.5, (0.4, 0.6))(t, x), expected)
 
 
 def test_grid_has_a_row_per_class_and_is_reproducible():

@@ -113,8 +113,8 @@ def test_untrained_path_is_its_reference_path():
     path = AffinePath(LearnedReference())
     x = path.flow(t, x_0, x_1)
     torch.testing.assert_close(field.forward_process.flow(t, x_0, x_1), x)
-    wanted = path.velocity_from_data(t, x, field.predict(t, x))
-    torch.testing.assert_close(field(t, x), wanted)
+    expected = path.velocity_from_data(t, x, field.predict(t, x))
+    torch.testing.assert_close(field(t, x), expected)
 
 
 def times_to_the_ends():
@@ -131,14 +131,14 @@ def test_acceleration_is_the_velocitys_total_derivative_to_second_order_up_to_th
     field, t = random_field(), times_to_the_ends()
     _, x_0, x_1 = pairs(len(t))
     x = field.forward_process.flow(t, x_0, x_1)
-    velocity, wanted = torch.func.jvp(field, (t, x), (torch.ones_like(t), field(t, x)))
+    velocity, expected = torch.func.jvp(field, (t, x), (torch.ones_like(t), field(t, x)))
     step, off = learned_path.STEP, []
     for part in (1, 2):
         monkeypatch.setattr(learned_path, "STEP", step / part)
-        off.append((field.acceleration(t, x, velocity) - wanted).norm(dim=1))
+        off.append((field.acceleration(t, x, velocity) - expected).norm(dim=1))
     ends = (t < step / 2) | (t > 1 - step / 2)  # at both ends the differences are one-sided
     for part in (ends, (t > step) & (t < 1 - step)):
-        assert off[0][part].norm() < 0.02 * wanted[part].norm()
+        assert off[0][part].norm() < 0.02 * expected[part].norm()
         assert off[1][part].norm() < 0.3 * off[0][part].norm()
 
 
@@ -233,8 +233,8 @@ def test_times_are_drawn_with_the_stated_density(path):
     t, weight = weighted_times(20_000, affine, Generator().manual_seed(0))
     assert t.min() >= 0 and t.max() <= affine.t_max
     for power in (0, 1, 3):
-        wanted = affine.t_max ** (power + 1) / (power + 1)
-        assert (weight * t**power).mean().item() == pytest.approx(wanted, rel=2e-3)
+        expected = affine.t_max ** (power + 1) / (power + 1)
+        assert (weight * t**power).mean().item() == pytest.approx(expected, rel=2e-3)
 
 
 def test_density_of_the_process_has_mass_one_and_begins_as_noise():
@@ -258,10 +258,10 @@ def test_log_density_of_the_process_is_the_closed_form_to_a_gaussian_within_its_
     for t in (0.0, 0.5, 0.85, 1.0):
         c = process.path.scheduler(torch.tensor(t, dtype=torch.float64))
         spread = torch.sqrt((c.alpha * std) ** 2 + c.sigma**2)
-        wanted = torch.distributions.Normal(0, spread).log_prob(x).sum(dim=1)
+        expected = torch.distributions.Normal(0, spread).log_prob(x).sum(dim=1)
         found, error = process.log_density(torch.tensor(t, dtype=torch.float64), x, x_1)
         sure = error < 0.3
-        assert ((found - wanted).abs() < 5 * error + 1e-9)[sure].all()
+        assert ((found - expected).abs() < 5 * error + 1e-9)[sure].all()
         errors.append(error.square().mean().sqrt().item())
     assert errors[0] < 1e-9 and errors == sorted(errors) and errors[-1] > 0.2
 
@@ -433,8 +433,8 @@ def test_third_claim_measures_learned_paths_without_comparing_their_end_points()
     learned = unlimited.compute_straightness(unlimited.FlowConfig(name=name, n=n))
     field = checkpoints.load(name).field
     assert learned.method == "curvature penalty"
-    wanted = marginal_straightness(field, noise(n, 0), tol=1e-4).deviation
-    assert learned.marginal.deviation == wanted
+    expected = marginal_straightness(field, noise(n, 0), tol=1e-4).deviation
+    assert learned.marginal.deviation == expected
     # For its conditional trajectories: S = kinetic energy minus the squared chord.
     alone = learned.conditional
     assert alone.deviation == pytest.approx(alone.energy - alone.displacement, rel=1e-2, abs=0.02)

@@ -108,11 +108,11 @@ FIRST = {entry["link"].partition("?")[0]: entry for entry in reversed(LINKS)}
 )
 def test_a_link_opens_the_view_that_it_opened_before(entry):
     page = entry["link"].partition("?")[0]
-    wanted = {slug: plain(value) for slug, value in entry["opens"].items()}
+    expected = {slug: plain(value) for slug, value in entry["opens"].items()}
     app = opened(entry["link"])
     assert bool(app.toast) == entry["invalid"], [toast.value for toast in app.toast]
     assert not app.exception
-    assert controls(app, page, wanted) == wanted
+    assert controls(app, page, expected) == expected
 
 
 def test_there_are_enough_links_to_every_page_and_control():

@@ -61,8 +61,8 @@ def error(name, field, grid):
     """The largest error at the end of a grid, and the NFE."""
     start = noise()
     solution = solve(field, start, ends_of(grid), name, grid=grid)
-    wanted = field.flow(grid[0], grid[-1], start)
-    return (solution.states[-1] - wanted).abs().max().item(), solution.nfe
+    expected = field.flow(grid[0], grid[-1], start)
+    return (solution.states[-1] - expected).abs().max().item(), solution.nfe
 
 
 def even_in_log_snr(path, steps):
@@ -167,8 +167,8 @@ def test_unipc_corrects_a_prediction_that_is_a_parabola_in_log_snr_exactly():
         low, high = levels[i - 1].item(), levels[i].item()
         s = (high + low) / 2 + (high - low) / 2 * nodes
         gained = (high - low) / 2 * (weights * np.exp(s) * (1 + s - 0.3 * s**2)).sum()
-        wanted = c.sigma[i] * (found[i - 1] / c.sigma[i - 1] + gained)
-        torch.testing.assert_close(found[i], wanted, rtol=0, atol=1e-11)
+        expected = c.sigma[i] * (found[i - 1] / c.sigma[i - 1] + gained)
+        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -228,12 +228,12 @@ def test_networks_converge_to_their_own_flow(name, source):
     """Also on a learned path, whose predictions are those of its reference path."""
     found = FieldRef.of(source)
     start, times = found.path.start(noise(8).float()), found.path.clock(2)
-    wanted = solve(found.field, start, times, "midpoint", steps=80).states[-1]
+    expected = solve(found.field, start, times, "midpoint", steps=80).states[-1]
     gaps = []
     for steps in (6, 50):
         grid = GRIDS["edm"](found.path, steps)
         end = solve(found.field, start, times, name, grid=grid).states[-1]
-        gaps.append((end - wanted).square().mean().sqrt().item())
+        gaps.append((end - expected).square().mean().sqrt().item())
     assert gaps[1] < gaps[0] / 4
 
 

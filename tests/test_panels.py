@@ -210,8 +210,8 @@ def test_models_of_the_session_are_listed_and_two_of_them_open_side_by_side(tmp_
         opened.keep((checkpoints.FOLDER / f"{name}.safetensors").read_bytes())
         for name in ("moons-ot", "moons-vp", "circles-ot")
     ]
-    wanted = models.link(cards[:2])
-    assert wanted["panels"] == "2" and wanted["right-network"] == cards[1].name
+    linked = models.link(cards[:2])
+    assert linked["panels"] == "2" and linked["right-network"] == cards[1].name
 
     def app(names):
         import streamlit as st

@@ -57,8 +57,8 @@ def test_few_steps_are_compared_with_the_densities_of_their_own_times(nfe) -> No
 
 def test_the_noise_of_vp_is_that_of_song() -> None:
     found = compute_noise(NoiseConfig(path="vp", noise=0.5, points=12))
-    wanted = 0.5 * np.sqrt(0.1 + (1 - found.times) * 19.9)
-    np.testing.assert_allclose(found.g, wanted, rtol=1e-9)
+    expected = 0.5 * np.sqrt(0.1 + (1 - found.times) * 19.9)
+    np.testing.assert_allclose(found.g, expected, rtol=1e-9)
 
 
 def test_a_field_without_a_file_moves_the_particles() -> None:

@@ -70,8 +70,8 @@ def test_plan_is_the_plain_field(path, objective, preconditioned):
         planned = field.planned(times, x)
         planned(times[0], x[:3])
         for t in times:
-            wanted = plain(field)(t, x)
-            torch.testing.assert_close(planned(t, x), wanted, rtol=1e-9, atol=1e-9)
+            expected = plain(field)(t, x)
+            torch.testing.assert_close(planned(t, x), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
@@ -81,8 +81,8 @@ def test_divergence_is_that_of_automatic_differentiation(depth, octaves, precond
     field = build(depth=depth, octaves=octaves, preconditioned=preconditioned)
     x, t = states(ROWS + 30), torch.tensor(0.37, dtype=torch.float64)  # a shorter last part
     known = field.velocity_and_divergence(t, x)
-    wanted = velocity_and_divergence(lambda t, x: field(t, x), t, x)
-    torch.testing.assert_close(known, wanted, rtol=1e-9, atol=1e-9)
+    expected = velocity_and_divergence(lambda t, x: field(t, x), t, x)
+    torch.testing.assert_close(known, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_float32_differs_by_rounding_only():
@@ -93,8 +93,8 @@ def test_float32_differs_by_rounding_only():
     exact.load_state_dict({k: v.double() for k, v in field.state_dict().items()})
     velocity, trace = field.velocity_and_divergence(t, x)
     automatic = velocity_and_divergence(lambda t, x: field(t, x), t, x)
-    wanted = exact.velocity_and_divergence(t, x.double())
-    for computed, module, true in zip((velocity, trace), automatic, wanted, strict=True):
+    expected = exact.velocity_and_divergence(t, x.double())
+    for computed, module, true in zip((velocity, trace), automatic, expected, strict=True):
         own, other = ((each - true).abs().max() for each in (computed, module))
         assert own < 3 * other < 1e-2
 
@@ -120,7 +120,7 @@ def test_both_libraries_compute_the_layers(library, monkeypatch):
 def test_solvers_prepare_every_time_at_which_they_evaluate(method, monkeypatch):
     field, x = build(), states(20)
     grid = torch.linspace(0, field.path.t_max, 8, dtype=torch.float64)
-    wanted = solve(plain(field), x, grid[[0, -1]], method, grid=grid)
+    expected = solve(plain(field), x, grid[[0, -1]], method, grid=grid)
     made = []
     original = LearnedField.planned
     monkeypatch.setattr(
@@ -128,8 +128,8 @@ def test_solvers_prepare_every_time_at_which_they_evaluate(method, monkeypatch):
     )
     monkeypatch.setattr("flowviz.fields.planned.Planned._at", at := CountedAt())
     found = solve(field, x, grid[[0, -1]], method, grid=grid)
-    torch.testing.assert_close(found.states, wanted.states, rtol=1e-9, atol=1e-9)
-    assert len(made) == 1 and found.nfe == wanted.nfe == at.known
+    torch.testing.assert_close(found.states, expected.states, rtol=1e-9, atol=1e-9)
+    assert len(made) == 1 and found.nfe == expected.nfe == at.known
 
 
 class CountedAt:

@@ -109,9 +109,9 @@ def test_euler_maruyama_has_the_variance_of_its_recursion(spec: str, noise: floa
     end = sample(
         gaussian(path), path, x_0, grid, "euler-maruyama", noise=noise, generator=seeded(2)
     ).states[-1]
-    wanted = recursion(path, grid, noise)
+    expected = recursion(path, grid, noise)
     # The mean of 2 x 10^5 squares has a relative standard error of sqrt(2 / 2e5) = 0.32%.
-    assert end.square().mean().item() == pytest.approx(wanted, rel=4 * 0.0032)
+    assert end.square().mean().item() == pytest.approx(expected, rel=4 * 0.0032)
 
 
 @pytest.mark.parametrize("spec", ["ot", "vp", "trig", "shaped"])

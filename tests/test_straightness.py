@@ -84,8 +84,8 @@ def test_acceleration_of_a_gaussian_flow_is_that_of_its_closed_form():
     spread = torch.sqrt(t**2 * std**2 + (1 - t) ** 2)  # x_t = spread x_0
     (speed,) = torch.autograd.grad(spread.sum(), t, create_graph=True)
     (turning,) = torch.autograd.grad(speed.sum(), t)
-    wanted = 2 * torch.trapezoid(turning**2, t.detach()) / LATEST
-    assert found.acceleration == pytest.approx(wanted.item(), rel=0.02)
+    expected = 2 * torch.trapezoid(turning**2, t.detach()) / LATEST
+    assert found.acceleration == pytest.approx(expected.item(), rel=0.02)
 
 
 @pytest.mark.parametrize("spec", [name for name in SCHEDULERS if name != "ve"])

@@ -40,8 +40,8 @@ def test_batch_means_are_the_weighted_means_of_their_definition(name: str) -> No
         offsets = (x[:, None] - c.alpha[:, None] * points) / c.sigma[:, None]
         weights = torch.softmax(-0.5 * offsets.square().sum(-1), dim=1)
         torch.testing.assert_close(mean_1[rows].double(), weights @ points, atol=1e-5, rtol=1e-5)
-        wanted = (weights[:, None] @ offsets)[:, 0]
-        torch.testing.assert_close(mean_0[rows].double(), wanted, atol=1e-5, rtol=1e-5)
+        expected = (weights[:, None] @ offsets)[:, 0]
+        torch.testing.assert_close(mean_0[rows].double(), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "objective"), [("ot", "flow"), ("vp", "noise")])

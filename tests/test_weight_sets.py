@@ -47,9 +47,9 @@ def read(tmp_path, content, **options):
     return load_foreign(file, Assumptions(**options))
 
 
-def is_of(loaded, wanted):
+def is_of(loaded, expected):
     with torch.no_grad():
-        return torch.allclose(loaded.checkpoint.field(T, X), wanted(T, X), rtol=1e-4, atol=1e-4)
+        return torch.allclose(loaded.checkpoint.field(T, X), expected(T, X), rtol=1e-4, atol=1e-4)
 
 
 def averaged_model(made):
@@ -252,8 +252,8 @@ def test_average_of_a_diffusers_folder_is_taken(tmp_path):
     ddpm_folder(pipeline / "unet_ema", average, config=CONFIG | {"decay": 0.9999, "power": 0.75})
     loaded = load_foreign(pipeline)
     assert "the moving average unet_ema (left out: unet)" in loaded.about
-    wanted = load_foreign(ddpm_folder(tmp_path / "alone", average))
-    assert is_of(loaded, wanted.checkpoint.field)
+    expected = load_foreign(ddpm_folder(tmp_path / "alone", average))
+    assert is_of(loaded, expected.checkpoint.field)
     chosen = load_foreign(pipeline, Assumptions(weights="unet"))
     assert is_of(chosen, load_foreign(ddpm_folder(tmp_path / "other", raw)).checkpoint.field)
 
@@ -281,8 +281,8 @@ def test_flow_matching_scheduler_gives_the_velocity_on_ot(tmp_path, ddpm, shift)
     assert loaded.checkpoint.card.path == "ot" and loaded.checkpoint.card.objective == "flow"
     assert ("shift of 3" in loaded.about) == (shift == 3)
     with torch.no_grad():
-        wanted = -ddpm(torch.tensor(700.0), Y)
-        torch.testing.assert_close(loaded.checkpoint.field(T, Y), wanted, rtol=1e-4, atol=1e-4)
+        expected = -ddpm(torch.tensor(700.0), Y)
+        torch.testing.assert_close(loaded.checkpoint.field(T, Y), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_exploding_scheduler_gives_the_velocity_of_its_score(tmp_path, ddpm):
@@ -295,8 +295,8 @@ def test_exploding_scheduler_gives_the_velocity_of_its_score(tmp_path, ddpm):
     with torch.no_grad():
         # dx = -sigma sigma' score, as the probability flow of Song et al. 2021, eq. 13.
         score = ddpm(c.sigma.float(), Y)
-        wanted = -(c.sigma * c.d_sigma).float() * score
-        torch.testing.assert_close(loaded.checkpoint.field(T, Y), wanted, rtol=1e-3, atol=1e-3)
+        expected = -(c.sigma * c.d_sigma).float() * score
+        torch.testing.assert_close(loaded.checkpoint.field(T, Y), expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -343,10 +343,10 @@ def test_latent_models_are_refused(tmp_path, ddpm, part, inside):
 
 
 def test_size_is_a_number_a_pair_or_missing(tmp_path, ddpm):
-    for given, wanted in ((16, 16), ([16, 16], 16), (None, 32)):
+    for given, expected in ((16, 16), ([16, 16], 16), (None, 32)):
         folder = ddpm_folder(tmp_path / "a", ddpm, config=CONFIG | {"sample_size": given})
         loaded = load_foreign(folder)
-        assert loaded.checkpoint.card.size == wanted
+        assert loaded.checkpoint.card.size == expected
         assert ("Size assumed: 32 x 32" in loaded.about) == (given is None)
         assert load_foreign(folder, Assumptions(size=64)).checkpoint.card.size == 64
 
@@ -386,8 +386,8 @@ def test_options_correct_assumptions(tmp_path, raw):
         vp = read(tmp_path, content, path="vp", predicts="noise").checkpoint
         c = scheduler("vp")(T.double())
         noise = raw(T, X)
-        wanted = (0.1 + 0.7 * 19.9) / 2 * (X - noise / c.sigma)
-        torch.testing.assert_close(vp.field(T, X), wanted.float(), rtol=1e-3, atol=1e-3)
+        expected = (0.1 + 0.7 * 19.9) / 2 * (X - noise / c.sigma)
+        torch.testing.assert_close(vp.field(T, X), expected.float(), rtol=1e-3, atol=1e-3)
     assert vp.card.objective == "noise"
     with pytest.raises(CheckpointError, match="needs a path that does not start at alpha = 0"):
         read(tmp_path, content, predicts="noise")

@@ -92,8 +92,8 @@ class TestLiveTraining:
         while not run.done:
             run.advance()
         *_, plain = train(config(path="vp"), dataset(SMALL["data"]))
-        for seen, wanted in zip(run.fields[0].parameters(), plain.ema.parameters(), strict=True):
-            assert torch.equal(seen, wanted)
+        for seen, expected in zip(run.fields[0].parameters(), plain.ema.parameters(), strict=True):
+            assert torch.equal(seen, expected)
 
     def test_snapshot_describes_the_run(self):
         run = watched(config(path="ot"), config(path="vp"))
@@ -307,15 +307,15 @@ class TestQueue:
         first = home.run(counting)
         until(lambda: first.state == "running")
         left = home.run(counting, visitor=Visitor(is_connected=connected.is_set))
-        wanted = home.run(counting)
-        assert (left.ahead, wanted.ahead) == (2, 1)
+        expected = home.run(counting)
+        assert (left.ahead, expected.ahead) == (2, 1)
         connected.set()
-        assert (left.ahead, wanted.ahead) == (1, 2)
+        assert (left.ahead, expected.ahead) == (1, 2)
         connected.clear()
         first.cancel()
-        until(lambda: wanted.state == "running")
+        until(lambda: expected.state == "running")
         assert left.state == "waiting"
-        for each in (wanted, left):
+        for each in (expected, left):
             each.cancel()
             each.wait(30)
 

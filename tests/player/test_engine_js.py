@@ -47,12 +47,12 @@ RUN = """
 
 @pytest.fixture(scope="module")
 def engine(tab):
-    """Solves cases (name, path, method) in the page: their largest differences from `wanted`."""
+    """Solves cases (name, path, method) in the page: their largest differences from `expected`."""
     names = "fields", "flow", "grids", "kernel", "network", "noise", "quality", "solve", "special"
     modules = [f"engine/{name}.js" for name in names]
     with loaded(tab, "scene", "base/wire.js", *modules, width=400, height=300) as page:
 
-        def differences(names, wanted, data, networks=None):
+        def differences(names, expected, data, networks=None):
             payload = {
                 "data": data,
                 "networks": networks or {},
@@ -61,7 +61,7 @@ def engine(tab):
                 "start": START.flatten().numpy(),
                 "nfe": NFE,
                 "frame": FRAME,
-                "want": [each.flatten().numpy() for each in wanted],
+                "want": [each.flatten().numpy() for each in expected],
             }
             page.evaluate(
                 "(data) => { window.cases = wire.decode(bytes(data)) }", text(encode(payload))
@@ -86,26 +86,26 @@ def test_exact_fields_lead_to_the_end_points_of_python(engine):
     names = [(name, path, "rk4") for name in targets for path in SCHEDULERS]
     names += [("checkerboard", path, method) for path in SCHEDULERS for method in SOLVERS]
     names = list(dict.fromkeys(names))
-    wanted = []
+    expected = []
     for name, path, method in names:
         affine = AffinePath(scheduler(path))
-        wanted.append(ends(exact_field(affine, targets[name]), affine, method))
-    found = engine[1](names, wanted, data)
+        expected.append(ends(exact_field(affine, targets[name]), affine, method))
+    found = engine[1](names, expected, data)
     assert max(found.values()) < BOUND, max(found.items(), key=lambda item: item[1])
 
 
 def test_shipped_networks_lead_to_the_end_points_of_python(engine):
-    names, wanted, networks, bounds = [], [], {}, []
+    names, expected, networks, bounds = [], [], {}, []
     for card in checkpoints.listing():
         ref = FieldRef.of(card.name)
         plain = isinstance(ref.field, LearnedField) and not isinstance(ref.field, FlowMap)
         if plain and card.path in SCHEDULERS:
             networks[card.name] = parameters.network(ref.field)
             names.append((card.name, card.path, "rk4"))
-            wanted.append(ends(ref.double(), ref.path, "rk4"))
-            single = ends(ref.field, ref.path, "rk4", torch.float32) - wanted[-1]
+            expected.append(ends(ref.double(), ref.path, "rk4"))
+            single = ends(ref.field, ref.path, "rk4", torch.float32) - expected[-1]
             bounds.append(max(SINGLE, 2 * single.abs().max().item()))
-    found = engine[1](names, wanted, {}, networks)
+    found = engine[1](names, expected, {}, networks)
     assert len(found) >= 20
     for (name, error), bound in zip(found.items(), bounds, strict=True):
         assert error < bound < 5 * SINGLE, name
@@ -135,10 +135,10 @@ def test_a_layer_is_a_product_with_silu_or_without(engine, vectors):
     h, bias, out, weight = map(np.array, engine[0].evaluate(LAYERS, [vectors, n, m]))
     sums = torch.from_numpy(weight.reshape(m, n) @ h.reshape(n, -1) + bias[:, None])
     assert sums.min() < -30 and sums.max() > 30
-    for found, wanted in zip(
+    for found, expected in zip(
         np.split(out, 2), (torch.nn.functional.silu(sums), sums), strict=True
     ):
-        np.testing.assert_allclose(found, wanted.flatten(), rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(found, expected.flatten(), rtol=1e-5, atol=1e-4)
 
 
 SCENE = """
@@ -179,8 +179,8 @@ def test_the_times_of_a_grid_are_those_of_python(engine, name):
     differences([], [], {})
     times = "([path, name]) => [...grids.gridOf(cases.paths[path], 7, name)]"
     for path in SCHEDULERS:
-        wanted = GRIDS[name](AffinePath(scheduler(path)), 7).tolist()
-        assert page.evaluate(times, [path, name]) == pytest.approx(wanted, abs=1e-12)
+        expected = GRIDS[name](AffinePath(scheduler(path)), 7).tolist()
+        assert page.evaluate(times, [path, name]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_energy_distance_is_that_of_python(engine):

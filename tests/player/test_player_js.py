@@ -286,12 +286,12 @@ def test_colours_are_read_in_each_notation(js):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "wanted"),
+    ("low", "high", "expected"),
     [(-5, 5, [-4, -2, 0, 2, 4]), (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (1.03, 1.27, None)],
 )
-def test_ticks_are_round_and_inside(js, low, high, wanted):
+def test_ticks_are_round_and_inside(js, low, high, expected):
     got = js("numbers.ticks(x[0], x[1])", [low, high])
-    assert got == wanted or wanted is None
+    assert got == expected or expected is None
     assert low <= got[0] and got[-1] <= high and 3 <= len(got) <= 7
 
 
@@ -384,8 +384,8 @@ def test_the_plane_is_bilinear_in_its_nodes(js):
     offsets = (np.arange(w) + 0.5) / w * 2 - 1
     xs, ys = window[0] + window[2] * offsets, window[1] - window[2] * offsets
     rows = np.stack([np.interp(xs, nodes, row) for row in grid])
-    wanted = np.stack([np.interp(ys, nodes, column) for column in rows.T], axis=1)
-    assert np.abs(drawn - np.floor(wanted)).max() <= 1
+    expected = np.stack([np.interp(ys, nodes, column) for column in rows.T], axis=1)
+    assert np.abs(drawn - np.floor(expected)).max() <= 1
 
 
 def test_a_readout_moves_with_the_clock(js):
@@ -457,8 +457,8 @@ def test_particles_keep_the_colour_of_the_direction_of_their_start(page):
     one = Panel("One", "ot", [0, 1], ends, [0, 1], ends, by_origin=True)
     root, _ = mounted(page, [one], [None], View(t=1.0, layers=("particles",)))
     left, right = colour_at(root, 0, 1, 2), colour_at(root, 0, 1, -2)
-    for found, wanted in ((left, theme.CYCLE[0][0]), (right, theme.CYCLE[0][3])):
-        rgb = [int(wanted[k : k + 2], 16) for k in (1, 3, 5)]
+    for found, expected in ((left, theme.CYCLE[0][0]), (right, theme.CYCLE[0][3])):
+        rgb = [int(expected[k : k + 2], 16) for k in (1, 3, 5)]
         assert found == pytest.approx(rgb, abs=40)
     assert "direction of their start" in root.locator(".fv-legend").inner_text()
 

@@ -29,9 +29,9 @@ def opened(tab):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_curves_are_those_that_python_computes(opened, shape: Shaped) -> None:
     t = torch.linspace(0, shape.t_max, 97, dtype=torch.float64)
-    wanted = shape(t)
+    expected = shape(t)
     for values, ends, curve in zip(
-        shape.values, ((0, 1), (1, 0)), (wanted.alpha, wanted.sigma), strict=True
+        shape.values, ((0, 1), (1, 0)), (expected.alpha, expected.sigma), strict=True
     ):
         drawn = opened.evaluate(
             "([v, t]) => t.map((s) => shaper.valueAt(shaper.pieces(v), s))",

@@ -82,14 +82,14 @@ def test_browser_computes_what_python_computes(page, path, data):
         for which, source in enumerate((drawn, law)):
             field, found = exact_field(affine, source), part_posterior(affine, source, t, x)
             own = [answers[len(AT) * r + i][which] for i in range(len(AT))]
-            for name, wanted in (
+            for name, expected in (
                 ("u", field(t, x)),
                 ("mean", field.data_mean(t, x)),
                 ("effective", found.effective),
                 ("log", field.log_density(t, x)),
             ):
                 got = torch.tensor([a[name] for a in own], dtype=torch.float64)
-                torch.testing.assert_close(got, wanted, rtol=1e-8, atol=1e-8)
+                torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-8)
             w = torch.tensor([a["w"] for a in own], dtype=torch.float64)
             torch.testing.assert_close(w, found.weights, rtol=0, atol=1e-8)
             got = torch.tensor([a["spread"] for a in own], dtype=torch.float64)
@@ -112,9 +112,9 @@ def test_density_behind_the_point_is_the_exact_one(page, data):
     axis = torch.tensor(-FRAME + (np.arange(n) + 0.5) * 2 * FRAME / n)
     t = torch.tensor(result.times[row])
     field = exact_field(AffinePath(scheduler("ot")), dataset(data).distribution)
-    wanted = field.density_grid(t, axis, axis)
+    expected = field.density_grid(t, axis, axis)
     got = torch.tensor(grid, dtype=torch.float64).reshape(n, n)
-    torch.testing.assert_close(got, wanted, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-9)
 
 
 def test_drawn_paths_represent_all_and_stay_while_weights_change(page):
