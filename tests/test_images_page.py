@@ -281,14 +281,14 @@ def test_the_label_of_a_side_does_not_depend_on_the_other_side():
 def test_a_film_with_jumps_states_its_times():
     times, still = np.linspace(0, 1, 5), np.zeros((5, 5, 1, 8, 8), np.uint8)
     shared = {"states": still, "predictions": still, "noise": 1 - times, "nfe": 2}
-    jumps = Film(times, np.repeat([0, 0.5, 1], [2, 2, 1]), remaining=np.ones((5, 5)), **shared)
+    jumps = Film(times, np.repeat([0, 0.45, 1], [2, 2, 1]), remaining=np.ones((5, 5)), **shared)
     euler = Film(times, times, remaining=np.ones((5, 5)), **shared)
     first, second = (each.side for each in judged((), ()))
     result = Sides(results=((replace(first, jumps=True), jumps), (second, euler)))
     config = ImageFilmConfig(method="jumps", nfe=2)
     strip, decided = (each.figure for each in image_film.STUDY.draw(config, result))
     for k, drawn in enumerate(decided.data):
-        assert drawn.x.tolist() == ([0, 0.5, 1] if k < 2 else times.tolist())
+        assert drawn.x.tolist() == ([0, 0.45, 1] if k < 2 else times.tolist())
         assert drawn.mode == ("markers" if k < 2 else "lines")
     titles = [note.text for note in strip.layout.annotations]
     assert ["after the last jump" in title for title in titles] == [True, False]
@@ -297,7 +297,7 @@ def test_a_film_with_jumps_states_its_times():
         "VP",
     ]
     (jump,) = [each for each in image_film.STUDY.say(config, result) if each.lead == "Jumps"]
-    assert jump.text.startswith("OT has states at t = 0.00, 0.50, 1.00 and none between them")
+    assert jump.text.startswith("OT has states at t = 0.00, 0.45, 1.00 and none between them")
     shown = image_film.STUDY.say(replace(config, method="euler"), result)
     assert not [each for each in shown if each.lead == "Jumps"]
 

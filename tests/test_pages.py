@@ -242,6 +242,9 @@ def test_compare_says_what_to_notice_of_jumps():
         if "What to notice" in each.value
     ]
     assert "umps" not in notice and "move to the data on their" in notice
+    own = {"solvers": "1", "right-solver": "euler", "right-nfe": "2"}
+    app = settled(opened(COMPARE, solver="jumps", nfe="2", **own, **network, **link))
+    assert "or go there in jumps" in text_of(app)
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,10 @@ def movement(page: Comparison) -> str:
     points = "points" if has_source(page) else "noise points"
     if all(page.config.jumps):
         return f"The same {points} go to the data in jumps, at the same time t."
+    some = " or go there in jumps" if any(page.config.jumps) else ""
     return (
-        f"The same {points} move to the data on their [paths](probability-path), at the same "
-        "time t."
+        f"The same {points} move to the data on their [paths](probability-path){some}, at the "
+        "same time t."
     )
 
 

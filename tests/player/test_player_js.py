@@ -855,6 +855,11 @@ def test_jumps_leap_in_smooth_playback_also_after_another_solver(page):
     page.keyboard.press("ArrowRight")
     settled(page, root, "r.dataset.t === '1.000'")
     assert colour_at(root, 0, 3, 0) != white
+    box = root.locator(".fv-plane").bounding_box()
+    root.locator(".fv-plane").hover(position={"x": 0.8 * box["width"], "y": box["height"] / 2})
+    settled(page, root, "!r.querySelector('[data-entry=marked]').hidden")
+    dot, line = (sum(colour_at(root, 0, x, 0.05)) for x in (0, 1.5))
+    assert dot < line - 150, "a state that a jump reaches"
 
 
 def test_the_tooltip_of_a_number_opens_by_pointer_and_keyboard_inside_the_page(page):

@@ -42,7 +42,10 @@ export function paintMarked(s, panel, i, { mode, t, window, look, dot }) {
   const { m, cx, cy } = decoding(s.w, window, panel.limit);
   const at = (q) => [states[2 * (q * n + i)] * m + cx, cy - states[2 * (q * n + i) + 1] * m];
   const ink = look.arrow, small = discMasks(2.4 * dot);
-  for (let q = 1; q < steps; q++) line(s, ...at(q - 1), ...at(q), 2 * dot, ink, 230);
+  for (let q = 1; q < steps; q++) {
+    line(s, ...at(q - 1), ...at(q), 2 * dot, ink, 230);
+    if (panel.jumps) disc(s, ...at(q), small, ink, 256);
+  }
   disc(s, ...at(0), small, look.noise, 256);
   disc(s, ...at(steps - 1), small, ink, 256);
   const [x, y] = at(k), [x1, y1] = f > 0 ? at(k + 1) : [x, y];
