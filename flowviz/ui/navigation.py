@@ -55,4 +55,21 @@ def go(page: str, link: Mapping[str, str]) -> NoReturn:
     """Opens a page, such as "compare", with the values of a link; ends this run."""
     if context := get_script_run_ctx():
         _wanted[context.session_id] = ""
+        left = st.session_state.setdefault("url:left", {})
+        left[context.page_script_hash] = dict(link), st.query_params.to_dict()
     st.switch_page(f"pages/{page}.py", query_params=link)
+
+
+def own_link() -> dict[str, str]:
+    """The link of this page after Back or Forward.
+
+    In the browser's history it may be that of the page which `go` opened from here: Streamlit 1.67
+    writes it into the address before it leaves the page.
+    """
+    link, context = st.query_params.to_dict(), get_script_run_ctx()
+    left = st.session_state.get("url:left", {})
+    written, own = left.get(context and context.page_script_hash, ({}, {}))
+    if written and link.items() <= written.items():
+        st.query_params.from_dict(own)
+        return dict(own)
+    return link

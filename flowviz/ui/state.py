@@ -33,7 +33,7 @@ def visit(page: str, *, again: bool = False) -> None:
     """
     navigation.arrived()
     if st.session_state.get("url:page") != page or again:
-        link = st.query_params.to_dict()
+        link = navigation.own_link() if again else st.query_params.to_dict()
         if link or again:
             _forget(page)  # values that a link leaves out are the defaults
         st.session_state["url:page"] = page

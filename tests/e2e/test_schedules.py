@@ -1,5 +1,7 @@
 """A schedule that is shaped by dragging a point is a path on the other pages too."""
 
+import re
+
 import pytest
 from browsing import CHART, settle, visit, wait_for_link, wait_for_playback
 from playwright.sync_api import expect
@@ -25,3 +27,14 @@ def test_a_dragged_point_shapes_the_path_that_compare_then_shows(page) -> None:
     wait_for_playback(page)
     wait_for_link(page, "right=shaped", "shape=a2%3D0.5")
     expect(page.locator(".fv-panels")).to_contain_text("your own schedule")
+
+
+def test_back_from_a_page_that_a_button_opened_keeps_the_settings(page):
+    visit(page, "/schedules?paths=ot,ve")
+    page.get_by_role("button", name="Compare it with OT").click()
+    expect(page).to_have_url(re.compile("/compare"))
+    settle(page)
+    page.go_back()
+    linked(page, "paths=ot%2Cve")
+    settle(page)
+    expect(page.locator("[data-tag]")).to_have_text(["conditional OT", "VE diffusion"])
