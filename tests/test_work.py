@@ -95,6 +95,16 @@ class TestLiveTraining:
         for seen, expected in zip(run.fields[0].parameters(), plain.ema.parameters(), strict=True):
             assert torch.equal(seen, expected)
 
+    def test_the_rate_of_the_first_step_does_not_stay(self):
+        """The first step is slow: for three seconds Train showed 1 step/s while it made 90."""
+        run = watched(config())
+        shown = []
+        for seconds, step in ((1.0, 1), (2.0, 91), (3.5, 241), (4.0, 300), (7.0, 591)):
+            run.step = step
+            run._publish(run._start + seconds)
+            shown.append(run.snapshot.rate)
+        assert shown == pytest.approx([1, 45.5, 241 / 3.5, 241 / 3.5, 100])
+
     def test_snapshot_describes_the_run(self):
         run = watched(config(path="ot"), config(path="vp"))
         while not run.done:

@@ -241,8 +241,9 @@ class LiveTraining:
 
     def _publish(self, now: float) -> None:
         step, then = self._rated
-        if now - then >= RATED or not self._rate:
+        if now - then >= RATED or not step:  # the first mean grows with each snapshot
             self._rate = (self.step - step) / max(now - then, 1e-9)
+        if now - then >= RATED:
             self._rated = (self.step, now)
         self._published = now
         self.snapshot = self._describe()

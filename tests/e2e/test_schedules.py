@@ -35,6 +35,6 @@ def test_back_from_a_page_that_a_button_opened_keeps_the_settings(page):
     expect(page).to_have_url(re.compile("/compare"))
     settle(page)
     page.go_back()
-    linked(page, "paths=ot%2Cve")
+    wait_for_link(page, "paths=ot%2Cve")
     settle(page)
     expect(page.locator("[data-tag]")).to_have_text(["conditional OT", "VE diffusion"])
