@@ -252,6 +252,14 @@ def test_a_new_metric_solver_and_path_are_one_entry_each(added, capsys):
     assert "newcomer" in paths.labels()
 
 
+def test_the_solver_of_a_study_has_the_option_of_other_commands(capsys):
+    settings = ["--field", "exact", "--nfe", "4"]
+    assert main(["experiment", "flow", "--solver", "euler", *settings]) == 0
+    findings = capsys.readouterr().out
+    assert main(["experiment", "flow", "--method", "euler", *settings]) == 0
+    assert capsys.readouterr().out == findings
+
+
 def test_an_unknown_study_gets_a_hint(capsys):
     assert main(["experiment", "lossses"]) == 2
     assert "Did you mean 'losses'?" in capsys.readouterr().err

@@ -26,6 +26,9 @@ PARTS = 1_000
 OUTPUT = {"csv": None, "figure": None, "width": None, "json": False}
 """Options of every study, with their defaults; no setting may have these names."""
 
+SYNONYMS = {"--method": ["--solver"], "--methods": ["--solvers"]}
+"""Other names of options: those of `sample` and `evaluate`, and of links."""
+
 
 def add(commands: Commands) -> None:
     """Adds `experiment`."""
@@ -153,6 +156,7 @@ def _add_option(parser: argparse.ArgumentParser, of: "Setting") -> None:
         return
     parser.add_argument(
         of.flag,
+        *SYNONYMS.get(of.flag, ()),
         type=of.type,
         metavar="NAME" if of.type is str else "X",
         required=of.default is MISSING,

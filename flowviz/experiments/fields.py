@@ -354,9 +354,10 @@ def learned_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
 
 
 def network_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
-    """The checkpoints of a data set: those of OT and VP, of each objective, of learned paths."""
+    """The velocity fields of a data set: of OT, of VP by each objective, of learned paths."""
     by_name = {card.name: card for card in cards}
-    wanted = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in OBJECTIVES))]
+    objectives = [name for name, objective in OBJECTIVES.items() if not objective.two_times]
+    wanted = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in objectives))]
     fixed = tuple(pinned(by_name[name]) for name in wanted if name in by_name)
     return fixed + learned_names(by_name.values(), data)
 

@@ -189,8 +189,8 @@ def say(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
         yield from _own_schedule(config, result)
     yield Finding.note(
         "Networks are measured where both paths have one, exact fields elsewhere, with "
-        f"{config.seeds} seeds of {config.n:,} samples. A target is reached where the mean of "
-        "the seeds stays below it."
+        f"{config.seeds} seed{'s' * (config.seeds > 1)} of {config.n:,} samples. A target is "
+        "reached where the mean of the seeds stays below it."
     )
 
 

@@ -401,11 +401,11 @@ def _method(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     maps = any(each.config.method == JUMPS for each in result.curves)
     exact = " Jumps of a flow map are compared with the exact field." if maps else ""
     yield Finding.note(
-        f"{config.seeds} seeds of {config.n:,} samples; bars show the lowest and the "
-        "highest seed. The error is measured against an accurate solution with the same field "
-        f"and noise (dopri5 in float64 at tolerance 1e-6, NFE {nfe}).{exact} Between budgets the "
-        "curves are straight lines on these axes. A target is reached where the curve stays "
-        "below the dashed line."
+        f"{config.seeds} seed{'s' * (config.seeds > 1)} of {config.n:,} samples; bars show the "
+        "lowest and the highest seed. The error is measured against an accurate solution with the "
+        f"same field and noise (dopri5 in float64 at tolerance 1e-6, NFE {nfe}).{exact} Between "
+        "budgets the curves are straight lines on these axes. A target is reached where the curve "
+        "stays below the dashed line."
     )
     yield Finding(
         text=f"The floor ({floor:.4g}) is the value of the exact flow from the same noise, the "
