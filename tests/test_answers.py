@@ -14,7 +14,7 @@ FILES = sorted(answers.FOLDER.glob("*.npz"))
 
 
 def study_of(path):
-    name, settings = answers.asked(path)
+    name, settings = answers.read_request(path)
     return STUDIES[name], STUDIES[name].config.build(settings)
 
 
@@ -70,4 +70,4 @@ def test_an_answer_contains_no_networks_and_names_no_other_package(tmp_path, mon
     with pytest.raises(TypeError, match="cannot hold an object of object"):
         answers.write(study, study.config(), {"a": object()})
     with pytest.raises(ValueError, match="dataclasses of flowviz only"):
-        answers._made("os:stat_result", {})
+        answers._restore("os:stat_result", {})

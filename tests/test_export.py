@@ -51,14 +51,14 @@ def test_html_is_one_file_without_requests_to_a_host():
 @pytest.mark.slow
 def test_vector_files_have_the_printed_width_and_name_their_command():
     about = "a line: x < 1 & y"
-    svg = figure_bytes(FIGURE, "svg", width_mm=85, about=about).decode()
+    svg = figure_bytes(FIGURE, "svg", width_mm=85, description=about).decode()
     assert float(re.search(r'width="([\d.]+)"', svg)[1]) == pytest.approx(85 * 96 / 25.4)
     assert "<desc>a line: x &lt; 1 &amp; y</desc>" in svg
-    pdf = figure_bytes(FIGURE, "pdf", width_mm=85, about=about)
+    pdf = figure_bytes(FIGURE, "pdf", width_mm=85, description=about)
     width = float(re.search(rb"/MediaBox \[0 0 ([\d.]+)", pdf)[1])
     assert width == pytest.approx(85 * 72 / 25.4, abs=1)
     assert b"FontFile2" in pdf and b"a line: x < 1 & y" in pdf
-    png = figure_bytes(FIGURE, "png", about=about)
+    png = figure_bytes(FIGURE, "png", description=about)
     image = Image.open(io.BytesIO(png))
     image.load()  # the text is after the pixels
     assert image.info["Description"] == about

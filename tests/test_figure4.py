@@ -97,7 +97,7 @@ def test_a_row_of_the_user_names_its_field():
         "shaped:a1=0.2",
         "exact",
     )
-    few = Figure4Config(own=own.path, cells=18).few(own, own.checkpoint)
+    few = Figure4Config(own=own.path, cells=18).few_evaluations(own, own.checkpoint)
     found = compute_histograms(replace(few[-1], n=500))
     assert (found.nfe, few[-1].path) == (20, own.path) and found.on_support > 0.9
     trained = Figure4Config(own=own.path, own_field="mine").rows[-1]
@@ -112,7 +112,7 @@ def test_the_panels_of_a_row_follow_from_the_config():
     config = Figure4Config(noise=True, densities="histograms", cells=18, seed=3)
     assert [row.label for row in config.rows] == [row.label for row in study.ROWS.values()]
     row = config.rows[-1]
-    assert [each.nfe for each in config.few(row, "x")] == list(study.NFES)
+    assert [each.nfe for each in config.few_evaluations(row, "x")] == list(study.NFES)
     (over,) = config.over_time(row, "x")
     assert (over.frames, over.field, over.seed, over.cells) == (10, "x", 3, 18)
     exact = Figure4Config().over_time(row, "x")
@@ -262,9 +262,9 @@ def test_a_flow_map_has_a_row_with_one_and_two_evaluations():
     config = Figure4Config(maps=True, densities="histograms", cells=18, samples=1_000)
     *others, row = config.rows
     assert row.jumps and config.nfes == (1, 2, *study.NFES) and others == Figure4Config().rows
-    midpoint = config.few(others[0], EXACT)
+    midpoint = config.few_evaluations(others[0], EXACT)
     assert [each and each.nfe for each in midpoint] == [None, 2, *study.NFES]
-    by_jumps = config.few(row, row.checkpoint)
+    by_jumps = config.few_evaluations(row, row.checkpoint)
     assert [each.nfe for each in by_jumps] == list(config.nfes)
     (over,) = replace(config, densities="exact").over_time(row, row.checkpoint)
     assert over.method == "jumps" and over.frames == len(study.TIMES)

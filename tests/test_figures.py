@@ -317,7 +317,7 @@ def test_colours_have_enough_contrast(dark):
 @pytest.mark.parametrize("path", [*SCHEDULERS, "learned"])
 def test_curves_of_one_path_can_be_distinguished(path, dark):
     with theme.using(dark=dark):
-        looks = [theme.look(f"{path}:x=1", k) for k in range(72)]
+        looks = [theme.style(f"{path}:x=1", k) for k in range(72)]
     assert looks[0]["colour"] == theme.path_colour(path, dark=dark)
     assert len({tuple(each.values()) for each in looks}) == 72
     first = looks[:8]

@@ -26,8 +26,8 @@ SIDE = ImageSide(
 
 def result(auto, free=2.0, error=0.1):
     def point(distance, share):
-        drawn = ("midpoint", 10, "uniform", 2.0, 50, 0, 10, 20.0)
-        return QualityPoint(*drawn, {"frechet": distance, "accuracy": share}, 0.4, error=error)
+        settings = ("midpoint", 10, "uniform", 2.0, 50, 0, 10, 20.0)
+        return QualityPoint(*settings, {"frechet": distance, "accuracy": share}, 0.4, error=error)
 
     cells = {
         (FREE, 1.0): point(4.0, 0.6),
@@ -41,8 +41,8 @@ def result(auto, free=2.0, error=0.1):
 
 def test_cells_differ_in_guidance_alone_and_without_guidance_there_is_one():
     assert CONFIG.cells() == [(FREE, 1.0), (FREE, 2.0), (INTERVAL, 2.0), (AUTO, 2.0)]
-    free, limited = (CONFIG.drawn(kind, 2.0, 3) for kind in (FREE, INTERVAL))
-    assert free == replace(limited, interval=EVER) == CONFIG.drawn(AUTO, 2.0, 3)
+    free, limited = (CONFIG.image_config(kind, 2.0, 3) for kind in (FREE, INTERVAL))
+    assert free == replace(limited, interval=EVER) == CONFIG.image_config(AUTO, 2.0, 3)
     assert limited.interval == (0.2, 0.8) and free.classes == (0, 1, 2)
 
 

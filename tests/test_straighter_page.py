@@ -169,7 +169,7 @@ class TestFigures:
     def test_rates_draw_diverged_runs_at_the_top(self):
         figure = figures.rates(
             ["a"],
-            [theme.look("vp", 1)],
+            [theme.style("vp", 1)],
             np.array([0.1, 1.0]),
             np.array([[0.5, np.nan]]),
             np.array([[False, True]]),

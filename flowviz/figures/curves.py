@@ -16,7 +16,7 @@ from flowviz.figures.marks import log_ticks
 class Curve:
     """One line of a figure: y (n,) over x (n,), and the smallest value that it can reach.
 
-    `band` has the lowest and the highest y of several runs, each (n,). `theme.look` gives curves
+    `band` has the lowest and the highest y of several runs, each (n,). `theme.style` gives curves
     of one path different colours, line styles and markers. Without `joined`, there are only
     markers: between them there is nothing.
     """

@@ -20,7 +20,7 @@ class Steps:
 
     Attributes:
         label: name in the legend.
-        colour, dash, symbol: see `theme.look`.
+        colour, dash, symbol: see `theme.style`.
         times: start times of the accepted steps, then the end time, (S + 1,).
         rejected: start time and size of each rejected step, (R, 2).
     """

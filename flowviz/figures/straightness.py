@@ -119,7 +119,7 @@ def rates(
     y_title: str,
     floor: float | None = None,
 ) -> go.Figure:
-    """A metric over learning rates (F,), one line per row of values (E, F), see `theme.look`.
+    """A metric over learning rates (F,), one line per row of values (E, F), see `theme.style`.
 
     A run that diverged is drawn as × at the top edge.
     """

@@ -152,13 +152,13 @@ def path_colour(path: str, k: int = 0, *, dark: bool | None = None) -> str:
     return pick(shades[k % len(shades)], dark)
 
 
-def look(path: str, k: int) -> dict[str, str]:
+def style(path: str, k: int) -> dict[str, str]:
     """Colour, line style and marker of curve `k` of a path: no two of 72 curves look alike."""
     return {"colour": path_colour(path, k), "dash": dash(k), "symbol": symbol(k)}
 
 
 def family(colour: str) -> str:
-    """The colour of the path that a colour of `look` belongs to; any other colour itself."""
+    """The colour of the path that a colour of `style` belongs to; any other colour itself."""
     shades = (
         {path_colour(path, k): path for k in range(1 + len(SHADES[path]))} for path in SHADES
     )
@@ -166,7 +166,7 @@ def family(colour: str) -> str:
 
 
 def ranks(paths: Sequence[str]) -> list[int]:
-    """The `k` of `look` for curves of these paths: the number of curves before it of its path.
+    """The `k` of `style` for curves of these paths: the number of curves before it of its path.
 
     Paths with the same colour, such as "vp" and "vp:beta_max=10", count as one.
     """

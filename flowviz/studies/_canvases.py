@@ -25,9 +25,9 @@ SHOWN = 6
 """Particles in the panels of one path at first."""
 
 
-def panels_of(found: ParticlesStudyResult, shown: int) -> list[players.Panel]:
-    """The panels of one path with their first `shown` particles."""
-    return [_panel(each, shown) for each in found.panels]
+def panels_of(result: ParticlesStudyResult, n_shown: int) -> list[players.Panel]:
+    """The panels of one path with their first `n_shown` particles."""
+    return [_panel(each, n_shown) for each in result.panels]
 
 
 def plane_of(scene: Scene) -> players.Scene:
@@ -52,7 +52,7 @@ def path_payloads(
     result: ParticlesStudyResult,
     view: players.View | None = None,
     *,
-    shown: int = SHOWN,
+    n_shown: int = SHOWN,
     reserve: int,
 ) -> tuple[list[bytes], bytes]:
     """The scene of the path and the payload of the player that shows its panels.
@@ -60,55 +60,55 @@ def path_payloads(
     Args:
         config: settings of the study.
         result: its result.
-        view: shown first.
-        shown: number of particles.
+        view: the first view.
+        n_shown: number of particles.
         reserve: height in pixels that the page needs beside the planes.
     """
     scene = players.pack_scene(plane_of(compute_scene(scene_config_of(config, result))))
-    payload, sent = players.envelope(
-        players.pack(panels_of(result, shown)),
+    payload, scenes = players.envelope(
+        players.pack(panels_of(result, n_shown)),
         [scene] * len(result.panels),
         key="particles",
         view=view or PATH_VIEW,
         autoplay=True,
         reserve=reserve,
     )
-    return [each for each in sent if each is not None], payload
+    return [each for each in scenes if each is not None], payload
 
 
-def _panel(of: Particles, shown: int) -> players.Panel:
-    found = of.result
-    states, count = found.states[:, :shown], len(found.displacement)
+def _panel(particles: Particles, n_shown: int) -> players.Panel:
+    result = particles.result
+    states, count = result.states[:, :n_shown], len(result.displacement)
     none = "none are needed: each point comes from its own pair."
-    counted = none if of.config.sampler == PAIRS else "counted in the solve."
+    counted = none if particles.config.sampler == PAIRS else "counted in the solve."
     return players.Panel(
-        title=of.title,
-        role=of.config.path.split(":")[0],
-        times=found.times,
+        title=particles.title,
+        role=particles.config.path.split(":")[0],
+        times=result.times,
         states=states,
-        step_times=found.times,
+        step_times=result.times,
         step_states=states,
         readouts=(
             players.Readout(
-                "NFE used", found.nfe, 0, help=f"{term('nfe').sentence} Here {counted}"
+                "NFE used", result.nfe, 0, help=f"{term('nfe').sentence} Here {counted}"
             ),
             players.Readout(
                 "From start to end",
-                found.displacement.mean(),
+                result.displacement.mean(),
                 2,
                 help=f"Mean distance from start to end of {count} particles.",
             ),
             players.Readout(
                 "Energy distance to data",
-                found.energy[-1],
+                result.energy[-1],
                 3,
                 help=f"{term('energy').sentence} At t = 1, of {count} particles to as many data "
-                f"points; two random samples of the data differ by {found.floor[-1]:.3f}, at "
-                f"most {found.highest[-1]:.3f}.",
+                f"points; two random samples of the data differ by {result.floor[-1]:.3f}, at "
+                f"most {result.highest[-1]:.3f}.",
             ),
         ),
-        note=of.note,
-        start=start_label(of.config.data),
+        note=particles.note,
+        start=start_label(particles.config.data),
     )
 
 
@@ -130,7 +130,9 @@ def sheets_of(config: ImageGridConfig, result: ImageGrid) -> list[Sheet]:
             "" if solver == config.method else METHODS[solver].label,
             f"NFE {np.nanmean(panel.nfe):.0f}" if sampled else "",
         )
-        places = [heads[i // result.columns] if heads else "" for i in range(len(panel.classes))]
+        row_names = [
+            heads[i // result.columns] if heads else "" for i in range(len(panel.classes))
+        ]
         sheets.append(
             Sheet(
                 title=side.label,
@@ -142,8 +144,8 @@ def sheets_of(config: ImageGridConfig, result: ImageGrid) -> list[Sheet]:
                 row_labels=result.row_labels,
                 column_labels=result.column_labels,
                 tips=[
-                    ", ".join(filter(None, (place, label)))
-                    for place, label in zip(places, panel.classes, strict=True)
+                    ", ".join(filter(None, (row_name, label)))
+                    for row_name, label in zip(row_names, panel.classes, strict=True)
                 ],
             )
         )
@@ -165,7 +167,7 @@ def films_of(config: ImageFilmConfig, result: Sides) -> tuple[list[FilmSide], Se
         for side, film in result.results
     ]
     first = result.results[0][0]
-    return films, first.class_names(config.drawn(first, COUNT))
+    return films, first.class_names(config.image_config(first, COUNT))
 
 
 def sheets_payload(config: ImageGridConfig, result: ImageGrid) -> bytes:

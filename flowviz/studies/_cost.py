@@ -33,18 +33,18 @@ Target = tuple[str, Callable[[SolverCurve], Reach | None]]
 def curves_of(config: Config, sources: Iterable[str], methods: Iterable[str]) -> list[CurveConfig]:
     """The curves of fields and solvers, with the settings that the config of a study has."""
     names = ("measure", "grid", "nfes", "tols", "n", "seed", "seeds")
-    given = {name: getattr(config, name) for name in names if hasattr(config, name)}
-    return curve_configs(sources, methods, **given)
+    values = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    return curve_configs(sources, methods, **values)
 
 
 def curves_so_far(
     configs: Sequence[CurveConfig], progress: Progress
 ) -> Iterator[tuple[SolverCurve, ...]]:
     """The complete curves, in the order of their configs, after each new one."""
-    found: dict[CurveConfig, SolverCurve] = {}
+    complete: dict[CurveConfig, SolverCurve] = {}
     for curve in solver_curves(configs, progress):
-        found[curve.config] = curve
-        yield tuple(found[each] for each in configs if each in found)
+        complete[curve.config] = curve
+        yield tuple(complete[each] for each in configs if each in complete)
 
 
 def targets(measure: str, curves: Iterable[SolverCurve]) -> list[Target]:
@@ -77,15 +77,15 @@ def target_table(
     """
     rows = []
     known = [each for curves in groups.values() for each in _computed(curves)]
-    for goal, reach in targets(measure, known):
+    for target, reach_of in targets(measure, known):
         for name, curves in groups.items():
             cells = [
-                reached(reach(each)) if isinstance(each, SolverCurve) else each or "…"
+                reached(reach_of(each)) if isinstance(each, SolverCurve) else each or "…"
                 for each in curves
             ]
             pairs = ot_and_vp(_computed(curves))
-            ratios = [percent(share(*map(reach, pair))) for pair in pairs]
-            rows.append([name, goal, *cells, ", ".join(ratios) or "–"])
+            ratios = [percent(share(*map(reach_of, pair))) for pair in pairs]
+            rows.append([name, target, *cells, ", ".join(ratios) or "–"])
     return Summary(title=title, heads=[kind, "Target", *labels, "OT : VP"], rows=rows)
 
 
@@ -120,8 +120,8 @@ def reached(reach: Reach | None) -> str:
 def budgets(method: str, values: Collection[float]) -> str:
     """A method with some of its budgets."""
     entry = METHODS[method]
-    shown = ", ".join(f"{each:g}" for each in sorted(values, reverse=entry.adaptive))
-    return f"{entry.label} at {'tolerance' if entry.adaptive else 'NFE'} {shown}"
+    listed = ", ".join(f"{each:g}" for each in sorted(values, reverse=entry.adaptive))
+    return f"{entry.label} at {'tolerance' if entry.adaptive else 'NFE'} {listed}"
 
 
 def curve_table(curves: Sequence[SolverCurve]) -> Tables:

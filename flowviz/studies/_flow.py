@@ -101,10 +101,10 @@ class CompareConfig(Config):
         if not 2 <= count <= len(PANELS):
             raise ValueError(f"There must be 2 to {len(PANELS)} paths, one a panel; got {count}.")
         for name in ("networks", "solvers"):
-            if len(given := getattr(self, name)) not in (0, count):
+            if len(entries := getattr(self, name)) not in (0, count):
                 raise ValueError(
                     f"{name} must have an entry for each of the {count} paths, or none; "
-                    f"got {len(given)}."
+                    f"got {len(entries)}."
                 )
         for k in range(count):
             self.flow(k, self.paths[k], EXACT)
@@ -135,17 +135,17 @@ class CompareConfig(Config):
         if not self.solvers:
             return {"method": self.method, "nfe": self.nfe, "tol": self.tol}
         name, _, budget = self.solvers[k].partition(":")
-        found: dict[str, Any] = {"method": name, "nfe": self.nfe, "tol": self.tol}
-        spent = settings(type(self))["tol" if METHODS[name].adaptive else "nfe"]
+        values: dict[str, Any] = {"method": name, "nfe": self.nfe, "tol": self.tol}
+        budget_setting = settings(type(self))["tol" if METHODS[name].adaptive else "nfe"]
         try:
-            found |= {spent.name: spent.type(budget)} if budget else {}
+            values |= {budget_setting.name: budget_setting.type(budget)} if budget else {}
         except ValueError:
             raise ValueError(
                 f"An entry of solvers must be like euler:8 (NFE) or dopri5:1e-3 (tolerance); "
                 f"got {self.solvers[k]!r}."
             ) from None
-        spent.check(SimpleNamespace(**found))
-        return found
+        budget_setting.check(SimpleNamespace(**values))
+        return values
 
     @property
     def jumps(self) -> tuple[bool, ...]:
@@ -218,21 +218,25 @@ def short_name(field: str) -> str:
 def titled(sides: Iterable[Side]) -> tuple[Side, ...]:
     """The sides with their titles: what differs in solver or budget, or in network on one path."""
     sides = tuple(sides)
-    found = []
+    titled_sides = []
     for side in sides:
-        alike = [each for each in sides if each.label == side.label]
-        whats = [
+        same_label = [each for each in sides if each.label == side.label]
+        descriptions = [
             (_method, sides),
             (_budget, sides),
-            (lambda each: short_name(each.config.field), alike),
+            (lambda each: short_name(each.config.field), same_label),
         ]
-        if len(alike) == 1:  # else the network says it
-            whats.insert(1, (_jumps, sides))
-        differ = (what(side) for what, among in whats if len(set(map(what, among))) > 1)
+        if len(same_label) == 1:  # else the network says it
+            descriptions.insert(1, (_jumps, sides))
+        differ = (
+            describe(side)
+            for describe, among in descriptions
+            if len(set(map(describe, among))) > 1
+        )
         parts = list(filter(None, differ))
         title = f"{side.label} ({', '.join(parts)})" if parts else side.label
-        found.append(replace(side, title=title))
-    return tuple(found)
+        titled_sides.append(replace(side, title=title))
+    return tuple(titled_sides)
 
 
 def noticed_jumps(config: CompareConfig, sides: Sequence[Side] = ()) -> str:
@@ -246,12 +250,14 @@ def noticed_jumps(config: CompareConfig, sides: Sequence[Side] = ()) -> str:
     )
     if not ends and not steps:
         return declare.JUMPING.replace("j", "J", 1)
-    seen = (
+    notices = (
         (maps, declare.JUMPING),
         (ends, "the field, integrated to the end of each jump."),
         (steps, "steps along the velocity."),
     )
-    return " ".join(f"{joined(names).capitalize()}: {what}" for names, what in seen if names)
+    return " ".join(
+        f"{joined(names).capitalize()}: {notice}" for names, notice in notices if names
+    )
 
 
 def _method(side: Side) -> str:

@@ -78,7 +78,7 @@ def _moment(config: CompareConfig, result: CompareResult) -> NamedFigure:
         figure=plane.snapshot(panels, t=t),
         squares=_squares(panels),
         tables=[
-            _of(side) | {"particle": np.arange(len(points))} | xy(points)
+            _panel_columns(side) | {"particle": np.arange(len(points))} | xy(points)
             for side, points in zip(sides, particles, strict=True)
         ],
     )
@@ -102,7 +102,7 @@ def _trajectories(config: CompareConfig, result: CompareResult) -> NamedFigure:
         figure=plane.trajectories(panels),
         squares=_squares(panels),
         tables=[
-            _of(side) | tracks(side.flow.step_times, each)
+            _panel_columns(side) | tracks(side.flow.step_times, each)
             for side, each in zip(sides, states, strict=True)
         ],
     )
@@ -121,7 +121,7 @@ def _strip(config: CompareConfig, result: CompareResult) -> NamedFigure:
         alt="Ten times from noise to data in a row, one row for each path.",
         figure=plane.film_strip(_planes(result), frames, STRIP_TIMES),
         tables=[
-            _of(side) | tracks(STRIP_TIMES, each)
+            _panel_columns(side) | tracks(STRIP_TIMES, each)
             for side, each in zip(result.sides, frames, strict=True)
         ],
     )
@@ -136,7 +136,10 @@ def _over_density(
         result,
         axis=[side.scene.axis for side in sides],
         density=[at_time(side.scene.times, side.scene.density, t) for side in sides],
-        **{name: [each[:SHOWN_ORIGINS] for each in own] for name, own in of_particles.items()},
+        **{
+            name: [each[:SHOWN_ORIGINS] for each in values]
+            for name, values in of_particles.items()
+        },
     )
 
 
@@ -156,7 +159,9 @@ def _origin(config: CompareConfig, result: CompareResult) -> NamedFigure:
         figure=plane.by_direction(panels, t=t),
         squares=_squares(panels),
         tables=[
-            _of(side) | {"particle": np.arange(len(points)), "direction": angle} | xy(points)
+            _panel_columns(side)
+            | {"particle": np.arange(len(points)), "direction": angle}
+            | xy(points)
             for side, points, angle in zip(sides, particles, angles, strict=True)
         ],
     )
@@ -180,10 +185,10 @@ def _class(config: CompareConfig, result: CompareResult) -> NamedFigure | None:
         figure=plane.by_class(panels, target.classes, t=t),
         squares=_squares(panels),
         tables=[
-            _of(side)
-            | {"particle": np.arange(len(points)), "class": np.array(target.classes)[own]}
+            _panel_columns(side)
+            | {"particle": np.arange(len(points)), "class": np.array(target.classes)[indices]}
             | xy(points)
-            for side, points, own in zip(sides, particles, classes, strict=True)
+            for side, points, indices in zip(sides, particles, classes, strict=True)
         ],
     )
 
@@ -221,14 +226,14 @@ def _error(scene: Scene, t: float) -> NDArray | None:
 
 
 def _difference(config: CompareConfig, result: CompareResult) -> NamedFigure | None:
-    found = [(side, _error(side.scene, config.t)) for side in result.sides]
-    learned = [side for side, error in found if error is not None]
-    errors = [error for _, error in found if error is not None]
+    side_errors = [(side, _error(side.scene, config.t)) for side in result.sides]
+    learned = [side for side, error in side_errors if error is not None]
+    errors = [error for _, error in side_errors if error is not None]
     if not learned:
         return None
     axes = [side.scene.difference_axis for side in learned]
-    shown = replace(result, sides=tuple(learned))
-    panels = _planes(shown, axis=axes, density=errors)
+    learned_result = replace(result, sides=tuple(learned))
+    panels = _planes(learned_result, axis=axes, density=errors)
     return NamedFigure(
         name="difference",
         title=f"learned minus exact at t = {config.t:.2f}",
@@ -236,7 +241,7 @@ def _difference(config: CompareConfig, result: CompareResult) -> NamedFigure | N
         figure=plane.difference(panels, t=config.t),
         squares=_squares(panels) if len(learned) > 1 else 0,
         tables=[
-            _of(side) | cells(axis) | {"difference": error.ravel()}
+            _panel_columns(side) | cells(axis) | {"difference": error.ravel()}
             for side, axis, error in zip(learned, axes, errors, strict=True)
         ],
     )
@@ -260,7 +265,7 @@ def _particles(config: CompareConfig, side: Side) -> NDArray:
     return at_time(flow.times, flow.states, config.t, held=side.jumps)
 
 
-def _of(side: Side) -> dict[str, Any]:
+def _panel_columns(side: Side) -> dict[str, Any]:
     """The columns that say which panel a row belongs to."""
     return {"panel": side.title, "path": side.path}
 
@@ -268,5 +273,6 @@ def _of(side: Side) -> dict[str, Any]:
 def quality_columns(result: CompareResult) -> Tables:
     """Quality over time, one row for each path and time."""
     return [
-        _of(side) | {"t": side.flow.times, "sliced_w2": side.flow.quality} for side in result.sides
+        _panel_columns(side) | {"t": side.flow.times, "sliced_w2": side.flow.quality}
+        for side in result.sides
     ]

@@ -76,15 +76,15 @@ def kind_of(point: QualityPoint) -> Kind:
 
 def smallest(sides: Sequence[JudgedSide]) -> Finding:
     """The smallest distance of each side, at the same number of images if there is one."""
-    whole = [[p for p in side.points if not p.classes] or list(side.points) for side in sides]
+    candidates = [[p for p in side.points if not p.classes] or list(side.points) for side in sides]
     # The distance decreases with the number of images, so that it must be the same.
-    shared = set.intersection(*({p.n for p in own} for own in whole if own))
-    told, numbers = [], {}
-    for side, own in zip(sides, whole, strict=True):
-        if not own:
+    shared = set.intersection(*({p.n for p in points} for points in candidates if points))
+    texts, numbers = [], {}
+    for side, points in zip(sides, candidates, strict=True):
+        if not points:
             continue
-        n = max(shared or {p.n for p in own})
-        best = min((p for p in own if p.n == n), key=distance)
+        n = max(shared or {p.n for p in points})
+        best = min((p for p in points if p.n == n), key=distance)
         accuracy = value_of(best, "accuracy")
         notes = [
             best.weight,
@@ -92,13 +92,14 @@ def smallest(sides: Sequence[JudgedSide]) -> Finding:
             "" if accuracy is None else f"{100 * accuracy:.0f}% in the right class",
             "" if best.floor is None else f"floor {best.floor:.2f}",
         ]
-        about = ", ".join(filter(None, notes))
+        notes_text = ", ".join(filter(None, notes))
         value = numbers[side.side.name] = distance(best)
-        told.append(
-            f"{side.side.label} {value:.2f} at NFE {best.nfe:.0f}{f' ({about})' if about else ''}"
+        texts.append(
+            f"{side.side.label} {value:.2f} at NFE "
+            f"{best.nfe:.0f}{f' ({notes_text})' if notes_text else ''}"
         )
-    of = f" of {max(shared):,} images per point" if shared else ""
-    text = f"the smallest Fréchet distances{of} are {'; '.join(told)}."
+    image_count = f" of {max(shared):,} images per point" if shared else ""
+    text = f"the smallest Fréchet distances{image_count} are {'; '.join(texts)}."
     return Finding(lead="Best quality", text=text, numbers=numbers)
 
 
@@ -110,52 +111,54 @@ def leaders(sides: Sequence[JudgedSide]) -> list[Finding]:
         {(round(p.nfe), kind_of(p)): distance(p) for p in side.points} for side in sides
     )
     shared = sorted((key for key in left.keys() & right.keys() if key[0] in LOW), key=str)
-    several = len({kind.weight for _, kind in shared}) > 1
-    told: dict[str, dict[str, None]] = {}
+    several_weights = len({kind.weight for _, kind in shared}) > 1
+    solvers_of_outcome: dict[str, dict[str, None]] = {}
     for nfe, kind in sorted(shared, key=lambda key: key[0]):
         pair = ((left[nfe, kind], sides[0]), (right[nfe, kind], sides[1]))
         (a, ahead), (b, _) = sorted(pair, key=lambda each: each[0])
         equal = f"{a:.2f}" == f"{b:.2f}"
-        which = "both sides are equal" if equal else f"{ahead.side.label} is ahead"
+        outcome = "both sides are equal" if equal else f"{ahead.side.label} is ahead"
         values = f"{a:.2f}" if equal else f"{a:.2f} against {b:.2f}"
-        weight = f", {kind.weight}" if several and kind.guidance else ""
-        solvers = told.setdefault(f"at NFE {nfe} {which} with", {})
+        weight = f", {kind.weight}" if several_weights and kind.guidance else ""
+        solvers = solvers_of_outcome.setdefault(f"at NFE {nfe} {outcome} with", {})
         solvers[f"{METHODS[kind.solver].label} ({values}{weight})"] = None
-    text = "; ".join(f"{which} {joined([*solvers])}" for which, solvers in told.items())
-    return [Finding(lead="With few evaluations", text=f"{text}.")] if told else []
+    text = "; ".join(
+        f"{outcome} {joined([*solvers])}" for outcome, solvers in solvers_of_outcome.items()
+    )
+    return [Finding(lead="With few evaluations", text=f"{text}.")] if solvers_of_outcome else []
 
 
 def jumping(sides: Sequence[JudgedSide]) -> list[Finding]:
     """What the jumps of flow maps reach, and how many evaluations other fields need for that."""
-    told, numbers = [], {}
+    texts, numbers = [], {}
     for side in sides:
         jumps = {
             _protocol(p): p
             for p in sorted(side.points, key=lambda p: -p.nfe)
             if METHODS[p.solver].jumps and value_of(p, "frechet") is not None
         }
-        for least in jumps.values():
-            value = distance(least)
-            needs = filter(None, (_needed(other, least) for other in sides))
-            weight = f" ({least.weight})" if least.weight else ""
-            numbers[f"{side.side.name}{weight} of {least.n} images"] = value
-            text = f"{side.side.label} has {value:.2f} at NFE {least.nfe:.0f}{weight}"
-            told.append(", ".join([text, *needs]))
-    return [Finding(lead="Jumps", text=f"{'; '.join(told)}.", numbers=numbers)] if told else []
+        for jump in jumps.values():
+            value = distance(jump)
+            needs = filter(None, (_needed(other, jump) for other in sides))
+            weight = f" ({jump.weight})" if jump.weight else ""
+            numbers[f"{side.side.name}{weight} of {jump.n} images"] = value
+            text = f"{side.side.label} has {value:.2f} at NFE {jump.nfe:.0f}{weight}"
+            texts.append(", ".join([text, *needs]))
+    return [Finding(lead="Jumps", text=f"{'; '.join(texts)}.", numbers=numbers)] if texts else []
 
 
 def _needed(side: JudgedSide, jump: QualityPoint) -> str:
     """The evaluations that velocities of a side need for the distance of a jump; "" if unknown."""
-    alike = [
+    comparable = [
         p for p in side.points if _protocol(p) == _protocol(jump) and not METHODS[p.solver].jumps
     ]
-    reached = [p for p in alike if distance(p) <= distance(jump)]
+    reached = [p for p in comparable if distance(p) <= distance(jump)]
     if reached:
         best = min(reached, key=lambda p: p.nfe)
-        first = best.nfe == min(p.nfe for p in alike if p.solver == best.solver)
+        first = best.nfe == min(p.nfe for p in comparable if p.solver == best.solver)
         needed = f"{'at most ' * first}NFE {best.nfe:.0f} ({METHODS[best.solver].label})"
         return f"for which {side.side.label} needs {needed}"
-    return f"which {side.side.label} reaches at no measured NFE" if alike else ""
+    return f"which {side.side.label} reaches at no measured NFE" if comparable else ""
 
 
 def _protocol(point: QualityPoint) -> tuple[int, str, tuple[int, ...]]:
@@ -169,16 +172,16 @@ def failures(side: JudgedSide) -> list[Finding]:
     def key(p: QualityPoint) -> tuple[Kind, float]:
         return kind_of(p)._replace(solver=""), p.nfe
 
-    safe = {key(p): distance(p) for p in side.points if p.solver == "midpoint"}
-    found = []
+    midpoint_distance = {key(p): distance(p) for p in side.points if p.solver == "midpoint"}
+    findings = []
     for solver in dict.fromkeys(p.solver for p in side.points):
         method = METHODS[solver]
         if method.adaptive or not method.evaluates_end:
             continue
         ratios = {
-            p.nfe: distance(p) / safe[key(p)]
+            p.nfe: distance(p) / midpoint_distance[key(p)]
             for p in side.points
-            if p.solver == solver and key(p) in safe
+            if p.solver == solver and key(p) in midpoint_distance
         }
         nfe = max(ratios, default=0)
         if ratios and ratios[nfe] > SPOILED:
@@ -190,5 +193,5 @@ def failures(side: JudgedSide) -> list[Finding]:
                 f"step (dσ/dt is −{-end.d_sigma:.0f})."
             )
             lead = f"{method.label} on {side.side.label}"
-            found.append(Finding(lead=lead, text=text, numbers={"ratio": ratios[nfe]}))
-    return found
+            findings.append(Finding(lead=lead, text=text, numbers={"ratio": ratios[nfe]}))
+    return findings

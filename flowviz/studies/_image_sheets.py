@@ -127,38 +127,38 @@ def able(config: ImageGridConfig, sides: Sequence[Loaded]) -> list[Loaded]:
         raise ValueError(
             "Guidance needs a class or a guiding checkpoint: choose a class, or all in turn."
         )
-    found = [each for each in sides if each.side.classes]
-    if not found:
+    with_classes = [each for each in sides if each.side.classes]
+    if not with_classes:
         raise ValueError("None of the checkpoints was trained with classes; choose another one.")
-    return found
+    return with_classes
 
 
 def draw_piece(piece: Piece, *, checkpoint: ImageCheckpoint) -> Drawn:
     """The images of a piece; `at` is the first image, or the seed of the other noise."""
-    if piece.how == "sample":
-        (batch,) = sample(checkpoint, piece.config, starts=[piece.at])
+    if piece.task == "sample":
+        (batch,) = sample(checkpoint, piece.config, starts=[piece.parameter])
         return Drawn(batch.images, batch.nfe, batch.passes)
-    if piece.how == "between":
-        rows = interpolation(checkpoint, piece.config, to_seed=piece.at, steps=SHARES)
+    if piece.task == "between":
+        rows = interpolation(checkpoint, piece.config, to_seed=piece.parameter, steps=SHARES)
     else:
         rows = all_classes(checkpoint, piece.config)
     return Drawn(rows.reshape(-1, *checkpoint.shape))
 
 
-def _samples(config: ImageGridConfig, of: Loaded) -> Layout:
-    drawn = config.drawn(of.side, config.n)
+def _samples(config: ImageGridConfig, loaded: Loaded) -> Layout:
+    image_config = config.image_config(loaded.side, config.n)
     pieces = [
-        Piece(checkpoint=of.key, how="sample", config=drawn, at=start)
+        Piece(checkpoint=loaded.key, task="sample", config=image_config, parameter=start)
         for start in range(0, config.n, BATCH)
     ]
-    return Layout(pieces, BATCH, ceil(sqrt(config.n)), of.side.class_names(drawn))
+    return Layout(pieces, BATCH, ceil(sqrt(config.n)), loaded.side.class_names(image_config))
 
 
-def _over_nfe(config: ImageGridConfig, of: Loaded) -> Layout:
-    solver = fixed_solver(config, of.side)
-    wanted = JUMP_NFES if METHODS[config.method].jumps else NFES
-    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in wanted))
-    return _sweep(config, of, {str(nfe): {"solver": solver, "nfe": nfe} for nfe in nfes})
+def _over_nfe(config: ImageGridConfig, loaded: Loaded) -> Layout:
+    solver = fixed_solver(config, loaded.side)
+    requested = JUMP_NFES if METHODS[config.method].jumps else NFES
+    nfes = list(dict.fromkeys(nearest_nfe(solver, nfe) for nfe in requested))
+    return _sweep(config, loaded, {str(nfe): {"solver": solver, "nfe": nfe} for nfe in nfes})
 
 
 def fixed_solver(config: ImageGridConfig, side: ImageSide) -> str:
@@ -166,34 +166,34 @@ def fixed_solver(config: ImageGridConfig, side: ImageSide) -> str:
     return REPLACEMENT if METHODS[config.method].adaptive else config.solver_of(side)
 
 
-def _over_guidance(config: ImageGridConfig, of: Loaded) -> Layout:
+def _over_guidance(config: ImageGridConfig, loaded: Loaded) -> Layout:
     rows = {f"{w:g}": {"guidance": w, "interval": config.interval} for w in WEIGHTS}
-    return _sweep(config, of, rows)
+    return _sweep(config, loaded, rows)
 
 
 def _sweep(
-    config: ImageGridConfig, of: Loaded, changes: Mapping[str, Mapping[str, object]]
+    config: ImageGridConfig, loaded: Loaded, changes: Mapping[str, Mapping[str, object]]
 ) -> Layout:
     """One row of the same noises for each change of the config, by its label."""
-    configs = [config.drawn(of.side, COLUMNS, **change) for change in changes.values()]
-    names = of.side.class_names(configs[0])
+    configs = [config.image_config(loaded.side, COLUMNS, **change) for change in changes.values()]
+    names = loaded.side.class_names(configs[0])
     heads = names if configs[0].classes else [f"noise {i + 1}" for i in range(COLUMNS)]
-    pieces = [Piece(checkpoint=of.key, how="sample", config=each) for each in configs]
+    pieces = [Piece(checkpoint=loaded.key, task="sample", config=each) for each in configs]
     return Layout(pieces, COLUMNS, COLUMNS, names * len(configs), list(changes), heads)
 
 
-def _between(config: ImageGridConfig, of: Loaded) -> Layout:
-    drawn = config.drawn(of.side, ROWS)
-    names = of.side.class_names(drawn)
+def _between(config: ImageGridConfig, loaded: Loaded) -> Layout:
+    image_config = config.image_config(loaded.side, ROWS)
+    names = loaded.side.class_names(image_config)
     shares = [f"{i / (SHARES - 1):.3g}"[:4] for i in range(SHARES)]
-    piece = Piece(checkpoint=of.key, how="between", config=drawn, at=config.to)
+    piece = Piece(checkpoint=loaded.key, task="between", config=image_config, parameter=config.to)
     return Layout([piece], 0, SHARES, [name for name in names for _ in shares], names, shares)
 
 
-def _over_classes(config: ImageGridConfig, of: Loaded) -> Layout:
-    drawn = config.drawn(of.side, ROWS, classes=(), guidance=config.guidance)
-    names, rows = of.side.classes, [f"noise {i + 1}" for i in range(ROWS)]
-    piece = Piece(checkpoint=of.key, how="classes", config=drawn)
+def _over_classes(config: ImageGridConfig, loaded: Loaded) -> Layout:
+    image_config = config.image_config(loaded.side, ROWS, classes=(), guidance=config.guidance)
+    names, rows = loaded.side.classes, [f"noise {i + 1}" for i in range(ROWS)]
+    piece = Piece(checkpoint=loaded.key, task="classes", config=image_config)
     return Layout([piece], 0, len(names), names * ROWS, rows, names)
 
 

@@ -101,7 +101,7 @@ class ImagesConfig(Config):
         guided = self.guidance != 1 and (self.image_class != NONE or bool(self.guide))
         return super().work(**sizes) * (1 if guided else 0.5)
 
-    def drawn(self, side: "ImageSide", n: int, **changes: Any) -> ImageConfig:
+    def image_config(self, side: "ImageSide", n: int, **changes: Any) -> ImageConfig:
         """How a side draws its first n images; without a class if its network takes none."""
         classes: tuple[int, ...] = ()
         if self.image_class == ALL:
@@ -187,14 +187,14 @@ class Piece:
     Attributes:
         checkpoint: its key, see `Loaded`.
         config: of the images.
-        how: what is computed of them, where a function computes several things.
-        at: further numbers that the result depends on.
+        task: what is computed of them, where a function computes several things.
+        parameter: a number that the result depends on besides the config, such as a seed.
     """
 
     checkpoint: str
     config: ImageConfig
-    how: str = ""
-    at: int = 0
+    task: str = ""
+    parameter: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -205,7 +205,7 @@ class Sides:
 
     @property
     def ranks(self) -> list[int]:
-        """The number of each side among those of its path, see `theme.look`."""
+        """The number of each side among those of its path, see `theme.style`."""
         return theme.ranks([side.path for side, _ in self.results])
 
 
@@ -238,8 +238,8 @@ def load_sides(config: ImagesConfig, live: LiveImages | None = None) -> list[Loa
     names = dict.fromkeys(name for name in (config.left, config.right) if name != NONE)
     if not names:
         raise ValueError("One checkpoint or two are needed; got none.")
-    found = [(key, load_one(key, live)) for key in names]
-    sides = [Loaded(side_of(key, each), each.checkpoint, key) for key, each in found]
+    loaded = [(key, load_one(key, live)) for key in names]
+    sides = [Loaded(side_of(key, each), each.checkpoint, key) for key, each in loaded]
     shapes = list(dict.fromkeys(each.side.shape for each in sides))
     if len(shapes) > 1:
         sizes = " and ".join("×".join(map(str, shape)) for shape in shapes)
@@ -261,29 +261,29 @@ def load_one(key: str, live: LiveImages | None) -> ForeignCheckpoint:
     return (live or {}).get(key) or placed(load_any(key))
 
 
-def guided_by(of: Loaded, key: str, guide: ImageCheckpoint) -> Loaded:
+def guided_by(loaded: Loaded, key: str, guide: ImageCheckpoint) -> Loaded:
     """A side with a guiding checkpoint; its own key then names both.
 
     Raises:
         ValueError: it cannot guide the checkpoint of this side.
     """
-    checkpoint = replace(of.checkpoint, guide=guide)
-    return of._replace(checkpoint=checkpoint, key=f"{of.key}{GUIDED}{key}")
+    checkpoint = replace(loaded.checkpoint, guide=guide)
+    return loaded._replace(checkpoint=checkpoint, key=f"{loaded.key}{GUIDED}{key}")
 
 
 def _guided(sides: Sequence[Loaded], key: str, live: LiveImages | None) -> list[Loaded]:
     """The sides that a checkpoint can guide, with it."""
     guide = load_one(key, live).checkpoint
-    found, refused = [], None
+    guided, refused = [], None
     for each in sides:
         try:
-            found.append(guided_by(each, key, guide))
+            guided.append(guided_by(each, key, guide))
         except ValueError as error:
             refused = error
-    if not found:
+    if not guided:
         assert refused is not None
         raise refused
-    return found
+    return guided
 
 
 def placed(loaded: ForeignCheckpoint) -> ForeignCheckpoint:
@@ -303,8 +303,8 @@ def side_of(key: str, loaded: ForeignCheckpoint) -> ImageSide:
     """What a result states of a checkpoint."""
     checkpoint = loaded.checkpoint
     card, name = checkpoint.card, key.rpartition("@")[0] or checkpoint.card.name
-    usual = f"{card.data}-{card.path}{'-distillation' if card.jumps else ''}"
-    named = "" if name == usual else f" ({name})"
+    default_name = f"{card.data}-{card.path}{'-distillation' if card.jumps else ''}"
+    named = "" if name == default_name else f" ({name})"
     return ImageSide(
         name=name,
         label=f"{scheduler(card.path).label}{' flow map' if card.jumps else ''}{named}",
@@ -353,11 +353,11 @@ def compute_pieces(
     compute: Callable[..., Any],
     pieces: Sequence[Piece],
     sides: Sequence[Loaded],
-    **given: Any,
+    **arguments: Any,
 ) -> Iterator[tuple[int, Any]]:
     """Computes pieces in parallel; yields index and result of each as it ends.
 
-    `compute(piece, checkpoint=..., **given)` makes the result of a piece.
+    `compute(piece, checkpoint=..., **arguments)` makes the result of a piece.
     """
     checkpoints = {each.key: each.checkpoint for each in sides}
     work = [
@@ -366,7 +366,7 @@ def compute_pieces(
             compute,
             piece,
             checkpoint=checkpoints[piece.checkpoint],
-            **given,
+            **arguments,
         )
         for piece in pieces
     ]
@@ -380,30 +380,31 @@ def compute_sides(
     compute: Callable[..., Any],
     *,
     n: int,
-    at: int = 0,
+    parameter: int = 0,
 ) -> Iterator[Sides]:
     """Computes one piece of n images for each side, in parallel; yields after each."""
-    sides, found = load_sides(config, live), {}
+    sides, results = load_sides(config, live), {}
     pieces = [
-        Piece(checkpoint=each.key, config=config.drawn(each.side, n), at=at) for each in sides
+        Piece(checkpoint=each.key, config=config.image_config(each.side, n), parameter=parameter)
+        for each in sides
     ]
     for k, result in compute_pieces(progress or Progress(), compute, pieces, sides):
-        found[k] = (sides[k].side, result)
-        yield Sides(results=tuple(found[i] for i in sorted(found)))
+        results[k] = (sides[k].side, result)
+        yield Sides(results=tuple(results[i] for i in sorted(results)))
 
 
 def origin(sides: Sequence[ImageSide]) -> Findings:
     """How long the sides were trained, and what was assumed of files of other projects."""
-    told = []
+    texts = []
     for side in sides:
         if side.images:
-            of = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
-            seen = f"{side.images / 1e6:.2f}{of} M {side.counted}"
-            told.append(f"{side.label} was trained on {seen}")
-    if told:
-        text = f"{'; '.join(told)}."
-        seen = [side.images for side in sides if side.images and side.counted == "images"]
-        if len(seen) == 2 and max(seen) > 1.05 * min(seen):
+            planned = f" of {side.planned / 1e6:.2f}" if side.planned > side.images else ""
+            count = f"{side.images / 1e6:.2f}{planned} M {side.counted}"
+            texts.append(f"{side.label} was trained on {count}")
+    if texts:
+        text = f"{'; '.join(texts)}."
+        counts = [side.images for side in sides if side.images and side.counted == "images"]
+        if len(counts) == 2 and max(counts) > 1.05 * min(counts):
             text += (
                 " The two were not trained equally long: compare when their images form, not how "
                 "good they are."

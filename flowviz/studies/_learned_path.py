@@ -85,14 +85,14 @@ class ComparedFlow:
         return theme.path_colour(self.path, self.style)
 
 
-def default_fields(data: str, own: str = "") -> tuple[str, ...]:
+def default_fields(data: str, own_path: str = "") -> tuple[str, ...]:
     """Names of the fields of conditional OT, VP, the own schedule and all learned paths.
 
     A fixed path without a network has its exact field.
     """
     names = [trained_name(data, path) or exact_name(data, path) for path in FIXED]
     learned = learned_names(readable_cards(), data)
-    return (*names, *([exact_name(data, own)] if own else []), *learned)
+    return (*names, *([exact_name(data, own_path)] if own_path else []), *learned)
 
 
 def compared(config: FlowsConfig, live: Live | None) -> list[ComparedFlow]:
@@ -101,16 +101,16 @@ def compared(config: FlowsConfig, live: Live | None) -> list[ComparedFlow]:
     Raises:
         ValueError: a field is unknown.
     """
-    found: list[ComparedFlow] = []
+    flows: list[ComparedFlow] = []
     labels: list[str] = []
     for name in config.chosen().fields:
         path, label, short = _described(name, live or {})
         if label in labels and not name.startswith(PREFIX):
             label = f"{label} ({name.rpartition('@')[0] or name})"
         labels.append(label)
-        style = sum(each.path == path for each in found)
-        found.append(ComparedFlow(name=name, label=label, short=short, path=path, style=style))
-    return found
+        style = sum(each.path == path for each in flows)
+        flows.append(ComparedFlow(name=name, label=label, short=short, path=path, style=style))
+    return flows
 
 
 def straightest(flows: Sequence[ComparedFlow], deviations: Sequence[float]) -> int | None:

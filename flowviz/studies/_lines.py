@@ -20,11 +20,11 @@ def path_line(
         x: (n,).
         y: (n,).
         label: name in the legend.
-        k: number of the curve among those of this path, see `theme.look`.
+        k: number of the curve among those of this path, see `theme.style`.
         more: further attributes of `curves.Curve`.
     """
-    drawn = {"label": label or scheduler(path).label, "x": x, "y": y, **theme.look(path, k)}
-    return curves.Curve(**drawn | more)
+    defaults = {"label": label or scheduler(path).label, "x": x, "y": y, **theme.style(path, k)}
+    return curves.Curve(**defaults | more)
 
 
 def line_figure(

@@ -24,7 +24,7 @@ def payloads(
         reserve: height in pixels that the page needs beside the planes.
     """
     densities = [result.learned(k) for k in range(len(result.sides))]
-    payload, sent = players.envelope(
+    payload, scenes = players.envelope(
         players.pack([panel_of(side) for side in result.sides]),
         [players.pack_scene(scene_of(side)) for side in result.sides],
         key="compare",
@@ -33,7 +33,7 @@ def payloads(
         autoplay=True,
         reserve=reserve,
     )
-    return [each for each in sent if each is not None], payload
+    return [each for each in scenes if each is not None], payload
 
 
 def panel_of(side: Side) -> players.Panel:

@@ -21,25 +21,25 @@ def can_print() -> bool:
     return Chromium.find_browser(skip_local=False) is not None
 
 
-def described(content: bytes, suffix: str, about: str) -> bytes:
+def described(content: bytes, suffix: str, description: str) -> bytes:
     """An SVG or PNG file with a description, which image viewers show."""
-    return _svg(content, about) if suffix == "svg" else _png(content, about)
+    return _svg(content, description) if suffix == "svg" else _png(content, description)
 
 
-def pdf(svg: bytes, width: float, height: float, about: str) -> bytes:
-    """An SVG picture as a PDF page of its size, with the title `about`; Chrome embeds the fonts.
+def pdf(svg: bytes, width: float, height: float, description: str) -> bytes:
+    """An SVG picture as a PDF page of its size; Chrome embeds the fonts.
 
     Args:
         svg: the picture, whose width and height attributes are those below.
         width: in CSS pixels.
         height: in CSS pixels.
-        about: what the picture shows and how it was made.
+        description: what the picture shows and how it was made; the title of the page.
 
     Raises:
         OSError, subprocess.SubprocessError: the browser is missing or failed.
     """
     page = (
-        f"<!doctype html><meta charset=utf-8><title>{escape(about)}</title><style>"
+        f"<!doctype html><meta charset=utf-8><title>{escape(description)}</title><style>"
         f"@page {{ size: {width}px {height}px; margin: 0 }} body {{ margin: 0 }}"
         f"img {{ display: block; width: {width}px; height: {height}px }}</style>"
         "<img src=figure.svg>"
@@ -61,14 +61,14 @@ def pdf(svg: bytes, width: float, height: float, about: str) -> bytes:
         return out.read_bytes()
 
 
-def _svg(content: bytes, about: str) -> bytes:
+def _svg(content: bytes, description: str) -> bytes:
     head, end, rest = content.partition(b">")
-    return head + end + f"<desc>{escape(about)}</desc>".encode() + rest
+    return head + end + f"<desc>{escape(description)}</desc>".encode() + rest
 
 
-def _png(content: bytes, about: str) -> bytes:
+def _png(content: bytes, description: str) -> bytes:
     """A text chunk before the last chunk (PNG specification, section 11.3.3)."""
-    data = b"Description\0\0\0\0\0" + about.encode()
+    data = b"Description\0\0\0\0\0" + description.encode()
     chunk = b"iTXt" + data
     length, check = struct.pack(">I", len(data)), struct.pack(">I", zlib.crc32(chunk))
     return content[:-12] + length + chunk + check + content[-12:]

@@ -28,7 +28,7 @@ from flowviz.training.targets import TARGETS
 
 RANK = dict(zip(ENTRANTS, theme.ranks([each.path for each in ENTRANTS.values()]), strict=True))
 RANK[OWN] = 0
-"""The number of each entrant among those of its path, see `theme.look`."""
+"""The number of each entrant among those of its path, see `theme.style`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +101,12 @@ def runs(configs: list[RunConfig], progress: Progress) -> Iterator[tuple[int, Ru
     yield from progress.in_parallel([piece(each) for each in configs])
 
 
-def measured(found: Mapping[tuple[int, int], Run], shape: tuple[int, int], name: str) -> NDArray:
-    """A measurement of each run by its place in a table of `shape`; NaN of runs not done."""
-    first = np.asarray(getattr(next(iter(found.values())), name))
+def measured(runs: Mapping[tuple[int, int], Run], shape: tuple[int, int], name: str) -> NDArray:
+    """A measurement of each run by its index in a table of `shape`; NaN of runs not done."""
+    first = np.asarray(getattr(next(iter(runs.values())), name))
     values = np.full((*shape, *first.shape), np.nan)
-    for place, run in found.items():
-        values[place] = getattr(run, name)
+    for index, run in runs.items():
+        values[index] = getattr(run, name)
     return values
 
 
@@ -115,16 +115,16 @@ def labels(config: RacersConfig) -> dict[str, str]:
     return {name: each.label for name, each in config.entrants.items()}
 
 
-def curve(name: str, own: str, x: NDArray, values: NDArray, **more: Any) -> curves.Curve:
+def curve(name: str, own_path: str, x: NDArray, values: NDArray, **more: Any) -> curves.Curve:
     """The line of an entrant; values (n,) of one run or (R, n) of several.
 
     Args:
         name: of the entrant.
-        own: spec of the user's own schedule.
+        own_path: spec of the user's own schedule.
         x: (n,).
         values: (n,) or (R, n).
         more: further arguments of `curves.of_runs`.
     """
-    chosen = entrants(own)[name]
-    look = theme.look(chosen.path, RANK[name])
-    return curves.of_runs(chosen.label, x=x, runs=values, **look | more)
+    chosen = entrants(own_path)[name]
+    style = theme.style(chosen.path, RANK[name])
+    return curves.of_runs(chosen.label, x=x, runs=values, **style | more)

@@ -83,7 +83,9 @@ class Stage:
         self.unit = min(self.width / 1000, self.height / 720)  # pixels of a unit of text
         count = len(panels)
         # Four panels are two rows where that makes them larger.
-        self.side, self.columns = max((self._room(n), n) for n in {count, math.ceil(count / 2)})
+        self.side, self.columns = max(
+            (self._panel_side(n), n) for n in {count, math.ceil(count / 2)}
+        )
         self.gap = (self.width - self.columns * self.side) // (self.columns + 1)
         self.pitch = self.head + self.side + self.foot
         rows = math.ceil(count / self.columns)
@@ -112,11 +114,11 @@ class Stage:
         """Height of the caption at the bottom."""
         return round(26 * self.unit)
 
-    def _room(self, columns: int) -> int:
+    def _panel_side(self, columns: int) -> int:
         """The side of panels in this number of columns."""
         rows = math.ceil(len(self.panels) / columns)
-        wide = (self.width - round(40 * self.unit) * (columns + 1)) // columns
-        return min(wide, (self.height - self.last) // rows - self.head - self.foot)
+        width = (self.width - round(40 * self.unit) * (columns + 1)) // columns
+        return min(width, (self.height - self.last) // rows - self.head - self.foot)
 
     def frame(self, t: float) -> NDArray[np.uint8]:
         """The picture at time t in [0, 1], (height, width, 3)."""
@@ -138,10 +140,10 @@ class Stage:
             if self.wide:
                 room -= self.words.getlength(note) + clock.getlength(time) + 24 * unit
             title = _fitting(panel.title, TITLE * unit, room)
-            along = left + title.getlength(panel.title) + 12 * unit
+            note_x = left + title.getlength(panel.title) + 12 * unit
             if self.wide:
                 draw.text((left, line), panel.title, colour, title, "ls")
-                draw.text((along, line), note, muted, self.words, "ls")
+                draw.text((note_x, line), note, muted, self.words, "ls")
                 draw.text((left + self.side, line), time, ink, clock, "rs")
             else:
                 draw.text((left, line - round(15 * unit)), panel.title, colour, title, "ls")
@@ -181,10 +183,10 @@ class Stage:
 def _density(scene: Scene) -> _Density | None:
     if scene.density is None:
         return None
-    given = scene.density_peaks
-    peaks = peaks_of(scene.density) if given is None else np.asarray(given)
-    safe = np.where(peaks > 0, peaks, 1)[:, None, None]
-    roots = np.sqrt(np.clip(scene.density / safe, 0, 1)).astype(np.float32)
+    scene_peaks = scene.density_peaks
+    peaks = peaks_of(scene.density) if scene_peaks is None else np.asarray(scene_peaks)
+    divisors = np.where(peaks > 0, peaks, 1)[:, None, None]
+    roots = np.sqrt(np.clip(scene.density / divisors, 0, 1)).astype(np.float32)
     return _Density(scene.times, peaks, roots)
 
 
@@ -192,8 +194,8 @@ def _median_speed(velocity: ArrayLike) -> float:
     return float(np.median(np.linalg.norm(velocity, axis=-1))) or 1.0
 
 
-def _rows(panel: Panel, t: float, many: int) -> list[str]:
-    """The read-outs at time t, so many in a line."""
+def _rows(panel: Panel, t: float, per_line: int) -> list[str]:
+    """The read-outs at time t, `per_line` in a line."""
     texts = []
     for each in panel.readouts:
         values = np.asarray(each.values, np.float64)
@@ -202,7 +204,7 @@ def _rows(panel: Panel, t: float, many: int) -> list[str]:
         value = float(values)
         number = f"{value:.{each.decimals}f}" if math.isfinite(value) else "–"
         texts.append(f"{_plain(each.label)}: {number}{each.unit and ' ' + each.unit}")
-    return ["    ".join(texts[k : k + many]) for k in range(0, len(texts), many)]
+    return ["    ".join(texts[k : k + per_line]) for k in range(0, len(texts), per_line)]
 
 
 def _plain(text: str) -> str:
@@ -240,18 +242,21 @@ def _arrows(
     norms = np.linalg.norm(velocity, axis=-1)
     lengths = 0.95 * cell * norms / (norms + speed)
     # Pixels count downwards.
-    way = velocity / np.where(norms > 0, norms, 1)[..., None] * (1, -1)
-    middle, half = np.stack([x, y], -1), way * lengths[..., None] / 2
+    direction = velocity / np.where(norms > 0, norms, 1)[..., None] * (1, -1)
+    middle, half = np.stack([x, y], -1), direction * lengths[..., None] / 2
     head = np.minimum(0.55 * lengths, 4.6 * dot)[..., None]
     tip, tail = middle + half, middle - half
-    neck, wing = tip - way * head, np.stack([-way[..., 1], way[..., 0]], -1) * head * 0.42
+    neck, wing = (
+        tip - direction * head,
+        np.stack([-direction[..., 1], direction[..., 0]], -1) * head * 0.42,
+    )
     shades = _faintness(root, g).ravel().tolist()
     arrows = np.concatenate([tail, neck, tip, neck + wing, neck - wing], -1).reshape(-1, 10)
     width, r = max(1, round(1.15 * dot)), 0.7 * dot
     for arrow, length, shade in zip(arrows.tolist(), lengths.ravel(), shades, strict=True):
         if length < dot:
-            at, down = (arrow[0] + arrow[4]) / 2, (arrow[1] + arrow[5]) / 2
-            draw.ellipse([at - r, down - r, at + r, down + r], fill=shade)
+            centre_x, centre_y = (arrow[0] + arrow[4]) / 2, (arrow[1] + arrow[5]) / 2
+            draw.ellipse([centre_x - r, centre_y - r, centre_x + r, centre_y + r], fill=shade)
             continue
         draw.line(arrow[:4], fill=shade, width=width)
         draw.polygon(arrow[4:], fill=shade)
@@ -263,8 +268,8 @@ def _faintness(root: NDArray | None, g: int) -> NDArray[np.int_]:
     if root is None:
         return np.full((g, g), 255)
     node = np.floor(np.arange(g) * (len(root) - 1) / (g - 1) + 0.5).astype(int)
-    seen = np.minimum(1, root[np.ix_(node, node)] / FAINT)
-    return np.rint(255 * (FAINTEST + (1 - FAINTEST) * seen)).astype(int)
+    visibility = np.minimum(1, root[np.ix_(node, node)] / FAINT)
+    return np.rint(255 * (FAINTEST + (1 - FAINTEST) * visibility)).astype(int)
 
 
 @cache
@@ -287,13 +292,13 @@ def _draw_particles(
     side, depths = len(pixels), DEPTHS if len(points) >= CROWD else ALONE
     pad = len(_disc(round(2 * RADIUS * dot, 3))[0])
     canvas = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)))
-    places = np.stack([points[:, 0] + FRAME, FRAME - points[:, 1]], 1) * side / (2 * FRAME)
+    positions = np.stack([points[:, 0] + FRAME, FRAME - points[:, 1]], 1) * side / (2 * FRAME)
     for depth, (factor, share, rim) in enumerate(depths):
-        at, radius = places[depth :: len(depths)], factor * RADIUS * dot
-        at = at[((at > -pad / 2) & (at < side + pad / 2)).all(axis=1)] + pad
-        layers = [_stamps(at, radius, OPACITY * share, colour)]
+        centres, radius = positions[depth :: len(depths)], factor * RADIUS * dot
+        centres = centres[((centres > -pad / 2) & (centres < side + pad / 2)).all(axis=1)] + pad
+        layers = [_stamps(centres, radius, OPACITY * share, colour)]
         if rim:
-            layers.insert(0, _stamps(at, radius + RIM * dot, OPACITY * rim, ground))
+            layers.insert(0, _stamps(centres, radius + RIM * dot, OPACITY * rim, ground))
         for stamps in zip(*layers, strict=True):
             for y, x, mask, paint in stamps:
                 block = canvas[y : y + len(mask), x : x + len(mask)]
@@ -302,24 +307,24 @@ def _draw_particles(
 
 
 def _stamps(
-    at: NDArray, radius: float, opacity: float, colour: str
+    centres: NDArray, radius: float, opacity: float, colour: str
 ) -> Iterator[tuple[int, int, NDArray[np.float32], NDArray[np.float32]]]:
-    """For each disc about a place in pixels (n, 2): row, column, opacities (s, s, 1), colour."""
+    """For each disc, its centre in pixels (n, 2): row, column, opacities (s, s, 1), colour."""
     masks = (opacity * _disc(round(radius, 3)))[..., None].astype(np.float32)
-    corner = at + 0.5 - masks.shape[1] / 2
-    whole = np.floor(corner).astype(int)
-    part = ((corner - whole) * SUBPIXELS).astype(int)
+    corner = centres + 0.5 - masks.shape[1] / 2
+    pixel = np.floor(corner).astype(int)
+    subpixel = ((corner - pixel) * SUBPIXELS).astype(int)
     paint = np.array(_rgb(colour), np.float32)
-    for (x, y), (u, v) in zip(whole.tolist(), part.tolist(), strict=True):
+    for (x, y), (u, v) in zip(pixel.tolist(), subpixel.tolist(), strict=True):
         yield y, x, masks[v * SUBPIXELS + u], paint
 
 
 def _blend(pixels: NDArray, opacity: NDArray, colour: str) -> None:
     """Draws a colour #rrggbb over pixels (H, W, 3) with an opacity (H, W)."""
     flat, shares = pixels.reshape(-1, 3), opacity.ravel()
-    seen = np.flatnonzero(shares > 0.5 / 255)
-    old = flat[seen]
-    flat[seen] = old + shares[seen, None] * (np.array(_rgb(colour), np.float32) - old)
+    covered = np.flatnonzero(shares > 0.5 / 255)
+    old = flat[covered]
+    flat[covered] = old + shares[covered, None] * (np.array(_rgb(colour), np.float32) - old)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -83,14 +83,14 @@ def compute(
     config: AllDataSetsConfig, live: Live, progress: Progress
 ) -> Iterator[AllDataSetsResult]:
     """Computes the curves in parallel; yields whenever another data set is complete."""
-    wanted = curves_of(config, config.compared, (config.method,))
-    known, found = 0, ()
-    for found in curves_so_far(wanted, progress):
-        result = AllDataSetsResult(curves=found)
-        if len(result.pairs(config.measure)) > known or len(found) == len(wanted):
+    configs = curves_of(config, config.compared, (config.method,))
+    known, curves = 0, ()
+    for curves in curves_so_far(configs, progress):
+        result = AllDataSetsResult(curves=curves)
+        if len(result.pairs(config.measure)) > known or len(curves) == len(configs):
             known = len(result.pairs(config.measure))
             yield result
-    if found and not known:
+    if curves and not known:
         raise ValueError(
             f"measure must apply to a data set of {', '.join(config.sets)}; got {config.measure}."
         )
@@ -100,8 +100,8 @@ def draw(config: AllDataSetsConfig, result: AllDataSetsResult) -> Figures:
     """The NFE to reach both targets on each data set, and the curves behind it."""
     pairs = result.pairs(config.measure)
     groups = [
-        (title, {_label(ot.data): (_nfe(reach(ot)), _nfe(reach(vp))) for ot, vp in pairs})
-        for title, reach in targets(config.measure, pairs[0])
+        (title, {_label(ot.data): (_nfe(reach_of(ot)), _nfe(reach_of(vp))) for ot, vp in pairs})
+        for title, reach_of in targets(config.measure, pairs[0])
     ]
     figure = cost.dumbbells(
         groups,
@@ -132,8 +132,8 @@ def _against_nfe(
     config: AllDataSetsConfig, result: AllDataSetsResult, name: str, title: str
 ) -> NamedFigure:
     """Error or quality against NFE: one line per data set, with its marker, and path."""
-    shown = [each for each in result.curves if config.measure in each.values]
-    sets = list(dict.fromkeys(each.data for each in shown))
+    measured = [each for each in result.curves if config.measure in each.values]
+    sets = list(dict.fromkeys(each.data for each in measured))
     lines = [
         path_line(
             each.path,
@@ -142,9 +142,9 @@ def _against_nfe(
             label=f"{scheduler(each.path).label}, {_label(each.data)}",
             k=sets.index(each.data),
         )
-        for each in shown
+        for each in measured
     ]
-    drawn = nfe_figure(
+    named = nfe_figure(
         f"all-{name}",
         title,
         f"{title} against function evaluations, one line per data set and path.",
@@ -153,17 +153,17 @@ def _against_nfe(
         y_title=title,
         half=True,
     )
-    for trace, each in zip(theme.traces(drawn.figure), shown, strict=True):
+    for trace, each in zip(theme.traces(named.figure), measured, strict=True):
         trace.update(showlegend=False, legendgroup=each.path, line_width=1.4)
-    for path in dict.fromkeys(each.path for each in shown):
+    for path in dict.fromkeys(each.path for each in measured):
         entry = marks.key(scheduler(path).label, theme.path_colour(path), legendgroup=path)
-        drawn.figure.add_scatter(**entry)
+        named.figure.add_scatter(**entry)
     for k, data in enumerate(sets):
-        look = theme.look("", k) | {"colour": theme.pick(theme.INK)}
-        drawn.figure.add_scatter(**marks.key(_label(data), **look))
-    room = 60 + 24 * len(sets) // 2  # two columns of names below the axis
-    drawn.figure.update_layout(height=300 + room, margin_b=room)
-    return drawn
+        style = theme.style("", k) | {"colour": theme.pick(theme.INK)}
+        named.figure.add_scatter(**marks.key(_label(data), **style))
+    legend_height = 60 + 24 * len(sets) // 2  # two columns of names below the axis
+    named.figure.update_layout(height=300 + legend_height, margin_b=legend_height)
+    return named
 
 
 def _values(config: AllDataSetsConfig, curve: SolverCurve, name: str) -> np.ndarray:
@@ -181,9 +181,9 @@ def table(config: AllDataSetsConfig, result: AllDataSetsResult) -> Tables:
 def say(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
     """Whether conditional OT needs fewer evaluations than VP diffusion."""
     pairs = result.pairs(config.measure)
-    for goal, reach in targets(config.measure, pairs[0]):
-        rows = [(reach(ot), reach(vp)) for ot, vp in pairs]
-        yield _judged(METHODS[config.method].label, goal, rows)
+    for target, reach_of in targets(config.measure, pairs[0]):
+        rows = [(reach_of(ot), reach_of(vp)) for ot, vp in pairs]
+        yield _judged(METHODS[config.method].label, target, rows)
     yield _at_equal_nfe(config, pairs)
     if config.own:
         yield from _own_schedule(config, result)
@@ -206,15 +206,19 @@ def cheaper(first: Reach | None, second: Reach | None) -> int | None:
     return int(np.sign(first.nfe - second.nfe))
 
 
-def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | None]]) -> Finding:
+def _judged(
+    solver: str, target: str, rows: Sequence[tuple[Reach | None, Reach | None]]
+) -> Finding:
     """The claim that OT needs fewer evaluations, for one target."""
     won = [cheaper(*row) for row in rows]
     better, worse = won.count(-1), won.count(1)
-    most = len(rows) / 2
-    verdict = "supported" if better > most else "not supported" if worse > most else "undecided"
+    half = len(rows) / 2
+    verdict = "supported" if better > half else "not supported" if worse > half else "undecided"
     sets = f"{len(rows)} data set{'s' if len(rows) > 1 else ''}"
-    on = f"all {sets}" if better == len(rows) > 1 else f"{better} of {sets}"
-    text = f"with {solver}, conditional OT needs fewer evaluations than VP diffusion on {on}"
+    where_fewer = f"all {sets}" if better == len(rows) > 1 else f"{better} of {sets}"
+    text = (
+        f"with {solver}, conditional OT needs fewer evaluations than VP diffusion on {where_fewer}"
+    )
     if worse:
         text += f" and more on {worse}"
     open_ = won.count(None)
@@ -232,7 +236,7 @@ def _judged(solver: str, goal: str, rows: Sequence[tuple[Reach | None, Reach | N
             f"the paper states about {percent(CLAIMED)}"
         )
         numbers["median_share"] = float(np.median(ratios))
-    return Finding(lead=goal, text=f"{text}.", numbers=numbers, verdict=verdict)
+    return Finding(lead=target, text=f"{text}.", numbers=numbers, verdict=verdict)
 
 
 def _at_equal_nfe(
@@ -254,7 +258,7 @@ def _at_equal_nfe(
     return Finding(lead="At equal NFE", text=f"{'; '.join(texts)}.", numbers=numbers)
 
 
-def _own(
+def _own_pairs(
     config: AllDataSetsConfig, result: AllDataSetsResult
 ) -> list[tuple[SolverCurve, SolverCurve]]:
     """The curves of the user's schedule and of conditional OT of each data set."""
@@ -268,20 +272,22 @@ def _own(
 
 def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findings:
     """What the user's schedule needs against conditional OT, both by exact fields."""
-    pairs = _own(config, result)
+    pairs = _own_pairs(config, result)
     if not pairs:
         return
     texts, numbers = [], {}
-    for goal, reach in targets(config.measure, pairs[0]):
-        won = [cheaper(reach(own), reach(ot)) for own, ot in pairs]
-        ratios = [share(reach(own), reach(ot)) for own, ot in pairs]
+    for target, reach_of in targets(config.measure, pairs[0]):
+        outcomes = [
+            cheaper(reach_of(own_curve), reach_of(ot_curve)) for own_curve, ot_curve in pairs
+        ]
+        ratios = [share(reach_of(own_curve), reach_of(ot_curve)) for own_curve, ot_curve in pairs]
         median = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else np.nan
-        won_, lost = won.count(-1), won.count(1)
-        text = f"for {goal} it needs fewer evaluations than conditional OT on {won_} of "
-        text += f"{len(pairs)} data sets and more on {lost}"
+        n_fewer, n_more = outcomes.count(-1), outcomes.count(1)
+        text = f"for {target} it needs fewer evaluations than conditional OT on {n_fewer} of "
+        text += f"{len(pairs)} data sets and more on {n_more}"
         if np.isfinite(median):
             text += f" (median {percent(median)})"
-            numbers[goal] = median
+            numbers[target] = median
         texts.append(text)
     yield Finding(
         lead="Your own schedule",
@@ -293,14 +299,14 @@ def _own_schedule(config: AllDataSetsConfig, result: AllDataSetsResult) -> Findi
 
 def summarise(config: AllDataSetsConfig, result: AllDataSetsResult) -> Summary:
     """The NFE to reach both targets on each data set."""
-    own = {ot.data: each for each, ot in _own(config, result)}
+    own_curves = {ot.data: each for each, ot in _own_pairs(config, result)}
     return target_table(
         f"NFE to reach a target with {METHODS[config.method].label}, interpolated between budgets",
         "Data set",
         config.measure,
         [scheduler(path).label for path in ("ot", "vp", config.own) if path],
         {
-            _label(ot.data): [ot, vp, *([own.get(ot.data)] if config.own else [])]
+            _label(ot.data): [ot, vp, *([own_curves.get(ot.data)] if config.own else [])]
             for ot, vp in result.pairs(config.measure)
         },
     )

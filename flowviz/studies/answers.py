@@ -42,7 +42,7 @@ def write(study: Study, config: Config, result: Any) -> Path:
             collection, a number or a text.
     """
     arrays: list[NDArray[Any]] = []
-    about = {
+    header = {
         "version": VERSION,
         "study": study.name,
         "settings": asdict(config.computed()),
@@ -51,7 +51,7 @@ def write(study: Study, config: Config, result: Any) -> Path:
     path = path_of(study, config)
     with replacing(path) as draft, draft.open("wb") as file:
         named: dict[str, Any] = {f"array{k}": each for k, each in enumerate(arrays)}
-        np.savez_compressed(file, about=np.array(json.dumps(about)), **named)
+        np.savez_compressed(file, about=np.array(json.dumps(header)), **named)
     return path
 
 
@@ -61,19 +61,19 @@ def read(path: Path) -> Any:
     That is one with another version of these files, or with other fields of a dataclass.
     """
     with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file["about"]))
+        header = json.loads(str(file["about"]))
         try:
-            return _value(about["result"], file) if about["version"] == VERSION else None
+            return _value(header["result"], file) if header["version"] == VERSION else None
         except _OutdatedError:
             return None
 
 
-def asked(path: Path) -> tuple[str, dict[str, Any]]:
+def read_request(path: Path) -> tuple[str, dict[str, Any]]:
     """The name of the study and the settings in a file that `write` made."""
     with np.load(path, allow_pickle=False) as file:
-        about = json.loads(str(file["about"]))
-    lists = about["settings"].items()
-    return about["study"], {k: tuple(v) if isinstance(v, list) else v for k, v in lists}
+        header = json.loads(str(file["about"]))
+    lists = header["settings"].items()
+    return header["study"], {k: tuple(v) if isinstance(v, list) else v for k, v in lists}
 
 
 def _tree(value: Any, arrays: list[NDArray[Any]]) -> Any:
@@ -107,7 +107,7 @@ def _value(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
         case {"scalar": k}:
             return arrays[f"array{k}"][()]
         case {"class": name, "fields": named}:
-            return _made(name, {key: _value(each, arrays) for key, each in named.items()})
+            return _restore(name, {key: _value(each, arrays) for key, each in named.items()})
         case {"dict": pairs}:
             return {_value(k, arrays): _value(v, arrays) for k, v in pairs}
         case {"tuple": parts}:
@@ -121,19 +121,19 @@ class _OutdatedError(Exception):
     """A dataclass has other fields than its object in an answer."""
 
 
-def _made(name: str, values: Mapping[str, Any]) -> Any:
+def _restore(name: str, values: Mapping[str, Any]) -> Any:
     """An object of a dataclass with these fields, without a call of its constructor.
 
     Raises:
         _OutdatedError: the dataclass has other fields.
     """
-    module, _, kind = name.partition(":")
+    module, _, qualname = name.partition(":")
     if not module.startswith("flowviz."):
         raise ValueError(f"An answer holds dataclasses of flowviz only; got {name!r}.")
-    found = getattr(import_module(module), kind)
-    if set(values) != {each.name for each in fields(found)}:
+    dataclass_type = getattr(import_module(module), qualname)
+    if set(values) != {each.name for each in fields(dataclass_type)}:
         raise _OutdatedError(name)
-    made = object.__new__(found)
+    restored = object.__new__(dataclass_type)
     for key, each in values.items():
-        object.__setattr__(made, key, each)
-    return made
+        object.__setattr__(restored, key, each)
+    return restored

@@ -88,7 +88,7 @@ def compute(config: BestConfig, live: Live, progress: Progress) -> Iterator[Best
 
 def draw(config: BestConfig, result: BestGrids) -> Figures:
     """The error of each grid against NFE, and the times of the grids of one budget."""
-    k = _shown(config, result)
+    k = _nearest_nfe(config, result)
     lines = [
         _line(name, result, result.nfe.astype(float), values)
         for name, values in result.errors.items()
@@ -122,8 +122,8 @@ def _line(name: str, result: BestGrids, x: np.ndarray, y: np.ndarray) -> curves.
     """The best grid in the colour of its path, the others in grey with dashes."""
     if name == BEST:
         return path_line(result.path, x, y, label=label_of(name))
-    others = [other for other in result.errors if other != BEST]
-    dash = theme.dash(others.index(name))
+    other_grids = [other for other in result.errors if other != BEST]
+    dash = theme.dash(other_grids.index(name))
     colour = theme.pick(theme.MUTED)
     return curves.Curve(label=label_of(name), colour=colour, x=x, y=y, dash=dash)
 
@@ -140,7 +140,7 @@ def _times(result: BestGrids, k: int) -> dict[str, np.ndarray]:
     return {BEST: result.best[k]} | named
 
 
-def _shown(config: BestConfig, result: BestGrids) -> int:
+def _nearest_nfe(config: BestConfig, result: BestGrids) -> int:
     return int(np.abs(result.nfe - config.shown).argmin())
 
 
@@ -179,7 +179,7 @@ def say(config: BestConfig, result: BestGrids) -> Findings:
         f"{result.label}. {'; '.join(texts)}.",
         numbers={name: float(value) for name, value in numbers.items()},
     )
-    k = _shown(config, result)
+    k = _nearest_nfe(config, result)
     *inner, end = result.best[k][1:].tolist()
     if inner:
         yield Finding(

@@ -67,7 +67,7 @@ def compute(
 
 def draw(config: ConditionalStudyConfig, result: ConditionalResult) -> Figures:
     """The trajectories, their progress, and the scores and fields at four times."""
-    shown = [
+    trajectories = [
         part(figures.Trajectories, each, colour=theme.path_colour(each.path))
         for each in result.trajectories
     ]
@@ -94,7 +94,7 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult) -> Figures:
         name="trajectories",
         title="conditional trajectories (Fig. 3)",
         alt="Conditional trajectories from noise to one data point, one panel for each path.",
-        figure=figures.conditional_trajectories(shown, result.end),
+        figure=figures.conditional_trajectories(trajectories, result.end),
         half=True,
     )
     yield NamedFigure(
@@ -102,7 +102,7 @@ def draw(config: ConditionalStudyConfig, result: ConditionalResult) -> Figures:
         title="progress of conditional trajectories",
         alt="Distance along the straight line over time, one line for each trajectory; above "
         "the dashed line a trajectory has passed its end and must come back.",
-        figure=figures.progress(shown),
+        figure=figures.progress(trajectories),
         half=True,
     )
     yield NamedFigure(
@@ -145,23 +145,24 @@ def say(config: ConditionalStudyConfig, result: ConditionalResult) -> Findings:
     )
 
 
-def _overshoot(each: ConditionalTrajectories) -> Finding:
-    over, mean = each.overshoot > 1e-3, float(each.detour.mean())
-    numbers = {"overshooting": int(over.sum()), "length_over_straight": mean}
-    if not over.any():
-        straight = each.detour.max() < 1 + 1e-6
+def _overshoot(trajectories: ConditionalTrajectories) -> Finding:
+    overshoots, mean = trajectories.overshoot > 1e-3, float(trajectories.detour.mean())
+    numbers = {"overshooting": int(overshoots.sum()), "length_over_straight": mean}
+    if not overshoots.any():
+        straight = trajectories.detour.max() < 1 + 1e-6
         shape = "straight lines" if straight else f"{mean:.2f} times as long as a straight line"
-        even = np.abs(each.progress - each.clock[:, None]).max() < 0.01
-        pace = " at constant speed" if even else ", but not at constant speed"
+        is_even = np.abs(trajectories.progress - trajectories.clock[:, None]).max() < 0.01
+        pace = " at constant speed" if is_even else ", but not at constant speed"
         text = f"{shape}{pace if straight else ''}; none overshoots."
-        return Finding(lead=each.label, text=text, numbers=numbers)
-    worst = int(each.overshoot.argmax())
-    top = each.progress[:, worst].argmax()
+        return Finding(lead=trajectories.label, text=text, numbers=numbers)
+    worst = int(trajectories.overshoot.argmax())
+    top = trajectories.progress[:, worst].argmax()
     return Finding(
-        lead=each.label,
-        text=f"{over.sum()} of {len(over)} trajectories overshoot and come back, the worst by "
-        f"{each.overshoot[worst]:.2f} at t = {each.clock[top]:.2f}; on average they are "
-        f"{mean:.2f} times as long as a straight line.",
+        lead=trajectories.label,
+        text=f"{overshoots.sum()} of {len(overshoots)} trajectories overshoot and come back, the "
+        "worst by "
+        f"{trajectories.overshoot[worst]:.2f} at t = {trajectories.clock[top]:.2f}; on average "
+        f"they are {mean:.2f} times as long as a straight line.",
         numbers=numbers,
     )
 

@@ -70,7 +70,7 @@ def draw(config: ConversionsConfig, result: ConversionResult) -> Figures:
 
 def _arrows(config: ConversionsConfig, result: ConversionResult) -> NamedFigure:
     points = compute_touch(TouchConfig(data=config.data, path="ot")).points
-    shown = {
+    vectors = {
         NAMES[name]: value - result.positions if name == "data" else value
         for name, value in result.predictions.items()
     }
@@ -87,7 +87,7 @@ def _arrows(config: ConversionsConfig, result: ConversionResult) -> NamedFigure:
         name="predictions",
         title=f"four predictions at t = {result.t:.3g}",
         alt="Velocity, score, noise and data prediction of one field, as arrows over the frame.",
-        figure=figures.predictions(result.positions, shown, colours, data=points),
+        figure=figures.predictions(result.positions, vectors, colours, data=points),
         tables=columns,
     )
 
@@ -100,15 +100,15 @@ def _factors(config: ConversionsConfig, result: ConversionResult) -> NamedFigure
     }
     lines = []
     for factor, values in zip(FACTORS, np.abs(result.factors), strict=True):
-        drawn = np.isfinite(values) & (values > 0)
+        positive = np.isfinite(values) & (values > 0)
         into = factor.to == "velocity"
         dash = "solid" if into else "dot" if factor.source == "noise" else "dash"
         lines.append(
             curves.Curve(
                 label=f"{SYMBOLS[factor.source]} → {SYMBOLS[factor.to]}",
                 colour=hues[factor.source if into else factor.to],
-                x=result.times[drawn],
-                y=values[drawn],
+                x=result.times[positive],
+                y=values[positive],
                 dash=dash,
             )
         )

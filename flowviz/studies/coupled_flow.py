@@ -85,11 +85,11 @@ def compute(
     config: CoupledFlowConfig, live: Live, progress: Progress
 ) -> Iterator[CoupledFlowResult]:
     """Solves one flow after the other, those of the panels first; yields after each."""
-    wanted = list(dict.fromkeys((*config.panels, *config.sizes)))
+    batches = list(dict.fromkeys((*config.panels, *config.sizes)))
     flows: dict[int, MarginalResult] = {}
-    for batch in wanted:
+    for batch in batches:
         name = NAMES.get(batch, f"minibatches of {batch:,} pairs")
-        progress.report(len(flows) / len(wanted), name)
+        progress.report(len(flows) / len(batches), name)
         part = config.part(MarginalConfig, batch=batch)
         flows[batch] = progress.cached(compute_marginal, part)
         yield CoupledFlowResult(flows=dict(flows))
@@ -97,7 +97,7 @@ def compute(
 
 def draw(config: CoupledFlowConfig, result: CoupledFlowResult) -> Figures:
     """Trajectories of the same noise in each flow, and S over the size of the minibatch."""
-    shown = [
+    flow_panels = [
         Panel(
             title=title,
             lines=(f"S = {result.deviation(batch):.2g}",),
@@ -111,9 +111,9 @@ def draw(config: CoupledFlowConfig, result: CoupledFlowResult) -> Figures:
         name="flows",
         title="marginal flows of the couplings",
         alt="Trajectories of the same noise in the marginal flow of each coupling: "
-        + "; ".join(f"{panel.title}, {panel.lines[0]}" for panel in shown)
+        + "; ".join(f"{panel.title}, {panel.lines[0]}" for panel in flow_panels)
         + ".",
-        figure=panels(shown, ends="ends of the flow"),
+        figure=panels(flow_panels, ends="ends of the flow"),
         squares=5,
     )
     sizes = [batch for batch in config.sizes if batch in result.flows]
@@ -172,11 +172,13 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
         f"{value:.2g} ({title})"
         for title, value in zip(titles(config.batch), values.values(), strict=False)
     )
-    own = config.path != "ot"
+    own_schedule = config.path != "ot"
     text = f"S of the marginal flow is {listed}."
-    text += "" if own else " At 0 all trajectories are straight, and one Euler step is exact."
+    text += (
+        "" if own_schedule else " At 0 all trajectories are straight, and one Euler step is exact."
+    )
     yield Finding(lead="Same path, different flows", text=text, numbers=values)
-    if own and config.panels[2] in result.flows and REFLOW in result.flows:
+    if own_schedule and config.panels[2] in result.flows and REFLOW in result.flows:
         alone, reflowed = (result.flows[b].alone for b in (config.panels[2], REFLOW))
         yield Finding(
             lead="Limit",
@@ -185,7 +187,7 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
             "0 as on conditional OT.",
             numbers={"optimal": alone, "reflow": reflowed},
         )
-    if not own and {1, REFERENCE} <= result.flows.keys():
+    if not own_schedule and {1, REFERENCE} <= result.flows.keys():
         small, independent = result.deviation(REFERENCE), result.deviation(1)
         helps = small < independent / 2
         yield Finding(
@@ -209,7 +211,7 @@ def say(config: CoupledFlowConfig, result: CoupledFlowResult) -> Findings:
     further = (
         "The pairs of reflow are those of the OT flow; the exact flow of your schedule has the "
         "same ends."
-        if own
+        if own_schedule
         else "The page “Is straighter better?”, claim 3, trains small networks on the same "
         "couplings."
     )

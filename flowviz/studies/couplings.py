@@ -33,7 +33,7 @@ MARGIN = 0.1
 """Relative difference below which two qualities count as equal."""
 
 RANK = dict(zip(ENTRANTS, theme.ranks([each.path for each in ENTRANTS.values()]), strict=True))
-"""The number of each entrant among those of its path, see `theme.look`."""
+"""The number of each entrant among those of its path, see `theme.style`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,28 +96,28 @@ class CouplingsResult:
 
     def gain(self, entrant: str) -> float | None:
         """How many times smaller S is than with independent pairs; None if it is not known."""
-        ours, theirs = self.outcome(entrant), self.outcome(INDEPENDENT)
-        if ours is None or theirs is None:
+        outcome, baseline = self.outcome(entrant), self.outcome(INDEPENDENT)
+        if outcome is None or baseline is None:
             return None
-        return theirs.straightness.deviation / ours.straightness.deviation
+        return baseline.straightness.deviation / outcome.straightness.deviation
 
 
 def compute(config: CouplingsConfig, live: Live, progress: Progress) -> Iterator[CouplingsResult]:
     """Trains one entrant after the other; yields after each."""
-    found: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     chosen = entrants(config.data)
     for name, entrant in chosen.items():
 
-        def beat(step: int, done: int = len(found), label: str = entrant.label) -> None:
+        def beat(step: int, done: int = len(outcomes), label: str = entrant.label) -> None:
             share = (done + 0.9 * step / config.steps) / len(chosen)
             progress.report(share, f"training {label}")
 
         beat(0)
-        previous = found[entrant.follows].field if entrant.follows else None
-        found[name] = progress.cached(
+        previous = outcomes[entrant.follows].field if entrant.follows else None
+        outcomes[name] = progress.cached(
             compute_outcome, config.piece(name), previous=previous, beat=beat
         )
-        yield CouplingsResult(outcomes=tuple(found.values()))
+        yield CouplingsResult(outcomes=tuple(outcomes.values()))
 
 
 def draw(config: CouplingsConfig, result: CouplingsResult) -> Figures:
@@ -125,11 +125,11 @@ def draw(config: CouplingsConfig, result: CouplingsResult) -> Figures:
     quality, deviations = [], []
     for each in result.outcomes:
         chosen, measured = ENTRANTS[each.entrant], each.straightness
-        look = theme.look(chosen.path, RANK[each.entrant])
-        line = partial(curves.of_runs, chosen.label, **look)
+        style = theme.style(chosen.path, RANK[each.entrant])
+        line = partial(curves.of_runs, chosen.label, **style)
         quality.append(line(x=each.nfe, runs=each.quality))
         deviations.append(line(x=measured.times, runs=measured.deviations))
-    drawn = nfe_figure(
+    named = nfe_figure(
         "quality",
         "quality against NFE by coupling",
         "Distance of samples to data against Euler's evaluations for each coupling.",
@@ -140,8 +140,8 @@ def draw(config: CouplingsConfig, result: CouplingsResult) -> Figures:
         half=True,
     )
     dotted = {"color": theme.pick(theme.MUTED), "width": 1.2, "dash": "dot"}
-    drawn.figure.add_hline(y=result.outcomes[0].floor, line=dotted)
-    yield drawn
+    named.figure.add_hline(y=result.outcomes[0].floor, line=dotted)
+    yield named
     yield line_figure(
         "deviations",
         "where learned flows deviate from their chord",
@@ -226,7 +226,7 @@ def _gains(base: Outcome, others: list[Outcome]) -> Findings:
         before, after = float(base.quality[0]), float(best.quality[0])
         yield Finding(
             lead=f"With {NFES[0]} evaluation",
-            text=f"the distance to data {_moved(before, after)} from {before:.2f} to "
+            text=f"the distance to data {_verb_of_change(before, after)} from {before:.2f} to "
             f"{after:.2f} with {_label(best.entrant)}, the best coupling.",
             numbers={INDEPENDENT: before, best.entrant: after},
         )
@@ -246,7 +246,7 @@ def _gains(base: Outcome, others: list[Outcome]) -> Findings:
         )
 
 
-def _moved(before: float, after: float) -> str:
+def _verb_of_change(before: float, after: float) -> str:
     """The verb of a change, to two decimals."""
     gap = round(after, 2) - round(before, 2)
     return "falls" if gap < 0 else "rises" if gap > 0 else "stays"

@@ -49,13 +49,13 @@ def compute(config: DensitiesConfig, live: Live, progress: Progress) -> Iterator
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    given = live.get(config.field)
+    live_field = live.get(config.field)
     times = TIMES if config.over_time else (config.t,)
-    found: list[DensityResult] = []
+    densities: list[DensityResult] = []
     for t in times:
-        found.append(progress.cached(compute_density, config.density(t), field=given))
-        progress.report(len(found) / len(times), f"t = {t:.2f}")
-        yield DensitiesResult(densities=tuple(found))
+        densities.append(progress.cached(compute_density, config.density(t), field=live_field))
+        progress.report(len(densities) / len(times), f"t = {t:.2f}")
+        yield DensitiesResult(densities=tuple(densities))
 
 
 def draw(config: DensitiesConfig, result: DensitiesResult) -> Figures:
@@ -84,20 +84,20 @@ def _pair(config: DensitiesConfig, result: DensitiesResult) -> NamedFigure:
 
 
 def _strip(config: DensitiesConfig, result: DensitiesResult) -> NamedFigure:
-    found = result.densities
+    densities = result.densities
     rows = [
         sheet.Strip(
             label="by change<br>of variables",
             colour=theme.path_colour(config.path),
-            panels=[each.density for each in found],
+            panels=[each.density for each in densities],
         ),
         sheet.Strip(
             label="from data<br>points" if config.learned_path else "exact",
             colour=theme.colour("exact"),
-            panels=[each.exact for each in found],
+            panels=[each.exact for each in densities],
         ),
     ]
-    titles = [f"<i>t</i> = {t:.3g}" for t in TIMES[: len(found)]]
+    titles = [f"<i>t</i> = {t:.3g}" for t in TIMES[: len(densities)]]
     groups = [(f"density over time: {config.label}", len(titles))]
     return NamedFigure(
         name="evolution",

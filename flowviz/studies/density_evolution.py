@@ -64,7 +64,7 @@ def compute(
         ValueError: there is no network for a path.
     """
     paths: list[str] = []
-    found: list[DensityEvolution] = []
+    evolutions: list[DensityEvolution] = []
     for path, name in zip(config.paths, config.networks, strict=True):
         if not name:
             raise ValueError(
@@ -75,11 +75,11 @@ def compute(
         sizes = {"cells": config.cells, "times": config.times}
         for piece in piece_configs(config.data, path, name, **sizes):
             densities.append(progress.cached(compute_density, piece, field=live.get(name)))
-            done = len(found) + len(densities) / config.times
+            done = len(evolutions) + len(densities) / config.times
             progress.report(done / len(config.paths), scheduler(path).label)
         paths.append(path)
-        found.append(evolution_of(densities))
-        yield DensityEvolutionResult(paths=tuple(paths), evolutions=tuple(found))
+        evolutions.append(evolution_of(densities))
+        yield DensityEvolutionResult(paths=tuple(paths), evolutions=tuple(evolutions))
 
 
 def draw(config: DensityEvolutionConfig, result: DensityEvolutionResult) -> Figures:

@@ -81,20 +81,22 @@ class EndpointsResult:
 
 def compute(config: EndpointsConfig, live: Live, progress: Progress) -> Iterator[EndpointsResult]:
     """Solves one path after the other; yields after each."""
-    found: list[Ends] = []
+    results: list[Ends] = []
     paths = specs(config.own)
     for spec in paths:
-        progress.report(len(found) / len(paths), scheduler(spec).label)
-        found.append(progress.cached(compute_ends, config.ends(spec)))
-        true = found[0].ends
+        progress.report(len(results) / len(paths), scheduler(spec).label)
+        results.append(progress.cached(compute_ends, config.ends(spec)))
+        reference_ends = results[0].ends
         yield EndpointsResult(
-            paths=paths[: len(found)],
-            start=found[0].start,
-            ends=np.array([each.ends for each in found]),
-            floor=np.array([_rms(each.ends, true) for each in found]),
-            first_ratio=np.array([each.first_ratio for each in found]),
+            paths=paths[: len(results)],
+            start=results[0].start,
+            ends=np.array([each.ends for each in results]),
+            floor=np.array([_rms(each.ends, reference_ends) for each in results]),
+            first_ratio=np.array([each.first_ratio for each in results]),
             nfe=config.ends(spec).nfe,
-            distance=np.array([[_rms(cheap, true) for cheap in each.cheap] for each in found]),
+            distance=np.array(
+                [[_rms(cheap, reference_ends) for cheap in each.cheap] for each in results]
+            ),
         )
 
 
@@ -153,54 +155,59 @@ def table(config: EndpointsConfig, result: EndpointsResult) -> Tables:
 def say(config: EndpointsConfig, result: EndpointsResult) -> Findings:
     """The paths with the same ends, and the reasons of the others."""
     first, *others = result.paths
-    off = dict(zip(result.paths, result.floor, strict=True))
-    same = [first, *(spec for spec in others if off[spec] < AGREE)]
+    distances = dict(zip(result.paths, result.floor, strict=True))
+    same = [first, *(spec for spec in others if distances[spec] < AGREE)]
     if len(same) > 1:
         yield Finding(
             lead="Same ends",
             text=f"{joined([_label(spec) for spec in same])} carry the same noise to the same "
             f"data; distances from {_label(first)} are {_distances(result, same[1:])}.",
-            numbers={spec: float(off[spec]) for spec in same[1:]},
+            numbers={spec: float(distances[spec]) for spec in same[1:]},
         )
-    yield from (_apart(config, result, spec) for spec in others if spec not in same)
-    if "vp" in off:
+    yield from (_explain_difference(config, result, spec) for spec in others if spec not in same)
+    if "vp" in distances:
         text = "VP diffusion and conditional OT end in the same points, so for exact fields " + (
             "a straighter path does not give better samples."
         )
-        if not off["vp"] < AGREE:
+        if not distances["vp"] < AGREE:
             text = "VP diffusion and conditional OT end in different points in this run."
         yield Finding(
             lead="Better with unlimited compute",
             text=text,
-            numbers={"distance": float(off["vp"])},
-            verdict="not supported" if off["vp"] < AGREE else "undecided",
+            numbers={"distance": float(distances["vp"])},
+            verdict="not supported" if distances["vp"] < AGREE else "undecided",
         )
     if not others:
         yield Finding(text=f"only {_label(first)} is computed so far.")
 
 
-def _apart(config: EndpointsConfig, result: EndpointsResult, spec: str) -> Finding:
+def _explain_difference(config: EndpointsConfig, result: EndpointsResult, spec: str) -> Finding:
     """The difference of the ends of a path, and its reason if known."""
-    place = result.paths.index(spec)
-    off, first = float(result.floor[place]), float(result.first_ratio[place])
-    if not np.isfinite(off):
+    index = result.paths.index(spec)
+    distance, first = float(result.floor[index]), float(result.first_ratio[index])
+    if not np.isfinite(distance):
         text = "the solver failed on this path."
     elif first > result.first_ratio[0] and not config.matched:
         text = (
-            f"its ends differ by {small(off)}. Its first state has a little data in the noise "
+            f"its ends differ by {small(distance)}. Its first state has a little data in the "
+            "noise "
             f"(α/σ = {first:.2g}), but the sampler starts from noise alone. “{MATCHED}” removes "
             "this."
         )
     else:
-        text = f"its ends differ by {small(off)}; only the error of the solver can explain that."
-    return Finding(lead=_label(spec), text=text, numbers={"distance": off, "first_ratio": first})
+        text = (
+            f"its ends differ by {small(distance)}; only the error of the solver can explain that."
+        )
+    return Finding(
+        lead=_label(spec), text=text, numbers={"distance": distance, "first_ratio": first}
+    )
 
 
 def _distances(result: EndpointsResult, paths: Sequence[str] | None = None) -> str:
     """The distance of the ends of each path from those of the first."""
-    off = dict(zip(result.paths, result.floor, strict=True))
+    distances = dict(zip(result.paths, result.floor, strict=True))
     chosen = result.paths[1:] if paths is None else paths
-    return ", ".join(f"{small(off[spec])} ({_label(spec)})" for spec in chosen)
+    return ", ".join(f"{small(distances[spec])} ({_label(spec)})" for spec in chosen)
 
 
 def _falls(result: EndpointsResult) -> str:

@@ -71,11 +71,11 @@ def script(study: Study, config: Config, figure: str = "") -> str:
         config: its settings; a network of this session must be saved first.
         figure: name of the one figure that the script writes; all by default.
     """
-    given = [f"{name}={value!r}" for name, value in config.changed().items()]
-    arguments = ", ".join(given)
+    assignments = [f"{name}={value!r}" for name, value in config.changed().items()]
+    arguments = ", ".join(assignments)
     if len(arguments) > MAX_LINE:
-        arguments = "".join(f"\n    {each}," for each in given) + "\n"
-    what = f"the figure {figure}" if figure else "all figures"
+        arguments = "".join(f"\n    {each}," for each in assignments) + "\n"
+    content = f"the figure {figure}" if figure else "all figures"
     write = (
         f'save(figures[{figure!r}], "{file_name(config, figure)}.html")\n'
         if figure
@@ -83,7 +83,7 @@ def script(study: Study, config: Config, figure: str = "") -> str:
         f'    save(each, f"{file_name(config)}-{{name}}.html")\n'
     )
     return (
-        f"# {study.title}: {what}, made with flowviz {__version__}.\n"
+        f"# {study.title}: {content}, made with flowviz {__version__}.\n"
         + (f"# {SAVE_FIRST}\n" if names_session(config) else "")
         + "# Files that end in .pdf, .svg or .png need Chrome or Chromium.\n"
         "import flowviz\n"
@@ -108,18 +108,18 @@ def file_name(config: Config, figure: str = "") -> str:
 
 
 def save(
-    of: NamedFigure, path: str | Path, *, width_mm: float | None = None, made_by: str = ""
+    figure: NamedFigure, path: str | Path, *, width_mm: float | None = None, made_by: str = ""
 ) -> None:
     """Writes a figure of a study; see `figure_bytes`.
 
     Args:
-        of: the figure.
+        figure: the figure.
         path: of the file, which ends in one of FORMATS.
         width_mm: printed width in millimetres, such as 85 for a column or 178 for a page.
         made_by: the command with the settings, for the metadata of the file.
     """
     path = Path(path)
-    write_bytes(path, _named_bytes(of, path.suffix[1:], width_mm, made_by))
+    write_bytes(path, _named_bytes(figure, path.suffix[1:], width_mm, made_by))
 
 
 def printed(study: Study, config: Config, result: Any, name: str, width_mm: float) -> bytes:
@@ -128,14 +128,16 @@ def printed(study: Study, config: Config, result: Any, name: str, width_mm: floa
     Raises:
         ValueError: the width is not valid, or the browser is missing.
     """
-    drawn = {each.name: each for each in study.draw(config, result, dark=False)}
-    return _named_bytes(drawn[name], "pdf", width_mm, command_line(study, config))
+    figures = {each.name: each for each in study.draw(config, result, dark=False)}
+    return _named_bytes(figures[name], "pdf", width_mm, command_line(study, config))
 
 
-def _named_bytes(of: NamedFigure, suffix: str, width_mm: float | None, made_by: str) -> bytes:
+def _named_bytes(figure: NamedFigure, suffix: str, width_mm: float | None, made_by: str) -> bytes:
     """The content of a file of a named figure, whose metadata state its title and `made_by`."""
-    about = f"{of.title}. {made_by}"
-    return figure_bytes(of.figure, suffix, width_mm=width_mm, squares=of.squares, about=about)
+    description = f"{figure.title}. {made_by}"
+    return figure_bytes(
+        figure.figure, suffix, width_mm=width_mm, squares=figure.squares, description=description
+    )
 
 
 def check_suffix(suffix: str) -> None:
@@ -154,7 +156,7 @@ def figure_bytes(
     *,
     width_mm: float | None = None,
     squares: int = 0,
-    about: str = "",
+    description: str = "",
 ) -> bytes:
     """A figure as the content of a file.
 
@@ -164,7 +166,7 @@ def figure_bytes(
         width_mm: printed width in millimetres, at which text has 7 points; by default the figure's
             own width, or WIDTH_PIXELS.
         squares: see `NamedFigure`.
-        about: what the figure shows and how it was made, for the metadata.
+        description: what the figure shows and how it was made, for the metadata.
 
     Raises:
         ValueError: the suffix or the width is not valid, or the browser is missing.
@@ -179,20 +181,20 @@ def figure_bytes(
         if figure.layout.width is None:
             pixels = paper.width_pixels(figure, width_mm)
         scale *= width_mm * PIXELS_PER_MM / pixels
-    drawn = paper.laid_out(figure, pixels, squares=squares)
-    height = drawn.layout.height
+    resized = paper.laid_out(figure, pixels, squares=squares)
+    height = resized.layout.height
     try:
-        content = drawn.to_image(
+        content = resized.to_image(
             "svg" if suffix == "pdf" else suffix, width=pixels, height=height, scale=scale
         )
         if suffix == "pdf":
-            return pdf(content, pixels * scale, height * scale, about)
+            return pdf(content, pixels * scale, height * scale, description)
     except Exception as error:  # kaleido has no common base of its errors
         raise ValueError(
             f"A .{suffix} figure needs Chrome or Chromium, which was not found or failed "
             f"({type(error).__name__}); a .html figure does not."
         ) from error
-    return described(content, suffix, about) if about else content
+    return described(content, suffix, description) if description else content
 
 
 def check_width(width_mm: float) -> None:

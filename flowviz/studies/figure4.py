@@ -167,7 +167,7 @@ class Figure4Config(Config):
             rows.append(Row(f"{kind} field on your own schedule", self.own, self.own_field))
         return rows
 
-    def few(self, row: Row, field: str) -> list[HistogramConfig | None]:
+    def few_evaluations(self, row: Row, field: str) -> list[HistogramConfig | None]:
         """The panels with few evaluations of a row: one for each of `nfes`.
 
         None where the method cannot spend them: the midpoint method needs two in a step.
@@ -230,44 +230,57 @@ def compute(config: Figure4Config, live: Live, progress: Progress) -> Iterator[F
     Raises:
         ValueError: a solve failed (SolveError).
     """
-    names, over_time, few = [], [], []
+    names, over_time, few_densities = [], [], []
     for k, row in enumerate(config.rows):
         name = row.checkpoint if row.path == config.own else config.networks[k]
         field = live.get(name)
-        budgets, frames = config.few(row, name), config.over_time(row, name)
-        pieces, found = [*budgets, *frames], []
+        budgets, frames = config.few_evaluations(row, name), config.over_time(row, name)
+        pieces, results = [*budgets, *frames], []
         for done, each in enumerate(pieces):
             progress.report((k + done / len(pieces)) / len(config.rows), row.label)
             kind: Any = compute_density if isinstance(each, DensityConfig) else compute_histograms
-            found.append(each and progress.cached(kind, each, field=field))
+            results.append(each and progress.cached(kind, each, field=field))
         names.append(name)
-        few.append(found[: len(budgets)])
-        densities = [each.density for each in found[len(budgets) :]]
+        few_densities.append(results[: len(budgets)])
+        densities = [each.density for each in results[len(budgets) :]]
         over_time.append(np.concatenate([np.reshape(d, (-1, *d.shape[-2:])) for d in densities]))
         yield Figure4Result(
             fields=tuple(names),
             over_time=np.stack(over_time),
-            few=np.stack([[_density(each, config.cells) for each in of] for of in few]),
-            nfe=np.array([[each.nfe if each else 0 for each in of] for of in few]),
+            few=np.stack(
+                [
+                    [_density(each, config.cells) for each in row_results]
+                    for row_results in few_densities
+                ]
+            ),
+            nfe=np.array(
+                [
+                    [each.nfe if each else 0 for each in row_results]
+                    for row_results in few_densities
+                ]
+            ),
             on_support=np.array(
-                [[each.on_support if each else np.nan for each in of] for of in few]
+                [
+                    [each.on_support if each else np.nan for each in row_results]
+                    for row_results in few_densities
+                ]
             ),
         )
 
 
-def _density(found: HistogramResult | None, cells: int) -> NDArray[np.float32]:
-    return np.full((cells, cells), np.nan, np.float32) if found is None else found.density[0]
+def _density(result: HistogramResult | None, cells: int) -> NDArray[np.float32]:
+    return np.full((cells, cells), np.nan, np.float32) if result is None else result.density[0]
 
 
 def draw(config: Figure4Config, result: Figure4Result) -> Figures:
     """The sheet of panels."""
-    shown = config.rows[: len(result.fields)]
-    few = joined([str(nfe) for nfe in config.nfes])
+    rows = config.rows[: len(result.fields)]
+    nfes = joined([str(nfe) for nfe in config.nfes])
     yield NamedFigure(
         name="sheet",
         title="densities over time and samples with few evaluations",
-        alt=f"Rows: {'; '.join(row.label for row in shown)}. Columns: densities at ten times "
-        f"from noise to data, then samples with {few} evaluations.",
+        alt=f"Rows: {'; '.join(row.label for row in rows)}. Columns: densities at ten times "
+        f"from noise to data, then samples with {nfes} evaluations.",
         figure=picture(config, result),
     )
 
@@ -287,10 +300,10 @@ def picture(config: Figure4Config, result: Figure4Result) -> go.Figure:
         )
         for row, over_time, few in zip(config.rows, result.over_time, result.few, strict=False)
     ]
-    how = f"samples, {METHOD}{' or jumps' if config.maps else ''}"
+    few_label = f"samples, {METHOD}{' or jumps' if config.maps else ''}"
     if config.maps and config.densities == "exact":
         kind += f" (flow map: counts of {config.samples:,} samples)"
-    groups = [(f"density over time, {kind}", len(TIMES)), (how, len(config.nfes))]
+    groups = [(f"density over time, {kind}", len(TIMES)), (few_label, len(config.nfes))]
     columns = [f"<i>t</i> = {t:.2f}" for t in TIMES] + [f"NFE = {nfe}" for nfe in config.nfes]
     return sheet(strips, columns, groups=groups)
 
@@ -376,20 +389,23 @@ def say(config: Figure4Config, result: Figure4Result) -> Findings:
 
 def _few_steps(config: Figure4Config, result: Figure4Result) -> Findings:
     """The samples of a flow map on the board, against the best other row at equal NFE."""
-    for row, field, own in zip(config.rows, result.fields, result.on_support, strict=False):
+    for row, field, map_shares in zip(config.rows, result.fields, result.on_support, strict=False):
         if not row.jumps or field == EXACT:
             continue
-        others = [
+        other_shares = [
             shares
             for each, shares in zip(config.rows, result.on_support, strict=False)
             if not each.jumps
         ]
-        numbers = {f"map_{nfe}": float(share) for nfe, share in zip(config.nfes, own, strict=True)}
-        best = max(float(shares[1]) for shares in others)
+        numbers = {
+            f"map_{nfe}": float(share) for nfe, share in zip(config.nfes, map_shares, strict=True)
+        }
+        best = max(float(shares[1]) for shares in other_shares)
         yield Finding(
             lead="Few evaluations",
-            text=f"the {row.label} has {own[0]:.0%} of its samples on the board with 1 evaluation "
-            f"and {own[1]:.0%} with 2; the best other row has {best:.0%} with 2.",
+            text=f"the {row.label} has {map_shares[0]:.0%} of its samples on the board with 1 "
+            "evaluation "
+            f"and {map_shares[1]:.0%} with 2; the best other row has {best:.0%} with 2.",
             numbers=numbers | {"others_2": best},
         )
 

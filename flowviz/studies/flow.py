@@ -46,8 +46,8 @@ def compute(config: CompareConfig, live: Live, progress: Progress) -> Iterator[C
         ValueError: a solve failed; the message has the time and advice.
     """
     pieces = [partial(_side, config, k, live, progress) for k in range(len(config.paths))]
-    found = dict(progress.in_parallel(pieces, doing="moving the particles"))
-    yield CompareResult(sides=titled(found[k] for k in range(len(pieces))))
+    sides = dict(progress.in_parallel(pieces, doing="moving the particles"))
+    yield CompareResult(sides=titled(sides[k] for k in range(len(pieces))))
 
 
 def _side(config: CompareConfig, k: int, live: Live, progress: Progress) -> Side:
@@ -59,13 +59,13 @@ def _side(config: CompareConfig, k: int, live: Live, progress: Progress) -> Side
     reference = progress.cached(compute_reference, (flow.data, flow.n))
     scene_config = SceneConfig(data=config.data, path=path, field=name)
     scene = progress.cached(compute_scene, scene_config, field=live.get(name))
-    given = {"field": live.get(name), "reference": reference}
+    inputs = {"field": live.get(name), "reference": reference}
     return Side(
         path=path,
         label=scheduler(path).label,
         config=flow,
         scene_config=scene_config,
-        flow=progress.cached(compute_flow, flow, **given),
+        flow=progress.cached(compute_flow, flow, **inputs),
         scene=scene,
         half_time=progress.cached(half_way, scene_config, scene=scene),
         untrained=name == EXACT != config.field and not trained_name(config.data, path),
@@ -90,19 +90,19 @@ def say(config: CompareConfig, result: CompareResult) -> Findings:
         numbers=dict(zip(PANELS, ends, strict=False)) | {"floor": floor},
     )
     yield from _from_source(config, result)
-    apart, one, other = max(
-        ((_apart(a, b), a, b) for a, b in combinations(sides, 2)), key=lambda found: found[0]
+    distance, one, other = max(
+        ((_end_distance(a, b), a, b) for a, b in combinations(sides, 2)), key=lambda pair: pair[0]
     )
     if all(side.config == sides[0].config for side in sides):
         yield Finding(text="All panels show the same flow, so they agree exactly.")
     else:
-        most = "" if len(sides) == 2 else ", the two that differ most"
+        suffix = "" if len(sides) == 2 else ", the two that differ most"
         yield Finding(
             lead="Same start",
-            text=f"the same starting point ends {apart:.2f} apart on {one.title} and on "
-            f"{other.title}{most} (mean over the particles). Exact fields with enough steps "
+            text=f"the same starting point ends {distance:.2f} apart on {one.title} and on "
+            f"{other.title}{suffix} (mean over the particles). Exact fields with enough steps "
             "bring this close to 0 on every fixed path except VE.",
-            numbers={"apart": apart},
+            numbers={"apart": distance},
         )
     for label in dict.fromkeys(side.label for side in result.sides if side.untrained):
         yield Finding(
@@ -128,7 +128,7 @@ def _each(sides: Sequence[Side], values: Sequence[float], form: str) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _apart(one: Side, other: Side) -> float:
+def _end_distance(one: Side, other: Side) -> float:
     """Mean distance of the ends of the same starting points."""
     return float(np.linalg.norm(one.flow.states[-1] - other.flow.states[-1], axis=1).mean())
 
@@ -139,15 +139,16 @@ def _from_source(config: CompareConfig, result: CompareResult) -> Findings:
     if source is None:
         return
     first = result.sides[0].flow
-    apart = float(np.linalg.norm(first.data - first.states[0], axis=1).mean())
-    moved = [side.flow.displacement for side in result.sides]
+    pair_distance = float(np.linalg.norm(first.data - first.states[0], axis=1).mean())
+    displacements = [side.flow.displacement for side in result.sides]
     yield Finding(
         lead=f"From {source.label}",
-        text=f"the particles move {_each(result.sides, moved, '.2f')} "
-        f"(mean distance from start to end); independent pairs are {apart:.2f} apart. The exact "
+        text=f"the particles move {_each(result.sides, displacements, '.2f')} "
+        f"(mean distance from start to end); independent pairs are {pair_distance:.2f} apart. "
+        "The exact "
         "field is that of independent pairs; a network trained with minibatch OT moves less. "
         "The figure “By origin” shows which start goes where.",
-        numbers=dict(zip(PANELS, moved, strict=False)) | {"pairs": apart},
+        numbers=dict(zip(PANELS, displacements, strict=False)) | {"pairs": pair_distance},
     )
 
 
@@ -176,15 +177,15 @@ def timing(sides: Sequence[Side]) -> Findings:
 
 
 def _errors(config: CompareConfig, result: CompareResult) -> Findings:
-    found = {
+    side_errors = {
         side.title: (side, float(at_time(side.scene.times, side.scene.rms_difference, config.t)))
         for side in result.sides
         if side.scene.rms_difference is not None
     }
-    if not found:
+    if not side_errors:
         return
-    rms = {title: value for title, (_, value) in found.items()}
-    sides, values = zip(*found.values(), strict=True)
+    rms = {title: value for title, (_, value) in side_errors.items()}
+    sides, values = zip(*side_errors.values(), strict=True)
     yield Finding(
         text="RMS error of the velocity under the density of the path: "
         f"{_each(sides, values, '.3g')}. "

@@ -63,16 +63,16 @@ class GradientsResult:
 def compute(config: GradientsConfig, live: Live, progress: Progress) -> Iterator[GradientsResult]:
     """Measures one pool after the other on all paths; yields after each from the second on."""
     names = config.networks
-    found: list[list[GradientResult]] = [[] for _ in config.paths]
+    pools_of_path: list[list[GradientResult]] = [[] for _ in config.paths]
     for k in range(config.seeds):
         for p, (path, name) in enumerate(zip(config.paths, names, strict=True)):
-            wanted = config.part(GradientConfig, path=path, field=name, seed=config.seed + k)
-            pool = progress.cached(compute_gradients, wanted, field=live.get(name))
-            found[p].append(pool)
+            piece = config.part(GradientConfig, path=path, field=name, seed=config.seed + k)
+            pool = progress.cached(compute_gradients, piece, field=live.get(name))
+            pools_of_path[p].append(pool)
             done = (k * len(names) + p + 1) / (config.seeds * len(names))
             progress.report(done, f"pool {k + 1} of {config.seeds}")
         if k:
-            yield GradientsResult(pools=tuple(map(tuple, found)))
+            yield GradientsResult(pools=tuple(map(tuple, pools_of_path)))
 
 
 def draw(config: GradientsConfig, result: GradientsResult) -> Figures:
@@ -91,7 +91,7 @@ def draw(config: GradientsConfig, result: GradientsResult) -> Figures:
                 floor=signal(pools) or None,
             )
         )
-    drawn = line_figure(
+    named = line_figure(
         "gradients",
         "difference of the gradients over batch size",
         "Root mean square difference of conditional and marginal gradient over batch size, both "
@@ -105,10 +105,10 @@ def draw(config: GradientsConfig, result: GradientsResult) -> Figures:
         markers=True,
         x_ticks=SIZES,
     )
-    for trace in theme.traces(drawn.figure.update_layout(height=400, legend_y=-0.19)):
+    for trace in theme.traces(named.figure.update_layout(height=400, legend_y=-0.19)):
         if trace.line.dash == "dot":
             trace.name = trace.name.split(":")[0]
-    yield drawn
+    yield named
 
 
 def table(config: GradientsConfig, result: GradientsResult) -> Tables:

@@ -30,7 +30,7 @@ from flowviz.studies._numbers import joined
 from flowviz.studies.image_quality import judge_piece
 
 FREE, INTERVAL, AUTO = "classifier-free", "classifier-free in an interval", "autoguidance"
-WAYS = (FREE, INTERVAL, AUTO)
+VARIANTS = (FREE, INTERVAL, AUTO)
 """The ways of guidance."""
 
 APART = 2.0
@@ -79,18 +79,18 @@ class GuidanceConfig(Config):
         check_interval((self.guided_from, self.guided_to))
 
     def cells(self) -> list[tuple[str, float]]:
-        """Each way with each weight; at 1 all ways are the same, so that one cell suffices."""
-        found = [(FREE, 1.0)] if 1.0 in self.weights else []
-        return found + [(way, w) for w in self.weights if w != 1 for way in WAYS]
+        """Each variant with each weight; at w = 1 all variants are equal, so one cell suffices."""
+        cells = [(FREE, 1.0)] if 1.0 in self.weights else []
+        return cells + [(variant, w) for w in self.weights if w != 1 for variant in VARIANTS]
 
-    def drawn(self, way: str, weight: float, classes: int) -> ImageConfig:
-        """How the images of a cell are drawn."""
+    def image_config(self, variant: str, weight: float, classes: int) -> ImageConfig:
+        """The settings with which the images of a cell are sampled."""
         return ImageConfig(
             solver=self.method,
             nfe=self.nfe,
             classes=tuple(range(classes)),
             guidance=weight,
-            interval=(self.guided_from, self.guided_to) if way == INTERVAL else EVER,
+            interval=(self.guided_from, self.guided_to) if variant == INTERVAL else EVER,
             n=self.judged,
             seed=self.seed,
         )
@@ -104,11 +104,11 @@ class GuidanceResult:
     guide: ImageSide
     cells: Mapping[tuple[str, float], QualityPoint]
 
-    def along(self, way: str) -> list[tuple[float, QualityPoint]]:
-        """The weights of a way, that of no guidance included, with their cells."""
-        wanted = (FREE, 1.0), *(key for key in self.cells if key[0] == way)
-        found = {w: self.cells[key] for key in wanted if key in self.cells for w in key[1:]}
-        return sorted(found.items())
+    def by_weight(self, variant: str) -> list[tuple[float, QualityPoint]]:
+        """The weights of a variant with their cells; w = 1 is the cell without guidance."""
+        keys = (FREE, 1.0), *(key for key in self.cells if key[0] == variant)
+        points = {w: self.cells[key] for key in keys if key in self.cells for w in key[1:]}
+        return sorted(points.items())
 
 
 def compute(
@@ -119,47 +119,47 @@ def compute(
     Raises:
         ValueError: a checkpoint cannot be read, has no classes, or cannot guide the other one.
     """
-    found = {key: load_one(key, live) for key in (config.network, config.guide)}
-    network, guide = (side_of(key, loaded) for key, loaded in found.items())
+    opened = {key: load_one(key, live) for key in (config.network, config.guide)}
+    network, guide = (side_of(key, loaded) for key, loaded in opened.items())
     if not network.classes:
         raise ValueError(
             f"Guidance by class needs a network with classes; {network.name} has none. Choose "
             "another checkpoint."
         )
-    plain = Loaded(network, found[config.network].checkpoint, config.network)
-    guided = guided_by(plain, config.guide, found[config.guide].checkpoint)
+    plain = Loaded(network, opened[config.network].checkpoint, config.network)
+    guided = guided_by(plain, config.guide, opened[config.guide].checkpoint)
     judge = progress.cached(classifier_judge, classifier_name(plain.checkpoint.card.data))
     cells = config.cells()
     pieces = [
         Piece(
-            checkpoint=(guided if way == AUTO else plain).key,
-            config=config.drawn(way, weight, len(network.classes)),
+            checkpoint=(guided if variant == AUTO else plain).key,
+            config=config.image_config(variant, weight, len(network.classes)),
         )
-        for way, weight in cells
+        for variant, weight in cells
     ]
     points: dict[tuple[str, float], QualityPoint] = {}
-    given = {"judge": judge, "known": {plain.key: (), guided.key: ()}}
-    for k, point in compute_pieces(progress, judge_piece, pieces, (plain, guided), **given):
+    arguments = {"judge": judge, "known": {plain.key: (), guided.key: ()}}
+    for k, point in compute_pieces(progress, judge_piece, pieces, (plain, guided), **arguments):
         points[cells[k]] = point
         yield GuidanceResult(network=network, guide=guide, cells=dict(points))
 
 
 def draw(config: GuidanceConfig, result: GuidanceResult) -> Figures:
-    """The distance and the share of the right class over w, one line for each way."""
-    ways = [(k, way, result.along(way)) for k, way in enumerate(WAYS)]
+    """The distance and the share of the right class over w, one line for each variant."""
+    series = [(k, variant, result.by_weight(variant)) for k, variant in enumerate(VARIANTS)]
     for name in ("frechet", "accuracy"):
         metric, lines = IMAGE_METRICS[name], []
-        for k, way, along in ways:
-            if not along:
+        for k, variant, points in series:
+            if not points:
                 continue
-            y = np.array([point.measures[name] for _, point in along], dtype=float)
-            spread = np.array([error_of(point, name) for _, point in along])
+            y = np.array([point.measures[name] for _, point in points], dtype=float)
+            spread = np.array([error_of(point, name) for _, point in points])
             line = path_line(
                 result.network.path,
-                np.array([w for w, _ in along]),
+                np.array([w for w, _ in points]),
                 y,
-                label=way,
-                floor=along[0][1].floor if metric.floored else None,
+                label=variant,
+                floor=points[0][1].floor if metric.floored else None,
                 band=(y - spread, y + spread),
                 k=k,
             )
@@ -191,7 +191,7 @@ def table(config: GuidanceConfig, result: GuidanceResult) -> Tables:
     """One row for each cell."""
     return [
         {
-            "way": way,
+            "way": variant,
             "w": weight,
             "guided_from": point.interval[0],
             "guided_to": point.interval[1],
@@ -205,34 +205,38 @@ def table(config: GuidanceConfig, result: GuidanceResult) -> Tables:
             "passes": point.passes,
             "n": point.n,
         }
-        for (way, weight), point in result.cells.items()
+        for (variant, weight), point in result.cells.items()
     ]
 
 
 def say(config: GuidanceConfig, result: GuidanceResult) -> Findings:
-    """The best weight of each way, which way is best, and how all was measured."""
+    """The best weight of each variant, the best variant, and how all was measured."""
     done, total = len(result.cells), len(config.cells())
     if done < total:
         yield Finding.so_far(done, total, "cells")
         return
-    best = {way: min(result.along(way), key=lambda each: _frechet(each[1])) for way in WAYS}
-    told = [f"{way} {_cell(point)} at w = {w:g}" for way, (w, point) in best.items()]
+    best = {
+        variant: min(result.by_weight(variant), key=lambda each: _frechet(each[1]))
+        for variant in VARIANTS
+    }
+    texts = [f"{variant} {_cell(point)} at w = {w:g}" for variant, (w, point) in best.items()]
     yield Finding(
         lead="Smallest Fréchet distance",
-        text=f"{'; '.join(told)} (in parentheses: the share of the right class). Real images "
+        text=f"{'; '.join(texts)} (in parentheses: the share of the right class). Real images "
         f"have {_floor(result)}.",
-        numbers={way: _frechet(point) for way, (_, point) in best.items()},
+        numbers={variant: _frechet(point) for variant, (_, point) in best.items()},
     )
     yield _compared(result, best)
-    most = max(w for _, w in result.cells)
-    shares = {way: result.along(way)[-1][1].measures["accuracy"] or 0.0 for way in WAYS}
-    told = joined([f"{100 * share:.0f}% ({way})" for way, share in shares.items()])
+    max_weight = max(w for _, w in result.cells)
+    last = {variant: result.by_weight(variant)[-1][1] for variant in VARIANTS}
+    shares = {variant: point.measures["accuracy"] or 0.0 for variant, point in last.items()}
+    listed = joined([f"{100 * share:.0f}% ({variant})" for variant, share in shares.items()])
     plain = result.cells.get((FREE, 1.0))
-    before = "" if plain is None else f"; without guidance in {_share(plain)}"
+    without = "" if plain is None else f"; without guidance in {_share(plain)}"
     yield Finding(
         lead="Right class",
-        text=f"at w = {most:g} the classifier finds the wanted class in {told} of the images"
-        f"{before}.",
+        text=f"at w = {max_weight:g} the classifier finds the wanted class in {listed} of the "
+        f"images{without}.",
         numbers=shares,
     )
     yield Finding.note(
@@ -267,17 +271,17 @@ def _floor(result: GuidanceResult) -> str:
 
 def _compared(result: GuidanceResult, best: Mapping[str, tuple[float, QualityPoint]]) -> Finding:
     """Whether autoguidance has a smaller distance than classifier-free guidance, at their best."""
-    (weight, auto), along = best[AUTO], result.along(AUTO)
-    free = min((best[way][1] for way in (FREE, INTERVAL)), key=_frechet)
+    (weight, auto), points = best[AUTO], result.by_weight(AUTO)
+    free = min((best[variant][1] for variant in (FREE, INTERVAL)), key=_frechet)
     gap = _frechet(free) - _frechet(auto)
     spread = float(np.hypot(error_of(auto, "frechet"), error_of(free, "frechet")))
     guide = f"{result.guide.label} after {result.guide.images:,} training images"
-    if weight == 1 and len(along) > 1:
-        least, worse = along[1]
+    if weight == 1 and len(points) > 1:
+        min_weight, worse = points[1]
         text = (
             f"autoguidance by {guide} helps at no weight: the distance is {_frechet(auto):.2f} "
-            f"without it and {_frechet(worse):.2f} at w = {least:g}. Classifier-free guidance "
-            f"lowers it to {_frechet(free):.2f}."
+            f"without it and {_frechet(worse):.2f} at w = {min_weight:g}. Classifier-free "
+            f"guidance lowers it to {_frechet(free):.2f}."
         )
     else:
         text = (
@@ -296,13 +300,13 @@ def _compared(result: GuidanceResult, best: Mapping[str, tuple[float, QualityPoi
 
 def summarise(config: GuidanceConfig, result: GuidanceResult) -> Summary:
     """The Fréchet distance and the share of the right class, one row for each weight."""
-    along = {way: dict(result.along(way)) for way in WAYS}
+    points = {variant: dict(result.by_weight(variant)) for variant in VARIANTS}
     weights = sorted({w for _, w in result.cells})
     return Summary(
         title="Fréchet distance ± standard error (share of the right class)",
-        heads=["w", *WAYS],
+        heads=["w", *VARIANTS],
         rows=[
-            [f"{w:g}", *(_cell(along[way][w]) if w in along[way] else "–" for way in WAYS)]
+            [f"{w:g}", *(_cell(each[w]) if w in each else "–" for each in points.values())]
             for w in weights
         ],
     )

@@ -48,12 +48,12 @@ class ImageFilmConfig(ImagesConfig):
 
 def compute(config: ImageFilmConfig, live: LiveImages, progress: Progress) -> Iterator[Sides]:
     """Computes the `Film` of each side; see `compute_sides`."""
-    return compute_sides(config, live, progress, film_piece, n=COUNT, at=config.frames)
+    return compute_sides(config, live, progress, film_piece, n=COUNT, parameter=config.frames)
 
 
 def film_piece(piece: Piece, *, checkpoint: ImageCheckpoint) -> Film:
     """The film of a piece, of the checkpoint that it names."""
-    return film(checkpoint, piece.config, frames=piece.at)
+    return film(checkpoint, piece.config, frames=piece.parameter)
 
 
 def draw(config: ImageFilmConfig, result: Sides) -> Figures:
@@ -62,14 +62,18 @@ def draw(config: ImageFilmConfig, result: Sides) -> Figures:
     heads: list[str] = []
     for k, (side, shot) in zip(result.ranks, result.results, strict=True):
         colour, dashed = theme.path_colour(side.path, k), theme.dash(k)
-        at = np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
+        indices = (
+            np.linspace(0, len(shot.times) - 1, min(STRIP, len(shot.times))).round().astype(int)
+        )
         images = np.concatenate(
-            [kind[at, config.image - 1] for kind in (shot.states, shot.predictions)]
+            [kind[indices, config.image - 1] for kind in (shot.states, shot.predictions)]
         )
         panels.append(
-            Mosaic(label=title_of(config, side), colour=colour, pixels=montage(images, len(at)))
+            Mosaic(
+                label=title_of(config, side), colour=colour, pixels=montage(images, len(indices))
+            )
         )
-        heads = [f"{t:.2f}" for t in shot.times[at]]
+        heads = [f"{t:.2f}" for t in shot.times[indices]]
         left = shot.remaining.mean(axis=1)
         known = np.unique(shot.reached, return_index=True)[1]  # with jumps, not all times
         for label, y, dash, symbol in (
@@ -127,25 +131,25 @@ def table(config: ImageFilmConfig, result: Sides) -> Tables:
 
 def say(config: ImageFilmConfig, result: Sides) -> Findings:
     """How much of the image is decided late, and until when noise dominates."""
-    told, noisy, numbers = [], [], {}
+    late_texts, noise_texts, numbers = [], [], {}
     for side, shot in result.results:
         late = last_tenth(shot.times, shot.remaining)
         half = half_noise(shot.reached, shot.noise, held=config.jumps(side))
-        told.append(f"{100 * late:.0f}% on {side.label}")
-        noisy.append(f"t = {half:.2f} on {side.label}")
+        late_texts.append(f"{100 * late:.0f}% on {side.label}")
+        noise_texts.append(f"t = {half:.2f} on {side.label}")
         numbers |= {f"{side.name} late": late, f"{side.name} half": half}
     text = (
-        f"of its whole change, the prediction E[x₁ | xₜ] makes {joined(told)} there (mean of "
-        f"{COUNT} images). Noise is more than half of the variance of the state until "
-        f"{joined(noisy)}."
+        f"of its whole change, the prediction E[x₁ | xₜ] makes {joined(late_texts)} there (mean "
+        f"of {COUNT} images). Noise is more than half of the variance of the state until "
+        f"{joined(noise_texts)}."
     )
     yield Finding(lead="Changes in the last tenth of t", text=text, numbers=numbers)
     for side, shot in result.results:
         if config.jumps(side):
-            at = ", ".join(f"{t:.2f}" for t in np.unique(shot.reached))
+            reached = ", ".join(f"{t:.2f}" for t in np.unique(shot.reached))
             yield Finding(
                 lead="Jumps",
-                text=f"{side.label} has states at t = {at} and none between them: there the film "
+                text=f"{side.label} has states at t = {reached} and none between them: there the film "
                 "keeps those after the last jump.",
             )
     yield from origin([side for side, _ in result.results])
@@ -158,9 +162,9 @@ def last_tenth(times: NDArray[np.float64], remaining: NDArray[np.float64]) -> fl
         times: (T,), increasing.
         remaining: (T, n), distance of the predictions from the final images.
     """
-    at = times[0] + 0.9 * (times[-1] - times[0])
+    late_start = times[0] + 0.9 * (times[-1] - times[0])
     mean = remaining.mean(axis=1)
-    return float(np.interp(at, times, mean) / max(mean.max(), 1e-12))
+    return float(np.interp(late_start, times, mean) / max(mean.max(), 1e-12))
 
 
 def half_noise(

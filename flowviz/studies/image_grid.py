@@ -96,12 +96,12 @@ def compute(config: ImageGridConfig, live: LiveImages, progress: Progress) -> It
     """
     sides = able(config, load_sides(config, live))
     layouts = [LAYOUTS[config.view](config, each) for each in sides]
-    panels = [_blank(of, each) for of, each in zip(sides, layouts, strict=True)]
+    panels = [_blank(loaded, each) for loaded, each in zip(sides, layouts, strict=True)]
     pieces = [(k, row) for row in range(len(layouts[0].pieces)) for k in range(len(sides))]
     work = [layouts[k].pieces[row] for k, row in pieces]
-    for place, drawn in compute_pieces(progress, draw_piece, work, sides):
-        k, row = pieces[place]
-        panels[k] = _filled(panels[k], row * layouts[k].stride, drawn)
+    for index, result in compute_pieces(progress, draw_piece, work, sides):
+        k, row = pieces[index]
+        panels[k] = _filled(panels[k], row * layouts[k].stride, result)
         yield ImageGrid(
             panels=tuple(panels),
             columns=layouts[0].columns,
@@ -110,11 +110,11 @@ def compute(config: ImageGridConfig, live: LiveImages, progress: Progress) -> It
         )
 
 
-def _blank(of: Loaded, layout: Layout) -> Panel:
+def _blank(loaded: Loaded, layout: Layout) -> Panel:
     n = len(layout.classes)
     return Panel(
-        side=of.side,
-        images=np.full((n, *of.side.shape), 255, np.uint8),
+        side=loaded.side,
+        images=np.full((n, *loaded.side.shape), 255, np.uint8),
         known=np.zeros(n, bool),
         nfe=np.full(n, np.nan),
         passes=np.full(n, np.nan),
@@ -122,12 +122,12 @@ def _blank(of: Loaded, layout: Layout) -> Panel:
     )
 
 
-def _filled(panel: Panel, start: int, drawn: Drawn) -> Panel:
+def _filled(panel: Panel, start: int, result: Drawn) -> Panel:
     """The panel with the images of a piece; arrays are copied, since a page shows earlier ones."""
     arrays = {}
-    for name, value in {**drawn._asdict(), "known": True}.items():
+    for name, value in {**result._asdict(), "known": True}.items():
         arrays[name] = getattr(panel, name).copy()
-        arrays[name][start : start + len(drawn.images)] = value
+        arrays[name][start : start + len(result.images)] = value
     return replace(panel, **arrays)
 
 
@@ -189,14 +189,14 @@ def _measured(
     result: ImageGrid, measure: Callable[[NDArray[np.uint8]], Mapping[str, float]], form: str
 ) -> tuple[str, dict[str, float]]:
     """What is measured of each sheet (rows, columns, C, H, W), as text and by name."""
-    told, numbers = [], {}
+    texts, numbers = [], {}
     for panel in result.panels:
         images = panel.images.reshape(-1, result.columns, *panel.images.shape[1:])
         values = measure(images)
         each = (form.format(name=name, value=value) for name, value in values.items())
-        told.append(f"{panel.side.label} {', '.join(each)}")
+        texts.append(f"{panel.side.label} {', '.join(each)}")
         numbers |= {f"{panel.side.name} {name}": value for name, value in values.items()}
-    return "; ".join(told), numbers
+    return "; ".join(texts), numbers
 
 
 def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
@@ -221,9 +221,10 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
     if len(result.panels) == 2 and config.n > 1:
         left, right = result.panels
         same, other = same_noise(left.images, right.images, left.classes)
-        near = "resemble each other" if same < 0.8 * other else "are hardly related"
+        relation = "resemble each other" if same < 0.8 * other else "are hardly related"
         text = (
-            f"images from the same noise {near} on the two sides: they differ by {same:.0f}, and "
+            f"images from the same noise {relation} on the two sides: they differ by {same:.0f}, "
+            "and "
             f"images from different noises by {other:.0f} (root mean square of pixels in 0..255)."
         )
         numbers = {"same": same, "different": other}
@@ -233,16 +234,16 @@ def _say_samples(config: ImageGridConfig, result: ImageGrid) -> Findings:
 def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
     labels, sides = result.row_labels, [panel.side for panel in result.panels]
     solvers = [fixed_solver(config, side) for side in sides]
-    few = (1, 2, 4) if METHODS[config.method].jumps else (4, 5, 9, 10, 20)
-    shown = [k for k, nfe in enumerate(labels) if int(nfe) in few] or [0, 1]
-    told, numbers = _measured(
+    named_nfes = (1, 2, 4) if METHODS[config.method].jumps else (4, 5, 9, 10, 20)
+    rows_named = [k for k, nfe in enumerate(labels) if int(nfe) in named_nfes] or [0, 1]
+    measured_text, numbers = _measured(
         result,
-        lambda rows: {f"NFE {labels[k]}": distance(rows[k], rows[-1]) for k in shown},
+        lambda rows: {f"NFE {labels[k]}": distance(rows[k], rows[-1]) for k in rows_named},
         "{value:.0f} at {name}",
     )
     text = (
         f"root mean square difference of the pixels (0..255) from the row NFE {labels[-1]}: "
-        f"{told}. Each column has the same noise in all rows and on both sides "
+        f"{measured_text}. Each column has the same noise in all rows and on both sides "
         f"({solvers_of(sides, solvers)}; {config.wanted_class})."
     )
     yield Finding(lead="Error of few evaluations", text=text, numbers=numbers)
@@ -255,13 +256,14 @@ def _say_nfe(config: ImageGridConfig, result: ImageGrid) -> Findings:
 
 
 def _say_noises(config: ImageGridConfig, result: ImageGrid) -> Findings:
-    told, numbers = _measured(
+    measured_text, numbers = _measured(
         result,
         lambda rows: dict(zip(("mean", "largest"), step_sizes(rows), strict=True)),
         "{value:.0f} ({name})",
     )
     text = (
-        f"root mean square difference of the pixels (0..255) of neighbours: {told}. A row has "
+        f"root mean square difference of the pixels (0..255) of neighbours: {measured_text}. A "
+        "row has "
         f"{SHARES - 1} equal steps along a great arc from the noise of seed {config.seed} to that "
         f"of seed {config.to}. The flow is continuous, so similar noise gives similar images."
     )
@@ -275,13 +277,14 @@ def _say_noises(config: ImageGridConfig, result: ImageGrid) -> Findings:
 
 def _say_classes(config: ImageGridConfig, result: ImageGrid) -> Findings:
     names = "two classes from one noise", "two noises in one class"
-    told, numbers = _measured(
+    measured_text, numbers = _measured(
         result,
         lambda rows: dict(zip(names, between_classes_and_noises(rows), strict=True)),
         "{value:.0f} ({name})",
     )
     text = (
-        f"root mean square difference of the pixels (0..255): {told}. Where the first number is "
+        f"root mean square difference of the pixels (0..255): {measured_text}. Where the first "
+        "number is "
         "the smaller one, the noise determines more of an image (layout, colours) than the class."
     )
     yield Finding(lead="What the noise keeps", text=text, numbers=numbers)
@@ -289,7 +292,7 @@ def _say_classes(config: ImageGridConfig, result: ImageGrid) -> Findings:
 
 def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
     names = [f"w = {weight:g}" for weight in WEIGHTS]
-    told, numbers = _measured(
+    measured_text, numbers = _measured(
         result,
         lambda rows: {name: 100 * clipped(row) for name, row in zip(names, rows, strict=True)},
         "{value:.0f}% at {name}",
@@ -305,7 +308,7 @@ def _say_guidance(config: ImageGridConfig, result: ImageGrid) -> Findings:
         effect = f"w acts for t = {first:g} to {last:g}; at other times it is 1."
     if _oversaturates(numbers, len(names)):
         cause += " and oversaturates at large w"
-    text = f"{cause}. Pixel values at 0 or 255: {told}. {effect}"
+    text = f"{cause}. Pixel values at 0 or 255: {measured_text}. {effect}"
     yield Finding(lead="Guidance", text=text, numbers=numbers)
 
 

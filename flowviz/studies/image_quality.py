@@ -106,26 +106,26 @@ def compute(
             f"The classifier judges images of {judge.card.size} × {judge.card.size}, not of "
             f"{size} × {size}."
         )
-    found = [stored(each, judge) for each in sides]
-    yield ImageQuality(sides=tuple(found), unmeasurable=reason)
+    judged = [stored(each, judge) for each in sides]
+    yield ImageQuality(sides=tuple(judged), unmeasurable=reason)
     if not config.measure:
         return
     if reason:
         raise ValueError(reason)
     pieces = [
-        Piece(checkpoint=each.key, config=wanted)
+        Piece(checkpoint=each.key, config=image_config)
         for each in sides
-        for wanted in budgets(config, each)
+        for image_config in budgets(config, each)
     ]
     pieces.sort(key=lambda piece: piece.config.nfe)
     keys = [each.key for each in sides]
-    known = {key: own.points for key, own in zip(keys, found, strict=True)}
-    given = {"judge": judge, "known": known}
-    for place, point in compute_pieces(progress, judge_piece, pieces, sides, **given):
-        k = keys.index(pieces[place].checkpoint)
-        points = {each.key: each for each in (*found[k].points, point)}
-        found[k] = replace(found[k], points=tuple(points.values()))
-        yield ImageQuality(sides=tuple(found), unmeasurable=reason)
+    known = {key: side.points for key, side in zip(keys, judged, strict=True)}
+    arguments = {"judge": judge, "known": known}
+    for index, point in compute_pieces(progress, judge_piece, pieces, sides, **arguments):
+        k = keys.index(pieces[index].checkpoint)
+        points = {each.key: each for each in (*judged[k].points, point)}
+        judged[k] = replace(judged[k], points=tuple(points.values()))
+        yield ImageQuality(sides=tuple(judged), unmeasurable=reason)
 
 
 def judge_piece(
@@ -140,45 +140,45 @@ def judge_piece(
     return point
 
 
-def budgets(config: ImageQualityConfig, of: Loaded) -> list[Any]:
+def budgets(config: ImageQualityConfig, loaded: Loaded) -> list[Any]:
     """The configs of new points: one for an adaptive solver, else one for each of NFES."""
-    wanted = config.drawn(of.side, config.judged)
+    image_config = config.image_config(loaded.side, config.judged)
     nfes = JUMP_NFES if METHODS[config.method].jumps else NFES
-    return [wanted] if wanted.adaptive else nfe_configs(wanted, nfes)
+    return [image_config] if image_config.adaptive else nfe_configs(image_config, nfes)
 
 
 def cost(config: ImageQualityConfig, sides: Sequence[Loaded]) -> float:
     """Estimated seconds of new points, on two cores with shipped networks, see `size_factor`."""
-    asked = [each for of in sides for each in budgets(config, of)]
+    configs = [each for loaded in sides for each in budgets(config, loaded)]
     passes = [
         expected_nfe(each.solver, each.nfe, each.tol)
         * (2 if (each.classes or config.guide) and each.guidance != 1 else 1)
-        for each in asked
+        for each in configs
     ]
     return SECONDS * sum(passes) * -(-config.judged // BATCH) * BATCH
 
 
-def stored(of: Loaded, judge: Judge | None) -> JudgedSide:
-    """What is stored beside a checkpoint of flowviz, without numbers of another classifier."""
-    key, left_out = of.key.partition(GUIDED)[0], ""
-    kept: dict[str, Any] = {}
+def stored(loaded: Loaded, judge: Judge | None) -> JudgedSide:
+    """The points in the file next to a checkpoint of flowviz, if the same classifier made them."""
+    key, left_out = loaded.key.partition(GUIDED)[0], ""
+    quality: dict[str, Any] = {}
     name = key.rpartition("@")[0] or key
     if is_images(name):
-        kept = read_quality(name)
-    if kept.get("sha256") != of.checkpoint.card.sha256:
-        kept = {}
-    if kept.get("protocol") and judge is not None and not judge.measured(kept):
+        quality = read_quality(name)
+    if quality.get("sha256") != loaded.checkpoint.card.sha256:
+        quality = {}
+    if quality.get("protocol") and judge is not None and not judge.measured(quality):
         left_out = (
-            f"the numbers stored beside {of.side.name} are those of another classifier than the "
-            "shipped one and are left out; move that file away and measure again by "
-            f"flowviz evaluate {of.side.name} --save."
+            f"the numbers stored beside {loaded.side.name} are those of another classifier than "
+            "the shipped one and are left out; move that file away and measure again by "
+            f"flowviz evaluate {loaded.side.name} --save."
         )
-        kept = {"steps": kept.get("steps")}
+        quality = {"steps": quality.get("steps")}
     return JudgedSide(
-        side=of.side,
-        points=tuple(points_from(kept)),
-        training=tuple(sorted(kept.get("training", []), key=lambda entry: entry["images"])),
-        steps=kept.get("steps") or {},
+        side=loaded.side,
+        points=tuple(points_from(quality)),
+        training=tuple(sorted(quality.get("training", []), key=lambda entry: entry["images"])),
+        steps=quality.get("steps") or {},
         left_out=left_out,
     )
 
@@ -232,17 +232,20 @@ class Line(NamedTuple):
 
 
 def _lines(result: ImageQuality, name: str) -> list[Line]:
-    found = []
+    lines = []
     ranks = theme.ranks([each.side.path for each in result.sides])
     for each, rank in zip(result.sides, ranks, strict=True):
-        own = [p for p in each.points if value_of(p, name) is not None]
+        points = [p for p in each.points if value_of(p, name) is not None]
 
         def group(p: QualityPoint) -> tuple[Kind, str]:
             return kind_of(p), p.fid_protocol if name == "fid" else ""
 
-        own.sort(key=lambda p: (str(group(p)), p.nfe))
-        found += [Line(each.side, rank, *key, tuple(along)) for key, along in groupby(own, group)]
-    return found
+        points.sort(key=lambda p: (str(group(p)), p.nfe))
+        lines += [
+            Line(each.side, rank, *key, tuple(line_points))
+            for key, line_points in groupby(points, group)
+        ]
+    return lines
 
 
 def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
@@ -250,13 +253,13 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
     kinds = sorted({line.kind for line in lines}, key=str)
     protocols = sorted({line.protocol for line in lines if line.protocol})
     keys = [(line.rank, str(line.kind), line.protocol) for line in lines]
-    order, drawn = sorted(set(keys)), []
+    order, path_lines = sorted(set(keys)), []
     for line, key in zip(lines, keys, strict=True):
-        told = _describe(line.kind, kinds, line.side.classes)
+        description = _describe(line.kind, kinds, line.side.classes)
         if len(protocols) > 1:
-            told += f", protocol {protocols.index(line.protocol) + 1}"
-        label = f"{line.side.label}, {METHODS[line.kind.solver].label}, {told}"
-        drawn.append(
+            description += f", protocol {protocols.index(line.protocol) + 1}"
+        label = f"{line.side.label}, {METHODS[line.kind.solver].label}, {description}"
+        path_lines.append(
             path_line(
                 line.side.path,
                 np.array([p.nfe for p in line.points], dtype=float),
@@ -270,7 +273,7 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
         name,
         f"{metric.label} against NFE",
         f"{metric.label} against the number of function evaluations, for each path.",
-        drawn,
+        path_lines,
         y_title=metric.label,
         floor_label="real test images",
         log_y=not metric.share,
@@ -280,7 +283,9 @@ def _against_nfe(result: ImageQuality, name: str) -> NamedFigure:
     plot = figure.figure
     if metric.share:
         plot.update_yaxes(range=[0, 1], tickformat=".0%")
-    legend = 70 + 20 * (len(drawn) + 1)  # its own room, so that all plots have the same height
+    legend = 70 + 20 * (
+        len(path_lines) + 1
+    )  # its own room, so that all plots have the same height
     plot.update_layout(height=300 + legend, margin_b=legend, legend_y=-0.2)
     if protocols:
         _state(plot, protocols)

@@ -37,8 +37,8 @@ class ImageStraightnessConfig(ImagesConfig):
 
     def work(self, **sizes: float) -> float:
         """See `Config.work`: the tolerance counts for every solver, see `adaptive_steps`."""
-        spent, usual = (expected_nfe("dopri5", 0, each) for each in (self.tol, type(self).tol))
-        return super().work(**sizes | {"nfe": type(self).nfe * spent / usual})
+        nfe, default_nfe = (expected_nfe("dopri5", 0, each) for each in (self.tol, type(self).tol))
+        return super().work(**sizes | {"nfe": type(self).nfe * nfe / default_nfe})
 
 
 def compute(
@@ -86,10 +86,10 @@ def draw(config: ImageStraightnessConfig, result: Sides) -> Figures:
 def steps_figure(solves: Sequence[tuple[ImageSide, Mapping[str, Any]]]) -> NamedFigure:
     """The step sizes of Dormand and Prince's method, of each side that has any."""
     ranks = theme.ranks([side.path for side, _ in solves])
-    drawn = [
+    series = [
         Steps(
             label=f"{side.label}, NFE {steps['nfe']}",
-            **theme.look(side.path, k),
+            **theme.style(side.path, k),
             times=np.asarray(steps["times"], dtype=float),
             rejected=np.asarray(steps["rejected"], dtype=float).reshape(-1, 2),
         )
@@ -99,11 +99,11 @@ def steps_figure(solves: Sequence[tuple[ImageSide, Mapping[str, Any]]]) -> Named
         name="steps",
         title="adaptive step sizes over time",
         alt="Step size of an adaptive solver over time, for each path; crosses were rejected.",
-        figure=step_sizes(drawn),
+        figure=step_sizes(series),
         half=True,
         tables=[
             {"path": side.path, "t": each.times[:-1], "size": np.diff(each.times)}
-            for (side, _), each in zip(solves, drawn, strict=True)
+            for (side, _), each in zip(solves, series, strict=True)
         ],
     )
 
@@ -142,8 +142,8 @@ def say(config: ImageStraightnessConfig, result: Sides) -> Findings:
 def last_tenth(straight: Straightness) -> float:
     """The share of S that arises after t = 0.9."""
     times, d = straight.times, straight.deviations
-    made = np.concatenate([[0.0], np.cumsum(np.diff(times) * (d[1:] + d[:-1]) / 2)])
-    return float(1 - np.interp(0.9, times, made) / max(made[-1], 1e-300))
+    cumulative = np.concatenate([[0.0], np.cumsum(np.diff(times) * (d[1:] + d[:-1]) / 2)])
+    return float(1 - np.interp(0.9, times, cumulative) / max(cumulative[-1], 1e-300))
 
 
 def summarise(config: ImageStraightnessConfig, result: Sides) -> Summary:

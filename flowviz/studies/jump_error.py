@@ -61,8 +61,8 @@ class JumpErrorConfig(Config):
 
     def chosen(self) -> Self:
         """See `Config.chosen`."""
-        found = () if self.network else map_names(self.data)
-        return replace(self, network=found[0]) if found else self
+        maps = () if self.network else map_names(self.data)
+        return replace(self, network=maps[0]) if maps else self
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,12 +93,12 @@ def compute(config: JumpErrorConfig, live: Live, progress: Progress) -> Iterator
             "distillation."
         )
     path = spec_of(live[name].path.scheduler) if name in live else FieldRef.of(name).path_spec
-    found: list[JumpError] = []
+    errors: list[JumpError] = []
     for start in range(config.intervals):
         piece = config.part(Piece, path=path, field=name, start=start)
-        found.append(progress.cached(compute_jump_error, piece, field=live.get(name)))
-        progress.report(len(found) / config.intervals, f"jumps from t = {found[-1].t:.2f}")
-        yield JumpErrorResult(path=path, network=name, errors=tuple(found))
+        errors.append(progress.cached(compute_jump_error, piece, field=live.get(name)))
+        progress.report(len(errors) / config.intervals, f"jumps from t = {errors[-1].t:.2f}")
+        yield JumpErrorResult(path=path, network=name, errors=tuple(errors))
 
 
 def draw(config: JumpErrorConfig, result: JumpErrorResult) -> Figures:
@@ -137,10 +137,10 @@ def table(config: JumpErrorConfig, result: JumpErrorResult) -> Tables:
     for each in result.errors:
         x, y = np.meshgrid(each.axis, each.axis)
         for s, velocity, distance in zip(each.ends, each.velocity, each.distance, strict=True):
-            seen = np.isfinite(velocity)
+            finite = np.isfinite(velocity)
             tables.append(
-                {"t": each.t, "s": s, "x1": x[seen], "x2": y[seen]}
-                | {"velocity_error": velocity[seen], "distance": distance[seen]}
+                {"t": each.t, "s": s, "x1": x[finite], "x2": y[finite]}
+                | {"velocity_error": velocity[finite], "distance": distance[finite]}
             )
     return tables
 
@@ -163,12 +163,12 @@ def summarise(config: JumpErrorConfig, result: JumpErrorResult) -> Summary:
 def say(config: JumpErrorConfig, result: JumpErrorResult) -> Findings:
     """The error of the jump over the whole time, and that of the last short one."""
     first = result.errors[0]
-    whole, length = float(first.rms_distance[-1]), float(first.length[-1])
+    distance, length = float(first.rms_distance[-1]), float(first.length[-1])
     yield Finding(
         lead=f"One jump of {result.name}",
-        text=f"from t = 0 to {first.ends[-1]:.2f} ends {whole:.3f} from the exact end "
-        f"(RMS), {whole / length:.1%} of the length of the exact jump.",
-        numbers={"distance": whole, "length": length},
+        text=f"from t = 0 to {first.ends[-1]:.2f} ends {distance:.3f} from the exact end "
+        f"(RMS), {distance / length:.1%} of the length of the exact jump.",
+        numbers={"distance": distance, "length": length},
     )
     worst = float(first.worst[-1])
     yield Finding(

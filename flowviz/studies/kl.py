@@ -46,13 +46,13 @@ def compute(config: KlConfig, live: Live, progress: Progress) -> Iterator[KlResu
     Raises:
         ValueError: the density of a learned path is not known well enough at a time.
     """
-    given = live.get(config.field)
-    found: list[GapResult] = []
+    live_field = live.get(config.field)
+    gaps: list[GapResult] = []
     for t in TIMES:
         piece = config.part(GapConfig, t=t, n=config.points)
-        found.append(progress.cached(compute_gap, piece, field=given))
-        progress.report(len(found) / len(TIMES), f"t = {t:.2f}")
-        yield KlResult(gaps=tuple(found))
+        gaps.append(progress.cached(compute_gap, piece, field=live_field))
+        progress.report(len(gaps) / len(TIMES), f"t = {t:.2f}")
+        yield KlResult(gaps=tuple(gaps))
 
 
 def draw(config: KlConfig, result: KlResult) -> Figures:

@@ -86,11 +86,11 @@ def compute(
     deviations = []
     for flow in flows:
         progress.report(0, f"straightness, {flow.label}")
-        wanted = StraightnessConfig(data=config.data, field=flow.name)
-        deviations.append(progress.cached(compute_straightness, wanted).deviation)
-    wanted = curves_of(config, [flow.name for flow in flows], (config.method,))
-    for found in curves_so_far(wanted, progress):
-        yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=found)
+        piece = StraightnessConfig(data=config.data, field=flow.name)
+        deviations.append(progress.cached(compute_straightness, piece).deviation)
+    configs = curves_of(config, [flow.name for flow in flows], (config.method,))
+    for computed in curves_so_far(configs, progress):
+        yield LearnedCostResult(flows=tuple(flows), deviations=tuple(deviations), curves=computed)
 
 
 def draw(config: LearnedCostConfig, result: LearnedCostResult) -> Figures:
@@ -163,12 +163,12 @@ def _claim(
     config: LearnedCostConfig, base: SolverCurve, learned: SolverCurve, straighter: bool
 ) -> Finding:
     """The claim that straightness does not help when compute is unlimited."""
-    few, other = (
+    learned_value, base_value = (
         float(np.nan_to_num(each.values[config.measure][0].mean(), nan=np.inf))
         for each in (learned, base)
     )
     limit, against = (each.limit[config.measure] for each in (learned, base))
-    pays, order = few < (1 - GAIN) * other, _order(limit, against)
+    pays, order = learned_value < (1 - GAIN) * base_value, _order(limit, against)
     verdict = "undecided"
     if not straighter:
         text = "this run does not test it: the learned path is not straighter"
@@ -185,12 +185,13 @@ def _claim(
     else:
         text = "straightness did not help, with few evaluations or with unlimited ones"
     nfe = round(float(base.cost[0]))
-    numbers = {"few": few, "few_base": other}
+    numbers = {"few": learned_value, "few_base": base_value}
     numbers |= {"limit": float(limit.mean()), "limit_base": float(against.mean())}
     return Finding(
         lead="No gain with unlimited compute",
         text=f"{text} ({METRICS[config.measure].words} with NFE {nfe} by "
-        f"{METHODS[config.method].label}: {few:.3f} against {other:.3f}; in the limit "
+        f"{METHODS[config.method].label}: {learned_value:.3f} against {base_value:.3f}; in the "
+        "limit "
         f"{mean(limit)} against {mean(against)}). One network per path on one data set of the "
         "plane; the claim was made about images.",
         numbers={name: value for name, value in numbers.items() if np.isfinite(value)},

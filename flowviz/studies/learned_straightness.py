@@ -105,11 +105,11 @@ def compute(
     likelihood: list[FlowLikelihood | None] = []
     for k, flow in enumerate(flows, start=1):
         progress.report((k - 1) / len(flows), flow.label)
-        wanted = StraightnessConfig(
+        piece = StraightnessConfig(
             data=config.data, field=flow.name, n=config.particles, draws=config.draws
         )
         straightness.append(
-            progress.cached(compute_straightness, wanted, field=live.get(flow.name))
+            progress.cached(compute_straightness, piece, field=live.get(flow.name))
         )
         likelihood.append(_likelihood(config, flow, live, progress))
         yield LearnedStraightnessResult(
@@ -128,14 +128,14 @@ def _likelihood(
         known = card_of(name).quality.get("likelihood") or {}
         if known.get("n", 0) >= config.points:
             return FlowLikelihood(nll=known["nll"], kl=known["kl"], error=known["error"])
-    wanted = LikelihoodConfig(
+    piece = LikelihoodConfig(
         data=config.data,
         path=flow.path,
         field=EXACT if flow.exact else name,
         n=config.points // EXACT_SHARE if flow.exact else config.points,
     )
-    found = progress.cached(compute_likelihood, wanted, field=live.get(flow.name))
-    return part(FlowLikelihood, found)
+    result = progress.cached(compute_likelihood, piece, field=live.get(flow.name))
+    return part(FlowLikelihood, result)
 
 
 def draw(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Figures:
@@ -169,17 +169,17 @@ def table(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) 
     """One row for each flow; what is not known is NaN."""
     unknown = FlowLikelihood(nll=math.nan, kl=None, error=math.nan)
     known = [each or unknown for each in result.likelihood]
-    kept = result.straightness
+    straightness = result.straightness
     return {
         "flow": np.array([flow.label for flow in result.flows]),
-        "S": np.array([each.deviation for each in kept]),
-        "S_error": np.array([each.error for each in kept]),
-        "arc_over_chord": np.array([each.arc_over_chord for each in kept]),
+        "S": np.array([each.deviation for each in straightness]),
+        "S_error": np.array([each.error for each in straightness]),
+        "arc_over_chord": np.array([each.arc_over_chord for each in straightness]),
         "nll": np.array([each.nll for each in known]),
         "kl": np.array([each.kl for each in known], dtype=float),
         "standard_error": np.array([each.error for each in known]),
-        "bound": np.array([each.bound for each in kept], dtype=float),
-        "bound_error": np.array([each.bound_error for each in kept], dtype=float),
+        "bound": np.array([each.bound for each in straightness], dtype=float),
+        "bound_error": np.array([each.bound_error for each in straightness], dtype=float),
     }
 
 
@@ -205,13 +205,15 @@ def summarise(config: LearnedStraightnessConfig, result: LearnedStraightnessResu
 
 def say(config: LearnedStraightnessConfig, result: LearnedStraightnessResult) -> Findings:
     """Whether the flow of a learned path is straighter than that of conditional OT."""
-    base, found = result.flows[0], result.straightness
-    best = straightest(result.flows, [each.deviation for each in found])
+    base, straightness = result.flows[0], result.straightness
+    best = straightest(result.flows, [each.deviation for each in straightness])
     if best is None:
         text = "there is no learned path for this data set yet; train one on this page."
         yield Finding(lead="No learned path", text=text)
     else:
-        yield _straighter(base.label, result.flows[best].label, found[0], found[best])
+        yield _straighter(
+            base.label, result.flows[best].label, straightness[0], straightness[best]
+        )
         yield from _price(base.label, result.likelihood[0], result.likelihood[best])
     if config.data in SEEDS and best is not None:
         yield _seeds(config.data)
@@ -250,15 +252,15 @@ def _price(base: str, first: FlowLikelihood | None, other: FlowLikelihood | None
         return
     gap, error = other.excess - first.excess, math.hypot(first.error, other.error)
     size = f"{abs(gap):.3f} ± {error:.3f} nats"
-    alike = abs(gap) <= 2 * error
+    indistinguishable = abs(gap) <= 2 * error
     text = f"is {'worse' if gap > 0 else 'better'} than that of {base} by {size} per data point."
-    if alike:
+    if indistinguishable:
         text = f"cannot be distinguished from that of {base} (difference {size})."
     yield Finding(
         lead="Likelihood",
         text=f"its likelihood, with a converged solver, {text}",
         numbers={"difference": gap, "error": error},
-        verdict="undecided" if alike else "",
+        verdict="undecided" if indistinguishable else "",
     )
 
 

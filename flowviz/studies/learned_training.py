@@ -89,20 +89,20 @@ def compute(
 
 def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Figures:
     """The bound over the steps, and trajectories of the averaged weights."""
-    found, colour = result.training, theme.path_colour(LEARNED)
-    line = curves.Curve(label="bound, nats", colour=colour, x=found.steps, y=found.bound)
+    training, colour = result.training, theme.path_colour(LEARNED)
+    line = curves.Curve(label="bound, nats", colour=colour, x=training.steps, y=training.bound)
     yield line_figure(
         "bound",
         "training of a learned path",
-        f"Bound over training steps, {found.bound[-1]:.3g} nats at the end.",
+        f"Bound over training steps, {training.bound[-1]:.3g} nats at the end.",
         [line],
         x_title="training step",
         y_title="bound on −log p, nats per data point",
         half=True,
     )
-    if found.trajectories is not None:
-        label = f"after {found.step:,} steps"
-        column = part(Column, found.trajectories, label=label, colour=colour)
+    if training.trajectories is not None:
+        label = f"after {training.step:,} steps"
+        column = part(Column, training.trajectories, label=label, colour=colour)
         yield NamedFigure(
             name="trajectories",
             title="trajectories of the learned path",
@@ -114,20 +114,20 @@ def draw(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Figure
 
 def table(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Tables:
     """One row for each point of the curves."""
-    found = result.training
-    return {"step": found.steps, "bound": found.bound, "acceleration": found.curvature}
+    training = result.training
+    return {"step": training.steps, "bound": training.bound, "acceleration": training.curvature}
 
 
 def say(config: LearnedTrainingConfig, result: LearnedTrainingResult) -> Findings:
     """The bound at the end, and how the acceleration fell."""
-    found = result.training
-    text = f"the bound is {found.bound[-1]:.2f} nats over the last steps"
-    numbers = {"bound": float(found.bound[-1])}
-    if np.isfinite(found.curvature).all():
-        first, last = float(found.curvature[0]), float(found.curvature[-1])
+    training = result.training
+    text = f"the bound is {training.bound[-1]:.2f} nats over the last steps"
+    numbers = {"bound": float(training.bound[-1])}
+    if np.isfinite(training.curvature).all():
+        first, last = float(training.curvature[0]), float(training.curvature[-1])
         text += f"; the mean square acceleration was {first:.0f} at first and is {last:.1f} now"
         numbers |= {"acceleration_first": first, "acceleration": last}
-    yield Finding(lead=f"After {found.step:,} steps", text=f"{text}.", numbers=numbers)
+    yield Finding(lead=f"After {training.step:,} steps", text=f"{text}.", numbers=numbers)
 
 
 STUDY = Study(

@@ -58,13 +58,13 @@ def compute(
         ValueError: a field is unknown or leads to another data set.
     """
     flows = compared(config, live)
-    data, found = data_points(config.data), []
+    data, solved = data_points(config.data), []
     for flow in flows:
-        progress.report(len(found) / len(flows), flow.label)
-        wanted = config.part(TrajectoriesConfig, field=flow.name)
-        found.append(progress.cached(compute_trajectories, wanted, field=live.get(flow.name)))
+        progress.report(len(solved) / len(flows), flow.label)
+        piece = config.part(TrajectoriesConfig, field=flow.name)
+        solved.append(progress.cached(compute_trajectories, piece, field=live.get(flow.name)))
         yield LearnedTrajectoriesResult(
-            data=data, flows=tuple(flows[: len(found)]), trajectories=tuple(found)
+            data=data, flows=tuple(flows[: len(solved)]), trajectories=tuple(solved)
         )
 
 

@@ -35,8 +35,8 @@ class RatesConfig(RacersConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if list(self.lrs) != sorted(set(self.lrs)):
-            given = ", ".join(f"{lr:g}" for lr in self.lrs)
-            raise ValueError(f"lrs must be in ascending order without repetition; got {given}.")
+            listed = ", ".join(f"{lr:g}" for lr in self.lrs)
+            raise ValueError(f"lrs must be in ascending order without repetition; got {listed}.")
 
     def run(self, name: str, lr: float) -> RunConfig:
         """The run of an entrant at a learning rate."""
@@ -77,15 +77,15 @@ def compute(config: RatesConfig, live: Live, progress: Progress) -> Iterator[Rat
     names, lrs = tuple(config.entrants), np.array(config.lrs)
     shape = len(names), len(lrs)
     floor = progress.cached(compute_floor, (config.data, config.seed))
-    places = [(e, f) for f in range(shape[1]) for e in range(shape[0])]
-    found: dict[tuple[int, int], Run] = {}
-    for k, run in runs([config.run(names[e], config.lrs[f]) for e, f in places], progress):
-        found[places[k]] = run
-        diverged = measured(found, shape, "diverged")
+    cells = [(e, f) for f in range(shape[1]) for e in range(shape[0])]
+    results: dict[tuple[int, int], Run] = {}
+    for k, run in runs([config.run(names[e], config.lrs[f]) for e, f in cells], progress):
+        results[cells[k]] = run
+        diverged = measured(results, shape, "diverged")
         yield RatesResult(
             entrants=names,
             lrs=lrs,
-            **{name: measured(found, shape, name)[..., -1] for name in ("quality", "error")},
+            **{name: measured(results, shape, name)[..., -1] for name in ("quality", "error")},
             diverged=diverged == 1,
             done=np.isfinite(diverged),
             floor=floor,
@@ -102,7 +102,7 @@ def draw(config: RatesConfig, result: RatesResult) -> Figures:
         + next(say(config, result)).text.capitalize(),
         figure=straightness.rates(
             [racers[name].label for name in result.entrants],
-            [theme.look(racers[name].path, RANK[name]) for name in result.entrants],
+            [theme.style(racers[name].path, RANK[name]) for name in result.entrants],
             result.lrs,
             result.quality,
             result.diverged,

@@ -114,20 +114,20 @@ def compute(config: LeftOverConfig, live: Live, progress: Progress) -> Iterator[
             "Train or by `flowviz train`."
         )
     names = [exact_name(config.data, "ot"), *config.networks]
-    found: list[LeftOver] = []
+    measured: list[LeftOver] = []
     floors: list[float] = []
     for name in names:
         rows: list[Residual] = []
-        true = exact_of(name)
+        exact = exact_of(name)
         for seed in range(config.seeds):
-            progress.report((len(found) + seed / config.seeds) / len(names), name.split("@")[0])
+            progress.report((len(measured) + seed / config.seeds) / len(names), name.split("@")[0])
             converged = (
-                progress.cached(compute_converged, config.piece(true, seed)) if true else None
+                progress.cached(compute_converged, config.piece(exact, seed)) if exact else None
             )
             rows.append(
                 progress.cached(compute_residual, config.piece(name, seed), converged=converged)
             )
-        found.append(
+        measured.append(
             LeftOver(
                 name=name,
                 path=rows[0].path,
@@ -137,16 +137,16 @@ def compute(config: LeftOverConfig, live: Live, progress: Progress) -> Iterator[
             )
         )
         floors = floors or [row.floor for row in rows]
-        if len(found) > 1:
+        if len(measured) > 1:
             floor = float(np.mean(floors))
-            yield LeftOverResult(exact=found[0], fields=tuple(found[1:]), floor=floor)
+            yield LeftOverResult(exact=measured[0], fields=tuple(measured[1:]), floor=floor)
 
 
 def draw(config: LeftOverConfig, result: LeftOverResult) -> Figures:
     """The residual error of the learned fields, or the quality if all are of learned paths."""
-    known = [each for each in result.fields if each.path != LEARNED]
-    name = "distance" if known else "quality"
-    shown = known or result.fields
+    with_distance = [each for each in result.fields if each.path != LEARNED]
+    name = "distance" if with_distance else "quality"
+    fields = with_distance or result.fields
     title = {
         "distance": f"RMS distance from the exact flow's ends at NFE {config.nfe:,}",
         "quality": f"{METRICS[MEASURE].label} to data at NFE {config.nfe:,}",
@@ -155,9 +155,9 @@ def draw(config: LeftOverConfig, result: LeftOverResult) -> Figures:
         straightness.Runs(
             label=each.label, colour=theme.path_colour(each.path), values=getattr(each, name)
         )
-        for each in shown
+        for each in fields
     ]
-    values = "; ".join(f"{each.label} {mean(getattr(each, name))}" for each in shown)
+    values = "; ".join(f"{each.label} {mean(getattr(each, name))}" for each in fields)
     yield NamedFigure(
         name=name,
         title=title,
@@ -228,31 +228,32 @@ def say(config: LeftOverConfig, result: LeftOverResult) -> Findings:
         )
 
 
-def _named(of: LeftOver) -> str:
-    """A field within a list of a sentence, which its label with a comma would divide."""
-    return of.label.replace(", ", " with ")
+def _named(field: LeftOver) -> str:
+    """The label of a field for a list in a sentence, without its comma."""
+    return field.label.replace(", ", " with ")
 
 
 def _nearer(result: LeftOverResult) -> Findings:
     """Whether training leaves a smaller error on conditional OT than on VP diffusion."""
-    by = {
+    distances = {
         each.path: each.distance
         for each in reversed(result.fields)
         if each.method == FLOW and np.isfinite(each.distance).any()
     }
-    if not {"ot", "vp"} <= by.keys():
+    if not {"ot", "vp"} <= distances.keys():
         return
-    order = compare(by["ot"], by["vp"])
+    order = compare(distances["ot"], distances["vp"])
     text = {
         -1: "conditional OT is closer to the exact flow",
-        0: f"the difference is {undecided(by['ot'], by['vp'])}",
+        0: f"the difference is {undecided(distances['ot'], distances['vp'])}",
         1: "VP diffusion is closer to the exact flow",
     }[order]
     yield Finding(
         lead="Learned better",
-        text=f"the ends of the learned flow differ from the exact ones by {mean(by['ot'])} on "
-        f"conditional OT and by {mean(by['vp'])} on VP diffusion; {text}.",
-        numbers={path: float(np.nanmean(by[path])) for path in ("ot", "vp")},
+        text="the ends of the learned flow differ from the exact ones by "
+        f"{mean(distances['ot'])} on "
+        f"conditional OT and by {mean(distances['vp'])} on VP diffusion; {text}.",
+        numbers={path: float(np.nanmean(distances[path])) for path in ("ot", "vp")},
         verdict=VERDICTS[order],
     )
 

@@ -40,8 +40,8 @@ class LikelihoodsConfig(Config):
     def chosen(self) -> Self:
         """See `Config.chosen`."""
         cards = [card for card in readable_cards() if card.data == self.data and not card.jumps]
-        found = tuple(map(pinned, cards))
-        return replace(self, fields=self.fields or found or (exact_name(self.data, "ot"),))
+        names = tuple(map(pinned, cards))
+        return replace(self, fields=self.fields or names or (exact_name(self.data, "ot"),))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,18 +78,18 @@ def compute(
     """
     names = config.fields
     entropy = dataset(config.data).distribution.entropy
-    labels, paths, found = [], [], []
+    labels, paths, likelihoods = [], [], []
     for name in names:
         label, path, piece = _described(config, name, live)
         labels.append(label)
         paths.append(path)
-        found.append(progress.cached(compute_likelihood, piece, field=live.get(name)))
-        progress.report(len(found) / len(names), label)
+        likelihoods.append(progress.cached(compute_likelihood, piece, field=live.get(name)))
+        progress.report(len(likelihoods) / len(names), label)
         yield LikelihoodsResult(
-            names=tuple(names[: len(found)]),
+            names=tuple(names[: len(likelihoods)]),
             labels=tuple(labels),
             paths=tuple(paths),
-            found=tuple(found),
+            found=tuple(likelihoods),
             entropy=entropy,
         )
 
@@ -101,12 +101,12 @@ def _described(config: LikelihoodsConfig, name: str, live: Live) -> tuple[str, s
         path = live[name].path.scheduler
         spec = spec_of(path)
         return f"trained here on {path.label}", spec, Piece(path=spec, field=name, **shared)
-    found = FieldRef.of(name)
-    path = found.path_spec
+    ref = FieldRef.of(name)
+    path = ref.path_spec
     if name.startswith(PREFIX):
         label = f"exact field on {scheduler(path).label}"
         return label, path, Piece(path=path, field=EXACT, **shared)
-    label = f"{found.method} on {scheduler(path).label}"
+    label = f"{ref.method} on {scheduler(path).label}"
     return label, path, Piece(path=path, field=name, **shared)
 
 
@@ -167,14 +167,14 @@ def say(config: LikelihoodsConfig, result: LikelihoodsResult) -> Findings:
     """The field with the highest likelihood, within the errors."""
     best = result.best
     # The error of the best one's KL serves for the differences: all fields see the same data.
-    near = [
+    best_labels = [
         label
         for label, each in zip(result.labels, result.found, strict=True)
         if each.nll <= best.nll + 2 * (best.error or 0)
     ]
-    lead = "Likeliest" if len(near) == 1 else "Likeliest, within the errors"
+    lead = "Likeliest" if len(best_labels) == 1 else "Likeliest, within the errors"
     numbers = {"nll": best.nll}
-    text = f"{joined(near)}, with an NLL of {best.nll:.4f} nats"
+    text = f"{joined(best_labels)}, with an NLL of {best.nll:.4f} nats"
     if best.kl is not None and best.error is not None:
         numbers |= {"kl": best.kl, "standard_error": best.error}
         text += f", {best.kl:.4f} ± {best.error:.4f} above the best possible value"

@@ -44,8 +44,8 @@ def compute(config: LossesConfig, live: Live, progress: Progress) -> Iterator[Lo
     targets: list[TargetResult] = []
     for path, name in zip(config.paths, config.networks, strict=True):
         targets.append(progress.cached(compute_target, TargetConfig(data=config.data, path=path)))
-        wanted = config.part(GapConfig, path=path, field=name)
-        gaps.append(progress.cached(compute_gaps, wanted, field=live.get(name)))
+        piece = config.part(GapConfig, path=path, field=name)
+        gaps.append(progress.cached(compute_gaps, piece, field=live.get(name)))
         progress.report(len(gaps) / len(config.paths), scheduler(path).label)
         yield LossesResult(gaps=tuple(gaps), targets=tuple(targets))
 

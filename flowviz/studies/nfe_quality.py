@@ -142,8 +142,8 @@ def compute(
         yield NfeQualityResult(curves=curves)
     fixed = [pair for pair in ot_and_vp(curves) if not METHODS[pair[0].config.method].adaptive]
     if config.grid != "uniform" and fixed:
-        wanted = [replace(each.config, grid="uniform") for each in fixed[0]]
-        *_, uniform = curves_so_far(wanted, progress)
+        configs = [replace(each.config, grid="uniform") for each in fixed[0]]
+        *_, uniform = curves_so_far(configs, progress)
         yield NfeQualityResult(curves=curves, uniform=uniform)
 
 
@@ -188,13 +188,13 @@ def _lines(config: NfeQualityConfig, curves: Sequence[SolverCurve]) -> list[cost
     lines, kinds = [], list(dict.fromkeys(map(_kind, curves)))
     for curve in curves:
         source, method = curve.config.source, curve.config.method
-        look = theme.look(curve.path, kinds.index(_kind(curve)))
-        symbol = look["symbol"]
+        style = theme.style(curve.path, kinds.index(_kind(curve)))
+        symbol = style["symbol"]
         lines.append(
             cost.CostCurve(
                 field=curve.label,
                 solver=METHODS[method].label,
-                colour=look["colour"],
+                colour=style["colour"],
                 symbol=f"{symbol}-open" if source.startswith(PREFIX) else symbol,
                 dash=theme.dash(config.solvers.index(method)),
                 main=method in MAIN,
@@ -221,10 +221,9 @@ def _range(values: NDArray) -> NDArray:
 def _note(curve: SolverCurve, p: int) -> str:
     if curve.failures[p]:
         return curve.failures[p]
-    lost = curve.lost[p].mean()
-    return (
-        f"{100 * lost:.2g}% of the samples left the plane; squared error {curve.mse[p].mean():.3g}"
-    )
+    lost_share = curve.lost[p].mean()
+    error = curve.mse[p].mean()
+    return f"{100 * lost_share:.2g}% of the samples left the plane; squared error {error:.3g}"
 
 
 def table(config: NfeQualityConfig, result: NfeQualityResult) -> Tables:
@@ -271,22 +270,22 @@ def _best(config: NfeQualityConfig, result: NfeQualityResult) -> Findings:
     texts, numbers = [], {}
     floor = result.curves[0].floor[config.measure].mean()
     for nfe in COMPARED:
-        at = sorted(
+        ranked = sorted(
             (float(values.mean()), _named(curve), values.tolist())
             for curve in result.curves
-            for values, cost, lost in zip(
+            for values, cost, diverged in zip(
                 curve.values[config.measure], curve.cost, curve.diverged, strict=True
             )
-            if cost == nfe and not lost
+            if cost == nfe and not diverged
         )
-        if len(at) > 1:
-            (best, name, own), (second, other, others) = at[:2]
+        if len(ranked) > 1:
+            (best, name, best_values), (second, other, second_values) = ranked[:2]
             numbers |= {f"best at NFE {nfe}": best, f"second at NFE {nfe}": second}
             if second <= floor:
                 texts.append(f"NFE {nfe}: several at the floor")
             elif f"{best:.3g}" == f"{second:.3g}":
                 texts.append(f"NFE {nfe}: {name} and {other} (both {best:.3g})")
-            elif any(a >= b for a, b in zip(own, others, strict=True)):
+            elif any(a >= b for a, b in zip(best_values, second_values, strict=True)):
                 texts.append(f"NFE {nfe}: {name} and {other} ({best:.3g} and {second:.3g})")
             else:
                 texts.append(f"NFE {nfe}: {name} ({best:.3g}; next {second:.3g})")
@@ -316,7 +315,9 @@ def _error_is_not_quality(result: NfeQualityResult) -> Findings:
             error = [each.mse.mean(axis=1) for each in (ot, vp)]
             worse = [each.values[name].mean(axis=1) for each in (ot, vp)]
             for p in np.flatnonzero((error[1] < error[0]) & (worse[1] > worse[0])):
-                (e_ot, e_vp), (w_ot, w_vp) = ([float(v[p]) for v in of] for of in (error, worse))
+                (e_ot, e_vp), (w_ot, w_vp) = (
+                    [float(v[p]) for v in pair] for pair in (error, worse)
+                )
                 yield Finding(
                     lead="Error is not quality",
                     text=f"with Euler at NFE {ot.cost[p]:.0f}, VP diffusion has the lower error "
@@ -333,13 +334,15 @@ def _grid_effect(config: NfeQualityConfig, result: NfeQualityResult) -> Findings
     if not result.uniform:
         return
     ((ot, vp),) = ot_and_vp(result.uniform)
-    pairs = [of for of in ot_and_vp(result.curves) if of[0].config.method == ot.config.method]
+    pairs = [
+        pair for pair in ot_and_vp(result.curves) if pair[0].config.method == ot.config.method
+    ]
     texts, numbers = [], {}
-    for goal, reach in targets(config.measure, result.curves):
-        here, even = share(*map(reach, pairs[0])), share(reach(ot), reach(vp))
-        if np.isfinite([here, even]).all():
-            texts.append(f"{percent(here)} for {goal} (even in t: {percent(even)})")
-            numbers |= {f"{goal}, {config.grid}": here, f"{goal}, uniform": even}
+    for target, reach_of in targets(config.measure, result.curves):
+        ratio, uniform_ratio = share(*map(reach_of, pairs[0])), share(reach_of(ot), reach_of(vp))
+        if np.isfinite([ratio, uniform_ratio]).all():
+            texts.append(f"{percent(ratio)} for {target} (even in t: {percent(uniform_ratio)})")
+            numbers |= {f"{target}, {config.grid}": ratio, f"{target}, uniform": uniform_ratio}
     if not texts:
         return
     yield Finding(
@@ -358,18 +361,21 @@ def _diverged(result: NfeQualityResult) -> Findings:
     lost: dict[tuple[str, str], set[float]] = {}
     for curve in result.curves:
         broke = np.array([bool(text) for text in curve.failures])
-        for found, where in ((failed, broke), (lost, curve.diverged & ~broke)):
-            at = np.array(curve.config.budgets)[where].tolist()
-            if at:
+        for budgets_of, where in ((failed, broke), (lost, curve.diverged & ~broke)):
+            values = np.array(curve.config.budgets)[where].tolist()
+            if values:
                 map_name = f" ({curve.label})" if curve.training else ""
-                found.setdefault((curve.config.method, map_name), set()).update(at)
+                budgets_of.setdefault((curve.config.method, map_name), set()).update(values)
     parts = [
-        f"{what} with {'; '.join(f'{budgets(name, at)}{of}' for (name, of), at in found.items())}"
-        for what, found in (
+        f"{event} with "
+        + "; ".join(
+            budgets(name, values) + map_name for (name, map_name), values in budgets_of.items()
+        )
+        for event, budgets_of in (
             ("the solve failed", failed),
             (f"samples left the plane (a coordinate above {LOST:g})", lost),
         )
-        if found
+        if budgets_of
     ]
     if not parts:
         return

@@ -55,7 +55,7 @@ def path_page(
     result: ParticlesStudyResult,
     view: View | None = None,
     *,
-    shown: int = SHOWN,
+    n_shown: int = SHOWN,
 ) -> bytes:
     """The player of one path with its findings, as HTML; `view` is shown first.
 
@@ -64,9 +64,9 @@ def path_page(
         config: its settings.
         result: its complete result.
         view: of the player.
-        shown: number of particles in the panels.
+        n_shown: number of particles in the panels.
     """
-    scenes, player = path_payloads(config, result, view, shown=shown, reserve=RESERVE)
+    scenes, player = path_payloads(config, result, view, n_shown=n_shown, reserve=RESERVE)
     canvases = [*(("scene", each) for each in scenes), ("player", player)]
     body = places(canvases) + _text(study, config, result, "path")
     return page(f"{study.title} {config.data}", body, canvases=canvases)
@@ -105,21 +105,21 @@ def _figures(figures: Sequence[NamedFigure]) -> str:
     for k, each in enumerate(figures):
         if each.squares and each.figure.layout.height is None:
             each.figure.update_layout(height=1080 // each.squares)
-        drawn = each.figure.to_html(
+        html = each.figure.to_html(
             full_html=False, include_plotlyjs=k == 0, config={"displaylogo": False}
         )
         parts.append(
             f"<h2>{escape(each.title[:1].upper() + each.title[1:])}</h2>\n"
-            f'<div role="img" aria-label="{escape(each.alt)}">{drawn}</div>'
+            f'<div role="img" aria-label="{escape(each.alt)}">{html}</div>'
         )
     return "\n".join(parts)
 
 
 def _text(study: Study[C, R], config: C, result: R, name: str = "") -> str:
     """Findings, notes on the method and the command, in which the study has this name."""
-    said = study.say(config, result)
-    items = "\n".join(f"<li>{_sentence(each)}</li>" for each in said if not each.detail)
-    notes = "\n".join(f'<p class="note">{_sentence(each)}</p>' for each in said if each.detail)
+    findings = study.say(config, result)
+    items = "\n".join(f"<li>{_sentence(each)}</li>" for each in findings if not each.detail)
+    notes = "\n".join(f'<p class="note">{_sentence(each)}</p>' for each in findings if each.detail)
     file = f"{name or study.name}.html"
     command = escape(command_line(study, config, ("export", "--out", file), name))
     return f"\n<ul>\n{items}\n</ul>\n{notes}\n<h2>Made by</h2>\n<pre>{command}</pre>"

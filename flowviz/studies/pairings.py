@@ -68,7 +68,7 @@ def compute(config: PairingsConfig, live: Live, progress: Progress) -> Iterator[
 
 def draw(config: PairingsConfig, result: PairingsResult) -> Figures:
     """Segments from noise to data with their crossings, one panel for each coupling."""
-    shown = [
+    coupling_panels = [
         Panel(
             title=title,
             lines=(
@@ -88,7 +88,7 @@ def draw(config: PairingsConfig, result: PairingsResult) -> Figures:
         title="pairings of the same samples",
         alt="Segments from noise to data for independent pairs, minibatch optimal transport, "
         "optimal transport and reflow, with their crossings marked.",
-        figure=panels(shown, ends="data x<sub>1</sub>"),
+        figure=panels(coupling_panels, ends="data x<sub>1</sub>"),
         squares=4,
     )
 
@@ -109,13 +109,13 @@ def table(config: PairingsConfig, result: PairingsResult) -> Tables:
 
 def say(config: PairingsConfig, result: PairingsResult) -> Findings:
     """How often two particles are at a crossing at nearly the same time."""
-    alone, batch, whole, reflow = (int(p.crossings.at_once.sum()) for p in result.pairings)
+    alone, batch, optimal, reflow = (int(p.crossings.at_once.sum()) for p in result.pairings)
     yield Finding(
         lead="Crossings at the same time",
         text=f"{alone} with independent pairs, {batch} with minibatches of {config.batch}, "
-        f"{whole} with optimal transport of the {config.n} points and {reflow} with reflow. At a "
-        "crossing two particles need two velocities, but a velocity field has only one.",
-        numbers={"independent": alone, "minibatch": batch, "optimal": whole, "reflow": reflow},
+        f"{optimal} with optimal transport of the {config.n} points and {reflow} with reflow. At "
+        "a crossing two particles need two velocities, but a velocity field has only one.",
+        numbers={"independent": alone, "minibatch": batch, "optimal": optimal, "reflow": reflow},
     )
     yield Finding.note(
         "All four couplings join their pairs by the conditional OT path: “OT” in its name does "

@@ -144,8 +144,8 @@ def compute(
     panels: list[Particles] = []
     truth = progress.cached(compute_truth, sampled(field=EXACT, sampler=PAIRS, seed=0))
     for title, note, piece in pieces:
-        given = {"field": live.get(piece.field), "truth": truth}
-        result = progress.cached(compute_particles, piece, **given)
+        inputs = {"field": live.get(piece.field), "truth": truth}
+        result = progress.cached(compute_particles, piece, **inputs)
         panels.append(Particles(title=title, note=note, config=piece, result=result))
         progress.report(len(panels) / len(pieces), title)
         yield ParticlesStudyResult(panels=tuple(panels))
@@ -225,21 +225,25 @@ def say(config: ParticlesConfig, result: ParticlesStudyResult) -> Findings:
         numbers={"ode": ode, "sde": sde, "floor": floor, "highest": highest},
         verdict="supported" if agree else "not supported",
     )
-    far, apart = float(noisy.displacement.mean()), float(pairs.displacement.mean())
-    near = float(flow.displacement.mean())
+    sde_distance, pair_distance = (
+        float(noisy.displacement.mean()),
+        float(pairs.displacement.mean()),
+    )
+    flow_distance = float(flow.displacement.mean())
     text = (
-        f"the flow moves a particle {near:.2f} on average from start to end, the SDE {far:.2f} on "
-        f"a trajectory {noisy.length.mean() / far:.1f} times as long; independent pairs are "
-        f"{apart:.2f} apart"
+        f"the flow moves a particle {flow_distance:.2f} on average from start to end, the SDE "
+        f"{sde_distance:.2f} on "
+        f"a trajectory {noisy.length.mean() / sde_distance:.1f} times as long; independent pairs "
+        f"are {pair_distance:.2f} apart"
     )
     if not config.noise:
         text = "without noise the SDE is the flow, solved in other steps"
-    elif far > 0.9 * apart:
+    elif sde_distance > 0.9 * pair_distance:
         text += ", so with this much noise a particle forgets where it started"
     yield Finding(
         lead="Different trajectories",
         text=f"{text}.",
-        numbers={"ode": near, "sde": far, "pairs": apart},
+        numbers={"ode": flow_distance, "sde": sde_distance, "pairs": pair_distance},
     )
     if config.field != EXACT and result.panels[1].config.field == EXACT:
         yield Finding(

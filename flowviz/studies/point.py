@@ -58,11 +58,11 @@ def compute(
     Raises:
         ValueError: a solve failed; the message has the time and advice.
     """
-    given = live.get(config.field)
+    live_field = live.get(config.field)
     piece = config.part(PointConfig)
-    point = progress.cached(compute_point, piece, field=given)
+    point = progress.cached(compute_point, piece, field=live_field)
     progress.report(0.1, "the density on the grid")
-    density = progress.cached(compute_density, config.density(1.0), field=given)
+    density = progress.cached(compute_density, config.density(1.0), field=live_field)
     yield PointStudyResult(point=point, density=density)
 
 
@@ -70,7 +70,7 @@ def draw(config: PointStudyConfig, result: PointStudyResult) -> Figures:
     """The map of the log-density with the trajectory, and the log-density along it."""
     point, density = result.point, result.density
     colour = theme.path_colour(config.path)
-    own = "log <i>p<sub>t</sub></i> there, from data points"
+    label = "log <i>p<sub>t</sub></i> there, from data points"
     yield NamedFigure(
         name="log-density",
         title="the log-density",
@@ -97,7 +97,7 @@ def draw(config: PointStudyConfig, result: PointStudyResult) -> Figures:
             point.log_density,
             point.exact,
             colour=colour,
-            exact_label=own if config.learned_path else "exact " + own.partition(",")[0],
+            exact_label=label if config.learned_path else "exact " + label.partition(",")[0],
         ),
         half=True,
     )

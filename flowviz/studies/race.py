@@ -115,7 +115,7 @@ class RaceResult:
         """A measure at the end of the runs of an entrant, (R,)."""
         return getattr(self, measure)[self.entrants.index(name), :, -1]
 
-    def lost(self, name: str) -> bool:
+    def left_plane(self, name: str) -> bool:
         """Whether the samples of a run of an entrant left the plane."""
         done = self.done[self.entrants.index(name)]
         return bool(np.isnan(self.final(name)[done]).any())
@@ -125,17 +125,17 @@ def compute(config: RaceConfig, live: Live, progress: Progress) -> Iterator[Race
     """Trains all entrants seed by seed; yields after each run."""
     floor = progress.cached(compute_floor, (config.data, config.seed))
     names = tuple(config.entrants)
-    places = [(e, r) for r in range(config.seeds) for e in range(len(names))]
-    pieces = [config.run(names[e], config.seed + r) for e, r in places]
-    found: dict[tuple[int, int], Run] = {}
+    cells = [(e, r) for r in range(config.seeds) for e in range(len(names))]
+    pieces = [config.run(names[e], config.seed + r) for e, r in cells]
+    results: dict[tuple[int, int], Run] = {}
     for k, run in runs(pieces, progress):
-        found[places[k]] = run
+        results[cells[k]] = run
         shape = len(names), config.seeds
         yield RaceResult(
             entrants=names,
             steps=run.steps,
-            **{name: measured(found, shape, name) for name in MEASURES},
-            done=np.isfinite(measured(found, shape, "broken")),
+            **{name: measured(results, shape, name) for name in MEASURES},
+            done=np.isfinite(measured(results, shape, "broken")),
             floor=floor,
         )
 
@@ -182,30 +182,30 @@ def table(config: RaceConfig, result: RaceResult) -> Tables:
 def say(config: RaceConfig, result: RaceResult) -> Findings:
     """Who is closer to the data after training, and whether the claim holds in this run."""
     label = {name: each.replace(", ", " on ") for name, each in labels(config).items()}
-    seen = [name for e, name in enumerate(result.entrants) if result.done[e].any()]
-    lost = [name for name in seen if result.lost(name)]
-    kept = [name for name in seen if name not in lost]
+    done_names = [name for e, name in enumerate(result.entrants) if result.done[e].any()]
+    off_plane = [name for name in done_names if result.left_plane(name)]
+    within = [name for name in done_names if name not in off_plane]
     if not result.done.all():
         yield Finding.so_far(int(result.done.sum()), result.done.size, "runs")
-    if kept:
-        best = min(kept, key=lambda name: np.nanmean(result.final(name)))
+    if within:
+        best = min(within, key=lambda name: np.nanmean(result.final(name)))
         yield Finding(
             lead=f"After {result.steps[-1]:,} steps",
             text=f"{label[best]} is closest to the data: its distance is "
             f"{mean(result.final(best))}. Two random samples of the data are about "
             f"{result.floor:.3f} apart, the best possible value.",
-            numbers={name: float(np.nanmean(result.final(name))) for name in kept}
+            numbers={name: float(np.nanmean(result.final(name))) for name in within}
             | {"floor": result.floor},
         )
-    if lost:
+    if off_plane:
         yield Finding(
             lead="Not measured",
-            text=f"the samples of {joined([label[name] for name in lost])} leave the plane; "
+            text=f"the samples of {joined([label[name] for name in off_plane])} leave the plane; "
             "their quality is not measured.",
-            numbers={"entrants": len(lost)},
+            numbers={"entrants": len(off_plane)},
         )
     yield from _claim(result)
-    if OWN in kept and "ot" in kept:
+    if OWN in within and "ot" in within:
         words = {-1: "closer to the data than", 0: "not measurably different from"}
         order = compare(result.final(OWN), result.final("ot"))
         yield Finding(
@@ -221,10 +221,10 @@ def _claim(result: RaceResult) -> Findings:
     if not all(result.done[result.entrants.index(name)].any() for name in ("ot", "vp")):
         return
     lead = "Trains faster"
-    if result.lost("ot") or result.lost("vp"):
+    if result.left_plane("ot") or result.left_plane("vp"):
         text = "this run does not compare the speeds, since not all samples can be measured."
-        lost = {"lost": int(result.lost("ot")) + int(result.lost("vp"))}
-        yield Finding(lead=lead, text=text, numbers=lost, verdict="undecided")
+        left_plane = {"lost": int(result.left_plane("ot")) + int(result.left_plane("vp"))}
+        yield Finding(lead=lead, text=text, numbers=left_plane, verdict="undecided")
         return
     ot, vp = result.final("ot"), result.final("vp")
     order = compare(ot, vp)

@@ -45,7 +45,7 @@ class StepsConfig(Config):
         """This config with two fields: one on conditional OT, one on VP diffusion."""
         paths = {name: FieldRef.of(name).path_spec for name in self.fields}
         names = [
-            next((name for name, of in paths.items() if of == path), default)
+            next((name for name, spec in paths.items() if spec == path), default)
             for path, default in zip(("ot", "vp"), preferred(self.data)[0], strict=True)
         ]
         return replace(self, fields=tuple(names))

@@ -70,8 +70,8 @@ class StraightnessResult:
         """The path, and how a learned path was trained."""
         if not flow.method:
             return scheduler(flow.path).label
-        alike = [each.method for each in self.flows].count(flow.method) > 1
-        checkpoint = f" ({flow.name.partition('@')[0]})" if alike else ""
+        is_shared = [each.method for each in self.flows].count(flow.method) > 1
+        checkpoint = f" ({flow.name.partition('@')[0]})" if is_shared else ""
         return f"{scheduler(LEARNED).label}, {flow.method}{checkpoint}"
 
 
@@ -90,28 +90,28 @@ def compute(
 
 def draw(config: StraightnessConfig, result: StraightnessResult) -> Figures:
     """Conditional and marginal straightness of each path, and where marginal flows bend."""
-    drawn = result.drawn
-    paths = [each.path for each in drawn]
-    looks = [theme.look(*each) for each in zip(paths, theme.ranks(paths), strict=True)]
+    flows = result.drawn
+    paths = [each.path for each in flows]
+    styles = [theme.style(*each) for each in zip(paths, theme.ranks(paths), strict=True)]
     rows = [
         figures.Pair(
             label=result.label(each).replace(", ", ",<br>"),
-            colour=look["colour"],
+            colour=style["colour"],
             conditional=(each.conditional.relative, each.conditional.arc_over_chord),
             marginal=(each.marginal.relative, each.marginal.arc_over_chord),
         )
-        for each, look in zip(drawn, looks, strict=True)
+        for each, style in zip(flows, styles, strict=True)
     ]
     lines = [
         curves.of_runs(
             result.label(each),
             x=each.marginal.times,
             runs=each.marginal.deviations / each.marginal.displacement,
-            **look,
+            **style,
         )
-        for each, look in zip(drawn, looks, strict=True)
+        for each, style in zip(flows, styles, strict=True)
     ]
-    legend = LEGEND_LINE * len(drawn)
+    legend = LEGEND_LINE * len(flows)
     size = {"height": 300 + legend, "margin_b": 40 + legend, "legend_y": -0.3}
     deviations = curves.curves(lines, y_title="off the chord (area = S ÷ distance²)", log_y=True)
     yield NamedFigure(
@@ -169,13 +169,13 @@ def say(config: StraightnessConfig, result: StraightnessResult) -> Findings:
     """Which path has the straightest conditional flows, and which the straightest marginal one."""
     exact = [each for each in result.drawn if not each.method]
     pairs = {each.path: each.conditional.relative for each in exact}
-    whole = {each.path: each.marginal.deviation for each in exact}
+    deviations = {each.path: each.marginal.deviation for each in exact}
     bends = {each.path: each.marginal.arc_over_chord for each in exact}
     if len(exact) > 1:
         yield _ranked("Pair by pair", "conditional", HEADS["relative"], pairs, ".3g")
-        yield _ranked("As a whole, by S", "marginal", HEADS["deviation"], whole, ".3g")
+        yield _ranked("As a whole, by S", "marginal", HEADS["deviation"], deviations, ".3g")
         yield _ranked("As a whole, by bends", "marginal", HEADS["arc_over_chord"], bends, ".3f")
-        yield from _claim(pairs, whole)
+        yield from _claim(pairs, deviations)
     yield from _learned(result)
     yield Finding.note(
         "S = E∫|(z₁ − z₀) − v|² dt (Liu et al. 2022), summed over both dimensions: "
@@ -213,19 +213,19 @@ def _ranked(
     return Finding(lead=lead, text=f"{text} ({measure}: {each}).", numbers=dict(values))
 
 
-def _claim(pairs: Mapping[str, float], whole: Mapping[str, float]) -> Findings:
+def _claim(pairs: Mapping[str, float], deviations: Mapping[str, float]) -> Findings:
     """Whether the path with the straightest pairs has the straightest marginal flow."""
-    by_pairs, by_s = set(_smallest(pairs, ".3g")), set(_smallest(whole, ".3g"))
-    if not (by_pairs and by_s and {"ot", "vp"} <= whole.keys()):
+    by_pairs, by_s = set(_smallest(pairs, ".3g")), set(_smallest(deviations, ".3g"))
+    if not (by_pairs and by_s and {"ot", "vp"} <= deviations.keys()):
         return
-    size = factor(whole["vp"], whole["ot"])
+    size = factor(deviations["vp"], deviations["ot"])
     size += " as" if size == "the same" else " than"
     same = "supported" if by_pairs == by_s else "undecided"
     yield Finding(
         lead="Straightest pairs, straightest flow",
         text=f"the marginal S of VP diffusion is {size} that of conditional OT; the smallest "
-        f"is that of {joined([scheduler(path).label for path in whole if path in by_s])}.",
-        numbers=dict(whole),
+        f"is that of {joined([scheduler(path).label for path in deviations if path in by_s])}.",
+        numbers=dict(deviations),
         verdict=same if by_pairs & by_s else "not supported",
     )
 

@@ -70,8 +70,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Lead, text and verdict in one line."""
-        said = f"{self.lead}: {self.text}" if self.lead else self.text
-        return f"{said} [{self.verdict}]" if self.verdict else said
+        sentence = f"{self.lead}: {self.text}" if self.lead else self.text
+        return f"{sentence} [{self.verdict}]" if self.verdict else sentence
 
 
 Findings: TypeAlias = Iterator[Finding]
@@ -193,13 +193,13 @@ class Study(Generic[C, R]):
         from flowviz.experiments.fields import size_factor  # imports PyTorch
         from flowviz.methods import expected_nfe
 
-        of, seconds = settings(type(config)), self.seconds * size_factor(config)
-        if not {"method", "nfe", "tol"} <= of.keys():
+        declared, seconds = settings(type(config)), self.seconds * size_factor(config)
+        if not {"method", "nfe", "tol"} <= declared.keys():
             return seconds * config.work()
-        usual = {name: of[name].default for name in ("method", "nfe", "tol")}
-        spent = expected_nfe(**{name: getattr(config, name) for name in usual})
-        ratio = spent / expected_nfe(**usual)
-        return seconds * config.work(nfe=usual["nfe"] * ratio)
+        defaults = {name: declared[name].default for name in ("method", "nfe", "tol")}
+        spent = expected_nfe(**{name: getattr(config, name) for name in defaults})
+        ratio = spent / expected_nfe(**defaults)
+        return seconds * config.work(nfe=defaults["nfe"] * ratio)
 
     def settled(self, config: C) -> C:
         """The config whose results depend on nothing else, see `experiments.fields.settled`."""
@@ -281,8 +281,8 @@ def to_json(value: Any) -> Any:
             for name, entry in vars(kind).items()
             if isinstance(entry, property) and not name.startswith("_")
         ]
-        found = {name: getattr(value, name) for name in names}
-        return {key: to_json(each) for key, each in found.items() if _is_plain(each)}
+        values = {name: getattr(value, name) for name in names}
+        return {key: to_json(each) for key, each in values.items() if _is_plain(each)}
     if isinstance(value, Mapping):
         return {str(key): to_json(each) for key, each in value.items() if _is_plain(each)}
     if isinstance(value, tuple | list):

@@ -85,9 +85,9 @@ def compute(config: VarianceConfig, live: Live, progress: Progress) -> Iterator[
     )
     coupled: list[list[CouplingResult]] = [[] for _ in config.paths]
     yield VarianceResult(exact=exact, coupled=tuple(map(tuple, coupled)))
-    wanted = list(product(BATCHES, range(len(config.paths))))
-    for done, (batch, p) in enumerate(wanted):
-        progress.report(done / len(wanted), f"minibatches of {batch} pairs")
+    pieces = list(product(BATCHES, range(len(config.paths))))
+    for done, (batch, p) in enumerate(pieces):
+        progress.report(done / len(pieces), f"minibatches of {batch} pairs")
         piece = config.part(CouplingConfig, path=config.paths[p], batch=batch)
         coupled[p].append(progress.cached(compute_coupling, piece))
         if p == len(config.paths) - 1:
@@ -117,13 +117,13 @@ def draw(config: VarianceConfig, result: VarianceResult) -> Figures:
 
 def _over_time(config: VarianceConfig, result: VarianceResult) -> go.Figure:
     """The variance over time, exact for independent pairs and estimated for one minibatch."""
-    lines, place = [], BATCHES.index(config.batch)
+    lines, index = [], BATCHES.index(config.batch)
     for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True):
         label = scheduler(path).label
         line = partial(curves.Curve, colour=theme.path_colour(path))
         lines.append(line(label=label, x=exact.times, y=exact.variance))
-        if place < len(coupled):
-            other = coupled[place]
+        if index < len(coupled):
+            other = coupled[index]
             label += f", OT within {config.batch}"
             lines.append(line(label=label, x=other.times, y=other.variance, dash="dash"))
     plot = curves.curves(lines, y_title="variance of the target", log_y=True)
@@ -159,8 +159,8 @@ def table(config: VarianceConfig, result: VarianceResult) -> Tables:
     rows = []
     for path, exact, coupled in zip(config.paths, result.exact, result.coupled, strict=True):
         costs = [float("nan"), *(each.cost for each in coupled)]
-        found = zip(("closed form", *BATCHES), (exact, *coupled), costs, strict=False)
-        for batch, each, cost in found:
+        results = zip(("closed form", *BATCHES), (exact, *coupled), costs, strict=False)
+        for batch, each, cost in results:
             rows.append(
                 {
                     "path": path,
@@ -195,7 +195,7 @@ def say(config: VarianceConfig, result: VarianceResult) -> Findings:
         )
     if not result.coupled[0]:
         return
-    off = max(
+    max_difference = max(
         abs(each[0].floor / exact.floor - 1)
         for exact, each in zip(result.exact, result.coupled, strict=True)
         if each
@@ -204,8 +204,8 @@ def say(config: VarianceConfig, result: VarianceResult) -> Findings:
         text="Pairs that pass near each other then have similar velocities, and the marginal "
         "flow is another one (page Which OT?). Dashed lines and marks are estimated from "
         "nearest neighbours; for independent pairs the estimate differs from the closed form "
-        f"by at most {off:.1%}.",
-        numbers={"largest_difference": off},
+        f"by at most {max_difference:.1%}.",
+        numbers={"largest_difference": max_difference},
         detail=True,
     )
 

@@ -43,12 +43,12 @@ class TargetsResult:
 
 def compute(config: TargetsConfig, live: Live, progress: Progress) -> Iterator[TargetsResult]:
     """Computes one entrant after the other; yields after each."""
-    all_entrants, found = entrants(config.own), {}
+    all_entrants, targets = entrants(config.own), {}
     for name, each in all_entrants.items():
         piece = config.part(TargetConfig, path=each.path, objective=each.objective)
-        found[name] = progress.cached(compute_target, piece)
-        progress.report(len(found) / len(all_entrants), each.label)
-        yield TargetsResult(targets=dict(found))
+        targets[name] = progress.cached(compute_target, piece)
+        progress.report(len(targets) / len(all_entrants), each.label)
+        yield TargetsResult(targets=dict(targets))
 
 
 def draw(config: TargetsConfig, result: TargetsResult) -> Figures:
@@ -61,8 +61,8 @@ def draw(config: TargetsConfig, result: TargetsResult) -> Figures:
         lines = []
         for racer, each in result.targets.items():
             values = getattr(each, name)
-            shown = values if name == "share" else np.where(values > 0, values, np.nan)
-            lines.append(curve(racer, config.own, each.times, shown))
+            y = values if name == "share" else np.where(values > 0, values, np.nan)
+            lines.append(curve(racer, config.own, each.times, y))
         yield line_figure(
             name,
             f"{name} of the targets over time",

@@ -90,12 +90,12 @@ def compute(
 
 def draw(config: TouchStudyConfig, result: TouchStudyResult) -> Figures:
     """The data points that matter, and the marginal velocity at x."""
-    at = np.array([[config.x, config.y]])
+    position = np.array([[config.x, config.y]])
     matter = result.weights >= np.sort(result.weights)[-result.deciding]
     panel = plane.Plane(
         title=f"{scheduler(config.path).label}, t = {config.t:.2f}",
         colour=theme.path_colour(config.path),
-        positions=at,
+        positions=position,
         velocities=result.velocity[None],
         particles=result.points[matter],
         data=result.points,

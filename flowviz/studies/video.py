@@ -107,12 +107,12 @@ def compare_video(
 
 def _frames(stage: Stage, video: Video, progress: Progress) -> Iterator[NDArray[np.uint8]]:
     times = video.times()
-    drawn = None
+    frame = None
     for k, t in enumerate(times):
         progress.report(k / len(times), f"frame {k + 1} of {len(times)}")
-        if drawn is None or t != times[k - 1]:
-            drawn = stage.frame(float(t))
-        yield drawn
+        if frame is None or t != times[k - 1]:
+            frame = stage.frame(float(t))
+        yield frame
 
 
 def _mp4(frames: Iterator[NDArray], stage: Stage, video: Video, made_by: str) -> bytes:
@@ -138,11 +138,11 @@ def _palette(stage: Stage) -> Image.Image:
     frames = np.concatenate([stage.frame(t) for t in (0.0, 0.5, 1.0)])
     exact = [theme.pick(part) for part in (theme.PAPER, theme.INK, theme.MUTED, theme.GRID)]
     colours = np.array([ImageColor.getrgb(each) for each in exact])
-    found = Image.fromarray(frames).quantize(GIF_COLOURS - len(exact)).getpalette() or []
-    others = np.reshape(found, (-1, 3))
-    apart = np.abs(others[:, None] - colours).max(2).min(1) >= PALETTE_CELL
+    quantized = Image.fromarray(frames).quantize(GIF_COLOURS - len(exact)).getpalette() or []
+    candidates = np.reshape(quantized, (-1, 3))
+    is_distinct = np.abs(candidates[:, None] - colours).max(2).min(1) >= PALETTE_CELL
     palette = Image.new("P", (1, 1))
-    palette.putpalette(np.concatenate([colours, others[apart]]).ravel().tolist())
+    palette.putpalette(np.concatenate([colours, candidates[is_distinct]]).ravel().tolist())
     return palette
 
 
@@ -153,13 +153,13 @@ def _gif(frames: Iterator[NDArray], stage: Stage, video: Video, made_by: str) ->
         for pixels in frames:
             yield Image.fromarray(pixels).quantize(palette=palette, dither=Image.Dither.NONE)
 
-    out, made = io.BytesIO(), pictures()
-    first = next(made)
+    out, images = io.BytesIO(), pictures()
+    first = next(images)
     first.save(
         out,
         "GIF",
         save_all=True,
-        append_images=made,
+        append_images=images,
         duration=round(100 / video.frames_per_second) * 10,
         loop=0,
         comment=made_by.encode(),

@@ -114,7 +114,7 @@ def player(page: Page, found: ParticlesStudyResult) -> None:
     )
     canvas.keep(view, PATH_VIEW, *LINKED)
     if len(found.panels) == 3:
-        html = html_page(partial(path_page, STUDY, page.config, found, view, shown=page.shown))
+        html = html_page(partial(path_page, STUDY, page.config, found, view, n_shown=page.shown))
         line("particles-player", filename=file_name(page.config, "path"), files=[html])
 
 

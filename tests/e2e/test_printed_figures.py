@@ -45,7 +45,7 @@ def figure(name):
     study = STUDIES[SHIPPED.get(name, name)]
     if name in SHIPPED:
         path = min(answers.FOLDER.glob(f"{study.name}-{'[0-9a-f]' * 16}.npz"))
-        config = study.config.build(answers.asked(path)[1])
+        config = study.config.build(answers.read_request(path)[1])
         drawn = study.draw(config, answers.read(path))
         return next(each for each in drawn if each.name == name)
     config = study.config(**dict(study.smallest) | SMALL[name])
@@ -66,7 +66,9 @@ SLOW = [(name, width) for name in SMALL for width in (85, 178) if (name, width) 
 )
 def test_no_text_is_cut_or_covered(chromium, tmp_path, name, width_mm):
     of = figure(name)
-    svg = figure_bytes(of.figure, "svg", width_mm=width_mm, squares=of.squares, about="<a & b>")
+    svg = figure_bytes(
+        of.figure, "svg", width_mm=width_mm, squares=of.squares, description="<a & b>"
+    )
     file = Path(tmp_path, "figure.svg")
     file.write_bytes(svg)
     page = chromium.new_page(viewport={"width": 1200, "height": 900})
