@@ -173,12 +173,15 @@ def test_curve_is_the_evaluation_with_each_seed(curves, r):
     ends = {name: reference(origin.double(), 200, r) for name, origin in origins.items()}
     for curve in curves:
         name = curve.config.source
-        config = curve.config.at(curve.config.budgets[-1], seed=r)
+        config = curve.config.evaluate_config(curve.config.budgets[-1], seed=r)
         alone = evaluate(origins[name].field, BOARD, config, converged=ends[name])
         assert alone.nfe == curve.nfe[-1, r] and alone.error.mse == curve.mse[-1, r]
         for name, measure in alone.measures.items():
             assert measure.value == curve.values[name][-1, r]
-    band = [floors(BOARD, curve.config.at(curve.config.budgets[0], s)) for s in range(FRESH)]
+    band = [
+        floors(BOARD, curve.config.evaluate_config(curve.config.budgets[0], s))
+        for s in range(FRESH)
+    ]
     assert curve.fresh["sliced-w2"].tolist() == [each["sliced-w2"] for each in band]
 
 

@@ -331,7 +331,7 @@ def test_a_live_training_has_the_floor_of_the_exact_field():
     config = TrainConfig(data=SMALL, steps=2, width=8, depth=1, batch=64)
     run = LiveTraining([config], dataset(SMALL, sources=True), particles=50, measured=50)
     run.advance()
-    run.look()
+    run.measure()
     (trace,) = run.snapshot.traces
     assert 0 < trace.floor < trace.loss[0] and trace.excess[-1] > 0
     boxes = replace(config, data="from:checkerboard>pinwheel")

@@ -75,7 +75,7 @@ class TestLiveTraining:
         sampler = run.dataset.sampler
         counted = lambda n, g: drawn.append(sampler(n, g)) or drawn[-1]  # noqa: E731
         object.__setattr__(run.dataset, "sampler", counted)
-        monkeypatch.setattr(run, "look", lambda: None)
+        monkeypatch.setattr(run, "measure", lambda: None)
         try:
             for _ in range(3):
                 run.advance()
@@ -125,7 +125,7 @@ class TestLiveTraining:
         run = watched(config(path="ot", lr=1e-6, steps=2000, batch=512), interval=1e9)
         for _ in range(200):
             run.advance()
-        run.look()
+        run.measure()
         trace = run.snapshot.traces[0]
         scatter = trace.loss.std() / np.sqrt(len(trace.loss))
         assert trace.excess[-1] == pytest.approx(
@@ -139,7 +139,7 @@ class TestLiveTraining:
     def test_a_flow_map_is_sampled_by_jumps(self):
         run = watched(config(objective="shortcut"))
         run.advance()
-        run.look()
+        run.measure()
         (trace,) = run.snapshot.traces
         assert trace.floor is None and trace.excess is None
         field = run.states[0].ema
@@ -169,8 +169,8 @@ class TestLiveTraining:
         monkeypatch.setattr(
             run, "_sample", lambda field: time.sleep(0.02) or torch.zeros(run.measured, 2)
         )
-        look = run.look
-        monkeypatch.setattr(run, "look", lambda: looks.append(time.monotonic()) or look())
+        measure = run.measure
+        monkeypatch.setattr(run, "measure", lambda: looks.append(time.monotonic()) or measure())
         until(lambda: run.advance() or len(looks) >= 4)
         assert np.diff(looks).min() >= 0.1
 

@@ -75,11 +75,11 @@ def compute_adaptive(config: AdaptiveConfig) -> AdaptiveSolve:
     """
     origin = FieldRef.of(config.source)
     times = origin.path.clock(config.frames)
-    how = EvaluateConfig(
+    settings = EvaluateConfig(
         method=config.method, nfe=None, tol=config.tol, n=config.n, seed=config.seed
     )
     start = starts(origin.path, config.n, config.seed)
-    solution = samples_of(origin.field, start, how, times=times)
+    solution = samples_of(origin.field, start, settings, times=times)
     edges = solution.step_times.numpy()
     return AdaptiveSolve(
         label=origin.label,

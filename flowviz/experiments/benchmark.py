@@ -132,7 +132,7 @@ def tasks(field: LearnedField, *, peers: bool, large: int = 100_000) -> Iterator
             "The benchmark needs the network of a trained field of the plane, an MLP."
         )
     # The calls are made after the last task was yielded: no name in them may change here.
-    plain, clock, steps, back = Plain(field), field.path.clock(2), *STEPS.values()
+    plain, clock, steps, log_prob_steps = Plain(field), field.path.clock(2), *STEPS.values()
     for count in (large, 2_000):
         x = torch.randn(count, 2, generator=generator)
         calls: dict[str, Call] = {
@@ -146,12 +146,14 @@ def tasks(field: LearnedField, *, peers: bool, large: int = 100_000) -> Iterator
         calls[LIMIT] = _arithmetic(network, count, values=2 * steps)
         yield Task(f"{count:,} samples, midpoint NFE {2 * steps}", "samples", count, calls)
     points = torch.randn(4_096, 2, generator=generator)
-    last: dict[str, Call] = {OURS: lambda: _log_prob(field, points, back)}
+    last: dict[str, Call] = {OURS: lambda: _log_prob(field, points, log_prob_steps)}
     if peers:
         last["flow_matching"] = lambda: _flow_matching(plain).compute_likelihood(
-            points, normal_log_prob, 1 / back, method="midpoint", exact_divergence=True
+            points, normal_log_prob, 1 / log_prob_steps, method="midpoint", exact_divergence=True
         )[1]
-    last[LIMIT] = _arithmetic(network, len(points), values=2 * back, diagonals=back)
+    last[LIMIT] = _arithmetic(
+        network, len(points), values=2 * log_prob_steps, diagonals=log_prob_steps
+    )
     yield Task(f"exact log-likelihood of {len(points):,} points", "points", len(points), last)
 
 
@@ -176,7 +178,8 @@ def measure(
             seconds[name].append(clock() - start)
     timings = []
     for name in names:
-        ratios = [own / ours for own, ours in zip(seconds[name], seconds[OURS], strict=True)]
+        pairs = zip(seconds[name], seconds[OURS], strict=True)
+        ratios = [duration / our_duration for duration, our_duration in pairs]
         low, ratio, high = statistics.quantiles(ratios, n=4, method="inclusive")
         median = statistics.median(seconds[name])
         timings.append(
@@ -212,8 +215,8 @@ def machine() -> dict[str, str | int]:
 
 def _log_prob(field: LearnedField, x: Tensor, steps: int) -> Tensor:
     workers = threads_for(len(x) // CHUNK)
-    how = {"method": "midpoint", "steps": steps, "workers": workers}
-    return log_prob(field, x, t_max=field.path.t_max, **how).log_prob
+    options = {"method": "midpoint", "steps": steps, "workers": workers}
+    return log_prob(field, x, t_max=field.path.t_max, **options).log_prob
 
 
 def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) -> Call:
@@ -226,7 +229,7 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
         diagonals: how many of them also need the diagonal of the Jacobian.
     """
     parts = -(-count // ROWS)
-    first, *others = [layer.get_parameter("weight").T for layer in network.layers]
+    first, *hidden_weights = [layer.get_parameter("weight").T for layer in network.layers]
     head, width = network.head.weight.T, network.head.in_features
     x = torch.randn(-(-count // parts), len(first))
     memory = torch.zeros(2, len(x), width)
@@ -237,10 +240,10 @@ def _arithmetic(network: MLP, count: int, *, values: int, diagonals: int = 0) ->
     def call() -> Tensor:
         out = x
         for k in range(parts * values):
-            h, spare = memory
+            h, buffer = memory
             silu(torch.mm(x, first, out=h), inplace=True)
-            for weight in others:
-                h, spare = silu_layer(h, weight, none, spare), h
+            for weight in hidden_weights:
+                h, buffer = silu_layer(h, weight, none, buffer), h
                 if k < parts * diagonals:
                     product(tangents[0], weight, tangents[1])
             out = torch.mm(h, head)
@@ -269,11 +272,11 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     with open("/proc/cpuinfo") as file:
         entries = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines())
-    found = {key.strip(): value.strip() for key, value in entries.items()}
-    parts = [found.get("model name", platform.machine())]
+    values = {key.strip(): value.strip() for key, value in entries.items()}
+    parts = [values.get("model name", platform.machine())]
     parts += [
-        f"{key.removeprefix('cpu ')} {found[key]}"
+        f"{key.removeprefix('cpu ')} {values[key]}"
         for key in ("cpu family", "model")
-        if key in found
+        if key in values
     ]
     return ", ".join(parts)

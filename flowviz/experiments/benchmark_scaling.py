@@ -46,13 +46,15 @@ def scaling(field: LearnedField, *, sizes: tuple[tuple[int, int], ...] = SIZES) 
         _run(field, task, torch.randn(1_000, 2, generator=generator), 2)  # loads what it needs
         for points, nfe in sizes:
             _forget_peak()
-            before = _memory("VmRSS")
+            memory_before = _memory("VmRSS")
             x = torch.randn(points, 2, generator=generator)
             start = time.process_time()
             _run(field, task, x, nfe)
             seconds = time.process_time() - start
             peak = _memory("VmHWM")
-            memory = None if peak is None or before is None else max(0, peak - before)
+            memory = (
+                None if peak is None or memory_before is None else max(0, peak - memory_before)
+            )
             yield Cost(task=task, points=points, nfe=nfe, seconds=seconds, memory=memory)
 
 

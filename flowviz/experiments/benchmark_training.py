@@ -53,7 +53,7 @@ class _Contestant:
 
     def __init__(self, steps: Iterator[Velocity], t_max: float = 1.0) -> None:
         self.steps, self.t_max = steps, t_max
-        self.made, self.seconds = 0, 0.0
+        self.steps_done, self.seconds = 0, 0.0
         self.velocity: Velocity
 
     def advance(self, seconds: float) -> bool:
@@ -64,7 +64,7 @@ class _Contestant:
             self.seconds += time.thread_time() - start
             if velocity is None:
                 return False
-            self.velocity, self.made = velocity, self.made + 1
+            self.velocity, self.steps_done = velocity, self.steps_done + 1
         return True
 
 
@@ -79,7 +79,7 @@ def compare_training(
     if not find_spec("torchcfm"):
         raise ValueError("The peers must be installed; run `pip install flowviz[peers]`.")
     data = dataset("checkerboard")
-    contestants = {"flowviz, defaults": _ours(data, seconds)}
+    contestants = {"flowviz, defaults": _flowviz(data, seconds)}
     contestants["torchcfm, tutorial"] = _Contestant(_torchcfm(data, 256, None, 1e-3))
     for lr in RATES:
         name = f"torchcfm, 4 x 128, batch 512, learning rate {lr:g}"
@@ -92,7 +92,7 @@ def compare_training(
     return [
         Trained(
             contestant=name,
-            steps=each.made,
+            steps=each.steps_done,
             seconds=each.seconds,
             off_board=off_board(each.velocity, each.t_max, data, n),
         )
@@ -109,14 +109,14 @@ def off_board(velocity: Velocity, t_max: float, data: Dataset, n: int) -> float:
     return 1 - data.distribution.contains(samples).double().mean().item()
 
 
-def _ours(data: Dataset, seconds: float) -> _Contestant:
+def _flowviz(data: Dataset, seconds: float) -> _Contestant:
     trial = _fields(TrainConfig(steps=100_000), data)
     for _ in range(3):
         next(trial)  # the first are slow
     start = time.thread_time()
     *_, field = islice(trial, TRIAL_STEPS)
-    each = (time.thread_time() - start) / TRIAL_STEPS
-    steps = max(1, int(seconds / each))
+    step_seconds = (time.thread_time() - start) / TRIAL_STEPS
+    steps = max(1, int(seconds / step_seconds))
     return _Contestant(_fields(TrainConfig(steps=steps), data), field.path.t_max)
 
 
@@ -132,7 +132,7 @@ def _torchcfm(data: Dataset, batch: int, width: int | None, lr: float) -> Iterat
     if width is None:
         network = import_module("torchcfm.models.models").MLP(dim=2, time_varying=True)
     else:
-        network = _wide(width)
+        network = _torchcfm_network(width)
     matcher = import_module("torchcfm.conditional_flow_matching").ConditionalFlowMatcher(sigma=0.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
 
@@ -149,7 +149,7 @@ def _torchcfm(data: Dataset, batch: int, width: int | None, lr: float) -> Iterat
         yield velocity
 
 
-def _wide(width: int) -> nn.Module:
+def _torchcfm_network(width: int) -> nn.Module:
     """The peer's network with four hidden layers of `width` units."""
     sizes = [3, *[width] * 4]
     layers = [

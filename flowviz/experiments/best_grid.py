@@ -74,11 +74,11 @@ class BestGridConfig:
         if self.method not in one_step_methods():
             known = ", ".join(one_step_methods())
             raise ValueError(f"method must make independent steps: {known}; got {self.method!r}.")
-        most = min(self.nfes, default=0)
-        if most < METHODS[self.method].nfe(1):
+        min_nfe = min(self.nfes, default=0)
+        if min_nfe < METHODS[self.method].nfe(1):
             raise ValueError(
                 f"Each NFE must pay for a step of {self.method}, which takes "
-                f"{METHODS[self.method].nfe(1)}; got {most}."
+                f"{METHODS[self.method].nfe(1)}; got {min_nfe}."
             )
 
     @property
@@ -127,7 +127,7 @@ def compute_best_grids(config: BestGridConfig, progress: Progress) -> BestGrids:
             f"{max(config.steps) // 2 + 1}; got {config.cells}."
         )
     times = torch.cat([GRIDS[name](origin.path, config.cells) for name in CANDIDATES]).unique()
-    best, found = _search(origin, config, times, progress)
+    best, search_errors = _search(origin, config, times, progress)
     grids = [times[rows] for rows in best]
     progress.report(0.8, "converged flow")
     end = reference(origin.double(), config.n, config.seed + 1)
@@ -142,7 +142,7 @@ def compute_best_grids(config: BestGridConfig, progress: Progress) -> BestGrids:
         nfe=np.array([METHODS[config.method].nfe(steps) for steps in config.steps]),
         candidates=times.numpy(),
         best=tuple(grid.numpy() for grid in grids),
-        found=found,
+        found=search_errors,
         errors={name: np.array(values) for name, values in errors.items()},
     )
 
@@ -150,37 +150,37 @@ def compute_best_grids(config: BestGridConfig, progress: Progress) -> BestGrids:
 def _search(
     origin: FieldRef, config: BestGridConfig, times: Tensor, progress: Progress
 ) -> tuple[list[list[int]], NDArray[np.float64]]:
-    """The places in times (M + 1,) of the best grids, and their RMS errors, (K,)."""
+    """The indices into times (M + 1,) of the best grids, and their RMS errors, (K,)."""
     x_0 = origin.path.start(noise(config.particles, config.seed))
     converged = _followed(origin, x_0, times)
-    step, last, most = METHODS[config.method].step, len(times) - 1, max(config.steps)
+    step, last, max_steps = METHODS[config.method].step, len(times) - 1, max(config.steps)
     assert isinstance(step, Tableau)  # `one_step_methods`
     states: dict[int, dict[int, Tensor]] = {0: {0: x_0}}
-    before: dict[tuple[int, int], int] = {}
+    previous: dict[tuple[int, int], int] = {}
     errors: dict[tuple[int, int], float] = {}
     for j in range(1, last + 1):
         progress.report(0.8 * j / last, "search")
-        moved, keys = [], []
-        for i, known in states.items():
-            counts = [k for k in known if k < most]
+        stepped, keys = [], []
+        for i, states_by_count in states.items():
+            counts = [k for k in states_by_count if k < max_steps]
             if counts:
-                x = torch.cat([known[k] for k in counts])
-                moved.append(step(_unweighted(origin), times[i], times[j], x))
+                x = torch.cat([states_by_count[k] for k in counts])
+                stepped.append(step(_unweighted(origin), times[i], times[j], x))
                 keys += [(k + 1, i) for k in counts]
-        reached = torch.cat(moved)
+        reached = torch.cat(stepped)
         ends = _followed(origin, reached, times[j:])
-        missed = ends.unflatten(0, (len(keys), -1)) - converged
-        rms = missed.double().square().sum(dim=-1).mean(dim=-1).sqrt().tolist()
+        deviation = ends.unflatten(0, (len(keys), -1)) - converged
+        rms = deviation.double().square().sum(dim=-1).mean(dim=-1).sqrt().tolist()
         states[j] = {}
         for (k, i), error, x in zip(keys, rms, reached.chunk(len(keys)), strict=True):
             if error < errors.get((k, j), np.inf):
-                states[j][k], before[k, j], errors[k, j] = x, i, error
+                states[j][k], previous[k, j], errors[k, j] = x, i, error
     grids = []
     for count in config.steps:
-        places = [last]
+        indices = [last]
         for k in range(count, 0, -1):
-            places.append(before[k, places[-1]])
-        grids.append(places[::-1])
+            indices.append(previous[k, indices[-1]])
+        grids.append(indices[::-1])
     return grids, np.array([errors[count, last] for count in config.steps])
 
 

@@ -24,10 +24,10 @@ def bridge_of(data: str, path: str, noise: float) -> tuple[Dataset, BridgeField]
     Raises:
         ValueError: the data set has no source, or no exact field is known.
     """
-    found = FieldRef.of(exact_name(data, path))
-    if not isinstance(found.field, SourcedField):
+    ref = FieldRef.of(exact_name(data, path))
+    if not isinstance(ref.field, SourcedField):
         raise ValueError(f"Bridges need a data set with a source; got {data!r}.")
-    return found.dataset, BridgeField(found.field, noise)
+    return ref.dataset, BridgeField(ref.field, noise)
 
 
 def paired(coupling: str, x_0: Tensor, x_1: Tensor, generator: Generator) -> Tensor:

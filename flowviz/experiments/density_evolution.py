@@ -55,22 +55,22 @@ def piece_configs(
     ]
 
 
-def evolution_of(found: Sequence[DensityResult]) -> DensityEvolution:
+def evolution_of(results: Sequence[DensityResult]) -> DensityEvolution:
     """The evolution from the results of `piece_configs`."""
-    density = _at_nodes(np.stack([each.density for each in found]))
+    density = _at_nodes(np.stack([each.density for each in results]))
     return DensityEvolution(
-        times=np.array([each.t for each in found]),
+        times=np.array([each.t for each in results]),
         axis=np.linspace(-FRAME, FRAME, density.shape[1]),
         density=density,
-        exact=_at_nodes(np.stack([each.exact for each in found])),
-        kl=np.array([each.kl for each in found]),
-        mass=np.array([each.mass for each in found]),
+        exact=_at_nodes(np.stack([each.exact for each in results])),
+        kl=np.array([each.kl for each in results]),
+        mass=np.array([each.mass for each in results]),
     )
 
 
 def _at_nodes(grids: NDArray) -> NDArray[np.float64]:
     """Values in cells (T, C, C) as values at the corners of cells (T, C + 1, C + 1): means."""
     capped = np.minimum(grids.astype(np.float64), MAX_DENSITY)
-    wide = np.pad(capped, ((0, 0), (1, 1), (1, 1)), "edge")
-    rows = (wide[:, :-1] + wide[:, 1:]) / 2
+    padded = np.pad(capped, ((0, 0), (1, 1), (1, 1)), "edge")
+    rows = (padded[:, :-1] + padded[:, 1:]) / 2
     return (rows[:, :, :-1] + rows[:, :, 1:]) / 2

@@ -41,9 +41,9 @@ TOL = 1e-8
 """Tolerance of the converged solution."""
 
 
-def specs(own: str = "") -> tuple[str, ...]:
+def specs(own_path: str = "") -> tuple[str, ...]:
     """The specs of PATHS, and that of the user's own schedule if it is not empty."""
-    return (*PATHS, own) if own else PATHS
+    return (*PATHS, own_path) if own_path else PATHS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,7 +208,7 @@ def evaluations(
         start = (config.n, config.seed)
         if double is not None and start not in ends:
             ends[start] = reference(double, *start)
-        found = evaluate(
+        evaluation = evaluate(
             field,
             dataset,
             config,
@@ -216,10 +216,10 @@ def evaluations(
             converged=ends.get(start),
         )
         yield replace(
-            found,
+            evaluation,
             measures={
                 name: replace(measure, floor_error=known[key][name][1])
-                for name, measure in found.measures.items()
+                for name, measure in evaluation.measures.items()
             },
         )
 
@@ -344,7 +344,7 @@ def _floors(
     dataset: Dataset, config: EvaluateConfig, count: int
 ) -> dict[str, tuple[float, float | None]]:
     """The mean over at least `count` values of each metric, and its standard error."""
-    found = {}
+    mean_values = {}
     for name, metric in _metrics(dataset, config).items():
         values: list[float] = []
         pair = 0
@@ -358,8 +358,8 @@ def _floors(
             )
             values += _values(metric, first, second, dataset, config.draws)
             pair += 1
-        found[name] = _mean(values)
-    return found
+        mean_values[name] = _mean(values)
+    return mean_values
 
 
 def likelihood(
@@ -379,7 +379,7 @@ def likelihood(
         SolveError: the flow cannot be followed backward.
     """
     x_1 = dataset.sample(n, stream(seed, "likelihood"))
-    found = log_prob(
+    result = log_prob(
         field,
         x_1,
         t_max=field.path.t_max,
@@ -387,14 +387,14 @@ def likelihood(
         tol=tol,
         log_prior=log_prior(field.path),
     )
-    log_p = found.log_prob.double()
+    log_p = result.log_prob.double()
     nll, error = _mean((-log_p).tolist())
     kl = None
     if not isinstance(dataset.distribution, PointMasses):
         log_q = dataset.distribution.log_prob(x_1.double())
         kl, error = _mean((log_q - log_p).tolist())
     entropy = dataset.distribution.entropy
-    return Likelihood(nll, kl, error, entropy, n, method, tol, found.nfe)
+    return Likelihood(nll, kl, error, entropy, n, method, tol, result.nfe)
 
 
 def _metrics(dataset: Dataset, config: EvaluateConfig) -> dict[str, Metric]:

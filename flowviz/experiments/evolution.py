@@ -63,10 +63,10 @@ def affordable(method: str) -> list[int]:
     return [entry.nfe(n + 1) for n in range(entry.steps_within(BUDGETS[-1]))]
 
 
-def budgets(method: str, wanted: Iterable[int] = BUDGETS) -> list[int]:
-    """The nearest to each NFE of `wanted` that a fixed-step method can spend, ascending."""
+def budgets(method: str, requested: Iterable[int] = BUDGETS) -> list[int]:
+    """The nearest to each NFE of `requested` that a fixed-step method can spend, ascending."""
     options = affordable(method)
-    return sorted({min(options, key=lambda n: (abs(n - nfe), -n)) for nfe in wanted})
+    return sorted({min(options, key=lambda n: (abs(n - nfe), -n)) for nfe in requested})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,11 +238,11 @@ def compute_reference(sample: tuple[str, int]) -> Reference:
     generator = stream(0, "reference")
     points = target.sample(n, generator)
     quantiles = projections(points.numpy())
-    fresh = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])
+    floor_sets = np.stack([target.sample(n, generator).numpy() for _ in range(FLOOR_SETS)])
     return Reference(
         points.numpy(),
         quantiles,
-        float(sliced_w2(fresh, quantiles).mean()),
+        float(sliced_w2(floor_sets, quantiles).mean()),
         bounded=not unbounded(target.distribution),
         classes=target.sampled_classes(n, stream(0, "reference")),
     )
@@ -322,8 +322,9 @@ def compute_scene(config: SceneConfig, *, field: Field | None = None) -> Scene:
     known = not (target.estimated or estimated or isinstance(field, LearnedPathField))
     if config.field != EXACT and known:
         exact = exact_field_of(path, target)
-        ours, true = (_on_grid(f, times, difference_axis) for f in (field, Chunked(exact)))
-        squares = (ours - true).square().sum(dim=-1).double()
+        learned_velocity = _on_grid(field, times, difference_axis)
+        exact_velocity = _on_grid(Chunked(exact), times, difference_axis)
+        squares = (learned_velocity - exact_velocity).square().sum(dim=-1).double()
         difference = squares.sqrt()
         mass = torch.stack(
             [exact.density_grid(t, difference_axis, difference_axis).double() for t in times]
@@ -429,10 +430,10 @@ def at_time(times: ArrayLike, values: ArrayLike, t: float, *, held: bool = False
     times, values = np.asarray(times), np.asarray(values)
     if held:
         return values[last_step(times, t)]
-    after = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
-    start, end = times[after - 1], times[after]
+    upper = int(np.clip(np.searchsorted(times, t), 1, len(times) - 1))
+    start, end = times[upper - 1], times[upper]
     weight = float(np.clip((t - start) / (end - start), 0, 1))
-    return (1 - weight) * values[after - 1] + weight * values[after]
+    return (1 - weight) * values[upper - 1] + weight * values[upper]
 
 
 def nearest_time(times: NDArray, values: NDArray, t: float) -> NDArray:

@@ -145,7 +145,7 @@ class FieldRef(Framed):
         Raises:
             ValueError, SolveError: as `refined_log_prob`.
         """
-        found = refined_log_prob(
+        result = refined_log_prob(
             self.double() if points.dtype == torch.float64 else self.field,
             self.from_user(points),
             t_max=self.path.t_max,
@@ -154,7 +154,7 @@ class FieldRef(Framed):
             **budget,
         )
         area = 2 * torch.tensor(self.scale, dtype=points.dtype).log()
-        return replace(found, log_prob=found.log_prob - area)
+        return replace(result, log_prob=result.log_prob - area)
 
     def double(self) -> FlowField:
         """The same field in float64: exact fields are in any precision, networks are copied."""
@@ -212,21 +212,21 @@ def resolve(
     if live is not None:
         return chosen, affine, live
     if name == EXACT:
-        found = FieldRef.of(exact_name(data, path))
-        return found.dataset, affine, Chunked(found.field)
-    found = FieldRef.of(name)
-    if found.path.source != affine.source:
-        trained, wanted = (each.source or "Gaussian noise" for each in (found.path, affine))
+        ref = FieldRef.of(exact_name(data, path))
+        return ref.dataset, affine, Chunked(ref.field)
+    ref = FieldRef.of(name)
+    if ref.path.source != affine.source:
+        trained, required = (each.source or "Gaussian noise" for each in (ref.path, affine))
         raise ValueError(
-            f"Checkpoint {name!r} starts from {trained}; got a data set from {wanted}: choose "
+            f"Checkpoint {name!r} starts from {trained}; got a data set from {required}: choose "
             "its own source or the exact field."
         )
-    if found.path != affine:
+    if ref.path != affine:
         raise ValueError(
-            f"Checkpoint {name!r} was trained on the path {found.path.scheduler}; "
+            f"Checkpoint {name!r} was trained on the path {ref.path.scheduler}; "
             f"got {affine.scheduler}, so choose its own path or the exact field."
         )
-    return found.dataset if found.data == data else chosen, affine, found.field
+    return ref.dataset if ref.data == data else chosen, affine, ref.field
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,8 +267,8 @@ def settled(config: C) -> C:
 
 def size_factor(config: Config) -> float:
     """The weights of the largest network of a config over SHIPPED, at least 1."""
-    of = (s.name for s in settings(type(config)).values() if s.kind == "field")
-    names = set(_flat(getattr(config, name) for name in of)) - {*NO_NAMES}
+    field_settings = (s.name for s in settings(type(config)).values() if s.kind == "field")
+    names = set(_flat(getattr(config, name) for name in field_settings)) - {*NO_NAMES}
     factor = 1.0
     for name in names:
         if not name.startswith((PREFIX, "live:")):
@@ -332,11 +332,11 @@ def trained_name(data: str, path: str) -> str | None:
 
 def preferred(*data: str) -> list[tuple[str, str]]:
     """The fields of conditional OT and VP diffusion for each data set: networks if both exist."""
-    found = []
+    names = []
     for each in data:
         ot, vp = (trained_name(each, path) for path in ("ot", "vp"))
-        found.append((ot, vp) if ot and vp else (exact_name(each, "ot"), exact_name(each, "vp")))
-    return found
+        names.append((ot, vp) if ot and vp else (exact_name(each, "ot"), exact_name(each, "vp")))
+    return names
 
 
 def map_names(data: str) -> tuple[str, ...]:
@@ -357,8 +357,8 @@ def network_names(cards: Iterable[Card], data: str) -> tuple[str, ...]:
     """The velocity fields of a data set: of OT, of VP by each objective, of learned paths."""
     by_name = {card.name: card for card in cards}
     objectives = [name for name, objective in OBJECTIVES.items() if not objective.two_times]
-    wanted = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in objectives))]
-    fixed = tuple(pinned(by_name[name]) for name in wanted if name in by_name)
+    names = [f"{data}-{end}" for end in ("ot", "vp", *(f"vp-{name}" for name in objectives))]
+    fixed = tuple(pinned(by_name[name]) for name in names if name in by_name)
     return fixed + learned_names(by_name.values(), data)
 
 

@@ -106,15 +106,15 @@ def pattern(density: NDArray) -> NDArray[np.float64]:
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     shares = density.reshape(len(density), -1).astype(np.float64)
     shares /= shares.sum(axis=1, keepdims=True)
-    found = []
+    variations = []
     for share in shares:
         mean = share @ points
         offset = points - mean
         covariance = (share[:, None] * offset).T @ offset
-        far = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(covariance), offset)
-        gaussian = np.exp(-far / 2)
-        found.append(np.abs(share - gaussian / gaussian.sum()).sum() / 2)
-    return np.array(found)
+        mahalanobis = np.einsum("ni,ij,nj->n", offset, np.linalg.inv(covariance), offset)
+        gaussian = np.exp(-mahalanobis / 2)
+        variations.append(np.abs(share - gaussian / gaussian.sum()).sum() / 2)
+    return np.array(variations)
 
 
 def half_way(times: NDArray, values: NDArray) -> float:
@@ -123,11 +123,11 @@ def half_way(times: NDArray, values: NDArray) -> float:
     Between two times the values are interpolated linearly.
     """
     level = (values[0] + values[-1]) / 2
-    after = int(np.argmax(values >= level))
-    if after == 0:
+    upper = int(np.argmax(values >= level))
+    if upper == 0:
         return float(times[0])
-    share = (level - values[after - 1]) / (values[after] - values[after - 1])
-    return float(times[after - 1] + share * (times[after] - times[after - 1]))
+    share = (level - values[upper - 1]) / (values[upper] - values[upper - 1])
+    return float(times[upper - 1] + share * (times[upper] - times[upper - 1]))
 
 
 def _histogram(points: NDArray, cells: int) -> NDArray[np.float32]:

@@ -78,10 +78,12 @@ def compute_gradients(
 
     def gradients(t: Tensor, x: Tensor, velocity: Tensor, marginal: Tensor) -> Tensor:
         """g_FM and g_CFM - g_FM on one batch, (2, P)."""
-        predicted, back, *_ = vjp(lambda values: functional_call(field, values, (t, x)), weights)
+        predicted, pullback, *_ = vjp(
+            lambda values: functional_call(field, values, (t, x)), weights
+        )
         errors = (predicted - marginal, marginal - velocity)
-        found = [back(2 * error / error.numel())[0] for error in errors]
-        return torch.stack([torch.cat([g.flatten() for g in each.values()]) for each in found])
+        pulled = [pullback(2 * error / error.numel())[0] for error in errors]
+        return torch.stack([torch.cat([g.flatten() for g in each.values()]) for each in pulled])
 
     sums = np.zeros((2, len(SIZES)))
     ends = []
@@ -90,19 +92,19 @@ def compute_gradients(
             v[start : start + SIZES[-1]].unflatten(0, (-1, SIZES[0]))
             for v in (t, x, velocity, marginal)
         ]
-        each = zip(*(part.split(TOGETHER) for part in parts), strict=True)
-        found = torch.cat([vmap(gradients)(*part) for part in each])  # (batches, 2, P)
+        batches = zip(*(part.split(TOGETHER) for part in parts), strict=True)
+        vectors = torch.cat([vmap(gradients)(*part) for part in batches])  # (batches, 2, P)
         for k in range(len(SIZES)):
             if k:
-                found = found.unflatten(0, (-1, 2)).mean(dim=1)
-            sums[:, k] += found.square().sum(dim=2).mean(dim=0).double().numpy()
-        ends.append(found[0, 0].double())
-    whole = torch.stack(ends).mean(dim=0).square().sum().item()
-    scatter, apart = sums / len(ends)
+                vectors = vectors.unflatten(0, (-1, 2)).mean(dim=1)
+            sums[:, k] += vectors.square().sum(dim=2).mean(dim=0).double().numpy()
+        ends.append(vectors[0, 0].double())
+    pool_square = torch.stack(ends).mean(dim=0).square().sum().item()
+    scatter, differences = sums / len(ends)
     return GradientResult(
-        apart=apart,
-        scatter=np.maximum(scatter - whole, 0),  # rounding, where the pool is one batch
-        whole=whole,
+        apart=differences,
+        scatter=np.maximum(scatter - pool_square, 0),  # rounding, where the pool is one batch
+        whole=pool_square,
         pairs=config.pairs,
         parameters=sum(value.numel() for value in weights.values()),
     )
@@ -116,30 +118,30 @@ class Slope:
     error: float
 
 
-def pooled(found: Sequence[GradientResult], name: str = "apart") -> NDArray[np.float64]:
+def pooled(pools: Sequence[GradientResult], name: str = "apart") -> NDArray[np.float64]:
     """Root mean square of "apart" or "scatter" over the batches of all pools, (K,)."""
-    return np.sqrt(np.mean([getattr(each, name) for each in found], axis=0))
+    return np.sqrt(np.mean([getattr(each, name) for each in pools], axis=0))
 
 
-def signal(found: Sequence[GradientResult]) -> float:
+def signal(pools: Sequence[GradientResult]) -> float:
     """|grad L_FM|: |G|^2 less its bias from the finite pools; 0 if the bias is the larger."""
-    excess = [each.whole - each.scatter[0] * SIZES[0] / (each.pairs - SIZES[0]) for each in found]
+    excess = [each.whole - each.scatter[0] * SIZES[0] / (each.pairs - SIZES[0]) for each in pools]
     return math.sqrt(max(0.0, float(np.mean(excess))))
 
 
-def slope(found: Sequence[GradientResult]) -> Slope:
+def slope(pools: Sequence[GradientResult]) -> Slope:
     """The slope of log `pooled` over log n, with its error by the jackknife over pools.
 
     Raises:
         ValueError: there are fewer than two pools.
     """
-    if len(found) < 2:
-        raise ValueError(f"An error needs at least two pools; got {len(found)}. Take more seeds.")
+    if len(pools) < 2:
+        raise ValueError(f"An error needs at least two pools; got {len(pools)}. Take more seeds.")
     logs = np.log(SIZES)
     without = [
-        np.polyfit(logs, np.log(pooled([*found[:k], *found[k + 1 :]])), 1)[0]
-        for k in range(len(found))
+        np.polyfit(logs, np.log(pooled([*pools[:k], *pools[k + 1 :]])), 1)[0]
+        for k in range(len(pools))
     ]
-    value = float(np.polyfit(logs, np.log(pooled(found)), 1)[0])
-    spread = float(np.sqrt((len(found) - 1) * np.var(without)))
+    value = float(np.polyfit(logs, np.log(pooled(pools)), 1)[0])
+    spread = float(np.sqrt((len(pools) - 1) * np.var(without)))
     return Slope(value, spread)

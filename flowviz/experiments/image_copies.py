@@ -50,14 +50,14 @@ def nearest_training(
     """
     dims = images[0].size
     pixels = train.images.flatten(1).numpy()
-    held = test.images[:floor].flatten(1).numpy()
-    flat = np.concatenate([images.reshape(len(images), -1), held])
+    test_pixels = test.images[:floor].flatten(1).numpy()
+    flat = np.concatenate([images.reshape(len(images), -1), test_pixels])
     distance, index = nearest(flat, pixels)
     distance = distance / math.sqrt(dims)
     feature_distance = feature_index = None
     if judge is not None:
         extract = partial(classifier_features, judge.network)
-        real = features_of(extract, train.images, on_batch=on_batch)
-        feature_distance, feature_index = nearest(judge.features(images), real)
+        train_features = features_of(extract, train.images, on_batch=on_batch)
+        feature_distance, feature_index = nearest(judge.features(images), train_features)
     n = len(images)
     return Nearest(distance[:n], index[:n], feature_distance, feature_index, distance[n:])

@@ -107,20 +107,20 @@ def measure_reference(
     total = len(train) + len(test)
     extract = partial(classifier_features, network)
 
-    def count(before: int) -> Callable[[int], None]:
-        return lambda done: on_batch(before + done, total) if on_batch else None
+    def count(offset: int) -> Callable[[int], None]:
+        return lambda done: on_batch(offset + done, total) if on_batch else None
 
-    real = features_of(extract, train.images, on_batch=count(0))
-    held = features_of(extract, test.images, on_batch=count(len(train)))
-    reference = moments(real)
-    return Judge(card, network, reference, floors_of(held, reference))
+    train_features = features_of(extract, train.images, on_batch=count(0))
+    test_features = features_of(extract, test.images, on_batch=count(len(train)))
+    reference = moments(train_features)
+    return Judge(card, network, reference, floors_of(test_features, reference))
 
 
-def floors_of(held: NDArray[np.float32], reference: Moments) -> dict[int, float]:
+def floors_of(features: NDArray[np.float32], reference: Moments) -> dict[int, float]:
     """Frechet distances of n random rows of the features of test images, by n."""
-    order = np.random.default_rng(FLOOR_SEED).permutation(len(held))
-    sizes = sorted({n for n in FLOOR_SIZES if n < len(held)} | {len(held)})
-    return {n: frechet(moments(held[order[:n]]), reference) for n in sizes}
+    order = np.random.default_rng(FLOOR_SEED).permutation(len(features))
+    sizes = sorted({n for n in FLOOR_SIZES if n < len(features)} | {len(features)})
+    return {n: frechet(moments(features[order[:n]]), reference) for n in sizes}
 
 
 def save_reference(name: str | Path, judge: Judge) -> Path:

@@ -93,8 +93,8 @@ def bits_per_dimension(
     if device is not None:
         checkpoint.field.to(device)
     generator = stream(seed, "dequantisation")
-    wide = images.repeat_interleave(draws, dim=0).float()
-    x = (wide + torch.rand(wide.shape, generator=generator) - 0.5) / 127.5 - 1
+    repeated = images.repeat_interleave(draws, dim=0).float()
+    x = (repeated + torch.rand(repeated.shape, generator=generator) - 0.5) / 127.5 - 1
     y = None if labels is None else labels.repeat_interleave(draws)
     results = []
     for start in range(0, len(x), batch):
@@ -105,13 +105,15 @@ def bits_per_dimension(
         if on_batch is not None:
             on_batch(min(start + batch, len(x)))
     unit = images[0].numel() * math.log(2)
-    each = torch.cat([result.log_prob.cpu().double() for result in results]).reshape(-1, draws)
-    log_p = torch.logsumexp(each, dim=1) - math.log(draws)
+    log_probs = torch.cat([result.log_prob.cpu().double() for result in results]).reshape(
+        -1, draws
+    )
+    log_p = torch.logsumexp(log_probs, dim=1) - math.log(draws)
     error = None
     if probes > 1:
-        own = torch.cat([result.error.cpu().double() for result in results]).reshape(-1, draws)
-        weights = torch.softmax(each, dim=1)  # the share of each draw in the sum
-        error = (weights * own).square().sum(dim=1).sqrt().numpy() / unit
+        errors = torch.cat([result.error.cpu().double() for result in results]).reshape(-1, draws)
+        weights = torch.softmax(log_probs, dim=1)  # the share of each draw in the sum
+        error = (weights * errors).square().sum(dim=1).sqrt().numpy() / unit
     bits = (-log_p / unit + math.log2(127.5)).numpy()
     return Bits(bits, error, max(result.nfe for result in results))
 
@@ -124,13 +126,13 @@ def _log_prob(
     tol: float,
 ) -> LogProb:
     """The log density at x (B, C, H, W), given classes y (B,) or None."""
-    path, here = checkpoint.field.path, next(checkpoint.field.parameters()).device
+    path, device = checkpoint.field.path, next(checkpoint.field.parameters()).device
     return log_prob(
-        ClassField(checkpoint, None if y is None else y.to(here)),
-        x.to(here),
+        ClassField(checkpoint, None if y is None else y.to(device)),
+        x.to(device),
         t_max=path.t_max,
         tol=tol,
         control="mean",  # on which shipped measurements rest
         log_prior=partial(normal_log_prob, std=path.scheduler.sigma_0),
-        probe=probe.to(here),
+        probe=probe.to(device),
     )

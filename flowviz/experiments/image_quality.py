@@ -36,8 +36,8 @@ def weight_label(guidance: float | None, interval: tuple[float, float], guide: s
     """Guidance in a few words, such as "w = 2"; "" for None."""
     if guidance is None:
         return ""
-    when = "" if interval == EVER else f" for t = {interval[0]:g} to {interval[1]:g}"
-    return f"w = {guidance:g}{f' by {guide}' if guide else ''}{when}"
+    suffix = "" if interval == EVER else f" for t = {interval[0]:g} to {interval[1]:g}"
+    return f"w = {guidance:g}{f' by {guide}' if guide else ''}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ class QualityPoint:
             TypeError: an entry is missing.
         """
         names = {entry.name for entry in fields(cls)} - {"measures"}
-        own = {name: value for name, value in entries.items() if name in names}
-        own["classes"] = tuple(own.get("classes", ()))
-        own["interval"] = tuple(own.get("interval", EVER))
-        return cls(**own, measures={k: v for k, v in entries.items() if k not in names})
+        values = {name: value for name, value in entries.items() if name in names}
+        values["classes"] = tuple(values.get("classes", ()))
+        values["interval"] = tuple(values.get("interval", EVER))
+        return cls(**values, measures={k: v for k, v in entries.items() if k not in names})
 
 
 @dataclass(frozen=True)
@@ -164,24 +164,24 @@ def judge_samples(
             f"{checkpoint.shape}."
         )
     chosen = {name: IMAGE_METRICS[name] for name in metrics or IMAGE_METRICS}
-    drawn = sample_all(checkpoint, config, batch=BATCH, device=device, on_batch=on_batch)
-    features, pixels = judge.features(drawn.images), torch.from_numpy(drawn.images)
+    samples = sample_all(checkpoint, config, batch=BATCH, device=device, on_batch=on_batch)
+    features, pixels = judge.features(samples.images), torch.from_numpy(samples.images)
     judged = JudgedImages(
-        drawn.images,
-        drawn.labels if config.classes else None,
+        samples.images,
+        samples.labels if config.classes else None,
         features,
         judge.classes(features),
         judge.reference,
         fid and features_of(fid.inception, pixels, batch=INCEPTION_BATCH),
         fid and fid.moments,
     )
-    wanted = _wanted(checkpoint, config)
+    entries = _config_entries(checkpoint, config)
     return QualityPoint(
-        **wanted,
-        nfe=drawn.nfe,
-        passes=drawn.passes,
+        **entries,
+        nfe=samples.nfe,
+        passes=samples.passes,
         measures={name: metric.compute(judged) for name, metric in chosen.items()},
-        floor=None if wanted["classes"] else judge.floor(config.n),
+        floor=None if entries["classes"] else judge.floor(config.n),
         fid_protocol=fid.protocol(config.n) if fid else "",
         error=frechet_error(features, judge.reference),
     )
@@ -205,7 +205,7 @@ def quality_sweep(
     """
     have = {point.key: point for point in known}
     for config in configs:
-        point = have.get(_key(_wanted(checkpoint, config)))
+        point = have.get(_key(_config_entries(checkpoint, config)))
         if point is not None:
             other = fid is not None and point.fid_protocol != fid.protocol(config.n)
             if other or not set(metrics or IMAGE_METRICS) <= point.measures.keys():
@@ -261,7 +261,7 @@ def merged(quality: Mapping[str, Any], points: Sequence[QualityPoint]) -> dict[s
     return dict(quality) | {"points": [point.as_dict() for point in ordered]}
 
 
-def _wanted(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
+def _config_entries(checkpoint: ImageCheckpoint, config: ImageConfig) -> dict[str, Any]:
     """The entries of a point that follow from the config."""
     everything = config.classes == tuple(range(len(checkpoint.card.classes)))
     guide = checkpoint.guide

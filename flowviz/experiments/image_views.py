@@ -77,8 +77,8 @@ def film(
     if METHODS[config.solver].jumps:
         steps = solution.step_times.cpu()
         last = torch.as_tensor(last_step(steps.numpy(), times.numpy()))
-        shown, of_frame = last.unique(return_inverse=True)
-        reached, states = steps[shown], solution.step_states[shown]
+        unique_steps, of_frame = last.unique(return_inverse=True)
+        reached, states = steps[unique_steps], solution.step_states[unique_steps]
     predicted = []
     with torch.no_grad():
         for t, x in zip(reached, states, strict=True):
@@ -87,14 +87,14 @@ def film(
     reached, states = reached[of_frame], states[of_frame]
     predictions = torch.stack(predicted)[of_frame]
     c = path.scheduler(reached)
-    away = predictions - states[-1]
+    differences = predictions - states[-1]
     return Film(
         times.numpy(),
         reached.numpy(),
         to_pixels(states),
         to_pixels(predictions),
         (c.sigma / torch.hypot(c.alpha * checkpoint.field.std, c.sigma)).numpy(),
-        away.double().square().flatten(2).mean(dim=2).sqrt().cpu().numpy(),
+        differences.double().square().flatten(2).mean(dim=2).sqrt().cpu().numpy(),
         solution.nfe,
     )
 
@@ -110,9 +110,9 @@ def spherical(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
     angle = torch.acos(((flat_a * flat_b).sum(dim=1) / lengths).clamp(-1, 1))[:, None, None]
     s = shares.double()[None, :, None]
     safe = torch.sin(angle).clamp_min(1e-12)
-    near = angle < 1e-6  # equal noise
-    weight_a = torch.where(near, 1 - s, torch.sin((1 - s) * angle) / safe)
-    weight_b = torch.where(near, s, torch.sin(s * angle) / safe)
+    equal = angle < 1e-6  # equal noise
+    weight_a = torch.where(equal, 1 - s, torch.sin((1 - s) * angle) / safe)
+    weight_b = torch.where(equal, s, torch.sin(s * angle) / safe)
     points = weight_a * flat_a[:, None] + weight_b * flat_b[:, None]
     return points.to(a).reshape(len(a), len(shares), *a.shape[1:])
 
@@ -132,8 +132,8 @@ def interpolation(
     first, last = (noise(config.n, seed, checkpoint.shape) for seed in (config.seed, to_seed))
     between = spherical(first, last, torch.linspace(0, 1, steps))
     y = labels_of(checkpoint, config)
-    wide = None if y is None else y.repeat_interleave(steps)
-    images = draw_images(checkpoint, config, between.flatten(0, 1), wide)
+    repeated_classes = None if y is None else y.repeat_interleave(steps)
+    images = draw_images(checkpoint, config, between.flatten(0, 1), repeated_classes)
     return images.reshape(config.n, steps, *checkpoint.shape)
 
 
@@ -148,11 +148,13 @@ def all_classes(
     """
     if not checkpoint.conditional:
         raise ValueError(f"{checkpoint.card.name} was trained without classes.")
-    known = checkpoint.field.num_classes
-    wide = noise(config.n, config.seed, checkpoint.shape).repeat_interleave(known, dim=0)
-    y = torch.arange(known).repeat(config.n)
-    images = draw_images(checkpoint, config, wide, y)
-    return images.reshape(config.n, known, *checkpoint.shape)
+    num_classes = checkpoint.field.num_classes
+    repeated_noise = noise(config.n, config.seed, checkpoint.shape).repeat_interleave(
+        num_classes, dim=0
+    )
+    y = torch.arange(num_classes).repeat(config.n)
+    images = draw_images(checkpoint, config, repeated_noise, y)
+    return images.reshape(config.n, num_classes, *checkpoint.shape)
 
 
 def pixel_straightness(

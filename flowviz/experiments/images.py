@@ -177,22 +177,22 @@ class ClassField:
 
     def _counted(self, checkpoint: ImageCheckpoint) -> LearnedField:
         """The field of a checkpoint with a network that counts its images."""
-        own, card = checkpoint.field, checkpoint.card
+        field, card = checkpoint.field, checkpoint.card
         network = _Counted(
-            own.network,
+            field.network,
             max_batch(unet_shape(card), card.channels, card.size),
             activation_bytes(unet_shape(card), card.channels, card.size),
-            clocked=own.clocked,
+            clocked=field.clocked,
         )
         self.networks.append(network)
-        return type(own)(
+        return type(field)(
             network,
-            own.path,
-            own.objective,
-            mean=own.mean,
-            std=own.std,
-            preconditioned=own.preconditioned,
-            clocked=own.clocked,
+            field.path,
+            field.objective,
+            mean=field.mean,
+            std=field.std,
+            preconditioned=field.preconditioned,
+            clocked=field.clocked,
         )
 
     @property
@@ -319,7 +319,7 @@ def sample(
     if device is not None:
         checkpoint.to(device)
     starts = range(0, config.n, batch) if starts is None else starts
-    yield from _drawn(checkpoint, config, x_0, y, starts, batch)
+    yield from _batches(checkpoint, config, x_0, y, starts, batch)
 
 
 def draw_images(
@@ -327,11 +327,11 @@ def draw_images(
 ) -> NDArray[np.uint8]:
     """The images (n, C, H, W) of given noise (n, C, H, W) and classes (n,), batch by batch."""
     batch = _widest(config, BATCH, _device(checkpoint))
-    parts = _drawn(checkpoint, config, x_0, y, range(0, len(x_0), batch), batch)
+    parts = _batches(checkpoint, config, x_0, y, range(0, len(x_0), batch), batch)
     return np.concatenate([part.images for part in parts])
 
 
-def _drawn(
+def _batches(
     checkpoint: ImageCheckpoint,
     config: ImageConfig,
     all_noise: Tensor,
@@ -340,16 +340,16 @@ def _drawn(
     batch: int,
 ) -> Iterator[SampleBatch]:
     """The batches that begin at `starts`, of noise (n, C, H, W) and classes (n,)."""
-    here = _device(checkpoint)
+    device = _device(checkpoint)
     for start in starts:
         part = slice(start, start + batch)
-        own, x_0 = None if y is None else y[part].to(here), all_noise[part].to(here)
-        field = ClassField(checkpoint, own, config.guidance, config.interval)
+        classes, x_0 = None if y is None else y[part].to(device), all_noise[part].to(device)
+        field = ClassField(checkpoint, classes, config.guidance, config.interval)
         solution = solve_images(field, x_0, config)
         yield SampleBatch(
             start,
             to_pixels(solution.states[-1]),
-            np.full(len(x_0), -1) if own is None else own.cpu().numpy(),
+            np.full(len(x_0), -1) if classes is None else classes.cpu().numpy(),
             solution.nfe,
             field.rows / len(x_0),
             solution.step_times.cpu().numpy(),
@@ -413,10 +413,10 @@ def _device(checkpoint: ImageCheckpoint) -> torch.device:
 
 def field_and_noise(checkpoint: ImageCheckpoint, config: ImageConfig) -> tuple[ClassField, Tensor]:
     """The field of all of the config's images as one batch, and their noise on its device."""
-    here, y = _device(checkpoint), labels_of(checkpoint, config)
-    own = None if y is None else y.to(here)
-    field = ClassField(checkpoint, own, config.guidance, config.interval)
-    return field, noise(config.n, config.seed, checkpoint.shape).to(here)
+    device, y = _device(checkpoint), labels_of(checkpoint, config)
+    classes = None if y is None else y.to(device)
+    field = ClassField(checkpoint, classes, config.guidance, config.interval)
+    return field, noise(config.n, config.seed, checkpoint.shape).to(device)
 
 
 def solve_images(

@@ -151,30 +151,30 @@ def compute_straightness(
 ) -> FlowStraightness:
     """The straightness of the flow of a field, and the bound if its path is learned."""
     target, judged = _resolved(config, field)
-    found = marginal_straightness(judged, noise(config.n, config.seed), tol=TOL)
+    result = marginal_straightness(judged, noise(config.n, config.seed), tol=TOL)
     bound = error = None
     if isinstance(judged, LearnedPathField):
         generator = stream(config.seed, "bound")
         values = bound_of(judged, target.sample(config.draws, generator), generator).double()
         bound, error = values.mean().item(), values.std().item() / math.sqrt(config.draws)
-    return part(FlowStraightness, found, bound=bound, bound_error=error)
+    return part(FlowStraightness, result, bound=bound, bound_error=error)
 
 
 def train_learned_path(config: NfdmConfig, progress: Progress) -> Iterator[LearnedPathTraining]:
     """Trains a learned path; yields about every second and at the last step."""
     target = dataset(config.data)
     points: list[tuple[int, float, float]] = []
-    seen: list[Tensor] = []
+    recent: list[Tensor] = []
     due = time.monotonic() + REPORT_SECONDS
     for state in train(config, target):
-        seen.append(torch.stack([state.bound, state.curvature]))
+        recent.append(torch.stack([state.bound, state.curvature]))
         start = time.monotonic()
         if start < due and not state.done and state.step > 1:
             continue
         progress.report(state.step / config.steps, f"step {state.step:,} of {config.steps:,}")
-        bound, curvature = torch.stack(seen).double().mean(dim=0).tolist()
+        bound, curvature = torch.stack(recent).double().mean(dim=0).tolist()
         points.append((state.step, bound, curvature))
-        seen.clear()
+        recent.clear()
         learned = copy.deepcopy(state.ema).eval()
         try:
             trajectories = _trajectories(learned, target, PARTICLES, config.seed)
@@ -212,7 +212,7 @@ def _trajectories(flow: FlowField, target: Dataset, n: int, seed: int) -> Trajec
     path = flow.path
     times = path.clock(FRAMES)
     generator = stream(seed, "pairs")
-    x_1 = _apart(target.sample(200, generator)).repeat_interleave(EACH, dim=0)
+    x_1 = _farthest(target.sample(200, generator)).repeat_interleave(EACH, dim=0)
     x_0 = torch.randn(x_1.shape, generator=generator)
     process = flow.forward_process if isinstance(flow, LearnedPathField) else path
     conditional = torch.stack([process.flow(t, x_0, x_1) for t in times])
@@ -221,8 +221,8 @@ def _trajectories(flow: FlowField, target: Dataset, n: int, seed: int) -> Trajec
     return Trajectories(conditional=conditional.float().numpy(), flow=states.float().numpy())
 
 
-def _apart(points: Tensor) -> Tensor:
-    """ENDS of the points, each as far as possible from those before it."""
+def _farthest(points: Tensor) -> Tensor:
+    """ENDS of the points, each as far as possible from those that were chosen before it."""
     chosen = [points[points.square().sum(dim=1).argmax()]]
     while len(chosen) < ENDS:
         nearest = torch.cdist(points, torch.stack(chosen)).amin(dim=1)

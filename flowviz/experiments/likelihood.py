@@ -81,8 +81,8 @@ class _Backward(Solved):
             return {"tol": self.tol}
         grid = GRIDS[CLOCK](path, steps_for(self.method, self.nfe))
         end = torch.tensor([t], dtype=grid.dtype)
-        kept = grid[grid < t - 1e-9]
-        return {"grid": torch.cat([kept, end]).flip(0)}
+        inner = grid[grid < t - 1e-9]
+        return {"grid": torch.cat([inner, end]).flip(0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +298,7 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
     points = torch.cartesian_prod(axis, axis).flip(1).float()
     generator = stream(config.seed, "signs")
 
-    def solve_at(x: Tensor, **how: Any) -> LogProb:
+    def solve_at(x: Tensor, **options: Any) -> LogProb:
         return refined_log_prob(
             field,
             x,
@@ -309,26 +309,26 @@ def compute_density(config: DensityConfig, *, field: Field | None = None) -> Den
             workers=processors(),
             least=SEEN,
             within=_within,
-            **how,
+            **options,
             **config.budget(path, t),
         )
 
-    found = solve_at(points)
-    mass = integrate(found, points, partial(solve_at, rounds=LATTICE_ROUNDS))
+    result = solve_at(points)
+    mass = integrate(result, points, partial(solve_at, rounds=LATTICE_ROUNDS))
     moment = torch.tensor([t], dtype=torch.float64)
     exact = density_of(target, path, field, moment, axis, n=MIXED)[0]
     shape = (config.cells, config.cells)
     return DensityResult(
         t=t,
         axis=axis.numpy(),
-        log_density=found.log_prob.reshape(shape).numpy(),
+        log_density=result.log_prob.reshape(shape).numpy(),
         exact=exact.float().numpy(),
-        error=None if found.error is None else found.error.reshape(shape).numpy(),
-        nfe=found.nfe,
-        refined=found.refined,
+        error=None if result.error is None else result.error.reshape(shape).numpy(),
+        nfe=result.nfe,
+        refined=result.refined,
         mass=mass.value,
         mass_error=mass.error,
-        unconverged=(found.unconverged & (found.log_prob > SEEN)).double().mean().item(),
+        unconverged=(result.unconverged & (result.log_prob > SEEN)).double().mean().item(),
     )
 
 
@@ -338,7 +338,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
     Every time takes the same data and noise, so that the curve over t is smooth in them.
 
     Raises:
-        ValueError: the density of a learned path cannot be told at this time.
+        ValueError: the density of a learned path is not known well enough at this time.
         SolveError: the flow cannot be followed backward.
     """
     target, path, field = resolve(config.data, config.path, config.field, field)
@@ -355,7 +355,7 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
             f"of which too few are near each place at t = {config.t:g}; take t = 1 or "
             "an earlier time."
         )
-    found = log_prob(
+    result = log_prob(
         field,
         x_t,
         t_max=t.item(),
@@ -365,9 +365,9 @@ def compute_gap(config: GapConfig, *, field: Field | None = None) -> GapResult:
         chunk=even_chunk(config.n, processors()),
         **config.budget(path, t.item()),
     )
-    gaps = log_p - found.log_prob.double()
+    gaps = log_p - result.log_prob.double()
     error = gaps.std().item() / math.sqrt(config.n)
-    return GapResult(t=t.item(), kl=gaps.mean().item(), error=error, nfe=found.nfe)
+    return GapResult(t=t.item(), kl=gaps.mean().item(), error=error, nfe=result.nfe)
 
 
 def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) -> Likelihood:
@@ -385,7 +385,7 @@ def compute_likelihood(config: LikelihoodConfig, *, field: Field | None = None) 
 
 
 def compute_point(config: PointConfig, *, field: Field | None = None) -> PointResult:
-    """The way of a point back to its noise and forth again, in the precision of the field.
+    """The trajectory of a point back to its noise and forward again, in the field's precision.
 
     Raises:
         SolveError: the flow cannot be followed.
@@ -395,21 +395,21 @@ def compute_point(config: PointConfig, *, field: Field | None = None) -> PointRe
     dtype = next(field.parameters()).dtype if learned else torch.float64
     x = torch.tensor([[config.x, config.y]], dtype=dtype)
     budget = config.budget(path, path.t_max)
-    back = log_prob_along(
+    backward = log_prob_along(
         field, x, t_max=path.t_max, method=config.method, log_prior=log_prior(path), **budget
     )
-    x_0 = back.states[0]
-    forth = solve(field, x_0, path.clock(2), config.method, **_forward(budget))
-    states = back.states[:, 0].double()
+    x_0 = backward.states[0]
+    forward = solve(field, x_0, path.clock(2), config.method, **_forward(budget))
+    states = backward.states[:, 0].double()
     return PointResult(
-        times=back.times.numpy(),
+        times=backward.times.numpy(),
         backward=states.numpy(),
-        log_density=back.log_prob[:, 0].double().numpy(),
-        exact=_log_density_along(target, path, field, back.times, states).numpy(),
-        forward_times=forth.step_times.numpy(),
-        forward=forth.step_states[:, 0].double().numpy(),
+        log_density=backward.log_prob[:, 0].double().numpy(),
+        exact=_log_density_along(target, path, field, backward.times, states).numpy(),
+        forward_times=forward.step_times.numpy(),
+        forward=forward.step_states[:, 0].double().numpy(),
         log_prior=log_prior(path)(x_0).item(),
-        nfe=back.nfe,
+        nfe=backward.nfe,
     )
 
 
@@ -417,9 +417,9 @@ def carry(
     field: Field, x_0: Tensor, times: Sequence[float] | Tensor, method: str, **budget: Any
 ) -> tuple[Tensor, int]:
     """The states (T, B, *) of x_0 (B, *) at `times`, by all processors, and the counted NFE."""
-    at = torch.as_tensor(times, dtype=torch.float64)
+    end_times = torch.as_tensor(times, dtype=torch.float64)
     with pool(processors()) as threads:
-        solved = partial(solve, field, times=at, method=method, **budget)
+        solved = partial(solve, field, times=end_times, method=method, **budget)
         solutions = list(threads.map(solved, x_0.split(CHUNK)))
     states = torch.cat([solution.states for solution in solutions], dim=1)
     return states, max(solution.nfe for solution in solutions)
@@ -450,14 +450,14 @@ def _path_log_density(
 def _log_density_along(
     target: Dataset, path: AffinePath, field: Field, times: Tensor, states: Tensor
 ) -> Tensor:
-    """The path's own log p_t at times (S + 1,) and states (S + 1, 2), NaN where it is not sure."""
+    """The path's log p_t at times (S + 1,) and states (S + 1, 2), NaN if its error is large."""
     if not isinstance(field, LearnedPathField):
         return exact_field(path, target.distribution).log_density(times, states)
-    found = []
+    log_densities = []
     for t, x in zip(times, states, strict=True):
         log_p, error = _path_log_density(target, path, field, t, x[None])
-        found.append(log_p[0] if error[0] < SURE else log_p.new_tensor(math.nan))
-    return torch.stack(found)
+        log_densities.append(log_p[0] if error[0] < SURE else log_p.new_tensor(math.nan))
+    return torch.stack(log_densities)
 
 
 def _forward(budget: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,18 +153,18 @@ class LiveTraining:
         self.measured, self.seed = measured, seed
         self.reference = dataset.sample(measured, stream(seed, "reference"))
         self._classes = dataset.sampled_classes(measured, stream(seed, "reference"))
-        fresh = dataset.sample(measured, stream(seed, "floor"))
-        self.data_quality = self._quality(fresh)
+        floor_sample = dataset.sample(measured, stream(seed, "floor"))
+        self.data_quality = self._quality(floor_sample)
         self._runs = [train(config, dataset, device=device) for config in configs]
         self.states: tuple[PlaneRun, ...] = ()
-        self._watched = [_Watched(config, dataset) for config in configs]
+        self._curves = [_Curves(config, dataset) for config in configs]
         self._frames = _Thinned[tuple[int, tuple[NDArray[np.float32], ...]]](FRAMES)
         self._trouble = ""
         self._start = self._published = self._next_picture = time.monotonic()
         self._rate = 0.0
         self._rated = (0, self._start)
         self.step = 0
-        self._look_seconds = 0.0
+        self._measure_seconds = 0.0
         self.snapshot = self._describe()
 
     @property
@@ -185,56 +185,60 @@ class LiveTraining:
         """
         self.states = tuple(next(run) for run in self._runs)
         self.step += 1
-        for watched, state in zip(self._watched, self.states, strict=True):
-            watched.see(state)
+        for curves, state in zip(self._curves, self.states, strict=True):
+            curves.see(state)
         now = time.monotonic()
         if now >= self._next_picture or self.done:
-            self.look()
+            self.measure()
         elif now - self._published >= PUBLISH:
             self._publish(now)
 
-    def look(self) -> None:
+    def measure(self) -> None:
         """Draws live samples, measures them, and makes a new `snapshot`.
 
-        If a stop is requested meanwhile, the snapshot keeps the samples of the last look.
+        If a stop is requested meanwhile, the snapshot keeps the previous samples.
         """
         start = time.monotonic()
         if self.states:
-            for watched, state in zip(self._watched, self.states, strict=True):
-                watched.probe(state)
+            for curves, state in zip(self._curves, self.states, strict=True):
+                curves.probe(state)
             try:
                 samples = tuple(self._sample(state.ema) for state in self.states)
                 self._trouble = ""
             except SolveError as error:
                 self._trouble = f"No live samples at step {self.step}: {error}"
             except Stopped:
-                self._look_seconds = math.inf
+                self._measure_seconds = math.inf
                 self._publish(time.monotonic())
                 return
             else:
-                shown = tuple(drawn[: self.particles].numpy().copy() for drawn in samples)
-                for watched, drawn, part in zip(self._watched, samples, shown, strict=True):
-                    watched.samples = part
-                    watched.quality.add((self.step, self._quality(drawn)))
-                self._frames.add((self.step, shown))
+                visible = tuple(sample[: self.particles].numpy().copy() for sample in samples)
+                for curves, sample, part in zip(self._curves, samples, visible, strict=True):
+                    curves.samples = part
+                    curves.quality.add((self.step, self._quality(sample)))
+                self._frames.add((self.step, visible))
         now = time.monotonic()
-        self._look_seconds = now - start
-        self._next_picture = now + max(self.interval, self._look_seconds / self.share)
+        self._measure_seconds = now - start
+        self._next_picture = now + max(self.interval, self._measure_seconds / self.share)
         self._publish(now)
 
     def end(self) -> None:
         """Makes the last snapshot after a stop request, with new samples if they take no time."""
-        if self._look_seconds > LAST_LOOK:
+        if self._measure_seconds > LAST_LOOK:
             self._publish(time.monotonic())
         else:
-            self.look()
+            self.measure()
 
     @torch.no_grad()
     def _sample(self, field: LearnedField) -> Tensor:
         x_0 = starts(field.path, self.measured, self.seed).to(field.mean.device)
         times = field.path.clock(2)
-        how = sampler(isinstance(field, FlowMap))
-        return solve(field, x_0, times, how["method"], steps=steps_for(**how)).states[-1].cpu()
+        settings = sampler(isinstance(field, FlowMap))
+        return (
+            solve(field, x_0, times, settings["method"], steps=steps_for(**settings))
+            .states[-1]
+            .cpu()
+        )
 
     def _quality(self, samples: Tensor) -> float:
         return METRICS[QUALITY](samples, self.reference, self.dataset.distribution)
@@ -256,7 +260,7 @@ class LiveTraining:
             seconds=time.monotonic() - self._start,
             rate=self._rate,
             remaining=(self.configs[0].steps - self.step) / self._rate if self._rate else 0.0,
-            traces=tuple(watched.trace() for watched in self._watched),
+            traces=tuple(curves.trace() for curves in self._curves),
             data=self.reference[: self.particles].numpy(),
             data_quality=self.data_quality,
             frame_steps=tuple(step for step, _ in frames),
@@ -293,11 +297,11 @@ def train_live(
     """
     progress, configs = progress or Progress(), tuple(configs)
     live = LiveTraining(configs, dataset(configs[0].data, sources=True), device=choose_device())
-    shown = None
+    published = None
     while not live.done and not progress.should_stop():
-        if live.snapshot is not shown:
-            shown = live.snapshot
-            yield LiveResult(configs, shown)
+        if live.snapshot is not published:
+            published = live.snapshot
+            yield LiveResult(configs, published)
         try:
             with stopping(progress.should_stop):
                 live.advance()
@@ -309,7 +313,7 @@ def train_live(
     yield LiveResult(configs, live.snapshot, tuple(field.cpu().eval() for field in live.fields))
 
 
-class _Watched:
+class _Curves:
     """The recorded curves of one path."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset) -> None:
@@ -401,26 +405,26 @@ class _Thinned(Generic[T]):
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._kept: list[T] = []
+        self._items: list[T] = []
         self._newest: T | None = None
-        self._every = 1
+        self._interval = 1
         self._count = 0
 
     def add(self, item: T) -> None:
         """Adds an item."""
         self._newest = item
-        if self._count % self._every == 0:
-            self._kept.append(item)
-            if len(self._kept) > self._capacity:
-                self._kept = self._kept[::2]
-                self._every *= 2
+        if self._count % self._interval == 0:
+            self._items.append(item)
+            if len(self._items) > self._capacity:
+                self._items = self._items[::2]
+                self._interval *= 2
         self._count += 1
 
     def items(self) -> list[T]:
         """The stored items in order."""
-        if self._newest is not None and self._kept[-1] is not self._newest:
-            return [*self._kept, self._newest]
-        return list(self._kept)
+        if self._newest is not None and self._items[-1] is not self._newest:
+            return [*self._items, self._newest]
+        return list(self._items)
 
 
 class _Averages:
@@ -430,13 +434,13 @@ class _Averages:
         self._capacity = capacity
         self._ends: list[int] = []
         self._means: list[NDArray[np.float64]] = []
-        self._every = 1
+        self._interval = 1
         self._pending: list[Tensor] = []
 
     def add(self, step: int, values: Tensor) -> NDArray[np.float64] | None:
         """Adds the values (2,) of a step; returns their mean (2,) at the end of an interval."""
         self._pending.append(values)
-        if len(self._pending) < self._every:
+        if len(self._pending) < self._interval:
             return None
         mean = torch.stack(self._pending).cpu().double().mean(dim=0).numpy()
         self._pending = []
@@ -446,7 +450,7 @@ class _Averages:
             pairs = zip(self._means[::2], self._means[1::2], strict=True)
             self._means = [(first + second) / 2 for first, second in pairs]
             self._ends = self._ends[1::2]
-            self._every *= 2
+            self._interval *= 2
         return mean
 
     def items(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -92,11 +92,11 @@ def compute_gaps(config: GapConfig, *, field: LearnedField | None = None) -> Gap
     weight = width / path.t_max
     x, velocity, marginal = targets(exact_field(path, target.distribution), t, x_0, x_1)
     gaps = []
-    for label, other in _family(config, target, field, generator):
-        guess = torch.zeros_like(x) if other is None else _in_chunks(other, t, x)
+    for label, candidate in _family(config, target, field, generator):
+        guess = torch.zeros_like(x) if candidate is None else _in_chunks(candidate, t, x)
         to_pair, to_field = (
-            weight * (guess - wanted).double().square().mean(dim=1)
-            for wanted in (velocity, marginal)
+            weight * (guess - regression_target).double().square().mean(dim=1)
+            for regression_target in (velocity, marginal)
         )
         gaps.append(
             Gap(
@@ -115,20 +115,23 @@ def _family(
     """Unrelated fields with their labels; None means v = 0."""
     # A preconditioned network before training is the best linear field.
     linear = build_field(TrainConfig(path=config.path, width=8, depth=1), target, generator)
-    found: list[tuple[str, LearnedField | None]] = [("v = 0", None), ("best linear field", linear)]
-    found += [
+    family: list[tuple[str, LearnedField | None]] = [
+        ("v = 0", None),
+        ("best linear field", linear),
+    ]
+    family += [
         (f"new network, outputs about {size:g}", new_network(config.path, target, generator, size))
         for size in (1.0, 3.0)
     ]
     if config.field == NEW:
-        return found
+        return family
     for level in NOISE_LEVELS:
-        moved = copy.deepcopy(field)
-        for weight in moved.parameters():
+        perturbed = copy.deepcopy(field)
+        for weight in perturbed.parameters():
             size = weight.square().mean().sqrt()
             weight.add_(level * size * torch.randn(weight.shape, generator=generator))
-        found.append((f"trained, weights moved by {level:.0%}", moved))
-    return [*found, ("trained", field)]
+        family.append((f"trained, weights moved by {level:.0%}", perturbed))
+    return [*family, ("trained", field)]
 
 
 def _in_chunks(field: LearnedField, t: Tensor, x: Tensor) -> Tensor:

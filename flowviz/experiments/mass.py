@@ -49,39 +49,39 @@ class Mass:
     error: float
 
 
-def integrate(found: LogProb, centers: Tensor, solve: Callable[[Tensor], LogProb]) -> Mass:
+def integrate(result: LogProb, centers: Tensor, solve: Callable[[Tensor], LogProb]) -> Mass:
     """The integral of a density over a square grid of cells around the origin.
 
     Args:
-        found: the log-densities at the centres.
+        result: the log-densities at the centres.
         centers: the centres, (H * H, 2), row by row.
         solve: from points (B, 2) to their log-densities.
     """
     side = math.isqrt(len(centers))
     width = (centers[-1] - centers[0]).max().item() / (side - 1)
-    density = found.log_prob.double().exp()
+    density = result.log_prob.double().exp()
     dense = dense_cells(density.reshape(side, side))
-    rest = (density[~dense].sum() * width**2).item()
+    outside = (density[~dense].sum() * width**2).item()
     count = min(MAX_SHARE * len(centers), MAX_POINTS)
     spacing = width * max(FINEST, math.sqrt(dense.sum().item() / count))
     points, part = lattice(spacing, side * width / 2)
     column, row = ((points + side * width / 2) / width).long().clamp(0, side - 1).unbind(1)
-    kept = dense[row * side + column]
-    if not kept.any():
-        return Mass(rest, 0.0)
-    at = solve(points[kept].to(centers))
-    mass, off = at.log_prob.double().exp() * spacing**2, at.unconverged
-    if off.any() and not off.all():  # such a density can be e^60
-        mass[off] = mass[off].clamp(max=mass[~off].max().item())
+    is_dense = dense[row * side + column]
+    if not is_dense.any():
+        return Mass(outside, 0.0)
+    solved = solve(points[is_dense].to(centers))
+    mass, unconverged = solved.log_prob.double().exp() * spacing**2, solved.unconverged
+    if unconverged.any() and not unconverged.all():  # such a density can be e^60
+        mass[unconverged] = mass[unconverged].clamp(max=mass[~unconverged].max().item())
     total = mass.sum()
-    parts = PARTS**2 * torch.zeros(PARTS**2).double().index_add(0, part[kept], mass)
+    parts = PARTS**2 * torch.zeros(PARTS**2).double().index_add(0, part[is_dense], mass)
     # The error at edges falls as the number of points to the power 3/4, 9 times of a part.
-    error = (parts - total).square().mean().sqrt() / PARTS**1.5 + rest / 2
-    if at.numerical is not None:
+    error = (parts - total).square().mean().sqrt() / PARTS**1.5 + outside / 2
+    if solved.numerical is not None:
         # Long steps do not have their order yet, and the extrapolation leaves much: as if errors
         # were as large as the estimate and all of one sign. It is infinite where it is not known.
-        error = error + (mass * at.numerical.double().clamp(max=1)).sum()
-    return Mass(rest + total.item(), error.item())
+        error = error + (mass * solved.numerical.double().clamp(max=1)).sum()
+    return Mass(outside + total.item(), error.item())
 
 
 def dense_cells(density: Tensor) -> Tensor:
@@ -98,18 +98,18 @@ def dense_cells(density: Tensor) -> Tensor:
     return dense
 
 
-def lattice(spacing: float, reach: float) -> tuple[Tensor, Tensor]:
-    """The points of a turned square lattice within [-reach, reach]^2, (n, 2) float64.
+def lattice(spacing: float, half_width: float) -> tuple[Tensor, Tensor]:
+    """The points of a turned square lattice within [-half_width, half_width]^2, (n, 2) float64.
 
     Returns:
         The points, and for each the number of its part, (n,) int64: every PARTS-th point in both
         directions, itself a lattice.
     """
-    count = math.ceil(math.sqrt(2) * reach / spacing)
+    count = math.ceil(math.sqrt(2) * half_width / spacing)
     steps = torch.arange(-count, count + 1, dtype=torch.float64)
-    places = torch.cartesian_prod(steps, steps)
+    indices = torch.cartesian_prod(steps, steps)
     cosine, sine = math.cos(ANGLE), math.sin(ANGLE)
-    points = spacing * places @ torch.tensor([[cosine, sine], [-sine, cosine]]).double()
-    inside = (points.abs() < reach).all(dim=1)
-    part = places[inside].remainder(PARTS).long() @ torch.tensor([PARTS, 1])
+    points = spacing * indices @ torch.tensor([[cosine, sine], [-sine, cosine]]).double()
+    inside = (points.abs() < half_width).all(dim=1)
+    part = indices[inside].remainder(PARTS).long() @ torch.tensor([PARTS, 1])
     return points[inside], part

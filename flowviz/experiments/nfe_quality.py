@@ -65,22 +65,24 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
     """
     origins = {each.source: FieldRef.of(each.source) for each in configs}
     shared = {each: _BaselineConfig.of(each, origins[each.source]) for each in configs}
-    others = {name for each in shared.values() for name in (each.source, _perfect(each.data))}
-    origins |= {name: FieldRef.of(name) for name in others - origins.keys()}
+    missing_sources = {
+        name for each in shared.values() for name in (each.source, _perfect(each.data))
+    }
+    origins |= {name: FieldRef.of(name) for name in missing_sources - origins.keys()}
 
     def computed(
         compute: Callable[..., R],
-        wanted: Iterable[C],
-        given: Callable[[C], dict[str, Any]],
+        requested: Iterable[C],
+        inputs_of: Callable[[C], dict[str, Any]],
         doing: str,
         span: tuple[float, float],
     ) -> Iterator[tuple[C, R]]:
-        keys = list(dict.fromkeys(wanted))
-        pieces = [partial(progress.cached, compute, each, **given(each)) for each in keys]
-        for k, found in progress.in_parallel(pieces, doing=doing, span=span):
-            yield keys[k], found
+        keys = list(dict.fromkeys(requested))
+        pieces = [partial(progress.cached, compute, each, **inputs_of(each)) for each in keys]
+        for k, result in progress.in_parallel(pieces, doing=doing, span=span):
+            yield keys[k], result
 
-    needed = [each for of in shared.values() for each in of.references]
+    needed = [each for baseline in shared.values() for each in baseline.references]
     references = dict(
         computed(
             _compute_reference,
@@ -94,9 +96,9 @@ def solver_curves(configs: Sequence[CurveConfig], progress: Progress) -> Iterato
         computed(
             _compute_baselines,
             shared.values(),
-            lambda of: {
-                "target": origins[of.source].dataset,
-                "references": [references[each] for each in of.references],
+            lambda baseline: {
+                "target": origins[baseline.source].dataset,
+                "references": [references[each] for each in baseline.references],
             },
             "baselines",
             (0.25, 0.3),
@@ -152,7 +154,7 @@ class _BaselineConfig:
             for seed in range(self.seed, self.seed + self.seeds)
         ]
 
-    def at(self, seed: int) -> EvaluateConfig:
+    def evaluate_config(self, seed: int) -> EvaluateConfig:
         return EvaluateConfig(n=self.n, seed=seed, metrics=self.metrics)
 
 
@@ -177,13 +179,13 @@ def _compute_reference(config: _ReferenceConfig, *, origin: FieldRef) -> Referen
 def _compute_baselines(
     config: _BaselineConfig, *, target: Dataset, references: Sequence[Reference]
 ) -> _Baselines:
-    own, perfect = references[: config.seeds], references[config.seeds :]
+    converged, perfect = references[: config.seeds], references[config.seeds :]
     seeds = range(config.seed, config.seed + FRESH)
     return _Baselines(
-        references=tuple(own),
+        references=tuple(converged),
         floor=_metrics_of(perfect, target, config),
-        fresh=_columns([floors(target, config.at(seed)) for seed in seeds]),
-        limit=_metrics_of(own, target, config),
+        fresh=_columns([floors(target, config.evaluate_config(seed)) for seed in seeds]),
+        limit=_metrics_of(converged, target, config),
     )
 
 
@@ -194,8 +196,10 @@ def _metrics_of(
     rows = []
     for seed, end in enumerate(ends, start=config.seed):
         no_floor = dict.fromkeys(config.metrics, 0.0)
-        found = measures_of(end.states.float(), target, config.at(seed), floor=no_floor)
-        rows.append({name: measure.value for name, measure in found.items()})
+        measures = measures_of(
+            end.states.float(), target, config.evaluate_config(seed), floor=no_floor
+        )
+        rows.append({name: measure.value for name, measure in measures.items()})
     return _columns(rows)
 
 
@@ -218,19 +222,23 @@ def _compute_curve(
         failure = ""
         for r in range(config.seeds):
             try:
-                found = evaluate(
+                evaluation = evaluate(
                     origin.field,
                     target,
-                    config.at(budget, config.seed + r),
+                    config.evaluate_config(budget, config.seed + r),
                     floor=dict.fromkeys(baselines.floor, 0.0),  # the curve has its own
                     converged=baselines.references[r],
                 )
             except SolveError as error:
                 failure = str(error)
                 continue
-            assert found.error is not None  # `converged` is given
-            nfe[p, r], mse[p, r], lost[p, r] = found.nfe, found.error.mse, found.lost
-            for name, measure in found.measures.items():
+            assert evaluation.error is not None  # `converged` is given
+            nfe[p, r], mse[p, r], lost[p, r] = (
+                evaluation.nfe,
+                evaluation.error.mse,
+                evaluation.lost,
+            )
+            for name, measure in evaluation.measures.items():
                 values[name][p, r] = measure.value
         if failure and not METHODS[config.method].adaptive:
             nfe[p] = budget  # so that the failure has its place on the axis

@@ -152,16 +152,16 @@ def pair_samples(data: str, n: int, batch: int, seed: int) -> PairingsResult:
 
 def crossings(start: NDArray, end: NDArray) -> Crossings:
     """All crossings of the n segments from start to end, each (n, 2), inside both of them."""
-    along = end - start
+    chords = end - start
     i, j = np.triu_indices(len(start), k=1)
     offset = start[j] - start[i]
-    area = _cross(along[i], along[j])
+    area = _cross(chords[i], chords[j])
     some = area != 0  # parallel segments do not cross
     i, j, offset, area = i[some], j[some], offset[some], area[some]
-    first, second = (_cross(offset, along[k]) / area for k in (j, i))
+    first, second = (_cross(offset, chords[k]) / area for k in (j, i))
     inside = (first > 0) & (first < 1) & (second > 0) & (second < 1)
-    places = start[i] + first[:, None] * along[i]
-    return Crossings(places=places[inside], apart=np.abs(first - second)[inside])
+    points = start[i] + first[:, None] * chords[i]
+    return Crossings(places=points[inside], apart=np.abs(first - second)[inside])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +207,10 @@ def compute_cost(config: CostConfig) -> CostResult:
     pairs = _pairs(config.data, config.batch, PAIRS, config.seed)
     squares = _squares(pairs)
     # Pairs of one batch are dependent, batches are independent.
-    apart = squares
+    batch_squares = squares
     if config.batch > SPREAD:
-        apart = _squares(_pairs(config.data, SPREAD, PAIRS, config.seed))
-    means = apart.unflatten(0, (-1, min(max(config.batch, 1), SPREAD))).mean(dim=1)
+        batch_squares = _squares(_pairs(config.data, SPREAD, PAIRS, config.seed))
+    means = batch_squares.unflatten(0, (-1, min(max(config.batch, 1), SPREAD))).mean(dim=1)
     return CostResult(cost=squares.mean().item(), error=means.std().item() / len(means) ** 0.5)
 
 
@@ -291,7 +291,7 @@ def compute_marginal(config: MarginalConfig) -> MarginalResult:
     times = torch.cat([nodes, frames]).unique()  # one solve for both
     solved = solve(field, path.start(x_0), times, "dopri5", tol=tol)
     at_nodes, at_frames = (
-        solved.states[torch.searchsorted(times, wanted)] for wanted in (nodes, frames)
+        solved.states[torch.searchsorted(times, part)] for part in (nodes, frames)
     )
     return MarginalResult(
         straightness=straightness_of(field, nodes, at_nodes),
@@ -314,8 +314,8 @@ def _pairs(data: str, batch: int, n: int, seed: int, prefix: str = "") -> Pairs:
         return reflow_pairs(field, n, stream(seed, f"{prefix}noise"))
     x_0, x_1 = _samples(data, n, seed, prefix)
     if batch == BRIDGE:
-        drawn = stream(seed, f"{prefix}plan")
-        return Pairs(x_0, in_batches(lambda a, b: sinkhorn(a, b, drawn), x_0, x_1, ALL))
+        generator = stream(seed, f"{prefix}plan")
+        return Pairs(x_0, in_batches(lambda a, b: sinkhorn(a, b, generator), x_0, x_1, ALL))
     return Pairs(x_0, in_batches(minibatch_ot, x_0, x_1, batch))
 
 

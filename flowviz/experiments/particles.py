@@ -167,15 +167,15 @@ def compute_particles(
     Raises:
         ValueError: a name is unknown, or the solve failed (SolveError, with the time).
     """
-    grid, states, nfe = _moved(config, field)
-    at, truth = config.checked, truth or compute_truth(config)
+    grid, states, nfe = _move(config, field)
+    checked, truth = config.checked, truth or compute_truth(config)
     lengths = torch.linalg.vector_norm(states.diff(dim=0), dim=-1).sum(dim=0)
     return ParticlesResult(
         times=grid.numpy(),
         states=states.numpy(),
         nfe=nfe,
-        checked=grid[at].numpy(),
-        energy=_energies(states[at], truth.points),
+        checked=grid[checked].numpy(),
+        energy=_energies(states[checked], truth.points),
         floor=truth.floors.mean(axis=0),
         highest=truth.floors.max(axis=0),
         length=lengths.double().numpy(),
@@ -183,7 +183,7 @@ def compute_particles(
     )
 
 
-def _moved(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tensor, int]:
+def _move(config: ParticlesConfig, field: Field | None) -> tuple[Tensor, Tensor, int]:
     """Times (K,), states (K, n, 2) and evaluations of the particles.
 
     Each step of a stochastic sampler has a frame, so that its noise is not smoothed.
@@ -219,8 +219,8 @@ def _bridge(config: ParticlesConfig, field: Field | None) -> BridgeField | Learn
     if config.field == EXACT:
         return bridge_of(config.data, config.path, config.bridge)[1]
     _, _, field = resolve(config.data, config.path, config.field, field, sources=True)
-    wanted = config.bridge, config.coupling
-    if not isinstance(field, LearnedBridge) or (field.noise, field.coupling) != wanted:
+    required = config.bridge, config.coupling
+    if not isinstance(field, LearnedBridge) or (field.noise, field.coupling) != required:
         raise ValueError(
             f"{config.field} must have been trained with bridges of diffusion {config.bridge:g} "
             f"between pairs of the coupling {config.coupling}; choose such a network (`train "

@@ -65,10 +65,10 @@ class TouchResult:
 
 def compute_touch(config: TouchConfig) -> TouchResult:
     """The points, the distribution and the coefficients over time."""
-    data, own = dataset(config.data), scheduler(config.path)
+    data, schedule = dataset(config.data), scheduler(config.path)
     points = data.sample(config.n, stream(config.seed, "data")).double()
-    times = AffinePath(own).clock(ROWS)
-    c = own(times)
+    times = AffinePath(schedule).clock(ROWS)
+    c = schedule(times)
     square = points.square().sum(dim=1).mean()
     return TouchResult(
         points=points.numpy(),
@@ -163,8 +163,8 @@ def compute_conditional(config: ConditionalConfig) -> ConditionalResult:
     positions = torch.cartesian_prod(axis, axis).flip(1)
     end = torch.tensor([config.x, config.y], dtype=torch.float64)
     x_0 = noise(config.n, config.seed).double()
-    found = tuple(_trajectories(path, positions, end, x_0) for path in config.paths.split())
-    return ConditionalResult(positions.numpy(), end.numpy(), found)
+    trajectories = tuple(_trajectories(path, positions, end, x_0) for path in config.paths.split())
+    return ConditionalResult(positions.numpy(), end.numpy(), trajectories)
 
 
 def _trajectories(
@@ -210,15 +210,15 @@ class Factor:
 
     Attributes:
         source: the given prediction.
-        to: the wanted one.
+        target: the prediction that is computed.
         symbol: the factor in TeX.
-        by: the factor: how much an error of the source is magnified.
+        value: the factor at some coefficients: how much an error of the source is magnified.
     """
 
     source: str
-    to: str
+    target: str
     symbol: str
-    by: Callable[[Coefficients], Tensor]
+    value: Callable[[Coefficients], Tensor]
 
 
 FACTORS = (
@@ -301,7 +301,7 @@ def compute_conversions(
         "data": mean,
     }
     log_density = exact.log_density(t, x)
-    seen = log_density > log_density.max() + math.log(0.01)
+    likely = log_density > log_density.max() + math.log(0.01)
     times = _factor_times(path.t_max)
     c = path.scheduler(times)
     return ConversionResult(
@@ -309,18 +309,18 @@ def compute_conversions(
         positions=x.numpy(),
         predictions={name: value.numpy() for name, value in predictions.items()},
         error={
-            name: (value - truth[name])[seen].square().sum(-1).mean().sqrt().item()
+            name: (value - truth[name])[likely].square().sum(-1).mean().sqrt().item()
             for name, value in predictions.items()
         },
         times=times.numpy(),
-        factors=torch.stack([f.by(c) for f in FACTORS]).numpy(),
+        factors=torch.stack([f.value(c) for f in FACTORS]).numpy(),
     )
 
 
 def _factor_times(t_max: float) -> Tensor:
     """Times from 0 to t_max, denser near both ends, where factors are steep."""
-    near = torch.logspace(-4, -2, 41, dtype=torch.float64)
+    near_start = torch.logspace(-4, -2, 41, dtype=torch.float64)
     middle = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
     ends = torch.tensor([0.0, t_max], dtype=torch.float64)
-    times = torch.cat([near, middle, 1 - near, ends])
+    times = torch.cat([near_start, middle, 1 - near_start, ends])
     return torch.unique(times[times <= t_max])

@@ -68,22 +68,22 @@ OWN = "own"
 """Name of the entrant on the user's own schedule."""
 
 
-def entrants(own: str = "") -> Mapping[str, Entrant]:
+def entrants(own_path: str = "") -> Mapping[str, Entrant]:
     """The entrants by name.
 
     Args:
-        own: spec of the user's own schedule, such as "shaped:a1=0.2"; "" leaves it out.
+        own_path: spec of the user's own schedule, such as "shaped:a1=0.2"; "" leaves it out.
 
     Raises:
-        ValueError: `own` is another path.
+        ValueError: `own_path` is not the spec of a shaped schedule.
     """
-    if not own:
+    if not own_path:
         return ENTRANTS
-    if not isinstance(scheduler(own), Shaped):
+    if not isinstance(scheduler(own_path), Shaped):
         raise ValueError(
-            f"own must be a spec of a shaped schedule, such as shaped:a1=0.2; got {own!r}."
+            f"own must be a spec of a shaped schedule, such as shaped:a1=0.2; got {own_path!r}."
         )
-    return ENTRANTS | {OWN: Entrant(f"flow matching, {Shaped.label}", own, "flow")}
+    return ENTRANTS | {OWN: Entrant(f"flow matching, {Shaped.label}", own_path, "flow")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,10 +143,10 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
     Args:
         beat: called every BEAT steps; it may raise `Stopped`.
     """
-    training, looks = config.training, config.steps
+    training, measured_steps = config.training, config.steps
     target = dataset(training.data)
     names = "seconds", "quality", "error", "excess", "loss", "gradient"
-    rows = {name: np.full(len(looks), np.nan) for name in names}
+    rows = {name: np.full(len(measured_steps), np.nan) for name in names}
     seconds, broken, probe = 0.0, 0, None
     since: list[Tensor] = []
     states, state = train(training, target), None
@@ -155,8 +155,8 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
         state = next(states)
         seconds += time.thread_time() - start
         since.append(torch.stack([state.loss, state.gradient_norm.detach()]))
-        if step in looks:
-            k = int(np.searchsorted(looks, step))
+        if step in measured_steps:
+            k = int(np.searchsorted(measured_steps, step))
             loss, rows["gradient"][k] = torch.stack(since).double().mean(dim=0).tolist()
             rows["loss"][k], rows["seconds"][k] = loss, seconds
             since.clear()
@@ -169,20 +169,22 @@ def compute_run(config: RunConfig, beat: Callable[[], None] = lambda: None) -> R
             rows["quality"][k] = _quality(config, state.ema)
         if step % BEAT == 0:
             beat()
-    far = (
+    worse_than_zero = (
         probe is not None
         and state is not None
         and probe.excess(state.model) > probe.excess_of_zero()
     )
-    return Run(steps=looks, **rows, broken=broken, diverged=bool(broken) or far)
+    return Run(
+        steps=measured_steps, **rows, broken=broken, diverged=bool(broken) or worse_than_zero
+    )
 
 
 def _quality(config: RunConfig, field: LearnedField) -> float:
     """METRIC of the samples of a field; NaN if its samples leave the plane."""
     try:
         judged = _judged(config.seed)
-        found = evaluate(field, dataset(config.training.data), judged, floor={METRIC: 0.0})
-        return found.measures[METRIC].value
+        evaluation = evaluate(field, dataset(config.training.data), judged, floor={METRIC: 0.0})
+        return evaluation.measures[METRIC].value
     except SolveError:
         return float("nan")
 
@@ -246,9 +248,14 @@ def compute_target(config: TargetConfig) -> Target:
         x = path.flow(t, x_0, x_1)
         q_1, q_0 = objective.target(path.coefficients(t, x))
         mean_0, mean_1 = exact.means(t, x)
-        best = q_1 * mean_1 + q_0 * mean_0
-        drawn = q_1 * x_1 + q_0 * x_0
-        spread = (drawn - drawn.mean(dim=0)).square().mean()
-        rows.append((best.square().mean().sqrt(), 1 - (drawn - best).square().mean() / spread))
+        best_predictions = q_1 * mean_1 + q_0 * mean_0
+        samples = q_1 * x_1 + q_0 * x_0
+        spread = (samples - samples.mean(dim=0)).square().mean()
+        rows.append(
+            (
+                best_predictions.square().mean().sqrt(),
+                1 - (samples - best_predictions).square().mean() / spread,
+            )
+        )
     size, share = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     return Target(times=times.numpy(), size=size, share=np.clip(share, 0, 1))

@@ -97,8 +97,8 @@ def _course(spec: str, points: int) -> Course:
     share = np.linspace(0, np.pi, points)
     t = path.time((1 - np.cos(share)) / 2)
     alpha, sigma, d_alpha, d_sigma = (v.numpy() for v in path.scheduler(torch.from_numpy(t)))
-    wanted = torch.tensor([1 / MIXED, 1.0, MIXED], dtype=torch.float64)
-    low, even, high = time_of(path, wanted).tolist()
+    ratios = torch.tensor([1 / MIXED, 1.0, MIXED], dtype=torch.float64)
+    low, even, high = time_of(path, ratios).tolist()
     return Course(
         path=spec,
         label=path.scheduler.label,
@@ -120,22 +120,22 @@ PRESETS = {"ot": "OT", "vp": "VP", "trig": "trigonometric"}
 
 def presets() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Shapes to start from, as alpha and sigma at `Shaped.KNOTS`, by the label of their button."""
-    found = {"S-curve": Shaped().values}
+    shapes = {"S-curve": Shaped().values}
     knots = torch.tensor(Shaped.KNOTS, dtype=torch.float64)
     for name, label in PRESETS.items():
         c = SCHEDULERS[name]()(knots)
-        found[label] = (_spaced(c.alpha.tolist(), 0.0), _spaced(c.sigma.tolist(), 1.0))
-    return found
+        shapes[label] = (_spaced(c.alpha.tolist(), 0.0), _spaced(c.sigma.tolist(), 1.0))
+    return shapes
 
 
 def _spaced(values: list[float], first: float) -> tuple[float, ...]:
     """Rounded values at least one step apart."""
     step, last = Shaped.MIN_STEP, 1 - first
     sign = 1 if last > first else -1
-    placed = []
+    spaced = []
     for k, value in enumerate(values):
-        before = placed[-1] if placed else first
-        room = sign * (last - before) - (len(values) - k) * step
-        rise = min(max(sign * (value - before), step), room)
-        placed.append(round(before + sign * rise, 2))
-    return tuple(placed)
+        previous = spaced[-1] if spaced else first
+        max_rise = sign * (last - previous) - (len(values) - k) * step
+        rise = min(max(sign * (value - previous), step), max_rise)
+        spaced.append(round(previous + sign * rise, 2))
+    return tuple(spaced)

@@ -100,10 +100,10 @@ def schedules() -> Iterator[Check]:
         error = 0.0
         for value, slope in ((c.alpha, c.d_alpha), (c.sigma, c.d_sigma)):
             if value.requires_grad:
-                (found,) = torch.autograd.grad(value.sum(), t, retain_graph=True)
+                (derivative,) = torch.autograd.grad(value.sum(), t, retain_graph=True)
             else:
-                found = torch.zeros_like(t)
-            error = max(error, _relative(slope.detach(), found))
+                derivative = torch.zeros_like(t)
+            error = max(error, _relative(slope.detach(), derivative))
         yield Check("schedule against autograd", name, error, 1e-9)
 
 
@@ -154,21 +154,24 @@ def fields_on(device: torch.device) -> Iterator[Check]:
     for name in ("checkerboard-ot", "checkerboard-vp", "checkerboard-learned"):
         if name in checkpoints.names():
             field = checkpoints.load(name).field
-            fine = copy.deepcopy(field).double()
-            moved = copy.deepcopy(field).to(device)
-            yield _compared("network on the device", name, moved, fine, t, x, device)
+            reference = copy.deepcopy(field).double()
+            on_device = copy.deepcopy(field).to(device)
+            yield _compared("network on the device", name, on_device, reference, t, x, device)
     for name in find_images("field"):
-        found = load_images(name)
-        pixels = noise(2, 0, found.shape)
-        fine, moved = copy.deepcopy(found.field).double(), copy.deepcopy(found.field).to(device)
-        yield _compared("U-Net on the device", name, moved, fine, t, pixels, device, TF32)
+        checkpoint = load_images(name)
+        pixels = noise(2, 0, checkpoint.shape)
+        reference, on_device = (
+            copy.deepcopy(checkpoint.field).double(),
+            copy.deepcopy(checkpoint.field).to(device),
+        )
+        yield _compared("U-Net on the device", name, on_device, reference, t, pixels, device, TF32)
 
 
 def _compared(
     group: str,
     name: str,
-    moved: Callable,
-    fine: Callable,
+    on_device: Callable,
+    reference: Callable,
     t: Tensor,
     x: Tensor,
     device: torch.device,
@@ -176,45 +179,47 @@ def _compared(
 ) -> Check:
     """The relative error of single precision on a device."""
     with torch.no_grad():
-        found = moved(t.to(device, finest_float(device)), x.to(device)).cpu().double()
-        return Check(group, name, _relative(found, fine(t, x.double())), bound)
+        value = on_device(t.to(device, finest_float(device)), x.to(device)).cpu().double()
+        return Check(group, name, _relative(value, reference(t, x.double())), bound)
 
 
 def solvers_on(device: torch.device) -> Iterator[Check]:
     """Each method on the device against the CPU in float64, for a network."""
     field = checkpoints.load("checkerboard-ot").field
-    fine, moved = copy.deepcopy(field).double(), copy.deepcopy(field).to(device)
+    reference, on_device = copy.deepcopy(field).double(), copy.deepcopy(field).to(device)
     x_0, times = noise(256, 0), torch.tensor([0.0, T_LAST], dtype=torch.float64)
     for name, method in METHODS.items():
         if method.jumps:
             continue
         budget: dict[str, Any] = {"tol": 1e-5} if method.adaptive else {"steps": 16}
-        there = solve(moved, x_0.to(device), times, name, **budget).states[-1].cpu().double()
-        here = solve(fine, x_0.double(), times, name, **budget).states[-1]
-        yield Check("solver on the device", name, _relative(there, here), 1e-3)
+        device_end = (
+            solve(on_device, x_0.to(device), times, name, **budget).states[-1].cpu().double()
+        )
+        reference_end = solve(reference, x_0.double(), times, name, **budget).states[-1]
+        yield Check("solver on the device", name, _relative(device_end, reference_end), 1e-3)
 
 
 def speeds(device: torch.device) -> Iterator[Check]:
     """Training and sampling per second: numbers, not judged."""
-    config, done, begun = TrainConfig(steps=10_000), 0, 0.0
+    config, done, start = TrainConfig(steps=10_000), 0, 0.0
     for run in train(config, dataset(config.data), device=device):
         if run.step == 20:  # the first steps are slow
             run.loss.item()
-            begun = time.perf_counter()
+            start = time.perf_counter()
         if run.step > 20 and run.step % 20 == 0:
             run.loss.item()  # waits for the device
             done = run.step - 20
-            if time.perf_counter() - begun > 2:
+            if time.perf_counter() - start > 2:
                 break
-    rate = done / (time.perf_counter() - begun)
+    rate = done / (time.perf_counter() - start)
     yield Check("speed", f"training, batch {config.batch}", rate, unit="steps/s")
     field = checkpoints.load("checkerboard-ot").field.to(device)
     x_0, times = noise(10_000, 0).to(device), field.path.clock(2)
     steps = steps_for("midpoint", 20)
     solve(field, x_0, times, "midpoint", steps=1).states.cpu()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     solve(field, x_0, times, "midpoint", steps=steps).states.cpu()
-    rate = len(x_0) / (time.perf_counter() - begun)
+    rate = len(x_0) / (time.perf_counter() - start)
     yield Check("speed", "sampling in the plane, NFE 20", rate, unit="samples/s")
     for name in list(find_images("field"))[:1]:
         loaded = load_images(name)
@@ -222,12 +227,12 @@ def speeds(device: torch.device) -> Iterator[Check]:
         t = torch.tensor(0.5, dtype=finest_float(device), device=device)
         with torch.no_grad():
             network(t, pixels).cpu()
-            begun = time.perf_counter()
+            start = time.perf_counter()
             network(t, pixels).cpu()
-        rate = len(pixels) / (time.perf_counter() - begun)
+        rate = len(pixels) / (time.perf_counter() - start)
         yield Check("speed", f"U-Net {name}", rate, unit="evaluations/s")
 
 
-def _relative(found: Tensor, exact: Tensor) -> float:
+def _relative(value: Tensor, exact: Tensor) -> float:
     """The largest error over the largest value."""
-    return ((found - exact).abs().max() / exact.abs().max().clamp(min=1e-12)).item()
+    return ((value - exact).abs().max() / exact.abs().max().clamp(min=1e-12)).item()

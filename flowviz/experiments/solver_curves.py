@@ -72,7 +72,7 @@ class CurveConfig:
             raise ValueError(f"{self.method} needs one budget or more; got none.")
         _ = GRIDS[self.grid], [METRICS[name] for name in self.metrics]
 
-    def at(self, budget: float, seed: int) -> EvaluateConfig:
+    def evaluate_config(self, budget: float, seed: int) -> EvaluateConfig:
         """The evaluation of one point of the curve with one seed."""
         adaptive = METHODS[self.method].adaptive
         return EvaluateConfig(
@@ -215,12 +215,16 @@ class Reach:
 
 def ot_and_vp(curves: Iterable[SolverCurve]) -> list[tuple[SolverCurve, SolverCurve]]:
     """The first curves of conditional OT and VP of each data set, solver and kind of field."""
-    found: dict[tuple[str, str, bool, str], dict[str, SolverCurve]] = {}
+    groups: dict[tuple[str, str, bool, str], dict[str, SolverCurve]] = {}
     for curve in curves:
         exact = curve.config.source.startswith(PREFIX)
         kind = curve.data, curve.config.method, exact, curve.training
-        found.setdefault(kind, {}).setdefault(curve.path, curve)
-    return [(of["ot"], of["vp"]) for of in found.values() if {"ot", "vp"} <= of.keys()]
+        groups.setdefault(kind, {}).setdefault(curve.path, curve)
+    return [
+        (curves_by_path["ot"], curves_by_path["vp"])
+        for curves_by_path in groups.values()
+        if {"ot", "vp"} <= curves_by_path.keys()
+    ]
 
 
 def nfe_to_reach(nfe: NDArray, values: NDArray, target: float) -> Reach | None:

@@ -148,8 +148,8 @@ def compute_outcome(
     """
     target, pairs = dataset(config.data, sources=True), None
     if previous is not None:
-        place = list(ENTRANTS).index(config.entrant)
-        pairs = reflow_pairs(previous, config.pairs, stream(config.seed, "reflow", place))
+        index = list(ENTRANTS).index(config.entrant)
+        pairs = reflow_pairs(previous, config.pairs, stream(config.seed, "reflow", index))
     state, start = None, time.thread_time()
     for state in train(config.training, target, pairs=pairs):
         if state.step % BEAT == 0:
@@ -157,8 +157,8 @@ def compute_outcome(
     seconds = time.thread_time() - start
     assert state is not None  # it makes one step or more
     field = state.ema.eval()
-    drawn = config.n, config.seed
-    x_0 = starts(field.path, *drawn) if field.path.source else noise(*drawn)
+    sample_key = config.n, config.seed
+    x_0 = starts(field.path, *sample_key) if field.path.source else noise(*sample_key)
     *cheap, limit = evaluations(
         field,
         target,

@@ -153,9 +153,9 @@ def compute_coupling(config: CouplingConfig) -> CouplingResult:
         c = path.coefficients(t, x)
         slope = c.d_alpha * c.alpha * target.std**2 + c.d_sigma * c.sigma
         slope = slope / ((c.alpha * target.std) ** 2 + c.sigma**2)
-        rest = (path.target(t, x_0, x_1) - slope * x).numpy()
-        _, near = KDTree(x.numpy()).query(x.numpy(), k=2)
-        variance.append(np.square(rest - rest[near[:, 1]]).mean() / 2)
+        residual = (path.target(t, x_0, x_1) - slope * x).numpy()
+        _, neighbours = KDTree(x.numpy()).query(x.numpy(), k=2)
+        variance.append(np.square(residual - residual[neighbours[:, 1]]).mean() / 2)
     return CouplingResult(
         times=times.numpy(),
         variance=np.array(variance),

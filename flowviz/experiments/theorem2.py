@@ -59,9 +59,9 @@ def network(
     if field is None and name == NEW:
         field = new_network(path, target, stream(0, "weights"))
     elif field is None:
-        target, _, found = resolve(data, path, name)
-        assert isinstance(found, LearnedField)
-        field = found
+        target, _, loaded = resolve(data, path, name)
+        assert isinstance(loaded, LearnedField)
+        field = loaded
     return target, affine, field
 
 
@@ -89,9 +89,9 @@ def late_times(path: AffinePath, shares: Tensor) -> tuple[Tensor, Tensor]:
     end = path.t_max
     e = max(1 - end, 1e-5)
     span = math.log((1 + e) / (1 - end + e))
-    even = path.clock(2_049)
+    uniform = path.clock(2_049)
     late = 1 + e - (1 + e) * torch.exp(-torch.linspace(0, span, 2_049, dtype=torch.float64))
-    t = torch.cat([even, late]).sort().values.clamp(0, end)
+    t = torch.cat([uniform, late]).sort().values.clamp(0, end)
     share = t / (2 * end) + torch.log((1 + e) / (1 - t + e)) / (2 * span)
-    found = torch.from_numpy(np.interp(shares.numpy(), share.numpy(), t.numpy()))
-    return found, 1 / (1 / (2 * end) + 1 / (2 * span * (1 - found + e)))
+    times = torch.from_numpy(np.interp(shares.numpy(), share.numpy(), t.numpy()))
+    return times, 1 / (1 / (2 * end) + 1 / (2 * span * (1 - times + e)))

@@ -149,15 +149,15 @@ def compute_residual(config: ResidualConfig, converged: Reference | None = None)
         quality = measures_of(ends, target, judged, floor={MEASURE: 0.0})[MEASURE].value
     else:
         try:
-            found = evaluate(
+            evaluation = evaluate(
                 origin.field, target, judged, floor={MEASURE: 0.0}, converged=converged
             )
         except SolveError:
             pass
         else:
-            quality = found.measures[MEASURE].value
-            if found.error is not None:
-                distance = float(np.sqrt(2) * found.error.rms)
+            quality = evaluation.measures[MEASURE].value
+            if evaluation.error is not None:
+                distance = float(np.sqrt(2) * evaluation.error.rms)
     return Residual(
         path=origin.path_spec,
         method=origin.method,

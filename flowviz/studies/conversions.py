@@ -101,12 +101,12 @@ def _factors(config: ConversionsConfig, result: ConversionResult) -> NamedFigure
     lines = []
     for factor, values in zip(FACTORS, np.abs(result.factors), strict=True):
         positive = np.isfinite(values) & (values > 0)
-        into = factor.to == "velocity"
+        into = factor.target == "velocity"
         dash = "solid" if into else "dot" if factor.source == "noise" else "dash"
         lines.append(
             curves.Curve(
-                label=f"{SYMBOLS[factor.source]} → {SYMBOLS[factor.to]}",
-                colour=hues[factor.source if into else factor.to],
+                label=f"{SYMBOLS[factor.source]} → {SYMBOLS[factor.target]}",
+                colour=hues[factor.source if into else factor.target],
                 x=result.times[positive],
                 y=values[positive],
                 dash=dash,
@@ -129,7 +129,7 @@ def _factors(config: ConversionsConfig, result: ConversionResult) -> NamedFigure
 def table(config: ConversionsConfig, result: ConversionResult) -> Tables:
     """One row for each time, one column for each factor."""
     return {"t": result.times} | {
-        f"{factor.source}_to_{factor.to}": values
+        f"{factor.source}_to_{factor.target}": values
         for factor, values in zip(FACTORS, result.factors, strict=True)
     }
 
@@ -143,7 +143,7 @@ def summarise(config: ConversionsConfig, result: ConversionResult) -> Summary:
         heads=("from → to", *(f"t = {t:.6g}" for t in times)),
         rows=[
             (
-                f"{SYMBOLS[factor.source]} → {SYMBOLS[factor.to]}",
+                f"{SYMBOLS[factor.source]} → {SYMBOLS[factor.target]}",
                 *(_number(v) if abs(v) < LARGE else f"{_number(v)} ▲" for v in row),
             )
             for factor, row in zip(FACTORS, values, strict=True)
@@ -153,7 +153,7 @@ def summarise(config: ConversionsConfig, result: ConversionResult) -> Summary:
 
 def say(config: ConversionsConfig, result: ConversionResult) -> Findings:
     """Which prediction magnifies errors most at this time, and where a conversion breaks down."""
-    now = dict(zip([(f.source, f.to) for f in FACTORS], result.factor(result.t), strict=True))
+    now = dict(zip([(f.source, f.target) for f in FACTORS], result.factor(result.t), strict=True))
     into = {source: abs(now[source, "velocity"]) for source in ("score", "noise", "data")}
     worst, best = max(into, key=into.__getitem__), min(into, key=into.__getitem__)
     yield Finding(
@@ -168,7 +168,7 @@ def say(config: ConversionsConfig, result: ConversionResult) -> Findings:
     parts = []
     for where, values in ends.items():
         large = [
-            f"{SYMBOLS[f.source]} → {SYMBOLS[f.to]}"
+            f"{SYMBOLS[f.source]} → {SYMBOLS[f.target]}"
             for f, value in zip(FACTORS, values, strict=True)
             if not abs(value) < LARGE
         ]

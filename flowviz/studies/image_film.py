@@ -149,8 +149,8 @@ def say(config: ImageFilmConfig, result: Sides) -> Findings:
             reached = ", ".join(f"{t:.2f}" for t in np.unique(shot.reached))
             yield Finding(
                 lead="Jumps",
-                text=f"{side.label} has states at t = {reached} and none between them: there the film "
-                "keeps those after the last jump.",
+                text=f"{side.label} has states at t = {reached} and none between them: there the "
+                "film keeps those after the last jump.",
             )
     yield from origin([side for side, _ in result.results])
 
