@@ -51,7 +51,7 @@ def run() -> None:
         navigation.go("compare", st.query_params.to_dict())
     # A link to a lecture may name the page Lectures in the place of the step's page.
     if now and page.url_path == "lecture" and now.step.page != "lecture":
-        lecture.open_step(now.name, now.number, now.every)
+        lecture.open_step(now.name, now.number, now.interval)
     theme.dress(sidebar=(page.url_path or "home") not in NO_SIDEBAR)
     state.visit(page.url_path or "home", again=back)
     opening.begin()

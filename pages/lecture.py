@@ -10,4 +10,4 @@ headed(
     which_ot=False,
 )
 desk.shelf()
-desk.own()
+desk.own_lectures()

@@ -4,12 +4,12 @@ import streamlit as st
 
 from flowviz.ui.opening import headed
 from flowviz.ui.train import keeping, losses, running
-from flowviz.ui.train.settings import controls, main_finding, note, what
+from flowviz.ui.train.settings import controls, main_finding, network_kind, note
 
 settings = controls()
 shown = running.trainings(settings)
 headed(
-    f"Train a {what(settings.configs)}",
+    f"Train a {network_kind(settings.configs)}",
     see=f"{'Two networks that learn' if len(shown) > 1 else 'A network that learns'} to move "
     "noise to your data, with live samples and losses.",
     notice=main_finding(shown),

@@ -42,6 +42,6 @@ def test_own_data_of_many_points_have_no_model(monkeypatch):
 def test_each_panel_follows_its_own_controls_or_those_of_the_first(monkeypatch, own, right):
     monkeypatch.setattr(state, "selector", lambda slug: slug)
     configs = [FlowConfig(nfe=4), FlowConfig(path="vp", nfe=20)]
-    found = live.values(configs, live.model(configs, {}), own=own)
+    found = live.values(configs, live.model(configs, {}), own_solvers=own)
     assert [side["nfe"] for side in found["controls"]["sides"]] == ["nfe", right]
     assert [side["nfe"] for side in found["sides"]] == [4, 20]

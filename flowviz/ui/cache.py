@@ -43,9 +43,9 @@ def cards() -> dict[str, checkpoints.Card]:
 
     A damaged file is skipped with a notice.
     """
-    found, damages = _listing()
+    listed, damages = _listing()
     pass_over(damages)
-    return _opened() | found
+    return _opened() | listed
 
 
 def open_checkpoint(card: checkpoints.Card) -> None:

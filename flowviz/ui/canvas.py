@@ -39,11 +39,11 @@ def opened(default: V, *names: str) -> V:
 def keep(view: V, default: V, *names: str) -> None:
     """Writes these entries of a view to the URL, numbers with three decimals."""
     for name in names:
-        value, usual = getattr(view, name), getattr(default, name)
+        value, default_value = getattr(view, name), getattr(default, name)
         if isinstance(value, tuple):
-            state.keep(name, value, usual, write=",".join)
+            state.keep(name, value, default_value, write=",".join)
         else:
-            state.keep(name, round(value, 3) if isinstance(value, float) else value, usual)
+            state.keep(name, round(value, 3) if isinstance(value, float) else value, default_value)
 
 
 def viewed(key: str, view: V, mount: Callable[[str, V], Any]) -> V:
@@ -84,10 +84,10 @@ def _read(default: Any, name: str, raw: str) -> Any:
     return getattr(replace(default, **{name: value}), name)
 
 
-def _reported(report: Any, before: V) -> V:
-    """The browser's report as a view, or `before` if it is invalid."""
+def _reported(report: Any, previous: V) -> V:
+    """The browser's report as a view, or `previous` if it is invalid."""
     try:
-        kinds = {each.name: type(getattr(before, each.name)) for each in fields(before)}
-        return replace(before, **{name: kind(report[name]) for name, kind in kinds.items()})
+        kinds = {each.name: type(getattr(previous, each.name)) for each in fields(previous)}
+        return replace(previous, **{name: kind(report[name]) for name, kind in kinds.items()})
     except (KeyError, TypeError, ValueError):
-        return before
+        return previous

@@ -80,9 +80,9 @@ def known(page: Comparison) -> CompareResult | None:
 
 def count(page: Comparison) -> str:
     """How many paths or panels the page shows, in words."""
-    shown = page.config.paths
-    what = "paths" if len(set(shown)) == len(shown) else "panels"
-    return f"{('two', 'three', 'four')[len(shown) - 2]} {what}"
+    paths = page.config.paths
+    noun = "paths" if len(set(paths)) == len(paths) else "panels"
+    return f"{('two', 'three', 'four')[len(paths) - 2]} {noun}"
 
 
 def movement(page: Comparison) -> str:
@@ -114,10 +114,10 @@ def main_finding(config: CompareConfig, result: CompareResult | None) -> str:
     """Which side is early and which is late, or what one sees of jumps."""
     if jumps := noticed_jumps(config, result.sides if result else ()):
         return jumps
-    said = list(timing(result.sides)) if result else []
-    if not said:
+    findings = list(timing(result.sides)) if result else []
+    if not findings:
         return "Which particles arrive early, and where they end."
-    return said[0].text[0].upper() + said[0].text[1:]
+    return findings[0].text[0].upper() + findings[0].text[1:]
 
 
 def findings(page: Comparison, result: CompareResult) -> None:
@@ -156,7 +156,7 @@ def player(
         if any(map(_has_density, result.sides))
         else None,
         model=live.model([side.config for side in result.sides], page.live),
-        own=bool(page.config.solvers),
+        own_solvers=bool(page.config.solvers),
     )
     canvas.keep(view, default, *LINKED)
     return view
@@ -170,7 +170,7 @@ def mount(
     learned: Sequence[bytes | None] | None = None,
     loop: bool = False,
     model: bytes | None = None,
-    own: bool = False,
+    own_solvers: bool = False,
 ) -> players.View:
     """Draws the panels in the player `key`; see `flowviz.ui.player.player`, `flowviz.ui.live`."""
     configs = tuple(side.config for side in result.sides)
@@ -182,7 +182,7 @@ def mount(
         view=view,
         loop=loop,
         model=model,
-        live=live.values(configs, model, own=own) if model else None,
+        live=live.values(configs, model, own_solvers=own_solvers) if model else None,
     )
 
 
@@ -206,8 +206,8 @@ def _density_config(page: Comparison, result: CompareResult) -> DensityEvolution
 def known_densities(page: Comparison, result: CompareResult) -> list[DensityEvolution | None]:
     """The learned density of each side as far as it was computed."""
     config = _density_config(page, result)
-    found = None if config is None else study_view.known(DENSITY, config)
-    each = iter(found.evolutions if found is not None else ())
+    stored = None if config is None else study_view.known(DENSITY, config)
+    each = iter(stored.evolutions if stored is not None else ())
     return [next(each, None) if _has_density(side) else None for side in result.sides]
 
 
@@ -218,12 +218,12 @@ def densities(page: Comparison, result: CompareResult, view: players.View) -> No
         return
     was_known = study_view.known(DENSITY, config) is not None
 
-    def draw(found: DensityEvolutionResult) -> None:
-        if len(found.evolutions) == len(config.paths) and not was_known:
+    def draw(computed: DensityEvolutionResult) -> None:
+        if len(computed.evolutions) == len(config.paths) and not was_known:
             return  # the page runs again, so that the player gets the densities
-        said = DENSITY.say(replace(config, t=view.t), found)
-        study_view.findings(said)
-        glossary.terms_line(" ".join(map(str, said)), "density")
+        findings = DENSITY.say(replace(config, t=view.t), computed)
+        study_view.findings(findings)
+        glossary.terms_line(" ".join(map(str, findings)), "density")
 
     work.show(
         "density",
@@ -271,8 +271,8 @@ def _is_map(page: Comparison, side: Side) -> bool:
 
 def downloads(page: Comparison, result: CompareResult, view: players.View) -> None:
     """The button below the player: the view as a page that opens offline."""
-    shown = replace(result, densities=tuple(known_densities(page, result)))
-    html = html_page(partial(compare_page, FLOW, page.config, shown, view))
+    with_densities = replace(result, densities=tuple(known_densities(page, result)))
+    html = html_page(partial(compare_page, FLOW, page.config, with_densities, view))
     line("compare-player", filename=file_name(page.config, "compare"), files=[html])
     if not state.is_restricted():
         video.box(FLOW, page.config, result)

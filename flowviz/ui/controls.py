@@ -54,70 +54,77 @@ def pick(
     return values
 
 
-def _widget(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+def _widget(setting: Setting, default: Any, values: Mapping[str, Any]) -> Any:
     """Draws the control of a setting; `values` are those of the settings before it."""
-    slug, label, help = of.slug, of.label, of.help
-    match of.kind:
+    slug, label, help = setting.slug, setting.label, setting.help
+    match setting.kind:
         case "data":
-            return data_picker.pick(default, help=help, sources=of.sources)
+            return data_picker.pick(default, help=help, sources=setting.sources)
         case "path":
-            return _path(of, default, values)
+            return _path(setting, default, values)
         case "own":
             return paths.also_own(label=label, help=help)
         case "field":
-            return field_picker.pick(of, values)
+            return field_picker.pick(setting, values)
         case "seed":
             return widgets.seed(label, default, slug=slug, help=help)
-    if of.several:
-        return _several(of, default)
-    if of.options is not None:
-        return _choice(of, default)
-    if of.type is bool:
+    if setting.several:
+        return _several(setting, default)
+    if setting.options is not None:
+        return _choice(setting, default)
+    if setting.type is bool:
         return widgets.toggle(slug, label, default, help=help)
-    if of.type is str:
+    if setting.type is str:
         return widgets.text(slug, label, default, help=help)
-    if of.offered is not None and of.type is int:
-        text = f"{{:,}} {of.unit}".strip()
-        return widgets.count(slug, label, of.offered, default, text=text, help=help)
-    if of.offered is not None:
-        shown = {f"{value:g}": f"{value:g}" for value in of.offered}
-        return float(widgets.select(slug, label, shown, f"{default:g}", help=help))
-    low, high = of.bounds or (0, 1_000_000)
-    if of.type is int:
+    if setting.offered is not None and setting.type is int:
+        text = f"{{:,}} {setting.unit}".strip()
+        return widgets.count(slug, label, setting.offered, default, text=text, help=help)
+    if setting.offered is not None:
+        labels = {f"{value:g}": f"{value:g}" for value in setting.offered}
+        return float(widgets.select(slug, label, labels, f"{default:g}", help=help))
+    low, high = setting.bounds or (0, 1_000_000)
+    if setting.type is int:
         return widgets.integer(slug, label, int(low), int(high), default, help=help)
     return widgets.number(slug, label, float(low), float(high), default, help=help)
 
 
-def _path(of: Setting, default: Any, values: Mapping[str, Any]) -> Any:
-    if of.several:
-        chosen = _chosen(of, paths.labels(), default)
+def _path(setting: Setting, default: Any, values: Mapping[str, Any]) -> Any:
+    if setting.several:
+        chosen = _chosen(setting, paths.labels(), default)
         return tuple(paths.spec(name) for name in chosen) or tuple(default)
-    if of.offered is not None:
-        offered = {name: paths.labels()[name] for name in of.offered}
-        return paths.spec(widgets.select(of.slug, of.label, offered, default, help=of.help))
+    if setting.offered is not None:
+        offered = {name: paths.labels()[name] for name in setting.offered}
+        return paths.spec(
+            widgets.select(setting.slug, setting.label, offered, default, help=setting.help)
+        )
     source, _ = parted(str(values.get("data", "")))
-    return paths.select(of.slug, of.label, default, source=source, help=of.help)
+    return paths.select(setting.slug, setting.label, default, source=source, help=setting.help)
 
 
-def _choice(of: Setting, default: Any) -> Any:
-    options = of.options or {}
-    offered = {str(key): options[key] for key in (of.offered or options)}
+def _choice(setting: Setting, default: Any) -> Any:
+    options = setting.options or {}
+    offered = {str(key): options[key] for key in (setting.offered or options)}
     if default is MISSING:
         default = next(iter(offered))
-    chosen = widgets.select(of.slug, of.label, offered, str(default), help=of.help)
+    chosen = widgets.select(setting.slug, setting.label, offered, str(default), help=setting.help)
     return next(key for key in options if str(key) == chosen)
 
 
-def _several(of: Setting, default: Any) -> tuple[Any, ...]:
-    options = of.options or {key: f"{key:,}" for key in of.offered or ()}
+def _several(setting: Setting, default: Any) -> tuple[Any, ...]:
+    options = setting.options or {key: f"{key:,}" for key in setting.offered or ()}
     texts = {str(key): label for key, label in options.items()}
-    return tuple(of.type(name) for name in _chosen(of, texts, default)) or tuple(default)
+    return tuple(setting.type(name) for name in _chosen(setting, texts, default)) or tuple(default)
 
 
-def _chosen(of: Setting, options: Mapping[str, str], default: Any) -> tuple[str, ...]:
+def _chosen(setting: Setting, options: Mapping[str, str], default: Any) -> tuple[str, ...]:
     opening = tuple(map(str, default))
     return widgets.several(
-        of.slug, of.label, options, opening, max_chosen=of.max_chosen, help=of.help
+        setting.slug,
+        setting.label,
+        options,
+        opening,
+        max_chosen=setting.max_chosen,
+        help=setting.help,
     )
 
 

@@ -184,7 +184,7 @@ def _word(spec: str, prefix: str) -> str:
 
 def _mixture(spec: str, prefix: str) -> str:
     spec = spec if _kind(spec) == "mixture" else MIXTURE
-    places, std = spec.removeprefix("mixture:").split("@")
+    means_text, std = spec.removeprefix("mixture:").split("@")
     std = st.slider(
         "Standard deviation",
         *STD_RANGE,
@@ -193,10 +193,10 @@ def _mixture(spec: str, prefix: str) -> str:
         key=_key(f"{prefix}std"),
         help="Of each Gaussian, the same in all directions.",
     )
-    means = [(float(x), float(y)) for x, y in (each.split(",") for each in places.split(";"))]
-    moved = means_pad(means, std=std, max_means=MAX_MEANS, key=_key(f"{prefix}means"))
+    means = [(float(x), float(y)) for x, y in (each.split(",") for each in means_text.split(";"))]
+    new_means = means_pad(means, std=std, max_means=MAX_MEANS, key=_key(f"{prefix}means"))
     st.caption("Click to add, drag to move, double click to remove.")
-    return mixture_spec([(round(x, 2), round(y, 2)) for x, y in moved or means], std)
+    return mixture_spec([(round(x, 2), round(y, 2)) for x, y in new_means or means], std)
 
 
 def _upload(spec: str, prefix: str) -> str:
@@ -211,23 +211,23 @@ def _upload(spec: str, prefix: str) -> str:
     )
     if file is None:
         return spec
-    taken = st.session_state.get(_key(f"{prefix}taken"))
-    if taken is None or taken.file_id != file.file_id:
+    upload = st.session_state.get(_key(f"{prefix}taken"))
+    if upload is None or upload.file_id != file.file_id:
         for part in CHOICES:
             st.session_state.pop(_key(prefix + part), None)
-        taken = None
+        upload = None
     reading = _corrected(prefix)
-    if taken is None or taken.reading != reading:
-        taken = _take(file, reading)
-        st.session_state[_key(f"{prefix}taken")] = taken
-    _show_taken(taken, prefix)
-    if taken.error:
-        raise ValueError(taken.error)
-    return taken.spec
+    if upload is None or upload.reading != reading:
+        upload = _read_upload(file, reading)
+        st.session_state[_key(f"{prefix}taken")] = upload
+    _show_upload(upload, prefix)
+    if upload.error:
+        raise ValueError(upload.error)
+    return upload.spec
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _Upload:
     """What was read from an uploaded file.
 
     Attributes:
@@ -260,13 +260,13 @@ def _corrected(prefix: str) -> Reading:
     return Reading(**chosen)
 
 
-def _take(file: UploadedFile, reading: Reading) -> _Taken:
+def _read_upload(file: UploadedFile, reading: Reading) -> _Upload:
     """Reads and stores an upload."""
-    taken = _Taken(file.file_id, reading)
+    upload = _Upload(file.file_id, reading)
     try:
         if PurePath(file.name).suffix.lower() in PICTURE_SUFFIXES:
             content = parse(file.name, file.getvalue(), reading)
-            taken = replace(taken, ink=255 - content.array)
+            upload = replace(upload, ink=255 - content.array)
         else:
             table = open_table(file.name, file.getvalue(), reading.header)
             names = {str(k + 1): table.names[k] for k in table.numeric}
@@ -274,60 +274,60 @@ def _take(file: UploadedFile, reading: Reading) -> _Taken:
             if reading.x not in names or reading.y not in names:
                 x, y = table.columns
                 reading = replace(reading, x=str(x + 1), y=str(y + 1))
-            others = [NO_LABEL, *(k for k in labels if k not in (reading.x, reading.y))]
-            if reading.label not in others:
-                reading = replace(reading, label=(others[1:] or others)[0])
+            label_columns = [NO_LABEL, *(k for k in labels if k not in (reading.x, reading.y))]
+            if reading.label not in label_columns:
+                reading = replace(reading, label=(label_columns[1:] or label_columns)[0])
             if table.optional_header:
                 reading = replace(reading, header=table.header is not None)
-            taken = replace(
-                taken,
+            upload = replace(
+                upload,
                 reading=reading,
                 columns=names,
-                labels={k: labels.get(k, k) for k in others},
+                labels={k: labels.get(k, k) for k in label_columns},
                 has_header=table.optional_header,
             )
             content = chosen_points(table, reading)
-        return replace(taken, spec=store(content), note=content.note)
+        return replace(upload, spec=store(content), note=content.note)
     except ValueError as error:
-        return replace(taken, error=str(error))
+        return replace(upload, error=str(error))
 
 
-def _show_taken(taken: _Taken, prefix: str) -> None:
+def _show_upload(upload: _Upload, prefix: str) -> None:
     """What was taken from an upload, and controls that correct it."""
-    if taken.ink is not None:
-        st.image(taken.ink, width=160, caption="Sampled pixels")
+    if upload.ink is not None:
+        st.image(upload.ink, width=160, caption="Sampled pixels")
         st.toggle(
             "Sample light pixels",
             key=_key(f"{prefix}light"),
             help="For light lines on a dark background.",
         )
-    if taken.columns:
+    if upload.columns:
         for part, column in zip(("x", "y"), st.columns(2), strict=True):
-            st.session_state[_key(prefix + part)] = getattr(taken.reading, part)
+            st.session_state[_key(prefix + part)] = getattr(upload.reading, part)
             column.selectbox(
                 f"Column of {part}",
-                list(taken.columns),
-                format_func=taken.columns.__getitem__,
+                list(upload.columns),
+                format_func=upload.columns.__getitem__,
                 key=_key(prefix + part),
             )
-    if len(taken.labels) > 1:
-        st.session_state[_key(f"{prefix}label")] = taken.reading.label
+    if len(upload.labels) > 1:
+        st.session_state[_key(f"{prefix}label")] = upload.reading.label
         st.selectbox(
             "Label column",
-            list(taken.labels),
-            format_func=taken.labels.__getitem__,
+            list(upload.labels),
+            format_func=upload.labels.__getitem__,
             key=_key(f"{prefix}label"),
             help="Its values give the data points their colours. Training does not use them.",
         )
-    if taken.has_header:
-        st.session_state[_key(f"{prefix}header")] = taken.reading.header
+    if upload.has_header:
+        st.session_state[_key(f"{prefix}header")] = upload.reading.header
         st.toggle(
             "First row names the columns",
             key=_key(f"{prefix}header"),
             help="Judged by this row and by what follows.",
         )
-    if taken.note:
-        st.caption(escaped(f"Read: {taken.note}."))
+    if upload.note:
+        st.caption(escaped(f"Read: {upload.note}."))
 
 
 def _draw(spec: str, prefix: str) -> str:
@@ -337,8 +337,10 @@ def _draw(spec: str, prefix: str) -> str:
         assert isinstance(drawing, GaussianMixture)
         nodes = drawing.means
         beneath = nodes[:: max(1, -(-len(nodes) // SHOWN_POINTS))].tolist()
-    drawn = draw_pad(beneath, min_points=COUNT[0], max_points=MAX_NODES, key=_key(f"{prefix}pad"))
-    return spec if drawn is None else datasets.draw(drawn)
+    new_nodes = draw_pad(
+        beneath, min_points=COUNT[0], max_points=MAX_NODES, key=_key(f"{prefix}pad")
+    )
+    return spec if new_nodes is None else datasets.draw(new_nodes)
 
 
 _CUSTOM: dict[str, tuple[str, Callable[[str, str], str]]] = {

@@ -55,22 +55,22 @@ class Download:
 def csv(
     settings: Mapping[str, object],
     columns: Callable[[], Mapping[str, NDArray]],
-    made_from: object = None,
+    result: object = None,
     name: str = "",
 ) -> Download:
     """The CSV of columns of equal length, by name, with the settings as comment lines on top.
 
     A long table is made on request. A short one is made at once, and only once for the result
-    that it is `made_from`, the settings and the `name` of the table.
+    `result` that it is made from, the settings and the `name` of the table.
     """
-    known = {} if made_from is None else _tables_of(made_from)
+    known = {} if result is None else _tables_of(result)
     key = (name, *settings.items())
     if key not in known:
-        found = columns()
-        short = max(map(len, found.values()), default=0) <= AT_ONCE
+        table = columns()
+        short = max(map(len, table.values()), default=0) <= AT_ONCE
         while len(known) >= KEPT:
             del known[next(iter(known))]
-        known[key] = csv_text(settings, found) if short else None
+        known[key] = csv_text(settings, table) if short else None
     text = known[key]
     return Download(
         "CSV",

@@ -25,19 +25,19 @@ def networks(data: str, path: str) -> dict[str, str]:
     other checkpoints on a path of this kind, with any parameters and objective. A shaped schedule
     must have exactly this shape.
     """
-    found = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
+    options = {LIVE: "just trained here"} if cache.adopted(data, path) else {}
     cards = [
         card
         for card in cache.cards().values()
         if card.data == data and path in (card.path, _kind(card.path))
     ]
-    own = [card for card in cards if OPENED.fullmatch(card.name)]
-    for card in own:
-        found[card.name] = own_label(card)
-    others = [card for card in cards if card not in own]
-    for card in sorted(others, key=lambda card: (card.name != f"{data}-{path}", card.name)):
-        found[card.name] = _with_method(card.name, card)
-    return found
+    opened = [card for card in cards if OPENED.fullmatch(card.name)]
+    for card in opened:
+        options[card.name] = own_label(card)
+    stored = [card for card in cards if card not in opened]
+    for card in sorted(stored, key=lambda card: (card.name != f"{data}-{path}", card.name)):
+        options[card.name] = _with_method(card.name, card)
+    return options
 
 
 def own_label(card: Card) -> str:
@@ -83,29 +83,29 @@ def trained(
 
     The name of a path without a network is NEW.
     """
-    found = [choose(data, path, next(iter(networks(data, path)), "")) for path in paths]
+    choices = [choose(data, path, next(iter(networks(data, path)), "")) for path in paths]
     named = {
-        "paths": tuple(spec for spec, _, _ in found),
-        "networks": tuple(NEW if field is None else name for _, name, field in found),
+        "paths": tuple(spec for spec, _, _ in choices),
+        "networks": tuple(NEW if field is None else name for _, name, field in choices),
     }
-    return named, {name: field for _, name, field in found if field is not None}
+    return named, {name: field for _, name, field in choices if field is not None}
 
 
-def learned_path_fields(data: str, own: str) -> tuple[tuple[str, ...], dict[str, FlowField]]:
+def learned_path_fields(data: str, own_path: str) -> tuple[tuple[str, ...], dict[str, FlowField]]:
     """The fields of the page on learned paths: `default_fields` and those of this session.
 
     Args:
         data: spec of the data set.
-        own: spec of the user's schedule; "" leaves it out.
+        own_path: spec of the user's schedule; "" leaves it out.
 
     Returns:
         The names of all fields, and those without a file by name.
     """
-    names, live = list(default_fields(data, own)), {}
-    if own and (found := networks(data, own)):
-        _, name, field = choose(data, own, next(iter(found)))
-        names[names.index(exact_name(data, own))] = name
-        if LIVE in found and field is not None:
+    names, live = list(default_fields(data, own_path)), {}
+    if own_path and (options := networks(data, own_path)):
+        _, name, field = choose(data, own_path, next(iter(options)))
+        names[names.index(exact_name(data, own_path))] = name
+        if LIVE in options and field is not None:
             live[name] = field
     adopted = cache.adopted(data, LEARNED)
     if adopted is not None:
@@ -118,10 +118,10 @@ def labels(data: str) -> dict[str, str]:
     """The label of each field of a data set by its name: networks first, then exact fields."""
     cards = [card for card in cache.cards().values() if card.data == data]
     cards.sort(key=lambda card: (card.name != f"{data}-{card.path}", card.name))
-    found = {pinned(card): label_of(card) for card in cards}
+    field_labels = {pinned(card): label_of(card) for card in cards}
     for path, label in paths.labels().items():
-        found[exact_name(data, paths.spec(path))] = f"{label}, exact"
-    return found
+        field_labels[exact_name(data, paths.spec(path))] = f"{label}, exact"
+    return field_labels
 
 
 def preferred(data: str) -> list[str]:
@@ -140,16 +140,23 @@ def slug(name: str) -> str:
     return name.rpartition("@")[0]
 
 
-def pick(of: Setting, values: Mapping[str, Any]) -> Any:
+def pick(setting: Setting, values: Mapping[str, Any]) -> Any:
     """The control of a setting that names one field, or several, of the data set in `values`."""
     data = values["data"]
     known = labels(data)
     slugs = {slug(name): name for name in known}
     options = {each: known[name] for each, name in slugs.items()}
     opening: Sequence[str] = [slug(name) for name in preferred(data)]
-    if not of.several:
-        return slugs[widgets.select(of.slug, of.label, options, opening[0], help=of.help)]
+    if not setting.several:
+        return slugs[
+            widgets.select(setting.slug, setting.label, options, opening[0], help=setting.help)
+        ]
     chosen = widgets.several(
-        of.slug, of.label, options, opening, max_chosen=of.max_chosen, help=of.help
+        setting.slug,
+        setting.label,
+        options,
+        opening,
+        max_chosen=setting.max_chosen,
+        help=setting.help,
     )
     return tuple(slugs[each] for each in chosen)

@@ -73,10 +73,12 @@ def show(
             # At a share of the height the legend may cover the title of an axis.
             figure.layout.legend.update(y=0, yref="container", yanchor="bottom")
         sized = {"height": "stretch"}
-    many = MANY - fills  # a lecture has larger text
-    wide = columns(figure) >= many or titles_width(figure) > PHONE or crowded(figure, PHONE)
+    max_columns = MANY - fills  # a lecture has larger text
+    is_wide = (
+        columns(figure) >= max_columns or titles_width(figure) > PHONE or crowded(figure, PHONE)
+    )
     sides = f"squares{squares}" if squares else ""
-    kind = "-".join(filter(None, ["wide" * wide, "filling" if fills else sides]))
+    kind = "-".join(filter(None, ["wide" * is_wide, "filling" if fills else sides]))
     with st.container(key=f"{key}-{kind}") if kind else nullcontext():
         st.plotly_chart(figure, theme=None, key=key, config=CONFIG, alt=alt, **sized, **events)
     if files and not state.is_restricted():

@@ -172,9 +172,9 @@ async def _index(request: Request, *, sidebar: bool) -> HTMLResponse:
 @cache
 def _page(sidebar: bool) -> str:
     """The file for a page with or without a sidebar; it does not change while the server runs."""
-    ours = _RULES + (_SIDEBAR if sidebar else "")
+    head = _RULES + (_SIDEBAR if sidebar else "")
     for name in _USED:
         for file in _STATIC.glob(f"static/js/{name}.*.js"):
-            ours += f'<link rel="modulepreload" crossorigin href="./static/js/{file.name}">\n'
+            head += f'<link rel="modulepreload" crossorigin href="./static/js/{file.name}">\n'
     page = (_STATIC / "index.html").read_text(encoding="utf-8")
-    return page.replace("</head>", f"{ours}</head>", 1)
+    return page.replace("</head>", f"{head}</head>", 1)

@@ -19,15 +19,15 @@ def show() -> None:
     search = (
         widgets.text("search", "Search", "", placeholder="A term, e.g. NFE").strip().casefold()
     )
-    found = [
+    terms = [
         each
         for each in sorted(glossary().values(), key=lambda each: each.term.casefold())
         if search in f"{each.term} {each.sentence} {each.more}".casefold()
     ]
-    for each in found:
+    for each in terms:
         unit = f" *Unit: {each.unit}.*" if each.unit else ""
         st.markdown(f"**{each.term}**{unit}  \n{each.sentence} {each.more}")
-    if not found:
+    if not terms:
         st.info("No term contains this text.", icon=":material/search_off:")
 
 

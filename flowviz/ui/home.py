@@ -34,8 +34,8 @@ def moving() -> None:
         if result is None:
             return
         compare.mount(result, key="home", view=View(layers=("particles", "density")), loop=True)
-    said = compare.main_finding(page.config, result)
-    st.caption(f"The same 2,000 noise points on two paths. {escaped(said)}")
+    finding = compare.main_finding(page.config, result)
+    st.caption(f"The same 2,000 noise points on two paths. {escaped(finding)}")
 
 
 def cards() -> None:

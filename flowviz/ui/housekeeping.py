@@ -92,14 +92,14 @@ def ended(
         is_active: whether a session is connected.
         seconds: after which a session has ended.
     """
-    now, found = time.monotonic(), []
-    for session, seen in list(sessions.items()):
+    now, ended_sessions = time.monotonic(), []
+    for session, last_seen in list(sessions.items()):
         if is_active(session):
             sessions[session] = now
-        elif now - seen > seconds:
+        elif now - last_seen > seconds:
             del sessions[session]
-            found.append(session)
-    return found
+            ended_sessions.append(session)
+    return ended_sessions
 
 
 def limit_requests(uploads: Any) -> None:

@@ -84,7 +84,7 @@ def _models(data: str) -> dict[str, tuple[str, str, str, FlowField | None]]:
 
     Networks come first, starting with conditional OT.
     """
-    found = {}
+    models = {}
     for kind, path_label in (paths.labels() | {LEARNED: LearnedReference.label}).items():
         path = paths.spec(kind)
         for name in networks(data, path):
@@ -94,13 +94,13 @@ def _models(data: str) -> dict[str, tuple[str, str, str, FlowField | None]]:
                 label = f"{card.method} on {scheduler(card.path).label}"
             if kind == LEARNED:
                 label = f"{path_label}, {'trained here' if card is None else card.method}"
-            if any(label == other for other, *_ in found.values()):
+            if any(label == other for other, *_ in models.values()):
                 label = f"{label} ({name})"
             slug = f"{LIVE}-{kind}" if name == LIVE else name
-            found[slug] = label, *choose(data, path, name)
+            models[slug] = label, *choose(data, path, name)
     for kind, label in paths.labels().items():
-        found[f"exact-{kind}"] = f"exact field on {label}", paths.spec(kind), EXACT, None
-    return found
+        models[f"exact-{kind}"] = f"exact field on {label}", paths.spec(kind), EXACT, None
+    return models
 
 
 def show(page: Page) -> None:

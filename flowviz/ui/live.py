@@ -44,15 +44,17 @@ def model(configs: Sequence[FlowConfig], live: Mapping[str, LearnedField]) -> by
     return _model(configs[0].data, configs[0].n, sides, live)
 
 
-def values(configs: Sequence[FlowConfig], model: bytes, *, own: bool = False) -> dict[str, Any]:
+def values(
+    configs: Sequence[FlowConfig], model: bytes, *, own_solvers: bool = False
+) -> dict[str, Any]:
     """What belongs to the particles of flows, see `flowviz.canvases.player.envelope`.
 
     Args:
         configs: of the flows.
         model: of `model`.
-        own: whether each panel has its own solver and NFE; else all follow those of the first.
+        own_solvers: whether each panel has its own solver and NFE; else all have the first one.
     """
-    panels = [f"{panel}-" if own and panel != PANELS[0] else "" for panel in PANELS]
+    panels = [f"{panel}-" if own_solvers and panel != PANELS[0] else "" for panel in PANELS]
     return {
         "sides": [{"method": each.method, "nfe": each.nfe} for each in configs],
         "seed": configs[0].seed,
@@ -90,9 +92,9 @@ def _model(
     return encode(content)
 
 
-def _distribution(of: Distribution) -> parameters.Entry:
-    found = parameters.distribution(of)
-    size = sum(each.size for each in found.values() if isinstance(each, np.ndarray))
+def _distribution(distribution: Distribution) -> parameters.Entry:
+    entries = parameters.distribution(distribution)
+    size = sum(each.size for each in entries.values() if isinstance(each, np.ndarray))
     if size > MAX_NUMBERS:
         raise ValueError(f"The browser computes with up to {MAX_NUMBERS:,} numbers; got {size:,}.")
-    return found
+    return entries

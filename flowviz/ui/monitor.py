@@ -91,9 +91,9 @@ def pack(
                 {
                     "role": role_of(path),
                     "label": label,
-                    "frames": _points(np.stack(own)) if len(own) else None,
+                    "frames": _points(np.stack(samples)) if len(samples) else None,
                 }
-                for (path, label), own in zip(panels, frames, strict=True)
+                for (path, label), samples in zip(panels, frames, strict=True)
             ],
             "charts": _charts(traces, floor, snapshot.data_quality if snapshot else None),
             "theme": themes(
@@ -131,14 +131,16 @@ def _charts(traces: Sequence[Trace], floor: bool, data_quality: float | None) ->
     return charts if known else charts | {"excess": None}
 
 
-def _curve(of: Trace, x: NDArray, y: NDArray | None, floor: float | None = None) -> dict[str, Any]:
+def _curve(
+    trace: Trace, x: NDArray, y: NDArray | None, floor: float | None = None
+) -> dict[str, Any]:
     """A curve to five digits, without the values that are not finite."""
     assert y is not None
-    good = np.isfinite(y)
+    finite = np.isfinite(y)
     return {
-        "role": role_of(of.path),
-        "label": of.label,
-        "x": x[good].tolist(),
-        "y": [float(f"{value:.5g}") for value in y[good]],
+        "role": role_of(trace.path),
+        "label": trace.label,
+        "x": x[finite].tolist(),
+        "y": [float(f"{value:.5g}") for value in y[finite]],
         "floor": floor,
     }

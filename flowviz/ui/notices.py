@@ -33,20 +33,20 @@ def escaped(text: object, limit: int | None = MAX_LENGTH) -> str:
     return UNBRACKETED.sub(lambda m: f"{m.group()}{BREAK}", plain)
 
 
-def failed(error: object, what: str = "") -> None:
+def failed(error: object, context: str = "") -> None:
     """Shows an error notice.
 
     Args:
         error: its message is the reason.
-        what: one sentence before it, such as "This flow cannot be shown."
+        context: one sentence before it, such as "This flow cannot be shown."
     """
-    st.error(f"{what} {escaped(error)}".strip(), icon=":material/error:")
+    st.error(f"{context} {escaped(error)}".strip(), icon=":material/error:")
 
 
 @contextmanager
-def failing(what: str = "") -> Iterator[None]:
+def failing(context: str = "") -> Iterator[None]:
     """Shows a ValueError of the block as an error notice, see `failed`; then the page goes on."""
     try:
         yield
     except ValueError as error:
-        failed(error, what)
+        failed(error, context)

@@ -99,13 +99,13 @@ def add_code(study: Study[Any, Any], config: Config) -> None:
 
 def code() -> None:
     """Fills "Code": how to compute this view without the app; app.py calls it after the page."""
-    place, found = st.session_state.get(_PLACE), st.session_state.get(_STUDIES, {})
-    if place is None:
+    container, studies = st.session_state.get(_PLACE), st.session_state.get(_STUDIES, {})
+    if container is None:
         return
-    with place:
-        if not found:
+    with container:
+        if not studies:
             st.caption("No study of this page has been shown yet.")
-        for (_, config), study in found.items():
+        for (_, config), study in studies.items():
             st.markdown(f"**{escaped(study.title)}**, in a shell and in Python:")
             if names_session(config):
                 st.caption(SAVE_FIRST)

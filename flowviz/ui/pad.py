@@ -24,9 +24,9 @@ def draw_pad(
         key: unique on the page.
     """
     hint = "" if len(points) else "Draw here"
-    shown = {"mode": "strokes", "points": [[round(float(v), 3) for v in p] for p in points]}
+    content = {"mode": "strokes", "points": [[round(float(v), 3) for v in p] for p in points]}
     result = _mounted(
-        key, {**shown, "means": [], "least": min_points, "most": max_points, "hint": hint}
+        key, {**content, "means": [], "least": min_points, "most": max_points, "hint": hint}
     )
     return _points(result.get("drawing"))
 
@@ -40,15 +40,15 @@ def means_pad(means: Points, *, std: float, max_means: int, key: str) -> Points 
         max_means: largest number of means.
         key: unique on the page.
     """
-    shown = {"mode": "means", "means": [list(mean) for mean in means], "std": std}
-    result = _mounted(key, {**shown, "points": [], "least": 1, "most": max_means, "hint": ""})
+    content = {"mode": "means", "means": [list(mean) for mean in means], "std": std}
+    result = _mounted(key, {**content, "points": [], "least": 1, "most": max_means, "hint": ""})
     return _points(result.get("means"))
 
 
-def _mounted(key: str, shown: dict[str, Any]) -> Any:
-    shown["frame"] = theme.FRAME
-    shown["theme"] = themes(lambda dark: {"data": theme.colour("data", dark=dark)})
-    return _pad(key=key, data=shown, on_drawing_change=listen, on_means_change=listen)
+def _mounted(key: str, content: dict[str, Any]) -> Any:
+    content["frame"] = theme.FRAME
+    content["theme"] = themes(lambda dark: {"data": theme.colour("data", dark=dark)})
+    return _pad(key=key, data=content, on_drawing_change=listen, on_means_change=listen)
 
 
 def _points(report: Any) -> Points | None:

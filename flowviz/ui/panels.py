@@ -52,18 +52,18 @@ def pick() -> Comparison:
     with st.sidebar:
         data = data_picker.pick(default.data, sources=True)
         panels = _panels(data)
-        wanted = _paths(data, panels)
+        chosen_paths = _paths(data, panels)
         field = controls.pick(CompareConfig, only=("field",))["field"]
         specs, names, loaded = [], [], {}
-        for panel, path in zip(panels, wanted, strict=True):
+        for panel, path in zip(panels, chosen_paths, strict=True):
             network = _network(panel, data, path) if field != EXACT or path == LEARNED else ""
-            spec, name, found = choose(data, path, network)
+            spec, name, loaded_field = choose(data, path, network)
             specs.append(spec)
             names.append(NO_NETWORK if name == EXACT else name)
-            if found is not None:
-                loaded[name] = found
-        maps = any(isinstance(found, FlowMap) for found in loaded.values())
-        solver, others = _solvers(panels, all_methods() if maps else velocity_methods())
+            if loaded_field is not None:
+                loaded[name] = loaded_field
+        maps = any(isinstance(each, FlowMap) for each in loaded.values())
+        solver, solvers = _solvers(panels, all_methods() if maps else velocity_methods())
         seed = controls.pick(CompareConfig, only=("seed",))["seed"]
         if not state.is_restricted():
             foreign.opener()
@@ -74,10 +74,10 @@ def pick() -> Comparison:
         field=field,
         networks=tuple(names),
         **vars(solver),
-        solvers=others,
+        solvers=solvers,
         seed=seed,
     )
-    live = {name: found for name, found in loaded.items() if name.startswith("live:")}
+    live = {name: each for name, each in loaded.items() if name.startswith("live:")}
     return Comparison(config, live)
 
 
@@ -105,7 +105,7 @@ def _paths(data: str, panels: Sequence[str]) -> list[str]:
             panel,
             f"{panel.capitalize()} path",
             opening[panel],
-            more={LEARNED: LearnedReference.label} if learned else {},
+            extra={LEARNED: LearnedReference.label} if learned else {},
             source=source,
             help="The path from t = 0 to the data. The note at the end of the page gives its "
             "formula.",
@@ -117,22 +117,22 @@ def _paths(data: str, panels: Sequence[str]) -> list[str]:
 def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver, tuple[str, ...]]:
     """The solver of the first panel, and `CompareConfig.solvers`: () if all have this one."""
     default, bare = CompareConfig(), state.is_restricted()
-    own = widgets.toggle(
+    per_panel = widgets.toggle(
         "solvers",
         "A solver for each panel",
         False,
         help="Compare solvers, or the same solver with different NFE, from the same noise.",
     )
-    found: list[Solver] = []
-    shown = panels if own else panels[:1]
+    solvers: list[Solver] = []
+    with_menu = panels if per_panel else panels[:1]
     # As tabs, all controls fit the height of a projector. A lecture has one row for its controls.
-    tabs = st.tabs([each.capitalize() for each in shown]) if own and not bare else None
-    for k, panel in enumerate(shown):
-        before = found[0] if found else Solver(default.method, default.nfe, default.tol)
+    tabs = st.tabs([each.capitalize() for each in with_menu]) if per_panel and not bare else None
+    for k, panel in enumerate(with_menu):
+        previous = solvers[0] if solvers else Solver(default.method, default.nfe, default.tol)
         with tabs[k] if tabs else nullcontext():
-            found.append(
+            solvers.append(
                 pick_solver(
-                    before,
+                    previous,
                     offered=offered,
                     tolerances=range(3, 7),
                     help="The method that solves the ODE of the particles.",
@@ -140,30 +140,30 @@ def _solvers(panels: Sequence[str], offered: Mapping[str, str]) -> tuple[Solver,
                     "can use.",
                     tol_help="Largest estimated error of any particle in a step. The counted NFE "
                     "is shown with the numbers of each panel.",
-                    panel=panel if found else "",
-                    title="" if tabs or not found else f"{panel.capitalize()}: ",
+                    panel=panel if solvers else "",
+                    title="" if tabs or not solvers else f"{panel.capitalize()}: ",
                 )
             )
     texts = (
         f"{each.method}:{each.tol if METHODS[each.method].adaptive else each.nfe}"
-        for each in found
+        for each in solvers
     )
-    return found[0], tuple(texts) if own else ()
+    return solvers[0], tuple(texts) if per_panel else ()
 
 
 def _network(side: str, data: str, path: str) -> str:
     """The network of a side; a menu only where there is a choice. The link has a visitor's own."""
-    found = networks(data, path)
-    shipped = next((name for name in found if not OPENED.fullmatch(name)), "")
-    if len(found) < 2 and shipped:
+    options = networks(data, path)
+    shipped = next((name for name in options if not OPENED.fullmatch(name)), "")
+    if len(options) < 2 and shipped:
         return shipped
-    if not found:
+    if not options:
         return ""
     chosen = widgets.select(
         f"{side}-network",
         f"{side.capitalize()} network",
-        found | ({} if path == LEARNED else {NO_NETWORK: "none: the exact field"}),
-        shipped or next(iter(found)),
+        options | ({} if path == LEARNED else {NO_NETWORK: "none: the exact field"}),
+        shipped or next(iter(options)),
         help="Networks trained on this data set and path: by another objective, with another "
         "coupling, by you, or a flow map, whose samplers jump (solver “jumps”).",
     )

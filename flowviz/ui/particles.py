@@ -44,7 +44,7 @@ class Page:
 
     config: ParticlesConfig
     live: Mapping[str, LearnedField]
-    shown: int
+    n_shown: int
 
 
 def pick() -> Page:
@@ -70,19 +70,19 @@ def pick() -> Page:
             ),
         )
         values |= controls.pick(ParticlesConfig, only=("field",))
-        shown = widgets.segmented("shown", "Particles in the panels", SHOWN, "6")
+        n_shown = widgets.segmented("shown", "Particles in the panels", SHOWN, "6")
         values |= controls.pick(ParticlesConfig, only=("seed",))
     live = {}
     if values["field"] != EXACT:
-        place = values["data"], values["path"]
-        options = (choose(*place, name) for name in networks(*place))
+        data_and_path = values["data"], values["path"]
+        options = (choose(*data_and_path, name) for name in networks(*data_and_path))
         if parted(values["data"])[0]:  # only networks of bridges have a known score there
             options = (each for each in options if isinstance(each[2], LearnedBridge))
-        path, name, found = next(options, (values["path"], EXACT, None))
+        path, name, network = next(options, (values["path"], EXACT, None))
         if name.startswith("live:"):
-            live[name] = found
+            live[name] = network
         values |= {"path": path, "network": "" if name == EXACT else name}
-    return Page(ParticlesConfig.build(values), live, int(shown))
+    return Page(ParticlesConfig.build(values), live, int(n_shown))
 
 
 def result(page: Page) -> ParticlesStudyResult | None:
@@ -101,31 +101,33 @@ def result(page: Page) -> ParticlesStudyResult | None:
     )
 
 
-def player(page: Page, found: ParticlesStudyResult) -> None:
+def player(page: Page, result: ParticlesStudyResult) -> None:
     """Draws all panels in the player."""
-    scene_config = scene_config_of(page.config, found)
+    scene_config = scene_config_of(page.config, result)
     scene = cache.scene(scene_config)
     packed = cache.packed_scene(scene_config, plane_of(scene))
     view = player_mount.player(
-        _packed(page.config.computed(), page.shown, found),
-        [packed] * len(found.panels),
+        _packed(page.config.computed(), page.n_shown, result),
+        [packed] * len(result.panels),
         key="particles",
         view=canvas.opened(PATH_VIEW, *LINKED),
     )
     canvas.keep(view, PATH_VIEW, *LINKED)
-    if len(found.panels) == 3:
-        html = html_page(partial(path_page, STUDY, page.config, found, view, n_shown=page.shown))
+    if len(result.panels) == 3:
+        html = html_page(
+            partial(path_page, STUDY, page.config, result, view, n_shown=page.n_shown)
+        )
         line("particles-player", filename=file_name(page.config, "path"), files=[html])
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _packed(config: ParticlesConfig, shown: int, _found: ParticlesStudyResult) -> bytes:
-    return players.pack(panels_of(_found, shown))
+def _packed(config: ParticlesConfig, n_shown: int, _result: ParticlesStudyResult) -> bytes:
+    return players.pack(panels_of(_result, n_shown))
 
 
-def figures(page: Page, found: ParticlesStudyResult) -> None:
+def figures(page: Page, result: ParticlesStudyResult) -> None:
     """The findings, and a figure: the distance of the densities, or the noise over time."""
-    study_view.findings([each for each in STUDY.say(page.config, found) if not each.detail])
+    study_view.findings([each for each in STUDY.say(page.config, result) if not each.detail])
     options = {"marginals": "Are the densities the same?", "noise": "Noise over time"}
     if parted(page.config.data)[0]:
         del options["noise"]  # that of bridges is constant on conditional OT
@@ -133,9 +135,9 @@ def figures(page: Page, found: ParticlesStudyResult) -> None:
         "figure", "Figure", options, "marginals", label_visibility="collapsed"
     )
     if chosen == "marginals":
-        study_view.draw(STUDY, page.config, found, place="particles", say=False)
+        study_view.draw(STUDY, page.config, result, place="particles", say=False)
         return
-    paths = tuple(dict.fromkeys([found.path, "ot", "vp", "trig"]))
+    paths = tuple(dict.fromkeys([result.path, "ot", "vp", "trig"]))
     study_view.show(
         STUDIES["sde-noise"], SdeNoiseConfig(paths=paths, noise=page.config.noise / 100)
     )

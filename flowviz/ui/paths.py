@@ -43,7 +43,7 @@ def select(
     label: str,
     default: str,
     *,
-    more: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] | None = None,
     source: str = "",
     help: str | None = None,
 ) -> str:
@@ -52,13 +52,13 @@ def select(
     Args:
         slug: in the URL.
         label: of the menu.
-        default: a name of `labels`, or a slug of `more`.
-        more: entries after the paths, by slug with their labels; returned as they are.
+        default: a name of `labels`, or a slug of `extra`.
+        extra: entries after the paths, by slug with their labels; returned as they are.
         source: spec of the data set at t = 0; the menu has the paths that can start there.
         help: help text of the menu.
     """
     offered = {name: each for name, each in labels().items() if _starts(name, source)}
-    return spec(widgets.select(slug, label, {**offered, **(more or {})}, default, help=help))
+    return spec(widgets.select(slug, label, {**offered, **(extra or {})}, default, help=help))
 
 
 def _starts(name: str, source: str) -> bool:
@@ -90,11 +90,11 @@ def shape_into(text: str) -> Shaped:
     Raises:
         ValueError: the text is invalid; the previous schedule is kept.
     """
-    made = scheduler(f"{OWN}:{text}")
-    assert isinstance(made, Shaped)
-    st.session_state[HELD] = spec_of(made).partition(":")[2]
+    shape = scheduler(f"{OWN}:{text}")
+    assert isinstance(shape, Shaped)
+    st.session_state[HELD] = spec_of(shape).partition(":")[2]
     state.keep(SLUG, st.session_state[HELD], "")
-    return made
+    return shape
 
 
 def link(**paths: str) -> dict[str, str]:

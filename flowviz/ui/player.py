@@ -59,7 +59,7 @@ def player(
     """
 
     def mount(key: str, first: View) -> Any:
-        payload, sent = envelope(
+        payload, payloads = envelope(
             panels,
             scenes,
             key=key,
@@ -71,7 +71,7 @@ def player(
             live=live,
         )
         with st.container(key=f"{key}-scenes"):
-            for i, scene in enumerate(sent):
+            for i, scene in enumerate(payloads):
                 # Always two elements per panel: if their number changed, Streamlit would mount the
                 # player again.
                 _scene(key=f"{key}:scene{i}", data=scene)

@@ -107,7 +107,7 @@ class Work(Progress, Generic[R]):
         self.started = 0.0
         self._compute, self._home, self._yields = compute, home, yields
         self._stop = threading.Event()
-        self._wanted_at = self._checked_at = time.monotonic()
+        self._connected_at = self._checked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"flowviz-{lane}", daemon=True)
 
     @property
@@ -138,7 +138,7 @@ class Work(Progress, Generic[R]):
         return {each.session for each in self.visitors}
 
     @property
-    def is_wanted(self) -> bool:
+    def has_connected_visitor(self) -> bool:
         """Whether one of its visitors is connected."""
         return any(each.is_connected() for each in self.visitors)
 
@@ -175,11 +175,13 @@ class Work(Progress, Generic[R]):
             self._stop.set()
         if now - self._checked_at >= PULSE_SECONDS:
             self._checked_at = now
-            if self.is_wanted:
-                self._wanted_at = now
+            if self.has_connected_visitor:
+                self._connected_at = now
                 return self._stop.is_set()
-            away = now - self._wanted_at
-            if away > GRACE_SECONDS or (away > AWAY_SECONDS and self._home.is_delayed_by(self)):
+            away_seconds = now - self._connected_at
+            if away_seconds > GRACE_SECONDS or (
+                away_seconds > AWAY_SECONDS and self._home.is_delayed_by(self)
+            ):
                 self._home.abandon(self)
         return self._stop.is_set()
 
@@ -189,13 +191,13 @@ class Work(Progress, Generic[R]):
         config: C,
         /,
         *args: P.args,
-        **given: P.kwargs,
+        **kwargs: P.kwargs,
     ) -> T:
-        """`compute(config, **given)` from the server's store; see `Progress.cached`."""
+        """`compute(config, **kwargs)` from the server's store; see `Progress.cached`."""
         limit_threads()  # a setting of the calling thread
         key = key_of(compute, config)
         with stopping(self.should_stop):
-            return store().once(key, partial(compute, config, *args, **given), self.should_stop)
+            return store().once(key, partial(compute, config, *args, **kwargs), self.should_stop)
 
     def _run(self) -> None:
         try:
@@ -273,23 +275,24 @@ class Queue:
     def leave(self, work: Work[Any], visitor: Visitor) -> None:
         """Removes a visitor from a work; for the last one, a stop is requested instead."""
         with self._change:
-            others = tuple(each for each in work.visitors if each is not visitor)
-            if others:
-                work.visitors = others
+            remaining = tuple(each for each in work.visitors if each is not visitor)
+            if remaining:
+                work.visitors = remaining
             else:
                 work.cancel()
 
     def abandon(self, work: Work[Any]) -> None:
         """Requests a stop unless a connected visitor has joined the work by now."""
         with self._change:
-            if not work.is_wanted:
+            if not work.has_connected_visitor:
                 work.cancel()
 
     def is_delayed_by(self, work: Work[Any]) -> bool:
         """Whether a connected visitor waits in the lane of `work`, unless it is the long one."""
         with self._change:
             return work.lane != "long" and any(
-                each.is_wanted and each not in self._running for each in self._line(work.lane)
+                each.has_connected_visitor and each not in self._running
+                for each in self._line(work.lane)
             )
 
     def ahead(self, work: Work[Any]) -> int:
@@ -298,7 +301,7 @@ class Queue:
             if work in self._running or work not in self._works:
                 return 0
             by_order = self._line(work.lane).index(work) + 1 - self.jobs
-            return max(by_order, int(self._is_second(work)))
+            return max(by_order, int(self._waits_for_session(work)))
 
     def wake(self) -> None:
         """Makes waiting works check again whether they must wait."""
@@ -328,20 +331,22 @@ class Queue:
 
     def _may_start(self, work: Work[Any]) -> bool:
         """Whether it is among the first waiting works for which its lane has room."""
-        room = self.jobs - sum(each.lane == work.lane for each in self._running)
+        n_free = self.jobs - sum(each.lane == work.lane for each in self._running)
         waiting = (
             each
             for each in self._line(work.lane)
-            if each not in self._running and not self._is_second(each)
+            if each not in self._running and not self._waits_for_session(each)
         )
-        return work in islice(waiting, max(room, 0))
+        return work in islice(waiting, max(n_free, 0))
 
     def _line(self, lane: Lane) -> list[Work[Any]]:
         """The works of a lane: those that run, then the others in the order of their start."""
         works = (each for each in self._works if each.lane == lane)
-        return sorted(works, key=lambda each: (each not in self._running, not each.is_wanted))
+        return sorted(
+            works, key=lambda each: (each not in self._running, not each.has_connected_visitor)
+        )
 
-    def _is_second(self, work: Work[Any]) -> bool:
+    def _waits_for_session(self, work: Work[Any]) -> bool:
         """Whether a waiting work must let others end first: one of each session that needs it.
 
         These run, or came earlier: threads enter the queue in any order.

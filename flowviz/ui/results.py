@@ -20,9 +20,9 @@ IDLE_BYTES = 30_000_000
 @st.cache_resource(show_spinner=False)
 def store() -> Store:
     """The server's store of results, shared by all visitors."""
-    made = Store(max_bytes=limits.CACHE_MB() * 1_000_000)
-    housekeeping.when_idle(partial(made.shrink, IDLE_BYTES))
-    return made
+    new_store = Store(max_bytes=limits.CACHE_MB() * 1_000_000)
+    housekeeping.when_idle(partial(new_store.shrink, IDLE_BYTES))
+    return new_store
 
 
 def key_of(compute: Callable[..., Any], config: Hashable) -> Hashable:
@@ -37,8 +37,8 @@ def cached(compute: Callable[P, R]) -> Callable[P, R]:
     """
 
     @wraps(compute)
-    def recalled(*args: P.args, **given: P.kwargs) -> R:
+    def recalled(*args: P.args, **kwargs: P.kwargs) -> R:
         limit_threads()  # a setting of the calling thread
-        return store().once(key_of(compute, args[0]), partial(compute, *args, **given))
+        return store().once(key_of(compute, args[0]), partial(compute, *args, **kwargs))
 
     return recalled

@@ -25,22 +25,22 @@ _shaper = component("flowviz_shaper", "shaper")
 
 def show() -> None:
     """Draws the plot of the user's schedule next to the curves of all paths, then the findings."""
-    own = paths.shape()
+    shape = paths.shape()
     right = st.container()
     if state.is_drawn(paths.SLUG):
         left, right = st.columns([5, 12], gap="medium")
         with left:
             st.markdown("**Your own schedule**")
-            _plot(own)
-            _use(own)
+            _plot(shape)
+            _links(shape)
     with right:
         values = controls.pick(SchedulesConfig)
         study_view.show(STUDIES["schedules"], SchedulesConfig.build(values))
 
 
-def _plot(own: Shaped) -> None:
+def _plot(shape: Shaped) -> None:
     """The plot, whose points are dragged or moved by keys, and the error of an invalid shape."""
-    _shaper(key=KEY, data=_content(own.values), on_shape_change=_moved)
+    _shaper(key=KEY, data=_content(shape.values), on_shape_change=_on_shape_change)
     refused = st.session_state.pop(REFUSED, "")
     if refused:
         failed(refused, "This shape cannot be used.")
@@ -51,7 +51,7 @@ def _content(values: Values) -> dict[str, Any]:
     return canvas.content(values, presets(), least=Shaped.MIN_STEP)
 
 
-def _moved() -> None:
+def _on_shape_change() -> None:
     """Takes the shape of a released point, before the page runs again."""
     values = _values(st.session_state[KEY].get("shape"))
     if values is None:
@@ -73,7 +73,7 @@ def _values(report: Any) -> Values | None:
     return (alpha, sigma) if len(alpha) == len(sigma) == len(Shaped.KNOTS) else None
 
 
-def _use(own: Shaped) -> None:
+def _links(shape: Shaped) -> None:
     """Buttons that open other pages with the schedule."""
     st.caption(
         "Your schedule is in every menu of paths as *your own schedule*, with its exact field. "
@@ -85,13 +85,13 @@ def _use(own: Shaped) -> None:
                 "Compare it with OT",
                 ":material/compare:",
                 "compare",
-                {"field": "exact", **paths.link(left="ot", right=spec_of(own))},
+                {"field": "exact", **paths.link(left="ot", right=spec_of(shape))},
             ),
             (
                 "Train on it",
                 ":material/model_training:",
                 "train",
-                paths.link(left="ot", right=spec_of(own)),
+                paths.link(left="ot", right=spec_of(shape)),
             ),
         ):
             if st.button(label, icon=icon, key=f"schedules-{page}"):

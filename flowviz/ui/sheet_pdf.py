@@ -58,11 +58,11 @@ def sheet_pdf(figure: go.Figure, *, title: str) -> bytes:
             textColor=note.font.color,
         )
         words = Paragraph(note.text.replace("<br>", "<br/>"), style)
-        wide, tall = words.wrap(width, height)
+        text_width, text_height = words.wrap(width, height)
         canvas.saveState()
         canvas.translate(note.x * width, note.y * height)
         canvas.rotate(-(note.textangle or 0))
-        words.drawOn(canvas, -wide / 2, -tall / 2)
+        words.drawOn(canvas, -text_width / 2, -text_height / 2)
         canvas.restoreState()
     canvas.save()
     return out.getvalue()

@@ -51,9 +51,9 @@ def pick(
         title: before the labels.
         used: the method of a view that has its own, whose budget is drawn; "" for the chosen one.
     """
-    before = f"{panel}-" if panel else ""
+    prefix = f"{panel}-" if panel else ""
     method = widgets.select(
-        f"{before}solver",
+        f"{prefix}solver",
         f"{title}ODE solver",
         offered,
         default.method,
@@ -63,7 +63,7 @@ def pick(
     label = f"{title}Tolerance of a step"
     if not METHODS[used or method].adaptive:
         nfe = widgets.budget(
-            f"{before}nfe",
+            f"{prefix}nfe",
             f"{title}NFE" if panel else "Function evaluations (NFE)",
             budgets(method),
             nfe,
@@ -72,11 +72,11 @@ def pick(
         )
     elif tolerances is None:
         tol = widgets.number(
-            f"{before}tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help
+            f"{prefix}tol", label, MIN_TOL, MAX_TOL, tol, format="%.0e", help=tol_help
         )
     else:
         options = {f"{10.0**-k:g}": f"10⁻{RAISED[k]}" for k in tolerances}
-        tol = float(widgets.select(f"{before}tol", label, options, f"{tol:g}", help=tol_help))
+        tol = float(widgets.select(f"{prefix}tol", label, options, f"{tol:g}", help=tol_help))
     return Solver(method, nfe, tol)
 
 

@@ -140,19 +140,19 @@ def opened(slug: str, default: T, parse: Callable[[str], T]) -> T:
             )
         st.session_state[key] = value
     elif key not in st.session_state:
-        st.session_state[key] = _kept().get(slug, default)
+        st.session_state[key] = _last_values().get(slug, default)
     return st.session_state[key]
 
 
 def publish(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
     """Writes a value to the URL and stores it for the next visit of the page; returns it."""
-    _kept()[slug] = value
-    wanted = None if value == default else write(value)
-    if st.query_params.get(slug) != wanted:
-        if wanted is None:
+    _last_values()[slug] = value
+    text = None if value == default else write(value)
+    if st.query_params.get(slug) != text:
+        if text is None:
             del st.query_params[slug]
         else:
-            st.query_params[slug] = wanted
+            st.query_params[slug] = text
     return value
 
 
@@ -165,7 +165,7 @@ def keep(slug: str, value: T, default: T, write: Callable[[T], str] = str) -> T:
     return publish(slug, value, default, write)
 
 
-def _kept() -> dict[str, Any]:
+def _last_values() -> dict[str, Any]:
     """The last values of the controls of this page."""
     pages = st.session_state.setdefault("url:kept", {})
     return pages.setdefault(st.session_state["url:page"], {})

@@ -45,9 +45,9 @@ class Store:
         """Stores a result; the least recently used ones make room, the new one always stays."""
         size = _size(result)
         with self._lock:
-            _, before = self._entries.pop(key, (None, 0))
+            _, old_size = self._entries.pop(key, (None, 0))
             self._entries[key] = (result, size)
-            self.bytes += size - before
+            self.bytes += size - old_size
             self._make_room(self.max_bytes)
 
     def once(
@@ -71,15 +71,15 @@ class Store:
             Stopped: `should_stop` returned True.
             Exception: what `compute` raises, here or in the other thread.
         """
-        own = Future[Any]()
+        future = Future[Any]()
         while True:
             with self._lock:
                 if key in self._entries:
                     self._entries.move_to_end(key)
                     return self._entries[key][0]
-                running = self._computing.setdefault(key, own)
-            if running is own:
-                return self._compute(key, compute, own)
+                running = self._computing.setdefault(key, future)
+            if running is future:
+                return self._compute(key, compute, future)
             while not wait([running], CHECK_SECONDS).done:
                 if should_stop():
                     raise Stopped("The work was stopped on request.")

@@ -46,7 +46,7 @@ def show(
     lane: work.Lane | None = None,
     filename: str = "",
     on_click: Mapping[str, Callable[[], None]] | None = None,
-    drawn: Callable[[R], None] | None = None,
+    draw_result: Callable[[R], None] | None = None,
     factor: float = 1.0,
 ) -> None:
     """Shows a study: the stored result, or work with partial results; see `work.show`.
@@ -62,7 +62,7 @@ def show(
         lane: lane of the queue; that of `lane_of` by default.
         filename: of downloads, without suffix; made from study and data set by default.
         on_click: functions to call after a click into a figure, by the figure's name.
-        drawn: draws a result, complete or not, in place of `draw`.
+        draw_result: draws a result, complete or not, in place of `draw`.
         factor: of the estimated time, for what the config does not state.
     """
     invite = invite or invitation(study, config, starts=invite is not None, factor=factor)
@@ -71,7 +71,8 @@ def show(
         place or study.name,
         token(study, config),
         computation(study, config, live),
-        drawn or partial(_draw, study, config, place or study.name, filename, on_click or {}),
+        draw_result
+        or partial(_draw, study, config, place or study.name, filename, on_click or {}),
         label=study.title,
         invite=invite,
         button=button,
@@ -115,8 +116,8 @@ def judged(study: Study[C, Any], config: C) -> list[Finding]:
     """The findings with a verdict of a stored or shipped result; none if there is no result."""
     _load_answer(study, config)
     result = known(study, config)
-    said = () if result is None else study.say(config, result)
-    return [each for each in said if each.verdict]
+    all_findings = () if result is None else study.say(config, result)
+    return [each for each in all_findings if each.verdict]
 
 
 def known(study: Study[C, R], config: C) -> R | None:
@@ -199,43 +200,43 @@ def draw(
                 squares=each.squares,
                 on_click=(on_click or {}).get(each.name),
             )
-    said = study.say(config, result)
+    all_findings = study.say(config, result)
     if say:
-        findings([each for each in said if not each.detail])
+        findings([each for each in all_findings if not each.detail])
     summary = study.summarise(config, result)
     if summary is not None:
         _summary(summary)
-    drawn = "" if summary is None else " ".join([summary.title, *summary.heads])
+    headings = "" if summary is None else " ".join([summary.title, *summary.heads])
     titles = " ".join(each.title for each in figures)
-    glossary.terms_line(" ".join([*map(str, said), drawn, titles]), place)
-    for each in said:
+    glossary.terms_line(" ".join([*map(str, all_findings), headings, titles]), place)
+    for each in all_findings:
         if each.detail:
             st.caption(escaped(each, None))
 
 
 def _files(
-    study: Study[C, R], config: C, result: R, of: NamedFigure, table: Callable[[], Columns]
+    study: Study[C, R], config: C, result: R, named: NamedFigure, table: Callable[[], Columns]
 ) -> list[Download]:
     settings = {"study": study.name, **_written(config)}
-    own = of.columns
-    columns = table if own is None else lambda: own
+    own_columns = named.columns
+    columns = table if own_columns is None else lambda: own_columns
     html = Download(
         "HTML",
         "html",
-        partial(figures_page, study, config, result, only=(of.name,)),
+        partial(figures_page, study, config, result, only=(named.name,)),
         "A page of one file to zoom in, which opens without the internet",
         "text/html",
     )
-    csv = downloads.csv(settings, columns, result, of.name)
-    pdfs = downloads.pdfs(partial(printed, study, config, result, of.name))
-    python = downloads.python(script(study, config, of.name))
+    csv = downloads.csv(settings, columns, result, named.name)
+    pdfs = downloads.pdfs(partial(printed, study, config, result, named.name))
+    python = downloads.python(script(study, config, named.name))
     return [*(pdfs if downloads.can_print() else ()), csv, html, python]
 
 
-def findings(said: Sequence[Finding]) -> None:
+def findings(items: Sequence[Finding]) -> None:
     """Findings as a list, each with its lead in bold and a mark for its verdict."""
     lines = []
-    for each in said:
+    for each in items:
         mark = f"{ICONS[each.verdict]} " if each.verdict else ""
         lead = f"**{escaped(each.lead)}:** " if each.lead else ""
         verdict = f" *[{each.verdict}]*" if each.verdict else ""

@@ -22,7 +22,7 @@ def box(study: Study, config: CompareConfig, result: CompareResult) -> None:
         suffix = st.segmented_control(
             "Format", kinds, format_func=str.upper, default=kinds[0], key="compare-video:suffix"
         )
-        sizes = {name: f"{wide} × {high}" for name, (wide, high) in SIZES.items()}
+        sizes = {name: f"{width} × {height}" for name, (width, height) in SIZES.items()}
         size = st.segmented_control(
             "Size", sizes, format_func=sizes.__getitem__, default="720p", key="compare-video:size"
         )
@@ -35,9 +35,9 @@ def box(study: Study, config: CompareConfig, result: CompareResult) -> None:
 
         def draw(content: bytes) -> None:
             kind = FORMATS[video.suffix]
-            about = f"{len(content) / 2**20:.1f} MB, {len(video.times())} frames"
-            made = Download(video.suffix.upper(), video.suffix, content, about, kind)
-            buttons("compare-video", filename=file_name(config, "compare"), files=[made])
+            size_text = f"{len(content) / 2**20:.1f} MB, {len(video.times())} frames"
+            download = Download(video.suffix.upper(), video.suffix, content, size_text, kind)
+            buttons("compare-video", filename=file_name(config, "compare"), files=[download])
 
         work.show(
             "compare-video",

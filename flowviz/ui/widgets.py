@@ -37,8 +37,8 @@ def select(
 def menu(label: str, options: Mapping[str, str], chosen: str = "", **widget: Any) -> str:
     """A menu that is not in the URL; returns the slug of `options`, at first `chosen`."""
     slugs = list(options)
-    place = slugs.index(chosen) if chosen in slugs else 0
-    return st.selectbox(label, slugs, place, format_func=options.__getitem__, **widget)
+    index = slugs.index(chosen) if chosen in slugs else 0
+    return st.selectbox(label, slugs, index, format_func=options.__getitem__, **widget)
 
 
 def count(
@@ -51,8 +51,8 @@ def count(
     help: str | None = None,
 ) -> int:
     """A menu of whole numbers, formatted by `text`; returns the chosen one."""
-    shown = {str(n): text.format(n) for n in options}
-    return int(select(slug, label, shown, str(default), help=help))
+    texts = {str(n): text.format(n) for n in options}
+    return int(select(slug, label, texts, str(default), help=help))
 
 
 def segmented(
@@ -110,8 +110,8 @@ def several(
         return chosen
 
     def fit(chosen: list[str]) -> list[str]:
-        kept = [slug for slug in chosen if slug in options]
-        return chosen if kept == chosen else kept or list(default)
+        available = [slug for slug in chosen if slug in options]
+        return chosen if available == chosen else available or list(default)
 
     def draw(**widget: Any) -> list[str]:
         return st.multiselect(
@@ -153,7 +153,7 @@ def budget(
         return st.select_slider(label, offered, key=key, **widget)
 
     refusal = f"{{}} is not available here; available are {', '.join(map(str, options))}"
-    parse = partial(_whole, fit=fit, refusal=refusal)
+    parse = partial(_whole_number, fit=fit, refusal=refusal)
     return _control(slug, default, parse, draw, fit=fit, help=help)
 
 
@@ -174,10 +174,10 @@ def integer(
         return _clip(value, low, high)
 
     def draw(*, key: str, help: str | None, disabled: bool) -> int:
-        place: Any = st
+        column: Any = st
         if dice:
-            place, beside = st.columns([4, 1], vertical_alignment="bottom", gap="small")
-            beside.button(
+            column, button_column = st.columns([4, 1], vertical_alignment="bottom", gap="small")
+            button_column.button(
                 ":material/casino:",
                 key=f"{key}:dice",
                 help=f"Draw another {label.lower()}",
@@ -187,9 +187,11 @@ def integer(
                 disabled=disabled,
             )
         bounds = {"min_value": low, "max_value": high, "step": step}
-        return int(place.number_input(label, **bounds, key=key, help=help, disabled=disabled))
+        return int(column.number_input(label, **bounds, key=key, help=help, disabled=disabled))
 
-    parse = partial(_whole, fit=fit, refusal=f"it must lie between {low} and {high}; got {{}}")
+    parse = partial(
+        _whole_number, fit=fit, refusal=f"it must lie between {low} and {high}; got {{}}"
+    )
     return _control(slug, default, parse, draw, fit=fit, help=help)
 
 
@@ -312,13 +314,13 @@ def _roll(key: str, low: int, high: int) -> None:
 def _one_of(raw: str, options: Mapping[str, str]) -> str:
     if raw in options:
         return raw
-    near = get_close_matches(raw, options, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    shown = raw if len(raw) <= 40 else raw[:40] + "…"
-    raise ValueError(f"there is no {shown!r}{hint}; there are {', '.join(options)}")
+    similar = get_close_matches(raw, options, n=1)
+    hint = f" (did you mean {similar[0]!r}?)" if similar else ""
+    quoted = raw if len(raw) <= 40 else raw[:40] + "…"
+    raise ValueError(f"there is no {quoted!r}{hint}; there are {', '.join(options)}")
 
 
-def _whole(raw: str, fit: Callable[[int], int], refusal: str) -> int:
+def _whole_number(raw: str, fit: Callable[[int], int], refusal: str) -> int:
     try:
         value = int(raw)
     except ValueError:

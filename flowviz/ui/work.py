@@ -163,14 +163,14 @@ def show(
         return
     live = placed.live
 
-    def watched() -> None:
+    def refresh() -> None:
         strip(place, placed, label)
         if placed.work.result is not None:
             draw(placed.work.result)
         if live and not placed.live:
             st.rerun()  # the whole page once: polling ends
 
-    st.fragment(watched, run_every=POLL_SECONDS if live else None)()
+    st.fragment(refresh, run_every=POLL_SECONDS if live else None)()
 
 
 def result_of(
@@ -222,12 +222,12 @@ def result_of(
         _start_button("Go on", place, begin)
         return None
 
-    def watched() -> None:
+    def refresh() -> None:
         strip(place, placed, label)
         if not placed.live:
             st.rerun()
 
-    st.fragment(watched, run_every=POLL_SECONDS)()
+    st.fragment(refresh, run_every=POLL_SECONDS)()
     return None
 
 
@@ -242,7 +242,7 @@ def strip(place: str, placed: Placed[Any, Any], label: str) -> None:
     if placed.state == "failed":
         failed(work.error)
     elif placed.state == "cancelled":
-        why = f" {over(work)}" if work.expired else ""
+        why = f" {limit_sentence(work)}" if work.expired else ""
         st.info(
             f"Stopped: {escaped(label)}.{why} Finished parts are kept.",
             icon=":material/pause_circle:",
@@ -264,7 +264,7 @@ def _doing(work: Work[Any], label: str) -> str:
     return text if left is None else f"{text} · about {duration(left)} left"
 
 
-def over(work: Work[Any]) -> str:
+def limit_sentence(work: Work[Any]) -> str:
     """Why work stopped after its time, in a sentence."""
     return (
         f"This server stops such work after {duration(work.max_seconds)} "

@@ -65,13 +65,13 @@ class Page:
         Raises:
             CheckpointError: a checkpoint is missing or damaged.
         """
-        found = [sources.load(name) for name in self.names]
-        left, right = ([each.key for each in found] + [NONE])[:2]
+        opened_sources = [sources.load(name) for name in self.names]
+        left, right = ([each.key for each in opened_sources] + [NONE])[:2]
         values = {**self.values, "left": left, "right": right}
         if self.guide:
-            found.append(sources.load(self.guide))
-            values["guide"] = found[-1].key
-        return self.study.config.build(values), {each.key: each.loaded for each in found}
+            opened_sources.append(sources.load(self.guide))
+            values["guide"] = opened_sources[-1].key
+        return self.study.config.build(values), {each.key: each.loaded for each in opened_sources}
 
 
 def pick_view() -> str:
@@ -82,26 +82,30 @@ def pick_view() -> str:
 def pick(view: str) -> Page:
     """Draws the sidebar; controls that the view does not use are disabled."""
     state.set_aside(UNUSED.get(view, {}))
-    of, menu, cards = settings(ImagesConfig), sources.names(), sources.cards()
+    declared, menu, cards = settings(ImagesConfig), sources.names(), sources.cards()
     with st.sidebar:
         names: list[str] = []
         if menu:
             left, right = _defaults(menu, cards)
-            chosen = widgets.select("left", of["left"].label, menu, left, help=of["left"].help)
+            chosen = widgets.select(
+                "left", declared["left"].label, menu, left, help=declared["left"].help
+            )
             other = {NONE: "none"} | menu
             second = widgets.select(
-                "right", of["right"].label, other, right, help=of["right"].help
+                "right", declared["right"].label, other, right, help=declared["right"].help
             )
             names = list(dict.fromkeys(name for name in (chosen, second) if name != NONE))
         known = {name: name for name in _classes(names, cards)}
         classes = {ALL: "all in turn"} | known | {NONE: "none"}
-        wanted = widgets.select("class", "Class", classes, ALL, help=of["image_class"].help)
-        if wanted == NONE and view != "classes":
+        image_class = widgets.select(
+            "class", "Class", classes, ALL, help=declared["image_class"].help
+        )
+        if image_class == NONE and view != "classes":
             state.set_aside(UNUSED.get(view, {}) | {"guidance": "Guidance needs a class."})
-        weight = of["guidance"]
+        weight = declared["guidance"]
         values = {
             "view": view,
-            "image_class": wanted,
+            "image_class": image_class,
             "guidance": widgets.number(
                 "guidance",
                 weight.label,
@@ -112,21 +116,25 @@ def pick(view: str) -> Page:
                 help=weight.help,
             ),
         }
-        defaults = solver_picker.Solver(*(of[name].default for name in ("method", "nfe", "tol")))
+        defaults = solver_picker.Solver(
+            *(declared[name].default for name in ("method", "nfe", "tol"))
+        )
         solver = solver_picker.pick(
             defaults,
-            offered=of["method"].options or {},
+            offered=declared["method"].options or {},
             tolerances=range(1, 5),
-            help=of["method"].help,
-            nfe_help=of["nfe"].help,
-            tol_help=of["tol"].help,
+            help=declared["method"].help,
+            nfe_help=declared["nfe"].help,
+            tol_help=declared["tol"].help,
             used="dopri5" if view == "ways" else "",
         )
         values |= vars(solver) | controls.pick(ImagesConfig, only=("seed",))
         study, guide = Page(view, (), {}).study, NONE
         if view == "guidance":
-            others = {NONE: "the same network without a class"} | menu
-            guide = widgets.select("guide", of["guide"].label, others, NONE, help=of["guide"].help)
+            guides = {NONE: "the same network without a class"} | menu
+            guide = widgets.select(
+                "guide", declared["guide"].label, guides, NONE, help=declared["guide"].help
+            )
         values |= controls.pick(study.config, only=OWN.get(view, ()))
     return Page(view, tuple(names), values, "" if guide == NONE else guide)
 

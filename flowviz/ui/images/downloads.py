@@ -43,7 +43,7 @@ def row(
     columns: int,
     arrays: Mapping[str, NDArray],
     settings: Mapping[str, object],
-    more: Sequence[Download],
+    extra: Sequence[Download],
 ) -> None:
     """One line below the images: PNG and .npz, made on request, and others; none in a lecture.
 
@@ -54,7 +54,7 @@ def row(
         columns: number of images in a row.
         arrays: further arrays of the .npz, by name.
         settings: of the view.
-        more: further files.
+        extra: further files.
     """
     if state.is_restricted():
         return
@@ -74,7 +74,7 @@ def row(
             "The images as uint8 arrays, with the settings",
             "application/octet-stream",
         ),
-        *more,
+        *extra,
     ]
     with st.container(key=f"{key}-downloads"):  # compact, see pages.css
         line(key, filename=filename, files=files)

@@ -9,9 +9,9 @@ from flowviz.ui.canvas import component, listen, viewed
 _gallery = component("flowviz_images", "gallery")
 
 
-def sheets(shown: Sequence[Sheet], *, key: str, row_title: str = "") -> None:
+def sheets(sheets_to_draw: Sequence[Sheet], *, key: str, row_title: str = "") -> None:
     """Draws sheets beside each other, or below each other if the page is narrow."""
-    _gallery(key=key, data=pack_sheets(shown, key=key, row_title=row_title))
+    _gallery(key=key, data=pack_sheets(sheets_to_draw, key=key, row_title=row_title))
 
 
 def film(

@@ -68,21 +68,25 @@ class Source:
 @st.cache_data(ttl=LISTED_SECONDS, show_spinner=False)
 def _listing() -> tuple[dict[str, ImageCard], list[str], list[str]]:
     damages: list[str] = []
-    found = image_checkpoints(lambda error: damages.append(str(error)))
-    return {card.name: card for card in found if card.kind == "field"}, [*foreign_files()], damages
+    all_cards = image_checkpoints(lambda error: damages.append(str(error)))
+    return (
+        {card.name: card for card in all_cards if card.kind == "field"},
+        [*foreign_files()],
+        damages,
+    )
 
 
 def cards() -> dict[str, ImageCard]:
     """The cards of flowviz's own fields of images; a damaged file is skipped with one notice."""
-    found, _, damages = _listing()
+    listed, _, damages = _listing()
     pass_over(damages)
-    return found
+    return listed
 
 
 def names() -> dict[str, str]:
     """The labels of all checkpoints by name: flowviz's, other files, this session's uploads."""
-    own, foreign, _ = _listing()
-    menu = {name: name for name in own}
+    own_cards, foreign, _ = _listing()
+    menu = {name: name for name in own_cards}
     menu |= {name: f"{name} (file)" for name in foreign if name not in menu}
     return menu | {name: f"{name} (upload)" for name in _uploads() if name not in menu}
 
@@ -97,10 +101,10 @@ def load(name: str) -> Source:
     Raises:
         CheckpointError: it is damaged or of no known kind, in one sentence.
     """
-    own, foreign, _ = _listing()
-    if name in _uploads() and name not in own and name not in foreign:
+    own_cards, foreign, _ = _listing()
+    if name in _uploads() and name not in own_cards and name not in foreign:
         return _uploads()[name]
-    path = locate_images(name) if name in own else foreign_files().get(name)
+    path = locate_images(name) if name in own_cards else foreign_files().get(name)
     if path is None:
         raise CheckpointError(f"There is no checkpoint of images {name!r} any more.")
     # Stored measurements are part of what studies show of a checkpoint.
@@ -111,11 +115,11 @@ def load(name: str) -> Source:
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the checkpoint")
 def _loaded(name: str, path: str, newest: int) -> Source:
-    found, content = load_any(path), f"{path}@{newest}"
-    if weights := found.checkpoint.card.sha256:  # the same on every machine, as shipped answers
-        beside = Path(path).with_suffix(".quality.json")
-        content = weights + (beside.read_text() if beside.exists() else "")
-    return _source(name, content.encode(), found)
+    opened, content = load_any(path), f"{path}@{newest}"
+    if weights := opened.checkpoint.card.sha256:  # the same on every machine, as shipped answers
+        quality_file = Path(path).with_suffix(".quality.json")
+        content = weights + (quality_file.read_text() if quality_file.exists() else "")
+    return _source(name, content.encode(), opened)
 
 
 def _source(name: str, content: bytes, loaded: ForeignCheckpoint) -> Source:
@@ -157,8 +161,8 @@ def _uploader() -> None:
     if reason := refused[file.file_id, assume]:
         failed(reason)
     elif opened:
-        about = escaped(opened.loaded.about, limit=None)
-        st.caption(f"**{escaped(opened.name)}** is in the menus now. {about}")
+        text = escaped(opened.loaded.about, limit=None)
+        st.caption(f"**{escaped(opened.name)}** is in the menus now. {text}")
     if opened is None or opened.loaded.origin != "flowviz":
         _assumptions(file.file_id, assume)
 
@@ -187,15 +191,15 @@ def _try(file: Any, assume: Assumptions) -> str:
 
 def _assumptions(file_id: str, assume: Assumptions) -> None:
     """Controls that correct what is assumed about a file of another project."""
-    usual = {"": "as assumed"}
+    as_assumed = {"": "as assumed"}
     with st.form(f"images:assume-{file_id}", border=False):
         st.markdown("Correct what is assumed:")
         values = {
             "weights": st.text_input("Set of weights", assume.weights or "", max_chars=100),
-            "path": widgets.menu("Path", usual | SCHEDULERS.labels, assume.path or ""),
+            "path": widgets.menu("Path", as_assumed | SCHEDULERS.labels, assume.path or ""),
             "predicts": widgets.menu(
                 "The network predicts",
-                usual | {key: key for key, each in OBJECTIVES.items() if not each.two_times},
+                as_assumed | {key: key for key, each in OBJECTIVES.items() if not each.two_times},
                 assume.predicts or "",
             ),
             "size": st.number_input(
@@ -204,8 +208,8 @@ def _assumptions(file_id: str, assume: Assumptions) -> None:
         }
         reversed = st.checkbox("Data at t = 0, noise at t = 1", assume.time_reversed)
         if st.form_submit_button("Read again"):
-            given = {name: value or None for name, value in values.items()}
-            chosen = Assumptions(**given, time_reversed=reversed)
+            chosen_values = {name: value or None for name, value in values.items()}
+            chosen = Assumptions(**chosen_values, time_reversed=reversed)
             st.session_state[f"assumed:{file_id}"] = chosen
             st.rerun()
 
@@ -213,8 +217,8 @@ def _assumptions(file_id: str, assume: Assumptions) -> None:
 def _free_name(file_name: str) -> str:
     """The name of an upload in the menus: its file's, unless the server has one of that name."""
     name = Path(file_name).name
-    own, foreign, _ = _listing()
-    return f"uploaded {name}" if name in own or name in foreign else name
+    own_cards, foreign, _ = _listing()
+    return f"uploaded {name}" if name in own_cards or name in foreign else name
 
 
 def _opened(name: str, content: bytes, assume: Assumptions = USUAL) -> Source:

@@ -90,7 +90,7 @@ def show(page: Page) -> None:
         live=live,
         place="images",
         invite="",
-        drawn=draw,
+        draw_result=draw,
         factor=size_factor(sides),
     )
     if page.view == "guidance":
@@ -101,15 +101,15 @@ def _guidance(page: Page, config: ImagesConfig, live: LiveImages) -> None:
     """The study of guidance, if there is a checkpoint that can guide the left one."""
     study, guide = STUDIES["guidance"], page.guide or f"{page.names[0]}-early"
     if guide in sources.names():
-        found = sources.load(guide)
+        source = sources.load(guide)
         st.subheader(study.title)
-        chosen = study.config(network=config.left, guide=found.key)
-        study_view.show(study, chosen, live={**live, found.key: found.loaded}, place="guidance")
+        chosen = study.config(network=config.left, guide=source.key)
+        study_view.show(study, chosen, live={**live, source.key: source.loaded}, place="guidance")
 
 
 def _sheets(page: Page, config: ImageGridConfig, result: ImageGrid) -> None:
-    shown = sheets_of(config, result)
-    gallery.sheets(shown, key=f"images-{page.view}", row_title=row_title(config))
+    sheets = sheets_of(config, result)
+    gallery.sheets(sheets, key=f"images-{page.view}", row_title=row_title(config))
     done, total = result.drawn
     if done == total:
         images = {panel.side.name: panel.images for panel in result.panels}
@@ -123,20 +123,20 @@ def _film(page: Page, config: ImageFilmConfig, initial: FilmView, result: Sides)
     view = gallery.film(films, names, key="images-film", opened=initial)
     canvas.keep(view, FilmView(), "t")
     state.keep("image", view.image + 1, 1)
-    shown = {
+    images = {
         side.name: np.concatenate(
             [film.states[::4, view.image], film.predictions[::4, view.image]]
         )
         for side, film in result.results
     }
-    more = {
+    extra = {
         f"{name}_{side.name}": getattr(film, name)
         for side, film in result.results
         for name in ("states", "predictions", "times")
     }
     config = replace(config, t=view.t, image=view.image + 1)
     html = html_page(partial(film_page, page.study, config, result))
-    _downloads(page, config, shown, len(next(iter(shown.values()))) // 2, html, **more)
+    _downloads(page, config, images, len(next(iter(images.values()))) // 2, html, **extra)
     study_view.draw(page.study, config, result, place="images-film", only=("decided",))
 
 
@@ -155,7 +155,7 @@ def _downloads(
         columns=columns,
         arrays=arrays,
         settings={"study": page.study.name, **asdict(config)},
-        more=[html, python(script(page.study, config))],
+        extra=[html, python(script(page.study, config))],
     )
 
 
@@ -178,13 +178,13 @@ def _quality(page: Page, config: ImageQualityConfig, live: LiveImages) -> None:
             return
     sides = load_sides(config, live)
     seconds = size_factor(sides) * cost(config, sides)
-    about = work.duration(seconds)
+    duration = work.duration(seconds)
     study_view.show(
         page.study,
         new,
         live=live,
         place="images",
-        invite=f"Measure {config.judged} images per point at these settings: about {about}.",
+        invite=f"Measure {config.judged} images per point at these settings: about {duration}.",
         button="Measure",
     )
 

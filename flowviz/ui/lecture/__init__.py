@@ -35,7 +35,7 @@ class Running:
     lecture: Lecture
     number: int
     """Of the step, from 1."""
-    every: int = 0
+    interval: int = 0
     """Seconds after which the next step opens by itself, after the last the first; 0: never."""
 
     @property
@@ -66,10 +66,10 @@ def find(name: str) -> Lecture | None:
     known = available()
     if name in known:
         return known[name]
-    found = own.recall(name)
-    if found is not None:
-        st.session_state.setdefault("lecture:own", {})[name] = found
-    return found
+    stored = own.recall(name)
+    if stored is not None:
+        st.session_state.setdefault("lecture:own", {})[name] = stored
+    return stored
 
 
 def draft() -> list[Step]:
@@ -92,18 +92,18 @@ def add_step(title: str) -> None:
 def running() -> Running | None:
     """The lecture in the URL, or None; an invalid step is clipped."""
     name = st.query_params.get("lecture", "")
-    found = find(name)
-    if found is None:
+    lecture = find(name)
+    if lecture is None:
         return None
     raw = st.query_params.get("step", "1")
     number = int(raw) if raw.isdecimal() and len(raw) < 5 else 1
     pause = st.query_params.get("every", "")
-    every = int(pause) if pause in map(str, PAUSES) else 0
-    return Running(name, found, min(max(number, 1), len(found.steps)), every)
+    interval = int(pause) if pause in map(str, PAUSES) else 0
+    return Running(name, lecture, min(max(number, 1), len(lecture.steps)), interval)
 
 
-def open_step(name: str, number: int, every: int = 0) -> None:
-    """Opens a step of a lecture, with the seconds of `Running.every`; does not return.
+def open_step(name: str, number: int, interval: int = 0) -> None:
+    """Opens a step of a lecture, with the seconds of `Running.interval`; does not return.
 
     Raises:
         ValueError: the page of the step does not exist.
@@ -111,7 +111,7 @@ def open_step(name: str, number: int, every: int = 0) -> None:
     step = available()[name].steps[number - 1]
     check_pages(step)
     state.reopen(step.page)
-    where = {"lecture": name, "step": str(number)} | ({"every": str(every)} if every else {})
+    where = {"lecture": name, "step": str(number)} | ({"every": str(interval)} if interval else {})
     navigation.go(step.page, step.link | where)
 
 
@@ -154,14 +154,14 @@ def banner(now: Running) -> None:
     elif go in ("next", "previous"):
         number = now.number + (1 if go == "next" else -1)
         with failing():
-            open_step(now.name, 1 if number > len(now.lecture.steps) else number, now.every)
+            open_step(now.name, 1 if number > len(now.lecture.steps) else number, now.interval)
 
 
 def _requested(now: Running) -> str | None:
     """The visitor's request in this run: "next", "previous", "leave" or None."""
     result: Any = _keys(
         key="lecture-keys",
-        data={"number": now.number, "count": len(now.lecture.steps), "every": now.every},
+        data={"number": now.number, "count": len(now.lecture.steps), "every": now.interval},
         on_go_change=listen,
         width="content",
         height="content",
@@ -171,5 +171,5 @@ def _requested(now: Running) -> str | None:
         return None  # repeated or invalid
     where = request.get("where")
     first, last = now.number == 1, now.number == len(now.lecture.steps)
-    stays = (where == "previous" and first) or (where == "next" and last and not now.every)
+    stays = (where == "previous" and first) or (where == "next" and last and not now.interval)
     return None if stays else where

@@ -34,7 +34,7 @@ def shelf() -> None:
     """
     mine = st.session_state.get(MINE) or state.opened("mine", "", str)
     state.publish("mine", mine if lecture.find(mine) else "", "")
-    every = widgets.select(
+    interval = widgets.select(
         "every",
         "Change of steps",
         {"0": "by key or button"} | {str(s): f"by itself every {s} s" for s in lecture.PAUSES},
@@ -53,12 +53,12 @@ def shelf() -> None:
                 type="primary",
                 width="stretch",
             ):
-                lecture.open_step(name, 1, int(every))
+                lecture.open_step(name, 1, int(interval))
             with st.expander(f"{len(found.steps)} steps"):
                 st.markdown("\n".join(f"1. {step.title}" for step in found.steps))
 
 
-def own() -> None:
+def own_lectures() -> None:
     """Draws the editor, and the description of the file format with an upload."""
     st.subheader("Your own")
     st.markdown(
@@ -105,15 +105,17 @@ def _editor() -> None:
         st.caption("No view has been added yet.")
         return
     try:
-        made = lectures.parse(to_text(Lecture(title=title, sentence=sentence, steps=_steps(rows))))
-        lecture.check_pages(*made.steps)
+        new_lecture = lectures.parse(
+            to_text(Lecture(title=title, sentence=sentence, steps=_steps(rows)))
+        )
+        lecture.check_pages(*new_lecture.steps)
     except ValueError as error:
         failed(error, "This lecture is not complete.")
         return
     if save.button("Save", type="primary", width="stretch"):
-        _store(made)
+        _store(new_lecture)
     load.download_button(
-        "Download", to_text(made), "lecture.toml", "application/toml", width="stretch"
+        "Download", to_text(new_lecture), "lecture.toml", "application/toml", width="stretch"
     )
     if lecture.draft() and forget.button("Forget added views", type="tertiary"):
         lecture.draft().clear()
@@ -138,7 +140,7 @@ def _steps(rows: Sequence[dict[str, Any]]) -> tuple[Step, ...]:
     """The steps of rows that name a view, in the order of their numbers."""
     filled = [row for row in rows if row.get(COLUMNS["open"])]
     filled.sort(key=lambda row: row.get("Step") or float("inf"))
-    made = []
+    steps = []
     for row in filled:
         texts = {name: str(row.get(column) or "").strip() for name, column in COLUMNS.items()}
         texts["open"] = texts["open"].rpartition("/")[2]  # a whole link is pasted as it is
@@ -147,14 +149,14 @@ def _steps(rows: Sequence[dict[str, Any]]) -> tuple[Step, ...]:
             for name in ("show", "lock")
         }
         values: dict[str, Any] = {**texts, **lists}
-        made.append(Step(**values))
-    return tuple(made)
+        steps.append(Step(**values))
+    return tuple(steps)
 
 
-def _store(made: Lecture) -> None:
+def _store(new_lecture: Lecture) -> None:
     """Stores a lecture and lists it above, or says why it cannot be stored."""
     with failing():
-        st.session_state[MINE] = lecture.store(made)
+        st.session_state[MINE] = lecture.store(new_lecture)
         st.rerun()
 
 

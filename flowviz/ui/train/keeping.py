@@ -86,8 +86,8 @@ def _open_in_compare(trained: LiveResult) -> None:
         **path_menus.link(left=paths[0], right=paths[-1]),
     }
     if isinstance(fields[0], FlowMap):  # as its live samples
-        how = sampler(jumps=True)
-        link |= {"solver": how["method"], "nfe": str(how["nfe"])}
+        settings = sampler(jumps=True)
+        link |= {"solver": settings["method"], "nfe": str(settings["nfe"])}
     try:
         cards = [opened.keep(_content(trained, i, _name(trained))) for i in range(len(fields))]
         for card in reversed(cards):
@@ -107,10 +107,10 @@ def _save(trained: LiveResult, name: str) -> None:
     except CheckpointError as error:
         st.toast(f"The checkpoint was not saved. {escaped(error)}", icon=":material/error:")
         return
-    there = [file.stem for file in files if file.exists() or file.stem in cache.cards()]
-    if there:
+    existing = [file.stem for file in files if file.exists() or file.stem in cache.cards()]
+    if existing:
         st.toast(
-            f"The checkpoint {escaped(there[0])} exists already; nothing was overwritten. "
+            f"The checkpoint {escaped(existing[0])} exists already; nothing was overwritten. "
             "Choose another name.",
             icon=":material/error:",
         )
@@ -145,14 +145,14 @@ def _content(trained: LiveResult, i: int, name: str) -> bytes:
 
 
 def _card(trained: LiveResult, i: int, name: str) -> Card:
-    config, seen = trained.configs[i], trained.snapshot
+    config, snapshot = trained.configs[i], trained.snapshot
     return checkpoints.describe(
         name,
         asdict(config),
         data_picker.dataset(config.data),
-        steps=seen.step,
-        seconds=seen.seconds,
-        quality=_quality(seen.traces[i], jumps=isinstance(trained.fields[i], FlowMap)),
+        steps=snapshot.step,
+        seconds=snapshot.seconds,
+        quality=_quality(snapshot.traces[i], jumps=isinstance(trained.fields[i], FlowMap)),
     )
 
 

@@ -17,42 +17,46 @@ from flowviz.ui.train.running import Training, described, paths_of, snapshot_of,
 def figures() -> None:
     """The curves of a finished training, as figures to read, zoom and export."""
     current = training()
-    seen = None if current is None or current.work.live else snapshot_of(current)
-    if current is None or seen is None or not seen.step:
+    snapshot = None if current is None or current.work.live else snapshot_of(current)
+    if current is None or snapshot is None or not snapshot.step:
         return
     st.subheader("Training curves")
-    known = all(trace.excess is not None for trace in seen.traces)
+    known = all(trace.excess is not None for trace in snapshot.traces)
     left, right = st.columns(2)
     with left, theme.using(dark=is_dark()):
-        _curve(current, seen, "excess" if known else "loss")
+        _curve(current, snapshot, "excess" if known else "loss")
     with right, theme.using(dark=is_dark()):
-        _curve(current, seen, "quality")
+        _curve(current, snapshot, "quality")
 
 
-def _curve(current: Training, seen: Snapshot, what: str) -> None:
+def _curve(current: Training, snapshot: Snapshot, quantity: str) -> None:
     metric = METRICS[QUALITY].label
-    x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[what]
-    y_of = {"excess": "excess", "loss": "smoothed", "quality": "quality"}[what]
-    title = {"excess": "loss − irreducible floor", "loss": "loss", "quality": metric}[what]
+    x_of = {"excess": "probe_steps", "loss": "steps", "quality": "quality_steps"}[quantity]
+    y_of = {"excess": "excess", "loss": "smoothed", "quality": "quality"}[quantity]
+    title = {"excess": "loss − irreducible floor", "loss": "loss", "quality": metric}[quantity]
     lines = [
         curves.Curve(
             label=trace.label,
             colour=theme.path_colour(trace.path),
             x=getattr(trace, x_of),
             y=getattr(trace, y_of),
-            floor={"excess": None, "loss": trace.floor, "quality": seen.data_quality}[what],
+            floor={"excess": None, "loss": trace.floor, "quality": snapshot.data_quality}[
+                quantity
+            ],
         )
-        for trace in seen.traces
+        for trace in snapshot.traces
     ]
     figure.show(
         curves.curves(
             lines,
             x_title="training step",
             y_title=title,
-            floor_label="two samples of the data" if what == "quality" else "irreducible floor",
+            floor_label="two samples of the data"
+            if quantity == "quality"
+            else "irreducible floor",
             log_y=True,
         ),
-        f"train-{what}",
+        f"train-{quantity}",
         title=f"{title} of {described(current)}",
         alt=f"{title} over training steps: "
         + "; ".join(f"{line.label} ends at {line.y[-1]:.3g}" for line in lines if len(line.y)),
@@ -62,7 +66,7 @@ def _curve(current: Training, seen: Snapshot, what: str) -> None:
                 lambda: _columns(lines),
             )
         ],
-        filename=f"training-{what}",
+        filename=f"training-{quantity}",
     )
 
 

@@ -160,24 +160,26 @@ def _share(current: Training | None) -> float:
 def _status(current: Training | None, settings: Settings) -> str:
     if current is None:
         return f"Ready: {settings.steps:,} steps."
-    seen = snapshot_of(current)
+    snapshot = snapshot_of(current)
     match current.work.state:
         case "waiting":
             ahead = current.work.ahead
             return f"Waiting: {ahead} ahead in the queue." if ahead else "Starting …"
-        case "running" if seen and seen.rate:
-            status = f"Step {seen.step:,} of {seen.steps:,} · {seen.rate:,.0f} steps/s"
-            is_sure = seen.seconds > SURE_SECONDS
-            return f"{status} · {work.duration(seen.remaining)} left" if is_sure else status
-        case "done" if seen:
-            return f"Done: {seen.steps:,} steps in {work.duration(seen.seconds)}."
-        case "cancelled" if seen and seen.step and current.work.expired:
+        case "running" if snapshot and snapshot.rate:
+            status = f"Step {snapshot.step:,} of {snapshot.steps:,} · {snapshot.rate:,.0f} steps/s"
+            is_sure = snapshot.seconds > SURE_SECONDS
+            return f"{status} · {work.duration(snapshot.remaining)} left" if is_sure else status
+        case "done" if snapshot:
+            return f"Done: {snapshot.steps:,} steps in {work.duration(snapshot.seconds)}."
+        case "cancelled" if snapshot and snapshot.step and current.work.expired:
             return (
-                f"Stopped after {seen.step:,} steps. {work.over(current.work)} The networks "
-                "trained so far are kept; the command line has no such limit."
+                f"Stopped after {snapshot.step:,} steps. {work.limit_sentence(current.work)} The "
+                "networks trained so far are kept; the command line has no such limit."
             )
-        case "cancelled" if seen and seen.step:
-            return f"Cancelled after {seen.step:,} steps; the networks trained so far are kept."
+        case "cancelled" if snapshot and snapshot.step:
+            return (
+                f"Cancelled after {snapshot.step:,} steps; the networks trained so far are kept."
+            )
         case "cancelled":
             return "Cancelled before the first step."
         case "failed":
@@ -188,31 +190,31 @@ def _status(current: Training | None, settings: Settings) -> str:
 def _payload(current: Training | None, settings: Settings) -> bytes:
     """The monitor's payload, cached after the end."""
     live = bool(current and current.work.live)  # read before the snapshot, which is then final
-    seen, run = snapshot_of(current), current.work.id if current else ""
-    shown: MonitorState = "empty" if seen is None else "live" if live else "ended"
-    kept = st.session_state.get(PAYLOAD)
-    if kept and kept[0] == (run, shown) and kept[1] is seen:
-        return kept[2]
+    snapshot, run = snapshot_of(current), current.work.id if current else ""
+    monitor_state: MonitorState = "empty" if snapshot is None else "live" if live else "ended"
+    cached = st.session_state.get(PAYLOAD)
+    if cached and cached[0] == (run, monitor_state) and cached[1] is snapshot:
+        return cached[2]
     data, paths, steps = settings.data, settings.paths, settings.steps
     if current is not None:
         data, steps = current.token[0].data, current.token[0].steps
         paths = paths_of(current.token)
     payload = pack(
-        seen,
+        snapshot,
         run=run,
-        state=shown,
+        state=monitor_state,
         panels=[(path, scheduler(path).label) for path in paths],
-        data=seen.data if seen else data_picker.points(data, DATA_POINTS),
-        classes=seen.classes if seen else data_picker.classes(data, DATA_POINTS),
+        data=snapshot.data if snapshot else data_picker.points(data, DATA_POINTS),
+        classes=snapshot.classes if snapshot else data_picker.classes(data, DATA_POINTS),
         class_names=data_picker.dataset(data).classes,
         steps=steps,
         floor=all(map(has_floor, trainings(settings))),
         message="First samples in a moment …"
-        if seen
+        if snapshot
         else "Preparing …"
         if current
         else "Live samples appear here.",
     )
-    if seen is not None:
-        st.session_state[PAYLOAD] = ((run, shown), seen, payload)
+    if snapshot is not None:
+        st.session_state[PAYLOAD] = ((run, monitor_state), snapshot, payload)
     return payload

@@ -58,7 +58,7 @@ def controls() -> Settings:
         left = menu("left", "First path", "ot")
         # VP diffusion cannot start from a data set.
         second, none = "trig" if source else "vp", {NONE: "none: train one path"}
-        right = menu("right", "Second path", second, more=none)
+        right = menu("right", "Second path", second, extra=none)
         loss = _loss(source)
         batches = _batches(data, loss["objective"])
         steps = widgets.integer(
@@ -199,7 +199,7 @@ def _numbers() -> dict[str, int | float | bool]:
     }
 
 
-def what(configs: Sequence[TrainConfig]) -> str:
+def network_kind(configs: Sequence[TrainConfig]) -> str:
     """What the networks become, for the title."""
     maps = any(OBJECTIVES[each.objective].two_times for each in configs)
     return "flow map" if maps else "velocity field"
@@ -216,8 +216,12 @@ def main_finding(configs: Sequence[TrainConfig]) -> str:
 
 def note(configs: Sequence[TrainConfig]) -> str:
     """A caption that explains the pictures; Markdown."""
-    how = sampler(what(configs) == "flow map")
-    of = f"{how['nfe']} jumps" if how["method"] == JUMPS else f"midpoint, {how['nfe']} evaluations"
+    settings = sampler(network_kind(configs) == "flow map")
+    sampling = (
+        f"{settings['nfe']} jumps"
+        if settings["method"] == JUMPS
+        else f"midpoint, {settings['nfe']} evaluations"
+    )
     texts = []
     if len(configs) > 1:
         texts.append(
@@ -230,5 +234,5 @@ def note(configs: Sequence[TrainConfig]) -> str:
             "**The floor** is the loss of the exact field, which no network can improve on; the "
             "loss minus its floor is the squared distance of the network from the exact field."
         )
-    texts.append(f"Samples: {of}, the averaged weights, the same noise every time.")
+    texts.append(f"Samples: {sampling}, the averaged weights, the same noise every time.")
     return " ".join(texts)

@@ -73,8 +73,8 @@ def _conversions(data: str, path: str) -> None:
         t = widgets.number("t", "Time t", 0.0, 1.0, 0.6, step=0.05, format="%.3g")
     field, live = EXACT, {}
     if name != EXACT:
-        path, field, found = choose(data, path, name)
-        if found is not None:
-            live = {field: found}
+        path, field, loaded = choose(data, path, name)
+        if loaded is not None:
+            live = {field: loaded}
     config = ConversionsConfig(data=data, path=path, field=field, t=t)
     study_view.show(STUDIES["conversions"], config, live=live)

@@ -60,17 +60,17 @@ DEFAULT = TouchView()
 def section(data: str, path: str) -> None:
     """The controls of the sidebar and the component."""
     distribution = data_picker.dataset(data).distribution
-    one, many = _names(distribution)
+    singular, plural = _names(distribution)
     with st.sidebar:
         over = "points"
         if _count(distribution) <= MAX_PARTS:
             over = widgets.segmented(
                 "over",
                 "Posterior over",
-                {"points": "Drawn points", "parts": many.capitalize()},
+                {"points": "Drawn points", "parts": plural.capitalize()},
                 "points",
                 help="Drawn points: a training set; the sum over them is the exact field of this "
-                f"finite set. {many.capitalize()}: the parts of the distribution, each with its "
+                f"finite set. {plural.capitalize()}: the parts of the distribution, each with its "
                 "mean conditional velocity; their mean is the closed form.",
             )
         n, seed = TouchConfig().n, TouchConfig().seed
@@ -78,13 +78,13 @@ def section(data: str, path: str) -> None:
             n = widgets.count("n", "Points", COUNTS, n)
             seed = widgets.seed("Seed of the points", seed)
     result = _computed(TouchConfig(data=data, path=path, n=n, seed=seed))
-    words = {"part": one, "parts": many}
+    words = {"part": singular, "parts": plural}
 
     def mount(key: str, first: TouchView) -> Any:
-        shown = payload(
+        content = payload(
             result, distribution, path=path, over=over, words=words, view=first, key=key
         )
-        return _touch(key=key, data=shown, on_view_change=listen, default={"view": None})
+        return _touch(key=key, data=content, on_view_change=listen, default={"view": None})
 
     view = viewed(KEY, opened(DEFAULT, *LINKED), mount)
     keep(replace(view, x=round(view.x, 2), y=round(view.y, 2)), DEFAULT, *LINKED)
@@ -94,15 +94,15 @@ def section(data: str, path: str) -> None:
 
 def _note(distribution: Distribution, over: str, n: int) -> None:
     """A caption: which of the velocities are exact."""
-    one, many = _names(distribution)
+    singular, plural = _names(distribution)
     st.caption(
         "**What is exact.** "
         + (
             f"The sum over the {n:,} drawn points is the exact marginal velocity of these points. "
             if over == "points"
-            else f"The sum over the {_count(distribution):,} {many} is the marginal "
+            else f"The sum over the {_count(distribution):,} {plural} is the marginal "
             "velocity of the distribution: each arrow is the mean of $u_t(x \\mid x_1)$ within "
-            f"one {one}, and its trajectory is that of the mean. "
+            f"one {singular}, and its trajectory is that of the mean. "
         )
         + "The thin arrow is the closed form of the distribution itself. All arrows have one "
         "scale, so that the tip of the strong arrow is the weighted mean of the others' tips. At "
