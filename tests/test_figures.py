@@ -125,7 +125,7 @@ def test_arrows_saturate_at_a_cell():
 def test_a_frame_grows_with_the_trajectories_that_leave_it(farthest, half):
     states = np.zeros((3, 5, 2))
     states[1, 2, 0] = -farthest
-    assert marks.reach(np.zeros((2, 4, 2)), states) == half
+    assert marks.half_side(np.zeros((2, 4, 2)), states) == half
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_long_titles_are_broken_to_the_width_of_their_panels():
     mosaic = images.Mosaic(label=60 * "n", colour="#000000", pixels=np.zeros((9, 9, 3), np.uint8))
     sheets = images.mosaics([mosaic] * 2).layout.annotations
     assert all("<br>" in note.text for note in sheets)
-    assert theme.broken("x<sub>1</sub> and more", 8) == "x<sub>1</sub> and more"
+    assert theme.wrapped_title("x<sub>1</sub> and more", 8) == "x<sub>1</sub> and more"
 
 
 def test_colour_bars_are_above_all_titles_with_upright_numbers():

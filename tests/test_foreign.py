@@ -96,7 +96,7 @@ def test_flow_matching_file_gives_the_averages_in_the_order_of_the_parameters(tm
     options = argparse.Namespace(dataset="cifar10", use_ema=True)
     file = saved_as(tmp_path / "checkpoint.pth", {"model": weights, "epoch": 1, "args": options})
     loaded = load_foreign(file)
-    assert loaded.origin == "flow_matching" and "shadow_params" in loaded.about
+    assert loaded.origin == "flow_matching" and "shadow_params" in loaded.notes
     assert_field_of(loaded, average)
     bare = saved_as(tmp_path / "bare.pth", {"model": raw.state_dict(), "args": options})
     assert_field_of(load_foreign(bare), raw)
@@ -240,7 +240,7 @@ def test_diffusers_folder_gives_the_velocity_of_its_noise(tmp_path, ddpm, old):
     loaded = load_foreign(ddpm_folder(tmp_path / "ddpm", ddpm, old=old))
     field, path = loaded.checkpoint.field, scheduler("vp")
     assert loaded.origin == "diffusers" and loaded.checkpoint.card.path == "vp"
-    assert "between the integers" in loaded.about
+    assert "between the integers" in loaded.notes
     t = torch.tensor([0.3, 0.8], dtype=torch.float64)
     c = path(t)
     n = field.network.number(t)

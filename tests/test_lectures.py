@@ -167,7 +167,7 @@ def test_a_stored_lecture_opens_by_its_link_in_another_visit(tmp_path, monkeypat
         from flowviz.ui import lecture
 
         now = lecture.running()
-        st.text(f"{now.lecture.title} {now.number} {now.every} {len(lecture.available())}")
+        st.text(f"{now.lecture.title} {now.number} {now.interval} {len(lecture.available())}")
 
     test = AppTest.from_function(app)
     test.query_params |= {"lecture": name, "every": "20"}

@@ -60,7 +60,7 @@ def test_torchcfm_network_equals_its_own_class(tmp_path, wrapping, wide):
     file = tmp_path / "otcfm_cifar10_weights_step_400000.pt"
     torch.save({"net_model": other, "ema_model": average, "optim": {}, "step": 4}, file)
     loaded = load_foreign(file)
-    assert loaded.origin == "torchcfm" and "ema_model" in loaded.about
+    assert loaded.origin == "torchcfm" and "ema_model" in loaded.notes
     x, field = points(), loaded.checkpoint.field
     with torch.no_grad():
         for t in (torch.tensor(0.37), torch.tensor([0.0, 0.9])):

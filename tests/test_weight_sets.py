@@ -82,7 +82,7 @@ LAYOUTS = {
 def test_moving_average_is_taken_and_stated(tmp_path, raw, average, name):
     loaded = read(tmp_path, LAYOUTS[name](raw, average))
     assert is_of(loaded, average) and not is_of(loaded, raw)
-    assert f"the moving average {name}" in loaded.about and "left out" in loaded.about
+    assert f"the moving average {name}" in loaded.notes and "left out" in loaded.notes
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_moving_average_is_taken_and_stated(tmp_path, raw, average, name):
 def test_only_set_is_taken_under_any_prefix(tmp_path, raw, wrap):
     loaded = read(tmp_path, wrap(raw))
     assert is_of(loaded, raw)
-    assert ("not known" in loaded.about) == ("moving average module" not in loaded.about)
+    assert ("not known" in loaded.notes) == ("moving average module" not in loaded.notes)
 
 
 def test_two_sets_without_a_known_average_are_refused_with_both_names(tmp_path, raw, average):
@@ -110,7 +110,7 @@ def test_two_sets_without_a_known_average_are_refused_with_both_names(tmp_path, 
     assert len(str(caught.value)) < 300
     assert is_of(read(tmp_path, content, weights="best"), average)
     chosen = read(tmp_path, content, weights="model")
-    assert is_of(chosen, raw) and "model, as chosen" in chosen.about
+    assert is_of(chosen, raw) and "model, as chosen" in chosen.notes
     with pytest.raises(CheckpointError, match=r"no weights 'modle'\. Did you mean 'model'"):
         read(tmp_path, content, weights="modle")
     both = {"ema_0.999": state(raw), "ema_0.9999": state(average)}
@@ -251,7 +251,7 @@ def test_average_of_a_diffusers_folder_is_taken(tmp_path):
     ddpm_folder(pipeline / "unet", raw)
     ddpm_folder(pipeline / "unet_ema", average, config=CONFIG | {"decay": 0.9999, "power": 0.75})
     loaded = load_foreign(pipeline)
-    assert "the moving average unet_ema (left out: unet)" in loaded.about
+    assert "the moving average unet_ema (left out: unet)" in loaded.notes
     expected = load_foreign(ddpm_folder(tmp_path / "alone", average))
     assert is_of(loaded, expected.checkpoint.field)
     chosen = load_foreign(pipeline, Assumptions(weights="unet"))
@@ -279,7 +279,7 @@ def test_flow_matching_scheduler_gives_the_velocity_on_ot(tmp_path, ddpm, shift)
     kind = "FlowMatchEulerDiscreteScheduler"
     loaded = load_foreign(with_scheduler(tmp_path / "a", ddpm, _class_name=kind, shift=shift))
     assert loaded.checkpoint.card.path == "ot" and loaded.checkpoint.card.objective == "flow"
-    assert ("shift of 3" in loaded.about) == (shift == 3)
+    assert ("shift of 3" in loaded.notes) == (shift == 3)
     with torch.no_grad():
         expected = -ddpm(torch.tensor(700.0), Y)
         torch.testing.assert_close(loaded.checkpoint.field(T, Y), expected, rtol=1e-4, atol=1e-4)
@@ -307,7 +307,7 @@ def test_unknown_scheduler_is_refused_by_its_name(tmp_path, ddpm, kind):
     with pytest.raises(CheckpointError, match=f"scheduler {kind!r}, which .* not support"):
         load_foreign(folder)
     flow = load_foreign(folder, Assumptions(predicts="flow"))
-    assert flow.checkpoint.card.path == "ot" and "predicts = flow" in flow.about
+    assert flow.checkpoint.card.path == "ot" and "predicts = flow" in flow.notes
 
 
 def test_scheduler_class_of_the_pipeline_is_used(tmp_path, ddpm):
@@ -347,7 +347,7 @@ def test_size_is_a_number_a_pair_or_missing(tmp_path, ddpm):
         folder = ddpm_folder(tmp_path / "a", ddpm, config=CONFIG | {"sample_size": given})
         loaded = load_foreign(folder)
         assert loaded.checkpoint.card.size == expected
-        assert ("Size assumed: 32 x 32" in loaded.about) == (given is None)
+        assert ("Size assumed: 32 x 32" in loaded.notes) == (given is None)
         assert load_foreign(folder, Assumptions(size=64)).checkpoint.card.size == 64
 
 
@@ -417,7 +417,7 @@ def test_a_format_is_one_entry(tmp_path, monkeypatch):
         read(tmp_path, {"model": state(made, "other_")})
     monkeypatch.setitem(FORMATS, "other", Format("the fourth format", recognises, read_other))
     loaded = read(tmp_path, {"model": state(made, "other_")})
-    assert loaded.origin == "other" and "fourth format" in loaded.about
+    assert loaded.origin == "other" and "fourth format" in loaded.notes
 
 
 def test_error_names_the_content_and_the_remedy(tmp_path):

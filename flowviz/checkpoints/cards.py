@@ -203,11 +203,12 @@ class Card(Entries):
     @property
     def weights(self) -> int:
         """About the number of weights, from the sizes of the layers."""
-        of = self.network
-        if of["kind"] == "plain":
-            return sum(a * b for a, b in pairwise(of["widths"]))
+        network = self.network
+        if network["kind"] == "plain":
+            return sum(a * b for a, b in pairwise(network["widths"]))
         return (
-            of["depth"] * of["width"] ** 2 + of.get("bend_depth", 0) * of.get("bend_width", 0) ** 2
+            network["depth"] * network["width"] ** 2
+            + network.get("bend_depth", 0) * network.get("bend_width", 0) ** 2
         )
 
     def valid_entries(self) -> dict[str, bool]:
@@ -248,16 +249,16 @@ def network_kind(path: str, objective: str) -> str:
     return "flow-map" if known and OBJECTIVES[objective].two_times else "mlp"
 
 
-def plain_network(widths: Sequence[int], activation: str, about: str) -> dict[str, Any]:
+def plain_network(widths: Sequence[int], activation: str, description: str) -> dict[str, Any]:
     """The entry `network` of the card of a plain network of another project.
 
     Args:
         widths: numbers of units, from the inputs [x, t] to the velocity.
         activation: name in ACTIVATIONS.
-        about: what was read and what was assumed, in sentences.
+        description: what was read and what was assumed, in sentences.
     """
     sizes = {"widths": list(widths), "activation": activation}
-    return {"kind": "plain", "preconditioned": False, **sizes, "about": about}
+    return {"kind": "plain", "preconditioned": False, **sizes, "about": description}
 
 
 def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
@@ -277,9 +278,9 @@ def _is_network(network: dict[str, Any], path: str, objective: str) -> bool:
             and (widths[0], widths[-1]) == (3, 2)
         )
     bridge = objective == "flow" and _has_bridges(network)
-    wanted = "bridge" if bridge else network_kind(path, objective)
-    return kind == wanted and all(
-        is_whole(network.get(name), *bounds) for name, bounds in KINDS[wanted].items()
+    expected_kind = "bridge" if bridge else network_kind(path, objective)
+    return kind == expected_kind and all(
+        is_whole(network.get(name), *bounds) for name, bounds in KINDS[expected_kind].items()
     )
 
 
@@ -292,13 +293,13 @@ def _has_bridges(network: dict[str, Any]) -> bool:
 
 def _is_source(source: object) -> bool:
     """Whether this is the entry of a source: its mean (2,) and its standard deviation."""
-    given = source if isinstance(source, dict) else {}
-    mean = given.get("mean")
+    entries = source if isinstance(source, dict) else {}
+    mean = entries.get("mean")
     return (
         isinstance(mean, list)
         and len(mean) == 2
         and all(map(is_mean, mean))
-        and is_std(given.get("std"))
+        and is_std(entries.get("std"))
     )
 
 

@@ -144,7 +144,7 @@ def check_size(size: int, source: str, limit: int) -> None:
 
 
 def check_fit(
-    wanted: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     tensors: Mapping[str, Tensor],
     source: str,
     *,
@@ -153,7 +153,7 @@ def check_fit(
     """Refuses tensors that are not finite weights of the expected names and shapes.
 
     Args:
-        wanted: state dict of a network, which may be on the meta device. Integer counters in it
+        expected: state dict of a network, which may be on the meta device. Integer counters in it
             are ignored, since no file has them.
         tensors: read from a file, in float16 or float32.
         source: names the file in errors.
@@ -162,12 +162,12 @@ def check_fit(
     Raises:
         CheckpointError: a tensor is missing, unknown, of another shape or type, or not finite.
     """
-    shapes = {key: tuple(v.shape) for key, v in wanted.items() if v.is_floating_point()}
-    odd = sorted(shapes.keys() ^ tensors.keys())
-    if odd:
-        what = "lacks" if odd[0] in shapes else "has an unknown tensor"
+    shapes = {key: tuple(v.shape) for key, v in expected.items() if v.is_floating_point()}
+    differing = sorted(shapes.keys() ^ tensors.keys())
+    if differing:
+        problem = "lacks" if differing[0] in shapes else "has an unknown tensor"
         raise CheckpointError(
-            f"{source} {what} {shown(odd[0])}: its weights are not of {network}."
+            f"{source} {problem} {shown(differing[0])}: its weights are not of {network}."
         )
     for key, shape in shapes.items():
         tensor = tensors[key]
@@ -230,18 +230,18 @@ def pack(weights: Mapping[str, Tensor], card: C, precision: str) -> tuple[dict[s
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], card: Entries) -> None:
-    """Writes a checkpoint and its readable card beside it.
+    """Writes a checkpoint, and its card as a .json file of the same name.
 
     Both are on the disk, and the weights have been read back, before an old file is replaced.
     """
-    beside = path.with_suffix(".json")
-    with replacing(beside) as text, replacing(path) as draft:
+    card_file = path.with_suffix(".json")
+    with replacing(card_file) as text, replacing(path) as draft:
         text.write_text(card.to_json(), encoding="utf-8")
         _write_draft(draft, path.name, tensors, {KEY: card.to_json()})
         sync(text)
         sync(draft)
         # Between the two moves there is no card beside the weights, never one of other weights.
-        beside.unlink(missing_ok=True)
+        card_file.unlink(missing_ok=True)
 
 
 def write_tensors(

@@ -50,12 +50,12 @@ def names(inner: str = "") -> dict[str, Path]:
     Args:
         inner: folder within each of `folders` that is searched; "" searches them themselves.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in folders():
         for file in sorted((folder / inner).glob("*.safetensors")):
             if NAME.fullmatch(file.stem) and file.is_file():
-                found.setdefault(file.stem, file)
-    return found
+                files.setdefault(file.stem, file)
+    return files
 
 
 def find(name: str, inner: str = "") -> Path:
@@ -64,13 +64,13 @@ def find(name: str, inner: str = "") -> Path:
     Raises:
         CheckpointError: no folder has it; the message suggests the nearest name.
     """
-    found = names(inner)
-    if name in found:
-        return found[name]
-    hint = hint_at(name, found)
-    there = ", ".join(found) or f"none in {', '.join(map(str, folders()))}"
-    of = f" of {inner}" if inner else ""
-    raise CheckpointError(f"Unknown checkpoint{of} {name!r}.{hint} There are: {there}.")
+    files = names(inner)
+    if name in files:
+        return files[name]
+    hint = hint_at(name, files)
+    known = ", ".join(files) or f"none in {', '.join(map(str, folders()))}"
+    within = f" of {inner}" if inner else ""
+    raise CheckpointError(f"Unknown checkpoint{within} {name!r}.{hint} There are: {known}.")
 
 
 def locate(name: str | Path, inner: str = "") -> Path:
@@ -92,18 +92,18 @@ def locate(name: str | Path, inner: str = "") -> Path:
             raise CheckpointError(f"There is no file {path}.")
         return path
     is_name = text == path.name and not isinstance(name, Path)
-    beside = path.with_name(path.name + ".safetensors") if path.name else path
+    suffixed = path.with_name(path.name + ".safetensors") if path.name else path
     if is_name and OPENED.fullmatch(text) and opened_file(text).is_file():
         return opened_file(text)
     known = names(inner) if is_name else {}
     if text in known:
         return known[text]
-    if beside.is_file():
-        return beside
+    if suffixed.is_file():
+        return suffixed
     if is_name:
         return find(text, inner)
-    what = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
-    raise CheckpointError(f"{path} {what}; name a checkpoint's .safetensors file.")
+    problem = "is a folder" if path.is_dir() else "does not end in .safetensors or .json"
+    raise CheckpointError(f"{path} {problem}; name a checkpoint's .safetensors file.")
 
 
 def opened_file(name: str) -> Path:
@@ -146,22 +146,23 @@ def file_in(folder: Path, name: str) -> Path:
     return folder / file
 
 
-def choose_card(inside: Card | None, beside: Card | None, source: str) -> Card:
-    """The card of a checkpoint, from its file or from the .json file beside it.
+def choose_card(header_card: Card | None, json_card: Card | None, source: str) -> Card:
+    """The card of a checkpoint, from its header or from the .json file beside it.
 
     Raises:
         CheckpointError: there is no card, or the two differ.
     """
-    card = inside or beside
+    card = header_card or json_card
     if card is None:
         raise CheckpointError(
             f"{source} has no card: there is none in its header and no .json file beside it."
         )
-    if inside and beside and inside != replace(beside, name=inside.name):
+    if header_card and json_card and header_card != replace(json_card, name=header_card.name):
         differing = [
             field.name
             for field in fields(Card)
-            if field.name != "name" and getattr(inside, field.name) != getattr(beside, field.name)
+            if field.name != "name"
+            and getattr(header_card, field.name) != getattr(json_card, field.name)
         ]
         raise CheckpointError(
             f"The card beside {source} differs from the one inside it in {', '.join(differing)}; "
@@ -184,28 +185,28 @@ def read_card(name: str | Path) -> Card:
 @lru_cache(maxsize=256)
 def _read_card(path: Path, *states: tuple[int, int, int]) -> Card:
     """The card of a weights file; `states` tell versions of the file and its card apart."""
-    inside = card_within(Card, read_start(path), path.name)
-    card = choose_card(inside, card_beside(path), path.name)
+    header_card = card_within(Card, read_start(path), path.name)
+    card = choose_card(header_card, read_json_card(path), path.name)
     return replace(card, name=path.stem)
 
 
 def _state(path: Path) -> tuple[int, int, int]:
     """What changes with the content of a file: its time, size and inode; zeros without one."""
     try:
-        about = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return 0, 0, 0
-    return about.st_mtime_ns, about.st_size, about.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def card_beside(path: Path) -> Card | None:
+def read_json_card(path: Path) -> Card | None:
     """The card in the .json file beside a weights file; None without such a file."""
-    beside = path.with_suffix(".json")
-    if not beside.is_file():
+    file = path.with_suffix(".json")
+    if not file.is_file():
         return None
-    if beside.stat().st_size > MAX_HEADER_BYTES:
-        raise CheckpointError(f"The card {beside.name} is larger than 1 MB.")
-    return Card.from_json(beside.read_bytes(), beside.name)
+    if file.stat().st_size > MAX_HEADER_BYTES:
+        raise CheckpointError(f"The card {file.name} is larger than 1 MB.")
+    return Card.from_json(file.read_bytes(), file.name)
 
 
 def listing(on_damage: Callable[[CheckpointError], None] | None = None) -> list[Card]:

@@ -42,8 +42,8 @@ def keep_plain(content: bytes, source: str, assume: PlainAssumptions) -> Card:
     """
     loaded = load_plain(content, source, assume)
     check_size(4 * loaded.card.weights, f"{source} in float32", MAX_BYTES)
-    found = with_samples(loaded)
-    return keep(dumps(found.field, found.card, precision="float32")[0], source)
+    with_data = with_samples(loaded)
+    return keep(dumps(with_data.field, with_data.card, precision="float32")[0], source)
 
 
 def _not_stored(why: str) -> CheckpointError:

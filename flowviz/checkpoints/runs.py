@@ -54,7 +54,7 @@ def save_run(
     Raises:
         CheckpointError: the file differs when it is read back; an old one is kept.
     """
-    about = {
+    header = {
         "format": FORMAT,
         "version": 1,
         "training": dict(training),
@@ -62,7 +62,7 @@ def save_run(
         "plans": plans,
         "sha256": digest(tensors),
     }
-    write_tensors(path, tensors, {KEY: json.dumps(about)})
+    write_tensors(path, tensors, {KEY: json.dumps(header)})
 
 
 def load_run(path: str | Path) -> Run:
@@ -78,17 +78,20 @@ def load_run(path: str | Path) -> Run:
     tensors = read_tensors(content, path.name)
     text = read_header(content, path.name).get("__metadata__", {}).get(KEY)
     try:
-        about = json.loads(text or "null")
+        header = json.loads(text or "null")
     except ValueError as error:
         raise CheckpointError(f"{path.name} is damaged: its header is not JSON.") from error
-    if not isinstance(about, dict) or (about.get("format"), about.get("version")) != (FORMAT, 1):
+    if not isinstance(header, dict) or (header.get("format"), header.get("version")) != (
+        FORMAT,
+        1,
+    ):
         raise CheckpointError(f"{path.name} is not a saved training run of this flowviz.")
-    if digest(tensors) != about.get("sha256"):
+    if digest(tensors) != header.get("sha256"):
         raise CheckpointError(
             f"{path.name} is damaged: its tensors do not have the stated sha256."
         )
     try:
-        plans = tuple((int(step), int(steps)) for step, steps in about["plans"])
-        return Run(dict(about["training"]), tensors, float(about["seconds"]), plans)
+        plans = tuple((int(step), int(steps)) for step, steps in header["plans"])
+        return Run(dict(header["training"]), tensors, float(header["seconds"]), plans)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} is damaged: its header lacks an entry.") from error

@@ -21,7 +21,7 @@ from flowviz.checkpoints.container import (
     write,
 )
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.lookup import card_beside, checkpoint_file, choose_card, locate
+from flowviz.checkpoints.lookup import checkpoint_file, choose_card, locate, read_json_card
 from flowviz.datasets.specs import parted
 from flowviz.fields import LearnedField, field_class
 from flowviz.fields.bridges import LearnedBridge, TwoMLPs
@@ -126,7 +126,7 @@ def load(name: str | Path) -> Checkpoint:
     """
     path = locate(name)
     check_size(path.stat().st_size, path.name, MAX_BYTES)
-    return _assemble(path.read_bytes(), card_beside(path), path.name, path.stem)
+    return _assemble(path.read_bytes(), read_json_card(path), path.name, path.stem)
 
 
 def load_bytes(content: bytes, *, name: str) -> Checkpoint:
@@ -149,8 +149,8 @@ def rewrite_quality(name: str | Path, quality: Mapping[str, Any]) -> Card:
     return card
 
 
-def _assemble(content: bytes, beside: Card | None, source: str, name: str) -> Checkpoint:
-    card = choose_card(card_within(Card, content, source), beside, source)
+def _assemble(content: bytes, json_card: Card | None, source: str, name: str) -> Checkpoint:
+    card = choose_card(card_within(Card, content, source), json_card, source)
     tensors = read_checked(content, card, source)
     return Checkpoint(replace(card, name=name), build_field(card, tensors, source))
 
@@ -186,17 +186,20 @@ def _blank(card: Card, mean: Tensor, source: str) -> LearnedField | LearnedPathF
     preconditioned = card.network["preconditioned"]
     if card.network["kind"] == "plain":
         plain = PlainMLP(card.network["widths"], card.network["activation"])
-        given = {"mean": mean, "std": card.std, "preconditioned": False, "clocked": False}
-        return LearnedField(plain, path, objective, **given)
-    given = {"mean": mean, "std": card.std, "preconditioned": preconditioned}
+        arguments = {"mean": mean, "std": card.std, "preconditioned": False, "clocked": False}
+        return LearnedField(plain, path, objective, **arguments)
+    arguments = {"mean": mean, "std": card.std, "preconditioned": preconditioned}
     if path.source:
-        own = card.network["source"]
-        given |= {"source_mean": torch.tensor(own["mean"]), "source_std": own["std"]}
+        source_entry = card.network["source"]
+        arguments |= {
+            "source_mean": torch.tensor(source_entry["mean"]),
+            "source_std": source_entry["std"],
+        }
     if card.network["kind"] == "bridge":
-        given |= {"noise": card.network["noise"], "coupling": card.network["coupling"]}
-        return LearnedBridge(TwoMLPs(**sizes), path, objective, **given)
+        arguments |= {"noise": card.network["noise"], "coupling": card.network["coupling"]}
+        return LearnedBridge(TwoMLPs(**sizes), path, objective, **arguments)
     network = MLP(**sizes, two_times=objective.two_times)
-    return field_class(objective)(network, path, objective, **given)
+    return field_class(objective)(network, path, objective, **arguments)
 
 
 def _weights(field: LearnedField | LearnedPathField) -> dict[str, Tensor]:
@@ -218,5 +221,5 @@ def _network(training: Mapping[str, Any]) -> dict[str, Any]:
     kind = "bridge" if noise else network_kind(training["path"], training["objective"])
     preconditioned = training["path"] == LEARNED or training["preconditioned"]
     sizes = {key: training[key] for key in KINDS[kind]}
-    own = {"noise": noise, "coupling": training["coupling"]} if noise else {}
-    return {"kind": kind} | sizes | {"preconditioned": preconditioned} | own
+    bridge_entries = {"noise": noise, "coupling": training["coupling"]} if noise else {}
+    return {"kind": kind} | sizes | {"preconditioned": preconditioned} | bridge_entries

@@ -113,7 +113,7 @@ def load_checkpoint(options: argparse.Namespace) -> "ImageCheckpoint":
     given = {name: getattr(options, name) for name in ASSUMPTIONS if hasattr(options, name)}
     loaded = load_any(options.checkpoint, Assumptions(**given))
     if loaded.origin != "flowviz":
-        print(f"flowviz: {loaded.about}", file=sys.stderr)
+        print(f"flowviz: {loaded.notes}", file=sys.stderr)
     checkpoint = loaded.checkpoint
     if getattr(options, "guide", None) is not None:
         checkpoint = replace(checkpoint, guide=load_any(options.guide).checkpoint)

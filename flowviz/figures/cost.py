@@ -50,11 +50,11 @@ class CostCurve:
         return f"{self.field}, {self.solver}"
 
     def __post_init__(self) -> None:
-        wanted = (3, len(self.nfe))
+        expected = (3, len(self.nfe))
         for name in ("error", "quality"):
-            if (got := getattr(self, name).shape) != wanted:
+            if (shape := getattr(self, name).shape) != expected:
                 raise ValueError(
-                    f"{name} must have shape {wanted}: lowest, mean and highest; got {got}."
+                    f"{name} must have shape {expected}: lowest, mean and highest; got {shape}."
                 )
 
 
@@ -85,14 +85,14 @@ def costs(
     figure = marks.panels(titles, 540, horizontal_spacing=0.11)
     for column, name in ((1, "error"), (2, "quality")):
         low, top = _span([getattr(c, name) for c in curves], [c.diverged for c in curves])
-        room = 1.6 if column == 1 else 1.08
+        factor = 1.6 if column == 1 else 1.08
         if column == 2 and floor > 0:
             low = min(low, floor, *band)
-        low, top = low / room, top * room
+        low, top = low / factor, top * factor
         for curve in curves:
             behind = not curve.main and any(each.main for each in curves)
-            look = BEHIND if behind else PLAIN
-            _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top, **look)
+            style = BEHIND if behind else PLAIN
+            _add_curve(figure, curve, getattr(curve, name), column, low=low, top=top, **style)
         _add_diverged(figure, curves, name, column, top=top)
         axis = marks.log_axis(low, top)
         axis["range"][1] += 0.02
@@ -141,10 +141,10 @@ def _add_curve(
     size: float,
 ) -> None:
     low_value, mean, high_value = band
-    shown = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
+    drawn_mean = np.where(mean > 0, mean, low)  # a value of 0 is drawn at the bottom edge
     figure.add_scatter(
         x=curve.nfe,
-        y=shown,
+        y=drawn_mean,
         error_y={
             "type": "data",
             "symmetric": False,
@@ -178,8 +178,8 @@ def _add_legend(figure: go.Figure, curves: Sequence[CostCurve]) -> None:
         entry = marks.key(curve.field, curve.colour, symbol=curve.symbol, **group)
         figure.add_scatter(**entry, row=1, col=1)
     for curve in _first(curves, "solver"):
-        own = {"legend": "legend2", "legendrank": 20}
-        entry = marks.key(curve.solver, theme.pick(theme.INK), dash=curve.dash, **own)
+        second = {"legend": "legend2", "legendrank": 20}
+        entry = marks.key(curve.solver, theme.pick(theme.INK), dash=curve.dash, **second)
         figure.add_scatter(**entry, row=1, col=1)
 
 
@@ -229,10 +229,10 @@ def _add_levels(
     Their entries of the legend are apart from them, so that they stay when one field is shown.
     """
     data, muted = theme.colour("data"), theme.pick(theme.MUTED)
-    goal = "target reached", muted, "dash"
-    drawn = [(2, marks.level(ends, target, *goal)), (1, marks.level(ends, level, *goal))]
+    reached = "target reached", muted, "dash"
+    traces = [(2, marks.level(ends, target, *reached)), (1, marks.level(ends, level, *reached))]
     if floor > 0:
-        drawn.append((2, marks.level(ends, floor, "best possible, same noise", data)))
+        traces.append((2, marks.level(ends, floor, "best possible, same noise", data)))
     if band[0] > 0:
         shade = {
             "x": [*ends, *ends[::-1]],
@@ -244,20 +244,20 @@ def _add_levels(
             "name": "two samples of the data",
             "hoverinfo": "skip",
         }
-        drawn.insert(0, (2, shade))
-    for column, each in drawn:
-        figure.add_scatter(**each, showlegend=False, row=1, col=column)
-    for each in {each["name"]: each for _, each in drawn}.values():
+        traces.insert(0, (2, shade))
+    for column, trace in traces:
+        figure.add_scatter(**trace, showlegend=False, row=1, col=column)
+    for trace in {trace["name"]: trace for _, trace in traces}.values():
         nowhere = {"x": [None], "y": [None], "legendrank": 40}
-        figure.add_scatter(**each | nowhere, row=1, col=1)
+        figure.add_scatter(**trace | nowhere, row=1, col=1)
 
 
 def _first(curves: Sequence[CostCurve], name: str) -> list[CostCurve]:
     """The first curve of each field or solver."""
-    found: dict[str, CostCurve] = {}
+    first_curves: dict[str, CostCurve] = {}
     for curve in curves:
-        found.setdefault(getattr(curve, name), curve)
-    return list(found.values())
+        first_curves.setdefault(getattr(curve, name), curve)
+    return list(first_curves.values())
 
 
 def _span(bands: Sequence[NDArray], diverged: Sequence[NDArray]) -> tuple[float, float]:
@@ -332,7 +332,7 @@ def steps(records: Sequence[StepRecord]) -> go.Figure:
 
 def _add_trajectories(figure: go.Figure, record: StepRecord, column: int) -> None:
     where = {"showlegend": False, "row": 1, "col": column}
-    tracks = marks.over(record.times, record.states[:, :, 0])
+    tracks = marks.over_time(record.times, record.states[:, :, 0])
     figure.add_scatter(**marks.line(tracks, theme.rgba(record.colour, 0.55)), **where)
     figure.add_scatter(
         x=record.begin,
@@ -387,9 +387,9 @@ def dumbbells(
         shared_yaxes=True,
         horizontal_spacing=0.06,
     )
-    every = [value for _, rows in groups for pair in rows.values() for value in pair]
-    known = [value for value in every if np.isfinite(value)] or [4.0, 100.0]
-    ends = min(known) / 1.3, max(known) * 1.3
+    values = [value for _, rows in groups for pair in rows.values() for value in pair]
+    finite = [value for value in values if np.isfinite(value)] or [4.0, 100.0]
+    ends = min(finite) / 1.3, max(finite) * 1.3
     for column, (_, rows) in enumerate(groups, start=1):
         names, pairs = list(rows), np.array([[*pair, np.nan] for pair in rows.values()])
         figure.add_scatter(

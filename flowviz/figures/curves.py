@@ -70,15 +70,15 @@ def of_runs(
 
 def merged(lines: Sequence[Curve]) -> list[Curve]:
     """The lines; lines of one path that coincide become one line with all their labels."""
-    kept: list[Curve] = []
+    merged_lines: list[Curve] = []
     for each in lines:
-        for k, other in enumerate(kept):
+        for k, other in enumerate(merged_lines):
             if theme.family(other.colour) == theme.family(each.colour) and _coincide(other, each):
-                kept[k] = replace(other, label=f"{other.label}<br>and {each.label}")
+                merged_lines[k] = replace(other, label=f"{other.label}<br>and {each.label}")
                 break
         else:
-            kept.append(each)
-    return kept
+            merged_lines.append(each)
+    return merged_lines
 
 
 def _coincide(a: Curve, b: Curve) -> bool:
@@ -138,8 +138,8 @@ def curves(
         figure.update_xaxes(tickvals=list(x_ticks), ticktext=[f"{tick:,g}" for tick in x_ticks])
     if log_y:
         levels = [[line.floor] for line in lines if line.floor is not None]
-        drawn = np.concatenate([*(line.y for line in lines), *levels, []]).astype(float)
-        figure.update_yaxes(title=y_title, type="log", **log_ticks(drawn))
+        values = np.concatenate([*(line.y for line in lines), *levels, []]).astype(float)
+        figure.update_yaxes(title=y_title, type="log", **log_ticks(values))
     else:
         figure.update_yaxes(title=y_title, rangemode="tozero")
     return figure.update_layout(margin={"t": 16, "b": 84}, legend={"y": -0.21, **marks.DRAWN})

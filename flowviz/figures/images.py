@@ -62,9 +62,9 @@ def step_sizes(solves: Sequence[Steps]) -> go.Figure:
             figure.add_scatter(
                 **marks.points(solve.rejected, mark, name=name, hovertemplate=hover)
             )
-    taken = np.concatenate([*(np.diff(solve.times) for solve in solves), []])
+    all_sizes = np.concatenate([*(np.diff(solve.times) for solve in solves), []])
     figure.update_xaxes(title=marks.TIME, range=[-0.01, 1.01])
-    figure.update_yaxes(title="step size", type="log", **marks.log_ticks(taken))
+    figure.update_yaxes(title="step size", type="log", **marks.log_ticks(all_sizes))
     return figure.update_layout(margin={"t": 16, "b": 84}, legend_y=-0.21)
 
 
@@ -95,8 +95,8 @@ def mosaics(
     )
     for k, panel in enumerate(panels, start=1):
         pixels = panel.pixels
-        shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
-        figure.add_image(z=shown, hoverinfo="skip", row=1, col=k)
+        rgb = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., :1].repeat(3, axis=-1)
+        figure.add_image(z=rgb, hoverinfo="skip", row=1, col=k)
         height, width = pixels.shape[:2]
         figure.update_xaxes(**_labels(columns, width), side="top", constrain="domain", col=k)
         figure.update_yaxes(**_labels(rows if k == 1 else (), height), col=k)

@@ -47,9 +47,9 @@ def trajectories(columns: Sequence[Column], data: NDArray) -> go.Figure:
     for k, column in enumerate(columns, start=1):
         for row, states in enumerate((column.conditional, column.flow), start=1):
             for trace in _traces(column, states, data, opacity=(0.8, 0.6)[row - 1]):
-                shown = "name" in trace and k == row == 1
-                figure.add_scatter(**trace, showlegend=shown, row=row, col=k)
-    half = marks.reach(*(states for c in columns for states in (c.conditional, c.flow)))
+                in_legend = "name" in trace and k == row == 1
+                figure.add_scatter(**trace, showlegend=in_legend, row=row, col=k)
+    half = marks.half_side(*(states for c in columns for states in (c.conditional, c.flow)))
     span = marks.square(half, tickvals=marks.TICKS)
     figure.update_xaxes(**span)
     figure.update_yaxes(**span)

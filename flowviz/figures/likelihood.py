@@ -68,13 +68,13 @@ def log_density_map(
         line = {"color": colour, "width": 2.5, "dash": dash}
         mark = {"size": 4, "color": colour}
         traces.append(marks.points(track, mark, mode=mode, line=line, name=name))
-    for at, name, fill, edge in (
+    for position, name, fill, edge in (
         (backward[0], "its noise", noise, paper),
         (backward[-1], "the point", paper, colour),
     ):
         mark = {"size": 12, "color": fill, "line": {"width": 2.5, "color": edge}}
         hover = f"(%{{x:.3f}}, %{{y:.3f}})<extra>{name}</extra>"
-        traces.append(marks.points(at[None], mark, name=name, hovertemplate=hover))
+        traces.append(marks.points(position[None], mark, name=name, hovertemplate=hover))
     span = marks.square()
     layout = {
         "template": theme.template(),
@@ -90,7 +90,7 @@ def log_density_map(
     return go.Figure({"data": traces, "layout": layout})
 
 
-def along(
+def log_density_over_time(
     times: NDArray,
     log_density: NDArray,
     exact: NDArray,

@@ -39,7 +39,7 @@ def panels(
     colours: Sequence[str] = (),
     size: float = 14,
     yshift: float | None = 4,
-    **more: Any,
+    **options: Any,
 ) -> go.Figure:
     """A figure of panels without traces, side by side by default.
 
@@ -49,11 +49,13 @@ def panels(
         colours: of the titles; that of text by default.
         size: of the titles.
         yshift: pixels between titles and panels.
-        more: further arguments of `make_subplots`.
+        options: further arguments of `make_subplots`.
     """
-    room = TITLES // more.get("cols", len(titles))
-    shown: Any = [theme.broken(title, room) for title in titles]
-    figure = make_subplots(**{"rows": 1, "cols": len(titles), "subplot_titles": shown} | more)
+    max_chars = TITLES // options.get("cols", len(titles))
+    wrapped_titles: Any = [theme.wrapped_title(title, max_chars) for title in titles]
+    figure = make_subplots(
+        **{"rows": 1, "cols": len(titles), "subplot_titles": wrapped_titles} | options
+    )
     for k, title in enumerate(figure.select_annotations()):
         colour = colours[k] if colours else theme.pick(theme.INK)
         title.update(font={"size": size, "color": colour}, yshift=yshift)
@@ -65,7 +67,7 @@ def suffix(i: int) -> str:
     return "" if i == 0 else str(i + 1)
 
 
-def on(i: int) -> dict[str, str]:
+def panel_axes(i: int) -> dict[str, str]:
     """The axes of a trace on panel i."""
     return {"xaxis": f"x{suffix(i)}", "yaxis": f"y{suffix(i)}"}
 
@@ -79,16 +81,16 @@ def small_panel(i: int, x: Sequence[float], y: Sequence[float]) -> dict[str, Any
     }
 
 
-def points(at: NDArray, marker: dict[str, Any], **more: Any) -> dict[str, Any]:
+def points(positions: NDArray, marker: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Markers at positions (n, 2); `more` are further attributes of the trace."""
-    drawn = {"x": at[:, 0], "y": at[:, 1], "mode": "markers", "marker": marker}
-    return drawn | ({} if "hovertemplate" in more else {"hoverinfo": "skip"}) | more
+    trace = {"x": positions[:, 0], "y": positions[:, 1], "mode": "markers", "marker": marker}
+    return trace | ({} if "hovertemplate" in more else {"hoverinfo": "skip"}) | more
 
 
-def line(at: NDArray, colour: str, width: float = 1, **more: Any) -> dict[str, Any]:
+def line(positions: NDArray, colour: str, width: float = 1, **more: Any) -> dict[str, Any]:
     """A line through positions (n, 2); `more` are further attributes of the trace."""
-    drawn = {"mode": "lines", "line": {"color": colour, "width": width}, "hoverinfo": "skip"}
-    return {"x": at[:, 0], "y": at[:, 1]} | drawn | more
+    trace = {"mode": "lines", "line": {"color": colour, "width": width}, "hoverinfo": "skip"}
+    return {"x": positions[:, 0], "y": positions[:, 1]} | trace | more
 
 
 def bar() -> dict[str, Any]:
@@ -151,11 +153,11 @@ def arrows(positions: NDArray, velocities: NDArray, *, scale: float) -> NDArray:
     have shape (m, 2). A head has a third of the length of its arrow, so that the direction of a
     short arrow stays visible.
     """
-    along = scale * velocities
-    tip = positions + along
-    back, side = tip - along / 3, np.stack([-along[:, 1], along[:, 0]], axis=1) / 6
+    shafts = scale * velocities
+    tip = positions + shafts
+    base, side = tip - shafts / 3, np.stack([-shafts[:, 1], shafts[:, 0]], axis=1) / 6
     gap = np.full_like(positions, np.nan)
-    line = [positions, tip, gap, back + side, tip, back - side, back + side, tip, gap]
+    line = [positions, tip, gap, base + side, tip, base - side, base + side, tip, gap]
     return np.stack(line, axis=1).reshape(-1, 2)
 
 
@@ -165,7 +167,7 @@ def polyline(states: NDArray) -> NDArray:
     return np.concatenate([states, gap]).swapaxes(0, 1).reshape(-1, 2)
 
 
-def reach(*states: NDArray) -> float:
+def half_side(*states: NDArray) -> float:
     """Half the side of a frame around states (..., 2), from FRAME to WIDEST.
 
     Rounded up to multiples of 0.5, so that figures of similar trajectories have the same frame.
@@ -174,7 +176,7 @@ def reach(*states: NDArray) -> float:
     return min(max(theme.FRAME, math.ceil(2 * (largest + 0.1)) / 2), WIDEST)
 
 
-def over(times: NDArray, values: NDArray) -> NDArray:
+def over_time(times: NDArray, values: NDArray) -> NDArray:
     """Values (T, n) over times (T,) as one line with NaN between them, ((T + 1) n, 2)."""
     return polyline(np.stack(np.broadcast_arrays(times[:, None], values), axis=-1))
 

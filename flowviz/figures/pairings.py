@@ -72,20 +72,20 @@ def over_minibatch(
     return figure
 
 
-def panels(shown: Sequence[Panel], *, ends: str) -> go.Figure:
+def panels(coupling_panels: Sequence[Panel], *, ends: str) -> go.Figure:
     """Panels side by side on linked equal axes; `ends` is the legend entry of the last states.
 
     The figure is built from one dictionary, because Plotly validates it again at every change.
     """
-    half = marks.reach(*(panel.states for panel in shown))
-    wide = (1 - GAP * (len(shown) - 1)) / len(shown)
+    half = marks.half_side(*(panel.states for panel in coupling_panels))
+    width = (1 - GAP * (len(coupling_panels) - 1)) / len(coupling_panels)
     layout: dict[str, Any] = {}
     traces, notes = [], []
-    for i, panel in enumerate(shown):
-        axis, left = marks.suffix(i), i * (wide + GAP)
+    for i, panel in enumerate(coupling_panels):
+        axis, left = marks.suffix(i), i * (width + GAP)
         span = marks.square(half, tickvals=marks.TICKS)
         layout[f"xaxis{axis}"] = span | {
-            "domain": [left, min(left + wide, 1)],
+            "domain": [left, min(left + width, 1)],
             "anchor": f"y{axis}",
         }
         layout[f"yaxis{axis}"] = span | {
@@ -97,12 +97,12 @@ def panels(shown: Sequence[Panel], *, ends: str) -> go.Figure:
         if i:  # links zoom and pan
             layout[f"xaxis{axis}"]["matches"] = "x"
             layout[f"yaxis{axis}"] |= {"matches": "y"}
-        drawn = _marks(panel, ends, first=i == 0)
-        traces += [trace | marks.on(i) for trace in drawn]
+        panel_traces = _marks(panel, ends, first=i == 0)
+        traces += [trace | marks.panel_axes(i) for trace in panel_traces]
         notes.append(
             {
                 "text": "<br>".join([f"<b>{panel.title}</b>", *panel.lines]),
-                "x": left + wide / 2,
+                "x": left + width / 2,
                 "y": 1,
                 "xref": "paper",
                 "yref": "paper",
@@ -128,23 +128,27 @@ def _marks(panel: Panel, ends: str, *, first: bool) -> list[dict[str, Any]]:
     """Lines, end points and crossings; only those of the first panel are in the legend."""
     line = marks.polyline(panel.states)
     noise, data = (theme.colour(role) for role in ("noise", "data"))
-    shown = [
+    point_sets = [
         ("noise x<sub>0</sub>", panel.states[0], {"size": 5, "color": noise}),
         (ends, panel.states[-1], {"size": 5, "color": data}),
     ]
     if panel.crossings is not None and panel.at_once is not None:
         ink, edge = theme.pick(theme.INK), {"width": 0.8, "color": theme.pick(theme.MUTED)}
         hollow = {"size": 3.5, "color": theme.pick(theme.PAPER), "line": edge}
-        met, full = "lines cross at nearly the same time", {"size": 4, "color": ink}
-        shown.append(("lines cross", panel.crossings[~panel.at_once], hollow))
-        shown.append((met, panel.crossings[panel.at_once], full))
+        crossing_label, filled = "lines cross at nearly the same time", {"size": 4, "color": ink}
+        point_sets.append(("lines cross", panel.crossings[~panel.at_once], hollow))
+        point_sets.append((crossing_label, panel.crossings[panel.at_once], filled))
     nowhere = np.array([[None, None]])  # keeps the entry of the legend
     return [
         marks.line(line, theme.rgba(panel.colour, 0.6), showlegend=False),
         *(
             marks.points(
-                at if len(at) else nowhere, mark, name=name, legendgroup=name, showlegend=first
+                positions if len(positions) else nowhere,
+                mark,
+                name=name,
+                legendgroup=name,
+                showlegend=first,
             )
-            for name, at, mark in shown
+            for name, positions, mark in point_sets
         ),
     ]

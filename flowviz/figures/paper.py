@@ -45,8 +45,8 @@ LINE, SIDE = 16, 64
 
 def width_pixels(figure: go.Figure, width_mm: float) -> int:
     """The width in pixels at which a figure is laid out for a printed width."""
-    wanted = width_mm * POINTS_PER_MM * TEXT_PIXELS / TEXT_POINTS
-    return round(max(wanted, MIN_PANEL * columns(figure)))
+    pixels = width_mm * POINTS_PER_MM * TEXT_PIXELS / TEXT_POINTS
+    return round(max(pixels, MIN_PANEL * columns(figure)))
 
 
 def laid_out(figure: go.Figure, width: float, *, squares: int = 0) -> go.Figure:
@@ -109,20 +109,20 @@ def _wrap_titles(figure: go.Figure, width: float) -> int:
 
     With several rows of panels, a second line would be over the row below.
     """
-    most = 1
+    max_lines = 1
     if len({axis.domain for axis in figure.select_yaxes()}) > 1:
-        return most
+        return max_lines
     for axis in figure.select_xaxes():
         low, high = axis.domain or (0, 1)
-        most = max(most, _wrap(axis.title, (high - low) * width))
-    return most
+        max_lines = max(max_lines, _wrap(axis.title, (high - low) * width))
+    return max_lines
 
 
 def _wrap(title: Any, width: float) -> int:
     """Breaks a title that is wider than `width` in pixels; the number of lines."""
     if not title.text:
         return 1
-    title.text = theme.broken(title.text, int(width / CHARACTER))
+    title.text = theme.wrapped_title(title.text, int(width / CHARACTER))
     return title.text.count("<br>") + 1
 
 
@@ -135,13 +135,13 @@ def _height_of_titles(figure: go.Figure, margin: float) -> float:
 
     A title may reach into the margins above and below.
     """
-    wanted = [0.0]
+    heights = [0.0]
     for axis in figure.select_yaxes():
         low, high = axis.domain or (0, 1)
         lines = re.split("<br>", axis.title.text or "")
         longest = max(len(re.sub("<[^>]*>", "", line)) for line in lines)
-        wanted.append((CHARACTER * longest - 2 * margin) / (high - low))
-    return max(wanted)
+        heights.append((CHARACTER * longest - 2 * margin) / (high - low))
+    return max(heights)
 
 
 def columns(figure: go.Figure) -> int:
@@ -177,28 +177,30 @@ def _panel_titles(figure: go.Figure) -> list[Any]:
 
 def _wrap_panel_titles(figure: go.Figure, width: float) -> int:
     """Breaks titles that are longer than their panels, all of one row; the number of new lines."""
-    most = 0
+    max_new_lines = 0
     for axis in figure.select_xaxes():
         low, high = axis.domain or (0, 1)
         for each in _panel_titles(figure):
             if math.isclose(each.x, (low + high) / 2, abs_tol=1e-3):
-                before = each.text.count("<br>") + 1
-                most = max(most, _wrap(each, (high - low) * width) - before)
-    return most
+                old_lines = each.text.count("<br>") + 1
+                max_new_lines = max(max_new_lines, _wrap(each, (high - low) * width) - old_lines)
+    return max_new_lines
 
 
 def _wrap_names(figure: go.Figure, width: float) -> tuple[float, float]:
     """Breaks long names on a vertical axis; their width and height in pixels, 0 for numbers."""
-    room, wrapped = int(NAMES * width / CHARACTER), {}
+    max_chars, wrapped = int(NAMES * width / CHARACTER), {}
     for trace in theme.traces(figure):
         names = trace.y if trace.type == "scatter" and trace.y is not None else ()
         if any(isinstance(name, str) for name in names):
-            wrapped |= {str(name): textwrap.wrap(str(name), room) for name in names}
+            wrapped |= {str(name): textwrap.wrap(str(name), max_chars) for name in names}
             trace.y = ["<br>".join(wrapped[str(name)]) for name in names]
     lines = list(wrapped.values())
     longest = max((len(line) for each in lines for line in each), default=0)
-    most = max(map(len, lines), default=0)
-    height = LINE * len(lines) * (most + (most > 1))  # a line between names of several lines
+    max_lines = max(map(len, lines), default=0)
+    height = (
+        LINE * len(lines) * (max_lines + (max_lines > 1))
+    )  # a line between names of several lines
     return CHARACTER * longest + AXIS_GAP if longest else 0, height
 
 

@@ -85,7 +85,7 @@ def snapshot(panels: Sequence[Plane], *, t: float) -> go.Figure:
     largest = _largest(panels)
     speeds = [_speeds(p.velocities) for p in panels if p.velocities is not None]
     half = min((float(np.median(s)) for s in speeds), default=0.0) or 1.0
-    drawn = []
+    panel_traces = []
     for k, panel in enumerate(panels):
         first, bar = k == 0, k == len(panels) - 1
         traces = _density(panel, largest=largest, bar=bar)
@@ -95,15 +95,15 @@ def snapshot(panels: Sequence[Plane], *, t: float) -> go.Figure:
             mark = {"size": 3, "color": panel.colour, "opacity": 0.85}
             name = f"particles, {panel.title}"
             traces.append(marks.points(panel.particles, mark, name=name, showlegend=False))
-        drawn.append(traces)
+        panel_traces.append(traces)
     note = "colours: density <i>p<sub>t</sub></i> per unit area" if largest > 0 else ""
-    return _figure(panels, drawn, title=f"t = {t:.3f}", note=note)
+    return _figure(panels, panel_traces, title=f"t = {t:.3f}", note=note)
 
 
 def by_direction(panels: Sequence[Plane], *, t: float) -> go.Figure:
     """Particles at one time, coloured by their directions, over the density."""
-    drawn = _faint_densities(panels, 0.35)
-    for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
+    panel_traces = _faint_densities(panels, 0.35)
+    for k, (panel, traces) in enumerate(zip(panels, panel_traces, strict=True)):
         mark = {
             "size": 4,
             "color": panel.directions,
@@ -116,33 +116,35 @@ def by_direction(panels: Sequence[Plane], *, t: float) -> go.Figure:
         assert panel.particles is not None
         name = f"particles, {panel.title}"
         traces.append(marks.points(panel.particles, mark, name=name, showlegend=False))
-    return _figure(panels, drawn, title=f"t = {t:.3f}", note="colours: direction of the start")
+    return _figure(
+        panels, panel_traces, title=f"t = {t:.3f}", note="colours: direction of the start"
+    )
 
 
 def by_class(panels: Sequence[Plane], names: Sequence[str], *, t: float) -> go.Figure:
     """Particles at one time, coloured by their classes, over the density."""
     palette = theme.class_colours()
-    colours = [palette[place] for place in theme.class_places(len(names))]
-    drawn = _faint_densities(panels, 0.35)
-    for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
+    colours = [palette[index] for index in theme.class_places(len(names))]
+    panel_traces = _faint_densities(panels, 0.35)
+    for k, (panel, traces) in enumerate(zip(panels, panel_traces, strict=True)):
         assert panel.particles is not None
         for i, (name, colour) in enumerate(zip(names, colours, strict=True)):
-            own, mark = panel.particles[panel.classes == i], {"size": 4, "color": colour}
-            shown = {"name": name, "legendgroup": name, "showlegend": k == 0}
-            traces.append(marks.points(own, mark, **shown))
-    return _figure(panels, drawn, title=f"t = {t:.3f}")
+            positions, mark = panel.particles[panel.classes == i], {"size": 4, "color": colour}
+            legend = {"name": name, "legendgroup": name, "showlegend": k == 0}
+            traces.append(marks.points(positions, mark, **legend))
+    return _figure(panels, panel_traces, title=f"t = {t:.3f}")
 
 
 def trajectories(panels: Sequence[Plane]) -> go.Figure:
     """Trajectories of particles through the states of the solver; dotted lines are jumps."""
-    drawn, named = _faint_densities(panels, 0.5), set()
-    for k, (panel, traces) in enumerate(zip(panels, drawn, strict=True)):
+    panel_traces, named = _faint_densities(panels, 0.5), set()
+    for k, (panel, traces) in enumerate(zip(panels, panel_traces, strict=True)):
         traces += _data(panel, first=k == 0)
         for trace in _trajectories(panel):
-            shown = trace["name"] not in named
-            traces.append(trace | {"legendgroup": trace["name"], "showlegend": shown})
+            in_legend = trace["name"] not in named
+            traces.append(trace | {"legendgroup": trace["name"], "showlegend": in_legend})
             named.add(trace["name"])
-    return _figure(panels, drawn)
+    return _figure(panels, panel_traces)
 
 
 def difference(panels: Sequence[Plane], *, t: float) -> go.Figure:
@@ -152,11 +154,11 @@ def difference(panels: Sequence[Plane], *, t: float) -> go.Figure:
     """
     # The 99% quantile: one very large value must not make all others pale.
     sizes = [float(np.nanquantile(p.density, 0.99)) for p in panels if p.density is not None]
-    drawn = [
+    panel_traces = [
         []
         if panel.density is None
         else [
-            _over(panel, "heatmap")
+            _density_trace(panel, "heatmap")
             | {
                 "zmin": 0,
                 "zmax": max(sizes),
@@ -168,7 +170,9 @@ def difference(panels: Sequence[Plane], *, t: float) -> go.Figure:
         ]
         for k, panel in enumerate(panels)
     ]
-    return _figure(panels, drawn, title=f"t = {t:.3f}", note="colours: |learned − exact| speed")
+    return _figure(
+        panels, panel_traces, title=f"t = {t:.3f}", note="colours: |learned − exact| speed"
+    )
 
 
 def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray) -> go.Figure:
@@ -179,17 +183,19 @@ def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray)
         frames: particles of each row at `times`, (T, n, 2).
         times: times of the columns, (T,).
     """
-    drawn, layout, labels = [], {}, []
-    titles = [theme.broken(row.title, ROW_TITLE) for row in rows]
+    panel_traces, layout, labels = [], {}, []
+    titles = [theme.wrapped_title(row.title, ROW_TITLE) for row in rows]
     lines = max(title.count("<br>") for title in titles) + 1
-    wide, tall = 1 / len(times), 1 / len(rows)
+    width, height = 1 / len(times), 1 / len(rows)
     for r, (row, states) in enumerate(zip(rows, frames, strict=True)):
         for c, (t, points) in enumerate(zip(times, states, strict=True)):
             i = r * len(times) + c
             mark = {"size": 2, "color": row.colour, "opacity": 0.7}
-            drawn.append([marks.points(points, mark, name=row.title, showlegend=False)])
-            x = [c * wide + 0.003, (c + 1) * wide - 0.003]
-            layout |= marks.small_panel(i, x, [1 - (r + 1) * tall + 0.015, 1 - r * tall - 0.015])
+            panel_traces.append([marks.points(points, mark, name=row.title, showlegend=False)])
+            x = [c * width + 0.003, (c + 1) * width - 0.003]
+            layout |= marks.small_panel(
+                i, x, [1 - (r + 1) * height + 0.015, 1 - r * height - 0.015]
+            )
             if r == 0:
                 labels.append(_label(f"t = {t:.2f}", i, theme.pick(theme.INK), y=1.03))
             if c == 0:
@@ -201,11 +207,11 @@ def film_strip(rows: Sequence[Plane], frames: Sequence[NDArray], times: NDArray)
         "height": 60 + 120 * len(rows),
         "margin": {"l": 18 + 18 * lines, "r": 12, "t": 36, "b": 12},
     }
-    return _built(drawn, layout)
+    return _build(panel_traces, layout)
 
 
 def _figure(
-    panels: Sequence[Plane], drawn: Sequence[Traces], *, title: str = "", note: str = ""
+    panels: Sequence[Plane], panel_traces: Sequence[Traces], *, title: str = "", note: str = ""
 ) -> go.Figure:
     """Traces on panels with titles and linked equal axes over the frame, four in two rows.
 
@@ -217,7 +223,9 @@ def _figure(
     layout: dict[str, Any] = {}
     rows = 2 if len(panels) == 4 else 1
     columns = len(panels) // rows
-    titles = [theme.broken(f"<b>{each.title}</b>", marks.TITLES // columns) for each in panels]
+    titles = [
+        theme.wrapped_title(f"<b>{each.title}</b>", marks.TITLES // columns) for each in panels
+    ]
     lines = max(title.count("<br>") for title in titles) + 1
     for i in range(len(panels)):
         row, column = divmod(i, columns)
@@ -247,10 +255,10 @@ def _figure(
         # Below the colour bar are the titles, and four names in the legend are two lines.
         "margin": {"l": 56, "r": 16, "t": 68 + 20 * lines, "b": 24 + 40 * rows},
     }
-    return _built(drawn, layout)
+    return _build(panel_traces, layout)
 
 
-def _built(drawn: Sequence[Traces], layout: dict[str, Any]) -> go.Figure:
+def _build(panel_traces: Sequence[Traces], layout: dict[str, Any]) -> go.Figure:
     """The traces of each panel on its axes.
 
     The figure is built from one dictionary, because Plotly validates it again at every change. Its
@@ -261,8 +269,8 @@ def _built(drawn: Sequence[Traces], layout: dict[str, Any]) -> go.Figure:
             name: value.astype(np.float32) if isinstance(value, np.ndarray) else value
             for name, value in trace.items()
         }
-        | marks.on(i)
-        for i, traces in enumerate(drawn)
+        | marks.panel_axes(i)
+        for i, traces in enumerate(panel_traces)
         for trace in traces
     ]
     return go.Figure({"data": data, "layout": layout})
@@ -270,8 +278,8 @@ def _built(drawn: Sequence[Traces], layout: dict[str, Any]) -> go.Figure:
 
 def _part(k: int, count: int, gap: float) -> list[float]:
     """The share of the figure of panel k of `count` with gaps between them."""
-    wide = (1 - gap * (count - 1)) / count
-    return [k * (wide + gap), min(k * (wide + gap) + wide, 1)]
+    width = (1 - gap * (count - 1)) / count
+    return [k * (width + gap), min(k * (width + gap) + width, 1)]
 
 
 def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -> dict[str, Any]:
@@ -292,15 +300,15 @@ def _label(text: str, i: int, colour: str, *, x: float = 0.5, y: float = 1.01) -
 def _faint_densities(panels: Sequence[Plane], opacity: float) -> list[Traces]:
     """The density of each panel, faint below what is drawn over it."""
     largest = _largest(panels)
-    more = {"largest": largest, "bar": False, "opacity": opacity}
-    return [_density(panel, **more) for panel in panels]
+    options = {"largest": largest, "bar": False, "opacity": opacity}
+    return [_density(panel, **options) for panel in panels]
 
 
 def _density(panel: Plane, *, largest: float, bar: bool, opacity: float = 1.0) -> Traces:
     """A heatmap of the density with contour lines."""
     if panel.density is None or not largest > 0:
         return []
-    heatmap = _over(panel, "heatmap") | {
+    heatmap = _density_trace(panel, "heatmap") | {
         "zmin": 0,
         "zmax": largest,
         "zsmooth": "best",
@@ -311,7 +319,7 @@ def _density(panel: Plane, *, largest: float, bar: bool, opacity: float = 1.0) -
         "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>density %{z:.4f}<extra></extra>",
     }
     levels = {"start": largest / 8, "end": largest, "size": largest / 4, "coloring": "none"}
-    contour = _over(panel, "contour") | {
+    contour = _density_trace(panel, "contour") | {
         "contours": levels,
         "line": {"width": 0.6, "color": theme.rgba(theme.pick(theme.INK), 0.3)},
         "opacity": opacity,
@@ -322,7 +330,7 @@ def _density(panel: Plane, *, largest: float, bar: bool, opacity: float = 1.0) -
     return [heatmap, contour]
 
 
-def _over(panel: Plane, kind: str) -> dict[str, Any]:
+def _density_trace(panel: Plane, kind: str) -> dict[str, Any]:
     """The density of a panel over the plane."""
     return {"type": kind, "x": panel.axis, "y": panel.axis, "z": panel.density}
 
@@ -341,7 +349,7 @@ def _arrows(panel: Plane, *, half: float, first: bool) -> Traces:
         return []
     speeds = _speeds(velocities)[:, None]
     lengths = _spacing(positions) * velocities / (speeds + half)
-    drawn = marks.line(
+    trace = marks.line(
         marks.arrows(positions, lengths, scale=1.0),
         theme.rgba(theme.pick(theme.INK), 0.55),
         name=f"velocity u (half a cell long: |u| = {half:.3g}; at most a cell)",
@@ -357,7 +365,7 @@ def _arrows(panel: Plane, *, half: float, first: bool) -> Traces:
         "%{customdata[1]:.3g})<br>|u| = %{customdata[2]:.3g}<extra></extra>",
         showlegend=False,
     )
-    return [drawn, hover]
+    return [trace, hover]
 
 
 def _trajectories(panel: Plane) -> Traces:

@@ -79,10 +79,10 @@ def conditional_fields(rows: Sequence[FieldRow], positions: NDArray, end: NDArra
                 "hovertemplate": "(%{x:.2f}, %{y:.2f}): %{customdata:.3g}<extra></extra>",
             }
             figure.add_heatmap(**heat, row=r, col=c)
-            at = {"showlegend": False, "row": r, "col": c}
-            drawn = marks.arrows(positions - 0.4 * step * unit, unit, scale=0.8 * step)
-            figure.add_scatter(**marks.line(drawn, theme.rgba(row.colour, 0.95), 1.2), **at)
-            figure.add_scatter(**_star(end), **at)
+            cell = {"showlegend": False, "row": r, "col": c}
+            arrows = marks.arrows(positions - 0.4 * step * unit, unit, scale=0.8 * step)
+            figure.add_scatter(**marks.line(arrows, theme.rgba(row.colour, 0.95), 1.2), **cell)
+            figure.add_scatter(**_star(end), **cell)
         first = f"x{(r - 1) * moments + 1 if r > 1 else ''}"
         figure.add_annotation(
             text=f"<b>{row.label}</b>",
@@ -124,19 +124,19 @@ def conditional_trajectories(paths: Sequence[Trajectories], end: NDArray) -> go.
     figure = _panels(titles, colours, 14, **shared, height=410)
     noise = theme.colour("noise")
     for c, path in enumerate(paths, start=1):
-        over = path.overshoot > 1e-3
-        for part, opacity, width in ((~over, FAINT, 1.2), (over, STRONG, 1.8)):
+        overshoots = path.overshoot > 1e-3
+        for part, opacity, width in ((~overshoots, FAINT, 1.2), (overshoots, STRONG, 1.8)):
             if part.any():
-                drawn = marks.line(marks.polyline(path.states[:, part]), path.colour, width)
-                figure.add_scatter(**drawn, opacity=opacity, showlegend=False, row=1, col=c)
+                trace = marks.line(marks.polyline(path.states[:, part]), path.colour, width)
+                figure.add_scatter(**trace, opacity=opacity, showlegend=False, row=1, col=c)
         start = marks.points(path.states[0], {"size": 6, "color": noise}, name="noise, t = 0")
         figure.add_scatter(**start, showlegend=c == 1, row=1, col=c)
         star = _star(end) | {"name": "the data point, t = 1"}
         figure.add_scatter(**star, showlegend=c == 1, row=1, col=c)
-    shown = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in paths])
-    reach = min(theme.FRAME, 1.06 * np.abs(shown).max())
-    figure.update_xaxes(title=marks.X1, **marks.square(reach))
-    figure.update_yaxes(**marks.square(reach))
+    states = np.concatenate([w.states[w.clock >= 0.02].reshape(-1, 2) for w in paths])
+    half = min(theme.FRAME, 1.06 * np.abs(states).max())
+    figure.update_xaxes(title=marks.X1, **marks.square(half))
+    figure.update_yaxes(**marks.square(half))
     for axis in figure.select_yaxes():
         axis.update(scaleanchor=axis.anchor, constraintoward="top")
     figure.layout.yaxis.title.text = marks.X2
@@ -147,7 +147,7 @@ def progress(paths: Sequence[Trajectories]) -> go.Figure:
     """Covered fraction of the straight line over t, per trajectory; above 1 it overshoots."""
     figure = marks.blank(340)
     for path in paths:
-        line = marks.line(marks.over(path.clock, path.progress), path.colour, 1.2)
+        line = marks.line(marks.over_time(path.clock, path.progress), path.colour, 1.2)
         figure.add_scatter(**line, opacity=0.75, name=path.label)
     figure.add_hline(y=1, line={"color": theme.pick(theme.MUTED), "width": 1, "dash": "dash"})
     figure.update_xaxes(title=marks.TIME, range=[0, 1])
@@ -171,11 +171,11 @@ def predictions(
     figure = _panels(titles, colours, 13, **grid, height=580)
     faint = {"size": 2.5, "color": theme.colour("data"), "opacity": 0.35}
     for i, (name, vectors) in enumerate(panels.items()):
-        at = {"showlegend": False, "row": i // 2 + 1, "col": i % 2 + 1}
+        cell = {"showlegend": False, "row": i // 2 + 1, "col": i % 2 + 1}
         size = sizes[name][:, None]
-        figure.add_scatter(**marks.points(data, faint), **at)
-        drawn = marks.arrows(positions, step * vectors / (size + halves[name]), scale=1.0)
-        figure.add_scatter(**marks.line(drawn, colours[i], 1.3), **at)
+        figure.add_scatter(**marks.points(data, faint), **cell)
+        arrows = marks.arrows(positions, step * vectors / (size + halves[name]), scale=1.0)
+        figure.add_scatter(**marks.line(arrows, colours[i], 1.3), **cell)
         hover = marks.points(
             positions,
             {"size": 8, "opacity": 0},
@@ -183,7 +183,7 @@ def predictions(
             hovertemplate="x = (%{x:.2f}, %{y:.2f})<br>(%{customdata[0]:.3g}, "
             "%{customdata[1]:.3g}), size %{customdata[2]:.3g}<extra></extra>",
         )
-        figure.add_scatter(**hover, **at)
+        figure.add_scatter(**hover, **cell)
     return _bare(figure).update_layout(margin={"l": 8, "r": 8, "t": 30, "b": 8})
 
 

@@ -65,8 +65,8 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t") -> go.Figure:
     titles = [_title(title, name, against) for title, name in PANELS]
     grid = {"rows": 2, "cols": 3, "horizontal_spacing": 0.07, "vertical_spacing": 0.25}
     figure = marks.panels(titles, 580, size=13, yshift=2, **grid)
-    for place, (_, name) in enumerate(PANELS):
-        where: dict[str, Any] = {"row": place // 3 + 1, "col": place % 3 + 1}
+    for index, (_, name) in enumerate(PANELS):
+        cell: dict[str, Any] = {"row": index // 3 + 1, "col": index % 3 + 1}
         for line in lines:
             x, y = _points(line, name, against)
             figure.add_scatter(
@@ -80,13 +80,13 @@ def schedules(lines: Sequence[Schedule], *, against: str = "t") -> go.Figure:
                 },
                 name=line.label,
                 legendgroup=line.label,
-                showlegend=place == 0,
+                showlegend=index == 0,
                 hovertemplate=f"%{{x:.3g}}: %{{y:.4g}}<extra>{line.label}</extra>",
-                **where,
+                **cell,
             )
-        figure.update_yaxes(range=_range(lines, name, against), **where)
+        figure.update_yaxes(range=_range(lines, name, against), **cell)
         clock = {"t": [0, 1], "log-snr": list(REACH["log_snr"])}[against]
-        figure.update_xaxes(range=list(REACH["alpha"]) if name == "plane" else clock, **where)
+        figure.update_xaxes(range=list(REACH["alpha"]) if name == "plane" else clock, **cell)
     for column in (1, 2):
         figure.update_xaxes(title=_clock(against), row=2, col=column)
     figure.update_xaxes(title=_clock(against), row=1, col=3)

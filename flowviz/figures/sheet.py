@@ -111,7 +111,7 @@ def sheet(
                     "hovertemplate": "(%{x:.2f}, %{y:.2f})<br>"
                     f"{quantity} %{{z:.4f}}<extra>{columns[c]}</extra>",
                 }
-                | marks.on(i)
+                | marks.panel_axes(i)
             )
     return go.Figure({"data": traces, "layout": layout | {"annotations": notes}})
 

@@ -111,7 +111,7 @@ def pairs(rows: Sequence[Pair], titles: Sequence[str]) -> go.Figure:
 
 def rates(
     labels: Sequence[str],
-    looks: Sequence[Mapping[str, str]],
+    styles: Sequence[Mapping[str, str]],
     lrs: NDArray,
     values: NDArray,
     diverged: NDArray,
@@ -127,17 +127,17 @@ def rates(
     finite = values[~diverged & np.isfinite(values)]
     top = 2 * float(finite.max()) if len(finite) else 1.0
     lowest = min(float(finite.min()) if len(finite) else top / 10, floor or np.inf)
-    for k, (label, look) in enumerate(zip(labels, looks, strict=True)):
-        shown = np.where(diverged[k], top, values[k])
+    for k, (label, style) in enumerate(zip(labels, styles, strict=True)):
+        y = np.where(diverged[k], top, values[k])
         figure.add_scatter(
             x=lrs,
-            y=shown,
+            y=y,
             mode="lines+markers",
-            line={"color": look["colour"], "width": 2, "dash": look["dash"]},
+            line={"color": style["colour"], "width": 2, "dash": style["dash"]},
             marker={
                 "size": np.where(diverged[k], 12, 7),
-                "symbol": np.where(diverged[k], "x", look["symbol"]).tolist(),
-                "color": look["colour"],
+                "symbol": np.where(diverged[k], "x", style["symbol"]).tolist(),
+                "color": style["colour"],
             },
             name=label,
             customdata=np.where(diverged[k], "diverged", np.char.mod("%.4g", values[k])),

@@ -122,11 +122,11 @@ def using(*, dark: bool) -> Iterator[None]:
     The block must draw them itself: a generator that is read later, or another thread, has the
     light theme.
     """
-    before = _DARK.set(dark)
+    token = _DARK.set(dark)
     try:
         yield
     finally:
-        _DARK.reset(before)
+        _DARK.reset(token)
 
 
 def pick(pair: tuple[T, T], dark: bool | None = None) -> T:
@@ -162,7 +162,7 @@ def family(colour: str) -> str:
     shades = (
         {path_colour(path, k): path for k in range(1 + len(SHADES[path]))} for path in SHADES
     )
-    return next((path_colour(own[colour]) for own in shades if colour in own), colour)
+    return next((path_colour(colours[colour]) for colours in shades if colour in colours), colour)
 
 
 def ranks(paths: Sequence[str]) -> list[int]:
@@ -179,8 +179,8 @@ def class_colours(*, dark: bool | None = None) -> list[str]:
     stops = [[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in pick(CYCLE, dark)]
     colours = []
     for k in range(MAX_CLASSES):
-        place = k * (len(stops) - 1) / MAX_CLASSES
-        i, share = int(place), place % 1
+        position = k * (len(stops) - 1) / MAX_CLASSES
+        i, share = int(position), position % 1
         mixed = (round(a + (b - a) * share) for a, b in zip(stops[i], stops[i + 1], strict=True))
         colours.append("#{:02x}{:02x}{:02x}".format(*mixed))
     return colours
@@ -290,7 +290,7 @@ def plain(label: str) -> str:
     return TAG.sub("&lt;", label)
 
 
-def broken(title: str, room: int) -> str:
+def wrapped_title(title: str, max_chars: int) -> str:
     """A title in lines of at most `room` characters, broken at hyphens only if a word is longer.
 
     A title with other markup than bold text stays as it is.
@@ -299,16 +299,16 @@ def broken(title: str, room: int) -> str:
     text = (title[3:-4] if bold else title).replace("<br>", " ")
     if "<" in text:
         return title
-    room = max(room, 8)
-    at_hyphens = any(len(word) > room for word in text.split())
-    made = "<br>".join(textwrap.wrap(text, room, break_on_hyphens=at_hyphens))
-    return f"<b>{made}</b>" if bold else made
+    max_chars = max(max_chars, 8)
+    at_hyphens = any(len(word) > max_chars for word in text.split())
+    wrapped = "<br>".join(textwrap.wrap(text, max_chars, break_on_hyphens=at_hyphens))
+    return f"<b>{wrapped}</b>" if bold else wrapped
 
 
 def traces(figure: go.Figure) -> tuple[Any, ...]:
     """The traces of a figure, whose types depend on their kinds."""
-    found: Any = figure.data
-    return found
+    data: Any = figure.data
+    return data
 
 
 def projected(figure: go.Figure) -> go.Figure:
@@ -335,14 +335,16 @@ def _enlarged(node: Any) -> Any:
         return [_enlarged(each) for each in node]
     if not isinstance(node, dict):
         return node
-    made = {key: _enlarged(value) for key, value in node.items()}
-    for key, value in made.items():
+    enlarged = {key: _enlarged(value) for key, value in node.items()}
+    for key, value in enlarged.items():
         if key.endswith("font") and "size" in value:
-            made[key] = value | {"size": PROJECTION * value["size"]}
-        elif key == "len" and made.get("lenmode") == "pixels":
-            made[key] = PROJECTION * value
+            enlarged[key] = value | {"size": PROJECTION * value["size"]}
+        elif key == "len" and enlarged.get("lenmode") == "pixels":
+            enlarged[key] = PROJECTION * value
         elif key == "margin":
-            made[key] = {side: PROJECTION * size for side, size in value.items() if side in "lrtb"}
+            enlarged[key] = {
+                side: PROJECTION * size for side, size in value.items() if side in "lrtb"
+            }
         elif key == "legend" and value.get("y", 0) < 0:  # below the title of an axis
-            made[key] = value | {"y": 2 * value["y"]}
-    return made
+            enlarged[key] = value | {"y": 2 * value["y"]}
+    return enlarged

@@ -49,12 +49,12 @@ def losses(rows: Sequence[Losses]) -> go.Figure:
             hovertemplate="%{customdata[0]}<br>L<sub>FM</sub> = %{x:.3f}, L<sub>CFM</sub> = "
             "%{y:.3f}<br>gap %{customdata[1]}<extra>" + row.label + "</extra>",
         )
-        at = right * (0.28 + 0.14 * k)
+        position = right * (0.28 + 0.14 * k)
         figure.add_annotation(
-            x=at,
-            y=at + row.floor,
-            ax=at,
-            ay=at,
+            x=position,
+            y=position + row.floor,
+            ax=position,
+            ay=position,
             axref="x",
             ayref="y",
             showarrow=True,
@@ -66,8 +66,8 @@ def losses(rows: Sequence[Losses]) -> go.Figure:
             text="",
         )
         figure.add_annotation(
-            x=at,
-            y=at + row.floor * 0.45,
+            x=position,
+            y=position + row.floor * 0.45,
             text=f"<b>{row.floor:.3g}</b>",
             font={"color": row.colour, "size": 14},
             bgcolor=theme.pick(theme.PAPER),

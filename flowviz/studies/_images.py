@@ -315,7 +315,7 @@ def side_of(key: str, loaded: ForeignCheckpoint) -> ImageSide:
         shape=checkpoint.shape,
         images=card.images,
         planned=card.planned,
-        about="" if loaded.origin == "flowviz" else loaded.about,
+        about="" if loaded.origin == "flowviz" else loaded.notes,
     )
 
 

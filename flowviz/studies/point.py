@@ -92,7 +92,7 @@ def draw(config: PointStudyConfig, result: PointStudyResult) -> Figures:
         name="along",
         title="log-density along the trajectory",
         alt="The log-density along the point's trajectory from its noise, and the exact one.",
-        figure=figures.along(
+        figure=figures.log_density_over_time(
             point.times,
             point.log_density,
             point.exact,

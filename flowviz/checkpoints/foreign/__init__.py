@@ -1,7 +1,7 @@
 """Checkpoints of images from other projects, read into fields on flowviz's U-Net.
 
 A file of torch.save is read without executing anything in it. What the weights do not state is
-assumed; the sentence `about` says what was taken and assumed, and `Assumptions` corrects it.
+assumed; the sentences `notes` say what was taken and assumed, and `Assumptions` corrects it.
 
 Sources of the formats:
     torchcfm, https://github.com/atong01/conditional-flow-matching
@@ -25,7 +25,7 @@ from flowviz.checkpoints.foreign.files import (
     read_file,
     read_folder,
 )
-from flowviz.checkpoints.foreign.format import Assumptions, Format, Found, Model
+from flowviz.checkpoints.foreign.format import Assumptions, ForeignWeights, Format, Model
 from flowviz.checkpoints.foreign.guided import has_film, is_guided, read_guided
 from flowviz.checkpoints.foreign.schedules import Reversal
 from flowviz.checkpoints.foreign.sets import choose, find_sets, groups, is_average, read_weights
@@ -82,22 +82,22 @@ class ForeignCheckpoint:
     Attributes:
         checkpoint: the field with a card made for it.
         origin: name in FORMATS, or "flowviz" for our own.
-        about: what was read and assumed, in sentences.
+        notes: what was read and assumed, in sentences.
     """
 
     checkpoint: ImageCheckpoint
     origin: str
-    about: str
+    notes: str
 
 
 def foreign_files() -> dict[str, Path]:
     """Files and folders of other projects in the checkpoint folders, by their names."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in folders():
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if _looks_foreign(path):
-                found.setdefault(path.name, path)
-    return found
+                files.setdefault(path.name, path)
+    return files
 
 
 def is_foreign(name: str | Path) -> bool:
@@ -116,10 +116,10 @@ def load_any(name: str | Path, assume: Assumptions = USUAL) -> ForeignCheckpoint
     if is_foreign(name):
         return load_foreign(name, assume)
     loaded = ForeignCheckpoint(load_images(name), "flowviz", "flowviz's own checkpoint.")
-    if assume.given:
+    if assume.changed:
         raise CheckpointError(
             f"{name} has a card that states its path, prediction and size; leave out "
-            f"{', '.join('--' + each.replace('_', '-') for each in assume.given)}."
+            f"{', '.join('--' + each.replace('_', '-') for each in assume.changed)}."
         )
     return loaded
 
@@ -136,10 +136,10 @@ def load_foreign(name: str | Path, assume: Assumptions = USUAL) -> ForeignCheckp
     """
     file = Path(name).expanduser()
     if not file.exists():
-        found = foreign_files()
-        if str(name) not in found:
-            raise CheckpointError(f"There is no file {name}.{hint_at(str(name), found)}")
-        file = found[str(name)]
+        files = foreign_files()
+        if str(name) not in files:
+            raise CheckpointError(f"There is no file {name}.{hint_at(str(name), files)}")
+        file = files[str(name)]
     try:
         if file.is_dir():
             return _read(read_folder(file, assume.weights), _label(file.name), assume)
@@ -176,7 +176,7 @@ def _read(contents: Contents, source: str, assume: Assumptions) -> ForeignCheckp
         )
     averaged = {name: each.averaged for name, each in sets.items()}
     averaged |= {name: is_average(name) for name in contents.others}
-    name, taken = choose(averaged, assume.weights, source)
+    name, selection = choose(averaged, assume.weights, source)
     chosen = sets[name]
     if not chosen.tensors:
         raise CheckpointError(
@@ -188,7 +188,7 @@ def _read(contents: Contents, source: str, assume: Assumptions) -> ForeignCheckp
         by_key = {f"shadow_params.{i}": value for i, value in chosen.numbered.items()}
         read = read_weights(by_key, contents.size, source)
         averages = dict(zip(chosen.numbered, read.values(), strict=True))
-    found = Found(
+    foreign_weights = ForeignWeights(
         source,
         read_weights(chosen.tensors, contents.size, source),
         averages,
@@ -197,13 +197,13 @@ def _read(contents: Contents, source: str, assume: Assumptions) -> ForeignCheckp
         contents.scheduler,
     )
     origin = next(key for key, entry in FORMATS.items() if entry.recognises(chosen.tensors))
-    model = FORMATS[origin].read(found, assume)
-    about = [f"{FORMATS[origin].label}.", taken, model.about]
-    if assume.given:
-        corrected = ", ".join(f"{key} = {value}" for key, value in assume.given.items())
-        about.append(f"Corrected by options: {corrected}.")
+    model = FORMATS[origin].read(foreign_weights, assume)
+    notes = [f"{FORMATS[origin].label}.", selection, model.notes]
+    if assume.changed:
+        corrected = ", ".join(f"{key} = {value}" for key, value in assume.changed.items())
+        notes.append(f"Corrected by options: {corrected}.")
     checkpoint = _checkpoint(model, source, assume.time_reversed)
-    return ForeignCheckpoint(checkpoint, origin, " ".join(about))
+    return ForeignCheckpoint(checkpoint, origin, " ".join(notes))
 
 
 def _recognised(weights: Mapping[str, Any]) -> bool:
@@ -252,5 +252,5 @@ def _looks_foreign(path: Path) -> bool:
         header = read_header(read_start(path), path.name)
     except (CheckpointError, OSError):
         return False
-    ours = any(key.startswith("flowviz") for key in header.pop("__metadata__", {}))
-    return not ours and bool(groups(header, _recognised))
+    is_own = any(key.startswith("flowviz") for key in header.pop("__metadata__", {}))
+    return not is_own and bool(groups(header, _recognised))

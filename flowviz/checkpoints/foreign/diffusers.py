@@ -9,7 +9,7 @@ from typing import Any
 from flowviz.bounds import shown
 from flowviz.checkpoints.errors import CheckpointError
 from flowviz.checkpoints.foreign.diffusers_names import renamed
-from flowviz.checkpoints.foreign.format import Assumptions, Found, Model, fill
+from flowviz.checkpoints.foreign.format import Assumptions, ForeignWeights, Model, fill
 from flowviz.checkpoints.foreign.schedules import read_schedule
 from flowviz.networks import UNetShape
 
@@ -75,36 +75,36 @@ def is_diffusers(weights: Mapping[str, Any]) -> bool:
     return weights.keys() >= NAMES
 
 
-def read_diffusers(found: Found, assume: Assumptions) -> Model:
+def read_diffusers(contents: ForeignWeights, assume: Assumptions) -> Model:
     """The model of weights and config.
 
     Raises:
         CheckpointError: they do not fit, or describe a network that ours cannot be.
     """
-    name = found.source
-    if found.config is None:
+    name = contents.source
+    if contents.config is None:
         raise CheckpointError(
             f"{name} has the weights of diffusers' UNet2DModel without their config.json; keep "
             "both in one folder and name the folder."
         )
-    kind = found.config.get("_class_name", "UNet2DModel")
+    kind = contents.config.get("_class_name", "UNet2DModel")
     if kind != "UNet2DModel":
         raise CheckpointError(
             f"{name} holds a model of class {shown(kind)}; flowviz reads diffusers' UNet2DModel "
             "alone."
         )
-    for key, value in found.config.items():
+    for key, value in contents.config.items():
         known = key in MODEL or key in IGNORED or key.startswith("_")
         if not known and value not in (None, False):
             raise CheckpointError(
                 f"{name} has a config with the entry {shown(key)}, which flowviz does not support."
             )
-    config = MODEL | {key: value for key, value in found.config.items() if key in MODEL}
-    size, about = _size(found.config.get("sample_size"), assume, name)
+    config = MODEL | {key: value for key, value in contents.config.items() if key in MODEL}
+    size, size_note = _size(contents.config.get("sample_size"), assume, name)
     shape, channels = _shape(config, size, name)
-    schedule = read_schedule(found.scheduler, assume, name)
+    schedule = read_schedule(contents.scheduler, assume, name)
     weights = renamed(
-        found.weights,
+        contents.weights,
         [_attends(kind, "Down") for kind in config["down_block_types"]],
         int(config["layers_per_block"]),
         sines_first=not config["flip_sin_to_cos"],
@@ -117,24 +117,24 @@ def read_diffusers(found: Found, assume: Assumptions) -> Model:
         size=size,
         path=schedule.path,
         objective=schedule.objective,
-        about=f"A diffusers UNet2DModel. {schedule.about}{about}",
+        notes=f"A diffusers UNet2DModel. {schedule.notes}{size_note}",
     )
 
 
-def _size(given: Any, assume: Assumptions, name: str) -> tuple[int, str]:
+def _size(sample_size: Any, assume: Assumptions, name: str) -> tuple[int, str]:
     """The size of the images from sample_size, a number or pair; a sentence if it is assumed."""
     if assume.size is not None:
         return assume.size, ""
-    if given is None:
+    if sample_size is None:
         return DEFAULT_SIZE, f" Size assumed: {DEFAULT_SIZE} x {DEFAULT_SIZE} (--size changes it)."
-    sides = given if isinstance(given, list) else [given]
+    sides = sample_size if isinstance(sample_size, list) else [sample_size]
     if not 1 <= len(sides) <= 2 or any(side != sides[0] for side in sides):
         raise CheckpointError(
-            f"{name} has sample_size = {shown(given)}; flowviz supports square images."
+            f"{name} has sample_size = {shown(sample_size)}; flowviz supports square images."
         )
     if type(sides[0]) is not int or not 1 <= sides[0] <= 1024:
         raise CheckpointError(
-            f"{name} has a config that flowviz cannot follow (sample_size = {shown(given)})."
+            f"{name} has a config that flowviz cannot follow (sample_size = {shown(sample_size)})."
         )
     return sides[0], ""
 
@@ -147,18 +147,21 @@ def _check_entries(config: Mapping[str, Any], name: str) -> None:
     """Refuses entries with which the network would be another one than ours."""
     for key, values in FIXED.items():
         if config[key] not in values:
-            wanted = " or ".join(map(str, values))
+            supported = " or ".join(map(str, values))
             raise CheckpointError(
-                f"{name} has {key} = {shown(config[key])}; flowviz supports {wanted}."
+                f"{name} has {key} = {shown(config[key])}; flowviz supports {supported}."
             )
     groups = config["norm_num_groups"]
-    own = config["attn_norm_num_groups"]
-    own = groups if own is None and not _scaled(config) else own
-    if own != groups:
+    attention_groups = config["attn_norm_num_groups"]
+    attention_groups = (
+        groups if attention_groups is None and not _scaled(config) else attention_groups
+    )
+    if attention_groups != groups:
         raise CheckpointError(
-            f"{name} has a middle attention with {'no' if own is None else 'another'} norm "
-            f"(attn_norm_num_groups = {shown(own)}, norm_num_groups = {shown(groups)}), which "
-            "flowviz does not support."
+            f"{name} has a middle attention with "
+            f"{'no' if attention_groups is None else 'another'} norm "
+            f"(attn_norm_num_groups = {shown(attention_groups)}, norm_num_groups = "
+            f"{shown(groups)}), which flowviz does not support."
         )
 
 

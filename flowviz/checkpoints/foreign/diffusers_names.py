@@ -27,17 +27,17 @@ QKV = (("to_q", "query"), ("to_k", "key"), ("to_v", "value"))
 
 
 def renamed(
-    theirs: Mapping[str, Tensor],
+    foreign: Mapping[str, Tensor],
     attends: Sequence[bool],
     blocks: int,
     *,
     sines_first: bool,
     name: str,
 ) -> dict[str, Tensor]:
-    """The weights by our names; each of theirs is used once.
+    """The weights by the names of flowviz; each weight is used once.
 
     Args:
-        theirs: weights by the names of diffusers.
+        foreign: weights by the names of diffusers.
         attends: whether a level has attention, from the finest on.
         blocks: residual blocks of a level on the way down.
         sines_first: whether the time embedding begins with the sines.
@@ -46,23 +46,23 @@ def renamed(
     Raises:
         CheckpointError: a weight is missing or left over.
     """
-    left = dict(theirs)
-    ours: dict[str, Tensor] = {}
+    left = dict(foreign)
+    renamed_weights: dict[str, Tensor] = {}
     try:
         for kind, source, target in _modules(attends, blocks):
             for old, new in KINDS[kind].items():
                 for end in (".weight", ".bias"):
                     if source + old + end in left:
-                        ours[target + new + end] = left.pop(source + old + end)
+                        renamed_weights[target + new + end] = left.pop(source + old + end)
             if kind == "attention":
                 for end in (".weight", ".bias"):
                     parts = [_pop_any(left, source, names, end) for names in QKV]
-                    ours[f"{target}.qkv{end}"] = torch.cat(parts)
+                    renamed_weights[f"{target}.qkv{end}"] = torch.cat(parts)
                 for matrix in (f"{target}.qkv.weight", f"{target}.proj_out.weight"):
-                    ours[matrix] = ours[matrix][..., None]
-        if sines_first:  # ours begin with the cosines
-            sines, cosines = ours["time_embed.0.weight"].chunk(2, dim=1)
-            ours["time_embed.0.weight"] = torch.cat([cosines, sines], dim=1)
+                    renamed_weights[matrix] = renamed_weights[matrix][..., None]
+        if sines_first:  # those of flowviz begin with the cosines
+            sines, cosines = renamed_weights["time_embed.0.weight"].chunk(2, dim=1)
+            renamed_weights["time_embed.0.weight"] = torch.cat([cosines, sines], dim=1)
     except (KeyError, IndexError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"{name} lacks weights of the network that its config describes."
@@ -71,7 +71,7 @@ def renamed(
         raise CheckpointError(
             f"{name} has weights {shown(min(left))} that its config does not describe."
         )
-    return ours
+    return renamed_weights
 
 
 def _pop_any(left: dict[str, Tensor], source: str, names: Sequence[str], end: str) -> Tensor:

@@ -88,7 +88,7 @@ def read_file(file: Path, name: str) -> Contents:
     )
 
 
-def read_folder(folder: Path, wanted: str | None) -> Contents:
+def read_folder(folder: Path, chosen: str | None) -> Contents:
     """What a folder holds, of the set of weights that `choose` takes.
 
     Raises:
@@ -104,13 +104,18 @@ def read_folder(folder: Path, wanted: str | None) -> Contents:
         )
     index = _check_pipeline(folder, name)
     averaged = {part: is_average(part) for part in parts}
-    part, _ = choose(averaged, wanted if wanted in parts else None, name)
+    part, _ = choose(averaged, chosen if chosen in parts else None, name)
     file = parts[part]
     saved, size = _read_part(file, name)
     nested = len(parts) > 1 or file.parent != folder
     config = file.parent / "config.json"
-    places = (folder / "scheduler", file.parent.parent / "scheduler", folder, file.parent)
-    schedulers = [place / "scheduler_config.json" for place in places]
+    scheduler_folders = (
+        folder / "scheduler",
+        file.parent.parent / "scheduler",
+        folder,
+        file.parent,
+    )
+    schedulers = [each / "scheduler_config.json" for each in scheduler_folders]
     scheduler = next((_json(path, name) for path in schedulers if path.is_file()), None)
     if isinstance(index.get("scheduler"), list):
         scheduler = {"_class_name": index["scheduler"][-1]} | (scheduler or {})
@@ -125,11 +130,11 @@ def read_folder(folder: Path, wanted: str | None) -> Contents:
 
 def _parts(folder: Path) -> dict[str, Path]:
     """The files of weights, or the lists of their shards, in a folder by the name of their set."""
-    found: dict[str, Path] = {}
+    parts: dict[str, Path] = {}
     inner = sorted(path for path in folder.glob("*unet*") if path.is_dir())
-    for place in (folder, *inner):
+    for subfolder in (folder, *inner):
         best: dict[str, tuple[tuple[int, bool, bool], Path]] = {}
-        for file in sorted(place.iterdir()):
+        for file in sorted(subfolder.iterdir()):
             match = WEIGHTS.fullmatch(file.name)
             if match and file.is_file():
                 variant = match["variant"] or match["listed"] or ""
@@ -139,9 +144,9 @@ def _parts(folder: Path) -> dict[str, Path]:
                 rank = (order, match["kind"] == "bin", bool(match["index"]))
                 best[called] = min(best.get(called, (rank, file)), (rank, file))
         for called, (_, file) in best.items():
-            inside = place.name if len(best) == 1 else f"{place.name}.{called}"
-            found[called if place == folder else inside] = file
-    return found
+            inside = subfolder.name if len(best) == 1 else f"{subfolder.name}.{called}"
+            parts[called if subfolder == folder else inside] = file
+    return parts
 
 
 def _read_part(file: Path, name: str) -> tuple[Mapping[str, Any], int]:

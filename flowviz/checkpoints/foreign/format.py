@@ -43,14 +43,14 @@ class Assumptions:
             _ = OBJECTIVES[self.predicts]
 
     @property
-    def given(self) -> dict[str, Any]:
+    def changed(self) -> dict[str, Any]:
         """The corrections that differ from the default, by name."""
         values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
         return {name: value for name, (value, default) in values.items() if value != default}
 
 
 @dataclass(frozen=True)
-class Found:
+class ForeignWeights:
     """The weights that were taken from a file or folder.
 
     Attributes:
@@ -82,7 +82,7 @@ class Model:
         size: height and width of the images.
         path: spec of the path on which it was trained.
         objective: name in OBJECTIVES of what it predicts.
-        about: what was read and assumed, in sentences.
+        notes: what was read and assumed, in sentences.
         classes: names of the classes.
     """
 
@@ -92,7 +92,7 @@ class Model:
     size: int
     path: str
     objective: str
-    about: str
+    notes: str
     classes: tuple[str, ...] = field(default=())
 
 
@@ -108,7 +108,7 @@ class Format:
 
     label: str
     recognises: Callable[[Mapping[str, Any]], bool]
-    read: Callable[[Found, Assumptions], Model]
+    read: Callable[[ForeignWeights, Assumptions], Model]
 
 
 class Sizes(TypedDict):

@@ -11,7 +11,14 @@ from typing import Any
 from torch import Tensor
 
 from flowviz.checkpoints.errors import CheckpointError
-from flowviz.checkpoints.foreign.format import Assumptions, Found, Model, Sizes, blank, fill
+from flowviz.checkpoints.foreign.format import (
+    Assumptions,
+    ForeignWeights,
+    Model,
+    Sizes,
+    blank,
+    fill,
+)
 from flowviz.networks import UNetShape
 
 NAMES = {"time_embed.0.weight", "out.2.weight"}
@@ -39,13 +46,13 @@ def has_film(weights: Mapping[str, Any]) -> bool:
     return all(shapes) and shapes[0][0] == 2 * shapes[1][0]
 
 
-def read_guided(found: Found, assume: Assumptions) -> Model:
+def read_guided(contents: ForeignWeights, assume: Assumptions) -> Model:
     """The model of weights of this family.
 
     Raises:
         CheckpointError: they are no whole network of this family.
     """
-    name, weights = found.source, found.weights
+    name, weights = contents.source, contents.weights
     size = _default_size(weights) if assume.size is None else assume.size
     try:
         shape, channels, classes = _read_shape(weights, size)
@@ -54,16 +61,16 @@ def read_guided(found: Found, assume: Assumptions) -> Model:
             f"{name} has the names of a guided-diffusion U-Net, but not a whole one of images of "
             f"{size} x {size} ({str(error).strip(chr(39))}); --size N sets another size."
         ) from error
-    of_torchcfm = not shape.use_scale_shift_norm or bool(TORCHCFM & found.sets)
-    shape = replace(shape, heads_first=of_torchcfm)
+    is_torchcfm = not shape.use_scale_shift_norm or bool(TORCHCFM & contents.sets)
+    shape = replace(shape, heads_first=is_torchcfm)
     if classes and not shape.use_scale_shift_norm:
         raise CheckpointError(
             f"{name} is a class-conditional torchcfm network, which has no null class and so no "
             "field without classes or guidance; flowviz reads the unconditional ones."
         )
     sizes: Sizes = {"channels": channels, "size": size, "num_classes": classes}
-    if found.averages is not None:
-        weights = _by_name(found.averages, blank(shape, name, **sizes), name)
+    if contents.averages is not None:
+        weights = _by_name(contents.averages, blank(shape, name, **sizes), name)
     heads = (
         f"heads of {shape.num_head_channels} channels"
         if shape.num_head_channels
@@ -77,7 +84,7 @@ def read_guided(found: Found, assume: Assumptions) -> Model:
         size=size,
         path=path,
         objective=predicts,
-        about=f"Not stated by the weights, and assumed: path {path}, prediction {predicts}, "
+        notes=f"Not stated by the weights, and assumed: path {path}, prediction {predicts}, "
         f"images of {size} x {size} in [-1, 1], {heads}.",
         classes=tuple(map(str, range(classes))),
     )
@@ -91,15 +98,16 @@ def _default_size(weights: Mapping[str, Tensor]) -> int:
     return 28 if one_channel and halvings <= 2 else 32
 
 
-def _by_name(averages: dict[int, Tensor], own: Any, name: str) -> dict[str, Tensor]:
+def _by_name(averages: dict[int, Tensor], network: Any, name: str) -> dict[str, Tensor]:
     """Averages by name: their number is the position among the network's parameters."""
-    wanted = dict(own.named_parameters())
-    if len(averages) != len(wanted):
+    parameters = dict(network.named_parameters())
+    if len(averages) != len(parameters):
         raise CheckpointError(
-            f"{name} has {len(averages)} averages for the {len(wanted)} weights of its network."
+            f"{name} has {len(averages)} averages for the {len(parameters)} weights of its "
+            "network."
         )
     named = {}
-    for i, (key, parameter) in enumerate(wanted.items()):
+    for i, (key, parameter) in enumerate(parameters.items()):
         average = averages.get(i)
         if average is None or average.shape != parameter.shape:
             raise CheckpointError(f"{name} has no average shadow_params.{i} that fits {key!r}.")
@@ -112,8 +120,8 @@ def _stages(weights: Mapping[str, Tensor], part: str) -> list[set[str]]:
     inside: dict[int, set[str]] = {}
     for key in weights:
         if key.startswith(part):
-            number, _, rest = key.removeprefix(part).partition(".")
-            inside.setdefault(int(number), set()).add(rest)
+            number, _, inner = key.removeprefix(part).partition(".")
+            inside.setdefault(int(number), set()).add(inner)
     if not inside or max(inside) > MAX_STAGES:
         raise ValueError(f"{part}<i> is missing or out of range")
     return [inside.get(i, set()) for i in range(max(inside) + 1)]

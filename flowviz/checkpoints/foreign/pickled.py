@@ -71,7 +71,7 @@ def read_stored(tensors: Mapping[str, StoredTensor], name: str) -> dict[str, Ten
     Raises:
         CheckpointError: a file is damaged; `name` names it.
     """
-    found: dict[str, Tensor] = {}
+    values: dict[str, Tensor] = {}
     archives = {id(tensor.archive): tensor.archive for tensor in tensors.values()}
     for key, source in archives.items():
         length = len(source) if isinstance(source, bytes) else source.stat().st_size
@@ -82,12 +82,12 @@ def read_stored(tensors: Mapping[str, StoredTensor], name: str) -> dict[str, Ten
                 if sum(archive.getinfo(entry).file_size for entry in used) > length:
                     raise ValueError("the storages exceed the file")
                 storages = {entry: bytearray(archive.read(entry)) for entry in used}
-            found |= {key: tensor.view(storages[tensor.entry]) for key, tensor in inside.items()}
+            values |= {key: tensor.view(storages[tensor.entry]) for key, tensor in inside.items()}
         except CheckpointError:
             raise
         except DAMAGE as error:
             raise CheckpointError(f"{name} is damaged: its weights cannot be read.") from error
-    return found
+    return values
 
 
 @contextmanager
@@ -109,8 +109,8 @@ def _opened(source: Path | bytes, name: str) -> Iterator[zipfile.ZipFile]:
                 f"bare pickle, not an archive of torch.save of PyTorch 1.6 or newer. {FIX}"
             )
         if end is None:
-            what = "damaged or truncated" if start == b"PK" else "not a file of weights"
-            raise CheckpointError(f"{name} is {what}. {FIX}")
+            problem = "damaged or truncated" if start == b"PK" else "not a file of weights"
+            raise CheckpointError(f"{name} is {problem}. {FIX}")
         size = zipfile._ECD_SIZE  # pyright: ignore[reportAttributeAccessIssue]
         if end[size] > MAX_DIRECTORY_BYTES:
             raise CheckpointError(f"{name} has too many entries for a file of weights. {FIX}")

@@ -126,18 +126,18 @@ def load_plain(source: Path | bytes, name: str, assume: PlainAssumptions) -> Che
     else:
         check_size(source.stat().st_size, name, MAX_BYTES)
         contents = read_file(source, name)
-    place, weights = _weights(contents, assume.weights, name)
+    set_name, weights = _weights(contents, assume.weights, name)
     layers = _layers(weights, name)
     widths = _widths(layers, name)
-    activation, layout = _activation(place, assume.activation, name)
+    activation, layout = _activation(set_name, assume.activation, name)
     target = None if assume.data == UNKNOWN else dataset(assume.data)
-    about = _about(widths, layout, assume, target)
+    description = _description(widths, layout, assume, target)
     card = Card(
         name=Path(name).stem,
         data=assume.data,
         path=assume.path,
         objective="flow",
-        network=plain_network(widths, activation, about),
+        network=plain_network(widths, activation, description),
         mean=(0.0, 0.0),
         std=1.0,
         center=(0.0, 0.0) if target is None else target.center,
@@ -161,8 +161,8 @@ def with_samples(checkpoint: Checkpoint) -> Checkpoint:
     steps = 50 if SAMPLES * card.weights * 50 <= WORK else 10
     count = min(SAMPLES, int(WORK / (steps * card.weights)))
     try:
-        found = solve(field, path.start(noise(count, 0)), times, "rk4", steps=steps)
-        spec = keep_samples(found.states[-1].numpy())
+        solution = solve(field, path.start(noise(count, 0)), times, "rk4", steps=steps)
+        spec = keep_samples(solution.states[-1].numpy())
     except ValueError as error:
         raise CheckpointError(
             f"{card.name} with {ACTIVATIONS[card.network['activation']].label} on the path "
@@ -177,7 +177,7 @@ def _recognised(weights: Mapping[str, Any]) -> bool:
     return len(matches) > 1 and all(matches)
 
 
-def _weights(contents: Contents, wanted: str | None, name: str) -> tuple[str, dict[str, Tensor]]:
+def _weights(contents: Contents, chosen: str | None, name: str) -> tuple[str, dict[str, Tensor]]:
     """The name of the set of weights that is taken, and its tensors."""
     sets = find_sets(contents.saved, _recognised, name)
     if not sets:
@@ -186,8 +186,8 @@ def _weights(contents: Contents, wanted: str | None, name: str) -> tuple[str, di
             f"{name} must hold the weights of linear layers alone, such as net.0.weight and "
             f"net.0.bias; it has {has}. Save model.state_dict() of a plain network of [x, t]."
         )
-    place, _ = choose({key: each.averaged for key, each in sets.items()}, wanted, name)
-    return place, read_weights(sets[place].tensors, contents.size, name)
+    set_name, _ = choose({key: each.averaged for key, each in sets.items()}, chosen, name)
+    return set_name, read_weights(sets[set_name].tensors, contents.size, name)
 
 
 def _layers(weights: Mapping[str, Tensor], name: str) -> list[dict[str, Tensor]]:
@@ -237,26 +237,27 @@ def _widths(layers: list[dict[str, Tensor]], name: str) -> list[int]:
     return widths
 
 
-def _activation(place: str, chosen: str, name: str) -> tuple[str, str]:
-    """The activation, and what the layout says: project, and who chose the activation."""
-    project, usual = LAYOUTS.get(place.split(".")[-1], ("a plain network", ""))
-    if not (chosen or usual):
+def _activation(set_name: str, chosen: str, name: str) -> tuple[str, str]:
+    """The activation, and a note: the project, and whether the activation is chosen or assumed."""
+    project, default = LAYOUTS.get(set_name.split(".")[-1], ("a plain network", ""))
+    if not (chosen or default):
         raise CheckpointError(
-            f"{name} does not state its activation, and {'its' if place == TOP else shown(place)} "
+            f"{name} does not state its activation, and "
+            f"{'its' if set_name == TOP else shown(set_name)} "
             f"layout is none that is known; choose one: {', '.join(ACTIVATIONS)}."
         )
-    label = ACTIVATIONS[chosen or usual].label
-    how = "as chosen" if chosen else "assumed from the names of the layers"
-    return chosen or usual, f"Read as {project}; activation {label}, {how}"
+    label = ACTIVATIONS[chosen or default].label
+    origin = "as chosen" if chosen else "assumed from the names of the layers"
+    return chosen or default, f"Read as {project}; activation {label}, {origin}"
 
 
-def _about(
+def _description(
     widths: list[int], layout: str, assume: PlainAssumptions, target: Dataset | None
 ) -> str:
     """What was read and what was assumed, in sentences."""
-    of = "unknown, so that no exact field is shown" if target is None else target.label
+    data_label = "unknown, so that no exact field is shown" if target is None else target.label
     return (
         f"{layout}. Layers {' – '.join(map(str, widths))}, input [x, t]. Path: "
-        f"{scheduler(assume.path).label}. Data set: {of}. Assumed: it predicts the velocity, "
-        "noise N(0, I) at t = 0, data at t = 1, and the coordinates of the frame."
+        f"{scheduler(assume.path).label}. Data set: {data_label}. Assumed: it predicts the "
+        "velocity, noise N(0, I) at t = 0, data at t = 1, and the coordinates of the frame."
     )

@@ -70,13 +70,13 @@ class Schedule:
         path: spec of its path.
         objective: name in OBJECTIVES of what it predicts.
         wrap: the network of t in [0, 1] of a network of its own clock.
-        about: what was read and assumed, in sentences.
+        notes: what was read and assumed, in sentences.
     """
 
     path: str
     objective: str
     wrap: Callable[[nn.Module], nn.Module]
-    about: str
+    notes: str
 
 
 def read_schedule(entries: Mapping[str, Any] | None, assume: Assumptions, name: str) -> Schedule:
@@ -108,15 +108,15 @@ def _flow(entries: Mapping[str, Any], assume: Assumptions, name: str) -> Schedul
             f"{shown(levels)}, shift = {shown(shift)})."
         )
     path = assume.path or "ot"
-    about = (
+    notes = (
         f"It predicts a velocity on the path {path}; time t is its timestep {levels:g} (1 - t)."
     )
     if shift != 1:
-        about += (
+        notes += (
             f" Its shift of {shift:g} spaces the steps of its own sampler; the velocity at a "
             "noise level does not depend on it."
         )
-    return Schedule(path, "flow", lambda net: Retimed(net, Reversal(levels), sign=-1), about)
+    return Schedule(path, "flow", lambda net: Retimed(net, Reversal(levels), sign=-1), notes)
 
 
 def _exploding(entries: Mapping[str, Any], assume: Assumptions, name: str) -> Schedule:
@@ -132,9 +132,9 @@ def _exploding(entries: Mapping[str, Any], assume: Assumptions, name: str) -> Sc
         raise CheckpointError(
             f"{name} predicts the score of a variance-exploding path; take ve, not {path}."
         )
-    about = f"It predicts the score on the path {path}, with the noise level sigma_t as its time."
+    notes = f"It predicts the score on the path {path}, with the noise level sigma_t as its time."
     levels = NoiseLevel(path)
-    return Schedule(path, assume.predicts or "score", lambda net: Retimed(net, levels), about)
+    return Schedule(path, assume.predicts or "score", lambda net: Retimed(net, levels), notes)
 
 
 def _levels(
@@ -152,7 +152,7 @@ def _levels(
             "(epsilon) with noise levels as they are."
         )
     try:
-        betas, words = _betas(config)
+        betas, beta_note = _betas(config)
         exponents = -torch.cumsum(torch.log1p(-betas), 0)
         bar_alphas = torch.exp(-exponents)
         if not ((bar_alphas.diff() < 0).all() and bar_alphas[0] < 1 and bar_alphas[-1] > 0):
@@ -161,7 +161,7 @@ def _levels(
         raise CheckpointError(
             f"{name} has a scheduler that flowviz cannot follow ({error})."
         ) from error
-    path = assume.path or _path(betas, exponents, linear=words.startswith("linear"))
+    path = assume.path or _path(betas, exponents, linear=beta_note.startswith("linear"))
     chosen = scheduler(path)
     ends = chosen(torch.tensor([0.0, 0.5], dtype=torch.float64))
     if not torch.allclose(ends.alpha**2 + ends.sigma**2, torch.ones(2, dtype=torch.float64)):
@@ -171,12 +171,13 @@ def _levels(
         )
     source = "" if "_class_name" in entries or "beta_start" in entries else " as assumed"
     objective = assume.predicts or "noise"
-    about = (
-        f"It predicts the {objective} on {len(betas)} levels (beta {words}{source}), read as a "
+    notes = (
+        f"It predicts the {objective} on {len(betas)} levels (beta {beta_note}{source}), read as "
+        "a "
         f"velocity on the path {path}: time t is the level n with bar alpha_n = alpha_t^2, a real "
         "number between the integers of its training."
     )
-    return Schedule(path, objective, lambda net: DiscreteTime(net, chosen, bar_alphas), about)
+    return Schedule(path, objective, lambda net: DiscreteTime(net, chosen, bar_alphas), notes)
 
 
 def _betas(config: Mapping[str, Any]) -> tuple[Tensor, str]:

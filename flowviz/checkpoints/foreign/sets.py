@@ -70,10 +70,10 @@ def find_sets(
     Raises:
         CheckpointError: there are more than MAX_SETS, or more than MAX_TENSORS tensors.
     """
-    found: dict[str, WeightSet] = {}
+    sets: dict[str, WeightSet] = {}
     count = 0
     numbered: dict[str, dict[int, Any]] = {}
-    for place, entries in islice(_dicts(saved, set()), MAX_DICTS):
+    for keys, entries in islice(_dicts(saved, set()), MAX_DICTS):
         tensors = {key: value for key, value in entries.items() if _is_tensor(value)}
         count += len(tensors)
         if count > MAX_TENSORS:
@@ -81,21 +81,21 @@ def find_sets(
                 f"{source} has more than {MAX_TENSORS:,} tensors; save one model alone."
             )
         inside = groups(tensors, recognised)
-        if len(found) + len(inside) > MAX_SETS:
+        if len(sets) + len(inside) > MAX_SETS:
             raise CheckpointError(
                 f"{source} has more than {MAX_SETS} sets of weights; save one model alone."
             )
         for prefix, group in inside.items():
-            name = ".".join([*place, *filter(None, [prefix.rstrip(".")])]) or TOP
-            found[name] = WeightSet(group, is_average(name) or "n_averaged" in tensors)
+            name = ".".join([*keys, *filter(None, [prefix.rstrip(".")])]) or TOP
+            sets[name] = WeightSet(group, is_average(name) or "n_averaged" in tensors)
         averages = _numbered(entries)
         if averages:
-            numbered[".".join([*place, "shadow_params"])] = averages
-    raw = [each for each in found.values() if not each.averaged]
+            numbered[".".join([*keys, "shadow_params"])] = averages
+    raw = [each for each in sets.values() if not each.averaged]
     for name, averages in numbered.items():
         tensors = raw[0].tensors if len(raw) == 1 else {}
-        found[name] = WeightSet(tensors, averaged=True, numbered=averages)
-    return found
+        sets[name] = WeightSet(tensors, averaged=True, numbered=averages)
+    return sets
 
 
 def is_average(name: str) -> bool:
@@ -109,25 +109,25 @@ def is_average(name: str) -> bool:
     return False
 
 
-def choose(averaged: Mapping[str, bool], wanted: str | None, source: str) -> tuple[str, str]:
+def choose(averaged: Mapping[str, bool], chosen: str | None, source: str) -> tuple[str, str]:
     """The name of the set to take, and a sentence that says what was taken.
 
     Args:
         averaged: whether a set is known as a moving average, by name.
-        wanted: the name that the user chose, if any.
+        chosen: the name that the user chose, if any.
         source: names the file in errors.
 
     Raises:
         CheckpointError: there is no set of that name, or none is known as the only average.
     """
     names = list(averaged)
-    if wanted is not None:
-        if wanted not in averaged:
-            hint = hint_at(wanted, names)
+    if chosen is not None:
+        if chosen not in averaged:
+            hint = hint_at(chosen, names)
             raise CheckpointError(
-                f"{source} has no weights {shown(wanted)}.{hint} There are: {_listed(names)}."
+                f"{source} has no weights {shown(chosen)}.{hint} There are: {_listed(names)}."
             )
-        return wanted, f"Weights taken: {wanted}, as chosen."
+        return chosen, f"Weights taken: {chosen}, as chosen."
     likely = [name for name in names if averaged[name]] or names
     if len(likely) > 1:
         raise CheckpointError(
@@ -142,8 +142,8 @@ def choose(averaged: Mapping[str, bool], wanted: str | None, source: str) -> tup
             "moving average."
         )
     others = [other for other in names if other != name]
-    left = f" (left out: {_listed(others)})" if others else ""
-    return name, f"Weights taken: the moving average {name}{left}."
+    left_out = f" (left out: {_listed(others)})" if others else ""
+    return name, f"Weights taken: the moving average {name}{left_out}."
 
 
 def read_weights(tensors: Mapping[str, Any], size: int, source: str) -> dict[str, Tensor]:
@@ -177,8 +177,8 @@ def read_weights(tensors: Mapping[str, Any], size: int, source: str) -> dict[str
 
 def _listed(names: Collection[str]) -> str:
     shortest = sorted(names, key=len)[:4]
-    more = f" and {len(names) - len(shortest)} more" if len(names) > len(shortest) else ""
-    return ", ".join(name if len(name) <= 40 else name[:39] + "…" for name in shortest) + more
+    rest = f" and {len(names) - len(shortest)} more" if len(names) > len(shortest) else ""
+    return ", ".join(name if len(name) <= 40 else name[:39] + "…" for name in shortest) + rest
 
 
 def _is_tensor(value: object) -> bool:
@@ -187,15 +187,15 @@ def _is_tensor(value: object) -> bool:
 
 
 def _dicts(
-    entries: Mapping[str, Any], seen: set[int], place: tuple[str, ...] = ()
+    entries: Mapping[str, Any], visited: set[int], keys: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]:
     """The dict itself and those within it, each once, with the keys that lead to it."""
-    seen.add(id(entries))
-    yield place, entries
-    if len(place) < MAX_DEPTH:
+    visited.add(id(entries))
+    yield keys, entries
+    if len(keys) < MAX_DEPTH:
         for key, value in entries.items():
-            if isinstance(value, dict) and id(value) not in seen:
-                yield from _dicts(value, seen, (*place, key))
+            if isinstance(value, dict) and id(value) not in visited:
+                yield from _dicts(value, visited, (*keys, key))
 
 
 def groups(
@@ -209,16 +209,16 @@ def groups(
             prefix = "".join(part + "." for part in parts[:i])
             by_prefix.setdefault(prefix, {})[key.removeprefix(prefix)] = tensor
     known = (prefix for prefix, group in by_prefix.items() if recognised(group))
-    found = {prefix: by_prefix[prefix] for prefix in islice(known, MAX_SETS + 1)}
-    for prefix, group in found.items():
-        for longer in found:
+    recognised_groups = {prefix: by_prefix[prefix] for prefix in islice(known, MAX_SETS + 1)}
+    for prefix, group in recognised_groups.items():
+        for longer in recognised_groups:
             if longer != prefix and longer.startswith(prefix):
-                for key in found[longer]:
+                for key in recognised_groups[longer]:
                     group.pop(longer.removeprefix(prefix) + key, None)
-    for group in found.values():  # averages by number are a set of their own
+    for group in recognised_groups.values():  # averages by number are a set of their own
         for key in [key for key in group if key.startswith("shadow_params.")]:
             del group[key]
-    return found
+    return recognised_groups
 
 
 def _numbered(entries: Mapping[str, Any]) -> dict[int, Any]:
@@ -229,9 +229,9 @@ def _numbered(entries: Mapping[str, Any]) -> dict[int, Any]:
     listed = entries.get("shadow_params")
     if isinstance(listed, list):
         return dict(enumerate(listed[:MAX_NUMBERED]))
-    found = {}
+    averages = {}
     for key, value in entries.items():
         if key.startswith("shadow_params."):
             match = NUMBERED.fullmatch(key)
-            found[int(match[1]) if match else -1] = value
-    return found
+            averages[int(match[1]) if match else -1] = value
+    return averages

@@ -136,8 +136,8 @@ def describe_classifier(
 ) -> ImageCard:
     """The card of a classifier trained on `data`; arguments as of `describe_field`."""
     network = {"stem": training["stem"], "widths": list(training["widths"])}
-    about = {"images": images, "planned": images, **measured}
-    return _describe(name, training, data, kind="classifier", network=network, **about)
+    entries = {"images": images, "planned": images, **measured}
+    return _describe(name, training, data, kind="classifier", network=network, **entries)
 
 
 def _describe(

@@ -73,10 +73,10 @@ class ImageCheckpoint:
         card = self.card
         if not card.images:
             return card.path
-        seen = f"{card.images / 1e6:.2f}"
+        images = f"{card.images / 1e6:.2f}"
         if card.planned > card.images:
-            seen += f" of {card.planned / 1e6:.2f}"
-        return f"{card.path}, {seen} M images"
+            images += f" of {card.planned / 1e6:.2f}"
+        return f"{card.path}, {images} M images"
 
 
 def learned_field(network: nn.Module, card: ImageCard) -> LearnedField:

@@ -28,17 +28,17 @@ def read_quality(name: str | Path) -> dict[str, Any]:
         CheckpointError: the file is damaged or belongs to other weights.
     """
     path = locate_images(name)
-    beside = path.with_suffix(".quality.json")
-    if not beside.is_file():
+    file = path.with_suffix(".quality.json")
+    if not file.is_file():
         return {}
     try:
-        content = json.loads(beside.read_text())
+        content = json.loads(file.read_text())
         owner = content["sha256"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{beside.name} is damaged.") from error
+        raise CheckpointError(f"{file.name} is damaged.") from error
     if owner != read_image_card(path).sha256:
         raise CheckpointError(
-            f"{beside.name} was measured of other weights than {path.name}'s; measure again."
+            f"{file.name} was measured of other weights than {path.name}'s; measure again."
         )
     return content
 
@@ -49,12 +49,12 @@ def write_quality(name: str | Path, quality: Mapping[str, Any]) -> Path:
     Raises:
         CheckpointError: there is no such checkpoint, or `quality` has the sha256 of other weights.
     """
-    beside = quality_file(name)
+    file = quality_file(name)
     owner = read_image_card(locate_images(name)).sha256
     if quality.get("sha256", owner) != owner:
         raise CheckpointError(
             f"{name} was replaced by other weights while it was measured; measure again."
         )
     content = {"sha256": owner} | dict(quality)
-    write_text(beside, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return beside
+    write_text(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return file

@@ -42,9 +42,9 @@ def snapshot_checkpoint(path: str | Path, data: ImageSet | None = None) -> Image
     path = Path(path)
     content = read_content(path)
     text = read_header(content, path.name).get("__metadata__", {}).get(RUN_KEY)
-    about = _parsed(text, path.name)
-    training = _training(about, path.name)
-    card = _card_of_run(path.stem, training, about.get("step"), path.name, data)
+    entries = _parsed(text, path.name)
+    training = _training(entries, path.name)
+    card = _card_of_run(path.stem, training, entries.get("step"), path.name, data)
     tensors = read_tensors(content, path.name)
     return ImageCheckpoint(card, build_field(card, tensors, path.name))
 
@@ -65,15 +65,15 @@ def run_checkpoint(folder: str | Path, data: ImageSet | None = None) -> ImageChe
     if not (folder / "config.json").is_file() or not states:
         raise CheckpointError(f"{folder} has no saved training run on images.")
     source = states[0].name
-    place = f"config.json of {folder}"
-    training = _training(_parsed((folder / "config.json").read_bytes(), place), place)
+    config_name = f"config.json of {folder}"
+    training = _training(_parsed((folder / "config.json").read_bytes(), config_name), config_name)
     try:
         with safe_open(states[0], "pt") as file:
-            about = _parsed((file.metadata() or {}).get(RUN_KEY), source)
+            entries = _parsed((file.metadata() or {}).get(RUN_KEY), source)
             names = [name for name in file.keys() if name.startswith(AVERAGED)]  # noqa: SIM118
             tensors = {name.removeprefix(AVERAGED): file.get_tensor(name) for name in names}
             step = file.get_tensor("step").tolist()
-        seconds = float(about["progress"]["seconds"])
+        seconds = float(entries["progress"]["seconds"])
     except (SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, OSError) as error:
         raise CheckpointError(f"The newest state in {folder} cannot be read.") from error
     card = _card_of_run(folder.name, training, step, source, data, seconds=seconds)
@@ -83,19 +83,19 @@ def run_checkpoint(folder: str | Path, data: ImageSet | None = None) -> ImageChe
 def _parsed(text: str | bytes | None, source: str) -> dict[str, Any]:
     """The JSON object written by a training run."""
     try:
-        about = json.loads(text or "")
+        entries = json.loads(text or "")
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{source} is not of a training run on images, or it is damaged."
         ) from error
-    if not isinstance(about, dict):
+    if not isinstance(entries, dict):
         raise CheckpointError(f"{source} is not of a training run on images.")
-    return about
+    return entries
 
 
-def _training(about: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _training(entries: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The config of a run; the types of the entries that a card needs are checked."""
-    training = about.get("config")
+    training = entries.get("config")
     if not isinstance(training, dict):
         raise CheckpointError(f"{source} has no config of a training run on images.")
     for name, kind in TRAINING.items():

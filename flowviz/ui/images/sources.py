@@ -161,7 +161,7 @@ def _uploader() -> None:
     if reason := refused[file.file_id, assume]:
         failed(reason)
     elif opened:
-        text = escaped(opened.loaded.about, limit=None)
+        text = escaped(opened.loaded.notes, limit=None)
         st.caption(f"**{escaped(opened.name)}** is in the menus now. {text}")
     if opened is None or opened.loaded.origin != "flowviz":
         _assumptions(file.file_id, assume)
