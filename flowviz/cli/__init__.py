@@ -73,8 +73,8 @@ def _sentence(error: MemoryError | OSError | ValueError) -> str:
     if not isinstance(error, OSError):
         return str(error)
     if error.errno in FULL:
-        what = f"{error.filename} was not written" if error.filename else "Nothing was written"
-        return f"{what}: the disk is full. Free space, or name another folder."
+        problem = f"{error.filename} was not written" if error.filename else "Nothing was written"
+        return f"{problem}: the disk is full. Free space, or name another folder."
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}."
 

@@ -26,13 +26,13 @@ def _app(options: argparse.Namespace) -> None:
     """Replaces this process by Streamlit, so that signals reach it."""
     from flowviz.files import PROJECT
 
-    given = {
+    settings = {
         "server.port": options.port,
         "server.address": options.address,
         "server.baseUrlPath": options.base_path,
         "server.headless": "true" if options.headless else None,
     }
-    flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    flags = [f"--{name}={value}" for name, value in settings.items() if value is not None]
     command = [sys.executable, "-m", "streamlit", "run", str(PROJECT / "app.py"), *flags]
     sys.stdout.flush()
     os.execv(sys.executable, command)

@@ -167,9 +167,9 @@ def print_reading(data: "Dataset") -> None:
         print(f"Read {data.reading}")
 
 
-def add_out(parser: argparse.ArgumentParser, what: str) -> None:
-    """Adds --out, the file to write; `what` describes its content."""
-    parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {what}")
+def add_out(parser: argparse.ArgumentParser, content: str) -> None:
+    """Adds --out, the file to write; `content` describes what it holds."""
+    parser.add_argument("--out", required=True, metavar="FILE", help=f".npy to write: {content}")
 
 
 def named(text: str) -> str:
@@ -251,9 +251,9 @@ def given_options(options: argparse.Namespace, names: Iterable[str]) -> dict[str
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
-def check_kept(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
+def check_unchanged(options: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
     """Checks that options given to a resumed run are those it was started with."""
-    for key, value in given.items():
+    for key, value in options.items():
         if saved.get(key) != value:
             raise ValueError(
                 f"A resumed run keeps its settings: {key} is {saved.get(key)!r}, got {value!r}; "
@@ -319,10 +319,10 @@ def read_points(name: str) -> "torch.Tensor":
     return torch.from_numpy(points.astype(kind))
 
 
-def checked_number(value: int, option: str, least: int = 1) -> int:
-    """The value of an option that must be in [least, MAX_SAMPLES]."""
-    if not least <= value <= MAX_SAMPLES:
-        raise ValueError(f"{option} must be in [{least}, {MAX_SAMPLES}]; got {value}.")
+def checked_number(value: int, option: str, minimum: int = 1) -> int:
+    """The value of an option that must be in [minimum, MAX_SAMPLES]."""
+    if not minimum <= value <= MAX_SAMPLES:
+        raise ValueError(f"{option} must be in [{minimum}, {MAX_SAMPLES}]; got {value}.")
     return value
 
 

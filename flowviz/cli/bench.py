@@ -102,12 +102,12 @@ def _bench(options: argparse.Namespace) -> None:
         text += "\n\n" + training_table(trained)
     if costs:
         text += "\n\n" + scaling_table(costs)
-    here = machine()
-    text += "\n\n" + "; ".join(f"{name}: {value}" for name, value in here.items()) + "."
+    processor = machine()
+    text += "\n\n" + "; ".join(f"{name}: {value}" for name, value in processor.items()) + "."
     if options.write:
         options.write.write_text(inserted(options.write.read_text(), text))
     if options.json:
-        results = {"machine": here, "timings": [asdict(timing) for timing in timings]}
+        results = {"machine": processor, "timings": [asdict(timing) for timing in timings]}
         results["scaling"] = [asdict(cost) for cost in costs]
         results["training"] = [asdict(each) for each in trained]
         print(json.dumps(rounded(results), indent=2))
@@ -117,10 +117,10 @@ def _bench(options: argparse.Namespace) -> None:
 
 def markdown(timings: "list[Timing]") -> str:
     """A Markdown table of ratios."""
-    ours = {timing.task: timing for timing in timings if timing.contestant == "flowviz"}
+    by_task = {timing.task: timing for timing in timings if timing.contestant == "flowviz"}
     rows = [
         f"{each.task} | {each.contestant} | {each.ratio:.2f} ({each.low:.2f} to {each.high:.2f}) "
-        f"| {ours[each.task].rate:,.0f} {each.unit}/s"
+        f"| {by_task[each.task].rate:,.0f} {each.unit}/s"
         for each in timings
         if each.contestant != "flowviz"
     ]
@@ -163,5 +163,5 @@ def inserted(document: str, text: str) -> str:
     start, end = MARKS
     if document.count(start) != 1 or document.count(end) != 1 or end in document.split(start)[0]:
         raise ValueError(f"The file must contain {start} and, after it, {end}, once each.")
-    head, rest = document.split(start)
-    return f"{head}{start}\n{text}\n{end}{rest.split(end)[1]}"
+    head, tail = document.split(start)
+    return f"{head}{start}\n{text}\n{end}{tail.split(end)[1]}"

@@ -32,7 +32,7 @@ def _check(options: argparse.Namespace) -> int:
     from flowviz.device import choose_device, processors
     from flowviz.experiments.self_test import checks
 
-    device, begun, found = choose_device(options.device), time.monotonic(), []
+    device, start = choose_device(options.device), time.monotonic()
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     machine = {
         "device": str(device),
@@ -42,11 +42,11 @@ def _check(options: argparse.Namespace) -> int:
         "threads": torch.get_num_threads(),
         "processors": processors(),
     }
-    found = list(checks(device))
-    failed = [each for each in found if not each.passed]
-    seconds = time.monotonic() - begun
+    results = list(checks(device))
+    failed = [each for each in results if not each.passed]
+    seconds = time.monotonic() - start
     if options.json:
-        listed = [asdict(each) | {"passed": each.passed} for each in found]
+        listed = [asdict(each) | {"passed": each.passed} for each in results]
         print(json.dumps({"machine": machine, "seconds": seconds, "checks": listed}))
         return int(bool(failed))
     print(", ".join(f"{key} {value}" for key, value in machine.items()))
@@ -59,8 +59,8 @@ def _check(options: argparse.Namespace) -> int:
             "" if each.bound is None else f"{'≥' if each.least else '≤'} {each.bound:g}",
             each.note or each.unit,
         ]
-        for each in found
+        for each in results
     ]
     table(["", "test", "case", "value", "bound", ""], rows)
-    print(f"{len(found) - len(failed)} of {len(found)} passed in {seconds:.0f} s")
+    print(f"{len(results) - len(failed)} of {len(results)} passed in {seconds:.0f} s")
     return int(bool(failed))

@@ -106,8 +106,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--save needs a checkpoint with a card; {options.checkpoint} is the exact field."
         )
-    wanted = JUDGED if options.likelihood is None else options.likelihood
-    points = checked_number(wanted, "--likelihood", least=0)
+    requested = JUDGED if options.likelihood is None else options.likelihood
+    points = checked_number(requested, "--likelihood", minimum=0)
     budgets = [None] if is_adaptive(options) else options.nfe or NFES
     configs = [solve_config(options, nfe) for nfe in budgets]
     source = FieldRef.of(options.checkpoint)
@@ -118,8 +118,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.seeds is not None:
         answer["curve"] = _curve(options, configs)
     if options.json:
-        about = {"checkpoint": options.checkpoint, "data": source.data}
-        print(json.dumps(about | answer, indent=2))
+        source_entry = {"checkpoint": options.checkpoint, "data": source.data}
+        print(json.dumps(source_entry | answer, indent=2))
         return
     _print(options, answer)
     if answer["likelihood"]:
@@ -154,22 +154,22 @@ def _print(options: argparse.Namespace, answer: dict[str, Any]) -> None:
             f"(float64, NFE {rows[0]['error']['reference_nfe']})."
         )
     if options.seeds is not None:
-        for goal, reach in answer["curve"]["reach"].items():
-            text = "not reached" if reach is None else f"NFE {reach['nfe']:.4g}"
-            print(f"{goal} of {options.seeds} seeds: {text}")
+        for target, reached in answer["curve"]["reach"].items():
+            text = "not reached" if reached is None else f"NFE {reached['nfe']:.4g}"
+            print(f"{target} of {options.seeds} seeds: {text}")
     for row in rows if options.trace else []:
         print(f"steps: {' '.join(f'{t:.6g}' for t in row['step_times'])}")
         for t, dt in row["refused"]:
             print(f"rejected: t = {t:.6g}, dt = {dt:.3g}")
 
 
-def _print_likelihood(found: dict[str, Any]) -> None:
-    above = "" if found["kl"] is None else f", KL(data || model) {found['kl']:.4f}"
-    error = found["error"]
+def _print_likelihood(likelihood: dict[str, Any]) -> None:
+    above = "" if likelihood["kl"] is None else f", KL(data || model) {likelihood['kl']:.4f}"
+    error = likelihood["error"]
     known = "no standard error of one" if error is None else f"standard error {error:.4f}"
     print(
-        f"-log p of {found['n']} fresh data: {found['nll']:.4f}{above} ({known}) nats, NFE "
-        f"{found['nfe']}"
+        f"-log p of {likelihood['n']} fresh data: {likelihood['nll']:.4f}{above} ({known}) nats, "
+        f"NFE {likelihood['nfe']}"
     )
 
 

@@ -68,12 +68,12 @@ class BarProgress(Progress):
         config: "C",
         /,
         *args: "P.args",
-        **given: "P.kwargs",
+        **kwargs: "P.kwargs",
     ) -> "T":
         """See `Progress.cached`."""
         key = compute, config
         if key not in self._known:
-            self._known[key] = compute(config, *args, **given)
+            self._known[key] = compute(config, *args, **kwargs)
         return self._known[key]
 
 
@@ -88,9 +88,9 @@ def _experiment(options: argparse.Namespace) -> None:
             table(["name", "what it shows"], [list(row) for row in titles.items()])
         return
     study = STUDIES[options.name]
-    given = vars(_parser(study).parse_args(options.settings))
-    out = {name: given.pop(name, default) for name, default in OUTPUT.items()}
-    config = study.config(**given)
+    values = vars(_parser(study).parse_args(options.settings))
+    out = {name: values.pop(name, default) for name, default in OUTPUT.items()}
+    config = study.config(**values)
     for name in ("csv", "figure"):
         if out[name]:
             check_target(out[name])
@@ -139,29 +139,29 @@ def config_parser(study: "Study", prog: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_option(parser: argparse.ArgumentParser, of: "Setting") -> None:
-    text = " ".join(filter(None, [of.label.rstrip(".") + ".", of.help]))
-    if of.kind in ("data", "path"):
-        text += f" Names: {', '.join(_names(of.kind))}."
-    if of.options is not None:
-        text += f" One of: {', '.join(map(str, of.options))}."
-    if of.bounds is not None:
-        text += f" Range: {of.bounds[0]:g} to {of.bounds[1]:g}."
-    if of.default is not MISSING:
-        shown = " ".join(map(str, of.default)) if of.several else of.default
-        text += f" (default: {shown})"
+def _add_option(parser: argparse.ArgumentParser, setting: "Setting") -> None:
+    text = " ".join(filter(None, [setting.label.rstrip(".") + ".", setting.help]))
+    if setting.kind in ("data", "path"):
+        text += f" Names: {', '.join(_names(setting.kind))}."
+    if setting.options is not None:
+        text += f" One of: {', '.join(map(str, setting.options))}."
+    if setting.bounds is not None:
+        text += f" Range: {setting.bounds[0]:g} to {setting.bounds[1]:g}."
+    if setting.default is not MISSING:
+        default = " ".join(map(str, setting.default)) if setting.several else setting.default
+        text += f" (default: {default})"
     text = text.replace("%", "%%")
-    if of.type is bool:
-        parser.add_argument(of.flag, action=argparse.BooleanOptionalAction, help=text)
+    if setting.type is bool:
+        parser.add_argument(setting.flag, action=argparse.BooleanOptionalAction, help=text)
         return
     parser.add_argument(
-        of.flag,
-        *SYNONYMS.get(of.flag, ()),
-        type=of.type,
-        metavar="NAME" if of.type is str else "X",
-        required=of.default is MISSING,
+        setting.flag,
+        *SYNONYMS.get(setting.flag, ()),
+        type=setting.type,
+        metavar="NAME" if setting.type is str else "X",
+        required=setting.default is MISSING,
         help=text,
-        **({"nargs": "+", "action": _Tuple} if of.several else {}),
+        **({"nargs": "+", "action": _Tuple} if setting.several else {}),
     )
 
 
@@ -192,14 +192,14 @@ def _write_figures(
 
 
 def _print(study: "Study", config: "Config", result: object, *, as_json: bool) -> None:
-    said = study.say(config, result)
+    findings = study.say(config, result)
     if as_json:
         from flowviz.studies.study import to_json
 
         answer = {
             "experiment": study.name,
             "config": to_json(config),
-            "findings": to_json(said),
+            "findings": to_json(findings),
             "result": to_json(result),
         }
         print(json.dumps(answer, allow_nan=False, ensure_ascii=False))
@@ -210,5 +210,5 @@ def _print(study: "Study", config: "Config", result: object, *, as_json: bool) -
     if summary is not None:
         print(f"\n{summary.title}")
         table(summary.heads, [list(row) for row in summary.rows])
-    for finding in said:
+    for finding in findings:
         print(f"\n{finding}")

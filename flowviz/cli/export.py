@@ -45,17 +45,17 @@ def _export(options: argparse.Namespace) -> None:
     parser.add_argument("--out", metavar="FILE", required=True, help=kinds)
     if films:
         _add_video(parser)
-    given = vars(parser.parse_args(options.settings))
-    out = check_target(given.pop("out"))
-    shown = {key: given.pop(key) for key in VIDEO if films and key in given}
+    settings = vars(parser.parse_args(options.settings))
+    out = check_target(settings.pop("out"))
+    video_options = {key: settings.pop(key) for key in VIDEO if films and key in settings}
     suffix, video = out.suffix[1:].lower(), None
     if films and suffix != "html":
-        video = Video(suffix=suffix, **shown)
+        video = Video(suffix=suffix, **video_options)
         check_encoder(suffix)
-    elif suffix != "html" or shown:
-        need = ".mp4 or .gif with options of a video" if shown else ".html"
+    elif suffix != "html" or video_options:
+        need = ".mp4 or .gif with options of a video" if video_options else ".html"
         raise ValueError(f"--out must end in {need}; got {out.name}.")
-    config = study.config(**given)
+    config = study.config(**settings)
     progress = BarProgress(study.name)
     result = study.result(config, progress=progress)
     progress.bar.end()

@@ -93,25 +93,25 @@ def sample_images(options: argparse.Namespace) -> None:
     config = image_config(options, checkpoint, NFE if options.nfe is None else options.nfe)
     with processes(choose_device(options.device)) as group:
         with Progress("drawing") as progress:
-            drawn = sample_all(
+            samples = sample_all(
                 checkpoint,
                 config,
                 device=group.device,
                 on_batch=lambda done: progress.show(done, config.n),
             )
         if group.first:
-            _write(out, drawn, config)
-            print(f"{len(drawn.images)} images in {out}")
-            mean = "" if drawn.nfe == round(drawn.nfe) else " on average over the batches"
-            print(f"NFE {drawn.nfe:g}{mean}: network passes for each image {drawn.passes:g}")
+            _write(out, samples, config)
+            print(f"{len(samples.images)} images in {out}")
+            mean = "" if samples.nfe == round(samples.nfe) else " on average over the batches"
+            print(f"NFE {samples.nfe:g}{mean}: network passes for each image {samples.passes:g}")
 
 
 def load_checkpoint(options: argparse.Namespace) -> "ImageCheckpoint":
     """The checkpoint of images, flowviz's own or another's, with the options that correct it."""
     from flowviz.checkpoints.foreign import Assumptions, load_any
 
-    given = {name: getattr(options, name) for name in ASSUMPTIONS if hasattr(options, name)}
-    loaded = load_any(options.checkpoint, Assumptions(**given))
+    assumptions = {name: getattr(options, name) for name in ASSUMPTIONS if hasattr(options, name)}
+    loaded = load_any(options.checkpoint, Assumptions(**assumptions))
     if loaded.origin != "flowviz":
         print(f"flowviz: {loaded.notes}", file=sys.stderr)
     checkpoint = loaded.checkpoint
@@ -151,15 +151,15 @@ def image_config(
     )
 
 
-def _classes(given: list[str] | None, checkpoint: "ImageCheckpoint") -> tuple[int, ...]:
+def _classes(names_or_numbers: list[str] | None, checkpoint: "ImageCheckpoint") -> tuple[int, ...]:
     """Classes by their numbers or names; () for no class."""
-    if given is None:
+    if names_or_numbers is None:
         return ()
     names = checkpoint.card.classes
-    if given == ["all"]:
+    if names_or_numbers == ["all"]:
         return tuple(range(len(names)))
     chosen = []
-    for text in given:
+    for text in names_or_numbers:
         if text in names:
             chosen.append(names.index(text))
         elif text.isdecimal():
@@ -172,20 +172,20 @@ def _classes(given: list[str] | None, checkpoint: "ImageCheckpoint") -> tuple[in
     return tuple(chosen)
 
 
-def _write(out: Path, drawn: "Samples", config: "ImageConfig") -> None:
+def _write(out: Path, samples: "Samples", config: "ImageConfig") -> None:
     """Writes images as an array, as arrays with labels and config, or as one picture."""
     import numpy as np
 
     from flowviz.datasets.images import montage, png
     from flowviz.files import replacing, write_array, write_bytes
 
-    images, classes = drawn.images, len(config.classes)
+    images, classes = samples.images, len(config.classes)
     if out.suffix == ".npy":
         write_array(out, images)
     elif out.suffix == ".npz":
-        about = np.array(json.dumps(asdict(config)))
+        config_json = np.array(json.dumps(asdict(config)))
         with replacing(out) as draft, draft.open("wb") as file:
-            np.savez_compressed(file, images=images, labels=drawn.labels, config=about)
+            np.savez_compressed(file, images=images, labels=samples.labels, config=config_json)
     else:
         columns = classes if classes > 1 else math.ceil(len(images) ** 0.5)
         write_bytes(out, png(montage(images, columns)))

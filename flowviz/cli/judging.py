@@ -115,12 +115,12 @@ def _evaluate_images(options: argparse.Namespace, group: "Processes") -> None:
             quality = merged(quality, [point])
             keep()
         if snapshots:
-            seen = checkpoint.card.images
-            quality["training"] = _history(snapshots, configs[0], judge, points[0], seen, common)
+            images = checkpoint.card.images
+            quality["training"] = _history(snapshots, configs[0], judge, points[0], images, common)
             keep()
         if options.straightness:
-            few = checked_number(options.straightness, "--straightness")
-            quality |= _straightness(checkpoint, replace(configs[0], n=few))
+            count = checked_number(options.straightness, "--straightness")
+            quality |= _straightness(checkpoint, replace(configs[0], n=count))
             keep()
     if group.first:
         _print_quality(options, quality, points)
@@ -131,7 +131,7 @@ def _history(
     config: "ImageConfig",
     judge: "Judge",
     now: "QualityPoint",
-    seen: int,
+    n_images: int,
     options: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """The quality of snapshots and, if it was trained longer, of the checkpoint itself."""
@@ -143,7 +143,7 @@ def _history(
             snapshots, config, judge, device=options["device"], metrics=options["metrics"]
         )
     ]
-    later = [{"images": seen} | now.as_dict()] if history[-1]["images"] < seen else []
+    later = [{"images": n_images} | now.as_dict()] if history[-1]["images"] < n_images else []
     return history + later
 
 
@@ -154,9 +154,9 @@ def _straightness(checkpoint: "ImageCheckpoint", config: "ImageConfig") -> dict[
     steps = adaptive_steps(checkpoint, config)
     straight = pixel_straightness(checkpoint, config, tol=steps["tol"])
     names = ("deviation", "displacement", "relative", "arc_over_chord")
-    about = {name: steps[name] for name in ("n", "guidance", "tol")}
+    settings = {name: steps[name] for name in ("n", "guidance", "tol")}
     values = {name: getattr(straight, name) for name in names}
-    return {"steps": steps, "straightness": about | values}
+    return {"steps": steps, "straightness": settings | values}
 
 
 def _snapshots(options: argparse.Namespace, checkpoint: "ImageCheckpoint") -> list[Path]:
@@ -238,11 +238,11 @@ def _print_quality(
         values = [f"{name} {shown(entry.get(name), name)}" for name in named]
         print(f"after {entry['images']:,} images: {', '.join(values)}")
     if options.straightness:
-        found = quality["straightness"]
+        straightness = quality["straightness"]
         print(
-            f"S {found['deviation']:.4g}, {found['relative']:.3f} of E|x1 - x0|^2; "
-            f"length/displacement {found['arc_over_chord']:.3f}; dopri5 at {found['tol']:g} took "
-            f"{quality['steps']['nfe']}"
+            f"S {straightness['deviation']:.4g}, {straightness['relative']:.3f} of E|x1 - x0|^2; "
+            f"length/displacement {straightness['arc_over_chord']:.3f}; dopri5 at "
+            f"{straightness['tol']:g} took {quality['steps']['nfe']}"
         )
 
 

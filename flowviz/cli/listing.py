@@ -63,10 +63,10 @@ def _checkpoints(options: argparse.Namespace) -> None:
         print(f"flowviz: {error}", file=sys.stderr)
 
     cards, images = listing(report), image_checkpoints(report)
-    files, places = names(), find_images()
+    files, image_files = names(), find_images()
     if options.json:
         rows = [asdict(card) | {"file": str(files[card.name])} for card in cards]
-        rows += [asdict(card) | {"file": str(places[card.name])} for card in images]
+        rows += [asdict(card) | {"file": str(image_files[card.name])} for card in images]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     table(
@@ -81,7 +81,14 @@ def _checkpoints(options: argparse.Namespace) -> None:
         table(
             ["images", "data", "kind", "path", "images seen", "file"],
             [
-                [card.name, card.data, card.kind, card.path or "-", card.images, places[card.name]]
+                [
+                    card.name,
+                    card.data,
+                    card.kind,
+                    card.path or "-",
+                    card.images,
+                    image_files[card.name],
+                ]
                 for card in images
             ],
         )

@@ -85,5 +85,5 @@ def _import(options: argparse.Namespace) -> None:
 
     if not Path(options.checkpoint).expanduser().is_file():
         raise ValueError(f"There is no file {options.checkpoint}.")
-    found = with_samples(load_plain_file(options))
-    print(save(options.out, found.field, found.card, precision="float32"))
+    checkpoint = with_samples(load_plain_file(options))
+    print(save(options.out, checkpoint.field, checkpoint.card, precision="float32"))

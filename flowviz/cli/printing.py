@@ -31,7 +31,7 @@ def signals(stops: list[int]) -> Iterator[None]:
             first.append(now)
             stops.append(number)
         elif now - first[0] > SAME_REQUEST:
-            for kind, handler in before.items():
+            for kind, handler in handlers.items():
                 signal.signal(kind, handler)
             signal.raise_signal(number)
 
@@ -39,23 +39,23 @@ def signals(stops: list[int]) -> Iterator[None]:
     hang_up = getattr(signal, "SIGHUP", None)  # not on Windows
     if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
         kinds.append(hang_up)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
-    for kind in before:
+    handlers = {kind: signal.getsignal(kind) for kind in kinds}
+    for kind in handlers:
         signal.signal(kind, note)
     try:
         yield
     finally:
-        for kind, handler in before.items():
+        for kind, handler in handlers.items():
             signal.signal(kind, handler)
 
 
 class Progress:
     """A progress bar on standard error, shown if that is a terminal."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, label: str) -> None:
+        self.label = label
         # Of several processes only the first shows it.
-        self.shown = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
+        self.visible = sys.stderr.isatty() and os.environ.get("RANK", "0") == "0"
         self.start = time.monotonic()
         self.first: int | None = None
         self.last = 0.0
@@ -68,11 +68,11 @@ class Progress:
 
     def due(self) -> bool:
         """Whether the bar is shown and was drawn at least 0.1 s ago."""
-        return self.shown and time.monotonic() - self.last >= 0.1
+        return self.visible and time.monotonic() - self.last >= 0.1
 
     def show(self, done: int, total: int, note: str = "") -> None:
         """Draws the bar at `done` of `total`, with an estimate of the remaining time."""
-        if not self.shown or (not self.due() and done < total):
+        if not self.visible or (not self.due() and done < total):
             return
         self.last = now = time.monotonic()
         self.first = done if self.first is None else self.first
@@ -80,12 +80,12 @@ class Progress:
         left = f"{(total - done) / rate:.0f} s left" if rate else ""
         full = 24 * done // max(1, total)
         bar = "#" * full + "." * (24 - full)
-        line = f"{self.what} [{bar}] {done}/{total}  {note}  {left}".rstrip()
+        line = f"{self.label} [{bar}] {done}/{total}  {note}  {left}".rstrip()
         print(f"\r{line}\033[K", end="", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Ends the line of the bar."""
-        if self.shown and self.first is not None:
+        if self.visible and self.first is not None:
             print(file=sys.stderr)
 
 

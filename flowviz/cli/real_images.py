@@ -26,19 +26,19 @@ IMAGE_SET = NamesHelp("image set: %(IMAGE_SETS)s", IMAGE_SETS="flowviz.datasets.
 
 def add(commands: Commands) -> None:
     """Adds `nearest` and `bpd`."""
-    near = add_command(
+    nearest = add_command(
         commands,
         "nearest",
         _nearest,
         "find the training images nearest to samples, to see whether they are copies",
         "samples.npy --data cifar10 --json",
     )
-    near.add_argument("samples", metavar="SAMPLES", help=".npy of uint8 images (n, C, H, W)")
-    near.add_argument("--data", default="cifar10", metavar="NAME", help=IMAGE_SET)
-    near.add_argument(
+    nearest.add_argument("samples", metavar="SAMPLES", help=".npy of uint8 images (n, C, H, W)")
+    nearest.add_argument("--data", default="cifar10", metavar="NAME", help=IMAGE_SET)
+    nearest.add_argument(
         "--classifier", metavar="NAME", help="search by the features of this classifier, too"
     )
-    add_json(near)
+    add_json(nearest)
 
     bits = add_command(
         commands,
@@ -77,21 +77,21 @@ def _nearest(options: argparse.Namespace) -> None:
         raise ValueError(f"{path} must hold uint8 images (n, {', '.join(map(str, shape))}).")
     judge = classifier_judge(options.classifier) if options.classifier else None
     with Progress("features of training images") as progress:
-        found = nearest_training(
+        result = nearest_training(
             *(images, train, test),
             judge=judge,
             on_batch=lambda done: progress.show(done, len(train)),
         )
-    distance, floor = found.pixel_distance, found.floor
+    distance, floor = result.pixel_distance, result.floor
     if options.json:
-        answer = {key: None if v is None else v.tolist() for key, v in asdict(found).items()}
+        answer = {key: None if v is None else v.tolist() for key, v in asdict(result).items()}
         answer |= {"least": float(distance.min()), "least_of_test": float(floor.min())}
         print(json.dumps(rounded(answer), indent=2))
         return
     order = np.argsort(distance)[:10]
     table(
         ["sample", "training image", "difference"],
-        [[int(i), int(found.pixel_index[i]), float(distance[i])] for i in order],
+        [[int(i), int(result.pixel_index[i]), float(distance[i])] for i in order],
     )
     print(
         "difference: root mean square, in levels of 0..255; the median of the samples is "
@@ -125,15 +125,15 @@ def _bits(options: argparse.Namespace) -> None:
         )
     probes = None if result.probe_error is None else math.hypot(*result.probe_error) / n
     if options.json:
-        about = {"checkpoint": options.checkpoint, "data": f"{data.name} {options.split}"}
-        about |= {"n": n, "probes": options.probes, "draws": options.draws, "tol": tol}
+        settings = {"checkpoint": options.checkpoint, "data": f"{data.name} {options.split}"}
+        settings |= {"n": n, "probes": options.probes, "draws": options.draws, "tol": tol}
         answer = {
             "bits_per_dimension": result.mean,
             "standard_error": None if math.isnan(result.error) else result.error,
             "standard_error_of_probes": probes,
             "nfe": result.nfe,
         }
-        print(json.dumps(rounded(about | answer), indent=2))
+        print(json.dumps(rounded(settings | answer), indent=2))
         return
     of_probes = "" if probes is None else f", of which the probes contribute {probes:.4f}"
     bound = ", an upper bound" if options.draws == 1 else ""

@@ -14,7 +14,7 @@ from flowviz.cli.arguments import (
     add_command,
     add_device,
     add_seconds,
-    check_kept,
+    check_unchanged,
     checked_number,
     deadline,
     given_options,
@@ -247,10 +247,10 @@ class _Training:
 
         self.saved_at = time.monotonic()
         seconds, training = self.seconds + self.saved_at - self.start, asdict(run.config)
-        about = {"seconds": seconds, "plans": self.plans}
-        save_run(run_file(self.out), training, run.saved_state(), **about)
+        entries = {"seconds": seconds, "plans": self.plans}
+        save_run(run_file(self.out), training, run.saved_state(), **entries)
         if checkpoint:
-            card = describe(self.out.stem, training, self.data, steps=run.step, **about)
+            card = describe(self.out.stem, training, self.data, steps=run.step, **entries)
             field = run.ema
             assert isinstance(field, LearnedField | LearnedPathField)
             save(self.out, field, card, precision=self.precision)
@@ -269,12 +269,12 @@ def _train(options: argparse.Namespace) -> int:
     from flowviz.training import start, train
 
     out = check_target(checkpoint_file(options.out))
-    begun, end = time.monotonic(), deadline(options)
+    start_time, end = time.monotonic(), deadline(options)
     quality = QUALITY_SAMPLES if options.quality is None else options.quality
-    quality = checked_number(quality, "--quality", least=0)
+    quality = checked_number(quality, "--quality", minimum=0)
     device = choose_device(options.device)
     job = _resumed(options, out) if options.resume else _new(options, out, device)
-    job.start = job.saved_at = begun
+    job.start = job.saved_at = start_time
     options_of_run = {"device": device} | origin_of(job.config)
     runs = train(job.config, job.data, saved_state=job.saved_state, **options_of_run)
     run, code = supervise(runs, deadline=end, on_step=job.on_step)
@@ -292,7 +292,7 @@ def _train(options: argparse.Namespace) -> int:
     if not run.done:
         print(f"The time is over at step {run.step} of {run.steps}; --resume makes the rest.")
     loss = f", loss {run.loss.item():.4f}" if math.isfinite(run.loss.item()) else ""
-    seconds = job.seconds + job.saved_at - begun
+    seconds = job.seconds + job.saved_at - start_time
     print(f"{out}: step {run.step}{loss}, {seconds:.1f} s")
     if quality:
         loaded = load(out)  # as stored, rounding included
@@ -336,14 +336,14 @@ def _new(options: argparse.Namespace, out: Path, device: "torch.device") -> _Tra
     from flowviz.datasets import dataset
     from flowviz.training import TrainConfig, config_class, start, steps_within
 
-    given = given_options(options, (*TRAINING, "preconditioned", "steps"))
+    settings = given_options(options, (*TRAINING, "preconditioned", "steps"))
     if options.steps is None and options.seconds is None:
         raise ValueError("The length of the training must be given: --steps N or --seconds S.")
-    path = given.get("path", TrainConfig.path)
+    path = settings.get("path", TrainConfig.path)
     kind = config_class(path)
-    for key in given.keys() - {field.name for field in fields(kind)}:
+    for key in settings.keys() - {field.name for field in fields(kind)}:
         raise ValueError(f"--{key} is not an option of the path {path}; omit it.")
-    config = kind(**given)
+    config = kind(**settings)
     data = dataset(config.data, sources=True)
     print_reading(data)
     if options.seconds is not None:
@@ -360,7 +360,7 @@ def _resumed(options: argparse.Namespace, out: Path) -> _Training:
 
     run = load_run(run_file(out))
     training, plans = dict(run.training), run.plans
-    check_kept(given_options(options, (*TRAINING, "preconditioned")), training)
+    check_unchanged(given_options(options, (*TRAINING, "preconditioned")), training)
     done, planned = int(run.tensors["step"]), training["steps"]
     if options.steps not in (None, planned):
         if options.steps <= done:

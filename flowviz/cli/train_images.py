@@ -10,7 +10,7 @@ from flowviz.cli.arguments import (
     NamesHelp,
     add_command,
     add_seconds,
-    check_kept,
+    check_unchanged,
     deadline,
     given_options,
     named,
@@ -86,21 +86,21 @@ def train_images(options: argparse.Namespace) -> int:
     from flowviz.training.images import ImageTrainConfig
 
     names = (*TRAINING, "preconditioned", "network", "images", "accumulate")
-    given = given_options(options, (*names, "steps", "precision", "quality"))
-    for key in given.keys() - {field.name for field in fields(ImageTrainConfig)}:
+    settings = given_options(options, (*names, "steps", "precision", "quality"))
+    for key in settings.keys() - {field.name for field in fields(ImageTrainConfig)}:
         raise ValueError(f"--{key} is not an option of images; use --preset and --images.")
     end = deadline(options)
     if options.resume:
         config = read_config(options.out, ImageTrainConfig)
-        check_kept(given, asdict(config))
-        preset = options.preset and replace(IMAGE_PRESETS[options.preset], **given)
+        check_unchanged(settings, asdict(config))
+        preset = options.preset and replace(IMAGE_PRESETS[options.preset], **settings)
         if preset not in (None, config):
             raise ValueError(
                 "A resumed run keeps its settings, which are not those of the preset "
                 f"{options.preset}; omit --preset, repeat the whole command, or start a new run."
             )
     else:
-        config = replace(IMAGE_PRESETS[options.preset or "small"], **given)
+        config = replace(IMAGE_PRESETS[options.preset or "small"], **settings)
     options_of_run: dict[str, Any] = _origin(config)
     with processes(choose_device(options.device)) as group:
         runs = train_in_folder(
@@ -141,11 +141,11 @@ def _train_classifier(options: argparse.Namespace) -> int:
 
     out = check_target(checkpoint_file(options.out))
     folder, end = out.with_suffix(".run"), deadline(options)
-    given = given_options(options, ("data", "epochs", "seed"))
-    config = ClassifierConfig(**given)
+    settings = given_options(options, ("data", "epochs", "seed"))
+    config = ClassifierConfig(**settings)
     if options.resume:
         config = read_config(folder, ClassifierConfig)
-        check_kept(given, asdict(config))
+        check_unchanged(settings, asdict(config))
     train, test = image_set(config.data, "train"), image_set(config.data, "test")
     runs = train_in_folder(config, folder, train, resume=options.resume, test=test)
     run, code = supervise(runs, deadline=end)
@@ -187,7 +187,7 @@ def _pack(options: argparse.Namespace) -> None:
         write_bytes(out.with_suffix(".log.jsonl"), log.read_bytes())
     print(f"{out}: {checkpoint.label}, {out.stat().st_size / 1e6:.1f} MB")
     for path in sorted(run.glob("snapshot-*.safetensors")) if options.snapshots else []:
-        early = snapshot_checkpoint(path)
-        place = out.with_name(f"{out.stem}-{path.stem.removeprefix('snapshot-')}.safetensors")
-        save_images(place, early.field.network, early.card)
-        print(f"{place}: {early.label}")
+        snapshot = snapshot_checkpoint(path)
+        file = out.with_name(f"{out.stem}-{path.stem.removeprefix('snapshot-')}.safetensors")
+        save_images(file, snapshot.field.network, snapshot.card)
+        print(f"{file}: {snapshot.label}")

@@ -50,12 +50,12 @@ def read_cifar10(
     Raises:
         ValueError: the files are missing or damaged.
     """
-    place = _find(root)
+    source = _find(root)
     names = FILES[split]
-    if place.is_dir():
-        contents = [_read(place / name) for name in names]
+    if source.is_dir():
+        contents = [_read(source / name) for name in names]
     else:
-        contents = _unpack(place, names, md5)
+        contents = _unpack(source, names, md5)
     records = np.concatenate(
         [_records(content, name) for content, name in zip(contents, names, strict=True)]
     )
@@ -65,9 +65,9 @@ def read_cifar10(
 def _find(root: Path) -> Path:
     """The folder of the binary files, or the archive."""
     archive = CIFAR10_DOWNLOAD.file
-    for place in (root, root / FOLDER, root / archive, root / "cifar10" / FOLDER):
-        if place.is_file() or (place / FILES["test"][0]).is_file():
-            return place
+    for path in (root, root / FOLDER, root / archive, root / "cifar10" / FOLDER):
+        if path.is_file() or (path / FILES["test"][0]).is_file():
+            return path
     raise ValueError(
         f"CIFAR-10 must be in {root}, as the folder {FOLDER} or the archive {archive} "
         "(https://www.cs.toronto.edu/~kriz/cifar.html, binary version); it is not there. "
@@ -85,17 +85,17 @@ def _read(path: Path) -> bytes:
 
 def _unpack(archive: Path, names: list[str], md5: str | None) -> list[bytes]:
     """The contents of the named files in the archive; nothing is written to disk."""
-    if md5 is not None and (found := md5_of(archive)) != md5:
+    if md5 is not None and (actual := md5_of(archive)) != md5:
         raise ValueError(
-            f"{archive} must have the md5 {md5} of the official archive; got {found}. Download "
+            f"{archive} must have the md5 {md5} of the official archive; got {actual}. Download "
             "it again, the binary version."
         )
-    wanted = {f"{FOLDER}/{name}": name for name in names}
+    names_in_archive = {f"{FOLDER}/{name}": name for name in names}
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
-                name = wanted.get(member.name)
+                name = names_in_archive.get(member.name)
                 if name is None:
                     continue
                 if not member.isreg() or member.size > MAX_BYTES:

@@ -80,11 +80,11 @@ def download(
             f"{url} broke off after {part.stat().st_size:,} of {entry.size:,} bytes; repeat the "
             "command to continue."
         )
-    found = md5_of(part)
-    if found != entry.md5:
+    actual = md5_of(part)
+    if actual != entry.md5:
         part.unlink()
         raise ValueError(
-            f"The content of {url} has the md5 {found}, not {entry.md5}; it was deleted. Repeat "
+            f"The content of {url} has the md5 {actual}, not {entry.md5}; it was deleted. Repeat "
             "the command."
         )
     os.replace(part, target)

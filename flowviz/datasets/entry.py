@@ -95,9 +95,9 @@ class Dataset(Framed):
         mixture, joint = self.distribution, []
         assert isinstance(mixture, GaussianMixture)
         for k in range(len(self.classes)):
-            own = self.component_classes == k
-            weights = mixture.weights[own]
-            part = GaussianMixture(mixture.means[own], mixture.covariances[own], weights)
+            in_class = self.component_classes == k
+            weights = mixture.weights[in_class]
+            part = GaussianMixture(mixture.means[in_class], mixture.covariances[in_class], weights)
             joint.append(part.log_prob(x.double()) + weights.sum().log())
         return torch.stack(joint).argmax(dim=0)
 

@@ -57,8 +57,8 @@ def idx_downloads(url: str, folder: str, checksums: list[tuple[str, int]]) -> tu
 
 
 def _find(root: Path, folders: tuple[str, ...], name: str) -> Path:
-    places = [root / folder / file for folder in folders for file in (name, f"{name}.gz")]
-    for path in [root / name, root / f"{name}.gz", *places]:
+    candidates = [root / folder / file for folder in folders for file in (name, f"{name}.gz")]
+    for path in [root / name, root / f"{name}.gz", *candidates]:
         if path.is_file():
             return path
     raise ValueError(
@@ -86,6 +86,6 @@ def _read(path: Path) -> NDArray[np.uint8]:
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged: it cannot be read.") from error
     if len(content) != size:
-        found = "more" if len(content) > size else len(content)
-        raise ValueError(f"{path} is damaged: it must have {size} numbers; it has {found}.")
+        count = "more" if len(content) > size else len(content)
+        raise ValueError(f"{path} is damaged: it must have {size} numbers; it has {count}.")
     return np.frombuffer(content, np.uint8).reshape(shape)

@@ -15,8 +15,8 @@ EXAMPLE = "mixture:-2,0;2,0@0.3"
 
 def mixture_spec(means: list[tuple[float, float]], std: float) -> str:
     """The spec of the equal mixture of N(mean, std^2 I) over `means`, in frame coordinates."""
-    places = ";".join(f"{x:g},{y:g}" for x, y in means)
-    return f"mixture:{places}@{std:g}"
+    means_text = ";".join(f"{x:g},{y:g}" for x, y in means)
+    return f"mixture:{means_text}@{std:g}"
 
 
 def mixture(text: str) -> Dataset:
@@ -25,13 +25,13 @@ def mixture(text: str) -> Dataset:
     Raises:
         ValueError: `text` is not <x>,<y>;<x>,<y>...@<std>, or a number is out of range.
     """
-    places, at, width = text.partition("@")
-    if not at:
+    means_text, separator, width = text.partition("@")
+    if not separator:
         raise ValueError(
             f"A mixture must end in @ and its standard deviation; got {shown(text)}. "
             f"Write it as in {EXAMPLE}."
         )
-    means = [_mean(place) for place in places.split(";")]
+    means = [_mean(mean_text) for mean_text in means_text.split(";")]
     std = _number(width, "The standard deviation of a mixture")
     if len(means) > MAX_MEANS:
         raise ValueError(
@@ -53,12 +53,12 @@ def mixture(text: str) -> Dataset:
     )
 
 
-def _mean(place: str) -> tuple[float, float]:
-    cells = place.split(",")
+def _mean(text: str) -> tuple[float, float]:
+    cells = text.split(",")
     if len(cells) != 2:
         raise ValueError(
             f"Each mean of a mixture must be two numbers separated by a comma; got "
-            f"{shown(place)}. Write it as in {EXAMPLE}."
+            f"{shown(text)}. Write it as in {EXAMPLE}."
         )
     x, y = (_number(cell, "Each coordinate of a mixture's mean") for cell in cells)
     if max(abs(x), abs(y)) > FRAME:
@@ -69,11 +69,13 @@ def _mean(place: str) -> tuple[float, float]:
     return x, y
 
 
-def _number(text: str, what: str) -> float:
+def _number(text: str, subject: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{what} must be a number; got {shown(text)}. Write it as in {EXAMPLE}.")
+        raise ValueError(
+            f"{subject} must be a number; got {shown(text)}. Write it as in {EXAMPLE}."
+        )
     return number

@@ -76,8 +76,8 @@ def parse_picture(content: bytes, *, light: bool = False) -> NDArray[np.uint8]:
             else "A picture must have dark pixels, which are sampled; this one is white or "
             "transparent everywhere. Use dark lines on a light background."
         )
-    drawn = darkness[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    small = shrunk(drawn)
+    cropped = darkness[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    small = shrunk(cropped)
     # A thin line becomes lighter when it is scaled down.
     background = min(LIGHTEST, small.max() / 2)
     return np.rint(255 * np.where(small >= background, small, 0)).astype(np.uint8)
@@ -103,9 +103,9 @@ def ink(name: str, label: str, sentence: str, darkness: NDArray[np.generic]) -> 
     weights = torch.from_numpy(darkness[::-1].T.astype(np.float64))  # the first row is the top
     weights = weights / weights.sum()
     edges = []
-    for along in (weights.sum(dim=1), weights.sum(dim=0)):
-        edge = torch.arange(len(along) + 1, dtype=torch.float64)
-        edges.append(edge - torch.dot(along, edge[:-1] + 0.5))
+    for marginal in (weights.sum(dim=1), weights.sum(dim=0)):
+        edge = torch.arange(len(marginal) + 1, dtype=torch.float64)
+        edges.append(edge - torch.dot(marginal, edge[:-1] + 0.5))
     farthest = max(edge.abs().max() for edge in edges)
     x_edges, y_edges = (REACH / farthest * edge for edge in edges)
     distribution = Boxes(x_edges, y_edges, weights)

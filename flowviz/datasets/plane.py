@@ -35,11 +35,11 @@ def _enter(
     sampler: Sampler | None = None,
 ) -> None:
     """Registers a data set, sampled from its distribution or by a sampler of its own."""
-    made = Dataset(name, label, sentence, sampler or distribution.sample, distribution)
-    DATASETS.register(name)(made)
+    entry = Dataset(name, label, sentence, sampler or distribution.sample, distribution)
+    DATASETS.register(name)(entry)
 
 
-def _along(
+def _quadrature(
     curve: Curve, low: float, high: float, nodes: int, weight: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Gauss-Legendre points on a curve over [low, high], (K, 2), and their weights, (K,)."""
@@ -68,7 +68,7 @@ def _noise(points: Tensor, std: float, generator: Generator) -> Tensor:
     return points + std * torch.randn(points.shape, generator=generator)
 
 
-def _near(curve: Tensor, std: float, n: int, generator: Generator) -> Tensor:
+def _noisy_points(curve: Tensor, std: float, n: int, generator: Generator) -> Tensor:
     """n random points of a curve (K, 2) with noise, (n, 2) float32."""
     return _noise(curve[torch.randint(len(curve), (n,), generator=generator)], std, generator)
 
@@ -116,7 +116,7 @@ def _upper_moon(angle: Tensor) -> Tensor:
     return MOONS_SCALE * (points - torch.tensor(MOONS_CENTER, dtype=angle.dtype))
 
 
-_MOON = _along(_upper_moon, 0, math.pi, 80, torch.ones_like)
+_MOON = _quadrature(_upper_moon, 0, math.pi, 80, torch.ones_like)
 _FINE_MOON = _upper_moon(torch.linspace(0, math.pi, CURVE_POINTS // 2, dtype=torch.float64))
 _MOONS = torch.cat([_FINE_MOON, -_FINE_MOON]).float()
 
@@ -126,7 +126,7 @@ _enter(
     "two moons",
     "Two interleaved half circles with noise (scikit-learn's make_moons).",
     _mirrored(_MOON, MOONS_STD),
-    partial(_near, _MOONS, MOONS_STD),
+    partial(_noisy_points, _MOONS, MOONS_STD),
 )
 
 
@@ -150,7 +150,7 @@ _enter(
         CIRCLES_STD,
         torch.cat([torch.full((200,), 1 / 400), torch.full((100,), 1 / 200)]).double(),
     ),
-    partial(_near, _CIRCLES, CIRCLES_STD),
+    partial(_noisy_points, _CIRCLES, CIRCLES_STD),
 )
 
 
@@ -165,7 +165,7 @@ def _roll(square: Tensor) -> Tensor:
     return ROLL_SCALE * angle[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
 
 
-_ROLL = _along(_roll, ROLL_FROM**2, ROLL_TO**2, 200, lambda square: 0.5 / square.sqrt())
+_ROLL = _quadrature(_roll, ROLL_FROM**2, ROLL_TO**2, 200, lambda square: 0.5 / square.sqrt())
 
 
 def _swissroll(n: int, generator: Generator) -> Tensor:
@@ -192,7 +192,7 @@ def _bend(angle: Tensor) -> Tensor:
     return S_SCALE * torch.stack([torch.sin(angle), torch.cos(angle) - 1], dim=-1)
 
 
-_BEND = _along(_bend, 0, 1.5 * math.pi, 120, torch.ones_like)
+_BEND = _quadrature(_bend, 0, 1.5 * math.pi, 120, torch.ones_like)
 
 
 def _scurve(n: int, generator: Generator) -> Tensor:
@@ -223,7 +223,7 @@ def _spiral(fraction: Tensor) -> Tensor:
     return 4 * fraction[:, None] * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
 
 
-_SPIRAL = _along(_spiral, 0, 1, 200, lambda fraction: 2 * fraction)
+_SPIRAL = _quadrature(_spiral, 0, 1, 200, lambda fraction: 2 * fraction)
 
 
 def _spirals(n: int, generator: Generator) -> Tensor:

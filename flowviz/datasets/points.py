@@ -75,9 +75,9 @@ def check_drawing(x: ArrayLike) -> NDArray[np.float64]:
 
 def labelled(x: NDArray[np.float64], labels: Sequence[str]) -> NDArray:
     """Points (n, 2) with their labels as one array of records (x, y, label), (n,)."""
-    wide = max(map(len, labels))
+    max_length = max(map(len, labels))
     rows = zip(*x.T.tolist(), labels, strict=True)
-    return np.array(list(rows), [("x", "f8"), ("y", "f8"), ("label", f"U{wide}")])
+    return np.array(list(rows), [("x", "f8"), ("y", "f8"), ("label", f"U{max_length}")])
 
 
 def points(name: str, array: NDArray) -> Dataset:
@@ -120,7 +120,7 @@ def drawing(name: str, x: NDArray[np.float64]) -> Dataset:
 def samples(name: str, x: NDArray[np.float64]) -> Dataset:
     """The data set of samples (n, 2) in the frame of a network whose own data are not known."""
     chosen, _ = _thinned(len(x))
-    found = _widened(
+    entry = _widened(
         name,
         "samples of an opened network",
         f"{len(chosen):,} samples of a network whose data set is not known, each with Gaussian "
@@ -128,7 +128,7 @@ def samples(name: str, x: NDArray[np.float64]) -> Dataset:
         "that data set.",
         x[chosen],
     )
-    return replace(found, estimated=True)
+    return replace(entry, estimated=True)
 
 
 def _thinned(count: int) -> tuple[NDArray[np.int64], str]:
@@ -149,11 +149,11 @@ def _widened(
     labels: NDArray[np.str_] | None = None,
 ) -> Dataset:
     """A Gaussian at each point (n, 2) of the frame, with the classes that labels (n,) name."""
-    found = [] if labels is None else labels.tolist()
+    labels_of_points = [] if labels is None else labels.tolist()
     classes = sorted(
-        set(found), key=lambda each: (int(each) if each.isdecimal() else math.inf, each)
+        set(labels_of_points), key=lambda each: (int(each) if each.isdecimal() else math.inf, each)
     )
-    numbers = [classes.index(each) for each in found] or [0] * len(x)
+    numbers = [classes.index(each) for each in labels_of_points] or [0] * len(x)
     nodes, counts = np.unique(np.column_stack([x, numbers]), axis=0, return_counts=True)
     distribution = GaussianMixture(
         torch.from_numpy(nodes[:, :2]), STD, torch.from_numpy(counts / counts.sum())
@@ -173,9 +173,11 @@ def _widened(
 
 def wrong_count(count: int) -> ValueError:
     """The error about a number of points outside COUNT."""
-    few, many = COUNT
-    remedy = "Add points" if count < few else "Use fewer points"
-    return ValueError(f"The number of points must be {few} to {many:,}; got {count:,}. {remedy}.")
+    minimum, maximum = COUNT
+    remedy = "Add points" if count < minimum else "Use fewer points"
+    return ValueError(
+        f"The number of points must be {minimum} to {maximum:,}; got {count:,}. {remedy}."
+    )
 
 
 def _pair(x: NDArray[np.float64]) -> str:

@@ -70,8 +70,10 @@ def _text(content: bytes) -> str:
 
 def _text_table(lines: list[tuple[int, str]], header: bool | None) -> Table:
     separator = None
-    if lines and (given := re.fullmatch(r'"?sep=(.)"?', lines[0][1].strip(" \r"), re.IGNORECASE)):
-        separator, lines = given[1], lines[1:]
+    if lines and (
+        declared := re.fullmatch(r'"?sep=(.)"?', lines[0][1].strip(" \r"), re.IGNORECASE)
+    ):
+        separator, lines = declared[1], lines[1:]
     if not lines:
         raise ValueError(
             "The file must have two columns of numbers; this file is empty. Write one point per "
@@ -150,25 +152,27 @@ def _fitted(row: list[str], width: int, line: int) -> list[str]:
     return row + [""] * (width - len(row))
 
 
-def _is_header(first: list[str], rest: list[list[str]], decimal_comma: bool) -> bool:
+def _is_header(first: list[str], others: list[list[str]], decimal_comma: bool) -> bool:
     """Whether the first row of a table has the names of its columns.
 
     It has if there is other text where the rest has numbers. It also has if it counts 0, 1, 2 ...
     and two columns have fractions: pandas numbers columns without names.
     """
-    if not rest:
+    if not others:
         return all(cell_number(cell, decimal_comma) is None for cell in first)
-    table = Table(rest, [], None, decimal_comma=decimal_comma)
-    above = {k: first[k] for k in table.numeric if k < len(first) and not is_missing(first[k])}
-    if any(cell_number(cell, decimal_comma) is None for cell in above.values()):
+    table = Table(others, [], None, decimal_comma=decimal_comma)
+    headed = {k: first[k] for k in table.numeric if k < len(first) and not is_missing(first[k])}
+    if any(cell_number(cell, decimal_comma) is None for cell in headed.values()):
         return True
-    cells = list(above.values())
+    cells = list(headed.values())
     if len(cells) < 2 or not any(
         cells == [str(start + k) for k in range(len(cells))] for start in (0, 1)
     ):
         return False
     fractions = [
-        k for k in above if sum(row[k].isdigit() for row in rest if k < len(row)) < len(rest) / 2
+        k
+        for k in headed
+        if sum(row[k].isdigit() for row in others if k < len(row)) < len(others) / 2
     ]
     return len(fractions) >= 2
 
@@ -200,32 +204,34 @@ def _json_table(text: str) -> Table:
     """A list of rows, a list of objects, or an object of columns."""
     try:
         # Integers as floats: those of thousands of digits cost time.
-        found = json.loads(text, parse_int=float)
+        content = json.loads(text, parse_int=float)
     except (ValueError, RecursionError):
         raise _not_json() from None
-    if isinstance(found, dict) and isinstance(found.get("data"), list):  # pandas, "split"
-        names, found = found.get("columns"), found["data"]
+    if isinstance(content, dict) and isinstance(content.get("data"), list):  # pandas, "split"
+        names, content = content.get("columns"), content["data"]
         names = tuple(map(_name, names)) if isinstance(names, list) else None
-    elif isinstance(found, dict):
-        columns = [list(v.values()) if isinstance(v, dict) else v for v in found.values()]
-        columns = {str(k): v for k, v in zip(found, columns, strict=True) if isinstance(v, list)}
+    elif isinstance(content, dict):
+        columns = [list(v.values()) if isinstance(v, dict) else v for v in content.values()]
+        columns = {str(k): v for k, v in zip(content, columns, strict=True) if isinstance(v, list)}
         if len({len(v) for v in columns.values()}) != 1:
             raise _not_json()
-        names, found = tuple(columns), list(map(list, zip(*columns.values(), strict=True)))
-    elif isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
-        names = tuple(dict.fromkeys(key for row in found for key in row))
-        if len(names) * len(found) > 10 * len(text):
+        names, content = tuple(columns), list(map(list, zip(*columns.values(), strict=True)))
+    elif isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        names = tuple(dict.fromkeys(key for row in content for key in row))
+        if len(names) * len(content) > 10 * len(text):
             raise _not_json()
-        found = [[row.get(name) for name in names] for row in found]
+        content = [[row.get(name) for name in names] for row in content]
     else:
         names = None
-    if not isinstance(found, list) or not all(isinstance(row, list) for row in found):
+    if not isinstance(content, list) or not all(isinstance(row, list) for row in content):
         raise _not_json()
-    width = len(names) if names is not None else max(map(len, found), default=0)
-    if not all(len(row) == width for row in found):
+    width = len(names) if names is not None else max(map(len, content), default=0)
+    if not all(len(row) == width for row in content):
         raise _not_json()
-    _check_rows(len(found))
-    return Table([list(map(_cell, row)) for row in found], list(range(1, len(found) + 1)), names)
+    _check_rows(len(content))
+    return Table(
+        [list(map(_cell, row)) for row in content], list(range(1, len(content) + 1)), names
+    )
 
 
 def _cell(value: Any) -> Cell:

@@ -72,11 +72,11 @@ class Table:
     def numeric(self) -> list[int]:
         """The columns of numbers, from 0, by a sample of the rows."""
         sample = self.rows[:: self._step]
-        least = (1 - MAX_DROPPED) * len(sample)
+        min_count = (1 - MAX_DROPPED) * len(sample)
         return [
             k
             for k in range(self.width)
-            if sum(self._number(row[k]) is not None for row in sample) >= least > 0
+            if sum(self._number(row[k]) is not None for row in sample) >= min_count > 0
         ]
 
     @cached_property
@@ -89,17 +89,17 @@ class Table:
         Raises:
             ValueError: the table has fewer than two columns of numbers.
         """
-        found = self.numeric
-        if len(found) < 2:
+        candidates = self.numeric
+        if len(candidates) < 2:
             raise self._too_narrow()
         named = {name.strip().lower(): k for k, name in enumerate(self.header or ())}
-        if named.get("x") in found and named.get("y") in found:
+        if named.get("x") in candidates and named.get("y") in candidates:
             return named["x"], named["y"]
-        for other in (self._has_row_numbers, self._has_labels):
-            if len(found) > 2:
-                rest = [k for k in found if not other(k)]
-                found = rest if len(rest) >= 2 else found
-        return found[0], found[1]
+        for is_excluded in (self._has_row_numbers, self._has_labels):
+            if len(candidates) > 2:
+                remaining = [k for k in candidates if not is_excluded(k)]
+                candidates = remaining if len(remaining) >= 2 else candidates
+        return candidates[0], candidates[1]
 
     def column(self, choice: str) -> int:
         """The column, from 0, of a number from 1 or of a name in the header.
@@ -125,9 +125,11 @@ class Table:
         those of whole numbers, from the right.
         """
         sample = self.rows[:: self._step]
-        found = [k for k in range(self.width) if 1 <= len(self._values(sample, k)) <= MAX_LABELS]
-        numbers = [k for k in reversed(found) if k in self.numeric and self._has_labels(k)]
-        return [k for k in found if k not in self.numeric] + numbers
+        candidates = [
+            k for k in range(self.width) if 1 <= len(self._values(sample, k)) <= MAX_LABELS
+        ]
+        numbers = [k for k in reversed(candidates) if k in self.numeric and self._has_labels(k)]
+        return [k for k in candidates if k not in self.numeric] + numbers
 
     def points(
         self, x: int | None = None, y: int | None = None, label: str | None = None
@@ -169,30 +171,32 @@ class Table:
                 f"At most {MAX_DROPPED:.0%} of the rows may lack a number; {dropped:,} of "
                 f"{len(array):,} do in columns {x + 1} and {y + 1}. Choose other columns."
             )
-        kept = check_points(array[complete])
+        points = check_points(array[complete])
         chosen = self._label(x, y, label)
         quoted = ", ".join(name for name in self.header or () if name)
         quoted = quoted if len(quoted) <= MAX_HEADER else f"{quoted[:MAX_HEADER]}…"
-        said = [
+        notes = [
             "no header" if self.header is None else f"header: {' '.join(quoted.split())}",
-            f"{len(kept):,} points",
+            f"{len(points):,} points",
             f"columns {self.names[x]} and {self.names[y]}",
         ]
         if dropped:
-            said.append(f"{dropped:,} row{'s' * (dropped > 1)} without a number left out")
+            notes.append(f"{dropped:,} row{'s' * (dropped > 1)} without a number left out")
         if chosen is not None:
-            rows = (row for row, whole in zip(self.rows, complete, strict=True) if whole)
+            rows = (
+                row for row, is_complete in zip(self.rows, complete, strict=True) if is_complete
+            )
             labels = [self._text(row[chosen]) or NO_LABEL for row in rows]
-            kept = labelled(kept, labels)
-            said.append(f"label column {self.names[chosen]}, {len(set(labels))} values")
-        return kept, "; ".join(said)
+            points = labelled(points, labels)
+            notes.append(f"label column {self.names[chosen]}, {len(set(labels))} values")
+        return points, "; ".join(notes)
 
     def _label(self, x: int, y: int, label: str | None) -> int | None:
         """The column of the labels, from 0; None for none."""
         if label == NO_LABEL:
             return None
-        wanted = self.labels if label is None else [self.column(label)]
-        for column in wanted:
+        candidates = self.labels if label is None else [self.column(label)]
+        for column in candidates:
             count = len(self._values(self.rows, column))
             if 2 <= count <= MAX_LABELS and (label or column not in (x, y)):
                 return column
@@ -245,18 +249,18 @@ class Table:
 
     def _has_labels(self, column: int) -> bool:
         numbers = {self._number(row[column]) for row in self.rows[:: self._step]}
-        found = [number for number in numbers if number is not None]
-        return len(found) <= MAX_LABELS and all(math.isfinite(v) and v == int(v) for v in found)
+        values = [number for number in numbers if number is not None]
+        return len(values) <= MAX_LABELS and all(math.isfinite(v) and v == int(v) for v in values)
 
     def _named(self, columns: Sequence[int]) -> list[str]:
         return [self.names[k] for k in columns]
 
     def _too_narrow(self) -> ValueError:
-        found = ", ".join(self._named(self.numeric)) or "none"
+        numeric_names = ", ".join(self._named(self.numeric)) or "none"
         return ValueError(
             f"The file must have two columns of numbers; of its {self.width:,} columns these have "
-            f"numbers in at least {1 - MAX_DROPPED:.0%} of the rows: {found}. Add another one or "
-            "use another separator."
+            f"numbers in at least {1 - MAX_DROPPED:.0%} of the rows: {numeric_names}. Add "
+            "another one or use another separator."
         )
 
 

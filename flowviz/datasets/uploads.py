@@ -61,14 +61,14 @@ class Reading:
         Raises:
             ValueError: a choice is unknown, given twice or has no value.
         """
-        given: dict[str, str] = {}
+        choices: dict[str, str] = {}
         for item in text.split(",") if text else []:
             key, _, value = item.partition("=")
             allowed = _VALUES.get(key, ())
             if (
                 key not in _VALUES
                 or not value
-                or key in given
+                or key in choices
                 or (allowed and value not in allowed)
             ):
                 raise ValueError(
@@ -76,10 +76,10 @@ class Reading:
                     "label=COLUMN|none, header=yes|no or ink=dark|light, each at most once; got "
                     f"{item[:40]!r}."
                 )
-            given[key] = value
-        header = {None: None, "yes": True, "no": False}[given.get("header")]
-        light = given.get("ink") == "light"
-        return cls(given.get("x"), given.get("y"), header, light, given.get("label"))
+            choices[key] = value
+        header = {None: None, "yes": True, "no": False}[choices.get("header")]
+        light = choices.get("ink") == "light"
+        return cls(choices.get("x"), choices.get("y"), header, light, choices.get("label"))
 
 
 AS_IS = Reading()
@@ -207,8 +207,8 @@ def _split(spec: str) -> tuple[str, str]:
     if _has_suffix(spec):
         return spec, ""
     suffixes = "|".join(map(re.escape, TABLE_SUFFIXES + PICTURE_SUFFIXES))
-    found = re.match(rf"(.+?(?:{suffixes})):(.*)", spec, re.IGNORECASE | re.DOTALL)
-    return (found[1], found[2]) if found else (spec, "")
+    match = re.match(rf"(.+?(?:{suffixes})):(.*)", spec, re.IGNORECASE | re.DOTALL)
+    return (match[1], match[2]) if match else (spec, "")
 
 
 def _has_suffix(path: str) -> bool:

@@ -38,7 +38,7 @@ def word(text: str) -> Dataset:
                 f"A word must have only letters that the font contains; got {letter!r}. "
                 "Use Latin letters without accents, digits and punctuation."
             )
-    letters = shrunk(_drawn("\n".join(_lines(text)))) >= 0.5
+    letters = shrunk(_darkness("\n".join(_lines(text)))) >= 0.5
     return ink(f"word:{text}", f"“{text}”", f"Uniform on the letters of “{text}”.", letters)
 
 
@@ -51,7 +51,7 @@ def _lines(text: str) -> list[str]:
     return textwrap.wrap(" ".join(parts), LINE, break_on_hyphens=False)
 
 
-def _drawn(text: str) -> NDArray[np.floating]:
+def _darkness(text: str) -> NDArray[np.floating]:
     """The text as darkness from 0 to 1 without margins, (height, width)."""
     style = {"font": _font(), "align": "center", "spacing": SIZE // 8, "stroke_width": SIZE // 40}
     measure = ImageDraw.Draw(Image.new("L", (1, 1)))
